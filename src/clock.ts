@@ -1,0 +1,18 @@
+/** Time as an argument: the system's in production, a hand-driven one in tests. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number
+  /** Milliseconds of a clock that never goes back; only differences mean something. */
+  monotonic(): number
+  /** Calls back once after that many milliseconds, unless cancelled. */
+  after(ms: number, callback: () => void): () => void
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms)
+    return () => clearTimeout(timer)
+  },
+}

@@ -1,0 +1,32 @@
+/** The time an invocation has, in milliseconds of one monotonic clock. */
+export interface Budget {
+  /** When the invocation is cut off. */
+  readonly deadline: number
+  /** When `maxRunMs` is over: nothing new is read or started after it. */
+  readonly runUntil: number
+  /** What a handler needs before the deadline: its own time, and what settling takes. */
+  readonly neededMs: number
+}
+
+export interface BudgetOptions {
+  readonly now: number
+  readonly remainingMs: number
+  readonly maxRunMs: number
+  readonly handlerTimeoutMs: number
+  readonly reserveMs: number
+}
+
+export function createBudget({ now, remainingMs, maxRunMs, handlerTimeoutMs, reserveMs }: BudgetOptions): Budget {
+  return { deadline: now + remainingMs, runUntil: now + maxRunMs, neededMs: handlerTimeoutMs + reserveMs }
+}
+
+/** Whether a handler that starts now can be settled in time. */
+export function mayStart(budget: Budget, now: number): boolean {
+  return now < budget.runUntil && budget.deadline - now >= budget.neededMs
+}
+
+/** How many handlers can still run one after the other if each takes all its time. */
+export function roundsLeft(budget: Budget, now: number, handlerTimeoutMs: number): number {
+  if (!mayStart(budget, now)) return 0
+  return 1 + Math.floor((budget.deadline - now - budget.neededMs) / handlerTimeoutMs)
+}

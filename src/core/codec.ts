@@ -1,0 +1,137 @@
+import { isUtf8 } from 'node:buffer'
+import { MalformedEntryError } from '../errors.ts'
+import type { Bytes, Field } from './entry.ts'
+
+/** What an entry says, before its payload is checked. */
+export interface DecodedEvent {
+  readonly type: string
+  /** 1 or more. Default 1. */
+  readonly version?: number | undefined
+  readonly payload: unknown
+  readonly eventId?: string | undefined
+  readonly aggregateType?: string | undefined
+  readonly aggregateId?: string | undefined
+  readonly tenantId?: string | undefined
+  readonly producer?: string | undefined
+  /** ISO 8601. */
+  readonly occurredAt?: string | undefined
+  /** W3C trace context. */
+  readonly traceparent?: string | undefined
+}
+
+/** Reads events from entries. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can read. */
+export interface Codec {
+  /**
+   * Whatever it throws makes the entry a dead letter with the reason `malformed`.
+   *
+   * @param fields Names and values, in the stream's order: Buffers over TCP, strings over REST.
+   */
+  decode(fields: readonly Field[], entryId: string): DecodedEvent
+}
+
+/** An event about to be written. */
+export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
+  /** JSON. */
+  readonly payload: string
+}
+
+const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
+
+/** The fields around a payload, in the order they are written. */
+const ENVELOPE_FIELDS = new Set<string>(['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'payload'])
+
+/** The fields that `publish` writes: absent ones are left out, and so is version 1. */
+export function encodeEnvelope(event: EnvelopeEvent): Field[] {
+  const fields: Field[] = []
+  const add = (name: string, value: string | undefined) => value !== undefined && fields.push([name, value])
+  add('eventId', event.eventId)
+  add('eventType', event.type)
+  if (event.version !== undefined && event.version !== 1) add('schemaVersion', String(event.version))
+  for (const name of TEXT_FIELDS) add(name, event[name])
+  add('payload', event.payload)
+  return fields
+}
+
+/** Reads what `publish` writes: a payload of JSON in one field, its envelope in others. Fields it does not know are left alone. */
+export const envelopeCodec: Codec = {
+  decode(fields) {
+    const envelope: Record<string, string> = {}
+    for (const [nameBytes, value] of fields) {
+      const name = typeof nameBytes === 'string' ? nameBytes : nameBytes.toString('latin1')
+      if (!ENVELOPE_FIELDS.has(name)) continue
+      if (envelope[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
+      envelope[name] = text(value, name)
+    }
+    const { eventType, schemaVersion, payload, ...rest } = envelope
+    if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
+    if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
+    return { ...rest, type: eventType, version: parseVersion(schemaVersion), payload: parseJson(payload, 'payload') }
+  },
+}
+
+/** How to read flat entries that another system writes. */
+export interface FlatCodecOptions {
+  /** The field that names the event type. Default `event_type`. */
+  readonly typeField?: string
+  /** The field that holds the schema version, a whole number. Default: every event has version 1. */
+  readonly versionField?: string
+  /** The field that identifies the event. Default: none, the entry's id does. */
+  readonly idField?: string
+  /** Fields that hold JSON; the others are strings. */
+  readonly jsonFields?: readonly string[]
+}
+
+/**
+ * Reads entries whose fields are the payload: one member a field, a string or JSON. The fields that name type, version and id are no
+ * part of the payload.
+ */
+export function flatCodec(options: FlatCodecOptions = {}): Codec {
+  const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
+  const json = new Set(jsonFields)
+  const apart = new Set([typeField, versionField, idField])
+  return {
+    decode(fields) {
+      const texts = new Map<string, string>()
+      for (const [nameBytes, valueBytes] of fields) {
+        const name = text(nameBytes, 'name')
+        if (texts.has(name)) throw new MalformedEntryError(`Field ${JSON.stringify(name)} must not repeat`)
+        texts.set(name, text(valueBytes, name))
+      }
+      const type = texts.get(typeField)
+      if (!type) throw new MalformedEntryError(`Field ${JSON.stringify(typeField)} is missing`)
+      const members = [...texts].filter(([name]) => !apart.has(name))
+      return {
+        type,
+        version: parseVersion(versionField === undefined ? undefined : texts.get(versionField)),
+        eventId: idField === undefined ? undefined : texts.get(idField),
+        payload: Object.fromEntries(
+          members.map(([name, value]) => [name, json.has(name) ? parseJson(value, name) : value]),
+        ),
+      }
+    },
+  }
+}
+
+/** Text, exact or refused: bytes that are no UTF-8 would come out changed. */
+function text(bytes: Bytes, name: string): string {
+  if (typeof bytes === 'string') return bytes
+  const value = bytes.toString()
+  if (value.includes('\uFFFD') && !isUtf8(bytes))
+    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be UTF-8`)
+  return value
+}
+
+function parseVersion(version: string | undefined): number {
+  if (version === undefined) return 1
+  if (!/^[1-9]\d*$/.test(version)) throw new MalformedEntryError('Schema version must be a whole number from 1')
+  return Number(version)
+}
+
+// JSON.parse quotes the payload in its message, so its error is not kept
+function parseJson(json: string, name: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be JSON`)
+  }
+}

@@ -1,0 +1,72 @@
+/** A field's name or value: bytes where the client can carry them (TCP), exact text over REST. */
+export type Bytes = Buffer | string
+
+/** One field of an entry. Names may repeat; order is the stream's. */
+export type Field = readonly [name: Bytes, value: Bytes]
+
+/** One item of a stream. */
+export interface Entry {
+  /** `<milliseconds>-<sequence>`, both unsigned 64-bit integers in decimal. */
+  readonly id: string
+  readonly fields: readonly Field[]
+}
+
+const ENTRY_ID = /^(\d+)(?:-(\d+))?$/
+const MAX = 2n ** 64n - 1n
+
+/**
+ * The two numbers of an entry id; a missing sequence is 0.
+ *
+ * @throws {RangeError} Not an entry id.
+ */
+export function parseEntryId(id: string): { ms: bigint; seq: bigint } {
+  const [, ms, seq = '0'] = ENTRY_ID.exec(id) ?? []
+  const parsed = ms === undefined ? undefined : { ms: BigInt(ms), seq: BigInt(seq) }
+  if (!parsed || parsed.ms > MAX || parsed.seq > MAX) {
+    throw new RangeError(
+      `Cannot read entry id: must be <ms>-<seq>, two unsigned 64-bit integers, got ${JSON.stringify(id)}`,
+    )
+  }
+  return parsed
+}
+
+/** Negative if `a` is before `b`, 0 if they are the same id, positive if `a` is after `b`. */
+export function compareEntryIds(a: string, b: string): number {
+  const left = parseEntryId(a)
+  const right = parseEntryId(b)
+  return left.ms === right.ms ? compare(left.seq, right.seq) : compare(left.ms, right.ms)
+}
+
+/**
+ * The first id after `id`.
+ *
+ * @throws {RangeError} `id` is the last one there can be.
+ */
+export function entryIdAfter(id: string): string {
+  const { ms, seq } = parseEntryId(id)
+  if (seq < MAX) return `${ms}-${seq + 1n}`
+  if (ms < MAX) return `${ms + 1n}-0`
+  throw new RangeError(`Cannot go past entry id ${id}: it is the last there can be`)
+}
+
+/** The last id before `id`; `0-0` has none and stays. */
+export function entryIdBefore(id: string): string {
+  const { ms, seq } = parseEntryId(id)
+  if (seq > 0n) return `${ms}-${seq - 1n}`
+  return ms > 0n ? `${ms - 1n}-${MAX}` : '0-0'
+}
+
+/** Bytes of an entry's names and values. */
+export function entryBytes(fields: readonly Field[]): number {
+  let bytes = 0
+  for (const [name, value] of fields) bytes += byteLength(name) + byteLength(value)
+  return bytes
+}
+
+function byteLength(bytes: Bytes): number {
+  return typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

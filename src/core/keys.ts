@@ -1,0 +1,59 @@
+/** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together. */
+export interface ConsumerKeys {
+  readonly stream: string
+  /** Dead-letter stream. */
+  readonly deadLetters: string
+  /** Sorted set: entry id → server time in ms before which the entry is not retried, for waits beyond `minIdleMs`. */
+  readonly due: string
+  /** Hash: the claimer's `cursor` and the `mark` at which a lost group is made again. */
+  readonly state: string
+  /** The lease of a slot: a string holding its owner's token. */
+  slot(consumerName: string): string
+}
+
+/** The consumer name that owns settled failures until their next delivery. */
+export const PARKED = 'parked'
+
+/**
+ * The keys of a group: `{orders}:billing:dlq` and so on. A stream whose name carries a hash tag keeps its name as it is:
+ * `{shop}:orders` gives `{shop}:orders:billing:dlq`. A colon or percent sign in the group's name is written as in a URL, so that no
+ * two groups share a key.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function consumerKeys(stream: string, group: string, deadLetters?: string): ConsumerKeys {
+  const prefix = `${slotPrefix(stream)}:${group.replace(/[%:]/g, encodeURIComponent)}`
+  return {
+    stream,
+    deadLetters: deadLetters ?? `${prefix}:dlq`,
+    due: `${prefix}:due`,
+    state: `${prefix}:state`,
+    slot: (consumerName) => `${prefix}:slot:${consumerName}`,
+  }
+}
+
+/** What Redis Cluster hashes of a key: what stands between the first `{` and the first `}` after it, if anything, else all of it. */
+export function hashTag(key: string): string {
+  const open = key.indexOf('{')
+  const close = key.indexOf('}', open + 1)
+  return open >= 0 && close > open + 1 ? key.slice(open + 1, close) : key
+}
+
+/** The hash slot of a key, 0 to 16,383, as `CLUSTER KEYSLOT` answers it. */
+export function hashSlot(key: string): number {
+  let crc = 0
+  for (const byte of Buffer.from(hashTag(key))) {
+    crc ^= byte << 8
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff
+  }
+  return crc % 16_384
+}
+
+function slotPrefix(stream: string): string {
+  if (hashTag(stream) !== stream) return stream
+  if (!stream.includes('}')) return `{${stream}}`
+  throw new TypeError(
+    `Cannot name keys for stream ${JSON.stringify(stream)}: a name with "}" must carry a hash tag that is not empty, ` +
+      'as in "{shop}:orders"; otherwise no other key can share its hash slot',
+  )
+}

@@ -1,0 +1,71 @@
+import type { Backoff } from './backoff.ts'
+import { backoffDelayMs, capDelayMs } from './backoff.ts'
+
+/** Why an entry became a dead letter. */
+export type DeadLetterReason =
+  /** The codec could not read it. */
+  | 'malformed'
+  /** Its payload does not fit the schema. */
+  | 'invalid'
+  /** No route handles its type. */
+  | 'no-route'
+  /** Its version is newer than the definition's, or has no upcast. */
+  | 'unsupported-version'
+  /** Larger than `maxEntryBytes`; it was not decoded. */
+  | 'oversize'
+  /** Its handler threw `NonRetryableError`. */
+  | 'non-retryable'
+  /** Its handler failed at every delivery. */
+  | 'max-deliveries'
+  /** The process died during its last delivery. */
+  | 'crashed'
+
+/** What an entry gets once its run is over. */
+export type Outcome =
+  | { readonly kind: 'ack' }
+  /** Parked until the next delivery, `delayMs` from now. */
+  | { readonly kind: 'retry'; readonly delayMs: number }
+  | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }
+  /** Handed back as it was before we took it: to that owner, with that idle time and that many deliveries. */
+  | { readonly kind: 'release'; readonly owner: string; readonly idleMs: number; readonly deliveryCount: number }
+
+/** What a dead letter says beside the entry itself. */
+export interface DeadLetterFacts {
+  readonly reason: DeadLetterReason
+  readonly error?: unknown
+  readonly eventId?: string | undefined
+  readonly eventType?: string | undefined
+  readonly schemaVersion?: number | undefined
+  readonly traceparent?: string | undefined
+  /** Milliseconds since 1970. */
+  readonly lastDeliveredAt: number
+  /** Milliseconds since 1970. */
+  readonly failedAt: number
+}
+
+export const ACK: Outcome = { kind: 'ack' }
+
+/** What a handler's failure means for its entry. */
+export type Verdict =
+  | { readonly kind: 'retry'; readonly delayMs: number }
+  | { readonly kind: 'dead-letter'; readonly reason: DeadLetterReason }
+
+export interface FailureRules {
+  readonly backoff: Backoff
+  readonly maxDeliveries: number
+}
+
+/**
+ * Judges a failed delivery by what the handler threw: `NonRetryableError` is a dead letter now, `RetryAfterError` names its own wait,
+ * anything else waits by the back-off; the last delivery is never retried.
+ *
+ * Errors are told by their `code`, so that a handler bundled with its own copy of this package is understood.
+ */
+export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
+  const { code, retryAfterMs } = (error ?? {}) as { code?: unknown; retryAfterMs?: unknown }
+  if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
+  if (deliveryCount >= rules.maxDeliveries) return { kind: 'dead-letter', reason: 'max-deliveries' }
+  if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number')
+    return { kind: 'retry', delayMs: capDelayMs(retryAfterMs) }
+  return { kind: 'retry', delayMs: backoffDelayMs(rules.backoff, deliveryCount, random) }
+}

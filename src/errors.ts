@@ -1,0 +1,210 @@
+import type { Report } from './report.ts'
+
+/** Every code that an error of this package carries. Codes are stable; messages are not. */
+export type ErrorCode =
+  | 'ERR_ENTRY_MALFORMED'
+  | 'ERR_ENTRY_OVERSIZE'
+  | 'ERR_HANDLER_TIMEOUT'
+  | 'ERR_INVOCATION_FAILED'
+  | 'ERR_INVOCATION_TOO_SHORT'
+  | 'ERR_NON_RETRYABLE'
+  | 'ERR_NO_ROUTE'
+  | 'ERR_PAYLOAD_INVALID'
+  | 'ERR_PUBLISH_FAILED'
+  | 'ERR_REDIS_CONNECTION'
+  | 'ERR_REDIS_REPLY'
+  | 'ERR_RETRY_AFTER'
+  | 'ERR_VERSION_UNSUPPORTED'
+
+/** What every error of this package is: an `Error` with a stable `code`. */
+export abstract class MillraceError extends Error {
+  abstract readonly code: ErrorCode
+  override readonly name: string = 'MillraceError'
+}
+
+/** Thrown by a handler: do not deliver this entry again, dead-letter it now. */
+export class NonRetryableError extends MillraceError {
+  override readonly name = 'NonRetryableError'
+  readonly code = 'ERR_NON_RETRYABLE'
+}
+
+/** Thrown by a handler: deliver this entry again after that long, instead of after the back-off. Uses up a delivery. */
+export class RetryAfterError extends MillraceError {
+  override readonly name = 'RetryAfterError'
+  readonly code = 'ERR_RETRY_AFTER'
+  /** Milliseconds until the next delivery; capped at 24 hours. */
+  readonly retryAfterMs: number
+
+  /** @throws {RangeError} `retryAfterMs` is negative or not a number. */
+  constructor(retryAfterMs: number, message = `Retry after ${retryAfterMs} ms`, options?: ErrorOptions) {
+    super(message, options)
+    if (!(retryAfterMs >= 0)) throw new RangeError(`Cannot retry: retryAfterMs must be >= 0, got ${retryAfterMs}`)
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** A handler did not settle within `handlerTimeoutMs`; its `signal` was aborted and its entry is retried. */
+export class HandlerTimeoutError extends MillraceError {
+  override readonly name = 'HandlerTimeoutError'
+  readonly code = 'ERR_HANDLER_TIMEOUT'
+  readonly handlerTimeoutMs: number
+
+  constructor(handlerTimeoutMs: number) {
+    super(`Handler did not settle within handlerTimeoutMs, ${handlerTimeoutMs} ms`)
+    this.handlerTimeoutMs = handlerTimeoutMs
+  }
+}
+
+/** An entry's fields do not say an event. Throw it from a codec of your own. */
+export class MalformedEntryError extends MillraceError {
+  override readonly name = 'MalformedEntryError'
+  readonly code = 'ERR_ENTRY_MALFORMED'
+}
+
+/** An entry is larger than `maxEntryBytes`: the publisher refuses to send it, the consumer to decode it. */
+export class OversizeEntryError extends MillraceError {
+  override readonly name = 'OversizeEntryError'
+  readonly code = 'ERR_ENTRY_OVERSIZE'
+  readonly bytes: number
+  readonly maxEntryBytes: number
+
+  constructor(bytes: number, maxEntryBytes: number) {
+    super(`Entry must be at most maxEntryBytes, ${maxEntryBytes} bytes of names and values, got ${bytes}`)
+    this.bytes = bytes
+    this.maxEntryBytes = maxEntryBytes
+  }
+}
+
+/** One thing a schema found wrong: where, and what. Never the value. */
+export interface PayloadIssue {
+  readonly path: string
+  readonly message: string
+}
+
+/** A payload was refused by its event's schema. */
+export class InvalidPayloadError extends MillraceError {
+  override readonly name = 'InvalidPayloadError'
+  readonly code = 'ERR_PAYLOAD_INVALID'
+  readonly eventType: string
+  readonly issues: readonly PayloadIssue[]
+
+  constructor(eventType: string, issues: readonly PayloadIssue[], options?: ErrorOptions) {
+    const said = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
+    super(`Payload of ${JSON.stringify(eventType)} must fit its schema: ${said}`, options)
+    this.eventType = eventType
+    this.issues = issues
+  }
+}
+
+/** No route of the consumer handles this event type. */
+export class NoRouteError extends MillraceError {
+  override readonly name = 'NoRouteError'
+  readonly code = 'ERR_NO_ROUTE'
+  readonly eventType: string
+
+  constructor(eventType: string) {
+    super(`No route for event type ${JSON.stringify(eventType)}`)
+    this.eventType = eventType
+  }
+}
+
+/** An event's version is newer than its definition's, or there is no upcast from it. */
+export class UnsupportedVersionError extends MillraceError {
+  override readonly name = 'UnsupportedVersionError'
+  readonly code = 'ERR_VERSION_UNSUPPORTED'
+  readonly eventType: string
+  readonly version: number
+
+  constructor(eventType: string, version: number, supported: number) {
+    const why = version > supported ? `the definition is at version ${supported}` : `there is no upcast from ${version}`
+    super(`Version ${version} of ${JSON.stringify(eventType)} is not supported: ${why}`)
+    this.eventType = eventType
+    this.version = version
+  }
+}
+
+/** The server answered a command with an error. The message is the server's text. */
+export class RedisReplyError extends MillraceError {
+  override readonly name = 'RedisReplyError'
+  readonly code = 'ERR_REDIS_REPLY'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message.replace(/, with args beginning with:.*$/s, '').slice(0, 500), options)
+  }
+
+  /** Whether the server's text holds that code as a word: scripts wrap it differently from version to version. */
+  is(replyCode: string): boolean {
+    return new RegExp(`(^|[^A-Z])${replyCode}([^A-Z]|$)`).test(this.message)
+  }
+}
+
+/** No reply came: the server could not be reached, hung up, or did not answer in time. */
+export class RedisConnectionError extends MillraceError {
+  override readonly name = 'RedisConnectionError'
+  readonly code = 'ERR_REDIS_CONNECTION'
+}
+
+/** Some of the events could not be written. `entryIds` has the ids of those that were, in the order they were given. */
+export class PublishFailedError extends MillraceError {
+  override readonly name = 'PublishFailedError'
+  readonly code = 'ERR_PUBLISH_FAILED'
+  readonly stream: string
+  /** One an event, in order; `undefined` where the event was refused, or where no reply says. */
+  readonly entryIds: readonly (string | undefined)[]
+
+  constructor(stream: string, entryIds: readonly (string | undefined)[], cause: Error) {
+    const missing = entryIds.filter((id) => id === undefined).length
+    super(
+      `Cannot publish ${missing} of ${entryIds.length} events to stream ${JSON.stringify(stream)}: ${cause.message}`,
+      { cause },
+    )
+    this.stream = stream
+    this.entryIds = entryIds
+  }
+}
+
+/** One consumer's trouble within an invocation. */
+export interface ConsumerFailure {
+  readonly stream: string
+  readonly group: string
+  readonly error: Error
+}
+
+/** The invocation met a failure of the infrastructure. What was done before it is in `report`. */
+export class InvocationFailedError extends MillraceError {
+  override readonly name = 'InvocationFailedError'
+  readonly code = 'ERR_INVOCATION_FAILED'
+  readonly report: Report
+  readonly failures: readonly ConsumerFailure[]
+
+  constructor(action: 'poll' | 'claim', failures: readonly ConsumerFailure[], report: Report) {
+    const said = failures.map(
+      (f) => `group ${JSON.stringify(f.group)} on stream ${JSON.stringify(f.stream)}: ${f.error.message}`,
+    )
+    super(`Cannot finish ${action}: ${[...new Set(said)].join('; ')}`, { cause: failures[0]?.error })
+    this.failures = failures
+    this.report = report
+  }
+}
+
+/** The whole time of the invocation is too short to run one handler: raise the function's timeout or lower `handlerTimeoutMs`. */
+export class InvocationTooShortError extends MillraceError {
+  override readonly name = 'InvocationTooShortError'
+  readonly code = 'ERR_INVOCATION_TOO_SHORT'
+  readonly report: Report
+  readonly remainingMs: number
+
+  constructor(
+    group: string,
+    limits: { remainingMs: number; handlerTimeoutMs: number; reserveMs: number },
+    report: Report,
+  ) {
+    const { remainingMs, handlerTimeoutMs, reserveMs } = limits
+    super(
+      `Cannot run group ${JSON.stringify(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
+        `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
+    )
+    this.remainingMs = remainingMs
+    this.report = report
+  }
+}

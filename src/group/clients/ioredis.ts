@@ -1,0 +1,114 @@
+import type { RedisOptions } from 'ioredis'
+import { Redis } from 'ioredis'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Connection } from '../group.ts'
+import { createRedisConnection } from '../redis-connection.ts'
+import type { Command, Reply, Transport } from './transport.ts'
+
+/** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
+export interface IoredisClient {
+  pipeline(): IoredisPipeline
+  disconnect(): void
+  on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** What is used of an ioredis pipeline. */
+export interface IoredisPipeline {
+  callBuffer(command: string, args: (string | Buffer | number)[]): unknown
+  exec(): Promise<[error: Error | null, result: unknown][] | null>
+}
+
+/**
+ * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
+ * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`.
+ */
+const LAMBDA_OPTIONS = {
+  lazyConnect: true,
+  connectTimeout: 2_000,
+  socketTimeout: 2_000,
+  commandTimeout: 5_000,
+  maxRetriesPerRequest: 1,
+  retryStrategy: (attempt) => Math.min(50 * attempt, 500),
+  enableOfflineQueue: true,
+  autoResendUnfulfilledCommands: true,
+  enableReadyCheck: false,
+  disableClientInfo: true,
+  enableAutoPipelining: false,
+  keepAlive: 10_000,
+  protocol: 2 as const,
+} satisfies RedisOptions
+
+/**
+ * Connects over TCP with ioredis, when the first command is sent. Make one at module scope and share it: it lasts as long as the execution
+ * environment, and a client whose command timed out is thrown away and made anew.
+ *
+ * @param target A URL (`redis://`, `rediss://` for TLS, or a socket's path), or a function that makes an ioredis client of your own: `Redis`
+ * or `Cluster`, version 5 or 6. Give it time limits; it is called again when its client was thrown away.
+ * @param options ioredis options over the ones chosen for Lambda; only with a URL.
+ * @throws {TypeError} Neither a URL nor a function. The message does not show it, since it may hold a password.
+ */
+export function connectIoredis(target: string | (() => IoredisClient), options?: RedisOptions): Connection {
+  if (typeof target === 'function') {
+    if (options) throw new TypeError('Cannot connect with ioredis: options go with a URL; a factory sets its own')
+    return createRedisConnection(new IoredisTransport(target))
+  }
+  if (typeof target !== 'string' || !/^(rediss?:\/\/|unix:\/\/|\/)/.test(target)) {
+    throw new TypeError(
+      'Cannot connect with ioredis: the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client',
+    )
+  }
+  return createRedisConnection(
+    new IoredisTransport(() => new Redis(target, { ...LAMBDA_OPTIONS, ...options, replyMapping: 'legacy' })),
+  )
+}
+
+class IoredisTransport implements Transport {
+  readonly scriptPrefix = ''
+  readonly #create: () => IoredisClient
+  #client: IoredisClient | undefined
+
+  constructor(create: () => IoredisClient) {
+    this.#create = create
+  }
+
+  async send(commands: readonly Command[]): Promise<Reply[]> {
+    this.#client ??= this.#open()
+    const client = this.#client
+    const pipeline = client.pipeline()
+    for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
+    let results: [Error | null, unknown][] | null
+    try {
+      results = await pipeline.exec()
+    } catch (error) {
+      throw this.#unanswered(client, error as Error)
+    }
+    return (results ?? []).map(([error, reply]) => (error ? this.#reply(client, error) : (reply as Reply)))
+  }
+
+  async close(): Promise<void> {
+    this.#client?.disconnect()
+    this.#client = undefined
+  }
+
+  #open(): IoredisClient {
+    const client = this.#create()
+    // every failure reaches the command that waits for it; without a listener ioredis prints it as well
+    client.on('error', () => {})
+    return client
+  }
+
+  // an ioredis error carries its command, payloads included, so only its text goes on
+  #reply(client: IoredisClient, error: Error): RedisReplyError {
+    if (error.name === 'ReplyError') return new RedisReplyError(error.message)
+    throw this.#unanswered(client, error)
+  }
+
+  // a timed-out command stays queued and would run on the next connection, for nobody
+  #unanswered(client: IoredisClient, error: Error): RedisConnectionError {
+    if (error.message === 'Command timed out') {
+      client.disconnect()
+      if (this.#client === client) this.#client = undefined
+    }
+    return new RedisConnectionError(`Cannot reach Redis: ${error.message}`)
+  }
+}

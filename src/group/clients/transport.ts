@@ -1,0 +1,30 @@
+import type { RedisReplyError } from '../../errors.ts'
+
+export type Argument = string | Buffer | number
+
+/** One Redis command, its name in lower case (ioredis keys its reply transformers by it). */
+export type Command = readonly [name: string, ...args: Argument[]]
+
+/** What a server answers. Bulk strings are Buffers where the transport can carry bytes, else strings. */
+export type Reply =
+  | null
+  | number
+  | string
+  | Buffer
+  | RedisReplyError
+  | readonly Reply[]
+  | Map<Reply, Reply>
+  | { readonly [name: string]: Reply }
+
+/** What a client adapter is: it sends commands, and knows nothing of streams. */
+export interface Transport {
+  /**
+   * Sends commands in one write, in order, and gives one reply each; an error reply is returned in its place.
+   *
+   * @throws {RedisConnectionError} No reply came.
+   */
+  send(commands: readonly Command[]): Promise<Reply[]>
+  /** Text put before every Lua script. */
+  readonly scriptPrefix: string
+  close(): Promise<void>
+}

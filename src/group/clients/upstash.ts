@@ -1,0 +1,164 @@
+import { Redis, type Requester } from '@upstash/redis'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Connection } from '../group.ts'
+import { createRedisConnection } from '../redis-connection.ts'
+import type { Argument, Reply, Transport } from './transport.ts'
+
+/** Where an Upstash database is, and how long to wait for it. */
+export interface UpstashOptions {
+  /** The REST URL, `https://…`; not the `rediss://` one. */
+  readonly url: string
+  /** The REST token; not the read-only one. */
+  readonly token: string
+  /** Milliseconds until a request without an answer fails, 1 to 900,000. Default 5,000. */
+  readonly commandTimeoutMs?: number
+}
+
+const defaults = { commandTimeoutMs: 5_000 }
+
+type Request = Requester['request']
+
+/**
+ * Connects to an Upstash database over REST.
+ *
+ * Values are exact as long as they are UTF-8; other bytes are lost to U+FFFD on the way. A request whose answer was lost
+ * is sent once more, so an event may be published twice.
+ *
+ * @param options Or a function that makes the client, called once. That client must be made with
+ *   `responseEncoding: false`; its own `signal` is not used.
+ * @throws {TypeError} An option is unknown or out of its range, or the client has replies encoded.
+ * @see https://upstash.com/docs/redis/features/restapi
+ */
+export function connectUpstash(options: UpstashOptions | (() => Redis)): Connection {
+  return createRedisConnection(createUpstashTransport(options))
+}
+
+/**
+ * Each `send` is one `POST /pipeline`, also for one command: there an error reply stands in its command's place, and is
+ * never taken for a request that failed.
+ *
+ * @internal
+ */
+export function createUpstashTransport(options: UpstashOptions | (() => Redis)): Transport {
+  const { commandTimeoutMs } = typeof options === 'function' ? defaults : resolveUpstashOptions(options)
+  const request = requestOf(typeof options === 'function' ? options() : createClient(options))
+  let closed = false
+  return {
+    // Without it Upstash runs a script under a lock on the whole database.
+    scriptPrefix: '#!lua flags=allow-key-locking\n',
+
+    async send(commands) {
+      if (closed) throw new RedisConnectionError('Cannot send to Upstash: the connection is closed')
+      if (commands.length === 0) return []
+      const body = commands.map((command) => command.map(toText))
+      const signal = AbortSignal.timeout(commandTimeoutMs)
+      const answer: unknown = await request({ path: ['pipeline'], body, signal }).catch((error: unknown) => {
+        if (!signal.aborted) throw toConnectionError(error)
+      })
+      // An aborted request may resolve to an answer that the client made up; it is never a list.
+      if (isAnswer(answer, commands.length)) return answer.map(toReply)
+      throw new RedisConnectionError(
+        signal.aborted
+          ? `Cannot reach Upstash: no answer within commandTimeoutMs, ${commandTimeoutMs} ms`
+          : 'Cannot use Upstash: the answer must be a list of one result a command',
+      )
+    },
+
+    async close() {
+      closed = true
+    },
+  }
+}
+
+function resolveUpstashOptions(options: UpstashOptions): Required<UpstashOptions> {
+  const { url, token, commandTimeoutMs = defaults.commandTimeoutMs, ...unknown } = options
+  const [unknownKey] = Object.keys(unknown)
+  if (unknownKey !== undefined) throw refusal(`unknown option ${JSON.stringify(unknownKey)}`)
+  if (typeof url !== 'string' || !/^https?:\/\/[^\s@?#]+$/.test(url)) {
+    throw refusal('url must be the REST URL of the database, https://…')
+  }
+  if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+    throw refusal('token must be the REST token of the database, without spaces or line ends')
+  }
+  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > 900_000) {
+    throw refusal(`commandTimeoutMs must be an integer from 1 to 900000, got ${String(commandTimeoutMs)}`)
+  }
+  return { url, token, commandTimeoutMs }
+}
+
+function refusal(rule: string): TypeError {
+  return new TypeError(`Cannot connect to Upstash: ${rule}`)
+}
+
+function createClient({ url, token }: UpstashOptions): Redis {
+  return new Redis({
+    url,
+    token,
+    // Decoding base64 spoils a string `OK` within an array and drops a leading U+FEFF.
+    responseEncoding: false,
+    automaticDeserialization: false,
+    enableAutoPipelining: false,
+    enableTelemetry: false,
+    // For the sockets that died while the function was frozen.
+    retry: { retries: 1, backoff: () => 50 },
+  })
+}
+
+/**
+ * The client's own request function: what it does with authorization, retries and read-your-writes, without what its
+ * commands do to arguments and replies. Clients show it to middleware only, so one command is asked for and answered here.
+ */
+function requestOf(redis: Redis): Request {
+  const { client } = redis as unknown as { client?: { options?: { responseEncoding?: unknown } } }
+  if (client?.options?.responseEncoding === 'base64') {
+    throw refusal('the client must be made with responseEncoding: false, got "base64", its default')
+  }
+  let request: Request | undefined
+  redis.use(async (asked, next) => {
+    if (request !== undefined) return next(asked)
+    request = next
+    return { result: null }
+  })
+  void redis.exec(['PING'])
+  if (request === undefined) throw refusal('the client must be a Redis of @upstash/redis 1.39 or newer')
+  return request
+}
+
+function toText(argument: Argument): string {
+  return Buffer.isBuffer(argument) ? argument.toString('utf8') : String(argument)
+}
+
+interface Result {
+  readonly result?: Reply
+  readonly error?: string
+}
+
+function isAnswer(answer: unknown, length: number): answer is Result[] {
+  const isResult = (item: unknown) => typeof item === 'object' && item !== null && ('result' in item || 'error' in item)
+  return Array.isArray(answer) && answer.length === length && answer.every(isResult)
+}
+
+function toReply({ result, error }: Result): Reply {
+  return error === undefined ? (result ?? null) : new RedisReplyError(error)
+}
+
+/**
+ * What to say of a request that failed as a whole. The client's errors carry the request or the answer, both with
+ * payloads, and an invalid header's carries the token: none of them is passed on, not even as the cause.
+ */
+function toConnectionError(error: unknown): RedisConnectionError {
+  const { message, cause } = error instanceof Error ? error : new Error()
+  const [said, request] = message.split(', command was:')
+  if (said !== undefined && request !== undefined) {
+    if (/^(WRONGPASS|NOAUTH)\b|unauthori[sz]ed/i.test(said)) {
+      return new RedisConnectionError('Cannot use Upstash: the token was refused; set the REST token of this database')
+    }
+    const [text = ''] = said.slice(0, 200).split(/["'`[{]/)
+    return new RedisConnectionError(`Cannot use Upstash: the request was refused: ${text.trim()}`)
+  }
+  if (cause instanceof Error && message === 'fetch failed') {
+    const { code } = cause as NodeJS.ErrnoException
+    return new RedisConnectionError(`Cannot reach Upstash: ${code ?? 'the connection failed'}`, { cause })
+  }
+  return new RedisConnectionError('Cannot use Upstash: the answer could not be read')
+}

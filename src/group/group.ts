@@ -1,0 +1,151 @@
+import type { Entry, Field } from '../core/entry.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { SettleCounts } from '../report.ts'
+
+/**
+ * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
+ *
+ * - A delivery count rises when an entry is read and when it is started, at no other time.
+ * - Whatever is not an ack is fenced: it is refused unless the slot's lease, the owner and the delivery count are still ours.
+ * - A method rejects with `RedisConnectionError` when no reply came; then nothing is known of what it sent.
+ */
+export interface Group {
+  /** Requests sent so far. */
+  readonly roundTrips: number
+
+  /**
+   * Takes the lowest free slot of a kind for at most `leaseMs`; `undefined` if none is free. When memory is full and no lease can be
+   * written, the slot has a name of its own and no lease.
+   */
+  takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined>
+
+  /** Gives a slot back, if it is still ours. */
+  giveSlot(slot: Slot): Promise<void>
+
+  /** Gives entries their outcomes. Refusals are counted, never thrown. */
+  settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
+
+  /** Settles, and reads up to `count` new entries, in one round trip. A missing group is made again, once. */
+  settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult>
+
+  /**
+   * Takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones at most.
+   * Delivery counts stay; entries that are not due, or find no room, are left as they were. A missing group is made again, once.
+   */
+  claim(slot: Slot, request: ClaimRequest): Promise<ClaimResult>
+
+  /** Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. */
+  settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
+
+  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
+  renew(slot: Slot, held: readonly Held[]): Promise<void>
+
+  /** Ends a claimer's run: keeps the cursor, notes the mark, removes consumer names that nobody holds any more. */
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>
+}
+
+export type SlotKind = 'poller' | 'claimer'
+
+/** A consumer name held under a lease. */
+export interface Slot {
+  readonly consumerName: string
+  /** The lease's value; `''` for a slot without a lease. */
+  readonly token: string
+}
+
+/** An entry under our consumer name. */
+export interface Held {
+  readonly id: string
+  readonly deliveryCount: number
+}
+
+/** An entry whose handler may run: its delivery counts. */
+export interface Delivery extends Entry {
+  /** This delivery's number, from 1. */
+  readonly deliveryCount: number
+  /** To whom the entry goes back if its handler never starts. */
+  readonly returnTo: Owner
+}
+
+export interface Owner {
+  readonly owner: string
+  readonly idleMs: number
+}
+
+/** An entry that the claimer took over and has not started. */
+export interface Claimed extends Held {
+  /** Who had it, and for how long it had been idle. */
+  readonly from: Owner
+}
+
+export interface Settlement {
+  readonly id: string
+  /** The count it was delivered with: part of the fence. */
+  readonly deliveryCount: number
+  readonly outcome: Outcome
+}
+
+export interface SettleResult {
+  readonly counts: SettleCounts
+  /** Commands that the server refused, one error a kind: going on would be in vain. Their entries are still pending. */
+  readonly failures: readonly Error[]
+  /** Dead letters that the server refused, one error a kind. Their entries are still pending, under the name `parked`. */
+  readonly refusals: readonly Error[]
+}
+
+export interface ReadResult extends SettleResult {
+  readonly entries: readonly Delivery[]
+  readonly healed: boolean
+}
+
+export interface ClaimRequest {
+  readonly minIdleMs: number
+  /** Entry id to go on from, inclusive; `undefined`: where the last run stopped. */
+  readonly cursor: string | undefined
+  readonly room: number
+}
+
+export interface ClaimResult {
+  /** Where this page started. */
+  readonly from: string
+  /** Where the next one starts; `0-0` once every pending entry was looked at; `undefined` if the lease is gone and nothing was claimed. */
+  readonly cursor: string | undefined
+  readonly claimed: readonly Claimed[]
+  /** Entries that were trimmed while pending; they are pending no more. */
+  readonly lost: number
+  readonly healed: boolean
+}
+
+/** The counts are those of the settlements and of the claimed entries that could not be started. */
+export interface StartResult extends SettleResult {
+  readonly started: readonly Delivery[]
+}
+
+/** Which group, and what its adapter must know of it. */
+export interface GroupAddress {
+  readonly stream: string
+  readonly group: string
+  readonly keys: ConsumerKeys
+  readonly settings: {
+    readonly startAt: string
+    readonly maxDeadLetters: number
+    readonly minIdleMs: number
+    readonly slots: number
+  }
+}
+
+/** How a stream is bounded. */
+export type Trim =
+  | { readonly kind: 'length'; readonly maxLength: number; readonly exact: boolean }
+  | { readonly kind: 'age'; readonly retentionMs: number; readonly exact: boolean }
+  | { readonly kind: 'none' }
+
+/** A server, or something that behaves like one. What the option `redis` takes. */
+export interface Connection {
+  group(address: GroupAddress): Group
+  /** Appends entries in one round trip; an id or an error for each, in order. */
+  append(stream: string, entries: readonly (readonly Field[])[], trim: Trim): Promise<readonly (string | Error)[]>
+  /** Lets go of the sockets. */
+  close(): Promise<void>
+}

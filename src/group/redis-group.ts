@@ -1,0 +1,233 @@
+import { randomUUID } from 'node:crypto'
+import { PARKED } from '../core/keys.ts'
+import { RedisReplyError } from '../errors.ts'
+import type { Reply } from './clients/transport.ts'
+import { asFields, asText, items } from './commands/reply.ts'
+import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
+import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
+import type {
+  Claimed,
+  ClaimRequest,
+  ClaimResult,
+  Delivery,
+  Group,
+  GroupAddress,
+  Held,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+  SlotKind,
+  StartResult,
+} from './group.ts'
+import { claimPage } from './scripts/claim-page.ts'
+import { CREATED, createGroup } from './scripts/create-group.ts'
+import { finishClaims } from './scripts/finish-claims.ts'
+import { giveSlot } from './scripts/give-slot.ts'
+import { removeConsumer } from './scripts/remove-consumer.ts'
+import { renew } from './scripts/renew.ts'
+import { STARTED, start } from './scripts/start.ts'
+import { takeSlot } from './scripts/take-slot.ts'
+import type { Call, Sender } from './sender.ts'
+import { isReplyError } from './sender.ts'
+import { settleCalls } from './settling.ts'
+
+/** Names that this package gives, `parked` apart. */
+const OWN_NAME = /^(poller|claimer)-/
+
+/** The group port on Redis, put together from commands and scripts. */
+export class RedisGroup implements Group {
+  readonly #address: GroupAddress
+  readonly #sender: Sender
+  /** Groups that this process has seen alive: they are made again where they were, never where a new one starts. */
+  readonly #lived: Set<string>
+
+  constructor(address: GroupAddress, sender: Sender, lived: Set<string>) {
+    this.#address = address
+    this.#sender = sender
+    this.#lived = lived
+  }
+
+  get roundTrips(): number {
+    return this.#sender.roundTrips
+  }
+
+  async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    const names = Array.from({ length: slots }, (_, n) => `${kind}-${n}`)
+    const token = randomUUID()
+    const keys = names.map((name) => this.#address.keys.slot(name))
+    const [reply] = await this.#sender.send([{ script: takeSlot, keys, args: [token, Math.ceil(leaseMs)] }])
+    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '' }
+    if (reply instanceof RedisReplyError) throw reply
+    const consumerName = names[Number(reply)]
+    return consumerName === undefined ? undefined : { consumerName, token }
+  }
+
+  async giveSlot(slot: Slot): Promise<void> {
+    if (slot.token === '') return
+    await this.#sender.call({ script: giveSlot, keys: [this.#lease(slot)], args: [slot.token] })
+  }
+
+  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
+    const settling = settleCalls(this.#address, slot, settlements)
+    return settling.result(settling.calls.length > 0 ? await this.#sender.send(settling.calls) : [])
+  }
+
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult> {
+    const { stream, group, settings } = this.#address
+    const read = xreadgroup(stream, group, slot.consumerName, count)
+    const { settled, reply, healed } = await this.#settleAnd(slot, settlements, read)
+    if (reply instanceof RedisReplyError)
+      return { ...settled, failures: [...settled.failures, reply], entries: [], healed }
+    const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
+    const entries = parseXreadgroup(reply).map(
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
+    )
+    return { ...settled, entries, healed }
+  }
+
+  async claim(slot: Slot, { minIdleMs, cursor = '', room }: ClaimRequest): Promise<ClaimResult> {
+    const { stream, keys } = this.#address
+    const call = {
+      script: claimPage,
+      keys: [stream, this.#lease(slot), keys.due, keys.state],
+      args: [...this.#fence(slot), minIdleMs, cursor, room],
+    }
+    const { reply, healed } = await this.#settleAnd(slot, [], call)
+    if (reply instanceof RedisReplyError) throw reply
+    if (!Array.isArray(reply)) return { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+    const [from, after, claimed, lost] = items(reply)
+    return {
+      from: asText(from),
+      cursor: asText(after),
+      claimed: items(claimed).map(asClaimed),
+      lost: items(lost).length,
+      healed,
+    }
+  }
+
+  async settleAndStart(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    claimed: readonly Claimed[],
+  ): Promise<StartResult> {
+    const { stream, keys } = this.#address
+    const call = {
+      script: start,
+      keys: [stream, this.#lease(slot), keys.due],
+      args: [...this.#fence(slot), ...pairs(claimed)],
+    }
+    const { settled, reply } = await this.#settleAnd(slot, settlements, call)
+    const counts = { ...settled.counts }
+    if (reply instanceof RedisReplyError) {
+      counts.unsettled += claimed.length
+      return {
+        ...settled,
+        counts,
+        started: [],
+        failures: reply.is('NOGROUP') ? settled.failures : [...settled.failures, reply],
+      }
+    }
+    const started: Delivery[] = []
+    for (const [n, item] of items(reply).entries()) {
+      const { id, deliveryCount, from } = claimed[n] as Claimed
+      const [status, fields] = items(item)
+      if (status === STARTED.yes)
+        started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
+      else counts.superseded++
+      if (status === STARTED.lost) counts.lost++
+    }
+    return { ...settled, counts, started }
+  }
+
+  async renew(slot: Slot, held: readonly Held[]): Promise<void> {
+    const keys = [this.#address.stream, this.#lease(slot)]
+    const chunks = Array.from({ length: Math.ceil(held.length / 100) }, (_, n) => held.slice(n * 100, (n + 1) * 100))
+    await this.#sender.send(
+      chunks.map((chunk) => ({ script: renew, keys, args: [...this.#fence(slot), ...pairs(chunk)] })),
+    )
+  }
+
+  async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+    const { stream, group, keys } = this.#address
+    const finish = { script: finishClaims, keys: [stream, keys.state], args: [group, cursor] }
+    const [mark, consumers] = await this.#sender.send([finish, xinfoConsumers(stream, group)])
+    // with memory full the last cursor and mark stay, and are still right
+    if (mark instanceof RedisReplyError && !mark.is('OOM')) throw mark
+    if (consumers instanceof RedisReplyError) throw consumers
+    await this.#removeConsumers(
+      parseXinfoConsumers(consumers ?? null).filter(
+        (info) => info.pending === 0 && info.idleMs >= minIdleMs && this.#isLeftOver(info.name),
+      ),
+      minIdleMs,
+    )
+  }
+
+  /** Names beyond today's slots: a deployment had more of them, or memory was full. */
+  #isLeftOver(name: string): boolean {
+    if (!OWN_NAME.test(name)) return false
+    const number = /^(poller|claimer)-(\d+)$/.exec(name)
+    if (!number) return true
+    return Number(number[2]) >= (number[1] === 'poller' ? this.#address.settings.slots : CLAIMER_SLOTS)
+  }
+
+  async #removeConsumers(consumers: readonly { name: string }[], minIdleMs: number): Promise<void> {
+    if (consumers.length === 0) return
+    const { stream, group, keys } = this.#address
+    await this.#sender.send(
+      consumers.map(({ name }) => ({
+        script: removeConsumer,
+        keys: [stream, keys.slot(name)],
+        args: [group, name, minIdleMs],
+      })),
+    )
+  }
+
+  /** Settles and makes one more call, in one round trip; makes a missing group again and calls once more. */
+  async #settleAnd(slot: Slot, settlements: readonly Settlement[], call: Call) {
+    const settling = settleCalls(this.#address, slot, settlements)
+    const replies = await this.#sender.send([...settling.calls, call])
+    const settled = settling.result(replies)
+    const reply = replies[settling.calls.length] as Reply
+    if (!isReplyError(reply, 'NOGROUP')) {
+      this.#lived.add(this.#name)
+      return { settled, reply, healed: false }
+    }
+    const created = await this.#create()
+    if (created instanceof RedisReplyError) return { settled, reply: created, healed: false }
+    const [second = null] = await this.#sender.send([call])
+    return { settled, reply: second, healed: created === CREATED.healed }
+  }
+
+  #create(): Promise<Reply> {
+    const { stream, group, keys, settings } = this.#address
+    const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
+    return this.#sender
+      .send([{ script: createGroup, keys: [stream, keys.state, keys.due], args }])
+      .then(([reply = null]) => reply)
+  }
+
+  #fence(slot: Slot): string[] {
+    return [this.#address.group, slot.consumerName, slot.token]
+  }
+
+  #lease(slot: Slot): string {
+    return this.#address.keys.slot(slot.consumerName)
+  }
+
+  get #name(): string {
+    return JSON.stringify([this.#address.stream, this.#address.group])
+  }
+}
+
+/** Claimers that may run at once. */
+export const CLAIMER_SLOTS = 2
+
+function asClaimed(item: Reply): Claimed {
+  const [id, owner, idle, count] = items(item)
+  return { id: asText(id), deliveryCount: Number(count), from: { owner: asText(owner), idleMs: Number(idle) } }
+}
+
+function pairs(held: readonly Held[]): (string | number)[] {
+  return held.flatMap(({ id, deliveryCount }) => [id, deliveryCount])
+}

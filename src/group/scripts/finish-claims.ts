@@ -1,0 +1,40 @@
+import type { Script } from './script.ts'
+
+/**
+ * Keeps the cursor, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing is pending. A group made
+ * again there skips nothing. The id below is found digit by digit, since Lua's numbers are doubles.
+ *
+ * KEYS stream, state. ARGV group, cursor. Answers the mark.
+ */
+export const finishClaims: Script = {
+  keyCount: 2,
+  lua: `
+local stream, state, group, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+
+local function minusOne(digits)
+  local zeros = string.match(digits, '0*$')
+  local head = string.sub(digits, 1, #digits - #zeros)
+  local lower = string.sub(head, 1, -2) .. string.char(string.byte(head, -1) - 1) .. string.rep('9', #zeros)
+  return (string.gsub(lower, '^0+(%d)', '%1'))
+end
+local function before(id)
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  if seq ~= '0' then return ms .. '-' .. minusOne(seq) end
+  if ms ~= '0' then return minusOne(ms) .. '-18446744073709551615' end
+  return id
+end
+
+local mark
+local pending = redis.call('XPENDING', stream, group)
+if pending[1] > 0 then mark = before(pending[2])
+else
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields['name'] == group then mark = fields['last-delivered-id'] end
+  end
+end
+redis.call('HSET', state, 'cursor', cursor, 'mark', mark)
+return mark
+`,
+}

@@ -1,0 +1,10 @@
+import type { Script } from './script.ts'
+
+/** Gives a lease back if it is still ours. KEYS lease. ARGV token. Answers 1 if it was, else 0. */
+export const giveSlot: Script = {
+  keyCount: 1,
+  lua: `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`,
+}

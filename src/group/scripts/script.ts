@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto'
+import type { Argument, Command } from '../clients/transport.ts'
+
+/** A Lua script: plain text that runs on Redis 6.2 to 8 and on Valkey; every key it touches is in KEYS. */
+export interface Script {
+  readonly lua: string
+  /** `undefined`: as many as it is given. */
+  readonly keyCount: number | undefined
+}
+
+/** Calls a script by its digest; a server that does not know it answers NOSCRIPT. */
+export function evalsha(script: Script, prefix: string, keys: readonly string[], args: readonly Argument[]): Command {
+  return ['evalsha', digest(script, prefix), keys.length, ...keys, ...args]
+}
+
+/** Calls a script by its text, which the server then remembers. */
+export function evalText(script: Script, prefix: string, keys: readonly string[], args: readonly Argument[]): Command {
+  return ['eval', prefix + script.lua, keys.length, ...keys, ...args]
+}
+
+const digests = new Map<string, string>()
+
+function digest(script: Script, prefix: string): string {
+  const text = prefix + script.lua
+  let sha = digests.get(text)
+  if (sha === undefined) {
+    sha = createHash('sha1').update(text).digest('hex')
+    digests.set(text, sha)
+  }
+  return sha
+}

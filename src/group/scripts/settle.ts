@@ -1,0 +1,90 @@
+import { PARKED } from '../../core/keys.ts'
+import { FENCE, NOW } from './fence.ts'
+import type { Script } from './script.ts'
+
+/** What the script answers for an entry; a text in its place is the server's refusal. */
+export const SETTLED = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
+
+/** Field pairs that one XADD can take from Lua (its stack ends near 8,000 values); an entry with more is written packed. */
+export const MAX_PAIRS = 3_900
+
+/**
+ * Gives entries their outcomes, each behind the fence. An ack is no business of this script.
+ *
+ * A move hands the entry to an owner with an idle time and a count; a delay, where there is one, keeps it from being retried before it is
+ * over. A dead letter is added before the entry is acknowledged: nothing can fail between the two, and where the add is refused nothing
+ * has happened. The refused entry is parked, so that it does not pass for one whose process died.
+ *
+ * KEYS stream, lease, due, dead letters.
+ * ARGV group, consumer, token, dead letters kept (or ''), then for each entry
+ *   'move', id, count, owner, idle ms, new count, delay ms (or '')
+ *   'dead', id, count, number of head values, the head's names and values
+ * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
+ */
+export const settle: Script = {
+  keyCount: 4,
+  lua: `
+local stream, lease, due, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer, token, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+${FENCE}
+${NOW}
+local ours, trimmed, out = leased(), 0, {}
+
+local function purge(id)
+  redis.call('XACK', stream, group, id)
+  redis.call('ZREM', due, id)
+  return ${SETTLED.lost}
+end
+
+local function move(id, owner, idle, count, delay)
+  if not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return purge(id) end
+  -- without memory for the due time the entry comes back once it is idle, sooner than asked
+  if delay ~= '' then redis.pcall('ZADD', due, string.format('%.0f', now + delay), id) end
+  return ${SETTLED.done}
+end
+
+local function pack(fields)
+  local parts = {}
+  for _, value in ipairs(fields) do parts[#parts + 1] = #value .. ':' .. value end
+  return table.concat(parts)
+end
+
+local function bury(id, count, first, last)
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return purge(id) end
+  local add, fields = {'XADD', letters, '*'}, entry[2]
+  for i = first, last do add[#add + 1] = ARGV[i] end
+  add[#add + 1] = 'fieldCount'
+  add[#add + 1] = tostring(#fields / 2)
+  if #fields > ${2 * MAX_PAIRS} then fields = {'packed', pack(fields)} end
+  for i = 1, #fields do add[#add + 1] = fields[i] end
+  local added = redis.pcall(unpack(add))
+  if added.err then
+    redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
+    return added.err
+  end
+  redis.call('XACK', stream, group, id)
+  redis.call('ZREM', due, id)
+  if keep ~= '' then trimmed = trimmed + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
+  return ${SETTLED.done}
+end
+
+local at = 5
+while at <= #ARGV do
+  local op, id, count, result = ARGV[at], ARGV[at + 1], ARGV[at + 2], nil
+  if not ours then result = ${SETTLED.leaseLost}
+  elseif not mine(id, count) then result = ${SETTLED.superseded} end
+  if op == 'move' then
+    result = result or move(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+    at = at + 7
+  else
+    local first = at + 4
+    local last = first + ARGV[at + 3] - 1
+    result = result or bury(id, count, first, last)
+    at = last + 1
+  end
+  out[#out + 1] = result
+end
+return {trimmed, unpack(out)}
+`,
+}

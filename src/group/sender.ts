@@ -1,0 +1,59 @@
+import { RedisReplyError } from '../errors.ts'
+import type { Argument, Command, Reply, Transport } from './clients/transport.ts'
+import type { Script } from './scripts/script.ts'
+import { evalsha, evalText } from './scripts/script.ts'
+
+/** A command, or a script with its keys and arguments. */
+export type Call = Command | ScriptCall
+
+export interface ScriptCall {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly Argument[]
+}
+
+/** Sends calls over a transport, counts the round trips, and sends a script's text where the server does not know its digest. */
+export class Sender {
+  roundTrips = 0
+  readonly #transport: Transport
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came. */
+  async send(calls: readonly Call[]): Promise<Reply[]> {
+    const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
+    const unknown = calls.flatMap((call, at) =>
+      isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
+    )
+    if (unknown.length === 0) return replies
+    const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
+    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Reply
+    return replies
+  }
+
+  /** The reply of one call. @throws {RedisReplyError} The server refused it. */
+  async call(call: Call): Promise<Reply> {
+    const [reply = null] = await this.send([call])
+    if (reply instanceof RedisReplyError) throw reply
+    return reply
+  }
+
+  #write(commands: readonly Command[]): Promise<Reply[]> {
+    this.roundTrips++
+    return this.#transport.send(commands)
+  }
+
+  #command(call: Call, form: typeof evalsha): Command {
+    return isScript(call) ? form(call.script, this.#transport.scriptPrefix, call.keys, call.args) : call
+  }
+}
+
+export function isReplyError(reply: Reply | undefined, replyCode: string): reply is RedisReplyError {
+  return reply instanceof RedisReplyError && reply.is(replyCode)
+}
+
+function isScript(call: Call): call is ScriptCall {
+  return 'script' in call
+}

@@ -1,0 +1,38 @@
+export type { ClaimerOptions } from './claimer.ts'
+export { claim, createClaimer } from './claimer.ts'
+export type { Clock } from './clock.ts'
+export type { Consumer, ConsumerOptions, ConsumerSettings, DeadLetterOptions, PollMode, Route } from './consumer.ts'
+export { defineConsumer, on } from './consumer.ts'
+export type { Backoff } from './core/backoff.ts'
+export type { Codec, DecodedEvent, FlatCodecOptions } from './core/codec.ts'
+export { envelopeCodec, flatCodec } from './core/codec.ts'
+export type { Bytes, Field } from './core/entry.ts'
+export type { DeadLetterReason } from './core/outcome.ts'
+export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
+export {
+  HandlerTimeoutError,
+  InvalidPayloadError,
+  InvocationFailedError,
+  InvocationTooShortError,
+  MalformedEntryError,
+  MillraceError,
+  NonRetryableError,
+  NoRouteError,
+  OversizeEntryError,
+  PublishFailedError,
+  RedisConnectionError,
+  RedisReplyError,
+  RetryAfterError,
+  UnsupportedVersionError,
+} from './errors.ts'
+export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './event.ts'
+export { defineEvent } from './event.ts'
+export type { Connection } from './group/group.ts'
+export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
+export type { Middleware, ScheduledHandler } from './lambda/scheduled.ts'
+export type { PollerOptions, PollOptions } from './poller.ts'
+export { createPoller, poll } from './poller.ts'
+export type { Publication, Published, Publisher, PublisherOptions, PublishOptions } from './publisher.ts'
+export { createPublisher } from './publisher.ts'
+export type { ConsumerReport, Report } from './report.ts'
+export type { RunOptions } from './run/consumers.ts'

@@ -1,0 +1,79 @@
+import type { Field } from '../core/entry.ts'
+import type { Event } from '../event.ts'
+import type { Delivery } from '../group/group.ts'
+import type { HandlerContext } from '../handler.ts'
+import type { RunParts } from './run.ts'
+
+/** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */
+export class EntryContext implements HandlerContext {
+  readonly functionName: string
+  readonly functionVersion: string
+  readonly invokedFunctionArn: string
+  readonly memoryLimitInMB: string
+  readonly awsRequestId: string
+  readonly logGroupName: string
+  readonly logStreamName: string
+  callbackWaitsForEmptyEventLoop: boolean
+  readonly stream: string
+  readonly group: string
+  readonly consumerName: string
+  readonly entryId: string
+  readonly deliveryCount: number
+  readonly maxDeliveries: number
+  readonly idempotencyKey: string
+  readonly getRemainingTimeInMillis: () => number
+  readonly #delivery: Delivery
+  #fields: readonly Field[] | undefined
+  #abort: AbortController | undefined
+  #aborted: Error | undefined
+
+  constructor(
+    { consumer, slot, lambda, extras }: RunParts,
+    delivery: Delivery,
+    event: Event,
+    remainingMs: () => number,
+  ) {
+    this.functionName = lambda?.functionName ?? ''
+    this.functionVersion = lambda?.functionVersion ?? ''
+    this.invokedFunctionArn = lambda?.invokedFunctionArn ?? ''
+    this.memoryLimitInMB = lambda?.memoryLimitInMB ?? ''
+    this.awsRequestId = lambda?.awsRequestId ?? ''
+    this.logGroupName = lambda?.logGroupName ?? ''
+    this.logStreamName = lambda?.logStreamName ?? ''
+    this.callbackWaitsForEmptyEventLoop = lambda?.callbackWaitsForEmptyEventLoop ?? false
+    this.stream = consumer.stream
+    this.group = consumer.group
+    this.consumerName = slot.consumerName
+    this.entryId = delivery.id
+    this.deliveryCount = delivery.deliveryCount
+    this.maxDeliveries = consumer.settings.maxDeliveries
+    this.idempotencyKey = `${consumer.group}:${event.eventId}`
+    this.getRemainingTimeInMillis = remainingMs
+    this.#delivery = delivery
+    if (extras) Object.assign(this, extras)
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController()
+      if (this.#aborted) this.#abort.abort(this.#aborted)
+    }
+    return this.#abort.signal
+  }
+
+  // the client's Buffers share memory with the entry's neighbours
+  get fields(): readonly Field[] {
+    this.#fields ??= this.#delivery.fields.map(([name, value]) => [copy(name), copy(value)])
+    return this.#fields
+  }
+
+  /** Ends the handler's time: its signal is aborted, also one it has yet to ask for. */
+  static abort(context: EntryContext, reason: Error): void {
+    context.#aborted = reason
+    context.#abort?.abort(reason)
+  }
+}
+
+function copy(bytes: Buffer | string): Buffer | string {
+  return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
+}

@@ -1,0 +1,98 @@
+import type { Clock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import type { Budget } from '../core/budget.ts'
+import { mayStart } from '../core/budget.ts'
+import type { Group, Held, Settlement, SettleResult, Slot } from '../group/group.ts'
+import type { LambdaContext } from '../handler.ts'
+import type { ConsumerReport, SettleCounts } from '../report.ts'
+
+/** What one run of a consumer is made of. */
+export interface RunParts {
+  readonly consumer: Consumer
+  readonly group: Group
+  readonly slot: Slot
+  readonly budget: Budget
+  readonly clock: Clock
+  readonly report: ConsumerReport
+  readonly lambda: Partial<LambdaContext> | undefined
+  /** What else is in Lambda's context, such as what a middleware put there. */
+  readonly extras: object | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** One run of a consumer, from taking its slot to giving it back. Settles through the group, and keeps the report adding up. */
+export class Run {
+  readonly parts: RunParts
+  /** What is under our name and not settled yet: its idle clock is renewed. */
+  held: readonly Held[] = []
+  /** Handlers past their time that have not settled. */
+  overrunning = 0
+  /** Failures that end the run in an error, once it is over. */
+  readonly failures: Error[] = []
+  /** The server refuses what we settle with, so starting more would be in vain. */
+  #vain = false
+  #renewing: Promise<void> | undefined
+  #cancelRenewal: () => void = () => {}
+
+  constructor(parts: RunParts) {
+    this.parts = parts
+    this.#scheduleRenewal()
+  }
+
+  /** Whether a handler that starts now can be settled in time, and nobody asked to stop. */
+  mayStart(): boolean {
+    const { budget, clock, signal } = this.parts
+    return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
+  }
+
+  /**
+   * Makes a call that settles, and counts the outcomes.
+   *
+   * @param atStake Entries of which nothing is known if no reply comes: they are counted as unsettled.
+   * @throws {RedisConnectionError} No reply came.
+   */
+  async settleBy<Result extends SettleResult>(atStake: number, call: Promise<Result>): Promise<Result> {
+    try {
+      const result = await call
+      for (const [name, count] of Object.entries(result.counts)) this.parts.report[name as keyof SettleCounts] += count
+      this.failures.push(...result.failures, ...result.refusals)
+      this.#vain ||= result.failures.length > 0
+      return result
+    } catch (error) {
+      this.parts.report.unsettled += atStake
+      throw error
+    } finally {
+      this.held = []
+    }
+  }
+
+  /** Settles what is left. */
+  async settle(settlements: readonly Settlement[]): Promise<void> {
+    if (settlements.length === 0) return
+    await this.settleBy(settlements.length, this.parts.group.settle(this.parts.slot, settlements))
+  }
+
+  /** Ends the renewal; when it resolves no timer and no command of the run is left. */
+  async end(): Promise<void> {
+    this.#cancelRenewal()
+    this.parts.report.overran = this.overrunning
+    await this.#renewing
+  }
+
+  // three chances before a claimer may take what we hold; a renewal that fails is made good by the next, or the entry is claimed
+  #scheduleRenewal(): void {
+    const { clock, consumer } = this.parts
+    this.#cancelRenewal = clock.after(consumer.settings.minIdleMs / 3, () => {
+      this.#renewing = this.#renew().then(() => {
+        this.#renewing = undefined
+      })
+      this.#scheduleRenewal()
+    })
+  }
+
+  async #renew(): Promise<void> {
+    if (this.held.length === 0 || this.#renewing) return this.#renewing
+    const { group, slot } = this.parts
+    await group.renew(slot, this.held).catch(() => {})
+  }
+}

@@ -1,0 +1,191 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
+
+/** What the user of this test installs beside millrace; everything else has to come with one of them. */
+const INSTALLED = ['@middy/core', '@standard-schema/spec', '@types/node', '@upstash/redis', 'ioredis', 'zod']
+
+let project: string
+let packed: PackedTarball
+let unpacked: string
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), 'millrace-tarball-'))
+  packed = await pack(project)
+  unpacked = join(project, 'node_modules/millrace')
+  await mkdir(unpacked, { recursive: true })
+  await run('tar', ['-xzf', join(project, packed.filename), '-C', unpacked, '--strip-components=1'])
+})
+
+afterAll(() => rm(project, { recursive: true, force: true }))
+
+describe('the tarball', () => {
+  test('holds the built package and its documents, and nothing else', async () => {
+    const files = await readdir(unpacked, { recursive: true, withFileTypes: true })
+    const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name))
+    const unexpected = paths
+      .map((path) => path.slice(unpacked.length + 1))
+      .filter((path) => !/^(dist\/.+\.(js|d\.ts)(\.map)?|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path))
+
+    expect(unexpected).toEqual([])
+  })
+
+  test('has no trace of the Node.js release that the repository runs on', async () => {
+    const traces = packed.files.filter(({ path }) =>
+      /node-linux|tools\/|node_modules|include\/node|\.h$|\.node$/.test(path),
+    )
+
+    expect(traces).toEqual([])
+    expect(await readFile(join(unpacked, 'package.json'), 'utf8')).not.toContain('node-linux')
+  })
+
+  test('is small', () => {
+    expect(packed.files.length).toBeGreaterThan(5)
+    expect(packed.files.length).toBeLessThan(500)
+    expect(packed.size).toBeLessThan(500_000)
+    expect(packed.unpackedSize).toBeLessThan(2_500_000)
+  })
+
+  test('depends on @middy/core and @standard-schema/spec alone', async () => {
+    const manifest = await readManifest(unpacked)
+
+    expect(Object.keys(manifest.dependencies ?? {}).sort()).toEqual(['@middy/core', '@standard-schema/spec'])
+    expect(manifest.optionalDependencies).toBeUndefined()
+    expect(manifest.bundleDependencies).toBeUndefined()
+  })
+
+  test('runs no script on the machine that installs it', async () => {
+    const { scripts = {} } = await readManifest(unpacked)
+
+    expect(Object.keys(scripts).filter((name) => /^(pre|post)?(install|prepare)$/.test(name))).toEqual([])
+  })
+
+  test('has every file that its exports name', async () => {
+    const { exports = {} } = await readManifest(unpacked)
+    const targets = Object.values(exports).flatMap((target) =>
+      typeof target === 'string' ? target : Object.values(target),
+    )
+    const missing = []
+    for (const target of targets) {
+      const isFile = await stat(join(unpacked, target)).then(
+        (file) => file.isFile(),
+        () => false,
+      )
+      if (!isFile) missing.push(target)
+    }
+
+    expect(missing).toEqual([])
+  })
+})
+
+describe("a user's project", () => {
+  beforeAll(async () => {
+    await writeProject(project)
+    await install(INSTALLED, project)
+  })
+
+  test('compiles against the tarball, strict and without skipLibCheck', async () => {
+    const output = await run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.json'], { cwd: project }).then(
+      ({ stdout }) => stdout,
+      (error: { stdout: string }) => error.stdout,
+    )
+
+    expect(output).toBe('')
+  })
+
+  test('loads every entry point of the tarball', async () => {
+    const program = `
+      const names = ${JSON.stringify(ENTRY_POINTS)}
+      for (const name of names) if (Object.keys(await import(name)).length === 0) throw new Error(name + ' exports nothing')
+      console.log(names.length)`
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: project })
+
+    expect(stdout.trim()).toBe(`${ENTRY_POINTS.length}`)
+  })
+})
+
+const ENTRY_POINTS = ['millrace', 'millrace/ioredis', 'millrace/upstash', 'millrace/connect', 'millrace/testing']
+
+const MAIN = `
+import * as connect from 'millrace/connect'
+import * as ioredis from 'millrace/ioredis'
+import * as millrace from 'millrace'
+import * as testing from 'millrace/testing'
+import * as upstash from 'millrace/upstash'
+import * as z from 'zod/mini'
+
+export const OrderPaid = millrace.defineEvent('OrderPaid', { version: 1, payload: z.object({ orderId: z.string() }) })
+export const entryPoints = [connect, ioredis, millrace, testing, upstash]
+`
+
+const COMPILER_OPTIONS = {
+  target: 'es2024',
+  lib: ['es2024'],
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  skipLibCheck: false,
+  // What is linked is found where it is linked, not among everything that this repository has installed.
+  preserveSymlinks: true,
+  noEmit: true,
+}
+
+interface PackedTarball {
+  readonly filename: string
+  readonly files: readonly { readonly path: string }[]
+  readonly size: number
+  readonly unpackedSize: number
+}
+
+interface Manifest {
+  readonly dependencies?: Record<string, string>
+  readonly optionalDependencies?: Record<string, string>
+  readonly bundleDependencies?: readonly string[]
+  readonly exports?: Record<string, string | Record<string, string>>
+  readonly scripts?: Record<string, string>
+}
+
+async function pack(destination: string): Promise<PackedTarball> {
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', destination], {
+    cwd: root,
+  })
+  const [tarball] = Object.values(JSON.parse(stdout) as Record<string, PackedTarball>)
+  if (tarball === undefined) throw new Error(`npm pack packed nothing: ${stdout}`)
+  return tarball
+}
+
+async function readManifest(folder: string): Promise<Manifest> {
+  return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest
+}
+
+async function writeProject(folder: string): Promise<void> {
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  await writeFile(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: ['main.ts'] }),
+  )
+  await writeFile(join(folder, 'main.ts'), MAIN)
+}
+
+/** Links the packages, and what they depend on, into the project, as npm would have installed them. */
+async function install(names: readonly string[], folder: string): Promise<void> {
+  const installed = new Set<string>()
+  const queue = [...names]
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    if (installed.has(name)) continue
+    installed.add(name)
+    const source = join(root, 'node_modules', name)
+    const target = join(folder, 'node_modules', name)
+    await mkdir(dirname(target), { recursive: true })
+    await symlink(source, target)
+    queue.push(...Object.keys((await readManifest(source)).dependencies ?? {}))
+  }
+}

@@ -1,0 +1,49 @@
+import type { SerializedError } from 'vitest'
+import type { Reporter, TestModule } from 'vitest/node'
+
+interface Counts {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+const NOTHING: Counts = { passed: 0, failed: 0, skipped: 0 }
+
+/**
+ * Prints `tests: N passed, N failed, N skipped` as the very last line of a run, and fails a run in which nothing ran.
+ *
+ * A file that failed outside its tests (it does not load, or a hook threw), and an error that no test caught, count as
+ * one failure each.
+ */
+export default class SummaryReporter implements Reporter {
+  #counts = NOTHING
+
+  onInit(): void {
+    // Other reporters still write after their own end of run, so the line waits for the process to exit.
+    process.once('exit', () => {
+      const { passed, failed, skipped } = this.#counts
+      if (passed + failed === 0) process.exitCode ||= 1
+      process.stdout.write(`tests: ${passed} passed, ${failed} failed, ${skipped} skipped\n`)
+    })
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
+    const total = modules.map(countModule).reduce(add, NOTHING)
+    this.#counts = { ...total, failed: total.failed + unhandledErrors.length }
+  }
+}
+
+function countModule(module: TestModule): Counts {
+  const states = [...module.children.allTests()].map((test) => test.result().state)
+  const failed = states.filter((state) => state === 'failed').length
+  const failedOutsideTests = failed === 0 && module.state() === 'failed' ? 1 : 0
+  return {
+    passed: states.filter((state) => state === 'passed').length,
+    failed: failed + failedOutsideTests,
+    skipped: states.filter((state) => state === 'skipped' || state === 'pending').length,
+  }
+}
+
+function add(a: Counts, b: Counts): Counts {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped }
+}

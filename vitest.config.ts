@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+/** Tests that start servers and child processes need more than vitest's own 5 s on a busy machine. */
+const PATIENCE_MS = 30_000
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    globalSetup: 'test/support/setup.ts',
+    reporters: ['default', './test/support/summary-reporter.ts'],
+    testTimeout: PATIENCE_MS,
+    hookTimeout: PATIENCE_MS,
+    teardownTimeout: 10_000,
+  },
+})
