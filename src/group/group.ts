@@ -92,6 +92,8 @@ export interface SettleResult {
   readonly failures: readonly Error[]
   /** Dead letters that the server refused, one error a kind. Their entries are still pending, under the name `parked`. */
   readonly refusals: readonly Error[]
+  /** The slot is no longer ours, so that nothing but acks is accepted from us. */
+  readonly leaseLost: boolean
 }
 
 export interface ReadResult extends SettleResult {

@@ -5,6 +5,7 @@ import type { Reply } from './clients/transport.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
+import { isLeftOver } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -31,9 +32,6 @@ import { takeSlot } from './scripts/take-slot.ts'
 import type { Call, Sender } from './sender.ts'
 import { isReplyError } from './sender.ts'
 import { settleCalls } from './settling.ts'
-
-/** Names that this package gives, `parked` apart. */
-const OWN_NAME = /^(poller|claimer)-/
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
@@ -129,15 +127,17 @@ export class RedisGroup implements Group {
       }
     }
     const started: Delivery[] = []
+    let { leaseLost } = settled
     for (const [n, item] of items(reply).entries()) {
       const { id, deliveryCount, from } = claimed[n] as Claimed
       const [status, fields] = items(item)
       if (status === STARTED.yes)
         started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
-      else counts.superseded++
+      else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
       if (status === STARTED.lost) counts.lost++
+      leaseLost ||= status === STARTED.leaseLost
     }
-    return { ...settled, counts, started }
+    return { ...settled, counts, started, leaseLost }
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<void> {
@@ -157,18 +157,10 @@ export class RedisGroup implements Group {
     if (consumers instanceof RedisReplyError) throw consumers
     await this.#removeConsumers(
       parseXinfoConsumers(consumers ?? null).filter(
-        (info) => info.pending === 0 && info.idleMs >= minIdleMs && this.#isLeftOver(info.name),
+        (info) => info.pending === 0 && info.idleMs >= minIdleMs && isLeftOver(info.name, this.#address.settings.slots),
       ),
       minIdleMs,
     )
-  }
-
-  /** Names beyond today's slots: a deployment had more of them, or memory was full. */
-  #isLeftOver(name: string): boolean {
-    if (!OWN_NAME.test(name)) return false
-    const number = /^(poller|claimer)-(\d+)$/.exec(name)
-    if (!number) return true
-    return Number(number[2]) >= (number[1] === 'poller' ? this.#address.settings.slots : CLAIMER_SLOTS)
   }
 
   async #removeConsumers(consumers: readonly { name: string }[], minIdleMs: number): Promise<void> {
@@ -219,9 +211,6 @@ export class RedisGroup implements Group {
     return JSON.stringify([this.#address.stream, this.#address.group])
   }
 }
-
-/** Claimers that may run at once. */
-export const CLAIMER_SLOTS = 2
 
 function asClaimed(item: Reply): Claimed {
   const [id, owner, idle, count] = items(item)

@@ -27,9 +27,8 @@ export class Run {
   held: readonly Held[] = []
   /** Handlers past their time that have not settled. */
   overrunning = 0
-  /** Failures that end the run in an error, once it is over. */
-  readonly failures: Error[] = []
-  /** The server refuses what we settle with, so starting more would be in vain. */
+  readonly #failures = new Map<string, Error>()
+  /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
   #renewing: Promise<void> | undefined
   #cancelRenewal: () => void = () => {}
@@ -37,6 +36,11 @@ export class Run {
   constructor(parts: RunParts) {
     this.parts = parts
     this.#scheduleRenewal()
+  }
+
+  /** Failures that end the run in an error, once it is over; a hundred of a kind are one. */
+  get failures(): readonly Error[] {
+    return [...this.#failures.values()]
   }
 
   /** Whether a handler that starts now can be settled in time, and nobody asked to stop. */
@@ -55,8 +59,8 @@ export class Run {
     try {
       const result = await call
       for (const [name, count] of Object.entries(result.counts)) this.parts.report[name as keyof SettleCounts] += count
-      this.failures.push(...result.failures, ...result.refusals)
-      this.#vain ||= result.failures.length > 0
+      for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
+      this.#vain ||= result.failures.length > 0 || result.leaseLost
       return result
     } catch (error) {
       this.parts.report.unsettled += atStake

@@ -2,7 +2,7 @@ import { FENCE } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
-export const STARTED = { yes: 1, superseded: 0, lost: 3 } as const
+export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
 
 /**
  * Starts claimed entries: counts the delivery, restarts the idle clock, and gives the body. Refused behind the fence.
@@ -19,7 +19,8 @@ ${FENCE}
 local ours, out = leased(), {}
 for at = 4, #ARGV, 2 do
   local id = ARGV[at]
-  if ours and mine(id, ARGV[at + 1]) then
+  if not ours then out[#out + 1] = {${STARTED.leaseLost}}
+  elseif mine(id, ARGV[at + 1]) then
     local entry = redis.call('XCLAIM', stream, group, consumer, 0, id)[1]
     redis.call('ZREM', due, id)
     if entry then out[#out + 1] = {${STARTED.yes}, entry[2]}

@@ -1,0 +1,12 @@
+/** Claimers that may run at once. */
+export const CLAIMER_SLOTS = 2
+
+/** Names that this package gives, `parked` apart. */
+const OWN_NAME = /^(poller|claimer)-/
+
+/** Whether a consumer name is one of ours beyond today's slots: a deployment had more of them, or memory was full. */
+export function isLeftOver(consumerName: string, pollerSlots: number): boolean {
+  if (!OWN_NAME.test(consumerName)) return false
+  const [, kind, number] = /^(poller|claimer)-(\d+)$/.exec(consumerName) ?? []
+  return number === undefined || Number(number) >= (kind === 'poller' ? pollerSlots : CLAIMER_SLOTS)
+}

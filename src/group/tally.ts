@@ -1,0 +1,84 @@
+import { PARKED } from '../core/keys.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { RedisReplyError } from '../errors.ts'
+import type { SettleCounts } from '../report.ts'
+import type { SettleResult } from './group.ts'
+import { SETTLED } from './scripts/settle.ts'
+
+/** Where an entry goes that is neither acked nor dead-lettered. */
+export interface Move {
+  readonly owner: string
+  readonly idleMs: number
+  readonly deliveryCount: number
+  /** Milliseconds before which it is not retried, however idle it is; `undefined`: its idle time alone decides. */
+  readonly delayMs: number | undefined
+}
+
+/**
+ * A wait of up to `minIdleMs` is kept by the idle clock, which starts that much below it; a longer one by the due time, and the entry is
+ * looked at from `minIdleMs` on.
+ */
+export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: number): Move {
+  if (outcome.kind === 'release') return { ...outcome, idleMs: Math.floor(outcome.idleMs), delayMs: undefined }
+  const delayMs = outcome.kind === 'retry' ? outcome.delayMs : 0
+  if (delayMs <= minIdleMs) return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount, delayMs: undefined }
+  return { owner: PARKED, idleMs: 0, deliveryCount, delayMs }
+}
+
+/** What a settlement that was carried out counts as. */
+const DONE_AS = { retry: 'retried', 'dead-letter': 'deadLettered', release: 'released' } as const
+
+/** Counts what became of settlements: the same for every adapter. */
+export class Tally {
+  readonly counts: SettleCounts = {
+    acked: 0,
+    ackMissed: 0,
+    retried: 0,
+    deadLettered: 0,
+    released: 0,
+    superseded: 0,
+    unsettled: 0,
+    lost: 0,
+    deadLettersTrimmed: 0,
+  }
+  /** One a message: a hundred refusals of the same kind are one failure. */
+  readonly #failures = new Map<string, Error>()
+  readonly #refusals = new Map<string, Error>()
+  #leaseLost = false
+
+  /** An answered XACK: how many ids it held, and how many of them were pending. */
+  acked(asked: number, pending: number): void {
+    this.counts.acked += asked
+    this.counts.ackMissed += asked - pending
+  }
+
+  /** One settlement that is not an ack. @param status A number of `SETTLED`, or the text with which its dead letter was refused. */
+  settled(outcome: Outcome, status: number | string): void {
+    if (typeof status === 'string') {
+      const refusal = new RedisReplyError(`Cannot write a dead letter: ${status}`)
+      this.#refusals.set(refusal.message, refusal)
+      this.counts.unsettled++
+    } else if (status === SETTLED.leaseLost) {
+      this.#leaseLost = true
+      this.counts.unsettled++
+    } else if (status === SETTLED.done && outcome.kind !== 'ack') this.counts[DONE_AS[outcome.kind]]++
+    else this.counts.superseded++
+    if (status === SETTLED.lost) this.counts.lost++
+  }
+
+  // a lost group is no failure of the invocation: the next read makes it again, and what it held comes again
+  /** A command that the server refused, and how many entries it was for. */
+  refused(entries: number, error: RedisReplyError): void {
+    this.counts.unsettled += entries
+    if (!error.is('NOGROUP')) this.#failures.set(error.message, error)
+  }
+
+  result(): SettleResult {
+    return {
+      counts: this.counts,
+      failures: [...this.#failures.values()],
+      refusals: [...this.#refusals.values()],
+      leaseLost: this.#leaseLost,
+    }
+  }
+}

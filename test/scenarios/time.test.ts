@@ -1,0 +1,173 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { claim, createPoller, poll } from 'millrace'
+import { describe, expect, it } from 'vitest'
+import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
+
+describe('time', () => {
+  it('a deadline in mid-batch releases what never started, at once and without costing a delivery', async () => {
+    const { redis, publish, pending } = await startScenario()
+    const orders = names('o', 20)
+    const { calls, handler } = noting(() => delay(60))
+    const consumer = billing(handler, { concurrency: 2, handlerTimeoutMs: 200, reserveMs: 100 })
+    await publish(...orders)
+
+    const report = await createPoller(consumer, { redis })({}, lambdaContext(500))
+
+    const handled = calls.length
+    expect([handled > 0, handled < 20]).toEqual([true, true])
+    expect(counts(report)).toEqual({ read: 20, acked: handled, released: 20 - handled, batches: 1 })
+    expect(await pending()).toEqual(orders.slice(handled).map((order) => [order, 'parked', 0]))
+
+    expect(counts(await claim(consumer, { redis }))).toMatchObject({ claimed: 20 - handled, acked: 20 - handled })
+    expect(calls).toEqual(orders)
+  })
+
+  it('an invocation too short for one handler fails at once, naming both limits', async () => {
+    const { redis, publish } = await startScenario()
+    const { calls, handler } = noting()
+    await publish('a')
+
+    await expect(createPoller(billing(handler), { redis })({}, lambdaContext(3_000))).rejects.toMatchObject({
+      code: 'ERR_INVOCATION_TOO_SHORT',
+      message: expect.stringMatching(/handlerTimeoutMs \(10000\) \+ reserveMs \(1000\), got [23]\d{3} ms/),
+      report: { read: 0 },
+    })
+    expect(calls).toEqual([])
+  })
+
+  it('maxRunMs ends a drain before the stream is empty', async () => {
+    const { redis, publish } = await startScenario()
+    const { calls, handler } = noting(() => delay(30))
+    const orders = names('o', 40)
+    await publish(...orders)
+
+    const report = await poll(billing(handler, { batchSize: 4, concurrency: 4 }), { redis, maxRunMs: 100 })
+
+    expect(report).toMatchObject({ drained: false })
+    expect([calls.length > 0, calls.length < 40, difference(report)]).toEqual([true, true, 0])
+  })
+
+  it('mode once reads one batch', async () => {
+    const { redis, publish } = await startScenario()
+    const { calls, handler } = noting()
+    await publish(...names('o', 7))
+
+    expect(counts(await poll(billing(handler, { batchSize: 5 }), { redis, mode: 'once' }))).toEqual({
+      read: 5,
+      acked: 5,
+      batches: 1,
+    })
+    expect(calls).toEqual(names('o', 5))
+  })
+
+  it('concurrency bounds the handlers that run side by side', async () => {
+    const { redis, publish } = await startScenario()
+    let running = 0
+    let most = 0
+    const consumer = billing(
+      async () => {
+        most = Math.max(most, ++running)
+        await delay(2)
+        running--
+      },
+      { concurrency: 3 },
+    )
+    await publish(...names('o', 20))
+
+    await poll(consumer, { redis })
+
+    expect(most).toBe(3)
+  })
+
+  it('a handler past handlerTimeoutMs has its signal aborted, and its entry is retried', async () => {
+    const { redis, publish, pending } = await startScenario()
+    const reasons: unknown[] = []
+    const consumer = billing(
+      (_event, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      { handlerTimeoutMs: 50 },
+    )
+    const listening = billing(
+      async (event, context) => {
+        await (consumer.routes.get('OrderPaid')?.handler(event, context) as Promise<void>).catch((error) => {
+          reasons.push(error.code)
+          throw error
+        })
+      },
+      { handlerTimeoutMs: 50 },
+    )
+    await publish('a')
+
+    expect(counts(await poll(listening, { redis }))).toEqual({ read: 1, retried: 1, batches: 1, drained: true })
+    expect(reasons).toEqual(['ERR_HANDLER_TIMEOUT'])
+    expect(await pending()).toEqual([['a', 'parked', 1]])
+  })
+
+  it('a handler that ignores its signal is counted as overran, and does not hold up the invocation', async () => {
+    const { redis, publish } = await startScenario()
+    await publish('a', 'b')
+    const consumer = billing(() => new Promise(() => {}), { handlerTimeoutMs: 50, concurrency: 1 })
+
+    expect(counts(await poll(consumer, { redis }))).toEqual({
+      read: 2,
+      retried: 2,
+      overran: 2,
+      batches: 1,
+      drained: true,
+    })
+  })
+
+  it('an aborted run starts nothing new, and settles what runs', async () => {
+    const { redis, publish, pending } = await startScenario()
+    const stop = new AbortController()
+    const { calls, handler } = noting(() => {
+      stop.abort()
+      return delay(5)
+    })
+    await publish('a', 'b', 'c')
+
+    const report = await poll(billing(handler, { concurrency: 1 }), { redis, signal: stop.signal })
+
+    expect(counts(report)).toEqual({ read: 3, acked: 1, released: 2, batches: 1 })
+    expect([calls, (await pending()).length]).toEqual([['a'], 2])
+  })
+
+  it('what a poller holds is renewed, so that a claimer leaves it alone', async () => {
+    const { redis, raw, connect, publish } = await startScenario()
+    const { calls, handler } = noting(() => held)
+    let release = () => {}
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const consumer = billing(handler, { minIdleMs: 300, handlerTimeoutMs: 20_000, renewLeases: true, concurrency: 1 })
+    await publish('a', 'b')
+
+    const polling = poll(consumer, { redis })
+    while (calls.length === 0) await delay(1)
+    const claims = []
+    for (let waited = 0; waited < 900; waited += 100) {
+      await delay(100)
+      claims.push(counts(await claim(consumer, { redis: connect() })))
+    }
+    expect(new Set(claims.map((claimed) => JSON.stringify(claimed)))).toEqual(new Set(['{"drained":true}']))
+    expect(
+      ((await raw.xpending('orders', 'billing', '-', '+', 9)) as [string, string, number, number][]).map(
+        ([, , , count]) => count,
+      ),
+    ).toEqual([1, 1])
+    release()
+    expect(counts(await polling)).toEqual({ read: 2, acked: 2, batches: 1, drained: true })
+  })
+
+  it('a run leaves no timer behind', async () => {
+    const { redis, publish } = await startScenario()
+    const { handler } = noting(() => delay(1))
+    await publish(...names('o', 10))
+    const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
+    const before = timers()
+
+    await poll(billing(handler), { redis })
+
+    expect(timers()).toBeLessThanOrEqual(before)
+  })
+})

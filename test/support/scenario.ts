@@ -1,0 +1,125 @@
+import { Redis } from 'ioredis'
+import type { Connection, EventHandler, Report } from 'millrace'
+import { createPublisher } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { onTestFinished } from 'vitest'
+import type { PrivateRedis } from '../../tools/redis-server.ts'
+import { startRedisServer } from '../../tools/redis-server.ts'
+import { billing, OrderPaid } from './consumer.ts'
+
+export { billing, OrderPaid }
+
+/** The dead-letter stream of group `billing` on stream `orders`. */
+export const DLQ = '{orders}:billing:dlq'
+
+/** A private server, a connection of ours, and a second client that looks at what was left behind. */
+export interface Scenario {
+  readonly server: PrivateRedis
+  readonly redis: Connection
+  readonly raw: Redis
+  /** Publishes an OrderPaid an order; answers their entry ids. */
+  publish(...orderIds: string[]): Promise<string[]>
+  /** Pending entries as [order id, owner, delivery count], oldest first. */
+  pending(group?: string): Promise<[string, string, number][]>
+  /** Dead letters, oldest first: the head by name, and the entry's own pairs. */
+  deadLetters(key?: string): Promise<{ id: string; head: Record<string, string>; fields: [string, string][] }[]>
+  /** Makes every pending entry look as if nothing had happened to it for that long. */
+  age(idleMs: number, group?: string): Promise<void>
+  /** Another connection, closed with the test. */
+  connect(url?: string): Connection
+}
+
+export async function startScenario(): Promise<Scenario> {
+  const server = await startRedisServer()
+  const raw = new Redis(server.url)
+  raw.on('error', () => {})
+  const connections: Connection[] = []
+  onTestFinished(async () => {
+    await Promise.all(connections.map((connection) => connection.close()))
+    raw.disconnect()
+    await server.stop()
+  })
+  const connect = (url = server.url) => {
+    const connection = connectIoredis(url)
+    connections.push(connection)
+    return connection
+  }
+  const redis = connect()
+  const publisher = createPublisher({ stream: 'orders', redis })
+
+  return {
+    server,
+    redis,
+    raw,
+    connect,
+    async publish(...orderIds) {
+      const published = await publisher.publishMany(orderIds.map((orderId) => [OrderPaid, { orderId }] as const))
+      return published.map(({ entryId }) => entryId)
+    },
+    async pending(group = 'billing') {
+      const rows = (await raw.xpending('orders', group, '-', '+', 10_000)) as [string, string, number, number][]
+      return Promise.all(
+        rows.map(async ([id, owner, , count]) => [await orderIdOf(raw, id), owner, count] as [string, string, number]),
+      )
+    },
+    async deadLetters(key = DLQ) {
+      return (await raw.xrange(key, '-', '+')).map(([id, flat]) => {
+        const pairs = Array.from(
+          { length: flat.length / 2 },
+          (_, n) => [flat[2 * n], flat[2 * n + 1]] as [string, string],
+        )
+        const headLength = pairs.findIndex(([name]) => name === 'fieldCount') + 1
+        return { id, head: Object.fromEntries(pairs.slice(0, headLength)), fields: pairs.slice(headLength) }
+      })
+    },
+    async age(idleMs, group = 'billing') {
+      for (const [id, owner] of (await raw.xpending('orders', group, '-', '+', 10_000)) as [string, string][]) {
+        await raw.xclaim('orders', group, owner, 0, id, 'IDLE', idleMs, 'JUSTID')
+      }
+    },
+  }
+}
+
+/** A handler that notes the orders it was called for, in order. */
+export function noting(then: EventHandler<never> = () => {}): { calls: string[]; handler: EventHandler<never> } {
+  const calls: string[] = []
+  return {
+    calls,
+    handler: (event, context) => {
+      calls.push((event as { payload: { orderId: string } }).payload.orderId)
+      return then(event, context)
+    },
+  }
+}
+
+/** A Lambda-like context with that much time. */
+export function lambdaContext(timeoutMs = 30_000) {
+  const deadline = performance.now() + timeoutMs
+  return {
+    awsRequestId: 'request-1',
+    functionName: 'orders',
+    getRemainingTimeInMillis: () => deadline - performance.now(),
+  }
+}
+
+/** The numbers of a report that are not 0, without the ones that vary from run to run. */
+export function counts(report: Report): Record<string, number | boolean> {
+  const { consumers: _consumers, durationMs: _durationMs, roundTrips: _roundTrips, ...rest } = report
+  return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== 0 && value !== false))
+}
+
+/** What is left of the promise that a report adds up: 0. */
+export function difference(report: Report): number {
+  const { read, claimed, acked, retried, deadLettered, released, superseded, unsettled } = report
+  return read + claimed - (acked + retried + deadLettered + released + superseded + unsettled)
+}
+
+export function names(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, n) => `${prefix}${n}`)
+}
+
+async function orderIdOf(raw: Redis, id: string): Promise<string> {
+  const [entry] = await raw.xrange('orders', id, id)
+  const payload = entry?.[1].at(-1) ?? '{}'
+  return (JSON.parse(payload) as { orderId?: string }).orderId ?? id
+}

@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { ConsumerOptions, Report } from 'millrace'
+import { onTestFinished } from 'vitest'
+
+export interface VictimOrder {
+  readonly url: string
+  readonly action: 'poll' | 'claim'
+  readonly options: Partial<ConsumerOptions>
+  /** The order that ends the process. */
+  readonly poison?: string
+  /** Milliseconds a handler takes. */
+  readonly handlerMs?: number
+}
+
+/** A process that polls or claims. */
+export interface Victim {
+  /** Orders whose handler finished, so far. */
+  readonly handled: readonly string[]
+  readonly report: Report | undefined
+  /** Resolves when a handler has finished that order. */
+  finished(orderId: string): Promise<void>
+  /** Ends it the hard way, and waits until it is gone. */
+  kill(): Promise<void>
+  /** The exit code, once it is gone by itself. */
+  readonly exit: Promise<number | null>
+}
+
+const PROGRAM = new URL('./victim.ts', import.meta.url).pathname
+
+export function startVictim(order: VictimOrder): Victim {
+  const child = spawn('node', [PROGRAM, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exit = once(child, 'close').then(([code]) => code as number | null)
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  const handled: string[] = []
+  const waiting = new Map<string, () => void>()
+  let report: Report | undefined
+  let rest = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      if (line.startsWith('report ')) report = JSON.parse(line.slice(7)) as Report
+      else {
+        const orderId = line.slice('handled '.length)
+        handled.push(orderId)
+        waiting.get(orderId)?.()
+      }
+    }
+  })
+  return {
+    handled,
+    exit,
+    get report() {
+      return report
+    },
+    finished: (orderId) =>
+      new Promise((resolve) => (handled.includes(orderId) ? resolve() : waiting.set(orderId, resolve))),
+    async kill() {
+      child.kill('SIGKILL')
+      await exit
+    },
+  }
+}
