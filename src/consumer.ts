@@ -154,6 +154,9 @@ export function on<Definition extends EventDefinition>(
   const action = 'define a route'
   object(action, 'event', event)
   text(action, 'event.type', event.type)
+  if (typeof event.payload?.['~standard']?.validate !== 'function') {
+    throw new TypeError(`Cannot ${action}: ${JSON.stringify(event.type)} must come from defineEvent`)
+  }
   if (typeof handler !== 'function') {
     throw new TypeError(
       `Cannot ${action}: the handler of ${JSON.stringify(event.type)} must be a function, got ${typeof handler}`,
@@ -175,7 +178,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   text(action, 'group', group)
   refuseUnknownKeys(action, options, KNOWN)
   if (typeof codec?.decode !== 'function') throw new TypeError(`Cannot ${action}: codec must have a decode function`)
-  const keys = consumerKeys(stream, group, deadLetterStream(action, stream, deadLetters))
+  const keys = consumerKeys(stream, group, deadLetterStream(action, stream, group, deadLetters))
   const settings = withDefaults<ConsumerSettings>(DEFAULTS, {
     ...rest,
     backoff: resolveBackoff(action, backoff),
@@ -231,20 +234,27 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0, Number.POSITIVE_INFINITY)
   numberFrom(action, 'backoff.factor', backoff.factor, 1, Number.POSITIVE_INFINITY)
   numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0, Number.POSITIVE_INFINITY)
-  return Object.freeze({ ...backoff, maxMs: Math.min(backoff.maxMs, MAX_DELAY_MS) })
+  return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
-function deadLetterStream(action: string, stream: string, deadLetters: DeadLetterOptions): string | undefined {
+function deadLetterStream(
+  action: string,
+  stream: string,
+  group: string,
+  deadLetters: DeadLetterOptions,
+): string | undefined {
   object(action, 'deadLetters', deadLetters)
   refuseUnknownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
   if (deadLetters.maxLength !== undefined) integerFrom(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
   const name = deadLetters.stream
   if (name === undefined) return undefined
   text(action, 'deadLetters.stream', name)
-  if (name === stream)
+  const keys = consumerKeys(stream, group)
+  if ([stream, keys.due, keys.state].includes(name) || name.startsWith(keys.slot(''))) {
     throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must not be the stream itself, got ${JSON.stringify(name)}`,
+      `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(name)}`,
     )
+  }
   if (hashSlot(name) !== hashSlot(stream)) {
     throw new RangeError(
       `Cannot ${action}: deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${JSON.stringify(name)} in slot ` +
@@ -260,7 +270,7 @@ function routesByType(action: string, routes: readonly Route[]): ReadonlyMap<str
   }
   const byType = new Map<string, Route>()
   for (const route of routes as readonly Route[]) {
-    if (typeof route?.handler !== 'function')
+    if (typeof route?.handler !== 'function' || !route.event)
       throw new TypeError(`Cannot ${action}: every route must come from on(Event, handler)`)
     const { type } = route.event
     if (byType.has(type))

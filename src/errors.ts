@@ -75,24 +75,25 @@ export class OversizeEntryError extends MillraceError {
   }
 }
 
-/** One thing a schema found wrong: where, and what. Never the value. */
+/** One thing a schema found wrong. Some schemas quote the value in their message: log the path, not the message. */
 export interface PayloadIssue {
   readonly path: string
   readonly message: string
 }
 
-/** A payload was refused by its event's schema. */
+/** A payload was refused by its event's schema. The message says where; `issues` has the schema's own words. */
 export class InvalidPayloadError extends MillraceError {
   override readonly name = 'InvalidPayloadError'
   readonly code = 'ERR_PAYLOAD_INVALID'
   readonly eventType: string
-  readonly issues: readonly PayloadIssue[]
+  declare readonly issues: readonly PayloadIssue[]
 
-  constructor(eventType: string, issues: readonly PayloadIssue[], options?: ErrorOptions) {
-    const said = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
-    super(`Payload of ${JSON.stringify(eventType)} must fit its schema: ${said}`, options)
+  constructor(eventType: string, issues: readonly PayloadIssue[]) {
+    const where = [...new Set(issues.map(({ path }) => (path === '' ? 'the payload itself' : path)))].join(', ')
+    super(`Payload of ${JSON.stringify(eventType)} must fit its schema, which refuses ${where}`)
     this.eventType = eventType
-    this.issues = issues
+    // not enumerable, so that a logger which prints an error's members prints no values
+    Object.defineProperty(this, 'issues', { value: issues })
   }
 }
 

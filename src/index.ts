@@ -29,7 +29,7 @@ export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts 
 export { defineEvent } from './event.ts'
 export type { Connection } from './group/group.ts'
 export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
-export type { Middleware, ScheduledHandler } from './lambda/scheduled.ts'
+export type { Middleware, MiddlewareRequest, ScheduledHandler } from './lambda/scheduled.ts'
 export type { PollerOptions, PollOptions } from './poller.ts'
 export { createPoller, poll } from './poller.ts'
 export type { Publication, Published, Publisher, PublisherOptions, PublishOptions } from './publisher.ts'

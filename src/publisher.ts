@@ -56,7 +56,7 @@ export type Publication<Definition extends EventDefinition = EventDefinition> = 
 
 export interface Publisher {
   /**
-   * Checks a payload and appends it to the stream as it was given.
+   * Checks a payload, as the JSON that consumers will read, and appends it to the stream as it was given.
    *
    * When a reply is lost the command is sent again, so an event may stand in the stream twice, with the same `eventId`.
    *
@@ -128,7 +128,14 @@ export function createPublisher(options: PublisherOptions): Publisher {
   return {
     publish: async (event, payload, publishOptions) =>
       (await publishAll([[event, payload, publishOptions]]))[0] as Published,
-    publishMany: (publications) => publishAll(publications as readonly Publication[]),
+    publishMany: async (publications) => {
+      if (!Array.isArray(publications)) {
+        throw new TypeError(
+          `Cannot publish many: publications must be an array of [event, payload, options?], got ${typeof publications}`,
+        )
+      }
+      return publishAll(publications as readonly Publication[])
+    },
   }
 }
 
@@ -138,10 +145,11 @@ async function encode(stream: string, producer: string | undefined, maxEntryByte
   object(action, 'event', event)
   const { type, version } = event
   checkPublishOptions(action, options)
-  const { issues } = await event.payload['~standard'].validate(payload)
+  const json = toJson(action, type, payload)
+  // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
+  const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
   if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
   const { eventId = randomUUID(), occurredAt = new Date(), ...rest } = options
-  const json = toJson(action, type, payload)
   const fields: Field[] = encodeEnvelope({
     ...rest,
     type,
@@ -163,17 +171,25 @@ function checkPublishOptions(action: string, options: PublishOptions): void {
 }
 
 function toJson(action: string, type: string, payload: unknown): string {
-  const json: string | undefined = JSON.stringify(payload)
-  if (json === undefined)
-    throw new TypeError(`Cannot ${action}: the payload of ${JSON.stringify(type)} must be JSON, got ${typeof payload}`)
+  const rule = `Cannot ${action}: the payload of ${JSON.stringify(type)} must be JSON`
+  let json: string | undefined
+  try {
+    json = JSON.stringify(payload)
+  } catch {
+    throw new TypeError(`${rule}: it holds a BigInt, refers to itself, or cannot be read`)
+  }
+  if (json === undefined) throw new TypeError(`${rule}, got ${typeof payload}`)
   return json
 }
 
+const ISO_8601 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
+
 function toIso(action: string, occurredAt: Date | string): string {
-  const date = new Date(occurredAt)
-  if (Number.isNaN(date.getTime()))
-    throw new RangeError(`Cannot ${action}: occurredAt must be a Date or ISO 8601, got ${JSON.stringify(occurredAt)}`)
-  return typeof occurredAt === 'string' ? occurredAt : date.toISOString()
+  if (typeof occurredAt === 'string' && ISO_8601.test(occurredAt)) return occurredAt
+  if (occurredAt instanceof Date && !Number.isNaN(occurredAt.getTime())) return occurredAt.toISOString()
+  throw new RangeError(
+    `Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${JSON.stringify(occurredAt)}`,
+  )
 }
 
 function resolveTrim(
@@ -182,7 +198,7 @@ function resolveTrim(
 ): Trim {
   boolean(action, 'exactTrimming', exactTrimming)
   if (retentionMs === undefined) {
-    const length = maxLength ?? DEFAULTS.maxLength
+    const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
     if (length === Number.POSITIVE_INFINITY) return { kind: 'none' }
     integerFrom(action, 'maxLength', length, 1)
     return { kind: 'length', maxLength: length, exact: exactTrimming }

@@ -28,5 +28,5 @@ export function mayStart(budget: Budget, now: number): boolean {
 /** How many handlers can still run one after the other if each takes all its time. */
 export function roundsLeft(budget: Budget, now: number, handlerTimeoutMs: number): number {
   if (!mayStart(budget, now)) return 0
-  return 1 + Math.floor((budget.deadline - now - budget.neededMs) / handlerTimeoutMs)
+  return 1 + Math.floor((Math.min(budget.deadline - budget.neededMs, budget.runUntil) - now) / handlerTimeoutMs)
 }

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
+import { refuseUnknownKeys } from './options.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -84,9 +85,14 @@ export interface FlatCodecOptions {
 /**
  * Reads entries whose fields are the payload: one member a field, a string or JSON. The fields that name type, version and id are no
  * part of the payload.
+ *
+ * @throws {TypeError} A bad option.
  */
 export function flatCodec(options: FlatCodecOptions = {}): Codec {
+  refuseUnknownKeys('make flatCodec', options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
+  if (!Array.isArray(jsonFields))
+    throw new TypeError(`Cannot make flatCodec: jsonFields must be an array, got ${typeof jsonFields}`)
   const json = new Set(jsonFields)
   const apart = new Set([typeField, versionField, idField])
   return {

@@ -1,3 +1,4 @@
+import { InvalidPayloadError } from '../errors.ts'
 import type { DeadLetterFacts } from './outcome.ts'
 
 /** Where a dead letter comes from. */
@@ -35,26 +36,36 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
     failedAt: new Date(facts.failedAt).toISOString(),
     traceparent: facts.traceparent,
   }
-  return Object.entries(head).flatMap(([name, value]) => [name, cut(value ?? '')])
+  return Object.entries(head).flatMap(([name, value]) => [name, value ?? ''])
 }
 
+/** What was thrown, as texts: handlers may throw anything, also what cannot be read. */
 function describeError(error: unknown): { name: string; message: string; stack: string } {
   if (error === undefined) return { name: '', message: '', stack: '' }
-  if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack ?? '' }
-  return { name: typeof error, message: asText(error), stack: '' }
-}
-
-// handlers may throw anything, also what cannot be turned into text
-function asText(value: unknown): string {
   try {
-    return typeof value === 'object' ? JSON.stringify(value) : String(value)
+    const { name, message, stack } = (error ?? {}) as Record<string, unknown>
+    if (typeof message !== 'string') return { name: typeof error, message: cut(asText(error)), stack: '' }
+    return {
+      name: cut(asText(name ?? 'Error')),
+      message: cut(message + detail(error)),
+      stack: cut(asText(stack ?? '')),
+    }
   } catch {
-    return 'a value without text'
+    return { name: typeof error, message: 'a value that cannot be read', stack: '' }
   }
 }
 
+// an error's message holds no payload; a dead letter holds it anyway, so the schema's own words may stand here
+function detail(error: unknown): string {
+  if (!(error instanceof InvalidPayloadError)) return ''
+  return `: ${error.issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}`
+}
+
+function asText(value: unknown): string {
+  return typeof value === 'object' ? (JSON.stringify(value) ?? typeof value) : String(value)
+}
+
 function cut(value: string): string {
-  if (value.length * 3 <= MAX_ERROR_BYTES) return value
   const bytes = Buffer.from(value)
   if (bytes.length <= MAX_ERROR_BYTES) return value
   let end = MAX_ERROR_BYTES

@@ -62,10 +62,21 @@ export interface FailureRules {
  * Errors are told by their `code`, so that a handler bundled with its own copy of this package is understood.
  */
 export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
-  const { code, retryAfterMs } = (error ?? {}) as { code?: unknown; retryAfterMs?: unknown }
+  const { code, retryAfterMs } = wishOf(error)
   if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
   if (deliveryCount >= rules.maxDeliveries) return { kind: 'dead-letter', reason: 'max-deliveries' }
-  if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number')
+  if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number' && retryAfterMs >= 0) {
     return { kind: 'retry', delayMs: capDelayMs(retryAfterMs) }
+  }
   return { kind: 'retry', delayMs: backoffDelayMs(rules.backoff, deliveryCount, random) }
+}
+
+// handlers may throw anything, also what cannot be read
+function wishOf(error: unknown): { code?: unknown; retryAfterMs?: unknown } {
+  try {
+    const { code, retryAfterMs } = (error ?? {}) as { code?: unknown; retryAfterMs?: unknown }
+    return { code, retryAfterMs }
+  } catch {
+    return {}
+  }
 }

@@ -115,7 +115,7 @@ export class RedisGroup implements Group {
       keys: [stream, this.#lease(slot), keys.due],
       args: [...this.#fence(slot), ...pairs(claimed)],
     }
-    const { settled, reply } = await this.#settleAnd(slot, settlements, call)
+    const { settled, reply } = await this.#settleWith(slot, settlements, call)
     const counts = { ...settled.counts }
     if (reply instanceof RedisReplyError) {
       counts.unsettled += claimed.length
@@ -175,20 +175,22 @@ export class RedisGroup implements Group {
     )
   }
 
-  /** Settles and makes one more call, in one round trip; makes a missing group again and calls once more. */
-  async #settleAnd(slot: Slot, settlements: readonly Settlement[], call: Call) {
+  /** Settles and makes one more call, in one round trip. */
+  async #settleWith(slot: Slot, settlements: readonly Settlement[], call: Call) {
     const settling = settleCalls(this.#address, slot, settlements)
     const replies = await this.#sender.send([...settling.calls, call])
-    const settled = settling.result(replies)
-    const reply = replies[settling.calls.length] as Reply
-    if (!isReplyError(reply, 'NOGROUP')) {
-      this.#lived.add(this.#name)
-      return { settled, reply, healed: false }
-    }
-    const created = await this.#create()
-    if (created instanceof RedisReplyError) return { settled, reply: created, healed: false }
+    return { settled: settling.result(replies), reply: replies[settling.calls.length] as Reply }
+  }
+
+  /** The same; makes a missing group again and calls once more. */
+  async #settleAnd(slot: Slot, settlements: readonly Settlement[], call: Call) {
+    const first = await this.#settleWith(slot, settlements, call)
+    const created = isReplyError(first.reply, 'NOGROUP') ? await this.#create() : undefined
+    if (created instanceof RedisReplyError) return { ...first, reply: created, healed: false }
+    this.#lived.add(this.#name)
+    if (created === undefined) return { ...first, healed: false }
     const [second = null] = await this.#sender.send([call])
-    return { settled, reply: second, healed: created === CREATED.healed }
+    return { ...first, reply: second, healed: created === CREATED.healed }
   }
 
   #create(): Promise<Reply> {

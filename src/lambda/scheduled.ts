@@ -1,14 +1,20 @@
 import middy from '@middy/core'
 import type { LambdaContext } from '../handler.ts'
 
-/** A middleware as Middy knows it; typed loosely, so that any of Middy's and Powertools' fit. */
+/** An invocation on its way through the middlewares. */
+export interface MiddlewareRequest {
+  event: unknown
+  context: LambdaContext
+  response: unknown
+  error: Error | null
+  internal: Record<string, unknown>
+}
+
+/** A middleware as Middy knows it. Methods, so that those of Middy and Powertools fit, which are typed for events of their own. */
 export interface Middleware {
-  // biome-ignore lint/suspicious/noExplicitAny: middlewares are typed for events and results of their own
-  before?: (request: any) => unknown
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  after?: (request: any) => unknown
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  onError?: (request: any) => unknown
+  before?(request: MiddlewareRequest): unknown
+  after?(request: MiddlewareRequest): unknown
+  onError?(request: MiddlewareRequest): unknown
 }
 
 /** A Lambda handler that a schedule wakes. It is a Middy handler: `.use()` adds middlewares. */
@@ -21,8 +27,8 @@ export interface ScheduledHandler<Report> {
 export function createScheduledHandler<Report>(
   run: (context: Partial<LambdaContext>, remainingMs: number | undefined) => Promise<Report>,
 ): ScheduledHandler<Report> {
-  const handler = middy(async (_event: unknown, context: Partial<LambdaContext> = {}) =>
+  const handler: unknown = middy((_event: unknown, context: Partial<LambdaContext> = {}) =>
     run(context, context.getRemainingTimeInMillis?.()),
   )
-  return handler as unknown as ScheduledHandler<Report>
+  return handler as ScheduledHandler<Report>
 }

@@ -6,6 +6,7 @@ import { EntryContext } from './context.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
 import type { Run } from './run.ts'
+import { isThenable } from './thenable.ts'
 
 /**
  * Runs the handlers of a batch, at most `concurrency` side by side, each within `handlerTimeoutMs`, as long as there is time to settle
@@ -165,8 +166,4 @@ const toAck = (): Outcome => ACK
 
 function settlement({ id, deliveryCount, returnTo }: Delivery, outcome: Outcome | undefined): Settlement {
   return { id, deliveryCount, outcome: outcome ?? { kind: 'release', ...returnTo, deliveryCount: deliveryCount - 1 } }
-}
-
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }

@@ -3,8 +3,15 @@ import type { DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { InvalidPayloadError, NoRouteError, OversizeEntryError, UnsupportedVersionError } from '../errors.ts'
+import {
+  InvalidPayloadError,
+  MalformedEntryError,
+  NoRouteError,
+  OversizeEntryError,
+  UnsupportedVersionError,
+} from '../errors.ts'
 import type { Event } from '../event.ts'
+import { isThenable } from './thenable.ts'
 import { issuesOf } from './validate.ts'
 
 /** An entry ready for its handler. */
@@ -32,7 +39,7 @@ export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected |
   }
   let decoded: DecodedEvent
   try {
-    decoded = consumer.codec.decode(entry.fields, entry.id)
+    decoded = assertDecoded(consumer.codec.decode(entry.fields, entry.id))
   } catch (error) {
     return rejected('malformed', error)
   }
@@ -55,17 +62,32 @@ function check(
   let payload: unknown
   try {
     payload = lift(route, version, decoded.payload)
-  } catch (error) {
-    const issue = { path: '', message: `its upcast from version ${version} failed` }
-    return rejected('invalid', new InvalidPayloadError(type, [issue], { cause: error }), decoded)
+  } catch {
+    const issue = { path: '', message: `the upcast from version ${version} failed` }
+    return rejected('invalid', new InvalidPayloadError(type, [issue]), decoded)
   }
   type Result = Awaited<ReturnType<(typeof schema)['~standard']['validate']>>
   const finish = (result: Result): Prepared | Rejected => {
     if (result.issues) return rejected('invalid', new InvalidPayloadError(type, issuesOf(result.issues)), decoded)
+    if (!('value' in result))
+      throw new TypeError(`Cannot check ${JSON.stringify(type)}: its schema answered neither a value nor issues`)
     return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, result.value, stream, entry.id) }
   }
   const result = schema['~standard'].validate(payload)
-  return result instanceof Promise ? result.then(finish) : finish(result)
+  return isThenable(result) ? Promise.resolve(result).then(finish) : finish(result)
+}
+
+/** What a codec gave is an event: a codec of the user's own may be wrong, or asynchronous. */
+function assertDecoded(decoded: DecodedEvent): DecodedEvent {
+  if (isThenable<unknown>(decoded)) {
+    decoded.then(undefined, () => {})
+    throw new MalformedEntryError('The codec must decode at once, not give a promise')
+  }
+  const { type, version = 1 } = (decoded ?? {}) as Partial<DecodedEvent>
+  if (typeof type !== 'string' || type === '') throw new MalformedEntryError('The codec must name a type')
+  if (!Number.isInteger(version) || version < 1)
+    throw new MalformedEntryError('Schema version must be a whole number from 1')
+  return decoded
 }
 
 /** Whether the definition is at that version, or lifts lead from it to there. */

@@ -1,3 +1,4 @@
+import type { Report } from 'millrace'
 import {
   createClaimer,
   createPoller,
@@ -305,6 +306,27 @@ describe('the main job', () => {
     expect(counts(report)).toEqual({ read: 5, deadLettered: 5, deadLettersTrimmed: 3, batches: 1, drained: true })
     expect((await deadLetters('{orders}:graveyard')).map(({ head }) => head['originalId'])).toEqual(ids.slice(3))
     expect(await deadLetters(DLQ)).toEqual([])
+  })
+
+  it('poller and claimer are Middy handlers of two parameters', async () => {
+    const { redis, publish } = await startScenario()
+    const seen: unknown[] = []
+    const middleware = {
+      before: (request: { event: unknown }) => void seen.push(['before', request.event]),
+      after: (request: { response: unknown }) => void seen.push(['after', (request.response as Report).acked]),
+    }
+    const poller = createPoller(billing(() => {}), { redis })
+    const claimer = createClaimer(billing(() => {}), { redis })
+    await publish('a')
+
+    const report = await poller.use(middleware)({ source: 'aws.scheduler' }, lambdaContext())
+
+    expect(report.acked).toBe(1)
+    expect(seen).toEqual([
+      ['before', { source: 'aws.scheduler' }],
+      ['after', 1],
+    ])
+    expect([poller.use(middleware), poller.length <= 2, claimer.length <= 2]).toEqual([poller, true, true])
   })
 
   it('publishMany writes in order, in one request, as publish does', async () => {

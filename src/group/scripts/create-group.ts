@@ -7,6 +7,8 @@ export const CREATED = { existed: 0, created: 1, healed: 2 } as const
  * Makes a group. One that lived before starts at its mark, or at 0 if there is none or it is above the stream's last id, which then has
  * been emptied; one that never was starts where it is told. Ids are compared as decimal strings, since Lua's numbers are doubles.
  *
+ * Streams `orders` and `{orders}` would share their keys, so the first one keeps them and the other is refused.
+ *
  * KEYS stream, state, due. ARGV group, where a new group starts, 1 if this group is known to have lived.
  * Answers a number of CREATED.
  */
@@ -25,6 +27,9 @@ local function less(x, y)
   return below(seq1, seq2)
 end
 
+local owner = redis.call('HGET', state, 'stream')
+if owner and owner ~= stream then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
+
 local last = '0-0'
 local info = redis.pcall('XINFO', 'STREAM', stream)
 if not info.err then for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end end
@@ -38,7 +43,7 @@ if made.err then
   if string.find(made.err, 'BUSYGROUP', 1, true) then return ${CREATED.existed} end
   return made
 end
-redis.pcall('HSET', state, 'mark', from == '$' and last or from)
+redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
 redis.call('HDEL', state, 'cursor')
 redis.call('DEL', due)
 return lived and ${CREATED.healed} or ${CREATED.created}

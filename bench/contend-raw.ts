@@ -1,0 +1,54 @@
+import { Redis } from 'ioredis'
+import type { Contender, Handle } from './contender.ts'
+import { expectEqual } from './contender.ts'
+import { unfinishedEntries } from './inspect.ts'
+import { BATCH_SIZE, STREAM } from './orders.ts'
+
+type StreamsReply = [stream: string, entries: [id: string, fields: string[]][]][] | null
+
+/** The loop one writes by hand: read, handle, ack; no checks, no limits, no retries. */
+export class Raw implements Contender {
+  readonly name = 'hand-written'
+  readonly #redis: Redis
+  readonly #adminUrl: string
+  #group = ''
+  #acked = 0
+
+  constructor(url: string, adminUrl: string) {
+    this.#redis = new Redis(url, { lazyConnect: true })
+    this.#adminUrl = adminUrl
+  }
+
+  async prepare(round: string): Promise<void> {
+    this.#group = `raw-${round}`
+    this.#acked = 0
+    await this.#redis.xgroup('CREATE', STREAM, this.#group, '0')
+  }
+
+  async consume(handle: Handle): Promise<void> {
+    for (;;) {
+      const reply = await this.#read()
+      if (reply === null) return
+      const ids: string[] = []
+      for (const [id, fields] of reply[0]?.[1] ?? []) {
+        await handle(JSON.parse(fields[fields.indexOf('payload') + 1] as string))
+        ids.push(id)
+      }
+      this.#acked += await this.#redis.xack(STREAM, this.#group, ...ids)
+    }
+  }
+
+  #read(): Promise<StreamsReply> {
+    const read = this.#redis.xreadgroup('GROUP', this.#group, 'raw', 'COUNT', BATCH_SIZE, 'STREAMS', STREAM, '>')
+    return read as Promise<StreamsReply>
+  }
+
+  async check(count: number): Promise<void> {
+    expectEqual('entries acked', this.#acked, count)
+    expectEqual('entries unfinished', await unfinishedEntries(this.#adminUrl, this.#group), 0)
+  }
+
+  async close(): Promise<void> {
+    this.#redis.disconnect()
+  }
+}

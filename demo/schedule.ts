@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import type { LambdaContext, Report, ScheduledHandler } from 'millrace'
+
+/** What runs on a schedule, and who hears how each invocation went. */
+export interface Job {
+  readonly functionName: string
+  readonly everyMs: number
+  readonly handler: ScheduledHandler<Report>
+  readonly onEnd: (result: Report | Error) => void
+}
+
+/** A schedule in place of EventBridge's, and invocations in place of Lambda's. */
+export interface Schedule {
+  /** Wakes nobody any more; resolves once the invocations that run have ended. */
+  stop(): Promise<void>
+}
+
+const FUNCTION_TIMEOUT_MS = 30_000
+
+/** Wakes each job at once and then at its rate, whether or not its last invocation has ended. */
+export function startSchedule(jobs: readonly Job[]): Schedule {
+  const running = new Set<Promise<void>>()
+  function invoke(job: Job): void {
+    const invocation = job
+      .handler({ source: 'aws.scheduler' }, lambdaContext(job.functionName))
+      .then(job.onEnd, job.onEnd)
+      .finally(() => running.delete(invocation))
+    running.add(invocation)
+  }
+  const timers = jobs.map((job) => {
+    invoke(job)
+    return setInterval(() => invoke(job), job.everyMs)
+  })
+  return {
+    async stop() {
+      for (const timer of timers) clearInterval(timer)
+      await Promise.all(running)
+    },
+  }
+}
+
+function lambdaContext(functionName: string): LambdaContext {
+  const deadline = performance.now() + FUNCTION_TIMEOUT_MS
+  return {
+    functionName,
+    functionVersion: '$LATEST',
+    invokedFunctionArn: `arn:aws:lambda:eu-central-1:123456789012:function:${functionName}`,
+    memoryLimitInMB: '256',
+    awsRequestId: randomUUID(),
+    logGroupName: `/aws/lambda/${functionName}`,
+    logStreamName: 'demo',
+    callbackWaitsForEmptyEventLoop: true,
+    getRemainingTimeInMillis: () => Math.max(0, deadline - performance.now()),
+  }
+}

@@ -1,0 +1,56 @@
+/** The only place that reads the environment; checked once, when the module loads. */
+const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders' } = process.env
+
+/** Lambda gives a function ten seconds to start. */
+const PARAMETER_TIMEOUT_MS = 5_000
+const NO_ANSWER = `no answer within ${PARAMETER_TIMEOUT_MS} ms; a function in a VPC needs an endpoint for SSM`
+
+if (!REDIS_URL && !REDIS_URL_PARAMETER) refuse('REDIS_URL_PARAMETER, or REDIS_URL for local runs, must be set')
+if (REDIS_URL && !isRedisUrl(REDIS_URL)) refuse('REDIS_URL must be a redis:// or rediss:// URL')
+// neither value is shown: somebody may have put the URL itself where its parameter's name belongs
+if (REDIS_URL_PARAMETER && !/^(arn:[\w:.-]+\/)?[\w./-]+$/.test(REDIS_URL_PARAMETER))
+  refuse('REDIS_URL_PARAMETER must be the name of an SSM parameter, as in /shop/redis-url')
+if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`)
+
+/** The stream of order events: `ORDERS_STREAM`, default `orders`. */
+export const ordersStream = ORDERS_STREAM
+
+/**
+ * Where Redis is, password included: `REDIS_URL` as it is, otherwise what the SSM parameter named by `REDIS_URL_PARAMETER` holds.
+ *
+ * @throws {Error} The parameter cannot be read, or holds no Redis URL. The message names the parameter, never its value.
+ */
+export async function redisUrl(): Promise<string> {
+  if (REDIS_URL) return REDIS_URL
+  const name = REDIS_URL_PARAMETER as string
+  const url = await fetchParameter(name).catch((error: Error) => {
+    const why = error.name === 'TimeoutError' ? NO_ANSWER : `${error.name}: ${error.message}`
+    throw new Error(`Cannot read REDIS_URL_PARAMETER ${JSON.stringify(name)}: ${why}`, { cause: error })
+  })
+  if (url === undefined || !isRedisUrl(url))
+    throw new Error(`Cannot use REDIS_URL_PARAMETER ${JSON.stringify(name)}: it must hold a redis:// or rediss:// URL`)
+  return url
+}
+
+/** The client is loaded here, so that local runs do without it. */
+async function fetchParameter(name: string): Promise<string | undefined> {
+  const { GetParameterCommand, SSMClient } = await import('@aws-sdk/client-ssm')
+  const client = new SSMClient()
+  const signal = AbortSignal.timeout(PARAMETER_TIMEOUT_MS)
+  try {
+    const command = new GetParameterCommand({ Name: name, WithDecryption: true })
+    return (await client.send(command, { abortSignal: signal })).Parameter?.Value
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    client.destroy()
+  }
+}
+
+function isRedisUrl(value: string): boolean {
+  return /^rediss?:$/.test(URL.parse(value)?.protocol ?? '')
+}
+
+function refuse(rule: string): never {
+  throw new Error(`Cannot read the environment: ${rule}`)
+}

@@ -1,0 +1,6 @@
+import { createPoller } from 'millrace'
+import { redis } from '../redis.ts'
+import { billing } from './consumer.ts'
+
+/** Wakes on a schedule: handles what is new. */
+export const handler = createPoller(billing, { redis })

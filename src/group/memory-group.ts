@@ -1,0 +1,262 @@
+import { randomUUID } from 'node:crypto'
+import { deadLetterHead } from '../core/dead-letter.ts'
+import type { Field } from '../core/entry.ts'
+import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
+import { PARKED } from '../core/keys.ts'
+import type { DeadLetterFacts } from '../core/outcome.ts'
+import { RedisReplyError } from '../errors.ts'
+import { isLeftOver } from './consumer-names.ts'
+import type {
+  Claimed,
+  ClaimRequest,
+  ClaimResult,
+  Delivery,
+  Group,
+  GroupAddress,
+  Held,
+  ReadResult,
+  Settlement,
+  SettleResult,
+  Slot,
+  SlotKind,
+  StartResult,
+} from './group.ts'
+import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
+import { GroupState } from './memory-server.ts'
+import { MAX_PAIRS, SETTLED } from './scripts/settle.ts'
+import { moveOf, Tally } from './tally.ts'
+
+/** What one XAUTOCLAIM looks at, and what it takes. */
+const PAGE = { looks: 1_000, finds: 100 }
+
+/** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
+export class MemoryGroup implements Group {
+  roundTrips = 0
+  readonly #address: GroupAddress
+  readonly #server: MemoryServer
+  readonly #lived: Set<string>
+
+  constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>) {
+    this.#address = address
+    this.#server = server
+    this.#lived = lived
+  }
+
+  async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    this.roundTrips++
+    const names = Array.from({ length: slots }, (_, n) => `${kind}-${n}`)
+    const consumerName = names.find((name) => this.#server.holder(this.#address.keys.slot(name)) === undefined)
+    if (consumerName === undefined) return undefined
+    const token = randomUUID()
+    this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
+    return { consumerName, token }
+  }
+
+  async giveSlot(slot: Slot): Promise<void> {
+    if (slot.token === '') return
+    this.roundTrips++
+    if (this.#isLeased(slot)) this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+  }
+
+  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
+    if (settlements.length > 0) this.roundTrips++
+    return this.#settle(slot, settlements)
+  }
+
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult> {
+    this.roundTrips++
+    const settled = this.#settle(slot, settlements)
+    const { group, healed } = this.#open()
+    const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
+    const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
+      group.lastDeliveredId = id
+      this.#take(group, slot, { id, deliveryCount: 1 })
+      return { id, fields, deliveryCount: 1, returnTo }
+    })
+    group.consumers.set(slot.consumerName, this.#now)
+    return { ...settled, entries, healed }
+  }
+
+  async claim(slot: Slot, { minIdleMs, cursor, room }: ClaimRequest): Promise<ClaimResult> {
+    this.roundTrips++
+    if (!this.#isLeased(slot)) return { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
+    const { group, healed } = this.#open()
+    const from = cursor ?? this.#state.cursor ?? '0-0'
+    const { stale, lost, after } = this.#page(group, from, minIdleMs)
+    const ready = stale.filter(({ id }) => (this.#dueTimes.get(id) ?? 0) <= this.#now)
+    const claimed = ready.slice(0, room)
+    for (const entry of claimed) this.#take(group, slot, entry)
+    return { from, cursor: ready[room]?.id ?? after, claimed, lost, healed }
+  }
+
+  async settleAndStart(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    claimed: readonly Claimed[],
+  ): Promise<StartResult> {
+    this.roundTrips++
+    const settled = this.#settle(slot, settlements)
+    const counts = { ...settled.counts }
+    const group = this.#find()
+    const isLeased = this.#isLeased(slot)
+    if (!isLeased || !group) {
+      counts.unsettled += claimed.length
+      return { ...settled, counts, started: [], leaseLost: settled.leaseLost || (!isLeased && claimed.length > 0) }
+    }
+    const held = claimed.filter((entry) => group.isHeldBy(slot.consumerName, entry))
+    const started: Delivery[] = []
+    for (const { id, deliveryCount, from } of held) {
+      const entry = this.#stream.get(id)
+      if (entry) started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
+      else this.#drop(group, id)
+    }
+    for (const delivery of started) {
+      this.#take(group, slot, delivery)
+      this.#dueTimes.delete(delivery.id)
+    }
+    counts.superseded += claimed.length - started.length
+    counts.lost += held.length - started.length
+    return { ...settled, counts, started }
+  }
+
+  async renew(slot: Slot, held: readonly Held[]): Promise<void> {
+    this.roundTrips++
+    const group = this.#find()
+    if (!group || !this.#isLeased(slot)) return
+    for (const entry of held) if (group.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
+  }
+
+  async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+    this.roundTrips++
+    const { stream, group: name, keys, settings } = this.#address
+    const group = this.#find()
+    if (!group) throw new RedisReplyError(`NOGROUP No such key '${stream}' or consumer group '${name}'`)
+    const [oldest] = group.pending.keys()
+    this.#state.cursor = cursor
+    this.#state.mark = oldest === undefined ? group.lastDeliveredId : entryIdBefore(oldest)
+    const owners = new Set([...group.pending.values()].map(({ owner }) => owner))
+    for (const [consumerName, usedAt] of group.consumers) {
+      const isIdle = this.#now - usedAt >= minIdleMs && !owners.has(consumerName)
+      const isHeld = this.#server.holder(keys.slot(consumerName)) !== undefined
+      if (isIdle && !isHeld && isLeftOver(consumerName, settings.slots)) group.consumers.delete(consumerName)
+    }
+  }
+
+  /** Stale entries from an id on, those trimmed meanwhile taken off, and where the next page starts. */
+  #page(group: GroupState, from: string, minIdleMs: number): { stale: Claimed[]; lost: number; after: string } {
+    const ids = [...group.pending.keys()].filter((id) => compareEntryIds(id, from) >= 0)
+    const stale: Claimed[] = []
+    let [at, lost] = [0, 0]
+    for (; at < Math.min(ids.length, PAGE.looks) && stale.length + lost < PAGE.finds; at++) {
+      const id = ids[at] as string
+      const { owner, deliveredAt, deliveryCount } = group.pending.get(id) as Pending
+      const idleMs = this.#now - deliveredAt
+      if (!this.#stream.get(id)) {
+        this.#drop(group, id)
+        lost++
+      } else if (idleMs >= minIdleMs) stale.push({ id, deliveryCount, from: { owner, idleMs } })
+    }
+    return { stale, lost, after: ids[at] ?? '0-0' }
+  }
+
+  #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
+    const tally = new Tally()
+    const group = this.#find()
+    for (const settlement of settlements) {
+      const { id, outcome } = settlement
+      if (outcome.kind === 'ack') tally.acked(1, group && this.#drop(group, id) ? 1 : 0)
+      else if (!this.#isLeased(slot)) tally.settled(outcome, SETTLED.leaseLost)
+      else if (!group) tally.counts.unsettled++
+      else if (!group.isHeldBy(slot.consumerName, settlement)) tally.settled(outcome, SETTLED.superseded)
+      else if (!this.#stream.get(id)) {
+        this.#drop(group, id)
+        tally.settled(outcome, SETTLED.lost)
+      } else {
+        if (outcome.kind === 'dead-letter')
+          tally.counts.deadLettersTrimmed += this.#bury(group, slot, settlement, outcome.letter)
+        else this.#move(group, settlement)
+        tally.settled(outcome, SETTLED.done)
+      }
+    }
+    return tally.result()
+  }
+
+  #move(group: GroupState, { id, deliveryCount, outcome }: Settlement): void {
+    const move = moveOf(outcome, deliveryCount, this.#address.settings.minIdleMs)
+    group.hand(id, move, move.deliveryCount, this.#now)
+    if (move.delayMs !== undefined) this.#dueTimes.set(id, this.#now + move.delayMs)
+  }
+
+  /** @returns How many older dead letters were trimmed away. */
+  #bury(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held, letter: DeadLetterFacts): number {
+    const { stream, group: name, keys, settings } = this.#address
+    const fields = this.#stream.get(id)?.fields ?? []
+    const head = deadLetterHead({ stream, group: name, consumerName, entryId: id, deliveryCount }, letter)
+    const pairs = Array.from({ length: head.length / 2 }, (_, n): Field => [head[2 * n] ?? '', head[2 * n + 1] ?? ''])
+    const body = fields.length > MAX_PAIRS ? [['packed', pack(fields)] as const] : fields
+    const letters = this.#server.stream(keys.deadLetters)
+    letters.add([...pairs, ['fieldCount', String(fields.length)], ...body], this.#now)
+    this.#drop(group, id)
+    return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, this.#now)
+  }
+
+  #take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held): void {
+    group.hand(id, { owner: consumerName, idleMs: 0 }, deliveryCount, this.#now)
+  }
+
+  /** @returns Whether it was pending. */
+  #drop(group: GroupState, id: string): boolean {
+    this.#dueTimes.delete(id)
+    return group.pending.delete(id)
+  }
+
+  /** The group, made if it is missing: at its mark if it lived before, where a new one starts if it did not. */
+  #open(): { group: GroupState; healed: boolean } {
+    const { group: name, settings } = this.#address
+    const key = JSON.stringify([this.#address.stream, name])
+    const found = this.#find()
+    const { mark } = this.#state
+    const lived = this.#lived.has(key) || mark !== undefined
+    this.#lived.add(key)
+    if (found) return { group: found, healed: false }
+    const { lastId } = this.#stream
+    const kept = mark !== undefined && compareEntryIds(mark, lastId) <= 0 ? mark : '0'
+    const from = lived ? kept : settings.startAt === '$' ? lastId : settings.startAt
+    const group = new GroupState(from)
+    this.#stream.groups.set(name, group)
+    this.#server.states.set(this.#address.keys.state, { mark: from })
+    this.#dueTimes.clear()
+    return { group, healed: lived }
+  }
+
+  #find(): GroupState | undefined {
+    return this.#server.streams.get(this.#address.stream)?.groups.get(this.#address.group)
+  }
+
+  #isLeased({ consumerName, token }: Slot): boolean {
+    return token === '' || this.#server.holder(this.#address.keys.slot(consumerName)) === token
+  }
+
+  get #now(): number {
+    return this.#server.clock.now()
+  }
+
+  get #stream(): MemoryStream {
+    return this.#server.stream(this.#address.stream)
+  }
+
+  get #state(): State {
+    return this.#server.state(this.#address.keys.state)
+  }
+
+  get #dueTimes(): Map<string, number> {
+    return this.#server.due(this.#address.keys.due)
+  }
+}
+
+/** Names and values in turn, each as its length in bytes, a colon, and itself. */
+function pack(fields: readonly Field[]): Buffer {
+  return Buffer.concat(
+    fields.flat().flatMap((bytes) => [Buffer.from(`${Buffer.byteLength(bytes)}:`), Buffer.from(bytes)]),
+  )
+}

@@ -1,0 +1,108 @@
+import type { EventOf, HandlerContext, NonRetryableError } from 'millrace'
+import { describe, expect, test } from 'vitest'
+import { bookShipment } from '../../functions/orders/book-shipment.ts'
+import { OrderPaid, OrderShipped } from '../../functions/orders/events.ts'
+import { sendReceipt } from '../../functions/orders/send-receipt.ts'
+
+describe('OrderPaid', () => {
+  test('lifts version 1 with the euro as its currency', () => {
+    const lifted = OrderPaid.upcast[1]?.({ orderId: 'order-1', amount: '12.50' })
+
+    expect(lifted).toEqual({ orderId: 'order-1', amount: '12.50', currency: 'EUR' })
+  })
+})
+
+describe('OrderShipped', () => {
+  test('refuses a shipment without a parcel', async () => {
+    const payload = { orderId: 'order-1', carrier: 'dhl', parcels: 0 }
+
+    expect(await OrderShipped.payload['~standard'].validate(payload)).toMatchObject({ issues: [{ path: ['parcels'] }] })
+  })
+})
+
+describe('sendReceipt()', () => {
+  test('mails the receipt at the first delivery', async () => {
+    await expect(sendReceipt(aPayment(), aContext())).resolves.toBeUndefined()
+  })
+
+  test('fails twice while the mail server is busy, and succeeds at the third delivery', async () => {
+    const event = aPayment({ orderId: 'busy-order-1' })
+    const outcomes = []
+    for (const deliveryCount of [1, 2, 3]) {
+      const error = await sendReceipt(event, aContext({ deliveryCount })).catch((thrown: Error) => thrown)
+      outcomes.push(error?.name)
+    }
+
+    expect(outcomes).toEqual(['MailServerBusyError', 'MailServerBusyError', undefined])
+  })
+
+  test('stops when its signal is aborted', async () => {
+    const context = aContext({ signal: AbortSignal.abort() })
+
+    await expect(sendReceipt(aPayment(), context)).rejects.toMatchObject({ name: 'AbortError' })
+  })
+})
+
+describe('bookShipment()', () => {
+  test.each(['dhl', 'dpd', 'ups'])('books a pick-up with %s', async (carrier) => {
+    await expect(bookShipment(aShipment({ carrier }), aContext())).resolves.toBeUndefined()
+  })
+
+  test('asks for no retry when there is no contract with the carrier', async () => {
+    const error = await bookShipment(aShipment({ carrier: 'pigeon' }), aContext()).catch((thrown: unknown) => thrown)
+
+    expect(error).toMatchObject({
+      name: 'NonRetryableError',
+      code: 'ERR_NON_RETRYABLE',
+      message: 'No contract with carrier "pigeon"',
+    } satisfies Partial<NonRetryableError>)
+  })
+
+  test('stops when its signal is aborted', async () => {
+    const context = aContext({ signal: AbortSignal.abort() })
+
+    await expect(bookShipment(aShipment(), context)).rejects.toMatchObject({ name: 'AbortError' })
+  })
+})
+
+function aPayment(payload: Partial<EventOf<typeof OrderPaid>['payload']> = {}): EventOf<typeof OrderPaid> {
+  return {
+    type: 'OrderPaid',
+    version: 2,
+    eventId: 'evt-1',
+    payload: { orderId: 'order-1', amount: '12.50', currency: 'EUR', ...payload },
+  }
+}
+
+function aShipment(payload: Partial<EventOf<typeof OrderShipped>['payload']> = {}): EventOf<typeof OrderShipped> {
+  return {
+    type: 'OrderShipped',
+    version: 1,
+    eventId: 'evt-2',
+    payload: { orderId: 'order-1', carrier: 'dhl', parcels: 1, ...payload },
+  }
+}
+
+function aContext(given: Partial<HandlerContext> = {}): HandlerContext {
+  return {
+    functionName: 'poller',
+    functionVersion: '$LATEST',
+    invokedFunctionArn: 'arn:aws:lambda:eu-central-1:123456789012:function:poller',
+    memoryLimitInMB: '256',
+    awsRequestId: 'request-1',
+    logGroupName: '/aws/lambda/poller',
+    logStreamName: 'stream-1',
+    callbackWaitsForEmptyEventLoop: true,
+    stream: 'orders',
+    group: 'billing',
+    consumerName: 'poller-0',
+    entryId: '1-0',
+    deliveryCount: 1,
+    maxDeliveries: 5,
+    idempotencyKey: 'billing:evt-1',
+    signal: new AbortController().signal,
+    fields: [],
+    getRemainingTimeInMillis: () => 10_000,
+    ...given,
+  }
+}

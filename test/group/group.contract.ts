@@ -1,0 +1,963 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { consumerKeys, PARKED } from '../../src/core/keys.ts'
+import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
+import { ACK } from '../../src/core/outcome.ts'
+import type {
+  Claimed,
+  Connection,
+  Delivery,
+  Group,
+  GroupAddress,
+  Settlement,
+  SettleResult,
+  Slot,
+} from '../../src/group/group.ts'
+import type { SettleCounts } from '../../src/report.ts'
+
+/** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
+export interface Outside {
+  /** The connection of one more process. */
+  connect(): Connection
+  /** Appends an entry, under an id of the server's unless one is given. */
+  add(fields: readonly TextField[], id?: string): Promise<string>
+  /** Removes an entry from the stream, and leaves it pending. */
+  trimEntry(id: string): Promise<void>
+  pending(): Promise<Pending[]>
+  /** Hands a pending entry to a consumer name with that idle time and count. */
+  hand(id: string, to: Omit<Pending, 'id'>): Promise<void>
+  deadLetters(): Promise<TextField[][]>
+  consumers(): Promise<string[]>
+  addConsumer(name: string): Promise<void>
+  endLease(consumerName: string): Promise<void>
+  /** Milliseconds until an entry is due; `undefined` if it has no due time. */
+  dueIn(id: string): Promise<number | undefined>
+  makeDue(id: string): Promise<void>
+  mark(): Promise<string | undefined>
+  dropGroup(): Promise<void>
+  /** Removes the stream with its groups; keeps leases, cursor, mark and due times. */
+  dropStream(): Promise<void>
+  flush(): Promise<void>
+  /** Closes every connection made. */
+  close(): Promise<void>
+}
+
+export type TextField = readonly [name: string, value: string]
+
+export interface Pending {
+  readonly id: string
+  readonly consumerName: string
+  readonly idleMs: number
+  readonly deliveryCount: number
+}
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const MIN_IDLE_MS = 10 * MINUTE
+const LEASE_MS = 7 * 24 * 60 * MINUTE
+const BODY: readonly TextField[] = [['type', 'OrderPaid']]
+
+/** Where every test happens. */
+export function anAddress(settings: Partial<GroupAddress['settings']> = {}): GroupAddress {
+  return {
+    stream: 'orders',
+    group: 'billing',
+    keys: consumerKeys('orders', 'billing'),
+    settings: { startAt: '0', maxDeadLetters: 1_000, minIdleMs: MIN_IDLE_MS, slots: 4, ...settings },
+  }
+}
+
+export function aLetter(facts: Partial<DeadLetterFacts> = {}): Outcome {
+  const letter: DeadLetterFacts = { reason: 'max-deliveries', lastDeliveredAt: 0, failedAt: 1_500, ...facts }
+  return { kind: 'dead-letter', letter }
+}
+
+/** The slot of a kind that is free. */
+export async function aSlot(group: Group, kind: 'poller' | 'claimer' = 'poller'): Promise<Slot> {
+  const slot = await group.takeSlot(kind, 4, LEASE_MS)
+  if (!slot) throw new Error(`no ${kind} slot is free`)
+  return slot
+}
+
+const retry = (delayMs: number): Outcome => ({ kind: 'retry', delayMs })
+
+export function settleAs(outcome: Outcome, held: readonly { id: string; deliveryCount: number }[]): Settlement[] {
+  return held.map(({ id, deliveryCount }) => ({ id, deliveryCount, outcome }))
+}
+
+/** A result without failures that counts only this. */
+export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
+  const none = {
+    acked: 0,
+    ackMissed: 0,
+    retried: 0,
+    deadLettered: 0,
+    released: 0,
+    superseded: 0,
+    unsettled: 0,
+    lost: 0,
+  }
+  return { counts: { ...none, deadLettersTrimmed: 0, ...counts }, failures: [], refusals: [], leaseLost: false }
+}
+
+/** The suite that every adapter of the group port passes. */
+export function describeGroup(name: string, open: () => Promise<Outside>): void {
+  describe(name, () => {
+    let outside: Outside
+
+    beforeEach(async () => {
+      outside = await open()
+    })
+    afterEach(() => outside.close())
+
+    const aGroup = (settings?: Partial<GroupAddress['settings']>) => outside.connect().group(anAddress(settings))
+
+    /** Entries of the stream `count` long. */
+    async function addEntries(count: number): Promise<string[]> {
+      const ids: string[] = []
+      for (let n = 0; n < count; n++) ids.push(await outside.add([['n', String(n)]]))
+      return ids
+    }
+
+    /** A poller that has read `count` new entries. */
+    async function aReader(count: number, settings?: Partial<GroupAddress['settings']>) {
+      const group = aGroup(settings)
+      await addEntries(count)
+      const slot = await aSlot(group)
+      const { entries } = await group.settleAndRead(slot, [], count)
+      return { group, slot, entries, ids: entries.map(({ id }) => id) }
+    }
+
+    /** A claimer beside `count` entries that `poller-0` left behind `idleMs` ago. */
+    async function aClaimer(count: number, idleMs = 20 * MINUTE) {
+      const { group, ids } = await aReader(count)
+      for (const id of ids) await outside.hand(id, { consumerName: 'poller-0', idleMs, deliveryCount: 1 })
+      return { group, ids, slot: await aSlot(group, 'claimer') }
+    }
+
+    /** A claimer that has claimed `count` entries. */
+    async function aClaim(count: number) {
+      const { group, ids, slot } = await aClaimer(count)
+      const { claimed } = await group.claim(slot, page())
+      return { group, ids, slot, claimed }
+    }
+
+    /** Pending entries as [id, owner, idle time in whole minutes, count]: a server's clock goes on while a test runs. */
+    async function pendingRows() {
+      const pending = await outside.pending()
+      return pending.map(({ id, consumerName, idleMs, deliveryCount }) => [
+        id,
+        consumerName,
+        Math.round(idleMs / MINUTE),
+        deliveryCount,
+      ])
+    }
+
+    describe('slots', () => {
+      test('takeSlot() takes the lowest free slot, and none once all are held', async () => {
+        const group = aGroup()
+        const taken = [await group.takeSlot('poller', 2, LEASE_MS), await group.takeSlot('poller', 2, LEASE_MS)]
+        expect([...taken, await group.takeSlot('poller', 2, LEASE_MS)]).toEqual([
+          { consumerName: 'poller-0', token: expect.stringMatching(/./) },
+          { consumerName: 'poller-1', token: expect.stringMatching(/./) },
+          undefined,
+        ])
+        expect(taken[0]?.token).not.toBe(taken[1]?.token)
+      })
+
+      test('takeSlot() counts pollers and claimers apart', async () => {
+        const group = aGroup()
+        const taken = [await group.takeSlot('poller', 1, LEASE_MS), await group.takeSlot('claimer', 1, LEASE_MS)]
+        expect(taken.map((slot) => slot?.consumerName)).toEqual(['poller-0', 'claimer-0'])
+      })
+
+      test('takeSlot() takes a slot again that was given back', async () => {
+        const group = aGroup()
+        const first = await aSlot(group)
+        await aSlot(group)
+        await group.giveSlot(first)
+        expect(await group.takeSlot('poller', 2, LEASE_MS)).toMatchObject({ consumerName: 'poller-0' })
+      })
+
+      test('takeSlot() takes a slot whose lease has ended', async () => {
+        const group = aGroup()
+        const first = await aSlot(group)
+        await outside.endLease(first.consumerName)
+        const second = await aSlot(group)
+        expect(second.consumerName).toBe(first.consumerName)
+        expect(second.token).not.toBe(first.token)
+      })
+
+      test('giveSlot() leaves a slot alone that another one holds', async () => {
+        const group = aGroup()
+        const first = await aSlot(group)
+        await outside.endLease(first.consumerName)
+        await aSlot(group)
+        await group.giveSlot(first)
+        await group.giveSlot({ consumerName: 'poller-0', token: '' })
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
+      })
+    })
+
+    describe('settleAndRead()', () => {
+      test('reads new entries in order, each with delivery count 1', async () => {
+        const fields: TextField[] = [
+          ['type', 'OrderPaid'],
+          ['type', 'again'],
+          ['', 'übermäßig 🦊'],
+          ['2', ''],
+          ['1', '007'],
+        ]
+        const ids = [await outside.add(fields), await outside.add(BODY)]
+        const group = aGroup()
+        const slot = await aSlot(group)
+        const read = await group.settleAndRead(slot, [], 10)
+        const returnTo = { owner: PARKED, idleMs: MIN_IDLE_MS }
+        expect({ ...read, entries: read.entries.map(asText) }).toEqual({
+          ...counted(),
+          entries: [
+            { id: ids[0], fields, deliveryCount: 1, returnTo },
+            { id: ids[1], fields: BODY, deliveryCount: 1, returnTo },
+          ],
+          healed: false,
+        })
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, 'poller-0', 0, 1]))
+      })
+
+      test('reads up to count entries, and goes on after them, whoever reads', async () => {
+        const ids = await addEntries(5)
+        const group = aGroup()
+        const slots = [await aSlot(group), await aSlot(group), await aSlot(group)]
+        const read: string[][] = []
+        for (const slot of slots) read.push(idsOf((await group.settleAndRead(slot, [], 2)).entries))
+        expect(read).toEqual([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)])
+        expect(await group.settleAndRead(slots[0] as Slot, [], 2)).toEqual({ ...counted(), entries: [], healed: false })
+      })
+
+      test.each<[startAt: string, read: string[]]>([
+        ['0', ['1-1', '1-2', '2-0', '3-0']],
+        ['1-1', ['1-2', '2-0', '3-0']],
+        ['1', ['1-1', '1-2', '2-0', '3-0']],
+        ['$', ['3-0']],
+      ])('makes a missing group that starts after %s', async (startAt, expected) => {
+        const group = aGroup({ startAt })
+        const slot = await aSlot(group)
+        for (const id of ['1-1', '1-2', '2-0']) await outside.add(BODY, id)
+        const first = await group.settleAndRead(slot, [], 10)
+        await outside.add(BODY, '3-0')
+        const second = await group.settleAndRead(slot, [], 10)
+        expect(idsOf([...first.entries, ...second.entries])).toEqual(expected)
+        expect([first.healed, second.healed]).toEqual([false, false])
+      })
+
+      test('makes the stream that is missing', async () => {
+        const group = aGroup()
+        const slot = await aSlot(group)
+        const empty = await group.settleAndRead(slot, [], 10)
+        const id = await outside.add(BODY)
+        const { entries } = await group.settleAndRead(slot, [], 10)
+        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], healed: false }, [id]])
+      })
+
+      test('settles and reads in one round trip', async () => {
+        const { group, slot, entries } = await aReader(4)
+        const [first, second, third, fourth] = entries as [Delivery, Delivery, Delivery, Delivery]
+        const settlements = [
+          ...settleAs(ACK, [first]),
+          ...settleAs(retry(0), [second]),
+          ...settleAs(aLetter(), [third]),
+          ...settleAs({ kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 }, [fourth]),
+        ]
+        await group.settle(slot, settleAs(retry(0), [{ id: '1-1', deliveryCount: 1 }])) // the server knows the script now
+        const id = await outside.add(BODY)
+        const before = group.roundTrips
+        const read = await group.settleAndRead(slot, settlements, 10)
+        expect({ ...read, entries: idsOf(read.entries) }).toEqual({
+          ...counted({ acked: 1, retried: 1, deadLettered: 1, released: 1 }),
+          entries: [id],
+          healed: false,
+        })
+        expect(group.roundTrips - before).toBe(1)
+      })
+    })
+
+    describe('settle()', () => {
+      test('asks nothing for nothing', async () => {
+        const group = aGroup()
+        expect(await group.settle({ consumerName: 'poller-0', token: 'x' }, [])).toEqual(counted())
+        expect(group.roundTrips).toBe(0)
+      })
+
+      test('acks entries, and counts those that were no longer pending', async () => {
+        const { group, slot, entries } = await aReader(3)
+        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
+        expect(await group.settle(slot, settleAs(ACK, entries))).toEqual(counted({ acked: 3, ackMissed: 1 }))
+        expect(await outside.pending()).toEqual([])
+      })
+
+      test('parks a retry until it has been idle for minIdleMs, the wait before that taken off', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        const settlements = [0, 4 * MINUTE, MIN_IDLE_MS].flatMap((delayMs, n) =>
+          settleAs(retry(delayMs), entries.slice(n, n + 1)),
+        )
+        expect(await group.settle(slot, settlements)).toEqual(counted({ retried: 3 }))
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 10, 1],
+          [ids[1], PARKED, 6, 1],
+          [ids[2], PARKED, 0, 1],
+        ])
+        expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined, undefined])
+      })
+
+      test('notes when a retry is due that waits for longer than minIdleMs', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
+        expect(await group.settle(slot, settleAs(retry(60 * MINUTE), entries))).toEqual(counted({ retried: 1 }))
+        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
+        expect(Math.round(((await outside.dueIn(ids[0] as string)) ?? 0) / MINUTE)).toBe(60)
+      })
+
+      test('releases an entry to whom it was, with the idle time and the count it had', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        const [first, second] = entries as [Delivery, Delivery]
+        const settlements = [
+          ...settleAs({ kind: 'release', ...first.returnTo, deliveryCount: 0 }, [first]),
+          ...settleAs({ kind: 'release', owner: 'poller-3', idleMs: 30 * MINUTE + 0.5, deliveryCount: 4 }, [second]),
+        ]
+        expect(await group.settle(slot, settlements)).toEqual(counted({ released: 2 }))
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 10, 0],
+          [ids[1], 'poller-3', 30, 4],
+        ])
+      })
+
+      test('leaves a released entry to be claimed at once, and its start counts as the first delivery', async () => {
+        const { group, slot, entries } = await aReader(1)
+        const [entry] = entries as [Delivery]
+        await group.settle(slot, settleAs({ kind: 'release', ...entry.returnTo, deliveryCount: 0 }, [entry]))
+        const claimer = await aSlot(group, 'claimer')
+        const { claimed } = await group.claim(claimer, page())
+        const { started } = await group.settleAndStart(claimer, [], claimed)
+        expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[entry.id, 1]])
+      })
+
+      test('moves an entry to the dead letters with its facts before its own fields', async () => {
+        const fields: TextField[] = [
+          ['type', 'OrderPaid'],
+          ['reason', 'the entry’s own'],
+          ['type', 'again'],
+          ['', ''],
+        ]
+        const id = await outside.add(fields)
+        const group = aGroup()
+        const slot = await aSlot(group)
+        const { entries } = await group.settleAndRead(slot, [], 1)
+        const error = Object.assign(new RangeError('no such card'), { stack: 'RangeError: no such card\n    at pay' })
+        const letter = aLetter({
+          reason: 'non-retryable',
+          error,
+          eventId: 'e-1',
+          eventType: 'OrderPaid',
+          schemaVersion: 2,
+          traceparent: '00-1-2-01',
+          lastDeliveredAt: Date.UTC(2029, 0, 1, 12),
+          failedAt: Date.UTC(2029, 0, 1, 12, 0, 1),
+        })
+        expect(await group.settle(slot, settleAs(letter, entries))).toEqual(counted({ deadLettered: 1 }))
+        expect(await outside.deadLetters()).toEqual([
+          [
+            ['originalStream', 'orders'],
+            ['originalId', id],
+            ['group', 'billing'],
+            ['consumer', 'poller-0'],
+            ['eventId', 'e-1'],
+            ['eventType', 'OrderPaid'],
+            ['schemaVersion', '2'],
+            ['reason', 'non-retryable'],
+            ['errorName', 'RangeError'],
+            ['errorMessage', 'no such card'],
+            ['errorStack', 'RangeError: no such card\n    at pay'],
+            ['deliveryCount', '1'],
+            ['lastDeliveredAt', '2029-01-01T12:00:00.000Z'],
+            ['failedAt', '2029-01-01T12:00:01.000Z'],
+            ['traceparent', '00-1-2-01'],
+            ['fieldCount', '4'],
+            ...fields,
+          ],
+        ])
+        expect(await outside.pending()).toEqual([])
+      })
+
+      test.each([
+        [3_900, false],
+        [3_901, true],
+      ])('keeps %i fields in a dead letter, packed: %s', async (count, isPacked) => {
+        const fields = Array.from({ length: count }, (_, n): TextField => [`näme-${n % 7}`, `v:${n}`])
+        await outside.add(fields)
+        const group = aGroup()
+        const slot = await aSlot(group)
+        const { entries } = await group.settleAndRead(slot, [], 1)
+        expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
+        const [letter = []] = await outside.deadLetters()
+        const own = letter.slice(16)
+        expect([letter[15], own[0]?.[0] === 'packed']).toEqual([['fieldCount', String(count)], isPacked])
+        expect(isPacked ? unpack(own[0]?.[1] ?? '') : own).toEqual(fields)
+      })
+
+      test('keeps the newest maxDeadLetters dead letters, and counts those it trims away', async () => {
+        const { group, slot, entries, ids } = await aReader(5, { maxDeadLetters: 2 })
+        await group.settle(slot, settleAs(aLetter(), entries.slice(0, 1)))
+        const result = await group.settle(slot, settleAs(aLetter(), entries.slice(1)))
+        expect(result).toEqual(counted({ deadLettered: 4, deadLettersTrimmed: 3 }))
+        expect((await outside.deadLetters()).map(originOf)).toEqual(ids.slice(3))
+      })
+
+      test('keeps every dead letter where maxDeadLetters is Infinity', async () => {
+        const { group, slot, entries, ids } = await aReader(5, { maxDeadLetters: Number.POSITIVE_INFINITY })
+        expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 5 }))
+        expect((await outside.deadLetters()).map(originOf)).toEqual(ids)
+      })
+
+      test.each<Outcome>([
+        retry(0),
+        retry(60 * MINUTE),
+        { kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 },
+        aLetter(),
+      ])('counts an entry as lost that was trimmed meanwhile: $kind $delayMs', async (outcome) => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await outside.trimEntry(ids[0] as string)
+        const result = await group.settle(slot, settleAs(outcome, entries.slice(0, 1)))
+        expect(result).toEqual(counted({ superseded: 1, lost: 1 }))
+        expect(await pendingRows()).toEqual([[ids[1], 'poller-0', 0, 1]])
+        expect([await outside.deadLetters(), await outside.dueIn(ids[0] as string)]).toEqual([[], undefined])
+      })
+
+      test('settles hundreds of entries at once, each as told', async () => {
+        const { group, slot, entries, ids } = await aReader(310)
+        const settlements = [
+          ...settleAs(retry(0), entries.slice(0, 210)),
+          ...settleAs(ACK, entries.slice(210, 250)),
+          ...settleAs(aLetter(), entries.slice(250)),
+        ]
+        expect(await group.settle(slot, settlements)).toEqual(counted({ acked: 40, retried: 210, deadLettered: 60 }))
+        expect(await pendingRows()).toEqual(ids.slice(0, 210).map((id) => [id, PARKED, 10, 1]))
+        expect((await outside.deadLetters()).map(originOf)).toEqual(ids.slice(250))
+      })
+    })
+
+    describe('the fence', () => {
+      const takenAway: readonly [how: string, take: (id: string) => Promise<void>][] = [
+        ['another consumer', (id) => outside.hand(id, { consumerName: 'claimer-1', idleMs: 0, deliveryCount: 1 })],
+        ['another delivery', (id) => outside.hand(id, { consumerName: 'poller-0', idleMs: 0, deliveryCount: 2 })],
+      ]
+      const outcomes: readonly [name: string, outcome: Outcome][] = [
+        ['retry', retry(0)],
+        ['a retry that is due later', retry(60 * MINUTE)],
+        ['release', { kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 }],
+        ['dead letter', aLetter()],
+      ]
+      const cases = takenAway.flatMap(([how, take]) =>
+        outcomes.map(([name, outcome]) => ({ how, take, name, outcome })),
+      )
+
+      test.each(cases)('refuses $name of an entry that is with $how', async ({ take, outcome }) => {
+        const { group, slot, entries, ids } = await aReader(1)
+        await take(ids[0] as string)
+        const before = await pendingRows()
+        expect(await group.settle(slot, settleAs(outcome, entries))).toEqual(counted({ superseded: 1 }))
+        expect([await pendingRows(), await outside.deadLetters()]).toEqual([before, []])
+        expect(await outside.dueIn(ids[0] as string)).toBeUndefined()
+      })
+
+      test.each(outcomes)('refuses %s of an entry that was acked', async (_name, outcome) => {
+        const { group, slot, entries } = await aReader(1)
+        await group.settle(slot, settleAs(ACK, entries))
+        expect(await group.settle(slot, settleAs(outcome, entries))).toEqual(counted({ superseded: 1 }))
+        expect([await outside.pending(), await outside.deadLetters()]).toEqual([[], []])
+      })
+
+      test.each(outcomes)('refuses %s from a poller whose slot went to another', async (_name, outcome) => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await outside.endLease(slot.consumerName)
+        const successor = await aSlot(group)
+        expect(successor.consumerName).toBe(slot.consumerName)
+        const settlements = settleAs(outcome, entries)
+        expect(await group.settle(slot, settlements)).toEqual({ ...counted({ unsettled: 2 }), leaseLost: true })
+        expect((await outside.pending()).map(({ id, consumerName }) => [id, consumerName])).toEqual(
+          ids.map((id) => [id, 'poller-0']),
+        )
+        expect(await outside.deadLetters()).toEqual([])
+      })
+
+      test('lets an ack through, whoever has the entry', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await outside.hand(ids[0] as string, { consumerName: 'claimer-1', idleMs: 0, deliveryCount: 2 })
+        await outside.endLease(slot.consumerName)
+        await aSlot(group)
+        expect(await group.settle(slot, settleAs(ACK, entries))).toEqual(counted({ acked: 2 }))
+        expect(await outside.pending()).toEqual([])
+      })
+
+      test('judges a slot without a lease by owner and count', async () => {
+        const group = aGroup()
+        const [, second] = await addEntries(2)
+        const slot = { consumerName: 'poller-of-its-own', token: '' }
+        const { entries } = await group.settleAndRead(slot, [], 10)
+        await outside.hand(second as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 1 })
+        const result = await group.settle(slot, settleAs(aLetter(), entries))
+        expect(result).toEqual(counted({ deadLettered: 1, superseded: 1 }))
+      })
+
+      test.each(takenAway)('starts no claimed entry that is with %s', async (_how, take) => {
+        const { group, slot, claimed, ids } = await aClaim(2)
+        await take(ids[0] as string)
+        const [before] = await pendingRows()
+        const result = await group.settleAndStart(slot, [], claimed)
+        expect({ ...result, started: idsOf(result.started) }).toEqual({
+          ...counted({ superseded: 1 }),
+          started: [ids[1]],
+        })
+        expect(await pendingRows()).toEqual([before, [ids[1], 'claimer-0', 0, 2]])
+      })
+
+      test('starts nothing for a claimer whose slot went to another', async () => {
+        const { group, slot, claimed } = await aClaim(2)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group, 'claimer')
+        const result = await group.settleAndStart(slot, [], claimed)
+        expect(result).toEqual({ ...counted({ unsettled: 2 }), started: [], leaseLost: true })
+        expect((await outside.pending()).map(({ deliveryCount }) => deliveryCount)).toEqual([1, 1])
+      })
+    })
+
+    describe('claim()', () => {
+      test('takes over what has been idle for minIdleMs, and counts no delivery', async () => {
+        const { group, slot, ids } = await aClaimer(3)
+        await outside.hand(ids[0] as string, { consumerName: PARKED, idleMs: 11 * MINUTE, deliveryCount: 3 })
+        await outside.hand(ids[1] as string, { consumerName: 'poller-2', idleMs: 9 * MINUTE, deliveryCount: 1 })
+        const result = await group.claim(slot, page())
+        expect(inMinutes(result)).toEqual({
+          from: '0-0',
+          cursor: '0-0',
+          claimed: [
+            { id: ids[0], deliveryCount: 3, from: { owner: PARKED, idleMs: 11 * MINUTE } },
+            { id: ids[2], deliveryCount: 1, from: { owner: 'poller-0', idleMs: 20 * MINUTE } },
+          ],
+          lost: 0,
+          healed: false,
+        })
+        expect(await pendingRows()).toEqual([
+          [ids[0], 'claimer-0', 0, 3],
+          [ids[1], 'poller-2', 9, 1],
+          [ids[2], 'claimer-0', 0, 1],
+        ])
+      })
+
+      test('leaves an entry as it was that is not due', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
+        for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 2 })
+        await outside.makeDue(ids[1] as string)
+        const claimer = await aSlot(group, 'claimer')
+        const { claimed, cursor } = await group.claim(claimer, page())
+        expect([idsOf(claimed), cursor]).toEqual([[ids[1]], '0-0'])
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 30, 2],
+          [ids[1], 'claimer-0', 0, 2],
+        ])
+        expect(Math.round(((await outside.dueIn(ids[0] as string)) ?? 0) / MINUTE)).toBe(60)
+      })
+
+      test('leaves entries as they were that find no room, and goes on with the first of them', async () => {
+        const { group, slot, ids } = await aClaimer(5)
+        const first = await group.claim(slot, page({ room: 2 }))
+        const rows = await pendingRows()
+        const second = await group.claim(slot, page({ room: 10, ...(first.cursor && { cursor: first.cursor }) }))
+        expect([idsOf(first.claimed), first.cursor]).toEqual([ids.slice(0, 2), ids[2]])
+        expect(rows).toEqual(ids.map((id, n) => (n < 2 ? [id, 'claimer-0', 0, 1] : [id, 'poller-0', 20, 1])))
+        expect([second.from, idsOf(second.claimed), second.cursor]).toEqual([ids[2], ids.slice(2), '0-0'])
+      })
+
+      test('does not stop before an entry that is not due, full as it is', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(1)))
+        for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 1 })
+        const { claimed, cursor } = await group.claim(await aSlot(group, 'claimer'), page({ room: 1 }))
+        expect([idsOf(claimed), cursor]).toEqual([ids.slice(0, 1), '0-0'])
+      })
+
+      test('claims a hundred stale entries at a time', async () => {
+        const { group, slot, ids } = await aClaimer(250)
+        const pages: string[][] = []
+        let cursor: string | undefined
+        for (let n = 0; n < 3; n++) {
+          const result = await group.claim(slot, { minIdleMs: MIN_IDLE_MS, cursor, room: 1_000 })
+          pages.push([result.from, ...idsOf(result.claimed)])
+          cursor = result.cursor
+        }
+        expect(pages).toEqual([
+          ['0-0', ...ids.slice(0, 100)],
+          [ids[100], ...ids.slice(100, 200)],
+          [ids[200], ...ids.slice(200)],
+        ])
+        expect(cursor).toBe('0-0')
+      })
+
+      test('looks at a thousand entries at a time to find those that are idle enough', async () => {
+        const { group, ids } = await aReader(1_005)
+        for (const id of [ids[900], ids[1_004]])
+          await outside.hand(id as string, { consumerName: 'poller-2', idleMs: 20 * MINUTE, deliveryCount: 1 })
+        const slot = await aSlot(group, 'claimer')
+        const first = await group.claim(slot, page())
+        const second = await group.claim(slot, page({ cursor: first.cursor ?? '' }))
+        const from = { owner: 'poller-2', idleMs: 20 * MINUTE }
+        expect(
+          [first, second].map((result) => inMinutes(result)).map(({ claimed, cursor }) => ({ claimed, cursor })),
+        ).toEqual([
+          { claimed: [{ id: ids[900], deliveryCount: 1, from }], cursor: ids[1_000] },
+          { claimed: [{ id: ids[1_004], deliveryCount: 1, from }], cursor: '0-0' },
+        ])
+      })
+
+      test('counts entries as lost that were trimmed while pending, idle enough or not, and drops them', async () => {
+        const { group, slot, entries, ids } = await aReader(4)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
+        await outside.hand(ids[3] as string, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
+        for (const id of ids.slice(0, 2)) await outside.trimEntry(id)
+        const result = await group.claim(await aSlot(group, 'claimer'), page())
+        expect({ ...result, claimed: idsOf(result.claimed) }).toEqual({
+          from: '0-0',
+          cursor: '0-0',
+          claimed: ids.slice(3),
+          lost: 2,
+          healed: false,
+        })
+        expect(await outside.dueIn(ids[0] as string)).toBeUndefined()
+        expect(await pendingRows()).toEqual([
+          [ids[2], 'poller-0', 0, 1],
+          [ids[3], 'claimer-0', 0, 1],
+        ])
+      })
+
+      test('goes on where the last run stopped', async () => {
+        const { group, slot, ids } = await aClaimer(3)
+        await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
+        const { from, claimed, cursor } = await aGroup().claim(slot, page())
+        expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
+      })
+
+      test('claims nothing for a claimer whose slot went to another', async () => {
+        const { group, slot } = await aClaimer(2)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group, 'claimer')
+        const before = await outside.pending().then((pending) => pending.map(({ consumerName }) => consumerName))
+        expect(await group.claim(slot, page())).toEqual({
+          from: '',
+          cursor: undefined,
+          claimed: [],
+          lost: 0,
+          healed: false,
+        })
+        expect((await outside.pending()).map(({ consumerName }) => consumerName)).toEqual(before)
+      })
+    })
+
+    describe('settleAndStart()', () => {
+      test('counts the delivery, restarts the idle clock and gives the body', async () => {
+        const { group, slot, claimed, ids } = await aClaim(2)
+        for (const id of ids)
+          await outside.hand(id, { consumerName: 'claimer-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
+        const result = await group.settleAndStart(slot, [], claimed.slice(1))
+        expect({ ...result, started: result.started.map(asText) }).toEqual({
+          ...counted(),
+          started: [{ id: ids[1], fields: [['n', '1']], deliveryCount: 2, returnTo: claimed[1]?.from }],
+        })
+        expect(await pendingRows()).toEqual([
+          [ids[0], 'claimer-0', 5, 1],
+          [ids[1], 'claimer-0', 0, 2],
+        ])
+      })
+
+      test('removes the due time of what it starts and of what it dead-letters', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
+        for (const id of ids) {
+          await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 1 })
+          await outside.makeDue(id)
+        }
+        const claimer = await aSlot(group, 'claimer')
+        const { claimed } = await group.claim(claimer, page())
+        await group.settleAndStart(claimer, settleAs(aLetter(), claimed.slice(0, 1)), claimed.slice(1))
+        expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
+      })
+
+      test('settles in the same round trip, before it starts', async () => {
+        const { group, slot, claimed, ids } = await aClaim(3)
+        const { started } = await group.settleAndStart(slot, settleAs(aLetter(), claimed.slice(2)), claimed.slice(0, 1))
+        const before = group.roundTrips
+        const settlements = settleAs(retry(0), [...started, ...claimed.slice(0, 1)])
+        const result = await group.settleAndStart(slot, settlements, claimed.slice(1, 2))
+        expect({ ...result, started: idsOf(result.started) }).toEqual({
+          ...counted({ retried: 1, superseded: 1 }),
+          started: [ids[1]],
+        })
+        expect(group.roundTrips - before).toBe(1)
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 10, 2],
+          [ids[1], 'claimer-0', 0, 2],
+        ])
+      })
+
+      test('counts an entry as lost that was trimmed meanwhile', async () => {
+        const { group, slot, claimed, ids } = await aClaim(2)
+        await outside.trimEntry(ids[0] as string)
+        const result = await group.settleAndStart(slot, [], claimed)
+        expect({ ...result, started: idsOf(result.started) }).toEqual({
+          ...counted({ superseded: 1, lost: 1 }),
+          started: [ids[1]],
+        })
+        expect(await pendingRows()).toEqual([[ids[1], 'claimer-0', 0, 2]])
+      })
+    })
+
+    describe('renew()', () => {
+      test('sets the idle time of what we hold to 0, and counts no delivery', async () => {
+        const { group, slot, entries, ids } = await aReader(130)
+        for (const id of ids) await outside.hand(id, { consumerName: 'poller-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
+        await group.renew(slot, entries.slice(1))
+        expect(await pendingRows()).toEqual(ids.map((id, n) => [id, 'poller-0', n === 0 ? 5 : 0, 1]))
+      })
+
+      test('leaves alone what another consumer has, was delivered again, or was acked', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        await outside.hand(ids[0] as string, { consumerName: 'claimer-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
+        await outside.hand(ids[1] as string, { consumerName: 'poller-0', idleMs: 5 * MINUTE, deliveryCount: 2 })
+        await group.settle(slot, settleAs(ACK, entries.slice(2)))
+        await group.renew(slot, entries)
+        expect(await pendingRows()).toEqual([
+          [ids[0], 'claimer-0', 5, 1],
+          [ids[1], 'poller-0', 5, 2],
+        ])
+      })
+
+      test('renews nothing for a poller whose slot went to another', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group)
+        await outside.hand(ids[0] as string, { consumerName: 'poller-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
+        await group.renew(slot, entries)
+        expect(await pendingRows()).toEqual([[ids[0], 'poller-0', 5, 1]])
+      })
+    })
+
+    describe('a lost group', () => {
+      test('is made again at the mark, below the oldest entry that was pending', async () => {
+        const { group, slot, entries, ids } = await aReader(4)
+        await group.settle(slot, settleAs(ACK, entries.slice(0, 2)))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        await outside.dropGroup()
+        const read = await group.settleAndRead(slot, [], 10)
+        expect([read.entries.map(({ id, deliveryCount }) => [id, deliveryCount]), read.healed]).toEqual([
+          ids.slice(2).map((id) => [id, 1]),
+          true,
+        ])
+        expect((await group.settleAndRead(slot, [], 10)).healed).toBe(false)
+      })
+
+      test('is made again at the last delivered entry if nothing was pending', async () => {
+        const { group, slot, entries } = await aReader(3)
+        await group.settle(slot, settleAs(ACK, entries))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        await outside.dropGroup()
+        const id = await outside.add(BODY)
+        const read = await group.settleAndRead(slot, [], 10)
+        expect([idsOf(read.entries), read.healed]).toEqual([[id], true])
+      })
+
+      test('is made again at the mark by a process that never saw it', async () => {
+        const { group, slot, entries, ids } = await aReader(3, { startAt: '0' })
+        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        await outside.dropGroup()
+        const read = await aGroup({ startAt: '$' }).settleAndRead(slot, [], 10)
+        expect([idsOf(read.entries), read.healed]).toEqual([ids.slice(1), true])
+      })
+
+      test('is made again where it first started if no claimer has run', async () => {
+        await addEntries(2)
+        const group = aGroup({ startAt: '$' })
+        const slot = await aSlot(group)
+        await group.settleAndRead(slot, [], 10)
+        const ids = await addEntries(2)
+        await group.settleAndRead(slot, [], 10)
+        await outside.dropGroup()
+        const read = await group.settleAndRead(slot, [], 10)
+        expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
+      })
+
+      test('is made again at 0 after a flush, never at $', async () => {
+        const group = aGroup({ startAt: '$' })
+        const slot = await aSlot(group)
+        await group.settleAndRead(slot, [], 10)
+        await outside.flush()
+        const ids = await addEntries(2)
+        const read = await group.settleAndRead(slot, [], 10)
+        expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
+      })
+
+      test('is made again at 0 if the mark is above the last id', async () => {
+        const { group, slot, entries } = await aReader(2)
+        await group.settle(slot, settleAs(ACK, entries))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        await outside.dropStream()
+        await outside.add(BODY, '5-1')
+        const read = await group.settleAndRead(slot, [], 10)
+        expect([idsOf(read.entries), read.healed]).toEqual([['5-1'], true])
+      })
+
+      test('is made again by claim(), which starts over', async () => {
+        const { group, slot, ids } = await aClaimer(2)
+        await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
+        await outside.dropGroup()
+        const nothing = { from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
+        expect(await group.claim(slot, page())).toEqual({ ...nothing, healed: true })
+        expect(await group.claim(slot, page())).toEqual({ ...nothing, healed: false })
+      })
+
+      test('forgets what was due', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
+        await outside.dropGroup()
+        const { entries: again } = await group.settleAndRead(slot, [], 10)
+        expect([idsOf(again), await outside.dueIn(ids[0] as string)]).toEqual([ids, undefined])
+      })
+
+      test('leaves its settlements unsettled, its acks missed, and is no failure', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        await outside.dropGroup()
+        const settlements = [
+          ...settleAs(ACK, entries.slice(0, 1)),
+          ...settleAs(retry(0), entries.slice(1, 2)),
+          ...settleAs(aLetter(), entries.slice(2)),
+        ]
+        const read = await group.settleAndRead(slot, settlements, 10)
+        expect({ ...read, entries: idsOf(read.entries) }).toEqual({
+          ...counted({ acked: 1, ackMissed: 1, unsettled: 2 }),
+          entries: ids,
+          healed: true,
+        })
+        expect(await outside.deadLetters()).toEqual([])
+      })
+
+      test('starts nothing, and is no failure', async () => {
+        const { group, slot, claimed } = await aClaim(2)
+        await outside.dropGroup()
+        expect(await group.settleAndStart(slot, [], claimed)).toEqual({ ...counted({ unsettled: 2 }), started: [] })
+      })
+    })
+
+    describe('finishClaims()', () => {
+      test.each([
+        ['5-10', '5-9'],
+        ['5-0', '4-18446744073709551615'],
+        ['1000-0', '999-18446744073709551615'],
+        ['1-100', '1-99'],
+        ['0-1', '0-0'],
+        ['18446744073709551614-18446744073709551615', '18446744073709551614-18446744073709551614'],
+      ])('notes a mark just below %s', async (id, mark) => {
+        const group = aGroup()
+        const slot = await aSlot(group)
+        await outside.add(BODY, id)
+        await group.settleAndRead(slot, [], 1)
+        await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
+        expect(await outside.mark()).toBe(mark)
+      })
+
+      test('removes names beyond our slots that own nothing, have no lease and are idle, and no other', async () => {
+        const { group, slot, ids } = await aReader(1)
+        const kept = [
+          'poller-1',
+          'claimer-1',
+          'parked',
+          'worker-7',
+          'poller',
+          'my-poller-9',
+          'Poller-9',
+          'owner-poller-9',
+        ]
+        for (const name of [...kept, 'poller-4', 'poller-17', 'claimer-2', 'poller-of-its-own', 'poller-5'])
+          await outside.addConsumer(name)
+        await outside.hand(ids[0] as string, { consumerName: 'poller-6', idleMs: 0, deliveryCount: 1 })
+        const taken: (Slot | undefined)[] = []
+        for (let n = 1; n <= 5; n++) taken.push(await group.takeSlot('poller', 6, LEASE_MS))
+        await group.giveSlot(taken[3] as Slot)
+        await group.finishClaims(slot, '0-0', 0)
+        expect(taken.map((held) => held?.consumerName).slice(3)).toEqual(['poller-4', 'poller-5'])
+        expect((await outside.consumers()).sort()).toEqual([...kept, 'poller-0', 'poller-5', 'poller-6'].sort())
+      })
+
+      test('leaves a name alone until it has been idle for minIdleMs', async () => {
+        const { group, slot } = await aReader(1)
+        await outside.addConsumer('poller-9')
+        await group.finishClaims(slot, '0-0', 60 * MINUTE)
+        expect((await outside.consumers()).sort()).toEqual(['poller-0', 'poller-9'])
+      })
+    })
+
+    describe('append()', () => {
+      test('appends in order, under rising ids, and keeps maxLength entries', async () => {
+        const connection = outside.connect()
+        const trim = { kind: 'length', maxLength: 2, exact: true } as const
+        const ids = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
+        const group = connection.group(anAddress())
+        const { entries } = await group.settleAndRead(await aSlot(group), [], 10)
+        expect(entries.map(asText).map(({ id, fields }) => ({ id, fields }))).toEqual([
+          { id: ids[1], fields: [['n', '1']] },
+          { id: ids[2], fields: [['n', '2']] },
+        ])
+      })
+
+      test('removes what is older than retentionMs', async () => {
+        await outside.add(BODY, '5-1')
+        const connection = outside.connect()
+        const trim = { kind: 'age', retentionMs: 60 * MINUTE, exact: true } as const
+        const ids = await connection.append('orders', [BODY], trim)
+        const group = connection.group(anAddress())
+        expect(idsOf((await group.settleAndRead(await aSlot(group), [], 10)).entries)).toEqual(ids)
+      })
+    })
+  })
+}
+
+function page(request: { cursor?: string; room?: number } = {}) {
+  return { minIdleMs: MIN_IDLE_MS, cursor: undefined, room: 100, ...request }
+}
+
+function inMinutes<T extends { readonly claimed: readonly Claimed[] }>(result: T): T {
+  const round = (idleMs: number) => Math.round(idleMs / MINUTE) * MINUTE
+  const claimed = result.claimed.map((c) => ({ ...c, from: { ...c.from, idleMs: round(c.from.idleMs) } }))
+  return { ...result, claimed }
+}
+
+function idsOf(entries: readonly { readonly id: string }[]): string[] {
+  return entries.map(({ id }) => id)
+}
+
+function asText(delivery: Delivery) {
+  return { ...delivery, fields: delivery.fields.map(([name, value]) => [String(name), String(value)]) }
+}
+
+function originOf(letter: readonly TextField[]): string | undefined {
+  return new Map(letter).get('originalId')
+}
+
+/** Reads `<bytes>:<value>` after another; names and values in turn. */
+function unpack(packed: string): TextField[] {
+  const bytes = Buffer.from(packed)
+  const parts: string[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const colon = bytes.indexOf(':', at)
+    const end = colon + 1 + Number(bytes.toString('utf8', at, colon))
+    parts.push(bytes.toString('utf8', colon + 1, end))
+    at = end
+  }
+  return Array.from({ length: parts.length / 2 }, (_, n): TextField => [parts[2 * n] ?? '', parts[2 * n + 1] ?? ''])
+}

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import * as errors from '../src/errors.ts'
+import * as millrace from '../src/index.ts'
+
+test('the package exports these names', () => {
+  expect(Object.keys(millrace).sort()).toMatchInlineSnapshot(`
+    [
+      "HandlerTimeoutError",
+      "InvalidPayloadError",
+      "InvocationFailedError",
+      "InvocationTooShortError",
+      "MalformedEntryError",
+      "MillraceError",
+      "NoRouteError",
+      "NonRetryableError",
+      "OversizeEntryError",
+      "PublishFailedError",
+      "RedisConnectionError",
+      "RedisReplyError",
+      "RetryAfterError",
+      "UnsupportedVersionError",
+      "claim",
+      "createClaimer",
+      "createPoller",
+      "createPublisher",
+      "defineConsumer",
+      "defineEvent",
+      "envelopeCodec",
+      "flatCodec",
+      "on",
+      "poll",
+    ]
+  `)
+})
+
+test('the package exports every error class', () => {
+  expect(millrace).toMatchObject(errors)
+})

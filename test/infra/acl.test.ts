@@ -1,0 +1,272 @@
+import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import type { Connection } from 'millrace'
+import {
+  claim,
+  createPublisher,
+  defineConsumer,
+  defineEvent,
+  NonRetryableError,
+  on,
+  poll,
+  RetryAfterError,
+} from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as z from 'zod/mini'
+import type { Command } from '../../src/group/clients/transport.ts'
+import { xack } from '../../src/group/commands/xack.ts'
+import { xadd } from '../../src/group/commands/xadd.ts'
+import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
+import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
+import { claimPage } from '../../src/group/scripts/claim-page.ts'
+import { createGroup } from '../../src/group/scripts/create-group.ts'
+import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
+import { giveSlot } from '../../src/group/scripts/give-slot.ts'
+import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
+import { renew } from '../../src/group/scripts/renew.ts'
+import type { Script } from '../../src/group/scripts/script.ts'
+import { settle } from '../../src/group/scripts/settle.ts'
+import { start } from '../../src/group/scripts/start.ts'
+import { takeSlot } from '../../src/group/scripts/take-slot.ts'
+import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
+
+const PUBLISHER = 'orders-publisher'
+const POLLER = 'orders-poller'
+const CLAIMER = 'orders-claimer'
+const USERS = [PUBLISHER, POLLER, CLAIMER]
+
+const POLLER_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew]
+const CLAIMER_SCRIPTS = [...POLLER_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
+const EVALS: Command[] = [['eval'], ['evalsha']]
+
+/** What each part sends, and what its scripts call. */
+const SENT: Readonly<Record<string, readonly string[]>> = {
+  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }, 0)]),
+  [POLLER]: aclNames([...EVALS, xreadgroup('', '', '', 1), xack('', '', []), ...POLLER_SCRIPTS.flatMap(callsOf)]),
+  [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
+}
+
+/** One step away from what each may do: another command, another subcommand, another key. */
+const REFUSED: readonly (readonly [user: string, command: string])[] = [
+  [PUBLISHER, 'XRANGE orders - +'],
+  [PUBLISHER, 'XTRIM orders MAXLEN 0'],
+  [PUBLISHER, 'XADD returns * a b'],
+  [PUBLISHER, 'XADD {orders}:billing:dlq * a b'],
+  [POLLER, 'XAUTOCLAIM orders billing poller-0 0 0'],
+  [POLLER, 'XINFO GROUPS orders'],
+  [POLLER, 'XGROUP DESTROY orders billing'],
+  [POLLER, 'XGROUP DELCONSUMER orders billing parked'],
+  [POLLER, 'XGROUP SETID orders billing $'],
+  [POLLER, 'XDEL orders 1-1'],
+  [POLLER, 'XREADGROUP GROUP billing poller-0 STREAMS returns >'],
+  [POLLER, 'GET {orders}:search:slot:poller-0'],
+  [POLLER, 'EVAL return(0) 1 {orders}:search:state'],
+  [POLLER, 'KEYS *'],
+  [POLLER, 'CONFIG GET requirepass'],
+  [POLLER, 'SCRIPT FLUSH'],
+  [CLAIMER, 'XREADGROUP GROUP billing claimer-0 STREAMS orders >'],
+  [CLAIMER, 'XGROUP DESTROY orders billing'],
+  [CLAIMER, 'XGROUP SETID orders billing $'],
+  [CLAIMER, 'XDEL orders 1-1'],
+  [CLAIMER, 'DEL {orders}:search:state'],
+  [CLAIMER, 'FLUSHALL'],
+]
+
+const MIN_IDLE_MS = 200
+
+/** The six ways an entry may go: what its handler does at the first and at the second delivery. */
+const BEHAVIOURS: Readonly<Record<string, readonly (Error | undefined)[]>> = {
+  fine: [undefined],
+  hopeless: [new NonRetryableError('hopeless')],
+  later: [new RetryAfterError(60_000)],
+  again: [new Error('again'), undefined],
+  laterStill: [new Error('again'), new RetryAfterError(60_000)],
+  doomed: [new Error('again'), new NonRetryableError('hopeless')],
+}
+
+const Order = defineEvent('Order', { payload: z.object({ behaviour: z.string() }) })
+
+const billing = defineConsumer({
+  stream: 'orders',
+  group: 'billing',
+  routes: [
+    on(Order, ({ payload }, { deliveryCount }) => {
+      const failure = BEHAVIOURS[payload.behaviour]?.[deliveryCount - 1]
+      if (failure) throw failure
+    }),
+  ],
+  handlerTimeoutMs: 5_000,
+  minIdleMs: MIN_IDLE_MS,
+  renewLeases: true,
+  maxDeliveries: 3,
+  backoff: { firstMs: 0 },
+  deadLetters: { maxLength: 1 },
+})
+
+let server: PrivateRedis
+let admin: Redis
+let users: ReadonlyMap<string, AclUser>
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  admin = new Redis(server.url)
+  await createAclUsers(admin)
+  users = await readAclUsers()
+})
+
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+})
+
+describe('the ACL file', () => {
+  test('names three users, with keys of the stream and the group alone, and no category of commands', () => {
+    const rules = [...users.values()].map(({ name, keys, rules }) => [
+      name,
+      keys,
+      rules.filter((rule) => !/^[~+]/.test(rule)),
+      rules.some((rule) => rule.startsWith('+@')),
+    ])
+
+    expect(rules).toEqual([
+      [PUBLISHER, ['orders'], ['on', '-@all'], false],
+      [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+      [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+    ])
+  })
+
+  test.each(USERS)('gives %s the commands that are sent and those that the scripts call, and no other', (name) => {
+    expect([...(users.get(name)?.commands ?? [])].sort()).toEqual(SENT[name])
+  })
+
+  test('leaves no script out', async () => {
+    const files = await readdir(join(import.meta.dirname, '../../src/group/scripts'))
+
+    expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(CLAIMER_SCRIPTS.length)
+  })
+})
+
+describe('under the users of the ACL file', () => {
+  const connections: Connection[] = []
+  const connectAs = (user: string) => {
+    const connection = connectIoredis(urlOf(server, user))
+    connections.push(connection)
+    return connection
+  }
+  let seen: Map<string, Set<string>>
+
+  afterAll(() => Promise.all(connections.map((connection) => connection.close())))
+
+  test('events are published, handled, retried, dead-lettered and claimed, and a lost group heals', async () => {
+    const monitor = await watchCommands(admin)
+    seen = monitor.seen
+    const orders = createPublisher({ stream: 'orders', redis: connectAs(PUBLISHER) })
+    const poller = connectAs(POLLER)
+    const claimer = connectAs(CLAIMER)
+
+    const publications = Object.keys(BEHAVIOURS).map((behaviour) => [Order, { behaviour }] as const)
+    await monitor.during(PUBLISHER, () => orders.publishMany(publications))
+    expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({
+      read: 6,
+      acked: 1,
+      retried: 4,
+      deadLettered: 1,
+    })
+    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({
+      claimed: 3,
+      acked: 1,
+      retried: 1,
+      deadLettered: 1,
+      deadLettersTrimmed: 1,
+    })
+
+    await admin.xgroup('DESTROY', 'orders', 'billing')
+    expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({ healed: true })
+    await admin.xgroup('DESTROY', 'orders', 'billing')
+    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({ healed: true })
+
+    await admin.xgroup('CREATECONSUMER', 'orders', 'billing', 'poller-63')
+    await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
+    await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
+    expect(await idleOf('poller-63')).toBeUndefined()
+    monitor.stop()
+  })
+
+  test.each(USERS)('%s needed every command that it has', (name) => {
+    expect([...(seen.get(name) ?? [])].sort()).toEqual(SENT[name])
+  })
+
+  test.each(REFUSED)('%s may not %s', async (name, command) => {
+    const client = new Redis(urlOf(server, name), { enableReadyCheck: false, disableClientInfo: true, protocol: 2 })
+    const [word = '', ...args] = command.split(' ')
+    const refusal = await client.call(word, ...args).then(
+      () => 'none',
+      (error: Error) => error.message,
+    )
+    client.disconnect()
+
+    expect(refusal).toMatch(/^NOPERM /)
+  })
+})
+
+async function idleOf(consumerName: string): Promise<number | undefined> {
+  const consumers = (await admin.xinfo('CONSUMERS', 'orders', 'billing')) as (string | number)[][]
+  const info = consumers.find((fields) => fields.includes(consumerName))
+  return info && Number(info[info.indexOf('idle') + 1])
+}
+
+/** What a server runs while each user is at work, by the names that an ACL uses; also what scripts call. */
+interface CommandWatch {
+  readonly seen: Map<string, Set<string>>
+  during<T>(user: string, work: () => Promise<T>): Promise<T>
+  stop(): void
+}
+
+async function watchCommands(client: Redis): Promise<CommandWatch> {
+  const seen = new Map<string, Set<string>>()
+  const monitor = await client.monitor()
+  let commands: Command[] = []
+  const marks = new Map<string, () => void>()
+  monitor.on('monitor', (_time: string, args: Command) => {
+    const [name, text] = args
+    if (name === 'echo') marks.get(String(text))?.()
+    else if (name !== 'auth') commands.push(args) // everybody may AUTH
+  })
+  /** Resolves once everything before it was seen. */
+  const mark = async () => {
+    const text = randomUUID()
+    const passed = new Promise<void>((resolve) => marks.set(text, resolve))
+    await Promise.all([client.echo(text), passed])
+  }
+  return {
+    seen,
+    async during(user, work) {
+      await mark()
+      commands = []
+      const result = await work()
+      await mark()
+      seen.set(user, new Set([...(seen.get(user) ?? []), ...aclNames(commands)]))
+      return result
+    },
+    stop: () => monitor.disconnect(),
+  }
+}
+
+/** The commands that a script calls, from its text. */
+function callsOf({ lua }: Script): Command[] {
+  return [...lua.matchAll(/(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
+    ([, ...words]) => words as unknown as Command,
+  )
+}
+
+function aclNames(commands: readonly Command[]): string[] {
+  const names = commands.map(([command, ...args]) => {
+    const name = command.toLowerCase()
+    return ['xinfo', 'xgroup'].includes(name) ? `${name}|${String(args[0]).toLowerCase()}` : name
+  })
+  return [...new Set(names)].sort()
+}

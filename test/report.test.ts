@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest'
+import type { ConsumerReport } from '../src/report.ts'
+import { createConsumerReport, sumReports } from '../src/report.ts'
+
+/** Counts that differ from member to member, so that a sum of the wrong ones shows. */
+function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}): ConsumerReport {
+  return {
+    stream: 'orders',
+    group,
+    read: unit,
+    claimed: 2 * unit,
+    acked: 3 * unit,
+    ackMissed: 4 * unit,
+    retried: 5 * unit,
+    deadLettered: 6 * unit,
+    released: 7 * unit,
+    superseded: 8 * unit,
+    unsettled: 9 * unit,
+    lost: 10 * unit,
+    overran: 11 * unit,
+    deadLettersTrimmed: 12 * unit,
+    batches: 13 * unit,
+    roundTrips: 14 * unit,
+    drained: true,
+    slotsBusy: false,
+    healed: false,
+    durationMs: 0,
+    ...more,
+  }
+}
+
+const sumsOf = (report: object) => ({ ...report, stream: undefined, group: undefined, consumers: undefined })
+
+test('createConsumerReport() starts at nothing', () => {
+  expect(createConsumerReport('orders', 'billing')).toEqual({
+    ...aReport('billing', 0),
+    drained: false,
+  })
+})
+
+describe('sumReports()', () => {
+  test('adds up every count, and keeps the reports', () => {
+    const reports = [aReport('billing', 1), aReport('search', 100), aReport('audit', 10_000)]
+    const sum = sumReports(reports)
+
+    expect(sumsOf(sum)).toEqual(sumsOf(aReport('', 10_101)))
+    expect(sum.consumers).toEqual(reports)
+    expect('stream' in sum || 'group' in sum).toBe(false)
+  })
+
+  test('takes as long as the longest', () => {
+    const reports = [5, 9, 7].map((durationMs) => aReport('billing', 0, { durationMs }))
+
+    expect(sumReports(reports).durationMs).toBe(9)
+  })
+
+  test.each([
+    [[true, true], true],
+    [[true, false], false],
+    [[false, false], false],
+    [[], true],
+  ])('is drained if all are: %j is %j', (each, all) => {
+    expect(sumReports(each.map((drained) => aReport('billing', 0, { drained }))).drained).toBe(all)
+  })
+
+  test.each(['slotsBusy', 'healed'] as const)('says %s if any does', (flag) => {
+    const said = [[false, false], [true, false], [false, true], []].map(
+      (each) => sumReports(each.map((value) => aReport('billing', 0, { [flag]: value })))[flag],
+    )
+
+    expect(said).toEqual([false, true, true, false])
+  })
+
+  test('leaves the reports as they are', () => {
+    const report = Object.freeze(aReport('billing', 3))
+
+    expect(() => sumReports([report, report])).not.toThrow()
+  })
+})

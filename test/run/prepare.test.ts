@@ -1,0 +1,308 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { describe, expect, test } from 'vitest'
+import * as z from 'zod/mini'
+import type { ConsumerOptions } from '../../src/consumer.ts'
+import { defineConsumer, on } from '../../src/consumer.ts'
+import type { DecodedEvent, EnvelopeEvent } from '../../src/core/codec.ts'
+import { encodeEnvelope } from '../../src/core/codec.ts'
+import type { Entry, Field } from '../../src/core/entry.ts'
+import { entryBytes } from '../../src/core/entry.ts'
+import {
+  InvalidPayloadError,
+  MalformedEntryError,
+  NoRouteError,
+  OversizeEntryError,
+  UnsupportedVersionError,
+} from '../../src/errors.ts'
+import type { EventDefinition } from '../../src/event.ts'
+import { defineEvent } from '../../src/event.ts'
+import { prepare } from '../../src/run/prepare.ts'
+
+const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
+
+/** A definition at version 4 that lifts from 2 on, and keeps what it lifted. */
+function aLiftedEvent() {
+  const lifted: unknown[] = []
+  const note = (key: string) => (old: Record<string, unknown>) => {
+    lifted.push(old)
+    return { ...old, [key]: true }
+  }
+  const payload = z.looseObject({ orderId: z.string() })
+  return {
+    lifted,
+    event: defineEvent('OrderPaid', { version: 4, payload, upcast: { 2: note('two'), 3: note('three') } }),
+  }
+}
+
+const aConsumer = (event: EventDefinition = OrderPaid, options: Partial<ConsumerOptions> = {}) =>
+  defineConsumer({ stream: 'orders', group: 'billing', routes: [on(event, () => {})], ...options })
+
+const anEntry = (event: Partial<EnvelopeEvent> = {}): Entry => ({
+  id: '5-1',
+  fields: encodeEnvelope({ type: 'OrderPaid', payload: '{"orderId":"o-1"}', ...event }),
+})
+
+/** A Standard Schema that does as it is told. */
+const aSchema = (validate: StandardSchemaV1.Props['validate']): StandardSchemaV1 => ({
+  '~standard': { version: 1, vendor: 'test', validate },
+})
+
+const decodedOf = (more: Partial<DecodedEvent> = {}): DecodedEvent => ({
+  type: 'OrderPaid',
+  version: 1,
+  payload: { orderId: 'o-1' },
+  ...more,
+})
+
+describe('prepare()', () => {
+  test('gives the event, its route and what was decoded, at once', () => {
+    const consumer = aConsumer()
+    const rest = {
+      eventId: 'e-1',
+      aggregateType: 'Order',
+      aggregateId: 'o-1',
+      tenantId: 't-1',
+      producer: 'shop',
+      occurredAt: '2026-01-02T03:04:05Z',
+      traceparent: '00-1-2-01',
+    }
+
+    expect(prepare(anEntry(rest), consumer)).toEqual({
+      kind: 'prepared',
+      route: consumer.routes.get('OrderPaid'),
+      decoded: decodedOf(rest),
+      event: { type: 'OrderPaid', version: 1, payload: { orderId: 'o-1' }, ...rest },
+    })
+  })
+
+  test.each([undefined, ''])('names the event after its entry where its own id is %j', (eventId) => {
+    expect(prepare(anEntry({ eventId }), aConsumer())).toMatchObject({ event: { eventId: 'orders:5-1' } })
+  })
+
+  test('leaves out of the event what the entry does not say', () => {
+    const { event } = prepare(anEntry(), aConsumer()) as { event: object }
+
+    expect(Object.keys(event)).toEqual(['type', 'version', 'payload', 'eventId'])
+  })
+
+  test('reads Buffers as it reads text', () => {
+    const { id, fields } = anEntry({ eventId: '🦊' })
+    const bytes = fields.map(([name, value]): Field => [Buffer.from(name), Buffer.from(value)])
+    const consumer = aConsumer()
+
+    expect(prepare({ id, fields: bytes }, consumer)).toEqual(prepare({ id, fields }, consumer))
+  })
+
+  test("hands on the schema's output", () => {
+    const payload = z.object({
+      orderId: z.pipe(
+        z.string(),
+        z.transform((id) => id.toUpperCase()),
+      ),
+      currency: z._default(z.string(), 'EUR'),
+    })
+    const consumer = aConsumer(defineEvent('OrderPaid', { payload }))
+
+    expect(prepare(anEntry(), consumer)).toMatchObject({
+      decoded: { payload: { orderId: 'o-1' } },
+      event: { payload: { orderId: 'O-1', currency: 'EUR' } },
+    })
+  })
+
+  test('hands the entry id and the fields as they are to a codec', () => {
+    const seen: unknown[] = []
+    const codec = {
+      decode: (...args: unknown[]) => {
+        seen.push(args)
+        return { type: 'OrderPaid', payload: { orderId: 'o-1' } }
+      },
+    }
+    const entry = anEntry()
+
+    expect(prepare(entry, aConsumer(OrderPaid, { codec }))).toMatchObject({ kind: 'prepared', event: { version: 1 } })
+    expect(seen).toEqual([[entry.fields, '5-1']])
+  })
+})
+
+describe('prepare() rejects', () => {
+  test('an entry of more than maxEntryBytes as oversize, without decoding it', () => {
+    const entry = anEntry()
+    const bytes = entryBytes(entry.fields)
+    const codec = {
+      decode(): DecodedEvent {
+        throw new Error('decoded')
+      },
+    }
+
+    expect(prepare(entry, aConsumer(OrderPaid, { maxEntryBytes: bytes - 1, codec }))).toEqual({
+      kind: 'rejected',
+      reason: 'oversize',
+      error: new OversizeEntryError(bytes, bytes - 1),
+      decoded: undefined,
+    })
+    expect(prepare(entry, aConsumer(OrderPaid, { maxEntryBytes: bytes }))).toMatchObject({ kind: 'prepared' })
+  })
+
+  test('what the codec cannot read as malformed', () => {
+    expect(prepare(anEntry({ payload: 'secret' }), aConsumer())).toEqual({
+      kind: 'rejected',
+      reason: 'malformed',
+      error: new MalformedEntryError('Field "payload" must be JSON'),
+      decoded: undefined,
+    })
+  })
+
+  test.each([[new Error('no')], ['no'], [undefined]])('whatever a codec throws as malformed: %o', (thrown) => {
+    const codec = {
+      decode(): DecodedEvent {
+        throw thrown
+      },
+    }
+
+    expect(prepare(anEntry(), aConsumer(OrderPaid, { codec }))).toEqual({
+      kind: 'rejected',
+      reason: 'malformed',
+      error: thrown,
+      decoded: undefined,
+    })
+  })
+
+  test.each(['OrderShipped', 'orderPaid', '__proto__', 'constructor'])('the type %j as no-route', (type) => {
+    expect(prepare(anEntry({ type, eventId: 'e-1' }), aConsumer())).toEqual({
+      kind: 'rejected',
+      reason: 'no-route',
+      error: new NoRouteError(type),
+      decoded: decodedOf({ type, eventId: 'e-1' }),
+    })
+  })
+
+  test.each([
+    [5, 4],
+    [1e20, 4],
+    [1, 4],
+  ])('version %d of a definition that lifts versions 2 and 3 to 4 as unsupported-version', (version, current) => {
+    const { event, lifted } = aLiftedEvent()
+
+    expect(prepare(anEntry({ version }), aConsumer(event))).toEqual({
+      kind: 'rejected',
+      reason: 'unsupported-version',
+      error: new UnsupportedVersionError('OrderPaid', version, current),
+      decoded: decodedOf({ version }),
+    })
+    expect(lifted).toEqual([])
+  })
+
+  test('a version from which an upcast in the middle is missing as unsupported-version', () => {
+    const upcast = { 1: (old: object) => old, 3: (old: object) => old }
+    const event = defineEvent('OrderPaid', { version: 4, payload: z.any(), upcast })
+
+    expect(prepare(anEntry({ version: 1 }), aConsumer(event))).toMatchObject({ reason: 'unsupported-version' })
+    expect(prepare(anEntry({ version: 3 }), aConsumer(event))).toMatchObject({ kind: 'prepared' })
+  })
+
+  test('a payload that the schema refuses as invalid', () => {
+    expect(prepare(anEntry({ payload: '{"orderId":5}' }), aConsumer())).toEqual({
+      kind: 'rejected',
+      reason: 'invalid',
+      error: new InvalidPayloadError('OrderPaid', [{ path: 'orderId', message: 'Invalid input' }]),
+      decoded: decodedOf({ payload: { orderId: 5 } }),
+    })
+  })
+
+  test('and says where: keys, indexes, and path segments as objects', () => {
+    const issues = [
+      { message: 'everything' },
+      { message: 'deep', path: ['items', 0, { key: 'sku' }] },
+      { message: 'symbol', path: [Symbol('s')] },
+    ]
+    const event = defineEvent('OrderPaid', { payload: aSchema(() => ({ issues })) })
+
+    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({
+      error: {
+        issues: [
+          { path: '', message: 'everything' },
+          { path: 'items.0.sku', message: 'deep' },
+          { path: 'Symbol(s)', message: 'symbol' },
+        ],
+      },
+    })
+  })
+
+  test('a payload whose upcast throws as invalid, with the cause', () => {
+    const cause = new TypeError('no lines')
+    const upcast = {
+      1: () => {
+        throw cause
+      },
+    }
+    const event = defineEvent('OrderPaid', { version: 2, payload: z.any(), upcast })
+
+    expect(prepare(anEntry(), aConsumer(event))).toEqual({
+      kind: 'rejected',
+      reason: 'invalid',
+      error: new InvalidPayloadError('OrderPaid', [{ path: '', message: 'its upcast from version 1 failed' }], {
+        cause,
+      }),
+      decoded: decodedOf(),
+    })
+  })
+
+  test('a lifted payload that the schema refuses as invalid', () => {
+    const upcast = { 1: () => ({ orderId: null }) }
+    const event = defineEvent('OrderPaid', { version: 2, payload: z.object({ orderId: z.string() }), upcast })
+
+    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+  })
+})
+
+describe('prepare() lifts', () => {
+  test.each([
+    [2, { orderId: 'o-1', two: true, three: true }],
+    [3, { orderId: 'o-1', three: true }],
+    [4, { orderId: 'o-1' }],
+  ])('a payload of version %d one version at a time', (version, payload) => {
+    const { event, lifted } = aLiftedEvent()
+
+    expect(prepare(anEntry({ version }), aConsumer(event))).toMatchObject({
+      decoded: { version, payload: { orderId: 'o-1' } },
+      event: { version: 4, payload },
+    })
+    expect(lifted).toEqual([{ orderId: 'o-1' }, { orderId: 'o-1', two: true }].slice(0, 4 - version))
+  })
+
+  test('an event without a version from 1', () => {
+    const event = defineEvent('OrderPaid', { version: 2, payload: z.any(), upcast: { 1: () => 'lifted' } })
+
+    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ event: { version: 2, payload: 'lifted' } })
+  })
+})
+
+describe('prepare() with an asynchronous schema', () => {
+  const payload = z.object({ orderId: z.string().check(z.refine(async (id) => id !== 'o-0')) })
+  const consumer = aConsumer(defineEvent('OrderPaid', { payload }))
+
+  test('waits for it', async () => {
+    const prepared = prepare(anEntry({ eventId: 'e-1' }), consumer)
+
+    expect(prepared).toBeInstanceOf(Promise)
+    expect(await prepared).toMatchObject({
+      kind: 'prepared',
+      event: { type: 'OrderPaid', payload: { orderId: 'o-1' }, eventId: 'e-1' },
+    })
+  })
+
+  test('rejects what it refuses', async () => {
+    expect(await prepare(anEntry({ payload: '{"orderId":"o-0"}' }), consumer)).toMatchObject({
+      kind: 'rejected',
+      reason: 'invalid',
+      error: new InvalidPayloadError('OrderPaid', [{ path: 'orderId', message: 'Invalid input' }]),
+    })
+  })
+
+  test('does not take its trouble for an invalid payload', async () => {
+    const trouble = new Error('the price list cannot be reached')
+    const event = defineEvent('OrderPaid', { payload: aSchema(() => Promise.reject(trouble)) })
+
+    await expect(Promise.resolve(prepare(anEntry(), aConsumer(event)))).rejects.toBe(trouble)
+  })
+})

@@ -1,0 +1,43 @@
+import { poll } from 'millrace'
+import { describe, expect, it } from 'vitest'
+import { startFaultProxy } from '../support/fault-proxy.ts'
+import { billing, names, noting, startScenario } from '../support/scenario.ts'
+
+describe('one round trip a batch', () => {
+  it('the settlement of a batch travels with the next read, in one write', async () => {
+    const { server, connect, publish } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const redis = connect(proxy.url)
+    const { calls, handler } = noting()
+    const consumer = billing(handler, { batchSize: 10 })
+    await poll(consumer, { redis })
+    await publish(...names('o', 200))
+    const before = proxy.requests
+
+    const report = await poll(consumer, { redis })
+
+    expect(calls).toHaveLength(200)
+    // take the slot, read, nineteen times settle and read, settle and find nothing, give the slot back
+    expect([report.roundTrips, proxy.requests - before]).toEqual([23, 23])
+    await proxy.close()
+  })
+
+  it('a batch of a hundred successes costs one XACK and one XREADGROUP', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const consumer = billing(() => {})
+    await publish(...names('o', 1_000))
+    await poll(consumer, { redis })
+    await publish(...names('o', 1_000))
+    await raw.config('RESETSTAT')
+
+    await poll(consumer, { redis })
+
+    const stats = await raw.info('commandstats')
+    const calls = (command: string) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+    expect({ xack: calls('xack'), xreadgroup: calls('xreadgroup'), evalsha: calls('evalsha') }).toEqual({
+      xack: 10,
+      xreadgroup: 11,
+      evalsha: 2,
+    })
+  })
+})
