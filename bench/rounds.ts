@@ -100,6 +100,10 @@ class Field {
   async #fillStream(count: number): Promise<void> {
     await this.#admin.flushall()
     const redis = connectIoredis(this.#url)
-    await publishOrders(redis, count).finally(() => redis.close())
+    try {
+      await publishOrders(redis, count)
+    } finally {
+      await redis.close()
+    }
   }
 }

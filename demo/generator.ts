@@ -36,13 +36,13 @@ export const KINDS: readonly Kind[] = [
     label: 'order paid',
     share: 42,
     fate: 'acked',
-    write: (order, { publisher }) => publisher.publish(OrderPaid, paid(order), { aggregateId: order.orderId }),
+    write: (order, { publisher }) => publisher.publish(OrderPaid, paid(order), about(order)),
   },
   {
     label: 'order shipped',
     share: 26,
     fate: 'acked',
-    write: (order, { publisher }) => publisher.publish(OrderShipped, shipped(order), { aggregateId: order.orderId }),
+    write: (order, { publisher }) => publisher.publish(OrderShipped, shipped(order), about(order)),
   },
   {
     label: 'order paid, version 1, from an older producer',
@@ -55,14 +55,15 @@ export const KINDS: readonly Kind[] = [
     label: 'order paid, the mail server is busy twice',
     share: 8,
     fate: 'acked',
-    write: (order, { publisher }) => publisher.publish(OrderPaid, paid({ ...order, orderId: `busy-${order.orderId}` })),
+    write: (order, { publisher }) =>
+      publisher.publish(OrderPaid, paid({ ...order, orderId: `busy-${order.orderId}` }), about(order)),
   },
   {
     label: 'order shipped, by an unknown carrier',
     share: 4,
     fate: 'non-retryable',
     write: (order, { publisher }) =>
-      publisher.publish(OrderShipped, { ...shipped(order), carrier: oneOf(['pigeon', 'raven'], order) }),
+      publisher.publish(OrderShipped, { ...shipped(order), carrier: oneOf(['pigeon', 'raven'], order) }, about(order)),
   },
   {
     label: 'a payload that does not fit the schema',
@@ -149,4 +150,5 @@ function drawOrder(kind: Kind, number: number, random: Random): Order {
 
 const paid = ({ orderId, amount, currency }: Order) => ({ orderId, amount, currency })
 const shipped = ({ orderId, carrier, parcels }: Order) => ({ orderId, carrier, parcels })
+const about = ({ orderId }: Order) => ({ aggregateType: 'order', aggregateId: orderId })
 const oneOf = <T>(variants: readonly T[], { variant }: Order): T => variants[variant % variants.length] as T

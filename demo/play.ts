@@ -8,13 +8,13 @@ import type { Screen } from './screen.ts'
 import { Tally } from './tally.ts'
 
 /** The deployable functions, and the consumer that they serve. */
-export interface Functions {
+interface Functions {
   readonly billing: Consumer
   readonly poller: ScheduledHandler<Report>
   readonly claimer: ScheduledHandler<Report>
 }
 
-export interface Stage {
+interface Stage {
   readonly functions: Functions
   readonly writers: Writers
   readonly observer: Observer

@@ -209,7 +209,18 @@ describe('defineConsumer()', () => {
     [type(': deadLetters: unknown option "key"; known are stream, maxLength'), { deadLetters: { key: 'a' } }],
     [range(': deadLetters.maxLength must be >= 1, got 0'), { deadLetters: { maxLength: 0 } }],
     [type(': deadLetters.stream must be a string that is not empty, got ""'), { deadLetters: { stream: '' } }],
-    [range(': deadLetters.stream must not be the stream itself, got "orders"'), { deadLetters: { stream: 'orders' } }],
+    ...['{orders}:billing:due', '{orders}:billing:state', '{orders}:billing:slot:poller-0'].map(
+      (stream): [Error, Partial<ConsumerOptions>] => [
+        range(
+          `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
+        ),
+        { deadLetters: { stream } },
+      ],
+    ),
+    [
+      range(': deadLetters.stream must not be the stream itself or another key of the consumer, got "orders"'),
+      { deadLetters: { stream: 'orders' } },
+    ],
     [
       range(
         ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag',

@@ -226,7 +226,10 @@ describe('publish()', () => {
     [new TypeError(`${here}aggregateId must be a string that is not empty, got number`), { aggregateId: 5 }],
     [new TypeError(`${here}tenantId must be a string that is not empty, got object`), { tenantId: {} }],
     [new TypeError(`${here}traceparent must be a string that is not empty, got ""`), { traceparent: '' }],
-    [new RangeError(`${here}occurredAt must be a Date or ISO 8601, got "yesterday"`), { occurredAt: 'yesterday' }],
+    [
+      new RangeError(`${here}occurredAt must be a valid Date or ISO 8601, got "yesterday"`),
+      { occurredAt: 'yesterday' },
+    ],
   ])('rejects with %s', async (refusal, options) => {
     const { publisher, calls } = aPublisher()
 

@@ -35,11 +35,17 @@ export interface Group {
    */
   claim(slot: Slot, request: ClaimRequest): Promise<ClaimResult>
 
-  /** Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. */
+  /**
+   * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
+   * gone nothing starts, and the next claim makes it again.
+   */
   settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
 
-  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
-  renew(slot: Slot, held: readonly Held[]): Promise<void>
+  /**
+   * Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. Answers how many turned out to be trimmed and
+   * are pending no more, which settling can then not tell from superseded ones.
+   */
+  renew(slot: Slot, held: readonly Held[]): Promise<number>
 
   /** Ends a claimer's run: keeps the cursor, notes the mark, removes consumer names that nobody holds any more. */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>

@@ -4,7 +4,6 @@ import type { Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { DeadLetterFacts } from '../core/outcome.ts'
-import { RedisReplyError } from '../errors.ts'
 import { isLeftOver } from './consumer-names.ts'
 import type {
   Claimed,
@@ -119,18 +118,19 @@ export class MemoryGroup implements Group {
     return { ...settled, counts, started }
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<void> {
+  async renew(slot: Slot, held: readonly Held[]): Promise<number> {
     this.roundTrips++
     const group = this.#find()
-    if (!group || !this.#isLeased(slot)) return
+    if (!group || !this.#isLeased(slot)) return 0
     for (const entry of held) if (group.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
+    return 0 // a trimmed entry stays pending here until it is settled, which counts it
   }
 
   async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
     this.roundTrips++
-    const { stream, group: name, keys, settings } = this.#address
+    const { keys, settings } = this.#address
     const group = this.#find()
-    if (!group) throw new RedisReplyError(`NOGROUP No such key '${stream}' or consumer group '${name}'`)
+    if (!group) return
     const [oldest] = group.pending.keys()
     this.#state.cursor = cursor
     this.#state.mark = oldest === undefined ? group.lastDeliveredId : entryIdBefore(oldest)

@@ -140,19 +140,21 @@ export class RedisGroup implements Group {
     return { ...settled, counts, started, leaseLost }
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<void> {
+  async renew(slot: Slot, held: readonly Held[]): Promise<number> {
     const keys = [this.#address.stream, this.#lease(slot)]
     const chunks = Array.from({ length: Math.ceil(held.length / 100) }, (_, n) => held.slice(n * 100, (n + 1) * 100))
-    await this.#sender.send(
+    const replies = await this.#sender.send(
       chunks.map((chunk) => ({ script: renew, keys, args: [...this.#fence(slot), ...pairs(chunk)] })),
     )
+    return replies.reduce<number>((sum, lost) => sum + (typeof lost === 'number' ? lost : 0), 0)
   }
 
   async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
     const { stream, group, keys } = this.#address
-    const finish = { script: finishClaims, keys: [stream, keys.state], args: [group, cursor] }
+    const finish = { script: finishClaims, keys: [stream, keys.state, keys.due], args: [group, cursor] }
     const [mark, consumers] = await this.#sender.send([finish, xinfoConsumers(stream, group)])
-    // with memory full the last cursor and mark stay, and are still right
+    // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
+    if (isReplyError(mark, 'NOGROUP')) return
     if (mark instanceof RedisReplyError && !mark.is('OOM')) throw mark
     if (consumers instanceof RedisReplyError) throw consumers
     await this.#removeConsumers(
@@ -187,7 +189,7 @@ export class RedisGroup implements Group {
     const first = await this.#settleWith(slot, settlements, call)
     const created = isReplyError(first.reply, 'NOGROUP') ? await this.#create() : undefined
     if (created instanceof RedisReplyError) return { ...first, reply: created, healed: false }
-    this.#lived.add(this.#name)
+    if (created !== undefined || !(first.reply instanceof RedisReplyError)) this.#lived.add(this.#name)
     if (created === undefined) return { ...first, healed: false }
     const [second = null] = await this.#sender.send([call])
     return { ...first, reply: second, healed: created === CREATED.healed }

@@ -6,7 +6,7 @@ import { evalsha, evalText } from './scripts/script.ts'
 /** A command, or a script with its keys and arguments. */
 export type Call = Command | ScriptCall
 
-export interface ScriptCall {
+interface ScriptCall {
   readonly script: Script
   readonly keys: readonly string[]
   readonly args: readonly Argument[]

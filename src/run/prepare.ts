@@ -62,8 +62,8 @@ function check(
   let payload: unknown
   try {
     payload = lift(route, version, decoded.payload)
-  } catch {
-    const issue = { path: '', message: `the upcast from version ${version} failed` }
+  } catch (error) {
+    const issue = { path: '', message: `the upcast from version ${version} failed: ${String(error)}` }
     return rejected('invalid', new InvalidPayloadError(type, [issue]), decoded)
   }
   type Result = Awaited<ReturnType<(typeof schema)['~standard']['validate']>>

@@ -97,6 +97,6 @@ export class Run {
   async #renew(): Promise<void> {
     if (this.held.length === 0 || this.#renewing) return this.#renewing
     const { group, slot } = this.parts
-    await group.renew(slot, this.held).catch(() => {})
+    this.parts.report.lost += await group.renew(slot, this.held).catch(() => 0)
   }
 }

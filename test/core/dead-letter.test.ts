@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { deadLetterHead, MAX_ERROR_BYTES } from '../../src/core/dead-letter.ts'
 import type { DeadLetterFacts } from '../../src/core/outcome.ts'
-import { NonRetryableError } from '../../src/errors.ts'
+import { InvalidPayloadError, NonRetryableError } from '../../src/errors.ts'
 
 const origin = { stream: 'orders', group: 'billing', consumerName: 'poller-0', entryId: '5-1', deliveryCount: 3 }
 const someFacts: DeadLetterFacts = { reason: 'max-deliveries', lastDeliveredAt: 0, failedAt: 1_500 }
@@ -87,6 +87,11 @@ describe('deadLetterHead()', () => {
       throw new Error('no')
     },
   }
+  const unreadable = () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    return proxy
+  }
   const thrown: [title: string, error: unknown, texts: { name: string; message: string }][] = [
     ['nothing', undefined, { name: '', message: '' }],
     ['null', null, { name: 'object', message: 'null' }],
@@ -98,9 +103,28 @@ describe('deadLetterHead()', () => {
     ['an object', { status: 503 }, { name: 'object', message: '{"status":503}' }],
     ['a frozen array', Object.freeze([1]), { name: 'object', message: '[1]' }],
     ['an object without a prototype', Object.create(null), { name: 'object', message: '{}' }],
-    ['an object that is no JSON', { toJSON: () => undefined }, { name: 'object', message: '' }],
-    ['a circular object', circular, { name: 'object', message: 'a value without text' }],
-    ['an object that refuses to be text', withoutText, { name: 'object', message: 'a value without text' }],
+    ['an object that is no JSON', { toJSON: () => undefined }, { name: 'object', message: 'object' }],
+    [
+      'an error of another realm',
+      { name: 'RangeError', message: 'far', stack: '' },
+      { name: 'RangeError', message: 'far' },
+    ],
+    [
+      'an error whose message is no string',
+      Object.assign(new Error('x'), { message: { a: 1 } }),
+      { name: 'object', message: '{}' },
+    ],
+    ['a value whose members throw', unreadable(), { name: 'object', message: 'a value that cannot be read' }],
+    [
+      'a schema’s refusal',
+      Object.assign(new InvalidPayloadError('A', [{ path: 'b', message: 'no string' }]), { stack: '' }),
+      {
+        name: 'InvalidPayloadError',
+        message: 'Payload of "A" must fit its schema, which refuses b: b: no string',
+      },
+    ],
+    ['a circular object', circular, { name: 'object', message: 'a value that cannot be read' }],
+    ['an object that refuses to be text', withoutText, { name: 'object', message: 'a value that cannot be read' }],
   ]
   test.each(thrown)('describes %s, thrown', (_title, error, texts) => {
     expect(textsOf(error)).toEqual({ ...texts, stack: '' })

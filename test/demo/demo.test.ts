@@ -111,7 +111,7 @@ const LETTER_HEAD = [
   'traceparent',
   'fieldCount',
 ]
-const EVENT = ['eventId', 'eventType', 'aggregateId', 'producer', 'occurredAt', 'payload']
+const EVENT = ['eventId', 'eventType', 'aggregateType', 'aggregateId', 'producer', 'occurredAt', 'payload']
 const PASSWORD = 'open-sesame'
 
 interface Ran {

@@ -19,7 +19,7 @@ interface Program {
   readonly output: string | undefined
 }
 
-const programs = [...readme.matchAll(/```ts\n(\/\/ ([\w-]+\.ts)[^\n]*\n[^]*?)```\n(?:\n```text\n([^]*?)```)?/g)].map(
+const programs = [...readme.matchAll(/```ts\n(\/\/ ([\w-]+\.ts)[^\n]*\n.*?)```\n(?:\n```text\n(.*?)```)?/gs)].map(
   ([, code = '', name = '', output]): Program => ({ name, code, output }),
 )
 
@@ -62,7 +62,7 @@ describe('README', () => {
     const codes = [...source.matchAll(/^ {2}\| '(ERR_\w+)'$/gm)].map(([, code]) => code)
     const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| `(\w+)` \|/gm)].map(([, code, name]) => [code, name])
 
-    expect(rows.map(([code]) => code).toSorted()).toEqual(codes.toSorted())
+    expect(new Set(rows.map(([code]) => code))).toEqual(new Set(codes))
     for (const [code, name] of rows)
       expect(source).toMatch(new RegExp(`class ${name} extends MillraceError {[^}]*readonly code = '${code}'`))
     expect(rows.filter(([, name]) => !((name as string) in millrace))).toEqual([])

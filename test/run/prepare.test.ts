@@ -228,7 +228,7 @@ describe('prepare() rejects', () => {
     })
   })
 
-  test('a payload whose upcast throws as invalid, with the cause', () => {
+  test('a payload whose upcast throws as invalid', () => {
     const cause = new TypeError('no lines')
     const upcast = {
       1: () => {
@@ -240,9 +240,9 @@ describe('prepare() rejects', () => {
     expect(prepare(anEntry(), aConsumer(event))).toEqual({
       kind: 'rejected',
       reason: 'invalid',
-      error: new InvalidPayloadError('OrderPaid', [{ path: '', message: 'its upcast from version 1 failed' }], {
-        cause,
-      }),
+      error: new InvalidPayloadError('OrderPaid', [
+        { path: '', message: 'the upcast from version 1 failed: TypeError: no lines' },
+      ]),
       decoded: decodedOf(),
     })
   })
@@ -252,6 +252,43 @@ describe('prepare() rejects', () => {
     const event = defineEvent('OrderPaid', { version: 2, payload: z.object({ orderId: z.string() }), upcast })
 
     expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+  })
+})
+
+describe('prepare() with a codec of the user’s own', () => {
+  const decoding = (decode: () => unknown) => aConsumer(OrderPaid, { codec: { decode: decode as () => DecodedEvent } })
+  const payload = { orderId: 'o-1' }
+
+  test.each([
+    ['gives nothing', () => undefined],
+    ['gives no type', () => ({ payload })],
+    ['gives a version that is no number', () => ({ type: 'OrderPaid', version: Number.NaN, payload })],
+    ['is asynchronous', async () => ({ type: 'OrderPaid', payload })],
+    ['is asynchronous and rejects', () => Promise.reject(new Error('no'))],
+  ])('that %s rejects the entry as malformed', (_title, decode) => {
+    expect(prepare(anEntry(), decoding(decode))).toMatchObject({
+      kind: 'rejected',
+      reason: 'malformed',
+      error: { code: 'ERR_ENTRY_MALFORMED' },
+    })
+  })
+})
+
+describe('prepare() with a schema', () => {
+  // biome-ignore lint/suspicious/noThenProperty: a promise of another library
+  // oxlint-disable-next-line unicorn/no-thenable
+  const later = (result: object) => ({ then: (done: (value: object) => void) => done(result) })
+
+  test('that answers with a promise of another library waits for it', async () => {
+    const event = defineEvent('OrderPaid', { payload: aSchema(() => later({ issues: [{ message: 'no' }] }) as never) })
+
+    expect(await prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+  })
+
+  test('that answers neither a value nor issues is in trouble, and the entry is not handled', () => {
+    const event = defineEvent('OrderPaid', { payload: aSchema(() => ({}) as never) })
+
+    expect(() => prepare(anEntry(), aConsumer(event))).toThrow('neither a value nor issues')
   })
 })
 

@@ -71,9 +71,9 @@ describe('a process that dies', () => {
     }
 
     expect(handled).toEqual(new Set(orders.filter((orderId) => orderId !== 'poison')))
-    expect(
-      (await deadLetters()).map(({ head, fields }) => [head['reason'], head['deliveryCount'], fields.at(-1)]),
-    ).toEqual([['crashed', '4', ['payload', '{"orderId":"poison"}']]])
+    expect((await deadLetters()).map(({ head, fields }) => [head.reason, head.deliveryCount, fields.at(-1)])).toEqual([
+      ['crashed', '4', ['payload', '{"orderId":"poison"}']],
+    ])
     expect(deaths).toBe(4)
     expect(await pending()).toEqual([])
   })

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { Redis as Redis5 } from 'ioredis5'
 import type { InvocationFailedError } from 'millrace'
 import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
@@ -129,6 +130,19 @@ describe('a cut connection', () => {
     expect((await pending()).map(([order]) => order)).toEqual(['a', 'b'])
   })
 
+  it('that cannot be made says why, and not with which password', async () => {
+    const { connect } = await startScenario()
+    const redis = connect('redis://:secret@127.0.0.1:1')
+
+    const error = await poll(
+      billing(() => {}),
+      { redis },
+    ).catch((caught: unknown) => caught)
+
+    expect(String(error)).toContain('Cannot reach Redis: connect ECONNREFUSED 127.0.0.1:1')
+    expect(inspect(error, { depth: null })).not.toContain('secret')
+  })
+
   it('that never answers ends in a timeout, and the next invocation has a client of its own', async () => {
     const { server, publish } = await startScenario()
     const proxy = await startFaultProxy(server)
@@ -183,7 +197,7 @@ describe('a server that refuses', () => {
       await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', 60_000, 'JUSTID')
     }
     await claim(consumer, { redis })
-    expect((await deadLetters()).map(({ head }) => head['reason'])).toEqual(['non-retryable', 'non-retryable'])
+    expect((await deadLetters()).map(({ head }) => head.reason)).toEqual(['non-retryable', 'non-retryable'])
   })
 
   it('every write for want of memory loses nothing: reading and acking go on without a lease', async () => {
@@ -279,6 +293,21 @@ describe('a trimmed entry', () => {
 
     expect(counts(report)).toEqual({ read: 1, superseded: 1, lost: 1, batches: 1, drained: true })
     expect([difference(report), await deadLetters(), (await raw.xpending('orders', 'billing'))[0]]).toEqual([0, [], 0])
+  })
+})
+
+describe('a stream', () => {
+  it('whose keys belong to another stream is refused, before anything is shared', async () => {
+    const { redis, publish, raw } = await startScenario()
+    await publish('a')
+    await poll(
+      billing(() => {}),
+      { redis },
+    )
+    await raw.xadd('{orders}', '*', 'a', 'b')
+    const other = defineConsumer({ stream: '{orders}', group: 'billing', routes: [on(OrderPaid, () => {})] })
+
+    await expect(poll(other, { redis })).rejects.toThrow('the keys of this group belong to stream orders')
   })
 })
 

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** A request that the proxy holds back, with all that its connection sends after it. */
-export interface HeldRequest {
+interface HeldRequest {
   release(): void
 }
 

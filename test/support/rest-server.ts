@@ -9,7 +9,7 @@ import { Redis } from 'ioredis'
  * What goes wrong with the next request: its commands run and the reply is lost, it is refused with HTTP 500 before
  * they run, or they run that many milliseconds late.
  */
-export type RestFault = 'loseReply' | 'serverError' | { readonly delayMs: number }
+type RestFault = 'loseReply' | 'serverError' | { readonly delayMs: number }
 
 /** Upstash's REST interface in front of a real server. */
 export interface RestServer {

@@ -66,6 +66,8 @@ class IoredisTransport implements Transport {
   readonly scriptPrefix = ''
   readonly #create: () => IoredisClient
   #client: IoredisClient | undefined
+  /** What the socket said last: the commands are only told that there were too many retries. */
+  #trouble: string | undefined
 
   constructor(create: () => IoredisClient) {
     this.#create = create
@@ -92,8 +94,10 @@ class IoredisTransport implements Transport {
 
   #open(): IoredisClient {
     const client = this.#create()
-    // every failure reaches the command that waits for it; without a listener ioredis prints it as well
-    client.on('error', () => {})
+    // without a listener ioredis prints
+    client.on('error', (error) => {
+      this.#trouble = error.message
+    })
     return client
   }
 
@@ -109,6 +113,8 @@ class IoredisTransport implements Transport {
       client.disconnect()
       if (this.#client === client) this.#client = undefined
     }
-    return new RedisConnectionError(`Cannot reach Redis: ${error.message}`)
+    const trouble = /max retries per request|Connection is closed/i.test(error.message) ? this.#trouble : undefined
+    this.#trouble = undefined
+    return new RedisConnectionError(`Cannot reach Redis: ${trouble ?? error.message}`)
   }
 }

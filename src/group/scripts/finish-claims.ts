@@ -1,16 +1,19 @@
+import { NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /**
  * Keeps the cursor, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing is pending. A group made
  * again there skips nothing. The id below is found digit by digit, since Lua's numbers are doubles.
  *
- * KEYS stream, state. ARGV group, cursor. Answers the mark.
+ * Due times that have passed mean nothing any more; those of entries acked by a zombie are swept up with them.
+ *
+ * KEYS stream, state, due. ARGV group, cursor. Answers the mark.
  */
 export const finishClaims: Script = {
-  keyCount: 2,
+  keyCount: 3,
   lua: `
-local stream, state, group, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-
+local stream, state, due, group, cursor = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
+${NOW}
 local function minusOne(digits)
   local zeros = string.match(digits, '0*$')
   local head = string.sub(digits, 1, #digits - #zeros)
@@ -34,6 +37,7 @@ else
     if fields['name'] == group then mark = fields['last-delivered-id'] end
   end
 end
+redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
 redis.call('HSET', state, 'cursor', cursor, 'mark', mark)
 return mark
 `,

@@ -4,7 +4,8 @@ import type { Script } from './script.ts'
 /**
  * Sets the idle time of what we hold to 0 and leaves its count. Refused behind the fence.
  *
- * KEYS stream, lease. ARGV group, consumer, token, then for each entry id, count. Answers how many were renewed.
+ * KEYS stream, lease. ARGV group, consumer, token, then for each entry id, count. Answers how many had been trimmed,
+ * which XCLAIM drops without a word.
  */
 export const renew: Script = {
   keyCount: 2,
@@ -13,13 +14,12 @@ local stream, lease = KEYS[1], KEYS[2]
 local group, consumer, token = ARGV[1], ARGV[2], ARGV[3]
 ${FENCE}
 if not leased() then return 0 end
-local renewed = 0
+local lost = 0
 for at = 4, #ARGV, 2 do
   if mine(ARGV[at], ARGV[at + 1]) then
-    redis.call('XCLAIM', stream, group, consumer, 0, ARGV[at], 'JUSTID')
-    renewed = renewed + 1
+    if not redis.call('XCLAIM', stream, group, consumer, 0, ARGV[at], 'JUSTID')[1] then lost = lost + 1 end
   end
 end
-return renewed
+return lost
 `,
 }
