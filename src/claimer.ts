@@ -1,22 +1,20 @@
 import type { Consumer } from './consumer.ts'
-import { roundsLeft } from './core/budget.ts'
 import { compareEntryIds } from './core/entry.ts'
 import { PARKED } from './core/keys.ts'
-import { object, refuseUnknownKeys } from './core/options.ts'
 import { CLAIMER_SLOTS } from './group/consumer-names.ts'
 import type { Claimed, Settlement } from './group/group.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
 import { runBatch } from './run/batch.ts'
-import type { RunKind, RunOptions } from './run/consumers.ts'
+import type { RunKind } from './run/consumers.ts'
 import { runConsumers } from './run/consumers.ts'
 import type { Run } from './run/run.ts'
-import { asConsumers } from './run/targets.ts'
+import type { RunOptions, RunTarget } from './run/targets.ts'
+import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './run/targets.ts'
 
-export interface ClaimerOptions extends Pick<RunOptions, 'redis' | 'clock'> {}
-
-const CLAIMER_OPTIONS = ['redis', 'clock']
+/** Where a claimer finds its server. */
+export interface ClaimerOptions extends RunTarget {}
 
 /** Pending entries a page; the server looks at ten times as many to find them. */
 const PAGE = 100
@@ -31,10 +29,8 @@ export function createClaimer(
   consumers: Consumer | readonly Consumer[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
-  const list = targets('create claimer', consumers, options, CLAIMER_OPTIONS)
-  return createScheduledHandler((context, remainingMs) =>
-    runConsumers(CLAIM, list, { ...options, context, ...(remainingMs !== undefined && { remainingMs }) }),
-  )
+  const targets = resolveTargets('create claimer', consumers, options, TARGET_OPTIONS)
+  return createScheduledHandler((context) => runConsumers(CLAIM, targets, { ...options, context }))
 }
 
 /**
@@ -44,11 +40,7 @@ export function createClaimer(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function claim(consumers: Consumer | readonly Consumer[], options: RunOptions): Promise<Report> {
-  return runConsumers(
-    CLAIM,
-    targets('claim', consumers, options, [...CLAIMER_OPTIONS, 'remainingMs', 'signal', 'context']),
-    options,
-  )
+  return runConsumers(CLAIM, resolveTargets('claim', consumers, options, RUN_OPTIONS), options)
 }
 
 const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: claimOneLap }
@@ -59,11 +51,12 @@ const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_
  */
 async function claimOneLap(run: Run): Promise<void> {
   const { group, slot, report, consumer } = run.parts
-  const { minIdleMs } = consumer.settings
+  const { minIdleMs, concurrency } = consumer.settings
   let lapStart: string | undefined
   let cursor: string | undefined
   let wrapped = false
-  for (let room = roomFor(run); room > 0; room = roomFor(run)) {
+  for (let rounds = run.roundsLeft(); rounds > 0; rounds = run.roundsLeft()) {
+    const room = Math.min(PAGE, concurrency * rounds)
     const page = await group.claim(slot, { minIdleMs, cursor, room })
     report.lost += page.lost
     report.healed ||= page.healed
@@ -72,61 +65,71 @@ async function claimOneLap(run: Run): Promise<void> {
     cursor = page.from
     if (!(await retryPage(run, page.claimed))) break
     cursor = page.cursor
-    wrapped ||= cursor === '0-0'
-    report.drained = wrapped && compareEntryIds(cursor, lapStart) >= 0
+    const isEnd = cursor === '0-0'
+    report.drained = wrapped ? isEnd || compareEntryIds(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0'
     if (report.drained) break
+    wrapped ||= isEnd
   }
   if (cursor !== undefined) await group.finishClaims(slot, cursor, minIdleMs)
-}
-
-/** Entries that can be run before time is up, even if each takes all of its own. */
-function roomFor(run: Run): number {
-  const { budget, clock, consumer, signal } = run.parts
-  const { concurrency, handlerTimeoutMs } = consumer.settings
-  return signal?.aborted ? 0 : Math.min(PAGE, concurrency * roundsLeft(budget, clock.monotonic(), handlerTimeoutMs))
 }
 
 /** @returns Whether every entry of the page was dealt with. */
 async function retryPage(run: Run, claimed: readonly Claimed[]): Promise<boolean> {
   if (claimed.length === 0) return true
-  const { group, slot, report, consumer, clock } = run.parts
+  const { group, slot, report, consumer, clock, gate } = run.parts
   const { maxDeliveries } = consumer.settings
   report.claimed += claimed.length
   report.batches++
   const usedUp = claimed.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries)
   let settlements = usedUp.map((entry) => buried(entry, clock.now()))
   let waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
-  for (const wave of wavesOf(waiting, consumer)) {
-    if (!run.mayStart()) break
-    const atStake = settlements.length + waiting.length
-    const { started } = await run.settleBy(atStake, group.settleAndStart(slot, settlements, wave))
-    waiting = waiting.filter((entry) => !wave.includes(entry))
-    run.held = [...started, ...waiting]
-    settlements = await runBatch(started, run)
+  let isCutOff = false
+  for (const { entries, isAlone } of wavesOf(waiting, run)) {
+    run.held = waiting
+    await gate[isAlone ? 'alone' : 'together'](async () => {
+      if (!run.mayStart()) return
+      const atStake = settlements.length + waiting.length
+      const { started } = await run.settleBy(atStake, group.settleAndStart(slot, settlements, entries))
+      waiting = waiting.filter((entry) => !entries.includes(entry))
+      run.held = [...started, ...waiting]
+      settlements = await runBatch(started, run)
+      isCutOff ||= settlements.some(({ outcome }) => outcome.kind === 'release')
+    })
   }
   await run.settle([...settlements, ...waiting.map(handedBack)])
-  return waiting.length === 0
+  return waiting.length === 0 && !isCutOff
+}
+
+interface Wave {
+  readonly entries: readonly Claimed[]
+  /** Nothing else of the invocation may run meanwhile. */
+  readonly isAlone: boolean
 }
 
 /**
  * Which entries run side by side. Parked ones failed and said so, and those with no delivery never ran: both are above suspicion. What was
  * found idle under any other name lost its process, and may be what killed it: the second delivery runs in small groups, a later one or
- * the last alone, those with the fewest deaths first.
+ * the last alone, those with the fewest deaths first. Suspects come last, so that they take no others with them; but where time may not
+ * last for all, they have the last round.
  */
-function wavesOf(entries: readonly Claimed[], { settings }: Consumer): Claimed[][] {
+function wavesOf(entries: readonly Claimed[], run: Run): Wave[] {
+  const { settings } = run.parts.consumer
   const { concurrency, maxDeliveries } = settings
   const isTrusted = ({ from, deliveryCount }: Claimed) => from.owner === PARKED || deliveryCount === 0
   const isAlone = ({ deliveryCount }: Claimed) => deliveryCount > 1 || deliveryCount + 1 >= maxDeliveries
   const orphans = entries.filter((entry) => !isTrusted(entry))
   const alone = orphans.filter(isAlone).sort((a, b) => a.deliveryCount - b.deliveryCount)
-  return [
-    ...chunks(entries.filter(isTrusted), concurrency),
+  const trusted = chunks(entries.filter(isTrusted), concurrency)
+  const suspects = [
     ...chunks(
       orphans.filter((entry) => !isAlone(entry)),
       concurrency,
-    ),
-    ...chunks(alone, 1),
+    ).map((group) => ({ entries: group, isAlone: false })),
+    ...alone.map((entry) => ({ entries: [entry], isAlone: true })),
   ]
+  const rounds = run.roundsLeft()
+  const fit = suspects.length > 0 && trusted.length + suspects.length > rounds ? trusted.slice(0, rounds - 1) : trusted
+  return [...fit.map((group) => ({ entries: group, isAlone: false })), ...suspects]
 }
 
 function buried({ id, deliveryCount, from }: Claimed, now: number): Settlement {
@@ -144,15 +147,4 @@ function handedBack({ id, deliveryCount, from }: Claimed): Settlement {
 
 function chunks<T>(list: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(list.length / size) }, (_, n) => list.slice(n * size, (n + 1) * size))
-}
-
-function targets(
-  action: string,
-  consumers: Consumer | readonly Consumer[],
-  options: ClaimerOptions,
-  known: readonly string[],
-) {
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, known)
-  return asConsumers(action, consumers, options.redis)
 }

@@ -16,3 +16,9 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
 }
+
+/** @throws {TypeError} Not a clock. */
+export function assertClock(action: string, clock: Clock): void {
+  if (typeof clock?.monotonic !== 'function')
+    throw new TypeError(`Cannot ${action}: clock must be a Clock, as from createVirtualClock()`)
+}

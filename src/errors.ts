@@ -35,9 +35,11 @@ export class RetryAfterError extends MillraceError {
   /** Milliseconds until the next delivery; capped at 24 hours. */
   readonly retryAfterMs: number
 
-  /** @throws {RangeError} `retryAfterMs` is negative or not a number. */
+  /** @throws {TypeError | RangeError} `retryAfterMs` is not a number, or negative. */
   constructor(retryAfterMs: number, message = `Retry after ${retryAfterMs} ms`, options?: ErrorOptions) {
     super(message, options)
+    if (typeof retryAfterMs !== 'number')
+      throw new TypeError(`Cannot retry: retryAfterMs must be a number, got ${typeof retryAfterMs}`)
     if (!(retryAfterMs >= 0)) throw new RangeError(`Cannot retry: retryAfterMs must be >= 0, got ${retryAfterMs}`)
     this.retryAfterMs = retryAfterMs
   }

@@ -12,6 +12,7 @@ export interface EventDefinition<Type extends string = string, Schema extends St
   readonly upcast: Upcasts
 }
 
+/** What a type of event is made of. */
 export interface EventOptions<Schema extends StandardSchemaV1> {
   /** Any Standard Schema: zod, valibot, arktype, or your own. May be asynchronous. */
   readonly payload: Schema
@@ -57,13 +58,14 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   type: Type,
   options: EventOptions<Schema>,
 ): EventDefinition<Type, Schema> {
-  const action = `define event ${JSON.stringify(type)}`
+  const action = typeof type === 'string' ? `define event ${JSON.stringify(type)}` : 'define event'
   text(action, 'type', type)
+  // some schema libraries' schemas are functions
+  if (isSchema(options)) throw new TypeError(`Cannot ${action}: the schema must be given as { payload: schema }`)
   object(action, 'options', options)
   refuseUnknownKeys(action, options, ['payload', 'version', 'upcast'])
   const { payload, version = 1, upcast = {} } = options
-  // some schema libraries' schemas are functions
-  if (typeof payload?.['~standard']?.validate !== 'function') {
+  if (!isSchema(payload)) {
     throw new TypeError(
       `Cannot ${action}: payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`,
     )
@@ -73,11 +75,25 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   for (const [from, lift] of Object.entries(upcast)) {
     if (!/^[1-9]\d*$/.test(from) || Number(from) >= version) {
       throw new RangeError(
-        `Cannot ${action}: upcast must lift versions from 1 to ${version - 1}, got ${JSON.stringify(from)}`,
+        version === 1
+          ? `Cannot ${action}: upcast needs a version of 2 or more, got version 1`
+          : `Cannot ${action}: upcast must lift versions from 1 to ${version - 1}, got ${JSON.stringify(from)}`,
       )
     }
     if (typeof lift !== 'function')
       throw new TypeError(`Cannot ${action}: upcast[${from}] must be a function, got ${typeof lift}`)
   }
   return Object.freeze({ type, version, payload, upcast: Object.freeze({ ...upcast }) })
+}
+
+/** @throws {TypeError} Not what `defineEvent` gives. */
+export function assertDefinition(action: string, event: EventDefinition): void {
+  object(action, 'event', event)
+  text(action, 'event.type', event.type)
+  if (!isSchema(event.payload))
+    throw new TypeError(`Cannot ${action}: ${JSON.stringify(event.type)} must come from defineEvent`)
+}
+
+function isSchema(value: unknown): value is StandardSchemaV1 {
+  return typeof (value as Partial<StandardSchemaV1> | null | undefined)?.['~standard']?.validate === 'function'
 }

@@ -10,11 +10,16 @@ export interface LambdaContext {
   readonly awsRequestId: string
   readonly logGroupName: string
   readonly logStreamName: string
+  readonly clientContext?: unknown
+  readonly identity?: unknown
   callbackWaitsForEmptyEventLoop: boolean
   getRemainingTimeInMillis(): number
 }
 
-/** What a handler knows beside its event. A fresh object a call. */
+/**
+ * What a handler knows beside its event. A fresh object a call. Read `signal` and `fields` from it: a copy made by spreading lacks them, since
+ * they are made when they are first asked for.
+ */
 export interface HandlerContext extends LambdaContext {
   readonly stream: string
   readonly group: string

@@ -1,27 +1,26 @@
-import type { Consumer, PollMode } from './consumer.ts'
-import { overrideRun } from './consumer.ts'
-import { object, refuseUnknownKeys } from './core/options.ts'
+import type { Consumer } from './consumer.ts'
+import type { PollMode } from './consumer-settings.ts'
 import type { Settlement } from './group/group.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
 import { runBatch } from './run/batch.ts'
-import type { RunKind, RunOptions } from './run/consumers.ts'
+import type { RunKind } from './run/consumers.ts'
 import { runConsumers } from './run/consumers.ts'
 import type { Run } from './run/run.ts'
-import { asConsumers } from './run/targets.ts'
+import type { RunOptions, RunTarget } from './run/targets.ts'
+import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './run/targets.ts'
 
-/** What a poller may do otherwise than its consumers say. */
-export interface PollerOptions extends Pick<RunOptions, 'redis' | 'clock'> {
-  /** Default: the consumer's. */
+/** Where a poller finds its server, and what it does otherwise than its consumers say. */
+export interface PollerOptions extends RunTarget {
+  /** `drain` reads until nothing is left or time is up, `once` reads one batch. Default: the consumer's. */
   readonly mode?: PollMode
   /** Milliseconds after which nothing new is read or started. Default: the consumer's. */
   readonly maxRunMs?: number
 }
 
+/** One poll: a poller's options, and the time and the signal that Lambda would give. */
 export interface PollOptions extends PollerOptions, RunOptions {}
-
-const POLLER_OPTIONS = ['redis', 'clock', 'mode', 'maxRunMs']
 
 /**
  * Makes the Lambda handler that polls one or several consumers: reads new entries, runs their handlers, and settles them, until the
@@ -33,15 +32,8 @@ export function createPoller(
   consumers: Consumer | readonly Consumer[],
   options: PollerOptions,
 ): ScheduledHandler<Report> {
-  const list = targets('create poller', consumers, options, POLLER_OPTIONS)
-  return createScheduledHandler((context, remainingMs) =>
-    runConsumers(POLL, list, {
-      redis: options.redis,
-      context,
-      ...(options.clock && { clock: options.clock }),
-      ...(remainingMs !== undefined && { remainingMs }),
-    }),
-  )
+  const targets = resolveTargets('create poller', consumers, options, [...TARGET_OPTIONS, 'mode', 'maxRunMs'])
+  return createScheduledHandler((context) => runConsumers(POLL, targets, { ...options, context }))
 }
 
 /**
@@ -51,11 +43,7 @@ export function createPoller(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function poll(consumers: Consumer | readonly Consumer[], options: PollOptions): Promise<Report> {
-  return runConsumers(
-    POLL,
-    targets('poll', consumers, options, [...POLLER_OPTIONS, 'remainingMs', 'signal', 'context']),
-    options,
-  )
+  return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
 }
 
 const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: readAndRun }
@@ -81,15 +69,4 @@ async function readAndRun(run: Run): Promise<void> {
     if (mode === 'once') break
   }
   await run.settle(settlements)
-}
-
-function targets(
-  action: string,
-  consumers: Consumer | readonly Consumer[],
-  options: PollerOptions,
-  known: readonly string[],
-): Consumer[] {
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, known)
-  return asConsumers(action, consumers, options.redis).map((consumer) => overrideRun(action, consumer, options))
 }

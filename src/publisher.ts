@@ -1,13 +1,18 @@
 import { randomUUID } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
+import { issuesOf } from './core/issues.ts'
 import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, text, withDefaults } from './core/options.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
+import { assertDefinition } from './event.ts'
 import type { Connection, Trim } from './group/group.ts'
-import { issuesOf } from './run/validate.ts'
+import { assertConnection } from './group/group.ts'
 
+/** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
   /** The stream's key. */
   readonly stream: string
@@ -26,6 +31,8 @@ export interface PublisherOptions {
   readonly exactTrimming?: boolean
   /** Bytes of names and values; a larger event is refused. Default 1,048,576, as the consumer's. */
   readonly maxEntryBytes?: number
+  /** Time, for tests. Default: the system's. */
+  readonly clock?: Clock
 }
 
 /** What an event says beside its payload. */
@@ -54,6 +61,7 @@ export type Publication<Definition extends EventDefinition = EventDefinition> = 
   options?: PublishOptions | undefined,
 ]
 
+/** Appends events to one stream. */
 export interface Publisher {
   /**
    * Checks a payload, as the JSON that consumers will read, and appends it to the stream as it was given.
@@ -80,7 +88,7 @@ export interface Publisher {
   ): Promise<Published[]>
 }
 
-const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576 }
+const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
 const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', ...Object.keys(DEFAULTS)]
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
 
@@ -90,75 +98,55 @@ const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 't
  * @throws {TypeError | RangeError} A bad option; the message names the rule and the value.
  */
 export function createPublisher(options: PublisherOptions): Publisher {
-  object('create publisher', 'options', options)
-  const { stream, redis, producer } = options
-  const action = `create publisher for stream ${JSON.stringify(stream)}`
-  text(action, 'stream', stream)
-  refuseUnknownKeys(action, options, KNOWN)
-  if (producer !== undefined) text(action, 'producer', producer)
-  if (typeof redis?.append !== 'function') {
-    throw new TypeError(
-      `Cannot ${action}: redis must be a connection, as from connectIoredis(url) or connectUpstash(options)`,
-    )
-  }
-  const trim = resolveTrim(action, options)
-  const { maxEntryBytes } = withDefaults(DEFAULTS, { maxEntryBytes: options.maxEntryBytes })
-  integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
+  const { stream, redis, trim, ...settings } = resolvePublisherOptions(options)
+  const action = `publish to stream ${JSON.stringify(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
-    const entries = await Promise.all(
-      publications.map((publication) => encode(stream, producer, maxEntryBytes, publication)),
-    )
-    if (entries.length === 0) return []
-    const answers = await redis.append(
-      stream,
-      entries.map((entry) => entry.fields),
-      trim,
-    )
+    if (!Array.isArray(publications))
+      throw new TypeError(`Cannot ${action}: publications must be an array, got ${typeof publications}`)
+    const events = await Promise.all(publications.map((publication) => encode(action, settings, publication)))
+    if (events.length === 0) return []
+    const fields = events.map((event) => event.fields)
+    const answers = await redis.append(stream, fields, trim())
     const refusal = answers.find((answer) => answer instanceof Error)
-    if (refusal)
-      throw new PublishFailedError(
-        stream,
-        answers.map((answer) => (typeof answer === 'string' ? answer : undefined)),
-        refusal,
-      )
-    return entries.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
+    if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal)
+    return events.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
   }
 
   return {
-    publish: async (event, payload, publishOptions) =>
-      (await publishAll([[event, payload, publishOptions]]))[0] as Published,
-    publishMany: async (publications) => {
-      if (!Array.isArray(publications)) {
-        throw new TypeError(
-          `Cannot publish many: publications must be an array of [event, payload, options?], got ${typeof publications}`,
-        )
-      }
-      return publishAll(publications as readonly Publication[])
+    async publish(event, payload, publishOptions) {
+      const [published] = await publishAll([[event, payload, publishOptions]])
+      return published as Published
     },
+    publishMany: (publications) => publishAll(publications as readonly Publication[]),
   }
 }
 
-async function encode(stream: string, producer: string | undefined, maxEntryBytes: number, publication: Publication) {
-  const [event, payload, options = {}] = publication
-  const action = `publish to stream ${JSON.stringify(stream)}`
-  object(action, 'event', event)
+const idOnly = (answer: string | Error) => (typeof answer === 'string' ? answer : undefined)
+
+interface EncodeSettings {
+  readonly producer: string | undefined
+  readonly maxEntryBytes: number
+  readonly clock: Clock
+}
+
+async function encode(action: string, { producer, maxEntryBytes, clock }: EncodeSettings, publication: Publication) {
+  if (!Array.isArray(publication)) {
+    throw new TypeError(
+      `Cannot ${action}: every publication must be [event, payload, options?], got ${typeof publication}`,
+    )
+  }
+  const [event, payload, options = {}] = publication as Publication
+  assertDefinition(action, event)
   const { type, version } = event
   checkPublishOptions(action, options)
   const json = toJson(action, type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
   if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
-  const { eventId = randomUUID(), occurredAt = new Date(), ...rest } = options
-  const fields: Field[] = encodeEnvelope({
-    ...rest,
-    type,
-    version,
-    producer,
-    eventId,
-    occurredAt: toIso(action, occurredAt),
-    payload: json,
-  })
+  const { eventId = randomUUID(), occurredAt = new Date(clock.now()), ...rest } = options
+  const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
+  const fields: Field[] = encodeEnvelope(envelope)
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return { fields, eventId }
@@ -185,23 +173,47 @@ function toJson(action: string, type: string, payload: unknown): string {
 const ISO_8601 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
 
 function toIso(action: string, occurredAt: Date | string): string {
-  if (typeof occurredAt === 'string' && ISO_8601.test(occurredAt)) return occurredAt
-  if (occurredAt instanceof Date && !Number.isNaN(occurredAt.getTime())) return occurredAt.toISOString()
-  throw new RangeError(
-    `Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${JSON.stringify(occurredAt)}`,
-  )
+  const isText = typeof occurredAt === 'string'
+  const date = isText ? new Date(occurredAt) : occurredAt
+  const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
+  if (!isValid) {
+    throw new RangeError(
+      `Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${JSON.stringify(occurredAt)}`,
+    )
+  }
+  return isText ? occurredAt : date.toISOString()
+}
+
+function resolvePublisherOptions(options: PublisherOptions) {
+  object('create publisher', 'options', options)
+  const { stream, redis, producer } = options
+  const action = `create publisher for stream ${JSON.stringify(stream)}`
+  text(action, 'stream', stream)
+  refuseUnknownKeys(action, options, KNOWN)
+  if (producer !== undefined) text(action, 'producer', producer)
+  assertConnection(action, redis)
+  const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
+    maxEntryBytes: options.maxEntryBytes,
+    exactTrimming: options.exactTrimming,
+    clock: options.clock,
+  })
+  integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
+  boolean(action, 'exactTrimming', exactTrimming)
+  assertClock(action, clock)
+  return { stream, redis, producer, maxEntryBytes, clock, trim: resolveTrim(action, options, exactTrimming, clock) }
 }
 
 function resolveTrim(
   action: string,
-  { maxLength, retentionMs, exactTrimming = DEFAULTS.exactTrimming }: PublisherOptions,
-): Trim {
-  boolean(action, 'exactTrimming', exactTrimming)
+  { maxLength, retentionMs }: PublisherOptions,
+  exact: boolean,
+  clock: Clock,
+): () => Trim {
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
-    if (length === Number.POSITIVE_INFINITY) return { kind: 'none' }
+    if (length === Number.POSITIVE_INFINITY) return () => ({ kind: 'none' })
     integerFrom(action, 'maxLength', length, 1)
-    return { kind: 'length', maxLength: length, exact: exactTrimming }
+    return () => ({ kind: 'length', maxLength: length, exact })
   }
   if (maxLength !== undefined) {
     throw new TypeError(
@@ -209,5 +221,5 @@ function resolveTrim(
     )
   }
   numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
-  return { kind: 'age', retentionMs, exact: exactTrimming }
+  return () => ({ kind: 'age', beforeMs: clock.now() - retentionMs, exact })
 }

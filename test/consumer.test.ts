@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { ConsumerOptions } from '../src/consumer.ts'
-import { defineConsumer, on, overrideRun } from '../src/consumer.ts'
+import { defineConsumer, on } from '../src/consumer.ts'
+import { overrideSettings } from '../src/consumer-settings.ts'
 import { envelopeCodec, flatCodec } from '../src/core/codec.ts'
 import { defineEvent } from '../src/event.ts'
 
@@ -255,24 +256,24 @@ describe('defineConsumer()', () => {
   })
 })
 
-describe('overrideRun()', () => {
-  const consumer = defineConsumer(someOptions())
+describe('overrideSettings()', () => {
+  const { settings } = defineConsumer(someOptions())
 
   test('changes mode and maxRunMs of a copy, and nothing else', () => {
-    const overridden = overrideRun('poll', consumer, { mode: 'once', maxRunMs: 5_000 })
+    const overridden = overrideSettings('poll', settings, { mode: 'once', maxRunMs: 5_000 })
 
-    expect(overridden).toEqual({ ...consumer, settings: { ...consumer.settings, mode: 'once', maxRunMs: 5_000 } })
-    expect(consumer.settings).toMatchObject({ mode: 'drain', maxRunMs: Number.POSITIVE_INFINITY })
+    expect(overridden).toEqual({ ...settings, mode: 'once', maxRunMs: 5_000 })
+    expect(settings).toMatchObject({ mode: 'drain', maxRunMs: Number.POSITIVE_INFINITY })
   })
 
-  test('gives the consumer itself where nothing is overridden', () => {
-    expect(overrideRun('poll', consumer, {})).toBe(consumer)
+  test('keeps what is not overridden', () => {
+    expect(overrideSettings('poll', settings, {})).toEqual(settings)
   })
 
   test.each<[refusal: Error, run: object]>([
     [new TypeError('Cannot poll: mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
     [new RangeError('Cannot poll: maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
   ])('throws %s', (refusal, run) => {
-    expect(refusalOf(() => overrideRun('poll', consumer, run))).toEqual(refusal)
+    expect(refusalOf(() => overrideSettings('poll', settings, run))).toEqual(refusal)
   })
 })

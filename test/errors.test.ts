@@ -17,9 +17,9 @@ import {
   RetryAfterError,
   UnsupportedVersionError,
 } from '../src/errors.ts'
-import { createConsumerReport, sumReports } from '../src/report.ts'
+import { openReport, sumReports } from '../src/report.ts'
 
-const report = sumReports([createConsumerReport('orders', 'billing')])
+const report = sumReports([openReport('orders', 'billing')])
 const refused = new RedisReplyError('WRONGTYPE no stream')
 const issues = [
   { path: 'items.0.sku', message: 'expected string' },

@@ -57,7 +57,8 @@ describe('defineEvent()', () => {
   const range = (message: string) => new RangeError(`Cannot define event ${message}`)
   test.each<[refusal: Error, type: unknown, options: unknown]>([
     [type('"": type must be a string that is not empty, got ""'), '', { payload }],
-    [type('5: type must be a string that is not empty, got number'), 5, { payload }],
+    [new TypeError('Cannot define event: type must be a string that is not empty, got number'), 5, { payload }],
+    [type('"A": the schema must be given as { payload: schema }'), 'A', payload],
     [type('"A": options must be an object, got undefined'), 'A', undefined],
     [type('"A": unknown option "schema"; known are payload, version, upcast'), 'A', { payload, schema: payload }],
     [type('"A": payload must be a Standard Schema, got undefined'), 'A', {}],
@@ -75,7 +76,7 @@ describe('defineEvent()', () => {
       'A',
       { payload, version: 2, upcast: { [from]: lift } },
     ]),
-    [range('"A": upcast must lift versions from 1 to 0, got "1"'), 'A', { payload, upcast: { 1: lift } }],
+    [range('"A": upcast needs a version of 2 or more, got version 1'), 'A', { payload, upcast: { 1: lift } }],
   ])('throws %s', (refusal, name, options) => {
     expect(refusalOf(name, options)).toEqual(refusal)
   })

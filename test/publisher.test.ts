@@ -5,6 +5,7 @@ import { defineEvent } from '../src/event.ts'
 import type { Connection } from '../src/group/group.ts'
 import type { PublisherOptions, PublishOptions } from '../src/publisher.ts'
 import { createPublisher } from '../src/publisher.ts'
+import { createVirtualClock } from '../src/testing/virtual-clock.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
@@ -19,7 +20,10 @@ const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z' }
 /** A connection that keeps what it is told to append, and answers with ids, or with what it is given. */
 function aConnection(answers?: readonly (string | Error)[]) {
   const calls: Parameters<Connection['append']>[] = []
-  const redis: Pick<Connection, 'append'> = {
+  const redis: Pick<Connection, 'append' | 'group'> = {
+    group: () => {
+      throw new Error('a publisher asks for no group')
+    },
     append: async (...call) => {
       calls.push(call)
       return answers ?? call[1].map((_, n) => `1-${n}`)
@@ -27,6 +31,9 @@ function aConnection(answers?: readonly (string | Error)[]) {
   }
   return { calls, redis: redis as Connection }
 }
+
+/** A clock that stands still. */
+const at = (startMs: number) => createVirtualClock({ startMs })
 
 /** A publisher into stream `orders`, and what it appended. */
 function aPublisher(options: Partial<PublisherOptions> = {}, answers?: readonly (string | Error)[]) {
@@ -47,7 +54,7 @@ describe('createPublisher()', () => {
   }
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
-  const known = 'known are stream, redis, producer, retentionMs, maxLength, exactTrimming, maxEntryBytes'
+  const known = 'known are stream, redis, producer, retentionMs, maxLength, exactTrimming, maxEntryBytes, clock'
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
     [type(`unknown option "maxlen"; ${known}`), { maxlen: 5 }],
@@ -94,10 +101,13 @@ describe('createPublisher()', () => {
     ],
     [{ maxLength: Number.POSITIVE_INFINITY }, { kind: 'none' }],
     [{ maxLength: Number.POSITIVE_INFINITY, exactTrimming: true }, { kind: 'none' }],
-    [{ retentionMs: 60_000 }, { kind: 'age', retentionMs: 60_000, exact: false }],
     [
-      { retentionMs: 0.5 * 3, exactTrimming: true },
-      { kind: 'age', retentionMs: 1.5, exact: true },
+      { retentionMs: 60_000, clock: at(100_000) },
+      { kind: 'age', beforeMs: 40_000, exact: false },
+    ],
+    [
+      { retentionMs: 0.5 * 3, exactTrimming: true, clock: at(10) },
+      { kind: 'age', beforeMs: 8.5, exact: true },
     ],
   ])('trims by %j', async (options, trim) => {
     const { publisher, calls } = aPublisher(options)
@@ -268,7 +278,7 @@ describe('publish()', () => {
 
   test('rejects with what the connection rejects with', async () => {
     const error = new Error('hung up')
-    const redis = { append: () => Promise.reject(error) } as unknown as Connection
+    const redis = { ...aConnection().redis, append: () => Promise.reject(error) }
 
     expect(await failureOf(createPublisher({ stream: 'orders', redis }).publish(Ping, 1))).toBe(error)
   })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { ConsumerReport } from '../src/report.ts'
-import { createConsumerReport, sumReports } from '../src/report.ts'
+import { openReport, sumReports } from '../src/report.ts'
 
 /** Counts that differ from member to member, so that a sum of the wrong ones shows. */
 function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}): ConsumerReport {
@@ -31,8 +31,8 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
 
 const sumsOf = (report: object) => ({ ...report, stream: undefined, group: undefined, consumers: undefined })
 
-test('createConsumerReport() starts at nothing', () => {
-  expect(createConsumerReport('orders', 'billing')).toEqual({
+test('openReport() starts at nothing', () => {
+  expect(openReport('orders', 'billing')).toEqual({
     ...aReport('billing', 0),
     drained: false,
   })

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { refuseUnknownKeys } from './options.ts'
+import { text as checkText, object, refuseUnknownKeys } from './options.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -120,10 +120,16 @@ export interface FlatCodecOptions {
  * @throws {TypeError} A bad option.
  */
 export function flatCodec(options: FlatCodecOptions = {}): Codec {
-  refuseUnknownKeys('make flatCodec', options, ['typeField', 'versionField', 'idField', 'jsonFields'])
+  const action = 'make flatCodec'
+  object(action, 'options', options)
+  refuseUnknownKeys(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
   if (!Array.isArray(jsonFields))
-    throw new TypeError(`Cannot make flatCodec: jsonFields must be an array, got ${typeof jsonFields}`)
+    throw new TypeError(`Cannot ${action}: jsonFields must be an array, got ${typeof jsonFields}`)
+  for (const [name, field] of Object.entries({ typeField, versionField, idField })) {
+    if (field !== undefined) checkText(action, name, field)
+  }
+  for (const field of jsonFields) checkText(action, 'each of jsonFields', field)
   const json = new Set(jsonFields)
   const apart = new Set([typeField, versionField, idField])
   return {

@@ -2,7 +2,7 @@
 export const CLAIMER_SLOTS = 2
 
 /** Names that this package gives, `parked` apart. */
-const OWN_NAME = /^(poller|claimer)-/
+const OWN_NAME = /^(poller|claimer)-(\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
 /** Whether a consumer name is one of ours beyond today's slots: a deployment had more of them, or memory was full. */
 export function isLeftOver(consumerName: string, pollerSlots: number): boolean {

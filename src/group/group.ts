@@ -1,7 +1,7 @@
+import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { SettleCounts } from '../report.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -20,8 +20,13 @@ export interface Group {
    */
   takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined>
 
-  /** Gives a slot back, if it is still ours. */
-  giveSlot(slot: Slot): Promise<void>
+  /**
+   * Gives a slot back, if it is still ours.
+   *
+   * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
+   * reached us, since its reply was lost and the read sent again: it is released.
+   */
+  giveSlot(slot: Slot, isSettled: boolean): Promise<void>
 
   /** Gives entries their outcomes. Refusals are counted, never thrown. */
   settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
@@ -58,6 +63,7 @@ export interface Slot {
   readonly consumerName: string
   /** The lease's value; `''` for a slot without a lease. */
   readonly token: string
+  readonly leaseMs: number
 }
 
 /** An entry under our consumer name. */
@@ -146,14 +152,24 @@ export interface GroupAddress {
 /** How a stream is bounded. */
 export type Trim =
   | { readonly kind: 'length'; readonly maxLength: number; readonly exact: boolean }
-  | { readonly kind: 'age'; readonly retentionMs: number; readonly exact: boolean }
+  /** Entries from before that time, in milliseconds since 1970, go. */
+  | { readonly kind: 'age'; readonly beforeMs: number; readonly exact: boolean }
   | { readonly kind: 'none' }
 
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
-  group(address: GroupAddress): Group
+  /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
+  group(address: GroupAddress, remainingMs?: () => number): Group
   /** Appends entries in one round trip; an id or an error for each, in order. */
   append(stream: string, entries: readonly (readonly Field[])[], trim: Trim): Promise<readonly (string | Error)[]>
   /** Lets go of the sockets. */
   close(): Promise<void>
+}
+
+/** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
+export function assertConnection(action: string, redis: Connection): void {
+  if (typeof redis?.group === 'function' && typeof redis.append === 'function') return
+  throw new TypeError(
+    `Cannot ${action}: redis must be a connection, as from connectIoredis(url) or connectUpstash(options)`,
+  )
 }

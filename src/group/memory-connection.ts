@@ -1,10 +1,12 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import type { Field } from '../core/entry.ts'
+import { object, refuseUnknownKeys } from '../core/options.ts'
 import type { Connection, Held } from './group.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryServer } from './memory-server.ts'
 
+/** What streams in memory go by. */
 export interface MemoryOptions {
   /** Time for idle times, leases, due times and entry ids. Default: the system's. */
   readonly clock?: Clock
@@ -22,18 +24,27 @@ export interface MemoryConnection extends Connection {
   destroyGroup(stream: string, group: string): void
 }
 
+/** An entry of a stream in memory. */
 export interface MemoryEntry {
+  /** `<ms>-<seq>`. */
   readonly id: string
   readonly fields: readonly (readonly [name: string, value: string])[]
 }
 
+/** A pending entry of a group in memory. */
 export interface MemoryPending extends Held {
   readonly consumerName: string
   readonly idleMs: number
 }
 
-/** Streams, groups and dead letters in memory: what `redis` takes in a test. They last as long as the connection. */
+/**
+ * Streams, groups and dead letters in memory: what `redis` takes in a test. They last as long as the connection.
+ *
+ * @throws {TypeError} A bad option.
+ */
 export function connectMemory(options: MemoryOptions = {}): MemoryConnection {
+  object('connect to memory', 'options', options)
+  refuseUnknownKeys('connect to memory', options, ['clock'])
   return createMemoryConnection(new MemoryServer(options.clock ?? systemClock))
 }
 
@@ -47,7 +58,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       const stream = server.stream(key)
       return entries.map((fields) => {
         const id = stream.add(fields, now())
-        stream.trim(trim, now())
+        stream.trim(trim)
         return id
       })
     },
@@ -63,8 +74,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           deliveryCount,
         }),
       ),
-    trim: (key, length) =>
-      void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
+    trim: (key, length) => void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }),
     destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),
   }
 }

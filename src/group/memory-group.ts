@@ -48,10 +48,10 @@ export class MemoryGroup implements Group {
     if (consumerName === undefined) return undefined
     const token = randomUUID()
     this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
-    return { consumerName, token }
+    return { consumerName, token, leaseMs }
   }
 
-  async giveSlot(slot: Slot): Promise<void> {
+  async giveSlot(slot: Slot, _isSettled: boolean): Promise<void> {
     if (slot.token === '') return
     this.roundTrips++
     if (this.#isLeased(slot)) this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
@@ -197,7 +197,7 @@ export class MemoryGroup implements Group {
     const letters = this.#server.stream(keys.deadLetters)
     letters.add([...pairs, ['fieldCount', String(fields.length)], ...body], this.#now)
     this.#drop(group, id)
-    return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, this.#now)
+    return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true })
   }
 
   #take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held): void {

@@ -108,10 +108,9 @@ export class MemoryStream {
   }
 
   /** Removes the oldest entries; always exactly. @returns How many. */
-  trim(trim: Trim, nowMs: number): number {
+  trim(trim: Trim): number {
     const { length } = this.#entries
-    if (trim.kind === 'age')
-      this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(nowMs - trim.retentionMs))}`))
+    if (trim.kind === 'age') this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(trim.beforeMs))}`))
     if (trim.kind === 'length') this.#entries.splice(0, Math.max(0, length - trim.maxLength))
     return length - this.#entries.length
   }

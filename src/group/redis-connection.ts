@@ -10,9 +10,9 @@ import { Sender } from './sender.ts'
 export function createRedisConnection(transport: Transport): Connection {
   const lived = new Set<string>()
   return {
-    group: (address) => new RedisGroup(address, new Sender(transport), lived),
+    group: (address, remainingMs) => new RedisGroup(address, new Sender(transport, remainingMs), lived),
     async append(stream, entries, trim) {
-      const replies = await transport.send(entries.map((fields) => xadd(stream, fields, trim, Date.now())))
+      const replies = await transport.send(entries.map((fields) => xadd(stream, fields, trim)))
       return replies.map((reply) => (reply instanceof RedisReplyError ? reply : asText(reply)))
     },
     close: () => transport.close(),

@@ -25,6 +25,7 @@ import { claimPage } from './scripts/claim-page.ts'
 import { CREATED, createGroup } from './scripts/create-group.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { giveSlot } from './scripts/give-slot.ts'
+import { releaseStrays } from './scripts/release-strays.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
 import { STARTED, start } from './scripts/start.ts'
@@ -55,15 +56,24 @@ export class RedisGroup implements Group {
     const token = randomUUID()
     const keys = names.map((name) => this.#address.keys.slot(name))
     const [reply] = await this.#sender.send([{ script: takeSlot, keys, args: [token, Math.ceil(leaseMs)] }])
-    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '' }
+    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
     if (reply instanceof RedisReplyError) throw reply
     const consumerName = names[Number(reply)]
-    return consumerName === undefined ? undefined : { consumerName, token }
+    return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
   }
 
-  async giveSlot(slot: Slot): Promise<void> {
+  async giveSlot(slot: Slot, isSettled: boolean): Promise<void> {
     if (slot.token === '') return
-    await this.#sender.call({ script: giveSlot, keys: [this.#lease(slot)], args: [slot.token] })
+    const keys = [this.#address.stream, this.#lease(slot)]
+    const strays = {
+      script: releaseStrays,
+      keys,
+      args: [...this.#fence(slot), slot.leaseMs, this.#address.settings.minIdleMs],
+    }
+    const give = { script: giveSlot, keys: [this.#lease(slot)], args: [slot.token] }
+    const replies = await this.#sender.send(isSettled ? [strays, give] : [give])
+    const refusal = replies.find((reply) => reply instanceof RedisReplyError && !reply.is('NOGROUP'))
+    if (refusal instanceof RedisReplyError) throw refusal
   }
 
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {

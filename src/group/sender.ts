@@ -17,8 +17,12 @@ export class Sender {
   roundTrips = 0
   readonly #transport: Transport
 
-  constructor(transport: Transport) {
+  readonly #remainingMs: (() => number) | undefined
+
+  /** @param remainingMs Milliseconds in which an answer is still of use. Default: no end. */
+  constructor(transport: Transport, remainingMs?: () => number) {
     this.#transport = transport
+    this.#remainingMs = remainingMs
   }
 
   /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came. */
@@ -42,7 +46,7 @@ export class Sender {
 
   #write(commands: readonly Command[]): Promise<Reply[]> {
     this.roundTrips++
-    return this.#transport.send(commands)
+    return this.#transport.send(commands, this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs())))
   }
 
   #command(call: Call, form: typeof evalsha): Command {

@@ -1,7 +1,7 @@
+import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { SettleCounts } from '../report.ts'
 import type { SettleResult } from './group.ts'
 import { SETTLED } from './scripts/settle.ts'
 
@@ -30,17 +30,7 @@ const DONE_AS = { retry: 'retried', 'dead-letter': 'deadLettered', release: 'rel
 
 /** Counts what became of settlements: the same for every adapter. */
 export class Tally {
-  readonly counts: SettleCounts = {
-    acked: 0,
-    ackMissed: 0,
-    retried: 0,
-    deadLettered: 0,
-    released: 0,
-    superseded: 0,
-    unsettled: 0,
-    lost: 0,
-    deadLettersTrimmed: 0,
-  }
+  readonly counts = noCounts()
   /** One a message: a hundred refusals of the same kind are one failure. */
   readonly #failures = new Map<string, Error>()
   readonly #refusals = new Map<string, Error>()

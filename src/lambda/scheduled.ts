@@ -6,7 +6,7 @@ export interface MiddlewareRequest {
   event: unknown
   context: LambdaContext
   response: unknown
-  error: Error | null
+  error: Error | null | undefined
   internal: Record<string, unknown>
 }
 
@@ -23,12 +23,10 @@ export interface ScheduledHandler<Report> {
   use(middlewares: Middleware | readonly Middleware[]): ScheduledHandler<Report>
 }
 
-/** Makes a Lambda handler; `run` gets Lambda's context and the milliseconds left. */
+/** Makes a Lambda handler of a run. */
 export function createScheduledHandler<Report>(
-  run: (context: Partial<LambdaContext>, remainingMs: number | undefined) => Promise<Report>,
+  run: (context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
-  const handler: unknown = middy((_event: unknown, context: Partial<LambdaContext> = {}) =>
-    run(context, context.getRemainingTimeInMillis?.()),
-  )
+  const handler: unknown = middy((_event: unknown, context: Partial<LambdaContext>) => run(context))
   return handler as ScheduledHandler<Report>
 }

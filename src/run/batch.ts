@@ -98,7 +98,7 @@ class Batch {
     task.prepared = prepared
     task.context = new EntryContext(this.#run.parts, task.delivery, prepared.event, remainingMs)
     const returned = prepared.route.handler(prepared.event as never, task.context)
-    return isThenable(returned) ? returned.then(toAck) : ACK
+    return isThenable(returned) ? Promise.resolve(returned).then(toAck) : ACK
   }
 
   #finish(task: Task, outcome: Outcome): void {
@@ -113,8 +113,8 @@ class Batch {
   }
 
   #failure(task: Task, error: unknown): Outcome {
-    const { settings } = this.#run.parts.consumer
-    const verdict = judgeFailure(error, task.delivery.deliveryCount, settings, Math.random())
+    const { consumer, random } = this.#run.parts
+    const verdict = judgeFailure(error, task.delivery.deliveryCount, consumer.settings, random())
     return verdict.kind === 'retry' ? verdict : this.#letter(verdict.reason, error, task.prepared?.decoded)
   }
 

@@ -1,27 +1,17 @@
-import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
+import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
-import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
-import type { Connection, SlotKind } from '../group/group.ts'
-import type { LambdaContext } from '../handler.ts'
-import type { ConsumerReport, Report } from '../report.ts'
-import { createConsumerReport, sumReports } from '../report.ts'
+import { InvocationFailedError, InvocationTooShortError } from '../errors.ts'
+import type { SlotKind } from '../group/group.ts'
+import type { OpenReport, Report } from '../report.ts'
+import { openReport, sumReports } from '../report.ts'
+import { extrasOf } from './context.ts'
+import type { Gate } from './gate.ts'
+import { createGate } from './gate.ts'
 import { Run } from './run.ts'
-
-export interface RunOptions {
-  /** The server; made once at module scope, shared by every invocation. */
-  readonly redis: Connection
-  /** Milliseconds this invocation has. Default 60,000. */
-  readonly remainingMs?: number
-  /** Once aborted nothing new is read or started; what runs is finished and settled. */
-  readonly signal?: AbortSignal
-  /** Lambda's context, which handlers receive as part of theirs. */
-  readonly context?: Partial<LambdaContext>
-  /** Time, for tests. Default: the system's. */
-  readonly clock?: Clock
-}
+import type { RunOptions } from './targets.ts'
 
 /** What kind of run it is, and what it does once it has its slot. */
 export interface RunKind {
@@ -34,17 +24,8 @@ export interface RunKind {
 /** A lease outlives its invocation by that much, so that nobody takes the slot before Lambda has ended it. */
 const LEASE_MARGIN_MS = 5_000
 
-const LAMBDA_MEMBERS = new Set([
-  'functionName',
-  'functionVersion',
-  'invokedFunctionArn',
-  'memoryLimitInMB',
-  'awsRequestId',
-  'logGroupName',
-  'logStreamName',
-  'callbackWaitsForEmptyEventLoop',
-  'getRemainingTimeInMillis',
-])
+/** No call waits for an answer in the last moments, so that the invocation can still fail with its report. */
+const ANSWER_MARGIN_MS = 50
 
 /**
  * Runs consumers side by side; the trouble of one does not stop the others.
@@ -57,15 +38,19 @@ export async function runConsumers(
   consumers: readonly Consumer[],
   options: RunOptions,
 ): Promise<Report> {
-  const { remainingMs = 60_000 } = options
-  const reports = consumers.map(({ stream, group }) => createConsumerReport(stream, group))
+  const remainingMs = Math.min(
+    options.remainingMs ?? options.context?.getRemainingTimeInMillis?.() ?? 60_000,
+    MAX_DELAY_MS,
+  )
+  const reports = consumers.map(({ stream, group }) => openReport(stream, group))
   for (const { group, settings } of consumers) {
     const limits = { remainingMs, handlerTimeoutMs: settings.handlerTimeoutMs, reserveMs: settings.reserveMs }
     if (remainingMs < settings.handlerTimeoutMs + settings.reserveMs)
       throw new InvocationTooShortError(group, limits, sumReports(reports))
   }
+  const gate = createGate()
   const runs = consumers.map((consumer, n) =>
-    runConsumer(kind, consumer, { ...options, remainingMs }, reports[n] as ConsumerReport),
+    runConsumer(kind, consumer, { ...options, remainingMs, gate }, reports[n] as OpenReport),
   )
   const failures = (await Promise.all(runs)).flat()
   const report = sumReports(reports)
@@ -76,20 +61,31 @@ export async function runConsumers(
 async function runConsumer(
   kind: RunKind,
   consumer: Consumer,
-  { redis, remainingMs, signal, context: lambda, clock = systemClock }: RunOptions & { remainingMs: number },
-  report: ConsumerReport,
+  options: RunOptions & { readonly remainingMs: number; readonly gate: Gate },
+  report: OpenReport,
 ): Promise<ConsumerFailure[]> {
+  const { redis, remainingMs, gate, signal, context: lambda, clock = systemClock } = options
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
-  const group = redis.group(consumer)
+  const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
+  const parts = {
+    consumer,
+    group,
+    budget,
+    clock,
+    report,
+    lambda,
+    extras: extrasOf(lambda),
+    signal,
+    gate,
+    random: Math.random,
+  }
   let errors: readonly Error[] = []
   try {
     const slot = await group.takeSlot(kind.slot, kind.slots(consumer), remainingMs + LEASE_MARGIN_MS)
-    if (slot) {
-      const run = new Run({ consumer, group, slot, budget, clock, report, lambda, extras: extrasOf(lambda), signal })
-      errors = await runSlot(kind, run)
-    } else report.slotsBusy = true
+    report.slotsBusy = slot === undefined
+    if (slot) errors = await runSlot(kind, new Run({ ...parts, slot }))
   } catch (error) {
     errors = [error as Error]
   }
@@ -99,21 +95,17 @@ async function runConsumer(
 }
 
 async function runSlot(kind: RunKind, run: Run): Promise<readonly Error[]> {
-  const { group, slot } = run.parts
+  const { group, slot, report } = run.parts
   try {
     await kind.work(run)
     await run.end()
-    await group.giveSlot(slot)
+    const isSettled = report.unsettled === 0 && run.failures.length === 0
+    await group.giveSlot(slot, kind.slot === 'poller' && isSettled)
     return run.failures
   } catch (error) {
     await run.end()
-    // a lease that cannot be given back ends by itself
-    if (!(error instanceof RedisConnectionError)) await group.giveSlot(slot).catch(() => {})
+    // a lease that cannot be given back ends by itself, but only with the invocation's time
+    await group.giveSlot(slot, false).catch(() => {})
     return [...run.failures, error as Error]
   }
-}
-
-function extrasOf(lambda: object | undefined): object | undefined {
-  const extras = Object.entries(lambda ?? {}).filter(([name]) => !LAMBDA_MEMBERS.has(name))
-  return extras.length > 0 ? Object.fromEntries(extras) : undefined
 }

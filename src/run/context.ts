@@ -77,3 +77,34 @@ export class EntryContext implements HandlerContext {
 function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
 }
+
+/** What this package says of an entry: nothing in Lambda's context takes its place. */
+const OWN_MEMBERS = [
+  'stream',
+  'group',
+  'consumerName',
+  'entryId',
+  'deliveryCount',
+  'maxDeliveries',
+  'idempotencyKey',
+  'signal',
+  'fields',
+]
+
+const LAMBDA_MEMBERS = [
+  'functionName',
+  'functionVersion',
+  'invokedFunctionArn',
+  'memoryLimitInMB',
+  'awsRequestId',
+  'logGroupName',
+  'logStreamName',
+  'callbackWaitsForEmptyEventLoop',
+  'getRemainingTimeInMillis',
+]
+
+/** What else is in Lambda's context, such as what a middleware put there; `undefined` if nothing is. */
+export function extrasOf(lambda: object | undefined): object | undefined {
+  const extras = Object.entries(lambda ?? {}).filter(([name]) => ![...OWN_MEMBERS, ...LAMBDA_MEMBERS].includes(name))
+  return extras.length > 0 ? Object.fromEntries(extras) : undefined
+}

@@ -2,6 +2,7 @@ import type { Consumer, Route } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
+import { issuesOf } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import {
   InvalidPayloadError,
@@ -12,7 +13,6 @@ import {
 } from '../errors.ts'
 import type { Event } from '../event.ts'
 import { isThenable } from './thenable.ts'
-import { issuesOf } from './validate.ts'
 
 /** An entry ready for its handler. */
 export interface Prepared {

@@ -1,10 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
 import type { Budget } from '../core/budget.ts'
-import { mayStart } from '../core/budget.ts'
+import { mayStart, roundsLeft } from '../core/budget.ts'
+import type { SettleCounts } from '../core/counts.ts'
 import type { Group, Held, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
-import type { ConsumerReport, SettleCounts } from '../report.ts'
+import type { OpenReport } from '../report.ts'
+import type { Gate } from './gate.ts'
 
 /** What one run of a consumer is made of. */
 export interface RunParts {
@@ -13,12 +15,19 @@ export interface RunParts {
   readonly slot: Slot
   readonly budget: Budget
   readonly clock: Clock
-  readonly report: ConsumerReport
+  /** Chance, from 0 to 1: the back-off's jitter. */
+  random(): number
+  readonly report: OpenReport
   readonly lambda: Partial<LambdaContext> | undefined
   /** What else is in Lambda's context, such as what a middleware put there. */
   readonly extras: object | undefined
   readonly signal: AbortSignal | undefined
+  /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
+  readonly gate: Gate
 }
+
+/** Renewals come no faster than this, however small `minIdleMs` is. */
+const RENEWAL_MS = 10
 
 /** One run of a consumer, from taking its slot to giving it back. Settles through the group, and keeps the report adding up. */
 export class Run {
@@ -47,6 +56,12 @@ export class Run {
   mayStart(): boolean {
     const { budget, clock, signal } = this.parts
     return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
+  }
+
+  /** How many handlers can still run one after the other, each taking all its time. */
+  roundsLeft(): number {
+    const { budget, clock, consumer } = this.parts
+    return this.mayStart() ? roundsLeft(budget, clock.monotonic(), consumer.settings.handlerTimeoutMs) : 0
   }
 
   /**
@@ -86,7 +101,7 @@ export class Run {
   // three chances before a claimer may take what we hold; a renewal that fails is made good by the next, or the entry is claimed
   #scheduleRenewal(): void {
     const { clock, consumer } = this.parts
-    this.#cancelRenewal = clock.after(consumer.settings.minIdleMs / 3, () => {
+    this.#cancelRenewal = clock.after(Math.max(RENEWAL_MS, consumer.settings.minIdleMs / 3), () => {
       this.#renewing = this.#renew().then(() => {
         this.#renewing = undefined
       })

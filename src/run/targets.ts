@@ -1,30 +1,73 @@
+import type { Clock } from '../clock.ts'
+import { assertClock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
+import type { RunOverrides } from '../consumer-settings.ts'
+import { overrideSettings } from '../consumer-settings.ts'
+import { numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
 import type { Connection } from '../group/group.ts'
+import { assertConnection } from '../group/group.ts'
+import type { LambdaContext } from '../handler.ts'
+
+/** Where a run finds its server, and its time. */
+export interface RunTarget {
+  /** The server; made once at module scope, shared by every invocation. */
+  readonly redis: Connection
+  /** Time, for tests. Default: the system's. */
+  readonly clock?: Clock
+}
+
+/** One run outside Lambda, or below it. */
+export interface RunOptions extends RunTarget {
+  /** Milliseconds this run has; handlers start only as long as they can be settled within it. Default: the context's, else 60,000. */
+  readonly remainingMs?: number
+  /** Once aborted nothing new is read or started; what runs is finished and settled. */
+  readonly signal?: AbortSignal
+  /** Lambda's context, which handlers receive as part of theirs. */
+  readonly context?: Partial<LambdaContext>
+}
+
+/** The options of a handler that is made, and those of a single run. */
+export const TARGET_OPTIONS = ['redis', 'clock']
+export const RUN_OPTIONS = [...TARGET_OPTIONS, 'remainingMs', 'signal', 'context']
 
 /**
- * The consumers of a poller or claimer, as a list.
+ * The consumers of a poller or claimer as a list, with what the run overrides.
  *
- * @throws {TypeError} None, something else, the same group twice, or no connection.
+ * @throws {TypeError | RangeError} A bad option, no consumer, something else, or the same group twice.
  */
-export function asConsumers(
+export function resolveTargets(
   action: string,
   given: Consumer | readonly Consumer[],
-  redis: Connection,
+  options: RunOptions & RunOverrides,
+  known: readonly string[],
 ): readonly Consumer[] {
+  object(action, 'options', options)
+  refuseUnknownKeys(action, options, known)
+  assertConnection(action, options.redis)
+  if (options.clock !== undefined) assertClock(action, options.clock)
+  if (options.remainingMs !== undefined)
+    numberFrom(action, 'remainingMs', options.remainingMs, 0, Number.POSITIVE_INFINITY)
+  if (options.context !== undefined) object(action, 'context', options.context)
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw new TypeError(`Cannot ${action}: signal must be an AbortSignal, got ${typeof options.signal}`)
+  }
+  return asConsumers(action, given).map((consumer) => ({
+    ...consumer,
+    settings: overrideSettings(action, consumer.settings, options),
+  }))
+}
+
+function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {
   const consumers = (Array.isArray(given) ? given : [given]) as readonly Consumer[]
   if (consumers.length === 0) throw new TypeError(`Cannot ${action}: there must be at least one consumer`)
   const seen = new Set<string>()
   for (const consumer of consumers) {
-    if (!consumer?.settings || !consumer.keys)
+    if (!consumer?.settings || !consumer.keys) {
       throw new TypeError(`Cannot ${action}: a consumer must come from defineConsumer`)
+    }
     const name = `group ${JSON.stringify(consumer.group)} on stream ${JSON.stringify(consumer.stream)}`
     if (seen.has(name)) throw new TypeError(`Cannot ${action}: ${name} must appear once, got it twice`)
     seen.add(name)
-  }
-  if (typeof redis?.group !== 'function') {
-    throw new TypeError(
-      `Cannot ${action}: redis must be a connection, as from connectIoredis(url) or connectUpstash(options)`,
-    )
   }
   return consumers
 }

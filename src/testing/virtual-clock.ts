@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
+import { integerFrom, object, refuseUnknownKeys } from '../core/options.ts'
 
+/** Where a virtual clock starts. */
 export interface VirtualClockOptions {
   /** Milliseconds since 1970 at which it starts. Default: the start of 2030, UTC. */
   readonly startMs?: number
@@ -15,8 +17,16 @@ export interface VirtualClock extends Clock {
   advance(ms: number): Promise<void>
 }
 
-/** Makes a clock for tests: what takes a `clock` then waits for `advance()` instead of for time. */
-export function createVirtualClock({ startMs = Date.UTC(2030, 0, 1) }: VirtualClockOptions = {}): VirtualClock {
+/**
+ * Makes a clock for tests: what takes a `clock` then waits for `advance()` instead of for time.
+ *
+ * @throws {TypeError | RangeError} A bad option.
+ */
+export function createVirtualClock(options: VirtualClockOptions = {}): VirtualClock {
+  object('create virtual clock', 'options', options)
+  refuseUnknownKeys('create virtual clock', options, ['startMs'])
+  const { startMs = Date.UTC(2030, 0, 1) } = options
+  integerFrom('create virtual clock', 'startMs', startMs, 0)
   let now = startMs
   const timers = new Set<{ readonly at: number; readonly callback: () => void }>()
   return {

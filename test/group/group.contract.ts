@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { SettleCounts } from '../../src/core/counts.ts'
 import { consumerKeys, PARKED } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
@@ -12,7 +14,6 @@ import type {
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
-import type { SettleCounts } from '../../src/report.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -157,8 +158,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const taken = [await group.takeSlot('poller', 2, LEASE_MS), await group.takeSlot('poller', 2, LEASE_MS)]
         expect([...taken, await group.takeSlot('poller', 2, LEASE_MS)]).toEqual([
-          { consumerName: 'poller-0', token: expect.stringMatching(/./) },
-          { consumerName: 'poller-1', token: expect.stringMatching(/./) },
+          { consumerName: 'poller-0', token: expect.stringMatching(/./), leaseMs: LEASE_MS },
+          { consumerName: 'poller-1', token: expect.stringMatching(/./), leaseMs: LEASE_MS },
           undefined,
         ])
         expect(taken[0]?.token).not.toBe(taken[1]?.token)
@@ -174,7 +175,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const first = await aSlot(group)
         await aSlot(group)
-        await group.giveSlot(first)
+        await group.giveSlot(first, true)
         expect(await group.takeSlot('poller', 2, LEASE_MS)).toMatchObject({ consumerName: 'poller-0' })
       })
 
@@ -192,8 +193,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const first = await aSlot(group)
         await outside.endLease(first.consumerName)
         await aSlot(group)
-        await group.giveSlot(first)
-        await group.giveSlot({ consumerName: 'poller-0', token: '' })
+        await group.giveSlot(first, true)
+        await group.giveSlot({ consumerName: 'poller-0', token: '', leaseMs: 0 }, true)
         expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
       })
     })
@@ -283,7 +284,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('settle()', () => {
       test('asks nothing for nothing', async () => {
         const group = aGroup()
-        expect(await group.settle({ consumerName: 'poller-0', token: 'x' }, [])).toEqual(counted())
+        expect(await group.settle({ consumerName: 'poller-0', token: 'x', leaseMs: 0 }, [])).toEqual(counted())
         expect(group.roundTrips).toBe(0)
       })
 
@@ -499,7 +500,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('judges a slot without a lease by owner and count', async () => {
         const group = aGroup()
         const [, second] = await addEntries(2)
-        const slot = { consumerName: 'poller-of-its-own', token: '' }
+        const slot = { consumerName: 'poller-of-its-own', token: '', leaseMs: 0 }
         const { entries } = await group.settleAndRead(slot, [], 10)
         await outside.hand(second as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 1 })
         const result = await group.settle(slot, settleAs(aLetter(), entries))
@@ -882,13 +883,14 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           'my-poller-9',
           'Poller-9',
           'owner-poller-9',
+          'poller-of-its-own',
         ]
-        for (const name of [...kept, 'poller-4', 'poller-17', 'claimer-2', 'poller-of-its-own', 'poller-5'])
+        for (const name of [...kept, 'poller-4', 'poller-17', 'claimer-2', `poller-${randomUUID()}`, 'poller-5'])
           await outside.addConsumer(name)
         await outside.hand(ids[0] as string, { consumerName: 'poller-6', idleMs: 0, deliveryCount: 1 })
         const taken: (Slot | undefined)[] = []
         for (let n = 1; n <= 5; n++) taken.push(await group.takeSlot('poller', 6, LEASE_MS))
-        await group.giveSlot(taken[3] as Slot)
+        await group.giveSlot(taken[3] as Slot, true)
         await group.finishClaims(slot, '0-0', 0)
         expect(taken.map((held) => held?.consumerName).slice(3)).toEqual(['poller-4', 'poller-5'])
         expect((await outside.consumers()).sort()).toEqual([...kept, 'poller-0', 'poller-5', 'poller-6'].sort())
@@ -915,10 +917,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ])
       })
 
-      test('removes what is older than retentionMs', async () => {
+      test('removes what is older', async () => {
         await outside.add(BODY, '5-1')
         const connection = outside.connect()
-        const trim = { kind: 'age', retentionMs: 60 * MINUTE, exact: true } as const
+        const trim = { kind: 'age', beforeMs: Date.now() - 60 * MINUTE, exact: true } as const
         const ids = await connection.append('orders', [BODY], trim)
         const group = connection.group(anAddress())
         expect(idsOf((await group.settleAndRead(await aSlot(group), [], 10)).entries)).toEqual(ids)

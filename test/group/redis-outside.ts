@@ -164,14 +164,14 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       const group = outside.connect().group(anAddress())
-      await group.settleAndRead({ consumerName: 'poller-0', token: '' }, [], 1)
+      await group.settleAndRead({ consumerName: 'poller-0', token: '', leaseMs: 0 }, [], 1)
       await outside.raw.config('SET', 'maxmemory', '1')
       try {
         const slot = await group.takeSlot('poller', 4, 60_000)
         const claimer = await group.takeSlot('claimer', 2, 60_000)
         expect([slot, claimer]).toEqual([
-          { consumerName: expect.stringMatching(/^poller-[0-9a-f-]{36}$/), token: '' },
-          { consumerName: expect.stringMatching(/^claimer-[0-9a-f-]{36}$/), token: '' },
+          { consumerName: expect.stringMatching(/^poller-[0-9a-f-]{36}$/), token: '', leaseMs: 60_000 },
+          { consumerName: expect.stringMatching(/^claimer-[0-9a-f-]{36}$/), token: '', leaseMs: 60_000 },
         ])
         if (!slot || !claimer) throw new Error('no slot')
         const { entries } = await group.settleAndRead(slot, [], 10)
@@ -185,7 +185,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         const { started } = await group.settleAndStart(claimer, [], claimed)
         expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2])
         await group.finishClaims(claimer, '0-0', 0)
-        await group.giveSlot(slot)
+        await group.giveSlot(slot, true)
       } finally {
         await outside.raw.config('SET', 'maxmemory', '0')
         await outside.close()

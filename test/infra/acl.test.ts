@@ -25,6 +25,7 @@ import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
+import { releaseStrays } from '../../src/group/scripts/release-strays.ts'
 import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/scripts/renew.ts'
 import type { Script } from '../../src/group/scripts/script.ts'
@@ -39,13 +40,14 @@ const POLLER = 'orders-poller'
 const CLAIMER = 'orders-claimer'
 const USERS = [PUBLISHER, POLLER, CLAIMER]
 
-const POLLER_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew]
-const CLAIMER_SCRIPTS = [...POLLER_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
+const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew]
+const POLLER_SCRIPTS = [...SHARED_SCRIPTS, releaseStrays]
+const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
-  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }, 0)]),
+  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' })]),
   [POLLER]: aclNames([...EVALS, xreadgroup('', '', '', 1), xack('', '', []), ...POLLER_SCRIPTS.flatMap(callsOf)]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
 }
@@ -146,7 +148,7 @@ describe('the ACL file', () => {
   test('leaves no script out', async () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/scripts'))
 
-    expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(CLAIMER_SCRIPTS.length)
+    expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(CLAIMER_SCRIPTS.length + 1)
   })
 })
 

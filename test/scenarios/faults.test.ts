@@ -1,11 +1,21 @@
 import { inspect } from 'node:util'
 import { Redis as Redis5 } from 'ioredis5'
 import type { InvocationFailedError } from 'millrace'
-import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
+import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { billing, counts, DLQ, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
+import {
+  billing,
+  counts,
+  DLQ,
+  difference,
+  lambdaContext,
+  names,
+  noting,
+  OrderPaid,
+  startScenario,
+} from '../support/scenario.ts'
 
 describe('a lost group', () => {
   it('is made again at 0 after FLUSHALL, and what was published meanwhile is handled', async () => {
@@ -100,6 +110,28 @@ describe('a cut connection', () => {
     await proxy.close()
   })
 
+  it('after a read ran costs what it took no delivery', async () => {
+    const { server, redis: direct, connect, publish, pending } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const { calls, handler } = noting()
+    const consumer = billing(handler, { maxDeliveries: 1 })
+    await poll(consumer, { redis: direct })
+    await publish('a', 'b')
+    const cut = proxy.cutAfter('xreadgroup')
+
+    const report = await poll(consumer, { redis: connect(proxy.url) })
+    await cut
+
+    expect(counts(report)).toEqual({ drained: true })
+    expect(await pending()).toEqual([
+      ['a', 'parked', 0],
+      ['b', 'parked', 0],
+    ])
+    expect(counts(await claim(consumer, { redis: direct }))).toMatchObject({ claimed: 2, acked: 2 })
+    expect(calls).toEqual(['a', 'b'])
+    await proxy.close()
+  })
+
   it('after XADD ran repeats it with the same eventId', async () => {
     const { server, raw, connect } = await startScenario()
     const proxy = await startFaultProxy(server)
@@ -165,6 +197,58 @@ describe('a cut connection', () => {
     expect(clients.map(({ status }) => status)).toEqual(['end', 'ready'])
     await redis.close()
     await proxy.close()
+  })
+
+  it('that never answers ends before the invocation’s own end, with the report', async () => {
+    const { server, connect, publish } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const { handler } = noting(() => proxy.stall())
+    const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 200 })
+    await publish('a')
+    const context = lambdaContext(900)
+
+    const error = await createPoller(consumer, { redis: connect(proxy.url) })({}, context).catch((e: unknown) => e)
+
+    expect(error).toMatchObject({ code: 'ERR_INVOCATION_FAILED', report: { read: 1, unsettled: 1 } })
+    expect(context.getRemainingTimeInMillis()).toBeGreaterThan(0)
+    await proxy.close()
+  })
+
+  it('does not keep the slot once the server answers again', async () => {
+    const { server, raw, publish } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const redis = connectIoredis(() => new Redis5(proxy.url, { commandTimeout: 150, maxRetriesPerRequest: 1 }))
+    const { handler } = noting(() => {
+      proxy.stall()
+      setTimeout(() => proxy.resume(), 220)
+    })
+    await publish('a')
+
+    await expect(poll(billing(handler), { redis })).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
+
+    expect(await raw.exists('{orders}:billing:slot:poller-0')).toBe(0)
+    await redis.close()
+    await proxy.close()
+  })
+
+  it('to a server that became a replica is made anew', async () => {
+    const { server, raw, publish } = await startScenario()
+    const clients: Redis5[] = []
+    const redis = connectIoredis(() => {
+      clients.push(new Redis5(server.url))
+      return clients.at(-1) as Redis5
+    })
+    const consumer = billing(() => {})
+    await poll(consumer, { redis })
+    await publish('a')
+    await raw.call('REPLICAOF', '127.0.0.1', '1')
+
+    await expect(poll(consumer, { redis })).rejects.toThrow('READONLY')
+    await raw.call('REPLICAOF', 'NO', 'ONE')
+
+    expect(counts(await poll(consumer, { redis }))).toMatchObject({ read: 1, acked: 1 })
+    expect(clients.length).toBeGreaterThan(1)
+    await redis.close()
   })
 })
 
@@ -345,39 +429,5 @@ describe('a zombie', () => {
     expect(difference(report)).toBe(0)
     expect((await pending()).map(([, owner]) => owner)).toEqual(['poller-0', 'poller-0'])
     expect(await raw.get('{orders}:billing:slot:poller-0')).toBe('another')
-  })
-})
-
-describe('a claimer', () => {
-  it('cut off goes on where it stopped, so that every stale entry is reached within one lap', async () => {
-    const { redis, publish, age } = await startScenario()
-    const consumer = defineConsumer({
-      stream: 'orders',
-      group: 'billing',
-      routes: [on(OrderPaid, () => Promise.reject(new Error('no')))],
-      backoff: { firstMs: 50_000 },
-      maxDeliveries: 1_000,
-    })
-    await publish(...names('o', 250))
-    await poll(consumer, { redis })
-    const { calls, handler } = noting(() => {
-      if (calls.length % 60 === 0) stop.abort()
-      throw new Error('no')
-    })
-    let stop = new AbortController()
-    const seen: string[][] = []
-    for (let run = 0; run < 6; run++) {
-      await age(60_000)
-      stop = new AbortController()
-      calls.length = 0
-      const report = await claim(billing(handler, { backoff: { firstMs: 0 }, maxDeliveries: 1_000 }), {
-        redis,
-        signal: stop.signal,
-      })
-      expect(difference(report)).toBe(0)
-      seen.push([...calls])
-    }
-
-    expect(new Set(seen.flat()).size).toBe(250)
   })
 })

@@ -364,6 +364,40 @@ describe('the main job', () => {
     expect([poller.use(middleware), poller.length <= 2, claimer.length <= 2]).toEqual([poller, true, true])
   })
 
+  it('nothing that a middleware puts into the context takes the place of ours', async () => {
+    const { redis, publish } = await startScenario()
+    const own = ['stream', 'group', 'consumerName', 'entryId', 'deliveryCount', 'maxDeliveries', 'idempotencyKey']
+    const seen: unknown[] = []
+    const consumer = billing((_event, context) => {
+      seen.push(Object.values(context).includes('theirs'), context.signal.aborted, context.fields.length)
+      seen.push((context as unknown as { logger: string }).logger)
+    })
+    await publish('a')
+
+    const report = await createPoller(consumer, { redis }).use({
+      before: ({ context }) => {
+        for (const name of [...own, 'signal', 'fields']) Object.assign(context, { [name]: 'theirs' })
+        Object.assign(context, { logger: 'logger' })
+      },
+    })({}, lambdaContext())
+
+    expect(report).toMatchObject({ read: 1, acked: 1 })
+    expect(seen).toEqual([false, false, 4, 'logger'])
+  })
+
+  it('a handler that returns a thenable is waited for', async () => {
+    const { redis, publish } = await startScenario()
+    let isDone = false
+    const later = () =>
+      new Later(() => {
+        isDone = true
+      })
+    await publish('a')
+
+    expect(counts(await poll(billing(later), { redis }))).toEqual({ read: 1, acked: 1, batches: 1, drained: true })
+    expect(isDone).toBe(true)
+  })
+
   it('publishMany writes in order, in one request, as publish does', async () => {
     const { redis, raw } = await startScenario()
     const orders = createPublisher({ stream: 'orders', redis, producer: 'shop' })
@@ -396,3 +430,21 @@ describe('the main job', () => {
     expect([await raw.xlen('a'), await raw.xlen('b')]).toEqual([3, 1])
   })
 })
+
+/** A promise of another library, whose `then` gives nothing back. */
+class Later {
+  readonly #done: () => void
+
+  constructor(done: () => void) {
+    this.#done = done
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: that is what it is
+  // oxlint-disable-next-line unicorn/no-thenable
+  then(resolve: () => void): void {
+    setTimeout(() => {
+      this.#done()
+      resolve()
+    }, 5)
+  }
+}

@@ -25,10 +25,26 @@ export const silent: ScheduledHandler = async (event, context) => {
 // @ts-expect-error AWS's ScheduledHandler answers nothing, ours the report
 export const scheduled: ScheduledHandler = poller
 
+/** A middleware as Middy's and Powertools' own types have it. */
+interface TypedRequest {
+  event: ScheduledEvent
+  context: Context
+  response: unknown
+  earlyResponse?: unknown
+  error: Error | null | undefined
+  internal: Record<string, unknown>
+}
+declare const typed: {
+  before?: (request: TypedRequest) => unknown
+  after?: (request: TypedRequest) => unknown
+  onError?: (request: TypedRequest) => unknown
+}
+export const withTyped = () => poller.use(typed).use([typed])
+
 /** `use()` gives the same handler, for middlewares with any of the three steps. */
 export const withMiddlewares = poller
   .use({ before: async (request: { event: unknown; context: object }) => console.log(request.event) })
-  .use([{ after: () => {} }, { onError: ({ error }: { error: Error | null }) => console.log(error) }])
+  .use([{ after: () => {} }, { onError: ({ error }: { error?: Error | null | undefined }) => console.log(error) }])
 
 export type Assertions = [
   Expect<Equal<typeof poller, MillraceHandler<Report>>>,

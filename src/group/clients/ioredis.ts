@@ -54,7 +54,8 @@ export function connectIoredis(target: string | (() => IoredisClient), options?:
   }
   if (typeof target !== 'string' || !/^(rediss?:\/\/|unix:\/\/|\/)/.test(target)) {
     throw new TypeError(
-      'Cannot connect with ioredis: the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client',
+      'Cannot connect with ioredis: the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client, got ' +
+        (target === '' ? 'an empty string' : typeof target === 'string' ? 'another string' : typeof target),
     )
   }
   return createRedisConnection(
@@ -73,18 +74,29 @@ class IoredisTransport implements Transport {
     this.#create = create
   }
 
-  async send(commands: readonly Command[]): Promise<Reply[]> {
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]> {
     this.#client ??= this.#open()
     const client = this.#client
     const pipeline = client.pipeline()
     for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
-    let results: [Error | null, unknown][] | null
+    let isLate = false
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            isLate = true
+            this.#discard(client)
+          }, timeoutMs)
     try {
-      results = await pipeline.exec()
+      const results = (await pipeline.exec()) ?? []
+      return results.map(([error, reply]) => (error ? this.#reply(client, error) : detach(reply as Reply)))
     } catch (error) {
-      throw this.#unanswered(client, error as Error)
+      if (isLate)
+        throw new RedisConnectionError(`Cannot reach Redis: no answer within the ${timeoutMs} ms that were left`)
+      throw error instanceof RedisConnectionError ? error : this.#unanswered(client, error as Error)
+    } finally {
+      clearTimeout(timer)
     }
-    return (results ?? []).map(([error, reply]) => (error ? this.#reply(client, error) : detach(reply as Reply)))
   }
 
   async close(): Promise<void> {
@@ -101,18 +113,25 @@ class IoredisTransport implements Transport {
     return client
   }
 
+  #discard(client: IoredisClient): void {
+    client.disconnect()
+    if (this.#client === client) this.#client = undefined
+  }
+
   // an ioredis error carries its command, payloads included, so only its text goes on
   #reply(client: IoredisClient, error: Error): RedisReplyError {
-    if (error.name === 'ReplyError') return new RedisReplyError(error.message)
+    if (error.name === 'ReplyError') {
+      const reply = new RedisReplyError(error.message)
+      // after a failover the same name may lead to the new primary
+      if (reply.is('READONLY')) this.#discard(client)
+      return reply
+    }
     throw this.#unanswered(client, error)
   }
 
   // a timed-out command stays queued and would run on the next connection, for nobody
   #unanswered(client: IoredisClient, error: Error): RedisConnectionError {
-    if (error.message === 'Command timed out') {
-      client.disconnect()
-      if (this.#client === client) this.#client = undefined
-    }
+    if (error.message === 'Command timed out') this.#discard(client)
     const trouble = /max retries per request|Connection is closed/i.test(error.message) ? this.#trouble : undefined
     this.#trouble = undefined
     return new RedisConnectionError(`Cannot reach Redis: ${trouble ?? error.message}`)

@@ -21,9 +21,10 @@ export interface Transport {
   /**
    * Sends commands in one write, in order, and gives one reply each; an error reply is returned in its place.
    *
+   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. Default: the client's own limit alone.
    * @throws {RedisConnectionError} No reply came.
    */
-  send(commands: readonly Command[]): Promise<Reply[]>
+  send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]>
   /** Text put before every Lua script. */
   readonly scriptPrefix: string
   close(): Promise<void>

@@ -47,11 +47,12 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis)):
     // Without it Upstash runs a script under a lock on the whole database.
     scriptPrefix: '#!lua flags=allow-key-locking\n',
 
-    async send(commands) {
+    async send(commands, timeoutMs = commandTimeoutMs) {
+      const limitMs = Math.min(timeoutMs, commandTimeoutMs)
       if (closed) throw new RedisConnectionError('Cannot send to Upstash: the connection is closed')
       if (commands.length === 0) return []
       const body = commands.map((command) => command.map(toText))
-      const signal = AbortSignal.timeout(commandTimeoutMs)
+      const signal = AbortSignal.timeout(limitMs)
       const answer: unknown = await request({ path: ['pipeline'], body, signal }).catch((error: unknown) => {
         if (!signal.aborted) throw toConnectionError(error)
       })
@@ -59,7 +60,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis)):
       if (isAnswer(answer, commands.length)) return answer.map(toReply)
       throw new RedisConnectionError(
         signal.aborted
-          ? `Cannot reach Upstash: no answer within commandTimeoutMs, ${commandTimeoutMs} ms`
+          ? `Cannot reach Upstash: no answer within ${limitMs} ms`
           : 'Cannot use Upstash: the answer must be a list of one result a command',
       )
     },

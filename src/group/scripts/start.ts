@@ -5,7 +5,8 @@ import type { Script } from './script.ts'
 export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
 
 /**
- * Starts claimed entries: counts the delivery, restarts the idle clock, and gives the body. Refused behind the fence.
+ * Starts claimed entries: counts the delivery, restarts the idle clock, and gives the body. Refused behind the fence. Sent twice after a lost
+ * reply it counts once: under our own lease, one delivery more can only be the one that the first sending counted.
  *
  * KEYS stream, lease, due. ARGV group, consumer, token, then for each entry id, count.
  * Answers for each entry [a number of STARTED, fields].
@@ -20,8 +21,8 @@ local ours, out = leased(), {}
 for at = 4, #ARGV, 2 do
   local id = ARGV[at]
   if not ours then out[#out + 1] = {${STARTED.leaseLost}}
-  elseif mine(id, ARGV[at + 1]) then
-    local entry = redis.call('XCLAIM', stream, group, consumer, 0, id)[1]
+  elseif mine(id, ARGV[at + 1]) or mine(id, ARGV[at + 1] + 1) then
+    local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', ARGV[at + 1] + 1)[1]
     redis.call('ZREM', due, id)
     if entry then out[#out + 1] = {${STARTED.yes}, entry[2]}
     else

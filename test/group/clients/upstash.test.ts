@@ -150,7 +150,7 @@ test('send() rejects when no answer comes within commandTimeoutMs', async () => 
   rest.failNext({ delayMs: 20_000 })
   const { error, printed } = await failureOf(impatient.send([['xreadgroup', 'secret-payload']]))
   expect(error).toBeInstanceOf(RedisConnectionError)
-  expect(printed).toContain('no answer within commandTimeoutMs, 50 ms')
+  expect(printed).toContain('no answer within 50 ms')
   expect(printed).not.toContain('secret-payload')
 })
 
@@ -168,7 +168,7 @@ test('send() rejects with the system error as the cause when nobody listens, or 
   const far = createUpstashTransport({ url: proxy.url.replace('redis:', 'http:'), token, commandTimeoutMs: 100 })
   expect(await far.send([['ping']])).toEqual(['PONG'])
   proxy.stall()
-  await expect(far.send([['ping']])).rejects.toThrow('no answer within commandTimeoutMs, 100 ms')
+  await expect(far.send([['ping']])).rejects.toThrow('no answer within 100 ms')
   await proxy.close()
   const { error } = await failureOf(far.send([['ping']]))
   expect(error).toBeInstanceOf(RedisConnectionError)

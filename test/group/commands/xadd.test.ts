@@ -10,13 +10,11 @@ describe('xadd()', () => {
     [{ kind: 'none' }, []],
     [{ kind: 'length', maxLength: 5, exact: false }, ['MAXLEN', '~', 5]],
     [{ kind: 'length', maxLength: 5, exact: true }, ['MAXLEN', '=', 5]],
-    [{ kind: 'age', retentionMs: 1_000, exact: false }, ['MINID', '~', 9_000]],
-    [{ kind: 'age', retentionMs: 1_000, exact: true }, ['MINID', '=', 9_000]],
-    [{ kind: 'age', retentionMs: 999.5, exact: true }, ['MINID', '=', 9_000]],
-    [{ kind: 'age', retentionMs: 10_000, exact: true }, ['MINID', '=', 0]],
-    [{ kind: 'age', retentionMs: 10_001, exact: true }, ['MINID', '=', 0]],
-  ])('trims by %j, at 10,000 ms', (trim, args) => {
-    expect(xadd('orders', fields, trim, 10_000)).toEqual(['xadd', 'orders', ...args, '*', 'a', '1'])
+    [{ kind: 'age', beforeMs: 9_000, exact: false }, ['MINID', '~', 9_000]],
+    [{ kind: 'age', beforeMs: 9_000.5, exact: true }, ['MINID', '=', 9_000]],
+    [{ kind: 'age', beforeMs: -1, exact: true }, ['MINID', '=', 0]],
+  ])('trims by %j', (trim, args) => {
+    expect(xadd('orders', fields, trim)).toEqual(['xadd', 'orders', ...args, '*', 'a', '1'])
   })
 
   test('writes fields in order, repeated ones too, and bytes as they are', () => {
@@ -29,7 +27,6 @@ describe('xadd()', () => {
         [binary, binary],
       ],
       { kind: 'none' },
-      0,
     )
 
     expect(command).toEqual(['xadd', 'orders', '*', 'a', '1', 'a', '', binary, binary])

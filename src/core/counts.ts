@@ -1,0 +1,35 @@
+/** What became of entries whose outcomes were settled. */
+export interface SettleCounts {
+  /** Entries in an answered XACK. */
+  acked: number
+  /** How many of `acked` were no longer pending: somebody else had acked them, or the group was lost meanwhile. */
+  ackMissed: number
+  /** Failed entries that were parked until their next delivery. */
+  retried: number
+  /** Entries moved to the dead-letter stream. */
+  deadLettered: number
+  /** Entries handed back because their handler never started; it costs them no delivery. */
+  released: number
+  /** Entries whose outcome was refused, because another had claimed or settled them, or they were trimmed. */
+  superseded: number
+  /** Entries whose outcome could not be written: they are still pending, and come again. */
+  unsettled: number
+  /** Entries trimmed from the stream while they were pending. Stands beside the sum. */
+  lost: number
+  /** Dead letters that `deadLetters.maxLength` removed. */
+  deadLettersTrimmed: number
+}
+
+export function noCounts(): SettleCounts {
+  return {
+    acked: 0,
+    ackMissed: 0,
+    retried: 0,
+    deadLettered: 0,
+    released: 0,
+    superseded: 0,
+    unsettled: 0,
+    lost: 0,
+    deadLettersTrimmed: 0,
+  }
+}

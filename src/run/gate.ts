@@ -1,0 +1,25 @@
+/** Lets work run together, or one piece of it alone. Who comes first goes first, so that neither kind waits for ever. */
+export interface Gate {
+  together(work: () => Promise<void>): Promise<void>
+  alone(work: () => Promise<void>): Promise<void>
+}
+
+export function createGate(): Gate {
+  let together: Promise<unknown>[] = []
+  let lastAlone: Promise<unknown> = Promise.resolve()
+  return {
+    async together(work) {
+      const running = lastAlone.then(work)
+      const settled = running.catch(() => {})
+      together.push(settled)
+      await running.finally(() => {
+        together = together.filter((other) => other !== settled)
+      })
+    },
+    async alone(work) {
+      const running = Promise.all([lastAlone, ...together]).then(work)
+      lastAlone = running.catch(() => {})
+      await running
+    },
+  }
+}

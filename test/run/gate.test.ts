@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest'
+import { createGate } from '../../src/run/gate.ts'
+
+/** Work that says when it starts, and ends when it is told to. */
+function works() {
+  const log: string[] = []
+  const ends = new Map<string, () => void>()
+  const work = (name: string) => () =>
+    new Promise<void>((resolve) => {
+      log.push(name)
+      ends.set(name, resolve)
+    })
+  const settle = () => new Promise((resolve) => setImmediate(resolve))
+  const end = async (name: string) => {
+    ends.get(name)?.()
+    await settle()
+  }
+  return { log, work, end, settle }
+}
+
+test('a gate lets work run together', async () => {
+  const { log, work, settle } = works()
+  const gate = createGate()
+  void gate.together(work('a'))
+  void gate.together(work('b'))
+  await settle()
+  expect(log).toEqual(['a', 'b'])
+})
+
+test('a gate lets work run alone: after what runs, before what comes later', async () => {
+  const { log, work, end, settle } = works()
+  const gate = createGate()
+  void gate.together(work('a'))
+  void gate.alone(work('alone'))
+  void gate.together(work('b'))
+  void gate.alone(work('alone too'))
+  await settle()
+  expect(log).toEqual(['a'])
+  await end('a')
+  expect(log).toEqual(['a', 'alone'])
+  await end('alone')
+  expect(log).toEqual(['a', 'alone', 'b'])
+  await end('b')
+  expect(log).toEqual(['a', 'alone', 'b', 'alone too'])
+})
+
+test('a gate passes failures on, and opens after them', async () => {
+  const gate = createGate()
+  const fail = () => Promise.reject(new Error('no'))
+  await expect(gate.together(fail)).rejects.toThrow('no')
+  await expect(gate.alone(fail)).rejects.toThrow('no')
+  await expect(gate.together(async () => {})).resolves.toBeUndefined()
+})

@@ -1,0 +1,175 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { claim, defineConsumer, on, poll } from 'millrace'
+import { describe, expect, it } from 'vitest'
+import { evalsha } from '../../src/group/scripts/script.ts'
+import { start } from '../../src/group/scripts/start.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
+import { billing, counts, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
+
+const orderOf = (event: unknown) => (event as { payload: { orderId: string } }).payload.orderId
+
+describe('a claimer', () => {
+  it('cut off goes on where it stopped, so that every stale entry is reached within one lap', async () => {
+    const { redis, publish, age } = await startScenario()
+    const options = { backoff: { firstMs: 50_000 }, maxDeliveries: 1_000 }
+    await publish(...names('o', 250))
+    await poll(
+      billing(() => Promise.reject(new Error('no')), options),
+      { redis },
+    )
+    let stop = new AbortController()
+    const { calls, handler } = noting(() => {
+      if (calls.length % 60 === 0) stop.abort()
+      throw new Error('no')
+    })
+    const seen: string[] = []
+    for (let run = 0; run < 6; run++) {
+      await age(60_000)
+      stop = new AbortController()
+      calls.length = 0
+      const report = await claim(billing(handler, options), { redis, signal: stop.signal })
+      expect(difference(report)).toBe(0)
+      seen.push(...calls)
+    }
+
+    expect(new Set(seen).size).toBe(250)
+  })
+
+  it('that starts in mid-lap ends at the end of its lap', async () => {
+    const { redis, raw, publish } = await startScenario()
+    await publish('a')
+    await poll(
+      billing(() => {}),
+      { redis },
+    )
+    await raw.hset('{orders}:billing:state', 'cursor', '99-5')
+
+    const report = await claim(
+      billing(() => {}),
+      { redis },
+    )
+
+    expect(counts(report)).toEqual({ drained: true })
+    expect(report.roundTrips).toBeLessThan(12)
+  })
+
+  it('comes back to what it started and had to release', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const options = { backoff: { firstMs: 0 }, concurrency: 50, maxDeliveries: 1_000 }
+    await publish(...names('o', 150))
+    await poll(
+      billing(() => Promise.reject(new Error('no')), options),
+      { redis },
+    )
+    const stop = new AbortController()
+
+    const report = await claim(
+      billing(() => stop.abort(), options),
+      { redis, signal: stop.signal },
+    )
+
+    expect(counts(report)).toEqual({ claimed: 100, acked: 1, released: 99, batches: 1 })
+    expect(await raw.hget('{orders}:billing:state', 'cursor')).toBe('0-0')
+  })
+
+  it('whose start was sent again after a lost reply counts it once', async () => {
+    const { server, redis, connect, publish, deadLetters, age } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const { calls, handler } = noting(() => Promise.reject(new Error('no')))
+    const consumer = billing(handler, { maxDeliveries: 2, backoff: { firstMs: 0 } })
+    await publish('a')
+    await poll(consumer, { redis })
+    const digest = String(evalsha(start, '', [], [])[1])
+    await claim(
+      billing(() => {}, { maxDeliveries: 1 }),
+      { redis: connect(), remainingMs: 12_000 },
+    ).catch(() => {})
+    await publish('b')
+    await poll(consumer, { redis })
+    await age(60_000)
+    const cut = proxy.cutAfter(digest)
+
+    const report = await claim(consumer, { redis: connect(proxy.url) })
+    await cut
+
+    expect(report).toMatchObject({ claimed: 1, deadLettered: 1, superseded: 0 })
+    expect(calls).toEqual(['a', 'b', 'b'])
+    expect((await deadLetters()).map(({ head }) => [head.reason, head.deliveryCount])).toEqual([
+      ['max-deliveries', '1'],
+      ['max-deliveries', '2'],
+    ])
+    await proxy.close()
+  })
+
+  it('runs a suspect alone in the invocation, whichever consumer the others belong to', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const running = new Set<string>()
+    const beside: string[][] = []
+    const track = (group: string) => async (event: unknown) => {
+      const name = `${group} ${orderOf(event)}`
+      running.add(name)
+      await delay(20)
+      beside.push([name, ...running].filter((other, at, all) => all.indexOf(other) === at))
+      running.delete(name)
+    }
+    const search = (handler: () => unknown) =>
+      defineConsumer({
+        stream: 'orders',
+        group: 'search',
+        routes: [on(OrderPaid, handler as never)],
+        concurrency: 1,
+        backoff: { firstMs: 0 },
+      })
+    const [suspect = ''] = await publish('suspect')
+    const fail = () => Promise.reject(new Error('no'))
+    await poll([billing(fail, { backoff: { firstMs: 0 } }), search(fail)], { redis })
+    await publish('a', 'b')
+    await poll(search(fail), { redis })
+    await raw.xclaim('orders', 'billing', 'poller-9', 0, suspect, 'IDLE', 60_000, 'RETRYCOUNT', 3, 'JUSTID')
+
+    await claim([billing(track('billing') as never), search(track('search') as never)], { redis })
+
+    expect(beside.find(([name]) => name === 'billing suspect')).toEqual(['billing suspect'])
+    expect(beside.map(([name]) => name).toSorted()).toEqual([
+      'billing suspect',
+      'search a',
+      'search b',
+      'search suspect',
+    ])
+  })
+
+  it('keeps a round for suspects where slow failing entries could take all the time', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const { calls, handler } = noting(async () => {
+      await delay(80)
+      throw new Error('no')
+    })
+    const options = { handlerTimeoutMs: 100, reserveMs: 100, concurrency: 1, backoff: { firstMs: 0 }, maxDeliveries: 9 }
+    const [orphan = ''] = await publish('orphan', ...names('o', 8))
+    await poll(
+      billing(() => Promise.reject(new Error('no')), options),
+      { redis },
+    )
+    await raw.xclaim('orders', 'billing', 'poller-9', 0, orphan, 'IDLE', 60_000, 'JUSTID')
+
+    await claim(billing(handler, options), { redis, remainingMs: 450 })
+
+    expect(calls).toContain('orphan')
+  })
+
+  it('removes no name that it did not give', async () => {
+    const { redis, raw, publish } = await startScenario()
+    await publish('a')
+    const consumer = billing(() => {}, { minIdleMs: 1, handlerTimeoutMs: 1, renewLeases: true })
+    await poll(consumer, { redis })
+    for (const name of ['poller-alice', 'poller-7', 'parked', 'mine']) {
+      await raw.xgroup('CREATECONSUMER', 'orders', 'billing', name)
+    }
+    await delay(5)
+
+    await claim(consumer, { redis })
+
+    const consumers = (await raw.xinfo('CONSUMERS', 'orders', 'billing')) as string[][]
+    expect(new Set(consumers.map(([, name]) => name))).toEqual(new Set(['mine', 'parked', 'poller-0', 'poller-alice']))
+  })
+})
