@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { LambdaContext, Report, ScheduledHandler } from 'millrace'
 
 /** What runs on a schedule, and who hears how each invocation went. */
-export interface Job {
+export interface Wakeup {
   readonly functionName: string
   readonly everyMs: number
   readonly handler: ScheduledHandler<Report>
@@ -17,19 +17,19 @@ export interface Schedule {
 
 const FUNCTION_TIMEOUT_MS = 30_000
 
-/** Wakes each job at once and then at its rate, whether or not its last invocation has ended. */
-export function startSchedule(jobs: readonly Job[]): Schedule {
+/** Wakes each wakeup at once and then at its rate, whether or not its last invocation has ended. */
+export function startSchedule(wakeups: readonly Wakeup[]): Schedule {
   const running = new Set<Promise<void>>()
-  function invoke(job: Job): void {
-    const invocation = job
-      .handler({ source: 'aws.scheduler' }, lambdaContext(job.functionName))
-      .then(job.onEnd, job.onEnd)
+  function invoke(wakeup: Wakeup): void {
+    const invocation = wakeup
+      .handler({ source: 'aws.scheduler' }, lambdaContext(wakeup.functionName))
+      .then(wakeup.onEnd, wakeup.onEnd)
       .finally(() => running.delete(invocation))
     running.add(invocation)
   }
-  const timers = jobs.map((job) => {
-    invoke(job)
-    return setInterval(() => invoke(job), job.everyMs)
+  const timers = wakeups.map((wakeup) => {
+    invoke(wakeup)
+    return setInterval(() => invoke(wakeup), wakeup.everyMs)
   })
   return {
     async stop() {

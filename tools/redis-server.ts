@@ -26,6 +26,8 @@ const KEPT_OUTPUT_CHARACTERS = 8_000
 export interface PrivateRedisOptions {
   /** More arguments for redis-server, after and so above our own: `['--maxmemory', '4mb']`. */
   readonly args?: readonly string[]
+  /** The server's program. Default: what `findRedisServer()` finds. */
+  readonly program?: string | undefined
   /** Its working directory, created if missing and kept by `stop()`. Default: a temporary one, removed by `stop()`. */
   readonly dir?: string
   /** Port on 127.0.0.1, never 6379. Default: a free one. */
@@ -57,7 +59,7 @@ export interface PrivateRedis {
  */
 export async function startRedisServer(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
   if (options.port === WELL_KNOWN_PORT) throw new RangeError('Cannot start a private Redis: port must not be 6379')
-  const program = await findRedisServer()
+  const program = options.program ?? (await findRedisServer())
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'millrace-redis-')))
   await mkdir(dir, { recursive: true })
   const removeDir = () => (options.dir === undefined ? rm(dir, { recursive: true, force: true }) : undefined)

@@ -1,4 +1,5 @@
-import type { EventOf, HandlerContext, NonRetryableError } from 'millrace'
+import type { EventOf, NonRetryableError } from 'millrace'
+import { createHandlerContext } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
 import { bookShipment } from '../../functions/orders/book-shipment.ts'
 import { OrderPaid, OrderShipped } from '../../functions/orders/events.ts'
@@ -22,14 +23,14 @@ describe('OrderShipped', () => {
 
 describe('sendReceipt()', () => {
   test('mails the receipt at the first delivery', async () => {
-    await expect(sendReceipt(aPayment(), aContext())).resolves.toBeUndefined()
+    await expect(sendReceipt(aPayment(), createHandlerContext())).resolves.toBeUndefined()
   })
 
   test('fails twice while the mail server is busy, and succeeds at the third delivery', async () => {
     const event = aPayment({ orderId: 'busy-order-1' })
     const outcomes = []
     for (const deliveryCount of [1, 2, 3]) {
-      const error = await sendReceipt(event, aContext({ deliveryCount })).catch((thrown: Error) => thrown)
+      const error = await sendReceipt(event, createHandlerContext({ deliveryCount })).catch((thrown: Error) => thrown)
       outcomes.push(error?.name)
     }
 
@@ -37,7 +38,7 @@ describe('sendReceipt()', () => {
   })
 
   test('stops when its signal is aborted', async () => {
-    const context = aContext({ signal: AbortSignal.abort() })
+    const context = createHandlerContext({ signal: AbortSignal.abort() })
 
     await expect(sendReceipt(aPayment(), context)).rejects.toMatchObject({ name: 'AbortError' })
   })
@@ -45,11 +46,13 @@ describe('sendReceipt()', () => {
 
 describe('bookShipment()', () => {
   test.each(['dhl', 'dpd', 'ups'])('books a pick-up with %s', async (carrier) => {
-    await expect(bookShipment(aShipment({ carrier }), aContext())).resolves.toBeUndefined()
+    await expect(bookShipment(aShipment({ carrier }), createHandlerContext())).resolves.toBeUndefined()
   })
 
   test('asks for no retry when there is no contract with the carrier', async () => {
-    const error = await bookShipment(aShipment({ carrier: 'pigeon' }), aContext()).catch((thrown: unknown) => thrown)
+    const error = await bookShipment(aShipment({ carrier: 'pigeon' }), createHandlerContext()).catch(
+      (thrown: unknown) => thrown,
+    )
 
     expect(error).toMatchObject({
       name: 'NonRetryableError',
@@ -59,7 +62,7 @@ describe('bookShipment()', () => {
   })
 
   test('stops when its signal is aborted', async () => {
-    const context = aContext({ signal: AbortSignal.abort() })
+    const context = createHandlerContext({ signal: AbortSignal.abort() })
 
     await expect(bookShipment(aShipment(), context)).rejects.toMatchObject({ name: 'AbortError' })
   })
@@ -80,29 +83,5 @@ function aShipment(payload: Partial<EventOf<typeof OrderShipped>['payload']> = {
     version: 1,
     eventId: 'evt-2',
     payload: { orderId: 'order-1', carrier: 'dhl', parcels: 1, ...payload },
-  }
-}
-
-function aContext(given: Partial<HandlerContext> = {}): HandlerContext {
-  return {
-    functionName: 'poller',
-    functionVersion: '$LATEST',
-    invokedFunctionArn: 'arn:aws:lambda:eu-central-1:123456789012:function:poller',
-    memoryLimitInMB: '256',
-    awsRequestId: 'request-1',
-    logGroupName: '/aws/lambda/poller',
-    logStreamName: 'stream-1',
-    callbackWaitsForEmptyEventLoop: true,
-    stream: 'orders',
-    group: 'billing',
-    consumerName: 'poller-0',
-    entryId: '1-0',
-    deliveryCount: 1,
-    maxDeliveries: 5,
-    idempotencyKey: 'billing:evt-1',
-    signal: new AbortController().signal,
-    fields: [],
-    getRemainingTimeInMillis: () => 10_000,
-    ...given,
   }
 }

@@ -7,13 +7,6 @@ import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts
 import { anAddress, aSlot, describeGroup } from './group.contract.ts'
 import { describeServer, openRedis } from './redis-outside.ts'
 
-let server: PrivateRedis
-
-beforeAll(async () => {
-  server = await startRedisServer()
-})
-afterAll(() => server.stop())
-
 const clients: readonly [name: string, connect: (url: string) => Connection][] = [
   ['ioredis 6', (url) => connectIoredis(url)],
   ['ioredis 5', (url) => connectIoredis(() => new Redis5(url, { commandTimeout: 5_000 }))],
@@ -23,7 +16,16 @@ const clients: readonly [name: string, connect: (url: string) => Connection][] =
   ],
 ]
 
-describe.each(clients)('%s', (name, connect) => {
+/** The server that every test runs on, and those that MILLRACE_REDIS_BINARIES lists: other versions, or Valkey. */
+const programs = ['', ...(process.env.MILLRACE_REDIS_BINARIES ?? '').split(/[:,\s]+/).filter(Boolean)]
+const settings = programs.flatMap((program) => clients.map(([name, connect]) => ({ program, name, connect })))
+
+describe.each(settings)('$program $name', ({ program, name, connect }) => {
+  let server: PrivateRedis
+  beforeAll(async () => {
+    server = await startRedisServer({ program: program || undefined })
+  })
+  afterAll(() => server.stop())
   const open = () => openRedis(server.url, () => connect(server.url))
 
   describeGroup(`the group on Redis, over ${name}`, open)

