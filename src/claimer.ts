@@ -84,7 +84,9 @@ async function retryPage(run: Run, claimed: readonly Claimed[]): Promise<boolean
   let settlements = usedUp.map((entry) => buried(entry, clock.now()))
   let waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
   let isCutOff = false
-  for (const { entries, isAlone } of wavesOf(waiting, run)) {
+  for (const { entries, isAlone, isTrusted } of wavesOf(waiting, consumer)) {
+    // the last round is the suspects', or slow failing entries before them could take all the time of every run
+    if (isTrusted && run.roundsLeft() < 2 && waiting.some((entry) => !isAboveSuspicion(entry))) continue
     run.held = waiting
     await gate[isAlone ? 'alone' : 'together'](async () => {
       if (!run.mayStart()) return
@@ -102,34 +104,33 @@ async function retryPage(run: Run, claimed: readonly Claimed[]): Promise<boolean
 
 interface Wave {
   readonly entries: readonly Claimed[]
+  readonly isTrusted: boolean
   /** Nothing else of the invocation may run meanwhile. */
   readonly isAlone: boolean
 }
 
 /**
- * Which entries run side by side. Parked ones failed and said so, and those with no delivery never ran: both are above suspicion. What was
- * found idle under any other name lost its process, and may be what killed it: the second delivery runs in small groups, a later one or
- * the last alone, those with the fewest deaths first. Suspects come last, so that they take no others with them; but where time may not
- * last for all, they have the last round.
+ * Which entries run side by side. What was found idle under any name but `parked` lost its process, and may be what killed it: its second
+ * delivery runs in a small group, a later one or the last alone, those with the fewest deaths first. Suspects come after the others, so
+ * that they take none with them.
  */
-function wavesOf(entries: readonly Claimed[], run: Run): Wave[] {
-  const { settings } = run.parts.consumer
+function wavesOf(entries: readonly Claimed[], { settings }: Consumer): Wave[] {
   const { concurrency, maxDeliveries } = settings
-  const isTrusted = ({ from, deliveryCount }: Claimed) => from.owner === PARKED || deliveryCount === 0
-  const isAlone = ({ deliveryCount }: Claimed) => deliveryCount > 1 || deliveryCount + 1 >= maxDeliveries
-  const orphans = entries.filter((entry) => !isTrusted(entry))
-  const alone = orphans.filter(isAlone).sort((a, b) => a.deliveryCount - b.deliveryCount)
-  const trusted = chunks(entries.filter(isTrusted), concurrency)
-  const suspects = [
-    ...chunks(
-      orphans.filter((entry) => !isAlone(entry)),
-      concurrency,
-    ).map((group) => ({ entries: group, isAlone: false })),
-    ...alone.map((entry) => ({ entries: [entry], isAlone: true })),
+  const mustBeAlone = ({ deliveryCount }: Claimed) => deliveryCount > 1 || deliveryCount + 1 >= maxDeliveries
+  const trusted = entries.filter(isAboveSuspicion)
+  const suspects = entries.filter((entry) => !isAboveSuspicion(entry))
+  const grouped = suspects.filter((entry) => !mustBeAlone(entry))
+  const alone = suspects.filter(mustBeAlone).sort((a, b) => a.deliveryCount - b.deliveryCount)
+  return [
+    ...chunks(trusted, concurrency).map((wave) => ({ entries: wave, isTrusted: true, isAlone: false })),
+    ...chunks(grouped, concurrency).map((wave) => ({ entries: wave, isTrusted: false, isAlone: false })),
+    ...chunks(alone, 1).map((wave) => ({ entries: wave, isTrusted: false, isAlone: true })),
   ]
-  const rounds = run.roundsLeft()
-  const fit = suspects.length > 0 && trusted.length + suspects.length > rounds ? trusted.slice(0, rounds - 1) : trusted
-  return [...fit.map((group) => ({ entries: group, isAlone: false })), ...suspects]
+}
+
+/** Parked entries failed and said so, and those with no delivery never ran. */
+function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
+  return from.owner === PARKED || deliveryCount === 0
 }
 
 function buried({ id, deliveryCount, from }: Claimed, now: number): Settlement {

@@ -141,10 +141,10 @@ describe('a claimer', () => {
   it('keeps a round for suspects where slow failing entries could take all the time', async () => {
     const { redis, raw, publish } = await startScenario()
     const { calls, handler } = noting(async () => {
-      await delay(80)
+      await delay(95)
       throw new Error('no')
     })
-    const options = { handlerTimeoutMs: 100, reserveMs: 100, concurrency: 1, backoff: { firstMs: 0 }, maxDeliveries: 9 }
+    const options = { handlerTimeoutMs: 100, reserveMs: 100, concurrency: 2, backoff: { firstMs: 0 }, maxDeliveries: 9 }
     const [orphan = ''] = await publish('orphan', ...names('o', 8))
     await poll(
       billing(() => Promise.reject(new Error('no')), options),
