@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { claim, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { evalsha } from '../../src/group/scripts/script.ts'
@@ -52,6 +53,22 @@ describe('a process that dies', () => {
     )
     await raw.del('{orders}:billing:slot:poller-0')
     expect(counts(await poll(billing(handler, { slots: 1 }), { redis }))).toEqual({ drained: true })
+  })
+
+  it('is not made undone by the next holder of its name', async () => {
+    const { redis, raw, publish, pending } = await startScenario()
+    const { calls, handler } = noting()
+    const consumer = billing(handler)
+    await poll(consumer, { redis })
+    await publish('a')
+    await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 1, 'STREAMS', 'orders', '>')
+    await delay(5)
+    await publish('b')
+
+    await poll(consumer, { redis })
+
+    expect(calls).toEqual(['b'])
+    expect(await pending()).toEqual([['a', 'poller-0', 1]])
   })
 
   it('of one entry, again and again, makes that entry a dead letter, and its neighbours are handled', async () => {
