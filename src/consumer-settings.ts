@@ -189,9 +189,10 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
-function checkDeadLetterStream(action: string, name: string, { stream, due, state, slot }: ConsumerKeys): void {
+function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
+  const { stream, due, state } = keys
   text(action, 'deadLetters.stream', name)
-  if ([stream, due, state].includes(name) || name.startsWith(slot(''))) {
+  if ([stream, due, state].includes(name) || name.startsWith(keys.slot(''))) {
     throw new RangeError(
       `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(name)}`,
     )

@@ -16,7 +16,7 @@ export interface RunParts {
   readonly budget: Budget
   readonly clock: Clock
   /** Chance, from 0 to 1: the back-off's jitter. */
-  random(): number
+  readonly random: () => number
   readonly report: OpenReport
   readonly lambda: Partial<LambdaContext> | undefined
   /** What else is in Lambda's context, such as what a middleware put there. */

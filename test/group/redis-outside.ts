@@ -81,6 +81,24 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.close()
     })
 
+    test('what was read in the millisecond of its lease and never settled is released without a delivery', async () => {
+      const outside = await open()
+      const group = outside.connect().group(anAddress())
+      const slot = await aSlot(group)
+      await group.settleAndRead(slot, [], 1)
+      const id = await outside.add([['n', '0']])
+      await outside.raw
+        .multi()
+        .set(keys.slot(slot.consumerName), slot.token, 'PX', slot.leaseMs)
+        .xreadgroup('GROUP', name, slot.consumerName, 'COUNT', 1, 'STREAMS', stream, '>')
+        .exec()
+      await group.giveSlot(slot, true)
+      expect(await outside.pending()).toEqual([
+        { id, consumerName: 'parked', idleMs: expect.any(Number), deliveryCount: 0 },
+      ])
+      await outside.close()
+    })
+
     test('a dead letter has the bytes of its entry, in their order and as often', async () => {
       const outside = await open()
       const own = [Buffer.from([0xff, 0x00, 0xfe]), Buffer.from([0xc3, 0x28]), Buffer.from('a'), Buffer.from([0x80])]

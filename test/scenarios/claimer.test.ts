@@ -122,12 +122,9 @@ describe('a claimer', () => {
     await claim([billing(track('billing') as never), search(track('search') as never)], { redis })
 
     expect(beside.find(([name]) => name === 'billing suspect')).toEqual(['billing suspect'])
-    expect(beside.map(([name]) => name).toSorted()).toEqual([
-      'billing suspect',
-      'search a',
-      'search b',
-      'search suspect',
-    ])
+    expect(new Set(beside.map(([name]) => name))).toEqual(
+      new Set(['billing suspect', 'search a', 'search b', 'search suspect']),
+    )
   })
 
   it('keeps a round for suspects where slow failing entries could take all the time', async () => {
@@ -154,7 +151,8 @@ describe('a claimer', () => {
     await publish('a')
     const consumer = billing(() => {}, { minIdleMs: 1, handlerTimeoutMs: 1, renewLeases: true })
     await poll(consumer, { redis })
-    for (const name of ['poller-alice', 'poller-7', 'parked', 'mine']) {
+    // before 7.2 a claim that finds nothing makes no name
+    for (const name of ['claimer-0', 'poller-alice', 'poller-7', 'parked', 'mine']) {
       await raw.xgroup('CREATECONSUMER', 'orders', 'billing', name)
     }
     await delay(5)
@@ -162,6 +160,6 @@ describe('a claimer', () => {
     await claim(consumer, { redis })
 
     const consumers = (await raw.xinfo('CONSUMERS', 'orders', 'billing')) as string[][]
-    expect(new Set(consumers.map(([, name]) => name))).toEqual(new Set(['mine', 'parked', 'poller-0', 'poller-alice']))
+    expect(consumers.map(([, name]) => name)).toEqual(['claimer-0', 'mine', 'parked', 'poller-0', 'poller-alice'])
   })
 })
