@@ -110,7 +110,7 @@ function createClient({ url, token }: UpstashOptions): Redis {
  * commands do to arguments and replies. Clients show it to middleware only, so one command is asked for and answered here.
  */
 function requestOf(redis: Redis): Request {
-  const { client } = redis as unknown as { client?: { options?: { responseEncoding?: unknown } } }
+  const client: { options?: { responseEncoding?: unknown } } | undefined = Reflect.get(redis, 'client')
   if (client?.options?.responseEncoding === 'base64') {
     throw refusal('the client must be made with responseEncoding: false, got "base64", its default')
   }
