@@ -80,25 +80,31 @@ async function retryPage(run: Run, claimed: readonly Claimed[]): Promise<boolean
   const { maxDeliveries } = consumer.settings
   report.claimed += claimed.length
   report.batches++
+  const takenAt = clock.monotonic()
+  const toldTime = (settlement: Settlement) => withIdleTime(settlement, clock.monotonic() - takenAt)
   const usedUp = claimed.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries)
   let settlements = usedUp.map((entry) => buried(entry, clock.now()))
   let waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
   let isCutOff = false
   for (const { entries, isAlone, isTrusted } of wavesOf(waiting, consumer)) {
-    // the last round is the suspects', or slow failing entries before them could take all the time of every run
-    if (isTrusted && run.roundsLeft() < 2 && waiting.some((entry) => !isAboveSuspicion(entry))) continue
-    run.held = waiting
+    if (!run.mayStart()) break
+    run.held = [...settlements, ...waiting]
     await gate[isAlone ? 'alone' : 'together'](async () => {
-      if (!run.mayStart()) return
+      // the last round is the suspects', or slow failing entries before them could take all the time of every run
+      const isTaken = isTrusted && run.roundsLeft() < 2 && waiting.some((entry) => !isAboveSuspicion(entry))
+      if (isTaken || !run.mayStart()) return
       const atStake = settlements.length + waiting.length
       const { started } = await run.settleBy(atStake, group.settleAndStart(slot, settlements, entries))
       waiting = waiting.filter((entry) => !entries.includes(entry))
       run.held = [...started, ...waiting]
-      settlements = await runBatch(started, run)
+      settlements = (await runBatch(started, run)).map(toldTime)
       isCutOff ||= settlements.some(({ outcome }) => outcome.kind === 'release')
+      if (!gate.isShared) return // the next wave settles them, at once
+      await run.settle(settlements)
+      settlements = []
     })
   }
-  await run.settle([...settlements, ...waiting.map(handedBack)])
+  await run.settle([...settlements, ...waiting.map(handedBack).map(toldTime)])
   return waiting.length === 0 && !isCutOff
 }
 
@@ -144,6 +150,14 @@ function buried({ id, deliveryCount, from }: Claimed, now: number): Settlement {
 
 function handedBack({ id, deliveryCount, from }: Claimed): Settlement {
   return { id, deliveryCount, outcome: { kind: 'release', ...from, deliveryCount } }
+}
+
+/** What is handed back has been idle for as long as we had it, too: it must not look as if it had been read meanwhile. */
+function withIdleTime(settlement: Settlement, elapsedMs: number): Settlement {
+  const { outcome } = settlement
+  return outcome.kind === 'release'
+    ? { ...settlement, outcome: { ...outcome, idleMs: outcome.idleMs + elapsedMs } }
+    : settlement
 }
 
 function chunks<T>(list: readonly T[], size: number): T[][] {

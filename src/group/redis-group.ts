@@ -24,8 +24,8 @@ import type {
 import { claimPage } from './scripts/claim-page.ts'
 import { CREATED, createGroup } from './scripts/create-group.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
+import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
-import { releaseStrays } from './scripts/release-strays.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
 import { STARTED, start } from './scripts/start.ts'
@@ -64,16 +64,12 @@ export class RedisGroup implements Group {
 
   async giveSlot(slot: Slot, isSettled: boolean): Promise<void> {
     if (slot.token === '') return
-    const keys = [this.#address.stream, this.#lease(slot)]
-    const strays = {
-      script: releaseStrays,
-      keys,
-      args: [...this.#fence(slot), slot.leaseMs, this.#address.settings.minIdleMs],
-    }
-    const give = { script: giveSlot, keys: [this.#lease(slot)], args: [slot.token] }
-    const replies = await this.#sender.send(isSettled ? [strays, give] : [give])
-    const refusal = replies.find((reply) => reply instanceof RedisReplyError && !reply.is('NOGROUP'))
-    if (refusal instanceof RedisReplyError) throw refusal
+    const lease = this.#lease(slot)
+    await this.#sender.call(
+      isSettled
+        ? { script: finishReads, keys: [this.#address.stream, lease], args: [...this.#fence(slot), slot.leaseMs] }
+        : { script: giveSlot, keys: [lease], args: [slot.token] },
+    )
   }
 
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {

@@ -48,7 +48,7 @@ export async function runConsumers(
     if (remainingMs < settings.handlerTimeoutMs + settings.reserveMs)
       throw new InvocationTooShortError(group, limits, sumReports(reports))
   }
-  const gate = createGate()
+  const gate = createGate(consumers.length > 1)
   const runs = consumers.map((consumer, n) =>
     runConsumer(kind, consumer, { ...options, remainingMs, gate }, reports[n] as OpenReport),
   )

@@ -1,13 +1,16 @@
 /** Lets work run together, or one piece of it alone. Who comes first goes first, so that neither kind waits for ever. */
 export interface Gate {
+  /** Others may go through it too, so that one may have to wait. */
+  readonly isShared: boolean
   together(work: () => Promise<void>): Promise<void>
   alone(work: () => Promise<void>): Promise<void>
 }
 
-export function createGate(): Gate {
+export function createGate(isShared: boolean): Gate {
   let together: Promise<unknown>[] = []
   let lastAlone: Promise<unknown> = Promise.resolve()
   return {
+    isShared,
     async together(work) {
       const running = lastAlone.then(work)
       const settled = running.catch(() => {})

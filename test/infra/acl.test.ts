@@ -24,8 +24,8 @@ import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
 import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
+import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
-import { releaseStrays } from '../../src/group/scripts/release-strays.ts'
 import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/scripts/renew.ts'
 import type { Script } from '../../src/group/scripts/script.ts'
@@ -41,7 +41,7 @@ const CLAIMER = 'orders-claimer'
 const USERS = [PUBLISHER, POLLER, CLAIMER]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew]
-const POLLER_SCRIPTS = [...SHARED_SCRIPTS, releaseStrays]
+const POLLER_SCRIPTS = [...SHARED_SCRIPTS, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { evalsha } from '../../src/group/scripts/script.ts'
@@ -125,6 +126,57 @@ describe('a claimer', () => {
     expect(new Set(beside.map(([name]) => name))).toEqual(
       new Set(['billing suspect', 'search a', 'search b', 'search suspect']),
     )
+  })
+
+  it('settles what is done before a suspect of another consumer runs', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const fail = () => Promise.reject(new Error('no'))
+    const options = { backoff: { firstMs: 0 } }
+    const search = (handler: EventHandler<never>) =>
+      defineConsumer({
+        stream: 'orders',
+        group: 'search',
+        routes: [on(OrderPaid, handler as EventHandler)],
+        ...options,
+      })
+    const [first = '', second = ''] = await publish('done', 'suspect too')
+    await poll([billing(fail, options), search(fail)], { redis })
+    const suspect = ['IDLE', 60_000, 'RETRYCOUNT', 3, 'JUSTID'] as const
+    await raw.call('xclaim', 'orders', 'billing', 'poller-9', 0, first, ...suspect)
+    await raw.xack('orders', 'billing', second)
+    await raw.call('xclaim', 'orders', 'search', 'poller-9', 0, second, ...suspect)
+    const pendingMeanwhile: unknown[] = []
+    const look = async () => {
+      await delay(30)
+      pendingMeanwhile.push(...((await raw.xpending('orders', 'search', '-', '+', 9)) as string[][]).map(([id]) => id))
+    }
+
+    await claim([search(() => delay(20)), billing(look)], { redis })
+
+    expect(pendingMeanwhile).toEqual([second])
+  })
+
+  it('hands an entry back with the time that it held it', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const options = { backoff: { firstMs: 0 }, concurrency: 1 }
+    const [, orphan = ''] = await publish('a', 'orphan')
+    await poll(
+      billing(() => Promise.reject(new Error('no')), options),
+      { redis },
+    )
+    await raw.xclaim('orders', 'billing', 'poller-9', 0, orphan, 'IDLE', 60_000, 'JUSTID')
+    const stop = new AbortController()
+    const slow = billing(async () => {
+      stop.abort()
+      await delay(120)
+    }, options)
+
+    await claim(slow, { redis, signal: stop.signal })
+
+    const [[, owner, idleMs, deliveries]] = (await raw.xpending('orders', 'billing', orphan, orphan, 1)) as [
+      [string, string, number, number],
+    ]
+    expect([owner, idleMs >= 60_119, deliveries]).toEqual(['poller-9', true, 1])
   })
 
   it('keeps a round for suspects where slow failing entries could take all the time', async () => {

@@ -111,7 +111,7 @@ describe('a cut connection', () => {
   })
 
   it('after a read ran costs what it took no delivery', async () => {
-    const { server, redis: direct, connect, publish, pending } = await startScenario()
+    const { server, redis: direct, connect, publish, pending, age } = await startScenario()
     const proxy = await startFaultProxy(server)
     const { calls, handler } = noting()
     const consumer = billing(handler, { maxDeliveries: 1 })
@@ -127,6 +127,7 @@ describe('a cut connection', () => {
       ['a', 'parked', 0],
       ['b', 'parked', 0],
     ])
+    await age(60_000)
     expect(counts(await claim(consumer, { redis: direct }))).toMatchObject({ claimed: 2, acked: 2 })
     expect(calls).toEqual(['a', 'b'])
     await proxy.close()
@@ -212,6 +213,20 @@ describe('a cut connection', () => {
     expect(error).toMatchObject({ code: 'ERR_INVOCATION_FAILED', report: { read: 1, unsettled: 1 } })
     expect(context.getRemainingTimeInMillis()).toBeGreaterThan(0)
     await proxy.close()
+  })
+
+  it('to a server that hangs ends before the invocation’s own end too', async () => {
+    const { server, redis, publish } = await startScenario()
+    const { handler } = noting(() => server.kill('SIGSTOP'))
+    const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 200 })
+    await publish('a')
+    const context = lambdaContext(900)
+
+    const error = await createPoller(consumer, { redis })({}, context).catch((e: unknown) => e)
+    server.kill('SIGCONT')
+
+    expect(error).toMatchObject({ code: 'ERR_INVOCATION_FAILED', report: { read: 1, unsettled: 1 } })
+    expect(context.getRemainingTimeInMillis()).toBeGreaterThan(0)
   })
 
   it('does not keep the slot once the server answers again', async () => {

@@ -9,6 +9,8 @@ import type { Command, Reply, Transport } from './transport.ts'
 export interface IoredisClient {
   pipeline(): IoredisPipeline
   disconnect(): void
+  /** The socket, once there is one; a `Cluster` has several and shows none. */
+  readonly stream?: { destroy(): unknown } | undefined
   on(event: 'error', listener: (error: Error) => void): unknown
 }
 
@@ -79,24 +81,28 @@ class IoredisTransport implements Transport {
     const client = this.#client
     const pipeline = client.pipeline()
     for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
-    let isLate = false
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-            isLate = true
-            this.#discard(client)
-          }, timeoutMs)
+    const answer = pipeline.exec()
+    const deadline = this.#deadline(client, timeoutMs)
     try {
-      const results = (await pipeline.exec()) ?? []
+      const results = (await Promise.race([answer, deadline.passed])) ?? []
       return results.map(([error, reply]) => (error ? this.#reply(client, error) : detach(reply as Reply)))
     } catch (error) {
-      if (isLate)
-        throw new RedisConnectionError(`Cannot reach Redis: no answer within the ${timeoutMs} ms that were left`)
+      answer.catch(() => {})
       throw error instanceof RedisConnectionError ? error : this.#unanswered(client, error as Error)
     } finally {
-      clearTimeout(timer)
+      deadline.cancel()
     }
+  }
+
+  /** Rejects after that long, and throws the client away: what it had sent is of no use any more. */
+  #deadline(client: IoredisClient, timeoutMs: number | undefined): { passed: Promise<never>; cancel: () => void } {
+    const { promise: passed, reject } = Promise.withResolvers<never>()
+    if (timeoutMs === undefined) return { passed, cancel: () => {} }
+    const timer = setTimeout(() => {
+      reject(new RedisConnectionError(`Cannot reach Redis: no answer within the ${timeoutMs} ms that were left`))
+      this.#discard(client)
+    }, timeoutMs)
+    return { passed, cancel: () => clearTimeout(timer) }
   }
 
   async close(): Promise<void> {
@@ -115,6 +121,8 @@ class IoredisTransport implements Transport {
 
   #discard(client: IoredisClient): void {
     client.disconnect()
+    // disconnecting asks the peer to hang up; one that hangs never does
+    client.stream?.destroy()
     if (this.#client === client) this.#client = undefined
   }
 

@@ -38,6 +38,7 @@ else
   end
 end
 redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
+redis.call('HSETNX', state, 'stream', stream)
 redis.call('HSET', state, 'cursor', cursor, 'mark', mark)
 return mark
 `,
