@@ -1,4 +1,5 @@
 import type { Consumer } from './consumer.ts'
+import { chunksOf } from './core/chunks.ts'
 import { compareEntryIds } from './core/entry.ts'
 import { PARKED } from './core/keys.ts'
 import { CLAIMER_SLOTS } from './group/consumer-names.ts'
@@ -128,9 +129,9 @@ function wavesOf(entries: readonly Claimed[], { settings }: Consumer): Wave[] {
   const grouped = suspects.filter((entry) => !mustBeAlone(entry))
   const alone = suspects.filter(mustBeAlone).sort((a, b) => a.deliveryCount - b.deliveryCount)
   return [
-    ...chunks(trusted, concurrency).map((wave) => ({ entries: wave, isTrusted: true, isAlone: false })),
-    ...chunks(grouped, concurrency).map((wave) => ({ entries: wave, isTrusted: false, isAlone: false })),
-    ...chunks(alone, 1).map((wave) => ({ entries: wave, isTrusted: false, isAlone: true })),
+    ...chunksOf(trusted, concurrency).map((wave) => ({ entries: wave, isTrusted: true, isAlone: false })),
+    ...chunksOf(grouped, concurrency).map((wave) => ({ entries: wave, isTrusted: false, isAlone: false })),
+    ...chunksOf(alone, 1).map((wave) => ({ entries: wave, isTrusted: false, isAlone: true })),
   ]
 }
 
@@ -158,8 +159,4 @@ function withIdleTime(settlement: Settlement, elapsedMs: number): Settlement {
   return outcome.kind === 'release'
     ? { ...settlement, outcome: { ...outcome, idleMs: outcome.idleMs + elapsedMs } }
     : settlement
-}
-
-function chunks<T>(list: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, n) => list.slice(n * size, (n + 1) * size))
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
@@ -28,6 +29,7 @@ import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
+import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { STARTED, start } from './scripts/start.ts'
 import { takeSlot } from './scripts/take-slot.ts'
 import type { Call, Sender } from './sender.ts'
@@ -148,9 +150,12 @@ export class RedisGroup implements Group {
 
   async renew(slot: Slot, held: readonly Held[]): Promise<number> {
     const keys = [this.#address.stream, this.#lease(slot)]
-    const chunks = Array.from({ length: Math.ceil(held.length / 100) }, (_, n) => held.slice(n * 100, (n + 1) * 100))
     const replies = await this.#sender.send(
-      chunks.map((chunk) => ({ script: renew, keys, args: [...this.#fence(slot), ...pairs(chunk)] })),
+      chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({
+        script: renew,
+        keys,
+        args: [...this.#fence(slot), ...pairs(chunk)],
+      })),
     )
     return replies.reduce<number>((sum, lost) => sum + (typeof lost === 'number' ? lost : 0), 0)
   }

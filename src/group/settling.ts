@@ -1,9 +1,11 @@
+import { chunksOf } from '../core/chunks.ts'
 import { deadLetterHead } from '../core/dead-letter.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Argument, Reply } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
 import { xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
+import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
 import { moveOf, Tally } from './tally.ts'
@@ -15,9 +17,6 @@ export interface SettleCalls {
   result(replies: readonly Reply[]): SettleResult
 }
 
-/** A longer script would keep others waiting. */
-const CHUNK = 100
-
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
   const acks: string[] = []
   const rest: Settlement[] = []
@@ -25,9 +24,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
     if (settlement.outcome.kind === 'ack') acks.push(settlement.id)
     else rest.push(settlement)
   }
-  const chunks = Array.from({ length: Math.ceil(rest.length / CHUNK) }, (_, n) =>
-    rest.slice(n * CHUNK, (n + 1) * CHUNK),
-  )
+  const chunks = chunksOf(rest, SCRIPT_ENTRIES)
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
     calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,

@@ -78,20 +78,8 @@ function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
 }
 
-/** What this package says of an entry: nothing in Lambda's context takes its place. */
-const OWN_MEMBERS = [
-  'stream',
-  'group',
-  'consumerName',
-  'entryId',
-  'deliveryCount',
-  'maxDeliveries',
-  'idempotencyKey',
-  'signal',
-  'fields',
-]
-
-const LAMBDA_MEMBERS = [
+/** Members that are set one by one. What this package says of an entry is among them: nothing in Lambda's context takes its place. */
+const SET_MEMBERS = new Set([
   'functionName',
   'functionVersion',
   'invokedFunctionArn',
@@ -101,10 +89,19 @@ const LAMBDA_MEMBERS = [
   'logStreamName',
   'callbackWaitsForEmptyEventLoop',
   'getRemainingTimeInMillis',
-]
+  'stream',
+  'group',
+  'consumerName',
+  'entryId',
+  'deliveryCount',
+  'maxDeliveries',
+  'idempotencyKey',
+  'signal',
+  'fields',
+])
 
 /** What else is in Lambda's context, such as what a middleware put there; `undefined` if nothing is. */
 export function extrasOf(lambda: object | undefined): object | undefined {
-  const extras = Object.entries(lambda ?? {}).filter(([name]) => ![...OWN_MEMBERS, ...LAMBDA_MEMBERS].includes(name))
+  const extras = Object.entries(lambda ?? {}).filter(([name]) => !SET_MEMBERS.has(name))
   return extras.length > 0 ? Object.fromEntries(extras) : undefined
 }

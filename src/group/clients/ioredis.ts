@@ -42,7 +42,7 @@ const LAMBDA_OPTIONS = {
 
 /**
  * Connects over TCP with ioredis, when the first command is sent. Make one at module scope and share it: it lasts as long as the execution
- * environment, and a client whose command timed out is thrown away and made anew.
+ * environment, and a client whose command timed out, or whose server became a replica, is thrown away and made anew.
  *
  * @param target A URL (`redis://`, `rediss://` for TLS, or a socket's path), or a function that makes an ioredis client of your own: `Redis`
  * or `Cluster`, version 5 or 6. Give it time limits; it is called again when its client was thrown away.

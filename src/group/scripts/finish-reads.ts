@@ -4,7 +4,7 @@ import type { Script } from './script.ts'
 /**
  * Ends a poller's run: gives its lease back, and before that releases what was read under it and never reached us, because the reply was
  * lost and the read sent again. Those are the entries of our name with one delivery that are no more idle than the lease is old; older ones
- * are a dead process's, and suspects. They wait as long as any, in case the lease was lost once and another runs them under our name.
+ * are a dead process's, and suspects. They wait for the min-idle time, in case the lease was lost once and another runs them under our name.
  *
  * KEYS stream, lease. ARGV group, consumer, token, the lease's length in ms. Answers how many were released.
  */

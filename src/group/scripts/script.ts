@@ -8,6 +8,9 @@ export interface Script {
   readonly keyCount: number | undefined
 }
 
+/** Entries that one call of a script deals with: more would keep others waiting. */
+export const SCRIPT_ENTRIES = 100
+
 /** Calls a script by its digest; a server that does not know it answers NOSCRIPT. */
 export function evalsha(script: Script, prefix: string, keys: readonly string[], args: readonly Argument[]): Command {
   return ['evalsha', digest(script, prefix), keys.length, ...keys, ...args]
