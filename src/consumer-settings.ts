@@ -29,6 +29,8 @@ export interface SettingOptions {
   readonly minIdleMs?: number
   /** Deliveries an entry gets before it becomes a dead letter. Default 5. */
   readonly maxDeliveries?: number
+  /** Pending entries of the group above which pollers read no new ones, until the claimer has caught up. Default 10,000. */
+  readonly maxPending?: number
   /** Waits between deliveries. Default 1 s, doubling, at most 60 s. */
   readonly backoff?: Partial<Backoff>
   /** Where dead letters go, and how many are kept. */
@@ -64,6 +66,7 @@ export interface ConsumerSettings {
   readonly handlerTimeoutMs: number
   readonly minIdleMs: number
   readonly maxDeliveries: number
+  readonly maxPending: number
   readonly backoff: Backoff
   /** `Infinity`: all are kept. */
   readonly maxDeadLetters: number
@@ -86,6 +89,7 @@ const DEFAULTS: ConsumerSettings = {
   handlerTimeoutMs: 10_000,
   minIdleMs: 60_000,
   maxDeliveries: 5,
+  maxPending: 10_000,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Number.POSITIVE_INFINITY,
   renewLeases: false,
@@ -110,6 +114,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   handlerTimeoutMs: whole(1, MAX_DELAY_MS),
   minIdleMs: whole(1, MAX_DELAY_MS),
   maxDeliveries: whole(1),
+  maxPending: whole(1),
   renewLeases: boolean,
   maxEntryBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),

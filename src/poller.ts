@@ -48,24 +48,31 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
 
 const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: readAndRun }
 
-/** The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. */
+/**
+ * The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. What is pending grows by
+ * failures alone, so it is looked at by the first read and by those that follow them.
+ */
 async function readAndRun(run: Run): Promise<void> {
   const { group, slot, report, consumer } = run.parts
-  const { batchSize, mode } = consumer.settings
+  const { batchSize, maxPending, mode } = consumer.settings
   let settlements: Settlement[] = []
+  let mayBeFull = true
   while (run.mayStart()) {
-    const { entries, failures, healed } = await run.settleBy(
-      settlements.length,
-      group.settleAndRead(slot, settlements, batchSize),
-    )
+    const request = { count: batchSize, maxPending: mayBeFull ? maxPending : undefined }
+    const read = group.settleAndRead(slot, settlements, request)
+    const { entries, failures, held, healed } = await run.settleBy(settlements.length, read)
     settlements = []
+    report.held ||= held
     report.healed ||= healed
-    report.drained = entries.length === 0 && failures.length === 0
+    report.drained = entries.length === 0 && failures.length === 0 && !held
     if (entries.length === 0) return
     report.read += entries.length
     report.batches++
-    run.held = entries
-    settlements = await runBatch(entries, run)
+    settlements = await run.holding(
+      () => entries,
+      () => runBatch(entries, run),
+    )
+    mayBeFull = settlements.some(({ outcome }) => outcome.kind !== 'ack')
     if (mode === 'once') break
   }
   await run.settle(settlements)

@@ -22,6 +22,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly drained: boolean
   /** Every slot was taken, so nothing was read. No failure. */
   readonly slotsBusy: boolean
+  /** More than `maxPending` entries were pending, so nothing more was read. No failure. */
+  readonly held: boolean
   /** The group was gone and was made again. */
   readonly healed: boolean
   /** Milliseconds from taking the slot to giving it back. */
@@ -57,6 +59,7 @@ export function openReport(stream: string, group: string): OpenReport {
     roundTrips: 0,
     drained: false,
     slotsBusy: false,
+    held: false,
     healed: false,
     durationMs: 0,
   }
@@ -68,6 +71,7 @@ export function sumReports(consumers: readonly ConsumerReport[]): Report {
   for (const report of consumers) {
     for (const key of COUNTS) sum[key] += report[key]
     sum.slotsBusy ||= report.slotsBusy
+    sum.held ||= report.held
     sum.healed ||= report.healed
     sum.durationMs = Math.max(sum.durationMs, report.durationMs)
   }

@@ -56,6 +56,7 @@ describe('defineConsumer()', () => {
       handlerTimeoutMs: 10_000,
       minIdleMs: 60_000,
       maxDeliveries: 5,
+      maxPending: 10_000,
       backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
       maxDeadLetters: Number.POSITIVE_INFINITY,
       renewLeases: false,
@@ -75,6 +76,7 @@ describe('defineConsumer()', () => {
       handlerTimeoutMs: 55_000,
       minIdleMs: 60_000,
       maxDeliveries: 1,
+      maxPending: 1,
       backoff: { firstMs: 0, factor: 1, maxMs: 0 },
       renewLeases: true,
       maxEntryBytes: 1,
@@ -158,7 +160,7 @@ describe('defineConsumer()', () => {
     )
   const known =
     'known are stream, group, routes, codec, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, renewLeases, maxEntryBytes, mode, maxRunMs, reserveMs, slots, startAt'
+    'maxDeliveries, maxPending, renewLeases, maxEntryBytes, mode, maxRunMs, reserveMs, slots, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on(Event, handler)')
   test.each<[refusal: Error, options: object]>([
@@ -190,6 +192,7 @@ describe('defineConsumer()', () => {
     [range(': minIdleMs must be >= 1, got -1'), { minIdleMs: -1 }],
     [range(': minIdleMs must be <= 86400000, got Infinity'), { minIdleMs: Number.POSITIVE_INFINITY }],
     [range(': maxDeliveries must be >= 1, got 0'), { maxDeliveries: 0 }],
+    [range(': maxPending must be >= 1, got 0'), { maxPending: 0 }],
     [range(': maxDeliveries must be a whole number, got 2.5'), { maxDeliveries: 2.5 }],
     [type(': renewLeases must be true or false, got string'), { renewLeases: 'yes' }],
     [range(': maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],

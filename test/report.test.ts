@@ -23,6 +23,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     roundTrips: 14 * unit,
     drained: true,
     slotsBusy: false,
+    held: false,
     healed: false,
     durationMs: 0,
     ...more,

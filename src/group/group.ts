@@ -31,14 +31,15 @@ export interface Group {
   /** Gives entries their outcomes. Refusals are counted, never thrown. */
   settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
 
-  /** Settles, and reads up to `count` new entries, in one round trip. A missing group is made again, once. */
-  settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult>
+  /** Settles, and reads new entries, in one round trip. A missing group is made again, once. */
+  settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
   /**
-   * Takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones at most.
-   * Delivery counts stay; entries that are not due, or find no room, are left as they were. A missing group is made again, once.
+   * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
+   * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
+   * again, once.
    */
-  claim(slot: Slot, request: ClaimRequest): Promise<ClaimResult>
+  settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult>
 
   /**
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
@@ -46,13 +47,10 @@ export interface Group {
    */
   settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
 
-  /**
-   * Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. Answers how many turned out to be trimmed and
-   * are pending no more, which settling can then not tell from superseded ones.
-   */
-  renew(slot: Slot, held: readonly Held[]): Promise<number>
+  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
+  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
 
-  /** Ends a claimer's run: keeps the cursor, notes the mark, removes consumer names that nobody holds any more. */
+  /** Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, removes consumer names that nobody holds any more. */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>
 }
 
@@ -108,8 +106,22 @@ export interface SettleResult {
   readonly leaseLost: boolean
 }
 
+export interface RenewResult {
+  /** Entries that turned out to be trimmed and are pending no more, which settling can then not tell from superseded ones. */
+  readonly lost: number
+  readonly leaseLost: boolean
+}
+
+export interface ReadRequest {
+  readonly count: number
+  /** Read nothing while more entries than that are pending. Default: do not look, which is cheaper. */
+  readonly maxPending?: number | undefined
+}
+
 export interface ReadResult extends SettleResult {
   readonly entries: readonly Delivery[]
+  /** Nothing was read, since more than `maxPending` entries are pending. */
+  readonly held: boolean
   readonly healed: boolean
 }
 
@@ -120,10 +132,10 @@ export interface ClaimRequest {
   readonly room: number
 }
 
-export interface ClaimResult {
+export interface ClaimResult extends SettleResult {
   /** Where this page started. */
   readonly from: string
-  /** Where the next one starts; `0-0` once every pending entry was looked at; `undefined` if the lease is gone and nothing was claimed. */
+  /** Where the next one starts; `0-0` once every pending entry was looked at; `undefined` if nothing was claimed, the lease being gone. */
   readonly cursor: string | undefined
   readonly claimed: readonly Claimed[]
   /** Entries that were trimmed while pending; they are pending no more. */

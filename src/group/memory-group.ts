@@ -13,7 +13,9 @@ import type {
   Group,
   GroupAddress,
   Held,
+  ReadRequest,
   ReadResult,
+  RenewResult,
   Settlement,
   SettleResult,
   Slot,
@@ -22,11 +24,9 @@ import type {
 } from './group.ts'
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
 import { GroupState } from './memory-server.ts'
+import { PAGE } from './scripts/claim-page.ts'
 import { MAX_PAIRS, SETTLED } from './scripts/settle.ts'
 import { moveOf, Tally } from './tally.ts'
-
-/** What one XAUTOCLAIM looks at, and what it takes. */
-const PAGE = { looks: 1_000, finds: 100 }
 
 /** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
 export class MemoryGroup implements Group {
@@ -62,10 +62,15 @@ export class MemoryGroup implements Group {
     return this.#settle(slot, settlements)
   }
 
-  async settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult> {
+  async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { count, maxPending = Number.POSITIVE_INFINITY }: ReadRequest,
+  ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
     const { group, healed } = this.#open()
+    if (group.pending.size > maxPending) return { ...settled, entries: [], held: true, healed }
     const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
     const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
       group.lastDeliveredId = id
@@ -73,19 +78,29 @@ export class MemoryGroup implements Group {
       return { id, fields, deliveryCount: 1, returnTo }
     })
     group.consumers.set(slot.consumerName, this.#now)
-    return { ...settled, entries, healed }
+    return { ...settled, entries, held: false, healed }
   }
 
-  async claim(slot: Slot, { minIdleMs, cursor, room }: ClaimRequest): Promise<ClaimResult> {
+  async settleAndClaim(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { minIdleMs, cursor, room }: ClaimRequest,
+  ): Promise<ClaimResult> {
     this.roundTrips++
-    if (!this.#isLeased(slot)) return { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
+    const settled = this.#settle(slot, settlements)
+    if (!this.#isLeased(slot)) {
+      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
+      return { ...settled, ...nothing, leaseLost: true }
+    }
     const { group, healed } = this.#open()
     const from = cursor ?? this.#state.cursor ?? '0-0'
     const { stale, lost, after } = this.#page(group, from, minIdleMs)
-    const ready = stale.filter(({ id }) => (this.#dueTimes.get(id) ?? 0) <= this.#now)
+    const ready = stale.filter(
+      ({ id, from: { owner } }) => owner !== PARKED || (this.#dueTimes.get(id) ?? 0) <= this.#now,
+    )
     const claimed = ready.slice(0, room)
     for (const entry of claimed) this.#take(group, slot, entry)
-    return { from, cursor: ready[room]?.id ?? after, claimed, lost, healed }
+    return { ...settled, from, cursor: ready[room]?.id ?? after, claimed, lost, healed }
   }
 
   async settleAndStart(
@@ -118,22 +133,24 @@ export class MemoryGroup implements Group {
     return { ...settled, counts, started }
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<number> {
+  async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
     this.roundTrips++
     const group = this.#find()
-    if (!group || !this.#isLeased(slot)) return 0
-    for (const entry of held) if (group.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
-    return 0 // a trimmed entry stays pending here until it is settled, which counts it
+    if (!this.#isLeased(slot)) return { lost: 0, leaseLost: true }
+    for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
+    return { lost: 0, leaseLost: false } // a trimmed entry stays pending here until it is settled, which counts it
   }
 
-  async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
     this.roundTrips++
     const { keys, settings } = this.#address
     const group = this.#find()
     if (!group) return
     const [oldest] = group.pending.keys()
-    this.#state.cursor = cursor
+    if (this.#isLeased(slot)) this.#state.cursor = cursor
     this.#state.mark = oldest === undefined ? group.lastDeliveredId : entryIdBefore(oldest)
+    for (const [id, dueAt] of this.#dueTimes)
+      if (dueAt <= this.#now || !group.pending.has(id)) this.#dueTimes.delete(id)
     const owners = new Set([...group.pending.values()].map(({ owner }) => owner))
     for (const [consumerName, usedAt] of group.consumers) {
       const isIdle = this.#now - usedAt >= minIdleMs && !owners.has(consumerName)

@@ -15,7 +15,9 @@ import type {
   Group,
   GroupAddress,
   Held,
+  ReadRequest,
   ReadResult,
+  RenewResult,
   Settlement,
   SettleResult,
   Slot,
@@ -27,6 +29,7 @@ import { CREATED, createGroup } from './scripts/create-group.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
+import { readBounded } from './scripts/read-bounded.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
@@ -79,31 +82,45 @@ export class RedisGroup implements Group {
     return settling.result(settling.calls.length > 0 ? await this.#sender.send(settling.calls) : [])
   }
 
-  async settleAndRead(slot: Slot, settlements: readonly Settlement[], count: number): Promise<ReadResult> {
+  async settleAndRead(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { count, maxPending }: ReadRequest,
+  ): Promise<ReadResult> {
     const { stream, group, settings } = this.#address
-    const read = xreadgroup(stream, group, slot.consumerName, count)
+    const read =
+      maxPending === undefined
+        ? xreadgroup(stream, group, slot.consumerName, count)
+        : { script: readBounded, keys: [stream], args: [group, slot.consumerName, count, maxPending] }
     const { settled, reply, healed } = await this.#settleAnd(slot, settlements, read)
     if (reply instanceof RedisReplyError)
-      return { ...settled, failures: [...settled.failures, reply], entries: [], healed }
+      return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
+    const held = typeof reply === 'number'
     const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
-    const entries = parseXreadgroup(reply).map(
+    const entries = parseXreadgroup(held ? null : reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
     )
-    return { ...settled, entries, healed }
+    return { ...settled, entries, held, healed }
   }
 
-  async claim(slot: Slot, { minIdleMs, cursor = '', room }: ClaimRequest): Promise<ClaimResult> {
+  async settleAndClaim(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { minIdleMs, cursor = '', room }: ClaimRequest,
+  ): Promise<ClaimResult> {
     const { stream, keys } = this.#address
     const call = {
       script: claimPage,
       keys: [stream, this.#lease(slot), keys.due, keys.state],
       args: [...this.#fence(slot), minIdleMs, cursor, room],
     }
-    const { reply, healed } = await this.#settleAnd(slot, [], call)
-    if (reply instanceof RedisReplyError) throw reply
-    if (!Array.isArray(reply)) return { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+    const { settled, reply, healed } = await this.#settleAnd(slot, settlements, call)
+    const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+    if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
+    if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
     const [from, after, claimed, lost] = items(reply)
     return {
+      ...settled,
       from: asText(from),
       cursor: asText(after),
       claimed: items(claimed).map(asClaimed),
@@ -148,7 +165,7 @@ export class RedisGroup implements Group {
     return { ...settled, counts, started, leaseLost }
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<number> {
+  async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
     const keys = [this.#address.stream, this.#lease(slot)]
     const replies = await this.#sender.send(
       chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({
@@ -157,12 +174,17 @@ export class RedisGroup implements Group {
         args: [...this.#fence(slot), ...pairs(chunk)],
       })),
     )
-    return replies.reduce<number>((sum, lost) => sum + (typeof lost === 'number' ? lost : 0), 0)
+    const counts = replies.map((reply) => (typeof reply === 'number' ? reply : 0))
+    return { lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0), leaseLost: counts.includes(-1) }
   }
 
-  async finishClaims(_slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
     const { stream, group, keys } = this.#address
-    const finish = { script: finishClaims, keys: [stream, keys.state, keys.due], args: [group, cursor] }
+    const finish = {
+      script: finishClaims,
+      keys: [stream, this.#lease(slot), keys.due, keys.state],
+      args: [...this.#fence(slot), cursor],
+    }
     const [mark, consumers] = await this.#sender.send([finish, xinfoConsumers(stream, group)])
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
     if (isReplyError(mark, 'NOGROUP')) return

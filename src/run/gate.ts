@@ -2,6 +2,8 @@
 export interface Gate {
   /** Others may go through it too, so that one may have to wait. */
   readonly isShared: boolean
+  /** Work that must be alone waits for what runs together to end. */
+  readonly isAwaited: boolean
   together(work: () => Promise<void>): Promise<void>
   alone(work: () => Promise<void>): Promise<void>
 }
@@ -9,8 +11,12 @@ export interface Gate {
 export function createGate(isShared: boolean): Gate {
   let together: Promise<unknown>[] = []
   let lastAlone: Promise<unknown> = Promise.resolve()
+  let awaited = 0
   return {
     isShared,
+    get isAwaited() {
+      return awaited > 0
+    },
     async together(work) {
       const running = lastAlone.then(work)
       const settled = running.catch(() => {})
@@ -20,7 +26,11 @@ export function createGate(isShared: boolean): Gate {
       })
     },
     async alone(work) {
-      const running = Promise.all([lastAlone, ...together]).then(work)
+      awaited++
+      const running = Promise.all([lastAlone, ...together]).then(() => {
+        awaited--
+        return work()
+      })
       lastAlone = running.catch(() => {})
       await running
     },

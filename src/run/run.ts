@@ -26,19 +26,20 @@ export interface RunParts {
   readonly gate: Gate
 }
 
+const nothing = (): readonly Held[] => []
+
 /** Renewals come no faster than this, however small `minIdleMs` is. */
 const RENEWAL_MS = 10
 
 /** One run of a consumer, from taking its slot to giving it back. Settles through the group, and keeps the report adding up. */
 export class Run {
   readonly parts: RunParts
-  /** What is under our name and not settled yet: its idle clock is renewed. */
-  held: readonly Held[] = []
   /** Handlers past their time that have not settled. */
   overrunning = 0
   readonly #failures = new Map<string, Error>()
   /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
+  #held: () => readonly Held[] = nothing
   #renewing: Promise<void> | undefined
   #cancelRenewal: () => void = () => {}
 
@@ -80,9 +81,15 @@ export class Run {
     } catch (error) {
       this.parts.report.unsettled += atStake
       throw error
-    } finally {
-      this.held = []
     }
+  }
+
+  /** While it works, what is under our name and not settled yet has its idle clock renewed. */
+  async holding<T>(held: () => readonly Held[], work: () => Promise<T>): Promise<T> {
+    this.#held = held
+    return work().finally(() => {
+      this.#held = nothing
+    })
   }
 
   /** Settles what is left. */
@@ -110,8 +117,11 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    if (this.held.length === 0 || this.#renewing) return this.#renewing
-    const { group, slot } = this.parts
-    this.parts.report.lost += await group.renew(slot, this.held).catch(() => 0)
+    const held = this.#held()
+    if (held.length === 0 || this.#renewing) return this.#renewing
+    const { group, slot, report } = this.parts
+    const renewed = await group.renew(slot, held).catch(() => undefined)
+    report.lost += renewed?.lost ?? 0
+    this.#vain ||= renewed?.leaseLost ?? false
   }
 }

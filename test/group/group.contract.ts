@@ -124,7 +124,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       const group = aGroup(settings)
       await addEntries(count)
       const slot = await aSlot(group)
-      const { entries } = await group.settleAndRead(slot, [], count)
+      const { entries } = await group.settleAndRead(slot, [], { count })
       return { group, slot, entries, ids: entries.map(({ id }) => id) }
     }
 
@@ -138,7 +138,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     /** A claimer that has claimed `count` entries. */
     async function aClaim(count: number) {
       const { group, ids, slot } = await aClaimer(count)
-      const { claimed } = await group.claim(slot, page())
+      const { claimed } = await group.settleAndClaim(slot, [], page())
       return { group, ids, slot, claimed }
     }
 
@@ -211,7 +211,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const ids = [await outside.add(fields), await outside.add(BODY)]
         const group = aGroup()
         const slot = await aSlot(group)
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         const returnTo = { owner: PARKED, idleMs: MIN_IDLE_MS }
         expect({ ...read, entries: read.entries.map(asText) }).toEqual({
           ...counted(),
@@ -219,6 +219,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[0], fields, deliveryCount: 1, returnTo },
             { id: ids[1], fields: BODY, deliveryCount: 1, returnTo },
           ],
+          held: false,
           healed: false,
         })
         expect(await pendingRows()).toEqual(ids.map((id) => [id, 'poller-0', 0, 1]))
@@ -229,9 +230,14 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const slots = [await aSlot(group), await aSlot(group), await aSlot(group)]
         const read: string[][] = []
-        for (const slot of slots) read.push(idsOf((await group.settleAndRead(slot, [], 2)).entries))
+        for (const slot of slots) read.push(idsOf((await group.settleAndRead(slot, [], { count: 2 })).entries))
         expect(read).toEqual([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)])
-        expect(await group.settleAndRead(slots[0] as Slot, [], 2)).toEqual({ ...counted(), entries: [], healed: false })
+        expect(await group.settleAndRead(slots[0] as Slot, [], { count: 2 })).toEqual({
+          ...counted(),
+          entries: [],
+          held: false,
+          healed: false,
+        })
       })
 
       test.each<[startAt: string, read: string[]]>([
@@ -243,9 +249,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup({ startAt })
         const slot = await aSlot(group)
         for (const id of ['1-1', '1-2', '2-0']) await outside.add(BODY, id)
-        const first = await group.settleAndRead(slot, [], 10)
+        const first = await group.settleAndRead(slot, [], { count: 10 })
         await outside.add(BODY, '3-0')
-        const second = await group.settleAndRead(slot, [], 10)
+        const second = await group.settleAndRead(slot, [], { count: 10 })
         expect(idsOf([...first.entries, ...second.entries])).toEqual(expected)
         expect([first.healed, second.healed]).toEqual([false, false])
       })
@@ -253,10 +259,20 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('makes the stream that is missing', async () => {
         const group = aGroup()
         const slot = await aSlot(group)
-        const empty = await group.settleAndRead(slot, [], 10)
+        const empty = await group.settleAndRead(slot, [], { count: 10 })
         const id = await outside.add(BODY)
-        const { entries } = await group.settleAndRead(slot, [], 10)
-        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], healed: false }, [id]])
+        const { entries } = await group.settleAndRead(slot, [], { count: 10 })
+        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], held: false, healed: false }, [id]])
+      })
+
+      test('reads nothing while more than maxPending entries are pending', async () => {
+        const { group, slot, entries } = await aReader(3)
+        const id = await outside.add(BODY)
+        const full = await group.settleAndRead(slot, [], { count: 10, maxPending: 2 })
+        expect(full).toEqual({ ...counted(), entries: [], held: true, healed: false })
+        const settlements = settleAs(ACK, entries.slice(0, 1))
+        const { entries: read, held } = await group.settleAndRead(slot, settlements, { count: 10, maxPending: 2 })
+        expect([idsOf(read), held]).toEqual([[id], false])
       })
 
       test('settles and reads in one round trip', async () => {
@@ -271,10 +287,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(retry(0), [{ id: '1-1', deliveryCount: 1 }])) // the server knows the script now
         const id = await outside.add(BODY)
         const before = group.roundTrips
-        const read = await group.settleAndRead(slot, settlements, 10)
+        const read = await group.settleAndRead(slot, settlements, { count: 10 })
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, retried: 1, deadLettered: 1, released: 1 }),
           entries: [id],
+          held: false,
           healed: false,
         })
         expect(group.roundTrips - before).toBe(1)
@@ -335,7 +352,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const [entry] = entries as [Delivery]
         await group.settle(slot, settleAs({ kind: 'release', ...entry.returnTo, deliveryCount: 0 }, [entry]))
         const claimer = await aSlot(group, 'claimer')
-        const { claimed } = await group.claim(claimer, page())
+        const { claimed } = await group.settleAndClaim(claimer, [], page())
         const { started } = await group.settleAndStart(claimer, [], claimed)
         expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[entry.id, 1]])
       })
@@ -350,7 +367,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const id = await outside.add(fields)
         const group = aGroup()
         const slot = await aSlot(group)
-        const { entries } = await group.settleAndRead(slot, [], 1)
+        const { entries } = await group.settleAndRead(slot, [], { count: 1 })
         const error = Object.assign(new RangeError('no such card'), { stack: 'RangeError: no such card\n    at pay' })
         const letter = aLetter({
           reason: 'non-retryable',
@@ -395,7 +412,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(fields)
         const group = aGroup()
         const slot = await aSlot(group)
-        const { entries } = await group.settleAndRead(slot, [], 1)
+        const { entries } = await group.settleAndRead(slot, [], { count: 1 })
         expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
         const [letter = []] = await outside.deadLetters()
         const own = letter.slice(16)
@@ -501,7 +518,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const [, second] = await addEntries(2)
         const slot = { consumerName: 'poller-of-its-own', token: '', leaseMs: 0 }
-        const { entries } = await group.settleAndRead(slot, [], 10)
+        const { entries } = await group.settleAndRead(slot, [], { count: 10 })
         await outside.hand(second as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 1 })
         const result = await group.settle(slot, settleAs(aLetter(), entries))
         expect(result).toEqual(counted({ deadLettered: 1, superseded: 1 }))
@@ -529,13 +546,14 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       })
     })
 
-    describe('claim()', () => {
+    describe('settleAndClaim()', () => {
       test('takes over what has been idle for minIdleMs, and counts no delivery', async () => {
         const { group, slot, ids } = await aClaimer(3)
         await outside.hand(ids[0] as string, { consumerName: PARKED, idleMs: 11 * MINUTE, deliveryCount: 3 })
         await outside.hand(ids[1] as string, { consumerName: 'poller-2', idleMs: 9 * MINUTE, deliveryCount: 1 })
-        const result = await group.claim(slot, page())
+        const result = await group.settleAndClaim(slot, [], page())
         expect(inMinutes(result)).toEqual({
+          ...counted(),
           from: '0-0',
           cursor: '0-0',
           claimed: [
@@ -558,7 +576,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 2 })
         await outside.makeDue(ids[1] as string)
         const claimer = await aSlot(group, 'claimer')
-        const { claimed, cursor } = await group.claim(claimer, page())
+        const { claimed, cursor } = await group.settleAndClaim(claimer, [], page())
         expect([idsOf(claimed), cursor]).toEqual([[ids[1]], '0-0'])
         expect(await pendingRows()).toEqual([
           [ids[0], PARKED, 30, 2],
@@ -569,20 +587,16 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('leaves entries as they were that find no room, and goes on with the first of them', async () => {
         const { group, slot, ids } = await aClaimer(5)
-        const first = await group.claim(slot, page({ room: 2 }))
+        const first = await group.settleAndClaim(slot, [], page({ room: 2 }))
         const rows = await pendingRows()
-        const second = await group.claim(slot, page({ room: 10, ...(first.cursor && { cursor: first.cursor }) }))
+        const second = await group.settleAndClaim(
+          slot,
+          [],
+          page({ room: 10, ...(first.cursor && { cursor: first.cursor }) }),
+        )
         expect([idsOf(first.claimed), first.cursor]).toEqual([ids.slice(0, 2), ids[2]])
         expect(rows).toEqual(ids.map((id, n) => (n < 2 ? [id, 'claimer-0', 0, 1] : [id, 'poller-0', 20, 1])))
         expect([second.from, idsOf(second.claimed), second.cursor]).toEqual([ids[2], ids.slice(2), '0-0'])
-      })
-
-      test('does not stop before an entry that is not due, full as it is', async () => {
-        const { group, slot, entries, ids } = await aReader(2)
-        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(1)))
-        for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 1 })
-        const { claimed, cursor } = await group.claim(await aSlot(group, 'claimer'), page({ room: 1 }))
-        expect([idsOf(claimed), cursor]).toEqual([ids.slice(0, 1), '0-0'])
       })
 
       test('claims a hundred stale entries at a time', async () => {
@@ -590,7 +604,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const pages: string[][] = []
         let cursor: string | undefined
         for (let n = 0; n < 3; n++) {
-          const result = await group.claim(slot, { minIdleMs: MIN_IDLE_MS, cursor, room: 1_000 })
+          const result = await group.settleAndClaim(slot, [], { minIdleMs: MIN_IDLE_MS, cursor, room: 1_000 })
           pages.push([result.from, ...idsOf(result.claimed)])
           cursor = result.cursor
         }
@@ -607,8 +621,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         for (const id of [ids[900], ids[1_004]])
           await outside.hand(id as string, { consumerName: 'poller-2', idleMs: 20 * MINUTE, deliveryCount: 1 })
         const slot = await aSlot(group, 'claimer')
-        const first = await group.claim(slot, page())
-        const second = await group.claim(slot, page({ cursor: first.cursor ?? '' }))
+        const first = await group.settleAndClaim(slot, [], page())
+        const second = await group.settleAndClaim(slot, [], page({ cursor: first.cursor ?? '' }))
         const from = { owner: 'poller-2', idleMs: 20 * MINUTE }
         expect(
           [first, second].map((result) => inMinutes(result)).map(({ claimed, cursor }) => ({ claimed, cursor })),
@@ -623,8 +637,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
         await outside.hand(ids[3] as string, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
         for (const id of ids.slice(0, 2)) await outside.trimEntry(id)
-        const result = await group.claim(await aSlot(group, 'claimer'), page())
+        const result = await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
         expect({ ...result, claimed: idsOf(result.claimed) }).toEqual({
+          ...counted(),
           from: '0-0',
           cursor: '0-0',
           claimed: ids.slice(3),
@@ -641,7 +656,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('goes on where the last run stopped', async () => {
         const { group, slot, ids } = await aClaimer(3)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
-        const { from, claimed, cursor } = await aGroup().claim(slot, page())
+        const { from, claimed, cursor } = await aGroup().settleAndClaim(slot, [], page())
         expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
       })
 
@@ -650,7 +665,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.endLease(slot.consumerName)
         await aSlot(group, 'claimer')
         const before = await outside.pending().then((pending) => pending.map(({ consumerName }) => consumerName))
-        expect(await group.claim(slot, page())).toEqual({
+        expect(await group.settleAndClaim(slot, [], page())).toEqual({
+          ...counted(),
+          leaseLost: true,
           from: '',
           cursor: undefined,
           claimed: [],
@@ -685,7 +702,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           await outside.makeDue(id)
         }
         const claimer = await aSlot(group, 'claimer')
-        const { claimed } = await group.claim(claimer, page())
+        const { claimed } = await group.settleAndClaim(claimer, [], page())
         await group.settleAndStart(claimer, settleAs(aLetter(), claimed.slice(0, 1)), claimed.slice(1))
         expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
       })
@@ -739,12 +756,12 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ])
       })
 
-      test('renews nothing for a poller whose slot went to another', async () => {
+      test('renews nothing for a poller whose slot went to another, and says so', async () => {
         const { group, slot, entries, ids } = await aReader(1)
         await outside.endLease(slot.consumerName)
         await aSlot(group)
         await outside.hand(ids[0] as string, { consumerName: 'poller-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
-        await group.renew(slot, entries)
+        expect(await group.renew(slot, entries)).toEqual({ lost: 0, leaseLost: true })
         expect(await pendingRows()).toEqual([[ids[0], 'poller-0', 5, 1]])
       })
     })
@@ -755,12 +772,12 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(ACK, entries.slice(0, 2)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         expect([read.entries.map(({ id, deliveryCount }) => [id, deliveryCount]), read.healed]).toEqual([
           ids.slice(2).map((id) => [id, 1]),
           true,
         ])
-        expect((await group.settleAndRead(slot, [], 10)).healed).toBe(false)
+        expect((await group.settleAndRead(slot, [], { count: 10 })).healed).toBe(false)
       })
 
       test('is made again at the last delivered entry if nothing was pending', async () => {
@@ -769,7 +786,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const id = await outside.add(BODY)
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         expect([idsOf(read.entries), read.healed]).toEqual([[id], true])
       })
 
@@ -778,7 +795,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
-        const read = await aGroup({ startAt: '$' }).settleAndRead(slot, [], 10)
+        const read = await aGroup({ startAt: '$' }).settleAndRead(slot, [], { count: 10 })
         expect([idsOf(read.entries), read.healed]).toEqual([ids.slice(1), true])
       })
 
@@ -786,21 +803,21 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await addEntries(2)
         const group = aGroup({ startAt: '$' })
         const slot = await aSlot(group)
-        await group.settleAndRead(slot, [], 10)
+        await group.settleAndRead(slot, [], { count: 10 })
         const ids = await addEntries(2)
-        await group.settleAndRead(slot, [], 10)
+        await group.settleAndRead(slot, [], { count: 10 })
         await outside.dropGroup()
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
       })
 
       test('is made again at 0 after a flush, never at $', async () => {
         const group = aGroup({ startAt: '$' })
         const slot = await aSlot(group)
-        await group.settleAndRead(slot, [], 10)
+        await group.settleAndRead(slot, [], { count: 10 })
         await outside.flush()
         const ids = await addEntries(2)
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
       })
 
@@ -810,24 +827,24 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropStream()
         await outside.add(BODY, '5-1')
-        const read = await group.settleAndRead(slot, [], 10)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
         expect([idsOf(read.entries), read.healed]).toEqual([['5-1'], true])
       })
 
-      test('is made again by claim(), which starts over', async () => {
+      test('is made again by settleAndClaim(), which starts over', async () => {
         const { group, slot, ids } = await aClaimer(2)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
         await outside.dropGroup()
-        const nothing = { from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
-        expect(await group.claim(slot, page())).toEqual({ ...nothing, healed: true })
-        expect(await group.claim(slot, page())).toEqual({ ...nothing, healed: false })
+        const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
+        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: true })
+        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: false })
       })
 
       test('forgets what was due', async () => {
         const { group, slot, entries, ids } = await aReader(1)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
         await outside.dropGroup()
-        const { entries: again } = await group.settleAndRead(slot, [], 10)
+        const { entries: again } = await group.settleAndRead(slot, [], { count: 10 })
         expect([idsOf(again), await outside.dueIn(ids[0] as string)]).toEqual([ids, undefined])
       })
 
@@ -839,10 +856,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...settleAs(retry(0), entries.slice(1, 2)),
           ...settleAs(aLetter(), entries.slice(2)),
         ]
-        const read = await group.settleAndRead(slot, settlements, 10)
+        const read = await group.settleAndRead(slot, settlements, { count: 10 })
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, ackMissed: 1, unsettled: 2 }),
           entries: ids,
+          held: false,
           healed: true,
         })
         expect(await outside.deadLetters()).toEqual([])
@@ -867,9 +885,27 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const slot = await aSlot(group)
         await outside.add(BODY, id)
-        await group.settleAndRead(slot, [], 1)
+        await group.settleAndRead(slot, [], { count: 1 })
         await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
         expect(await outside.mark()).toBe(mark)
+      })
+
+      test('keeps no cursor for a claimer whose slot went to another', async () => {
+        const { group, slot, ids } = await aClaimer(2)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group, 'claimer')
+        await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
+        const { from } = await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
+        expect(from).toBe('0-0')
+      })
+
+      test('drops due times of entries that are no longer pending', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
+        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        const due = await Promise.all(ids.map((id) => outside.dueIn(id)))
+        expect(due.map((ms) => Math.round((ms ?? 0) / MINUTE))).toEqual([0, 60])
       })
 
       test('removes names beyond our slots that own nothing, have no lease and are idle, and no other', async () => {
@@ -910,7 +946,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const trim = { kind: 'length', maxLength: 2, exact: true } as const
         const ids = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
         const group = connection.group(anAddress())
-        const { entries } = await group.settleAndRead(await aSlot(group), [], 10)
+        const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 10 })
         expect(entries.map(asText).map(({ id, fields }) => ({ id, fields }))).toEqual([
           { id: ids[1], fields: [['n', '1']] },
           { id: ids[2], fields: [['n', '2']] },
@@ -923,7 +959,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const trim = { kind: 'age', beforeMs: Date.now() - 60 * MINUTE, exact: true } as const
         const ids = await connection.append('orders', [BODY], trim)
         const group = connection.group(anAddress())
-        expect(idsOf((await group.settleAndRead(await aSlot(group), [], 10)).entries)).toEqual(ids)
+        expect(idsOf((await group.settleAndRead(await aSlot(group), [], { count: 10 })).entries)).toEqual(ids)
       })
     })
   })

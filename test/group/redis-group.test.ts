@@ -36,7 +36,7 @@ describe.each(settings)('$program $name', ({ program, name, connect }) => {
     const fields = [Buffer.from([0xff, 0x00, 0xfe]), Buffer.from([0xc3, 0x28]), Buffer.alloc(0), Buffer.from('a')]
     await outside.raw.xadd(anAddress().stream, '*', ...fields, ...fields)
     const group = outside.connect().group(anAddress())
-    const { entries } = await group.settleAndRead(await aSlot(group), [], 1)
+    const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 1 })
     expect(entries[0]?.fields.flat()).toEqual([...fields, ...fields])
     await outside.close()
   })

@@ -85,7 +85,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
-      await group.settleAndRead(slot, [], 1)
+      await group.settleAndRead(slot, [], { count: 1 })
       const id = await outside.add([['n', '0']])
       await outside.raw
         .multi()
@@ -106,7 +106,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.raw.xadd(stream, '*', ...fields)
       const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
-      const { entries } = await group.settleAndRead(slot, [], 1)
+      const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
       const [letter] = await outside.raw.xrangeBuffer(keys.deadLetters, '-', '+')
       expect(letter?.[1].slice(32)).toEqual(fields)
@@ -119,7 +119,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.raw.xadd(stream, '*', ...fields)
       const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
-      const { entries } = await group.settleAndRead(slot, [], 1)
+      const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
       const [letter] = await outside.raw.xrangeBuffer(keys.deadLetters, '-', '+')
       const packed = Buffer.concat(fields.flatMap((value) => [Buffer.from('2:'), value]))
@@ -133,7 +133,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.raw.set(keys.deadLetters, 'no stream')
       const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
-      const { entries } = await group.settleAndRead(slot, [], 10)
+      const { entries } = await group.settleAndRead(slot, [], { count: 10 })
       const { refusals, ...result } = await group.settle(slot, [
         ...settleAs(aLetter(), entries.slice(0, 2)),
         ...settleAs({ kind: 'retry', delayMs: 0 }, entries.slice(2)),
@@ -155,8 +155,13 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const held = [{ id: '1-1', deliveryCount: 1 }]
       const slot = await aSlot(group)
       const settlements = [...settleAs({ kind: 'ack' }, held), ...settleAs(aLetter(), held)]
-      const { failures, ...read } = await group.settleAndRead(slot, settlements, 1)
-      expect({ ...read, failures: [] }).toEqual({ ...counted({ unsettled: 2 }), entries: [], healed: false })
+      const { failures, ...read } = await group.settleAndRead(slot, settlements, { count: 1 })
+      expect({ ...read, failures: [] }).toEqual({
+        ...counted({ unsettled: 2 }),
+        entries: [],
+        held: false,
+        healed: false,
+      })
       expect(new Set(failures.map(({ message }) => /WRONGTYPE/.test(message)))).toEqual(new Set([true]))
       await outside.close()
     })
@@ -166,12 +171,13 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const id = await outside.add([['n', '0']])
       const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
-      const { entries } = await group.settleAndRead(slot, [], 1)
+      const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       await outside.raw.script('FLUSH')
       const before = group.roundTrips
-      expect(await group.settleAndRead(slot, settleAs(aLetter(), entries), 1)).toEqual({
+      expect(await group.settleAndRead(slot, settleAs(aLetter(), entries), { count: 1 })).toEqual({
         ...counted({ deadLettered: 1 }),
         entries: [],
+        held: false,
         healed: false,
       })
       expect([(await outside.deadLetters()).length, group.roundTrips - before, id]).toEqual([1, 2, entries[0]?.id])
@@ -182,7 +188,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       const group = outside.connect().group(anAddress())
-      await group.settleAndRead({ consumerName: 'poller-0', token: '', leaseMs: 0 }, [], 1)
+      await group.settleAndRead({ consumerName: 'poller-0', token: '', leaseMs: 0 }, [], { count: 1 })
       await outside.raw.config('SET', 'maxmemory', '1')
       try {
         const slot = await group.takeSlot('poller', 4, 60_000)
@@ -192,14 +198,14 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
           { consumerName: expect.stringMatching(/^claimer-[0-9a-f-]{36}$/), token: '', leaseMs: 60_000 },
         ])
         if (!slot || !claimer) throw new Error('no slot')
-        const { entries } = await group.settleAndRead(slot, [], 10)
+        const { entries } = await group.settleAndRead(slot, [], { count: 10 })
         const settled = await group.settle(slot, [
           ...settleAs({ kind: 'ack' }, entries.slice(0, 1)),
           ...settleAs(aLetter(), entries.slice(1)),
         ])
         expect(settled.counts).toEqual(counted({ acked: 1, unsettled: 1 }).counts)
         expect(settled.refusals.map(({ message }) => message)).toEqual([expect.stringMatching(/OOM/)])
-        const { claimed } = await group.claim(claimer, { minIdleMs: 0, cursor: undefined, room: 10 })
+        const { claimed } = await group.settleAndClaim(claimer, [], { minIdleMs: 0, cursor: undefined, room: 10 })
         const { started } = await group.settleAndStart(claimer, [], claimed)
         expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2])
         await group.finishClaims(claimer, '0-0', 0)

@@ -4,6 +4,8 @@ import type { InvocationFailedError } from 'millrace'
 import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
+import { readBounded } from '../../src/group/scripts/read-bounded.ts'
+import { evalsha } from '../../src/group/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import {
   billing,
@@ -117,7 +119,7 @@ describe('a cut connection', () => {
     const consumer = billing(handler, { maxDeliveries: 1 })
     await poll(consumer, { redis: direct })
     await publish('a', 'b')
-    const cut = proxy.cutAfter('xreadgroup')
+    const cut = proxy.cutAfter(String(evalsha(readBounded, '', [], [])[1]))
 
     const report = await poll(consumer, { redis: connect(proxy.url) })
     await cut

@@ -27,6 +27,7 @@ export const billing = defineConsumer({
   handlerTimeoutMs: 10_000,
   minIdleMs: 60_000,
   maxDeliveries: 5,
+  maxPending: 10_000,
   backoff: { firstMs: 1_000 },
   deadLetters: { maxLength: 1_000 },
   renewLeases: false,

@@ -1,11 +1,17 @@
+import { PARKED } from '../../core/keys.ts'
 import { FENCE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
+/** Entries that one XAUTOCLAIM takes at most; the server looks at ten times as many to find them. */
+export const PAGE = { finds: 100, looks: 1_000 }
+
 /**
- * Takes over stale entries without counting a delivery, and puts back as it was what is not due or finds no room.
+ * Takes over stale entries without counting a delivery, and puts back as it was what is not due or finds no room. The page ends before the
+ * first entry that found no room.
  *
- * XAUTOCLAIM with COUNT 100 looks at up to 1,000 pending ids, hence the 1,000 that are noted first. What it claims loses its owner and its
- * idle time, so both are put back from the note. The page ends before the first entry that found no room.
+ * XAUTOCLAIM forgets whose an entry was and for how long, so both are noted first: a hundred ids at a time, until there are as many stale
+ * ones as it shall take, and no more than it looks at. A due time is heeded for parked entries only: what another name owns was read or
+ * started since.
  *
  * KEYS stream, lease, due, state. ARGV group, consumer, token, min-idle ms, cursor ('' the stored one), room.
  * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] an entry, the trimmed ids.
@@ -14,24 +20,39 @@ export const claimPage: Script = {
   keyCount: 4,
   lua: `
 local stream, lease, due, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, consumer, token, idle, cursor, room = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local group, consumer, token, idle, cursor, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 ${FENCE}
 ${NOW}
 if not leased() then return 0 end
 if cursor == '' then cursor = redis.call('HGET', state, 'cursor') or '0-0' end
 
-local was = {}
-for _, p in ipairs(redis.call('XPENDING', stream, group, cursor, '+', 1000)) do was[p[1]] = p end
-local page = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'COUNT', 100, 'JUSTID')
-local after, out, lost = page[1], {}, page[3] or {}
+local anyDue = redis.call('EXISTS', due) == 1
+local function ready(p)
+  local wait = anyDue and p[2] == '${PARKED}' and redis.call('ZSCORE', due, p[1])
+  return not wait or tonumber(wait) <= now
+end
 
+local was, from, looked, stale, found, count, rows = {}, cursor, 0, 0, 0, nil, nil
+repeat
+  rows = redis.call('XPENDING', stream, group, from, '+', ${PAGE.finds})
+  for _, p in ipairs(rows) do
+    was[p[1]], from, looked = p, '(' .. p[1], looked + 1
+    if p[3] >= idle and not count then
+      stale = stale + 1
+      if ready(p) then found = found + 1 end
+      if found >= room or stale >= ${PAGE.finds} then count = math.max(stale, math.ceil(looked / ${PAGE.looks / PAGE.finds})) end
+    end
+  end
+until count or #rows < ${PAGE.finds} or looked >= ${PAGE.looks}
+
+local page = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'COUNT', count or ${PAGE.finds}, 'JUSTID')
+local after, out, lost = page[1], {}, page[3] or {}
 local full = false
 for _, id in ipairs(page[2]) do
   local p = was[id]
-  local wait = redis.call('ZSCORE', due, id)
-  local ready = not wait or tonumber(wait) <= now
-  if ready and #out >= room and not full then full, after = true, id end
-  if ready and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
+  local isReady = ready(p)
+  if isReady and #out >= room and not full then full, after = true, id end
+  if isReady and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
   else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
 end
 for _, id in ipairs(lost) do redis.call('ZREM', due, id) end

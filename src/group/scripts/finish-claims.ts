@@ -1,18 +1,21 @@
-import { NOW } from './fence.ts'
+import { FENCE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /**
- * Keeps the cursor, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing is pending. A group made
+ * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing is pending. A group made
  * again there skips nothing. The id below is found digit by digit, since Lua's numbers are doubles.
  *
- * Due times that have passed mean nothing any more; those of entries acked by a zombie are swept up with them.
+ * Due times that have passed mean nothing any more, nor does one whose entry a zombie acked: of those to come, the next thousand are
+ * compared with what is pending.
  *
- * KEYS stream, state, due. ARGV group, cursor. Answers the mark.
+ * KEYS stream, lease, due, state. ARGV group, consumer, token, cursor. Answers the mark.
  */
 export const finishClaims: Script = {
-  keyCount: 3,
+  keyCount: 4,
   lua: `
-local stream, state, due, group, cursor = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
+local stream, lease, due, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer, token, cursor = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+${FENCE}
 ${NOW}
 local function minusOne(digits)
   local zeros = string.match(digits, '0*$')
@@ -38,8 +41,12 @@ else
   end
 end
 redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
+for _, id in ipairs(redis.call('ZRANGE', due, 0, 999)) do
+  if not redis.call('XPENDING', stream, group, id, id, 1)[1] then redis.call('ZREM', due, id) end
+end
 redis.call('HSETNX', state, 'stream', stream)
-redis.call('HSET', state, 'cursor', cursor, 'mark', mark)
+redis.call('HSET', state, 'mark', mark)
+if leased() then redis.call('HSET', state, 'cursor', cursor) end
 return mark
 `,
 }

@@ -5,7 +5,7 @@ import type { Script } from './script.ts'
  * Sets the idle time of what we hold to 0 and leaves its count. Refused behind the fence.
  *
  * KEYS stream, lease. ARGV group, consumer, token, then for each entry id, count. Answers how many had been trimmed,
- * which XCLAIM drops without a word.
+ * which XCLAIM drops without a word; -1 if the lease is gone.
  */
 export const renew: Script = {
   keyCount: 2,
@@ -13,7 +13,7 @@ export const renew: Script = {
 local stream, lease = KEYS[1], KEYS[2]
 local group, consumer, token = ARGV[1], ARGV[2], ARGV[3]
 ${FENCE}
-if not leased() then return 0 end
+if not leased() then return -1 end
 local lost = 0
 for at = 4, #ARGV, 2 do
   if mine(ARGV[at], ARGV[at + 1]) then

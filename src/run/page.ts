@@ -1,0 +1,103 @@
+import { PARKED } from '../core/keys.ts'
+import type { Claimed, Settlement } from '../group/group.ts'
+import type { Run } from './run.ts'
+import type { Pace } from './window.ts'
+import { Window } from './window.ts'
+
+/** What became of a claimer's page. */
+interface RetriedPage {
+  readonly settlements: Settlement[]
+  /** Every entry had its turn. */
+  readonly isOver: boolean
+}
+
+/**
+ * Retries the entries of a claimer's page as far as there is time, those above suspicion first.
+ *
+ * @returns What is left to settle.
+ */
+export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pace): Promise<RetriedPage> {
+  if (claimed.length === 0) return { settlements: [], isOver: true }
+  const { report, consumer, clock, gate } = run.parts
+  const { maxDeliveries, concurrency } = consumer.settings
+  report.claimed += claimed.length
+  report.batches++
+  const usedUp = claimed.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries)
+  const waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
+  const { trusted, last, grouped, alone } = partsOf(waiting, maxDeliveries)
+  const buryAll = usedUp.map((entry) => buried(entry, clock.now()))
+  const window = new Window(run, waiting, buryAll)
+  await run
+    .holding(() => window.held, retry)
+    .catch(async (error: unknown) => {
+      await run.settle(window.rest()).catch(() => {})
+      throw error
+    })
+  return { isOver: window.isOver, settlements: window.rest() }
+
+  // a round is kept for each kind of suspects, or slow failing entries before them could take all the time of every run
+  async function retry(): Promise<void> {
+    const kinds = [grouped, alone].filter(({ length }) => length > 0).length
+    await retryTogether(trusted, 1 + kinds, pace)
+    await retryTogether(last, 1 + kinds)
+    await retryTogether(grouped, alone.length > 0 ? 2 : 1)
+    for (const entry of alone) {
+      if (!run.mayStart()) return
+      await gate.alone(() => turn([entry], 1, () => run.mayStart()).then(() => {}))
+    }
+  }
+
+  async function retryTogether(entries: readonly Claimed[], rounds: number, ahead?: Pace): Promise<void> {
+    let left = entries
+    while (left.length > 0 && run.roundsLeft() >= rounds) {
+      await gate.together(async () => {
+        let isFirst = true
+        const mayGoOn = () => {
+          const isTurn = isFirst || !gate.isAwaited
+          isFirst = false
+          return isTurn && run.roundsLeft() >= rounds
+        }
+        left = await turn(left, concurrency, mayGoOn, ahead)
+      })
+    }
+  }
+
+  /** What is done is settled before others may kill the process. */
+  async function turn(...[entries, atOnce, mayGoOn, ahead]: Parameters<Window['run']>): Promise<Claimed[]> {
+    const left = await window.run(entries, atOnce, mayGoOn, ahead)
+    if (gate.isShared) await window.settle()
+    return left
+  }
+}
+
+/**
+ * Which entries run side by side. What was found idle under any name but `parked` lost its process, and may be what killed it: its second
+ * delivery runs in a small group, a later one or the last alone, those with the fewest deaths first. Suspects come after the others, so
+ * that they take none with them. Before a last delivery nothing is started ahead of its handler.
+ */
+function partsOf(entries: readonly Claimed[], maxDeliveries: number) {
+  const isLast = ({ deliveryCount }: Claimed) => deliveryCount + 1 >= maxDeliveries
+  const mustBeAlone = (entry: Claimed) => entry.deliveryCount > 1 || isLast(entry)
+  const above = entries.filter(isAboveSuspicion)
+  const suspects = entries.filter((entry) => !isAboveSuspicion(entry))
+  return {
+    trusted: above.filter((entry) => !isLast(entry)),
+    last: above.filter(isLast),
+    grouped: suspects.filter((entry) => !mustBeAlone(entry)),
+    alone: suspects.filter(mustBeAlone).sort((a, b) => a.deliveryCount - b.deliveryCount),
+  }
+}
+
+/** Parked entries failed and said so, and those with no delivery never ran. */
+function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
+  return from.owner === PARKED || deliveryCount === 0
+}
+
+function buried({ id, deliveryCount, from }: Claimed, now: number): Settlement {
+  const reason = from.owner === PARKED ? 'max-deliveries' : 'crashed'
+  return {
+    id,
+    deliveryCount,
+    outcome: { kind: 'dead-letter', letter: { reason, lastDeliveredAt: now - from.idleMs, failedAt: now } },
+  }
+}

@@ -1,0 +1,171 @@
+import type { Claimed, Delivery, Held, Settlement } from '../group/group.ts'
+import { PAGE } from '../group/scripts/claim-page.ts'
+import { released, settlement } from './batch.ts'
+import { Handlers } from './handlers.ts'
+import type { Run } from './run.ts'
+
+/**
+ * How many entries one request may start. Counts should rise when handlers start, so at first no more than run side by side; as long as
+ * handlers take less time than the requests between them, twice as many each time, up to a page.
+ */
+export class Pace {
+  readonly #slowest: number
+  #entries: number
+
+  constructor(concurrency: number) {
+    this.#slowest = concurrency
+    this.#entries = concurrency
+  }
+
+  get entries(): number {
+    return this.#entries
+  }
+
+  /** @param requestMs What the last request took. @param handlersMs What all its handlers took; `undefined` if some still run. */
+  note(requestMs: number, handlersMs: number | undefined): void {
+    const isFast = handlersMs !== undefined && handlersMs < requestMs
+    this.#entries = Math.max(this.#slowest, isFast ? Math.min(PAGE.finds, this.#entries * 2) : this.#entries / 2)
+  }
+}
+
+/**
+ * Claimed entries on their way: they wait, are started, run, and are done. Each request settles what is done and starts as many as there is
+ * room for, so that one slow handler holds up no other.
+ */
+export class Window {
+  readonly #run: Run
+  readonly #handlers: Handlers
+  readonly #takenAt: number
+  #waiting: Set<Claimed>
+  /** Counted as delivered, handler not running yet. */
+  #started: Delivery[] = []
+  readonly #running = new Set<Delivery>()
+  #done: Settlement[]
+  #isCutOff = false
+  #wake: () => void = () => {}
+
+  /** @param done What needs no handler. */
+  constructor(run: Run, waiting: readonly Claimed[], done: readonly Settlement[]) {
+    this.#run = run
+    this.#handlers = new Handlers(run)
+    this.#takenAt = run.parts.clock.monotonic()
+    this.#waiting = new Set(waiting)
+    this.#done = [...done]
+  }
+
+  /** Under our name: whatever is not settled yet. */
+  get held(): Held[] {
+    return [...this.#waiting, ...this.#started, ...this.#running, ...this.#done]
+  }
+
+  /** Whether every entry had its turn. */
+  get isOver(): boolean {
+    return this.#waiting.size === 0 && !this.#isCutOff
+  }
+
+  /**
+   * Runs waiting entries, at most `atOnce` side by side, as long as `mayGoOn` says so; what runs then is waited for.
+   *
+   * @param pace How many may be started at a time. Default: no more than there is room for.
+   * @returns Those that still wait.
+   * @throws {RedisConnectionError} No reply came. What ran meanwhile has ended.
+   */
+  async run(
+    entries: readonly Claimed[],
+    atOnce: number,
+    mayGoOn: () => boolean,
+    pace: Pace = new Pace(atOnce),
+  ): Promise<Claimed[]> {
+    const { clock } = this.#run.parts
+    const queue = [...entries]
+    let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
+    const notePace = () => {
+      if (last) pace.note(last.requestMs, this.#running.size > 0 ? undefined : clock.monotonic() - last.repliedAt)
+    }
+    try {
+      for (;;) {
+        this.#pump(atOnce)
+        const mayWait = this.#started.length > 0 || this.#running.size >= atOnce
+        const next = mayWait || !mayGoOn() ? [] : queue.splice(0, pace.entries - this.#running.size)
+        if (next.length > 0) {
+          notePace()
+          const sentAt = clock.monotonic()
+          await this.#start(next)
+          const repliedAt = clock.monotonic()
+          last = { requestMs: repliedAt - sentAt, repliedAt }
+        } else if (this.#running.size === 0) {
+          notePace()
+          return queue
+        } else if (this.#done.length > 0 && !mayWait) await this.settle()
+        else await this.#ended()
+      }
+    } finally {
+      while (this.#running.size > 0) await this.#ended()
+    }
+  }
+
+  /** Settles what is done. */
+  async settle(): Promise<void> {
+    await this.#run.settle(this.#takeDone())
+  }
+
+  /** Settlements for everything that is left; what did not run is handed back as it was. */
+  rest(): Settlement[] {
+    this.#release()
+    for (const { id, deliveryCount, from } of this.#waiting)
+      this.#done.push({ id, deliveryCount, outcome: { kind: 'release', ...from, deliveryCount } })
+    this.#waiting = new Set()
+    return this.#takeDone()
+  }
+
+  async #start(next: readonly Claimed[]): Promise<void> {
+    const { group, slot } = this.#run.parts
+    for (const entry of next) this.#waiting.delete(entry)
+    const settlements = this.#takeDone()
+    const call = group.settleAndStart(slot, settlements, next)
+    const { started } = await this.#run.settleBy(settlements.length + next.length, call)
+    this.#started = [...started]
+  }
+
+  /** Runs what is started, as far as there is room and time. */
+  #pump(atOnce: number): void {
+    const { clock } = this.#run.parts
+    while (this.#started.length > 0 && this.#running.size < atOnce && this.#run.mayStart()) {
+      const delivery = this.#started.shift() as Delivery
+      this.#running.add(delivery)
+      this.#handlers.start(delivery, clock.now(), (outcome) => {
+        this.#running.delete(delivery)
+        this.#done.push(settlement(delivery, outcome))
+        this.#wake()
+      })
+    }
+    if (!this.#run.mayStart()) this.#release()
+  }
+
+  #release(): void {
+    this.#isCutOff ||= this.#started.length > 0
+    for (const delivery of this.#started) this.#done.push(settlement(delivery, released(delivery)))
+    this.#started = []
+  }
+
+  /** Resolves once a handler has ended. */
+  #ended(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  #takeDone(): Settlement[] {
+    const done = this.#done.map((entry) => this.#toldTime(entry))
+    this.#done = []
+    return done
+  }
+
+  /** What is handed back has been idle for as long as we had it, too: it must not look as if it had been read meanwhile. */
+  #toldTime(entry: Settlement): Settlement {
+    const { outcome } = entry
+    if (outcome.kind !== 'release') return entry
+    const heldMs = this.#run.parts.clock.monotonic() - this.#takenAt
+    return { ...entry, outcome: { ...outcome, idleMs: outcome.idleMs + heldMs } }
+  }
+}
