@@ -632,11 +632,14 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ])
       })
 
-      test('counts entries as lost that were trimmed while pending, idle enough or not, and drops them', async () => {
+      test('counts entries as lost that were trimmed while pending, due or not, and drops them', async () => {
         const { group, slot, entries, ids } = await aReader(4)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
-        await outside.hand(ids[3] as string, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
-        for (const id of ids.slice(0, 2)) await outside.trimEntry(id)
+        const [parked = '', trimmed = '', , alive = ''] = ids
+        await outside.hand(parked, { consumerName: PARKED, idleMs: 20 * MINUTE, deliveryCount: 1 })
+        for (const id of [trimmed, alive])
+          await outside.hand(id, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
+        for (const id of [parked, trimmed]) await outside.trimEntry(id)
         const result = await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
         expect({ ...result, claimed: idsOf(result.claimed) }).toEqual({
           ...counted(),

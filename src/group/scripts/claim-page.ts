@@ -1,5 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
-import { FENCE, NOW } from './fence.ts'
+import { FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** Entries that one XAUTOCLAIM takes at most; the server looks at ten times as many to find them. */
@@ -22,6 +22,7 @@ export const claimPage: Script = {
 local stream, lease, due, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, token, idle, cursor, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 ${FENCE}
+${GONE}
 ${NOW}
 if not leased() then return 0 end
 if cursor == '' then cursor = redis.call('HGET', state, 'cursor') or '0-0' end
@@ -52,7 +53,10 @@ for _, id in ipairs(page[2]) do
   local p = was[id]
   local isReady = ready(p)
   if isReady and #out >= room and not full then full, after = true, id end
-  if isReady and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
+  if gone(id) then
+    redis.call('XACK', stream, group, id)
+    lost[#lost + 1] = id
+  elseif isReady and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
   else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
 end
 for _, id in ipairs(lost) do redis.call('ZREM', due, id) end

@@ -1,5 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
-import { FENCE, NOW } from './fence.ts'
+import { FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
@@ -27,6 +27,7 @@ export const settle: Script = {
 local stream, lease, due, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, token, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 ${FENCE}
+${GONE}
 ${NOW}
 local ours, trimmed, out = leased(), 0, {}
 
@@ -37,7 +38,7 @@ local function purge(id)
 end
 
 local function move(id, owner, idle, count, delay)
-  if not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return purge(id) end
+  if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return purge(id) end
   -- without memory for the due time the entry comes back once it is idle, sooner than asked
   if delay ~= '' then redis.pcall('ZADD', due, string.format('%.0f', now + delay), id) end
   return ${SETTLED.done}
