@@ -49,8 +49,8 @@ const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_
  */
 async function claimOneLap(run: Run): Promise<void> {
   const { group, slot, report, consumer } = run.parts
-  const { minIdleMs, concurrency } = consumer.settings
-  const pace = new Pace(concurrency)
+  const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
+  const pace = new Pace(concurrency, handlerTimeoutMs)
   let settlements: Settlement[] = []
   let lapStart: string | undefined
   let cursor: string | undefined

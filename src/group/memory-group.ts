@@ -201,7 +201,8 @@ export class MemoryGroup implements Group {
   #move(group: GroupState, { id, deliveryCount, outcome }: Settlement): void {
     const move = moveOf(outcome, deliveryCount, this.#address.settings.minIdleMs)
     group.hand(id, move, move.deliveryCount, this.#now)
-    if (move.delayMs !== undefined) this.#dueTimes.set(id, this.#now + move.delayMs)
+    if (move.delayMs === undefined) this.#dueTimes.delete(id)
+    else this.#dueTimes.set(id, this.#now + move.delayMs)
   }
 
   /** @returns How many older dead letters were trimmed away. */

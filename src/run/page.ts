@@ -39,12 +39,26 @@ export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pac
   async function retry(): Promise<void> {
     const kinds = [grouped, alone].filter(({ length }) => length > 0).length
     await retryTogether(trusted, 1 + kinds, pace)
-    await retryTogether(last, 1 + kinds)
+    const startedAt = clock.monotonic()
+    const slow = await retryAlone(last, 1 + kinds, () => clock.monotonic() - startedAt < pace.aloneMs)
+    pace.aloneMs -= clock.monotonic() - startedAt
+    await retryTogether(slow, 1 + kinds)
     await retryTogether(grouped, alone.length > 0 ? 2 : 1)
-    for (const entry of alone) {
-      if (!run.mayStart()) return
-      await gate.alone(() => turn([entry], 1, () => run.mayStart()).then(() => {}))
+    await retryAlone(alone, 1, () => true)
+  }
+
+  /** @returns Those that still wait. */
+  async function retryAlone(
+    entries: readonly Claimed[],
+    rounds: number,
+    mayBeAlone: () => boolean,
+  ): Promise<readonly Claimed[]> {
+    const mayGoOn = () => run.roundsLeft() >= rounds
+    for (const [n, entry] of entries.entries()) {
+      if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
+      await gate.alone(() => turn([entry], 1, mayGoOn).then(() => {}))
     }
+    return []
   }
 
   async function retryTogether(entries: readonly Claimed[], rounds: number, ahead?: Pace): Promise<void> {
@@ -73,7 +87,10 @@ export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pac
 /**
  * Which entries run side by side. What was found idle under any name but `parked` lost its process, and may be what killed it: its second
  * delivery runs in a small group, a later one or the last alone, those with the fewest deaths first. Suspects come after the others, so
- * that they take none with them. Before a last delivery nothing is started ahead of its handler.
+ * that they take none with them.
+ *
+ * Where a process dies during last deliveries, nothing is left for those that ran beside the one that killed it. They are started when their
+ * handlers are, never ahead, and alone for as long as `Pace.aloneMs` lasts.
  */
 function partsOf(entries: readonly Claimed[], maxDeliveries: number) {
   const isLast = ({ deliveryCount }: Claimed) => deliveryCount + 1 >= maxDeliveries

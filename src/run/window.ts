@@ -5,18 +5,22 @@ import { Handlers } from './handlers.ts'
 import type { Run } from './run.ts'
 
 /**
- * How many entries one request may start. Counts should rise when handlers start, so at first no more than run side by side; as long as
- * handlers take less time than the requests between them, twice as many each time, up to a page.
+ * How fast a run may go. Counts should rise when handlers start, so at first a request starts no more entries than run side by side; as
+ * long as handlers take less time than the requests between them, twice as many each time, up to a page.
  */
 export class Pace {
+  /** Milliseconds for which last deliveries may still run alone. Slow ones would keep all others waiting for the whole run. */
+  aloneMs: number
   readonly #slowest: number
   #entries: number
 
-  constructor(concurrency: number) {
+  constructor(concurrency: number, aloneMs = 0) {
+    this.aloneMs = aloneMs
     this.#slowest = concurrency
     this.#entries = concurrency
   }
 
+  /** How many one request may start. */
   get entries(): number {
     return this.#entries
   }

@@ -3,7 +3,7 @@ import type { Connection, EventHandler, Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { onTestFinished } from 'vitest'
-import type { PrivateRedis } from '../../tools/redis-server.ts'
+import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { billing, OrderPaid } from './consumer.ts'
 
@@ -29,8 +29,15 @@ export interface Scenario {
   connect(url?: string): Connection
 }
 
-export async function startScenario(): Promise<Scenario> {
-  const server = await startRedisServer()
+/** How a scenario differs from the plain one. */
+export interface ScenarioOptions {
+  readonly server?: PrivateRedisOptions
+  /** How our connections are made. Default: with ioredis. */
+  readonly connect?: (url: string) => Connection
+}
+
+export async function startScenario(options: ScenarioOptions = {}): Promise<Scenario> {
+  const server = await startRedisServer(options.server)
   const raw = new Redis(server.url)
   raw.on('error', () => {})
   const connections: Connection[] = []
@@ -40,7 +47,7 @@ export async function startScenario(): Promise<Scenario> {
     await server.stop()
   })
   const connect = (url = server.url) => {
-    const connection = connectIoredis(url)
+    const connection = (options.connect ?? connectIoredis)(url)
     connections.push(connection)
     return connection
   }

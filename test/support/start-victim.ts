@@ -9,9 +9,19 @@ export interface VictimOrder {
   readonly options: Partial<ConsumerOptions>
   /** The order that ends the process. */
   readonly poison?: string
+  /** How it ends it. Default `exit`. */
+  readonly death?: Death
+  /** Deliveries at which every handler, the poison's too, throws. Default 0. */
+  readonly failures?: number
   /** Milliseconds a handler takes. */
   readonly handlerMs?: number
 }
+
+/**
+ * What the poison's handler does: ends the process at once, has a detached promise or a timer throw while it goes on, fills the heap, or,
+ * until somebody kills the process, never returns and ignores its signal, or blocks the event loop.
+ */
+export type Death = 'exit' | 'rejection' | 'exception' | 'memory' | 'hang' | 'loop'
 
 /** A process that polls or claims. */
 export interface Victim {
@@ -20,6 +30,8 @@ export interface Victim {
   readonly report: Report | undefined
   /** Resolves when a handler has finished that order. */
   finished(orderId: string): Promise<void>
+  /** Resolves when the poison's handler has started; never if it does not. */
+  readonly poisoned: Promise<void>
   /** Ends it the hard way, and waits until it is gone. */
   kill(): Promise<void>
   /** The exit code, once it is gone by itself. */
@@ -29,13 +41,19 @@ export interface Victim {
 const PROGRAM = new URL('./victim.ts', import.meta.url).pathname
 
 export function startVictim(order: VictimOrder): Victim {
-  const child = spawn('node', [PROGRAM, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // what a process says when it dies of memory or of an exception is of no use here
+  const isNoisy = order.death !== undefined && order.death !== 'exit'
+  const limits = order.death === 'memory' ? ['--max-old-space-size=24'] : []
+  const child = spawn('node', [...limits, PROGRAM, JSON.stringify(order)], {
+    stdio: ['ignore', 'pipe', isNoisy ? 'ignore' : 'inherit'],
+  })
   const exit = once(child, 'close').then(([code]) => code as number | null)
   onTestFinished(() => {
     child.kill('SIGKILL')
   })
   const handled: string[] = []
   const waiting = new Map<string, () => void>()
+  const poisoned = Promise.withResolvers<void>()
   let report: Report | undefined
   let rest = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -43,6 +61,7 @@ export function startVictim(order: VictimOrder): Victim {
     rest = lines.pop() ?? ''
     for (const line of lines) {
       if (line.startsWith('report ')) report = JSON.parse(line.slice(7)) as Report
+      else if (line === 'poisoned') poisoned.resolve()
       else {
         const orderId = line.slice('handled '.length)
         handled.push(orderId)
@@ -53,6 +72,7 @@ export function startVictim(order: VictimOrder): Victim {
   return {
     handled,
     exit,
+    poisoned: poisoned.promise,
     get report() {
       return report
     },

@@ -4,14 +4,47 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { billing } from './consumer.ts'
-import type { VictimOrder } from './start-victim.ts'
+import type { Death, VictimOrder } from './start-victim.ts'
 
-const { url, action, options, poison, handlerMs = 0 } = JSON.parse(process.argv[2] ?? '{}') as VictimOrder
+const {
+  url,
+  action,
+  options,
+  poison,
+  death = 'exit',
+  failures = 0,
+  handlerMs = 0,
+} = JSON.parse(process.argv[2] ?? '{}') as VictimOrder
+const DEATHS: Readonly<Record<Death, () => unknown>> = {
+  exit: () => process.exit(3),
+  rejection() {
+    void Promise.reject(new Error('nobody waits for this'))
+    return new Promise(() => {})
+  },
+  exception() {
+    setTimeout(() => {
+      throw new Error('nobody catches this')
+    })
+    return new Promise(() => {})
+  },
+  memory() {
+    for (const kept: number[][] = []; ; ) kept.push(Array.from({ length: 100_000 }, () => kept.length))
+  },
+  hang: () => new Promise(() => {}),
+  loop() {
+    for (;;);
+  },
+}
+
 const say = (line: string) => writeSync(1, `${line}\n`)
 const redis = connectIoredis(url)
-const consumer = billing(async (event) => {
+const consumer = billing(async (event, { deliveryCount }) => {
   const { orderId } = (event as { payload: { orderId: string } }).payload
-  if (orderId === poison) process.exit(3)
+  if (deliveryCount <= failures) throw new Error('no')
+  if (orderId === poison) {
+    say('poisoned')
+    await DEATHS[death]()
+  }
   await delay(handlerMs)
   say(`handled ${orderId}`)
 }, options)

@@ -40,7 +40,7 @@ end
 local function move(id, owner, idle, count, delay)
   if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return purge(id) end
   -- without memory for the due time the entry comes back once it is idle, sooner than asked
-  if delay ~= '' then redis.pcall('ZADD', due, string.format('%.0f', now + delay), id) end
+  if delay ~= '' then redis.pcall('ZADD', due, string.format('%.0f', now + delay), id) else redis.call('ZREM', due, id) end
   return ${SETTLED.done}
 end
 
