@@ -31,7 +31,10 @@ export interface Group {
   /** Gives entries their outcomes. Refusals are counted, never thrown. */
   settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
 
-  /** Settles, and reads new entries, in one round trip. A missing group is made again, once. */
+  /**
+   * Settles, and reads new entries, in one round trip. A missing group is made again, once. Nothing comes for a slot that went to another:
+   * what was read under its name all the same is its new holder's to release.
+   */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
   /**

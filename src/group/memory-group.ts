@@ -70,6 +70,9 @@ export class MemoryGroup implements Group {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
     const { group, healed } = this.#open()
+    const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
+    if (holder !== undefined && holder !== slot.token)
+      return { ...settled, leaseLost: true, entries: [], held: false, healed }
     if (group.pending.size > maxPending) return { ...settled, entries: [], held: true, healed }
     const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
     const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {

@@ -3,6 +3,7 @@ import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
+import { get } from './commands/get.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
@@ -29,7 +30,7 @@ import { CREATED, createGroup } from './scripts/create-group.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
-import { readBounded } from './scripts/read-bounded.ts'
+import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
@@ -88,19 +89,21 @@ export class RedisGroup implements Group {
     { count, maxPending }: ReadRequest,
   ): Promise<ReadResult> {
     const { stream, group, settings } = this.#address
-    const read =
-      maxPending === undefined
-        ? xreadgroup(stream, group, slot.consumerName, count)
-        : { script: readBounded, keys: [stream], args: [group, slot.consumerName, count, maxPending] }
-    const { settled, reply, healed } = await this.#settleAnd(slot, settlements, read)
+    const lease = this.#lease(slot)
+    const bounded = { script: readBounded, keys: [stream, lease], args: [...this.#fence(slot), count, maxPending ?? 0] }
+    const plain: Call[] = [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    const calls = maxPending === undefined ? plain : [bounded]
+    const { settled, replies, healed } = await this.#settleAnd(slot, settlements, calls)
+    const [reply = null, holder = null] = replies
     if (reply instanceof RedisReplyError)
       return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
-    const held = typeof reply === 'number'
+    // what was read under a name that went to another is not ours to run: its new holder releases it
+    const isTaken = reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token)
     const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
-    const entries = parseXreadgroup(held ? null : reply).map(
+    const entries = parseXreadgroup(isTaken || typeof reply === 'number' ? null : reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
     )
-    return { ...settled, entries, held, healed }
+    return { ...settled, leaseLost: settled.leaseLost || isTaken, entries, held: reply === NOT_READ.held, healed }
   }
 
   async settleAndClaim(
@@ -114,7 +117,8 @@ export class RedisGroup implements Group {
       keys: [stream, this.#lease(slot), keys.due, keys.state],
       args: [...this.#fence(slot), minIdleMs, cursor, room],
     }
-    const { settled, reply, healed } = await this.#settleAnd(slot, settlements, call)
+    const { settled, replies, healed } = await this.#settleAnd(slot, settlements, [call])
+    const [reply = null] = replies
     const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
     if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
     if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
@@ -140,7 +144,8 @@ export class RedisGroup implements Group {
       keys: [stream, this.#lease(slot), keys.due],
       args: [...this.#fence(slot), ...pairs(claimed)],
     }
-    const { settled, reply } = await this.#settleWith(slot, settlements, call)
+    const { settled, replies } = await this.#settleWith(slot, settlements, [call])
+    const [reply = null] = replies
     const counts = { ...settled.counts }
     if (reply instanceof RedisReplyError) {
       counts.unsettled += claimed.length
@@ -210,22 +215,22 @@ export class RedisGroup implements Group {
     )
   }
 
-  /** Settles and makes one more call, in one round trip. */
-  async #settleWith(slot: Slot, settlements: readonly Settlement[], call: Call) {
+  /** Settles and makes more calls, in one round trip. */
+  async #settleWith(slot: Slot, settlements: readonly Settlement[], calls: readonly Call[]) {
     const settling = settleCalls(this.#address, slot, settlements)
-    const replies = await this.#sender.send([...settling.calls, call])
-    return { settled: settling.result(replies), reply: replies[settling.calls.length] as Reply }
+    const replies = await this.#sender.send([...settling.calls, ...calls])
+    return { settled: settling.result(replies), replies: replies.slice(settling.calls.length) }
   }
 
-  /** The same; makes a missing group again and calls once more. */
-  async #settleAnd(slot: Slot, settlements: readonly Settlement[], call: Call) {
-    const first = await this.#settleWith(slot, settlements, call)
-    const created = isReplyError(first.reply, 'NOGROUP') ? await this.#create() : undefined
-    if (created instanceof RedisReplyError) return { ...first, reply: created, healed: false }
-    if (created !== undefined || !(first.reply instanceof RedisReplyError)) this.#lived.add(this.#name)
+  /** The same; where the first of the calls finds no group, makes it again and calls once more. */
+  async #settleAnd(slot: Slot, settlements: readonly Settlement[], calls: readonly Call[]) {
+    const first = await this.#settleWith(slot, settlements, calls)
+    const [reply] = first.replies
+    const created = isReplyError(reply, 'NOGROUP') ? await this.#create() : undefined
+    if (created instanceof RedisReplyError) return { ...first, replies: [created], healed: false }
+    if (created !== undefined || !(reply instanceof RedisReplyError)) this.#lived.add(this.#name)
     if (created === undefined) return { ...first, healed: false }
-    const [second = null] = await this.#sender.send([call])
-    return { ...first, reply: second, healed: created === CREATED.healed }
+    return { ...first, replies: await this.#sender.send(calls), healed: created === CREATED.healed }
   }
 
   #create(): Promise<Reply> {

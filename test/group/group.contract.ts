@@ -265,6 +265,21 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], held: false, healed: false }, [id]])
       })
 
+      test.each([undefined, 100])('gives nothing to a slot that went to another, maxPending %s', async (maxPending) => {
+        const { group, slot, ids } = await aReader(1)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group)
+        await outside.add(BODY)
+        expect(await group.settleAndRead(slot, [], { count: 10, maxPending })).toEqual({
+          ...counted(),
+          leaseLost: true,
+          entries: [],
+          held: false,
+          healed: false,
+        })
+        expect((await outside.pending())[0]).toMatchObject({ id: ids[0], deliveryCount: 1 })
+      })
+
       test('reads nothing while more than maxPending entries are pending', async () => {
         const { group, slot, entries } = await aReader(3)
         const id = await outside.add(BODY)

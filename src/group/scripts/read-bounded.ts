@@ -1,16 +1,21 @@
 import type { Script } from './script.ts'
 
+/** What the script answers in place of entries. */
+export const NOT_READ = { held: 1, slotLost: 2 } as const
+
 /**
- * Reads new entries unless more are pending than the consumer allows. Never BLOCKs, never reads the history.
+ * Reads new entries unless more are pending than the consumer allows, or the slot went to another. Never BLOCKs, never reads the history.
  *
- * KEYS stream. ARGV group, consumer, count, max pending. Answers what XREADGROUP does, or the number of pending entries if it did not read.
+ * KEYS stream, lease. ARGV group, consumer, token, count, max pending. Answers what XREADGROUP does, or a number of NOT_READ.
  */
 export const readBounded: Script = {
-  keyCount: 1,
+  keyCount: 2,
   lua: `
-local stream, group, consumer, count, max = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local pending = redis.call('XPENDING', stream, group)[1]
-if pending > max then return pending end
+local stream, lease = KEYS[1], KEYS[2]
+local group, consumer, token, count, max = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then return ${NOT_READ.slotLost} end
+if redis.call('XPENDING', stream, group)[1] > max then return ${NOT_READ.held} end
 return redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
 `,
 }

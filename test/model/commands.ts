@@ -1,0 +1,166 @@
+import fc from 'fast-check'
+import type { PollMode } from '../../src/index.ts'
+import type { Behaviour } from './model.ts'
+import type { Fault } from './process.ts'
+import type { Loss } from './world.ts'
+
+/**
+ * One step of an interleaving. `who` chooses among the processes that are awake (to thaw: among the frozen), the youngest first, `what`
+ * among the calls and handlers it waits for, `which` among the entries; all of them count from 0, and begin again where there are fewer.
+ */
+export type Command =
+  | { readonly do: 'publish'; readonly entries: readonly (readonly Behaviour[])[] }
+  /** Starts a process. */
+  | { readonly do: 'poll' | 'claim'; readonly remainingMs: number }
+  /** Has operations come to their end, one after the other: handlers, or calls with their replies. */
+  | { readonly do: 'go'; readonly who: number; readonly what: number; readonly times: number }
+  /** Has a call carried out, and holds its reply back. */
+  | { readonly do: 'send'; readonly who: number; readonly what: number }
+  | { readonly do: 'fail'; readonly who: number; readonly what: number; readonly fault: Fault }
+  /** Lets a process run to its end. */
+  | { readonly do: 'run'; readonly who: number }
+  /** A call on its way has that many of its commands carried out. */
+  | { readonly do: 'kill'; readonly who: number; readonly what: number; readonly parts: number }
+  | { readonly do: 'freeze'; readonly who: number; readonly what: number }
+  | { readonly do: 'thaw'; readonly who: number }
+  /** Time goes by. Where the network is prompt, calls are answered meanwhile, but for those of frozen processes. */
+  | { readonly do: 'pass'; readonly ms: number; readonly isPrompt: boolean }
+  | { readonly do: 'trim'; readonly which: number | 'all' }
+  | { readonly do: 'lose'; readonly what: Loss }
+  /** From now on the server refuses dead letters, or takes them again. */
+  | { readonly do: 'jam'; readonly isJammed: boolean }
+
+/** What all processes of an interleaving have in common. */
+export interface Setting {
+  readonly maxDeliveries: number
+  readonly concurrency: number
+  readonly batchSize: number
+  readonly slots: number
+  readonly backoffMs: number
+  readonly mode: PollMode
+  /** The network is prompt, and processes die by their handlers alone. */
+  readonly isCalm: boolean
+}
+
+export interface Plan {
+  readonly setting: Setting
+  readonly commands: readonly Command[]
+}
+
+const who = fc.nat(3)
+const what = fc.nat(3)
+const behaviour = weighted<Behaviour>({ ok: 6, throw: 5, fatal: 1, soon: 1, later: 2, crash: 2, hang: 1 })
+const publish = record({
+  do: fc.constant('publish' as const),
+  entries: fc.array(fc.array(behaviour, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 4, size: 'max' }),
+})
+const start = record({
+  do: fc.constantFrom('poll' as const, 'claim' as const),
+  // a lease may or may not outlast minIdleMs; there is time for several handlers one after the other, or for one
+  remainingMs: fc.constantFrom(300_000, 300_000, 60_000, 12_000),
+})
+const go = record({ do: fc.constant('go' as const), who, what, times: fc.integer({ min: 1, max: 5 }) })
+const run = record({ do: fc.constant('run' as const), who })
+const send = record({ do: fc.constant('send' as const), who, what })
+const ms = fc.constantFrom(5_000, 11_000, 25_000, 61_000, 61_000, 130_000)
+const pass = (prompt: fc.Arbitrary<boolean>) => record({ do: fc.constant('pass' as const), ms, isPrompt: prompt })
+
+const disturbance = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: record({
+      do: fc.constant('fail' as const),
+      who,
+      what,
+      fault: fc.constantFrom<Fault>('refuse', 'cut', 'resend'),
+    }),
+  },
+  { weight: 3, arbitrary: record({ do: fc.constant('kill' as const), who, what, parts: fc.nat(3) }) },
+  { weight: 4, arbitrary: record({ do: fc.constant('freeze' as const), who, what }) },
+  { weight: 3, arbitrary: record({ do: fc.constant('thaw' as const), who }) },
+  {
+    weight: 2,
+    arbitrary: record({
+      do: fc.constant('trim' as const),
+      which: fc.oneof({ weight: 6, arbitrary: fc.nat(9) }, { weight: 1, arbitrary: fc.constant('all' as const) }),
+    }),
+  },
+  { weight: 1, arbitrary: record({ do: fc.constant('jam' as const), isJammed: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: record({
+      do: fc.constant('lose' as const),
+      what: fc.constantFrom<Loss>('group', 'group', 'stream', 'everything'),
+    }),
+  },
+)
+
+const calmCommand: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 3, arbitrary: publish },
+  { weight: 5, arbitrary: start },
+  { weight: 12, arbitrary: go },
+  { weight: 3, arbitrary: run },
+  { weight: 1, arbitrary: send },
+  { weight: 4, arbitrary: pass(fc.constant(true)) },
+)
+/** A process freezes until another has taken over what it held, and then comes back. */
+const zombie: fc.Arbitrary<readonly Command[]> = record({
+  kind: fc.constantFrom('poll' as const, 'claim' as const),
+  before: fc.integer({ min: 1, max: 7 }),
+  ms: fc.constantFrom(61_000, 130_000, 400_000),
+  meanwhile: fc.constantFrom('poll' as const, 'claim' as const, 'claim' as const),
+  between: fc.integer({ min: 1, max: 7 }),
+  after: fc.nat(3),
+}).map(({ kind, before, ms, meanwhile, between, after }) => [
+  { do: kind, remainingMs: 300_000 },
+  { do: 'go', who: 0, what: 0, times: before },
+  { do: 'freeze', who: 0, what: 0 },
+  { do: 'pass', ms, isPrompt: true },
+  { do: meanwhile, remainingMs: 300_000 },
+  { do: 'go', who: 0, what: 0, times: between },
+  { do: 'thaw', who: 0 },
+  { do: 'go', who: 1, what: 0, times: after },
+])
+
+const command: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 25, arbitrary: calmCommand },
+  { weight: 1, arbitrary: pass(fc.constant(false)) },
+  { weight: 7, arbitrary: disturbance },
+)
+
+const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
+  { weight: 20, arbitrary: command.map((one) => [one]) },
+  { weight: 1, arbitrary: zombie },
+)
+
+/** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */
+export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
+  return record({
+    setting: record({
+      maxDeliveries: fc.constantFrom(2, 3, 1),
+      concurrency: fc.constantFrom(1, 2, 3),
+      batchSize: fc.constantFrom(1, 2, 8),
+      slots: fc.constantFrom(1, 2),
+      backoffMs: fc.constantFrom(0, 10_000, 90_000),
+      mode: fc.constantFrom<PollMode>('drain', 'once'),
+      isCalm: fc.constant(isCalm),
+    }),
+    commands: isCalm
+      ? fc.array(calmCommand, { maxLength: 60, size: 'max' })
+      : fc.array(scene, { maxLength: 80, size: 'max' }).map((scenes) => scenes.flat()),
+  })
+}
+
+/** A plain object, which prints as it is written. */
+function record<Value>(members: { readonly [Name in keyof Value]: fc.Arbitrary<Value[Name]> }): fc.Arbitrary<Value> {
+  return fc.record(members, { noNullPrototype: true }) as fc.Arbitrary<Value>
+}
+
+function weighted<Value extends string>(weights: Readonly<Record<Value, number>>): fc.Arbitrary<Value> {
+  return fc.oneof(
+    ...(Object.entries(weights) as [Value, number][]).map(([value, weight]) => ({
+      weight,
+      arbitrary: fc.constant(value),
+    })),
+  )
+}

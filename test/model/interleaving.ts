@@ -1,0 +1,368 @@
+import { setImmediate } from 'node:timers/promises'
+import * as z from 'zod/mini'
+import type { Connection } from '../../src/group/group.ts'
+import type { HandlerContext, InvocationFailedError, Report } from '../../src/index.ts'
+import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryAfterError } from '../../src/index.ts'
+import type { Command, Plan, Setting } from './commands.ts'
+import type { Behaviour, Published, Result } from './model.ts'
+import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
+import type { Operation, Timer } from './process.ts'
+import { Process } from './process.ts'
+import type { Loss, World } from './world.ts'
+import { GROUP, STREAM } from './world.ts'
+
+const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
+
+const SOON_MS = 5_000
+const LATER_MS = 150_000
+/** Longer than a lease, than any wait for a retry, and than the idle time after which an entry is taken over. */
+const LONG_MS = 500_000
+/** Time for handlers side by side, and none after them. */
+const SHORT_MS = 12_000
+const MOST_PROCESSES = 4
+const MOST_ROUNDS = 200
+const MOST_STEPS = 5_000
+
+/**
+ * Plays a plan on a world. After each command the server must hold what the model allows; at the end all work is done, once without and
+ * once with the processes that were frozen, and nothing may be left.
+ *
+ * @throws {Error} Something does not hold; the message tells the story.
+ */
+export async function play(world: World, { setting, commands }: Plan): Promise<void> {
+  const interleaving = new Interleaving(world, setting)
+  try {
+    await world.clear()
+    for (const command of commands) await interleaving.carryOut(command)
+    await interleaving.drain()
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n\nIn ${world.name}:\n${interleaving.story.join('\n')}\n`, {
+      cause: error,
+    })
+  }
+}
+
+class Interleaving {
+  readonly story: string[] = []
+  readonly #world: World
+  readonly #setting: Setting
+  readonly #model: Model
+  readonly #time = { nowMs: Date.UTC(2030, 0, 1) }
+  #processes: Process[] = []
+  #started = 0
+  /** The server refuses dead letters. */
+  #isJammed = false
+  /** How often the server lost something, or changed its mind about dead letters: a run that sees it may fail. */
+  #troubles = 0
+  /** What does not hold, as a callback found. */
+  #found: unknown
+
+  constructor(world: World, setting: Setting) {
+    this.#world = world
+    this.#setting = setting
+    this.#model = new Model(setting)
+  }
+
+  async carryOut(command: Command): Promise<void> {
+    this.#model.tick++
+    switch (command.do) {
+      case 'publish':
+        await this.#publish(command.entries)
+        break
+      case 'poll':
+      case 'claim':
+        if (this.#live().length < MOST_PROCESSES) await this.#start(command.do, command.remainingMs)
+        break
+      case 'trim':
+        await this.#trim(command.which)
+        break
+      case 'lose':
+        await this.#lose(command.what)
+        break
+      case 'jam':
+        this.#note(`dead letters are ${command.isJammed ? 'refused' : 'taken'}`)
+        this.#isJammed = command.isJammed
+        this.#troubles++
+        await this.#world.jam(command.isJammed)
+        break
+      case 'pass':
+        this.#note(`${command.ms} ms pass${command.isPrompt ? '' : ', and nothing is answered'}`)
+        await this.#pass(command.ms, command.isPrompt)
+        break
+      case 'thaw':
+        await this.#thaw(
+          chosen(
+            this.#live().filter(({ isFrozen }) => isFrozen),
+            command.who,
+          ),
+        )
+        break
+      default:
+        await this.#have(command)
+    }
+    await this.#check()
+  }
+
+  /** Has all work done. Who is frozen comes back when it is, and must not change anything then. */
+  async drain(): Promise<void> {
+    this.#note('all goes to its end')
+    await this.carryOut({ do: 'jam', isJammed: false })
+    for (const process of this.#live()) if (!process.isFrozen) await this.#run(process)
+    await this.#workUntilDrained()
+    const frozen = this.#live()
+    if (frozen.length === 0) return
+    this.#note('who was frozen comes back')
+    for (const process of frozen) await this.#thaw(process)
+    for (const process of frozen) await this.#run(process)
+    await this.#workUntilDrained()
+  }
+
+  async #workUntilDrained(): Promise<void> {
+    for (let round = 0; ; round++) {
+      await this.#check()
+      const { pending, lastDelivered } = await this.#world.look()
+      const isLeft = pending.length > 0 || this.#model.kept.some(({ id }) => !isDelivered(id, lastDelivered))
+      if (!isLeft && round > 0) break
+      assert(round < MOST_ROUNDS, `after ${round} rounds there are still pending or unread entries`)
+      this.#note(`${LONG_MS} ms pass`)
+      await this.#pass(LONG_MS, true)
+      await this.#claimOneLap(round % 2 === 0 ? SHORT_MS : LONG_MS)
+      await this.#run(await this.#start('poll', LONG_MS))
+    }
+    await this.#pass(LONG_MS, true)
+    await this.#claimOneLap(LONG_MS)
+    await this.#check()
+    this.#model.checkDrained(await this.#world.look())
+  }
+
+  async #claimOneLap(remainingMs: number): Promise<void> {
+    const before = await this.#world.look()
+    const claimer = await this.#start('claim', remainingMs)
+    await this.#run(claimer)
+    if (claimer.report?.drained) this.#model.checkLap(before, await this.#world.look())
+  }
+
+  async #have(command: Exclude<Command, { readonly do: NonActor }>): Promise<void> {
+    const process = chosen(
+      this.#live().filter(({ isFrozen }) => !isFrozen),
+      command.who,
+    )
+    if (!process) return
+    if (command.do === 'run') return this.#run(process)
+    const operation = chosen(process.waiting, command.what)
+    if (command.do === 'kill') {
+      const call = operation?.kind === 'call' && !operation.sent ? operation : undefined
+      return process.die(call, command.parts)
+    }
+    if (command.do === 'freeze') {
+      this.#note(`${process.name} freezes`)
+      process.isFrozen = true
+    }
+    if (command.do === 'go') return this.#goOn(process, command)
+    if (operation?.kind !== 'call') return
+    if (command.do === 'send' && !operation.sent) await process.send(operation)
+    if (command.do === 'fail' && (command.fault !== 'resend' || this.#world.resends))
+      await process.fail(operation, command.fault)
+  }
+
+  async #publish(entries: readonly (readonly Behaviour[])[]): Promise<void> {
+    const published = entries.map((behaviours) => this.#model.publish(behaviours))
+    this.#note(`published: ${published.map(({ orderId, behaviours }) => `${orderId} (${behaviours})`).join(' ')}`)
+    await this.#world.add(published.map(({ id, orderId }) => [id, orderId]))
+  }
+
+  async #trim(which: number | 'all'): Promise<void> {
+    const { kept } = this.#model
+    const one = which === 'all' ? undefined : chosen(kept, which)
+    const entries: readonly Published[] = which === 'all' ? kept : one ? [one] : []
+    this.#note(`trimmed: ${entries.map(({ orderId }) => orderId)}`)
+    this.#model.trim(entries)
+    await this.#world.trim(entries.map(({ id }) => id))
+  }
+
+  async #lose(what: Loss): Promise<void> {
+    this.#note(`lost: ${what}`)
+    this.#troubles++
+    if (what !== 'group') this.#model.trim(this.#model.kept)
+    this.#model.endLife(what === 'everything')
+    await this.#world.lose(what)
+  }
+
+  async #start(kind: 'poll' | 'claim', remainingMs: number): Promise<Process> {
+    const name = `${kind === 'poll' ? 'poller' : 'claimer'} ${++this.#started}`
+    const server = {
+      changed: async (by: Process, isHeard: boolean) => {
+        const sight = await this.#world.look()
+        this.#finding(() => this.#model.changed(by, sight, isHeard))
+      },
+    }
+    const process = new Process(name, this.#time, server, (line) => this.#note(line))
+    this.#note(`${name} starts with ${remainingMs} ms`)
+    this.#processes.push(process)
+    const { maxDeliveries, concurrency, batchSize, slots, backoffMs, mode } = this.#setting
+    const consumer = defineConsumer({
+      stream: STREAM,
+      group: GROUP,
+      routes: [on(OrderPaid, ({ payload }, context) => this.#handle(process, payload.orderId, context))],
+      maxDeliveries,
+      concurrency,
+      batchSize,
+      slots,
+      mode,
+      minIdleMs: MIN_IDLE_MS,
+      // no longer than the first wait, so that there is no jitter: a plan always plays the same
+      backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
+    })
+    const redis: Connection = process.observe(this.#world.connect(process))
+    const run = (kind === 'poll' ? poll : claim)(consumer, { redis, clock: process.clock, remainingMs })
+    const troubles = this.#troubles
+    const end = (report: Report | undefined, error?: unknown) => {
+      process.isOver = true
+      process.report = report
+      this.#note(`${name} has ended${error === undefined ? '' : ` with ${String(error)}`}`)
+      this.#finding(() => {
+        process.assertEnded()
+        this.#model.ended(name, report, error, process.isFaulted || this.#isJammed || this.#troubles !== troubles)
+      })
+    }
+    run.then(
+      (report) => end(report),
+      (error: Partial<InvocationFailedError>) => end(error.report, error),
+    )
+    await setImmediate()
+    return process
+  }
+
+  #handle(process: Process, orderId: string, context: HandlerContext): Promise<void> {
+    if (process.isDead) return new Promise(() => {})
+    const { entryId, deliveryCount } = context
+    this.#note(`  ${process.name} calls the handler of ${orderId}, delivery ${deliveryCount}`)
+    let call: ReturnType<Model['called']> | undefined
+    this.#finding(() => {
+      call = this.#model.called(process, { orderId, entryId, deliveryCount }, this.#time.nowMs)
+    })
+    const { behaviour, end } = call ?? { behaviour: 'hang', end: () => {} }
+    const due = (waitMs = this.#setting.backoffMs) => this.#time.nowMs + waitMs
+    context.signal.addEventListener('abort', () => end('timed out', due()))
+    return new Promise((resolve, reject) => {
+      const { error, result, waitMs } = ENDS[behaviour]
+      const isHanging = () => behaviour === 'hang' && !context.signal.aborted
+      process.handle(`${orderId} ${behaviour}`, isHanging, () => {
+        // an overrunning handler cannot be stopped, so that nothing runs alone beside it: in calm it is harmless
+        const isHarmless = this.#setting.isCalm && context.signal.aborted
+        end(result, due(waitMs))
+        if (behaviour === 'crash' && !isHarmless) void process.die()
+        else if (error) reject(error())
+        else resolve()
+      })
+    })
+  }
+
+  /** Lets a process run to its end. Time goes by while all it waits for are handlers that hang. */
+  async #run(process: Process): Promise<void> {
+    for (let step = 0; process.isLive && !process.isFrozen; step++) {
+      assert(step < MOST_STEPS, `${process.name} does not end`)
+      const next = process.waiting.find((operation) => operation.kind === 'call' || !operation.isHanging())
+      if (next) await this.#go(process, next)
+      else await this.#pass(SOON_MS, true)
+    }
+  }
+
+  async #goOn(process: Process, { what, times }: { readonly what: number; readonly times: number }): Promise<void> {
+    for (let n = 0; n < times; n++) {
+      const operation = chosen(process.waiting, what)
+      if (operation) await this.#go(process, operation)
+    }
+  }
+
+  async #go(process: Process, operation: Operation): Promise<void> {
+    if (operation.kind === 'handling' && operation.isHanging()) return
+    await process.go(operation)
+  }
+
+  async #pass(ms: number, isPrompt: boolean): Promise<void> {
+    const until = this.#time.nowMs + ms
+    const passTo = async (nowMs: number) => {
+      if (nowMs <= this.#time.nowMs) return
+      await this.#world.pass(nowMs - this.#time.nowMs)
+      this.#model.seen(await this.#world.look())
+      this.#time.nowMs = nowMs
+    }
+    if (isPrompt) await this.#answerAll()
+    for (let next = this.#nextTimer(until); next; next = this.#nextTimer(until)) {
+      await passTo(next.timer.at)
+      await next.process.fire(next.timer)
+      if (isPrompt) await this.#answerAll()
+    }
+    await passTo(until)
+  }
+
+  async #thaw(process: Process | undefined): Promise<void> {
+    if (!process) return
+    this.#note(`${process.name} thaws`)
+    process.isFrozen = false
+    await this.#pass(0, false)
+  }
+
+  #nextTimer(until: number): { process: Process; timer: Timer } | undefined {
+    let first: { process: Process; timer: Timer } | undefined
+    for (const process of this.#live()) {
+      const timer = process.dueBy(until)
+      if (timer && (!first || timer.at < first.timer.at)) first = { process, timer }
+    }
+    return first
+  }
+
+  async #answerAll(): Promise<void> {
+    for (let isQuiet = false; !isQuiet; ) {
+      isQuiet = true
+      for (const process of this.#live()) {
+        const call = process.isFrozen ? undefined : process.waiting.find(({ kind }) => kind === 'call')
+        if (!call) continue
+        await process.go(call)
+        isQuiet = false
+      }
+    }
+  }
+
+  #live(): Process[] {
+    this.#processes = this.#processes.filter(({ isLive }) => isLive)
+    return this.#processes.toReversed()
+  }
+
+  async #check(): Promise<void> {
+    if (this.#found) throw this.#found
+    this.#model.check(await this.#world.look())
+  }
+
+  #finding(look: () => void): void {
+    try {
+      look()
+    } catch (error) {
+      this.#found ??= error
+    }
+  }
+
+  #note(line: string): void {
+    this.story.push(line)
+  }
+}
+
+/** How a handler ends that ends in time. */
+const ENDS: Readonly<
+  Record<Behaviour, { readonly result: Result; readonly error?: () => Error; readonly waitMs?: number }>
+> = {
+  ok: { result: 'succeeded' },
+  throw: { result: 'failed', error: () => new Error('no') },
+  fatal: { result: 'refused', error: () => new NonRetryableError('never') },
+  soon: { result: 'failed', error: () => new RetryAfterError(SOON_MS), waitMs: SOON_MS },
+  later: { result: 'failed', error: () => new RetryAfterError(LATER_MS), waitMs: LATER_MS },
+  crash: { result: 'crashed' },
+  hang: { result: 'timed out', error: () => new Error('at last') },
+}
+
+type NonActor = 'publish' | 'poll' | 'claim' | 'trim' | 'lose' | 'jam' | 'pass' | 'thaw'
+
+function chosen<T>(list: readonly T[], n: number): T | undefined {
+  return list[n % list.length]
+}

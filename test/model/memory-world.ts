@@ -1,0 +1,83 @@
+import type { Field } from '../../src/core/entry.ts'
+import type { Group } from '../../src/group/group.ts'
+import { createMemoryConnection } from '../../src/group/memory-connection.ts'
+import { MemoryServer } from '../../src/group/memory-server.ts'
+import type { Sight, World } from './world.ts'
+import { fieldsOf, GROUP, KEYS, letterOf, STREAM } from './world.ts'
+
+/** Streams in memory. A call is one method of the group port, for each does at once what it does. */
+export function createMemoryWorld(): World {
+  let now = Date.UTC(2030, 0, 1)
+  const server = new MemoryServer({ now: () => now, monotonic: () => now, after: () => () => {} })
+  const view = createMemoryConnection(server)
+  let letters: Sight['letters'] = []
+  const clear = async () => {
+    for (const kept of [server.streams, server.leases, server.states, server.dueTimes]) kept.clear()
+  }
+  return {
+    name: 'memory',
+    resends: false,
+    connect(caller) {
+      const connection = createMemoryConnection(server)
+      return {
+        ...connection,
+        group: (address, remainingMs) =>
+          new Proxy(connection.group(address, remainingMs), {
+            get(group, name) {
+              const member: unknown = Reflect.get(group, name)
+              if (typeof member !== 'function') return member
+              return (...args: unknown[]) =>
+                caller.call(String(name), remainingMs?.(), () => Reflect.apply(member, group, args), 1)
+            },
+          }) as Group,
+      }
+    },
+    async look() {
+      const written = server.streams.get(KEYS.deadLetters)?.entries ?? []
+      letters = [
+        ...letters.slice(0, written.length),
+        ...written.slice(letters.length).map(({ fields }) => letterOf(fields.map(asText))),
+      ]
+      const stream = server.streams.get(STREAM)
+      const group = stream?.groups.get(GROUP)
+      return {
+        lastDelivered: group?.lastDeliveredId,
+        stream: (stream?.entries ?? []).map(({ id }) => id),
+        pending: [...(group?.pending ?? [])].map(([id, { owner, deliveredAt, deliveryCount }]) => ({
+          id,
+          owner,
+          idleMs: now - deliveredAt,
+          count: deliveryCount,
+        })),
+        letters,
+        due: [...(server.dueTimes.get(KEYS.due)?.keys() ?? [])],
+        leases: [...server.leases.keys()].flatMap((key) => server.holder(key) ?? []),
+        consumers: [...(group?.consumers.keys() ?? [])],
+      }
+    },
+    async pass(ms) {
+      now += ms
+    },
+    async add(entries) {
+      for (const [id, orderId] of entries) server.stream(STREAM).add(fieldsOf(orderId).map(asBytes), now, id)
+    },
+    async trim(ids) {
+      for (const id of ids) server.streams.get(STREAM)?.remove(id)
+    },
+    async lose(what) {
+      if (what === 'group') view.destroyGroup(STREAM, GROUP)
+      else if (what === 'stream') server.streams.delete(STREAM)
+      else await clear()
+    },
+    jam: async () => {},
+    clear,
+  }
+}
+
+function asBytes([name, value]: readonly [string, string]): readonly [Buffer, Buffer] {
+  return [Buffer.from(name), Buffer.from(value)]
+}
+
+function asText([name, value]: Field): readonly [string, string] {
+  return [name.toString(), value.toString()]
+}

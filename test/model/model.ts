@@ -1,0 +1,315 @@
+import { PARKED } from '../../src/core/keys.ts'
+import type { Report } from '../../src/index.ts'
+import { difference } from '../support/scenario.ts'
+import type { Row, Sight } from './world.ts'
+
+export const MIN_IDLE_MS = 60_000
+/** What a real server's clock goes on by itself between two looks, at most. */
+const DRIFT_MS = 4_000
+
+/**
+ * What a handler does when it is called: it succeeds, throws, throws NonRetryableError, throws RetryAfterError with a wait below or beyond
+ * minIdleMs, takes the process with it, or never ends.
+ */
+export type Behaviour = 'ok' | 'throw' | 'fatal' | 'soon' | 'later' | 'crash' | 'hang'
+
+/** A published entry and what became of it. */
+export interface Published {
+  readonly id: string
+  readonly orderId: string
+  /** One a call; the last one is repeated. */
+  readonly behaviours: readonly Behaviour[]
+  /** After how many commands it was trimmed. */
+  trimmedAt: number | undefined
+  /** What came of each call of its handler. */
+  readonly results: Result[]
+  letters: number
+  /** When the wait after its last failure is over. */
+  dueMs: number
+}
+
+/** A call is `open` while it runs, and stays so if its process dies. */
+export type Result = 'open' | 'succeeded' | 'failed' | 'refused' | 'timed out' | 'crashed'
+
+/** When an entry was delivered: in which life of the group, after how many commands. */
+interface Moment {
+  readonly life: number
+  readonly tick: number
+}
+
+/** What happened to one entry in one life of the group. */
+interface Chapter {
+  /** Delivery counts that its handler was called with. */
+  readonly attempts: number[]
+  letters: number
+}
+
+/** A process, and the token of its lease. */
+interface Actor {
+  readonly name: string
+  readonly token: string
+}
+
+/** What a handler is told. */
+interface Called {
+  readonly orderId: string
+  readonly entryId: string
+  readonly deliveryCount: number
+}
+
+export interface Rules {
+  readonly maxDeliveries: number
+  /** The network is prompt and processes die by their handlers alone: then numbers are exact. */
+  readonly isCalm: boolean
+}
+
+/** What the promises allow, kept beside the server. Whatever is not allowed is thrown. */
+export class Model {
+  readonly entries: Published[] = []
+  readonly #byOrder = new Map<string, Published>()
+  /** Lives of the group so far. */
+  life = 0
+  /** Commands so far. */
+  tick = 0
+  hasCrashed = false
+  readonly #rules: Rules
+  readonly #chapters = new Map<string, Chapter>()
+  #lettersSeen = 0
+  /** The server as it was seen last. */
+  #rows: ReadonlyMap<string, Row> = new Map()
+  #leases: readonly string[] = []
+  /** Who read or took over an entry, and has not let go of it. */
+  readonly #holders = new Map<string, Actor>()
+  /** When a process last had an entry delivered, by both. */
+  readonly #deliveries = new Map<string, Moment>()
+
+  constructor(rules: Rules) {
+    this.#rules = rules
+  }
+
+  publish(behaviours: readonly Behaviour[]): Published {
+    const n = this.entries.length + 1
+    const entry = { id: `${n}-0`, orderId: `o${n}`, behaviours, trimmedAt: undefined }
+    const published = { ...entry, results: [], letters: 0, dueMs: 0 }
+    this.entries.push(published)
+    this.#byOrder.set(published.orderId, published)
+    return published
+  }
+
+  entry(orderId: string): Published {
+    return demand(this.#byOrder.get(orderId), `${orderId} was never published`)
+  }
+
+  /** Entries that are still in the stream. */
+  get kept(): readonly Published[] {
+    return this.entries.filter(({ trimmedAt }) => trimmedAt === undefined)
+  }
+
+  trim(entries: readonly Published[]): void {
+    for (const entry of entries) entry.trimmedAt = this.tick
+  }
+
+  /** The group is gone; with everything the dead letters are. */
+  endLife(isEverything: boolean): void {
+    this.life++
+    this.#holders.clear()
+    if (isEverything) this.#lettersSeen = 0
+  }
+
+  /**
+   * A process calls a handler.
+   *
+   * @returns What it does, and what to call when that is done.
+   */
+  called(by: Actor, { orderId, entryId, deliveryCount }: Called, nowMs: number) {
+    const entry = this.entry(orderId)
+    const { maxDeliveries } = this.#rules
+    const deliveredAt = demand(
+      this.#deliveries.get(`${by.name} ${entryId}`),
+      `${by.name} calls the handler of ${orderId}, which was not delivered to it`,
+    )
+    const { attempts } = this.#chapter(deliveredAt.life, orderId)
+    const said = `${orderId} was called with delivery ${deliveryCount}, after [${attempts}] in the same life of the group`
+    assert(entry.id === entryId, `${said}: as entry ${entryId}, not ${entry.id}`)
+    assert(!attempts.includes(deliveryCount), `${said}: every delivery must be called at most once`)
+    assert(deliveryCount >= 1 && deliveryCount <= maxDeliveries, `${said}: maxDeliveries is ${maxDeliveries}`)
+    assert(
+      entry.trimmedAt === undefined || entry.trimmedAt > deliveredAt.tick,
+      `${said}: it had been trimmed before it was delivered`,
+    )
+    // a failure that its process took along was never settled
+    if (this.#rules.isCalm && !this.hasCrashed)
+      assert(nowMs >= entry.dueMs, `${said}: ${entry.dueMs - nowMs} ms too early`)
+    attempts.push(deliveryCount)
+    const call = entry.results.push('open') - 1
+    return {
+      behaviour: entry.behaviours[Math.min(call, entry.behaviours.length - 1)] ?? 'ok',
+      end: (result: Result, dueMs: number) => {
+        if (entry.results[call] !== 'open') return
+        entry.results[call] = result
+        entry.dueMs = dueMs
+        this.hasCrashed ||= result === 'crashed'
+      },
+    }
+  }
+
+  /** A run that was not killed has ended. */
+  ended(name: string, report: Report | undefined, error: unknown, mayFail: boolean): void {
+    assert(report !== undefined, `${name} failed without a report: ${String(error)}`)
+    assert(difference(report) === 0, `the report of ${name} does not add up: ${JSON.stringify(report)}`)
+    assert(mayFail || error === undefined, `${name} failed though nothing failed it: ${String(error)}`)
+    if (!this.#rules.isCalm) return
+    const { ackMissed, superseded, unsettled, lost, healed } = report
+    const odd = { ackMissed, superseded, unsettled, lost, healed }
+    assert(
+      Object.values(odd).every((value) => !value),
+      `${name} was disturbed by nobody: ${JSON.stringify(odd)}`,
+    )
+  }
+
+  /** Takes note of what a server holds, after a change that no process made. */
+  seen({ pending, leases }: Sight): void {
+    this.#rows = new Map(pending.map((row) => [row.id, row]))
+    this.#leases = leases
+  }
+
+  /**
+   * A process has changed what a server holds. It may read and ack; while its lease lives it may take over what is idle, and decide about
+   * what it holds, or what is held by nobody whose lease lives.
+   *
+   * @param isHeard The reply may reach it. If not, what it read or took over is held by nobody.
+   */
+  changed(by: Actor, sight: Sight, isHeard: boolean): void {
+    const [before, leases] = [this.#rows, this.#leases]
+    const mayDecide = ({ id }: { readonly id: string }) => {
+      const holder = this.#holders.get(id)
+      return leases.includes(by.token) && (holder === by || !holder || !leases.includes(holder.token))
+    }
+    this.seen(sight)
+    for (const { orderId } of this.#countLetters(sight))
+      assert(mayDecide(this.entry(orderId)), `${by.name} has dead-lettered ${orderId}, which it did not hold`)
+    for (const id of before.keys()) if (!this.#rows.has(id)) this.#holders.delete(id)
+    for (const row of sight.pending) {
+      const was = before.get(row.id)
+      if (was && isSame(was, row)) continue
+      const isTaken = row.owner !== PARKED && row.idleMs < DRIFT_MS
+      const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
+      const mayTake = isTaken && (!was || (isIdle && leases.includes(by.token)))
+      assert(mayTake || mayDecide(row), `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`)
+      if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
+      if (!was || row.count > was.count)
+        this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
+      if (isTaken && isHeard) this.#holders.set(row.id, by)
+      else this.#holders.delete(row.id)
+    }
+  }
+
+  /** Compares what a server holds with what may be. */
+  check(sight: Sight): void {
+    const expected = this.kept.map(({ id }) => id)
+    assert(`${sight.stream}` === `${expected}`, `the stream holds [${sight.stream}], not [${expected}]`)
+    this.seen(sight)
+    assert(this.#countLetters(sight).length === 0, 'a dead letter came from nobody')
+    const pending = new Set(sight.pending.map(({ id }) => id))
+    for (const entry of this.kept) {
+      const isReachable = !isDelivered(entry.id, sight.lastDelivered) || pending.has(entry.id)
+      assert(isReachable || isDone(entry), `${entry.orderId} is lost: neither handled, nor dead-lettered, nor pending`)
+    }
+    for (const { id, owner, count } of sight.pending)
+      assert(count <= this.#rules.maxDeliveries, `${id} is pending under ${owner} with ${count} deliveries`)
+    const strangers = sight.consumers.filter((name) => !/^(poller-[01]|claimer-[01]|parked)$/.test(name))
+    assert(strangers.length === 0, `there are consumers [${strangers}]`)
+  }
+
+  /** A claimer has gone through all that is pending: it left nothing as it was that had been idle for long enough and was due. */
+  checkLap(before: Sight, after: Sight): void {
+    const rows = new Map(after.pending.map((row) => [row.id, row]))
+    const passedOver = before.pending.filter((was) => {
+      const is = rows.get(was.id)
+      return was.idleMs >= MIN_IDLE_MS && is && isSame(was, is)
+    })
+    assert(passedOver.length === 0, `a claimer passed over ${JSON.stringify(passedOver)}`)
+  }
+
+  /** What must hold once time has gone by and pollers and claimers have run until nothing was left. */
+  checkDrained(sight: Sight): void {
+    this.check(sight)
+    const undone = this.kept.filter((entry) => !isDone(entry)).map(({ orderId }) => orderId)
+    const leftOver = { undone, pending: sight.pending, due: sight.due, leases: sight.leases }
+    const nothing = { undone: [], pending: [], due: [], leases: [] }
+    assert(JSON.stringify(leftOver) === JSON.stringify(nothing), `not drained: ${JSON.stringify(leftOver)}`)
+    if (this.#rules.isCalm && !this.hasCrashed) for (const entry of this.entries) this.#checkExact(entry)
+  }
+
+  /** Nobody died, so that an entry was called until it succeeded or was given up, and no more. */
+  #checkExact(entry: Published): void {
+    const { results, orderId, letters } = entry
+    const isOver = (result: Result) => result === 'succeeded' || result === 'refused'
+    const over = results.findIndex(isOver)
+    const calls = over < 0 ? this.#rules.maxDeliveries : over + 1
+    const said = `${orderId} was called [${results}] and became ${letters} dead letters`
+    assert(results.length === calls && letters === (results[over] === 'succeeded' ? 0 : 1), said)
+  }
+
+  #assertNotCalled(id: string, count: number): void {
+    const orderId = this.entries.find((entry) => entry.id === id)?.orderId ?? ''
+    const { attempts } = this.#chapter(this.life, orderId)
+    assert(!attempts.includes(count), `${orderId} got its delivery ${count} back though its handler was called`)
+  }
+
+  /** @returns The new ones. */
+  #countLetters({ letters }: Sight): Sight['letters'] {
+    const { isCalm, maxDeliveries } = this.#rules
+    const fresh = letters.slice(this.#lettersSeen)
+    for (const { orderId, reason, count } of fresh) {
+      const entry = this.entry(orderId)
+      const chapter = this.#chapter(this.life, orderId)
+      const said = `${orderId} became a dead letter, ${reason} ${count}, after calls [${chapter.attempts}]`
+      entry.letters++
+      assert(++chapter.letters === 1, `${said}: for the second time`)
+      assert(reason === 'non-retryable' || count === maxDeliveries, `${said}: before its last delivery`)
+      if (isCalm && maxDeliveries > 1) assert(isFair(reason, entry.results), `${said}, [${entry.results}]: unfairly`)
+    }
+    this.#lettersSeen = letters.length
+    return fresh
+  }
+
+  #chapter(life: number, orderId: string): Chapter {
+    const key = `${life} ${orderId}`
+    const chapter = this.#chapters.get(key) ?? { attempts: [], letters: 0 }
+    this.#chapters.set(key, chapter)
+    return chapter
+  }
+}
+
+function isSame(was: Row, is: Row): boolean {
+  return was.owner === is.owner && was.count === is.count && is.idleMs > was.idleMs - DRIFT_MS
+}
+
+/** Whether a group has gone past an entry. */
+export function isDelivered(id: string, lastDelivered: string | undefined): boolean {
+  return lastDelivered !== undefined && Number.parseInt(id, 10) <= Number.parseInt(lastDelivered, 10)
+}
+
+export function assert(holds: boolean, message: string): asserts holds {
+  if (!holds) throw new Error(message)
+}
+
+function isDone({ results, letters }: Published): boolean {
+  return results.includes('succeeded') || letters > 0
+}
+
+/**
+ * Whether an entry earned its dead letter by what it did itself. One that failed and was parked is retried beside others, also for the
+ * last time, so that one of them may take it along. (With `maxDeliveries: 1` a death uses up the only delivery of all that was read.)
+ */
+function isFair(reason: string, results: readonly Result[]): boolean {
+  if (reason === 'non-retryable') return results.includes('refused')
+  const hasFailed = results.includes('failed') || results.includes('timed out')
+  return hasFailed || (reason === 'crashed' && results.includes('crashed'))
+}
+
+function demand<T>(value: T | undefined, message: string): T {
+  assert(value !== undefined, message)
+  return value
+}

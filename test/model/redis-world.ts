@@ -1,0 +1,135 @@
+import { Redis } from 'ioredis'
+import { RedisReplyError } from '../../src/errors.ts'
+import type { Command, Reply } from '../../src/group/clients/transport.ts'
+import { createRedisConnection } from '../../src/group/redis-connection.ts'
+import type { World } from './world.ts'
+import { fieldsOf, GROUP, KEYS, letterOf, STREAM } from './world.ts'
+
+/** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
+const PASS = `
+local stream, due, group, ms = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local pending = redis.pcall('XPENDING', stream, group, '-', '+', 100000)
+if pending.err then pending = {} end
+for _, p in ipairs(pending) do
+  if redis.call('XRANGE', stream, p[1], p[1])[1] then
+    redis.call('XCLAIM', stream, group, p[2], 0, p[1], 'IDLE', p[3] + ms, 'JUSTID')
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', due, 0, -1)) do redis.call('ZINCRBY', due, -ms, id) end
+for at = 3, #KEYS do
+  local left = redis.call('PTTL', KEYS[at])
+  if left > ms then redis.call('PEXPIRE', KEYS[at], left - ms) elseif left >= 0 then redis.call('DEL', KEYS[at]) end
+end
+`
+
+const LOOK = `
+local stream, due, letters, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if redis.call('TYPE', letters).ok == 'string' then letters = KEYS[4] end
+local last, leases, ids = false, {}, {}
+local groups = redis.pcall('XINFO', 'GROUPS', stream)
+for _, info in ipairs(groups.err and {} or groups) do
+  local fields = {}
+  for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+  if fields['name'] == group then last = fields['last-delivered-id'] end
+end
+for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do ids[#ids + 1] = entry[1] end
+for at = 5, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or nil end
+local names = {}
+for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
+return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
+  redis.call('ZRANGE', due, 0, -1), leases, names}
+`
+
+/** Where the dead letters are while new ones are refused. */
+const ASIDE = `${KEYS.deadLetters}:aside`
+
+const LEASES = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1'].map(KEYS.slot)
+
+type Look = [
+  string | null,
+  string[],
+  [string, string, number, number][],
+  [string, string[]][],
+  string[],
+  string[],
+  string[],
+]
+
+/** A private Redis, all of whose processes share one socket: a call is one write of commands, and may be cut in the middle. */
+export function createRedisWorld(url: string): World & { close(): void } {
+  const client = new Redis(url, { protocol: 2 })
+  const outside = new Redis(url, { protocol: 2 })
+  const run = async (commands: readonly Command[]): Promise<Reply[]> => {
+    const pipeline = client.pipeline()
+    for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
+    const results = (await pipeline.exec()) ?? []
+    return results.map(([error, reply]) => (error ? new RedisReplyError(error.message) : (reply as Reply)))
+  }
+  // without the scripts, too: how many round trips a call takes must not depend on what was played before
+  const flush = async () => void (await outside.pipeline().flushall().script('FLUSH').exec())
+  return {
+    name: 'Redis',
+    resends: true,
+    connect: (caller) =>
+      createRedisConnection({
+        scriptPrefix: '',
+        send: (commands, timeoutMs) =>
+          caller.call(
+            commands.map(([name]) => name).join(' '),
+            timeoutMs,
+            (parts = commands.length) => run(commands.slice(0, parts)),
+            commands.length,
+          ),
+        close: async () => {},
+      }),
+    async look() {
+      const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, ...LEASES]
+      const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP)) as Look
+      const [lastDelivered, stream, pending, letters, due, leases, consumers] = reply
+      return {
+        lastDelivered: lastDelivered ?? undefined,
+        stream,
+        pending: pending.map(([id, owner, idleMs, count]) => ({ id, owner, idleMs, count })),
+        letters: letters.map(([, flat]) => letterOf(pairs(flat))),
+        due,
+        leases,
+        consumers,
+      }
+    },
+    async pass(ms) {
+      const keys = [STREAM, KEYS.due, ...LEASES]
+      await outside.eval(PASS, keys.length, ...keys, GROUP, ms)
+    },
+    async add(entries) {
+      const pipeline = outside.pipeline()
+      for (const [id, orderId] of entries) pipeline.xadd(STREAM, id, ...fieldsOf(orderId).flat())
+      await pipeline.exec()
+    },
+    trim: async (ids) => void (ids.length > 0 && (await outside.xdel(STREAM, ...ids))),
+    async lose(what) {
+      if (what === 'group') await outside.xgroup('DESTROY', STREAM, GROUP).catch(() => {})
+      else if (what === 'stream') await outside.del(STREAM)
+      else await flush()
+    },
+    async jam(isJammed) {
+      const isNow = (await outside.type(KEYS.deadLetters)) === 'string'
+      if (isJammed === isNow) return
+      if (isJammed) {
+        await outside.rename(KEYS.deadLetters, ASIDE).catch(() => {})
+        await outside.set(KEYS.deadLetters, 'no stream')
+      } else {
+        await outside.del(KEYS.deadLetters)
+        await outside.rename(ASIDE, KEYS.deadLetters).catch(() => {})
+      }
+    },
+    clear: flush,
+    close() {
+      client.disconnect()
+      outside.disconnect()
+    },
+  }
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, n): [string, string] => [flat[2 * n] ?? '', flat[2 * n + 1] ?? ''])
+}

@@ -1,0 +1,103 @@
+import type { Command, Plan, Setting } from './commands.ts'
+
+/** A plan that once failed, on the code as it was or as it was broken on purpose, and why. */
+export interface Regression {
+  readonly why: string
+  readonly plan: Plan
+}
+
+const setting: Setting = {
+  maxDeliveries: 2,
+  concurrency: 1,
+  batchSize: 1,
+  slots: 1,
+  backoffMs: 0,
+  mode: 'drain',
+  isCalm: false,
+}
+
+/** Makes the group and has the server know all scripts, so that a call takes one round trip in every world. */
+const START: readonly Command[] = [
+  { do: 'publish', entries: [['throw', 'ok']] },
+  { do: 'poll', remainingMs: 300_000 },
+  { do: 'run', who: 0 },
+  { do: 'claim', remainingMs: 300_000 },
+  { do: 'run', who: 0 },
+]
+
+/** Played on every world, each time: paste the counterexample of a failure here. */
+export const REGRESSIONS: readonly Regression[] = [
+  {
+    why: 'a poller whose lease got lost reads under a name that another has by then, whose end gives a started delivery back',
+    plan: {
+      setting,
+      commands: [
+        ...START,
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'lose', what: 'everything' },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+        { do: 'publish', entries: [['throw']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'go', who: 1, what: 0, times: 1 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a zombie poller dead-letters what a claimer has dead-lettered',
+    plan: {
+      setting,
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['fatal']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 3 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+        { do: 'thaw', who: 0 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a zombie claimer settles what the next holder of its name has claimed',
+    plan: {
+      setting: { ...setting, maxDeliveries: 3 },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['throw']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+        { do: 'claim', remainingMs: 60_000 },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 130_000, isPrompt: true },
+        { do: 'claim', remainingMs: 60_000 },
+        { do: 'go', who: 0, what: 0, times: 2 },
+        { do: 'thaw', who: 0 },
+        { do: 'run', who: 1 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a batch ages behind slow handlers and is not renewed',
+    plan: {
+      setting: { ...setting, batchSize: 8, isCalm: true },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['hang'], ['hang'], ['hang'], ['hang']] },
+        { do: 'publish', entries: [['hang'], ['hang'], ['hang'], ['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+]
