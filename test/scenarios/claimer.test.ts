@@ -9,7 +9,7 @@ import { billing, counts, difference, names, noting, OrderPaid, startScenario } 
 
 const orderOf = (event: unknown) => (event as { payload: { orderId: string } }).payload.orderId
 
-describe('a claimer', () => {
+describe('promise 6: a claimer', () => {
   it('cut off goes on where it stopped, so that every stale entry is reached within one lap', async () => {
     const { redis, publish, age } = await startScenario()
     const options = { backoff: { firstMs: 50_000 }, maxDeliveries: 1_000 }

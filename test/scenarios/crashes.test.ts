@@ -7,7 +7,7 @@ import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
 import { startVictim } from '../support/start-victim.ts'
 
-describe('a process that dies', () => {
+describe('promises 1 and 4: a process that dies', () => {
   it('between handler and ack leaves its entries pending, and the claimer has them handled', async () => {
     const { server, redis, publish, pending, age, deadLetters } = await startScenario()
     const proxy = await startFaultProxy(server)

@@ -26,7 +26,7 @@ import {
 
 const DUE_AT_ONCE = { firstMs: 0 }
 
-describe('the main job', () => {
+describe('promises 1, 2 and 6: the main job', () => {
   it('a handled entry is acknowledged', async () => {
     const { redis, raw, publish, pending } = await startScenario()
     const { calls, handler } = noting()

@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, counts, lambdaContext, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
-describe('over REST', () => {
+describe('promise 15: over REST', () => {
   it('the main job gives the same outcomes: acked, retried, dead-lettered, text exact', async () => {
     const { server, pending, deadLetters } = await startScenario()
     const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })

@@ -5,7 +5,7 @@ import { billing, counts, names, noting, startScenario } from '../support/scenar
 const HOUR_MS = 3_600_000
 const fail = () => Promise.reject(new Error('no'))
 
-describe('a bounded pending list', () => {
+describe('promise 6: a bounded pending list', () => {
   it('reads nothing new while more than maxPending entries are pending, and says so', async () => {
     const { redis, publish, pending } = await startScenario()
     const { calls, handler } = noting(fail)

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, names, noting, startScenario } from '../support/scenario.ts'
 
-describe('one round trip a batch', () => {
+describe('promise 14: one round trip a batch', () => {
   it('the settlement of a batch travels with the next read, in one write', async () => {
     const { server, connect, publish } = await startScenario()
     const proxy = await startFaultProxy(server)

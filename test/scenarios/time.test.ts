@@ -3,7 +3,7 @@ import { claim, createPoller, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
 
-describe('time', () => {
+describe('promises 5 and 11: time', () => {
   it('a deadline in mid-batch releases what never started, at once and without costing a delivery', async () => {
     const { redis, publish, pending } = await startScenario()
     const orders = names('o', 20)
