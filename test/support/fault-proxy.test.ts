@@ -79,6 +79,16 @@ test('stall() lets nothing through until resume(), on new connections too', asyn
   expect(await late).toBe(1)
 })
 
+test('freezeLinks() lets nothing through any more on what is connected, and what connects later works', async () => {
+  proxy.freezeLinks()
+  const lost = client.rpush('list', 'a').catch(() => 'lost')
+  const other = new Redis(proxy.url, quiet)
+  expect(await other.rpush('list', 'b')).toBe(1)
+  other.disconnect()
+  proxy.severAll()
+  expect([await lost, await direct.lrange('list', 0, -1)]).toEqual(['lost', ['b']])
+})
+
 test('latencyMs delays each request, and several at once', async () => {
   proxy.latencyMs = 100
   const startedAt = performance.now()

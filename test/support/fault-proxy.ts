@@ -33,6 +33,8 @@ export interface FaultProxy {
   stall(): void
   /** Ends a stall; what was held back is delivered. */
   resume(): void
+  /** A black hole, as after a freeze, for what is connected now and for good: no byte and no close gets through. What connects later works. */
+  freezeLinks(): void
   severAll(): void
   /** Severs what is connected and stops listening. May be called twice. */
   close(): Promise<void>
@@ -50,6 +52,8 @@ interface Link {
   readonly severed: AbortController
   /** Set while the next bytes of the server are to sever the link. */
   cut?: () => void
+  /** Set once nothing gets through any more; resolves when the link is severed. */
+  frozen?: PromiseWithResolvers<void>
 }
 
 /** How much may wait in one direction of a link before its sender is held back. */
@@ -68,8 +72,8 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     const server = connect({ host: target.host, port: target.port, noDelay: true })
     const link: Link = { client, server, severed: new AbortController() }
     links.add(link)
-    forward(client, server, (chunk, arrivedAt) => passRequest(link, chunk, arrivedAt))
-    forward(server, client, () => passReply(link))
+    forward(link, client, server, (chunk, arrivedAt) => passRequest(link, chunk, arrivedAt))
+    forward(link, server, client, () => passReply(link))
     for (const socket of [client, server]) {
       socket.on('error', () => {})
       socket.on('close', () => client.closed && server.closed && links.delete(link))
@@ -77,7 +81,12 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
   })
 
   /** Hands chunks on in order, each once `pass` resolves to true, and then the close. */
-  function forward(from: Socket, to: Socket, pass: (chunk: Buffer, arrivedAt: number) => Promise<boolean>): void {
+  function forward(
+    link: Link,
+    from: Socket,
+    to: Socket,
+    pass: (chunk: Buffer, arrivedAt: number) => Promise<boolean>,
+  ): void {
     let last = Promise.resolve()
     let waitingBytes = 0
     from.on('data', (chunk: Buffer) => {
@@ -91,7 +100,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
       })
     })
     from.on('close', () => {
-      last = last.then(() => stalled?.promise).then(() => void to.end())
+      last = last.then(() => blackHole(link)).then(() => void to.end())
     })
   }
 
@@ -99,7 +108,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     requests += 1
     const wait = arrivedAt + proxy.latencyMs - performance.now()
     if (wait > 0) await delay(wait, undefined, { signal: link.severed.signal }).catch(() => {})
-    await stalled?.promise
+    await blackHole(link)
     if (link.severed.signal.aborted) return false
     const trap = takeTrap(chunk)
     if (trap?.kind === 'pause') await new Promise<void>((release) => trap.sprung({ release }))
@@ -111,11 +120,16 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
   }
 
   async function passReply(link: Link): Promise<boolean> {
-    await stalled?.promise
+    await blackHole(link)
     if (link.cut === undefined) return true
     sever(link)
     link.cut()
     return false
+  }
+
+  async function blackHole(link: Link): Promise<void> {
+    await stalled?.promise
+    await link.frozen?.promise
   }
 
   function takeTrap(chunk: Buffer): Trap | undefined {
@@ -127,6 +141,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
 
   function sever(link: Link): void {
     link.severed.abort()
+    link.frozen?.resolve()
     link.client.destroy()
     link.server.destroy()
   }
@@ -158,6 +173,9 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     resume() {
       stalled?.resolve()
       stalled = undefined
+    },
+    freezeLinks() {
+      for (const link of links) link.frozen ??= Promise.withResolvers()
     },
     severAll() {
       for (const link of links) sever(link)

@@ -32,6 +32,9 @@ export interface Victim {
   finished(orderId: string): Promise<void>
   /** Resolves when the poison's handler has started; never if it does not. */
   readonly poisoned: Promise<void>
+  /** Stops it where it is, as Lambda does between invocations; its sockets stay. */
+  freeze(): void
+  thaw(): void
   /** Ends it the hard way, and waits until it is gone. */
   kill(): Promise<void>
   /** The exit code, once it is gone by itself. */
@@ -78,6 +81,8 @@ export function startVictim(order: VictimOrder): Victim {
     },
     finished: (orderId) =>
       new Promise((resolve) => (handled.includes(orderId) ? resolve() : waiting.set(orderId, resolve))),
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     async kill() {
       child.kill('SIGKILL')
       await exit

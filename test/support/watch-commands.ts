@@ -1,0 +1,34 @@
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { onTestFinished } from 'vitest'
+
+/** What a server runs, commands within scripts too, as a second client sees it with MONITOR. */
+export interface CommandWatch {
+  /** Every command so far, its name in lower case, then its arguments. */
+  seen(): Promise<readonly (readonly string[])[]>
+}
+
+/** Watches until the test is over. */
+export async function watchCommands(url: string): Promise<CommandWatch> {
+  const client = new Redis(url, { enableReadyCheck: false, disableClientInfo: true })
+  const monitor = await client.monitor()
+  onTestFinished(() => {
+    client.disconnect()
+    monitor.disconnect()
+  })
+  const commands: string[][] = []
+  const waiting = new Map<string, () => void>()
+  monitor.on('monitor', (_time: string, [name = '', ...args]: string[]) => {
+    if (args[0] !== undefined && waiting.has(args[0])) waiting.get(args[0])?.()
+    else commands.push([name.toLowerCase(), ...args])
+  })
+  return {
+    async seen() {
+      const marker = randomUUID()
+      const shown = new Promise<void>((resolve) => waiting.set(marker, resolve))
+      await client.echo(marker)
+      await shown
+      return commands
+    },
+  }
+}
