@@ -67,8 +67,8 @@ async function claimOneLap(run: Run): Promise<void> {
     cursor = page.from
     const retried = await retryPage(run, page.claimed, pace)
     settlements = retried.settlements
-    if (!retried.isOver) break
-    cursor = page.cursor
+    cursor = retried.firstLeft ?? page.cursor
+    if (retried.firstLeft) break
     const isEnd = cursor === '0-0'
     report.drained = wrapped ? isEnd || compareEntryIds(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0'
     if (report.drained) break

@@ -6,18 +6,15 @@ import { Window } from './window.ts'
 
 /** What became of a claimer's page. */
 interface RetriedPage {
+  /** What is left to settle. */
   readonly settlements: Settlement[]
-  /** Every entry had its turn. */
-  readonly isOver: boolean
+  /** The first entry that had no turn. */
+  readonly firstLeft: string | undefined
 }
 
-/**
- * Retries the entries of a claimer's page as far as there is time, those above suspicion first.
- *
- * @returns What is left to settle.
- */
+/** Retries the entries of a claimer's page as far as there is time, those above suspicion first. */
 export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pace): Promise<RetriedPage> {
-  if (claimed.length === 0) return { settlements: [], isOver: true }
+  if (claimed.length === 0) return { settlements: [], firstLeft: undefined }
   const { report, consumer, clock, gate } = run.parts
   const { maxDeliveries, concurrency } = consumer.settings
   report.claimed += claimed.length
@@ -33,7 +30,8 @@ export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pac
       await run.settle(window.rest()).catch(() => {})
       throw error
     })
-  return { isOver: window.isOver, settlements: window.rest() }
+  const { left } = window
+  return { firstLeft: claimed.find(({ id }) => left.has(id))?.id, settlements: window.rest() }
 
   // a round is kept for each kind of suspects, or slow failing entries before them could take all the time of every run
   async function retry(): Promise<void> {
@@ -76,7 +74,7 @@ export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pac
     }
   }
 
-  /** What is done is settled before others may kill the process. */
+  // by itself, the next start settles what is done before it starts a suspect; others do not wait for that
   async function turn(...[entries, atOnce, mayGoOn, ahead]: Parameters<Window['run']>): Promise<Claimed[]> {
     const left = await window.run(entries, atOnce, mayGoOn, ahead)
     if (gate.isShared) await window.settle()

@@ -28,13 +28,16 @@ export class Pace {
   /** @param requestMs What the last request took. @param handlersMs What all its handlers took; `undefined` if some still run. */
   note(requestMs: number, handlersMs: number | undefined): void {
     const isFast = handlersMs !== undefined && handlersMs < requestMs
-    this.#entries = Math.max(this.#slowest, isFast ? Math.min(PAGE.finds, this.#entries * 2) : this.#entries / 2)
+    this.#entries = Math.max(
+      this.#slowest,
+      isFast ? Math.min(PAGE.finds, this.#entries * 2) : Math.floor(this.#entries / 2),
+    )
   }
 }
 
 /**
  * Claimed entries on their way: they wait, are started, run, and are done. Each request settles what is done and starts as many as there is
- * room for, so that one slow handler holds up no other.
+ * room for, so that one slow handler holds up none that wait.
  */
 export class Window {
   readonly #run: Run
@@ -45,7 +48,7 @@ export class Window {
   #started: Delivery[] = []
   readonly #running = new Set<Delivery>()
   #done: Settlement[]
-  #isCutOff = false
+  readonly #cutOff: Delivery[] = []
   #wake: () => void = () => {}
 
   /** @param done What needs no handler. */
@@ -62,45 +65,38 @@ export class Window {
     return [...this.#waiting, ...this.#started, ...this.#running, ...this.#done]
   }
 
-  /** Whether every entry had its turn. */
-  get isOver(): boolean {
-    return this.#waiting.size === 0 && !this.#isCutOff
+  /** Entries that had no turn. */
+  get left(): ReadonlySet<string> {
+    return new Set([...this.#waiting, ...this.#cutOff].map(({ id }) => id))
   }
 
   /**
    * Runs waiting entries, at most `atOnce` side by side, as long as `mayGoOn` says so; what runs then is waited for.
    *
-   * @param pace How many may be started at a time. Default: no more than there is room for.
+   * @param ahead Lets more be started than run. Default: no more than there is room for.
    * @returns Those that still wait.
    * @throws {RedisConnectionError} No reply came. What ran meanwhile has ended.
    */
-  async run(
-    entries: readonly Claimed[],
-    atOnce: number,
-    mayGoOn: () => boolean,
-    pace: Pace = new Pace(atOnce),
-  ): Promise<Claimed[]> {
+  async run(entries: readonly Claimed[], atOnce: number, mayGoOn: () => boolean, ahead?: Pace): Promise<Claimed[]> {
     const { clock } = this.#run.parts
     const queue = [...entries]
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     const notePace = () => {
-      if (last) pace.note(last.requestMs, this.#running.size > 0 ? undefined : clock.monotonic() - last.repliedAt)
+      if (last) ahead?.note(last.requestMs, this.#running.size > 0 ? undefined : clock.monotonic() - last.repliedAt)
     }
     try {
       for (;;) {
         this.#pump(atOnce)
-        const mayWait = this.#started.length > 0 || this.#running.size >= atOnce
-        const next = mayWait || !mayGoOn() ? [] : queue.splice(0, pace.entries - this.#running.size)
-        if (next.length > 0) {
-          notePace()
+        const isFull = this.#started.length > 0 || this.#running.size >= atOnce
+        const mayStart = !isFull && queue.length > 0 && mayGoOn()
+        if (mayStart || this.#running.size === 0) notePace()
+        if (mayStart) {
           const sentAt = clock.monotonic()
-          await this.#start(next)
+          await this.#start(queue.splice(0, (ahead?.entries ?? atOnce) - this.#running.size))
           const repliedAt = clock.monotonic()
           last = { requestMs: repliedAt - sentAt, repliedAt }
-        } else if (this.#running.size === 0) {
-          notePace()
-          return queue
-        } else if (this.#done.length > 0 && !mayWait) await this.settle()
+        } else if (this.#running.size === 0) return queue
+        else if (this.#done.length > 0 && !isFull) await this.settle()
         else await this.#ended()
       }
     } finally {
@@ -147,7 +143,7 @@ export class Window {
   }
 
   #release(): void {
-    this.#isCutOff ||= this.#started.length > 0
+    this.#cutOff.push(...this.#started)
     for (const delivery of this.#started) this.#done.push(settlement(delivery, released(delivery)))
     this.#started = []
   }

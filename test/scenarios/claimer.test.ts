@@ -1,11 +1,43 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { EventHandler } from 'millrace'
+import type { Connection, EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import type { Group } from '../../src/group/group.ts'
 import { evalsha } from '../../src/group/scripts/script.ts'
 import { start } from '../../src/group/scripts/start.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
+
+/** A connection that notes how many entries each request starts. */
+function recordingStarts(redis: Connection, sizes: number[]): Connection {
+  return withGroup(redis, (group) => ({
+    settleAndStart: (slot, settlements, claimed) => {
+      sizes.push(claimed.length)
+      return group.settleAndStart(slot, settlements, claimed)
+    },
+  }))
+}
+
+/** A connection whose settlements never arrive. */
+function losingSettlements(redis: Connection): Connection {
+  return withGroup(redis, () => ({ settle: () => Promise.reject(new Error('cut')) }))
+}
+
+function withGroup(redis: Connection, change: (group: Group) => Partial<Group>): Connection {
+  return {
+    ...redis,
+    group: (...address) => {
+      const group = redis.group(...address)
+      const changed = change(group)
+      return new Proxy(group, {
+        get: (target, name: keyof Group) => {
+          const member = changed[name] ?? target[name]
+          return typeof member === 'function' ? (member as () => unknown).bind(target) : member
+        },
+      })
+    },
+  }
+}
 
 const orderOf = (event: unknown) => (event as { payload: { orderId: string } }).payload.orderId
 
@@ -54,10 +86,10 @@ describe('promise 6: a claimer', () => {
     expect(report.roundTrips).toBeLessThan(12)
   })
 
-  it('comes back to what it started and had to release', async () => {
+  it('comes back to the first entry that it started and had to release', async () => {
     const { redis, raw, publish } = await startScenario()
     const options = { backoff: { firstMs: 0 }, concurrency: 100, maxDeliveries: 1_000 }
-    await publish(...names('o', 150))
+    const [, second] = await publish(...names('o', 150))
     await poll(
       billing(() => Promise.reject(new Error('no')), options),
       { redis },
@@ -70,7 +102,48 @@ describe('promise 6: a claimer', () => {
     )
 
     expect(counts(report)).toEqual({ claimed: 100, acked: 1, released: 99, batches: 1 })
-    expect(await raw.hget('{orders}:billing:state', 'cursor')).toBe('0-0')
+    expect(await raw.hget('{orders}:billing:state', 'cursor')).toBe(second)
+  })
+
+  it('starts fast entries ahead of their handlers, but neither suspects nor last deliveries', async () => {
+    const { redis, publish, age } = await startScenario()
+    const options = { concurrency: 10, backoff: { firstMs: 0 }, maxDeliveries: 3, handlerTimeoutMs: 20, reserveMs: 100 }
+    const fail = billing(async () => Promise.reject(new Error('no')), options)
+    const most = async (redis: Connection) => {
+      const sizes: number[] = []
+      await claim(fail, { redis: recordingStarts(redis, sizes) })
+      return Math.max(...sizes)
+    }
+    await publish(...names('o', 300))
+    await poll(fail, { redis })
+
+    const trusted = await most(redis)
+    const last = await most(redis)
+    await publish(...names('o', 300))
+    const stop = new AbortController()
+    const dying = billing(() => stop.abort(), options)
+    await poll(dying, { redis: losingSettlements(redis), signal: stop.signal }).catch(() => {})
+    await age(60_000)
+    const suspects = await most(redis)
+
+    expect([trusted > 50, last, suspects]).toEqual([true, 10, 10])
+  })
+
+  it('is not held up by a head that was trimmed', async () => {
+    const { redis, raw, publish } = await startScenario()
+    const { calls, handler } = noting()
+    const options = { backoff: { firstMs: 0 }, concurrency: 1 }
+    await publish(...names('o', 1_000), 'alive')
+    await poll(
+      billing(() => Promise.reject(new Error('no')), options),
+      { redis },
+    )
+    await raw.xtrim('orders', 'MAXLEN', '=', 1)
+
+    const report = await claim(billing(handler, options), { redis })
+
+    expect(counts(report)).toEqual({ claimed: 1, acked: 1, lost: 1_000, batches: 1, drained: true })
+    expect([calls, report.roundTrips < 30]).toEqual([['alive'], true])
   })
 
   it('whose start was sent again after a lost reply counts it once', async () => {

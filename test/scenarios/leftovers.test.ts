@@ -111,23 +111,31 @@ describe('promise 11: a thousand invocations leave nothing behind', () => {
 })
 
 describe('promise 11: a warm start after a freeze', () => {
-  it.each(ACTIONS)('with a socket that the server closed meanwhile goes on in the same invocation: %s', async (action, run) => {
-    const { redis, raw, publish } = await startScenario()
-    const { calls, handler } = noting()
-    const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
-    await publish('a')
-    await poll(failing, { redis })
-    await publish('b')
+  it.each(ACTIONS)(
+    'with a socket that the server closed meanwhile goes on in the same invocation: %s',
+    async (action, run) => {
+      const { redis, raw, publish } = await startScenario()
+      const { calls, handler } = noting()
+      const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
+      await publish('a')
+      await poll(failing, { redis })
+      await publish('b')
 
-    // nothing of this process runs while it is frozen, so that the first command meets the dead socket
-    void raw.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
-    const report = await run(billing(handler), { redis })
+      // nothing of this process runs while it is frozen, so that the first command meets the dead socket
+      void raw.call('client', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+      const report = await run(billing(handler), { redis })
 
-    expect(counts(report)).toEqual({ [action === 'poll' ? 'read' : 'claimed']: 1, acked: 1, batches: 1, drained: true })
-    expect(calls).toEqual([action === 'poll' ? 'b' : 'a'])
-    expect(report.durationMs).toBeLessThan(CONNECT_TIMEOUT_MS)
-  })
+      expect(counts(report)).toEqual({
+        [action === 'poll' ? 'read' : 'claimed']: 1,
+        acked: 1,
+        batches: 1,
+        drained: true,
+      })
+      expect(calls).toEqual([action === 'poll' ? 'b' : 'a'])
+      expect(report.durationMs).toBeLessThan(CONNECT_TIMEOUT_MS)
+    },
+  )
 
   it('with a half-open socket goes on in the same invocation, within the connect timeout: poll and claim', async () => {
     const { server, connect, publish, raw, pending } = await startScenario()

@@ -91,10 +91,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     const stop = new AbortController()
     const consumer = billing(() => stop.abort(), { minIdleMs, handlerTimeoutMs: 5_000, renewLeases: true })
     await publish(...names('o', 500))
-    await poll(
-      billing(fail, { batchSize: 500, backoff: { firstMs: 0 } }),
-      { redis },
-    )
+    await poll(billing(fail, { batchSize: 500, backoff: { firstMs: 0 } }), { redis })
     const owned = await publish('owned', 'owned too')
     for (const owner of ['poller-20', 'claimer-20'])
       await raw.xreadgroup('GROUP', 'billing', owner, 'COUNT', 1, 'STREAMS', 'orders', '>')

@@ -33,15 +33,17 @@ local function ready(p)
   return not wait or tonumber(wait) <= now
 end
 
-local was, from, looked, stale, found, count, rows = {}, cursor, 0, 0, 0, nil, nil
+local was, from, looked, stale, found, count, enough, rows = {}, cursor, 0, 0, 0, nil, nil, nil
 repeat
   rows = redis.call('XPENDING', stream, group, from, '+', ${PAGE.finds})
+  -- trimmed entries take no room, and where the first one is, many are
+  if not enough then enough = rows[1] and trimmed(rows[1][1]) and ${PAGE.finds} or room end
   for _, p in ipairs(rows) do
     was[p[1]], from, looked = p, '(' .. p[1], looked + 1
     if p[3] >= idle and not count then
       stale = stale + 1
       if ready(p) then found = found + 1 end
-      if found >= room or stale >= ${PAGE.finds} then count = math.max(stale, math.ceil(looked / ${PAGE.looks / PAGE.finds})) end
+      if found >= enough or stale >= ${PAGE.finds} then count = math.max(stale, math.ceil(looked / ${PAGE.looks / PAGE.finds})) end
     end
   end
 until count or #rows < ${PAGE.finds} or looked >= ${PAGE.looks}
@@ -50,7 +52,7 @@ local page = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'CO
 local after, out, lost = page[1], {}, page[3] or {}
 local full = false
 for _, id in ipairs(page[2]) do
-  local p = was[id]
+  local p = was[id] or redis.call('XPENDING', stream, group, id, id, 1)[1] -- the clock went back meanwhile
   local isReady = ready(p)
   if isReady and #out >= room and not full then full, after = true, id end
   if gone(id) then

@@ -24,11 +24,12 @@ end
 `
 
 /**
- * `gone(id)` tells whether a pending entry was trimmed, where no command does: before 7.0, XCLAIM and XAUTOCLAIM with JUSTID claim it as if it
- * were there, and it stays pending. Servers before 7.0 tell Lua no version. Needs the local stream.
+ * `trimmed(id)` tells whether a pending entry is no longer in the stream, `gone(id)` the same where no command does: before 7.0, XCLAIM and
+ * XAUTOCLAIM with JUSTID claim it as if it were there, and it stays pending. Servers before 7.0 tell Lua no version. Needs the local stream.
  */
 export const GONE = `
-local function gone(id) return not redis.REDIS_VERSION and #redis.call('XRANGE', stream, id, id) == 0 end
+local function trimmed(id) return #redis.call('XRANGE', stream, id, id) == 0 end
+local function gone(id) return not redis.REDIS_VERSION and trimmed(id) end
 `
 
 /** Milliseconds since 1970 on the server's clock, as the local now. */

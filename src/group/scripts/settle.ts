@@ -29,7 +29,7 @@ local group, consumer, token, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 ${FENCE}
 ${GONE}
 ${NOW}
-local ours, trimmed, out = leased(), 0, {}
+local ours, dropped, out = leased(), 0, {}
 
 local function purge(id)
   redis.call('XACK', stream, group, id)
@@ -66,7 +66,7 @@ local function bury(id, count, first, last)
   end
   redis.call('XACK', stream, group, id)
   redis.call('ZREM', due, id)
-  if keep ~= '' then trimmed = trimmed + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
+  if keep ~= '' then dropped = dropped + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
   return ${SETTLED.done}
 end
 
@@ -86,6 +86,6 @@ while at <= #ARGV do
   end
   out[#out + 1] = result
 end
-return {trimmed, unpack(out)}
+return {dropped, unpack(out)}
 `,
 }
