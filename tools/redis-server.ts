@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findRedisServer } from './find-redis-server.ts'
+import { guard, unref } from './guard.ts'
 
 export { findRedisServer } from './find-redis-server.ts'
 
@@ -136,29 +137,8 @@ function spawnServer({ program, dir, args }: Launch, port: number): SpawnedServe
   child.stderr.setEncoding('utf8').on('data', keep)
   child.on('error', (error) => keep(error.message))
   unref(child)
-  if (child.pid !== undefined) guard(child, child.pid)
+  guard(child)
   return { child, port, output: () => output.trim() }
-}
-
-/**
- * Starts a shell that kills the server when this process ends, however it ends, also by SIGKILL: the shell reads from a
- * pipe that nobody writes to and that the system closes with this process.
- */
-function guard(child: ChildProcess, pid: number): void {
-  const shell = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1" 2>/dev/null', 'sh', `${pid}`], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  shell.on('error', () => {})
-  // A shell that outlived the server could kill whoever gets its process id next.
-  child.once('exit', () => shell.kill('SIGKILL'))
-  unref(shell)
-}
-
-/** Lets this process end by itself while the child runs. */
-function unref(child: ChildProcess): void {
-  child.unref()
-  for (const stream of child.stdio) (stream as { unref?: () => void } | null)?.unref?.()
 }
 
 /** Resolves to nothing once the server answers, or to why it never will. */

@@ -1,0 +1,34 @@
+import { accountFor } from './account.ts'
+import type { SoakOptions } from './options.ts'
+import { readOptions, USAGE } from './options.ts'
+import { soak } from './soak.ts'
+import { breachLines, tableOf } from './table.ts'
+
+/** What a shell reports for a program that Ctrl-C ended. */
+const EXIT_INTERRUPTED = 130
+
+const interrupt = new AbortController()
+// npm hands a Ctrl-C on to a program that has had it from the terminal already, so a second one changes nothing
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
+
+try {
+  const options = readOptions(process.argv.slice(2))
+  if (options.help) console.log(USAGE)
+  else if (!(await runSoak(options))) process.exitCode = 1
+} catch (error) {
+  // a Ctrl-C reaches the server, too: what fails from then on means nothing
+  const { aborted } = interrupt.signal
+  console.error(aborted ? 'Stopped before it was done' : (error as Error).message)
+  process.exitCode = aborted ? EXIT_INTERRUPTED : 1
+}
+
+/** Resolves to whether every promise was kept. */
+async function runSoak({ seconds, seed, notes }: SoakOptions): Promise<boolean> {
+  const { evidence, faults } = await soak({ seconds, seed, notes, signal: interrupt.signal, print: console.log })
+  const account = accountFor(evidence)
+  for (const line of [...tableOf(account, faults), ...breachLines(account)]) console.log(line)
+  const isKept = account.breaches.length === 0
+  console.log(`\n${isKept ? 'Every promise was kept' : 'Promises were broken'}`)
+  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}`)
+  return isKept
+}

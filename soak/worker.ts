@@ -1,0 +1,39 @@
+// A Lambda execution environment in a process of its own: polls or claims whenever it is told to, until it is killed.
+import type { InvocationFailedError, Report } from 'millrace'
+import { claim, poll } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { notingHandler, soakConsumer } from './consumer.ts'
+import type { Invoke, WorkerOrder } from './fleet.ts'
+import type { ReportNumbers } from './notes.ts'
+import { Notebook } from './notes.ts'
+import { watchStandstill } from './time.ts'
+
+const { url, action, dir, name } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
+const notebook = new Notebook(dir, name)
+const redis = connectIoredis(url)
+let current = 0
+const consumer = soakConsumer(notingHandler(notebook, () => current))
+
+watchStandstill(({ from }) => notebook.write({ note: 'stood', from }))
+// a Ctrl-C reaches every process of the terminal; it is the soak that ends this one
+process.on('SIGINT', () => {})
+process.on('disconnect', () => process.exit())
+process.on('message', (invoke: Invoke) => void run(invoke))
+process.send?.('ready')
+
+async function run({ invocation, remainingMs }: Invoke): Promise<void> {
+  current = invocation
+  notebook.write({ note: 'invoked', invocation })
+  try {
+    const report = await { poll, claim }[action](consumer, { redis, remainingMs })
+    notebook.write({ note: 'ended', invocation, report: numbersOf(report) })
+  } catch (error) {
+    const { message, report } = error as InvocationFailedError
+    notebook.write({ note: 'ended', invocation, failure: message, ...(report && { report: numbersOf(report) }) })
+  }
+  process.send?.('ended')
+}
+
+function numbersOf({ consumers: _consumers, ...numbers }: Report): ReportNumbers {
+  return numbers
+}
