@@ -143,7 +143,7 @@ export class Handlers {
 
   #timeOut(task: Task, error: HandlerTimeoutError): void {
     if (task.context) EntryContext.abort(task.context, error)
-    this.#run.overrunning++
+    this.#run.overran(task.delivery)
     this.#finish(task, this.#failure(task, error))
   }
 }

@@ -36,6 +36,8 @@ export class Run {
   readonly parts: RunParts
   /** Handlers past their time that have not settled. */
   overrunning = 0
+  /** Entries whose handlers' time was up: nothing more of them is renewed. */
+  readonly #overran = new Set<string>()
   readonly #failures = new Map<string, Error>()
   /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
@@ -84,6 +86,12 @@ export class Run {
     }
   }
 
+  /** An entry's handler is past its time. */
+  overran(entry: Held): void {
+    this.overrunning++
+    this.#overran.add(deliveryOf(entry))
+  }
+
   /** While it works, what is under our name and not settled yet has its idle clock renewed. */
   async holding<T>(held: () => readonly Held[], work: () => Promise<T>): Promise<T> {
     this.#held = held
@@ -117,11 +125,15 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    const held = this.#held()
+    const held = this.#held().filter((entry) => !this.#overran.has(deliveryOf(entry)))
     if (held.length === 0 || this.#renewing) return this.#renewing
     const { group, slot, report } = this.parts
     const renewed = await group.renew(slot, held).catch(() => undefined)
     report.lost += renewed?.lost ?? 0
     this.#vain ||= renewed?.leaseLost ?? false
   }
+}
+
+function deliveryOf({ id, deliveryCount }: Held): string {
+  return `${id} ${deliveryCount}`
 }

@@ -77,8 +77,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
       throw new Error('no')
     })
     await claim(billing(handler, ALWAYS_DUE), { redis, signal: stop.signal })
-    await claim(billing(fail, ALWAYS_DUE), { redis, signal: AbortSignal.abort() })
-    calls.length = 0
+    expect(await raw.hget('{orders}:billing:state', 'cursor')).not.toBe('0-0')
 
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await poll(billing(fail, ALWAYS_DUE), { redis: connect() })
@@ -148,7 +147,7 @@ describe('promise 6: two claimers at once', () => {
     expect(calls.toSorted()).toEqual(orders.slice(0, 450).toSorted())
     expect(owners).toEqual(new Set(['claimer-0', 'claimer-1']))
     const letters = await deadLetters()
-    expect(letters.map(({ head }) => head.originalId).toSorted()).toEqual(ids.slice(450).toSorted())
+    expect(letters.map(({ head }) => head.originalId ?? '').toSorted()).toEqual(ids.slice(450).toSorted())
     expect(new Set(letters.map(({ head }) => head.reason))).toEqual(new Set(['max-deliveries', 'crashed']))
     expect(reports.map(difference)).toEqual([0, 0])
     expect([reports.reduce((sum, { acked }) => sum + acked, 0), await pending()]).toEqual([450, []])

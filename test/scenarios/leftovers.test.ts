@@ -122,7 +122,7 @@ describe('promise 11: a warm start after a freeze', () => {
       await publish('b')
 
       // nothing of this process runs while it is frozen, so that the first command meets the dead socket
-      void raw.call('client', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      void raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
       const report = await run(billing(handler), { redis })
 
