@@ -68,6 +68,24 @@ describe('README', () => {
     expect(rows.filter(([, name]) => !((name as string) in millrace))).toEqual([])
   })
 
+  it('its table of guarantees names a test of its own for every promise, by a title that is there', async () => {
+    const section = readme.split('## Guarantees')[1]?.split('\n## ')[0] ?? ''
+    const rows = [...section.matchAll(/^\| (\d+) \|.*\| (.*) \|$/gm)].map(([, number, noticed = '']) => ({
+      number,
+      noticed,
+    }))
+    const cited = rows.flatMap(({ noticed }) => [...noticed.matchAll(/`([\w-]+)`: "([^"]+)"/g)])
+    const missing: string[] = []
+    for (const [, file = '', title = ''] of cited) {
+      const source = await readFile(join(root, `test/scenarios/${file}.test.ts`), 'utf8')
+      if (!source.includes(title)) missing.push(`${file}: ${title}`)
+    }
+
+    expect(missing).toEqual([])
+    expect(rows.map(({ number }) => Number(number))).toEqual(Array.from({ length: 17 }, (_, n) => n + 1))
+    expect(rows.filter(({ noticed }) => !/`[\w/-]+`/.test(noticed))).toEqual([])
+  })
+
   it('its table of consumer options names every option with its default', () => {
     const Event = defineEvent('Event', { payload: z.object({}) })
     const { settings } = defineConsumer({ stream: 'orders', group: 'billing', routes: [on(Event, () => {})] })
@@ -85,6 +103,7 @@ describe('README', () => {
       'minIdleMs',
       'renewLeases',
       'maxDeliveries',
+      'maxPending',
     ] as const) {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
