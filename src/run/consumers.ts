@@ -3,7 +3,7 @@ import type { Consumer } from '../consumer.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
-import { InvocationFailedError, InvocationTooShortError } from '../errors.ts'
+import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
 import type { SlotKind } from '../group/group.ts'
 import type { OpenReport, Report } from '../report.ts'
 import { openReport, sumReports } from '../report.ts'
@@ -106,6 +106,9 @@ async function runSlot(kind: RunKind, run: Run): Promise<readonly Error[]> {
     await run.end()
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, false).catch(() => {})
-    return [...run.failures, error as Error]
+    // a connection that was gone for one call is gone for the next
+    const isKnown =
+      error instanceof RedisConnectionError && run.failures.some((other) => other instanceof RedisConnectionError)
+    return isKnown ? run.failures : [...run.failures, error as Error]
   }
 }

@@ -92,6 +92,10 @@ export class Run {
     this.#overran.add(deliveryOf(entry))
   }
 
+  hasOverrun(entry: Held): boolean {
+    return this.#overran.size > 0 && this.#overran.has(deliveryOf(entry))
+  }
+
   /** While it works, what is under our name and not settled yet has its idle clock renewed. */
   async holding<T>(held: () => readonly Held[], work: () => Promise<T>): Promise<T> {
     this.#held = held
@@ -104,6 +108,14 @@ export class Run {
   async settle(settlements: readonly Settlement[]): Promise<void> {
     if (settlements.length === 0) return
     await this.settleBy(settlements.length, this.parts.group.settle(this.parts.slot, settlements))
+  }
+
+  /** Settles while handlers run; where no reply comes, the run ends with them. */
+  async settleMeanwhile(settlements: readonly Settlement[]): Promise<void> {
+    await this.settle(settlements).catch((error: Error) => {
+      this.#failures.set(error.message, error)
+      this.#vain = true
+    })
   }
 
   /** Ends the renewal; when it resolves no timer and no command of the run is left. */
@@ -125,7 +137,7 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    const held = this.#held().filter((entry) => !this.#overran.has(deliveryOf(entry)))
+    const held = this.#held().filter((entry) => !this.hasOverrun(entry))
     if (held.length === 0 || this.#renewing) return this.#renewing
     const { group, slot, report } = this.parts
     const renewed = await group.renew(slot, held).catch(() => undefined)

@@ -585,7 +585,7 @@ describe('promise 5: a batch', () => {
     expect([passed.length > 10, calls]).toEqual([true, orders])
   })
 
-  it('does not keep what overran from being claimed: its renewal ends with its time', async () => {
+  it('settles what overran at once, so that it comes back by its back-off while the others still run', async () => {
     const { redis, connect, publish, pending } = await startScenario()
     const options = { concurrency: 2, minIdleMs: 450, handlerTimeoutMs: 300, reserveMs: 200, renewLeases: true }
     await publish('hangs', ...names('o', 50))
@@ -602,7 +602,7 @@ describe('promise 5: a batch', () => {
     for (; !isOver; await delay(40)) await claim(billing(second.handler, options), { redis: passing })
 
     expect([second.calls, attempts]).toEqual([['hangs'], [2]])
-    expect(counts(await polling)).toMatchObject({ read: 51, acked: 50, superseded: 1, overran: 1 })
+    expect(counts(await polling)).toMatchObject({ read: 51, acked: 50, retried: 1, overran: 1 })
     expect(await pending()).toEqual([])
   })
 })
