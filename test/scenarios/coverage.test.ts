@@ -6,6 +6,7 @@ import type { Report } from 'millrace'
 import { claim, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
 import { startVictim } from '../support/start-victim.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -151,6 +152,28 @@ describe('promise 6: two claimers at once', () => {
     expect(new Set(letters.map(({ head }) => head.reason))).toEqual(new Set(['max-deliveries', 'crashed']))
     expect(reports.map(difference)).toEqual([0, 0])
     expect([reports.reduce((sum, { acked }) => sum + acked, 0), await pending()]).toEqual([450, []])
+  })
+
+  it('never both run what one of them claimed and was too late to start', async () => {
+    const { server, redis, raw, connect, publish, pending, age } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const [id = ''] = await publish('a')
+    await poll(billing(fail, ALWAYS_DUE), { redis })
+    const { calls, handler } = noting(async () => {
+      held.release()
+      expect(counts(await late)).toEqual({ claimed: 1, superseded: 1, batches: 1, drained: true })
+    })
+    const consumer = billing(handler, ALWAYS_DUE)
+    const starting = proxy.pauseOn(id)
+    const late = claim(consumer, { redis: connect(proxy.url) })
+    const held = await starting
+    await age(60_000)
+
+    const report = await claim(consumer, { redis })
+
+    expect([calls, report.acked, await pending()]).toEqual([['a'], 1, []])
+    expect(await raw.keys(`${LEASE}*`)).toEqual([])
+    await proxy.close()
   })
 
   it('that were killed with their leases stop nobody: a third comes in when their time is over', async () => {

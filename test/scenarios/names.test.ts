@@ -134,6 +134,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     const claiming = claim(consumer, { redis })
     const held = await paused
     await raw.xreadgroup('GROUP', 'billing', 'poller-9', 'COUNT', 1, 'STREAMS', 'orders', '>')
+    await idleFor(raw, 50)
     held.release()
 
     expect(counts(await claiming)).toEqual({ drained: true })

@@ -624,6 +624,11 @@ describe('promise 13: the report adds up', () => {
       fails: true,
       happen: ({ raw }, { entryId }) => raw.xclaim('orders', 'billing', 'poller-9', 0, entryId),
     },
+    'superseded: it was delivered once more, under the same name': {
+      expected: { superseded: 1 },
+      fails: true,
+      happen: ({ raw }, { entryId, consumerName }) => raw.xclaim('orders', 'billing', consumerName, 0, entryId),
+    },
     'superseded: somebody else acked what failed': {
       expected: { superseded: 1 },
       fails: true,
@@ -713,7 +718,7 @@ describe('promises 3 and 16: what a handler receives is its own copy', () => {
     const lambda = { ...lambdaContext(), callbackWaitsForEmptyEventLoop: false, clientContext: 'kept' }
     const seen: unknown[] = []
     const consumer = billing(
-      (event, context) => {
+      async (event, context) => {
         const { entryId, deliveryCount, maxDeliveries, idempotencyKey, stream, group, consumerName } = context
         const fields = context.fields.map((field) => field.map((value) => value.toString('latin1')))
         seen.push(
@@ -726,6 +731,7 @@ describe('promises 3 and 16: what a handler receives is its own copy', () => {
           },
         )
         spoil(event, context)
+        await delay(1)
         if (seen.length < 7) throw new Error('no')
         throw new NonRetryableError('gone')
       },
