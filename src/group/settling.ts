@@ -19,12 +19,14 @@ export interface SettleCalls {
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
   const acks: string[] = []
-  const rest: Settlement[] = []
+  const moves: Settlement[] = []
+  const letters: Settlement[] = []
   for (const settlement of settlements) {
     if (settlement.outcome.kind === 'ack') acks.push(settlement.id)
-    else rest.push(settlement)
+    else (settlement.outcome.kind === 'dead-letter' ? letters : moves).push(settlement)
   }
-  const chunks = chunksOf(rest, SCRIPT_ENTRIES)
+  // where the dead letters' key is denied, the server refuses every script that names it
+  const chunks = [...chunksOf(moves, SCRIPT_ENTRIES), ...chunksOf(letters, SCRIPT_ENTRIES)]
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
     calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,
@@ -51,7 +53,9 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
       args.push('move', id, deliveryCount, move.owner, move.idleMs, move.deliveryCount, move.delayMs ?? '')
     }
   }
-  return { script: settle, keys: [stream, keys.slot(slot.consumerName), keys.due, keys.deadLetters], args }
+  const touched = [stream, keys.slot(slot.consumerName), keys.due]
+  const buries = chunk.some(({ outcome }) => outcome.kind === 'dead-letter')
+  return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
 function countAcks(tally: Tally, asked: number, reply: Reply | undefined): void {

@@ -55,6 +55,27 @@ async function settled(holds: () => boolean): Promise<void> {
   while (!holds()) await turn()
 }
 
+/** The system's clock, which tells how many of the timers that were set on it are still to come. */
+function countingClock() {
+  const open = new Set<NodeJS.Timeout>()
+  return {
+    open,
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    after(ms: number, callback: () => void) {
+      const timer = setTimeout(() => {
+        open.delete(timer)
+        callback()
+      }, ms)
+      open.add(timer)
+      return () => {
+        open.delete(timer)
+        clearTimeout(timer)
+      }
+    },
+  }
+}
+
 async function heapBytes(): Promise<number> {
   setFlagsFromString('--expose_gc')
   const gc = runInNewContext('gc') as () => void
@@ -195,8 +216,7 @@ describe('promise 12: a connection that is gone ends the invocation with one err
     ACTIONS.flatMap(([action, run]) => faults.map(([fault, how, when]) => [action, fault, run, how, when] as const)),
   )('%s: %s', async (_action, _fault, run, how, when) => {
     const { server, redis: direct, publish, pending } = await startScenario()
-    const minIdleMs = 600_000 // so that a renewal left behind would be noticed
-    const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 }, minIdleMs })
+    const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
     await publish('a', 'b')
     if (run === claim) await poll(failing, { redis: direct })
     const before = resources()
@@ -205,12 +225,14 @@ describe('promise 12: a connection that is gone ends the invocation with one err
     const { redis } = inspectableConnection(proxy.url)
     const { signal } = new AbortController()
     const { calls, handler } = noting(() => (when === 'during' ? proxy[how]() : undefined))
-    const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 300, minIdleMs })
+    const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 300 })
     if (when === 'before') await proxy[how]()
     const context = lambdaContext(1_200)
+    const clock = countingClock()
 
-    const error = await run(consumer, { redis, signal, context }).catch((caught: unknown) => caught)
+    const error = await run(consumer, { redis, signal, context, clock }).catch((caught: unknown) => caught)
 
+    expect(clock.open.size).toBe(0)
     expect(context.getRemainingTimeInMillis()).toBeGreaterThan(-BUSY_MS)
     expect(error).toMatchObject({
       code: 'ERR_INVOCATION_FAILED',

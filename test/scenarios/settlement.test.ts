@@ -313,7 +313,7 @@ describe('promise 3: a dead letter', () => {
     expect([calls.slice(0, 3), await pending()]).toEqual([['bad 1', 'good', 'bad 2'], []])
   })
 
-  it('that a misled permission refuses costs the neighbours of its entry no delivery', async () => {
+  it('that a missing permission refuses costs the neighbours of its entry no delivery', async () => {
     const scenario = await startScenario()
     const { raw, connect, pending, age } = scenario
     const [usedUp = ''] = await give(scenario, 'claim', 'used up', 'good')

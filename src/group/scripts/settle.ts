@@ -15,14 +15,14 @@ export const MAX_PAIRS = 3_900
  * over. A dead letter is added before the entry is acknowledged: nothing can fail between the two, and where the add is refused nothing
  * has happened. The refused entry is parked, so that it does not pass for one whose process died.
  *
- * KEYS stream, lease, due, dead letters.
+ * KEYS stream, lease, due, and the dead letters if there are any to write.
  * ARGV group, consumer, token, dead letters kept (or ''), then for each entry
  *   'move', id, count, owner, idle ms, new count, delay ms (or '')
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
  */
 export const settle: Script = {
-  keyCount: 4,
+  keyCount: undefined,
   lua: `
 local stream, lease, due, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, token, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
