@@ -14,7 +14,7 @@ export class Pace {
   readonly #slowest: number
   #entries: number
 
-  constructor(concurrency: number, aloneMs = 0) {
+  constructor(concurrency: number, aloneMs: number) {
     this.aloneMs = aloneMs
     this.#slowest = concurrency
     this.#entries = concurrency
@@ -43,7 +43,7 @@ export class Window {
   readonly #run: Run
   readonly #handlers: Handlers
   readonly #takenAt: number
-  #waiting: Set<Claimed>
+  readonly #waiting: Set<Claimed>
   /** Counted as delivered, handler not running yet. */
   #started: Delivery[] = []
   readonly #running = new Set<Delivery>()
@@ -114,7 +114,7 @@ export class Window {
     this.#release()
     for (const { id, deliveryCount, from } of this.#waiting)
       this.#done.push({ id, deliveryCount, outcome: { kind: 'release', ...from, deliveryCount } })
-    this.#waiting = new Set()
+    this.#waiting.clear()
     return this.#takeDone()
   }
 

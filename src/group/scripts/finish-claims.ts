@@ -2,8 +2,8 @@ import { FENCE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /**
- * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing is pending. A group made
- * again there skips nothing. The id below is found digit by digit, since Lua's numbers are doubles.
+ * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing
+ * is pending. A group made again there skips nothing. The id below is found digit by digit, since Lua's numbers are doubles.
  *
  * Due times that have passed mean nothing any more, nor does one whose entry a zombie acked: of those to come, the next thousand are
  * compared with what is pending.
