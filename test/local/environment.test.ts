@@ -36,7 +36,11 @@ test('an error keeps its type', async () => {
 
 test.each([
   ['throws at import', `throw new TypeError('no')`, { errorType: 'TypeError', errorMessage: 'no' }],
-  ['has no handler', `export const other = 1`, { errorType: 'Runtime.HandlerNotFound', errorMessage: 'main.handler is undefined or not exported' }],
+  [
+    'has no handler',
+    `export const other = 1`,
+    { errorType: 'Runtime.HandlerNotFound', errorMessage: 'main.handler is undefined or not exported' },
+  ],
 ])('a function that %s answers why, every time', async (_case, code, payload) => {
   const lambda = await startLambda({ functions: [await aFunction(code)] })
 

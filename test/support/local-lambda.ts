@@ -7,7 +7,10 @@ import type { LocalLambda, LocalLambdaOptions } from '../../src/local/local-lamb
 import { startLocalLambda } from '../../src/local/local-lambda.ts'
 
 /** A function of one module, whose name is `fn` unless said otherwise; its folder goes with the test. */
-export async function aFunction(code: string, definition: Partial<FunctionDefinition> = {}): Promise<FunctionDefinition> {
+export async function aFunction(
+  code: string,
+  definition: Partial<FunctionDefinition> = {},
+): Promise<FunctionDefinition> {
   const codeFolder = await mkdtemp(join(tmpdir(), 'millrace-function-'))
   onTestFinished(() => rm(codeFolder, { recursive: true, force: true }))
   await writeFile(join(codeFolder, 'main.mjs'), code)
