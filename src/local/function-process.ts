@@ -16,7 +16,7 @@ export interface ProcessOptions {
   readonly variables: Readonly<Record<string, string>>
   readonly folder: string
   readonly memoryMb: number
-  onLine(source: 'stdout' | 'stderr', text: string): void
+  readonly onLine: (source: 'stdout' | 'stderr', text: string) => void
 }
 
 /** How a process ended. */

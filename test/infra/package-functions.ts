@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { unzip } from './unzip.ts'
+import { unzip } from '../../src/local/unzip.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
