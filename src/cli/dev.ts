@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type LocalLambda, startLocalLambda } from '../local/local-lambda.ts'
 import { startPrivateRedis } from '../local/private-redis.ts'
 import { type Service, unpackService } from '../local/service.ts'
@@ -9,6 +10,9 @@ import { DEV_USAGE, type DevOptions, readDevOptions } from './dev-options.ts'
 import { invocationLine, outputLine } from './invocation-line.ts'
 import { packageService } from './package-service.ts'
 import { watchSources } from './watch.ts'
+
+/** How long what runs at a Ctrl-C may go on; then it is killed. */
+const GRACE_MS = 3_000
 
 /**
  * `millrace dev`: runs a service's functions until the signal.
@@ -58,6 +62,8 @@ async function runService(options: DevOptions, signal: AbortSignal, cleanups: Cl
   lambda.tick()
   if (!signal.aborted) await once(signal, 'abort')
   say('Stopping')
+  lambda.schedule([])
+  await Promise.race([lambda.idle(), sleep(GRACE_MS, undefined, { ref: false })])
 }
 
 async function privateRedis(cleanups: Cleanup[]): Promise<string> {

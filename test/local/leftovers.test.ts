@@ -57,7 +57,7 @@ test('a local Lambda whose process is killed leaves no process', async () => {
   onTestFinished(() => void child.kill('SIGKILL'))
   const pids: number[] = []
   for await (const line of createInterface(child.stdout)) {
-    pids.push(...line.matchAll(/\d+/g).map(Number))
+    pids.push(...line.split(' ').map(Number))
     if (pids.length === 6) break
   }
   expect(pids.map(isRunning)).toEqual(pids.map(() => true))
