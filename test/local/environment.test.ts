@@ -54,3 +54,10 @@ test('a module that is not there answers why', async () => {
 
   expect(await lambda.invoke('fn')).toMatchObject({ payload: { errorType: 'Runtime.ImportModuleError' } })
 })
+
+test('a function whose folder is not there answers that it could not start', async () => {
+  const lambda = await startLambda({ functions: [await aFunction(ECHO, { codeFolder: '/nowhere/at/all' })] })
+
+  expect(await lambda.invoke('fn')).toMatchObject({ functionError: 'Unhandled' })
+  expect(lambda.lines).toContainEqual(expect.stringContaining('ENOENT'))
+})

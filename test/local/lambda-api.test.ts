@@ -17,7 +17,7 @@ async function startApi() {
   })
   onTestFinished(() => client.destroy())
   const invoke = async (input: Partial<InvokeCommandInput>) => {
-    const { Payload, $metadata, ...answer } = await client.send(new InvokeCommand({ FunctionName: 'fn', ...input }))
+    const { Payload, $metadata: _, ...answer } = await client.send(new InvokeCommand({ FunctionName: 'fn', ...input }))
     return { ...answer, payload: Payload?.length ? (JSON.parse(Payload.transformToString()) as unknown) : undefined }
   }
   return { lambda, invoke }
