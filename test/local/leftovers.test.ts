@@ -12,6 +12,7 @@ export const handler = async ({ what }) => {
   console.log('pids', process.pid, pid)
   if (what === 'hang') await new Promise((done) => setTimeout(done, 60_000))
   if (what === 'loop') for (;;);
+  if (what === 'exit') process.exit(0)
 }`
 
 test('close() ends what is frozen, what is busy, and what they started, and closes the port', async () => {
@@ -29,6 +30,16 @@ test('close() ends what is frozen, what is busy, and what they started, and clos
   while (pids.some(isRunning)) await sleep(5)
   await expect(fetch(lambda.url)).rejects.toThrow()
   expect((await hanging).payload).toMatchObject({ errorType: 'Runtime.ExitError' })
+})
+
+test('what a function started ends with it, and does not hold up the answer', async () => {
+  const lambda = await startLambda({ functions: [await aFunction(PARENT)] })
+
+  const { payload } = await lambda.invoke('fn', { what: 'exit' })
+
+  expect(payload).toMatchObject({ errorMessage: expect.stringContaining('Runtime exited without providing a reason') })
+  const [, , started] = /pids (\d+) (\d+)/.exec(await lambda.said(/pids/)) ?? []
+  while (isRunning(Number(started))) await sleep(5)
 })
 
 test('close() ends what is starting, and what waits to be tried again', async () => {
