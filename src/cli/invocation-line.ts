@@ -28,9 +28,12 @@ function answerText(answer: unknown): string {
   return counts.length > 0 ? counts.join(', ') : 'nothing to do'
 }
 
+/** What Lambda's runtime puts before a text of the console: time, request, level. */
+const CONSOLE_PREFIX = /^\S+Z\t\S+\t([A-Z]+)\t/
+
 /** Something a function printed; `undefined` for what `invocationLine` says, and for metrics. */
 export function outputLine({ functionName, source, text }: LogLine): string | undefined {
   if (source === 'platform' && /^(START|END|REPORT) /.test(text)) return undefined
-  if (text.startsWith('{') && text.includes('"_aws":')) return undefined
-  return `  ${functionName} | ${text}`
+  if (text.includes('{"_aws":')) return undefined
+  return `  ${functionName} | ${text.replace(CONSOLE_PREFIX, '$1 ')}`
 }

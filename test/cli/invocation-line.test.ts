@@ -38,6 +38,7 @@ test.each<[string, Partial<InvocationReport>, string]>([
 
 test.each<['stdout' | 'platform', string, string | undefined]>([
   ['stdout', 'hello', '  poller | hello'],
+  ['stdout', '2026-11-24T08:00:00.000Z\tr-1\tINFO\thello\tworld', '  poller | INFO hello\tworld'],
   ['stdout', 'START of the day', '  poller | START of the day'],
   ['platform', 'REPORT RequestId: r-1', undefined],
   ['platform', '2026 r-1 Task timed out after 1.00 seconds', '  poller | 2026 r-1 Task timed out after 1.00 seconds'],
