@@ -96,11 +96,12 @@ function createBuild(options: DevOptions, work: string, signal: AbortSignal): ()
 }
 
 async function redeploy(build: () => Promise<Service>, lambda: LocalLambda, signal: AbortSignal): Promise<void> {
-  say('A source changed: packaging again')
+  say('A source changed: deploying again')
   try {
     const { functions, schedules } = await build()
     await lambda.deploy(...functions)
     lambda.schedule(schedules)
+    lambda.tick()
     say('Deployed; invocations of the old version go on to their end')
   } catch (error) {
     if (!signal.aborted) say(`${(error as Error).message}\nThe version before it goes on`)
