@@ -17,7 +17,7 @@ test('a function gets the event, the context and the time it has left', async ()
     arn: 'arn:aws:lambda:us-east-1:000000000000:function:fn',
     id: requestId,
     memory: '256',
-    left: expect.closeTo(4_900, -2.7),
+    left: expect.toSatisfy((ms: number) => ms > 2_000 && ms <= 5_000),
     pid: lambda.environments('fn')[0]?.pid,
   })
 })

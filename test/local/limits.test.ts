@@ -14,7 +14,7 @@ export const handler = async ({ what }) => {
 }`
 
 test.each(['loop', 'hang'])('a timeout kills a function in a %s, and the next invocation starts cold', async (what) => {
-  const lambda = await startLambda({ functions: [await aFunction(OBEY, { timeoutMs: 500 })] })
+  const lambda = await startLambda({ functions: [await aFunction(OBEY, { timeoutMs: 1_000 })] })
   const { payload: first } = await lambda.invoke('fn', {})
 
   const { payload, functionError, requestId } = await lambda.invoke('fn', { what })
@@ -23,7 +23,7 @@ test.each(['loop', 'hang'])('a timeout kills a function in a %s, and the next in
     functionError: 'Unhandled',
     payload: {
       errorType: 'Sandbox.Timedout',
-      errorMessage: `RequestId: ${requestId} Error: Task timed out after 0.50 seconds`,
+      errorMessage: `RequestId: ${requestId} Error: Task timed out after 1.00 seconds`,
     },
   })
   expect(isRunning(first as number)).toBe(false)
