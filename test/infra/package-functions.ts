@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { unzip } from './unzip.ts'
+import { unzip } from '../../src/local/unzip.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -41,9 +41,7 @@ interface Resource {
 
 /** Packages the functions as `npm run package` does, in a folder of its own, with no credentials and no home folder to take them from. */
 export async function packageFunctions(): Promise<PackagedFunctions> {
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-package-'))
-  for (const name of COPIED) await cp(join(root, name), join(folder, name), { recursive: true })
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+  const folder = await copyService()
   const home = join(folder, 'home')
   await mkdir(home)
   const osls = join(root, 'node_modules/.bin/osls')
@@ -64,4 +62,12 @@ export async function packageFunctions(): Promise<PackagedFunctions> {
     output: stdout + stderr,
     remove: () => rm(folder, { recursive: true, force: true }),
   }
+}
+
+/** A copy of the service in a temporary folder, with the packages of the repository. */
+export async function copyService(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-package-'))
+  for (const name of COPIED) await cp(join(root, name), join(folder, name), { recursive: true })
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+  return folder
 }
