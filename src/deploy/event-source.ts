@@ -154,8 +154,11 @@ const schedule = textLike(
   'rate(…) of minutes, hours or days, or cron(…) with six fields',
 )
 const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
-// a token of the CDK's is text, too, and becomes an ARN later
-const arn = orReference(textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }'))
+const arn = orReference({
+  schema: textLike(/^arn:/, '').schema,
+  // a token of the CDK's is text, too, and becomes an ARN later
+  check: textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }').check,
+})
 const alarms = options({
   topic: arn,
   oldestPendingMs: whole(1_000, MOST),

@@ -10,6 +10,9 @@ export interface Row {
   check(action: string, name: string, value: unknown): void
 }
 
+/** The only key of a reference. */
+const REFERENCE = /^(Ref|Fn::\w+)$/
+
 type Rows = Readonly<Record<string, Row>>
 
 /** Text that is not empty. */
@@ -59,14 +62,15 @@ export function orReference(row: Row): Row {
     type: 'object',
     minProperties: 1,
     maxProperties: 1,
-    propertyNames: { pattern: '^(Ref|Fn::\\w+)$' },
+    patternProperties: { [REFERENCE.source]: {} },
+    additionalProperties: false,
   }
   return {
     schema: { anyOf: [row.schema, reference] },
     check(action, name, value) {
       if (typeof value !== 'object' || value === null) return row.check(action, name, value)
       const [key = '', ...others] = Object.keys(value)
-      if (others.length > 0 || !/^(Ref|Fn::\w+)$/.test(key))
+      if (others.length > 0 || !REFERENCE.test(key))
         throw new TypeError(`Cannot ${action}: ${name} must be text or a reference, as in { Ref: … }`)
     },
   }
@@ -89,7 +93,7 @@ export const anyObject: Row = { schema: { type: 'object' }, check: object }
 /** A row, or `false`, which switches it off. */
 export function orFalse(row: Row): Row {
   return {
-    schema: { anyOf: [{ type: 'boolean', const: false }, row.schema] },
+    schema: { anyOf: [{ type: 'boolean', enum: [false] }, row.schema] },
     check(action, name, value) {
       if (value !== false) row.check(action, name, value)
     },
@@ -107,7 +111,8 @@ export function options(rows: Rows, required: readonly string[] = []): Row {
     },
     check(action, name, value) {
       object(action, name, value)
-      checkOptions(`${action}: ${name}`, rows, required, value as object)
+      refuseUnknownKeys(`${action}: ${name}`, value as object, Object.keys(rows))
+      checkRows(action, rows, required, value as object, `${name}.`)
     },
   }
 }
@@ -115,8 +120,12 @@ export function options(rows: Rows, required: readonly string[] = []): Row {
 /** @throws {TypeError | RangeError} An option that is unknown, missing, or not as its row wants it. */
 export function checkOptions(action: string, rows: Rows, required: readonly string[], given: object): void {
   refuseUnknownKeys(action, given, Object.keys(rows))
+  checkRows(action, rows, required, given, '')
+}
+
+function checkRows(action: string, rows: Rows, required: readonly string[], given: object, prefix: string): void {
   for (const [name, row] of Object.entries(rows)) {
     const value = (given as Readonly<Record<string, unknown>>)[name]
-    if (value !== undefined || required.includes(name)) row.check(action, name, value)
+    if (value !== undefined || required.includes(name)) row.check(action, prefix + name, value)
   }
 }

@@ -15,6 +15,8 @@ export interface FunctionPermissions {
   readonly logGroupArn: unknown
   /** Whether it is in a VPC. */
   readonly inVpc: boolean
+  /** Whether X-Ray traces it. */
+  readonly traced: boolean
 }
 
 /** What Lambda needs to attach a function to a VPC. EC2 knows no narrower resource for the first two. */
@@ -25,6 +27,14 @@ const ATTACH_NETWORK = [
   'ec2:AssignPrivateIpAddresses',
   'ec2:UnassignPrivateIpAddresses',
 ]
+
+/** X-Ray knows no narrower resource. */
+const TRACE: Statement = {
+  Sid: 'Trace',
+  Effect: 'Allow',
+  Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
+  Resource: '*',
+}
 
 /** All that a poller may do: write its log, read its parameters, invoke its targets and itself, be in its VPC. */
 export function pollerStatements(settings: EventSourceSettings, fn: FunctionPermissions): Statement[] {
@@ -115,6 +125,7 @@ function functionStatements(
     ...parameterStatements(parameters),
     ...targetStatements(targets),
     ...(fn.inVpc ? networkStatements(fn) : []),
+    ...(fn.traced ? [TRACE] : []),
     ...statements,
   ]
 }

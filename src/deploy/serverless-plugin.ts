@@ -93,15 +93,17 @@ class RedisStreamPlugin {
       logGroupArn: fn.disableLogs
         ? undefined
         : plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn'),
-      inVpc: this.#isInVpc(this.#naming.getLambdaLogicalId(name)),
+      inVpc: this.#hasProperty(name, 'VpcConfig'),
+      traced: this.#hasProperty(name, 'TracingConfig'),
     }
   }
 
-  /** By `vpc` of the function or the provider, or by an extension of the resource. */
-  #isInVpc(id: string): boolean {
+  /** By an option of the function or the provider, or by an extension of the resource. */
+  #hasProperty(name: string, property: string): boolean {
     const { provider, resources } = this.#serverless.service
+    const id = this.#naming.getLambdaLogicalId(name)
     const compiled = provider.compiledCloudFormationTemplate.Resources[id]
-    return [compiled, resources?.extensions?.[id]].some((resource) => resource?.Properties?.VpcConfig !== undefined)
+    return [compiled, resources?.extensions?.[id]].some((resource) => resource?.Properties?.[property] !== undefined)
   }
 
   #target(name: string): FunctionTarget {
