@@ -15,8 +15,8 @@ export interface FunctionPermissions {
   readonly logGroupArn: unknown
   /** Whether it is in a VPC. */
   readonly inVpc: boolean
-  /** Whether X-Ray traces it. */
-  readonly traced: boolean
+  /** Whether X-Ray traces it. Default `false`. */
+  readonly traced?: boolean
 }
 
 /** What Lambda needs to attach a function to a VPC. EC2 knows no narrower resource for the first two. */

@@ -8,7 +8,6 @@ const FUNCTION: FunctionPermissions = {
   versionsArn: arnOf('lambda', 'function:shop:*'),
   logGroupArn: { 'Fn::GetAtt': ['ShopLogGroup', 'Arn'] },
   inVpc: false,
-  traced: false,
 }
 
 const sids = (statements: readonly Statement[]) => statements.map(({ Sid }) => Sid)

@@ -256,6 +256,16 @@ describe('the template with infra/redis.yml', () => {
     expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
   })
 
+  test.each(FUNCTIONS)('tells $name where it is, without a password', ({ id, user }) => {
+    const cache = `\${OrdersRedis.PrimaryEndPoint.Address}:\${OrdersRedis.PrimaryEndPoint.Port}?iam=\${OrdersRedis}`
+
+    expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({
+      Name: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,
+      Type: 'String',
+      Value: { 'Fn::Sub': `rediss://\${OrdersRedis${id.slice('Orders'.length)}}@${cache}` },
+    })
+  })
+
   test.each(FUNCTIONS)('lets $name connect to it as its own user', ({ id }) => {
     expect(withRedis.template.Resources[`${id}RedisPolicy`]?.Properties).toMatchObject({
       RoleName: { Ref: `${id}Role` },
