@@ -12,9 +12,9 @@ test('joinText() leaves it to CloudFormation where a reference is among the part
 })
 
 test('joinJson() is JSON once the references are known, whatever else the texts hold', () => {
-  const document = { 'a"b': ['\\u0000', '${x}', 1, { arn: reference }, reference, { Ref: 'A', b: 1 }] }
+  const document = { 'a"b': ['\\u0000', '{{x}}', 1, { arn: reference }, reference, { Ref: 'A', b: 1 }] }
   const [, parts] = (joinJson(document) as { 'Fn::Join': [string, unknown[]] })['Fn::Join']
   const text = parts.map((part) => (part === reference ? 'arn:x' : part)).join('')
 
-  expect(JSON.parse(text)).toEqual({ 'a"b': ['\\u0000', '${x}', 1, { arn: 'arn:x' }, 'arn:x', { Ref: 'A', b: 1 }] })
+  expect(JSON.parse(text)).toEqual({ 'a"b': ['\\u0000', '{{x}}', 1, { arn: 'arn:x' }, 'arn:x', { Ref: 'A', b: 1 }] })
 })
