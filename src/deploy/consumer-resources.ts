@@ -1,0 +1,23 @@
+import type { EventSourceSettings } from './event-source.ts'
+import type { FunctionTarget, References, Resource } from './resources.ts'
+import { describeSchedules } from './schedules.ts'
+
+/** What a consumer's resources refer to. */
+export interface ConsumerParts {
+  /** Stem of the logical ids of what belongs to this consumer alone, as in `OrdersBilling`. */
+  readonly id: string
+  /** Value of the metrics' dimension `service`: what the functions have as `POWERTOOLS_SERVICE_NAME`. */
+  readonly service: string
+  readonly poller: FunctionTarget
+  readonly claimer: FunctionTarget
+  readonly references: References
+}
+
+/**
+ * The resources of a consumer, beside its functions and their roles and logs.
+ *
+ * What belongs to a function is described for each of its consumers, under the same ids: a stack keeps one of each.
+ */
+export function describeConsumer(settings: EventSourceSettings, parts: ConsumerParts): Resource[] {
+  return [describeSchedules(settings, parts)].flat()
+}
