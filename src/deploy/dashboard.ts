@@ -1,4 +1,4 @@
-import type { AlarmLimits } from './alarm-options.ts'
+import type { AlarmSettings } from './event-source.ts'
 import { joinJson } from './join.ts'
 import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
 import type { FunctionTarget, Resource } from './resources.ts'
@@ -9,10 +9,10 @@ export interface DashboardSubject extends MetricSource {
   readonly id: string
   readonly poller: FunctionTarget
   readonly claimer: FunctionTarget
-  /** Drawn as lines where a metric has one. */
-  readonly limits?: AlarmLimits | undefined
-  /** Ids of alarms of the same template, shown first. */
-  readonly alarmIds?: readonly string[]
+  /** Their limits are drawn as lines. */
+  readonly alarms: AlarmSettings | false
+  /** ARNs of the consumer's alarms, or references to them, shown first. */
+  readonly alarmArns: readonly unknown[]
   /** `CacheClusterId` of the ElastiCache node whose memory is shown; each node of a cluster has its own. */
   readonly cacheClusterId?: unknown
 }
@@ -30,7 +30,7 @@ interface Line {
 interface Graph {
   readonly title: string
   readonly lines: readonly Line[]
-  readonly limit?: { readonly value: number | false | undefined; readonly label: string; readonly right?: boolean }
+  readonly limit?: { readonly value: number; readonly label: string; readonly right?: boolean }
 }
 
 /** CloudWatch's grid is 24 wide; two graphs stand side by side. */
@@ -40,8 +40,8 @@ const PERIOD_SECONDS = 60
 
 /** The dashboard of one consumer: a graph for each question that somebody asks who looks at it, from what comes in to what it costs Redis. */
 export function describeDashboard(subject: DashboardSubject): Resource {
-  const { alarmIds = [] } = subject
-  const top = alarmIds.length === 0 ? 0 : ALARMS.height
+  const { alarmArns } = subject
+  const top = alarmArns.length === 0 ? 0 : ALARMS.height
   return {
     id: `${subject.id}Dashboard`,
     type: 'AWS::CloudWatch::Dashboard',
@@ -49,7 +49,7 @@ export function describeDashboard(subject: DashboardSubject): Resource {
       DashboardName: { 'Fn::Join': ['-', [{ Ref: 'AWS::StackName' }, subject.id]] },
       DashboardBody: joinJson({
         widgets: [
-          ...(alarmIds.length === 0 ? [] : [alarmWidget(subject, alarmIds)]),
+          ...(alarmArns.length === 0 ? [] : [alarmWidget(subject, alarmArns)]),
           ...graphsOf(subject).map((graph, at) => graphWidget(graph, at, top)),
         ],
       }),
@@ -58,7 +58,7 @@ export function describeDashboard(subject: DashboardSubject): Resource {
 }
 
 function graphsOf(subject: DashboardSubject): Graph[] {
-  const { poller, claimer, limits, cacheClusterId } = subject
+  const { poller, claimer, alarms, cacheClusterId } = subject
   const line = (name: string, statistic: Statistic = 'Sum', right = false): Line => ({
     metric: consumerMetric(subject, name),
     statistic,
@@ -85,12 +85,12 @@ function graphsOf(subject: DashboardSubject): Graph[] {
     {
       title: 'Backlog: entries not delivered yet, and age of the last one read (ms)',
       lines: [line('Lag', 'Maximum'), line('IteratorAge', 'Maximum', true)],
-      limit: { value: limits?.lag, label: 'Lag alarm' },
+      ...(alarms && { limit: { value: alarms.maxLag, label: 'Lag alarm' } }),
     },
     {
       title: 'Pending: delivered and not done, and age of the oldest (ms)',
       lines: [line('PendingEntries', 'Maximum'), line('OldestPendingAge', 'Maximum', true)],
-      limit: { value: limits?.oldestPendingMs, label: 'OldestPendingAge alarm', right: true },
+      ...(alarms && { limit: { value: alarms.oldestPendingMs, label: 'OldestPendingAge alarm', right: true } }),
     },
     {
       title: 'Failures: of handlers, of polling, of invocations',
@@ -123,7 +123,7 @@ function graphsOf(subject: DashboardSubject): Graph[] {
   ]
 }
 
-function alarmWidget(subject: DashboardSubject, alarmIds: readonly string[]): object {
+function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): object {
   return {
     type: 'alarm',
     x: 0,
@@ -131,16 +131,14 @@ function alarmWidget(subject: DashboardSubject, alarmIds: readonly string[]): ob
     ...ALARMS,
     properties: {
       title: `${subject.stream}/${subject.group}`,
-      alarms: alarmIds.map((id) => ({ 'Fn::GetAtt': [id, 'Arn'] })),
+      alarms: alarmArns,
     },
   }
 }
 
 function graphWidget({ title, lines, limit }: Graph, at: number, top: number): object {
   const horizontal =
-    limit === undefined || limit.value === false || limit.value === undefined
-      ? []
-      : [{ value: limit.value, label: limit.label, ...(limit.right ? { yAxis: 'right' } : {}) }]
+    limit === undefined ? [] : [{ value: limit.value, label: limit.label, ...(limit.right ? { yAxis: 'right' } : {}) }]
   return {
     type: 'metric',
     x: (at % 2) * GRAPH.width,

@@ -1,7 +1,7 @@
-const UNITS = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }
+const MS: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }
 
-/** Milliseconds between two runs of a `rate(…)`; `undefined` for what has no period of its own, such as `cron(…)`. */
-export function schedulePeriodMs(expression: string): number | undefined {
-  const rate = /^rate\(\s*(\d+)\s+(minute|hour|day)s?\s*\)$/.exec(expression.trim())
-  return rate ? Number(rate[1]) * UNITS[rate[2] as keyof typeof UNITS] : undefined
+/** Milliseconds between two ticks of a `rate(…)`; `undefined` for a `cron(…)`, whose ticks may lie anyhow. */
+export function periodOf(schedule: string): number | undefined {
+  const [, count, unit = ''] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(schedule) ?? []
+  return count === undefined ? undefined : Number(count) * (MS[unit] as number)
 }

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { resolveAlarmOptions } from '../../src/deploy/alarm-options.ts'
 import { type DashboardSubject, describeDashboard } from '../../src/deploy/dashboard.ts'
 
 const subject: DashboardSubject = {
@@ -9,6 +8,8 @@ const subject: DashboardSubject = {
   group: 'billing',
   poller: { id: 'OrdersPoller', name: { Ref: 'PollerFn' }, arn: 'arn' },
   claimer: { id: 'OrdersClaimer', name: { Ref: 'ClaimerFn' }, arn: 'arn' },
+  alarms: false,
+  alarmArns: [],
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a dashboard's body has no types
@@ -112,16 +113,22 @@ describe('the dashboard of a consumer', () => {
   })
 
   test('shows the alarms first, and their limits as lines', () => {
-    const limits = resolveAlarmOptions('describe', { expression: 'rate(1 minute)', enabled: true }, { lag: 500 })
-    const [alarms, , , backlog, pending] = widgetsOf({ limits, alarmIds: ['OrdersBillingLagAlarm'] })
+    const alarms = {
+      topic: undefined,
+      noPollMs: 180_000,
+      oldestPendingMs: 900_000,
+      maxLag: 500,
+      deadLettersPer5Minutes: 0,
+    }
+    const [first, , , backlog, pending] = widgetsOf({ alarms, alarmArns: [{ 'Fn::GetAtt': ['Lag', 'Arn'] }] })
 
-    expect(alarms).toMatchObject({ type: 'alarm', properties: { alarms: ['OrdersBillingLagAlarm.Arn'] } })
+    expect(first).toMatchObject({ type: 'alarm', properties: { alarms: ['Lag.Arn'] } })
     expect(backlog.properties.annotations.horizontal).toEqual([{ value: 500, label: 'Lag alarm' }])
     expect(pending.properties.annotations.horizontal).toMatchObject([{ value: 900_000, yAxis: 'right' }])
   })
 
   test('lays the graphs out in two columns without an overlap', () => {
-    const places = widgetsOf({ alarmIds: ['A'] }).map(({ x, y, width, height }) => [x, y, width, height])
+    const places = widgetsOf({ alarmArns: ['arn'] }).map(({ x, y, width, height }) => [x, y, width, height])
 
     expect(places.slice(0, 4)).toEqual([
       [0, 0, 24, 3],
