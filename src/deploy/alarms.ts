@@ -69,7 +69,7 @@ function noPoll(subject: AlarmSubject): Alarm | undefined {
       `Nothing has polled stream ${subject.stream} for group ${subject.group} for ${inWords(noPollMs)}: what is published waits. `,
       'Look first at the schedules that wake ',
       subject.poller.name,
-      ' (disabled? denied? their dead-letter queue), then at its Errors and Throttles and at the log ',
+      ' (disabled? denied? their dead-letter queue), then at its Errors and Throttles and at ',
       ...logOf(subject.poller),
       '.',
     ],
@@ -91,7 +91,7 @@ function oldestPending(subject: AlarmSubject): Alarm {
       `An entry of stream ${subject.stream} has been pending in group ${subject.group} for more than ${inWords(oldestPendingMs)}, or `,
       'the claimer no longer says how long. Look first at whether ',
       subject.claimer.name,
-      ' runs (its schedule, its Errors), then at FailedInvokeEventCount and the log ',
+      ' runs (its schedule, its Errors), then at FailedInvokeEventCount and ',
       ...logOf(subject.claimer),
       `: an event whose handler keeps failing is retried until its last delivery. XPENDING ${subject.stream} ${subject.group} shows what is pending.`,
     ],
@@ -173,7 +173,7 @@ function failing(part: 'Poller' | 'Claimer', fn: FunctionTarget, { alarms }: Ala
       'Most invocations of ',
       fn.name,
       ' fail: Redis cannot be reached or refuses commands, or the function runs into its timeout or its memory limit. Handlers that fail do ',
-      'not count here. Nothing is lost: entries stay in the stream, or pending. Look first at the errors in the log ',
+      'not count here. Nothing is lost: entries stay in the stream, or pending. Look first at the errors in ',
       ...logOf(fn),
       ', then at Redis itself: is it up, is its memory full, was a password or an ACL user changed?',
     ],
@@ -216,7 +216,7 @@ function periodSeconds({ noPollMs }: AlarmSettings): number {
 }
 
 function logOf(fn: FunctionTarget): readonly unknown[] {
-  return ['/aws/lambda/', fn.name]
+  return ['the log of ', fn.name]
 }
 
 function inWords(ms: number): string {
