@@ -18,6 +18,7 @@ import {
   wordOf,
 } from './option-rows.ts'
 import type { Reference, Statement } from './resources.ts'
+import { periodOf } from './schedule-period.ts'
 
 /** What the deployment of a consumer, its poller and its claimer, can be told. */
 export interface EventSourceOptions {
@@ -75,13 +76,21 @@ export interface EventSourceOptions {
   readonly alarms?: AlarmOptions | false
   /** Whether there is a dashboard. Default `true`. */
   readonly dashboard?: boolean
+  /** Id of the ElastiCache node whose memory the dashboard shows as well, or a reference to it. Default: none. */
+  readonly cacheClusterId?: string | Reference
 }
 
 /** What to be alarmed at, and who is told. */
 export interface AlarmOptions {
   /** ARN of the SNS topic that is told, or a reference to it. Default: none. */
   readonly topic?: string | Reference
-  /** Milliseconds that an entry may be pending, 1,000 or more; an older one alarms. Default 300,000. */
+  /**
+   * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
+   * Default: 180,000, or three periods of the schedule where that is longer; must be given where the schedule is a `cron(…)` or slower than
+   * once a day. `false`: silence of either function is no alarm.
+   */
+  readonly noPollMs?: number | false
+  /** Milliseconds that an entry may be pending, 1,000 or more; an older one alarms. Default 900,000. */
   readonly oldestPendingMs?: number
   /** Entries of the stream that may wait for their first delivery, 0 or more; more of them alarm. Default 10,000. */
   readonly maxLag?: number
@@ -115,6 +124,7 @@ export interface EventSourceSettings {
   readonly failedSchedules: string | Reference | undefined
   readonly alarms: AlarmSettings | false
   readonly dashboard: boolean
+  readonly cacheClusterId: string | Reference | undefined
 }
 
 /** What the deployment says instead of the code. */
@@ -122,6 +132,8 @@ export type Overrides = Pick<EventSourceOptions, 'batchSize' | 'concurrency' | '
 
 /** Every alarm option, resolved. */
 export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
+  /** `false`, too, while the schedules are disabled. */
+  readonly noPollMs: number | false
   /** `undefined`: nobody is told. */
   readonly topic: string | Reference | undefined
 }
@@ -138,10 +150,14 @@ const DEFAULTS = {
 }
 
 const ALARM_DEFAULTS = {
-  oldestPendingMs: 300_000,
+  oldestPendingMs: 900_000, // an event whose handler always fails is a dead letter by then
   maxLag: 10_000,
   deadLettersPer5Minutes: 0,
 }
+
+const MIN_SILENCE_MS = 180_000
+/** Three periods of CloudWatch's longest. */
+const MAX_SILENCE_MS = 3 * 86_400_000
 
 /** What CloudWatch Logs takes. @see https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
 const RETENTIONS = [
@@ -161,6 +177,7 @@ const arn = orReference({
 })
 const alarms = options({
   topic: arn,
+  noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),
   oldestPendingMs: whole(1_000, MOST),
   maxLag: whole(0, MOST),
   deadLettersPer5Minutes: whole(0, MOST),
@@ -189,6 +206,7 @@ const OPTIONS = {
   failedSchedules: arn,
   alarms: orFalse(alarms),
   dashboard: flag,
+  cacheClusterId: orReference(anyText),
 } satisfies Record<keyof EventSourceOptions, Row>
 
 const REQUIRED = ['stream', 'consumer']
@@ -217,7 +235,8 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
     targets: listed(given.targets),
     statements: listed(given.statements),
     failedSchedules: given.failedSchedules,
-    alarms: given.alarms !== false && resolveAlarms(given.alarms),
+    cacheClusterId: given.cacheClusterId,
+    alarms: given.alarms !== false && resolveAlarms(action, given.alarms, given),
   })
 }
 
@@ -233,8 +252,23 @@ export function overridesOf(consumers: readonly EventSourceSettings[]): string |
   return elements.length > 0 ? JSON.stringify(elements) : undefined
 }
 
-function resolveAlarms({ topic, ...limits }: AlarmOptions = {}): AlarmSettings {
-  return Object.freeze({ topic, ...withDefaults(ALARM_DEFAULTS, limits) })
+function resolveAlarms(
+  action: string,
+  { topic, noPollMs, ...limits }: AlarmOptions = {},
+  { schedule = DEFAULTS.schedule, enabled = DEFAULTS.enabled }: Pick<EventSourceOptions, 'schedule' | 'enabled'>,
+): AlarmSettings {
+  const silence = enabled && (noPollMs ?? threePeriodsOf(action, schedule))
+  return Object.freeze({ topic, noPollMs: silence, ...withDefaults(ALARM_DEFAULTS, limits) })
+}
+
+function threePeriodsOf(action: string, schedule: string): number {
+  const period = periodOf(schedule)
+  const silence = Math.max(MIN_SILENCE_MS, 3 * (period ?? Number.POSITIVE_INFINITY))
+  if (silence <= MAX_SILENCE_MS) return silence
+  throw new TypeError(
+    `Cannot ${action}: alarms.noPollMs must be given where the schedule ${period === undefined ? 'has no fixed period' : 'is slower than once a day'}, ` +
+      `got schedule ${schedule}; false leaves that alarm out`,
+  )
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {

@@ -12,14 +12,6 @@ const NO_RETRY = { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }
 /** SQS keeps nothing longer. */
 const FOURTEEN_DAYS_IN_SECONDS = 1_209_600
 
-const MS: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }
-
-/** Milliseconds between two ticks of a `rate(…)`; `undefined` for a `cron(…)`, whose ticks may lie anyhow. */
-export function periodOf(schedule: string): number | undefined {
-  const [, count, unit = ''] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(schedule) ?? []
-  return count === undefined ? undefined : Number(count) * (MS[unit] as number)
-}
-
 /**
  * What wakes a consumer's functions: their schedules, the role that each needs, and where a failed tick goes.
  *

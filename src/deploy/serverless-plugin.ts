@@ -1,6 +1,7 @@
 import { describeConsumer } from './consumer-resources.ts'
 import type { EventSourceSettings } from './event-source.ts'
 import { overridesOf, redisStreamSchema } from './event-source.ts'
+import { idOf } from './ids.ts'
 import type { FunctionPermissions } from './permissions.ts'
 import { claimerStatements, describeFunctionRole, pollerStatements } from './permissions.ts'
 import type { FunctionTarget, Resource } from './resources.ts'
@@ -169,14 +170,6 @@ function functionsOf(consumers: readonly ServiceConsumer[]): ConsumerFunction[] 
       consumers: sharing.map(({ settings }) => settings) as [EventSourceSettings, ...EventSourceSettings[]],
     }))
   })
-}
-
-/** `shop:orders-2` as `ShopOrders2`: what a logical id may hold. */
-function idOf(name: string): string {
-  return name
-    .split(/[^A-Za-z0-9]+/)
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
-    .join('')
 }
 
 // Serverless 3 takes what `require` answers as the plugin, and osls the default
