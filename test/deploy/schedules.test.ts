@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
 import { plainReferences, type Resource } from '../../src/deploy/resources.ts'
-import { describeSchedules, periodOf } from '../../src/deploy/schedules.ts'
+import { periodOf } from '../../src/deploy/schedule-period.ts'
+import { describeSchedules } from '../../src/deploy/schedules.ts'
 import { aTarget, someSettings } from './settings.ts'
 
 const QUEUE = 'arn:aws:sqs:eu-central-1:123456789012:failed'
