@@ -3,7 +3,6 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { RegoEngine, TemplateFile } from '@aws/cloudformation-validate'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -24,8 +23,6 @@ export interface Resource {
 
 export interface PackagedService {
   readonly template: Template
-  /** Where the template is. */
-  readonly templateFile: string
   /** What osls printed. */
   readonly output: string
 }
@@ -41,11 +38,7 @@ export async function packageIn(folder: string): Promise<PackagedService> {
     timeout: 120_000,
   })
   const templateFile = join(folder, 'package/cloudformation-template-update-stack.json')
-  return {
-    template: JSON.parse(await readFile(templateFile, 'utf8')) as Template,
-    templateFile,
-    output: stdout + stderr,
-  }
+  return { template: JSON.parse(await readFile(templateFile, 'utf8')) as Template, output: stdout + stderr }
 }
 
 /**
@@ -76,14 +69,4 @@ export async function packageService(functions: object, more: object = {}): Prom
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-/** What CloudFormation's own rules find in a template, as in `ERROR E3002 Queue`; hints are left out. */
-export function findingsIn(templateFile: string): string[] {
-  const engine = new RegoEngine()
-  const { diagnostics } = engine.validateStandard(new TemplateFile(templateFile))
-  engine.free()
-  return diagnostics
-    .filter(({ severity }) => severity !== 'INFO')
-    .map(({ severity, ruleId, entity }) => `${severity} ${ruleId} ${entity?.logicalId}`)
 }
