@@ -175,7 +175,7 @@ function failing(part: 'Poller' | 'Claimer', fn: FunctionTarget, { alarms }: Ala
       ' fail: Redis cannot be reached or refuses commands, or the function runs into its timeout or its memory limit. Handlers that fail do ',
       'not count here. Nothing is lost: entries stay in the stream, or pending. Look first at the errors in ',
       ...logOf(fn),
-      ', then at Redis itself: is it up, is its memory full, was a password or an ACL user changed?',
+      ', then at Redis itself: is it up, is its memory full, did its users or their rights change?',
     ],
     metric: functionMetric(fn, 'Errors'),
     statistic: 'Sum',
