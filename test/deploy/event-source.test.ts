@@ -58,7 +58,7 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
   [{ alarms: { oldestPendingMs: 10 } }, 'alarms.oldestPendingMs must be >= 1000, got 10'],
   [
     { alarms: { lag: 10 } },
-    'alarms: unknown option "lag"; known are topic, oldestPendingMs, maxLag, deadLettersPer5Minutes',
+    'alarms: unknown option "lag"; known are topic, noPollMs, oldestPendingMs, maxLag, deadLettersPer5Minutes',
   ],
   [{ dashboard: 'no' }, 'dashboard must be true or false, got string'],
   [
@@ -83,8 +83,15 @@ describe('resolveEventSource()', () => {
       targets: [],
       statements: [],
       failedSchedules: undefined,
-      alarms: { topic: undefined, oldestPendingMs: 300_000, maxLag: 10_000, deadLettersPer5Minutes: 0 },
+      alarms: {
+        topic: undefined,
+        noPollMs: 180_000,
+        oldestPendingMs: 900_000,
+        maxLag: 10_000,
+        deadLettersPer5Minutes: 0,
+      },
       dashboard: true,
+      cacheClusterId: undefined,
     })
   })
 
@@ -108,18 +115,13 @@ describe('resolveEventSource()', () => {
   })
 
   test.each([TOPIC, { Ref: 'Alarms' }, `\${Token[TOKEN.12]}`])('tells topic %j', (topic) => {
-    expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
-      topic,
-      oldestPendingMs: 300_000,
-      maxLag: 0,
-      deadLettersPer5Minutes: 0,
-    })
+    expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toMatchObject({ topic, maxLag: 0 })
   })
 
   test.each(['rate(1 minute)', 'rate(15 minutes)', 'rate(2 hours)', 'cron(0/5 8-17 ? * MON-FRI *)'])(
     'takes the schedule %s',
     (schedule) => {
-      expect(someSettings({ schedule })).toMatchObject({ schedule })
+      expect(someSettings({ schedule, alarms: false })).toMatchObject({ schedule })
     },
   )
 
