@@ -1,3 +1,4 @@
+import { EVENT_SOURCE_VARIABLE } from '../lambda/event-source.ts'
 import { describeConsumer } from './consumer-resources.ts'
 import { overridesOf, redisStreamSchema } from './event-source.ts'
 import { idOf } from './ids.ts'
@@ -46,7 +47,7 @@ class RedisStreamPlugin {
     const overrides = part === 'poller' ? overridesOf(consumers) : undefined
     fn.environment = {
       POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
-      ...(overrides !== undefined && { MILLRACE_EVENT_SOURCE: overrides }),
+      ...(overrides !== undefined && { [EVENT_SOURCE_VARIABLE]: overrides }),
       ...fn.environment,
     }
     fn.logRetentionInDays ??= logRetentionInDays

@@ -3,7 +3,7 @@ import type { EventSourceSettings, RedisStreamEvent } from './event-source.ts'
 import { resolveEventSource } from './event-source.ts'
 
 /** A function as serverless.yml has it; only what is read of it. */
-export interface ConfiguredFunction {
+interface ConfiguredFunction {
   readonly events?: readonly unknown[]
 }
 

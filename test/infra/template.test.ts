@@ -181,7 +181,7 @@ describe('the template', () => {
       ])
       expect(deny).toMatchObject({
         Effect: 'Deny',
-        Action: [...(describeNetwork?.Action ?? []), ...(attach?.Action ?? [])],
+        Action: [describeNetwork, attach].flatMap((statement) => statement?.Action),
         Resource: '*',
         Condition: { ArnEquals: { 'lambda:SourceFunctionArn': self } },
       })
