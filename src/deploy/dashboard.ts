@@ -88,7 +88,7 @@ function graphsOf(subject: DashboardSubject): Graph[] {
       ...(alarms && { limit: { value: alarms.maxLag, label: 'Lag alarm' } }),
     },
     {
-      title: 'Pending: delivered and not done, and age of the oldest (ms)',
+      title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
       lines: [line('PendingEntries', 'Maximum'), line('OldestPendingAge', 'Maximum', true)],
       ...(alarms && { limit: { value: alarms.oldestPendingMs, label: 'OldestPendingAge alarm', right: true } }),
     },

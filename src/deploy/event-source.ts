@@ -91,7 +91,7 @@ export interface AlarmOptions {
    * once a day. `false`: silence of either function is no alarm.
    */
   readonly noPollMs?: number | false
-  /** Milliseconds that an entry may be pending, 1,000 or more; an older one alarms. Default 900,000. */
+  /** Milliseconds since the oldest pending entry was published, 1,000 or more; an older one alarms. Default 900,000. */
   readonly oldestPendingMs?: number
   /** Entries of the stream that may wait for their first delivery, 0 or more; more of them alarm. Default 10,000. */
   readonly maxLag?: number

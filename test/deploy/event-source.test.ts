@@ -115,13 +115,19 @@ describe('resolveEventSource()', () => {
   })
 
   test.each([TOPIC, { Ref: 'Alarms' }, `\${Token[TOKEN.12]}`])('tells topic %j', (topic) => {
-    expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toMatchObject({ topic, maxLag: 0 })
+    expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
+      topic,
+      noPollMs: 180_000,
+      oldestPendingMs: 900_000,
+      maxLag: 0,
+      deadLettersPer5Minutes: 0,
+    })
   })
 
   test.each(['rate(1 minute)', 'rate(15 minutes)', 'rate(2 hours)', 'cron(0/5 8-17 ? * MON-FRI *)'])(
     'takes the schedule %s',
     (schedule) => {
-      expect(someSettings({ schedule, alarms: false })).toMatchObject({ schedule })
+      expect(someSettings({ schedule, alarms: { noPollMs: 259_200_000 } })).toMatchObject({ schedule })
     },
   )
 

@@ -116,7 +116,7 @@ function statementsOf(id: string): unknown[] {
 /** In any order, without names, and a list of one like that one. */
 function comparable(statements: readonly Statement[]): unknown[] {
   return statements
-    .map(({ Sid: _, ...statement }) => flat(unlisted(statement)))
+    .map(({ Sid: _sid, ...statement }) => flat(unlisted(statement)))
     .sort((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)))
 }
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
 import { plainReferences, type Resource } from '../../src/deploy/resources.ts'
-import { periodOf } from '../../src/deploy/schedule-period.ts'
 import { describeSchedules } from '../../src/deploy/schedules.ts'
 import { aTarget, someSettings } from './settings.ts'
 
@@ -82,17 +81,5 @@ describe('describeSchedules()', () => {
       MaximumRetryAttempts: 0,
       MaximumEventAgeInSeconds: 60,
     })
-  })
-})
-
-describe('periodOf()', () => {
-  test.each([
-    ['rate(1 minute)', 60_000],
-    ['rate(5 minutes)', 300_000],
-    ['rate(1 hour)', 3_600_000],
-    ['rate(2 days)', 172_800_000],
-    ['cron(0/5 * * * ? *)', undefined],
-  ])('answers for %s: %s ms', (schedule, ms) => {
-    expect(periodOf(schedule)).toBe(ms)
   })
 })

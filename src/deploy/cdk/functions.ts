@@ -144,6 +144,6 @@ function environmentOf(fn: IFunction): Readonly<Record<string, unknown>> {
 }
 
 /** Without its `Sid`: those of a policy must differ, and another consumer of the function may say the same of other resources. */
-function asPolicyStatement({ Sid: _, ...statement }: Statement): PolicyStatement {
+function asPolicyStatement({ Sid: _sid, ...statement }: Statement): PolicyStatement {
   return PolicyStatement.fromJson(withTokens(statement))
 }

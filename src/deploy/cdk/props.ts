@@ -131,7 +131,7 @@ export interface RedisStreamAlarmOptions {
    */
   readonly noPoll?: Duration | false
   /**
-   * How long an entry may be pending.
+   * How long ago the oldest pending entry may have been published.
    *
    * @default 15 minutes
    */
