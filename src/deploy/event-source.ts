@@ -1,6 +1,7 @@
 import type { PollMode } from '../consumer-settings.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { object, withDefaults } from '../core/options.ts'
+import type { EVENT_SOURCE_OVERRIDES } from '../lambda/event-source.ts'
 import {
   anyObject,
   anyText,
@@ -128,7 +129,7 @@ export interface EventSourceSettings {
 }
 
 /** What the deployment says instead of the code. */
-export type Overrides = Pick<EventSourceOptions, 'batchSize' | 'concurrency' | 'mode' | 'maxRunMs' | 'slots'>
+type Overrides = Pick<EventSourceOptions, (typeof EVENT_SOURCE_OVERRIDES)[number]>
 
 /** Every alarm option, resolved. */
 export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
@@ -170,11 +171,9 @@ const schedule = textLike(
   'rate(…) of minutes, hours or days, or cron(…) with six fields',
 )
 const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
-const arn = orReference({
-  schema: textLike(/^arn:/, '').schema,
-  // a token of the CDK's is text, too, and becomes an ARN later
-  check: textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }').check,
-})
+// a token of the CDK's is text, too, and becomes an ARN later
+const arnText = textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }')
+const arn = orReference({ ...arnText, schema: { type: 'string', pattern: '^arn:' } })
 const alarms = options({
   topic: arn,
   noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),

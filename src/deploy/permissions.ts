@@ -66,7 +66,7 @@ export function describeFunctionRole(id: string, statements: readonly Statement[
  *
  * @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
  */
-export function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement[] {
+function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement[] {
   return [
     { Sid: 'DescribeNetwork', Effect: 'Allow', Action: DESCRIBE_NETWORK, Resource: '*' },
     { Sid: 'AttachNetwork', Effect: 'Allow', Action: ATTACH_NETWORK, Resource: arnOf('ec2', '*/*') },
@@ -81,7 +81,7 @@ export function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): St
 }
 
 /** What a function may read of the parameter store, and decrypt: these parameters and no others. */
-export function parameterStatements(names: readonly string[]): Statement[] {
+function parameterStatements(names: readonly string[]): Statement[] {
   if (names.length === 0) return []
   const arns = names.map((name) => arnOf('ssm', `parameter/${name.replace(/^\//, '')}`))
   return [
@@ -103,7 +103,7 @@ export function parameterStatements(names: readonly string[]): Statement[] {
 }
 
 /** What handlers invoke, and nothing else. */
-export function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
+function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
   if (targets.length === 0) return []
   const isName = (target: unknown) => typeof target === 'string' && /^[\w-]+$/.test(target)
   const arns = targets.map((target) => (isName(target) ? arnOf('lambda', `function:${target}`) : target))
@@ -111,7 +111,7 @@ export function targetStatements(targets: readonly (string | Reference)[]): Stat
 }
 
 /** A poller invokes itself where there is more than it can do: further slots, and what its own time is too short for. */
-export function invokeItself({ arn, versionsArn }: Pick<FunctionPermissions, 'arn' | 'versionsArn'>): Statement {
+function invokeItself({ arn, versionsArn }: Pick<FunctionPermissions, 'arn' | 'versionsArn'>): Statement {
   return { Sid: 'InvokeItself', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: [arn, versionsArn] }
 }
 

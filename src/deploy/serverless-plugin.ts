@@ -1,5 +1,5 @@
+import { EVENT_SOURCE_VARIABLE } from '../lambda/event-source.ts'
 import { describeConsumer } from './consumer-resources.ts'
-import type { EventSourceSettings } from './event-source.ts'
 import { overridesOf, redisStreamSchema } from './event-source.ts'
 import { idOf } from './ids.ts'
 import type { FunctionPermissions } from './permissions.ts'
@@ -7,17 +7,9 @@ import { claimerStatements, describeFunctionRole, pollerStatements } from './per
 import type { FunctionTarget, Resource } from './resources.ts'
 import { arnOf, plainReferences } from './resources.ts'
 import type { Serverless, ServerlessFunction } from './serverless.ts'
-import type { ServiceConsumer } from './service-consumers.ts'
-import { consumersOf } from './service-consumers.ts'
+import type { ConsumerFunction, ServiceConsumer } from './service-consumers.ts'
+import { consumersOf, functionsOf } from './service-consumers.ts'
 import { addResources } from './template.ts'
-
-/** A function of the service with what its consumers want of it. */
-interface ConsumerFunction {
-  readonly name: string
-  readonly part: 'poller' | 'claimer'
-  /** All that share it agree on what concerns it. */
-  readonly consumers: readonly [EventSourceSettings, ...EventSourceSettings[]]
-}
 
 const STATEMENTS = { poller: pollerStatements, claimer: claimerStatements }
 
@@ -55,7 +47,7 @@ class RedisStreamPlugin {
     const overrides = part === 'poller' ? overridesOf(consumers) : undefined
     fn.environment = {
       POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
-      ...(overrides !== undefined && { MILLRACE_EVENT_SOURCE: overrides }),
+      ...(overrides !== undefined && { [EVENT_SOURCE_VARIABLE]: overrides }),
       ...fn.environment,
     }
     fn.logRetentionInDays ??= logRetentionInDays
@@ -158,18 +150,6 @@ class RedisStreamPlugin {
       throw new this.#serverless.classes.Error(error.message, 'REDIS_STREAM_EVENT_INVALID')
     }
   }
-}
-
-/** Each function once, with all its consumers. */
-function functionsOf(consumers: readonly ServiceConsumer[]): ConsumerFunction[] {
-  return (['poller', 'claimer'] as const).flatMap((part) => {
-    const byName = Map.groupBy(consumers, (consumer) => consumer[part])
-    return [...byName].map(([name, sharing]) => ({
-      name,
-      part,
-      consumers: sharing.map(({ settings }) => settings) as [EventSourceSettings, ...EventSourceSettings[]],
-    }))
-  })
 }
 
 // Serverless 3 takes what `require` answers as the plugin, and osls the default

@@ -9,7 +9,7 @@ export interface Serverless {
   getProvider(name: 'aws'): AwsProvider
 }
 
-export interface ServerlessService {
+interface ServerlessService {
   readonly functions?: Readonly<Record<string, ServerlessFunction>>
   readonly provider: {
     readonly compiledCloudFormationTemplate: Template
@@ -33,7 +33,7 @@ export interface ServerlessFunction {
   role?: unknown
 }
 
-export interface AwsProvider {
+interface AwsProvider {
   readonly naming: {
     getStackName(): string
     getNormalizedFunctionName(name: string): string

@@ -3,7 +3,7 @@ import type { EventSourceSettings, RedisStreamEvent } from './event-source.ts'
 import { resolveEventSource } from './event-source.ts'
 
 /** A function as serverless.yml has it; only what is read of it. */
-export interface ConfiguredFunction {
+interface ConfiguredFunction {
   readonly events?: readonly unknown[]
 }
 
@@ -15,6 +15,14 @@ export interface ServiceConsumer {
   readonly poller: string
   readonly claimer: string
   readonly settings: EventSourceSettings
+}
+
+/** A function of the service with what its consumers want of it. */
+export interface ConsumerFunction {
+  readonly name: string
+  readonly part: 'poller' | 'claimer'
+  /** All that share it agree on what concerns it. */
+  readonly consumers: readonly [EventSourceSettings, ...EventSourceSettings[]]
 }
 
 type Functions = Readonly<Record<string, ConfiguredFunction>>
@@ -56,6 +64,18 @@ export function consumersOf(functions: Functions, defaults: Partial<RedisStreamE
     }
   }
   return consumers
+}
+
+/** Each function once, with all its consumers. */
+export function functionsOf(consumers: readonly ServiceConsumer[]): ConsumerFunction[] {
+  return (['poller', 'claimer'] as const).flatMap((part) => {
+    const byName = Map.groupBy(consumers, (consumer) => consumer[part])
+    return [...byName].map(([name, sharing]) => ({
+      name,
+      part,
+      consumers: sharing.map(({ settings }) => settings) as [EventSourceSettings, ...EventSourceSettings[]],
+    }))
+  })
 }
 
 function redisStreamOf(event: unknown): RedisStreamEvent | undefined {

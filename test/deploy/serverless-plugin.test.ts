@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module'
+import RedisStreamPlugin from 'millrace/serverless'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type PackagedService, packageService, type Resource } from '../infra/osls.ts'
 
@@ -190,6 +192,43 @@ describe('a wrong event', () => {
     )
   })
 })
+
+describe('the plugin', () => {
+  test('is what require() answers, as Serverless 3 wants it', () => {
+    const required = createRequire(import.meta.url)('millrace/serverless')
+
+    expect(String(required)).toBe(String(RedisStreamPlugin))
+  })
+
+  test('gives no role where the service has one for all, or serverless-iam-roles-per-function makes one', () => {
+    const functions = {
+      poller: { name: 'shop-poller', events: [{ redisStream: billing }], iamRoleStatements: [] },
+      claimer: { name: 'shop-claimer' },
+    }
+    initialize(functions, { getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined) })
+
+    expect(functions).toMatchObject({ poller: { logRetentionInDays: 30 }, claimer: { logRetentionInDays: 30 } })
+    expect(Object.values(functions).filter((fn) => 'role' in fn)).toEqual([])
+  })
+
+  test("keeps days of the provider's where the event names none", () => {
+    const functions = { poller: { events: [{ redisStream: billing }] }, claimer: {} }
+    initialize(functions, {}, { logRetentionInDays: 5 })
+
+    expect(functions).toMatchObject({ poller: { logRetentionInDays: 5 }, claimer: { logRetentionInDays: 5 } })
+  })
+})
+
+/** Runs the plugin's first hook on functions, beside what osls says of AWS and of the provider. */
+function initialize(functions: object, aws: object, provider: object = {}): void {
+  const naming = { getStackName: () => 'shop-dev', getNormalizedFunctionName: (name: string) => name }
+  const serverless = {
+    service: { functions, provider },
+    configSchemaHandler: { defineFunctionEvent: () => {} },
+    getProvider: () => ({ naming, getCustomExecutionRole: () => undefined, ...aws }),
+  }
+  new RedisStreamPlugin(serverless as never).hooks.initialize?.()
+}
 
 async function refusalOf(functions: object): Promise<string> {
   return packageService(functions).then(

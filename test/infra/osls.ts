@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '../..')
 /** osls compiles its schema of serverless.yml in seconds, and keeps it by its hash. */
 const SCHEMAS = join(root, '.osls')
 
-export interface Template {
+interface Template {
   readonly Resources: Readonly<Record<string, Resource>>
   readonly Parameters?: Readonly<Record<string, unknown>>
 }
