@@ -112,7 +112,7 @@ function deadLetters(subject: AlarmSubject): Alarm {
     id: 'DeadLetters',
     trouble: 'dead letters',
     means: [
-      `More than ${limit} events of stream ${subject.stream} became dead letters of group ${subject.group} within five minutes: they cannot be `,
+      `${limit === 0 ? 'Events' : `More than ${limit} events`} of stream ${subject.stream} became dead letters of group ${subject.group} within five minutes: they cannot be `,
       'read, or their handler failed at every delivery. Nothing is lost, and nothing more is tried. Look first at the fields reason, ',
       `errorName and errorMessage in the dead-letter stream, whose key ends in :${subject.group}:dlq unless the code names another; `,
       'once the cause is mended, redrive them.',

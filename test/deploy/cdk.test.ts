@@ -209,10 +209,12 @@ describe('RedisStreamConsumer', () => {
     })
   })
 
-  test('stands in another stack than its functions', () => {
+  test('stands in another stack than its functions, with others', () => {
     const shop = new Shop()
     const watch = new Stack(shop.app, 'Watch')
-    new RedisStreamConsumer(watch, 'Billing', { poller: shop.poller, claimer: shop.claimer, ...consumer })
+    const functions = { poller: shop.poller, claimer: shop.claimer }
+    new RedisStreamConsumer(watch, 'Billing', { ...functions, ...consumer })
+    new RedisStreamConsumer(watch, 'Search', { ...functions, ...consumer, consumerGroup: 'search' })
     const template = Template.fromStack(watch)
 
     template.resourceCountIs('AWS::Scheduler::Schedule', 2)

@@ -1,6 +1,6 @@
 import { type CfnResource, Stack, Token } from 'aws-cdk-lib'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import { type CfnFunction, Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
+import { CfnFunction, type Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
 import { type EventSourceSettings, overridesOf } from '../event-source.ts'
 import { idOf } from '../ids.ts'
@@ -139,7 +139,8 @@ function addEnvironment(fn: IFunction, name: string, value: string): void {
 
 function environmentOf(fn: IFunction): Readonly<Record<string, unknown>> {
   const resource = fn.node.defaultChild as CfnResource | undefined
-  if (!(fn instanceof DeployedFunction) || resource === undefined) return {}
+  // an app may have two copies of the CDK: by what it is in CloudFormation, not by its class
+  if (resource?.cfnResourceType !== CfnFunction.CFN_RESOURCE_TYPE_NAME) return {}
   return Stack.of(fn).resolve((resource as CfnFunction).environment)?.variables ?? {}
 }
 

@@ -150,15 +150,14 @@ export interface RedisStreamAlarmOptions {
   readonly deadLettersPer5Minutes?: number
 }
 
-/** What errors of the description say, and what our props are called. */
+/** What errors of the description call what our props call otherwise. */
 const NAMES: Readonly<Record<string, string>> = {
   consumer: 'consumerGroup',
-  maxRunMs: 'maxRun in milliseconds',
+  maxRunMs: 'maxRun',
+  failedSchedules: 'onFailedSchedule',
+  'alarms.topic': 'alarmTopic',
   'alarms.noPollMs': 'alarms.noPoll',
-  noPollMs: 'alarms.noPoll in milliseconds',
-  oldestPendingMs: 'alarms.oldestPendingAge in milliseconds',
-  maxLag: 'alarms.maxLag',
-  deadLettersPer5Minutes: 'alarms.deadLettersPer5Minutes',
+  'alarms.oldestPendingMs': 'alarms.oldestPendingAge',
 }
 
 const ACTION = 'add Redis stream'
@@ -220,10 +219,11 @@ function expressionOf(schedule: Duration | ScheduleExpression | string): string 
 
 function inCdkWords(message: string): string {
   return message
-    .replace(/^Cannot add Redis stream(: alarms)?: /, '')
-    .replace(/must be >= /g, 'cannot be under ')
-    .replace(/must be <= /g, 'cannot be over ')
+    .replace(`Cannot ${ACTION}: `, '')
+    .replace(/^(\S+Ms) must be ([<>])/, '$1 in milliseconds must be $2')
     .replace(/^[\w.]+/, (name) => NAMES[name] ?? name)
+    .replace('must be >= ', 'cannot be under ')
+    .replace('must be <= ', 'cannot be over ')
 }
 
 /** With `exactOptionalPropertyTypes`, an option that is left out is not there. */

@@ -91,13 +91,15 @@ export class RedisStreamConsumer extends Construct {
     const part = (['poller', 'claimer'] as const)
       .filter((one) => resource.id.startsWith(targets[one].id))
       .sort((a, b) => targets[b].id.length - targets[a].id.length)[0] as 'poller' | 'claimer'
-    const beneath = this.#scopeOf(this[part])
-    return [beneath, beneath === this ? resource.id : resource.id.slice(targets[part].id.length)]
+    return [this.#scopeOf(this[part]), resource.id.slice(targets[part].id.length)]
   }
 
-  /** What belongs to a function stands beneath it, unless that is in another stack. */
+  /** What belongs to a function stands beneath it, or, if that is in another stack, beneath what stands for it in this one. */
   #scopeOf(fn: IFunction): Construct {
-    return Stack.of(fn) === Stack.of(this) ? fn : this
+    const stack = Stack.of(this)
+    if (Stack.of(fn) === stack) return fn
+    const id = `RedisStream:${fn.node.addr}`
+    return (stack.node.tryFindChild(id) as Construct | undefined) ?? new Construct(stack, id)
   }
 
   /** Described before it is made: whoever refers to it gets it when the template is made. */
