@@ -93,7 +93,8 @@ describe('RedisStreamEventSource', () => {
   test('takes names that only the deployment knows, and names with a slash', () => {
     const shop = new Shop()
     const stream = Token.asString({ Ref: 'AWS::Region' })
-    shop.poller.addEventSource(new RedisStreamEventSource({ stream, consumerGroup: 'billing', claimer: shop.claimer }))
+    for (const consumerGroup of ['billing', 'search'])
+      shop.poller.addEventSource(new RedisStreamEventSource({ stream, consumerGroup, claimer: shop.claimer }))
     shop.poller.addEventSource(
       new RedisStreamEventSource({ stream: 'shop/orders', consumerGroup: 'billing', claimer: shop.claimer, slots: 8 }),
     )
@@ -190,6 +191,17 @@ describe('RedisStreamConsumer', () => {
       '8 AWS::IAM::Role',
     ])
     expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
+  test('has a dashboard of its own beside a consumer whose name differs by a hyphen', () => {
+    const shop = new Shop()
+    shop.addConsumer({ stream: 'shop-orders' })
+    shop.addConsumer({ stream: 'shop:orders' }, 'Other')
+
+    shop.template.resourceCountIs('AWS::CloudWatch::Dashboard', 2)
+    shop.template.hasResourceProperties('AWS::CloudWatch::Dashboard', {
+      DashboardName: { 'Fn::Join': ['-', [{ Ref: 'AWS::StackName' }, 'ShopOther']] },
+    })
   })
 
   test('adds to the roles that the functions have, without a statement twice', () => {

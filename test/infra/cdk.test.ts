@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { access, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -31,7 +31,7 @@ test('the CDK app makes a valid template, without network and credentials', () =
   expect(validateTemplate(template)).toEqual([])
 }, 120_000)
 
-test('the CDK app bundles both functions', async () => {
+test('the CDK app bundles both functions, each with a handler that Lambda can call', async () => {
   const functions = resources('AWS::Lambda::Function')
 
   expect(functions.map(({ Properties: { Handler, Runtime, Timeout } }) => [Handler, Runtime, Timeout])).toEqual([
@@ -40,7 +40,15 @@ test('the CDK app bundles both functions', async () => {
   ])
   const assets = (await readdir(join(out, 'cdk.out'))).filter((name) => name.startsWith('asset.'))
   expect(assets.length).toBe(2)
-  for (const asset of assets) await access(join(out, 'cdk.out', asset, 'index.mjs'))
+  const program = `console.log(typeof (await import('./index.mjs')).handler)`
+  for (const asset of assets) {
+    const env = { REDIS_URL: 'redis://127.0.0.1:1' }
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: join(out, 'cdk.out', asset),
+      env,
+    })
+    expect(stdout.trim()).toBe('function')
+  }
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

@@ -120,25 +120,33 @@ export class RedisStreamConsumer extends Construct {
   }
 }
 
-/** Stems of the consumers of each stack. */
-const stems = new WeakMap<Stack, Map<string, Construct>>()
+/** The consumers of each stack, by their stems. */
+const consumersOf = new WeakMap<Stack, Map<string, Named>>()
+
+interface Named {
+  readonly stream: string
+  readonly consumer: string
+  readonly path: string
+}
 
 /**
- * What the ids of a consumer start with, `OrdersBilling` as in the plugin's templates; where only the deployment knows the names, what its
- * construct is called.
+ * What the ids of a consumer start with, `OrdersBilling` as in the plugin's templates; what its construct is called where only the deployment
+ * knows the names, or where those of another give the same.
  *
  * @throws {TypeError} The stack has that consumer already.
  */
 function stemOf(construct: Construct, { stream, consumer }: EventSourceSettings): string {
-  const known = stems.get(Stack.of(construct)) ?? new Map<string, Construct>()
-  stems.set(Stack.of(construct), known)
-  const stem = Token.isUnresolved(stream + consumer) ? idOf(construct.node.path) : idOf(stream) + idOf(consumer)
+  const known = consumersOf.get(Stack.of(construct)) ?? new Map<string, Named>()
+  consumersOf.set(Stack.of(construct), known)
+  const { path } = construct.node
+  const stem = Token.isUnresolved(stream + consumer) ? idOf(path) : idOf(stream) + idOf(consumer)
   const other = known.get(stem)
-  if (other !== undefined) {
+  if (other?.stream === stream && other.consumer === consumer) {
     throw new TypeError(
-      `consumerGroup cannot be used twice for a stream in one stack, got ${consumer} on ${stream} at ${other.node.path}, too`,
+      `consumerGroup cannot be used twice for a stream in one stack, got ${consumer} on ${stream} at ${other.path}, too`,
     )
   }
-  known.set(stem, construct)
-  return stem
+  const free = other === undefined ? stem : idOf(path)
+  known.set(free, { stream, consumer, path })
+  return free
 }

@@ -29,11 +29,16 @@ export class RedisStreamEventSource implements IEventSource {
 
   /** @throws {TypeError | RangeError} A prop that cannot be deployed; the message says the rule and the value. */
   bind(target: IFunction): void {
-    const { stream, consumerGroup } = this.#props
-    const id = Token.isUnresolved(`${stream}${consumerGroup}`)
-      ? 'RedisStream'
-      : `RedisStream:${stream}:${consumerGroup}`
-    // a slash would end the construct's name
-    this.#consumer = new RedisStreamConsumer(target, id.replaceAll('/', '-'), { ...this.#props, poller: target })
+    this.#consumer = new RedisStreamConsumer(target, idOf(target, this.#props), { ...this.#props, poller: target })
   }
+}
+
+/** A name that does not move when another consumer is added, so that its resources are not made anew. */
+function idOf(target: IFunction, { stream, consumerGroup }: RedisStreamEventSourceProps): string {
+  if (!Token.isUnresolved(`${stream}${consumerGroup}`)) {
+    // a slash would end the construct's name
+    return `RedisStream:${stream}:${consumerGroup}`.replaceAll('/', '-')
+  }
+  const taken = target.node.children.filter(({ node }) => node.id.startsWith('RedisStream:token:')).length
+  return `RedisStream:token:${taken + 1}`
 }
