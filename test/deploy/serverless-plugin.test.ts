@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import RedisStreamPlugin from 'millrace/serverless'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type PackagedService, packageService, type Resource } from '../infra/osls.ts'
+import { validateTemplate } from '../support/validate-template.ts'
 
 const PATIENCE_MS = 60_000
 const QUEUE = 'arn:aws:sqs:eu-central-1:123456789012:failed'
@@ -39,7 +40,7 @@ describe('a service of several consumers', () => {
           },
         ],
         {
-          vpc: { subnetIds: ['subnet-1'], securityGroupIds: ['sg-1'] },
+          vpc: { subnetIds: ['subnet-0123456789abcdef0'], securityGroupIds: ['sg-0123456789abcdef0'] },
           tracing: 'Active',
           destinations: { onFailure: QUEUE },
           reservedConcurrency: 3,
@@ -61,6 +62,11 @@ describe('a service of several consumers', () => {
       .filter(([, { Type }]) => Type === type)
       .map(([id]) => id)
   const variablesOf = (id: string) => resource(`${id}LambdaFunction`).Properties.Environment?.Variables
+
+  test('gives a template that is valid', () => {
+    // W9013: the user's own role is named by its ARN
+    expect(validateTemplate(packaged.template)).toEqual(['WARN W9013 ReturnsClaimerLambdaFunction'])
+  })
 
   test('has one role, one set of schedules and one limit of retries a function', () => {
     expect(idsOf('AWS::IAM::Role').toSorted()).toEqual([
