@@ -1,7 +1,7 @@
 import type { InvocationReport, LogLine } from '../local/definitions.ts'
 
-/** Members of every report that tell a reader nothing of what was done. */
-const UNSAID = new Set(['durationMs', 'drained', 'roundTrips'])
+/** Members of a report that tell a reader nothing of what was done, or what others tell. */
+const UNSAID = new Set(['durationMs', 'drained', 'roundTrips', 'invoked', 'iteratorAgeMs'])
 
 /** A run of a function in one line: what it counted other than 0, how long it took, what failed. */
 export function invocationLine(report: InvocationReport): string {

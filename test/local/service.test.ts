@@ -40,6 +40,8 @@ test("the packaged service is read with its functions' limits and what wakes the
     maxEventAgeMs: 60_000,
     environment: {
       NODE_OPTIONS: '--enable-source-maps',
+      ORDERS_STREAM: 'orders',
+      POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
       REDIS_URL_PARAMETER: '/millrace/dev/orders/poller-redis-url',
       REDIS_URL: 'redis://127.0.0.1:1',
     },
