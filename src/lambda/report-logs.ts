@@ -39,12 +39,10 @@ export function reportLogs(logger?: ReportLogger): Middleware {
 
 function writeLine(logger: ReportLogger, report: Report | undefined, error: Error | undefined): void {
   const fields = report ? fieldsOf(report) : {}
-  if (error) return logger.error(`${nameOf(report)} failed`, { ...fields, failures: failuresOf(error) })
-  if (!report) return
-  const notable = NOTABLE.filter((member) => report[member])
-  if (notable.length > 0) return logger.warn(`${nameOf(report)} needs a look: ${notable.join(', ')}`, fields)
-  const level = report.read + report.claimed > 0 ? 'info' : 'debug'
-  logger[level](`${nameOf(report)} done`, fields)
+  const notable = report ? NOTABLE.filter((member) => report[member]) : []
+  if (error) logger.error(`${nameOf(report)} failed`, { ...fields, failures: failuresOf(error) })
+  else if (notable.length > 0) logger.warn(`${nameOf(report)} needs a look: ${notable.join(', ')}`, fields)
+  else if (report) logger[report.read + report.claimed > 0 ? 'info' : 'debug'](`${nameOf(report)} done`, fields)
 }
 
 function nameOf(report: Report | undefined): string {

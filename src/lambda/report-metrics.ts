@@ -14,28 +14,24 @@ interface Part {
   readonly hasFailed: boolean
 }
 
-/** Every metric, in the order in which they are written. AWS's names where AWS has one. What has no value is left out. */
-const METRICS: readonly (readonly [name: string, unit: Unit, value: (part: Part) => number | undefined])[] = [
-  ['PolledEventCount', Count, (part) => (hasPolled(part) ? part.report.read : undefined)],
-  ['ClaimedEventCount', Count, ({ action, report }) => (action === 'claim' ? report.claimed : undefined)],
-  ['InvokedEventCount', Count, ({ report }) => report.invoked],
-  ['FailedInvokeEventCount', Count, ({ report }) => report.failed],
-  ['DeletedEventCount', Count, ({ report }) => report.acked - report.ackMissed],
-  ['RetriedEventCount', Count, ({ report }) => report.retried],
-  ['ReleasedEventCount', Count, ({ report }) => report.released],
-  ['SupersededEventCount', Count, ({ report }) => report.superseded],
-  ['UnsettledEventCount', Count, ({ report }) => report.unsettled],
-  ['OnFailureDestinationDeliveredEventCount', Count, ({ report }) => report.deadLettered],
-  ['LostEventCount', Count, ({ report }) => report.lost],
-  ['OverranEventCount', Count, ({ report }) => report.overran],
-  ['PollingErrorCount', Count, ({ hasFailed }) => (hasFailed ? 1 : undefined)],
-  ['IteratorAge', Milliseconds, ({ report }) => report.iteratorAgeMs],
-  ['PendingEntries', Count, ({ report }) => report.pending],
-  ['OldestPendingAge', Milliseconds, ({ report }) => report.oldestPendingMs],
-  ['Lag', Count, ({ report }) => report.lag],
-  ['StreamLength', Count, ({ report }) => report.streamLength],
-  ['DeadLetterLength', Count, ({ report }) => report.deadLetters],
-]
+/** Every metric but those that a function decides, by the report's member. AWS's names where AWS has one. */
+const MEMBERS = {
+  InvokedEventCount: 'invoked',
+  FailedInvokeEventCount: 'failed',
+  RetriedEventCount: 'retried',
+  ReleasedEventCount: 'released',
+  SupersededEventCount: 'superseded',
+  UnsettledEventCount: 'unsettled',
+  OnFailureDestinationDeliveredEventCount: 'deadLettered',
+  LostEventCount: 'lost',
+  OverranEventCount: 'overran',
+  IteratorAge: 'iteratorAgeMs',
+  PendingEntries: 'pending',
+  OldestPendingAge: 'oldestPendingMs',
+  Lag: 'lag',
+  StreamLength: 'streamLength',
+  DeadLetterLength: 'deadLetters',
+} as const satisfies Record<string, keyof ConsumerReport>
 
 /**
  * A Middy middleware that writes the report of every invocation as CloudWatch metrics: a line of embedded metric format for each consumer,
@@ -69,8 +65,8 @@ function partsOf({ action, consumers }: Report, error: unknown): Part[] {
 }
 
 /** A poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls. */
-function hasPolled({ action, report, hasFailed }: Part): boolean {
-  return action === 'poll' && (!hasFailed || report.read > 0 || report.drained || report.held)
+function hasPolled({ report, hasFailed }: Part): boolean {
+  return !hasFailed || report.read > 0 || report.drained || report.held
 }
 
 interface Settings {
@@ -99,10 +95,21 @@ function writeMetrics({ namespace, service, metadata }: Settings, parts: readonl
     const defaultDimensions = { service, EventSource: stream, ConsumerGroup: group }
     const metrics = new Metrics({ ...(namespace && { namespace }), defaultDimensions })
     for (const [key, value] of Object.entries(metadata)) metrics.addMetadata(key, value)
-    for (const [name, unit, read] of METRICS) {
-      const value = read(part)
-      if (value !== undefined) metrics.addMetric(name, unit, value)
-    }
+    for (const [name, value, unit] of valuesOf(part)) if (value !== undefined) metrics.addMetric(name, unit, value)
     metrics.publishStoredMetrics()
   }
+}
+
+/** What has no value is left out: a 0 in its place would be wrong. */
+function valuesOf(part: Part): [name: string, value: number | undefined, unit: Unit][] {
+  const { action, report, hasFailed } = part
+  const counted: [name: string, value: number | undefined][] = [
+    action === 'claim'
+      ? ['ClaimedEventCount', report.claimed]
+      : ['PolledEventCount', hasPolled(part) ? report.read : undefined],
+    ['DeletedEventCount', report.acked - report.ackMissed],
+    ['PollingErrorCount', hasFailed ? 1 : undefined],
+  ]
+  const members = Object.entries(MEMBERS).map(([name, member]): [string, number | undefined] => [name, report[member]])
+  return [...counted, ...members].map(([name, value]) => [name, value, name.endsWith('Age') ? Milliseconds : Count])
 }
