@@ -3,6 +3,7 @@ import { compareEntryIds } from './core/entry.ts'
 import { CLAIMER_SLOTS } from './group/consumer-names.ts'
 import type { Settlement } from './group/group.ts'
 import { PAGE } from './group/scripts/claim-page.ts'
+import { deployedConsumers } from './lambda/event-source.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
@@ -27,8 +28,8 @@ export function createClaimer(
   consumers: Consumer | readonly Consumer[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
-  const targets = resolveTargets('create claimer', consumers, options, TARGET_OPTIONS)
-  return createScheduledHandler((context) => runConsumers(CLAIM, targets, { ...options, context }))
+  const targets = deployedConsumers(resolveTargets('create claimer', consumers, options, TARGET_OPTIONS), process.env)
+  return createScheduledHandler((_event, context) => runConsumers(CLAIM, targets, { ...options, context }))
 }
 
 /**
@@ -76,4 +77,6 @@ async function claimOneLap(run: Run): Promise<void> {
   }
   await run.settle(settlements)
   if (cursor !== undefined) await group.finishClaims(slot, cursor, minIdleMs)
+  const measured = await group.measure()
+  if (measured) report.backlog = measured.backlog
 }

@@ -147,16 +147,17 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
   return Object.freeze(settings)
 }
 
-/** The settings of one run, which may have a mode and a length of its own. */
+/** The settings of a run that has some of its own. */
 export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {
-  const overridden = withDefaults<ConsumerSettings>(settings, { mode: run.mode, maxRunMs: run.maxRunMs })
-  CHECKS.mode(action, 'mode', overridden.mode)
-  CHECKS.maxRunMs(action, 'maxRunMs', overridden.maxRunMs)
+  const { mode, maxRunMs, batchSize, concurrency, slots } = run
+  const overrides = { mode, maxRunMs, batchSize, concurrency, slots }
+  const overridden = withDefaults<ConsumerSettings>(settings, overrides)
+  for (const name of Object.keys(overrides) as (keyof typeof overrides)[]) CHECKS[name](action, name, overridden[name])
   return overridden
 }
 
 /** What one run may do otherwise than its consumer says. */
-export type RunOverrides = Pick<SettingOptions, 'mode' | 'maxRunMs'>
+export type RunOverrides = Pick<SettingOptions, 'mode' | 'maxRunMs' | 'batchSize' | 'concurrency' | 'slots'>
 
 /** @throws {TypeError | RangeError} A name that gives no keys, or dead letters that cannot lie beside the stream. */
 export function resolveKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {

@@ -5,6 +5,7 @@ import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
 import { issuesOf } from './core/issues.ts'
+import { consumerKeys } from './core/keys.ts'
 import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, text, withDefaults } from './core/options.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
@@ -31,8 +32,25 @@ export interface PublisherOptions {
   readonly exactTrimming?: boolean
   /** Bytes of names and values; a larger event is refused. Default 1,048,576, as the consumer's. */
   readonly maxEntryBytes?: number
+  /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
+  readonly wake?: Wake | readonly Wake[]
   /** Time, for tests. Default: the system's. */
   readonly clock?: Clock
+}
+
+/**
+ * Wakes the poller of one group. Of all publishers one does, at most once in `windowMs`: it raised a flag beside the group, which the woken
+ * poller takes back before it reads, so that what is published after that wakes again.
+ */
+export interface Wake {
+  /** The consumer group. */
+  readonly group: string
+  /** Milliseconds after which another publisher may wake a poller that never read, 1 or more. */
+  readonly windowMs: number
+  /** Resolves once the poller's invocation was accepted. */
+  wake(): Promise<void>
+  /** Told of a flag that could not be raised and of a `wake` that failed: the schedule still finds what was published. */
+  onError(error: Error): void
 }
 
 /** What an event says beside its payload. */
@@ -89,7 +107,7 @@ export interface Publisher {
 }
 
 const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
-const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', ...Object.keys(DEFAULTS)]
+const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', ...Object.keys(DEFAULTS)]
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
 
 /**
@@ -98,7 +116,7 @@ const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 't
  * @throws {TypeError | RangeError} A bad option; the message names the rule and the value.
  */
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { stream, redis, trim, ...settings } = resolvePublisherOptions(options)
+  const { stream, redis, trim, wakes, ...settings } = resolvePublisherOptions(options)
   const action = `publish to stream ${JSON.stringify(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
@@ -107,7 +125,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     const events = await Promise.all(publications.map((publication) => encode(action, settings, publication)))
     if (events.length === 0) return []
     const fields = events.map((event) => event.fields)
-    const answers = await redis.append(stream, fields, trim())
+    const { answers, raised } = await redis.append(stream, fields, trim(), wakes)
+    await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, raised[n])))
     const refusal = answers.find((answer) => answer instanceof Error)
     if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal)
     return events.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
@@ -119,6 +138,16 @@ export function createPublisher(options: PublisherOptions): Publisher {
       return published as Published
     },
     publishMany: (publications) => publishAll(publications as readonly Publication[]),
+  }
+}
+
+/** The event is in the stream by now, so that nothing that goes wrong here is the caller's trouble. */
+async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Promise<void> {
+  try {
+    if (raised instanceof Error) throw raised
+    if (raised) await wake.wake()
+  } catch (error) {
+    wake.onError(error as Error)
   }
 }
 
@@ -200,7 +229,27 @@ function resolvePublisherOptions(options: PublisherOptions) {
   integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
   boolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
-  return { stream, redis, producer, maxEntryBytes, clock, trim: resolveTrim(action, options, exactTrimming, clock) }
+  const trim = resolveTrim(action, options, exactTrimming, clock)
+  return {
+    stream,
+    redis,
+    producer,
+    maxEntryBytes,
+    clock,
+    trim,
+    wakes: resolveWakes(action, stream, options.wake ?? []),
+  }
+}
+
+function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
+  const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
+  return wakes.map((wake) => {
+    if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
+      throw new TypeError(`Cannot ${action}: wake must come from wakePoller of millrace/lambda`)
+    text(action, 'wake.group', wake.group)
+    integerFrom(action, 'wake.windowMs', wake.windowMs, 1)
+    return { ...wake, key: consumerKeys(stream, wake.group).wake }
+  })
 }
 
 function resolveTrim(

@@ -1,5 +1,6 @@
 import type { SettleCounts } from './core/counts.ts'
 import { noCounts } from './core/counts.ts'
+import type { Backlog } from './group/group.ts'
 
 /**
  * What one consumer did in an invocation. It adds up:
@@ -12,6 +13,10 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly read: number
   /** Entries that the claimer took over to run or to dead-letter. */
   readonly claimed: number
+  /** Calls of handlers: deliveries whose event was read and had a route. */
+  readonly invoked: number
+  /** How many of `invoked` threw, or were still running when their time was up. */
+  readonly failed: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
   readonly overran: number
   /** Batches (poller) or pages (claimer) that held at least one entry. */
@@ -26,12 +31,21 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly held: boolean
   /** The group was gone and was made again. */
   readonly healed: boolean
+  /** Further pollers that this one called, since it saw a backlog. */
+  readonly scaledOut: number
+  /** Time was up before the backlog was, and another poller was called to go on. */
+  readonly continued: boolean
   /** Milliseconds from taking the slot to giving it back. */
   readonly durationMs: number
+  /** How old, in milliseconds, the last entry of a read was when it was read; of several reads the oldest. Left out if nothing was read. */
+  readonly iteratorAgeMs?: number
+  /** What the group had before it when a claimer's run ended; left out by pollers, and where the server does not tell. */
+  readonly backlog?: Backlog
 }
 
 /** The report of an invocation: the sums over its consumers, and each consumer's own. */
-export interface Report extends Omit<ConsumerReport, 'stream' | 'group'> {
+export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backlog'> {
+  readonly action: 'poll' | 'claim'
   readonly consumers: readonly ConsumerReport[]
 }
 
@@ -42,8 +56,11 @@ const COUNTS = [
   'read',
   'claimed',
   ...(Object.keys(noCounts()) as (keyof SettleCounts)[]),
+  'invoked',
+  'failed',
   'overran',
   'batches',
+  'scaledOut',
   'roundTrips',
 ] as const satisfies readonly (keyof ConsumerReport)[]
 
@@ -54,26 +71,34 @@ export function openReport(stream: string, group: string): OpenReport {
     read: 0,
     claimed: 0,
     ...noCounts(),
+    invoked: 0,
+    failed: 0,
     overran: 0,
     batches: 0,
     roundTrips: 0,
+    scaledOut: 0,
     drained: false,
     slotsBusy: false,
     held: false,
     healed: false,
+    continued: false,
     durationMs: 0,
   }
 }
 
-/** Sums up: numbers are added (`durationMs` is the longest), `drained` holds if all are, the other flags if any is. */
-export function sumReports(consumers: readonly ConsumerReport[]): Report {
-  const { stream: _stream, group: _group, ...sum } = openReport('', '')
+/**
+ * Sums up: numbers are added (`durationMs` and `iteratorAgeMs` are the longest), `drained` holds if all are, the other flags if any is.
+ */
+export function sumReports(action: Report['action'], consumers: readonly ConsumerReport[]): Report {
+  const { stream: _stream, group: _group, backlog: _backlog, ...sum } = openReport('', '')
   for (const report of consumers) {
     for (const key of COUNTS) sum[key] += report[key]
     sum.slotsBusy ||= report.slotsBusy
     sum.held ||= report.held
     sum.healed ||= report.healed
+    sum.continued ||= report.continued
+    if (report.iteratorAgeMs !== undefined) sum.iteratorAgeMs = Math.max(sum.iteratorAgeMs ?? 0, report.iteratorAgeMs)
     sum.durationMs = Math.max(sum.durationMs, report.durationMs)
   }
-  return { ...sum, drained: consumers.every((report) => report.drained), consumers }
+  return { action, ...sum, drained: consumers.every((report) => report.drained), consumers }
 }

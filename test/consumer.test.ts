@@ -124,6 +124,7 @@ describe('defineConsumer()', () => {
         deadLetters: '{orders}:billing:dlq',
         due: '{orders}:billing:due',
         state: '{orders}:billing:state',
+        wake: '{orders}:billing:wake',
         slot: expect.any(Function),
       },
     })

@@ -19,7 +19,7 @@ import {
 } from '../src/errors.ts'
 import { openReport, sumReports } from '../src/report.ts'
 
-const report = sumReports([openReport('orders', 'billing')])
+const report = sumReports('poll', [openReport('orders', 'billing')])
 const refused = new RedisReplyError('WRONGTYPE no stream')
 const issues = [
   { path: 'items.0.sku', message: 'expected string' },

@@ -26,7 +26,7 @@ function aConnection(answers?: readonly (string | Error)[]) {
     },
     append: async (...call) => {
       calls.push(call)
-      return answers ?? call[1].map((_, n) => `1-${n}`)
+      return { answers: answers ?? call[1].map((_, n) => `1-${n}`), raised: (call[3] ?? []).map(() => true) }
     },
   }
   return { calls, redis: redis as Connection }
@@ -54,7 +54,7 @@ describe('createPublisher()', () => {
   }
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
-  const known = 'known are stream, redis, producer, retentionMs, maxLength, exactTrimming, maxEntryBytes, clock'
+  const known = 'known are stream, redis, producer, retentionMs, wake, maxLength, exactTrimming, maxEntryBytes, clock'
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
     [type(`unknown option "maxlen"; ${known}`), { maxlen: 5 }],

@@ -19,18 +19,28 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     lost: 10 * unit,
     overran: 11 * unit,
     deadLettersTrimmed: 12 * unit,
+    invoked: 15 * unit,
+    failed: 16 * unit,
+    scaledOut: 17 * unit,
     batches: 13 * unit,
     roundTrips: 14 * unit,
     drained: true,
     slotsBusy: false,
     held: false,
     healed: false,
+    continued: false,
     durationMs: 0,
     ...more,
   }
 }
 
-const sumsOf = (report: object) => ({ ...report, stream: undefined, group: undefined, consumers: undefined })
+const sumsOf = (report: object) => ({
+  ...report,
+  action: undefined,
+  stream: undefined,
+  group: undefined,
+  consumers: undefined,
+})
 
 test('openReport() starts at nothing', () => {
   expect(openReport('orders', 'billing')).toEqual({
@@ -42,7 +52,7 @@ test('openReport() starts at nothing', () => {
 describe('sumReports()', () => {
   test('adds up every count, and keeps the reports', () => {
     const reports = [aReport('billing', 1), aReport('search', 100), aReport('audit', 10_000)]
-    const sum = sumReports(reports)
+    const sum = sumReports('poll', reports)
 
     expect(sumsOf(sum)).toEqual(sumsOf(aReport('', 10_101)))
     expect(sum.consumers).toEqual(reports)
@@ -52,7 +62,7 @@ describe('sumReports()', () => {
   test('takes as long as the longest', () => {
     const reports = [5, 9, 7].map((durationMs) => aReport('billing', 0, { durationMs }))
 
-    expect(sumReports(reports).durationMs).toBe(9)
+    expect(sumReports('poll', reports).durationMs).toBe(9)
   })
 
   test.each([
@@ -61,12 +71,21 @@ describe('sumReports()', () => {
     [[false, false], false],
     [[], true],
   ])('is drained if all are: %j is %j', (each, all) => {
-    expect(sumReports(each.map((drained) => aReport('billing', 0, { drained }))).drained).toBe(all)
+    expect(
+      sumReports(
+        'poll',
+        each.map((drained) => aReport('billing', 0, { drained })),
+      ).drained,
+    ).toBe(all)
   })
 
-  test.each(['slotsBusy', 'healed'] as const)('says %s if any does', (flag) => {
+  test.each(['slotsBusy', 'held', 'healed', 'continued'] as const)('says %s if any does', (flag) => {
     const said = [[false, false], [true, false], [false, true], []].map(
-      (each) => sumReports(each.map((value) => aReport('billing', 0, { [flag]: value })))[flag],
+      (each) =>
+        sumReports(
+          'poll',
+          each.map((value) => aReport('billing', 0, { [flag]: value })),
+        )[flag],
     )
 
     expect(said).toEqual([false, true, true, false])
@@ -75,6 +94,6 @@ describe('sumReports()', () => {
   test('leaves the reports as they are', () => {
     const report = Object.freeze(aReport('billing', 3))
 
-    expect(() => sumReports([report, report])).not.toThrow()
+    expect(() => sumReports('poll', [report, report])).not.toThrow()
   })
 })

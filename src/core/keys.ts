@@ -7,6 +7,8 @@ export interface ConsumerKeys {
   readonly due: string
   /** Hash: the claimer's `cursor` and the `mark` at which a lost group is made again. */
   readonly state: string
+  /** Set while a poller that was woken by a publisher has yet to read. */
+  readonly wake: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string
 }
@@ -28,6 +30,7 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     deadLetters: deadLetters ?? `${prefix}:dlq`,
     due: `${prefix}:due`,
     state: `${prefix}:state`,
+    wake: `${prefix}:wake`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
   }
 }

@@ -1,5 +1,12 @@
+import type { SlotKind } from './group.ts'
+
 /** Claimers that may run at once. */
 export const CLAIMER_SLOTS = 2
+
+/** The consumer names of a kind of slot, the lowest first. */
+export function slotNames(kind: SlotKind, slots: number): string[] {
+  return Array.from({ length: slots }, (_, n) => `${kind}-${n}`)
+}
 
 /** Names that this package gives, `parked` apart. */
 const OWN_NAME = /^(poller|claimer)-(\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/

@@ -53,8 +53,34 @@ export interface Group {
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
   renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
 
+  /**
+   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
+   * and a bounded one however much is pending.
+   */
+  measure(): Promise<Measured | undefined>
+
   /** Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, removes consumer names that nobody holds any more. */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>
+}
+
+export interface Measured {
+  readonly backlog: Backlog
+  /** Poller slots that are taken. */
+  readonly pollers: number
+}
+
+/** What a group has before it. */
+export interface Backlog {
+  /** Entries delivered and not acked yet. */
+  readonly pending: number
+  /** Milliseconds since the oldest pending entry was published; 0 if nothing is pending. */
+  readonly oldestPendingMs: number
+  /** Entries not delivered yet. Left out where the server does not know: before 7.0, and after deletions, until the group is past them. */
+  readonly lag?: number
+  /** Entries in the stream. */
+  readonly streamLength: number
+  /** Entries in the dead-letter stream. */
+  readonly deadLetters: number
 }
 
 export type SlotKind = 'poller' | 'claimer'
@@ -171,12 +197,31 @@ export type Trim =
   | { readonly kind: 'age'; readonly beforeMs: number; readonly exact: boolean }
   | { readonly kind: 'none' }
 
+/** A key that stands for `windowMs`, unless a poller deletes it before: who raises it wakes that poller, nobody else does. */
+export interface WakeFlag {
+  readonly key: string
+  readonly windowMs: number
+}
+
+/** What became of entries and flags, in order. */
+export interface Appended {
+  /** An id or an error for each entry. */
+  readonly answers: readonly (string | Error)[]
+  /** Whether each flag was raised; false if it stood already. */
+  readonly raised: readonly (boolean | Error)[]
+}
+
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
   group(address: GroupAddress, remainingMs?: () => number): Group
-  /** Appends entries in one round trip; an id or an error for each, in order. */
-  append(stream: string, entries: readonly (readonly Field[])[], trim: Trim): Promise<readonly (string | Error)[]>
+  /** Appends entries and then raises flags, in one round trip. */
+  append(
+    stream: string,
+    entries: readonly (readonly Field[])[],
+    trim: Trim,
+    flags?: readonly WakeFlag[],
+  ): Promise<Appended>
   /** Lets go of the sockets. */
   close(): Promise<void>
 }

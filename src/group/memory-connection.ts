@@ -54,13 +54,14 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const now = () => server.clock.now()
   return {
     group: (address) => new MemoryGroup(address, server, lived),
-    append: async (key, entries, trim) => {
+    append: async (key, entries, trim, flags = []) => {
       const stream = server.stream(key)
-      return entries.map((fields) => {
+      const answers = entries.map((fields) => {
         const id = stream.add(fields, now())
         stream.trim(trim)
         return id
       })
+      return { answers, raised: flags.map((flag) => server.raise(flag)) }
     },
     close: async () => {},
     entries: (key) =>

@@ -4,7 +4,7 @@ import type { Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { DeadLetterFacts } from '../core/outcome.ts'
-import { isLeftOver } from './consumer-names.ts'
+import { isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -13,6 +13,7 @@ import type {
   Group,
   GroupAddress,
   Held,
+  Measured,
   ReadRequest,
   ReadResult,
   RenewResult,
@@ -43,9 +44,10 @@ export class MemoryGroup implements Group {
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
     this.roundTrips++
-    const names = Array.from({ length: slots }, (_, n) => `${kind}-${n}`)
+    const names = slotNames(kind, slots)
     const consumerName = names.find((name) => this.#server.holder(this.#address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
+    if (kind === 'poller') this.#server.flags.delete(this.#address.keys.wake)
     const token = randomUUID()
     this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
     return { consumerName, token, leaseMs }
@@ -142,6 +144,24 @@ export class MemoryGroup implements Group {
     if (!this.#isLeased(slot)) return { lost: 0, leaseLost: true }
     for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
     return { lost: 0, leaseLost: false } // a trimmed entry stays pending here until it is settled, which counts it
+  }
+
+  async measure(): Promise<Measured | undefined> {
+    this.roundTrips++
+    const { keys, settings } = this.#address
+    const group = this.#find()
+    if (!group) return undefined
+    const { entries } = this.#stream
+    const [oldest] = group.pending.keys()
+    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
+    const backlog = {
+      pending: group.pending.size,
+      oldestPendingMs: oldest === undefined ? 0 : Math.max(0, this.#now - Number.parseInt(oldest, 10)),
+      lag: this.#stream.after(group.lastDeliveredId, entries.length).length,
+      streamLength: entries.length,
+      deadLetters: this.#server.streams.get(keys.deadLetters)?.entries.length ?? 0,
+    }
+    return { backlog, pollers: leases.filter((lease) => this.#server.holder(lease) !== undefined).length }
   }
 
   async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {

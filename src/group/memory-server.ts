@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
-import type { Held, Owner, Trim } from './group.ts'
+import type { Held, Owner, Trim, WakeFlag } from './group.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
 export interface Pending {
@@ -47,6 +47,8 @@ export class MemoryServer {
   readonly clock: Clock
   readonly streams = new Map<string, MemoryStream>()
   readonly leases = new Map<string, { readonly token: string; readonly until: number }>()
+  /** Flags of publishers: key → milliseconds since 1970 at which they end. */
+  readonly flags = new Map<string, number>()
   /** Hashes. */
   readonly states = new Map<string, State>()
   /** Sorted sets: entry id → milliseconds since 1970. */
@@ -67,6 +69,14 @@ export class MemoryServer {
 
   due(key: string): Map<string, number> {
     return made(this.dueTimes, key, () => new Map())
+  }
+
+  /** Sets a flag, unless it is set. @returns Whether it was not. */
+  raise({ key, windowMs }: WakeFlag): boolean {
+    const now = this.clock.now()
+    if ((this.flags.get(key) ?? 0) > now) return false
+    this.flags.set(key, now + windowMs)
+    return true
   }
 
   /** The token of a lease that has not ended. */

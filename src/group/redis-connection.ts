@@ -1,6 +1,7 @@
 import { RedisReplyError } from '../errors.ts'
-import type { Transport } from './clients/transport.ts'
+import type { Reply, Transport } from './clients/transport.ts'
 import { asText } from './commands/reply.ts'
+import { setOnce } from './commands/set.ts'
 import { xadd } from './commands/xadd.ts'
 import type { Connection } from './group.ts'
 import { RedisGroup } from './redis-group.ts'
@@ -11,10 +12,18 @@ export function createRedisConnection(transport: Transport): Connection {
   const lived = new Set<string>()
   return {
     group: (address, remainingMs) => new RedisGroup(address, new Sender(transport, remainingMs), lived),
-    async append(stream, entries, trim) {
-      const replies = await transport.send(entries.map((fields) => xadd(stream, fields, trim)))
-      return replies.map((reply) => (reply instanceof RedisReplyError ? reply : asText(reply)))
+    async append(stream, entries, trim, flags = []) {
+      const appends = entries.map((fields) => xadd(stream, fields, trim))
+      const replies = await transport.send([...appends, ...flags.map(({ key, windowMs }) => setOnce(key, windowMs))])
+      return {
+        answers: replies.slice(0, entries.length).map((reply) => errorOr(reply, asText)),
+        raised: replies.slice(entries.length).map((reply) => errorOr(reply, (answer) => answer !== null)),
+      }
     },
     close: () => transport.close(),
   }
+}
+
+function errorOr<T>(reply: Reply, read: (reply: Reply) => T): T | Error {
+  return reply instanceof RedisReplyError ? reply : read(reply)
 }

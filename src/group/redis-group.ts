@@ -7,7 +7,7 @@ import { get } from './commands/get.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
-import { isLeftOver } from './consumer-names.ts'
+import { isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -16,6 +16,7 @@ import type {
   Group,
   GroupAddress,
   Held,
+  Measured,
   ReadRequest,
   ReadResult,
   RenewResult,
@@ -30,6 +31,7 @@ import { CREATED, createGroup } from './scripts/create-group.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
+import { measure, UNKNOWN } from './scripts/measure.ts'
 import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { renew } from './scripts/renew.ts'
@@ -58,10 +60,11 @@ export class RedisGroup implements Group {
   }
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
-    const names = Array.from({ length: slots }, (_, n) => `${kind}-${n}`)
+    const names = slotNames(kind, slots)
     const token = randomUUID()
-    const keys = names.map((name) => this.#address.keys.slot(name))
-    const [reply] = await this.#sender.send([{ script: takeSlot, keys, args: [token, Math.ceil(leaseMs)] }])
+    const keys = [this.#address.keys.wake, ...names.map((name) => this.#address.keys.slot(name))]
+    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
+    const [reply] = await this.#sender.send([{ script: takeSlot, keys, args }])
     if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
     if (reply instanceof RedisReplyError) throw reply
     const consumerName = names[Number(reply)]
@@ -181,6 +184,18 @@ export class RedisGroup implements Group {
     )
     const counts = replies.map((reply) => (typeof reply === 'number' ? reply : 0))
     return { lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0), leaseLost: counts.includes(-1) }
+  }
+
+  async measure(): Promise<Measured | undefined> {
+    const { stream, group, keys, settings } = this.#address
+    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
+    const call = { script: measure, keys: [stream, keys.deadLetters, ...leases], args: [group] }
+    const [reply = null] = await this.#sender.send([call])
+    if (!Array.isArray(reply)) return undefined
+    const [pending = 0, oldestPendingMs = 0, lag = 0, streamLength = 0, deadLetters = 0, pollers = 0] =
+      reply.map(Number)
+    const backlog = { pending, oldestPendingMs, streamLength, deadLetters }
+    return { backlog: lag === UNKNOWN ? backlog : { ...backlog, lag }, pollers }
   }
 
   async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { Logger } from '@aws-lambda-powertools/logger'
 import { InvocationFailedError } from '../errors.ts'
-import type { Reported as Report } from './reported.ts'
+import type { Report } from '../report.ts'
 import { reportOf } from './reported.ts'
 import type { Middleware, MiddlewareRequest } from './scheduled.ts'
 

@@ -1,7 +1,8 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics'
 import type { MetricUnit as Unit } from '@aws-lambda-powertools/metrics/types'
 import { InvocationFailedError } from '../errors.ts'
-import type { ReportedConsumer as ConsumerReport, Reported as Report } from './reported.ts'
+import type { Backlog } from '../group/group.ts'
+import type { ConsumerReport, Report } from '../report.ts'
 import { reportOf } from './reported.ts'
 import type { Middleware, MiddlewareRequest } from './scheduled.ts'
 
@@ -14,7 +15,7 @@ interface Part {
   readonly hasFailed: boolean
 }
 
-/** Every metric but those that a function decides, by the report's member. AWS's names where AWS has one. */
+/** Every metric but those that take more than a look, by the member of the report. AWS's names where AWS has one. */
 const MEMBERS = {
   InvokedEventCount: 'invoked',
   FailedInvokeEventCount: 'failed',
@@ -31,7 +32,7 @@ const MEMBERS = {
   Lag: 'lag',
   StreamLength: 'streamLength',
   DeadLetterLength: 'deadLetters',
-} as const satisfies Record<string, keyof ConsumerReport>
+} as const satisfies Record<string, keyof ConsumerReport | keyof Backlog>
 
 /**
  * A Middy middleware that writes the report of every invocation as CloudWatch metrics: a line of embedded metric format for each consumer,
@@ -110,6 +111,7 @@ function valuesOf(part: Part): [name: string, value: number | undefined, unit: U
     ['DeletedEventCount', report.acked - report.ackMissed],
     ['PollingErrorCount', hasFailed ? 1 : undefined],
   ]
-  const members = Object.entries(MEMBERS).map(([name, member]): [string, number | undefined] => [name, report[member]])
+  const values = { ...report, ...report.backlog }
+  const members = Object.entries(MEMBERS).map(([name, member]): [string, number | undefined] => [name, values[member]])
   return [...counted, ...members].map(([name, value]) => [name, value, name.endsWith('Age') ? Milliseconds : Count])
 }

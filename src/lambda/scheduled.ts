@@ -25,8 +25,8 @@ export interface ScheduledHandler<Report> {
 
 /** Makes a Lambda handler of a run. */
 export function createScheduledHandler<Report>(
-  run: (context: Partial<LambdaContext>) => Promise<Report>,
+  run: (event: unknown, context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
-  const handler: unknown = middy((_event: unknown, context: Partial<LambdaContext>) => run(context))
+  const handler: unknown = middy((event: unknown, context: Partial<LambdaContext>) => run(event, context))
   return handler as ScheduledHandler<Report>
 }

@@ -11,6 +11,7 @@ import { extrasOf } from './context.ts'
 import type { Gate } from './gate.ts'
 import { createGate } from './gate.ts'
 import { Run } from './run.ts'
+import type { FurtherPollers } from './scale-out.ts'
 import type { RunOptions } from './targets.ts'
 
 /** What kind of run it is, and what it does once it has its slot. */
@@ -19,6 +20,12 @@ export interface RunKind {
   readonly slot: SlotKind
   slots(consumer: Consumer): number
   work(run: Run): Promise<void>
+}
+
+/** One invocation of a poller or claimer. */
+export interface InvocationOptions extends RunOptions {
+  /** The pollers that it may call. */
+  readonly further?: FurtherPollers | undefined
 }
 
 /** A lease outlives its invocation by that much, so that nobody takes the slot before Lambda has ended it. */
@@ -36,7 +43,7 @@ const ANSWER_MARGIN_MS = 50
 export async function runConsumers(
   kind: RunKind,
   consumers: readonly Consumer[],
-  options: RunOptions,
+  options: InvocationOptions,
 ): Promise<Report> {
   const remainingMs = Math.min(
     options.remainingMs ?? options.context?.getRemainingTimeInMillis?.() ?? 60_000,
@@ -46,25 +53,45 @@ export async function runConsumers(
   for (const { group, settings } of consumers) {
     const limits = { remainingMs, handlerTimeoutMs: settings.handlerTimeoutMs, reserveMs: settings.reserveMs }
     if (remainingMs < settings.handlerTimeoutMs + settings.reserveMs)
-      throw new InvocationTooShortError(group, limits, sumReports(reports))
+      throw new InvocationTooShortError(group, limits, sumReports(kind.action, reports))
   }
+  const { clock = systemClock, further } = options
+  const deadline = clock.monotonic() + remainingMs
   const gate = createGate(consumers.length > 1)
   const runs = consumers.map((consumer, n) =>
     runConsumer(kind, consumer, { ...options, remainingMs, gate }, reports[n] as OpenReport),
   )
-  const failures = (await Promise.all(runs)).flat()
-  const report = sumReports(reports)
+  const ends = await Promise.all(runs)
+  const failures = ends.flatMap((end) => end.failures)
+  const cutOff = reports.filter((_report, n) => ends[n]?.isCutOff)
+  // slots are free again by now
+  if (further?.mayCall && cutOff.length > 0 && failures.length === 0) {
+    const call = further.call(deadline - clock.monotonic() - ANSWER_MARGIN_MS)
+    failures.push(...(await goOn(cutOff, call)))
+  }
+  const report = sumReports(kind.action, reports)
   if (failures.length > 0) throw new InvocationFailedError(kind.action, failures, report)
   return report
+}
+
+/** Has another poller go on where this invocation's time was up. */
+async function goOn(cutOff: readonly OpenReport[], call: Promise<void>): Promise<readonly ConsumerFailure[]> {
+  try {
+    await call
+  } catch (error) {
+    return cutOff.map(({ stream, group }) => ({ stream, group, error: error as Error }))
+  }
+  for (const report of cutOff) report.continued = true
+  return []
 }
 
 async function runConsumer(
   kind: RunKind,
   consumer: Consumer,
-  options: RunOptions & { readonly remainingMs: number; readonly gate: Gate },
+  options: InvocationOptions & { readonly remainingMs: number; readonly gate: Gate },
   report: OpenReport,
-): Promise<ConsumerFailure[]> {
-  const { redis, remainingMs, gate, signal, context: lambda, clock = systemClock } = options
+): Promise<{ readonly failures: readonly ConsumerFailure[]; readonly isCutOff: boolean }> {
+  const { redis, remainingMs, gate, signal, context: lambda, further, clock = systemClock } = options
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
@@ -78,20 +105,23 @@ async function runConsumer(
     lambda,
     extras: extrasOf(lambda),
     signal,
+    further,
     gate,
     random: Math.random,
   }
   let errors: readonly Error[] = []
+  let run: Run | undefined
   try {
     const slot = await group.takeSlot(kind.slot, kind.slots(consumer), remainingMs + LEASE_MARGIN_MS)
     report.slotsBusy = slot === undefined
-    if (slot) errors = await runSlot(kind, new Run({ ...parts, slot }))
+    run = slot && new Run({ ...parts, slot })
+    if (run) errors = await runSlot(kind, run)
   } catch (error) {
     errors = [error as Error]
   }
   report.roundTrips = group.roundTrips
   report.durationMs = Math.round(clock.monotonic() - start)
-  return errors.map((error) => ({ stream, group: name, error }))
+  return { failures: errors.map((error) => ({ stream, group: name, error })), isCutOff: run?.isCutOff ?? false }
 }
 
 async function runSlot(kind: RunKind, run: Run): Promise<readonly Error[]> {

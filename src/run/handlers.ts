@@ -76,6 +76,7 @@ export class Handlers {
     const remainingMs = () => Math.max(0, task.endsAt - clock.monotonic())
     task.prepared = prepared
     task.context = new EntryContext(this.#run.parts, task.delivery, prepared.event, remainingMs)
+    this.#run.parts.report.invoked++
     const returned = prepared.route.handler(prepared.event as never, task.context)
     return isThenable(returned) ? Promise.resolve(returned).then(toAck) : ACK
   }
@@ -99,7 +100,8 @@ export class Handlers {
   }
 
   #failure(task: Task, error: unknown): Outcome {
-    const { consumer, random } = this.#run.parts
+    const { consumer, random, report } = this.#run.parts
+    if (task.context && !task.over) report.failed++
     const verdict = judgeFailure(error, task.delivery.deliveryCount, consumer.settings, random())
     return verdict.kind === 'retry' ? verdict : this.#letter(task, verdict.reason, error, task.prepared?.decoded)
   }

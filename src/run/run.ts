@@ -7,6 +7,7 @@ import type { Group, Held, Settlement, SettleResult, Slot } from '../group/group
 import type { LambdaContext } from '../handler.ts'
 import type { OpenReport } from '../report.ts'
 import type { Gate } from './gate.ts'
+import type { FurtherPollers } from './scale-out.ts'
 
 /** What one run of a consumer is made of. */
 export interface RunParts {
@@ -22,6 +23,8 @@ export interface RunParts {
   /** What else is in Lambda's context, such as what a middleware put there. */
   readonly extras: object | undefined
   readonly signal: AbortSignal | undefined
+  /** The pollers that the invocation may call. */
+  readonly further: FurtherPollers | undefined
   /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
   readonly gate: Gate
 }
@@ -36,6 +39,8 @@ export class Run {
   readonly parts: RunParts
   /** Handlers past their time that have not settled. */
   overrunning = 0
+  /** Time was up while entries still waited to be read. */
+  isCutOff = false
   /** Entries whose handlers' time was up: nothing more of them is renewed. */
   readonly #overran = new Set<string>()
   readonly #failures = new Map<string, Error>()
@@ -59,6 +64,21 @@ export class Run {
   mayStart(): boolean {
     const { budget, clock, signal } = this.parts
     return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
+  }
+
+  /** Milliseconds until the invocation is cut off. */
+  remainingMs(): number {
+    return this.parts.budget.deadline - this.parts.clock.monotonic()
+  }
+
+  /** Whether nothing but the time keeps the run from going on. */
+  get isSound(): boolean {
+    return !this.#vain && !this.parts.signal?.aborted && this.#failures.size === 0
+  }
+
+  /** What fails without harm to what the run settles: the run goes on, and ends in an error. */
+  note(failure: Error): void {
+    this.#failures.set(failure.message, failure)
   }
 
   /** How many handlers can still run one after the other, each taking all its time. */

@@ -10,6 +10,7 @@ import type {
   Delivery,
   Group,
   GroupAddress,
+  Measured,
   Settlement,
   SettleResult,
   Slot,
@@ -958,11 +959,79 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       })
     })
 
+    describe('measure()', () => {
+      test('knows nothing of a group that is not there', async () => {
+        expect(await aGroup().measure()).toBeUndefined()
+      })
+
+      test('tells what is pending and for how long, what waits, what is kept, and how many pollers run', async () => {
+        const { group, slot, entries } = await aReader(3)
+        await addEntries(4)
+        await group.settle(slot, [...settleAs(ACK, entries.slice(0, 1)), ...settleAs(aLetter(), entries.slice(1, 2))])
+        await aSlot(group)
+        await aSlot(group, 'claimer')
+        const { backlog, pollers } = (await group.measure()) as Measured
+        const { oldestPendingMs, ...counts } = backlog
+        expect(counts).toEqual({ pending: 1, lag: 4, streamLength: 7, deadLetters: 1 })
+        expect([oldestPendingMs >= 0, oldestPendingMs < MINUTE, pollers]).toEqual([true, true, 2])
+      })
+
+      test('takes the age of the oldest pending entry from its id', async () => {
+        const group = aGroup()
+        const now = Number.parseInt(await outside.add(BODY), 10) // by the server's clock
+        await outside.dropStream()
+        await outside.add(BODY, `${now - 10 * MINUTE}-0`)
+        await addEntries(1)
+        await group.settleAndRead(await aSlot(group), [], { count: 2 })
+        const { backlog } = (await group.measure()) as Measured
+        expect(Math.round(backlog.oldestPendingMs / MINUTE)).toBe(10)
+      })
+
+      test('says 0 once nothing waits and nothing is pending, also when what was delivered is gone', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        await group.settle(slot, settleAs(ACK, entries))
+        for (const id of ids) await outside.trimEntry(id)
+        const { backlog } = (await group.measure()) as Measured
+        expect(backlog).toEqual({ pending: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
+      })
+
+      test('counts no more than the stream holds, and nothing at all rather than too little', async () => {
+        const { group } = await aReader(1)
+        const ids = await addEntries(5)
+        for (const id of ids.slice(0, 3)) await outside.trimEntry(id)
+        const { backlog } = (await group.measure()) as Measured
+        expect([2, 3, undefined]).toContain(backlog.lag) // the first of the three that are left is delivered
+      })
+    })
+
+    describe('the flag of publishers', () => {
+      const flag = { key: anAddress().keys.wake, windowMs: 60 * MINUTE }
+      const none = { kind: 'none' } as const
+      const raise = (connection = outside.connect()) => connection.append('orders', [BODY], none, [flag])
+
+      test('is raised by one of them until it ends or a poller takes its slot', async () => {
+        const first = await raise()
+        expect([first.answers.length, first.raised, (await raise()).raised]).toEqual([1, [true], [false]])
+        await aSlot(aGroup(), 'claimer')
+        expect((await raise()).raised).toEqual([false])
+        await aSlot(aGroup())
+        expect((await raise()).raised).toEqual([true])
+      })
+
+      test('stays while no poller finds a slot', async () => {
+        const group = aGroup()
+        await group.takeSlot('poller', 1, LEASE_MS)
+        await raise()
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
+        expect((await raise()).raised).toEqual([false])
+      })
+    })
+
     describe('append()', () => {
       test('appends in order, under rising ids, and keeps maxLength entries', async () => {
         const connection = outside.connect()
         const trim = { kind: 'length', maxLength: 2, exact: true } as const
-        const ids = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
+        const { answers: ids } = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
         const group = connection.group(anAddress())
         const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 10 })
         expect(entries.map(asText).map(({ id, fields }) => ({ id, fields }))).toEqual([
@@ -975,7 +1044,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, '5-1')
         const connection = outside.connect()
         const trim = { kind: 'age', beforeMs: Date.now() - 60 * MINUTE, exact: true } as const
-        const ids = await connection.append('orders', [BODY], trim)
+        const { answers: ids } = await connection.append('orders', [BODY], trim)
         const group = connection.group(anAddress())
         expect(idsOf((await group.settleAndRead(await aSlot(group), [], { count: 10 })).entries)).toEqual(ids)
       })

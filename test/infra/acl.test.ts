@@ -5,6 +5,7 @@ import { Redis } from 'ioredis'
 import type { Connection } from 'millrace'
 import {
   claim,
+  createPoller,
   createPublisher,
   defineConsumer,
   defineEvent,
@@ -18,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'
 import { get } from '../../src/group/commands/get.ts'
+import { setOnce } from '../../src/group/commands/set.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
 import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
@@ -27,6 +29,7 @@ import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
 import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
+import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
 import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/scripts/renew.ts'
@@ -42,14 +45,14 @@ const POLLER = 'orders-poller'
 const CLAIMER = 'orders-claimer'
 const USERS = [PUBLISHER, POLLER, CLAIMER]
 
-const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew]
+const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
-  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' })]),
+  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }), setOnce('', 1)]),
   [POLLER]: aclNames([
     ...EVALS,
     xreadgroup('', '', '', 1),
@@ -67,7 +70,7 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'XADD returns * a b'],
   [PUBLISHER, 'XADD {orders}:billing:dlq * a b'],
   [POLLER, 'XAUTOCLAIM orders billing poller-0 0 0'],
-  [POLLER, 'XINFO GROUPS orders'],
+  [POLLER, 'XINFO CONSUMERS orders billing'],
   [POLLER, 'XGROUP DESTROY orders billing'],
   [POLLER, 'XGROUP DELCONSUMER orders billing parked'],
   [POLLER, 'XGROUP SETID orders billing $'],
@@ -110,6 +113,7 @@ const billing = defineConsumer({
     }),
   ],
   handlerTimeoutMs: 5_000,
+  batchSize: Object.keys(BEHAVIOURS).length, // a full batch makes the poller look at the backlog
   minIdleMs: MIN_IDLE_MS,
   renewLeases: true,
   maxDeliveries: 3,
@@ -143,7 +147,7 @@ describe('the ACL file', () => {
     ])
 
     expect(rules).toEqual([
-      [PUBLISHER, ['orders'], ['on', '-@all'], false],
+      [PUBLISHER, ['orders', '{orders}:billing:wake'], ['on', '-@all'], false],
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
     ])
@@ -176,13 +180,23 @@ describe('under the users of the ACL file', () => {
   test('events are published, handled, retried, dead-lettered and claimed, and a lost group heals', async () => {
     const monitor = await watchCommands(admin)
     seen = monitor.seen
-    const orders = createPublisher({ stream: 'orders', redis: connectAs(PUBLISHER) })
+    const wakes: string[] = []
+    const wake = {
+      group: 'billing',
+      windowMs: 60_000,
+      wake: async () => void wakes.push('woken'),
+      onError: (error: Error) => void wakes.push(error.message),
+    }
+    const orders = createPublisher({ stream: 'orders', redis: connectAs(PUBLISHER), wake })
     const poller = connectAs(POLLER)
     const claimer = connectAs(CLAIMER)
 
     const publications = Object.keys(BEHAVIOURS).map((behaviour) => [Order, { behaviour }] as const)
     await monitor.during(PUBLISHER, () => orders.publishMany(publications))
-    expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({
+    expect(wakes).toEqual(['woken'])
+    const scaleOut = { backlog: 1_000, call: async () => {} }
+    const pollAll = createPoller(billing, { redis: poller, scaleOut })
+    expect(await monitor.during(POLLER, () => pollAll())).toMatchObject({
       read: 6,
       acked: 1,
       retried: 4,

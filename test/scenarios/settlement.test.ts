@@ -232,7 +232,11 @@ describe('promise 3: a dead letter', () => {
   const refusals = [
     ['memory', 'OOM', async ({ raw }: Scenario) => void (await raw.config('SET', 'maxmemory', '1'))],
     ['type', 'WRONGTYPE', async ({ raw }: Scenario) => void (await raw.set(DLQ, 'no stream'))],
-    ['permission', 'NOPERM', ({ raw }: Scenario) => allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state'])],
+    [
+      'permission',
+      'NOPERM',
+      ({ raw }: Scenario) => allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state', '{orders}:billing:wake']),
+    ],
   ] as const
   const urlOfLimited = ({ server }: Scenario) => `redis://limited:pw@${server.host}:${server.port}`
 
@@ -318,7 +322,7 @@ describe('promise 3: a dead letter', () => {
     const { raw, connect, pending, age } = scenario
     const [usedUp = ''] = await give(scenario, 'claim', 'used up', 'good')
     await setDeliveries(raw, 'poller-3', usedUp, 5)
-    await allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state'])
+    await allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state', '{orders}:billing:wake'])
     const redis = connect(urlOfLimited(scenario))
     const { calls, handler } = noting()
 

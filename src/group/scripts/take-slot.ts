@@ -1,17 +1,23 @@
 import type { Script } from './script.ts'
 
 /**
- * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot.
+ * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
+ * it reads after that, so that what is published from now on may wake another.
  *
- * KEYS a lease a slot, lowest first. ARGV token, milliseconds.
+ * KEYS the flag, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller.
  * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
-for i, lease in ipairs(KEYS) do if redis.call('GET', lease) == ARGV[1] then return i - 1 end end
-for i, lease in ipairs(KEYS) do
-  if redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2]) then return i - 1 end
+local wake, token, length = KEYS[1], ARGV[1], ARGV[2]
+local function lowerFlag() if ARGV[3] == '1' then redis.call('DEL', wake) end end
+for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
+for i = 2, #KEYS do
+  local set = redis.pcall('SET', KEYS[i], token, 'NX', 'PX', length)
+  if set then lowerFlag() end
+  if set and set.err then return set end
+  if set then return i - 2 end
 end
 return -1
 `,

@@ -207,7 +207,9 @@ test('createUpstashTransport() refuses a client that decodes base64', () => {
 
 test('connectUpstash() gives a connection over that transport', async () => {
   const connection = connectUpstash({ url: rest.url, token })
-  const [id] = await connection.append('s', [[['f', '007']]], { kind: 'none' })
+  const {
+    answers: [id],
+  } = await connection.append('s', [[['f', '007']]], { kind: 'none' })
   expect(await direct.xrange('s', '-', '+')).toEqual([[id, ['f', '007']]])
   await connection.close()
 })

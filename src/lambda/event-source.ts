@@ -1,0 +1,47 @@
+import type { Consumer } from '../consumer.ts'
+import type { RunOverrides } from '../consumer-settings.ts'
+import { overrideSettings } from '../consumer-settings.ts'
+import { object, refuseUnknownKeys, text } from '../core/options.ts'
+
+/** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
+export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
+
+/** What serverless.yml and CDK may set of a consumer. */
+export const EVENT_SOURCE_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'slots'] as const
+
+/**
+ * The consumers of a function with what its deployment sets: the template has the last word, as it has for AWS's own event sources.
+ *
+ * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
+ */
+export function deployedConsumers(consumers: readonly Consumer[], env: NodeJS.ProcessEnv): readonly Consumer[] {
+  const json = env[EVENT_SOURCE_VARIABLE]
+  if (!json) return consumers
+  const action = `read ${EVENT_SOURCE_VARIABLE}`
+  const sources = parse(action, json)
+  return consumers.map((consumer) => {
+    const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
+    if (!source) return consumer
+    const { stream: _stream, group: _group, ...overrides } = source
+    return { ...consumer, settings: overrideSettings(action, consumer.settings, overrides) }
+  })
+}
+
+type EventSource = { readonly stream: string; readonly group: string } & RunOverrides
+
+function parse(action: string, json: string): readonly EventSource[] {
+  let sources: unknown
+  try {
+    sources = JSON.parse(json)
+  } catch {
+    throw new TypeError(`Cannot ${action}: it must be JSON`)
+  }
+  if (!Array.isArray(sources)) throw new TypeError(`Cannot ${action}: it must be an array, one object a consumer`)
+  for (const source of sources as EventSource[]) {
+    object(action, 'each consumer', source)
+    refuseUnknownKeys(action, source, ['stream', 'group', ...EVENT_SOURCE_OVERRIDES])
+    text(action, 'stream', source.stream)
+    text(action, 'group', source.group)
+  }
+  return sources as EventSource[]
+}

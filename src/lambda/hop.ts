@@ -1,0 +1,14 @@
+import { MAX_HOPS } from '../run/scale-out.ts'
+
+/** The event of a poller that another poller calls. */
+export function eventOfHop(hop: number): { readonly millrace: { readonly hop: number } } {
+  return { millrace: { hop } }
+}
+
+/** How many calls led to an invocation: 0 unless its event says otherwise, and no more are made where it says something odd. */
+export function hopOf(event: unknown): number {
+  const own = (event as { millrace?: { hop?: unknown } } | null | undefined)?.millrace
+  if (own === undefined) return 0
+  const hop = own?.hop
+  return typeof hop === 'number' && Number.isInteger(hop) && hop >= 0 ? hop : MAX_HOPS
+}

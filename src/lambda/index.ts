@@ -1,0 +1,5 @@
+export type { ScaleOut } from '../run/scale-out.ts'
+export type { InvokeSelfOptions } from './invoke-self.ts'
+export { invokeSelf } from './invoke-self.ts'
+export type { WakePollerOptions } from './wake-poller.ts'
+export { wakePoller } from './wake-poller.ts'
