@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import { type DropReason, deliver } from './asynchronous.ts'
+import type { FunctionDefinition, Invocation, InvocationReport, InvocationResult, LogLine } from './definitions.ts'
+import { withFunctionDefaults } from './definitions.ts'
+import { LocalFunction } from './local-function.ts'
+import { ServiceError } from './service-error.ts'
+import { functionArn, type Surroundings } from './variables.ts'
+
+export interface DispatcherOptions {
+  readonly clock: Clock
+  readonly onLog: (line: LogLine) => void
+  readonly onInvocation: (report: InvocationReport) => void
+}
+
+/** All functions, by name, and what is on its way to them. */
+export class Dispatcher {
+  readonly #functions = new Map<string, LocalFunction>()
+  readonly #where: Surroundings
+  readonly #options: DispatcherOptions
+  readonly #closing = new AbortController()
+  readonly #underway = new Set<Promise<unknown>>()
+
+  constructor(where: Surroundings, options: DispatcherOptions) {
+    this.#where = where
+    this.#options = options
+  }
+
+  /** Adds the function, or puts it in the place of the one that has its name. */
+  async deploy(definition: FunctionDefinition): Promise<void> {
+    const deployed = withFunctionDefaults(definition)
+    const present = this.#functions.get(deployed.name)
+    if (present) await present.deploy(deployed)
+    else this.#functions.set(deployed.name, new LocalFunction(deployed, this.#where, this.#options.onLog))
+  }
+
+  /** @throws {ServiceError} No function has that name. */
+  find(name: string): LocalFunction {
+    const found = this.#functions.get(name)
+    if (found) return found
+    throw new ServiceError('ResourceNotFoundException', 404, `Function not found: ${functionArn(name, this.#where)}`)
+  }
+
+  /**
+   * Runs the function and waits for it.
+   *
+   * @param payload JSON.
+   * @throws {ServiceError} No such function, or it was throttled.
+   */
+  invoke(name: string, payload: string): Promise<Invocation & { readonly result: InvocationResult }> {
+    const invocation = { requestId: randomUUID(), payload }
+    const run = this.#run(name, invocation, 'RequestResponse', 1)
+    return this.#track(run.then((result) => ({ ...invocation, result })))
+  }
+
+  /**
+   * Takes the event and runs the function by and by.
+   *
+   * @returns The request's id.
+   * @throws {ServiceError} No such function.
+   */
+  enqueue(name: string, payload: string): string {
+    const target = this.find(name)
+    const invocation = { requestId: randomUUID(), payload }
+    const delivery = deliver({
+      clock: this.#options.clock,
+      signal: this.#closing.signal,
+      settings: () => target.deployed,
+      attempt: (number) =>
+        this.#run(name, invocation, 'Event', number).then(
+          (result) => (result.functionError ? 'failed' : 'handled'),
+          () => 'throttled',
+        ),
+    })
+    void this.#track(delivery.then((reason) => this.#tellDrop(name, invocation.requestId, reason)))
+    return invocation.requestId
+  }
+
+  /** Resolves when nothing runs and nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#underway.size > 0) await Promise.allSettled(this.#underway)
+  }
+
+  /** Ends every environment. What still waits is forgotten. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await Promise.all([...this.#functions.values()].map((one) => one.close()))
+    await this.idle()
+  }
+
+  async #run(
+    functionName: string,
+    invocation: Invocation,
+    type: InvocationReport['type'],
+    attempt: number,
+  ): Promise<InvocationResult> {
+    const target = this.find(functionName)
+    if (this.#closing.signal.aborted)
+      throw new ServiceError('ResourceNotFoundException', 404, 'The local Lambda is closed')
+    const result = await target.invoke(invocation)
+    this.#options.onInvocation({ functionName, requestId: invocation.requestId, type, attempt, ...result })
+    return result
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const tracked = work.finally(() => this.#underway.delete(tracked))
+    this.#underway.add(tracked)
+    return tracked
+  }
+
+  #tellDrop(functionName: string, requestId: string, reason: DropReason | undefined): void {
+    // with retries off a failure is the end of it, and has been told as such
+    if (
+      reason === undefined ||
+      (reason === 'RetriesExhausted' && this.find(functionName).deployed.maxRetryAttempts === 0)
+    )
+      return
+    this.#options.onLog({ functionName, source: 'platform', text: `DROPPED RequestId: ${requestId} Reason: ${reason}` })
+  }
+}

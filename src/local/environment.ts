@@ -1,0 +1,185 @@
+import type { DeployedFunction, Invocation, InvocationResult, LogLine } from './definitions.ts'
+import { exited, timedOut, timeoutText } from './failures.ts'
+import { FunctionProcess, type ProcessEnd } from './function-process.ts'
+import { endLine, reportLine, startLine } from './platform-log.ts'
+import { type Answer, RuntimeApi } from './runtime-api.ts'
+import { environmentVariables, functionArn, type Surroundings } from './variables.ts'
+
+/** How long a function may take to load. @see https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html */
+const INIT_LIMIT_MS = 10_000
+
+export type EnvironmentState = 'starting' | 'busy' | 'frozen' | 'ended'
+
+/** An event that a function is busy with. */
+interface Running {
+  readonly requestId: string
+  readonly over: PromiseWithResolvers<void>
+  answer: Answer | undefined
+}
+
+/**
+ * One execution environment: a process that handles one event at a time.
+ *
+ * It is `starting` until the function is loaded and asks for its first event; `busy` from getting an event until it asks for the next one,
+ * not just until it answered; `frozen` in between, when its process does not run at all; and `ended` for good once the process is gone,
+ * whoever ended it.
+ */
+export class Environment {
+  readonly #deployed: DeployedFunction
+  readonly #where: Surroundings
+  readonly #onLog: (line: LogLine) => void
+  /** Settles when the function is loaded, or never will be. */
+  readonly #loaded = Promise.withResolvers<void>()
+  readonly #gone = Promise.withResolvers<void>()
+  #state: EnvironmentState = 'starting'
+  #served = 0
+  #api: RuntimeApi | undefined
+  #process: FunctionProcess | undefined
+  #running: Running | undefined
+  #initMs: number | undefined
+  #initError: string | undefined
+  /** The limit that it was killed at. */
+  #timedOutAfterMs: number | undefined
+  #end: ProcessEnd = { code: null, signal: 'SIGKILL' }
+
+  /** Starts it; `invoke()` waits for it. */
+  constructor(deployed: DeployedFunction, where: Surroundings, onLog: (line: LogLine) => void) {
+    this.#deployed = deployed
+    this.#where = where
+    this.#onLog = onLog
+    this.#launch().catch((error: Error) => {
+      this.#initError = JSON.stringify({ errorType: error.name, errorMessage: error.message })
+      this.#onEnd(this.#end)
+    })
+  }
+
+  get state(): EnvironmentState {
+    return this.#state
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid
+  }
+
+  /** How many events it was given. */
+  get served(): number {
+    return this.#served
+  }
+
+  /** Hands it an event and waits until it is done with it. One at a time. */
+  async invoke(invocation: Invocation): Promise<InvocationResult> {
+    const { requestId } = invocation
+    this.#log(startLine(requestId))
+    this.#served++
+    await this.#loaded.promise
+    const from = performance.now()
+    const answer = (await this.#run(invocation)) ?? { payload: this.#failure(requestId), isError: true }
+    const result: InvocationResult = {
+      payload: answer.payload,
+      ...(answer.isError && { functionError: 'Unhandled' }),
+      durationMs: performance.now() - from,
+      ...(this.#initMs !== undefined && { initMs: this.#initMs }),
+      maxMemoryMb: this.#process?.peakMb ?? 0,
+    }
+    this.#initMs = undefined
+    this.#log(endLine(requestId))
+    this.#log(reportLine(requestId, result, this.#deployed.memoryMb))
+    return result
+  }
+
+  /** Ends it, whatever it is doing, and waits until it is gone. */
+  async end(): Promise<void> {
+    if (this.#process) this.#process.kill()
+    else this.#onEnd(this.#end)
+    await this.#gone.promise
+  }
+
+  async #launch(): Promise<void> {
+    const from = performance.now()
+    const api = await RuntimeApi.start({
+      onNext: () => this.#onNext(from),
+      onAnswer: (requestId, answer) => {
+        if (this.#running?.requestId === requestId) this.#running.answer ??= answer
+      },
+      onInitError: (payload) => {
+        this.#initError = payload
+      },
+    })
+    if (this.#state === 'ended') return api.close()
+    this.#api = api
+    const { codeFolder, memoryMb } = this.#deployed
+    const variables = environmentVariables(this.#deployed, this.#where)
+    this.#process = new FunctionProcess({
+      variables: { ...variables, AWS_LAMBDA_RUNTIME_API: api.address },
+      folder: codeFolder,
+      memoryMb,
+      onLine: (source, text) => this.#onLog({ functionName: this.#deployed.name, source, text }),
+    })
+    this.#watch(INIT_LIMIT_MS)
+    this.#onEnd(await this.#process.ended, from)
+  }
+
+  #onNext(from: number): void {
+    this.#process?.unwatch()
+    if (this.#running) {
+      this.#process?.freeze()
+      // What it printed has arrived by then: it was written before the request was.
+      setImmediate(this.#running.over.resolve)
+    } else {
+      this.#initMs = performance.now() - from
+      this.#loaded.resolve()
+    }
+  }
+
+  async #run({ requestId, payload }: Invocation): Promise<Answer | undefined> {
+    if (this.#state === 'ended') return undefined
+    const { name, timeoutMs } = this.#deployed
+    const running: Running = { requestId, over: Promise.withResolvers(), answer: undefined }
+    this.#running = running
+    this.#state = 'busy'
+    this.#process?.thaw()
+    this.#watch(timeoutMs)
+    this.#api?.deliver({
+      requestId,
+      payload,
+      deadlineMs: Date.now() + timeoutMs,
+      functionArn: functionArn(name, this.#where),
+      traceId: `Root=1-${Math.floor(Date.now() / 1000).toString(16)}-${requestId.replaceAll('-', '').slice(0, 24)};Sampled=0`,
+    })
+    await running.over.promise
+    this.#running = undefined
+    if (!this.#isEnded()) this.#state = 'frozen'
+    return running.answer
+  }
+
+  #watch(limitMs: number): void {
+    this.#process?.watch(limitMs, () => {
+      this.#timedOutAfterMs = limitMs
+      const what = this.#running ? this.#running.requestId : 'INIT_REPORT'
+      this.#log(`${new Date().toISOString()} ${what} ${timeoutText(limitMs)}`)
+    })
+  }
+
+  #onEnd(end: ProcessEnd, from?: number): void {
+    this.#end = end
+    if (this.#state === 'starting' && from !== undefined) this.#initMs ??= performance.now() - from
+    this.#state = 'ended'
+    this.#api?.close()
+    this.#loaded.resolve()
+    this.#running?.over.resolve()
+    this.#gone.resolve()
+  }
+
+  #isEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
+  #failure(requestId: string): string {
+    if (this.#timedOutAfterMs !== undefined) return timedOut(requestId, this.#timedOutAfterMs)
+    return this.#initError ?? exited(requestId, this.#end.code, this.#end.signal)
+  }
+
+  #log(text: string): void {
+    this.#onLog({ functionName: this.#deployed.name, source: 'platform', text })
+  }
+}

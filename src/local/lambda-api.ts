@@ -1,0 +1,130 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Dispatcher } from './dispatcher.ts'
+import { ServiceError } from './service-error.ts'
+
+const HOST = '127.0.0.1'
+const PATH = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/
+/** A name, a partial or a whole ARN, with or without a qualifier. */
+const FUNCTION = /^(?:arn:[^:]+:lambda:[^:]*:\d*:function:|\d+:function:)?([\w-]+)(?::([\w$-]+))?$/
+const LATEST = '$LATEST'
+const MAX_BYTES = { RequestResponse: 6_291_456, Event: 1_048_576, DryRun: 6_291_456 } as const
+
+type InvocationType = keyof typeof MAX_BYTES
+
+/**
+ * The HTTP endpoint of Lambda's Invoke, on loopback.
+ *
+ * @see https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+ */
+export class LambdaApi {
+  readonly #server = createServer((request, response) => {
+    this.#answer(request, response).catch((error: Error) => refuse(response, error))
+  })
+  #dispatcher: Dispatcher | undefined
+
+  /** Opens a free port; what functions there are is said by `serve()`, since functions are told the address. */
+  static async start(): Promise<LambdaApi> {
+    const api = new LambdaApi()
+    api.#server.listen(0, HOST)
+    await once(api.#server, 'listening')
+    return api
+  }
+
+  get url(): string {
+    return `http://${HOST}:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  serve(dispatcher: Dispatcher): void {
+    this.#dispatcher = dispatcher
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#dispatcher) await answer(request, response, this.#dispatcher)
+    else response.writeHead(503).end()
+  }
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, dispatcher: Dispatcher): Promise<void> {
+  const url = new URL(request.url ?? '/', `http://${HOST}`)
+  const [, encoded] = PATH.exec(url.pathname) ?? []
+  if (request.method !== 'POST' || encoded === undefined)
+    throw new ServiceError('ResourceNotFoundException', 404, 'Only Invoke is served here')
+  const name = resolveName(decodeURIComponent(encoded), url.searchParams.get('Qualifier'))
+  const type = typeOf(request)
+  const payload = (await readBody(request, type)) || '{}'
+  assertJson(payload)
+  const target = dispatcher.find(name)
+  if (type === 'DryRun') return void response.writeHead(204).end()
+  if (type === 'Event') {
+    return void response.writeHead(202, { 'X-Amzn-RequestId': dispatcher.enqueue(target.deployed.name, payload) }).end()
+  }
+  const { requestId, result } = await dispatcher.invoke(name, payload)
+  response.writeHead(200, {
+    'Content-Type': 'application/json',
+    'X-Amzn-RequestId': requestId,
+    'X-Amz-Executed-Version': LATEST,
+    ...(result.functionError && { 'X-Amz-Function-Error': result.functionError }),
+  })
+  response.end(result.payload)
+}
+
+function resolveName(text: string, parameter: string | null): string {
+  const [, name, suffix] = FUNCTION.exec(text) ?? []
+  if (name === undefined)
+    throw new ServiceError(
+      'InvalidParameterValueException',
+      400,
+      `Not a function's name or ARN: ${JSON.stringify(text)}`,
+    )
+  const qualifier = suffix ?? parameter ?? LATEST
+  if (qualifier !== LATEST)
+    throw new ServiceError(
+      'ResourceNotFoundException',
+      404,
+      `Function not found: ${name}:${qualifier}; there is only ${LATEST} here`,
+    )
+  return name
+}
+
+function typeOf(request: IncomingMessage): InvocationType {
+  const type = request.headers['x-amz-invocation-type'] ?? 'RequestResponse'
+  if (typeof type === 'string' && Object.hasOwn(MAX_BYTES, type)) return type as InvocationType
+  throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${JSON.stringify(type)}`)
+}
+
+async function readBody(request: IncomingMessage, type: InvocationType): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size <= MAX_BYTES[type]) chunks.push(chunk)
+  }
+  if (size <= MAX_BYTES[type]) return Buffer.concat(chunks).toString()
+  const text = `${size} byte payload is too large for the ${type} invocation type (limit ${MAX_BYTES[type]} bytes)`
+  throw new ServiceError('RequestTooLargeException', 413, text)
+}
+
+function assertJson(payload: string): void {
+  try {
+    JSON.parse(payload)
+  } catch {
+    throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
+  }
+}
+
+function refuse(response: ServerResponse, error: Error): void {
+  const { name, statusCode, reason } =
+    error instanceof ServiceError ? error : { name: 'ServiceException', statusCode: 500 }
+  response.writeHead(statusCode, { 'Content-Type': 'application/json', 'X-Amzn-ErrorType': name })
+  const type = statusCode === 500 ? 'Service' : 'User'
+  response.end(JSON.stringify({ Type: type, message: error.message, ...(reason && { Reason: reason }) }))
+}

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+
+/** A schedule that wakes a function. */
+export interface ScheduleDefinition {
+  readonly name: string
+  /** `rate(1 minute)`. */
+  readonly expression: string
+  /** The function it wakes. */
+  readonly functionName: string
+  /** The event, as JSON. Default: what EventBridge Scheduler sends. */
+  readonly input?: string
+  /** Default true. */
+  readonly enabled?: boolean
+}
+
+export interface SchedulesOptions {
+  readonly clock: Clock
+  readonly region: string
+  readonly accountId: string
+  /** @param payload JSON. */
+  wake(functionName: string, payload: string): void
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }
+
+/**
+ * The period of a rate expression, in milliseconds.
+ *
+ * @throws {RangeError} Not `rate(…)`, or not as EventBridge takes it.
+ * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+ */
+export function periodOf(expression: string): number {
+  const [, count, unit = ''] = /^rate\(\s*([1-9]\d*)\s+(minute|hour|day)s?\s*\)$/.exec(expression) ?? []
+  if (count !== undefined) return Number(count) * (UNIT_MS[unit] as number)
+  throw new RangeError(
+    `Cannot run schedule ${JSON.stringify(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
+  )
+}
+
+/** Schedules that run: the first time one period after their start, without retry, without a flexible window. */
+export class Schedules {
+  readonly #definitions: readonly ScheduleDefinition[]
+  readonly #options: SchedulesOptions
+  readonly #cancels = new Map<ScheduleDefinition, () => void>()
+
+  /** @throws {RangeError} One of the expressions is not supported; none is started then. */
+  constructor(definitions: readonly ScheduleDefinition[], options: SchedulesOptions) {
+    this.#definitions = definitions
+    this.#options = options
+    const periods = definitions.map(({ expression }) => periodOf(expression))
+    for (const [index, definition] of definitions.entries())
+      if (definition.enabled !== false) this.#start(definition, periods[index] as number)
+  }
+
+  /**
+   * Wakes now what the schedule wakes, enabled or not; without a name, what all enabled ones do.
+   *
+   * @throws {RangeError} No schedule has that name.
+   */
+  tick(name?: string): void {
+    const chosen = this.#definitions.filter((one) => (name === undefined ? one.enabled !== false : one.name === name))
+    if (name !== undefined && chosen.length === 0)
+      throw new RangeError(`Cannot tick: no schedule is named ${JSON.stringify(name)}`)
+    for (const definition of chosen) this.#wake(definition)
+  }
+
+  stop(): void {
+    for (const cancel of this.#cancels.values()) cancel()
+    this.#cancels.clear()
+  }
+
+  #start(definition: ScheduleDefinition, periodMs: number): void {
+    const { clock } = this.#options
+    const from = clock.monotonic()
+    const arm = (round: number) => {
+      // reckoned from the start, so that late timers do not add up
+      const cancel = clock.after(Math.max(0, from + round * periodMs - clock.monotonic()), () => {
+        arm(round + 1)
+        this.#wake(definition)
+      })
+      this.#cancels.set(definition, cancel)
+    }
+    arm(1)
+  }
+
+  #wake(definition: ScheduleDefinition): void {
+    this.#options.wake(definition.functionName, definition.input ?? JSON.stringify(this.#event(definition)))
+  }
+
+  /** What EventBridge Scheduler sends where the schedule says nothing. */
+  #event({ name }: ScheduleDefinition): unknown {
+    const { clock, region, accountId } = this.#options
+    return {
+      version: '0',
+      id: randomUUID(),
+      'detail-type': 'Scheduled Event',
+      source: 'aws.scheduler',
+      account: accountId,
+      time: new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z'),
+      region,
+      resources: [`arn:aws:scheduler:${region}:${accountId}:schedule/default/${name}`],
+      detail: '{}',
+    }
+  }
+}
