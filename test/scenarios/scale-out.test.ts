@@ -1,0 +1,172 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { EventHandler, InvocationFailedError, Report, ScaleOut } from 'millrace'
+import { createPoller } from 'millrace'
+import { describe, expect, it } from 'vitest'
+import type { Scenario } from '../support/scenario.ts'
+import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
+
+const OPTIONS = { batchSize: 10, concurrency: 10, slots: 4 }
+const eventOf = (hop: number) => ({ millrace: { hop } })
+
+/** A poller whose calls are noted and, unless told otherwise, answered by as many invocations of itself. */
+function aPoller({ redis }: Scenario, handler: EventHandler<never>, options = {}, call?: ScaleOut['call']) {
+  const hops: number[] = []
+  const called: Promise<Report>[] = []
+  const invoke = (event: unknown, timeoutMs?: number) => poller(event, lambdaContext(timeoutMs))
+  const scaleOut: ScaleOut = {
+    backlog: 20,
+    async call(hop, context, signal) {
+      hops.push(hop)
+      if (call) await call(hop, context, signal)
+      else called.push(invoke(eventOf(hop)))
+    },
+  }
+  const poller = createPoller(billing(handler, { ...OPTIONS, ...options }), { redis, scaleOut })
+  return { hops, called, invoke }
+}
+
+const nobody: ScaleOut['call'] = async () => {}
+
+describe('a poller that sees a backlog', () => {
+  it('calls as many others as it is worth, and every entry is handled once', async () => {
+    const scenario = await startScenario()
+    const orders = names('o', 70) // sixty wait after the first batch: three pollers
+    await scenario.publish(...orders)
+    const owners = new Set<string>()
+    const { calls, handler } = noting(async (_event, { consumerName }) => {
+      owners.add(consumerName)
+      await delay(20)
+    })
+    const { hops, called, invoke } = aPoller(scenario, handler)
+
+    const report = await invoke({})
+
+    const others = await Promise.all(called)
+    expect([hops, report.scaledOut, others.map(({ scaledOut }) => scaledOut)]).toEqual([[1, 1], 2, [0, 0]])
+    expect(calls.toSorted()).toEqual(orders.toSorted())
+    expect([...owners].toSorted()).toEqual(['poller-0', 'poller-1', 'poller-2'])
+    expect([report, ...others].reduce((sum, { acked }) => sum + acked, 0)).toBe(70)
+  })
+
+  it.each([
+    ['as many as one poller is left to deal with', 30, 0],
+    ['one more', 31, 1],
+    ['more than all slots', 500, 3],
+  ])(
+    'calls none for less than it is left to deal with, and none beyond the slots: %s',
+    async (_what, count, called) => {
+      const scenario = await startScenario()
+      await scenario.publish(...names('o', count))
+      const { hops, invoke } = aPoller(scenario, () => {}, {}, nobody)
+
+      expect([(await invoke({})).scaledOut, hops]).toEqual([called, Array(called).fill(1)])
+    },
+  )
+
+  it('calls none in place of those that run', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 500))
+    for (const slot of [1, 2]) await scenario.raw.set(`{orders}:billing:slot:poller-${slot}`, 'other', 'PX', 60_000)
+    const { hops, invoke } = aPoller(scenario, () => {}, {}, nobody)
+
+    expect([(await invoke({})).scaledOut, hops]).toEqual([1, [1]])
+  })
+
+  it('leaves the calling to the one in the lowest slot', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 500))
+    await scenario.raw.set('{orders}:billing:slot:poller-0', 'other', 'PX', 60_000)
+    const { hops, invoke } = aPoller(scenario, () => {}, {}, nobody)
+
+    expect([(await invoke({})).scaledOut, hops]).toEqual([0, []])
+  })
+
+  it('calls one more where the server does not know how many wait, once it has read for long enough', async () => {
+    const scenario = await startScenario()
+    const ids = await scenario.publish(...names('o', 100))
+    await scenario.raw.xgroup('CREATE', 'orders', 'billing', '0')
+    await scenario.raw.xdel('orders', ids[90] as string) // no lag until the group is past it
+    const read: number[] = []
+    let handled = 0
+    const { hops, invoke } = aPoller(
+      scenario,
+      () => void handled++,
+      {},
+      async () => void read.push(handled),
+    )
+
+    const report = await invoke({})
+
+    expect([report.scaledOut, hops, report.acked]).toEqual([1, [1], 99])
+    expect(read[0]).toBeGreaterThanOrEqual(10) // the second batch was read by then
+  })
+
+  it('fails once where it may call nobody, with everything settled', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 100))
+    const refuse = () => Promise.reject(Object.assign(new Error('not authorized'), { name: 'AccessDeniedException' }))
+    const { hops, invoke } = aPoller(scenario, () => {}, {}, refuse)
+
+    const error = (await invoke({}).catch((caught: unknown) => caught)) as InvocationFailedError
+
+    expect(error.message).toMatch(/: Cannot call a further poller: AccessDeniedException: not authorized$/)
+    expect([error.failures.length, hops.length, difference(error.report)]).toEqual([1, 1, 0])
+    expect(counts(error.report)).toEqual({ read: 100, acked: 100, batches: 10, drained: true })
+  })
+})
+
+describe('a poller whose time is up before the backlog is', () => {
+  const SLOW = { maxRunMs: 50, slots: 1 }
+  const slowly = () => delay(30)
+
+  it('has another go on, which finds its slot free', async () => {
+    const scenario = await startScenario()
+    const orders = names('o', 50)
+    await scenario.publish(...orders)
+    const { calls, handler } = noting(slowly)
+    const { hops, called, invoke } = aPoller(scenario, handler, SLOW)
+
+    const reports = [await invoke({})]
+    for (let n = 0; n < called.length; n++) reports.push(await (called[n] as Promise<Report>))
+
+    expect(hops).toEqual(hops.map((_, n) => n + 1))
+    expect(hops.length).toBeGreaterThan(0)
+    expect(reports.map(({ slotsBusy, continued }) => [slotsBusy, continued])).toEqual(
+      reports.map((_, n) => [false, n < reports.length - 1]),
+    )
+    expect(calls.toSorted()).toEqual(orders.toSorted())
+  })
+
+  it.each([
+    [7, [8]],
+    [8, []],
+    ['7', []],
+    [-1, []],
+  ])('ends the chain after eight calls: at hop %j', async (hop, calls) => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 50))
+    const { hops, invoke } = aPoller(scenario, slowly, SLOW, nobody)
+
+    const report = await invoke(eventOf(hop as number))
+
+    expect([hops, report.continued]).toEqual([calls, calls.length > 0])
+  })
+
+  it.each([
+    ['once was all that it was to read', { mode: 'once' } as const, 50],
+    ['nothing was left', {}, 5],
+    ['too much is pending', { maxPending: 1 }, 50],
+  ])('calls nobody where %s', async (_why, options, count) => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', count))
+    const fail = async () => {
+      await delay(15)
+      throw new Error('no')
+    }
+    const { hops, invoke } = aPoller(scenario, fail, { ...SLOW, ...options }, nobody)
+
+    const report = await invoke({})
+
+    expect([hops, report.continued]).toEqual([[], false])
+  })
+})
