@@ -1,4 +1,4 @@
-import type { Source } from './bundle.ts'
+import type { Source } from '../../tools/bundle.ts'
 
 /** The group that the bare handler reads from; the sample has its own. */
 export const BARE_GROUP = 'bare'

@@ -2,10 +2,10 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '..')
 
-/** What is bundled: a file, or a module's text. */
-export type Source = { readonly file: string } | { readonly code: string }
+/** What is bundled: a file, or a module's text with what more is left out of it. */
+export type Source = { readonly file: string } | { readonly code: string; readonly external?: readonly string[] }
 
 /**
  * Bundles a function as `infra/bundle.yml` has it done for deployment.
@@ -26,7 +26,7 @@ export async function bundle(source: Source, outfile: string): Promise<number> {
     sourcemap: true,
     sourcesContent: false,
     target,
-    external,
+    external: [...external, ...(('external' in source && source.external) || [])],
     banner: { js: banner },
     logLevel: 'error',
   })
