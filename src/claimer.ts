@@ -2,7 +2,6 @@ import type { Consumer } from './consumer.ts'
 import { compareEntryIds } from './core/entry.ts'
 import { CLAIMER_SLOTS } from './group/consumer-names.ts'
 import type { Settlement } from './group/group.ts'
-import { withClaims } from './group/redis-claims.ts'
 import { PAGE } from './group/scripts/claim-page.ts'
 import { deployedConsumers } from './lambda/event-source.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
@@ -43,13 +42,7 @@ export async function claim(consumers: Consumer | readonly Consumer[], options: 
   return runConsumers(CLAIM, resolveTargets('claim', consumers, options, RUN_OPTIONS), options)
 }
 
-const CLAIM: RunKind = {
-  action: 'claim',
-  slot: 'claimer',
-  slots: () => CLAIMER_SLOTS,
-  open: withClaims,
-  work: claimOneLap,
-}
+const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: claimOneLap }
 
 /**
  * Goes through the pending entries once, page by page, from where the last run stopped to the end and then from the start to there. The

@@ -1,7 +1,7 @@
 import type { Consumer } from './consumer.ts'
 import type { PollMode } from './consumer-settings.ts'
 import type { Entry } from './core/entry.ts'
-import type { Group, Settlement } from './group/group.ts'
+import type { Settlement } from './group/group.ts'
 import { deployedConsumers } from './lambda/event-source.ts'
 import { hopOf } from './lambda/hop.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
@@ -64,13 +64,7 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
   return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
 }
 
-const POLL: RunKind = {
-  action: 'poll',
-  slot: 'poller',
-  slots: ({ settings }) => settings.slots,
-  open: (group) => group as Group,
-  work: readAndRun,
-}
+const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: readAndRun }
 
 /**
  * The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. What is pending grows by

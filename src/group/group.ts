@@ -10,7 +10,7 @@ import type { Outcome } from '../core/outcome.ts'
  * - Whatever is not an ack is fenced: it is refused unless the slot's lease, the owner and the delivery count are still ours.
  * - A method rejects with `RedisConnectionError` when no reply came; then nothing is known of what it sent.
  */
-export interface PollerGroup {
+export interface Group {
   /** Requests sent so far. */
   readonly roundTrips: number
 
@@ -37,18 +37,6 @@ export interface PollerGroup {
    */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
-  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
-  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
-
-  /**
-   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
-   * and a bounded one however much is pending.
-   */
-  measure(): Promise<Measured | undefined>
-}
-
-/** The same with what a claimer asks of a group. */
-export interface Group extends PollerGroup {
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
    * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
@@ -61,6 +49,15 @@ export interface Group extends PollerGroup {
    * gone nothing starts, and the next claim makes it again.
    */
   settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
+
+  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
+  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
+
+  /**
+   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
+   * and a bounded one however much is pending.
+   */
+  measure(): Promise<Measured | undefined>
 
   /** Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, removes consumer names that nobody holds any more. */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>
@@ -217,7 +214,7 @@ export interface Appended {
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
-  group(address: GroupAddress, remainingMs?: () => number): PollerGroup
+  group(address: GroupAddress, remainingMs?: () => number): Group
   /** Appends entries and then raises flags, in one round trip. */
   append(
     stream: string,

@@ -11,7 +11,7 @@ import { Sender } from './sender.ts'
 export function createRedisConnection(transport: Transport): Connection {
   const lived = new Set<string>()
   return {
-    group: (address, remainingMs) => new RedisGroup({ address, sender: new Sender(transport, remainingMs), lived }),
+    group: (address, remainingMs) => new RedisGroup(address, new Sender(transport, remainingMs), lived),
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
       const replies = await transport.send([...appends, ...flags.map(({ key, windowMs }) => setOnce(key, windowMs))])

@@ -4,7 +4,7 @@ import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
 import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
-import type { Group, PollerGroup, SlotKind } from '../group/group.ts'
+import type { SlotKind } from '../group/group.ts'
 import type { OpenReport, Report } from '../report.ts'
 import { openReport, sumReports } from '../report.ts'
 import { extrasOf } from './context.ts'
@@ -19,8 +19,6 @@ export interface RunKind {
   readonly action: 'poll' | 'claim'
   readonly slot: SlotKind
   slots(consumer: Consumer): number
-  /** The group with all that the work asks of it. */
-  open(group: PollerGroup): Group
   work(run: Run): Promise<void>
 }
 
@@ -97,7 +95,7 @@ async function runConsumer(
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
-  const group = kind.open(redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS))
+  const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
   const parts = {
     consumer,
     group,

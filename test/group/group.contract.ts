@@ -15,7 +15,6 @@ import type {
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
-import { withClaims } from '../../src/group/redis-claims.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -112,8 +111,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     })
     afterEach(() => outside.close())
 
-    const aGroup = (settings?: Partial<GroupAddress['settings']>) =>
-      withClaims(outside.connect().group(anAddress(settings)))
+    const aGroup = (settings?: Partial<GroupAddress['settings']>) => outside.connect().group(anAddress(settings))
 
     /** Entries of the stream `count` long. */
     async function addEntries(count: number): Promise<string[]> {
@@ -1034,7 +1032,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const connection = outside.connect()
         const trim = { kind: 'length', maxLength: 2, exact: true } as const
         const { answers: ids } = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
-        const group = withClaims(connection.group(anAddress()))
+        const group = connection.group(anAddress())
         const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 10 })
         expect(entries.map(asText).map(({ id, fields }) => ({ id, fields }))).toEqual([
           { id: ids[1], fields: [['n', '1']] },
@@ -1047,7 +1045,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const connection = outside.connect()
         const trim = { kind: 'age', beforeMs: Date.now() - 60 * MINUTE, exact: true } as const
         const { answers: ids } = await connection.append('orders', [BODY], trim)
-        const group = withClaims(connection.group(anAddress()))
+        const group = connection.group(anAddress())
         expect(idsOf((await group.settleAndRead(await aSlot(group), [], { count: 10 })).entries)).toEqual(ids)
       })
     })

@@ -3,7 +3,6 @@ import { Redis as Redis5 } from 'ioredis5'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectIoredis } from '../../src/group/clients/ioredis.ts'
 import type { Connection } from '../../src/group/group.ts'
-import { withClaims } from '../../src/group/redis-claims.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { anAddress, aSlot, describeGroup } from './group.contract.ts'
 import { describeServer, openRedis } from './redis-outside.ts'
@@ -36,7 +35,7 @@ describe.each(settings)('$program $name', ({ program, name, connect }) => {
     const outside = await open()
     const fields = [Buffer.from([0xff, 0x00, 0xfe]), Buffer.from([0xc3, 0x28]), Buffer.alloc(0), Buffer.from('a')]
     await outside.raw.xadd(anAddress().stream, '*', ...fields, ...fields)
-    const group = withClaims(outside.connect().group(anAddress()))
+    const group = outside.connect().group(anAddress())
     const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 1 })
     expect(entries[0]?.fields.flat()).toEqual([...fields, ...fields])
     await outside.close()

@@ -1,7 +1,6 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../src/group/group.ts'
-import { withClaims } from '../../src/group/redis-claims.ts'
 import {
   aLetter,
   anAddress,
@@ -75,7 +74,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
   describe(title, () => {
     test('a slot is leased for leaseMs', async () => {
       const outside = await open()
-      await withClaims(outside.connect().group(anAddress())).takeSlot('poller', 1, 60_000.5)
+      await outside.connect().group(anAddress()).takeSlot('poller', 1, 60_000.5)
       const leftMs = await outside.raw.pttl(keys.slot('poller-0'))
       expect(Math.round(leftMs / 60_000)).toBe(1)
       expect(leftMs).toBeLessThanOrEqual(60_001)
@@ -84,7 +83,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
 
     test('what was read in the millisecond of its lease and never settled is released without a delivery', async () => {
       const outside = await open()
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
       await group.settleAndRead(slot, [], { count: 1 })
       const id = await outside.add([['n', '0']])
@@ -105,7 +104,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const own = [Buffer.from([0xff, 0x00, 0xfe]), Buffer.from([0xc3, 0x28]), Buffer.from('a'), Buffer.from([0x80])]
       const fields = [...own, ...own, Buffer.alloc(0), Buffer.from('\r\n')]
       await outside.raw.xadd(stream, '*', ...fields)
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
@@ -118,7 +117,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       const fields = Array.from({ length: 2 * 3_901 }, (_, n) => Buffer.from([n % 256, 0xff]))
       await outside.raw.xadd(stream, '*', ...fields)
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
@@ -132,7 +131,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       await outside.raw.set(keys.deadLetters, 'no stream')
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 10 })
       const { refusals, ...result } = await group.settle(slot, [
@@ -152,7 +151,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('a command that the server refuses is a failure, and its entries are unsettled', async () => {
       const outside = await open()
       await outside.raw.set(stream, 'no stream')
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const held = [{ id: '1-1', deliveryCount: 1 }]
       const slot = await aSlot(group)
       const settlements = [...settleAs({ kind: 'ack' }, held), ...settleAs(aLetter(), held)]
@@ -170,7 +169,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('scripts that the server forgot are sent again', async () => {
       const outside = await open()
       const id = await outside.add([['n', '0']])
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       await outside.raw.script('FLUSH')
@@ -188,7 +187,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('a slot is had without a lease while memory is full, and reading, acking and claiming go on', async () => {
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
-      const group = withClaims(outside.connect().group(anAddress()))
+      const group = outside.connect().group(anAddress())
       await group.settleAndRead({ consumerName: 'poller-0', token: '', leaseMs: 0 }, [], { count: 1 })
       await outside.raw.config('SET', 'maxmemory', '1')
       try {

@@ -2,7 +2,6 @@ import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection, Group } from '../../src/group/group.ts'
-import { withClaims } from '../../src/group/redis-claims.ts'
 import type { Report } from '../../src/index.ts'
 import { assert } from './model.ts'
 import type { Caller } from './world.ts'
@@ -139,10 +138,7 @@ export class Process implements Caller {
           }
         },
       })
-    return {
-      ...connection,
-      group: (address, remainingMs) => noting(withClaims(connection.group(address, remainingMs))),
-    }
+    return { ...connection, group: (address, remainingMs) => noting(connection.group(address, remainingMs)) }
   }
 
   /** When a run is over none of its commands and timers may be left, but for what was given up. */

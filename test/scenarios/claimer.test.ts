@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
-import { withClaims } from '../../dist/group/redis-claims.js'
 import { start } from '../../dist/group/scripts/start.js'
 import type { Group } from '../../src/group/group.ts'
 import { evalsha } from '../../src/group/scripts/script.ts'
@@ -28,7 +27,7 @@ function withGroup(redis: Connection, change: (group: Group) => Partial<Group>):
   return {
     ...redis,
     group: (...address) => {
-      const group = withClaims(redis.group(...address))
+      const group = redis.group(...address)
       const changed = change(group)
       return new Proxy(group, {
         get: (target, name: keyof Group) => {
