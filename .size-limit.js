@@ -9,11 +9,11 @@ import { bundle } from './tools/bundle.ts'
 const OVER_IOREDIS_BYTES = 100 * 1024
 
 const ENTRY_POINTS = {
-  millrace: '44 KB',
-  'millrace/ioredis': '24 KB',
-  'millrace/upstash': '24 KB',
-  'millrace/lambda': '8 KB',
-  'millrace/powertools': '42 KB',
+  millrace: '52 KB',
+  'millrace/ioredis': '19 KB',
+  'millrace/upstash': '20 KB',
+  'millrace/lambda': '4 KB',
+  'millrace/powertools': '41 KB',
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'millrace-size-'))

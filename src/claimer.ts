@@ -2,6 +2,7 @@ import type { Consumer } from './consumer.ts'
 import { compareEntryIds } from './core/entry.ts'
 import { CLAIMER_SLOTS } from './group/consumer-names.ts'
 import type { Settlement } from './group/group.ts'
+import { claimsOf } from './group/redis-claims.ts'
 import { PAGE } from './group/scripts/claim-page.ts'
 import { deployedConsumers } from './lambda/event-source.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
@@ -51,6 +52,7 @@ const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_
 async function claimOneLap(run: Run): Promise<void> {
   const { group, slot, report, consumer } = run.parts
   const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
+  const claims = claimsOf(group)
   const pace = new Pace(concurrency, handlerTimeoutMs)
   let settlements: Settlement[] = []
   let lapStart: string | undefined
@@ -58,7 +60,7 @@ async function claimOneLap(run: Run): Promise<void> {
   let wrapped = false
   for (let rounds = run.roundsLeft(); rounds > 0; rounds = run.roundsLeft()) {
     const request = { minIdleMs, cursor, room: Math.min(PAGE.finds, Math.max(concurrency * rounds, pace.entries)) }
-    const claim = group.settleAndClaim(slot, settlements, request)
+    const claim = claims.settleAndClaim(slot, settlements, request)
     const page = await run.settleBy(settlements.length, claim)
     settlements = []
     report.lost += page.lost
@@ -66,7 +68,7 @@ async function claimOneLap(run: Run): Promise<void> {
     if (page.cursor === undefined) return
     lapStart ??= page.from
     cursor = page.from
-    const retried = await retryPage(run, page.claimed, pace)
+    const retried = await retryPage(run, claims, page.claimed, pace)
     settlements = retried.settlements
     cursor = retried.firstLeft ?? page.cursor
     if (retried.firstLeft) break
@@ -76,7 +78,7 @@ async function claimOneLap(run: Run): Promise<void> {
     wrapped ||= isEnd
   }
   await run.settle(settlements)
-  if (cursor !== undefined) await group.finishClaims(slot, cursor, minIdleMs)
+  if (cursor !== undefined) await claims.finishClaims(slot, cursor, minIdleMs)
   const measured = await group.measure()
   if (measured) report.backlog = measured.backlog
 }

@@ -25,6 +25,7 @@ export async function bundle(source: Source, outfile: string): Promise<number> {
     minify: true,
     sourcemap: true,
     sourcesContent: false,
+    legalComments: 'none',
     target,
     external: [...external, ...(('external' in source && source.external) || [])],
     banner: { js: banner },

@@ -3,7 +3,7 @@
  * whole statements.
  */
 const TOKEN =
-  /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|[-+*/%^#<>=(){}[\];:,.]/y
+  /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|\[(?![[=])|[-+*/%^#<>=(){}\];:,.]/y
 
 /** What starts the names that a function, a loop or an assignment declares. */
 const DECLARATION = /\blocal\s+function\s+(\w+)\s*\(([^)]*)\)|\bfunction\s*\(([^)]*)\)|\b(?:local|for)\s+([\w\s,]+)/g
@@ -17,7 +17,7 @@ const LETTERS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
  * Shortens pieces of Lua that may be put together: comments and blanks go, and a local name becomes one or two letters, the same in every
  * piece. Knows no more of Lua than the scripts use.
  *
- * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape.
+ * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape in a text.
  */
 export function shortenLua(pieces: readonly string[]): string[] {
   const names = shortNames(pieces)

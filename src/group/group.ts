@@ -37,6 +37,18 @@ export interface Group {
    */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
+  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
+  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
+
+  /**
+   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
+   * and a bounded one however much is pending.
+   */
+  measure(): Promise<Measured | undefined>
+}
+
+/** What a claimer does to a group beside that. */
+export interface Claims {
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
    * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
@@ -49,15 +61,6 @@ export interface Group {
    * gone nothing starts, and the next claim makes it again.
    */
   settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
-
-  /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
-  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
-
-  /**
-   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
-   * and a bounded one however much is pending.
-   */
-  measure(): Promise<Measured | undefined>
 
   /** Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, removes consumer names that nobody holds any more. */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>

@@ -9,6 +9,7 @@ import type {
   Claimed,
   ClaimRequest,
   ClaimResult,
+  Claims,
   Delivery,
   Group,
   GroupAddress,
@@ -30,7 +31,7 @@ import { MAX_PAIRS, SETTLED } from './scripts/settle.ts'
 import { moveOf, Tally } from './tally.ts'
 
 /** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
-export class MemoryGroup implements Group {
+export class MemoryGroup implements Group, Claims {
   roundTrips = 0
   readonly #address: GroupAddress
   readonly #server: MemoryServer

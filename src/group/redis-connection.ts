@@ -4,6 +4,7 @@ import { asText } from './commands/reply.ts'
 import { setOnce } from './commands/set.ts'
 import { xadd } from './commands/xadd.ts'
 import type { Connection } from './group.ts'
+import { RedisCalls } from './redis-calls.ts'
 import { RedisGroup } from './redis-group.ts'
 import { Sender } from './sender.ts'
 
@@ -11,7 +12,7 @@ import { Sender } from './sender.ts'
 export function createRedisConnection(transport: Transport): Connection {
   const lived = new Set<string>()
   return {
-    group: (address, remainingMs) => new RedisGroup(address, new Sender(transport, remainingMs), lived),
+    group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
       const replies = await transport.send([...appends, ...flags.map(({ key, windowMs }) => setOnce(key, windowMs))])

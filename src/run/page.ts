@@ -1,5 +1,5 @@
 import { PARKED } from '../core/keys.ts'
-import type { Claimed, Settlement } from '../group/group.ts'
+import type { Claimed, Claims, Settlement } from '../group/group.ts'
 import type { Run } from './run.ts'
 import type { Pace } from './window.ts'
 import { Window } from './window.ts'
@@ -13,7 +13,12 @@ interface RetriedPage {
 }
 
 /** Retries the entries of a claimer's page as far as there is time, those above suspicion first. */
-export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pace): Promise<RetriedPage> {
+export async function retryPage(
+  run: Run,
+  claims: Claims,
+  claimed: readonly Claimed[],
+  pace: Pace,
+): Promise<RetriedPage> {
   if (claimed.length === 0) return { settlements: [], firstLeft: undefined }
   const { report, consumer, clock, gate } = run.parts
   const { maxDeliveries, concurrency } = consumer.settings
@@ -23,7 +28,7 @@ export async function retryPage(run: Run, claimed: readonly Claimed[], pace: Pac
   const waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
   const { trusted, last, grouped, alone } = partsOf(waiting, maxDeliveries)
   const buryAll = usedUp.map((entry) => buried(entry, clock.now()))
-  const window = new Window(run, waiting, buryAll)
+  const window = new Window(run, claims, waiting, buryAll)
   await run
     .holding(() => window.held, retry)
     .catch(async (error: unknown) => {

@@ -1,4 +1,4 @@
-import type { Claimed, Delivery, Held, Settlement } from '../group/group.ts'
+import type { Claimed, Claims, Delivery, Held, Settlement } from '../group/group.ts'
 import { PAGE } from '../group/scripts/claim-page.ts'
 import { released, settlement } from './batch.ts'
 import { Handlers } from './handlers.ts'
@@ -41,6 +41,7 @@ export class Pace {
  */
 export class Window {
   readonly #run: Run
+  readonly #claims: Claims
   readonly #handlers: Handlers
   readonly #takenAt: number
   readonly #waiting: Set<Claimed>
@@ -52,8 +53,9 @@ export class Window {
   #wake: () => void = () => {}
 
   /** @param done What needs no handler. */
-  constructor(run: Run, waiting: readonly Claimed[], done: readonly Settlement[]) {
+  constructor(run: Run, claims: Claims, waiting: readonly Claimed[], done: readonly Settlement[]) {
     this.#run = run
+    this.#claims = claims
     this.#handlers = new Handlers(run)
     this.#takenAt = run.parts.clock.monotonic()
     this.#waiting = new Set(waiting)
@@ -119,10 +121,10 @@ export class Window {
   }
 
   async #start(next: readonly Claimed[]): Promise<void> {
-    const { group, slot } = this.#run.parts
+    const { slot } = this.#run.parts
     for (const entry of next) this.#waiting.delete(entry)
     const settlements = this.#takeDone()
-    const call = group.settleAndStart(slot, settlements, next)
+    const call = this.#claims.settleAndStart(slot, settlements, next)
     const { started } = await this.#run.settleBy(settlements.length + next.length, call)
     this.#started = [...started]
   }

@@ -15,6 +15,7 @@ import type {
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
+import { bothSides } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -111,7 +112,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     })
     afterEach(() => outside.close())
 
-    const aGroup = (settings?: Partial<GroupAddress['settings']>) => outside.connect().group(anAddress(settings))
+    const aGroup = (settings?: Partial<GroupAddress['settings']>) =>
+      bothSides(outside.connect().group(anAddress(settings)))
 
     /** Entries of the stream `count` long. */
     async function addEntries(count: number): Promise<string[]> {

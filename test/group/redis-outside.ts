@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../src/group/group.ts'
+import { bothSides } from '../support/both-sides.ts'
 import {
   aLetter,
   anAddress,
@@ -83,7 +84,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
 
     test('what was read in the millisecond of its lease and never settled is released without a delivery', async () => {
       const outside = await open()
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       await group.settleAndRead(slot, [], { count: 1 })
       const id = await outside.add([['n', '0']])
@@ -104,7 +105,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const own = [Buffer.from([0xff, 0x00, 0xfe]), Buffer.from([0xc3, 0x28]), Buffer.from('a'), Buffer.from([0x80])]
       const fields = [...own, ...own, Buffer.alloc(0), Buffer.from('\r\n')]
       await outside.raw.xadd(stream, '*', ...fields)
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
@@ -117,7 +118,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       const fields = Array.from({ length: 2 * 3_901 }, (_, n) => Buffer.from([n % 256, 0xff]))
       await outside.raw.xadd(stream, '*', ...fields)
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       expect(await group.settle(slot, settleAs(aLetter(), entries))).toEqual(counted({ deadLettered: 1 }))
@@ -131,7 +132,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       await outside.raw.set(keys.deadLetters, 'no stream')
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 10 })
       const { refusals, ...result } = await group.settle(slot, [
@@ -151,7 +152,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('a command that the server refuses is a failure, and its entries are unsettled', async () => {
       const outside = await open()
       await outside.raw.set(stream, 'no stream')
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const held = [{ id: '1-1', deliveryCount: 1 }]
       const slot = await aSlot(group)
       const settlements = [...settleAs({ kind: 'ack' }, held), ...settleAs(aLetter(), held)]
@@ -169,7 +170,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('scripts that the server forgot are sent again', async () => {
       const outside = await open()
       const id = await outside.add([['n', '0']])
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 1 })
       await outside.raw.script('FLUSH')
@@ -187,7 +188,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
     test('a slot is had without a lease while memory is full, and reading, acking and claiming go on', async () => {
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
-      const group = outside.connect().group(anAddress())
+      const group = bothSides(outside.connect().group(anAddress()))
       await group.settleAndRead({ consumerName: 'poller-0', token: '', leaseMs: 0 }, [], { count: 1 })
       await outside.raw.config('SET', 'maxmemory', '1')
       try {

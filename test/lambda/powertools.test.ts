@@ -45,14 +45,14 @@ describe('reportMetrics()', () => {
     expect(written).toEqual([
       '{"_aws":{"Timestamp":1893456000000,"CloudWatchMetrics":[{"Namespace":"Millrace",' +
         '"Dimensions":[["service","EventSource","ConsumerGroup"]],"Metrics":[' +
-        '{"Name":"PolledEventCount","Unit":"Count"},{"Name":"DeletedEventCount","Unit":"Count"},' +
-        '{"Name":"InvokedEventCount","Unit":"Count"},{"Name":"FailedInvokeEventCount","Unit":"Count"},' +
+        '{"Name":"PolledEventCount","Unit":"Count"},{"Name":"InvokedEventCount","Unit":"Count"},' +
+        '{"Name":"FailedInvokeEventCount","Unit":"Count"},{"Name":"DeletedEventCount","Unit":"Count"},' +
         '{"Name":"RetriedEventCount","Unit":"Count"},{"Name":"ReleasedEventCount","Unit":"Count"},' +
         '{"Name":"SupersededEventCount","Unit":"Count"},{"Name":"UnsettledEventCount","Unit":"Count"},' +
         '{"Name":"OnFailureDestinationDeliveredEventCount","Unit":"Count"},{"Name":"LostEventCount","Unit":"Count"},' +
         '{"Name":"OverranEventCount","Unit":"Count"}]}]},' +
-        '"service":"shop","EventSource":"orders","ConsumerGroup":"billing","PolledEventCount":0,"DeletedEventCount":0,' +
-        '"InvokedEventCount":0,"FailedInvokeEventCount":0,"RetriedEventCount":0,"ReleasedEventCount":0,' +
+        '"service":"shop","EventSource":"orders","ConsumerGroup":"billing","PolledEventCount":0,"InvokedEventCount":0,' +
+        '"FailedInvokeEventCount":0,"DeletedEventCount":0,"RetriedEventCount":0,"ReleasedEventCount":0,' +
         '"SupersededEventCount":0,"UnsettledEventCount":0,"OnFailureDestinationDeliveredEventCount":0,' +
         '"LostEventCount":0,"OverranEventCount":0}',
     ])

@@ -3,8 +3,9 @@ import type { Connection, EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { start } from '../../dist/group/scripts/start.js'
-import type { Group } from '../../src/group/group.ts'
 import { evalsha } from '../../src/group/scripts/script.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -23,20 +24,8 @@ function losingSettlements(redis: Connection): Connection {
   return withGroup(redis, () => ({ settle: () => Promise.reject(new Error('cut')) }))
 }
 
-function withGroup(redis: Connection, change: (group: Group) => Partial<Group>): Connection {
-  return {
-    ...redis,
-    group: (...address) => {
-      const group = redis.group(...address)
-      const changed = change(group)
-      return new Proxy(group, {
-        get: (target, name: keyof Group) => {
-          const member = changed[name] ?? target[name]
-          return typeof member === 'function' ? (member as () => unknown).bind(target) : member
-        },
-      })
-    },
-  }
+function withGroup(redis: Connection, change: (group: BothSides) => Partial<BothSides>): Connection {
+  return { ...redis, group: (...address) => bothSides(redis.group(...address), change) }
 }
 
 const orderOf = (event: unknown) => (event as { payload: { orderId: string } }).payload.orderId

@@ -1,0 +1,75 @@
+import { RedisReplyError } from '../errors.ts'
+import type { Reply } from './clients/transport.ts'
+import type { GroupAddress, Held, Settlement, SettleResult, Slot } from './group.ts'
+import { CREATED, createGroup } from './scripts/create-group.ts'
+import type { Call, Sender } from './sender.ts'
+import { isReplyError } from './sender.ts'
+import { settleCalls } from './settling.ts'
+
+/** What settles a batch, and what came back for the calls that travelled with it. */
+export interface SettledWith {
+  readonly settled: SettleResult
+  readonly replies: readonly Reply[]
+}
+
+/** What both sides of a group on Redis send their calls by. */
+export class RedisCalls {
+  readonly address: GroupAddress
+  readonly sender: Sender
+  /** Groups that this process has seen alive: they are made again where they were, never where a new one starts. */
+  readonly #lived: Set<string>
+
+  constructor(address: GroupAddress, sender: Sender, lived: Set<string>) {
+    this.address = address
+    this.sender = sender
+    this.#lived = lived
+  }
+
+  /** What every fenced script is told of its caller: group, consumer, token. */
+  fence(slot: Slot): string[] {
+    return [this.address.group, slot.consumerName, slot.token]
+  }
+
+  lease(slot: Slot): string {
+    return this.address.keys.slot(slot.consumerName)
+  }
+
+  /** Settles and makes more calls, in one round trip. */
+  async settleWith(slot: Slot, settlements: readonly Settlement[], calls: readonly Call[]): Promise<SettledWith> {
+    const settling = settleCalls(this.address, slot, settlements)
+    const replies = await this.sender.send([...settling.calls, ...calls])
+    return { settled: settling.result(replies), replies: replies.slice(settling.calls.length) }
+  }
+
+  /** The same; where the first of the calls finds no group, makes it again and calls once more. */
+  async settleAnd(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly Call[],
+  ): Promise<SettledWith & { readonly healed: boolean }> {
+    const first = await this.settleWith(slot, settlements, calls)
+    const [reply] = first.replies
+    const created = isReplyError(reply, 'NOGROUP') ? await this.#create() : undefined
+    if (created instanceof RedisReplyError) return { ...first, replies: [created], healed: false }
+    if (created !== undefined || !(reply instanceof RedisReplyError)) this.#lived.add(this.#name)
+    if (created === undefined) return { ...first, healed: false }
+    return { ...first, replies: await this.sender.send(calls), healed: created === CREATED.healed }
+  }
+
+  #create(): Promise<Reply> {
+    const { stream, group, keys, settings } = this.address
+    const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
+    return this.sender
+      .send([{ script: createGroup, keys: [stream, keys.state, keys.due], args }])
+      .then(([reply = null]) => reply)
+  }
+
+  get #name(): string {
+    return JSON.stringify([this.address.stream, this.address.group])
+  }
+}
+
+/** Entries as a fenced script takes them. */
+export function pairs(held: readonly Held[]): (string | number)[] {
+  return held.flatMap(({ id, deliveryCount }) => [id, deliveryCount])
+}

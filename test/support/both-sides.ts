@@ -1,0 +1,19 @@
+import type { Claims, Group } from '../../src/group/group.ts'
+import { claimsOf } from '../../src/group/redis-claims.ts'
+
+export type BothSides = Group & Claims
+
+/** A group with what a claimer brings along, and with members of a test's own. */
+export function bothSides(group: Group, change: (both: BothSides) => Partial<BothSides> = () => ({})): BothSides {
+  const claims = claimsOf(group)
+  const having = (changed: Partial<BothSides>) =>
+    new Proxy(group as BothSides, {
+      has: (_target, name) => name in group || name in claims,
+      get: (_target, name: keyof BothSides) => {
+        const owner = (name in group ? group : claims) as BothSides
+        const member = changed[name] ?? owner[name]
+        return typeof member === 'function' ? (member as () => unknown).bind(owner) : member
+      },
+    })
+  return having(change(having({})))
+}
