@@ -11,7 +11,7 @@ const DECLARATION = /\blocal\s+function\s+(\w+)\s*\(([^)]*)\)|\bfunction\s*\(([^
 const KEYWORDS =
   /^(and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while)$/
 
-const LETTERS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ']
+const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.split('')
 
 /**
  * Shortens pieces of Lua that may be put together: comments and blanks go, and a local name becomes one or two letters, the same in every
@@ -66,7 +66,7 @@ function declaredNames(piece: string): string[] {
   return [...code.matchAll(DECLARATION)]
     .flatMap(([, name = '', ...lists]) => [
       name,
-      ...lists.flatMap((list = '') => list.split(/\bin\b|\n/)[0]?.split(',') ?? []),
+      ...lists.flatMap((list: string | undefined) => list?.split(/\bin\b|\n/)[0]?.split(',') ?? []),
     ])
     .map((name) => name.trim())
     .filter((name) => /^[A-Za-z_]\w*$/.test(name) && !KEYWORDS.test(name))
