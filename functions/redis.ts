@@ -1,5 +1,14 @@
 import { connectIoredis } from 'millrace/ioredis'
-import { redisUrl } from './env.ts'
+import { createIamClient, createIamToken } from './elasticache.ts'
+import { redisUrl, signer } from './env.ts'
+
+const url = await redisUrl()
+/** The cache that `infra/redis.yml` makes says its name, and wants tokens: `rediss://orders-poller-dev@host:6379?iam=orders-dev`. */
+const cache = new URL(url).searchParams.get('iam')
+const { username } = new URL(url)
 
 /** One connection an execution environment, shared by everything in it. */
-export const redis = connectIoredis(await redisUrl())
+export const redis =
+  cache === null
+    ? connectIoredis(url)
+    : connectIoredis(() => createIamClient(url, () => createIamToken(cache, username, signer, new Date())))

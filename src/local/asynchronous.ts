@@ -13,9 +13,9 @@ export interface DeliveryOptions {
   /** Stops the waiting. */
   readonly signal: AbortSignal
   /** The function's settings as they are by then. */
-  settings(): Pick<DeployedFunction, 'maxRetryAttempts' | 'maxEventAgeMs'>
+  readonly settings: () => Pick<DeployedFunction, 'maxRetryAttempts' | 'maxEventAgeMs'>
   /** @param number 1 at first, one more after every failure. */
-  attempt(number: number): Promise<'handled' | 'failed' | 'throttled'>
+  readonly attempt: (number: number) => Promise<'handled' | 'failed' | 'throttled'>
 }
 
 /**

@@ -69,7 +69,10 @@ export class Dispatcher {
       attempt: (number) =>
         this.#run(name, invocation, 'Event', number).then(
           (result) => (result.functionError ? 'failed' : 'handled'),
-          () => 'throttled',
+          (error: unknown) => {
+            if (error instanceof ServiceError) return 'throttled'
+            throw error
+          },
         ),
     })
     void this.#track(delivery.then((reason) => this.#tellDrop(name, invocation.requestId, reason)))

@@ -121,7 +121,11 @@ export class Environment {
 
   #onNext(from: number): void {
     this.#process?.unwatch()
-    if (this.#running) {
+    if (this.#process?.isOverLimit) {
+      // Lambda would not have let it come this far; memory is looked at only now and then
+      if (this.#running) this.#running.answer = undefined
+      this.#process.kill()
+    } else if (this.#running) {
       this.#process?.freeze()
       // What it printed has arrived by then: it was written before the request was.
       setImmediate(this.#running.over.resolve)

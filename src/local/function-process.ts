@@ -16,7 +16,7 @@ export interface ProcessOptions {
   readonly variables: Readonly<Record<string, string>>
   readonly folder: string
   readonly memoryMb: number
-  onLine(source: 'stdout' | 'stderr', text: string): void
+  readonly onLine: (source: 'stdout' | 'stderr', text: string) => void
 }
 
 /** How a process ended. */
@@ -70,6 +70,11 @@ export class FunctionProcess {
     return this.#peakMb
   }
 
+  /** Whether it ever had more memory than it may. */
+  get isOverLimit(): boolean {
+    return this.peakMb > this.#memoryMb
+  }
+
   freeze(): void {
     signalGroup(this.#child, 'SIGSTOP')
   }
@@ -89,7 +94,7 @@ export class FunctionProcess {
       this.kill()
     }, limitMs)
     this.#poll = setInterval(() => {
-      if (this.peakMb > this.#memoryMb) this.kill()
+      if (this.isOverLimit) this.kill()
     }, MEMORY_POLL_MS)
   }
 

@@ -22,7 +22,7 @@ export interface LocalLambdaOptions {
 }
 
 /** What an invocation is answered. */
-export interface InvokeAnswer {
+interface InvokeAnswer {
   /** 200: the function ran. 202: it will. */
   readonly statusCode: 200 | 202
   readonly requestId: string

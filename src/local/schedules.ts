@@ -6,6 +6,8 @@ export interface ScheduleDefinition {
   readonly name: string
   /** `rate(1 minute)`. */
   readonly expression: string
+  /** A period to go by instead, in milliseconds. */
+  readonly everyMs?: number
   /** The function it wakes. */
   readonly functionName: string
   /** The event, as JSON. Default: what EventBridge Scheduler sends. */
@@ -48,7 +50,7 @@ export class Schedules {
   constructor(definitions: readonly ScheduleDefinition[], options: SchedulesOptions) {
     this.#definitions = definitions
     this.#options = options
-    const periods = definitions.map(({ expression }) => periodOf(expression))
+    const periods = definitions.map(({ expression, everyMs }) => everyMs ?? periodOf(expression))
     for (const [index, definition] of definitions.entries())
       if (definition.enabled !== false) this.#start(definition, periods[index] as number)
   }

@@ -3,7 +3,6 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { RegoEngine, TemplateFile } from '@aws/cloudformation-validate'
 import { Redis } from 'ioredis'
 import type { Report } from 'millrace'
 import { createPublisher } from 'millrace'
@@ -11,7 +10,8 @@ import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { OrderPaid } from '../../functions/orders/events.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
-import { createAclUsers, urlOf } from './acl-users.ts'
+import { validateTemplate } from '../support/validate-template.ts'
+import { createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 import { type PackagedFunctions, packageFunctions } from './package-functions.ts'
 
 const run = promisify(execFile)
@@ -21,6 +21,8 @@ const FUNCTIONS = [
   { name: 'ordersPoller', id: 'OrdersPoller', bundle: 'functions/orders/poller.mjs', user: 'orders-poller' },
   { name: 'ordersClaimer', id: 'OrdersClaimer', bundle: 'functions/orders/claimer.mjs', user: 'orders-claimer' },
 ] as const
+
+const QUEUE_ARN = { 'Fn::GetAtt': ['RedisStreamFailedSchedules', 'Arn'] }
 
 type FunctionName = (typeof FUNCTIONS)[number]['name']
 
@@ -34,22 +36,15 @@ afterAll(() => packaged?.remove())
 
 describe('the template', () => {
   test('is valid', () => {
-    const engine = new RegoEngine()
-    const { diagnostics } = engine.validateStandard(new TemplateFile(packaged.templateFile))
-    engine.free()
-    const found = diagnostics
-      .filter(({ severity }) => severity !== 'INFO')
-      .map(({ severity, ruleId, entity }) => `${severity} ${ruleId} ${entity?.logicalId}`)
-
-    // osls names the role among what a function depends on, though the role's GetAtt says so already
-    expect(found).toEqual(FUNCTIONS.map(({ id }) => `WARN W3005 ${id}LambdaFunction`))
+    expect(validateTemplate(packaged.template)).toEqual([])
   })
 
-  test('has nothing but the functions, what wakes them, what they may do, and where they log', () => {
+  test('has nothing but the functions, what wakes them, what they may do, where they log, what failed, and what watches it', () => {
     const types = Object.values(packaged.template.Resources).map(({ Type }) => Type)
 
     expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual([
-      'AWS::IAM::ManagedPolicy',
+      ...Array.from({ length: 7 }, () => 'AWS::CloudWatch::Alarm'),
+      'AWS::CloudWatch::Dashboard',
       'AWS::IAM::Role',
       'AWS::IAM::Role',
       'AWS::IAM::Role',
@@ -60,14 +55,16 @@ describe('the template', () => {
       'AWS::Lambda::Function',
       'AWS::Logs::LogGroup',
       'AWS::Logs::LogGroup',
+      'AWS::SQS::Queue',
+      'AWS::SQS::QueuePolicy',
       'AWS::Scheduler::Schedule',
       'AWS::Scheduler::Schedule',
       'AWS::Scheduler::ScheduleGroup',
     ])
   })
 
-  test('has no URL and no password anywhere', () => {
-    expect(JSON.stringify(packaged.template)).not.toMatch(/rediss?:\/\/|password|secret/i)
+  test('has no URL anywhere, in which a password might be', () => {
+    expect(JSON.stringify(packaged.template)).not.toMatch(/rediss?:\/\/|secret/i)
   })
 
   describe.each(FUNCTIONS)('for $name', ({ name, id, user }) => {
@@ -85,7 +82,8 @@ describe('the template', () => {
     test("puts the name of its Redis URL's parameter into the environment, and what is no secret", () => {
       expect(properties(`${id}LambdaFunction`).Environment.Variables).toEqual({
         NODE_OPTIONS: '--enable-source-maps',
-        ORDERS_STREAM: '{{resolve:ssm:/millrace/dev/orders/stream}}',
+        ORDERS_STREAM: 'orders',
+        POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
         REDIS_URL_PARAMETER: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,
       })
     })
@@ -102,10 +100,11 @@ describe('the template', () => {
             ScheduleExpression: 'rate(1 minute)',
             State: 'ENABLED',
             FlexibleTimeWindow: { Mode: 'OFF' },
-            GroupName: { Ref: 'OrdersScheduleGroup' },
+            GroupName: { Ref: 'RedisStreamSchedules' },
             Target: {
               RoleArn: { 'Fn::GetAtt': [`${id}ScheduleRole`, 'Arn'] },
               RetryPolicy: { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 },
+              DeadLetterConfig: { Arn: QUEUE_ARN },
             },
           },
         },
@@ -123,23 +122,25 @@ describe('the template', () => {
           Condition: {
             StringEquals: {
               'aws:SourceAccount': { Ref: 'AWS::AccountId' },
-              'aws:SourceArn': { 'Fn::GetAtt': ['OrdersScheduleGroup', 'Arn'] },
+              'aws:SourceArn': { 'Fn::GetAtt': ['RedisStreamSchedules', 'Arn'] },
             },
           },
         },
       ])
       expect(statementsOf(Policies)).toEqual([
         {
+          Sid: 'Wake',
           Effect: 'Allow',
           Action: 'lambda:InvokeFunction',
           Resource: { 'Fn::GetAtt': [`${id}LambdaFunction`, 'Arn'] },
         },
+        { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: QUEUE_ARN },
       ])
       expect(ManagedPolicyArns).toBeUndefined()
     })
 
     test('keeps Lambda from retrying it', () => {
-      expect(properties(`${id}LambdaEvConf`)).toMatchObject({
+      expect(properties(`${id}EventInvokeConfig`)).toMatchObject({
         FunctionName: { Ref: `${id}LambdaFunction` },
         Qualifier: '$LATEST',
         MaximumRetryAttempts: 0,
@@ -154,64 +155,132 @@ describe('the template', () => {
       })
     })
 
-    test('lets it write its own log and read its own parameter, and nothing else but be in the VPC', () => {
+    test('lets it write its own log, read its own parameter and be in the VPC; only the poller may invoke itself', () => {
       const { AssumeRolePolicyDocument, Policies, ManagedPolicyArns } = properties(`${id}Role`)
-      const { REDIS_URL_PARAMETER } = properties(`${id}LambdaFunction`).Environment.Variables
-      const parameter = arn('ssm', `parameter${REDIS_URL_PARAMETER}`)
+      const { FunctionName, Environment } = properties(`${id}LambdaFunction`)
+      const parameter = arn('ssm', `parameter${Environment.Variables.REDIS_URL_PARAMETER}`)
+      const self = arn('lambda', `function:${FunctionName}`)
+      const [log, read, decrypt, describeNetwork, attach, deny, ...others] = statementsOf(Policies)
 
       expect(AssumeRolePolicyDocument.Statement).toEqual([
         { Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' },
       ])
-      expect(statementsOf(Policies)).toEqual([
+      expect([log, read, decrypt]).toMatchObject([
+        { Effect: 'Allow', Resource: { 'Fn::GetAtt': [`${id}LogGroup`, 'Arn'] } },
+        { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: [parameter] },
         {
-          Sid: 'WriteLog',
-          Effect: 'Allow',
-          Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-          Resource: { 'Fn::GetAtt': [`${id}LogGroup`, 'Arn'] },
-        },
-        { Sid: 'ReadRedisUrl', Effect: 'Allow', Action: 'ssm:GetParameter', Resource: parameter },
-        {
-          Sid: 'DecryptRedisUrl',
           Effect: 'Allow',
           Action: 'kms:Decrypt',
-          Resource: arn('kms', 'key/*'),
           Condition: {
             StringEquals: {
               'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
-              'kms:EncryptionContext:PARAMETER_ARN': parameter,
+              'kms:EncryptionContext:PARAMETER_ARN': [parameter],
             },
           },
         },
       ])
-      expect(ManagedPolicyArns).toEqual([{ Ref: 'OrdersNetworkPolicy' }])
+      expect(deny).toMatchObject({
+        Effect: 'Deny',
+        Action: [describeNetwork, attach].flatMap((statement) => statement?.Action),
+        Resource: '*',
+        Condition: { ArnEquals: { 'lambda:SourceFunctionArn': self } },
+      })
+      expect(others.map(({ Action, Resource }) => [Action, Resource])).toEqual(
+        name === 'ordersPoller' ? [['lambda:InvokeFunction', [self, arn('lambda', `function:${FunctionName}:*`)]]] : [],
+      )
+      expect(ManagedPolicyArns).toBeUndefined()
     })
   })
 
   test('allows no action by a wildcard, and any resource only where EC2 knows no narrower one', () => {
     const allowed = Object.values(packaged.template.Resources)
-      .flatMap(({ Properties }) => [...statementsOf(Properties.Policies), ...statementsOf([Properties])])
+      .flatMap(({ Properties }) => [...statementsOf(Properties?.Policies), ...statementsOf([Properties ?? {}])])
       .filter(({ Effect }) => Effect === 'Allow')
 
     expect(allowed.flatMap(({ Action }) => Action).filter((action) => action.includes('*'))).toEqual([])
-    expect(allowed.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action)).toEqual([
-      'ec2:DescribeNetworkInterfaces',
-      'ec2:DescribeSubnets',
-    ])
+    expect(new Set(allowed.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action))).toEqual(
+      new Set(['ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets']),
+    )
   })
 
-  test("keeps the functions' own code from what Lambda needs for their network", () => {
-    const [allowDescribe, allowAttach, deny] = properties('OrdersNetworkPolicy').PolicyDocument.Statement
+  test('keeps what a schedule could not deliver, encrypted and over TLS alone', () => {
+    expect(properties('RedisStreamFailedSchedules')).toMatchObject({ SqsManagedSseEnabled: true })
+    expect(properties('RedisStreamFailedSchedulesPolicy').PolicyDocument.Statement).toMatchObject([
+      { Effect: 'Deny', Principal: '*', Action: 'sqs:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } },
+    ])
+  })
+})
 
-    expect(deny).toMatchObject({
-      Effect: 'Deny',
-      Action: [...allowDescribe.Action, ...allowAttach.Action],
-      Resource: '*',
-      Condition: {
-        ArnEquals: {
-          'lambda:SourceFunctionArn': FUNCTIONS.map(({ id }) =>
-            arn('lambda', `function:${properties(`${id}LambdaFunction`).FunctionName}`),
-          ),
-        },
+describe('the template with infra/redis.yml', () => {
+  let withRedis: PackagedFunctions
+  const resourcesOf = (type: string) =>
+    Object.values(withRedis.template.Resources).filter(({ Type }) => Type === `AWS::ElastiCache::${type}`)
+
+  beforeAll(async () => {
+    withRedis = await packageFunctions('infra/redis.yml')
+  }, 150_000)
+
+  afterAll(() => withRedis?.remove())
+
+  test('is valid', () => {
+    expect(validateTemplate(withRedis.template)).toEqual([])
+  })
+
+  test('makes a Valkey that is encrypted at rest and on its way, and evicts nothing', () => {
+    expect(resourcesOf('ReplicationGroup').map(({ Properties }) => Properties)).toMatchObject([
+      {
+        Engine: 'valkey',
+        EngineVersion: expect.stringMatching(/^8\./),
+        TransitEncryptionEnabled: true,
+        TransitEncryptionMode: 'required',
+        AtRestEncryptionEnabled: true,
+        CacheParameterGroupName: { Ref: 'OrdersRedisParameters' },
+        UserGroupIds: [{ Ref: 'OrdersRedisUsers' }],
+      },
+    ])
+    expect(withRedis.template.Resources.OrdersRedisParameters?.Properties.Properties).toEqual({
+      'maxmemory-policy': 'noeviction',
+    })
+  })
+
+  test('has the users of the ACL file, who log in by IAM, and a default user who cannot', async () => {
+    const users = resourcesOf('User').map(({ Properties }) => Properties)
+    const expected = [...(await readAclUsers()).values()].map(({ name, rules }) => ({
+      Engine: 'redis',
+      UserId: `${name}-dev`,
+      UserName: `${name}-dev`,
+      AccessString: rules.join(' '),
+      AuthenticationMode: { Type: 'iam' },
+    }))
+
+    expect(users.filter(({ UserName }) => UserName !== 'default')).toEqual(expected)
+    expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
+  })
+
+  test.each(FUNCTIONS)('tells $name where it is, without a password', ({ id, user }) => {
+    const cache = `\${OrdersRedis.PrimaryEndPoint.Address}:\${OrdersRedis.PrimaryEndPoint.Port}?iam=\${OrdersRedis}`
+
+    expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({
+      Name: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,
+      Type: 'String',
+      Value: { 'Fn::Sub': `rediss://\${OrdersRedis${id.slice('Orders'.length)}}@${cache}` },
+    })
+  })
+
+  test.each(FUNCTIONS)('lets $name connect to it as its own user', ({ id }) => {
+    expect(withRedis.template.Resources[`${id}RedisPolicy`]?.Properties).toMatchObject({
+      RoleName: { Ref: `${id}Role` },
+      PolicyDocument: {
+        Statement: [
+          {
+            Effect: 'Allow',
+            Action: 'elasticache:Connect',
+            Resource: [
+              arn('elasticache', `replicationgroup:\${OrdersRedis}`),
+              { 'Fn::GetAtt': [`OrdersRedis${id.slice('Orders'.length)}`, 'Arn'] },
+            ],
+          },
+        ],
       },
     })
   })

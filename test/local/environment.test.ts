@@ -17,7 +17,7 @@ test('a function gets the event, the context and the time it has left', async ()
     arn: 'arn:aws:lambda:us-east-1:000000000000:function:fn',
     id: requestId,
     memory: '256',
-    left: expect.closeTo(4_900, -2.7),
+    left: expect.toSatisfy((ms: number) => ms > 2_000 && ms <= 5_000),
     pid: lambda.environments('fn')[0]?.pid,
   })
 })
@@ -53,4 +53,11 @@ test('a module that is not there answers why', async () => {
   const lambda = await startLambda({ functions: [await aFunction(ECHO, { handler: 'gone.handler' })] })
 
   expect(await lambda.invoke('fn')).toMatchObject({ payload: { errorType: 'Runtime.ImportModuleError' } })
+})
+
+test('a function whose folder is not there answers that it could not start', async () => {
+  const lambda = await startLambda({ functions: [await aFunction(ECHO, { codeFolder: '/nowhere/at/all' })] })
+
+  expect(await lambda.invoke('fn')).toMatchObject({ functionError: 'Unhandled' })
+  expect(lambda.lines).toContainEqual(expect.stringContaining('ENOENT'))
 })

@@ -7,13 +7,14 @@ export const handler = async ({ what }) => {
   if (what === 'loop') for (;;);
   if (what === 'hang') await new Promise(() => setInterval(() => {}, 1_000))
   if (what === 'buffers') for (;;) { kept.push(Buffer.alloc(8_000_000, 1)); await new Promise((go) => setTimeout(go)) }
+  if (what === 'burst') Buffer.alloc(160_000_000, 1)
   if (what === 'reject') { void Promise.reject(new Error('nobody waits for this')); await new Promise((go) => setTimeout(go, 10_000)) }
   if (what === 'exit') process.exit(3)
   return process.pid
 }`
 
 test.each(['loop', 'hang'])('a timeout kills a function in a %s, and the next invocation starts cold', async (what) => {
-  const lambda = await startLambda({ functions: [await aFunction(OBEY, { timeoutMs: 500 })] })
+  const lambda = await startLambda({ functions: [await aFunction(OBEY, { timeoutMs: 1_000 })] })
   const { payload: first } = await lambda.invoke('fn', {})
 
   const { payload, functionError, requestId } = await lambda.invoke('fn', { what })
@@ -22,7 +23,7 @@ test.each(['loop', 'hang'])('a timeout kills a function in a %s, and the next in
     functionError: 'Unhandled',
     payload: {
       errorType: 'Sandbox.Timedout',
-      errorMessage: `RequestId: ${requestId} Error: Task timed out after 0.50 seconds`,
+      errorMessage: `RequestId: ${requestId} Error: Task timed out after 1.00 seconds`,
     },
   })
   expect(isRunning(first as number)).toBe(false)
@@ -31,10 +32,13 @@ test.each(['loop', 'hang'])('a timeout kills a function in a %s, and the next in
   expect(lambda.reports.map(({ initMs }) => initMs !== undefined)).toEqual([true, false, true])
 })
 
-test('a function whose memory passes its limit is killed', async () => {
+test.each([
+  ['bit by bit', 'buffers'],
+  ['for a moment', 'burst'],
+])('a function whose memory passes its limit %s is killed', async (_case, what) => {
   const lambda = await startLambda({ functions: [await aFunction(OBEY, { memoryMb: 160 })] })
 
-  const { payload, requestId } = await lambda.invoke('fn', { what: 'buffers' })
+  const { payload, requestId } = await lambda.invoke('fn', { what })
 
   expect(payload).toEqual({
     errorType: 'Runtime.ExitError',

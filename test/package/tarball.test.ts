@@ -76,9 +76,9 @@ describe('the tarball', () => {
     expect(Object.keys(scripts).filter((name) => /^(pre|post)?(install|prepare)$/.test(name))).toEqual([])
   })
 
-  test('has every file that its exports name', async () => {
-    const { exports = {} } = await readManifest(unpacked)
-    const targets = Object.values(exports).flatMap((target) =>
+  test('has every file that its exports and its program name', async () => {
+    const { exports = {}, bin = {} } = await readManifest(unpacked)
+    const targets = [...Object.values(exports), bin].flatMap((target) =>
       typeof target === 'string' ? target : Object.values(target),
     )
     const missing = []
@@ -117,6 +117,15 @@ describe("a user's project", () => {
     const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: project })
 
     expect(stdout.trim()).toBe(`${ENTRY_POINTS.length}`)
+  })
+
+  test('runs the program of the tarball', async () => {
+    const { bin = {} } = await readManifest(unpacked)
+    const { stdout } = await run(process.execPath, [join(unpacked, bin.millrace ?? ''), 'dev', '--help'], {
+      cwd: project,
+    })
+
+    expect(stdout).toMatch(/^millrace dev \[/)
   })
 })
 
@@ -168,6 +177,7 @@ interface Manifest {
   readonly optionalDependencies?: Record<string, string>
   readonly bundleDependencies?: readonly string[]
   readonly exports?: Record<string, string | Record<string, string>>
+  readonly bin?: Record<string, string>
   readonly scripts?: Record<string, string>
 }
 

@@ -1,0 +1,93 @@
+// The orders service as a CDK app; serverless.yml deploys the same by the plugin. `npm run synth` writes the template and the bundles to
+// cdk.out/, without network and credentials.
+import { join } from 'node:path'
+import { App, CfnParameter, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib'
+import { ManagedPolicy } from 'aws-cdk-lib/aws-iam'
+import { Architecture, type CfnFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
+import { AwsSolutionsChecks } from 'cdk-nag'
+import { RedisStreamEventSource } from 'millrace/cdk'
+
+const root = join(import.meta.dirname, '..')
+const app = new App({ outdir: process.env.CDK_OUTDIR ?? join(root, 'cdk.out') })
+const stage: string = app.node.tryGetContext('stage') ?? 'dev'
+const stack = new Stack(app, `millrace-orders-${stage}`)
+
+// where the functions run, as in network.yml
+const subnetIds = idsFrom('OrdersSubnetIds', 'Subnet', 'subnet-ids')
+const securityGroupIds = idsFrom('OrdersSecurityGroupIds', 'SecurityGroup', 'security-group-ids')
+
+const poller = makeFunction('OrdersPoller', 'poller', 'Polls the consumers of the orders stream')
+const claimer = makeFunction('OrdersClaimer', 'claimer', 'Claims what the consumers of the orders stream left behind')
+
+poller.addEventSource(
+  new RedisStreamEventSource({
+    stream: 'orders',
+    consumerGroup: 'billing',
+    claimer,
+    parameters: { poller: redisUrlOf('poller'), claimer: redisUrlOf('claimer') },
+  }),
+)
+
+Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
+app.synth()
+
+function makeFunction(id: string, name: 'poller' | 'claimer', description: string): NodejsFunction {
+  const fn = new NodejsFunction(stack, id, {
+    description,
+    runtime: Runtime.NODEJS_24_X,
+    architecture: Architecture.ARM_64,
+    memorySize: 512,
+    timeout: Duration.seconds(55), // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
+    entry: join(root, `functions/orders/${name}.ts`),
+    projectRoot: root,
+    depsLockFilePath: join(root, 'package-lock.json'),
+    environment: {
+      NODE_OPTIONS: '--enable-source-maps',
+      ORDERS_STREAM: 'orders',
+      REDIS_URL_PARAMETER: redisUrlOf(name), // its name: what it holds is fetched when the function starts, and is in no template
+    },
+    logGroup: new LogGroup(stack, `${id}Log`, {
+      retention: RetentionDays.ONE_MONTH,
+      removalPolicy: RemovalPolicy.DESTROY,
+    }),
+    bundling: {
+      // as in bundle.yml
+      format: OutputFormat.ESM,
+      target: 'node24',
+      minify: true,
+      sourceMap: true,
+      sourcesContent: false,
+      externalModules: ['@aws-sdk/*', 'supports-color'],
+      banner: `import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);`,
+    },
+  })
+  attachToNetwork(fn)
+  return fn
+}
+
+/** By reference: the CDK's own `vpc` would want to know the subnets' ids when the template is made. */
+function attachToNetwork(fn: NodejsFunction): void {
+  const resource = fn.node.defaultChild as CfnFunction
+  resource.vpcConfig = { subnetIds: subnetIds.valueAsList, securityGroupIds: securityGroupIds.valueAsList }
+  const policies = ['AWSLambdaBasicExecutionRole', 'AWSLambdaVPCAccessExecutionRole']
+  fn.role?.addManagedPolicy(ManagedPolicy.fromAwsManagedPolicyName(`service-role/${policies[1]}`))
+  Validations.of(fn).acknowledge(
+    ...policies.map((policy) => ({
+      id: `AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/${policy}]`,
+      reason: 'What the CDK itself gives a function: to write logs, and to have network interfaces in a VPC.',
+    })),
+  )
+}
+
+function idsFrom(id: string, type: string, parameter: string): CfnParameter {
+  return new CfnParameter(stack, id, {
+    type: `AWS::SSM::Parameter::Value<List<AWS::EC2::${type}::Id>>`,
+    default: `/millrace/${stage}/network/${parameter}`,
+  })
+}
+
+function redisUrlOf(name: string): string {
+  return `/millrace/${stage}/orders/${name}-redis-url`
+}

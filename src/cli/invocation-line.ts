@@ -1,0 +1,39 @@
+import type { InvocationReport, LogLine } from '../local/definitions.ts'
+
+/** Members of every report that tell a reader nothing of what was done. */
+const UNSAID = new Set(['durationMs', 'drained', 'roundTrips'])
+
+/** A run of a function in one line: what it counted other than 0, how long it took, what failed. */
+export function invocationLine(report: InvocationReport): string {
+  const { functionName, functionError, payload, durationMs, initMs, attempt } = report
+  const answer = JSON.parse(payload) as unknown
+  const times = [`${Math.round(durationMs)} ms`]
+  if (initMs !== undefined) times.push(`init ${Math.round(initMs)} ms`)
+  if (attempt > 1) times.push(`attempt ${attempt}`)
+  return `${functionName}: ${functionError ? failureText(answer) : answerText(answer)} (${times.join(', ')})`
+}
+
+function failureText(answer: unknown): string {
+  const { errorType, errorMessage } = (answer ?? {}) as { errorType?: string; errorMessage?: string }
+  return `failed: ${errorType}: ${errorMessage}`
+}
+
+function answerText(answer: unknown): string {
+  if (typeof answer !== 'object' || answer === null) return 'done'
+  const counts = Object.entries(answer).flatMap(([name, value]) => {
+    if (UNSAID.has(name)) return []
+    if (value === true) return [name]
+    return typeof value === 'number' && value !== 0 ? [`${name} ${value}`] : []
+  })
+  return counts.length > 0 ? counts.join(', ') : 'nothing to do'
+}
+
+/** What Lambda's runtime puts before a text of the console: time, request, level. */
+const CONSOLE_PREFIX = /^\S+Z\t\S+\t([A-Z]+)\t/
+
+/** Something a function printed; `undefined` for what `invocationLine` says, and for metrics. */
+export function outputLine({ functionName, source, text }: LogLine): string | undefined {
+  if (source === 'platform' && /^(START|END|REPORT) /.test(text)) return undefined
+  if (text.includes('{"_aws":')) return undefined
+  return `  ${functionName} | ${text.replace(CONSOLE_PREFIX, '$1 ')}`
+}

@@ -1,0 +1,150 @@
+import { type CfnResource, Stack, Token } from 'aws-cdk-lib'
+import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import { CfnFunction, type Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
+import type { Construct } from 'constructs'
+import { type EventSourceSettings, overridesOf } from '../event-source.ts'
+import { idOf } from '../ids.ts'
+import type { FunctionTarget, Statement } from '../resources.ts'
+import { acknowledgeKeys, acknowledgeVersions } from './acknowledge.ts'
+import { withTokens } from './to-cfn.ts'
+
+/** The name of a parameter of a consumer that is a function. */
+export type Part = 'poller' | 'claimer'
+
+const SERVICE = 'POWERTOOLS_SERVICE_NAME'
+const OVERRIDES = 'MILLRACE_EVENT_SOURCE'
+
+/** Consumers of a poller, in the order they were added: its environment speaks of all of them. */
+const consumersOf = new WeakMap<IFunction, EventSourceSettings[]>()
+
+/** @throws {TypeError} A version or an alias, which has schedules and retries of its own. */
+export function targetOf(part: Part, fn: IFunction): FunctionTarget {
+  if ('version' in fn) {
+    throw new TypeError(
+      `${part} cannot be a version or an alias, got ${fn.node.path}: schedules, permissions and retries are those of the function itself`,
+    )
+  }
+  return { id: idOf(pathInStack(fn)), name: fn.functionName, arn: fn.functionArn }
+}
+
+/**
+ * The service that both functions report under: what was given, or what their environment says, or the stack's name. Functions that say
+ * nothing yet say it from now on.
+ *
+ * @throws {TypeError} They say different things, or cannot be told.
+ */
+export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFunction>>, given?: string): string {
+  const stack = Stack.of(scope)
+  const said = Object.entries(fns).map(([part, fn]) => ({ part, fn, service: environmentOf(fn)[SERVICE] }))
+  const service = given ?? said.find((one) => one.service !== undefined)?.service ?? stack.stackName
+  for (const one of said) {
+    if (isImported(one.fn)) {
+      if (given !== undefined) continue
+      throw new TypeError(
+        `serviceName must be given where the ${one.part} is imported, got ${one.fn.node.path}, whose environment is set elsewhere: ` +
+          `it is the ${SERVICE} that its metrics are reported under`,
+      )
+    }
+    if (one.service === undefined) addEnvironment(one.fn, SERVICE, service as string)
+    else if (JSON.stringify(one.service) !== JSON.stringify(stack.resolve(service))) {
+      throw new TypeError(
+        `${SERVICE} cannot differ between poller, claimer and serviceName, got ${JSON.stringify(one.service)} in the ${one.part} and ` +
+          JSON.stringify(stack.resolve(service)),
+      )
+    }
+  }
+  return typeof service === 'string' ? service : Token.asString(service)
+}
+
+/** @returns What is wrong when the template is made: somebody may have changed the environment since. */
+export function checkService(scope: Construct, fns: readonly IFunction[], service: string): string[] {
+  const expected = Stack.of(scope).resolve(service)
+  return fns
+    .filter((fn) => !isImported(fn))
+    .map((fn) => ({ fn, now: environmentOf(fn)[SERVICE] }))
+    .filter(({ now }) => JSON.stringify(now) !== JSON.stringify(expected))
+    .map(
+      ({ fn, now }) =>
+        `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${JSON.stringify(now)}: alarms and dashboard ` +
+        `look for ${JSON.stringify(expected)}`,
+    )
+}
+
+/**
+ * Puts what this consumer overrides into the poller's environment, beside its other consumers'.
+ *
+ * @throws {TypeError} The poller is imported, so that its environment cannot be set, or is woken by another number of schedules already.
+ */
+export function addOverrides(poller: IFunction, settings: EventSourceSettings): void {
+  const consumers = consumersOf.get(poller) ?? []
+  const other = consumers.find(({ pollers }) => pollers !== settings.pollers)
+  if (other !== undefined) {
+    throw new TypeError(
+      `pollers cannot differ between the consumers of a function, got ${settings.pollers} and, with consumerGroup ` +
+        `${other.consumer}, ${other.pollers}`,
+    )
+  }
+  consumers.push(settings)
+  consumersOf.set(poller, consumers)
+  const overrides = overridesOf(consumers)
+  if (overrides === undefined) return
+  if (isImported(poller)) {
+    throw new TypeError(
+      `${Object.keys(settings.overrides).join(', ')} cannot be given where the poller is imported, got ${poller.node.path}, whose ` +
+        'environment is set elsewhere: say it in defineConsumer, or where the function is declared',
+    )
+  }
+  addEnvironment(poller, OVERRIDES, overrides)
+}
+
+/**
+ * Lets a function do what it needs to. What speaks of the function's own ARN becomes a policy beside the role's own: the function needs that
+ * one first, and so it cannot refer to the function.
+ *
+ * @throws {TypeError} An imported function without a role, which nothing can be added to.
+ */
+export function addStatements(scope: Construct, fn: IFunction, part: Part, statements: readonly Statement[]): void {
+  const own = statements.filter(({ Sid }) => Sid === 'InvokeItself')
+  const others = statements.filter((statement) => !own.includes(statement))
+  if (fn.role === undefined) {
+    if (statements.length === 0) return
+    throw new TypeError(
+      `${part} cannot be imported without its role, got ${fn.node.path}, which needs ${statements.map(({ Sid }) => Sid).join(', ')}: import ` +
+        'it by Function.fromFunctionAttributes() with functionArn and role',
+    )
+  }
+  for (const statement of others) fn.addToRolePolicy(asPolicyStatement(statement))
+  acknowledgeKeys(fn.role)
+  if (own.length === 0 || scope.node.tryFindChild('InvokeItself') !== undefined) return
+  const policy = new Policy(scope, 'InvokeItself', { statements: own.map(asPolicyStatement), roles: [fn.role] })
+  acknowledgeVersions(policy, fn)
+}
+
+/** `Orders/Poller` of a stack is `Orders/Poller`, wherever the stack itself is. */
+function pathInStack(construct: IFunction): string {
+  const { scopes } = construct.node
+  return scopes
+    .slice(scopes.indexOf(Stack.of(construct)) + 1)
+    .map(({ node }) => node.id)
+    .join('/')
+}
+
+function isImported(fn: IFunction): boolean {
+  return !('addEnvironment' in fn)
+}
+
+function addEnvironment(fn: IFunction, name: string, value: string): void {
+  ;(fn as DeployedFunction).addEnvironment(name, value)
+}
+
+function environmentOf(fn: IFunction): Readonly<Record<string, unknown>> {
+  const resource = fn.node.defaultChild as CfnResource | undefined
+  // an app may have two copies of the CDK: by what it is in CloudFormation, not by its class
+  if (resource?.cfnResourceType !== CfnFunction.CFN_RESOURCE_TYPE_NAME) return {}
+  return Stack.of(fn).resolve((resource as CfnFunction).environment)?.variables ?? {}
+}
+
+/** Without its `Sid`: those of a policy must differ, and another consumer of the function may say the same of other resources. */
+function asPolicyStatement({ Sid: _sid, ...statement }: Statement): PolicyStatement {
+  return PolicyStatement.fromJson(withTokens(statement))
+}

@@ -1,0 +1,3 @@
+export type { RedisStreamAlarmOptions, RedisStreamConsumerProps, RedisStreamEventSourceProps } from './props.ts'
+export { type RedisStreamAlarms, RedisStreamConsumer } from './redis-stream-consumer.ts'
+export { RedisStreamEventSource } from './redis-stream-event-source.ts'

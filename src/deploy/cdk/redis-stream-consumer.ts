@@ -1,0 +1,144 @@
+import { type CfnResource, Lazy, Stack, Token } from 'aws-cdk-lib'
+import type { CfnAlarm, CfnDashboard } from 'aws-cdk-lib/aws-cloudwatch'
+import type { IFunction } from 'aws-cdk-lib/aws-lambda'
+import { Construct } from 'constructs'
+import { describeConsumer } from '../consumer-resources.ts'
+import type { EventSourceSettings } from '../event-source.ts'
+import { idOf } from '../ids.ts'
+import { claimerStatements, pollerStatements } from '../permissions.ts'
+import type { FunctionTarget, References, Resource } from '../resources.ts'
+import { addOverrides, addStatements, agreeOnService, checkService, targetOf } from './functions.ts'
+import { type RedisStreamConsumerProps, settingsOf } from './props.ts'
+import { assertAgreement, ownerOf, toCfn } from './to-cfn.ts'
+
+/** The alarms of a consumer; one that was switched off is not there. */
+export interface RedisStreamAlarms {
+  readonly noPoll?: CfnAlarm
+  readonly oldestPending?: CfnAlarm
+  readonly deadLetters?: CfnAlarm
+  readonly pollerFailing?: CfnAlarm
+  readonly claimerFailing?: CfnAlarm
+  readonly lost?: CfnAlarm
+  readonly lag?: CfnAlarm
+}
+
+/**
+ * A consumer of a Redis stream: schedules that wake its two functions, what they may do, alarms, and a dashboard. The functions, their
+ * network, memory and timeouts stay yours.
+ *
+ * The resources are those that the plugin `millrace/serverless` makes, from the same description. What two consumers share is made once:
+ * schedules by the function, and the queue for failed schedules by the stack.
+ */
+export class RedisStreamConsumer extends Construct {
+  readonly poller: IFunction
+  readonly claimer: IFunction
+  /** What both functions report their metrics under. */
+  readonly serviceName: string
+  readonly alarms: RedisStreamAlarms
+  readonly dashboard?: CfnDashboard
+  /** By the description's ids. */
+  readonly #resources = new Map<string, CfnResource>()
+
+  /** @throws {TypeError | RangeError} A prop that cannot be deployed; the message says the rule and the value. */
+  constructor(scope: Construct, id: string, props: RedisStreamConsumerProps) {
+    super(scope, id)
+    const { poller, claimer } = props
+    if (poller === claimer) throw new TypeError(`claimer cannot be the poller itself, got ${poller.node.path} for both`)
+    this.poller = poller
+    this.claimer = claimer
+    const settings = settingsOf(props)
+    const targets = { poller: targetOf('poller', poller), claimer: targetOf('claimer', claimer) }
+    const stem = stemOf(this, settings)
+    this.serviceName = agreeOnService(this, { poller, claimer }, props.serviceName)
+    this.node.addValidation({ validate: () => checkService(this, [poller, claimer], this.serviceName) })
+    addOverrides(poller, settings)
+    this.#addPermissions(settings)
+    const parts = { id: stem, service: this.serviceName, ...targets, references: this.#references() }
+    const resources = describeConsumer(settings, parts)
+    for (const resource of resources) this.#add(resource, stem, targets)
+    for (const resource of resources) assertAgreement(this.#resources.get(resource.id) as CfnResource, resource)
+    this.alarms = this.#alarms(stem)
+    const dashboard = this.#resources.get(`${stem}Dashboard`) as CfnDashboard | undefined
+    if (dashboard !== undefined) this.dashboard = dashboard
+  }
+
+  #addPermissions(settings: EventSourceSettings): void {
+    for (const [part, statementsOf] of [
+      ['poller', pollerStatements],
+      ['claimer', claimerStatements],
+    ] as const) {
+      const fn = this[part]
+      // the CDK gives a function's role what logging and a VPC take
+      const own = { arn: fn.functionArn, versionsArn: `${fn.functionArn}:*`, logGroupArn: undefined, inVpc: false }
+      addStatements(this.#scopeOf(fn), fn, part, statementsOf(settings, own))
+    }
+  }
+
+  #add(resource: Resource, stem: string, targets: Readonly<Record<'poller' | 'claimer', FunctionTarget>>): void {
+    const [scope, id] = this.#placeOf(resource, stem, targets)
+    this.#resources.set(resource.id, toCfn(scope, id, resource))
+  }
+
+  /** Under whose name a resource stands in the tree, so that it says whose it is. */
+  #placeOf(
+    resource: Resource,
+    stem: string,
+    targets: Readonly<Record<'poller' | 'claimer', FunctionTarget>>,
+  ): [Construct, string] {
+    const owner = ownerOf(resource)
+    if (owner === 'stack') return [Stack.of(this), resource.id]
+    if (owner === 'consumer') return [this, resource.id.slice(stem.length)]
+    const part = (['poller', 'claimer'] as const)
+      .filter((one) => resource.id.startsWith(targets[one].id))
+      .sort((a, b) => targets[b].id.length - targets[a].id.length)[0] as 'poller' | 'claimer'
+    return [this.#scopeOf(this[part]), resource.id.slice(targets[part].id.length)]
+  }
+
+  /** What belongs to a function stands beneath it, or, if that is in another stack, beneath what stands for it in this one. */
+  #scopeOf(fn: IFunction): Construct {
+    const stack = Stack.of(this)
+    if (Stack.of(fn) === stack) return fn
+    const id = `RedisStream:${fn.node.addr}`
+    return (stack.node.tryFindChild(id) as Construct | undefined) ?? new Construct(stack, id)
+  }
+
+  /** Described before it is made: whoever refers to it gets it when the template is made. */
+  #references(): References {
+    const made = (id: string) => this.#resources.get(id) as CfnResource
+    return {
+      ref: (id) => Lazy.string({ produce: () => made(id).ref }),
+      attribute: (id, name) => Lazy.string({ produce: () => made(id).getAtt(name).toString() }),
+    }
+  }
+
+  #alarms(stem: string): RedisStreamAlarms {
+    const alarms = [...this.#resources]
+      .filter(([, resource]) => resource.cfnResourceType === 'AWS::CloudWatch::Alarm')
+      .map(([id, alarm]) => [id.slice(stem.length, -'Alarm'.length), alarm] as const)
+      .map(([name, alarm]) => [name.charAt(0).toLowerCase() + name.slice(1), alarm])
+    return Object.fromEntries(alarms)
+  }
+}
+
+/** Stems of the consumers of each stack. */
+const stems = new WeakMap<Stack, Map<string, Construct>>()
+
+/**
+ * What the ids of a consumer start with, `OrdersBilling` as in the plugin's templates; where only the deployment knows the names, what its
+ * construct is called.
+ *
+ * @throws {TypeError} The stack has that consumer already.
+ */
+function stemOf(construct: Construct, { stream, consumer }: EventSourceSettings): string {
+  const known = stems.get(Stack.of(construct)) ?? new Map<string, Construct>()
+  stems.set(Stack.of(construct), known)
+  const stem = Token.isUnresolved(stream + consumer) ? idOf(construct.node.path) : idOf(stream) + idOf(consumer)
+  const other = known.get(stem)
+  if (other !== undefined) {
+    throw new TypeError(
+      `consumerGroup cannot be used twice for a stream in one stack, got ${consumer} on ${stream} at ${other.node.path}, too`,
+    )
+  }
+  known.set(stem, construct)
+  return stem
+}

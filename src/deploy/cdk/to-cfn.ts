@@ -1,0 +1,117 @@
+import { type CfnResource, Fn, Stack, Token } from 'aws-cdk-lib'
+import { CfnAlarm, CfnDashboard } from 'aws-cdk-lib/aws-cloudwatch'
+import { CfnRole } from 'aws-cdk-lib/aws-iam'
+import { CfnEventInvokeConfig } from 'aws-cdk-lib/aws-lambda'
+import { CfnSchedule, CfnScheduleGroup } from 'aws-cdk-lib/aws-scheduler'
+import { CfnQueue, CfnQueuePolicy } from 'aws-cdk-lib/aws-sqs'
+import type { Construct } from 'constructs'
+import { isReference } from '../join.ts'
+import type { Resource } from '../resources.ts'
+import { acknowledgeDeadLetterQueue } from './acknowledge.ts'
+
+/** Whose a described resource is: the consumer's alone, its function's, or all consumers' of the stack. */
+export type Owner = 'consumer' | 'function' | 'stack'
+
+type CfnClass = new (scope: Construct, id: string, props: never) => CfnResource
+
+const CLASSES: Readonly<Record<string, readonly [Owner, CfnClass]>> = {
+  'AWS::CloudWatch::Alarm': ['consumer', CfnAlarm],
+  'AWS::CloudWatch::Dashboard': ['consumer', CfnDashboard],
+  'AWS::IAM::Role': ['function', CfnRole],
+  'AWS::Lambda::EventInvokeConfig': ['function', CfnEventInvokeConfig],
+  'AWS::Scheduler::Schedule': ['function', CfnSchedule],
+  'AWS::Scheduler::ScheduleGroup': ['stack', CfnScheduleGroup],
+  'AWS::SQS::Queue': ['stack', CfnQueue],
+  'AWS::SQS::QueuePolicy': ['stack', CfnQueuePolicy],
+}
+
+/** What was made of which description, to tell ours from the user's and to notice where two consumers disagree. */
+const described = new WeakMap<Construct, Resource>()
+
+export function ownerOf({ type }: Resource): Owner {
+  return classOf(type)[0]
+}
+
+/**
+ * The resource as a construct of its own type; if the scope has it already, as for what consumers share, that one.
+ *
+ * @throws {TypeError} The scope has something else under that id.
+ */
+export function toCfn(scope: Construct, id: string, resource: Resource): CfnResource {
+  const there = scope.node.tryFindChild(id) as CfnResource | undefined
+  if (there === undefined) {
+    const [, Class] = classOf(resource.type)
+    const made = new Class(scope, id, propsOf(resource.properties) as never)
+    described.set(made, resource)
+    if (made instanceof CfnQueue) acknowledgeDeadLetterQueue(made)
+    return made
+  }
+  if (!described.has(there)) throw new TypeError(refusal(scope, id, resource))
+  return there
+}
+
+/**
+ * Checks that a construct which was there already is what this consumer wants, too, once all that it refers to is there.
+ *
+ * @throws {TypeError} It is not.
+ */
+export function assertAgreement(made: CfnResource, resource: Resource): void {
+  const former = described.get(made) as Resource
+  if (former === resource || isSame(Stack.of(made), former, resource)) return
+  throw new TypeError(
+    `schedule, enabled and onFailedSchedule cannot differ between the consumers of a function, got two descriptions of ${made.node.path}`,
+  )
+}
+
+/** References, as the CDK takes them where text belongs. */
+export function withTokens(value: unknown): unknown {
+  return convert(value, (name, member) => [name, withTokens(member)])
+}
+
+function convert(value: unknown, convertMember: (name: string, member: unknown) => [string, unknown]): unknown {
+  if (isReference(value)) return tokenOf(value)
+  if (Array.isArray(value)) return value.map((item) => convert(item, convertMember))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => convertMember(name, member)))
+}
+
+function tokenOf(reference: Readonly<Record<string, unknown>>): string {
+  const join = reference['Fn::Join'] as [string, unknown[]] | undefined
+  // the CDK's own join flattens what it finds inside
+  return join === undefined ? Token.asString(reference) : Fn.join(join[0], withTokens(join[1]) as string[])
+}
+
+function classOf(type: string): readonly [Owner, CfnClass] {
+  const row = CLASSES[type]
+  if (row === undefined) throw new TypeError(`${type} cannot be made, got no class for it`)
+  return row
+}
+
+/** What is ours differs between two consumers only by objects that mean the same once they are in the template. */
+function isSame(stack: Stack, one: Resource, other: Resource): boolean {
+  const [a, b] = [one, other].map(({ type, properties }) => JSON.stringify(stack.resolve({ type, properties })))
+  return a === b
+}
+
+function refusal(scope: Construct, id: string, { type }: Resource): string {
+  if (type === 'AWS::Lambda::EventInvokeConfig') {
+    return (
+      `function cannot have an asynchronous invocation configuration of its own (configureAsyncInvoke, retryAttempts, maxEventAge, ` +
+      `onFailure, onSuccess), got one at ${scope.node.path}: the event source turns Lambda's retries off`
+    )
+  }
+  return `${type} cannot be made, got another construct at ${scope.node.path}/${id}`
+}
+
+/** `FlexibleTimeWindow: { Mode }` as `flexibleTimeWindow: { mode }`; documents, which the CDK hands on as they are, keep their spelling. */
+function propsOf(value: unknown): unknown {
+  return convert(value, (name, member) => [
+    camelCase(name),
+    name.endsWith('PolicyDocument') ? withTokens(member) : propsOf(member),
+  ])
+}
+
+/** `OKActions` is `okActions`. */
+function camelCase(name: string): string {
+  return name.replace(/^[A-Z]+(?=[A-Z][a-z])|^[A-Z]/, (head) => head.toLowerCase())
+}

@@ -1,0 +1,167 @@
+import type { AlarmSettings } from './event-source.ts'
+import { joinJson } from './join.ts'
+import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
+import type { FunctionTarget, Resource } from './resources.ts'
+
+/** What a consumer's dashboard shows. */
+export interface DashboardSubject extends MetricSource {
+  /** What the ids of the consumer's resources start with, as in `OrdersBilling`. */
+  readonly id: string
+  readonly poller: FunctionTarget
+  readonly claimer: FunctionTarget
+  /** Their limits are drawn as lines. */
+  readonly alarms: AlarmSettings | false
+  /** ARNs of the consumer's alarms, or references to them, shown first. */
+  readonly alarmArns: readonly unknown[]
+  /** `CacheClusterId` of the ElastiCache node whose memory is shown; each node of a cluster has its own. */
+  readonly cacheClusterId?: unknown
+}
+
+type Statistic = 'Sum' | 'Maximum' | 'p99'
+
+interface Line {
+  readonly metric: Metric
+  readonly statistic: Statistic
+  readonly label?: unknown
+  /** On the right axis, where its unit differs from the others'. */
+  readonly right?: boolean
+}
+
+interface Graph {
+  readonly title: string
+  readonly lines: readonly Line[]
+  readonly limit?: { readonly value: number; readonly label: string; readonly right?: boolean }
+}
+
+/** CloudWatch's grid is 24 wide; two graphs stand side by side. */
+const GRAPH = { width: 12, height: 6 }
+const ALARMS = { width: 24, height: 3 }
+const PERIOD_SECONDS = 60
+
+/** The dashboard of one consumer: a graph for each question that somebody asks who looks at it, from what comes in to what it costs Redis. */
+export function describeDashboard(subject: DashboardSubject): Resource {
+  const { alarmArns } = subject
+  const top = alarmArns.length === 0 ? 0 : ALARMS.height
+  return {
+    id: `${subject.id}Dashboard`,
+    type: 'AWS::CloudWatch::Dashboard',
+    properties: {
+      DashboardName: { 'Fn::Join': ['-', [{ Ref: 'AWS::StackName' }, subject.id]] },
+      DashboardBody: joinJson({
+        widgets: [
+          ...(alarmArns.length === 0 ? [] : [alarmWidget(subject, alarmArns)]),
+          ...graphsOf(subject).map((graph, at) => graphWidget(graph, at, top)),
+        ],
+      }),
+    },
+  }
+}
+
+function graphsOf(subject: DashboardSubject): Graph[] {
+  const { poller, claimer, alarms, cacheClusterId } = subject
+  const line = (name: string, statistic: Statistic = 'Sum', right = false): Line => ({
+    metric: consumerMetric(subject, name),
+    statistic,
+    right,
+  })
+  const both = (metric: string, statistic: Statistic, right = false): Line[] =>
+    [poller, claimer].map((fn) => ({
+      metric: functionMetric(fn, metric),
+      statistic,
+      label: `${fn.id} ${metric}`,
+      right,
+    }))
+  const memory: Metric = {
+    namespace: 'AWS/ElastiCache',
+    name: 'DatabaseMemoryUsagePercentage',
+    dimensions: { CacheClusterId: cacheClusterId },
+  }
+  return [
+    { title: 'Input: entries read and claimed', lines: [line('PolledEventCount'), line('ClaimedEventCount')] },
+    {
+      title: 'Processing: handler calls, and entries done',
+      lines: [line('InvokedEventCount'), line('DeletedEventCount'), ...both('Duration', 'Maximum', true)],
+    },
+    {
+      title: 'Backlog: entries not delivered yet, and age of the last one read (ms)',
+      lines: [line('Lag', 'Maximum'), line('IteratorAge', 'Maximum', true)],
+      ...(alarms && { limit: { value: alarms.maxLag, label: 'Lag alarm' } }),
+    },
+    {
+      title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
+      lines: [line('PendingEntries', 'Maximum'), line('OldestPendingAge', 'Maximum', true)],
+      ...(alarms && { limit: { value: alarms.oldestPendingMs, label: 'OldestPendingAge alarm', right: true } }),
+    },
+    {
+      title: 'Failures: of handlers, of polling, of invocations',
+      lines: [
+        line('FailedInvokeEventCount'),
+        line('OverranEventCount'),
+        line('PollingErrorCount'),
+        line('UnsettledEventCount'),
+        line('LostEventCount'),
+        ...both('Errors', 'Sum'),
+        ...both('Throttles', 'Sum'),
+      ],
+    },
+    {
+      title: 'Retries: entries parked, handed back, taken by another',
+      lines: [line('RetriedEventCount'), line('ReleasedEventCount'), line('SupersededEventCount')],
+    },
+    {
+      title: 'Dead letters: new, and kept',
+      lines: [line('OnFailureDestinationDeliveredEventCount'), line('DeadLetterLength', 'Maximum', true)],
+    },
+    {
+      title: "Memory: Redis's streams (entries), and ElastiCache's memory in use (%)",
+      lines: [
+        line('StreamLength', 'Maximum'),
+        line('DeadLetterLength', 'Maximum'),
+        ...(cacheClusterId === undefined ? [] : [{ metric: memory, statistic: 'Maximum', right: true } as const]),
+      ],
+    },
+  ]
+}
+
+function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): object {
+  return {
+    type: 'alarm',
+    x: 0,
+    y: 0,
+    ...ALARMS,
+    properties: {
+      title: `${subject.stream}/${subject.group}`,
+      alarms: alarmArns,
+    },
+  }
+}
+
+function graphWidget({ title, lines, limit }: Graph, at: number, top: number): object {
+  const horizontal =
+    limit === undefined ? [] : [{ value: limit.value, label: limit.label, ...(limit.right ? { yAxis: 'right' } : {}) }]
+  return {
+    type: 'metric',
+    x: (at % 2) * GRAPH.width,
+    y: top + Math.floor(at / 2) * GRAPH.height,
+    ...GRAPH,
+    properties: {
+      title,
+      view: 'timeSeries',
+      region: { Ref: 'AWS::Region' },
+      period: PERIOD_SECONDS,
+      metrics: lines.map(asMetric),
+      yAxis: { left: { min: 0 }, right: { min: 0 } },
+      ...(horizontal.length === 0 ? {} : { annotations: { horizontal } }),
+    },
+  }
+}
+
+/** `[namespace, name, dimension, value, …, { options }]`, as a dashboard's body spells a metric. */
+function asMetric({ metric, statistic, label, right }: Line): readonly unknown[] {
+  return [
+    metric.namespace,
+    metric.name,
+    ...Object.entries(metric.dimensions).flat(),
+    { stat: statistic, ...(label === undefined ? {} : { label }), ...(right ? { yAxis: 'right' } : {}) },
+  ]
+}

@@ -1,0 +1,26 @@
+import type { FunctionTarget } from './resources.ts'
+
+/** Where a consumer's metrics are found. */
+export interface MetricSource {
+  /** `POWERTOOLS_SERVICE_NAME` of its functions. */
+  readonly service: unknown
+  readonly stream: string
+  readonly group: string
+}
+
+/** A metric by its CloudWatch identity. */
+export interface Metric {
+  readonly namespace: string
+  readonly name: string
+  readonly dimensions: Readonly<Record<string, unknown>>
+}
+
+/** A metric of a consumer's reports. The poller's and the claimer's have the same dimensions, and add up. */
+export function consumerMetric({ service, stream, group }: MetricSource, name: string): Metric {
+  return { namespace: 'Millrace', name, dimensions: { service, EventSource: stream, ConsumerGroup: group } }
+}
+
+/** A metric that Lambda itself keeps of a function. */
+export function functionMetric({ name }: FunctionTarget, metric: string): Metric {
+  return { namespace: 'AWS/Lambda', name: metric, dimensions: { FunctionName: name } }
+}

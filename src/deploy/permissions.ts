@@ -1,0 +1,140 @@
+import type { EventSourceSettings } from './event-source.ts'
+import type { Reference, Resource, Statement } from './resources.ts'
+import { arnOf, policyDocument } from './resources.ts'
+
+/** What a function's role is told about the function. */
+export interface FunctionPermissions {
+  /**
+   * The function's own ARN. It must not be a reference to the function, which needs the role first: make it of the function's name, by
+   * `arnOf('lambda', 'function:<name>')`.
+   */
+  readonly arn: unknown
+  /** The same for every version and alias: the ARN and `:*`. */
+  readonly versionsArn: unknown
+  /** ARN of its log group, which ends in `:*`; `undefined` where something else lets it log. */
+  readonly logGroupArn: unknown
+  /** Whether it is in a VPC. */
+  readonly inVpc: boolean
+  /** Whether X-Ray traces it. Default `false`. */
+  readonly traced?: boolean
+}
+
+/** What Lambda needs to attach a function to a VPC. EC2 knows no narrower resource for the first two. */
+const DESCRIBE_NETWORK = ['ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets']
+const ATTACH_NETWORK = [
+  'ec2:CreateNetworkInterface',
+  'ec2:DeleteNetworkInterface',
+  'ec2:AssignPrivateIpAddresses',
+  'ec2:UnassignPrivateIpAddresses',
+]
+
+/** X-Ray knows no narrower resource. */
+const TRACE: Statement = {
+  Sid: 'Trace',
+  Effect: 'Allow',
+  Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
+  Resource: '*',
+}
+
+/** All that a poller may do: write its log, read its parameters, invoke its targets and itself, be in its VPC. */
+export function pollerStatements(settings: EventSourceSettings, fn: FunctionPermissions): Statement[] {
+  return [...functionStatements(settings, settings.parameters.poller, fn), invokeItself(fn)]
+}
+
+/** All that a claimer may do: the same, without invoking itself. */
+export function claimerStatements(settings: EventSourceSettings, fn: FunctionPermissions): Statement[] {
+  return functionStatements(settings, settings.parameters.claimer, fn)
+}
+
+/** A role that Lambda takes for one function. */
+export function describeFunctionRole(id: string, statements: readonly Statement[]): Resource {
+  const trust = policyDocument([
+    { Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' },
+  ])
+  return {
+    id,
+    type: 'AWS::IAM::Role',
+    properties: {
+      AssumeRolePolicyDocument: trust,
+      Policies: [{ PolicyName: 'run', PolicyDocument: policyDocument(statements) }],
+    },
+  }
+}
+
+/**
+ * What lets Lambda attach a function to its VPC, and keeps the function's own code from doing the same.
+ *
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+ */
+function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement[] {
+  return [
+    { Sid: 'DescribeNetwork', Effect: 'Allow', Action: DESCRIBE_NETWORK, Resource: '*' },
+    { Sid: 'AttachNetwork', Effect: 'Allow', Action: ATTACH_NETWORK, Resource: arnOf('ec2', '*/*') },
+    {
+      Sid: 'DenyNetworkToCode',
+      Effect: 'Deny',
+      Action: [...DESCRIBE_NETWORK, ...ATTACH_NETWORK],
+      Resource: '*',
+      Condition: { ArnEquals: { 'lambda:SourceFunctionArn': arn } },
+    },
+  ]
+}
+
+/** What a function may read of the parameter store, and decrypt: these parameters and no others. */
+function parameterStatements(names: readonly string[]): Statement[] {
+  if (names.length === 0) return []
+  const arns = names.map((name) => arnOf('ssm', `parameter/${name.replace(/^\//, '')}`))
+  return [
+    { Sid: 'ReadParameters', Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arns },
+    // whichever key of this account encrypts them: the conditions leave room for these parameters alone
+    {
+      Sid: 'DecryptParameters',
+      Effect: 'Allow',
+      Action: 'kms:Decrypt',
+      Resource: arnOf('kms', 'key/*'),
+      Condition: {
+        StringEquals: {
+          'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
+          'kms:EncryptionContext:PARAMETER_ARN': arns,
+        },
+      },
+    },
+  ]
+}
+
+/** What handlers invoke, and nothing else. */
+function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
+  if (targets.length === 0) return []
+  const isName = (target: unknown) => typeof target === 'string' && /^[\w-]+$/.test(target)
+  const arns = targets.map((target) => (isName(target) ? arnOf('lambda', `function:${target}`) : target))
+  return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: arns }]
+}
+
+/** A poller invokes itself where there is more than it can do: further slots, and what its own time is too short for. */
+function invokeItself({ arn, versionsArn }: Pick<FunctionPermissions, 'arn' | 'versionsArn'>): Statement {
+  return { Sid: 'InvokeItself', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: [arn, versionsArn] }
+}
+
+function functionStatements(
+  { targets, statements }: EventSourceSettings,
+  parameters: readonly string[],
+  fn: FunctionPermissions,
+): Statement[] {
+  return [
+    ...(fn.logGroupArn === undefined ? [] : [writeLog(fn.logGroupArn)]),
+    ...parameterStatements(parameters),
+    ...targetStatements(targets),
+    ...(fn.inVpc ? networkStatements(fn) : []),
+    ...(fn.traced ? [TRACE] : []),
+    ...statements,
+  ]
+}
+
+function writeLog(logGroupArn: unknown): Statement {
+  return {
+    Sid: 'WriteLog',
+    Effect: 'Allow',
+    Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+    Resource: logGroupArn,
+  }
+}

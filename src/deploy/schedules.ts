@@ -1,0 +1,129 @@
+import type { EventSourceSettings } from './event-source.ts'
+import type { FunctionTarget, References, Resource } from './resources.ts'
+import { policyDocument } from './resources.ts'
+
+/** Ids of what the consumers of a stack share. */
+const GROUP = 'RedisStreamSchedules'
+const QUEUE = 'RedisStreamFailedSchedules'
+
+/** The next tick is the retry, and what waited longer than a minute is overtaken by it. */
+const NO_RETRY = { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }
+
+/** SQS keeps nothing longer. */
+const FOURTEEN_DAYS_IN_SECONDS = 1_209_600
+
+/**
+ * What wakes a consumer's functions: their schedules, the role that each needs, and where a failed tick goes.
+ *
+ * Schedules are all equal: a poller takes the lowest free slot, whoever woke it.
+ */
+export function describeSchedules(
+  settings: EventSourceSettings,
+  { poller, claimer, references }: { poller: FunctionTarget; claimer: FunctionTarget; references: References },
+): Resource[] {
+  const { failedSchedules } = settings
+  const queueArn = failedSchedules ?? references.attribute(QUEUE, 'Arn')
+  return [
+    { id: GROUP, type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
+    ...(failedSchedules === undefined ? describeQueue(references) : []),
+    ...describeTicks(poller, settings.pollers, settings, queueArn, references),
+    ...describeTicks(claimer, 1, settings, queueArn, references),
+  ]
+}
+
+function describeTicks(
+  target: FunctionTarget,
+  count: number,
+  { schedule, enabled }: EventSourceSettings,
+  queueArn: unknown,
+  references: References,
+): Resource[] {
+  const roleId = `${target.id}ScheduleRole`
+  const properties = {
+    Description: `Wakes ${target.id}: ${schedule}`,
+    GroupName: references.ref(GROUP),
+    ScheduleExpression: schedule,
+    FlexibleTimeWindow: { Mode: 'OFF' },
+    State: enabled ? 'ENABLED' : 'DISABLED',
+    Target: {
+      Arn: target.arn,
+      RoleArn: references.attribute(roleId, 'Arn'),
+      RetryPolicy: NO_RETRY,
+      DeadLetterConfig: { Arn: queueArn },
+    },
+  }
+  const schedules = Array.from({ length: count }, (_, index) => ({
+    id: `${target.id}Schedule${index === 0 ? '' : index + 1}`,
+    type: 'AWS::Scheduler::Schedule',
+    properties,
+  }))
+  return [...schedules, describeRole(roleId, target, queueArn, references), describeInvokeConfig(target)]
+}
+
+/**
+ * The role of a function's schedules: it may invoke this function and report what failed, and only schedules of this stack may take it.
+ *
+ * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+ */
+function describeRole(id: string, target: FunctionTarget, queueArn: unknown, references: References): Resource {
+  const trust = policyDocument([
+    {
+      Effect: 'Allow',
+      Principal: { Service: 'scheduler.amazonaws.com' },
+      Action: 'sts:AssumeRole',
+      Condition: {
+        StringEquals: {
+          'aws:SourceAccount': { Ref: 'AWS::AccountId' },
+          'aws:SourceArn': references.attribute(GROUP, 'Arn'),
+        },
+      },
+    },
+  ])
+  const policy = policyDocument([
+    { Sid: 'Wake', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: target.arn },
+    { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: queueArn },
+  ])
+  return {
+    id,
+    type: 'AWS::IAM::Role',
+    properties: {
+      AssumeRolePolicyDocument: trust,
+      Policies: [{ PolicyName: 'wake', PolicyDocument: policy }],
+    },
+  }
+}
+
+/** Scheduler invokes asynchronously: without this, Lambda would retry a failure twice, and keep a throttled tick for hours. */
+function describeInvokeConfig({ id, name }: FunctionTarget): Resource {
+  return {
+    id: `${id}EventInvokeConfig`,
+    type: 'AWS::Lambda::EventInvokeConfig',
+    properties: { FunctionName: name, Qualifier: '$LATEST', ...NO_RETRY },
+  }
+}
+
+/** Where Scheduler puts what it could not deliver: encrypted, and over TLS alone. */
+function describeQueue(references: References): Resource[] {
+  const policy = policyDocument([
+    {
+      Sid: 'OnlyOverTls',
+      Effect: 'Deny',
+      Principal: '*',
+      Action: 'sqs:*',
+      Resource: references.attribute(QUEUE, 'Arn'),
+      Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+    },
+  ])
+  return [
+    {
+      id: QUEUE,
+      type: 'AWS::SQS::Queue',
+      properties: { SqsManagedSseEnabled: true, MessageRetentionPeriod: FOURTEEN_DAYS_IN_SECONDS },
+    },
+    {
+      id: `${QUEUE}Policy`,
+      type: 'AWS::SQS::QueuePolicy',
+      properties: { Queues: [references.ref(QUEUE)], PolicyDocument: policy },
+    },
+  ]
+}

@@ -1,0 +1,156 @@
+import { EVENT_SOURCE_VARIABLE } from '../lambda/event-source.ts'
+import { describeConsumer } from './consumer-resources.ts'
+import { overridesOf, redisStreamSchema } from './event-source.ts'
+import { idOf } from './ids.ts'
+import type { FunctionPermissions } from './permissions.ts'
+import { claimerStatements, describeFunctionRole, pollerStatements } from './permissions.ts'
+import type { FunctionTarget, Resource } from './resources.ts'
+import { arnOf, plainReferences } from './resources.ts'
+import type { Serverless, ServerlessFunction } from './serverless.ts'
+import type { ConsumerFunction, ServiceConsumer } from './service-consumers.ts'
+import { consumersOf, functionsOf } from './service-consumers.ts'
+import { addResources } from './template.ts'
+
+const STATEMENTS = { poller: pollerStatements, claimer: claimerStatements }
+
+/**
+ * Plugin of osls, and of Serverless 3: the event `redisStream`, put at the poller, deploys a consumer. The functions' own properties
+ * (`role`, `environment`, `logRetentionInDays`, `reservedConcurrency`) win over what the event says of them.
+ */
+class RedisStreamPlugin {
+  readonly hooks: Readonly<Record<string, () => void>>
+  readonly #serverless: Serverless
+  #consumers: readonly ServiceConsumer[] = []
+  /** Ids of the roles that are ours to describe, by the function's name. */
+  readonly #roles = new Map<string, string>()
+
+  constructor(serverless: Serverless) {
+    this.#serverless = serverless
+    serverless.configSchemaHandler.defineFunctionEvent('aws', 'redisStream', redisStreamSchema)
+    this.hooks = {
+      // every command: `deploy function` and `invoke local` want the environment, too
+      initialize: () => this.#explain(() => this.#configureFunctions()),
+      'after:package:compileEvents': () => this.#explain(() => this.#addResources()),
+    }
+  }
+
+  #configureFunctions(): void {
+    const { functions, provider } = this.#serverless.service
+    const { logRetentionInDays } = provider
+    this.#consumers = consumersOf(functions ?? {}, logRetentionInDays === undefined ? {} : { logRetentionInDays })
+    for (const fn of functionsOf(this.#consumers)) this.#configureFunction(fn)
+  }
+
+  #configureFunction({ name, part, consumers }: ConsumerFunction): void {
+    const fn = this.#function(name)
+    const [{ logRetentionInDays, reservedConcurrency }] = consumers
+    const overrides = part === 'poller' ? overridesOf(consumers) : undefined
+    fn.environment = {
+      POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
+      ...(overrides !== undefined && { [EVENT_SOURCE_VARIABLE]: overrides }),
+      ...fn.environment,
+    }
+    fn.logRetentionInDays ??= logRetentionInDays
+    if (reservedConcurrency[part] !== undefined) fn.reservedConcurrency ??= reservedConcurrency[part]
+    if (this.#hasRole(fn)) return
+    const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
+    fn.role = role
+    this.#roles.set(name, role)
+  }
+
+  #addResources(): void {
+    const template = this.#serverless.service.provider.compiledCloudFormationTemplate
+    for (const fn of functionsOf(this.#consumers)) addResources(template, this.#describeRole(fn))
+    for (const { settings, poller, claimer } of this.#consumers) {
+      const parts = {
+        id: idOf(settings.stream) + idOf(settings.consumer),
+        service: this.#commonServiceName(poller, claimer),
+        poller: this.#target(poller),
+        claimer: this.#target(claimer),
+        references: plainReferences,
+      }
+      addResources(template, describeConsumer(settings, parts))
+    }
+  }
+
+  #describeRole({ name, part, consumers: [settings] }: ConsumerFunction): Resource[] {
+    const id = this.#roles.get(name)
+    return id === undefined ? [] : [describeFunctionRole(id, STATEMENTS[part](settings, this.#permissions(name)))]
+  }
+
+  #permissions(name: string): FunctionPermissions {
+    const fn = this.#function(name)
+    return {
+      arn: arnOf('lambda', `function:${fn.name}`),
+      versionsArn: arnOf('lambda', `function:${fn.name}:*`),
+      logGroupArn: fn.disableLogs
+        ? undefined
+        : plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn'),
+      inVpc: this.#hasProperty(name, 'VpcConfig'),
+      traced: this.#hasProperty(name, 'TracingConfig'),
+    }
+  }
+
+  /** By an option of the function or the provider, or by an extension of the resource. */
+  #hasProperty(name: string, property: string): boolean {
+    const { provider, resources } = this.#serverless.service
+    const id = this.#naming.getLambdaLogicalId(name)
+    const compiled = provider.compiledCloudFormationTemplate.Resources[id]
+    return [compiled, resources?.extensions?.[id]].some((resource) => resource?.Properties?.[property] !== undefined)
+  }
+
+  #target(name: string): FunctionTarget {
+    const id = this.#naming.getLambdaLogicalId(name)
+    return {
+      id: this.#naming.getNormalizedFunctionName(name),
+      name: plainReferences.ref(id),
+      arn: plainReferences.attribute(id, 'Arn'),
+    }
+  }
+
+  /** Also where another plugin makes one: serverless-iam-roles-per-function refuses a function that has both. */
+  #hasRole(fn: ServerlessFunction): boolean {
+    const aws = this.#serverless.getProvider('aws')
+    return fn.iamRoleStatements !== undefined || aws.getCustomExecutionRole(fn) !== undefined
+  }
+
+  /** Stages that share an account must not share metrics. */
+  #serviceName({ environment }: ServerlessFunction): unknown {
+    const { provider } = this.#serverless.service
+    return (
+      environment?.POWERTOOLS_SERVICE_NAME ??
+      provider.environment?.POWERTOOLS_SERVICE_NAME ??
+      this.#naming.getStackName()
+    )
+  }
+
+  #commonServiceName(poller: string, claimer: string): string {
+    const [one, other] = [poller, claimer].map((name) => this.#serviceName(this.#function(name)))
+    if (typeof one === 'string' && one === other) return one
+    throw new TypeError(
+      `Cannot alarm for functions ${JSON.stringify(poller)} and ${JSON.stringify(claimer)}: POWERTOOLS_SERVICE_NAME must be the same text ` +
+        `in both, got ${JSON.stringify(one)} and ${JSON.stringify(other)}`,
+    )
+  }
+
+  #function(name: string): ServerlessFunction {
+    return this.#serverless.service.functions?.[name] as ServerlessFunction
+  }
+
+  get #naming() {
+    return this.#serverless.getProvider('aws').naming
+  }
+
+  /** Shows what is wrong with an event as a user's mistake, without a stack. */
+  #explain(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof RangeError)) throw error
+      throw new this.#serverless.classes.Error(error.message, 'REDIS_STREAM_EVENT_INVALID')
+    }
+  }
+}
+
+// Serverless 3 takes what `require` answers as the plugin, and osls the default
+export { RedisStreamPlugin as 'module.exports', RedisStreamPlugin as default }

@@ -1,0 +1,56 @@
+import { resolve, type Scope } from './intrinsics.ts'
+import { functionArn } from './variables.ts'
+
+/** A CloudFormation template, as far as it matters here. */
+export interface Template {
+  readonly Parameters?: Readonly<Record<string, { readonly Type?: string; readonly Default?: unknown }>>
+  readonly Resources?: Readonly<Record<string, { readonly Type: string; readonly Properties?: Properties }>>
+}
+
+export type Properties = Readonly<Record<string, unknown>>
+
+/** The stack that the template would become. */
+export interface StackNames {
+  readonly region: string
+  readonly accountId: string
+  readonly stackName: string
+}
+
+/** A resource with what can be resolved of its properties. */
+export interface TemplateResource {
+  readonly id: string
+  readonly type: string
+  readonly properties: Properties
+}
+
+const FUNCTION = 'AWS::Lambda::Function'
+
+/** Every resource, resolved in two rounds: functions' names first, since other resources refer to functions. */
+export function resolveResources({ Resources = {}, Parameters = {} }: Template, names: StackNames): TemplateResource[] {
+  const refs = new Map<string, unknown>([
+    ['AWS::Region', names.region],
+    ['AWS::AccountId', names.accountId],
+    ['AWS::StackName', names.stackName],
+    ['AWS::Partition', 'aws'],
+    ['AWS::URLSuffix', 'amazonaws.com'],
+  ])
+  // a parameter of the parameter store names where its value is, and is not the value
+  for (const [name, { Type = '', Default }] of Object.entries(Parameters))
+    if (!Type.startsWith('AWS::SSM::')) refs.set(name, Default)
+  const attributes = new Map<string, unknown>()
+  const scope: Scope = { refs, attributes }
+  for (const [id, { Type, Properties = {} }] of Object.entries(Resources)) {
+    if (Type !== FUNCTION) continue
+    const name = `${resolve(Properties.FunctionName, scope) ?? id}`
+    refs.set(id, name)
+    attributes.set(`${id}.Arn`, functionArn(name, names))
+  }
+  return Object.entries(Resources).map(([id, { Type, Properties = {} }]) => ({
+    id,
+    type: Type,
+    properties: {
+      ...(resolve(Properties, scope) as Properties),
+      ...(Type === FUNCTION && { FunctionName: refs.get(id) }),
+    },
+  }))
+}

@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { onTestFinished } from 'vitest'
+
+const PROGRAM = join(import.meta.dirname, '../../dist/cli/main.js')
+
+/** A run of the program `millrace`. */
+export interface Run {
+  readonly pid: number
+  /** What it has printed so far. */
+  readonly lines: readonly string[]
+  /** Resolves to the first line after the ones seen before that matches; rejects if the program ends without. */
+  printed(pattern: RegExp): Promise<RegExpExecArray>
+  interrupt(): void
+  readonly exit: Promise<number | null>
+}
+
+/** Starts the built program; it is killed with the test. */
+export function millrace(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): Run {
+  const child = spawn(process.execPath, [PROGRAM, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const lines: string[] = []
+  const waiting = new Set<() => void>()
+  const look = () => {
+    for (const one of waiting) one()
+  }
+  for (const stream of [child.stdout, child.stderr])
+    createInterface(stream).on('line', (line) => {
+      lines.push(line)
+      look()
+    })
+  let ended = false
+  const exit = once(child, 'close').then(([code]) => {
+    ended = true
+    look()
+    return code as number | null
+  })
+  let seen = 0
+  return {
+    pid: child.pid as number,
+    lines,
+    exit,
+    interrupt: () => void child.kill('SIGINT'),
+    printed: (pattern) =>
+      new Promise((resolve, reject) => {
+        const one = () => {
+          while (seen < lines.length) {
+            const match = pattern.exec(lines[seen++] as string)
+            if (!match) continue
+            waiting.delete(one)
+            return resolve(match)
+          }
+          if (ended) reject(new Error(`It ended without printing ${pattern}:\n${lines.join('\n')}`))
+        }
+        waiting.add(one)
+        one()
+      }),
+  }
+}

@@ -1,0 +1,62 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { isIgnored, watchSources } from '../../src/cli/watch.ts'
+
+test.each([
+  ['functions/orders/poller.ts', false],
+  ['serverless.yml', false],
+  ['.env', false],
+  ['dist/index.js', false],
+  ['node_modules/x/index.js', true],
+  ['packages/a/node_modules/x/index.js', true],
+  ['.git/index', true],
+  ['.serverless/poller.zip', true],
+  ['.esbuild/poller.js', true],
+  ['functions/.poller.ts.swp', true],
+  ['functions/poller.ts~', true],
+  ['npm-debug.log', true],
+])('%s is ignored: %j', (path, ignored) => {
+  expect(isIgnored(path)).toBe(ignored)
+})
+
+/** A watched folder with `functions/` in it. `changed()` resolves at the next call back. */
+async function watchFolder() {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-watch-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  for (const name of ['functions', 'node_modules']) await mkdir(join(folder, name))
+  let calls = 0
+  let next = Promise.withResolvers<void>()
+  const unwatch = await watchSources(folder, () => {
+    calls++
+    next.resolve()
+  })
+  onTestFinished(unwatch)
+  return {
+    path: (name: string) => join(folder, name),
+    calls: () => calls,
+    async changed() {
+      await next.promise
+      next = Promise.withResolvers()
+    },
+  }
+}
+
+test('several changes in a moment are one', async () => {
+  const { path, calls, changed } = await watchFolder()
+  for (const name of ['functions/a.ts', 'functions/b.ts', 'serverless.yml']) await writeFile(path(name), '')
+  await changed()
+
+  expect(calls()).toBe(1)
+})
+
+test('a folder that is new is watched, too', async () => {
+  const { path, calls, changed } = await watchFolder()
+  await mkdir(path('more'))
+  await changed()
+  await writeFile(path('more/a.ts'), '')
+  await changed()
+
+  expect(calls()).toBe(2)
+})

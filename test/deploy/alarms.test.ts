@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest'
+import { describeAlarms } from '../../src/deploy/alarms.ts'
+import { type AlarmOptions, type EventSourceOptions, resolveEventSource } from '../../src/deploy/event-source.ts'
+import type { Resource } from '../../src/deploy/resources.ts'
+
+const poller = { id: 'OrdersPoller', name: { Ref: 'PollerFn' }, arn: { 'Fn::GetAtt': ['PollerFn', 'Arn'] } }
+const claimer = { id: 'OrdersClaimer', name: { Ref: 'ClaimerFn' }, arn: { 'Fn::GetAtt': ['ClaimerFn', 'Arn'] } }
+const topic = { Ref: 'OnCallTopic' }
+
+type Options = Omit<EventSourceOptions, 'stream' | 'consumer' | 'alarms'> & { readonly alarms?: AlarmOptions }
+
+function alarmsOf(options: Options = {}): Resource[] {
+  const given = { stream: 'orders', consumer: 'billing', ...options, alarms: { topic, ...options.alarms } }
+  const { alarms } = resolveEventSource('deploy', given)
+  if (alarms === false) return []
+  return describeAlarms({
+    id: 'OrdersBilling',
+    service: 'shop',
+    stream: 'orders',
+    group: 'billing',
+    poller,
+    claimer,
+    alarms,
+  })
+}
+
+const propertiesOf = (id: string, options?: Options) => alarmsOf(options).find((alarm) => alarm.id === id)?.properties
+
+describe('the alarms of a consumer', () => {
+  test('go off on these metrics and limits, and treat silence each in its own way', () => {
+    const rows = alarmsOf().map(({ id, properties: p }) => [
+      id.replace(/^OrdersBilling|Alarm$/g, ''),
+      `${p.Namespace} ${p.Statistic} ${p.MetricName} ${p.ComparisonOperator} ${p.Threshold}`,
+      `${p.DatapointsToAlarm} of ${p.EvaluationPeriods} × ${p.Period} s`,
+      p.TreatMissingData,
+    ])
+
+    expect(rows).toEqual([
+      ['NoPoll', 'Millrace SampleCount PolledEventCount LessThanThreshold 1', '3 of 3 × 60 s', 'breaching'],
+      ['OldestPending', 'Millrace Maximum OldestPendingAge GreaterThanThreshold 900000', '3 of 3 × 60 s', 'breaching'],
+      [
+        'DeadLetters',
+        'Millrace Sum OnFailureDestinationDeliveredEventCount GreaterThanThreshold 0',
+        '1 of 1 × 300 s',
+        'notBreaching',
+      ],
+      ['PollerFailing', 'AWS/Lambda Sum Errors GreaterThanThreshold 0', '3 of 5 × 60 s', 'notBreaching'],
+      ['ClaimerFailing', 'AWS/Lambda Sum Errors GreaterThanThreshold 0', '3 of 5 × 60 s', 'notBreaching'],
+      ['Lost', 'Millrace Sum LostEventCount GreaterThanThreshold 0', '1 of 1 × 300 s', 'notBreaching'],
+      ['Lag', 'Millrace Maximum Lag GreaterThanThreshold 10000', '3 of 3 × 60 s', 'ignore'],
+    ])
+  })
+
+  test("look at the consumer's metrics under the dimensions that its functions report with", () => {
+    expect(propertiesOf('OrdersBillingLagAlarm')?.Dimensions).toEqual([
+      { Name: 'service', Value: 'shop' },
+      { Name: 'EventSource', Value: 'orders' },
+      { Name: 'ConsumerGroup', Value: 'billing' },
+    ])
+    expect(propertiesOf('OrdersBillingPollerFailingAlarm')?.Dimensions).toEqual([
+      { Name: 'FunctionName', Value: poller.name },
+    ])
+  })
+
+  test('tell the topic of every change to ALARM and back', () => {
+    for (const { properties } of alarmsOf()) {
+      expect(properties).toMatchObject({ AlarmActions: [topic], OKActions: [topic] })
+    }
+  })
+
+  test('are named after stack, consumer and trouble, and say what to look at first', () => {
+    const { AlarmName, AlarmDescription } = propertiesOf('OrdersBillingNoPollAlarm') ?? {}
+
+    expect(AlarmName).toEqual({ 'Fn::Join': ['', [{ Ref: 'AWS::StackName' }, ' orders/billing: nothing polls']] })
+    expect(AlarmDescription).toEqual({
+      'Fn::Join': [
+        '',
+        [
+          expect.stringMatching(/^Nothing has polled stream orders for group billing for 3 minutes: .+ Look first at /),
+          poller.name,
+          expect.any(String),
+          poller.name,
+          '.',
+        ],
+      ],
+    })
+    for (const { properties } of alarmsOf()) expect(JSON.stringify(properties.AlarmDescription)).toContain('Look first')
+  })
+
+  test('have descriptions that CloudWatch takes: 1,024 characters, names of 64 among them', () => {
+    const lengths = alarmsOf().map(
+      ({ properties }) =>
+        JSON.stringify(properties.AlarmDescription).replaceAll(/\{"Ref":"\w+"\}/g, 'n'.repeat(64)).length,
+    )
+
+    expect(Math.max(...lengths)).toBeLessThan(900)
+  })
+
+  test('wait three periods of a slower schedule', () => {
+    const schedule = 'rate(1 hour)'
+
+    expect(propertiesOf('OrdersBillingNoPollAlarm', { schedule })).toMatchObject({
+      Period: 3_600,
+      EvaluationPeriods: 3,
+    })
+    expect(propertiesOf('OrdersBillingPollerFailingAlarm', { schedule })).toMatchObject({
+      Period: 3_600,
+      EvaluationPeriods: 5,
+    })
+  })
+
+  test.each([
+    ['while the schedules are disabled', { enabled: false, schedule: 'cron(0 3 * * ? *)' }],
+    ['where noPollMs is false', { schedule: 'cron(0 3 * * ? *)', alarms: { noPollMs: false } }],
+  ] as const)('take silence for rest %s', (_, options) => {
+    expect(propertiesOf('OrdersBillingNoPollAlarm', options)).toBeUndefined()
+    expect(propertiesOf('OrdersBillingOldestPendingAlarm', options)).toMatchObject({ TreatMissingData: 'notBreaching' })
+  })
+
+  test.each([
+    ['cron(0 3 * * ? *)', 'has no fixed period'],
+    ['rate(2 days)', 'is slower than once a day'],
+  ])('want to be told how long silence may last with %s', (schedule, why) => {
+    expect(() => alarmsOf({ schedule })).toThrow(
+      `Cannot deploy: alarms.noPollMs must be given where the schedule ${why}, got schedule ${schedule}; false leaves that alarm out`,
+    )
+    expect(propertiesOf('OrdersBillingNoPollAlarm', { schedule, alarms: { noPollMs: 259_200_000 } })).toMatchObject({
+      Period: 86_400,
+    })
+  })
+})

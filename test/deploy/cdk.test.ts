@@ -1,0 +1,386 @@
+import { App, Duration, Stack, Token, Validations } from 'aws-cdk-lib'
+import { Match, Template } from 'aws-cdk-lib/assertions'
+import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
+import { Code, Function as DeployedFunction, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
+import { Topic } from 'aws-cdk-lib/aws-sns'
+import { Queue } from 'aws-cdk-lib/aws-sqs'
+import { AwsSolutionsChecks } from 'cdk-nag'
+import { RedisStreamConsumer, type RedisStreamConsumerProps, RedisStreamEventSource } from 'millrace/cdk'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { validateTemplate } from '../support/validate-template.ts'
+
+/** No bundling, and no start of the validator that the CDK runs by itself: what is to be valid is validated below. */
+const CONTEXT = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:validateAgainstDefaultRules': false }
+const consumer = { stream: 'orders', consumerGroup: 'billing' }
+
+class Shop {
+  readonly app = new App({ context: CONTEXT })
+  readonly stack = new Stack(this.app, 'Shop')
+  readonly poller = this.addFunction('OrdersPoller')
+  readonly claimer = this.addFunction('OrdersClaimer')
+
+  addFunction(id: string, environment: Record<string, string> = {}): DeployedFunction {
+    return new DeployedFunction(this.stack, id, {
+      handler: 'index.handler',
+      runtime: Runtime.NODEJS_24_X,
+      code: Code.fromInline('exports.handler = () => {}'),
+      environment,
+    })
+  }
+
+  addConsumer(props: Partial<RedisStreamConsumerProps> = {}, id = 'Billing'): RedisStreamConsumer {
+    return new RedisStreamConsumer(this.stack, id, {
+      poller: this.poller,
+      claimer: this.claimer,
+      ...consumer,
+      ...props,
+    })
+  }
+
+  get template(): Template {
+    return Template.fromStack(this.stack)
+  }
+
+  environmentOf(fn: IFunction): unknown {
+    return this.propertiesOf(fn)?.Environment?.Variables
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as many shapes as there are types of resources
+  propertiesOf(fn: IFunction): any {
+    const id = this.stack.getLogicalId(fn.node.defaultChild as never)
+    return this.template.toJSON().Resources[id]?.Properties
+  }
+}
+
+// a busy machine takes long to compile the validator
+beforeAll(() => void validateTemplate({ Resources: {} }), 120_000)
+
+describe('RedisStreamEventSource', () => {
+  test('makes a valid template of the function that it is added to', () => {
+    const shop = new Shop()
+    shop.poller.addEventSource(
+      new RedisStreamEventSource({
+        ...consumer,
+        claimer: shop.claimer,
+        schedule: Duration.minutes(5),
+        pollers: 2,
+        parameters: { poller: '/shop/redis-url' },
+        targets: [shop.addFunction('NotifyShipping')],
+        onFailedSchedule: new Queue(shop.stack, 'Failed'),
+        alarmTopic: new Topic(shop.stack, 'OnCall'),
+        cacheClusterId: 'cache-001',
+      }),
+    )
+
+    shop.template.resourcePropertiesCountIs('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(5 minutes)' }, 3)
+    shop.template.resourceCountIs('AWS::CloudWatch::Alarm', 7)
+    shop.template.resourceCountIs('AWS::CloudWatch::Dashboard', 1)
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
+  test('has what it made as its consumer, once it is added', () => {
+    const shop = new Shop()
+    const source = new RedisStreamEventSource({ ...consumer, claimer: shop.claimer })
+
+    expect(() => source.consumer).toThrow(
+      'consumer cannot be read before addEventSource(), got an event source that is not bound yet',
+    )
+    shop.poller.addEventSource(source)
+    expect(source.consumer).toBeInstanceOf(RedisStreamConsumer)
+  })
+
+  test('takes names that only the deployment knows, and names with a slash', () => {
+    const shop = new Shop()
+    const stream = Token.asString({ Ref: 'AWS::Region' })
+    shop.poller.addEventSource(new RedisStreamEventSource({ stream, consumerGroup: 'billing', claimer: shop.claimer }))
+    shop.poller.addEventSource(
+      new RedisStreamEventSource({ stream: 'shop/orders', consumerGroup: 'billing', claimer: shop.claimer, slots: 8 }),
+    )
+
+    shop.template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Dimensions: Match.arrayWith([{ Name: 'EventSource', Value: { Ref: 'AWS::Region' } }]),
+    })
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+})
+
+describe('RedisStreamConsumer', () => {
+  test('has its alarms and its dashboard as members', () => {
+    const { alarms, dashboard } = new Shop().addConsumer({ alarms: { noPoll: false } })
+
+    expect(Object.keys(alarms).sort()).toEqual([
+      'claimerFailing',
+      'deadLetters',
+      'lag',
+      'lost',
+      'oldestPending',
+      'pollerFailing',
+    ])
+    expect(alarms.lag).toMatchObject({ metricName: 'Lag', threshold: 10_000 })
+    expect(dashboard).toBeDefined()
+    const without = new Shop().addConsumer({ alarms: false, dashboard: false })
+    expect([without.alarms, without.dashboard]).toEqual([{}, undefined])
+  })
+
+  test('tells the poller what it overrides, and both functions their service', () => {
+    const shop = new Shop()
+    shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
+    shop.addConsumer({ consumerGroup: 'search', slots: 8 }, 'Search')
+
+    expect(shop.environmentOf(shop.poller)).toEqual({
+      POWERTOOLS_SERVICE_NAME: 'Shop',
+      MILLRACE_EVENT_SOURCE: JSON.stringify([
+        { stream: 'orders', group: 'billing', batchSize: 50, mode: 'once', maxRunMs: 40_000 },
+        { stream: 'orders', group: 'search', slots: 8 },
+      ]),
+    })
+    expect(shop.environmentOf(shop.claimer)).toEqual({ POWERTOOLS_SERVICE_NAME: 'Shop' })
+  })
+
+  test('reports under the service that the functions have already', () => {
+    const shop = new Shop()
+    const poller = shop.addFunction('Other', { POWERTOOLS_SERVICE_NAME: 'billing' })
+    const { serviceName } = shop.addConsumer({ poller })
+
+    expect(serviceName).toBe('billing')
+    expect(shop.environmentOf(shop.claimer)).toEqual({ POWERTOOLS_SERVICE_NAME: 'billing' })
+    shop.template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Lag',
+      Dimensions: Match.arrayWith([{ Name: 'service', Value: 'billing' }]),
+    })
+  })
+
+  test('tells when a function changes its service afterwards', () => {
+    const shop = new Shop()
+    shop.addConsumer()
+    shop.poller.addEnvironment('POWERTOOLS_SERVICE_NAME', 'late')
+
+    expect(() => shop.app.synth()).toThrow(
+      'POWERTOOLS_SERVICE_NAME of Shop/OrdersPoller cannot change after the event source was added, got "late": alarms and dashboard look for "Shop"',
+    )
+  })
+
+  test('shares a stack with others: what belongs to functions and stack is there once', () => {
+    const shop = new Shop()
+    shop.addConsumer()
+    shop.addConsumer({ consumerGroup: 'search' }, 'Search')
+    shop.addConsumer(
+      { stream: 'users', poller: shop.addFunction('UsersPoller'), claimer: shop.addFunction('UsersClaimer') },
+      'Users',
+    )
+    const counts = Object.values(shop.template.toJSON().Resources as Record<string, { Type: string }>).map(
+      ({ Type }) => Type,
+    )
+
+    expect(
+      Object.entries(Object.groupBy(counts, (type) => type))
+        .map(([type, all]) => `${all?.length} ${type}`)
+        .sort(),
+    ).toEqual([
+      '1 AWS::SQS::Queue',
+      '1 AWS::SQS::QueuePolicy',
+      '1 AWS::Scheduler::ScheduleGroup',
+      '2 AWS::IAM::Policy',
+      '21 AWS::CloudWatch::Alarm',
+      '3 AWS::CloudWatch::Dashboard',
+      '4 AWS::Lambda::EventInvokeConfig',
+      '4 AWS::Lambda::Function',
+      '4 AWS::Scheduler::Schedule',
+      '8 AWS::IAM::Role',
+    ])
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
+  test('adds to the roles that the functions have, without a statement twice', () => {
+    const shop = new Shop()
+    shop.poller.addToRolePolicy(new PolicyStatement({ actions: ['ses:SendEmail'], resources: ['*'] }))
+    const parameters = { poller: '/shop/redis-url' }
+    shop.addConsumer({ parameters })
+    shop.addConsumer({ parameters, consumerGroup: 'search' }, 'Search')
+
+    shop.template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyName: Match.stringLikeRegexp('^OrdersPollerServiceRoleDefaultPolicy'),
+      PolicyDocument: {
+        Statement: [{ Action: 'ses:SendEmail' }, { Action: 'ssm:GetParameter' }, { Action: 'kms:Decrypt' }].map(
+          (statement) => Match.objectLike(statement),
+        ),
+      },
+    })
+  })
+
+  test('stands in another stack than its functions, with others', () => {
+    const shop = new Shop()
+    const watch = new Stack(shop.app, 'Watch')
+    const functions = { poller: shop.poller, claimer: shop.claimer }
+    new RedisStreamConsumer(watch, 'Billing', { ...functions, ...consumer })
+    new RedisStreamConsumer(watch, 'Search', { ...functions, ...consumer, consumerGroup: 'search' })
+    const template = Template.fromStack(watch)
+
+    template.resourceCountIs('AWS::Scheduler::Schedule', 2)
+    template.resourceCountIs('AWS::Lambda::EventInvokeConfig', 2)
+    expect(validateTemplate(template.toJSON())).toEqual([])
+  })
+
+  test('leaves cdk-nag nothing to find but what the CDK gives every function', () => {
+    const shop = new Shop()
+    shop.addConsumer({ parameters: { poller: '/shop/redis-url', claimer: '/shop/redis-url' } })
+    Validations.of(shop.app).addPlugins(new AwsSolutionsChecks(shop.app))
+
+    expect(() => shop.app.synth()).toThrow('AwsSolutions-IAM4') // so that the next line proves something
+    acknowledgeBasicRole(shop)
+    expect(() => shop.app.synth({ force: true })).not.toThrow()
+  })
+})
+
+describe('imported functions', () => {
+  const functionArn = 'arn:aws:lambda:eu-west-1:123456789012:function:orders-poller'
+  const roleArn = 'arn:aws:iam::123456789012:role/orders-poller'
+
+  function importPoller({ stack }: Shop, withRole = true): IFunction {
+    const role = withRole ? { role: Role.fromRoleArn(stack, 'PollerRole', roleArn) } : {}
+    return DeployedFunction.fromFunctionAttributes(stack, 'Imported', { functionArn, sameEnvironment: true, ...role })
+  }
+
+  test('are consumers like others, once their service is named', () => {
+    const shop = new Shop()
+    shop.addConsumer({ poller: importPoller(shop), serviceName: 'shop' })
+
+    shop.template.hasResourceProperties('AWS::Scheduler::Schedule', { Target: { Arn: functionArn } })
+    shop.template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [{ Action: 'lambda:InvokeFunction', Effect: 'Allow', Resource: [functionArn, `${functionArn}:*`] }],
+      },
+      Roles: ['orders-poller'],
+    })
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
+  test.each([
+    [
+      'without a serviceName',
+      {},
+      true,
+      'serviceName must be given where the poller is imported, got Shop/Imported, whose environment',
+    ],
+    [
+      'with what would have to be in their environment',
+      { serviceName: 'shop', batchSize: 5, slots: 8 },
+      true,
+      'batchSize, slots cannot be given where the poller is imported, got Shop/Imported, whose environment is set elsewhere',
+    ],
+    [
+      'without a role',
+      { serviceName: 'shop' },
+      false,
+      'poller cannot be imported without its role, got Shop/Imported, which needs InvokeItself: import it by Function.fromFunctionAttributes()',
+    ],
+  ])('are refused %s', (_, props, withRole, message) => {
+    const shop = new Shop()
+
+    expect(() => shop.addConsumer({ ...props, poller: importPoller(shop, withRole) })).toThrow(message)
+  })
+})
+
+describe('props that cannot be', () => {
+  test.each<[string, Partial<RedisStreamConsumerProps>, string]>([
+    ['a batch too large', { batchSize: 20_000 }, 'batchSize cannot be over 10000, got 20000'],
+    ['a run too long', { maxRun: Duration.hours(1) }, 'maxRun in milliseconds cannot be over 900000, got 3600000'],
+    ['no group', { consumerGroup: '' }, 'consumerGroup must be a string that is not empty, got ""'],
+    [
+      'more pollers than slots',
+      { pollers: 5 },
+      'pollers cannot be over slots, got pollers 5 and slots 4; set slots here',
+    ],
+    ['a limit below zero', { alarms: { maxLag: -1 } }, 'alarms.maxLag cannot be under 0, got -1'],
+    [
+      'a silence too short',
+      { alarms: { noPoll: Duration.minutes(1) } },
+      'alarms.noPoll in milliseconds cannot be under 180000, got 60000',
+    ],
+    [
+      'a schedule without a period',
+      { schedule: ScheduleExpression.cron({ minute: '0', hour: '3' }) },
+      'alarms.noPoll must be given where the schedule has no fixed period, got schedule cron(0 3 * * ? *)',
+    ],
+    [
+      'a schedule elsewhere',
+      { schedule: ScheduleExpression.expression('rate(1 minute)', { timezoneName: 'Europe/Berlin' } as never) },
+      'schedule cannot have a time zone other than Etc/UTC, got Europe/Berlin',
+    ],
+  ])('%s is refused in the words of the CDK', (_, props, message) => {
+    expect(messageOf(() => new Shop().addConsumer(props)).slice(0, message.length)).toBe(message)
+  })
+
+  test('a version or an alias is refused', () => {
+    const shop = new Shop()
+
+    expect(() => shop.addConsumer({ poller: shop.poller.currentVersion as IFunction })).toThrow(
+      'poller cannot be a version or an alias',
+    )
+    expect(() => shop.addConsumer({ claimer: shop.claimer.addAlias('live') as IFunction }, 'Other')).toThrow(
+      'claimer cannot be a version or an alias',
+    )
+  })
+
+  test('one function for both parts is refused', () => {
+    const shop = new Shop()
+
+    expect(() => shop.addConsumer({ claimer: shop.poller })).toThrow(
+      'claimer cannot be the poller itself, got Shop/OrdersPoller for both',
+    )
+  })
+
+  test('a consumer is refused a second time', () => {
+    const shop = new Shop()
+    shop.addConsumer()
+
+    expect(() => shop.addConsumer({}, 'Again')).toThrow(
+      'consumerGroup cannot be used twice for a stream in one stack, got billing on orders at Shop/Billing, too',
+    )
+  })
+
+  test.each<[string, Partial<RedisStreamConsumerProps>, string]>([
+    ['a schedule', { schedule: Duration.hours(1) }, 'schedule, enabled and onFailedSchedule cannot differ'],
+    [
+      'a number of pollers',
+      { pollers: 2 },
+      'pollers cannot differ between the consumers of a function, got 2 and, with consumerGroup billing, 1',
+    ],
+  ])('%s that another consumer of the function has otherwise is refused', (_, props, message) => {
+    const shop = new Shop()
+    shop.addConsumer()
+
+    expect(() => shop.addConsumer({ consumerGroup: 'search', ...props }, 'Search')).toThrow(message)
+  })
+
+  test('retries of Lambda are refused, before and after', () => {
+    const before = new Shop()
+    before.claimer.configureAsyncInvoke({ retryAttempts: 1 })
+    const after = new Shop()
+    after.addConsumer()
+
+    expect(() => before.addConsumer()).toThrow(
+      'function cannot have an asynchronous invocation configuration of its own (configureAsyncInvoke, retryAttempts, maxEventAge, onFailure, onSuccess), got one at Shop/OrdersClaimer',
+    )
+    expect(() => after.poller.configureAsyncInvoke({ retryAttempts: 1 })).toThrow('EventInvokeConfig')
+  })
+})
+
+function acknowledgeBasicRole({ poller, claimer }: Shop): void {
+  for (const fn of [poller, claimer]) {
+    Validations.of(fn).acknowledge({
+      id: 'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]',
+      reason: "the CDK's own",
+    })
+  }
+}
+
+function messageOf(act: () => unknown): string {
+  try {
+    act()
+  } catch (error) {
+    return (error as Error).message
+  }
+  return 'nothing was thrown'
+}

@@ -1,0 +1,178 @@
+import { defineConsumer, defineEvent, on } from 'millrace'
+import { describe, expect, test } from 'vitest'
+import * as z from 'zod/mini'
+import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
+import { overridesOf, redisStreamSchema, resolveEventSource } from '../../src/deploy/event-source.ts'
+import { someSettings } from './settings.ts'
+
+const ORDERS: EventSourceOptions = { stream: 'orders', consumer: 'billing' }
+const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:alarms'
+
+/** What is wrong, and what is said of it. */
+const REFUSED: readonly (readonly [options: object, message: string])[] = [
+  [{ stream: '' }, 'stream must be a string that is not empty, got ""'],
+  [{ stream: undefined }, 'stream must be a string that is not empty, got undefined'],
+  [{ consumer: 7 }, 'consumer must be a string that is not empty, got number'],
+  [
+    { schedule: '1 minute' },
+    'schedule must be rate(…) of minutes, hours or days, or cron(…) with six fields, got "1 minute"',
+  ],
+  [
+    { schedule: 'rate(0 minutes)' },
+    'schedule must be rate(…) of minutes, hours or days, or cron(…) with six fields, got "rate(0 minutes)"',
+  ],
+  [
+    { schedule: 'cron(* * * * *)' },
+    'schedule must be rate(…) of minutes, hours or days, or cron(…) with six fields, got "cron(* * * * *)"',
+  ],
+  [{ pollers: 0 }, 'pollers must be >= 1, got 0'],
+  [{ pollers: 1.5 }, 'pollers must be a whole number, got 1.5'],
+  [{ pollers: 5 }, 'pollers must be <= slots, got pollers 5 and slots 4; set slots here if there are to be more'],
+  [
+    { pollers: 3, slots: 2 },
+    'pollers must be <= slots, got pollers 3 and slots 2; set slots here if there are to be more',
+  ],
+  [{ enabled: 'yes' }, 'enabled must be true or false, got string'],
+  [{ mode: 'tail' }, 'mode must be one of "once", "drain", got "tail"'],
+  [{ maxRunMs: 900_001 }, 'maxRunMs must be <= 900000, got 900001'],
+  [{ reservedConcurrency: { poller: 0 } }, 'reservedConcurrency.poller must be >= 1, got 0'],
+  [
+    { reservedConcurrency: { poller: 1 }, pollers: 2 },
+    'reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller 1 and pollers 2',
+  ],
+  [{ reservedConcurrency: 5 }, 'reservedConcurrency must be an object, got number'],
+  [
+    { logRetentionInDays: 2 },
+    'logRetentionInDays must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, ' +
+      '3288, 3653, got 2',
+  ],
+  [
+    { parameters: { poller: ['/a', 'b c'] } },
+    'parameters.poller[1] must be the name of an SSM parameter, as in /shop/redis-url, got "b c"',
+  ],
+  [{ parameters: { publisher: '/a' } }, 'parameters: unknown option "publisher"; known are poller, claimer'],
+  [{ failedSchedules: 'queue' }, 'failedSchedules must be an ARN or a reference, as in { Ref: … }, got "queue"'],
+  [{ failedSchedules: { Reff: 'x' } }, 'failedSchedules must be text or a reference, as in { Ref: … }'],
+  [{ statements: ['*'] }, 'statements[0] must be an object, got string'],
+  [{ alarms: true }, 'alarms must be an object, got boolean'],
+  [{ alarms: { oldestPendingMs: 10 } }, 'alarms.oldestPendingMs must be >= 1000, got 10'],
+  [
+    { alarms: { lag: 10 } },
+    'alarms: unknown option "lag"; known are topic, noPollMs, oldestPendingMs, maxLag, deadLettersPer5Minutes',
+  ],
+  [{ dashboard: 'no' }, 'dashboard must be true or false, got string'],
+  [
+    { stream: 'a}b' },
+    'Cannot name keys for stream "a}b": a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no ' +
+      'other key can share its hash slot',
+  ],
+]
+
+describe('resolveEventSource()', () => {
+  test('needs a stream and a group, and fills in the rest', () => {
+    expect(resolveEventSource('deploy', ORDERS)).toEqual({
+      stream: 'orders',
+      consumer: 'billing',
+      schedule: 'rate(1 minute)',
+      pollers: 1,
+      enabled: true,
+      overrides: {},
+      reservedConcurrency: {},
+      logRetentionInDays: 30,
+      parameters: { poller: [], claimer: [] },
+      targets: [],
+      statements: [],
+      failedSchedules: undefined,
+      alarms: {
+        topic: undefined,
+        noPollMs: 180_000,
+        oldestPendingMs: 900_000,
+        maxLag: 10_000,
+        deadLettersPer5Minutes: 0,
+      },
+      dashboard: true,
+      cacheClusterId: undefined,
+    })
+  })
+
+  test('takes one or a list, references where there are ARNs, and alarms that are switched off', () => {
+    const statement = { Effect: 'Allow', Action: 's3:GetObject', Resource: '*' } as const
+    const settings = someSettings({
+      parameters: { poller: '/shop/redis-url', claimer: ['redis-url', '/shop/other'] },
+      targets: { 'Fn::ImportValue': 'notify' },
+      statements: statement,
+      failedSchedules: { 'Fn::GetAtt': ['Queue', 'Arn'] },
+      alarms: false,
+    })
+
+    expect(settings).toMatchObject({
+      parameters: { poller: ['/shop/redis-url'], claimer: ['redis-url', '/shop/other'] },
+      targets: [{ 'Fn::ImportValue': 'notify' }],
+      statements: [statement],
+      failedSchedules: { 'Fn::GetAtt': ['Queue', 'Arn'] },
+      alarms: false,
+    })
+  })
+
+  test.each([TOPIC, { Ref: 'Alarms' }, `\${Token[TOKEN.12]}`])('tells topic %j', (topic) => {
+    expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
+      topic,
+      noPollMs: 180_000,
+      oldestPendingMs: 900_000,
+      maxLag: 0,
+      deadLettersPer5Minutes: 0,
+    })
+  })
+
+  test.each(['rate(1 minute)', 'rate(15 minutes)', 'rate(2 hours)', 'cron(0/5 8-17 ? * MON-FRI *)'])(
+    'takes the schedule %s',
+    (schedule) => {
+      expect(someSettings({ schedule, alarms: { noPollMs: 259_200_000 } })).toMatchObject({ schedule })
+    },
+  )
+
+  test.each(REFUSED)('refuses %j', (options, message) => {
+    const resolve = () => resolveEventSource('use the event', { ...ORDERS, ...options })
+
+    expect(resolve).toThrow(`Cannot use the event: ${message}`)
+  })
+
+  test('refuses options that it does not know', () => {
+    expect(() => resolveEventSource('use the event', { ...ORDERS, batchsize: 5 } as EventSourceOptions)).toThrow(
+      /^Cannot use the event: unknown option "batchsize"; known are stream, consumer, schedule, pollers, /,
+    )
+  })
+})
+
+describe('what overrides the code', () => {
+  const routes = [on(defineEvent('Event', { payload: z.object({}) }), () => {})]
+  const define = (settings: object) => defineConsumer({ stream: 'orders', group: 'billing', routes, ...settings })
+
+  test.each(['batchSize', 'concurrency', 'slots'] as const)('has the bounds that defineConsumer has: %s', (name) => {
+    const { minimum, maximum } = (redisStreamSchema.properties as Record<string, Record<string, number>>)[name] ?? {}
+
+    for (const bound of [minimum, maximum] as number[]) {
+      expect(someSettings({ [name]: bound }).overrides).toEqual({ [name]: bound })
+      expect(define({ [name]: bound }).settings[name]).toBe(bound)
+    }
+    expect(() => define({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
+    expect(() => someSettings({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
+  })
+
+  test('travels as JSON, an element a consumer that overrides something', () => {
+    const consumers = [
+      someSettings({ batchSize: 10, mode: 'once' }),
+      someSettings({ consumer: 'search' }),
+      someSettings({ consumer: 'audit', concurrency: 1, maxRunMs: 5_000, slots: 8 }),
+    ]
+
+    expect(JSON.parse(overridesOf(consumers) ?? '')).toEqual([
+      { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
+      { stream: 'orders', group: 'audit', concurrency: 1, maxRunMs: 5_000, slots: 8 },
+    ])
+  })
+
+  test('is nothing where nothing is overridden', () => {
+    expect(overridesOf([someSettings({ schedule: 'rate(5 minutes)' })])).toBeUndefined()
+  })
+})

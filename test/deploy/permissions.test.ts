@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest'
+import { claimerStatements, type FunctionPermissions, pollerStatements } from '../../src/deploy/permissions.ts'
+import { arnOf, type Statement } from '../../src/deploy/resources.ts'
+import { someSettings } from './settings.ts'
+
+const FUNCTION: FunctionPermissions = {
+  arn: arnOf('lambda', 'function:shop'),
+  versionsArn: arnOf('lambda', 'function:shop:*'),
+  logGroupArn: { 'Fn::GetAtt': ['ShopLogGroup', 'Arn'] },
+  inVpc: false,
+}
+
+const sids = (statements: readonly Statement[]) => statements.map(({ Sid }) => Sid)
+
+describe('what a function may do', () => {
+  test('is to write its log, and for the poller to invoke itself', () => {
+    const log = {
+      Sid: 'WriteLog',
+      Effect: 'Allow',
+      Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+      Resource: { 'Fn::GetAtt': ['ShopLogGroup', 'Arn'] },
+    }
+    const itself = {
+      Sid: 'InvokeItself',
+      Effect: 'Allow',
+      Action: 'lambda:InvokeFunction',
+      Resource: [arnOf('lambda', 'function:shop'), arnOf('lambda', 'function:shop:*')],
+    }
+
+    expect(pollerStatements(someSettings(), FUNCTION)).toEqual([log, itself])
+    expect(claimerStatements(someSettings(), FUNCTION)).toEqual([log])
+  })
+
+  test('is to read and decrypt its own parameters, not those of the other', () => {
+    const settings = someSettings({ parameters: { poller: ['/shop/url', 'plain'], claimer: '/shop/claimer' } })
+    const [, read, decrypt] = pollerStatements(settings, FUNCTION)
+    const arns = [arnOf('ssm', 'parameter/shop/url'), arnOf('ssm', 'parameter/plain')]
+
+    expect([read, decrypt]).toMatchObject([
+      { Action: 'ssm:GetParameter', Resource: arns },
+      {
+        Action: 'kms:Decrypt',
+        Condition: {
+          StringEquals: {
+            'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
+            'kms:EncryptionContext:PARAMETER_ARN': arns,
+          },
+        },
+      },
+    ])
+    expect(JSON.stringify(claimerStatements(settings, FUNCTION))).not.toContain('/shop/url')
+  })
+
+  test('is to invoke the targets that are listed, by name, ARN or reference', () => {
+    const arn = 'arn:aws:lambda:eu-central-1:123456789012:function:notify:live'
+    const settings = someSettings({ targets: ['notify-shipping', arn, { Ref: 'Notify' }] })
+    const statement = {
+      Sid: 'InvokeTargets',
+      Effect: 'Allow',
+      Action: 'lambda:InvokeFunction',
+      Resource: [arnOf('lambda', 'function:notify-shipping'), arn, { Ref: 'Notify' }],
+    }
+
+    expect(pollerStatements(settings, FUNCTION)).toContainEqual(statement)
+    expect(claimerStatements(settings, FUNCTION)).toContainEqual(statement)
+  })
+
+  test('is, in a VPC, what Lambda needs to attach it, which its own code may not use', () => {
+    const statements = claimerStatements(someSettings(), { ...FUNCTION, inVpc: true })
+    const [, describeNetwork, attach, deny] = statements
+
+    expect(sids(statements)).toEqual(['WriteLog', 'DescribeNetwork', 'AttachNetwork', 'DenyNetworkToCode'])
+    expect(deny).toEqual({
+      Sid: 'DenyNetworkToCode',
+      Effect: 'Deny',
+      Action: [describeNetwork, attach].flatMap((statement) => statement?.Action),
+      Resource: '*',
+      Condition: { ArnEquals: { 'lambda:SourceFunctionArn': FUNCTION.arn } },
+    })
+  })
+
+  test('is to be traced, to keep no log, and what else is stated, where it is so', () => {
+    const statements = [{ Effect: 'Allow', Action: 's3:GetObject', Resource: 'arn:aws:s3:::shop/*' }] as const
+    const given = { ...FUNCTION, logGroupArn: undefined, traced: true }
+
+    expect(claimerStatements(someSettings({ statements }), given)).toEqual([
+      {
+        Sid: 'Trace',
+        Effect: 'Allow',
+        Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
+        Resource: '*',
+      },
+      ...statements,
+    ])
+  })
+})

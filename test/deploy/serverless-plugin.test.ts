@@ -1,0 +1,238 @@
+import { createRequire } from 'node:module'
+import RedisStreamPlugin from 'millrace/serverless'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type PackagedService, packageService, type Resource } from '../infra/osls.ts'
+
+const PATIENCE_MS = 60_000
+const QUEUE = 'arn:aws:sqs:eu-central-1:123456789012:failed'
+const ROLE = 'arn:aws:iam::123456789012:role/mine'
+
+const billing = { stream: 'orders', consumer: 'billing', claimer: 'claimer' }
+
+/** A function with these events, and options of its own. */
+function aFunction(events: readonly object[] = [], options: object = {}) {
+  return { handler: 'noop.handler', events: events.map((redisStream) => ({ redisStream })), ...options }
+}
+
+describe('a service of several consumers', () => {
+  let packaged: PackagedService
+
+  beforeAll(async () => {
+    const shared = { claimer: 'claimer', pollers: 2, parameters: { poller: '/shop/url' } }
+    const functions = {
+      // two consumers share a pair
+      poller: aFunction([
+        { ...billing, ...shared, batchSize: 10, mode: 'once' },
+        { stream: 'orders', consumer: 'search', ...shared, batchSize: 500 },
+      ]),
+      claimer: aFunction(),
+      // one has a pair of its own, with much of it set by the user
+      'returns-poller': aFunction(
+        [
+          {
+            stream: 'returns',
+            consumer: 'billing',
+            claimer: 'returnsClaimer',
+            reservedConcurrency: { poller: 5, claimer: 2 },
+            logRetentionInDays: 90,
+            failedSchedules: QUEUE,
+          },
+        ],
+        {
+          vpc: { subnetIds: ['subnet-1'], securityGroupIds: ['sg-1'] },
+          tracing: 'Active',
+          destinations: { onFailure: QUEUE },
+          reservedConcurrency: 3,
+        },
+      ),
+      returnsClaimer: aFunction([], {
+        role: ROLE,
+        logRetentionInDays: 7,
+        environment: { LEVEL: 'high' },
+      }),
+      bystander: aFunction(),
+    }
+    packaged = await packageService(functions)
+  }, PATIENCE_MS)
+
+  const resource = (id: string) => packaged.template.Resources[id] as Resource
+  const idsOf = (type: string) =>
+    Object.entries(packaged.template.Resources)
+      .filter(([, { Type }]) => Type === type)
+      .map(([id]) => id)
+  const variablesOf = (id: string) => resource(`${id}LambdaFunction`).Properties.Environment?.Variables
+
+  test('has one role, one set of schedules and one limit of retries a function', () => {
+    expect(idsOf('AWS::IAM::Role').toSorted()).toEqual([
+      'ClaimerRole',
+      'ClaimerScheduleRole',
+      'IamRoleLambdaExecution', // the bystander's, as ever
+      'PollerRole',
+      'PollerScheduleRole',
+      'ReturnsClaimerScheduleRole',
+      'ReturnsDashpollerRole',
+      'ReturnsDashpollerScheduleRole',
+    ])
+    expect(idsOf('AWS::Scheduler::Schedule').toSorted()).toEqual([
+      'ClaimerSchedule',
+      'PollerSchedule',
+      'PollerSchedule2',
+      'ReturnsClaimerSchedule',
+      'ReturnsDashpollerSchedule',
+    ])
+    expect(idsOf('AWS::Lambda::EventInvokeConfig').toSorted()).toEqual([
+      'ClaimerEventInvokeConfig',
+      'PollerEventInvokeConfig',
+      'ReturnsClaimerEventInvokeConfig',
+      'ReturnsDashpollerLambdaEvConf',
+    ])
+    expect(idsOf('AWS::Scheduler::ScheduleGroup')).toEqual(['RedisStreamSchedules'])
+  })
+
+  test('tells the poller, and it alone, what overrides the code of each of its consumers', () => {
+    expect(JSON.parse(variablesOf('Poller').MILLRACE_EVENT_SOURCE)).toEqual([
+      { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
+      { stream: 'orders', group: 'search', batchSize: 500 },
+    ])
+    expect(variablesOf('Claimer')).toEqual({ POWERTOOLS_SERVICE_NAME: 'shop-dev' })
+    expect(variablesOf('ReturnsDashpoller')).toEqual({ POWERTOOLS_SERVICE_NAME: 'shop-dev' })
+  })
+
+  test('keeps what a function was given: role, log retention, concurrency, environment', () => {
+    expect(resource('ReturnsClaimerLambdaFunction').Properties).toMatchObject({
+      Role: ROLE,
+      ReservedConcurrentExecutions: 2,
+      Environment: { Variables: { LEVEL: 'high', POWERTOOLS_SERVICE_NAME: 'shop-dev' } },
+    })
+    expect(resource('ReturnsClaimerLogGroup').Properties.RetentionInDays).toBe(7)
+    expect(resource('ReturnsDashpollerLogGroup').Properties.RetentionInDays).toBe(90)
+    expect(resource('ReturnsDashpollerLambdaFunction').Properties.ReservedConcurrentExecutions).toBe(3)
+    expect(resource('PollerLogGroup').Properties.RetentionInDays).toBe(30)
+  })
+
+  test("limits retries where a destination's configuration is there already", () => {
+    expect(resource('ReturnsDashpollerLambdaEvConf').Properties).toEqual({
+      FunctionName: { Ref: 'ReturnsDashpollerLambdaFunction' },
+      Qualifier: '$LATEST',
+      MaximumRetryAttempts: 0,
+      MaximumEventAgeInSeconds: 60,
+      DestinationConfig: { OnFailure: { Destination: QUEUE } },
+    })
+  })
+
+  test('gives a role what its function needs for its VPC and its traces, and no other function', () => {
+    const sidsOf = (id: string) =>
+      resource(id).Properties.Policies[0].PolicyDocument.Statement.map(({ Sid }: { Sid: string }) => Sid)
+
+    expect(sidsOf('ReturnsDashpollerRole')).toEqual([
+      'WriteLog',
+      'DescribeNetwork',
+      'AttachNetwork',
+      'DenyNetworkToCode',
+      'Trace',
+      'InvokeItself',
+    ])
+    expect(sidsOf('PollerRole')).toEqual(['WriteLog', 'ReadParameters', 'DecryptParameters', 'InvokeItself'])
+    expect(sidsOf('ClaimerRole')).toEqual(['WriteLog'])
+  })
+
+  test('leaves a function alone that is no consumer', () => {
+    expect(resource('BystanderLambdaFunction').Properties).toMatchObject({
+      Role: { 'Fn::GetAtt': ['IamRoleLambdaExecution', 'Arn'] },
+    })
+    expect(variablesOf('Bystander')).toBeUndefined()
+  })
+})
+
+describe('a wrong event', () => {
+  test('is refused by the schema, each value with the path where it stands', { timeout: PATIENCE_MS }, async () => {
+    const poller = aFunction([
+      {
+        stream: '',
+        claimer: 'claimer',
+        schedule: '1 minute',
+        pollers: 0,
+        batchSize: 20_000,
+        batchsize: 5,
+        mode: 'tail',
+        logRetentionInDays: 2,
+        reservedConcurrency: { publisher: 1 },
+        parameters: { poller: ['rediss://redis.example'] },
+        failedSchedules: 'queue',
+        alarms: { topic: { Reff: 'Alarms' }, maxLag: -1 },
+      },
+    ])
+    const output = await refusalOf({ poller, claimer: aFunction() })
+    const at = "at 'functions.poller.events.0.redisStream"
+
+    for (const line of [
+      `${at}': must have required property 'consumer'`,
+      `${at}': unrecognized property 'batchsize'`,
+      `${at}.stream': must NOT have fewer than 1 characters`,
+      `${at}.schedule': must match pattern`,
+      `${at}.pollers': must be >= 1`,
+      `${at}.batchSize': must be <= 10000`,
+      `${at}.mode': must be equal to one of the allowed values [once, drain]`,
+      `${at}.logRetentionInDays': must be equal to one of the allowed values`,
+      `${at}.reservedConcurrency': unrecognized property 'publisher'`,
+      `${at}.parameters.poller.0': must match pattern`,
+      `${at}.failedSchedules': must match pattern "^arn:"`,
+      `${at}.alarms.topic': unrecognized property 'Reff'`,
+      `${at}.alarms.maxLag': must be >= 0`,
+    ]) {
+      expect(output).toContain(line)
+    }
+  })
+
+  test('is refused where two values do not go together', { timeout: PATIENCE_MS }, async () => {
+    const functions = { poller: aFunction([{ ...billing, claimer: 'clamer' }]), claimer: aFunction() }
+
+    expect(await refusalOf(functions)).toMatch(
+      /Error:\nCannot use functions\.poller\.events\.0\.redisStream: claimer must name a function of this service, got "clamer"; there are poller, claimer\n/,
+    )
+  })
+})
+
+describe('the plugin', () => {
+  test('is what require() answers, as Serverless 3 wants it', () => {
+    const required = createRequire(import.meta.url)('millrace/serverless')
+
+    expect(String(required)).toBe(String(RedisStreamPlugin))
+  })
+
+  test('gives no role where the service has one for all, or serverless-iam-roles-per-function makes one', () => {
+    const functions = {
+      poller: { name: 'shop-poller', events: [{ redisStream: billing }], iamRoleStatements: [] },
+      claimer: { name: 'shop-claimer' },
+    }
+    initialize(functions, { getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined) })
+
+    expect(functions).toMatchObject({ poller: { logRetentionInDays: 30 }, claimer: { logRetentionInDays: 30 } })
+    expect(Object.values(functions).filter((fn) => 'role' in fn)).toEqual([])
+  })
+
+  test("keeps days of the provider's where the event names none", () => {
+    const functions = { poller: { events: [{ redisStream: billing }] }, claimer: {} }
+    initialize(functions, {}, { logRetentionInDays: 5 })
+
+    expect(functions).toMatchObject({ poller: { logRetentionInDays: 5 }, claimer: { logRetentionInDays: 5 } })
+  })
+})
+
+/** Runs the plugin's first hook on functions, beside what osls says of AWS and of the provider. */
+function initialize(functions: object, aws: object, provider: object = {}): void {
+  const naming = { getStackName: () => 'shop-dev', getNormalizedFunctionName: (name: string) => name }
+  const serverless = {
+    service: { functions, provider },
+    configSchemaHandler: { defineFunctionEvent: () => {} },
+    getProvider: () => ({ naming, getCustomExecutionRole: () => undefined, ...aws }),
+  }
+  new RedisStreamPlugin(serverless as never).hooks.initialize?.()
+}
+
+async function refusalOf(functions: object): Promise<string> {
+  return packageService(functions).then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  )
+}

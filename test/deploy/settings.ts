@@ -1,0 +1,15 @@
+import type { EventSourceOptions, EventSourceSettings } from '../../src/deploy/event-source.ts'
+import { resolveEventSource } from '../../src/deploy/event-source.ts'
+import type { FunctionTarget } from '../../src/deploy/resources.ts'
+import { plainReferences } from '../../src/deploy/resources.ts'
+
+/** Settings of group `billing` on stream `orders`. */
+export function someSettings(options: Partial<EventSourceOptions> = {}): EventSourceSettings {
+  return resolveEventSource('deploy', { stream: 'orders', consumer: 'billing', ...options })
+}
+
+/** A function of a template, by the stem of its ids. */
+export function aTarget(id: string): FunctionTarget {
+  const logicalId = `${id}LambdaFunction`
+  return { id, name: plainReferences.ref(logicalId), arn: plainReferences.attribute(logicalId, 'Arn') }
+}
