@@ -197,7 +197,7 @@ describe('the plugin', () => {
   test('is what require() answers, as Serverless 3 wants it', () => {
     const required = createRequire(import.meta.url)('millrace/serverless')
 
-    expect(String(required)).toBe(String(RedisStreamPlugin))
+    expect([typeof required, required.name]).toEqual(['function', RedisStreamPlugin.name])
   })
 
   test('gives no role where the service has one for all, or serverless-iam-roles-per-function makes one', () => {
