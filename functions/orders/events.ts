@@ -10,5 +10,10 @@ export const OrderPaid = defineEvent('OrderPaid', {
 
 /** A parcel is ready to be picked up. */
 export const OrderShipped = defineEvent('OrderShipped', {
-  payload: z.object({ orderId: z.string(), carrier: z.string(), parcels: z.int().check(z.positive()) }),
+  payload: z.object({ orderId: z.string(), carrier: z.string(), parcels: z.number().check(z.refine(isCount)) }),
 })
+
+/** In place of z.int() and z.positive(), which would make each bundle a kilobyte larger. */
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0
+}

@@ -1,4 +1,6 @@
 export type { ScaleOut } from '../run/scale-out.ts'
+export type { IamAuth, IamAuthOptions } from './elasticache-iam.ts'
+export { iamAuth, iamToken } from './elasticache-iam.ts'
 export type { InvokeSelfOptions } from './invoke-self.ts'
 export { invokeSelf } from './invoke-self.ts'
 export type { WakePollerOptions } from './wake-poller.ts'

@@ -298,12 +298,16 @@ describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle }) => {
     expect(size).toBeLessThan(300 * 1024)
   })
 
-  test('holds the client, the validator, middy and ours, and no development dependency', async () => {
+  test('holds the client, the validator, middy, Powertools and ours, and no development dependency', async () => {
     const map = await readFile(join(artefactOf(name).folder, `${bundle}.map`), 'utf8')
     const { sources } = JSON.parse(map) as { sources: string[] }
     const owners = sources.map((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? 'ours')
 
     expect([...new Set(owners)].sort()).toEqual([
+      '@aws-lambda-powertools/commons',
+      '@aws-lambda-powertools/logger',
+      '@aws-lambda-powertools/metrics',
+      '@aws/lambda-invoke-store',
       '@ioredis/commands',
       '@middy/core',
       'cluster-key-slot',
@@ -402,7 +406,8 @@ describe('the bundles at work, each under its own Redis user', () => {
       REDIS_URL: urlOf(server, user),
       ...env,
     })
-    return JSON.parse(stdout) as Report
+    // the metrics and the log come before it
+    return JSON.parse(stdout.split('\n').at(-1) as string) as Report
   }
 })
 

@@ -9,7 +9,17 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
 /** What the user of this test installs beside millrace; everything else has to come with one of them. */
-const INSTALLED = ['@middy/core', '@standard-schema/spec', '@types/node', '@upstash/redis', 'ioredis', 'zod']
+const INSTALLED = [
+  '@aws-lambda-powertools/logger',
+  '@aws-lambda-powertools/metrics',
+  '@middy/core',
+  '@standard-schema/spec',
+  '@types/aws-lambda', // Powertools' types need it
+  '@types/node',
+  '@upstash/redis',
+  'ioredis',
+  'zod',
+]
 
 let project: string
 let packed: PackedTarball
@@ -119,18 +129,26 @@ describe("a user's project", () => {
   })
 })
 
-const ENTRY_POINTS = ['millrace', 'millrace/ioredis', 'millrace/upstash', 'millrace/connect', 'millrace/testing']
+const ENTRY_POINTS = [
+  'millrace',
+  'millrace/ioredis',
+  'millrace/upstash',
+  'millrace/connect',
+  'millrace/powertools',
+  'millrace/testing',
+]
 
 const MAIN = `
 import * as connect from 'millrace/connect'
 import * as ioredis from 'millrace/ioredis'
 import * as millrace from 'millrace'
+import * as powertools from 'millrace/powertools'
 import * as testing from 'millrace/testing'
 import * as upstash from 'millrace/upstash'
 import * as z from 'zod/mini'
 
 export const OrderPaid = millrace.defineEvent('OrderPaid', { version: 1, payload: z.object({ orderId: z.string() }) })
-export const entryPoints = [connect, ioredis, millrace, testing, upstash]
+export const entryPoints = [connect, ioredis, millrace, powertools, testing, upstash]
 `
 
 const COMPILER_OPTIONS = {

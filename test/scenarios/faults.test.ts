@@ -4,7 +4,7 @@ import type { InvocationFailedError } from 'millrace'
 import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
-import { readBounded } from '../../src/group/scripts/read-bounded.ts'
+import { readBounded } from '../../dist/group/scripts/read-bounded.js'
 import { evalsha } from '../../src/group/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import {

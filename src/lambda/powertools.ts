@@ -1,0 +1,3 @@
+export type { ReportLogger } from './report-logs.ts'
+export { reportLogs } from './report-logs.ts'
+export { reportMetrics } from './report-metrics.ts'

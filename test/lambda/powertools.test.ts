@@ -1,0 +1,451 @@
+import { Logger } from '@aws-lambda-powertools/logger'
+import { Metrics } from '@aws-lambda-powertools/metrics'
+import type { Connection, Report } from 'millrace'
+import { createClaimer, createPoller, createPublisher, defineConsumer, NonRetryableError, on } from 'millrace'
+import type { ReportLogger } from 'millrace/powertools'
+import { reportLogs, reportMetrics } from 'millrace/powertools'
+import { connectMemory, createVirtualClock } from 'millrace/testing'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { billing, OrderPaid } from '../support/consumer.ts'
+
+const NOW = Date.UTC(2030, 0, 1)
+const CONTEXT = { awsRequestId: 'request-1', functionName: 'orders-poller', getRemainingTimeInMillis: () => 60_000 }
+const NAMES = ['service', 'EventSource', 'ConsumerGroup']
+
+let written: string[]
+let warnings: ReturnType<typeof vi.spyOn>
+
+beforeEach(() => {
+  vi.stubEnv('POWERTOOLS_SERVICE_NAME', 'shop')
+  written = []
+  // where Powertools writes, past the console that Lambda adds to
+  for (const stream of [process.stdout, process.stderr]) {
+    vi.spyOn(stream, 'write').mockImplementation((chunk) => {
+      written.push(...String(chunk).trimEnd().split('\n'))
+      return true
+    })
+  }
+  warnings = vi.spyOn(console, 'warn').mockImplementation(() => {})
+  vi.useFakeTimers({ now: NOW, toFake: ['Date'] })
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+describe('reportMetrics()', () => {
+  test('writes one line of embedded metric format for an empty poll, its events counted as 0', async () => {
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportMetrics())({}, CONTEXT)
+
+    expect(written).toEqual([
+      '{"_aws":{"Timestamp":1893456000000,"CloudWatchMetrics":[{"Namespace":"Millrace",' +
+        '"Dimensions":[["service","EventSource","ConsumerGroup"]],"Metrics":[' +
+        '{"Name":"PolledEventCount","Unit":"Count"},{"Name":"InvokedEventCount","Unit":"Count"},' +
+        '{"Name":"FailedInvokeEventCount","Unit":"Count"},{"Name":"DeletedEventCount","Unit":"Count"},' +
+        '{"Name":"RetriedEventCount","Unit":"Count"},{"Name":"ReleasedEventCount","Unit":"Count"},' +
+        '{"Name":"SupersededEventCount","Unit":"Count"},{"Name":"UnsettledEventCount","Unit":"Count"},' +
+        '{"Name":"OnFailureDestinationDeliveredEventCount","Unit":"Count"},{"Name":"LostEventCount","Unit":"Count"},' +
+        '{"Name":"OverranEventCount","Unit":"Count"}]}]},' +
+        '"service":"shop","EventSource":"orders","ConsumerGroup":"billing","PolledEventCount":0,"InvokedEventCount":0,' +
+        '"FailedInvokeEventCount":0,"DeletedEventCount":0,"RetriedEventCount":0,"ReleasedEventCount":0,' +
+        '"SupersededEventCount":0,"UnsettledEventCount":0,"OnFailureDestinationDeliveredEventCount":0,' +
+        '"LostEventCount":0,"OverranEventCount":0}',
+    ])
+    expect(warnings).not.toHaveBeenCalled()
+  })
+
+  test('counts what a poll handled, retried and set aside, and how old the last entry was', async () => {
+    const redis = connectMemory()
+    const handler = failing({ 'o-2': new Error('busy'), 'o-3': new NonRetryableError('no') })
+    await publish(redis, 'o-1', 'o-2', 'o-3')
+    vi.setSystemTime(NOW + 1_500)
+
+    await createPoller(billing(handler), { redis }).use(reportMetrics())({}, CONTEXT)
+
+    expect(metricsIn(written)).toEqual([
+      {
+        ...NOTHING,
+        PolledEventCount: 3,
+        InvokedEventCount: 3,
+        FailedInvokeEventCount: 2,
+        DeletedEventCount: 1,
+        RetriedEventCount: 1,
+        OnFailureDestinationDeliveredEventCount: 1,
+        IteratorAge: 1_500,
+      },
+    ])
+    expect(unitsIn(written[0])).toMatchObject({ PolledEventCount: 'Count', IteratorAge: 'Milliseconds' })
+  })
+
+  test('says of a claim what it claimed, and what the group has before it', async () => {
+    const clock = createVirtualClock({ startMs: NOW })
+    const redis = connectMemory({ clock })
+    const consumer = billing(failing({ 'o-1': new Error('busy') }), { backoff: { firstMs: 0 } })
+    await publish(redis, 'o-1')
+    await createPoller(consumer, { redis, clock })({}, CONTEXT)
+    await publish(redis, 'o-2')
+    await clock.advance(2_000)
+
+    await createClaimer(consumer, { redis, clock }).use(reportMetrics())({}, CONTEXT)
+
+    const { PolledEventCount: _, ...claimed } = NOTHING
+    expect(metricsIn(written)).toEqual([
+      {
+        ...claimed,
+        ClaimedEventCount: 1,
+        InvokedEventCount: 1,
+        FailedInvokeEventCount: 1,
+        RetriedEventCount: 1,
+        PendingEntries: 1,
+        OldestPendingAge: 2_000,
+        Lag: 1,
+        StreamLength: 2,
+        DeadLetterLength: 0,
+      },
+    ])
+    expect(unitsIn(written[0])).toMatchObject({ Lag: 'Count', OldestPendingAge: 'Milliseconds' })
+  })
+
+  test('leaves out what is not known', async () => {
+    const report = { ...aReport(), backlog: { pending: 4, oldestPendingMs: 0, streamLength: 9, deadLetters: 0 } }
+    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+
+    expect(metricsIn(written)).toEqual([
+      expect.objectContaining({ PendingEntries: 4, OldestPendingAge: 0, StreamLength: 9, DeadLetterLength: 0 }),
+    ])
+    expect(written[0]).not.toMatch(/"(Lag|IteratorAge|PollingErrorCount|PolledEventCount)"/)
+  })
+
+  test('counts 0 polled events where every slot was taken', async () => {
+    const report = { ...aReport(), slotsBusy: true }
+    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
+
+    expect(metricsIn(written)).toMatchObject([{ PolledEventCount: 0 }])
+  })
+
+  test('counts an error for the consumer that failed, and no poll, and fails as it did before', async () => {
+    const redis = refusing(connectMemory(), 'search')
+    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportMetrics())
+
+    await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
+
+    const { PolledEventCount: _, ...unpolled } = NOTHING
+    expect(metricsIn(written)).toEqual([NOTHING, { ...unpolled, PollingErrorCount: 1 }])
+    expect(written.map((line) => JSON.parse(line).ConsumerGroup)).toEqual(['billing', 'search'])
+  })
+
+  test('counts an error for all consumers of an invocation that was too short for any', async () => {
+    const poller = createPoller([billing(() => {}), search()], { redis: connectMemory() }).use(reportMetrics())
+
+    await expect(poller({}, { getRemainingTimeInMillis: () => 10 })).rejects.toThrow('handlerTimeoutMs')
+
+    expect(metricsIn(written)).toMatchObject([{ PollingErrorCount: 1 }, { PollingErrorCount: 1 }])
+    expect(written.join()).not.toContain('PolledEventCount')
+  })
+
+  test('repeats nothing of one invocation in the next', async () => {
+    const redis = connectMemory()
+    const poller = createPoller(
+      billing(() => {}),
+      { redis },
+    ).use(reportMetrics())
+    await publish(redis, 'o-1')
+
+    await poller({}, CONTEXT)
+    await poller({}, CONTEXT)
+
+    expect(metricsIn(written)).toEqual([
+      { ...NOTHING, PolledEventCount: 1, InvokedEventCount: 1, DeletedEventCount: 1, IteratorAge: 0 },
+      NOTHING,
+    ])
+  })
+
+  test('takes namespace and service of the metrics it is given, and leaves alone what is stored in them', async () => {
+    const metrics = new Metrics({ namespace: 'Shop', serviceName: 'till', defaultDimensions: { stage: 'dev' } })
+    metrics.addDimension('shelf', '1').addMetadata('note', 'n').addMetric('Sold', 'Count', 1)
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportMetrics(metrics))({}, CONTEXT)
+    metrics.publishStoredMetrics()
+
+    const [ours, theirs] = written.map((line) => JSON.parse(line))
+    expect(ours).toMatchObject({ service: 'till', stage: 'dev', PolledEventCount: 0 })
+    expect(ours._aws.CloudWatchMetrics).toMatchObject([{ Namespace: 'Shop', Dimensions: [NAMES] }])
+    expect(Object.keys(ours)).not.toEqual(expect.arrayContaining(['shelf']))
+    expect(theirs).toEqual({ _aws: expect.anything(), service: 'till', stage: 'dev', shelf: '1', note: 'n', Sold: 1 })
+  })
+
+  test.each([
+    ['POWERTOOLS_METRICS_DISABLED', 'true'],
+    ['POWERTOOLS_DEV', '1'],
+  ])('writes nothing where %s says so', async (name, value) => {
+    vi.stubEnv(name, value)
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportMetrics())({}, CONTEXT)
+
+    expect(written).toEqual([])
+    expect(warnings).not.toHaveBeenCalled()
+  })
+
+  test('warns where the metrics cannot be written, and the invocation goes on', async () => {
+    const metrics = new Metrics()
+    metrics.singleMetric = refuse
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportMetrics(metrics))({}, CONTEXT)
+
+    expect(warnings.mock.calls).toEqual([['Cannot report metrics: refused']])
+  })
+
+  test.each([undefined, 'a response of another middleware'])('writes nothing for %j', async (response) => {
+    await write(reportMetrics(), { response })
+
+    expect([written, warnings.mock.calls]).toEqual([[], []])
+  })
+})
+
+describe('reportLogs()', () => {
+  test('logs one line an invocation through a Powertools logger: counts and where, never a payload', async () => {
+    const redis = connectMemory()
+    await publish(redis, 'secret-1')
+
+    await createPoller(billing(failing({ 'secret-1': new Error('secret-2') })), { redis }).use(reportLogs())(
+      {},
+      CONTEXT,
+    )
+
+    expect(written.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({
+        level: 'INFO',
+        message: 'Poll done',
+        service: 'shop',
+        function_request_id: 'request-1',
+        cold_start: expect.any(Boolean),
+        action: 'poll',
+        stream: 'orders',
+        group: 'billing',
+        read: 1,
+        invoked: 1,
+        failed: 1,
+        retried: 1,
+        drained: true,
+      }),
+    ])
+    expect(written[0]).not.toContain('secret')
+  })
+
+  test('logs at debug where there was nothing to do', async () => {
+    const { lines, logger } = collect()
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportLogs(logger))({}, CONTEXT)
+
+    expect(lines).toEqual([
+      ['debug', 'Poll done', expect.objectContaining({ read: 0, roundTrips: expect.any(Number) })],
+    ])
+  })
+
+  test.each([
+    ['lost', 1],
+    ['unsettled', 1],
+    ['overran', 2],
+    ['deadLettered', 3],
+    ['healed', true],
+    ['held', true],
+    ['slotsBusy', true],
+  ] as const)('warns of %s', async (member, value) => {
+    const { lines, logger } = collect()
+    const report = { ...aReport(), [member]: value }
+    await write(reportLogs(logger), { response: { ...report, action: 'claim', consumers: [report] } })
+
+    expect(lines).toEqual([['warn', `Claim needs a look: ${member}`, expect.objectContaining({ [member]: value })]])
+  })
+
+  test('gives the sums of several consumers, and the numbers of each', async () => {
+    const { lines, logger } = collect()
+    const redis = connectMemory()
+    await publish(redis, 'o-1')
+
+    await createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))({}, CONTEXT)
+
+    expect(lines).toEqual([
+      [
+        'info',
+        'Poll done',
+        expect.objectContaining({
+          read: 2,
+          consumers: [
+            expect.objectContaining({ group: 'billing', read: 1 }),
+            expect.objectContaining({ group: 'search', read: 1 }),
+          ],
+        }),
+      ],
+    ])
+  })
+
+  test('logs a failed invocation as an error, with what failed for whom', async () => {
+    const { lines, logger } = collect()
+    const redis = refusing(connectMemory(), 'search')
+    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))
+
+    await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
+
+    const failure = { stream: 'orders', group: 'search', name: 'Error', code: 'ERR_REFUSED', message: 'refused' }
+    expect(lines).toEqual([['error', 'Poll failed', expect.objectContaining({ read: 0, failures: [failure] })]])
+  })
+
+  test('logs an error that came before there was a report', async () => {
+    const { lines, logger } = collect()
+    const early = { before: () => Promise.reject(new Error('no secret')) }
+    const poller = createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    )
+      .use(early)
+      .use(reportLogs(logger))
+
+    await expect(poller({}, CONTEXT)).rejects.toThrow('no secret')
+
+    expect(lines).toEqual([['error', 'Invocation failed', { failures: [{ name: 'Error', message: 'no secret' }] }]])
+  })
+
+  test('takes a Powertools logger with settings of its own', async () => {
+    const logger = new Logger({ serviceName: 'till', logLevel: 'DEBUG', persistentKeys: { stage: 'dev' } })
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportLogs(logger))({}, CONTEXT)
+
+    expect(written.map((line) => JSON.parse(line))).toMatchObject([{ level: 'DEBUG', service: 'till', stage: 'dev' }])
+  })
+
+  test('warns where the logger throws, and the invocation goes on', async () => {
+    const logger = { ...collect().logger, debug: () => refuse() }
+
+    await createPoller(
+      billing(() => {}),
+      { redis: connectMemory() },
+    ).use(reportLogs(logger))({}, CONTEXT)
+
+    expect(warnings.mock.calls).toEqual([['Cannot log the report: refused']])
+  })
+})
+
+/** What is written of a poll that found nothing. */
+const NOTHING = {
+  PolledEventCount: 0,
+  InvokedEventCount: 0,
+  FailedInvokeEventCount: 0,
+  DeletedEventCount: 0,
+  RetriedEventCount: 0,
+  ReleasedEventCount: 0,
+  SupersededEventCount: 0,
+  UnsettledEventCount: 0,
+  OnFailureDestinationDeliveredEventCount: 0,
+  LostEventCount: 0,
+  OverranEventCount: 0,
+}
+
+/** The values of each line that the format makes metrics of. */
+function metricsIn(lines: readonly string[]): Record<string, number>[] {
+  return lines.map((line) => {
+    const emf = JSON.parse(line)
+    expect(emf._aws.CloudWatchMetrics[0].Dimensions).toEqual([NAMES])
+    return Object.fromEntries(Object.keys(unitsIn(line)).map((name) => [name, emf[name]]))
+  })
+}
+
+function unitsIn(line = ''): Record<string, string> {
+  const [{ Metrics: metrics }] = JSON.parse(line)._aws.CloudWatchMetrics
+  return Object.fromEntries(metrics.map(({ Name, Unit }: { Name: string; Unit: string }) => [Name, Unit]))
+}
+
+async function publish(redis: Connection, ...orderIds: string[]): Promise<void> {
+  const orders = createPublisher({ stream: 'orders', redis })
+  for (const orderId of orderIds) await orders.publish(OrderPaid, { orderId })
+}
+
+function failing(errors: Readonly<Record<string, Error>>) {
+  return ({ payload }: { readonly payload: { readonly orderId: string } }) => {
+    const error = errors[payload.orderId]
+    if (error) throw error
+  }
+}
+
+function search() {
+  return defineConsumer({ stream: 'orders', group: 'search', routes: [on(OrderPaid, () => {})] })
+}
+
+/** A connection whose server refuses everything to one group. */
+function refusing(redis: Connection, name: string): Connection {
+  return {
+    ...redis,
+    group: (address, remaining) => {
+      const group = redis.group(address, remaining)
+      if (address.group === name) group.takeSlot = refuse
+      return group
+    },
+  }
+}
+
+function refuse(): never {
+  throw Object.assign(new Error('refused'), { code: 'ERR_REFUSED' })
+}
+
+function collect() {
+  const lines: unknown[][] = []
+  const at = (level: string) => (message: string, fields: object) => void lines.push([level, message, fields])
+  const logger: ReportLogger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  return { lines, logger }
+}
+
+/** Calls a middleware as Middy does after the handler. */
+async function write(middleware: ReturnType<typeof reportLogs>, { response }: { response: unknown }): Promise<void> {
+  const request = { event: {}, context: CONTEXT, response, error: null, internal: {} }
+  await middleware.after?.(request as never)
+}
+
+function aReport(): Report['consumers'][number] {
+  return {
+    stream: 'orders',
+    group: 'billing',
+    read: 0,
+    claimed: 0,
+    invoked: 0,
+    failed: 0,
+    acked: 0,
+    ackMissed: 0,
+    retried: 0,
+    deadLettered: 0,
+    released: 0,
+    superseded: 0,
+    unsettled: 0,
+    lost: 0,
+    deadLettersTrimmed: 0,
+    overran: 0,
+    batches: 0,
+    roundTrips: 0,
+    scaledOut: 0,
+    drained: false,
+    slotsBusy: false,
+    held: false,
+    healed: false,
+    continued: false,
+    durationMs: 0,
+  }
+}

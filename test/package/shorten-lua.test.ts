@@ -1,0 +1,49 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { expect, onTestFinished, test } from 'vitest'
+import { startRedisServer } from '../../tools/redis-server.ts'
+import { shortenLua } from '../../tools/shorten-lua.ts'
+
+const scripts = join(import.meta.dirname, '../../dist/group/scripts')
+/** An interpolation of the TypeScript around the Lua. */
+const FENCE = `\${FENCE}`
+
+test('shortenLua() drops comments and blanks, and gives a local the same short name in every piece', () => {
+  const pieces = [
+    `\n-- who\nlocal stream = KEYS[1]\n${FENCE}\nreturn held(stream) .. ''\n`,
+    '\nlocal function held(id) return stream == id end\n',
+  ]
+
+  expect(shortenLua(pieces)).toEqual([`local a=KEYS[1]${FENCE} return b(a)..''`, 'local function b(c)return a==c end'])
+})
+
+test('shortenLua() leaves texts, fields and undeclared names as they are', () => {
+  const piece = "\nlocal max = 1\nfor i, p in ipairs(KEYS) do redis.call('SET', p, math.max(i, max), 'max') end\n"
+
+  expect(shortenLua([piece])).toEqual([
+    "local a=1 for b,c in ipairs(KEYS)do redis.call('SET',c,math.max(b,a),'max')end",
+  ])
+})
+
+test('shortenLua() keeps apart what would be read as one', () => {
+  expect(shortenLua(['\nlocal n = 1 - -1\nreturn 2 .. n\n'])).toEqual(['local a=1- -1 return 2 ..a'])
+})
+
+test.each(['return "text"', 'return [[text]]', "return 'a\\n'"])('shortenLua() refuses %s', (piece) => {
+  expect(() => shortenLua([piece])).toThrow('Cannot shorten Lua')
+})
+
+test('every built script compiles on a server', async () => {
+  const server = await startRedisServer()
+  onTestFinished(() => server.stop())
+  const redis = new Redis(server.url)
+  const files = (await readdir(scripts)).filter((name) => name.endsWith('.js'))
+  const modules: Record<string, unknown>[] = await Promise.all(files.map((name) => import(join(scripts, name))))
+  const texts = modules.flatMap(Object.values).flatMap((member: { readonly lua?: string }) => member.lua ?? [])
+
+  const digests = await Promise.all(texts.map((lua) => redis.script('LOAD', lua)))
+
+  expect(digests.length).toBeGreaterThan(8)
+  redis.disconnect()
+})

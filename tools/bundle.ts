@@ -1,0 +1,44 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+
+const root = join(import.meta.dirname, '..')
+
+/** What is bundled: a file, or a module's text with what more is left out of it. */
+export type Source = { readonly file: string } | { readonly code: string; readonly external?: readonly string[] }
+
+/**
+ * Bundles a function as `infra/bundle.yml` has it done for deployment.
+ *
+ * @returns The bundle's size in bytes, without its source map.
+ */
+export async function bundle(source: Source, outfile: string): Promise<number> {
+  const { target, external, banner } = await deployedOptions()
+  await build({
+    ...('file' in source
+      ? { entryPoints: [join(root, source.file)] }
+      : { stdin: { contents: source.code, resolveDir: root } }),
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    minify: true,
+    sourcemap: true,
+    sourcesContent: false,
+    legalComments: 'none',
+    target,
+    external: [...external, ...(('external' in source && source.external) || [])],
+    banner: { js: banner },
+    logLevel: 'error',
+  })
+  return (await stat(outfile)).size
+}
+
+/** Those of the options that may change from one release to the next; the file is as flat as this reads it. */
+async function deployedOptions(): Promise<{ target: string; external: string[]; banner: string }> {
+  const yaml = await readFile(join(root, 'infra/bundle.yml'), 'utf8')
+  const [, target] = /^target: (\S+)$/m.exec(yaml) ?? []
+  const [, banner] = /^ {2}js: (.+)$/m.exec(yaml) ?? []
+  if (!target || !banner) throw new Error('Cannot bundle: infra/bundle.yml must have a target and a banner')
+  return { target, banner, external: [...yaml.matchAll(/^ {2}- '?([^'\s]+)/gm)].map(([, name = '']) => name) }
+}

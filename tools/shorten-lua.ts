@@ -1,0 +1,91 @@
+/**
+ * One token of the Lua that the scripts use. An interpolation of the TypeScript around it is a token, too; it may stand for a number or for
+ * whole statements.
+ */
+const TOKEN =
+  /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|\[(?![[=])|[-+*/%^#<>=(){}\];:,.]/y
+
+/** What starts the names that a function, a loop or an assignment declares. */
+const DECLARATION = /\blocal\s+function\s+(\w+)\s*\(([^)]*)\)|\bfunction\s*\(([^)]*)\)|\b(?:local|for)\s+([\w\s,]+)/g
+
+const KEYWORDS =
+  /^(and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while)$/
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.split('')
+
+/**
+ * Shortens pieces of Lua that may be put together: comments and blanks go, and a local name becomes one or two letters, the same in every
+ * piece. Knows no more of Lua than the scripts use.
+ *
+ * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape in a text.
+ */
+export function shortenLua(pieces: readonly string[]): string[] {
+  const names = shortNames(pieces)
+  return pieces.map((piece) => join(tokensOf(piece), names))
+}
+
+interface Token {
+  readonly value: string
+  readonly kind: 'text' | 'hole' | 'name' | 'other'
+}
+
+function tokensOf(piece: string): Token[] {
+  const tokens: Token[] = []
+  TOKEN.lastIndex = 0
+  while (TOKEN.lastIndex < piece.length) {
+    const at = TOKEN.lastIndex
+    const match = TOKEN.exec(piece)
+    if (!match)
+      throw new SyntaxError(`Cannot shorten Lua: unknown syntax at ${JSON.stringify(piece.slice(at, at + 20))}`)
+    const { blank, text, hole, name } = match.groups ?? {}
+    if (blank !== undefined) continue
+    if (text?.includes('\\')) throw new SyntaxError(`Cannot shorten Lua: an escape in ${text}`)
+    tokens.push({ value: match[0], kind: text ? 'text' : hole ? 'hole' : name ? 'name' : 'other' })
+  }
+  return tokens
+}
+
+/** The more often a name is used, the shorter it gets. Names that are not declared (functions of Lua and Redis, fields) keep theirs. */
+function shortNames(pieces: readonly string[]): ReadonlyMap<string, string> {
+  const declared = new Set(pieces.flatMap(declaredNames))
+  const uses = new Map<string, number>()
+  for (const tokens of pieces.map(tokensOf)) {
+    for (const [at, { value, kind }] of tokens.entries()) {
+      const isLocal = kind === 'name' && declared.has(value) && tokens[at - 1]?.value !== '.'
+      if (isLocal) uses.set(value, (uses.get(value) ?? 0) + 1)
+    }
+  }
+  const short = [...LETTERS, ...LETTERS.flatMap((a) => LETTERS.map((b) => a + b))].filter(
+    (name) => !KEYWORDS.test(name),
+  )
+  return new Map([...uses].toSorted(([, a], [, b]) => b - a).map(([name], at) => [name, short[at] as string]))
+}
+
+function declaredNames(piece: string): string[] {
+  const code = piece.replace(/--[^\n]*/g, '').replace(/'[^'\n]*'/g, "''")
+  return [...code.matchAll(DECLARATION)]
+    .flatMap(([, name = '', ...lists]) => [
+      name,
+      ...lists.flatMap((list: string | undefined) => list?.split(/\bin\b|\n/)[0]?.split(',') ?? []),
+    ])
+    .map((name) => name.trim())
+    .filter((name) => /^[A-Za-z_]\w*$/.test(name) && !KEYWORDS.test(name))
+}
+
+function join(tokens: readonly Token[], names: ReadonlyMap<string, string>): string {
+  let code = ''
+  let last = ''
+  for (const { value, kind } of tokens) {
+    const isField = last === '.'
+    const next = kind === 'name' && !isField ? (names.get(value) ?? value) : value
+    // what would be read as one if it stood together: two words, two minuses (a comment), a number and dots
+    const mustPart = (isWord(last) && isWord(next)) || (last === '-' && next === '-') || (isWord(last) && next === '..')
+    code += mustPart ? ` ${next}` : next
+    last = next
+  }
+  return code
+}
+
+function isWord(token: string): boolean {
+  return /^(\w|\$\{)/.test(token)
+}
