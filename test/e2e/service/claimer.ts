@@ -1,0 +1,8 @@
+import { createClaimer } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { reportMetrics } from 'millrace/powertools'
+import { runner } from './errand.ts'
+
+export const handler = createClaimer(runner, { redis: connectIoredis(process.env.REDIS_URL ?? '') }).use(
+  reportMetrics(),
+)

@@ -1,0 +1,8 @@
+import { createPoller } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { invokeSelf } from 'millrace/lambda'
+import { reportMetrics } from 'millrace/powertools'
+import { runner } from './errand.ts'
+
+const redis = connectIoredis(process.env.REDIS_URL ?? '')
+export const handler = createPoller(runner, { redis, scaleOut: invokeSelf({ backlog: 20 }) }).use(reportMetrics())
