@@ -189,7 +189,7 @@ describe('the packaged functions in Lambda’s runtime client', () => {
 
   it('go on where their time was up, invocation after invocation, until the backlog is done', async () => {
     const service = await errands.start({ timeoutMs: 2_000, reservedConcurrency: 1 })
-    await service.publish(...numbered(120, 200))
+    await service.publish(...numbered(60, 200))
 
     await invoke(service, POLLER)
     await service.lambda.idle()
@@ -198,7 +198,7 @@ describe('the packaged functions in Lambda’s runtime client', () => {
     const polls = service.runs.filter(({ functionName }) => functionName === POLLER)
     expect(polls.length).toBeGreaterThan(2)
     expect(polls.filter(({ functionError }) => functionError)).toEqual([])
-    expect(new Set(namesOf(await service.diary(), 'done')).size).toBe(120)
+    expect(new Set(namesOf(await service.diary(), 'done')).size).toBe(60)
   })
 
   it('are deployed anew while the old version finishes what it holds', async () => {
