@@ -3,9 +3,9 @@ import { createIamClient, createIamToken } from './elasticache.ts'
 import { redisUrl, signer } from './env.ts'
 
 const url = await redisUrl()
-/** The cache that `infra/redis.yml` makes says its name, and wants tokens: `rediss://orders-poller-dev@host:6379?iam=orders-dev`. */
-const cache = new URL(url).searchParams.get('iam')
-const { username } = new URL(url)
+// the cache that `infra/redis.yml` makes says its name, and wants tokens: `rediss://orders-poller-dev@host:6379?iam=orders-dev`
+const { searchParams, username } = new URL(url)
+const cache = searchParams.get('iam')
 
 /** One connection an execution environment, shared by everything in it. */
 export const redis =

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, hash } from 'node:crypto'
 import { object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
 
 /** Which cache, and as whom. */
@@ -37,7 +37,10 @@ const ALGORITHM = 'AWS4-HMAC-SHA256'
 export function iamAuth(options: IamAuthOptions): IamAuth {
   return {
     username: options.userId,
-    password: iamToken(options),
+    // asked for once a client: one that replaces another must not sign in with the old token
+    get password() {
+      return iamToken(options)
+    },
     retryStrategy(attempt) {
       this.password = iamToken(options)
       return Math.min(50 * attempt, 500)
@@ -71,8 +74,8 @@ export function iamToken(options: IamAuthOptions): string {
     'X-Amz-SignedHeaders': 'host',
     ...(AWS_SESSION_TOKEN && { 'X-Amz-Security-Token': AWS_SESSION_TOKEN }),
   })
-  const request = ['GET', '/', query, `host:${host}`, '', 'host', sha256('')].join('\n')
-  const toSign = [ALGORITHM, time, scope.join('/'), sha256(request)].join('\n')
+  const request = ['GET', '/', query, `host:${host}`, '', 'host', hash('sha256', '')].join('\n')
+  const toSign = [ALGORITHM, time, scope.join('/'), hash('sha256', request)].join('\n')
   const key = scope.reduce<string | Buffer>(hmac, `AWS4${AWS_SECRET_ACCESS_KEY}`)
   return `${host}/?${query}&X-Amz-Signature=${hmac(key, toSign).toString('hex')}`
 }
@@ -100,10 +103,6 @@ function encodeQuery(parameters: Readonly<Record<string, string>>): string {
 
 function encode(value: string): string {
   return encodeURIComponent(value).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
-}
-
-function sha256(value: string): string {
-  return createHash('sha256').update(value).digest('hex')
 }
 
 function hmac(key: string | Buffer, value: string): Buffer {

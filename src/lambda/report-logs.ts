@@ -1,8 +1,8 @@
 import { Logger } from '@aws-lambda-powertools/logger'
 import { InvocationFailedError } from '../errors.ts'
 import type { Report } from '../report.ts'
-import { reportOf } from './reported.ts'
-import type { Middleware, MiddlewareRequest } from './scheduled.ts'
+import { writingReports } from './reported.ts'
+import type { Middleware } from './scheduled.ts'
 
 /** What is used of a logger: Powertools' has it, as `console` has. */
 export interface ReportLogger {
@@ -26,15 +26,10 @@ const NOTABLE = ['lost', 'unsettled', 'overran', 'deadLettered', 'healed', 'held
 export function reportLogs(logger?: ReportLogger): Middleware {
   const own = logger ? undefined : new Logger()
   const target = logger ?? (own as Logger)
-  const write = (request: MiddlewareRequest) => {
-    try {
-      own?.addContext(request.context as unknown as Parameters<Logger['addContext']>[0])
-      writeLine(target, reportOf(request), request.error ?? undefined)
-    } catch (error) {
-      console.warn(`Cannot log the report: ${(error as Error).message}`)
-    }
-  }
-  return { after: write, onError: write }
+  return writingReports('log the report', (report, { context, error }) => {
+    own?.addContext(context as unknown as Parameters<Logger['addContext']>[0])
+    writeLine(target, report, error ?? undefined)
+  })
 }
 
 function writeLine(logger: ReportLogger, report: Report | undefined, error: Error | undefined): void {

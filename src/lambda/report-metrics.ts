@@ -1,8 +1,8 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics'
 import { InvocationFailedError } from '../errors.ts'
 import type { ConsumerReport, Report } from '../report.ts'
-import { reportOf } from './reported.ts'
-import type { Middleware, MiddlewareRequest } from './scheduled.ts'
+import { writingReports } from './reported.ts'
+import type { Middleware } from './scheduled.ts'
 
 /**
  * A Middy middleware that writes the report of every invocation as CloudWatch metrics: a line of embedded metric format for each consumer,
@@ -14,15 +14,9 @@ import type { Middleware, MiddlewareRequest } from './scheduled.ts'
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millrace' })): Middleware {
-  const write = (request: MiddlewareRequest) => {
-    try {
-      const report = reportOf(request)
-      if (report) writeMetrics(metrics, report, request.error)
-    } catch (error) {
-      console.warn(`Cannot report metrics: ${(error as Error).message}`)
-    }
-  }
-  return { after: write, onError: write }
+  return writingReports('report metrics', (report, { error }) => {
+    if (report) writeMetrics(metrics, report, error)
+  })
 }
 
 /**

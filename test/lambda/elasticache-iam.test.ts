@@ -97,6 +97,8 @@ describe('iamAuth()', () => {
     })
     const accept = (token: string) => admin.acl('SETUSER', options.userId, 'reset', 'on', `>${token}`, '~*', '+@all')
     const append = () => redis.append('orders', [[['type', 'OrderPaid']]], { kind: 'none' })
+    // the client is made when it is first used
+    vi.setSystemTime(NOW + 30 * MINUTE)
     await accept(iamToken(options))
 
     const first = await append()

@@ -5,7 +5,7 @@ export const CREATED = { existed: 0, created: 1, healed: 2 } as const
 
 /**
  * Makes a group. One that lived before starts at its mark, or at 0 if there is none or it is above the stream's last id, which then has
- * been emptied; one that never was starts where it is told. Ids are compared as decimal strings, since Lua's numbers are doubles.
+ * been emptied; one that never was starts where it is told. Ids are compared as decimal strings of one length, since Lua's numbers are doubles.
  *
  * Streams `orders` and `{orders}` would share their keys, so the first one keeps them and the other is refused.
  *
@@ -18,13 +18,10 @@ export const createGroup: Script = {
 local stream, state, due = KEYS[1], KEYS[2], KEYS[3]
 local group, startAt, lived = ARGV[1], ARGV[2], ARGV[3] == '1'
 
-local function parse(id) local ms, seq = string.match(id, '^(%d+)%-?(%d*)$') return ms, (seq == '' and '0' or seq) end
-local function below(a, b) if #a ~= #b then return #a < #b end return a < b end
-local function less(x, y)
-  local ms1, seq1 = parse(x)
-  local ms2, seq2 = parse(y)
-  if ms1 ~= ms2 then return below(ms1, ms2) end
-  return below(seq1, seq2)
+local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
+local function sortable(id)
+  local ms, seq = string.match(id, '^(%d+)%-?(%d*)$')
+  return padded(ms) .. padded(seq)
 end
 
 local owner = redis.call('HGET', state, 'stream')
@@ -37,7 +34,7 @@ if not info.err then for i = 1, #info, 2 do if info[i] == 'last-generated-id' th
 local mark = redis.call('HGET', state, 'mark')
 if mark then lived = true end
 local from = startAt
-if lived then from = (mark and not less(last, mark)) and mark or '0' end
+if lived then from = mark and sortable(last) >= sortable(mark) and mark or '0' end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if made.err then
   if string.find(made.err, 'BUSYGROUP', 1, true) then return ${CREATED.existed} end

@@ -4,8 +4,7 @@ const LOOKUP = 1_000
 /**
  * The fence of every script that changes an entry: `leased()` tells whether the slot is still ours (a slot without a lease has the token
  * `''`), `mine(id, count)` whether the entry is still pending under our name with the count we were given. A poller that was frozen, and
- * whose entry went to another under the same name, fails one of them. `held(first, last)` looks up all that is ours between two ids: it
- * gives a function from an id to its count.
+ * whose entry went to another under the same name, fails one of them.
  *
  * Needs the locals stream, lease, group, consumer, token.
  */
@@ -16,6 +15,10 @@ local function count(id)
   return p and p[4]
 end
 local function mine(id, expected) return count(id) == tonumber(expected) end
+`
+
+/** `held(first, last)` looks up all that is ours between two ids: it gives a function from an id to its count. Needs FENCE. */
+export const HELD = `
 local function held(first, last)
   local rows, counts = redis.call('XPENDING', stream, group, first, last, ${LOOKUP}, consumer), {}
   for _, p in ipairs(rows) do counts[p[1]] = p[4] end

@@ -1,4 +1,4 @@
-import { FENCE } from './fence.ts'
+import { FENCE, HELD } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
@@ -19,6 +19,7 @@ export const start: Script = {
 local stream, lease, due = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, token = ARGV[1], ARGV[2], ARGV[3]
 ${FENCE}
+${HELD}
 local ours, counts, claims, bodies, out = leased(), held(ARGV[4], ARGV[#ARGV - 1]), {}, {}, {}
 for at = 4, #ARGV, 2 do
   local id, next = ARGV[at], ARGV[at + 1] + 1
