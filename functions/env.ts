@@ -1,6 +1,5 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders' } = process.env
-const { AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', AWS_SESSION_TOKEN, AWS_REGION = '' } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -15,14 +14,6 @@ if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got $
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
-
-/** The function's role, as Lambda hands it over; it lasts longer than an execution environment. */
-export const signer = {
-  accessKeyId: AWS_ACCESS_KEY_ID,
-  secretAccessKey: AWS_SECRET_ACCESS_KEY,
-  sessionToken: AWS_SESSION_TOKEN,
-  region: AWS_REGION,
-}
 
 /**
  * Where Redis is, password included: `REDIS_URL` as it is, otherwise what the SSM parameter named by `REDIS_URL_PARAMETER` holds.

@@ -207,7 +207,7 @@ export interface WakeFlag {
 }
 
 /** What became of entries and flags, in order. */
-export interface Appended {
+interface Appended {
   /** An id or an error for each entry. */
   readonly answers: readonly (string | Error)[]
   /** Whether each flag was raised; false if it stood already. */

@@ -22,10 +22,9 @@ export interface IoredisPipeline {
 
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
- * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`. `connectIoredis(url)` uses them; a factory of
- * your own may.
+ * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`.
  */
-export const LAMBDA_OPTIONS = {
+const LAMBDA_OPTIONS = {
   lazyConnect: true,
   connectTimeout: 2_000,
   socketTimeout: 2_000,
