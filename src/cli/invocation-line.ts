@@ -31,9 +31,12 @@ function answerText(answer: unknown): string {
 /** What Lambda's runtime puts before a text of the console: time, request, level. */
 const CONSOLE_PREFIX = /^\S+Z\t\S+\t([A-Z]+)\t/
 
+/** What `reportLogs` writes of a run in which nothing happened that is worth a look. */
+const REPORT_LOG = /"message":"(Poll|Claim) done"/
+
 /** Something a function printed; `undefined` for what `invocationLine` says, and for metrics. */
 export function outputLine({ functionName, source, text }: LogLine): string | undefined {
   if (source === 'platform' && /^(START|END|REPORT) /.test(text)) return undefined
-  if (text.includes('{"_aws":')) return undefined
+  if (text.includes('{"_aws":') || REPORT_LOG.test(text)) return undefined
   return `  ${functionName} | ${text.replace(CONSOLE_PREFIX, '$1 ')}`
 }

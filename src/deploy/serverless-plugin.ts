@@ -44,7 +44,7 @@ class RedisStreamPlugin {
   #configureFunction({ name, part, consumers }: ConsumerFunction): void {
     const fn = this.#function(name)
     const [{ logRetentionInDays, reservedConcurrency }] = consumers
-    const overrides = part === 'poller' ? overridesOf(consumers) : undefined
+    const overrides = overridesOf(consumers)
     fn.environment = {
       POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
       ...(overrides !== undefined && { [EVENT_SOURCE_VARIABLE]: overrides }),

@@ -56,7 +56,9 @@ test(
 
     run.interrupt()
     expect(await run.exit).toBe(0)
-    expect(run.lines.filter((line) => /Stopping$|failed/.test(line))).toEqual([expect.stringMatching(/Stopping$/)])
+    expect(run.lines.filter((line) => /Stopping$|: failed: |Poll done/.test(line))).toEqual([
+      expect.stringMatching(/Stopping$/),
+    ])
     await expect(fetch(`${endpoint}${path}`)).rejects.toThrow()
     expect((await readdir(TMPDIR)).filter((name) => name.startsWith('millrace-'))).toEqual([])
   },

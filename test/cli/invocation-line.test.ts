@@ -43,6 +43,12 @@ test.each<['stdout' | 'platform', string, string | undefined]>([
   ['platform', 'REPORT RequestId: r-1', undefined],
   ['platform', '2026 r-1 Task timed out after 1.00 seconds', '  poller | 2026 r-1 Task timed out after 1.00 seconds'],
   ['stdout', '{"_aws":{"Timestamp":1},"PolledEventCount":0}', undefined],
+  ['stdout', '{"level":"INFO","message":"Claim done","acked":1}', undefined],
+  [
+    'stdout',
+    '{"level":"WARN","message":"Poll needs a look: lost"}',
+    '  poller | {"level":"WARN","message":"Poll needs a look: lost"}',
+  ],
 ])('of what %s writes, %j is printed as %j', (source, text, line) => {
   expect(outputLine({ functionName: 'poller', source, text })).toBe(line)
 })

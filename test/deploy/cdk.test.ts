@@ -124,19 +124,19 @@ describe('RedisStreamConsumer', () => {
     expect([without.alarms, without.dashboard]).toEqual([{}, undefined])
   })
 
-  test('tells the poller what it overrides, and both functions their service', () => {
+  test('tells both functions what it overrides, and their service', () => {
     const shop = new Shop()
     shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
     shop.addConsumer({ consumerGroup: 'search', slots: 8 }, 'Search')
 
-    expect(shop.environmentOf(shop.poller)).toEqual({
-      POWERTOOLS_SERVICE_NAME: 'Shop',
-      MILLRACE_EVENT_SOURCE: JSON.stringify([
-        { stream: 'orders', group: 'billing', batchSize: 50, mode: 'once', maxRunMs: 40_000 },
-        { stream: 'orders', group: 'search', slots: 8 },
-      ]),
-    })
-    expect(shop.environmentOf(shop.claimer)).toEqual({ POWERTOOLS_SERVICE_NAME: 'Shop' })
+    for (const fn of [shop.poller, shop.claimer])
+      expect(shop.environmentOf(fn)).toEqual({
+        POWERTOOLS_SERVICE_NAME: 'Shop',
+        MILLRACE_EVENT_SOURCE: JSON.stringify([
+          { stream: 'orders', group: 'billing', batchSize: 50, mode: 'once', maxRunMs: 40_000 },
+          { stream: 'orders', group: 'search', slots: 8 },
+        ]),
+      })
   })
 
   test('reports under the service that the functions have already', () => {

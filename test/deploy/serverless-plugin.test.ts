@@ -95,12 +95,12 @@ describe('a service of several consumers', () => {
     expect(idsOf('AWS::Scheduler::ScheduleGroup')).toEqual(['RedisStreamSchedules'])
   })
 
-  test('tells the poller, and it alone, what overrides the code of each of its consumers', () => {
-    expect(JSON.parse(variablesOf('Poller').MILLRACE_EVENT_SOURCE)).toEqual([
-      { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
-      { stream: 'orders', group: 'search', batchSize: 500 },
-    ])
-    expect(variablesOf('Claimer')).toEqual({ POWERTOOLS_SERVICE_NAME: 'shop-dev' })
+  test('tells poller and claimer what overrides the code of each of their consumers', () => {
+    for (const id of ['Poller', 'Claimer'])
+      expect(JSON.parse(variablesOf(id).MILLRACE_EVENT_SOURCE)).toEqual([
+        { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
+        { stream: 'orders', group: 'search', batchSize: 500 },
+      ])
     expect(variablesOf('ReturnsDashpoller')).toEqual({ POWERTOOLS_SERVICE_NAME: 'shop-dev' })
   })
 

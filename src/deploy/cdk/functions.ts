@@ -14,7 +14,7 @@ export type Part = 'poller' | 'claimer'
 const SERVICE = 'POWERTOOLS_SERVICE_NAME'
 const OVERRIDES = 'MILLRACE_EVENT_SOURCE'
 
-/** Consumers of a poller, in the order they were added: its environment speaks of all of them. */
+/** Consumers of a function, in the order they were added: its environment speaks of all of them. */
 const consumersOf = new WeakMap<IFunction, EventSourceSettings[]>()
 
 /** @throws {TypeError} A version or an alias, which has schedules and retries of its own. */
@@ -71,30 +71,30 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
 }
 
 /**
- * Puts what this consumer overrides into the poller's environment, beside its other consumers'.
+ * Puts what this consumer overrides into a function's environment, beside its other consumers'.
  *
- * @throws {TypeError} The poller is imported, so that its environment cannot be set, or is woken by another number of schedules already.
+ * @throws {TypeError} The function is imported, so that its environment cannot be set, or is a poller that another number of schedules wakes.
  */
-export function addOverrides(poller: IFunction, settings: EventSourceSettings): void {
-  const consumers = consumersOf.get(poller) ?? []
-  const other = consumers.find(({ pollers }) => pollers !== settings.pollers)
-  if (other !== undefined) {
+export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSettings): void {
+  const consumers = consumersOf.get(fn) ?? []
+  const other = part === 'poller' && consumers.find(({ pollers }) => pollers !== settings.pollers)
+  if (other) {
     throw new TypeError(
       `pollers cannot differ between the consumers of a function, got ${settings.pollers} and, with consumerGroup ` +
         `${other.consumer}, ${other.pollers}`,
     )
   }
   consumers.push(settings)
-  consumersOf.set(poller, consumers)
+  consumersOf.set(fn, consumers)
   const overrides = overridesOf(consumers)
   if (overrides === undefined) return
-  if (isImported(poller)) {
+  if (isImported(fn)) {
     throw new TypeError(
-      `${Object.keys(settings.overrides).join(', ')} cannot be given where the poller is imported, got ${poller.node.path}, whose ` +
+      `${Object.keys(settings.overrides).join(', ')} cannot be given where the ${part} is imported, got ${fn.node.path}, whose ` +
         'environment is set elsewhere: say it in defineConsumer, or where the function is declared',
     )
   }
-  addEnvironment(poller, OVERRIDES, overrides)
+  addEnvironment(fn, OVERRIDES, overrides)
 }
 
 /**

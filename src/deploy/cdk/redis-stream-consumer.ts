@@ -51,7 +51,8 @@ export class RedisStreamConsumer extends Construct {
     const stem = stemOf(this, settings)
     this.serviceName = agreeOnService(this, { poller, claimer }, props.serviceName)
     this.node.addValidation({ validate: () => checkService(this, [poller, claimer], this.serviceName) })
-    addOverrides(poller, settings)
+    addOverrides('poller', poller, settings)
+    addOverrides('claimer', claimer, settings)
     this.#addPermissions(settings)
     const parts = { id: stem, service: this.serviceName, ...targets, references: this.#references() }
     const resources = describeConsumer(settings, parts)
