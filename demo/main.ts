@@ -77,6 +77,9 @@ async function runOn(url: string, isOurs: boolean, { seconds, seed }: DemoOption
 async function loadFunctions(url: string, stream: string) {
   process.env.REDIS_URL = url
   process.env.ORDERS_STREAM = stream
+  // their reports are on the screen
+  process.env.POWERTOOLS_METRICS_DISABLED = 'true'
+  process.env.POWERTOOLS_LOG_LEVEL = 'SILENT'
   const { billing } = await import('../functions/orders/consumer.ts')
   const { redis } = await import('../functions/redis.ts')
   const { handler: poller } = await import('../functions/orders/poller.ts')
