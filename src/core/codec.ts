@@ -36,15 +36,7 @@ export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
   readonly payload: string
 }
 
-/** What an envelope may say of its event, each under the event's own name for it. */
-export const TEXT_FIELDS = [
-  'aggregateType',
-  'aggregateId',
-  'tenantId',
-  'producer',
-  'occurredAt',
-  'traceparent',
-] as const
+const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
 
 /** The fields around a payload, in the order they are written. */
 const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'payload'] as const
@@ -78,10 +70,21 @@ export const envelopeCodec: Codec = {
       if (envelope[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
       envelope[name] = text(value, name)
     }
-    const { eventType, schemaVersion, payload, ...rest } = envelope
+    const { eventType, schemaVersion, payload } = envelope
     if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
-    return { ...rest, type: eventType, version: parseVersion(schemaVersion), payload: parseJson(payload, 'payload') }
+    return {
+      type: eventType,
+      version: parseVersion(schemaVersion),
+      payload: parseJson(payload, 'payload'),
+      eventId: envelope.eventId,
+      aggregateType: envelope.aggregateType,
+      aggregateId: envelope.aggregateId,
+      tenantId: envelope.tenantId,
+      producer: envelope.producer,
+      occurredAt: envelope.occurredAt,
+      traceparent: envelope.traceparent,
+    }
   },
 }
 

@@ -1,6 +1,5 @@
 import type { Consumer, Route } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
-import { TEXT_FIELDS } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { issuesOf } from '../core/issues.ts'
@@ -106,13 +105,19 @@ function lift({ event }: Route, version: number, payload: unknown): unknown {
 }
 
 function toEvent(decoded: DecodedEvent, version: number, payload: unknown, stream: string, entryId: string): Event {
-  const eventId = decoded.eventId || `${stream}:${entryId}`
-  const event: { -readonly [Member in keyof Event]: Event[Member] } = { type: decoded.type, version, payload, eventId }
-  for (const name of TEXT_FIELDS) {
-    const value = decoded[name]
-    if (value !== undefined) event[name] = value
+  const { type, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent } = decoded
+  return {
+    type,
+    version,
+    payload,
+    eventId: eventId || `${stream}:${entryId}`,
+    ...(aggregateType !== undefined && { aggregateType }),
+    ...(aggregateId !== undefined && { aggregateId }),
+    ...(tenantId !== undefined && { tenantId }),
+    ...(producer !== undefined && { producer }),
+    ...(occurredAt !== undefined && { occurredAt }),
+    ...(traceparent !== undefined && { traceparent }),
   }
-  return event
 }
 
 function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): Rejected {
