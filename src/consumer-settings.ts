@@ -196,9 +196,9 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
 }
 
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
-  const { stream, due, state } = keys
+  const { stream, due, state, wake } = keys
   text(action, 'deadLetters.stream', name)
-  if ([stream, due, state].includes(name) || name.startsWith(keys.slot(''))) {
+  if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
     throw new RangeError(
       `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(name)}`,
     )

@@ -1,3 +1,4 @@
+import { systemClock } from './clock.ts'
 import type { Consumer } from './consumer.ts'
 import type { PollMode } from './consumer-settings.ts'
 import type { Entry } from './core/entry.ts'
@@ -50,7 +51,7 @@ export function createPoller(
   const { scaleOut } = options
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler((event, context) => {
-    const further = scaleOut && new FurtherPollers(scaleOut, hopOf(event), context)
+    const further = scaleOut && new FurtherPollers(scaleOut, hopOf(event), context, options.clock ?? systemClock)
     return runConsumers(POLL, targets, { ...options, context, further })
   })
 }
@@ -65,18 +66,24 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
   return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
 }
 
-const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: readAndRun }
+const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: pollUntilDone }
+
+/** What calls others is waited for last: nothing that is settled waits for it. */
+async function pollUntilDone(run: Run): Promise<void> {
+  const lookout = new Lookout(run)
+  await readAndRun(run, lookout).finally(() => lookout.end())
+  run.isCutOff &&= run.isSound
+}
 
 /**
  * The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. What is pending grows by
  * failures alone, so it is looked at by the first read and by those that follow them.
  */
-async function readAndRun(run: Run): Promise<void> {
+async function readAndRun(run: Run, lookout: Lookout): Promise<void> {
   const { group, slot, report, consumer, clock } = run.parts
   const { batchSize, maxPending, mode } = consumer.settings
   let settlements: Settlement[] = []
   let mayBeFull = true
-  const lookout = new Lookout(run)
   while (run.mayStart()) {
     const request = { count: batchSize, maxPending: mayBeFull ? maxPending : undefined }
     const read = group.settleAndRead(slot, settlements, request)
@@ -91,18 +98,16 @@ async function readAndRun(run: Run): Promise<void> {
     report.batches++
     report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(entries.at(-1), clock.now()))
     const isFull = entries.length === batchSize
-    const looking = isFull ? lookout.look().catch((error: Error) => run.note(error)) : undefined
+    if (isFull) lookout.look()
     settlements = await run.holding(
       () => entries,
       () => runBatch(entries, run),
     )
-    await looking
     mayBeFull = settlements.some(({ outcome }) => outcome.kind !== 'ack')
     if (mode === 'once') break
     run.isCutOff = isFull
   }
   await run.settle(settlements)
-  run.isCutOff &&= run.isSound
 }
 
 /** Milliseconds since an entry was published, by its id. */

@@ -39,8 +39,8 @@ export interface PublisherOptions {
 }
 
 /**
- * Wakes the poller of one group. Of all publishers one does, at most once in `windowMs`: it raised a flag beside the group, which the woken
- * poller takes back before it reads, so that what is published after that wakes again.
+ * Wakes the poller of one group. Of all publishers one does: it raised a flag beside the group, which the next poller takes back before it
+ * reads, so that what is published after that wakes again.
  */
 export interface Wake {
   /** The consumer group. */
@@ -147,7 +147,9 @@ async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Pr
     if (raised instanceof Error) throw raised
     if (raised) await wake.wake()
   } catch (error) {
-    wake.onError(error as Error)
+    try {
+      wake.onError(error as Error)
+    } catch {} // nor is this
   }
 }
 

@@ -6,10 +6,15 @@ const TOKEN =
   /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|\[(?![[=])|[-+*/%^#<>=(){}\];:,.]/y
 
 /** What starts the names that a function, a loop or an assignment declares. */
-const DECLARATION = /\blocal\s+function\s+(\w+)\s*\(([^)]*)\)|\bfunction\s*\(([^)]*)\)|\b(?:local|for)\s+([\w\s,]+)/g
+const DECLARATION =
+  /\blocal\s+function\s+(\w+)\s*\(([^)]*)\)|\bfunction\s*\(([^)]*)\)|\b(?:local|for)[^\S\n]+(\w+(?:[^\S\n]*,[^\S\n]*\w+)*)/g
 
 const KEYWORDS =
   /^(and|break|do|else|elseif|end|false|for|function|if|in|local|nil|not|or|repeat|return|then|true|until|while)$/
+
+/** What Lua and Redis give to scripts. */
+const GLOBALS =
+  /^(redis|KEYS|ARGV|type|tostring|tonumber|string|table|math|ipairs|pairs|next|unpack|select|error|pcall)$/
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.split('')
 
@@ -17,7 +22,8 @@ const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.split('')
  * Shortens pieces of Lua that may be put together: comments and blanks go, and a local name becomes one or two letters, the same in every
  * piece. Knows no more of Lua than the scripts use.
  *
- * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape in a text.
+ * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape in a text, a table with names, a local that hides
+ * what another piece may use.
  */
 export function shortenLua(pieces: readonly string[]): string[] {
   const names = shortNames(pieces)
@@ -31,6 +37,7 @@ interface Token {
 
 function tokensOf(piece: string): Token[] {
   const tokens: Token[] = []
+  let depth = 0
   TOKEN.lastIndex = 0
   while (TOKEN.lastIndex < piece.length) {
     const at = TOKEN.lastIndex
@@ -39,8 +46,12 @@ function tokensOf(piece: string): Token[] {
       throw new SyntaxError(`Cannot shorten Lua: unknown syntax at ${JSON.stringify(piece.slice(at, at + 20))}`)
     const { blank, text, hole, name } = match.groups ?? {}
     if (blank !== undefined) continue
+    const [value] = match
+    depth += value === '{' ? 1 : value === '}' ? -1 : 0
     if (text?.includes('\\')) throw new SyntaxError(`Cannot shorten Lua: an escape in ${text}`)
-    tokens.push({ value: match[0], kind: text ? 'text' : hole ? 'hole' : name ? 'name' : 'other' })
+    if (value === '=' && depth > 0 && tokens.at(-1)?.kind === 'name')
+      throw new SyntaxError(`Cannot shorten Lua: a table has the name ${tokens.at(-1)?.value}`)
+    tokens.push({ value, kind: text ? 'text' : hole ? 'hole' : name ? 'name' : 'other' })
   }
   return tokens
 }
@@ -48,10 +59,12 @@ function tokensOf(piece: string): Token[] {
 /** The more often a name is used, the shorter it gets. Names that are not declared (functions of Lua and Redis, fields) keep theirs. */
 function shortNames(pieces: readonly string[]): ReadonlyMap<string, string> {
   const declared = new Set(pieces.flatMap(declaredNames))
+  const hidden = [...declared].find((name) => GLOBALS.test(name))
+  if (hidden !== undefined) throw new SyntaxError(`Cannot shorten Lua: a local hides ${hidden}`)
   const uses = new Map<string, number>()
   for (const tokens of pieces.map(tokensOf)) {
     for (const [at, { value, kind }] of tokens.entries()) {
-      const isLocal = kind === 'name' && declared.has(value) && tokens[at - 1]?.value !== '.'
+      const isLocal = kind === 'name' && declared.has(value) && !isField(tokens[at - 1]?.value)
       if (isLocal) uses.set(value, (uses.get(value) ?? 0) + 1)
     }
   }
@@ -76,14 +89,18 @@ function join(tokens: readonly Token[], names: ReadonlyMap<string, string>): str
   let code = ''
   let last = ''
   for (const { value, kind } of tokens) {
-    const isField = last === '.'
-    const next = kind === 'name' && !isField ? (names.get(value) ?? value) : value
+    const next = kind === 'name' && !isField(last) ? (names.get(value) ?? value) : value
     // what would be read as one if it stood together: two words, two minuses (a comment), a number and dots
     const mustPart = (isWord(last) && isWord(next)) || (last === '-' && next === '-') || (isWord(last) && next === '..')
     code += mustPart ? ` ${next}` : next
     last = next
   }
   return code
+}
+
+/** Whether the name after it is that of a member or a method. */
+function isField(before: string | undefined): boolean {
+  return before === '.' || before === ':'
 }
 
 function isWord(token: string): boolean {

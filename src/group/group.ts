@@ -25,8 +25,10 @@ export interface Group {
    *
    * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
    * reached us, since its reply was lost and the read sent again: it is released.
+   * @param takesFlag A flag that publishers raised since the slot was taken is taken back, too, if all is settled.
+   * @returns Whether there was one: whoever it woke may have found every slot taken.
    */
-  giveSlot(slot: Slot, isSettled: boolean): Promise<void>
+  giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean): Promise<boolean>
 
   /** Gives entries their outcomes. Refusals are counted, never thrown. */
   settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
@@ -41,8 +43,10 @@ export interface Group {
   renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
 
   /**
-   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where the server refuses to say. One round trip,
-   * and a bounded one however much is pending.
+   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where there is no group. One round trip, and a
+   * bounded one however much is pending.
+   *
+   * @throws {RedisReplyError} The server refused.
    */
   measure(): Promise<Measured | undefined>
 }
@@ -78,7 +82,10 @@ export interface Backlog {
   readonly pending: number
   /** Milliseconds since the oldest pending entry was published; 0 if nothing is pending. */
   readonly oldestPendingMs: number
-  /** Entries not delivered yet. Left out where the server does not know: before 7.0, and after deletions, until the group is past them. */
+  /**
+   * Entries not delivered yet. Ten and more are left out where the server does not know: before 7.0, and after deletions, until the group is
+   * past them. Before 8.0 they may be too many, once entries were trimmed that nobody had read.
+   */
   readonly lag?: number
   /** Entries in the stream. */
   readonly streamLength: number

@@ -27,6 +27,7 @@ import type {
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
 import { GroupState } from './memory-server.ts'
 import { PAGE } from './scripts/claim-page.ts'
+import { HELD_FLAG_MS } from './scripts/read-bounded.ts'
 import { MAX_PAIRS, SETTLED } from './scripts/settle.ts'
 import { moveOf, Tally } from './tally.ts'
 
@@ -48,16 +49,18 @@ export class MemoryGroup implements Group, Claims {
     const names = slotNames(kind, slots)
     const consumerName = names.find((name) => this.#server.holder(this.#address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
-    if (kind === 'poller') this.#server.flags.delete(this.#address.keys.wake)
+    if (kind === 'poller') this.#server.lower(this.#address.keys.wake)
     const token = randomUUID()
     this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
     return { consumerName, token, leaseMs }
   }
 
-  async giveSlot(slot: Slot, _isSettled: boolean): Promise<void> {
-    if (slot.token === '') return
+  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false): Promise<boolean> {
+    if (slot.token === '') return false
     this.roundTrips++
-    if (this.#isLeased(slot)) this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+    if (!this.#isLeased(slot)) return false
+    this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+    return takesFlag && isSettled && this.#server.lower(this.#address.keys.wake)
   }
 
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
@@ -76,7 +79,10 @@ export class MemoryGroup implements Group, Claims {
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
     if (holder !== undefined && holder !== slot.token)
       return { ...settled, leaseLost: true, entries: [], held: false, healed }
-    if (group.pending.size > maxPending) return { ...settled, entries: [], held: true, healed }
+    if (group.pending.size > maxPending) {
+      this.#server.flags.set(this.#address.keys.wake, this.#now + HELD_FLAG_MS)
+      return { ...settled, entries: [], held: true, healed }
+    }
     const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
     const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
       group.lastDeliveredId = id

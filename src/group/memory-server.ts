@@ -79,6 +79,13 @@ export class MemoryServer {
     return true
   }
 
+  /** Takes a flag back. @returns Whether it was set. */
+  lower(key: string): boolean {
+    const isSet = (this.flags.get(key) ?? 0) > this.clock.now()
+    this.flags.delete(key)
+    return isSet
+  }
+
   /** The token of a lease that has not ended. */
   holder(key: string): string | undefined {
     const lease = this.leases.get(key)

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply, Transport } from './clients/transport.ts'
+import { get } from './commands/get.ts'
 import { asText } from './commands/reply.ts'
 import { setOnce } from './commands/set.ts'
 import { xadd } from './commands/xadd.ts'
@@ -15,10 +17,16 @@ export function createRedisConnection(transport: Transport): Connection {
     group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
-      const replies = await transport.send([...appends, ...flags.map(({ key, windowMs }) => setOnce(key, windowMs))])
+      // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
+      const token = randomUUID()
+      const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
+      const replies = await transport.send([...appends, ...raises])
       return {
         answers: replies.slice(0, entries.length).map((reply) => errorOr(reply, asText)),
-        raised: replies.slice(entries.length).map((reply) => errorOr(reply, (answer) => answer !== null)),
+        raised: flags.map((_flag, n) => {
+          const [set = null, holder = null] = replies.slice(entries.length + 2 * n)
+          return errorOr(set, (answer) => answer !== null || asText(holder) === token)
+        }),
       }
     },
     close: () => transport.close(),

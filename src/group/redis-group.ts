@@ -3,7 +3,7 @@ import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText } from './commands/reply.ts'
+import { asText, items } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import { slotNames } from './consumer-names.ts'
 import type {
@@ -56,18 +56,17 @@ export class RedisGroup implements Group {
     return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean): Promise<void> {
-    if (slot.token === '') return
+  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false): Promise<boolean> {
+    if (slot.token === '') return false
     const lease = this.calls.lease(slot)
-    await this.calls.sender.call(
+    const { stream, keys } = this.calls.address
+    const flag = takesFlag && isSettled ? [keys.wake] : []
+    const flagged = await this.calls.sender.call(
       isSettled
-        ? {
-            script: finishReads,
-            keys: [this.calls.address.stream, lease],
-            args: [...this.calls.fence(slot), slot.leaseMs],
-          }
+        ? { script: finishReads, keys: [stream, lease, ...flag], args: [...this.calls.fence(slot), slot.leaseMs] }
         : { script: giveSlot, keys: [lease], args: [slot.token] },
     )
+    return flag.length > 0 && flagged === 1
   }
 
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
@@ -80,11 +79,11 @@ export class RedisGroup implements Group {
     settlements: readonly Settlement[],
     { count, maxPending }: ReadRequest,
   ): Promise<ReadResult> {
-    const { stream, group, settings } = this.calls.address
+    const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
     const bounded = {
       script: readBounded,
-      keys: [stream, lease],
+      keys: [stream, lease, keys.wake],
       args: [...this.calls.fence(slot), count, maxPending ?? 0],
     }
     const plain: Call[] = [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
@@ -120,9 +119,10 @@ export class RedisGroup implements Group {
     const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
     const call = { script: measure, keys: [stream, keys.deadLetters, ...leases], args: [group] }
     const [reply = null] = await this.calls.sender.send([call])
-    if (!Array.isArray(reply)) return undefined
+    if (isReplyError(reply, 'NOGROUP')) return undefined
+    if (reply instanceof RedisReplyError) throw reply
     const [pending = 0, oldestPendingMs = 0, lag = 0, streamLength = 0, deadLetters = 0, pollers = 0] =
-      reply.map(Number)
+      items(reply).map(Number)
     const backlog = { pending, oldestPendingMs, streamLength, deadLetters }
     return { backlog: lag === UNKNOWN ? backlog : { ...backlog, lag }, pollers }
   }

@@ -1,7 +1,7 @@
 import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings } from '../consumer-settings.ts'
-import { object, refuseUnknownKeys, text } from '../core/options.ts'
+import { refuseUnknownKeys } from '../core/options.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
 export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
@@ -30,18 +30,18 @@ export function deployedConsumers(consumers: readonly Consumer[], env: NodeJS.Pr
 type EventSource = { readonly stream: string; readonly group: string } & RunOverrides
 
 function parse(action: string, json: string): readonly EventSource[] {
-  let sources: unknown
-  try {
-    sources = JSON.parse(json)
-  } catch {
-    throw new TypeError(`Cannot ${action}: it must be JSON`)
-  }
-  if (!Array.isArray(sources)) throw new TypeError(`Cannot ${action}: it must be an array, one object a consumer`)
-  for (const source of sources as EventSource[]) {
-    object(action, 'each consumer', source)
+  const sources = parsed(json)
+  if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
+    throw new TypeError(`Cannot ${action}: it must be a JSON array of { stream, group, … }, one a consumer`)
+  for (const source of sources as EventSource[])
     refuseUnknownKeys(action, source, ['stream', 'group', ...EVENT_SOURCE_OVERRIDES])
-    text(action, 'stream', source.stream)
-    text(action, 'group', source.group)
-  }
   return sources as EventSource[]
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
 }

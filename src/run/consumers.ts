@@ -65,10 +65,9 @@ export async function runConsumers(
   const failures = ends.flatMap((end) => end.failures)
   const cutOff = reports.filter((_report, n) => ends[n]?.isCutOff)
   // slots are free again by now
-  if (further?.mayCall && cutOff.length > 0 && failures.length === 0) {
-    const call = further.call(deadline - clock.monotonic() - ANSWER_MARGIN_MS)
-    failures.push(...(await goOn(cutOff, call)))
-  }
+  const leftMs = deadline - clock.monotonic() - ANSWER_MARGIN_MS
+  if (further && cutOff.length > 0 && further.mayCall(leftMs))
+    failures.push(...(await goOn(cutOff, further.call(leftMs))))
   const report = sumReports(kind.action, reports)
   if (failures.length > 0) throw new InvocationFailedError(kind.action, failures, report)
   return report
@@ -112,10 +111,14 @@ async function runConsumer(
   let errors: readonly Error[] = []
   let run: Run | undefined
   try {
-    const slot = await group.takeSlot(kind.slot, kind.slots(consumer), remainingMs + LEASE_MARGIN_MS)
-    report.slotsBusy = slot === undefined
-    run = slot && new Run({ ...parts, slot })
-    if (run) errors = await runSlot(kind, run)
+    for (let isWanted = true; isWanted; ) {
+      const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
+      const slot = await group.takeSlot(kind.slot, kind.slots(consumer), leaseMs)
+      if (slot === undefined) report.slotsBusy = run === undefined
+      if (slot === undefined) break
+      run = new Run({ ...parts, slot })
+      ;({ errors, isWanted } = await runSlot(kind, run))
+    }
   } catch (error) {
     errors = [error as Error]
   }
@@ -124,14 +127,16 @@ async function runConsumer(
   return { failures: errors.map((error) => ({ stream, group: name, error })), isCutOff: run?.isCutOff ?? false }
 }
 
-async function runSlot(kind: RunKind, run: Run): Promise<readonly Error[]> {
-  const { group, slot, report } = run.parts
+/** @returns Whether a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more. */
+async function runSlot(kind: RunKind, run: Run): Promise<{ errors: readonly Error[]; isWanted: boolean }> {
+  const { group, slot, report, consumer } = run.parts
   try {
     await kind.work(run)
     await run.end()
-    const isSettled = report.unsettled === 0 && run.failures.length === 0
-    await group.giveSlot(slot, kind.slot === 'poller' && isSettled)
-    return run.failures
+    const isPoll = kind.slot === 'poller'
+    const mayGoOn = isPoll && consumer.settings.mode === 'drain' && report.drained && run.isSound && run.mayStart()
+    const isWanted = await group.giveSlot(slot, isPoll && run.isSettled, mayGoOn)
+    return { errors: run.failures, isWanted }
   } catch (error) {
     await run.end()
     // a lease that cannot be given back ends by itself, but only with the invocation's time
@@ -139,6 +144,6 @@ async function runSlot(kind: RunKind, run: Run): Promise<readonly Error[]> {
     // a connection that was gone for one call is gone for the next
     const isKnown =
       error instanceof RedisConnectionError && run.failures.some((other) => other instanceof RedisConnectionError)
-    return isKnown ? run.failures : [...run.failures, error as Error]
+    return { errors: isKnown ? run.failures : [...run.failures, error as Error], isWanted: false }
   }
 }

@@ -3,34 +3,52 @@ import type { Run } from './run.ts'
 
 /**
  * Sees to it that a backlog gets as many pollers as it is worth. Of those that run, the one in the lowest slot alone calls others, and once
- * in its run: two that see the same backlog would both call for all of it.
+ * in its run: two that see the same backlog would both call for all of it. Nothing waits for the calls but the run's end.
  */
 export class Lookout {
   readonly #run: Run
-  #isOver: boolean
-  /** The server does not know how many entries wait. */
-  #isBlind = false
+  #looking: Promise<void> | undefined
+  /** How many entries are read before the next look; infinitely many once it was enough. */
+  #nextAt: number
 
   constructor(run: Run) {
     const { further, slot } = run.parts
     this.#run = run
-    this.#isOver = !further?.mayCall || slot.consumerName !== slotNames('poller', 1)[0]
+    this.#nextAt = further && slot.consumerName === slotNames('poller', 1)[0] ? 0 : Number.POSITIVE_INFINITY
   }
 
-  /** Looks at the backlog after a full batch was read, and calls pollers. */
-  async look(): Promise<void> {
+  /** Looks at the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */
+  look(): void {
+    const { report } = this.#run.parts
+    if (this.#looking || report.read < this.#nextAt) return
+    this.#looking = this.#look()
+      .catch((error: Error) => {
+        this.#nextAt = Number.POSITIVE_INFINITY
+        this.#run.note(error)
+      })
+      .finally(() => {
+        this.#looking = undefined
+      })
+  }
+
+  /** Resolves once no look is under way. */
+  async end(): Promise<void> {
+    await this.#looking
+  }
+
+  async #look(): Promise<void> {
     const { further, group, report, consumer } = this.#run.parts
-    if (!further || this.#isOver || (this.#isBlind && report.read < further.backlog)) return
+    if (!further) return
+    const { read } = report
+    this.#nextAt = read + further.backlog
     const measured = await group.measure()
-    // batch after full batch, for as many entries as one poller is left to deal with, is a backlog as well
-    const waiting = measured?.backlog.lag ?? (report.read < further.backlog ? undefined : report.read + 1)
-    this.#isBlind = waiting === undefined
-    if (!measured || waiting === undefined) return
-    this.#isOver = true
-    const pollers = Math.min(consumer.settings.slots, Math.ceil(waiting / further.backlog))
-    for (let n = measured.pollers; n < pollers; n++) {
-      await further.call(this.#run.remainingMs())
-      report.scaledOut++
-    }
+    // where the server does not know, batch after full batch for that long is a backlog as well
+    const waiting = measured?.backlog.lag ?? (read < further.backlog ? 0 : further.backlog + 1)
+    const wanted = Math.min(consumer.settings.slots, Math.ceil(waiting / further.backlog)) - (measured?.pollers ?? 1)
+    if (wanted <= 0 || !further.mayCall(this.#run.spareMs())) return
+    this.#nextAt = Number.POSITIVE_INFINITY
+    const calls = Array.from({ length: wanted }, () => further.call(this.#run.spareMs()).then(() => report.scaledOut++))
+    const failed = (await Promise.allSettled(calls)).find(({ status }) => status === 'rejected')
+    if (failed) throw (failed as PromiseRejectedResult).reason
   }
 }

@@ -44,6 +44,7 @@ export class Run {
   /** Entries whose handlers' time was up: nothing more of them is renewed. */
   readonly #overran = new Set<string>()
   readonly #failures = new Map<string, Error>()
+  readonly #notes = new Map<string, Error>()
   /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
   #held: () => readonly Held[] = nothing
@@ -57,7 +58,7 @@ export class Run {
 
   /** Failures that end the run in an error, once it is over; a hundred of a kind are one. */
   get failures(): readonly Error[] {
-    return [...this.#failures.values()]
+    return [...this.#failures.values(), ...this.#notes.values()]
   }
 
   /** Whether a handler that starts now can be settled in time, and nobody asked to stop. */
@@ -66,19 +67,25 @@ export class Run {
     return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
   }
 
-  /** Milliseconds until the invocation is cut off. */
-  remainingMs(): number {
-    return this.parts.budget.deadline - this.parts.clock.monotonic()
+  /** Milliseconds until settling needs all the time that is left. */
+  spareMs(): number {
+    const { budget, clock, consumer } = this.parts
+    return budget.deadline - clock.monotonic() - consumer.settings.reserveMs
   }
 
   /** Whether nothing but the time keeps the run from going on. */
   get isSound(): boolean {
-    return !this.#vain && !this.parts.signal?.aborted && this.#failures.size === 0
+    return !this.#vain && !this.parts.signal?.aborted && this.failures.length === 0
   }
 
   /** What fails without harm to what the run settles: the run goes on, and ends in an error. */
   note(failure: Error): void {
-    this.#failures.set(failure.message, failure)
+    this.#notes.set(failure.message, failure)
+  }
+
+  /** Whether everything that reached the run is settled. */
+  get isSettled(): boolean {
+    return this.parts.report.unsettled === 0 && this.#failures.size === 0
   }
 
   /** How many handlers can still run one after the other, each taking all its time. */
@@ -141,7 +148,7 @@ export class Run {
   /** Ends the renewal; when it resolves no timer and no command of the run is left. */
   async end(): Promise<void> {
     this.#cancelRenewal()
-    this.parts.report.overran = this.overrunning
+    this.parts.report.overran += this.overrunning
     await this.#renewing
   }
 

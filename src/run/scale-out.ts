@@ -1,4 +1,4 @@
-import { numberFrom, object } from '../core/options.ts'
+import type { Clock } from '../clock.ts'
 import type { LambdaContext } from '../handler.ts'
 
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
@@ -19,38 +19,53 @@ export const MAX_HOPS = 8
 
 const CALL_TIMEOUT_MS = 2_000
 
+/** In less time no call is made: it might be accepted, and count as failed. The schedule goes on. */
+const CALL_MIN_MS = 500
+
 /** The pollers that one invocation may still call. */
 export class FurtherPollers {
   readonly backlog: number
   readonly #scaleOut: ScaleOut
   readonly #hop: number
   readonly #context: Partial<LambdaContext>
+  readonly #clock: Clock
 
   /** @param hop How many calls led to this invocation; 0 for one that a schedule or a publisher woke. */
-  constructor(scaleOut: ScaleOut, hop: number, context: Partial<LambdaContext>) {
+  constructor(scaleOut: ScaleOut, hop: number, context: Partial<LambdaContext>, clock: Clock) {
     this.backlog = scaleOut.backlog
     this.#scaleOut = scaleOut
     this.#hop = hop
     this.#context = context
+    this.#clock = clock
   }
 
-  get mayCall(): boolean {
-    return this.#hop < MAX_HOPS
+  mayCall(leftMs: number): boolean {
+    return this.#hop < MAX_HOPS && leftMs >= CALL_MIN_MS
   }
 
-  /** @throws {Error} The call was refused, or took too long. */
-  async call(remainingMs: number): Promise<void> {
-    const signal = AbortSignal.timeout(Math.max(1, Math.min(CALL_TIMEOUT_MS, Math.floor(remainingMs))))
-    await this.#scaleOut.call(this.#hop + 1, this.#context, signal).catch((error: Error) => {
-      throw new Error(`Cannot call a further poller: ${error.name}: ${error.message}`, { cause: error })
+  /** @throws {Error} The call was refused, or took too long; whatever becomes of it then. */
+  async call(leftMs: number): Promise<void> {
+    const limitMs = Math.min(CALL_TIMEOUT_MS, Math.floor(leftMs))
+    const abort = new AbortController()
+    const timeUp = Promise.withResolvers<never>()
+    const cancel = this.#clock.after(limitMs, () => {
+      const error = new Error(`no answer within ${limitMs} ms`)
+      abort.abort(error)
+      timeUp.reject(error)
     })
+    try {
+      await Promise.race([this.#scaleOut.call(this.#hop + 1, this.#context, abort.signal), timeUp.promise])
+    } catch (error) {
+      const { name, message } = error as Error
+      throw new Error(`Cannot call a further poller: ${name}: ${message}`, { cause: error })
+    } finally {
+      cancel()
+    }
   }
 }
 
-/** @throws {TypeError | RangeError} Not a way to call further pollers. */
+/** @throws {TypeError} Not a way to call further pollers. */
 export function assertScaleOut(action: string, scaleOut: ScaleOut): void {
-  object(action, 'scaleOut', scaleOut)
-  numberFrom(action, 'scaleOut.backlog', scaleOut.backlog, 1, Number.POSITIVE_INFINITY)
-  if (typeof scaleOut.call === 'function') return
+  if (typeof scaleOut?.call === 'function' && scaleOut.backlog >= 1) return
   throw new TypeError(`Cannot ${action}: scaleOut must come from invokeSelf of millrace/lambda`)
 }

@@ -14,8 +14,8 @@ describe('OrderPaid', () => {
 })
 
 describe('OrderShipped', () => {
-  test('refuses a shipment without a parcel', async () => {
-    const payload = { orderId: 'order-1', carrier: 'dhl', parcels: 0 }
+  test('refuses a shipment whose parcels are no number', async () => {
+    const payload = { orderId: 'order-1', carrier: 'dhl', parcels: 'two' }
 
     expect(await OrderShipped.payload['~standard'].validate(payload)).toMatchObject({ issues: [{ path: ['parcels'] }] })
   })

@@ -997,12 +997,19 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(backlog).toEqual({ pending: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
       })
 
-      test('counts no more than the stream holds, and nothing at all rather than too little', async () => {
+      test('counts what waits exactly while it is little, also once unread entries were trimmed', async () => {
+        const { group, slot, entries } = await aReader(1)
+        const ids = await addEntries(30)
+        for (const id of ids.slice(0, 25)) await outside.trimEntry(id)
+        await group.settle(slot, settleAs(ACK, entries))
+        expect((await group.measure())?.backlog).toMatchObject({ lag: 5, streamLength: 6 })
+      })
+
+      test('says no less than what waits where it is much, or nothing', async () => {
         const { group } = await aReader(1)
-        const ids = await addEntries(5)
-        for (const id of ids.slice(0, 3)) await outside.trimEntry(id)
-        const { backlog } = (await group.measure()) as Measured
-        expect([2, 3, undefined]).toContain(backlog.lag) // the first of the three that are left is delivered
+        const ids = await addEntries(30)
+        await outside.trimEntry(ids[3] as string)
+        expect([29, undefined]).toContain((await group.measure())?.backlog.lag)
       })
     })
 
@@ -1018,6 +1025,25 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect((await raise()).raised).toEqual([false])
         await aSlot(aGroup())
         expect((await raise()).raised).toEqual([true])
+      })
+
+      test('is taken back with a slot, and says whether it was up, where a poller asks for it', async () => {
+        const group = aGroup()
+        const give = async (...takesFlag: boolean[]) => group.giveSlot(await aSlot(group), true, ...takesFlag)
+        expect(await give(true)).toBe(false)
+        const slot = await aSlot(group)
+        await raise()
+        expect([await group.giveSlot(slot, true), (await raise()).raised]).toEqual([false, [false]])
+        const again = await aSlot(group)
+        await raise()
+        expect([await group.giveSlot(again, true, true), (await raise()).raised]).toEqual([true, [true]])
+      })
+
+      test('is raised for a while where more are pending than may be: nobody could read', async () => {
+        const { group, slot } = await aReader(2)
+        await addEntries(1)
+        expect((await group.settleAndRead(slot, [], { count: 1, maxPending: 1 })).held).toBe(true)
+        expect((await raise()).raised).toEqual([false])
       })
 
       test('stays while no poller finds a slot', async () => {

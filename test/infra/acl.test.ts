@@ -52,7 +52,7 @@ const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
-  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }), setOnce('', 1)]),
+  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }), setOnce('', '', 1), get('')]),
   [POLLER]: aclNames([
     ...EVALS,
     xreadgroup('', '', '', 1),

@@ -34,10 +34,10 @@ describe('what the deployment sets', () => {
   })
 
   test.each([
-    ['{', 'Cannot read MILLRACE_EVENT_SOURCE: it must be JSON'],
-    [{}, 'Cannot read MILLRACE_EVENT_SOURCE: it must be an array, one object a consumer'],
-    [[null], 'Cannot read MILLRACE_EVENT_SOURCE: each consumer must be an object, got null'],
-    [[{ group: 'g' }], 'Cannot read MILLRACE_EVENT_SOURCE: stream must be a string that is not empty, got undefined'],
+    ['{', 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of { stream, group, … }, one a consumer'],
+    [{}, 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
+    [[null], 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
+    [[{ group: 'g' }], 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
     [[{ stream: 's', group: 'g', batch: 1 }], 'Cannot read MILLRACE_EVENT_SOURCE: unknown option "batch"'],
     [
       [{ stream: 'orders', group: 'billing', batchSize: 0 }],

@@ -30,9 +30,12 @@ test('shortenLua() keeps apart what would be read as one', () => {
   expect(shortenLua(['\nlocal n = 1 - -1\nreturn 2 .. n\n'])).toEqual(['local a=1- -1 return 2 ..a'])
 })
 
-test.each(['return "text"', 'return [[text]]', "return 'a\\n'"])('shortenLua() refuses %s', (piece) => {
-  expect(() => shortenLua([piece])).toThrow('Cannot shorten Lua')
-})
+test.each(['return "text"', 'return [[text]]', "return 'a\\n'", 'local id = 1 return { id = id }', 'local type = 1'])(
+  'shortenLua() refuses %s',
+  (piece) => {
+    expect(() => shortenLua([piece])).toThrow('Cannot shorten Lua')
+  },
+)
 
 test('every built script compiles on a server', async () => {
   const server = await startRedisServer()

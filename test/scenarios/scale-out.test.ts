@@ -1,9 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventHandler, InvocationFailedError, Report, ScaleOut } from 'millrace'
-import { createPoller } from 'millrace'
+import { createPoller, defineConsumer, on } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import type { Scenario } from '../support/scenario.ts'
-import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
+import {
+  billing,
+  counts,
+  difference,
+  lambdaContext,
+  names,
+  noting,
+  OrderPaid,
+  startScenario,
+} from '../support/scenario.ts'
 
 const OPTIONS = { batchSize: 10, concurrency: 10, slots: 4 }
 const eventOf = (hop: number) => ({ millrace: { hop } })
@@ -57,7 +66,7 @@ describe('a poller that sees a backlog', () => {
     async (_what, count, called) => {
       const scenario = await startScenario()
       await scenario.publish(...names('o', count))
-      const { hops, invoke } = aPoller(scenario, () => {}, {}, nobody)
+      const { hops, invoke } = aPoller(scenario, () => delay(50), {}, nobody)
 
       expect([(await invoke({})).scaledOut, hops]).toEqual([called, Array(called).fill(1)])
     },
@@ -101,6 +110,51 @@ describe('a poller that sees a backlog', () => {
     expect(read[0]).toBeGreaterThanOrEqual(10) // the second batch was read by then
   })
 
+  it('looks again after as many entries as one poller is left to deal with', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 25))
+    let handled = 0
+    const handler = async () => {
+      if (++handled === 5) await scenario.publish(...names('late', 300))
+    }
+    const { hops, invoke } = aPoller(scenario, handler, {}, nobody)
+
+    expect([(await invoke({})).scaledOut, hops]).toEqual([3, [1, 1, 1]])
+  })
+
+  it.each([
+    ['hangs', () => new Promise<void>(() => {})],
+    ['takes its time', (_hop: number, _context: unknown, signal: AbortSignal) => delay(1_900, undefined, { signal })],
+  ])('settles batch after batch while Lambda %s, and ends in time', async (_what, call) => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 100))
+    const options = { handlerTimeoutMs: 500, minIdleMs: 6_000, reserveMs: 500 }
+    const { invoke } = aPoller(scenario, () => delay(5), options, call)
+    const startedAt = performance.now()
+
+    const ended = await invoke({}, 2_500).catch((error: InvocationFailedError) => error)
+
+    const report = 'report' in ended ? ended.report : ended
+    expect([report.acked, difference(report), await scenario.pending()]).toEqual([100, 0, []])
+    expect(performance.now() - startedAt).toBeLessThan(2_500)
+  })
+
+  it('leaves an orphan of a lost reply to nobody, also where Lambda refuses its calls', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 100))
+    const { raw } = scenario
+    const refuse = async () => {
+      // as if a read under this lease had never reached the poller
+      await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 1, 'STREAMS', 'orders', '>')
+      throw new Error('not authorized')
+    }
+    const { invoke } = aPoller(scenario, () => delay(5), {}, refuse)
+
+    await invoke({}).catch(() => {})
+
+    expect((await scenario.pending()).map(([, owner, count]) => [owner, count])).toEqual(Array(3).fill(['parked', 0]))
+  })
+
   it('fails once where it may call nobody, with everything settled', async () => {
     const scenario = await startScenario()
     await scenario.publish(...names('o', 100))
@@ -110,7 +164,7 @@ describe('a poller that sees a backlog', () => {
     const error = (await invoke({}).catch((caught: unknown) => caught)) as InvocationFailedError
 
     expect(error.message).toMatch(/: Cannot call a further poller: AccessDeniedException: not authorized$/)
-    expect([error.failures.length, hops.length, difference(error.report)]).toEqual([1, 1, 0])
+    expect([error.failures.length, hops.length, difference(error.report)]).toEqual([1, 3, 0])
     expect(counts(error.report)).toEqual({ read: 100, acked: 100, batches: 10, drained: true })
   })
 })
@@ -137,6 +191,32 @@ describe('a poller whose time is up before the backlog is', () => {
     const handled = reports.reduce((sum, { acked }) => sum + acked, 0)
     const released = reports.reduce((sum, report) => sum + report.released, 0)
     expect([new Set(calls).size, calls.length, handled + released]).toEqual([handled, handled, 150])
+  })
+
+  it('calls nobody in the last moments', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 50))
+    const options = { ...SLOW, maxRunMs: 5_000, handlerTimeoutMs: 300, reserveMs: 100, minIdleMs: 6_000 }
+    const { hops, invoke } = aPoller(scenario, slowly, options, nobody)
+
+    const report = await invoke({}, 420)
+
+    expect([report.read > 0, report.continued, hops]).toEqual([true, false, []])
+  })
+
+  it('goes on for one consumer where another is in trouble', async () => {
+    const { redis, raw, publish } = await startScenario()
+    await publish(...names('o', 50))
+    await raw.set('broken', 'no stream')
+    const routes = [on(OrderPaid, slowly)]
+    const broken = defineConsumer({ stream: 'broken', group: 'billing', routes })
+    const hops: number[] = []
+    const scaleOut = { backlog: 1_000, call: async (hop: number) => void hops.push(hop) }
+    const handler = createPoller([billing(slowly, { ...OPTIONS, ...SLOW }), broken], { redis, scaleOut })
+
+    const error = (await handler({}, lambdaContext()).catch((caught: unknown) => caught)) as InvocationFailedError
+
+    expect([hops, error.failures.length, error.report.continued]).toEqual([[1], 1, true])
   })
 
   it.each([

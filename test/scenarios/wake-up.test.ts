@@ -1,6 +1,7 @@
 import type { Wake } from 'millrace'
 import { createPublisher, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const FLAG = '{orders}:billing:wake'
@@ -54,6 +55,71 @@ describe('a publisher that wakes the poller', () => {
     )
 
     expect(woken).toHaveLength(2)
+  })
+
+  it('has the poller read once more where the one that was woken found every slot taken', async () => {
+    const { redis, pending } = await startScenario()
+    const busy: boolean[] = []
+    const consumer = billing(
+      async (event) => {
+        if ((event as { payload: { orderId: string } }).payload.orderId !== 'a') return
+        await publisher.publish(OrderPaid, { orderId: 'b' })
+        busy.push((await poll(consumer, { redis })).slotsBusy)
+      },
+      { slots: 1 },
+    )
+    // woken by b, which is published while the only slot reads: the last read must not have been before it
+    const { wake, woken } = aWake()
+    const publisher = createPublisher({ stream: 'orders', redis, wake })
+    await publisher.publish(OrderPaid, { orderId: 'a' })
+
+    const report = await poll(consumer, { redis })
+
+    expect([report.acked, busy, woken.length, report.slotsBusy]).toEqual([2, [true], 2, false])
+    expect(await pending()).toEqual([])
+    await publisher.publish(OrderPaid, { orderId: 'c' })
+    expect(woken).toHaveLength(3)
+  })
+
+  it('wakes nobody for a while where more is pending than may be', async () => {
+    const { redis } = await startScenario()
+    const consumer = billing(() => Promise.reject(new Error('no')), { maxPending: 1 })
+    const { wake, woken } = aWake()
+    const publisher = createPublisher({ stream: 'orders', redis, wake })
+    for (const orderId of ['a', 'b', 'c']) await publisher.publish(OrderPaid, { orderId })
+    expect((await poll(consumer, { redis })).held).toBe(true)
+
+    await publisher.publish(OrderPaid, { orderId: 'd' })
+
+    expect(woken).toHaveLength(1)
+  })
+
+  it('wakes also where the answer to its flag was lost and the flag was sent again', async () => {
+    const { server, connect, raw } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    const { wake, woken, errors } = aWake()
+    const publisher = createPublisher({ stream: 'orders', redis: connect(proxy.url), wake })
+    const cut = proxy.cutAfter('xadd')
+
+    await publisher.publish(OrderPaid, { orderId: 'a' })
+
+    await cut
+    expect([woken.length, errors, await raw.exists(FLAG)]).toEqual([1, [], 1])
+    await proxy.close()
+  })
+
+  it('does not fail for its onError', async () => {
+    const { redis } = await startScenario()
+    const { wake } = aWake({
+      wake: () => Promise.reject(new Error('refused')),
+      onError: () => {
+        throw new Error('logger down')
+      },
+    })
+
+    const { entryId } = await createPublisher({ stream: 'orders', redis, wake }).publish(OrderPaid, { orderId: 'a' })
+
+    expect(entryId).toMatch(/-0$/)
   })
 
   it('leaves no flag behind that outlasts its window', async () => {

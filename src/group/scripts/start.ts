@@ -22,10 +22,10 @@ ${FENCE}
 ${HELD}
 local ours, counts, claims, bodies, out = leased(), held(ARGV[4], ARGV[#ARGV - 1]), {}, {}, {}
 for at = 4, #ARGV, 2 do
-  local id, next = ARGV[at], ARGV[at + 1] + 1
-  if ours and (counts(id) == next - 1 or counts(id) == next) then
-    claims[next] = claims[next] or {}
-    table.insert(claims[next], id)
+  local id, raised = ARGV[at], ARGV[at + 1] + 1
+  if ours and (counts(id) == raised - 1 or counts(id) == raised) then
+    claims[raised] = claims[raised] or {}
+    table.insert(claims[raised], id)
   end
 end
 for count, ids in pairs(claims) do
