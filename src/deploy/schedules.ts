@@ -24,11 +24,15 @@ export function describeSchedules(
   const { failedSchedules } = settings
   const queueArn = failedSchedules ?? references.attribute(QUEUE, 'Arn')
   return [
-    { id: GROUP, type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
+    { id: GROUP, owner: 'stack', type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
     ...(failedSchedules === undefined ? describeQueue(references) : []),
-    ...describeTicks(poller, settings.pollers, settings, queueArn, references),
-    ...describeTicks(claimer, 1, settings, queueArn, references),
+    ...ownedBy('poller', describeTicks(poller, settings.pollers, settings, queueArn, references)),
+    ...ownedBy('claimer', describeTicks(claimer, 1, settings, queueArn, references)),
   ]
+}
+
+function ownedBy(owner: 'poller' | 'claimer', resources: readonly Resource[]): Resource[] {
+  return resources.map((resource) => ({ ...resource, owner }))
 }
 
 function describeTicks(
@@ -40,7 +44,7 @@ function describeTicks(
 ): Resource[] {
   const roleId = `${target.id}ScheduleRole`
   const properties = {
-    Description: `Wakes ${target.id}: ${schedule}`,
+    Description: `Wakes ${target.title ?? target.id}: ${schedule}`,
     GroupName: references.ref(GROUP),
     ScheduleExpression: schedule,
     FlexibleTimeWindow: { Mode: 'OFF' },
@@ -117,11 +121,13 @@ function describeQueue(references: References): Resource[] {
   return [
     {
       id: QUEUE,
+      owner: 'stack',
       type: 'AWS::SQS::Queue',
       properties: { SqsManagedSseEnabled: true, MessageRetentionPeriod: FOURTEEN_DAYS_IN_SECONDS },
     },
     {
       id: `${QUEUE}Policy`,
+      owner: 'stack',
       type: 'AWS::SQS::QueuePolicy',
       properties: { Queues: [references.ref(QUEUE)], PolicyDocument: policy },
     },
