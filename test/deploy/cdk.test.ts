@@ -1,4 +1,4 @@
-import { App, Duration, NestedStack, Stack, Token, Validations } from 'aws-cdk-lib'
+import { App, Aws, Duration, NestedStack, Stack, Token, Validations } from 'aws-cdk-lib'
 import { Match, Template } from 'aws-cdk-lib/assertions'
 import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
 import { Code, Function as DeployedFunction, type FunctionProps, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
@@ -383,6 +383,18 @@ describe('props that cannot be', () => {
     )
     expect(() => shop.addConsumer({ claimer: shop.claimer.addAlias('live') as IFunction }, 'Other')).toThrow(
       'claimer cannot be a version or an alias',
+    )
+  })
+
+  test.each([
+    ['text', 'arn:aws:lambda:eu-west-1:123456789012:function:orders:live'],
+    ['text with what the deployment knows', `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:orders:7`],
+  ])('an imported version or alias is refused, too: %s', (_, functionArn) => {
+    const shop = new Shop()
+    const poller = DeployedFunction.fromFunctionAttributes(shop.stack, 'Imported', { functionArn })
+
+    expect(() => shop.addConsumer({ poller, serviceName: 'shop' })).toThrow(
+      'poller cannot be a version or an alias, got Shop/Imported',
     )
   })
 

@@ -30,7 +30,8 @@ export function targetsOf(fns: Readonly<Record<Part, IFunction>>): Record<Part, 
 }
 
 function targetOf(part: Part, fn: IFunction): FunctionTarget {
-  if ('version' in fn) {
+  // an import tells by its ARN alone: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
+  if ('version' in fn || fn.functionArn.split(':').length > 7) {
     throw new TypeError(
       `${part} cannot be a version or an alias, got ${fn.node.path}: schedules, permissions and retries are those of the function itself`,
     )
