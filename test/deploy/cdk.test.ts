@@ -1,6 +1,7 @@
 import { App, Aws, Duration, NestedStack, Stack, Token, Validations } from 'aws-cdk-lib'
 import { Match, Template } from 'aws-cdk-lib/assertions'
 import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import { Code, Function as DeployedFunction, type FunctionProps, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import { Topic } from 'aws-cdk-lib/aws-sns'
@@ -230,6 +231,27 @@ describe('RedisStreamConsumer', () => {
     expect(validateTemplate(template.toJSON())).toEqual([])
   })
 
+  test.each<[string, (stack: Stack) => IKey]>([
+    ['a key', (stack) => new Key(stack, 'Key')],
+    ['an alias', (stack) => new Key(stack, 'Key').addAlias('queues')],
+  ])('lets the schedules encrypt what they put into a queue with %s of its own', (_, keyOf) => {
+    const shop = new Shop()
+    const onFailedSchedule = new Queue(shop.stack, 'Failed', { encryptionMasterKey: keyOf(shop.stack) })
+    shop.addConsumer({ onFailedSchedule })
+    const [id] = Object.keys(shop.template.findResources('AWS::KMS::Key'))
+    const statement = {
+      Effect: 'Allow',
+      Action: ['kms:GenerateDataKey', 'kms:Decrypt'],
+      Resource: { 'Fn::GetAtt': [id, 'Arn'] },
+    }
+
+    const roles = shop.template.findResources('AWS::IAM::Role', {
+      Properties: { Policies: [{ PolicyDocument: { Statement: Match.arrayWith([Match.objectLike(statement)]) } }] },
+    })
+    expect(Object.keys(roles).length).toBe(2)
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
   describe('wakes both functions, however alike their ids are', () => {
     test.each<[string, (app: App) => Place]>([
       [
@@ -388,7 +410,10 @@ describe('props that cannot be', () => {
 
   test.each([
     ['text', 'arn:aws:lambda:eu-west-1:123456789012:function:orders:live'],
-    ['text with what the deployment knows', `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:orders:7`],
+    [
+      'text with what the deployment knows',
+      `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:orders:7`,
+    ],
   ])('an imported version or alias is refused, too: %s', (_, functionArn) => {
     const shop = new Shop()
     const poller = DeployedFunction.fromFunctionAttributes(shop.stack, 'Imported', { functionArn })

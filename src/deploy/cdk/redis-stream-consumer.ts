@@ -8,7 +8,7 @@ import { idOf } from '../ids.ts'
 import { claimerStatements, pollerStatements } from '../permissions.ts'
 import type { FunctionTarget, References, Resource } from '../resources.ts'
 import { addOverrides, addStatements, agreeOnService, checkService, targetsOf } from './functions.ts'
-import { type RedisStreamConsumerProps, settingsOf } from './props.ts'
+import { keyOf, type RedisStreamConsumerProps, settingsOf } from './props.ts'
 import { assertAgreement, toCfn } from './to-cfn.ts'
 
 /** The alarms of a consumer; one that was switched off is not there. */
@@ -54,7 +54,13 @@ export class RedisStreamConsumer extends Construct {
     addOverrides('poller', poller, settings)
     addOverrides('claimer', claimer, settings)
     this.#addPermissions(settings)
-    const parts = { id: stem, service: this.serviceName, ...targets, references: this.#references() }
+    const parts = {
+      id: stem,
+      service: this.serviceName,
+      ...targets,
+      references: this.#references(),
+      failedSchedulesKey: keyOf(props),
+    }
     const resources = describeConsumer(settings, parts)
     for (const resource of resources) this.#add(resource, stem, targets)
     for (const resource of resources) assertAgreement(this.#resources.get(resource.id) as CfnResource, resource)
