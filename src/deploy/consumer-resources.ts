@@ -13,6 +13,8 @@ export interface ConsumerParts {
   readonly poller: FunctionTarget
   readonly claimer: FunctionTarget
   readonly references: References
+  /** ARN of the key that encrypts the settings' `failedSchedules`, if it is one of the account's own. */
+  readonly failedSchedulesKey?: unknown
 }
 
 /**

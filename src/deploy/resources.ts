@@ -5,12 +5,16 @@ export interface Resource {
   /** As in `AWS::Scheduler::Schedule`. */
   readonly type: string
   readonly properties: Readonly<Record<string, unknown>>
+  /** Whose it is: a function's, or all consumers' of the stack; the consumer's alone where nothing is said. */
+  readonly owner?: 'poller' | 'claimer' | 'stack'
 }
 
 /** A function that others invoke. */
 export interface FunctionTarget {
   /** Stem of the logical ids of what belongs to it, as in `OrdersPoller`. */
   readonly id: string
+  /** What people read of it; its id where nothing is said. */
+  readonly title?: string
   /** Its name: text, or a reference. */
   readonly name: unknown
   /** Its ARN: text, or a reference. */

@@ -1,5 +1,5 @@
 import type { EventSourceSettings } from './event-source.ts'
-import type { FunctionTarget, References, Resource } from './resources.ts'
+import type { FunctionTarget, References, Resource, Statement } from './resources.ts'
 import { policyDocument } from './resources.ts'
 
 /** Ids of what the consumers of a stack share. */
@@ -12,6 +12,19 @@ const NO_RETRY = { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }
 /** SQS keeps nothing longer. */
 const FOURTEEN_DAYS_IN_SECONDS = 1_209_600
 
+interface ScheduleParts {
+  readonly poller: FunctionTarget
+  readonly claimer: FunctionTarget
+  readonly references: References
+  readonly failedSchedulesKey?: unknown
+}
+
+/** Where a failed tick goes. */
+interface Queue {
+  readonly arn: unknown
+  readonly keyArn: unknown
+}
+
 /**
  * What wakes a consumer's functions: their schedules, the role that each needs, and where a failed tick goes.
  *
@@ -19,28 +32,32 @@ const FOURTEEN_DAYS_IN_SECONDS = 1_209_600
  */
 export function describeSchedules(
   settings: EventSourceSettings,
-  { poller, claimer, references }: { poller: FunctionTarget; claimer: FunctionTarget; references: References },
+  { poller, claimer, references, failedSchedulesKey }: ScheduleParts,
 ): Resource[] {
   const { failedSchedules } = settings
-  const queueArn = failedSchedules ?? references.attribute(QUEUE, 'Arn')
+  const queue = { arn: failedSchedules ?? references.attribute(QUEUE, 'Arn'), keyArn: failedSchedulesKey }
   return [
-    { id: GROUP, type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
+    { id: GROUP, owner: 'stack', type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
     ...(failedSchedules === undefined ? describeQueue(references) : []),
-    ...describeTicks(poller, settings.pollers, settings, queueArn, references),
-    ...describeTicks(claimer, 1, settings, queueArn, references),
+    ...ownedBy('poller', describeTicks(poller, settings.pollers, settings, queue, references)),
+    ...ownedBy('claimer', describeTicks(claimer, 1, settings, queue, references)),
   ]
+}
+
+function ownedBy(owner: 'poller' | 'claimer', resources: readonly Resource[]): Resource[] {
+  return resources.map((resource) => ({ ...resource, owner }))
 }
 
 function describeTicks(
   target: FunctionTarget,
   count: number,
   { schedule, enabled }: EventSourceSettings,
-  queueArn: unknown,
+  queue: Queue,
   references: References,
 ): Resource[] {
   const roleId = `${target.id}ScheduleRole`
   const properties = {
-    Description: `Wakes ${target.id}: ${schedule}`,
+    Description: `Wakes ${target.title ?? target.id}: ${schedule}`,
     GroupName: references.ref(GROUP),
     ScheduleExpression: schedule,
     FlexibleTimeWindow: { Mode: 'OFF' },
@@ -49,7 +66,7 @@ function describeTicks(
       Arn: target.arn,
       RoleArn: references.attribute(roleId, 'Arn'),
       RetryPolicy: NO_RETRY,
-      DeadLetterConfig: { Arn: queueArn },
+      DeadLetterConfig: { Arn: queue.arn },
     },
   }
   const schedules = Array.from({ length: count }, (_, index) => ({
@@ -57,7 +74,7 @@ function describeTicks(
     type: 'AWS::Scheduler::Schedule',
     properties,
   }))
-  return [...schedules, describeRole(roleId, target, queueArn, references), describeInvokeConfig(target)]
+  return [...schedules, describeRole(roleId, target, queue, references), describeInvokeConfig(target)]
 }
 
 /**
@@ -65,7 +82,7 @@ function describeTicks(
  *
  * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
  */
-function describeRole(id: string, target: FunctionTarget, queueArn: unknown, references: References): Resource {
+function describeRole(id: string, target: FunctionTarget, queue: Queue, references: References): Resource {
   const trust = policyDocument([
     {
       Effect: 'Allow',
@@ -81,7 +98,8 @@ function describeRole(id: string, target: FunctionTarget, queueArn: unknown, ref
   ])
   const policy = policyDocument([
     { Sid: 'Wake', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: target.arn },
-    { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: queueArn },
+    { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: queue.arn },
+    ...encryptionStatements(queue),
   ])
   return {
     id,
@@ -91,6 +109,12 @@ function describeRole(id: string, target: FunctionTarget, queueArn: unknown, ref
       Policies: [{ PolicyName: 'wake', PolicyDocument: policy }],
     },
   }
+}
+
+/** Without these, an encrypted queue refuses what the role sends, and the failed tick is lost. */
+function encryptionStatements({ keyArn }: Queue): Statement[] {
+  if (keyArn === undefined) return []
+  return [{ Sid: 'EncryptFailure', Effect: 'Allow', Action: ['kms:GenerateDataKey', 'kms:Decrypt'], Resource: keyArn }]
 }
 
 /** Scheduler invokes asynchronously: without this, Lambda would retry a failure twice, and keep a throttled tick for hours. */
@@ -117,11 +141,13 @@ function describeQueue(references: References): Resource[] {
   return [
     {
       id: QUEUE,
+      owner: 'stack',
       type: 'AWS::SQS::Queue',
       properties: { SqsManagedSseEnabled: true, MessageRetentionPeriod: FOURTEEN_DAYS_IN_SECONDS },
     },
     {
       id: `${QUEUE}Policy`,
+      owner: 'stack',
       type: 'AWS::SQS::QueuePolicy',
       properties: { Queues: [references.ref(QUEUE)], PolicyDocument: policy },
     },

@@ -1,11 +1,13 @@
-import { App, Duration, Stack, Token, Validations } from 'aws-cdk-lib'
+import { App, Aws, Duration, NestedStack, Stack, Token, Validations } from 'aws-cdk-lib'
 import { Match, Template } from 'aws-cdk-lib/assertions'
 import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
-import { Code, Function as DeployedFunction, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
+import { Code, Function as DeployedFunction, type FunctionProps, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import { Topic } from 'aws-cdk-lib/aws-sns'
 import { Queue } from 'aws-cdk-lib/aws-sqs'
 import { AwsSolutionsChecks } from 'cdk-nag'
+import { Construct } from 'constructs'
 import { RedisStreamConsumer, type RedisStreamConsumerProps, RedisStreamEventSource } from 'millrace/cdk'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { validateTemplate } from '../support/validate-template.ts'
@@ -21,12 +23,7 @@ class Shop {
   readonly claimer = this.addFunction('OrdersClaimer')
 
   addFunction(id: string, environment: Record<string, string> = {}): DeployedFunction {
-    return new DeployedFunction(this.stack, id, {
-      handler: 'index.handler',
-      runtime: Runtime.NODEJS_24_X,
-      code: Code.fromInline('exports.handler = () => {}'),
-      environment,
-    })
+    return addFunction(this.stack, id, { environment })
   }
 
   addConsumer(props: Partial<RedisStreamConsumerProps> = {}, id = 'Billing'): RedisStreamConsumer {
@@ -234,6 +231,82 @@ describe('RedisStreamConsumer', () => {
     expect(validateTemplate(template.toJSON())).toEqual([])
   })
 
+  test.each<[string, (stack: Stack) => IKey]>([
+    ['a key', (stack) => new Key(stack, 'Key')],
+    ['an alias', (stack) => new Key(stack, 'Key').addAlias('queues')],
+  ])('lets the schedules encrypt what they put into a queue with %s of its own', (_, keyOf) => {
+    const shop = new Shop()
+    const onFailedSchedule = new Queue(shop.stack, 'Failed', { encryptionMasterKey: keyOf(shop.stack) })
+    shop.addConsumer({ onFailedSchedule })
+    const [id] = Object.keys(shop.template.findResources('AWS::KMS::Key'))
+    const statement = {
+      Effect: 'Allow',
+      Action: ['kms:GenerateDataKey', 'kms:Decrypt'],
+      Resource: { 'Fn::GetAtt': [id, 'Arn'] },
+    }
+
+    const roles = shop.template.findResources('AWS::IAM::Role', {
+      Properties: { Policies: [{ PolicyDocument: { Statement: Match.arrayWith([Match.objectLike(statement)]) } }] },
+    })
+    expect(Object.keys(roles).length).toBe(2)
+    expect(validateTemplate(shop.template.toJSON())).toEqual([])
+  })
+
+  describe('wakes both functions, however alike their ids are', () => {
+    test.each<[string, (app: App) => Place]>([
+      [
+        'the same in two stacks',
+        (app) => {
+          const stack = new Stack(app, 'A')
+          return { stack, poller: addFunction(stack, 'Handler'), claimer: addFunction(new Stack(app, 'B'), 'Handler') }
+        },
+      ],
+      [
+        'the same in two stacks, consumer in a third',
+        (app) => ({
+          stack: new Stack(app, 'C'),
+          poller: addFunction(new Stack(app, 'A'), 'Handler'),
+          claimer: addFunction(new Stack(app, 'B'), 'Handler'),
+        }),
+      ],
+      [
+        'the same in two nested stacks',
+        (app) => {
+          const parent = new Stack(app, 'Parent')
+          const stack = new NestedStack(parent, 'A')
+          const claimer = addFunction(new NestedStack(parent, 'B'), 'Handler')
+          return { stack, poller: addFunction(stack, 'Handler'), claimer }
+        },
+      ],
+      [
+        'Orders and OrdersSchedule',
+        (app) => {
+          const stack = new Stack(app, 'A')
+          return { stack, poller: addFunction(stack, 'Orders'), claimer: addFunction(stack, 'OrdersSchedule') }
+        },
+      ],
+      [
+        'Orders/Handler and OrdersHandler',
+        (app) => {
+          const stack = new Stack(app, 'A')
+          const poller = addFunction(new Construct(stack, 'Orders'), 'Handler')
+          return { stack, poller, claimer: addFunction(stack, 'OrdersHandler') }
+        },
+      ],
+    ])('%s', (_, placeIn) => {
+      const { stack, ...functions } = placeIn(new App({ context: CONTEXT }))
+      for (const consumerGroup of ['billing', 'search'])
+        new RedisStreamConsumer(stack, consumerGroup, { ...consumer, ...functions, consumerGroup, serviceName: 'shop' })
+      const template = Template.fromStack(stack)
+      const schedules = Object.values(template.findResources('AWS::Scheduler::Schedule'))
+
+      expect(new Set(schedules.map(({ Properties }) => JSON.stringify(Properties.Target.Arn))).size).toBe(2)
+      expect(new Set(schedules.map(({ Properties }) => JSON.stringify(Properties.Target.RoleArn))).size).toBe(2)
+      template.resourceCountIs('AWS::Lambda::EventInvokeConfig', 2)
+      expect(validateTemplate(template.toJSON())).toEqual([])
+    })
+  })
+
   test('leaves cdk-nag nothing to find but what the CDK gives every function', () => {
     const shop = new Shop()
     shop.addConsumer({ parameters: { poller: '/shop/redis-url', claimer: '/shop/redis-url' } })
@@ -335,6 +408,21 @@ describe('props that cannot be', () => {
     )
   })
 
+  test.each([
+    ['text', 'arn:aws:lambda:eu-west-1:123456789012:function:orders:live'],
+    [
+      'text with what the deployment knows',
+      `arn:${Aws.PARTITION}:lambda:${Aws.REGION}:${Aws.ACCOUNT_ID}:function:orders:7`,
+    ],
+  ])('an imported version or alias is refused, too: %s', (_, functionArn) => {
+    const shop = new Shop()
+    const poller = DeployedFunction.fromFunctionAttributes(shop.stack, 'Imported', { functionArn })
+
+    expect(() => shop.addConsumer({ poller, serviceName: 'shop' })).toThrow(
+      'poller cannot be a version or an alias, got Shop/Imported',
+    )
+  })
+
   test('one function for both parts is refused', () => {
     const shop = new Shop()
 
@@ -366,6 +454,16 @@ describe('props that cannot be', () => {
     expect(() => shop.addConsumer({ consumerGroup: 'search', ...props }, 'Search')).toThrow(message)
   })
 
+  test('a queue that another consumer of the function has otherwise is refused, even where the ids are the same', () => {
+    const shop = new Shop()
+    shop.addConsumer({ onFailedSchedule: new Queue(shop.stack, 'Failed') })
+    const onFailedSchedule = new Queue(new Stack(shop.app, 'Other'), 'Failed')
+
+    expect(() => shop.addConsumer({ consumerGroup: 'search', onFailedSchedule }, 'Search')).toThrow(
+      'schedule, enabled and onFailedSchedule cannot differ',
+    )
+  })
+
   test('retries of Lambda are refused, before and after', () => {
     const before = new Shop()
     before.claimer.configureAsyncInvoke({ retryAttempts: 1 })
@@ -378,6 +476,21 @@ describe('props that cannot be', () => {
     expect(() => after.poller.configureAsyncInvoke({ retryAttempts: 1 })).toThrow('EventInvokeConfig')
   })
 })
+
+interface Place {
+  readonly stack: Stack
+  readonly poller: IFunction
+  readonly claimer: IFunction
+}
+
+function addFunction(scope: Construct, id: string, props: Partial<FunctionProps> = {}): DeployedFunction {
+  return new DeployedFunction(scope, id, {
+    handler: 'index.handler',
+    runtime: Runtime.NODEJS_24_X,
+    code: Code.fromInline('exports.handler = () => {}'),
+    ...props,
+  })
+}
 
 function acknowledgeBasicRole({ poller, claimer }: Shop): void {
   for (const fn of [poller, claimer]) {

@@ -17,9 +17,21 @@ const OVERRIDES = 'MILLRACE_EVENT_SOURCE'
 /** Consumers of a function, in the order they were added: its environment speaks of all of them. */
 const consumersOf = new WeakMap<IFunction, EventSourceSettings[]>()
 
-/** @throws {TypeError} A version or an alias, which has schedules and retries of its own. */
-export function targetOf(part: Part, fn: IFunction): FunctionTarget {
-  if ('version' in fn) {
+/**
+ * Poller and claimer by ids that differ: those of functions in two stacks may be the same, and so may `Orders/Handler` and `OrdersHandler`.
+ *
+ * @throws {TypeError} A version or an alias, which has schedules and retries of its own.
+ */
+export function targetsOf(fns: Readonly<Record<Part, IFunction>>): Record<Part, FunctionTarget> {
+  const poller = targetOf('poller', fns.poller)
+  const claimer = targetOf('claimer', fns.claimer)
+  const { id } = claimer
+  return { poller, claimer: id === poller.id ? { ...claimer, id: `${id}Claimer`, title: id } : claimer }
+}
+
+function targetOf(part: Part, fn: IFunction): FunctionTarget {
+  // an import tells by its ARN alone: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
+  if ('version' in fn || fn.functionArn.split(':').length > 7) {
     throw new TypeError(
       `${part} cannot be a version or an alias, got ${fn.node.path}: schedules, permissions and retries are those of the function itself`,
     )

@@ -1,4 +1,5 @@
 import type { Duration } from 'aws-cdk-lib'
+import type { IAlias } from 'aws-cdk-lib/aws-kms'
 import type { IFunction } from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
@@ -175,6 +176,12 @@ export function settingsOf(props: RedisStreamEventSourceProps): EventSourceSetti
     const Kind = error instanceof RangeError ? RangeError : TypeError
     throw new Kind(inCdkWords((error as Error).message), { cause: error })
   }
+}
+
+/** ARN of the key that encrypts `onFailedSchedule`: that of the key itself, since permissions know no alias. */
+export function keyOf({ onFailedSchedule }: RedisStreamEventSourceProps): string | undefined {
+  const key = onFailedSchedule?.encryptionMasterKey
+  return key !== undefined && 'aliasTargetKey' in key ? (key as IAlias).aliasTargetKey.keyArn : key?.keyArn
 }
 
 function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {

@@ -7,9 +7,9 @@ import type { EventSourceSettings } from '../event-source.ts'
 import { idOf } from '../ids.ts'
 import { claimerStatements, pollerStatements } from '../permissions.ts'
 import type { FunctionTarget, References, Resource } from '../resources.ts'
-import { addOverrides, addStatements, agreeOnService, checkService, targetOf } from './functions.ts'
-import { type RedisStreamConsumerProps, settingsOf } from './props.ts'
-import { assertAgreement, ownerOf, toCfn } from './to-cfn.ts'
+import { addOverrides, addStatements, agreeOnService, checkService, targetsOf } from './functions.ts'
+import { keyOf, type RedisStreamConsumerProps, settingsOf } from './props.ts'
+import { assertAgreement, toCfn } from './to-cfn.ts'
 
 /** The alarms of a consumer; one that was switched off is not there. */
 export interface RedisStreamAlarms {
@@ -47,14 +47,20 @@ export class RedisStreamConsumer extends Construct {
     this.poller = poller
     this.claimer = claimer
     const settings = settingsOf(props)
-    const targets = { poller: targetOf('poller', poller), claimer: targetOf('claimer', claimer) }
+    const targets = targetsOf({ poller, claimer })
     const stem = stemOf(this, settings)
     this.serviceName = agreeOnService(this, { poller, claimer }, props.serviceName)
     this.node.addValidation({ validate: () => checkService(this, [poller, claimer], this.serviceName) })
     addOverrides('poller', poller, settings)
     addOverrides('claimer', claimer, settings)
     this.#addPermissions(settings)
-    const parts = { id: stem, service: this.serviceName, ...targets, references: this.#references() }
+    const parts = {
+      id: stem,
+      service: this.serviceName,
+      ...targets,
+      references: this.#references(),
+      failedSchedulesKey: keyOf(props),
+    }
     const resources = describeConsumer(settings, parts)
     for (const resource of resources) this.#add(resource, stem, targets)
     for (const resource of resources) assertAgreement(this.#resources.get(resource.id) as CfnResource, resource)
@@ -86,13 +92,10 @@ export class RedisStreamConsumer extends Construct {
     stem: string,
     targets: Readonly<Record<'poller' | 'claimer', FunctionTarget>>,
   ): [Construct, string] {
-    const owner = ownerOf(resource)
-    if (owner === 'stack') return [Stack.of(this), resource.id]
-    if (owner === 'consumer') return [this, resource.id.slice(stem.length)]
-    const part = (['poller', 'claimer'] as const)
-      .filter((one) => resource.id.startsWith(targets[one].id))
-      .sort((a, b) => targets[b].id.length - targets[a].id.length)[0] as 'poller' | 'claimer'
-    return [this.#scopeOf(this[part]), resource.id.slice(targets[part].id.length)]
+    const { id, owner } = resource
+    if (owner === 'stack') return [Stack.of(this), id]
+    if (owner === undefined) return [this, id.slice(stem.length)]
+    return [this.#scopeOf(this[owner]), id.slice(targets[owner].id.length)]
   }
 
   /** What belongs to a function stands beneath it, or, if that is in another stack, beneath what stands for it in this one. */

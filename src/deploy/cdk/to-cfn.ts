@@ -1,4 +1,15 @@
-import { type CfnResource, Fn, Stack, Token } from 'aws-cdk-lib'
+import {
+  type CfnResource,
+  DefaultTokenResolver,
+  Fn,
+  type IPostProcessor,
+  type IResolvable,
+  type IResolveContext,
+  Reference,
+  StringConcat,
+  Token,
+  Tokenization,
+} from 'aws-cdk-lib'
 import { CfnAlarm, CfnDashboard } from 'aws-cdk-lib/aws-cloudwatch'
 import { CfnRole } from 'aws-cdk-lib/aws-iam'
 import { CfnEventInvokeConfig } from 'aws-cdk-lib/aws-lambda'
@@ -9,28 +20,21 @@ import { isReference } from '../join.ts'
 import type { Resource } from '../resources.ts'
 import { acknowledgeDeadLetterQueue } from './acknowledge.ts'
 
-/** Whose a described resource is: the consumer's alone, its function's, or all consumers' of the stack. */
-export type Owner = 'consumer' | 'function' | 'stack'
-
 type CfnClass = new (scope: Construct, id: string, props: never) => CfnResource
 
-const CLASSES: Readonly<Record<string, readonly [Owner, CfnClass]>> = {
-  'AWS::CloudWatch::Alarm': ['consumer', CfnAlarm],
-  'AWS::CloudWatch::Dashboard': ['consumer', CfnDashboard],
-  'AWS::IAM::Role': ['function', CfnRole],
-  'AWS::Lambda::EventInvokeConfig': ['function', CfnEventInvokeConfig],
-  'AWS::Scheduler::Schedule': ['function', CfnSchedule],
-  'AWS::Scheduler::ScheduleGroup': ['stack', CfnScheduleGroup],
-  'AWS::SQS::Queue': ['stack', CfnQueue],
-  'AWS::SQS::QueuePolicy': ['stack', CfnQueuePolicy],
+const CLASSES: Readonly<Record<string, CfnClass>> = {
+  'AWS::CloudWatch::Alarm': CfnAlarm,
+  'AWS::CloudWatch::Dashboard': CfnDashboard,
+  'AWS::IAM::Role': CfnRole,
+  'AWS::Lambda::EventInvokeConfig': CfnEventInvokeConfig,
+  'AWS::Scheduler::Schedule': CfnSchedule,
+  'AWS::Scheduler::ScheduleGroup': CfnScheduleGroup,
+  'AWS::SQS::Queue': CfnQueue,
+  'AWS::SQS::QueuePolicy': CfnQueuePolicy,
 }
 
 /** What was made of which description, to tell ours from the user's and to notice where two consumers disagree. */
 const described = new WeakMap<Construct, Resource>()
-
-export function ownerOf({ type }: Resource): Owner {
-  return classOf(type)[0]
-}
 
 /**
  * The resource as a construct of its own type; if the scope has it already, as for what consumers share, that one.
@@ -40,7 +44,7 @@ export function ownerOf({ type }: Resource): Owner {
 export function toCfn(scope: Construct, id: string, resource: Resource): CfnResource {
   const there = scope.node.tryFindChild(id) as CfnResource | undefined
   if (there === undefined) {
-    const [, Class] = classOf(resource.type)
+    const Class = classOf(resource.type)
     const made = new Class(scope, id, propsOf(resource.properties) as never)
     described.set(made, resource)
     if (made instanceof CfnQueue) acknowledgeDeadLetterQueue(made)
@@ -57,7 +61,7 @@ export function toCfn(scope: Construct, id: string, resource: Resource): CfnReso
  */
 export function assertAgreement(made: CfnResource, resource: Resource): void {
   const former = described.get(made) as Resource
-  if (former === resource || isSame(Stack.of(made), former, resource)) return
+  if (former === resource || isSame(made, former, resource)) return
   throw new TypeError(
     `schedule, enabled and onFailedSchedule cannot differ between the consumers of a function, got two descriptions of ${made.node.path}`,
   )
@@ -81,16 +85,27 @@ function tokenOf(reference: Readonly<Record<string, unknown>>): string {
   return join === undefined ? Token.asString(reference) : Fn.join(join[0], withTokens(join[1]) as string[])
 }
 
-function classOf(type: string): readonly [Owner, CfnClass] {
-  const row = CLASSES[type]
-  if (row === undefined) throw new TypeError(`${type} cannot be made, got no class for it`)
-  return row
+function classOf(type: string): CfnClass {
+  const Class = CLASSES[type]
+  if (Class === undefined) throw new TypeError(`${type} cannot be made, got no class for it`)
+  return Class
 }
 
 /** What is ours differs between two consumers only by objects that mean the same once they are in the template. */
-function isSame(stack: Stack, one: Resource, other: Resource): boolean {
-  const [a, b] = [one, other].map(({ type, properties }) => JSON.stringify(stack.resolve({ type, properties })))
+function isSame(scope: Construct, one: Resource, other: Resource): boolean {
+  const resolver = new PathResolver(new StringConcat())
+  const [a, b] = [one, other].map(({ type, properties }) =>
+    JSON.stringify(Tokenization.resolve({ type, properties }, { scope, resolver, preparing: false })),
+  )
   return a === b
+}
+
+/** Names what is referred to by its path: until the template is made, those of two stacks look the same if their logical ids are. */
+class PathResolver extends DefaultTokenResolver {
+  override resolveToken(token: IResolvable, context: IResolveContext, postProcessor: IPostProcessor): unknown {
+    if (Reference.isReference(token)) return `<${token.target.node.path}.${token.displayName}>`
+    return super.resolveToken(token, context, postProcessor)
+  }
 }
 
 function refusal(scope: Construct, id: string, { type }: Resource): string {
