@@ -30,6 +30,8 @@ class RedisStreamPlugin {
     this.hooks = {
       // every command: `deploy function` and `invoke local` want the environment, too
       initialize: () => this.#explain(() => this.#configureFunctions()),
+      // only what packages, and before osls looks whether a function still needs its own role: `deploy function` takes a role for deployed
+      'before:package:setupProviderConfiguration': () => this.#explain(() => this.#assignRoles()),
       'after:package:compileEvents': () => this.#explain(() => this.#addResources()),
     }
   }
@@ -52,10 +54,16 @@ class RedisStreamPlugin {
     }
     fn.logRetentionInDays ??= logRetentionInDays
     if (reservedConcurrency[part] !== undefined) fn.reservedConcurrency ??= reservedConcurrency[part]
-    if (this.#hasRole(fn)) return
-    const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
-    fn.role = role
-    this.#roles.set(name, role)
+  }
+
+  #assignRoles(): void {
+    for (const { name } of functionsOf(this.#consumers)) {
+      const fn = this.#function(name)
+      if (this.#hasRole(fn)) continue
+      const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
+      fn.role = role
+      this.#roles.set(name, role)
+    }
   }
 
   #addResources(): void {

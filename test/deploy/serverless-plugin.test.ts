@@ -211,10 +211,24 @@ describe('the plugin', () => {
       poller: { name: 'shop-poller', events: [{ redisStream: billing }], iamRoleStatements: [] },
       claimer: { name: 'shop-claimer' },
     }
-    initialize(functions, { getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined) })
+    const hooks = initialize(functions, {
+      getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined),
+    })
+    hooks['before:package:setupProviderConfiguration']?.()
 
     expect(functions).toMatchObject({ poller: { logRetentionInDays: 30 }, claimer: { logRetentionInDays: 30 } })
     expect(Object.values(functions).filter((fn) => 'role' in fn)).toEqual([])
+  })
+
+  test('gives roles to what packages alone: deploy function would take one for a role that is deployed', () => {
+    const functions = { poller: { events: [{ redisStream: billing }] }, claimer: {} }
+    const hooks = initialize(functions, {})
+
+    expect(Object.values(functions).map((fn) => 'role' in fn)).toEqual([false, false])
+
+    hooks['before:package:setupProviderConfiguration']?.()
+
+    expect(functions).toMatchObject({ poller: { role: 'pollerRole' }, claimer: { role: 'claimerRole' } })
   })
 
   test("keeps days of the provider's where the event names none", () => {
@@ -226,14 +240,16 @@ describe('the plugin', () => {
 })
 
 /** Runs the plugin's first hook on functions, beside what osls says of AWS and of the provider. */
-function initialize(functions: object, aws: object, provider: object = {}): void {
+function initialize(functions: object, aws: object, provider: object = {}) {
   const naming = { getStackName: () => 'shop-dev', getNormalizedFunctionName: (name: string) => name }
   const serverless = {
     service: { functions, provider },
     configSchemaHandler: { defineFunctionEvent: () => {} },
     getProvider: () => ({ naming, getCustomExecutionRole: () => undefined, ...aws }),
   }
-  new RedisStreamPlugin(serverless as never).hooks.initialize?.()
+  const { hooks } = new RedisStreamPlugin(serverless as never)
+  hooks.initialize?.()
+  return hooks
 }
 
 async function refusalOf(functions: object): Promise<string> {
