@@ -87,8 +87,8 @@ export interface AlarmOptions {
   readonly topic?: string | Reference
   /**
    * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
-   * Default: 180,000, or three periods of the schedule where that is longer; must be given where the schedule is a `cron(…)` or slower than
-   * once a day. `false`: silence of either function is no alarm.
+   * Three periods of the schedule or more. Default: 180,000, or three periods of the schedule where that is longer; must be given where the
+   * schedule is a `cron(…)`, and `false` where it is slower than once a day. `false`: silence of either function is no alarm.
    */
   readonly noPollMs?: number | false
   /** Milliseconds since the oldest pending entry was published, 1,000 or more; an older one alarms. Default 900,000. */
@@ -135,6 +135,8 @@ type Overrides = Pick<EventSourceOptions, (typeof EVENT_SOURCE_OVERRIDES)[number
 export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
   /** `false`, too, while the schedules are disabled. */
   readonly noPollMs: number | false
+  /** Milliseconds between two runs: the schedule's, or a third of `noPollMs` where it has no fixed period; `undefined`: who knows. */
+  readonly tickMs: number | undefined
   /** `undefined`: nobody is told. */
   readonly topic: string | Reference | undefined
 }
@@ -256,17 +258,33 @@ function resolveAlarms(
   { topic, noPollMs, ...limits }: AlarmOptions = {},
   { schedule = DEFAULTS.schedule, enabled = DEFAULTS.enabled }: Pick<EventSourceOptions, 'schedule' | 'enabled'>,
 ): AlarmSettings {
-  const silence = enabled && (noPollMs ?? threePeriodsOf(action, schedule))
-  return Object.freeze({ topic, noPollMs: silence, ...withDefaults(ALARM_DEFAULTS, limits) })
+  const period = periodOf(schedule)
+  if (noPollMs && period !== undefined) checkSilence(action, noPollMs, period, schedule)
+  const tickMs = period ?? (noPollMs ? noPollMs / 3 : undefined)
+  const silence = enabled && (noPollMs ?? threePeriodsOf(action, period, schedule))
+  return Object.freeze({ topic, noPollMs: silence, tickMs, ...withDefaults(ALARM_DEFAULTS, limits) })
 }
 
-function threePeriodsOf(action: string, schedule: string): number {
-  const period = periodOf(schedule)
-  const silence = Math.max(MIN_SILENCE_MS, 3 * (period ?? Number.POSITIVE_INFINITY))
-  if (silence <= MAX_SILENCE_MS) return silence
+/** A silence that the schedule itself keeps would alarm for ever. */
+function checkSilence(action: string, noPollMs: number, period: number, schedule: string): void {
+  const least = threePeriodsOf(action, period, schedule)
+  if (noPollMs >= least) return
+  throw new RangeError(
+    `Cannot ${action}: alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
+  )
+}
+
+function threePeriodsOf(action: string, period: number | undefined, schedule: string): number {
+  if (period === undefined) {
+    throw new TypeError(
+      `Cannot ${action}: alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
+        'alarm out',
+    )
+  }
+  if (3 * period <= MAX_SILENCE_MS) return Math.max(MIN_SILENCE_MS, 3 * period)
   throw new TypeError(
-    `Cannot ${action}: alarms.noPollMs must be given where the schedule ${period === undefined ? 'has no fixed period' : 'is slower than once a day'}, ` +
-      `got schedule ${schedule}; false leaves that alarm out`,
+    `Cannot ${action}: alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
+      'of silence then',
   )
 }
 

@@ -116,6 +116,7 @@ describe('the dashboard of a consumer', () => {
     const alarms = {
       topic: undefined,
       noPollMs: 180_000,
+      tickMs: 60_000,
       oldestPendingMs: 900_000,
       maxLag: 500,
       deadLettersPer5Minutes: 0,

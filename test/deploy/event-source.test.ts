@@ -57,6 +57,14 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
   [{ alarms: true }, 'alarms must be an object, got boolean'],
   [{ alarms: { oldestPendingMs: 10 } }, 'alarms.oldestPendingMs must be >= 1000, got 10'],
   [
+    { schedule: 'rate(1 hour)', alarms: { noPollMs: 180_000 } },
+    'alarms.noPollMs must be >= 10800000, three periods of the schedule rate(1 hour), got 180000',
+  ],
+  [
+    { schedule: 'rate(2 days)', alarms: { noPollMs: 259_200_000 } },
+    'alarms.noPollMs must be false where the schedule is slower than once a day, got schedule rate(2 days); nothing alarms of silence then',
+  ],
+  [
     { alarms: { lag: 10 } },
     'alarms: unknown option "lag"; known are topic, noPollMs, oldestPendingMs, maxLag, deadLettersPer5Minutes',
   ],
@@ -86,6 +94,7 @@ describe('resolveEventSource()', () => {
       alarms: {
         topic: undefined,
         noPollMs: 180_000,
+        tickMs: 60_000,
         oldestPendingMs: 900_000,
         maxLag: 10_000,
         deadLettersPer5Minutes: 0,
@@ -118,6 +127,7 @@ describe('resolveEventSource()', () => {
     expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
       topic,
       noPollMs: 180_000,
+      tickMs: 60_000,
       oldestPendingMs: 900_000,
       maxLag: 0,
       deadLettersPer5Minutes: 0,
