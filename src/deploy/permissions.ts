@@ -46,17 +46,29 @@ export function claimerStatements(settings: EventSourceSettings, fn: FunctionPer
   return functionStatements(settings, settings.parameters.claimer, fn)
 }
 
-/** A role that Lambda takes for one function. */
-export function describeFunctionRole(id: string, statements: readonly Statement[]): Resource {
+/**
+ * A role that Lambda takes for one function.
+ *
+ * @param own What else the user gave it. Its statements are a policy apart, whose ids are free.
+ */
+export function describeFunctionRole(
+  id: string,
+  statements: readonly Statement[],
+  own: { readonly properties: Resource['properties']; readonly statements: readonly Statement[] },
+): Resource {
   const trust = policyDocument([
     { Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' },
   ])
+  const policies = Object.entries({ run: statements, provider: own.statements })
   return {
     id,
     type: 'AWS::IAM::Role',
     properties: {
+      ...own.properties,
       AssumeRolePolicyDocument: trust,
-      Policies: [{ PolicyName: 'run', PolicyDocument: policyDocument(statements) }],
+      Policies: policies
+        .filter(([, all]) => all.length > 0)
+        .map(([PolicyName, all]) => ({ PolicyName, PolicyDocument: policyDocument(all) })),
     },
   }
 }
