@@ -34,7 +34,7 @@ describe('the dashboard of a consumer', () => {
 
     expect(Object.fromEntries(graphs)).toEqual({
       Input: ['PolledEventCount', 'ClaimedEventCount'],
-      Processing: ['InvokedEventCount', 'DeletedEventCount', 'Duration', 'Duration'],
+      Processing: ['InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount', 'Duration', 'Duration'],
       Backlog: ['Lag', 'IteratorAge'],
       Pending: ['PendingEntries', 'OldestPendingAge'],
       Failures: [
@@ -73,6 +73,17 @@ describe('the dashboard of a consumer', () => {
       [
         'Millrace',
         'DeletedEventCount',
+        'service',
+        'shop',
+        'EventSource',
+        'orders',
+        'ConsumerGroup',
+        'billing',
+        { stat: 'Sum' },
+      ],
+      [
+        'Millrace',
+        'ScaledOutCount',
         'service',
         'shop',
         'EventSource',
