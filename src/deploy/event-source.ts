@@ -62,14 +62,14 @@ export interface EventSourceOptions {
    */
   readonly parameters?: { readonly poller?: string | readonly string[]; readonly claimer?: string | readonly string[] }
   /**
-   * Functions that the handlers invoke: names, ARNs or references, one or a list. Both functions may invoke them and, the poller itself
-   * excepted, no others. Default: none.
+   * Functions that the handlers invoke, one or a list: names, with or without a qualifier as in `notify:live`, ARNs or references, of which
+   * `{ Ref: … }` names a function of the template. Both functions may invoke them and, the poller itself excepted, no others. Default: none.
    */
   readonly targets?: OneOrMany<string | Reference>
   /** IAM statements, added to the roles of both functions, for whatever else the handlers need. Default: none. */
   readonly statements?: OneOrMany<Statement>
   /**
-   * ARN of the SQS queue, or a reference to it, that takes what a schedule could not deliver. By default one is made, encrypted and for TLS
+   * ARN of the SQS queue, or a reference to that ARN as in `{ 'Fn::GetAtt': ['Failed', 'Arn'] }`, that takes what a schedule could not deliver. By default one is made, encrypted and for TLS
    * only, which keeps them for 14 days.
    */
   readonly failedSchedules?: string | Reference
@@ -174,10 +174,17 @@ const schedule = textLike(
 )
 const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
 // a token of the CDK's is text, too, and becomes an ARN later
-const arnText = textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }')
-const arn = orReference({ ...arnText, schema: { type: 'string', pattern: '^arn:' } })
+const arnLike = (example: string) => {
+  const row = textLike(/^(arn:|\$\{Token\[)/, `an ARN or a reference, as in ${example}`)
+  return orReference({ ...row, schema: { type: 'string', pattern: '^arn:' } }, example)
+}
+const functionText = textLike(
+  /^([\w-]+(:[\w$-]+)?|arn:.+|.*\$\{Token\[.+)$/,
+  "a function's name, name:qualifier, an ARN or a reference",
+)
+const target = orReference({ ...functionText, schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' } })
 const alarms = options({
-  topic: arn,
+  topic: arnLike('{ Ref: … }'), // of a topic, that is the ARN
   noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),
   oldestPendingMs: whole(1_000, MOST),
   maxLag: whole(0, MOST),
@@ -202,9 +209,9 @@ const OPTIONS = {
   reservedConcurrency: options({ poller: whole(1, 1_000), claimer: whole(1, 1_000) }),
   logRetentionInDays: numberOf(RETENTIONS),
   parameters: options({ poller: parameters, claimer: parameters }),
-  targets: listOf(orReference(anyText)),
+  targets: listOf(target),
   statements: listOf(anyObject),
-  failedSchedules: arn,
+  failedSchedules: arnLike('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL
   alarms: orFalse(alarms),
   dashboard: flag,
   cacheClusterId: orReference(anyText),

@@ -117,9 +117,12 @@ function parameterStatements(names: readonly string[]): Statement[] {
 /** What handlers invoke, and nothing else. */
 function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
   if (targets.length === 0) return []
-  const isName = (target: unknown) => typeof target === 'string' && /^[\w-]+$/.test(target)
-  const arns = targets.map((target) => (isName(target) ? arnOf('lambda', `function:${target}`) : target))
-  return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: arns }]
+  return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: targets.map(targetArn) }]
+}
+
+function targetArn(target: string | Reference): unknown {
+  if (typeof target !== 'string') return 'Ref' in target ? { 'Fn::GetAtt': [target.Ref, 'Arn'] } : target // a function's Ref is its name
+  return /^[\w-]+(:[\w$-]+)?$/.test(target) ? arnOf('lambda', `function:${target}`) : target
 }
 
 /** A poller invokes itself where there is more than it can do: further slots, and what its own time is too short for. */
