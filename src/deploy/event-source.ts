@@ -162,6 +162,9 @@ const MIN_SILENCE_MS = 180_000
 /** Three periods of CloudWatch's longest. */
 const MAX_SILENCE_MS = 3 * 86_400_000
 
+/** What CloudWatch's 255 characters leave to the names, beside the longest stack's 128 and what the longest alarm says. */
+const MAX_NAMES = 95
+
 /** What CloudWatch Logs takes. @see https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
 const RETENTIONS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -232,6 +235,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
   object(action, 'the options', given)
   checkOptions(action, OPTIONS, REQUIRED, given)
   checkRelations(action, given)
+  checkNames(action, given)
   const { schedule, pollers, enabled, logRetentionInDays, dashboard } = given
   return Object.freeze({
     stream: given.stream,
@@ -313,6 +317,24 @@ function checkRelations(action: string, given: EventSourceOptions): void {
   } catch (cause) {
     throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** Both names are in those of alarms and dashboard, and in the dimensions of every metric that these look at. */
+function checkNames(action: string, { stream, consumer, alarms, dashboard }: EventSourceOptions): void {
+  if (alarms === false && dashboard === false) return
+  const without = 'or alarms and dashboard must both be false'
+  for (const [name, value] of Object.entries({ stream, consumer })) {
+    if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
+    throw new TypeError(
+      `Cannot ${action}: ${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${JSON.stringify(value)}`,
+    )
+  }
+  const length = stream.length + consumer.length
+  if (length <= MAX_NAMES) return
+  throw new RangeError(
+    `Cannot ${action}: stream and consumer must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
+      `got ${length}`,
+  )
 }
 
 function listed<T>(given: OneOrMany<T> | undefined): readonly T[] {

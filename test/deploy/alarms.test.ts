@@ -90,6 +90,15 @@ describe('the alarms of a consumer', () => {
     for (const { properties } of alarmsOf()) expect(JSON.stringify(properties.AlarmDescription)).toContain('Look first')
   })
 
+  test('have names that CloudWatch takes: 255 characters, 128 of the stack and 95 of the consumer among them', () => {
+    const lengths = alarmsOf().map(({ properties }) => {
+      const [, [, named]] = (properties.AlarmName as { 'Fn::Join': [string, [unknown, string]] })['Fn::Join']
+      return 128 + 95 + named.length - 'ordersbilling'.length
+    })
+
+    expect(Math.max(...lengths)).toBe(255)
+  })
+
   test('have descriptions that CloudWatch takes: 1,024 characters, names of 64 among them', () => {
     const lengths = alarmsOf().map(
       ({ properties }) =>

@@ -75,6 +75,23 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
   ],
   [{ dashboard: 'no' }, 'dashboard must be true or false, got string'],
   [
+    { stream: 'заказы' },
+    'stream must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "заказы"',
+  ],
+  [
+    { consumer: 'a\nb', alarms: false },
+    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "a\\nb"',
+  ],
+  [
+    { consumer: '--', dashboard: false },
+    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "--"',
+  ],
+  [
+    { stream: 's'.repeat(60), consumer: 'c'.repeat(36) },
+    'stream and consumer must have 95 characters or fewer together, since alarms are named after them, or alarms and dashboard must both be ' +
+      'false, got 96',
+  ],
+  [
     { stream: 'a}b' },
     'Cannot name keys for stream "a}b": a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no ' +
       'other key can share its hash slot',
@@ -150,6 +167,12 @@ describe('resolveEventSource()', () => {
     const resolve = () => resolveEventSource('use the event', { ...ORDERS, ...options })
 
     expect(resolve).toThrow(`Cannot use the event: ${message}`)
+  })
+
+  test('takes every name where CloudWatch has none of it', () => {
+    expect(someSettings({ stream: 'заказы', consumer: 'c'.repeat(300), alarms: false, dashboard: false })).toMatchObject({
+      stream: 'заказы',
+    })
   })
 
   test('refuses options that it does not know', () => {
