@@ -35,6 +35,9 @@ const OPERATORS = {
 } as const
 
 const FIVE_MINUTES = 300
+const HOUR = 3_600
+/** CloudWatch's longest period. */
+const DAY = 86_400
 
 /** Some failures mend themselves by the next tick; what fails most of the time does not. */
 const FAILING_PERIODS = 3
@@ -76,7 +79,8 @@ function noPoll(subject: AlarmSubject): Alarm | undefined {
     metric: consumerMetric(subject, 'PolledEventCount'),
     statistic: 'SampleCount', // an empty poll reports 0, which is a sample
     when: ['<', 1],
-    periodSeconds: periodSeconds(subject.alarms),
+    // schedules are a minute or so late now and then: a third of the tolerated silence holds one run at least
+    periodSeconds: wholeMinutes(noPollMs / 3),
     bad: [3, 3],
     missingData: 'breaching', // silence is the trouble
   }
@@ -99,9 +103,8 @@ function oldestPending(subject: AlarmSubject): Alarm {
     metric: consumerMetric(subject, 'OldestPendingAge'),
     statistic: 'Maximum',
     when: ['>', oldestPendingMs],
-    periodSeconds: periodSeconds(subject.alarms),
-    bad: [3, 3],
-    // every claim measures it, 0 where nothing is pending: without a measurement nobody claims, and nobody retries
+    ...ofRuns(subject.alarms, [3, 3]),
+    // every claim measures it, 0 where nothing is pending: without one for three periods of the schedule nobody claims, and nobody retries
     missingData: noPollMs === false ? 'notBreaching' : 'breaching',
   }
 }
@@ -159,30 +162,30 @@ function lag(subject: AlarmSubject): Alarm {
     metric: consumerMetric(subject, 'Lag'),
     statistic: 'Maximum',
     when: ['>', limit],
-    periodSeconds: periodSeconds(subject.alarms),
-    bad: [3, 3],
+    ...ofRuns(subject.alarms, [3, 3]),
     // Redis does not always know the lag (never before 7.0, and not after an XDEL in what is not delivered yet): that is neither bad nor good
     missingData: 'ignore',
   }
 }
 
 function failing(part: 'Poller' | 'Claimer', fn: FunctionTarget, { alarms }: AlarmSubject): Alarm {
+  const runs = ofRuns(alarms, [FAILING_PERIODS, 5])
+  const [bad, of] = runs.bad
   return {
     id: `${part}Failing`,
     trouble: `${part.toLowerCase()} fails`,
     means: [
-      'Most invocations of ',
+      'Invocations of ',
       fn.name,
-      ' fail: Redis cannot be reached or refuses commands, or the function runs into its timeout or its memory limit. Handlers that fail do ',
-      'not count here. Nothing is lost: entries stay in the stream, or pending. Look first at the errors in ',
+      ` failed in ${bad} of ${of} periods of ${inWords(1_000 * runs.periodSeconds)}: Redis cannot be reached or refuses commands, or the function runs into its timeout or its memory limit. `,
+      'Handlers that fail do not count here. Nothing is lost: entries stay in the stream, or pending. Look first at the errors in ',
       ...logOf(fn),
       ', then at Redis itself: is it up, is its memory full, did its users or their rights change?',
     ],
     metric: functionMetric(fn, 'Errors'),
     statistic: 'Sum',
     when: ['>', 0],
-    periodSeconds: periodSeconds(alarms),
-    bad: [FAILING_PERIODS, 5],
+    ...runs,
     missingData: 'notBreaching', // no invocation, no error: silence is seen to above
   }
 }
@@ -211,9 +214,18 @@ function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: Alarm
   }
 }
 
-/** Schedules are a minute or so late now and then: a third of the tolerated silence holds one run at least. */
-function periodSeconds({ noPollMs }: AlarmSettings): number {
-  return noPollMs === false ? FIVE_MINUTES : 60 * Math.ceil(noPollMs / 180_000)
+/**
+ * What every run reports is looked at once a run. Where nobody knows how far runs lie apart, or where that is further than CloudWatch can
+ * look at, there may never be several in a row: one is enough.
+ */
+function ofRuns({ tickMs }: AlarmSettings, bad: Alarm['bad']): Pick<Alarm, 'periodSeconds' | 'bad'> {
+  if (tickMs === undefined) return { periodSeconds: HOUR, bad: [1, 1] }
+  if (tickMs > 1_000 * DAY) return { periodSeconds: DAY, bad: [1, 1] }
+  return { periodSeconds: wholeMinutes(tickMs), bad }
+}
+
+function wholeMinutes(ms: number): number {
+  return 60 * Math.ceil(ms / 60_000)
 }
 
 function logOf(fn: FunctionTarget): readonly unknown[] {

@@ -17,7 +17,7 @@ export interface DashboardSubject extends MetricSource {
   readonly cacheClusterId?: unknown
 }
 
-type Statistic = 'Sum' | 'Maximum' | 'p99'
+type Statistic = 'Sum' | 'Maximum'
 
 interface Line {
   readonly metric: Metric
@@ -79,8 +79,13 @@ function graphsOf(subject: DashboardSubject): Graph[] {
   return [
     { title: 'Input: entries read and claimed', lines: [line('PolledEventCount'), line('ClaimedEventCount')] },
     {
-      title: 'Processing: handler calls, and entries done',
-      lines: [line('InvokedEventCount'), line('DeletedEventCount'), ...both('Duration', 'Maximum', true)],
+      title: 'Processing: handler calls, entries done, and further pollers started',
+      lines: [
+        line('InvokedEventCount'),
+        line('DeletedEventCount'),
+        line('ScaledOutCount'),
+        ...both('Duration', 'Maximum', true),
+      ],
     },
     {
       title: 'Backlog: entries not delivered yet, and age of the last one read (ms)',

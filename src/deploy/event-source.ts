@@ -62,14 +62,14 @@ export interface EventSourceOptions {
    */
   readonly parameters?: { readonly poller?: string | readonly string[]; readonly claimer?: string | readonly string[] }
   /**
-   * Functions that the handlers invoke: names, ARNs or references, one or a list. Both functions may invoke them and, the poller itself
-   * excepted, no others. Default: none.
+   * Functions that the handlers invoke, one or a list: names, with or without a qualifier as in `notify:live`, ARNs or references, of which
+   * `{ Ref: … }` names a function of the template. Both functions may invoke them and, the poller itself excepted, no others. Default: none.
    */
   readonly targets?: OneOrMany<string | Reference>
   /** IAM statements, added to the roles of both functions, for whatever else the handlers need. Default: none. */
   readonly statements?: OneOrMany<Statement>
   /**
-   * ARN of the SQS queue, or a reference to it, that takes what a schedule could not deliver. By default one is made, encrypted and for TLS
+   * ARN of the SQS queue, or a reference to that ARN as in `{ 'Fn::GetAtt': ['Failed', 'Arn'] }`, that takes what a schedule could not deliver. By default one is made, encrypted and for TLS
    * only, which keeps them for 14 days.
    */
   readonly failedSchedules?: string | Reference
@@ -87,8 +87,8 @@ export interface AlarmOptions {
   readonly topic?: string | Reference
   /**
    * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
-   * Default: 180,000, or three periods of the schedule where that is longer; must be given where the schedule is a `cron(…)` or slower than
-   * once a day. `false`: silence of either function is no alarm.
+   * Three periods of the schedule or more. Default: 180,000, or three periods of the schedule where that is longer; must be given where the
+   * schedule is a `cron(…)`, and `false` where it is slower than once a day. `false`: silence of either function is no alarm.
    */
   readonly noPollMs?: number | false
   /** Milliseconds since the oldest pending entry was published, 1,000 or more; an older one alarms. Default 900,000. */
@@ -135,6 +135,8 @@ type Overrides = Pick<EventSourceOptions, (typeof EVENT_SOURCE_OVERRIDES)[number
 export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
   /** `false`, too, while the schedules are disabled. */
   readonly noPollMs: number | false
+  /** Milliseconds between two runs: the schedule's, or a third of `noPollMs` where it has no fixed period; `undefined`: who knows. */
+  readonly tickMs: number | undefined
   /** `undefined`: nobody is told. */
   readonly topic: string | Reference | undefined
 }
@@ -160,6 +162,9 @@ const MIN_SILENCE_MS = 180_000
 /** Three periods of CloudWatch's longest. */
 const MAX_SILENCE_MS = 3 * 86_400_000
 
+/** What CloudWatch's 255 characters leave to the names, beside the longest stack's 128 and what the longest alarm says. */
+const MAX_NAMES = 95
+
 /** What CloudWatch Logs takes. @see https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
 const RETENTIONS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -172,10 +177,17 @@ const schedule = textLike(
 )
 const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
 // a token of the CDK's is text, too, and becomes an ARN later
-const arnText = textLike(/^(arn:|\$\{Token\[)/, 'an ARN or a reference, as in { Ref: … }')
-const arn = orReference({ ...arnText, schema: { type: 'string', pattern: '^arn:' } })
+const arnLike = (example: string) => {
+  const row = textLike(/^(arn:|\$\{Token\[)/, `an ARN or a reference, as in ${example}`)
+  return orReference({ ...row, schema: { type: 'string', pattern: '^arn:' } }, example)
+}
+const functionText = textLike(
+  /^([\w-]+(:[\w$-]+)?|arn:.+|.*\$\{Token\[.+)$/,
+  "a function's name, name:qualifier, an ARN or a reference",
+)
+const target = orReference({ ...functionText, schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' } })
 const alarms = options({
-  topic: arn,
+  topic: arnLike('{ Ref: … }'), // of a topic, that is the ARN
   noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),
   oldestPendingMs: whole(1_000, MOST),
   maxLag: whole(0, MOST),
@@ -200,9 +212,9 @@ const OPTIONS = {
   reservedConcurrency: options({ poller: whole(1, 1_000), claimer: whole(1, 1_000) }),
   logRetentionInDays: numberOf(RETENTIONS),
   parameters: options({ poller: parameters, claimer: parameters }),
-  targets: listOf(orReference(anyText)),
+  targets: listOf(target),
   statements: listOf(anyObject),
-  failedSchedules: arn,
+  failedSchedules: arnLike('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL
   alarms: orFalse(alarms),
   dashboard: flag,
   cacheClusterId: orReference(anyText),
@@ -223,6 +235,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
   object(action, 'the options', given)
   checkOptions(action, OPTIONS, REQUIRED, given)
   checkRelations(action, given)
+  checkNames(action, given)
   const { schedule, pollers, enabled, logRetentionInDays, dashboard } = given
   return Object.freeze({
     stream: given.stream,
@@ -256,17 +269,33 @@ function resolveAlarms(
   { topic, noPollMs, ...limits }: AlarmOptions = {},
   { schedule = DEFAULTS.schedule, enabled = DEFAULTS.enabled }: Pick<EventSourceOptions, 'schedule' | 'enabled'>,
 ): AlarmSettings {
-  const silence = enabled && (noPollMs ?? threePeriodsOf(action, schedule))
-  return Object.freeze({ topic, noPollMs: silence, ...withDefaults(ALARM_DEFAULTS, limits) })
+  const period = periodOf(schedule)
+  if (noPollMs && period !== undefined) checkSilence(action, noPollMs, period, schedule)
+  const tickMs = period ?? (noPollMs ? noPollMs / 3 : undefined)
+  const silence = enabled && (noPollMs ?? threePeriodsOf(action, period, schedule))
+  return Object.freeze({ topic, noPollMs: silence, tickMs, ...withDefaults(ALARM_DEFAULTS, limits) })
 }
 
-function threePeriodsOf(action: string, schedule: string): number {
-  const period = periodOf(schedule)
-  const silence = Math.max(MIN_SILENCE_MS, 3 * (period ?? Number.POSITIVE_INFINITY))
-  if (silence <= MAX_SILENCE_MS) return silence
+/** A silence that the schedule itself keeps would alarm for ever. */
+function checkSilence(action: string, noPollMs: number, period: number, schedule: string): void {
+  const least = threePeriodsOf(action, period, schedule)
+  if (noPollMs >= least) return
+  throw new RangeError(
+    `Cannot ${action}: alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
+  )
+}
+
+function threePeriodsOf(action: string, period: number | undefined, schedule: string): number {
+  if (period === undefined) {
+    throw new TypeError(
+      `Cannot ${action}: alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
+        'alarm out',
+    )
+  }
+  if (3 * period <= MAX_SILENCE_MS) return Math.max(MIN_SILENCE_MS, 3 * period)
   throw new TypeError(
-    `Cannot ${action}: alarms.noPollMs must be given where the schedule ${period === undefined ? 'has no fixed period' : 'is slower than once a day'}, ` +
-      `got schedule ${schedule}; false leaves that alarm out`,
+    `Cannot ${action}: alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
+      'of silence then',
   )
 }
 
@@ -288,6 +317,24 @@ function checkRelations(action: string, given: EventSourceOptions): void {
   } catch (cause) {
     throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** Both names are in those of alarms and dashboard, and in the dimensions of every metric that these look at. */
+function checkNames(action: string, { stream, consumer, alarms, dashboard }: EventSourceOptions): void {
+  if (alarms === false && dashboard === false) return
+  const without = 'or alarms and dashboard must both be false'
+  for (const [name, value] of Object.entries({ stream, consumer })) {
+    if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
+    throw new TypeError(
+      `Cannot ${action}: ${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${JSON.stringify(value)}`,
+    )
+  }
+  const length = stream.length + consumer.length
+  if (length <= MAX_NAMES) return
+  throw new RangeError(
+    `Cannot ${action}: stream and consumer must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
+      `got ${length}`,
+  )
 }
 
 function listed<T>(given: OneOrMany<T> | undefined): readonly T[] {

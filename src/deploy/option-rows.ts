@@ -56,8 +56,8 @@ export function textLike(pattern: RegExp, form: string): Row {
   }
 }
 
-/** A row, or a reference of CloudFormation's that stands for it. */
-export function orReference(row: Row): Row {
+/** A row, or a reference of CloudFormation's that stands for it; `example` is one that messages show. */
+export function orReference(row: Row, example = '{ Ref: … }'): Row {
   const reference = {
     type: 'object',
     minProperties: 1,
@@ -71,7 +71,7 @@ export function orReference(row: Row): Row {
       if (typeof value !== 'object' || value === null) return row.check(action, name, value)
       const [key = '', ...others] = Object.keys(value)
       if (others.length > 0 || !REFERENCE.test(key))
-        throw new TypeError(`Cannot ${action}: ${name} must be text or a reference, as in { Ref: … }`)
+        throw new TypeError(`Cannot ${action}: ${name} must be text or a reference, as in ${example}`)
     },
   }
 }

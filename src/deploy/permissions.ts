@@ -46,17 +46,29 @@ export function claimerStatements(settings: EventSourceSettings, fn: FunctionPer
   return functionStatements(settings, settings.parameters.claimer, fn)
 }
 
-/** A role that Lambda takes for one function. */
-export function describeFunctionRole(id: string, statements: readonly Statement[]): Resource {
+/**
+ * A role that Lambda takes for one function.
+ *
+ * @param own What else the user gave it. Its statements are a policy apart, whose ids are free.
+ */
+export function describeFunctionRole(
+  id: string,
+  statements: readonly Statement[],
+  own: { readonly properties: Resource['properties']; readonly statements: readonly Statement[] },
+): Resource {
   const trust = policyDocument([
     { Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' },
   ])
+  const policies = Object.entries({ run: statements, provider: own.statements })
   return {
     id,
     type: 'AWS::IAM::Role',
     properties: {
+      ...own.properties,
       AssumeRolePolicyDocument: trust,
-      Policies: [{ PolicyName: 'run', PolicyDocument: policyDocument(statements) }],
+      Policies: policies
+        .filter(([, all]) => all.length > 0)
+        .map(([PolicyName, all]) => ({ PolicyName, PolicyDocument: policyDocument(all) })),
     },
   }
 }
@@ -105,9 +117,12 @@ function parameterStatements(names: readonly string[]): Statement[] {
 /** What handlers invoke, and nothing else. */
 function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
   if (targets.length === 0) return []
-  const isName = (target: unknown) => typeof target === 'string' && /^[\w-]+$/.test(target)
-  const arns = targets.map((target) => (isName(target) ? arnOf('lambda', `function:${target}`) : target))
-  return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: arns }]
+  return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: targets.map(targetArn) }]
+}
+
+function targetArn(target: string | Reference): unknown {
+  if (typeof target !== 'string') return 'Ref' in target ? { 'Fn::GetAtt': [target.Ref, 'Arn'] } : target // a function's Ref is its name
+  return /^[\w-]+(:[\w$-]+)?$/.test(target) ? arnOf('lambda', `function:${target}`) : target
 }
 
 /** A poller invokes itself where there is more than it can do: further slots, and what its own time is too short for. */

@@ -1,9 +1,11 @@
 import { EVENT_SOURCE_VARIABLE } from '../lambda/event-source.ts'
 import { describeConsumer } from './consumer-resources.ts'
 import { overridesOf, redisStreamSchema } from './event-source.ts'
+import { optionStatements } from './function-statements.ts'
 import { idOf } from './ids.ts'
 import type { FunctionPermissions } from './permissions.ts'
 import { claimerStatements, describeFunctionRole, pollerStatements } from './permissions.ts'
+import { providerRole } from './provider-role.ts'
 import type { FunctionTarget, Resource } from './resources.ts'
 import { arnOf, plainReferences } from './resources.ts'
 import type { Serverless, ServerlessFunction } from './serverless.ts'
@@ -30,6 +32,8 @@ class RedisStreamPlugin {
     this.hooks = {
       // every command: `deploy function` and `invoke local` want the environment, too
       initialize: () => this.#explain(() => this.#configureFunctions()),
+      // only what packages, and before osls looks whether a function still needs its own role: `deploy function` takes a role for deployed
+      'before:package:setupProviderConfiguration': () => this.#explain(() => this.#assignRoles()),
       'after:package:compileEvents': () => this.#explain(() => this.#addResources()),
     }
   }
@@ -52,10 +56,16 @@ class RedisStreamPlugin {
     }
     fn.logRetentionInDays ??= logRetentionInDays
     if (reservedConcurrency[part] !== undefined) fn.reservedConcurrency ??= reservedConcurrency[part]
-    if (this.#hasRole(fn)) return
-    const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
-    fn.role = role
-    this.#roles.set(name, role)
+  }
+
+  #assignRoles(): void {
+    for (const { name } of functionsOf(this.#consumers)) {
+      const fn = this.#function(name)
+      if (this.#hasRole(fn)) continue
+      const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
+      fn.role = role
+      this.#roles.set(name, role)
+    }
   }
 
   #addResources(): void {
@@ -75,7 +85,11 @@ class RedisStreamPlugin {
 
   #describeRole({ name, part, consumers: [settings] }: ConsumerFunction): Resource[] {
     const id = this.#roles.get(name)
-    return id === undefined ? [] : [describeFunctionRole(id, STATEMENTS[part](settings, this.#permissions(name)))]
+    if (id === undefined) return []
+    const { provider, functions = {} } = this.#serverless.service
+    const more = optionStatements(this.#function(name), (property) => this.#property(name, property), functions)
+    const statements = [...STATEMENTS[part](settings, this.#permissions(name)), ...more]
+    return [describeFunctionRole(id, statements, providerRole(provider))]
   }
 
   #permissions(name: string): FunctionPermissions {
@@ -83,20 +97,26 @@ class RedisStreamPlugin {
     return {
       arn: arnOf('lambda', `function:${fn.name}`),
       versionsArn: arnOf('lambda', `function:${fn.name}:*`),
-      logGroupArn: fn.disableLogs
-        ? undefined
-        : plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn'),
-      inVpc: this.#hasProperty(name, 'VpcConfig'),
-      traced: this.#hasProperty(name, 'TracingConfig'),
+      logGroupArn: fn.disableLogs ? undefined : this.#logGroupArn(name),
+      inVpc: this.#property(name, 'VpcConfig') !== undefined,
+      traced: this.#property(name, 'TracingConfig') !== undefined,
     }
   }
 
-  /** By an option of the function or the provider, or by an extension of the resource. */
-  #hasProperty(name: string, property: string): boolean {
+  /** Its own, unless the function was told to write to another. */
+  #logGroupArn(name: string): unknown {
+    const { LogGroup: group } = (this.#property(name, 'LoggingConfig') ?? {}) as { LogGroup?: unknown }
+    if (group === undefined) return plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn')
+    if (typeof group === 'string') return arnOf('logs', `log-group:${group}:*`)
+    return { 'Fn::Sub': [arnOf('logs', `log-group:\${LogGroup}:*`)['Fn::Sub'], { LogGroup: group }] }
+  }
+
+  /** As an option of the function or the provider set it, or an extension of the resource. */
+  #property(name: string, property: string): unknown {
     const { provider, resources } = this.#serverless.service
     const id = this.#naming.getLambdaLogicalId(name)
     const compiled = provider.compiledCloudFormationTemplate.Resources[id]
-    return [compiled, resources?.extensions?.[id]].some((resource) => resource?.Properties?.[property] !== undefined)
+    return resources?.extensions?.[id]?.Properties?.[property] ?? compiled?.Properties?.[property]
   }
 
   #target(name: string): FunctionTarget {

@@ -1,4 +1,5 @@
 import type { Schema } from './option-rows.ts'
+import type { Reference, Statement } from './resources.ts'
 import type { Template } from './template.ts'
 
 /** What the plugin reads and writes of osls, and of Serverless 3; neither has types of it. */
@@ -11,13 +12,35 @@ export interface Serverless {
 
 interface ServerlessService {
   readonly functions?: Readonly<Record<string, ServerlessFunction>>
-  readonly provider: {
-    readonly compiledCloudFormationTemplate: Template
-    readonly environment?: Readonly<Record<string, unknown>>
-    readonly logRetentionInDays?: number
-  }
+  readonly provider: ServerlessProvider
   readonly resources?: { readonly extensions?: Readonly<Record<string, { readonly Properties?: Properties }>> }
 }
+
+/** `provider`, as far as it is read. */
+export interface ServerlessProvider {
+  readonly compiledCloudFormationTemplate: Template
+  readonly environment?: Readonly<Record<string, unknown>>
+  readonly logRetentionInDays?: number
+  /** A role that exists is text; one that osls makes is described. */
+  readonly iam?: { readonly role?: string | RoleOptions }
+  /** Older names of what is in `iam.role`. */
+  readonly iamRoleStatements?: readonly Statement[]
+  readonly iamManagedPolicies?: readonly unknown[]
+  readonly rolePermissionsBoundary?: unknown
+}
+
+interface RoleOptions {
+  readonly path?: string
+  readonly permissionsBoundary?: unknown
+  /** The same, as it was spelled once. */
+  readonly permissionBoundary?: unknown
+  readonly managedPolicies?: readonly unknown[]
+  readonly tags?: Readonly<Record<string, string>>
+  readonly statements?: readonly Statement[]
+}
+
+/** Where Lambda sends what became of an asynchronous invocation: an ARN, the name of a function here, or a reference with its type. */
+export type Destination = string | { readonly type: string; readonly arn: Reference }
 
 /** A function as it was configured; what is written to it is compiled. */
 export interface ServerlessFunction {
@@ -27,6 +50,8 @@ export interface ServerlessFunction {
   readonly disableLogs?: boolean
   /** The option of serverless-iam-roles-per-function. */
   readonly iamRoleStatements?: unknown
+  readonly destinations?: { readonly onSuccess?: Destination; readonly onFailure?: Destination }
+  readonly targetAlias?: { readonly name: string }
   environment?: Readonly<Record<string, unknown>>
   logRetentionInDays?: number
   reservedConcurrency?: number

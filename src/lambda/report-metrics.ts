@@ -9,7 +9,7 @@ import type { Middleware } from './scheduled.ts'
  * with the dimensions `service`, `EventSource` (the stream) and `ConsumerGroup`. Failing invocations are reported, too; what is not known is
  * left out. Trouble with metrics is a warning and fails no invocation.
  *
- * @param metrics Its namespace and service are used; what is stored in it stays untouched. Its other default dimensions are written as
+ * @param metrics Its namespace and service are used, and alarms and dashboard look in namespace `Millrace` alone; what is stored in it stays untouched. Its other default dimensions are written as
  * metadata, since alarms find a metric by all its dimensions. Default: namespace `Millrace`, and the service that Powertools' settings name.
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
@@ -67,6 +67,7 @@ function valuesOf(
     OnFailureDestinationDeliveredEventCount: report.deadLettered,
     LostEventCount: report.lost,
     OverranEventCount: report.overran,
+    ScaledOutCount: action === 'poll' ? report.scaledOut : undefined,
     PollingErrorCount: isFailed ? 1 : undefined,
     IteratorAge: report.iteratorAgeMs,
     PendingEntries: backlog?.pending,

@@ -7,6 +7,9 @@ const poller = { id: 'OrdersPoller', name: { Ref: 'PollerFn' }, arn: { 'Fn::GetA
 const claimer = { id: 'OrdersClaimer', name: { Ref: 'ClaimerFn' }, arn: { 'Fn::GetAtt': ['ClaimerFn', 'Arn'] } }
 const topic = { Ref: 'OnCallTopic' }
 
+const HOURLY = { schedule: 'rate(1 hour)' }
+const NIGHTLY = { schedule: 'cron(0 3 * * ? *)' }
+
 type Options = Omit<EventSourceOptions, 'stream' | 'consumer' | 'alarms'> & { readonly alarms?: AlarmOptions }
 
 function alarmsOf(options: Options = {}): Resource[] {
@@ -87,6 +90,15 @@ describe('the alarms of a consumer', () => {
     for (const { properties } of alarmsOf()) expect(JSON.stringify(properties.AlarmDescription)).toContain('Look first')
   })
 
+  test('have names that CloudWatch takes: 255 characters, 128 of the stack and 95 of the consumer among them', () => {
+    const lengths = alarmsOf().map(({ properties }) => {
+      const [, [, named]] = (properties.AlarmName as { 'Fn::Join': [string, [unknown, string]] })['Fn::Join']
+      return 128 + 95 + named.length - 'ordersbilling'.length
+    })
+
+    expect(Math.max(...lengths)).toBe(255)
+  })
+
   test('have descriptions that CloudWatch takes: 1,024 characters, names of 64 among them', () => {
     const lengths = alarmsOf().map(
       ({ properties }) =>
@@ -94,19 +106,6 @@ describe('the alarms of a consumer', () => {
     )
 
     expect(Math.max(...lengths)).toBeLessThan(900)
-  })
-
-  test('wait three periods of a slower schedule', () => {
-    const schedule = 'rate(1 hour)'
-
-    expect(propertiesOf('OrdersBillingNoPollAlarm', { schedule })).toMatchObject({
-      Period: 3_600,
-      EvaluationPeriods: 3,
-    })
-    expect(propertiesOf('OrdersBillingPollerFailingAlarm', { schedule })).toMatchObject({
-      Period: 3_600,
-      EvaluationPeriods: 5,
-    })
   })
 
   test.each([
@@ -117,15 +116,46 @@ describe('the alarms of a consumer', () => {
     expect(propertiesOf('OrdersBillingOldestPendingAlarm', options)).toMatchObject({ TreatMissingData: 'notBreaching' })
   })
 
-  test.each([
-    ['cron(0 3 * * ? *)', 'has no fixed period'],
-    ['rate(2 days)', 'is slower than once a day'],
-  ])('want to be told how long silence may last with %s', (schedule, why) => {
-    expect(() => alarmsOf({ schedule })).toThrow(
-      `Cannot deploy: alarms.noPollMs must be given where the schedule ${why}, got schedule ${schedule}; false leaves that alarm out`,
+  // NoPoll looks at the silence that is tolerated, the others at one run after the other
+  test.each<[Options, noPoll: string | undefined, failing: string, oldest: string]>([
+    [{}, '3 of 3 × 60 s', '3 of 5 × 60 s', '3 of 3 × 60 s breaching'],
+    [{ alarms: { noPollMs: 86_400_000 } }, '3 of 3 × 28800 s', '3 of 5 × 60 s', '3 of 3 × 60 s breaching'],
+    [{ alarms: { noPollMs: false } }, undefined, '3 of 5 × 60 s', '3 of 3 × 60 s notBreaching'],
+    [HOURLY, '3 of 3 × 3600 s', '3 of 5 × 3600 s', '3 of 3 × 3600 s breaching'],
+    [{ ...HOURLY, alarms: { noPollMs: false } }, undefined, '3 of 5 × 3600 s', '3 of 3 × 3600 s notBreaching'],
+    [{ ...HOURLY, enabled: false }, undefined, '3 of 5 × 3600 s', '3 of 3 × 3600 s notBreaching'],
+    [
+      { ...NIGHTLY, alarms: { noPollMs: 259_200_000 } },
+      '3 of 3 × 86400 s',
+      '3 of 5 × 86400 s',
+      '3 of 3 × 86400 s breaching',
+    ],
+    [{ ...NIGHTLY, alarms: { noPollMs: false } }, undefined, '1 of 1 × 3600 s', '1 of 1 × 3600 s notBreaching'],
+    [
+      { schedule: 'rate(2 days)', alarms: { noPollMs: false } },
+      undefined,
+      '1 of 1 × 86400 s',
+      '1 of 1 × 86400 s notBreaching',
+    ],
+  ])('look at it as often as there are runs: %j', (options, noPoll, failing, oldest) => {
+    const shown = (id: string) => {
+      const p = propertiesOf(`OrdersBilling${id}Alarm`, options)
+      return p && `${p.DatapointsToAlarm} of ${p.EvaluationPeriods} × ${p.Period} s`
+    }
+
+    expect(shown('NoPoll')).toBe(noPoll)
+    expect([shown('PollerFailing'), shown('ClaimerFailing')]).toEqual([failing, failing])
+    expect(`${shown('OldestPending')} ${propertiesOf('OrdersBillingOldestPendingAlarm', options)?.TreatMissingData}`).toBe(
+      oldest,
     )
-    expect(propertiesOf('OrdersBillingNoPollAlarm', { schedule, alarms: { noPollMs: 259_200_000 } })).toMatchObject({
-      Period: 86_400,
-    })
+  })
+
+  test.each([
+    ['cron(0 3 * * ? *)', 'must be given where the schedule has no fixed period', 'false leaves that alarm out'],
+    ['rate(2 days)', 'must be false where the schedule is slower than once a day', 'nothing alarms of silence then'],
+  ])('want to be told how long silence may last with %s', (schedule, rule, hint) => {
+    expect(() => alarmsOf({ schedule })).toThrow(
+      `Cannot deploy: alarms.noPollMs ${rule}, got schedule ${schedule}; ${hint}`,
+    )
   })
 })

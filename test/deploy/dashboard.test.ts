@@ -34,7 +34,7 @@ describe('the dashboard of a consumer', () => {
 
     expect(Object.fromEntries(graphs)).toEqual({
       Input: ['PolledEventCount', 'ClaimedEventCount'],
-      Processing: ['InvokedEventCount', 'DeletedEventCount', 'Duration', 'Duration'],
+      Processing: ['InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount', 'Duration', 'Duration'],
       Backlog: ['Lag', 'IteratorAge'],
       Pending: ['PendingEntries', 'OldestPendingAge'],
       Failures: [
@@ -82,6 +82,17 @@ describe('the dashboard of a consumer', () => {
         { stat: 'Sum' },
       ],
       [
+        'Millrace',
+        'ScaledOutCount',
+        'service',
+        'shop',
+        'EventSource',
+        'orders',
+        'ConsumerGroup',
+        'billing',
+        { stat: 'Sum' },
+      ],
+      [
         'AWS/Lambda',
         'Duration',
         'FunctionName',
@@ -116,6 +127,7 @@ describe('the dashboard of a consumer', () => {
     const alarms = {
       topic: undefined,
       noPollMs: 180_000,
+      tickMs: 60_000,
       oldestPendingMs: 900_000,
       maxLag: 500,
       deadLettersPer5Minutes: 0,

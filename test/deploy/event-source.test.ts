@@ -51,16 +51,46 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
     'parameters.poller[1] must be the name of an SSM parameter, as in /shop/redis-url, got "b c"',
   ],
   [{ parameters: { publisher: '/a' } }, 'parameters: unknown option "publisher"; known are poller, claimer'],
-  [{ failedSchedules: 'queue' }, 'failedSchedules must be an ARN or a reference, as in { Ref: … }, got "queue"'],
-  [{ failedSchedules: { Reff: 'x' } }, 'failedSchedules must be text or a reference, as in { Ref: … }'],
+  [{ failedSchedules: 'queue' }, 'failedSchedules must be an ARN or a reference, as in { Fn::GetAtt: [<queue>, Arn] }, got "queue"'],
+  [{ failedSchedules: { Reff: 'x' } }, 'failedSchedules must be text or a reference, as in { Fn::GetAtt: [<queue>, Arn] }'],
+  [{ alarms: { topic: 'topic' } }, 'alarms.topic must be an ARN or a reference, as in { Ref: … }, got "topic"'],
+  [
+    { targets: ['notify', 'no such name'] },
+    `targets[1] must be a function's name, name:qualifier, an ARN or a reference, got "no such name"`,
+  ],
   [{ statements: ['*'] }, 'statements[0] must be an object, got string'],
   [{ alarms: true }, 'alarms must be an object, got boolean'],
   [{ alarms: { oldestPendingMs: 10 } }, 'alarms.oldestPendingMs must be >= 1000, got 10'],
+  [
+    { schedule: 'rate(1 hour)', alarms: { noPollMs: 180_000 } },
+    'alarms.noPollMs must be >= 10800000, three periods of the schedule rate(1 hour), got 180000',
+  ],
+  [
+    { schedule: 'rate(2 days)', alarms: { noPollMs: 259_200_000 } },
+    'alarms.noPollMs must be false where the schedule is slower than once a day, got schedule rate(2 days); nothing alarms of silence then',
+  ],
   [
     { alarms: { lag: 10 } },
     'alarms: unknown option "lag"; known are topic, noPollMs, oldestPendingMs, maxLag, deadLettersPer5Minutes',
   ],
   [{ dashboard: 'no' }, 'dashboard must be true or false, got string'],
+  [
+    { stream: 'заказы' },
+    'stream must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "заказы"',
+  ],
+  [
+    { consumer: 'a\nb', alarms: false },
+    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "a\\nb"',
+  ],
+  [
+    { consumer: '--', dashboard: false },
+    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "--"',
+  ],
+  [
+    { stream: 's'.repeat(60), consumer: 'c'.repeat(36) },
+    'stream and consumer must have 95 characters or fewer together, since alarms are named after them, or alarms and dashboard must both be ' +
+      'false, got 96',
+  ],
   [
     { stream: 'a}b' },
     'Cannot name keys for stream "a}b": a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no ' +
@@ -86,6 +116,7 @@ describe('resolveEventSource()', () => {
       alarms: {
         topic: undefined,
         noPollMs: 180_000,
+        tickMs: 60_000,
         oldestPendingMs: 900_000,
         maxLag: 10_000,
         deadLettersPer5Minutes: 0,
@@ -118,6 +149,7 @@ describe('resolveEventSource()', () => {
     expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
       topic,
       noPollMs: 180_000,
+      tickMs: 60_000,
       oldestPendingMs: 900_000,
       maxLag: 0,
       deadLettersPer5Minutes: 0,
@@ -135,6 +167,12 @@ describe('resolveEventSource()', () => {
     const resolve = () => resolveEventSource('use the event', { ...ORDERS, ...options })
 
     expect(resolve).toThrow(`Cannot use the event: ${message}`)
+  })
+
+  test('takes every name where CloudWatch has none of it', () => {
+    expect(someSettings({ stream: 'заказы', consumer: 'c'.repeat(300), alarms: false, dashboard: false })).toMatchObject({
+      stream: 'заказы',
+    })
   })
 
   test('refuses options that it does not know', () => {

@@ -10,6 +10,8 @@ const FUNCTION: FunctionPermissions = {
   inVpc: false,
 }
 
+const NOTIFY = { 'Fn::ImportValue': 'notify' }
+
 const sids = (statements: readonly Statement[]) => statements.map(({ Sid }) => Sid)
 
 describe('what a function may do', () => {
@@ -53,12 +55,18 @@ describe('what a function may do', () => {
 
   test('is to invoke the targets that are listed, by name, ARN or reference', () => {
     const arn = 'arn:aws:lambda:eu-central-1:123456789012:function:notify:live'
-    const settings = someSettings({ targets: ['notify-shipping', arn, { Ref: 'Notify' }] })
+    const settings = someSettings({ targets: ['notify-shipping', 'other:live', arn, NOTIFY, { Ref: 'Notify' }] })
     const statement = {
       Sid: 'InvokeTargets',
       Effect: 'Allow',
       Action: 'lambda:InvokeFunction',
-      Resource: [arnOf('lambda', 'function:notify-shipping'), arn, { Ref: 'Notify' }],
+      Resource: [
+        arnOf('lambda', 'function:notify-shipping'),
+        arnOf('lambda', 'function:other:live'),
+        arn,
+        NOTIFY,
+        { 'Fn::GetAtt': ['Notify', 'Arn'] },
+      ],
     }
 
     expect(pollerStatements(settings, FUNCTION)).toContainEqual(statement)

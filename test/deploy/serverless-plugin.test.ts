@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import RedisStreamPlugin from 'millrace/serverless'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { arnOf } from '../../src/deploy/resources.ts'
 import { type PackagedService, packageService, type Resource } from '../infra/osls.ts'
 import { validateTemplate } from '../support/validate-template.ts'
 
@@ -137,6 +138,7 @@ describe('a service of several consumers', () => {
       'DenyNetworkToCode',
       'Trace',
       'InvokeItself',
+      undefined, // its destination
     ])
     expect(sidsOf('PollerRole')).toEqual(['WriteLog', 'ReadParameters', 'DecryptParameters', 'InvokeItself'])
     expect(sidsOf('ClaimerRole')).toEqual(['WriteLog'])
@@ -147,6 +149,80 @@ describe('a service of several consumers', () => {
       Role: { 'Fn::GetAtt': ['IamRoleLambdaExecution', 'Arn'] },
     })
     expect(variablesOf('Bystander')).toBeUndefined()
+  })
+})
+
+describe('a service with options of its own for roles and logs', () => {
+  const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1'
+  const BOUNDARY = 'arn:aws:iam::123456789012:policy/boundary'
+  const READ = { Sid: 'WriteLog', Effect: 'Allow', Action: ['s3:GetObject'], Resource: 'arn:aws:s3:::shop/*' }
+  const functions = {
+    poller: aFunction([billing], {
+      kmsKeyArn: KEY,
+      onError: 'arn:aws:sns:eu-central-1:123456789012:failed',
+      destinations: { onFailure: QUEUE, onSuccess: 'bystander' },
+      logs: { logGroup: '/shop/mine' },
+    }),
+    claimer: aFunction([], { onError: { 'Fn::GetAtt': ['Failed', 'Arn'] } }),
+    bystander: aFunction(),
+  }
+  const role = {
+    path: '/shop/',
+    permissionsBoundary: BOUNDARY,
+    managedPolicies: ['arn:aws:iam::aws:policy/CloudWatchLambdaInsightsExecutionRolePolicy'],
+    tags: { team: 'shop' },
+    statements: [READ],
+  }
+  const provider = { name: 'aws', runtime: 'nodejs24.x', versionFunctions: false, iam: { role } }
+  const resources = { Resources: { Failed: { Type: 'AWS::SQS::Queue' } } }
+  let packaged: PackagedService
+
+  beforeAll(async () => {
+    packaged = await packageService(functions, {
+      provider: { ...provider, logs: { lambda: { logGroup: '/shop/all', logFormat: 'JSON' } } },
+      resources,
+    })
+  }, PATIENCE_MS)
+
+  const propertiesOf = (id: string) => (packaged.template.Resources[id] as Resource).Properties
+  const statementsOf = (id: string) => propertiesOf(id).Policies[0].PolicyDocument.Statement
+
+  test('gives a template that is valid', () => {
+    // what is named by its ARN, as here, is advised against
+    expect(validateTemplate(packaged.template).filter((finding) => !/^WARN W90(02|13) /.test(finding))).toEqual([])
+  })
+
+  test.each(['PollerRole', 'ClaimerRole'])("gives %s what the provider's has", (id) => {
+    const { Path, PermissionsBoundary, ManagedPolicyArns, Tags } = propertiesOf('IamRoleLambdaExecution')
+
+    expect(propertiesOf(id)).toMatchObject({ Path, PermissionsBoundary, ManagedPolicyArns, Tags })
+    expect({ Path, PermissionsBoundary }).toEqual({ Path: '/shop/', PermissionsBoundary: BOUNDARY })
+    expect(propertiesOf(id).Policies[1]).toEqual({
+      PolicyName: 'provider',
+      PolicyDocument: { Version: '2012-10-17', Statement: [READ] },
+    })
+  })
+
+  test('lets Lambda do in the name of a function what its options ask for', () => {
+    const allowed = (id: string) =>
+      statementsOf(id)
+        .filter(({ Sid }: { Sid?: string }) => Sid === undefined)
+        .map(({ Action, Resource }: { Action: unknown; Resource: unknown }) => [Action, Resource])
+
+    expect(allowed('PollerRole')).toEqual([
+      [['sns:Publish'], 'arn:aws:sns:eu-central-1:123456789012:failed'],
+      [['kms:Decrypt'], KEY],
+      [['lambda:InvokeFunction'], arnOf('lambda', 'function:shop-dev-bystander')],
+      [['sqs:SendMessage'], QUEUE],
+    ])
+    expect(allowed('ClaimerRole')).toEqual([
+      [['sns:Publish', 'sqs:SendMessage'], { 'Fn::GetAtt': ['Failed', 'Arn'] }],
+    ])
+  })
+
+  test('lets functions write to the log group that they were told', () => {
+    expect(statementsOf('PollerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/mine:*'))
+    expect(statementsOf('ClaimerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/all:*'))
   })
 })
 
@@ -211,10 +287,24 @@ describe('the plugin', () => {
       poller: { name: 'shop-poller', events: [{ redisStream: billing }], iamRoleStatements: [] },
       claimer: { name: 'shop-claimer' },
     }
-    initialize(functions, { getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined) })
+    const hooks = initialize(functions, {
+      getCustomExecutionRole: (fn: object) => (fn === functions.claimer ? ROLE : undefined),
+    })
+    hooks['before:package:setupProviderConfiguration']?.()
 
     expect(functions).toMatchObject({ poller: { logRetentionInDays: 30 }, claimer: { logRetentionInDays: 30 } })
     expect(Object.values(functions).filter((fn) => 'role' in fn)).toEqual([])
+  })
+
+  test('gives roles to what packages alone: deploy function would take one for a role that is deployed', () => {
+    const functions = { poller: { events: [{ redisStream: billing }] }, claimer: {} }
+    const hooks = initialize(functions, {})
+
+    expect(Object.values(functions).map((fn) => 'role' in fn)).toEqual([false, false])
+
+    hooks['before:package:setupProviderConfiguration']?.()
+
+    expect(functions).toMatchObject({ poller: { role: 'pollerRole' }, claimer: { role: 'claimerRole' } })
   })
 
   test("keeps days of the provider's where the event names none", () => {
@@ -226,14 +316,16 @@ describe('the plugin', () => {
 })
 
 /** Runs the plugin's first hook on functions, beside what osls says of AWS and of the provider. */
-function initialize(functions: object, aws: object, provider: object = {}): void {
+function initialize(functions: object, aws: object, provider: object = {}) {
   const naming = { getStackName: () => 'shop-dev', getNormalizedFunctionName: (name: string) => name }
   const serverless = {
     service: { functions, provider },
     configSchemaHandler: { defineFunctionEvent: () => {} },
     getProvider: () => ({ naming, getCustomExecutionRole: () => undefined, ...aws }),
   }
-  new RedisStreamPlugin(serverless as never).hooks.initialize?.()
+  const { hooks } = new RedisStreamPlugin(serverless as never)
+  hooks.initialize?.()
+  return hooks
 }
 
 async function refusalOf(functions: object): Promise<string> {

@@ -50,11 +50,11 @@ describe('reportMetrics()', () => {
         '{"Name":"RetriedEventCount","Unit":"Count"},{"Name":"ReleasedEventCount","Unit":"Count"},' +
         '{"Name":"SupersededEventCount","Unit":"Count"},{"Name":"UnsettledEventCount","Unit":"Count"},' +
         '{"Name":"OnFailureDestinationDeliveredEventCount","Unit":"Count"},{"Name":"LostEventCount","Unit":"Count"},' +
-        '{"Name":"OverranEventCount","Unit":"Count"}]}]},' +
+        '{"Name":"OverranEventCount","Unit":"Count"},{"Name":"ScaledOutCount","Unit":"Count"}]}]},' +
         '"service":"shop","EventSource":"orders","ConsumerGroup":"billing","PolledEventCount":0,"InvokedEventCount":0,' +
         '"FailedInvokeEventCount":0,"DeletedEventCount":0,"RetriedEventCount":0,"ReleasedEventCount":0,' +
         '"SupersededEventCount":0,"UnsettledEventCount":0,"OnFailureDestinationDeliveredEventCount":0,' +
-        '"LostEventCount":0,"OverranEventCount":0}',
+        '"LostEventCount":0,"OverranEventCount":0,"ScaledOutCount":0}',
     ])
     expect(warnings).not.toHaveBeenCalled()
   })
@@ -93,7 +93,7 @@ describe('reportMetrics()', () => {
 
     await createClaimer(consumer, { redis, clock }).use(reportMetrics())({}, CONTEXT)
 
-    const { PolledEventCount: _, ...claimed } = NOTHING
+    const { PolledEventCount: _, ScaledOutCount: __, ...claimed } = NOTHING
     expect(metricsIn(written)).toEqual([
       {
         ...claimed,
@@ -119,6 +119,16 @@ describe('reportMetrics()', () => {
       expect.objectContaining({ PendingEntries: 4, OldestPendingAge: 0, StreamLength: 9, DeadLetterLength: 0 }),
     ])
     expect(written[0]).not.toMatch(/"(Lag|IteratorAge|PollingErrorCount|PolledEventCount)"/)
+  })
+
+  test('counts the further pollers that a poll started, and of a claim none', async () => {
+    const report = { ...aReport(), scaledOut: 2 }
+    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
+    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+
+    const [polled, claimed] = metricsIn(written)
+    expect(polled).toMatchObject({ ScaledOutCount: 2 })
+    expect(claimed).not.toHaveProperty('ScaledOutCount')
   })
 
   test('counts 0 polled events where every slot was taken', async () => {
@@ -359,6 +369,7 @@ const NOTHING = {
   OnFailureDestinationDeliveredEventCount: 0,
   LostEventCount: 0,
   OverranEventCount: 0,
+  ScaledOutCount: 0,
 }
 
 /** The values of each line that the format makes metrics of. */
