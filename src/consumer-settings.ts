@@ -147,17 +147,19 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
   return Object.freeze(settings)
 }
 
+/** What a deployment or one run may set otherwise than its consumer says. */
+export const RUN_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'slots'] as const
+
 /** The settings of a run that has some of its own. */
 export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {
-  const { mode, maxRunMs, batchSize, concurrency, slots } = run
-  const overrides = { mode, maxRunMs, batchSize, concurrency, slots }
+  const overrides = Object.fromEntries(RUN_OVERRIDES.map((name) => [name, run[name]]))
   const overridden = withDefaults<ConsumerSettings>(settings, overrides)
-  for (const name of Object.keys(overrides) as (keyof typeof overrides)[]) CHECKS[name](action, name, overridden[name])
+  for (const name of RUN_OVERRIDES) CHECKS[name](action, name, overridden[name])
   return overridden
 }
 
 /** What one run may do otherwise than its consumer says. */
-export type RunOverrides = Pick<SettingOptions, 'mode' | 'maxRunMs' | 'batchSize' | 'concurrency' | 'slots'>
+export type RunOverrides = Pick<SettingOptions, (typeof RUN_OVERRIDES)[number]>
 
 /** @throws {TypeError | RangeError} A name that gives no keys, or dead letters that cannot lie beside the stream. */
 export function resolveKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {

@@ -1,7 +1,6 @@
-import type { PollMode } from '../consumer-settings.ts'
+import type { PollMode, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { object, withDefaults } from '../core/options.ts'
-import type { EVENT_SOURCE_OVERRIDES } from '../lambda/event-source.ts'
 import {
   anyObject,
   anyText,
@@ -129,7 +128,7 @@ export interface EventSourceSettings {
 }
 
 /** What the deployment says instead of the code. */
-type Overrides = Pick<EventSourceOptions, (typeof EVENT_SOURCE_OVERRIDES)[number]>
+type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number]>
 
 /** Every alarm option, resolved. */
 export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {

@@ -1,13 +1,10 @@
 import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
-import { overrideSettings } from '../consumer-settings.ts'
+import { overrideSettings, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { refuseUnknownKeys } from '../core/options.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
 export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
-
-/** What serverless.yml and CDK may set of a consumer. */
-export const EVENT_SOURCE_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'slots'] as const
 
 /**
  * The consumers of a function with what its deployment sets: the template has the last word, as it has for AWS's own event sources.
@@ -34,7 +31,7 @@ function parse(action: string, json: string): readonly EventSource[] {
   if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
     throw new TypeError(`Cannot ${action}: it must be a JSON array of { stream, group, … }, one a consumer`)
   for (const source of sources as EventSource[])
-    refuseUnknownKeys(action, source, ['stream', 'group', ...EVENT_SOURCE_OVERRIDES])
+    refuseUnknownKeys(action, source, ['stream', 'group', ...RUN_OVERRIDES])
   return sources as EventSource[]
 }
 

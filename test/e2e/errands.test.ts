@@ -162,7 +162,7 @@ describe('the packaged functions in Lambda’s runtime client', () => {
 
   it('scale out to four slots for a backlog, and back', async () => {
     const service = await errands.start({ timeoutMs: 30_000 })
-    await service.publish(...numbered(400, 50))
+    await service.publish(...numbered(400, 150))
 
     expect(await invoke(service, POLLER)).toMatchObject({ scaledOut: 3 })
     await service.lambda.idle()
