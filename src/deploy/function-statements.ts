@@ -41,7 +41,10 @@ function toDestination(target: Destination, functions: Readonly<Record<string, S
   if (target.startsWith('arn:')) return allow(sendingTo(target), target)
   const { name = target, targetAlias } = functions[target] ?? {}
   // by its name: a reference to a function whose role this is would be circular
-  return allow(['lambda:InvokeFunction'], arnOf('lambda', `function:${[name, targetAlias?.name].filter(Boolean).join(':')}`))
+  return allow(
+    ['lambda:InvokeFunction'],
+    arnOf('lambda', `function:${[name, targetAlias?.name].filter(Boolean).join(':')}`),
+  )
 }
 
 /** A reference may stand for either of the two that take what failed. */

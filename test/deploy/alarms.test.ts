@@ -147,9 +147,9 @@ describe('the alarms of a consumer', () => {
 
     expect(shown('NoPoll')).toBe(noPoll)
     expect([shown('PollerFailing'), shown('ClaimerFailing')]).toEqual([failing, failing])
-    expect(`${shown('OldestPending')} ${propertiesOf('OrdersBillingOldestPendingAlarm', options)?.TreatMissingData}`).toBe(
-      oldest,
-    )
+    expect(
+      `${shown('OldestPending')} ${propertiesOf('OrdersBillingOldestPendingAlarm', options)?.TreatMissingData}`,
+    ).toBe(oldest)
   })
 
   test.each([

@@ -51,8 +51,14 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
     'parameters.poller[1] must be the name of an SSM parameter, as in /shop/redis-url, got "b c"',
   ],
   [{ parameters: { publisher: '/a' } }, 'parameters: unknown option "publisher"; known are poller, claimer'],
-  [{ failedSchedules: 'queue' }, 'failedSchedules must be an ARN or a reference, as in { Fn::GetAtt: [<queue>, Arn] }, got "queue"'],
-  [{ failedSchedules: { Reff: 'x' } }, 'failedSchedules must be text or a reference, as in { Fn::GetAtt: [<queue>, Arn] }'],
+  [
+    { failedSchedules: 'queue' },
+    'failedSchedules must be an ARN or a reference, as in { Fn::GetAtt: [<queue>, Arn] }, got "queue"',
+  ],
+  [
+    { failedSchedules: { Reff: 'x' } },
+    'failedSchedules must be text or a reference, as in { Fn::GetAtt: [<queue>, Arn] }',
+  ],
   [{ alarms: { topic: 'topic' } }, 'alarms.topic must be an ARN or a reference, as in { Ref: … }, got "topic"'],
   [
     { targets: ['notify', 'no such name'] },
@@ -170,7 +176,9 @@ describe('resolveEventSource()', () => {
   })
 
   test('takes every name where CloudWatch has none of it', () => {
-    expect(someSettings({ stream: 'заказы', consumer: 'c'.repeat(300), alarms: false, dashboard: false })).toMatchObject({
+    expect(
+      someSettings({ stream: 'заказы', consumer: 'c'.repeat(300), alarms: false, dashboard: false }),
+    ).toMatchObject({
       stream: 'заказы',
     })
   })

@@ -215,9 +215,7 @@ describe('a service with options of its own for roles and logs', () => {
       [['lambda:InvokeFunction'], arnOf('lambda', 'function:shop-dev-bystander')],
       [['sqs:SendMessage'], QUEUE],
     ])
-    expect(allowed('ClaimerRole')).toEqual([
-      [['sns:Publish', 'sqs:SendMessage'], { 'Fn::GetAtt': ['Failed', 'Arn'] }],
-    ])
+    expect(allowed('ClaimerRole')).toEqual([[['sns:Publish', 'sqs:SendMessage'], { 'Fn::GetAtt': ['Failed', 'Arn'] }]])
   })
 
   test('lets functions write to the log group that they were told', () => {
