@@ -28,6 +28,8 @@ const ATTACH_NETWORK = [
   'ec2:UnassignPrivateIpAddresses',
 ]
 
+const ANY_NETWORK = { 'Fn::Sub': `arn:\${AWS::Partition}:ec2:\${AWS::Region}:*:*/*` }
+
 /** X-Ray knows no narrower resource. */
 const TRACE: Statement = {
   Sid: 'Trace',
@@ -81,7 +83,8 @@ export function describeFunctionRole(
 function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement[] {
   return [
     { Sid: 'DescribeNetwork', Effect: 'Allow', Action: DESCRIBE_NETWORK, Resource: '*' },
-    { Sid: 'AttachNetwork', Effect: 'Allow', Action: ATTACH_NETWORK, Resource: arnOf('ec2', '*/*') },
+    // the subnets of a shared VPC are another account's
+    { Sid: 'AttachNetwork', Effect: 'Allow', Action: ATTACH_NETWORK, Resource: ANY_NETWORK },
     {
       Sid: 'DenyNetworkToCode',
       Effect: 'Deny',

@@ -70,7 +70,8 @@ class RedisStreamPlugin {
 
   #addResources(): void {
     const template = this.#serverless.service.provider.compiledCloudFormationTemplate
-    for (const fn of functionsOf(this.#consumers)) addResources(template, this.#describeRole(fn))
+    for (const fn of functionsOf(this.#consumers))
+      addResources(template, this.#describeRole(fn), this.#function(fn.name).condition)
     for (const { settings, poller, claimer } of this.#consumers) {
       const parts = {
         id: idOf(settings.stream) + idOf(settings.consumer),
@@ -79,7 +80,7 @@ class RedisStreamPlugin {
         claimer: this.#target(claimer),
         references: plainReferences,
       }
-      addResources(template, describeConsumer(settings, parts))
+      addResources(template, describeConsumer(settings, parts), this.#commonCondition(poller, claimer))
     }
   }
 
@@ -141,6 +142,16 @@ class RedisStreamPlugin {
       environment?.POWERTOOLS_SERVICE_NAME ??
       provider.environment?.POWERTOOLS_SERVICE_NAME ??
       this.#naming.getStackName()
+    )
+  }
+
+  /** One without the other would never be claimed from, or never polled, and its alarms refer to both. */
+  #commonCondition(poller: string, claimer: string): string | undefined {
+    const [one, other] = [poller, claimer].map((name) => this.#function(name).condition)
+    if (one === other) return one
+    throw new TypeError(
+      `Cannot deploy functions ${JSON.stringify(poller)} and ${JSON.stringify(claimer)}: condition must be the same in both, got ` +
+        `${JSON.stringify(one) ?? 'none'} and ${JSON.stringify(other) ?? 'none'}`,
     )
   }
 

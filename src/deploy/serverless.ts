@@ -48,6 +48,8 @@ export interface ServerlessFunction {
   readonly name: string
   readonly events?: readonly unknown[]
   readonly disableLogs?: boolean
+  /** Name of the condition under which it is deployed. */
+  readonly condition?: string
   /** The option of serverless-iam-roles-per-function. */
   readonly iamRoleStatements?: unknown
   readonly destinations?: { readonly onSuccess?: Destination; readonly onFailure?: Destination }

@@ -8,17 +8,23 @@ export interface Template {
 
 interface TemplateResource {
   readonly Type: string
+  readonly Condition?: string
   Properties?: Readonly<Record<string, unknown>>
 }
+
+/** What the consumers of a stack have in common, whichever of them are deployed. */
+const SHARED = new Set(['AWS::Scheduler::ScheduleGroup', 'AWS::SQS::Queue', 'AWS::SQS::QueuePolicy'])
 
 /**
  * Adds resources to a template. One that is there already stays, if it is the same: consumers share what belongs to their functions.
  *
+ * @param condition The condition under which they are made; what all consumers share is made in any case. Default: none.
  * @throws {TypeError} Another resource has that id.
  */
-export function addResources(template: Template, resources: readonly Resource[]): void {
+export function addResources(template: Template, resources: readonly Resource[], condition?: string): void {
   for (const { id, type, properties } of resources) {
-    const resource = { Type: type, Properties: properties }
+    const isConditional = condition !== undefined && !SHARED.has(type)
+    const resource = { Type: type, ...(isConditional && { Condition: condition }), Properties: properties }
     if (isInvokeConfig(resource) && fillInvokeConfig(template, id, properties)) continue
     const there = template.Resources[id]
     if (there !== undefined && !isDeepStrictEqual(there, resource)) {

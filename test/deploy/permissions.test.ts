@@ -78,6 +78,8 @@ describe('what a function may do', () => {
     const [, describeNetwork, attach, deny] = statements
 
     expect(sids(statements)).toEqual(['WriteLog', 'DescribeNetwork', 'AttachNetwork', 'DenyNetworkToCode'])
+    // the subnets of a shared VPC are another account's
+    expect(attach?.Resource).toEqual({ 'Fn::Sub': `arn:\${AWS::Partition}:ec2:\${AWS::Region}:*:*/*` })
     expect(deny).toEqual({
       Sid: 'DenyNetworkToCode',
       Effect: 'Deny',

@@ -224,6 +224,32 @@ describe('a service with options of its own for roles and logs', () => {
   })
 })
 
+describe('functions with a condition', () => {
+  test('have all that is theirs under the same condition', { timeout: PATIENCE_MS }, async () => {
+    const condition = 'Live'
+    const functions = { poller: aFunction([billing], { condition }), claimer: aFunction([], { condition }) }
+    const { template } = await packageService(functions, {
+      resources: { Conditions: { Live: { 'Fn::Equals': [{ Ref: 'AWS::Region' }, 'eu-central-1'] } } },
+    })
+
+    const always = Object.values(template.Resources).filter((resource) => !('Condition' in resource))
+    expect(always.map(({ Type }) => Type).filter((type) => !type.startsWith('AWS::S3::'))).toEqual([
+      'AWS::Scheduler::ScheduleGroup',
+      'AWS::SQS::Queue',
+      'AWS::SQS::QueuePolicy',
+    ])
+    expect(validateTemplate(template)).toEqual([])
+  })
+
+  test('must share it', { timeout: PATIENCE_MS }, async () => {
+    const functions = { poller: aFunction([billing], { condition: 'Live' }), claimer: aFunction() }
+
+    expect(await refusalOf(functions)).toContain(
+      'Cannot deploy functions "poller" and "claimer": condition must be the same in both, got "Live" and none',
+    )
+  })
+})
+
 describe('a wrong event', () => {
   test('is refused by the schema, each value with the path where it stands', { timeout: PATIENCE_MS }, async () => {
     const poller = aFunction([
