@@ -316,6 +316,19 @@ describe('RedisStreamConsumer', () => {
     acknowledgeBasicRole(shop)
     expect(() => shop.app.synth({ force: true })).not.toThrow()
   })
+
+  test.each<[string, (shop: Shop) => Stack]>([
+    ['another stack', ({ app }) => new Stack(app, 'Watch')],
+    ['a nested stack', ({ stack }) => new NestedStack(stack, 'Watch')],
+  ])('leaves cdk-nag nothing to find in %s than the functions, either', (_, stackOf) => {
+    const shop = new Shop()
+    const { poller, claimer } = shop
+    new RedisStreamConsumer(stackOf(shop), 'Billing', { ...consumer, poller, claimer, serviceName: 'shop' })
+    acknowledgeBasicRole(shop)
+    Validations.of(shop.app).addPlugins(new AwsSolutionsChecks(shop.app))
+
+    expect(() => shop.app.synth()).not.toThrow()
+  })
 })
 
 describe('imported functions', () => {
