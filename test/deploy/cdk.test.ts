@@ -2,7 +2,14 @@ import { App, Aws, Duration, NestedStack, Stack, Token, Validations } from 'aws-
 import { Match, Template } from 'aws-cdk-lib/assertions'
 import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
-import { Code, Function as DeployedFunction, type FunctionProps, type IFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import {
+  Code,
+  Function as DeployedFunction,
+  type FunctionProps,
+  type IFunction,
+  Runtime,
+  SingletonFunction,
+} from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import { Topic } from 'aws-cdk-lib/aws-sns'
 import { Queue } from 'aws-cdk-lib/aws-sqs'
@@ -15,6 +22,12 @@ import { validateTemplate } from '../support/validate-template.ts'
 /** No bundling, and no start of the validator that the CDK runs by itself: what is to be valid is validated below. */
 const CONTEXT = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:validateAgainstDefaultRules': false }
 const consumer = { stream: 'orders', consumerGroup: 'billing' }
+
+const FUNCTION = {
+  handler: 'index.handler',
+  runtime: Runtime.NODEJS_24_X,
+  code: Code.fromInline('exports.handler = () => {}'),
+}
 
 class Shop {
   readonly app = new App({ context: CONTEXT })
@@ -147,6 +160,18 @@ describe('RedisStreamConsumer', () => {
       MetricName: 'Lag',
       Dimensions: Match.arrayWith([{ Name: 'service', Value: 'billing' }]),
     })
+  })
+
+  test('tells a SingletonFunction its service, too', () => {
+    const shop = new Shop()
+    const poller = new SingletonFunction(shop.stack, 'Singleton', { ...FUNCTION, uuid: 'orders' })
+    shop.addConsumer({ poller })
+
+    shop.template.resourcePropertiesCountIs(
+      'AWS::Lambda::Function',
+      { Environment: { Variables: { POWERTOOLS_SERVICE_NAME: 'Shop' } } },
+      2,
+    )
   })
 
   test('tells when a function changes its service afterwards', () => {
@@ -316,6 +341,19 @@ describe('RedisStreamConsumer', () => {
     acknowledgeBasicRole(shop)
     expect(() => shop.app.synth({ force: true })).not.toThrow()
   })
+
+  test.each<[string, (shop: Shop) => Stack]>([
+    ['another stack', ({ app }) => new Stack(app, 'Watch')],
+    ['a nested stack', ({ stack }) => new NestedStack(stack, 'Watch')],
+  ])('leaves cdk-nag nothing to find in %s than the functions, either', (_, stackOf) => {
+    const shop = new Shop()
+    const { poller, claimer } = shop
+    new RedisStreamConsumer(stackOf(shop), 'Billing', { ...consumer, poller, claimer, serviceName: 'shop' })
+    acknowledgeBasicRole(shop)
+    Validations.of(shop.app).addPlugins(new AwsSolutionsChecks(shop.app))
+
+    expect(() => shop.app.synth()).not.toThrow()
+  })
 })
 
 describe('imported functions', () => {
@@ -423,6 +461,45 @@ describe('props that cannot be', () => {
     )
   })
 
+  test('a nested stack with a function of another stack must have a service', () => {
+    const shop = new Shop()
+    const nested = new NestedStack(shop.stack, 'Nested')
+    const poller = addFunction(nested, 'Poller')
+
+    expect(() => new RedisStreamConsumer(nested, 'Billing', { ...consumer, poller, claimer: shop.claimer })).toThrow(
+      'serviceName must be given where a nested stack has a function of another stack, got none in Shop/Nested, whose name only the deployment knows',
+    )
+  })
+
+  test('a function that polls for one consumer and claims for another is refused', () => {
+    const shop = new Shop()
+    shop.addConsumer()
+    const other = shop.addFunction('Other')
+
+    expect(() => shop.addConsumer({ consumerGroup: 'search', claimer: shop.poller, poller: other }, 'Search')).toThrow(
+      'claimer cannot be the poller of another consumer, got Shop/OrdersPoller',
+    )
+    expect(() => shop.addConsumer({ consumerGroup: 'audit', poller: shop.claimer, claimer: other }, 'Audit')).toThrow(
+      'poller cannot be the claimer of another consumer, got Shop/OrdersClaimer',
+    )
+  })
+
+  test('more pollers than may run at once are refused, where that is known', () => {
+    const shop = new Shop()
+    const limited = addFunction(shop.stack, 'Limited', { reservedConcurrentExecutions: 1 })
+    const off = addFunction(shop.stack, 'Off', { reservedConcurrentExecutions: 0 })
+    const later = addFunction(shop.stack, 'Later', { reservedConcurrentExecutions: Token.asNumber({ Ref: 'Limit' }) })
+
+    expect(() => shop.addConsumer({ poller: limited, pollers: 3 })).toThrow(
+      "pollers cannot be over the poller's reservedConcurrentExecutions, got pollers 3 and, in Shop/Limited, 1",
+    )
+    shop.addConsumer({ stream: 'off', poller: off, pollers: 3 }, 'BillingOff')
+    shop.addConsumer(
+      { stream: 'later', poller: later, pollers: 3, claimer: shop.addFunction('Claims') },
+      'BillingLater',
+    )
+  })
+
   test('one function for both parts is refused', () => {
     const shop = new Shop()
 
@@ -484,12 +561,7 @@ interface Place {
 }
 
 function addFunction(scope: Construct, id: string, props: Partial<FunctionProps> = {}): DeployedFunction {
-  return new DeployedFunction(scope, id, {
-    handler: 'index.handler',
-    runtime: Runtime.NODEJS_24_X,
-    code: Code.fromInline('exports.handler = () => {}'),
-    ...props,
-  })
+  return new DeployedFunction(scope, id, { ...FUNCTION, ...props })
 }
 
 function acknowledgeBasicRole({ poller, claimer }: Shop): void {

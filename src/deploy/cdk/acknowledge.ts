@@ -15,13 +15,35 @@ export function acknowledgeKeys(construct: IConstruct): void {
 
 /** @param construct The policy by which the function invokes itself. */
 export function acknowledgeVersions(construct: IConstruct, fn: IFunction): void {
-  const arn = Stack.of(construct).resolve(fn.functionArn)
-  // the rule writes a reference to an attribute as <Id.Attribute>
-  const shown = typeof arn === 'string' ? arn : `<${arn['Fn::GetAtt']?.join('.')}>`
-  Validations.of(construct).acknowledge({
-    id: `AwsSolutions-IAM5[Resource::${shown}:*]`,
-    reason: 'The wildcard stands for the versions and aliases of this one function.',
-  })
+  const show = () => asTheRuleShows(Stack.of(construct).resolve(fn.functionArn))
+  const acknowledge = (arn: string) =>
+    Validations.of(construct).acknowledge({
+      id: `AwsSolutions-IAM5[Resource::${arn}:*]`,
+      reason: 'The wildcard stands for the versions and aliases of this one function.',
+    })
+  const known = new Set([show()])
+  known.forEach(acknowledge)
+  // how a stack refers to a function of another is decided when the template is made
+  const validate = () => {
+    const arn = show()
+    if (!known.has(arn)) acknowledge(arn)
+    known.add(arn)
+    return []
+  }
+  construct.node.addValidation({ validate })
+}
+
+/** A reference as text: `<Id.Attribute>` for an attribute, `<Id>` for another, and the name of what is imported. */
+function asTheRuleShows(value: unknown): string {
+  if (typeof value === 'string') return value
+  const { Ref, ...functions } = value as { readonly Ref?: string } & Readonly<Record<string, unknown>>
+  const { 'Fn::GetAtt': attribute, 'Fn::ImportValue': name, 'Fn::Join': join } = functions
+  if (Ref !== undefined) return `<${Ref}>`
+  if (attribute !== undefined) return `<${(attribute as string[]).join('.')}>`
+  if (name !== undefined) return asTheRuleShows(name)
+  if (join === undefined) return JSON.stringify(value)
+  const [delimiter, parts] = join as [string, unknown[]]
+  return parts.map(asTheRuleShows).join(delimiter)
 }
 
 /** @param construct The queue for failed schedules. */

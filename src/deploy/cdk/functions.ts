@@ -14,8 +14,8 @@ export type Part = 'poller' | 'claimer'
 const SERVICE = 'POWERTOOLS_SERVICE_NAME'
 const OVERRIDES = 'MILLRACE_EVENT_SOURCE'
 
-/** Consumers of a function, in the order they were added: its environment speaks of all of them. */
-const consumersOf = new WeakMap<IFunction, EventSourceSettings[]>()
+/** What a function is, and of which consumers, in the order they were added: its environment speaks of all of them. */
+const usesOf = new WeakMap<IFunction, { readonly part: Part; readonly consumers: EventSourceSettings[] }>()
 
 /**
  * Poller and claimer by ids that differ: those of functions in two stacks may be the same, and so may `Orders/Handler` and `OrdersHandler`.
@@ -49,6 +49,13 @@ export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFun
   const stack = Stack.of(scope)
   const said = Object.entries(fns).map(([part, fn]) => ({ part, fn, service: environmentOf(fn)[SERVICE] }))
   const service = given ?? said.find((one) => one.service !== undefined)?.service ?? stack.stackName
+  // another stack would read it as its own name
+  if (service === stack.stackName && Token.isUnresolved(service) && said.some(({ fn }) => Stack.of(fn) !== stack)) {
+    throw new TypeError(
+      `serviceName must be given where a nested stack has a function of another stack, got none in ${stack.node.path}, whose name only ` +
+        'the deployment knows',
+    )
+  }
   for (const one of said) {
     if (isImported(one.fn)) {
       if (given !== undefined) continue
@@ -85,10 +92,17 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
 /**
  * Puts what this consumer overrides into a function's environment, beside its other consumers'.
  *
- * @throws {TypeError} The function is imported, so that its environment cannot be set, or is a poller that another number of schedules wakes.
+ * @throws {TypeError} The function is imported, so that its environment cannot be set, or is a poller that another number of schedules wakes, or
+ *   that may not run as often, or is the other part of another consumer.
  */
 export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSettings): void {
-  const consumers = consumersOf.get(fn) ?? []
+  const { part: known, consumers } = usesOf.get(fn) ?? { part, consumers: [] }
+  if (known !== part) {
+    throw new TypeError(
+      `${part} cannot be the ${known} of another consumer, got ${fn.node.path}: a function either polls or claims`,
+    )
+  }
+  if (part === 'poller') assertConcurrency(fn, settings)
   const other = part === 'poller' && consumers.find(({ pollers }) => pollers !== settings.pollers)
   if (other) {
     throw new TypeError(
@@ -97,7 +111,7 @@ export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSet
     )
   }
   consumers.push(settings)
-  consumersOf.set(fn, consumers)
+  usesOf.set(fn, { part, consumers })
   const overrides = overridesOf(consumers)
   if (overrides === undefined) return
   if (isImported(fn)) {
@@ -107,6 +121,15 @@ export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSet
     )
   }
   addEnvironment(fn, OVERRIDES, overrides)
+}
+
+function assertConcurrency(fn: IFunction, { pollers }: EventSourceSettings): void {
+  const reserved = resourceOf(fn)?.reservedConcurrentExecutions
+  // a token is a number, too; 0 is how a function is switched off
+  if (typeof reserved !== 'number' || Token.isUnresolved(reserved) || reserved === 0 || reserved >= pollers) return
+  throw new RangeError(
+    `pollers cannot be over the poller's reservedConcurrentExecutions, got pollers ${pollers} and, in ${fn.node.path}, ${reserved}`,
+  )
 }
 
 /**
@@ -150,10 +173,14 @@ function addEnvironment(fn: IFunction, name: string, value: string): void {
 }
 
 function environmentOf(fn: IFunction): Readonly<Record<string, unknown>> {
-  const resource = fn.node.defaultChild as CfnResource | undefined
+  return Stack.of(fn).resolve(resourceOf(fn)?.environment)?.variables ?? {}
+}
+
+/** The function in the template; a `SingletonFunction` stands for one that is elsewhere in the tree. */
+function resourceOf(fn: IFunction): CfnFunction | undefined {
+  const resource = fn.permissionsNode.defaultChild as CfnResource | undefined
   // an app may have two copies of the CDK: by what it is in CloudFormation, not by its class
-  if (resource?.cfnResourceType !== CfnFunction.CFN_RESOURCE_TYPE_NAME) return {}
-  return Stack.of(fn).resolve((resource as CfnFunction).environment)?.variables ?? {}
+  return resource?.cfnResourceType === CfnFunction.CFN_RESOURCE_TYPE_NAME ? (resource as CfnFunction) : undefined
 }
 
 /** Without its `Sid`: those of a policy must differ, and another consumer of the function may say the same of other resources. */
