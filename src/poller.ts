@@ -71,7 +71,11 @@ const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) =>
 /** What calls others is waited for last: nothing that is settled waits for it. */
 async function pollUntilDone(run: Run): Promise<void> {
   const lookout = new Lookout(run)
-  await readAndRun(run, lookout).finally(() => lookout.end())
+  try {
+    await readAndRun(run, lookout)
+  } finally {
+    await lookout.end()
+  }
   run.isCutOff &&= run.isSound
 }
 
