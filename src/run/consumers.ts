@@ -138,6 +138,7 @@ async function runSlot(kind: RunKind, run: Run): Promise<{ errors: readonly Erro
     const isWanted = await group.giveSlot(slot, isPoll && run.isSettled, mayGoOn)
     return { errors: run.failures, isWanted }
   } catch (error) {
+    run.isCutOff = false // by more than the time
     await run.end()
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, false).catch(() => {})

@@ -204,6 +204,20 @@ describe('a poller whose time is up before the backlog is', () => {
     expect([report.read > 0, report.continued, hops]).toEqual([true, false, []])
   })
 
+  it('calls nobody where the server is gone', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 50))
+    let handled = 0
+    const handler = () => {
+      if (++handled === 20) scenario.server.kill('SIGKILL')
+    }
+    const { hops, invoke } = aPoller(scenario, handler, { slots: 1 }, nobody)
+
+    const error = (await invoke({}, 15_000).catch((caught: unknown) => caught)) as InvocationFailedError
+
+    expect([error.code, error.report.continued, hops]).toEqual(['ERR_INVOCATION_FAILED', false, []])
+  })
+
   it('goes on for one consumer where another is in trouble', async () => {
     const { redis, raw, publish } = await startScenario()
     await publish(...names('o', 50))
