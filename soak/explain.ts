@@ -30,6 +30,8 @@ const CUT_MS = 200
  */
 export function excuseOf(call: Call, at: number, next?: Call): Excuse | undefined {
   const { process, invocation } = call
+  // a delivery that starts after a later one was given to a process that could not start it
+  if (next && next.deliveryCount < call.deliveryCount && isHeldUp(next.process, at)) return heldUpBy(next.process, at)
   if (isSettled(call, at) && !(next && isHeldUp(next.process, at))) return undefined
   if (invocation.endedAt === undefined && process.diedAt <= at) return 'its process died'
   return hindranceAt(process, { from: call.startedAt - minIdleMs, to: at }) ?? unwritten(call, at) ?? overrun(call, at)
@@ -46,6 +48,11 @@ function isSettled(call: Call, at: number): boolean {
 /** Whether a process may have been given an entry well before that moment, at which it came to call its handler. */
 export function isHeldUp({ hindrances }: Process, at: number): boolean {
   return coveredMs(hindrances, { from: at - minIdleMs, to: at }) > REPLY_MS
+}
+
+function heldUpBy({ hindrances }: Process, at: number): Excuse | undefined {
+  const span = { from: at - minIdleMs, to: at }
+  return hindrances.toSorted((a, b) => coveredMs([b], span) - coveredMs([a], span))[0]?.why
 }
 
 /** What kept a process from renewing its entries for so long that others could claim them. */

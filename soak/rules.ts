@@ -101,10 +101,11 @@ export const RULES: readonly Rule[] = [
     broken: (_, stories) =>
       stories.flatMap((story) =>
         repeatsOf(story)
-          .filter(([before, { startedAt }]) => {
+          .filter(([before, after]) => {
+            const { startedAt } = after
             const { ending, endedAt = 0, waitMs = 0 } = before
             const isEarly = ending === 'failed' && startedAt < endedAt + waitMs - TIMER_MS
-            return isEarly && !excuseOf(before, startedAt)
+            return isEarly && !excuseOf(before, startedAt, after)
           })
           .map(([{ waitMs }]) => `${story.entry.id}: ${waitMs} ms asked for, ${tale(story)}`),
       ),

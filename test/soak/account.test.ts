@@ -79,6 +79,14 @@ describe('accountFor()', () => {
         faults: [aFault('connection severed', 150)],
       },
     ],
+    [
+      'its process was frozen',
+      {
+        // it had read the entry, and came to its handler when another had handled it
+        workers: [aWorker(called(1, 'succeeded', 5_000)), aWorker(called(2, 'succeeded', 4_200))],
+        faults: [aFault('process frozen', 1_000, 4_990)],
+      },
+    ],
     ['its handler overran', { workers: [aWorker(called(1, 'succeeded', 100, { takesMs: 1_000 })), again()] }],
   ])('excuses a duplicate: %s', (excuse, scene) => {
     expect(accountFor(someEvidence(scene))).toMatchObject({ duplicates: new Map([[excuse, 1]]), breaches: [] })
@@ -114,6 +122,11 @@ describe('accountFor()', () => {
       'nothing is left in the end',
       'an entry that is still pending',
       { holdings: { pending: [{ id: ENTRY, owner: 'parked', deliveryCount: 1 }] } },
+    ],
+    [
+      'an entry is called again only if its outcome was a failure or could not be known',
+      'a delivery that started late for no reason',
+      { workers: [aWorker(called(1, 'succeeded', 5_000)), aWorker(called(2, 'succeeded', 4_200))] },
     ],
     ['nothing is left in the end', 'an entry that was never delivered', { holdings: { backlog: 1 } }],
     ['nothing is left in the end', 'a due time', { holdings: { sideKeys: ['{orders}:billing:due'] } }],
