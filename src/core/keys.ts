@@ -7,7 +7,7 @@ export interface ConsumerKeys {
   readonly due: string
   /** Hash: the claimer's `cursor` and the `mark` at which a lost group is made again. */
   readonly state: string
-  /** Set while a poller that was woken by a publisher has yet to read. */
+  /** The flag of publishers: while it stands, none of them wakes a poller. */
   readonly wake: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string

@@ -1,6 +1,6 @@
 import { MAX_HOPS } from '../run/scale-out.ts'
 
-/** The event of a poller that another poller calls. */
+/** The event of a poller that another poller, or a publisher, calls. @param hop How many calls of pollers led to it. */
 export function eventOfHop(hop: number): { readonly millrace: { readonly hop: number } } {
   return { millrace: { hop } }
 }

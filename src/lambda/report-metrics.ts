@@ -9,8 +9,9 @@ import type { Middleware } from './scheduled.ts'
  * with the dimensions `service`, `EventSource` (the stream) and `ConsumerGroup`. Failing invocations are reported, too; what is not known is
  * left out. Trouble with metrics is a warning and fails no invocation.
  *
- * @param metrics Its namespace and service are used, and alarms and dashboard look in namespace `Millrace` alone; what is stored in it stays untouched. Its other default dimensions are written as
- * metadata, since alarms find a metric by all its dimensions. Default: namespace `Millrace`, and the service that Powertools' settings name.
+ * @param metrics Its namespace and service are used; alarms and dashboard look in namespace `Millrace` alone. What is stored in it stays
+ * untouched. Its other default dimensions are written as metadata, since alarms find a metric by all its dimensions. Default: namespace
+ * `Millrace`, and the service that Powertools' settings name.
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millrace' })): Middleware {

@@ -1,5 +1,6 @@
 import { integerFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
 import type { Wake } from '../publisher.ts'
+import { eventOfHop } from './hop.ts'
 import { invokeLater } from './invoke.ts'
 
 /** Which poller is woken, and how often. */
@@ -24,7 +25,7 @@ const INVOKE_TIMEOUT_MS = 2_000
 
 /**
  * Has a publisher wake a poller through Lambda, so that an event is handled within about a function's start, and the schedule becomes a
- * safety net. What publishes needs `lambda:InvokeFunction` on the function, and SET on the key `{<stream>}:<group>:wake`.
+ * safety net. What publishes needs `lambda:InvokeFunction` on the function, and GET and SET on the key `{<stream>}:<group>:wake`.
  *
  * @throws {TypeError | RangeError} A bad option.
  */
@@ -42,7 +43,7 @@ export function wakePoller(options: WakePollerOptions): Wake {
     group,
     windowMs,
     onError,
-    wake: () => invokeLater(functionName, { millrace: { hop: 0 } }, AbortSignal.timeout(INVOKE_TIMEOUT_MS)),
+    wake: () => invokeLater(functionName, eventOfHop(0), AbortSignal.timeout(INVOKE_TIMEOUT_MS)),
   }
 }
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
+import { periodOf as ratePeriodOf } from '../deploy/schedule-period.ts'
 
 /** A schedule that wakes a function. */
 export interface ScheduleDefinition {
@@ -24,8 +25,6 @@ export interface SchedulesOptions {
   wake(functionName: string, payload: string): void
 }
 
-const UNIT_MS: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_000, day: 86_400_000 }
-
 /**
  * The period of a rate expression, in milliseconds.
  *
@@ -33,8 +32,8 @@ const UNIT_MS: Readonly<Record<string, number>> = { minute: 60_000, hour: 3_600_
  * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
  */
 export function periodOf(expression: string): number {
-  const [, count, unit = ''] = /^rate\(\s*([1-9]\d*)\s+(minute|hour|day)s?\s*\)$/.exec(expression) ?? []
-  if (count !== undefined) return Number(count) * (UNIT_MS[unit] as number)
+  const period = ratePeriodOf(expression)
+  if (period) return period
   throw new RangeError(
     `Cannot run schedule ${JSON.stringify(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
   )

@@ -114,8 +114,10 @@ async function runConsumer(
     for (let isWanted = true; isWanted; ) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const slot = await group.takeSlot(kind.slot, kind.slots(consumer), leaseMs)
-      if (slot === undefined) report.slotsBusy = run === undefined
-      if (slot === undefined) break
+      if (slot === undefined) {
+        report.slotsBusy = run === undefined
+        break
+      }
       run = new Run({ ...parts, slot })
       ;({ errors, isWanted } = await runSlot(kind, run))
     }

@@ -2,6 +2,7 @@ import { type CfnResource, Stack, Token } from 'aws-cdk-lib'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import { CfnFunction, type Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
+import { EVENT_SOURCE_VARIABLE } from '../../lambda/event-source.ts'
 import { type EventSourceSettings, overridesOf } from '../event-source.ts'
 import { idOf } from '../ids.ts'
 import type { FunctionTarget, Statement } from '../resources.ts'
@@ -12,7 +13,6 @@ import { withTokens } from './to-cfn.ts'
 export type Part = 'poller' | 'claimer'
 
 const SERVICE = 'POWERTOOLS_SERVICE_NAME'
-const OVERRIDES = 'MILLRACE_EVENT_SOURCE'
 
 /** What a function is, and of which consumers, in the order they were added: its environment speaks of all of them. */
 const usesOf = new WeakMap<IFunction, { readonly part: Part; readonly consumers: EventSourceSettings[] }>()
@@ -120,7 +120,7 @@ export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSet
         'environment is set elsewhere: say it in defineConsumer, or where the function is declared',
     )
   }
-  addEnvironment(fn, OVERRIDES, overrides)
+  addEnvironment(fn, EVENT_SOURCE_VARIABLE, overrides)
 }
 
 function assertConcurrency(fn: IFunction, { pollers }: EventSourceSettings): void {

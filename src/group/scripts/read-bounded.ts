@@ -11,7 +11,8 @@ export const NOT_READ = { held: 1, slotLost: 2 } as const
  *
  * Where more are pending, publishers are kept from waking pollers that could not read.
  *
- * KEYS stream, lease, the flag of publishers. ARGV group, consumer, token, count, max pending. Answers what XREADGROUP does, or a number of NOT_READ.
+ * KEYS stream, lease, the flag of publishers. ARGV group, consumer, token, count, max pending. Answers what XREADGROUP does, or a number of
+ * NOT_READ.
  */
 export const readBounded: Script = {
   keyCount: 3,

@@ -11,13 +11,13 @@ export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
 local wake, token, length = KEYS[1], ARGV[1], ARGV[2]
-local function lowerFlag() if ARGV[3] == '1' then redis.call('DEL', wake) end end
 for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
 for i = 2, #KEYS do
   local set = redis.pcall('SET', KEYS[i], token, 'NX', 'PX', length)
-  if set then lowerFlag() end
-  if set and set.err then return set end
-  if set then return i - 2 end
+  if set then
+    if ARGV[3] == '1' then redis.call('DEL', wake) end
+    return set.err and set or i - 2
+  end
 end
 return -1
 `,
