@@ -2,8 +2,11 @@ import type { Report } from './report.ts'
 
 /** Every code that an error of this package carries. Codes are stable; messages are not. */
 export type ErrorCode =
+  | 'ERR_BATCH_ANSWER_INVALID'
+  | 'ERR_BATCH_ITEM_FAILED'
   | 'ERR_ENTRY_MALFORMED'
   | 'ERR_ENTRY_OVERSIZE'
+  | 'ERR_FUNCTION_FAILED'
   | 'ERR_HANDLER_TIMEOUT'
   | 'ERR_INVOCATION_FAILED'
   | 'ERR_INVOCATION_TOO_SHORT'
@@ -14,6 +17,7 @@ export type ErrorCode =
   | 'ERR_REDIS_CONNECTION'
   | 'ERR_REDIS_REPLY'
   | 'ERR_RETRY_AFTER'
+  | 'ERR_UNAVAILABLE'
   | 'ERR_VERSION_UNSUPPORTED'
 
 /** What every error of this package is: an `Error` with a stable `code`. */
@@ -42,6 +46,42 @@ export class RetryAfterError extends MillraceError {
       throw new TypeError(`Cannot retry: retryAfterMs must be a number, got ${typeof retryAfterMs}`)
     if (!(retryAfterMs >= 0)) throw new RangeError(`Cannot retry: retryAfterMs must be >= 0, got ${retryAfterMs}`)
     this.retryAfterMs = retryAfterMs
+  }
+}
+
+/**
+ * Thrown by a handler: what it needs took no work for now, and nothing was begun. The entry is handed back and costs no delivery; a poller
+ * reads no further in this run, so that a backlog waits in the stream. `lambdaFunction` throws it when Lambda throttles.
+ */
+export class UnavailableError extends MillraceError {
+  override readonly name = 'UnavailableError'
+  readonly code = 'ERR_UNAVAILABLE'
+}
+
+/** A batch handler named this entry in `batchItemFailures`, without an error of its own. */
+export class BatchItemFailedError extends MillraceError {
+  override readonly name = 'BatchItemFailedError'
+  readonly code = 'ERR_BATCH_ITEM_FAILED'
+}
+
+/** What a batch handler answered is neither nothing nor `{ batchItemFailures }` with ids of its batch: all of the batch failed. */
+export class BatchAnswerInvalidError extends MillraceError {
+  override readonly name = 'BatchAnswerInvalidError'
+  readonly code = 'ERR_BATCH_ANSWER_INVALID'
+}
+
+/** A remote function failed: its code threw, its time was up, or its process died. What it failed with is in the message. */
+export class FunctionFailedError extends MillraceError {
+  override readonly name = 'FunctionFailedError'
+  readonly code = 'ERR_FUNCTION_FAILED'
+  readonly functionName: string
+  /** The name of what was thrown there, as Lambda tells it. */
+  readonly errorType: string | undefined
+
+  constructor(functionName: string, errorType: string | undefined, message: string) {
+    super(`Function ${JSON.stringify(functionName)} failed: ${errorType ? `${errorType}: ` : ''}${message}`)
+    this.functionName = functionName
+    this.errorType = errorType
   }
 }
 

@@ -1,3 +1,4 @@
+export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './batch-handler.ts'
 export type { ClaimerOptions } from './claimer.ts'
 export { claim, createClaimer } from './claimer.ts'
 export type { Clock } from './clock.ts'
@@ -11,6 +12,9 @@ export type { Bytes, Field } from './core/entry.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
 export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
 export {
+  BatchAnswerInvalidError,
+  BatchItemFailedError,
+  FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,
   InvocationFailedError,
@@ -24,6 +28,7 @@ export {
   RedisConnectionError,
   RedisReplyError,
   RetryAfterError,
+  UnavailableError,
   UnsupportedVersionError,
 } from './errors.ts'
 export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './event.ts'
@@ -31,6 +36,17 @@ export { defineEvent } from './event.ts'
 export type { Backlog, Connection } from './group/group.ts'
 export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
 export type { Middleware, MiddlewareRequest, ScheduledHandler } from './lambda/scheduled.ts'
+export type {
+  DeadLetterNotice,
+  HandlerCall,
+  Observed,
+  ObservedDelivery,
+  ObservedGroup,
+  ObservedInvocation,
+  ObservedScopes,
+  Observer,
+  PublishCall,
+} from './observe.ts'
 export type { PollerOptions, PollOptions } from './poller.ts'
 export { createPoller, poll } from './poller.ts'
 export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publisher.ts'

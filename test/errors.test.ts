@@ -2,6 +2,9 @@ import { describe, expect, test } from 'vitest'
 import type { ErrorCode } from '../src/errors.ts'
 import * as errors from '../src/errors.ts'
 import {
+  BatchAnswerInvalidError,
+  BatchItemFailedError,
+  FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,
   InvocationFailedError,
@@ -15,6 +18,7 @@ import {
   RedisConnectionError,
   RedisReplyError,
   RetryAfterError,
+  UnavailableError,
   UnsupportedVersionError,
 } from '../src/errors.ts'
 import { openReport, sumReports } from '../src/report.ts'
@@ -33,6 +37,18 @@ const failures = [
 
 /** Every error of the package: made as it is made, and what it then says. */
 const EVERY_ERROR = {
+  ERR_BATCH_ANSWER_INVALID: {
+    error: new BatchAnswerInvalidError('an array'),
+    name: 'BatchAnswerInvalidError',
+    message: 'an array',
+    facts: {},
+  },
+  ERR_BATCH_ITEM_FAILED: {
+    error: new BatchItemFailedError('named in batchItemFailures'),
+    name: 'BatchItemFailedError',
+    message: 'named in batchItemFailures',
+    facts: {},
+  },
   ERR_ENTRY_MALFORMED: {
     error: new MalformedEntryError('Field payload is missing'),
     name: 'MalformedEntryError',
@@ -44,6 +60,12 @@ const EVERY_ERROR = {
     name: 'OversizeEntryError',
     message: 'Entry must be at most maxEntryBytes, 10 bytes of names and values, got 11',
     facts: { bytes: 11, maxEntryBytes: 10 },
+  },
+  ERR_FUNCTION_FAILED: {
+    error: new FunctionFailedError('notify', 'RangeError', 'too far'),
+    name: 'FunctionFailedError',
+    message: 'Function "notify" failed: RangeError: too far',
+    facts: { functionName: 'notify', errorType: 'RangeError' },
   },
   ERR_HANDLER_TIMEOUT: {
     error: new HandlerTimeoutError(10_000),
@@ -116,6 +138,13 @@ const EVERY_ERROR = {
     name: 'RetryAfterError',
     message: 'Retry after 30000 ms',
     facts: { retryAfterMs: 30_000 },
+  },
+  ERR_UNAVAILABLE: {
+    error: new UnavailableError('throttled', { cause: refused }),
+    name: 'UnavailableError',
+    message: 'throttled',
+    facts: {},
+    cause: refused,
   },
   ERR_VERSION_UNSUPPORTED: {
     error: new UnsupportedVersionError('OrderPaid', 3, 2),

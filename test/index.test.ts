@@ -5,6 +5,9 @@ import * as millrace from '../src/index.ts'
 test('the package exports these names', () => {
   expect(Object.keys(millrace).sort()).toMatchInlineSnapshot(`
     [
+      "BatchAnswerInvalidError",
+      "BatchItemFailedError",
+      "FunctionFailedError",
       "HandlerTimeoutError",
       "InvalidPayloadError",
       "InvocationFailedError",
@@ -18,6 +21,7 @@ test('the package exports these names', () => {
       "RedisConnectionError",
       "RedisReplyError",
       "RetryAfterError",
+      "UnavailableError",
       "UnsupportedVersionError",
       "claim",
       "createClaimer",

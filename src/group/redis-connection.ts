@@ -6,14 +6,21 @@ import { asText } from './commands/reply.ts'
 import { setOnce } from './commands/set.ts'
 import { xadd } from './commands/xadd.ts'
 import type { Connection } from './group.ts'
+import { assertConnection } from './group.ts'
 import { RedisCalls } from './redis-calls.ts'
 import { RedisGroup } from './redis-group.ts'
 import { Sender } from './sender.ts'
 
+/** A connection to a server, which can be sent any call. */
+interface RedisConnection extends Connection {
+  readonly transport: Transport
+}
+
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
-export function createRedisConnection(transport: Transport): Connection {
+export function createRedisConnection(transport: Transport): RedisConnection {
   const lived = new Set<string>()
   return {
+    transport,
     group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
@@ -35,4 +42,16 @@ export function createRedisConnection(transport: Transport): Connection {
 
 function errorOr<T>(reply: Reply, read: (reply: Reply) => T): T | Error {
   return reply instanceof RedisReplyError ? reply : read(reply)
+}
+
+/**
+ * What sends an operator's calls over a connection.
+ *
+ * @throws {TypeError} Not a connection to a server.
+ */
+export function senderOf(action: string, redis: Connection): Sender {
+  assertConnection(action, redis)
+  const { transport } = redis as Partial<RedisConnection>
+  if (transport) return new Sender(transport)
+  throw new TypeError(`Cannot ${action}: redis must be a connection to a server, as from connectIoredis(url)`)
 }
