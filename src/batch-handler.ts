@@ -47,4 +47,7 @@ export interface BatchResponse {
 export type BatchHandler<E extends Event = Event> = (
   events: readonly BatchEvent<E>[],
   context: BatchContext,
-) => BatchResponse | void | null | undefined | Promise<BatchResponse | void | null | undefined>
+) => BatchAnswer | Promise<BatchAnswer>
+
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer may be an arrow function or a declaration
+type BatchAnswer = BatchResponse | null | undefined | void
