@@ -56,6 +56,16 @@ export class RetryAfterError extends MillraceError {
 export class UnavailableError extends MillraceError {
   override readonly name = 'UnavailableError'
   readonly code = 'ERR_UNAVAILABLE'
+  /** It will not pass by itself, as a permission that is missing: the invocation fails once all is settled, so that somebody hears of it. */
+  readonly isLasting: boolean
+
+  constructor(
+    message: string,
+    { isLasting = false, ...options }: ErrorOptions & { readonly isLasting?: boolean } = {},
+  ) {
+    super(message, options)
+    this.isLasting = isLasting
+  }
 }
 
 /** A batch handler named this entry in `batchItemFailures`, without an error of its own. */

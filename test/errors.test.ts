@@ -143,7 +143,7 @@ const EVERY_ERROR = {
     error: new UnavailableError('throttled', { cause: refused }),
     name: 'UnavailableError',
     message: 'throttled',
-    facts: {},
+    facts: { isLasting: false },
     cause: refused,
   },
   ERR_VERSION_UNSUPPORTED: {
