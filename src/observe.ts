@@ -16,6 +16,11 @@ export interface ObservedInvocation {
   readonly context: Partial<LambdaContext>
 }
 
+/** A consumer's part in an invocation. */
+export interface ObservedRun extends ObservedGroup {
+  readonly invocation: ObservedInvocation
+}
+
 /** One event on its way through a handler. */
 export interface ObservedDelivery {
   readonly entryId: string
@@ -28,7 +33,7 @@ export interface ObservedDelivery {
 }
 
 /** One call of a handler; of a batch handler with all its events. The same object in everything that is told of it. */
-export interface HandlerCall extends ObservedGroup {
+export interface HandlerCall extends ObservedRun {
   readonly eventType: string
   readonly consumerName: string
   readonly isBatch: boolean
@@ -57,9 +62,9 @@ export interface Observed {
     readonly error?: Error | undefined
   }
   /** A poller's read brought entries. */
-  readonly entriesRead: ObservedGroup & { readonly entryIds: readonly string[] }
+  readonly entriesRead: ObservedRun & { readonly entryIds: readonly string[] }
   /** A claimer took entries over. */
-  readonly entriesClaimed: ObservedGroup & {
+  readonly entriesClaimed: ObservedRun & {
     /** Who had each, for how long it had been idle, and how often it was delivered before. */
     readonly entries: readonly {
       readonly entryId: string
@@ -76,7 +81,7 @@ export interface Observed {
     readonly outcomes: readonly { readonly kind: Outcome['kind']; readonly error?: unknown }[]
   }
   /** The server answered an acknowledgement. */
-  readonly acked: ObservedGroup & {
+  readonly acked: ObservedRun & {
     readonly entries: readonly {
       readonly entryId: string
       readonly eventType: string
@@ -85,9 +90,13 @@ export interface Observed {
     }[]
   }
   /** The server has an entry's dead letter, and the entry is no longer pending. */
-  readonly deadLettered: DeadLetterNotice
+  readonly deadLettered: { readonly invocation: ObservedInvocation; readonly notice: DeadLetterNotice }
   /** `onDeadLetter` failed. The letter is where it should be all the same. */
-  readonly deadLetterNoticeFailed: { readonly notice: DeadLetterNotice; readonly error: unknown }
+  readonly deadLetterNoticeFailed: {
+    readonly invocation: ObservedInvocation
+    readonly notice: DeadLetterNotice
+    readonly error: unknown
+  }
   /** A publisher's request is over. */
   readonly published: {
     readonly call: PublishCall
