@@ -76,7 +76,7 @@ function found(streams: readonly StreamInspection[], group: string | undefined):
 interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams'>> {
   readonly sender: Sender
   readonly group: StreamRequest['group']
-  expected(stream: string): Expected[]
+  readonly expected: (stream: string) => Expected[]
 }
 
 function resolve(options: InspectOptions): Resolved {

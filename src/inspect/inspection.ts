@@ -73,7 +73,10 @@ export interface OldestPending {
   readonly consumerName: string
   /** Milliseconds since it was published. */
   readonly ageMs: number
-  /** Milliseconds since its last delivery; left out where nobody has it (XNACK). */
+  /**
+   * Milliseconds since its last delivery; left out where nobody has it (XNACK). Of a parked entry it says nothing: its back-off is kept by that
+   * clock.
+   */
   readonly idleMs?: number | undefined
   readonly deliveryCount: number
   /** It was trimmed from the stream before it was done: a claimer counts it as `lost`. */
