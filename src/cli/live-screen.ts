@@ -34,7 +34,8 @@ function terminalScreen(stdout: Terminal): LiveScreen {
   let shown: readonly string[] = []
   let isOpen = true
   const draw = () => {
-    const { columns = 80, rows = 24 } = stdout
+    // 0 is what a terminal says that does not know
+    const [columns, rows] = [stdout.columns || 80, stdout.rows || 24]
     const lines = fitLines(shown, columns, rows)
     // cleared before it is written: after a full line the cursor still stands on its last character
     const rest = lines.length < rows ? `\r\n${CLEAR_BELOW}` : ''

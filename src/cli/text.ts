@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 
-export type Format = Parameters<typeof styleText>[0]
+type Format = Parameters<typeof styleText>[0]
 
 /** Colours a text; pad it first. */
 export type Paint = (format: Format, text: string) => string

@@ -47,6 +47,15 @@ test('a resized terminal gets the picture again, cut to its new size', () => {
   ])
 })
 
+test('a terminal that does not know its size is taken for one of 80 by 24', () => {
+  const terminal = Object.assign(new FakeTerminal(), { columns: 0, rows: 0 })
+  const screen = createLiveScreen(terminal)
+  screen.show(['one', 'two'])
+  screen.close()
+
+  expect(terminal.written[1]).toBe('ESC[HESC[Kone\r\nESC[Ktwo\r\nESC[J')
+})
+
 test('what ends the program gives the terminal back, too', () => {
   const terminal = new FakeTerminal()
   createLiveScreen(terminal).show([])
