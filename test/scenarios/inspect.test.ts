@@ -97,25 +97,33 @@ test('a group is shown as pollers and claimers left it', async () => {
 test('looking changes nothing, and costs the same whatever is pending', async () => {
   const scenario = await startScenario()
   const { redis, raw, server, publish } = scenario
-  await publish(...names('o', 3))
+  await publish(...names('o', 30))
   await raw.xgroup('CREATE', 'orders', 'billing', '0')
   await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 3, 'STREAMS', 'orders', '>')
   const watch = await watchCommands(server.url)
   const look = async () => {
     const from = (await watch.seen()).length
     const inspection = await inspectStreams({ redis })
-    return { inspection, commands: (await watch.seen()).slice(from).map(([name, word]) => `${name} ${word ?? ''}`) }
+    return {
+      inspection,
+      commands: (await watch.seen()).slice(from).map((words) => words.join(' ').replace(/\d+-\d+/, 'ID')),
+    }
   }
   const few = await look()
 
   for (let n = 0; n < 10; n++) await publish(...names(`more-${n}-`, 1_000))
-  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 20_000, 'STREAMS', 'orders', '>')
+  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 5_000, 'STREAMS', 'orders', '>')
   const before = await everything(scenario)
   const many = await look()
   const after = await everything(scenario)
 
   expect(many.commands).toEqual(few.commands)
-  expect(many.inspection.streams[0]?.groups[0]).toMatchObject({ pending: 10_003, deliveries: { sampled: 100 } })
+  expect(many.commands.filter((command) => /^x(range|pending)/.test(command)).sort()).toEqual([
+    'xpending orders billing - + 100',
+    'xrange orders (ID + COUNT 10',
+  ])
+  const [seen] = many.inspection.streams[0]?.groups ?? []
+  expect(seen).toMatchObject({ pending: 5_003, lag: 5_027, deliveries: { sampled: 100 } })
   const { deliveredAt, idle, ...same } = before
   expect(after).toMatchObject(same)
   expect(after.deliveredAt.every((idleMs, n) => idleMs >= (deliveredAt[n] ?? 0))).toBe(true)
