@@ -17,6 +17,8 @@ export interface Subject {
   readonly now: number
   /** The function's timeout, where it is known. */
   readonly functionTimeoutMs: number | undefined
+  /** The timeouts of the functions that handlers invoke, by event type. */
+  readonly targetTimeoutsMs: Readonly<Record<string, number>>
   /** Pollers that are woken at once, where that is known. */
   readonly pollers: number | undefined
   readonly stream: string

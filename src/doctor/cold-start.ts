@@ -17,6 +17,8 @@ export interface FindingLogger {
 export interface ColdStartOptions {
   /** The function's own connection. */
   readonly redis: Connection
+  /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
+  readonly targetTimeoutsMs?: Readonly<Record<string, number>>
   /** Where errors and warnings go, a line each, and in one more what could not be told. Default: lines of JSON on the console. */
   readonly logger?: FindingLogger
   /** Given all findings, also those that are not logged. What it throws is a warning. */
@@ -41,9 +43,9 @@ const WORTH_MS = 100
 export function checkAtColdStart(consumers: Consumer | readonly Consumer[], options: ColdStartOptions): Middleware {
   const action = 'check at cold start'
   object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['redis', 'logger', 'onFindings'])
+  refuseUnknownKeys(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
   assertConnection(action, options.redis)
-  const { redis, logger = JSON_LINES, onFindings } = options
+  const { redis, targetTimeoutsMs = {}, logger = JSON_LINES, onFindings } = options
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
   let isDone = false
   let functionTimeoutMs: number | undefined
@@ -53,7 +55,7 @@ export function checkAtColdStart(consumers: Consumer | readonly Consumer[], opti
     if (isDone || timeoutMs < WORTH_MS) return
     isDone = true
     try {
-      const limits = { redis, timeoutMs, ...(functionTimeoutMs && { functionTimeoutMs }) }
+      const limits = { redis, timeoutMs, targetTimeoutsMs, ...(functionTimeoutMs && { functionTimeoutMs }) }
       const findings = await diagnose(deployedConsumers(given, process.env), limits)
       logFindings(logger, findings)
       onFindings?.(findings)

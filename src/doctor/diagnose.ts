@@ -26,6 +26,8 @@ export interface DoctorOptions {
   readonly group?: string
   /** The timeout of the poller's function in milliseconds; at a cold start the remaining time tells it. Default: not known. */
   readonly functionTimeoutMs?: number
+  /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
+  readonly targetTimeoutsMs?: Readonly<Record<string, number>>
   /** Pollers that schedules wake at once. Default: not known. */
   readonly pollers?: number
   /** Milliseconds for all answers together. Default: the client's own limits. */
@@ -34,7 +36,7 @@ export interface DoctorOptions {
   readonly clock?: Clock
 }
 
-const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'pollers', 'timeoutMs', 'clock']
+const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'targetTimeoutsMs', 'pollers', 'timeoutMs', 'clock']
 
 /** Groups of a stream whose consumers are not known. */
 const MOST_GROUPS = 20
@@ -57,7 +59,8 @@ export async function diagnose(
 ): Promise<readonly Finding[]> {
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
   checkOptions(given, options)
-  const { redis, streams = [], group, timeoutMs, functionTimeoutMs, pollers, clock = systemClock } = options
+  const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
+  const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options
   const deadline = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
   const sender = senderOf('diagnose', redis, deadline === undefined ? undefined : () => deadline - clock.monotonic())
 
@@ -76,7 +79,7 @@ export async function diagnose(
   const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
     for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
   }
-  const about = { now, functionTimeoutMs, pollers, group: '', keys: undefined, consumer: undefined }
+  const about = { now, functionTimeoutMs, targetTimeoutsMs, pollers, group: '', keys: undefined, consumer: undefined }
   examine('server', server.answers, { ...about, stream: names[0] as string, ours: new Set() })
   for (const { name, ours, inquiry, groups } of patients) {
     const known = { ...about, stream: name, ours }
@@ -147,12 +150,15 @@ function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): v
   const action = 'diagnose'
   object(action, 'options', options)
   refuseUnknownKeys(action, options, OPTIONS)
-  const { streams = [], group, functionTimeoutMs, pollers, timeoutMs, clock } = options
+  const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
   if (!Array.isArray(streams)) throw new TypeError(`Cannot ${action}: streams must be an array, got ${typeof streams}`)
   for (const stream of streams) text(action, 'every stream', stream)
   if (group !== undefined) text(action, 'group', group)
   if (functionTimeoutMs !== undefined)
     numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1, Number.POSITIVE_INFINITY)
+  object(action, 'targetTimeoutsMs', targetTimeoutsMs)
+  for (const [type, ms] of Object.entries(targetTimeoutsMs))
+    numberFrom(action, `targetTimeoutsMs of ${JSON.stringify(type)}`, ms, 1, Number.POSITIVE_INFINITY)
   if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
   if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1, Number.POSITIVE_INFINITY)
   if (clock !== undefined) assertClock(action, clock)

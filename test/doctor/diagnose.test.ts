@@ -115,25 +115,39 @@ describe('timeouts', () => {
     ])
   })
 
-  test.each<[string, object, string[]]>([
+  test.each<[string, number | undefined, Record<string, number>, RegExp[]]>([
     [
-      'that runs on after it was given up overlaps',
-      { timeoutMs: 70_000 },
+      'that runs on after it was given up overlaps with the retry',
+      undefined,
+      { OrderPaid: 70_000 },
       [
-        'warning: .*may run for 70000 ms and is waited for 10000 ms.*past minIdleMs.* → set handlerTimeoutMs to 70000 and minIdleMs to 75000',
+        /^warning: .* may run for 70000 ms and is waited for 10000 ms: .* → set handlerTimeoutMs to 70000 and minIdleMs to 75000/,
       ],
     ],
     [
-      'of unknown timeout is not known',
-      {},
-      ['unknown: The timeout of function "notify".* → .*get-function-configuration --function-name notify'],
+      'that is given up before its time does, too',
+      5_000,
+      { OrderPaid: 6_000 },
+      [/^warning: .* may run for 6000 ms and is waited for 5000 ms: .* or its timeout to at most 5 s/],
     ],
-    ['that ends in time is fine', { timeoutMs: 10_000 }, []],
-  ])('another function %s', async (_title, facts, expected) => {
-    const remote = billing(Object.assign(() => {}, { functionName: 'notify', ...facts }))
-    const found = await findings(await healthy(), remote)
+    [
+      'is not waited for beyond handlerTimeoutMs',
+      20_000,
+      { OrderPaid: 10_000 },
+      [/^warning: .* given timeoutMs 20000 .* handlerTimeoutMs, 10000 ms → set handlerTimeoutMs to 20000/],
+    ],
+    [
+      'whose timeout nobody told is not known',
+      undefined,
+      {},
+      [/^unknown: .* → tell it: --target-timeout OrderPaid=SECONDS/],
+    ],
+    ['that ends in time is fine', undefined, { OrderPaid: 10_000 }, []],
+  ])('another function %s', async (_title, timeoutMs, targetTimeoutsMs, expected) => {
+    const remote = billing(Object.assign(() => {}, { timeoutMs }))
+    const found = await findings(await healthy(), remote, { targetTimeoutsMs })
 
-    expect(of('timeouts', found)).toEqual(expected.map((text) => expect.stringMatching(new RegExp(text))))
+    expect(of('timeouts', found)).toEqual(expected.map((pattern) => expect.stringMatching(pattern)))
   })
 })
 

@@ -5,11 +5,10 @@ import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
 import { quoted } from '../text.ts'
 
-/** What a handler that is another function says of it. */
+/** What `lambdaFunction` makes says of itself. */
 interface RemoteHandler {
-  readonly functionName?: string
-  /** That function's own timeout, if it is known. */
-  readonly timeoutMs?: number
+  /** How long it waits for an answer; `undefined`: as long as its handler may take. */
+  readonly timeoutMs: number | undefined
 }
 
 /** The function, its handlers, the functions that they invoke, and the claimer must agree on how long anything takes. */
@@ -17,13 +16,13 @@ export const timeouts = check({
   check: 'timeouts',
   scope: 'group',
   needs: [],
-  look(_facts, { consumer, functionTimeoutMs }) {
+  look(_facts, { consumer, functionTimeoutMs, targetTimeoutsMs }) {
     if (!consumer) return []
     const { settings, routes } = consumer
     return [
       ...ofFunction(settings, functionTimeoutMs),
       ...ofRenewal(settings),
-      ...[...routes.values()].flatMap((route) => ofRemote(route, settings)),
+      ...[...routes.values()].flatMap((route) => ofRemote(route, settings, targetTimeoutsMs[route.event.type])),
     ]
   },
 })
@@ -49,24 +48,39 @@ function ofRenewal({ renewLeases, minIdleMs, handlerTimeoutMs }: ConsumerSetting
   ]
 }
 
-function ofRemote({ event, handler }: Route, { handlerTimeoutMs, minIdleMs }: ConsumerSettings): Verdict[] {
-  const { functionName, timeoutMs } = handler as RemoteHandler
-  if (functionName === undefined) return []
-  const name = `${quoted(functionName)}, which handles ${quoted(event.type)},`
-  if (timeoutMs === undefined)
-    return [
-      unknown(
-        `The timeout of function ${name} was not given: it must not outlast handlerTimeoutMs, ${handlerTimeoutMs} ms`,
-        `compare it with aws lambda get-function-configuration --function-name ${functionName}, and give it as timeoutMs of lambdaFunction`,
+/** @param ownMs The timeout of the function behind the route. */
+function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): Verdict[] {
+  if (!isRemote(handler)) return []
+  const { handlerTimeoutMs, minIdleMs } = settings
+  const { timeoutMs = handlerTimeoutMs } = handler
+  const waitMs = Math.min(timeoutMs, handlerTimeoutMs)
+  const name = `The function that handles ${quoted(event.type)}`
+  const verdicts: Verdict[] = []
+  if (timeoutMs > handlerTimeoutMs)
+    verdicts.push(
+      warning(
+        `${name} is given timeoutMs ${timeoutMs} and waited for no longer than handlerTimeoutMs, ${handlerTimeoutMs} ms`,
+        `set handlerTimeoutMs to ${timeoutMs} and minIdleMs to ${Math.max(minIdleMs, timeoutMs + 5_000)} or more`,
       ),
-    ]
-  if (timeoutMs <= handlerTimeoutMs) return []
-  return [
-    warning(
-      `Function ${name} may run for ${timeoutMs} ms and is waited for ${handlerTimeoutMs} ms (handlerTimeoutMs): what it still does then overlaps ` +
-        `with the retry${timeoutMs > minIdleMs ? `, also past minIdleMs, ${minIdleMs} ms` : ''}`,
-      `set handlerTimeoutMs to ${timeoutMs} and minIdleMs to ${Math.max(minIdleMs, timeoutMs + 5_000)} or more, or the function's timeout to at most ` +
-        `${Math.max(1, Math.floor(handlerTimeoutMs / 1_000))} s`,
-    ),
-  ]
+    )
+  if (ownMs === undefined)
+    verdicts.push(
+      unknown(
+        `${name} has a timeout that is not known here; it should be at most the ${waitMs} ms that are waited for`,
+        `tell it: --target-timeout ${event.type}=SECONDS, or targetTimeoutsMs; aws lambda get-function-configuration shows it`,
+      ),
+    )
+  else if (ownMs > waitMs)
+    verdicts.push(
+      warning(
+        `${name} may run for ${ownMs} ms and is waited for ${waitMs} ms: what it still does then overlaps with the retry`,
+        `set handlerTimeoutMs to ${ownMs} and minIdleMs to ${Math.max(minIdleMs, ownMs + 5_000)} or more, or its timeout to at most ` +
+          `${Math.max(1, Math.floor(waitMs / 1_000))} s`,
+      ),
+    )
+  return verdicts
+}
+
+function isRemote(handler: unknown): handler is RemoteHandler {
+  return typeof handler === 'function' && 'timeoutMs' in handler
 }
