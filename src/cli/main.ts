@@ -3,7 +3,9 @@ import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace COMMAND [options]
 
-  dev    runs a packaged service's functions on this machine, as Lambda would
+  dev     runs a packaged service's functions on this machine, as Lambda would
+  doctor  says what is wrong with a consumer and its server, and what mends it
+  plan    works out what a consumer does and costs
 
 millrace COMMAND --help tells more.`
 
@@ -17,6 +19,8 @@ interface Command {
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dev: () => import('./dev.ts'),
+  doctor: () => import('./doctor.ts'),
+  plan: () => import('./plan.ts'),
 }
 
 const interrupt = new AbortController()

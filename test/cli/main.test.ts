@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { millrace } from './millrace.ts'
 
 test.each<[string, string[], number, RegExp]>([
-  ['--help names the commands', ['--help'], 0, /^ {2}dev {4}runs a packaged service/],
+  ['--help names the commands', ['--help'], 0, /^ {2}dev {5}runs a packaged service/],
   ['dev --help names the options', ['dev', '--help'], 0, /^ {2}--every SECONDS/],
   ['no command is wrong usage', [], 2, /^millrace COMMAND/],
   ['an unknown command is wrong usage', ['fly'], 2, /^millrace: no command "fly"$/],
