@@ -66,8 +66,8 @@ export async function ask(sender: Sender, askings: readonly Asking[]): Promise<v
   for (const asking of askings) asking.take(replies.splice(0, asking.calls.length))
 }
 
-function tell<T>({ right, read, answerOf }: Question<T>, reply: Reply): Told<T> {
-  if (!(reply instanceof RedisReplyError)) return { value: read(reply) }
-  const answer = answerOf?.(reply)
-  return answer === undefined ? { refusal: reply.message, right } : { value: answer }
+function tell<T>(question: Question<T>, reply: Reply): Told<T> {
+  if (!(reply instanceof RedisReplyError)) return { value: question.read(reply) }
+  const answer = question.answerOf?.(reply)
+  return answer === undefined ? { refusal: reply.message, right: question.right } : { value: answer }
 }

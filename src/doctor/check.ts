@@ -50,10 +50,11 @@ export function check<Need extends keyof Facts = never>(row: {
 }
 
 /** Makes a check; what it was not told makes it a finding of its own. */
-export function make({ check, scope, needs, look }: Check, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
+export function make(row: Check, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
+  const { check, scope, needs } = row
   const refused = needs.map((name) => told[name]).filter(isRefusal)
   const facts = Object.fromEntries(needs.map((name) => [name, toldValue(told[name])])) as unknown as Facts
-  const verdicts = refused[0] ? [untold(refused[0], subject)] : look(facts, subject)
+  const verdicts = refused[0] ? [untold(refused[0], subject)] : row.look(facts, subject)
   const { stream, group } = subject
   const where = scope === 'server' ? {} : scope === 'stream' ? { stream } : { stream, group }
   return verdicts.map((verdict) => ({ check, ...where, ...verdict }))

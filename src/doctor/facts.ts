@@ -10,7 +10,7 @@ import type { Echo } from './echo.ts'
 import { echoQuestion } from './echo.ts'
 
 /** What the server says of itself: INFO's members by name. */
-export type ServerInfo = Readonly<Record<string, string>>
+type ServerInfo = Readonly<Record<string, string>>
 
 export interface ServerFacts {
   readonly info: ServerInfo
@@ -40,7 +40,7 @@ export interface GroupInfo {
 }
 
 /** What stands where a stream should. */
-export type Found = StreamInfo | 'missing' | 'another type'
+type Found = StreamInfo | 'missing' | 'another type'
 
 export interface StreamFacts {
   readonly stream: Found
@@ -56,7 +56,7 @@ export interface PendingSum {
   readonly oldestId: string | undefined
 }
 
-export interface PendingEntry {
+interface PendingEntry {
   readonly id: string
   readonly owner: string
   readonly idleMs: number
