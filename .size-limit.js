@@ -12,6 +12,7 @@ const ENTRY_POINTS = {
   millrace: '52 KB',
   'millrace/ioredis': '19 KB',
   'millrace/upstash': '20 KB',
+  'millrace/doctor': '35 KB',
   'millrace/lambda': '6 KB',
   'millrace/powertools': '41 KB',
 }

@@ -3,9 +3,11 @@ import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace COMMAND [options]
 
-  dev    runs a packaged service's functions on this machine, as Lambda would
-  status shows streams and their groups: lag, pending entries, consumers, dead letters
-  tail   follows a stream without touching any group
+  dev     runs a packaged service's functions on this machine, as Lambda would
+  status  shows streams and their groups: lag, pending entries, consumers, dead letters
+  tail    follows a stream without touching any group
+  doctor  says what is wrong with a consumer and its server, and what mends it
+  plan    works out what a consumer does and costs
 
 millrace COMMAND --help tells more.`
 
@@ -21,6 +23,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dev: () => import('./dev.ts'),
   status: () => import('./status.ts'),
   tail: () => import('./tail.ts'),
+  doctor: () => import('./doctor.ts'),
+  plan: () => import('./plan.ts'),
 }
 
 const interrupt = new AbortController()

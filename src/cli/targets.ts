@@ -75,7 +75,8 @@ async function connectTo(command: string, url: string): Promise<Connection> {
   return connectUpstash({ url: `${protocol}//${host}${pathname === '/' ? '' : pathname}`, token })
 }
 
-async function loadConsumers(command: string, file: string): Promise<Consumer[]> {
+/** The consumers that a module exports. @throws {UsageError} It has none, or cannot be loaded. */
+export async function loadConsumers(command: string, file: string): Promise<Consumer[]> {
   let exports: Record<string, unknown>
   try {
     exports = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>

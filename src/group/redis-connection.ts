@@ -47,11 +47,12 @@ function errorOr<T>(reply: Reply, read: (reply: Reply) => T): T | Error {
 /**
  * What sends an operator's calls over a connection.
  *
+ * @param remainingMs Milliseconds in which an answer is still of use. Default: no end.
  * @throws {TypeError} Not a connection to a server.
  */
-export function senderOf(action: string, redis: Connection): Sender {
+export function senderOf(action: string, redis: Connection, remainingMs?: () => number): Sender {
   assertConnection(action, redis)
   const { transport } = redis as Partial<RedisConnection>
-  if (transport) return new Sender(transport)
+  if (transport) return new Sender(transport, remainingMs)
   throw new TypeError(`Cannot ${action}: redis must be a connection to a server, as from connectIoredis(url)`)
 }

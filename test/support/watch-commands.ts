@@ -6,6 +6,8 @@ import { onTestFinished } from 'vitest'
 export interface CommandWatch {
   /** Every command so far, its name in lower case, then its arguments. */
   seen(): Promise<readonly (readonly string[])[]>
+  /** Those that a client sent: none within a script. */
+  sent(): Promise<readonly (readonly string[])[]>
 }
 
 /** Watches until the test is over. */
@@ -17,18 +19,20 @@ export async function watchCommands(url: string): Promise<CommandWatch> {
     monitor.disconnect()
   })
   const commands: string[][] = []
+  const inScripts = new Set<readonly string[]>()
   const waiting = new Map<string, () => void>()
-  monitor.on('monitor', (_time: string, [name = '', ...args]: string[]) => {
-    if (args[0] !== undefined && waiting.has(args[0])) waiting.get(args[0])?.()
-    else commands.push([name.toLowerCase(), ...args])
+  monitor.on('monitor', (_time: string, [name = '', ...args]: string[], source: string) => {
+    if (args[0] !== undefined && waiting.has(args[0])) return waiting.get(args[0])?.()
+    const command = [name.toLowerCase(), ...args]
+    commands.push(command)
+    if (source === 'lua') inScripts.add(command)
   })
-  return {
-    async seen() {
-      const marker = randomUUID()
-      const shown = new Promise<void>((resolve) => waiting.set(marker, resolve))
-      await client.echo(marker)
-      await shown
-      return commands
-    },
+  const seen = async () => {
+    const marker = randomUUID()
+    const shown = new Promise<void>((resolve) => waiting.set(marker, resolve))
+    await client.echo(marker)
+    await shown
+    return commands
   }
+  return { seen, sent: async () => (await seen()).filter((command) => !inScripts.has(command)) }
 }

@@ -1,0 +1,107 @@
+import { parseArgs } from 'node:util'
+import { diagnose } from '../doctor/diagnose.ts'
+import { type Finding, SEVERITIES, type Severity } from '../doctor/finding.ts'
+import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+const USAGE = `millrace doctor [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--timeout SECONDS]
+                [--target-timeout TYPE=SECONDS]... [--pollers N] [--json]
+
+Says what is wrong with consumers, their streams and their server, the worst first, each with what mends it. Changes nothing.
+
+${TARGET_USAGE}
+  --timeout SECONDS              the timeout of the poller's function
+  --target-timeout TYPE=SECONDS  the timeout of a function that handles events of that type; may be repeated
+  --pollers N                    pollers that schedules wake at once
+  --json                         the findings as JSON, for machines
+
+Ends with 0 where nothing is worse than info, 1 where there is an error, 3 where there are warnings alone.`
+
+const EXIT: Readonly<Partial<Record<Severity, number>>> = { error: 1, warning: 3 }
+
+const HEADINGS: Readonly<Record<Severity, string>> = {
+  error: 'Errors',
+  warning: 'Warnings',
+  info: 'Worth knowing',
+  unknown: 'Not told',
+}
+
+/**
+ * `millrace doctor`: prints findings, and sets the exit code by the worst.
+ *
+ * @throws {UsageError} The options are wrong.
+ * @throws {RedisConnectionError} No reply came.
+ */
+export async function run(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parse(args)
+  if (values.help) return console.log(USAGE)
+  const limits = {
+    ...(values.timeout !== undefined && { functionTimeoutMs: seconds('--timeout', values.timeout) }),
+    ...(values.pollers !== undefined && { pollers: whole('--pollers', values.pollers) }),
+    targetTimeoutsMs: Object.fromEntries((values['target-timeout'] ?? []).map(readTarget)),
+  }
+  const { redis, consumers, streams, group } = await openTargets('doctor', positionals, values)
+  try {
+    if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
+    const findings = await diagnose(consumers, { redis, streams, ...(group !== undefined && { group }), ...limits })
+    if (values.json) console.log(JSON.stringify(findings, undefined, 2))
+    else for (const line of linesOf(findings)) console.log(line)
+    process.exitCode = EXIT[findings[0]?.severity ?? 'info'] ?? 0
+  } finally {
+    await redis.close()
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        ...TARGET_OPTIONS,
+        timeout: { type: 'string' },
+        'target-timeout': { type: 'string', multiple: true },
+        pollers: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    })
+  } catch (cause) {
+    throw new UsageError(`millrace doctor: ${(cause as Error).message}\n\n${USAGE}`, { cause })
+  }
+}
+
+function linesOf(findings: readonly Finding[]): string[] {
+  const worst = findings[0]?.severity
+  const lines = SEVERITIES.flatMap((severity) => {
+    const those = findings.filter((finding) => finding.severity === severity)
+    if (those.length === 0) return []
+    return [`${HEADINGS[severity]} (${those.length})`, ...those.flatMap(findingLines), '']
+  })
+  return [...lines, worst === 'error' || worst === 'warning' ? 'Something is to be mended' : 'Nothing is to be mended']
+}
+
+function findingLines({ check, stream, group, message, fix }: Finding): string[] {
+  const where = [stream, group].filter((name) => name !== undefined).join('/')
+  return [`  ${check}${where === '' ? '' : ` ${where}`}: ${message}`, `    Fix: ${fix}`]
+}
+
+function readTarget(text: string): [string, number] {
+  const [, type, value] = /^(.+)=([^=]*)$/s.exec(text) ?? []
+  if (type === undefined || value === undefined)
+    throw new UsageError(`millrace doctor: --target-timeout must be TYPE=SECONDS, got ${JSON.stringify(text)}`)
+  return [type, seconds('--target-timeout', value)]
+}
+
+function seconds(name: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value > 0 && value <= 86_400) return value * 1_000
+  throw new UsageError(
+    `millrace doctor: ${name} must be a number of seconds, at most 86400, got ${JSON.stringify(text)}`,
+  )
+}
+
+function whole(name: string, text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new UsageError(`millrace doctor: ${name} must be a whole number from 1, got ${JSON.stringify(text)}`)
+}

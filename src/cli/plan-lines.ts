@@ -1,0 +1,69 @@
+import { type PlanOptions, resolvePlanOptions } from '../plan/options.ts'
+import type { Plan } from '../plan.ts'
+
+/** A plan as a reader sees it. */
+export function planLines(name: string, { latency, capacity, month }: Plan, given: PlanOptions): string[] {
+  const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb } = resolvePlanOptions(given)
+  const woken = `${pollers === 1 ? 'a poller' : `${pollers} pollers`} every ${time(scheduleMs)}${wakes ? ' and when publishers wake it' : ''}`
+  const used = Math.round(100 * capacity.used)
+  const { poller, claimer, publisherCommands } = month
+  const sum = (member: 'invocations' | 'gbSeconds' | 'redisCommands') => poller[member] + claimer[member]
+  return [
+    `${name}: ${amount(eventsPerSecond)} events/s, handlers of ${time(handlerMs)}, ${woken}, ${amount(memoryMb)} MB`,
+    '',
+    `Latency        mean ${time(latency.meanMs)}, worst ${time(latency.worstMs)}; after a crash at most ${time(latency.afterCrashMs)}`,
+    `Capacity       ${amount(capacity.eventsPerSecond)} events/s, ${capacity.keepsUp ? `of which ${used} % are used` : 'less than come: THE STREAM GROWS'}`,
+    '',
+    ...table([
+      ['In 30 days', 'poller', 'claimer', 'publishers', 'sum'],
+      row('Invocations', poller.invocations, claimer.invocations, undefined, sum('invocations')),
+      row('GB-seconds', poller.gbSeconds, claimer.gbSeconds, undefined, sum('gbSeconds')),
+      row(
+        'Redis commands',
+        poller.redisCommands,
+        claimer.redisCommands,
+        publisherCommands,
+        sum('redisCommands') + publisherCommands,
+      ),
+    ]),
+    ...priceLines(month.price),
+  ]
+}
+
+function priceLines({ lambda, schedules, redis }: Plan['month']['price']): string[] {
+  const prices = { Lambda: lambda, schedules, Redis: redis }
+  const known = Object.entries(prices).filter((entry): entry is [string, number] => entry[1] !== undefined)
+  if (known.length === 0) return []
+  const sum = known.reduce((total, [, price]) => total + price, 0)
+  const parts = known.map(([name, price]) => `${name} ${money(price)}`)
+  return ['', `Price          ${parts.join(', ')}; together ${money(sum)}`]
+}
+
+function row(name: string, ...numbers: (number | undefined)[]): string[] {
+  return [name, ...numbers.map((number) => (number === undefined ? '' : amount(number)))]
+}
+
+/** Columns of numbers, side by side. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_cell, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)))
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => (column === 0 ? cell.padEnd(15) : cell.padStart((widths[column] ?? 0) + 2)))
+      .join('')
+      .trimEnd(),
+  )
+}
+
+function time(ms: number): string {
+  if (ms === Infinity) return 'without end'
+  if (ms < 1_000) return `${amount(ms)} ms`
+  return ms % 60_000 === 0 ? `${amount(ms / 60_000)} min` : `${amount(ms / 1_000)} s`
+}
+
+function amount(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: value < 100 ? 2 : 0 })
+}
+
+function money(value: number): string {
+  return value.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
+}

@@ -1,0 +1,128 @@
+import { parseArgs } from 'node:util'
+import type { Consumer } from '../consumer.ts'
+import { resolveSettings } from '../consumer-settings.ts'
+import { periodOf } from '../deploy/schedule-period.ts'
+import type { PlanOptions } from '../plan/options.ts'
+import { type Plan, plan } from '../plan.ts'
+import { planLines } from './plan-lines.ts'
+import { loadConsumers } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes]
+              [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--lambda-gb-second PRICE] [--lambda-request PRICE]
+              [--schedule-tick PRICE] [--redis-command PRICE] [--json]
+
+Works out what consumers do and cost: latency, capacity, commands and invocations in 30 days, and the price of what has a rate. Arithmetic
+for events that come evenly, warm functions and nothing that fails; it connects to nothing.
+
+  MODULE                    a file that exports consumers, as from defineConsumer (default: one with every setting at its default)
+  --events-per-second N     published on average (default: 1)
+  --handler-ms N            a handler takes (default: 50)
+  --schedule RATE           wakes the functions (default: rate(1 minute))
+  --pollers N               pollers that a tick wakes (default: 1)
+  --wakes                   publishers wake the poller, as with wakePoller
+  --memory MB               of each function (default: 512)
+  --timeout SECONDS         of each function (default: 55)
+  --round-trip-ms N         to Redis and back (default: 2)
+  --lambda-gb-second PRICE  and the other rates, in any one currency; what has no rate has no price
+  --json                    for machines`
+
+/** An option that takes a number, and what becomes of it. */
+const NUMBERS = {
+  'events-per-second': (value) => ({ eventsPerSecond: value }),
+  'handler-ms': (value) => ({ handlerMs: value }),
+  pollers: (value) => ({ pollers: value }),
+  memory: (value) => ({ memoryMb: value }),
+  timeout: (value) => ({ functionTimeoutMs: value * 1_000 }),
+  'round-trip-ms': (value) => ({ roundTripMs: value }),
+  'lambda-gb-second': (value) => ({ rates: { lambdaGbSecond: value } }),
+  'lambda-request': (value) => ({ rates: { lambdaRequest: value } }),
+  'schedule-tick': (value) => ({ rates: { schedule: value } }),
+  'redis-command': (value) => ({ rates: { redisCommand: value } }),
+} satisfies Readonly<Record<string, (value: number) => PlanOptions>>
+
+type NumberName = keyof typeof NUMBERS
+
+/**
+ * `millrace plan`: prints what consumers do and cost.
+ *
+ * @throws {UsageError} The options are wrong.
+ */
+export async function run(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parse(args)
+  if (values.help) return console.log(USAGE)
+  const options = readOptions(values)
+  // a consumer's module may insist on it, as the sample's does; nothing connects there
+  process.env.REDIS_URL ??= 'redis://plan.invalid'
+  const consumers = (await Promise.all(positionals.map((file) => loadConsumers('plan', file)))).flat()
+  const plans =
+    consumers.length > 0 ? consumers.map((consumer) => planOf(consumer, options)) : [planOf(undefined, options)]
+  if (values.json) return console.log(JSON.stringify(plans, undefined, 2))
+  for (const [n, { stream, group, ...planned }] of plans.entries()) {
+    if (n > 0) console.log()
+    const name = stream === undefined ? 'A consumer' : `Group ${group} of stream ${stream}`
+    for (const line of planLines(name, planned, options)) console.log(line)
+  }
+}
+
+interface NamedPlan extends Plan {
+  readonly stream?: string
+  readonly group?: string
+}
+
+function planOf(consumer: Consumer | undefined, options: PlanOptions): NamedPlan {
+  try {
+    if (consumer === undefined) return plan(resolveSettings('plan', {}), options)
+    const { stream, group } = consumer
+    return { stream, group, ...plan(consumer, options) }
+  } catch (cause) {
+    throw new UsageError(`millrace plan: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function parse(args: readonly string[]) {
+  const text = { type: 'string' } as const
+  const numbers = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, text])) as Record<
+    NumberName,
+    typeof text
+  >
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        ...numbers,
+        schedule: { type: 'string', default: 'rate(1 minute)' },
+        wakes: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    })
+  } catch (cause) {
+    throw new UsageError(`millrace plan: ${(cause as Error).message}\n\n${USAGE}`, { cause })
+  }
+}
+
+type Values = Partial<Record<NumberName, string>> & { readonly schedule: string; readonly wakes: boolean }
+
+function readOptions(values: Values): PlanOptions {
+  const scheduleMs = periodOf(values.schedule)
+  if (scheduleMs === undefined)
+    throw new UsageError(
+      `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${JSON.stringify(values.schedule)}`,
+    )
+  let options: PlanOptions = { scheduleMs, wakes: values.wakes }
+  for (const [name, read] of Object.entries(NUMBERS)) {
+    const text = values[name as NumberName]
+    if (text === undefined) continue
+    const { rates, ...others }: PlanOptions = read(numberOf(name, text))
+    options = { ...options, ...others, ...(rates && { rates: { ...options.rates, ...rates } }) }
+  }
+  return options
+}
+
+function numberOf(name: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value >= 0 && value < Infinity) return value
+  throw new UsageError(`millrace plan: --${name} must be a number, got ${JSON.stringify(text)}`)
+}

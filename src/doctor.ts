@@ -1,0 +1,8 @@
+export type { ColdStartOptions, FindingLogger } from './doctor/cold-start.ts'
+export { checkAtColdStart } from './doctor/cold-start.ts'
+export type { DoctorOptions } from './doctor/diagnose.ts'
+export { diagnose } from './doctor/diagnose.ts'
+export type { Finding, Severity } from './doctor/finding.ts'
+export type { PlanOptions, Rates } from './plan/options.ts'
+export type { FunctionMonth, Plan, Price } from './plan.ts'
+export { plan } from './plan.ts'

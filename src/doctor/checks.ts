@@ -1,0 +1,35 @@
+import type { Check } from './check.ts'
+import { bytes, keyPrefix } from './checks/client.ts'
+import { consumers } from './checks/consumers.ts'
+import { deadLetters } from './checks/dead-letters.ts'
+import { groupStart } from './checks/group-start.ts'
+import { eviction, memory } from './checks/memory.ts'
+import { claiming, pending } from './checks/pending.ts'
+import { retention } from './checks/retention.ts'
+import { cluster, persistence, role, version } from './checks/server.ts'
+import { slots } from './checks/slots.ts'
+import { expiry, otherGroups, stream } from './checks/stream.ts'
+import { timeouts } from './checks/timeouts.ts'
+
+/** Every check that there is. */
+export const CHECKS: readonly Check[] = [
+  version,
+  role,
+  cluster,
+  eviction,
+  memory,
+  persistence,
+  bytes,
+  keyPrefix,
+  stream,
+  expiry,
+  otherGroups,
+  timeouts,
+  groupStart,
+  retention,
+  claiming,
+  pending,
+  slots,
+  consumers,
+  deadLetters,
+]

@@ -1,0 +1,50 @@
+import { check } from '../check.ts'
+import { error, info } from '../finding.ts'
+import { count, quoted, span } from '../text.ts'
+
+/** There must be a stream, and it must stay. */
+export const stream = check({
+  check: 'stream',
+  scope: 'stream',
+  needs: ['stream'],
+  look({ stream: found }, { stream: key }) {
+    if (found === 'another type')
+      return [error(`Key ${quoted(key)} holds no stream`, `name another stream, or remove it: DEL ${key}`)]
+    if (found === 'missing')
+      return [
+        info(`There is no stream ${quoted(key)} yet`, 'publish something, or compare the name with the publisher’s'),
+      ]
+    return []
+  },
+})
+
+/** A key that expires takes the groups along. */
+export const expiry = check({
+  check: 'expiry',
+  scope: 'stream',
+  needs: ['ttlMs'],
+  look({ ttlMs }, { stream: key }) {
+    if (ttlMs === undefined) return []
+    return [error(`The stream is gone in ${span(ttlMs)}, with its groups and all that is pending`, `PERSIST ${key}`)]
+  },
+})
+
+const SHOWN = 20
+
+/** Groups that nobody given here polls. */
+export const otherGroups = check({
+  check: 'other-groups',
+  scope: 'stream',
+  needs: ['groups'],
+  look({ groups }, { stream: key, ours }) {
+    if (ours.size === 0) return []
+    const others = groups.filter(({ name }) => !ours.has(name)).slice(0, SHOWN)
+    return others.map(({ name, pending, lag }) =>
+      info(
+        `Group ${quoted(name)} belongs to none of the consumers that were given: ${count(pending, 'entry', 'entries')} pending, ` +
+          `${lag === undefined ? 'an unknown number' : count(lag, 'entry', 'entries')} not read; what trims by the slowest group waits for it`,
+        `give its consumer as well, or, if nobody needs it, XGROUP DESTROY ${key} ${name}`,
+      ),
+    )
+  },
+})

@@ -1,0 +1,170 @@
+import type { Clock } from '../clock.ts'
+import { assertClock, systemClock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import { consumerKeys } from '../core/keys.ts'
+import { integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import type { Connection } from '../group/group.ts'
+import { senderOf } from '../group/redis-connection.ts'
+import type { Answers, Asking } from './ask.ts'
+import { ask, Inquiry } from './ask.ts'
+import type { Facts, Scope, Subject } from './check.ts'
+import { make } from './check.ts'
+import { CHECKS } from './checks.ts'
+import type { GroupFacts, StreamFacts } from './facts.ts'
+import { groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
+import type { Finding } from './finding.ts'
+import { SEVERITIES } from './finding.ts'
+
+/** Where the doctor looks, and what the server cannot tell it. */
+export interface DoctorOptions {
+  /** The server. */
+  readonly redis: Connection
+  /** Further streams to look at. Default: those of the consumers alone. */
+  readonly streams?: readonly string[]
+  /** The one group of `streams` to look at. Default: the first twenty that they have. */
+  readonly group?: string
+  /** The timeout of the poller's function in milliseconds; at a cold start the remaining time tells it. Default: not known. */
+  readonly functionTimeoutMs?: number
+  /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
+  readonly targetTimeoutsMs?: Readonly<Record<string, number>>
+  /** Pollers that schedules wake at once. Default: not known. */
+  readonly pollers?: number
+  /** Milliseconds for all answers together. Default: the client's own limits. */
+  readonly timeoutMs?: number
+  /** Time, for tests. Default: the system's. */
+  readonly clock?: Clock
+}
+
+const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'targetTimeoutsMs', 'pollers', 'timeoutMs', 'clock']
+
+/** Groups of a stream whose consumers are not known. */
+const MOST_GROUPS = 20
+
+/** The settings' default, where they are not known. */
+const SLOTS = 4
+
+/**
+ * Looks at consumers, their streams and their server, and says what is wrong and how to mend it. Reads and changes nothing: some twenty
+ * commands a consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to tell is a finding,
+ * `unknown`, that says which right would.
+ *
+ * @returns The worst first.
+ * @throws {TypeError | RangeError} A bad option, or nothing to look at.
+ * @throws {RedisConnectionError} No reply came.
+ */
+export async function diagnose(
+  consumers: Consumer | readonly Consumer[],
+  options: DoctorOptions,
+): Promise<readonly Finding[]> {
+  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  checkOptions(given, options)
+  const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
+  const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options
+  const deadline = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
+  const sender = senderOf('diagnose', redis, deadline === undefined ? undefined : () => deadline - clock.monotonic())
+
+  const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
+  const server = new Inquiry(serverQuestions(names[0] as string))
+  const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
+  await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
+  const found = patients.flatMap((patient) => patient.findGroups())
+  await ask(
+    sender,
+    found.map(({ inquiry }) => inquiry),
+  )
+
+  const now = valueOr(server.answers.now, clock.now())
+  const findings: Finding[] = []
+  const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
+    for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
+  }
+  const about = { now, functionTimeoutMs, targetTimeoutsMs, pollers, group: '', keys: undefined, consumer: undefined }
+  examine('server', server.answers, { ...about, stream: names[0] as string, ours: new Set() })
+  for (const { name, ours, inquiry, groups } of patients) {
+    const known = { ...about, stream: name, ours }
+    const told = { ...server.answers, ...inquiry.answers }
+    examine('stream', told, known)
+    for (const { group, keys, consumer, inquiry } of groups)
+      examine('group', { ...told, ...inquiry.answers }, { ...known, group, keys, consumer })
+  }
+  return findings.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+}
+
+/** A group that is looked at. */
+interface GroupPatient {
+  readonly group: string
+  readonly keys: ConsumerKeys
+  readonly consumer: Consumer | undefined
+  readonly inquiry: Inquiry<GroupFacts>
+}
+
+/** A stream that is looked at, with its groups. */
+class StreamPatient {
+  readonly name: string
+  /** The groups of the given consumers. */
+  readonly ours: ReadonlySet<string>
+  readonly inquiry: Inquiry<StreamFacts>
+  readonly groups: GroupPatient[]
+
+  constructor(name: string, consumers: readonly Consumer[], group: string | undefined) {
+    const own = consumers.filter(({ stream }) => stream === name)
+    this.name = name
+    this.ours = new Set(own.map((consumer) => consumer.group))
+    this.inquiry = new Inquiry(streamQuestions(name))
+    this.groups = own.map((consumer) => asPatient(consumer.group, consumer.keys, consumer))
+    if (group !== undefined && !this.ours.has(group)) this.groups.push(...patientOf(name, group))
+  }
+
+  get inquiries(): readonly Asking[] {
+    return [this.inquiry, ...this.groups.map(({ inquiry }) => inquiry)]
+  }
+
+  /** Of a stream without consumers, whatever groups it has; to be asked about. */
+  findGroups(): readonly GroupPatient[] {
+    if (this.groups.length > 0) return []
+    const names = valueOr(this.inquiry.answers.groups, []).slice(0, MOST_GROUPS)
+    this.groups.push(...names.flatMap(({ name }) => patientOf(this.name, name)))
+    return this.groups
+  }
+}
+
+function patientOf(stream: string, group: string): GroupPatient[] {
+  try {
+    return [asPatient(group, consumerKeys(stream, group), undefined)]
+  } catch {
+    return [] // a name that gives no keys is no group of ours
+  }
+}
+
+function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
+  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.slots ?? SLOTS))
+  return { group, keys, consumer, inquiry }
+}
+
+function valueOr<T>(told: Answers<{ value: T }>['value'], otherwise: T): T {
+  return 'value' in told ? told.value : otherwise
+}
+
+function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): void {
+  const action = 'diagnose'
+  object(action, 'options', options)
+  refuseUnknownKeys(action, options, OPTIONS)
+  const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
+  if (!Array.isArray(streams)) throw new TypeError(`Cannot ${action}: streams must be an array, got ${typeof streams}`)
+  for (const stream of streams) text(action, 'every stream', stream)
+  if (group !== undefined) text(action, 'group', group)
+  if (functionTimeoutMs !== undefined)
+    numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1, Number.POSITIVE_INFINITY)
+  object(action, 'targetTimeoutsMs', targetTimeoutsMs)
+  for (const [type, ms] of Object.entries(targetTimeoutsMs))
+    numberFrom(action, `targetTimeoutsMs of ${JSON.stringify(type)}`, ms, 1, Number.POSITIVE_INFINITY)
+  if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
+  if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1, Number.POSITIVE_INFINITY)
+  if (clock !== undefined) assertClock(action, clock)
+  for (const consumer of consumers)
+    if (!consumer?.settings || !consumer.keys)
+      throw new TypeError(`Cannot ${action}: a consumer must come from defineConsumer`)
+  if (consumers.length + streams.length === 0)
+    throw new TypeError(`Cannot ${action}: there must be at least one consumer, or one of streams`)
+}

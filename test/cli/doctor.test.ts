@@ -1,0 +1,103 @@
+import { poll } from 'millrace'
+import type { Finding } from 'millrace/doctor'
+import { describe, expect, test } from 'vitest'
+import { billing, DLQ, type Scenario, startScenario } from '../support/scenario.ts'
+import { millrace } from './millrace.ts'
+
+const MODULE = 'functions/orders/consumer.ts'
+
+/** A server on which nothing is wrong with the sample's consumer. */
+async function healthy(): Promise<Scenario> {
+  const scenario = await startScenario({ server: { args: ['--appendonly', 'yes'] } })
+  await scenario.publish('o-1')
+  await poll(
+    billing(() => {}),
+    { redis: scenario.redis },
+  )
+  return scenario
+}
+
+async function doctor({ server }: Scenario, ...args: string[]) {
+  const run = millrace(['doctor', ...args, '--redis', server.url])
+  return { code: await run.exit, lines: run.lines, text: run.lines.join('\n') }
+}
+
+describe('millrace doctor', () => {
+  test('ends with 0 where nothing is wrong with a module’s consumers', async () => {
+    const { code, lines } = await doctor(await healthy(), MODULE, '--timeout', '55')
+
+    expect(lines.at(-1)).toBe('Nothing is to be mended')
+    expect(lines.filter((line) => /^(Errors|Warnings)/.test(line))).toEqual([])
+    expect(code).toBe(0)
+  })
+
+  test('ends with 3 where there are warnings, each with its fix', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd(DLQ, '*', 'a', 'b')
+    const { code, lines } = await doctor(scenario, MODULE)
+
+    expect(lines.slice(0, 3)).toEqual([
+      'Warnings (1)',
+      expect.stringMatching(/^ {2}dead-letters orders\/billing: 1 dead letter in "\{orders\}:billing:dlq"/),
+      '    Fix: millrace dlq ls --stream orders --group billing; then redrive or drop them',
+    ])
+    expect(code).toBe(3)
+  })
+
+  test('ends with 1 where there is an error, the worst first', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd(DLQ, '*', 'a', 'b')
+    const { code, lines } = await doctor(scenario, MODULE, '--timeout', '5')
+
+    expect(lines.filter((line) => /^\S.*\(\d+\)$/.test(line))).toEqual([
+      'Errors (1)',
+      'Warnings (1)',
+      'Worth knowing (1)',
+    ])
+    expect(lines[1]).toMatch(/^ {2}timeouts orders\/billing: The function's timeout, 5000 ms/)
+    expect(code).toBe(1)
+  })
+
+  test('looks at a stream without a module, and at one group of it', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xgroup('CREATE', 'orders', 'search', '0')
+    await scenario.raw.xadd(DLQ, '*', 'a', 'b')
+
+    expect((await doctor(scenario, '--stream', 'orders')).text).toContain('dead-letters orders/billing')
+    expect(await doctor(scenario, '--stream', 'orders', '--group', 'search')).toMatchObject({ code: 0 })
+  })
+
+  test('--json prints the findings', async () => {
+    const scenario = await healthy()
+    await scenario.raw.expire('orders', 3_700)
+    const { code, text } = await doctor(scenario, MODULE, '--json')
+    const [first] = JSON.parse(text) as Finding[]
+
+    expect(first).toEqual({
+      check: 'expiry',
+      severity: 'error',
+      stream: 'orders',
+      message: expect.stringContaining('gone in 1 h'),
+      fix: 'PERSIST orders',
+    })
+    expect(code).toBe(1)
+  })
+
+  test.each<[string, string[], RegExp]>([
+    ['--help names the exit codes', ['--help'], /^Ends with 0 where nothing is worse than info, 1 where/],
+    ['nothing to look at is wrong usage', [], /^millrace doctor: name a MODULE or a --stream$/],
+    ['--timeout takes seconds', ['--timeout', 'long'], /--timeout must be a number of seconds, .* got "long"$/],
+    ['--pollers takes a number', ['--pollers', '0'], /--pollers must be a whole number from 1, got "0"$/],
+    [
+      '--target-timeout takes TYPE=SECONDS',
+      ['--target-timeout', '5'],
+      /--target-timeout must be TYPE=SECONDS, got "5"$/,
+    ],
+    ['an unknown option is wrong usage', ['--fast'], /^millrace doctor: Unknown option '--fast'/],
+  ])('%s', async (_title, args, line) => {
+    const run = millrace(['doctor', ...args], { env: { ...process.env, REDIS_URL: 'redis://127.0.0.1:1' } })
+
+    await run.printed(line)
+    expect(await run.exit).toBe(args[0] === '--help' ? 0 : 2)
+  })
+})

@@ -1,0 +1,84 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { millrace } from './millrace.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
+const MODULE = 'functions/orders/consumer.ts'
+
+async function planned(...args: string[]) {
+  const program = millrace(['plan', ...args], { cwd: root })
+  return { code: await program.exit, text: program.lines.join('\n') }
+}
+
+describe('millrace plan', () => {
+  test('prints what a module’s consumer does and costs, and connects to nothing', async () => {
+    const rates = ['--lambda-gb-second', '0.00001', '--redis-command', '0.000002']
+    const { code, text } = await planned(MODULE, '--events-per-second', '0', ...rates)
+
+    expect(text).toBe(
+      [
+        'Group billing of stream orders: 0 events/s, handlers of 50 ms, a poller every 1 min, 512 MB',
+        '',
+        'Latency        mean 30.07 s, worst 60.07 s; after a crash at most 120 s',
+        'Capacity       146 events/s, of which 0 % are used',
+        '',
+        'In 30 days        poller  claimer  publishers      sum',
+        'Invocations       43,200   43,200               86,400',
+        'GB-seconds           346      432                  778',
+        'Redis commands   129,600  259,200           0  388,800',
+        '',
+        'Price          Lambda 0.01, Redis 0.78; together 0.79',
+      ].join('\n'),
+    )
+    expect(code).toBe(0)
+  })
+
+  test('shouts where the pollers do not keep up', async () => {
+    const { text } = await planned('--events-per-second', '1000')
+
+    expect(text).toMatch(/^Latency {8}mean without end, worst without end/m)
+    expect(text).toMatch(/^Capacity .* less than come: THE STREAM GROWS$/m)
+  })
+
+  test('--json prints the numbers, a plan a consumer', async () => {
+    const { text } = await planned(MODULE, '--json', '--schedule', 'rate(5 minutes)', '--pollers', '2', '--wakes')
+
+    expect(JSON.parse(text)).toMatchObject([{ stream: 'orders', group: 'billing', month: { ticks: 8_640 * 3 } }])
+  })
+
+  test.each<[string, string[], RegExp]>([
+    ['--schedule takes a rate', ['--schedule', 'cron(0 12 * * ? *)'], /--schedule must be a rate\(…\)/],
+    ['numbers are numbers', ['--memory', 'big'], /^millrace plan: --memory must be a number, got "big"$/],
+    ['values have bounds', ['--pollers', '1.5'], /pollers must be a whole number, got 1.5$/],
+    [
+      'a module must export consumers',
+      ['functions/orders/events.ts'],
+      /events.ts must export what defineConsumer made$/,
+    ],
+    ['an unknown option is wrong usage', ['--fast'], /^millrace plan: Unknown option '--fast'/],
+  ])('%s', async (_title, args, line) => {
+    const program = millrace(['plan', ...args], { cwd: root })
+
+    await program.printed(line)
+    expect(await program.exit).toBe(2)
+  })
+})
+
+describe('README', () => {
+  test('"What it costs" has what its command prints', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8')
+    // a block of sh with the command, its lines ending in backslashes, and right after it one of text with the output
+    const block = /```sh\n(npx millrace plan [^`]*?)```\n\n```text\n([^`]*)```/.exec(readme)
+    const [, command = '', output = ''] = block ?? []
+    const words = command.replaceAll('\\\n', ' ').match(/'[^']*'|\S+/g) ?? []
+    const args = words.slice(2).map((word) => word.replaceAll("'", ''))
+
+    expect(words.slice(0, 3)).toEqual(['npx', 'millrace', 'plan'])
+    const { stdout } = await run(process.execPath, ['dist/cli/main.js', ...args], { cwd: root })
+    expect(stdout).toBe(output)
+  })
+})
