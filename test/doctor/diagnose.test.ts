@@ -131,12 +131,6 @@ describe('timeouts', () => {
       [/^warning: .* may run for 6000 ms and is waited for 5000 ms: .* or its timeout to at most 5 s/],
     ],
     [
-      'is not waited for beyond handlerTimeoutMs',
-      20_000,
-      { OrderPaid: 10_000 },
-      [/^warning: .* given timeoutMs 20000 .* handlerTimeoutMs, 10000 ms → set handlerTimeoutMs to 20000/],
-    ],
-    [
       'whose timeout nobody told is not known',
       undefined,
       {},

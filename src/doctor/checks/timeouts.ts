@@ -52,17 +52,9 @@ function ofRenewal({ renewLeases, minIdleMs, handlerTimeoutMs }: ConsumerSetting
 function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): Verdict[] {
   if (!isRemote(handler)) return []
   const { handlerTimeoutMs, minIdleMs } = settings
-  const { timeoutMs = handlerTimeoutMs } = handler
-  const waitMs = Math.min(timeoutMs, handlerTimeoutMs)
+  const { timeoutMs: waitMs = handlerTimeoutMs } = handler
   const name = `The function that handles ${quoted(event.type)}`
   const verdicts: Verdict[] = []
-  if (timeoutMs > handlerTimeoutMs)
-    verdicts.push(
-      warning(
-        `${name} is given timeoutMs ${timeoutMs} and waited for no longer than handlerTimeoutMs, ${handlerTimeoutMs} ms`,
-        `set handlerTimeoutMs to ${timeoutMs} and minIdleMs to ${Math.max(minIdleMs, timeoutMs + 5_000)} or more`,
-      ),
-    )
   if (ownMs === undefined)
     verdicts.push(
       unknown(
