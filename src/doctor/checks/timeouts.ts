@@ -1,4 +1,4 @@
-import type { Route } from '../../consumer.ts'
+import type { Route } from '../../route.ts'
 import type { ConsumerSettings } from '../../consumer-settings.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
