@@ -13,7 +13,8 @@ const ENTRY_POINTS = {
   'millrace/ioredis': '19 KB',
   'millrace/upstash': '20 KB',
   'millrace/lambda': '6 KB',
-  'millrace/powertools': '41 KB',
+  'millrace/powertools': '43 KB',
+  'millrace/opentelemetry': '17 KB',
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'millrace-size-'))

@@ -68,6 +68,8 @@ export interface Observed {
     /** Who had each, for how long it had been idle, and how often it was delivered before. */
     readonly entries: readonly {
       readonly entryId: string
+      /** Milliseconds between the entry's id and the claim. */
+      readonly ageMs: number
       readonly owner: string
       readonly idleMs: number
       readonly deliveryCount: number

@@ -1,12 +1,14 @@
 import { Logger } from '@aws-lambda-powertools/logger'
 import { Metrics } from '@aws-lambda-powertools/metrics'
-import type { Connection, Report } from 'millrace'
+import type { Connection, ConsumerReport, Observer, Report } from 'millrace'
 import { createClaimer, createPoller, createPublisher, defineConsumer, NonRetryableError, on } from 'millrace'
 import type { ReportLogger } from 'millrace/powertools'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { aReport } from '../support/a-report.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
+import { captureOutput } from '../support/metric-lines.ts'
 
 const NOW = Date.UTC(2030, 0, 1)
 const CONTEXT = { awsRequestId: 'request-1', functionName: 'orders-poller', getRemainingTimeInMillis: () => 60_000 }
@@ -17,15 +19,8 @@ let warnings: ReturnType<typeof vi.spyOn>
 
 beforeEach(() => {
   vi.stubEnv('POWERTOOLS_SERVICE_NAME', 'shop')
-  written = []
-  // where Powertools writes, past the console that Lambda adds to
-  for (const stream of [process.stdout, process.stderr]) {
-    vi.spyOn(stream, 'write').mockImplementation((chunk) => {
-      written.push(...String(chunk).trimEnd().split('\n'))
-      return true
-    })
-  }
-  warnings = vi.spyOn(console, 'warn').mockImplementation(() => {})
+  written = captureOutput()
+  warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   vi.useFakeTimers({ now: NOW, toFake: ['Date'] })
 })
 
@@ -39,8 +34,8 @@ describe('reportMetrics()', () => {
   test('writes one line of embedded metric format for an empty poll, its events counted as 0', async () => {
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics())({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics() },
+    )({}, CONTEXT)
 
     expect(written).toEqual([
       '{"_aws":{"Timestamp":1893456000000,"CloudWatchMetrics":[{"Namespace":"Millrace",' +
@@ -65,7 +60,7 @@ describe('reportMetrics()', () => {
     await publish(redis, 'o-1', 'o-2', 'o-3')
     vi.setSystemTime(NOW + 1_500)
 
-    await createPoller(billing(handler), { redis }).use(reportMetrics())({}, CONTEXT)
+    await createPoller(billing(handler), { redis, observe: reportMetrics() })({}, CONTEXT)
 
     expect(metricsIn(written)).toEqual([
       {
@@ -91,7 +86,7 @@ describe('reportMetrics()', () => {
     await publish(redis, 'o-2')
     await clock.advance(2_000)
 
-    await createClaimer(consumer, { redis, clock }).use(reportMetrics())({}, CONTEXT)
+    await createClaimer(consumer, { redis, clock, observe: reportMetrics() })({}, CONTEXT)
 
     const { PolledEventCount: _, ScaledOutCount: __, ...claimed } = NOTHING
     expect(metricsIn(written)).toEqual([
@@ -113,7 +108,7 @@ describe('reportMetrics()', () => {
 
   test('leaves out what is not known', async () => {
     const report = { ...aReport(), backlog: { pending: 4, oldestPendingMs: 0, streamLength: 9, deadLetters: 0 } }
-    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportMetrics(), 'claim', report)
 
     expect(metricsIn(written)).toEqual([
       expect.objectContaining({ PendingEntries: 4, OldestPendingAge: 0, StreamLength: 9, DeadLetterLength: 0 }),
@@ -123,8 +118,8 @@ describe('reportMetrics()', () => {
 
   test('counts the further pollers that a poll started, and of a claim none', async () => {
     const report = { ...aReport(), scaledOut: 2 }
-    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
-    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportMetrics(), 'poll', report)
+    write(reportMetrics(), 'claim', report)
 
     const [polled, claimed] = metricsIn(written)
     expect(polled).toMatchObject({ ScaledOutCount: 2 })
@@ -133,14 +128,14 @@ describe('reportMetrics()', () => {
 
   test('counts 0 polled events where every slot was taken', async () => {
     const report = { ...aReport(), slotsBusy: true }
-    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
+    write(reportMetrics(), 'poll', report)
 
     expect(metricsIn(written)).toMatchObject([{ PolledEventCount: 0 }])
   })
 
   test('counts an error for the consumer that failed, and no poll, and fails as it did before', async () => {
     const redis = refusing(connectMemory(), 'search')
-    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportMetrics())
+    const poller = createPoller([billing(() => {}), search()], { redis, observe: reportMetrics() })
 
     await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
 
@@ -150,7 +145,7 @@ describe('reportMetrics()', () => {
   })
 
   test('counts an error for all consumers of an invocation that was too short for any', async () => {
-    const poller = createPoller([billing(() => {}), search()], { redis: connectMemory() }).use(reportMetrics())
+    const poller = createPoller([billing(() => {}), search()], { redis: connectMemory(), observe: reportMetrics() })
 
     await expect(poller({}, { getRemainingTimeInMillis: () => 10 })).rejects.toThrow('handlerTimeoutMs')
 
@@ -162,8 +157,8 @@ describe('reportMetrics()', () => {
     const redis = connectMemory()
     const poller = createPoller(
       billing(() => {}),
-      { redis },
-    ).use(reportMetrics())
+      { redis, observe: reportMetrics() },
+    )
     await publish(redis, 'o-1')
 
     await poller({}, CONTEXT)
@@ -181,8 +176,8 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics(metrics))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics(metrics) },
+    )({}, CONTEXT)
     metrics.publishStoredMetrics()
 
     const [ours, theirs] = written.map((line) => JSON.parse(line))
@@ -200,8 +195,8 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics())({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics() },
+    )({}, CONTEXT)
 
     expect(written).toEqual([])
     expect(warnings).not.toHaveBeenCalled()
@@ -213,16 +208,10 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics(metrics))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics(metrics) },
+    )({}, CONTEXT)
 
-    expect(warnings.mock.calls).toEqual([['Cannot report metrics: refused']])
-  })
-
-  test.each([undefined, 'a response of another middleware'])('writes nothing for %j', async (response) => {
-    await write(reportMetrics(), { response })
-
-    expect([written, warnings.mock.calls]).toEqual([[], []])
+    expect(warnings.mock.calls).toEqual([['An observer failed: refused', 'MillraceWarning']])
   })
 })
 
@@ -231,7 +220,7 @@ describe('reportLogs()', () => {
     const redis = connectMemory()
     await publish(redis, 'secret-1')
 
-    await createPoller(billing(failing({ 'secret-1': new Error('secret-2') })), { redis }).use(reportLogs())(
+    await createPoller(billing(failing({ 'secret-1': new Error('secret-2') })), { redis, observe: reportLogs() })(
       {},
       CONTEXT,
     )
@@ -261,8 +250,8 @@ describe('reportLogs()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
     expect(lines).toEqual([
       ['debug', 'Poll done', expect.objectContaining({ read: 0, roundTrips: expect.any(Number) })],
@@ -280,7 +269,7 @@ describe('reportLogs()', () => {
   ] as const)('warns of %s', async (member, value) => {
     const { lines, logger } = collect()
     const report = { ...aReport(), [member]: value }
-    await write(reportLogs(logger), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportLogs(logger), 'claim', report)
 
     expect(lines).toEqual([['warn', `Claim needs a look: ${member}`, expect.objectContaining({ [member]: value })]])
   })
@@ -290,7 +279,7 @@ describe('reportLogs()', () => {
     const redis = connectMemory()
     await publish(redis, 'o-1')
 
-    await createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))({}, CONTEXT)
+    await createPoller([billing(() => {}), search()], { redis, observe: reportLogs(logger) })({}, CONTEXT)
 
     expect(lines).toEqual([
       [
@@ -310,7 +299,7 @@ describe('reportLogs()', () => {
   test('logs a failed invocation as an error, with what failed for whom', async () => {
     const { lines, logger } = collect()
     const redis = refusing(connectMemory(), 'search')
-    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))
+    const poller = createPoller([billing(() => {}), search()], { redis, observe: reportLogs(logger) })
 
     await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
 
@@ -318,28 +307,13 @@ describe('reportLogs()', () => {
     expect(lines).toEqual([['error', 'Poll failed', expect.objectContaining({ read: 0, failures: [failure] })]])
   })
 
-  test('logs an error that came before there was a report', async () => {
-    const { lines, logger } = collect()
-    const early = { before: () => Promise.reject(new Error('no secret')) }
-    const poller = createPoller(
-      billing(() => {}),
-      { redis: connectMemory() },
-    )
-      .use(early)
-      .use(reportLogs(logger))
-
-    await expect(poller({}, CONTEXT)).rejects.toThrow('no secret')
-
-    expect(lines).toEqual([['error', 'Invocation failed', { failures: [{ name: 'Error', message: 'no secret' }] }]])
-  })
-
   test('takes a Powertools logger with settings of its own', async () => {
     const logger = new Logger({ serviceName: 'till', logLevel: 'DEBUG', persistentKeys: { stage: 'dev' } })
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
     expect(written.map((line) => JSON.parse(line))).toMatchObject([{ level: 'DEBUG', service: 'till', stage: 'dev' }])
   })
@@ -349,10 +323,10 @@ describe('reportLogs()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
-    expect(warnings.mock.calls).toEqual([['Cannot log the report: refused']])
+    expect(warnings.mock.calls).toEqual([['An observer failed: refused', 'MillraceWarning']])
   })
 })
 
@@ -425,38 +399,8 @@ function collect() {
   return { lines, logger }
 }
 
-/** Calls a middleware as Middy does after the handler. */
-async function write(middleware: ReturnType<typeof reportLogs>, { response }: { response: unknown }): Promise<void> {
-  const request = { event: {}, context: CONTEXT, response, error: null, internal: {} }
-  await middleware.after?.(request as never)
-}
-
-function aReport(): Report['consumers'][number] {
-  return {
-    stream: 'orders',
-    group: 'billing',
-    read: 0,
-    claimed: 0,
-    invoked: 0,
-    failed: 0,
-    acked: 0,
-    ackMissed: 0,
-    retried: 0,
-    deadLettered: 0,
-    released: 0,
-    superseded: 0,
-    unsettled: 0,
-    lost: 0,
-    deadLettersTrimmed: 0,
-    overran: 0,
-    batches: 0,
-    roundTrips: 0,
-    scaledOut: 0,
-    drained: false,
-    slotsBusy: false,
-    held: false,
-    healed: false,
-    continued: false,
-    durationMs: 0,
-  }
+/** Tells an observer of an invocation that is over. */
+function write(observer: Observer, action: Report['action'], consumer: ConsumerReport): void {
+  const report: Report = { ...consumer, action, consumers: [consumer] }
+  observer.invocationEnded?.({ invocation: { action, consumers: [consumer], context: CONTEXT }, report })
 }
