@@ -116,6 +116,7 @@ function valuesOf(
     ClaimedEventCount: action === 'claim' ? report.claimed : undefined,
     InvokedEventCount: report.invoked,
     FailedInvokeEventCount: report.failed,
+    ThrottledEventCount: report.throttled || undefined,
     DeletedEventCount: report.acked - report.ackMissed,
     RetriedEventCount: report.retried,
     ReleasedEventCount: report.released,

@@ -9,6 +9,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     claimed: 0,
     invoked: 0,
     failed: 0,
+    throttled: 0,
     acked: 0,
     ackMissed: 0,
     retried: 0,
