@@ -1,7 +1,7 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
 import { InvocationFailedError } from '../errors.ts'
 import type { Backlog } from '../group/group.ts'
-import type { ObservedInvocation, ObservedRun, Observer } from '../observe.ts'
+import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../observe.ts'
 import type { ConsumerReport, Report } from '../report.ts'
 import type { Dimensions, Values } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
@@ -36,6 +36,15 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
     if (EventType) lineOf(run, { EventType }).add(values)
   }
 
+  const addLetter =
+    (name: string) =>
+    ({ invocation, notice: { stream, group, reason, eventType } }: Observed['deadLettered']) => {
+      const run = { invocation, stream, group }
+      lineOf(run, { Reason: reason }).add({ [name]: 1 })
+      // a type without a route may be anything
+      add(run, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
+    }
+
   return {
     entriesClaimed({ entries, ...run }) {
       lineOf(run).add({
@@ -64,13 +73,8 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
         })
       }
     },
-    deadLettered({ invocation, notice: { stream, group, reason, eventType } }) {
-      const run = { invocation, stream, group }
-      const values = { OnFailureDestinationDeliveredEventCount: 1 }
-      lineOf(run, { Reason: reason }).add(values)
-      // a type without a route may be anything
-      add(run, (reason !== 'no-route' && eventType) || '', values)
-    },
+    deadLettered: addLetter('OnFailureDestinationDeliveredEventCount'),
+    deadLetterRefused: addLetter('OnFailureDestinationDeliveryErrorCount'),
     invocationEnded({ invocation, report, error }) {
       for (const consumer of report.consumers) {
         const { stream, group } = consumer

@@ -1,7 +1,7 @@
 import type { Attributes, Context, Link, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { boolean, object, refuseUnknownKeys } from '../core/options.ts'
-import type { HandlerCall, ObservedDelivery, ObservedInvocation, Observer, PublishCall } from '../observe.ts'
+import type { HandlerCall, Observed, ObservedDelivery, ObservedInvocation, Observer, PublishCall } from '../observe.ts'
 import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 
 /** Who makes the spans, and which. */
@@ -18,7 +18,8 @@ export interface ReportTracesOptions {
  * - `publish <stream>` (producer), a publisher's request. Events whose publisher gave no `traceparent` carry this span's.
  * - `poll` or `claim` (internal), an invocation, with what its report counted.
  * - `process <stream>` (consumer), a call of a handler, active within it and linked to whoever published its events: a batch's to all of them.
- * - `dead-letter <stream>` (client), an entry that became a dead letter, within the span of the handler that failed it and linked to its publisher.
+ * - `dead-letter <stream>` (client), an entry's dead letter, written or refused, within the span of the handler that failed the entry and linked to
+ *   its publisher.
  *
  * Failures are told by their names, as `error.type`; messages and stacks are not, since they may quote a payload. Without a registered SDK
  * nothing is recorded. Spans are exported by your SDK, which has to flush before Lambda freezes the process.
@@ -112,28 +113,33 @@ export function reportTraces(options: ReportTracesOptions = {}): Observer {
         }
       })
     },
-    deadLettered({ invocation, notice }) {
-      const { entryId, reason, deadLetters, traceparent, eventType } = notice
-      const attributes = {
-        ...operation('dead-letter', 'settle'),
-        ...placeOf(notice),
-        'messaging.message.id': entryId,
-        'millrace.dead_letter.reason': reason,
-        'millrace.dead_letter.stream': deadLetters,
-        ...(eventType && { 'millrace.event_type': eventType }),
-      }
-      const key = keyOf(notice, entryId)
-      const parent = parentOf(invocation, failed.get(invocation)?.get(key))
-      failed.get(invocation)?.delete(key)
-      const spanOptions = { kind: SpanKind.CLIENT, attributes, links: linksTo(traceparent) }
-      tracer.startSpan(nameOf(attributes), spanOptions, parent).end()
-    },
+    deadLettered: (letter) => spanLetter(letter, false),
+    deadLetterRefused: (letter) => spanLetter(letter, true),
     published({ call, entryIds, error }) {
       end(call, (span) => {
         if (call.events.length === 1 && entryIds[0]) span.setAttribute('messaging.message.id', entryIds[0])
         if (error) fail(span, error)
       })
     },
+  }
+
+  function spanLetter({ invocation, notice }: Observed['deadLettered'], isRefused: boolean): void {
+    const { entryId, reason, deadLetters, traceparent, eventType } = notice
+    const attributes = {
+      ...operation('dead-letter', 'settle'),
+      ...placeOf(notice),
+      'messaging.message.id': entryId,
+      'millrace.dead_letter.reason': reason,
+      'millrace.dead_letter.stream': deadLetters,
+      ...(eventType && { 'millrace.event_type': eventType }),
+    }
+    const key = keyOf(notice, entryId)
+    const parent = parentOf(invocation, failed.get(invocation)?.get(key))
+    failed.get(invocation)?.delete(key)
+    const spanOptions = { kind: SpanKind.CLIENT, attributes, links: linksTo(traceparent) }
+    const span = tracer.startSpan(nameOf(attributes), spanOptions, parent)
+    if (isRefused) fail(span, undefined)
+    span.end()
   }
 
   function remember({ invocation, ...place }: HandlerCall, { entryId }: ObservedDelivery, span: Span): void {

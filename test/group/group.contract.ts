@@ -104,6 +104,7 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
     failures: [],
     refusals: [],
     letters: [],
+    refusedLetters: [],
     leaseLost: false,
   }
 }

@@ -56,6 +56,69 @@ describe('what reportMetrics() writes of invocations', () => {
     expect(deliveries).toHaveLength(sums.InvokedEventCount as number)
     expect(written.join()).not.toMatch(/fate|secret/)
   })
+
+  it.each([
+    [
+      'is something else than a stream',
+      async ({ raw }: Scenario) => void (await raw.set('{orders}:billing:dlq', 'no')),
+    ],
+    [
+      'is denied to the user',
+      async ({ raw }: Scenario) => {
+        await raw.call(
+          'ACL',
+          'SETUSER',
+          'default',
+          'resetkeys',
+          '~orders',
+          '~{orders}:billing:[^d]*',
+          '~{orders}:billing:due',
+        )
+      },
+    ],
+  ])('counts dead letters that were refused, since their stream %s', async (_why, refuse) => {
+    const scenario = await startScenario()
+    const { redis } = scenario
+    await createPublisher({ stream: 'orders', redis }).publish(Paid, { fate: 'never' })
+    await refuse(scenario)
+    const written = captureOutput()
+
+    const poller = createPoller(aConsumer(3), { redis, observe: reportMetrics() })
+    await expect(poller({}, lambdaContext())).rejects.toThrow()
+    vi.restoreAllMocks()
+
+    const told = written
+      .map(readMetricLine)
+      .map(({ dimensions, metrics }) => [
+        dimensions.EventType ?? dimensions.Reason ?? 'all',
+        metrics.OnFailureDestinationDeliveryErrorCount,
+        metrics.OnFailureDestinationDeliveredEventCount,
+        metrics.UnsettledEventCount,
+      ])
+    expect(told).toEqual([
+      ['all', 1, 0, 1],
+      ['OrderPaid', 1, undefined, undefined],
+      ['non-retryable', 1, undefined, undefined],
+    ])
+  })
+
+  it('counts acknowledgements that were refused', async () => {
+    const { redis, raw } = await startScenario()
+    await createPublisher({ stream: 'orders', redis }).publish(Paid, { fate: 'fine' })
+    await raw.call('ACL', 'SETUSER', 'default', '-xack')
+    const written = captureOutput()
+
+    const poller = createPoller(aConsumer(3), { redis, observe: reportMetrics() })
+    await expect(poller({}, lambdaContext())).rejects.toThrow('NOPERM')
+    vi.restoreAllMocks()
+
+    expect(
+      written.map(readMetricLine).map(({ metrics }) => [metrics.CommitErrorCount, metrics.DeletedEventCount ?? 0]),
+    ).toEqual([
+      [1, 0],
+      [1, 0],
+    ])
+  })
 })
 
 function aConsumer(maxDeliveries: number) {

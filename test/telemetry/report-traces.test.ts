@@ -188,6 +188,17 @@ describe('reportTraces()', () => {
     })
   })
 
+  test('makes a failed span of a dead letter that the server refused', () => {
+    observer.deadLetterRefused?.({ invocation: anInvocation(), notice: aNotice({ traceparent: PUBLISHER }) })
+
+    const { status, attributes, links } = tracing.span('dead-letter orders')
+    expect([status.code, attributes['error.type'], links]).toEqual([
+      SpanStatusCode.ERROR,
+      '_OTHER',
+      [{ context: LINK }],
+    ])
+  })
+
   test('makes a span of an invocation, the parent of what it handled, with what its report counted', () => {
     const [invocation, other] = [anInvocation(), anInvocation('claim', 'search')]
     observer.invocationStarted?.(invocation)
