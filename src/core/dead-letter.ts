@@ -29,7 +29,7 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
     schemaVersion: facts.schemaVersion?.toString(),
     reason: facts.reason,
     errorName: error.name,
-    errorMessage: error.message,
+    errorMessage: cut(error.message + detail(facts.error)),
     errorStack: error.stack,
     deliveryCount: String(origin.deliveryCount),
     lastDeliveredAt: new Date(facts.lastDeliveredAt).toISOString(),
@@ -39,15 +39,15 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
   return Object.entries(head).flatMap(([name, value]) => [name, value ?? ''])
 }
 
-/** What was thrown, as texts: handlers may throw anything, also what cannot be read. */
-function describeError(error: unknown): { name: string; message: string; stack: string } {
+/** What was thrown, as texts: handlers may throw anything, also what cannot be read. All empty if nothing was. */
+export function describeError(error: unknown): { name: string; message: string; stack: string } {
   if (error === undefined) return { name: '', message: '', stack: '' }
   try {
     const { name, message, stack } = (error ?? {}) as Record<string, unknown>
     if (typeof message !== 'string') return { name: typeof error, message: cut(asText(error)), stack: '' }
     return {
       name: cut(asText(name ?? 'Error')),
-      message: cut(message + detail(error)),
+      message: cut(message),
       stack: cut(asText(stack ?? '')),
     }
   } catch {

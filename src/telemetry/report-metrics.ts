@@ -1,6 +1,5 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
 import { InvocationFailedError } from '../errors.ts'
-import type { Backlog } from '../group/group.ts'
 import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../observe.ts'
 import type { ConsumerReport, Report } from '../report.ts'
 import type { Dimensions, Values } from './metric-line.ts'
@@ -112,7 +111,7 @@ function valuesOf(
   report: ConsumerReport,
   isFailed: boolean,
 ): Record<string, number | undefined> {
-  const backlog: (Backlog & { readonly sinceLastSuccessMs?: number }) | undefined = report.backlog
+  const { backlog } = report
   // a poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls
   const hasPolled = !isFailed || report.read > 0 || report.drained || report.held
   return {
