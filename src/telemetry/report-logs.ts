@@ -1,7 +1,7 @@
-import { Logger } from '@aws-lambda-powertools/logger'
 import { InvocationFailedError } from '../errors.ts'
-import type { Observer } from '../observe.ts'
+import type { ObservedInvocation, Observer } from '../observe.ts'
 import type { Report } from '../report.ts'
+import { contextFields, createLogLines } from './log-lines.ts'
 
 /** What is used of a logger: Powertools' has it, as `console` has. */
 export interface ReportLogger {
@@ -20,28 +20,35 @@ const NOTABLE = ['lost', 'unsettled', 'overran', 'deadLettered', 'healed', 'held
  * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
  * Never a payload.
  *
- * @param logger Powertools', or another one of that shape. Default: a Powertools `Logger` of its own, with Lambda's context.
+ * @param logger Powertools', or another one of that shape. Default: lines of its own, as Powertools writes them, with Lambda's context.
  */
 export function reportLogs(logger?: ReportLogger): Observer {
-  const own = logger ? undefined : new Logger()
-  const target = logger ?? (own as Logger)
+  const target = logger ?? createLogLines(process.env)
+  let isCold = true
+  const ours = ({ context }: ObservedInvocation) =>
+    logger ? {} : { cold_start: isCold, ...contextFields(context, process.env) }
   return {
     invocationEnded({ invocation, report, error }) {
-      own?.addContext(invocation.context as Parameters<Logger['addContext']>[0])
-      writeLine(target, report, error)
+      writeLine(target, report, error, ours(invocation))
+      isCold = false
     },
     deadLetterNoticeFailed({ invocation, notice: { stream, group, entryId, reason }, error }) {
-      own?.addContext(invocation.context as Parameters<Logger['addContext']>[0])
       // its message is the user's own, and may quote what the handler's error said
       const { name, code } = describe(error)
-      target.warn('onDeadLetter failed', { stream, group, entryId, reason, failure: { name, code } })
+      const fields = { stream, group, entryId, reason, failure: { name, code } }
+      target.warn('onDeadLetter failed', { ...ours(invocation), ...fields })
     },
   }
 }
 
-function writeLine(logger: ReportLogger, report: Report, error: Error | undefined): void {
+function writeLine(
+  logger: ReportLogger,
+  report: Report,
+  error: Error | undefined,
+  context: Record<string, unknown>,
+): void {
   const name = report.action === 'claim' ? 'Claim' : 'Poll'
-  const fields = fieldsOf(report)
+  const fields = { ...context, ...fieldsOf(report) }
   const notable = NOTABLE.filter((member) => report[member])
   if (error) logger.error(`${name} failed`, { ...fields, failures: failuresOf(error) })
   else if (notable.length > 0) logger.warn(`${name} needs a look: ${notable.join(', ')}`, fields)
