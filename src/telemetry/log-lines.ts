@@ -1,5 +1,5 @@
 import type { LambdaContext } from '../handler.ts'
-import type { ReportLogger } from './report-logs.ts'
+import type { ReportLogger } from './report-logger.ts'
 
 /** From the least to what silences all. Lambda says FATAL for CRITICAL. */
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT']

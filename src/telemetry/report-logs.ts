@@ -2,14 +2,7 @@ import { InvocationFailedError } from '../errors.ts'
 import type { ObservedInvocation, Observer } from '../observe.ts'
 import type { Report } from '../report.ts'
 import { contextFields, createLogLines } from './log-lines.ts'
-
-/** What is used of a logger: Powertools' has it, as `console` has. */
-export interface ReportLogger {
-  debug(message: string, fields: Record<string, unknown>): void
-  info(message: string, fields: Record<string, unknown>): void
-  warn(message: string, fields: Record<string, unknown>): void
-  error(message: string, fields: Record<string, unknown>): void
-}
+import type { ReportLogger } from './report-logger.ts'
 
 /** Counts of which one is worth a look. */
 const NOTABLE = ['lost', 'unsettled', 'overran', 'deadLettered', 'healed', 'held', 'slotsBusy'] as const
