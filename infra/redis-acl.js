@@ -7,3 +7,4 @@ const users = Object.fromEntries([...text.matchAll(/^user (\S+) (.+)$/gm)].map((
 export const publisher = users['orders-publisher']
 export const poller = users['orders-poller']
 export const claimer = users['orders-claimer']
+export const console = users['orders-console']

@@ -35,6 +35,18 @@ export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts 
 export { defineEvent } from './event.ts'
 export type { Backlog, Connection } from './group/group.ts'
 export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
+export type {
+  ConsumerInspection,
+  DeadLettersInspection,
+  DeliveryCounts,
+  GroupInspection,
+  Inspection,
+  OldestPending,
+  StreamInspection,
+  Unknown,
+} from './inspect/inspection.ts'
+export type { InspectOptions } from './inspect.ts'
+export { inspectStreams } from './inspect.ts'
 export type { Middleware, MiddlewareRequest, ScheduledHandler } from './lambda/scheduled.ts'
 export type {
   DeadLetterNotice,

@@ -31,6 +31,7 @@ test('the package exports these names', () => {
       "defineEvent",
       "envelopeCodec",
       "flatCodec",
+      "inspectStreams",
       "on",
       "poll",
     ]

@@ -4,6 +4,8 @@ import { UsageError } from './usage-error.ts'
 const USAGE = `millrace COMMAND [options]
 
   dev    runs a packaged service's functions on this machine, as Lambda would
+  status shows streams and their groups: lag, pending entries, consumers, dead letters
+  tail   follows a stream without touching any group
 
 millrace COMMAND --help tells more.`
 
@@ -17,10 +19,17 @@ interface Command {
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dev: () => import('./dev.ts'),
+  status: () => import('./status.ts'),
+  tail: () => import('./tail.ts'),
 }
 
 const interrupt = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
+// who reads the output may end first, as in `millrace tail | head`
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  interrupt.abort()
+})
 
 try {
   await main(process.argv.slice(2))

@@ -29,6 +29,8 @@ export interface TargetValues {
 export interface Targets {
   /** Must be closed. */
   readonly redis: Connection
+  /** Where it is, for messages: host and port, without a password. */
+  readonly server: string
   /** The modules' consumers, one group's alone if asked. */
   readonly consumers: readonly Consumer[]
   /** The named streams, else those of the consumers; none: nothing was named. */
@@ -54,6 +56,7 @@ export async function openTargets(command: string, modules: readonly string[], v
     throw new UsageError(`millrace ${command}: no consumer of group ${JSON.stringify(group)} in ${modules.join(', ')}`)
   return {
     redis: await connectTo(command, url),
+    server: URL.parse(url)?.host ?? '',
     consumers,
     streams: streams.length > 0 ? streams : [...new Set(consumers.map((consumer) => consumer.stream))],
     group,

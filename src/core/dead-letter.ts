@@ -18,7 +18,7 @@ export const MAX_ERROR_BYTES = 8_192
  * The server adds `fieldCount`, the number of the entry's own pairs, and then those pairs as they are.
  */
 export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
-  const error = describeError(facts.error)
+  const error = describeError(facts.error, detail)
   const head: Record<string, string | undefined> = {
     originalStream: origin.stream,
     originalId: origin.entryId,
@@ -29,7 +29,7 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
     schemaVersion: facts.schemaVersion?.toString(),
     reason: facts.reason,
     errorName: error.name,
-    errorMessage: cut(error.message + detail(facts.error)),
+    errorMessage: error.message,
     errorStack: error.stack,
     deliveryCount: String(origin.deliveryCount),
     lastDeliveredAt: new Date(facts.lastDeliveredAt).toISOString(),
@@ -40,14 +40,17 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
 }
 
 /** What was thrown, as texts: handlers may throw anything, also what cannot be read. All empty if nothing was. */
-export function describeError(error: unknown): { name: string; message: string; stack: string } {
+export function describeError(
+  error: unknown,
+  detailOf: (error: object) => string = () => '',
+): { name: string; message: string; stack: string } {
   if (error === undefined) return { name: '', message: '', stack: '' }
   try {
     const { name, message, stack } = (error ?? {}) as Record<string, unknown>
     if (typeof message !== 'string') return { name: typeof error, message: cut(asText(error)), stack: '' }
     return {
       name: cut(asText(name ?? 'Error')),
-      message: cut(message),
+      message: cut(message + detailOf(error as object)),
       stack: cut(asText(stack ?? '')),
     }
   } catch {
@@ -56,7 +59,7 @@ export function describeError(error: unknown): { name: string; message: string; 
 }
 
 // an error's message holds no payload; a dead letter holds it anyway, so the schema's own words may stand here
-function detail(error: unknown): string {
+function detail(error: object): string {
   if (!(error instanceof InvalidPayloadError)) return ''
   return `: ${error.issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}`
 }

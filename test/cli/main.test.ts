@@ -3,6 +3,8 @@ import { millrace } from './millrace.ts'
 
 test.each<[string, string[], number, RegExp]>([
   ['--help names the commands', ['--help'], 0, /^ {2}dev {4}runs a packaged service/],
+  ['status --help names the options', ['status', '--help'], 0, /^ {2}--watch \[S\]/],
+  ['tail --help names the options', ['tail', '--help'], 0, /^ {2}--from WHERE/],
   ['dev --help names the options', ['dev', '--help'], 0, /^ {2}--every SECONDS/],
   ['no command is wrong usage', [], 2, /^millrace COMMAND/],
   ['an unknown command is wrong usage', ['fly'], 2, /^millrace: no command "fly"$/],

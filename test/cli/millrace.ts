@@ -14,6 +14,8 @@ export interface Run {
   /** Resolves to the first line after the ones seen before that matches; rejects if the program ends without. */
   printed(pattern: RegExp): Promise<RegExpExecArray>
   interrupt(): void
+  /** Reads no more of what it prints, as `head` does when it has enough. */
+  closeOutput(): void
   readonly exit: Promise<number | null>
 }
 
@@ -43,6 +45,7 @@ export function millrace(args: readonly string[], options: { cwd?: string; env?:
     lines,
     exit,
     interrupt: () => void child.kill('SIGINT'),
+    closeOutput: () => void child.stdout.destroy(),
     printed: (pattern) =>
       new Promise((resolve, reject) => {
         const one = () => {

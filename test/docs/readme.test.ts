@@ -111,7 +111,12 @@ describe('README', () => {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
     expect([...rows.keys()].toSorted()).toEqual(
-      [...Object.keys(settings).filter((name) => name !== 'maxDeadLetters'), 'deadLetters', 'codec'].toSorted(),
+      [
+        ...Object.keys(settings).filter((name) => name !== 'maxDeadLetters'),
+        'deadLetters',
+        'codec',
+        'onDeadLetter',
+      ].toSorted(),
     )
   })
 })

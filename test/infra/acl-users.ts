@@ -10,7 +10,7 @@ const PASSWORD = 'only-in-tests'
 export interface AclUser {
   readonly name: string
   readonly rules: readonly string[]
-  /** Key patterns. */
+  /** Key patterns; those that may only be read keep their `%R~`. */
   readonly keys: readonly string[]
   /** Commands as the ACL names them: `xack`, `xinfo|groups`. */
   readonly commands: readonly string[]
@@ -25,7 +25,12 @@ function parseUser(line: string): AclUser {
   const [keyword, name, ...rules] = line.split(' ')
   if (keyword !== 'user' || name === undefined) throw new Error(`Not a user: ${line}`)
   const starting = (sign: string) => rules.filter((rule) => rule.startsWith(sign)).map((rule) => rule.slice(1))
-  return { name, rules, keys: starting('~'), commands: starting('+') }
+  return {
+    name,
+    rules,
+    keys: rules.filter((rule) => /^(%R)?~/.test(rule)).map((rule) => rule.replace(/^~/, '')),
+    commands: starting('+'),
+  }
 }
 
 /** Makes the users on a server, as the file says, with a password. */

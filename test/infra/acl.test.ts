@@ -9,6 +9,7 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
+  inspectStreams,
   NonRetryableError,
   on,
   poll,
@@ -20,9 +21,14 @@ import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'
 import { get } from '../../src/group/commands/get.ts'
 import { setOnce } from '../../src/group/commands/set.ts'
+import { time } from '../../src/group/commands/time.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
 import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
+import { xinfoGroups } from '../../src/group/commands/xinfo-groups.ts'
+import { xinfoStream } from '../../src/group/commands/xinfo-stream.ts'
+import { xpending } from '../../src/group/commands/xpending.ts'
+import { xrange } from '../../src/group/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
 import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
@@ -43,7 +49,8 @@ import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.t
 const PUBLISHER = 'orders-publisher'
 const POLLER = 'orders-poller'
 const CLAIMER = 'orders-claimer'
-const USERS = [PUBLISHER, POLLER, CLAIMER]
+const CONSOLE = 'orders-console'
+const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
@@ -61,6 +68,17 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     ...POLLER_SCRIPTS.flatMap(callsOf),
   ]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
+  [CONSOLE]: aclNames([
+    time,
+    xinfoStream(''),
+    xinfoGroups(''),
+    xinfoConsumers('', ''),
+    xpending('', '', 1),
+    xrange('', '', 1),
+    ['hget'],
+    ['pttl'],
+    ['memory', 'USAGE'],
+  ]),
 }
 
 /** One step away from what each may do: another command, another subcommand, another key. */
@@ -87,6 +105,12 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CLAIMER, 'XDEL orders 1-1'],
   [CLAIMER, 'DEL {orders}:search:state'],
   [CLAIMER, 'FLUSHALL'],
+  [CONSOLE, 'XADD orders * a b'],
+  [CONSOLE, 'XREADGROUP GROUP billing poller-0 STREAMS orders >'],
+  [CONSOLE, 'XRANGE returns - +'],
+  [CONSOLE, 'XGROUP CREATE orders audit $'],
+  [CONSOLE, 'EVAL return(0) 1 orders'],
+  [CONSOLE, 'SCAN 0'],
 ]
 
 const MIN_IDLE_MS = 200
@@ -138,11 +162,11 @@ afterAll(async () => {
 })
 
 describe('the ACL file', () => {
-  test('names three users, with keys of the stream and the group alone, and no category of commands', () => {
+  test('names four users, with keys of the stream and the group alone, and no category of commands', () => {
     const rules = [...users.values()].map(({ name, keys, rules }) => [
       name,
       keys,
-      rules.filter((rule) => !/^[~+]/.test(rule)),
+      rules.filter((rule) => !/^((%R)?~|\+)/.test(rule)),
       rules.some((rule) => rule.startsWith('+@')),
     ])
 
@@ -150,6 +174,7 @@ describe('the ACL file', () => {
       [PUBLISHER, ['orders', '{orders}:billing:wake'], ['on', '-@all'], false],
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*'], ['on', '-@all'], false],
     ])
   })
 
@@ -219,6 +244,10 @@ describe('under the users of the ACL file', () => {
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
     await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
+
+    const console = connectAs(CONSOLE)
+    const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
+    expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
     monitor.stop()
   })
 
@@ -292,7 +321,7 @@ function callsOf({ lua }: Script): Command[] {
 function aclNames(commands: readonly Command[]): string[] {
   const names = commands.map(([command, ...args]) => {
     const name = command.toLowerCase()
-    return ['xinfo', 'xgroup'].includes(name) ? `${name}|${String(args[0]).toLowerCase()}` : name
+    return ['xinfo', 'xgroup', 'memory'].includes(name) ? `${name}|${String(args[0]).toLowerCase()}` : name
   })
   return [...new Set(names)].sort()
 }

@@ -1,0 +1,79 @@
+import type { Entry } from '../core/entry.ts'
+import { MillraceError, RedisReplyError } from '../errors.ts'
+import { parseTime, time } from '../group/commands/time.ts'
+import { parseXinfoStream, xinfoStream } from '../group/commands/xinfo-stream.ts'
+import { parseXrange, xrange } from '../group/commands/xrange.ts'
+import type { Sender } from '../group/sender.ts'
+import { pause, untilAborted } from './until-aborted.ts'
+
+/** Where to start: at the end, that many milliseconds ago, or at an id, which is included. */
+export type Start =
+  | { readonly kind: 'end' }
+  | { readonly kind: 'ago'; readonly ms: number }
+  | { readonly kind: 'id'; readonly id: string }
+
+export interface FollowOptions {
+  readonly sender: Sender
+  readonly stream: string
+  readonly start: Start
+  readonly signal: AbortSignal
+  /** Told of failures that came after a first answer: it goes on by itself. */
+  readonly onTrouble: (error: MillraceError) => void
+}
+
+/** Entries of a read. */
+const PAGE = 100
+/** How often it looks where nothing comes: sooner, then more seldom. */
+const INTERVAL = { minMs: 100, factor: 1.5, maxMs: 1_000 }
+
+/**
+ * Yields a stream's entries as they come, a read at a time, until the signal. It asks again and again rather than block a connection, touches no
+ * group, and waits for whoever takes the entries. Those trimmed before it came to them are not told of.
+ *
+ * @throws {RedisConnectionError} No reply came to the first read.
+ * @throws {RedisReplyError} The key holds no stream, or the server refused the first read.
+ */
+export async function* followStream({
+  sender,
+  stream,
+  start,
+  signal,
+  onTrouble,
+}: FollowOptions): AsyncGenerator<Entry[]> {
+  let from = await untilAborted(firstId(sender, stream, start), signal)
+  let hasRead = false
+  let waitMs = INTERVAL.minMs
+  while (from !== undefined && !signal.aborted) {
+    const page = sender.call(xrange(stream, from, PAGE)).then(parseXrange)
+    const entries = await untilAborted(page, signal).catch((error: unknown) => {
+      if (!hasRead || !(error instanceof MillraceError)) throw error
+      onTrouble(error)
+      return []
+    })
+    if (entries === undefined) return
+    hasRead = true
+    const last = entries.at(-1)
+    if (last) {
+      yield entries
+      from = `(${last.id}`
+      waitMs = INTERVAL.minMs
+      if (entries.length === PAGE) continue
+    }
+    await pause(waitMs, signal)
+    waitMs = Math.min(INTERVAL.maxMs, waitMs * INTERVAL.factor)
+  }
+}
+
+async function firstId(sender: Sender, stream: string, start: Start): Promise<string> {
+  if (start.kind === 'id') return start.id
+  if (start.kind === 'ago') return String(Math.max(0, Math.floor((await now(sender)) - start.ms)))
+  const [reply = null] = await sender.send([xinfoStream(stream)])
+  if (!(reply instanceof RedisReplyError)) return `(${parseXinfoStream(reply).lastGeneratedId}`
+  if (/no such key/i.test(reply.message)) return '-'
+  throw reply
+}
+
+async function now(sender: Sender): Promise<number> {
+  const [reply = null] = await sender.send([time])
+  return reply instanceof RedisReplyError ? Date.now() : parseTime(reply)
+}

@@ -1,0 +1,153 @@
+import { PARKED } from '../core/keys.ts'
+import type {
+  ConsumerInspection,
+  GroupInspection,
+  Inspection,
+  StreamInspection,
+  Unknown,
+} from '../inspect/inspection.ts'
+import type { Cell, Paint, TableColumn } from './text.ts'
+import { bytes, count, duration, harmless, paint, tableLines } from './text.ts'
+
+/** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
+const OLD_MS = 15 * 60_000
+
+const UNKNOWN: Cell = { text: '?', as: 'yellow' }
+const NONE: Cell = { text: '-', as: 'dim' }
+
+const right = (title: string): TableColumn => ({ title, align: 'right' })
+const COLUMNS: readonly TableColumn[] = [
+  { title: 'group' },
+  right('lag'),
+  right('pending'),
+  right('parked'),
+  right('oldest pending'),
+  right('consumers'),
+  right('dead letters'),
+  right('oldest'),
+]
+
+/** How an inspection is shown. */
+export interface StatusLook {
+  /** More than a line a group. */
+  readonly details?: boolean
+  /** Default: as standard output shows colours. */
+  readonly colour?: Paint
+}
+
+/** An inspection as lines for a terminal. */
+export function statusLines({ streams, incomplete, clock }: Inspection, look: StatusLook = {}): string[] {
+  const { colour = paint } = look
+  const lines = streams.flatMap((stream) => [...streamLines(stream, look), ''])
+  if (streams.length === 0) lines.push('No streams', '')
+  if (incomplete !== undefined) lines.push(colour('yellow', `There may be more streams: ${incomplete}`))
+  if (clock === 'local') lines.push(colour('dim', 'Ages are by the clock of this machine: the server refuses TIME'))
+  return lines.at(-1) === '' ? lines.slice(0, -1) : lines
+}
+
+function streamLines(stream: StreamInspection, { details = false, colour = paint }: StatusLook): string[] {
+  const { groups, missingGroups, state } = stream
+  const head = `${colour('bold', harmless(stream.stream))}  ${stateText(stream)}`
+  if (state === 'missing' || state === 'other-type') return [head]
+  const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
+  const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
+  const notes = [
+    ...reasonLines('', stream.unknown),
+    ...groups.flatMap(({ group, unknown }) => reasonLines(`${harmless(group)}: `, unknown)),
+    ...missingGroups.map((name) => `no group ${harmless(name)}: its poller makes it when it first runs`),
+  ]
+  if (groups.length > 0) body.unshift(titles)
+  else if (stream.unknown.groups === undefined && missingGroups.length === 0) body.push(colour('dim', 'no groups'))
+  return [head, ...body.map((line) => `  ${line}`), ...notes.map((note) => `  ${colour('yellow', `! ${note}`)}`)]
+}
+
+function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: StreamInspection): string {
+  if (state === 'missing') return 'no such stream'
+  if (state === 'other-type') return 'not a stream'
+  const parts = [
+    length === undefined ? 'entries ?' : `${count(length)} ${length === 1 ? 'entry' : 'entries'}`,
+    memoryBytes === undefined ? undefined : bytes(memoryBytes),
+    firstAgeMs === undefined ? undefined : `first ${duration(firstAgeMs)} ago`,
+    lastAgeMs === undefined ? undefined : `last ${duration(lastAgeMs)} ago`,
+  ]
+  return parts.filter((part) => part !== undefined).join(', ')
+}
+
+function groupCells(group: GroupInspection): Cell[] {
+  const { oldestPending, deadLetters, parked, pending, consumers = [], consumerCount } = group
+  const held = consumers.filter(({ isLeased }) => isLeased).length
+  return [
+    harmless(group.group),
+    lagCell(group),
+    count(pending),
+    parked === undefined ? UNKNOWN : count(parked),
+    oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
+    held > 0 ? `${count(consumerCount)}, ${held} held` : count(consumerCount),
+    deadLetters === undefined ? UNKNOWN : letterCell(deadLetters.length),
+    deadLetters?.oldestAgeMs === undefined ? NONE : duration(deadLetters.oldestAgeMs),
+  ]
+}
+
+function lagCell({ lag, lagAtLeast }: GroupInspection): Cell {
+  if (lag !== undefined) return count(lag)
+  return lagAtLeast === undefined ? UNKNOWN : { text: `${count(lagAtLeast)}+`, as: 'yellow' }
+}
+
+const oldCell = (ms: number): Cell => (ms < OLD_MS ? duration(ms) : { text: duration(ms), as: 'yellow' })
+const letterCell = (length: number): Cell => (length === 0 ? '0' : { text: count(length), as: 'red' })
+
+function detailLines({
+  oldestPending,
+  deliveries,
+  consumers = [],
+  undeliveredAgeMs,
+  isOurs,
+}: GroupInspection): string[] {
+  const lines: string[] = []
+  if (undeliveredAgeMs !== undefined) lines.push(`oldest undelivered  published ${duration(undeliveredAgeMs)} ago`)
+  if (oldestPending) {
+    const { id, consumerName, deliveryCount, idleMs, isTrimmed } = oldestPending
+    const idle = consumerName === PARKED ? 'failed' : idleMs === undefined ? 'released' : `idle ${duration(idleMs)}`
+    const trimmed = isTrimmed ? ', trimmed from the stream' : ''
+    lines.push(
+      `oldest pending  ${id} of ${harmless(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${idle}${trimmed}`,
+    )
+  }
+  if (deliveries) {
+    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${times} × ${count(entries)}`)
+    lines.push(`deliveries of the oldest ${deliveries.sampled}  ${parts.join(', ')}`)
+  }
+  lines.push(...consumers.map(consumerText))
+  if (isOurs === false) lines.push('not a group of Millrace')
+  return lines.map((line) => `  ${line}`)
+}
+
+function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInspection): string {
+  const parts = [
+    `${count(pending)} pending`,
+    idleMs === undefined ? 'never read' : `idle ${duration(idleMs)}`,
+    isLeased ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}` : undefined,
+  ]
+  return `${harmless(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  consumers: 'consumers',
+  deadLetters: 'dead letters',
+  groups: 'groups',
+  isOurs: 'whose group it is',
+  lag: 'lag',
+  leases: 'leases',
+  length: 'length',
+  memoryBytes: 'memory',
+  oldestPending: 'oldest pending',
+  undeliveredAgeMs: 'what is undelivered',
+}
+
+/** A line a reason: most often one refusal is the reason of several. */
+function reasonLines(prefix: string, unknown: Unknown): string[] {
+  const byReason = Map.groupBy(Object.entries(unknown), ([, reason]) => reason)
+  return [...byReason].map(
+    ([reason, members]) => `${prefix}${members.map(([name]) => NAMES[name] ?? name).join(', ')}: ${harmless(reason)}`,
+  )
+}

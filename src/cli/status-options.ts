@@ -1,0 +1,81 @@
+import { parseArgs } from 'node:util'
+import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+export interface StatusOptions extends TargetValues {
+  readonly modules: readonly string[]
+  /** `undefined`: once. */
+  readonly watchSeconds: number | undefined
+  readonly details: boolean
+  readonly json: boolean
+  readonly help: boolean
+}
+
+const DEFAULT_WATCH_SECONDS = 2
+
+export const STATUS_USAGE = `millrace status [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--watch [SECONDS]] [--details] [--json]
+
+Shows streams and their groups: lag, pending entries, consumers, dead letters. Only reads, and touches no group. Where no
+stream is named: those that the server has.
+
+${TARGET_USAGE}
+  --watch [S]    again every S seconds, in place (default 2)
+  --details      consumers with their leases, delivery counts and the oldest pending entry, too
+  --json         one JSON document; with --watch one a line
+
+Dead letters that lie elsewhere than in {stream}:<group>:dlq are found by MODULE alone. A lag of "10+" is ten or more, where
+the server does not know; "?" is what it does not tell, with the reason below.`
+
+/** @throws {UsageError} An unknown option, or a value that is none. */
+export function readStatusOptions(args: readonly string[]): StatusOptions {
+  const { values, positionals } = parse(args)
+  const { watch, details, json, help, redis, stream, group } = values
+  return {
+    modules: positionals,
+    redis,
+    stream,
+    group,
+    details,
+    json,
+    help,
+    watchSeconds: watch === undefined ? undefined : readSeconds(watch),
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: withWatchValue(args),
+      allowPositionals: true,
+      options: {
+        ...TARGET_OPTIONS,
+        watch: { type: 'string' },
+        details: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+      },
+    })
+  } catch (cause) {
+    throw new UsageError(`millrace status: ${(cause as Error).message}\n\n${STATUS_USAGE}`, { cause })
+  }
+}
+
+/** parseArgs knows no option whose value may be left out: `--watch` gets the number that follows it, or the default. */
+function withWatchValue(args: readonly string[]): string[] {
+  const read: string[] = []
+  for (let at = 0; at < args.length; at++) {
+    const arg = args[at] as string
+    if (arg === '--') return [...read, ...args.slice(at)]
+    if (arg !== '--watch') read.push(arg)
+    else if (/^\d+(\.\d+)?$/.test(args[at + 1] ?? '')) read.push(`--watch=${args[++at]}`)
+    else read.push(`--watch=${DEFAULT_WATCH_SECONDS}`)
+  }
+  return read
+}
+
+function readSeconds(text: string): number {
+  const seconds = Number(text)
+  if (text.trim() !== '' && seconds >= 0.1 && seconds <= 86_400) return seconds
+  throw new UsageError(
+    `millrace status: --watch must be a number of seconds from 0.1 to 86400, got ${JSON.stringify(text)}`,
+  )
+}

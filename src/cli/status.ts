@@ -1,0 +1,96 @@
+import { MillraceError } from '../errors.ts'
+import type { Inspection } from '../inspect/inspection.ts'
+import { inspectStreams } from '../inspect.ts'
+import { createLiveScreen } from './live-screen.ts'
+import { statusLines } from './status-lines.ts'
+import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
+import { openTargets, type Targets } from './targets.ts'
+import { harmless, paint } from './text.ts'
+import { pause, untilAborted } from './until-aborted.ts'
+
+/**
+ * `millrace status`: shows streams and groups, once or until the signal.
+ *
+ * @throws {UsageError} The options are wrong.
+ * @throws {MillraceError} The server cannot be reached, or refuses.
+ */
+export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const options = readStatusOptions(args)
+  if (options.help) return console.log(STATUS_USAGE)
+  const targets = await openTargets('status', options.modules, options)
+  const { redis, streams, consumers, group } = targets
+  const look = () => inspectStreams({ redis, streams, consumers, ...(group === undefined ? {} : { group }) })
+  try {
+    const first = await untilAborted(look(), signal)
+    if (first === undefined) return
+    if (options.watchSeconds !== undefined) await watch(look, first, { ...options, targets, signal })
+    else console.log(options.json ? JSON.stringify(first, undefined, 2) : statusLines(first, options).join('\n'))
+  } catch (error) {
+    throw error instanceof MillraceError ? new Error(`millrace status: ${error.message}`, { cause: error }) : error
+  } finally {
+    await redis.close()
+  }
+}
+
+interface Watching extends StatusOptions {
+  readonly targets: Targets
+  readonly signal: AbortSignal
+}
+
+/** What was seen last, and what has gone wrong since. */
+interface Seen {
+  readonly inspection: Inspection
+  readonly trouble?: string
+}
+
+/** Looks again and again; a failure is shown and tried again. */
+async function watch(look: () => Promise<Inspection>, first: Inspection, watching: Watching): Promise<void> {
+  const { watchSeconds = 0, signal } = watching
+  const view = watching.json ? jsonView() : screenView(watching)
+  let seen: Seen = { inspection: first }
+  try {
+    for (;;) {
+      view.show(seen)
+      await pause(watchSeconds * 1_000, signal)
+      if (signal.aborted) return
+      const { inspection } = seen
+      const next = untilAborted(look(), signal).then((found) => found && { inspection: found })
+      seen = (await next.catch((error: unknown) => ({ inspection, trouble: troubleOf(error) }))) ?? seen
+      if (signal.aborted) return
+    }
+  } finally {
+    view.close()
+  }
+}
+
+function troubleOf(error: unknown): string {
+  if (error instanceof MillraceError) return error.message
+  throw error
+}
+
+interface View {
+  show(seen: Seen): void
+  close(): void
+}
+
+function jsonView(): View {
+  return {
+    show: ({ inspection, trouble }) =>
+      console.log(JSON.stringify(trouble === undefined ? inspection : { at: Date.now(), error: trouble })),
+    close() {},
+  }
+}
+
+function screenView({ watchSeconds, details, targets }: Watching): View {
+  const screen = createLiveScreen(process.stdout)
+  return {
+    close: () => screen.close(),
+    show({ inspection, trouble }) {
+      const title = `${targets.server}  ${new Date().toTimeString().slice(0, 8)}  every ${watchSeconds} s`
+      const troubles = trouble === undefined ? [] : [paint('red', `! ${harmless(trouble)}; trying again`)]
+      const age =
+        trouble === undefined ? [] : [paint('dim', `As of ${new Date(inspection.at).toTimeString().slice(0, 8)}:`)]
+      screen.show([paint('dim', title), ...troubles, ...age, '', ...statusLines(inspection, { details })])
+    },
+  }
+}

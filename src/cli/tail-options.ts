@@ -1,0 +1,92 @@
+import { parseArgs } from 'node:util'
+import { parseEntryId } from '../core/entry.ts'
+import type { Start } from './follow-stream.ts'
+import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+export interface TailOptions extends TargetValues {
+  readonly modules: readonly string[]
+  readonly start: Start
+  /** None: all. */
+  readonly types: ReadonlySet<string>
+  readonly count: number
+  readonly payload: boolean
+  readonly json: boolean
+  readonly help: boolean
+}
+
+export const TAIL_USAGE = `millrace tail --stream KEY [MODULE] [--from ID|$|-DURATION] [--type T]... [--count N] [--payload] [--json] [--redis URL]
+
+Prints what is added to a stream: entry id, time, event type, event id, producer, size. Touches no group. Ends on Ctrl-C.
+
+  --stream KEY   the stream
+  MODULE         a file that exports the stream's consumer, as from defineConsumer: its codec reads the entries, and --stream may be left out
+  --from WHERE   an entry id, which is included; $ for what is new (the default); -30s, -5m, -2h or -1d for what came since then
+  --type T       events of that type alone; may be repeated
+  --count N      ends after so many
+  --payload      payloads, too; of what is no event, its fields
+  --json         one JSON document a line
+  --redis URL    the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)`
+
+/** @throws {UsageError} An unknown option, or a value that is none. */
+export function readTailOptions(args: readonly string[]): TailOptions {
+  const { values, positionals } = parse(args)
+  const { from, type, count, ...rest } = values
+  return {
+    ...rest,
+    modules: positionals,
+    start: readStart(from),
+    types: new Set(type),
+    count: count === undefined ? Number.POSITIVE_INFINITY : readCount(count),
+  }
+}
+
+function parse(args: readonly string[]) {
+  const { redis, stream, help } = TARGET_OPTIONS
+  try {
+    return parseArgs({
+      args: withFromValue(args),
+      allowPositionals: true,
+      options: {
+        redis,
+        stream,
+        help,
+        from: { type: 'string', default: '$' },
+        type: { type: 'string', multiple: true, default: [] },
+        count: { type: 'string' },
+        payload: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+      },
+    })
+  } catch (cause) {
+    throw new UsageError(`millrace tail: ${(cause as Error).message}\n\n${TAIL_USAGE}`, { cause })
+  }
+}
+
+/** parseArgs takes `-5m` after an option for another option. */
+function withFromValue(args: readonly string[]): string[] {
+  return args.flatMap((arg, at) => {
+    if (at > 0 && args[at - 1] === '--from' && /^-\d/.test(arg)) return []
+    return arg === '--from' && /^-\d/.test(args[at + 1] ?? '') ? [`--from=${args[at + 1]}`] : [arg]
+  })
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+function readStart(text: string): Start {
+  if (text === '$') return { kind: 'end' }
+  const [, amount, unit = ''] = /^-(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
+  if (amount !== undefined) return { kind: 'ago', ms: Number(amount) * (UNIT_MS[unit] ?? 0) }
+  try {
+    parseEntryId(text)
+    return { kind: 'id', id: text }
+  } catch (cause) {
+    const rule = 'an entry id, $, or a time ago as -30s, -5m, -2h or -1d'
+    throw new UsageError(`millrace tail: --from must be ${rule}, got ${JSON.stringify(text)}`, { cause })
+  }
+}
+
+function readCount(text: string): number {
+  if (/^\d+$/.test(text) && Number(text) >= 1) return Number(text)
+  throw new UsageError(`millrace tail: --count must be a whole number from 1, got ${JSON.stringify(text)}`)
+}

@@ -1,0 +1,57 @@
+import { once } from 'node:events'
+import { envelopeCodec } from '../core/codec.ts'
+import { MillraceError } from '../errors.ts'
+import { senderOf } from '../group/redis-connection.ts'
+import { followStream } from './follow-stream.ts'
+import { createTailLines, tailedEntry, tailJson } from './tail-line.ts'
+import { readTailOptions, TAIL_USAGE } from './tail-options.ts'
+import { openTargets } from './targets.ts'
+import { harmless } from './text.ts'
+import { UsageError } from './usage-error.ts'
+
+/**
+ * `millrace tail`: prints a stream's entries as they come, until the signal or enough of them.
+ *
+ * @throws {UsageError} The options are wrong.
+ * @throws {MillraceError} The server cannot be reached, or refuses.
+ */
+export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const options = readTailOptions(args)
+  if (options.help) return console.log(TAIL_USAGE)
+  const { redis, streams, consumers } = await openTargets('tail', options.modules, options)
+  try {
+    const [stream, ...others] = streams
+    if (stream === undefined || others.length > 0)
+      throw new UsageError(`millrace tail: one --stream must be named, got ${streams.length}`)
+    const codec = consumers.find((consumer) => consumer.stream === stream)?.codec ?? envelopeCodec
+    const lineOf = options.json
+      ? (entry: ReturnType<typeof tailedEntry>) => tailJson(entry, options.payload)
+      : createTailLines(options.payload)
+    const onTrouble = ({ message }: Error) => console.error(`${harmless(message)}; trying again`)
+    const pages = followStream({
+      sender: senderOf('follow a stream', redis),
+      stream,
+      start: options.start,
+      signal,
+      onTrouble,
+    })
+    let left = options.count
+    for await (const entries of pages) {
+      const tailed = entries.map((entry) => tailedEntry(entry, codec))
+      const wanted = tailed.filter(({ event }) => options.types.size === 0 || (event && options.types.has(event.type)))
+      for (const entry of wanted.slice(0, left)) await print(lineOf(entry), signal)
+      left -= wanted.length
+      if (left <= 0) return
+    }
+  } catch (error) {
+    throw error instanceof MillraceError ? new Error(`millrace tail: ${error.message}`, { cause: error }) : error
+  } finally {
+    await redis.close()
+  }
+}
+
+/** Waits for a slow reader rather than keep a whole stream in memory. */
+async function print(line: string, signal: AbortSignal): Promise<void> {
+  if (process.stdout.write(`${line}\n`) || signal.aborted) return
+  await once(process.stdout, 'drain', { signal }).catch(() => {})
+}

@@ -1,0 +1,89 @@
+import { styleText } from 'node:util'
+
+type Format = Parameters<typeof styleText>[0]
+
+/** Colours a text; pad it first. */
+export type Paint = (format: Format, text: string) => string
+
+/** Colours where standard output shows colours: a terminal, without NO_COLOR. */
+export const paint: Paint = (format, text) => styleText(format, text, { stream: process.stdout })
+
+/** A length of time by its two largest units: `3m 12s`. */
+export function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1_000)
+  if (seconds < 1) return '<1s'
+  const parts = UNITS.map(([unit, size, within]) => [Math.floor(seconds / size) % within, unit] as const)
+  const first = parts.findIndex(([count]) => count > 0)
+  return parts
+    .slice(first, first + 2)
+    .filter(([count], n) => n === 0 || count > 0)
+    .map(([count, unit]) => `${count}${unit}`)
+    .join(' ')
+}
+
+/** Name, seconds, and how many make one of the next. */
+const UNITS = [
+  ['d', 86_400, Number.POSITIVE_INFINITY],
+  ['h', 3_600, 24],
+  ['m', 60, 60],
+  ['s', 1, 60],
+] as const
+
+/** A count with its thousands apart: `1,204`. */
+export function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+/** Bytes, a KB being 1,024: `12.3 MB`. */
+export function bytes(value: number): string {
+  const power = Math.min(Math.floor(Math.log2(Math.max(1, value)) / 10), SIZES.length - 1)
+  return `${power === 0 ? value : (value / 1_024 ** power).toFixed(1)} ${SIZES[power]}`
+}
+
+const SIZES = ['B', 'KB', 'MB', 'GB', 'TB']
+
+/** A name or text that others chose, on one line and without anything that would steer a terminal: such characters are escaped. */
+export function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
+  })
+}
+
+/** A cell of a table, or its text alone. */
+export type Cell = string | { readonly text: string; readonly as: Format }
+
+export interface TableColumn {
+  readonly title: string
+  /** Numbers go to the right. Default `left`. */
+  readonly align?: 'left' | 'right'
+}
+
+/** Aligned lines: the titles, then a line a row. */
+export function tableLines(
+  columns: readonly TableColumn[],
+  rows: readonly (readonly Cell[])[],
+  colour: Paint = paint,
+): string[] {
+  const textOf = (cell: Cell | undefined) => (typeof cell === 'object' ? cell.text : (cell ?? ''))
+  const widths = columns.map(({ title }, n) => Math.max(title.length, ...rows.map((row) => textOf(row[n]).length)))
+  const line = (cells: readonly Cell[], as?: Format) =>
+    columns
+      .map(({ align }, n) => {
+        const cell = cells[n] ?? ''
+        const padded = pad(textOf(cell), widths[n] ?? 0, align)
+        const format = typeof cell === 'object' ? cell.as : as
+        return format === undefined ? padded : colour(format, padded)
+      })
+      .join('  ')
+      .trimEnd()
+  const titles = line(
+    columns.map(({ title }) => title),
+    'dim',
+  )
+  return [titles, ...rows.map((row) => line(row))]
+}
+
+function pad(text: string, width: number, align: TableColumn['align']): string {
+  return align === 'right' ? text.padStart(width) : text.padEnd(width)
+}

@@ -1,0 +1,39 @@
+import { RedisReplyError } from '../errors.ts'
+import { parseScan, scanStreams } from '../group/commands/scan.ts'
+import type { Sender } from '../group/sender.ts'
+
+/** Keys that one SCAN looks at, and those that a search looks at in all. */
+const KEYS = { aCall: 1_000, inAll: 100_000 }
+
+/**
+ * Finds the streams of a server, in the order of their names. Of a cluster it sees the keys of one node.
+ *
+ * @returns `incomplete`: why there may be more of them.
+ * @throws {RedisReplyError} The server refuses SCAN.
+ */
+export async function discoverStreams(
+  sender: Sender,
+  maxStreams: number,
+): Promise<{ streams: string[]; incomplete: string | undefined }> {
+  const found = new Set<string>()
+  let incomplete: string | undefined
+  let cursor = '0'
+  let looked = 0
+  do {
+    const reply = await sender.call(scanStreams(cursor, KEYS.aCall)).catch((cause: unknown) => {
+      throw cause instanceof RedisReplyError
+        ? new RedisReplyError(`Cannot look for streams, name them instead: ${cause.message}`, { cause })
+        : cause
+    })
+    const page = parseScan(reply)
+    for (const key of page.keys) found.add(key)
+    looked += KEYS.aCall
+    cursor = page.cursor
+    if (cursor === '0') break
+    if (found.size >= maxStreams) incomplete = `stopped after ${maxStreams} streams`
+    else if (looked >= KEYS.inAll) incomplete = `stopped after about ${KEYS.inAll} keys`
+  } while (incomplete === undefined)
+  const streams = [...found].sort()
+  if (streams.length <= maxStreams) return { streams, incomplete }
+  return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
+}

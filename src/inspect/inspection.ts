@@ -1,0 +1,113 @@
+/**
+ * What could not be told, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
+ * reason. A part that is missing without a reason has nothing to tell.
+ */
+export type Unknown = Readonly<Record<string, string>>
+
+/** What `inspectStreams` saw. */
+export interface Inspection {
+  /** When, in milliseconds since 1970. Every age is counted from it. */
+  readonly at: number
+  /** Whose clock that is: `local` where the server refuses TIME. */
+  readonly clock: 'server' | 'local'
+  readonly streams: readonly StreamInspection[]
+  /** Why there may be streams that are not shown, where they were looked for; else left out. */
+  readonly incomplete?: string | undefined
+}
+
+/** A stream and its groups. */
+export interface StreamInspection {
+  readonly stream: string
+  /** `missing`: there is no such key; `other-type`: the key holds no stream; `unknown`: the server does not say. */
+  readonly state: 'stream' | 'missing' | 'other-type' | 'unknown'
+  /** Entries. */
+  readonly length?: number | undefined
+  /** Entries ever added; left out before Redis 7.0. */
+  readonly entriesAdded?: number | undefined
+  /** Left out where the stream is empty, like all that is said of the first and last entry. */
+  readonly firstId?: string | undefined
+  /** Milliseconds since the first entry was published. */
+  readonly firstAgeMs?: number | undefined
+  readonly lastId?: string | undefined
+  readonly lastAgeMs?: number | undefined
+  /** What it takes on the server, groups included, as MEMORY USAGE estimates it. */
+  readonly memoryBytes?: number | undefined
+  readonly groups: readonly GroupInspection[]
+  /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
+  readonly missingGroups: readonly string[]
+  readonly unknown: Unknown
+}
+
+/** A group of a stream. */
+export interface GroupInspection {
+  readonly group: string
+  readonly lastDeliveredId: string
+  /**
+   * Entries not delivered yet. Counted below ten, and where all that the stream has is ahead; otherwise told by the server, which before 8.0
+   * counts too many once entries were trimmed that nobody had read. Never a 0 that is not one: where the server does not know, this is left
+   * out and `lagAtLeast` is there.
+   */
+  readonly lag?: number | undefined
+  /** That many entries are not delivered yet, or more; `unknown.lag` says why it is not known better. */
+  readonly lagAtLeast?: number | undefined
+  /** Milliseconds since the oldest entry that is not delivered yet was published. */
+  readonly undeliveredAgeMs?: number | undefined
+  /** Entries delivered and not acked yet. */
+  readonly pending: number
+  readonly oldestPending?: OldestPending | undefined
+  readonly deliveries?: DeliveryCounts | undefined
+  /** Pending entries that failed and wait for their next delivery. */
+  readonly parked?: number | undefined
+  /** Consumer names. */
+  readonly consumerCount: number
+  readonly consumers?: readonly ConsumerInspection[] | undefined
+  readonly deadLetters?: DeadLettersInspection | undefined
+  /** Whether a poller or claimer of ours works on it, as far as its keys and consumer names show. */
+  readonly isOurs?: boolean | undefined
+  readonly unknown: Unknown
+}
+
+/** The pending entry with the lowest id. */
+export interface OldestPending {
+  readonly id: string
+  readonly consumerName: string
+  /** Milliseconds since it was published. */
+  readonly ageMs: number
+  /**
+   * Milliseconds since its last delivery; left out where nobody has it (XNACK). Of a parked entry it says nothing: its back-off is kept by that
+   * clock.
+   */
+  readonly idleMs?: number | undefined
+  readonly deliveryCount: number
+  /** It was trimmed from the stream before it was done: a claimer counts it as `lost`. */
+  readonly isTrimmed: boolean
+}
+
+/** How often pending entries were delivered, of the oldest ones alone. */
+export interface DeliveryCounts {
+  /** Entries looked at: all that are pending, 100 at most. */
+  readonly sampled: number
+  /** Delivery count → entries. */
+  readonly counts: Readonly<Record<string, number>>
+}
+
+/** A consumer name of a group. */
+export interface ConsumerInspection {
+  readonly name: string
+  readonly pending: number
+  /** Milliseconds since it last tried to read or claim; left out for a slot that is held and never read yet. */
+  readonly idleMs?: number | undefined
+  /** Whether an invocation holds this slot now; left out for names that are no slot of ours. */
+  readonly isLeased?: boolean | undefined
+  /** Milliseconds until the lease ends, at the latest. */
+  readonly leaseMs?: number | undefined
+}
+
+/** A group's dead-letter stream. */
+export interface DeadLettersInspection {
+  readonly stream: string
+  readonly length: number
+  /** Milliseconds since the oldest was written. */
+  readonly oldestAgeMs?: number | undefined
+  readonly newestAgeMs?: number | undefined
+}

@@ -1,0 +1,17 @@
+/** A group that somebody expects, and what its consumer's settings say of it. */
+export interface Expected {
+  readonly group: string
+  readonly deadLetters: string
+  /** Poller slots. */
+  readonly slots: number
+}
+
+/** What is asked of a stream. */
+export interface StreamRequest {
+  readonly stream: string
+  /** When it is, in milliseconds since 1970. */
+  readonly at: number
+  /** One group alone. */
+  readonly group: string | undefined
+  readonly expected: readonly Expected[]
+}

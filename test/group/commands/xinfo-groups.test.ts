@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import { parseXinfoGroups, xinfoGroups } from '../../../src/group/commands/xinfo-groups.ts'
+
+test('xinfoGroups() asks for the groups of a stream', () => {
+  expect(xinfoGroups('orders')).toEqual(['xinfo', 'GROUPS', 'orders'])
+})
+
+const info = { name: Buffer.from('billing'), consumers: 2, pending: 3, 'last-delivered-id': '1-0' }
+const read = { name: 'billing', consumers: 2, pending: 3, lastDeliveredId: '1-0' }
+
+test.each([
+  ["RESP2's flat arrays, of Redis 6.2", [Object.entries(info).flat()], undefined],
+  ["RESP3's maps", [new Map<string, unknown>(Object.entries({ ...info, 'entries-read': 4, lag: 5 }))], 5],
+  ['a lag of 0', [{ ...info, lag: 0 }], 0],
+  ['a lag that the server does not know', [{ ...info, lag: null }], undefined],
+])('parseXinfoGroups() reads %s', (_title, reply, lag) => {
+  expect(parseXinfoGroups(reply as never)).toEqual([{ ...read, lag }])
+})
+
+test.each([[[]], [null]])('parseXinfoGroups() gives none for %j', (reply) => {
+  expect(parseXinfoGroups(reply)).toEqual([])
+})
