@@ -68,6 +68,8 @@ export interface Observed {
     /** Who had each, for how long it had been idle, and how often it was delivered before. */
     readonly entries: readonly {
       readonly entryId: string
+      /** Milliseconds between the entry's id and the claim. */
+      readonly ageMs: number
       readonly owner: string
       readonly idleMs: number
       readonly deliveryCount: number
@@ -91,6 +93,8 @@ export interface Observed {
   }
   /** The server has an entry's dead letter, and the entry is no longer pending. */
   readonly deadLettered: { readonly invocation: ObservedInvocation; readonly notice: DeadLetterNotice }
+  /** The server refused an entry's dead letter: the entry is still pending, and comes again. */
+  readonly deadLetterRefused: { readonly invocation: ObservedInvocation; readonly notice: DeadLetterNotice }
   /** `onDeadLetter` failed. The letter is where it should be all the same. */
   readonly deadLetterNoticeFailed: {
     readonly invocation: ObservedInvocation

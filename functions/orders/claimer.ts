@@ -5,11 +5,12 @@ import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { redis } from '../redis.ts'
 import { billing } from './consumer.ts'
 
+const logger = new Logger()
+
 /**
- * Wakes on a schedule: retries what failed, takes over what a dead process left behind, sets aside what cannot succeed. Once in an execution
- * environment it has the doctor look.
+ * Wakes on a schedule: retries what failed, takes over what a dead process left behind, sets aside what cannot succeed. When it starts cold it
+ * looks once whether anything about the consumer or its server is wrong.
  */
-export const handler = createClaimer(billing, { redis })
-  .use(reportMetrics())
-  .use(reportLogs())
-  .use(checkAtColdStart(billing, { redis, logger: new Logger() }))
+export const handler = createClaimer(billing, { redis, observe: [reportMetrics(), reportLogs(logger)] }).use(
+  checkAtColdStart(billing, { redis, logger }),
+)

@@ -5,4 +5,8 @@ import { redis } from '../redis.ts'
 import { billing } from './consumer.ts'
 
 /** Wakes on a schedule: handles what is new. */
-export const handler = createPoller(billing, { redis, scaleOut: invokeSelf() }).use(reportMetrics()).use(reportLogs())
+export const handler = createPoller(billing, {
+  redis,
+  scaleOut: invokeSelf(),
+  observe: [reportMetrics(), reportLogs()],
+})

@@ -149,6 +149,8 @@ export interface SettleResult {
   readonly refusals: readonly Error[]
   /** The dead letters that were written. */
   readonly letters: readonly Settlement[]
+  /** The dead letters that the server refused. */
+  readonly refusedLetters: readonly Settlement[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
 }

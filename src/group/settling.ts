@@ -65,7 +65,11 @@ function countAcks(tally: Tally, asked: number, reply: Reply | undefined): void 
 
 function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Reply | undefined): void {
   if (reply instanceof RedisReplyError) {
-    tally.refused(chunk.length, reply)
+    tally.refused(
+      chunk.length,
+      reply,
+      chunk.filter(({ outcome }) => outcome.kind === 'dead-letter'),
+    )
     return
   }
   const [trimmed, ...statuses] = items(reply)

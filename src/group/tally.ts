@@ -35,6 +35,7 @@ export class Tally {
   readonly #failures = new Map<string, Error>()
   readonly #refusals = new Map<string, Error>()
   readonly #letters: Settlement[] = []
+  readonly #refusedLetters: Settlement[] = []
   #leaseLost = false
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
@@ -49,6 +50,7 @@ export class Tally {
     if (typeof status === 'string') {
       const refusal = new RedisReplyError(`Cannot write a dead letter: ${status}`)
       this.#refusals.set(refusal.message, refusal)
+      this.#refusedLetters.push(settlement)
       this.counts.unsettled++
     } else if (status === SETTLED.leaseLost) {
       this.#leaseLost = true
@@ -61,10 +63,12 @@ export class Tally {
   }
 
   // a lost group is no failure of the invocation: the next read makes it again, and what it held comes again
-  /** A command that the server refused, and how many entries it was for. */
-  refused(entries: number, error: RedisReplyError): void {
+  /** A command that the server refused, how many entries it was for, and which of them were to become dead letters. */
+  refused(entries: number, error: RedisReplyError, letters: readonly Settlement[] = []): void {
     this.counts.unsettled += entries
-    if (!error.is('NOGROUP')) this.#failures.set(error.message, error)
+    if (error.is('NOGROUP')) return
+    this.#failures.set(error.message, error)
+    this.#refusedLetters.push(...letters)
   }
 
   result(): SettleResult {
@@ -73,6 +77,7 @@ export class Tally {
       failures: [...this.#failures.values()],
       refusals: [...this.#refusals.values()],
       letters: this.#letters,
+      refusedLetters: this.#refusedLetters,
       leaseLost: this.#leaseLost,
     }
   }

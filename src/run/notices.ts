@@ -26,6 +26,13 @@ export class Notices {
     this.#sending.add(sending)
   }
 
+  /** The server refused it. */
+  refused(settlement: Settlement): void {
+    const { observers, invocation } = this.#parts
+    const notice = noticeOf(settlement, this.#parts)
+    if (notice) observers?.tell('deadLetterRefused', { invocation, notice })
+  }
+
   /** Resolves once all are sent, or that long is over: those that are not are aborted. */
   async end(withinMs: number): Promise<void> {
     if (this.#sending.size === 0) return

@@ -1,3 +1,4 @@
+import { ageOf } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Claimed, Claims, Settlement } from '../group/group.ts'
 import type { Observed } from '../observe.ts'
@@ -115,8 +116,17 @@ function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
   return from.owner === PARKED || deliveryCount === 0
 }
 
-function claimedOf({ parts: { invocation, consumer } }: Run, claimed: readonly Claimed[]): Observed['entriesClaimed'] {
-  const entries = claimed.map(({ id: entryId, deliveryCount, from }) => ({ entryId, deliveryCount, ...from }))
+function claimedOf(
+  { parts: { invocation, consumer, clock } }: Run,
+  claimed: readonly Claimed[],
+): Observed['entriesClaimed'] {
+  const now = clock.now()
+  const entries = claimed.map(({ id: entryId, deliveryCount, from }) => ({
+    entryId,
+    ageMs: ageOf(entryId, now),
+    deliveryCount,
+    ...from,
+  }))
   return { invocation, stream: consumer.stream, group: consumer.group, entries }
 }
 

@@ -202,8 +202,9 @@ export class Run {
     this.#eventTypes.set(entryId, eventType)
   }
 
-  #told(settlements: readonly Settlement[], { counts, letters }: SettleResult): void {
+  #told(settlements: readonly Settlement[], { counts, letters, refusedLetters }: SettleResult): void {
     for (const letter of letters) this.#notices?.send(letter)
+    for (const letter of refusedLetters) this.#notices?.refused(letter)
     const { observers, consumer, clock, invocation } = this.parts
     if (!observers) return
     const now = clock.now()

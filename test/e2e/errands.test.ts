@@ -56,6 +56,7 @@ describe('the packaged functions in Lambda’s runtime client', () => {
     const dimensions = { service: 'errands-test', EventSource: 'errands', ConsumerGroup: 'runner' }
     expect(emf).toMatchObject([
       { ...dimensions, PolledEventCount: 3, DeletedEventCount: 3 },
+      { ...dimensions, EventType: 'Errand', InvokedEventCount: 3, DeletedEventCount: 3 },
       { ...dimensions, PolledEventCount: 0 },
       { ...dimensions, ClaimedEventCount: 0, PendingEntries: 0, Lag: 0 },
     ])

@@ -104,6 +104,7 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
     failures: [],
     refusals: [],
     letters: expect.toSatisfy((letters: readonly unknown[]) => letters.length === (counts.deadLettered ?? 0)),
+    refusedLetters: [],
     leaseLost: false,
   }
 }

@@ -135,11 +135,12 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
       const { entries } = await group.settleAndRead(slot, [], { count: 10 })
-      const { refusals, ...result } = await group.settle(slot, [
+      const { refusals, refusedLetters, ...result } = await group.settle(slot, [
         ...settleAs(aLetter(), entries.slice(0, 2)),
         ...settleAs({ kind: 'retry', delayMs: 0 }, entries.slice(2)),
       ])
-      expect({ ...result, refusals: [] }).toEqual(counted({ unsettled: 2, retried: 1 }))
+      expect({ ...result, refusals: [], refusedLetters: [] }).toEqual(counted({ unsettled: 2, retried: 1 }))
+      expect(refusedLetters.map(({ id }) => id)).toEqual(entries.slice(0, 2).map(({ id }) => id))
       expect(refusals.map(({ message }) => message)).toEqual([
         expect.stringMatching(/^Cannot write a dead letter: .*WRONGTYPE/),
       ])
@@ -156,13 +157,14 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       const held = [{ id: '1-1', deliveryCount: 1 }]
       const slot = await aSlot(group)
       const settlements = [...settleAs({ kind: 'ack' }, held), ...settleAs(aLetter(), held)]
-      const { failures, ...read } = await group.settleAndRead(slot, settlements, { count: 1 })
-      expect({ ...read, failures: [] }).toEqual({
+      const { failures, refusedLetters, ...read } = await group.settleAndRead(slot, settlements, { count: 1 })
+      expect({ ...read, failures: [], refusedLetters: [] }).toEqual({
         ...counted({ unsettled: 2 }),
         entries: [],
         held: false,
         healed: false,
       })
+      expect(refusedLetters).toEqual(settleAs(aLetter(), held))
       expect(new Set(failures.map(({ message }) => /WRONGTYPE/.test(message)))).toEqual(new Set([true]))
       await outside.close()
     })

@@ -13,6 +13,7 @@ const INSTALLED = [
   '@aws-lambda-powertools/logger',
   '@aws-lambda-powertools/metrics',
   '@middy/core',
+  '@opentelemetry/api',
   '@standard-schema/spec',
   '@types/aws-lambda', // Powertools' types need it
   '@types/node',
@@ -134,6 +135,7 @@ const ENTRY_POINTS = [
   'millrace/ioredis',
   'millrace/upstash',
   'millrace/connect',
+  'millrace/opentelemetry',
   'millrace/powertools',
   'millrace/testing',
 ]
@@ -142,13 +144,14 @@ const MAIN = `
 import * as connect from 'millrace/connect'
 import * as ioredis from 'millrace/ioredis'
 import * as millrace from 'millrace'
+import * as opentelemetry from 'millrace/opentelemetry'
 import * as powertools from 'millrace/powertools'
 import * as testing from 'millrace/testing'
 import * as upstash from 'millrace/upstash'
 import * as z from 'zod/mini'
 
 export const OrderPaid = millrace.defineEvent('OrderPaid', { version: 1, payload: z.object({ orderId: z.string() }) })
-export const entryPoints = [connect, ioredis, millrace, powertools, testing, upstash]
+export const entryPoints = [connect, ioredis, millrace, opentelemetry, powertools, testing, upstash]
 `
 
 const COMPILER_OPTIONS = {

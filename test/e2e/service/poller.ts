@@ -5,4 +5,4 @@ import { reportMetrics } from 'millrace/powertools'
 import { runner } from './errand.ts'
 
 const redis = connectIoredis(process.env.REDIS_URL ?? '')
-export const handler = createPoller(runner, { redis, scaleOut: invokeSelf({ backlog: 20 }) }).use(reportMetrics())
+export const handler = createPoller(runner, { redis, scaleOut: invokeSelf({ backlog: 20 }), observe: reportMetrics() })

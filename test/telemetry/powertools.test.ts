@@ -1,12 +1,15 @@
+import { isDeepStrictEqual } from 'node:util'
 import { Logger } from '@aws-lambda-powertools/logger'
 import { Metrics } from '@aws-lambda-powertools/metrics'
-import type { Connection, Report } from 'millrace'
+import type { Connection, ConsumerReport, Observer, Report } from 'millrace'
 import { createClaimer, createPoller, createPublisher, defineConsumer, NonRetryableError, on } from 'millrace'
 import type { ReportLogger } from 'millrace/powertools'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { aReport } from '../support/a-report.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
+import { captureOutput, readMetricLine } from '../support/metric-lines.ts'
 
 const NOW = Date.UTC(2030, 0, 1)
 const CONTEXT = { awsRequestId: 'request-1', functionName: 'orders-poller', getRemainingTimeInMillis: () => 60_000 }
@@ -17,15 +20,8 @@ let warnings: ReturnType<typeof vi.spyOn>
 
 beforeEach(() => {
   vi.stubEnv('POWERTOOLS_SERVICE_NAME', 'shop')
-  written = []
-  // where Powertools writes, past the console that Lambda adds to
-  for (const stream of [process.stdout, process.stderr]) {
-    vi.spyOn(stream, 'write').mockImplementation((chunk) => {
-      written.push(...String(chunk).trimEnd().split('\n'))
-      return true
-    })
-  }
-  warnings = vi.spyOn(console, 'warn').mockImplementation(() => {})
+  written = captureOutput()
+  warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   vi.useFakeTimers({ now: NOW, toFake: ['Date'] })
 })
 
@@ -39,8 +35,8 @@ describe('reportMetrics()', () => {
   test('writes one line of embedded metric format for an empty poll, its events counted as 0', async () => {
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics())({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics() },
+    )({}, CONTEXT)
 
     expect(written).toEqual([
       '{"_aws":{"Timestamp":1893456000000,"CloudWatchMetrics":[{"Namespace":"Millrace",' +
@@ -65,7 +61,7 @@ describe('reportMetrics()', () => {
     await publish(redis, 'o-1', 'o-2', 'o-3')
     vi.setSystemTime(NOW + 1_500)
 
-    await createPoller(billing(handler), { redis }).use(reportMetrics())({}, CONTEXT)
+    await createPoller(billing(handler), { redis, observe: reportMetrics() })({}, CONTEXT)
 
     expect(metricsIn(written)).toEqual([
       {
@@ -77,9 +73,12 @@ describe('reportMetrics()', () => {
         RetriedEventCount: 1,
         OnFailureDestinationDeliveredEventCount: 1,
         IteratorAge: 1_500,
+        Duration: [expect.any(Number), expect.any(Number), expect.any(Number)],
+        DeliveryCount: [1, 1, 1],
+        PublishToAckAge: 1_500,
       },
     ])
-    expect(unitsIn(written[0])).toMatchObject({ PolledEventCount: 'Count', IteratorAge: 'Milliseconds' })
+    expect(consumerLines(written)[0]?.units).toMatchObject({ PolledEventCount: 'Count', IteratorAge: 'Milliseconds' })
   })
 
   test('says of a claim what it claimed, and what the group has before it', async () => {
@@ -91,7 +90,7 @@ describe('reportMetrics()', () => {
     await publish(redis, 'o-2')
     await clock.advance(2_000)
 
-    await createClaimer(consumer, { redis, clock }).use(reportMetrics())({}, CONTEXT)
+    await createClaimer(consumer, { redis, clock, observe: reportMetrics() })({}, CONTEXT)
 
     const { PolledEventCount: _, ScaledOutCount: __, ...claimed } = NOTHING
     expect(metricsIn(written)).toEqual([
@@ -106,14 +105,18 @@ describe('reportMetrics()', () => {
         Lag: 1,
         StreamLength: 2,
         DeadLetterLength: 0,
+        ClaimedAge: 2_000,
+        ClaimedIdle: expect.any(Number),
+        Duration: 0,
+        DeliveryCount: 2,
       },
     ])
-    expect(unitsIn(written[0])).toMatchObject({ Lag: 'Count', OldestPendingAge: 'Milliseconds' })
+    expect(consumerLines(written)[0]?.units).toMatchObject({ Lag: 'Count', OldestPendingAge: 'Milliseconds' })
   })
 
   test('leaves out what is not known', async () => {
     const report = { ...aReport(), backlog: { pending: 4, oldestPendingMs: 0, streamLength: 9, deadLetters: 0 } }
-    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportMetrics(), 'claim', report)
 
     expect(metricsIn(written)).toEqual([
       expect.objectContaining({ PendingEntries: 4, OldestPendingAge: 0, StreamLength: 9, DeadLetterLength: 0 }),
@@ -123,8 +126,8 @@ describe('reportMetrics()', () => {
 
   test('counts the further pollers that a poll started, and of a claim none', async () => {
     const report = { ...aReport(), scaledOut: 2 }
-    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
-    await write(reportMetrics(), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportMetrics(), 'poll', report)
+    write(reportMetrics(), 'claim', report)
 
     const [polled, claimed] = metricsIn(written)
     expect(polled).toMatchObject({ ScaledOutCount: 2 })
@@ -133,14 +136,14 @@ describe('reportMetrics()', () => {
 
   test('counts 0 polled events where every slot was taken', async () => {
     const report = { ...aReport(), slotsBusy: true }
-    await write(reportMetrics(), { response: { ...report, action: 'poll', consumers: [report] } })
+    write(reportMetrics(), 'poll', report)
 
     expect(metricsIn(written)).toMatchObject([{ PolledEventCount: 0 }])
   })
 
   test('counts an error for the consumer that failed, and no poll, and fails as it did before', async () => {
     const redis = refusing(connectMemory(), 'search')
-    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportMetrics())
+    const poller = createPoller([billing(() => {}), search()], { redis, observe: reportMetrics() })
 
     await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
 
@@ -150,7 +153,7 @@ describe('reportMetrics()', () => {
   })
 
   test('counts an error for all consumers of an invocation that was too short for any', async () => {
-    const poller = createPoller([billing(() => {}), search()], { redis: connectMemory() }).use(reportMetrics())
+    const poller = createPoller([billing(() => {}), search()], { redis: connectMemory(), observe: reportMetrics() })
 
     await expect(poller({}, { getRemainingTimeInMillis: () => 10 })).rejects.toThrow('handlerTimeoutMs')
 
@@ -162,15 +165,15 @@ describe('reportMetrics()', () => {
     const redis = connectMemory()
     const poller = createPoller(
       billing(() => {}),
-      { redis },
-    ).use(reportMetrics())
+      { redis, observe: reportMetrics() },
+    )
     await publish(redis, 'o-1')
 
     await poller({}, CONTEXT)
     await poller({}, CONTEXT)
 
     expect(metricsIn(written)).toEqual([
-      { ...NOTHING, PolledEventCount: 1, InvokedEventCount: 1, DeletedEventCount: 1, IteratorAge: 0 },
+      expect.objectContaining({ PolledEventCount: 1, InvokedEventCount: 1, DeletedEventCount: 1, DeliveryCount: 1 }),
       NOTHING,
     ])
   })
@@ -181,8 +184,8 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics(metrics))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics(metrics) },
+    )({}, CONTEXT)
     metrics.publishStoredMetrics()
 
     const [ours, theirs] = written.map((line) => JSON.parse(line))
@@ -200,8 +203,8 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics())({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics() },
+    )({}, CONTEXT)
 
     expect(written).toEqual([])
     expect(warnings).not.toHaveBeenCalled()
@@ -213,25 +216,19 @@ describe('reportMetrics()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportMetrics(metrics))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportMetrics(metrics) },
+    )({}, CONTEXT)
 
-    expect(warnings.mock.calls).toEqual([['Cannot report metrics: refused']])
-  })
-
-  test.each([undefined, 'a response of another middleware'])('writes nothing for %j', async (response) => {
-    await write(reportMetrics(), { response })
-
-    expect([written, warnings.mock.calls]).toEqual([[], []])
+    expect(warnings.mock.calls).toEqual([['An observer failed: refused', 'MillraceWarning']])
   })
 })
 
 describe('reportLogs()', () => {
-  test('logs one line an invocation through a Powertools logger: counts and where, never a payload', async () => {
+  test('logs one line an invocation: counts and where, never a payload', async () => {
     const redis = connectMemory()
     await publish(redis, 'secret-1')
 
-    await createPoller(billing(failing({ 'secret-1': new Error('secret-2') })), { redis }).use(reportLogs())(
+    await createPoller(billing(failing({ 'secret-1': new Error('secret-2') })), { redis, observe: reportLogs() })(
       {},
       CONTEXT,
     )
@@ -256,13 +253,80 @@ describe('reportLogs()', () => {
     expect(written[0]).not.toContain('secret')
   })
 
+  test('writes the line that a Logger of Powertools writes', async () => {
+    vi.stubEnv('_X_AMZN_TRACE_ID', 'Root=1-5759e988-bd862e3fe1be46a994272793;Parent=557abcec3ee5a047;Sampled=1')
+    const context = { ...CONTEXT, memoryLimitInMB: '128', invokedFunctionArn: 'arn:aws:lambda:eu-west-1:1:function:o' }
+    const invocation = { action: 'poll', consumers: [], context } as const
+    const report: Report = { ...aReport({ deadLettered: 1 }), action: 'poll', consumers: [aReport()] }
+    const logger = new Logger()
+    logger.addContext(context as never)
+
+    reportLogs().invocationEnded?.({ invocation, report })
+    reportLogs(logger).invocationEnded?.({ invocation, report })
+
+    const [ours, theirs] = written.map((line) => JSON.parse(line))
+    const { sampling_rate: _, ...sampled } = theirs
+    expect(ours).toEqual({ ...sampled, function_memory_size: '128', cold_start: true })
+    expect(theirs).toMatchObject({ level: 'WARN', xray_trace_id: '1-5759e988-bd862e3fe1be46a994272793' })
+  })
+
+  test.each([
+    [{}, 'INFO', 'WARN', 'ERROR'],
+    [{ POWERTOOLS_LOG_LEVEL: 'DEBUG' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
+    [{ POWERTOOLS_LOG_LEVEL: 'debug' }, 'INFO', 'WARN', 'ERROR'],
+    [{ LOG_LEVEL: 'WARN' }, 'WARN', 'ERROR'],
+    [{ POWERTOOLS_LOG_LEVEL: 'DEBUG', LOG_LEVEL: 'ERROR' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
+    [{ AWS_LAMBDA_LOG_LEVEL: 'ERROR', POWERTOOLS_LOG_LEVEL: 'INFO' }, 'ERROR'],
+    [{ AWS_LAMBDA_LOG_LEVEL: 'DEBUG' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
+    [{ AWS_LAMBDA_LOG_LEVEL: 'FATAL' }],
+    [{ POWERTOOLS_LOG_LEVEL: 'SILENT' }],
+    [{ POWERTOOLS_LOG_LEVEL: 'nonsense' }, 'INFO', 'WARN', 'ERROR'],
+  ])('with %j writes the levels that Powertools writes', (settings, ...levels) => {
+    for (const [name, value] of Object.entries(settings)) vi.stubEnv(name, value)
+    const logger = new Logger()
+    written.length = 0 // it may say that its setting is below Lambda's
+
+    for (const observer of [reportLogs(), reportLogs(logger)]) {
+      write(observer, 'poll', aReport())
+      write(observer, 'poll', aReport({ read: 1 }))
+      write(observer, 'poll', aReport({ lost: 1 }))
+      write(observer, 'poll', aReport(), new Error('no'))
+    }
+
+    expect(written.map((line) => JSON.parse(line).level)).toEqual([...levels, ...levels])
+  })
+
+  test('says that it was a cold start, once', () => {
+    const observer = reportLogs()
+    write(observer, 'poll', aReport({ read: 1 }))
+    write(observer, 'poll', aReport({ read: 1 }))
+
+    expect(written.map((line) => JSON.parse(line).cold_start)).toEqual([true, false])
+  })
+
+  test('warns of an onDeadLetter that failed, without what its error or the handler’s said', async () => {
+    const redis = connectMemory()
+    const handler = failing({ 'o-1': new NonRetryableError('secret-1') })
+    const onDeadLetter = () => Promise.reject(Object.assign(new Error('secret-2'), { code: 'ERR_MAIL' }))
+    await publish(redis, 'o-1')
+    const { lines, logger } = collect()
+
+    const observe = reportLogs(logger)
+    await createPoller(billing(handler, { onDeadLetter }), { redis, observe })({}, CONTEXT)
+
+    const failure = { name: 'Error', code: 'ERR_MAIL' }
+    const place = { stream: 'orders', group: 'billing', entryId: expect.any(String), reason: 'non-retryable' }
+    expect(lines[0]).toEqual(['warn', 'onDeadLetter failed', { ...place, failure }])
+    expect(JSON.stringify(lines)).not.toContain('secret')
+  })
+
   test('logs at debug where there was nothing to do', async () => {
     const { lines, logger } = collect()
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
     expect(lines).toEqual([
       ['debug', 'Poll done', expect.objectContaining({ read: 0, roundTrips: expect.any(Number) })],
@@ -280,7 +344,7 @@ describe('reportLogs()', () => {
   ] as const)('warns of %s', async (member, value) => {
     const { lines, logger } = collect()
     const report = { ...aReport(), [member]: value }
-    await write(reportLogs(logger), { response: { ...report, action: 'claim', consumers: [report] } })
+    write(reportLogs(logger), 'claim', report)
 
     expect(lines).toEqual([['warn', `Claim needs a look: ${member}`, expect.objectContaining({ [member]: value })]])
   })
@@ -290,7 +354,7 @@ describe('reportLogs()', () => {
     const redis = connectMemory()
     await publish(redis, 'o-1')
 
-    await createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))({}, CONTEXT)
+    await createPoller([billing(() => {}), search()], { redis, observe: reportLogs(logger) })({}, CONTEXT)
 
     expect(lines).toEqual([
       [
@@ -310,7 +374,7 @@ describe('reportLogs()', () => {
   test('logs a failed invocation as an error, with what failed for whom', async () => {
     const { lines, logger } = collect()
     const redis = refusing(connectMemory(), 'search')
-    const poller = createPoller([billing(() => {}), search()], { redis }).use(reportLogs(logger))
+    const poller = createPoller([billing(() => {}), search()], { redis, observe: reportLogs(logger) })
 
     await expect(poller({}, CONTEXT)).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
 
@@ -318,28 +382,13 @@ describe('reportLogs()', () => {
     expect(lines).toEqual([['error', 'Poll failed', expect.objectContaining({ read: 0, failures: [failure] })]])
   })
 
-  test('logs an error that came before there was a report', async () => {
-    const { lines, logger } = collect()
-    const early = { before: () => Promise.reject(new Error('no secret')) }
-    const poller = createPoller(
-      billing(() => {}),
-      { redis: connectMemory() },
-    )
-      .use(early)
-      .use(reportLogs(logger))
-
-    await expect(poller({}, CONTEXT)).rejects.toThrow('no secret')
-
-    expect(lines).toEqual([['error', 'Invocation failed', { failures: [{ name: 'Error', message: 'no secret' }] }]])
-  })
-
   test('takes a Powertools logger with settings of its own', async () => {
     const logger = new Logger({ serviceName: 'till', logLevel: 'DEBUG', persistentKeys: { stage: 'dev' } })
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
     expect(written.map((line) => JSON.parse(line))).toMatchObject([{ level: 'DEBUG', service: 'till', stage: 'dev' }])
   })
@@ -349,10 +398,10 @@ describe('reportLogs()', () => {
 
     await createPoller(
       billing(() => {}),
-      { redis: connectMemory() },
-    ).use(reportLogs(logger))({}, CONTEXT)
+      { redis: connectMemory(), observe: reportLogs(logger) },
+    )({}, CONTEXT)
 
-    expect(warnings.mock.calls).toEqual([['Cannot log the report: refused']])
+    expect(warnings.mock.calls).toEqual([['An observer failed: refused', 'MillraceWarning']])
   })
 })
 
@@ -372,18 +421,13 @@ const NOTHING = {
   ScaledOutCount: 0,
 }
 
-/** The values of each line that the format makes metrics of. */
-function metricsIn(lines: readonly string[]): Record<string, number>[] {
-  return lines.map((line) => {
-    const emf = JSON.parse(line)
-    expect(emf._aws.CloudWatchMetrics[0].Dimensions).toEqual([NAMES])
-    return Object.fromEntries(Object.keys(unitsIn(line)).map((name) => [name, emf[name]]))
-  })
+/** The metrics of each consumer's own line. */
+function metricsIn(lines: readonly string[]) {
+  return consumerLines(lines).map(({ metrics }) => metrics)
 }
 
-function unitsIn(line = ''): Record<string, string> {
-  const [{ Metrics: metrics }] = JSON.parse(line)._aws.CloudWatchMetrics
-  return Object.fromEntries(metrics.map(({ Name, Unit }: { Name: string; Unit: string }) => [Name, Unit]))
+function consumerLines(lines: readonly string[]) {
+  return lines.map(readMetricLine).filter(({ sets }) => isDeepStrictEqual(sets, [NAMES]))
 }
 
 async function publish(redis: Connection, ...orderIds: string[]): Promise<void> {
@@ -425,39 +469,8 @@ function collect() {
   return { lines, logger }
 }
 
-/** Calls a middleware as Middy does after the handler. */
-async function write(middleware: ReturnType<typeof reportLogs>, { response }: { response: unknown }): Promise<void> {
-  const request = { event: {}, context: CONTEXT, response, error: null, internal: {} }
-  await middleware.after?.(request as never)
-}
-
-function aReport(): Report['consumers'][number] {
-  return {
-    stream: 'orders',
-    group: 'billing',
-    read: 0,
-    claimed: 0,
-    invoked: 0,
-    failed: 0,
-    throttled: 0,
-    acked: 0,
-    ackMissed: 0,
-    retried: 0,
-    deadLettered: 0,
-    released: 0,
-    superseded: 0,
-    unsettled: 0,
-    lost: 0,
-    deadLettersTrimmed: 0,
-    overran: 0,
-    batches: 0,
-    roundTrips: 0,
-    scaledOut: 0,
-    drained: false,
-    slotsBusy: false,
-    held: false,
-    healed: false,
-    continued: false,
-    durationMs: 0,
-  }
+/** Tells an observer of an invocation that is over. */
+function write(observer: Observer, action: Report['action'], consumer: ConsumerReport, error?: Error): void {
+  const report: Report = { ...consumer, action, consumers: [consumer] }
+  observer.invocationEnded?.({ invocation: { action, consumers: [consumer], context: CONTEXT }, report, error })
 }

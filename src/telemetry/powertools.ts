@@ -1,3 +1,3 @@
-export type { ReportLogger } from './report-logs.ts'
+export type { ReportLogger } from './report-logger.ts'
 export { reportLogs } from './report-logs.ts'
 export { reportMetrics } from './report-metrics.ts'

@@ -1,0 +1,2 @@
+export type { ReportTracesOptions } from './report-traces.ts'
+export { reportTraces } from './report-traces.ts'

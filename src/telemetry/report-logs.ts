@@ -1,0 +1,66 @@
+import { InvocationFailedError } from '../errors.ts'
+import type { ObservedInvocation, Observer } from '../observe.ts'
+import type { Report } from '../report.ts'
+import { contextFields, createLogLines } from './log-lines.ts'
+import type { ReportLogger } from './report-logger.ts'
+
+/** Counts of which one is worth a look. */
+const NOTABLE = ['lost', 'unsettled', 'overran', 'deadLettered', 'healed', 'held', 'slotsBusy'] as const
+
+/**
+ * An observer that logs one line an invocation, the report's members as its fields: at `debug` where there was nothing to do, at `info` where
+ * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `deadLettered`, `healed`, `held`, `slotsBusy`), and at
+ * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
+ * Never a payload.
+ *
+ * @param logger Powertools', or another one of that shape. Default: lines of its own, as Powertools writes them, with Lambda's context.
+ */
+export function reportLogs(logger?: ReportLogger): Observer {
+  const target = logger ?? createLogLines(process.env)
+  let isCold = true
+  const ours = ({ context }: ObservedInvocation) =>
+    logger ? {} : { cold_start: isCold, ...contextFields(context, process.env) }
+  return {
+    invocationEnded({ invocation, report, error }) {
+      writeLine(target, report, error, ours(invocation))
+      isCold = false
+    },
+    deadLetterNoticeFailed({ invocation, notice: { stream, group, entryId, reason }, error }) {
+      // its message is the user's own, and may quote what the handler's error said
+      const { name, code } = describe(error)
+      const fields = { stream, group, entryId, reason, failure: { name, code } }
+      target.warn('onDeadLetter failed', { ...ours(invocation), ...fields })
+    },
+  }
+}
+
+function writeLine(
+  logger: ReportLogger,
+  report: Report,
+  error: Error | undefined,
+  context: Record<string, unknown>,
+): void {
+  const name = report.action === 'claim' ? 'Claim' : 'Poll'
+  const fields = { ...context, ...fieldsOf(report) }
+  const notable = NOTABLE.filter((member) => report[member])
+  if (error) logger.error(`${name} failed`, { ...fields, failures: failuresOf(error) })
+  else if (notable.length > 0) logger.warn(`${name} needs a look: ${notable.join(', ')}`, fields)
+  else logger[report.read + report.claimed > 0 ? 'info' : 'debug'](`${name} done`, fields)
+}
+
+/** The sums; a single consumer's name beside them, several consumers with numbers of their own. */
+function fieldsOf({ consumers, ...sums }: Report): Record<string, unknown> {
+  const [first, ...others] = consumers
+  return others.length > 0 ? { ...sums, consumers } : { stream: first?.stream, group: first?.group, ...sums }
+}
+
+/** Without stack and cause: messages of this package name no payload, what they were made from might. */
+function failuresOf(error: Error): readonly Record<string, unknown>[] {
+  if (!(error instanceof InvocationFailedError)) return [describe(error)]
+  return error.failures.map(({ stream, group, error: failure }) => ({ stream, group, ...describe(failure) }))
+}
+
+function describe(error: unknown): Record<string, unknown> {
+  const { name, code, message } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
+  return { name, code, message }
+}
