@@ -14,7 +14,7 @@ const ENTRY_POINTS = {
   'millrace/upstash': '20 KB',
   'millrace/doctor': '35 KB',
   'millrace/lambda': '6 KB',
-  'millrace/powertools': '24 KB',
+  'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
 }
 

@@ -33,6 +33,7 @@ test('the package exports these names', () => {
       "flatCodec",
       "inspectStreams",
       "on",
+      "onBatch",
       "poll",
     ]
   `)

@@ -1,7 +1,7 @@
+import { Logger } from '@aws-lambda-powertools/logger'
 import { InvocationFailedError } from '../errors.ts'
 import type { ObservedInvocation, Observer } from '../observe.ts'
 import type { Report } from '../report.ts'
-import { contextFields, createLogLines } from './log-lines.ts'
 import type { ReportLogger } from './report-logger.ts'
 
 /** Counts of which one is worth a look. */
@@ -13,35 +13,30 @@ const NOTABLE = ['lost', 'unsettled', 'overran', 'deadLettered', 'healed', 'held
  * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
  * Never a payload.
  *
- * @param logger Powertools', or another one of that shape. Default: lines of its own, as Powertools writes them, with Lambda's context.
+ * @param logger Powertools', or another one of that shape. Default: a Powertools `Logger` of its own, with Lambda's context.
  */
 export function reportLogs(logger?: ReportLogger): Observer {
-  const target = logger ?? createLogLines(process.env)
-  let isCold = true
-  const ours = ({ context }: ObservedInvocation) =>
-    logger ? {} : { cold_start: isCold, ...contextFields(context, process.env) }
+  const own = logger ? undefined : new Logger()
+  const target = logger ?? (own as Logger)
+  const addContext = ({ context }: ObservedInvocation) =>
+    own?.addContext(context as unknown as Parameters<Logger['addContext']>[0])
   return {
     invocationEnded({ invocation, report, error }) {
-      writeLine(target, report, error, ours(invocation))
-      isCold = false
+      addContext(invocation)
+      writeLine(target, report, error)
     },
     deadLetterNoticeFailed({ invocation, notice: { stream, group, entryId, reason }, error }) {
+      addContext(invocation)
       // its message is the user's own, and may quote what the handler's error said
       const { name, code } = describe(error)
-      const fields = { stream, group, entryId, reason, failure: { name, code } }
-      target.warn('onDeadLetter failed', { ...ours(invocation), ...fields })
+      target.warn('onDeadLetter failed', { stream, group, entryId, reason, failure: { name, code } })
     },
   }
 }
 
-function writeLine(
-  logger: ReportLogger,
-  report: Report,
-  error: Error | undefined,
-  context: Record<string, unknown>,
-): void {
+function writeLine(logger: ReportLogger, report: Report, error: Error | undefined): void {
   const name = report.action === 'claim' ? 'Claim' : 'Poll'
-  const fields = { ...context, ...fieldsOf(report) }
+  const fields = fieldsOf(report)
   const notable = NOTABLE.filter((member) => report[member])
   if (error) logger.error(`${name} failed`, { ...fields, failures: failuresOf(error) })
   else if (notable.length > 0) logger.warn(`${name} needs a look: ${notable.join(', ')}`, fields)

@@ -318,6 +318,7 @@ describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
 
     expect([...new Set(owners)].sort()).toEqual([
       '@aws-lambda-powertools/commons',
+      '@aws-lambda-powertools/logger',
       '@aws-lambda-powertools/metrics',
       '@aws/lambda-invoke-store',
       '@ioredis/commands',

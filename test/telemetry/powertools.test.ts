@@ -253,57 +253,6 @@ describe('reportLogs()', () => {
     expect(written[0]).not.toContain('secret')
   })
 
-  test('writes the line that a Logger of Powertools writes', async () => {
-    vi.stubEnv('_X_AMZN_TRACE_ID', 'Root=1-5759e988-bd862e3fe1be46a994272793;Parent=557abcec3ee5a047;Sampled=1')
-    const context = { ...CONTEXT, memoryLimitInMB: '128', invokedFunctionArn: 'arn:aws:lambda:eu-west-1:1:function:o' }
-    const invocation = { action: 'poll', consumers: [], context } as const
-    const report: Report = { ...aReport({ deadLettered: 1 }), action: 'poll', consumers: [aReport()] }
-    const logger = new Logger()
-    logger.addContext(context as never)
-
-    reportLogs().invocationEnded?.({ invocation, report })
-    reportLogs(logger).invocationEnded?.({ invocation, report })
-
-    const [ours, theirs] = written.map((line) => JSON.parse(line))
-    const { sampling_rate: _, ...sampled } = theirs
-    expect(ours).toEqual({ ...sampled, function_memory_size: '128', cold_start: true })
-    expect(theirs).toMatchObject({ level: 'WARN', xray_trace_id: '1-5759e988-bd862e3fe1be46a994272793' })
-  })
-
-  test.each([
-    [{}, 'INFO', 'WARN', 'ERROR'],
-    [{ POWERTOOLS_LOG_LEVEL: 'DEBUG' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
-    [{ POWERTOOLS_LOG_LEVEL: 'debug' }, 'INFO', 'WARN', 'ERROR'],
-    [{ LOG_LEVEL: 'WARN' }, 'WARN', 'ERROR'],
-    [{ POWERTOOLS_LOG_LEVEL: 'DEBUG', LOG_LEVEL: 'ERROR' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
-    [{ AWS_LAMBDA_LOG_LEVEL: 'ERROR', POWERTOOLS_LOG_LEVEL: 'INFO' }, 'ERROR'],
-    [{ AWS_LAMBDA_LOG_LEVEL: 'DEBUG' }, 'DEBUG', 'INFO', 'WARN', 'ERROR'],
-    [{ AWS_LAMBDA_LOG_LEVEL: 'FATAL' }],
-    [{ POWERTOOLS_LOG_LEVEL: 'SILENT' }],
-    [{ POWERTOOLS_LOG_LEVEL: 'nonsense' }, 'INFO', 'WARN', 'ERROR'],
-  ])('with %j writes the levels that Powertools writes', (settings, ...levels) => {
-    for (const [name, value] of Object.entries(settings)) vi.stubEnv(name, value)
-    const logger = new Logger()
-    written.length = 0 // it may say that its setting is below Lambda's
-
-    for (const observer of [reportLogs(), reportLogs(logger)]) {
-      write(observer, 'poll', aReport())
-      write(observer, 'poll', aReport({ read: 1 }))
-      write(observer, 'poll', aReport({ lost: 1 }))
-      write(observer, 'poll', aReport(), new Error('no'))
-    }
-
-    expect(written.map((line) => JSON.parse(line).level)).toEqual([...levels, ...levels])
-  })
-
-  test('says that it was a cold start, once', () => {
-    const observer = reportLogs()
-    write(observer, 'poll', aReport({ read: 1 }))
-    write(observer, 'poll', aReport({ read: 1 }))
-
-    expect(written.map((line) => JSON.parse(line).cold_start)).toEqual([true, false])
-  })
-
   test('warns of an onDeadLetter that failed, without what its error or the handler’s said', async () => {
     const redis = connectMemory()
     const handler = failing({ 'o-1': new NonRetryableError('secret-1') })

@@ -1,5 +1,5 @@
-import type { Route } from '../../route.ts'
 import type { ConsumerSettings } from '../../consumer-settings.ts'
+import type { Route } from '../../route.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
