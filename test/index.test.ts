@@ -29,10 +29,14 @@ test('the package exports these names', () => {
       "createPublisher",
       "defineConsumer",
       "defineEvent",
+      "dropDeadLetters",
       "envelopeCodec",
       "flatCodec",
+      "listDeadLetters",
       "on",
       "poll",
+      "readDeadLetter",
+      "redriveDeadLetters",
     ]
   `)
 })
