@@ -193,8 +193,8 @@ function checkChange<Outcome extends string>(action: string, options: ChangeOpti
 interface Change<Outcome extends string> {
   readonly outcomes: readonly Outcome[]
   /** What to send for a letter, or what becomes of it without. */
-  callFor(letter: DeadLetter | UnreadableDeadLetter): Call | Outcome
-  answer(reply: Reply): Outcome
+  readonly callFor: (letter: DeadLetter | UnreadableDeadLetter) => Call | Outcome
+  readonly answer: (reply: Reply) => Outcome
 }
 
 async function change<Outcome extends string>(

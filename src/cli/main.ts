@@ -4,6 +4,7 @@ import { UsageError } from './usage-error.ts'
 const USAGE = `millrace COMMAND [options]
 
   dev    runs a packaged service's functions on this machine, as Lambda would
+  dlq    lists, shows, redrives and drops dead letters
 
 millrace COMMAND --help tells more.`
 
@@ -17,6 +18,7 @@ interface Command {
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dev: () => import('./dev.ts'),
+  dlq: () => import('./dlq.ts'),
 }
 
 const interrupt = new AbortController()

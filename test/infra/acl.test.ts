@@ -9,10 +9,12 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
+  dropDeadLetters,
   NonRetryableError,
   on,
   poll,
   RetryAfterError,
+  redriveDeadLetters,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -20,9 +22,13 @@ import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'
 import { get } from '../../src/group/commands/get.ts'
 import { setOnce } from '../../src/group/commands/set.ts'
+import { TIME } from '../../src/group/commands/time.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
+import { xdel } from '../../src/group/commands/xdel.ts'
 import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
+import { xlen } from '../../src/group/commands/xlen.ts'
+import { xlast, xrange } from '../../src/group/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
 import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
@@ -31,6 +37,7 @@ import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
 import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
+import { redrive } from '../../src/group/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/scripts/renew.ts'
 import type { Script } from '../../src/group/scripts/script.ts'
@@ -43,11 +50,13 @@ import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.t
 const PUBLISHER = 'orders-publisher'
 const POLLER = 'orders-poller'
 const CLAIMER = 'orders-claimer'
-const USERS = [PUBLISHER, POLLER, CLAIMER]
+const OPERATOR = 'orders-operator'
+const USERS = [PUBLISHER, POLLER, CLAIMER, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
+const OPERATOR_SCRIPTS = [redrive]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
@@ -61,6 +70,15 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     ...POLLER_SCRIPTS.flatMap(callsOf),
   ]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
+  [OPERATOR]: aclNames([
+    ...EVALS,
+    TIME,
+    xrange('', '', '', 1),
+    xlast(''),
+    xlen(''),
+    xdel('', []),
+    ...OPERATOR_SCRIPTS.flatMap(callsOf),
+  ]),
 }
 
 /** One step away from what each may do: another command, another subcommand, another key. */
@@ -87,6 +105,12 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CLAIMER, 'XDEL orders 1-1'],
   [CLAIMER, 'DEL {orders}:search:state'],
   [CLAIMER, 'FLUSHALL'],
+  [OPERATOR, 'XREADGROUP GROUP billing me STREAMS orders >'],
+  [OPERATOR, 'XACK orders billing 1-1'],
+  [OPERATOR, 'XTRIM orders MAXLEN 0'],
+  [OPERATOR, 'XGROUP DESTROY orders billing'],
+  [OPERATOR, 'XRANGE {orders}:search:dlq - +'],
+  [OPERATOR, 'SET {orders}:billing:slot:poller-0 mine'],
 ]
 
 const MIN_IDLE_MS = 200
@@ -138,7 +162,7 @@ afterAll(async () => {
 })
 
 describe('the ACL file', () => {
-  test('names three users, with keys of the stream and the group alone, and no category of commands', () => {
+  test('names four users, with keys of the stream and the group alone, and no category of commands', () => {
     const rules = [...users.values()].map(({ name, keys, rules }) => [
       name,
       keys,
@@ -150,6 +174,7 @@ describe('the ACL file', () => {
       [PUBLISHER, ['orders', '{orders}:billing:wake'], ['on', '-@all'], false],
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+      [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
     ])
   })
 
@@ -161,7 +186,7 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/scripts'))
 
     expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(
-      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS]).size,
+      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS, ...OPERATOR_SCRIPTS]).size,
     )
   })
 })
@@ -219,6 +244,24 @@ describe('under the users of the ACL file', () => {
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
     await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
+
+    // one letter whose entry is still there, one whose entry was trimmed, one to drop
+    const redis = connectAs(OPERATOR)
+    await admin.del('{orders}:billing:dlq')
+    const hopeless = { ...billing, settings: { ...billing.settings, maxDeadLetters: 3 } }
+    const ids = await orders.publishMany(
+      ['hopeless', 'hopeless', 'hopeless'].map((behaviour) => [Order, { behaviour }] as const),
+    )
+    await poll(hopeless, { redis: poller })
+    await admin.xgroup('CREATE', 'orders', 'search', '$')
+    await admin.xdel('orders', String(ids[1]?.entryId))
+    const which = { redis, newerThanMs: 60_000 }
+    const redriven = await monitor.during(OPERATOR, () =>
+      redriveDeadLetters(billing, { ...which, republish: 'group', limit: 2 }),
+    )
+    expect(redriven).toMatchObject({ redriven: 1, republished: 1 })
+    const dropped = await monitor.during(OPERATOR, () => dropDeadLetters(billing, which))
+    expect(dropped).toMatchObject({ dropped: 1 })
     monitor.stop()
   })
 
