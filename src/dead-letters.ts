@@ -113,11 +113,8 @@ export async function readDeadLetter(
   id: string,
   options: { readonly redis: Connection },
 ): Promise<DeadLetter | UnreadableDeadLetter | undefined> {
-  const { redis, ...rest } = options
-  for await (const letter of flatten(
-    resolveLetters('read a dead letter', source, { ...rest, redis, ids: [id] }, ['ids']),
-  ))
-    return letter
+  const one = resolveLetters('read a dead letter', source, { ...options, ids: [id] }, ['ids'])
+  for await (const letter of flatten(one)) return letter
   return undefined
 }
 
@@ -143,7 +140,7 @@ export async function redriveDeadLetters(
   const { keys, group } = letters
   return change(letters, options, {
     outcomes: [...OUTCOMES, 'unreadable'],
-    answer: (reply) => OUTCOMES.find((outcome) => REDRIVEN[outcome] === reply) ?? 'gone',
+    answers: new Map(OUTCOMES.map((outcome) => [REDRIVEN[outcome], outcome])),
     callFor: (letter) =>
       letter.problem !== undefined
         ? 'unreadable'
@@ -169,7 +166,10 @@ export async function dropDeadLetters(source: DeadLetterSource, options: DropDea
   const { ids, dryRun } = options
   return change(letters, options, {
     outcomes: ['dropped', 'unreadable', 'gone'],
-    answer: (reply) => (reply === 1 ? 'dropped' : 'gone'),
+    answers: new Map([
+      [1, 'dropped'],
+      [0, 'gone'],
+    ]),
     callFor(letter) {
       if (letter.problem !== undefined && ids === undefined) return 'unreadable'
       return dryRun ? 'dropped' : xdel(letters.keys.deadLetters, [letter.id])
@@ -194,13 +194,14 @@ interface Change<Outcome extends string> {
   readonly outcomes: readonly Outcome[]
   /** What to send for a letter, or what becomes of it without. */
   readonly callFor: (letter: DeadLetter | UnreadableDeadLetter) => Call | Outcome
-  readonly answer: (reply: Reply) => Outcome
+  /** What the server's answers to that mean. */
+  readonly answers: ReadonlyMap<Reply, Outcome>
 }
 
 async function change<Outcome extends string>(
   letters: Letters,
   { signal, onProgress }: ChangeOptions<Outcome>,
-  { outcomes, callFor, answer }: Change<Outcome>,
+  { outcomes, callFor, answers }: Change<Outcome>,
 ): Promise<Record<Outcome | 'found', number>> {
   const counts = Object.fromEntries(['found', ...outcomes].map((name) => [name, 0])) as Record<
     Outcome | 'found',
@@ -230,7 +231,8 @@ async function change<Outcome extends string>(
     return wanted.map((one) => {
       if (typeof one === 'string') return one
       const reply = replies.next().value ?? null
-      return reply instanceof RedisReplyError ? reply : answer(reply)
+      if (reply instanceof RedisReplyError) return reply
+      return answers.get(reply) ?? new RedisReplyError('ERR the answer is none that is known')
     })
   }
 }

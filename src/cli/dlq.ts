@@ -1,5 +1,5 @@
 import type { DeadLetter, UnreadableDeadLetter } from '../core/parse-dead-letter.ts'
-import type { DeadLetterSource } from '../dead-letter-pages.ts'
+import type { DeadLetterFilters, DeadLetterSource } from '../dead-letter-pages.ts'
 import type { DeadLetterProgress } from '../dead-letters.ts'
 import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../dead-letters.ts'
 import type { Connection } from '../group/group.ts'
@@ -101,7 +101,7 @@ async function show(work: Work): Promise<boolean> {
     else console.log(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`)
     shown++
   }
-  return allFound(shown, filters.ids)
+  return allFound(shown, filters)
 }
 
 async function redrive(work: Work): Promise<boolean> {
@@ -177,7 +177,7 @@ async function forEach({ sources, options, signal }: Work, change: Change): Prom
   for (const text of left.slice(0, MAX_NAMED)) console.error(text)
   if (left.length > MAX_NAMED) console.error(`and ${left.length - MAX_NAMED} more`)
   if (signal.aborted) console.error('Stopped before the end')
-  return left.length === 0 && !signal.aborted && allFound(found, filters.ids)
+  return left.length === 0 && !signal.aborted && allFound(found, filters)
 
   function tell({ stream, group }: DeadLetterSource, counts: Counts): void {
     if (json) console.log(printableJson({ stream, group, dryRun, ...counts }))
@@ -206,9 +206,9 @@ function leftLine({ id }: DeadLetter | UnreadableDeadLetter, outcome: string): s
   return `${id} stays: ${WHY[outcome] ?? outcome}`
 }
 
-function allFound(found: number, ids: readonly string[] | undefined): boolean {
-  const asked = new Set(ids).size
+function allFound(found: number, { ids, limit = Number.POSITIVE_INFINITY }: DeadLetterFilters): boolean {
+  const asked = Math.min(new Set(ids).size, limit)
   if (found >= asked) return true
-  console.error(`${asked - found} of ${asked} letters were not found`)
+  console.error(`${asked - found} of ${asked} letters were not found, or do not fit`)
   return false
 }

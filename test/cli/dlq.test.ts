@@ -98,9 +98,16 @@ test('show prints the entry’s own fields only when asked', async () => {
   expect(JSON.parse(String(json))).toMatchObject({ entryId: entry, fields: [['a', { base64: '/w==' }]] })
 })
 
+test('--help names the actions and options', async () => {
+  const run = millrace(['dlq', 'ls', '--help'])
+
+  await run.printed(/^ {2}redrive {3}puts their entries back to work/)
+  expect(await run.exit).toBe(0)
+})
+
 test('show of what there is not exits with 1', async () => {
   const { dlq } = await aShop()
-  expect(await ended(dlq('show', '1-1', ...GROUP))).toEqual([1, '1 of 1 letters were not found'])
+  expect(await ended(dlq('show', '1-1', ...GROUP))).toEqual([1, '1 of 1 letters were not found, or do not fit'])
 })
 
 test('redrive puts entries back to work, says what would become of them first, and names what stays', async () => {
@@ -139,7 +146,7 @@ test('drop takes a --yes where nobody can be asked', async () => {
   expect(await ended(dlq('drop', ...GROUP, String(ids[1]), '--yes'))).toEqual([
     1,
     'billing on orders: no letter fits',
-    '1 of 1 letters were not found',
+    '1 of 1 letters were not found, or do not fit',
   ])
   expect(await ended(dlq('drop', MODULE, '--all', '--limit', '1', '--yes'))).toEqual([
     0,

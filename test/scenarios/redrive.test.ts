@@ -12,7 +12,9 @@ import {
 import { connect } from 'millrace/connect'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { redriveDeadLetters as redriveFromSource } from '../../src/dead-letters.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
+import { connectLike62, TRIMMED } from '../support/redis-62.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import type { ScenarioOptions } from '../support/scenario.ts'
 import { billing, DLQ, noting, startScenario } from '../support/scenario.ts'
@@ -385,6 +387,17 @@ describe('redriveDeadLetters() of an entry that was trimmed from the stream', ()
 
     expect(some(await shop.redrive())).toEqual({ found: 1, trimmed: 1 })
     expect(await everything(shop)).toEqual(before)
+  })
+
+  it('leaves the letter before 7.0, too, where XCLAIM would make the id pending all the same', async () => {
+    const shop = await startShop({ connect: connectLike62 })
+    const [id = ''] = await shop.bury('a')
+    await shop.raw.sadd(TRIMMED, id)
+
+    // of one make with the connection, so that its errors are known
+    const counts = await redriveFromSource({ stream: 'orders', group: 'billing' }, { redis: shop.redis, all: true })
+    expect(some(counts)).toEqual({ found: 1, trimmed: 1 })
+    expect([await shop.pending(), (await shop.deadLetters()).length]).toEqual([[], 1])
   })
 
   it("republish: 'group' appends it for the failing group alone, and the others miss nothing that comes", async () => {
