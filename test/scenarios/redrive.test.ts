@@ -291,14 +291,23 @@ describe('redriveDeadLetters()', () => {
   it('does not come upon what fails again while it is at work', async () => {
     const shop = await startShop()
     await shop.bury(...Array.from({ length: 15 }, (_, n) => `order ${n}`))
-    let found = 0
-    const onProgress = () => {
-      found++
-      void shop.raw.xadd(DLQ, '*', 'what', 'came meanwhile')
-    }
+    const proxy = await startFaultProxy(shop.server)
+    onTestFinished(() => proxy.close())
+    const betweenPages = Promise.withResolvers<Awaited<ReturnType<typeof proxy.pauseOn>>>()
+    const redriving = redriveDeadLetters(shop.consumer, {
+      redis: shop.connect(proxy.url),
+      all: true,
+      onProgress: () => void proxy.pauseOn('xrange').then(betweenPages.resolve),
+    })
+    const held = await betweenPages.promise
+    await claim(
+      billing(() => Promise.reject(new NonRetryableError('still'))),
+      { redis: shop.redis },
+    )
+    held.release()
 
-    expect(some(await shop.redrive({ all: true, onProgress }))).toEqual({ found: 15, redriven: 15 })
-    expect([found, await shop.raw.xlen(DLQ)]).toEqual([2, 2])
+    expect(some(await redriving)).toEqual({ found: 15, redriven: 15 })
+    expect(await shop.raw.xlen(DLQ)).toBe(10)
   })
 
   it('stops between pages once its signal is aborted, and tells what it did', async () => {
