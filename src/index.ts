@@ -10,6 +10,19 @@ export type { Codec, DecodedEvent, FlatCodecOptions } from './core/codec.ts'
 export { envelopeCodec, flatCodec } from './core/codec.ts'
 export type { Bytes, Field } from './core/entry.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
+export type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
+export type { DeadLetterFilters, DeadLetterGroup, DeadLetterSource } from './dead-letter-pages.ts'
+export type {
+  DeadLetterProgress,
+  DropCounts,
+  DropDeadLettersOptions,
+  DropOutcome,
+  ListDeadLettersOptions,
+  RedriveCounts,
+  RedriveDeadLettersOptions,
+  RedriveOutcome,
+} from './dead-letters.ts'
+export { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from './dead-letters.ts'
 export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,

@@ -29,12 +29,16 @@ test('the package exports these names', () => {
       "createPublisher",
       "defineConsumer",
       "defineEvent",
+      "dropDeadLetters",
       "envelopeCodec",
       "flatCodec",
       "inspectStreams",
+      "listDeadLetters",
       "on",
       "onBatch",
       "poll",
+      "readDeadLetter",
+      "redriveDeadLetters",
     ]
   `)
 })

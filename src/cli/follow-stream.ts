@@ -44,7 +44,7 @@ export async function* followStream({
   let hasRead = false
   let waitMs = INTERVAL.minMs
   while (from !== undefined && !signal.aborted) {
-    const page = sender.call(xrange(stream, from, PAGE)).then(parseXrange)
+    const page = sender.call(xrange(stream, from, '+', PAGE)).then(parseXrange)
     const entries = await untilAborted(page, signal).catch((error: unknown) => {
       if (!hasRead || !(error instanceof MillraceError)) throw error
       onTrouble(error)

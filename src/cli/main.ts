@@ -8,6 +8,7 @@ const USAGE = `millrace COMMAND [options]
   tail    follows a stream without touching any group
   doctor  says what is wrong with a consumer and its server, and what mends it
   plan    works out what a consumer does and costs
+  dlq     lists, shows, redrives and drops dead letters
 
 millrace COMMAND --help tells more.`
 
@@ -25,6 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   tail: () => import('./tail.ts'),
   doctor: () => import('./doctor.ts'),
   plan: () => import('./plan.ts'),
+  dlq: () => import('./dlq.ts'),
 }
 
 const interrupt = new AbortController()

@@ -42,7 +42,7 @@ export async function inspectGroup(
     consumers: listsConsumers && xinfoConsumers(stream, group.name),
     owner: keys && ['hget', keys.state, 'stream'],
     deadLetters: keys && xinfoStream(keys.deadLetters),
-    ahead: byEnds === undefined && xrange(stream, `(${group.lastDeliveredId}`, COUNTED),
+    ahead: byEnds === undefined && xrange(stream, `(${group.lastDeliveredId}`, '+', COUNTED),
   })
 
   const unknowns = new Unknowns()

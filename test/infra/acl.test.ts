@@ -9,11 +9,13 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
+  dropDeadLetters,
   inspectStreams,
   NonRetryableError,
   on,
   poll,
   RetryAfterError,
+  redriveDeadLetters,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -24,11 +26,13 @@ import { setOnce } from '../../src/group/commands/set.ts'
 import { time } from '../../src/group/commands/time.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
+import { xdel } from '../../src/group/commands/xdel.ts'
 import { xinfoConsumers } from '../../src/group/commands/xinfo-consumers.ts'
 import { xinfoGroups } from '../../src/group/commands/xinfo-groups.ts'
 import { xinfoStream } from '../../src/group/commands/xinfo-stream.ts'
+import { xlen } from '../../src/group/commands/xlen.ts'
 import { xpending } from '../../src/group/commands/xpending.ts'
-import { xrange } from '../../src/group/commands/xrange.ts'
+import { xlast, xrange } from '../../src/group/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
 import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
@@ -37,6 +41,7 @@ import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
 import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
+import { redrive } from '../../src/group/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/scripts/renew.ts'
 import type { Script } from '../../src/group/scripts/script.ts'
@@ -50,11 +55,13 @@ const PUBLISHER = 'orders-publisher'
 const POLLER = 'orders-poller'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
-const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE]
+const OPERATOR = 'orders-operator'
+const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
+const OPERATOR_SCRIPTS = [redrive]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
@@ -74,10 +81,19 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     xinfoGroups(''),
     xinfoConsumers('', ''),
     xpending('', '', 1),
-    xrange('', '', 1),
+    xrange('', '', '', 1),
     ['hget'],
     ['pttl'],
     ['memory', 'USAGE'],
+  ]),
+  [OPERATOR]: aclNames([
+    ...EVALS,
+    time,
+    xrange('', '', '', 1),
+    xlast(''),
+    xlen(''),
+    xdel('', []),
+    ...OPERATOR_SCRIPTS.flatMap(callsOf),
   ]),
 }
 
@@ -111,6 +127,12 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CONSOLE, 'XGROUP CREATE orders audit $'],
   [CONSOLE, 'EVAL return(0) 1 orders'],
   [CONSOLE, 'SCAN 0'],
+  [OPERATOR, 'XREADGROUP GROUP billing me STREAMS orders >'],
+  [OPERATOR, 'XACK orders billing 1-1'],
+  [OPERATOR, 'XTRIM orders MAXLEN 0'],
+  [OPERATOR, 'XGROUP DESTROY orders billing'],
+  [OPERATOR, 'XRANGE {orders}:search:dlq - +'],
+  [OPERATOR, 'SET {orders}:billing:slot:poller-0 mine'],
 ]
 
 const MIN_IDLE_MS = 200
@@ -175,6 +197,7 @@ describe('the ACL file', () => {
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
       [CONSOLE, ['%R~orders', '%R~{orders}:billing:*'], ['on', '-@all'], false],
+      [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
     ])
   })
 
@@ -186,7 +209,7 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/scripts'))
 
     expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(
-      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS]).size,
+      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS, ...OPERATOR_SCRIPTS]).size,
     )
   })
 })
@@ -248,6 +271,23 @@ describe('under the users of the ACL file', () => {
     const console = connectAs(CONSOLE)
     const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
     expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
+    // one letter whose entry is still there, one whose entry was trimmed, one to drop
+    const redis = connectAs(OPERATOR)
+    await admin.del('{orders}:billing:dlq')
+    const hopeless = { ...billing, settings: { ...billing.settings, maxDeadLetters: 3 } }
+    const ids = await orders.publishMany(
+      ['hopeless', 'hopeless', 'hopeless'].map((behaviour) => [Order, { behaviour }] as const),
+    )
+    await poll(hopeless, { redis: poller })
+    await admin.xgroup('CREATE', 'orders', 'search', '$')
+    await admin.xdel('orders', String(ids[1]?.entryId))
+    const which = { redis, newerThanMs: 60_000 }
+    const redriven = await monitor.during(OPERATOR, () =>
+      redriveDeadLetters(billing, { ...which, republish: 'group', limit: 2 }),
+    )
+    expect(redriven).toMatchObject({ redriven: 1, republished: 1 })
+    const dropped = await monitor.during(OPERATOR, () => dropDeadLetters(billing, which))
+    expect(dropped).toMatchObject({ dropped: 1 })
     monitor.stop()
   })
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { parseXrange, xrange } from '../../../src/group/commands/xrange.ts'
 
 test('xrange() asks for a bounded number of entries from an id on', () => {
-  expect(xrange('orders', '(1-0', 10)).toEqual(['xrange', 'orders', '(1-0', '+', 'COUNT', 10])
+  expect(xrange('orders', '(1-0', '+', 10)).toEqual(['xrange', 'orders', '(1-0', '+', 'COUNT', 10])
 })
 
 test('parseXrange() keeps bytes, order and repeated names', () => {

@@ -1,0 +1,214 @@
+import type { DeadLetter, UnreadableDeadLetter } from '../core/parse-dead-letter.ts'
+import type { DeadLetterFilters, DeadLetterSource } from '../dead-letter-pages.ts'
+import type { DeadLetterProgress } from '../dead-letters.ts'
+import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../dead-letters.ts'
+import type { Connection } from '../group/group.ts'
+import { confirm } from './confirm.ts'
+import { DLQ_USAGE, type DlqOptions, readDlqOptions } from './dlq-options.ts'
+import { letterJson, letterLines, letterTable } from './letter-text.ts'
+import { printable, printableJson } from './printable.ts'
+import { ProgressBar } from './progress-bar.ts'
+import { openTargets, type Targets } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Rows of a table unless a limit is given. */
+const MAX_ROWS = 100
+/** Width of a table that no terminal bounds. */
+const WIDE = 200
+/** Letters that were left are named up to that many. */
+const MAX_NAMED = 20
+
+/**
+ * `millrace dlq`: lists, shows, redrives and drops dead letters.
+ *
+ * @throws {UsageError} The options are wrong.
+ * @throws {Error} The server refused, or could not be reached.
+ */
+export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const options = readDlqOptions(args)
+  if (options === undefined) return console.log(DLQ_USAGE)
+  const targets = await openTargets(`dlq ${options.action}`, options.modules, options.targets)
+  try {
+    const isDone = await ACTIONS[options.action]({
+      options,
+      signal,
+      redis: targets.redis,
+      sources: sourcesOf(options, targets),
+    })
+    if (!isDone) process.exitCode = 1
+  } finally {
+    await targets.redis.close()
+  }
+}
+
+interface Work {
+  readonly options: DlqOptions
+  readonly redis: Connection
+  readonly sources: readonly DeadLetterSource[]
+  readonly signal: AbortSignal
+}
+
+/** Each resolves to whether all went as asked. */
+const ACTIONS: Readonly<Record<DlqOptions['action'], (work: Work) => Promise<boolean>>> = { ls, show, redrive, drop }
+
+function sourcesOf({ action, deadLetters }: DlqOptions, { consumers, streams, group }: Targets): DeadLetterSource[] {
+  const command = `millrace dlq ${action}`
+  if (consumers.length > 0) {
+    if (deadLetters !== undefined) throw new UsageError(`${command}: --dead-letters goes without a module`)
+    const named = consumers.filter(({ stream }) => streams.includes(stream))
+    if (named.length === 0) throw new UsageError(`${command}: no consumer of that stream in the module`)
+    return named
+  }
+  if (streams.length === 0 || group === undefined)
+    throw new UsageError(`${command}: a MODULE, or --stream and --group, must say whose dead letters`)
+  return streams.map((stream) => ({ stream, group, ...(deadLetters !== undefined && { deadLetters }) }))
+}
+
+/** The letters that fit, of one group after the other. */
+async function* lettersOf({ sources, options, redis, signal }: Work, limit = options.filters.limit) {
+  let room = limit ?? Number.POSITIVE_INFINITY
+  for (const source of sources) {
+    if (room === 0) return
+    const filters = { ...options.filters, ...(limit !== undefined && { limit: room }) }
+    for await (const letter of listDeadLetters(source, { ...filters, redis })) {
+      if (signal.aborted) return
+      yield letter
+      room--
+    }
+  }
+}
+
+async function ls(work: Work): Promise<boolean> {
+  const { json, filters } = work.options
+  if (json) {
+    for await (const letter of lettersOf(work)) console.log(printableJson(letterJson(letter, false)))
+    return true
+  }
+  const limit = filters.limit ?? MAX_ROWS
+  const letters = []
+  for await (const letter of lettersOf(work, limit + 1)) letters.push(letter)
+  if (letters.length === 0) console.error('No dead letters')
+  else for (const line of letterTable(letters.slice(0, limit), process.stdout.columns ?? WIDE)) console.log(line)
+  if (letters.length > limit) console.error(`There are more than ${limit}: see --limit`)
+  return true
+}
+
+async function show(work: Work): Promise<boolean> {
+  const { json, payload, filters } = work.options
+  let shown = 0
+  for await (const letter of lettersOf(work)) {
+    if (json) console.log(printableJson(letterJson(letter, payload)))
+    else console.log(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`)
+    shown++
+  }
+  return allFound(shown, filters)
+}
+
+async function redrive(work: Work): Promise<boolean> {
+  const { options, redis, signal } = work
+  const { filters, all, dryRun, republish } = options
+  return forEach(work, (source, room, onProgress) =>
+    redriveDeadLetters(source, {
+      ...filters,
+      ...room,
+      redis,
+      all,
+      dryRun,
+      signal,
+      onProgress,
+      ...(republish && { republish }),
+    }),
+  )
+}
+
+async function drop(work: Work): Promise<boolean> {
+  const { options, redis, signal } = work
+  const { filters, all, dryRun, yes } = options
+  if (!dryRun && !yes && !(await mayDrop(work))) return false
+  return forEach(work, (source, room, onProgress) =>
+    dropDeadLetters(source, { ...filters, ...room, redis, all, dryRun, signal, onProgress }),
+  )
+}
+
+async function mayDrop(work: Work): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY)
+    throw new UsageError('millrace dlq drop: --yes must say so, since nobody can be asked')
+  let count = 0
+  for await (const _letter of lettersOf(work)) count++
+  const question = `Drop ${count} dead letters for good? Type drop: `
+  const isMeant = await confirm(question, 'drop', { input: process.stdin, output: process.stderr, signal: work.signal })
+  if (!isMeant) console.error('Nothing was dropped')
+  return isMeant
+}
+
+type Counts = Readonly<Record<string, number>>
+type Change = (
+  source: DeadLetterSource,
+  room: { limit?: number },
+  onProgress: (progress: DeadLetterProgress<string>) => void,
+) => Promise<Counts>
+
+/** What is no reason to look again. */
+const FINE = new Set(['found', 'redriven', 'republished', 'dropped', 'gone'])
+
+/** Changes the letters of one group after the other, and says what became of them. */
+async function forEach({ sources, options, signal }: Work, change: Change): Promise<boolean> {
+  const { filters, json, dryRun } = options
+  const bar = new ProgressBar(process.stderr)
+  const left: string[] = []
+  let found = 0
+  for (const source of sources) {
+    const room = filters.limit === undefined ? {} : { limit: filters.limit - found }
+    if (room.limit === 0) break
+    let counts: Counts | undefined
+    try {
+      counts = await change(source, room, (progress) => {
+        counts = progress.counts
+        for (const { letter, outcome } of progress.done) if (!FINE.has(outcome)) left.push(leftLine(letter, outcome))
+        bar.draw(progress.looked, progress.total, `${progress.counts.found} fit`)
+      })
+    } finally {
+      bar.clear()
+      // also what was done before the server refused
+      if (counts) tell(source, counts)
+      found += counts?.found ?? 0
+    }
+  }
+  for (const text of left.slice(0, MAX_NAMED)) console.error(text)
+  if (left.length > MAX_NAMED) console.error(`and ${left.length - MAX_NAMED} more`)
+  if (signal.aborted) console.error('Stopped before the end')
+  return left.length === 0 && !signal.aborted && allFound(found, filters)
+
+  function tell({ stream, group }: DeadLetterSource, counts: Counts): void {
+    if (json) console.log(printableJson({ stream, group, dryRun, ...counts }))
+    else console.log(printable(`${group} on ${stream}: ${countsText(counts, dryRun)}`))
+  }
+}
+
+function countsText(counts: Counts, dryRun: boolean): string {
+  const said = Object.entries(counts).filter(([name, count]) => name !== 'found' && count > 0)
+  if (said.length === 0) return 'no letter fits'
+  return `${dryRun ? 'would be ' : ''}${said.map(([name, count]) => `${name} ${count}`).join(', ')}`
+}
+
+/** Why a letter is still there. */
+const WHY: Readonly<Record<string, string>> = {
+  pending: 'its entry is pending already',
+  unread: 'the group is set back before its entry and will read it by itself; drop the letter once it has',
+  trimmed: 'its entry was trimmed from the stream; see --republish',
+  packed: 'its entry was trimmed from the stream, and has too many fields to be republished',
+  othersBehind: 'its entry was trimmed, and another group has yet to read what is in the stream; try again',
+  noGroup: 'there is no such stream or group; a poller makes it',
+  unreadable: 'it is no letter of ours; --id names it all the same',
+}
+
+function leftLine({ id }: DeadLetter | UnreadableDeadLetter, outcome: string): string {
+  return `${id} stays: ${WHY[outcome] ?? outcome}`
+}
+
+function allFound(found: number, { ids, limit = Number.POSITIVE_INFINITY }: DeadLetterFilters): boolean {
+  const asked = Math.min(new Set(ids).size, limit)
+  if (found >= asked) return true
+  console.error(`${asked - found} of ${asked} letters were not found, or do not fit`)
+  return false
+}
