@@ -12,7 +12,7 @@ const ENTRY_POINTS = {
   millrace: '52 KB',
   'millrace/ioredis': '19 KB',
   'millrace/upstash': '20 KB',
-  'millrace/lambda': '6 KB',
+  'millrace/lambda': '15 KB',
   'millrace/powertools': '41 KB',
 }
 
