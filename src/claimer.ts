@@ -61,7 +61,7 @@ async function claimOneLap(run: Run): Promise<void> {
   for (let rounds = run.roundsLeft(); rounds > 0; rounds = run.roundsLeft()) {
     const request = { minIdleMs, cursor, room: Math.min(PAGE.finds, Math.max(concurrency * rounds, pace.entries)) }
     const claim = claims.settleAndClaim(slot, settlements, request)
-    const page = await run.settleBy(settlements.length, claim)
+    const page = await run.settleBy(settlements, claim)
     settlements = []
     report.lost += page.lost
     report.healed ||= page.healed

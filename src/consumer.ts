@@ -7,12 +7,8 @@ import { object, refuseUnknownKeys, text } from './core/options.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler } from './handler.ts'
-
-/** An event type bound to its handler. */
-export interface Route {
-  readonly event: EventDefinition
-  readonly handler: EventHandler<never>
-}
+import type { DeadLetterNotice } from './observe.ts'
+import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -24,7 +20,15 @@ export interface ConsumerOptions extends SettingOptions {
   readonly routes: readonly Route[]
   /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
   readonly codec?: Codec
+  /**
+   * Told of every entry that became a dead letter, once the letter is written: a function of your own, or `notifyFunction(name)` of
+   * `millrace/lambda`. Its failure is a warning of the process and changes nothing; its `signal` is aborted when the run has to end.
+   */
+  readonly onDeadLetter?: OnDeadLetter
 }
+
+/** What is told of dead letters. */
+export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal: AbortSignal }) => unknown
 
 /** A stream and a group bound to routes, with every option resolved. */
 export interface Consumer {
@@ -32,6 +36,7 @@ export interface Consumer {
   readonly group: string
   readonly routes: ReadonlyMap<string, Route>
   readonly codec: Codec
+  readonly onDeadLetter: OnDeadLetter | undefined
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
 }
@@ -62,31 +67,43 @@ export function on<Definition extends EventDefinition>(
  */
 export function defineConsumer(options: ConsumerOptions): Consumer {
   object('define consumer', 'options', options)
-  const { stream, group, routes, codec = envelopeCodec, ...settings } = options
+  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, ...rest } = options
   const action = `define consumer ${JSON.stringify(group)} on stream ${JSON.stringify(stream)}`
   text(action, 'stream', stream)
   text(action, 'group', group)
-  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', ...SETTINGS])
+  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', ...SETTINGS])
   if (typeof codec?.decode !== 'function') throw new TypeError(`Cannot ${action}: codec must have a decode function`)
+  if (onDeadLetter !== undefined && typeof onDeadLetter !== 'function')
+    throw new TypeError(`Cannot ${action}: onDeadLetter must be a function, got ${typeof onDeadLetter}`)
+  const settings = resolveSettings(action, rest)
   return Object.freeze({
     stream,
     group,
     codec,
-    settings: resolveSettings(action, settings),
-    keys: resolveKeys(action, stream, group, settings.deadLetters?.stream),
-    routes: routesByType(action, routes),
+    onDeadLetter,
+    settings,
+    keys: resolveKeys(action, stream, group, rest.deadLetters?.stream),
+    routes: routesByType(action, routes, settings.handlerTimeoutMs),
   })
 }
 
-function routesByType(action: string, routes: readonly Route[]): ReadonlyMap<string, Route> {
+function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
   if (!Array.isArray(routes) || routes.length === 0) {
     throw new TypeError(`Cannot ${action}: routes must be an array with at least one route, as on(Event, handler)`)
   }
   const byType = new Map<string, Route>()
   for (const route of routes as readonly Route[]) {
     if (typeof route?.handler !== 'function' || !route.event)
-      throw new TypeError(`Cannot ${action}: every route must come from on(Event, handler)`)
+      throw new TypeError(`Cannot ${action}: every route must come from on or onBatch`)
     const { type } = route.event
+    // what a remote function may take is part of what minIdleMs has to outlast
+    const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
+    if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
+      throw new RangeError(
+        `Cannot ${action}: timeoutMs of the function for ${JSON.stringify(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
+          `and handlerTimeoutMs ${handlerTimeoutMs}`,
+      )
+    }
     if (byType.has(type))
       throw new TypeError(`Cannot ${action}: event type ${JSON.stringify(type)} must have one route, got two`)
     byType.set(type, route)

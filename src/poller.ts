@@ -1,14 +1,14 @@
 import { systemClock } from './clock.ts'
 import type { Consumer } from './consumer.ts'
 import type { PollMode } from './consumer-settings.ts'
-import type { Entry } from './core/entry.ts'
-import type { Settlement } from './group/group.ts'
+import { ageOf } from './core/entry.ts'
+import type { Delivery, Settlement } from './group/group.ts'
 import { deployedConsumers } from './lambda/event-source.ts'
 import { hopOf } from './lambda/hop.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
-import { runBatch } from './run/batch.ts'
+import { Batch } from './run/batch.ts'
 import type { RunKind } from './run/consumers.ts'
 import { runConsumers } from './run/consumers.ts'
 import { Lookout } from './run/lookout.ts'
@@ -79,42 +79,93 @@ async function pollUntilDone(run: Run): Promise<void> {
   run.isCutOff &&= run.isSound
 }
 
-/**
- * The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. What is pending grows by
- * failures alone, so it is looked at by the first read and by those that follow them.
- */
+/** The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. */
 async function readAndRun(run: Run, lookout: Lookout): Promise<void> {
-  const { group, slot, report, consumer, clock } = run.parts
-  const { batchSize, maxPending, mode } = consumer.settings
-  let settlements: Settlement[] = []
-  let mayBeFull = true
-  while (run.mayStart()) {
-    const request = { count: batchSize, maxPending: mayBeFull ? maxPending : undefined }
-    const read = group.settleAndRead(slot, settlements, request)
-    const { entries, failures, held, healed } = await run.settleBy(settlements.length, read)
-    settlements = []
-    report.held ||= held
-    report.healed ||= healed
-    report.drained = entries.length === 0 && failures.length === 0 && !held
-    run.isCutOff = false
+  const { mode, batchSize } = run.parts.consumer.settings
+  const reader = new Reader(run)
+  while (run.mayStart() && !run.isHeldBack) {
+    const entries = await reader.read()
     if (entries.length === 0) return
-    report.read += entries.length
-    report.batches++
-    report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(entries.at(-1), clock.now()))
     const isFull = entries.length === batchSize
     if (isFull) lookout.look()
-    settlements = await run.holding(
-      () => entries,
-      () => runBatch(entries, run),
-    )
-    mayBeFull = settlements.some(({ outcome }) => outcome.kind !== 'ack')
+    await runBatch(entries, run, reader)
     if (mode === 'once') break
     run.isCutOff = isFull
   }
-  await run.settle(settlements)
+  await run.settle(reader.take())
 }
 
-/** Milliseconds since an entry was published, by its id. */
-function ageOf(entry: Entry | undefined, now: number): number {
-  return entry ? Math.max(0, now - Number.parseInt(entry.id, 10)) : 0
+/** Reads a stream on, settling with each read what is done by then. */
+class Reader {
+  readonly #run: Run
+  #done: Settlement[] = []
+  /** What is pending grows by failures alone, so it is looked at by the first read and by those that follow them. */
+  #mayBeFull = true
+
+  constructor(run: Run) {
+    this.#run = run
+  }
+
+  /** What is to be settled with the next read, or else when the run ends. */
+  add(settlements: readonly Settlement[]): void {
+    this.#done.push(...settlements)
+    this.#mayBeFull ||= settlements.some(({ outcome }) => outcome.kind !== 'ack')
+  }
+
+  take(): readonly Settlement[] {
+    return this.#done.splice(0)
+  }
+
+  async read(): Promise<readonly Delivery[]> {
+    const { group, slot, report, consumer, clock, observers, invocation } = this.#run.parts
+    const { batchSize, maxPending } = consumer.settings
+    const settlements = this.take()
+    const request = { count: batchSize, maxPending: this.#mayBeFull ? maxPending : undefined }
+    this.#mayBeFull = false
+    const read = group.settleAndRead(slot, settlements, request)
+    const { entries, failures, held, healed } = await this.#run.settleBy(settlements, read)
+    report.held ||= held
+    report.healed ||= healed
+    report.drained = entries.length === 0 && failures.length === 0 && !held
+    this.#run.isCutOff = false
+    const last = entries.at(-1)
+    if (!last) return entries
+    report.read += entries.length
+    report.batches++
+    report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(last.id, clock.now()))
+    const { stream, group: name } = consumer
+    observers?.tell('entriesRead', { invocation, stream, group: name, entryIds: entries.map(({ id }) => id) })
+    return entries
+  }
+}
+
+/** How soon the stream is looked at again for events that others wait for; each look in vain doubles the wait. */
+const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
+
+/** Runs what was read, and reads on while some of it waits for others to be handed over with. */
+async function runBatch(entries: readonly Delivery[], run: Run, reader: Reader): Promise<void> {
+  const batch = new Batch(run)
+  await run.holding(
+    () => batch.held,
+    async () => {
+      batch.add(entries)
+      try {
+        for (let pauseMs = LOOK_AGAIN_MS.first; batch.mayTakeMore; ) {
+          await batch.pause(pauseMs)
+          if (!batch.mayTakeMore) break
+          reader.add(batch.takeDone())
+          const more = await reader.read()
+          pauseMs = more.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+          batch.add(more)
+        }
+      } catch (error) {
+        run.stop()
+        batch.add([])
+        await run.settle(await batch.end()).catch(() => {})
+        throw error
+      }
+      batch.add([]) // what may wait no longer is handed over, or let go
+      reader.add(await batch.end())
+    },
+  )
 }

@@ -12,6 +12,8 @@ import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { Connection, Trim } from './group/group.ts'
 import { assertConnection } from './group/group.ts'
+import type { Observer, PublishCall } from './observe.ts'
+import { resolveObservers } from './observers.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
@@ -34,6 +36,8 @@ export interface PublisherOptions {
   readonly maxEntryBytes?: number
   /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
   readonly wake?: Wake | readonly Wake[]
+  /** Who is told what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
+  readonly observe?: Observer | readonly Observer[]
   /** Time, for tests. Default: the system's. */
   readonly clock?: Clock
 }
@@ -107,7 +111,7 @@ export interface Publisher {
 }
 
 const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
-const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', ...Object.keys(DEFAULTS)]
+const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
 
 /**
@@ -116,20 +120,43 @@ const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 't
  * @throws {TypeError | RangeError} A bad option; the message names the rule and the value.
  */
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { stream, redis, trim, wakes, ...settings } = resolvePublisherOptions(options)
+  const { stream, redis, trim, wakes, observers, ...settings } = resolvePublisherOptions(options)
   const action = `publish to stream ${JSON.stringify(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
     if (!Array.isArray(publications))
       throw new TypeError(`Cannot ${action}: publications must be an array, got ${typeof publications}`)
-    const events = await Promise.all(publications.map((publication) => encode(action, settings, publication)))
-    if (events.length === 0) return []
-    const fields = events.map((event) => event.fields)
-    const { answers, raised } = await redis.append(stream, fields, trim(), wakes)
-    await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, raised[n])))
-    const refusal = answers.find((answer) => answer instanceof Error)
-    if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal)
-    return events.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
+    const drafts = publications.map((publication) => draftOf(action, publication))
+    if (drafts.length === 0) return []
+    if (!observers) return append(drafts)
+    const events = drafts.map(({ event, eventId }) => ({ type: event.type, eventId }))
+    const call: PublishCall = { stream, events }
+    return observers.within('publish', call, () => append(drafts, call))
+  }
+
+  async function append(drafts: readonly Draft[], call?: PublishCall): Promise<Published[]> {
+    const startedAt = settings.clock.monotonic()
+    let entries: readonly (readonly Field[])[] = []
+    let answers: readonly (string | Error)[] = []
+    let error: Error | undefined
+    try {
+      entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, call?.traceparent)))
+      const appended = await redis.append(stream, entries, trim(), wakes)
+      answers = appended.answers
+      await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
+      const refusal = answers.find((answer) => answer instanceof Error)
+      if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal)
+      return drafts.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
+    } catch (thrown) {
+      error = thrown as Error
+      throw thrown
+    } finally {
+      if (call) {
+        const durationMs = settings.clock.monotonic() - startedAt
+        const entryIds = drafts.map((_draft, n) => idOnly(answers[n]))
+        observers?.tell('published', { call, durationMs, bytes: entries.map(entryBytes), entryIds, error })
+      }
+    }
   }
 
   return {
@@ -153,7 +180,7 @@ async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Pr
   }
 }
 
-const idOnly = (answer: string | Error) => (typeof answer === 'string' ? answer : undefined)
+const idOnly = (answer: string | Error | undefined) => (typeof answer === 'string' ? answer : undefined)
 
 interface EncodeSettings {
   readonly producer: string | undefined
@@ -161,7 +188,15 @@ interface EncodeSettings {
   readonly clock: Clock
 }
 
-async function encode(action: string, { producer, maxEntryBytes, clock }: EncodeSettings, publication: Publication) {
+/** What is to be published, checked but for its payload. */
+interface Draft {
+  readonly event: EventDefinition
+  readonly payload: unknown
+  readonly options: PublishOptions
+  readonly eventId: string
+}
+
+function draftOf(action: string, publication: Publication): Draft {
   if (!Array.isArray(publication)) {
     throw new TypeError(
       `Cannot ${action}: every publication must be [event, payload, options?], got ${typeof publication}`,
@@ -169,18 +204,27 @@ async function encode(action: string, { producer, maxEntryBytes, clock }: Encode
   }
   const [event, payload, options = {}] = publication as Publication
   assertDefinition(action, event)
-  const { type, version } = event
   checkPublishOptions(action, options)
+  return { event, payload, options, eventId: options.eventId ?? randomUUID() }
+}
+
+async function encode(
+  action: string,
+  { producer, maxEntryBytes, clock }: EncodeSettings,
+  { event, payload, options, eventId }: Draft,
+  traced: string | undefined,
+): Promise<readonly Field[]> {
+  const { type, version } = event
   const json = toJson(action, type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
   if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
-  const { eventId = randomUUID(), occurredAt = new Date(clock.now()), ...rest } = options
+  const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
   const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
-  const fields: Field[] = encodeEnvelope(envelope)
+  const fields = encodeEnvelope({ ...envelope, traceparent })
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
-  return { fields, eventId }
+  return fields
 }
 
 function checkPublishOptions(action: string, options: PublishOptions): void {
@@ -239,6 +283,7 @@ function resolvePublisherOptions(options: PublisherOptions) {
     maxEntryBytes,
     clock,
     trim,
+    observers: resolveObservers(action, options.observe),
     wakes: resolveWakes(action, stream, options.wake ?? []),
   }
 }

@@ -17,6 +17,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly invoked: number
   /** How many of `invoked` threw, or were still running when their time was up. */
   readonly failed: number
+  /** Deliveries that were released because what their handler needs took no work: it threw `UnavailableError`. */
+  readonly throttled: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
   readonly overran: number
   /** Batches (poller) or pages (claimer) that held at least one entry. */
@@ -58,6 +60,7 @@ const COUNTS = [
   ...(Object.keys(noCounts()) as (keyof SettleCounts)[]),
   'invoked',
   'failed',
+  'throttled',
   'overran',
   'batches',
   'scaledOut',
@@ -73,6 +76,7 @@ export function openReport(stream: string, group: string): OpenReport {
     ...noCounts(),
     invoked: 0,
     failed: 0,
+    throttled: 0,
     overran: 0,
     batches: 0,
     roundTrips: 0,

@@ -21,6 +21,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     deadLettersTrimmed: 12 * unit,
     invoked: 15 * unit,
     failed: 16 * unit,
+    throttled: 18 * unit,
     scaledOut: 17 * unit,
     batches: 13 * unit,
     roundTrips: 14 * unit,

@@ -56,6 +56,11 @@ export function entryIdBefore(id: string): string {
   return ms > 0n ? `${ms - 1n}-${MAX}` : '0-0'
 }
 
+/** Milliseconds since an entry was published, by its id. */
+export function ageOf(id: string, now: number): number {
+  return Math.max(0, now - Number.parseInt(id, 10))
+}
+
 /** Bytes of an entry's names and values. */
 export function entryBytes(fields: readonly Field[]): number {
   let bytes = 0

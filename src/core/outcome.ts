@@ -49,6 +49,7 @@ export const ACK: Outcome = { kind: 'ack' }
 export type Verdict =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly reason: DeadLetterReason }
+  | { readonly kind: 'release' }
 
 export interface FailureRules {
   readonly backoff: Backoff
@@ -57,13 +58,14 @@ export interface FailureRules {
 
 /**
  * Judges a failed delivery by what the handler threw: `NonRetryableError` is a dead letter now, `RetryAfterError` names its own wait,
- * anything else waits by the back-off; the last delivery is never retried.
+ * `UnavailableError` was none at all, anything else waits by the back-off; the last delivery is never retried.
  *
  * Errors are told by their `code`, so that a handler bundled with its own copy of this package is understood.
  */
 export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
   const { code, retryAfterMs } = wishOf(error)
   if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
+  if (code === 'ERR_UNAVAILABLE') return { kind: 'release' }
   if (deliveryCount >= rules.maxDeliveries) return { kind: 'dead-letter', reason: 'max-deliveries' }
   if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number' && retryAfterMs >= 0) {
     return { kind: 'retry', delayMs: capDelayMs(retryAfterMs) }

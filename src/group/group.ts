@@ -141,6 +141,8 @@ export interface SettleResult {
   readonly failures: readonly Error[]
   /** Dead letters that the server refused, one error a kind. Their entries are still pending, under the name `parked`. */
   readonly refusals: readonly Error[]
+  /** The dead letters that were written. */
+  readonly letters: readonly Settlement[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
 }

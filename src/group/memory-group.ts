@@ -212,17 +212,17 @@ export class MemoryGroup implements Group, Claims {
     for (const settlement of settlements) {
       const { id, outcome } = settlement
       if (outcome.kind === 'ack') tally.acked(1, group && this.#drop(group, id) ? 1 : 0)
-      else if (!this.#isLeased(slot)) tally.settled(outcome, SETTLED.leaseLost)
+      else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
       else if (!group) tally.counts.unsettled++
-      else if (!group.isHeldBy(slot.consumerName, settlement)) tally.settled(outcome, SETTLED.superseded)
+      else if (!group.isHeldBy(slot.consumerName, settlement)) tally.settled(settlement, SETTLED.superseded)
       else if (!this.#stream.get(id)) {
         this.#drop(group, id)
-        tally.settled(outcome, SETTLED.lost)
+        tally.settled(settlement, SETTLED.lost)
       } else {
         if (outcome.kind === 'dead-letter')
           tally.counts.deadLettersTrimmed += this.#bury(group, slot, settlement, outcome.letter)
         else this.#move(group, settlement)
-        tally.settled(outcome, SETTLED.done)
+        tally.settled(settlement, SETTLED.done)
       }
     }
     return tally.result()

@@ -70,8 +70,8 @@ function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Reply | u
   }
   const [trimmed, ...statuses] = items(reply)
   tally.counts.deadLettersTrimmed += Number(trimmed)
-  for (const [n, { outcome }] of chunk.entries()) {
+  for (const [n, settlement] of chunk.entries()) {
     const status = statuses[n]
-    tally.settled(outcome, typeof status === 'number' ? status : asText(status))
+    tally.settled(settlement, typeof status === 'number' ? status : asText(status))
   }
 }

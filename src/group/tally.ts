@@ -2,7 +2,7 @@ import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { SettleResult } from './group.ts'
+import type { Settlement, SettleResult } from './group.ts'
 import { SETTLED } from './scripts/settle.ts'
 
 /** Where an entry goes that is neither acked nor dead-lettered. */
@@ -34,6 +34,7 @@ export class Tally {
   /** One a message: a hundred refusals of the same kind are one failure. */
   readonly #failures = new Map<string, Error>()
   readonly #refusals = new Map<string, Error>()
+  readonly #letters: Settlement[] = []
   #leaseLost = false
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
@@ -43,7 +44,8 @@ export class Tally {
   }
 
   /** One settlement that is not an ack. @param status A number of `SETTLED`, or the text with which its dead letter was refused. */
-  settled(outcome: Outcome, status: number | string): void {
+  settled(settlement: Settlement, status: number | string): void {
+    const { outcome } = settlement
     if (typeof status === 'string') {
       const refusal = new RedisReplyError(`Cannot write a dead letter: ${status}`)
       this.#refusals.set(refusal.message, refusal)
@@ -51,8 +53,10 @@ export class Tally {
     } else if (status === SETTLED.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
-    } else if (status === SETTLED.done && outcome.kind !== 'ack') this.counts[DONE_AS[outcome.kind]]++
-    else this.counts.superseded++
+    } else if (status === SETTLED.done && outcome.kind !== 'ack') {
+      this.counts[DONE_AS[outcome.kind]]++
+      if (outcome.kind === 'dead-letter') this.#letters.push(settlement)
+    } else this.counts.superseded++
     if (status === SETTLED.lost) this.counts.lost++
   }
 
@@ -68,6 +72,7 @@ export class Tally {
       counts: this.counts,
       failures: [...this.#failures.values()],
       refusals: [...this.#refusals.values()],
+      letters: this.#letters,
       leaseLost: this.#leaseLost,
     }
   }

@@ -5,11 +5,12 @@ import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
 import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
 import type { SlotKind } from '../group/group.ts'
+import { resolveObservers } from '../observers.ts'
 import type { OpenReport, Report } from '../report.ts'
 import { openReport, sumReports } from '../report.ts'
 import { extrasOf } from './context.ts'
-import type { Gate } from './gate.ts'
 import { createGate } from './gate.ts'
+import type { RunParts } from './run.ts'
 import { Run } from './run.ts'
 import type { FurtherPollers } from './scale-out.ts'
 import type { RunOptions } from './targets.ts'
@@ -50,16 +51,26 @@ export async function runConsumers(
     MAX_DELAY_MS,
   )
   const reports = consumers.map(({ stream, group }) => openReport(stream, group))
-  for (const { group, settings } of consumers) {
-    const limits = { remainingMs, handlerTimeoutMs: settings.handlerTimeoutMs, reserveMs: settings.reserveMs }
-    if (remainingMs < settings.handlerTimeoutMs + settings.reserveMs)
-      throw new InvocationTooShortError(group, limits, sumReports(kind.action, reports))
+  const { clock = systemClock, further, context = {} } = options
+  const observers = resolveObservers(kind.action, options.observe)
+  const invocation = {
+    action: kind.action,
+    consumers: consumers.map(({ stream, group }) => ({ stream, group })),
+    context,
   }
-  const { clock = systemClock, further } = options
+  observers?.tell('invocationStarted', invocation)
+  for (const { group, settings } of consumers) {
+    const { handlerTimeoutMs, reserveMs } = settings
+    if (remainingMs >= handlerTimeoutMs + reserveMs) continue
+    const report = sumReports(kind.action, reports)
+    const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
+    observers?.tell('invocationEnded', { invocation, report, error })
+    throw error
+  }
   const deadline = clock.monotonic() + remainingMs
   const gate = createGate(consumers.length > 1)
   const runs = consumers.map((consumer, n) =>
-    runConsumer(kind, consumer, { ...options, remainingMs, gate }, reports[n] as OpenReport),
+    runConsumer(kind, consumer, { ...options, remainingMs, gate, observers, invocation }, reports[n] as OpenReport),
   )
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
@@ -69,7 +80,9 @@ export async function runConsumers(
   if (further && cutOff.length > 0 && further.mayCall(leftMs))
     failures.push(...(await goOn(cutOff, further.call(leftMs))))
   const report = sumReports(kind.action, reports)
-  if (failures.length > 0) throw new InvocationFailedError(kind.action, failures, report)
+  const error = failures.length > 0 ? new InvocationFailedError(kind.action, failures, report) : undefined
+  observers?.tell('invocationEnded', { invocation, report, error })
+  if (error) throw error
   return report
 }
 
@@ -87,10 +100,20 @@ async function goOn(cutOff: readonly OpenReport[], call: Promise<void>): Promise
 async function runConsumer(
   kind: RunKind,
   consumer: Consumer,
-  options: InvocationOptions & { readonly remainingMs: number; readonly gate: Gate },
+  options: InvocationOptions & Pick<RunParts, 'gate' | 'observers' | 'invocation'> & { readonly remainingMs: number },
   report: OpenReport,
 ): Promise<{ readonly failures: readonly ConsumerFailure[]; readonly isCutOff: boolean }> {
-  const { redis, remainingMs, gate, signal, context: lambda, further, clock = systemClock } = options
+  const {
+    redis,
+    remainingMs,
+    gate,
+    observers,
+    invocation,
+    signal,
+    context: lambda,
+    further,
+    clock = systemClock,
+  } = options
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
@@ -106,6 +129,8 @@ async function runConsumer(
     signal,
     further,
     gate,
+    observers,
+    invocation,
     random: Math.random,
   }
   let errors: readonly Error[] = []

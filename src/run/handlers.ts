@@ -1,39 +1,69 @@
+import { ageOf, entryBytes } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import type { Delivery } from '../group/group.ts'
+import type { EventHandler } from '../handler.ts'
+import type { HandlerCall } from '../observe.ts'
+import type { Batching, Gathered, Route } from '../route.ts'
 import { EntryContext } from './context.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
 import type { Run } from './run.ts'
+import { released } from './settlement.ts'
 import { isThenable } from './thenable.ts'
 
-/** An entry whose handler runs. */
-interface Task {
+/** An entry on its way through a handler. */
+interface Item {
   readonly delivery: Delivery
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
-  readonly endsAt: number
   readonly end: (outcome: Outcome) => void
   prepared: Prepared | undefined
-  context: EntryContext | undefined
+  /** What it failed with. */
+  error?: unknown
+}
+
+/** What is under way within one time limit: an entry, or a batch that is handled by one call. */
+interface Task {
+  readonly items: readonly Item[]
+  readonly endsAt: number
+  /** Its handler was called. */
+  isCalled: boolean
+  abort: ((reason: Error) => void) | undefined
+  /** Told to observers, with the time of the call. */
+  observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
   over: boolean
 }
 
+/** One outcome an item; none yet where an entry has joined those that wait for others. */
+type Ending = Outcome | readonly Outcome[] | undefined
+
 /**
- * Runs handlers, each within `handlerTimeoutMs`. An entry is over when its handler settled or its time is up, whichever is first, and
- * `#finish` alone makes it so.
+ * Runs handlers, each within `handlerTimeoutMs`. A task is over when its handler settled or its time is up, whichever is first, and
+ * `#finish` alone makes it so. Events of a batch handler are gathered until `flush` hands them over.
  */
 export class Handlers {
   readonly #run: Run
+  readonly #waits: boolean
+  readonly #onGathered: () => void
   /** Every task that did not end at once, in order of its time limit. */
   #tasks: Task[] = []
   #oldest = 0
   #cancelTimer: (() => void) | undefined
   #running = 0
+  /** Those whose schema is asynchronous and still checks them. */
+  readonly #preparing = new Set<Task>()
+  readonly #gathered = new Map<Route, Gathered<Item>>()
 
-  constructor(run: Run) {
+  /**
+   * @param waits Events of a batch wait for others for as long as their route allows.
+   * @param onGathered Is called when an entry has joined others some time after it was started.
+   */
+  constructor(run: Run, waits: boolean, onGathered: () => void) {
     this.#run = run
+    this.#waits = waits
+    this.#onGathered = onGathered
   }
 
   get running(): number {
@@ -42,53 +72,189 @@ export class Handlers {
 
   /** Starts an entry's handler. @param end Is called once with its outcome, before this returns if the handler ended at once. */
   start(delivery: Delivery, deliveredAt: number, end: (outcome: Outcome) => void): void {
-    const { clock, consumer } = this.#run.parts
-    const endsAt = clock.monotonic() + consumer.settings.handlerTimeoutMs
-    const task: Task = { delivery, deliveredAt, endsAt, end, prepared: undefined, context: undefined, over: false }
-    let outcome: Outcome
+    const item: Item = { delivery, deliveredAt, end, prepared: undefined }
+    const task = this.#open([item])
+    this.#follow(task, () => {
+      const prepared = prepare(delivery, this.#run.parts.consumer)
+      return isThenable(prepared) ? this.#prepareLater(task, item, prepared) : this.#proceed(task, item, prepared)
+    })
+  }
+
+  /**
+   * Hands gathered events over, at most so many calls at once: complete batches, and whatever need not or cannot wait for more. Where there is
+   * no time left they are released.
+   *
+   * @returns When the next one has waited long enough; `undefined` if none waits.
+   */
+  flush(atOnce: number): number | undefined {
+    const now = this.#run.parts.clock.monotonic()
+    let next: number | undefined
+    for (const [route, gathered] of this.#gathered) {
+      while (gathered.size > 0 && this.#isDue(gathered, now)) {
+        if (!this.#run.mayStart()) for (const item of gathered.take()) item.end(released(item.delivery))
+        else if (this.#running < atOnce) this.#callBatch(route, route.batching as Batching, gathered.take())
+        else break
+      }
+      const isWaiting = gathered.size > 0 && this.#preparing.size === 0 && !this.#isDue(gathered, now)
+      if (isWaiting) next = Math.min(next ?? gathered.endsAt, gathered.endsAt)
+    }
+    return next
+  }
+
+  #isDue(gathered: Gathered<Item>, now: number): boolean {
+    if (gathered.isFull || !this.#run.mayWait()) return true
+    return this.#preparing.size === 0 && !(this.#waits && now < gathered.endsAt)
+  }
+
+  #open(items: readonly Item[]): Task {
+    const endsAt = this.#run.parts.clock.monotonic() + this.#run.parts.consumer.settings.handlerTimeoutMs
+    return { items, endsAt, isCalled: false, abort: undefined, observed: undefined, over: false }
+  }
+
+  #follow(task: Task, work: () => Ending | PromiseLike<Ending>): void {
+    let ending: Ending
     try {
-      const result = this.#handle(task)
+      const result = work()
       if (isThenable(result)) {
         this.#running++
         this.#watch(task)
         result.then(
           (ended) => this.#finish(task, ended),
-          (error) => this.#finish(task, this.#failure(task, error)),
+          (error) => this.#finish(task, this.#failures(task, error)),
         )
         return
       }
-      outcome = result
+      ending = result
     } catch (error) {
-      outcome = this.#failure(task, error)
+      ending = this.#failures(task, error)
     }
-    end(outcome)
+    if (ending) this.#end(task, ending)
   }
 
-  #handle(task: Task): Outcome | PromiseLike<Outcome> {
-    const prepared = prepare(task.delivery, this.#run.parts.consumer)
-    return isThenable(prepared) ? prepared.then((ready) => this.#call(task, ready)) : this.#call(task, prepared)
+  async #prepareLater(task: Task, item: Item, preparing: PromiseLike<Prepared | Rejected>): Promise<Ending> {
+    this.#preparing.add(task)
+    const prepared = await preparing
+    this.#preparing.delete(task)
+    return this.#proceed(task, item, prepared)
   }
 
-  #call(task: Task, prepared: Prepared | Rejected): Outcome | PromiseLike<Outcome> {
-    if (prepared.kind === 'rejected') return this.#letter(task, prepared.reason, prepared.error, prepared.decoded)
+  #proceed(task: Task, item: Item, prepared: Prepared | Rejected): Ending | PromiseLike<Ending> {
+    if (prepared.kind === 'rejected') return this.#letter(item, prepared.reason, prepared.error, prepared.decoded)
     if (task.over) return ACK // an asynchronous schema took all the time: the entry is retried, its handler is not called
+    item.prepared = prepared
+    const { route } = prepared
+    if (this.#run.isUnavailable(route)) return this.#throttled(item)
+    if (route.batching) {
+      this.#gather(route, route.batching, item)
+      return undefined
+    }
     const { clock } = this.#run.parts
     const remainingMs = () => Math.max(0, task.endsAt - clock.monotonic())
-    task.prepared = prepared
-    task.context = new EntryContext(this.#run.parts, task.delivery, prepared.event, remainingMs)
-    this.#run.parts.report.invoked++
-    const returned = prepared.route.handler(prepared.event as never, task.context)
+    const context = new EntryContext(this.#run.parts, item.delivery, prepared.event, remainingMs)
+    task.abort = (reason) => EntryContext.abort(context, reason)
+    const returned = this.#call(task, route, () => (route.handler as EventHandler)(prepared.event, context))
     return isThenable(returned) ? Promise.resolve(returned).then(toAck) : ACK
   }
 
-  #finish(task: Task, outcome: Outcome): void {
+  #gather(route: Route, batching: Batching, item: Item): void {
+    const gathered = this.#gathered.get(route) ?? batching.gather<Item>()
+    this.#gathered.set(route, gathered)
+    gathered.add(item, entryBytes(item.delivery.fields), this.#run.parts.clock.monotonic())
+  }
+
+  #callBatch(route: Route, batching: Batching, items: readonly Item[]): void {
+    const task = this.#open(items)
+    const { consumer, slot, lambda, extras, clock } = this.#run.parts
+    const place = {
+      stream: consumer.stream,
+      group: consumer.group,
+      consumerName: slot.consumerName,
+      maxDeliveries: consumer.settings.maxDeliveries,
+      lambda,
+      extras,
+      remainingMs: () => Math.max(0, task.endsAt - clock.monotonic()),
+    }
+    const events = items.map(({ delivery, prepared }) => ({
+      event: (prepared as Prepared).event,
+      entryId: delivery.id,
+      deliveryCount: delivery.deliveryCount,
+      fields: delivery.fields,
+    }))
+    this.#follow(task, () => {
+      const { failures, abort } = this.#call(task, route, () => batching.call(place, events))
+      task.abort = abort
+      return failures.then((failed) =>
+        items.map((item) =>
+          failed.has(item.delivery.id) ? this.#failure(task, item, failed.get(item.delivery.id)) : ACK,
+        ),
+      )
+    })
+  }
+
+  /** Calls a handler, observed if anybody does. */
+  #call<T>(task: Task, route: Route, run: () => T): T {
+    const { report, observers, clock } = this.#run.parts
+    report.invoked += task.items.length
+    task.isCalled = true
+    if (!observers) return run()
+    for (const { delivery } of task.items) this.#run.handed(delivery.id, route.event.type)
+    const call = this.#describe(task, route)
+    task.observed = { call, startedAt: clock.monotonic() }
+    return observers.within('handler', call, run)
+  }
+
+  #describe({ items }: Task, { event, batching }: Route): HandlerCall {
+    const { consumer, slot, clock, invocation } = this.#run.parts
+    const now = clock.now()
+    return {
+      invocation,
+      stream: consumer.stream,
+      group: consumer.group,
+      consumerName: slot.consumerName,
+      eventType: event.type,
+      isBatch: batching !== undefined,
+      deliveries: items.map(({ delivery, prepared }) => ({
+        entryId: delivery.id,
+        eventId: (prepared as Prepared).event.eventId,
+        deliveryCount: delivery.deliveryCount,
+        ageMs: ageOf(delivery.id, now),
+        traceparent: (prepared as Prepared).event.traceparent,
+      })),
+    }
+  }
+
+  #finish(task: Task, ending: Ending): void {
     if (task.over) {
-      this.#run.overrunning--
+      this.#run.overrunning -= task.items.length
       return
     }
     task.over = true
+    this.#preparing.delete(task)
     if (--this.#running === 0) this.#rest()
-    task.end(outcome)
+    if (ending) this.#end(task, ending)
+    else this.#onGathered()
+  }
+
+  #end(task: Task, ending: NonNullable<Ending>): void {
+    const { items } = task
+    if (task.observed) this.#tellEnded(task, task.observed, ending)
+    for (const [n, item] of items.entries()) item.end('kind' in ending ? ending : (ending[n] as Outcome))
+  }
+
+  #tellEnded(
+    { items }: Task,
+    { call, startedAt }: NonNullable<Task['observed']>,
+    ending: Outcome | readonly Outcome[],
+  ): void {
+    const { observers, clock } = this.#run.parts
+    observers?.tell('handlerEnded', {
+      call,
+      durationMs: clock.monotonic() - startedAt,
+      outcomes: items.map(({ error }, n) => ({
+        kind: 'kind' in ending ? ending.kind : (ending[n] as Outcome).kind,
+        error,
+      })),
+    })
   }
 
   /** Nothing runs: no timer is left, and nothing is kept of what ran. */
@@ -99,14 +265,28 @@ export class Handlers {
     this.#oldest = 0
   }
 
-  #failure(task: Task, error: unknown): Outcome {
-    const { consumer, random, report } = this.#run.parts
-    if (task.context && !task.over) report.failed++
-    const verdict = judgeFailure(error, task.delivery.deliveryCount, consumer.settings, random())
-    return verdict.kind === 'retry' ? verdict : this.#letter(task, verdict.reason, error, task.prepared?.decoded)
+  #failures(task: Task, error: unknown): readonly Outcome[] {
+    return task.items.map((item) => this.#failure(task, item, error))
   }
 
-  #letter({ deliveredAt }: Task, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {
+  #failure(task: Task, item: Item, error: unknown): Outcome {
+    const { consumer, random, report } = this.#run.parts
+    const verdict = judgeFailure(error, item.delivery.deliveryCount, consumer.settings, random())
+    if (task.isCalled && !task.over) {
+      item.error = error
+      if (verdict.kind === 'release') this.#run.unavailable((item.prepared as Prepared).route, error as Error)
+      else report.failed++
+    }
+    if (verdict.kind === 'release') return this.#throttled(item)
+    return verdict.kind === 'retry' ? verdict : this.#letter(item, verdict.reason, error, item.prepared?.decoded)
+  }
+
+  #throttled({ delivery }: Item): Outcome {
+    this.#run.parts.report.throttled++
+    return released(delivery)
+  }
+
+  #letter({ deliveredAt }: Item, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {
     const facts = { reason, error, lastDeliveredAt: deliveredAt, failedAt: this.#run.parts.clock.now() }
     const { eventId, type, version = 1, traceparent } = decoded ?? {}
     return {
@@ -144,9 +324,9 @@ export class Handlers {
   }
 
   #timeOut(task: Task, error: HandlerTimeoutError): void {
-    if (task.context) EntryContext.abort(task.context, error)
-    this.#run.overran(task.delivery)
-    this.#finish(task, this.#failure(task, error))
+    task.abort?.(error)
+    for (const { delivery } of task.items) this.#run.overran(delivery)
+    this.#finish(task, this.#failures(task, error))
   }
 }
 

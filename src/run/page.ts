@@ -1,5 +1,6 @@
 import { PARKED } from '../core/keys.ts'
 import type { Claimed, Claims, Settlement } from '../group/group.ts'
+import type { Observed } from '../observe.ts'
 import type { Run } from './run.ts'
 import type { Pace } from './window.ts'
 import { Window } from './window.ts'
@@ -23,6 +24,7 @@ export async function retryPage(
   const { report, consumer, clock, gate } = run.parts
   const { maxDeliveries, concurrency } = consumer.settings
   report.claimed += claimed.length
+  run.parts.observers?.tell('entriesClaimed', claimedOf(run, claimed))
   report.batches++
   const usedUp = claimed.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries)
   const waiting = claimed.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
@@ -111,6 +113,11 @@ function partsOf(entries: readonly Claimed[], maxDeliveries: number) {
 /** Parked entries failed and said so, and those with no delivery never ran. */
 function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
   return from.owner === PARKED || deliveryCount === 0
+}
+
+function claimedOf({ parts: { invocation, consumer } }: Run, claimed: readonly Claimed[]): Observed['entriesClaimed'] {
+  const entries = claimed.map(({ id: entryId, deliveryCount, from }) => ({ entryId, deliveryCount, ...from }))
+  return { invocation, stream: consumer.stream, group: consumer.group, entries }
 }
 
 function buried({ id, deliveryCount, from }: Claimed, now: number): Settlement {

@@ -1,4 +1,4 @@
-import type { Consumer, Route } from '../consumer.ts'
+import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
@@ -12,6 +12,7 @@ import {
   UnsupportedVersionError,
 } from '../errors.ts'
 import type { Event } from '../event.ts'
+import type { Route } from '../route.ts'
 import { isThenable } from './thenable.ts'
 
 /** An entry ready for its handler. */

@@ -3,10 +3,16 @@ import type { Consumer } from '../consumer.ts'
 import type { Budget } from '../core/budget.ts'
 import { mayStart, roundsLeft } from '../core/budget.ts'
 import type { SettleCounts } from '../core/counts.ts'
+import { ageOf } from '../core/entry.ts'
 import type { Group, Held, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
+import type { ObservedInvocation } from '../observe.ts'
+import type { Observers } from '../observers.ts'
 import type { OpenReport } from '../report.ts'
+import type { Route } from '../route.ts'
 import type { Gate } from './gate.ts'
+import type { Notices } from './notices.ts'
+import { createNotices } from './notices.ts'
 import type { FurtherPollers } from './scale-out.ts'
 
 /** What one run of a consumer is made of. */
@@ -25,11 +31,16 @@ export interface RunParts {
   readonly signal: AbortSignal | undefined
   /** The pollers that the invocation may call. */
   readonly further: FurtherPollers | undefined
+  readonly invocation: ObservedInvocation
+  readonly observers: Observers | undefined
   /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
   readonly gate: Gate
 }
 
 const nothing = (): readonly Held[] => []
+
+/** What waits for others is handed over that long before nothing could start any more. */
+const WAIT_MARGIN_MS = 50
 
 /** Renewals come no faster than this, however small `minIdleMs` is. */
 const RENEWAL_MS = 10
@@ -45,6 +56,10 @@ export class Run {
   readonly #overran = new Set<string>()
   readonly #failures = new Map<string, Error>()
   readonly #notes = new Map<string, Error>()
+  readonly #unavailable = new Set<Route>()
+  /** Of what observers are told later, the types of events. */
+  readonly #eventTypes = new Map<string, string>()
+  readonly #notices: Notices | undefined
   /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
   #held: () => readonly Held[] = nothing
@@ -53,6 +68,7 @@ export class Run {
 
   constructor(parts: RunParts) {
     this.parts = parts
+    this.#notices = createNotices(parts)
     this.#scheduleRenewal()
   }
 
@@ -65,6 +81,36 @@ export class Run {
   mayStart(): boolean {
     const { budget, clock, signal } = this.parts
     return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
+  }
+
+  /** Nothing starts any more. */
+  stop(): void {
+    this.#vain = true
+  }
+
+  /** Milliseconds for which an event may wait for others and still be handled. */
+  waitableMs(): number {
+    const { budget, clock } = this.parts
+    return Math.min(budget.runUntil, budget.deadline - budget.neededMs) - clock.monotonic() - WAIT_MARGIN_MS
+  }
+
+  mayWait(): boolean {
+    return this.mayStart() && this.waitableMs() > 0
+  }
+
+  /** Nothing more is called of a route whose handler could not hand its work on, and nothing more is read. */
+  unavailable(route: Route, error: Error): void {
+    this.#unavailable.add(route)
+    if ('isLasting' in error && error.isLasting) this.note(error)
+  }
+
+  isUnavailable(route: Route): boolean {
+    return this.#unavailable.has(route)
+  }
+
+  /** What is read now could not be handed on. */
+  get isHeldBack(): boolean {
+    return this.#unavailable.size > 0
   }
 
   /** Milliseconds until settling needs all the time that is left. */
@@ -97,18 +143,24 @@ export class Run {
   /**
    * Makes a call that settles, and counts the outcomes.
    *
-   * @param atStake Entries of which nothing is known if no reply comes: they are counted as unsettled.
+   * @param settlements What it settles. Nothing is known of it if no reply comes: it is counted as unsettled.
+   * @param more Further entries of which the same is true.
    * @throws {RedisConnectionError} No reply came.
    */
-  async settleBy<Result extends SettleResult>(atStake: number, call: Promise<Result>): Promise<Result> {
+  async settleBy<Result extends SettleResult>(
+    settlements: readonly Settlement[],
+    call: Promise<Result>,
+    more = 0,
+  ): Promise<Result> {
     try {
       const result = await call
       for (const [name, count] of Object.entries(result.counts)) this.parts.report[name as keyof SettleCounts] += count
       for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
       this.#vain ||= result.failures.length > 0 || result.leaseLost
+      if (settlements.length > 0) this.#told(settlements, result)
       return result
     } catch (error) {
-      this.parts.report.unsettled += atStake
+      this.parts.report.unsettled += settlements.length + more
       throw error
     }
   }
@@ -134,7 +186,7 @@ export class Run {
   /** Settles what is left. */
   async settle(settlements: readonly Settlement[]): Promise<void> {
     if (settlements.length === 0) return
-    await this.settleBy(settlements.length, this.parts.group.settle(this.parts.slot, settlements))
+    await this.settleBy(settlements, this.parts.group.settle(this.parts.slot, settlements))
   }
 
   /** Settles while handlers run; where no reply comes, the run ends with them. */
@@ -145,11 +197,33 @@ export class Run {
     })
   }
 
+  /** An entry's event goes to its handler: observers of what becomes of it are told its type. */
+  handed(entryId: string, eventType: string): void {
+    this.#eventTypes.set(entryId, eventType)
+  }
+
+  #told(settlements: readonly Settlement[], { counts, letters }: SettleResult): void {
+    for (const letter of letters) this.#notices?.send(letter)
+    const { observers, consumer, clock, invocation } = this.parts
+    if (!observers) return
+    const now = clock.now()
+    const acked = settlements.filter(({ outcome }) => outcome.kind === 'ack')
+    const entries = acked.map(({ id: entryId }) => ({
+      entryId,
+      eventType: this.#eventTypes.get(entryId) ?? '',
+      ageMs: ageOf(entryId, now),
+    }))
+    for (const { id } of settlements) this.#eventTypes.delete(id)
+    const { stream, group } = consumer
+    if (counts.acked > 0) observers.tell('acked', { invocation, stream, group, entries })
+  }
+
   /** Ends the renewal; when it resolves no timer and no command of the run is left. */
   async end(): Promise<void> {
     this.#cancelRenewal()
     this.parts.report.overran += this.overrunning
     await this.#renewing
+    await this.#notices?.end(this.spareMs())
   }
 
   // three chances before a claimer may take what we hold; a renewal that fails is made good by the next, or the entry is claimed

@@ -7,11 +7,15 @@ import { numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
+import type { Observer } from '../observe.ts'
+import { resolveObservers } from '../observers.ts'
 
 /** Where a run finds its server, and its time. */
 export interface RunTarget {
   /** The server; made once at module scope, shared by every invocation. */
   readonly redis: Connection
+  /** Who is told what happens, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
+  readonly observe?: Observer | readonly Observer[]
   /** Time, for tests. Default: the system's. */
   readonly clock?: Clock
 }
@@ -27,7 +31,7 @@ export interface RunOptions extends RunTarget {
 }
 
 /** The options of a handler that is made, and those of a single run. */
-export const TARGET_OPTIONS = ['redis', 'clock']
+export const TARGET_OPTIONS = ['redis', 'observe', 'clock']
 export const RUN_OPTIONS = [...TARGET_OPTIONS, 'remainingMs', 'signal', 'context']
 
 /**
@@ -44,6 +48,7 @@ export function resolveTargets(
   object(action, 'options', options)
   refuseUnknownKeys(action, options, known)
   assertConnection(action, options.redis)
+  resolveObservers(action, options.observe)
   if (options.clock !== undefined) assertClock(action, options.clock)
   if (options.remainingMs !== undefined)
     numberFrom(action, 'remainingMs', options.remainingMs, 0, Number.POSITIVE_INFINITY)

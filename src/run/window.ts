@@ -1,8 +1,8 @@
 import type { Claimed, Claims, Delivery, Held, Settlement } from '../group/group.ts'
 import { PAGE } from '../group/scripts/claim-page.ts'
-import { released, settlement } from './batch.ts'
 import { Handlers } from './handlers.ts'
 import type { Run } from './run.ts'
+import { released, settlement } from './settlement.ts'
 
 /**
  * How fast a run may go. Counts should rise when handlers start, so at first a request starts no more entries than run side by side; as
@@ -56,7 +56,7 @@ export class Window {
   constructor(run: Run, claims: Claims, waiting: readonly Claimed[], done: readonly Settlement[]) {
     this.#run = run
     this.#claims = claims
-    this.#handlers = new Handlers(run)
+    this.#handlers = new Handlers(run, false, () => this.#handlers.flush(run.parts.consumer.settings.concurrency))
     this.#takenAt = run.parts.clock.monotonic()
     this.#waiting = new Set(waiting)
     this.#done = [...done]
@@ -125,7 +125,7 @@ export class Window {
     for (const entry of next) this.#waiting.delete(entry)
     const settlements = this.#takeDone()
     const call = this.#claims.settleAndStart(slot, settlements, next)
-    const { started } = await this.#run.settleBy(settlements.length + next.length, call)
+    const { started } = await this.#run.settleBy(settlements, call, next.length)
     this.#started = [...started]
   }
 
@@ -141,6 +141,7 @@ export class Window {
         this.#wake()
       })
     }
+    this.#handlers.flush(atOnce)
     if (!this.#run.mayStart()) this.#release()
   }
 

@@ -99,7 +99,13 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
     unsettled: 0,
     lost: 0,
   }
-  return { counts: { ...none, deadLettersTrimmed: 0, ...counts }, failures: [], refusals: [], leaseLost: false }
+  return {
+    counts: { ...none, deadLettersTrimmed: 0, ...counts },
+    failures: [],
+    refusals: [],
+    letters: [],
+    leaseLost: false,
+  }
 }
 
 /** The suite that every adapter of the group port passes. */

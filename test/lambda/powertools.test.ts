@@ -439,6 +439,7 @@ function aReport(): Report['consumers'][number] {
     claimed: 0,
     invoked: 0,
     failed: 0,
+    throttled: 0,
     acked: 0,
     ackMissed: 0,
     retried: 0,

@@ -103,8 +103,6 @@ export async function runs(signal: AbortSignal): Promise<Report[]> {
 }
 
 export type Assertions = [
-  // batches come with a later version
-  Expect<Equal<Extract<keyof typeof millrace, 'onBatch'>, never>>,
   Expect<Equal<HandlerContext['deliveryCount'], number>>,
   Expect<Equal<HandlerContext['signal'], AbortSignal>>,
   Expect<Equal<MillraceError['code'], ErrorCode>>,
@@ -114,8 +112,11 @@ export type Assertions = [
 /** A switch over the codes is complete as long as this compiles. */
 export function describe(error: MillraceError): string {
   const meanings: Record<ErrorCode, string> = {
+    ERR_BATCH_ANSWER_INVALID: 'wrong answer',
+    ERR_BATCH_ITEM_FAILED: 'named',
     ERR_ENTRY_MALFORMED: 'malformed',
     ERR_ENTRY_OVERSIZE: 'oversize',
+    ERR_FUNCTION_FAILED: 'remote',
     ERR_HANDLER_TIMEOUT: 'timeout',
     ERR_INVOCATION_FAILED: 'failed',
     ERR_INVOCATION_TOO_SHORT: 'too short',
@@ -126,6 +127,7 @@ export function describe(error: MillraceError): string {
     ERR_REDIS_CONNECTION: 'connection',
     ERR_REDIS_REPLY: 'reply',
     ERR_RETRY_AFTER: 'retry after',
+    ERR_UNAVAILABLE: 'unavailable',
     ERR_VERSION_UNSUPPORTED: 'unsupported version',
   }
   return meanings[error.code]

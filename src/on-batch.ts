@@ -1,0 +1,92 @@
+import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
+import { batchFailures } from './core/batch-answer.ts'
+import { integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
+import type { EventDefinition, EventOf } from './event.ts'
+import { assertDefinition } from './event.ts'
+import type { BatchCall, BatchItem, BatchPlace, Route } from './route.ts'
+import { Gathering } from './run/gathering.ts'
+
+/** How large a batch may get, and how long it may wait for that. */
+export interface BatchOptions {
+  /** Events a call, 1 to 10,000. Default 100. A claimer hands over no more than the consumer's `concurrency`. */
+  readonly maxEvents?: number
+  /** Bytes of the entries' names and values a call, 1 or more; an event that is larger comes alone. Default 4,194,304. */
+  readonly maxBytes?: number
+  /**
+   * Milliseconds that the first event of a batch may wait for others while the poller reads on, up to 300,000; no longer than the invocation has.
+   * Default 0: a batch is what one read brought.
+   */
+  readonly maxBatchingWindowMs?: number
+}
+
+const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
+
+/**
+ * Binds an event type to the handler of many events: a function of your own, or `lambdaFunction(name)` of `millrace/lambda`.
+ *
+ * @throws {TypeError | RangeError} No definition, no function, or a bad option.
+ */
+export function onBatch<Definition extends EventDefinition>(
+  event: Definition,
+  handler: BatchHandler<EventOf<Definition>>,
+  options: BatchOptions = {},
+): Route {
+  const action = 'define a batch route'
+  assertDefinition(action, event)
+  const name = `${action} for ${JSON.stringify(event.type)}`
+  if (typeof handler !== 'function')
+    throw new TypeError(`Cannot ${name}: the handler must be a function, got ${typeof handler}`)
+  object(name, 'options', options)
+  refuseUnknownKeys(name, options, Object.keys(DEFAULTS))
+  const { maxEvents, maxBytes, maxBatchingWindowMs: maxWindowMs } = withDefaults(DEFAULTS, options)
+  integerFrom(name, 'maxEvents', maxEvents, 1, 10_000)
+  integerFrom(name, 'maxBytes', maxBytes, 1)
+  integerFrom(name, 'maxBatchingWindowMs', maxWindowMs, 0, 300_000)
+  const limits = { maxEvents, maxBytes, maxWindowMs }
+  const batching = {
+    ...limits,
+    gather: <Item>() => new Gathering<Item>(limits),
+    call: (place: BatchPlace, items: readonly BatchItem[]) => callBatch(handler as BatchHandler, place, items),
+  }
+  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching: Object.freeze(batching) })
+}
+
+function callBatch(handler: BatchHandler, place: BatchPlace, items: readonly BatchItem[]): BatchCall {
+  const abort = new AbortController()
+  const events = items.map((item) => toBatchEvent(item, place.group))
+  const entryIds = items.map(({ entryId }) => entryId)
+  const call = async () => batchFailures(await handler(events, contextOf(place, abort.signal)), entryIds)
+  return { failures: call(), abort: (reason) => abort.abort(reason) }
+}
+
+function toBatchEvent({ event, entryId, deliveryCount, fields }: BatchItem, group: string): BatchEvent {
+  return {
+    ...event,
+    entryId,
+    deliveryCount,
+    idempotencyKey: `${group}:${event.eventId}`,
+    // the client's Buffers share memory with the entry's neighbours
+    fields: fields.map(([name, value]) => [copy(name), copy(value)] as const),
+  }
+}
+
+function copy(bytes: Buffer | string): Buffer | string {
+  return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
+}
+
+function contextOf({ lambda, extras, remainingMs, ...place }: BatchPlace, signal: AbortSignal): BatchContext {
+  return {
+    ...extras,
+    functionName: lambda?.functionName ?? '',
+    functionVersion: lambda?.functionVersion ?? '',
+    invokedFunctionArn: lambda?.invokedFunctionArn ?? '',
+    memoryLimitInMB: lambda?.memoryLimitInMB ?? '',
+    awsRequestId: lambda?.awsRequestId ?? '',
+    logGroupName: lambda?.logGroupName ?? '',
+    logStreamName: lambda?.logStreamName ?? '',
+    callbackWaitsForEmptyEventLoop: lambda?.callbackWaitsForEmptyEventLoop ?? false,
+    ...place,
+    signal,
+    getRemainingTimeInMillis: remainingMs,
+  }
+}

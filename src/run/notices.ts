@@ -1,0 +1,82 @@
+import type { OnDeadLetter } from '../consumer.ts'
+import type { Settlement } from '../group/group.ts'
+import type { DeadLetterNotice } from '../observe.ts'
+import type { RunParts } from './run.ts'
+
+/** Tells of dead letters once they are written. Nothing that goes wrong with it is more than a warning. */
+export class Notices {
+  readonly #parts: RunParts
+  readonly #onDeadLetter: OnDeadLetter | undefined
+  readonly #abort = new AbortController()
+  readonly #sending = new Set<Promise<void>>()
+
+  constructor(parts: RunParts) {
+    this.#parts = parts
+    this.#onDeadLetter = parts.consumer.onDeadLetter
+  }
+
+  send(settlement: Settlement): void {
+    const { observers, invocation } = this.#parts
+    const notice = noticeOf(settlement, this.#parts)
+    if (!notice) return
+    observers?.tell('deadLettered', { invocation, notice })
+    if (!this.#onDeadLetter) return
+    const sending = this.#call(this.#onDeadLetter, notice).finally(() => this.#sending.delete(sending))
+    this.#sending.add(sending)
+  }
+
+  /** Resolves once all are sent, or that long is over: those that are not are aborted. */
+  async end(withinMs: number): Promise<void> {
+    if (this.#sending.size === 0) return
+    const over = Promise.withResolvers<void>()
+    const cancel = this.#parts.clock.after(Math.max(0, withinMs), () => {
+      this.#abort.abort(new Error('the run has to end'))
+      over.resolve()
+    })
+    await Promise.race([Promise.all(this.#sending), over.promise])
+    cancel()
+  }
+
+  async #call(onDeadLetter: OnDeadLetter, notice: DeadLetterNotice): Promise<void> {
+    try {
+      await onDeadLetter(notice, { signal: this.#abort.signal })
+    } catch (error) {
+      this.#parts.observers?.tell('deadLetterNoticeFailed', { invocation: this.#parts.invocation, notice, error })
+      const why = (error as Partial<Error> | undefined)?.message
+      process.emitWarning(`onDeadLetter failed for entry ${notice.entryId}: ${why}`, 'MillraceWarning')
+    }
+  }
+}
+
+/** `undefined` where nobody is to be told. */
+export function createNotices(parts: RunParts): Notices | undefined {
+  return parts.observers || parts.consumer.onDeadLetter ? new Notices(parts) : undefined
+}
+
+function noticeOf({ id, deliveryCount, outcome }: Settlement, { consumer }: RunParts): DeadLetterNotice | undefined {
+  if (outcome.kind !== 'dead-letter') return undefined
+  const { reason, error, eventId, eventType, traceparent } = outcome.letter
+  return {
+    stream: consumer.stream,
+    group: consumer.group,
+    deadLetters: consumer.keys.deadLetters,
+    entryId: id,
+    deliveryCount,
+    reason,
+    error: describe(error),
+    eventId,
+    eventType,
+    traceparent,
+  }
+}
+
+/** Handlers may throw anything, also what cannot be read. */
+function describe(error: unknown): DeadLetterNotice['error'] {
+  if (error === undefined) return undefined
+  try {
+    const { name = typeof error, message = '' } = (error ?? {}) as Partial<Error>
+    return { name: String(name), message: String(message) }
+  } catch {
+    return { name: typeof error, message: 'a value that cannot be read' }
+  }
+}
