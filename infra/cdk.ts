@@ -60,6 +60,7 @@ function makeFunction(id: string, name: 'poller' | 'claimer', description: strin
       sourceMap: true,
       sourcesContent: false,
       externalModules: ['@aws-sdk/*', 'supports-color'],
+      esbuildArgs: { '--alias:debug': './infra/no-debug.cjs' },
       banner: `import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);`,
     },
   })

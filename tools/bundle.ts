@@ -8,15 +8,15 @@ const root = join(import.meta.dirname, '..')
 export type Source = { readonly file: string } | { readonly code: string; readonly external?: readonly string[] }
 
 /**
- * Bundles a function as `infra/bundle.yml` has it done for deployment.
+ * Bundles a function as `infra/bundle.yml` has it done for deployment; what is no file of this repository, without its aliases.
  *
  * @returns The bundle's size in bytes, without its source map.
  */
 export async function bundle(source: Source, outfile: string): Promise<number> {
-  const { target, external, banner } = await deployedOptions()
+  const { target, external, banner, alias } = await deployedOptions()
   await build({
     ...('file' in source
-      ? { entryPoints: [join(root, source.file)] }
+      ? { entryPoints: [join(root, source.file)], alias, absWorkingDir: root }
       : { stdin: { contents: source.code, resolveDir: root } }),
     outfile,
     bundle: true,
@@ -35,10 +35,21 @@ export async function bundle(source: Source, outfile: string): Promise<number> {
 }
 
 /** Those of the options that may change from one release to the next; the file is as flat as this reads it. */
-async function deployedOptions(): Promise<{ target: string; external: string[]; banner: string }> {
+async function deployedOptions(): Promise<{
+  target: string
+  external: string[]
+  banner: string
+  alias: Record<string, string>
+}> {
   const yaml = await readFile(join(root, 'infra/bundle.yml'), 'utf8')
   const [, target] = /^target: (\S+)$/m.exec(yaml) ?? []
   const [, banner] = /^ {2}js: (.+)$/m.exec(yaml) ?? []
   if (!target || !banner) throw new Error('Cannot bundle: infra/bundle.yml must have a target and a banner')
-  return { target, banner, external: [...yaml.matchAll(/^ {2}- '?([^'\s]+)/gm)].map(([, name = '']) => name) }
+  const aliases = yaml.matchAll(/^ {2}([\w-]+): (\.\S+)/gm)
+  return {
+    target,
+    banner,
+    alias: Object.fromEntries([...aliases].map(([, name = '', path = '']) => [name, path])),
+    external: [...yaml.matchAll(/^ {2}- '?([^'\s]+)/gm)].map(([, name = '']) => name),
+  }
 }
