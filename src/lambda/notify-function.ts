@@ -1,5 +1,5 @@
+import type { OnDeadLetter } from '../consumer.ts'
 import { object, refuseUnknownKeys } from '../core/options.ts'
-import type { DeadLetterNotice } from '../observe.ts'
 import { functionTarget } from './function-target.ts'
 import { invocationRecordOf } from './invocation-record.ts'
 import { invokeLater } from './invoke.ts'
@@ -10,11 +10,8 @@ export interface NotifyFunctionOptions {
   readonly qualifier?: string
 }
 
-/** What the option `onDeadLetter` of a consumer takes. */
-export type DeadLetterNotifier = (notice: DeadLetterNotice, options: { readonly signal: AbortSignal }) => Promise<void>
-
 /**
- * Has a function told of every dead letter: it is invoked asynchronously with an invocation record as AWS writes them for streams, without the
+ * Has a function told of every dead letter, as a consumer's `onDeadLetter`: it is invoked asynchronously with an invocation record as AWS writes them for streams, without the
  * payload. Lambda runs it later, and again if it fails; a notice that Lambda does not take is lost, the dead letter is not.
  *
  * The role needs `lambda:InvokeFunction` on the function, with its qualifier if it has one.
@@ -22,7 +19,7 @@ export type DeadLetterNotifier = (notice: DeadLetterNotice, options: { readonly 
  * @param name A name or an ARN, whole or partial, with or without a qualifier.
  * @throws {TypeError} A bad option.
  */
-export function notifyFunction(name: string, options: NotifyFunctionOptions = {}): DeadLetterNotifier {
+export function notifyFunction(name: string, options: NotifyFunctionOptions = {}): OnDeadLetter {
   const action = 'make notifyFunction'
   object(action, 'options', options)
   refuseUnknownKeys(action, options, ['qualifier'])
