@@ -78,7 +78,7 @@ async function claimOneLap(run: Run): Promise<void> {
     wrapped ||= isEnd
   }
   await run.settle(settlements)
-  if (cursor !== undefined) await claims.finishClaims(slot, cursor, minIdleMs)
+  if (cursor !== undefined) await claims.finishClaims(slot, cursor, minIdleMs, report.acked > report.ackMissed)
   const measured = await group.measure().catch((error: Error) => {
     if (run.failures.length === 0) run.note(error) // else it has been said what the server refuses
   })

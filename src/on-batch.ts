@@ -3,8 +3,8 @@ import { batchFailures } from './core/batch-answer.ts'
 import { integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
-import type { BatchCall, BatchItem, BatchPlace, Route } from './route.ts'
-import { Gathering } from './run/gathering.ts'
+import type { BatchCall, BatchItem, Batching, BatchPlace, Route } from './route.ts'
+import { GatheredBatches } from './run/batches.ts'
 
 /** How large a batch may get, and how long it may wait for that. */
 export interface BatchOptions {
@@ -38,17 +38,13 @@ export function onBatch<Definition extends EventDefinition>(
     throw new TypeError(`Cannot ${name}: the handler must be a function, got ${typeof handler}`)
   object(name, 'options', options)
   refuseUnknownKeys(name, options, Object.keys(DEFAULTS))
-  const { maxEvents, maxBytes, maxBatchingWindowMs: maxWindowMs } = withDefaults(DEFAULTS, options)
-  integerFrom(name, 'maxEvents', maxEvents, 1, 10_000)
-  integerFrom(name, 'maxBytes', maxBytes, 1)
-  integerFrom(name, 'maxBatchingWindowMs', maxWindowMs, 0, 300_000)
-  const limits = { maxEvents, maxBytes, maxWindowMs }
-  const batching = {
-    ...limits,
-    gather: <Item>() => new Gathering<Item>(limits),
-    call: (place: BatchPlace, items: readonly BatchItem[]) => callBatch(handler as BatchHandler, place, items),
-  }
-  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching: Object.freeze(batching) })
+  const limits = Object.freeze(withDefaults(DEFAULTS, options))
+  integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
+  integerFrom(name, 'maxBytes', limits.maxBytes, 1)
+  integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
+  const call = (place: BatchPlace, items: readonly BatchItem[]) => callBatch(handler as BatchHandler, place, items)
+  const batching: Batching = { open: (host) => new GatheredBatches(host, limits, call) }
+  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching })
 }
 
 function callBatch(handler: BatchHandler, place: BatchPlace, items: readonly BatchItem[]): BatchCall {

@@ -13,22 +13,35 @@ export interface Route {
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface Batching {
-  readonly maxEvents: number
-  readonly maxBytes: number
-  readonly maxWindowMs: number
-  gather<Item>(): Gathered<Item>
-  call(place: BatchPlace, items: readonly BatchItem[]): BatchCall
+  open<Item>(host: BatchHost<Item>): Batches<Item>
 }
 
-/** Events that wait to be handed over together. */
-export interface Gathered<Item> {
-  readonly size: number
-  readonly isFull: boolean
-  /** When the first of them has waited for as long as any may, on the run's monotonic clock. */
-  readonly endsAt: number
-  add(item: Item, bytes: number, now: number): void
-  /** Takes the first ones out, as many as fit into a batch. */
-  take(): Item[]
+/** The events of one route that wait to be handed over together. */
+export interface Batches<Item> {
+  add(item: Item, bytes: number): void
+  /**
+   * Hands over, at most so many calls at once: complete batches, and whatever need not or cannot wait for more. Where there is no time left they
+   * are released.
+   *
+   * @returns When the next one has waited long enough, on the run's monotonic clock; `undefined` if none waits.
+   */
+  flush(atOnce: number): number | undefined
+}
+
+/** What runs the handlers, as batches see it. */
+export interface BatchHost<Item> {
+  /** Events may wait for others for as long as their route allows. */
+  readonly mayLinger: boolean
+  /** Calls of handlers under way. */
+  readonly running: number
+  /** Some entries are still checked by an asynchronous schema, and may join the others. */
+  readonly isPreparing: boolean
+  now(): number
+  /** Whether there is time to wait, and whether there is time to start. */
+  mayWait(): boolean
+  mayStart(): boolean
+  handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void
+  release(item: Item): void
 }
 
 /** Where a batch is handled. */

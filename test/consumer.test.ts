@@ -160,10 +160,10 @@ describe('defineConsumer()', () => {
         'or set renewLeases: true if handlers may outlast minIdleMs',
     )
   const known =
-    'known are stream, group, routes, codec, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
+    'known are stream, group, routes, codec, onDeadLetter, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
     'maxDeliveries, maxPending, renewLeases, maxEntryBytes, mode, maxRunMs, reserveMs, slots, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
-  const noRoute = type(': every route must come from on(Event, handler)')
+  const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
     [idle(14_999, 10_000), { minIdleMs: 14_999 }],
     [idle(60_000, 55_001), { handlerTimeoutMs: 55_001 }],

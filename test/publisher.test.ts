@@ -54,7 +54,8 @@ describe('createPublisher()', () => {
   }
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
-  const known = 'known are stream, redis, producer, retentionMs, wake, maxLength, exactTrimming, maxEntryBytes, clock'
+  const known =
+    'known are stream, redis, producer, retentionMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
     [type(`unknown option "maxlen"; ${known}`), { maxlen: 5 }],

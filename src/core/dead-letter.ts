@@ -18,7 +18,7 @@ export const MAX_ERROR_BYTES = 8_192
  * The server adds `fieldCount`, the number of the entry's own pairs, and then those pairs as they are.
  */
 export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
-  const error = describeError(facts.error)
+  const error = describeError(facts.error, detail)
   const head: Record<string, string | undefined> = {
     originalStream: origin.stream,
     originalId: origin.entryId,
@@ -39,15 +39,18 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
   return Object.entries(head).flatMap(([name, value]) => [name, value ?? ''])
 }
 
-/** What was thrown, as texts: handlers may throw anything, also what cannot be read. */
-function describeError(error: unknown): { name: string; message: string; stack: string } {
+/** What was thrown, as texts: handlers may throw anything, also what cannot be read. All empty if nothing was. */
+export function describeError(
+  error: unknown,
+  detailOf: (error: object) => string = () => '',
+): { name: string; message: string; stack: string } {
   if (error === undefined) return { name: '', message: '', stack: '' }
   try {
     const { name, message, stack } = (error ?? {}) as Record<string, unknown>
     if (typeof message !== 'string') return { name: typeof error, message: cut(asText(error)), stack: '' }
     return {
       name: cut(asText(name ?? 'Error')),
-      message: cut(message + detail(error)),
+      message: cut(message + detailOf(error as object)),
       stack: cut(asText(stack ?? '')),
     }
   } catch {
@@ -56,7 +59,7 @@ function describeError(error: unknown): { name: string; message: string; stack: 
 }
 
 // an error's message holds no payload; a dead letter holds it anyway, so the schema's own words may stand here
-function detail(error: unknown): string {
+function detail(error: object): string {
   if (!(error instanceof InvalidPayloadError)) return ''
   return `: ${error.issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}`
 }

@@ -26,9 +26,10 @@ export interface Group {
    * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
    * reached us, since its reply was lost and the read sent again: it is released.
    * @param takesFlag A flag that publishers raised since the slot was taken is taken back, too, if all is settled.
+   * @param hasAcked Something was acknowledged; when, is noted if all is settled.
    * @returns Whether there was one: whoever it woke may have found every slot taken.
    */
-  giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean): Promise<boolean>
+  giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean, hasAcked?: boolean): Promise<boolean>
 
   /** Gives entries their outcomes. Refusals are counted, never thrown. */
   settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
@@ -66,8 +67,11 @@ export interface Claims {
    */
   settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
 
-  /** Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, removes consumer names that nobody holds any more. */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void>
+  /**
+   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, and when something was acknowledged, removes consumer names that
+   * nobody holds any more.
+   */
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<void>
 }
 
 export interface Measured {
@@ -87,6 +91,8 @@ export interface Backlog {
    * past them. Before 8.0 they may be too many, once entries were trimmed that nobody had read.
    */
   readonly lag?: number
+  /** Milliseconds since a run that acknowledged something ended; left out if none has. */
+  readonly sinceLastSuccessMs?: number
   /** Entries in the stream. */
   readonly streamLength: number
   /** Entries in the dead-letter stream. */

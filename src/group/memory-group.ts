@@ -55,11 +55,12 @@ export class MemoryGroup implements Group, Claims {
     return { consumerName, token, leaseMs }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false): Promise<boolean> {
+  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
     if (slot.token === '') return false
     this.roundTrips++
     if (!this.#isLeased(slot)) return false
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+    if (isSettled && hasAcked) this.#state.acked = this.#now
     return takesFlag && isSettled && this.#server.lower(this.#address.keys.wake)
   }
 
@@ -167,17 +168,19 @@ export class MemoryGroup implements Group, Claims {
       lag: this.#stream.after(group.lastDeliveredId, entries.length).length,
       streamLength: entries.length,
       deadLetters: this.#server.streams.get(keys.deadLetters)?.entries.length ?? 0,
+      ...(this.#state.acked !== undefined && { sinceLastSuccessMs: this.#now - this.#state.acked }),
     }
     return { backlog, pollers: leases.filter((lease) => this.#server.holder(lease) !== undefined).length }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<void> {
     this.roundTrips++
     const { keys, settings } = this.#address
     const group = this.#find()
     if (!group) return
     const [oldest] = group.pending.keys()
     if (this.#isLeased(slot)) this.#state.cursor = cursor
+    if (hasAcked) this.#state.acked = this.#now
     this.#state.mark = oldest === undefined ? group.lastDeliveredId : entryIdBefore(oldest)
     for (const [id, dueAt] of this.#dueTimes)
       if (dueAt <= this.#now || !group.pending.has(id)) this.#dueTimes.delete(id)

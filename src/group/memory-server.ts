@@ -40,6 +40,8 @@ export class GroupState {
 export interface State {
   cursor?: string
   mark?: string
+  /** Milliseconds since 1970. */
+  acked?: number
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */

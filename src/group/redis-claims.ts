@@ -103,12 +103,12 @@ class RedisClaims implements Claims {
     return { ...settled, counts, started, leaseLost }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number): Promise<void> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<void> {
     const { stream, group, keys } = this.#calls.address
     const finish = {
       script: finishClaims,
       keys: [stream, this.#calls.lease(slot), keys.due, keys.state],
-      args: [...this.#calls.fence(slot), cursor],
+      args: [...this.#calls.fence(slot), cursor, Number(hasAcked)],
     }
     const [mark, consumers] = await this.#calls.sender.send([finish, xinfoConsumers(stream, group)])
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right

@@ -56,14 +56,18 @@ export class RedisGroup implements Group {
     return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false): Promise<boolean> {
+  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
     const { stream, keys } = this.calls.address
     const flag = takesFlag && isSettled ? [keys.wake] : []
     const flagged = await this.calls.sender.call(
       isSettled
-        ? { script: finishReads, keys: [stream, lease, ...flag], args: [...this.calls.fence(slot), slot.leaseMs] }
+        ? {
+            script: finishReads,
+            keys: [stream, lease, keys.state, ...flag],
+            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked)],
+          }
         : { script: giveSlot, keys: [lease], args: [slot.token] },
     )
     return flag.length > 0 && flagged === 1
@@ -117,13 +121,27 @@ export class RedisGroup implements Group {
   async measure(): Promise<Measured | undefined> {
     const { stream, group, keys, settings } = this.calls.address
     const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
-    const call = { script: measure, keys: [stream, keys.deadLetters, ...leases], args: [group] }
+    const call = { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
     const [reply = null] = await this.calls.sender.send([call])
     if (isReplyError(reply, 'NOGROUP')) return undefined
     if (reply instanceof RedisReplyError) throw reply
-    const [pending = 0, oldestPendingMs = 0, lag = 0, streamLength = 0, deadLetters = 0, pollers = 0] =
-      items(reply).map(Number)
-    const backlog = { pending, oldestPendingMs, streamLength, deadLetters }
-    return { backlog: lag === UNKNOWN ? backlog : { ...backlog, lag }, pollers }
+    const [
+      pending = 0,
+      oldestPendingMs = 0,
+      lag = 0,
+      streamLength = 0,
+      deadLetters = 0,
+      pollers = 0,
+      sinceLastSuccessMs = 0,
+    ] = items(reply).map(Number)
+    const backlog = {
+      pending,
+      oldestPendingMs,
+      streamLength,
+      deadLetters,
+      ...(lag !== UNKNOWN && { lag }),
+      ...(sinceLastSuccessMs !== UNKNOWN && { sinceLastSuccessMs }),
+    }
+    return { backlog, pollers }
   }
 }

@@ -5,7 +5,7 @@ import { HandlerTimeoutError } from '../errors.ts'
 import type { Delivery } from '../group/group.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
-import type { Batching, Gathered, Route } from '../route.ts'
+import type { BatchCall, Batches, BatchHost, BatchItem, BatchPlace, Route } from '../route.ts'
 import { EntryContext } from './context.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
@@ -43,9 +43,9 @@ type Ending = Outcome | readonly Outcome[] | undefined
  * Runs handlers, each within `handlerTimeoutMs`. A task is over when its handler settled or its time is up, whichever is first, and
  * `#finish` alone makes it so. Events of a batch handler are gathered until `flush` hands them over.
  */
-export class Handlers {
+export class Handlers implements BatchHost<Item> {
+  readonly mayLinger: boolean
   readonly #run: Run
-  readonly #waits: boolean
   readonly #onGathered: () => void
   /** Every task that did not end at once, in order of its time limit. */
   #tasks: Task[] = []
@@ -54,15 +54,15 @@ export class Handlers {
   #running = 0
   /** Those whose schema is asynchronous and still checks them. */
   readonly #preparing = new Set<Task>()
-  readonly #gathered = new Map<Route, Gathered<Item>>()
+  readonly #batches = new Map<Route, Batches<Item>>()
 
   /**
-   * @param waits Events of a batch wait for others for as long as their route allows.
+   * @param mayLinger Events of a batch wait for others for as long as their route allows.
    * @param onGathered Is called when an entry has joined others some time after it was started.
    */
-  constructor(run: Run, waits: boolean, onGathered: () => void) {
+  constructor(run: Run, mayLinger: boolean, onGathered: () => void) {
     this.#run = run
-    this.#waits = waits
+    this.mayLinger = mayLinger
     this.#onGathered = onGathered
   }
 
@@ -80,30 +80,54 @@ export class Handlers {
     })
   }
 
-  /**
-   * Hands gathered events over, at most so many calls at once: complete batches, and whatever need not or cannot wait for more. Where there is
-   * no time left they are released.
-   *
-   * @returns When the next one has waited long enough; `undefined` if none waits.
-   */
+  /** Hands gathered events over. @returns When the next batch has waited long enough; `undefined` if none waits. */
   flush(atOnce: number): number | undefined {
-    const now = this.#run.parts.clock.monotonic()
     let next: number | undefined
-    for (const [route, gathered] of this.#gathered) {
-      while (gathered.size > 0 && this.#isDue(gathered, now)) {
-        if (!this.#run.mayStart()) for (const item of gathered.take()) item.end(released(item.delivery))
-        else if (this.#running < atOnce) this.#callBatch(route, route.batching as Batching, gathered.take())
-        else break
-      }
-      const isWaiting = gathered.size > 0 && this.#preparing.size === 0 && !this.#isDue(gathered, now)
-      if (isWaiting) next = Math.min(next ?? gathered.endsAt, gathered.endsAt)
+    for (const batches of this.#batches.values()) {
+      const dueAt = batches.flush(atOnce)
+      if (dueAt !== undefined) next = Math.min(next ?? dueAt, dueAt)
     }
     return next
   }
 
-  #isDue(gathered: Gathered<Item>, now: number): boolean {
-    if (gathered.isFull || !this.#run.mayWait()) return true
-    return this.#preparing.size === 0 && !(this.#waits && now < gathered.endsAt)
+  get isPreparing(): boolean {
+    return this.#preparing.size > 0
+  }
+
+  now(): number {
+    return this.#run.parts.clock.monotonic()
+  }
+
+  mayWait(): boolean {
+    return this.#run.mayWait()
+  }
+
+  mayStart(): boolean {
+    return this.#run.mayStart()
+  }
+
+  release({ delivery, end }: Item): void {
+    end(released(delivery))
+  }
+
+  handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void {
+    const task = this.#open(items)
+    const { consumer, slot, lambda, extras } = this.#run.parts
+    const { stream, group, settings } = consumer
+    const { maxDeliveries } = settings
+    const { consumerName } = slot
+    const remainingMs = this.#remainingMs(task)
+    const place = { stream, group, consumerName, maxDeliveries, lambda, extras, remainingMs }
+    this.#follow(task, () => {
+      const { failures, abort } = this.#call(task, () => call(place, items.map(toBatchItem)))
+      task.abort = abort
+      return failures.then((failed) =>
+        items.map((item) => {
+          const { id } = item.delivery
+          return failed.has(id) ? this.#failure(task, item, failed.get(id)) : ACK
+        }),
+      )
+    })
   }
 
   #open(items: readonly Item[]): Task {
@@ -145,65 +169,35 @@ export class Handlers {
     const { route } = prepared
     if (this.#run.isUnavailable(route)) return this.#throttled(item)
     if (route.batching) {
-      this.#gather(route, route.batching, item)
+      const batches = this.#batches.get(route) ?? route.batching.open<Item>(this)
+      this.#batches.set(route, batches)
+      batches.add(item, entryBytes(item.delivery.fields))
       return undefined
     }
-    const { clock } = this.#run.parts
-    const remainingMs = () => Math.max(0, task.endsAt - clock.monotonic())
-    const context = new EntryContext(this.#run.parts, item.delivery, prepared.event, remainingMs)
+    const context = new EntryContext(this.#run.parts, item.delivery, prepared.event, this.#remainingMs(task))
     task.abort = (reason) => EntryContext.abort(context, reason)
-    const returned = this.#call(task, route, () => (route.handler as EventHandler)(prepared.event, context))
+    const returned = this.#call(task, () => (route.handler as EventHandler)(prepared.event, context))
     return isThenable(returned) ? Promise.resolve(returned).then(toAck) : ACK
   }
 
-  #gather(route: Route, batching: Batching, item: Item): void {
-    const gathered = this.#gathered.get(route) ?? batching.gather<Item>()
-    this.#gathered.set(route, gathered)
-    gathered.add(item, entryBytes(item.delivery.fields), this.#run.parts.clock.monotonic())
-  }
-
-  #callBatch(route: Route, batching: Batching, items: readonly Item[]): void {
-    const task = this.#open(items)
-    const { consumer, slot, lambda, extras, clock } = this.#run.parts
-    const place = {
-      stream: consumer.stream,
-      group: consumer.group,
-      consumerName: slot.consumerName,
-      maxDeliveries: consumer.settings.maxDeliveries,
-      lambda,
-      extras,
-      remainingMs: () => Math.max(0, task.endsAt - clock.monotonic()),
-    }
-    const events = items.map(({ delivery, prepared }) => ({
-      event: (prepared as Prepared).event,
-      entryId: delivery.id,
-      deliveryCount: delivery.deliveryCount,
-      fields: delivery.fields,
-    }))
-    this.#follow(task, () => {
-      const { failures, abort } = this.#call(task, route, () => batching.call(place, events))
-      task.abort = abort
-      return failures.then((failed) =>
-        items.map((item) =>
-          failed.has(item.delivery.id) ? this.#failure(task, item, failed.get(item.delivery.id)) : ACK,
-        ),
-      )
-    })
+  #remainingMs({ endsAt }: Task): () => number {
+    return () => Math.max(0, endsAt - this.now())
   }
 
   /** Calls a handler, observed if anybody does. */
-  #call<T>(task: Task, route: Route, run: () => T): T {
+  #call<T>(task: Task, run: () => T): T {
     const { report, observers, clock } = this.#run.parts
     report.invoked += task.items.length
     task.isCalled = true
     if (!observers) return run()
-    for (const { delivery } of task.items) this.#run.handed(delivery.id, route.event.type)
-    const call = this.#describe(task, route)
+    const call = this.#describe(task)
+    for (const { entryId } of call.deliveries) this.#run.handed(entryId, call.eventType)
     task.observed = { call, startedAt: clock.monotonic() }
     return observers.within('handler', call, run)
   }
 
-  #describe({ items }: Task, { event, batching }: Route): HandlerCall {
+  #describe({ items }: Task): HandlerCall {
+    const { event, batching } = ((items[0] as Item).prepared as Prepared).route
     const { consumer, slot, clock, invocation } = this.#run.parts
     const now = clock.now()
     return {
@@ -331,3 +325,10 @@ export class Handlers {
 }
 
 const toAck = (): Outcome => ACK
+
+const toBatchItem = ({ delivery, prepared }: Item): BatchItem => ({
+  event: (prepared as Prepared).event,
+  entryId: delivery.id,
+  deliveryCount: delivery.deliveryCount,
+  fields: delivery.fields,
+})

@@ -1,4 +1,5 @@
 import type { OnDeadLetter } from '../consumer.ts'
+import { describeError } from '../core/dead-letter.ts'
 import type { Settlement } from '../group/group.ts'
 import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './run.ts'
@@ -55,28 +56,19 @@ export function createNotices(parts: RunParts): Notices | undefined {
 
 function noticeOf({ id, deliveryCount, outcome }: Settlement, { consumer }: RunParts): DeadLetterNotice | undefined {
   if (outcome.kind !== 'dead-letter') return undefined
+  const { stream, group, keys } = consumer
   const { reason, error, eventId, eventType, traceparent } = outcome.letter
+  const { name, message } = describeError(error)
   return {
-    stream: consumer.stream,
-    group: consumer.group,
-    deadLetters: consumer.keys.deadLetters,
+    stream,
+    group,
+    deadLetters: keys.deadLetters,
     entryId: id,
     deliveryCount,
     reason,
-    error: describe(error),
+    error: name === '' ? undefined : { name, message },
     eventId,
     eventType,
     traceparent,
-  }
-}
-
-/** Handlers may throw anything, also what cannot be read. */
-function describe(error: unknown): DeadLetterNotice['error'] {
-  if (error === undefined) return undefined
-  try {
-    const { name = typeof error, message = '' } = (error ?? {}) as Partial<Error>
-    return { name: String(name), message: String(message) }
-  } catch {
-    return { name: typeof error, message: 'a value that cannot be read' }
   }
 }

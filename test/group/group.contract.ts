@@ -103,7 +103,7 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
     counts: { ...none, deadLettersTrimmed: 0, ...counts },
     failures: [],
     refusals: [],
-    letters: [],
+    letters: expect.toSatisfy((letters: readonly unknown[]) => letters.length === (counts.deadLettered ?? 0)),
     leaseLost: false,
   }
 }
@@ -1001,6 +1001,20 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         for (const id of ids) await outside.trimEntry(id)
         const { backlog } = (await group.measure()) as Measured
         expect(backlog).toEqual({ pending: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
+      })
+
+      test('tells how long ago a run ended that acknowledged something', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await group.settle(slot, settleAs(ACK, entries))
+        await group.giveSlot(slot, true, false, false)
+        expect((await group.measure())?.backlog).not.toHaveProperty('sinceLastSuccessMs')
+
+        await group.giveSlot(await aSlot(group), true, false, true)
+        const since = (await group.measure())?.backlog.sinceLastSuccessMs as number
+        expect(since).toBeGreaterThanOrEqual(0)
+        expect(since).toBeLessThan(MINUTE)
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, true)
+        expect((await group.measure())?.backlog.sinceLastSuccessMs).toBeLessThan(MINUTE)
       })
 
       test('counts what waits exactly while it is little, also once unread entries were trimmed', async () => {

@@ -131,7 +131,7 @@ describe('a batch handler', () => {
       [a, 'non-retryable', 'no such page'],
     ])
     expect(await pending()).toEqual([['b', 'parked', 1]])
-    expect(await raw.zrange('{orders}:billing:due', 0, -1)).toEqual([b])
+    expect(await raw.zrange('{orders}:billing:due', '0', '-1')).toEqual([b])
 
     await view('d', 'e')
     const throwing = viewing(() => {
@@ -245,7 +245,7 @@ describe('a batch handler', () => {
     )
     const ids = ((await raw.xpending('orders', 'billing', '-', '+', 10)) as [string][]).map(([id]) => id)
     for (const id of ids.slice(0, 2))
-      await raw.xclaim('orders', 'billing', 'poller-3', 0, id, 'RETRYCOUNT', 2, 'JUSTID')
+      await raw.xclaim('orders', 'billing', 'poller-3', 0, id, 'RETRYCOUNT', '2', 'JUSTID')
     await age(60_000)
 
     const report = await claim(consumer, { redis })

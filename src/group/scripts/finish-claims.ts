@@ -8,7 +8,8 @@ import type { Script } from './script.ts'
  * Due times that have passed mean nothing any more, nor does one whose entry a zombie acked: of those to come, the next thousand are
  * compared with what is pending.
  *
- * KEYS stream, lease, due, state. ARGV group, consumer, token, cursor. Answers the mark.
+ * KEYS stream, lease, due, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
+ * the mark.
  */
 export const finishClaims: Script = {
   keyCount: 4,
@@ -46,6 +47,7 @@ for _, id in ipairs(redis.call('ZRANGE', due, 0, 999)) do
 end
 redis.call('HSETNX', state, 'stream', stream)
 redis.call('HSET', state, 'mark', mark)
+if ARGV[5] == '1' then redis.call('HSET', state, 'acked', now) end
 if leased() then redis.call('HSET', state, 'cursor', cursor) end
 return mark
 `,

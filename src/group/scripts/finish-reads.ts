@@ -1,4 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
+import { NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /**
@@ -6,13 +7,13 @@ import type { Script } from './script.ts'
  * lost and the read sent again. Those are the entries of our name with one delivery that are no more idle than the lease is old; older ones
  * are a dead process's, and suspects. They wait for the min-idle time, in case the lease was lost once and another runs them under our name.
  *
- * KEYS stream, lease, the flag of publishers if it is to be taken back. ARGV group, consumer, token, the lease's length in ms. Answers 1 if the
- * flag was up.
+ * KEYS stream, lease, state, the flag of publishers if it is to be taken back. ARGV group, consumer, token, the lease's length in ms, 1 if the run
+ * acknowledged something, whose time is noted. Answers 1 if the flag was up.
  */
 export const finishReads: Script = {
   keyCount: undefined,
   lua: `
-local stream, lease, flag = KEYS[1], KEYS[2], KEYS[3]
+local stream, lease, state, flag = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, token, length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('GET', lease) ~= token then return 0 end
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)
@@ -21,6 +22,10 @@ for _, p in ipairs(pending.err and {} or pending) do
   if p[4] == 1 and p[3] <= age then
     redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
   end
+end
+if ARGV[5] == '1' then
+  ${NOW}
+  redis.pcall('HSET', state, 'acked', now)
 end
 redis.call('DEL', lease)
 return flag and redis.call('DEL', flag) or 0

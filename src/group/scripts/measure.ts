@@ -9,8 +9,9 @@ export const UNKNOWN = -1
  * are told by the server, which does not know before 7.0 and while there is a deleted entry ahead, and before 8.0 counts too many once entries
  * were trimmed that nobody had read.
  *
- * KEYS stream, dead letters, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms, the lag
- * or UNKNOWN, the lengths of the stream and of the dead letters, and how many of the slots are taken.
+ * KEYS stream, dead letters, state, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms, the lag
+ * or UNKNOWN, the lengths of the stream and of the dead letters, how many of the slots are taken, and the time in ms since something was last
+ * acknowledged, or UNKNOWN.
  */
 export const measure: Script = {
   keyCount: undefined,
@@ -30,8 +31,10 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   end
 end
 local taken = 0
-for i = 3, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
+for i = 4, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
 local buried = redis.pcall('XLEN', letters)
-return {pending[1], age, lag, length, type(buried) == 'number' and buried or 0, taken}
+local acked = redis.call('HGET', KEYS[3], 'acked')
+local since = acked and math.max(0, now - acked) or ${UNKNOWN}
+return {pending[1], age, lag, length, type(buried) == 'number' and buried or 0, taken, since}
 `,
 }
