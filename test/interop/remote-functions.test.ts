@@ -8,6 +8,7 @@ import { aBatch, aBatchContext, aBatchEvent, failuresOf } from '../support/batch
 
 const codeFolder = join(import.meta.dirname, 'functions')
 const log: string[] = []
+const PATIENCE = { timeout: 20_000 }
 let lambda: LocalLambda
 
 function aFunction(handler: string, members: Partial<FunctionDefinition> = {}): FunctionDefinition {
@@ -22,7 +23,8 @@ beforeAll(async () => {
       aFunction('middy.handler'),
       ...['echo', 'throwing', 'dying', 'chatty', 'pickingFirst'].map((name) => aFunction(`plain.${name}`)),
       aFunction('plain.endless', { timeoutMs: 500 }),
-      aFunction('plain.slow', { reservedConcurrency: 1 }),
+      aFunction('plain.slow'),
+      aFunction('plain.slow', { name: 'scarce', reservedConcurrency: 1 }),
     ],
     onLog: ({ source, text }) => void (source === 'stdout' && log.push(text)),
   })
@@ -71,7 +73,7 @@ test('Middy names all events of a batch of failures', async () => {
 describe('a real function', () => {
   test('is given the records', async () => {
     await lambdaFunction('plain-echo', { qualifier: '$LATEST' })(aBatch(1), aBatchContext())
-    const line = await vi.waitUntil(() => log.find((text) => text.includes('records ')))
+    const line = await vi.waitUntil(() => log.find((text) => text.includes('given [')), PATIENCE)
 
     expect(JSON.parse(line.slice(line.indexOf('[')))).toMatchObject([
       { messageId: '1700000000000-1', body: '{"orderId":"o-1"}', awsRegion: 'us-east-1' },
@@ -103,9 +105,9 @@ describe('a real function', () => {
   })
 
   test('that runs as often as it may is not charged for what it did not take', async () => {
-    const slow = lambdaFunction('plain-slow')
+    const slow = lambdaFunction('scarce')
     const first = slow(aBatch(1), aBatchContext())
-    await vi.waitUntil(() => lambda.environments('plain-slow').some(({ state }) => state === 'busy'))
+    await vi.waitUntil(() => lambda.environments('scarce').some(({ state }) => state === 'busy'), PATIENCE)
 
     expect(failuresOf(await slow(aBatch(1), aBatchContext()))).toMatchObject([
       [1, { code: 'ERR_UNAVAILABLE', isLasting: false, message: expect.stringContaining('TooManyRequestsException') }],

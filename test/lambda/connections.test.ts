@@ -70,6 +70,17 @@ describe('a call of lambdaFunction()', () => {
     expect(requests).toBe(1)
   })
 
+  test('has failed if what came back makes no sense: it was sent', async () => {
+    const { url } = await startServer((request) => {
+      request.resume().on('end', () => request.socket.end('not HTTP\r\n\r\n'))
+    })
+    const failures = failuresOf(await (await aFunctionAt(url))(aBatch(1), aBatchContext()))
+
+    expect(failures).toMatchObject([
+      [1, { code: 'ERR_FUNCTION_FAILED', message: expect.stringContaining('Parse Error') }],
+    ])
+  })
+
   test.each([429, 500, 503])('is not made again if Lambda answers %d', async (status) => {
     let requests = 0
     const { url } = await startServer((request, response) => {

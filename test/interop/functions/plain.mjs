@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 export const echo = async ({ Records }) => {
-  console.log(`records ${JSON.stringify(Records)}`)
+  console.log(`given ${JSON.stringify(Records)}`)
 }
 
 export const throwing = async () => {
@@ -14,7 +14,7 @@ export const dying = async () => process.exit(1)
 export const endless = () => new Promise(() => setInterval(() => {}, 1_000))
 
 export const slow = async () => {
-  await delay(1_000)
+  await delay(2_000)
 }
 
 export const chatty = async () => ({ statusCode: 200, body: 'OK' })
