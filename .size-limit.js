@@ -13,7 +13,7 @@ const ENTRY_POINTS = {
   'millrace/ioredis': '19 KB',
   'millrace/upstash': '20 KB',
   'millrace/doctor': '35 KB',
-  'millrace/lambda': '6 KB',
+  'millrace/lambda': '15 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
 }

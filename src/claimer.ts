@@ -30,7 +30,7 @@ export function createClaimer(
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
   const targets = deployedConsumers(resolveTargets('create claimer', consumers, options, TARGET_OPTIONS), process.env)
-  return createScheduledHandler((_event, context) => runConsumers(CLAIM, targets, { ...options, context }))
+  return createScheduledHandler('claim', (_event, context) => runConsumers(CLAIM, targets, { ...options, context }))
 }
 
 /**

@@ -6,7 +6,7 @@ import type { ConsumerKeys } from './core/keys.ts'
 import { object, refuseUnknownKeys, text } from './core/options.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
-import type { EventHandler } from './handler.ts'
+import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { Route } from './route.ts'
 
@@ -42,13 +42,21 @@ export interface Consumer {
 }
 
 /**
- * Binds an event type to the handler of one event.
+ * Binds an event type to the handler of one event: a plain function, or one that Middy wraps.
  *
  * @throws {TypeError} No definition, or no function.
  */
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: EventHandler<EventOf<Definition>>,
+): Route
+export function on<Definition extends EventDefinition>(
+  event: Definition,
+  handler: WrappedHandler<EventOf<Definition>>,
+): Route
+export function on<Definition extends EventDefinition>(
+  event: Definition,
+  handler: (event: never, context: never) => unknown,
 ): Route {
   const action = 'define a route'
   assertDefinition(action, event)
@@ -57,7 +65,7 @@ export function on<Definition extends EventDefinition>(
       `Cannot ${action}: the handler of ${JSON.stringify(event.type)} must be a function, got ${typeof handler}`,
     )
   }
-  return Object.freeze({ event, handler })
+  return Object.freeze({ event, handler: handler as EventHandler<never> })
 }
 
 /**

@@ -50,7 +50,7 @@ export function createPoller(
   const targets = deployedConsumers(own, process.env)
   const { scaleOut } = options
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
-  return createScheduledHandler((event, context) => {
+  return createScheduledHandler('poll', (event, context) => {
     const further = scaleOut && new FurtherPollers(scaleOut, hopOf(event), context, options.clock ?? systemClock)
     return runConsumers(POLL, targets, { ...options, context, further })
   })

@@ -1,5 +1,6 @@
 import middy from '@middy/core'
 import type { LambdaContext } from '../handler.ts'
+import { type Report, sumReports } from '../report.ts'
 
 /** An invocation on its way through the middlewares. */
 export interface MiddlewareRequest {
@@ -18,15 +19,26 @@ export interface Middleware {
 }
 
 /** A Lambda handler that a schedule wakes. It is a Middy handler: `.use()` adds middlewares. */
-export interface ScheduledHandler<Report> {
-  (event?: unknown, context?: Partial<LambdaContext>): Promise<Report>
-  use(middlewares: Middleware | readonly Middleware[]): ScheduledHandler<Report>
+export interface ScheduledHandler<Result> {
+  (event?: unknown, context?: Partial<LambdaContext>): Promise<Result>
+  use(middlewares: Middleware | readonly Middleware[]): ScheduledHandler<Result>
 }
 
-/** Makes a Lambda handler of a run. */
-export function createScheduledHandler<Report>(
+/** What serverless-plugin-warmup and lambda-warmer send says so, among whatever else events are. */
+type MaybeWarmUp = { readonly source?: unknown; readonly warmer?: unknown } | null | undefined
+
+/**
+ * Makes a Lambda handler of a run. An event that only keeps the function warm is answered at once: nothing is asked of Redis, and no consumer
+ * reports.
+ */
+export function createScheduledHandler(
+  action: Report['action'],
   run: (event: unknown, context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
-  const handler: unknown = middy((event: unknown, context: Partial<LambdaContext>) => run(event, context))
+  const handler: unknown = middy((event: MaybeWarmUp, context: Partial<LambdaContext>) =>
+    event?.source === 'serverless-plugin-warmup' || event?.warmer === true
+      ? { ...sumReports(action, []), drained: false }
+      : run(event, context),
+  )
   return handler as ScheduledHandler<Report>
 }
