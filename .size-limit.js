@@ -9,9 +9,10 @@ import { bundle } from './tools/bundle.ts'
 const OVER_IOREDIS_BYTES = 100 * 1024
 
 const ENTRY_POINTS = {
-  millrace: '52 KB',
+  millrace: '64 KB',
   'millrace/ioredis': '19 KB',
   'millrace/upstash': '20 KB',
+  'millrace/operator': '25 KB',
   'millrace/doctor': '35 KB',
   'millrace/lambda': '15 KB',
   'millrace/powertools': '43 KB',

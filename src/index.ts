@@ -10,19 +10,6 @@ export type { Codec, DecodedEvent, FlatCodecOptions } from './core/codec.ts'
 export { envelopeCodec, flatCodec } from './core/codec.ts'
 export type { Bytes, Field } from './core/entry.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
-export type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
-export type { DeadLetterFilters, DeadLetterGroup, DeadLetterSource } from './dead-letter-pages.ts'
-export type {
-  DeadLetterProgress,
-  DropCounts,
-  DropDeadLettersOptions,
-  DropOutcome,
-  ListDeadLettersOptions,
-  RedriveCounts,
-  RedriveDeadLettersOptions,
-  RedriveOutcome,
-} from './dead-letters.ts'
-export { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from './dead-letters.ts'
 export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
@@ -48,18 +35,6 @@ export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts 
 export { defineEvent } from './event.ts'
 export type { Backlog, Connection } from './group/group.ts'
 export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
-export type {
-  ConsumerInspection,
-  DeadLettersInspection,
-  DeliveryCounts,
-  GroupInspection,
-  Inspection,
-  OldestPending,
-  StreamInspection,
-  Unknown,
-} from './inspect/inspection.ts'
-export type { InspectOptions } from './inspect.ts'
-export { inspectStreams } from './inspect.ts'
 export type { Middleware, MiddlewareRequest, ScheduledHandler } from './lambda/scheduled.ts'
 export type {
   DeadLetterNotice,

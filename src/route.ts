@@ -53,7 +53,7 @@ export interface BatchPlace {
   readonly lambda: Partial<LambdaContext> | undefined
   /** What else is in Lambda's context. */
   readonly extras: object | undefined
-  remainingMs(): number
+  readonly remainingMs: () => number
 }
 
 /** An event on its way to a batch handler. */
@@ -69,5 +69,5 @@ export interface BatchCall {
   /** Which entries failed, and with what; rejects if all did. */
   readonly failures: PromiseLike<ReadonlyMap<string, unknown>>
   /** Ends the handler's time. */
-  abort(reason: Error): void
+  readonly abort: (reason: Error) => void
 }

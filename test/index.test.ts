@@ -29,16 +29,11 @@ test('the package exports these names', () => {
       "createPublisher",
       "defineConsumer",
       "defineEvent",
-      "dropDeadLetters",
       "envelopeCodec",
       "flatCodec",
-      "inspectStreams",
-      "listDeadLetters",
       "on",
       "onBatch",
       "poll",
-      "readDeadLetter",
-      "redriveDeadLetters",
     ]
   `)
 })

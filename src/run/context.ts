@@ -2,7 +2,7 @@ import type { Field } from '../core/entry.ts'
 import type { Event } from '../event.ts'
 import type { Delivery } from '../group/group.ts'
 import type { HandlerContext } from '../handler.ts'
-import type { RunParts } from './run.ts'
+import type { RunParts } from './parts.ts'
 
 /** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */
 export class EntryContext implements HandlerContext {

@@ -2,7 +2,7 @@ import type { OnDeadLetter } from '../consumer.ts'
 import { describeError } from '../core/dead-letter.ts'
 import type { Settlement } from '../group/group.ts'
 import type { DeadLetterNotice } from '../observe.ts'
-import type { RunParts } from './run.ts'
+import type { RunParts } from './parts.ts'
 
 /** Tells of dead letters once they are written. Nothing that goes wrong with it is more than a warning. */
 export class Notices {

@@ -1,41 +1,11 @@
-import type { Clock } from '../clock.ts'
-import type { Consumer } from '../consumer.ts'
-import type { Budget } from '../core/budget.ts'
 import { mayStart, roundsLeft } from '../core/budget.ts'
 import type { SettleCounts } from '../core/counts.ts'
 import { ageOf } from '../core/entry.ts'
-import type { Group, Held, Settlement, SettleResult, Slot } from '../group/group.ts'
-import type { LambdaContext } from '../handler.ts'
-import type { ObservedInvocation } from '../observe.ts'
-import type { Observers } from '../observers.ts'
-import type { OpenReport } from '../report.ts'
+import type { Held, Settlement, SettleResult } from '../group/group.ts'
 import type { Route } from '../route.ts'
-import type { Gate } from './gate.ts'
 import type { Notices } from './notices.ts'
 import { createNotices } from './notices.ts'
-import type { FurtherPollers } from './scale-out.ts'
-
-/** What one run of a consumer is made of. */
-export interface RunParts {
-  readonly consumer: Consumer
-  readonly group: Group
-  readonly slot: Slot
-  readonly budget: Budget
-  readonly clock: Clock
-  /** Chance, from 0 to 1: the back-off's jitter. */
-  readonly random: () => number
-  readonly report: OpenReport
-  readonly lambda: Partial<LambdaContext> | undefined
-  /** What else is in Lambda's context, such as what a middleware put there. */
-  readonly extras: object | undefined
-  readonly signal: AbortSignal | undefined
-  /** The pollers that the invocation may call. */
-  readonly further: FurtherPollers | undefined
-  readonly invocation: ObservedInvocation
-  readonly observers: Observers | undefined
-  /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
-  readonly gate: Gate
-}
+import type { RunParts } from './parts.ts'
 
 const nothing = (): readonly Held[] => []
 

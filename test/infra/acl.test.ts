@@ -9,15 +9,13 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
-  dropDeadLetters,
-  inspectStreams,
   NonRetryableError,
   on,
   poll,
   RetryAfterError,
-  redriveDeadLetters,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operator'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'

@@ -163,7 +163,7 @@ describe('a batch handler', () => {
 
   it('runs at most concurrency calls side by side', async () => {
     const { redis, view } = await startViews()
-    await view(...'abcdefgh')
+    await view('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h')
     let running = 0
     let most = 0
     const slow: Handler = async () => {
@@ -228,7 +228,7 @@ describe('a batch handler', () => {
     await poll(failing, { redis })
     for (let lap = 0; lap < 3; lap++) await claim(failing, { redis })
 
-    expect(counted.flat().sort()).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3])
+    expect(counted.flat().toSorted((one, other) => one - other)).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3])
     expect((await deadLetters()).map(({ head }) => head.reason)).toEqual(Array(3).fill('max-deliveries'))
     expect(await pending()).toEqual([])
   })
@@ -251,9 +251,9 @@ describe('a batch handler', () => {
     const report = await claim(consumer, { redis })
 
     expect(report).toMatchObject({ claimed: 5, acked: 5 })
-    expect(calls.slice(0, -2).flat().sort()).toEqual(['c', 'd', 'e'])
+    expect(calls.slice(0, -2).flat().toSorted()).toEqual(['c', 'd', 'e'])
     expect(Math.max(...calls.map((call) => call.length))).toBe(2)
-    expect(calls.slice(-2).sort()).toEqual([['a'], ['b']])
+    expect(calls.slice(-2).toSorted((one, other) => String(one).localeCompare(String(other)))).toEqual([['a'], ['b']])
   })
 })
 
@@ -363,7 +363,7 @@ describe('maxBatchingWindowMs', () => {
 describe('UnavailableError', () => {
   it('hands entries back without costing a delivery, and the poller reads no further', async () => {
     const { redis, view, pending } = await startViews()
-    await view(...'abcde')
+    await view('a', 'b', 'c', 'd', 'e')
     let calls = 0
     const throttled = viewing(
       () => {

@@ -1,5 +1,6 @@
-import type { Inspection } from 'millrace'
-import { defineConsumer, inspectStreams, NonRetryableError, on, poll } from 'millrace'
+import { defineConsumer, NonRetryableError, on, poll } from 'millrace'
+import type { Inspection } from 'millrace/operator'
+import { inspectStreams } from 'millrace/operator'
 import { connectUpstash } from 'millrace/upstash'
 import { expect, onTestFinished, test } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'

@@ -1,15 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { Consumer, HandlerContext, RedriveDeadLettersOptions } from 'millrace'
-import {
-  claim,
-  dropDeadLetters,
-  listDeadLetters,
-  NonRetryableError,
-  poll,
-  readDeadLetter,
-  redriveDeadLetters,
-} from 'millrace'
+import type { Consumer, HandlerContext } from 'millrace'
+import { claim, NonRetryableError, poll } from 'millrace'
 import { connect } from 'millrace/connect'
+import type { RedriveDeadLettersOptions } from 'millrace/operator'
+import { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from 'millrace/operator'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { redriveDeadLetters as redriveFromSource } from '../../src/dead-letters.ts'

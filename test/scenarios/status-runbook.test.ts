@@ -1,4 +1,5 @@
-import { inspectStreams, poll } from 'millrace'
+import { poll } from 'millrace'
+import { inspectStreams } from 'millrace/operator'
 import { expect, test } from 'vitest'
 import { statusLines } from '../../src/cli/status-lines.ts'
 import { billing, names, type Scenario, startScenario } from '../support/scenario.ts'

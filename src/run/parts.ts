@@ -1,0 +1,32 @@
+import type { Clock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import type { Budget } from '../core/budget.ts'
+import type { Group, Slot } from '../group/group.ts'
+import type { LambdaContext } from '../handler.ts'
+import type { ObservedInvocation } from '../observe.ts'
+import type { Observers } from '../observers.ts'
+import type { OpenReport } from '../report.ts'
+import type { Gate } from './gate.ts'
+import type { FurtherPollers } from './scale-out.ts'
+
+/** What one run of a consumer is made of. */
+export interface RunParts {
+  readonly consumer: Consumer
+  readonly group: Group
+  readonly slot: Slot
+  readonly budget: Budget
+  readonly clock: Clock
+  /** Chance, from 0 to 1: the back-off's jitter. */
+  readonly random: () => number
+  readonly report: OpenReport
+  readonly lambda: Partial<LambdaContext> | undefined
+  /** What else is in Lambda's context, such as what a middleware put there. */
+  readonly extras: object | undefined
+  readonly signal: AbortSignal | undefined
+  /** The pollers that the invocation may call. */
+  readonly further: FurtherPollers | undefined
+  readonly invocation: ObservedInvocation
+  readonly observers: Observers | undefined
+  /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
+  readonly gate: Gate
+}
