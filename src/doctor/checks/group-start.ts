@@ -1,4 +1,5 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import { isOwnedBy } from '../../core/keys.ts'
 import { check } from '../check.ts'
 import type { GroupInfo, StreamInfo } from '../facts.ts'
 import type { Verdict } from '../finding.ts'
@@ -11,7 +12,7 @@ export const groupStart = check({
   scope: 'group',
   needs: ['stream', 'groups', 'mark', 'keysOf'],
   look({ stream, groups, mark, keysOf }, { stream: key, group, consumer }) {
-    if (keysOf !== undefined && keysOf !== key)
+    if (keysOf !== undefined && !isOwnedBy(key, keysOf))
       return [
         error(
           `The keys of this group belong to stream ${quoted(keysOf)}: both names share a hash tag`,
