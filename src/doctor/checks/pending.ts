@@ -13,7 +13,11 @@ export const claiming = check({
   look({ oldest, waits }, { now, consumer }) {
     if (!consumer || !waits) return []
     const limitMs = consumer.settings.minIdleMs + PATIENCE_MS
-    const left = oldest.filter(({ id, idleMs }) => idleMs >= limitMs && !((waits.get(id) ?? 0) > now))
+    // what was redriven is made to look idle: it was not delivered yet, and nobody knows since when it waits
+    const left = oldest.filter(
+      ({ id, idleMs, deliveryCount }) =>
+        deliveryCount > 0 && idleMs >= limitMs && (waits.get(id) ?? 0) + PATIENCE_MS <= now,
+    )
     const [first] = left
     if (!first) return []
     return [

@@ -40,7 +40,7 @@ function pendingTrimmed({ firstId }: StreamInfo, { count: pending, oldestId }: P
 
 /** Entries that are gone, less those that the group had read: what is left over it never saw. */
 function unreadTrimmed(
-  { length, firstId, entriesAdded }: StreamInfo,
+  { length, firstId, lastGeneratedId, entriesAdded }: StreamInfo,
   { lastDeliveredId, entriesRead }: GroupInfo,
 ): Verdict[] {
   const gone = entriesAdded === undefined ? 0 : entriesAdded - length
@@ -56,6 +56,7 @@ function unreadTrimmed(
       ),
     ]
   }
+  if (compareEntryIds(lastDeliveredId, lastGeneratedId) >= 0) return []
   if (lastDeliveredId === '0-0')
     return [warning(`The group has read nothing yet, and ${count(gone, 'entry is', 'entries are')} gone already`, fix)]
   return [
