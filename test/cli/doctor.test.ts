@@ -67,12 +67,15 @@ describe('millrace doctor', () => {
     expect(await doctor(scenario, '--stream', 'orders', '--group', 'search')).toMatchObject({ code: 0 })
   })
 
-  test('ends with 1 where the server refuses everything', async () => {
+  test.each([
+    ['a wrong password', ':wrong@', /^millrace doctor: WRONGPASS/],
+    ['no password', '', /^millrace doctor: NOAUTH/],
+  ])('ends with 1 where the server refuses everything, as for %s', async (_what, password, line) => {
     const { server } = await startScenario({ server: { args: ['--requirepass', 'right'] } })
-    const run = millrace(['doctor', MODULE, '--redis', `redis://:wrong@${server.host}:${server.port}`])
+    const run = millrace(['doctor', MODULE, '--redis', `redis://${password}${server.host}:${server.port}`])
 
     expect(await run.exit).toBe(1)
-    expect(run.lines).toEqual([expect.stringMatching(/^millrace doctor: WRONGPASS/)])
+    expect(run.lines).toEqual([expect.stringMatching(line)])
   })
 
   test('shows names of others without what they would do to a terminal', async () => {
