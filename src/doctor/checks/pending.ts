@@ -23,7 +23,7 @@ export const claiming = check({
     return [
       error(
         `Nobody claims: ${left.length} of the ${oldest.length} oldest pending entries are idle past minIdleMs and due; ${first.id}, of consumer ` +
-          `"${first.owner}", for ${span(first.idleMs)}`,
+          `"${first.consumerName}", for ${span(first.idleMs)}`,
         "see that the claimer is scheduled and succeeds: its schedule, its log, the alarm 'claimer fails'",
       ),
     ]
