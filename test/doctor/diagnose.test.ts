@@ -540,6 +540,16 @@ describe('consumers', () => {
 })
 
 describe('dead letters', () => {
+  test('of a stream with a name of its own are listed by that name', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd('{orders}:broken', '*', 'a', 'b')
+    const consumer = sound({ deadLetters: { stream: '{orders}:broken' } })
+
+    expect(of('dead-letters', await findings(scenario, consumer))).toEqual([
+      expect.stringContaining('millrace dlq ls --stream orders --group billing --dead-letters {orders}:broken; then'),
+    ])
+  })
+
   test('are a warning, with their age', async () => {
     const scenario = await healthy()
     await scenario.raw.xadd(DLQ, Date.now() - 7_200_000, 'a', 'b')
