@@ -111,6 +111,11 @@ export class Handlers implements BatchHost<Item> {
   }
 
   handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void {
+    const { route } = (items[0] as Item).prepared as Prepared
+    if (this.#run.isUnavailable(route)) {
+      for (const item of items) item.end(this.#throttled(item))
+      return
+    }
     const task = this.#open(items)
     const { consumer, slot, lambda, extras } = this.#run.parts
     const { stream, group, settings } = consumer

@@ -1,4 +1,4 @@
-import type { BatchContext, BatchEvent, BatchHandler, BatchOptions, ConsumerOptions } from 'millrace'
+import type { BatchContext, BatchEvent, BatchHandler, BatchOptions, ConsumerOptions, Route } from 'millrace'
 import {
   claim,
   createPublisher,
@@ -26,6 +26,11 @@ const idsOf = (events: readonly BatchEvent[]) => events.map(({ payload }) => (pa
 /** A consumer of PageViewed in batches. */
 function viewing(handler: Handler, batch: BatchOptions = {}, options: Partial<ConsumerOptions> = {}) {
   const routes = [onBatch(PageViewed, handler, batch)]
+  return defineConsumer({ stream: 'orders', group: 'billing', routes, backoff: { firstMs: 0 }, ...options })
+}
+
+/** A consumer of several routes, each failure retried at once. */
+function having(routes: readonly Route[], options: Partial<ConsumerOptions> = {}) {
   return defineConsumer({ stream: 'orders', group: 'billing', routes, backoff: { firstMs: 0 }, ...options })
 }
 
@@ -387,6 +392,37 @@ describe('UnavailableError', () => {
       { redis },
     )
     expect(calm).toMatchObject({ claimed: 2, acked: 2 })
+  })
+
+  it('calls no batch of that route that has been gathered before', async () => {
+    const { redis, view, pending } = await startViews()
+    await view('a', 'b', 'c')
+    let calls = 0
+    const throttle = () => {
+      calls++
+      throw new UnavailableError('throttled')
+    }
+
+    const report = await poll(viewing(throttle, { maxEvents: 1 }, { concurrency: 1 }), { redis })
+
+    expect(report).toMatchObject({ read: 3, released: 3, throttled: 3, invoked: 1 })
+    expect(calls).toBe(1)
+    expect(await pending()).toEqual(['a', 'b', 'c'].map((id) => [id, 'parked', 0]))
+  })
+
+  it('has nothing more read while events of another route wait, which are handed over', async () => {
+    const { redis, view, publish } = await startViews()
+    await view('v')
+    await publish('a')
+    const throttle = () => Promise.reject(new UnavailableError('throttled'))
+    const calls: string[][] = []
+    const gather = onBatch(PageViewed, (events) => void calls.push(idsOf(events)), { maxBatchingWindowMs: 300_000 })
+
+    // with the system's clock: the window would take five minutes
+    const report = await poll(having([on(OrderPaid, throttle), gather]), { redis })
+
+    expect(report).toMatchObject({ read: 2, acked: 1, released: 1, throttled: 1, drained: false })
+    expect(calls).toEqual([['v']])
   })
 
   it('thrown in a claim calls that route no more in the run, and the others go on', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventHandler, InvocationFailedError, Report, ScaleOut } from 'millrace'
-import { createPoller, defineConsumer, on } from 'millrace'
+import { createPoller, defineConsumer, on, UnavailableError } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import type { Scenario } from '../support/scenario.ts'
 import {
@@ -231,6 +231,16 @@ describe('a poller whose time is up before the backlog is', () => {
     const error = (await handler({}, lambdaContext()).catch((caught: unknown) => caught)) as InvocationFailedError
 
     expect([hops, error.failures.length, error.report.continued]).toEqual([[1], 1, true])
+  })
+
+  it('calls nobody to go on where its handler could not hand its work on', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 15))
+    const { hops, invoke } = aPoller(scenario, () => Promise.reject(new UnavailableError('throttled')), {}, nobody)
+
+    const report = await invoke({})
+
+    expect([report.read, report.continued, hops]).toEqual([10, false, []])
   })
 
   it.each([
