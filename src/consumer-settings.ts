@@ -14,7 +14,10 @@ import {
   withDefaults,
 } from './core/options.ts'
 
-/** How a poller goes about it: `once` reads one batch, `drain` reads until nothing is left or time is up. */
+/**
+ * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
+ * nothing is left or time is up.
+ */
 export type PollMode = 'once' | 'drain'
 
 /** How a consumer goes about it; every member has a default. */
