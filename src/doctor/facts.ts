@@ -4,6 +4,7 @@ import type { RedisReplyError } from '../errors.ts'
 import type { Reply } from '../group/clients/transport.ts'
 import { asRecord, asText, items } from '../group/commands/reply.ts'
 import { type ConsumerInfo, parseXinfoConsumers, xinfoConsumers } from '../group/commands/xinfo-consumers.ts'
+import { xrange } from '../group/commands/xrange.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
@@ -81,6 +82,12 @@ export interface GroupFacts {
   readonly keysOf: string | undefined
 }
 
+/** What is asked once it is known how far a group has read. */
+export interface AheadFacts {
+  /** The oldest entry that the group has not read; `undefined` if it has read all. */
+  readonly ahead: string | undefined
+}
+
 /** More slots than that there are not. */
 const MOST_SLOTS = 64
 const OLDEST = 10
@@ -156,6 +163,17 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     deadLetters: streamQuestion(deadLetters),
     mark: member('mark'),
     keysOf: member('stream'),
+  }
+}
+
+/** Its body comes along, which nobody keeps. */
+export function aheadQuestions(stream: string, lastDeliveredId: string): Questions<AheadFacts> {
+  return {
+    ahead: {
+      call: xrange(stream, `(${lastDeliveredId}`, '+', 1),
+      right: '+xrange',
+      read: (reply) => idOf(items(reply)[0]),
+    },
   }
 }
 
