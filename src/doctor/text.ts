@@ -26,6 +26,11 @@ export function quoted(name: string): string {
   return JSON.stringify(name)
 }
 
+/** A name as a word of a shell's command. */
+export function word(name: string): string {
+  return /^[\w@%+=:,./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
+}
+
 /** The first names, and how many more there are. */
 export function list(names: readonly string[], most = 5): string {
   const more = names.length - most
