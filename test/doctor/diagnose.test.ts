@@ -420,7 +420,7 @@ describe('polling', () => {
     expect([early, fresh].map((found) => of('polling', found))).toEqual([[], []])
     expect(of('polling', await findings(scenario))).toEqual([
       expect.stringMatching(
-        /^error: Nobody polls: what was published since \d+-0, 60 min ago, is not read; no poller has read yet, and none runs → see that the poller is scheduled/,
+        /^error: Nobody polls: what was published since \d+-0, (60 min|1 h) ago, is not read; no poller has read yet, and none runs → see that the poller is scheduled/,
       ),
     ])
   })
@@ -591,7 +591,7 @@ describe('dead letters', () => {
     const consumer = sound({ deadLetters: { stream: '{orders}:broken' } })
 
     expect(of('dead-letters', await findings(scenario, consumer))).toEqual([
-      expect.stringContaining('millrace dlq ls --stream orders --group billing --dead-letters {orders}:broken; then'),
+      expect.stringContaining("millrace dlq ls --stream orders --group billing --dead-letters '{orders}:broken'; then"),
     ])
   })
 
