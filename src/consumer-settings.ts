@@ -13,6 +13,7 @@ import {
   text,
   withDefaults,
 } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 
 /** How a poller goes about it: `once` reads one batch, `drain` reads until nothing is left or time is up. */
 export type PollMode = 'once' | 'drain'
@@ -183,7 +184,7 @@ function checkStartAt(action: string, name: string, value: unknown): void {
   try {
     parseEntryId(value as string)
   } catch {
-    throw new RangeError(`Cannot ${action}: ${name} must be "0", "$" or an entry id, got ${JSON.stringify(value)}`)
+    throw new RangeError(`Cannot ${action}: ${name} must be "0", "$" or an entry id, got ${quoted(value)}`)
   }
 }
 
@@ -202,12 +203,12 @@ function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys)
   text(action, 'deadLetters.stream', name)
   if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
     throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(name)}`,
+      `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
     )
   }
   if (hashSlot(name) !== hashSlot(stream)) {
     throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${JSON.stringify(name)} in slot ` +
+      `Cannot ${action}: deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
         `${hashSlot(name)}; give it the stream's hash tag`,
     )
   }

@@ -4,6 +4,7 @@ import type { Codec } from './core/codec.ts'
 import { envelopeCodec } from './core/codec.ts'
 import type { ConsumerKeys } from './core/keys.ts'
 import { object, refuseUnknownKeys, text } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
@@ -62,7 +63,7 @@ export function on<Definition extends EventDefinition>(
   assertDefinition(action, event)
   if (typeof handler !== 'function') {
     throw new TypeError(
-      `Cannot ${action}: the handler of ${JSON.stringify(event.type)} must be a function, got ${typeof handler}`,
+      `Cannot ${action}: the handler of ${quoted(event.type)} must be a function, got ${typeof handler}`,
     )
   }
   return Object.freeze({ event, handler: handler as EventHandler<never> })
@@ -76,7 +77,7 @@ export function on<Definition extends EventDefinition>(
 export function defineConsumer(options: ConsumerOptions): Consumer {
   object('define consumer', 'options', options)
   const { stream, group, routes, codec = envelopeCodec, onDeadLetter, ...rest } = options
-  const action = `define consumer ${JSON.stringify(group)} on stream ${JSON.stringify(stream)}`
+  const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
   text(action, 'stream', stream)
   text(action, 'group', group)
   refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', ...SETTINGS])
@@ -108,12 +109,12 @@ function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs
     const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
     if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
       throw new RangeError(
-        `Cannot ${action}: timeoutMs of the function for ${JSON.stringify(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
+        `Cannot ${action}: timeoutMs of the function for ${quoted(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
           `and handlerTimeoutMs ${handlerTimeoutMs}`,
       )
     }
     if (byType.has(type))
-      throw new TypeError(`Cannot ${action}: event type ${JSON.stringify(type)} must have one route, got two`)
+      throw new TypeError(`Cannot ${action}: event type ${quoted(type)} must have one route, got two`)
     byType.set(type, route)
   }
   return byType

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 
 /** `upcast[n]` lifts a payload of version n to n + 1. What the last one returns is checked by the schema. */
 export type Upcasts = Readonly<Record<number, (old: Record<string, unknown>) => unknown>>
@@ -58,7 +59,7 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   type: Type,
   options: EventOptions<Schema>,
 ): EventDefinition<Type, Schema> {
-  const action = typeof type === 'string' ? `define event ${JSON.stringify(type)}` : 'define event'
+  const action = typeof type === 'string' ? `define event ${quoted(type)}` : 'define event'
   text(action, 'type', type)
   // some schema libraries' schemas are functions
   if (isSchema(options)) throw new TypeError(`Cannot ${action}: the schema must be given as { payload: schema }`)
@@ -77,7 +78,7 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
       throw new RangeError(
         version === 1
           ? `Cannot ${action}: upcast needs a version of 2 or more, got version 1`
-          : `Cannot ${action}: upcast must lift versions from 1 to ${version - 1}, got ${JSON.stringify(from)}`,
+          : `Cannot ${action}: upcast must lift versions from 1 to ${version - 1}, got ${quoted(from)}`,
       )
     }
     if (typeof lift !== 'function')
@@ -91,7 +92,7 @@ export function assertDefinition(action: string, event: EventDefinition): void {
   object(action, 'event', event)
   text(action, 'event.type', event.type)
   if (!isSchema(event.payload))
-    throw new TypeError(`Cannot ${action}: ${JSON.stringify(event.type)} must come from defineEvent`)
+    throw new TypeError(`Cannot ${action}: ${quoted(event.type)} must come from defineEvent`)
 }
 
 function isSchema(value: unknown): value is StandardSchemaV1 {

@@ -1,6 +1,7 @@
 import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
 import { integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { BatchCall, BatchItem, Batching, BatchPlace, Route } from './route.ts'
@@ -33,7 +34,7 @@ export function onBatch<Definition extends EventDefinition>(
 ): Route {
   const action = 'define a batch route'
   assertDefinition(action, event)
-  const name = `${action} for ${JSON.stringify(event.type)}`
+  const name = `${action} for ${quoted(event.type)}`
   if (typeof handler !== 'function')
     throw new TypeError(`Cannot ${name}: the handler must be a function, got ${typeof handler}`)
   object(name, 'options', options)

@@ -7,6 +7,7 @@ import { entryBytes } from './core/entry.ts'
 import { issuesOf } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, text, withDefaults } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -121,7 +122,7 @@ const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 't
  */
 export function createPublisher(options: PublisherOptions): Publisher {
   const { stream, redis, trim, wakes, observers, ...settings } = resolvePublisherOptions(options)
-  const action = `publish to stream ${JSON.stringify(stream)}`
+  const action = `publish to stream ${quoted(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
     if (!Array.isArray(publications))
@@ -234,7 +235,7 @@ function checkPublishOptions(action: string, options: PublishOptions): void {
 }
 
 function toJson(action: string, type: string, payload: unknown): string {
-  const rule = `Cannot ${action}: the payload of ${JSON.stringify(type)} must be JSON`
+  const rule = `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
   let json: string | undefined
   try {
     json = JSON.stringify(payload)
@@ -252,9 +253,7 @@ function toIso(action: string, occurredAt: Date | string): string {
   const date = isText ? new Date(occurredAt) : occurredAt
   const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
   if (!isValid) {
-    throw new RangeError(
-      `Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${JSON.stringify(occurredAt)}`,
-    )
+    throw new RangeError(`Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`)
   }
   return isText ? occurredAt : date.toISOString()
 }
@@ -262,7 +261,7 @@ function toIso(action: string, occurredAt: Date | string): string {
 function resolvePublisherOptions(options: PublisherOptions) {
   object('create publisher', 'options', options)
   const { stream, redis, producer } = options
-  const action = `create publisher for stream ${JSON.stringify(stream)}`
+  const action = `create publisher for stream ${quoted(stream)}`
   text(action, 'stream', stream)
   refuseUnknownKeys(action, options, KNOWN)
   if (producer !== undefined) text(action, 'producer', producer)

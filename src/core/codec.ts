@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
 import { text as checkText, object, refuseUnknownKeys } from './options.ts'
+import { quoted } from './quoted.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -137,11 +138,11 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
       const texts = new Map<string, string>()
       for (const [nameBytes, valueBytes] of fields) {
         const name = text(nameBytes, 'name')
-        if (texts.has(name)) throw new MalformedEntryError(`Field ${JSON.stringify(name)} must not repeat`)
+        if (texts.has(name)) throw new MalformedEntryError(`Field ${quoted(name)} must not repeat`)
         texts.set(name, text(valueBytes, name))
       }
       const type = texts.get(typeField)
-      if (!type) throw new MalformedEntryError(`Field ${JSON.stringify(typeField)} is missing`)
+      if (!type) throw new MalformedEntryError(`Field ${quoted(typeField)} is missing`)
       const members = [...texts].filter(([name]) => !apart.has(name))
       return {
         type,
@@ -159,8 +160,7 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
 function text(bytes: Bytes, name: string): string {
   if (typeof bytes === 'string') return bytes
   const value = bytes.toString()
-  if (value.includes('\uFFFD') && !isUtf8(bytes))
-    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be UTF-8`)
+  if (value.includes('\uFFFD') && !isUtf8(bytes)) throw new MalformedEntryError(`Field ${quoted(name)} must be UTF-8`)
   return value
 }
 
@@ -175,6 +175,6 @@ function parseJson(json: string, name: string): unknown {
   try {
     return JSON.parse(json)
   } catch {
-    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be JSON`)
+    throw new MalformedEntryError(`Field ${quoted(name)} must be JSON`)
   }
 }

@@ -1,4 +1,5 @@
 /** Checks of options. Each throws with the action, the rule and the value seen; none shows more of a value than its type or number. */
+import { quoted } from './quoted.ts'
 
 /** @throws {TypeError} Not an object. */
 export function object(action: string, name: string, value: unknown): void {
@@ -43,10 +44,8 @@ export function numberFrom(action: string, name: string, value: unknown, min: nu
 /** @throws {TypeError} Not one of the values. */
 export function oneOf(action: string, name: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) {
-    const got = typeof value === 'string' ? JSON.stringify(value) : kind(value)
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be one of ${allowed.map((v) => JSON.stringify(v)).join(', ')}, got ${got}`,
-    )
+    const got = typeof value === 'string' ? quoted(value) : kind(value)
+    throw new TypeError(`Cannot ${action}: ${name} must be one of ${allowed.map(quoted).join(', ')}, got ${got}`)
   }
 }
 
@@ -55,7 +54,7 @@ export function refuseUnknownKeys(action: string, options: object, known: readon
   const unknown = Object.keys(options).filter((key) => !known.includes(key))
   if (unknown.length === 0) return
   throw new TypeError(
-    `Cannot ${action}: unknown option ${unknown.map((key) => JSON.stringify(key)).join(', ')}; known are ${known.join(', ')}`,
+    `Cannot ${action}: unknown option ${unknown.map(quoted).join(', ')}; known are ${known.join(', ')}`,
   )
 }
 

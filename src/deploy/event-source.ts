@@ -1,6 +1,7 @@
 import type { PollMode, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { object, withDefaults } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import {
   anyObject,
   anyText,
@@ -325,7 +326,7 @@ function checkNames(action: string, { stream, consumer, alarms, dashboard }: Eve
   for (const [name, value] of Object.entries({ stream, consumer })) {
     if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
     throw new TypeError(
-      `Cannot ${action}: ${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${JSON.stringify(value)}`,
+      `Cannot ${action}: ${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${quoted(value)}`,
     )
   }
   const length = stream.length + consumer.length

@@ -1,4 +1,5 @@
 import { boolean, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 
 /** A JSON schema, as Ajv takes it in strict mode. */
 export type Schema = Readonly<Record<string, unknown>>
@@ -51,7 +52,7 @@ export function textLike(pattern: RegExp, form: string): Row {
     check(action, name, value) {
       text(action, name, value)
       if (!pattern.test(value as string))
-        throw new TypeError(`Cannot ${action}: ${name} must be ${form}, got ${JSON.stringify(value)}`)
+        throw new TypeError(`Cannot ${action}: ${name} must be ${form}, got ${quoted(value)}`)
     },
   }
 }

@@ -4,6 +4,7 @@ import type { Consumer } from '../consumer.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import type { Answers, Asking } from './ask.ts'
@@ -158,7 +159,7 @@ function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): v
     numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1, Number.POSITIVE_INFINITY)
   object(action, 'targetTimeoutsMs', targetTimeoutsMs)
   for (const [type, ms] of Object.entries(targetTimeoutsMs))
-    numberFrom(action, `targetTimeoutsMs of ${JSON.stringify(type)}`, ms, 1, Number.POSITIVE_INFINITY)
+    numberFrom(action, `targetTimeoutsMs of ${quoted(type)}`, ms, 1, Number.POSITIVE_INFINITY)
   if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
   if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1, Number.POSITIVE_INFINITY)
   if (clock !== undefined) assertClock(action, clock)

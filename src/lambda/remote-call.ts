@@ -1,5 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import type { BatchContext, BatchResponse } from '../batch-handler.ts'
+import { quoted } from '../core/quoted.ts'
 import { BatchItemFailedError, FunctionFailedError, NonRetryableError } from '../errors.ts'
 import { errorOfCall, judgeCall } from './call-failure.ts'
 import { CallLimit } from './call-limit.ts'
@@ -87,5 +88,5 @@ export function unacceptable(name: string): NonRetryableError {
 }
 
 function called(name: string): string {
-  return `Function ${JSON.stringify(name)}`
+  return `Function ${quoted(name)}`
 }

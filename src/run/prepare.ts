@@ -4,6 +4,7 @@ import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { issuesOf } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
+import { quoted } from '../core/quoted.ts'
 import {
   InvalidPayloadError,
   MalformedEntryError,
@@ -71,7 +72,7 @@ function check(
   const finish = (result: Result): Prepared | Rejected => {
     if (result.issues) return rejected('invalid', new InvalidPayloadError(type, issuesOf(result.issues)), decoded)
     if (!('value' in result))
-      throw new TypeError(`Cannot check ${JSON.stringify(type)}: its schema answered neither a value nor issues`)
+      throw new TypeError(`Cannot check ${quoted(type)}: its schema answered neither a value nor issues`)
     return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, result.value, stream, entry.id) }
   }
   const result = schema['~standard'].validate(payload)

@@ -4,6 +4,7 @@ import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings } from '../consumer-settings.ts'
 import { numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
@@ -70,7 +71,7 @@ function asConsumers(action: string, given: Consumer | readonly Consumer[]): rea
     if (!consumer?.settings || !consumer.keys) {
       throw new TypeError(`Cannot ${action}: a consumer must come from defineConsumer`)
     }
-    const name = `group ${JSON.stringify(consumer.group)} on stream ${JSON.stringify(consumer.stream)}`
+    const name = `group ${quoted(consumer.group)} on stream ${quoted(consumer.stream)}`
     if (seen.has(name)) throw new TypeError(`Cannot ${action}: ${name} must appear once, got it twice`)
     seen.add(name)
   }

@@ -1,6 +1,7 @@
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
-import { count, quoted, span } from '../text.ts'
+import { count, span } from '../text.ts'
 
 /** What was set aside waits for somebody to look at it. */
 export const deadLetters = check({

@@ -1,9 +1,10 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import type { GroupInfo, StreamInfo } from '../facts.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, warning } from '../finding.ts'
-import { count, quoted } from '../text.ts'
+import { count } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
 export const groupStart = check({

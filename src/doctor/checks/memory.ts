@@ -1,6 +1,6 @@
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { quoted } from '../text.ts'
 
 const KEEP = 'set maxmemory-policy noeviction: CONFIG SET maxmemory-policy noeviction, or the parameter group'
 
