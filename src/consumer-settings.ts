@@ -5,6 +5,7 @@ import type { ConsumerKeys } from './core/keys.ts'
 import { consumerKeys, hashSlot } from './core/keys.ts'
 import {
   boolean,
+  cannot,
   integerFrom,
   numberFrom,
   object,
@@ -172,9 +173,11 @@ export function resolveKeys(action: string, stream: string, group: string, deadL
 
 function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, renewLeases }: ConsumerSettings): void {
   if (renewLeases || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
-  throw new RangeError(
-    `Cannot ${action}: minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
+  throw cannot(
+    action,
+    `minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
       `${handlerTimeoutMs}; or set renewLeases: true if handlers may outlast minIdleMs`,
+    RangeError,
   )
 }
 
@@ -184,7 +187,7 @@ function checkStartAt(action: string, name: string, value: unknown): void {
   try {
     parseEntryId(value as string)
   } catch {
-    throw new RangeError(`Cannot ${action}: ${name} must be "0", "$" or an entry id, got ${quoted(value)}`)
+    throw cannot(action, `${name} must be "0", "$" or an entry id, got ${quoted(value)}`, RangeError)
   }
 }
 
@@ -202,14 +205,18 @@ function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys)
   const { stream, due, state, wake } = keys
   text(action, 'deadLetters.stream', name)
   if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
-    throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
+    throw cannot(
+      action,
+      `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
+      RangeError,
     )
   }
   if (hashSlot(name) !== hashSlot(stream)) {
-    throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
+    throw cannot(
+      action,
+      `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
         `${hashSlot(name)}; give it the stream's hash tag`,
+      RangeError,
     )
   }
 }

@@ -1,3 +1,4 @@
+import { cannot } from './core/options.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
 
 /** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
@@ -57,7 +58,7 @@ export function resolveObservers(
 ): Observers | undefined {
   const all = (Array.isArray(given) ? given : given === undefined ? [] : [given]) as readonly Observer[]
   if (all.some((observer) => typeof observer !== 'object' || observer === null))
-    throw new TypeError(`Cannot ${action}: observe must be an observer, or an array of them`)
+    throw cannot(action, 'observe must be an observer, or an array of them')
   return all.length > 0 ? new Observers(all) : undefined
 }
 

@@ -1,6 +1,6 @@
 import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
-import { integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
+import { callable, integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -35,8 +35,7 @@ export function onBatch<Definition extends EventDefinition>(
   const action = 'define a batch route'
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
-  if (typeof handler !== 'function')
-    throw new TypeError(`Cannot ${name}: the handler must be a function, got ${typeof handler}`)
+  callable(name, 'the handler', handler)
   object(name, 'options', options)
   refuseUnknownKeys(name, options, Object.keys(DEFAULTS))
   const limits = Object.freeze(withDefaults(DEFAULTS, options))

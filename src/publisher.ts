@@ -6,7 +6,16 @@ import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
 import { issuesOf } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
-import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, text, withDefaults } from './core/options.ts'
+import {
+  boolean,
+  cannot,
+  integerFrom,
+  numberFrom,
+  object,
+  refuseUnknownKeys,
+  text,
+  withDefaults,
+} from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
@@ -125,8 +134,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const action = `publish to stream ${quoted(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
-    if (!Array.isArray(publications))
-      throw new TypeError(`Cannot ${action}: publications must be an array, got ${typeof publications}`)
+    if (!Array.isArray(publications)) throw cannot(action, `publications must be an array, got ${typeof publications}`)
     const drafts = publications.map((publication) => draftOf(action, publication))
     if (drafts.length === 0) return []
     if (!observers) return append(drafts)
@@ -199,9 +207,7 @@ interface Draft {
 
 function draftOf(action: string, publication: Publication): Draft {
   if (!Array.isArray(publication)) {
-    throw new TypeError(
-      `Cannot ${action}: every publication must be [event, payload, options?], got ${typeof publication}`,
-    )
+    throw cannot(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
   const [event, payload, options = {}] = publication as Publication
   assertDefinition(action, event)
@@ -253,7 +259,7 @@ function toIso(action: string, occurredAt: Date | string): string {
   const date = isText ? new Date(occurredAt) : occurredAt
   const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
   if (!isValid) {
-    throw new RangeError(`Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`)
+    throw cannot(action, `occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`, RangeError)
   }
   return isText ? occurredAt : date.toISOString()
 }
@@ -291,7 +297,7 @@ function resolveWakes(action: string, stream: string, given: Wake | readonly Wak
   const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
   return wakes.map((wake) => {
     if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
-      throw new TypeError(`Cannot ${action}: wake must come from wakePoller of millrace/lambda`)
+      throw cannot(action, 'wake must come from wakePoller of millrace/lambda')
     text(action, 'wake.group', wake.group)
     integerFrom(action, 'wake.windowMs', wake.windowMs, 1)
     return { ...wake, key: consumerKeys(stream, wake.group).wake }
@@ -311,9 +317,7 @@ function resolveTrim(
     return () => ({ kind: 'length', maxLength: length, exact })
   }
   if (maxLength !== undefined) {
-    throw new TypeError(
-      `Cannot ${action}: maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`,
-    )
+    throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
   }
   numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
   return () => ({ kind: 'age', beforeMs: clock.now() - retentionMs, exact })

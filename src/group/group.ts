@@ -1,6 +1,7 @@
 import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 
 /**
@@ -249,7 +250,5 @@ export interface Connection {
 /** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
 export function assertConnection(action: string, redis: Connection): void {
   if (typeof redis?.group === 'function' && typeof redis.append === 'function') return
-  throw new TypeError(
-    `Cannot ${action}: redis must be a connection, as from connectIoredis(url) or connectUpstash(options)`,
-  )
+  throw cannot(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
 }

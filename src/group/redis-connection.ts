@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { cannot } from '../core/options.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply, Transport } from './clients/transport.ts'
 import { get } from './commands/get.ts'
@@ -54,5 +55,5 @@ export function senderOf(action: string, redis: Connection, remainingMs?: () => 
   assertConnection(action, redis)
   const { transport } = redis as Partial<RedisConnection>
   if (transport) return new Sender(transport, remainingMs)
-  throw new TypeError(`Cannot ${action}: redis must be a connection to a server, as from connectIoredis(url)`)
+  throw cannot(action, 'redis must be a connection to a server, as from connectIoredis(url)')
 }
