@@ -93,11 +93,11 @@ const DEFAULTS: ConsumerSettings = {
   maxDeliveries: 5,
   maxPending: 10_000,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-  maxDeadLetters: Number.POSITIVE_INFINITY,
+  maxDeadLetters: Infinity,
   renewLeases: false,
   maxEntryBytes: 1_048_576,
   mode: 'drain',
-  maxRunMs: Number.POSITIVE_INFINITY,
+  maxRunMs: Infinity,
   reserveMs: 1_000,
   slots: 4,
   startAt: '0',
@@ -120,7 +120,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   renewLeases: boolean,
   maxEntryBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
-  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1, Number.POSITIVE_INFINITY),
+  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1, Infinity),
   reserveMs: whole(100),
   slots: whole(1, 64),
   startAt: checkStartAt,
@@ -195,9 +195,9 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   object(action, 'backoff', given)
   refuseUnknownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
   const backoff = withDefaults(DEFAULTS.backoff, given)
-  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0, Number.POSITIVE_INFINITY)
-  numberFrom(action, 'backoff.factor', backoff.factor, 1, Number.POSITIVE_INFINITY)
-  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0, Number.POSITIVE_INFINITY)
+  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0, Infinity)
+  numberFrom(action, 'backoff.factor', backoff.factor, 1, Infinity)
+  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0, Infinity)
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 

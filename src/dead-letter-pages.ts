@@ -120,7 +120,7 @@ export interface LetterPage {
 export async function* pagesOf(letters: Letters, isBounded: boolean): AsyncGenerator<LetterPage> {
   const { filters } = letters
   const range = await rangeOf(letters, isBounded)
-  let room = filters.limit ?? Number.POSITIVE_INFINITY
+  let room = filters.limit ?? Infinity
   for await (const entries of filters.ids ? entriesById(letters, filters.ids, range) : entriesIn(letters, range)) {
     const fitting = entries
       .map(({ id, fields }) => parseDeadLetter(id, fields))

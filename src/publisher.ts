@@ -312,7 +312,7 @@ function resolveTrim(
 ): () => Trim {
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
-    if (length === Number.POSITIVE_INFINITY) return () => ({ kind: 'none' })
+    if (length === Infinity) return () => ({ kind: 'none' })
     integerFrom(action, 'maxLength', length, 1)
     return () => ({ kind: 'length', maxLength: length, exact })
   }

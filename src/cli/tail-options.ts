@@ -38,7 +38,7 @@ export function readTailOptions(args: readonly string[]): TailOptions {
     modules: positionals,
     start: readStart(from),
     types: new Set(type),
-    count: count === undefined ? Number.POSITIVE_INFINITY : readCount(count),
+    count: count === undefined ? Infinity : readCount(count),
   }
 }
 

@@ -72,7 +72,7 @@ export class MemoryGroup implements Group, Claims {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Number.POSITIVE_INFINITY }: ReadRequest,
+    { count, maxPending = Infinity }: ReadRequest,
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)

@@ -21,7 +21,7 @@ export class RemoteCall {
   readonly #requestId: string
   readonly #limit: CallLimit
 
-  constructor(target: FunctionTarget, context: BatchContext, timeoutMs = Number.POSITIVE_INFINITY) {
+  constructor(target: FunctionTarget, context: BatchContext, timeoutMs = Infinity) {
     const remainingMs = context.getRemainingTimeInMillis()
     const ms = Math.max(0, Math.min(timeoutMs, remainingMs - Math.min(MARGIN_MS, remainingMs / 10)))
     const text = `no answer within ${Math.floor(ms)} ms; whether it ran is not known`
