@@ -9,7 +9,6 @@ import { resolveObservers } from '../observers.ts'
 import type { OpenReport, Report } from '../report.ts'
 import { openReport, sumReports } from '../report.ts'
 import { extrasOf } from './context.ts'
-import { createGate } from './gate.ts'
 import type { RunParts } from './parts.ts'
 import { Run } from './run.ts'
 import type { FurtherPollers } from './scale-out.ts'
@@ -68,9 +67,8 @@ export async function runConsumers(
     throw error
   }
   const deadline = clock.monotonic() + remainingMs
-  const gate = createGate(consumers.length > 1)
   const runs = consumers.map((consumer, n) =>
-    runConsumer(kind, consumer, { ...options, remainingMs, gate, observers, invocation }, reports[n] as OpenReport),
+    runConsumer(kind, consumer, { ...options, remainingMs, observers, invocation }, reports[n] as OpenReport),
   )
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
@@ -100,20 +98,10 @@ async function goOn(cutOff: readonly OpenReport[], call: Promise<void>): Promise
 async function runConsumer(
   kind: RunKind,
   consumer: Consumer,
-  options: InvocationOptions & Pick<RunParts, 'gate' | 'observers' | 'invocation'> & { readonly remainingMs: number },
+  options: InvocationOptions & Pick<RunParts, 'observers' | 'invocation'> & { readonly remainingMs: number },
   report: OpenReport,
 ): Promise<{ readonly failures: readonly ConsumerFailure[]; readonly isCutOff: boolean }> {
-  const {
-    redis,
-    remainingMs,
-    gate,
-    observers,
-    invocation,
-    signal,
-    context: lambda,
-    further,
-    clock = systemClock,
-  } = options
+  const { redis, remainingMs, observers, invocation, signal, context: lambda, further, clock = systemClock } = options
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
@@ -128,7 +116,6 @@ async function runConsumer(
     extras: extrasOf(lambda),
     signal,
     further,
-    gate,
     observers,
     invocation,
     random: Math.random,
