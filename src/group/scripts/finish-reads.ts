@@ -13,8 +13,8 @@ import type { Script } from './script.ts'
 export const finishReads: Script = {
   keyCount: undefined,
   lua: `
-local stream, lease, state, flag = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, consumer, token, length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local stream, lease, state, flag = unpack(KEYS)
+local group, consumer, token, length, acked = unpack(ARGV)
 if redis.call('GET', lease) ~= token then return 0 end
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)
 local age = length - redis.call('PTTL', lease)
@@ -23,7 +23,7 @@ for _, p in ipairs(pending.err and {} or pending) do
     redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
   end
 end
-if ARGV[5] == '1' then
+if acked == '1' then
   ${NOW}
   redis.pcall('HSET', state, 'acked', now)
 end
