@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
@@ -212,7 +211,7 @@ function draftOf(action: string, publication: Publication): Draft {
   const [event, payload, options = {}] = publication as Publication
   assertDefinition(action, event)
   checkPublishOptions(action, options)
-  return { event, payload, options, eventId: options.eventId ?? randomUUID() }
+  return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
 async function encode(

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { cannot } from '../core/options.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply, Transport } from './clients/transport.ts'
@@ -26,7 +25,7 @@ export function createRedisConnection(transport: Transport): RedisConnection {
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
       // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
-      const token = randomUUID()
+      const token = crypto.randomUUID()
       const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
       const replies = await transport.send([...appends, ...raises])
       return {

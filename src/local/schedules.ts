@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { quoted } from '../core/quoted.ts'
 import { periodOf as ratePeriodOf } from '../deploy/schedule-period.ts'
@@ -95,7 +94,7 @@ export class Schedules {
     const { clock, region, accountId } = this.#options
     return {
       version: '0',
-      id: randomUUID(),
+      id: crypto.randomUUID(),
       'detail-type': 'Scheduled Event',
       source: 'aws.scheduler',
       account: accountId,
