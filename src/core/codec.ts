@@ -39,6 +39,18 @@ export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
 
 const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
 
+type TextField = (typeof TEXT_FIELDS)[number]
+
+/** Gives an event its texts, those that there are. */
+export function withTexts<Event>(
+  event: Event,
+  texts: { readonly [Name in TextField]?: string | undefined },
+): Event & { [Name in TextField]?: string } {
+  const complete = event as Event & { [Name in TextField]?: string }
+  for (const name of TEXT_FIELDS) if (texts[name] !== undefined) complete[name] = texts[name]
+  return complete
+}
+
 /** The fields around a payload, in the order they are written. */
 const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'payload'] as const
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
@@ -71,21 +83,16 @@ export const envelopeCodec: Codec = {
       if (envelope[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
       envelope[name] = text(value, name)
     }
-    const { eventType, schemaVersion, payload } = envelope
+    const { eventType, schemaVersion, payload, eventId } = envelope
     if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
-    return {
+    const event = {
       type: eventType,
       version: parseVersion(schemaVersion),
       payload: parseJson(payload, 'payload'),
-      eventId: envelope.eventId,
-      aggregateType: envelope.aggregateType,
-      aggregateId: envelope.aggregateId,
-      tenantId: envelope.tenantId,
-      producer: envelope.producer,
-      occurredAt: envelope.occurredAt,
-      traceparent: envelope.traceparent,
+      eventId,
     }
+    return withTexts(event, envelope)
   },
 }
 

@@ -1,5 +1,6 @@
 import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
+import { withTexts } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { issuesOf } from '../core/issues.ts'
@@ -107,19 +108,8 @@ function lift({ event }: Route, version: number, payload: unknown): unknown {
 }
 
 function toEvent(decoded: DecodedEvent, version: number, payload: unknown, stream: string, entryId: string): Event {
-  const { type, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent } = decoded
-  return {
-    type,
-    version,
-    payload,
-    eventId: eventId || `${stream}:${entryId}`,
-    ...(aggregateType !== undefined && { aggregateType }),
-    ...(aggregateId !== undefined && { aggregateId }),
-    ...(tenantId !== undefined && { tenantId }),
-    ...(producer !== undefined && { producer }),
-    ...(occurredAt !== undefined && { occurredAt }),
-    ...(traceparent !== undefined && { traceparent }),
-  }
+  const { type, eventId } = decoded
+  return withTexts({ type, version, payload, eventId: eventId || `${stream}:${entryId}` }, decoded)
 }
 
 function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): Rejected {
