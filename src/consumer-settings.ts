@@ -16,7 +16,10 @@ import {
 } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 
-/** How a poller goes about it: `once` reads one batch, `drain` reads until nothing is left or time is up. */
+/**
+ * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
+ * nothing is left or time is up.
+ */
 export type PollMode = 'once' | 'drain'
 
 /** How a consumer goes about it; every member has a default. */

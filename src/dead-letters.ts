@@ -147,7 +147,7 @@ export async function redriveDeadLetters(
         : {
             script: redrive,
             keys: [keys.stream, keys.state, keys.due, keys.deadLetters],
-            args: [group, letter.id, letter.entryId, republish ?? '', dryRun ? 1 : 0],
+            args: [keys.stream, group, letter.id, letter.entryId, republish ?? '', dryRun ? 1 : 0],
           },
   })
 }

@@ -1,5 +1,7 @@
+import { describeError } from './core/dead-letter.ts'
 import { cannot } from './core/options.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
+import { isThenable } from './run/thenable.ts'
 
 /** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
 export class Observers {
@@ -13,7 +15,8 @@ export class Observers {
     for (const observer of this.#all) {
       try {
         const listener = observer[name] as ((observed: Observed[Name]) => void) | undefined
-        listener?.call(observer, observed)
+        const told: unknown = listener?.call(observer, observed)
+        if (isThenable(told)) told.then(undefined, warn)
       } catch (error) {
         warn(error)
       }
@@ -63,5 +66,5 @@ export function resolveObservers(
 }
 
 function warn(error: unknown): void {
-  process.emitWarning(`An observer failed: ${(error as Partial<Error> | undefined)?.message}`, 'MillraceWarning')
+  process.emitWarning(`An observer failed: ${describeError(error).message}`, 'MillraceWarning')
 }

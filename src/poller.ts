@@ -81,16 +81,12 @@ async function pollUntilDone(run: Run): Promise<void> {
 
 /** The settlement of a batch travels with the next read; what is left when the run ends is settled by itself. */
 async function readAndRun(run: Run, lookout: Lookout): Promise<void> {
-  const { mode, batchSize } = run.parts.consumer.settings
-  const reader = new Reader(run)
+  const reader = new Reader(run, lookout)
   while (run.mayStart() && !run.isHeldBack) {
     const entries = await reader.read()
     if (entries.length === 0) return
-    const isFull = entries.length === batchSize
-    if (isFull) lookout.look()
     await runBatch(entries, run, reader)
-    if (mode === 'once') break
-    run.isCutOff = isFull
+    if (run.parts.consumer.settings.mode === 'once') break
   }
   await run.settle(reader.take())
 }
@@ -98,12 +94,14 @@ async function readAndRun(run: Run, lookout: Lookout): Promise<void> {
 /** Reads a stream on, settling with each read what is done by then. */
 class Reader {
   readonly #run: Run
+  readonly #lookout: Lookout
   #done: Settlement[] = []
   /** What is pending grows by failures alone, so it is looked at by the first read and by those that follow them. */
   #mayBeFull = true
 
-  constructor(run: Run) {
+  constructor(run: Run, lookout: Lookout) {
     this.#run = run
+    this.#lookout = lookout
   }
 
   /** What is to be settled with the next read, or else when the run ends. */
@@ -118,16 +116,17 @@ class Reader {
 
   async read(): Promise<readonly Delivery[]> {
     const { group, slot, report, consumer, clock, observers, invocation } = this.#run.parts
-    const { batchSize, maxPending } = consumer.settings
+    const { batchSize, maxPending, mode } = consumer.settings
     const settlements = this.take()
     const request = { count: batchSize, maxPending: this.#mayBeFull ? maxPending : undefined }
-    this.#mayBeFull = false
     const read = group.settleAndRead(slot, settlements, request)
     const { entries, failures, held, healed } = await this.#run.settleBy(settlements, read)
+    this.#mayBeFull = held
     report.held ||= held
     report.healed ||= healed
     report.drained = entries.length === 0 && failures.length === 0 && !held
-    this.#run.isCutOff = false
+    const isFull = entries.length === batchSize
+    this.#run.isCutOff = isFull && mode !== 'once'
     const last = entries.at(-1)
     if (!last) return entries
     report.read += entries.length
@@ -135,36 +134,36 @@ class Reader {
     report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(last.id, clock.now()))
     const { stream, group: name } = consumer
     observers?.tell('entriesRead', { invocation, stream, group: name, entryIds: entries.map(({ id }) => id) })
+    if (isFull) this.#lookout.look()
     return entries
   }
 }
 
-/** How soon the stream is looked at again for events that others wait for; each look in vain doubles the wait. */
+/** How soon the stream is looked at again for events that others wait for; each look in vain doubles the wait. After a full read, at once. */
 const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
 
 /** Runs what was read, and reads on while some of it waits for others to be handed over with. */
 async function runBatch(entries: readonly Delivery[], run: Run, reader: Reader): Promise<void> {
+  const { batchSize } = run.parts.consumer.settings
   const batch = new Batch(run)
   await run.holding(
     () => batch.held,
     async () => {
       batch.add(entries)
       try {
-        for (let pauseMs = LOOK_AGAIN_MS.first; batch.mayTakeMore; ) {
-          await batch.pause(pauseMs)
-          if (!batch.mayTakeMore) break
+        let read = entries
+        let pauseMs = LOOK_AGAIN_MS.first
+        while (await batch.mayTakeMoreAfter(read.length === batchSize ? 0 : pauseMs)) {
           reader.add(batch.takeDone())
-          const more = await reader.read()
-          pauseMs = more.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
-          batch.add(more)
+          read = await reader.read()
+          pauseMs = read.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+          batch.add(read)
         }
       } catch (error) {
         run.stop()
-        batch.add([])
         await run.settle(await batch.end()).catch(() => {})
         throw error
       }
-      batch.add([]) // what may wait no longer is handed over, or let go
       reader.add(await batch.end())
     },
   )

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { quoted } from '../core/quoted.ts'
 import { diagnose } from '../doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../doctor/finding.ts'
+import { printable, printableJson } from './printable.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -45,7 +46,7 @@ export async function run(args: readonly string[]): Promise<void> {
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
     const findings = await diagnose(consumers, { redis, streams, ...(group !== undefined && { group }), ...limits })
-    if (values.json) console.log(JSON.stringify(findings, undefined, 2))
+    if (values.json) console.log(printableJson(findings, 2))
     else for (const line of linesOf(findings)) console.log(line)
     process.exitCode = EXIT[findings[0]?.severity ?? 'info'] ?? 0
   } finally {
@@ -83,7 +84,8 @@ function linesOf(findings: readonly Finding[]): string[] {
 
 function findingLines({ check, stream, group, message, fix }: Finding): string[] {
   const where = [stream, group].filter((name) => name !== undefined).join('/')
-  return [`  ${check}${where === '' ? '' : ` ${where}`}: ${message}`, `    Fix: ${fix}`]
+  // keys, groups and consumers have the names that others gave them
+  return [`  ${printable(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${printable(fix)}`]
 }
 
 function readTarget(text: string): [string, number] {

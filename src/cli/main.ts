@@ -30,23 +30,40 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dlq: () => import('./dlq.ts'),
 }
 
+/** What does not end by then after a signal, such as a module that is still being loaded, is ended. */
+const GRACE_MS = 10_000
+
 const interrupt = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
+for (const [signal, number] of [
+  ['SIGHUP', 1],
+  ['SIGINT', 2],
+  ['SIGTERM', 15],
+] as const)
+  process.on(signal, () => {
+    const end = () => process.exit(128 + number)
+    if (interrupt.signal.aborted) end()
+    interrupt.abort()
+    setTimeout(end, GRACE_MS).unref()
+  })
 // who reads the output may end first, as in `millrace tail | head`
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   interrupt.abort()
 })
 
+const [name, ...args] = process.argv.slice(2)
 try {
-  await main(process.argv.slice(2))
+  await main(name, args)
 } catch (error) {
-  console.error((error as Error).message)
+  const { message = String(error) } = (error ?? {}) as Partial<Error>
+  console.error(message.startsWith('millrace') ? message : `millrace ${name}: ${message}`)
   process.exitCode = error instanceof UsageError ? EXIT_USAGE : 1
 }
+// what a consumer's module has opened, such as a connection of its own, would keep the program from ending
+process.stdout.write('', () => process.exit())
 
 /** @throws {UsageError} No such command, or its options are wrong. */
-async function main([name, ...args]: readonly string[]): Promise<void> {
+async function main(name: string | undefined, args: readonly string[]): Promise<void> {
   if (name === '--help' || name === '-h' || name === 'help') return console.log(USAGE)
   const load = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name as string] : undefined
   if (load === undefined)

@@ -6,8 +6,9 @@ import type {
   StreamInspection,
   Unknown,
 } from '../inspect/inspection.ts'
+import { printable } from './printable.ts'
 import type { Cell, Paint, TableColumn } from './text.ts'
-import { bytes, count, duration, harmless, paint, tableLines } from './text.ts'
+import { bytes, count, duration, paint, tableLines } from './text.ts'
 
 /** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
 const OLD_MS = 15 * 60_000
@@ -47,14 +48,14 @@ export function statusLines({ streams, incomplete, clock }: Inspection, look: St
 
 function streamLines(stream: StreamInspection, { details = false, colour = paint }: StatusLook): string[] {
   const { groups, missingGroups, state } = stream
-  const head = `${colour('bold', harmless(stream.stream))}  ${stateText(stream)}`
+  const head = `${colour('bold', printable(stream.stream))}  ${stateText(stream)}`
   if (state === 'missing' || state === 'other-type') return [head]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
   const notes = [
     ...reasonLines('', stream.unknown),
-    ...groups.flatMap(({ group, unknown }) => reasonLines(`${harmless(group)}: `, unknown)),
-    ...missingGroups.map((name) => `no group ${harmless(name)}: its poller makes it when it first runs`),
+    ...groups.flatMap(({ group, unknown }) => reasonLines(`${printable(group)}: `, unknown)),
+    ...missingGroups.map((name) => `no group ${printable(name)}: its poller makes it when it first runs`),
   ]
   if (groups.length > 0) body.unshift(titles)
   else if (stream.unknown.groups === undefined && missingGroups.length === 0) body.push(colour('dim', 'no groups'))
@@ -77,7 +78,7 @@ function groupCells(group: GroupInspection): Cell[] {
   const { oldestPending, deadLetters, parked, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
-    harmless(group.group),
+    printable(group.group),
     lagCell(group),
     count(pending),
     parked === undefined ? UNKNOWN : count(parked),
@@ -110,7 +111,7 @@ function detailLines({
     const idle = consumerName === PARKED ? 'failed' : idleMs === undefined ? 'released' : `idle ${duration(idleMs)}`
     const trimmed = isTrimmed ? ', trimmed from the stream' : ''
     lines.push(
-      `oldest pending  ${id} of ${harmless(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${idle}${trimmed}`,
+      `oldest pending  ${id} of ${printable(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${idle}${trimmed}`,
     )
   }
   if (deliveries) {
@@ -128,7 +129,7 @@ function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInsp
     idleMs === undefined ? 'never read' : `idle ${duration(idleMs)}`,
     isLeased ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}` : undefined,
   ]
-  return `${harmless(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
+  return `${printable(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
 }
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -148,6 +149,6 @@ const NAMES: Readonly<Record<string, string>> = {
 function reasonLines(prefix: string, unknown: Unknown): string[] {
   const byReason = Map.groupBy(Object.entries(unknown), ([, reason]) => reason)
   return [...byReason].map(
-    ([reason, members]) => `${prefix}${members.map(([name]) => NAMES[name] ?? name).join(', ')}: ${harmless(reason)}`,
+    ([reason, members]) => `${prefix}${members.map(([name]) => NAMES[name] ?? name).join(', ')}: ${printable(reason)}`,
   )
 }

@@ -2,10 +2,11 @@ import { MillraceError } from '../errors.ts'
 import type { Inspection } from '../inspect/inspection.ts'
 import { inspectStreams } from '../inspect.ts'
 import { createLiveScreen } from './live-screen.ts'
+import { printable, printableJson } from './printable.ts'
 import { statusLines } from './status-lines.ts'
 import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
 import { openTargets, type Targets } from './targets.ts'
-import { harmless, paint } from './text.ts'
+import { paint } from './text.ts'
 import { pause, untilAborted } from './until-aborted.ts'
 
 /**
@@ -24,9 +25,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     const first = await untilAborted(look(), signal)
     if (first === undefined) return
     if (options.watchSeconds !== undefined) await watch(look, first, { ...options, targets, signal })
-    else console.log(options.json ? JSON.stringify(first, undefined, 2) : statusLines(first, options).join('\n'))
-  } catch (error) {
-    throw error instanceof MillraceError ? new Error(`millrace status: ${error.message}`, { cause: error }) : error
+    else console.log(options.json ? printableJson(first, 2) : statusLines(first, options).join('\n'))
   } finally {
     await redis.close()
   }
@@ -76,7 +75,7 @@ interface View {
 function jsonView(): View {
   return {
     show: ({ inspection, trouble }) =>
-      console.log(JSON.stringify(trouble === undefined ? inspection : { at: Date.now(), error: trouble })),
+      console.log(printableJson(trouble === undefined ? inspection : { at: Date.now(), error: trouble })),
     close() {},
   }
 }
@@ -87,7 +86,7 @@ function screenView({ watchSeconds, details, targets }: Watching): View {
     close: () => screen.close(),
     show({ inspection, trouble }) {
       const title = `${targets.server}  ${new Date().toTimeString().slice(0, 8)}  every ${watchSeconds} s`
-      const troubles = trouble === undefined ? [] : [paint('red', `! ${harmless(trouble)}; trying again`)]
+      const troubles = trouble === undefined ? [] : [paint('red', `! ${printable(trouble)}; trying again`)]
       const age =
         trouble === undefined ? [] : [paint('dim', `As of ${new Date(inspection.at).toTimeString().slice(0, 8)}:`)]
       screen.show([paint('dim', title), ...troubles, ...age, '', ...statusLines(inspection, { details })])

@@ -2,7 +2,8 @@ import type { Codec, DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
 import { MillraceError } from '../errors.ts'
-import { bytes, harmless, paint } from './text.ts'
+import { printable, printableJson } from './printable.ts'
+import { bytes, paint } from './text.ts'
 
 /** An entry as `millrace tail` shows it. */
 export interface TailedEntry {
@@ -41,8 +42,8 @@ export function createTailLines(withPayload: boolean): (entry: TailedEntry) => s
   return (entry) => {
     const { event } = entry
     const cells = event
-      ? [typeText(event), harmless(event.eventId ?? '-'), harmless(event.producer ?? '-')]
-      : [paint('yellow', `no event: ${harmless(entry.problem ?? '')}`)]
+      ? [typeText(event), printable(event.eventId ?? '-'), printable(event.producer ?? '-')]
+      : [paint('yellow', `no event: ${printable(entry.problem ?? '')}`)]
     const columns = [entry.id, entry.time ?? '-', ...cells].map((text, n) => {
       // what is no event would push all later lines to the right
       if (event === undefined && n >= 2) return text
@@ -55,17 +56,17 @@ export function createTailLines(withPayload: boolean): (entry: TailedEntry) => s
 }
 
 function typeText({ type, version }: DecodedEvent): string {
-  return harmless(version === undefined || version === 1 ? type : `${type} v${version}`)
+  return printable(version === undefined || version === 1 ? type : `${type} v${version}`)
 }
 
 function contentText({ event, fields }: TailedEntry): string {
   const content = event ? event.payload : fields.map(([name, value]) => [String(name), String(value)])
-  return harmless(JSON.stringify(content) ?? '')
+  return printable(JSON.stringify(content) ?? '')
 }
 
 /** An entry as one line of JSON. */
 export function tailJson({ id, time, bytes: size, event, problem, fields }: TailedEntry, withPayload: boolean): string {
   const { payload, ...envelope } = event ?? { payload: undefined }
   const content = event ? { payload } : { fields: fields.map(([name, value]) => [String(name), String(value)]) }
-  return JSON.stringify({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? content : {}) })
+  return printableJson({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? content : {}) })
 }

@@ -1,12 +1,11 @@
 import { once } from 'node:events'
 import { envelopeCodec } from '../core/codec.ts'
-import { MillraceError } from '../errors.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import { followStream } from './follow-stream.ts'
+import { printable } from './printable.ts'
 import { createTailLines, tailedEntry, tailJson } from './tail-line.ts'
 import { readTailOptions, TAIL_USAGE } from './tail-options.ts'
 import { openTargets } from './targets.ts'
-import { harmless } from './text.ts'
 import { UsageError } from './usage-error.ts'
 
 /**
@@ -27,7 +26,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     const lineOf = options.json
       ? (entry: ReturnType<typeof tailedEntry>) => tailJson(entry, options.payload)
       : createTailLines(options.payload)
-    const onTrouble = ({ message }: Error) => console.error(`${harmless(message)}; trying again`)
+    const onTrouble = ({ message }: Error) => console.error(`${printable(message)}; trying again`)
     const pages = followStream({
       sender: senderOf('follow a stream', redis),
       stream,
@@ -43,8 +42,6 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
       left -= wanted.length
       if (left <= 0) return
     }
-  } catch (error) {
-    throw error instanceof MillraceError ? new Error(`millrace tail: ${error.message}`, { cause: error }) : error
   } finally {
     await redis.close()
   }

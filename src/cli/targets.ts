@@ -64,16 +64,40 @@ export async function openTargets(command: string, modules: readonly string[], v
   }
 }
 
-/** The client is loaded by the URL, so that a project needs but the one that it uses. */
+/** The package that each kind of server is reached with. */
+const CLIENTS: Readonly<Record<string, string>> = {
+  'redis:': 'ioredis',
+  'rediss:': 'ioredis',
+  'https:': '@upstash/redis',
+  'http:': '@upstash/redis',
+}
+
+/** The client is loaded by the URL, so that a project needs but the one that it uses. No message shows the URL: it may hold a password. */
 async function connectTo(command: string, url: string): Promise<Connection> {
-  const { protocol, username, password, host, pathname } = URL.parse(url) ?? {}
-  if (protocol === 'redis:' || protocol === 'rediss:')
-    return (await import('../group/clients/ioredis.ts')).connectIoredis(url)
-  if (protocol !== 'https:' && protocol !== 'http:')
-    throw new UsageError(`millrace ${command}: --redis must be a redis://, rediss:// or https:// URL`)
-  const { connectUpstash } = await import('../group/clients/upstash.ts')
-  const token = decodeURIComponent(password || username || '')
-  return connectUpstash({ url: `${protocol}//${host}${pathname === '/' ? '' : pathname}`, token })
+  const parsed = URL.parse(url)
+  const client = parsed && CLIENTS[parsed.protocol]
+  if (!client) throw new UsageError(`millrace ${command}: --redis must be a redis://, rediss:// or https:// URL`)
+  const token = readSecret(command, parsed)
+  try {
+    if (client === 'ioredis') return (await import('../group/clients/ioredis.ts')).connectIoredis(url)
+    const { connectUpstash } = await import('../group/clients/upstash.ts')
+    return connectUpstash({ url: parsed.origin + parsed.pathname.replace(/\/$/, ''), token })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause
+    const text = `millrace ${command}: a ${parsed.protocol}// URL needs the package ${client}: npm install ${client}`
+    throw new UsageError(text, { cause })
+  }
+}
+
+/** What a URL's server is to be shown. */
+function readSecret(command: string, { username, password }: URL): string {
+  try {
+    const [name, secret] = [username, password].map(decodeURIComponent)
+    return secret || name || ''
+  } catch (cause) {
+    const rule = 'name and password in the URL of --redis must be percent-encoded: % is written as %25'
+    throw new UsageError(`millrace ${command}: ${rule}`, { cause })
+  }
 }
 
 /** The consumers that a module exports. @throws {UsageError} It has none, or cannot be loaded. */
@@ -82,7 +106,8 @@ export async function loadConsumers(command: string, file: string): Promise<Cons
   try {
     exports = (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>
   } catch (cause) {
-    throw new UsageError(`millrace ${command}: cannot load ${file}: ${(cause as Error).message}`, { cause })
+    const { message = String(cause) } = (cause ?? {}) as Partial<Error>
+    throw new UsageError(`millrace ${command}: cannot load ${file}: ${message}`, { cause })
   }
   const consumers = Object.values(exports).filter(isConsumer)
   if (consumers.length === 0) throw new UsageError(`millrace ${command}: ${file} must export what defineConsumer made`)

@@ -42,14 +42,6 @@ export function bytes(value: number): string {
 
 const SIZES = ['B', 'KB', 'MB', 'GB', 'TB']
 
-/** A name or text that others chose, on one line and without anything that would steer a terminal: such characters are escaped. */
-export function harmless(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
-    const code = character.codePointAt(0) ?? 0
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
-  })
-}
-
 /** A cell of a table, or its text alone. */
 export type Cell = string | { readonly text: string; readonly as: Format }
 

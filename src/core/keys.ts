@@ -38,6 +38,14 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
   }
 }
 
+/**
+ * Whether keys belong to a stream, by the owner that they name: streams `orders` and `{orders}` would share them. The owner is named as the
+ * server sees it, with the client's `keyPrefix` before it if it has one.
+ */
+export function isOwnedBy(stream: string, owner: string): boolean {
+  return owner.endsWith(stream)
+}
+
 /** What Redis Cluster hashes of a key: what stands between the first `{` and the first `}` after it, if anything, else all of it. */
 export function hashTag(key: string): string {
   const open = key.indexOf('{')

@@ -17,7 +17,7 @@ export interface DashboardSubject extends MetricSource {
   readonly cacheClusterId?: unknown
 }
 
-type Statistic = 'Sum' | 'Maximum'
+type Statistic = 'Sum' | 'Maximum' | 'p50' | 'p99'
 
 interface Line {
   readonly metric: Metric
@@ -93,6 +93,14 @@ function graphsOf(subject: DashboardSubject): Graph[] {
       ...(alarms && { limit: { value: alarms.maxLag, label: 'Lag alarm' } }),
     },
     {
+      title: 'Latency: from publishing to acknowledgement (ms), and time since the last success (ms)',
+      lines: [
+        line('PublishToAckAge', 'p50'),
+        line('PublishToAckAge', 'p99'),
+        line('TimeSinceLastSuccess', 'Maximum', true),
+      ],
+    },
+    {
       title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
       lines: [line('PendingEntries', 'Maximum'), line('OldestPendingAge', 'Maximum', true)],
       ...(alarms && { limit: { value: alarms.oldestPendingMs, label: 'OldestPendingAge alarm', right: true } }),
@@ -111,11 +119,20 @@ function graphsOf(subject: DashboardSubject): Graph[] {
     },
     {
       title: 'Retries: entries parked, handed back, taken by another',
-      lines: [line('RetriedEventCount'), line('ReleasedEventCount'), line('SupersededEventCount')],
+      lines: [
+        line('RetriedEventCount'),
+        line('ReleasedEventCount'),
+        line('SupersededEventCount'),
+        line('ThrottledEventCount'),
+      ],
     },
     {
-      title: 'Dead letters: new, and kept',
-      lines: [line('OnFailureDestinationDeliveredEventCount'), line('DeadLetterLength', 'Maximum', true)],
+      title: 'Dead letters: new, refused, and kept',
+      lines: [
+        line('OnFailureDestinationDeliveredEventCount'),
+        line('OnFailureDestinationDeliveryErrorCount'),
+        line('DeadLetterLength', 'Maximum', true),
+      ],
     },
     {
       title: "Memory: Redis's streams (entries), and ElastiCache's memory in use (%)",

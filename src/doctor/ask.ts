@@ -58,12 +58,18 @@ export class Inquiry<Facts> implements Asking {
  * Asks everything in one write.
  *
  * @throws {RedisConnectionError} No reply came.
+ * @throws {RedisReplyError} The server refuses everything, and not for want of rights: a wrong password, or it is still loading.
  */
 export async function ask(sender: Sender, askings: readonly Asking[]): Promise<void> {
   const calls = askings.flatMap((asking) => asking.calls)
   if (calls.length === 0) return
   const replies = await sender.send(calls)
+  if (replies.every(isRefusedOutright)) throw replies[0]
   for (const asking of askings) asking.take(replies.splice(0, asking.calls.length))
+}
+
+function isRefusedOutright(reply: Reply): boolean {
+  return reply instanceof RedisReplyError && !reply.is('NOPERM') && !reply.is('MOVED')
 }
 
 function tell<T>(question: Question<T>, reply: Reply): Told<T> {

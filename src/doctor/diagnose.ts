@@ -53,6 +53,7 @@ const SLOTS = 4
  * @returns The worst first.
  * @throws {TypeError | RangeError} A bad option, or nothing to look at.
  * @throws {RedisConnectionError} No reply came.
+ * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
  */
 export async function diagnose(
   consumers: Consumer | readonly Consumer[],

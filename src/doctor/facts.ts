@@ -2,8 +2,12 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { PARKED } from '../core/keys.ts'
 import type { RedisReplyError } from '../errors.ts'
 import type { Reply } from '../group/clients/transport.ts'
-import { asRecord, asText, items } from '../group/commands/reply.ts'
+import { asText, items } from '../group/commands/reply.ts'
+import { parseTime, time } from '../group/commands/time.ts'
 import { type ConsumerInfo, parseXinfoConsumers, xinfoConsumers } from '../group/commands/xinfo-consumers.ts'
+import { type GroupInfo, parseXinfoGroups, xinfoGroups } from '../group/commands/xinfo-groups.ts'
+import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/commands/xinfo-stream.ts'
+import { type PendingEntry, parseXpending, xpending } from '../group/commands/xpending.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
@@ -17,26 +21,6 @@ export interface ServerFacts {
   /** The server's clock, in milliseconds since 1970. */
   readonly now: number
   readonly echo: Echo
-}
-
-/** A stream as XINFO STREAM has it; its entries' bodies are not kept. */
-export interface StreamInfo {
-  readonly length: number
-  readonly lastGeneratedId: string
-  /** The oldest and the newest entry's ids; `undefined` in an empty stream. */
-  readonly firstId: string | undefined
-  readonly lastId: string | undefined
-  /** Entries there ever were; `undefined` before 7.0. */
-  readonly entriesAdded: number | undefined
-}
-
-export interface GroupInfo {
-  readonly name: string
-  readonly pending: number
-  readonly lastDeliveredId: string
-  /** Entries the group has read; `undefined` where the server does not know. */
-  readonly entriesRead: number | undefined
-  readonly lag: number | undefined
 }
 
 /** What stands where a stream should. */
@@ -54,13 +38,6 @@ export interface PendingSum {
   readonly count: number
   /** `undefined` if nothing is pending. */
   readonly oldestId: string | undefined
-}
-
-interface PendingEntry {
-  readonly id: string
-  readonly owner: string
-  readonly idleMs: number
-  readonly deliveryCount: number
 }
 
 export interface GroupFacts {
@@ -90,7 +67,7 @@ const WAITS = 1_000
 export function serverQuestions(probeKey: string): Questions<ServerFacts> {
   return {
     info: { call: ['info'], right: '+info', read: (reply) => readInfo(asText(reply)) },
-    now: { call: ['time'], right: '+time', read: (reply) => Number(asText(items(reply)[0])) * 1_000 },
+    now: { call: time, right: '+time', read: parseTime },
     echo: echoQuestion(probeKey),
   }
 }
@@ -99,9 +76,9 @@ export function streamQuestions(stream: string): Questions<StreamFacts> {
   return {
     stream: streamQuestion(stream),
     groups: {
-      call: ['xinfo', 'GROUPS', stream],
+      call: xinfoGroups(stream),
       right: '+xinfo|groups',
-      read: (reply) => items(reply).map(readGroup),
+      read: parseXinfoGroups,
       answerOf: (error) => (isMissing(error) || error.is('WRONGTYPE') ? [] : undefined),
     },
     ttlMs: {
@@ -143,9 +120,9 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
       answerOf: (error) => (isMissing(error) ? nothing : undefined),
     },
     oldest: {
-      call: ['xpending', stream, group, '-', '+', OLDEST],
+      call: xpending(stream, group, OLDEST),
       right: '+xpending',
-      read: (reply) => items(reply).map(readPending),
+      read: parseXpending,
       answerOf: (error) => (isMissing(error) ? [] : undefined),
     },
     waits: { call: ['zrange', due, 0, WAITS - 1, 'WITHSCORES'], right: '+zrange', read: readWaits },
@@ -161,9 +138,9 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
 
 function streamQuestion(key: string): Question<Found> {
   return {
-    call: ['xinfo', 'STREAM', key],
+    call: xinfoStream(key),
     right: '+xinfo|stream',
-    read: readStream,
+    read: parseXinfoStream,
     answerOf: (error) => (isMissing(error) ? 'missing' : error.is('WRONGTYPE') ? 'another type' : undefined),
   }
 }
@@ -176,33 +153,6 @@ function readInfo(text: string): ServerInfo {
   return Object.fromEntries([...text.matchAll(/^([\w-]+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]))
 }
 
-function readStream(reply: Reply): StreamInfo {
-  const record = asRecord(reply)
-  return {
-    length: Number(record.length),
-    lastGeneratedId: asText(record['last-generated-id']),
-    firstId: idOf(record['first-entry']),
-    lastId: idOf(record['last-entry']),
-    entriesAdded: whole(record['entries-added']),
-  }
-}
-
-function readGroup(reply: Reply): GroupInfo {
-  const record = asRecord(reply)
-  return {
-    name: asText(record.name),
-    pending: Number(record.pending),
-    lastDeliveredId: asText(record['last-delivered-id']),
-    entriesRead: whole(record['entries-read']),
-    lag: whole(record.lag),
-  }
-}
-
-function readPending(reply: Reply): PendingEntry {
-  const [id, owner, idleMs, deliveryCount] = items(reply)
-  return { id: asText(id), owner: asText(owner), idleMs: Number(idleMs), deliveryCount: Number(deliveryCount) }
-}
-
 /** RESP2 has members and scores in turn, RESP3 pairs. */
 function readWaits(reply: Reply): ReadonlyMap<string, number> | undefined {
   const flat = items(reply).flatMap((item) => (Array.isArray(item) ? item : [item])) as Reply[]
@@ -210,13 +160,4 @@ function readWaits(reply: Reply): ReadonlyMap<string, number> | undefined {
   const waits = new Map<string, number>()
   for (let at = 0; at + 1 < flat.length; at += 2) waits.set(asText(flat[at]), Number(asText(flat[at + 1])))
   return waits
-}
-
-function idOf(entry: Reply | undefined): string | undefined {
-  const [id] = items(entry)
-  return id === undefined || id === null ? undefined : asText(id)
-}
-
-function whole(reply: Reply | undefined): number | undefined {
-  return reply === undefined || reply === null ? undefined : Number(asText(reply))
 }

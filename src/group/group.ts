@@ -27,7 +27,7 @@ export interface Group {
    * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
    * reached us, since its reply was lost and the read sent again: it is released.
    * @param takesFlag A flag that publishers raised since the slot was taken is taken back, too, if all is settled.
-   * @param hasAcked Something was acknowledged; when, is noted if all is settled.
+   * @param hasAcked Something was acknowledged; when, is noted.
    * @returns Whether there was one: whoever it woke may have found every slot taken.
    */
   giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean, hasAcked?: boolean): Promise<boolean>

@@ -59,7 +59,7 @@ export class MemoryGroup implements Group, Claims {
     this.roundTrips++
     if (!this.#isLeased(slot)) return false
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
-    if (isSettled && hasAcked) this.#state.acked = this.#now
+    if (hasAcked) this.#state.acked = this.#now
     return takesFlag && isSettled && this.#server.lower(this.#address.keys.wake)
   }
 
@@ -274,7 +274,8 @@ export class MemoryGroup implements Group, Claims {
     const from = lived ? kept : settings.startAt === '$' ? lastId : settings.startAt
     const group = new GroupState(from)
     this.#stream.groups.set(name, group)
-    this.#server.states.set(this.#address.keys.state, { mark: from })
+    const { acked } = this.#state
+    this.#server.states.set(this.#address.keys.state, { mark: from, ...(acked !== undefined && { acked }) })
     this.#dueTimes.clear()
     return { group, healed: lived }
   }

@@ -61,11 +61,11 @@ export class RedisGroup implements Group {
     const { stream, keys } = this.calls.address
     const flag = takesFlag && isSettled ? [keys.wake] : []
     const flagged = await this.calls.sender.call(
-      isSettled
+      isSettled || hasAcked
         ? {
             script: finishReads,
             keys: [stream, lease, keys.state, ...flag],
-            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked)],
+            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked), Number(isSettled)],
           }
         : { script: giveSlot, keys: [lease], args: [slot.token] },
     )

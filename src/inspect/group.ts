@@ -1,7 +1,7 @@
 import type { Entry } from '../core/entry.ts'
 import { compareEntryIds } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { consumerKeys, PARKED } from '../core/keys.ts'
+import { consumerKeys, isOwnedBy, PARKED } from '../core/keys.ts'
 import type { Reply } from '../group/clients/transport.ts'
 import { asText } from '../group/commands/reply.ts'
 import type { ConsumerInfo } from '../group/commands/xinfo-consumers.ts'
@@ -86,13 +86,13 @@ function keysOf(stream: string, group: string, deadLetters: string | undefined):
   }
 }
 
-/** @param owner Which stream the group's keys belong to: streams `orders` and `{orders}` would share them. `''` if they name none. */
+/** @param owner Which stream the group's keys belong to; `''` if they name none. */
 function isOursBy(
   owner: string | undefined,
   stream: string,
   consumers: readonly ConsumerInfo[] | undefined,
 ): boolean | undefined {
-  if (owner) return owner === stream
+  if (owner) return isOwnedBy(stream, owner)
   if (consumers?.some(({ name }) => name === PARKED || /^(poller|claimer)-/.test(name))) return true
   return owner === undefined || consumers === undefined ? undefined : false
 }
@@ -140,7 +140,7 @@ function deadLettersOf(
   unknowns: Unknowns,
 ): DeadLettersInspection | undefined {
   if (keys === undefined) return undefined
-  if (owner && owner !== stream) {
+  if (owner && !isOwnedBy(stream, owner)) {
     unknowns.reasons.deadLetters = `the keys of this group belong to stream ${owner}`
     return undefined
   }

@@ -12,10 +12,8 @@ export class GatheredBatches<Item> implements Batches<Item> {
   readonly #host: BatchHost<Item>
   readonly #limits: BatchLimits
   readonly #call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall
-  readonly #items: { readonly item: Item; readonly bytes: number }[] = []
+  readonly #items: { readonly item: Item; readonly bytes: number; readonly waitsUntil: number }[] = []
   #bytes = 0
-  /** When the first of them has waited for as long as any may. */
-  #endsAt = 0
 
   constructor(
     host: BatchHost<Item>,
@@ -28,8 +26,7 @@ export class GatheredBatches<Item> implements Batches<Item> {
   }
 
   add(item: Item, bytes: number): void {
-    if (this.#items.length === 0) this.#endsAt = this.#host.now() + this.#limits.maxBatchingWindowMs
-    this.#items.push({ item, bytes })
+    this.#items.push({ item, bytes, waitsUntil: this.#host.now() + this.#limits.maxBatchingWindowMs })
     this.#bytes += bytes
   }
 
@@ -40,15 +37,20 @@ export class GatheredBatches<Item> implements Batches<Item> {
       else if (this.#host.running < atOnce) this.#host.handOver(this.#take(), this.#call)
       else return undefined
     }
-    return this.#items.length > 0 && !this.#host.isPreparing ? this.#endsAt : undefined
+    return this.#mayLinger ? this.#items[0]?.waitsUntil : undefined
   }
 
   #isDue(now: number): boolean {
     const { maxEvents, maxBytes } = this.#limits
-    if (this.#items.length === 0) return false
+    const [first] = this.#items
+    if (!first) return false
     const isFull = this.#items.length >= maxEvents || this.#bytes >= maxBytes
     if (isFull || !this.#host.mayWait()) return true
-    return !this.#host.isPreparing && !(this.#host.mayLinger && now < this.#endsAt)
+    return this.#mayLinger ? now >= first.waitsUntil : !this.#host.isPreparing
+  }
+
+  get #mayLinger(): boolean {
+    return this.#host.mayLinger && this.#limits.maxBatchingWindowMs > 0
   }
 
   /** Takes the first ones out, as many as fit into a batch; one alone fits always. */

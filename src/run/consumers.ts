@@ -149,7 +149,8 @@ async function runSlot(kind: RunKind, run: Run): Promise<{ errors: readonly Erro
     await run.end()
     const isPoll = kind.slot === 'poller'
     const mayGoOn = isPoll && consumer.settings.mode === 'drain' && report.drained && run.isSound && run.mayStart()
-    const isWanted = await group.giveSlot(slot, isPoll && run.isSettled, mayGoOn, report.acked > report.ackMissed)
+    const hasAcked = isPoll && report.acked > report.ackMissed // a claimer's own script has noted it
+    const isWanted = await group.giveSlot(slot, isPoll && run.isSettled, mayGoOn, hasAcked)
     return { errors: run.failures, isWanted }
   } catch (error) {
     run.isCutOff = false // by more than the time

@@ -46,10 +46,9 @@ type Ending = Outcome | readonly Outcome[] | undefined
 export class Handlers implements BatchHost<Item> {
   readonly mayLinger: boolean
   readonly #run: Run
-  readonly #onGathered: () => void
-  /** Every task that did not end at once, in order of its time limit. */
+  readonly #onPrepared: () => void
+  /** Every task that did not end at once, in order of its time limit; those that are over go when the next time limit is. */
   #tasks: Task[] = []
-  #oldest = 0
   #cancelTimer: (() => void) | undefined
   #running = 0
   /** Those whose schema is asynchronous and still checks them. */
@@ -58,12 +57,12 @@ export class Handlers implements BatchHost<Item> {
 
   /**
    * @param mayLinger Events of a batch wait for others for as long as their route allows.
-   * @param onGathered Is called when an entry has joined others some time after it was started.
+   * @param onPrepared Is called when an asynchronous schema is done with an entry: it has joined others, or they wait for it no longer.
    */
-  constructor(run: Run, mayLinger: boolean, onGathered: () => void) {
+  constructor(run: Run, mayLinger: boolean, onPrepared: () => void) {
     this.#run = run
     this.mayLinger = mayLinger
-    this.#onGathered = onGathered
+    this.#onPrepared = onPrepared
   }
 
   get running(): number {
@@ -111,6 +110,11 @@ export class Handlers implements BatchHost<Item> {
   }
 
   handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void {
+    const { route } = (items[0] as Item).prepared as Prepared
+    if (this.#run.isUnavailable(route)) {
+      for (const item of items) item.end(this.#throttled(item))
+      return
+    }
     const task = this.#open(items)
     const { consumer, slot, lambda, extras } = this.#run.parts
     const { stream, group, settings } = consumer
@@ -157,9 +161,13 @@ export class Handlers implements BatchHost<Item> {
 
   async #prepareLater(task: Task, item: Item, preparing: PromiseLike<Prepared | Rejected>): Promise<Ending> {
     this.#preparing.add(task)
-    const prepared = await preparing
-    this.#preparing.delete(task)
-    return this.#proceed(task, item, prepared)
+    const ending = this.#proceed(task, item, await preparing)
+    if (isThenable(ending)) this.#endPreparing(task) // its handler runs: it joins nobody
+    return ending
+  }
+
+  #endPreparing(task: Task): void {
+    if (this.#preparing.delete(task)) this.#onPrepared()
   }
 
   #proceed(task: Task, item: Item, prepared: Prepared | Rejected): Ending | PromiseLike<Ending> {
@@ -223,10 +231,9 @@ export class Handlers implements BatchHost<Item> {
       return
     }
     task.over = true
-    this.#preparing.delete(task)
     if (--this.#running === 0) this.#rest()
     if (ending) this.#end(task, ending)
-    else this.#onGathered()
+    this.#endPreparing(task)
   }
 
   #end(task: Task, ending: NonNullable<Ending>): void {
@@ -256,7 +263,6 @@ export class Handlers implements BatchHost<Item> {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
     this.#tasks = []
-    this.#oldest = 0
   }
 
   #failures(task: Task, error: unknown): readonly Outcome[] {
@@ -303,17 +309,11 @@ export class Handlers implements BatchHost<Item> {
   #expire(): void {
     const { clock, consumer } = this.#run.parts
     this.#cancelTimer = undefined
-    const expired: Task[] = []
-    for (; this.#oldest < this.#tasks.length; this.#oldest++) {
-      const task = this.#tasks[this.#oldest] as Task
-      if (task.over) continue
-      // timers may be early by less than a millisecond
-      if (task.endsAt > clock.monotonic() + 1) {
-        this.#setTimer(task)
-        break
-      }
-      expired.push(task)
-    }
+    // timers may be early by less than a millisecond
+    const now = clock.monotonic() + 1
+    const expired = this.#tasks.filter((task) => !task.over && task.endsAt <= now)
+    this.#tasks = this.#tasks.filter((task) => !task.over && task.endsAt > now)
+    if (this.#tasks[0]) this.#setTimer(this.#tasks[0])
     for (const task of expired) this.#timeOut(task, new HandlerTimeoutError(consumer.settings.handlerTimeoutMs))
   }
 

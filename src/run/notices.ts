@@ -50,8 +50,9 @@ export class Notices {
       await onDeadLetter(notice, { signal: this.#abort.signal })
     } catch (error) {
       this.#parts.observers?.tell('deadLetterNoticeFailed', { invocation: this.#parts.invocation, notice, error })
-      const why = (error as Partial<Error> | undefined)?.message
-      process.emitWarning(`onDeadLetter failed for entry ${notice.entryId}: ${why}`, 'MillraceWarning')
+      // its message is the user's own, and may quote what the handler's error said
+      const { name } = describeError(error)
+      process.emitWarning(`onDeadLetter failed for entry ${notice.entryId}: ${name}`, 'MillraceWarning')
     }
   }
 }

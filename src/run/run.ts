@@ -64,8 +64,9 @@ export class Run {
     return Math.min(budget.runUntil, budget.deadline - budget.neededMs) - clock.monotonic() - WAIT_MARGIN_MS
   }
 
+  /** Whether there is time to wait for others, and others may come. */
   mayWait(): boolean {
-    return this.mayStart() && this.waitableMs() > 0
+    return this.mayStart() && this.waitableMs() > 0 && !this.isHeldBack
   }
 
   /** Nothing more is called of a route whose handler could not hand its work on, and nothing more is read. */
@@ -91,7 +92,7 @@ export class Run {
 
   /** Whether nothing but the time keeps the run from going on. */
   get isSound(): boolean {
-    return !this.#vain && !this.parts.signal?.aborted && this.failures.length === 0
+    return !this.#vain && !this.isHeldBack && !this.parts.signal?.aborted && this.failures.length === 0
   }
 
   /** What fails without harm to what the run settles: the run goes on, and ends in an error. */

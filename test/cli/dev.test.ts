@@ -70,7 +70,7 @@ test('millrace dev says so where there is no redis-server', async () => {
   const run = millrace(['dev'], { cwd: folder, env: { PATH: folder, TMPDIR: folder } })
 
   await run.printed(
-    /^Cannot start a private Redis: no redis-server in PATH; install one, or name a Redis with --redis URL$/,
+    /^millrace dev: Cannot start a private Redis: no redis-server in PATH; install one, or name a Redis with --redis URL$/,
   )
   expect(await run.exit).toBe(1)
   expect(await readdir(folder)).toEqual([])
@@ -80,7 +80,9 @@ test('millrace dev says so where there is no osls', async () => {
   const folder = await aFolder()
   const run = millrace(['dev', '--redis', 'redis://127.0.0.1:1'], { cwd: folder, env: { PATH, TMPDIR: folder } })
 
-  await run.printed(/^Cannot package: no osls in .* or above; npm install --save-dev osls, or name a --template$/)
+  await run.printed(
+    /^millrace dev: Cannot package: no osls in .* or above; npm install --save-dev osls, or name a --template$/,
+  )
   expect(await run.exit).toBe(1)
   expect(await readdir(folder)).toEqual([])
 })
@@ -93,6 +95,6 @@ test('millrace dev says what a template has that is not run, and ends if nothing
   const run = millrace(['dev', '--redis', 'redis://127.0.0.1:1', '--template', template], { cwd: folder })
 
   await run.printed(/Function py is not run locally: only zip packages for Node.js are$/)
-  await run.printed(/^Cannot run the service: its template has no function for Node.js$/)
+  await run.printed(/^millrace dev: Cannot run the service: its template has no function for Node.js$/)
   expect(await run.exit).toBe(1)
 })

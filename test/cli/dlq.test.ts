@@ -159,7 +159,7 @@ test('a server that refuses is told in its own words', async () => {
   const { dlq, raw } = await aShop()
   await raw.set(DLQ, 'a string')
 
-  expect(await ended(dlq('ls', ...GROUP))).toEqual([1, expect.stringMatching(/^WRONGTYPE /)])
+  expect(await ended(dlq('ls', ...GROUP))).toEqual([1, expect.stringMatching(/^millrace dlq: WRONGTYPE /)])
 })
 
 test.each<[string, string[], RegExp]>([

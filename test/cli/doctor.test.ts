@@ -67,6 +67,27 @@ describe('millrace doctor', () => {
     expect(await doctor(scenario, '--stream', 'orders', '--group', 'search')).toMatchObject({ code: 0 })
   })
 
+  test.each([
+    ['a wrong password', ':wrong@', /^millrace doctor: WRONGPASS/],
+    ['no password', '', /^millrace doctor: NOAUTH/],
+  ])('ends with 1 where the server refuses everything, as for %s', async (_what, password, line) => {
+    const { server } = await startScenario({ server: { args: ['--requirepass', 'right'] } })
+    const run = millrace(['doctor', MODULE, '--redis', `redis://${password}${server.host}:${server.port}`])
+
+    expect(await run.exit).toBe(1)
+    expect(run.lines).toEqual([expect.stringMatching(line)])
+  })
+
+  test('shows names of others without what they would do to a terminal', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xgroup('CREATE', 'orders', 'a\u001B[2J\u009Bb', '0')
+    const { lines, text } = await doctor(scenario, MODULE)
+    const json = (await doctor(scenario, MODULE, '--json')).text
+
+    expect(lines).toContainEqual(expect.stringMatching(/XGROUP DESTROY orders a\\u\{1b\}\[2J\\u\{9b\}b$/))
+    expect(`${text}${json}`).not.toMatch(/(?!\n)\p{Cc}/u)
+  })
+
   test('--json prints the findings', async () => {
     const scenario = await healthy()
     await scenario.raw.expire('orders', 3_700)

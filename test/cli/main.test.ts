@@ -1,5 +1,20 @@
-import { expect, test } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { expect, onTestFinished, test } from 'vitest'
 import { millrace } from './millrace.ts'
+
+const CONSUMERS = pathToFileURL('functions/orders/consumer.ts').href
+
+/** A module that exports the sample's consumers, and does something else. */
+async function aModule(more: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'consumer.mjs')
+  await writeFile(file, `export * from ${JSON.stringify(CONSUMERS)}\n${more}\n`)
+  return file
+}
 
 test.each<[string, string[], number, RegExp]>([
   ['--help names the commands', ['--help'], 0, /^ {2}dev {5}runs a packaged service/],
@@ -18,4 +33,49 @@ test.each<[string, string[], number, RegExp]>([
 
   await run.printed(line)
   expect(await run.exit).toBe(code)
+})
+
+test('a command ends when it is done, whatever a module has left open', async () => {
+  const run = millrace(['plan', await aModule('setInterval(() => {}, 1_000)')])
+
+  expect(await run.exit).toBe(0)
+  expect(run.lines.at(-1)).toMatch(/^Redis commands/)
+})
+
+test('a second signal ends what does not heed the first', async () => {
+  const run = millrace([
+    'plan',
+    await aModule("setInterval(() => console.log('busy'), 20)\nawait new Promise(() => {})"),
+  ])
+  await run.printed(/^busy$/)
+  run.interrupt()
+  await run.printed(/^busy$/)
+  run.interrupt()
+
+  expect(await run.exit).toBe(130)
+})
+
+test.each([
+  ['an error', "throw new Error('DB_URL must be set')", 'DB_URL must be set'],
+  ['something else', 'throw undefined', 'undefined'],
+])('a module that throws %s is wrong usage, with its words', async (_title, more, words) => {
+  const file = await aModule(more)
+  const run = millrace(['plan', file])
+
+  expect(await run.exit).toBe(2)
+  expect(run.lines).toEqual([`millrace plan: cannot load ${file}: ${words}`])
+})
+
+test('a password that is not percent-encoded is wrong usage, and is not shown', async () => {
+  const run = millrace(['dlq', 'ls', '--stream', 'orders', '--group', 'billing', '--redis', 'redis://u:se%zzcret@x'])
+
+  expect(await run.exit).toBe(2)
+  expect(run.lines).toEqual([expect.stringMatching(/^millrace dlq ls: name and password .* must be percent-encoded/)])
+})
+
+test('what goes wrong says in which command', async () => {
+  const run = millrace(['dlq', 'ls', '--stream', 'orders', '--group', 'billing', '--redis', 'redis://127.0.0.1:1'])
+
+  expect(await run.exit).toBe(1)
+  expect(run.lines).toEqual([expect.stringMatching(/^millrace dlq: Cannot reach Redis: connect ECONNREFUSED/)])
 })

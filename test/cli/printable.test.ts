@@ -7,6 +7,7 @@ test.each([
   ['a control of eight bits', 'a\u009B2J', 'a\\u{9b}2J'],
   ['a direction', 'a\u202Ecod.exe', 'a\\u{202e}cod.exe'],
   ['a line separator', 'a\u2028b', 'a\\u{2028}b'],
+  ['half a character', 'a\uD800b', 'a\\u{d800}b'],
   ['what shows', 'Grüße ✓ 日本 \\', 'Grüße ✓ 日本 \\'],
 ])('printable() makes %s harmless', (_title, text, shown) => {
   expect(printable(text)).toBe(shown)

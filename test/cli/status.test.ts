@@ -51,7 +51,7 @@ test('millrace status shows streams and groups as a table', async () => {
       ' group lag pending parked oldest pending consumers dead letters oldest',
       ' billing 12 1 1 AGE 2 1 AGE',
       ' midway 10+ 0 0 - 0 0 -',
-      ' sea\\x1b[31mrch\\x0a 34 0 0 - 0 0 -',
+      ' sea\\u{1b}[31mrch\\u{a} 34 0 0 - 0 0 -',
       expect.stringMatching(/^ ! midway: lag: the server lost count/),
     ],
   })

@@ -68,12 +68,12 @@ test('millrace tail shows payloads only when asked, and neither they nor names s
   const bare = tail(server.url, '--from', '0', '--count', '2')
   expect(await bare.exit).toBe(0)
   expect(bare.lines).toEqual([
-    '1-1  1970-01-01T00:00:00.001Z  Or\\x1b[2Jder v2  -  shop\\x0a  66 B',
+    '1-1  1970-01-01T00:00:00.001Z  Or\\u{1b}[2Jder v2  -  shop\\u{a}  66 B',
     '2-1  1970-01-01T00:00:00.002Z  no event: Field eventType is missing  8 B',
   ])
   const full = tail(server.url, '--from', '0', '--count', '2', '--payload')
   expect(await full.exit).toBe(0)
-  expect(full.lines).toEqual([`${bare.lines[0]}  {"a":"\\x9b"}`, `${bare.lines[1]}  [["no","ev\\u001bent"]]`])
+  expect(full.lines).toEqual([`${bare.lines[0]}  {"a":"\\u{9b}"}`, `${bare.lines[1]}  [["no","ev\\u001bent"]]`])
 })
 
 test('millrace tail --json prints a document a line', async () => {

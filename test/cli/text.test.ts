@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bytes, count, duration, harmless, tableLines } from '../../src/cli/text.ts'
+import { bytes, count, duration, tableLines } from '../../src/cli/text.ts'
 
 test.each([
   [0, '<1s'],
@@ -32,16 +32,6 @@ test.each([
   [1_234_567, '1,234,567'],
 ])('count(%i) is %s', (value, text) => {
   expect(count(value)).toBe(text)
-})
-
-test.each([
-  ['orders', 'orders'],
-  ['Renée 注文', 'Renée 注文'],
-  ['\x1b[2Jgone\n', '\\x1b[2Jgone\\x0a'],
-  ['\u009b2J', '\\x9b2J'],
-  ['a\u202eb', 'a\\u{202e}b'],
-])('harmless(%j) is %j', (text, shown) => {
-  expect(harmless(text)).toBe(shown)
 })
 
 describe('tableLines()', () => {

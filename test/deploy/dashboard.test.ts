@@ -26,7 +26,7 @@ function widgetsOf(options: Partial<DashboardSubject> = {}): Widget[] {
 }
 
 describe('the dashboard of a consumer', () => {
-  test('separates input, processing, backlog, pending, failures, retries, dead letters and memory', () => {
+  test('separates input, processing, backlog, latency, pending, failures, retries, dead letters and memory', () => {
     const graphs = widgetsOf().map(({ properties: { title, metrics } }) => [
       title.replace(/:.*/, ''),
       metrics.map(([, name]: string[]) => name),
@@ -36,6 +36,7 @@ describe('the dashboard of a consumer', () => {
       Input: ['PolledEventCount', 'ClaimedEventCount'],
       Processing: ['InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount', 'Duration', 'Duration'],
       Backlog: ['Lag', 'IteratorAge'],
+      Latency: ['PublishToAckAge', 'PublishToAckAge', 'TimeSinceLastSuccess'],
       Pending: ['PendingEntries', 'OldestPendingAge'],
       Failures: [
         'FailedInvokeEventCount',
@@ -48,8 +49,12 @@ describe('the dashboard of a consumer', () => {
         'Throttles',
         'Throttles',
       ],
-      Retries: ['RetriedEventCount', 'ReleasedEventCount', 'SupersededEventCount'],
-      'Dead letters': ['OnFailureDestinationDeliveredEventCount', 'DeadLetterLength'],
+      Retries: ['RetriedEventCount', 'ReleasedEventCount', 'SupersededEventCount', 'ThrottledEventCount'],
+      'Dead letters': [
+        'OnFailureDestinationDeliveredEventCount',
+        'OnFailureDestinationDeliveryErrorCount',
+        'DeadLetterLength',
+      ],
       Memory: ['StreamLength', 'DeadLetterLength'],
     })
   })
@@ -132,7 +137,7 @@ describe('the dashboard of a consumer', () => {
       maxLag: 500,
       deadLettersPer5Minutes: 0,
     }
-    const [first, , , backlog, pending] = widgetsOf({ alarms, alarmArns: [{ 'Fn::GetAtt': ['Lag', 'Arn'] }] })
+    const [first, , , backlog, , pending] = widgetsOf({ alarms, alarmArns: [{ 'Fn::GetAtt': ['Lag', 'Arn'] }] })
 
     expect(first).toMatchObject({ type: 'alarm', properties: { alarms: ['Lag.Arn'] } })
     expect(backlog.properties.annotations.horizontal).toEqual([{ value: 500, label: 'Lag alarm' }])

@@ -1,8 +1,9 @@
 import { Redis as Upstash } from '@upstash/redis'
 import { Redis } from 'ioredis'
-import { type Consumer, type ConsumerOptions, poll } from 'millrace'
+import { type Consumer, type ConsumerOptions, NonRetryableError, poll } from 'millrace'
 import { diagnose, type Finding } from 'millrace/doctor'
 import { connectIoredis } from 'millrace/ioredis'
+import { redriveDeadLetters } from 'millrace/operator'
 import { connectMemory } from 'millrace/testing'
 import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -345,6 +346,15 @@ describe('where a group starts', () => {
 })
 
 describe('retention', () => {
+  test('a group that starts at the end of a stream which is empty by now has lost nothing', async () => {
+    const scenario = await startScenario(DURABLE)
+    await scenario.publish('o-1', 'o-2')
+    await scenario.raw.xgroup('CREATE', 'orders', 'billing', '$')
+    await scenario.raw.xtrim('orders', 'MAXLEN', 0)
+
+    expect(of('retention', await findings(scenario))).toEqual([])
+  })
+
   test('entries that were trimmed before they were read are an error, with their number', async () => {
     const scenario = await healthy()
     await scenario.publish('o-3', 'o-4', 'o-5')
@@ -416,6 +426,34 @@ describe('claiming', () => {
     await scenario.age(400_000)
     await scenario.raw.zadd('{orders}:billing:due', Date.now() + 60_000, id)
 
+    expect(of('claiming', await findings(scenario))).toEqual([])
+  })
+
+  test('an entry whose due time has just come is left alone until a claimer had time to look', async () => {
+    const scenario = await startScenario(DURABLE)
+    const [id = ''] = await scenario.publish('o-1')
+    await poll(billing(fail), { redis: scenario.redis })
+    await scenario.age(400_000)
+    const dueAgo = async (ms: number) => {
+      await scenario.raw.zadd('{orders}:billing:due', Date.now() - ms, id)
+      return of('claiming', await findings(scenario))
+    }
+
+    expect(await dueAgo(1_000)).toEqual([])
+    expect(await dueAgo(301_000)).toEqual([expect.stringMatching(/^error: Nobody claims/)])
+  })
+
+  test('an entry that was just redriven is left alone', async () => {
+    const scenario = await startScenario(DURABLE)
+    await scenario.publish('o-1')
+    const { redis } = scenario
+    await poll(
+      billing(() => Promise.reject(new NonRetryableError('no'))),
+      { redis },
+    )
+    const { redriven } = await redriveDeadLetters(sound(), { redis, all: true })
+
+    expect(redriven).toBe(1)
     expect(of('claiming', await findings(scenario))).toEqual([])
   })
 
@@ -502,6 +540,16 @@ describe('consumers', () => {
 })
 
 describe('dead letters', () => {
+  test('of a stream with a name of its own are listed by that name', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd('{orders}:broken', '*', 'a', 'b')
+    const consumer = sound({ deadLetters: { stream: '{orders}:broken' } })
+
+    expect(of('dead-letters', await findings(scenario, consumer))).toEqual([
+      expect.stringContaining('millrace dlq ls --stream orders --group billing --dead-letters {orders}:broken; then'),
+    ])
+  })
+
   test('are a warning, with their age', async () => {
     const scenario = await healthy()
     await scenario.raw.xadd(DLQ, Date.now() - 7_200_000, 'a', 'b')

@@ -808,6 +808,15 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect((await group.settleAndRead(slot, [], { count: 10 })).healed).toBe(false)
       })
 
+      test('still knows when something was last acknowledged', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await group.settle(slot, settleAs(ACK, entries))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, true)
+        await outside.dropGroup()
+        await group.settleAndRead(slot, [], { count: 10 })
+        expect((await group.measure())?.backlog.sinceLastSuccessMs).toBeLessThan(MINUTE)
+      })
+
       test('is made again at the last delivered entry if nothing was pending', async () => {
         const { group, slot, entries } = await aReader(3)
         await group.settle(slot, settleAs(ACK, entries))
@@ -1010,7 +1019,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.giveSlot(slot, true, false, false)
         expect((await group.measure())?.backlog).not.toHaveProperty('sinceLastSuccessMs')
 
-        await group.giveSlot(await aSlot(group), true, false, true)
+        await group.giveSlot(await aSlot(group), false, false, true) // something else is not settled
         const since = (await group.measure())?.backlog.sinceLastSuccessMs as number
         expect(since).toBeGreaterThanOrEqual(0)
         expect(since).toBeLessThan(MINUTE)

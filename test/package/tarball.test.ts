@@ -59,7 +59,7 @@ describe('the tarball', () => {
   test('is small', () => {
     expect(packed.files.length).toBeGreaterThan(5)
     expect(packed.files.length).toBeLessThan(800)
-    expect(packed.size).toBeLessThan(600_000)
+    expect(packed.size).toBeLessThan(700_000)
     expect(packed.unpackedSize).toBeLessThan(2_500_000)
   })
 

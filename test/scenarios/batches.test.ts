@@ -1,4 +1,5 @@
-import type { BatchContext, BatchEvent, BatchHandler, BatchOptions, ConsumerOptions } from 'millrace'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { BatchContext, BatchEvent, BatchHandler, BatchOptions, Connection, ConsumerOptions, Route } from 'millrace'
 import {
   claim,
   createPublisher,
@@ -15,7 +16,9 @@ import {
 import { createVirtualClock } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
-import { counts, OrderPaid, startScenario } from '../support/scenario.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import { bothSides } from '../support/both-sides.ts'
+import { counts, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const PageViewed = defineEvent('PageViewed', { payload: z.object({ orderId: z.string() }) })
 
@@ -27,6 +30,21 @@ const idsOf = (events: readonly BatchEvent[]) => events.map(({ payload }) => (pa
 function viewing(handler: Handler, batch: BatchOptions = {}, options: Partial<ConsumerOptions> = {}) {
   const routes = [onBatch(PageViewed, handler, batch)]
   return defineConsumer({ stream: 'orders', group: 'billing', routes, backoff: { firstMs: 0 }, ...options })
+}
+
+/** A consumer of several routes, each failure retried at once. */
+function having(routes: readonly Route[], options: Partial<ConsumerOptions> = {}) {
+  return defineConsumer({ stream: 'orders', group: 'billing', routes, backoff: { firstMs: 0 }, ...options })
+}
+
+/** PageViewed with a schema that takes its time, and refuses order `wrong`. */
+function slowlyViewed(ms: number) {
+  const slow = z.object({ orderId: z.string().check(z.refine((id) => delay(ms, id !== 'wrong'))) })
+  return defineEvent('PageViewed', { payload: slow })
+}
+
+function withGroup(redis: Connection, change: (group: BothSides) => Partial<BothSides>): Connection {
+  return { ...redis, group: (...address) => bothSides(redis.group(...address), change) }
 }
 
 async function startViews() {
@@ -212,6 +230,42 @@ describe('a batch handler', () => {
     expect((await deadLetters())[0]?.head.reason).toBe('invalid')
   })
 
+  it('waits for no handler of another route, also where that one has an asynchronous schema', async () => {
+    const { redis, view } = await startViews()
+    const SlowlyPaid = defineEvent('OrderPaid', {
+      payload: z.object({ orderId: z.string().check(z.refine(() => delay(20, true))) }),
+    })
+    const ends: string[] = []
+    const paid = () => delay(500).then(() => void ends.push('paid'))
+    const routes = [on(SlowlyPaid, paid), onBatch(PageViewed, (events) => void ends.push(...idsOf(events)))]
+    await view('v')
+    await createPublisher({ stream: 'orders', redis }).publish(SlowlyPaid, { orderId: 'p' })
+
+    await poll(having(routes), { redis })
+
+    expect(ends).toEqual(['v', 'paid'])
+  })
+
+  it('is waited for by no claim whose connection is lost while an asynchronous schema checks the last', async () => {
+    const { redis, view, publish, age } = await startViews()
+    await view('fast', 'wrong')
+    await publish('p1', 'p2')
+    const failing = () => Promise.reject(new Error('down'))
+    await poll(having([on(OrderPaid, failing), onBatch(PageViewed, failing)]), { redis })
+    await age(60_000)
+    let starts = 0
+    const cut = withGroup(redis, (group) => ({
+      settleAndStart: (...args) => (++starts === 2 ? Promise.reject(new Error('cut')) : group.settleAndStart(...args)),
+    }))
+    const viewed: string[][] = []
+    const routes = [on(OrderPaid, () => {}), onBatch(slowlyViewed(200), (events) => void viewed.push(idsOf(events)))]
+
+    const claiming = claim(having(routes, { concurrency: 3 }), { redis: cut })
+
+    await expect(claiming).rejects.toThrow('cut')
+    expect(viewed).toEqual([['fast']])
+  })
+
   it('fails at every delivery: maxDeliveries calls, then one dead letter an event', async () => {
     const { redis, view, deadLetters, pending } = await startViews()
     await view('a', 'b', 'c')
@@ -324,6 +378,104 @@ describe('maxBatchingWindowMs', () => {
     expect(report.acked).toBe(2)
   })
 
+  it('keeps nobody waiting who comes after slow handlers', async () => {
+    const { redis, view, publish } = await startViews()
+    const calls: string[] = []
+    const routes = [
+      on(OrderPaid, (event) => delay(20).then(() => void calls.push(event.payload.orderId))),
+      onBatch(PageViewed, (events) => void calls.push(idsOf(events).join('+')), { maxBatchingWindowMs: 1_500 }),
+    ]
+    await view('v')
+    await publish(...names('o', 10))
+
+    const polling = poll(having(routes, { concurrency: 3 }), { redis })
+    await delay(300)
+    await publish('late')
+    await view('w')
+    await polling
+
+    expect(calls.slice(10)).toEqual(['late', 'v+w'])
+  })
+
+  it('gathers what an asynchronous schema checks', async () => {
+    const { redis, view } = await startViews()
+    await view('a')
+    const calls: string[][] = []
+    const gather = onBatch(slowlyViewed(20), (events) => void calls.push(idsOf(events)), { maxBatchingWindowMs: 1_000 })
+
+    const polling = poll(having([gather]), { redis })
+    await delay(300)
+    await view('b')
+    await polling
+
+    expect(calls).toEqual([['a', 'b']])
+  })
+
+  it('slows nothing down: a full read is followed by the next', async () => {
+    const { redis, view, publish } = await startViews()
+    await view('v')
+    await publish(...names('o', 500))
+    const calls: string[] = []
+    const routes = [
+      on(OrderPaid, (event) => void calls.push(event.payload.orderId)),
+      onBatch(PageViewed, (events) => void calls.push(...idsOf(events)), { maxBatchingWindowMs: 2_000 }),
+    ]
+
+    // fifty reads, with a pause of 50 ms between each and the next, take longer than the window
+    const report = await poll(having(routes, { batchSize: 10 }), { redis })
+
+    expect([report.acked, calls.at(-1)]).toEqual([501, 'v'])
+  })
+
+  it('that ends during a read has what that brought run as well', async () => {
+    const { redis, view, publish } = await startViews()
+    await view('v')
+    let reads = 0
+    const slow = withGroup(redis, (group) => ({
+      async settleAndRead(...args) {
+        if (++reads === 2) await publish('x')
+        const read = await group.settleAndRead(...args)
+        if (reads === 2) await delay(300)
+        return read
+      },
+    }))
+    const routes = [on(OrderPaid, () => {}), onBatch(PageViewed, () => {}, { maxBatchingWindowMs: 150 })]
+
+    expect(await poll(having(routes), { redis: slow })).toMatchObject({ read: 2, acked: 2, released: 0 })
+  })
+
+  it('reads nothing while more than maxPending entries are pending, however often it looks', async () => {
+    const { redis, view, publish } = await startViews()
+    await view('v')
+    await publish(...names('o', 9))
+    const routes = [
+      on(OrderPaid, () => {
+        throw new Error('down')
+      }),
+      onBatch(PageViewed, () => {}, { maxBatchingWindowMs: 1_000 }),
+    ]
+    const options = { batchSize: 10, maxPending: 15, backoff: { firstMs: 60_000 } }
+
+    const polling = poll(having(routes, options), { redis })
+    await delay(20)
+    await publish(...names('more', 90))
+
+    expect(await polling).toMatchObject({ read: 20, held: true })
+  })
+
+  it('may be longer than minIdleMs: what waits is renewed', async () => {
+    const { redis, view } = await startViews()
+    await view('v')
+    const options = { handlerTimeoutMs: 200, minIdleMs: 300, renewLeases: true, reserveMs: 100 }
+    const consumer = viewing(() => {}, { maxBatchingWindowMs: 1_500 }, options)
+
+    const polling = poll(consumer, { redis })
+    await delay(1_000)
+
+    expect(await claim(consumer, { redis })).toMatchObject({ claimed: 0 })
+    expect(await polling).toMatchObject({ acked: 1, ackMissed: 0 })
+  })
+
   it('lets go of what waits when the run is asked to stop', async () => {
     const { redis, view, pending } = await startViews()
     const clock = createVirtualClock()
@@ -387,6 +539,37 @@ describe('UnavailableError', () => {
       { redis },
     )
     expect(calm).toMatchObject({ claimed: 2, acked: 2 })
+  })
+
+  it('calls no batch of that route that has been gathered before', async () => {
+    const { redis, view, pending } = await startViews()
+    await view('a', 'b', 'c')
+    let calls = 0
+    const throttle = () => {
+      calls++
+      throw new UnavailableError('throttled')
+    }
+
+    const report = await poll(viewing(throttle, { maxEvents: 1 }, { concurrency: 1 }), { redis })
+
+    expect(report).toMatchObject({ read: 3, released: 3, throttled: 3, invoked: 1 })
+    expect(calls).toBe(1)
+    expect(await pending()).toEqual(['a', 'b', 'c'].map((id) => [id, 'parked', 0]))
+  })
+
+  it('has nothing more read while events of another route wait, which are handed over', async () => {
+    const { redis, view, publish } = await startViews()
+    await view('v')
+    await publish('a')
+    const throttle = () => Promise.reject(new UnavailableError('throttled'))
+    const calls: string[][] = []
+    const gather = onBatch(PageViewed, (events) => void calls.push(idsOf(events)), { maxBatchingWindowMs: 300_000 })
+
+    // with the system's clock: the window would take five minutes
+    const report = await poll(having([on(OrderPaid, throttle), gather]), { redis })
+
+    expect(report).toMatchObject({ read: 2, acked: 1, released: 1, throttled: 1, drained: false })
+    expect(calls).toEqual([['v']])
   })
 
   it('thrown in a claim calls that route no more in the run, and the others go on', async () => {

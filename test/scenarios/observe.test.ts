@@ -229,6 +229,21 @@ describe('observe', () => {
     warning.mockRestore()
   })
 
+  it('takes a promise of a listener that rejects for a warning, too', async () => {
+    const { redis, publish } = await startScenario()
+    await publish('a')
+    const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const observe: Observer = { acked: () => Promise.reject(new Error('no disk')) }
+
+    await poll(
+      billing(() => {}),
+      { redis, observe },
+    )
+
+    expect(warning.mock.calls).toEqual([['An observer failed: no disk', 'MillraceWarning']])
+    warning.mockRestore()
+  })
+
   it('refuses what is no observer', async () => {
     const { redis } = await startScenario()
     const consumer = billing(() => {})
@@ -282,6 +297,31 @@ describe('onDeadLetter', () => {
     expect(of('deadLetterNoticeFailed')).toMatchObject([
       { notice: { reason: 'non-retryable' }, error: { message: 'no mail' } },
     ])
+    warning.mockRestore()
+  })
+
+  it.each([
+    ['quotes what the handler said', (said?: string) => new Error(`no mail: ${said}`), 'Error'],
+    [
+      'throws what cannot be read',
+      () =>
+        Object.defineProperty({}, 'message', {
+          get() {
+            throw new Error('never')
+          },
+        }),
+      'object',
+    ],
+  ])('that %s is a warning without it', async (_what, errorOf, name) => {
+    const { redis, publish } = await startScenario()
+    const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const [id] = await publish('a')
+    const consumer = billing(() => Promise.reject(new NonRetryableError('card 4711 declined')), {
+      onDeadLetter: ({ error }) => Promise.reject(errorOf(error?.message)),
+    })
+
+    expect(await poll(consumer, { redis })).toMatchObject({ deadLettered: 1 })
+    expect(warning.mock.calls).toEqual([[`onDeadLetter failed for entry ${id}: ${name}`, 'MillraceWarning']])
     warning.mockRestore()
   })
 

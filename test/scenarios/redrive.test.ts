@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Consumer, HandlerContext } from 'millrace'
 import { claim, NonRetryableError, poll } from 'millrace'
 import { connect } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
 import type { RedriveDeadLettersOptions } from 'millrace/operator'
 import { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from 'millrace/operator'
 import { connectMemory } from 'millrace/testing'
@@ -341,6 +342,15 @@ describe('redriveDeadLetters()', () => {
     expect(letters.map(({ fields }) => fields)).toEqual([packed, plain])
   })
 
+  it('does it through a client with a keyPrefix, as it was set aside', async () => {
+    const shop = await startShop({ connect: (url) => connectIoredis(url, { keyPrefix: 'app:' }) })
+    await shop.bury('a')
+
+    expect(some(await shop.redrive())).toEqual({ found: 1, redriven: 1 })
+    await claim(shop.consumer, { redis: shop.redis })
+    expect(shop.calls.billing).toMatchObject([{ orderId: 'a', deliveryCount: 1 }])
+  })
+
   it('does it over REST', async () => {
     const shop = await startShop()
     const [id] = await shop.bury('a ✓')
@@ -445,6 +455,14 @@ describe('redriveDeadLetters() of an entry that was trimmed from the stream', ()
     expect(await waiting).toEqual([['orders', [[id, expect.anything()]]]])
     const groups = (await shop.raw.xinfo('GROUPS', 'orders')) as string[][]
     expect(groups.find((info) => info.includes('ahead'))).toContain('9999999999999-0')
+  })
+
+  it('republish leaves the letter of a group that is set to an id yet to come, and would never read what is appended', async () => {
+    const { shop } = await buryAndTrim()
+    await shop.raw.xgroup('SETID', 'orders', 'billing', '99999999999999-0')
+
+    await expect(shop.redrive({ all: true, republish: 'group' })).rejects.toThrow('set to an id that is yet to come')
+    expect([await shop.raw.xlen(DLQ), await shop.raw.xlen('orders')]).toEqual([1, 0])
   })
 
   it("republish: 'group' leaves the other groups their lag", async () => {

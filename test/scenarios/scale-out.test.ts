@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EventHandler, InvocationFailedError, Report, ScaleOut } from 'millrace'
-import { createPoller, defineConsumer, on } from 'millrace'
+import { createPoller, createPublisher, defineConsumer, defineEvent, on, onBatch, UnavailableError } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import * as z from 'zod/mini'
 import type { Scenario } from '../support/scenario.ts'
 import {
   billing,
@@ -231,6 +232,34 @@ describe('a poller whose time is up before the backlog is', () => {
     const error = (await handler({}, lambdaContext()).catch((caught: unknown) => caught)) as InvocationFailedError
 
     expect([hops, error.failures.length, error.report.continued]).toEqual([[1], 1, true])
+  })
+
+  it('has another go on where its last read was full while events waited for others', async () => {
+    const { redis, publish } = await startScenario()
+    const PageViewed = defineEvent('PageViewed', { payload: z.object({}) })
+    await createPublisher({ stream: 'orders', redis }).publish(PageViewed, {})
+    const hops: number[] = []
+    const scaleOut = { backlog: 20, call: async (hop: number) => void hops.push(hop) }
+    const routes = [on(OrderPaid, slowly), onBatch(PageViewed, () => {}, { maxBatchingWindowMs: 60_000 })]
+    const options = { ...OPTIONS, concurrency: 1, maxRunMs: 400 }
+    const consumer = defineConsumer({ stream: 'orders', group: 'billing', routes, ...options })
+
+    const polling = createPoller(consumer, { redis, scaleOut })({}, lambdaContext())
+    await delay(20)
+    await publish(...names('o', 60))
+    const report = await polling
+
+    expect([report.continued, report.scaledOut, hops]).toEqual([true, 2, [1, 1, 1]])
+  })
+
+  it('calls nobody to go on where its handler could not hand its work on', async () => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', 15))
+    const { hops, invoke } = aPoller(scenario, () => Promise.reject(new UnavailableError('throttled')), {}, nobody)
+
+    const report = await invoke({})
+
+    expect([report.read, report.continued, hops]).toEqual([10, false, []])
   })
 
   it.each([

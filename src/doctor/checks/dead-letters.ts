@@ -1,3 +1,4 @@
+import { consumerKeys } from '../../core/keys.ts'
 import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
@@ -19,11 +20,12 @@ export const deadLetters = check({
       ]
     if (deadLetters === 'missing' || deadLetters.firstId === undefined) return []
     const { length, firstId, lastId = firstId } = deadLetters
+    const elsewhere = keys && key !== consumerKeys(stream, group).deadLetters ? ` --dead-letters ${key}` : ''
     const age = (id: string) => span(Math.max(0, now - Number.parseInt(id, 10)))
     return [
       warning(
         `${count(length, 'dead letter')} in ${quoted(key)}, the oldest ${age(firstId)} old, the newest ${age(lastId)} old`,
-        `millrace dlq ls --stream ${stream} --group ${group}; then redrive or drop them`,
+        `millrace dlq ls --stream ${stream} --group ${group}${elsewhere}; then redrive or drop them`,
       ),
     ]
   },

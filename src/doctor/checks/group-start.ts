@@ -1,7 +1,9 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import { isOwnedBy } from '../../core/keys.ts'
 import { quoted } from '../../core/quoted.ts'
+import type { GroupInfo } from '../../group/commands/xinfo-groups.ts'
+import type { StreamInfo } from '../../group/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
-import type { GroupInfo, StreamInfo } from '../facts.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, warning } from '../finding.ts'
 import { count } from '../text.ts'
@@ -12,7 +14,7 @@ export const groupStart = check({
   scope: 'group',
   needs: ['stream', 'groups', 'mark', 'keysOf'],
   look({ stream, groups, mark, keysOf }, { stream: key, group, consumer }) {
-    if (keysOf !== undefined && keysOf !== key)
+    if (keysOf !== undefined && !isOwnedBy(key, keysOf))
       return [
         error(
           `The keys of this group belong to stream ${quoted(keysOf)}: both names share a hash tag`,

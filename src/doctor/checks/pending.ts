@@ -13,13 +13,17 @@ export const claiming = check({
   look({ oldest, waits }, { now, consumer }) {
     if (!consumer || !waits) return []
     const limitMs = consumer.settings.minIdleMs + PATIENCE_MS
-    const left = oldest.filter(({ id, idleMs }) => idleMs >= limitMs && !((waits.get(id) ?? 0) > now))
+    // what was redriven is made to look idle: it was not delivered yet, and nobody knows since when it waits
+    const left = oldest.filter(
+      ({ id, idleMs, deliveryCount }) =>
+        deliveryCount > 0 && idleMs >= limitMs && (waits.get(id) ?? 0) + PATIENCE_MS <= now,
+    )
     const [first] = left
     if (!first) return []
     return [
       error(
         `Nobody claims: ${left.length} of the ${oldest.length} oldest pending entries are idle past minIdleMs and due; ${first.id}, of consumer ` +
-          `"${first.owner}", for ${span(first.idleMs)}`,
+          `"${first.consumerName}", for ${span(first.idleMs)}`,
         "see that the claimer is scheduled and succeeds: its schedule, its log, the alarm 'claimer fails'",
       ),
     ]

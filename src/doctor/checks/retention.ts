@@ -1,6 +1,8 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import type { GroupInfo } from '../../group/commands/xinfo-groups.ts'
+import type { StreamInfo } from '../../group/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
-import type { GroupInfo, PendingSum, StreamInfo } from '../facts.ts'
+import type { PendingSum } from '../facts.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
 import { count, number, span } from '../text.ts'
@@ -40,7 +42,7 @@ function pendingTrimmed({ firstId }: StreamInfo, { count: pending, oldestId }: P
 
 /** Entries that are gone, less those that the group had read: what is left over it never saw. */
 function unreadTrimmed(
-  { length, firstId, entriesAdded }: StreamInfo,
+  { length, firstId, lastGeneratedId, entriesAdded }: StreamInfo,
   { lastDeliveredId, entriesRead }: GroupInfo,
 ): Verdict[] {
   const gone = entriesAdded === undefined ? 0 : entriesAdded - length
@@ -56,6 +58,7 @@ function unreadTrimmed(
       ),
     ]
   }
+  if (compareEntryIds(lastDeliveredId, lastGeneratedId) >= 0) return []
   if (lastDeliveredId === '0-0')
     return [warning(`The group has read nothing yet, and ${count(gone, 'entry is', 'entries are')} gone already`, fix)]
   return [

@@ -89,7 +89,12 @@ class IoredisTransport implements Transport {
     const deadline = this.#deadline(client, timeoutMs)
     try {
       const results = (await Promise.race([answer, deadline.passed])) ?? []
-      return results.map(([error, reply]) => (error ? this.#reply(client, error) : detach(reply as Reply)))
+      // without a password a server refuses short commands and hangs up on long ones: its refusal says more
+      const [refusal] = results.find(([error]) => isReply(error) && error.message.startsWith('NOAUTH')) ?? []
+      return results.map(([error, reply]) => {
+        if (error) return this.#reply(client, isReply(error) ? error : (refusal ?? error))
+        return detach(reply as Reply)
+      })
     } catch (error) {
       answer.catch(() => {})
       throw error instanceof RedisConnectionError ? error : this.#unanswered(client, error as Error)
@@ -132,7 +137,7 @@ class IoredisTransport implements Transport {
 
   // an ioredis error carries its command, payloads included, so only its text goes on
   #reply(client: IoredisClient, error: Error): RedisReplyError {
-    if (error.name === 'ReplyError') {
+    if (isReply(error)) {
       const reply = new RedisReplyError(error.message)
       // after a failover the same name may lead to the new primary
       if (reply.is('READONLY')) this.#discard(client)
@@ -148,6 +153,10 @@ class IoredisTransport implements Transport {
     this.#trouble = undefined
     return new RedisConnectionError(`Cannot reach Redis: ${trouble ?? error.message}`)
   }
+}
+
+function isReply(error: Error | null): error is Error {
+  return error?.name === 'ReplyError'
 }
 
 /**

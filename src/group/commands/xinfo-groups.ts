@@ -8,6 +8,8 @@ export interface GroupInfo {
   readonly consumers: number
   readonly pending: number
   readonly lastDeliveredId: string
+  /** Entries the group has read; nothing before 7.0, and where the server lost count. */
+  readonly entriesRead: number | undefined
   /** Entries not delivered yet; nothing before 7.0, and where the server lost count. */
   readonly lag: number | undefined
 }
@@ -19,13 +21,18 @@ export function xinfoGroups(stream: string): Command {
 
 export function parseXinfoGroups(reply: Reply): GroupInfo[] {
   return items(reply).map((group) => {
-    const { name, consumers, pending, 'last-delivered-id': lastDeliveredId, lag = null } = asRecord(group)
+    const info = asRecord(group)
     return {
-      name: asText(name),
-      consumers: Number(consumers),
-      pending: Number(pending),
-      lastDeliveredId: asText(lastDeliveredId),
-      lag: lag === null ? undefined : Number(lag),
+      name: asText(info.name),
+      consumers: Number(info.consumers),
+      pending: Number(info.pending),
+      lastDeliveredId: asText(info['last-delivered-id']),
+      entriesRead: count(info['entries-read']),
+      lag: count(info.lag),
     }
   })
+}
+
+function count(reply: Reply | undefined): number | undefined {
+  return reply === undefined || reply === null ? undefined : Number(reply)
 }

@@ -28,19 +28,19 @@ export const REDRIVEN = {
  * A trimmed one can only be appended anew, under another id. Either every group gets it; or only this one, which reads it like any other,
  * while the others, if they have read all there is, are moved past it. Where one cannot be moved the append is undone.
  *
- * KEYS stream, state, due, dead letters. ARGV group, id of the letter, id of its entry, what to do if that was trimmed ('' nothing, 'group',
- * 'all'), 1 to change nothing. Answers a number of REDRIVEN.
+ * KEYS stream, state, due, dead letters. ARGV the stream's name as letters have it (a client's keyPrefix stands before the key), group, id of
+ * the letter, id of its entry, what to do if that was trimmed ('' nothing, 'group', 'all'), 1 to change nothing. Answers a number of REDRIVEN.
  */
 export const redrive: Script = {
   keyCount: 4,
   lua: `
 local stream, state, due, letters = unpack(KEYS)
-local group, letter, id, append, dry = unpack(ARGV)
+local name, group, letter, id, append, dry = unpack(ARGV)
 ${BEFORE}
 local found = redis.call('XRANGE', letters, letter, letter)[1]
 if not found then return ${REDRIVEN.gone} end
 local body = found[2]
-if body[2] ~= stream or body[4] ~= id or body[6] ~= group then return ${REDRIVEN.gone} end
+if body[2] ~= name or body[4] ~= id or body[6] ~= group then return ${REDRIVEN.gone} end
 if redis.call('EXISTS', stream) == 0 then return ${REDRIVEN.noGroup} end
 
 local last, others = nil, {}
@@ -79,6 +79,10 @@ if dry == '1' then return ${REDRIVEN.republished} end
 local add = {'XADD', stream, '*'}
 for i = at + 2, #body do add[#add + 1] = body[i] end
 local copy = redis.call(unpack(add))
+if not ahead(last, '+') then
+  redis.call('XDEL', stream, copy)
+  return redis.error_reply('ERR the group was set to an id that is yet to come, and would never read what is appended')
+end
 for _, info in ipairs(others) do
   if ahead(info['last-delivered-id'], '+') then -- a group may have been set to an id that is yet to come
     local move = {'XGROUP', 'SETID', stream, info.name, copy}

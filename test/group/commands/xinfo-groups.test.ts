@@ -9,12 +9,16 @@ const info = { name: Buffer.from('billing'), consumers: 2, pending: 3, 'last-del
 const read = { name: 'billing', consumers: 2, pending: 3, lastDeliveredId: '1-0' }
 
 test.each([
-  ["RESP2's flat arrays, of Redis 6.2", [Object.entries(info).flat()], undefined],
-  ["RESP3's maps", [new Map<string, unknown>(Object.entries({ ...info, 'entries-read': 4, lag: 5 }))], 5],
-  ['a lag of 0', [{ ...info, lag: 0 }], 0],
-  ['a lag that the server does not know', [{ ...info, lag: null }], undefined],
-])('parseXinfoGroups() reads %s', (_title, reply, lag) => {
-  expect(parseXinfoGroups(reply as never)).toEqual([{ ...read, lag }])
+  ["RESP2's flat arrays, of Redis 6.2", [Object.entries(info).flat()], {}],
+  [
+    "RESP3's maps",
+    [new Map<string, unknown>(Object.entries({ ...info, 'entries-read': 4, lag: 5 }))],
+    { entriesRead: 4, lag: 5 },
+  ],
+  ['a lag of 0', [{ ...info, lag: 0 }], { lag: 0 }],
+  ['counts that the server does not know', [{ ...info, 'entries-read': null, lag: null }], {}],
+])('parseXinfoGroups() reads %s', (_title, reply, counts) => {
+  expect(parseXinfoGroups(reply as never)).toEqual([{ ...read, ...counts }])
 })
 
 test.each([[[]], [null]])('parseXinfoGroups() gives none for %j', (reply) => {
