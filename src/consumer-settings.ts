@@ -123,7 +123,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   renewLeases: boolean,
   maxEntryBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
-  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1, Infinity),
+  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
   reserveMs: whole(100),
   slots: whole(1, 64),
   startAt: checkStartAt,
@@ -198,9 +198,9 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   object(action, 'backoff', given)
   refuseUnknownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
   const backoff = withDefaults(DEFAULTS.backoff, given)
-  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0, Infinity)
-  numberFrom(action, 'backoff.factor', backoff.factor, 1, Infinity)
-  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0, Infinity)
+  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0)
+  numberFrom(action, 'backoff.factor', backoff.factor, 1)
+  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0)
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 

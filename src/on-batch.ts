@@ -79,20 +79,20 @@ function copy(bytes: Buffer | string): Buffer | string {
 }
 
 function contextOf(
-  { consumer, slot, lambda, extras }: BatchPlace,
+  { consumer, slot, lambda = {}, extras }: BatchPlace,
   signal: AbortSignal,
   remainingMs: () => number,
 ): BatchContext {
   return {
     ...extras,
-    functionName: lambda?.functionName ?? '',
-    functionVersion: lambda?.functionVersion ?? '',
-    invokedFunctionArn: lambda?.invokedFunctionArn ?? '',
-    memoryLimitInMB: lambda?.memoryLimitInMB ?? '',
-    awsRequestId: lambda?.awsRequestId ?? '',
-    logGroupName: lambda?.logGroupName ?? '',
-    logStreamName: lambda?.logStreamName ?? '',
-    callbackWaitsForEmptyEventLoop: lambda?.callbackWaitsForEmptyEventLoop ?? false,
+    functionName: lambda.functionName ?? '',
+    functionVersion: lambda.functionVersion ?? '',
+    invokedFunctionArn: lambda.invokedFunctionArn ?? '',
+    memoryLimitInMB: lambda.memoryLimitInMB ?? '',
+    awsRequestId: lambda.awsRequestId ?? '',
+    logGroupName: lambda.logGroupName ?? '',
+    logStreamName: lambda.logStreamName ?? '',
+    callbackWaitsForEmptyEventLoop: lambda.callbackWaitsForEmptyEventLoop ?? false,
     stream: consumer.stream,
     group: consumer.group,
     consumerName: slot.consumerName,

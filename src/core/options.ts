@@ -41,7 +41,7 @@ export function integerFrom(
 }
 
 /** @throws {TypeError | RangeError} Not a number within the bounds. */
-export function numberFrom(action: string, name: string, value: unknown, min: number, max: number): void {
+export function numberFrom(action: string, name: string, value: unknown, min: number, max = Infinity): void {
   if (typeof value !== 'number') throw cannot(action, `${name} must be a number, got ${kind(value)}`)
   if (!(value >= min)) throw cannot(action, `${name} must be >= ${min}, got ${value}`, RangeError)
   if (value > max) throw cannot(action, `${name} must be <= ${max}, got ${value}`, RangeError)

@@ -29,19 +29,19 @@ export class EntryContext implements HandlerContext {
   #aborted: Error | undefined
 
   constructor(
-    { consumer, slot, lambda, extras }: RunParts,
+    { consumer, slot, lambda = {}, extras }: RunParts,
     delivery: Delivery,
     event: Event,
     remainingMs: () => number,
   ) {
-    this.functionName = lambda?.functionName ?? ''
-    this.functionVersion = lambda?.functionVersion ?? ''
-    this.invokedFunctionArn = lambda?.invokedFunctionArn ?? ''
-    this.memoryLimitInMB = lambda?.memoryLimitInMB ?? ''
-    this.awsRequestId = lambda?.awsRequestId ?? ''
-    this.logGroupName = lambda?.logGroupName ?? ''
-    this.logStreamName = lambda?.logStreamName ?? ''
-    this.callbackWaitsForEmptyEventLoop = lambda?.callbackWaitsForEmptyEventLoop ?? false
+    this.functionName = lambda.functionName ?? ''
+    this.functionVersion = lambda.functionVersion ?? ''
+    this.invokedFunctionArn = lambda.invokedFunctionArn ?? ''
+    this.memoryLimitInMB = lambda.memoryLimitInMB ?? ''
+    this.awsRequestId = lambda.awsRequestId ?? ''
+    this.logGroupName = lambda.logGroupName ?? ''
+    this.logStreamName = lambda.logStreamName ?? ''
+    this.callbackWaitsForEmptyEventLoop = lambda.callbackWaitsForEmptyEventLoop ?? false
     this.stream = consumer.stream
     this.group = consumer.group
     this.consumerName = slot.consumerName

@@ -51,7 +51,7 @@ export function resolveTargets(
   assertConnection(action, options.redis)
   resolveObservers(action, options.observe)
   if (options.clock !== undefined) assertClock(action, options.clock)
-  if (options.remainingMs !== undefined) numberFrom(action, 'remainingMs', options.remainingMs, 0, Infinity)
+  if (options.remainingMs !== undefined) numberFrom(action, 'remainingMs', options.remainingMs, 0)
   if (options.context !== undefined) object(action, 'context', options.context)
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
     throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
