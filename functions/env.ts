@@ -22,32 +22,26 @@ export const ordersStream = ORDERS_STREAM
  */
 export async function redisUrl(): Promise<string> {
   if (REDIS_URL) return REDIS_URL
-  const name = REDIS_URL_PARAMETER as string
-  const url = await fetchParameter(name).catch((error: Error) => {
-    const why = error.name === 'TimeoutError' ? NO_ANSWER : `${error.name}: ${error.message}`
-    throw new Error(`Cannot read REDIS_URL_PARAMETER ${JSON.stringify(name)}: ${why}`, { cause: error })
-  })
-  if (url === undefined || !isRedisUrl(url))
-    throw new Error(`Cannot use REDIS_URL_PARAMETER ${JSON.stringify(name)}: it must hold a redis:// or rediss:// URL`)
-  return url
-}
-
-/** The client is loaded here, so that local runs do without it. */
-async function fetchParameter(name: string): Promise<string | undefined> {
+  const named = `REDIS_URL_PARAMETER ${JSON.stringify(REDIS_URL_PARAMETER)}`
+  // the client is loaded here, so that local runs do without it
   const { GetParameterCommand, SSMClient } = await import('@aws-sdk/client-ssm')
   const client = new SSMClient()
-  const signal = AbortSignal.timeout(PARAMETER_TIMEOUT_MS)
+  const command = new GetParameterCommand({ Name: REDIS_URL_PARAMETER, WithDecryption: true })
+  const abortSignal = AbortSignal.timeout(PARAMETER_TIMEOUT_MS)
   try {
-    const command = new GetParameterCommand({ Name: name, WithDecryption: true })
-    return (await client.send(command, { abortSignal: signal })).Parameter?.Value
+    const { Parameter } = await client.send(command, { abortSignal })
+    if (isRedisUrl(Parameter?.Value)) return Parameter.Value
   } catch (error) {
-    throw signal.aborted ? signal.reason : error
+    const { name, message } = error as Error
+    const why = abortSignal.aborted ? NO_ANSWER : `${name}: ${message}`
+    throw new Error(`Cannot read ${named}: ${why}`, { cause: error })
   } finally {
     client.destroy()
   }
+  throw new Error(`Cannot use ${named}: it must hold a redis:// or rediss:// URL`)
 }
 
-function isRedisUrl(value: string): boolean {
+function isRedisUrl(value = ''): value is string {
   return /^rediss?:$/.test(URL.parse(value)?.protocol ?? '')
 }
 

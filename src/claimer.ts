@@ -10,7 +10,10 @@ import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
 import type { RunKind } from './run/consumers.ts'
 import { runConsumers } from './run/consumers.ts'
+import type { Gate } from './run/gate.ts'
+import { createGate } from './run/gate.ts'
 import { retryPage } from './run/page.ts'
+import { roundsLeft } from './run/rounds.ts'
 import type { Run } from './run/run.ts'
 import type { RunOptions, RunTarget } from './run/targets.ts'
 import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './run/targets.ts'
@@ -30,7 +33,9 @@ export function createClaimer(
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
   const targets = deployedConsumers(resolveTargets('create claimer', consumers, options, TARGET_OPTIONS), process.env)
-  return createScheduledHandler('claim', (_event, context) => runConsumers(CLAIM, targets, { ...options, context }))
+  return createScheduledHandler('claim', (_event, context) =>
+    runConsumers(claiming(targets), targets, { ...options, context }),
+  )
 }
 
 /**
@@ -40,25 +45,31 @@ export function createClaimer(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function claim(consumers: Consumer | readonly Consumer[], options: RunOptions): Promise<Report> {
-  return runConsumers(CLAIM, resolveTargets('claim', consumers, options, RUN_OPTIONS), options)
+  const targets = resolveTargets('claim', consumers, options, RUN_OPTIONS)
+  return runConsumers(claiming(targets), targets, options)
 }
 
-const CLAIM: RunKind = { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: claimOneLap }
+/** The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. */
+function claiming(consumers: readonly Consumer[]): RunKind {
+  const gate = createGate(consumers.length > 1)
+  return { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: (run) => claimOneLap(run, gate) }
+}
 
 /**
  * Goes through the pending entries once, page by page, from where the last run stopped to the end and then from the start to there. The
  * cursor moves past a page once the page was dealt with; what is left of a page is settled with the claim of the next.
  */
-async function claimOneLap(run: Run): Promise<void> {
+async function claimOneLap(run: Run, gate: Gate): Promise<void> {
   const { group, slot, report, consumer } = run.parts
   const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
   const claims = claimsOf(group)
   const pace = new Pace(concurrency, handlerTimeoutMs)
+  const lap = { claims, pace, gate }
   let settlements: Settlement[] = []
   let lapStart: string | undefined
   let cursor: string | undefined
   let wrapped = false
-  for (let rounds = run.roundsLeft(); rounds > 0; rounds = run.roundsLeft()) {
+  for (let rounds = roundsLeft(run); rounds > 0; rounds = roundsLeft(run)) {
     const request = { minIdleMs, cursor, room: Math.min(PAGE.finds, Math.max(concurrency * rounds, pace.entries)) }
     const claim = claims.settleAndClaim(slot, settlements, request)
     const page = await run.settleBy(settlements, claim)
@@ -68,7 +79,7 @@ async function claimOneLap(run: Run): Promise<void> {
     if (page.cursor === undefined) return
     lapStart ??= page.from
     cursor = page.from
-    const retried = await retryPage(run, claims, page.claimed, pace)
+    const retried = await retryPage(run, lap, page.claimed)
     settlements = retried.settlements
     cursor = retried.firstLeft ?? page.cursor
     if (retried.firstLeft) break

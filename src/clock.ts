@@ -1,3 +1,5 @@
+import { cannot } from './core/options.ts'
+
 /** Time as an argument: the system's in production, a hand-driven one in tests. */
 export interface Clock {
   /** Milliseconds since 1970. */
@@ -20,5 +22,5 @@ export const systemClock: Clock = {
 /** @throws {TypeError} Not a clock. */
 export function assertClock(action: string, clock: Clock): void {
   if (typeof clock?.monotonic !== 'function')
-    throw new TypeError(`Cannot ${action}: clock must be a Clock, as from createVirtualClock()`)
+    throw cannot(action, 'clock must be a Clock, as from createVirtualClock()')
 }

@@ -5,6 +5,7 @@ import type { ConsumerKeys } from './core/keys.ts'
 import { consumerKeys, hashSlot } from './core/keys.ts'
 import {
   boolean,
+  cannot,
   integerFrom,
   numberFrom,
   object,
@@ -13,6 +14,7 @@ import {
   text,
   withDefaults,
 } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
@@ -94,11 +96,11 @@ const DEFAULTS: ConsumerSettings = {
   maxDeliveries: 5,
   maxPending: 10_000,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-  maxDeadLetters: Number.POSITIVE_INFINITY,
+  maxDeadLetters: Infinity,
   renewLeases: false,
   maxEntryBytes: 1_048_576,
   mode: 'drain',
-  maxRunMs: Number.POSITIVE_INFINITY,
+  maxRunMs: Infinity,
   reserveMs: 1_000,
   slots: 4,
   startAt: '0',
@@ -121,7 +123,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   renewLeases: boolean,
   maxEntryBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
-  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1, Number.POSITIVE_INFINITY),
+  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
   reserveMs: whole(100),
   slots: whole(1, 64),
   startAt: checkStartAt,
@@ -174,9 +176,11 @@ export function resolveKeys(action: string, stream: string, group: string, deadL
 
 function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, renewLeases }: ConsumerSettings): void {
   if (renewLeases || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
-  throw new RangeError(
-    `Cannot ${action}: minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
+  throw cannot(
+    action,
+    `minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
       `${handlerTimeoutMs}; or set renewLeases: true if handlers may outlast minIdleMs`,
+    RangeError,
   )
 }
 
@@ -186,7 +190,7 @@ function checkStartAt(action: string, name: string, value: unknown): void {
   try {
     parseEntryId(value as string)
   } catch {
-    throw new RangeError(`Cannot ${action}: ${name} must be "0", "$" or an entry id, got ${JSON.stringify(value)}`)
+    throw cannot(action, `${name} must be "0", "$" or an entry id, got ${quoted(value)}`, RangeError)
   }
 }
 
@@ -194,9 +198,9 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   object(action, 'backoff', given)
   refuseUnknownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
   const backoff = withDefaults(DEFAULTS.backoff, given)
-  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0, Number.POSITIVE_INFINITY)
-  numberFrom(action, 'backoff.factor', backoff.factor, 1, Number.POSITIVE_INFINITY)
-  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0, Number.POSITIVE_INFINITY)
+  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0)
+  numberFrom(action, 'backoff.factor', backoff.factor, 1)
+  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0)
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
@@ -204,14 +208,18 @@ function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys)
   const { stream, due, state, wake } = keys
   text(action, 'deadLetters.stream', name)
   if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
-    throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(name)}`,
+    throw cannot(
+      action,
+      `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
+      RangeError,
     )
   }
   if (hashSlot(name) !== hashSlot(stream)) {
-    throw new RangeError(
-      `Cannot ${action}: deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${JSON.stringify(name)} in slot ` +
+    throw cannot(
+      action,
+      `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
         `${hashSlot(name)}; give it the stream's hash tag`,
+      RangeError,
     )
   }
 }

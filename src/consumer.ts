@@ -3,7 +3,8 @@ import { resolveKeys, resolveSettings, SETTINGS } from './consumer-settings.ts'
 import type { Codec } from './core/codec.ts'
 import { envelopeCodec } from './core/codec.ts'
 import type { ConsumerKeys } from './core/keys.ts'
-import { object, refuseUnknownKeys, text } from './core/options.ts'
+import { callable, cannot, object, refuseUnknownKeys, text } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
@@ -60,11 +61,7 @@ export function on<Definition extends EventDefinition>(
 ): Route {
   const action = 'define a route'
   assertDefinition(action, event)
-  if (typeof handler !== 'function') {
-    throw new TypeError(
-      `Cannot ${action}: the handler of ${JSON.stringify(event.type)} must be a function, got ${typeof handler}`,
-    )
-  }
+  callable(action, `the handler of ${quoted(event.type)}`, handler)
   return Object.freeze({ event, handler: handler as EventHandler<never> })
 }
 
@@ -76,13 +73,12 @@ export function on<Definition extends EventDefinition>(
 export function defineConsumer(options: ConsumerOptions): Consumer {
   object('define consumer', 'options', options)
   const { stream, group, routes, codec = envelopeCodec, onDeadLetter, ...rest } = options
-  const action = `define consumer ${JSON.stringify(group)} on stream ${JSON.stringify(stream)}`
+  const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
   text(action, 'stream', stream)
   text(action, 'group', group)
   refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', ...SETTINGS])
-  if (typeof codec?.decode !== 'function') throw new TypeError(`Cannot ${action}: codec must have a decode function`)
-  if (onDeadLetter !== undefined && typeof onDeadLetter !== 'function')
-    throw new TypeError(`Cannot ${action}: onDeadLetter must be a function, got ${typeof onDeadLetter}`)
+  if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
+  if (onDeadLetter !== undefined) callable(action, 'onDeadLetter', onDeadLetter)
   const settings = resolveSettings(action, rest)
   return Object.freeze({
     stream,
@@ -97,23 +93,24 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
 
 function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
   if (!Array.isArray(routes) || routes.length === 0) {
-    throw new TypeError(`Cannot ${action}: routes must be an array with at least one route, as on(Event, handler)`)
+    throw cannot(action, 'routes must be an array with at least one route, as on(Event, handler)')
   }
   const byType = new Map<string, Route>()
   for (const route of routes as readonly Route[]) {
     if (typeof route?.handler !== 'function' || !route.event)
-      throw new TypeError(`Cannot ${action}: every route must come from on or onBatch`)
+      throw cannot(action, 'every route must come from on or onBatch')
     const { type } = route.event
     // what a remote function may take is part of what minIdleMs has to outlast
     const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
     if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
-      throw new RangeError(
-        `Cannot ${action}: timeoutMs of the function for ${JSON.stringify(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
+      throw cannot(
+        action,
+        `timeoutMs of the function for ${quoted(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
           `and handlerTimeoutMs ${handlerTimeoutMs}`,
+        RangeError,
       )
     }
-    if (byType.has(type))
-      throw new TypeError(`Cannot ${action}: event type ${JSON.stringify(type)} must have one route, got two`)
+    if (byType.has(type)) throw cannot(action, `event type ${quoted(type)} must have one route, got two`)
     byType.set(type, route)
   }
   return byType

@@ -4,7 +4,7 @@ import { chunksOf } from './core/chunks.ts'
 import type { Entry } from './core/entry.ts'
 import { compareEntryIds, entryBytes, parseEntryId } from './core/entry.ts'
 import type { ConsumerKeys } from './core/keys.ts'
-import { integerFrom, numberFrom, object, oneOf, refuseUnknownKeys, text } from './core/options.ts'
+import { cannot, integerFrom, numberFrom, object, oneOf, refuseUnknownKeys, text } from './core/options.ts'
 import type { DeadLetterReason } from './core/outcome.ts'
 import type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
 import { parseDeadLetter } from './core/parse-dead-letter.ts'
@@ -93,8 +93,7 @@ export function resolveLetters(
 function checkFilters(action: string, options: DeadLetterFilters): void {
   const { types, reasons, olderThanMs, newerThanMs, ids, upToId, limit } = options
   for (const [name, list] of Object.entries({ types, reasons, ids }))
-    if (list !== undefined && !Array.isArray(list))
-      throw new TypeError(`Cannot ${action}: ${name} must be an array, got ${typeof list}`)
+    if (list !== undefined && !Array.isArray(list)) throw cannot(action, `${name} must be an array, got ${typeof list}`)
   for (const type of types ?? []) text(action, 'each of types', type)
   for (const reason of reasons ?? []) oneOf(action, 'each of reasons', reason, DEAD_LETTER_REASONS)
   for (const id of ids ?? []) {
@@ -124,7 +123,7 @@ export interface LetterPage {
 export async function* pagesOf(letters: Letters, isBounded: boolean): AsyncGenerator<LetterPage> {
   const { filters } = letters
   const range = await rangeOf(letters, isBounded)
-  let room = filters.limit ?? Number.POSITIVE_INFINITY
+  let room = filters.limit ?? Infinity
   for await (const entries of filters.ids ? entriesById(letters, filters.ids, range) : entriesIn(letters, range)) {
     const fitting = entries
       .map(({ id, fields }) => parseDeadLetter(id, fields))

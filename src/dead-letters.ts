@@ -1,4 +1,4 @@
-import { boolean, oneOf } from './core/options.ts'
+import { boolean, callable, cannot, oneOf } from './core/options.ts'
 import type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
 import type { DeadLetterFilters, DeadLetterSource, Letters } from './dead-letter-pages.ts'
 import { CHOOSING, FILTERS, pagesOf, resolveLetters } from './dead-letter-pages.ts'
@@ -182,11 +182,10 @@ const OUTCOMES = Object.keys(REDRIVEN) as (keyof typeof REDRIVEN)[]
 function checkChange<Outcome extends string>(action: string, options: ChangeOptions<Outcome>): void {
   const { all, dryRun, onProgress } = options
   for (const [name, flag] of Object.entries({ all, dryRun })) if (flag !== undefined) boolean(action, name, flag)
-  if (onProgress !== undefined && typeof onProgress !== 'function')
-    throw new TypeError(`Cannot ${action}: onProgress must be a function, got ${typeof onProgress}`)
+  if (onProgress !== undefined) callable(action, 'onProgress', onProgress)
   // a filter that is undefined by mistake must not mean everything
   if (all || CHOOSING.some((name) => options[name] !== undefined)) return
-  throw new TypeError(`Cannot ${action}: one of ${CHOOSING.join(', ')} must say which, or all: true`)
+  throw cannot(action, `one of ${CHOOSING.join(', ')} must say which, or all: true`)
 }
 
 /** How letters are changed. */

@@ -1,3 +1,4 @@
+import { quoted } from './core/quoted.ts'
 import type { Report } from './report.ts'
 
 /** Every code that an error of this package carries. Codes are stable; messages are not. */
@@ -89,7 +90,7 @@ export class FunctionFailedError extends MillraceError {
   readonly errorType: string | undefined
 
   constructor(functionName: string, errorType: string | undefined, message: string) {
-    super(`Function ${JSON.stringify(functionName)} failed: ${errorType ? `${errorType}: ` : ''}${message}`)
+    super(`Function ${quoted(functionName)} failed: ${errorType ? `${errorType}: ` : ''}${message}`)
     this.functionName = functionName
     this.errorType = errorType
   }
@@ -142,7 +143,7 @@ export class InvalidPayloadError extends MillraceError {
 
   constructor(eventType: string, issues: readonly PayloadIssue[]) {
     const where = [...new Set(issues.map(({ path }) => (path === '' ? 'the payload itself' : path)))].join(', ')
-    super(`Payload of ${JSON.stringify(eventType)} must fit its schema, which refuses ${where}`)
+    super(`Payload of ${quoted(eventType)} must fit its schema, which refuses ${where}`)
     this.eventType = eventType
     // not enumerable, so that a logger which prints an error's members prints no values
     Object.defineProperty(this, 'issues', { value: issues })
@@ -156,7 +157,7 @@ export class NoRouteError extends MillraceError {
   readonly eventType: string
 
   constructor(eventType: string) {
-    super(`No route for event type ${JSON.stringify(eventType)}`)
+    super(`No route for event type ${quoted(eventType)}`)
     this.eventType = eventType
   }
 }
@@ -170,7 +171,7 @@ export class UnsupportedVersionError extends MillraceError {
 
   constructor(eventType: string, version: number, supported: number) {
     const why = version > supported ? `the definition is at version ${supported}` : `there is no upcast from ${version}`
-    super(`Version ${version} of ${JSON.stringify(eventType)} is not supported: ${why}`)
+    super(`Version ${version} of ${quoted(eventType)} is not supported: ${why}`)
     this.eventType = eventType
     this.version = version
   }
@@ -207,10 +208,9 @@ export class PublishFailedError extends MillraceError {
 
   constructor(stream: string, entryIds: readonly (string | undefined)[], cause: Error) {
     const missing = entryIds.filter((id) => id === undefined).length
-    super(
-      `Cannot publish ${missing} of ${entryIds.length} events to stream ${JSON.stringify(stream)}: ${cause.message}`,
-      { cause },
-    )
+    super(`Cannot publish ${missing} of ${entryIds.length} events to stream ${quoted(stream)}: ${cause.message}`, {
+      cause,
+    })
     this.stream = stream
     this.entryIds = entryIds
   }
@@ -231,9 +231,7 @@ export class InvocationFailedError extends MillraceError {
   readonly failures: readonly ConsumerFailure[]
 
   constructor(action: 'poll' | 'claim', failures: readonly ConsumerFailure[], report: Report) {
-    const said = failures.map(
-      (f) => `group ${JSON.stringify(f.group)} on stream ${JSON.stringify(f.stream)}: ${f.error.message}`,
-    )
+    const said = failures.map((f) => `group ${quoted(f.group)} on stream ${quoted(f.stream)}: ${f.error.message}`)
     super(`Cannot finish ${action}: ${[...new Set(said)].join('; ')}`, { cause: failures[0]?.error })
     this.failures = failures
     this.report = report
@@ -254,7 +252,7 @@ export class InvocationTooShortError extends MillraceError {
   ) {
     const { remainingMs, handlerTimeoutMs, reserveMs } = limits
     super(
-      `Cannot run group ${JSON.stringify(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
+      `Cannot run group ${quoted(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
         `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
     )
     this.remainingMs = remainingMs

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { callable, cannot, integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 
 /** `upcast[n]` lifts a payload of version n to n + 1. What the last one returns is checked by the schema. */
 export type Upcasts = Readonly<Record<number, (old: Record<string, unknown>) => unknown>>
@@ -58,30 +59,29 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   type: Type,
   options: EventOptions<Schema>,
 ): EventDefinition<Type, Schema> {
-  const action = typeof type === 'string' ? `define event ${JSON.stringify(type)}` : 'define event'
+  const action = typeof type === 'string' ? `define event ${quoted(type)}` : 'define event'
   text(action, 'type', type)
   // some schema libraries' schemas are functions
-  if (isSchema(options)) throw new TypeError(`Cannot ${action}: the schema must be given as { payload: schema }`)
+  if (isSchema(options)) throw cannot(action, 'the schema must be given as { payload: schema }')
   object(action, 'options', options)
   refuseUnknownKeys(action, options, ['payload', 'version', 'upcast'])
   const { payload, version = 1, upcast = {} } = options
   if (!isSchema(payload)) {
-    throw new TypeError(
-      `Cannot ${action}: payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`,
-    )
+    throw cannot(action, `payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`)
   }
   integerFrom(action, 'version', version, 1)
   object(action, 'upcast', upcast)
   for (const [from, lift] of Object.entries(upcast)) {
     if (!/^[1-9]\d*$/.test(from) || Number(from) >= version) {
-      throw new RangeError(
+      throw cannot(
+        action,
         version === 1
-          ? `Cannot ${action}: upcast needs a version of 2 or more, got version 1`
-          : `Cannot ${action}: upcast must lift versions from 1 to ${version - 1}, got ${JSON.stringify(from)}`,
+          ? 'upcast needs a version of 2 or more, got version 1'
+          : `upcast must lift versions from 1 to ${version - 1}, got ${quoted(from)}`,
+        RangeError,
       )
     }
-    if (typeof lift !== 'function')
-      throw new TypeError(`Cannot ${action}: upcast[${from}] must be a function, got ${typeof lift}`)
+    callable(action, `upcast[${from}]`, lift)
   }
   return Object.freeze({ type, version, payload, upcast: Object.freeze({ ...upcast }) })
 }
@@ -90,8 +90,7 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
 export function assertDefinition(action: string, event: EventDefinition): void {
   object(action, 'event', event)
   text(action, 'event.type', event.type)
-  if (!isSchema(event.payload))
-    throw new TypeError(`Cannot ${action}: ${JSON.stringify(event.type)} must come from defineEvent`)
+  if (!isSchema(event.payload)) throw cannot(action, `${quoted(event.type)} must come from defineEvent`)
 }
 
 function isSchema(value: unknown): value is StandardSchemaV1 {

@@ -1,6 +1,6 @@
 import type { Consumer } from './consumer.ts'
 import { chunksOf } from './core/chunks.ts'
-import { integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { cannot, integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
 import { RedisReplyError } from './errors.ts'
 import { parseTime, time } from './group/commands/time.ts'
 import type { Connection } from './group/group.ts'
@@ -84,11 +84,10 @@ function resolve(options: InspectOptions): Resolved {
   refuseUnknownKeys(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
   const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
   for (const [name, list] of Object.entries({ streams, consumers }))
-    if (!Array.isArray(list)) throw new TypeError(`Cannot ${ACTION}: ${name} must be an array, got ${typeof list}`)
+    if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)
   for (const stream of streams) text(ACTION, 'each of streams', stream)
   for (const consumer of consumers)
-    if (!consumer?.keys || !consumer.settings)
-      throw new TypeError(`Cannot ${ACTION}: each of consumers must come from defineConsumer`)
+    if (!consumer?.keys || !consumer.settings) throw cannot(ACTION, 'each of consumers must come from defineConsumer')
   if (group !== undefined) text(ACTION, 'group', group)
   integerFrom(ACTION, 'maxStreams', maxStreams, 1, 1_000)
   return {

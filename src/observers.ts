@@ -1,4 +1,5 @@
 import { describeError } from './core/dead-letter.ts'
+import { cannot } from './core/options.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
 import { isThenable } from './run/thenable.ts'
 
@@ -60,7 +61,7 @@ export function resolveObservers(
 ): Observers | undefined {
   const all = (Array.isArray(given) ? given : given === undefined ? [] : [given]) as readonly Observer[]
   if (all.some((observer) => typeof observer !== 'object' || observer === null))
-    throw new TypeError(`Cannot ${action}: observe must be an observer, or an array of them`)
+    throw cannot(action, 'observe must be an observer, or an array of them')
   return all.length > 0 ? new Observers(all) : undefined
 }
 

@@ -1,9 +1,11 @@
 import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
-import { integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
-import type { EventDefinition, EventOf } from './event.ts'
+import { callable, integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
+import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { BatchCall, BatchItem, Batching, BatchPlace, Route } from './route.ts'
+import type { CallBatch } from './run/batches.ts'
 import { GatheredBatches } from './run/batches.ts'
 
 /** How large a batch may get, and how long it may wait for that. */
@@ -33,36 +35,42 @@ export function onBatch<Definition extends EventDefinition>(
 ): Route {
   const action = 'define a batch route'
   assertDefinition(action, event)
-  const name = `${action} for ${JSON.stringify(event.type)}`
-  if (typeof handler !== 'function')
-    throw new TypeError(`Cannot ${name}: the handler must be a function, got ${typeof handler}`)
+  const name = `${action} for ${quoted(event.type)}`
+  callable(name, 'the handler', handler)
   object(name, 'options', options)
   refuseUnknownKeys(name, options, Object.keys(DEFAULTS))
   const limits = Object.freeze(withDefaults(DEFAULTS, options))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
   integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
-  const call = (place: BatchPlace, items: readonly BatchItem[]) => callBatch(handler as BatchHandler, place, items)
-  const batching: Batching = { open: (host) => new GatheredBatches(host, limits, call) }
+  const call: CallBatch = (...batch) => callBatch(handler as BatchHandler, ...batch)
+  const batching: Batching = { open: (host, run) => new GatheredBatches(host, run, limits, call) }
   return Object.freeze({ event, handler: handler as BatchHandler<never>, batching })
 }
 
-function callBatch(handler: BatchHandler, place: BatchPlace, items: readonly BatchItem[]): BatchCall {
+function callBatch(
+  handler: BatchHandler,
+  place: BatchPlace,
+  items: readonly BatchItem[],
+  remainingMs: () => number,
+): BatchCall {
   const abort = new AbortController()
-  const events = items.map((item) => toBatchEvent(item, place.group))
-  const entryIds = items.map(({ entryId }) => entryId)
-  const call = async () => batchFailures(await handler(events, contextOf(place, abort.signal)), entryIds)
+  const events = items.map((item) => toBatchEvent(item, place.consumer.group))
+  const entryIds = items.map(({ delivery }) => delivery.id)
+  const context = contextOf(place, abort.signal, remainingMs)
+  const call = async () => batchFailures(await handler(events, context), entryIds)
   return { failures: call(), abort: (reason) => abort.abort(reason) }
 }
 
-function toBatchEvent({ event, entryId, deliveryCount, fields }: BatchItem, group: string): BatchEvent {
+function toBatchEvent({ delivery, prepared }: BatchItem, group: string): BatchEvent {
+  const event = prepared?.event as Event
   return {
     ...event,
-    entryId,
-    deliveryCount,
+    entryId: delivery.id,
+    deliveryCount: delivery.deliveryCount,
     idempotencyKey: `${group}:${event.eventId}`,
     // the client's Buffers share memory with the entry's neighbours
-    fields: fields.map(([name, value]) => [copy(name), copy(value)] as const),
+    fields: delivery.fields.map(([name, value]) => [copy(name), copy(value)] as const),
   }
 }
 
@@ -70,18 +78,25 @@ function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
 }
 
-function contextOf({ lambda, extras, remainingMs, ...place }: BatchPlace, signal: AbortSignal): BatchContext {
+function contextOf(
+  { consumer, slot, lambda = {}, extras }: BatchPlace,
+  signal: AbortSignal,
+  remainingMs: () => number,
+): BatchContext {
   return {
     ...extras,
-    functionName: lambda?.functionName ?? '',
-    functionVersion: lambda?.functionVersion ?? '',
-    invokedFunctionArn: lambda?.invokedFunctionArn ?? '',
-    memoryLimitInMB: lambda?.memoryLimitInMB ?? '',
-    awsRequestId: lambda?.awsRequestId ?? '',
-    logGroupName: lambda?.logGroupName ?? '',
-    logStreamName: lambda?.logStreamName ?? '',
-    callbackWaitsForEmptyEventLoop: lambda?.callbackWaitsForEmptyEventLoop ?? false,
-    ...place,
+    functionName: lambda.functionName ?? '',
+    functionVersion: lambda.functionVersion ?? '',
+    invokedFunctionArn: lambda.invokedFunctionArn ?? '',
+    memoryLimitInMB: lambda.memoryLimitInMB ?? '',
+    awsRequestId: lambda.awsRequestId ?? '',
+    logGroupName: lambda.logGroupName ?? '',
+    logStreamName: lambda.logStreamName ?? '',
+    callbackWaitsForEmptyEventLoop: lambda.callbackWaitsForEmptyEventLoop ?? false,
+    stream: consumer.stream,
+    group: consumer.group,
+    consumerName: slot.consumerName,
+    maxDeliveries: consumer.settings.maxDeliveries,
     signal,
     getRemainingTimeInMillis: remainingMs,
   }

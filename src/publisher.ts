@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
@@ -6,7 +5,17 @@ import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
 import { issuesOf } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
-import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, text, withDefaults } from './core/options.ts'
+import {
+  boolean,
+  cannot,
+  integerFrom,
+  numberFrom,
+  object,
+  refuseUnknownKeys,
+  text,
+  withDefaults,
+} from './core/options.ts'
+import { quoted } from './core/quoted.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -121,11 +130,10 @@ const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 't
  */
 export function createPublisher(options: PublisherOptions): Publisher {
   const { stream, redis, trim, wakes, observers, ...settings } = resolvePublisherOptions(options)
-  const action = `publish to stream ${JSON.stringify(stream)}`
+  const action = `publish to stream ${quoted(stream)}`
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
-    if (!Array.isArray(publications))
-      throw new TypeError(`Cannot ${action}: publications must be an array, got ${typeof publications}`)
+    if (!Array.isArray(publications)) throw cannot(action, `publications must be an array, got ${typeof publications}`)
     const drafts = publications.map((publication) => draftOf(action, publication))
     if (drafts.length === 0) return []
     if (!observers) return append(drafts)
@@ -198,14 +206,12 @@ interface Draft {
 
 function draftOf(action: string, publication: Publication): Draft {
   if (!Array.isArray(publication)) {
-    throw new TypeError(
-      `Cannot ${action}: every publication must be [event, payload, options?], got ${typeof publication}`,
-    )
+    throw cannot(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
   const [event, payload, options = {}] = publication as Publication
   assertDefinition(action, event)
   checkPublishOptions(action, options)
-  return { event, payload, options, eventId: options.eventId ?? randomUUID() }
+  return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
 async function encode(
@@ -234,7 +240,7 @@ function checkPublishOptions(action: string, options: PublishOptions): void {
 }
 
 function toJson(action: string, type: string, payload: unknown): string {
-  const rule = `Cannot ${action}: the payload of ${JSON.stringify(type)} must be JSON`
+  const rule = `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
   let json: string | undefined
   try {
     json = JSON.stringify(payload)
@@ -252,9 +258,7 @@ function toIso(action: string, occurredAt: Date | string): string {
   const date = isText ? new Date(occurredAt) : occurredAt
   const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
   if (!isValid) {
-    throw new RangeError(
-      `Cannot ${action}: occurredAt must be a valid Date or ISO 8601, got ${JSON.stringify(occurredAt)}`,
-    )
+    throw cannot(action, `occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`, RangeError)
   }
   return isText ? occurredAt : date.toISOString()
 }
@@ -262,7 +266,7 @@ function toIso(action: string, occurredAt: Date | string): string {
 function resolvePublisherOptions(options: PublisherOptions) {
   object('create publisher', 'options', options)
   const { stream, redis, producer } = options
-  const action = `create publisher for stream ${JSON.stringify(stream)}`
+  const action = `create publisher for stream ${quoted(stream)}`
   text(action, 'stream', stream)
   refuseUnknownKeys(action, options, KNOWN)
   if (producer !== undefined) text(action, 'producer', producer)
@@ -292,7 +296,7 @@ function resolveWakes(action: string, stream: string, given: Wake | readonly Wak
   const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
   return wakes.map((wake) => {
     if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
-      throw new TypeError(`Cannot ${action}: wake must come from wakePoller of millrace/lambda`)
+      throw cannot(action, 'wake must come from wakePoller of millrace/lambda')
     text(action, 'wake.group', wake.group)
     integerFrom(action, 'wake.windowMs', wake.windowMs, 1)
     return { ...wake, key: consumerKeys(stream, wake.group).wake }
@@ -307,14 +311,12 @@ function resolveTrim(
 ): () => Trim {
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
-    if (length === Number.POSITIVE_INFINITY) return () => ({ kind: 'none' })
+    if (length === Infinity) return () => ({ kind: 'none' })
     integerFrom(action, 'maxLength', length, 1)
     return () => ({ kind: 'length', maxLength: length, exact })
   }
   if (maxLength !== undefined) {
-    throw new TypeError(
-      `Cannot ${action}: maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`,
-    )
+    throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
   }
   numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
   return () => ({ kind: 'age', beforeMs: clock.now() - retentionMs, exact })

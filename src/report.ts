@@ -54,18 +54,8 @@ export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backl
 /** A report while its run goes on. */
 export type OpenReport = { -readonly [Member in keyof ConsumerReport]: ConsumerReport[Member] }
 
-const COUNTS = [
-  'read',
-  'claimed',
-  ...(Object.keys(noCounts()) as (keyof SettleCounts)[]),
-  'invoked',
-  'failed',
-  'throttled',
-  'overran',
-  'batches',
-  'scaledOut',
-  'roundTrips',
-] as const satisfies readonly (keyof ConsumerReport)[]
+/** Numbers that are not added up. */
+const LONGEST = ['durationMs', 'iteratorAgeMs']
 
 export function openReport(stream: string, group: string): OpenReport {
   return {
@@ -94,15 +84,16 @@ export function openReport(stream: string, group: string): OpenReport {
  * Sums up: numbers are added (`durationMs` and `iteratorAgeMs` are the longest), `drained` holds if all are, the other flags if any is.
  */
 export function sumReports(action: Report['action'], consumers: readonly ConsumerReport[]): Report {
-  const { stream: _stream, group: _group, backlog: _backlog, ...sum } = openReport('', '')
+  const { stream: _stream, group: _group, ...sum } = openReport('', '')
+  const members = sum as Record<string, unknown>
   for (const report of consumers) {
-    for (const key of COUNTS) sum[key] += report[key]
-    sum.slotsBusy ||= report.slotsBusy
-    sum.held ||= report.held
-    sum.healed ||= report.healed
-    sum.continued ||= report.continued
-    if (report.iteratorAgeMs !== undefined) sum.iteratorAgeMs = Math.max(sum.iteratorAgeMs ?? 0, report.iteratorAgeMs)
-    sum.durationMs = Math.max(sum.durationMs, report.durationMs)
+    for (const [name, value] of Object.entries(report)) {
+      if (typeof value === 'boolean') members[name] ||= value
+      else if (typeof value === 'number') {
+        const before = (members[name] ?? 0) as number
+        members[name] = LONGEST.includes(name) ? Math.max(before, value) : before + value
+      }
+    }
   }
   return { action, ...sum, drained: consumers.every((report) => report.drained), consumers }
 }

@@ -1,6 +1,8 @@
 import type { BatchHandler } from './batch-handler.ts'
-import type { Field } from './core/entry.ts'
+import type { Clock } from './clock.ts'
+import type { Outcome } from './core/outcome.ts'
 import type { Event, EventDefinition } from './event.ts'
+import type { Delivery } from './group/group.ts'
 import type { EventHandler, LambdaContext } from './handler.ts'
 
 /** An event type bound to its handler. */
@@ -13,12 +15,12 @@ export interface Route {
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface Batching {
-  open<Item>(host: BatchHost<Item>): Batches<Item>
+  open<Item extends BatchItem>(host: BatchHost<Item>, run: BatchRun): Batches<Item>
 }
 
 /** The events of one route that wait to be handed over together. */
 export interface Batches<Item> {
-  add(item: Item, bytes: number): void
+  add(item: Item): void
   /**
    * Hands over, at most so many calls at once: complete batches, and whatever need not or cannot wait for more. Where there is no time left they
    * are released.
@@ -36,32 +38,36 @@ export interface BatchHost<Item> {
   readonly running: number
   /** Some entries are still checked by an asynchronous schema, and may join the others. */
   readonly isPreparing: boolean
-  now(): number
+  handOver(items: readonly Item[], call: (remainingMs: () => number) => BatchCall): void
+}
+
+/** The run that batches are part of. */
+export interface BatchRun {
+  readonly parts: BatchPlace & { readonly clock: Clock }
   /** Whether there is time to wait, and whether there is time to start. */
   mayWait(): boolean
   mayStart(): boolean
-  handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void
-  release(item: Item): void
 }
 
 /** Where a batch is handled. */
 export interface BatchPlace {
-  readonly stream: string
-  readonly group: string
-  readonly consumerName: string
-  readonly maxDeliveries: number
+  readonly consumer: {
+    readonly stream: string
+    readonly group: string
+    readonly settings: { readonly maxDeliveries: number }
+  }
+  readonly slot: { readonly consumerName: string }
   readonly lambda: Partial<LambdaContext> | undefined
   /** What else is in Lambda's context. */
   readonly extras: object | undefined
-  readonly remainingMs: () => number
 }
 
 /** An event on its way to a batch handler. */
 export interface BatchItem {
-  readonly event: Event
-  readonly entryId: string
-  readonly deliveryCount: number
-  readonly fields: readonly Field[]
+  readonly delivery: Delivery
+  /** There once it waits for others. */
+  readonly prepared: { readonly event: Event } | undefined
+  readonly end: (outcome: Outcome) => void
 }
 
 /** A batch handler at work. */

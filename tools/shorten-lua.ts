@@ -3,7 +3,7 @@
  * whole statements.
  */
 const TOKEN =
-  /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|\[(?![[=])|[-+*/%^#<>=(){}\];:,.]/y
+  /(?<blank>\s+|--[^\n]*)|(?<text>'(?:[^'\\\n]|\\.)*')|(?<hole>\$\{[^}]*\})|(?<name>redis\.call\b|[A-Za-z_]\w*)|\d+|\.\.|[=~<>]=|\[(?![[=])|[-+*/%^#<>=(){}\];:,.]/y
 
 /** What starts the names that a function, a loop or an assignment declares. */
 const DECLARATION =
@@ -18,16 +18,31 @@ const GLOBALS =
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.split('')
 
+/** What the scripts call most: each has it in a local of its own. */
+const CALL = 'redis.call'
+
+/** Some Lua: a whole script, or what is put into scripts. */
+export interface Piece {
+  readonly code: string
+  readonly isScript: boolean
+}
+
 /**
- * Shortens pieces of Lua that may be put together: comments and blanks go, and a local name becomes one or two letters, the same in every
- * piece. Knows no more of Lua than the scripts use.
+ * Shortens pieces of Lua that are put together: comments and blanks go, and a local name becomes one or two letters, the same in every
+ * piece. So does `redis.call`, which a script makes a local at its start. Knows no more of Lua than the scripts use.
  *
  * @throws {SyntaxError} A piece holds something else: a double quote, a long bracket, an escape in a text, a table with names, a local that hides
  * what another piece may use.
  */
-export function shortenLua(pieces: readonly string[]): string[] {
-  const names = shortNames(pieces)
-  return pieces.map((piece) => join(tokensOf(piece), names))
+export function shortenLua(pieces: readonly Piece[]): string[] {
+  const names = shortNames(pieces.map(({ code }) => code))
+  return pieces.map(({ code, isScript }) => {
+    const tokens = tokensOf(code)
+    // what is put into it may call, too
+    const calls = tokens.some(({ value, kind }) => value === CALL || kind === 'hole')
+    const call = isScript && calls && names.get(CALL)
+    return (call ? `local ${call}=${CALL} ` : '') + join(tokens, names)
+  })
 }
 
 interface Token {
@@ -58,7 +73,7 @@ function tokensOf(piece: string): Token[] {
 
 /** The more often a name is used, the shorter it gets. Names that are not declared (functions of Lua and Redis, fields) keep theirs. */
 function shortNames(pieces: readonly string[]): ReadonlyMap<string, string> {
-  const declared = new Set(pieces.flatMap(declaredNames))
+  const declared = new Set([CALL, ...pieces.flatMap(declaredNames)])
   const hidden = [...declared].find((name) => GLOBALS.test(name))
   if (hidden !== undefined) throw new SyntaxError(`Cannot shorten Lua: a local hides ${hidden}`)
   const uses = new Map<string, number>()

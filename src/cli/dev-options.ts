@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { quoted } from '../core/quoted.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface DevOptions {
@@ -68,5 +69,5 @@ function readVariable(text: string): [string, string] {
 function readSeconds(text: string): number {
   const seconds = Number(text)
   if (text.trim() !== '' && seconds > 0 && seconds <= 86_400) return seconds
-  throw new UsageError(`millrace dev: --every must be a number of seconds, at most 86400, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace dev: --every must be a number of seconds, at most 86400, got ${quoted(text)}`)
 }

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { DeadLetterReason } from '../core/outcome.ts'
+import { quoted } from '../core/quoted.ts'
 import type { DeadLetterFilters } from '../dead-letter-pages.ts'
 import { CHOOSING, DEAD_LETTER_REASONS } from '../dead-letter-pages.ts'
 import { readDuration } from './duration.ts'
@@ -122,12 +123,12 @@ function readFilters(command: string, values: Values, ids: readonly string[]): D
   for (const reason of reasons)
     if (!DEAD_LETTER_REASONS.includes(reason))
       throw new UsageError(
-        `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${JSON.stringify(reason)}`,
+        `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(reason)}`,
       )
   const wrong = ids.find((id) => !isLetterId(id))
   if (wrong !== undefined)
     throw new UsageError(
-      `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${JSON.stringify(wrong)}`,
+      `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
     )
   return {
     ...(types.length > 0 && { types }),
@@ -146,12 +147,12 @@ function isLetterId(text: string): boolean {
 function readLimit(command: string, text: string): number {
   const limit = Number(text)
   if (/^\d+$/.test(text) && limit > 0) return limit
-  throw new UsageError(`millrace ${command}: --limit must be a whole number from 1, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace ${command}: --limit must be a whole number from 1, got ${quoted(text)}`)
 }
 
 function readRepublish(command: string, text: string | undefined): 'group' | 'all' | undefined {
   if (text === undefined || text === 'group' || text === 'all') return text
-  throw new UsageError(`millrace ${command}: --republish must be group or all, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace ${command}: --republish must be group or all, got ${quoted(text)}`)
 }
 
 /** Options that an action does not have. */

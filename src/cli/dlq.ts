@@ -66,7 +66,7 @@ function sourcesOf({ action, deadLetters }: DlqOptions, { consumers, streams, gr
 
 /** The letters that fit, of one group after the other. */
 async function* lettersOf({ sources, options, redis, signal }: Work, limit = options.filters.limit) {
-  let room = limit ?? Number.POSITIVE_INFINITY
+  let room = limit ?? Infinity
   for (const source of sources) {
     if (room === 0) return
     const filters = { ...options.filters, ...(limit !== undefined && { limit: room }) }
@@ -217,7 +217,7 @@ function leftLine({ id }: DeadLetter | UnreadableDeadLetter, outcome: string): s
   return `${id} stays: ${WHY[outcome] ?? outcome}`
 }
 
-function allFound(found: number, { ids, limit = Number.POSITIVE_INFINITY }: DeadLetterFilters): boolean {
+function allFound(found: number, { ids, limit = Infinity }: DeadLetterFilters): boolean {
   const asked = Math.min(new Set(ids).size, limit)
   if (found >= asked) return true
   console.error(`${asked - found} of ${asked} letters were not found, or do not fit`)

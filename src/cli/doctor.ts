@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { quoted } from '../core/quoted.ts'
 import { diagnose } from '../doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../doctor/finding.ts'
 import { printable, printableJson } from './printable.ts'
@@ -90,20 +91,18 @@ function findingLines({ check, stream, group, message, fix }: Finding): string[]
 function readTarget(text: string): [string, number] {
   const [, type, value] = /^(.+)=([^=]*)$/s.exec(text) ?? []
   if (type === undefined || value === undefined)
-    throw new UsageError(`millrace doctor: --target-timeout must be TYPE=SECONDS, got ${JSON.stringify(text)}`)
+    throw new UsageError(`millrace doctor: --target-timeout must be TYPE=SECONDS, got ${quoted(text)}`)
   return [type, seconds('--target-timeout', value)]
 }
 
 function seconds(name: string, text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value > 0 && value <= 86_400) return value * 1_000
-  throw new UsageError(
-    `millrace doctor: ${name} must be a number of seconds, at most 86400, got ${JSON.stringify(text)}`,
-  )
+  throw new UsageError(`millrace doctor: ${name} must be a number of seconds, at most 86400, got ${quoted(text)}`)
 }
 
 function whole(name: string, text: string): number {
   const value = Number(text)
   if (Number.isInteger(value) && value >= 1) return value
-  throw new UsageError(`millrace doctor: ${name} must be a whole number from 1, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace doctor: ${name} must be a whole number from 1, got ${quoted(text)}`)
 }

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { Consumer } from '../consumer.ts'
 import { resolveSettings } from '../consumer-settings.ts'
+import { quoted } from '../core/quoted.ts'
 import { periodOf } from '../deploy/schedule-period.ts'
 import type { PlanOptions } from '../plan/options.ts'
 import { type Plan, plan } from '../plan.ts'
@@ -109,7 +110,7 @@ function readOptions(values: Values): PlanOptions {
   const scheduleMs = periodOf(values.schedule)
   if (scheduleMs === undefined)
     throw new UsageError(
-      `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${JSON.stringify(values.schedule)}`,
+      `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${quoted(values.schedule)}`,
     )
   let options: PlanOptions = { scheduleMs, wakes: values.wakes }
   for (const [name, read] of Object.entries(NUMBERS)) {
@@ -124,5 +125,5 @@ function readOptions(values: Values): PlanOptions {
 function numberOf(name: string, text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value >= 0 && value < Infinity) return value
-  throw new UsageError(`millrace plan: --${name} must be a number, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace plan: --${name} must be a number, got ${quoted(text)}`)
 }

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { quoted } from '../core/quoted.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -75,7 +76,5 @@ function withWatchValue(args: readonly string[]): string[] {
 function readSeconds(text: string): number {
   const seconds = Number(text)
   if (text.trim() !== '' && seconds >= 0.1 && seconds <= 86_400) return seconds
-  throw new UsageError(
-    `millrace status: --watch must be a number of seconds from 0.1 to 86400, got ${JSON.stringify(text)}`,
-  )
+  throw new UsageError(`millrace status: --watch must be a number of seconds from 0.1 to 86400, got ${quoted(text)}`)
 }

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { parseEntryId } from '../core/entry.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Start } from './follow-stream.ts'
 import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
@@ -46,7 +47,7 @@ export function readTailOptions(args: readonly string[]): TailOptions {
     types: new Set(type),
     eventIds: new Set(eventIds),
     toEnd,
-    count: count === undefined ? Number.POSITIVE_INFINITY : readCount(count),
+    count: count === undefined ? Infinity : readCount(count),
   }
 }
 
@@ -93,11 +94,11 @@ function readStart(text: string): Start {
     return { kind: 'id', id: text }
   } catch (cause) {
     const rule = 'an entry id, $, or a time ago as -30s, -5m, -2h or -1d'
-    throw new UsageError(`millrace tail: --from must be ${rule}, got ${JSON.stringify(text)}`, { cause })
+    throw new UsageError(`millrace tail: --from must be ${rule}, got ${quoted(text)}`, { cause })
   }
 }
 
 function readCount(text: string): number {
   if (/^\d+$/.test(text) && Number(text) >= 1) return Number(text)
-  throw new UsageError(`millrace tail: --count must be a whole number from 1, got ${JSON.stringify(text)}`)
+  throw new UsageError(`millrace tail: --count must be a whole number from 1, got ${quoted(text)}`)
 }

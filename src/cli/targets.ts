@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Consumer } from '../consumer.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -53,7 +54,7 @@ export async function openTargets(command: string, modules: readonly string[], v
   const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
   const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
   if (loaded.length > 0 && consumers.length === 0)
-    throw new UsageError(`millrace ${command}: no consumer of group ${JSON.stringify(group)} in ${modules.join(', ')}`)
+    throw new UsageError(`millrace ${command}: no consumer of group ${quoted(group)} in ${modules.join(', ')}`)
   return {
     redis: await connectTo(command, url),
     server: URL.parse(url)?.host ?? '',

@@ -23,7 +23,7 @@ export function duration(ms: number): string {
 
 /** Name, seconds, and how many make one of the next. */
 const UNITS = [
-  ['d', 86_400, Number.POSITIVE_INFINITY],
+  ['d', 86_400, Infinity],
   ['h', 3_600, 24],
   ['m', 60, 60],
   ['s', 1, 60],

@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { text as checkText, object, refuseUnknownKeys } from './options.ts'
+import { cannot, text as checkText, object, refuseUnknownKeys } from './options.ts'
+import { quoted } from './quoted.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -38,6 +39,18 @@ export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
 
 const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
 
+type TextField = (typeof TEXT_FIELDS)[number]
+
+/** Gives an event its texts, those that there are. */
+export function withTexts<Event>(
+  event: Event,
+  texts: { readonly [Name in TextField]?: string | undefined },
+): Event & { [Name in TextField]?: string } {
+  const complete = event as Event & { [Name in TextField]?: string }
+  for (const name of TEXT_FIELDS) if (texts[name] !== undefined) complete[name] = texts[name]
+  return complete
+}
+
 /** The fields around a payload, in the order they are written. */
 const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'payload'] as const
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
@@ -70,21 +83,16 @@ export const envelopeCodec: Codec = {
       if (envelope[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
       envelope[name] = text(value, name)
     }
-    const { eventType, schemaVersion, payload } = envelope
+    const { eventType, schemaVersion, payload, eventId } = envelope
     if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
-    return {
+    const event = {
       type: eventType,
       version: parseVersion(schemaVersion),
       payload: parseJson(payload, 'payload'),
-      eventId: envelope.eventId,
-      aggregateType: envelope.aggregateType,
-      aggregateId: envelope.aggregateId,
-      tenantId: envelope.tenantId,
-      producer: envelope.producer,
-      occurredAt: envelope.occurredAt,
-      traceparent: envelope.traceparent,
+      eventId,
     }
+    return withTexts(event, envelope)
   },
 }
 
@@ -124,8 +132,7 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
   object(action, 'options', options)
   refuseUnknownKeys(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
-  if (!Array.isArray(jsonFields))
-    throw new TypeError(`Cannot ${action}: jsonFields must be an array, got ${typeof jsonFields}`)
+  if (!Array.isArray(jsonFields)) throw cannot(action, `jsonFields must be an array, got ${typeof jsonFields}`)
   for (const [name, field] of Object.entries({ typeField, versionField, idField })) {
     if (field !== undefined) checkText(action, name, field)
   }
@@ -137,11 +144,11 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
       const texts = new Map<string, string>()
       for (const [nameBytes, valueBytes] of fields) {
         const name = text(nameBytes, 'name')
-        if (texts.has(name)) throw new MalformedEntryError(`Field ${JSON.stringify(name)} must not repeat`)
+        if (texts.has(name)) throw new MalformedEntryError(`Field ${quoted(name)} must not repeat`)
         texts.set(name, text(valueBytes, name))
       }
       const type = texts.get(typeField)
-      if (!type) throw new MalformedEntryError(`Field ${JSON.stringify(typeField)} is missing`)
+      if (!type) throw new MalformedEntryError(`Field ${quoted(typeField)} is missing`)
       const members = [...texts].filter(([name]) => !apart.has(name))
       return {
         type,
@@ -159,8 +166,7 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
 function text(bytes: Bytes, name: string): string {
   if (typeof bytes === 'string') return bytes
   const value = bytes.toString()
-  if (value.includes('\uFFFD') && !isUtf8(bytes))
-    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be UTF-8`)
+  if (value.includes('\uFFFD') && !isUtf8(bytes)) throw new MalformedEntryError(`Field ${quoted(name)} must be UTF-8`)
   return value
 }
 
@@ -175,6 +181,6 @@ function parseJson(json: string, name: string): unknown {
   try {
     return JSON.parse(json)
   } catch {
-    throw new MalformedEntryError(`Field ${JSON.stringify(name)} must be JSON`)
+    throw new MalformedEntryError(`Field ${quoted(name)} must be JSON`)
   }
 }

@@ -1,3 +1,5 @@
+import { quoted } from './quoted.ts'
+
 /** A field's name or value: bytes where the client can carry them (TCP), exact text over REST. */
 export type Bytes = Buffer | string
 
@@ -23,9 +25,7 @@ export function parseEntryId(id: string): { ms: bigint; seq: bigint } {
   const [, ms, seq = '0'] = ENTRY_ID.exec(id) ?? []
   const parsed = ms === undefined ? undefined : { ms: BigInt(ms), seq: BigInt(seq) }
   if (!parsed || parsed.ms > MAX || parsed.seq > MAX) {
-    throw new RangeError(
-      `Cannot read entry id: must be <ms>-<seq>, two unsigned 64-bit integers, got ${JSON.stringify(id)}`,
-    )
+    throw new RangeError(`Cannot read entry id: must be <ms>-<seq>, two unsigned 64-bit integers, got ${quoted(id)}`)
   }
   return parsed
 }

@@ -1,3 +1,6 @@
+import { cannot } from './options.ts'
+import { quoted } from './quoted.ts'
+
 /** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together. */
 export interface ConsumerKeys {
   readonly stream: string
@@ -63,8 +66,8 @@ export function hashSlot(key: string): number {
 function slotPrefix(stream: string): string {
   if (hashTag(stream) !== stream) return stream
   if (!stream.includes('}')) return `{${stream}}`
-  throw new TypeError(
-    `Cannot name keys for stream ${JSON.stringify(stream)}: a name with "}" must carry a hash tag that is not empty, ` +
-      'as in "{shop}:orders"; otherwise no other key can share its hash slot',
+  throw cannot(
+    `name keys for stream ${quoted(stream)}`,
+    'a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no other key can share its hash slot',
   )
 }

@@ -1,24 +1,31 @@
 /** Checks of options. Each throws with the action, the rule and the value seen; none shows more of a value than its type or number. */
+import { quoted } from './quoted.ts'
+
+/** What a check throws: what cannot be done, and the rule, with the value seen. */
+export function cannot(action: string, rule: string, Kind: ErrorConstructor = TypeError): Error {
+  return new Kind(`Cannot ${action}: ${rule}`)
+}
 
 /** @throws {TypeError} Not an object. */
 export function object(action: string, name: string, value: unknown): void {
-  if (typeof value !== 'object' || value === null)
-    throw new TypeError(`Cannot ${action}: ${name} must be an object, got ${kind(value)}`)
+  if (typeof value !== 'object' || value === null) throw cannot(action, `${name} must be an object, got ${kind(value)}`)
 }
 
 /** @throws {TypeError} Not a string, or empty. */
 export function text(action: string, name: string, value: unknown): void {
   if (typeof value !== 'string' || value === '') {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a string that is not empty, got ${value === '' ? '""' : kind(value)}`,
-    )
+    throw cannot(action, `${name} must be a string that is not empty, got ${value === '' ? '""' : kind(value)}`)
   }
 }
 
 /** @throws {TypeError} Not a boolean. */
 export function boolean(action: string, name: string, value: unknown): void {
-  if (typeof value !== 'boolean')
-    throw new TypeError(`Cannot ${action}: ${name} must be true or false, got ${kind(value)}`)
+  if (typeof value !== 'boolean') throw cannot(action, `${name} must be true or false, got ${kind(value)}`)
+}
+
+/** @throws {TypeError} Not a function. */
+export function callable(action: string, name: string, value: unknown): void {
+  if (typeof value !== 'function') throw cannot(action, `${name} must be a function, got ${kind(value)}`)
 }
 
 /** @throws {TypeError | RangeError} Not a whole number within the bounds. */
@@ -30,23 +37,21 @@ export function integerFrom(
   max = Number.MAX_SAFE_INTEGER,
 ): void {
   numberFrom(action, name, value, min, max)
-  if (!Number.isInteger(value)) throw new RangeError(`Cannot ${action}: ${name} must be a whole number, got ${value}`)
+  if (!Number.isInteger(value)) throw cannot(action, `${name} must be a whole number, got ${value}`, RangeError)
 }
 
 /** @throws {TypeError | RangeError} Not a number within the bounds. */
-export function numberFrom(action: string, name: string, value: unknown, min: number, max: number): void {
-  if (typeof value !== 'number') throw new TypeError(`Cannot ${action}: ${name} must be a number, got ${kind(value)}`)
-  if (!(value >= min)) throw new RangeError(`Cannot ${action}: ${name} must be >= ${min}, got ${value}`)
-  if (value > max) throw new RangeError(`Cannot ${action}: ${name} must be <= ${max}, got ${value}`)
+export function numberFrom(action: string, name: string, value: unknown, min: number, max = Infinity): void {
+  if (typeof value !== 'number') throw cannot(action, `${name} must be a number, got ${kind(value)}`)
+  if (!(value >= min)) throw cannot(action, `${name} must be >= ${min}, got ${value}`, RangeError)
+  if (value > max) throw cannot(action, `${name} must be <= ${max}, got ${value}`, RangeError)
 }
 
 /** @throws {TypeError} Not one of the values. */
 export function oneOf(action: string, name: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) {
-    const got = typeof value === 'string' ? JSON.stringify(value) : kind(value)
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be one of ${allowed.map((v) => JSON.stringify(v)).join(', ')}, got ${got}`,
-    )
+    const got = typeof value === 'string' ? quoted(value) : kind(value)
+    throw cannot(action, `${name} must be one of ${allowed.map(quoted).join(', ')}, got ${got}`)
   }
 }
 
@@ -54,9 +59,7 @@ export function oneOf(action: string, name: string, value: unknown, allowed: rea
 export function refuseUnknownKeys(action: string, options: object, known: readonly string[]): void {
   const unknown = Object.keys(options).filter((key) => !known.includes(key))
   if (unknown.length === 0) return
-  throw new TypeError(
-    `Cannot ${action}: unknown option ${unknown.map((key) => JSON.stringify(key)).join(', ')}; known are ${known.join(', ')}`,
-  )
+  throw cannot(action, `unknown option ${unknown.map(quoted).join(', ')}; known are ${known.join(', ')}`)
 }
 
 /** `options` over `defaults`: an option that is `undefined` counts as left out. */

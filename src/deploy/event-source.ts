@@ -1,6 +1,7 @@
 import type { PollMode, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { consumerKeys } from '../core/keys.ts'
-import { object, withDefaults } from '../core/options.ts'
+import { cannot, object, withDefaults } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import {
   anyObject,
   anyText,
@@ -279,21 +280,25 @@ function resolveAlarms(
 function checkSilence(action: string, noPollMs: number, period: number, schedule: string): void {
   const least = threePeriodsOf(action, period, schedule)
   if (noPollMs >= least) return
-  throw new RangeError(
-    `Cannot ${action}: alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
+  throw cannot(
+    action,
+    `alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
+    RangeError,
   )
 }
 
 function threePeriodsOf(action: string, period: number | undefined, schedule: string): number {
   if (period === undefined) {
-    throw new TypeError(
-      `Cannot ${action}: alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
+    throw cannot(
+      action,
+      `alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
         'alarm out',
     )
   }
   if (3 * period <= MAX_SILENCE_MS) return Math.max(MIN_SILENCE_MS, 3 * period)
-  throw new TypeError(
-    `Cannot ${action}: alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
+  throw cannot(
+    action,
+    `alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
       'of silence then',
   )
 }
@@ -301,14 +306,18 @@ function threePeriodsOf(action: string, period: number | undefined, schedule: st
 function checkRelations(action: string, given: EventSourceOptions): void {
   const { stream, consumer, pollers = DEFAULTS.pollers, slots = CODE_SLOTS, reservedConcurrency = {} } = given
   if (pollers > slots) {
-    throw new RangeError(
-      `Cannot ${action}: pollers must be <= slots, got pollers ${pollers} and slots ${slots}; set slots here if there are to be more`,
+    throw cannot(
+      action,
+      `pollers must be <= slots, got pollers ${pollers} and slots ${slots}; set slots here if there are to be more`,
+      RangeError,
     )
   }
   const { poller = pollers } = reservedConcurrency
   if (poller < pollers) {
-    throw new RangeError(
-      `Cannot ${action}: reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller ${poller} and pollers ${pollers}`,
+    throw cannot(
+      action,
+      `reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller ${poller} and pollers ${pollers}`,
+      RangeError,
     )
   }
   try {
@@ -324,15 +333,18 @@ function checkNames(action: string, { stream, consumer, alarms, dashboard }: Eve
   const without = 'or alarms and dashboard must both be false'
   for (const [name, value] of Object.entries({ stream, consumer })) {
     if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${JSON.stringify(value)}`,
+    throw cannot(
+      action,
+      `${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${quoted(value)}`,
     )
   }
   const length = stream.length + consumer.length
   if (length <= MAX_NAMES) return
-  throw new RangeError(
-    `Cannot ${action}: stream and consumer must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
+  throw cannot(
+    action,
+    `stream and consumer must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
       `got ${length}`,
+    RangeError,
   )
 }
 

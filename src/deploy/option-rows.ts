@@ -1,4 +1,5 @@
-import { boolean, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import { boolean, cannot, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 
 /** A JSON schema, as Ajv takes it in strict mode. */
 export type Schema = Readonly<Record<string, unknown>>
@@ -39,7 +40,7 @@ export function numberOf(numbers: readonly number[]): Row {
     schema: { type: 'integer', enum: numbers },
     check(action, name, value) {
       if (!numbers.includes(value as number))
-        throw new RangeError(`Cannot ${action}: ${name} must be one of ${numbers.join(', ')}, got ${value}`)
+        throw cannot(action, `${name} must be one of ${numbers.join(', ')}, got ${value}`, RangeError)
     },
   }
 }
@@ -50,8 +51,7 @@ export function textLike(pattern: RegExp, form: string): Row {
     schema: { type: 'string', pattern: pattern.source },
     check(action, name, value) {
       text(action, name, value)
-      if (!pattern.test(value as string))
-        throw new TypeError(`Cannot ${action}: ${name} must be ${form}, got ${JSON.stringify(value)}`)
+      if (!pattern.test(value as string)) throw cannot(action, `${name} must be ${form}, got ${quoted(value)}`)
     },
   }
 }
@@ -71,7 +71,7 @@ export function orReference(row: Row, example = '{ Ref: … }'): Row {
       if (typeof value !== 'object' || value === null) return row.check(action, name, value)
       const [key = '', ...others] = Object.keys(value)
       if (others.length > 0 || !REFERENCE.test(key))
-        throw new TypeError(`Cannot ${action}: ${name} must be text or a reference, as in ${example}`)
+        throw cannot(action, `${name} must be text or a reference, as in ${example}`)
     },
   }
 }

@@ -1,3 +1,4 @@
+import { quoted } from '../core/quoted.ts'
 import { EVENT_SOURCE_VARIABLE } from '../lambda/event-source.ts'
 import { describeConsumer } from './consumer-resources.ts'
 import { overridesOf, redisStreamSchema } from './event-source.ts'
@@ -150,8 +151,8 @@ class RedisStreamPlugin {
     const [one, other] = [poller, claimer].map((name) => this.#function(name).condition)
     if (one === other) return one
     throw new TypeError(
-      `Cannot deploy functions ${JSON.stringify(poller)} and ${JSON.stringify(claimer)}: condition must be the same in both, got ` +
-        `${JSON.stringify(one) ?? 'none'} and ${JSON.stringify(other) ?? 'none'}`,
+      `Cannot deploy functions ${quoted(poller)} and ${quoted(claimer)}: condition must be the same in both, got ` +
+        `${quoted(one) ?? 'none'} and ${quoted(other) ?? 'none'}`,
     )
   }
 
@@ -159,8 +160,8 @@ class RedisStreamPlugin {
     const [one, other] = [poller, claimer].map((name) => this.#serviceName(this.#function(name)))
     if (typeof one === 'string' && one === other) return one
     throw new TypeError(
-      `Cannot alarm for functions ${JSON.stringify(poller)} and ${JSON.stringify(claimer)}: POWERTOOLS_SERVICE_NAME must be the same text ` +
-        `in both, got ${JSON.stringify(one)} and ${JSON.stringify(other)}`,
+      `Cannot alarm for functions ${quoted(poller)} and ${quoted(claimer)}: POWERTOOLS_SERVICE_NAME must be the same text ` +
+        `in both, got ${quoted(one)} and ${quoted(other)}`,
     )
   }
 

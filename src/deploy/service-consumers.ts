@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { quoted } from '../core/quoted.ts'
 import type { EventSourceSettings, RedisStreamEvent } from './event-source.ts'
 import { resolveEventSource } from './event-source.ts'
 
@@ -91,12 +92,12 @@ function checkClaimer(path: string, claimer: string, functions: Functions): void
   if (!Object.hasOwn(functions, claimer)) {
     const names = Object.keys(functions).join(', ')
     throw new TypeError(
-      `Cannot use ${path}: claimer must name a function of this service, got ${JSON.stringify(claimer)}; there are ${names}`,
+      `Cannot use ${path}: claimer must name a function of this service, got ${quoted(claimer)}; there are ${names}`,
     )
   }
   if (functions[claimer]?.events?.some((event) => redisStreamOf(event) !== undefined)) {
     throw new TypeError(
-      `Cannot use ${path}: claimer must name a function that polls nothing, got ${JSON.stringify(claimer)}, which has a redisStream event`,
+      `Cannot use ${path}: claimer must name a function that polls nothing, got ${quoted(claimer)}, which has a redisStream event`,
     )
   }
 }
@@ -105,7 +106,7 @@ function checkTogether(consumer: ServiceConsumer, other: ServiceConsumer): void 
   const { stream, consumer: group } = consumer.settings
   if (stream === other.settings.stream && group === other.settings.consumer) {
     throw new TypeError(
-      `Cannot use ${consumer.path}: consumer must be used once for a stream, got ${JSON.stringify(group)} here and in ${other.path}`,
+      `Cannot use ${consumer.path}: consumer must be used once for a stream, got ${quoted(group)} here and in ${other.path}`,
     )
   }
   for (const part of ['poller', 'claimer'] as const) {
@@ -119,7 +120,7 @@ function checkAgreement(part: 'poller' | 'claimer', consumer: ServiceConsumer, o
   for (const [name, value] of Object.entries(OF_FUNCTION[part](consumer.settings))) {
     if (isDeepStrictEqual(value, others[name])) continue
     throw new TypeError(
-      `Cannot use ${consumer.path}: ${name} must be the same for all consumers of function ${JSON.stringify(consumer[part])}, got ` +
+      `Cannot use ${consumer.path}: ${name} must be the same for all consumers of function ${quoted(consumer[part])}, got ` +
         `${show(value)} here and ${show(others[name])} in ${other.path}`,
     )
   }

@@ -1,5 +1,6 @@
 import type { Consumer } from '../consumer.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Answers, Refusal, Told } from './ask.ts'
 import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
 import type { Finding, Verdict } from './finding.ts'
@@ -74,6 +75,6 @@ function untold({ refusal, right }: Refusal, { stream }: Subject): Verdict {
     return error(message, 'the server is a cluster: connectIoredis(() => new Cluster([…])) finds its nodes')
   if (!/\bNOPERM\b/.test(refusal))
     return unknown(message, `ask somewhere that answers ${right.replaceAll('+', '').toUpperCase().replace('|', ' ')}`)
-  const rights = /\bkeys?\b/i.test(refusal) ? `rights on the keys of ${JSON.stringify(stream)}, ~ in its ACL` : right
+  const rights = /\bkeys?\b/i.test(refusal) ? `rights on the keys of ${quoted(stream)}, ~ in its ACL` : right
   return unknown(message, `look with a user that has ${rights}`)
 }

@@ -4,7 +4,8 @@ import type { Consumer } from '../consumer.ts'
 import { compareEntryIds } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
-import { integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { cannot, integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import type { Answers, Asking } from './ask.ts'
@@ -166,20 +167,18 @@ function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): v
   object(action, 'options', options)
   refuseUnknownKeys(action, options, OPTIONS)
   const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
-  if (!Array.isArray(streams)) throw new TypeError(`Cannot ${action}: streams must be an array, got ${typeof streams}`)
+  if (!Array.isArray(streams)) throw cannot(action, `streams must be an array, got ${typeof streams}`)
   for (const stream of streams) text(action, 'every stream', stream)
   if (group !== undefined) text(action, 'group', group)
-  if (functionTimeoutMs !== undefined)
-    numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1, Number.POSITIVE_INFINITY)
+  if (functionTimeoutMs !== undefined) numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1)
   object(action, 'targetTimeoutsMs', targetTimeoutsMs)
   for (const [type, ms] of Object.entries(targetTimeoutsMs))
-    numberFrom(action, `targetTimeoutsMs of ${JSON.stringify(type)}`, ms, 1, Number.POSITIVE_INFINITY)
+    numberFrom(action, `targetTimeoutsMs of ${quoted(type)}`, ms, 1)
   if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
-  if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1, Number.POSITIVE_INFINITY)
+  if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1)
   if (clock !== undefined) assertClock(action, clock)
   for (const consumer of consumers)
-    if (!consumer?.settings || !consumer.keys)
-      throw new TypeError(`Cannot ${action}: a consumer must come from defineConsumer`)
+    if (!consumer?.settings || !consumer.keys) throw cannot(action, 'a consumer must come from defineConsumer')
   if (consumers.length + streams.length === 0)
-    throw new TypeError(`Cannot ${action}: there must be at least one consumer, or one of streams`)
+    throw cannot(action, 'there must be at least one consumer, or one of streams')
 }

@@ -1,3 +1,5 @@
+import { quoted } from '../core/quoted.ts'
+
 const UNITS = [
   ['d', 86_400_000],
   ['h', 3_600_000],
@@ -19,11 +21,6 @@ export function number(value: number): string {
 /** `1 entry`, `2 entries`. */
 export function count(value: number, one: string, many = `${one}s`): string {
   return `${number(value)} ${value === 1 ? one : many}`
-}
-
-/** A name as it is shown; whatever it holds, it stays on its line. */
-export function quoted(name: string): string {
-  return JSON.stringify(name)
 }
 
 /** A name as a word of a shell's command. */

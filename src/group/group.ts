@@ -1,6 +1,7 @@
 import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 
 /**
@@ -141,6 +142,15 @@ export interface Settlement {
   readonly outcome: Outcome
 }
 
+/** A settlement that sets an entry aside. */
+export interface Letter extends Settlement {
+  readonly outcome: Extract<Outcome, { readonly kind: 'dead-letter' }>
+}
+
+export function isLetter(settlement: Settlement): settlement is Letter {
+  return settlement.outcome.kind === 'dead-letter'
+}
+
 export interface SettleResult {
   readonly counts: SettleCounts
   /** Commands that the server refused, one error a kind: going on would be in vain. Their entries are still pending. */
@@ -148,9 +158,9 @@ export interface SettleResult {
   /** Dead letters that the server refused, one error a kind. Their entries are still pending, under the name `parked`. */
   readonly refusals: readonly Error[]
   /** The dead letters that were written. */
-  readonly letters: readonly Settlement[]
+  readonly letters: readonly Letter[]
   /** The dead letters that the server refused. */
-  readonly refusedLetters: readonly Settlement[]
+  readonly refusedLetters: readonly Letter[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
 }
@@ -249,7 +259,5 @@ export interface Connection {
 /** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
 export function assertConnection(action: string, redis: Connection): void {
   if (typeof redis?.group === 'function' && typeof redis.append === 'function') return
-  throw new TypeError(
-    `Cannot ${action}: redis must be a connection, as from connectIoredis(url) or connectUpstash(options)`,
-  )
+  throw cannot(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { deadLetterHead } from '../core/dead-letter.ts'
 import type { Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
@@ -50,7 +49,7 @@ export class MemoryGroup implements Group, Claims {
     const consumerName = names.find((name) => this.#server.holder(this.#address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
     if (kind === 'poller') this.#server.lower(this.#address.keys.wake)
-    const token = randomUUID()
+    const token = crypto.randomUUID()
     this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
     return { consumerName, token, leaseMs }
   }
@@ -72,7 +71,7 @@ export class MemoryGroup implements Group, Claims {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Number.POSITIVE_INFINITY }: ReadRequest,
+    { count, maxPending = Infinity }: ReadRequest,
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)

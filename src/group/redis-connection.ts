@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { cannot } from '../core/options.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply, Transport } from './clients/transport.ts'
 import { get } from './commands/get.ts'
@@ -25,7 +25,7 @@ export function createRedisConnection(transport: Transport): RedisConnection {
     async append(stream, entries, trim, flags = []) {
       const appends = entries.map((fields) => xadd(stream, fields, trim))
       // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
-      const token = randomUUID()
+      const token = crypto.randomUUID()
       const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
       const replies = await transport.send([...appends, ...raises])
       return {
@@ -54,5 +54,5 @@ export function senderOf(action: string, redis: Connection, remainingMs?: () => 
   assertConnection(action, redis)
   const { transport } = redis as Partial<RedisConnection>
   if (transport) return new Sender(transport, remainingMs)
-  throw new TypeError(`Cannot ${action}: redis must be a connection to a server, as from connectIoredis(url)`)
+  throw cannot(action, 'redis must be a connection to a server, as from connectIoredis(url)')
 }

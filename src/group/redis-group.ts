@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisReplyError } from '../errors.ts'
@@ -46,7 +45,7 @@ export class RedisGroup implements Group {
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
     const names = slotNames(kind, slots)
-    const token = randomUUID()
+    const token = crypto.randomUUID()
     const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
     const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
     const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])

@@ -5,6 +5,7 @@ import type { Argument, Reply } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
 import { xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
+import { isLetter } from './group.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
@@ -23,7 +24,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const letters: Settlement[] = []
   for (const settlement of settlements) {
     if (settlement.outcome.kind === 'ack') acks.push(settlement.id)
-    else (settlement.outcome.kind === 'dead-letter' ? letters : moves).push(settlement)
+    else (isLetter(settlement) ? letters : moves).push(settlement)
   }
   // where the dead letters' key is denied, the server refuses every script that names it
   const chunks = [...chunksOf(moves, SCRIPT_ENTRIES), ...chunksOf(letters, SCRIPT_ENTRIES)]
@@ -54,7 +55,7 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due]
-  const buries = chunk.some(({ outcome }) => outcome.kind === 'dead-letter')
+  const buries = chunk.some(isLetter)
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
@@ -65,11 +66,7 @@ function countAcks(tally: Tally, asked: number, reply: Reply | undefined): void 
 
 function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Reply | undefined): void {
   if (reply instanceof RedisReplyError) {
-    tally.refused(
-      chunk.length,
-      reply,
-      chunk.filter(({ outcome }) => outcome.kind === 'dead-letter'),
-    )
+    tally.refused(chunk.length, reply, chunk.filter(isLetter))
     return
   }
   const [trimmed, ...statuses] = items(reply)

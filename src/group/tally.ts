@@ -2,7 +2,8 @@ import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { Settlement, SettleResult } from './group.ts'
+import type { Letter, Settlement, SettleResult } from './group.ts'
+import { isLetter } from './group.ts'
 import { SETTLED } from './scripts/settle.ts'
 
 /** Where an entry goes that is neither acked nor dead-lettered. */
@@ -34,8 +35,8 @@ export class Tally {
   /** One a message: a hundred refusals of the same kind are one failure. */
   readonly #failures = new Map<string, Error>()
   readonly #refusals = new Map<string, Error>()
-  readonly #letters: Settlement[] = []
-  readonly #refusedLetters: Settlement[] = []
+  readonly #letters: Letter[] = []
+  readonly #refusedLetters: Letter[] = []
   #leaseLost = false
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
@@ -50,21 +51,21 @@ export class Tally {
     if (typeof status === 'string') {
       const refusal = new RedisReplyError(`Cannot write a dead letter: ${status}`)
       this.#refusals.set(refusal.message, refusal)
-      this.#refusedLetters.push(settlement)
+      if (isLetter(settlement)) this.#refusedLetters.push(settlement)
       this.counts.unsettled++
     } else if (status === SETTLED.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
     } else if (status === SETTLED.done && outcome.kind !== 'ack') {
       this.counts[DONE_AS[outcome.kind]]++
-      if (outcome.kind === 'dead-letter') this.#letters.push(settlement)
+      if (isLetter(settlement)) this.#letters.push(settlement)
     } else this.counts.superseded++
     if (status === SETTLED.lost) this.counts.lost++
   }
 
   // a lost group is no failure of the invocation: the next read makes it again, and what it held comes again
   /** A command that the server refused, how many entries it was for, and which of them were to become dead letters. */
-  refused(entries: number, error: RedisReplyError, letters: readonly Settlement[] = []): void {
+  refused(entries: number, error: RedisReplyError, letters: readonly Letter[] = []): void {
     this.counts.unsettled += entries
     if (error.is('NOGROUP')) return
     this.#failures.set(error.message, error)

@@ -1,3 +1,4 @@
+import { quoted } from '../core/quoted.ts'
 import { FunctionFailedError, UnavailableError } from '../errors.ts'
 
 /** What became of a call that was not answered with 200. */
@@ -66,7 +67,7 @@ export function errorOfCall(
   if (failure === 'lost') {
     return new FunctionFailedError(functionName, name, `${message}; whether it ran is not known`)
   }
-  const text = `Function ${JSON.stringify(functionName)} could not be called: ${name}: ${message}`
+  const text = `Function ${quoted(functionName)} could not be called: ${name}: ${message}`
   return new UnavailableError(text, { isLasting: failure === 'misconfigured', cause })
 }
 

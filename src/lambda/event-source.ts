@@ -1,7 +1,7 @@
 import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings, RUN_OVERRIDES } from '../consumer-settings.ts'
-import { refuseUnknownKeys } from '../core/options.ts'
+import { cannot, refuseUnknownKeys } from '../core/options.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
 export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
@@ -29,7 +29,7 @@ type EventSource = { readonly stream: string; readonly group: string } & RunOver
 function parse(action: string, json: string): readonly EventSource[] {
   const sources = parsed(json)
   if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
-    throw new TypeError(`Cannot ${action}: it must be a JSON array of { stream, group, … }, one a consumer`)
+    throw cannot(action, 'it must be a JSON array of { stream, group, … }, one a consumer')
   for (const source of sources as EventSource[])
     refuseUnknownKeys(action, source, ['stream', 'group', ...RUN_OVERRIDES])
   return sources as EventSource[]

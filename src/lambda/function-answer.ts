@@ -1,5 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import { batchFailures } from '../core/batch-answer.ts'
+import { quoted } from '../core/quoted.ts'
 import { BatchAnswerInvalidError, FunctionFailedError } from '../errors.ts'
 
 /** What a function says of its own failure is kept up to that many characters. */
@@ -18,12 +19,12 @@ export function failedEntries(
 ): readonly string[] {
   const text = Payload === undefined ? '' : Buffer.from(Payload).toString()
   if (FunctionError) throw functionFailed(functionName, text)
-  const quoted = JSON.stringify(functionName)
   if (StatusCode !== 200)
-    throw new BatchAnswerInvalidError(`Function ${quoted} must answer with status 200, got ${StatusCode}`)
+    throw new BatchAnswerInvalidError(`Function ${quoted(functionName)} must answer with status 200, got ${StatusCode}`)
   if (text === '') return []
   const answer = parsed(text)
-  if (!answer) throw new BatchAnswerInvalidError(`Function ${quoted} must answer JSON, got something else`)
+  if (!answer)
+    throw new BatchAnswerInvalidError(`Function ${quoted(functionName)} must answer JSON, got something else`)
   return [...batchFailures(answer.value, entryIds).keys()]
 }
 

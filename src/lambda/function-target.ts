@@ -1,4 +1,5 @@
-import { text } from '../core/options.ts'
+import { cannot, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 
 /** Which function, and which version of it. */
 export interface FunctionTarget {
@@ -17,15 +18,12 @@ const QUALIFIER = /^[\w$.-]+$/
 export function functionTarget(action: string, name: string, qualifier: string | undefined): FunctionTarget {
   text(action, 'name', name)
   const [isName, own] = NAME.exec(name) ?? []
-  if (isName === undefined)
-    throw new TypeError(`Cannot ${action}: name must be a function's name or ARN, got ${JSON.stringify(name)}`)
+  if (isName === undefined) throw cannot(action, `name must be a function's name or ARN, got ${quoted(name)}`)
   if (qualifier === undefined) return { name, qualifier }
   text(action, 'qualifier', qualifier)
   if (!QUALIFIER.test(qualifier))
-    throw new TypeError(`Cannot ${action}: qualifier must be a version or an alias, got ${JSON.stringify(qualifier)}`)
+    throw cannot(action, `qualifier must be a version or an alias, got ${quoted(qualifier)}`)
   if (own !== undefined)
-    throw new TypeError(
-      `Cannot ${action}: name and qualifier must not both say a version, got ${name} and ${qualifier}`,
-    )
+    throw cannot(action, `name and qualifier must not both say a version, got ${name} and ${qualifier}`)
   return { name, qualifier }
 }

@@ -25,7 +25,7 @@ export function invokeSelf(options: InvokeSelfOptions = {}): ScaleOut {
   object(action, 'options', options)
   refuseUnknownKeys(action, options, ['backlog'])
   const { backlog = DEFAULT_BACKLOG } = options
-  numberFrom(action, 'backlog', backlog, 1, Number.POSITIVE_INFINITY)
+  numberFrom(action, 'backlog', backlog, 1)
   return {
     backlog,
     async call(hop, { invokedFunctionArn }, signal) {

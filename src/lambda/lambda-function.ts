@@ -1,5 +1,6 @@
 import type { BatchContext, BatchEvent, BatchHandler } from '../batch-handler.ts'
 import { integerFrom, object, oneOf, refuseUnknownKeys } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import { NonRetryableError } from '../errors.ts'
 import { functionTarget } from './function-target.ts'
 import type { ItemFailure } from './remote-call.ts'
@@ -79,7 +80,7 @@ function writeItems(
       items.push({ entryId, json: JSON.stringify(sqsRecordOf(event, context, envelope, now)) })
     } catch {
       // what JSON says of it may quote the payload
-      const text = `Function ${JSON.stringify(name)} cannot be given this event: its payload cannot be written as JSON`
+      const text = `Function ${quoted(name)} cannot be given this event: its payload cannot be written as JSON`
       failures.push({ itemIdentifier: entryId, error: new NonRetryableError(text) })
     }
   }

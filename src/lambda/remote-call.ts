@@ -1,5 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import type { BatchContext, BatchResponse } from '../batch-handler.ts'
+import { quoted } from '../core/quoted.ts'
 import { BatchItemFailedError, FunctionFailedError, NonRetryableError } from '../errors.ts'
 import { errorOfCall, judgeCall } from './call-failure.ts'
 import { CallLimit } from './call-limit.ts'
@@ -20,7 +21,7 @@ export class RemoteCall {
   readonly #requestId: string
   readonly #limit: CallLimit
 
-  constructor(target: FunctionTarget, context: BatchContext, timeoutMs = Number.POSITIVE_INFINITY) {
+  constructor(target: FunctionTarget, context: BatchContext, timeoutMs = Infinity) {
     const remainingMs = context.getRemainingTimeInMillis()
     const ms = Math.max(0, Math.min(timeoutMs, remainingMs - Math.min(MARGIN_MS, remainingMs / 10)))
     const text = `no answer within ${Math.floor(ms)} ms; whether it ran is not known`
@@ -87,5 +88,5 @@ export function unacceptable(name: string): NonRetryableError {
 }
 
 function called(name: string): string {
-  return `Function ${JSON.stringify(name)}`
+  return `Function ${quoted(name)}`
 }

@@ -1,4 +1,4 @@
-import { integerFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { callable, integerFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
 import type { Wake } from '../publisher.ts'
 import { eventOfHop } from './hop.ts'
 import { invokeLater } from './invoke.ts'
@@ -37,8 +37,7 @@ export function wakePoller(options: WakePollerOptions): Wake {
   text(action, 'group', group)
   text(action, 'functionName', functionName)
   integerFrom(action, 'windowMs', windowMs, 1)
-  if (typeof onError !== 'function')
-    throw new TypeError(`Cannot ${action}: onError must be a function, got ${typeof onError}`)
+  callable(action, 'onError', onError)
   return {
     group,
     windowMs,

@@ -27,7 +27,7 @@ const DEFAULTS = {
   timeoutMs: 3_000,
   memoryMb: 128,
   environment: {},
-  reservedConcurrency: Number.POSITIVE_INFINITY,
+  reservedConcurrency: Infinity,
   maxRetryAttempts: 2,
   maxEventAgeMs: 21_600_000,
 }

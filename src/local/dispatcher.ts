@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { type DropReason, deliver } from './asynchronous.ts'
 import type { FunctionDefinition, Invocation, InvocationReport, InvocationResult, LogLine } from './definitions.ts'
@@ -48,7 +47,7 @@ export class Dispatcher {
    * @throws {ServiceError} No such function, or it was throttled.
    */
   invoke(name: string, payload: string): Promise<Invocation & { readonly result: InvocationResult }> {
-    const invocation = { requestId: randomUUID(), payload }
+    const invocation = { requestId: crypto.randomUUID(), payload }
     const run = this.#run(name, invocation, 'RequestResponse', 1)
     return this.#track(run.then((result) => ({ ...invocation, result })))
   }
@@ -61,7 +60,7 @@ export class Dispatcher {
    */
   enqueue(name: string, payload: string): string {
     const target = this.find(name)
-    const invocation = { requestId: randomUUID(), payload }
+    const invocation = { requestId: crypto.randomUUID(), payload }
     const delivery = deliver({
       clock: this.#options.clock,
       signal: this.#closing.signal,

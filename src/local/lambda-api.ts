@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { quoted } from '../core/quoted.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -80,11 +81,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, dispat
 function resolveName(text: string, parameter: string | null): string {
   const [, name, suffix] = FUNCTION.exec(text) ?? []
   if (name === undefined)
-    throw new ServiceError(
-      'InvalidParameterValueException',
-      400,
-      `Not a function's name or ARN: ${JSON.stringify(text)}`,
-    )
+    throw new ServiceError('InvalidParameterValueException', 400, `Not a function's name or ARN: ${quoted(text)}`)
   const qualifier = suffix ?? parameter ?? LATEST
   if (qualifier !== LATEST)
     throw new ServiceError(
@@ -98,7 +95,7 @@ function resolveName(text: string, parameter: string | null): string {
 function typeOf(request: IncomingMessage): InvocationType {
   const type = request.headers['x-amz-invocation-type'] ?? 'RequestResponse'
   if (typeof type === 'string' && Object.hasOwn(MAX_BYTES, type)) return type as InvocationType
-  throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${JSON.stringify(type)}`)
+  throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${quoted(type)}`)
 }
 
 async function readBody(request: IncomingMessage, type: InvocationType): Promise<string> {

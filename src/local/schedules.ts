@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.ts'
+import { quoted } from '../core/quoted.ts'
 import { periodOf as ratePeriodOf } from '../deploy/schedule-period.ts'
 
 /** A schedule that wakes a function. */
@@ -35,7 +35,7 @@ export function periodOf(expression: string): number {
   const period = ratePeriodOf(expression)
   if (period) return period
   throw new RangeError(
-    `Cannot run schedule ${JSON.stringify(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
+    `Cannot run schedule ${quoted(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
   )
 }
 
@@ -62,7 +62,7 @@ export class Schedules {
   tick(name?: string): void {
     const chosen = this.#definitions.filter((one) => (name === undefined ? one.enabled !== false : one.name === name))
     if (name !== undefined && chosen.length === 0)
-      throw new RangeError(`Cannot tick: no schedule is named ${JSON.stringify(name)}`)
+      throw new RangeError(`Cannot tick: no schedule is named ${quoted(name)}`)
     for (const definition of chosen) this.#wake(definition)
   }
 
@@ -94,7 +94,7 @@ export class Schedules {
     const { clock, region, accountId } = this.#options
     return {
       version: '0',
-      id: randomUUID(),
+      id: crypto.randomUUID(),
       'detail-type': 'Scheduled Event',
       source: 'aws.scheduler',
       account: accountId,

@@ -1,4 +1,9 @@
-import type { BatchCall, Batches, BatchHost, BatchItem, BatchPlace } from '../route.ts'
+import { entryBytes } from '../core/entry.ts'
+import type { BatchCall, Batches, BatchHost, BatchItem, BatchPlace, BatchRun } from '../route.ts'
+import { released } from './settlement.ts'
+
+/** Calls a batch handler. */
+export type CallBatch = (place: BatchPlace, items: readonly BatchItem[], remainingMs: () => number) => BatchCall
 
 /** What a batch is bounded by. */
 export interface BatchLimits {
@@ -8,36 +13,39 @@ export interface BatchLimits {
 }
 
 /** Gathers the events of one route until there are enough of them, or the first has waited long enough. */
-export class GatheredBatches<Item> implements Batches<Item> {
+export class GatheredBatches<Item extends BatchItem> implements Batches<Item> {
   readonly #host: BatchHost<Item>
+  readonly #run: BatchRun
   readonly #limits: BatchLimits
-  readonly #call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall
+  readonly #call: CallBatch
   readonly #items: { readonly item: Item; readonly bytes: number; readonly waitsUntil: number }[] = []
   #bytes = 0
 
-  constructor(
-    host: BatchHost<Item>,
-    limits: BatchLimits,
-    call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall,
-  ) {
+  constructor(host: BatchHost<Item>, run: BatchRun, limits: BatchLimits, call: CallBatch) {
     this.#host = host
+    this.#run = run
     this.#limits = limits
     this.#call = call
   }
 
-  add(item: Item, bytes: number): void {
-    this.#items.push({ item, bytes, waitsUntil: this.#host.now() + this.#limits.maxBatchingWindowMs })
+  add(item: Item): void {
+    const bytes = entryBytes(item.delivery.fields)
+    this.#items.push({ item, bytes, waitsUntil: this.#run.parts.clock.monotonic() + this.#limits.maxBatchingWindowMs })
     this.#bytes += bytes
   }
 
   flush(atOnce: number): number | undefined {
-    const now = this.#host.now()
+    const now = this.#run.parts.clock.monotonic()
     while (this.#isDue(now)) {
-      if (!this.#host.mayStart()) for (const item of this.#take()) this.#host.release(item)
-      else if (this.#host.running < atOnce) this.#host.handOver(this.#take(), this.#call)
+      if (!this.#run.mayStart()) for (const { delivery, end } of this.#take()) end(released(delivery))
+      else if (this.#host.running < atOnce) this.#handOver(this.#take())
       else return undefined
     }
     return this.#mayLinger ? this.#items[0]?.waitsUntil : undefined
+  }
+
+  #handOver(items: readonly Item[]): void {
+    this.#host.handOver(items, (remainingMs) => this.#call(this.#run.parts, items, remainingMs))
   }
 
   #isDue(now: number): boolean {
@@ -45,7 +53,7 @@ export class GatheredBatches<Item> implements Batches<Item> {
     const [first] = this.#items
     if (!first) return false
     const isFull = this.#items.length >= maxEvents || this.#bytes >= maxBytes
-    if (isFull || !this.#host.mayWait()) return true
+    if (isFull || !this.#run.mayWait()) return true
     return this.#mayLinger ? now >= first.waitsUntil : !this.#host.isPreparing
   }
 

@@ -4,12 +4,11 @@ import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
 import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
-import type { SlotKind } from '../group/group.ts'
+import type { Connection, SlotKind } from '../group/group.ts'
 import { resolveObservers } from '../observers.ts'
 import type { OpenReport, Report } from '../report.ts'
 import { openReport, sumReports } from '../report.ts'
 import { extrasOf } from './context.ts'
-import { createGate } from './gate.ts'
 import type { RunParts } from './parts.ts'
 import { Run } from './run.ts'
 import type { FurtherPollers } from './scale-out.ts'
@@ -51,26 +50,30 @@ export async function runConsumers(
     MAX_DELAY_MS,
   )
   const reports = consumers.map(({ stream, group }) => openReport(stream, group))
-  const { clock = systemClock, further, context = {} } = options
+  const { clock = systemClock, further, context, signal } = options
   const observers = resolveObservers(kind.action, options.observe)
   const invocation = {
     action: kind.action,
     consumers: consumers.map(({ stream, group }) => ({ stream, group })),
-    context,
+    context: context ?? {},
   }
   observers?.tell('invocationStarted', invocation)
+  const finish = (report: Report, error: Error | undefined): Report => {
+    observers?.tell('invocationEnded', { invocation, report, error })
+    if (error) throw error
+    return report
+  }
   for (const { group, settings } of consumers) {
     const { handlerTimeoutMs, reserveMs } = settings
     if (remainingMs >= handlerTimeoutMs + reserveMs) continue
     const report = sumReports(kind.action, reports)
-    const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
-    observers?.tell('invocationEnded', { invocation, report, error })
-    throw error
+    return finish(report, new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report))
   }
   const deadline = clock.monotonic() + remainingMs
-  const gate = createGate(consumers.length > 1)
+  const extras = extrasOf(context)
+  const shared = { clock, lambda: context, extras, signal, further, observers, invocation, random: Math.random }
   const runs = consumers.map((consumer, n) =>
-    runConsumer(kind, consumer, { ...options, remainingMs, gate, observers, invocation }, reports[n] as OpenReport),
+    runConsumer(kind, { ...shared, consumer, report: reports[n] as OpenReport }, options.redis, remainingMs),
   )
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
@@ -80,10 +83,7 @@ export async function runConsumers(
   if (further && cutOff.length > 0 && further.mayCall(leftMs))
     failures.push(...(await goOn(cutOff, further.call(leftMs))))
   const report = sumReports(kind.action, reports)
-  const error = failures.length > 0 ? new InvocationFailedError(kind.action, failures, report) : undefined
-  observers?.tell('invocationEnded', { invocation, report, error })
-  if (error) throw error
-  return report
+  return finish(report, failures.length > 0 ? new InvocationFailedError(kind.action, failures, report) : undefined)
 }
 
 /** Has another poller go on where this invocation's time was up. */
@@ -99,40 +99,15 @@ async function goOn(cutOff: readonly OpenReport[], call: Promise<void>): Promise
 
 async function runConsumer(
   kind: RunKind,
-  consumer: Consumer,
-  options: InvocationOptions & Pick<RunParts, 'gate' | 'observers' | 'invocation'> & { readonly remainingMs: number },
-  report: OpenReport,
+  parts: Omit<RunParts, 'group' | 'slot' | 'budget'>,
+  redis: Connection,
+  remainingMs: number,
 ): Promise<{ readonly failures: readonly ConsumerFailure[]; readonly isCutOff: boolean }> {
-  const {
-    redis,
-    remainingMs,
-    gate,
-    observers,
-    invocation,
-    signal,
-    context: lambda,
-    further,
-    clock = systemClock,
-  } = options
+  const { consumer, clock, report } = parts
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
   const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
-  const parts = {
-    consumer,
-    group,
-    budget,
-    clock,
-    report,
-    lambda,
-    extras: extrasOf(lambda),
-    signal,
-    further,
-    gate,
-    observers,
-    invocation,
-    random: Math.random,
-  }
   let errors: readonly Error[] = []
   let run: Run | undefined
   try {
@@ -143,7 +118,7 @@ async function runConsumer(
         report.slotsBusy = run === undefined
         break
       }
-      run = new Run({ ...parts, slot })
+      run = new Run({ ...parts, group, slot, budget })
       ;({ errors, isWanted } = await runSlot(kind, run))
     }
   } catch (error) {

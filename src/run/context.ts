@@ -6,41 +6,42 @@ import type { RunParts } from './parts.ts'
 
 /** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */
 export class EntryContext implements HandlerContext {
-  readonly functionName: string
-  readonly functionVersion: string
-  readonly invokedFunctionArn: string
-  readonly memoryLimitInMB: string
-  readonly awsRequestId: string
-  readonly logGroupName: string
-  readonly logStreamName: string
-  callbackWaitsForEmptyEventLoop: boolean
-  readonly stream: string
-  readonly group: string
-  readonly consumerName: string
-  readonly entryId: string
-  readonly deliveryCount: number
-  readonly maxDeliveries: number
-  readonly idempotencyKey: string
-  readonly getRemainingTimeInMillis: () => number
+  // no fields: the constructor sets them all, and what is made for every call would have each set twice
+  declare readonly functionName: string
+  declare readonly functionVersion: string
+  declare readonly invokedFunctionArn: string
+  declare readonly memoryLimitInMB: string
+  declare readonly awsRequestId: string
+  declare readonly logGroupName: string
+  declare readonly logStreamName: string
+  declare callbackWaitsForEmptyEventLoop: boolean
+  declare readonly stream: string
+  declare readonly group: string
+  declare readonly consumerName: string
+  declare readonly entryId: string
+  declare readonly deliveryCount: number
+  declare readonly maxDeliveries: number
+  declare readonly idempotencyKey: string
+  declare readonly getRemainingTimeInMillis: () => number
   readonly #delivery: Delivery
   #fields: readonly Field[] | undefined
   #abort: AbortController | undefined
   #aborted: Error | undefined
 
   constructor(
-    { consumer, slot, lambda, extras }: RunParts,
+    { consumer, slot, lambda = {}, extras }: RunParts,
     delivery: Delivery,
     event: Event,
     remainingMs: () => number,
   ) {
-    this.functionName = lambda?.functionName ?? ''
-    this.functionVersion = lambda?.functionVersion ?? ''
-    this.invokedFunctionArn = lambda?.invokedFunctionArn ?? ''
-    this.memoryLimitInMB = lambda?.memoryLimitInMB ?? ''
-    this.awsRequestId = lambda?.awsRequestId ?? ''
-    this.logGroupName = lambda?.logGroupName ?? ''
-    this.logStreamName = lambda?.logStreamName ?? ''
-    this.callbackWaitsForEmptyEventLoop = lambda?.callbackWaitsForEmptyEventLoop ?? false
+    this.functionName = lambda.functionName ?? ''
+    this.functionVersion = lambda.functionVersion ?? ''
+    this.invokedFunctionArn = lambda.invokedFunctionArn ?? ''
+    this.memoryLimitInMB = lambda.memoryLimitInMB ?? ''
+    this.awsRequestId = lambda.awsRequestId ?? ''
+    this.logGroupName = lambda.logGroupName ?? ''
+    this.logStreamName = lambda.logStreamName ?? ''
+    this.callbackWaitsForEmptyEventLoop = lambda.callbackWaitsForEmptyEventLoop ?? false
     this.stream = consumer.stream
     this.group = consumer.group
     this.consumerName = slot.consumerName

@@ -1,11 +1,11 @@
-import { ageOf, entryBytes } from '../core/entry.ts'
+import { ageOf } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import type { Delivery } from '../group/group.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
-import type { BatchCall, Batches, BatchHost, BatchItem, BatchPlace, Route } from '../route.ts'
+import type { BatchCall, Batches, BatchHost, Route } from '../route.ts'
 import { EntryContext } from './context.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
@@ -93,37 +93,15 @@ export class Handlers implements BatchHost<Item> {
     return this.#preparing.size > 0
   }
 
-  now(): number {
-    return this.#run.parts.clock.monotonic()
-  }
-
-  mayWait(): boolean {
-    return this.#run.mayWait()
-  }
-
-  mayStart(): boolean {
-    return this.#run.mayStart()
-  }
-
-  release({ delivery, end }: Item): void {
-    end(released(delivery))
-  }
-
-  handOver(items: readonly Item[], call: (place: BatchPlace, items: readonly BatchItem[]) => BatchCall): void {
+  handOver(items: readonly Item[], call: (remainingMs: () => number) => BatchCall): void {
     const { route } = (items[0] as Item).prepared as Prepared
     if (this.#run.isUnavailable(route)) {
       for (const item of items) item.end(this.#throttled(item))
       return
     }
     const task = this.#open(items)
-    const { consumer, slot, lambda, extras } = this.#run.parts
-    const { stream, group, settings } = consumer
-    const { maxDeliveries } = settings
-    const { consumerName } = slot
-    const remainingMs = this.#remainingMs(task)
-    const place = { stream, group, consumerName, maxDeliveries, lambda, extras, remainingMs }
     this.#follow(task, () => {
-      const { failures, abort } = this.#call(task, () => call(place, items.map(toBatchItem)))
+      const { failures, abort } = this.#call(task, () => call(this.#remainingMs(task)))
       task.abort = abort
       return failures.then((failed) =>
         items.map((item) => {
@@ -177,9 +155,9 @@ export class Handlers implements BatchHost<Item> {
     const { route } = prepared
     if (this.#run.isUnavailable(route)) return this.#throttled(item)
     if (route.batching) {
-      const batches = this.#batches.get(route) ?? route.batching.open<Item>(this)
+      const batches = this.#batches.get(route) ?? route.batching.open<Item>(this, this.#run)
       this.#batches.set(route, batches)
-      batches.add(item, entryBytes(item.delivery.fields))
+      batches.add(item)
       return undefined
     }
     const context = new EntryContext(this.#run.parts, item.delivery, prepared.event, this.#remainingMs(task))
@@ -189,7 +167,7 @@ export class Handlers implements BatchHost<Item> {
   }
 
   #remainingMs({ endsAt }: Task): () => number {
-    return () => Math.max(0, endsAt - this.now())
+    return () => Math.max(0, endsAt - this.#run.parts.clock.monotonic())
   }
 
   /** Calls a handler, observed if anybody does. */
@@ -325,10 +303,3 @@ export class Handlers implements BatchHost<Item> {
 }
 
 const toAck = (): Outcome => ACK
-
-const toBatchItem = ({ delivery, prepared }: Item): BatchItem => ({
-  event: (prepared as Prepared).event,
-  entryId: delivery.id,
-  deliveryCount: delivery.deliveryCount,
-  fields: delivery.fields,
-})

@@ -14,7 +14,7 @@ export class Lookout {
   constructor(run: Run) {
     const { further, slot } = run.parts
     this.#run = run
-    this.#nextAt = further && slot.consumerName === slotNames('poller', 1)[0] ? 0 : Number.POSITIVE_INFINITY
+    this.#nextAt = further && slot.consumerName === slotNames('poller', 1)[0] ? 0 : Infinity
   }
 
   /** Looks at the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */
@@ -23,7 +23,7 @@ export class Lookout {
     if (this.#looking || report.read < this.#nextAt) return
     this.#looking = this.#look()
       .catch((error: Error) => {
-        this.#nextAt = Number.POSITIVE_INFINITY
+        this.#nextAt = Infinity
         this.#run.note(error)
       })
       .finally(() => {
@@ -46,7 +46,7 @@ export class Lookout {
     const waiting = measured?.backlog.lag ?? (read < further.backlog ? 0 : further.backlog + 1)
     const wanted = Math.min(consumer.settings.slots, Math.ceil(waiting / further.backlog)) - (measured?.pollers ?? 1)
     if (wanted <= 0 || !further.mayCall(this.#run.spareMs())) return
-    this.#nextAt = Number.POSITIVE_INFINITY
+    this.#nextAt = Infinity
     const calls = Array.from({ length: wanted }, () => further.call(this.#run.spareMs()).then(() => report.scaledOut++))
     const failed = (await Promise.allSettled(calls)).find(({ status }) => status === 'rejected')
     if (failed) throw (failed as PromiseRejectedResult).reason

@@ -1,6 +1,6 @@
 import type { OnDeadLetter } from '../consumer.ts'
 import { describeError } from '../core/dead-letter.ts'
-import type { Settlement } from '../group/group.ts'
+import type { Letter } from '../group/group.ts'
 import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './parts.ts'
 
@@ -16,10 +16,9 @@ export class Notices {
     this.#onDeadLetter = parts.consumer.onDeadLetter
   }
 
-  send(settlement: Settlement): void {
+  send(letter: Letter): void {
     const { observers, invocation } = this.#parts
-    const notice = noticeOf(settlement, this.#parts)
-    if (!notice) return
+    const notice = noticeOf(letter, this.#parts)
     observers?.tell('deadLettered', { invocation, notice })
     if (!this.#onDeadLetter) return
     const sending = this.#call(this.#onDeadLetter, notice).finally(() => this.#sending.delete(sending))
@@ -27,10 +26,9 @@ export class Notices {
   }
 
   /** The server refused it. */
-  refused(settlement: Settlement): void {
+  refused(letter: Letter): void {
     const { observers, invocation } = this.#parts
-    const notice = noticeOf(settlement, this.#parts)
-    if (notice) observers?.tell('deadLetterRefused', { invocation, notice })
+    observers?.tell('deadLetterRefused', { invocation, notice: noticeOf(letter, this.#parts) })
   }
 
   /** Resolves once all are sent, or that long is over: those that are not are aborted. */
@@ -62,8 +60,7 @@ export function createNotices(parts: RunParts): Notices | undefined {
   return parts.observers || parts.consumer.onDeadLetter ? new Notices(parts) : undefined
 }
 
-function noticeOf({ id, deliveryCount, outcome }: Settlement, { consumer }: RunParts): DeadLetterNotice | undefined {
-  if (outcome.kind !== 'dead-letter') return undefined
+function noticeOf({ id, deliveryCount, outcome }: Letter, { consumer }: RunParts): DeadLetterNotice {
   const { stream, group, keys } = consumer
   const { reason, error, eventId, eventType, traceparent } = outcome.letter
   const { name, message } = describeError(error)

@@ -2,9 +2,19 @@ import { ageOf } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Claimed, Claims, Settlement } from '../group/group.ts'
 import type { Observed } from '../observe.ts'
+import type { Gate } from './gate.ts'
+import { roundsLeft } from './rounds.ts'
 import type { Run } from './run.ts'
 import type { Pace } from './window.ts'
 import { Window } from './window.ts'
+
+/** What the pages of a claimer's run have in common. */
+interface Lap {
+  readonly claims: Claims
+  readonly pace: Pace
+  /** Shared by all runs of the invocation. */
+  readonly gate: Gate
+}
 
 /** What became of a claimer's page. */
 interface RetriedPage {
@@ -17,12 +27,11 @@ interface RetriedPage {
 /** Retries the entries of a claimer's page as far as there is time, those above suspicion first. */
 export async function retryPage(
   run: Run,
-  claims: Claims,
+  { claims, pace, gate }: Lap,
   claimed: readonly Claimed[],
-  pace: Pace,
 ): Promise<RetriedPage> {
   if (claimed.length === 0) return { settlements: [], firstLeft: undefined }
-  const { report, consumer, clock, gate } = run.parts
+  const { report, consumer, clock } = run.parts
   const { maxDeliveries, concurrency } = consumer.settings
   report.claimed += claimed.length
   run.parts.observers?.tell('entriesClaimed', claimedOf(run, claimed))
@@ -59,7 +68,7 @@ export async function retryPage(
     rounds: number,
     mayBeAlone: () => boolean,
   ): Promise<readonly Claimed[]> {
-    const mayGoOn = () => run.roundsLeft() >= rounds
+    const mayGoOn = () => roundsLeft(run) >= rounds
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
       await gate.alone(() => turn([entry], 1, mayGoOn).then(() => {}))
@@ -69,13 +78,13 @@ export async function retryPage(
 
   async function retryTogether(entries: readonly Claimed[], rounds: number, ahead?: Pace): Promise<void> {
     let left = entries
-    while (left.length > 0 && run.roundsLeft() >= rounds) {
+    while (left.length > 0 && roundsLeft(run) >= rounds) {
       await gate.together(async () => {
         let isFirst = true
         const mayGoOn = () => {
           const isTurn = isFirst || !gate.isAwaited
           isFirst = false
-          return isTurn && run.roundsLeft() >= rounds
+          return isTurn && roundsLeft(run) >= rounds
         }
         left = await turn(left, concurrency, mayGoOn, ahead)
       })

@@ -6,7 +6,6 @@ import type { LambdaContext } from '../handler.ts'
 import type { ObservedInvocation } from '../observe.ts'
 import type { Observers } from '../observers.ts'
 import type { OpenReport } from '../report.ts'
-import type { Gate } from './gate.ts'
 import type { FurtherPollers } from './scale-out.ts'
 
 /** What one run of a consumer is made of. */
@@ -27,6 +26,4 @@ export interface RunParts {
   readonly further: FurtherPollers | undefined
   readonly invocation: ObservedInvocation
   readonly observers: Observers | undefined
-  /** Shared by all runs of the invocation: what may kill the process runs while nothing else does. */
-  readonly gate: Gate
 }

@@ -1,9 +1,11 @@
 import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
+import { withTexts } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { issuesOf } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
+import { quoted } from '../core/quoted.ts'
 import {
   InvalidPayloadError,
   MalformedEntryError,
@@ -71,7 +73,7 @@ function check(
   const finish = (result: Result): Prepared | Rejected => {
     if (result.issues) return rejected('invalid', new InvalidPayloadError(type, issuesOf(result.issues)), decoded)
     if (!('value' in result))
-      throw new TypeError(`Cannot check ${JSON.stringify(type)}: its schema answered neither a value nor issues`)
+      throw new TypeError(`Cannot check ${quoted(type)}: its schema answered neither a value nor issues`)
     return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, result.value, stream, entry.id) }
   }
   const result = schema['~standard'].validate(payload)
@@ -106,19 +108,8 @@ function lift({ event }: Route, version: number, payload: unknown): unknown {
 }
 
 function toEvent(decoded: DecodedEvent, version: number, payload: unknown, stream: string, entryId: string): Event {
-  const { type, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent } = decoded
-  return {
-    type,
-    version,
-    payload,
-    eventId: eventId || `${stream}:${entryId}`,
-    ...(aggregateType !== undefined && { aggregateType }),
-    ...(aggregateId !== undefined && { aggregateId }),
-    ...(tenantId !== undefined && { tenantId }),
-    ...(producer !== undefined && { producer }),
-    ...(occurredAt !== undefined && { occurredAt }),
-    ...(traceparent !== undefined && { traceparent }),
-  }
+  const { type, eventId } = decoded
+  return withTexts({ type, version, payload, eventId: eventId || `${stream}:${entryId}` }, decoded)
 }
 
 function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): Rejected {

@@ -1,4 +1,4 @@
-import { mayStart, roundsLeft } from '../core/budget.ts'
+import { mayStart } from '../core/budget.ts'
 import type { SettleCounts } from '../core/counts.ts'
 import { ageOf } from '../core/entry.ts'
 import type { Held, Settlement, SettleResult } from '../group/group.ts'
@@ -103,12 +103,6 @@ export class Run {
   /** Whether everything that reached the run is settled. */
   get isSettled(): boolean {
     return this.parts.report.unsettled === 0 && this.#failures.size === 0
-  }
-
-  /** How many handlers can still run one after the other, each taking all its time. */
-  roundsLeft(): number {
-    const { budget, clock, consumer } = this.parts
-    return this.mayStart() ? roundsLeft(budget, clock.monotonic(), consumer.settings.handlerTimeoutMs) : 0
   }
 
   /**

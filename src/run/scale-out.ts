@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { cannot } from '../core/options.ts'
 import type { LambdaContext } from '../handler.ts'
 
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
@@ -67,5 +68,5 @@ export class FurtherPollers {
 /** @throws {TypeError} Not a way to call further pollers. */
 export function assertScaleOut(action: string, scaleOut: ScaleOut): void {
   if (typeof scaleOut?.call === 'function' && scaleOut.backlog >= 1) return
-  throw new TypeError(`Cannot ${action}: scaleOut must come from invokeSelf of millrace/lambda`)
+  throw cannot(action, 'scaleOut must come from invokeSelf of millrace/lambda')
 }

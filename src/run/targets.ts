@@ -3,7 +3,8 @@ import { assertClock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings } from '../consumer-settings.ts'
-import { numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { cannot, numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
@@ -50,11 +51,10 @@ export function resolveTargets(
   assertConnection(action, options.redis)
   resolveObservers(action, options.observe)
   if (options.clock !== undefined) assertClock(action, options.clock)
-  if (options.remainingMs !== undefined)
-    numberFrom(action, 'remainingMs', options.remainingMs, 0, Number.POSITIVE_INFINITY)
+  if (options.remainingMs !== undefined) numberFrom(action, 'remainingMs', options.remainingMs, 0)
   if (options.context !== undefined) object(action, 'context', options.context)
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw new TypeError(`Cannot ${action}: signal must be an AbortSignal, got ${typeof options.signal}`)
+    throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
   }
   return asConsumers(action, given).map((consumer) => ({
     ...consumer,
@@ -64,14 +64,14 @@ export function resolveTargets(
 
 function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {
   const consumers = (Array.isArray(given) ? given : [given]) as readonly Consumer[]
-  if (consumers.length === 0) throw new TypeError(`Cannot ${action}: there must be at least one consumer`)
+  if (consumers.length === 0) throw cannot(action, 'there must be at least one consumer')
   const seen = new Set<string>()
   for (const consumer of consumers) {
     if (!consumer?.settings || !consumer.keys) {
-      throw new TypeError(`Cannot ${action}: a consumer must come from defineConsumer`)
+      throw cannot(action, 'a consumer must come from defineConsumer')
     }
-    const name = `group ${JSON.stringify(consumer.group)} on stream ${JSON.stringify(consumer.stream)}`
-    if (seen.has(name)) throw new TypeError(`Cannot ${action}: ${name} must appear once, got it twice`)
+    const name = `group ${quoted(consumer.group)} on stream ${quoted(consumer.stream)}`
+    if (seen.has(name)) throw cannot(action, `${name} must appear once, got it twice`)
     seen.add(name)
   }
   return consumers

@@ -1,6 +1,6 @@
 import type { Attributes, Context, Link, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import { boolean, object, refuseUnknownKeys } from '../core/options.ts'
+import { boolean, cannot, object, refuseUnknownKeys } from '../core/options.ts'
 import type { HandlerCall, Observed, ObservedDelivery, ObservedInvocation, Observer, PublishCall } from '../observe.ts'
 import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 
@@ -154,8 +154,7 @@ function resolve(options: ReportTracesOptions): Required<ReportTracesOptions> {
   refuseUnknownKeys(action, options, ['tracer', 'invocations'])
   const { tracer = trace.getTracer('millrace'), invocations = true } = options
   boolean(action, 'invocations', invocations)
-  if (typeof tracer?.startSpan !== 'function')
-    throw new TypeError(`Cannot ${action}: tracer must be a tracer of @opentelemetry/api`)
+  if (typeof tracer?.startSpan !== 'function') throw cannot(action, 'tracer must be a tracer of @opentelemetry/api')
   return { tracer, invocations }
 }
 

@@ -6,8 +6,8 @@ export class Sample {
   #kept: number[] = []
   #every = 1
   #seen = 0
-  #least = Number.POSITIVE_INFINITY
-  #most = Number.NEGATIVE_INFINITY
+  #least = Infinity
+  #most = -Infinity
 
   add(value: number): void {
     this.#least = Math.min(this.#least, value)

@@ -9,31 +9,47 @@ const scripts = join(import.meta.dirname, '../../dist/group/scripts')
 /** An interpolation of the TypeScript around the Lua. */
 const FENCE = `\${FENCE}`
 
+const shorten = (...pieces: string[]) => shortenLua(pieces.map((code) => ({ code, isScript: true })))
+
 test('shortenLua() drops comments and blanks, and gives a local the same short name in every piece', () => {
   const pieces = [
     `\n-- who\nlocal stream = KEYS[1]\n${FENCE}\nreturn held(stream) .. ''\n`,
     '\nlocal function held(id) return stream == id end\n',
   ]
 
-  expect(shortenLua(pieces)).toEqual([`local a=KEYS[1]${FENCE} return b(a)..''`, 'local function b(c)return a==c end'])
+  expect(shorten(...pieces)).toEqual([`local a=KEYS[1]${FENCE} return b(a)..''`, 'local function b(c)return a==c end'])
 })
 
-test('shortenLua() leaves texts, fields and undeclared names as they are', () => {
-  const piece = "\nlocal max = 1\nfor i, p in ipairs(KEYS) do redis.call('SET', p, math.max(i, max), 'max') end\n"
+test('shortenLua() has a script call by a local of its own, and so what is put into it', () => {
+  const pieces = [
+    { code: `\n${FENCE}\nlocal id = ids()\nreturn redis.call('ACK', id)\n`, isScript: true },
+    { code: "\nlocal function ids() return redis.pcall(redis.call('IDS')) end\n", isScript: false },
+    { code: `\n${FENCE}\nreturn ids()\n`, isScript: true },
+    { code: '\nreturn KEYS[1]\n', isScript: true },
+  ]
 
-  expect(shortenLua([piece])).toEqual([
-    "local a=1 for b,c in ipairs(KEYS)do redis.call('SET',c,math.max(b,a),'max')end",
+  expect(shortenLua(pieces)).toEqual([
+    `local c=redis.call ${FENCE} local b=a()return c('ACK',b)`,
+    "local function a()return redis.pcall(c('IDS'))end",
+    `local c=redis.call ${FENCE} return a()`,
+    'return KEYS[1]',
   ])
 })
 
+test('shortenLua() leaves texts, fields and undeclared names as they are', () => {
+  const piece = "\nlocal max = 1\nfor i, p in ipairs(KEYS) do redis.pcall('SET', p, math.max(i, max), 'max') end\n"
+
+  expect(shorten(piece)).toEqual(["local a=1 for b,c in ipairs(KEYS)do redis.pcall('SET',c,math.max(b,a),'max')end"])
+})
+
 test('shortenLua() keeps apart what would be read as one', () => {
-  expect(shortenLua(['\nlocal n = 1 - -1\nreturn 2 .. n\n'])).toEqual(['local a=1- -1 return 2 ..a'])
+  expect(shorten('\nlocal n = 1 - -1\nreturn 2 .. n\n')).toEqual(['local a=1- -1 return 2 ..a'])
 })
 
 test.each(['return "text"', 'return [[text]]', "return 'a\\n'", 'local id = 1 return { id = id }', 'local type = 1'])(
   'shortenLua() refuses %s',
   (piece) => {
-    expect(() => shortenLua([piece])).toThrow('Cannot shorten Lua')
+    expect(() => shorten(piece)).toThrow('Cannot shorten Lua')
   },
 )
 

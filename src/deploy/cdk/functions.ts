@@ -2,6 +2,7 @@ import { type CfnResource, Stack, Token } from 'aws-cdk-lib'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import { CfnFunction, type Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
+import { quoted } from '../../core/quoted.ts'
 import { EVENT_SOURCE_VARIABLE } from '../../lambda/event-source.ts'
 import { type EventSourceSettings, overridesOf } from '../event-source.ts'
 import { idOf } from '../ids.ts'
@@ -67,7 +68,7 @@ export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFun
     if (one.service === undefined) addEnvironment(one.fn, SERVICE, service as string)
     else if (JSON.stringify(one.service) !== JSON.stringify(stack.resolve(service))) {
       throw new TypeError(
-        `${SERVICE} cannot differ between poller, claimer and serviceName, got ${JSON.stringify(one.service)} in the ${one.part} and ` +
+        `${SERVICE} cannot differ between poller, claimer and serviceName, got ${quoted(one.service)} in the ${one.part} and ` +
           JSON.stringify(stack.resolve(service)),
       )
     }
@@ -84,8 +85,8 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
     .filter(({ now }) => JSON.stringify(now) !== JSON.stringify(expected))
     .map(
       ({ fn, now }) =>
-        `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${JSON.stringify(now)}: alarms and dashboard ` +
-        `look for ${JSON.stringify(expected)}`,
+        `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${quoted(now)}: alarms and dashboard ` +
+        `look for ${quoted(expected)}`,
     )
 }
 

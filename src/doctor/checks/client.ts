@@ -1,6 +1,6 @@
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
-import { quoted } from '../text.ts'
 
 /** Handlers must get what was published: a client that parses values, or merges fields, hands on something else. */
 export const bytes = check({

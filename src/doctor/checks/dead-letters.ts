@@ -1,7 +1,8 @@
 import { consumerKeys } from '../../core/keys.ts'
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
-import { count, quoted, span, word } from '../text.ts'
+import { count, span, word } from '../text.ts'
 
 /** What was set aside waits for somebody to look at it. */
 export const deadLetters = check({

@@ -1,11 +1,12 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { isOwnedBy } from '../../core/keys.ts'
+import { quoted } from '../../core/quoted.ts'
 import type { GroupInfo } from '../../group/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, warning } from '../finding.ts'
-import { count, quoted, word } from '../text.ts'
+import { count, word } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
 export const groupStart = check({

@@ -1,6 +1,7 @@
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { count, quoted } from '../text.ts'
+import { count } from '../text.ts'
 
 const KEEP = 'set maxmemory-policy noeviction: CONFIG SET maxmemory-policy noeviction, or the parameter group'
 

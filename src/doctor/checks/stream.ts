@@ -1,6 +1,7 @@
+import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, info } from '../finding.ts'
-import { count, quoted, span, word } from '../text.ts'
+import { count, span, word } from '../text.ts'
 
 /** There must be a stream, and it must stay. */
 export const stream = check({

@@ -1,9 +1,9 @@
 import type { ConsumerSettings } from '../../consumer-settings.ts'
+import { quoted } from '../../core/quoted.ts'
 import type { Route } from '../../route.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { quoted } from '../text.ts'
 
 /** What `lambdaFunction` makes says of itself. */
 interface RemoteHandler {

@@ -1,5 +1,6 @@
 import type { RedisOptions } from 'ioredis'
 import { Redis } from 'ioredis'
+import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
@@ -19,6 +20,8 @@ export interface IoredisPipeline {
   callBuffer(command: string, args: (string | Buffer | number)[]): unknown
   exec(): Promise<[error: Error | null, result: unknown][] | null>
 }
+
+const ACTION = 'connect with ioredis'
 
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
@@ -51,13 +54,14 @@ const LAMBDA_OPTIONS = {
  */
 export function connectIoredis(target: string | (() => IoredisClient), options?: RedisOptions): Connection {
   if (typeof target === 'function') {
-    if (options) throw new TypeError('Cannot connect with ioredis: options go with a URL; a factory sets its own')
+    if (options) throw cannot(ACTION, 'options go with a URL; a factory sets its own')
     return createRedisConnection(new IoredisTransport(target))
   }
   if (typeof target !== 'string' || !/^(rediss?:\/\/|unix:\/\/|\/)/.test(target)) {
-    throw new TypeError(
-      'Cannot connect with ioredis: the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client, got ' +
-        (target === '' ? 'an empty string' : typeof target === 'string' ? 'another string' : typeof target),
+    const got = target === '' ? 'an empty string' : typeof target === 'string' ? 'another string' : typeof target
+    throw cannot(
+      ACTION,
+      `the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client, got ${got}`,
     )
   }
   return createRedisConnection(

@@ -1,4 +1,5 @@
 import { Redis, type Requester } from '@upstash/redis'
+import { quoted } from '../../core/quoted.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
@@ -74,7 +75,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis)):
 function resolveUpstashOptions(options: UpstashOptions): Required<UpstashOptions> {
   const { url, token, commandTimeoutMs = defaults.commandTimeoutMs, ...unknown } = options
   const [unknownKey] = Object.keys(unknown)
-  if (unknownKey !== undefined) throw refusal(`unknown option ${JSON.stringify(unknownKey)}`)
+  if (unknownKey !== undefined) throw refusal(`unknown option ${quoted(unknownKey)}`)
   if (typeof url !== 'string' || !/^https?:\/\/[^\s@?#]+$/.test(url)) {
     throw refusal('url must be the REST URL of the database, https://…')
   }

@@ -19,8 +19,9 @@ export const PAGE = { finds: 100, looks: 1_000 }
 export const claimPage: Script = {
   keyCount: 4,
   lua: `
-local stream, lease, due, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, consumer, token, idle, cursor, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local stream, lease, due, state = unpack(KEYS)
+local group, consumer, token, idle, cursor, room = unpack(ARGV)
+idle, room = tonumber(idle), tonumber(room)
 ${FENCE}
 ${GONE}
 ${NOW}

@@ -15,12 +15,12 @@ export const CREATED = { existed: 0, created: 1, healed: 2 } as const
 export const createGroup: Script = {
   keyCount: 3,
   lua: `
-local stream, state, due = KEYS[1], KEYS[2], KEYS[3]
-local group, startAt, lived = ARGV[1], ARGV[2], ARGV[3] == '1'
+local stream, state, due = unpack(KEYS)
+local group, from, known = unpack(ARGV)
 
-local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
+local function padded(digits) return ('0'):rep(20 - #digits) .. digits end
 local function sortable(id)
-  local ms, seq = string.match(id, '^(%d+)%-?(%d*)$')
+  local ms, seq = id:match('^(%d+)%-?(%d*)$')
   return padded(ms) .. padded(seq)
 end
 
@@ -32,12 +32,11 @@ local info = redis.pcall('XINFO', 'STREAM', stream)
 if not info.err then for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end end
 
 local mark = redis.call('HGET', state, 'mark')
-if mark then lived = true end
-local from = startAt
+local lived = mark or known == '1'
 if lived then from = mark and sortable(last) >= sortable(mark) and mark or '0' end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if made.err then
-  if string.find(made.err, 'BUSYGROUP', 1, true) then return ${CREATED.existed} end
+  if made.err:find('BUSYGROUP', 1, true) then return ${CREATED.existed} end
   return made
 end
 redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)

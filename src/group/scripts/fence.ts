@@ -44,13 +44,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 /** `before(id)` is the last id below it, found digit by digit, since Lua's numbers are doubles; `0-0` has none and stays. */
 export const BEFORE = `
 local function minusOne(digits)
-  local zeros = string.match(digits, '0*$')
-  local head = string.sub(digits, 1, #digits - #zeros)
-  local lower = string.sub(head, 1, -2) .. string.char(string.byte(head, -1) - 1) .. string.rep('9', #zeros)
-  return (string.gsub(lower, '^0+(%d)', '%1'))
+  local zeros = digits:match('0*$')
+  local head = digits:sub(1, #digits - #zeros)
+  local lower = head:sub(1, -2) .. string.char(head:byte(-1) - 1) .. ('9'):rep(#zeros)
+  return (lower:gsub('^0+(%d)', '%1'))
 end
 local function before(id)
-  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  local ms, seq = id:match('^(%d+)%-(%d+)$')
   if seq ~= '0' then return ms .. '-' .. minusOne(seq) end
   if ms ~= '0' then return minusOne(ms) .. '-18446744073709551615' end
   return id

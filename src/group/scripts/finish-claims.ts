@@ -14,8 +14,8 @@ import type { Script } from './script.ts'
 export const finishClaims: Script = {
   keyCount: 4,
   lua: `
-local stream, lease, due, state = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, consumer, token, cursor = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local stream, lease, due, state = unpack(KEYS)
+local group, consumer, token, cursor, acked = unpack(ARGV)
 ${FENCE}
 ${NOW}
 ${BEFORE}
@@ -26,7 +26,7 @@ else
   for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local fields = {}
     for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
-    if fields['name'] == group then mark = fields['last-delivered-id'] end
+    if fields.name == group then mark = fields['last-delivered-id'] end
   end
 end
 redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
@@ -35,7 +35,7 @@ for _, id in ipairs(redis.call('ZRANGE', due, 0, 999)) do
 end
 redis.call('HSETNX', state, 'stream', stream)
 redis.call('HSET', state, 'mark', mark)
-if ARGV[5] == '1' then redis.call('HSET', state, 'acked', now) end
+if acked == '1' then redis.call('HSET', state, 'acked', now) end
 if leased() then redis.call('HSET', state, 'cursor', cursor) end
 return mark
 `,

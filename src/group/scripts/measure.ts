@@ -16,24 +16,25 @@ export const UNKNOWN = -1
 export const measure: Script = {
   keyCount: undefined,
   lua: `
-local stream, letters, group = KEYS[1], KEYS[2], ARGV[1]
+local stream, letters, state = unpack(KEYS)
+local group = ARGV[1]
 ${NOW}
 local pending = redis.call('XPENDING', stream, group)
-local age = pending[1] > 0 and math.max(0, now - tonumber(string.match(pending[2], '^%d+'))) or 0
+local age = pending[1] > 0 and math.max(0, now - tonumber(pending[2]:match('^%d+'))) or 0
 local length, lag = redis.call('XLEN', stream), ${UNKNOWN}
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local fields = {}
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
-  if fields['name'] == group then
+  if fields.name == group then
     local ahead = #redis.call('XRANGE', stream, '(' .. fields['last-delivered-id'], '+', 'COUNT', 10)
     if ahead < 10 then lag = ahead
-    elseif fields['lag'] then lag = math.min(fields['lag'], length) end
+    elseif fields.lag then lag = math.min(fields.lag, length) end
   end
 end
 local taken = 0
 for i = 4, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
 local buried = redis.pcall('XLEN', letters)
-local acked = redis.call('HGET', KEYS[3], 'acked')
+local acked = redis.call('HGET', state, 'acked')
 local since = acked and math.max(0, now - acked) or ${UNKNOWN}
 return {pending[1], age, lag, length, type(buried) == 'number' and buried or 0, taken, since}
 `,

@@ -17,11 +17,11 @@ export const NOT_READ = { held: 1, slotLost: 2 } as const
 export const readBounded: Script = {
   keyCount: 3,
   lua: `
-local stream, lease, flag = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, token, count, max = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local stream, lease, flag = unpack(KEYS)
+local group, consumer, token, count, max = unpack(ARGV)
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
-if redis.call('XPENDING', stream, group)[1] > max then
+if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
   redis.pcall('SET', flag, 'held', 'PX', ${HELD_FLAG_MS})
   return ${NOT_READ.held}
 end

@@ -34,8 +34,8 @@ export const REDRIVEN = {
 export const redrive: Script = {
   keyCount: 4,
   lua: `
-local stream, state, due, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local name, group, letter, id, append, isDry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
+local stream, state, due, letters = unpack(KEYS)
+local name, group, letter, id, append, dry = unpack(ARGV)
 ${BEFORE}
 local found = redis.call('XRANGE', letters, letter, letter)[1]
 if not found then return ${REDRIVEN.gone} end
@@ -47,7 +47,7 @@ local last, others = nil, {}
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local fields = {}
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
-  if fields['name'] == group then last = fields['last-delivered-id'] else others[#others + 1] = fields end
+  if fields.name == group then last = fields['last-delivered-id'] else others[#others + 1] = fields end
 end
 if not last then return ${REDRIVEN.noGroup} end
 if redis.call('XPENDING', stream, group, id, id, 1)[1] then return ${REDRIVEN.pending} end
@@ -56,7 +56,7 @@ local function ahead(from, to) return redis.call('XRANGE', stream, '(' .. from, 
 
 if redis.call('XRANGE', stream, id, id)[1] then
   if ahead(last, id) then return ${REDRIVEN.unread} end
-  if isDry then return ${REDRIVEN.redriven} end
+  if dry == '1' then return ${REDRIVEN.redriven} end
   redis.call('ZREM', due, id)
   redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', ${MAX_DELAY_MS}, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
   local made = redis.call('XPENDING', stream, group, id, id, 1)[1]
@@ -75,7 +75,7 @@ if append == 'all' then others = {} end
 for _, info in ipairs(others) do
   if ahead(info['last-delivered-id'], '+') then return ${REDRIVEN.othersBehind} end
 end
-if isDry then return ${REDRIVEN.republished} end
+if dry == '1' then return ${REDRIVEN.republished} end
 local add = {'XADD', stream, '*'}
 for i = at + 2, #body do add[#add + 1] = body[i] end
 local copy = redis.call(unpack(add))
@@ -85,7 +85,7 @@ if not ahead(last, '+') then
 end
 for _, info in ipairs(others) do
   if ahead(info['last-delivered-id'], '+') then -- a group may have been set to an id that is yet to come
-    local move = {'XGROUP', 'SETID', stream, info['name'], copy}
+    local move = {'XGROUP', 'SETID', stream, info.name, copy}
     if info['entries-read'] then move[6], move[7] = 'ENTRIESREAD', info['entries-read'] + 1 end
     local moved = redis.pcall(unpack(move))
     if moved.err then

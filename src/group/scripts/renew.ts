@@ -10,8 +10,8 @@ import type { Script } from './script.ts'
 export const renew: Script = {
   keyCount: 2,
   lua: `
-local stream, lease = KEYS[1], KEYS[2]
-local group, consumer, token = ARGV[1], ARGV[2], ARGV[3]
+local stream, lease = unpack(KEYS)
+local group, consumer, token = unpack(ARGV, 1, 3)
 ${FENCE}
 if not leased() then return -1 end
 local lost = 0

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Argument, Command } from '../clients/transport.ts'
 
 /** A Lua script: plain text that runs on Redis 6.2 to 8 and on Valkey; every key it touches is in KEYS. */
@@ -27,7 +27,7 @@ function digest(script: Script, prefix: string): string {
   const text = prefix + script.lua
   let sha = digests.get(text)
   if (sha === undefined) {
-    sha = createHash('sha1').update(text).digest('hex')
+    sha = hash('sha1', text)
     digests.set(text, sha)
   }
   return sha

@@ -24,23 +24,23 @@ export const MAX_PAIRS = 3_900
 export const settle: Script = {
   keyCount: undefined,
   lua: `
-local stream, lease, due, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, consumer, token, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local stream, lease, due, letters = unpack(KEYS)
+local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${FENCE}
 ${GONE}
 ${NOW}
 local ours, dropped, out = leased(), 0, {}
 
-local function purge(id)
+local function ack(id, status)
   redis.call('XACK', stream, group, id)
   redis.call('ZREM', due, id)
-  return ${SETTLED.lost}
+  return status
 end
 
 local function move(id, owner, idle, count, delay)
-  if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return purge(id) end
+  if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return ack(id, ${SETTLED.lost}) end
   -- without memory for the due time the entry comes back once it is idle, sooner than asked
-  if delay ~= '' then redis.pcall('ZADD', due, string.format('%.0f', now + delay), id) else redis.call('ZREM', due, id) end
+  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else redis.call('ZREM', due, id) end
   return ${SETTLED.done}
 end
 
@@ -52,7 +52,7 @@ end
 
 local function bury(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
-  if not entry then return purge(id) end
+  if not entry then return ack(id, ${SETTLED.lost}) end
   local add, fields = {'XADD', letters, '*'}, entry[2]
   for i = first, last do add[#add + 1] = ARGV[i] end
   add[#add + 1] = 'fieldCount'
@@ -64,19 +64,19 @@ local function bury(id, count, first, last)
     redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
     return added.err
   end
-  redis.call('XACK', stream, group, id)
-  redis.call('ZREM', due, id)
+  ack(id)
   if keep ~= '' then dropped = dropped + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
   return ${SETTLED.done}
 end
 
 local at = 5
 while at <= #ARGV do
-  local op, id, count, result = ARGV[at], ARGV[at + 1], ARGV[at + 2], nil
+  local op, id, count = unpack(ARGV, at, at + 2)
+  local result
   if not ours then result = ${SETTLED.leaseLost}
   elseif not mine(id, count) then result = ${SETTLED.superseded} end
   if op == 'move' then
-    result = result or move(id, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+    result = result or move(id, unpack(ARGV, at + 3, at + 6))
     at = at + 7
   else
     local first = at + 4

@@ -16,8 +16,8 @@ export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
 export const start: Script = {
   keyCount: 3,
   lua: `
-local stream, lease, due = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, token = ARGV[1], ARGV[2], ARGV[3]
+local stream, lease, due = unpack(KEYS)
+local group, consumer, token = unpack(ARGV, 1, 3)
 ${FENCE}
 ${HELD}
 local ours, counts, claims, bodies, out = leased(), held(ARGV[4], ARGV[#ARGV - 1]), {}, {}, {}

@@ -10,12 +10,12 @@ import type { Script } from './script.ts'
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
-local wake, token, length = KEYS[1], ARGV[1], ARGV[2]
+local token, length, poller = unpack(ARGV)
 for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
 for i = 2, #KEYS do
   local set = redis.pcall('SET', KEYS[i], token, 'NX', 'PX', length)
   if set then
-    if ARGV[3] == '1' then redis.call('DEL', wake) end
+    if poller == '1' then redis.call('DEL', KEYS[1]) end
     return set.err and set or i - 2
   end
 end
