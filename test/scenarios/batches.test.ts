@@ -606,6 +606,27 @@ describe('UnavailableError', () => {
     expect(await pending()).toEqual(['a', 'b', 'c'].map((id) => [id, 'parked', 1]))
   })
 
+  it('thrown once the time of the handler is over is a failure like any other, and nothing is counted as throttled', async () => {
+    const { redis, view, publish, pending } = await startViews()
+    await view('a')
+    await publish('paid')
+    const clock = createVirtualClock()
+    const sulking = async (_what: unknown, { signal }: { signal: AbortSignal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      throw new UnavailableError('throttled')
+    }
+    const routes = [onBatch(PageViewed, sulking), on(OrderPaid, sulking)]
+    const consumer = defineConsumer({ stream: 'orders', group: 'billing', routes })
+
+    const report = await advanceUntil(clock, poll(consumer, { redis, clock, remainingMs: 30_000 }))
+
+    expect(report).toMatchObject({ read: 2, retried: 2, failed: 2, throttled: 0, released: 0 })
+    expect((await pending()).map(([, ...rest]) => rest)).toEqual([
+      ['parked', 1],
+      ['parked', 1],
+    ])
+  })
+
   it('that is lasting fails the invocation, once all is settled', async () => {
     const { redis, view, pending } = await startViews()
     await view('a')

@@ -1,0 +1,111 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { differencesIn } from './accounting/audit.ts'
+import type { Books } from './accounting/books.ts'
+import { keepBooks } from './accounting/chaos.ts'
+import { FORGERIES, metricNames, missesEvent, missesMetric, reportsMore } from './accounting/forgeries.ts'
+import { partsOf, toldOf } from './accounting/views.ts'
+
+// Pollers and claimers of two groups on one stream, with everything done to them that can be. Whoever takes part keeps books of his own:
+// callers of the reports, handlers of their calls, an observer of what it is told, CloudWatch of its lines, publishers of ids, operators of
+// dead letters, the server of what is left. All of them have to agree.
+//
+// MILLRACE_ACCOUNTING_SEED=42 npx vitest run test/scenarios/accounting.test.ts    other orders, in another order
+const SEED = Number(process.env.MILLRACE_ACCOUNTING_SEED ?? 1)
+const PATIENCE_MS = 120_000
+
+let kept: Promise<Books> | undefined
+/** Those of one run, whichever test asks first. */
+const books = () => (kept ??= keepBooks(SEED))
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS }, () => {
+  it('agree: reports, metrics, observers, handlers, publishers, operators, and the server', async () => {
+    expect(differencesIn(await books())).toEqual([])
+  })
+
+  it('tell of every fault', async () => {
+    const all = await books()
+    const reports = partsOf(all).map(({ report }) => report)
+    const counted = [
+      'acked',
+      'ackMissed',
+      'retried',
+      'released',
+      'superseded',
+      'unsettled',
+      'throttled',
+      'overran',
+      'lost',
+    ] as const
+    const flags = ['slotsBusy', 'healed'] as const
+    const reasons = toldOf(all, 'deadLettered').map(({ notice }) => notice.reason)
+
+    expect([...counted, ...flags].filter((member) => reports.every((report) => !report[member]))).toEqual([])
+    expect([...new Set(reasons)].sort()).toEqual([
+      'invalid',
+      'malformed',
+      'max-deliveries',
+      'no-route',
+      'non-retryable',
+      'oversize',
+    ])
+    expect([all.killed.length, all.lostGroups.length]).toEqual([2, 1])
+    expect([...new Set(all.operated.map(({ outcome }) => outcome))].sort()).toEqual(['dropped', 'redriven'])
+    expect(all.invocations.some(({ failedFor }) => failedFor.length > 0)).toBe(true)
+  })
+
+  it.each([
+    'invocationStarted',
+    'invocationEnded',
+    'entriesRead',
+    'entriesClaimed',
+    'handlerEnded',
+    'acked',
+    'deadLettered',
+    'deadLetterRefused',
+    'deadLetterNoticeFailed',
+    'published',
+  ] as const)('disagree where an observer is not told of one %s', async (name) => {
+    expect(differencesOf(missesEvent(name)(await books()))).not.toEqual([])
+  })
+
+  it('disagree where a line is without one of its metrics, whichever it is', async () => {
+    const names = metricNames(await books())
+
+    expect(names).toEqual(expect.arrayContaining(['DeletedEventCount', 'LostEventCount', 'PublishedEventCount', 'Lag']))
+    for (const name of names) expect([name, differencesOf(missesMetric(name)(await books()))]).not.toEqual([name, []])
+  })
+
+  it.each([
+    'read',
+    'claimed',
+    'acked',
+    'ackMissed',
+    'retried',
+    'deadLettered',
+    'released',
+    'superseded',
+    'unsettled',
+    'lost',
+    'deadLettersTrimmed',
+    'invoked',
+    'failed',
+    'throttled',
+    'overran',
+    'batches',
+  ] as const)('disagree where a report counts one too many as %s', async (member) => {
+    expect(differencesOf(reportsMore(member)(await books()))).not.toEqual([])
+  })
+
+  it.each(Object.entries(FORGERIES))('disagree where %s', async (_what, forge) => {
+    expect(differencesOf(forge(await books()))).not.toEqual([])
+  })
+})
+
+function differencesOf(forged: Books | undefined): readonly string[] {
+  if (!forged) throw new Error('there is nothing of the kind in the books')
+  return differencesIn(forged)
+}

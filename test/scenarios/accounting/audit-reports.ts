@@ -1,0 +1,48 @@
+import type { ConsumerReport } from 'millrace'
+import type { Books } from './books.ts'
+import type { Ledger } from './ledger.ts'
+import { sum } from './ledger.ts'
+import { partsOf } from './views.ts'
+
+/** Numbers that an invocation's report adds up over its consumers. */
+const ADDED = [
+  'read',
+  'claimed',
+  'acked',
+  'ackMissed',
+  'retried',
+  'deadLettered',
+  'released',
+  'superseded',
+  'unsettled',
+  'lost',
+  'deadLettersTrimmed',
+  'invoked',
+  'failed',
+  'throttled',
+  'overran',
+  'batches',
+  'roundTrips',
+] as const satisfies readonly (keyof ConsumerReport)[]
+
+/** Promise 13, of each report; and what its members say of each other. */
+export function auditReports(books: Books, ledger: Ledger): void {
+  for (const { requestId, report } of books.invocations)
+    for (const name of ADDED)
+      ledger.equal(`${requestId}: ${name}`, report[name], sum(report.consumers.map((consumer) => consumer[name])))
+
+  for (const { requestId, group, report } of partsOf(books)) {
+    const { read, claimed, acked, retried, deadLettered, released, superseded, unsettled } = report
+    const what = `${requestId} ${group}`
+    const settled = acked + retried + deadLettered + released + superseded + unsettled
+    ledger.equal(`${what}: settled`, settled, read + claimed)
+    ledger.atMost(`${what}: ackMissed`, report.ackMissed, acked)
+    ledger.atMost(`${what}: failed`, report.failed, report.invoked)
+    // what was handed back for want of capacity was released, or others had it by then
+    ledger.atMost(`${what}: throttled`, report.throttled, released + superseded + unsettled)
+    // a handler that overran has failed
+    ledger.atMost(`${what}: overran`, report.overran, report.failed)
+    ledger.equal(`${what}: deadLettersTrimmed, where all are kept`, report.deadLettersTrimmed, 0)
+    if (report.slotsBusy) ledger.equal(`${what}: taken without a slot`, read + claimed, 0)
+  }
+}
