@@ -153,7 +153,7 @@ export class Handlers implements BatchHost<Item> {
     if (task.over) return ACK // an asynchronous schema took all the time: the entry is retried, its handler is not called
     item.prepared = prepared
     const { route } = prepared
-    if (this.#run.isUnavailable(route)) return this.#throttled(task, item)
+    if (this.#run.isUnavailable(route)) return this.#throttled(item)
     if (route.batching) {
       const batches = this.#batches.get(route) ?? route.batching.open<Item>(this, this.#run)
       this.#batches.set(route, batches)
@@ -255,12 +255,12 @@ export class Handlers implements BatchHost<Item> {
       if (verdict.kind === 'release') this.#run.unavailable((item.prepared as Prepared).route, error as Error)
       else report.failed++
     }
-    if (verdict.kind === 'release') return this.#throttled(task, item)
+    if (verdict.kind === 'release') return task.over ? released(item.delivery) : this.#throttled(item)
     return verdict.kind === 'retry' ? verdict : this.#letter(item, verdict.reason, error, item.prepared?.decoded)
   }
 
-  #throttled({ over }: Task, { delivery }: Item): Outcome {
-    if (!over) this.#run.parts.report.throttled++
+  #throttled({ delivery }: Item): Outcome {
+    this.#run.parts.report.throttled++
     return released(delivery)
   }
 
