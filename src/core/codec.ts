@@ -84,7 +84,7 @@ export const envelopeCodec: Codec = {
       envelope[name] = text(value, name)
     }
     const { eventType, schemaVersion, payload, eventId } = envelope
-    if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
+    if (!eventType) throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
     const event = {
       type: eventType,
