@@ -22,7 +22,7 @@ export interface ConsumerOptions extends SettingOptions {
   /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
   readonly codec?: Codec
   /**
-   * Told of every entry that became a dead letter, once the letter is written: a function of your own, or `notifyFunction(name)` of
+   * Told, at most once, of every entry that became a dead letter, when the letter is written: a function of your own, or `notifyFunction(name)` of
    * `millrace/lambda`. Its failure is a warning of the process and changes nothing; its `signal` is aborted when the run has to end.
    */
   readonly onDeadLetter?: OnDeadLetter

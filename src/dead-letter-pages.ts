@@ -36,14 +36,16 @@ export interface DeadLetterFilters {
   readonly newerThanMs?: number
   /** Ids of letters in the dead-letter stream; what is no longer there is passed over. */
   readonly ids?: readonly string[]
+  /** No letter after this one: what came since somebody looked stays. */
+  readonly upToId?: string
   /** No more than that many, the oldest. Default: no limit. */
   readonly limit?: number
 }
 
-export const FILTERS = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'limit'] as const
+export const FILTERS = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId', 'limit'] as const
 
 /** The filters that choose; `limit` alone does not. */
-export const CHOOSING = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids'] as const
+export const CHOOSING = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId'] as const
 
 export const DEAD_LETTER_REASONS = Object.keys({
   malformed: true,
@@ -89,7 +91,7 @@ export function resolveLetters(
 }
 
 function checkFilters(action: string, options: DeadLetterFilters): void {
-  const { types, reasons, olderThanMs, newerThanMs, ids, limit } = options
+  const { types, reasons, olderThanMs, newerThanMs, ids, upToId, limit } = options
   for (const [name, list] of Object.entries({ types, reasons, ids }))
     if (list !== undefined && !Array.isArray(list)) throw cannot(action, `${name} must be an array, got ${typeof list}`)
   for (const type of types ?? []) text(action, 'each of types', type)
@@ -98,6 +100,7 @@ function checkFilters(action: string, options: DeadLetterFilters): void {
     text(action, 'each of ids', id)
     parseEntryId(id)
   }
+  if (upToId !== undefined) parseEntryId(upToId)
   for (const [name, ms] of Object.entries({ olderThanMs, newerThanMs }))
     if (ms !== undefined) numberFrom(action, name, ms, 0, Number.MAX_SAFE_INTEGER)
   if (limit !== undefined) integerFrom(action, 'limit', limit, 1)
@@ -151,7 +154,7 @@ const LAST_SEQ = String(2n ** 64n - 1n)
 const LAST_ID = `${LAST_SEQ}-${LAST_SEQ}`
 
 async function rangeOf({ keys, sender, filters }: Letters, isBounded: boolean): Promise<Range> {
-  const { olderThanMs, newerThanMs } = filters
+  const { olderThanMs, newerThanMs, upToId } = filters
   let [first, last] = [FIRST_ID, LAST_ID]
   if (olderThanMs !== undefined || newerThanMs !== undefined) {
     const now = parseTime(await sender.call(time))
@@ -159,6 +162,7 @@ async function rangeOf({ keys, sender, filters }: Letters, isBounded: boolean): 
     if (newerThanMs !== undefined) first = `${ago(newerThanMs)}-0`
     if (olderThanMs !== undefined) last = `${ago(olderThanMs)}-${LAST_SEQ}`
   }
+  if (upToId !== undefined && compareEntryIds(upToId, last) < 0) last = upToId
   if (!isBounded) return { first, last }
   const [newest] = parseXrange(await sender.call(xlast(keys.deadLetters)))
   if (!newest || compareEntryIds(newest.id, last) > 0) return { first, last: newest ? last : FIRST_ID }

@@ -72,7 +72,7 @@ async function* lettersOf({ sources, options, redis, signal }: Work, limit = opt
     const filters = { ...options.filters, ...(limit !== undefined && { limit: room }) }
     for await (const letter of listDeadLetters(source, { ...filters, redis })) {
       if (signal.aborted) return
-      yield letter
+      yield { source, letter }
       room--
     }
   }
@@ -81,12 +81,12 @@ async function* lettersOf({ sources, options, redis, signal }: Work, limit = opt
 async function ls(work: Work): Promise<boolean> {
   const { json, filters } = work.options
   if (json) {
-    for await (const letter of lettersOf(work)) console.log(printableJson(letterJson(letter, false)))
+    for await (const { letter } of lettersOf(work)) console.log(printableJson(letterJson(letter, false)))
     return true
   }
   const limit = filters.limit ?? MAX_ROWS
   const letters = []
-  for await (const letter of lettersOf(work, limit + 1)) letters.push(letter)
+  for await (const { letter } of lettersOf(work, limit + 1)) letters.push(letter)
   if (letters.length === 0) console.error('No dead letters')
   else for (const line of letterTable(letters.slice(0, limit), process.stdout.columns ?? WIDE)) console.log(line)
   if (letters.length > limit) console.error(`There are more than ${limit}: see --limit`)
@@ -96,7 +96,7 @@ async function ls(work: Work): Promise<boolean> {
 async function show(work: Work): Promise<boolean> {
   const { json, payload, filters } = work.options
   let shown = 0
-  for await (const letter of lettersOf(work)) {
+  for await (const { letter } of lettersOf(work)) {
     if (json) console.log(printableJson(letterJson(letter, payload)))
     else console.log(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`)
     shown++
@@ -124,21 +124,32 @@ async function redrive(work: Work): Promise<boolean> {
 async function drop(work: Work): Promise<boolean> {
   const { options, redis, signal } = work
   const { filters, all, dryRun, yes } = options
-  if (!dryRun && !yes && !(await mayDrop(work))) return false
-  return forEach(work, (source, room, onProgress) =>
-    dropDeadLetters(source, { ...filters, ...room, redis, all, dryRun, signal, onProgress }),
+  if (dryRun || yes)
+    return forEach(work, (source, room, onProgress) =>
+      dropDeadLetters(source, { ...filters, ...room, redis, all, dryRun, signal, onProgress }),
+    )
+  const asked = await askToDrop(work)
+  if (!asked) return false
+  return forEach({ ...work, sources: [...asked.keys()] }, (source, room, onProgress) =>
+    dropDeadLetters(source, { ...filters, ...room, ...asked.get(source), redis, all, signal, onProgress }),
   )
 }
 
-async function mayDrop(work: Work): Promise<boolean> {
+/** @returns Whose letters may be dropped, and up to which: what comes while somebody makes up their mind was not asked about. */
+async function askToDrop(work: Work): Promise<ReadonlyMap<DeadLetterSource, { upToId: string }> | undefined> {
   if (!process.stdin.isTTY || !process.stderr.isTTY)
     throw new UsageError('millrace dlq drop: --yes must say so, since nobody can be asked')
+  const seen = new Map<DeadLetterSource, { upToId: string }>()
   let count = 0
-  for await (const _letter of lettersOf(work)) count++
-  const question = `Drop ${count} dead letters for good? Type drop: `
+  for await (const { source, letter } of lettersOf(work)) {
+    seen.set(source, { upToId: letter.id })
+    count++
+  }
+  const question = `Drop ${count === 1 ? 'one dead letter' : `${count} dead letters`} for good? Type drop: `
   const isMeant = await confirm(question, 'drop', { input: process.stdin, output: process.stderr, signal: work.signal })
-  if (!isMeant) console.error('Nothing was dropped')
-  return isMeant
+  if (isMeant) return seen
+  console.error('Nothing was dropped')
+  return undefined
 }
 
 type Counts = Readonly<Record<string, number>>

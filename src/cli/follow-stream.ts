@@ -16,6 +16,8 @@ export interface FollowOptions {
   readonly sender: Sender
   readonly stream: string
   readonly start: Start
+  /** Ends where the stream does. */
+  readonly toEnd?: boolean
   readonly signal: AbortSignal
   /** Told of failures that came after a first answer: it goes on by itself. */
   readonly onTrouble: (error: MillraceError) => void
@@ -37,6 +39,7 @@ export async function* followStream({
   sender,
   stream,
   start,
+  toEnd = false,
   signal,
   onTrouble,
 }: FollowOptions): AsyncGenerator<Entry[]> {
@@ -45,8 +48,10 @@ export async function* followStream({
   let waitMs = INTERVAL.minMs
   while (from !== undefined && !signal.aborted) {
     const page = sender.call(xrange(stream, from, '+', PAGE)).then(parseXrange)
+    let isAnswered = true
     const entries = await untilAborted(page, signal).catch((error: unknown) => {
       if (!hasRead || !(error instanceof MillraceError)) throw error
+      isAnswered = false
       onTrouble(error)
       return []
     })
@@ -59,6 +64,7 @@ export async function* followStream({
       waitMs = INTERVAL.minMs
       if (entries.length === PAGE) continue
     }
+    if (toEnd && isAnswered) return
     await pause(waitMs, signal)
     waitMs = Math.min(INTERVAL.maxMs, waitMs * INTERVAL.factor)
   }

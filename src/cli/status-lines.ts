@@ -3,6 +3,7 @@ import type {
   ConsumerInspection,
   GroupInspection,
   Inspection,
+  OldestPending,
   StreamInspection,
   Unknown,
 } from '../inspect/inspection.ts'
@@ -52,6 +53,7 @@ function streamLines(stream: StreamInspection, { details = false, colour = paint
   if (state === 'missing' || state === 'other-type') return [head]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
+  if (details) body.push(...trimLines(stream))
   const notes = [
     ...reasonLines('', stream.unknown),
     ...groups.flatMap(({ group, unknown }) => reasonLines(`${printable(group)}: `, unknown)),
@@ -60,6 +62,14 @@ function streamLines(stream: StreamInspection, { details = false, colour = paint
   if (groups.length > 0) body.unshift(titles)
   else if (stream.unknown.groups === undefined && missingGroups.length === 0) body.push(colour('dim', 'no groups'))
   return [head, ...body.map((line) => `  ${line}`), ...notes.map((note) => `  ${colour('yellow', `! ${note}`)}`)]
+}
+
+/** What of a stream may go, and whether anybody sees to it. */
+function trimLines({ length = 0, entriesAdded, doneBeforeId }: StreamInspection): string[] {
+  const lines: string[] = []
+  if (length > 0 && entriesAdded === length) lines.push('nothing was ever trimmed or deleted')
+  if (length > 0 && doneBeforeId !== undefined) lines.push(`all groups are done with what is before ${doneBeforeId}`)
+  return lines
 }
 
 function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: StreamInspection): string {
@@ -102,32 +112,44 @@ function detailLines({
   deliveries,
   consumers = [],
   undeliveredAgeMs,
+  sinceLastSuccessMs,
   isOurs,
 }: GroupInspection): string[] {
   const lines: string[] = []
   if (undeliveredAgeMs !== undefined) lines.push(`oldest undelivered  published ${duration(undeliveredAgeMs)} ago`)
   if (oldestPending) {
-    const { id, consumerName, deliveryCount, idleMs, isTrimmed } = oldestPending
-    const idle = consumerName === PARKED ? 'failed' : idleMs === undefined ? 'released' : `idle ${duration(idleMs)}`
+    const { id, consumerName, deliveryCount, isTrimmed } = oldestPending
     const trimmed = isTrimmed ? ', trimmed from the stream' : ''
+    const state = stateOfPending(oldestPending)
     lines.push(
-      `oldest pending  ${id} of ${printable(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${idle}${trimmed}`,
+      `oldest pending  ${id} of ${printable(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${state}${trimmed}`,
     )
   }
   if (deliveries) {
-    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${times} × ${count(entries)}`)
+    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${count(entries)} had ${times}`)
     lines.push(`deliveries of the oldest ${deliveries.sampled}  ${parts.join(', ')}`)
   }
+  if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${duration(sinceLastSuccessMs)} ago`)
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
   return lines.map((line) => `  ${line}`)
+}
+
+/** Parked are what failed, and what was handed back or redriven: of that the delivery does not count. */
+function stateOfPending({ consumerName, deliveryCount, idleMs }: OldestPending): string {
+  if (consumerName === PARKED) return deliveryCount > 0 ? 'failed' : 'handed back'
+  return idleMs === undefined ? 'released' : `idle ${duration(idleMs)}`
 }
 
 function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInspection): string {
   const parts = [
     `${count(pending)} pending`,
     idleMs === undefined ? 'never read' : `idle ${duration(idleMs)}`,
-    isLeased ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}` : undefined,
+    isLeased
+      ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}`
+      : isLeased === false
+        ? 'not held'
+        : undefined,
   ]
   return `${printable(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
 }

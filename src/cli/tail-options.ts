@@ -10,13 +10,18 @@ export interface TailOptions extends TargetValues {
   readonly start: Start
   /** None: all. */
   readonly types: ReadonlySet<string>
+  /** None: all. */
+  readonly eventIds: ReadonlySet<string>
   readonly count: number
+  /** Ends once it has shown what is there. */
+  readonly toEnd: boolean
   readonly payload: boolean
   readonly json: boolean
   readonly help: boolean
 }
 
-export const TAIL_USAGE = `millrace tail --stream KEY [MODULE] [--from ID|$|-DURATION] [--type T]... [--count N] [--payload] [--json] [--redis URL]
+export const TAIL_USAGE = `millrace tail --stream KEY [MODULE] [--from ID|$|-DURATION] [--type T]... [--event-id E]...
+              [--count N] [--to-end] [--payload] [--json] [--redis URL]
 
 Prints what is added to a stream: entry id, time, event type, event id, producer, size. Touches no group. Ends on Ctrl-C.
 
@@ -24,7 +29,9 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
   MODULE         a file that exports the stream's consumer, as from defineConsumer: its codec reads the entries, and --stream may be left out
   --from WHERE   an entry id, which is included; $ for what is new (the default); -30s, -5m, -2h or -1d for what came since then
   --type T       events of that type alone; may be repeated
+  --event-id E   events of that id alone; may be repeated
   --count N      ends after so many
+  --to-end       ends once it has shown what is there
   --payload      payloads, too; of what is no event, its fields
   --json         one JSON document a line
   --redis URL    the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)`
@@ -32,12 +39,14 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readTailOptions(args: readonly string[]): TailOptions {
   const { values, positionals } = parse(args)
-  const { from, type, count, ...rest } = values
+  const { from, type, 'event-id': eventIds, count, 'to-end': toEnd, ...rest } = values
   return {
     ...rest,
     modules: positionals,
     start: readStart(from),
     types: new Set(type),
+    eventIds: new Set(eventIds),
+    toEnd,
     count: count === undefined ? Infinity : readCount(count),
   }
 }
@@ -54,7 +63,9 @@ function parse(args: readonly string[]) {
         help,
         from: { type: 'string', default: '$' },
         type: { type: 'string', multiple: true, default: [] },
+        'event-id': { type: 'string', multiple: true, default: [] },
         count: { type: 'string' },
+        'to-end': { type: 'boolean', default: false },
         payload: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
       },

@@ -3,8 +3,8 @@ import { envelopeCodec } from '../core/codec.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import { followStream } from './follow-stream.ts'
 import { printable } from './printable.ts'
-import { createTailLines, tailedEntry, tailJson } from './tail-line.ts'
-import { readTailOptions, TAIL_USAGE } from './tail-options.ts'
+import { createTailLines, type TailedEntry, tailedEntry, tailJson } from './tail-line.ts'
+import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
 import { openTargets } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -31,13 +31,14 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
       sender: senderOf('follow a stream', redis),
       stream,
       start: options.start,
+      toEnd: options.toEnd,
       signal,
       onTrouble,
     })
     let left = options.count
     for await (const entries of pages) {
       const tailed = entries.map((entry) => tailedEntry(entry, codec))
-      const wanted = tailed.filter(({ event }) => options.types.size === 0 || (event && options.types.has(event.type)))
+      const wanted = tailed.filter((entry) => isWanted(entry, options))
       for (const entry of wanted.slice(0, left)) await print(lineOf(entry), signal)
       left -= wanted.length
       if (left <= 0) return
@@ -45,6 +46,11 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   } finally {
     await redis.close()
   }
+}
+
+function isWanted({ event }: TailedEntry, { types, eventIds }: TailOptions): boolean {
+  if (types.size > 0 && !(event && types.has(event.type))) return false
+  return eventIds.size === 0 || (event?.eventId !== undefined && eventIds.has(event.eventId))
 }
 
 /** Waits for a slow reader rather than keep a whole stream in memory. */

@@ -11,7 +11,8 @@ import { quoted } from './quoted.ts'
 export function batchFailures(answer: unknown, entryIds: readonly string[]): ReadonlyMap<string, unknown> {
   const failures = new Map<string, unknown>()
   if (answer === undefined || answer === null) return failures
-  if (typeof answer !== 'object' || Array.isArray(answer)) throw invalid(`got ${kind(answer)}`)
+  // an Error, a Map or a Response has no keys either, and says no success
+  if (Object.prototype.toString.call(answer) !== '[object Object]') throw invalid(`got ${kind(answer)}`)
   const { batchItemFailures, ...others } = answer as Record<string, unknown>
   const [other] = Object.keys(others)
   if (batchItemFailures === undefined && other !== undefined) throw invalid(`got the key ${quoted(other)}`)
@@ -34,5 +35,5 @@ function invalid(got: string): BatchAnswerInvalidError {
 }
 
 function kind(value: unknown): string {
-  return Array.isArray(value) ? 'an array' : typeof value
+  return Array.isArray(value) ? 'an array' : value instanceof Error ? 'an Error' : typeof value
 }

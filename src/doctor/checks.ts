@@ -5,6 +5,7 @@ import { deadLetters } from './checks/dead-letters.ts'
 import { groupStart } from './checks/group-start.ts'
 import { eviction, memory } from './checks/memory.ts'
 import { claiming, pending } from './checks/pending.ts'
+import { polling } from './checks/polling.ts'
 import { retention } from './checks/retention.ts'
 import { cluster, persistence, role, version } from './checks/server.ts'
 import { slots } from './checks/slots.ts'
@@ -27,6 +28,7 @@ export const CHECKS: readonly Check[] = [
   timeouts,
   groupStart,
   retention,
+  polling,
   claiming,
   pending,
   slots,

@@ -4,6 +4,7 @@ import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import { deployedConsumers } from '../lambda/event-source.ts'
 import type { Middleware, MiddlewareRequest } from '../lambda/scheduled.ts'
+import { isWarmUp } from '../lambda/scheduled.ts'
 import { diagnose } from './diagnose.ts'
 import type { Finding } from './finding.ts'
 
@@ -35,8 +36,8 @@ const MARGIN_MS = 500
 const WORTH_MS = 100
 
 /**
- * A Middy middleware that has the doctor look once in an execution environment: at the end of the first invocation that leaves it time,
- * whatever came of that, for two seconds at most. It logs what is wrong, fails no invocation and delays no handler.
+ * A Middy middleware that has the doctor look once in an execution environment: at the end of the first invocation that leaves it time
+ * (not for an event that only keeps the function warm), whatever came of that, for two seconds at most. It logs what is wrong, fails no invocation and delays no handler.
  *
  * @throws {TypeError} A bad option.
  */
@@ -50,9 +51,9 @@ export function checkAtColdStart(consumers: Consumer | readonly Consumer[], opti
   let isDone = false
   let functionTimeoutMs: number | undefined
 
-  async function over({ context }: MiddlewareRequest): Promise<void> {
+  async function over({ event, context }: MiddlewareRequest): Promise<void> {
     const timeoutMs = Math.min(LIMIT_MS, (context.getRemainingTimeInMillis?.() ?? Infinity) - MARGIN_MS)
-    if (isDone || timeoutMs < WORTH_MS) return
+    if (isDone || isWarmUp(event) || timeoutMs < WORTH_MS) return
     isDone = true
     try {
       const limits = { redis, timeoutMs, targetTimeoutsMs, ...(functionTimeoutMs && { functionTimeoutMs }) }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
+import { compareEntryIds } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
@@ -12,8 +13,8 @@ import { ask, Inquiry } from './ask.ts'
 import type { Facts, Scope, Subject } from './check.ts'
 import { make } from './check.ts'
 import { CHECKS } from './checks.ts'
-import type { GroupFacts, StreamFacts } from './facts.ts'
-import { groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
+import type { AheadFacts, GroupFacts, StreamFacts } from './facts.ts'
+import { aheadQuestions, groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
 import { SEVERITIES } from './finding.ts'
 
@@ -70,11 +71,11 @@ export async function diagnose(
   const server = new Inquiry(serverQuestions(names[0] as string))
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
   await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
-  const found = patients.flatMap((patient) => patient.findGroups())
-  await ask(
-    sender,
-    found.map(({ inquiry }) => inquiry),
-  )
+  const further = patients.flatMap((patient) => [
+    ...patient.findGroups().map(({ inquiry }) => inquiry),
+    ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
+  ])
+  await ask(sender, further)
 
   const now = valueOr(server.answers.now, clock.now())
   const findings: Finding[] = []
@@ -87,8 +88,8 @@ export async function diagnose(
     const known = { ...about, stream: name, ours }
     const told = { ...server.answers, ...inquiry.answers }
     examine('stream', told, known)
-    for (const { group, keys, consumer, inquiry } of groups)
-      examine('group', { ...told, ...inquiry.answers }, { ...known, group, keys, consumer })
+    for (const { group, keys, consumer, inquiry, ahead } of groups)
+      examine('group', { ...told, ...inquiry.answers, ...ahead?.answers }, { ...known, group, keys, consumer })
   }
   return findings.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
 }
@@ -99,6 +100,8 @@ interface GroupPatient {
   readonly keys: ConsumerKeys
   readonly consumer: Consumer | undefined
   readonly inquiry: Inquiry<GroupFacts>
+  /** Of a consumer's group that has not read all. */
+  ahead?: Inquiry<AheadFacts>
 }
 
 /** A stream that is looked at, with its groups. */
@@ -128,6 +131,17 @@ class StreamPatient {
     const names = valueOr(this.inquiry.answers.groups, []).slice(0, MOST_GROUPS)
     this.groups.push(...names.flatMap(({ name }) => patientOf(this.name, name)))
     return this.groups
+  }
+
+  /** Of a consumer's group that has not read all, what it has before it; to be asked about. */
+  findAhead(patient: GroupPatient): Inquiry<AheadFacts> | undefined {
+    const { stream, groups } = this.inquiry.answers
+    const found = valueOr(stream, 'missing')
+    const made = valueOr(groups, []).find(({ name }) => name === patient.group)
+    if (!patient.consumer || !made || typeof found === 'string') return undefined
+    if (compareEntryIds(made.lastDeliveredId, found.lastGeneratedId) >= 0) return undefined
+    patient.ahead = new Inquiry(aheadQuestions(this.name, made.lastDeliveredId))
+    return patient.ahead
   }
 }
 

@@ -8,6 +8,7 @@ import { type ConsumerInfo, parseXinfoConsumers, xinfoConsumers } from '../group
 import { type GroupInfo, parseXinfoGroups, xinfoGroups } from '../group/commands/xinfo-groups.ts'
 import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/commands/xinfo-stream.ts'
 import { type PendingEntry, parseXpending, xpending } from '../group/commands/xpending.ts'
+import { parseXrange, xrange } from '../group/commands/xrange.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
@@ -56,6 +57,12 @@ export interface GroupFacts {
   readonly mark: string | undefined
   /** The stream that the group's keys belong to. */
   readonly keysOf: string | undefined
+}
+
+/** What is asked once it is known how far a group has read. */
+export interface AheadFacts {
+  /** The oldest entry that the group has not read; `undefined` if it has read all. */
+  readonly ahead: string | undefined
 }
 
 /** More slots than that there are not. */
@@ -133,6 +140,17 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     deadLetters: streamQuestion(deadLetters),
     mark: member('mark'),
     keysOf: member('stream'),
+  }
+}
+
+/** Its body comes along, which nobody keeps. */
+export function aheadQuestions(stream: string, lastDeliveredId: string): Questions<AheadFacts> {
+  return {
+    ahead: {
+      call: xrange(stream, `(${lastDeliveredId}`, '+', 1),
+      right: '+xrange',
+      read: (reply) => parseXrange(reply)[0]?.id,
+    },
   }
 }
 

@@ -23,6 +23,11 @@ export function count(value: number, one: string, many = `${one}s`): string {
   return `${number(value)} ${value === 1 ? one : many}`
 }
 
+/** A name as a word of a shell's command. */
+export function word(name: string): string {
+  return /^[\w@%+=:,./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
+}
+
 /** The first names, and how many more there are. */
 export function list(names: readonly string[], most = 5): string {
   const more = names.length - most

@@ -42,6 +42,7 @@ export async function inspectGroup(
     consumers: listsConsumers && xinfoConsumers(stream, group.name),
     owner: keys && ['hget', keys.state, 'stream'],
     deadLetters: keys && xinfoStream(keys.deadLetters),
+    acked: keys && ['hget', keys.state, 'acked'],
     ahead: byEnds === undefined && xrange(stream, `(${group.lastDeliveredId}`, '+', COUNTED),
   })
 
@@ -62,6 +63,7 @@ export async function inspectGroup(
     consumerCount: group.consumers,
     consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
     deadLetters: deadLettersOf(keys, owner, stream, replies.deadLetters, at, unknowns),
+    sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', replies.acked, asText), at) : undefined,
     isOurs,
     unknown: unknowns.reasons,
   }
@@ -84,6 +86,10 @@ function keysOf(stream: string, group: string, deadLetters: string | undefined):
   } catch {
     return undefined
   }
+}
+
+function sinceOf(acked: string | undefined, at: number): number | undefined {
+  return acked ? Math.max(0, at - Number(acked)) : undefined
 }
 
 /** @param owner Which stream the group's keys belong to; `''` if they name none. */

@@ -33,6 +33,11 @@ export interface StreamInspection {
   /** What it takes on the server, groups included, as MEMORY USAGE estimates it. */
   readonly memoryBytes?: number | undefined
   readonly groups: readonly GroupInspection[]
+  /**
+   * Every group has read and done what is before this id: trimming up to there takes nothing that one of them needs (`XTRIM … MINID`), though a
+   * dead letter of it can only be republished then. Left out without groups, and unless all of them were looked at.
+   */
+  readonly doneBeforeId?: string | undefined
   /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
   readonly missingGroups: readonly string[]
   readonly unknown: Unknown
@@ -56,12 +61,14 @@ export interface GroupInspection {
   readonly pending: number
   readonly oldestPending?: OldestPending | undefined
   readonly deliveries?: DeliveryCounts | undefined
-  /** Pending entries that failed and wait for their next delivery. */
+  /** Pending entries that failed, or were handed back, and wait for their next delivery. */
   readonly parked?: number | undefined
   /** Consumer names. */
   readonly consumerCount: number
   readonly consumers?: readonly ConsumerInspection[] | undefined
   readonly deadLetters?: DeadLettersInspection | undefined
+  /** Milliseconds since something was last acknowledged; left out if nothing ever was. */
+  readonly sinceLastSuccessMs?: number | undefined
   /** Whether a poller or claimer of ours works on it, as far as its keys and consumer names show. */
   readonly isOurs?: boolean | undefined
   readonly unknown: Unknown

@@ -1,4 +1,5 @@
 import { chunksOf } from '../core/chunks.ts'
+import { compareEntryIds, parseEntryId } from '../core/entry.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from '../group/clients/transport.ts'
 import type { GroupInfo } from '../group/commands/xinfo-groups.ts'
@@ -32,6 +33,7 @@ export async function inspectStream(sender: Sender, request: StreamRequest): Pro
   const infos = unknowns.read('groups', groupsReply, parseXinfoGroups)
   const info = unknowns.read('length', streamReply, parseXinfoStream)
   const chosen = chooseGroups(infos ?? [], request.group, unknowns)
+  const groups = await inspectGroups(sender, request, info, chosen)
   return {
     stream,
     state,
@@ -39,7 +41,8 @@ export async function inspectStream(sender: Sender, request: StreamRequest): Pro
     entriesAdded: info?.entriesAdded,
     ...endsOf(info, at),
     memoryBytes: unknowns.read('memoryBytes', memoryReply, (reply) => (reply === null ? undefined : Number(reply))),
-    groups: await inspectGroups(sender, request, info, chosen),
+    groups,
+    doneBeforeId: groups.length === infos?.length ? doneBefore(groups) : undefined,
     missingGroups: infos === undefined ? [] : expected.filter((name) => !infos.some((group) => group.name === name)),
     unknown: unknowns.reasons,
   }
@@ -55,6 +58,19 @@ async function inspectGroups(
   for (const chunk of chunksOf(groups, GROUPS_AT_ONCE))
     inspected.push(...(await Promise.all(chunk.map((group) => inspectGroup(sender, request, info, group)))))
   return inspected
+}
+
+/** The lowest id that a group may still need. `undefined` where one of them does not tell. */
+function doneBefore(groups: readonly GroupInspection[]): string | undefined {
+  const needed = groups.map(({ pending, oldestPending, lastDeliveredId }) =>
+    pending > 0 ? oldestPending?.id : idAfter(lastDeliveredId),
+  )
+  return needed.every((id) => id !== undefined) ? needed.toSorted(compareEntryIds)[0] : undefined
+}
+
+function idAfter(entryId: string): string {
+  const { ms, seq } = parseEntryId(entryId)
+  return `${ms}-${BigInt(seq) + 1n}`
 }
 
 function stateOf(replies: readonly Reply[]): StreamInspection['state'] {

@@ -24,8 +24,11 @@ export interface ScheduledHandler<Result> {
   use(middlewares: Middleware | readonly Middleware[]): ScheduledHandler<Result>
 }
 
-/** What serverless-plugin-warmup and lambda-warmer send says so, among whatever else events are. */
-type MaybeWarmUp = { readonly source?: unknown; readonly warmer?: unknown } | null | undefined
+/** Whether an event only keeps the function warm, as those of serverless-plugin-warmup and lambda-warmer do. */
+export function isWarmUp(event: unknown): boolean {
+  const { source, warmer } = (event ?? {}) as { readonly source?: unknown; readonly warmer?: unknown }
+  return source === 'serverless-plugin-warmup' || warmer === true
+}
 
 /**
  * Makes a Lambda handler of a run. An event that only keeps the function warm is answered at once: nothing is asked of Redis, and no consumer
@@ -35,10 +38,8 @@ export function createScheduledHandler(
   action: Report['action'],
   run: (event: unknown, context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
-  const handler: unknown = middy((event: MaybeWarmUp, context: Partial<LambdaContext>) =>
-    event?.source === 'serverless-plugin-warmup' || event?.warmer === true
-      ? { ...sumReports(action, []), drained: false }
-      : run(event, context),
+  const handler: unknown = middy((event: unknown, context: Partial<LambdaContext>) =>
+    isWarmUp(event) ? { ...sumReports(action, []), drained: false } : run(event, context),
   )
   return handler as ScheduledHandler<Report>
 }

@@ -66,10 +66,12 @@ test('millrace status --details shows one group closely', async () => {
     ' billing 12 1 1 AGE 2, 1 held 1 AGE',
     ' oldest undelivered published AGE ago',
     expect.stringMatching(/^ oldest pending \d+-\d+ of parked, delivery 1, failed$/),
-    ' deliveries of the oldest 1 1 × 1',
+    ' deliveries of the oldest 1 1 had 1',
+    ' last success AGE ago',
     ' parked 1 pending, idle AGE',
-    ' poller-0 0 pending, idle AGE',
+    ' poller-0 0 pending, idle AGE, not held',
     ' poller-1 0 pending, never read, held, for AGE at most',
+    ' nothing was ever trimmed or deleted',
   ])
 })
 

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
+import { createPublisher } from 'millrace'
 import { expect, test } from 'vitest'
-import { names, startScenario } from '../support/scenario.ts'
+import { names, OrderPaid, startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'
 
 const UUID = '[0-9a-f-]{36}'
@@ -107,6 +108,20 @@ test('millrace tail --type leaves out other types and what is no event', async (
 
   expect(await run.exit).toBe(0)
   expect(run.lines.map((line) => line.split('  ')[2])).toEqual(['A', 'C', 'A', 'C'])
+})
+
+test('millrace tail --to-end shows what is there, of one event alone if asked, and ends', async () => {
+  const { server, redis } = await startScenario()
+  const publisher = createPublisher({ stream: 'orders', redis })
+  for (const eventId of ['e-1', 'e-2', 'e-1', ...names('other-', 200)])
+    await publisher.publish(OrderPaid, { orderId: 'o' }, { eventId })
+  const all = tail(server.url, '--from', '0', '--to-end')
+  const one = tail(server.url, '--from', '-1h', '--event-id', 'e-1', '--to-end')
+  const none = tail(server.url, '--to-end')
+
+  expect(await Promise.all([all.exit, one.exit, none.exit])).toEqual([0, 0, 0])
+  expect([all.lines.length, none.lines]).toEqual([203, []])
+  expect(one.lines.map((line) => line.split('  ')[3])).toEqual(['e-1', 'e-1'])
 })
 
 test('millrace tail waits for a stream that is not there yet, and through a restart of the server', async () => {

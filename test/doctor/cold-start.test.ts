@@ -44,6 +44,17 @@ describe('checkAtColdStart()', () => {
     expect(lines).toHaveLength(2)
   })
 
+  test('waits for an invocation that does more than keep the function warm', async () => {
+    const { redis } = await ailing()
+    const { lines, logger } = noting()
+    const handler = createPoller(consumer, { redis }).use(checkAtColdStart(consumer, { redis, logger }))
+
+    await handler({ source: 'serverless-plugin-warmup' }, lambdaContext())
+    expect(lines).toEqual([])
+    await handler({}, lambdaContext())
+    expect(lines).toHaveLength(2)
+  })
+
   test('takes the remaining time for the function’s timeout', async () => {
     const { redis } = await startScenario()
     const { lines, logger } = noting()

@@ -8,6 +8,7 @@ import { connectMemory } from 'millrace/testing'
 import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createAclUsers, urlOf } from '../infra/acl-users.ts'
+import { publishAgo, quietSince } from '../support/past.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, DLQ, names, type Scenario, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -294,7 +295,7 @@ describe('where a group starts', () => {
 
     expect(of('group-start', await findings(scenario))).toEqual([
       expect.stringMatching(
-        /^warning: The group was made in mid-stream: of 2 entries those up to .* may never have been read.* → .*XGROUP SETID/,
+        /^warning: The group was made in mid-stream: of 2 entries those up to .* may never have been read.* → .*XGROUP SETID orders billing 0 /,
       ),
     ])
   })
@@ -400,6 +401,50 @@ describe('retention', () => {
         /^warning: The slowest entry, 106000-0, is 5 s from the end .*; it keeps 100 entries, .* at 1.01 a second → poll faster/,
       ),
     ])
+  })
+})
+
+describe('polling', () => {
+  const HOUR_MS = 3_600_000
+
+  test('what waits for long, with nobody who reads, is an error', async () => {
+    const scenario = await healthy()
+    await publishAgo(scenario, 0, 'o-3')
+    const early = await findings(scenario)
+    await quietSince(scenario, 'poller-0', HOUR_MS)
+    const fresh = await findings(scenario)
+    await scenario.raw.del('orders')
+    await publishAgo(scenario, HOUR_MS, 'o-4')
+    await scenario.raw.xgroup('CREATE', 'orders', 'billing', '0')
+
+    expect([early, fresh].map((found) => of('polling', found))).toEqual([[], []])
+    expect(of('polling', await findings(scenario))).toEqual([
+      expect.stringMatching(
+        /^error: Nobody polls: what was published since \d+-0, (60 min|1 h) ago, is not read; no poller has read yet, and none runs → see that the poller is scheduled/,
+      ),
+    ])
+  })
+
+  test('a slot that is held, or a poller that reads, is somebody', async () => {
+    const scenario = await startScenario(DURABLE)
+    await publishAgo(scenario, HOUR_MS, 'o-1', 'o-2')
+    await poll(sound({ batchSize: 1, mode: 'once' }), { redis: scenario.redis })
+    const reading = await findings(scenario)
+    await quietSince(scenario, 'poller-0', HOUR_MS)
+    expect(of('polling', await findings(scenario))).toHaveLength(1)
+    await scenario.raw.set('{orders}:billing:slot:poller-2', 'token')
+
+    expect([reading, await findings(scenario)].map((found) => of('polling', found))).toEqual([[], []])
+  })
+
+  test('a group above maxPending is held, which is said instead', async () => {
+    const scenario = await startScenario(DURABLE)
+    await publishAgo(scenario, HOUR_MS, 'o-1', 'o-2', 'o-3')
+    await poll(billing(fail, { batchSize: 2, mode: 'once' }), { redis: scenario.redis })
+    await quietSince(scenario, 'poller-0', HOUR_MS)
+    const found = await findings(scenario, sound({ maxPending: 1 }))
+
+    expect([of('polling', found), of('pending', found).length]).toEqual([[], 1])
   })
 })
 
@@ -546,7 +591,7 @@ describe('dead letters', () => {
     const consumer = sound({ deadLetters: { stream: '{orders}:broken' } })
 
     expect(of('dead-letters', await findings(scenario, consumer))).toEqual([
-      expect.stringContaining('millrace dlq ls --stream orders --group billing --dead-letters {orders}:broken; then'),
+      expect.stringContaining("millrace dlq ls --stream orders --group billing --dead-letters '{orders}:broken'; then"),
     ])
   })
 
@@ -558,6 +603,16 @@ describe('dead letters', () => {
       'warning: 1 dead letter in "{orders}:billing:dlq", the oldest 2 h old, the newest 2 h old → millrace dlq ls --stream orders --group billing; ' +
         'then redrive or drop them',
     ])
+  })
+
+  test('under a name of their own are named in the fix', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd('{orders}:dead letters', '*', 'a', 'b')
+    const elsewhere = sound({ deadLetters: { stream: '{orders}:dead letters' } })
+
+    expect(of('dead-letters', await findings(scenario, elsewhere))[0]).toMatch(
+      / → millrace dlq ls --stream orders --group billing --dead-letters '\{orders\}:dead letters'; then/,
+    )
   })
 
   test('that cannot be written are an error', async () => {
@@ -573,7 +628,10 @@ describe('dead letters', () => {
 describe('what is refused', () => {
   test.each([
     ['orders-claimer', ['expiry', 'cluster', 'eviction', 'memory', 'persistence', 'role', 'version']],
-    ['orders-poller', ['claiming', 'cluster', 'consumers', 'eviction', 'memory', 'persistence', 'role', 'version']],
+    [
+      'orders-poller',
+      ['claiming', 'cluster', 'consumers', 'eviction', 'memory', 'persistence', 'polling', 'role', 'version'],
+    ],
   ])('is unknown to %s, with the right that would tell, and all else is told', async (user, expected) => {
     const scenario = await healthy()
     await createAclUsers(scenario.raw)

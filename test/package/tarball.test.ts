@@ -42,7 +42,12 @@ describe('the tarball', () => {
     const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name))
     const unexpected = paths
       .map((path) => path.slice(unpacked.length + 1))
-      .filter((path) => !/^(dist\/.+\.(js|d\.ts)(\.map)?|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path))
+      .filter(
+        (path) =>
+          !/^(dist\/.+\.(js|d\.ts)(\.map)?|docs\/runbook\.md|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(
+            path,
+          ),
+      )
 
     expect(unexpected).toEqual([])
   })

@@ -84,15 +84,42 @@ test('a group is shown as pollers and claimers left it', async () => {
               { name: 'poller-0', pending: 0, idleMs: AGE, isLeased: false },
             ],
             deadLetters: { stream: DLQ, length: await raw.xlen(DLQ), oldestAgeMs: AGE, newestAgeMs: AGE },
+            sinceLastSuccessMs: AGE,
             isOurs: true,
             unknown: {},
           },
         ],
         missingGroups: [],
+        doneBeforeId: ids[0],
         unknown: {},
       },
     ],
   })
+})
+
+test('what every group is done with may be trimmed: nothing that one of them has yet to read or to do goes', async () => {
+  const { redis, raw, publish } = await startScenario()
+  const ids = await publish(...names('o', 6))
+  const doneBefore = async (group?: string) =>
+    (await inspectStreams({ redis, streams: ['orders'], ...(group === undefined ? {} : { group }) })).streams[0]
+      ?.doneBeforeId
+  const none = await doneBefore()
+  await poll(
+    billing((_event, { entryId }) => (entryId === ids[3] ? Promise.reject(new Error('down')) : undefined)),
+    { redis },
+  )
+  const pending = await doneBefore()
+  await raw.xgroup('CREATE', 'orders', 'search', ids[1] as string)
+  const behind = await doneBefore()
+  const unknown = await doneBefore('billing')
+  await raw.xgroup('DESTROY', 'orders', 'search')
+  await raw.xack('orders', 'billing', ids[3] as string)
+  const all = (await doneBefore()) ?? ''
+
+  expect([none, pending, unknown]).toEqual([undefined, ids[3], undefined])
+  expect((await raw.xrange('orders', behind ?? '', '+'))[0]?.[0]).toBe(ids[2])
+  expect(await raw.xrange('orders', all, '+')).toEqual([])
+  expect(await raw.xtrim('orders', 'MINID', all)).toBe(6)
 })
 
 test('looking changes nothing, and costs the same whatever is pending', async () => {
@@ -373,7 +400,7 @@ test('over REST it sees the same', async () => {
 
   /** Without what time changes. */
   const timeless = (inspection: Inspection) =>
-    JSON.parse(JSON.stringify(inspection), (name, value) => (/(ageMs|idleMs|^at)$/i.test(name) ? AGE : value))
+    JSON.parse(JSON.stringify(inspection), (name, value) => (/(ageMs|idleMs|successMs|^at)$/i.test(name) ? AGE : value))
   expect(await inspectStreams({ redis: overRest })).toEqual(timeless(await inspectStreams({ redis: scenario.redis })))
 })
 

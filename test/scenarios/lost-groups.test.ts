@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, InvocationFailedError, Report } from 'millrace'
 import { claim, poll, RetryAfterError } from 'millrace'
@@ -49,7 +48,8 @@ const LOSSES: readonly Loss[] = [
 ]
 
 async function restart({ server, raw }: Scenario, connections: readonly Connection[]): Promise<void> {
-  const ready = once(raw, 'ready')
+  // `once` of node:events would reject with the first refusal
+  const ready = new Promise<void>((resolve) => void raw.once('ready', resolve))
   await server.restart()
   await ready
   // a client that was refused meanwhile may fail its next command, once

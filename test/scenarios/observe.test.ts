@@ -233,7 +233,8 @@ describe('observe', () => {
     const { redis, publish } = await startScenario()
     await publish('a')
     const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const observe: Observer = { acked: () => Promise.reject(new Error('no disk')) }
+    const reject = () => Promise.reject(new Error('no disk'))
+    const observe: Observer = { acked: reject as () => void }
 
     await poll(
       billing(() => {}),

@@ -580,6 +580,8 @@ describe('listDeadLetters()', () => {
       await entries({ ids: [`${now - 40_000}`, `${now - 100_000}-0`, '1-1', `${now - 40_000}-0`] }),
       await entries({ ids: [`${now - 40_000}-0`, `${now - 100_000}-0`], olderThanMs: 50_000 }),
       await entries({ ids: [] }),
+      await entries({ upToId: `${now - 60_000}-0` }),
+      await entries({ upToId: `${now - 60_000}-0`, types: ['A'], newerThanMs: 70_000 }),
       await entries({ types: ['A'], limit: 2 }),
       await entries({ types: ['A'], reasons: ['crashed'], olderThanMs: 30_000, limit: 1 }),
     ]).toEqual([
@@ -594,6 +596,8 @@ describe('listDeadLetters()', () => {
       [1, 4],
       [1],
       [],
+      [1, 2, 3],
+      [3],
       [1, 3],
       [1],
     ])

@@ -4,7 +4,7 @@ import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../../group/consumer-names
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { info, warning } from '../finding.ts'
-import { count, list, span } from '../text.ts'
+import { count, list, span, word } from '../text.ts'
 
 /** Who has not read for that long is taken for dead. */
 const DEAD_MS = 600_000
@@ -21,7 +21,7 @@ export const consumers = check({
     const others = all.filter(({ name }) => !isOurs(name))
     const dead = others.filter(({ idleMs }) => idleMs >= DEAD_MS)
     const idle = dead.filter(({ pending }) => pending === 0)
-    const remove = `XGROUP DELCONSUMER ${stream} ${group} <name>, for names without pending entries alone: what is pending goes with its name`
+    const remove = `XGROUP DELCONSUMER ${word(stream)} ${word(group)} <name>, for names without pending entries alone: what is pending goes with its name`
     const verdicts: Verdict[] = []
     if (consumer) verdicts.push(...ofStrangers(others.filter(({ idleMs }) => idleMs < DEAD_MS)))
     verdicts.push(

@@ -6,7 +6,7 @@ import type { StreamInfo } from '../../group/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, warning } from '../finding.ts'
-import { count } from '../text.ts'
+import { count, word } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
 export const groupStart = check({
@@ -23,7 +23,7 @@ export const groupStart = check({
       ]
     const startAt = consumer?.settings.startAt
     const made = groups.find(({ name }) => name === group)
-    if (made) return typeof stream === 'string' ? [] : ofGroup(made, stream, mark, startAt)
+    if (made) return typeof stream === 'string' ? [] : ofGroup(key, made, stream, mark, startAt)
     if (mark !== undefined)
       return [
         warning(
@@ -55,6 +55,7 @@ function ofMissing(length: number, startAt: string | undefined): Verdict[] {
 
 /** The server counts what a group has read from its start on, or, where that was not the beginning, not before it has read all. */
 function ofGroup(
+  key: string,
   { name, entriesRead, lastDeliveredId }: GroupInfo,
   { firstId, entriesAdded, length }: StreamInfo,
   mark: string | undefined,
@@ -63,7 +64,7 @@ function ofGroup(
   const isMidStream = entriesAdded !== undefined && entriesRead === undefined && lastDeliveredId !== '0-0'
   if (!isMidStream || firstId === undefined || compareEntryIds(firstId, lastDeliveredId) > 0) return []
   const seen = `The group was made in mid-stream: of ${count(length, 'entry', 'entries')} those up to ${lastDeliveredId} may never have been read by it`
-  const fix = `if they are to be, without a poller running: XGROUP SETID <stream> ${name} 0 (what was handled already is handled again)`
+  const fix = `if they are to be, without a poller running: XGROUP SETID ${word(key)} ${word(name)} 0 (what was handled already is handled again)`
   // where our own state lies beside it, it was made as told, or healed
   const isWanted = mark !== undefined || (startAt !== undefined && startAt !== '0')
   return [isWanted ? info(seen, fix) : warning(seen, fix)]

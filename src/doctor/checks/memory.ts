@@ -1,6 +1,7 @@
 import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, info, unknown, warning } from '../finding.ts'
+import { count } from '../text.ts'
 
 const KEEP = 'set maxmemory-policy noeviction: CONFIG SET maxmemory-policy noeviction, or the parameter group'
 
@@ -14,7 +15,8 @@ export const eviction = check({
     if (policy === undefined)
       return [unknown('The server does not tell its maxmemory-policy', 'look it up where the server is managed')]
     if (policy === 'noeviction') return []
-    const seen = `maxmemory-policy is ${quoted(policy)}`
+    const gone = Number(server.evicted_keys ?? 0)
+    const seen = `maxmemory-policy is ${quoted(policy)}${gone > 0 ? `, and ${count(gone, 'key was', 'keys were')} evicted since the server started` : ''}`
     if (Number(maxmemory) === 0) return [info(`${seen}; nothing is evicted while maxmemory is 0`, KEEP)]
     if (policy.startsWith('allkeys-'))
       return [error(`${seen}: a full server may evict the stream, and with it the group and all that is pending`, KEEP)]

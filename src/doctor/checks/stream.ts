@@ -1,7 +1,7 @@
 import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
 import { error, info } from '../finding.ts'
-import { count, span } from '../text.ts'
+import { count, span, word } from '../text.ts'
 
 /** There must be a stream, and it must stay. */
 export const stream = check({
@@ -10,10 +10,13 @@ export const stream = check({
   needs: ['stream'],
   look({ stream: found }, { stream: key }) {
     if (found === 'another type')
-      return [error(`Key ${quoted(key)} holds no stream`, `name another stream, or remove it: DEL ${key}`)]
+      return [error(`Key ${quoted(key)} holds no stream`, `name another stream, or remove it: DEL ${word(key)}`)]
     if (found === 'missing')
       return [
-        info(`There is no stream ${quoted(key)} yet`, 'publish something, or compare the name with the publisher’s'),
+        info(
+          `There is no stream ${quoted(key)} yet`,
+          'publish something, or compare the name with the publisher’s: millrace status lists the streams that there are',
+        ),
       ]
     return []
   },
@@ -26,7 +29,9 @@ export const expiry = check({
   needs: ['ttlMs'],
   look({ ttlMs }, { stream: key }) {
     if (ttlMs === undefined) return []
-    return [error(`The stream is gone in ${span(ttlMs)}, with its groups and all that is pending`, `PERSIST ${key}`)]
+    return [
+      error(`The stream is gone in ${span(ttlMs)}, with its groups and all that is pending`, `PERSIST ${word(key)}`),
+    ]
   },
 })
 
@@ -44,7 +49,7 @@ export const otherGroups = check({
       info(
         `Group ${quoted(name)} belongs to none of the consumers that were given: ${count(pending, 'entry', 'entries')} pending, ` +
           `${lag === undefined ? 'an unknown number' : count(lag, 'entry', 'entries')} not read; what trims by the slowest group waits for it`,
-        `give its consumer as well, or, if nobody needs it, XGROUP DESTROY ${key} ${name}`,
+        `give its consumer as well, or, if nobody needs it, XGROUP DESTROY ${word(key)} ${word(name)}`,
       ),
     )
   },
