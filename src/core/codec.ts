@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { cannot, text as checkText, object, refuseUnknownKeys } from './options.ts'
+import { cannot, text as checkText, knownOptions } from './options.ts'
 import { quoted } from './quoted.ts'
 
 /** What an entry says, before its payload is checked. */
@@ -129,8 +129,7 @@ export interface FlatCodecOptions {
  */
 export function flatCodec(options: FlatCodecOptions = {}): Codec {
   const action = 'make flatCodec'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
+  knownOptions(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
   if (!Array.isArray(jsonFields)) throw cannot(action, `jsonFields must be an array, got ${typeof jsonFields}`)
   for (const [name, field] of Object.entries({ typeField, versionField, idField })) {
