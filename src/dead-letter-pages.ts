@@ -4,7 +4,16 @@ import { chunksOf } from './core/chunks.ts'
 import type { Entry } from './core/entry.ts'
 import { compareEntryIds, entryBytes, parseEntryId } from './core/entry.ts'
 import type { ConsumerKeys } from './core/keys.ts'
-import { cannot, integerFrom, numberFrom, object, oneOf, refuseUnknownKeys, text } from './core/options.ts'
+import {
+  cannot,
+  integerFrom,
+  knownOptions,
+  numberFrom,
+  object,
+  oneOf,
+  refuseUnknownKeys,
+  text,
+} from './core/options.ts'
 import type { DeadLetterReason } from './core/outcome.ts'
 import type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
 import { parseDeadLetter } from './core/parse-dead-letter.ts'
@@ -84,8 +93,7 @@ export function resolveLetters(
   text(action, 'group', group)
   if (!('keys' in source)) refuseUnknownKeys(action, source, ['stream', 'group', 'deadLetters'])
   const keys = 'keys' in source ? source.keys : resolveKeys(action, stream, group, source.deadLetters)
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['redis', ...known])
+  knownOptions(action, options, ['redis', ...known])
   checkFilters(action, options)
   return { group, keys, sender: senderOf(action, options.redis), filters: options }
 }

@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { callable, cannot, integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { callable, cannot, integerFrom, knownOptions, object, text } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 
 /** `upcast[n]` lifts a payload of version n to n + 1. What the last one returns is checked by the schema. */
@@ -63,8 +63,7 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   text(action, 'type', type)
   // some schema libraries' schemas are functions
   if (isSchema(options)) throw cannot(action, 'the schema must be given as { payload: schema }')
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['payload', 'version', 'upcast'])
+  knownOptions(action, options, ['payload', 'version', 'upcast'])
   const { payload, version = 1, upcast = {} } = options
   if (!isSchema(payload)) {
     throw cannot(action, `payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`)

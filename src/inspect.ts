@@ -1,6 +1,6 @@
 import type { Consumer } from './consumer.ts'
 import { chunksOf } from './core/chunks.ts'
-import { cannot, integerFrom, object, refuseUnknownKeys, text } from './core/options.ts'
+import { cannot, integerFrom, knownOptions, text } from './core/options.ts'
 import { RedisReplyError } from './errors.ts'
 import { parseTime, time } from './group/commands/time.ts'
 import type { Connection } from './group/group.ts'
@@ -80,8 +80,7 @@ interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams
 }
 
 function resolve(options: InspectOptions): Resolved {
-  object(ACTION, 'options', options)
-  refuseUnknownKeys(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  knownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
   const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
   for (const [name, list] of Object.entries({ streams, consumers }))
     if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)

@@ -1,6 +1,6 @@
 import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
-import { callable, integerFrom, object, refuseUnknownKeys, withDefaults } from './core/options.ts'
+import { callable, integerFrom, knownOptions, withDefaults } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -37,8 +37,7 @@ export function onBatch<Definition extends EventDefinition>(
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
   callable(name, 'the handler', handler)
-  object(name, 'options', options)
-  refuseUnknownKeys(name, options, Object.keys(DEFAULTS))
+  knownOptions(name, options, Object.keys(DEFAULTS))
   const limits = Object.freeze(withDefaults(DEFAULTS, options))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)

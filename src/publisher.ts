@@ -9,6 +9,7 @@ import {
   boolean,
   cannot,
   integerFrom,
+  knownOptions,
   numberFrom,
   object,
   refuseUnknownKeys,
@@ -234,8 +235,7 @@ async function encode(
 }
 
 function checkPublishOptions(action: string, options: PublishOptions): void {
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, [...PUBLISH_TEXTS, 'occurredAt'])
+  knownOptions(action, options, [...PUBLISH_TEXTS, 'occurredAt'])
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) text(action, name, options[name])
 }
 

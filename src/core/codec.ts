@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { cannot, text as checkText, object, refuseUnknownKeys } from './options.ts'
+import { cannot, text as checkText, knownOptions } from './options.ts'
 import { quoted } from './quoted.ts'
 
 /** What an entry says, before its payload is checked. */
@@ -84,7 +84,7 @@ export const envelopeCodec: Codec = {
       envelope[name] = text(value, name)
     }
     const { eventType, schemaVersion, payload, eventId } = envelope
-    if (eventType === undefined || eventType === '') throw new MalformedEntryError('Field eventType is missing')
+    if (!eventType) throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
     const event = {
       type: eventType,
@@ -129,8 +129,7 @@ export interface FlatCodecOptions {
  */
 export function flatCodec(options: FlatCodecOptions = {}): Codec {
   const action = 'make flatCodec'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
+  knownOptions(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
   if (!Array.isArray(jsonFields)) throw cannot(action, `jsonFields must be an array, got ${typeof jsonFields}`)
   for (const [name, field] of Object.entries({ typeField, versionField, idField })) {

@@ -62,6 +62,12 @@ export function refuseUnknownKeys(action: string, options: object, known: readon
   throw cannot(action, `unknown option ${unknown.map(quoted).join(', ')}; known are ${known.join(', ')}`)
 }
 
+/** @throws {TypeError} Not an object, or one with a key that is not known. */
+export function knownOptions(action: string, options: object, known: readonly string[]): void {
+  object(action, 'options', options)
+  refuseUnknownKeys(action, options, known)
+}
+
 /** `options` over `defaults`: an option that is `undefined` counts as left out. */
 export function withDefaults<T extends object>(
   defaults: T,

@@ -1,5 +1,5 @@
 import type { Consumer } from '../consumer.ts'
-import { object, refuseUnknownKeys } from '../core/options.ts'
+import { knownOptions } from '../core/options.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import { deployedConsumers } from '../lambda/event-source.ts'
@@ -43,8 +43,7 @@ const WORTH_MS = 100
  */
 export function checkAtColdStart(consumers: Consumer | readonly Consumer[], options: ColdStartOptions): Middleware {
   const action = 'check at cold start'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
+  knownOptions(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
   assertConnection(action, options.redis)
   const { redis, targetTimeoutsMs = {}, logger = JSON_LINES, onFindings } = options
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]

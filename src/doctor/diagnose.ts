@@ -4,7 +4,7 @@ import type { Consumer } from '../consumer.ts'
 import { compareEntryIds } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
-import { cannot, integerFrom, numberFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf } from '../group/redis-connection.ts'
@@ -164,8 +164,7 @@ function valueOr<T>(told: Answers<{ value: T }>['value'], otherwise: T): T {
 
 function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): void {
   const action = 'diagnose'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, OPTIONS)
+  knownOptions(action, options, OPTIONS)
   const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
   if (!Array.isArray(streams)) throw cannot(action, `streams must be an array, got ${typeof streams}`)
   for (const stream of streams) text(action, 'every stream', stream)

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import type { Field } from '../core/entry.ts'
-import { object, refuseUnknownKeys } from '../core/options.ts'
+import { knownOptions } from '../core/options.ts'
 import type { Connection, Held } from './group.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryServer } from './memory-server.ts'
@@ -43,8 +43,7 @@ export interface MemoryPending extends Held {
  * @throws {TypeError} A bad option.
  */
 export function connectMemory(options: MemoryOptions = {}): MemoryConnection {
-  object('connect to memory', 'options', options)
-  refuseUnknownKeys('connect to memory', options, ['clock'])
+  knownOptions('connect to memory', options, ['clock'])
   return createMemoryConnection(new MemoryServer(options.clock ?? systemClock))
 }
 

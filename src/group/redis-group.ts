@@ -29,7 +29,6 @@ import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
 import { isReplyError } from './sender.ts'
-import { settleCalls } from './settling.ts'
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
@@ -73,8 +72,7 @@ export class RedisGroup implements Group {
   }
 
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
-    const settling = settleCalls(this.calls.address, slot, settlements)
-    return settling.result(settling.calls.length > 0 ? await this.calls.sender.send(settling.calls) : [])
+    return (await this.calls.settleWith(slot, settlements, [])).settled
   }
 
   async settleAndRead(
@@ -124,15 +122,9 @@ export class RedisGroup implements Group {
     const [reply = null] = await this.calls.sender.send([call])
     if (isReplyError(reply, 'NOGROUP')) return undefined
     if (reply instanceof RedisReplyError) throw reply
-    const [
-      pending = 0,
-      oldestPendingMs = 0,
-      lag = 0,
-      streamLength = 0,
-      deadLetters = 0,
-      pollers = 0,
-      sinceLastSuccessMs = 0,
-    ] = items(reply).map(Number)
+    const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs] = items(reply).map(
+      Number,
+    ) as [number, number, number, number, number, number, number]
     const backlog = {
       pending,
       oldestPendingMs,

@@ -27,6 +27,7 @@ export class Sender {
 
   /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came. */
   async send(calls: readonly Call[]): Promise<Reply[]> {
+    if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
     const unknown = calls.flatMap((call, at) =>
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],

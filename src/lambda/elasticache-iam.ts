@@ -1,5 +1,5 @@
 import { createHmac, hash } from 'node:crypto'
-import { object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import { knownOptions, oneOf, text } from '../core/options.ts'
 
 /** Which cache, and as whom. */
 export interface IamAuthOptions {
@@ -83,8 +83,7 @@ export function iamToken(options: IamAuthOptions): string {
 const ACTION = 'sign in with IAM'
 
 function resolve(options: IamAuthOptions): Required<IamAuthOptions> {
-  object(ACTION, 'options', options)
-  refuseUnknownKeys(ACTION, options, ['userId', 'cacheName', 'region', 'service', 'serverless'])
+  knownOptions(ACTION, options, ['userId', 'cacheName', 'region', 'service', 'serverless'])
   const { userId, cacheName, region = process.env.AWS_REGION, service = 'elasticache', serverless = false } = options
   text(ACTION, 'userId', userId)
   text(ACTION, 'cacheName', cacheName)

@@ -9,6 +9,6 @@ export function eventOfHop(hop: number): { readonly millrace: { readonly hop: nu
 export function hopOf(event: unknown): number {
   const own = (event as { millrace?: { hop?: unknown } } | null | undefined)?.millrace
   if (own === undefined) return 0
-  const hop = own?.hop
-  return typeof hop === 'number' && Number.isInteger(hop) && hop >= 0 ? hop : MAX_HOPS
+  const hop = own?.hop as number
+  return Number.isInteger(hop) && hop >= 0 ? hop : MAX_HOPS
 }

@@ -1,4 +1,4 @@
-import { numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { knownOptions, numberFrom } from '../core/options.ts'
 import type { ScaleOut } from '../run/scale-out.ts'
 import { eventOfHop } from './hop.ts'
 import { invokeLater } from './invoke.ts'
@@ -22,8 +22,7 @@ const DEFAULT_BACKLOG = 1_000
  */
 export function invokeSelf(options: InvokeSelfOptions = {}): ScaleOut {
   const action = 'make invokeSelf'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['backlog'])
+  knownOptions(action, options, ['backlog'])
   const { backlog = DEFAULT_BACKLOG } = options
   numberFrom(action, 'backlog', backlog, 1)
   return {

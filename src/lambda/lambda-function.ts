@@ -1,5 +1,5 @@
 import type { BatchContext, BatchEvent, BatchHandler } from '../batch-handler.ts'
-import { integerFrom, object, oneOf, refuseUnknownKeys } from '../core/options.ts'
+import { integerFrom, knownOptions, oneOf } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import { NonRetryableError } from '../errors.ts'
 import { functionTarget } from './function-target.ts'
@@ -44,8 +44,7 @@ export interface LambdaFunction extends BatchHandler {
  */
 export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}): LambdaFunction {
   const action = 'make lambdaFunction'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['qualifier', 'envelope', 'timeoutMs'])
+  knownOptions(action, options, ['qualifier', 'envelope', 'timeoutMs'])
   const { qualifier, envelope = 'redis', timeoutMs } = options
   const target = functionTarget(action, name, qualifier)
   oneOf(action, 'envelope', envelope, ENVELOPES)

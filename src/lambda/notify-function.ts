@@ -1,5 +1,5 @@
 import type { OnDeadLetter } from '../consumer.ts'
-import { object, refuseUnknownKeys } from '../core/options.ts'
+import { knownOptions } from '../core/options.ts'
 import { functionTarget } from './function-target.ts'
 import { invocationRecordOf } from './invocation-record.ts'
 import { invokeLater } from './invoke.ts'
@@ -21,8 +21,7 @@ export interface NotifyFunctionOptions {
  */
 export function notifyFunction(name: string, options: NotifyFunctionOptions = {}): OnDeadLetter {
   const action = 'make notifyFunction'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['qualifier'])
+  knownOptions(action, options, ['qualifier'])
   const { qualifier } = functionTarget(action, name, options.qualifier)
   const functionName = qualifier === undefined ? name : `${name}:${qualifier}`
   return (notice, { signal }) => invokeLater(functionName, invocationRecordOf(notice, Date.now()), signal)

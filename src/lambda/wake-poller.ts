@@ -1,4 +1,4 @@
-import { callable, integerFrom, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { callable, integerFrom, knownOptions, text } from '../core/options.ts'
 import type { Wake } from '../publisher.ts'
 import { eventOfHop } from './hop.ts'
 import { invokeLater } from './invoke.ts'
@@ -31,8 +31,7 @@ const INVOKE_TIMEOUT_MS = 2_000
  */
 export function wakePoller(options: WakePollerOptions): Wake {
   const action = 'make wakePoller'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['group', 'functionName', 'windowMs', 'onError'])
+  knownOptions(action, options, ['group', 'functionName', 'windowMs', 'onError'])
   const { group, functionName, windowMs = DEFAULT_WINDOW_MS, onError = warn } = options
   text(action, 'group', group)
   text(action, 'functionName', functionName)

@@ -1,4 +1,12 @@
-import { boolean, integerFrom, numberFrom, object, refuseUnknownKeys, withDefaults } from '../core/options.ts'
+import {
+  boolean,
+  integerFrom,
+  knownOptions,
+  numberFrom,
+  object,
+  refuseUnknownKeys,
+  withDefaults,
+} from '../core/options.ts'
 
 /** What a plan is made for, beside the consumer's settings. */
 export interface PlanOptions {
@@ -55,8 +63,7 @@ const AMOUNTS = ['eventsPerSecond', 'handlerMs', 'roundTripMs'] as const
 /** @throws {TypeError | RangeError} A bad option. */
 export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
   const action = 'plan'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, Object.keys(DEFAULTS))
+  knownOptions(action, options, Object.keys(DEFAULTS))
   const resolved = withDefaults<ResolvedPlanOptions>(DEFAULTS, options)
   for (const name of POSITIVE) numberFrom(action, name, resolved[name], 1, Number.MAX_SAFE_INTEGER)
   for (const name of AMOUNTS) numberFrom(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)

@@ -70,9 +70,9 @@ export class Run {
   }
 
   /** Nothing more is called of a route whose handler could not hand its work on, and nothing more is read. */
-  unavailable(route: Route, error: Error): void {
+  unavailable(route: Route, error: Error & { readonly isLasting?: boolean }): void {
     this.#unavailable.add(route)
-    if ('isLasting' in error && error.isLasting) this.note(error)
+    if (error.isLasting) this.note(error)
   }
 
   isUnavailable(route: Route): boolean {

@@ -3,7 +3,7 @@ import { assertClock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings } from '../consumer-settings.ts'
-import { cannot, numberFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { cannot, knownOptions, numberFrom, object } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
@@ -46,8 +46,7 @@ export function resolveTargets(
   options: RunOptions & RunOverrides,
   known: readonly string[],
 ): readonly Consumer[] {
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, known)
+  knownOptions(action, options, known)
   assertConnection(action, options.redis)
   resolveObservers(action, options.observe)
   if (options.clock !== undefined) assertClock(action, options.clock)

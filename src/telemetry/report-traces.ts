@@ -1,6 +1,6 @@
 import type { Attributes, Context, Link, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import { boolean, cannot, object, refuseUnknownKeys } from '../core/options.ts'
+import { boolean, cannot, knownOptions } from '../core/options.ts'
 import type { HandlerCall, Observed, ObservedDelivery, ObservedInvocation, Observer, PublishCall } from '../observe.ts'
 import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 
@@ -150,8 +150,7 @@ export function reportTraces(options: ReportTracesOptions = {}): Observer {
 
 function resolve(options: ReportTracesOptions): Required<ReportTracesOptions> {
   const action = 'report traces'
-  object(action, 'options', options)
-  refuseUnknownKeys(action, options, ['tracer', 'invocations'])
+  knownOptions(action, options, ['tracer', 'invocations'])
   const { tracer = trace.getTracer('millrace'), invocations = true } = options
   boolean(action, 'invocations', invocations)
   if (typeof tracer?.startSpan !== 'function') throw cannot(action, 'tracer must be a tracer of @opentelemetry/api')

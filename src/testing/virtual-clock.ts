@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
-import { integerFrom, object, refuseUnknownKeys } from '../core/options.ts'
+import { integerFrom, knownOptions } from '../core/options.ts'
 
 /** Where a virtual clock starts. */
 export interface VirtualClockOptions {
@@ -23,8 +23,7 @@ export interface VirtualClock extends Clock {
  * @throws {TypeError | RangeError} A bad option.
  */
 export function createVirtualClock(options: VirtualClockOptions = {}): VirtualClock {
-  object('create virtual clock', 'options', options)
-  refuseUnknownKeys('create virtual clock', options, ['startMs'])
+  knownOptions('create virtual clock', options, ['startMs'])
   const { startMs = Date.UTC(2030, 0, 1) } = options
   integerFrom('create virtual clock', 'startMs', startMs, 0)
   let now = startMs

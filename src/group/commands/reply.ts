@@ -8,10 +8,9 @@ export function items(reply: Reply | undefined): readonly Reply[] {
   return Array.isArray(reply) ? reply : []
 }
 
-/** A bulk string as text. */
+/** A bulk string, bytes or text, as text; a missing one is empty. */
 export function asText(reply: Reply | undefined): string {
-  if (typeof reply === 'string') return reply
-  return Buffer.isBuffer(reply) ? reply.toString() : reply === null || reply === undefined ? '' : String(reply)
+  return String(reply ?? '')
 }
 
 /** Fields as name, value, name, value. */

@@ -28,8 +28,8 @@ local owner = redis.call('HGET', state, 'stream')
 if owner and owner ~= stream then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
 
 local last = '0-0'
-local info = redis.pcall('XINFO', 'STREAM', stream)
-if not info.err then for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end end
+local info = redis.pcall('XINFO', 'STREAM', stream) -- an error, which has no entries, where there is no stream
+for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
 
 local mark = redis.call('HGET', state, 'mark')
 local lived = mark or known == '1'

@@ -19,7 +19,8 @@ local group, consumer, token, length, acked, settled = unpack(ARGV)
 if redis.call('GET', lease) ~= token then return 0 end
 local pending = settled == '1' and redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer) or {}
 local age = length - redis.call('PTTL', lease)
-for _, p in ipairs(pending.err and {} or pending) do
+-- where it is an error, as in a lost group, it has no entries
+for _, p in ipairs(pending) do
   if p[4] == 1 and p[3] <= age then
     redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
   end
