@@ -84,7 +84,7 @@ describe('millrace doctor', () => {
     const { lines, text } = await doctor(scenario, MODULE)
     const json = (await doctor(scenario, MODULE, '--json')).text
 
-    expect(lines).toContainEqual(expect.stringMatching(/XGROUP DESTROY orders a\\u\{1b\}\[2J\\u\{9b\}b$/))
+    expect(lines).toContainEqual(expect.stringMatching(/XGROUP DESTROY orders 'a\\u\{1b\}\[2J\\u\{9b\}b'$/))
     expect(`${text}${json}`).not.toMatch(/(?!\n)\p{Cc}/u)
   })
 
