@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 /** Tests that start servers and child processes need more than vitest's own 5 s on a busy machine. */
@@ -7,6 +8,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
+    // tests wait for servers and clocks more than they compute, so that two cores serve two files
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: 'test/support/setup.ts',
     reporters: ['default', './test/support/summary-reporter.ts'],
     testTimeout: PATIENCE_MS,
