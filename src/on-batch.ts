@@ -5,8 +5,7 @@ import { quoted } from './core/quoted.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { BatchCall, BatchItem, Batching, BatchPlace, Route } from './route.ts'
-import type { CallBatch } from './run/batches.ts'
-import { GatheredBatches } from './run/batches.ts'
+import { Gathering } from './run/gathering.ts'
 
 /** How large a batch may get, and how long it may wait for that. */
 export interface BatchOptions {
@@ -42,8 +41,10 @@ export function onBatch<Definition extends EventDefinition>(
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
   integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
-  const call: CallBatch = (...batch) => callBatch(handler as BatchHandler, ...batch)
-  const batching: Batching = { open: (host, run) => new GatheredBatches(host, run, limits, call) }
+  const batching: Batching = {
+    gather: () => new Gathering(limits),
+    call: (...batch) => callBatch(handler as BatchHandler, ...batch),
+  }
   return Object.freeze({ event, handler: handler as BatchHandler<never>, batching })
 }
 

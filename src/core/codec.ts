@@ -47,7 +47,13 @@ export function withTexts<Event>(
   texts: { readonly [Name in TextField]?: string | undefined },
 ): Event & { [Name in TextField]?: string } {
   const complete = event as Event & { [Name in TextField]?: string }
-  for (const name of TEXT_FIELDS) if (texts[name] !== undefined) complete[name] = texts[name]
+  // one by one: members that are named take a fraction of the time of a loop's
+  if (texts.aggregateType !== undefined) complete.aggregateType = texts.aggregateType
+  if (texts.aggregateId !== undefined) complete.aggregateId = texts.aggregateId
+  if (texts.tenantId !== undefined) complete.tenantId = texts.tenantId
+  if (texts.producer !== undefined) complete.producer = texts.producer
+  if (texts.occurredAt !== undefined) complete.occurredAt = texts.occurredAt
+  if (texts.traceparent !== undefined) complete.traceparent = texts.traceparent
   return complete
 }
 
@@ -56,10 +62,11 @@ const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
 
 /** Their names as bytes, by length: an entry's names are told apart without making strings of them. */
-const NAMES_BY_LENGTH = Map.groupBy(
-  ENVELOPE_FIELDS.map((name) => ({ name, bytes: Buffer.from(name) })),
-  ({ bytes }) => bytes.length,
-)
+const NAMES_BY_LENGTH: { readonly name: EnvelopeField; readonly bytes: Buffer }[][] = []
+for (const name of ENVELOPE_FIELDS) {
+  NAMES_BY_LENGTH[name.length] ??= []
+  NAMES_BY_LENGTH[name.length]?.push({ name, bytes: Buffer.from(name) })
+}
 
 /** The fields that `publish` writes: absent ones are left out, and so is version 1. */
 export function encodeEnvelope(event: EnvelopeEvent): Field[] {
@@ -76,13 +83,8 @@ export function encodeEnvelope(event: EnvelopeEvent): Field[] {
 /** Reads what `publish` writes: a payload of JSON in one field, its envelope in others. Fields it does not know are left alone. */
 export const envelopeCodec: Codec = {
   decode(fields) {
-    const envelope: Partial<Record<EnvelopeField, string>> = {}
-    for (const [bytes, value] of fields) {
-      const name = envelopeField(bytes)
-      if (name === undefined) continue
-      if (envelope[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
-      envelope[name] = text(value, name)
-    }
+    const envelope = new Envelope()
+    for (const field of fields) envelope.add(field[0], field[1])
     const { eventType, schemaVersion, payload, eventId } = envelope
     if (!eventType) throw new MalformedEntryError('Field eventType is missing')
     if (payload === undefined) throw new MalformedEntryError('Field payload is missing')
@@ -96,9 +98,30 @@ export const envelopeCodec: Codec = {
   },
 }
 
+/** An entry's known fields as text. All members are there from the start, so that all envelopes have one shape. */
+class Envelope implements Record<EnvelopeField, string | undefined> {
+  eventId: string | undefined = undefined
+  eventType: string | undefined = undefined
+  schemaVersion: string | undefined = undefined
+  aggregateType: string | undefined = undefined
+  aggregateId: string | undefined = undefined
+  tenantId: string | undefined = undefined
+  producer: string | undefined = undefined
+  occurredAt: string | undefined = undefined
+  traceparent: string | undefined = undefined
+  payload: string | undefined = undefined
+
+  add(bytes: Bytes, value: Bytes): void {
+    const name = envelopeField(bytes)
+    if (name === undefined) return
+    if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
+    this[name] = text(value, name)
+  }
+}
+
 function envelopeField(name: Bytes): EnvelopeField | undefined {
   const isText = typeof name === 'string'
-  for (const known of NAMES_BY_LENGTH.get(name.length) ?? [])
+  for (const known of NAMES_BY_LENGTH[name.length] ?? [])
     if (isText ? name === known.name : isSame(name, known.bytes)) return known.name
   return undefined
 }

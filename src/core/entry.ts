@@ -64,7 +64,7 @@ export function ageOf(id: string, now: number): number {
 /** Bytes of an entry's names and values. */
 export function entryBytes(fields: readonly Field[]): number {
   let bytes = 0
-  for (const [name, value] of fields) bytes += byteLength(name) + byteLength(value)
+  for (const field of fields) bytes += byteLength(field[0]) + byteLength(field[1])
   return bytes
 }
 

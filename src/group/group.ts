@@ -140,6 +140,8 @@ export interface Settlement {
   /** The count it was delivered with: part of the fence. */
   readonly deliveryCount: number
   readonly outcome: Outcome
+  /** Of an entry whose event was read; nothing that is settled depends on it. */
+  readonly eventType?: string | undefined
 }
 
 /** A settlement that sets an entry aside. */

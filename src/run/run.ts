@@ -22,13 +22,9 @@ export class Run {
   overrunning = 0
   /** Time was up while entries still waited to be read. */
   isCutOff = false
-  /** Entries whose handlers' time was up: nothing more of them is renewed. */
-  readonly #overran = new Set<string>()
   readonly #failures = new Map<string, Error>()
   readonly #notes = new Map<string, Error>()
   readonly #unavailable = new Set<Route>()
-  /** Of what observers are told later, the types of events. */
-  readonly #eventTypes = new Map<string, string>()
   readonly #notices: Notices | undefined
   /** The server refuses what we settle with, or the slot is lost: starting more would be in vain. */
   #vain = false
@@ -47,10 +43,10 @@ export class Run {
     return [...this.#failures.values(), ...this.#notes.values()]
   }
 
-  /** Whether a handler that starts now can be settled in time, and nobody asked to stop. */
-  mayStart(): boolean {
-    const { budget, clock, signal } = this.parts
-    return !this.#vain && !signal?.aborted && mayStart(budget, clock.monotonic())
+  /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time, and nobody asked to stop. */
+  mayStart(at = this.parts.clock.monotonic()): boolean {
+    const { budget, signal } = this.parts
+    return !this.#vain && !signal?.aborted && mayStart(budget, at)
   }
 
   /** Nothing starts any more. */
@@ -130,16 +126,6 @@ export class Run {
     }
   }
 
-  /** An entry's handler is past its time. */
-  overran(entry: Held): void {
-    this.overrunning++
-    this.#overran.add(deliveryOf(entry))
-  }
-
-  hasOverrun(entry: Held): boolean {
-    return this.#overran.size > 0 && this.#overran.has(deliveryOf(entry))
-  }
-
   /** While it works, what is under our name and not settled yet has its idle clock renewed. */
   async holding<T>(held: () => readonly Held[], work: () => Promise<T>): Promise<T> {
     this.#held = held
@@ -162,11 +148,6 @@ export class Run {
     })
   }
 
-  /** An entry's event goes to its handler: observers of what becomes of it are told its type. */
-  handed(entryId: string, eventType: string): void {
-    this.#eventTypes.set(entryId, eventType)
-  }
-
   #told(settlements: readonly Settlement[], { counts, letters, refusedLetters }: SettleResult): void {
     for (const letter of letters) this.#notices?.send(letter)
     for (const letter of refusedLetters) this.#notices?.refused(letter)
@@ -174,12 +155,7 @@ export class Run {
     if (!observers) return
     const now = clock.now()
     const acked = settlements.filter(({ outcome }) => outcome.kind === 'ack')
-    const entries = acked.map(({ id: entryId }) => ({
-      entryId,
-      eventType: this.#eventTypes.get(entryId) ?? '',
-      ageMs: ageOf(entryId, now),
-    }))
-    for (const { id } of settlements) this.#eventTypes.delete(id)
+    const entries = acked.map(({ id: entryId, eventType = '' }) => ({ entryId, eventType, ageMs: ageOf(entryId, now) }))
     const { stream, group } = consumer
     if (counts.acked > 0) observers.tell('acked', { invocation, stream, group, entries })
   }
@@ -204,15 +180,11 @@ export class Run {
   }
 
   async #renew(): Promise<void> {
-    const held = this.#held().filter((entry) => !this.hasOverrun(entry))
+    const held = this.#held()
     if (held.length === 0 || this.#renewing) return this.#renewing
     const { group, slot, report } = this.parts
     const renewed = await group.renew(slot, held).catch(() => undefined)
     report.lost += renewed?.lost ?? 0
     this.#vain ||= renewed?.leaseLost ?? false
   }
-}
-
-function deliveryOf({ id, deliveryCount }: Held): string {
-  return `${id} ${deliveryCount}`
 }

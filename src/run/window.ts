@@ -1,8 +1,7 @@
-import type { Claimed, Claims, Delivery, Held, Settlement } from '../group/group.ts'
+import type { Claimed, Claims, Held, Settlement } from '../group/group.ts'
 import { PAGE } from '../group/scripts/claim-page.ts'
-import { Handlers } from './handlers.ts'
+import { Pool } from './pool.ts'
 import type { Run } from './run.ts'
-import { released, settlement } from './settlement.ts'
 
 /**
  * How fast a run may go. Counts should rise when handlers start, so at first a request starts no more entries than run side by side; as
@@ -36,40 +35,35 @@ export class Pace {
 }
 
 /**
- * Claimed entries on their way: they wait, are started, run, and are done. Each request settles what is done and starts as many as there is
- * room for, so that one slow handler holds up none that wait.
+ * Claimed entries on their way: they wait, are started, and run. Each request settles what is done and starts as many as there is room for, so
+ * that one slow handler holds up none that wait.
  */
 export class Window {
   readonly #run: Run
   readonly #claims: Claims
-  readonly #handlers: Handlers
+  readonly #pool: Pool
   readonly #takenAt: number
   readonly #waiting: Set<Claimed>
-  /** Counted as delivered, handler not running yet. */
-  #started: Delivery[] = []
-  readonly #running = new Set<Delivery>()
-  #done: Settlement[]
-  readonly #cutOff: Delivery[] = []
-  #wake: () => void = () => {}
+  #buried: readonly Settlement[]
 
-  /** @param done What needs no handler. */
-  constructor(run: Run, claims: Claims, waiting: readonly Claimed[], done: readonly Settlement[]) {
+  /** @param buried What needs no handler. */
+  constructor(run: Run, claims: Claims, waiting: readonly Claimed[], buried: readonly Settlement[]) {
     this.#run = run
     this.#claims = claims
-    this.#handlers = new Handlers(run, false, () => this.#handlers.flush(run.parts.consumer.settings.concurrency))
+    this.#pool = new Pool(run, false)
     this.#takenAt = run.parts.clock.monotonic()
     this.#waiting = new Set(waiting)
-    this.#done = [...done]
+    this.#buried = buried
   }
 
   /** Under our name: whatever is not settled yet. */
   get held(): Held[] {
-    return [...this.#waiting, ...this.#started, ...this.#running, ...this.#done]
+    return [...this.#waiting, ...this.#pool.held, ...this.#buried]
   }
 
   /** Entries that had no turn. */
   get left(): ReadonlySet<string> {
-    return new Set([...this.#waiting, ...this.#cutOff].map(({ id }) => id))
+    return new Set([...[...this.#waiting].map(({ id }) => id), ...this.#pool.cutOff])
   }
 
   /**
@@ -81,28 +75,31 @@ export class Window {
    */
   async run(entries: readonly Claimed[], atOnce: number, mayGoOn: () => boolean, ahead?: Pace): Promise<Claimed[]> {
     const { clock } = this.#run.parts
+    const pool = this.#pool
+    pool.atOnce = atOnce
     const queue = [...entries]
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     const notePace = () => {
-      if (last) ahead?.note(last.requestMs, this.#running.size > 0 ? undefined : clock.monotonic() - last.repliedAt)
+      if (last) ahead?.note(last.requestMs, pool.open > 0 ? undefined : clock.monotonic() - last.repliedAt)
     }
     try {
       for (;;) {
-        this.#pump(atOnce)
-        const isFull = this.#started.length > 0 || this.#running.size >= atOnce
+        pool.fill()
+        const isFull = pool.queued > 0 || pool.open >= atOnce
         const mayStart = !isFull && queue.length > 0 && mayGoOn()
-        if (mayStart || this.#running.size === 0) notePace()
+        if (mayStart || pool.open === 0) notePace()
         if (mayStart) {
           const sentAt = clock.monotonic()
-          await this.#start(queue.splice(0, (ahead?.entries ?? atOnce) - this.#running.size))
+          await this.#start(queue.splice(0, (ahead?.entries ?? atOnce) - pool.open))
           const repliedAt = clock.monotonic()
           last = { requestMs: repliedAt - sentAt, repliedAt }
-        } else if (this.#running.size === 0) return queue
-        else if (this.#done.length > 0 && !isFull) await this.settle()
-        else await this.#ended()
+        } else if (pool.open === 0) return queue
+        else if (pool.hasDone && !isFull) await this.settle()
+        else await pool.ended()
       }
     } finally {
-      while (this.#running.size > 0) await this.#ended()
+      pool.fill()
+      await pool.until(() => pool.open === 0)
     }
   }
 
@@ -113,11 +110,12 @@ export class Window {
 
   /** Settlements for everything that is left; what did not run is handed back as it was. */
   rest(): Settlement[] {
-    this.#release()
-    for (const { id, deliveryCount, from } of this.#waiting)
-      this.#done.push({ id, deliveryCount, outcome: { kind: 'release', ...from, deliveryCount } })
+    this.#pool.fill()
+    const back = [...this.#waiting].map(({ id, deliveryCount, from }) =>
+      this.#toldTime({ id, deliveryCount, outcome: { kind: 'release', ...from, deliveryCount } }),
+    )
     this.#waiting.clear()
-    return this.#takeDone()
+    return [...this.#takeDone(), ...back]
   }
 
   async #start(next: readonly Claimed[]): Promise<void> {
@@ -126,49 +124,20 @@ export class Window {
     const settlements = this.#takeDone()
     const call = this.#claims.settleAndStart(slot, settlements, next)
     const { started } = await this.#run.settleBy(settlements, call, next.length)
-    this.#started = [...started]
-  }
-
-  /** Runs what is started, as far as there is room and time. */
-  #pump(atOnce: number): void {
-    const { clock } = this.#run.parts
-    while (this.#started.length > 0 && this.#running.size < atOnce && this.#run.mayStart()) {
-      const delivery = this.#started.shift() as Delivery
-      this.#running.add(delivery)
-      this.#handlers.start(delivery, clock.now(), (outcome) => {
-        this.#running.delete(delivery)
-        this.#done.push(settlement(delivery, outcome))
-        this.#wake()
-      })
-    }
-    this.#handlers.flush(atOnce)
-    if (!this.#run.mayStart()) this.#release()
-  }
-
-  #release(): void {
-    this.#cutOff.push(...this.#started)
-    for (const delivery of this.#started) this.#done.push(settlement(delivery, released(delivery)))
-    this.#started = []
-  }
-
-  /** Resolves once a handler has ended. */
-  #ended(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve
-    })
+    this.#pool.add(started)
   }
 
   #takeDone(): Settlement[] {
-    const done = this.#done.map((entry) => this.#toldTime(entry))
-    this.#done = []
-    return done
+    const done = [...this.#buried, ...this.#pool.takeDone()]
+    this.#buried = []
+    return done.map((entry) => this.#toldTime(entry))
   }
 
   /** What is handed back has been idle for as long as we had it, too: it must not look as if it had been read meanwhile. */
   #toldTime(entry: Settlement): Settlement {
-    const { outcome } = entry
+    const { id, deliveryCount, outcome } = entry
     if (outcome.kind !== 'release') return entry
     const heldMs = this.#run.parts.clock.monotonic() - this.#takenAt
-    return { ...entry, outcome: { ...outcome, idleMs: outcome.idleMs + heldMs } }
+    return { id, deliveryCount, outcome: { ...outcome, idleMs: outcome.idleMs + heldMs } }
   }
 }

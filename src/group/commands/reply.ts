@@ -10,7 +10,7 @@ export function items(reply: Reply | undefined): readonly Reply[] {
 
 /** A bulk string, bytes or text, as text; a missing one is empty. */
 export function asText(reply: Reply | undefined): string {
-  return String(reply ?? '')
+  return Buffer.isBuffer(reply) ? reply.toString() : String(reply ?? '')
 }
 
 /** Fields as name, value, name, value. */

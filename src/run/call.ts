@@ -1,0 +1,160 @@
+import type { Outcome } from '../core/outcome.ts'
+import { ACK, judgeFailure } from '../core/outcome.ts'
+import type { EventHandler } from '../handler.ts'
+import type { HandlerCall } from '../observe.ts'
+import type { BatchCall } from '../route.ts'
+import { EntryContext } from './context.ts'
+import { isDone, type Job } from './job.ts'
+import { describeCall } from './observed-call.ts'
+import type { Prepared, Rejected } from './prepare.ts'
+import { prepare } from './prepare.ts'
+import type { Run } from './run.ts'
+import { isThenable } from './thenable.ts'
+
+/**
+ * One call of a handler, for one job or for a batch of them: its jobs are prepared, then its handler is called, and once that has ended, or its
+ * time has, each of them has its outcome.
+ */
+export class Call {
+  readonly jobs: readonly Job[]
+  /** Of events that were gathered. */
+  readonly isBatch: boolean
+  /** When its time is over, on the monotonic clock. */
+  readonly endsAt: number
+  /** Waits for an asynchronous schema. */
+  isPreparing = false
+  /** Its time was over before its handler ended. */
+  isLost = false
+  readonly #run: Run
+  #isCalled = false
+  // not closures: V8 makes one that is assigned to a member in old space, where it keeps the whole entry until the next full collection
+  #context: EntryContext | undefined
+  #batch: BatchCall | undefined
+  #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
+
+  /** @param now On the monotonic clock. */
+  constructor(run: Run, jobs: readonly Job[], now: number) {
+    this.#run = run
+    this.jobs = jobs
+    this.isBatch = jobs[0]?.prepared !== undefined
+    this.endsAt = now + run.parts.consumer.settings.handlerTimeoutMs
+  }
+
+  /** Reads the event of a job; one that no retry can help has its outcome then. @returns What is to be waited for, if anything. */
+  prepare(): PromiseLike<void> | undefined {
+    const [job] = this.jobs as [Job]
+    if (this.isBatch) return undefined
+    const prepared = prepare(job.delivery, this.#run.parts.consumer)
+    if (!isThenable(prepared)) return this.#noted(job, prepared)
+    this.isPreparing = true
+    return prepared.then((ready) => this.#noted(job, ready))
+  }
+
+  #noted(job: Job, prepared: Prepared | Rejected): undefined {
+    if (this.isLost) return
+    if (prepared.kind === 'prepared') job.prepared = prepared
+    else job.outcome = this.#letter(job, prepared.reason, prepared.error, prepared.decoded)
+  }
+
+  /** Calls the handler, unless there is nothing to call it for. @returns What is to be waited for, if anything. */
+  start(): PromiseLike<unknown> | undefined {
+    const { report, observers } = this.#run.parts
+    const [job] = this.jobs as [Job]
+    if (!job.prepared) return undefined // its outcome is known
+    if (this.#run.isUnavailable(job.prepared.route)) return this.#throttle()
+    report.invoked += this.jobs.length
+    this.#isCalled = true
+    if (!observers) return this.#start()
+    const call = describeCall(this.jobs, this.#run.parts)
+    this.#observed = { call, startedAt: this.#run.parts.clock.monotonic() }
+    return observers.within('handler', call, () => this.#start())
+  }
+
+  #start(): PromiseLike<unknown> | undefined {
+    const { parts } = this.#run
+    const [job] = this.jobs as [Job]
+    const { route, event } = job.prepared as Prepared
+    const remainingMs = remainingUntil(parts.clock, this.endsAt)
+    if (route.batching) {
+      this.#batch = route.batching.call(parts, this.jobs, remainingMs)
+      return this.#batch.failures.then((failures) => this.#failSome(failures))
+    }
+    this.#context = new EntryContext(parts, job.delivery, event, remainingMs)
+    const returned = (route.handler as EventHandler)(event, this.#context)
+    return isThenable(returned) ? returned : undefined
+  }
+
+  /** Whatever has no outcome by now has succeeded. */
+  end(): void {
+    for (const job of this.jobs) job.outcome ??= ACK
+    this.#tellEnded()
+  }
+
+  /** All have failed that have no outcome yet. */
+  fail(error: unknown): void {
+    for (const job of this.jobs) if (!isDone(job)) this.#fail(job, error)
+    this.#tellEnded()
+  }
+
+  /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
+  lose(error: Error): void {
+    this.isLost = true
+    if (this.#context) EntryContext.abort(this.#context, error)
+    this.#batch?.abort(error)
+    this.#run.overrunning += this.jobs.length
+    for (const job of this.jobs) job.overran = true
+    this.fail(error)
+  }
+
+  /** Its handler has ended after all. */
+  forget(): void {
+    this.#run.overrunning -= this.jobs.length
+  }
+
+  #throttle(): undefined {
+    this.#run.parts.report.throttled += this.jobs.length
+    for (const job of this.jobs) job.release()
+  }
+
+  #failSome(failures: ReadonlyMap<string, unknown>): void {
+    if (!this.isLost) for (const job of this.jobs) if (failures.has(job.id)) this.#fail(job, failures.get(job.id))
+  }
+
+  #fail(job: Job, error: unknown): void {
+    const { consumer, random, report } = this.#run.parts
+    const verdict = judgeFailure(error, job.deliveryCount, consumer.settings, random())
+    if (this.#isCalled) {
+      job.error = error
+      if (verdict.kind === 'release') this.#run.unavailable((job.prepared as Prepared).route, error as Error)
+      else report.failed++
+    }
+    if (verdict.kind === 'retry') job.outcome = verdict
+    else if (verdict.kind === 'dead-letter')
+      job.outcome = this.#letter(job, verdict.reason, error, job.prepared?.decoded)
+    else {
+      report.throttled++
+      job.release()
+    }
+  }
+
+  #letter({ deliveredAt }: Job, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {
+    const facts = { reason, error, lastDeliveredAt: deliveredAt, failedAt: this.#run.parts.clock.now() }
+    const { eventId, type, version = 1, traceparent } = decoded ?? {}
+    return {
+      kind: 'dead-letter',
+      letter: decoded ? { ...facts, eventId, eventType: type, schemaVersion: version, traceparent } : facts,
+    }
+  }
+
+  #tellEnded(): void {
+    if (!this.#observed) return
+    const { observers, clock } = this.#run.parts
+    const { call, startedAt } = this.#observed
+    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: (outcome as Outcome).kind, error }))
+    observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
+  }
+}
+
+function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {
+  return () => Math.max(0, endsAt - clock.monotonic())
+}

@@ -1,0 +1,98 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { InvocationFailedError } from 'millrace'
+import { claim, poll } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { startFaultProxy } from '../support/fault-proxy.ts'
+import type { Scenario } from '../support/scenario.ts'
+import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
+
+/** A server some milliseconds away, so that handlers are fast against a request; and how much was pending at most while one ran. */
+async function startDistant(latencyMs = 5): Promise<Scenario & { most(): number; look(): Promise<void> }> {
+  const scenario = await startScenario()
+  const proxy = await startFaultProxy(scenario.server)
+  proxy.latencyMs = latencyMs
+  onTestFinished(() => proxy.close())
+  let most = 0
+  return {
+    ...scenario,
+    redis: scenario.connect(proxy.url),
+    most: () => most,
+    async look() {
+      const [pending] = (await scenario.raw.xpending('orders', 'billing')) as [number]
+      most = Math.max(most, pending)
+      await delay(5)
+    },
+  }
+}
+
+describe('reading ahead', () => {
+  it('has one further batch under way while handlers run, and no more', async () => {
+    const { redis, publish, most, look } = await startDistant()
+    const { calls, handler } = noting(look)
+    await publish(...names('o', 60))
+
+    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10 }), { redis })
+
+    expect([calls.length, most()]).toEqual([60, 20])
+    expect(counts(report)).toEqual({ read: 60, acked: 60, batches: 6, drained: true })
+  })
+
+  it.each([
+    ['a death would use up the only delivery of two batches', { maxDeliveries: 1 }, () => {}],
+    ['handlers are slow', {}, () => delay(100)],
+  ])('does not where %s', async (_why, settings, then) => {
+    const { redis, publish, most, look } = await startDistant()
+    const { handler } = noting(async () => {
+      await look()
+      await then()
+    })
+    await publish(...names('o', 40))
+
+    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10, ...settings }), { redis })
+
+    expect([report.acked, most()]).toEqual([40, 10])
+  })
+
+  it('releases what it read ahead and never started, at no delivery', async () => {
+    const { redis, publish, pending, look } = await startDistant()
+    const stop = new AbortController()
+    const { calls, handler } = noting(async () => {
+      await look()
+      if (calls.length === 30) stop.abort()
+    })
+    const orders = names('o', 100)
+    await publish(...orders)
+
+    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10 }), { redis, signal: stop.signal })
+
+    expect(counts(report)).toEqual({ read: 40, acked: 30, released: 10, batches: 4 })
+    expect(await pending()).toEqual(orders.slice(30, 40).map((order) => [order, 'parked', 0]))
+  })
+
+  it('whose reply is lost ends the run once what runs is settled, and costs nothing', async () => {
+    const scenario = await startScenario()
+    const proxy = await startFaultProxy(scenario.server)
+    onTestFinished(() => proxy.close())
+    proxy.latencyMs = 5
+    const redis = connectIoredis(proxy.url, { commandTimeout: 300 })
+    onTestFinished(() => redis.close())
+    const { calls, handler } = noting(async () => {
+      if (calls.length === 25) proxy.freezeLinks()
+      await delay(5)
+    })
+    const orders = names('o', 100)
+    await scenario.publish(...orders)
+    const consumer = billing(handler, { batchSize: 10, concurrency: 10 })
+
+    const [failure] = await Promise.allSettled([poll(consumer, { redis })])
+
+    const { report } = (failure as PromiseRejectedResult).reason as InvocationFailedError
+    expect([difference(report), report.acked]).toEqual([0, 20])
+    await poll(consumer, { redis: scenario.redis })
+    await scenario.age(60_000)
+    await claim(consumer, { redis: scenario.redis })
+    expect(new Set(calls)).toEqual(new Set(orders))
+    expect(await scenario.pending()).toEqual([])
+  })
+})
