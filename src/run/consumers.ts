@@ -6,11 +6,12 @@ import type { ConsumerFailure } from '../errors.ts'
 import { InvocationFailedError, InvocationTooShortError, RedisConnectionError } from '../errors.ts'
 import type { Connection, SlotKind } from '../group/group.ts'
 import { resolveObservers } from '../observers.ts'
-import type { OpenReport, Report } from '../report.ts'
-import { openReport, sumReports } from '../report.ts'
+import type { Report } from '../report.ts'
+import { sumReports } from '../report.ts'
 import { extrasOf } from './context.ts'
 import type { RunParts } from './parts.ts'
 import { Run } from './run.ts'
+import { RunReport } from './run-report.ts'
 import type { FurtherPollers } from './scale-out.ts'
 import type { RunOptions } from './targets.ts'
 
@@ -19,7 +20,8 @@ export interface RunKind {
   readonly action: 'poll' | 'claim'
   readonly slot: SlotKind
   slots(consumer: Consumer): number
-  work(run: Run): Promise<void>
+  /** @returns Whether only the time kept it from going on. */
+  work(run: Run): Promise<boolean>
 }
 
 /** One invocation of a poller or claimer. */
@@ -49,7 +51,6 @@ export async function runConsumers(
     options.remainingMs ?? options.context?.getRemainingTimeInMillis?.() ?? 60_000,
     MAX_DELAY_MS,
   )
-  const reports = consumers.map(({ stream, group }) => openReport(stream, group))
   const { clock = systemClock, further, context, signal } = options
   const observers = resolveObservers(kind.action, options.observe)
   const invocation = {
@@ -57,8 +58,14 @@ export async function runConsumers(
     consumers: consumers.map(({ stream, group }) => ({ stream, group })),
     context: context ?? {},
   }
+  const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
+  const sum = () =>
+    sumReports(
+      kind.action,
+      reports.map(({ numbers }) => numbers),
+    )
   observers?.tell('invocationStarted', invocation)
-  const finish = (report: Report, error: Error | undefined): Report => {
+  const finish = (report: Report, error?: Error): Report => {
     observers?.tell('invocationEnded', { invocation, report, error })
     if (error) throw error
     return report
@@ -66,14 +73,14 @@ export async function runConsumers(
   for (const { group, settings } of consumers) {
     const { handlerTimeoutMs, reserveMs } = settings
     if (remainingMs >= handlerTimeoutMs + reserveMs) continue
-    const report = sumReports(kind.action, reports)
+    const report = sum()
     return finish(report, new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report))
   }
   const deadline = clock.monotonic() + remainingMs
   const extras = extrasOf(context)
   const shared = { clock, lambda: context, extras, signal, further, observers, invocation, random: Math.random }
   const runs = consumers.map((consumer, n) =>
-    runConsumer(kind, { ...shared, consumer, report: reports[n] as OpenReport }, options.redis, remainingMs),
+    runConsumer(kind, { ...shared, consumer, report: reports[n] as RunReport }, options.redis, remainingMs),
   )
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
@@ -82,18 +89,18 @@ export async function runConsumers(
   const leftMs = deadline - clock.monotonic() - ANSWER_MARGIN_MS
   if (further && cutOff.length > 0 && further.mayCall(leftMs))
     failures.push(...(await goOn(cutOff, further.call(leftMs))))
-  const report = sumReports(kind.action, reports)
+  const report = sum()
   return finish(report, failures.length > 0 ? new InvocationFailedError(kind.action, failures, report) : undefined)
 }
 
 /** Has another poller go on where this invocation's time was up. */
-async function goOn(cutOff: readonly OpenReport[], call: Promise<void>): Promise<readonly ConsumerFailure[]> {
+async function goOn(cutOff: readonly RunReport[], call: Promise<void>): Promise<readonly ConsumerFailure[]> {
   try {
     await call
   } catch (error) {
-    return cutOff.map(({ stream, group }) => ({ stream, group, error: error as Error }))
+    return cutOff.map(({ numbers: { stream, group } }) => ({ stream, group, error: error as Error }))
   }
-  for (const report of cutOff) report.continued = true
+  for (const report of cutOff) report.continued()
   return []
 }
 
@@ -108,46 +115,55 @@ async function runConsumer(
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
   const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
-  let errors: readonly Error[] = []
-  let run: Run | undefined
+  let end: RunEnd = NO_RUN
   try {
-    for (let isWanted = true; isWanted; ) {
+    for (let isFirst = true; isFirst || end.isWanted; isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const slot = await group.takeSlot(kind.slot, kind.slots(consumer), leaseMs)
       if (slot === undefined) {
-        report.slotsBusy = run === undefined
+        if (isFirst) report.noSlot()
         break
       }
-      run = new Run({ ...parts, group, slot, budget })
-      ;({ errors, isWanted } = await runSlot(kind, run))
+      end = await runSlot(kind, new Run({ ...parts, group, slot, budget }))
     }
   } catch (error) {
-    errors = [error as Error]
+    end = { ...NO_RUN, errors: [error as Error] }
   }
-  report.roundTrips = group.roundTrips
-  report.durationMs = Math.round(clock.monotonic() - start)
-  return { failures: errors.map((error) => ({ stream, group: name, error })), isCutOff: run?.isCutOff ?? false }
+  report.ended(group.roundTrips, clock.monotonic() - start)
+  return { failures: end.errors.map((error) => ({ stream, group: name, error })), isCutOff: end.isCutOff }
 }
 
-/** @returns Whether a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more. */
-async function runSlot(kind: RunKind, run: Run): Promise<{ errors: readonly Error[]; isWanted: boolean }> {
+/** How a run ended. */
+interface RunEnd {
+  readonly errors: readonly Error[]
+  /** Only the time kept it from going on. */
+  readonly isCutOff: boolean
+  /** A publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more. */
+  readonly isWanted: boolean
+}
+
+const NO_RUN: RunEnd = { errors: [], isCutOff: false, isWanted: false }
+
+async function runSlot(kind: RunKind, run: Run): Promise<RunEnd> {
+  const { settler, time } = run
   const { group, slot, report, consumer } = run.parts
   try {
-    await kind.work(run)
+    const isCutOff = await kind.work(run)
     await run.end()
+    const { drained, acked, ackMissed } = report.numbers
     const isPoll = kind.slot === 'poller'
-    const mayGoOn = isPoll && consumer.settings.mode === 'drain' && report.drained && run.isSound && run.mayStart()
-    const hasAcked = isPoll && report.acked > report.ackMissed // a claimer's own script has noted it
-    const isWanted = await group.giveSlot(slot, isPoll && run.isSettled, mayGoOn, hasAcked)
-    return { errors: run.failures, isWanted }
+    const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()
+    const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
+    const isWanted = await group.giveSlot(slot, isPoll && settler.isSettled, mayGoOn, hasAcked)
+    return { errors: settler.failures, isCutOff, isWanted }
   } catch (error) {
-    run.isCutOff = false // by more than the time
     await run.end()
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, false).catch(() => {})
     // a connection that was gone for one call is gone for the next
     const isKnown =
-      error instanceof RedisConnectionError && run.failures.some((other) => other instanceof RedisConnectionError)
-    return { errors: isKnown ? run.failures : [...run.failures, error as Error], isWanted: false }
+      error instanceof RedisConnectionError && settler.failures.some((other) => other instanceof RedisConnectionError)
+    const errors = isKnown ? settler.failures : [...settler.failures, error as Error]
+    return { errors, isCutOff: false, isWanted: false }
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createGate } from '../../src/run/gate.ts'
+import { createGate } from '../../../src/run/feed/gate.ts'
 
 /** Work that says when it starts, and ends when it is told to. */
 function works() {

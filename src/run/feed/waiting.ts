@@ -1,0 +1,31 @@
+import { PARKED } from '../../core/keys.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Claimed, Owner } from '../../group/group.ts'
+import type { InHand } from '../in-hand.ts'
+
+/** A claimed entry that waits for its start, or has got its outcome without one. */
+export class Waiting implements Claimed, InHand {
+  readonly id: string
+  readonly deliveryCount: number
+  readonly from: Owner
+  outcome: Outcome | undefined = undefined
+
+  constructor({ id, deliveryCount, from }: Claimed) {
+    this.id = id
+    this.deliveryCount = deliveryCount
+    this.from = from
+  }
+
+  /** It had no turn: it goes back as it was, and has been idle for as long as we had it, too. It must not look as if it had been read meanwhile. */
+  giveBack(heldMs: number): void {
+    const { owner, idleMs } = this.from
+    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount: this.deliveryCount }
+  }
+
+  /** It has used up its deliveries. @param now Milliseconds since 1970. */
+  setAside(now: number): void {
+    const { owner, idleMs } = this.from
+    const reason = owner === PARKED ? 'max-deliveries' : 'crashed'
+    this.outcome = { kind: 'dead-letter', letter: { reason, lastDeliveredAt: now - idleMs, failedAt: now } }
+  }
+}
