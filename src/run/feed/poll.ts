@@ -71,7 +71,7 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
   }
 }
 
-/** Resolves once all is done; or, where events wait for others, after that long, when there is room for more. */
+/** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */
 async function wanting(pool: Pool, run: Run, pauseMs: number): Promise<void> {
   if (pool.isIdle) return
   let isTime = pauseMs === 0
@@ -79,6 +79,6 @@ async function wanting(pool: Pool, run: Run, pauseMs: number): Promise<void> {
     isTime = true
     pool.notify()
   })
-  await pool.until(() => pool.isIdle || (isTime && pool.isGathering && (pool.hasRoom || !run.mayWait())))
+  await pool.until(() => pool.isIdle || (isTime && pool.isGathering && pool.hasRoom && run.mayWait()))
   cancel()
 }
