@@ -29,6 +29,14 @@ export type Outcome =
   /** Handed back as it was before we took it: to that owner, with that idle time and that many deliveries. */
   | { readonly kind: 'release'; readonly owner: string; readonly idleMs: number; readonly deliveryCount: number }
 
+/** What each kind of outcome does to its entry on the server, and which number of the report counts it once that is stored. */
+export const OUTCOMES = {
+  ack: { op: 'ack', counter: 'acked' },
+  retry: { op: 'move', counter: 'retried' },
+  'dead-letter': { op: 'dead', counter: 'deadLettered' },
+  release: { op: 'move', counter: 'released' },
+} as const satisfies Record<Outcome['kind'], { readonly op: string; readonly counter: string }>
+
 /** What a dead letter says beside the entry itself. */
 export interface DeadLetterFacts {
   readonly reason: DeadLetterReason

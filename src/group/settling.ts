@@ -1,5 +1,6 @@
 import { chunksOf } from '../core/chunks.ts'
 import { deadLetterHead } from '../core/dead-letter.ts'
+import { OUTCOMES } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Argument, Reply } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
@@ -19,15 +20,11 @@ export interface SettleCalls {
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
-  const acks: string[] = []
-  const moves: Settlement[] = []
-  const letters: Settlement[] = []
-  for (const settlement of settlements) {
-    if (settlement.outcome.kind === 'ack') acks.push(settlement.id)
-    else (isLetter(settlement) ? letters : moves).push(settlement)
-  }
+  const byOp = { ack: [] as Settlement[], move: [] as Settlement[], dead: [] as Settlement[] }
+  for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
+  const acks = byOp.ack.map(({ id }) => id)
   // where the dead letters' key is denied, the server refuses every script that names it
-  const chunks = [...chunksOf(moves, SCRIPT_ENTRIES), ...chunksOf(letters, SCRIPT_ENTRIES)]
+  const chunks = [...chunksOf(byOp.move, SCRIPT_ENTRIES), ...chunksOf(byOp.dead, SCRIPT_ENTRIES)]
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
     calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,

@@ -1,6 +1,7 @@
 import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { OUTCOMES } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Letter, Settlement, SettleResult } from './group.ts'
 import { isLetter } from './group.ts'
@@ -25,9 +26,6 @@ export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: numbe
   if (delayMs <= minIdleMs) return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount, delayMs: undefined }
   return { owner: PARKED, idleMs: 0, deliveryCount, delayMs }
 }
-
-/** What a settlement that was carried out counts as. */
-const DONE_AS = { retry: 'retried', 'dead-letter': 'deadLettered', release: 'released' } as const
 
 /** Counts what became of settlements: the same for every adapter. */
 export class Tally {
@@ -56,8 +54,8 @@ export class Tally {
     } else if (status === SETTLED.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
-    } else if (status === SETTLED.done && outcome.kind !== 'ack') {
-      this.counts[DONE_AS[outcome.kind]]++
+    } else if (status === SETTLED.done) {
+      this.counts[OUTCOMES[outcome.kind].counter]++
       if (isLetter(settlement)) this.#letters.push(settlement)
     } else this.counts.superseded++
     if (status === SETTLED.lost) this.counts.lost++

@@ -34,10 +34,9 @@ describe('promise 14: one round trip a batch', () => {
 
     const stats = await raw.info('commandstats')
     const calls = (command: string) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
-    expect({ xack: calls('xack'), xreadgroup: calls('xreadgroup'), evalsha: calls('evalsha') }).toEqual({
-      xack: 10,
-      xreadgroup: 12, // the first read ahead settles nothing
-      evalsha: 3,
-    })
+    // reading ahead may let two batches share an XACK, and its first and last read find nothing to settle or to read
+    expect(calls('evalsha')).toBe(3)
+    expect(calls('xack')).toBeLessThanOrEqual(10)
+    expect(calls('xreadgroup')).toBeLessThanOrEqual(12)
   })
 })
