@@ -128,25 +128,38 @@ export class OversizeEntryError extends MillraceError {
   }
 }
 
-/** One thing a schema found wrong. Some schemas quote the value in their message: log the path, not the message. */
+/** One thing a schema found wrong. Both members may quote the payload, a path the keys of a record: log neither. */
 export interface PayloadIssue {
   readonly path: string
   readonly message: string
 }
 
-/** A payload was refused by its event's schema. The message says where; `issues` has the schema's own words. */
+/** What of an issue may be told: nothing of it is the payload's. */
+export interface ShownIssue {
+  readonly path: string
+  /** Left out where it may quote the payload. */
+  readonly message?: string | undefined
+}
+
+/**
+ * A payload was refused by its event's schema. The message says where, by the schema's own names, `*` in place of others; `issues` has the
+ * schema's own words.
+ */
 export class InvalidPayloadError extends MillraceError {
   override readonly name = 'InvalidPayloadError'
   readonly code = 'ERR_PAYLOAD_INVALID'
   readonly eventType: string
   declare readonly issues: readonly PayloadIssue[]
+  /** What of them may be told; no more than the first ten. */
+  declare readonly shown: readonly ShownIssue[]
 
-  constructor(eventType: string, issues: readonly PayloadIssue[]) {
-    const where = [...new Set(issues.map(({ path }) => (path === '' ? 'the payload itself' : path)))].join(', ')
-    super(`Payload of ${quoted(eventType)} must fit its schema, which refuses ${where}`)
+  constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues) {
+    const paths = [...new Set(shown.map(({ path }) => (path === '' ? 'the payload itself' : path)))]
+    const more = issues.length > shown.length ? [`${issues.length - shown.length} more`] : []
+    super(`Payload of ${quoted(eventType)} must fit its schema, which refuses ${[...paths, ...more].join(', ')}`)
     this.eventType = eventType
     // not enumerable, so that a logger which prints an error's members prints no values
-    Object.defineProperty(this, 'issues', { value: issues })
+    Object.defineProperties(this, { issues: { value: issues }, shown: { value: shown } })
   }
 }
 
@@ -183,7 +196,7 @@ export class RedisReplyError extends MillraceError {
   readonly code = 'ERR_REDIS_REPLY'
 
   constructor(message: string, options?: ErrorOptions) {
-    super(message.replace(/, with args beginning with:.*$/s, '').slice(0, 500), options)
+    super(message.replace(/, (with args beginning with|command was):.*$/s, '').slice(0, 500), options)
   }
 
   /** Whether the server's text holds that code as a word: scripts wrap it differently from version to version. */

@@ -26,8 +26,8 @@ export interface ObservedDelivery {
   readonly entryId: string
   readonly eventId: string
   readonly deliveryCount: number
-  /** Milliseconds between the entry's id and the call. */
-  readonly ageMs: number
+  /** Milliseconds between the entry's id and the call; `undefined` for an id of the future. */
+  readonly ageMs: number | undefined
   /** W3C trace context of whoever published it. */
   readonly traceparent?: string | undefined
 }
@@ -68,8 +68,8 @@ export interface Observed {
     /** Who had each, for how long it had been idle, and how often it was delivered before. */
     readonly entries: readonly {
       readonly entryId: string
-      /** Milliseconds between the entry's id and the claim. */
-      readonly ageMs: number
+      /** Milliseconds between the entry's id and the claim; `undefined` for an id of the future. */
+      readonly ageMs: number | undefined
       readonly owner: string
       readonly idleMs: number
       readonly deliveryCount: number
@@ -87,8 +87,8 @@ export interface Observed {
     readonly entries: readonly {
       readonly entryId: string
       readonly eventType: string
-      /** Milliseconds between the entry's id and the acknowledgement. */
-      readonly ageMs: number
+      /** Milliseconds between the entry's id and the acknowledgement; `undefined` for an id of the future. */
+      readonly ageMs: number | undefined
     }[]
   }
   /** The server has an entry's dead letter, and the entry is no longer pending. */

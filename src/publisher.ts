@@ -3,7 +3,7 @@ import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
-import { issuesOf } from './core/issues.ts'
+import { invalidPayload } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import {
   boolean,
@@ -17,7 +17,7 @@ import {
   withDefaults,
 } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
-import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
+import { OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { Connection, Trim } from './group/group.ts'
@@ -38,7 +38,10 @@ export interface PublisherOptions {
    * longest backlog. Default 1,000,000, unless `retentionMs` is given.
    */
   readonly maxLength?: number
-  /** Milliseconds an entry is kept, instead of `maxLength`. */
+  /**
+   * Milliseconds an entry is kept on the server's clock, instead of `maxLength`. The server is asked for its time before the first event, then
+   * once a minute; nothing is trimmed where it does not say.
+   */
   readonly retentionMs?: number
   /** Trim to the entry, which costs more; by default whole nodes go, so that up to some hundred entries more are kept. Default false. */
   readonly exactTrimming?: boolean
@@ -111,9 +114,10 @@ export interface Publisher {
     options?: PublishOptions,
   ): Promise<Published>
   /**
-   * Publishes many in one round trip, in order. All are checked before the first is sent.
+   * Publishes many, in order: a thousand or a megabyte in one round trip, more in as many as that takes. All are checked before the first is
+   * sent. Where one is refused, or a reply does not come, what was not sent yet is not sent.
    *
-   * @throws As `publish`; `PublishFailedError` names those that were written.
+   * @throws As `publish`; `PublishFailedError` names those that are known to be written, whatever stopped it.
    */
   publishMany<const Definitions extends readonly EventDefinition[]>(
     publications: readonly [...{ readonly [N in keyof Definitions]: Publication<Definitions[N]> }],
@@ -150,7 +154,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let error: Error | undefined
     try {
       entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, call?.traceparent)))
-      const appended = await redis.append(stream, entries, trim(), wakes)
+      const appended = await redis.append(stream, entries, trim, wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
       const refusal = answers.find((answer) => answer instanceof Error)
@@ -224,8 +228,9 @@ async function encode(
   const { type, version } = event
   const json = toJson(action, type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
-  const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
-  if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
+  const input: unknown = JSON.parse(json)
+  const { issues } = await event.payload['~standard'].validate(input)
+  if (issues) throw invalidPayload(event, issues, [payload, input])
   const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
   const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
   const fields = encodeEnvelope({ ...envelope, traceparent })
@@ -279,7 +284,7 @@ function resolvePublisherOptions(options: PublisherOptions) {
   integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
   boolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
-  const trim = resolveTrim(action, options, exactTrimming, clock)
+  const trim = resolveTrim(action, options, exactTrimming)
   return {
     stream,
     redis,
@@ -303,21 +308,16 @@ function resolveWakes(action: string, stream: string, given: Wake | readonly Wak
   })
 }
 
-function resolveTrim(
-  action: string,
-  { maxLength, retentionMs }: PublisherOptions,
-  exact: boolean,
-  clock: Clock,
-): () => Trim {
+function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOptions, exact: boolean): Trim {
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
-    if (length === Infinity) return () => ({ kind: 'none' })
+    if (length === Infinity) return { kind: 'none' }
     integerFrom(action, 'maxLength', length, 1)
-    return () => ({ kind: 'length', maxLength: length, exact })
+    return { kind: 'length', maxLength: length, exact }
   }
   if (maxLength !== undefined) {
     throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
   }
   numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
-  return () => ({ kind: 'age', beforeMs: clock.now() - retentionMs, exact })
+  return { kind: 'age', retentionMs, exact }
 }

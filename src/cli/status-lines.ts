@@ -104,7 +104,8 @@ function lagCell({ lag, lagAtLeast }: GroupInspection): Cell {
   return lagAtLeast === undefined ? UNKNOWN : { text: `${count(lagAtLeast)}+`, as: 'yellow' }
 }
 
-const oldCell = (ms: number): Cell => (ms < OLD_MS ? duration(ms) : { text: duration(ms), as: 'yellow' })
+const oldCell = (ms: number | undefined): Cell =>
+  ms === undefined ? UNKNOWN : ms < OLD_MS ? duration(ms) : { text: duration(ms), as: 'yellow' }
 const letterCell = (length: number): Cell => (length === 0 ? '0' : { text: count(length), as: 'red' })
 
 function detailLines({

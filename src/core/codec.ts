@@ -166,8 +166,10 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
       const texts = new Map<string, string>()
       for (const [nameBytes, valueBytes] of fields) {
         const name = text(nameBytes, 'name')
-        if (texts.has(name)) throw new MalformedEntryError(`Field ${quoted(name)} must not repeat`)
-        texts.set(name, text(valueBytes, name))
+        // a name that is not this codec's may be a key of the payload
+        const known = apart.has(name) || json.has(name) ? name : undefined
+        if (texts.has(name)) throw new MalformedEntryError(`Field ${shown(known)} must not repeat`)
+        texts.set(name, text(valueBytes, known))
       }
       const type = texts.get(typeField)
       if (!type) throw new MalformedEntryError(`Field ${quoted(typeField)} is missing`)
@@ -185,11 +187,15 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
 }
 
 /** Text, exact or refused: bytes that are no UTF-8 would come out changed. */
-function text(bytes: Bytes, name: string): string {
+function text(bytes: Bytes, name: string | undefined): string {
   if (typeof bytes === 'string') return bytes
   const value = bytes.toString()
-  if (value.includes('\uFFFD') && !isUtf8(bytes)) throw new MalformedEntryError(`Field ${quoted(name)} must be UTF-8`)
+  if (value.includes('\uFFFD') && !isUtf8(bytes)) throw new MalformedEntryError(`Field ${shown(name)} must be UTF-8`)
   return value
+}
+
+function shown(name: string | undefined): string {
+  return name === undefined ? 'of the payload' : quoted(name)
 }
 
 function parseVersion(version: string | undefined): number {

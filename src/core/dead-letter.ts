@@ -58,10 +58,13 @@ export function describeError(
   }
 }
 
-// an error's message holds no payload; a dead letter holds it anyway, so the schema's own words may stand here
+// what is listed and logged of a letter is no payload, so that of the schema's own words only those stand here that quote none
 function detail(error: object): string {
   if (!(error instanceof InvalidPayloadError)) return ''
-  return `: ${error.issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')}`
+  const said = error.shown.flatMap(({ path, message }) =>
+    message === undefined ? [] : [path === '' ? message : `${path}: ${message}`],
+  )
+  return said.length > 0 ? `: ${said.join('; ')}` : ''
 }
 
 function asText(value: unknown): string {

@@ -56,9 +56,13 @@ export function entryIdBefore(id: string): string {
   return ms > 0n ? `${ms - 1n}-${MAX}` : '0-0'
 }
 
-/** Milliseconds since an entry was published, by its id. */
-export function ageOf(id: string, now: number): number {
-  return Math.max(0, now - Number.parseInt(id, 10))
+/** What two machines' clocks may differ by, in milliseconds, before an entry counts as one of the future. */
+const SKEW_MS = 1_000
+
+/** Milliseconds since an entry was published, by its id; `undefined` for an id that is ahead of the clock: its age is not known. */
+export function ageOf(id: string, now: number): number | undefined {
+  const ageMs = now - Number.parseInt(id, 10)
+  return ageMs < -SKEW_MS ? undefined : Math.max(0, ageMs)
 }
 
 /** Bytes of an entry's names and values. */

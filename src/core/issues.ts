@@ -1,15 +1,48 @@
-import type { PayloadIssue } from '../errors.ts'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { PayloadIssue, ShownIssue } from '../errors.ts'
+import { InvalidPayloadError } from '../errors.ts'
+import { ownNames } from './own-names.ts'
+import { quotes } from './quotes.ts'
 
-/** An issue as Standard Schema has it. */
-interface SchemaIssue {
-  readonly message: string
-  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+/** What stands for a name that is not the schema's own. */
+const HIDDEN = '*'
+/** Array indexes beyond that may be something else. */
+const MOST_INDEX = 1_000_000
+/** Issues that an error's texts tell of. */
+const MOST_SHOWN = 10
+
+/**
+ * The error of a payload that its schema refuses. What it says is made of the schema's own names, and of the library's sentences that quote
+ * nothing of the input; its `issues` have all of it.
+ *
+ * @param input All that was given to the schema.
+ */
+export function invalidPayload(
+  { type, payload: schema }: { readonly type: string; readonly payload: StandardSchemaV1 },
+  issues: readonly StandardSchemaV1.Issue[],
+  input: unknown,
+): InvalidPayloadError {
+  const shown = issues.slice(0, MOST_SHOWN).map((issue) => shownOf(issue, ownNames(schema), input))
+  return new InvalidPayloadError(type, issues.map(asIssue), shown)
 }
 
-/** A schema's issues as where and what. */
-export function issuesOf(issues: readonly SchemaIssue[]): PayloadIssue[] {
-  return issues.map(({ path = [], message }) => ({
-    path: path.map((part) => String(typeof part === 'object' ? part.key : part)).join('.'),
-    message,
-  }))
+function asIssue({ path = [], message }: StandardSchemaV1.Issue): PayloadIssue {
+  return { path: path.map((part) => String(keyOf(part))).join('.'), message }
+}
+
+function shownOf(
+  { path = [], message }: StandardSchemaV1.Issue,
+  names: ReadonlySet<string>,
+  input: unknown,
+): ShownIssue {
+  const parts = path.map(keyOf).map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN))
+  return { path: parts.join('.'), message: quotes(String(message), input) ? undefined : String(message) }
+}
+
+function keyOf(part: PropertyKey | StandardSchemaV1.PathSegment): PropertyKey {
+  return typeof part === 'object' ? part.key : part
+}
+
+function isIndex(key: PropertyKey): boolean {
+  return typeof key === 'number' && Number.isInteger(key) && key >= 0 && key < MOST_INDEX
 }

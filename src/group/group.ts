@@ -85,8 +85,8 @@ export interface Measured {
 export interface Backlog {
   /** Entries delivered and not acked yet. */
   readonly pending: number
-  /** Milliseconds since the oldest pending entry was published; 0 if nothing is pending. */
-  readonly oldestPendingMs: number
+  /** Milliseconds since the oldest pending entry was published, 0 if nothing is pending; left out where its id is ahead of the server's clock. */
+  readonly oldestPendingMs?: number
   /**
    * Entries not delivered yet. Ten and more are left out where the server does not know: before 7.0, and after deletions, until the group is
    * past them. Before 8.0 they may be too many, once entries were trimmed that nobody had read.
@@ -225,8 +225,8 @@ export interface GroupAddress {
 /** How a stream is bounded. */
 export type Trim =
   | { readonly kind: 'length'; readonly maxLength: number; readonly exact: boolean }
-  /** Entries from before that time, in milliseconds since 1970, go. */
-  | { readonly kind: 'age'; readonly beforeMs: number; readonly exact: boolean }
+  /** Entries that are older than that on the server's clock go. */
+  | { readonly kind: 'age'; readonly retentionMs: number; readonly exact: boolean }
   | { readonly kind: 'none' }
 
 /** A key that stands for `windowMs`, unless a poller deletes it before: who raises it wakes that poller, nobody else does. */
@@ -236,8 +236,8 @@ export interface WakeFlag {
 }
 
 /** What became of entries and flags, in order. */
-interface Appended {
-  /** An id or an error for each entry. */
+export interface Appended {
+  /** An id or an error for each entry; an error also where it was not sent any more, or no reply came. */
   readonly answers: readonly (string | Error)[]
   /** Whether each flag was raised; false if it stood already. */
   readonly raised: readonly (boolean | Error)[]
@@ -247,7 +247,7 @@ interface Appended {
 export interface Connection {
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
   group(address: GroupAddress, remainingMs?: () => number): Group
-  /** Appends entries and then raises flags, in one round trip. */
+  /** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */
   append(
     stream: string,
     entries: readonly (readonly Field[])[],

@@ -57,7 +57,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       const stream = server.stream(key)
       const answers = entries.map((fields) => {
         const id = stream.add(fields, now())
-        stream.trim(trim)
+        stream.trim(trim, now())
         return id
       })
       return { answers, raised: flags.map((flag) => server.raise(flag)) }
@@ -74,7 +74,8 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           deliveryCount,
         }),
       ),
-    trim: (key, length) => void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }),
+    trim: (key, length) =>
+      void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
     destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),
   }
 }

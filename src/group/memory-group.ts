@@ -160,10 +160,11 @@ export class MemoryGroup implements Group, Claims {
     if (!group) return undefined
     const { entries } = this.#stream
     const [oldest] = group.pending.keys()
+    const oldestMs = oldest === undefined ? 0 : this.#now - Number.parseInt(oldest, 10)
     const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
     const backlog = {
       pending: group.pending.size,
-      oldestPendingMs: oldest === undefined ? 0 : Math.max(0, this.#now - Number.parseInt(oldest, 10)),
+      ...(oldestMs >= 0 && { oldestPendingMs: oldestMs }),
       lag: this.#stream.after(group.lastDeliveredId, entries.length).length,
       streamLength: entries.length,
       deadLetters: this.#server.streams.get(keys.deadLetters)?.entries.length ?? 0,
@@ -247,7 +248,7 @@ export class MemoryGroup implements Group, Claims {
     const letters = this.#server.stream(keys.deadLetters)
     letters.add([...pairs, ['fieldCount', String(fields.length)], ...body], this.#now)
     this.#drop(group, id)
-    return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true })
+    return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, this.#now)
   }
 
   #take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held): void {

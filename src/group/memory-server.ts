@@ -126,10 +126,11 @@ export class MemoryStream {
     if (this.get(id)) this.#entries.splice(this.#indexOf(id), 1)
   }
 
-  /** Removes the oldest entries; always exactly. @returns How many. */
-  trim(trim: Trim): number {
+  /** Removes the oldest entries; always exactly. @param now By the server's clock. @returns How many. */
+  trim(trim: Trim, now: number): number {
     const { length } = this.#entries
-    if (trim.kind === 'age') this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(trim.beforeMs))}`))
+    if (trim.kind === 'age')
+      this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(now - trim.retentionMs))}`))
     if (trim.kind === 'length') this.#entries.splice(0, Math.max(0, length - trim.maxLength))
     return length - this.#entries.length
   }

@@ -1,15 +1,13 @@
+import { systemClock } from '../clock.ts'
 import { cannot } from '../core/options.ts'
-import { RedisReplyError } from '../errors.ts'
-import type { Reply, Transport } from './clients/transport.ts'
-import { get } from './commands/get.ts'
-import { asText } from './commands/reply.ts'
-import { setOnce } from './commands/set.ts'
-import { xadd } from './commands/xadd.ts'
+import { append } from './append.ts'
+import type { Transport } from './clients/transport.ts'
 import type { Connection } from './group.ts'
 import { assertConnection } from './group.ts'
 import { RedisCalls } from './redis-calls.ts'
 import { RedisGroup } from './redis-group.ts'
 import { Sender } from './sender.ts'
+import { ServerClock } from './server-clock.ts'
 
 /** A connection to a server, which can be sent any call. */
 interface RedisConnection extends Connection {
@@ -19,29 +17,13 @@ interface RedisConnection extends Connection {
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
 export function createRedisConnection(transport: Transport): RedisConnection {
   const lived = new Set<string>()
+  const clock = new ServerClock(systemClock)
   return {
     transport,
     group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
-    async append(stream, entries, trim, flags = []) {
-      const appends = entries.map((fields) => xadd(stream, fields, trim))
-      // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
-      const token = crypto.randomUUID()
-      const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
-      const replies = await transport.send([...appends, ...raises])
-      return {
-        answers: replies.slice(0, entries.length).map((reply) => errorOr(reply, asText)),
-        raised: flags.map((_flag, n) => {
-          const [set = null, holder = null] = replies.slice(entries.length + 2 * n)
-          return errorOr(set, (answer) => answer !== null || asText(holder) === token)
-        }),
-      }
-    },
+    append: (stream, entries, trim, flags = []) => append(transport, clock, stream, entries, trim, flags),
     close: () => transport.close(),
   }
-}
-
-function errorOr<T>(reply: Reply, read: (reply: Reply) => T): T | Error {
-  return reply instanceof RedisReplyError ? reply : read(reply)
 }
 
 /**

@@ -127,7 +127,7 @@ export class RedisGroup implements Group {
     ) as [number, number, number, number, number, number, number]
     const backlog = {
       pending,
-      oldestPendingMs,
+      ...(oldestPendingMs !== UNKNOWN && { oldestPendingMs }),
       streamLength,
       deadLetters,
       ...(lag !== UNKNOWN && { lag }),

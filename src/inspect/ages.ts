@@ -1,8 +1,7 @@
 import { parseEntryId } from '../core/entry.ts'
 
-/** Milliseconds since an entry was written, by its id; never negative. */
-export function ageOf(entryId: string, at: number): number
-export function ageOf(entryId: string | undefined, at: number): number | undefined
+/** Milliseconds since an entry was written, by its id; `undefined` where there is none, or its id is ahead of the server's clock. */
 export function ageOf(entryId: string | undefined, at: number): number | undefined {
-  return entryId === undefined ? undefined : Math.max(0, at - Number(parseEntryId(entryId).ms))
+  const ageMs = entryId === undefined ? -1 : at - Number(parseEntryId(entryId).ms)
+  return ageMs < 0 ? undefined : ageMs
 }

@@ -78,8 +78,8 @@ export interface GroupInspection {
 export interface OldestPending {
   readonly id: string
   readonly consumerName: string
-  /** Milliseconds since it was published. */
-  readonly ageMs: number
+  /** Milliseconds since it was published; left out where its id is ahead of the server's clock. */
+  readonly ageMs?: number | undefined
   /**
    * Milliseconds since its last delivery; left out where nobody has it (XNACK). Of a parked entry it says nothing: its back-off is kept by that
    * clock.

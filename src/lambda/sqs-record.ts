@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { BatchContext, BatchEvent } from '../batch-handler.ts'
+import { payloadJson } from './payload-json.ts'
 
 /** As what a batch is given to a remote function. */
 export type Envelope = 'redis' | 'sqs'
@@ -28,7 +29,7 @@ export interface SqsRecord {
   /** The entry's id: what `batchItemFailures` names. */
   readonly messageId: string
   readonly receiptHandle: string
-  /** The payload as JSON. */
+  /** The payload as JSON: the published text where the schema changed nothing. */
   readonly body: string
   /** All are strings, also numbers. */
   readonly attributes: Readonly<Record<string, string>>
@@ -47,7 +48,7 @@ export interface SqsRecord {
 export function sqsRecordOf(event: BatchEvent, context: BatchContext, envelope: Envelope, now: number): SqsRecord {
   const { entryId, deliveryCount, aggregateId } = event
   const { stream, group } = context
-  const body = JSON.stringify(event.payload) ?? 'null'
+  const body = payloadJson(event.payload, event.fields)
   const sentMs = entryId.slice(0, entryId.indexOf('-'))
   return {
     messageId: entryId,

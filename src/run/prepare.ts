@@ -1,18 +1,13 @@
 import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
 import { withTexts } from '../core/codec.ts'
+import { codecError } from '../core/codec-error.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { issuesOf } from '../core/issues.ts'
+import { invalidPayload } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
-import {
-  InvalidPayloadError,
-  MalformedEntryError,
-  NoRouteError,
-  OversizeEntryError,
-  UnsupportedVersionError,
-} from '../errors.ts'
+import { MalformedEntryError, NoRouteError, OversizeEntryError, UnsupportedVersionError } from '../errors.ts'
 import type { Event } from '../event.ts'
 import type { Route } from '../route.ts'
 import { isThenable } from './thenable.ts'
@@ -44,7 +39,7 @@ export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected |
   try {
     decoded = assertDecoded(consumer.codec.decode(entry.fields, entry.id))
   } catch (error) {
-    return rejected('malformed', error)
+    return rejected('malformed', codecError(error, entry.fields))
   }
   const route = consumer.routes.get(decoded.type)
   if (!route) return rejected('no-route', new NoRouteError(decoded.type), decoded)
@@ -66,12 +61,13 @@ function check(
   try {
     payload = lift(route, version, decoded.payload)
   } catch (error) {
-    const issue = { path: '', message: `the upcast from version ${version} failed: ${String(error)}` }
-    return rejected('invalid', new InvalidPayloadError(type, [issue]), decoded)
+    const issue = { message: `the upcast from version ${version} failed: ${String(error)}` }
+    return rejected('invalid', invalidPayload(route.event, [issue], decoded.payload), decoded)
   }
   type Result = Awaited<ReturnType<(typeof schema)['~standard']['validate']>>
   const finish = (result: Result): Prepared | Rejected => {
-    if (result.issues) return rejected('invalid', new InvalidPayloadError(type, issuesOf(result.issues)), decoded)
+    if (result.issues)
+      return rejected('invalid', invalidPayload(route.event, result.issues, [decoded.payload, payload]), decoded)
     if (!('value' in result))
       throw new TypeError(`Cannot check ${quoted(type)}: its schema answered neither a value nor issues`)
     return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, result.value, stream, entry.id) }

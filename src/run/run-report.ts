@@ -51,7 +51,8 @@ export class RunReport {
     const last = entries.at(-1) as Delivery
     report.read += entries.length
     report.batches++
-    report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(last.id, this.#clock.now()))
+    const ageMs = ageOf(last.id, this.#clock.now())
+    if (ageMs !== undefined) report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageMs)
     if (this.#observers) this.#tell('entriesRead', { entryIds: entries.map(({ id }) => id) })
   }
 

@@ -47,7 +47,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
   return {
     entriesClaimed({ entries, ...run }) {
       lineOf(run).add({
-        ClaimedAge: entries.map(({ ageMs }) => ageMs),
+        ClaimedAge: entries.flatMap(({ ageMs }) => ageMs ?? []),
         ClaimedIdle: entries.map(({ idleMs }) => idleMs),
       })
     },
@@ -67,7 +67,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
       for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
         add(run, eventType, {
           DeletedEventCount: acked.length,
-          PublishToAckAge: acked.map(({ ageMs }) => ageMs),
+          PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
           CommitErrorCount: -acked.length,
         })
       }

@@ -46,6 +46,43 @@ function refusing(name: string, httpStatusCode: number, message = 'no'): void {
   lambda.on(InvokeCommand).rejects(new LambdaServiceException({ name, message, $fault, $metadata: { httpStatusCode } }))
 }
 
+describe('the body of a record', () => {
+  const published = (text: string) => ({ payload: JSON.parse(text) as unknown, fields: [['payload', text] as const] })
+  test.each<[title: string, members: object, body: string]>([
+    ['a number beyond 2 ** 53', published('{"orderId":9007199254740993}'), '{"orderId":9007199254740993}'],
+    ['a number beyond all', published('[1e400,-0,1.0]'), '[1e400,-0,1.0]'],
+    ['spaces', published('{ "a": 1 }'), '{ "a": 1 }'],
+    [
+      'what the schema left alone where it took something away',
+      { payload: { id: 9007199254740992, a: 1 }, fields: [['payload', '{"a":1,"b":2,"id":9007199254740993}']] },
+      '{"id":9007199254740993,"a":1}',
+    ],
+    [
+      'what the schema changed',
+      { payload: { id: '9007199254740992' }, fields: [['payload', '{"id":9007199254740993}']] },
+      '{"id":"9007199254740992"}',
+    ],
+    [
+      'a flat entry',
+      {
+        payload: { id: 9007199254740992, note: '1.0' },
+        fields: [
+          ['id', '9007199254740993'],
+          ['note', '1.0'],
+        ],
+      },
+      '{"id":9007199254740993,"note":"1.0"}',
+    ],
+    ['fields that say nothing of it', { payload: { a: 1 }, fields: [['payload', 'no JSON']] }, '{"a":1}'],
+    ['no number of another place', { payload: [1, 2], fields: [['payload', '[2.0,1.0]']] }, '[1,2]'],
+  ])('is %s, as it was published', async (_title, members, body) => {
+    answering(null)
+    await notify([aBatchEvent(1, members)], aBatchContext())
+
+    expect(requests().flatMap(({ records }) => records.map((record) => record.body))).toEqual([body])
+  })
+})
+
 describe('the request of lambdaFunction()', () => {
   test('has the events as SQS’s records', async () => {
     answering(null)

@@ -2,14 +2,19 @@ import type { Field } from '../../core/entry.ts'
 import type { Command } from '../clients/transport.ts'
 import type { Trim } from '../group.ts'
 
-/** Appends an entry under an id of the server's. @see https://redis.io/docs/latest/commands/xadd/ */
-export function xadd(stream: string, fields: readonly Field[], trim: Trim): Command {
-  return ['xadd', stream, ...trimArguments(trim), '*', ...fields.flat()]
+/**
+ * Appends an entry under an id of the server's.
+ *
+ * @param nowMs The server's time in milliseconds since 1970. By age nothing is trimmed without.
+ * @see https://redis.io/docs/latest/commands/xadd/
+ */
+export function xadd(stream: string, fields: readonly Field[], trim: Trim, nowMs?: number): Command {
+  return ['xadd', stream, ...trimArguments(trim, nowMs), '*', ...fields.flat()]
 }
 
-function trimArguments(trim: Trim): readonly (string | number)[] {
+function trimArguments(trim: Trim, nowMs: number | undefined): readonly (string | number)[] {
   if (trim.kind === 'none') return []
   const how = trim.exact ? '=' : '~'
   if (trim.kind === 'length') return ['MAXLEN', how, trim.maxLength]
-  return ['MINID', how, Math.max(0, Math.floor(trim.beforeMs))]
+  return nowMs === undefined ? [] : ['MINID', how, Math.max(0, Math.floor(nowMs - trim.retentionMs))]
 }

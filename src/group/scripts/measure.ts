@@ -9,18 +9,19 @@ export const UNKNOWN = -1
  * are told by the server, which does not know before 7.0 and while there is a deleted entry ahead, and before 8.0 counts too many once entries
  * were trimmed that nobody had read.
  *
- * KEYS stream, dead letters, state, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms, the lag
- * or UNKNOWN, the lengths of the stream and of the dead letters, how many of the slots are taken, and the time in ms since something was last
+ * KEYS stream, dead letters, state, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms or UNKNOWN,
+ * where its id is ahead of the clock, the lag or UNKNOWN, the lengths of the stream and of the dead letters, how many of the slots are taken, and the time in ms since something was last
  * acknowledged, or UNKNOWN.
  */
 export const measure: Script = {
   keyCount: undefined,
   lua: `
-local stream, letters, state = unpack(KEYS)
+local stream, letters, state = unpack(KEYS, 1, 3)
 local group = ARGV[1]
 ${NOW}
 local pending = redis.call('XPENDING', stream, group)
-local age = pending[1] > 0 and math.max(0, now - tonumber(pending[2]:match('^%d+'))) or 0
+local age = pending[1] > 0 and now - tonumber(pending[2]:match('^%d+')) or 0
+if age < 0 then age = ${UNKNOWN} end
 local length, lag = redis.call('XLEN', stream), ${UNKNOWN}
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local fields = {}

@@ -10,11 +10,21 @@ describe('xadd()', () => {
     [{ kind: 'none' }, []],
     [{ kind: 'length', maxLength: 5, exact: false }, ['MAXLEN', '~', 5]],
     [{ kind: 'length', maxLength: 5, exact: true }, ['MAXLEN', '=', 5]],
-    [{ kind: 'age', beforeMs: 9_000, exact: false }, ['MINID', '~', 9_000]],
-    [{ kind: 'age', beforeMs: 9_000.5, exact: true }, ['MINID', '=', 9_000]],
-    [{ kind: 'age', beforeMs: -1, exact: true }, ['MINID', '=', 0]],
+    [{ kind: 'age', retentionMs: 1_000, exact: false }, ['MINID', '~', 9_000]],
+    [{ kind: 'age', retentionMs: 999.5, exact: true }, ['MINID', '=', 9_000]],
+    [{ kind: 'age', retentionMs: 10_001, exact: true }, ['MINID', '=', 0]],
   ])('trims by %j', (trim, args) => {
-    expect(xadd('orders', fields, trim)).toEqual(['xadd', 'orders', ...args, '*', 'a', '1'])
+    expect(xadd('orders', fields, trim, 10_000)).toEqual(['xadd', 'orders', ...args, '*', 'a', '1'])
+  })
+
+  test('trims nothing by age before the server’s time is known', () => {
+    expect(xadd('orders', fields, { kind: 'age', retentionMs: 1, exact: true })).toEqual([
+      'xadd',
+      'orders',
+      '*',
+      'a',
+      '1',
+    ])
   })
 
   test('writes fields in order, repeated ones too, and bytes as they are', () => {
