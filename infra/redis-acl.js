@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs'
 
 const text = readFileSync(new URL('redis-acl.txt', import.meta.url), 'utf8')
-const users = Object.fromEntries([...text.matchAll(/^user (\S+) (.+)$/gm)].map(([, name, access]) => [name, access]))
+
+/** An access string for a server that takes no selectors: what stands in parentheses goes for all of the user's keys. */
+const flat = (access) => [...new Set(access.replace(/[()]/g, '').split(' '))].join(' ')
+
+const users = Object.fromEntries(
+  [...text.matchAll(/^user (\S+) (.+)$/gm)].map(([, name, access]) => [name, flat(access)]),
+)
 
 export const publisher = users['orders-publisher']
 export const poller = users['orders-poller']

@@ -24,7 +24,11 @@ export function createClaimer(
   consumers: Consumer | readonly Consumer[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
-  const targets = deployedConsumers(resolveTargets('create claimer', consumers, options, TARGET_OPTIONS), process.env)
+  const targets = deployedConsumers(
+    resolveTargets('create claimer', consumers, options, TARGET_OPTIONS),
+    process.env,
+    options.redis,
+  )
   return createScheduledHandler('claim', (_event, context) =>
     runConsumers(claiming(targets), targets, { ...options, context }),
   )

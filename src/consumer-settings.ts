@@ -34,7 +34,7 @@ export interface SettingOptions {
   readonly minIdleMs?: number
   /** Deliveries an entry gets before it becomes a dead letter. Default 5. */
   readonly maxDeliveries?: number
-  /** Pending entries of the group above which pollers read no new ones, until the claimer has caught up. Default 10,000. */
+  /** Pending entries of the group above which pollers read no new ones, until the claimer has caught up. Default 10,000; over REST 1,000, which is Upstash's own limit. */
   readonly maxPending?: number
   /** Waits between deliveries. Default 1 s, doubling, at most 60 s. */
   readonly backoff?: Partial<Backoff>
@@ -88,13 +88,16 @@ export interface ConsumerSettings {
 /** What an entry's idle time must leave room for beside its handler: settling, and a late timer. */
 const IDLE_MARGIN_MS = 5_000
 
+/** What `maxPending` is where nobody chose. */
+export const DEFAULT_MAX_PENDING = 10_000
+
 const DEFAULTS: ConsumerSettings = {
   batchSize: 100,
   concurrency: 10,
   handlerTimeoutMs: 10_000,
   minIdleMs: 60_000,
   maxDeliveries: 5,
-  maxPending: 10_000,
+  maxPending: DEFAULT_MAX_PENDING,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Infinity,
   renewLeases: false,

@@ -2,7 +2,7 @@ import type { Consumer } from './consumer.ts'
 import { resolveKeys } from './consumer-settings.ts'
 import { chunksOf } from './core/chunks.ts'
 import type { Entry } from './core/entry.ts'
-import { compareEntryIds, entryBytes, parseEntryId } from './core/entry.ts'
+import { compareEntryIds, parseEntryId } from './core/entry.ts'
 import type { ConsumerKeys } from './core/keys.ts'
 import {
   cannot,
@@ -15,6 +15,7 @@ import {
   text,
 } from './core/options.ts'
 import type { DeadLetterReason } from './core/outcome.ts'
+import { PageSize } from './core/page-size.ts'
 import type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
 import { parseDeadLetter } from './core/parse-dead-letter.ts'
 import { parseTime, time } from './group/commands/time.ts'
@@ -177,23 +178,23 @@ async function rangeOf({ keys, sender, filters }: Letters, isBounded: boolean): 
   return { first, last: newest.id }
 }
 
-/** The bytes that a page should have, and the letters it has at most. */
-const PAGE = { bytes: 4 * 1024 * 1024, letters: 100, first: 10 }
-
-/** A page has as many as would fit if all were as large as the largest one seen. */
 async function* entriesIn({ keys, sender }: Letters, { first, last }: Range): AsyncGenerator<readonly Entry[]> {
-  let [from, count, largest] = [first, PAGE.first, 1]
+  const size = new PageSize()
+  let from = first
   while (true) {
+    const { count } = size
     const entries = parseXrange(await sender.call(xrange(keys.deadLetters, from, last, count)))
     const end = entries.at(-1)
     if (!end) return
     yield entries
     if (entries.length < count) return
     from = `(${end.id}`
-    for (const { fields } of entries) largest = Math.max(largest, entryBytes(fields))
-    count = Math.min(PAGE.letters, Math.max(1, Math.floor(PAGE.bytes / largest)))
+    size.saw(entries)
   }
 }
+
+/** Letters that are looked up by their ids before they are handed on. */
+const IDS_AT_ONCE = 10
 
 async function* entriesById(
   { keys, sender }: Letters,
@@ -204,7 +205,7 @@ async function* entriesById(
   const wanted = [...new Set(full)]
     .filter((id) => compareEntryIds(id, first) >= 0 && compareEntryIds(id, last) <= 0)
     .sort(compareEntryIds)
-  for (const chunk of chunksOf(wanted, PAGE.first)) {
+  for (const chunk of chunksOf(wanted, IDS_AT_ONCE)) {
     const found: Entry[] = []
     for (const id of chunk) found.push(...parseXrange(await sender.call(xrange(keys.deadLetters, id, id, 1))))
     yield found

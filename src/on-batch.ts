@@ -42,6 +42,7 @@ export function onBatch<Definition extends EventDefinition>(
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
   integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
   const batching: Batching = {
+    limits,
     gather: () => createGathering(limits),
     call: (...batch) => callBatch(handler as BatchHandler, ...batch),
   }

@@ -43,7 +43,7 @@ export function createPoller(
 ): ScheduledHandler<Report> {
   const action = 'create poller'
   const own = resolveTargets(action, consumers, options, [...TARGET_OPTIONS, 'mode', 'maxRunMs', 'scaleOut'])
-  const targets = deployedConsumers(own, process.env)
+  const targets = deployedConsumers(own, process.env, options.redis)
   const { scaleOut } = options
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler('poll', (event, context) => {

@@ -14,6 +14,7 @@ export interface Route {
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface Batching {
+  readonly limits: { readonly maxEvents: number; readonly maxBatchingWindowMs: number }
   gather<Item extends BatchItem>(): Gathering<Item>
   /** @param surroundings What the handler's context says beside its signal and its time. */
   call(items: readonly BatchItem[], surroundings: BatchSurroundings, remainingMs: () => number): BatchCall

@@ -6,6 +6,8 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 const TIMEOUT_MS = 300_000
+/** What starts it, in a folder of its own so that it can be put into PATH. */
+const PROGRAM = 'bin-here/redis-server'
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 /** Where Debian is, unless this machine's own sources say so. */
 const ARCHIVE = 'http://deb.debian.org/debian'
@@ -44,14 +46,15 @@ export const TOO_OLD: DebianServer = {
  */
 export async function unpackServer(server: DebianServer, cache = cacheFolder()): Promise<string> {
   const folder = join(cache, server.name)
-  const program = join(folder, 'server')
+  const program = join(folder, PROGRAM)
   if (await exists(program)) return program
   const work = await mkdtemp(join(tmpdir(), 'millrace-debian-'))
   try {
     const root = await unpack(server, work)
     await mkdir(cache, { recursive: true })
-    await writeFile(join(root, 'server'), launcher(server.program))
-    await chmod(join(root, 'server'), 0o755)
+    await mkdir(join(root, 'bin-here'))
+    await writeFile(join(root, PROGRAM), launcher(server.program))
+    await chmod(join(root, PROGRAM), 0o755)
     // whoever was first has it; two at once have the same
     await rename(root, folder).catch(async (error: unknown) => {
       if (!(await exists(program))) throw error
@@ -115,7 +118,7 @@ async function archiveUrl(): Promise<string> {
 /** Runs beside this system's libraries: with those that were unpacked, and the loader that belongs to them. */
 function launcher(program: string): string {
   return `#!/bin/sh
-here=$(dirname "$(readlink -f "$0")")
+here=$(dirname "$(dirname "$(readlink -f "$0")")")
 machine=$(uname -m)
 libraries=$here/usr/lib/$machine-linux-gnu:$here/lib/$machine-linux-gnu
 for loader in "$here"/usr/lib/$machine-linux-gnu/ld-linux-*.so.* "$here"/lib/$machine-linux-gnu/ld-linux-*.so.*; do

@@ -5,13 +5,14 @@ import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../dead-le
 import type { Connection } from '../group/group.ts'
 import { confirm } from './confirm.ts'
 import { DLQ_USAGE, type DlqOptions, readDlqOptions } from './dlq-options.ts'
-import { letterJson, letterLines, letterTable } from './letter-text.ts'
-import { printable, printableJson } from './printable.ts'
+import { createLetterTable, letterJson, letterLines } from './letter-text.ts'
+import { print } from './print.ts'
+import { printableJson, printableName } from './printable.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { openTargets, type Targets } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
-/** Rows of a table unless a limit is given. */
+/** Rows of a table unless a limit is given, and rows that are aligned with each other. */
 const MAX_ROWS = 100
 /** Width of a table that no terminal bounds. */
 const WIDE = 200
@@ -79,17 +80,26 @@ async function* lettersOf({ sources, options, redis, signal }: Work, limit = opt
 }
 
 async function ls(work: Work): Promise<boolean> {
-  const { json, filters } = work.options
-  if (json) {
-    for await (const { letter } of lettersOf(work)) console.log(printableJson(letterJson(letter, false)))
+  const { options, signal } = work
+  if (options.json) {
+    for await (const { letter } of lettersOf(work)) await print(printableJson(letterJson(letter, false)), signal)
     return true
   }
-  const limit = filters.limit ?? MAX_ROWS
-  const letters = []
-  for await (const { letter } of lettersOf(work, limit + 1)) letters.push(letter)
-  if (letters.length === 0) console.error('No dead letters')
-  else for (const line of letterTable(letters.slice(0, limit), process.stdout.columns ?? WIDE)) console.log(line)
-  if (letters.length > limit) console.error(`There are more than ${limit}: see --limit`)
+  const limit = options.filters.limit ?? MAX_ROWS
+  const linesOf = createLetterTable(process.stdout.columns ?? WIDE)
+  let found = 0
+  let rows: (DeadLetter | UnreadableDeadLetter)[] = []
+  const flush = async () => {
+    for (const line of linesOf(rows)) await print(line, signal)
+    rows = []
+  }
+  for await (const { letter } of lettersOf(work, limit + 1)) {
+    if (++found <= limit) rows.push(letter)
+    if (rows.length === MAX_ROWS) await flush()
+  }
+  if (rows.length > 0) await flush()
+  if (found === 0) console.error('No dead letters')
+  if (found > limit) console.error(`There are more than ${limit}: see --limit`)
   return true
 }
 
@@ -97,8 +107,8 @@ async function show(work: Work): Promise<boolean> {
   const { json, payload, filters } = work.options
   let shown = 0
   for await (const { letter } of lettersOf(work)) {
-    if (json) console.log(printableJson(letterJson(letter, payload)))
-    else console.log(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`)
+    if (json) await print(printableJson(letterJson(letter, payload)), work.signal)
+    else await print(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`, work.signal)
     shown++
   }
   return allFound(shown, filters)
@@ -166,7 +176,9 @@ const FINE = new Set(['found', 'redriven', 'republished', 'dropped', 'gone'])
 async function forEach({ sources, options, signal }: Work, change: Change): Promise<boolean> {
   const { filters, json, dryRun } = options
   const bar = new ProgressBar(process.stderr)
+  /** The first that stay, and how many there are: of a million there may be as many. */
   const left: string[] = []
+  let leftCount = 0
   let found = 0
   for (const source of sources) {
     const room = filters.limit === undefined ? {} : { limit: filters.limit - found }
@@ -175,7 +187,9 @@ async function forEach({ sources, options, signal }: Work, change: Change): Prom
     try {
       counts = await change(source, room, (progress) => {
         counts = progress.counts
-        for (const { letter, outcome } of progress.done) if (!FINE.has(outcome)) left.push(leftLine(letter, outcome))
+        const stay = progress.done.filter(({ outcome }) => !FINE.has(outcome))
+        leftCount += stay.length
+        for (const { letter, outcome } of stay.slice(0, MAX_NAMED - left.length)) left.push(leftLine(letter, outcome))
         bar.draw(progress.looked, progress.total, `${progress.counts.found} fit`)
       })
     } finally {
@@ -185,14 +199,14 @@ async function forEach({ sources, options, signal }: Work, change: Change): Prom
       found += counts?.found ?? 0
     }
   }
-  for (const text of left.slice(0, MAX_NAMED)) console.error(text)
-  if (left.length > MAX_NAMED) console.error(`and ${left.length - MAX_NAMED} more`)
+  for (const text of left) console.error(text)
+  if (leftCount > left.length) console.error(`and ${leftCount - left.length} more`)
   if (signal.aborted) console.error('Stopped before the end')
-  return left.length === 0 && !signal.aborted && allFound(found, filters)
+  return leftCount === 0 && !signal.aborted && allFound(found, filters)
 
   function tell({ stream, group }: DeadLetterSource, counts: Counts): void {
     if (json) console.log(printableJson({ stream, group, dryRun, ...counts }))
-    else console.log(printable(`${group} on ${stream}: ${countsText(counts, dryRun)}`))
+    else console.log(`${printableName(group)} on ${printableName(stream)}: ${countsText(counts, dryRun)}`)
   }
 }
 

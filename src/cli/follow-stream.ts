@@ -1,4 +1,5 @@
 import type { Entry } from '../core/entry.ts'
+import { PageSize } from '../core/page-size.ts'
 import { MillraceError, RedisReplyError } from '../errors.ts'
 import { parseTime, time } from '../group/commands/time.ts'
 import { parseXinfoStream, xinfoStream } from '../group/commands/xinfo-stream.ts'
@@ -23,8 +24,6 @@ export interface FollowOptions {
   readonly onTrouble: (error: MillraceError) => void
 }
 
-/** Entries of a read. */
-const PAGE = 100
 /** How often it looks where nothing comes: sooner, then more seldom. */
 const INTERVAL = { minMs: 100, factor: 1.5, maxMs: 1_000 }
 
@@ -44,10 +43,12 @@ export async function* followStream({
   onTrouble,
 }: FollowOptions): AsyncGenerator<Entry[]> {
   let from = await untilAborted(firstId(sender, stream, start), signal)
+  const size = new PageSize()
   let hasRead = false
   let waitMs = INTERVAL.minMs
   while (from !== undefined && !signal.aborted) {
-    const page = sender.call(xrange(stream, from, '+', PAGE)).then(parseXrange)
+    const { count } = size
+    const page = sender.call(xrange(stream, from, '+', count)).then(parseXrange)
     let isAnswered = true
     const entries = await untilAborted(page, signal).catch((error: unknown) => {
       if (!hasRead || !(error instanceof MillraceError)) throw error
@@ -62,7 +63,8 @@ export async function* followStream({
       yield entries
       from = `(${last.id}`
       waitMs = INTERVAL.minMs
-      if (entries.length === PAGE) continue
+      size.saw(entries)
+      if (entries.length === count) continue
     }
     if (toEnd && isAnswered) return
     await pause(waitMs, signal)

@@ -1,33 +1,44 @@
 import { isUtf8 } from 'node:buffer'
 import type { Bytes, Field } from '../core/entry.ts'
 import type { DeadLetter, UnreadableDeadLetter } from '../core/parse-dead-letter.ts'
-import { printable } from './printable.ts'
+import { cut, printable, printableName } from './printable.ts'
 
 type Letter = DeadLetter | UnreadableDeadLetter
 
+/** Characters of an error that a row shows; `show` has all. */
+const MOST_ERROR = 1_000
+
 const COLUMNS = ['LETTER', 'SET ASIDE', 'GROUP', 'REASON', 'TYPE', 'DELIVERIES', 'ENTRY', 'ERROR'] as const
 
-/** Dead letters as the lines of a table, the last column cut to what the width leaves it. */
-export function letterTable(letters: readonly Letter[], width: number): string[] {
-  const rows = [[...COLUMNS], ...letters.map(rowOf)]
-  const widths = COLUMNS.map((_, n) => Math.max(...rows.map((row) => row[n]?.length ?? 0)))
-  return rows.map((row) => {
-    const line = row
-      .map((cell, n) => cell.padEnd(widths[n] ?? 0))
-      .join('  ')
-      .trimEnd()
-    return line.length > width ? `${line.slice(0, width - 1)}…` : line
-  })
+/**
+ * Makes the lines of a table of dead letters, some letters at a time, so that there may be any number of them. Columns keep to the widest that
+ * there was so far; the last one is cut to what the width leaves it.
+ */
+export function createLetterTable(width: number): (letters: readonly Letter[]) => string[] {
+  const widths: number[] = []
+  let titles: string[][] = [[...COLUMNS]]
+  return (letters) => {
+    const rows = [...titles, ...letters.map(rowOf)]
+    titles = []
+    for (const row of rows) for (const [n, cell] of row.entries()) widths[n] = Math.max(widths[n] ?? 0, cell.length)
+    return rows.map((row) => {
+      const line = row
+        .map((cell, n) => cell.padEnd(widths[n] ?? 0))
+        .join('  ')
+        .trimEnd()
+      return line.length > width ? `${line.slice(0, width - 1)}…` : line
+    })
+  }
 }
 
 function rowOf(letter: Letter): string[] {
   const { id } = letter
   const setAside = timeOf(id)
   if (letter.problem !== undefined)
-    return [id, setAside, '', '', '', '', '', `cannot be read: ${printable(letter.problem)}`]
+    return [id, setAside, '', '', '', '', '', `cannot be read: ${printable(cut(letter.problem, MOST_ERROR))}`]
   const { group, reason, eventType = '', deliveryCount, entryId, error } = letter
-  const said = error && `${error.name}: ${error.message}`
-  return [id, setAside, group, reason, eventType, String(deliveryCount), entryId, said ?? ''].map(printable)
+  const said = error ? printable(cut(`${error.name}: ${error.message}`, MOST_ERROR)) : ''
+  return [...[id, setAside, group, reason, eventType, String(deliveryCount), entryId].map(printableName), said]
 }
 
 /** The server's time at which a letter was added, to the second. */

@@ -9,6 +9,7 @@ const USAGE = `millrace COMMAND [options]
   tail    follows a stream without touching any group
   doctor  says what is wrong with a consumer and its server, and what mends it
   plan    works out what a consumer does and costs
+  try     tries a server against all that is needed of it
   dlq     lists, shows, redrives and drops dead letters
 
 millrace COMMAND --help tells more.`
@@ -27,6 +28,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   tail: () => import('./tail.ts'),
   doctor: () => import('./doctor.ts'),
   plan: () => import('./plan.ts'),
+  try: () => import('./try.ts'),
   dlq: () => import('./dlq.ts'),
 }
 

@@ -7,7 +7,7 @@ import type {
   StreamInspection,
   Unknown,
 } from '../inspect/inspection.ts'
-import { printable } from './printable.ts'
+import { printable, printableName } from './printable.ts'
 import type { Cell, Paint, TableColumn } from './text.ts'
 import { bytes, count, duration, paint, tableLines } from './text.ts'
 
@@ -49,15 +49,15 @@ export function statusLines({ streams, incomplete, clock }: Inspection, look: St
 
 function streamLines(stream: StreamInspection, { details = false, colour = paint }: StatusLook): string[] {
   const { groups, missingGroups, state } = stream
-  const head = `${colour('bold', printable(stream.stream))}  ${stateText(stream)}`
+  const head = `${colour('bold', printableName(stream.stream))}  ${stateText(stream)}`
   if (state === 'missing' || state === 'other-type') return [head]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
   if (details) body.push(...trimLines(stream))
   const notes = [
     ...reasonLines('', stream.unknown),
-    ...groups.flatMap(({ group, unknown }) => reasonLines(`${printable(group)}: `, unknown)),
-    ...missingGroups.map((name) => `no group ${printable(name)}: its poller makes it when it first runs`),
+    ...groups.flatMap(({ group, unknown }) => reasonLines(`${printableName(group)}: `, unknown)),
+    ...missingGroups.map((name) => `no group ${printableName(name)}: its poller makes it when it first runs`),
   ]
   if (groups.length > 0) body.unshift(titles)
   else if (stream.unknown.groups === undefined && missingGroups.length === 0) body.push(colour('dim', 'no groups'))
@@ -88,7 +88,7 @@ function groupCells(group: GroupInspection): Cell[] {
   const { oldestPending, deadLetters, parked, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
-    printable(group.group),
+    printableName(group.group),
     lagCell(group),
     count(pending),
     parked === undefined ? UNKNOWN : count(parked),
@@ -123,7 +123,7 @@ function detailLines({
     const trimmed = isTrimmed ? ', trimmed from the stream' : ''
     const state = stateOfPending(oldestPending)
     lines.push(
-      `oldest pending  ${id} of ${printable(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${state}${trimmed}`,
+      `oldest pending  ${id} of ${printableName(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${state}${trimmed}`,
     )
   }
   if (deliveries) {
@@ -152,7 +152,7 @@ function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInsp
         ? 'not held'
         : undefined,
   ]
-  return `${printable(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
+  return `${printableName(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
 }
 
 const NAMES: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@ import type { Codec, DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
 import { MillraceError } from '../errors.ts'
-import { printable, printableJson } from './printable.ts'
+import { cut, printable, printableJson, printableName } from './printable.ts'
 import { bytes, paint } from './text.ts'
 
 /** An entry as `millrace tail` shows it. */
@@ -19,6 +19,9 @@ export interface TailedEntry {
   /** What it has instead of a payload. */
   readonly fields: Entry['fields']
 }
+
+/** Characters of a payload that a line shows. */
+const MOST_TEXT = 4_000
 
 /** Reads an entry; one that is no event is shown as such. */
 export function tailedEntry({ id, fields }: Entry, codec: Codec): TailedEntry {
@@ -42,8 +45,8 @@ export function createTailLines(withPayload: boolean): (entry: TailedEntry) => s
   return (entry) => {
     const { event } = entry
     const cells = event
-      ? [typeText(event), printable(event.eventId ?? '-'), printable(event.producer ?? '-')]
-      : [paint('yellow', `no event: ${printable(entry.problem ?? '')}`)]
+      ? [typeText(event), printableName(event.eventId ?? '-'), printableName(event.producer ?? '-')]
+      : [paint('yellow', `no event: ${printable(cut(entry.problem ?? '', MOST_TEXT))}`)]
     const columns = [entry.id, entry.time ?? '-', ...cells].map((text, n) => {
       // what is no event would push all later lines to the right
       if (event === undefined && n >= 2) return text
@@ -56,17 +59,27 @@ export function createTailLines(withPayload: boolean): (entry: TailedEntry) => s
 }
 
 function typeText({ type, version }: DecodedEvent): string {
-  return printable(version === undefined || version === 1 ? type : `${type} v${version}`)
+  const name = printableName(type)
+  return version === undefined || version === 1 ? name : `${name} v${version}`
 }
 
-function contentText({ event, fields }: TailedEntry): string {
-  const content = event ? event.payload : fields.map(([name, value]) => [String(name), String(value)])
-  return printable(JSON.stringify(content) ?? '')
+function contentText(entry: TailedEntry): string {
+  const { payload, fields } = contentOf(entry)
+  return printable(cut(JSON.stringify(fields ?? payload) ?? '', MOST_TEXT))
+}
+
+/** The payload; where it is none that JSON can be made of, as one of too many levels, the fields as they are. */
+function contentOf({ event, fields }: TailedEntry): { readonly payload?: unknown; readonly fields?: unknown } {
+  try {
+    // what cannot be written is known only by writing it
+    if (event && JSON.stringify(event.payload) !== undefined) return { payload: event.payload }
+  } catch {}
+  return { fields: fields.map(([name, value]) => [String(name), String(value)]) }
 }
 
 /** An entry as one line of JSON. */
-export function tailJson({ id, time, bytes: size, event, problem, fields }: TailedEntry, withPayload: boolean): string {
-  const { payload, ...envelope } = event ?? { payload: undefined }
-  const content = event ? { payload } : { fields: fields.map(([name, value]) => [String(name), String(value)]) }
-  return printableJson({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? content : {}) })
+export function tailJson(entry: TailedEntry, withPayload: boolean): string {
+  const { id, time, bytes: size, event, problem } = entry
+  const { payload: _, ...envelope } = event ?? { payload: undefined }
+  return printableJson({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? contentOf(entry) : {}) })
 }

@@ -32,7 +32,7 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
   --event-id E   events of that id alone; may be repeated
   --count N      ends after so many
   --to-end       ends once it has shown what is there
-  --payload      payloads, too; of what is no event, its fields
+  --payload      payloads, too, long ones cut unless with --json; of what is no event, its fields
   --json         one JSON document a line
   --redis URL    the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)`
 

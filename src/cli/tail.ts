@@ -1,7 +1,7 @@
-import { once } from 'node:events'
 import { envelopeCodec } from '../core/codec.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import { followStream } from './follow-stream.ts'
+import { print } from './print.ts'
 import { printable } from './printable.ts'
 import { createTailLines, type TailedEntry, tailedEntry, tailJson } from './tail-line.ts'
 import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
@@ -51,10 +51,4 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
 function isWanted({ event }: TailedEntry, { types, eventIds }: TailOptions): boolean {
   if (types.size > 0 && !(event && types.has(event.type))) return false
   return eventIds.size === 0 || (event?.eventId !== undefined && eventIds.has(event.eventId))
-}
-
-/** Waits for a slow reader rather than keep a whole stream in memory. */
-async function print(line: string, signal: AbortSignal): Promise<void> {
-  if (process.stdout.write(`${line}\n`) || signal.aborted) return
-  await once(process.stdout, 'drain', { signal }).catch(() => {})
 }

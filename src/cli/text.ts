@@ -58,7 +58,10 @@ export function tableLines(
   colour: Paint = paint,
 ): string[] {
   const textOf = (cell: Cell | undefined) => (typeof cell === 'object' ? cell.text : (cell ?? ''))
-  const widths = columns.map(({ title }, n) => Math.max(title.length, ...rows.map((row) => textOf(row[n]).length)))
+  // not spread: there may be more rows than a call has arguments
+  const widths = columns.map(({ title }, n) =>
+    rows.reduce((widest, row) => Math.max(widest, textOf(row[n]).length), title.length),
+  )
   const line = (cells: readonly Cell[], as?: Format) =>
     columns
       .map(({ align }, n) => {

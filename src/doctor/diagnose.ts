@@ -129,7 +129,7 @@ class StreamPatient {
   findGroups(): readonly GroupPatient[] {
     if (this.groups.length > 0) return []
     const names = valueOr(this.inquiry.answers.groups, []).slice(0, MOST_GROUPS)
-    this.groups.push(...names.flatMap(({ name }) => patientOf(this.name, name)))
+    for (const { name } of names) this.groups.push(...patientOf(this.name, name))
     return this.groups
   }
 

@@ -4,7 +4,7 @@ import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Command, Reply, Transport } from './clients/transport.ts'
 import { get } from './commands/get.ts'
 import { asText } from './commands/reply.ts'
-import { setOnce } from './commands/set.ts'
+import { endAfter, setOnce } from './commands/set.ts'
 import { time } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
 import type { Appended, Trim, WakeFlag } from './group.ts'
@@ -42,7 +42,7 @@ export async function append(
       const replies = await transport.send([...ask, ...appends, ...raise.commands])
       if (ask.length > 0) clock.learn(replies.shift() ?? null)
       answers.push(...replies.slice(0, appends.length).map((reply) => errorOr(reply, asText)))
-      if (end === entries.length) raised = raise.read(replies.slice(appends.length))
+      if (end === entries.length) raised = await raise.finish(transport, replies.slice(appends.length))
     } catch (error) {
       if (at === 0 || !(error instanceof RedisConnectionError)) throw error
       answers.push(error)
@@ -65,23 +65,34 @@ function endOfRequest(entries: Entries, from: number): number {
   return end
 }
 
-/** Flags of publishers, as they are raised. */
+/**
+ * Flags of publishers, as they are raised: set with the entries, and given their end by whoever set them, in a request of its own before it
+ * wakes anybody. A flag whose publisher died in between stands until the next poller takes it back.
+ */
 class Raising {
   readonly commands: readonly Command[]
-  readonly #count: number
-  /** A SET whose reply was lost is sent again, and refused then: the flag's value says whose it is. */
+  readonly #flags: readonly WakeFlag[]
+  /** A SETNX whose reply was lost is sent again, and finds the key then: its value says whose it is. */
   readonly #token = crypto.randomUUID()
 
   constructor(flags: readonly WakeFlag[]) {
-    this.#count = flags.length
-    this.commands = flags.flatMap(({ key, windowMs }) => [setOnce(key, this.#token, windowMs), get(key)])
+    this.#flags = flags
+    this.commands = flags.flatMap(({ key }) => [setOnce(key, this.#token), get(key)])
   }
 
-  read(replies: readonly Reply[]): (boolean | Error)[] {
-    return Array.from({ length: this.#count }, (_, n) => {
+  async finish(transport: Transport, replies: readonly Reply[]): Promise<(boolean | Error)[]> {
+    const raised = this.#flags.map((_flag, n) => {
       const [set = null, holder = null] = replies.slice(2 * n)
-      return errorOr(set, (answer) => answer !== null || asText(holder) === this.#token)
+      return errorOr(set, (answer) => answer === 1 || asText(holder) === this.#token)
     })
+    const ours = this.#flags.filter((_flag, n) => raised[n] === true)
+    try {
+      if (ours.length > 0) await transport.send(ours.map(({ key, windowMs }) => endAfter(key, windowMs)))
+    } catch (error) {
+      // the entries are written
+      return raised.map((is) => (is === true ? (error as Error) : is))
+    }
+    return raised
   }
 }
 

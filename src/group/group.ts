@@ -245,6 +245,8 @@ export interface Appended {
 
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
+  /** Pending entries that the server lets one consumer name have. Default: any number. */
+  readonly maxPendingPerName?: number | undefined
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
   group(address: GroupAddress, remainingMs?: () => number): Group
   /** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */

@@ -11,6 +11,7 @@ import type {
   Delivery,
   Group,
   Settlement,
+  SettleResult,
   Slot,
   StartResult,
 } from './group.ts'
@@ -21,7 +22,7 @@ import { claimPage } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { STARTED, start } from './scripts/start.ts'
-import { isReplyError } from './sender.ts'
+import { isReplyError, isTooLarge } from './sender.ts'
 
 /**
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
@@ -79,6 +80,12 @@ class RedisClaims implements Claims {
     }
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
     const [reply = null] = replies
+    // sent again it counts no delivery twice
+    if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1) {
+      const middle = Math.ceil(claimed.length / 2)
+      const first = await this.settleAndStart(slot, [], claimed.slice(0, middle))
+      return together(settled, [first, await this.settleAndStart(slot, [], claimed.slice(middle))])
+    }
     const counts = { ...settled.counts }
     if (reply instanceof RedisReplyError) {
       counts.unsettled += claimed.length
@@ -134,6 +141,19 @@ class RedisClaims implements Claims {
         args: [group, name, minIdleMs],
       })),
     )
+  }
+}
+
+function together(settled: SettleResult, parts: readonly StartResult[]): StartResult {
+  const counts = { ...settled.counts }
+  for (const part of parts)
+    for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += part.counts[name]
+  return {
+    ...settled,
+    counts,
+    started: parts.flatMap(({ started }) => started),
+    failures: [...settled.failures, ...parts.flatMap(({ failures }) => failures)],
+    leaseLost: settled.leaseLost || parts.some(({ leaseLost }) => leaseLost),
   }
 }
 

@@ -14,11 +14,15 @@ interface RedisConnection extends Connection {
   readonly transport: Transport
 }
 
+/** What a service takes less of than a server would. */
+type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
+
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
-export function createRedisConnection(transport: Transport): RedisConnection {
+export function createRedisConnection(transport: Transport, limits: ConnectionLimits = {}): RedisConnection {
   const lived = new Set<string>()
   const clock = new ServerClock(systemClock)
   return {
+    ...limits,
     transport,
     group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
     append: (stream, entries, trim, flags = []) => append(transport, clock, stream, entries, trim, flags),

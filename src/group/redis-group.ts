@@ -1,6 +1,7 @@
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisReplyError } from '../errors.ts'
+import type { Reply } from './clients/transport.ts'
 import { get } from './commands/get.ts'
 import { asText, items } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
@@ -28,11 +29,21 @@ import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
-import { isReplyError } from './sender.ts'
+import { isReplyError, isTooLarge } from './sender.ts'
+
+/** Where the first script of a run meets a command that is unknown. */
+const TOO_OLD =
+  'ERR the server does not know the commands of Redis 6.2: Millrace needs Redis 6.2 or newer, or Valkey; see docs/servers.md'
+
+function isUnknownCommand(reply: Reply | undefined): boolean {
+  return reply instanceof RedisReplyError && /unknown (redis )?command/i.test(reply.message)
+}
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
   readonly calls: RedisCalls
+  /** What a read asks for at most; less once an answer was larger than a service takes. */
+  #mostEntries = Infinity
 
   constructor(calls: RedisCalls) {
     this.calls = calls
@@ -48,6 +59,7 @@ export class RedisGroup implements Group {
     const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
     const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
     const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
+    if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
     if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
     if (reply instanceof RedisReplyError) throw reply
     const consumerName = names[Number(reply)]
@@ -75,7 +87,34 @@ export class RedisGroup implements Group {
     return (await this.calls.settleWith(slot, settlements, [])).settled
   }
 
-  async settleAndRead(
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const count = Math.min(request.count, this.#mostEntries)
+    const again = (left: readonly Settlement[]) => {
+      this.#mostEntries = Math.ceil(count / 2)
+      return this.settleAndRead(slot, left, request)
+    }
+    try {
+      const result = await this.#settleAndRead(slot, settlements, { ...request, count })
+      const tooLarge = result.failures.find(isTooLarge)
+      if (tooLarge === undefined || count === 1) return result
+      const { entries, held, healed, leaseLost, failures } = await again([])
+      const others = result.failures.filter((failure) => failure !== tooLarge)
+      return {
+        ...result,
+        entries,
+        held,
+        healed: result.healed || healed,
+        leaseLost: result.leaseLost || leaseLost,
+        failures: [...others, ...failures],
+      }
+    } catch (error) {
+      // the service refused the request as a whole
+      if (!isTooLarge(error as Error) || count === 1) throw error
+      return again(settlements)
+    }
+  }
+
+  async #settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
     { count, maxPending }: ReadRequest,

@@ -59,6 +59,11 @@ export function isReplyError(reply: Reply | undefined, replyCode: string): reply
   return reply instanceof RedisReplyError && reply.is(replyCode)
 }
 
+/** Whether a service says that a request, or its answer, is larger than it takes. */
+export function isTooLarge(error: Error): boolean {
+  return /max(imum)? (request|response|reply) size|(request|response|reply) (is )?too large/i.test(error.message)
+}
+
 function isScript(call: Call): call is ScriptCall {
   return 'script' in call
 }

@@ -4,7 +4,7 @@ import { OUTCOMES } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Argument, Reply } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
-import { xack } from './commands/xack.ts'
+import { MOST_IDS, xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
 import { isLetter } from './group.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
@@ -12,7 +12,7 @@ import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
 import { moveOf, Tally } from './tally.ts'
 
-/** What settles a batch: one XACK for the successes, one script a hundred of the rest; and how to read the answers. */
+/** What settles a batch: XACKs for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
   readonly calls: readonly Call[]
   /** @param replies One a call, in order; more may follow. */
@@ -25,13 +25,17 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const acks = byOp.ack.map(({ id }) => id)
   // where the dead letters' key is denied, the server refuses every script that names it
   const chunks = [...chunksOf(byOp.move, SCRIPT_ENTRIES), ...chunksOf(byOp.dead, SCRIPT_ENTRIES)]
+  const ackChunks = chunksOf(acks, MOST_IDS)
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
-    calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,
+    calls:
+      ackChunks.length > 0
+        ? [...ackChunks.map((ids) => xack(address.stream, address.group, ids)), ...scripts]
+        : scripts,
     result(replies) {
       const tally = new Tally()
       let at = 0
-      if (acks.length > 0) countAcks(tally, acks.length, replies[at++])
+      for (const ids of ackChunks) countAcks(tally, ids.length, replies[at++])
       for (const chunk of chunks) countChunk(tally, chunk, replies[at++])
       return tally.result()
     },

@@ -2,6 +2,8 @@ import type { Consumer } from '../consumer.ts'
 import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { cannot, refuseUnknownKeys } from '../core/options.ts'
+import type { Connection } from '../group/group.ts'
+import { settingsWithin } from '../run/limits.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
 export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
@@ -11,7 +13,11 @@ export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
  *
  * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
  */
-export function deployedConsumers(consumers: readonly Consumer[], env: NodeJS.ProcessEnv): readonly Consumer[] {
+export function deployedConsumers(
+  consumers: readonly Consumer[],
+  env: NodeJS.ProcessEnv,
+  redis?: Connection,
+): readonly Consumer[] {
   const json = env[EVENT_SOURCE_VARIABLE]
   if (!json) return consumers
   const action = `read ${EVENT_SOURCE_VARIABLE}`
@@ -20,7 +26,8 @@ export function deployedConsumers(consumers: readonly Consumer[], env: NodeJS.Pr
     const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
     if (!source) return consumer
     const { stream: _stream, group: _group, ...overrides } = source
-    return { ...consumer, settings: overrideSettings(action, consumer.settings, overrides) }
+    const settings = overrideSettings(action, consumer.settings, overrides)
+    return { ...consumer, settings: redis ? settingsWithin(action, consumer, settings, redis) : settings }
   })
 }
 

@@ -2,6 +2,7 @@ import type { DeployedFunction, Invocation, InvocationResult, LogLine } from './
 import { exited, timedOut, timeoutText } from './failures.ts'
 import { FunctionProcess, type ProcessEnd } from './function-process.ts'
 import { endLine, reportLine, startLine } from './platform-log.ts'
+import { SECRET_VARIABLE } from './rapid-secret.ts'
 import { type Answer, RuntimeApi } from './runtime-api.ts'
 import { environmentVariables, functionArn, type Surroundings } from './variables.ts'
 
@@ -110,7 +111,7 @@ export class Environment {
     const { codeFolder, memoryMb } = this.#deployed
     const variables = environmentVariables(this.#deployed, this.#where)
     this.#process = new FunctionProcess({
-      variables: { ...variables, AWS_LAMBDA_RUNTIME_API: api.address },
+      variables: { ...variables, AWS_LAMBDA_RUNTIME_API: api.address, [SECRET_VARIABLE]: api.secret },
       folder: codeFolder,
       memoryMb,
       onLine: (source, text) => this.#onLog({ functionName: this.#deployed.name, source, text }),

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { quoted } from '../core/quoted.ts'
 import type { Dispatcher } from './dispatcher.ts'
+import { isFromAPage } from './from-a-page.ts'
 import { ServiceError } from './service-error.ts'
 
 const HOST = '127.0.0.1'
@@ -15,7 +16,7 @@ const MAX_BYTES = { RequestResponse: 6_291_456, Event: 1_048_576, DryRun: 6_291_
 type InvocationType = keyof typeof MAX_BYTES
 
 /**
- * The HTTP endpoint of Lambda's Invoke, on loopback.
+ * The HTTP endpoint of Lambda's Invoke, on loopback. A web page's requests are refused: any page in the developer's browser could invoke.
  *
  * @see https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
  */
@@ -55,6 +56,8 @@ export class LambdaApi {
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, dispatcher: Dispatcher): Promise<void> {
+  if (isFromAPage(request.headers))
+    throw new ServiceError('AccessDeniedException', 403, 'Requests of web pages are not served here')
   const url = new URL(request.url ?? '/', `http://${HOST}`)
   const [, encoded] = PATH.exec(url.pathname) ?? []
   if (request.method !== 'POST' || encoded === undefined)

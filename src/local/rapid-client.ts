@@ -1,10 +1,24 @@
 // Loaded into a function's process before AWS's runtime interface client, with `node --import`. That client talks to the Runtime API through
-// a native module which takes a minute and a compiler to build. This stands in for it, over node:http, when it is required.
-import { Agent, request } from 'node:http'
+// a native module which takes a minute and a compiler to build. This stands in for it, over node:http, when it is required. What the client sends by
+// itself, as an error of loading, goes through node:http as well, and gets the Runtime API's secret there.
+import http, { Agent, type IncomingMessage, type RequestOptions } from 'node:http'
 import Module from 'node:module'
+import { SECRET_HEADER, SECRET_VARIABLE } from './rapid-secret.ts'
 
 const NATIVE_MODULE = 'rapid-client.node'
 const { hostname, port } = new URL(`http://${process.env.AWS_LAMBDA_RUNTIME_API}`)
+const secret = process.env[SECRET_VARIABLE] ?? ''
+delete process.env[SECRET_VARIABLE]
+
+const plain = http.request
+/** Requests to the Runtime API carry its secret; all others are as they are. */
+const request = (options: RequestOptions, onResponse?: (response: IncomingMessage) => void) => {
+  if (options.hostname === hostname && String(options.port) === port)
+    options.headers = { ...(options.headers as Record<string, string>), [SECRET_HEADER]: secret }
+  return plain(options, onResponse)
+}
+http.request = request as typeof plain
+
 /** One socket: an answer reaches the server before the next event is asked for. */
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 

@@ -1,7 +1,9 @@
+import { randomUUID, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { SECRET_HEADER } from './rapid-secret.ts'
 
 const HOST = '127.0.0.1'
 const PATH = /^\/2018-06-01\/runtime\/(?:(invocation\/next|init\/error)|invocation\/([^/]+)\/(response|error))$/
@@ -34,13 +36,16 @@ export interface RuntimeEvent {
 }
 
 /**
- * Lambda's Runtime API for one execution environment.
+ * Lambda's Runtime API for one execution environment. It serves nobody but who knows its secret: whatever else can reach this machine's loopback, a
+ * web page's `<img>` among it, would take events away.
  *
  * @see https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
  */
 export class RuntimeApi {
   readonly #server: Server
   readonly #listener: RuntimeListener
+  /** What requests must carry. */
+  readonly secret = randomUUID()
   #waiting: ServerResponse | undefined
 
   private constructor(listener: RuntimeListener) {
@@ -83,6 +88,7 @@ export class RuntimeApi {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!isSame(request.headers[SECRET_HEADER], this.secret)) return void response.writeHead(403).end()
     const [, call, requestId = '', kind] = PATH.exec(request.url ?? '') ?? []
     if (call === 'invocation/next') {
       this.#waiting = response
@@ -99,6 +105,11 @@ export class RuntimeApi {
       )
     response.writeHead(202, { 'Content-Type': 'application/json' }).end('{"status":"OK"}')
   }
+}
+
+function isSame(given: string | string[] | undefined, secret: string): boolean {
+  const bytes = Buffer.from(String(given))
+  return bytes.length === secret.length && timingSafeEqual(bytes, Buffer.from(secret))
 }
 
 function bounded(answer: Answer): Answer {

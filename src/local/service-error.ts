@@ -1,5 +1,6 @@
 /** What Lambda's Invoke API refuses, under AWS's names: the SDK makes an error of that name of it. */
 export type ServiceErrorName =
+  | 'AccessDeniedException'
   | 'InvalidParameterValueException'
   | 'InvalidRequestContentException'
   | 'RequestTooLargeException'

@@ -10,6 +10,7 @@ import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
 import type { Observer } from '../observe.ts'
 import { resolveObservers } from '../observers.ts'
+import { settingsWithin } from './limits.ts'
 
 /** Where a run finds its server, and its time. */
 export interface RunTarget {
@@ -57,7 +58,7 @@ export function resolveTargets(
   }
   return asConsumers(action, given).map((consumer) => ({
     ...consumer,
-    settings: overrideSettings(action, consumer.settings, options),
+    settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
   }))
 }
 

@@ -100,7 +100,7 @@ describe('invalidPayload()', () => {
     })).value
     fc.assert(
       fc.property(fc.constantFrom(...schemas), json, (schema, payload) => {
-        const event = defineEvent('E', { payload: schema as typeof Order.payload })
+        const event = defineEvent('E', { payload: schema as unknown as typeof Order.payload })
         const result = event.payload['~standard'].validate(payload) as { issues?: never[] }
         if (!result.issues) return
         const error = invalidPayload(event, result.issues, payload)

@@ -9,7 +9,10 @@ const PASSWORD = 'only-in-tests'
 /** A user as `infra/redis-acl.txt` has it. */
 export interface AclUser {
   readonly name: string
+  /** A selector is one of them. */
   readonly rules: readonly string[]
+  /** The same for a server without selectors. */
+  readonly flat: readonly string[]
   /** Key patterns; those that may only be read keep their `%R~`. */
   readonly keys: readonly string[]
   /** Commands as the ACL names them: `xack`, `xinfo|groups`. */
@@ -22,21 +25,23 @@ export async function readAclUsers(): Promise<ReadonlyMap<string, AclUser>> {
 }
 
 function parseUser(line: string): AclUser {
-  const [keyword, name, ...rules] = line.split(' ')
+  const [keyword, name, ...rules] = line.match(/\([^)]*\)|\S+/g) ?? []
   if (keyword !== 'user' || name === undefined) throw new Error(`Not a user: ${line}`)
-  const starting = (sign: string) => rules.filter((rule) => rule.startsWith(sign)).map((rule) => rule.slice(1))
+  const words = rules.flatMap((rule) => rule.replace(/[()]/g, '').split(' '))
+  const starting = (sign: string) => words.filter((rule) => rule.startsWith(sign)).map((rule) => rule.slice(1))
   return {
     name,
     rules,
+    flat: [...new Set(words)],
     keys: rules.filter((rule) => /^(%R)?~/.test(rule)).map((rule) => rule.replace(/^~/, '')),
-    commands: starting('+'),
+    commands: [...new Set(starting('+'))],
   }
 }
 
-/** Makes the users on a server, as the file says, with a password. */
-export async function createAclUsers(admin: Redis): Promise<void> {
-  for (const { name, rules } of (await readAclUsers()).values())
-    await admin.call('ACL', 'SETUSER', name, 'reset', `>${PASSWORD}`, ...rules)
+/** Makes the users on a server, as the file says, or as it says for a server without selectors, with a password. */
+export async function createAclUsers(admin: Redis, form: 'rules' | 'flat' = 'rules'): Promise<void> {
+  for (const user of (await readAclUsers()).values())
+    await admin.call('ACL', 'SETUSER', user.name, 'reset', `>${PASSWORD}`, ...user[form])
 }
 
 /** Where a server is, for one of the users. */

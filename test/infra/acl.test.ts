@@ -16,11 +16,11 @@ import {
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operator'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { Command } from '../../src/group/clients/transport.ts'
 import { get } from '../../src/group/commands/get.ts'
-import { setOnce } from '../../src/group/commands/set.ts'
+import { endAfter, setOnce } from '../../src/group/commands/set.ts'
 import { time } from '../../src/group/commands/time.ts'
 import { xack } from '../../src/group/commands/xack.ts'
 import { xadd } from '../../src/group/commands/xadd.ts'
@@ -64,7 +64,7 @@ const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
-  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }), setOnce('', '', 1), get('')]),
+  [PUBLISHER]: aclNames([xadd('', [], { kind: 'none' }), setOnce('', ''), endAfter('', 1), get(''), time]),
   [POLLER]: aclNames([
     ...EVALS,
     xreadgroup('', '', '', 1),
@@ -101,6 +101,27 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'XTRIM orders MAXLEN 0'],
   [PUBLISHER, 'XADD returns * a b'],
   [PUBLISHER, 'XADD {orders}:billing:dlq * a b'],
+  [PUBLISHER, 'SET orders x'],
+  [PUBLISHER, 'DEL orders'],
+  [PUBLISHER, 'SETNX orders x'],
+  [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
+  [PUBLISHER, 'EVAL return(0) 1 orders'],
+  [POLLER, 'SET orders x'],
+  [POLLER, 'DEL orders'],
+  [POLLER, 'UNLINK orders'],
+  [POLLER, 'XADD orders * a b'],
+  [POLLER, 'XTRIM orders MAXLEN 0'],
+  [POLLER, 'SETNX orders x'],
+  [POLLER, 'HSET orders a b'],
+  [POLLER, 'PEXPIRE {orders}:billing:state 1'],
+  [CLAIMER, 'SET orders x'],
+  [CLAIMER, 'DEL orders'],
+  [CLAIMER, 'XADD orders * a b'],
+  [CLAIMER, 'XTRIM orders MAXLEN 0'],
+  [CLAIMER, 'ZADD orders 1 a'],
+  [CLAIMER, 'RENAME orders returns'],
+  [OPERATOR, 'HSET orders a b'],
+  [OPERATOR, 'DEL {orders}:billing:dlq'],
   [POLLER, 'XAUTOCLAIM orders billing poller-0 0 0'],
   [POLLER, 'XINFO CONSUMERS orders billing'],
   [POLLER, 'XGROUP DESTROY orders billing'],
@@ -186,16 +207,16 @@ describe('the ACL file', () => {
     const rules = [...users.values()].map(({ name, keys, rules }) => [
       name,
       keys,
-      rules.filter((rule) => !/^((%R)?~|\+)/.test(rule)),
-      rules.some((rule) => rule.startsWith('+@')),
+      rules.map((rule) => rule.replace(/^\(([^+]*) \+.*\)$/, '$1')).filter((rule) => !/^((%R)?~\S+$|\+)/.test(rule)),
+      rules.some((rule) => rule.includes('+@')),
     ])
 
     expect(rules).toEqual([
-      [PUBLISHER, ['orders', '{orders}:billing:wake'], ['on', '-@all'], false],
-      [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
-      [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+      [PUBLISHER, ['orders'], ['on', '-@all', '~{orders}:billing:wake -@all'], false],
+      [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
+      [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
       [CONSOLE, ['%R~orders', '%R~{orders}:billing:*'], ['on', '-@all'], false],
-      [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all'], false],
+      [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
     ])
   })
 
@@ -233,7 +254,7 @@ describe('under the users of the ACL file', () => {
       wake: async () => void wakes.push('woken'),
       onError: (error: Error) => void wakes.push(error.message),
     }
-    const orders = createPublisher({ stream: 'orders', redis: connectAs(PUBLISHER), wake })
+    const orders = createPublisher({ stream: 'orders', redis: connectAs(PUBLISHER), wake, retentionMs: 86_400_000 })
     const poller = connectAs(POLLER)
     const claimer = connectAs(CLAIMER)
 
@@ -363,3 +384,50 @@ function aclNames(commands: readonly Command[]): string[] {
   })
   return [...new Set(names)].sort()
 }
+
+describe('without selectors', () => {
+  /** What these users may do to the stream all the same: none of it ends it or puts something in its place. */
+  const ON_STREAM = [
+    'SET orders x',
+    'DEL orders',
+    'SETNX orders x',
+    'GETDEL orders',
+    'GETEX orders PX 1',
+    'HSET orders a b',
+    'ZADD orders 1 a',
+  ]
+
+  test.each([PUBLISHER, POLLER, CLAIMER, OPERATOR])('%s cannot put an end to the stream', async (name) => {
+    const own = await startRedisServer()
+    onTestFinished(() => own.stop())
+    const owner = new Redis(own.url)
+    await createAclUsers(owner, 'flat')
+    const id = await owner.xadd('orders', '*', 'a', 'b')
+    const client = new Redis(urlOf(own, name), { enableReadyCheck: false, disableClientInfo: true, protocol: 2 })
+    for (const command of ON_STREAM) {
+      const [word = '', ...args] = command.split(' ')
+      await client.call(word, ...args).catch(() => {})
+    }
+    client.disconnect()
+
+    expect(await owner.xrange('orders', '-', '+')).toEqual([[id, ['a', 'b']]])
+    expect(await owner.pttl('orders')).toBe(-1)
+    owner.disconnect()
+  })
+
+  test('events are published, polled and claimed', async () => {
+    const own = await startRedisServer()
+    onTestFinished(() => own.stop())
+    const owner = new Redis(own.url)
+    await createAclUsers(owner, 'flat')
+    const connections = [PUBLISHER, POLLER, CLAIMER].map((name) => connectIoredis(urlOf(own, name)))
+    const [publisher, poller, claimer] = connections as [Connection, Connection, Connection]
+    const orders = createPublisher({ stream: 'orders', redis: publisher, retentionMs: 3_600_000 })
+    await orders.publishMany(['fine', 'hopeless', 'again'].map((behaviour) => [Order, { behaviour }] as const))
+
+    expect(await poll(billing, { redis: poller })).toMatchObject({ read: 3, acked: 1, deadLettered: 1, retried: 1 })
+    expect(await claim(billing, { redis: claimer })).toMatchObject({ claimed: 1, acked: 1 })
+    await Promise.all(connections.map((connection) => connection.close()))
+    owner.disconnect()
+  })
+})

@@ -1,5 +1,6 @@
+import { request } from 'node:http'
 import { InvokeCommand, type InvokeCommandInput, LambdaClient } from '@aws-sdk/client-lambda'
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { aFunction, startLambda } from '../support/local-lambda.ts'
 
 const ECHO = `export const handler = async (event) => { if (event.fail) throw new RangeError('too far'); return event }`
@@ -109,4 +110,48 @@ export const handler = async ({ again }) => {
 
   expect((await lambda.invoke('fn', { again: true })).payload).toBe('"again"')
   expect(lambda.environments('fn')).toHaveLength(2)
+})
+
+describe('a web page', () => {
+  const ask = (url: string, headers: Record<string, string>) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const to = request(`${url}/2015-03-31/functions/fn/invocations`, { method: 'POST', headers }, (response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      to.on('error', reject).end('{}')
+    })
+
+  test.each<[title: string, headers: Record<string, string>]>([
+    ['of another origin', { Origin: 'https://example.com' }],
+    ['without an origin', { Origin: 'null' }],
+    ['of this origin', { 'Sec-Fetch-Site': 'same-origin' }],
+    ['of another site', { 'Sec-Fetch-Site': 'cross-site' }],
+    ['that was left by a link', { Referer: 'https://example.com/' }],
+    ['under a name that was rebound', { Host: 'rebound.example.com' }],
+    ['under a name that begins as ours', { Host: '127.0.0.1.example.com:80' }],
+  ])('%s invokes nothing', async (_title, headers) => {
+    const { lambda } = await startApi()
+
+    expect(await ask(lambda.url, headers)).toBe(403)
+    expect(lambda.reports).toEqual([])
+  })
+
+  test.each(['localhost:1', 'LOCALHOST', '127.0.0.1', '[::1]:80'])('is none who asks %s', async (Host) => {
+    const { lambda } = await startApi()
+
+    expect(await ask(lambda.url, { Host })).toBe(200)
+  })
+
+  test('takes no event away from the Runtime API, and a function does not see its secret', async () => {
+    const code = `export const handler = async () => {
+      const { get } = await import('node:http')
+      const asked = new Promise((resolve, reject) =>
+        get('http://' + process.env.AWS_LAMBDA_RUNTIME_API.replace('127.0.0.1', 'LOCALHOST') + '/2018-06-01/runtime/invocation/next', (response) => resolve(response.statusCode)).on('error', reject))
+      return { status: await asked, secret: Object.keys(process.env).filter((name) => name.startsWith('MILLRACE')) }
+    }`
+    const lambda = await startLambda({ functions: [await aFunction(code)] })
+
+    expect((await lambda.invoke('fn')).payload).toEqual({ status: 403, secret: [] })
+  })
 })

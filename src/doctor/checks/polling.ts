@@ -1,3 +1,4 @@
+import { ageOf } from '../../core/entry.ts'
 import { check } from '../check.ts'
 import { error } from '../finding.ts'
 import { span } from '../text.ts'
@@ -13,9 +14,10 @@ export const polling = check({
   look({ ahead, consumers, pending, pollers, beyond }, { now, consumer }) {
     if (!consumer || ahead === undefined || pollers + beyond > 0) return []
     if (pending.count > consumer.settings.maxPending) return []
-    const waitsMs = now - Number.parseInt(ahead, 10)
     const reads = consumers.filter(({ name }) => name.startsWith('poller-')).map(({ idleMs }) => idleMs)
-    const sinceMs = Math.min(...reads)
+    const sinceMs = reads.reduce((least, ms) => Math.min(least, ms), Infinity)
+    // an id of the future tells no age
+    const waitsMs = ageOf(ahead, now) ?? PATIENCE_MS
     if (waitsMs < PATIENCE_MS || sinceMs < PATIENCE_MS) return []
     const last = reads.length > 0 ? `the last poller read ${span(sinceMs)} ago` : 'no poller has read yet'
     return [

@@ -31,7 +31,7 @@ type Request = Requester['request']
  * @see https://upstash.com/docs/redis/features/restapi
  */
 export function connectUpstash(options: UpstashOptions | (() => Redis)): Connection {
-  return createRedisConnection(createUpstashTransport(options))
+  return createRedisConnection(createUpstashTransport(options), { maxPendingPerName: 1_000 })
 }
 
 /**

@@ -35,6 +35,13 @@ local function ready(p)
 end
 
 local was, from, looked, stale, found, count, enough, rows = {}, cursor, 0, 0, 0, nil, nil, nil
+
+-- Redis 6.2.0 and 6.2.1 count a delivery also where XAUTOCLAIM has JUSTID; XCLAIM does not, and puts the count back
+local function counts(id)
+  local p = not redis.REDIS_VERSION and id and redis.call('XPENDING', stream, group, id, id, 1)[1]
+  return p and was[id] and p[4] > was[id][4]
+end
+
 repeat
   rows = redis.call('XPENDING', stream, group, from, '+', ${PAGE.finds})
   -- trimmed entries take no room, and where the first one is, many are
@@ -49,7 +56,8 @@ repeat
   end
 until count or #rows < ${PAGE.finds} or looked >= ${PAGE.looks}
 
-local page = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'COUNT', count or ${PAGE.finds}, 'JUSTID')
+local page = redis.call('XAUTOCLAIM', stream, group, consumer, ('%d'):format(idle), cursor, 'COUNT', ('%d'):format(count or ${PAGE.finds}), 'JUSTID')
+local raises = counts(page[2][1])
 local after, out, lost = page[1], {}, page[3] or {}
 local full = false
 for _, id in ipairs(page[2]) do
@@ -59,7 +67,10 @@ for _, id in ipairs(page[2]) do
   if gone(id) then
     redis.call('XACK', stream, group, id)
     lost[#lost + 1] = id
-  elseif isReady and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
+  elseif isReady and not full then
+    if raises then redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', p[4], 'JUSTID') end
+    out[#out + 1] = {id, p[2], p[3], p[4]}
+  elseif raises then redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'RETRYCOUNT', p[4], 'JUSTID')
   else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
 end
 for _, id in ipairs(lost) do redis.call('ZREM', due, id) end

@@ -41,7 +41,7 @@ if made.err then
 end
 redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
 redis.call('HDEL', state, 'cursor')
-redis.call('DEL', due)
+redis.call('ZREMRANGEBYSCORE', due, '-inf', '+inf')
 return lived and ${CREATED.healed} or ${CREATED.created}
 `,
 }

@@ -29,13 +29,13 @@ else
     if fields.name == group then mark = fields['last-delivered-id'] end
   end
 end
-redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
+redis.call('ZREMRANGEBYSCORE', due, '-inf', ('%.0f'):format(now))
 for _, id in ipairs(redis.call('ZRANGE', due, 0, 999)) do
   if not redis.call('XPENDING', stream, group, id, id, 1)[1] then redis.call('ZREM', due, id) end
 end
 redis.call('HSETNX', state, 'stream', stream)
 redis.call('HSET', state, 'mark', mark)
-if acked == '1' then redis.call('HSET', state, 'acked', now) end
+if acked == '1' then redis.call('HSET', state, 'acked', ('%.0f'):format(now)) end
 if leased() then redis.call('HSET', state, 'cursor', cursor) end
 return mark
 `,

@@ -27,9 +27,9 @@ for _, p in ipairs(pending) do
 end
 if acked == '1' then
   ${NOW}
-  redis.pcall('HSET', state, 'acked', now)
+  redis.pcall('HSET', state, 'acked', ('%.0f'):format(now))
 end
-redis.call('DEL', lease)
-return flag and redis.call('DEL', flag) or 0
+redis.call('GETDEL', lease)
+return flag and redis.call('GETDEL', flag) and 1 or 0
 `,
 }

@@ -22,7 +22,8 @@ local group, consumer, token, count, max = unpack(ARGV)
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
 if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
-  redis.pcall('SET', flag, 'held', 'PX', ${HELD_FLAG_MS})
+  redis.pcall('SETNX', flag, 'held')
+  redis.pcall('GETEX', flag, 'PX', ${HELD_FLAG_MS})
   return ${NOT_READ.held}
 end
 return redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')

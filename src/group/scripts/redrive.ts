@@ -3,6 +3,9 @@ import { PARKED } from '../../core/keys.ts'
 import { BEFORE } from './fence.ts'
 import type { Script } from './script.ts'
 
+/** Field pairs that can be appended anew: letters of before may have more than are written now. */
+const MOST_PAIRS = 3_900
+
 /** What the script answers. */
 export const REDRIVEN = {
   gone: 0,
@@ -70,7 +73,7 @@ end
 if append == '' then return ${REDRIVEN.trimmed} end
 local at = 1
 while at < #body and body[at] ~= 'fieldCount' do at = at + 2 end
-if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) then return ${REDRIVEN.packed} end
+if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) or #body - at > 2 * ${MOST_PAIRS} then return ${REDRIVEN.packed} end
 if append == 'all' then others = {} end
 for _, info in ipairs(others) do
   if ahead(info['last-delivered-id'], '+') then return ${REDRIVEN.othersBehind} end

@@ -9,6 +9,12 @@ export const SETTLED = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as cons
 export const MAX_PAIRS = 3_900
 
 /**
+ * Field pairs that every server takes so. What has more is written packed where the server refuses it: ElastiCache Serverless takes 3,999 arguments a
+ * command, and where Lua is GopherLua, as at Upstash, a call has room for some five thousand values in all.
+ */
+const SURE_PAIRS = 1_000
+
+/**
  * Gives entries their outcomes, each behind the fence. An ack is no business of this script.
  *
  * A move hands the entry to an owner with an idle time and a count; a delay, where there is one, keeps it from being retried before it is
@@ -24,7 +30,7 @@ export const MAX_PAIRS = 3_900
 export const settle: Script = {
   keyCount: undefined,
   lua: `
-local stream, lease, due, letters = unpack(KEYS)
+local stream, lease, due, letters = unpack(KEYS, 1, 4)
 local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${FENCE}
 ${GONE}
@@ -50,16 +56,23 @@ local function pack(fields)
   return table.concat(parts)
 end
 
+-- adds a letter of that head; the server's refusal, or Lua's, is an error in place of its id
+local function write(first, last, count, fields)
+  local add = {'XADD', letters, '*'}
+  for i = first, last do add[#add + 1] = ARGV[i] end
+  add[#add + 1] = 'fieldCount'
+  add[#add + 1] = ('%d'):format(count) -- where Lua is 5.4, tostring says 5.0
+  for i = 1, #fields do add[#add + 1] = fields[i] end
+  local ok, added = pcall(function() return redis.pcall(unpack(add)) end)
+  return ok and added or {err = 'ERR ' .. tostring(added)}
+end
+
 local function bury(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then return ack(id, ${SETTLED.lost}) end
-  local add, fields = {'XADD', letters, '*'}, entry[2]
-  for i = first, last do add[#add + 1] = ARGV[i] end
-  add[#add + 1] = 'fieldCount'
-  add[#add + 1] = tostring(#fields / 2)
-  if #fields > ${2 * MAX_PAIRS} then fields = {'packed', pack(fields)} end
-  for i = 1, #fields do add[#add + 1] = fields[i] end
-  local added = redis.pcall(unpack(add))
+  local fields, added = entry[2], nil
+  if #fields <= ${2 * MAX_PAIRS} then added = write(first, last, #fields / 2, fields) end
+  if not added or added.err and #fields > ${2 * SURE_PAIRS} then added = write(first, last, #fields / 2, {'packed', pack(fields)}) end
   if added.err then
     redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
     return added.err
@@ -86,6 +99,7 @@ while at <= #ARGV do
   end
   out[#out + 1] = result
 end
-return {dropped, unpack(out)}
+table.insert(out, 1, dropped)
+return out
 `,
 }

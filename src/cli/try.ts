@@ -1,0 +1,52 @@
+import { parseArgs } from 'node:util'
+import { nameOf, type Tried, tryServer } from '../try/try-server.ts'
+import { printable } from './printable.ts'
+import { openTargets, TARGET_OPTIONS } from './targets.ts'
+import { UsageError } from './usage-error.ts'
+
+const USAGE = `millrace try [--redis URL]
+
+Tries a server against all that Millrace needs of it, in two minutes at most. It does so in keys of its own, {millrace-try-…}, and removes them; they take
+a few megabytes meanwhile. Prints what the server does otherwise, and the row for the table of servers.
+
+  --redis URL  the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)
+
+Its user may do everything with those keys, DEL among it. Ends with 0 where the server does all of it, else with 1.`
+
+/**
+ * `millrace try`: checks a server, and prints its row.
+ *
+ * @throws {UsageError} The options are wrong.
+ * @throws {RedisConnectionError} The server cannot be reached.
+ */
+export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const values = parse(args)
+  if (values.help) return console.log(USAGE)
+  const { redis } = await openTargets('try', [], values)
+  try {
+    const server = await nameOf(redis)
+    const tried: Tried[] = []
+    for await (const one of tryServer(redis, signal)) {
+      tried.push(one)
+      console.log(printable(one.problem === undefined ? `ok    ${one.name}` : `fails ${one.name}: ${one.problem}`))
+    }
+    if (signal.aborted) return console.error('Stopped before the end; its keys are removed')
+    const failed = tried.filter(({ problem }) => problem !== undefined)
+    console.log(`\n| server | over | checks | what fails |\n| --- | --- | --- | --- |`)
+    const over = redis.maxPendingPerName === undefined ? 'TCP' : 'REST'
+    const names = failed.map(({ name }) => name).join('; ') || 'nothing'
+    console.log(`| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`)
+    if (failed.length > 0) process.exitCode = 1
+  } finally {
+    await redis.close()
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    const { redis, help } = TARGET_OPTIONS
+    return parseArgs({ args: [...args], options: { redis, help } }).values
+  } catch (cause) {
+    throw new UsageError(`millrace try: ${(cause as Error).message}\n\n${USAGE}`, { cause })
+  }
+}

@@ -1,0 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** What a browser says of a page that makes it ask; no SDK, no command line and no fetch of Node.js sends any of it. */
+const OF_PAGES = ['origin', 'referer', 'sec-fetch-site'] as const
+
+/** The names of this machine for itself. Another one that leads here was rebound by whoever owns it. */
+const OUR_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
+
+/** Whether a request was made by a web page, by its headers: nobody asked the developer whose browser sent it. */
+export function isFromAPage(headers: IncomingHttpHeaders): boolean {
+  return OF_PAGES.some((name) => headers[name] !== undefined) || !OUR_HOST.test(headers.host ?? 'localhost')
+}

@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
+import { asText } from '../group/commands/reply.ts'
+import type { Connection } from '../group/group.ts'
+import { senderOf } from '../group/redis-connection.ts'
+import { CHECKS } from './checks.ts'
+import { Place } from './place.ts'
+
+/** What came of one check. */
+export interface Tried {
+  readonly name: string
+  /** Left out where the server does as it must. */
+  readonly problem?: string
+}
+
+/** A check that takes longer has failed: all of them take no more than two minutes. */
+const LIMIT_MS = 7_000
+
+/**
+ * Tries a server against the contract, a check after the other, each in keys of its own, which it removes.
+ *
+ * @param signal Ends it after the check that is under way; its keys are removed all the same.
+ */
+export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<Tried> {
+  for (const { name, run } of CHECKS) {
+    if (signal.aborted) return
+    const place = new Place(redis)
+    const running = run(place)
+    running.catch(() => {})
+    const late = sleep(LIMIT_MS, undefined, { ref: false }).then(() => {
+      throw new Error(`no outcome within ${LIMIT_MS} ms`)
+    })
+    try {
+      await Promise.race([running, late])
+      yield { name }
+    } catch (error) {
+      yield { name, problem: (error as Error).message }
+    } finally {
+      await place.remove().catch(() => {})
+    }
+  }
+}
+
+/** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */
+export async function nameOf(redis: Connection): Promise<string> {
+  const [reply = null] = await senderOf('try a server', redis).send([['info', 'server']])
+  if (reply instanceof RedisReplyError || reply instanceof RedisConnectionError) return 'a server that tells no version'
+  const info = Object.fromEntries(
+    [...asText(reply).matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]),
+  )
+  if (info.valkey_version) return `Valkey ${info.valkey_version}`
+  const others = ['dragonfly_version', 'kvrocks_version', 'garnet_version'].filter((name) => info[name])
+  if (others[0]) return `${others[0].replace('_version', '')} ${info[others[0]]}`
+  return info.redis_version ? `Redis ${info.redis_version}` : 'a server that tells no version'
+}
