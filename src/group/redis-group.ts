@@ -33,7 +33,7 @@ import { isReplyError, isTooLarge } from './sender.ts'
 
 /** Where the first script of a run meets a command that is unknown. */
 const TOO_OLD =
-  'ERR the server does not know the commands of Redis 6.2: Millrace needs Redis 6.2 or newer, or Valkey; see docs/servers.md'
+  'ERR the server does not know the commands of Redis 6.2: Millrace needs Redis 6.2.2 or newer, or Valkey; see docs/servers.md'
 
 function isUnknownCommand(reply: Reply | undefined): boolean {
   return reply instanceof RedisReplyError && /unknown (redis )?command/i.test(reply.message)

@@ -53,7 +53,8 @@ export const CHECKS: readonly Check[] = [
     name: 'parks a failure until it is due, and counts when it starts',
     async run(place) {
       const [id = ''] = await place.add('1')
-      await settle(place, await place.slot(), await place.read(await place.slot()), RETRY)
+      const slot = await place.slot()
+      await settle(place, slot, await place.read(slot), RETRY)
       same(await place.pending(), [[id, 'parked', 1]])
       const claimer = await place.slot('claimer')
       const { claimed } = await place.claims.settleAndClaim(claimer, [], page())

@@ -45,8 +45,13 @@ const keyLockingLine = /^#!lua flags=allow-key-locking\n/
  *
  * @see https://upstash.com/docs/redis/features/restapi
  */
-export async function startRestServer(options: { redisUrl: string; token: string }): Promise<RestServer> {
-  const { token } = options
+export async function startRestServer(options: {
+  redisUrl: string
+  token: string
+  /** A larger answer of one command is refused. Default: none is. */
+  maxReplyBytes?: number
+}): Promise<RestServer> {
+  const { token, maxReplyBytes = Infinity } = options
   const redis = new Redis(options.redisUrl, { protocol: 2, maxRetriesPerRequest: 1, enableReadyCheck: false })
   redis.on('error', () => {})
   /** From the digest of a script as it was sent to that of the script without its key locking line. */
@@ -118,7 +123,10 @@ export async function startRestServer(options: { redisUrl: string; token: string
 
   async function attempt(words: Words, base64: boolean): Promise<Result> {
     try {
-      return { result: toJson(await send(words), base64) }
+      const result = toJson(await send(words), base64)
+      const bytes = maxReplyBytes === Infinity ? 0 : JSON.stringify(result).length
+      if (bytes <= maxReplyBytes) return { result }
+      return { error: `ERR max request size exceeded. Limit: ${maxReplyBytes} bytes, Actual: ${bytes}` }
     } catch (error) {
       if (error instanceof Refusal || isReplyError(error)) return { error: error.message }
       throw error

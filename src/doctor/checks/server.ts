@@ -65,7 +65,7 @@ const FLAWS: readonly Flaw[] = [
   })),
 ]
 
-/** Below 6.2 nothing works; what is missing above is worked around. */
+/** Below 6.2 nothing works, and the first two of 6.2 have bugs in what is new there; what is missing above is worked around. */
 export const version = check({
   check: 'version',
   scope: 'server',
@@ -73,9 +73,12 @@ export const version = check({
   look({ info: server }) {
     if (server.valkey_version) return []
     const { redis_version: version } = server
-    if (version === undefined) return [unknown('The server does not tell its version', 'it must be Redis 6.2 or newer')]
-    if (compareVersions(version, '6.2.0') < 0)
-      return [error(`Redis ${version} has no XAUTOCLAIM`, 'upgrade to Redis 6.2 or newer, or to Valkey')]
+    if (version === undefined)
+      return [unknown('The server does not tell its version', 'it must be Redis 6.2.2 or newer')]
+    const fix = 'upgrade to Redis 6.2.2 or newer, or to Valkey'
+    if (compareVersions(version, '6.2.0') < 0) return [error(`Redis ${version} has no XAUTOCLAIM`, fix)]
+    if (compareVersions(version, '6.2.2') < 0)
+      return [error(`Redis ${version} counts a delivery where XAUTOCLAIM has JUSTID, and trims too much by MINID`, fix)]
     const flaws = FLAWS.filter(
       ({ from, below }) => compareVersions(version, from) >= 0 && compareVersions(version, below) < 0,
     )

@@ -64,7 +64,7 @@ local function write(first, last, count, fields)
   add[#add + 1] = ('%d'):format(count) -- where Lua is 5.4, tostring says 5.0
   for i = 1, #fields do add[#add + 1] = fields[i] end
   local ok, added = pcall(function() return redis.pcall(unpack(add)) end)
-  return ok and added or {err = 'ERR ' .. tostring(added)}
+  return ok and added or redis.error_reply('ERR ' .. tostring(added))
 end
 
 local function bury(id, count, first, last)
