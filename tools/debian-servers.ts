@@ -82,7 +82,7 @@ async function unpack(server: DebianServer, work: string): Promise<string> {
   const wanted = `${server.package}/${server.suites[0]}`
   const { stdout } = await apt('install', '-y', '--no-install-recommends', '--print-uris', wanted)
   const names = [...stdout.matchAll(/^'[^']+' ([^_ ]+)_/gm)].map(([, name = '']) => name)
-  const needed = names.filter((name) => /^(redis|valkey|zlib|lib|lua)/.test(name) && !/^libpam/.test(name))
+  const needed = names.filter((name) => /^(redis|valkey|zlib|lib|lua)/.test(name) && !name.startsWith('libpam'))
   if (!needed.includes(server.package)) throw new Error(`suite ${server.suites[0]} has no package ${server.package}`)
   await apt(
     'download',

@@ -43,7 +43,7 @@ const { values } = parseArgs({
 if (values.help) console.log(USAGE)
 else process.exitCode = await main(values.servers?.split(','), values.suites?.split(','))
 
-/** @returns The exit code: 1 if a test failed, or a server that was named could not be had. */
+/** @returns The exit code: 1 if a test failed. What could not be had is said. */
 async function main(wanted: readonly string[] | undefined, suites = Object.keys(SUITES)): Promise<number> {
   for (const suite of suites) if (!SUITES[suite]) throw new Error(`No suite ${suite}; known are ${Object.keys(SUITES)}`)
   const servers = allServers().filter(({ name }) => wanted === undefined || wanted.includes(name))
@@ -57,7 +57,7 @@ async function main(wanted: readonly string[] | undefined, suites = Object.keys(
   for (const text of missing) console.log(`could not be had: ${text}`)
   console.log(`${rows.length} of ${servers.length} servers ran`)
   const failed = rows.some(({ results }) => Object.values(results).some((result) => /fail/.test(result)))
-  return failed || rows.length === 0 || (wanted !== undefined && missing.length > 0) ? 1 : 0
+  return failed ? 1 : 0
 }
 
 function allServers(): Server[] {
@@ -94,7 +94,7 @@ async function runSuite(path: string, files: readonly string[]): Promise<string>
   let summary = 'no tests ran: failed'
   const lines = createInterface(child.stdout)
   lines.on('line', (line) => {
-    if (/^tests: /.test(line)) summary = line.slice('tests: '.length)
+    if (line.startsWith('tests: ')) summary = line.slice('tests: '.length)
     else if (/FAIL|Error/.test(line)) console.log(line)
   })
   const [code] = (await once(child, 'close')) as [number | null]
@@ -114,5 +114,5 @@ function print(rows: readonly Row[], suites: readonly string[]): void {
 }
 
 function reasonOf(error: Error): string {
-  return error.message.split('\n').find((line) => /^E: /.test(line)) ?? error.message.split('\n')[0] ?? ''
+  return error.message.split('\n').find((line) => line.startsWith('E: ')) ?? error.message.split('\n')[0] ?? ''
 }

@@ -41,7 +41,7 @@ export async function append(
     try {
       const replies = await transport.send([...ask, ...appends, ...raise.commands])
       if (ask.length > 0) clock.learn(replies.shift() ?? null)
-      answers.push(...replies.slice(0, appends.length).map((reply) => errorOr(reply, asText)))
+      for (const reply of replies.slice(0, appends.length)) answers.push(errorOr(reply, asText))
       if (end === entries.length) raised = await raise.finish(transport, replies.slice(appends.length))
     } catch (error) {
       if (at === 0 || !(error instanceof RedisConnectionError)) throw error

@@ -5,6 +5,7 @@ import type { Transport } from './clients/transport.ts'
 import type { Connection } from './group.ts'
 import { assertConnection } from './group.ts'
 import { RedisCalls } from './redis-calls.ts'
+import type { ReadSize } from './redis-group.ts'
 import { RedisGroup } from './redis-group.ts'
 import { Sender } from './sender.ts'
 import { ServerClock } from './server-clock.ts'
@@ -21,10 +22,12 @@ type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
 export function createRedisConnection(transport: Transport, limits: ConnectionLimits = {}): RedisConnection {
   const lived = new Set<string>()
   const clock = new ServerClock(systemClock)
+  const size: ReadSize = { mostEntries: Infinity }
   return {
     ...limits,
     transport,
-    group: (address, remainingMs) => new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived)),
+    group: (address, remainingMs) =>
+      new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived), size),
     append: (stream, entries, trim, flags = []) => append(transport, clock, stream, entries, trim, flags),
     close: () => transport.close(),
   }

@@ -39,14 +39,20 @@ function isUnknownCommand(reply: Reply | undefined): boolean {
   return reply instanceof RedisReplyError && /unknown (redis )?command/i.test(reply.message)
 }
 
+/** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
+export interface ReadSize {
+  mostEntries: number
+}
+
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
   readonly calls: RedisCalls
-  /** What a read asks for at most; less once an answer was larger than a service takes. */
-  #mostEntries = Infinity
+  readonly #size: ReadSize
 
-  constructor(calls: RedisCalls) {
+  /** @param size What the connection's reads ask for at most. */
+  constructor(calls: RedisCalls, size: ReadSize) {
     this.calls = calls
+    this.#size = size
   }
 
   get roundTrips(): number {
@@ -88,9 +94,9 @@ export class RedisGroup implements Group {
   }
 
   async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
-    const count = Math.min(request.count, this.#mostEntries)
+    const count = Math.min(request.count, this.#size.mostEntries)
     const again = (left: readonly Settlement[]) => {
-      this.#mostEntries = Math.ceil(count / 2)
+      this.#size.mostEntries = Math.ceil(count / 2)
       return this.settleAndRead(slot, left, request)
     }
     try {

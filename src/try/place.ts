@@ -80,8 +80,8 @@ export class Place {
 
   /** Removes all that was made. */
   async remove(): Promise<void> {
-    const { stream, deadLetters, due, state, wake, slot } = this.keys
-    const slots = ['poller', 'claimer'].flatMap((kind) => [0, 1, 2, 3].map((n) => slot(`${kind}-${n}`)))
+    const { stream, deadLetters, due, state, wake } = this.keys
+    const slots = ['poller', 'claimer'].flatMap((kind) => [0, 1, 2, 3].map((n) => this.keys.slot(`${kind}-${n}`)))
     for (const key of [stream, deadLetters, due, state, wake, ...slots]) await this.call('del', key)
   }
 }

@@ -22,10 +22,11 @@ const LIMIT_MS = 7_000
  * @param signal Ends it after the check that is under way; its keys are removed all the same.
  */
 export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<Tried> {
-  for (const { name, run } of CHECKS) {
+  for (const check of CHECKS) {
     if (signal.aborted) return
+    const { name } = check
     const place = new Place(redis)
-    const running = run(place)
+    const running = check.run(place)
     running.catch(() => {})
     const late = sleep(LIMIT_MS, undefined, { ref: false }).then(() => {
       throw new Error(`no outcome within ${LIMIT_MS} ms`)
