@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { quoted } from '../core/quoted.ts'
 import { diagnose } from '../doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../doctor/finding.ts'
-import { printable, printableJson } from './printable.ts'
+import { cut, printable, printableJson } from './printable.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -18,6 +18,9 @@ ${TARGET_USAGE}
   --json                         the findings as JSON, for machines
 
 Ends with 0 where nothing is worse than info, 1 where there is an error, 3 where there are warnings alone.`
+
+/** Characters of a finding that are shown; --json has all. */
+const MOST_TEXT = 2_000
 
 const EXIT: Readonly<Partial<Record<Severity, number>>> = { error: 1, warning: 3 }
 
@@ -85,7 +88,9 @@ function linesOf(findings: readonly Finding[]): string[] {
 function findingLines({ check, stream, group, message, fix }: Finding): string[] {
   const where = [stream, group].filter((name) => name !== undefined).join('/')
   // keys, groups and consumers have the names that others gave them
-  return [`  ${printable(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${printable(fix)}`]
+  // names are data, and one of a megabyte would hide what else there is
+  const shown = (text: string) => printable(cut(text, MOST_TEXT))
+  return [`  ${shown(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${shown(fix)}`]
 }
 
 function readTarget(text: string): [string, number] {

@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { PayloadIssue, ShownIssue } from '../errors.ts'
 import { InvalidPayloadError } from '../errors.ts'
 import { ownNames } from './own-names.ts'
-import { quotes } from './quotes.ts'
+import { quoting } from './quotes.ts'
 
 /** What stands for a name that is not the schema's own. */
 const HIDDEN = '*'
@@ -22,7 +22,12 @@ export function invalidPayload(
   issues: readonly StandardSchemaV1.Issue[],
   input: unknown,
 ): InvalidPayloadError {
-  const shown = issues.slice(0, MOST_SHOWN).map((issue) => shownOf(issue, ownNames(schema), input))
+  const first = issues.slice(0, MOST_SHOWN)
+  const quoted = quoting(
+    first.map(({ message }) => String(message)),
+    input,
+  )
+  const shown = first.map((issue, n) => shownOf(issue, ownNames(schema), quoted[n] === true))
   return new InvalidPayloadError(type, issues.map(asIssue), shown)
 }
 
@@ -33,10 +38,10 @@ function asIssue({ path = [], message }: StandardSchemaV1.Issue): PayloadIssue {
 function shownOf(
   { path = [], message }: StandardSchemaV1.Issue,
   names: ReadonlySet<string>,
-  input: unknown,
+  isQuoting: boolean,
 ): ShownIssue {
   const parts = path.map(keyOf).map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN))
-  return { path: parts.join('.'), message: quotes(String(message), input) ? undefined : String(message) }
+  return { path: parts.join('.'), message: isQuoting ? undefined : String(message) }
 }
 
 function keyOf(part: PropertyKey | StandardSchemaV1.PathSegment): PropertyKey {

@@ -25,7 +25,7 @@ test('millrace try does the same over REST', async () => {
   expect(await run.exit).toBe(0)
   expect(run.lines.at(-1)).toMatch(/\| REST \| (\d+) of \1 \| nothing \|$/)
   await rest.close()
-})
+}, 120_000)
 
 test('millrace try names what a server does not do, and leaves no key', async () => {
   const { server, raw } = await startScenario({ server: { args: ['--rename-command', 'XAUTOCLAIM', ''] } })
