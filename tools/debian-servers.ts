@@ -13,7 +13,7 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const ARCHIVE = 'http://deb.debian.org/debian'
 
 /** A server that Debian has in another suite than this machine's. */
-export interface DebianServer {
+interface DebianServer {
   /** The name of its folder in the cache. */
   readonly name: string
   /** The first suite has the server, the others its libraries. */
@@ -29,14 +29,6 @@ export const DEBIAN_SERVERS: readonly DebianServer[] = [
   { name: 'valkey-8', suites: ['trixie'], package: 'valkey-server', program: 'valkey-server' },
   { name: 'valkey-9', suites: ['sid'], package: 'valkey-server', program: 'valkey-server' },
 ]
-
-/** Too old, for the tests of what is said then. */
-export const TOO_OLD: DebianServer = {
-  name: 'redis-6.0',
-  suites: ['bullseye'],
-  package: 'redis-server',
-  program: 'redis-server',
-}
 
 /**
  * Unpacks a server of another Debian suite beside this system, once: nothing is installed. It is started with its own loader and libraries.
