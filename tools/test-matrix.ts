@@ -83,14 +83,10 @@ async function runOn(server: string, path: string, suites: readonly string[]): P
 /** Runs a suite's files against a server, and shows what failed. */
 async function runSuite(path: string, files: readonly string[]): Promise<string> {
   const env = { ...process.env, MILLRACE_REDIS_SERVER: path, MILLRACE_REDIS_BINARIES: '' }
-  const child = spawn(
-    'npx',
-    ['vitest', 'run', '--reporter=./test/support/summary-reporter.ts', '--reporter=dot', ...files],
-    {
-      env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const child = spawn('npx', ['vitest', 'run', ...files], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let summary = 'no tests ran: failed'
   const lines = createInterface(child.stdout)
   lines.on('line', (line) => {
