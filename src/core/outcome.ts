@@ -27,7 +27,14 @@ export type Outcome =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }
   /** Handed back as it was before we took it: to that owner, with that idle time and that many deliveries. */
-  | { readonly kind: 'release'; readonly owner: string; readonly idleMs: number; readonly deliveryCount: number }
+  | {
+      readonly kind: 'release'
+      readonly owner: string
+      readonly idleMs: number
+      readonly deliveryCount: number
+      /** The request that was to start it was not answered: the server may have counted one delivery more than we know of. */
+      readonly mayHaveStarted?: boolean
+    }
 
 /** What each kind of outcome does to its entry on the server, and which number of the report counts it once that is stored. */
 export const OUTCOMES = {

@@ -3,13 +3,14 @@ import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { RedisConnectionError } from '../errors.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
  *
  * - A delivery count rises when an entry is read and when it is started, at no other time.
  * - Whatever is not an ack is fenced: it is refused unless the slot's lease, the owner and the delivery count are still ours.
- * - A method rejects with `RedisConnectionError` when no reply came; then nothing is known of what it sent.
+ * - A method rejects with `RedisConnectionError` when no reply came; one that settles says in `unanswered` what is not known, and what is.
  */
 export interface Group {
   /** Requests sent so far. */
@@ -24,16 +25,19 @@ export interface Group {
   /**
    * Gives a slot back, if it is still ours.
    *
-   * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
-   * reached us, since its reply was lost and the read sent again: it is released.
-   * @param takesFlag A flag that publishers raised since the slot was taken is taken back, too, if all is settled.
-   * @param hasAcked Something was acknowledged; when, is noted.
-   * @returns Whether there was one: whoever it woke may have found every slot taken.
+   * @param end How a poller's run ended. What is pending under the slot's name then, was read under its lease, and is not among `end.known`
+   * never reached us, since its reply was lost: it is released.
+   * @returns Whether there was a flag to take back: whoever it woke may have found every slot taken.
    */
-  giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean, hasAcked?: boolean): Promise<boolean>
+  giveSlot(slot: Slot, end?: RunEnd): Promise<boolean>
 
-  /** Gives entries their outcomes. Refusals are counted, never thrown. */
-  settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
+  /**
+   * Gives entries their outcomes. Refusals are counted, never thrown.
+   *
+   * @param known The read before it was not answered: what is pending under the slot's name, was read under its lease, and is neither
+   * settled here nor among these ids, never reached us. It is released.
+   */
+  settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult>
 
   /**
    * Settles, and reads new entries, in one round trip. A missing group is made again, once. Nothing comes for a slot that went to another:
@@ -73,6 +77,18 @@ export interface Claims {
    * nobody holds any more.
    */
   finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<void>
+}
+
+/** How a poller's run ended. */
+export interface RunEnd {
+  /** Ids of what reached us and may still be pending under our name. */
+  readonly known: readonly string[]
+  /** A read was not answered, and may yet be carried out: what it reads then is nobody's, and is released by whoever finds it. */
+  readonly isInDoubt: boolean
+  /** A flag that publishers raised since the slot was taken is taken back. */
+  readonly takesFlag: boolean
+  /** Something was acknowledged; when, is noted. */
+  readonly hasAcked: boolean
 }
 
 export interface Measured {
@@ -165,6 +181,15 @@ export interface SettleResult {
   readonly refusedLetters: readonly Letter[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
+  /** There where no reply came to all of a request: the counts are those of what was answered. */
+  readonly unanswered?: Unanswered
+}
+
+/** What is not known of a request. */
+export interface Unanswered {
+  readonly error: RedisConnectionError
+  /** Settlements that may have been carried out, or may yet be. Sent again they do no harm. */
+  readonly settlements: readonly Settlement[]
 }
 
 export interface RenewResult {

@@ -17,6 +17,7 @@ import type {
   ReadRequest,
   ReadResult,
   RenewResult,
+  RunEnd,
   Settlement,
   SettleResult,
   Slot,
@@ -54,15 +55,16 @@ export class MemoryGroup implements Group, Claims {
     return { consumerName, token, leaseMs }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     this.roundTrips++
     if (!this.#isLeased(slot)) return false
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
-    if (hasAcked) this.#state.acked = this.#now
-    return takesFlag && isSettled && this.#server.lower(this.#address.keys.wake)
+    if (end?.hasAcked) this.#state.acked = this.#now
+    return end?.takesFlag === true && this.#server.lower(this.#address.keys.wake)
   }
 
+  // every call is answered, so that there is nothing to hand back that did not reach its poller
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
     if (settlements.length > 0) this.roundTrips++
     return this.#settle(slot, settlements)
@@ -216,7 +218,7 @@ export class MemoryGroup implements Group, Claims {
       if (outcome.kind === 'ack') tally.acked(1, group && this.#drop(group, id) ? 1 : 0)
       else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
       else if (!group) tally.counts.unsettled++
-      else if (!group.isHeldBy(slot.consumerName, settlement)) tally.settled(settlement, SETTLED.superseded)
+      else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLED.superseded)
       else if (!this.#stream.get(id)) {
         this.#drop(group, id)
         tally.settled(settlement, SETTLED.lost)
@@ -303,6 +305,13 @@ export class MemoryGroup implements Group, Claims {
   get #dueTimes(): Map<string, number> {
     return this.#server.due(this.#address.keys.due)
   }
+}
+
+/** Whether an entry is under our name with the count that we know of, or one more where its start was not answered. */
+function isOurs(group: GroupState, { consumerName }: Slot, { id, deliveryCount, outcome }: Settlement): boolean {
+  if (group.isHeldBy(consumerName, { id, deliveryCount })) return true
+  const mayHaveStarted = outcome.kind === 'release' && outcome.mayHaveStarted === true
+  return mayHaveStarted && group.isHeldBy(consumerName, { id, deliveryCount: deliveryCount + 1 })
 }
 
 /** Names and values in turn, each as its length in bytes, a colon, and itself. */

@@ -1,4 +1,4 @@
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
@@ -53,6 +53,7 @@ class RedisClaims implements Claims {
     const { settled, replies, healed } = await this.#calls.settleAnd(slot, settlements, [call])
     const [reply = null] = replies
     const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+    if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
     if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
     if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
     const [from, after, claimed, lost] = items(reply)
@@ -80,6 +81,7 @@ class RedisClaims implements Claims {
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
     const [reply = null] = replies
     const counts = { ...settled.counts }
+    if (reply instanceof RedisConnectionError) return { ...settled, started: [] }
     if (reply instanceof RedisReplyError) {
       counts.unsettled += claimed.length
       return {

@@ -27,7 +27,7 @@ export function createRedisConnection(transport: Transport): RedisConnection {
       // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
       const token = crypto.randomUUID()
       const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
-      const replies = await transport.send([...appends, ...raises])
+      const replies = await new Sender(transport).send([...appends, ...raises])
       return {
         answers: replies.slice(0, entries.length).map((reply) => errorOr(reply, asText)),
         raised: flags.map((_flag, n) => {

@@ -1,6 +1,6 @@
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
 import { asText, items } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
@@ -13,6 +13,7 @@ import type {
   ReadRequest,
   ReadResult,
   RenewResult,
+  RunEnd,
   Settlement,
   SettleResult,
   Slot,
@@ -22,6 +23,7 @@ import type { RedisCalls } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
+import { handBack } from './scripts/hand-back.ts'
 import { measure, UNKNOWN } from './scripts/measure.ts'
 import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
@@ -45,8 +47,9 @@ export class RedisGroup implements Group {
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
     const names = slotNames(kind, slots)
     const token = crypto.randomUUID()
-    const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
-    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
+    const { stream, group, keys: own } = this.calls.address
+    const keys = [own.wake, stream, own.state, ...names.map(own.slot)]
+    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
     const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
     if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
     if (reply instanceof RedisReplyError) throw reply
@@ -54,25 +57,30 @@ export class RedisGroup implements Group {
     return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
+    if (!end) {
+      await this.calls.sender.call({ script: giveSlot, keys: [lease], args: [slot.token] })
+      return false
+    }
     const { stream, keys } = this.calls.address
-    const flag = takesFlag && isSettled ? [keys.wake] : []
-    const flagged = await this.calls.sender.call(
-      isSettled || hasAcked
-        ? {
-            script: finishReads,
-            keys: [stream, lease, keys.state, ...flag],
-            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked), Number(isSettled)],
-          }
-        : { script: giveSlot, keys: [lease], args: [slot.token] },
-    )
-    return flag.length > 0 && flagged === 1
+    const flag = end.takesFlag ? [keys.wake] : []
+    const flagged = await this.calls.sender.call({
+      script: finishReads,
+      keys: [stream, lease, keys.state, ...flag],
+      args: [...this.calls.fence(slot), slot.leaseMs, Number(end.hasAcked), Number(end.isInDoubt), ...end.known],
+    })
+    return end.takesFlag && flagged === 1
   }
 
-  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
-    return (await this.calls.settleWith(slot, settlements, [])).settled
+  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+    const { calls } = this
+    if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
+    const ids = [...known, ...settlements.map(({ id }) => id)]
+    const keys = [calls.address.stream, calls.lease(slot)]
+    const back = { script: handBack, keys, args: [...calls.fence(slot), slot.leaseMs, ...ids] }
+    return (await calls.settleWith(slot, settlements, [back])).settled
   }
 
   async settleAndRead(
@@ -91,6 +99,9 @@ export class RedisGroup implements Group {
     const calls = maxPending === undefined ? plain : [bounded]
     const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, calls)
     const [reply = null, holder = null] = replies
+    // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
+    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError)
+      return { ...settled, entries: [], held: false, healed }
     if (reply instanceof RedisReplyError)
       return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
     // what was read under a name that went to another is not ours to run: its new holder releases it

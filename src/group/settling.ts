@@ -2,7 +2,7 @@ import { chunksOf } from '../core/chunks.ts'
 import { deadLetterHead } from '../core/dead-letter.ts'
 import { OUTCOMES } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { Argument, Reply } from './clients/transport.ts'
+import type { Answer, Argument } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
 import { xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
@@ -10,13 +10,14 @@ import { isLetter } from './group.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
+import { isUnanswered } from './sender.ts'
 import { moveOf, Tally } from './tally.ts'
 
 /** What settles a batch: one XACK for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
   readonly calls: readonly Call[]
-  /** @param replies One a call, in order; more may follow. */
-  result(replies: readonly Reply[]): SettleResult
+  /** @param answers One a call, in order; more may follow. */
+  result(answers: readonly Answer[]): SettleResult
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
@@ -28,12 +29,12 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
     calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,
-    result(replies) {
+    result(answers) {
       const tally = new Tally()
       let at = 0
-      if (acks.length > 0) countAcks(tally, acks.length, replies[at++])
-      for (const chunk of chunks) countChunk(tally, chunk, replies[at++])
-      return tally.result()
+      if (acks.length > 0) countAcks(tally, byOp.ack, answers[at++])
+      for (const chunk of chunks) countChunk(tally, chunk, answers[at++])
+      return tally.result(answers.find(isUnanswered))
     },
   }
 }
@@ -48,7 +49,15 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
       args.push('dead', id, deliveryCount, head.length, ...head)
     } else {
       const move = moveOf(outcome, deliveryCount, settings.minIdleMs)
-      args.push('move', id, deliveryCount, move.owner, move.idleMs, move.deliveryCount, move.delayMs ?? '')
+      args.push(
+        outcome.kind === 'release' && outcome.mayHaveStarted ? 'back' : 'move',
+        id,
+        deliveryCount,
+        move.owner,
+        move.idleMs,
+        move.deliveryCount,
+        move.delayMs ?? '',
+      )
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due]
@@ -56,12 +65,17 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
-function countAcks(tally: Tally, asked: number, reply: Reply | undefined): void {
-  if (reply instanceof RedisReplyError) tally.refused(asked, reply)
-  else tally.acked(asked, Number(reply))
+function countAcks(tally: Tally, acks: readonly Settlement[], reply: Answer | undefined): void {
+  if (isUnanswered(reply)) tally.unanswered(acks)
+  else if (reply instanceof RedisReplyError) tally.refused(acks.length, reply)
+  else tally.acked(acks.length, Number(reply))
 }
 
-function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Reply | undefined): void {
+function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Answer | undefined): void {
+  if (isUnanswered(reply)) {
+    tally.unanswered(chunk)
+    return
+  }
   if (reply instanceof RedisReplyError) {
     tally.refused(chunk.length, reply, chunk.filter(isLetter))
     return

@@ -154,16 +154,22 @@ async function runSlot(kind: RunKind, run: Run): Promise<RunEnd> {
     const isPoll = kind.slot === 'poller'
     const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
-    const isWanted = await group.giveSlot(slot, isPoll && settler.isSettled, mayGoOn, hasAcked)
+    const { isSettled, isReadInDoubt: isInDoubt, known } = settler
+    const end = { known, isInDoubt, hasAcked, takesFlag: mayGoOn && isSettled }
+    const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
     return { errors: settler.failures, isCutOff, isWanted }
   } catch (error) {
     await run.end()
+    await settler.finish().catch(() => {}) // once more, if anything is not known
+    const { isReadInDoubt: isInDoubt, known } = settler
+    const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time
-    await group.giveSlot(slot, false).catch(() => {})
+    await group.giveSlot(slot, kind.slot === 'poller' ? end : undefined).catch(() => {})
     // a connection that was gone for one call is gone for the next
-    const isKnown =
-      error instanceof RedisConnectionError && settler.failures.some((other) => other instanceof RedisConnectionError)
+    const isKnown = error instanceof RedisConnectionError && settler.isCut
     const errors = isKnown ? settler.failures : [...settler.failures, error as Error]
     return { errors, isCutOff: false, isWanted: false }
+  } finally {
+    settler.giveUp()
   }
 }

@@ -15,7 +15,7 @@ import type {
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
-import { bothSides } from '../support/both-sides.ts'
+import { bothSides, ended } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -185,7 +185,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const first = await aSlot(group)
         await aSlot(group)
-        await group.giveSlot(first, true)
+        await group.giveSlot(first, ended())
         expect(await group.takeSlot('poller', 2, LEASE_MS)).toMatchObject({ consumerName: 'poller-0' })
       })
 
@@ -203,8 +203,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const first = await aSlot(group)
         await outside.endLease(first.consumerName)
         await aSlot(group)
-        await group.giveSlot(first, true)
-        await group.giveSlot({ consumerName: 'poller-0', token: '', leaseMs: 0 }, true)
+        await group.giveSlot(first, ended())
+        await group.giveSlot({ consumerName: 'poller-0', token: '', leaseMs: 0 }, ended())
         expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
       })
     })
@@ -963,7 +963,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.hand(ids[0] as string, { consumerName: 'poller-6', idleMs: 0, deliveryCount: 1 })
         const taken: (Slot | undefined)[] = []
         for (let n = 1; n <= 5; n++) taken.push(await group.takeSlot('poller', 6, LEASE_MS))
-        await group.giveSlot(taken[3] as Slot, true)
+        await group.giveSlot(taken[3] as Slot, ended())
         await group.finishClaims(slot, '0-0', 0)
         expect(taken.map((held) => held?.consumerName).slice(3)).toEqual(['poller-4', 'poller-5'])
         expect((await outside.consumers()).sort()).toEqual([...kept, 'poller-0', 'poller-5', 'poller-6'].sort())
@@ -1016,10 +1016,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('tells how long ago a run ended that acknowledged something', async () => {
         const { group, slot, entries } = await aReader(1)
         await group.settle(slot, settleAs(ACK, entries))
-        await group.giveSlot(slot, true, false, false)
+        await group.giveSlot(slot, ended())
         expect((await group.measure())?.backlog).not.toHaveProperty('sinceLastSuccessMs')
 
-        await group.giveSlot(await aSlot(group), false, false, true) // something else is not settled
+        await group.giveSlot(await aSlot(group), ended({ known: ['1-1'], hasAcked: true })) // something else is not settled
         const since = (await group.measure())?.backlog.sinceLastSuccessMs as number
         expect(since).toBeGreaterThanOrEqual(0)
         expect(since).toBeLessThan(MINUTE)
@@ -1059,14 +1059,17 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('is taken back with a slot, and says whether it was up, where a poller asks for it', async () => {
         const group = aGroup()
-        const give = async (...takesFlag: boolean[]) => group.giveSlot(await aSlot(group), true, ...takesFlag)
+        const give = async (takesFlag: boolean) => group.giveSlot(await aSlot(group), ended({ takesFlag }))
         expect(await give(true)).toBe(false)
         const slot = await aSlot(group)
         await raise()
-        expect([await group.giveSlot(slot, true), (await raise()).raised]).toEqual([false, [false]])
+        expect([await group.giveSlot(slot, ended()), (await raise()).raised]).toEqual([false, [false]])
         const again = await aSlot(group)
         await raise()
-        expect([await group.giveSlot(again, true, true), (await raise()).raised]).toEqual([true, [true]])
+        expect([await group.giveSlot(again, ended({ takesFlag: true })), (await raise()).raised]).toEqual([
+          true,
+          [true],
+        ])
       })
 
       test('is raised for a while where more are pending than may be: nobody could read', async () => {

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../src/group/group.ts'
-import { bothSides } from '../support/both-sides.ts'
+import { bothSides, ended } from '../support/both-sides.ts'
 import {
   aLetter,
   anAddress,
@@ -93,7 +93,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         .set(keys.slot(slot.consumerName), slot.token, 'PX', slot.leaseMs)
         .xreadgroup('GROUP', name, slot.consumerName, 'COUNT', 1, 'STREAMS', stream, '>')
         .exec()
-      await group.giveSlot(slot, true)
+      await group.giveSlot(slot, ended())
       expect(await outside.pending()).toEqual([
         { id, consumerName: 'parked', idleMs: expect.any(Number), deliveryCount: 0 },
       ])
@@ -212,7 +212,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         const { started } = await group.settleAndStart(claimer, [], claimed)
         expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2])
         await group.finishClaims(claimer, '0-0', 0)
-        await group.giveSlot(slot, true)
+        await group.giveSlot(slot, ended())
       } finally {
         await outside.raw.config('SET', 'maxmemory', '0')
         await outside.close()

@@ -37,6 +37,7 @@ import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
 import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
+import { handBack } from '../../src/group/scripts/hand-back.ts'
 import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/scripts/redrive.ts'
@@ -57,7 +58,7 @@ const OPERATOR = 'orders-operator'
 const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
-const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
+const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
 const EVALS: Command[] = [['eval'], ['evalsha']]

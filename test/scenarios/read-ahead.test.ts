@@ -110,7 +110,7 @@ describe('reading ahead', () => {
     const [failure] = await Promise.allSettled([poll(consumer, { redis })])
 
     const { report } = (failure as PromiseRejectedResult).reason as InvocationFailedError
-    expect([difference(report), report.acked]).toEqual([0, 20])
+    expect([difference(report), report.acked]).toEqual([0, 30])
     await poll(consumer, { redis: scenario.redis })
     await scenario.age(60_000)
     await claim(consumer, { redis: scenario.redis })

@@ -4,7 +4,7 @@ import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
-import type { Command, Reply, Transport } from './transport.ts'
+import type { Answer, Command, Reply, Transport } from './transport.ts'
 
 /** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
 export interface IoredisClient {
@@ -80,7 +80,7 @@ class IoredisTransport implements Transport {
     this.#create = create
   }
 
-  async send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]> {
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
     this.#client ??= this.#open()
     const client = this.#client
     const pipeline = client.pipeline()
@@ -136,14 +136,14 @@ class IoredisTransport implements Transport {
   }
 
   // an ioredis error carries its command, payloads included, so only its text goes on
-  #reply(client: IoredisClient, error: Error): RedisReplyError {
+  #reply(client: IoredisClient, error: Error): RedisReplyError | RedisConnectionError {
     if (isReply(error)) {
       const reply = new RedisReplyError(error.message)
       // after a failover the same name may lead to the new primary
       if (reply.is('READONLY')) this.#discard(client)
       return reply
     }
-    throw this.#unanswered(client, error)
+    return this.#unanswered(client, error)
   }
 
   // a timed-out command stays queued and would run on the next connection, for nobody

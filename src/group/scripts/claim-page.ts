@@ -1,5 +1,6 @@
 import { PARKED } from '../../core/keys.ts'
 import { FENCE, GONE, NOW } from './fence.ts'
+import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /** Entries that one XAUTOCLAIM takes at most; the server looks at ten times as many to find them. */
@@ -11,7 +12,7 @@ export const PAGE = { finds: 100, looks: 1_000 }
  *
  * XAUTOCLAIM forgets whose an entry was and for how long, so both are noted first: a hundred ids at a time, until there are as many stale
  * ones as it shall take, and no more than it looks at. A due time is heeded for parked entries only: what another name owns was read or
- * started since.
+ * started since. What a read in doubt brought after its poller was gone never reached anybody: it is released first.
  *
  * KEYS stream, lease, due, state. ARGV group, consumer, token, min-idle ms, cursor ('' the stored one), room.
  * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] an entry, the trimmed ids.
@@ -25,6 +26,7 @@ idle, room = tonumber(idle), tonumber(room)
 ${FENCE}
 ${GONE}
 ${NOW}
+${DOUBT}
 if not leased() then return 0 end
 if cursor == '' then cursor = redis.call('HGET', state, 'cursor') or '0-0' end
 
@@ -34,6 +36,15 @@ local function ready(p)
   return not wait or tonumber(wait) <= now
 end
 
+local doubts = {}
+local function release(p)
+  local owner = p[2]
+  if doubts[owner] == nil then doubts[owner] = doubtOf(owner) end
+  if not doubts[owner] or now - p[3] <= doubts[owner] then return end
+  redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', p[3], 'RETRYCOUNT', 0, 'JUSTID')
+  p[2], p[4] = '${PARKED}', 0
+end
+
 local was, from, looked, stale, found, count, enough, rows = {}, cursor, 0, 0, 0, nil, nil, nil
 repeat
   rows = redis.call('XPENDING', stream, group, from, '+', ${PAGE.finds})
@@ -41,6 +52,7 @@ repeat
   if not enough then enough = rows[1] and trimmed(rows[1][1]) and ${PAGE.finds} or room end
   for _, p in ipairs(rows) do
     was[p[1]], from, looked = p, '(' .. p[1], looked + 1
+    if p[3] >= idle and p[4] == 1 and p[2] ~= '${PARKED}' then release(p) end
     if p[3] >= idle and not count then
       stale = stale + 1
       if ready(p) then found = found + 1 end

@@ -17,7 +17,7 @@ export const MAX_PAIRS = 3_900
  *
  * KEYS stream, lease, due, and the dead letters if there are any to write.
  * ARGV group, consumer, token, dead letters kept (or ''), then for each entry
- *   'move', id, count, owner, idle ms, new count, delay ms (or '')
+ *   'move', id, count, owner, idle ms, new count, delay ms (or ''); 'back' is the same where it may have one delivery more
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
  */
@@ -74,8 +74,8 @@ while at <= #ARGV do
   local op, id, count = unpack(ARGV, at, at + 2)
   local result
   if not ours then result = ${SETTLED.leaseLost}
-  elseif not mine(id, count) then result = ${SETTLED.superseded} end
-  if op == 'move' then
+  elseif not (mine(id, count) or op == 'back' and mine(id, count + 1)) then result = ${SETTLED.superseded} end
+  if op ~= 'dead' then
     result = result or move(id, unpack(ARGV, at + 3, at + 6))
     at = at + 7
   else

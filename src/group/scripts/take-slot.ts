@@ -1,22 +1,44 @@
+import { PARKED } from '../../core/keys.ts'
+import { NOW } from './fence.ts'
+import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
- * it reads after that, so that what is published from now on may wake another.
+ * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
+ * released before the name has a holder again, who could not tell it from his own.
  *
- * KEYS the flag, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller.
+ * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
-local token, length, poller = unpack(ARGV)
-for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
-for i = 2, #KEYS do
-  local set = redis.pcall('SET', KEYS[i], token, 'NX', 'PX', length)
+local token, length, poller, group = unpack(ARGV, 1, 4)
+local flag, stream, state = unpack(KEYS, 1, 3)
+${DOUBT}
+local function release(consumer)
+  local since = doubtOf(consumer)
+  if not since then return end
+  ${NOW}
+  for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
+    if p[4] == 1 and now - p[3] > since then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+    end
+  end
+  redis.call('HDEL', state, 'doubt:' .. consumer)
+end
+local holders = redis.call('MGET', unpack(KEYS, 4))
+for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
+for i, holder in ipairs(holders) do
+  local set = not holder and redis.pcall('SET', KEYS[i + 3], token, 'NX', 'PX', length)
   if set then
-    if poller == '1' then redis.call('DEL', KEYS[1]) end
-    return set.err and set or i - 2
+    if set.err then return set end
+    if poller == '1' then
+      redis.call('DEL', flag)
+      release(ARGV[i + 4])
+    end
+    return i - 1
   end
 end
 return -1

@@ -77,7 +77,12 @@ export class Reader {
     this.#hasFailed = settlements.some(({ outcome }) => outcome.kind !== 'ack')
     this.#mayBeAtLimit ||= this.#hasFailed
     const request = { count: batchSize, maxPending: this.#mayBeAtLimit ? maxPending : undefined }
-    const read = await settler.by(settlements, group.settleAndRead(slot, settlements, request))
+    const read = await settler
+      .by(settlements, group.settleAndRead(slot, settlements, request))
+      .catch((error: unknown) => {
+        settler.doubtRead()
+        throw error
+      })
     const { entries, failures, held, healed } = read
     this.#mayBeAtLimit = held
     this.isFull = entries.length === batchSize

@@ -160,7 +160,11 @@ export class Retries {
     settler.drop(next)
     const done = settler.takeDone()
     const call = this.#claims.settleAndStart(parts.slot, done, next)
-    const { started } = await settler.by(done, call, next.length)
+    const { started } = await settler.by(done, call).catch((error: unknown) => {
+      for (const entry of next) entry.giveBack(time.clock.monotonic() - this.#claimedAt, true)
+      settler.take(next)
+      throw error
+    })
     const now = time.clock.now()
     const jobs = started.map((delivery) => new Job(this.#run, delivery, now, this.#claimedAt))
     this.#started.push(...jobs)

@@ -16,10 +16,16 @@ export class Waiting implements Claimed, InHand {
     this.from = from
   }
 
-  /** It had no turn: it goes back as it was, and has been idle for as long as we had it, too. It must not look as if it had been read meanwhile. */
-  giveBack(heldMs: number): void {
+  /**
+   * It had no turn: it goes back as it was, and has been idle for as long as we had it, too. It must not look as if
+   * it had been read meanwhile.
+   *
+   * @param mayHaveStarted The request that was to start it was not answered.
+   */
+  giveBack(heldMs: number, mayHaveStarted = false): void {
     const { owner, idleMs } = this.from
-    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount: this.deliveryCount }
+    const { deliveryCount } = this
+    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount, mayHaveStarted }
   }
 
   /** It has used up its deliveries. @param now Milliseconds since 1970. */
