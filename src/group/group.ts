@@ -202,12 +202,16 @@ export interface ReadRequest {
   readonly count: number
   /** Read nothing while more entries than that are pending. Default: do not look, which is cheaper. */
   readonly maxPending?: number | undefined
+  /** Where `maxPending` is looked at and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
+  readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
 }
 
 export interface ReadResult extends SettleResult {
   readonly entries: readonly Delivery[]
   /** Nothing was read, since more than `maxPending` entries are pending. */
-  readonly held: boolean
+  readonly pendingLimitReached: boolean
+  /** There was nothing to read, and the slot was given back. */
+  readonly hasEnded: boolean
   readonly healed: boolean
 }
 

@@ -73,17 +73,17 @@ export class MemoryGroup implements Group, Claims {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Infinity }: ReadRequest,
+    { count, maxPending = Infinity, ifEmpty = 'keep' }: ReadRequest,
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
     const { group, healed } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
-    if (holder !== undefined && holder !== slot.token)
-      return { ...settled, leaseLost: true, entries: [], held: false, healed }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    if (holder !== undefined && holder !== slot.token) return { ...nothing, leaseLost: true }
     if (group.pending.size > maxPending) {
       this.#server.flags.set(this.#address.keys.wake, this.#now + HELD_FLAG_MS)
-      return { ...settled, entries: [], held: true, healed }
+      return { ...nothing, pendingLimitReached: true }
     }
     const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
     const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
@@ -92,7 +92,11 @@ export class MemoryGroup implements Group, Claims {
       return { id, fields, deliveryCount: 1, returnTo }
     })
     group.consumers.set(slot.consumerName, this.#now)
-    return { ...settled, entries, held: false, healed }
+    if (entries.length > 0 || ifEmpty === 'keep' || maxPending === Infinity || holder === undefined)
+      return { ...nothing, entries }
+    if (ifEmpty === 'giveWithFlag') this.#server.lower(this.#address.keys.wake)
+    this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+    return { ...nothing, hasEnded: true }
   }
 
   async settleAndClaim(

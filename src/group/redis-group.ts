@@ -25,7 +25,7 @@ import { finishReads } from './scripts/finish-reads.ts'
 import { giveSlot } from './scripts/give-slot.ts'
 import { handBack } from './scripts/hand-back.ts'
 import { measure, UNKNOWN } from './scripts/measure.ts'
-import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
+import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { takeSlot } from './scripts/take-slot.ts'
@@ -83,34 +83,35 @@ export class RedisGroup implements Group {
     return (await calls.settleWith(slot, settlements, [back])).settled
   }
 
-  async settleAndRead(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { count, maxPending }: ReadRequest,
-  ): Promise<ReadResult> {
-    const { stream, group, keys, settings } = this.calls.address
-    const lease = this.calls.lease(slot)
-    const bounded = {
-      script: readBounded,
-      keys: [stream, lease, keys.wake],
-      args: [...this.calls.fence(slot), count, maxPending ?? 0],
-    }
-    const plain: Call[] = [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
-    const calls = maxPending === undefined ? plain : [bounded]
-    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, calls)
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, this.#read(slot, request))
     const [reply = null, holder = null] = replies
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
-    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError)
-      return { ...settled, entries: [], held: false, healed }
-    if (reply instanceof RedisReplyError)
-      return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
+    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
+    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
-    const isTaken = reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token)
-    const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
-    const entries = parseXreadgroup(isTaken || typeof reply === 'number' ? null : reply).map(
+    if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
+      return { ...nothing, leaseLost: true }
+    if (typeof reply === 'number')
+      return {
+        ...nothing,
+        pendingLimitReached: reply === NOT_READ.pendingLimit,
+        hasEnded: reply === NOT_READ.ended,
+      }
+    const returnTo = { owner: PARKED, idleMs: this.calls.address.settings.minIdleMs }
+    const entries = parseXreadgroup(reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
     )
-    return { ...settled, leaseLost: settled.leaseLost || isTaken, entries, held: reply === NOT_READ.held, healed }
+    return { ...nothing, entries }
+  }
+
+  #read(slot: Slot, { count, maxPending, ifEmpty = 'keep' }: ReadRequest): Call[] {
+    const { stream, group, keys } = this.calls.address
+    const lease = this.calls.lease(slot)
+    if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    const args = [...this.calls.fence(slot), slot.leaseMs, count, maxPending, IF_EMPTY[ifEmpty]]
+    return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {

@@ -75,6 +75,7 @@ async function runSlot(kind: RunKind, run: Run): Promise<RunEnd> {
   try {
     const isCutOff = await kind.work(run)
     await run.end()
+    if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, isWanted: false }
     const { drained, acked, ackMissed } = report.numbers
     const isPoll = kind.slot === 'poller'
     const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()

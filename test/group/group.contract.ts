@@ -229,7 +229,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[0], fields, deliveryCount: 1, returnTo },
             { id: ids[1], fields: BODY, deliveryCount: 1, returnTo },
           ],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect(await pendingRows()).toEqual(ids.map((id) => [id, 'poller-0', 0, 1]))
@@ -245,7 +246,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await group.settleAndRead(slots[0] as Slot, [], { count: 2 })).toEqual({
           ...counted(),
           entries: [],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
       })
@@ -272,7 +274,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const empty = await group.settleAndRead(slot, [], { count: 10 })
         const id = await outside.add(BODY)
         const { entries } = await group.settleAndRead(slot, [], { count: 10 })
-        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], held: false, healed: false }, [id]])
+        expect([empty, idsOf(entries)]).toEqual([
+          { ...counted(), entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
+          [id],
+        ])
       })
 
       test.each([undefined, 100])('gives nothing to a slot that went to another, maxPending %s', async (maxPending) => {
@@ -284,20 +289,35 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...counted(),
           leaseLost: true,
           entries: [],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect((await outside.pending())[0]).toMatchObject({ id: ids[0], deliveryCount: 1 })
+      })
+
+      test('gives the slot back with the answer where there is nothing to read, if it is asked to', async () => {
+        const { group, slot } = await aReader(1)
+        const request = { count: 1, maxPending: 10, ifEmpty: 'give' } as const
+        await outside.add(BODY)
+        expect(await group.settleAndRead(slot, [], request)).toMatchObject({ entries: [{}], hasEnded: false })
+        expect(await group.settleAndRead(slot, [], { ...request, ifEmpty: 'keep' })).toMatchObject({ hasEnded: false })
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
+        expect(await group.settleAndRead(slot, [], request)).toMatchObject({ entries: [], hasEnded: true })
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toMatchObject({ consumerName: slot.consumerName })
       })
 
       test('reads nothing while more than maxPending entries are pending', async () => {
         const { group, slot, entries } = await aReader(3)
         const id = await outside.add(BODY)
         const full = await group.settleAndRead(slot, [], { count: 10, maxPending: 2 })
-        expect(full).toEqual({ ...counted(), entries: [], held: true, healed: false })
+        expect(full).toEqual({ ...counted(), entries: [], pendingLimitReached: true, hasEnded: false, healed: false })
         const settlements = settleAs(ACK, entries.slice(0, 1))
-        const { entries: read, held } = await group.settleAndRead(slot, settlements, { count: 10, maxPending: 2 })
-        expect([idsOf(read), held]).toEqual([[id], false])
+        const { entries: read, pendingLimitReached } = await group.settleAndRead(slot, settlements, {
+          count: 10,
+          maxPending: 2,
+        })
+        expect([idsOf(read), pendingLimitReached]).toEqual([[id], false])
       })
 
       test('settles and reads in one round trip', async () => {
@@ -316,7 +336,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, retried: 1, deadLettered: 1, released: 1 }),
           entries: [id],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect(group.roundTrips - before).toBe(1)
@@ -897,7 +918,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, ackMissed: 1, unsettled: 2 }),
           entries: ids,
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: true,
         })
         expect(await outside.deadLetters()).toEqual([])
@@ -1075,7 +1097,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('is raised for a while where more are pending than may be: nobody could read', async () => {
         const { group, slot } = await aReader(2)
         await addEntries(1)
-        expect((await group.settleAndRead(slot, [], { count: 1, maxPending: 1 })).held).toBe(true)
+        expect((await group.settleAndRead(slot, [], { count: 1, maxPending: 1 })).pendingLimitReached).toBe(true)
         expect((await raise()).raised).toEqual([false])
       })
 

@@ -161,7 +161,8 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       expect({ ...read, failures: [], refusedLetters: [] }).toEqual({
         ...counted({ unsettled: 2 }),
         entries: [],
-        held: false,
+        pendingLimitReached: false,
+        hasEnded: false,
         healed: false,
       })
       expect(refusedLetters).toEqual(settleAs(aLetter(), held))
@@ -180,7 +181,8 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       expect(await group.settleAndRead(slot, settleAs(aLetter(), entries), { count: 1 })).toEqual({
         ...counted({ deadLettered: 1 }),
         entries: [],
-        held: false,
+        pendingLimitReached: false,
+        hasEnded: false,
         healed: false,
       })
       expect([(await outside.deadLetters()).length, group.roundTrips - before, id]).toEqual([1, 2, entries[0]?.id])

@@ -14,6 +14,7 @@ export class Reader {
   readonly #lookout: Lookout
   /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
   readonly #neverAhead: boolean
+  #isFirst = true
   /** What is pending grows by failures alone, so it is looked at by the first read and by those that follow them. */
   #mayBeAtLimit = true
   /** Something failed of what was settled last, so that more may: reading ahead could go further above `maxPending`. */
@@ -72,19 +73,25 @@ export class Reader {
   async #read(isAhead: boolean): Promise<readonly Job[]> {
     const { settler, report, parts } = this.#run
     const { group, slot, consumer } = parts
-    const { batchSize, maxPending } = consumer.settings
+    const { batchSize, maxPending, mode } = consumer.settings
     const settlements = settler.takeDone()
     this.#hasFailed = settlements.some(({ outcome }) => outcome.kind !== 'ack')
     this.#mayBeAtLimit ||= this.#hasFailed
-    const request = { count: batchSize, maxPending: this.#mayBeAtLimit ? maxPending : undefined }
+    const request = {
+      count: batchSize,
+      maxPending: this.#mayBeAtLimit ? maxPending : undefined,
+      ifEmpty: this.#isFirst ? (mode === 'drain' ? 'giveWithFlag' : 'give') : 'keep',
+    } as const
+    this.#isFirst = false
     const read = await settler
       .by(settlements, group.settleAndRead(slot, settlements, request))
       .catch((error: unknown) => {
         settler.doubtRead()
         throw error
       })
-    const { entries, failures, held, healed } = read
+    const { entries, failures, pendingLimitReached: held, healed } = read
     this.#mayBeAtLimit = held
+    this.#run.hasGivenSlot = read.hasEnded
     this.isFull = entries.length === batchSize
     // what was read ahead says nothing of what came while its handlers ran
     report.looked({ held, healed, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
