@@ -43,6 +43,6 @@ export async function claim(consumers: Consumer | readonly Consumer[], options: 
 
 /** The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. */
 function claiming(consumers: readonly Consumer[]): RunKind {
-  const gate = createGate(consumers.length > 1)
+  const gate = createGate(consumers.length)
   return { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: (run) => feedLeftBehind(run, gate) }
 }

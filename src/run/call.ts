@@ -50,7 +50,7 @@ export class Call {
   prepare(): PromiseLike<void> | undefined {
     if (this.isBatch) return undefined
     const [job] = this.jobs as [Job]
-    const prepared = prepare(job.delivery, this.#run.parts.consumer)
+    const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))

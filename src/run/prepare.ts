@@ -35,8 +35,11 @@ export interface Rejected {
 }
 
 /** Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. */
-export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected | Promise<Prepared | Rejected> {
-  const bytes = entryBytes(entry.fields)
+export function prepare(
+  entry: Entry,
+  consumer: Consumer,
+  bytes = entryBytes(entry.fields),
+): Prepared | Rejected | Promise<Prepared | Rejected> {
   if (bytes > consumer.settings.maxEntryBytes) {
     return rejected('oversize', new OversizeEntryError(bytes, consumer.settings.maxEntryBytes))
   }

@@ -53,6 +53,11 @@ export class Settler {
     return this.#inHand.filter(({ overran }) => !overran)
   }
 
+  /** Of all that is in hand. */
+  get bytes(): number {
+    return this.#inHand.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
+  }
+
   get hasDone(): boolean {
     return this.#inHand.some(isDone)
   }

@@ -20,7 +20,7 @@ function works() {
 
 test('a gate lets work run together', async () => {
   const { log, work, settle } = works()
-  const gate = createGate(true)
+  const gate = createGate(2)
   void gate.together(work('a'))
   void gate.together(work('b'))
   await settle()
@@ -29,7 +29,7 @@ test('a gate lets work run together', async () => {
 
 test('a gate lets work run alone: after what runs, before what comes later', async () => {
   const { log, work, end, settle } = works()
-  const gate = createGate(true)
+  const gate = createGate(2)
   void gate.together(work('a'))
   void gate.alone(work('alone'))
   void gate.together(work('b'))
@@ -45,7 +45,7 @@ test('a gate lets work run alone: after what runs, before what comes later', asy
 })
 
 test('a gate passes failures on, and opens after them', async () => {
-  const gate = createGate(true)
+  const gate = createGate(2)
   const fail = () => Promise.reject(new Error('no'))
   await expect(gate.together(fail)).rejects.toThrow('no')
   await expect(gate.alone(fail)).rejects.toThrow('no')
