@@ -222,7 +222,7 @@ async function encodeAll(
   settings: EncodeSettings,
   drafts: readonly Draft[],
   traced: string | undefined,
-): Promise<readonly (readonly Field[])[]> {
+): Promise<readonly Encoded[]> {
   const now = new Date(settings.clock.now()).toISOString()
   const entries = drafts.map((draft) => {
     const { event, payload } = draft
@@ -230,10 +230,15 @@ async function encodeAll(
     // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
     const checked = event.payload['~standard'].validate(JSON.parse(json))
     const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
-    return isThenable<Checked>(checked) ? Promise.resolve(checked).then(encoded) : encoded(checked)
+    if (!isThenable<Checked>(checked)) return encoded(checked)
+    const waiting = Promise.resolve(checked).then(encoded)
+    waiting.catch(() => {}) // told below, unless another event's refusal is first
+    return waiting
   })
-  return entries.some(isThenable) ? Promise.all(entries) : (entries as (readonly Field[])[])
+  return entries.some(isThenable) ? Promise.all(entries.map((entry) => Promise.resolve(entry))) : (entries as Encoded[])
 }
+
+type Encoded = readonly Field[]
 
 type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
 
