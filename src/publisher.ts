@@ -24,6 +24,7 @@ import type { Connection, Trim } from './group/group.ts'
 import { assertConnection } from './group/group.ts'
 import type { Observer, PublishCall } from './observe.ts'
 import { resolveObservers } from './observers.ts'
+import { isThenable } from './run/thenable.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
@@ -149,7 +150,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let answers: readonly (string | Error)[] = []
     let error: Error | undefined
     try {
-      entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, call?.traceparent)))
+      entries = await encodeAll(action, settings, drafts, call?.traceparent)
       const appended = await redis.append(stream, entries, trim(), wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
@@ -215,19 +216,44 @@ function draftOf(action: string, publication: Publication): Draft {
   return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
-async function encode(
+/** The fields of each event, once every payload was checked. Waits only for schemas that are asynchronous. */
+async function encodeAll(
   action: string,
-  { producer, maxEntryBytes, clock }: EncodeSettings,
-  { event, payload, options, eventId }: Draft,
+  settings: EncodeSettings,
+  drafts: readonly Draft[],
   traced: string | undefined,
-): Promise<readonly Field[]> {
-  const { type, version } = event
-  const json = toJson(action, type, payload)
-  // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
-  const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
+): Promise<readonly Encoded[]> {
+  const now = new Date(settings.clock.now()).toISOString()
+  const entries = drafts.map((draft) => {
+    const { event, payload } = draft
+    const json = toJson(action, event.type, payload)
+    // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
+    const checked = event.payload['~standard'].validate(JSON.parse(json))
+    const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
+    if (!isThenable<Checked>(checked)) return encoded(checked)
+    const waiting = Promise.resolve(checked).then(encoded)
+    waiting.catch(() => {}) // told below, unless another event's refusal is first
+    return waiting
+  })
+  return entries.some(isThenable) ? Promise.all(entries.map((entry) => Promise.resolve(entry))) : (entries as Encoded[])
+}
+
+type Encoded = readonly Field[]
+
+type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
+
+function encode(
+  action: string,
+  { producer, maxEntryBytes }: EncodeSettings,
+  { event: { type, version }, options, eventId }: Draft,
+  payload: string,
+  { issues }: Checked,
+  { now, traced }: { readonly now: string; readonly traced: string | undefined },
+): readonly Field[] {
   if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
-  const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
-  const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
+  const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
+  const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
+  const envelope = { type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt }
   const fields = encodeEnvelope({ ...envelope, traceparent })
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
