@@ -1,5 +1,7 @@
+import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
+import { isThenable, promiseOf } from '../core/thenable.ts'
 import type { UnavailableError } from '../errors.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
@@ -11,7 +13,6 @@ import { describeCall } from './observed-call.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
 import type { Run } from './run.ts'
-import { isThenable } from './thenable.ts'
 
 /**
  * One call of a handler, for one job or for a batch of them: `prepare` → `start` → `end`, `fail` or `expire`. Its jobs are prepared, then its
@@ -70,8 +71,14 @@ export class Call {
     return parts.observers.within('handler', call, () => this.#start())
   }
 
-  /** Whatever has no outcome by now has succeeded. */
-  end(): void {
+  /**
+   * Whatever has no outcome by now has succeeded.
+   *
+   * @param answer What was waited for came to.
+   * @throws {unknown} The answer says that it failed.
+   */
+  end(answer?: unknown): void {
+    this.#assertHandled(answer)
     for (const job of this.jobs) job.outcome ??= ACK
     if (this.#observed) this.#tellEnded(this.#observed)
   }
@@ -114,7 +121,13 @@ export class Call {
     }
     this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
     const returned = (route.handler as EventHandler)(event, this.#context)
-    return isThenable(returned) ? returned : undefined
+    const answer = promiseOf(returned)
+    if (!answer) this.#assertHandled(returned)
+    return answer
+  }
+
+  #assertHandled(answer: unknown): void {
+    if (this.#context) assertHandled(answer, (this.jobs[0] as Job).id)
   }
 
   #throttle(): undefined {

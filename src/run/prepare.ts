@@ -6,6 +6,7 @@ import { entryBytes } from '../core/entry.ts'
 import { issuesOf } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
+import { isThenable } from '../core/thenable.ts'
 import {
   InvalidPayloadError,
   MalformedEntryError,
@@ -15,7 +16,6 @@ import {
 } from '../errors.ts'
 import type { Event } from '../event.ts'
 import type { Route } from '../route.ts'
-import { isThenable } from './thenable.ts'
 
 /** An entry ready for its handler. */
 export interface Prepared {
