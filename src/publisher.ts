@@ -3,7 +3,7 @@ import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
-import { issuesOf } from './core/issues.ts'
+import { readResult } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import {
   boolean,
@@ -219,14 +219,16 @@ async function encode(
   action: string,
   { producer, maxEntryBytes, clock }: EncodeSettings,
   { event, payload, options, eventId }: Draft,
-  traced: string | undefined,
+  traced: unknown,
 ): Promise<readonly Field[]> {
   const { type, version } = event
   const json = toJson(action, type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
-  const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
-  if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
-  const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
+  const { issues } = readResult(await event.payload['~standard'].validate(JSON.parse(json)))
+  if (issues) throw new InvalidPayloadError(type, issues)
+  // an observer has set it, and may have set anything
+  const spanned = typeof traced === 'string' && traced !== '' ? traced : undefined
+  const { occurredAt = new Date(clock.now()), traceparent = spanned, ...rest } = options
   const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
   const fields = encodeEnvelope({ ...envelope, traceparent })
   const bytes = entryBytes(fields)

@@ -19,3 +19,10 @@ export function promiseOf<T>(value: T | PromiseLike<T>): Promise<T> | undefined 
     if (isThenable(answered)) answered.then(undefined, reject)
   })
 }
+
+/** Sees to it that nobody hears of what a promise comes to that should not have been one: a rejection would end the process. */
+export function silence(value: unknown): void {
+  try {
+    promiseOf(value)?.catch(() => {})
+  } catch {} // then it is none
+}

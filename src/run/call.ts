@@ -1,8 +1,8 @@
+import { errorOf } from '../core/dead-letter.ts'
 import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
 import { isThenable, promiseOf } from '../core/thenable.ts'
-import type { UnavailableError } from '../errors.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
 import type { BatchCall } from '../route.ts'
@@ -144,8 +144,10 @@ export class Call {
     const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
     if (this.#isCalled) {
       job.error = error
-      if (verdict.kind === 'release') this.#unavailable(job.prepared as Prepared, error as UnavailableError)
-      else report.failed()
+      if (verdict.kind === 'release') {
+        this.#run.unavailable.add((job.prepared as Prepared).route)
+        if (verdict.isLasting) this.#run.settler.note(errorOf(error))
+      } else report.failed()
     }
     if (verdict.kind === 'retry') job.outcome = verdict
     else if (verdict.kind === 'dead-letter')
@@ -154,11 +156,6 @@ export class Call {
       report.throttled(1)
       job.release()
     }
-  }
-
-  #unavailable({ route }: Prepared, error: Error & { readonly isLasting?: boolean }): void {
-    this.#run.unavailable.add(route)
-    if (error.isLasting) this.#run.settler.note(error)
   }
 
   #letter({ deliveredAt }: Job, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {

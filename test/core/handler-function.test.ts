@@ -44,7 +44,10 @@ const TAKEN: readonly [what: string, handler: unknown][] = [
   ['a function of any number', (..._all: unknown[]) => {}],
   ['a bound function that was given its first argument', withCallback.bind(undefined, 1 as never)],
   ['what Middy wraps', middy(async () => {})],
-  ['what Middy wraps, with the signal that Middy passes', middy(async (_event, _context, { signal: _signal }) => {})],
+  [
+    'what Middy wraps, with the signal that Middy passes',
+    middy(async (_event: unknown, _context: unknown, { signal: _signal }: { signal: AbortSignal }) => {}),
+  ],
   ['a method named class', { class(_event: unknown) {} }.class],
   ['a function that is frozen', Object.freeze(function handle() {})],
   ['an old constructor', function Old() {}],

@@ -27,7 +27,10 @@ export interface Outside {
   trimEntry(id: string): Promise<void>
   pending(): Promise<Pending[]>
   /** Hands a pending entry to a consumer name with that idle time and count. */
-  hand(id: string, to: Omit<Pending, 'id' | 'deliveryCount'> & { readonly deliveryCount: number | bigint }): Promise<void>
+  hand(
+    id: string,
+    to: Omit<Pending, 'id' | 'deliveryCount'> & { readonly deliveryCount: number | bigint },
+  ): Promise<void>
   deadLetters(): Promise<TextField[][]>
   consumers(): Promise<string[]>
   addConsumer(name: string): Promise<void>

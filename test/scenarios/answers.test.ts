@@ -85,6 +85,7 @@ describe('what the handler of one event answers', () => {
     [
       'a then that throws',
       () => ({
+        // biome-ignore lint/suspicious/noThenProperty: it is what this is about
         then() {
           throw new Error('no')
         },
@@ -122,6 +123,7 @@ it('what a batch handler answers that nobody could wait for is a failure of all'
     () => Readable.from([]),
     () => unreadable('then'),
     () => ({
+      // biome-ignore lint/suspicious/noThenProperty: it is what this is about
       async then() {
         throw new Error('no')
       },
