@@ -1,7 +1,7 @@
 import { describeError } from './core/dead-letter.ts'
 import { cannot } from './core/options.ts'
+import { isThenable } from './core/thenable.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
-import { isThenable } from './run/thenable.ts'
 
 /** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
 export class Observers {

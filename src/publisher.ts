@@ -3,7 +3,7 @@ import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
-import { issuesOf } from './core/issues.ts'
+import { readResult } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import {
   boolean,
@@ -17,6 +17,7 @@ import {
   withDefaults,
 } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import { promiseOf } from './core/thenable.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -24,7 +25,6 @@ import type { Connection, Trim } from './group/group.ts'
 import { assertConnection } from './group/group.ts'
 import type { Observer, PublishCall } from './observe.ts'
 import { resolveObservers } from './observers.ts'
-import { isThenable } from './run/thenable.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
@@ -221,21 +221,24 @@ async function encodeAll(
   action: string,
   settings: EncodeSettings,
   drafts: readonly Draft[],
-  traced: string | undefined,
+  traceparent: unknown,
 ): Promise<readonly Encoded[]> {
   const now = new Date(settings.clock.now()).toISOString()
+  // an observer has set it, and may have set anything
+  const traced = typeof traceparent === 'string' && traceparent !== '' ? traceparent : undefined
   const entries = drafts.map((draft) => {
     const { event, payload } = draft
     const json = toJson(action, event.type, payload)
     // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
     const checked = event.payload['~standard'].validate(JSON.parse(json))
     const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
-    if (!isThenable<Checked>(checked)) return encoded(checked)
-    const waiting = Promise.resolve(checked).then(encoded)
+    const waiting = promiseOf(checked)?.then(encoded)
+    if (!waiting) return encoded(checked as Checked)
     waiting.catch(() => {}) // told below, unless another event's refusal is first
     return waiting
   })
-  return entries.some(isThenable) ? Promise.all(entries.map((entry) => Promise.resolve(entry))) : (entries as Encoded[])
+  const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
+  return entries.every(isEncoded) ? entries : Promise.all(entries)
 }
 
 type Encoded = readonly Field[]
@@ -247,10 +250,11 @@ function encode(
   { producer, maxEntryBytes }: EncodeSettings,
   { event: { type, version }, options, eventId }: Draft,
   payload: string,
-  { issues }: Checked,
+  checked: Checked,
   { now, traced }: { readonly now: string; readonly traced: string | undefined },
 ): readonly Field[] {
-  if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
+  const { issues } = readResult(checked)
+  if (issues) throw new InvalidPayloadError(type, issues)
   const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
   const envelope = { type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt }

@@ -24,7 +24,8 @@ export interface DecodedEvent {
 /** Reads events from entries. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can read. */
 export interface Codec {
   /**
-   * Whatever it throws makes the entry a dead letter with the reason `malformed`.
+   * Whatever it throws, and an answer that is no event (a text that is none, a promise), makes the entry a dead letter with the reason
+   * `malformed`.
    *
    * @param fields Names and values, in the stream's order: Buffers over TCP, strings over REST.
    */

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { saturatedCount } from '../core/delivery-count.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
 import type { Held, Owner, Trim, WakeFlag } from './group.ts'
@@ -25,7 +26,7 @@ export class GroupState {
 
   /** Makes an entry pending under a consumer name, or hands it to another one. */
   hand(id: string, { owner, idleMs }: Owner, deliveryCount: number, nowMs: number): void {
-    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount })
+    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
     this.consumers.set(owner, nowMs)
   }
 

@@ -141,5 +141,5 @@ class RedisClaims implements Claims {
 
 function asClaimed(item: Reply): Claimed {
   const [id, owner, idle, count] = items(item)
-  return { id: asText(id), deliveryCount: Number(count), from: { owner: asText(owner), idleMs: Number(idle) } }
+  return { id: asText(id), deliveryCount: Number(asText(count)), from: { owner: asText(owner), idleMs: Number(idle) } }
 }

@@ -27,7 +27,10 @@ export interface Outside {
   trimEntry(id: string): Promise<void>
   pending(): Promise<Pending[]>
   /** Hands a pending entry to a consumer name with that idle time and count. */
-  hand(id: string, to: Omit<Pending, 'id'>): Promise<void>
+  hand(
+    id: string,
+    to: Omit<Pending, 'id' | 'deliveryCount'> & { readonly deliveryCount: number | bigint },
+  ): Promise<void>
   deadLetters(): Promise<TextField[][]>
   consumers(): Promise<string[]>
   addConsumer(name: string): Promise<void>
@@ -615,6 +618,25 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           [ids[2], 'claimer-0', 0, 1],
         ])
       })
+
+      test.each([2n ** 53n - 1n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n])(
+        'knows an entry of %i deliveries again, up to 2^53 of them',
+        async (deliveryCount) => {
+          const { group, slot, ids } = await aClaimer(3)
+          for (const id of ids) await outside.hand(id, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount })
+          const { claimed } = await group.settleAndClaim(slot, [], page())
+          const told = Math.min(Number(deliveryCount), 2 ** 53)
+          expect(claimed.map((entry) => entry.deliveryCount)).toEqual([told, told, told])
+          const [first, second, third] = claimed as [Claimed, Claimed, Claimed]
+          const settled = await group.settle(slot, [
+            ...settleAs(aLetter(), [first]),
+            ...settleAs({ kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: told }, [second]),
+            ...settleAs(retry(0), [third]),
+          ])
+          expect(settled).toEqual(counted({ deadLettered: 1, released: 1, retried: 1 }))
+          expect((await outside.deadLetters())[0]).toContainEqual(['deliveryCount', String(told)])
+        },
+      )
 
       test('leaves an entry as it was that is not due', async () => {
         const { group, slot, entries, ids } = await aReader(2)

@@ -41,7 +41,7 @@ export async function openRedis(url: string, connect: () => Connection): Promise
       )
     },
     async hand(id, { consumerName, idleMs, deliveryCount }) {
-      const how = ['IDLE', idleMs, 'RETRYCOUNT', deliveryCount, 'JUSTID']
+      const how = ['IDLE', idleMs, 'RETRYCOUNT', String(deliveryCount), 'JUSTID']
       await raw.call('xclaim', stream, name, consumerName, 0, id, ...how)
     },
     async deadLetters() {

@@ -71,7 +71,7 @@ for _, id in ipairs(page[2]) do
   if gone(id) then
     redis.call('XACK', stream, group, id)
     lost[#lost + 1] = id
-  elseif isReady and not full then out[#out + 1] = {id, p[2], p[3], p[4]}
+  elseif isReady and not full then out[#out + 1] = {id, p[2], p[3], ('%.0f'):format(saturated(p[4]))}
   else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
 end
 for _, id in ipairs(lost) do redis.call('ZREM', due, id) end

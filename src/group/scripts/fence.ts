@@ -1,18 +1,21 @@
+import { MAX_DELIVERY_COUNT } from '../../core/delivery-count.ts'
+
 /** Entries that are looked up by one command; what is beyond them is looked up by itself. */
 const LOOKUP = 1_000
 
 /**
  * The fence of every script that changes an entry: `leased()` tells whether the slot is still ours (a slot without a lease has the token
  * `''`), `mine(id, count)` whether the entry is still pending under our name with the count we were given. A poller that was frozen, and
- * whose entry went to another under the same name, fails one of them.
+ * whose entry went to another under the same name, fails one of them. `saturated(count)` is a count as `saturatedCount` has it.
  *
  * Needs the locals stream, lease, group, consumer, token.
  */
 export const FENCE = `
 local function leased() return token == '' or redis.call('GET', lease) == token end
+local function saturated(count) return (count < 0 or count > ${MAX_DELIVERY_COUNT}) and ${MAX_DELIVERY_COUNT} or count end
 local function count(id)
   local p = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
-  return p and p[4]
+  return p and saturated(p[4])
 end
 local function mine(id, expected) return count(id) == tonumber(expected) end
 `
@@ -21,7 +24,7 @@ local function mine(id, expected) return count(id) == tonumber(expected) end
 export const HELD = `
 local function held(first, last)
   local rows, counts = redis.call('XPENDING', stream, group, first, last, ${LOOKUP}, consumer), {}
-  for _, p in ipairs(rows) do counts[p[1]] = p[4] end
+  for _, p in ipairs(rows) do counts[p[1]] = saturated(p[4]) end
   return function(id) return counts[id] or #rows == ${LOOKUP} and count(id) end
 end
 `

@@ -1,3 +1,4 @@
+import { MAX_DELIVERY_COUNT } from '../../core/delivery-count.ts'
 import { PARKED } from '../../core/keys.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Claimed, Owner } from '../../group/group.ts'
@@ -31,7 +32,9 @@ export class Waiting implements Claimed, InHand {
   /** It has used up its deliveries. @param now Milliseconds since 1970. */
   setAside(now: number): void {
     const { owner, idleMs } = this.from
-    const reason = owner === PARKED ? 'max-deliveries' : 'crashed'
+    // no process got that far by dying: somebody set the count, or released the entry in nobody's name
+    const isSet = this.deliveryCount >= MAX_DELIVERY_COUNT || owner === ''
+    const reason = owner === PARKED || isSet ? 'max-deliveries' : 'crashed'
     this.outcome = { kind: 'dead-letter', letter: { reason, lastDeliveredAt: now - idleMs, failedAt: now } }
   }
 }
