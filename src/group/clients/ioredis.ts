@@ -29,7 +29,7 @@ const ANSWER_MS = 5_000
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
  * first command after a freeze succeeds, and nothing waits for longer than `ANSWER_MS`. No `commandTimeout`: ioredis makes a timer for every command,
- * and takes it off the command with a `delete`, which costs `publishMany` a fifth of its processor time.
+ * and takes it off the command with a `delete`, which `publishMany` feels.
  */
 const LAMBDA_OPTIONS = {
   lazyConnect: true,
