@@ -19,9 +19,6 @@ export interface InvocationOptions extends RunOptions {
   readonly further?: FurtherPollers | undefined
 }
 
-/** Whatever keeps a run from ending, as a handler that blocked the event loop: the invocation fails with its report that long before it is cut off. */
-const LAST_MARGIN_MS = 20
-
 /**
  * Runs consumers side by side; the trouble of one does not stop the others.
  *
@@ -46,12 +43,12 @@ export async function runConsumers(
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
   const extras = extrasOf(context)
   const shared = { clock, lambda: context, extras, signal, further, observers, invocation, random: Math.random }
-  const run = (consumer: Consumer, report: RunReport) =>
-    tooShort(consumer, report, remainingMs, kind) ??
-    runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
-  const ends = await endsInTime(reports, deadline - LAST_MARGIN_MS, clock, (report, n) =>
-    run(consumers[n] as Consumer, report),
-  )
+  const runs = consumers.map((consumer, n) => {
+    const report = reports[n] as RunReport
+    const end = tooShort(consumer, report, remainingMs, kind)
+    return end ?? runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
+  })
+  const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)
   const cutOff = reports.filter((_report, n) => ends[n]?.isCutOff)
   // slots are free again by now
@@ -60,7 +57,7 @@ export async function runConsumers(
     failures.push(...(await goOn(cutOff, further.call(leftMs))))
   const report = sumReports(
     kind.action,
-    reports.map(({ numbers }) => ({ ...numbers })),
+    reports.map(({ numbers }) => numbers),
   )
   const error = errorOf(kind, consumers, failures, report)
   observers?.tell('invocationEnded', { invocation, report, error })
@@ -79,31 +76,6 @@ function tooShort(
   const report = sumReports(action, [numbers])
   const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
   return { failures: [{ stream, group, error }], isCutOff: false }
-}
-
-/** How runs ended; those that do not end in time are left, and fail with what is known of them. */
-async function endsInTime(
-  reports: readonly RunReport[],
-  until: number,
-  clock: NonNullable<InvocationOptions['clock']>,
-  run: (report: RunReport, n: number) => ConsumerEnd | Promise<ConsumerEnd>,
-): Promise<readonly ConsumerEnd[]> {
-  const ends: (ConsumerEnd | undefined)[] = []
-  const runs = reports.map(async (report, n) => {
-    ends[n] = await run(report, n)
-  })
-  const timeIsUp = Promise.withResolvers<void>()
-  const cancel = clock.after(Math.max(0, until - clock.monotonic()), timeIsUp.resolve)
-  await Promise.race([Promise.all(runs), timeIsUp.promise])
-  cancel()
-  return reports.map((report, n) => {
-    const end = ends[n]
-    if (end) return end
-    report.cutShort()
-    const { stream, group } = report.numbers
-    const error = new Error('Cannot end in time: something kept the run from settling before the invocation was over')
-    return { failures: [{ stream, group, error }], isCutOff: false }
-  })
 }
 
 function errorOf(

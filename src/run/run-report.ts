@@ -5,7 +5,7 @@ import type { Backlog, Claimed, Delivery, Settlement, SettleResult } from '../gr
 import type { ObservedInvocation } from '../observe.ts'
 import type { Observers } from '../observers.ts'
 import type { ConsumerReport, OpenReport } from '../report.ts'
-import { imbalanceOf, openReport } from '../report.ts'
+import { openReport } from '../report.ts'
 
 /**
  * A consumer's report while its run goes on. Nobody else writes it: there is one method an event, which counts it and tells observers.
@@ -15,8 +15,6 @@ import { imbalanceOf, openReport } from '../report.ts'
  */
 export class RunReport {
   readonly #report: OpenReport
-  /** What was told of a run that goes on: it stays as it was. */
-  #told: ConsumerReport | undefined
   readonly #clock: Clock
   readonly #observers: Observers | undefined
   readonly #invocation: ObservedInvocation
@@ -34,7 +32,7 @@ export class RunReport {
   }
 
   get numbers(): ConsumerReport {
-    return this.#told ?? this.#report
+    return this.#report
   }
 
   noSlot(): void {
@@ -113,12 +111,6 @@ export class RunReport {
   /** Outcomes were sent, and nothing is known of them. */
   unanswered(entries: number): void {
     this.#report.unsettled += entries
-  }
-
-  /** The run did not end in time: nothing is known of whatever has not gone. */
-  cutShort(): void {
-    const { unsettled } = this.#report
-    this.#told = { ...this.#report, unsettled: unsettled + imbalanceOf(this.#report) }
   }
 
   /** What we hold turned out to be trimmed. */
