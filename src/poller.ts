@@ -62,4 +62,10 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
   return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
 }
 
-const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: feedNew }
+const POLL: RunKind = {
+  action: 'poll',
+  async open({ group, consumer, leaseMs }) {
+    const slot = await group.takeSlot('poller', consumer.settings.slots, leaseMs)
+    return slot && { slot, work: feedNew }
+  },
+}

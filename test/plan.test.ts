@@ -72,7 +72,7 @@ describe('plan()', () => {
 
     expect(month).toEqual({
       poller: { invocations: MINUTES, gbSeconds: 302, redisCommands: MINUTES * 2 },
-      claimer: { invocations: MINUTES, gbSeconds: 432, redisCommands: MINUTES * 6 },
+      claimer: { invocations: MINUTES, gbSeconds: 302, redisCommands: MINUTES * 6 },
       publisherCommands: 0,
       ticks: 2 * MINUTES,
       price: {},
@@ -95,7 +95,7 @@ describe('plan()', () => {
     const rates = { lambdaGbSecond: 0.00001, lambdaRequest: 0.0000002, schedule: 0.000001, redisCommand: 0.000002 }
     const { price } = plan(consumer, { eventsPerSecond: 0, rates }).month
 
-    expect(price.lambda).toBeCloseTo(778 * 0.00001 + 2 * MINUTES * 0.0000002)
+    expect(price.lambda).toBeCloseTo(604 * 0.00001 + 2 * MINUTES * 0.0000002)
     expect(price.schedules).toBeCloseTo(2 * MINUTES * 0.000001)
     expect(price.redis).toBeCloseTo(8 * MINUTES * 0.000002)
   })

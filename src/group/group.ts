@@ -3,7 +3,7 @@ import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { RedisConnectionError } from '../errors.ts'
+import type { RedisConnectionError, RedisReplyError } from '../errors.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -59,6 +59,9 @@ export interface Group {
 
 /** What a claimer does to a group beside that. */
 export interface Claims {
+  /** Takes a slot, and claims the first page under it, in one round trip; `undefined` if no slot is free. */
+  takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined>
+
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
    * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
@@ -70,13 +73,40 @@ export interface Claims {
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
    * gone nothing starts, and the next claim makes it again.
    */
-  settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
+  settleAndStart(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    claimed: readonly Claimed[],
+    bounds?: StartBounds,
+  ): Promise<StartResult>
 
   /**
-   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, and when something was acknowledged, removes consumer names that
-   * nobody holds any more.
+   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, measures, gives the slot back, and removes consumer names that
+   * nobody holds any more. One round trip, and another one where there are such names.
+   *
+   * @param hasAcked Something was acknowledged; when, is noted.
+   * @returns What `measure` does, or how the server refused it.
    */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<void>
+  finishClaims(
+    slot: Slot,
+    cursor: string,
+    minIdleMs: number,
+    hasAcked?: boolean,
+  ): Promise<Measured | RedisReplyError | undefined>
+}
+
+/** A slot, and the page that was claimed with it. */
+export interface Opened {
+  readonly slot: Slot
+  readonly page: ClaimResult
+}
+
+/** Which claimed entries are not started. */
+export interface StartBounds {
+  /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
+  readonly maxBytes?: number
+  /** Entries that have one of those values in a field of that name are left alone. */
+  readonly unless?: { readonly field: string; readonly values: readonly string[] } | undefined
 }
 
 /** How a poller's run ended. */
@@ -236,6 +266,9 @@ export interface ClaimResult extends SettleResult {
 /** The counts are those of the settlements and of the claimed entries that could not be started. */
 export interface StartResult extends SettleResult {
   readonly started: readonly Delivery[]
+  /** Those that `StartBounds.unless` left alone, and those that `maxBytes` had no room for: they are under our name as before. */
+  readonly leftAlone: readonly Claimed[]
+  readonly noRoom: readonly Claimed[]
 }
 
 /** Which group, and what its adapter must know of it. */

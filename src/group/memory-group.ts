@@ -1,9 +1,9 @@
 import { deadLetterHead } from '../core/dead-letter.ts'
-import type { Field } from '../core/entry.ts'
-import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
+import type { Entry, Field } from '../core/entry.ts'
+import { compareEntryIds, entryBytes, entryIdBefore } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { DeadLetterFacts } from '../core/outcome.ts'
-import { isLeftOver, slotNames } from './consumer-names.ts'
+import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -14,6 +14,7 @@ import type {
   GroupAddress,
   Held,
   Measured,
+  Opened,
   ReadRequest,
   ReadResult,
   RenewResult,
@@ -22,6 +23,7 @@ import type {
   SettleResult,
   Slot,
   SlotKind,
+  StartBounds,
   StartResult,
 } from './group.ts'
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
@@ -99,6 +101,13 @@ export class MemoryGroup implements Group, Claims {
     return { ...nothing, hasEnded: true }
   }
 
+  async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
+    const slot = await this.takeSlot('claimer', CLAIMER_SLOTS, leaseMs)
+    if (!slot) return undefined
+    this.roundTrips--
+    return { slot, page: await this.settleAndClaim(slot, [], request) }
+  }
+
   async settleAndClaim(
     slot: Slot,
     settlements: readonly Settlement[],
@@ -125,6 +134,7 @@ export class MemoryGroup implements Group, Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
+    { maxBytes = Infinity, unless }: StartBounds = {},
   ): Promise<StartResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
@@ -133,22 +143,33 @@ export class MemoryGroup implements Group, Claims {
     const isLeased = this.#isLeased(slot)
     if (!isLeased || !group) {
       counts.unsettled += claimed.length
-      return { ...settled, counts, started: [], leaseLost: settled.leaseLost || (!isLeased && claimed.length > 0) }
+      const leaseLost = settled.leaseLost || (!isLeased && claimed.length > 0)
+      return { ...settled, counts, started: [], leftAlone: [], noRoom: [], leaseLost }
     }
     const held = claimed.filter((entry) => group.isHeldBy(slot.consumerName, entry))
     const started: Delivery[] = []
-    for (const { id, deliveryCount, from } of held) {
+    const leftAlone: Claimed[] = []
+    const noRoom: Claimed[] = []
+    let bytes = 0
+    for (const claim of held) {
+      const { id, deliveryCount, from } = claim
       const entry = this.#stream.get(id)
-      if (entry) started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
-      else this.#drop(group, id)
+      if (!entry) this.#drop(group, id)
+      else if (bytes >= maxBytes) noRoom.push(claim)
+      else if (isLeftAlone(entry, unless)) leftAlone.push(claim)
+      else {
+        bytes += entryBytes(entry.fields)
+        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
+      }
     }
     for (const delivery of started) {
       this.#take(group, slot, delivery)
       this.#dueTimes.delete(delivery.id)
     }
-    counts.superseded += claimed.length - started.length
-    counts.lost += held.length - started.length
-    return { ...settled, counts, started }
+    const ours = started.length + leftAlone.length + noRoom.length
+    counts.superseded += claimed.length - ours
+    counts.lost += held.length - ours
+    return { ...settled, counts, started, leftAlone, noRoom }
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
@@ -178,11 +199,14 @@ export class MemoryGroup implements Group, Claims {
     return { backlog, pollers: leases.filter((lease) => this.#server.holder(lease) !== undefined).length }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<void> {
-    this.roundTrips++
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<Measured | undefined> {
     const { keys, settings } = this.#address
     const group = this.#find()
-    if (!group) return
+    const measured = await this.measure()
+    if (!group) {
+      if (this.#isLeased(slot)) this.#server.leases.delete(keys.slot(slot.consumerName))
+      return undefined
+    }
     const [oldest] = group.pending.keys()
     if (this.#isLeased(slot)) this.#state.cursor = cursor
     if (hasAcked) this.#state.acked = this.#now
@@ -195,6 +219,8 @@ export class MemoryGroup implements Group, Claims {
       const isHeld = this.#server.holder(keys.slot(consumerName)) !== undefined
       if (isIdle && !isHeld && isLeftOver(consumerName, settings.slots)) group.consumers.delete(consumerName)
     }
+    if (slot.token !== '' && this.#isLeased(slot)) this.#server.leases.delete(keys.slot(slot.consumerName))
+    return measured
   }
 
   /** Stale entries from an id on, those trimmed meanwhile taken off, and where the next page starts. */
@@ -309,6 +335,10 @@ export class MemoryGroup implements Group, Claims {
   get #dueTimes(): Map<string, number> {
     return this.#server.due(this.#address.keys.due)
   }
+}
+
+function isLeftAlone({ fields }: Entry, unless: StartBounds['unless']): boolean {
+  return fields.some(([name, value]) => unless?.field === String(name) && unless.values.includes(String(value)))
 }
 
 /** Whether an entry is under our name with the count that we know of, or one more where its start was not answered. */

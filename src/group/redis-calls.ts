@@ -49,13 +49,18 @@ export class RedisCalls {
     const first = await this.settleWith(slot, settlements, calls)
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
-      if (!(reply instanceof Error)) this.#lived.add(this.#name)
+      this.seen(reply)
       return { ...first, healed: false }
     }
     const [created = null] = await this.sender.ask([this.#create()])
     if (created instanceof Error) return { ...withAnswers(first.settled, [created]), healed: false }
     this.#lived.add(this.#name)
     return { ...withAnswers(first.settled, await this.sender.ask(calls)), healed: created === CREATED.healed }
+  }
+
+  /** A reply that is no error shows that the group is there. */
+  seen(reply: Answer | undefined): void {
+    if (!(reply instanceof Error)) this.#lived.add(this.#name)
   }
 
   #create(): Call {

@@ -2,9 +2,8 @@ import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText, items } from './commands/reply.ts'
+import { asText } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
-import { slotNames } from './consumer-names.ts'
 import type {
   Delivery,
   Group,
@@ -19,18 +18,16 @@ import type {
   Slot,
   SlotKind,
 } from './group.ts'
+import { measureCall, measuredOf } from './measuring.ts'
 import type { RedisCalls } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import { finishReads } from './scripts/finish-reads.ts'
-import { giveSlot } from './scripts/give-slot.ts'
 import { handBack } from './scripts/hand-back.ts'
-import { measure, UNKNOWN } from './scripts/measure.ts'
 import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import { takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
-import { isReplyError } from './sender.ts'
+import { slotGiving, slotTaking } from './slot-taking.ts'
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
@@ -45,23 +42,16 @@ export class RedisGroup implements Group {
   }
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
-    const names = slotNames(kind, slots)
-    const token = crypto.randomUUID()
-    const { stream, group, keys: own } = this.calls.address
-    const keys = [own.wake, stream, own.state, ...names.map(own.slot)]
-    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
-    const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
-    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
-    if (reply instanceof RedisReplyError) throw reply
-    const consumerName = names[Number(reply)]
-    return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+    const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
+    const [reply] = await this.calls.sender.send([taking.call])
+    return taking.slotOf(reply)
   }
 
   async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
     if (!end) {
-      await this.calls.sender.call({ script: giveSlot, keys: [lease], args: [slot.token] })
+      await this.calls.sender.send(slotGiving(this.calls.address, slot))
       return false
     }
     const { stream, keys } = this.calls.address
@@ -128,23 +118,9 @@ export class RedisGroup implements Group {
   }
 
   async measure(): Promise<Measured | undefined> {
-    const { stream, group, keys, settings } = this.calls.address
-    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
-    const call = { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
-    const [reply = null] = await this.calls.sender.send([call])
-    if (isReplyError(reply, 'NOGROUP')) return undefined
-    if (reply instanceof RedisReplyError) throw reply
-    const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs] = items(reply).map(
-      Number,
-    ) as [number, number, number, number, number, number, number]
-    const backlog = {
-      pending,
-      oldestPendingMs,
-      streamLength,
-      deadLetters,
-      ...(lag !== UNKNOWN && { lag }),
-      ...(sinceLastSuccessMs !== UNKNOWN && { sinceLastSuccessMs }),
-    }
-    return { backlog, pollers }
+    const [reply] = await this.calls.sender.send([measureCall(this.calls.address)])
+    const measured = measuredOf(reply)
+    if (measured instanceof RedisReplyError) throw measured
+    return measured
   }
 }

@@ -8,7 +8,7 @@ export const COMMANDS = {
   drainBatch: 3,
   /** The batch of a poll in `once`: its acknowledgement. */
   onlyBatch: 1,
-  /** Take a slot, look at a page, note cursor and mark, look at the names, measure, give the slot back. */
+  /** Take a slot and a page; note cursor and mark, look at the names, measure, give the slot back. */
   idleClaim: 6,
   publish: 1,
   /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is. */
@@ -16,4 +16,4 @@ export const COMMANDS = {
 } as const
 
 /** Requests of an invocation in which nothing is to be done. */
-export const ROUND_TRIPS = { idlePoll: 2, idleClaim: 5 } as const
+export const ROUND_TRIPS = { idlePoll: 2, idleClaim: 2 } as const

@@ -1,16 +1,32 @@
+import type { Clock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
+import type { Budget } from '../core/budget.ts'
 import { createBudget } from '../core/budget.ts'
 import type { ConsumerFailure } from '../errors.ts'
 import { RedisConnectionError } from '../errors.ts'
-import type { Connection, SlotKind } from '../group/group.ts'
+import type { Connection, Group, Slot } from '../group/group.ts'
 import type { RunParts } from './parts.ts'
 import { Run } from './run.ts'
 
 /** What kind of run it is, and what it does once it has its slot. */
 export interface RunKind {
   readonly action: 'poll' | 'claim'
-  readonly slot: SlotKind
-  slots(consumer: Consumer): number
+  /** Takes a slot; `undefined` if none is free. */
+  open(request: OpenRequest): Promise<OpenedRun | undefined>
+}
+
+/** What a slot is taken for. */
+export interface OpenRequest {
+  readonly consumer: Consumer
+  readonly group: Group
+  readonly leaseMs: number
+  readonly budget: Budget
+  readonly clock: Clock
+}
+
+/** A slot that was taken, and what is done under it. */
+export interface OpenedRun {
+  readonly slot: Slot
   /** @returns Whether only the time kept it from going on. */
   work(run: Run): Promise<boolean>
 }
@@ -44,12 +60,12 @@ export async function runConsumer(
   try {
     for (let isFirst = true; isFirst || end.isWanted; isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
-      const slot = await group.takeSlot(kind.slot, kind.slots(consumer), leaseMs)
-      if (slot === undefined) {
+      const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
+      if (!opened) {
         if (isFirst) report.noSlot()
         break
       }
-      end = await runSlot(kind, new Run({ ...parts, group, slot, budget }))
+      end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
@@ -69,15 +85,15 @@ interface RunEnd {
 
 const NO_RUN: RunEnd = { errors: [], isCutOff: false, isWanted: false }
 
-async function runSlot(kind: RunKind, run: Run): Promise<RunEnd> {
+async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promise<RunEnd> {
   const { settler, time } = run
   const { group, slot, report, consumer } = run.parts
   try {
-    const isCutOff = await kind.work(run)
+    const isCutOff = await opened.work(run)
     await run.end()
     if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, isWanted: false }
     const { drained, acked, ackMissed } = report.numbers
-    const isPoll = kind.slot === 'poller'
+    const isPoll = action === 'poll'
     const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
     const { isSettled, isReadInDoubt: isInDoubt, known } = settler
@@ -90,7 +106,7 @@ async function runSlot(kind: RunKind, run: Run): Promise<RunEnd> {
     const { isReadInDoubt: isInDoubt, known } = settler
     const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time
-    await group.giveSlot(slot, kind.slot === 'poller' ? end : undefined).catch(() => {})
+    await group.giveSlot(slot, action === 'poll' ? end : undefined).catch(() => {})
     // a connection that was gone for one call is gone for the next
     const isKnown = error instanceof RedisConnectionError && settler.isCut
     const errors = isKnown ? settler.failures : [...settler.failures, error as Error]

@@ -6,11 +6,13 @@ import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
 import type {
   Claimed,
+  ClaimResult,
   Connection,
   Delivery,
   Group,
   GroupAddress,
   Measured,
+  Opened,
   Settlement,
   SettleResult,
   Slot,
@@ -59,6 +61,9 @@ export interface Pending {
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const MIN_IDLE_MS = 10 * MINUTE
+/** All that was to be started was. */
+const nobodyLeft = { leftAlone: [], noRoom: [] }
+
 const LEASE_MS = 7 * 24 * 60 * MINUTE
 const BODY: readonly TextField[] = [['type', 'OrderPaid']]
 
@@ -581,6 +586,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ superseded: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(await pendingRows()).toEqual([before, [ids[1], 'claimer-0', 0, 2]])
       })
@@ -590,7 +596,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.endLease(slot.consumerName)
         await aSlot(group, 'claimer')
         const result = await group.settleAndStart(slot, [], claimed)
-        expect(result).toEqual({ ...counted({ unsettled: 2 }), started: [], leaseLost: true })
+        expect(result).toEqual({ ...counted({ unsettled: 2 }), ...nobodyLeft, started: [], leaseLost: true })
         expect((await outside.pending()).map(({ deliveryCount }) => deliveryCount)).toEqual([1, 1])
       })
     })
@@ -727,8 +733,18 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('goes on where the last run stopped', async () => {
         const { group, slot, ids } = await aClaimer(3)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
-        const { from, claimed, cursor } = await aGroup().settleAndClaim(slot, [], page())
+        const opened = (await aGroup().takeSlotAndClaim(LEASE_MS, page())) as Opened
+        const { from, claimed, cursor } = opened.page
         expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
+      })
+
+      test('takeSlotAndClaim() takes a slot and the first page in one round trip, or nothing where no slot is free', async () => {
+        const { group, ids } = await aClaimer(2)
+        const before = group.roundTrips
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        expect([opened.slot.consumerName, idsOf(opened.page.claimed)]).toEqual(['claimer-1', ids])
+        expect(await group.takeSlotAndClaim(LEASE_MS, page())).toBeUndefined()
+        expect(group.roundTrips - before).toBe(2)
       })
 
       test('claims nothing for a claimer whose slot went to another', async () => {
@@ -757,6 +773,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const result = await group.settleAndStart(slot, [], claimed.slice(1))
         expect({ ...result, started: result.started.map(asText) }).toEqual({
           ...counted(),
+          ...nobodyLeft,
           started: [{ id: ids[1], fields: [['n', '1']], deliveryCount: 2, returnTo: claimed[1]?.from }],
         })
         expect(await pendingRows()).toEqual([
@@ -778,6 +795,20 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
       })
 
+      test('leaves alone what has a value that keeps it from being started, and starts no more than there is room for', async () => {
+        const { group, slot, ids } = await aClaimer(30)
+        const { claimed } = await group.settleAndClaim(slot, [], page())
+        const unless = { field: 'n', values: ['3', '7'] }
+        const { started, leftAlone, noRoom } = await group.settleAndStart(slot, [], claimed, { unless, maxBytes: 5 })
+        expect(idsOf(leftAlone)).toEqual([ids[3], ids[7]].slice(0, leftAlone.length))
+        expect(started.length).toBeGreaterThan(0)
+        expect(started.length).toBeLessThan(20)
+        expect([...idsOf(started), ...idsOf(leftAlone), ...idsOf(noRoom)].sort()).toEqual([...ids].sort())
+        const untouched = new Set([...idsOf(leftAlone), ...idsOf(noRoom)])
+        const counts = (await outside.pending()).map(({ id, deliveryCount }) => [untouched.has(id), deliveryCount])
+        expect(counts).toEqual(counts.map(([isUntouched]) => [isUntouched, isUntouched ? 1 : 2]))
+      })
+
       test('settles in the same round trip, before it starts', async () => {
         const { group, slot, claimed, ids } = await aClaim(3)
         const { started } = await group.settleAndStart(slot, settleAs(aLetter(), claimed.slice(2)), claimed.slice(0, 1))
@@ -787,6 +818,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ retried: 1, superseded: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(group.roundTrips - before).toBe(1)
         expect(await pendingRows()).toEqual([
@@ -802,6 +834,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ superseded: 1, lost: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(await pendingRows()).toEqual([[ids[1], 'claimer-0', 0, 2]])
       })
@@ -916,8 +949,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
         await outside.dropGroup()
         const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
-        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: true })
-        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: false })
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        expect(opened.page).toEqual({ ...nothing, healed: true })
+        expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, healed: false })
       })
 
       test('forgets what was due', async () => {
@@ -950,7 +984,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('starts nothing, and is no failure', async () => {
         const { group, slot, claimed } = await aClaim(2)
         await outside.dropGroup()
-        expect(await group.settleAndStart(slot, [], claimed)).toEqual({ ...counted({ unsettled: 2 }), started: [] })
+        expect(await group.settleAndStart(slot, [], claimed)).toEqual({
+          ...counted({ unsettled: 2 }),
+          ...nobodyLeft,
+          started: [],
+        })
       })
     })
 

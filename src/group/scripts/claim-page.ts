@@ -14,15 +14,19 @@ export const PAGE = { finds: 100, looks: 1_000 }
  * ones as it shall take, and no more than it looks at. A due time is heeded for parked entries only: what another name owns was read or
  * started since. What a read in doubt brought after its poller was gone never reached anybody: it is released first.
  *
- * KEYS stream, lease, due, state. ARGV group, consumer, token, min-idle ms, cursor ('' the stored one), room.
+ * KEYS stream, due, state, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
+ * name a slot.
  * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] an entry, the trimmed ids.
  */
 export const claimPage: Script = {
-  keyCount: 4,
+  keyCount: undefined,
   lua: `
-local stream, lease, due, state = unpack(KEYS)
-local group, consumer, token, idle, cursor, room = unpack(ARGV)
+local stream, due, state, lease = unpack(KEYS)
+local group, token, idle, cursor, room, consumer = unpack(ARGV)
 idle, room = tonumber(idle), tonumber(room)
+for i = 5, #KEYS do
+  if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 2] end
+end
 ${FENCE}
 ${GONE}
 ${NOW}

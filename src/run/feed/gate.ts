@@ -15,6 +15,8 @@ export interface Gate {
    * @param wantsAlone Some of it must be alone.
    */
   arrive(wantsAlone: boolean, patience: Promise<void>): Promise<void>
+  /** A consumer has no work at all. */
+  pass(): void
   /** A consumer has nothing more that must be alone: whoever waits for it goes on. */
   leave(): void
   together(work: () => Promise<void>): Promise<void>
@@ -40,6 +42,9 @@ export function createGate(consumers: number, isAloneFirst = false): Gate {
       isAloneWanted ||= wantsAlone
       if (--missing <= 0) allHere.resolve()
       if (isAloneFirst && consumers > 1) await Promise.race([allHere.promise, patience])
+    },
+    pass() {
+      if (--missing <= 0) allHere.resolve()
     },
     leave: firstAlone.resolve,
     async together(work) {
