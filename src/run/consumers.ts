@@ -66,7 +66,8 @@ export async function runConsumers(
     )
   observers?.tell('invocationStarted', invocation)
   const finish = (report: Report, error?: Error): Report => {
-    observers?.tell('invocationEnded', { invocation, report, error })
+    // a copy: whoever is told changes nothing
+    observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })
     if (error) throw error
     return report
   }

@@ -16,7 +16,7 @@ export const finishReads: Script = {
   lua: `
 local stream, lease, state, flag = unpack(KEYS)
 local group, consumer, token, length, acked, settled = unpack(ARGV)
-if redis.call('GET', lease) ~= token then return 0 end
+if redis.pcall('GET', lease) ~= token then return 0 end
 local pending = settled == '1' and redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer) or {}
 local age = length - redis.call('PTTL', lease)
 -- where it is an error, as in a lost group, it has no entries

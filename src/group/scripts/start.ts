@@ -1,4 +1,4 @@
-import { FENCE, HELD } from './fence.ts'
+import { BESIDE, FENCE, HELD } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
@@ -20,6 +20,7 @@ local stream, lease, due = unpack(KEYS)
 local group, consumer, token = unpack(ARGV, 1, 3)
 ${FENCE}
 ${HELD}
+${BESIDE}
 local ours, counts, claims, bodies, out = leased(), held(ARGV[4], ARGV[#ARGV - 1]), {}, {}, {}
 for at = 4, #ARGV, 2 do
   local id, raised = ARGV[at], ARGV[at + 1] + 1
@@ -33,7 +34,7 @@ for count, ids in pairs(claims) do
   claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', count
   for _, id in ipairs(ids) do bodies[id] = false end
   for _, entry in ipairs(redis.call(unpack(claim))) do if entry then bodies[entry[1]] = entry[2] end end
-  redis.call('ZREM', due, unpack(ids))
+  beside('ZREM', due, unpack(ids))
 end
 for at = 4, #ARGV, 2 do
   local id = ARGV[at]
