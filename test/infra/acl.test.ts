@@ -351,7 +351,7 @@ async function watchCommands(client: Redis): Promise<CommandWatch> {
 
 /** The commands that a script calls, from its text. */
 function callsOf({ lua }: Script): Command[] {
-  return [...lua.matchAll(/(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
+  return [...lua.matchAll(/(?:(?:call|beside)\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
     ([, ...words]) => words as unknown as Command,
   )
 }
