@@ -149,7 +149,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let answers: readonly (string | Error)[] = []
     let error: Error | undefined
     try {
-      entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, call?.traceparent)))
+      const traced = tracedBy(call)
+      entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, traced)))
       const appended = await redis.append(stream, entries, trim(), wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
@@ -189,6 +190,19 @@ async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Pr
   }
 }
 
+/** Characters of a traceparent: a later version of it may be longer than today's 55. */
+const MAX_TRACEPARENT = 512
+
+/** The trace context that an observer set, which may have set anything. */
+function tracedBy(call: PublishCall | undefined): string | undefined {
+  try {
+    const traced: unknown = call?.traceparent
+    return typeof traced === 'string' && traced !== '' && traced.length <= MAX_TRACEPARENT ? traced : undefined
+  } catch {
+    return undefined
+  }
+}
+
 const idOnly = (answer: string | Error | undefined) => (typeof answer === 'string' ? answer : undefined)
 
 interface EncodeSettings {
@@ -219,16 +233,14 @@ async function encode(
   action: string,
   { producer, maxEntryBytes, clock }: EncodeSettings,
   { event, payload, options, eventId }: Draft,
-  traced: unknown,
+  traced: string | undefined,
 ): Promise<readonly Field[]> {
   const { type, version } = event
   const json = toJson(action, type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const { issues } = readResult(await event.payload['~standard'].validate(JSON.parse(json)))
   if (issues) throw new InvalidPayloadError(type, issues)
-  // an observer has set it, and may have set anything
-  const spanned = typeof traced === 'string' && traced !== '' ? traced : undefined
-  const { occurredAt = new Date(clock.now()), traceparent = spanned, ...rest } = options
+  const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
   const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
   const fields = encodeEnvelope({ ...envelope, traceparent })
   const bytes = entryBytes(fields)

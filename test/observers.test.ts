@@ -109,6 +109,20 @@ const OBSERVERS: readonly [what: string, observer: Observer][] = [
   ],
   ['has a scope that is a class', scope(class {})],
   [
+    'has a scope that makes the call unreadable',
+    scope((call: object, run: Run) => {
+      Object.defineProperty(call, 'traceparent', { get: fail })
+      return run()
+    }),
+  ],
+  [
+    'sets a traceparent without end',
+    scope((call: { traceparent: unknown }, run: Run) => {
+      call.traceparent = 'x'.repeat(2_000_000)
+      return run()
+    }),
+  ],
+  [
     'sets no text as traceparent',
     scope((call: { traceparent: unknown }, run: Run) => {
       call.traceparent = { a: 1 }

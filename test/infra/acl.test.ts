@@ -263,6 +263,8 @@ describe('under the users of the ACL file', () => {
 
     await admin.xgroup('CREATECONSUMER', 'orders', 'billing', 'poller-63')
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
+    // a key that never ends is no lease
+    await admin.set('{orders}:billing:slot:claimer-0', 'nobody')
     await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
 

@@ -48,6 +48,14 @@ const GARBAGE: readonly Garbage[] = [
     { what: `mark ${text.slice(0, 40)}`, put: ({ raw }: Scenario) => raw.hset(STATE, 'mark', text) },
     { what: `due ${text.slice(0, 40)}`, put: ({ raw }: Scenario) => raw.zadd(DUE, Date.now() + 9e6, text) },
   ]),
+  ...['x', '', 'customers', '{'].map((owner) => ({
+    what: `stream ${owner}`,
+    put: ({ raw }: Scenario) => raw.hset(STATE, 'stream', owner),
+  })),
+  ...['0000-1', '00000000000000000001-1', '5'].map((cursor) => ({
+    what: `cursor ${cursor}`,
+    put: ({ raw }: Scenario) => raw.hset(STATE, 'cursor', cursor, 'mark', cursor),
+  })),
   ...['x', '-5', '1e300', 'nan', 'inf', '0x10', ''].map((acked) => ({
     what: `acked ${acked}`,
     put: ({ raw }: Scenario) => raw.hset(STATE, 'acked', acked),

@@ -27,7 +27,9 @@ local function sortable(id)
 end
 
 local owner = beside('HGET', state, 'stream')
-if owner and owner ~= stream then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
+local function bare(name) return (name:gsub('[{}]', '')) end
+-- only the other of the two can have written it; anything else is garbage
+if owner and owner ~= stream and bare(owner) == bare(stream) then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
 
 local last = '0-0'
 local info = redis.pcall('XINFO', 'STREAM', stream) -- an error, which has no entries, where there is no stream
