@@ -36,7 +36,11 @@ const OBSERVERS: readonly [what: string, observer: Observer][] = [
   ],
   [
     'has listeners that reject',
-    { entriesRead: async () => fail(), acked: async () => fail(), invocationEnded: async () => fail() },
+    {
+      entriesRead: (async () => fail()) as () => void,
+      acked: (async () => fail()) as () => void,
+      invocationEnded: (async () => fail()) as () => void,
+    },
   ],
   [
     'changes what it is told',
@@ -66,7 +70,7 @@ const OBSERVERS: readonly [what: string, observer: Observer][] = [
   [
     'has an async scope that runs late',
     scope(async (_c: unknown, run: Run) => {
-      await null
+      await Promise.resolve()
       return run()
     }),
   ],

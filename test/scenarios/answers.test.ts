@@ -54,6 +54,7 @@ describe('what the handler of one event answers', () => {
       'a thenable whose second reading is none',
       () => {
         let reads = 0
+        // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
         return Object.defineProperty({}, 'then', {
           get: () => (reads++ === 0 ? (resolve: () => void) => resolve() : 1),
         })
@@ -86,6 +87,7 @@ describe('what the handler of one event answers', () => {
       'a then that throws',
       () => ({
         // biome-ignore lint/suspicious/noThenProperty: it is what this is about
+        // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
         then() {
           throw new Error('no')
         },
@@ -124,6 +126,7 @@ it('what a batch handler answers that nobody could wait for is a failure of all'
     () => unreadable('then'),
     () => ({
       // biome-ignore lint/suspicious/noThenProperty: it is what this is about
+      // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
       async then() {
         throw new Error('no')
       },
@@ -142,6 +145,7 @@ it('a then that is an async function leaves no rejection to nobody', async () =>
   await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o-1' })
   const consumer = billing(() => ({
     // biome-ignore lint/suspicious/noThenProperty: it is what this is about
+    // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
     async then() {
       throw new Error('no')
     },

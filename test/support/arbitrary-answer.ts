@@ -38,6 +38,7 @@ export function made(recipe: unknown): unknown {
 const fail = (): never => {
   throw new Error('no')
 }
+// oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
 const thenable = (then: unknown) => Object.defineProperty({}, 'then', { value: then })
 const all = Object.fromEntries(
   Object.getOwnPropertyNames(Reflect).map((trap) => [trap, fail]),
@@ -54,6 +55,7 @@ const HOSTILE: readonly (() => unknown)[] = [
     revoke()
     return proxy
   },
+  // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
   () => Object.defineProperty({}, 'then', { get: fail }),
   ...['type', 'version', 'payload', 'eventId', 'issues', 'value', 'batchItemFailures', 'message', 'key', 'path'].map(
     (name) => () => Object.defineProperty({ type: 'Order' }, name, { get: fail, enumerable: true }),
@@ -83,6 +85,6 @@ const HOSTILE: readonly (() => unknown)[] = [
   () => 10n ** 400n,
   () => 'x'.repeat(2_000_000),
   () => '\ud800',
-  () => new Array(4_000_000_000),
+  () => Object.assign([], { length: 4_000_000_000 }),
   () => new String('Order'),
 ]
