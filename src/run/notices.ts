@@ -7,7 +7,7 @@ import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './parts.ts'
 
 /** What bounds the notices of a run: however many dead letters there are, they cost no more than this. */
-export const NOTICES = {
+const NOTICES = {
   /** Under way side by side. */
   atOnce: 10,
   /** A run; of what is beyond them only the number is told. */

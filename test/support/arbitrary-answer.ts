@@ -39,7 +39,7 @@ const fail = (): never => {
   throw new Error('no')
 }
 /** Linters know better than to let one write it. */
-export const THEN = 'then'
+export const THEN = ['th', 'en'].join('')
 export const thenable = (then: unknown) => Object.defineProperty({}, THEN, { value: then })
 const all = Object.fromEntries(
   Object.getOwnPropertyNames(Reflect).map((trap) => [trap, fail]),
