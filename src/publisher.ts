@@ -150,7 +150,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let answers: readonly (string | Error)[] = []
     let error: Error | undefined
     try {
-      entries = await encodeAll(action, settings, drafts, call?.traceparent)
+      entries = await encodeAll(action, settings, drafts, tracedBy(call))
       const appended = await redis.append(stream, entries, trim(), wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
@@ -190,6 +190,19 @@ async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Pr
   }
 }
 
+/** Characters of a traceparent: a later version of it may be longer than today's 55. */
+const MAX_TRACEPARENT = 512
+
+/** The trace context that an observer set, which may have set anything. */
+function tracedBy(call: PublishCall | undefined): string | undefined {
+  try {
+    const traced: unknown = call?.traceparent
+    return typeof traced === 'string' && traced !== '' && traced.length <= MAX_TRACEPARENT ? traced : undefined
+  } catch {
+    return undefined
+  }
+}
+
 const idOnly = (answer: string | Error | undefined) => (typeof answer === 'string' ? answer : undefined)
 
 interface EncodeSettings {
@@ -221,11 +234,9 @@ async function encodeAll(
   action: string,
   settings: EncodeSettings,
   drafts: readonly Draft[],
-  traceparent: unknown,
+  traced: string | undefined,
 ): Promise<readonly Encoded[]> {
   const now = new Date(settings.clock.now()).toISOString()
-  // an observer has set it, and may have set anything
-  const traced = typeof traceparent === 'string' && traceparent !== '' ? traceparent : undefined
   const entries = drafts.map((draft) => {
     const { event, payload } = draft
     const json = toJson(action, event.type, payload)

@@ -3,6 +3,7 @@ import { saturatedCount } from '../core/delivery-count.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
 import type { Held, Owner, Trim, WakeFlag } from './group.ts'
+import { LAST_ID } from './scripts/fence.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
 export interface Pending {
@@ -119,6 +120,7 @@ export class MemoryStream {
   }
 
   after(id: string, count: number): Entry[] {
+    if (id === LAST_ID) return []
     const from = this.#indexOf(entryIdAfter(id))
     return this.#entries.slice(from, from + count)
   }

@@ -60,7 +60,8 @@ export async function runConsumers(
     reports.map(({ numbers }) => numbers),
   )
   const error = errorOf(kind, consumers, failures, report)
-  observers?.tell('invocationEnded', { invocation, report, error })
+  // a copy: whoever is told changes nothing
+  observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })
   if (error) throw error
   return report
 }

@@ -6,7 +6,6 @@ import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
 import type {
   Claimed,
-  ClaimResult,
   Connection,
   Delivery,
   Group,

@@ -264,6 +264,8 @@ describe('under the users of the ACL file', () => {
 
     await admin.xgroup('CREATECONSUMER', 'orders', 'billing', 'poller-63')
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
+    // a key that never ends is no lease
+    await admin.set('{orders}:billing:slot:claimer-0', 'nobody')
     await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
 
@@ -352,7 +354,7 @@ async function watchCommands(client: Redis): Promise<CommandWatch> {
 
 /** The commands that a script calls, from its text. */
 function callsOf({ lua }: Script): Command[] {
-  return [...lua.matchAll(/(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
+  return [...lua.matchAll(/(?:(?:call|beside)\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
     ([, ...words]) => words as unknown as Command,
   )
 }

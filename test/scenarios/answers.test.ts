@@ -4,6 +4,7 @@ import type { HandlerContext, Report } from 'millrace'
 import { createPublisher, NonRetryableError, onBatch, poll, RetryAfterError } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
+import { THEN, thenable } from '../support/arbitrary-answer.ts'
 import { billing, counts, OrderPaid } from '../support/scenario.ts'
 
 type Answering = (context: HandlerContext) => unknown
@@ -54,7 +55,7 @@ describe('what the handler of one event answers', () => {
       'a thenable whose second reading is none',
       () => {
         let reads = 0
-        return Object.defineProperty({}, 'then', {
+        return Object.defineProperty({}, THEN, {
           get: () => (reads++ === 0 ? (resolve: () => void) => resolve() : 1),
         })
       },
@@ -84,12 +85,10 @@ describe('what the handler of one event answers', () => {
     ['a then that cannot be read', () => unreadable('then')],
     [
       'a then that throws',
-      () => ({
-        // biome-ignore lint/suspicious/noThenProperty: it is what this is about
-        then() {
+      () =>
+        thenable(() => {
           throw new Error('no')
-        },
-      }),
+        }),
     ],
     ['a rejection of another realm', () => runInNewContext('Promise.reject(new Error("no"))')],
     ['a generator', () => (function* () {})()],
@@ -122,12 +121,10 @@ it('what a batch handler answers that nobody could wait for is a failure of all'
     () => (function* () {})(),
     () => Readable.from([]),
     () => unreadable('then'),
-    () => ({
-      // biome-ignore lint/suspicious/noThenProperty: it is what this is about
-      async then() {
+    () =>
+      thenable(async () => {
         throw new Error('no')
-      },
-    }),
+      }),
   ]
   for (const answer of answers) {
     const redis = connectMemory()
@@ -140,11 +137,10 @@ it('what a batch handler answers that nobody could wait for is a failure of all'
 it('a then that is an async function leaves no rejection to nobody', async () => {
   const redis = connectMemory()
   await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o-1' })
-  const consumer = billing(() => ({
-    // biome-ignore lint/suspicious/noThenProperty: it is what this is about
-    async then() {
+  const consumer = billing(() =>
+    thenable(async () => {
       throw new Error('no')
-    },
-  }))
+    }),
+  )
   expect(await poll(consumer, { redis })).toMatchObject({ read: 1, retried: 1 })
 })

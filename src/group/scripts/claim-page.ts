@@ -1,5 +1,6 @@
+import { MAX_DELAY_MS } from '../../core/backoff.ts'
 import { PARKED } from '../../core/keys.ts'
-import { FENCE, GONE, NOW } from './fence.ts'
+import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
@@ -31,13 +32,15 @@ ${FENCE}
 ${GONE}
 ${NOW}
 ${DOUBT}
+${BESIDE}
 if not leased() then return 0 end
-if cursor == '' then cursor = redis.call('HGET', state, 'cursor') or '0-0' end
+if cursor == '' then cursor = idOr(beside('HGET', state, 'cursor'), '0-0') end
 
 local anyDue = redis.call('EXISTS', due) == 1
 local function ready(p)
-  local wait = anyDue and p[2] == '${PARKED}' and redis.call('ZSCORE', due, p[1])
-  return not wait or tonumber(wait) <= now
+  local wait = anyDue and p[2] == '${PARKED}' and beside('ZSCORE', due, p[1])
+  local at = wait and tonumber(wait)
+  return not at or not (at > now and at <= now + ${MAX_DELAY_MS}) -- a later one is none of ours
 end
 
 local doubts = {}
@@ -63,7 +66,7 @@ repeat
       if found >= enough or stale >= ${PAGE.finds} then count = math.max(stale, math.ceil(looked / ${PAGE.looks / PAGE.finds})) end
     end
   end
-until count or #rows < ${PAGE.finds} or looked >= ${PAGE.looks}
+until count or #rows < ${PAGE.finds} or rows[#rows][1] == '${LAST_ID}' or looked >= ${PAGE.looks}
 
 local page = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'COUNT', count or ${PAGE.finds}, 'JUSTID')
 local after, out, lost = page[1], {}, page[3] or {}
@@ -78,7 +81,7 @@ for _, id in ipairs(page[2]) do
   elseif isReady and not full then out[#out + 1] = {id, p[2], p[3], ('%.0f'):format(saturated(p[4]))}
   else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
 end
-for _, id in ipairs(lost) do redis.call('ZREM', due, id) end
+for _, id in ipairs(lost) do beside('ZREM', due, id) end
 return {cursor, after, out, lost}
 `,
 }

@@ -11,7 +11,7 @@ const LOOKUP = 1_000
  * Needs the locals stream, lease, group, consumer, token.
  */
 export const FENCE = `
-local function leased() return token == '' or redis.call('GET', lease) == token end
+local function leased() return token == '' or redis.pcall('GET', lease) == token end
 local function saturated(count) return (count < 0 or count > ${MAX_DELIVERY_COUNT}) and ${MAX_DELIVERY_COUNT} or count end
 local function count(id)
   local p = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
@@ -37,6 +37,29 @@ export const GONE = `
 local function trimmed(id) return #redis.call('XRANGE', stream, id, id) == 0 end
 local function gone(id) return not redis.REDIS_VERSION and trimmed(id) end
 `
+
+/**
+ * Reads what lies beside a group, which anybody may have written to. `beside(command, …)` answers false where a key is of another type,
+ * `idOr(text, other)` the other where a text is no id, `msOr(text, other)` where it is no time in milliseconds: what is unreadable is absent.
+ */
+export const BESIDE = `
+local function beside(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if not reply.err:find('WRONGTYPE', 1, true) then error(reply.err, 0) end
+  return false
+end
+local function fits(digits) return #digits < 20 or #digits == 20 and digits <= '18446744073709551615' end
+local function idOr(text, other)
+  local ms, seq = (text or ''):match('^(%d+)%-(%d+)$')
+  if not ms then ms, seq = (text or ''):match('^%d+$'), '0' end
+  return ms and fits(ms) and fits(seq) and text or other
+end
+local function msOr(text, other) return (text or ''):match('^%d+$') and #text < 16 and tonumber(text) or other end
+`
+
+/** The last id there can be: nothing comes after it, and the server refuses to be asked what does. */
+export const LAST_ID = '18446744073709551615-18446744073709551615'
 
 /** Milliseconds since 1970 on the server's clock, as the local now. */
 export const NOW = `

@@ -15,7 +15,7 @@ export const finishReads: Script = {
 local stream, lease, state, flag = unpack(KEYS)
 local group, consumer, token, length, acked, doubt = unpack(ARGV, 1, 6)
 ${HAND_BACK}
-if redis.call('GET', lease) ~= token then return 0 end
+if redis.pcall('GET', lease) ~= token then return 0 end
 handBack(7)
 if acked == '1' or doubt == '1' then
   ${NOW}

@@ -46,7 +46,7 @@ export const handBack: Script = {
 local stream, lease = unpack(KEYS)
 local group, consumer, token, length = unpack(ARGV, 1, 4)
 ${HAND_BACK}
-if redis.call('GET', lease) ~= token then return 0 end
+if redis.pcall('GET', lease) ~= token then return 0 end
 handBack(5)
 return 1
 `,

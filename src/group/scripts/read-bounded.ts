@@ -25,7 +25,7 @@ export const readBounded: Script = {
 local stream, lease, flag = unpack(KEYS)
 local group, consumer, token, length, count, max, ifEmpty = unpack(ARGV)
 ${HAND_BACK}
-local holder = redis.call('GET', lease)
+local holder = redis.pcall('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
 if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
   redis.pcall('SET', flag, 'held', 'PX', ${HELD_FLAG_MS})

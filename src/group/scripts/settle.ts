@@ -1,5 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
-import { FENCE, GONE, NOW } from './fence.ts'
+import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
@@ -29,18 +29,19 @@ local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${FENCE}
 ${GONE}
 ${NOW}
+${BESIDE}
 local ours, dropped, out = leased(), 0, {}
 
 local function ack(id, status)
   redis.call('XACK', stream, group, id)
-  redis.call('ZREM', due, id)
+  beside('ZREM', due, id)
   return status
 end
 
 local function move(id, owner, idle, count, delay)
   if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return ack(id, ${SETTLED.lost}) end
   -- without memory for the due time the entry comes back once it is idle, sooner than asked
-  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else redis.call('ZREM', due, id) end
+  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else beside('ZREM', due, id) end
   return ${SETTLED.done}
 end
 

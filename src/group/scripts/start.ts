@@ -1,4 +1,4 @@
-import { FENCE, HELD } from './fence.ts'
+import { BESIDE, FENCE, HELD } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
@@ -25,6 +25,7 @@ local stream, lease, due = unpack(KEYS)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
 ${FENCE}
 ${HELD}
+${BESIDE}
 local left = {}
 for i = 7, 6 + values do left[ARGV[i]] = true end
 local first = 7 + values
@@ -54,7 +55,7 @@ local function startChunk()
       for _, value in ipairs(entry[2]) do bytes = bytes + #value end
     end
   end
-  redis.call('ZREM', due, unpack(ids))
+  beside('ZREM', due, unpack(ids))
   for _, c in ipairs(chunk) do
     -- before 7.0 a trimmed entry stays pending
     if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end

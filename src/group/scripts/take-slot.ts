@@ -6,7 +6,7 @@ import type { Script } from './script.ts'
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
- * released before the name has a holder again, who could not tell it from his own.
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
  *
  * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
@@ -31,7 +31,9 @@ end
 local holders = redis.call('MGET', unpack(KEYS, 4))
 for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
 for i, holder in ipairs(holders) do
-  local set = not holder and redis.pcall('SET', KEYS[i + 3], token, 'NX', 'PX', length)
+  local key = KEYS[i + 3]
+  local set = not holder and redis.pcall('SET', key, token, 'NX', 'PX', length)
+  if not set and redis.pcall('PTTL', key) == -1 then set = redis.pcall('SET', key, token, 'PX', length) end
   if set then
     if set.err then return set end
     if poller == '1' then
