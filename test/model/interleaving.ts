@@ -6,9 +6,9 @@ import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryA
 import type { Command, Plan, Setting } from './commands.ts'
 import type { Behaviour, Published, Result } from './model.ts'
 import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
-import type { Method, Operation, Timer } from './process.ts'
+import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
-import type { Loss, World } from './world.ts'
+import type { Loss, Method, World } from './world.ts'
 import { GROUP, STREAM } from './world.ts'
 
 const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
@@ -73,7 +73,8 @@ class Interleaving {
         break
       case 'poll':
       case 'claim':
-        if (this.#live().filter(({ isQuiet }) => !isQuiet).length < MOST_PROCESSES) await this.#start(command.do, command.remainingMs)
+        if (this.#live().filter(({ isQuiet }) => !isQuiet).length < MOST_PROCESSES)
+          await this.#start(command.do, command.remainingMs)
         break
       case 'trim':
         await this.#trim(command.which)
@@ -235,7 +236,12 @@ class Interleaving {
       this.#note(`${name} has ended${error === undefined ? '' : ` with ${String(error)}`}`)
       this.#finding(() => {
         process.assertEnded()
-        this.#model.ended(name, report, error, process.isFaulted || process.wasFrozen || this.#isJammed || this.#troubles !== troubles)
+        this.#model.ended(
+          name,
+          report,
+          error,
+          process.isFaulted || process.wasFrozen || this.#isJammed || this.#troubles !== troubles,
+        )
       })
     }
     run.then(

@@ -1,8 +1,7 @@
 import { PARKED } from '../../src/core/keys.ts'
 import type { Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
-import type { Method } from './process.ts'
-import type { Row, Sight } from './world.ts'
+import type { Method, Row, Sight } from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
@@ -217,7 +216,8 @@ export class Model {
       const holder = this.#holders.get(id)
       return leases.includes(by.token) && (holder === by || !holder || !leases.includes(holder.token))
     }
-    for (const [name, token] of sight.leases) if (token !== this.#tokens.get(name)) this.#takenAt.set(name, this.changes)
+    for (const [name, token] of sight.leases)
+      if (token !== this.#tokens.get(name)) this.#takenAt.set(name, this.changes)
     this.seen(sight)
     for (const { orderId } of this.#countLetters(sight))
       assert(mayDecide(this.entry(orderId)), `${by.name} has dead-lettered ${orderId}, which it did not hold`)
@@ -229,7 +229,10 @@ export class Model {
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
       const mayTake = isTaken && (!was || (isIdle && leases.includes(by.token)))
       const mayRelease = was?.count === 1 && row.count === 0 && this.#isNobodys(row.id)
-      assert(mayTake || mayDecide(row) || mayRelease, `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`)
+      assert(
+        mayTake || mayDecide(row) || mayRelease,
+        `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`,
+      )
       if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
       if (!was || row.count > was.count) {
         this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
@@ -265,7 +268,10 @@ export class Model {
     const { attempts } = this.#chapter(life, orderId)
     for (let count = 1; count <= upTo; count++) {
       const given = this.#given.get(`${life} ${id} ${count}`)
-      assert(attempts.includes(count) || !given || mayCost(given), `${said}: delivery ${count} was lost by ${given?.by.name}`)
+      assert(
+        attempts.includes(count) || !given || mayCost(given),
+        `${said}: delivery ${count} was lost by ${given?.by.name}`,
+      )
     }
   }
 
@@ -355,7 +361,10 @@ function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean 
   if (method.isAnswered) return !settling.at(-1)?.isAnswered
   if (holder !== undefined && holder !== by) return hasNoSay(holder, life) || !handingBack(holder).at(-1)?.isAnswered
   const { lostAt = 0 } = method
-  if (holder === undefined) return !by.methods.some(({ name, carriedOutAt, isAnswered }) => name === 'giveSlot' && isAnswered && carriedOutAt > lostAt)
+  if (holder === undefined)
+    return !by.methods.some(
+      ({ name, carriedOutAt, isAnswered }) => name === 'giveSlot' && isAnswered && carriedOutAt > lostAt,
+    )
   return !settling.some((other) => other.isAnswered && other.sentAt >= lostAt && other.carriedOutAt > at)
 }
 

@@ -5,7 +5,7 @@ import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection, Group } from '../../src/group/group.ts'
 import type { Report } from '../../src/index.ts'
 import { assert } from './model.ts'
-import type { Caller, Request } from './world.ts'
+import type { Caller, Method, Request } from './world.ts'
 
 /** Time as all processes see it. */
 export interface Time {
@@ -29,17 +29,6 @@ export interface Call {
   answers: readonly unknown[]
   /** Its caller has been told that it was lost, or has given up. */
   isLate: boolean
-}
-
-/** A call of the group port by a process. What is counted is changes to the server. */
-export interface Method {
-  readonly name: string
-  readonly sentAt: number
-  /** When a part of it was carried out last. */
-  carriedOutAt: number
-  /** When its caller was told that its answer is lost. */
-  lostAt: number | undefined
-  isAnswered: boolean
 }
 
 interface Handling {

@@ -84,7 +84,8 @@ export function createRedisWorld(url: string): World & { close(): void } {
               label: commands.map(([name]) => name).join(' '),
               parts: commands.length,
               carryOut: (from, to) => run(commands.slice(from, to)),
-              reply: (answers, lost) => commands.map((_command, n) => (answers[n] ?? (n < answers.length ? null : lost)) as Answer),
+              reply: (answers, lost) =>
+                commands.map((_command, n) => (answers[n] ?? (n < answers.length ? null : lost)) as Answer),
             },
             timeoutMs,
           ),

@@ -42,6 +42,17 @@ export interface Request<Reply> {
   reply(answers: readonly unknown[], lost?: RedisConnectionError): Reply
 }
 
+/** A call of the group port by a process. What is counted is changes to the server. */
+export interface Method {
+  readonly name: string
+  readonly sentAt: number
+  /** When a part of it was carried out last. */
+  carriedOutAt: number
+  /** When its caller was told that its answer is lost. */
+  lostAt: number | undefined
+  isAnswered: boolean
+}
+
 /** Who makes calls. */
 export interface Caller {
   /** @param timeoutMs When the caller gives up; the request may be carried out even later. */
