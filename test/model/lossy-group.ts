@@ -10,7 +10,7 @@ const RESTS = {
   settle: {},
   settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
   settleAndClaim: { from: '', cursor: undefined, claimed: [], lost: 0, healed: false },
-  settleAndStart: { started: [] },
+  settleAndStart: { started: [], leftAlone: [], noRoom: [] },
 } as const
 
 interface Part {

@@ -227,7 +227,8 @@ export class Model {
       if (was && isSame(was, row)) continue
       const isTaken = row.owner !== PARKED && row.idleMs < DRIFT_MS
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
-      const mayTake = isTaken && (!was || (isIdle && leases.includes(by.token)))
+      const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
+      const mayTake = isTaken && (!was || (isIdle && isLeased))
       const mayRelease = was?.count === 1 && row.count === 0 && this.#isNobodys(row.id)
       assert(
         mayTake || mayDecide(row) || mayRelease,

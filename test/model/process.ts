@@ -4,6 +4,7 @@ import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection, Group } from '../../src/group/group.ts'
 import type { Report } from '../../src/index.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { assert } from './model.ts'
 import type { Caller, Method, Request } from './world.ts'
 
@@ -169,12 +170,14 @@ export class Process implements Caller {
             this.methods.push(method)
             const reply: unknown = await this.#doing.run(method, () => Reflect.apply(member, group, args))
             method.isAnswered = method.lostAt === undefined
-            if (typeof reply === 'object' && reply !== null && 'token' in reply) this.token = String(reply.token)
+            if (typeof reply !== 'object' || reply === null) return reply
+            const slot = 'slot' in reply ? (reply.slot as object) : reply
+            if ('token' in slot) this.token = String(slot.token)
             return reply
           }
         },
       })
-    return { ...connection, group: (address, remainingMs) => noting(connection.group(address, remainingMs)) }
+    return { ...connection, group: (address, remainingMs) => noting(bothSides(connection.group(address, remainingMs))) }
   }
 
   /** When a run is over none of its commands and timers may be left, but for what was given up, or if it was frozen past its deadline. */
@@ -264,7 +267,7 @@ export class Process implements Caller {
     if (call.answers.length >= upTo) return
     const { request, answers, method } = call
     // what was read in the millisecond in which a slot is taken passes for read under its lease
-    if (method.name === 'takeSlot') await this.#server.tick()
+    if (method.name.startsWith('takeSlot')) await this.#server.tick()
     call.answers = [...answers, ...(await request.carryOut(answers.length, upTo))]
     await this.#server.changed(this, method, isHeard)
     method.carriedOutAt = this.#server.changes
