@@ -4,6 +4,7 @@ import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection, Group } from '../../src/group/group.ts'
 import type { Report } from '../../src/index.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { assert } from './model.ts'
 import type { Caller, Method, Request } from './world.ts'
 
@@ -174,7 +175,7 @@ export class Process implements Caller {
           }
         },
       })
-    return { ...connection, group: (address, remainingMs) => noting(connection.group(address, remainingMs)) }
+    return { ...connection, group: (address, remainingMs) => noting(bothSides(connection.group(address, remainingMs))) }
   }
 
   /** When a run is over none of its commands and timers may be left, but for what was given up, or if it was frozen past its deadline. */
