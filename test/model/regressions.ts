@@ -105,6 +105,21 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'the answer of a read is lost, and of the requests after it the next',
+    plan: {
+      setting,
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
     why: 'a batch ages behind slow handlers and is not renewed',
     plan: {
       setting: { ...setting, batchSize: 8, isCalm: true },
