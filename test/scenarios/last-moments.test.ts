@@ -10,7 +10,7 @@ describe('promise 13: an invocation that does not end in time', () => {
     const { redis, publish } = await startScenario()
     await publish(...names('o', 3))
     // keeps the event loop until the invocation is nearly over
-    const lambda = lambdaContext(1_500)
+    const lambda = lambdaContext(5_000)
     const { handler } = noting(() => {
       while (lambda.getRemainingTimeInMillis() > 10);
     })
