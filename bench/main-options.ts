@@ -5,7 +5,7 @@ import type { Floors } from './floor.ts'
 const USAGE = `Usage: npm run bench -- [--entries N] [--rounds N] [--short] [--only NAME[,NAME]] [--floor NAME=N[,NAME=N]] [--json]
 Figures: ${FIGURE_NAMES.join(', ')}`
 
-const SIZES = { full: { entries: '100000', rounds: '5' }, short: { entries: '50000', rounds: '5' } } as const
+const SIZES = { full: { entries: '100000', rounds: '7' }, short: { entries: '30000', rounds: '11' } } as const
 
 /** What is to be measured, and how. */
 export interface BenchOptions {

@@ -42,8 +42,6 @@ export async function measure(
   }
   await contender.prepare(round, count)
   handled = 0
-  // what preparing left behind is nobody's cost
-  globalThis.gc?.()
   const startBytes = process.memoryUsage.rss()
   let elapsedMs = 0
   let cpu = { user: 0, system: 0 }

@@ -4,7 +4,7 @@ import type { PrivateRedis } from '../tools/redis-server.ts'
 import type { LatencyProxy } from './latency.ts'
 import { startLatencyProxy } from './latency.ts'
 import type { Measured } from './measure.ts'
-import { publishOrders } from './orders.ts'
+import { publishOrders, STREAM } from './orders.ts'
 import { SideProcess } from './side-process.ts'
 import { SIDES, type Side, type SideName } from './sides.ts'
 
@@ -12,11 +12,13 @@ import { SIDES, type Side, type SideName } from './sides.ts'
 export type Round = ReadonlyMap<SideName, Measured>
 
 const LATENCY_MS = 2
-/** Enough for V8 to have compiled what matters. */
-const WARM_UP_ENTRIES = 20_000
+/** V8 compiles what matters, and gives its heap the size it then keeps, within some hundred thousand events: what is compared is what follows. */
+const WARM_UP_ROUNDS = 2
+/** Memory hardly differs from round to round, and is measured with many events: the first rounds do. */
+const FRESH_ROUNDS = 3
 
 /**
- * Runs the rounds on one server, after a shorter one that does not count. In each all sides take their turn, every other round in reverse.
+ * Runs the rounds on one server, after some that do not count. In each all sides take their turn, every other round in reverse.
  *
  * @param entries Events a round of the sides that handle most.
  */
@@ -29,9 +31,11 @@ export async function runRounds(
   const results: Round[] = []
   await withField(server, async (field) => {
     const lasting = names.filter((name) => !sideOf(name).isFresh)
-    await field.round('warm-up', lasting, Math.min(entries, WARM_UP_ENTRIES))
-    for (let n = 0; n < rounds; n++)
-      results.push(await field.round(`${n}`, n % 2 === 0 ? names : names.toReversed(), entries))
+    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, lasting, entries)
+    for (let n = 0; n < rounds; n++) {
+      const taking = n < FRESH_ROUNDS ? names : lasting
+      results.push(await field.round(`${n}`, n % 2 === 0 ? taking : taking.toReversed(), entries))
+    }
   })
   return results
 }
@@ -44,7 +48,7 @@ export async function profileSide(
   file: string,
 ): Promise<Measured> {
   return withField(server, async (field) => {
-    await field.round('warm-up', [name], Math.min(entries, WARM_UP_ENTRIES))
+    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, [name], entries)
     return (await field.round('profiled', [name], entries, file)).get(name) as Measured
   })
 }
@@ -82,8 +86,7 @@ class Field {
     const measured = new Map<SideName, Measured>()
     const key = (name: SideName) => (sideOf(name).reads ? countOf(name, entries) : name)
     for (const [count, sharing] of Map.groupBy(names, key)) {
-      await this.#admin.flushall()
-      if (typeof count === 'number') await this.#fillStream(count)
+      await this.#ready(typeof count === 'number' ? count : 0)
       for (const name of sharing) measured.set(name, await this.#run(name, round, countOf(name, entries), profileTo))
     }
     return measured
@@ -104,6 +107,13 @@ class Field {
     } finally {
       if (isFresh) await side.close()
     }
+  }
+
+  /** The stream has so many events. Those of the last round do: every reader has a group of its own. */
+  async #ready(count: number): Promise<void> {
+    if (count > 0 && (await this.#admin.xlen(STREAM)) === count) return
+    await this.#admin.flushall()
+    if (count > 0) await this.#fillStream(count)
   }
 
   async #fillStream(count: number): Promise<void> {

@@ -15,7 +15,6 @@ export class SideProcess {
     this.#name = name
     // metrics and logs go to the standard output, where nobody wants them
     this.#child = fork(join(import.meta.dirname, 'side.ts'), [name, url, adminUrl], {
-      execArgv: ['--expose-gc'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
   }

@@ -21,7 +21,8 @@ const MB = 1_048_576
 export function summarize(rounds: readonly Round[], figures: readonly FigureName[]): Summary {
   const ratios = figures.map((name) => {
     const { ours, other, of }: Figure = FIGURES[name]
-    return [name, round4(medianOf(rounds, (round) => of(get(round, ours)) / of(get(round, other))))] as const
+    const taken = rounds.filter((round) => round.has(ours))
+    return [name, round4(medianOf(taken, (round) => of(get(round, ours)) / of(get(round, other))))] as const
   })
   const perEvent = (count: (measured: Measured) => number) =>
     rounds[0]?.has(POLLER) ? round4(medianOf(rounds, (round) => count(get(round, POLLER)))) : undefined
@@ -48,7 +49,8 @@ ${availableParallelism()} cores, Node.js ${process.version}, Redis ${redisVersio
 
 function sideRows(rounds: readonly Round[]): string[][] {
   return [...(rounds[0]?.keys() ?? [])].map((name) => {
-    const of = (value: (measured: Measured) => number) => medianOf(rounds, (round) => value(get(round, name)))
+    const taken = rounds.filter((round) => round.has(name))
+    const of = (value: (measured: Measured) => number) => medianOf(taken, (round) => value(get(round, name)))
     return [
       SIDES[name].title,
       `${get(rounds[0] as Round, name).count}`,

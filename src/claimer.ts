@@ -1,13 +1,12 @@
 import type { Consumer } from './consumer.ts'
-import { CLAIMER_SLOTS } from './group/consumer-names.ts'
 import { deployedConsumers } from './lambda/event-source.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
-import type { RunKind } from './run/consumers.ts'
-import { runConsumers } from './run/consumers.ts'
-import { claim as feedLeftBehind } from './run/feed/claim.ts'
+import type { RunKind } from './run/consumer-run.ts'
+import { claim as feedLeftBehind, openClaims } from './run/feed/claim.ts'
 import { createGate } from './run/feed/gate.ts'
+import { runConsumers } from './run/invocation.ts'
 import type { RunOptions, RunTarget } from './run/targets.ts'
 import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './run/targets.ts'
 
@@ -45,8 +44,21 @@ export async function claim(consumers: Consumer | readonly Consumer[], options: 
   return runConsumers(claiming(targets), targets, options)
 }
 
-/** The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. */
+/**
+ * The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. In every other invocation it
+ * goes first, so that neither starves the other where there is time for one of them only.
+ */
 function claiming(consumers: readonly Consumer[]): RunKind {
-  const gate = createGate(consumers.length > 1)
-  return { action: 'claim', slot: 'claimer', slots: () => CLAIMER_SLOTS, work: (run) => feedLeftBehind(run, gate) }
+  const gate = createGate(consumers.length, Math.random() < 0.5)
+  return {
+    action: 'claim',
+    async open(request) {
+      const opened = await openClaims(request).catch((error: unknown) => {
+        gate.pass()
+        throw error
+      })
+      if (!opened) gate.pass()
+      return opened && { slot: opened.slot, work: (run) => feedLeftBehind(run, gate, opened.page) }
+    },
+  }
 }

@@ -1,7 +1,9 @@
 import type { BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
-import { callable, integerFrom, knownOptions, withDefaults } from './core/options.ts'
+import { awaitable } from './core/handler-function.ts'
+import { integerFrom, knownOptions, withDefaults } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import { promiseOf } from './core/thenable.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
@@ -35,7 +37,7 @@ export function onBatch<Definition extends EventDefinition>(
   const action = 'define a batch route'
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
-  callable(name, 'the handler', handler)
+  awaitable(name, 'the handler', handler, 'events, context')
   knownOptions(name, options, Object.keys(DEFAULTS))
   const limits = Object.freeze(withDefaults(DEFAULTS, options))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
@@ -59,7 +61,10 @@ function callBatch(
   const events = items.map((item) => toBatchEvent(item, surroundings.group))
   const entryIds = items.map(({ delivery }) => delivery.id)
   const context = { ...surroundings, signal: abort.signal, getRemainingTimeInMillis: remainingMs }
-  const call = async () => batchFailures(await handler(events, context), entryIds)
+  const call = async () => {
+    const answer: unknown = handler(events, context)
+    return batchFailures(await (promiseOf(answer) ?? answer), entryIds)
+  }
   return { failures: call(), abort: (reason) => abort.abort(reason) }
 }
 

@@ -6,9 +6,9 @@ import { hopOf } from './lambda/hop.ts'
 import type { ScheduledHandler } from './lambda/scheduled.ts'
 import { createScheduledHandler } from './lambda/scheduled.ts'
 import type { Report } from './report.ts'
-import type { RunKind } from './run/consumers.ts'
-import { runConsumers } from './run/consumers.ts'
+import type { RunKind } from './run/consumer-run.ts'
 import { poll as feedNew } from './run/feed/poll.ts'
+import { runConsumers } from './run/invocation.ts'
 import type { ScaleOut } from './run/scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './run/scale-out.ts'
 import type { RunOptions, RunTarget } from './run/targets.ts'
@@ -62,4 +62,10 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
   return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
 }
 
-const POLL: RunKind = { action: 'poll', slot: 'poller', slots: ({ settings }) => settings.slots, work: feedNew }
+const POLL: RunKind = {
+  action: 'poll',
+  async open({ group, consumer, leaseMs }) {
+    const slot = await group.takeSlot('poller', consumer.settings.slots, leaseMs)
+    return slot && { slot, work: feedNew }
+  },
+}

@@ -1,53 +1,54 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { PayloadIssue, ShownIssue } from '../errors.ts'
-import { InvalidPayloadError } from '../errors.ts'
-import { ownNames } from './own-names.ts'
-import { quoting } from './quotes.ts'
+import { silence } from './thenable.ts'
 
-/** What stands for a name that is not the schema's own. */
-const HIDDEN = '*'
-/** Array indexes beyond that may be something else. */
-const MOST_INDEX = 1_000_000
-/** Issues that an error's texts tell of. */
-const MOST_SHOWN = 10
+/** What a schema answered, read once. */
+export type Checked =
+  | { readonly issues: readonly SchemaIssue[] }
+  | { readonly issues?: undefined; readonly value: unknown }
 
-/**
- * The error of a payload that its schema refuses. What it says is made of the schema's own names, and of the library's sentences that quote
- * nothing of the input; its `issues` have all of it.
- *
- * @param input All that was given to the schema.
- */
-export function invalidPayload(
-  { type, payload: schema }: { readonly type: string; readonly payload: StandardSchemaV1 },
-  issues: readonly StandardSchemaV1.Issue[],
-  input: unknown,
-): InvalidPayloadError {
-  const first = issues.slice(0, MOST_SHOWN)
-  const quoted = quoting(
-    first.map(({ message }) => String(message)),
-    input,
-  )
-  const shown = first.map((issue, n) => shownOf(issue, ownNames(schema), quoted[n] === true))
-  return new InvalidPayloadError(type, issues.map(asIssue), shown)
+/** One thing that a schema found wrong, as it says so. */
+export interface SchemaIssue {
+  /** A number is an array's index. */
+  readonly path: readonly (string | number)[]
+  readonly message: string
 }
 
-function asIssue({ path = [], message }: StandardSchemaV1.Issue): PayloadIssue {
-  return { path: path.map((part) => String(keyOf(part))).join('.'), message }
+/** Issues and segments of a path that are kept. */
+const MAX_KEPT = 100
+
+/** A schema's answer as Standard Schema has it; any other is an issue of the payload, since nothing says that it fits. */
+export function readResult(result: unknown): Checked {
+  try {
+    const { issues } = (result ?? {}) as { readonly issues?: unknown }
+    if (issues !== undefined && issues !== null) return { issues: issuesOf(issues) }
+    if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
+    return wrong('its schema answered neither a value nor issues')
+  } catch {
+    return wrong('its schema gave an answer that cannot be read')
+  }
 }
 
-function shownOf(
-  { path = [], message }: StandardSchemaV1.Issue,
-  names: ReadonlySet<string>,
-  isQuoting: boolean,
-): ShownIssue {
-  const parts = path.map(keyOf).map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN))
-  return { path: parts.join('.'), message: isQuoting ? undefined : String(message) }
+/** One issue, of the payload itself. */
+export function wrong(message: string): { readonly issues: readonly SchemaIssue[] } {
+  return { issues: [{ path: [], message }] }
 }
 
-function keyOf(part: PropertyKey | StandardSchemaV1.PathSegment): PropertyKey {
-  return typeof part === 'object' ? part.key : part
+function issuesOf(issues: unknown): readonly SchemaIssue[] {
+  if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT).map(issueOf)
+  silence(issues)
+  return wrong('its schema gave issues that are no array').issues
 }
 
-function isIndex(key: PropertyKey): boolean {
-  return typeof key === 'number' && Number.isInteger(key) && key >= 0 && key < MOST_INDEX
+function issueOf(issue: unknown): SchemaIssue {
+  try {
+    const { path, message } = issue as { readonly path?: unknown; readonly message?: unknown }
+    const segments: unknown[] = Array.isArray(path) ? path.slice(0, MAX_KEPT) : []
+    return { path: segments.map(segmentOf), message: String(message) }
+  } catch {
+    return { path: [], message: 'its schema gave an issue that cannot be read' }
+  }
+}
+
+function segmentOf(part: unknown): string | number {
+  const key = typeof part === 'object' && part !== null ? (part as { readonly key?: unknown }).key : part
+  return typeof key === 'number' ? key : String(key)
 }

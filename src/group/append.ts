@@ -1,13 +1,16 @@
 import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { RedisConnectionError, RedisReplyError } from '../errors.ts'
-import type { Command, Reply, Transport } from './clients/transport.ts'
+import type { RedisConnectionError } from '../errors.ts'
+import { RedisReplyError } from '../errors.ts'
+import type { Answer, Command, Reply } from './clients/transport.ts'
 import { get } from './commands/get.ts'
 import { asText } from './commands/reply.ts'
 import { endAfter, setOnce } from './commands/set.ts'
 import { time } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
 import type { Appended, Trim, WakeFlag } from './group.ts'
+import type { Sender } from './sender.ts'
+import { isUnanswered } from './sender.ts'
 import type { ServerClock } from './server-clock.ts'
 
 /** What one request carries; a larger entry goes alone. */
@@ -22,7 +25,7 @@ type Entries = readonly (readonly Field[])[]
  * @throws {RedisConnectionError} No reply came, and nothing is known to be written.
  */
 export async function append(
-  transport: Transport,
+  sender: Sender,
   clock: ServerClock,
   stream: string,
   entries: Entries,
@@ -30,28 +33,25 @@ export async function append(
   flags: readonly WakeFlag[],
 ): Promise<Appended> {
   // only at a connection's first: later the answer travels with the entries
-  if (trim.kind === 'age' && clock.now() === undefined) clock.learn((await transport.send([time]))[0] ?? null)
-  const answers: (string | Error)[] = []
+  if (trim.kind === 'age' && clock.now() === undefined) clock.learn((await sender.send([time]))[0] ?? null)
+  const answers: (string | RedisReplyError | RedisConnectionError)[] = []
   let raised: Appended['raised'] = flags.map(() => false)
   for (let at = 0; at < entries.length; ) {
     const end = endOfRequest(entries, at)
     const ask = trim.kind === 'age' && clock.isStale ? [time] : []
     const appends = entries.slice(at, end).map((fields) => xadd(stream, fields, trim, clock.now()))
     const raise = end === entries.length ? new Raising(flags) : new Raising([])
-    try {
-      const replies = await transport.send([...ask, ...appends, ...raise.commands])
-      if (ask.length > 0) clock.learn(replies.shift() ?? null)
-      for (const reply of replies.slice(0, appends.length)) answers.push(errorOr(reply, asText))
-      if (end === entries.length) raised = await raise.finish(transport, replies.slice(appends.length))
-    } catch (error) {
-      if (at === 0 || !(error instanceof RedisConnectionError)) throw error
-      answers.push(error)
-    }
+    const replies = await sender.ask([...ask, ...appends, ...raise.commands])
+    if (ask.length > 0) clock.learn(replies.shift() ?? null)
+    for (const reply of replies.slice(0, appends.length)) answers.push(errorOr(reply, asText))
+    if (end === entries.length) raised = await raise.finish(sender, replies.slice(appends.length))
     at = end
     const failure = answers.findLast((answer) => answer instanceof Error)
     if (failure) while (answers.length < entries.length) answers.push(failure)
     if (failure) break
   }
+  const [first] = answers
+  if (isUnanswered(first) && answers.every(isUnanswered)) throw first
   return { answers, raised }
 }
 
@@ -80,22 +80,18 @@ class Raising {
     this.commands = flags.flatMap(({ key }) => [setOnce(key, this.#token), get(key)])
   }
 
-  async finish(transport: Transport, replies: readonly Reply[]): Promise<(boolean | Error)[]> {
+  async finish(sender: Sender, replies: readonly Answer[]): Promise<(boolean | Error)[]> {
     const raised = this.#flags.map((_flag, n) => {
       const [set = null, holder = null] = replies.slice(2 * n)
-      return errorOr(set, (answer) => answer === 1 || asText(holder) === this.#token)
+      return errorOr(set, (answer) => answer === 1 || (!(holder instanceof Error) && asText(holder) === this.#token))
     })
     const ours = this.#flags.filter((_flag, n) => raised[n] === true)
-    try {
-      if (ours.length > 0) await transport.send(ours.map(({ key, windowMs }) => endAfter(key, windowMs)))
-    } catch (error) {
-      // the entries are written
-      return raised.map((is) => (is === true ? (error as Error) : is))
-    }
-    return raised
+    // where no answer comes the entries are written, and the flag is up
+    const unended = (await sender.ask(ours.map(({ key, windowMs }) => endAfter(key, windowMs)))).find(isUnanswered)
+    return raised.map((is) => (is === true && unended ? unended : is))
   }
 }
 
-function errorOr<T>(reply: Reply, read: (reply: Reply) => T): T | Error {
-  return reply instanceof RedisReplyError ? reply : read(reply)
+function errorOr<T>(answer: Answer, read: (reply: Reply) => T): T | RedisReplyError | RedisConnectionError {
+  return answer instanceof RedisReplyError || isUnanswered(answer) ? answer : read(answer)
 }

@@ -28,7 +28,7 @@ export function createRedisConnection(transport: Transport, limits: ConnectionLi
     transport,
     group: (address, remainingMs) =>
       new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived), size),
-    append: (stream, entries, trim, flags = []) => append(transport, clock, stream, entries, trim, flags),
+    append: (stream, entries, trim, flags = []) => append(new Sender(transport), clock, stream, entries, trim, flags),
     close: () => transport.close(),
   }
 }

@@ -1,11 +1,9 @@
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
-import { RedisReplyError } from '../errors.ts'
-import type { Reply } from './clients/transport.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText, items } from './commands/reply.ts'
+import { asText } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
-import { slotNames } from './consumer-names.ts'
 import type {
   Delivery,
   Group,
@@ -14,30 +12,25 @@ import type {
   ReadRequest,
   ReadResult,
   RenewResult,
+  RunEnd,
   Settlement,
   SettleResult,
   Slot,
   SlotKind,
 } from './group.ts'
+import { measureCall, measuredOf } from './measuring.ts'
+import type { Range } from './ranges.ts'
+import { rangesOf } from './ranges.ts'
 import type { RedisCalls } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import { finishReads } from './scripts/finish-reads.ts'
-import { giveSlot } from './scripts/give-slot.ts'
-import { measure, UNKNOWN } from './scripts/measure.ts'
-import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
+import { handBack } from './scripts/hand-back.ts'
+import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import { takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
-import { isReplyError, isTooLarge } from './sender.ts'
-
-/** Where the first script of a run meets a command that is unknown. */
-const TOO_OLD =
-  'ERR the server does not know the commands of Redis 6.2: Millrace needs Redis 6.2.2 or newer, or Valkey; see docs/servers.md'
-
-function isUnknownCommand(reply: Reply | undefined): boolean {
-  return reply instanceof RedisReplyError && /unknown (redis )?command/i.test(reply.message)
-}
+import { isTooLarge } from './sender.ts'
+import { slotGiving, slotTaking } from './slot-taking.ts'
 
 /** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
 export interface ReadSize {
@@ -60,37 +53,47 @@ export class RedisGroup implements Group {
   }
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
-    const names = slotNames(kind, slots)
-    const token = crypto.randomUUID()
-    const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
-    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
-    const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
-    if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
-    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
-    if (reply instanceof RedisReplyError) throw reply
-    const consumerName = names[Number(reply)]
-    return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+    const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
+    const [reply] = await this.calls.sender.send([taking.call])
+    return taking.slotOf(reply)
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
+    if (!end) {
+      await this.calls.sender.send(slotGiving(this.calls.address, slot))
+      return false
+    }
     const { stream, keys } = this.calls.address
-    const flag = takesFlag && isSettled ? [keys.wake] : []
-    const flagged = await this.calls.sender.call(
-      isSettled || hasAcked
-        ? {
-            script: finishReads,
-            keys: [stream, lease, keys.state, ...flag],
-            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked), Number(isSettled)],
-          }
-        : { script: giveSlot, keys: [lease], args: [slot.token] },
-    )
-    return flag.length > 0 && flagged === 1
+    const flag = end.takesFlag ? [keys.wake] : []
+    const ranges = rangesOf(end.known)
+    const { from, ids } = ranges.pop() as Range
+    const finish = {
+      script: finishReads,
+      keys: [stream, lease, keys.state, ...flag],
+      args: [...this.calls.fence(slot), slot.leaseMs, Number(end.hasAcked), Number(end.isInDoubt), from, ...ids],
+    }
+    const replies = await this.calls.sender.send([...this.#handBack(slot, ranges), finish])
+    const refusal = replies.find((reply) => reply instanceof RedisReplyError)
+    if (refusal) throw refusal
+    return end.takesFlag && replies.at(-1) === 1
   }
 
-  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
-    return (await this.calls.settleWith(slot, settlements, [])).settled
+  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+    const { calls } = this
+    if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
+    const ids = [...known, ...settlements.map(({ id }) => id)]
+    return (await calls.settleWith(slot, settlements, this.#handBack(slot, rangesOf(ids)))).settled
+  }
+
+  #handBack(slot: Slot, ranges: readonly Range[]): Call[] {
+    const keys = [this.calls.address.stream, this.calls.lease(slot)]
+    return ranges.map(({ from, to, ids }) => ({
+      script: handBack,
+      keys,
+      args: [...this.calls.fence(slot), slot.leaseMs, from, to, ...ids],
+    }))
   }
 
   async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
@@ -100,18 +103,17 @@ export class RedisGroup implements Group {
       return this.settleAndRead(slot, left, request)
     }
     try {
-      const result = await this.#settleAndRead(slot, settlements, { ...request, count })
-      const tooLarge = result.failures.find(isTooLarge)
-      if (tooLarge === undefined || count === 1) return result
-      const { entries, held, healed, leaseLost, failures } = await again([])
-      const others = result.failures.filter((failure) => failure !== tooLarge)
+      const first = await this.#settleAndRead(slot, settlements, { ...request, count })
+      const tooLarge = first.failures.find(isTooLarge)
+      if (tooLarge === undefined || count === 1) return first
+      // what the refused answer held never reached us, and is handed back at the end
+      const second = await again([])
       return {
-        ...result,
-        entries,
-        held,
-        healed: result.healed || healed,
-        leaseLost: result.leaseLost || leaseLost,
-        failures: [...others, ...failures],
+        ...second,
+        ...settledOf(first),
+        failures: [...first.failures.filter((failure) => failure !== tooLarge), ...second.failures],
+        leaseLost: first.leaseLost || second.leaseLost,
+        healed: first.healed || second.healed,
       }
     } catch (error) {
       // the service refused the request as a whole
@@ -120,31 +122,35 @@ export class RedisGroup implements Group {
     }
   }
 
-  async #settleAndRead(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { count, maxPending }: ReadRequest,
-  ): Promise<ReadResult> {
-    const { stream, group, keys, settings } = this.calls.address
-    const lease = this.calls.lease(slot)
-    const bounded = {
-      script: readBounded,
-      keys: [stream, lease, keys.wake],
-      args: [...this.calls.fence(slot), count, maxPending ?? 0],
-    }
-    const plain: Call[] = [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
-    const calls = maxPending === undefined ? plain : [bounded]
-    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, calls)
+  async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, this.#read(slot, request))
     const [reply = null, holder = null] = replies
-    if (reply instanceof RedisReplyError)
-      return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
+    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
+    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
-    const isTaken = reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token)
-    const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
-    const entries = parseXreadgroup(isTaken || typeof reply === 'number' ? null : reply).map(
+    if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
+      return { ...nothing, leaseLost: true }
+    if (typeof reply === 'number')
+      return {
+        ...nothing,
+        pendingLimitReached: reply === NOT_READ.pendingLimit,
+        hasEnded: reply === NOT_READ.ended,
+      }
+    const returnTo = { owner: PARKED, idleMs: this.calls.address.settings.minIdleMs }
+    const entries = parseXreadgroup(reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
     )
-    return { ...settled, leaseLost: settled.leaseLost || isTaken, entries, held: reply === NOT_READ.held, healed }
+    return { ...nothing, entries }
+  }
+
+  #read(slot: Slot, { count, maxPending, ifEmpty = 'keep' }: ReadRequest): Call[] {
+    const { stream, group, keys } = this.calls.address
+    const lease = this.calls.lease(slot)
+    if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    const args = [...this.calls.fence(slot), slot.leaseMs, count, maxPending, IF_EMPTY[ifEmpty]]
+    return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
@@ -161,23 +167,14 @@ export class RedisGroup implements Group {
   }
 
   async measure(): Promise<Measured | undefined> {
-    const { stream, group, keys, settings } = this.calls.address
-    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
-    const call = { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
-    const [reply = null] = await this.calls.sender.send([call])
-    if (isReplyError(reply, 'NOGROUP')) return undefined
-    if (reply instanceof RedisReplyError) throw reply
-    const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs] = items(reply).map(
-      Number,
-    ) as [number, number, number, number, number, number, number]
-    const backlog = {
-      pending,
-      ...(oldestPendingMs !== UNKNOWN && { oldestPendingMs }),
-      streamLength,
-      deadLetters,
-      ...(lag !== UNKNOWN && { lag }),
-      ...(sinceLastSuccessMs !== UNKNOWN && { sinceLastSuccessMs }),
-    }
-    return { backlog, pollers }
+    const [reply] = await this.calls.sender.send([measureCall(this.calls.address)])
+    const measured = measuredOf(reply)
+    if (measured instanceof RedisReplyError) throw measured
+    return measured
   }
+}
+
+/** What a result says of settlements, without what was read. */
+function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: SettleResult) {
+  return { counts, refusals, letters, refusedLetters, ...(unanswered && { unanswered }) }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
-import { RedisReplyError } from '../errors.ts'
-import type { Reply } from './clients/transport.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
+import type { Answer } from './clients/transport.ts'
 import { parseTime } from './commands/time.ts'
 
 /** How long an answer of the server is relied on; what has passed since is counted on the monotonic clock. */
@@ -27,7 +27,8 @@ export class ServerClock {
   }
 
   /** Takes in the reply to a TIME. A server that refuses it is warned of once, by a warning of the process. */
-  learn(reply: Reply): void {
+  learn(reply: Answer): void {
+    if (reply instanceof RedisConnectionError) return
     if (!(reply instanceof RedisReplyError)) this.#answer = { ms: parseTime(reply), at: this.#clock.monotonic() }
     else if (!this.#isRefused) {
       this.#isRefused = true

@@ -2,6 +2,7 @@ import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { OUTCOMES } from '../core/outcome.ts'
+import type { RedisConnectionError } from '../errors.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Letter, Settlement, SettleResult } from './group.ts'
 import { isLetter } from './group.ts'
@@ -36,6 +37,7 @@ export class Tally {
   readonly #letters: Letter[] = []
   readonly #refusedLetters: Letter[] = []
   #leaseLost = false
+  readonly #unanswered: Settlement[] = []
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
   acked(asked: number, pending: number): void {
@@ -70,7 +72,13 @@ export class Tally {
     this.#refusedLetters.push(...letters)
   }
 
-  result(): SettleResult {
+  /** Settlements of which nothing is known. */
+  unanswered(settlements: readonly Settlement[]): void {
+    this.#unanswered.push(...settlements)
+  }
+
+  /** @param lost Why not all of the request was answered, if it was not. */
+  result(lost?: RedisConnectionError): SettleResult {
     return {
       counts: this.counts,
       failures: [...this.#failures.values()],
@@ -78,6 +86,7 @@ export class Tally {
       letters: this.#letters,
       refusedLetters: this.#refusedLetters,
       leaseLost: this.#leaseLost,
+      ...(lost && { unanswered: { error: lost, settlements: this.#unanswered } }),
     }
   }
 }

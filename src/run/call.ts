@@ -1,6 +1,8 @@
+import { errorOf } from '../core/dead-letter.ts'
+import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
-import type { UnavailableError } from '../errors.ts'
+import { isThenable, promiseOf } from '../core/thenable.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
 import type { BatchCall } from '../route.ts'
@@ -11,7 +13,6 @@ import { describeCall } from './observed-call.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
 import type { Run } from './run.ts'
-import { isThenable } from './thenable.ts'
 
 /**
  * One call of a handler, for one job or for a batch of them: `prepare` → `start` → `end`, `fail` or `expire`. Its jobs are prepared, then its
@@ -50,7 +51,7 @@ export class Call {
   prepare(): PromiseLike<void> | undefined {
     if (this.isBatch) return undefined
     const [job] = this.jobs as [Job]
-    const prepared = prepare(job.delivery, this.#run.parts.consumer)
+    const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -70,8 +71,14 @@ export class Call {
     return parts.observers.within('handler', call, () => this.#start())
   }
 
-  /** Whatever has no outcome by now has succeeded. */
-  end(): void {
+  /**
+   * Whatever has no outcome by now has succeeded.
+   *
+   * @param answer What was waited for came to.
+   * @throws {unknown} The answer says that it failed.
+   */
+  end(answer?: unknown): void {
+    this.#assertHandled(answer)
     for (const job of this.jobs) job.outcome ??= ACK
     if (this.#observed) this.#tellEnded(this.#observed)
   }
@@ -114,7 +121,13 @@ export class Call {
     }
     this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
     const returned = (route.handler as EventHandler)(event, this.#context)
-    return isThenable(returned) ? returned : undefined
+    const answer = promiseOf(returned)
+    if (!answer) this.#assertHandled(returned)
+    return answer
+  }
+
+  #assertHandled(answer: unknown): void {
+    if (this.#context) assertHandled(answer, (this.jobs[0] as Job).id)
   }
 
   #throttle(): undefined {
@@ -131,8 +144,10 @@ export class Call {
     const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
     if (this.#isCalled) {
       job.error = error
-      if (verdict.kind === 'release') this.#unavailable(job.prepared as Prepared, error as UnavailableError)
-      else report.failed()
+      if (verdict.kind === 'release') {
+        this.#run.unavailable.add((job.prepared as Prepared).route)
+        if (verdict.isLasting) this.#run.settler.note(errorOf(error))
+      } else report.failed()
     }
     if (verdict.kind === 'retry') job.outcome = verdict
     else if (verdict.kind === 'dead-letter')
@@ -141,11 +156,6 @@ export class Call {
       report.throttled(1)
       job.release()
     }
-  }
-
-  #unavailable({ route }: Prepared, error: Error & { readonly isLasting?: boolean }): void {
-    this.#run.unavailable.add(route)
-    if (error.isLasting) this.#run.settler.note(error)
   }
 
   #letter({ deliveredAt }: Job, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {

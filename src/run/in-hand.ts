@@ -7,6 +7,8 @@ export interface InHand extends Held {
   /** Its handler did not end in time: its idle clock is not renewed any more. */
   readonly overran?: boolean
   readonly eventType?: string | undefined
+  /** Of the names and values that we have of it. */
+  readonly bytes?: number
 }
 
 export function isDone(entry: InHand): entry is InHand & Settlement {

@@ -1,3 +1,4 @@
+import { entryBytes } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Delivery } from '../group/group.ts'
 import type { InHand } from './in-hand.ts'
@@ -10,6 +11,8 @@ export class Job implements InHand {
   readonly id: string
   readonly deliveryCount: number
   readonly delivery: Delivery
+  /** Of its names and values. */
+  readonly bytes: number
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
   /** There once its event was read. */
@@ -29,6 +32,7 @@ export class Job implements InHand {
     this.id = delivery.id
     this.deliveryCount = delivery.deliveryCount
     this.delivery = delivery
+    this.bytes = entryBytes(delivery.fields)
     this.deliveredAt = deliveredAt
     this.#takenAt = takenAt
   }

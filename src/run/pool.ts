@@ -131,9 +131,9 @@ export class Pool {
         hasJoined = this.#join(call)
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
-        if (running) await this.#watched(call, running)
+        const answer = running && (await this.#watched(call, running))
         if (call.isExpired) return call.forget()
-        if (!hasJoined) call.end()
+        if (!hasJoined) call.end(answer)
       } catch (error) {
         if (call.isExpired) return call.forget()
         call.fail(error)

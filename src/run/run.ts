@@ -16,6 +16,8 @@ export class Run {
   readonly surroundings: BatchSurroundings
   /** Routes whose handler could not hand its work on: nothing more is called of them, and nothing more is read. */
   readonly unavailable = new Set<Route>()
+  /** Nothing was left to do, and the slot went back with the answer that said so. */
+  hasGivenSlot = false
   /** Deliveries of handlers past their time that have not settled. */
   overrunning = 0
   readonly #renewal: Renewal

@@ -1,4 +1,5 @@
 import type { Consumer } from '../consumer.ts'
+import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { InHand } from './in-hand.ts'
 import { isDone } from './in-hand.ts'
@@ -17,10 +18,19 @@ interface SettlerParts {
   readonly notices: Notices | undefined
 }
 
-/** Has in hand what a run is to settle, from when it came until its outcome is on its way to the server. */
+/**
+ * Has in hand what a run is to settle, from when it came until the server has answered for it. What was not answered comes back in hand: sent again it
+ * does no harm, and the run's last requests send it again.
+ */
 export class Settler {
   readonly #parts: SettlerParts
   #inHand: InHand[] = []
+  /** Entries whose outcome may not be stored: the server refused a request that they were in. */
+  readonly #refused = new Set<string>()
+  /** Entries of requests of which the fence refused some: whoever claimed them may give them back to our name. */
+  readonly #superseded = new Set<string>()
+  /** A read was not answered: entries may lie under our name that we do not know of. */
+  #isReadInDoubt = false
   /** One a message: a hundred failures of a kind are one. */
   readonly #failures = new Map<string, Error>()
   readonly #notes = new Map<string, Error>()
@@ -43,6 +53,11 @@ export class Settler {
   /** What is under our name and has to stay so: all but what did not end in time. */
   get held(): readonly InHand[] {
     return this.#inHand.filter(({ overran }) => !overran)
+  }
+
+  /** Of all that is in hand. */
+  get bytes(): number {
+    return this.#inHand.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
   }
 
   get hasDone(): boolean {
@@ -69,34 +84,41 @@ export class Settler {
   /**
    * Makes a call that settles, and counts the outcomes.
    *
-   * @param settlements What it settles. Nothing is known of it if no reply comes: it is counted as unsettled.
-   * @param more Further entries of which the same is true.
-   * @throws {RedisConnectionError} No reply came.
+   * @param settlements What it settles.
+   * @throws {RedisConnectionError} No reply came, to a part of it at least. What is not known is in hand again.
    */
-  async by<Result extends SettleResult>(
-    settlements: readonly Settlement[],
-    call: Promise<Result>,
-    more = 0,
-  ): Promise<Result> {
+  async by<Result extends SettleResult>(settlements: readonly Settlement[], call: Promise<Result>): Promise<Result> {
     const { report, time, notices } = this.#parts
-    try {
-      const result = await call
-      report.settled(settlements, result)
-      for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
-      if (result.failures.length > 0 || result.leaseLost) time.stop()
-      for (const letter of result.letters) notices?.send(letter)
-      for (const letter of result.refusedLetters) notices?.refused(letter)
-      return result
-    } catch (error) {
-      report.unanswered(settlements.length + more)
+    const result = await call.catch((error: unknown) => {
+      this.#inHand = [...settlements, ...this.#inHand]
       throw error
-    }
+    })
+    const { unanswered } = result
+    const back = new Set(unanswered?.settlements)
+    const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
+    report.settled(answered, result)
+    for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
+    if (result.failures.length > 0 || result.leaseLost) time.stop()
+    if (result.counts.unsettled > 0) for (const { id } of answered) this.#refused.add(id)
+    if (result.counts.superseded > 0) for (const { id } of answered) this.#superseded.add(id)
+    for (const letter of result.letters) notices?.send(letter)
+    for (const letter of result.refusedLetters) notices?.refused(letter)
+    if (!unanswered) return result
+    this.#inHand = [...back, ...this.#inHand]
+    throw unanswered.error
+  }
+
+  /** A read was not answered: whatever settles from now on hands back what it brought. */
+  doubtRead(): void {
+    this.#isReadInDoubt = true
   }
 
   /** Settles what is done. @throws {RedisConnectionError} No reply came. */
   async settle(): Promise<void> {
+    const { group, slot } = this.#parts
     const done = this.takeDone()
-    if (done.length > 0) await this.by(done, this.#parts.group.settle(this.#parts.slot, done))
+    if (this.#isReadInDoubt) await this.by(done, group.settle(slot, done, this.known))
+    else if (done.length > 0) await this.by(done, group.settle(slot, done))
   }
 
   /** Settles what is done while handlers run; where no reply comes, the run ends with them. */
@@ -108,10 +130,19 @@ export class Settler {
     this.#meanwhile = Promise.all([this.#meanwhile, settling]).then(() => {})
   }
 
-  /** Settles all that is done; when it resolves, or fails, nothing that settles is under way. */
+  /**
+   * Settles all that is done; when it resolves, or fails, nothing that settles is under way.
+   *
+   * @throws {RedisConnectionError} No reply came.
+   */
   async finish(): Promise<void> {
     await this.#meanwhile
     await this.settle()
+  }
+
+  /** The run is over: what is in hand still, nobody knows of. */
+  giveUp(): void {
+    this.#parts.report.unanswered(this.#inHand.length)
   }
 
   /** What fails without harm to what the run settles: the run goes on, and ends in an error. */
@@ -124,8 +155,24 @@ export class Settler {
     return [...this.#failures.values(), ...this.#notes.values()]
   }
 
+  /** Whether no reply failed to come, and a failure says so already. */
+  get isCut(): boolean {
+    return this.failures.some((failure) => failure instanceof RedisConnectionError)
+  }
+
   /** Whether everything that reached the run is settled. */
   get isSettled(): boolean {
-    return this.#parts.report.numbers.unsettled === 0 && this.#failures.size === 0
+    return this.#refused.size === 0 && this.#inHand.length === 0 && this.#failures.size === 0
+  }
+
+  /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
+  get known(): readonly string[] {
+    // what was to be released never ran: where no settlement says so, the hand-back does
+    const inHand = this.#inHand.filter(({ outcome }) => outcome?.kind !== 'release')
+    return [...this.#refused, ...this.#superseded, ...inHand.map(({ id }) => id)]
+  }
+
+  get isReadInDoubt(): boolean {
+    return this.#isReadInDoubt
   }
 }

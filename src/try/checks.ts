@@ -125,7 +125,7 @@ export const CHECKS: readonly Check[] = [
       const slots = await Promise.all([place.slot(), place.slot(), place.slot(), place.slot()])
       same(new Set(slots.map(({ consumerName }) => consumerName)).size, 4)
       same(await place.group.takeSlot('poller', 4, 1_000), undefined)
-      await place.group.giveSlot(slots[0] as never, true)
+      await place.group.giveSlot(slots[0] as never)
       same((await place.slot()).consumerName, slots[0]?.consumerName)
     },
   },

@@ -4,7 +4,7 @@ import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
-import type { Command, Reply, Transport } from './transport.ts'
+import type { Answer, Command, Reply, Transport } from './transport.ts'
 
 /** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
 export interface IoredisClient {
@@ -23,15 +23,18 @@ export interface IoredisPipeline {
 
 const ACTION = 'connect with ioredis'
 
+/** Milliseconds after which a client of ours has no answer any more. */
+const ANSWER_MS = 5_000
+
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
- * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`.
+ * first command after a freeze succeeds, and nothing waits for longer than `ANSWER_MS`. No `commandTimeout`: ioredis makes a timer for every command,
+ * and takes it off the command with a `delete`, which `publishMany` feels.
  */
 const LAMBDA_OPTIONS = {
   lazyConnect: true,
   connectTimeout: 2_000,
   socketTimeout: 2_000,
-  commandTimeout: 5_000,
   maxRetriesPerRequest: 1,
   retryStrategy: (attempt) => Math.min(50 * attempt, 500),
   enableOfflineQueue: true,
@@ -65,7 +68,10 @@ export function connectIoredis(target: string | (() => IoredisClient), options?:
     )
   }
   return createRedisConnection(
-    new IoredisTransport(() => new Redis(target, { ...LAMBDA_OPTIONS, ...options, replyMapping: 'legacy' })),
+    new IoredisTransport(
+      () => new Redis(target, { ...LAMBDA_OPTIONS, ...options, replyMapping: 'legacy' }),
+      options?.commandTimeout === undefined ? ANSWER_MS : undefined,
+    ),
   )
 }
 
@@ -76,17 +82,22 @@ class IoredisTransport implements Transport {
   /** What the socket said last: the commands are only told that there were too many retries. */
   #trouble: string | undefined
 
-  constructor(create: () => IoredisClient) {
+  readonly #answerMs: number | undefined
+
+  /** @param answerMs Milliseconds to wait for an answer at most. Default: the client's own limit alone. */
+  constructor(create: () => IoredisClient, answerMs?: number) {
     this.#create = create
+    this.#answerMs = answerMs
   }
 
-  async send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]> {
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
     this.#client ??= this.#open()
     const client = this.#client
     const pipeline = client.pipeline()
     for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
     const answer = pipeline.exec()
-    const deadline = this.#deadline(client, timeoutMs)
+    const limits = [timeoutMs, this.#answerMs].filter((ms) => ms !== undefined)
+    const deadline = this.#deadline(client, limits.length > 0 ? Math.min(...limits) : undefined)
     try {
       const results = (await Promise.race([answer, deadline.passed])) ?? []
       // without a password a server refuses short commands and hangs up on long ones: its refusal says more
@@ -108,7 +119,7 @@ class IoredisTransport implements Transport {
     const { promise: passed, reject } = Promise.withResolvers<never>()
     if (timeoutMs === undefined) return { passed, cancel: () => {} }
     const timer = setTimeout(() => {
-      reject(new RedisConnectionError(`Cannot reach Redis: no answer within the ${timeoutMs} ms that were left`))
+      reject(new RedisConnectionError(`Cannot reach Redis: no answer within ${timeoutMs} ms`))
       this.#discard(client)
     }, timeoutMs)
     return { passed, cancel: () => clearTimeout(timer) }
@@ -136,14 +147,14 @@ class IoredisTransport implements Transport {
   }
 
   // an ioredis error carries its command, payloads included, so only its text goes on
-  #reply(client: IoredisClient, error: Error): RedisReplyError {
+  #reply(client: IoredisClient, error: Error): RedisReplyError | RedisConnectionError {
     if (isReply(error)) {
       const reply = new RedisReplyError(error.message)
       // after a failover the same name may lead to the new primary
       if (reply.is('READONLY')) this.#discard(client)
       return reply
     }
-    throw this.#unanswered(client, error)
+    return this.#unanswered(client, error)
   }
 
   // a timed-out command stays queued and would run on the next connection, for nobody

@@ -1,4 +1,4 @@
-import type { RedisReplyError } from '../../errors.ts'
+import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 
 export type Argument = string | Buffer | number
 
@@ -16,15 +16,18 @@ export type Reply =
   | Map<Reply, Reply>
   | { readonly [name: string]: Reply }
 
+/** What came for a command: its reply, or word that none came though others of the same write were answered. */
+export type Answer = Reply | RedisConnectionError
+
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
-   * Sends commands in one write, in order, and gives one reply each; an error reply is returned in its place.
+   * Sends commands in one write, in order, and gives one answer each; an error reply is returned in its place.
    *
    * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. Default: the client's own limit alone.
-   * @throws {RedisConnectionError} No reply came.
+   * @throws {RedisConnectionError} No reply came, to any of them.
    */
-  send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]>
+  send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>
   /** Text put before every Lua script. */
   readonly scriptPrefix: string
   close(): Promise<void>

@@ -1,30 +1,54 @@
+import { PARKED } from '../../core/keys.ts'
+import { NOW } from './fence.ts'
+import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
- * it reads after that, so that what is published from now on may wake another.
+ * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
  *
  * SET and DEL would do the same to a stream: who runs this is allowed neither. A lease that can be given no end is taken back.
  *
- * KEYS the flag, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller.
+ * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
-local token, length, poller = unpack(ARGV)
-for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
-for i = 2, #KEYS do
-  local set = redis.pcall('SETNX', KEYS[i], token)
-  if set ~= 0 then
-    if poller == '1' then redis.pcall('GETDEL', KEYS[1]) end
-    if set ~= 1 then return set end
-    local ends = redis.pcall('GETEX', KEYS[i], 'PX', length)
-    if type(ends) == 'table' and ends.err then
-      redis.pcall('GETDEL', KEYS[i])
-      return ends
+local token, length, poller, group = unpack(ARGV, 1, 4)
+local flag, stream, state = unpack(KEYS, 1, 3)
+${DOUBT}
+local function release(consumer)
+  local since = doubtOf(consumer)
+  if not since then return end
+  ${NOW}
+  for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
+    if p[4] == 1 and now - p[3] > since then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
     end
-    return i - 2
+  end
+  redis.call('HDEL', state, 'doubt:' .. consumer)
+end
+local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
+local holders = redis.call('MGET', unpack(KEYS, 4))
+for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
+for i, holder in ipairs(holders) do
+  local key = KEYS[i + 3]
+  if holder and redis.pcall('PTTL', key) == -1 and redis.call('GETDEL', key) then holder = false end
+  local set = holder and 0 or redis.pcall('SETNX', key, token)
+  if refusal(set) then return set end
+  if set == 1 then
+    local refused = refusal(redis.pcall('GETEX', key, 'PX', length))
+    if refused then
+      redis.call('GETDEL', key)
+      return refused
+    end
+    if poller == '1' then
+      redis.pcall('GETDEL', flag)
+      release(ARGV[i + 4])
+    end
+    return i - 1
   end
 end
 return -1

@@ -54,7 +54,7 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
     const jobs = await reader.next()
     if (jobs.length === 0 && pool.isIdle && !wasAhead) return
     const addedAt = time.clock.monotonic()
-    const isFull = jobs.length === batchSize
+    const { isFull } = reader
     // sent before handlers start, so that the server is at work meanwhile
     if (isFull && pool.isIdle && reader.mayReadAhead(handlersMs)) reader.readAhead()
     pool.add(jobs)
@@ -65,20 +65,21 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
     }
     pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
     if (reader.isAhead) await pool.until(() => pool.hasRoom)
-    else await wanting(pool, run, isFull ? 0 : pauseMs)
+    else await wanting(pool, run, reader, isFull ? 0 : pauseMs)
     handlersMs = time.clock.monotonic() - addedAt
     if (mode === 'once' && pool.isIdle) return
   }
 }
 
 /** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */
-async function wanting(pool: Pool, run: Run, pauseMs: number): Promise<void> {
+async function wanting(pool: Pool, run: Run, reader: Reader, pauseMs: number): Promise<void> {
   if (pool.isIdle) return
   let isTime = pauseMs === 0
   const cancel = run.time.clock.after(pauseMs, () => {
     isTime = true
     pool.notify()
   })
-  await pool.until(() => pool.isIdle || (isTime && pool.isGathering && pool.hasRoom && run.mayWait()))
+  const mayRead = () => isTime && pool.isGathering && pool.hasRoom && reader.hasRoom && run.mayWait()
+  await pool.until(() => pool.isIdle || mayRead())
   cancel()
 }

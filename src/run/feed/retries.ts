@@ -1,4 +1,4 @@
-import type { Claimed, Claims } from '../../group/group.ts'
+import type { Claimed, Claims, StartBounds } from '../../group/group.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
@@ -70,7 +70,7 @@ export class Retries {
     } finally {
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
-      for (const entry of this.#waiting) entry.giveBack(time.clock.monotonic() - this.#claimedAt)
+      for (const entry of this.#waiting) entry.giveBack(this.#heldMs)
     }
     const left = new Set([...this.#waiting, ...this.#started.filter(({ hadNoTurn }) => hadNoTurn)].map(({ id }) => id))
     this.#waiting.clear()
@@ -80,14 +80,18 @@ export class Retries {
   // a round is kept for each kind of suspects, or slow failing entries before them could take all the time of every run
   async #inOrder(page: Omit<ReturnType<typeof suspectsAmong<Waiting>>, 'usedUp'>): Promise<void> {
     const { clock } = this.#run.time
-    const kinds = [page.grouped, page.alone].filter(({ length }) => length > 0).length
+    // in its turn, what must be alone goes before what others have for this run
+    const isFirst = this.#gate.isAloneFirst
+    const alone = isFirst ? await this.#alone(page.alone, 1, () => true) : page.alone
+    if (isFirst && alone.length > 0) return
+    const kinds = [page.grouped, alone].filter(({ length }) => length > 0).length
     await this.#together(page.trusted, 1 + kinds, this.#pace)
     const startedAt = clock.monotonic()
     const slow = await this.#alone(page.last, 1 + kinds, () => clock.monotonic() - startedAt < this.#aloneMs)
     this.#aloneMs -= clock.monotonic() - startedAt
     await this.#together(slow, 1 + kinds)
-    await this.#together(page.grouped, page.alone.length > 0 ? 2 : 1)
-    await this.#alone(page.alone, 1, () => true)
+    await this.#together(page.grouped, alone.length > 0 ? 2 : 1)
+    await this.#alone(alone, 1, () => true)
   }
 
   /** @returns Those that still wait. */
@@ -134,18 +138,20 @@ export class Retries {
   }
 
   async #feed(queue: Waiting[], { atOnce, pace, mayGoOn }: Turn): Promise<void> {
-    const { settler, time } = this.#run
+    const { settler, time, parts } = this.#run
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     for (;;) {
       pool.fill()
       const isFull = pool.queued > 0 || pool.open >= atOnce
-      const mayStart = !isFull && queue.length > 0 && mayGoOn()
+      const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
+      const mayStart = !isFull && hasBytes && queue.length > 0 && mayGoOn()
       if (last && (mayStart || pool.isIdle))
         pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
       if (mayStart) {
         const sentAt = time.clock.monotonic()
-        await this.#start(queue.splice(0, (pace?.entries ?? atOnce) - pool.open))
+        const waiting = await this.#start(queue.splice(0, (pace?.entries ?? atOnce) - pool.open))
+        queue.unshift(...waiting)
         const repliedAt = time.clock.monotonic()
         last = { requestMs: repliedAt - sentAt, repliedAt }
       } else if (pool.isIdle) return
@@ -154,17 +160,45 @@ export class Retries {
     }
   }
 
-  async #start(next: readonly Waiting[]): Promise<void> {
-    const { settler, time, parts } = this.#run
+  /** How long the page is ours, in milliseconds. */
+  get #heldMs(): number {
+    return this.#run.time.clock.monotonic() - this.#claimedAt
+  }
+
+  /** What the server leaves alone: entries whose type says that their handler takes no work, where the codec says which field has the type. */
+  get #unavailable(): StartBounds['unless'] {
+    const { unavailable, parts } = this.#run
+    const { typeField: field } = parts.consumer.codec
+    if (unavailable.size === 0 || field === undefined) return undefined
+    return { field, values: [...unavailable].map(({ event }) => event.type) }
+  }
+
+  /** @returns Those that there was no room for: they wait on. */
+  async #start(next: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const { settler, time, report, parts } = this.#run
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)
     const done = settler.takeDone()
-    const call = this.#claims.settleAndStart(parts.slot, done, next)
-    const { started } = await settler.by(done, call, next.length)
+    const bounds = { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless: this.#unavailable }
+    const call = this.#claims.settleAndStart(parts.slot, done, next, bounds)
+    const { started, leftAlone, noRoom } = await settler.by(done, call).catch((error: unknown) => {
+      for (const entry of next) entry.giveBack(this.#heldMs, true)
+      settler.take(next)
+      throw error
+    })
+    const leftIds = new Set(leftAlone.map(({ id }) => id))
+    const left = next.filter(({ id }) => leftIds.has(id))
+    for (const entry of left) entry.giveBack(this.#heldMs)
+    report.throttled(left.length)
+    const waitingIds = new Set(noRoom.map(({ id }) => id))
+    const waiting = next.filter(({ id }) => waitingIds.has(id))
+    for (const entry of waiting) this.#waiting.add(entry)
+    settler.take([...left, ...waiting])
     const now = time.clock.now()
     const jobs = started.map((delivery) => new Job(this.#run, delivery, now, this.#claimedAt))
     this.#started.push(...jobs)
     settler.take(jobs)
     this.#pool.add(jobs)
+    return waiting
   }
 }

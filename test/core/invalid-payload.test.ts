@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import * as zod from 'zod'
 import * as z from 'zod/mini'
 import { describeError } from '../../src/core/dead-letter.ts'
-import { invalidPayload } from '../../src/core/issues.ts'
+import { invalidPayload as invalid } from '../../src/core/invalid-payload.ts'
+import { readResult } from '../../src/core/issues.ts'
 import { defineEvent } from '../../src/event.ts'
 
 const Order = defineEvent('Order', {
@@ -19,7 +20,11 @@ const Order = defineEvent('Order', {
 function errorOf(event: ReturnType<typeof defineEvent>, payload: unknown) {
   const result = event.payload['~standard'].validate(payload)
   if (result instanceof Promise || !result.issues) throw new Error('the schema takes it')
-  return invalidPayload(event, result.issues, payload)
+  return invalidPayload(event, result, payload)
+}
+
+function invalidPayload(event: ReturnType<typeof defineEvent>, result: unknown, payload: unknown) {
+  return invalid(event, readResult(result).issues ?? [], payload)
 }
 
 describe('invalidPayload()', () => {
@@ -103,7 +108,7 @@ describe('invalidPayload()', () => {
         const event = defineEvent('E', { payload: schema as unknown as typeof Order.payload })
         const result = event.payload['~standard'].validate(payload) as { issues?: never[] }
         if (!result.issues) return
-        const error = invalidPayload(event, result.issues, payload)
+        const error = invalidPayload(event, result, payload)
         const said = [error.message, JSON.stringify(error.shown), error.stack, describeError(error).message].join('\n')
         for (const text of textsOf(payload))
           for (let at = 0; at + 4 <= text.length; at++) expect(said).not.toContain(text.slice(at, at + 4))

@@ -1,0 +1,44 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { ShownIssue } from '../errors.ts'
+import { InvalidPayloadError } from '../errors.ts'
+import type { SchemaIssue } from './issues.ts'
+import { ownNames } from './own-names.ts'
+import { quoting } from './quotes.ts'
+
+/** What stands for a name that is not the schema's own. */
+const HIDDEN = '*'
+/** Array indexes beyond that may be something else. */
+const MOST_INDEX = 1_000_000
+/** Issues that an error's texts tell of. */
+const MOST_SHOWN = 10
+
+/**
+ * The error of a payload that its schema refuses. What it says is made of the schema's own names, and of the library's sentences that quote
+ * nothing of the input; its `issues` have all of it.
+ *
+ * @param input All that was given to the schema.
+ */
+export function invalidPayload(
+  { type, payload: schema }: { readonly type: string; readonly payload: StandardSchemaV1 },
+  issues: readonly SchemaIssue[],
+  input: unknown,
+): InvalidPayloadError {
+  const first = issues.slice(0, MOST_SHOWN)
+  const quoted = quoting(
+    first.map(({ message }) => message),
+    input,
+  )
+  const names = ownNames(schema)
+  const shown = first.map((issue, n) => shownOf(issue, names, quoted[n] === true))
+  const all = issues.map(({ path, message }) => ({ path: path.join('.'), message }))
+  return new InvalidPayloadError(type, all, shown)
+}
+
+function shownOf({ path, message }: SchemaIssue, names: ReadonlySet<string>, isQuoting: boolean): ShownIssue {
+  const parts = path.map((key) => (isIndex(key) || names.has(String(key)) ? String(key) : HIDDEN))
+  return { path: parts.join('.'), message: isQuoting ? undefined : message }
+}
+
+function isIndex(key: string | number): boolean {
+  return typeof key === 'number' && Number.isInteger(key) && key >= 0 && key < MOST_INDEX
+}
