@@ -1,3 +1,4 @@
+import { MAX_KEPT } from './core/issues.ts'
 import { quoted } from './core/quoted.ts'
 import type { Report } from './report.ts'
 
@@ -155,7 +156,8 @@ export class InvalidPayloadError extends MillraceError {
 
   constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues) {
     const paths = [...new Set(shown.map(({ path }) => (path === '' ? 'the payload itself' : path)))]
-    const more = issues.length > shown.length ? [`${issues.length - shown.length} more`] : []
+    const left = issues.length - shown.length
+    const more = left > 0 ? [issues.length < MAX_KEPT ? `${left} more` : 'many more'] : []
     super(`Payload of ${quoted(eventType)} must fit its schema, which refuses ${[...paths, ...more].join(', ')}`)
     this.eventType = eventType
     // not enumerable, so that a logger which prints an error's members prints no values

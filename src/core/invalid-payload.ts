@@ -7,8 +7,8 @@ import { quoting } from './quotes.ts'
 
 /** What stands for a name that is not the schema's own. */
 const HIDDEN = '*'
-/** Array indexes beyond that may be something else. */
-const MOST_INDEX = 1_000_000
+/** A number from there on has four digits, which may be a key's. */
+const MOST_INDEX = 1_000
 /** Issues that an error's texts tell of. */
 const MOST_SHOWN = 10
 

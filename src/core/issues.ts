@@ -13,7 +13,7 @@ export interface SchemaIssue {
 }
 
 /** Issues and segments of a path that are kept. */
-const MAX_KEPT = 100
+export const MAX_KEPT = 100
 
 /** A schema's answer as Standard Schema has it; any other is an issue of the payload, since nothing says that it fits. */
 export function readResult(result: unknown): Checked {

@@ -2,26 +2,31 @@
 const QUOTED = 4
 
 /**
- * Which sentences have four characters in a row of a key or a value that is anywhere in the input: in whatever case, as JSON writes them, and
- * whatever stands between them. One pass over the input.
+ * Which sentences have four characters in a row of a key or a value that is anywhere in the input: in whatever case, escaped as JSON, HTML or a
+ * URL do it, and whatever stands between them. One pass over the input; where it cannot be read, all may.
  */
 export function quoting(sentences: readonly string[], input: unknown): boolean[] {
   const runs = new Runs(sentences)
+  try {
+    findIn(input, runs)
+    return runs.found
+  } catch {
+    return sentences.map(() => true)
+  }
+}
+
+function findIn(input: unknown, runs: Runs): void {
   const seen = new Set<object>()
   const left: unknown[] = [input]
   while (left.length > 0 && runs.isOpen) {
     const value = left.pop()
-    if (typeof value !== 'object' || value === null) {
-      if (typeof value !== 'function') runs.find(String(value))
-    } else if (!seen.has(value)) {
+    if (value === undefined || typeof value === 'function') continue
+    if (typeof value !== 'object' || value === null) runs.find(String(value))
+    else if (!seen.has(value)) {
       seen.add(value)
-      for (const [key, member] of entriesOf(value)) {
-        if (typeof key === 'string') runs.find(key)
-        left.push(member)
-      }
+      for (const [key, member] of entriesOf(value)) left.push(typeof key === 'number' ? undefined : key, member)
     }
   }
-  return runs.found
 }
 
 /** The runs of four characters of some sentences. */
@@ -35,7 +40,7 @@ class Runs {
   constructor(sentences: readonly string[]) {
     this.found = sentences.map(() => false)
     for (const [n, sentence] of sentences.entries())
-      for (const form of [sentence.toLowerCase(), squeezed(sentence)])
+      for (const form of new Set([sentence, unescaped(sentence)].flatMap((text) => [folded(text), squeezed(text)])))
         for (let at = 0; at + QUOTED <= form.length; at++) this.#add(form.slice(at, at + QUOTED), n)
   }
 
@@ -47,9 +52,8 @@ class Runs {
   /** Looks for the runs in a text. */
   find(text: string): void {
     if (text.length < QUOTED) return
-    this.#scan(text.toLowerCase())
+    this.#scan(folded(text))
     this.#scan(squeezed(text))
-    if (/["\\\p{Cc}]/u.test(text)) this.#scan(JSON.stringify(text).slice(1, -1).toLowerCase())
   }
 
   #add(run: string, sentence: number): void {
@@ -73,13 +77,47 @@ function hashAt(text: string, at: number): number {
   return hash
 }
 
+/** A text without what tells cases and forms of the same letters apart. */
+function folded(text: string): string {
+  return /^[\x20-\x7e]*$/.test(text) ? text.toLowerCase() : text.normalize('NFKC').toUpperCase().toLowerCase()
+}
+
 /** Letters and digits alone: a number may be shown with its thousands apart. */
 function squeezed(text: string): string {
-  return text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '')
+  return folded(text).replace(/[^\p{L}\p{N}]+/gu, '')
+}
+
+const NAMED: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f', v: '\v' }
+const ENTITIES: Readonly<Record<string, string>> = { quot: '"', amp: '&', lt: '<', gt: '>', apos: "'" }
+
+const HEXADECIMAL = /\\u([\da-f]{4})|\\u\{([\da-f]{1,6})\}|\\x([\da-f]{2})|&#x([\da-f]{1,6});/gi
+
+/** A sentence whose quotations are as they were, where they were escaped. */
+function unescaped(sentence: string): string {
+  return sentence
+    .replace(/(?:%[\da-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())
+    .replace(/&(quot|amp|lt|gt|apos);/g, (_all, name: string) => ENTITIES[name] ?? '')
+    .replace(/&#(\d{1,7});/g, (_all, digits: string) => character(Number(digits)))
+    .replace(HEXADECIMAL, (...found) => character(Number.parseInt(found.slice(1, 5).join(''), 16)))
+    .replace(/\\([\s\S])/g, (_all, name: string) => NAMED[name] ?? name)
+}
+
+function character(code: number): string {
+  return code <= 0x10ffff ? String.fromCodePoint(code) : ''
 }
 
 function entriesOf(value: object): Iterable<readonly [unknown, unknown]> {
   if (Buffer.isBuffer(value)) return [[undefined, value.toString()]]
   if (value instanceof Date) return [[undefined, Number.isNaN(value.getTime()) ? '' : value.toISOString()]]
-  return Array.isArray(value) ? value.entries() : Object.entries(value)
+  if (Array.isArray(value) || value instanceof Map) return value.entries()
+  if (value instanceof Set) return [...value].map((member) => [undefined, member] as const)
+  return [...Object.entries(value), ...ownText(value)]
+}
+
+/** What an object of a class says it is, such as a URL. */
+function ownText(value: object): [undefined, string][] {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === null || prototype === Object.prototype) return []
+  const text = String(value)
+  return text.startsWith('[object ') ? [] : [[undefined, text]]
 }

@@ -76,7 +76,8 @@ describe('invalidPayload()', () => {
   test('tells of ten issues, and how many there are more', () => {
     const payload = { orderId: 'o', lines: Array.from({ length: 5_000 }, () => ({ sku: 5 })) }
 
-    expect(errorOf(Order, payload).message).toMatch(/lines\.9\.sku, 4990 more$/)
+    expect(errorOf(Order, payload).message).toMatch(/lines\.9\.sku, many more$/)
+    expect(errorOf(Order, { ...payload, lines: payload.lines.slice(0, 50) }).message).toMatch(/lines\.9\.sku, 40 more$/)
   })
 
   test('has no four characters in a row of an input’s key or value that are not the schema’s own', () => {

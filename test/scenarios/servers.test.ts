@@ -1,6 +1,9 @@
-import { claim, createPoller, defineConsumer, onBatch, poll } from 'millrace'
+import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
+import { dropDeadLetters, redriveDeadLetters } from 'millrace/operator'
 import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { consumerKeys } from '../../src/core/keys.ts'
+import { startNarrowServer } from '../support/narrow-server.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, counts, DLQ, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -39,6 +42,76 @@ describe('a server that takes few arguments a command', () => {
     expect(counts(await poll(consumer, { redis }))).toMatchObject({ read: 10_000, acked: 10_000 })
     const calls = /cmdstat_xack:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1]
     expect(Number(calls)).toBeGreaterThanOrEqual(3)
+  })
+})
+
+describe('a server that refuses more than 3,999 arguments a request', () => {
+  async function narrow() {
+    const scenario = await startScenario()
+    const server = await startNarrowServer(scenario.server)
+    onTestFinished(() => server.close())
+    return { ...scenario, narrow: server, redis: scenario.connect(server.url) }
+  }
+
+  it('is published to, polled, claimed, redriven and dropped from by ten thousand', async () => {
+    const { redis, narrow: server, raw, age } = await narrow()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await publisher.publishMany(names('o', 10_000).map((orderId) => [OrderPaid, { orderId }] as const))
+    const failing = (attempt: number) => ({
+      stream: 'orders',
+      group: 'billing',
+      batchSize: 10_000,
+      maxDeliveries: 2,
+      routes: [
+        onBatch(
+          OrderPaid,
+          (events) => ({
+            // of ten, five are acknowledged, four come again, one is a dead letter
+            batchItemFailures: events.flatMap(({ entryId, payload: { orderId } }) => {
+              const last = Number(orderId.at(-1))
+              if (attempt === 1 && last === 9) return [{ itemIdentifier: entryId, error: new NonRetryableError('no') }]
+              return attempt === 1 && last > 4 ? [{ itemIdentifier: entryId }] : []
+            }),
+          }),
+          { maxEvents: 10_000 },
+        ),
+      ],
+    })
+    const first = defineConsumer(failing(1))
+    const counted = counts(await poll(first, { redis }))
+    expect(counted).toMatchObject({ read: 10_000, acked: 5_000, retried: 4_000, deadLettered: 1_000 })
+    await age(60_000)
+    const second = defineConsumer(failing(2))
+    for (let left = 4_000; left > 0; ) {
+      const { acked, claimed } = await claim(second, { redis })
+      expect(acked).toBe(claimed)
+      left -= acked
+    }
+    expect(await redriveDeadLetters(second, { redis, all: true, limit: 500 })).toMatchObject({ redriven: 500 })
+    expect(await dropDeadLetters(second, { redis, all: true })).toMatchObject({ dropped: 500 })
+    expect(((await raw.xpending('orders', 'billing')) as [number])[0]).toBe(500)
+    expect([server.refused, server.most > 3_000]).toEqual([0, true])
+  }, 120_000)
+
+  it('gets what never reached a poller that holds 9,000 in several commands, and hands back that alone', async () => {
+    const { redis, narrow: server, publish, pending } = await narrow()
+    for (let n = 0; n < 10; n++) await publish(...names(`${n}-`, 1_000))
+    const { stream, group, keys } = { stream: 'orders', group: 'billing', keys: consumerKeys('orders', 'billing') }
+    const settings = { startAt: '0', maxDeadLetters: 10, minIdleMs: 60_000, slots: 4 }
+    const port = redis.group({ stream, group, keys, settings })
+    const slot = await port.takeSlot('poller', 4, 60_000)
+    if (!slot) throw new Error('no slot')
+    const { entries } = await port.settleAndRead(slot, [], { count: 10_000 })
+    const ids = entries.map(({ id }) => id)
+    const lost = new Set(ids.filter((_id, n) => n % 10 === 3))
+    const known = ids.filter((id) => !lost.has(id))
+
+    await port.settle(slot, [], known)
+    const owners = (await pending()).map(([, owner, count]) => `${owner} ${count}`)
+    expect([owners.length, owners.filter((owner) => owner === 'parked 0').length]).toEqual([10_000, 1_000])
+    await port.giveSlot(slot, { known, isInDoubt: false, takesFlag: false, hasAcked: false })
+    expect((await pending()).filter(([, owner]) => owner === 'parked').length).toBe(1_000)
+    expect(server.refused).toBe(0)
   })
 })
 
