@@ -144,6 +144,7 @@ export interface DeadLetterNotice extends ObservedGroup {
   readonly deliveryCount: number
   readonly reason: DeadLetterReason
   readonly error?: { readonly name: string; readonly message: string } | undefined
+  /** This and the two below are cut at a thousand characters, with `…` after them. */
   readonly eventId?: string | undefined
   readonly eventType?: string | undefined
   readonly traceparent?: string | undefined

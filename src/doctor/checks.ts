@@ -9,7 +9,7 @@ import { polling } from './checks/polling.ts'
 import { retention } from './checks/retention.ts'
 import { cluster, persistence, role, version } from './checks/server.ts'
 import { slots } from './checks/slots.ts'
-import { expiry, otherGroups, stream } from './checks/stream.ts'
+import { expiry, idsAhead, otherGroups, stream } from './checks/stream.ts'
 import { timeouts } from './checks/timeouts.ts'
 
 /** Every check that there is. */
@@ -24,6 +24,7 @@ export const CHECKS: readonly Check[] = [
   keyPrefix,
   stream,
   expiry,
+  idsAhead,
   otherGroups,
   timeouts,
   groupStart,

@@ -8,20 +8,34 @@ import { rawJson, withSources } from '../core/json-source.ts'
  * @throws {TypeError | RangeError} The payload cannot be written as JSON.
  */
 export function payloadJson(payload: unknown, fields: readonly Field[]): string {
-  const written = JSON.stringify(payload) ?? 'null'
   const text = onlyText(fields, 'payload')
-  if (text === written) return text
-  if (text !== undefined && again(text) === written) return text
+  if (text !== undefined && isWhatIsSaid(payload, text)) return text
   return JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : withSources(text))) ?? 'null'
 }
 
-/** What JavaScript makes of a text of JSON; `undefined` if it is none. */
-function again(text: string): string | undefined {
+/** Whether a payload is what a text of JSON says, in whatever order; of any depth. */
+function isWhatIsSaid(payload: unknown, text: string): boolean {
+  const pairs: (readonly [unknown, unknown])[] = []
   try {
-    return JSON.stringify(JSON.parse(text))
+    pairs.push([payload, JSON.parse(text)])
   } catch {
-    return undefined
+    return false
   }
+  for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
+    const [given, said] = pair
+    if (Object.is(given, said)) continue
+    if (Array.isArray(given) && Array.isArray(said) && given.length === said.length) {
+      for (const [n, item] of said.entries()) pairs.push([given[n], item])
+    } else if (isPlain(given) && isPlain(said)) {
+      const names = Object.keys(given).filter((name) => given[name] !== undefined)
+      if (names.length !== Object.keys(said).length) return false
+      for (const name of names) {
+        if (!Object.hasOwn(said, name)) return false
+        pairs.push([given[name], said[name]])
+      }
+    } else return false
+  }
+  return true
 }
 
 /** A flat entry's members: what each field says, if it is there once and is JSON. */
@@ -51,7 +65,7 @@ function exactly(payload: unknown, published: unknown): unknown {
 }
 
 function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || 'toJSON' in value) return false
+  if (typeof value !== 'object' || value === null || typeof (value as { toJSON?: unknown }).toJSON === 'function') return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }

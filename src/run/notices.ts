@@ -134,10 +134,17 @@ function noticeOf({ id, deliveryCount, outcome }: Letter, { consumer }: RunParts
     deliveryCount,
     reason,
     error: name === '' ? undefined : Object.freeze({ name, message }),
-    eventId,
-    eventType,
-    traceparent,
+    eventId: cut(eventId),
+    eventType: cut(eventType),
+    traceparent: cut(traceparent),
   })
+}
+
+/** Characters of a text of the entry's own: a megabyte would make a notice that no function and no log takes. The letter has all of it. */
+const MOST_TEXT = 1_000
+
+function cut(text: string | undefined): string | undefined {
+  return text === undefined || text.length <= MOST_TEXT ? text : `${text.slice(0, MOST_TEXT)}…`
 }
 
 function warn(message: string): void {

@@ -86,3 +86,68 @@ test('status cuts names of 1 MB', async () => {
   expect(await status.exit).toBe(0)
   expect(Math.max(...status.lines.map((line) => line.length))).toBeLessThan(1_000)
 })
+
+/** What would do something in a terminal: colours, moves of the cursor, other directions, ends of lines, halves of characters. */
+const HOSTILE = `\u001b[2J\u001b]0;title\u0007\r\n\u0000\u009b31m\u202e\u2066\u2028\u200b\u{e0041}\ud800é`
+const DOES_SOMETHING = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
+
+test.each([
+  ['status', '--stream', 'orders', '--details'],
+  ['status', '--stream', 'orders', '--details', '--json'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end', '--payload'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end', '--payload', '--json'],
+  ['dlq', 'ls', ...GROUP],
+  ['dlq', 'ls', ...GROUP, '--json'],
+  ['dlq', 'show', ...GROUP, '--payload'],
+  ['dlq', 'show', ...GROUP, '--payload', '--json'],
+  ['dlq', 'redrive', ...GROUP, '--all'],
+  ['dlq', 'ls', '--stream', HOSTILE.replace('\u0000', ''), '--group', HOSTILE.replace('\u0000', '')],
+  ['doctor', 'functions/orders/consumer.ts'],
+])('millrace %s %s %s shows names and values that would do something in a terminal', async (...args) => {
+  const { server, raw } = await startScenario()
+  const h = HOSTILE
+  for (const type of ['T', h])
+    await raw.xadd(
+      'orders',
+      '*',
+      'eventType',
+      type,
+      'eventId',
+      h,
+      'producer',
+      h,
+      h,
+      h,
+      'payload',
+      JSON.stringify({ [h]: h }),
+    )
+  await raw.xadd('orders', '*', h, h)
+  for (const group of ['billing', h]) {
+    await raw.xgroup('CREATE', 'orders', group, '0')
+    await raw.xreadgroup('GROUP', group, h, 'STREAMS', 'orders', '>')
+  }
+  const head = [
+    'originalStream',
+    'orders',
+    'originalId',
+    '1-1',
+    'group',
+    'billing',
+    'consumer',
+    h,
+    'eventId',
+    h,
+    'eventType',
+    h,
+  ]
+  const error = ['errorName', h, 'errorMessage', h, 'errorStack', `Error: ${h}\n    at ${h}`]
+  const tail = ['deliveryCount', '1', 'lastDeliveredAt', h, 'failedAt', h, 'traceparent', h, 'fieldCount', '1', h, h]
+  await raw.xadd(DLQ, '*', ...head, 'reason', 'invalid', ...error, ...tail)
+  await raw.xadd(DLQ, '*', ...head, 'reason', h, ...error, ...tail)
+  await raw.xadd(DLQ, '*', h, h)
+  const program = run(server.url, ...args)
+  await program.exit
+
+  expect(program.text).not.toBe('')
+  expect(program.text.split('\n').filter((line) => DOES_SOMETHING.test(line))).toEqual([])
+})

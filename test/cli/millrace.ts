@@ -11,6 +11,8 @@ export interface Run {
   readonly pid: number
   /** What it has printed so far. */
   readonly lines: readonly string[]
+  /** The same as it came. */
+  readonly text: string
   /** Resolves to the first line after the ones seen before that matches; rejects if the program ends without. */
   printed(pattern: RegExp): Promise<RegExpExecArray>
   interrupt(): void
@@ -28,11 +30,16 @@ export function millrace(args: readonly string[], options: { cwd?: string; env?:
   const look = () => {
     for (const one of waiting) one()
   }
-  for (const stream of [child.stdout, child.stderr])
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
     createInterface(stream).on('line', (line) => {
       lines.push(line)
       look()
     })
+  }
   let ended = false
   const exit = once(child, 'close').then(([code]) => {
     ended = true
@@ -43,6 +50,9 @@ export function millrace(args: readonly string[], options: { cwd?: string; env?:
   return {
     pid: child.pid as number,
     lines,
+    get text() {
+      return text
+    },
     exit,
     interrupt: () => void child.kill('SIGINT'),
     closeOutput: () => void child.stdout.destroy(),

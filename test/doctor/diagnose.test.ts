@@ -275,6 +275,17 @@ describe('the stream', () => {
     ])
   })
 
+  test('ids ahead of the server’s clock are a warning', async () => {
+    const scenario = await healthy()
+    await scenario.raw.xadd('orders', `${Date.now() + 7_300_000}-0`, 'a', 'b')
+
+    expect(of('ids-ahead', await findings(scenario))).toEqual([
+      expect.stringMatching(
+        /^warning: The ids are 2 h ahead of the server's clock: .* → .*ids of orders never go back/,
+      ),
+    ])
+  })
+
   test('a group of nobody is told, with what it holds back', async () => {
     const scenario = await healthy()
     await scenario.raw.xgroup('CREATE', 'orders', 'old', '0')

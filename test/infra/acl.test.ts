@@ -373,9 +373,9 @@ async function watchCommands(client: Redis): Promise<CommandWatch> {
   }
 }
 
-/** The commands that a script calls, from its text. */
+/** The commands that a script calls, from its text; but for DEL, which it only tries on what is of another type than ours. */
 function callsOf({ lua }: Script): Command[] {
-  return [...lua.matchAll(/(?:(?:call|beside)\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
+  return [...lua.matchAll(/(?:(?:call|beside)\(|\{)'(?!DEL')([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
     ([, ...words]) => words as unknown as Command,
   )
 }

@@ -74,6 +74,27 @@ describe('the body of a record', () => {
       '{"id":9007199254740993,"note":"1.0"}',
     ],
     ['fields that say nothing of it', { payload: { a: 1 }, fields: [['payload', 'no JSON']] }, '{"a":1}'],
+    ['null where the schema made it of a number', { payload: [null], fields: [['payload', '[1e400]']] }, '[null]'],
+    [
+      'what the schema put into another order',
+      { payload: { b: 1, a: 2 }, fields: [['payload', '{"a": 2,"b":1.0}']] },
+      '{"a": 2,"b":1.0}',
+    ],
+    [
+      'a member that it left undefined',
+      { payload: { a: 1, b: undefined }, fields: [['payload', '{ "a":1 }']] },
+      '{ "a":1 }',
+    ],
+    [
+      'a name of an object’s own',
+      published('{"__proto__":1.0,"toJSON":2.0,"constructor":{}}'),
+      '{"__proto__":1.0,"toJSON":2.0,"constructor":{}}',
+    ],
+    [
+      'ten thousand levels',
+      published(`${'['.repeat(10_000)}1.0${']'.repeat(10_000)}`),
+      `${'['.repeat(10_000)}1.0${']'.repeat(10_000)}`,
+    ],
     ['no number of another place', { payload: [1, 2], fields: [['payload', '[2.0,1.0]']] }, '[1,2]'],
   ])('is %s, as it was published', async (_title, members, body) => {
     answering(null)

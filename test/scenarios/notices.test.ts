@@ -1,8 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import type { DeadLetterNotice } from 'millrace'
 import { createPublisher, NonRetryableError, poll } from 'millrace'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { billing, names, OrderPaid } from '../support/scenario.ts'
+import { billing, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 /** A run that writes so many dead letters; its clock goes on by itself. */
 async function burying(letters: number, onDeadLetter: (notice: unknown, context: { signal: AbortSignal }) => unknown) {
@@ -69,5 +70,20 @@ describe('notices of dead letters are bounded', () => {
       expect.stringMatching(/^onDeadLetter failed for entry/),
       expect.stringMatching(/, 49 more dead letters/),
     ])
+  })
+
+  it('where an entry says its type and its id with a megabyte: they are cut, and the letter has all', async () => {
+    const { redis, raw, deadLetters } = await startScenario()
+    const long = 'x'.repeat(300_000)
+    await raw.xadd('orders', '*', 'eventType', long, 'eventId', long, 'traceparent', long, 'payload', '1')
+    const told: DeadLetterNotice[] = []
+    await poll(
+      billing(() => {}, { onDeadLetter: (notice) => void told.push(notice) }),
+      { redis },
+    )
+
+    expect(told).toMatchObject([{ reason: 'no-route', eventType: `${long.slice(0, 1_000)}…` }])
+    expect(JSON.stringify(told).length).toBeLessThan(10_000)
+    expect(await deadLetters()).toMatchObject([{ head: { eventType: long, eventId: long } }])
   })
 })

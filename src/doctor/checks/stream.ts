@@ -1,6 +1,7 @@
+import { parseEntryId } from '../../core/entry.ts'
 import { quoted } from '../../core/quoted.ts'
 import { check } from '../check.ts'
-import { error, info } from '../finding.ts'
+import { error, info, warning } from '../finding.ts'
 import { count, span, word } from '../text.ts'
 
 /** There must be a stream, and it must stay. */
@@ -31,6 +32,27 @@ export const expiry = check({
     if (ttlMs === undefined) return []
     return [
       error(`The stream is gone in ${span(ttlMs)}, with its groups and all that is pending`, `PERSIST ${word(key)}`),
+    ]
+  },
+})
+
+/** What the server's clock and a writer's may differ by. */
+const SKEW_MS = 60_000
+
+/** An id of the future makes every later one as high: nothing is known by ids any more. */
+export const idsAhead = check({
+  check: 'ids-ahead',
+  scope: 'stream',
+  needs: ['stream'],
+  look({ stream: found }, { now, stream: key }) {
+    if (typeof found === 'string') return []
+    const aheadMs = Number(parseEntryId(found.lastGeneratedId).ms) - now
+    if (aheadMs < SKEW_MS) return []
+    return [
+      warning(
+        `The ids are ${span(aheadMs)} ahead of the server's clock: ages are left out of metrics, so that alarms on them stay silent, and retentionMs trims nothing until then`,
+        `set the server's clock right, or, if somebody wrote such an id (${found.lastGeneratedId}), publish into another stream: ids of ${word(key)} never go back`,
+      ),
     ]
   },
 })

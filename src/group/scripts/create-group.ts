@@ -46,7 +46,8 @@ if made.err then
 end
 redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
 beside('HDEL', state, 'cursor')
-beside('ZREMRANGEBYSCORE', due, '-inf', '+inf')
+-- of another type it goes only where DEL is allowed
+if not beside('ZREMRANGEBYSCORE', due, '-inf', '+inf') then redis.pcall('DEL', due) end
 return lived and ${CREATED.healed} or ${CREATED.created}
 `,
 }

@@ -58,6 +58,18 @@ end
 local function msOr(text, other) return (text or ''):match('^%d+$') and #text < 16 and tonumber(text) or other end
 `
 
+/**
+ * `drop(key)` removes a text of ours, and tells whether it was there. Not DEL, so that whoever may do it can put an end to no stream. What is of
+ * another type goes only where DEL is allowed as well.
+ */
+export const DROP = `
+local function drop(key)
+  local was = redis.pcall('GETDEL', key)
+  if type(was) == 'table' then return redis.pcall('DEL', key) == 1 end
+  return was and true
+end
+`
+
 /** The last id there can be: nothing comes after it, and the server refuses to be asked what does. */
 export const LAST_ID = '18446744073709551615-18446744073709551615'
 

@@ -1,4 +1,4 @@
-import { NOW } from './fence.ts'
+import { DROP, NOW } from './fence.ts'
 import { HAND_BACK } from './hand-back.ts'
 import type { Script } from './script.ts'
 
@@ -16,6 +16,7 @@ export const finishReads: Script = {
 local stream, lease, state, flag = unpack(KEYS)
 local group, consumer, token, length, acked, doubt, from = unpack(ARGV, 1, 7)
 ${HAND_BACK}
+${DROP}
 if redis.pcall('GET', lease) ~= token then return 0 end
 handBack(from, '+', 8)
 if acked == '1' or doubt == '1' then
@@ -23,7 +24,7 @@ if acked == '1' or doubt == '1' then
   if acked == '1' then redis.pcall('HSET', state, 'acked', ('%.0f'):format(now)) end
   if doubt == '1' then redis.pcall('HSET', state, 'doubt:' .. consumer, ('%.0f'):format(now)) end
 end
-redis.call('GETDEL', lease)
-return flag and type(redis.pcall('GETDEL', flag)) == 'string' and 1 or 0
+drop(lease)
+return flag and drop(flag) and 1 or 0
 `,
 }

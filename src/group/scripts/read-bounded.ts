@@ -1,3 +1,4 @@
+import { DROP } from './fence.ts'
 import { HAND_BACK } from './hand-back.ts'
 import type { Script } from './script.ts'
 
@@ -25,6 +26,7 @@ export const readBounded: Script = {
 local stream, lease, flag = unpack(KEYS)
 local group, consumer, token, length, count, max, ifEmpty = unpack(ARGV)
 ${HAND_BACK}
+${DROP}
 local holder = redis.pcall('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
 if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
@@ -34,9 +36,9 @@ if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
 end
 local entries = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
 if entries or ifEmpty == '${IF_EMPTY.keep}' or not holder then return entries end
-if ifEmpty == '${IF_EMPTY.giveWithFlag}' then redis.pcall('GETDEL', flag) end
+if ifEmpty == '${IF_EMPTY.giveWithFlag}' then drop(flag) end
 handBack('-', '+', #ARGV + 1)
-redis.call('GETDEL', lease)
+drop(lease)
 return ${NOT_READ.ended}
 `,
 }

@@ -1,5 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
-import { NOW } from './fence.ts'
+import { DROP, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
@@ -8,7 +8,7 @@ import type { Script } from './script.ts'
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
  * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
  *
- * SET and DEL would do the same to a stream: who runs this is allowed neither. A lease that can be given no end is taken back.
+ * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
  * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
@@ -19,6 +19,7 @@ export const takeSlot: Script = {
 local token, length, poller, group = unpack(ARGV, 1, 4)
 local flag, stream, state = unpack(KEYS, 1, 3)
 ${DOUBT}
+${DROP}
 local function release(consumer)
   local since = doubtOf(consumer)
   if not since then return end
@@ -35,17 +36,17 @@ local holders = redis.call('MGET', unpack(KEYS, 4))
 for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
 for i, holder in ipairs(holders) do
   local key = KEYS[i + 3]
-  if holder and redis.pcall('PTTL', key) == -1 and redis.call('GETDEL', key) then holder = false end
   local set = holder and 0 or redis.pcall('SETNX', key, token)
+  if set == 0 and redis.pcall('PTTL', key) == -1 and drop(key) then set = redis.pcall('SETNX', key, token) end
   if refusal(set) then return set end
   if set == 1 then
     local refused = refusal(redis.pcall('GETEX', key, 'PX', length))
     if refused then
-      redis.call('GETDEL', key)
+      drop(key)
       return refused
     end
     if poller == '1' then
-      redis.pcall('GETDEL', flag)
+      drop(flag)
       release(ARGV[i + 4])
     end
     return i - 1
