@@ -11,7 +11,7 @@ export const COMMANDS = {
   /** Take a slot and a page; note cursor and mark, look at the names, measure, give the slot back. */
   idleClaim: 6,
   publish: 1,
-  /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is. */
+  /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is; whoever raised it gives it its end, by one more. */
   flag: 2,
 } as const
 

@@ -5,6 +5,12 @@ import type { Script } from './script.ts'
 const MOST = 30_000
 
 /**
+ * Milliseconds by which an entry may seem to be older than the lease it was read under: before 7.2 XPENDING looks at the clock while PTTL goes by
+ * the script's start. Nothing is read so shortly before the end of a lease.
+ */
+const SLACK_MS = 100
+
+/**
  * `doubtOf(consumer)` gives the time, in ms since 1970, at which a poller of that name gave its slot back though a read of its was not answered;
  * what is read under the name after that, until somebody takes it again, is nobody's. Needs the local state.
  */
@@ -24,10 +30,11 @@ end
  */
 export const HAND_BACK = `
 local function handBack(from, to, first)
-  local known, age = {}, length - redis.call('PTTL', lease)
-  for i = first, #ARGV do known[ARGV[i]] = true end
+  local known, age = {}, length - redis.call('PTTL', lease) + ${SLACK_MS}
   -- where it is an error, as in a lost group, it has no entries
-  for _, p in ipairs(redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)) do
+  local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
+  for i = first, #ARGV do known[ARGV[i]] = true end
+  for _, p in ipairs(pending) do
     if p[4] == 1 and p[3] <= age and not known[p[1]] then
       redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
     end

@@ -74,7 +74,7 @@ end
 if append == '' then return ${REDRIVEN.trimmed} end
 local at = 1
 while at < #body and body[at] ~= 'fieldCount' do at = at + 2 end
-if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) or #body - at > 2 * ${MOST_PAIRS} then return ${REDRIVEN.packed} end
+if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) or #body - at - 1 > 2 * ${MOST_PAIRS} then return ${REDRIVEN.packed} end
 if append == 'all' then others = {} end
 for _, info in ipairs(others) do
   if ahead(info['last-delivered-id'], '+') then return ${REDRIVEN.othersBehind} end
