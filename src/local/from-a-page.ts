@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /** What a browser says of a page that makes it ask; no SDK, no command line and no fetch of Node.js sends any of it. */
-const OF_PAGES = ['origin', 'referer', 'sec-fetch-site'] as const
+const OF_PAGES = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-dest', 'sec-fetch-user'] as const
 
 /** The names of this machine for itself. Another one that leads here was rebound by whoever owns it. */
 const OUR_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i

@@ -58,11 +58,10 @@ export class LambdaApi {
 async function answer(request: IncomingMessage, response: ServerResponse, dispatcher: Dispatcher): Promise<void> {
   if (isFromAPage(request.headers))
     throw new ServiceError('AccessDeniedException', 403, 'Requests of web pages are not served here')
-  const url = new URL(request.url ?? '/', `http://${HOST}`)
-  const [, encoded] = PATH.exec(url.pathname) ?? []
-  if (request.method !== 'POST' || encoded === undefined)
+  const asked = askedFor(request.url ?? '/')
+  if (request.method !== 'POST' || asked === undefined)
     throw new ServiceError('ResourceNotFoundException', 404, 'Only Invoke is served here')
-  const name = resolveName(decodeURIComponent(encoded), url.searchParams.get('Qualifier'))
+  const name = resolveName(asked.name, asked.qualifier)
   const type = typeOf(request)
   const payload = (await readBody(request, type)) || '{}'
   assertJson(payload)
@@ -79,6 +78,19 @@ async function answer(request: IncomingMessage, response: ServerResponse, dispat
     ...(result.functionError && { 'X-Amz-Function-Error': result.functionError }),
   })
   response.end(result.payload)
+}
+
+/** Of whom a path speaks; `undefined` where it is none of Invoke. */
+function askedFor(path: string): { readonly name: string; readonly qualifier: string | null } | undefined {
+  try {
+    const url = new URL(path, `http://${HOST}`)
+    const [, encoded] = PATH.exec(url.pathname) ?? []
+    return encoded === undefined
+      ? undefined
+      : { name: decodeURIComponent(encoded), qualifier: url.searchParams.get('Qualifier') }
+  } catch {
+    return undefined
+  }
 }
 
 function resolveName(text: string, parameter: string | null): string {

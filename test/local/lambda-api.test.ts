@@ -112,6 +112,20 @@ export const handler = async ({ again }) => {
   expect(lambda.environments('fn')).toHaveLength(2)
 })
 
+test.each(['/2015-03-31/functions/%ff/invocations', '//[', '/2015-03-31/functions/fn'])(
+  '%s is not found',
+  async (path) => {
+    const { lambda } = await startApi()
+    const status = await new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(lambda.url)
+      const to = request({ hostname, port, path, method: 'POST' }, (response) => resolve(response.resume().statusCode))
+      to.on('error', reject).end('{}')
+    })
+
+    expect(status).toBe(404)
+  },
+)
+
 describe('a web page', () => {
   const ask = (url: string, headers: Record<string, string>) =>
     new Promise<number | undefined>((resolve, reject) => {
@@ -127,6 +141,7 @@ describe('a web page', () => {
     ['without an origin', { Origin: 'null' }],
     ['of this origin', { 'Sec-Fetch-Site': 'same-origin' }],
     ['of another site', { 'Sec-Fetch-Site': 'cross-site' }],
+    ['that is shown in a frame', { 'Sec-Fetch-Dest': 'iframe' }],
     ['that was left by a link', { Referer: 'https://example.com/' }],
     ['under a name that was rebound', { Host: 'rebound.example.com' }],
     ['under a name that begins as ours', { Host: '127.0.0.1.example.com:80' }],
