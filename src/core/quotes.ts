@@ -40,7 +40,7 @@ class Runs {
   constructor(sentences: readonly string[]) {
     this.found = sentences.map(() => false)
     for (const [n, sentence] of sentences.entries())
-      for (const form of new Set([sentence, unescaped(sentence)].flatMap((text) => [folded(text), squeezed(text)])))
+      for (const form of new Set(readings(sentence).flatMap(formsOf)))
         for (let at = 0; at + QUOTED <= form.length; at++) this.#add(form.slice(at, at + QUOTED), n)
   }
 
@@ -52,8 +52,7 @@ class Runs {
   /** Looks for the runs in a text. */
   find(text: string): void {
     if (text.length < QUOTED) return
-    this.#scan(folded(text))
-    this.#scan(squeezed(text))
+    for (const form of formsOf(text)) this.#scan(form)
   }
 
   #add(run: string, sentence: number): void {
@@ -77,29 +76,43 @@ function hashAt(text: string, at: number): number {
   return hash
 }
 
-/** A text without what tells cases and forms of the same letters apart. */
-function folded(text: string): string {
-  return /^[\x20-\x7e]*$/.test(text) ? text.toLowerCase() : text.normalize('NFKC').toUpperCase().toLowerCase()
+/** A text as it is compared: as it is, without what tells cases and forms of the same letters apart, and its letters and digits alone. */
+function formsOf(text: string): string[] {
+  if (/^[\x20-\x7e]*$/.test(text)) return [text.toUpperCase(), squeezed(text.toUpperCase())]
+  const folded = text.normalize('NFKD').toUpperCase().normalize('NFKD')
+  return [text, folded, squeezed(folded)]
 }
 
-/** Letters and digits alone: a number may be shown with its thousands apart. */
+/** A number may be shown with its thousands apart. */
 function squeezed(text: string): string {
-  return folded(text).replace(/[^\p{L}\p{N}]+/gu, '')
+  return text.replace(/[^\p{L}\p{N}]+/gu, '')
 }
 
 const NAMED: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f', v: '\v' }
 const ENTITIES: Readonly<Record<string, string>> = { quot: '"', amp: '&', lt: '<', gt: '>', apos: "'" }
 
-const HEXADECIMAL = /\\u([\da-f]{4})|\\u\{([\da-f]{1,6})\}|\\x([\da-f]{2})|&#x([\da-f]{1,6});/gi
+/** A sentence, and what it says where its quotations were escaped: as JSON, as JSON within JSON, in a URL, in HTML. */
+function readings(sentence: string): string[] {
+  const json = unslashed(sentence)
+  const url = sentence.replace(/(?:%[\da-f]{2})+/gi, (bytes) =>
+    Buffer.from(bytes.replaceAll('%', ''), 'hex').toString(),
+  )
+  const html = sentence.replace(
+    /&(?:(quot|amp|lt|gt|apos)|#(\d{1,7})|#x([\da-f]{1,6}));/gi,
+    (_all, name?: string, decimal?: string, hex?: string) =>
+      name
+        ? (ENTITIES[name.toLowerCase()] ?? '')
+        : character(decimal ? Number(decimal) : Number.parseInt(hex ?? '', 16)),
+  )
+  return [sentence, json, unslashed(json), url, html]
+}
 
-/** A sentence whose quotations are as they were, where they were escaped. */
-function unescaped(sentence: string): string {
-  return sentence
-    .replace(/(?:%[\da-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())
-    .replace(/&(quot|amp|lt|gt|apos);/g, (_all, name: string) => ENTITIES[name] ?? '')
-    .replace(/&#(\d{1,7});/g, (_all, digits: string) => character(Number(digits)))
-    .replace(HEXADECIMAL, (...found) => character(Number.parseInt(found.slice(1, 5).join(''), 16)))
-    .replace(/\\([\s\S])/g, (_all, name: string) => NAMED[name] ?? name)
+function unslashed(text: string): string {
+  return text.replace(
+    /\\(?:u([\da-f]{4})|u\{([\da-f]{1,6})\}|x([\da-f]{2})|([\s\S]))/gi,
+    (_all, four?: string, braced?: string, two?: string, other?: string) =>
+      other === undefined ? character(Number.parseInt(four ?? braced ?? two ?? '', 16)) : (NAMED[other] ?? other),
+  )
 }
 
 function character(code: number): string {

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { quoting } from '../../src/core/quotes.ts'
 
@@ -59,5 +60,51 @@ describe('quoting()', () => {
     let deep: unknown = 'end'
     for (let n = 0; n < 100_000; n++) deep = [deep]
     expect(quoting(['expected abc'], ['abc', circle, deep])).toEqual([false])
+  })
+
+  test.each<[how: string, transform: (text: string) => string]>([
+    ['as it is', (text) => text],
+    ['in capitals', (text) => text.toUpperCase()],
+    ['in small letters', (text) => text.toLowerCase()],
+    ['as JSON', (text) => JSON.stringify(text)],
+    ['as JSON of a text of JSON', (text) => JSON.stringify({ [text]: JSON.stringify(text) })],
+    ['as ASCII', (text) => text.replace(/[^a-z]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)],
+    ['as a URL', (text) => (text.isWellFormed() ? encodeURIComponent(text) : text)],
+    ['as HTML', (text) => text.replace(/[&<>"']/g, (unit) => `&#${unit.charCodeAt(0)};`)],
+  ])('knows any four characters in a row %s', (_how, transform) => {
+    const anyText = fc.string({
+      unit: fc.constantFrom(
+        'a',
+        'Z',
+        '9',
+        ' ',
+        '"',
+        '\\',
+        '/',
+        '\n',
+        '%',
+        '&',
+        '<',
+        'é',
+        'e\u0301',
+        'ß',
+        'Σ',
+        'ς',
+        'İ',
+        'ﬁ',
+        '😀',
+        'ŉ',
+        '中',
+      ),
+      minLength: 4,
+    })
+    fc.assert(
+      fc.property(anyText, fc.nat(), fc.nat(), (text, start, more) => {
+        const from = start % (text.length - 3)
+        const cut = text.slice(from, from + 4 + more)
+        expect(quoting([`must be a number, got <${transform(cut)}>`], { [text]: 1 })).toEqual([true])
+      }),
+      { numRuns: 2_000 },
+    )
   })
 })
