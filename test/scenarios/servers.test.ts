@@ -94,13 +94,15 @@ describe('a server that refuses more than 3,999 arguments a request', () => {
   }, 120_000)
 
   it('gets what never reached a poller that holds 9,000 in several commands, and hands back that alone', async () => {
-    const { redis, narrow: server, publish, pending } = await narrow()
+    const { redis, raw, narrow: server, publish, pending } = await narrow()
     for (let n = 0; n < 10; n++) await publish(...names(`${n}-`, 1_000))
     const { stream, group, keys } = { stream: 'orders', group: 'billing', keys: consumerKeys('orders', 'billing') }
     const settings = { startAt: '0', maxDeadLetters: 10, minIdleMs: 60_000, slots: 4 }
     const port = redis.group({ stream, group, keys, settings })
     const slot = await port.takeSlot('poller', 4, 60_000)
     if (!slot) throw new Error('no slot')
+    // before 7.2 the server's clock goes on within a script: what was read at once might seem older than the lease
+    await expect.poll(() => raw.pttl(keys.slot(slot.consumerName))).toBeLessThan(59_500)
     const { entries } = await port.settleAndRead(slot, [], { count: 10_000 })
     const ids = entries.map(({ id }) => id)
     const lost = new Set(ids.filter((_id, n) => n % 10 === 3))

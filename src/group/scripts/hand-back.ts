@@ -5,12 +5,6 @@ import type { Script } from './script.ts'
 const MOST = 30_000
 
 /**
- * Milliseconds by which an entry may seem to be older than the lease it was read under: before 7.2 XPENDING looks at the clock while PTTL goes by
- * the script's start. Nothing is read so shortly before the end of a lease.
- */
-const SLACK_MS = 100
-
-/**
  * `doubtOf(consumer)` gives the time, in ms since 1970, at which a poller of that name gave its slot back though a read of its was not answered;
  * what is read under the name after that, until somebody takes it again, is nobody's. Needs the local state.
  */
@@ -30,8 +24,8 @@ end
  */
 export const HAND_BACK = `
 local function handBack(from, to, first)
-  local known, age = {}, length - redis.call('PTTL', lease) + ${SLACK_MS}
-  -- where it is an error, as in a lost group, it has no entries
+  local known, age = {}, length - redis.call('PTTL', lease)
+  -- where it is an error, as in a lost group, it has no entries; first, since before 7.2 it looks at the clock while PTTL goes by the script's start
   local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
   for i = first, #ARGV do known[ARGV[i]] = true end
   for _, p in ipairs(pending) do
