@@ -1,5 +1,6 @@
 import { cannot } from '../core/options.ts'
 import { RedisReplyError } from '../errors.ts'
+import { steady } from './clients/steady.ts'
 import type { Reply, Transport } from './clients/transport.ts'
 import { get } from './commands/get.ts'
 import { asText } from './commands/reply.ts'
@@ -17,7 +18,8 @@ interface RedisConnection extends Connection {
 }
 
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
-export function createRedisConnection(transport: Transport): RedisConnection {
+export function createRedisConnection(client: Transport): RedisConnection {
+  const transport = steady(client)
   const lived = new Set<string>()
   return {
     transport,
@@ -27,7 +29,7 @@ export function createRedisConnection(transport: Transport): RedisConnection {
       // a SET whose reply was lost is sent again, and refused then: the flag's value says whose it is
       const token = crypto.randomUUID()
       const raises = flags.flatMap(({ key, windowMs }) => [setOnce(key, token, windowMs), get(key)])
-      const replies = await transport.send([...appends, ...raises])
+      const replies = await new Sender(transport).send([...appends, ...raises])
       return {
         answers: replies.slice(0, entries.length).map((reply) => errorOr(reply, asText)),
         raised: flags.map((_flag, n) => {

@@ -26,7 +26,7 @@ import { measure, UNKNOWN } from './scripts/measure.ts'
 import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import { takeSlot } from './scripts/take-slot.ts'
+import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
 import { isReplyError } from './sender.ts'
 
@@ -48,7 +48,8 @@ export class RedisGroup implements Group {
     const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
     const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
     const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
-    if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
+    if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
+      return { consumerName: `${kind}-${token}`, token: '', leaseMs }
     if (reply instanceof RedisReplyError) throw reply
     const consumerName = names[Number(reply)]
     return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }

@@ -1,4 +1,6 @@
+import { quoted } from '../core/quoted.ts'
 import { RedisReplyError } from '../errors.ts'
+import { keysAt } from './clients/keys-of.ts'
 import type { Argument, Command, Reply, Transport } from './clients/transport.ts'
 import type { Script } from './scripts/script.ts'
 import { evalsha, evalText } from './scripts/script.ts'
@@ -32,10 +34,10 @@ export class Sender {
     const unknown = calls.flatMap((call, at) =>
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
     )
-    if (unknown.length === 0) return replies
+    if (unknown.length === 0) return named(calls, replies)
     const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
     for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Reply
-    return replies
+    return named(calls, replies)
   }
 
   /** The reply of one call. @throws {RedisReplyError} The server refused it. */
@@ -57,6 +59,20 @@ export class Sender {
 
 export function isReplyError(reply: Reply | undefined, replyCode: string): reply is RedisReplyError {
   return reply instanceof RedisReplyError && reply.is(replyCode)
+}
+
+/** Names the keys of calls that met another type: the server does not. */
+function named(calls: readonly Call[], replies: Reply[]): Reply[] {
+  for (const [at, call] of calls.entries()) {
+    const reply = replies[at]
+    if (!isReplyError(reply, 'WRONGTYPE')) continue
+    const keys = isScript(call) ? call.keys : call.slice(...keysAt(call))
+    const [what, found] = keys.length === 1 ? ['key', keys] : ['one of the keys', keys.slice(0, 5)]
+    replies[at] = new RedisReplyError(
+      `${reply.message}; ${what} ${found.map((key) => quoted(String(key))).join(', ')} is of another type`,
+    )
+  }
+  return replies
 }
 
 function isScript(call: Call): call is ScriptCall {

@@ -16,12 +16,15 @@ export type Reply =
   | Map<Reply, Reply>
   | { readonly [name: string]: Reply }
 
+/** Milliseconds after which a command without an answer has failed, where nothing else says so. */
+export const DEFAULT_LIMIT_MS = 10_000
+
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
    * Sends commands in one write, in order, and gives one reply each; an error reply is returned in its place.
    *
-   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. Default: the client's own limit alone.
+   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_LIMIT_MS, holds as well.
    * @throws {RedisConnectionError} No reply came.
    */
   send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]>

@@ -1,0 +1,225 @@
+import { cannot } from '../../core/options.ts'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { ClientOptions } from './ioredis-options.ts'
+import { checkClientOptions, isRecord } from './ioredis-options.ts'
+import { toReplyError, toSelectError } from './judge.ts'
+import { describeTrouble } from './trouble.ts'
+
+/** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
+export interface IoredisClient {
+  pipeline(): IoredisPipeline
+  disconnect(): void
+  /** The socket, once there is one; a `Cluster` has several and shows none. */
+  readonly stream?: { destroy(): unknown } | undefined
+  readonly options?: object
+  readonly status?: string
+  readonly isCluster?: boolean
+  connect?(): Promise<unknown>
+  on(event: string, listener: (error: Error) => void): unknown
+  removeListener?(event: string, listener: (error: Error) => void): unknown
+}
+
+/** What is used of an ioredis pipeline. */
+export interface IoredisPipeline {
+  callBuffer(command: string, args: (string | Buffer | number)[]): unknown
+  exec(): Promise<[error: Error | null, result: unknown][] | null>
+}
+
+/** Makes a client; asked again for each that takes the place of one that was given up. */
+export type ClientFactory = () => IoredisClient | Promise<IoredisClient>
+
+/** A client and what is known of it. */
+export interface Held {
+  readonly client: IoredisClient
+  readonly options: ClientOptions
+  /** Made when another was given up, and not for the command at hand: what it was made with may be out of date. */
+  readonly isSpare: boolean
+  state: 'new' | 'accepted' | 'gone'
+  /** Rejects once the server refused the login or the database, with the server's words. */
+  readonly refused: PromiseWithResolvers<never>
+  refusal: RedisReplyError | undefined
+  /** What the connection said last: the commands are only told that there were too many retries. */
+  trouble: string | undefined
+}
+
+const ACTION = 'connect with ioredis'
+const SAME_AGAIN =
+  'the factory gave a client again that got no answer or was refused; it must make a new one each time, as in ' +
+  'connectIoredis(() => new Redis(url)), and not share one with the application'
+
+/** Statuses in which a client that was never ready will take commands without a wait of its own. */
+const FRESH = new Set(['wait', 'connecting', 'connect', 'ready', undefined])
+
+/**
+ * The one client of a connection. It is `new` until it is ready for commands, `accepted` from then on, and `gone` once it was given up: a
+ * command got no answer, its login was refused, its server is a replica, or it has ended. When one is given up the factory is asked for the
+ * next at once: if it gives the same, that is the application's own, which is left alone and refused from then on; else the old is destroyed.
+ */
+export class ClientHolder {
+  readonly #create: ClientFactory
+  readonly #gone = new WeakSet<IoredisClient>()
+  #held: Held | undefined
+  #making: Promise<Held> | undefined
+  /** An option was refused, which no other client of the factory will have otherwise. */
+  #wrong: Error | undefined
+
+  constructor(create: ClientFactory) {
+    this.#create = create
+  }
+
+  /**
+   * A client that takes commands.
+   *
+   * @throws {TypeError} An option of the factory's client is refused.
+   * @throws {RedisConnectionError} The factory failed, or gave a client that was given up before.
+   */
+  async take(): Promise<Held> {
+    if (this.#wrong) throw this.#wrong
+    if (this.#held && isStale(this.#held)) this.giveUp(this.#held, false)
+    if (this.#held) return this.#held
+    this.#making ??= this.#make(false)
+    return this.#making
+  }
+
+  /** Gives up a client; more than once is no harm. */
+  giveUp(held: Held, isSpare = true): void {
+    if (held.state === 'gone') return
+    held.state = 'gone'
+    this.#gone.add(held.client)
+    if (this.#held === held) this.#held = undefined
+    this.#making ??= this.#make(isSpare)
+    const done = (next?: Held) => {
+      if (next?.client !== held.client) destroy(held.client)
+    }
+    this.#making.then(done, (error: Error) => {
+      if (!error.message.endsWith(SAME_AGAIN)) done()
+    })
+  }
+
+  close(): void {
+    if (this.#held) destroy(this.#held.client)
+    this.#held = undefined
+  }
+
+  #make(isSpare: boolean): Promise<Held> {
+    const making = this.#adopt(isSpare).finally(() => {
+      this.#making = undefined
+    })
+    making.catch(() => {})
+    return making
+  }
+
+  async #adopt(isSpare: boolean): Promise<Held> {
+    const client = await this.#ask()
+    if (this.#gone.has(client)) throw new RedisConnectionError(`Cannot use Redis: ${SAME_AGAIN}`)
+    const { options = {} } = client
+    try {
+      if (!isRecord(options)) throw cannot(ACTION, 'the client of the factory must have options')
+      settleOptions(client, options)
+    } catch (error) {
+      this.#wrong = error as Error
+      await this.#drop(client)
+      throw error
+    }
+    this.#held = hold(client, options, isSpare)
+    return this.#held
+  }
+
+  async #ask(): Promise<IoredisClient> {
+    let client: unknown
+    try {
+      client = await this.#create()
+    } catch (error) {
+      // without the error itself: one of a URL has the URL as a member
+      const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
+      throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${name}: ${message}`)
+    }
+    if (isRecord(client) && typeof client.pipeline === 'function') return client as unknown as IoredisClient
+    throw cannot(ACTION, 'the factory must give a client of ioredis, Redis or Cluster')
+  }
+
+  /** Destroys a client of no use, unless it is the application's own. */
+  async #drop(client: IoredisClient): Promise<void> {
+    client.on('error', () => {})
+    const other = await this.#ask().catch(() => undefined)
+    if (other === client) return
+    for (const each of [client, other]) {
+      each?.on('error', () => {})
+      if (each) destroy(each)
+    }
+  }
+}
+
+function isStale({ client, state, isSpare, refusal }: Held): boolean {
+  if (client.status === 'end' || refusal !== undefined) return true
+  return state === 'new' && isSpare && !FRESH.has(client.status)
+}
+
+/** Refuses what would let commands reach another database or user than the one named, by the option's name. */
+function settleOptions(client: IoredisClient, options: ClientOptions): void {
+  checkClientOptions(ACTION, options)
+  const { redisOptions, db = 0, enableReadyCheck, password, protocol } = options
+  if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
+    throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has database 0 alone')
+  // version 6 waits for login and database, version 5 only for the answer of its ready check
+  if (client.isCluster || protocol !== undefined || enableReadyCheck !== false) return
+  if (Number(db) !== 0)
+    throw cannot(ACTION, 'option enableReadyCheck must not be false with db: ioredis 5 would not wait for its database')
+  if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
+}
+
+function hold(client: IoredisClient, options: ClientOptions, isSpare: boolean): Held {
+  const held: Held = {
+    client,
+    options,
+    isSpare,
+    state: client.status === 'ready' ? 'accepted' : 'new',
+    refused: Promise.withResolvers<never>(),
+    refusal: undefined,
+    trouble: undefined,
+  }
+  held.refused.promise.catch(() => {})
+  client.on('ready', () => {
+    if (held.state === 'new') held.state = 'accepted'
+  })
+  // without a listener ioredis prints
+  client.on('error', (error) => {
+    const refusal = refusalIn(error)
+    if (refusal === undefined) held.trouble = describeTrouble(lastOf(error))
+    else refuse(held, refusal)
+  })
+  return held
+}
+
+function refuse(held: Held, refusal: RedisReplyError): void {
+  // before it is ready: nothing that waits is sent on this connection
+  held.client.stream?.destroy()
+  held.refusal = refusal
+  held.refused.reject(refusal)
+}
+
+interface ClientError extends Error {
+  readonly command?: { readonly name?: string }
+  readonly lastNodeError?: Error
+}
+
+/** The server's refusal of a login, a database or the ready check, if the error of a client is one. */
+function refusalIn(error: ClientError): RedisReplyError | undefined {
+  const last = lastOf(error)
+  if (last instanceof RedisReplyError) return last
+  const [, checked] = /^Ready check failed: (.*)$/s.exec(last.message) ?? []
+  if (last.name !== 'ReplyError' && checked === undefined) return undefined
+  const isSelect = error.command?.name?.toLowerCase() === 'select'
+  return isSelect ? toSelectError(last.message, 'option db') : toReplyError(checked ?? last.message)
+}
+
+/** Of a cluster: what its last node said. */
+function lastOf(error: ClientError): Error {
+  return error.lastNodeError ?? error
+}
+
+/** Ends a client at once: disconnecting asks the peer to hang up, and one that hangs never does. */
+export function destroy(client: IoredisClient): void {
+  client.disconnect()
+  client.stream?.destroy()
+}

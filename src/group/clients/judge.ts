@@ -1,0 +1,125 @@
+import { RedisReplyError } from '../../errors.ts'
+
+/** Who has to do something about a refusal. */
+export type Fault = 'settings' | 'server' | 'command'
+
+/** What a server's refusal means. */
+export interface Verdict {
+  readonly fault: Fault
+  /** It is gone in a moment: the refused command may be sent again. */
+  readonly isPassing: boolean
+  /** The client that met it will not do: another one signs in anew, and resolves the name again. */
+  readonly endsClient: boolean
+  /** The server hangs up with it: what was sent beside it was refused as well. */
+  readonly hangsUp: boolean
+  /** What to change; empty where the server's own words say it. */
+  readonly advice: string
+}
+
+interface Row extends Partial<Omit<Verdict, 'fault'>> {
+  /** Of the server's text, without what a script puts around it. */
+  readonly pattern: RegExp
+  readonly fault: Fault
+  /** The code that decisions hang on, where a service has words of its own for it. */
+  readonly code?: string
+}
+
+const LOGIN = { fault: 'settings', endsClient: true } as const
+const PASSING = { fault: 'server', isPassing: true } as const
+const FULL = { fault: 'server', code: 'OOM', advice: 'trim the streams, or take a larger server or plan' } as const
+
+/**
+ * What servers say. Rows with a page were read there and not run:
+ * Upstash, upstash.com/docs/redis/troubleshooting: db_capacity_quota_exceeded, max_concurrent_connections, max_requests_limit,
+ * http_unauthorized. Redis Cloud and Software, ElastiCache (Serverless too) and MemoryDB use Redis' own codes, as do KeyDB and Azure, which
+ * are built from its source (redis.io/docs/latest/develop/reference/errors). Dragonfly says `Out of memory` (facade/error.h).
+ */
+const ROWS: readonly Row[] = [
+  {
+    pattern: /^(ERR )?Protocol error: unauthenticated (multi)?bulk length/i,
+    code: 'NOAUTH',
+    ...LOGIN,
+    hangsUp: true,
+    advice: 'the server wants a password; put it into the URL, as in redis://:<password>@<host>',
+  },
+  {
+    pattern: /^(NOAUTH|ERR operation not permitted)\b/i,
+    ...LOGIN,
+    hangsUp: true,
+    advice: 'put user and password into the URL, as in redis://<user>:<password>@<host>',
+  },
+  {
+    pattern: /^WRONGPASS\b|^ERR invalid (username-)?password/i,
+    ...LOGIN,
+    advice: 'correct user and password in the URL, the options or the factory',
+  },
+  {
+    pattern: /^ERR .*(without any password configured|no password is set)/i,
+    ...LOGIN,
+    advice: 'the server has no password for this user; leave it out of the URL',
+  },
+  {
+    pattern: /^ERR (max number of clients|max concurrent connections|maxclients)/i,
+    ...PASSING,
+    endsClient: true,
+    hangsUp: true,
+  },
+  {
+    pattern: /^READONLY\b/,
+    ...PASSING,
+    endsClient: true,
+    advice: "connect to the primary's endpoint, not to a replica's",
+  },
+  { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS)\b/, ...PASSING },
+  {
+    pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
+    fault: 'settings',
+    advice: 'the server is a cluster; connectIoredis(() => new Cluster([{ host, port }])) finds its nodes',
+  },
+  {
+    pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
+    fault: 'server',
+    advice: 'the server must be Redis 6.2 or newer, or Valkey',
+  },
+  {
+    pattern: /^OOM\b|^(ERR )?out of memory|^ERR db capacity quota exceeded|^ERR max (data|db|database) size/i,
+    ...FULL,
+  },
+  { pattern: /^ERR max (daily )?requests? limit exceeded/i, fault: 'server', advice: 'take a larger plan' },
+]
+
+const FINAL: Verdict = { fault: 'command', isPassing: false, endsClient: false, hangsUp: false, advice: '' }
+
+/** What a refusal means, by the server's text. */
+export function judge(text: string): Verdict {
+  return { ...FINAL, ...rowOf(plain(text)) }
+}
+
+/** A refusal as ours: the code and the words of the server, the same whatever script it came from, and what to change. */
+export function toReplyError(text: string): RedisReplyError {
+  const said = plain(text)
+  const { code, advice } = rowOf(said) ?? {}
+  const coded = code && !said.startsWith(code) ? `${code} ${said}` : said
+  return new RedisReplyError(advice ? `${coded.slice(0, 300).replace(/[.\s]+$/, '')}; ${advice}` : coded)
+}
+
+/** A refused SELECT as ours: the server's text says neither which setting it was nor what to do. @param setting What names the database. */
+export function toSelectError(text: string, setting: string): RedisReplyError {
+  const reply = toReplyError(text)
+  const { advice } = judge(text)
+  const fix = 'the user needs +select, the server that many databases; a cluster has database 0 alone'
+  return advice ? reply : new RedisReplyError(`${reply.message.replace(/[.\s]+$/, '')}; ${setting} was refused: ${fix}`)
+}
+
+/** A text without what servers write around it when a script met it: digest, line, and from 6.2 on a dash. */
+function plain(text: string): string {
+  return text
+    .replace(/^ERR Error (?:running|compiling) script \(.*?f_[0-9a-f]{40}\): /i, '')
+    .replace(/^(?:@?user_script: ?\d+: ?)+-?/, '')
+    .replace(/,? ?script: [0-9a-f]{40}, on @user_script:\d+\.?/g, '')
+    .replace(/, with args beginning with:.*$/s, '')
+}
+
+function rowOf(said: string): Row | undefined {
+  return ROWS.find(({ pattern }) => pattern.test(said))
+}
