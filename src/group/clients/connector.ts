@@ -85,6 +85,10 @@ export function connectorTo(target: ConnectTarget): Connectors {
       const { tls, place, connectTimeoutMs } = target
       const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
       this.#socket = socket
+      let isConnected = false
+      socket.once('connect', () => {
+        isConnected = true
+      })
       const timeout = new AbortController()
       const timer = setTimeout(() => timeout.abort(), connectTimeoutMs)
       // else an error after the wait would end the process
@@ -93,7 +97,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
         await onceOrClosed(socket, tls ? 'secureConnect' : 'connect', timeout.signal)
       } catch (error) {
         if (!timeout.signal.aborted) throw error
-        throw new Error(tls && socket.bytesWritten > 0 ? NO_TLS_ANSWER : NO_CONNECTION)
+        throw new Error(isConnected ? NO_TLS_ANSWER : NO_CONNECTION)
       } finally {
         clearTimeout(timer)
       }

@@ -40,7 +40,7 @@ const ROWS: readonly Row[] = [
     code: 'NOAUTH',
     ...LOGIN,
     hangsUp: true,
-    advice: 'the server wants a password; put it into the URL, as in redis://:<password>@<host>',
+    advice: 'the server wants a password: put user and password into the URL, as in redis://<user>:<password>@<host>',
   },
   {
     pattern: /^(NOAUTH|ERR operation not permitted)\b/i,

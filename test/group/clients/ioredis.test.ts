@@ -84,8 +84,9 @@ describe('a database that is refused', () => {
   test.each(settings)(
     '%s is the error of all that is asked, and nothing is written or taken elsewhere',
     async (_name, connect) => {
-      const server = await aServer(noSelect)
+      const server = await aServer(['--databases', '4'])
       const raw = look(server.url)
+      await raw.acl('SETUSER', 'limited', 'on', '>p', '~*', '+@all', '-select')
       await publish(closing(connectIoredis(server.url)))
       const redis = closing(connect(server.url))
 

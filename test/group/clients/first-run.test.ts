@@ -1,0 +1,399 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer as createHttp } from 'node:http'
+import { type AddressInfo, connect as connectTcp, createServer as createTcp, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer as createTls } from 'node:tls'
+import { promisify } from 'node:util'
+import { Cluster, Redis } from 'ioredis'
+import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
+import { claim, createPublisher, poll } from 'millrace'
+import { connect } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { judge, toReplyError } from '../../../src/group/clients/judge.ts'
+import type { PrivateRedis } from '../../../tools/redis-server.ts'
+import { startRedisServer } from '../../../tools/redis-server.ts'
+import { billing, OrderPaid } from '../../support/consumer.ts'
+
+type Redises = Parameters<typeof connectIoredis>
+
+let server: PrivateRedis
+let tls: { readonly port: number; readonly ca: Buffer; close(): void }
+
+beforeAll(async () => {
+  server = await startRedisServer({ args: ['--databases', '4'] })
+  tls = await startTls(server.port)
+})
+afterAll(async () => {
+  tls.close()
+  await server.stop()
+})
+
+function publish(...target: Redises): Promise<unknown> {
+  const redis = typeof target[0] === 'string' && target.length === 1 ? connect(target[0]) : connectIoredis(...target)
+  onTestFinished(() => redis.close())
+  return createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+}
+
+async function messageOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'it succeeded',
+    (error: Error) => error.message,
+  )
+}
+
+/** A TLS server of a private authority before a plain one. */
+async function startTls(port: number) {
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-tls-'))
+  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
+  const subject = ['-subj', '/CN=redis.internal', '-addext', 'subjectAltName=DNS:redis.internal,IP:127.0.0.1']
+  const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+  await promisify(execFile)('openssl', [...made, '-keyout', key, '-out', cert, ...subject])
+  const ca = await readFile(cert)
+  const server = createTls({ key: await readFile(key), cert: ca }, (client) => {
+    const redis = connectTcp(port, '127.0.0.1')
+    client.pipe(redis).pipe(client)
+    for (const socket of [client, redis]) socket.on('error', () => {})
+    client.on('close', () => redis.destroy())
+  })
+  await rm(dir, { recursive: true })
+  return { port: await listen(server), ca, close: () => server.close() }
+}
+
+async function listen(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** A server that answers each command with what `reply` says, and how many commands it saw. */
+async function startFake(reply: (count: number) => string | undefined) {
+  let seen = 0
+  const fake = createTcp((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (chunk) => {
+      for (const _ of chunk.toString('latin1').matchAll(/^\*\d+\r\n/gm)) {
+        const said = reply(seen++)
+        if (said === undefined) socket.destroy()
+        else socket.write(said)
+      }
+    })
+  })
+  const port = await listen(fake)
+  onTestFinished(() => void fake.close())
+  return { url: `redis://127.0.0.1:${port}`, seen: () => seen }
+}
+
+const FIRST_RUN: readonly (readonly [what: string, act: () => Promise<unknown>, says: RegExp])[] = [
+  ['a forgotten password', () => withPassword(''), /^.*NOAUTH .*put user and password into the URL/],
+  ['a wrong password', () => withPassword(':wrong@'), /WRONGPASS .*correct user and password in the URL/],
+  [
+    'a password that the server does not know',
+    () => publish(`redis://:p@127.0.0.1:${server.port}`),
+    /without any password configured.*leave it out of the URL/,
+  ],
+  ['redis:// to a TLS port', () => publish(`redis://127.0.0.1:${tls.port}`), /use rediss:\/\//],
+  ['redis:// to a TLS port, with a password', () => publish(`redis://:p@127.0.0.1:${tls.port}`), /use rediss:\/\//],
+  [
+    'rediss:// to a plain port',
+    () => publish(`rediss://127.0.0.1:${server.port}`, { connectTimeout: 500 }),
+    /use redis:\/\//,
+  ],
+  ['a certificate of a private authority', () => publish(`rediss://127.0.0.1:${tls.port}`), /options.tls.ca/],
+  ['a database that there is not', () => publish(`${server.url}/9`), /the database in the URL was refused/],
+  ['nobody there', () => publish('redis://127.0.0.1:1'), /connect ECONNREFUSED 127.0.0.1:1/],
+  ['no socket there', () => publish('/nowhere.sock'), /ENOENT .*the path must be the socket/],
+  ['a host without an address', () => publish('redis://nowhere.invalid'), /nowhere.invalid; the host must be a name/],
+  ['a key of another type', wrongType, /WRONGTYPE .*; key "orders" is of another type/],
+  ['REST that is not there', () => rest(502), /HTTP 502: the answer could not be read; is the URL its REST URL/],
+]
+
+async function withPassword(login: string) {
+  const locked = await startRedisServer({ args: ['--requirepass', 'right'] })
+  onTestFinished(() => locked.stop())
+  return publish(`redis://${login}127.0.0.1:${locked.port}`)
+}
+
+async function wrongType() {
+  const raw = new Redis(server.url)
+  await raw.select(1)
+  await raw.set('orders', 'text')
+  raw.disconnect()
+  return publish(`${server.url}/1`)
+}
+
+async function rest(status: number) {
+  const http = createHttp((_request, response) => response.writeHead(status).end('Bad Gateway'))
+  const port = await listen(http)
+  onTestFinished(() => void http.close())
+  return publish(`http://:token@127.0.0.1:${port}`)
+}
+
+describe('a first run', () => {
+  test.each(FIRST_RUN)('with %s says what to change', async (_what, act, says) => {
+    const message = await messageOf(act())
+    expect(message).toMatch(says)
+    expect(message.split('\n')).toHaveLength(1)
+  })
+
+  test('on a server without XAUTOCLAIM says its version, the same for every script', () => {
+    const sha = 'e'.repeat(40)
+    const texts = [1, 2].map(
+      (n) =>
+        `ERR Error running script (call to f_${sha.replace('e', `${n}`)}): @user_script:${n}: @user_script: ${n}: Unknown Redis command called from Lua script`,
+    )
+    expect([...new Set(texts.map((text) => toReplyError(text).message))]).toEqual([
+      expect.stringMatching(/^Unknown Redis command .*; the server must be Redis 6.2 or newer, or Valkey$/),
+    ])
+  })
+
+  test('on a cluster says which client finds its nodes', () => {
+    expect(toReplyError('MOVED 1 127.0.0.1:1').message).toContain('connectIoredis(() => new Cluster(')
+  })
+})
+
+describe('a refusal that passes', () => {
+  const PASSING = [
+    'LOADING Redis is loading the dataset in memory',
+    'BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.',
+    'CLUSTERDOWN The cluster is down',
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    'TRYAGAIN Multiple keys request during rehashing of slot',
+    'NOREPLICAS Not enough good replicas to write.',
+    "READONLY You can't write against a read only replica.",
+    'ERR max number of clients reached',
+    'ERR max concurrent connections exceeded',
+  ]
+
+  test.each(PASSING)('%s is asked again, and nobody hears of it', async (text) => {
+    const fake = await startFake((count) => (count < 2 ? `-${text}\r\n` : '$3\r\n1-0\r\n'))
+    expect(await publish(fake.url)).toMatchObject({ entryId: '1-0' })
+    expect(fake.seen()).toBe(3)
+  })
+
+  test('that does not pass is the error within 3 s', async () => {
+    const fake = await startFake(() => '-LOADING Redis is loading\r\n')
+    expect(await messageOf(publish(fake.url))).toContain('LOADING')
+    expect(fake.seen()).toBeLessThan(10)
+  })
+
+  test('is not asked again where the answer was lost, nor where it is final, nor by a name that looks like it', async () => {
+    const lost = await startFake(() => undefined)
+    expect(await messageOf(publish(lost.url))).toContain('Cannot reach Redis')
+    const final = await startFake(() => "-NOGROUP No such key 'LOADING' or consumer group 'BUSY'\r\n")
+    expect(await messageOf(publish(final.url))).toContain('NOGROUP')
+    expect(final.seen()).toBe(1)
+  })
+})
+
+describe('judge()', () => {
+  test.each([
+    ['OOM command not allowed', 'OOM'],
+    ['ERR DB capacity quota exceeded', 'OOM'],
+    ['Out of memory', 'OOM'],
+    ['ERR Protocol error: unauthenticated multibulk length', 'NOAUTH'],
+  ])('reads %s as %s', (text, code) => {
+    expect(toReplyError(text).is(code)).toBe(true)
+  })
+
+  test.each(['NOSCRIPT No matching script', 'BUSYGROUP Consumer Group name already exists', 'NOPERM no'])(
+    'leaves %s as it is',
+    (text) => {
+      expect([toReplyError(text).message, judge(text).isPassing]).toEqual([text, false])
+    },
+  )
+})
+
+describe('TLS', () => {
+  const targets: readonly (readonly [name: string, target: () => Redises])[] = [
+    ['a URL', () => [`rediss://127.0.0.1:${tls.port}/3`, { tls: { ca: tls.ca } }]],
+    [
+      'a tunnel',
+      () => [`rediss://localhost:${tls.port}/3`, { tls: { ca: tls.ca, servername: 'redis.internal' }, family: 4 }],
+    ],
+    ['ioredis 6', () => [() => new Redis(tls.port, '127.0.0.1', { db: 3, tls: { ca: tls.ca } })]],
+    ['ioredis 5', () => [() => new Redis5(tls.port, '127.0.0.1', { db: 3, tls: { ca: tls.ca } }) as never]],
+  ]
+  test.each(targets)('with a private authority works over %s', async (_name, target) => {
+    expect(await publish(...target())).toMatchObject({ entryId: expect.any(String) })
+  })
+
+  test('refuses another name, and takes anybody only by an explicit option, with a warning', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const other = publish(`rediss://localhost:${tls.port}`, { tls: { ca: tls.ca }, family: 4 })
+    expect(await messageOf(other)).toContain('set options.tls.servername')
+    for (let n = 0; n < 2; n++) await publish(`rediss://127.0.0.1:${tls.port}`, { tls: { rejectUnauthorized: false } })
+    expect(warned).toHaveBeenCalledTimes(1)
+  })
+})
+
+describe('an option', () => {
+  test.each([
+    ['keyPrefix', { keyPrefix: 'app:' }],
+    ['stringNumbers', { stringNumbers: true }],
+    ['enableOfflineQueue', { enableOfflineQueue: false }],
+    ['enableOfflineQueue, lazy', { enableOfflineQueue: false, lazyConnect: true }],
+    ['showFriendlyErrorStack', { showFriendlyErrorStack: true }],
+  ])('%s works from the first invocation, over every client', async (_name, options) => {
+    for (const target of [
+      server.url,
+      () => new Redis(server.url, options),
+      () => new Redis5(server.url, options) as never,
+    ]) {
+      const raw = new Redis(server.url)
+      await raw.flushdb()
+      raw.disconnect()
+      const redis = typeof target === 'string' ? connectIoredis(target, options) : connectIoredis(target)
+      onTestFinished(() => redis.close())
+      await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+      const failing = billing(
+        () => {
+          throw new Error('no')
+        },
+        { maxDeliveries: 2, backoff: { firstMs: 0, maxMs: 0 } },
+      )
+      expect(await poll(failing, { redis })).toMatchObject({ read: 1, retried: 1 })
+      await expect.poll(async () => (await claim(failing, { redis })).deadLettered, { timeout: 10_000 }).toBe(1)
+    }
+  })
+
+  test.each([
+    ['readOnly', { readOnly: true }],
+    ['monitor', { monitor: true }],
+    ['role', { sentinels: [{ host: 'x', port: 1 }], name: 'm', role: 'slave' }],
+  ])('%s of a factory is refused by name', async (name, options) => {
+    for (const Kind of [Redis, Redis5 as never as typeof Redis]) {
+      const make = () => new Kind({ port: server.port, lazyConnect: true, ...options } as never) as never
+      expect(await messageOf(publish(make))).toContain(`option ${name} is refused`)
+    }
+  })
+
+  test('scaleReads of a Cluster is refused by name', async () => {
+    for (const Kind of [Cluster, Cluster5])
+      expect(await messageOf(publish(() => new Kind([], { scaleReads: 'all', lazyConnect: true }) as never))).toContain(
+        'option scaleReads is refused',
+      )
+  })
+
+  test.each(['host', 'path', 'sentinels', 'Connector', 'readOnly', 'nonsense'])(
+    '%s with a URL is refused when the connection is made',
+    (name) => {
+      expect(() => connectIoredis(server.url, { [name]: 'x' })).toThrow(name)
+    },
+  )
+})
+
+describe('code of others in the process', () => {
+  test('that transforms arguments and replies of all clients changes nothing of ours', async () => {
+    const kinds = [Redis.Command, Redis5.Command] as unknown as {
+      setReplyTransformer: Set
+      setArgumentTransformer: Set
+    }[]
+    type Set = (name: string, transform: unknown) => void
+    const names = ['xreadgroup', 'xautoclaim', 'evalsha', 'eval', 'xadd', 'get']
+    for (const kind of kinds) {
+      for (const name of names) {
+        kind.setReplyTransformer(name, () => null)
+        kind.setArgumentTransformer(name, () => ['spoiled'])
+      }
+    }
+    for (const make of [() => new Redis(server.url), () => new Redis5(server.url) as never]) {
+      const raw = new Redis(server.url)
+      await raw.call('FLUSHDB')
+      raw.disconnect()
+      expect(await publish(make)).toMatchObject({ entryId: expect.stringMatching(/^\d+-\d+$/) })
+      const redis = connectIoredis(make)
+      onTestFinished(() => redis.close())
+      expect(
+        await poll(
+          billing(() => {}),
+          { redis },
+        ),
+      ).toMatchObject({ read: 1, acked: 1 })
+    }
+  })
+})
+
+describe("a primary's endpoint that fails over", () => {
+  test('costs at most three invocations: the name answers the old address twice, which hangs and comes back as a replica', async () => {
+    const old = await startRedisServer()
+    const next = await startRedisServer()
+    onTestFinished(async () => void (await Promise.all([old.stop(), next.stop()])))
+    // one port on two addresses would need privileges: the name is a proxy that says where it leads
+    let asked = 0
+    const leads = () => (asked++ < 3 ? old.port : next.port)
+    const name = createTcp((client) => {
+      const to = connectTcp(leads(), '127.0.0.1')
+      client.pipe(to).pipe(client)
+      for (const socket of [client, to]) socket.on('error', () => {})
+      client.on('close', () => to.destroy())
+    })
+    const port = await listen(name)
+    onTestFinished(() => void name.close())
+    const redis = connectIoredis(`redis://127.0.0.1:${port}`)
+    onTestFinished(() => redis.close())
+    const send = () => createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+    await send()
+    old.kill('SIGSTOP')
+    const outcomes = [await messageOf(send())]
+    old.kill('SIGCONT')
+    const raw = new Redis(old.url)
+    await raw.replicaof('127.0.0.1', next.port)
+    raw.disconnect()
+    for (let n = 0; n < 5; n++) outcomes.push(await messageOf(send()))
+
+    expect(outcomes.filter((outcome) => outcome !== 'it succeeded').length).toBeLessThanOrEqual(3)
+    expect(outcomes.slice(-2)).toEqual(['it succeeded', 'it succeeded'])
+  }, 60_000)
+})
+
+describe('an environment', () => {
+  test('holds one connection a client, and nothing of it once that is closed', async () => {
+    const own = await startRedisServer()
+    onTestFinished(() => own.stop())
+    const raw = new Redis(own.url)
+    onTestFinished(() => raw.disconnect())
+    const held = async () =>
+      String(await raw.client('LIST'))
+        .trim()
+        .split('\n').length - 1
+    const redis = connectIoredis(own.url)
+    for (let n = 0; n < 3; n++) {
+      await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+      await Promise.all([
+        poll(
+          billing(() => {}),
+          { redis },
+        ),
+        claim(
+          billing(() => {}),
+          { redis },
+        ),
+      ])
+    }
+    expect(await held()).toBe(1)
+    await redis.close()
+    await expect.poll(held).toBe(0)
+  })
+})
+
+describe('a time limit', () => {
+  test('holds for a Cluster whose nodes are gone', async () => {
+    for (const Kind of [Cluster, Cluster5]) {
+      const make = () => new Kind([{ host: '127.0.0.1', port: 1 }]) as never
+      expect(await messageOf(publish(make))).toMatch(/Cannot reach Redis/)
+    }
+  }, 30_000)
+
+  test('holds for a server that accepts and never answers', async () => {
+    const mute = createTcp(() => {})
+    const port = await listen(mute)
+    onTestFinished(() => void mute.close())
+    expect(await messageOf(publish(`redis://127.0.0.1:${port}`, { commandTimeout: 300 }))).toContain(
+      'no answer within 300 ms',
+    )
+  })
+})
