@@ -6,6 +6,7 @@ import { stream } from '../../src/doctor/checks/stream.ts'
 // what no server of this machine tells: other versions, a broken disk, another node of a cluster
 
 const subject: Subject = {
+  localNow: 0,
   now: 0,
   functionTimeoutMs: undefined,
   targetTimeoutsMs: {},

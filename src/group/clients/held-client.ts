@@ -219,7 +219,7 @@ function lastOf(error: ClientError): Error {
 }
 
 /** Ends a client at once: disconnecting asks the peer to hang up, and one that hangs never does. */
-export function destroy(client: IoredisClient): void {
+function destroy(client: IoredisClient): void {
   client.disconnect()
   client.stream?.destroy()
 }

@@ -253,7 +253,7 @@ function refusalOf(error: Error | null): RedisReplyError | undefined {
 }
 
 function unanswered(held: Held, error: unknown): RedisConnectionError {
-  const { message = '' } = error as Error
+  const { message } = error as Error
   const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
   const said = isVague && held.trouble !== undefined ? held.trouble : describeTrouble(error)
   return new RedisConnectionError(`Cannot reach Redis: ${said}`)

@@ -1,10 +1,10 @@
 import { RedisReplyError } from '../../errors.ts'
 
 /** Who has to do something about a refusal. */
-export type Fault = 'settings' | 'server' | 'command'
+type Fault = 'settings' | 'server' | 'command'
 
 /** What a server's refusal means. */
-export interface Verdict {
+interface Verdict {
   readonly fault: Fault
   /** It is gone in a moment: the refused command may be sent again. */
   readonly isPassing: boolean

@@ -19,7 +19,11 @@ export const SPEAKS_TLS = 'the server hung up without an answer; if it speaks TL
 
 /** What an error of a socket says, and what to change. Never its cause nor its members. */
 export function describeTrouble(error: unknown): string {
-  const { code = '', message = '', errors = [] } = (error ?? {}) as NodeJS.ErrnoException & { errors?: Error[] }
+  const {
+    code = '',
+    message = '',
+    errors = [],
+  } = (error ?? {}) as Partial<NodeJS.ErrnoException> & { errors?: Error[] }
   // every address of the name failed
   if (!message && errors[0]) return describeTrouble(errors[0])
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(code)) ?? []

@@ -25,26 +25,6 @@ const defaults = { commandTimeoutMs: 5_000 }
 type Request = Requester['request']
 
 /**
- * Every option of a client that a factory makes. We send by the client's request function alone, past what its commands do to arguments and
- * replies. A key that is not here does not compile in the tests of types.
- */
-export const UPSTASH_OPTIONS = {
-  url: 'harmless',
-  token: 'harmless',
-  agent: 'harmless',
-  keepAlive: 'harmless',
-  cache: 'harmless',
-  retry: 'harmless',
-  readYourWrites: 'harmless',
-  latencyLogging: 'harmless',
-  enableTelemetry: 'harmless',
-  signal: 'neutralised',
-  automaticDeserialization: 'neutralised',
-  enableAutoPipelining: 'neutralised',
-  responseEncoding: 'refused',
-} as const
-
-/**
  * Connects to an Upstash database over REST.
  *
  * Values are exact as long as they are UTF-8; other bytes are lost to U+FFFD on the way. A request whose answer was lost
@@ -78,7 +58,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
     })
     return request
   }
-  if (typeof options === 'function' || typeof options.token === 'string') connected()
+  if (typeof options === 'function' || typeof options.token === 'string') connected().catch(() => {})
   let closed = false
   return {
     // Without it Upstash runs a script under a lock on the whole database.

@@ -19,13 +19,13 @@ export interface RedisAddress {
   readonly iam: string | undefined
 }
 
-export interface HostPort {
+interface HostPort {
   readonly host: string
   readonly port: number
 }
 
 /** Where a REST interface is, and its token. */
-export interface RestAddress {
+interface RestAddress {
   readonly kind: 'rest'
   readonly url: string
   readonly token: string

@@ -7,15 +7,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTls } from 'node:tls'
 import { promisify } from 'node:util'
+import { Redis as Upstash } from '@upstash/redis'
 import { Cluster, Redis } from 'ioredis'
 import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
 import { claim, createPublisher, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
+import { connectUpstash } from 'millrace/upstash'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { judge, toReplyError } from '../../../src/group/clients/judge.ts'
 import type { PrivateRedis } from '../../../tools/redis-server.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
+import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../../support/client-options.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 type Redises = Parameters<typeof connectIoredis>
@@ -230,6 +233,9 @@ describe('TLS', () => {
   })
 })
 
+/** Where any text will not do. */
+const VALUES: Readonly<Record<string, unknown>> = { tls: {}, db: 1, commandTimeout: 1_000, lazyConnect: true }
+
 describe('an option', () => {
   test.each([
     ['keyPrefix', { keyPrefix: 'app:' }],
@@ -278,12 +284,27 @@ describe('an option', () => {
       )
   })
 
-  test.each(['host', 'path', 'sentinels', 'Connector', 'readOnly', 'nonsense'])(
-    '%s with a URL is refused when the connection is made',
-    (name) => {
-      expect(() => connectIoredis(server.url, { [name]: 'x' })).toThrow(name)
-    },
-  )
+  test.each(Object.entries(IOREDIS_OPTIONS))('%s is with a URL, and of a factory: %j', async (name, effects) => {
+    const [withUrl, ofFactory]: readonly string[] = effects
+    const said = `option ${name} is refused`
+    const value = VALUES[name] ?? 'x'
+    const make = () => connectIoredis(server.url, { [name]: value })
+    if (withUrl === 'refused') expect(make).toThrow(said)
+    else expect(make).not.toThrow()
+    const client = new Redis({ port: server.port, lazyConnect: true })
+    Object.assign(client.options, { [name]: value })
+    const redis = connectIoredis(() => client)
+    onTestFinished(() => redis.close())
+    const send = () => createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+    if (ofFactory === 'refused') expect(await messageOf(send())).toContain(said)
+  })
+})
+
+test('of the options of @upstash/redis one is refused, by name', () => {
+  const refused = Object.entries(UPSTASH_OPTIONS).filter(([, effect]) => effect === 'refused')
+  expect(refused.map(([name]) => name)).toEqual(['responseEncoding'])
+  const make = () => connectUpstash(() => new Upstash({ url: 'https://h', token: 't' }))
+  expect(make).toThrow('responseEncoding')
 })
 
 describe('code of others in the process', () => {
