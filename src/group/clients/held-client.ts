@@ -3,7 +3,7 @@ import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkClientOptions, isRecord } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
-import { describeTrouble } from './trouble.ts'
+import { describeFailure, describeTrouble } from './trouble.ts'
 
 /** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
 export interface IoredisClient {
@@ -131,8 +131,7 @@ export class ClientHolder {
       client = await this.#create()
     } catch (error) {
       // without the error itself: one of a URL has the URL as a member
-      const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
-      throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${name}: ${message}`)
+      throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${describeFailure(error)}`)
     }
     if (isRecord(client) && typeof client.pipeline === 'function') return client as unknown as IoredisClient
     throw cannot(ACTION, 'the factory must give a client of ioredis, Redis or Cluster')

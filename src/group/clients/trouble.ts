@@ -14,6 +14,12 @@ const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
   [/^(ENOTFOUND|EAI_)/, 'the host must be a name that is resolved where this runs'],
 ]
 
+/** What a function of the user's failed with, without a URL: some clients quote theirs. */
+export function describeFailure(error: unknown): string {
+  const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
+  return `${name}: ${message.replace(/\S+:\/\/.*/s, 'a URL')}`
+}
+
 /** What is known to mean that a server speaks TLS where it was spoken to without. */
 export const SPEAKS_TLS = 'the server hung up without an answer; if it speaks TLS, use rediss://'
 

@@ -7,6 +7,7 @@ import { createRedisConnection } from '../redis-connection.ts'
 import { startDeadline } from './deadline.ts'
 import { toReplyError } from './judge.ts'
 import type { Argument, Reply, Transport } from './transport.ts'
+import { describeFailure } from './trouble.ts'
 
 /** Where an Upstash database is, and how long to wait for it. */
 export interface UpstashOptions {
@@ -50,7 +51,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
   const make = typeof options === 'function' ? options : clientsOf(options)
   let request: Promise<Request> | undefined
   const connected = () => {
-    const client = make()
+    const client = made(make)
     // a client that is there at once is looked at at once
     request = client instanceof Promise ? client.then(requestOf) : Promise.resolve(requestOf(client))
     request.catch(() => {
@@ -183,8 +184,15 @@ const REFUSED = 'Cannot use Upstash: the token was refused; set the REST token o
 /** A factory or a token that could not be had; ours are passed on. */
 function failedFactory(error: unknown): never {
   if (error instanceof MillraceError || (error as Error)?.message?.startsWith(CANNOT)) throw error
-  const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
-  throw new RedisConnectionError(`Cannot use Upstash: the factory or the token failed: ${name}: ${message}`)
+  throw new RedisConnectionError(`Cannot use Upstash: the factory or the token failed: ${describeFailure(error)}`)
+}
+
+function made(make: () => Redis | Promise<Redis>): Redis | Promise<Redis> {
+  try {
+    return make()
+  } catch (error) {
+    return failedFactory(error)
+  }
 }
 
 /** The HTTP status of what is answered meanwhile: the client's errors of an answer that it cannot read do not tell. */

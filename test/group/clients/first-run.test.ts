@@ -303,7 +303,7 @@ describe('an option', () => {
 test('of the options of @upstash/redis one is refused, by name', () => {
   const refused = Object.entries(UPSTASH_OPTIONS).filter(([, effect]) => effect === 'refused')
   expect(refused.map(([name]) => name)).toEqual(['responseEncoding'])
-  const make = () => connectUpstash(() => new Upstash({ url: 'https://h', token: 't' }))
+  const make = () => connectUpstash(() => new Upstash({ url: 'https://h.example.com', token: 't' }))
   expect(make).toThrow('responseEncoding')
 })
 
