@@ -11,6 +11,7 @@ export default defineConfig({
     // tests wait for servers and clocks more than they compute, so that two cores serve two files
     maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: 'test/support/setup.ts',
+    setupFiles: 'test/support/balance.ts',
     reporters: ['default', './test/support/summary-reporter.ts'],
     testTimeout: PATIENCE_MS,
     hookTimeout: PATIENCE_MS,

@@ -7,7 +7,7 @@ import { bundle } from '../tools/bundle.ts'
 import { startRedisServer } from '../tools/redis-server.ts'
 import { BARE_GROUP, bare, ioredis, millrace } from './cold/contenders.ts'
 import { type ColdStart, startCold } from './cold/start.ts'
-import { median } from './measure.ts'
+import { median } from './median.ts'
 
 const USAGE = 'Usage: npm run bench:cold -- [--rounds N] [--json]'
 /** What this package is meant to reach. */

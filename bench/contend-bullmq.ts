@@ -1,32 +1,31 @@
 import { Queue, Worker } from 'bullmq'
+import type { Urls } from './contend-millrace.ts'
 import type { Contender, Handle } from './contender.ts'
 import { expectEqual } from './contender.ts'
-import { chunks, order, STREAM } from './orders.ts'
+import { chunks, order } from './orders.ts'
 
 const CONCURRENCY = 50
+const QUEUE = 'jobs'
 
 /** BullMQ's queue and worker, as its documentation has them for production: finished jobs are removed. */
 export class Bullmq implements Contender {
-  readonly name = 'bullmq'
   readonly #connection: { host: string; port: number; maxRetriesPerRequest: null; skipVersionCheck: true }
   #queue: Queue | undefined
   #worker: Worker | undefined
   #running: Promise<void> | undefined
   #handle: Handle = async () => {}
 
-  constructor({ host, port }: { readonly host: string; readonly port: number }) {
-    this.#connection = { host, port, maxRetriesPerRequest: null, skipVersionCheck: true }
+  constructor({ url }: Urls) {
+    const { hostname: host, port } = new URL(url)
+    this.#connection = { host, port: Number(port), maxRetriesPerRequest: null, skipVersionCheck: true }
   }
 
-  async fill(count: number): Promise<void> {
+  async prepare(_round: string, count: number): Promise<void> {
     const queue = this.#open()
     for (const chunk of chunks(count)) await queue.addBulk(chunk.map((n) => ({ name: 'OrderPaid', data: order(n) })))
-  }
-
-  async prepare(): Promise<void> {
     const process = (job: { data: unknown }) => this.#handle(job.data)
     const options = { connection: this.#connection, concurrency: CONCURRENCY, autorun: false }
-    this.#worker = new Worker(STREAM, process, { ...options, removeOnComplete: { count: 0 } })
+    this.#worker = new Worker(QUEUE, process, { ...options, removeOnComplete: { count: 0 } })
     this.#worker.on('error', () => {})
     await this.#worker.waitUntilReady()
   }
@@ -58,7 +57,7 @@ export class Bullmq implements Contender {
   }
 
   #open(): Queue {
-    this.#queue ??= new Queue(STREAM, { connection: this.#connection })
+    this.#queue ??= new Queue(QUEUE, { connection: this.#connection })
     return this.#queue
   }
 }

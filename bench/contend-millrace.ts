@@ -1,41 +1,44 @@
-import type { Connection, Report, ScheduledHandler } from 'millrace'
-import { createPoller, defineConsumer, on } from 'millrace'
+import type { Connection, Observer, Report, ScheduledHandler } from 'millrace'
+import { createPoller } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import type { Contender, Handle } from './contender.ts'
 import { expectEqual } from './contender.ts'
 import { unfinishedEntries } from './inspect.ts'
-import { BATCH_SIZE, OrderPaid, STREAM } from './orders.ts'
+import { LAMBDA, ordersConsumer } from './orders.ts'
 
-/** What a whole invocation of Lambda has: the run is bounded by its entries, not by its time. */
-const INVOCATION_MS = 900_000
+/** Where a contender connects, and where what checks it does, without the latency. */
+export interface Urls {
+  readonly url: string
+  readonly adminUrl: string
+}
 
 /** This package: the poller as a Lambda function has it, with a checked schema and every guarantee on. */
 export class Millrace implements Contender {
-  readonly name = 'millrace'
   readonly #redis: Connection
   readonly #adminUrl: string
+  readonly #observe: readonly Observer[]
   #group = ''
   #report: Report | undefined
 
-  /** @param url Where the poller connects. @param adminUrl Where the checks do, without the latency. */
-  constructor(url: string, adminUrl: string) {
+  /** @param observe Who is told what happens. Default: nobody. */
+  constructor({ url, adminUrl }: Urls, observe: readonly Observer[] = []) {
     this.#redis = connectIoredis(url)
     this.#adminUrl = adminUrl
+    this.#observe = observe
   }
 
-  /** Requests of the last run, each with one or more commands. */
   get roundTrips(): number {
     return this.#report?.roundTrips ?? 0
   }
 
   async prepare(round: string): Promise<void> {
     // a first invocation on an empty stream connects, as a warm execution environment is connected
-    await createOrdersPoller(`warm-${round}`, this.#redis, async () => {}, 'empty')(undefined, LAMBDA)
+    await this.#createPoller(`warm-${round}`, async () => {}, 'empty')(undefined, LAMBDA)
     this.#group = `millrace-${round}`
   }
 
   async consume(handle: Handle): Promise<void> {
-    this.#report = await createOrdersPoller(this.#group, this.#redis, handle)(undefined, LAMBDA)
+    this.#report = await this.#createPoller(this.#group, handle)(undefined, LAMBDA)
   }
 
   async check(count: number): Promise<void> {
@@ -47,16 +50,11 @@ export class Millrace implements Contender {
   close(): Promise<void> {
     return this.#redis.close()
   }
-}
 
-const LAMBDA = { functionName: 'bench', awsRequestId: 'bench', getRemainingTimeInMillis: () => INVOCATION_MS }
-
-function createOrdersPoller(
-  group: string,
-  redis: Connection,
-  handle: Handle,
-  stream: string = STREAM,
-): ScheduledHandler<Report> {
-  const routes = [on(OrderPaid, (event) => handle(event.payload))]
-  return createPoller(defineConsumer({ stream, group, routes, batchSize: BATCH_SIZE }), { redis })
+  #createPoller(group: string, handle: Handle, stream?: string): ScheduledHandler<Report> {
+    return createPoller(ordersConsumer(group, handle, stream === undefined ? {} : { stream }), {
+      redis: this.#redis,
+      observe: this.#observe,
+    })
+  }
 }

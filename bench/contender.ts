@@ -1,12 +1,13 @@
 /** One way to handle the same events. */
 export interface Contender {
-  readonly name: string
-  /** Makes ready what the clock is not to see: connections, and a group or a queue of this round's own. */
-  prepare(round: string): Promise<void>
+  /** Makes ready what the clock is not to see: connections, a group or a queue of this round's own, and what is in it. */
+  prepare(round: string, count: number): Promise<void>
   /** Handles everything there is, `count` events, and resolves when they are done for good. The clock runs meanwhile. */
   consume(handle: Handle, count: number): Promise<void>
   /** @throws {Error} Something is still pending, or the contender's own count is not the expected one. */
   check(count: number): Promise<void>
+  /** Requests of the last run, each with one or more commands, where the contender counts them. */
+  readonly roundTrips?: number
   close(): Promise<void>
 }
 

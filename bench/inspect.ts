@@ -22,6 +22,15 @@ export function countCommands(url: string, work: () => Promise<void>): Promise<n
   })
 }
 
+/** Takes the stream away, with its groups. */
+export function resetStream(url: string): Promise<number> {
+  return inspect(url, (redis) => redis.del(STREAM))
+}
+
+export function streamLength(url: string): Promise<number> {
+  return inspect(url, (redis) => redis.xlen(STREAM))
+}
+
 export function redisVersion(url: string): Promise<string> {
   return inspect(url, async (redis) => /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown')
 }

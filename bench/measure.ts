@@ -1,36 +1,62 @@
 import type { Contender } from './contender.ts'
 import { expectEqual } from './contender.ts'
+import { countCommands } from './inspect.ts'
+
+/** What one run of a contender cost. */
+export interface Measured {
+  readonly count: number
+  /** Wall clock. */
+  readonly elapsedMs: number
+  /** Processor time of the contender's process, in user and system mode, on all threads. */
+  readonly cpuMs: number
+  /** What `INFO commandstats` counted meanwhile. */
+  readonly commands: number
+  /** `undefined` where the contender does not count them. */
+  readonly roundTrips: number | undefined
+  /** Resident memory before the run. */
+  readonly startBytes: number
+  /** The most that the process has ever had. */
+  readonly peakBytes: number
+}
+
+/** Runs something within a measurement, as a profiler does. */
+export type Around = (work: () => Promise<void>) => Promise<void>
 
 /**
- * Lets a contender handle `count` events and checks that it did.
+ * Lets a contender handle `count` events, measures it, and checks that it did.
  *
- * @param meanwhile Runs the measured part; for counting around it.
- * @returns Events a second.
+ * @param url The server, without latency, for counting its commands.
+ * @param around Runs the measured part. Default: nothing around it.
+ * @throws {Error} Not all events were handled, or some are not done for good.
  */
 export async function measure(
   contender: Contender,
+  url: string,
   round: string,
   count: number,
-  meanwhile: (work: () => Promise<void>) => Promise<void> = (work) => work(),
-): Promise<number> {
+  around: Around = (work) => work(),
+): Promise<Measured> {
   let handled = 0
+  const handle = async () => {
+    handled++
+  }
+  await contender.prepare(round, count)
+  handled = 0
+  const startBytes = process.memoryUsage.rss()
   let elapsedMs = 0
-  await contender.prepare(round)
-  await meanwhile(async () => {
-    const start = performance.now()
-    await contender.consume(async () => {
-      handled++
-    }, count)
-    elapsedMs = performance.now() - start
-  })
-  expectEqual(`events handled by ${contender.name}`, handled, count)
+  let cpu = { user: 0, system: 0 }
+  const commands = await countCommands(url, () =>
+    around(async () => {
+      const startedAt = performance.now()
+      const before = process.cpuUsage()
+      await contender.consume(handle, count)
+      cpu = process.cpuUsage(before)
+      elapsedMs = performance.now() - startedAt
+    }),
+  )
+  const peakBytes = process.resourceUsage().maxRSS * 1024
+  expectEqual('events handled', handled, count)
   await contender.check(count)
-  return (count / elapsedMs) * 1_000
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2
+  const cpuMs = (cpu.user + cpu.system) / 1_000
+  return { count, elapsedMs, cpuMs, commands, roundTrips: contender.roundTrips, startBytes, peakBytes }
 }

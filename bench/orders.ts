@@ -1,22 +1,55 @@
-import type { Connection } from 'millrace'
-import { createPublisher, defineEvent } from 'millrace'
+import type { Connection, Consumer, ConsumerOptions } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on } from 'millrace'
 import * as z from 'zod/mini'
+import type { Handle } from './contender.ts'
 
 /** The events that every contender handles. */
-export const OrderPaid = defineEvent('OrderPaid', {
+const OrderPaid = defineEvent('OrderPaid', {
   payload: z.object({ orderId: z.string(), amount: z.string(), currency: z.string() }),
 })
 
 export const STREAM = 'orders'
+export const PRODUCER = 'shop'
 /** Entries a read, for every contender that reads batches. */
 export const BATCH_SIZE = 100
 
 const CHUNK = 1_000
 
-/** Fills the stream, as a user of this package would. */
-export async function publishOrders(redis: Connection, count: number): Promise<void> {
-  const publisher = createPublisher({ stream: STREAM, redis, producer: 'shop', maxLength: Number.POSITIVE_INFINITY })
-  for (const chunk of chunks(count)) await publisher.publishMany(chunk.map((n) => [OrderPaid, order(n)] as const))
+/** What a whole invocation of Lambda has: the run is bounded by its entries, not by its time. */
+const INVOCATION_MS = 900_000
+
+export const LAMBDA = {
+  functionName: 'bench',
+  awsRequestId: 'bench',
+  getRemainingTimeInMillis: () => INVOCATION_MS,
+}
+
+/** The consumer that pollers and claimers run. */
+export function ordersConsumer(
+  group: string,
+  handle: Handle,
+  settings: Partial<Pick<ConsumerOptions, 'stream' | 'maxPending' | 'backoff'>> = {},
+): Consumer {
+  const routes = [on(OrderPaid, (event) => handle(event.payload))]
+  return defineConsumer({ stream: STREAM, group, routes, batchSize: BATCH_SIZE, ...settings })
+}
+
+/**
+ * Fills the stream, as a user of this package would.
+ *
+ * @param handle Called for each event that was written. Default: nothing is.
+ */
+export async function publishOrders(redis: Connection, count: number, handle?: Handle): Promise<void> {
+  const publisher = createPublisher({
+    stream: STREAM,
+    redis,
+    producer: PRODUCER,
+    maxLength: Number.POSITIVE_INFINITY,
+  })
+  for (const chunk of chunks(count)) {
+    const published = await publisher.publishMany(chunk.map((n) => [OrderPaid, order(n)] as const))
+    if (handle) for (const { entryId } of published) await handle(entryId)
+  }
 }
 
 /** Numbers from 0 to `count`, by the thousand. */

@@ -1,104 +1,122 @@
 import { Redis } from 'ioredis'
 import { connectIoredis } from 'millrace/ioredis'
 import type { PrivateRedis } from '../tools/redis-server.ts'
-import { Bullmq } from './contend-bullmq.ts'
-import { Millrace } from './contend-millrace.ts'
-import { Raw } from './contend-raw.ts'
-import type { Contender } from './contender.ts'
-import { countCommands } from './inspect.ts'
+import type { LatencyProxy } from './latency.ts'
 import { startLatencyProxy } from './latency.ts'
-import { measure } from './measure.ts'
-import { publishOrders } from './orders.ts'
+import type { Measured } from './measure.ts'
+import { publishOrders, STREAM } from './orders.ts'
+import { SideProcess } from './side-process.ts'
+import { SIDES, type Side, type SideName } from './sides.ts'
 
-/** Events a round: the slower ones get fewer, since it is rates that are compared. */
-export interface Sizes {
-  readonly local: number
-  readonly distant: number
-  readonly bullmq: number
-}
+/** What each side cost in one round. */
+export type Round = ReadonlyMap<SideName, Measured>
 
-/** One round: events a second, and what the local run of this package cost. */
-export interface Round {
-  readonly millrace: number
-  readonly raw: number
-  readonly millraceDistant: number
-  readonly rawDistant: number
-  readonly bullmq: number
-  readonly commandsPerEvent: number
-  readonly roundTripsPerEvent: number
-}
+const LATENCY_MS = 2
+/** V8 compiles what matters, and gives its heap the size it then keeps, within some hundred thousand events: what is compared is what follows. */
+const WARM_UP_ROUNDS = 2
+/** Memory hardly differs from round to round, and is measured with many events: the first rounds do. */
+const FRESH_ROUNDS = 3
 
-export const LATENCY_MS = 2
-
-/** Runs the rounds on one server, after one short round that does not count. */
-export async function runRounds(server: PrivateRedis, rounds: number, sizes: Sizes): Promise<Round[]> {
-  const { host, port } = server
-  const proxy = await startLatencyProxy({ host, port, latencyMs: LATENCY_MS })
-  const field = new Field(server, proxy.url)
+/**
+ * Runs the rounds on one server, after some that do not count. In each all sides take their turn, every other round in reverse.
+ *
+ * @param entries Events a round of the sides that handle most.
+ */
+export async function runRounds(
+  server: PrivateRedis,
+  names: readonly SideName[],
+  rounds: number,
+  entries: number,
+): Promise<Round[]> {
   const results: Round[] = []
+  await withField(server, async (field) => {
+    const lasting = names.filter((name) => !sideOf(name).isFresh)
+    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, lasting, entries)
+    for (let n = 0; n < rounds; n++) {
+      const taking = n < FRESH_ROUNDS ? names : lasting
+      results.push(await field.round(`${n}`, n % 2 === 0 ? taking : taking.toReversed(), entries))
+    }
+  })
+  return results
+}
+
+/** Runs one side twice, the second time under a profiler. @param file Where the CPU profile goes. */
+export async function profileSide(
+  server: PrivateRedis,
+  name: SideName,
+  entries: number,
+  file: string,
+): Promise<Measured> {
+  return withField(server, async (field) => {
+    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, [name], entries)
+    return (await field.round('profiled', [name], entries, file)).get(name) as Measured
+  })
+}
+
+export function countOf(name: SideName, entries: number): number {
+  return Math.ceil(entries * sideOf(name).part)
+}
+
+async function withField<T>({ url, host, port }: PrivateRedis, work: (field: Field) => Promise<T>): Promise<T> {
+  const proxy = await startLatencyProxy({ host, port, latencyMs: LATENCY_MS })
+  const field = new Field(url, proxy)
   try {
-    await field.round('warm-up', shorten(sizes))
-    for (let n = 0; n < rounds; n++) results.push(await field.round(`${n}`, sizes))
+    return await work(field)
   } finally {
     await field.close()
     await proxy.close()
   }
-  return results
 }
 
-function shorten({ local, distant, bullmq }: Sizes): Sizes {
-  return { local: Math.ceil(local / 5), distant: Math.ceil(distant / 5), bullmq: Math.ceil(bullmq / 5) }
-}
-
-/** The contenders and what they run on. */
+/** The sides, and what they run on. */
 class Field {
   readonly #url: string
+  readonly #proxy: LatencyProxy
   readonly #admin: Redis
-  readonly #local: { readonly millrace: Millrace; readonly raw: Raw }
-  readonly #distant: { readonly millrace: Millrace; readonly raw: Raw }
-  readonly #bullmq: Bullmq
+  readonly #processes = new Map<SideName, SideProcess>()
 
-  constructor({ url, host, port }: PrivateRedis, distantUrl: string) {
+  constructor(url: string, proxy: LatencyProxy) {
     this.#url = url
+    this.#proxy = proxy
     this.#admin = new Redis(url)
-    this.#local = { millrace: new Millrace(url, url), raw: new Raw(url, url) }
-    this.#distant = { millrace: new Millrace(distantUrl, url), raw: new Raw(distantUrl, url) }
-    this.#bullmq = new Bullmq({ host, port })
   }
 
-  /** Each contender takes its turn; the two on a stream read the same entries, each in a new group. */
-  async round(name: string, { local, distant, bullmq }: Sizes): Promise<Round> {
-    let commands = 0
-    const count = async (work: () => Promise<void>) => {
-      commands = await countCommands(this.#url, work)
+  /** Sides that read the same number of events read the same entries, each in a new group. */
+  async round(round: string, names: readonly SideName[], entries: number, profileTo?: string): Promise<Round> {
+    const measured = new Map<SideName, Measured>()
+    const key = (name: SideName) => (sideOf(name).reads ? countOf(name, entries) : name)
+    for (const [count, sharing] of Map.groupBy(names, key)) {
+      await this.#ready(typeof count === 'number' ? count : 0)
+      for (const name of sharing) measured.set(name, await this.#run(name, round, countOf(name, entries), profileTo))
     }
-    await this.#fillStream(local)
-    const millrace = await measure(this.#local.millrace, name, local, count)
-    const raw = await measure(this.#local.raw, name, local)
-    await this.#fillStream(distant)
-    const rawDistant = await measure(this.#distant.raw, name, distant)
-    const millraceDistant = await measure(this.#distant.millrace, name, distant)
-    await this.#admin.flushall()
-    await this.#bullmq.fill(bullmq)
-    return {
-      millrace,
-      raw,
-      millraceDistant,
-      rawDistant,
-      bullmq: await measure(this.#bullmq, name, bullmq),
-      commandsPerEvent: commands / local,
-      roundTripsPerEvent: this.#local.millrace.roundTrips / local,
-    }
+    return measured
   }
 
   async close(): Promise<void> {
-    const contenders: Contender[] = [...Object.values(this.#local), ...Object.values(this.#distant), this.#bullmq]
-    await Promise.all(contenders.map((contender) => contender.close()))
+    await Promise.all([...this.#processes.values()].map((side) => side.close()))
     this.#admin.disconnect()
   }
 
-  async #fillStream(count: number): Promise<void> {
+  async #run(name: SideName, round: string, count: number, profileTo: string | undefined): Promise<Measured> {
+    const { isFar, isFresh } = sideOf(name)
+    const urls = { url: isFar ? this.#proxy.url : this.#url, adminUrl: this.#url }
+    const side = this.#processes.get(name) ?? new SideProcess(name, urls)
+    if (!isFresh) this.#processes.set(name, side)
+    try {
+      return await side.run({ round: `${name}-${round}`, count, profileTo })
+    } finally {
+      if (isFresh) await side.close()
+    }
+  }
+
+  /** The stream has so many events. Those of the last round do: every reader has a group of its own. */
+  async #ready(count: number): Promise<void> {
+    if (count > 0 && (await this.#admin.xlen(STREAM)) === count) return
     await this.#admin.flushall()
+    if (count > 0) await this.#fillStream(count)
+  }
+
+  async #fillStream(count: number): Promise<void> {
     const redis = connectIoredis(this.#url)
     try {
       await publishOrders(redis, count)
@@ -107,3 +125,5 @@ class Field {
     }
   }
 }
+
+const sideOf = (name: SideName): Side => SIDES[name]

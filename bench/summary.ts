@@ -1,65 +1,73 @@
 import { availableParallelism } from 'node:os'
-import { median } from './measure.ts'
-import type { Round, Sizes } from './rounds.ts'
-import { LATENCY_MS } from './rounds.ts'
+import { bytesAbove, cpuPerEvent, eventsPerSecond, FIGURES, type Figure, type FigureName, isMet } from './figures.ts'
+import type { Measured } from './measure.ts'
+import { median } from './median.ts'
+import type { Round } from './rounds.ts'
+import { SIDES, type SideName } from './sides.ts'
 
+/** Medians over the rounds. */
 export interface Summary {
-  /** Medians over the rounds. */
-  readonly median: Round
-  /** This package's events a second over the other's. */
-  readonly ratios: { readonly raw: number; readonly raw2ms: number; readonly bullmq: number }
-  readonly commandsPerEvent: number
+  readonly ratios: Readonly<Partial<Record<FigureName, number>>>
+  /** Of the poller; `undefined` if it took no part. */
+  readonly commandsPerEvent: number | undefined
+  readonly roundTripsPerEvent: number | undefined
 }
 
-/** What this package is meant to reach. */
-const TARGETS = { raw: 0.7, raw2ms: 1.3, bullmq: 3, commandsPerEvent: 0.03 }
+const POLLER: SideName = 'millrace'
+const MOST = { commandsPerEvent: 0.031, roundTripsPerEvent: 0.011 } as const
+const MB = 1_048_576
 
 /** Ratios are taken within a round and then their median, so that a machine that slows down for a while hurts both sides alike. */
-export function summarize(rounds: readonly Round[]): Summary {
-  const medianOf = (value: (round: Round) => number) => round3(median(rounds.map(value)))
+export function summarize(rounds: readonly Round[], figures: readonly FigureName[]): Summary {
+  const ratios = figures.map((name) => {
+    const { ours, other, of }: Figure = FIGURES[name]
+    const taken = rounds.filter((round) => round.has(ours))
+    return [name, round4(medianOf(taken, (round) => of(get(round, ours)) / of(get(round, other))))] as const
+  })
+  const perEvent = (count: (measured: Measured) => number) =>
+    rounds[0]?.has(POLLER) ? round4(medianOf(rounds, (round) => count(get(round, POLLER)))) : undefined
   return {
-    median: {
-      millrace: medianOf((round) => round.millrace),
-      raw: medianOf((round) => round.raw),
-      millraceDistant: medianOf((round) => round.millraceDistant),
-      rawDistant: medianOf((round) => round.rawDistant),
-      bullmq: medianOf((round) => round.bullmq),
-      commandsPerEvent: medianOf((round) => round.commandsPerEvent),
-      roundTripsPerEvent: medianOf((round) => round.roundTripsPerEvent),
-    },
-    ratios: {
-      raw: medianOf((round) => round.millrace / round.raw),
-      raw2ms: medianOf((round) => round.millraceDistant / round.rawDistant),
-      bullmq: medianOf((round) => round.millrace / round.bullmq),
-    },
-    commandsPerEvent: medianOf((round) => round.commandsPerEvent),
+    ratios: Object.fromEntries(ratios),
+    commandsPerEvent: perEvent(({ commands, count }) => commands / count),
+    roundTripsPerEvent: perEvent(({ roundTrips = Number.NaN, count }) => roundTrips / count),
   }
 }
 
-export function printTable({ median, ratios }: Summary, sizes: Sizes, rounds: number, redisVersion: string): void {
-  const { raw, raw2ms, bullmq } = ratios
-  const distant = `${LATENCY_MS} ms away`
-  console.log(`Events a second, median of ${rounds} rounds; every round lets all take their turn on one server`)
-  printRows([
-    ['', 'events', 'events/s', 'millrace is', 'target'],
-    ['millrace', `${sizes.local}`, rate(median.millrace)],
-    ['hand-written ioredis loop', `${sizes.local}`, rate(median.raw), times(raw), atLeast(raw, TARGETS.raw)],
-    ['bullmq', `${sizes.bullmq}`, rate(median.bullmq), times(bullmq), atLeast(bullmq, TARGETS.bullmq)],
-    [`millrace, ${distant}`, `${sizes.distant}`, rate(median.millraceDistant)],
-    [
-      `hand-written, ${distant}`,
-      `${sizes.distant}`,
-      rate(median.rawDistant),
-      times(raw2ms),
-      atLeast(raw2ms, TARGETS.raw2ms),
-    ],
-  ])
-  const commands = median.commandsPerEvent
-  console.log(`
-Millrace, per event: ${commands} commands (${atMost(commands, TARGETS.commandsPerEvent)}), ${median.roundTripsPerEvent} round trips
-Commands are what INFO commandstats counts, those inside scripts too; round trips are the report's
-Rates are compared, so the slower sides handle fewer events: a fifth over latency, a tenth with BullMQ
+/** What the table says, for people. */
+export function printSummary(summary: Summary, rounds: readonly Round[], redisVersion: string): void {
+  console.log(`Median of ${rounds.length} rounds; in each, all sides take their turn on one server`)
+  printRows([['', 'events', 'events/s', 'µs of processor an event', 'MB above start'], ...sideRows(rounds)])
+  console.log()
+  printRows([['', 'is', 'meant', ''], ...figureRows(summary)])
+  for (const name of ['commandsPerEvent', 'roundTripsPerEvent'] as const) {
+    const value = summary[name]
+    if (value !== undefined) console.log(`${name} ${value}, meant at most ${MOST[name]}: ${met(value <= MOST[name])}`)
+  }
+  console.log(`Commands are what INFO commandstats counts, those inside scripts too; round trips are the report's
 ${availableParallelism()} cores, Node.js ${process.version}, Redis ${redisVersion}`)
+}
+
+function sideRows(rounds: readonly Round[]): string[][] {
+  return [...(rounds[0]?.keys() ?? [])].map((name) => {
+    const taken = rounds.filter((round) => round.has(name))
+    const of = (value: (measured: Measured) => number) => medianOf(taken, (round) => value(get(round, name)))
+    return [
+      SIDES[name].title,
+      `${get(rounds[0] as Round, name).count}`,
+      Math.round(of(eventsPerSecond)).toLocaleString('en-US'),
+      of(cpuPerEvent).toFixed(2),
+      (of(bytesAbove) / MB).toFixed(1),
+    ]
+  })
+}
+
+function figureRows({ ratios }: Summary): string[][] {
+  return Object.entries(ratios).map(([name, ratio]) => {
+    const figure: Figure = FIGURES[name as FigureName]
+    const { bound, target, means } = figure
+    const verdict = met(isMet(figure, ratio, target))
+    return [`${name}: ${means}`, `${ratio.toFixed(2)} x`, `${bound} ${target}`, verdict]
+  })
 }
 
 /** Columns as wide as their widest cell; the first is text, the others are numbers or start with one. */
@@ -71,9 +79,7 @@ function printRows(rows: readonly (readonly string[])[]): void {
   }
 }
 
-const rate = (value: number) => Math.round(value).toLocaleString('en-US')
-const times = (ratio: number) => `${ratio.toFixed(2)} x`
-const met = (isMet: boolean) => (isMet ? 'met' : 'not met')
-const atLeast = (value: number, target: number) => `>= ${target} ${met(value >= target)}`
-const atMost = (value: number, target: number) => `<= ${target} ${met(value <= target)}`
-const round3 = (value: number) => Math.round(value * 1_000) / 1_000
+const get = (round: Round, name: SideName) => round.get(name) as Measured
+const medianOf = (rounds: readonly Round[], value: (round: Round) => number) => median(rounds.map(value))
+const met = (isReached: boolean) => (isReached ? 'met' : 'not met')
+const round4 = (value: number) => Math.round(value * 10_000) / 10_000

@@ -44,6 +44,11 @@ export interface SettingOptions {
   readonly renewLeases?: boolean
   /** Bytes of names and values; a larger entry is not decoded and becomes a dead letter, `oversize`. Default 1,048,576. */
   readonly maxEntryBytes?: number
+  /**
+   * Bytes of names and values that a run may have in hand, 1 or more: reads and starts get smaller where entries are large, but for the first one of
+   * a run, which does not know yet; one entry is always taken. Default 67,108,864.
+   */
+  readonly maxBytes?: number
   /** Default `drain`. */
   readonly mode?: PollMode
   /** Milliseconds after which a run reads and starts nothing new. Default: the invocation's own time. */
@@ -77,6 +82,7 @@ export interface ConsumerSettings {
   readonly maxDeadLetters: number
   readonly renewLeases: boolean
   readonly maxEntryBytes: number
+  readonly maxBytes: number
   readonly mode: PollMode
   /** `Infinity`: the invocation's own time. */
   readonly maxRunMs: number
@@ -99,6 +105,7 @@ const DEFAULTS: ConsumerSettings = {
   maxDeadLetters: Infinity,
   renewLeases: false,
   maxEntryBytes: 1_048_576,
+  maxBytes: 67_108_864,
   mode: 'drain',
   maxRunMs: Infinity,
   reserveMs: 1_000,
@@ -122,6 +129,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   maxPending: whole(1),
   renewLeases: boolean,
   maxEntryBytes: whole(1),
+  maxBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
   maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
   reserveMs: whole(100),

@@ -243,7 +243,10 @@ export class InvocationTooShortError extends MillraceError {
   override readonly name = 'InvocationTooShortError'
   readonly code = 'ERR_INVOCATION_TOO_SHORT'
   readonly report: Report
+  readonly group: string
   readonly remainingMs: number
+  readonly handlerTimeoutMs: number
+  readonly reserveMs: number
 
   constructor(
     group: string,
@@ -255,7 +258,10 @@ export class InvocationTooShortError extends MillraceError {
       `Cannot run group ${quoted(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
         `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
     )
+    this.group = group
     this.remainingMs = remainingMs
+    this.handlerTimeoutMs = handlerTimeoutMs
+    this.reserveMs = reserveMs
     this.report = report
   }
 }

@@ -38,7 +38,10 @@ export interface HandlerContext extends LambdaContext {
   getRemainingTimeInMillis(): number
 }
 
-/** A plain function. What it returns is ignored; what it throws decides what becomes of the entry. */
+/**
+ * A plain function. What it throws decides what becomes of the entry. What it returns is ignored, except `{ batchItemFailures: [...] }`, which
+ * counts as it does for a batch of this one entry, and a generator, an async iterable or a stream, which nobody would read to its end: a failure.
+ */
 export type EventHandler<E extends Event = Event> = (event: E, context: HandlerContext) => unknown
 
 /**

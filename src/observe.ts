@@ -129,7 +129,9 @@ type Listeners = { readonly [Name in keyof Observed]?: (observed: Observed[Name]
  */
 export interface Observer extends Listeners {
   readonly within?: {
-    /** Must call `run` once, at once, and return what that returned. */
+    /**
+     * Must call `run` once, at once, and return what that returned. What fails is not thrown there: `handlerEnded` and `published` say with what.
+     */
     readonly [Name in keyof ObservedScopes]?: <T>(scope: ObservedScopes[Name], run: () => T) => T
   }
 }

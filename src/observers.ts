@@ -1,7 +1,7 @@
 import { describeError } from './core/dead-letter.ts'
 import { cannot } from './core/options.ts'
+import { promiseOf } from './core/thenable.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
-import { isThenable } from './run/thenable.ts'
 
 /** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
 export class Observers {
@@ -15,30 +15,42 @@ export class Observers {
     for (const observer of this.#all) {
       try {
         const listener = observer[name] as ((observed: Observed[Name]) => void) | undefined
-        const told: unknown = listener?.call(observer, observed)
-        if (isThenable(told)) told.then(undefined, warn)
+        promiseOf<unknown>(listener?.call(observer, observed))?.catch(warn)
       } catch (error) {
         warn(error)
       }
     }
   }
 
-  /** Runs something once, within the scopes of all. */
+  /**
+   * Runs something once, within the scopes of all, and answers what that came to, whatever they do: they may throw, give promises, call `run`
+   * twice, later or not at all. What they get from `run` never fails, since nobody would be there for a promise that they derive from it.
+   */
   within<Name extends keyof ObservedScopes, T>(name: Name, scope: ObservedScopes[Name], run: () => T): T {
     let ran: (() => T) | undefined
     const once = () => {
       ran ??= outcomeOf(run)
-      return ran()
+      return ran
     }
-    const nested = this.#all.reduceRight<() => T>((inner, { within }) => {
-      return within?.[name] ? () => within[name]?.(scope, inner) as T : inner
-    }, once)
-    try {
-      nested()
-    } catch (error) {
-      if (!ran) warn(error)
+    let entered = 0
+    const enter = (n: number): void => {
+      if (n < entered || ran) return
+      entered = n + 1
+      const observer = this.#all[n]
+      if (!observer) return void once()
+      const inner = () => {
+        enter(n + 1)
+        return withoutFailure(once())
+      }
+      try {
+        promiseOf<unknown>(observer.within?.[name]?.(scope, inner))?.catch(warn)
+      } catch (error) {
+        warn(error)
+      }
+      enter(n + 1)
     }
-    return once()
+    enter(0)
+    return once()()
   }
 }
 
@@ -54,12 +66,22 @@ function outcomeOf<T>(run: () => T): () => T {
   }
 }
 
+function withoutFailure<T>(outcome: () => T): T {
+  try {
+    const returned = outcome()
+    const promise = promiseOf<unknown>(returned)
+    return (promise ? promise.catch(() => {}) : returned) as T
+  } catch {
+    return undefined as T
+  }
+}
+
 /** The observers of an option; `undefined` if there are none. @throws {TypeError} Something else. */
 export function resolveObservers(
   action: string,
   given: Observer | readonly Observer[] | undefined,
 ): Observers | undefined {
-  const all = (Array.isArray(given) ? given : given === undefined ? [] : [given]) as readonly Observer[]
+  const all: readonly Observer[] = Array.isArray(given) ? [...given] : given === undefined ? [] : [given as Observer]
   if (all.some((observer) => typeof observer !== 'object' || observer === null))
     throw cannot(action, 'observe must be an observer, or an array of them')
   return all.length > 0 ? new Observers(all) : undefined

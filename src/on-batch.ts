@@ -1,11 +1,13 @@
-import type { BatchContext, BatchEvent, BatchHandler } from './batch-handler.ts'
+import type { BatchEvent, BatchHandler } from './batch-handler.ts'
 import { batchFailures } from './core/batch-answer.ts'
-import { callable, integerFrom, knownOptions, withDefaults } from './core/options.ts'
+import { awaitable } from './core/handler-function.ts'
+import { integerFrom, knownOptions, withDefaults } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import { promiseOf } from './core/thenable.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
-import type { BatchCall, BatchItem, Batching, BatchPlace, Route } from './route.ts'
-import { Gathering } from './run/gathering.ts'
+import { createGathering } from './gathering.ts'
+import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from './route.ts'
 
 /** How large a batch may get, and how long it may wait for that. */
 export interface BatchOptions {
@@ -35,14 +37,14 @@ export function onBatch<Definition extends EventDefinition>(
   const action = 'define a batch route'
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
-  callable(name, 'the handler', handler)
+  awaitable(name, 'the handler', handler, 'events, context')
   knownOptions(name, options, Object.keys(DEFAULTS))
   const limits = Object.freeze(withDefaults(DEFAULTS, options))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
   integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
   const batching: Batching = {
-    gather: () => new Gathering(limits),
+    gather: () => createGathering(limits),
     call: (...batch) => callBatch(handler as BatchHandler, ...batch),
   }
   return Object.freeze({ event, handler: handler as BatchHandler<never>, batching })
@@ -50,15 +52,18 @@ export function onBatch<Definition extends EventDefinition>(
 
 function callBatch(
   handler: BatchHandler,
-  place: BatchPlace,
   items: readonly BatchItem[],
+  surroundings: BatchSurroundings,
   remainingMs: () => number,
 ): BatchCall {
   const abort = new AbortController()
-  const events = items.map((item) => toBatchEvent(item, place.consumer.group))
+  const events = items.map((item) => toBatchEvent(item, surroundings.group))
   const entryIds = items.map(({ delivery }) => delivery.id)
-  const context = contextOf(place, abort.signal, remainingMs)
-  const call = async () => batchFailures(await handler(events, context), entryIds)
+  const context = { ...surroundings, signal: abort.signal, getRemainingTimeInMillis: remainingMs }
+  const call = async () => {
+    const answer: unknown = handler(events, context)
+    return batchFailures(await (promiseOf(answer) ?? answer), entryIds)
+  }
   return { failures: call(), abort: (reason) => abort.abort(reason) }
 }
 
@@ -76,28 +81,4 @@ function toBatchEvent({ delivery, prepared }: BatchItem, group: string): BatchEv
 
 function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
-}
-
-function contextOf(
-  { consumer, slot, lambda = {}, extras }: BatchPlace,
-  signal: AbortSignal,
-  remainingMs: () => number,
-): BatchContext {
-  return {
-    ...extras,
-    functionName: lambda.functionName ?? '',
-    functionVersion: lambda.functionVersion ?? '',
-    invokedFunctionArn: lambda.invokedFunctionArn ?? '',
-    memoryLimitInMB: lambda.memoryLimitInMB ?? '',
-    awsRequestId: lambda.awsRequestId ?? '',
-    logGroupName: lambda.logGroupName ?? '',
-    logStreamName: lambda.logStreamName ?? '',
-    callbackWaitsForEmptyEventLoop: lambda.callbackWaitsForEmptyEventLoop ?? false,
-    stream: consumer.stream,
-    group: consumer.group,
-    consumerName: slot.consumerName,
-    maxDeliveries: consumer.settings.maxDeliveries,
-    signal,
-    getRemainingTimeInMillis: remainingMs,
-  }
 }

@@ -112,7 +112,12 @@ function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate:
   const rounds = polls * parts(eventsAPoll, concurrency)
   const busyMs = polls * pollMs(options) + batches * roundTripMs + rounds * handlerMs
   const perBatch = mode === 'once' ? COMMANDS.onlyBatch : COMMANDS.drainBatch
-  const poller = functionMonth(options, polls, busyMs, polls * COMMANDS.idlePoll + batches * perBatch)
+  const poller = functionMonth(
+    options,
+    polls,
+    busyMs,
+    polls * COMMANDS.idlePoll + Math.min(polls, batches) * COMMANDS.giveSlot + batches * perBatch,
+  )
   const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS.idleClaim)
   const perEvent = COMMANDS.publish + (wakes ? COMMANDS.flag : 0)
   const publisherCommands = Math.round(options.eventsPerSecond * MONTH_SECONDS * perEvent)

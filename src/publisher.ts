@@ -3,7 +3,7 @@ import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
 import { entryBytes } from './core/entry.ts'
-import { issuesOf } from './core/issues.ts'
+import { readResult } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import {
   boolean,
@@ -17,6 +17,7 @@ import {
   withDefaults,
 } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import { promiseOf } from './core/thenable.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
@@ -149,7 +150,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let answers: readonly (string | Error)[] = []
     let error: Error | undefined
     try {
-      entries = await Promise.all(drafts.map((draft) => encode(action, settings, draft, call?.traceparent)))
+      entries = await encodeAll(action, settings, drafts, tracedBy(call))
       const appended = await redis.append(stream, entries, trim(), wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
@@ -189,6 +190,19 @@ async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Pr
   }
 }
 
+/** Characters of a traceparent: a later version of it may be longer than today's 55. */
+const MAX_TRACEPARENT = 512
+
+/** The trace context that an observer set, which may have set anything. */
+function tracedBy(call: PublishCall | undefined): string | undefined {
+  try {
+    const traced: unknown = call?.traceparent
+    return typeof traced === 'string' && traced !== '' && traced.length <= MAX_TRACEPARENT ? traced : undefined
+  } catch {
+    return undefined
+  }
+}
+
 const idOnly = (answer: string | Error | undefined) => (typeof answer === 'string' ? answer : undefined)
 
 interface EncodeSettings {
@@ -215,19 +229,46 @@ function draftOf(action: string, publication: Publication): Draft {
   return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
-async function encode(
+/** The fields of each event, once every payload was checked. Waits only for schemas that are asynchronous. */
+async function encodeAll(
   action: string,
-  { producer, maxEntryBytes, clock }: EncodeSettings,
-  { event, payload, options, eventId }: Draft,
+  settings: EncodeSettings,
+  drafts: readonly Draft[],
   traced: string | undefined,
-): Promise<readonly Field[]> {
-  const { type, version } = event
-  const json = toJson(action, type, payload)
-  // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
-  const { issues } = await event.payload['~standard'].validate(JSON.parse(json))
-  if (issues) throw new InvalidPayloadError(type, issuesOf(issues))
-  const { occurredAt = new Date(clock.now()), traceparent = traced, ...rest } = options
-  const envelope = { ...rest, type, version, producer, eventId, occurredAt: toIso(action, occurredAt), payload: json }
+): Promise<readonly Encoded[]> {
+  const now = new Date(settings.clock.now()).toISOString()
+  const entries = drafts.map((draft) => {
+    const { event, payload } = draft
+    const json = toJson(action, event.type, payload)
+    // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
+    const checked = event.payload['~standard'].validate(JSON.parse(json))
+    const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
+    const waiting = promiseOf(checked)?.then(encoded)
+    if (!waiting) return encoded(checked as Checked)
+    waiting.catch(() => {}) // told below, unless another event's refusal is first
+    return waiting
+  })
+  const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
+  return entries.every(isEncoded) ? entries : Promise.all(entries)
+}
+
+type Encoded = readonly Field[]
+
+type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
+
+function encode(
+  action: string,
+  { producer, maxEntryBytes }: EncodeSettings,
+  { event: { type, version }, options, eventId }: Draft,
+  payload: string,
+  checked: Checked,
+  { now, traced }: { readonly now: string; readonly traced: string | undefined },
+): readonly Field[] {
+  const { issues } = readResult(checked)
+  if (issues) throw new InvalidPayloadError(type, issues)
+  const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
+  const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
+  const envelope = { type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt }
   const fields = encodeEnvelope({ ...envelope, traceparent })
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)

@@ -1,5 +1,6 @@
 import type { SettleCounts } from './core/counts.ts'
 import { noCounts } from './core/counts.ts'
+import { OUTCOMES } from './core/outcome.ts'
 import type { Backlog } from './group/group.ts'
 
 /**
@@ -53,6 +54,20 @@ export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backl
 
 /** A report while its run goes on. */
 export type OpenReport = { -readonly [Member in keyof ConsumerReport]: ConsumerReport[Member] }
+
+/** What comes to a run, and every way in which it goes: the two sides of the sum. */
+const COMES = ['read', 'claimed'] as const
+const GOES = [
+  ...new Set(Object.values(OUTCOMES).map(({ counter }) => counter)),
+  'superseded',
+  'unsettled',
+] as const satisfies readonly (keyof SettleCounts)[]
+
+/** What is missing from the sum of a report: 0. */
+export function imbalanceOf(report: Pick<ConsumerReport, (typeof COMES)[number] | (typeof GOES)[number]>): number {
+  const sum = (names: readonly (keyof typeof report)[]) => names.reduce((total, name) => total + report[name], 0)
+  return sum(COMES) - sum(GOES)
+}
 
 /** Numbers that are not added up. */
 const LONGEST = ['durationMs', 'iteratorAgeMs']

@@ -1,8 +1,8 @@
-import type { BatchHandler } from './batch-handler.ts'
+import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
+import type { Gathering } from './gathering.ts'
 import type { Delivery } from './group/group.ts'
-import type { EventHandler, LambdaContext } from './handler.ts'
-import type { AnyGathering } from './run/gathering.ts'
+import type { EventHandler } from './handler.ts'
 
 /** An event type bound to its handler. */
 export interface Route {
@@ -14,22 +14,12 @@ export interface Route {
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface Batching {
-  gather<Item extends BatchItem>(): AnyGathering<Item>
-  call(place: BatchPlace, items: readonly BatchItem[], remainingMs: () => number): BatchCall
+  gather<Item extends BatchItem>(): Gathering<Item>
+  /** @param surroundings What the handler's context says beside its signal and its time. */
+  call(items: readonly BatchItem[], surroundings: BatchSurroundings, remainingMs: () => number): BatchCall
 }
 
-/** Where a batch is handled. */
-export interface BatchPlace {
-  readonly consumer: {
-    readonly stream: string
-    readonly group: string
-    readonly settings: { readonly maxDeliveries: number }
-  }
-  readonly slot: { readonly consumerName: string }
-  readonly lambda: Partial<LambdaContext> | undefined
-  /** What else is in Lambda's context. */
-  readonly extras: object | undefined
-}
+export type BatchSurroundings = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
 
 /** An event on its way to a batch handler. */
 export interface BatchItem {

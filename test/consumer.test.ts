@@ -61,6 +61,7 @@ describe('defineConsumer()', () => {
       maxDeadLetters: Number.POSITIVE_INFINITY,
       renewLeases: false,
       maxEntryBytes: 1_048_576,
+      maxBytes: 67_108_864,
       mode: 'drain',
       maxRunMs: Number.POSITIVE_INFINITY,
       reserveMs: 1_000,
@@ -80,6 +81,7 @@ describe('defineConsumer()', () => {
       backoff: { firstMs: 0, factor: 1, maxMs: 0 },
       renewLeases: true,
       maxEntryBytes: 1,
+      maxBytes: 9_000,
       mode: 'once',
       maxRunMs: 1,
       reserveMs: 100,
@@ -161,7 +163,7 @@ describe('defineConsumer()', () => {
     )
   const known =
     'known are stream, group, routes, codec, onDeadLetter, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, renewLeases, maxEntryBytes, mode, maxRunMs, reserveMs, slots, startAt'
+    'maxDeliveries, maxPending, renewLeases, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([

@@ -178,6 +178,19 @@ describe('publish()', () => {
     ])
   })
 
+  test('refuses with the first error where an asynchronous schema refuses another event later', async () => {
+    const Slow = defineEvent('Slow', { payload: z.string().check(z.refine(async () => false)) })
+    const { publisher, calls } = aPublisher()
+
+    const publishing = publisher.publishMany([
+      [Slow, 'x'],
+      [OrderPaid, { orderId: 1 } as never],
+    ])
+
+    await expect(publishing).rejects.toThrow(InvalidPayloadError)
+    expect(calls).toEqual([])
+  })
+
   test('checks with a schema that is asynchronous', async () => {
     const Paid = defineEvent('Paid', { payload: z.string().check(z.refine(async (id) => id !== 'o-0')) })
     const { publisher, calls } = aPublisher()

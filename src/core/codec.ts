@@ -24,7 +24,13 @@ export interface DecodedEvent {
 /** Reads events from entries. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can read. */
 export interface Codec {
   /**
-   * Whatever it throws makes the entry a dead letter with the reason `malformed`.
+   * The field whose value is the event's type, where one field says it: by it the server leaves entries alone whose handler takes no work, so that they are
+   * not fetched in vain.
+   */
+  readonly typeField?: string
+  /**
+   * Whatever it throws, and an answer that is no event (a text that is none, a promise), makes the entry a dead letter with the reason
+   * `malformed`.
    *
    * @param fields Names and values, in the stream's order: Buffers over TCP, strings over REST.
    */
@@ -82,6 +88,7 @@ export function encodeEnvelope(event: EnvelopeEvent): Field[] {
 
 /** Reads what `publish` writes: a payload of JSON in one field, its envelope in others. Fields it does not know are left alone. */
 export const envelopeCodec: Codec = {
+  typeField: 'eventType',
   decode(fields) {
     const envelope = new Envelope()
     for (const field of fields) envelope.add(field[0], field[1])
@@ -162,6 +169,7 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
   const json = new Set(jsonFields)
   const apart = new Set([typeField, versionField, idField])
   return {
+    typeField,
     decode(fields) {
       const texts = new Map<string, string>()
       for (const [nameBytes, valueBytes] of fields) {

@@ -58,6 +58,15 @@ export function describeError(
   }
 }
 
+/** What was thrown, as an error whose message can be read: the thing itself if it is one. */
+export function errorOf(thrown: unknown): Error {
+  const { message } = describeError(thrown)
+  try {
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  } catch {} // then it is none
+  return new Error(message)
+}
+
 // an error's message holds no payload; a dead letter holds it anyway, so the schema's own words may stand here
 function detail(error: object): string {
   if (!(error instanceof InvalidPayloadError)) return ''

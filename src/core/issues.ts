@@ -1,15 +1,48 @@
 import type { PayloadIssue } from '../errors.ts'
+import { silence } from './thenable.ts'
 
-/** An issue as Standard Schema has it. */
-interface SchemaIssue {
-  readonly message: string
-  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+/** What a schema answered, read once. */
+export type Checked =
+  | { readonly issues: readonly PayloadIssue[] }
+  | { readonly issues?: undefined; readonly value: unknown }
+
+/** Issues and segments of a path that are kept. */
+const MAX_KEPT = 100
+
+/** A schema's answer as Standard Schema has it; any other is an issue of the payload, since nothing says that it fits. */
+export function readResult(result: unknown): Checked {
+  try {
+    const { issues } = (result ?? {}) as { readonly issues?: unknown }
+    if (issues !== undefined && issues !== null) return { issues: issuesOf(issues) }
+    if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
+    return wrong('its schema answered neither a value nor issues')
+  } catch {
+    return wrong('its schema gave an answer that cannot be read')
+  }
+}
+
+/** One issue, of the payload itself. */
+export function wrong(message: string): { readonly issues: readonly PayloadIssue[] } {
+  return { issues: [{ path: '', message }] }
 }
 
 /** A schema's issues as where and what. */
-export function issuesOf(issues: readonly SchemaIssue[]): PayloadIssue[] {
-  return issues.map(({ path = [], message }) => ({
-    path: path.map((part) => String(typeof part === 'object' ? part.key : part)).join('.'),
-    message,
-  }))
+function issuesOf(issues: unknown): readonly PayloadIssue[] {
+  if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT).map(issueOf)
+  silence(issues)
+  return wrong('its schema gave issues that are no array').issues
+}
+
+function issueOf(issue: unknown): PayloadIssue {
+  try {
+    const { path, message } = issue as { readonly path?: unknown; readonly message?: unknown }
+    const segments: unknown[] = Array.isArray(path) ? path.slice(0, MAX_KEPT) : []
+    return { path: segments.map(segmentOf).join('.'), message: String(message) }
+  } catch {
+    return { path: '', message: 'its schema gave an issue that cannot be read' }
+  }
+}
+
+function segmentOf(part: unknown): string {
+  return String(typeof part === 'object' && part !== null ? (part as { readonly key?: unknown }).key : part)
 }

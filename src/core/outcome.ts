@@ -27,7 +27,22 @@ export type Outcome =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }
   /** Handed back as it was before we took it: to that owner, with that idle time and that many deliveries. */
-  | { readonly kind: 'release'; readonly owner: string; readonly idleMs: number; readonly deliveryCount: number }
+  | {
+      readonly kind: 'release'
+      readonly owner: string
+      readonly idleMs: number
+      readonly deliveryCount: number
+      /** The request that was to start it was not answered: the server may have counted one delivery more than we know of. */
+      readonly mayHaveStarted?: boolean
+    }
+
+/** What each kind of outcome does to its entry on the server, and which number of the report counts it once that is stored. */
+export const OUTCOMES = {
+  ack: { op: 'ack', counter: 'acked' },
+  retry: { op: 'move', counter: 'retried' },
+  'dead-letter': { op: 'dead', counter: 'deadLettered' },
+  release: { op: 'move', counter: 'released' },
+} as const satisfies Record<Outcome['kind'], { readonly op: string; readonly counter: string }>
 
 /** What a dead letter says beside the entry itself. */
 export interface DeadLetterFacts {
@@ -49,7 +64,8 @@ export const ACK: Outcome = { kind: 'ack' }
 export type Verdict =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly reason: DeadLetterReason }
-  | { readonly kind: 'release' }
+  /** It will not pass by itself if it is lasting. */
+  | { readonly kind: 'release'; readonly isLasting: boolean }
 
 export interface FailureRules {
   readonly backoff: Backoff
@@ -63,9 +79,9 @@ export interface FailureRules {
  * Errors are told by their `code`, so that a handler bundled with its own copy of this package is understood.
  */
 export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
-  const { code, retryAfterMs } = wishOf(error)
+  const { code, retryAfterMs, isLasting } = wishOf(error)
   if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
-  if (code === 'ERR_UNAVAILABLE') return { kind: 'release' }
+  if (code === 'ERR_UNAVAILABLE') return { kind: 'release', isLasting: Boolean(isLasting) }
   if (deliveryCount >= rules.maxDeliveries) return { kind: 'dead-letter', reason: 'max-deliveries' }
   if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number' && retryAfterMs >= 0) {
     return { kind: 'retry', delayMs: capDelayMs(retryAfterMs) }
@@ -73,11 +89,17 @@ export function judgeFailure(error: unknown, deliveryCount: number, rules: Failu
   return { kind: 'retry', delayMs: backoffDelayMs(rules.backoff, deliveryCount, random) }
 }
 
+interface Wish {
+  readonly code?: unknown
+  readonly retryAfterMs?: unknown
+  readonly isLasting?: unknown
+}
+
 // handlers may throw anything, also what cannot be read
-function wishOf(error: unknown): { code?: unknown; retryAfterMs?: unknown } {
+function wishOf(error: unknown): Wish {
   try {
-    const { code, retryAfterMs } = (error ?? {}) as { code?: unknown; retryAfterMs?: unknown }
-    return { code, retryAfterMs }
+    const { code, retryAfterMs, isLasting } = (error ?? {}) as Wish
+    return { code, retryAfterMs, isLasting }
   } catch {
     return {}
   }

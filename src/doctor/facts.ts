@@ -10,6 +10,7 @@ import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/command
 import { type PendingEntry, parseXpending, xpending } from '../group/commands/xpending.ts'
 import { parseXrange, xrange } from '../group/commands/xrange.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
+import { LAST_ID } from '../group/scripts/fence.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
 import { echoQuestion } from './echo.ts'
@@ -147,7 +148,8 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
 export function aheadQuestions(stream: string, lastDeliveredId: string): Questions<AheadFacts> {
   return {
     ahead: {
-      call: xrange(stream, `(${lastDeliveredId}`, '+', 1),
+      // nothing comes after the last id, and the server refuses to be asked
+      call: lastDeliveredId === LAST_ID ? xrange(stream, '+', '-', 1) : xrange(stream, `(${lastDeliveredId}`, '+', 1),
       right: '+xrange',
       read: (reply) => parseXrange(reply)[0]?.id,
     },

@@ -3,13 +3,14 @@ import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { RedisConnectionError, RedisReplyError } from '../errors.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
  *
  * - A delivery count rises when an entry is read and when it is started, at no other time.
  * - Whatever is not an ack is fenced: it is refused unless the slot's lease, the owner and the delivery count are still ours.
- * - A method rejects with `RedisConnectionError` when no reply came; then nothing is known of what it sent.
+ * - A method rejects with `RedisConnectionError` when no reply came; one that settles says in `unanswered` what is not known, and what is.
  */
 export interface Group {
   /** Requests sent so far. */
@@ -24,16 +25,19 @@ export interface Group {
   /**
    * Gives a slot back, if it is still ours.
    *
-   * @param isSettled All that reached us is settled. What is still pending under the slot's name and was read under its lease then never
-   * reached us, since its reply was lost and the read sent again: it is released.
-   * @param takesFlag A flag that publishers raised since the slot was taken is taken back, too, if all is settled.
-   * @param hasAcked Something was acknowledged; when, is noted.
-   * @returns Whether there was one: whoever it woke may have found every slot taken.
+   * @param end How a poller's run ended. What is pending under the slot's name then, was read under its lease, and is not among `end.known`
+   * never reached us, since its reply was lost: it is released.
+   * @returns Whether there was a flag to take back: whoever it woke may have found every slot taken.
    */
-  giveSlot(slot: Slot, isSettled: boolean, takesFlag?: boolean, hasAcked?: boolean): Promise<boolean>
+  giveSlot(slot: Slot, end?: RunEnd): Promise<boolean>
 
-  /** Gives entries their outcomes. Refusals are counted, never thrown. */
-  settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
+  /**
+   * Gives entries their outcomes. Refusals are counted, never thrown.
+   *
+   * @param known The read before it was not answered: what is pending under the slot's name, was read under its lease, and is neither
+   * settled here nor among these ids, never reached us. It is released.
+   */
+  settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult>
 
   /**
    * Settles, and reads new entries, in one round trip. A missing group is made again, once. Nothing comes for a slot that went to another:
@@ -55,6 +59,9 @@ export interface Group {
 
 /** What a claimer does to a group beside that. */
 export interface Claims {
+  /** Takes a slot, and claims the first page under it, in one round trip; `undefined` if no slot is free. */
+  takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined>
+
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
    * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
@@ -66,13 +73,52 @@ export interface Claims {
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
    * gone nothing starts, and the next claim makes it again.
    */
-  settleAndStart(slot: Slot, settlements: readonly Settlement[], claimed: readonly Claimed[]): Promise<StartResult>
+  settleAndStart(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    claimed: readonly Claimed[],
+    bounds?: StartBounds,
+  ): Promise<StartResult>
 
   /**
-   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, and when something was acknowledged, removes consumer names that
-   * nobody holds any more.
+   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, measures, gives the slot back, and removes consumer names that
+   * nobody holds any more. One round trip, and another one where there are such names.
+   *
+   * @param hasAcked Something was acknowledged; when, is noted.
+   * @returns What `measure` does, or how the server refused it.
    */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<void>
+  finishClaims(
+    slot: Slot,
+    cursor: string,
+    minIdleMs: number,
+    hasAcked?: boolean,
+  ): Promise<Measured | RedisReplyError | undefined>
+}
+
+/** A slot, and the page that was claimed with it. */
+export interface Opened {
+  readonly slot: Slot
+  readonly page: ClaimResult
+}
+
+/** Which claimed entries are not started. */
+export interface StartBounds {
+  /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
+  readonly maxBytes?: number
+  /** Entries that have one of those values in a field of that name are left alone. */
+  readonly unless?: { readonly field: string; readonly values: readonly string[] } | undefined
+}
+
+/** How a poller's run ended. */
+export interface RunEnd {
+  /** Ids of what reached us and may still be pending under our name. */
+  readonly known: readonly string[]
+  /** A read was not answered, and may yet be carried out: what it reads then is nobody's, and is released by whoever finds it. */
+  readonly isInDoubt: boolean
+  /** A flag that publishers raised since the slot was taken is taken back. */
+  readonly takesFlag: boolean
+  /** Something was acknowledged; when, is noted. */
+  readonly hasAcked: boolean
 }
 
 export interface Measured {
@@ -165,6 +211,15 @@ export interface SettleResult {
   readonly refusedLetters: readonly Letter[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
+  /** There where no reply came to all of a request: the counts are those of what was answered. */
+  readonly unanswered?: Unanswered
+}
+
+/** What is not known of a request. */
+export interface Unanswered {
+  readonly error: RedisConnectionError
+  /** Settlements that may have been carried out, or may yet be. Sent again they do no harm. */
+  readonly settlements: readonly Settlement[]
 }
 
 export interface RenewResult {
@@ -177,12 +232,16 @@ export interface ReadRequest {
   readonly count: number
   /** Read nothing while more entries than that are pending. Default: do not look, which is cheaper. */
   readonly maxPending?: number | undefined
+  /** Where `maxPending` is looked at and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
+  readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
 }
 
 export interface ReadResult extends SettleResult {
   readonly entries: readonly Delivery[]
   /** Nothing was read, since more than `maxPending` entries are pending. */
-  readonly held: boolean
+  readonly pendingLimitReached: boolean
+  /** There was nothing to read, and the slot was given back. */
+  readonly hasEnded: boolean
   readonly healed: boolean
 }
 
@@ -207,6 +266,9 @@ export interface ClaimResult extends SettleResult {
 /** The counts are those of the settlements and of the claimed entries that could not be started. */
 export interface StartResult extends SettleResult {
   readonly started: readonly Delivery[]
+  /** Those that `StartBounds.unless` left alone, and those that `maxBytes` had no room for: they are under our name as before. */
+  readonly leftAlone: readonly Claimed[]
+  readonly noRoom: readonly Claimed[]
 }
 
 /** Which group, and what its adapter must know of it. */

@@ -1,9 +1,9 @@
 import { deadLetterHead } from '../core/dead-letter.ts'
-import type { Field } from '../core/entry.ts'
-import { compareEntryIds, entryIdBefore } from '../core/entry.ts'
+import type { Entry, Field } from '../core/entry.ts'
+import { compareEntryIds, entryBytes, entryIdBefore } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
 import type { DeadLetterFacts } from '../core/outcome.ts'
-import { isLeftOver, slotNames } from './consumer-names.ts'
+import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -14,13 +14,16 @@ import type {
   GroupAddress,
   Held,
   Measured,
+  Opened,
   ReadRequest,
   ReadResult,
   RenewResult,
+  RunEnd,
   Settlement,
   SettleResult,
   Slot,
   SlotKind,
+  StartBounds,
   StartResult,
 } from './group.ts'
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
@@ -54,15 +57,16 @@ export class MemoryGroup implements Group, Claims {
     return { consumerName, token, leaseMs }
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     this.roundTrips++
     if (!this.#isLeased(slot)) return false
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
-    if (hasAcked) this.#state.acked = this.#now
-    return takesFlag && isSettled && this.#server.lower(this.#address.keys.wake)
+    if (end?.hasAcked) this.#state.acked = this.#now
+    return end?.takesFlag === true && this.#server.lower(this.#address.keys.wake)
   }
 
+  // every call is answered, so that there is nothing to hand back that did not reach its poller
   async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
     if (settlements.length > 0) this.roundTrips++
     return this.#settle(slot, settlements)
@@ -71,17 +75,17 @@ export class MemoryGroup implements Group, Claims {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Infinity }: ReadRequest,
+    { count, maxPending = Infinity, ifEmpty = 'keep' }: ReadRequest,
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
     const { group, healed } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
-    if (holder !== undefined && holder !== slot.token)
-      return { ...settled, leaseLost: true, entries: [], held: false, healed }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    if (holder !== undefined && holder !== slot.token) return { ...nothing, leaseLost: true }
     if (group.pending.size > maxPending) {
       this.#server.flags.set(this.#address.keys.wake, this.#now + HELD_FLAG_MS)
-      return { ...settled, entries: [], held: true, healed }
+      return { ...nothing, pendingLimitReached: true }
     }
     const returnTo = { owner: PARKED, idleMs: this.#address.settings.minIdleMs }
     const entries = this.#stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
@@ -90,7 +94,18 @@ export class MemoryGroup implements Group, Claims {
       return { id, fields, deliveryCount: 1, returnTo }
     })
     group.consumers.set(slot.consumerName, this.#now)
-    return { ...settled, entries, held: false, healed }
+    if (entries.length > 0 || ifEmpty === 'keep' || maxPending === Infinity || holder === undefined)
+      return { ...nothing, entries }
+    if (ifEmpty === 'giveWithFlag') this.#server.lower(this.#address.keys.wake)
+    this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
+    return { ...nothing, hasEnded: true }
+  }
+
+  async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
+    const slot = await this.takeSlot('claimer', CLAIMER_SLOTS, leaseMs)
+    if (!slot) return undefined
+    this.roundTrips--
+    return { slot, page: await this.settleAndClaim(slot, [], request) }
   }
 
   async settleAndClaim(
@@ -119,6 +134,7 @@ export class MemoryGroup implements Group, Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
+    { maxBytes = Infinity, unless }: StartBounds = {},
   ): Promise<StartResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
@@ -127,22 +143,33 @@ export class MemoryGroup implements Group, Claims {
     const isLeased = this.#isLeased(slot)
     if (!isLeased || !group) {
       counts.unsettled += claimed.length
-      return { ...settled, counts, started: [], leaseLost: settled.leaseLost || (!isLeased && claimed.length > 0) }
+      const leaseLost = settled.leaseLost || (!isLeased && claimed.length > 0)
+      return { ...settled, counts, started: [], leftAlone: [], noRoom: [], leaseLost }
     }
     const held = claimed.filter((entry) => group.isHeldBy(slot.consumerName, entry))
     const started: Delivery[] = []
-    for (const { id, deliveryCount, from } of held) {
+    const leftAlone: Claimed[] = []
+    const noRoom: Claimed[] = []
+    let bytes = 0
+    for (const claim of held) {
+      const { id, deliveryCount, from } = claim
       const entry = this.#stream.get(id)
-      if (entry) started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
-      else this.#drop(group, id)
+      if (!entry) this.#drop(group, id)
+      else if (bytes >= maxBytes) noRoom.push(claim)
+      else if (isLeftAlone(entry, unless)) leftAlone.push(claim)
+      else {
+        bytes += entryBytes(entry.fields)
+        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
+      }
     }
     for (const delivery of started) {
       this.#take(group, slot, delivery)
       this.#dueTimes.delete(delivery.id)
     }
-    counts.superseded += claimed.length - started.length
-    counts.lost += held.length - started.length
-    return { ...settled, counts, started }
+    const ours = started.length + leftAlone.length + noRoom.length
+    counts.superseded += claimed.length - ours
+    counts.lost += held.length - ours
+    return { ...settled, counts, started, leftAlone, noRoom }
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
@@ -172,11 +199,14 @@ export class MemoryGroup implements Group, Claims {
     return { backlog, pollers: leases.filter((lease) => this.#server.holder(lease) !== undefined).length }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<void> {
-    this.roundTrips++
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<Measured | undefined> {
     const { keys, settings } = this.#address
     const group = this.#find()
-    if (!group) return
+    const measured = await this.measure()
+    if (!group) {
+      if (this.#isLeased(slot)) this.#server.leases.delete(keys.slot(slot.consumerName))
+      return undefined
+    }
     const [oldest] = group.pending.keys()
     if (this.#isLeased(slot)) this.#state.cursor = cursor
     if (hasAcked) this.#state.acked = this.#now
@@ -189,6 +219,8 @@ export class MemoryGroup implements Group, Claims {
       const isHeld = this.#server.holder(keys.slot(consumerName)) !== undefined
       if (isIdle && !isHeld && isLeftOver(consumerName, settings.slots)) group.consumers.delete(consumerName)
     }
+    if (slot.token !== '' && this.#isLeased(slot)) this.#server.leases.delete(keys.slot(slot.consumerName))
+    return measured
   }
 
   /** Stale entries from an id on, those trimmed meanwhile taken off, and where the next page starts. */
@@ -216,7 +248,7 @@ export class MemoryGroup implements Group, Claims {
       if (outcome.kind === 'ack') tally.acked(1, group && this.#drop(group, id) ? 1 : 0)
       else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
       else if (!group) tally.counts.unsettled++
-      else if (!group.isHeldBy(slot.consumerName, settlement)) tally.settled(settlement, SETTLED.superseded)
+      else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLED.superseded)
       else if (!this.#stream.get(id)) {
         this.#drop(group, id)
         tally.settled(settlement, SETTLED.lost)
@@ -303,6 +335,17 @@ export class MemoryGroup implements Group, Claims {
   get #dueTimes(): Map<string, number> {
     return this.#server.due(this.#address.keys.due)
   }
+}
+
+function isLeftAlone({ fields }: Entry, unless: StartBounds['unless']): boolean {
+  return fields.some(([name, value]) => unless?.field === String(name) && unless.values.includes(String(value)))
+}
+
+/** Whether an entry is under our name with the count that we know of, or one more where its start was not answered. */
+function isOurs(group: GroupState, { consumerName }: Slot, { id, deliveryCount, outcome }: Settlement): boolean {
+  if (group.isHeldBy(consumerName, { id, deliveryCount })) return true
+  const mayHaveStarted = outcome.kind === 'release' && outcome.mayHaveStarted === true
+  return mayHaveStarted && group.isHeldBy(consumerName, { id, deliveryCount: deliveryCount + 1 })
 }
 
 /** Names and values in turn, each as its length in bytes, a colon, and itself. */

@@ -1,7 +1,9 @@
 import type { Clock } from '../clock.ts'
+import { saturatedCount } from '../core/delivery-count.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
 import type { Held, Owner, Trim, WakeFlag } from './group.ts'
+import { LAST_ID } from './scripts/fence.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
 export interface Pending {
@@ -25,7 +27,7 @@ export class GroupState {
 
   /** Makes an entry pending under a consumer name, or hands it to another one. */
   hand(id: string, { owner, idleMs }: Owner, deliveryCount: number, nowMs: number): void {
-    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount })
+    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
     this.consumers.set(owner, nowMs)
   }
 
@@ -118,6 +120,7 @@ export class MemoryStream {
   }
 
   after(id: string, count: number): Entry[] {
+    if (id === LAST_ID) return []
     const from = this.#indexOf(entryIdAfter(id))
     return this.#entries.slice(from, from + count)
   }

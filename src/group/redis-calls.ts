@@ -1,15 +1,14 @@
-import { RedisReplyError } from '../errors.ts'
-import type { Reply } from './clients/transport.ts'
+import type { Answer } from './clients/transport.ts'
 import type { GroupAddress, Held, Settlement, SettleResult, Slot } from './group.ts'
 import { CREATED, createGroup } from './scripts/create-group.ts'
 import type { Call, Sender } from './sender.ts'
-import { isReplyError } from './sender.ts'
+import { isReplyError, isUnanswered } from './sender.ts'
 import { settleCalls } from './settling.ts'
 
 /** What settles a batch, and what came back for the calls that travelled with it. */
 export interface SettledWith {
   readonly settled: SettleResult
-  readonly replies: readonly Reply[]
+  readonly replies: readonly Answer[]
 }
 
 /** What both sides of a group on Redis send their calls by. */
@@ -37,8 +36,8 @@ export class RedisCalls {
   /** Settles and makes more calls, in one round trip. */
   async settleWith(slot: Slot, settlements: readonly Settlement[], calls: readonly Call[]): Promise<SettledWith> {
     const settling = settleCalls(this.address, slot, settlements)
-    const replies = await this.sender.send([...settling.calls, ...calls])
-    return { settled: settling.result(replies), replies: replies.slice(settling.calls.length) }
+    const answers = await this.sender.ask([...settling.calls, ...calls])
+    return { settled: settling.result(answers), replies: answers.slice(settling.calls.length) }
   }
 
   /** The same; where the first of the calls finds no group, makes it again and calls once more. */
@@ -49,24 +48,35 @@ export class RedisCalls {
   ): Promise<SettledWith & { readonly healed: boolean }> {
     const first = await this.settleWith(slot, settlements, calls)
     const [reply] = first.replies
-    const created = isReplyError(reply, 'NOGROUP') ? await this.#create() : undefined
-    if (created instanceof RedisReplyError) return { ...first, replies: [created], healed: false }
-    if (created !== undefined || !(reply instanceof RedisReplyError)) this.#lived.add(this.#name)
-    if (created === undefined) return { ...first, healed: false }
-    return { ...first, replies: await this.sender.send(calls), healed: created === CREATED.healed }
+    if (!isReplyError(reply, 'NOGROUP')) {
+      this.seen(reply)
+      return { ...first, healed: false }
+    }
+    const [created = null] = await this.sender.ask([this.#create()])
+    if (created instanceof Error) return { ...withAnswers(first.settled, [created]), healed: false }
+    this.#lived.add(this.#name)
+    return { ...withAnswers(first.settled, await this.sender.ask(calls)), healed: created === CREATED.healed }
   }
 
-  #create(): Promise<Reply> {
+  /** A reply that is no error shows that the group is there. */
+  seen(reply: Answer | undefined): void {
+    if (!(reply instanceof Error)) this.#lived.add(this.#name)
+  }
+
+  #create(): Call {
     const { stream, group, keys, settings } = this.address
     const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
-    return this.sender
-      .send([{ script: createGroup, keys: [stream, keys.state, keys.due], args }])
-      .then(([reply = null]) => reply)
+    return { script: createGroup, keys: [stream, keys.state, keys.due], args }
   }
 
   get #name(): string {
     return JSON.stringify([this.address.stream, this.address.group])
   }
+}
+
+function withAnswers(settled: SettleResult, replies: readonly Answer[]): SettledWith {
+  const error = replies.find(isUnanswered)
+  return { settled: error ? { ...settled, unanswered: { error, settlements: [] } } : settled, replies }
 }
 
 /** Entries as a fenced script takes them. */

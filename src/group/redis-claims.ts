@@ -1,8 +1,8 @@
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
-import { isLeftOver } from './consumer-names.ts'
+import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
@@ -10,18 +10,25 @@ import type {
   Claims,
   Delivery,
   Group,
+  Measured,
+  Opened,
   Settlement,
   Slot,
+  StartBounds,
   StartResult,
 } from './group.ts'
-import type { RedisCalls } from './redis-calls.ts'
+import { measureCall, measuredOf } from './measuring.ts'
+import type { RedisCalls, SettledWith } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import type { RedisGroup } from './redis-group.ts'
 import { claimPage } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { STARTED, start } from './scripts/start.ts'
+import type { Call } from './sender.ts'
 import { isReplyError } from './sender.ts'
+import { slotGiving, slotTaking } from './slot-taking.ts'
+import { Tally } from './tally.ts'
 
 /**
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
@@ -39,30 +46,30 @@ class RedisClaims implements Claims {
     this.#calls = calls
   }
 
-  async settleAndClaim(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { minIdleMs, cursor = '', room }: ClaimRequest,
-  ): Promise<ClaimResult> {
-    const { stream, keys } = this.#calls.address
-    const call = {
-      script: claimPage,
-      keys: [stream, this.#calls.lease(slot), keys.due, keys.state],
-      args: [...this.#calls.fence(slot), minIdleMs, cursor, room],
-    }
-    const { settled, replies, healed } = await this.#calls.settleAnd(slot, settlements, [call])
-    const [reply = null] = replies
-    const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
-    if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
-    if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
-    const [from, after, claimed, lost] = items(reply)
+  async settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult> {
+    const call = this.#claim(slot.token, [slot.consumerName], request)
+    return pageOf(await this.#calls.settleAnd(slot, settlements, [call]), request)
+  }
+
+  async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
+    const names = slotNames('claimer', CLAIMER_SLOTS)
+    const take = slotTaking(this.#calls.address, 'claimer', CLAIMER_SLOTS, leaseMs)
+    const [taken, reply = null] = await this.#calls.sender.send([take.call, this.#claim(take.token, names, request)])
+    const slot = take.slotOf(taken)
+    if (!slot) return undefined
+    // without a lease the page had no name to claim under, and without a group there is no page yet
+    if (slot.token === '' || isReplyError(reply, 'NOGROUP'))
+      return { slot, page: await this.settleAndClaim(slot, [], request) }
+    this.#calls.seen(reply)
+    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], healed: false }, request) }
+  }
+
+  #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
+    const { stream, group, keys } = this.#calls.address
     return {
-      ...settled,
-      from: asText(from),
-      cursor: asText(after),
-      claimed: items(claimed).map(asClaimed),
-      lost: items(lost).length,
-      healed,
+      script: claimPage,
+      keys: [stream, keys.due, keys.state, ...names.map(keys.slot)],
+      args: [group, token, minIdleMs, cursor, room, ...names],
     }
   }
 
@@ -70,49 +77,69 @@ class RedisClaims implements Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
+    { maxBytes, unless }: StartBounds = {},
   ): Promise<StartResult> {
     const { stream, keys } = this.#calls.address
+    const { field, values } = unless ?? { field: '', values: [] }
     const call = {
       script: start,
       keys: [stream, this.#calls.lease(slot), keys.due],
-      args: [...this.#calls.fence(slot), ...pairs(claimed)],
+      args: [...this.#calls.fence(slot), maxBytes ?? '', field, values.length, ...values, ...pairs(claimed)],
     }
+    const nothing = { started: [], leftAlone: [], noRoom: [] }
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
     const [reply = null] = replies
     const counts = { ...settled.counts }
+    if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
     if (reply instanceof RedisReplyError) {
       counts.unsettled += claimed.length
       return {
         ...settled,
+        ...nothing,
         counts,
-        started: [],
         failures: reply.is('NOGROUP') ? settled.failures : [...settled.failures, reply],
       }
     }
     const started: Delivery[] = []
+    const leftAlone: Claimed[] = []
+    const noRoom: Claimed[] = []
     let { leaseLost } = settled
     for (const [n, item] of items(reply).entries()) {
-      const { id, deliveryCount, from } = claimed[n] as Claimed
+      const entry = claimed[n] as Claimed
+      const { id, deliveryCount, from } = entry
       const [status, fields] = items(item)
       if (status === STARTED.yes)
         started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
+      else if (status === STARTED.leftAlone) leftAlone.push(entry)
+      else if (status === STARTED.noRoom) noRoom.push(entry)
       else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
       if (status === STARTED.lost) counts.lost++
       leaseLost ||= status === STARTED.leaseLost
     }
-    return { ...settled, counts, started, leaseLost }
+    return { ...settled, counts, started, leftAlone, noRoom, leaseLost }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<void> {
+  async finishClaims(
+    slot: Slot,
+    cursor: string,
+    minIdleMs: number,
+    hasAcked = false,
+  ): Promise<Measured | RedisReplyError | undefined> {
     const { stream, group, keys } = this.#calls.address
     const finish = {
       script: finishClaims,
       keys: [stream, this.#calls.lease(slot), keys.due, keys.state],
       args: [...this.#calls.fence(slot), cursor, Number(hasAcked)],
     }
-    const [mark, consumers] = await this.#calls.sender.send([finish, xinfoConsumers(stream, group)])
+    const calls = [
+      finish,
+      xinfoConsumers(stream, group),
+      measureCall(this.#calls.address),
+      ...slotGiving(this.#calls.address, slot),
+    ]
+    const [mark, consumers, measured] = await this.#calls.sender.send(calls)
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
-    if (isReplyError(mark, 'NOGROUP')) return
+    if (isReplyError(mark, 'NOGROUP')) return undefined
     if (mark instanceof RedisReplyError && !mark.is('OOM')) throw mark
     if (consumers instanceof RedisReplyError) throw consumers
     await this.#removeConsumers(
@@ -122,6 +149,7 @@ class RedisClaims implements Claims {
       ),
       minIdleMs,
     )
+    return measuredOf(measured)
   }
 
   async #removeConsumers(consumers: readonly { name: string }[], minIdleMs: number): Promise<void> {
@@ -137,7 +165,27 @@ class RedisClaims implements Claims {
   }
 }
 
+function pageOf(
+  { settled, replies, healed }: SettledWith & { readonly healed: boolean },
+  { cursor = '' }: ClaimRequest,
+): ClaimResult {
+  const [reply = null] = replies
+  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+  if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
+  if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
+  if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
+  const [from, after, claimed, lost] = items(reply)
+  return {
+    ...settled,
+    from: asText(from),
+    cursor: asText(after),
+    claimed: items(claimed).map(asClaimed),
+    lost: items(lost).length,
+    healed,
+  }
+}
+
 function asClaimed(item: Reply): Claimed {
   const [id, owner, idle, count] = items(item)
-  return { id: asText(id), deliveryCount: Number(count), from: { owner: asText(owner), idleMs: Number(idle) } }
+  return { id: asText(id), deliveryCount: Number(asText(count)), from: { owner: asText(owner), idleMs: Number(idle) } }
 }

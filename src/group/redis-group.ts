@@ -1,10 +1,9 @@
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText, items } from './commands/reply.ts'
+import { asText } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
-import { slotNames } from './consumer-names.ts'
 import type {
   Delivery,
   Group,
@@ -13,22 +12,22 @@ import type {
   ReadRequest,
   ReadResult,
   RenewResult,
+  RunEnd,
   Settlement,
   SettleResult,
   Slot,
   SlotKind,
 } from './group.ts'
+import { measureCall, measuredOf } from './measuring.ts'
 import type { RedisCalls } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import { finishReads } from './scripts/finish-reads.ts'
-import { giveSlot } from './scripts/give-slot.ts'
-import { measure, UNKNOWN } from './scripts/measure.ts'
-import { NOT_READ, readBounded } from './scripts/read-bounded.ts'
+import { handBack } from './scripts/hand-back.ts'
+import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
 import { renew } from './scripts/renew.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
-import { isReplyError } from './sender.ts'
+import { slotGiving, slotTaking } from './slot-taking.ts'
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
@@ -43,64 +42,66 @@ export class RedisGroup implements Group {
   }
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
-    const names = slotNames(kind, slots)
-    const token = crypto.randomUUID()
-    const keys = [this.calls.address.keys.wake, ...names.map((name) => this.calls.address.keys.slot(name))]
-    const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0]
-    const [reply] = await this.calls.sender.send([{ script: takeSlot, keys, args }])
-    if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
-      return { consumerName: `${kind}-${token}`, token: '', leaseMs }
-    if (reply instanceof RedisReplyError) throw reply
-    const consumerName = names[Number(reply)]
-    return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+    const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
+    const [reply] = await this.calls.sender.send([taking.call])
+    return taking.slotOf(reply)
   }
 
-  async giveSlot(slot: Slot, isSettled: boolean, takesFlag = false, hasAcked = false): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
-    const { stream, keys } = this.calls.address
-    const flag = takesFlag && isSettled ? [keys.wake] : []
-    const flagged = await this.calls.sender.call(
-      isSettled || hasAcked
-        ? {
-            script: finishReads,
-            keys: [stream, lease, keys.state, ...flag],
-            args: [...this.calls.fence(slot), slot.leaseMs, Number(hasAcked), Number(isSettled)],
-          }
-        : { script: giveSlot, keys: [lease], args: [slot.token] },
-    )
-    return flag.length > 0 && flagged === 1
-  }
-
-  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
-    return (await this.calls.settleWith(slot, settlements, [])).settled
-  }
-
-  async settleAndRead(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { count, maxPending }: ReadRequest,
-  ): Promise<ReadResult> {
-    const { stream, group, keys, settings } = this.calls.address
-    const lease = this.calls.lease(slot)
-    const bounded = {
-      script: readBounded,
-      keys: [stream, lease, keys.wake],
-      args: [...this.calls.fence(slot), count, maxPending ?? 0],
+    if (!end) {
+      await this.calls.sender.send(slotGiving(this.calls.address, slot))
+      return false
     }
-    const plain: Call[] = [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
-    const calls = maxPending === undefined ? plain : [bounded]
-    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, calls)
+    const { stream, keys } = this.calls.address
+    const flag = end.takesFlag ? [keys.wake] : []
+    const flagged = await this.calls.sender.call({
+      script: finishReads,
+      keys: [stream, lease, keys.state, ...flag],
+      args: [...this.calls.fence(slot), slot.leaseMs, Number(end.hasAcked), Number(end.isInDoubt), ...end.known],
+    })
+    return end.takesFlag && flagged === 1
+  }
+
+  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+    const { calls } = this
+    if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
+    const ids = [...known, ...settlements.map(({ id }) => id)]
+    const keys = [calls.address.stream, calls.lease(slot)]
+    const back = { script: handBack, keys, args: [...calls.fence(slot), slot.leaseMs, ...ids] }
+    return (await calls.settleWith(slot, settlements, [back])).settled
+  }
+
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, this.#read(slot, request))
     const [reply = null, holder = null] = replies
-    if (reply instanceof RedisReplyError)
-      return { ...settled, failures: [...settled.failures, reply], entries: [], held: false, healed }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
+    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
+    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
-    const isTaken = reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token)
-    const returnTo = { owner: PARKED, idleMs: settings.minIdleMs }
-    const entries = parseXreadgroup(isTaken || typeof reply === 'number' ? null : reply).map(
+    if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
+      return { ...nothing, leaseLost: true }
+    if (typeof reply === 'number')
+      return {
+        ...nothing,
+        pendingLimitReached: reply === NOT_READ.pendingLimit,
+        hasEnded: reply === NOT_READ.ended,
+      }
+    const returnTo = { owner: PARKED, idleMs: this.calls.address.settings.minIdleMs }
+    const entries = parseXreadgroup(reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
     )
-    return { ...settled, leaseLost: settled.leaseLost || isTaken, entries, held: reply === NOT_READ.held, healed }
+    return { ...nothing, entries }
+  }
+
+  #read(slot: Slot, { count, maxPending, ifEmpty = 'keep' }: ReadRequest): Call[] {
+    const { stream, group, keys } = this.calls.address
+    const lease = this.calls.lease(slot)
+    if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    const args = [...this.calls.fence(slot), slot.leaseMs, count, maxPending, IF_EMPTY[ifEmpty]]
+    return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
   }
 
   async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
@@ -117,23 +118,9 @@ export class RedisGroup implements Group {
   }
 
   async measure(): Promise<Measured | undefined> {
-    const { stream, group, keys, settings } = this.calls.address
-    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
-    const call = { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
-    const [reply = null] = await this.calls.sender.send([call])
-    if (isReplyError(reply, 'NOGROUP')) return undefined
-    if (reply instanceof RedisReplyError) throw reply
-    const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs] = items(reply).map(
-      Number,
-    ) as [number, number, number, number, number, number, number]
-    const backlog = {
-      pending,
-      oldestPendingMs,
-      streamLength,
-      deadLetters,
-      ...(lag !== UNKNOWN && { lag }),
-      ...(sinceLastSuccessMs !== UNKNOWN && { sinceLastSuccessMs }),
-    }
-    return { backlog, pollers }
+    const [reply] = await this.calls.sender.send([measureCall(this.calls.address)])
+    const measured = measuredOf(reply)
+    if (measured instanceof RedisReplyError) throw measured
+    return measured
   }
 }

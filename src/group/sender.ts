@@ -1,7 +1,7 @@
 import { quoted } from '../core/quoted.ts'
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { keysAt } from './clients/keys-of.ts'
-import type { Argument, Command, Reply, Transport } from './clients/transport.ts'
+import type { Answer, Argument, Command, Reply, Transport } from './clients/transport.ts'
 import type { Script } from './scripts/script.ts'
 import { evalsha, evalText } from './scripts/script.ts'
 
@@ -27,8 +27,16 @@ export class Sender {
     this.#remainingMs = remainingMs
   }
 
-  /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came. */
+  /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came, to one of them at least. */
   async send(calls: readonly Call[]): Promise<Reply[]> {
+    return (await this.ask(calls)).map((answer) => {
+      if (isUnanswered(answer)) throw answer
+      return answer
+    })
+  }
+
+  /** One answer a call: its reply, an error reply, or what kept it from being answered. */
+  async ask(calls: readonly Call[]): Promise<Answer[]> {
     if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
     const unknown = calls.flatMap((call, at) =>
@@ -36,7 +44,7 @@ export class Sender {
     )
     if (unknown.length === 0) return named(calls, replies)
     const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
-    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Reply
+    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Answer
     return named(calls, replies)
   }
 
@@ -47,9 +55,15 @@ export class Sender {
     return reply
   }
 
-  #write(commands: readonly Command[]): Promise<Reply[]> {
+  async #write(commands: readonly Command[]): Promise<Answer[]> {
     this.roundTrips++
-    return this.#transport.send(commands, this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs())))
+    const timeoutMs = this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs()))
+    try {
+      return await this.#transport.send(commands, timeoutMs)
+    } catch (error) {
+      if (error instanceof RedisConnectionError) return commands.map(() => error)
+      throw error
+    }
   }
 
   #command(call: Call, form: typeof evalsha): Command {
@@ -57,12 +71,16 @@ export class Sender {
   }
 }
 
-export function isReplyError(reply: Reply | undefined, replyCode: string): reply is RedisReplyError {
+export function isUnanswered(answer: Answer | undefined): answer is RedisConnectionError {
+  return answer instanceof RedisConnectionError
+}
+
+export function isReplyError(reply: Answer | undefined, replyCode: string): reply is RedisReplyError {
   return reply instanceof RedisReplyError && reply.is(replyCode)
 }
 
 /** Names the keys of calls that met another type: the server does not. */
-function named(calls: readonly Call[], replies: Reply[]): Reply[] {
+function named(calls: readonly Call[], replies: Answer[]): Answer[] {
   for (const [at, call] of calls.entries()) {
     const reply = replies[at]
     if (!isReplyError(reply, 'WRONGTYPE')) continue

@@ -1,7 +1,8 @@
 import { chunksOf } from '../core/chunks.ts'
 import { deadLetterHead } from '../core/dead-letter.ts'
+import { OUTCOMES } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { Argument, Reply } from './clients/transport.ts'
+import type { Answer, Argument } from './clients/transport.ts'
 import { asText, items } from './commands/reply.ts'
 import { xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
@@ -9,34 +10,31 @@ import { isLetter } from './group.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
+import { isUnanswered } from './sender.ts'
 import { moveOf, Tally } from './tally.ts'
 
 /** What settles a batch: one XACK for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
   readonly calls: readonly Call[]
-  /** @param replies One a call, in order; more may follow. */
-  result(replies: readonly Reply[]): SettleResult
+  /** @param answers One a call, in order; more may follow. */
+  result(answers: readonly Answer[]): SettleResult
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
-  const acks: string[] = []
-  const moves: Settlement[] = []
-  const letters: Settlement[] = []
-  for (const settlement of settlements) {
-    if (settlement.outcome.kind === 'ack') acks.push(settlement.id)
-    else (isLetter(settlement) ? letters : moves).push(settlement)
-  }
+  const byOp = { ack: [] as Settlement[], move: [] as Settlement[], dead: [] as Settlement[] }
+  for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
+  const acks = byOp.ack.map(({ id }) => id)
   // where the dead letters' key is denied, the server refuses every script that names it
-  const chunks = [...chunksOf(moves, SCRIPT_ENTRIES), ...chunksOf(letters, SCRIPT_ENTRIES)]
+  const chunks = [...chunksOf(byOp.move, SCRIPT_ENTRIES), ...chunksOf(byOp.dead, SCRIPT_ENTRIES)]
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   return {
     calls: acks.length > 0 ? [xack(address.stream, address.group, acks), ...scripts] : scripts,
-    result(replies) {
+    result(answers) {
       const tally = new Tally()
       let at = 0
-      if (acks.length > 0) countAcks(tally, acks.length, replies[at++])
-      for (const chunk of chunks) countChunk(tally, chunk, replies[at++])
-      return tally.result()
+      if (acks.length > 0) countAcks(tally, byOp.ack, answers[at++])
+      for (const chunk of chunks) countChunk(tally, chunk, answers[at++])
+      return tally.result(answers.find(isUnanswered))
     },
   }
 }
@@ -51,7 +49,15 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
       args.push('dead', id, deliveryCount, head.length, ...head)
     } else {
       const move = moveOf(outcome, deliveryCount, settings.minIdleMs)
-      args.push('move', id, deliveryCount, move.owner, move.idleMs, move.deliveryCount, move.delayMs ?? '')
+      args.push(
+        outcome.kind === 'release' && outcome.mayHaveStarted ? 'back' : 'move',
+        id,
+        deliveryCount,
+        move.owner,
+        move.idleMs,
+        move.deliveryCount,
+        move.delayMs ?? '',
+      )
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due]
@@ -59,12 +65,17 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
-function countAcks(tally: Tally, asked: number, reply: Reply | undefined): void {
-  if (reply instanceof RedisReplyError) tally.refused(asked, reply)
-  else tally.acked(asked, Number(reply))
+function countAcks(tally: Tally, acks: readonly Settlement[], reply: Answer | undefined): void {
+  if (isUnanswered(reply)) tally.unanswered(acks)
+  else if (reply instanceof RedisReplyError) tally.refused(acks.length, reply)
+  else tally.acked(acks.length, Number(reply))
 }
 
-function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Reply | undefined): void {
+function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Answer | undefined): void {
+  if (isUnanswered(reply)) {
+    tally.unanswered(chunk)
+    return
+  }
   if (reply instanceof RedisReplyError) {
     tally.refused(chunk.length, reply, chunk.filter(isLetter))
     return

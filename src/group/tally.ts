@@ -1,6 +1,8 @@
 import { noCounts } from '../core/counts.ts'
 import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { OUTCOMES } from '../core/outcome.ts'
+import type { RedisConnectionError } from '../errors.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Letter, Settlement, SettleResult } from './group.ts'
 import { isLetter } from './group.ts'
@@ -26,9 +28,6 @@ export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: numbe
   return { owner: PARKED, idleMs: 0, deliveryCount, delayMs }
 }
 
-/** What a settlement that was carried out counts as. */
-const DONE_AS = { retry: 'retried', 'dead-letter': 'deadLettered', release: 'released' } as const
-
 /** Counts what became of settlements: the same for every adapter. */
 export class Tally {
   readonly counts = noCounts()
@@ -38,6 +37,7 @@ export class Tally {
   readonly #letters: Letter[] = []
   readonly #refusedLetters: Letter[] = []
   #leaseLost = false
+  readonly #unanswered: Settlement[] = []
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
   acked(asked: number, pending: number): void {
@@ -56,8 +56,8 @@ export class Tally {
     } else if (status === SETTLED.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
-    } else if (status === SETTLED.done && outcome.kind !== 'ack') {
-      this.counts[DONE_AS[outcome.kind]]++
+    } else if (status === SETTLED.done) {
+      this.counts[OUTCOMES[outcome.kind].counter]++
       if (isLetter(settlement)) this.#letters.push(settlement)
     } else this.counts.superseded++
     if (status === SETTLED.lost) this.counts.lost++
@@ -72,7 +72,13 @@ export class Tally {
     this.#refusedLetters.push(...letters)
   }
 
-  result(): SettleResult {
+  /** Settlements of which nothing is known. */
+  unanswered(settlements: readonly Settlement[]): void {
+    this.#unanswered.push(...settlements)
+  }
+
+  /** @param lost Why not all of the request was answered, if it was not. */
+  result(lost?: RedisConnectionError): SettleResult {
     return {
       counts: this.counts,
       failures: [...this.#failures.values()],
@@ -80,6 +86,7 @@ export class Tally {
       letters: this.#letters,
       refusedLetters: this.#refusedLetters,
       leaseLost: this.#leaseLost,
+      ...(lost && { unanswered: { error: lost, settlements: this.#unanswered } }),
     }
   }
 }

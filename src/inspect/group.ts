@@ -89,7 +89,7 @@ function keysOf(stream: string, group: string, deadLetters: string | undefined):
 }
 
 function sinceOf(acked: string | undefined, at: number): number | undefined {
-  return acked ? Math.max(0, at - Number(acked)) : undefined
+  return acked && /^\d{1,15}$/.test(acked) ? Math.max(0, at - Number(acked)) : undefined
 }
 
 /** @param owner Which stream the group's keys belong to; `''` if they name none. */

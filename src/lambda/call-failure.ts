@@ -7,8 +7,10 @@ type CallFailure =
   | 'unavailable'
   /** Nothing began, nor will it before somebody mends what is wrong. */
   | 'misconfigured'
-  /** Nothing began, because of the request itself. */
+  /** Nothing began, because of the request itself: it is too large, or cannot be read. */
   | 'unacceptable'
+  /** Nothing began, and why is not known: one event of the request may be the cause. */
+  | 'refused'
   /** The function may have run. */
   | 'lost'
 
@@ -22,8 +24,13 @@ interface Facts {
   readonly $metadata?: { readonly httpStatusCode?: number }
 }
 
-/** Function not ready, being changed, or asked too often; 410 is a file system that failed a running function, 504 a proxy out of patience. */
+/** No permission, or no such thing; function not ready, being changed, or asked too often; 410 is a file system that failed a running function, 504 a proxy out of patience. */
 const STATUS: Readonly<Record<number, CallFailure>> = {
+  401: 'misconfigured',
+  403: 'misconfigured',
+  404: 'misconfigured',
+  405: 'misconfigured',
+  407: 'misconfigured',
   408: 'unavailable',
   409: 'unavailable',
   410: 'lost',
@@ -36,7 +43,10 @@ const STATUS: Readonly<Record<number, CallFailure>> = {
 const NAMES: readonly (readonly [pattern: RegExp, CallFailure])[] = [
   [/Throttl|TooManyRequests/, 'unavailable'],
   [/^InvalidRequestContent/, 'unacceptable'],
-  [/^KMS|^Invalid|AccessDenied/, 'misconfigured'],
+  [
+    /^KMS|^Invalid|AccessDenied|NotAuthorized|NotFound|Signature|Token|UnrecognizedClient|RequestExpired|OptIn|RecursiveInvocation/,
+    'misconfigured',
+  ],
 ]
 
 const NEVER_CONNECTED = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
@@ -60,7 +70,7 @@ export function judgeCall(error: unknown, wasSent: boolean): CallFailure {
 /** The error of the entries, unless it was the request itself. */
 export function errorOfCall(
   functionName: string,
-  failure: Exclude<CallFailure, 'unacceptable'>,
+  failure: Exclude<CallFailure, 'unacceptable' | 'refused'>,
   cause: unknown,
 ): Error {
   const { name = 'Error', message = '' } = (cause ?? {}) as Facts
@@ -71,10 +81,16 @@ export function errorOfCall(
   return new UnavailableError(text, { isLasting: failure === 'misconfigured', cause })
 }
 
+/** The error of an event that was refused by itself: it has used up a delivery. */
+export function refusal(functionName: string, cause: unknown): Error {
+  const { name = 'Error', message = '' } = (cause ?? {}) as Facts
+  return new FunctionFailedError(functionName, name, `${message}; the request with this event alone was refused`)
+}
+
 function judgeStatus(status: number, name: string): CallFailure {
   const [, byName] = NAMES.find(([pattern]) => status >= 400 && pattern.test(name)) ?? []
   if (byName) return byName
-  return STATUS[status] ?? (status >= 500 ? 'unavailable' : status >= 400 ? 'misconfigured' : 'lost')
+  return STATUS[status] ?? (status >= 500 ? 'unavailable' : status >= 400 ? 'refused' : 'lost')
 }
 
 function isNeverConnected({ code, syscall, errors }: Facts): boolean {

@@ -34,6 +34,7 @@ export interface LambdaFunction extends BatchHandler {
  *
  * - What Lambda did not take on (throttled, unreachable, 5xx) is handed back and costs no delivery. What it will never take on (a wrong name, a
  *   missing permission) is handed back as well, and the invocation fails.
+ * - What Lambda refuses and nobody knows why (400, 415, 422 …) is halved until the event that causes it is alone, and has used up a delivery.
  * - A function that failed, died, or gave no answer in time has failed all that it was given.
  *
  * The role needs `lambda:InvokeFunction` on the function, with its qualifier if it has one.
@@ -53,7 +54,7 @@ export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}
     const { items, failures } = writeItems(events, context, { name, envelope })
     const { requests, tooLarge } = packRequests(items)
     for (const { entryId } of tooLarge) failures.push({ itemIdentifier: entryId, error: unacceptable(name) })
-    const call = new RemoteCall(target, context, timeoutMs)
+    const call = new RemoteCall(target, context, items.length, timeoutMs)
     try {
       const failed = await Promise.all(requests.map((request) => call.failuresOf(request)))
       return { batchItemFailures: [...failures, ...failed.flat()] }

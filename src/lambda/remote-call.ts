@@ -2,7 +2,7 @@ import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import type { BatchContext, BatchResponse } from '../batch-handler.ts'
 import { quoted } from '../core/quoted.ts'
 import { BatchItemFailedError, FunctionFailedError, NonRetryableError } from '../errors.ts'
-import { errorOfCall, judgeCall } from './call-failure.ts'
+import { errorOfCall, judgeCall, refusal } from './call-failure.ts'
 import { CallLimit } from './call-limit.ts'
 import { failedEntries } from './function-answer.ts'
 import type { FunctionTarget } from './function-target.ts'
@@ -15,41 +15,60 @@ export type ItemFailure = NonNullable<BatchResponse['batchItemFailures']>[number
 /** An answer is waited for a little less than the handler's time, so that what was answered counts: a tenth less, at most that. */
 const MARGIN_MS = 100
 
+/**
+ * Requests that are halved in one call, for each halving that it takes to single out an event: enough for some events that are refused. Where
+ * nearly all are, what is left is handed back, and the invocation fails.
+ */
+const SPLITS_PER_HALVING = 8
+
+/** A request that began nothing, and the error of its event once it is alone. */
+interface Refused {
+  readonly alone: Error
+  /** Of all its events, where too many requests were refused; left out where each of them is to be told apart. */
+  readonly together?: Error
+}
+
 /** What a handler is called for once: requests to a function that share the handler's time. */
 export class RemoteCall {
   readonly #target: FunctionTarget
   readonly #requestId: string
   readonly #limit: CallLimit
+  #splitsLeft: number
 
-  constructor(target: FunctionTarget, context: BatchContext, timeoutMs = Infinity) {
+  /** @param events How many there are in all its requests. */
+  constructor(target: FunctionTarget, context: BatchContext, events: number, timeoutMs = Infinity) {
     const remainingMs = context.getRemainingTimeInMillis()
     const ms = Math.max(0, Math.min(timeoutMs, remainingMs - Math.min(MARGIN_MS, remainingMs / 10)))
     const text = `no answer within ${Math.floor(ms)} ms; whether it ran is not known`
     this.#target = target
+    this.#splitsLeft = SPLITS_PER_HALVING * Math.ceil(Math.log2(events + 1))
     this.#requestId = context.awsRequestId
     this.#limit = new CallLimit(ms, context.signal, () => new FunctionFailedError(target.name, 'TimeoutError', text))
   }
 
   /**
    * Sends a request, and answers which of its items failed, and with what. A request that Lambda refuses for what is in it is halved until it
-   * is known which item that is: nothing has begun.
+   * is known which item that is: nothing has begun. So is one that is refused and nobody knows why, as long as that singles out few.
    */
   async failuresOf(items: readonly RequestItem[]): Promise<readonly ItemFailure[]> {
     const failed = (entryIds: readonly string[], error: unknown) =>
       entryIds.map((itemIdentifier) => ({ itemIdentifier, error }))
     const { name } = this.#target
     const entryIds = items.map(({ entryId }) => entryId)
+    let refused: Refused
     try {
-      const answer = await this.#send(requestOf(items))
-      if (answer)
+      const sent = await this.#send(requestOf(items))
+      if (!('alone' in sent))
         return failed(
-          failedEntries(name, answer, entryIds),
+          failedEntries(name, sent, entryIds),
           new BatchItemFailedError(`${called(name)} named it as failed`),
         )
+      refused = sent
     } catch (error) {
       return failed(entryIds, error)
     }
-    if (items.length === 1) return failed(entryIds, unacceptable(name))
+    if (items.length === 1) return failed(entryIds, refused.alone)
+    if (refused.together && this.#splitsLeft-- <= 0) return failed(entryIds, refused.together)
     const middle = Math.ceil(items.length / 2)
     const halves = [items.slice(0, middle), items.slice(middle)]
     return (await Promise.all(halves.map((half) => this.failuresOf(half)))).flat()
@@ -60,8 +79,8 @@ export class RemoteCall {
     this.#limit.stop()
   }
 
-  /** @returns `undefined` if Lambda refused the request for what is in it. */
-  async #send(request: string): Promise<InvokeCommandOutput | undefined> {
+  async #send(request: string): Promise<InvokeCommandOutput | Refused> {
+    const { name } = this.#target
     let wasSent = false
     const { signal } = this.#limit
     const onSent = () => {
@@ -74,8 +93,10 @@ export class RemoteCall {
     } catch (error) {
       if (error === signal.reason) throw error
       const failure = judgeCall(error, wasSent)
-      if (failure === 'unacceptable') return undefined
-      throw errorOfCall(this.#target.name, failure, error)
+      if (failure === 'unacceptable') return { alone: unacceptable(name) }
+      if (failure === 'refused')
+        return { alone: refusal(name, error), together: errorOfCall(name, 'misconfigured', error) }
+      throw errorOfCall(name, failure, error)
     }
   }
 }

@@ -57,7 +57,7 @@ export function sqsRecordOf(event: BatchEvent, context: BatchContext, envelope: 
       ApproximateReceiveCount: `${deliveryCount}`,
       SentTimestamp: sentMs,
       // the server does not keep when the first delivery was: later ones say the earliest it can have been
-      ApproximateFirstReceiveTimestamp: deliveryCount === 1 ? `${Math.max(now, Number(sentMs))}` : sentMs,
+      ApproximateFirstReceiveTimestamp: deliveryCount === 1 && now > Number(sentMs) ? `${now}` : sentMs,
       SenderId: 'redis-streams',
       ...(aggregateId && { MessageGroupId: aggregateId }),
     },

@@ -1,19 +1,22 @@
+import { errorOf } from '../core/dead-letter.ts'
+import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
+import { isThenable, promiseOf } from '../core/thenable.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
 import type { BatchCall } from '../route.ts'
 import { EntryContext } from './context.ts'
-import { isDone, type Job } from './job.ts'
+import { isDone } from './in-hand.ts'
+import type { Job } from './job.ts'
 import { describeCall } from './observed-call.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
 import type { Run } from './run.ts'
-import { isThenable } from './thenable.ts'
 
 /**
- * One call of a handler, for one job or for a batch of them: its jobs are prepared, then its handler is called, and once that has ended, or its
- * time has, each of them has its outcome.
+ * One call of a handler, for one job or for a batch of them: `prepare` → `start` → `end`, `fail` or `expire`. Its jobs are prepared, then its
+ * handler is called, and once that has ended, or its time has, each of them has its outcome; all are judged here.
  */
 export class Call {
   readonly jobs: readonly Job[]
@@ -24,7 +27,7 @@ export class Call {
   /** Waits for an asynchronous schema. */
   isPreparing = false
   /** Its time was over before its handler ended. */
-  isLost = false
+  isExpired = false
   readonly #run: Run
   #isCalled = false
   // not closures: V8 makes one that is assigned to a member in old space, where it keeps the whole entry until the next full collection
@@ -32,73 +35,63 @@ export class Call {
   #batch: BatchCall | undefined
   #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
 
-  /** @param now On the monotonic clock. */
-  constructor(run: Run, jobs: readonly Job[], now: number) {
-    this.#run = run
+  /**
+   * @param jobs Of one run; of one route, if they were gathered.
+   * @param now On the monotonic clock.
+   */
+  constructor(jobs: readonly Job[], now: number) {
+    const [job] = jobs as [Job]
+    this.#run = job.run
     this.jobs = jobs
-    this.isBatch = jobs[0]?.prepared !== undefined
-    this.endsAt = now + run.parts.consumer.settings.handlerTimeoutMs
+    this.isBatch = job.prepared !== undefined
+    this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
   }
 
   /** Reads the event of a job; one that no retry can help has its outcome then. @returns What is to be waited for, if anything. */
   prepare(): PromiseLike<void> | undefined {
-    const [job] = this.jobs as [Job]
     if (this.isBatch) return undefined
-    const prepared = prepare(job.delivery, this.#run.parts.consumer)
-    if (!isThenable(prepared)) return this.#noted(job, prepared)
+    const [job] = this.jobs as [Job]
+    const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
+    if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
-    return prepared.then((ready) => this.#noted(job, ready))
-  }
-
-  #noted(job: Job, prepared: Prepared | Rejected): undefined {
-    if (this.isLost) return
-    if (prepared.kind === 'prepared') job.prepared = prepared
-    else job.outcome = this.#letter(job, prepared.reason, prepared.error, prepared.decoded)
+    return prepared.then((ready) => this.#prepared(job, ready))
   }
 
   /** Calls the handler, unless there is nothing to call it for. @returns What is to be waited for, if anything. */
   start(): PromiseLike<unknown> | undefined {
-    const { report, observers } = this.#run.parts
+    const { parts, report, unavailable } = this.#run
     const [job] = this.jobs as [Job]
     if (!job.prepared) return undefined // its outcome is known
-    if (this.#run.isUnavailable(job.prepared.route)) return this.#throttle()
-    report.invoked += this.jobs.length
+    if (unavailable.has(job.prepared.route)) return this.#throttle()
+    report.invoked(this.jobs.length)
     this.#isCalled = true
-    if (!observers) return this.#start()
-    const call = describeCall(this.jobs, this.#run.parts)
-    this.#observed = { call, startedAt: this.#run.parts.clock.monotonic() }
-    return observers.within('handler', call, () => this.#start())
+    if (!parts.observers) return this.#start()
+    const call = describeCall(this.jobs, parts)
+    this.#observed = { call, startedAt: parts.clock.monotonic() }
+    return parts.observers.within('handler', call, () => this.#start())
   }
 
-  #start(): PromiseLike<unknown> | undefined {
-    const { parts } = this.#run
-    const [job] = this.jobs as [Job]
-    const { route, event } = job.prepared as Prepared
-    const remainingMs = remainingUntil(parts.clock, this.endsAt)
-    if (route.batching) {
-      this.#batch = route.batching.call(parts, this.jobs, remainingMs)
-      return this.#batch.failures.then((failures) => this.#failSome(failures))
-    }
-    this.#context = new EntryContext(parts, job.delivery, event, remainingMs)
-    const returned = (route.handler as EventHandler)(event, this.#context)
-    return isThenable(returned) ? returned : undefined
-  }
-
-  /** Whatever has no outcome by now has succeeded. */
-  end(): void {
+  /**
+   * Whatever has no outcome by now has succeeded.
+   *
+   * @param answer What was waited for came to.
+   * @throws {unknown} The answer says that it failed.
+   */
+  end(answer?: unknown): void {
+    this.#assertHandled(answer)
     for (const job of this.jobs) job.outcome ??= ACK
-    this.#tellEnded()
+    if (this.#observed) this.#tellEnded(this.#observed)
   }
 
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
     for (const job of this.jobs) if (!isDone(job)) this.#fail(job, error)
-    this.#tellEnded()
+    if (this.#observed) this.#tellEnded(this.#observed)
   }
 
   /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
-  lose(error: Error): void {
-    this.isLost = true
+  expire(error: Error): void {
+    this.isExpired = true
     if (this.#context) EntryContext.abort(this.#context, error)
     this.#batch?.abort(error)
     this.#run.overrunning += this.jobs.length
@@ -106,39 +99,67 @@ export class Call {
     this.fail(error)
   }
 
-  /** Its handler has ended after all. */
+  /** The handler of an expired call has ended after all. */
   forget(): void {
     this.#run.overrunning -= this.jobs.length
   }
 
+  #prepared(job: Job, prepared: Prepared | Rejected): undefined {
+    if (this.isExpired) return
+    if (prepared.kind === 'prepared') job.prepared = prepared
+    else job.outcome = this.#letter(job, prepared.reason, prepared.error, prepared.decoded)
+  }
+
+  #start(): PromiseLike<unknown> | undefined {
+    const run = this.#run
+    const [job] = this.jobs as [Job]
+    const { route, event } = job.prepared as Prepared
+    const remainingMs = remainingUntil(run.time.clock, this.endsAt)
+    if (route.batching) {
+      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs)
+      return this.#batch.failures.then((failures) => this.#failSome(failures))
+    }
+    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
+    const returned = (route.handler as EventHandler)(event, this.#context)
+    const answer = promiseOf(returned)
+    if (!answer) this.#assertHandled(returned)
+    return answer
+  }
+
+  #assertHandled(answer: unknown): void {
+    if (this.#context) assertHandled(answer, (this.jobs[0] as Job).id)
+  }
+
   #throttle(): undefined {
-    this.#run.parts.report.throttled += this.jobs.length
+    this.#run.report.throttled(this.jobs.length)
     for (const job of this.jobs) job.release()
   }
 
   #failSome(failures: ReadonlyMap<string, unknown>): void {
-    if (!this.isLost) for (const job of this.jobs) if (failures.has(job.id)) this.#fail(job, failures.get(job.id))
+    if (!this.isExpired) for (const job of this.jobs) if (failures.has(job.id)) this.#fail(job, failures.get(job.id))
   }
 
   #fail(job: Job, error: unknown): void {
-    const { consumer, random, report } = this.#run.parts
-    const verdict = judgeFailure(error, job.deliveryCount, consumer.settings, random())
+    const { parts, report } = this.#run
+    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
     if (this.#isCalled) {
       job.error = error
-      if (verdict.kind === 'release') this.#run.unavailable((job.prepared as Prepared).route, error as Error)
-      else report.failed++
+      if (verdict.kind === 'release') {
+        this.#run.unavailable.add((job.prepared as Prepared).route)
+        if (verdict.isLasting) this.#run.settler.note(errorOf(error))
+      } else report.failed()
     }
     if (verdict.kind === 'retry') job.outcome = verdict
     else if (verdict.kind === 'dead-letter')
       job.outcome = this.#letter(job, verdict.reason, error, job.prepared?.decoded)
     else {
-      report.throttled++
+      report.throttled(1)
       job.release()
     }
   }
 
   #letter({ deliveredAt }: Job, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {
-    const facts = { reason, error, lastDeliveredAt: deliveredAt, failedAt: this.#run.parts.clock.now() }
+    const facts = { reason, error, lastDeliveredAt: deliveredAt, failedAt: this.#run.time.clock.now() }
     const { eventId, type, version = 1, traceparent } = decoded ?? {}
     return {
       kind: 'dead-letter',
@@ -146,10 +167,8 @@ export class Call {
     }
   }
 
-  #tellEnded(): void {
-    if (!this.#observed) return
+  #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
     const { observers, clock } = this.#run.parts
-    const { call, startedAt } = this.#observed
     const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: (outcome as Outcome).kind, error }))
     observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
   }

@@ -2,6 +2,7 @@ import type { Field } from '../core/entry.ts'
 import type { Event } from '../event.ts'
 import type { Delivery } from '../group/group.ts'
 import type { HandlerContext } from '../handler.ts'
+import type { BatchSurroundings } from '../route.ts'
 import type { RunParts } from './parts.ts'
 
 /** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */
@@ -29,26 +30,27 @@ export class EntryContext implements HandlerContext {
   #aborted: Error | undefined
 
   constructor(
-    { consumer, slot, lambda = {}, extras }: RunParts,
+    surroundings: BatchSurroundings,
+    extras: object | undefined,
     delivery: Delivery,
     event: Event,
     remainingMs: () => number,
   ) {
-    this.functionName = lambda.functionName ?? ''
-    this.functionVersion = lambda.functionVersion ?? ''
-    this.invokedFunctionArn = lambda.invokedFunctionArn ?? ''
-    this.memoryLimitInMB = lambda.memoryLimitInMB ?? ''
-    this.awsRequestId = lambda.awsRequestId ?? ''
-    this.logGroupName = lambda.logGroupName ?? ''
-    this.logStreamName = lambda.logStreamName ?? ''
-    this.callbackWaitsForEmptyEventLoop = lambda.callbackWaitsForEmptyEventLoop ?? false
-    this.stream = consumer.stream
-    this.group = consumer.group
-    this.consumerName = slot.consumerName
+    this.functionName = surroundings.functionName
+    this.functionVersion = surroundings.functionVersion
+    this.invokedFunctionArn = surroundings.invokedFunctionArn
+    this.memoryLimitInMB = surroundings.memoryLimitInMB
+    this.awsRequestId = surroundings.awsRequestId
+    this.logGroupName = surroundings.logGroupName
+    this.logStreamName = surroundings.logStreamName
+    this.callbackWaitsForEmptyEventLoop = surroundings.callbackWaitsForEmptyEventLoop
+    this.stream = surroundings.stream
+    this.group = surroundings.group
+    this.consumerName = surroundings.consumerName
     this.entryId = delivery.id
     this.deliveryCount = delivery.deliveryCount
-    this.maxDeliveries = consumer.settings.maxDeliveries
-    this.idempotencyKey = `${consumer.group}:${event.eventId}`
+    this.maxDeliveries = surroundings.maxDeliveries
+    this.idempotencyKey = `${surroundings.group}:${event.eventId}`
     this.getRemainingTimeInMillis = remainingMs
     this.#delivery = delivery
     if (extras) Object.assign(this, extras)
@@ -77,6 +79,25 @@ export class EntryContext implements HandlerContext {
 
 function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
+}
+
+/** What every handler of a run is told of where it runs. */
+export function surroundingsOf({ consumer, slot, lambda = {}, extras }: RunParts): BatchSurroundings {
+  return {
+    ...extras,
+    functionName: lambda.functionName ?? '',
+    functionVersion: lambda.functionVersion ?? '',
+    invokedFunctionArn: lambda.invokedFunctionArn ?? '',
+    memoryLimitInMB: lambda.memoryLimitInMB ?? '',
+    awsRequestId: lambda.awsRequestId ?? '',
+    logGroupName: lambda.logGroupName ?? '',
+    logStreamName: lambda.logStreamName ?? '',
+    callbackWaitsForEmptyEventLoop: lambda.callbackWaitsForEmptyEventLoop ?? false,
+    stream: consumer.stream,
+    group: consumer.group,
+    consumerName: slot.consumerName,
+    maxDeliveries: consumer.settings.maxDeliveries,
+  }
 }
 
 /** Members that are set one by one. What this package says of an entry is among them: nothing in Lambda's context takes its place. */

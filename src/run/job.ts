@@ -1,12 +1,18 @@
+import { entryBytes } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { Delivery, Settlement } from '../group/group.ts'
+import type { Delivery } from '../group/group.ts'
+import type { InHand } from './in-hand.ts'
 import type { Prepared } from './prepare.ts'
+import type { Run } from './run.ts'
 
 /** A delivery in a run's hands, until the outcome that it gets is settled. */
-export class Job {
+export class Job implements InHand {
+  readonly run: Run
   readonly id: string
   readonly deliveryCount: number
   readonly delivery: Delivery
+  /** Of its names and values. */
+  readonly bytes: number
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
   /** There once its event was read. */
@@ -14,14 +20,21 @@ export class Job {
   outcome: Outcome | undefined = undefined
   /** What its handler failed with. */
   error: unknown = undefined
-  /** Its handler did not end in time: its idle clock is not renewed any more. */
   overran = false
+  /** No time was left to start it. */
+  hadNoTurn = false
 
-  constructor(delivery: Delivery, deliveredAt: number) {
+  /** When the claimer took it over, on the monotonic clock: what is handed back has been idle since then, too. */
+  readonly #takenAt: number | undefined
+
+  constructor(run: Run, delivery: Delivery, deliveredAt: number, takenAt?: number) {
+    this.run = run
     this.id = delivery.id
     this.deliveryCount = delivery.deliveryCount
     this.delivery = delivery
+    this.bytes = entryBytes(delivery.fields)
     this.deliveredAt = deliveredAt
+    this.#takenAt = takenAt
   }
 
   /** Told to observers of what became of it. */
@@ -31,11 +44,8 @@ export class Job {
 
   /** It was to run and did not: it goes back whence it came, with one delivery less. */
   release(): void {
-    this.outcome = { kind: 'release', ...this.delivery.returnTo, deliveryCount: this.deliveryCount - 1 }
+    const { owner, idleMs } = this.delivery.returnTo
+    const heldMs = this.#takenAt === undefined ? 0 : this.run.time.clock.monotonic() - this.#takenAt
+    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount: this.deliveryCount - 1 }
   }
-}
-
-/** A job whose outcome is known: all that a settlement is. */
-export function isDone(job: Job): job is Job & Settlement {
-  return job.outcome !== undefined
 }

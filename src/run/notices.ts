@@ -1,15 +1,34 @@
 import type { OnDeadLetter } from '../consumer.ts'
 import { describeError } from '../core/dead-letter.ts'
+import { quoted } from '../core/quoted.ts'
+import { promiseOf } from '../core/thenable.ts'
 import type { Letter } from '../group/group.ts'
 import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './parts.ts'
 
-/** Tells of dead letters once they are written. Nothing that goes wrong with it is more than a warning. */
+/** What bounds the notices of a run: however many dead letters there are, they cost no more than this. */
+const NOTICES = {
+  /** Under way side by side. */
+  atOnce: 10,
+  /** A run; of what is beyond them only the number is told. */
+  aRun: 1_000,
+  /** Milliseconds for one. */
+  timeoutMs: 5_000,
+  /** Milliseconds that the run's end waits for what is left. */
+  endMs: 10_000,
+} as const
+
+/** Tells of dead letters once they are written. Nothing that goes wrong with it is more than a warning: the first by itself, the others as a number. */
 export class Notices {
   readonly #parts: RunParts
   readonly #onDeadLetter: OnDeadLetter | undefined
-  readonly #abort = new AbortController()
-  readonly #sending = new Set<Promise<void>>()
+  #queue: DeadLetterNotice[] = []
+  /** What gives up each notice that is under way. */
+  readonly #sending = new Map<Promise<void>, (reason: Error) => void>()
+  #taken = 0
+  #failed = 0
+  #untold = 0
+  #emptied: (() => void) | undefined
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -21,8 +40,13 @@ export class Notices {
     const notice = noticeOf(letter, this.#parts)
     observers?.tell('deadLettered', { invocation, notice })
     if (!this.#onDeadLetter) return
-    const sending = this.#call(this.#onDeadLetter, notice).finally(() => this.#sending.delete(sending))
-    this.#sending.add(sending)
+    if (this.#taken >= NOTICES.aRun) {
+      this.#untold++
+      return
+    }
+    this.#taken++
+    this.#queue.push(notice)
+    this.#fill()
   }
 
   /** The server refused it. */
@@ -33,25 +57,62 @@ export class Notices {
 
   /** Resolves once all are sent, or that long is over: those that are not are aborted. */
   async end(withinMs: number): Promise<void> {
-    if (this.#sending.size === 0) return
-    const over = Promise.withResolvers<void>()
-    const cancel = this.#parts.clock.after(Math.max(0, withinMs), () => {
-      this.#abort.abort(new Error('the run has to end'))
-      over.resolve()
-    })
-    await Promise.race([Promise.all(this.#sending), over.promise])
-    cancel()
+    if (this.#sending.size > 0) {
+      const over = Promise.withResolvers<void>()
+      this.#emptied = over.resolve
+      const cancel = this.#parts.clock.after(Math.max(0, Math.min(withinMs, NOTICES.endMs)), over.resolve)
+      await over.promise
+      cancel()
+    }
+    this.#untold += this.#queue.length
+    this.#queue = []
+    for (const giveUp of this.#sending.values()) giveUp(new Error('the run has to end'))
+    await Promise.all(this.#sending.keys())
+    this.#warnOfOthers()
   }
 
-  async #call(onDeadLetter: OnDeadLetter, notice: DeadLetterNotice): Promise<void> {
-    try {
-      await onDeadLetter(notice, { signal: this.#abort.signal })
-    } catch (error) {
-      this.#parts.observers?.tell('deadLetterNoticeFailed', { invocation: this.#parts.invocation, notice, error })
-      // its message is the user's own, and may quote what the handler's error said
-      const { name } = describeError(error)
-      process.emitWarning(`onDeadLetter failed for entry ${notice.entryId}: ${name}`, 'MillraceWarning')
+  #fill(): void {
+    while (this.#sending.size < NOTICES.atOnce) {
+      const notice = this.#queue.shift()
+      if (!notice) break
+      const late = Promise.withResolvers<never>()
+      const sending: Promise<void> = this.#call(notice, late).finally(() => {
+        this.#sending.delete(sending)
+        this.#fill()
+      })
+      this.#sending.set(sending, late.reject)
     }
+    if (this.#sending.size === 0) this.#emptied?.()
+  }
+
+  async #call(notice: DeadLetterNotice, late: PromiseWithResolvers<never>): Promise<void> {
+    const { clock, observers, invocation } = this.#parts
+    const abort = new AbortController()
+    late.promise.catch((reason: unknown) => abort.abort(reason))
+    const text = `no answer within ${NOTICES.timeoutMs} ms`
+    const cancel = clock.after(NOTICES.timeoutMs, () => late.reject(new Error(text)))
+    try {
+      const answer: unknown = this.#onDeadLetter?.(notice, { signal: abort.signal })
+      await Promise.race([promiseOf(answer) ?? answer, late.promise])
+    } catch (error) {
+      observers?.tell('deadLetterNoticeFailed', { invocation, notice, error })
+      if (this.#failed++ > 0) return
+      // its message is the user's own, and may quote what the handler's error said
+      warn(`onDeadLetter failed for entry ${notice.entryId}: ${describeError(error).name}`)
+    } finally {
+      cancel()
+    }
+  }
+
+  #warnOfOthers(): void {
+    const others = this.#untold + Math.max(0, this.#failed - 1)
+    const { stream, group } = this.#parts.consumer
+    if (others > 0)
+      warn(
+        `onDeadLetter failed for, or was not told of, ${others} more dead letters of group ${quoted(group)} on stream ${quoted(stream)}`,
+      )
+    this.#untold = 0
+    this.#failed = 0
   }
 }
 
@@ -64,16 +125,21 @@ function noticeOf({ id, deliveryCount, outcome }: Letter, { consumer }: RunParts
   const { stream, group, keys } = consumer
   const { reason, error, eventId, eventType, traceparent } = outcome.letter
   const { name, message } = describeError(error)
-  return {
+  // frozen: it goes from one who is told to the next
+  return Object.freeze({
     stream,
     group,
     deadLetters: keys.deadLetters,
     entryId: id,
     deliveryCount,
     reason,
-    error: name === '' ? undefined : { name, message },
+    error: name === '' ? undefined : Object.freeze({ name, message }),
     eventId,
     eventType,
     traceparent,
-  }
+  })
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, 'MillraceWarning')
 }

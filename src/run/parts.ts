@@ -5,23 +5,23 @@ import type { Group, Slot } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
 import type { ObservedInvocation } from '../observe.ts'
 import type { Observers } from '../observers.ts'
-import type { OpenReport } from '../report.ts'
+import type { RunReport } from './run-report.ts'
 import type { FurtherPollers } from './scale-out.ts'
 
-/** What one run of a consumer is made of. */
+/** What a run is given. */
 export interface RunParts {
   readonly consumer: Consumer
   readonly group: Group
   readonly slot: Slot
   readonly budget: Budget
   readonly clock: Clock
+  readonly signal: AbortSignal | undefined
+  readonly report: RunReport
   /** Chance, from 0 to 1: the back-off's jitter. */
   readonly random: () => number
-  readonly report: OpenReport
   readonly lambda: Partial<LambdaContext> | undefined
   /** What else is in Lambda's context, such as what a middleware put there. */
   readonly extras: object | undefined
-  readonly signal: AbortSignal | undefined
   /** The pollers that the invocation may call. */
   readonly further: FurtherPollers | undefined
   readonly invocation: ObservedInvocation

@@ -1,79 +1,66 @@
+import type { Clock } from '../clock.ts'
 import { HandlerTimeoutError } from '../errors.ts'
-import type { Delivery, Settlement } from '../group/group.ts'
+import type { Gathering } from '../gathering.ts'
 import type { Route } from '../route.ts'
 import { Call } from './call.ts'
-import type { AnyGathering } from './gathering.ts'
-import { isDone, Job } from './job.ts'
+import type { Job } from './job.ts'
 import type { Prepared } from './prepare.ts'
 import type { Run } from './run.ts'
 
+/** Events of one batch route, of one run. */
+interface Gathered {
+  readonly run: Run
+  readonly route: Route
+  readonly events: Gathering<Job>
+}
+
 /**
- * Runs handlers, at most `atOnce` side by side, each within `handlerTimeoutMs`, as long as there is time to settle them.
+ * Runs calls, at most `atOnce` side by side, each within its time, as long as there is time to settle them. It knows no stream: jobs bring
+ * the run they are of.
  *
- * Jobs wait in a queue. A lane is a loop: it takes the next job, calls its handler and waits for it, until there is nothing left to take. The
- * event of a batch route joins those that it waits with, and the lane goes on; once they are due a lane takes them, as one call. A call whose
- * time is over loses its lane to another one.
+ * A job waits in the queue until a worker takes it, is under way while its call is, may wait for others where its route is a batch route's, and
+ * leaves the pool with an outcome: its call's, or a release where no time was left to start it. A worker is a loop: it takes what is next,
+ * makes the call and waits for it, until there is nothing to take. A call whose time is over leaves its place to another worker.
  */
 export class Pool {
-  /** Handlers that run side by side. */
+  /** Calls that run side by side. */
   atOnce: number
-  /** Ids of jobs that no lane took while there was time. */
-  readonly cutOff = new Set<string>()
-  readonly #run: Run
+  readonly #clock: Clock
   readonly #mayLinger: boolean
-  readonly #onOverrun: () => void
-  /** Everything that is not settled yet, in its order. */
-  #jobs: Job[] = []
-  /** What no lane has taken yet: the queue from `#next` on. */
+  /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: Job[] = []
   #next = 0
+  /** Jobs without an outcome. */
+  #open = 0
   /**
-   * The call that each lane is at. No Set: V8 chains a set's outgrown tables to those that follow, and so keeps whatever was ever in one of
+   * The call that each worker is at. No Set: V8 chains a set's outgrown tables to those that follow, and so keeps whatever was ever in one of
    * them until the next full collection.
    */
-  readonly #lanes: (Call | undefined)[] = []
-  /** Places in `#lanes` of lanes that have closed. */
-  readonly #closed: number[] = []
-  /** The calls under way. */
+  readonly #places: (Call | undefined)[] = []
+  /** Places whose worker has ended. */
+  readonly #free: number[] = []
   #running = 0
-  readonly #gatherings = new Map<Route, AnyGathering<Job>>()
+  readonly #gathered: Gathered[] = []
+  #expiresAt = Infinity
   #cancelExpiry: (() => void) | undefined
   #cancelDue: (() => void) | undefined
-  #waiter: { readonly isMet: () => boolean; readonly resolve: () => void } | undefined
+  #waiting: { readonly isMet: () => boolean; readonly resolve: () => void }[] = []
 
-  /**
-   * @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take.
-   * @param onOverrun Told of calls that did not end in time.
-   */
-  constructor(run: Run, mayLinger: boolean, onOverrun: () => void = () => {}) {
-    this.#run = run
+  /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
+  constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
+    this.#clock = clock
+    this.atOnce = atOnce
     this.#mayLinger = mayLinger
-    this.#onOverrun = onOverrun
-    this.atOnce = run.parts.consumer.settings.concurrency
   }
 
-  /** What is ours and has to stay so: all but what did not end in time. */
-  get held(): readonly Job[] {
-    return this.#jobs.filter(({ overran }) => !overran)
-  }
-
-  /** Jobs that no lane has taken yet. */
+  /** Jobs that no worker has taken yet. */
   get queued(): number {
     return this.#queue.length - this.#next
   }
 
   /** Jobs without an outcome: they run, or wait. */
   get open(): number {
-    return this.#jobs.filter((job) => !isDone(job)).length
-  }
-
-  get hasDone(): boolean {
-    return this.#jobs.some(isDone)
-  }
-
-  /** Nothing has failed, or was released, of what is to be settled. */
-  get hasOnlyAcks(): boolean {
-    return this.#jobs.every(({ outcome }) => outcome === undefined || outcome.kind === 'ack')
+    return this.#open
   }
 
   /** More could start at once. */
@@ -81,131 +68,136 @@ export class Pool {
     return this.queued === 0 && this.#running < this.atOnce
   }
 
-  /** Events wait for others. */
-  get isGathering(): boolean {
-    return [...this.#gatherings.values()].some(({ dueAt }) => dueAt !== undefined)
-  }
-
   /** Nothing runs and nothing waits. */
   get isIdle(): boolean {
-    return this.#running === 0 && this.queued === 0 && !this.isGathering
+    return this.#open === 0
   }
 
-  add(deliveries: readonly Delivery[]): void {
-    const now = this.#run.parts.clock.now()
-    const jobs = deliveries.map((delivery) => new Job(delivery, now))
-    this.#jobs = [...this.#jobs, ...jobs]
+  /** Events wait for others. */
+  get isGathering(): boolean {
+    return this.#gathered.some(({ events }) => events.dueAt !== undefined)
+  }
+
+  add(jobs: readonly Job[]): void {
     this.#queue = [...this.#queue.slice(this.#next), ...jobs]
     this.#next = 0
+    this.#open += jobs.length
     this.fill()
   }
 
-  /** Takes what has its outcome, for it to be settled. */
-  takeDone(): Settlement[] {
-    const done = this.#jobs.filter(isDone)
-    this.#jobs = this.#jobs.filter((job) => !isDone(job))
-    return done
-  }
-
-  /** Resolves once that is so; it is looked at whenever a call ends. One may wait at a time. */
+  /** Resolves once that is so; it is looked at whenever a call ends. */
   async until(isMet: () => boolean): Promise<void> {
     if (isMet()) return
     await new Promise<void>((resolve) => {
-      this.#waiter = { isMet, resolve }
+      this.#waiting.push({ isMet, resolve })
     })
   }
 
   /** Resolves once a call ends. */
-  ended(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiter = { isMet: () => true, resolve }
-    })
+  async ended(): Promise<void> {
+    const { open } = this
+    await this.until(() => this.#open < open)
   }
 
+  /** Looks whether what somebody waits for is so by now. */
   notify(): void {
-    if (!this.#waiter?.isMet()) return
-    const { resolve } = this.#waiter
-    this.#waiter = undefined
-    resolve()
+    if (!this.#waiting.some(({ isMet }) => isMet())) return
+    const met = this.#waiting.filter(({ isMet }) => isMet())
+    this.#waiting = this.#waiting.filter((waiter) => !met.includes(waiter))
+    for (const { resolve } of met) resolve()
   }
 
-  /** Opens lanes, as many as there is room and work for. */
+  /** Sets as many workers to work as there is room for, and work. Whoever changes what may start calls it. */
   fill(): void {
     while (this.#running < this.atOnce) {
       const call = this.#take()
       if (!call) break
-      void this.#lane(call)
+      void this.#work(call)
     }
-    this.#waitForBatch()
+    this.#waitUntilDue()
     this.notify()
   }
 
-  async #lane(first: Call): Promise<void> {
-    const place = this.#closed.pop() ?? this.#lanes.length
+  async #work(first: Call): Promise<void> {
+    const place = this.#free.pop() ?? this.#places.length
     for (let call: Call | undefined = first; call; call = this.#take()) {
-      this.#lanes[place] = call
+      this.#places[place] = call
       this.#running++
+      let hasJoined = false
       try {
         const preparing = call.prepare()
-        if (preparing) await this.#watch(call, preparing)
-        if (call.isLost) return call.forget()
-        const hasJoined = this.#join(call)
+        if (preparing) await this.#watched(call, preparing)
+        if (call.isExpired) return call.forget()
+        hasJoined = this.#join(call)
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
-        if (running) await this.#watch(call, running)
-        if (call.isLost) return call.forget()
-        if (!hasJoined) call.end()
+        const answer = running && (await this.#watched(call, running))
+        if (call.isExpired) return call.forget()
+        if (!hasJoined) call.end(answer)
       } catch (error) {
-        if (call.isLost) return call.forget()
+        if (call.isExpired) return call.forget()
         call.fail(error)
       }
-      this.#lanes[place] = undefined
-      this.#running--
-      if (this.#waiter) this.notify()
+      this.#leave(place, hasJoined ? 0 : call.jobs.length)
+      if (this.#waiting.length > 0) this.notify()
     }
-    this.#closed.push(place)
-    if (this.#running === 0) this.#rest()
+    this.#free.push(place)
+    if (this.#running === 0) this.#stopWatching()
     this.fill()
   }
 
-  /** The call of the next job, or else of a batch that is due; nothing where no time is left, and then all that waits is released. */
+  #leave(place: number, jobs: number): void {
+    this.#places[place] = undefined
+    this.#running--
+    this.#open -= jobs
+  }
+
+  /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): Call | undefined {
-    const now = this.#run.parts.clock.monotonic()
-    if (!this.#run.mayStart(now)) return this.#release()
-    if (this.#next < this.#queue.length) return new Call(this.#run, [this.#queue[this.#next++] as Job], now)
-    for (const gathering of this.#gatherings.values())
-      if (this.#isDue(gathering)) return new Call(this.#run, gathering.take(), now)
+    const now = this.#clock.monotonic()
+    while (this.#next < this.#queue.length) {
+      const job = this.#queue[this.#next++] as Job
+      if (job.run.time.mayStart(now)) return new Call([job], now)
+      this.#release([job])
+    }
+    for (const gathered of this.#gathered) {
+      const { events, run } = gathered
+      if (run.time.mayStart(now)) {
+        if (this.#isDue(gathered, now)) return new Call(events.take(), now)
+      } else while (events.dueAt !== undefined) this.#release(events.take())
+    }
     return undefined
   }
 
-  #release(): undefined {
-    for (const job of this.#queue.slice(this.#next)) {
+  #release(jobs: readonly Job[]): void {
+    for (const job of jobs) {
       job.release()
-      this.cutOff.add(job.id)
+      job.hadNoTurn = true
     }
-    this.#queue = []
-    this.#next = 0
-    for (const gathering of this.#gatherings.values())
-      while (gathering.dueAt !== undefined) for (const job of gathering.take()) job.release()
+    this.#open -= jobs.length
   }
 
   /** Puts an event of a batch route to those that it is to be handed over with. @returns Whether it is one. */
-  #join(call: Call): boolean {
-    const [job] = call.jobs as [Job]
-    const { batching } = job.prepared?.route ?? {}
-    if (!batching || call.isBatch) return false
-    const { route } = job.prepared as Prepared
-    const gathering = this.#gatherings.get(route) ?? batching.gather<Job>()
-    this.#gatherings.set(route, gathering)
-    gathering.add(job, this.#run.parts.clock.monotonic())
+  #join({ jobs, isBatch }: Call): boolean {
+    const [job] = jobs as [Job]
+    const { run, prepared } = job
+    if (isBatch || !prepared?.route.batching) return false
+    this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
     return true
   }
 
-  #isDue(gathering: AnyGathering<Job>): boolean {
-    if (gathering.dueAt === undefined) return false
-    const { clock } = this.#run.parts
-    if (!this.#mayLinger || !gathering.hasWindow) return !this.#lanes.some((call) => call?.isPreparing)
-    return !this.#run.mayWait() || gathering.isDue(clock.monotonic())
+  #gatheringOf(run: Run, { route }: Prepared): Gathering<Job> {
+    const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
+    if (known) return known.events
+    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>()
+    this.#gathered.push({ run, route, events })
+    return events
+  }
+
+  #isDue({ run, events }: Gathered, now: number): boolean {
+    if (events.dueAt === undefined) return false
+    if (!this.#mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
+    return !run.mayWait() || events.isDue(now)
   }
 
   /** A batch may have waited for it. */
@@ -214,52 +206,54 @@ export class Pool {
     this.fill()
   }
 
-  /** One timer, for the call that ends first: all have the same time limit. */
-  #watch<T>({ endsAt }: Call, work: T): T {
-    const { clock } = this.#run.parts
-    this.#cancelExpiry ??= clock.after(Math.max(0, Math.ceil(endsAt - clock.monotonic())), () => this.#expire())
+  /** One timer, for the call that ends first. */
+  #watched<T>({ endsAt }: Call, work: T): T {
+    if (endsAt < this.#expiresAt) {
+      this.#cancelExpiry?.()
+      this.#expiresAt = endsAt
+      const waitMs = Math.max(0, Math.ceil(endsAt - this.#clock.monotonic()))
+      this.#cancelExpiry = this.#clock.after(waitMs, () => this.#expire())
+    }
     return work
   }
 
-  #expire(): void {
-    const { clock, consumer } = this.#run.parts
+  #stopWatching(): void {
+    this.#cancelExpiry?.()
     this.#cancelExpiry = undefined
+    this.#expiresAt = Infinity
+  }
+
+  #expire(): void {
     // timers may be early by less than a millisecond
-    const now = clock.monotonic() + 1
-    let late = 0
-    let next: Call | undefined
-    for (const [place, call] of this.#lanes.entries()) {
+    const now = this.#clock.monotonic() + 1
+    this.#stopWatching()
+    const expired: Call[] = []
+    for (const [place, call] of this.#places.entries()) {
       if (!call) continue
       if (call.endsAt > now) {
-        if (!next || call.endsAt < next.endsAt) next = call
+        this.#watched(call, undefined)
         continue
       }
-      late++
-      this.#lanes[place] = undefined
-      this.#running--
-      this.#closed.push(place)
-      call.lose(new HandlerTimeoutError(consumer.settings.handlerTimeoutMs))
+      expired.push(call)
+      this.#leave(place, call.jobs.length)
+      this.#free.push(place)
+      const [{ run }] = call.jobs as [Job]
+      call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
     }
-    if (next) this.#watch(next, undefined)
-    if (late > 0) this.#onOverrun()
+    for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
     this.fill()
   }
 
-  /** Nothing runs: no timer of a call is left. */
-  #rest(): void {
-    this.#cancelExpiry?.()
-    this.#cancelExpiry = undefined
-  }
-
   /** What waits is handed over when it has waited long enough, or as late as it can still be settled. */
-  #waitForBatch(): void {
+  #waitUntilDue(): void {
     this.#cancelDue?.()
     this.#cancelDue = undefined
     if (!this.#mayLinger || this.#running >= this.atOnce) return
-    const dueAt = Math.min(...[...this.#gatherings.values()].map(({ dueAt = Infinity }) => dueAt))
-    if (dueAt === Infinity) return
-    const { clock } = this.#run.parts
-    const waitMs = Math.min(dueAt - clock.monotonic(), this.#run.waitableMs())
-    this.#cancelDue = clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
+    let waitMs = Infinity
+    for (const { run, events } of this.#gathered) {
+      if (events.dueAt === undefined) continue
+      waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
+    }
+    if (waitMs < Infinity) this.#cancelDue = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
   }
 }

@@ -1,21 +1,17 @@
 import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
 import { withTexts } from '../core/codec.ts'
+import { describeError } from '../core/dead-letter.ts'
+import { readDecoded } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { issuesOf } from '../core/issues.ts'
+import type { Checked } from '../core/issues.ts'
+import { readResult, wrong } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { quoted } from '../core/quoted.ts'
-import {
-  InvalidPayloadError,
-  MalformedEntryError,
-  NoRouteError,
-  OversizeEntryError,
-  UnsupportedVersionError,
-} from '../errors.ts'
+import { promiseOf } from '../core/thenable.ts'
+import { InvalidPayloadError, NoRouteError, OversizeEntryError, UnsupportedVersionError } from '../errors.ts'
 import type { Event } from '../event.ts'
 import type { Route } from '../route.ts'
-import { isThenable } from './thenable.ts'
 
 /** An entry ready for its handler. */
 export interface Prepared {
@@ -35,14 +31,17 @@ export interface Rejected {
 }
 
 /** Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. */
-export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected | Promise<Prepared | Rejected> {
-  const bytes = entryBytes(entry.fields)
+export function prepare(
+  entry: Entry,
+  consumer: Consumer,
+  bytes = entryBytes(entry.fields),
+): Prepared | Rejected | Promise<Prepared | Rejected> {
   if (bytes > consumer.settings.maxEntryBytes) {
     return rejected('oversize', new OversizeEntryError(bytes, consumer.settings.maxEntryBytes))
   }
   let decoded: DecodedEvent
   try {
-    decoded = assertDecoded(consumer.codec.decode(entry.fields, entry.id))
+    decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
   } catch (error) {
     return rejected('malformed', error)
   }
@@ -62,35 +61,25 @@ function check(
   if (!isSupported(route, version)) {
     return rejected('unsupported-version', new UnsupportedVersionError(type, version, current), decoded)
   }
+  const finish = (checked: Checked): Prepared | Rejected => {
+    if (checked.issues) return rejected('invalid', new InvalidPayloadError(type, checked.issues), decoded)
+    return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, checked.value, stream, entry.id) }
+  }
   let payload: unknown
   try {
     payload = lift(route, version, decoded.payload)
   } catch (error) {
-    const issue = { path: '', message: `the upcast from version ${version} failed: ${String(error)}` }
-    return rejected('invalid', new InvalidPayloadError(type, [issue]), decoded)
+    const { name, message } = describeError(error)
+    return finish(wrong(`the upcast from version ${version} failed: ${name}: ${message}`))
   }
-  type Result = Awaited<ReturnType<(typeof schema)['~standard']['validate']>>
-  const finish = (result: Result): Prepared | Rejected => {
-    if (result.issues) return rejected('invalid', new InvalidPayloadError(type, issuesOf(result.issues)), decoded)
-    if (!('value' in result))
-      throw new TypeError(`Cannot check ${quoted(type)}: its schema answered neither a value nor issues`)
-    return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, result.value, stream, entry.id) }
+  const result: unknown = schema['~standard'].validate(payload)
+  let promise: Promise<unknown> | undefined
+  try {
+    promise = promiseOf(result)
+  } catch {
+    return finish(readResult(undefined))
   }
-  const result = schema['~standard'].validate(payload)
-  return isThenable(result) ? Promise.resolve(result).then(finish) : finish(result)
-}
-
-/** What a codec gave is an event: a codec of the user's own may be wrong, or asynchronous. */
-function assertDecoded(decoded: DecodedEvent): DecodedEvent {
-  if (isThenable<unknown>(decoded)) {
-    decoded.then(undefined, () => {})
-    throw new MalformedEntryError('The codec must decode at once, not give a promise')
-  }
-  const { type, version = 1 } = (decoded ?? {}) as Partial<DecodedEvent>
-  if (typeof type !== 'string' || type === '') throw new MalformedEntryError('The codec must name a type')
-  if (!Number.isInteger(version) || version < 1)
-    throw new MalformedEntryError('Schema version must be a whole number from 1')
-  return decoded
+  return promise ? promise.then((answer) => finish(readResult(answer))) : finish(readResult(result))
 }
 
 /** Whether the definition is at that version, or lifts lead from it to there. */
@@ -102,8 +91,12 @@ function isSupported({ event }: Route, version: number): boolean {
 
 function lift({ event }: Route, version: number, payload: unknown): unknown {
   let lifted = payload
-  for (let from = version; from < event.version; from++)
+  for (let from = version; from < event.version; from++) {
     lifted = event.upcast[from]?.(lifted as Record<string, unknown>)
+    const promise = promiseOf(lifted)
+    promise?.catch(() => {})
+    if (promise) throw new TypeError('it gave a promise, which an upcast must not')
+  }
   return lifted
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { describeError } from '../core/dead-letter.ts'
 import { cannot } from '../core/options.ts'
 import type { LambdaContext } from '../handler.ts'
 
@@ -57,7 +58,7 @@ export class FurtherPollers {
     try {
       await Promise.race([this.#scaleOut.call(this.#hop + 1, this.#context, abort.signal), timeUp.promise])
     } catch (error) {
-      const { name, message } = error as Error
+      const { name, message } = describeError(error)
       throw new Error(`Cannot call a further poller: ${name}: ${message}`, { cause: error })
     } finally {
       cancel()

@@ -75,7 +75,7 @@ describe('checkAtColdStart()', () => {
     expect(lines).toEqual([
       [
         'info',
-        expect.stringMatching(/^The server did not tell all: 7 checks/),
+        expect.stringMatching(/^The server did not tell all: 6 checks/),
         { checks: expect.arrayContaining(['eviction']) },
       ],
     ])

@@ -627,7 +627,7 @@ describe('dead letters', () => {
 
 describe('what is refused', () => {
   test.each([
-    ['orders-claimer', ['expiry', 'cluster', 'eviction', 'memory', 'persistence', 'role', 'version']],
+    ['orders-claimer', ['cluster', 'eviction', 'memory', 'persistence', 'role', 'version']],
     [
       'orders-poller',
       ['claiming', 'cluster', 'consumers', 'eviction', 'memory', 'persistence', 'polling', 'role', 'version'],

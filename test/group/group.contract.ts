@@ -11,11 +11,12 @@ import type {
   Group,
   GroupAddress,
   Measured,
+  Opened,
   Settlement,
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
-import { bothSides } from '../support/both-sides.ts'
+import { bothSides, ended } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
 export interface Outside {
@@ -27,7 +28,10 @@ export interface Outside {
   trimEntry(id: string): Promise<void>
   pending(): Promise<Pending[]>
   /** Hands a pending entry to a consumer name with that idle time and count. */
-  hand(id: string, to: Omit<Pending, 'id'>): Promise<void>
+  hand(
+    id: string,
+    to: Omit<Pending, 'id' | 'deliveryCount'> & { readonly deliveryCount: number | bigint },
+  ): Promise<void>
   deadLetters(): Promise<TextField[][]>
   consumers(): Promise<string[]>
   addConsumer(name: string): Promise<void>
@@ -56,6 +60,9 @@ export interface Pending {
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const MIN_IDLE_MS = 10 * MINUTE
+/** All that was to be started was. */
+const nobodyLeft = { leftAlone: [], noRoom: [] }
+
 const LEASE_MS = 7 * 24 * 60 * MINUTE
 const BODY: readonly TextField[] = [['type', 'OrderPaid']]
 
@@ -185,7 +192,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const first = await aSlot(group)
         await aSlot(group)
-        await group.giveSlot(first, true)
+        await group.giveSlot(first, ended())
         expect(await group.takeSlot('poller', 2, LEASE_MS)).toMatchObject({ consumerName: 'poller-0' })
       })
 
@@ -203,8 +210,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const first = await aSlot(group)
         await outside.endLease(first.consumerName)
         await aSlot(group)
-        await group.giveSlot(first, true)
-        await group.giveSlot({ consumerName: 'poller-0', token: '', leaseMs: 0 }, true)
+        await group.giveSlot(first, ended())
+        await group.giveSlot({ consumerName: 'poller-0', token: '', leaseMs: 0 }, ended())
         expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
       })
     })
@@ -229,7 +236,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[0], fields, deliveryCount: 1, returnTo },
             { id: ids[1], fields: BODY, deliveryCount: 1, returnTo },
           ],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect(await pendingRows()).toEqual(ids.map((id) => [id, 'poller-0', 0, 1]))
@@ -245,7 +253,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await group.settleAndRead(slots[0] as Slot, [], { count: 2 })).toEqual({
           ...counted(),
           entries: [],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
       })
@@ -272,7 +281,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const empty = await group.settleAndRead(slot, [], { count: 10 })
         const id = await outside.add(BODY)
         const { entries } = await group.settleAndRead(slot, [], { count: 10 })
-        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), entries: [], held: false, healed: false }, [id]])
+        expect([empty, idsOf(entries)]).toEqual([
+          { ...counted(), entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
+          [id],
+        ])
       })
 
       test.each([undefined, 100])('gives nothing to a slot that went to another, maxPending %s', async (maxPending) => {
@@ -284,20 +296,35 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...counted(),
           leaseLost: true,
           entries: [],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect((await outside.pending())[0]).toMatchObject({ id: ids[0], deliveryCount: 1 })
+      })
+
+      test('gives the slot back with the answer where there is nothing to read, if it is asked to', async () => {
+        const { group, slot } = await aReader(1)
+        const request = { count: 1, maxPending: 10, ifEmpty: 'give' } as const
+        await outside.add(BODY)
+        expect(await group.settleAndRead(slot, [], request)).toMatchObject({ entries: [{}], hasEnded: false })
+        expect(await group.settleAndRead(slot, [], { ...request, ifEmpty: 'keep' })).toMatchObject({ hasEnded: false })
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toBeUndefined()
+        expect(await group.settleAndRead(slot, [], request)).toMatchObject({ entries: [], hasEnded: true })
+        expect(await group.takeSlot('poller', 1, LEASE_MS)).toMatchObject({ consumerName: slot.consumerName })
       })
 
       test('reads nothing while more than maxPending entries are pending', async () => {
         const { group, slot, entries } = await aReader(3)
         const id = await outside.add(BODY)
         const full = await group.settleAndRead(slot, [], { count: 10, maxPending: 2 })
-        expect(full).toEqual({ ...counted(), entries: [], held: true, healed: false })
+        expect(full).toEqual({ ...counted(), entries: [], pendingLimitReached: true, hasEnded: false, healed: false })
         const settlements = settleAs(ACK, entries.slice(0, 1))
-        const { entries: read, held } = await group.settleAndRead(slot, settlements, { count: 10, maxPending: 2 })
-        expect([idsOf(read), held]).toEqual([[id], false])
+        const { entries: read, pendingLimitReached } = await group.settleAndRead(slot, settlements, {
+          count: 10,
+          maxPending: 2,
+        })
+        expect([idsOf(read), pendingLimitReached]).toEqual([[id], false])
       })
 
       test('settles and reads in one round trip', async () => {
@@ -316,7 +343,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, retried: 1, deadLettered: 1, released: 1 }),
           entries: [id],
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: false,
         })
         expect(group.roundTrips - before).toBe(1)
@@ -557,6 +585,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ superseded: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(await pendingRows()).toEqual([before, [ids[1], 'claimer-0', 0, 2]])
       })
@@ -566,7 +595,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.endLease(slot.consumerName)
         await aSlot(group, 'claimer')
         const result = await group.settleAndStart(slot, [], claimed)
-        expect(result).toEqual({ ...counted({ unsettled: 2 }), started: [], leaseLost: true })
+        expect(result).toEqual({ ...counted({ unsettled: 2 }), ...nobodyLeft, started: [], leaseLost: true })
         expect((await outside.pending()).map(({ deliveryCount }) => deliveryCount)).toEqual([1, 1])
       })
     })
@@ -594,6 +623,25 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           [ids[2], 'claimer-0', 0, 1],
         ])
       })
+
+      test.each([2n ** 53n - 1n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n])(
+        'knows an entry of %i deliveries again, up to 2^53 of them',
+        async (deliveryCount) => {
+          const { group, slot, ids } = await aClaimer(3)
+          for (const id of ids) await outside.hand(id, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount })
+          const { claimed } = await group.settleAndClaim(slot, [], page())
+          const told = Math.min(Number(deliveryCount), 2 ** 53)
+          expect(claimed.map((entry) => entry.deliveryCount)).toEqual([told, told, told])
+          const [first, second, third] = claimed as [Claimed, Claimed, Claimed]
+          const settled = await group.settle(slot, [
+            ...settleAs(aLetter(), [first]),
+            ...settleAs({ kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: told }, [second]),
+            ...settleAs(retry(0), [third]),
+          ])
+          expect(settled).toEqual(counted({ deadLettered: 1, released: 1, retried: 1 }))
+          expect((await outside.deadLetters())[0]).toContainEqual(['deliveryCount', String(told)])
+        },
+      )
 
       test('leaves an entry as it was that is not due', async () => {
         const { group, slot, entries, ids } = await aReader(2)
@@ -684,8 +732,18 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('goes on where the last run stopped', async () => {
         const { group, slot, ids } = await aClaimer(3)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
-        const { from, claimed, cursor } = await aGroup().settleAndClaim(slot, [], page())
+        const opened = (await aGroup().takeSlotAndClaim(LEASE_MS, page())) as Opened
+        const { from, claimed, cursor } = opened.page
         expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
+      })
+
+      test('takeSlotAndClaim() takes a slot and the first page in one round trip, or nothing where no slot is free', async () => {
+        const { group, ids } = await aClaimer(2)
+        const before = group.roundTrips
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        expect([opened.slot.consumerName, idsOf(opened.page.claimed)]).toEqual(['claimer-1', ids])
+        expect(await group.takeSlotAndClaim(LEASE_MS, page())).toBeUndefined()
+        expect(group.roundTrips - before).toBe(2)
       })
 
       test('claims nothing for a claimer whose slot went to another', async () => {
@@ -714,6 +772,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const result = await group.settleAndStart(slot, [], claimed.slice(1))
         expect({ ...result, started: result.started.map(asText) }).toEqual({
           ...counted(),
+          ...nobodyLeft,
           started: [{ id: ids[1], fields: [['n', '1']], deliveryCount: 2, returnTo: claimed[1]?.from }],
         })
         expect(await pendingRows()).toEqual([
@@ -735,6 +794,20 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
       })
 
+      test('leaves alone what has a value that keeps it from being started, and starts no more than there is room for', async () => {
+        const { group, slot, ids } = await aClaimer(30)
+        const { claimed } = await group.settleAndClaim(slot, [], page())
+        const unless = { field: 'n', values: ['3', '7'] }
+        const { started, leftAlone, noRoom } = await group.settleAndStart(slot, [], claimed, { unless, maxBytes: 5 })
+        expect(idsOf(leftAlone)).toEqual([ids[3], ids[7]].slice(0, leftAlone.length))
+        expect(started.length).toBeGreaterThan(0)
+        expect(started.length).toBeLessThan(20)
+        expect([...idsOf(started), ...idsOf(leftAlone), ...idsOf(noRoom)].sort()).toEqual([...ids].sort())
+        const untouched = new Set([...idsOf(leftAlone), ...idsOf(noRoom)])
+        const counts = (await outside.pending()).map(({ id, deliveryCount }) => [untouched.has(id), deliveryCount])
+        expect(counts).toEqual(counts.map(([isUntouched]) => [isUntouched, isUntouched ? 1 : 2]))
+      })
+
       test('settles in the same round trip, before it starts', async () => {
         const { group, slot, claimed, ids } = await aClaim(3)
         const { started } = await group.settleAndStart(slot, settleAs(aLetter(), claimed.slice(2)), claimed.slice(0, 1))
@@ -744,6 +817,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ retried: 1, superseded: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(group.roundTrips - before).toBe(1)
         expect(await pendingRows()).toEqual([
@@ -759,6 +833,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: idsOf(result.started) }).toEqual({
           ...counted({ superseded: 1, lost: 1 }),
           started: [ids[1]],
+          ...nobodyLeft,
         })
         expect(await pendingRows()).toEqual([[ids[1], 'claimer-0', 0, 2]])
       })
@@ -873,8 +948,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
         await outside.dropGroup()
         const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
-        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: true })
-        expect(await group.settleAndClaim(slot, [], page())).toEqual({ ...nothing, healed: false })
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        expect(opened.page).toEqual({ ...nothing, healed: true })
+        expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, healed: false })
       })
 
       test('forgets what was due', async () => {
@@ -897,7 +973,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...read, entries: idsOf(read.entries) }).toEqual({
           ...counted({ acked: 1, ackMissed: 1, unsettled: 2 }),
           entries: ids,
-          held: false,
+          pendingLimitReached: false,
+          hasEnded: false,
           healed: true,
         })
         expect(await outside.deadLetters()).toEqual([])
@@ -906,7 +983,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('starts nothing, and is no failure', async () => {
         const { group, slot, claimed } = await aClaim(2)
         await outside.dropGroup()
-        expect(await group.settleAndStart(slot, [], claimed)).toEqual({ ...counted({ unsettled: 2 }), started: [] })
+        expect(await group.settleAndStart(slot, [], claimed)).toEqual({
+          ...counted({ unsettled: 2 }),
+          ...nobodyLeft,
+          started: [],
+        })
       })
     })
 
@@ -963,7 +1044,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.hand(ids[0] as string, { consumerName: 'poller-6', idleMs: 0, deliveryCount: 1 })
         const taken: (Slot | undefined)[] = []
         for (let n = 1; n <= 5; n++) taken.push(await group.takeSlot('poller', 6, LEASE_MS))
-        await group.giveSlot(taken[3] as Slot, true)
+        await group.giveSlot(taken[3] as Slot, ended())
         await group.finishClaims(slot, '0-0', 0)
         expect(taken.map((held) => held?.consumerName).slice(3)).toEqual(['poller-4', 'poller-5'])
         expect((await outside.consumers()).sort()).toEqual([...kept, 'poller-0', 'poller-5', 'poller-6'].sort())
@@ -1016,10 +1097,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('tells how long ago a run ended that acknowledged something', async () => {
         const { group, slot, entries } = await aReader(1)
         await group.settle(slot, settleAs(ACK, entries))
-        await group.giveSlot(slot, true, false, false)
+        await group.giveSlot(slot, ended())
         expect((await group.measure())?.backlog).not.toHaveProperty('sinceLastSuccessMs')
 
-        await group.giveSlot(await aSlot(group), false, false, true) // something else is not settled
+        await group.giveSlot(await aSlot(group), ended({ known: ['1-1'], hasAcked: true })) // something else is not settled
         const since = (await group.measure())?.backlog.sinceLastSuccessMs as number
         expect(since).toBeGreaterThanOrEqual(0)
         expect(since).toBeLessThan(MINUTE)
@@ -1059,20 +1140,23 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('is taken back with a slot, and says whether it was up, where a poller asks for it', async () => {
         const group = aGroup()
-        const give = async (...takesFlag: boolean[]) => group.giveSlot(await aSlot(group), true, ...takesFlag)
+        const give = async (takesFlag: boolean) => group.giveSlot(await aSlot(group), ended({ takesFlag }))
         expect(await give(true)).toBe(false)
         const slot = await aSlot(group)
         await raise()
-        expect([await group.giveSlot(slot, true), (await raise()).raised]).toEqual([false, [false]])
+        expect([await group.giveSlot(slot, ended()), (await raise()).raised]).toEqual([false, [false]])
         const again = await aSlot(group)
         await raise()
-        expect([await group.giveSlot(again, true, true), (await raise()).raised]).toEqual([true, [true]])
+        expect([await group.giveSlot(again, ended({ takesFlag: true })), (await raise()).raised]).toEqual([
+          true,
+          [true],
+        ])
       })
 
       test('is raised for a while where more are pending than may be: nobody could read', async () => {
         const { group, slot } = await aReader(2)
         await addEntries(1)
-        expect((await group.settleAndRead(slot, [], { count: 1, maxPending: 1 })).held).toBe(true)
+        expect((await group.settleAndRead(slot, [], { count: 1, maxPending: 1 })).pendingLimitReached).toBe(true)
         expect((await raise()).raised).toEqual([false])
       })
 

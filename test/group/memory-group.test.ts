@@ -20,7 +20,7 @@ describeGroup('the group in memory', async (): Promise<Outside> => {
     trimEntry: async (id) => server.stream(stream).remove(id),
     pending: async () => [...view.pending(stream, name)],
     hand: async (id, { consumerName, idleMs, deliveryCount }) =>
-      groupState()?.hand(id, { owner: consumerName, idleMs }, deliveryCount, now()),
+      groupState()?.hand(id, { owner: consumerName, idleMs }, Number(deliveryCount), now()),
     deadLetters: async () => view.entries(keys.deadLetters).map(({ fields }) => [...fields]),
     consumers: async () => [...(groupState()?.consumers.keys() ?? [])],
     addConsumer: async (consumerName) => void groupState()?.consumers.set(consumerName, now()),

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../src/group/group.ts'
-import { bothSides } from '../support/both-sides.ts'
+import { bothSides, ended } from '../support/both-sides.ts'
 import {
   aLetter,
   anAddress,
@@ -41,7 +41,7 @@ export async function openRedis(url: string, connect: () => Connection): Promise
       )
     },
     async hand(id, { consumerName, idleMs, deliveryCount }) {
-      const how = ['IDLE', idleMs, 'RETRYCOUNT', deliveryCount, 'JUSTID']
+      const how = ['IDLE', idleMs, 'RETRYCOUNT', String(deliveryCount), 'JUSTID']
       await raw.call('xclaim', stream, name, consumerName, 0, id, ...how)
     },
     async deadLetters() {
@@ -93,7 +93,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         .set(keys.slot(slot.consumerName), slot.token, 'PX', slot.leaseMs)
         .xreadgroup('GROUP', name, slot.consumerName, 'COUNT', 1, 'STREAMS', stream, '>')
         .exec()
-      await group.giveSlot(slot, true)
+      await group.giveSlot(slot, ended())
       expect(await outside.pending()).toEqual([
         { id, consumerName: 'parked', idleMs: expect.any(Number), deliveryCount: 0 },
       ])
@@ -161,7 +161,8 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       expect({ ...read, failures: [], refusedLetters: [] }).toEqual({
         ...counted({ unsettled: 2 }),
         entries: [],
-        held: false,
+        pendingLimitReached: false,
+        hasEnded: false,
         healed: false,
       })
       expect(refusedLetters).toEqual(settleAs(aLetter(), held))
@@ -180,7 +181,8 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       expect(await group.settleAndRead(slot, settleAs(aLetter(), entries), { count: 1 })).toEqual({
         ...counted({ deadLettered: 1 }),
         entries: [],
-        held: false,
+        pendingLimitReached: false,
+        hasEnded: false,
         healed: false,
       })
       expect([(await outside.deadLetters()).length, group.roundTrips - before, id]).toEqual([1, 2, entries[0]?.id])
@@ -212,7 +214,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         const { started } = await group.settleAndStart(claimer, [], claimed)
         expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2])
         await group.finishClaims(claimer, '0-0', 0)
-        await group.giveSlot(slot, true)
+        await group.giveSlot(slot, ended())
       } finally {
         await outside.raw.config('SET', 'maxmemory', '0')
         await outside.close()

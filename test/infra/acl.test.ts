@@ -37,6 +37,7 @@ import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
 import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
+import { handBack } from '../../src/group/scripts/hand-back.ts'
 import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/scripts/redrive.ts'
@@ -57,7 +58,7 @@ const OPERATOR = 'orders-operator'
 const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
-const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, finishReads]
+const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
 const EVALS: Command[] = [['eval'], ['evalsha']]
@@ -263,6 +264,8 @@ describe('under the users of the ACL file', () => {
 
     await admin.xgroup('CREATECONSUMER', 'orders', 'billing', 'poller-63')
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
+    // a key that never ends is no lease
+    await admin.set('{orders}:billing:slot:claimer-0', 'nobody')
     await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
 
@@ -351,7 +354,7 @@ async function watchCommands(client: Redis): Promise<CommandWatch> {
 
 /** The commands that a script calls, from its text. */
 function callsOf({ lua }: Script): Command[] {
-  return [...lua.matchAll(/(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
+  return [...lua.matchAll(/(?:(?:call|beside)\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?/g)].map(
     ([, ...words]) => words as unknown as Command,
   )
 }

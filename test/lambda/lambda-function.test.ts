@@ -273,6 +273,76 @@ describe('the answer of lambdaFunction()', () => {
   })
 })
 
+/** Refuses requests with any of these events, and nobody knows why. */
+function refusingFor(isRefused: (n: number) => boolean, httpStatusCode = 400, name = 'BadRequest'): void {
+  lambda.on(InvokeCommand).callsFake((input: InvokeCommand['input']) => {
+    if (!recordsOf(input).some(({ messageId }) => isRefused(Number(messageId.split('-')[1]))))
+      return { StatusCode: 200 }
+    throw new LambdaServiceException({ name, message: 'no', $fault: 'client', $metadata: { httpStatusCode } })
+  })
+}
+
+describe('what Lambda refuses and nobody knows why', () => {
+  test.each([400, 402, 406, 411, 412, 414, 415, 416, 418, 422, 424, 431, 451, 499])(
+    'is halved until it is known for which event, which has used up a delivery: %i',
+    async (status) => {
+      refusingFor((n) => n === 37, status)
+      expect(failuresOf(await notify(aBatch(100), aBatchContext()))).toMatchObject([
+        [
+          37,
+          {
+            code: 'ERR_FUNCTION_FAILED',
+            message: expect.stringMatching(/BadRequest: no; the request with this event alone/),
+          },
+        ],
+      ])
+      expect(requests().length).toBeLessThanOrEqual(1 + 2 * Math.ceil(Math.log2(100)))
+    },
+  )
+
+  test('is a failure of an event that is alone', async () => {
+    refusingFor(() => true, 422)
+    expect(failuresOf(await notify(aBatch(1), aBatchContext()))).toMatchObject([[1, { code: 'ERR_FUNCTION_FAILED' }]])
+    expect(requests()).toHaveLength(1)
+  })
+
+  test('of several events is each one’s', async () => {
+    refusingFor((n) => [1, 50, 99].includes(n))
+    const failures = failuresOf(await notify(aBatch(100), aBatchContext()))
+    expect(failures.map(([n, error]) => [n, (error as { code: string }).code])).toEqual(
+      [1, 50, 99].map((n) => [n, 'ERR_FUNCTION_FAILED']),
+    )
+  })
+
+  test.each([100, 2_000])(
+    'for nearly all of %i events costs few requests; what is not told apart is handed back',
+    async (count) => {
+      refusingFor(() => true)
+      const failures = failuresOf(await notify(aBatch(count), aBatchContext()))
+      expect(failures).toHaveLength(count)
+      expect(requests().length).toBeLessThanOrEqual(20 * Math.ceil(Math.log2(count)))
+      const codes = new Set(failures.map(([, error]) => (error as { code: string }).code))
+      expect(codes).toContain('ERR_UNAVAILABLE')
+      for (const code of codes) expect(['ERR_UNAVAILABLE', 'ERR_FUNCTION_FAILED']).toContain(code)
+    },
+  )
+
+  test('takes no longer than the handler has', async () => {
+    lambda.on(InvokeCommand).callsFake(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 40))
+      throw new LambdaServiceException({
+        name: 'X',
+        message: 'no',
+        $fault: 'client',
+        $metadata: { httpStatusCode: 400 },
+      })
+    })
+    const failures = failuresOf(await notify(aBatch(1_000), aBatchContext({ getRemainingTimeInMillis: () => 100 })))
+    expect(failures).toHaveLength(1_000)
+    expect(requests().length).toBeLessThanOrEqual(8)
+  })
+})
+
 describe('what Lambda refuses', () => {
   test.each([
     ['TooManyRequestsException', 429],

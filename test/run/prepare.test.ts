@@ -284,11 +284,14 @@ describe('prepare() with a schema', () => {
     expect(await prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
   })
 
-  test('that answers neither a value nor issues is in trouble, and the entry is not handled', () => {
-    const event = defineEvent('OrderPaid', { payload: aSchema(() => ({}) as never) })
+  test.each([[{}], [undefined], [null], [7], [{ issues: {} }], [{ issues: 'no' }], [Object.create(null)]])(
+    'that answers %o says of no payload that it fits: invalid',
+    (answer) => {
+      const event = defineEvent('OrderPaid', { payload: aSchema(() => answer as never) })
 
-    expect(() => prepare(anEntry(), aConsumer(event))).toThrow('neither a value nor issues')
-  })
+      expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+    },
+  )
 })
 
 describe('prepare() lifts', () => {

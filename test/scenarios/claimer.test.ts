@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { start } from '../../dist/group/scripts/start.js'
 import { evalsha } from '../../src/group/scripts/script.ts'
 import type { BothSides } from '../support/both-sides.ts'
@@ -213,10 +213,46 @@ describe('promise 6: a claimer', () => {
       pendingMeanwhile.push(...((await raw.xpending('orders', 'search', '-', '+', 9)) as string[][]).map(([id]) => id))
     }
 
+    vi.spyOn(Math, 'random').mockReturnValue(0.9) // what must be alone does not go first in this invocation
+    onTestFinished(() => void vi.restoreAllMocks())
     await claim([search(() => delay(20)), billing(look)], { redis })
 
     expect(pendingMeanwhile).toEqual([second])
   })
+
+  it.each([
+    [0.1, ['suspect']],
+    [0.9, ['slow']],
+  ])(
+    'reaches what must be alone in every other invocation, whatever another consumer does (chance %d)',
+    async (chance, reached) => {
+      const { redis, raw, publish } = await startScenario()
+      const fail = () => Promise.reject(new Error('no'))
+      const options = { backoff: { firstMs: 0 }, handlerTimeoutMs: 300, reserveMs: 200 }
+      const search = (handler: EventHandler<never>) =>
+        defineConsumer({
+          stream: 'orders',
+          group: 'search',
+          routes: [on(OrderPaid, handler as EventHandler)],
+          ...options,
+        })
+      const [first = ''] = await publish('o')
+      await poll([billing(fail, options), search(fail)], { redis })
+      await raw.call('xclaim', 'orders', 'billing', 'poller-9', 0, first, 'IDLE', 60_000, 'RETRYCOUNT', 3, 'JUSTID')
+      const calls: string[] = []
+      const hang = () => {
+        calls.push('slow')
+        return delay(1_000, undefined, { ref: false })
+      }
+      vi.spyOn(Math, 'random').mockReturnValue(chance)
+      onTestFinished(() => void vi.restoreAllMocks())
+
+      // time for one handler, and for no second one after one that hangs
+      await claim([search(hang), billing(() => void calls.push('suspect'), options)], { redis, remainingMs: 750 })
+
+      expect(calls.slice(0, 1)).toEqual(reached)
+    },
+  )
 
   it('hands an entry back with the time that it held it', async () => {
     const { redis, raw, publish } = await startScenario()

@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
+import { startVictim } from '../support/start-victim.ts'
 
 /** A server some milliseconds away, so that handlers are fast against a request; and how much was pending at most while one ran. */
 async function startDistant(latencyMs = 5): Promise<Scenario & { most(): number; look(): Promise<void> }> {
@@ -70,6 +71,27 @@ describe('reading ahead', () => {
     expect(await pending()).toEqual(orders.slice(30, 40).map((order) => [order, 'parked', 0]))
   })
 
+  it('leaves at most two batches to a claimer where the process dies, and loses none', async () => {
+    const { server, redis, raw, publish, age, pending } = await startScenario()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    proxy.latencyMs = 5
+    const orders = names('o', 100)
+    await publish(...orders)
+    const options = { batchSize: 10, concurrency: 10 }
+    const victim = startVictim({ url: proxy.url, action: 'poll', options, poison: 'o55', death: 'loop' })
+    await victim.poisoned
+    // its read ahead is under way before the handlers of the batch in hand start
+    while (((await raw.xpending('orders', 'billing')) as [number])[0] < 20) await delay(5)
+    await victim.kill()
+
+    expect((await pending()).map(([order]) => order)).toEqual(orders.slice(50, 70))
+    await age(60_000)
+    const { calls, handler } = noting()
+    const report = await claim(billing(handler, options), { redis })
+    expect([report.acked, calls.toSorted(), await pending()]).toEqual([20, orders.slice(50, 70), []])
+  })
+
   it('whose reply is lost ends the run once what runs is settled, and costs nothing', async () => {
     const scenario = await startScenario()
     const proxy = await startFaultProxy(scenario.server)
@@ -88,7 +110,7 @@ describe('reading ahead', () => {
     const [failure] = await Promise.allSettled([poll(consumer, { redis })])
 
     const { report } = (failure as PromiseRejectedResult).reason as InvocationFailedError
-    expect([difference(report), report.acked]).toEqual([0, 20])
+    expect([difference(report), report.acked]).toEqual([0, 30])
     await poll(consumer, { redis: scenario.redis })
     await scenario.age(60_000)
     await claim(consumer, { redis: scenario.redis })

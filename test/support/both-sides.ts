@@ -1,4 +1,4 @@
-import type { Claims, Group } from '../../src/group/group.ts'
+import type { Claims, Group, RunEnd } from '../../src/group/group.ts'
 import { claimsOf } from '../../src/group/redis-claims.ts'
 
 export type BothSides = Group & Claims
@@ -17,3 +17,12 @@ export function bothSides(group: Group, change: (both: BothSides) => Partial<Bot
     })
   return having(change(having({})))
 }
+
+/** How a poller's run ends that settled all it read. */
+export const ended = (end: Partial<RunEnd> = {}): RunEnd => ({
+  known: [],
+  isInDoubt: false,
+  takesFlag: false,
+  hasAcked: false,
+  ...end,
+})

@@ -27,6 +27,8 @@ export interface FaultProxy {
   cutBefore(match: string): Promise<void>
   /** Severs the connection when the server answers, before the client sees it. Nothing else may be in flight there. */
   cutAfter(match: string): Promise<void>
+  /** Lets that many bytes of the server's answer through; from then on the connection is as after `freezeLinks`. */
+  freezeAfter(match: string, bytes: number): Promise<void>
   /** Holds the request back until it is released; other connections go on. */
   pauseOn(match: string): Promise<HeldRequest>
   /** A black hole: from now on no byte and no close gets through, either way, on any connection. */
@@ -41,7 +43,8 @@ export interface FaultProxy {
 }
 
 interface Trap {
-  readonly kind: 'cutBefore' | 'cutAfter' | 'pause'
+  readonly kind: 'cutBefore' | 'cutAfter' | 'pause' | 'freezeAfter'
+  readonly bytes: number
   readonly match: string
   readonly sprung: (held: HeldRequest) => void
 }
@@ -52,6 +55,8 @@ interface Link {
   readonly severed: AbortController
   /** Set while the next bytes of the server are to sever the link. */
   cut?: () => void
+  /** Set while only so many bytes of the server's answer get through. */
+  freeze?: { readonly bytes: number; readonly done: () => void }
   /** Set once nothing gets through any more; resolves when the link is severed. */
   frozen?: PromiseWithResolvers<void>
 }
@@ -73,7 +78,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     const link: Link = { client, server, severed: new AbortController() }
     links.add(link)
     forward(link, client, server, (chunk, arrivedAt) => passRequest(link, chunk, arrivedAt))
-    forward(link, server, client, () => passReply(link))
+    forward(link, server, client, (chunk) => passReply(link, chunk))
     for (const socket of [client, server]) {
       socket.on('error', () => {})
       socket.on('close', () => client.closed && server.closed && links.delete(link))
@@ -113,14 +118,21 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     const trap = takeTrap(chunk)
     if (trap?.kind === 'pause') await new Promise<void>((release) => trap.sprung({ release }))
     if (trap?.kind === 'cutAfter') link.cut = () => trap.sprung({ release() {} })
+    if (trap?.kind === 'freezeAfter') link.freeze = { bytes: trap.bytes, done: () => trap.sprung({ release() {} }) }
     if (trap?.kind !== 'cutBefore') return true
     sever(link)
     trap.sprung({ release() {} })
     return false
   }
 
-  async function passReply(link: Link): Promise<boolean> {
+  async function passReply(link: Link, chunk: Buffer): Promise<boolean> {
     await blackHole(link)
+    if (link.freeze) {
+      if (link.freeze.bytes > 0) link.client.write(chunk.subarray(0, link.freeze.bytes))
+      link.frozen ??= Promise.withResolvers()
+      link.freeze.done()
+      return false
+    }
     if (link.cut === undefined) return true
     sever(link)
     link.cut()
@@ -146,8 +158,8 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     link.server.destroy()
   }
 
-  function setTrap(kind: Trap['kind'], match: string): Promise<HeldRequest> {
-    return new Promise((sprung) => traps.push({ kind, match: match.toLowerCase(), sprung }))
+  function setTrap(kind: Trap['kind'], match: string, bytes = 0): Promise<HeldRequest> {
+    return new Promise((sprung) => traps.push({ kind, match: match.toLowerCase(), bytes, sprung }))
   }
 
   listener.listen(0, '127.0.0.1')
@@ -166,6 +178,7 @@ export async function startFaultProxy(target: { readonly host: string; readonly 
     },
     cutBefore: async (match) => void (await setTrap('cutBefore', match)),
     cutAfter: async (match) => void (await setTrap('cutAfter', match)),
+    freezeAfter: async (match, bytes) => void (await setTrap('freezeAfter', match, bytes)),
     pauseOn: (match) => setTrap('pause', match),
     stall() {
       stalled ??= Promise.withResolvers()

@@ -3,6 +3,7 @@ import type { Connection, EventHandler, Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { onTestFinished } from 'vitest'
+import { imbalanceOf } from '../../dist/report.js'
 import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { billing, OrderPaid } from './consumer.ts'
@@ -118,11 +119,8 @@ export function counts(report: Report): Record<string, number | boolean> {
   return Object.fromEntries(counted) as Record<string, number | boolean>
 }
 
-/** What is left of the promise that a report adds up: 0. */
-export function difference(report: Report): number {
-  const { read, claimed, acked, retried, deadLettered, released, superseded, unsettled } = report
-  return read + claimed - (acked + retried + deadLettered + released + superseded + unsettled)
-}
+/** What is missing from the sum of a report: 0. */
+export const difference: (report: Report) => number = imbalanceOf
 
 export function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${n}`)

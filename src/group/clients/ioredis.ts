@@ -8,13 +8,13 @@ import { createRedisConnection } from '../redis-connection.ts'
 import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
-import type { ClientFactory, Held, IoredisClient } from './held-client.ts'
+import type { ClientFactory, Held, IoredisClient, IoredisPipeline } from './held-client.ts'
 import { ClientHolder } from './held-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkUrlOptions, isRecord } from './ioredis-options.ts'
 import { judge, toReplyError } from './judge.ts'
 import { withPrefix } from './keys-of.ts'
-import type { Command, Reply, Transport } from './transport.ts'
+import type { Answer, Command, Reply, Transport } from './transport.ts'
 import { DEFAULT_LIMIT_MS } from './transport.ts'
 import { describeTrouble } from './trouble.ts'
 import type { RedisAddress } from './url.ts'
@@ -32,7 +32,8 @@ const ACTION = 'connect with ioredis'
 
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
- * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`.
+ * first command after a freeze succeeds, and nothing waits for longer than `COMMAND_TIMEOUT_MS`. No `commandTimeout`: ioredis makes a timer for every command,
+ * and takes it off the command with a `delete`, which `publishMany` feels.
  */
 const LAMBDA_OPTIONS = {
   connectTimeout: 2_000,
@@ -171,48 +172,44 @@ class IoredisTransport implements Transport {
     this.#keyPrefix = keyPrefix
   }
 
-  async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Reply[]> {
+  async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
-    let trouble: string | undefined
+    let held: Held | undefined
     const deadline = startDeadline(limitMs, () => {
-      const said = trouble === undefined ? '' : `; ${trouble}`
+      const said = held?.trouble === undefined ? '' : `; ${held.trouble}`
       return new RedisConnectionError(`Cannot reach Redis: no answer within ${limitMs} ms${said}`)
     })
     try {
       for (let isFirst = true; ; isFirst = false) {
-        const held = await deadline.of(this.#holder.take())
-        const replies = await this.#ask(held, commands, deadline).catch((error: unknown) => {
-          trouble = held.trouble
-          throw error
-        })
+        held = await deadline.of(this.#holder.take())
+        const answers = await this.#ask(held, commands, deadline)
         // what a spare was made with may be out of date, and nothing of this ran
-        if (isFirst && held.isSpare && replies.every(isLoginRefused)) continue
-        return replies
+        if (isFirst && held.isSpare && answers.every(isLoginRefused)) continue
+        return answers
       }
     } finally {
       deadline.cancel()
     }
   }
 
-  /** One reply a command. @throws {RedisConnectionError} No reply came; the client is given up. */
-  async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Reply[]> {
+  /** One answer a command; the client is given up where one did not come. */
+  async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
+    let pipeline: IoredisPipeline | undefined
     try {
-      const results = await deadline.of(Promise.race([this.#write(held, commands), held.refused.promise]))
-      const replies = readReplies(held, results)
-      if (replies.some((reply) => reply instanceof RedisReplyError && judge(reply.message).endsClient))
-        this.#holder.giveUp(held)
-      return replies
+      const within = <T>(work: Promise<T>) => deadline.of(Promise.race([work, held.refused.promise]))
+      if (held.options.enableOfflineQueue === false) await within(untilReady(held.client))
+      pipeline = this.#pipeline(held, commands)
+      const answers = readAnswers(held, commands, (await within(pipeline.exec())) ?? [])
+      if (answers.some(endsClient)) this.#holder.giveUp(held)
+      return answers
     } catch (error) {
       this.#holder.giveUp(held)
-      if (held.refusal) return commands.map(() => held.refusal as RedisReplyError)
-      throw error instanceof RedisConnectionError ? error : unanswered(held, error)
+      return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
     }
   }
 
-  async #write(held: Held, commands: readonly Command[]): Promise<Results> {
-    const { client, options } = held
-    if (options.enableOfflineQueue === false) await untilReady(client)
+  #pipeline({ client, options }: Held, commands: readonly Command[]): IoredisPipeline {
     const prefix = this.#keyPrefix || prefixOf(options)
     const pipeline = client.pipeline()
     // prefixed here: what ioredis takes for a key differs from version to version
@@ -222,7 +219,7 @@ class IoredisTransport implements Transport {
       // in capitals: transformers that other code sets for a command, process-wide, go by its name
       pipeline.callBuffer(name.toUpperCase(), args)
     }
-    return (await pipeline.exec()) ?? []
+    return pipeline
   }
 
   async close(): Promise<void> {
@@ -230,36 +227,50 @@ class IoredisTransport implements Transport {
   }
 }
 
-type Results = readonly [error: Error | null, result: unknown][]
+type Results = readonly ([error: Error | null, result?: unknown] | undefined)[]
 
-function readReplies(held: Held, results: Results): Reply[] {
+/** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
+function answeredOf(pipeline: IoredisPipeline | undefined): Results {
+  const results: unknown = pipeline && Reflect.get(pipeline, '_result')
+  return Array.isArray(results) ? results : []
+}
+
+/** One answer a command. @param missing Of a command that has no result. */
+function readAnswers(held: Held, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
   // a server that hangs up after its refusal refused all
-  const hangUp = results.map(([error]) => refusalOf(error)).find((reply) => reply && judge(reply.message).hangsUp)
-  const hasNumbersAsText =
-    held.options.stringNumbers === true ||
-    (isRecord(held.options.redisOptions) && held.options.redisOptions.stringNumbers === true)
-  return results.map(([error, reply]) => {
-    if (!error) return hasNumbersAsText ? withNumbers(detach(reply as Reply)) : detach(reply as Reply)
-    const refusal = refusalOf(error) ?? hangUp
-    if (refusal) return refusal
-    throw error
+  const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
+  const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
+  return commands.map((_command, at) => {
+    const [error = missing, reply] = results[at] ?? []
+    if (!error) return read(detach(reply as Reply))
+    return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
 }
 
+function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {
+  return stringNumbers === true || (isRecord(redisOptions) && redisOptions.stringNumbers === true)
+}
+
 // an ioredis error carries its command, payloads included, so only its text goes on
-function refusalOf(error: Error | null): RedisReplyError | undefined {
+function refusalOf(error: Error | null | undefined): RedisReplyError | undefined {
   if (error instanceof RedisReplyError) return error
   return error?.name === 'ReplyError' ? toReplyError(error.message) : undefined
 }
 
 function unanswered(held: Held, error: unknown): RedisConnectionError {
+  if (error instanceof RedisConnectionError) return error
   const { message } = error as Error
   const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
   const said = isVague && held.trouble !== undefined ? held.trouble : describeTrouble(error)
   return new RedisConnectionError(`Cannot reach Redis: ${said}`)
 }
 
-function isLoginRefused(reply: Reply): boolean {
+function endsClient(answer: Answer): boolean {
+  if (answer instanceof RedisConnectionError) return true
+  return answer instanceof RedisReplyError && judge(answer.message).endsClient
+}
+
+function isLoginRefused(reply: Answer): boolean {
   if (!(reply instanceof RedisReplyError)) return false
   const { fault, endsClient } = judge(reply.message)
   return fault === 'settings' && endsClient

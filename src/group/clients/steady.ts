@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { RedisReplyError } from '../../errors.ts'
+import { type RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { judge } from './judge.ts'
-import type { Command, Reply, Transport } from './transport.ts'
+import type { Answer, Command, Transport } from './transport.ts'
 
 const FIRST_WAIT_MS = 50
 /** How long refusals that pass may take in all. */
@@ -30,15 +30,14 @@ export function steady(transport: Transport): Transport {
             refused.map((at) => commands[at] as Command),
             timeoutMs - spent(),
           )
-          // what was answered before stays answered
-          .catch((error: unknown) => (refused.length === commands.length ? Promise.reject(error) : undefined))
-        if (!again) return replies
-        for (const [n, at] of refused.entries()) replies[at] = again[n] as Reply
+          // what was answered before stays answered; what was refused before may have run by now
+          .catch((error: RedisConnectionError) => refused.map(() => error))
+        for (const [n, at] of refused.entries()) replies[at] = again[n] as Answer
       }
     },
   }
 }
 
-function isPassing(reply: Reply): boolean {
+function isPassing(reply: Answer): boolean {
   return reply instanceof RedisReplyError && judge(reply.message).isPassing
 }

@@ -1,4 +1,4 @@
-import type { RedisReplyError } from '../../errors.ts'
+import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 
 export type Argument = string | Buffer | number
 
@@ -19,15 +19,18 @@ export type Reply =
 /** Milliseconds after which a command without an answer has failed, where nothing else says so. */
 export const DEFAULT_LIMIT_MS = 10_000
 
+/** What came for a command: its reply, or word that none came though others of the same write were answered. */
+export type Answer = Reply | RedisConnectionError
+
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
-   * Sends commands in one write, in order, and gives one reply each; an error reply is returned in its place.
+   * Sends commands in one write, in order, and gives one answer each; an error reply is returned in its place.
    *
    * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_LIMIT_MS, holds as well.
-   * @throws {RedisConnectionError} No reply came.
+   * @throws {RedisConnectionError} No reply came, to any of them.
    */
-  send(commands: readonly Command[], timeoutMs?: number): Promise<Reply[]>
+  send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>
   /** Text put before every Lua script. */
   readonly scriptPrefix: string
   close(): Promise<void>

@@ -1,3 +1,4 @@
+import { saturatedCount } from '../../core/delivery-count.ts'
 import type { Command, Reply } from '../clients/transport.ts'
 import { asText, items } from './reply.ts'
 
@@ -23,6 +24,11 @@ export function xpending(stream: string, group: string, count: number): Command 
 export function parseXpending(reply: Reply): PendingEntry[] {
   return items(reply).map((row) => {
     const [id, consumerName, idle, count] = items(row)
-    return { id: asText(id), consumerName: asText(consumerName), idleMs: Number(idle), deliveryCount: Number(count) }
+    return {
+      id: asText(id),
+      consumerName: asText(consumerName),
+      idleMs: Number(idle),
+      deliveryCount: saturatedCount(Number(count)),
+    }
   })
 }

@@ -1,3 +1,4 @@
+import { BESIDE } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers. */
@@ -18,21 +19,25 @@ export const createGroup: Script = {
 local stream, state, due = unpack(KEYS)
 local group, from, known = unpack(ARGV)
 
+${BESIDE}
 local function padded(digits) return ('0'):rep(20 - #digits) .. digits end
 local function sortable(id)
   local ms, seq = id:match('^(%d+)%-?(%d*)$')
   return padded(ms) .. padded(seq)
 end
 
-local owner = redis.call('HGET', state, 'stream')
-if owner and owner ~= stream then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
+local owner = beside('HGET', state, 'stream')
+local function bare(name) return (name:gsub('[{}]', '')) end
+-- only the other of the two can have written it; anything else is garbage
+if owner and owner ~= stream and bare(owner) == bare(stream) then return redis.error_reply('ERR the keys of this group belong to stream ' .. owner) end
 
 local last = '0-0'
 local info = redis.pcall('XINFO', 'STREAM', stream) -- an error, which has no entries, where there is no stream
 for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
 
-local mark = redis.call('HGET', state, 'mark')
-local lived = mark or known == '1'
+-- where there is something beside it a group has lived, also if it cannot be read: what may have lived skips nothing
+local mark = idOr(beside('HGET', state, 'mark'), nil)
+local lived = known == '1' or redis.call('EXISTS', state) == 1
 if lived then from = mark and sortable(last) >= sortable(mark) and mark or '0' end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if made.err then
@@ -40,7 +45,7 @@ if made.err then
   return made
 end
 redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
-redis.call('HDEL', state, 'cursor')
+beside('HDEL', state, 'cursor')
 redis.call('DEL', due)
 return lived and ${CREATED.healed} or ${CREATED.created}
 `,

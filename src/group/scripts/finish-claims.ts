@@ -1,4 +1,4 @@
-import { BEFORE, FENCE, NOW } from './fence.ts'
+import { BEFORE, BESIDE, FENCE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /**
@@ -19,6 +19,7 @@ local group, consumer, token, cursor, acked = unpack(ARGV)
 ${FENCE}
 ${NOW}
 ${BEFORE}
+${BESIDE}
 local mark
 local pending = redis.call('XPENDING', stream, group)
 if pending[1] > 0 then mark = before(pending[2])
@@ -29,14 +30,14 @@ else
     if fields.name == group then mark = fields['last-delivered-id'] end
   end
 end
-redis.call('ZREMRANGEBYSCORE', due, '-inf', now)
-for _, id in ipairs(redis.call('ZRANGE', due, 0, 999)) do
-  if not redis.call('XPENDING', stream, group, id, id, 1)[1] then redis.call('ZREM', due, id) end
+beside('ZREMRANGEBYSCORE', due, '-inf', now)
+for _, id in ipairs(beside('ZRANGE', due, 0, 999) or {}) do
+  if not idOr(id, nil) or not redis.call('XPENDING', stream, group, id, id, 1)[1] then beside('ZREM', due, id) end
 end
-redis.call('HSETNX', state, 'stream', stream)
-redis.call('HSET', state, 'mark', mark)
-if acked == '1' then redis.call('HSET', state, 'acked', now) end
-if leased() then redis.call('HSET', state, 'cursor', cursor) end
+beside('HSETNX', state, 'stream', stream)
+beside('HSET', state, 'mark', mark)
+if acked == '1' then beside('HSET', state, 'acked', now) end
+if leased() then beside('HSET', state, 'cursor', cursor) end
 return mark
 `,
 }

@@ -1,33 +1,26 @@
-import { PARKED } from '../../core/keys.ts'
 import { NOW } from './fence.ts'
+import { HAND_BACK } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /**
- * Ends a poller's run: gives its lease back, and before that, if all that reached it is settled, releases what was read under it and never
- * reached us, because the reply was lost and the read sent again. Those are the entries of our name with one delivery that are no more idle
- * than the lease is old; older ones are a dead process's, and suspects. They wait for the min-idle time, in case the lease was lost once and
- * another runs them under our name.
+ * Ends a poller's run: releases what never reached it, and gives its lease back. A read that was not answered may still be carried out after that, if
+ * the server stalls; the time is noted, so that what it reads is known to be nobody's.
  *
  * KEYS stream, lease, state, the flag of publishers if it is to be taken back. ARGV group, consumer, token, the lease's length in ms, 1 if the run
- * acknowledged something, whose time is noted, 1 if all is settled. Answers 1 if the flag was up.
+ * acknowledged something, whose time is noted, 1 if a read is in doubt, then ids that did reach it. Answers 1 if the flag was up.
  */
 export const finishReads: Script = {
   keyCount: undefined,
   lua: `
 local stream, lease, state, flag = unpack(KEYS)
-local group, consumer, token, length, acked, settled = unpack(ARGV)
-if redis.call('GET', lease) ~= token then return 0 end
-local pending = settled == '1' and redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer) or {}
-local age = length - redis.call('PTTL', lease)
--- where it is an error, as in a lost group, it has no entries
-for _, p in ipairs(pending) do
-  if p[4] == 1 and p[3] <= age then
-    redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
-  end
-end
-if acked == '1' then
+local group, consumer, token, length, acked, doubt = unpack(ARGV, 1, 6)
+${HAND_BACK}
+if redis.pcall('GET', lease) ~= token then return 0 end
+handBack(7)
+if acked == '1' or doubt == '1' then
   ${NOW}
-  redis.pcall('HSET', state, 'acked', now)
+  if acked == '1' then redis.pcall('HSET', state, 'acked', now) end
+  if doubt == '1' then redis.pcall('HSET', state, 'doubt:' .. consumer, now) end
 end
 redis.call('DEL', lease)
 return flag and redis.call('DEL', flag) or 0

@@ -4,7 +4,7 @@ import type { Script } from './script.ts'
 export const giveSlot: Script = {
   keyCount: 1,
   lua: `
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 `,
 }

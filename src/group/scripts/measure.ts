@@ -1,4 +1,4 @@
-import { NOW } from './fence.ts'
+import { BESIDE, LAST_ID, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** Answered in place of a lag that the server does not know. */
@@ -19,6 +19,7 @@ export const measure: Script = {
 local stream, letters, state = unpack(KEYS)
 local group = ARGV[1]
 ${NOW}
+${BESIDE}
 local pending = redis.call('XPENDING', stream, group)
 local age = pending[1] > 0 and math.max(0, now - tonumber(pending[2]:match('^%d+'))) or 0
 local length, lag = redis.call('XLEN', stream), ${UNKNOWN}
@@ -26,7 +27,8 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local fields = {}
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
   if fields.name == group then
-    local ahead = #redis.call('XRANGE', stream, '(' .. fields['last-delivered-id'], '+', 'COUNT', 10)
+    local last = fields['last-delivered-id']
+    local ahead = last == '${LAST_ID}' and 0 or #redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 10)
     if ahead < 10 then lag = ahead
     elseif fields.lag then lag = math.min(fields.lag, length) end
   end
@@ -34,7 +36,7 @@ end
 local taken = 0
 for i = 4, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
 local buried = redis.pcall('XLEN', letters)
-local acked = redis.call('HGET', state, 'acked')
+local acked = msOr(beside('HGET', state, 'acked'), nil)
 local since = acked and math.max(0, now - acked) or ${UNKNOWN}
 return {pending[1], age, lag, length, type(buried) == 'number' and buried or 0, taken, since}
 `,

@@ -1,30 +1,41 @@
+import { HAND_BACK } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /** Milliseconds for which publishers wake nobody for a group that is held: its schedule looks again. */
 export const HELD_FLAG_MS = 60_000
 
 /** What the script answers in place of entries. */
-export const NOT_READ = { held: 1, slotLost: 2 } as const
+export const NOT_READ = { pendingLimit: 1, slotLost: 2, ended: 3 } as const
+
+/** What becomes of the slot where there is nothing to read: it is kept, or given back; and with it the flag of publishers, whose entries are gone. */
+export const IF_EMPTY = { keep: 0, give: 1, giveWithFlag: 2 } as const
 
 /**
- * Reads new entries unless more are pending than the consumer allows, or the slot went to another. Never BLOCKs, never reads the history.
+ * Reads new entries unless more are pending than the consumer allows, or the slot went to another. Never BLOCKs, never reads the history. Where
+ * nothing is there to read it may give the slot back at once: an idle poll is two requests.
  *
  * Where more are pending, publishers are kept from waking pollers that could not read.
  *
- * KEYS stream, lease, the flag of publishers. ARGV group, consumer, token, count, max pending. Answers what XREADGROUP does, or a number of
- * NOT_READ.
+ * KEYS stream, lease, the flag of publishers. ARGV group, consumer, token, the lease's length in ms, count, max pending, a number of IF_EMPTY.
+ * Answers what XREADGROUP does, or a number of NOT_READ.
  */
 export const readBounded: Script = {
   keyCount: 3,
   lua: `
 local stream, lease, flag = unpack(KEYS)
-local group, consumer, token, count, max = unpack(ARGV)
-local holder = redis.call('GET', lease)
+local group, consumer, token, length, count, max, ifEmpty = unpack(ARGV)
+${HAND_BACK}
+local holder = redis.pcall('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
 if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
   redis.pcall('SET', flag, 'held', 'PX', ${HELD_FLAG_MS})
-  return ${NOT_READ.held}
+  return ${NOT_READ.pendingLimit}
 end
-return redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+local entries = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+if entries or ifEmpty == '${IF_EMPTY.keep}' or not holder then return entries end
+if ifEmpty == '${IF_EMPTY.giveWithFlag}' then redis.call('DEL', flag) end
+handBack(#ARGV + 1)
+redis.call('DEL', lease)
+return ${NOT_READ.ended}
 `,
 }

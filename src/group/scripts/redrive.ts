@@ -1,6 +1,6 @@
 import { MAX_DELAY_MS } from '../../core/backoff.ts'
 import { PARKED } from '../../core/keys.ts'
-import { BEFORE } from './fence.ts'
+import { BEFORE, BESIDE, LAST_ID } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers. */
@@ -37,6 +37,7 @@ export const redrive: Script = {
 local stream, state, due, letters = unpack(KEYS)
 local name, group, letter, id, append, dry = unpack(ARGV)
 ${BEFORE}
+${BESIDE}
 local found = redis.call('XRANGE', letters, letter, letter)[1]
 if not found then return ${REDRIVEN.gone} end
 local body = found[2]
@@ -52,17 +53,17 @@ end
 if not last then return ${REDRIVEN.noGroup} end
 if redis.call('XPENDING', stream, group, id, id, 1)[1] then return ${REDRIVEN.pending} end
 
-local function ahead(from, to) return redis.call('XRANGE', stream, '(' .. from, to, 'COUNT', 1)[1] end
+local function ahead(from, to) return from ~= '${LAST_ID}' and redis.call('XRANGE', stream, '(' .. from, to, 'COUNT', 1)[1] end
 
 if redis.call('XRANGE', stream, id, id)[1] then
   if ahead(last, id) then return ${REDRIVEN.unread} end
   if dry == '1' then return ${REDRIVEN.redriven} end
-  redis.call('ZREM', due, id)
+  beside('ZREM', due, id)
   redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', ${MAX_DELAY_MS}, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
   local made = redis.call('XPENDING', stream, group, id, id, 1)[1]
   if not made then return redis.error_reply('ERR the server did not make the entry pending') end
-  redis.call('HSETNX', state, 'stream', stream)
-  redis.call('HSET', state, 'mark', before(redis.call('XPENDING', stream, group)[2]))
+  beside('HSETNX', state, 'stream', stream)
+  beside('HSET', state, 'mark', before(redis.call('XPENDING', stream, group)[2]))
   redis.call('XDEL', letters, letter)
   return ${REDRIVEN.redriven}
 end
@@ -94,7 +95,7 @@ for _, info in ipairs(others) do
     end
   end
 end
-redis.call('ZREM', due, id)
+beside('ZREM', due, id)
 redis.call('XDEL', letters, letter)
 return ${REDRIVEN.republished}
 `,

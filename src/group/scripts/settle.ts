@@ -1,5 +1,5 @@
 import { PARKED } from '../../core/keys.ts'
-import { FENCE, GONE, NOW } from './fence.ts'
+import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
@@ -17,7 +17,7 @@ export const MAX_PAIRS = 3_900
  *
  * KEYS stream, lease, due, and the dead letters if there are any to write.
  * ARGV group, consumer, token, dead letters kept (or ''), then for each entry
- *   'move', id, count, owner, idle ms, new count, delay ms (or '')
+ *   'move', id, count, owner, idle ms, new count, delay ms (or ''); 'back' is the same where it may have one delivery more
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
  */
@@ -29,18 +29,19 @@ local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${FENCE}
 ${GONE}
 ${NOW}
+${BESIDE}
 local ours, dropped, out = leased(), 0, {}
 
 local function ack(id, status)
   redis.call('XACK', stream, group, id)
-  redis.call('ZREM', due, id)
+  beside('ZREM', due, id)
   return status
 end
 
 local function move(id, owner, idle, count, delay)
   if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return ack(id, ${SETTLED.lost}) end
   -- without memory for the due time the entry comes back once it is idle, sooner than asked
-  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else redis.call('ZREM', due, id) end
+  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else beside('ZREM', due, id) end
   return ${SETTLED.done}
 end
 
@@ -74,8 +75,8 @@ while at <= #ARGV do
   local op, id, count = unpack(ARGV, at, at + 2)
   local result
   if not ours then result = ${SETTLED.leaseLost}
-  elseif not mine(id, count) then result = ${SETTLED.superseded} end
-  if op == 'move' then
+  elseif not (mine(id, count) or op == 'back' and mine(id, count + 1)) then result = ${SETTLED.superseded} end
+  if op ~= 'dead' then
     result = result or move(id, unpack(ARGV, at + 3, at + 6))
     at = at + 7
   else

@@ -1,48 +1,78 @@
-import { FENCE, HELD } from './fence.ts'
+import { BESIDE, FENCE, HELD } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
-export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
+export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3, leftAlone: 4, noRoom: 5 } as const
+
+/** Entries that one XCLAIM starts: how many bytes they have is known after it. */
+const CHUNK = 10
 
 /**
  * Starts claimed entries: counts the delivery, restarts the idle clock, and gives the body. Refused behind the fence. Sent twice after a lost
  * reply it counts once: under our own lease, one delivery more can only be the one that the first sending counted.
  *
- * Entries of the same count are claimed by one command: it is most of what a retry costs the server.
+ * Neighbours of the same count are claimed by one command: it is most of what a retry costs the server. Once more bytes were started than the
+ * request has room for, nothing more is. Entries with certain values in a field, as of types whose handler takes no work, are not started.
  *
- * KEYS stream, lease, due. ARGV group, consumer, token, then for each entry id, count, lowest id first.
+ * KEYS stream, lease, due. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep an entry from
+ * being started, the values, then for each entry id, count, lowest id first.
  * Answers for each entry [a number of STARTED, fields].
  */
 export const start: Script = {
   keyCount: 3,
   lua: `
 local stream, lease, due = unpack(KEYS)
-local group, consumer, token = unpack(ARGV, 1, 3)
+local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
 ${FENCE}
 ${HELD}
-local ours, counts, claims, bodies, out = leased(), held(ARGV[4], ARGV[#ARGV - 1]), {}, {}, {}
-for at = 4, #ARGV, 2 do
-  local id, raised = ARGV[at], ARGV[at + 1] + 1
-  if ours and (counts(id) == raised - 1 or counts(id) == raised) then
-    claims[raised] = claims[raised] or {}
-    table.insert(claims[raised], id)
+${BESIDE}
+local left = {}
+for i = 7, 6 + values do left[ARGV[i]] = true end
+local first = 7 + values
+local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
+room = tonumber(room) or math.huge
+
+local function isLeft(id)
+  local entry = field ~= '' and redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return false end
+  for i = 1, #entry[2], 2 do if entry[2][i] == field and left[entry[2][i + 1]] then return true end end
+  return false
+end
+
+-- of a chunk each is an id, its place in the answer, and its new count
+local function startChunk()
+  if #chunk == 0 then return end
+  local ids, at = {}, {}
+  for n, c in ipairs(chunk) do
+    ids[n], at[c[1]] = c[1], c[2]
+    out[c[2]] = {${STARTED.lost}}
   end
-end
-for count, ids in pairs(claims) do
   local claim = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}
-  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', count
-  for _, id in ipairs(ids) do bodies[id] = false end
-  for _, entry in ipairs(redis.call(unpack(claim))) do if entry then bodies[entry[1]] = entry[2] end end
-  redis.call('ZREM', due, unpack(ids))
+  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', chunk[1][3]
+  for _, entry in ipairs(redis.call(unpack(claim))) do
+    if entry then
+      out[at[entry[1]]] = {${STARTED.yes}, entry[2]}
+      for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+    end
+  end
+  beside('ZREM', due, unpack(ids))
+  for _, c in ipairs(chunk) do
+    -- before 7.0 a trimmed entry stays pending
+    if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end
+  end
+  chunk = {}
 end
-for at = 4, #ARGV, 2 do
-  local id = ARGV[at]
-  if bodies[id] then out[#out + 1] = {${STARTED.yes}, bodies[id]}
-  elseif bodies[id] == false then
-    redis.call('XACK', stream, group, id) -- before 7.0 a trimmed entry stays pending
-    out[#out + 1] = {${STARTED.lost}}
-  else out[#out + 1] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}} end
+
+for n = 1, (#ARGV - first + 1) / 2 do
+  local id, raised = ARGV[first + 2 * n - 2], ARGV[first + 2 * n - 1] + 1
+  local isOurs = ours and (counts(id) == raised - 1 or counts(id) == raised)
+  if #chunk == ${CHUNK} or chunk[1] and chunk[1][3] ~= raised then startChunk() end
+  if not isOurs then out[n] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}}
+  elseif bytes >= room then out[n] = {${STARTED.noRoom}}
+  elseif isLeft(id) then out[n] = {${STARTED.leftAlone}}
+  else chunk[#chunk + 1] = {id, n, raised} end
 end
+startChunk()
 return out
 `,
 }

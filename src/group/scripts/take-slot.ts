@@ -1,3 +1,6 @@
+import { PARKED } from '../../core/keys.ts'
+import { NOW } from './fence.ts'
+import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /** What `takeSlot` answers where no lease can be written. */
@@ -5,21 +8,42 @@ export const NO_LEASE = -2
 
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
- * it reads after that, so that what is published from now on may wake another.
+ * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
  *
- * KEYS the flag, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller.
+ * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
-local token, length, poller = unpack(ARGV)
-for i = 2, #KEYS do if redis.call('GET', KEYS[i]) == token then return i - 2 end end
-for i = 2, #KEYS do
-  local set = redis.pcall('SET', KEYS[i], token, 'NX', 'PX', length)
+local token, length, poller, group = unpack(ARGV, 1, 4)
+local flag, stream, state = unpack(KEYS, 1, 3)
+${DOUBT}
+local function release(consumer)
+  local since = doubtOf(consumer)
+  if not since then return end
+  ${NOW}
+  for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
+    if p[4] == 1 and now - p[3] > since then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+    end
+  end
+  redis.call('HDEL', state, 'doubt:' .. consumer)
+end
+local holders = redis.call('MGET', unpack(KEYS, 4))
+for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
+for i, holder in ipairs(holders) do
+  local key = KEYS[i + 3]
+  local set = not holder and redis.pcall('SET', key, token, 'NX', 'PX', length)
+  if not set and redis.pcall('PTTL', key) == -1 then set = redis.pcall('SET', key, token, 'PX', length) end
   if set then
-    if poller == '1' then redis.call('DEL', KEYS[1]) end
-    return set.err and -2 or i - 2
+    if set.err then return ${NO_LEASE} end
+    if poller == '1' then
+      redis.call('DEL', flag)
+      release(ARGV[i + 4])
+    end
+    return i - 1
   end
 end
 return -1

@@ -13,6 +13,6 @@ test('parseXpending() reads entries of consumers, and those that XNACK released'
 
   expect(parseXpending(rows)).toEqual([
     { id: '1-0', consumerName: 'poller-0', idleMs: 90, deliveryCount: 1 },
-    { id: '2-0', consumerName: '', idleMs: -1, deliveryCount: 9223372036854776000 },
+    { id: '2-0', consumerName: '', idleMs: -1, deliveryCount: 2 ** 53 },
   ])
 })

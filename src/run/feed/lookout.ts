@@ -1,5 +1,5 @@
-import { slotNames } from '../group/consumer-names.ts'
-import type { Run } from './run.ts'
+import { slotNames } from '../../group/consumer-names.ts'
+import type { Run } from '../run.ts'
 
 /**
  * Sees to it that a backlog gets as many pollers as it is worth. Of those that run, the one in the lowest slot alone calls others, and once
@@ -19,12 +19,11 @@ export class Lookout {
 
   /** Looks at the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */
   look(): void {
-    const { report } = this.#run.parts
-    if (this.#looking || report.read < this.#nextAt) return
+    if (this.#looking || this.#run.report.numbers.read < this.#nextAt) return
     this.#looking = this.#look()
       .catch((error: Error) => {
         this.#nextAt = Infinity
-        this.#run.note(error)
+        this.#run.settler.note(error)
       })
       .finally(() => {
         this.#looking = undefined
@@ -37,17 +36,18 @@ export class Lookout {
   }
 
   async #look(): Promise<void> {
-    const { further, group, report, consumer } = this.#run.parts
+    const { report, time, parts } = this.#run
+    const { further, group, consumer } = parts
     if (!further) return
-    const { read } = report
+    const { read } = report.numbers
     this.#nextAt = read + further.backlog
     const measured = await group.measure()
     // where the server does not know, batch after full batch for that long is a backlog as well
     const waiting = measured?.backlog.lag ?? (read < further.backlog ? 0 : further.backlog + 1)
     const wanted = Math.min(consumer.settings.slots, Math.ceil(waiting / further.backlog)) - (measured?.pollers ?? 1)
-    if (wanted <= 0 || !further.mayCall(this.#run.spareMs())) return
+    if (wanted <= 0 || !further.mayCall(time.spareMs())) return
     this.#nextAt = Infinity
-    const calls = Array.from({ length: wanted }, () => further.call(this.#run.spareMs()).then(() => report.scaledOut++))
+    const calls = Array.from({ length: wanted }, () => further.call(time.spareMs()).then(() => report.scaledOut()))
     const failed = (await Promise.allSettled(calls)).find(({ status }) => status === 'rejected')
     if (failed) throw (failed as PromiseRejectedResult).reason
   }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { createGate } from '../../src/run/gate.ts'
+import type { Gate } from '../../../src/run/feed/gate.ts'
+import { createGate } from '../../../src/run/feed/gate.ts'
 
 /** Work that says when it starts, and ends when it is told to. */
 function works() {
@@ -20,7 +21,7 @@ function works() {
 
 test('a gate lets work run together', async () => {
   const { log, work, settle } = works()
-  const gate = createGate(true)
+  const gate = createGate(2)
   void gate.together(work('a'))
   void gate.together(work('b'))
   await settle()
@@ -29,7 +30,7 @@ test('a gate lets work run together', async () => {
 
 test('a gate lets work run alone: after what runs, before what comes later', async () => {
   const { log, work, end, settle } = works()
-  const gate = createGate(true)
+  const gate = createGate(2)
   void gate.together(work('a'))
   void gate.alone(work('alone'))
   void gate.together(work('b'))
@@ -45,9 +46,37 @@ test('a gate lets work run alone: after what runs, before what comes later', asy
 })
 
 test('a gate passes failures on, and opens after them', async () => {
-  const gate = createGate(true)
+  const gate = createGate(2)
   const fail = () => Promise.reject(new Error('no'))
   await expect(gate.together(fail)).rejects.toThrow('no')
   await expect(gate.alone(fail)).rejects.toThrow('no')
   await expect(gate.together(async () => {})).resolves.toBeUndefined()
+})
+
+test('a gate whose turn is to let work alone first has together wait for one piece of it, where somebody has some', async () => {
+  const { log, work, end, settle } = works()
+  const gate = createGate(2, true)
+  const patience = new Promise<void>(() => {})
+  const first = gate.arrive(false, patience).then(() => gate.together(work('together')))
+  await settle()
+  expect(log).toEqual([]) // nobody knows yet what the other one has
+  const second = gate.arrive(true, patience).then(() => gate.alone(work('alone')))
+  await settle()
+  expect(log).toEqual(['alone'])
+  await end('alone')
+  expect(log).toEqual(['alone', 'together'])
+  await end('together')
+  await Promise.all([first, second])
+})
+
+test.each([
+  ['nobody has any', (gate: Gate) => gate.arrive(false, new Promise(() => {}))],
+  ['it is no longer wanted', (gate: Gate) => gate.arrive(true, new Promise(() => {})).then(() => gate.leave())],
+])('a gate whose turn is to let work alone first lets work together start where %s', async (_where, other) => {
+  const { log, work, settle } = works()
+  const gate = createGate(2, true)
+  void gate.arrive(false, new Promise(() => {})).then(() => gate.together(work('together')))
+  await other(gate)
+  await settle()
+  expect(log).toEqual(['together'])
 })

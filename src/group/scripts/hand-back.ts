@@ -1,0 +1,53 @@
+import { PARKED } from '../../core/keys.ts'
+import type { Script } from './script.ts'
+
+/** Entries that a poller may have under its name: those of two of the largest reads, and some more. */
+const MOST = 30_000
+
+/**
+ * `doubtOf(consumer)` gives the time, in ms since 1970, at which a poller of that name gave its slot back though a read of its was not answered;
+ * what is read under the name after that, until somebody takes it again, is nobody's. Needs the local state.
+ */
+export const DOUBT = `
+local function doubtOf(consumer)
+  local since = redis.pcall('HGET', state, 'doubt:' .. consumer)
+  return type(since) == 'string' and tonumber(since)
+end
+`
+
+/**
+ * `handBack(first)` releases what was read under our lease and never reached us, because no reply came: the entries of our name with one
+ * delivery that are no more idle than the lease is old, but for the ids of `ARGV` from `first` on. Older ones are a dead process's, and suspects.
+ * They wait for the min-idle time, in case the lease was lost once and another runs them under our name.
+ *
+ * Needs the locals stream, lease, group, consumer, length.
+ */
+export const HAND_BACK = `
+local function handBack(first)
+  local known, age = {}, length - redis.call('PTTL', lease)
+  for i = first, #ARGV do known[ARGV[i]] = true end
+  -- where it is an error, as in a lost group, it has no entries
+  for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', ${MOST}, consumer)) do
+    if p[4] == 1 and p[3] <= age and not known[p[1]] then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+    end
+  end
+end
+`
+
+/**
+ * Releases what never reached a poller whose read was not answered, while it goes on holding its slot.
+ *
+ * KEYS stream, lease. ARGV group, consumer, token, the lease's length in ms, then ids that did reach it. Answers 1 if the lease is still ours.
+ */
+export const handBack: Script = {
+  keyCount: 2,
+  lua: `
+local stream, lease = unpack(KEYS)
+local group, consumer, token, length = unpack(ARGV, 1, 4)
+${HAND_BACK}
+if redis.pcall('GET', lease) ~= token then return 0 end
+handBack(5)
+return 1
+`,
+}

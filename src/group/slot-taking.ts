@@ -1,0 +1,44 @@
+import { RedisReplyError } from '../errors.ts'
+import type { Reply } from './clients/transport.ts'
+import { slotNames } from './consumer-names.ts'
+import type { GroupAddress, Slot, SlotKind } from './group.ts'
+import { giveSlot } from './scripts/give-slot.ts'
+import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
+import type { Call } from './sender.ts'
+import { isReplyError } from './sender.ts'
+
+/** How a slot is taken: what to send, and what the answer means. */
+export interface SlotTaking {
+  readonly call: Call
+  /** Who takes it. */
+  readonly token: string
+  /** @throws {RedisReplyError} The server refused. @returns `undefined` if no slot is free. */
+  slotOf(reply: Reply | undefined): Slot | undefined
+}
+
+export function slotTaking(
+  { stream, group, keys }: GroupAddress,
+  kind: SlotKind,
+  slots: number,
+  leaseMs: number,
+): SlotTaking {
+  const names = slotNames(kind, slots)
+  const token = crypto.randomUUID()
+  const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
+  return {
+    call: { script: takeSlot, keys: [keys.wake, stream, keys.state, ...names.map(keys.slot)], args },
+    token,
+    slotOf(reply) {
+      if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
+        return { consumerName: `${kind}-${token}`, token: '', leaseMs }
+      if (reply instanceof RedisReplyError) throw reply
+      const consumerName = names[Number(reply)]
+      return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+    },
+  }
+}
+
+/** What gives a slot back that nothing is left to be done under; nothing where there is no lease. */
+export function slotGiving({ keys }: GroupAddress, { consumerName, token }: Slot): Call[] {
+  return token === '' ? [] : [{ script: giveSlot, keys: [keys.slot(consumerName)], args: [token] }]
+}

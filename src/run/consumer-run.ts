@@ -1,0 +1,117 @@
+import type { Clock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import type { Budget } from '../core/budget.ts'
+import { createBudget } from '../core/budget.ts'
+import type { ConsumerFailure } from '../errors.ts'
+import { RedisConnectionError } from '../errors.ts'
+import type { Connection, Group, Slot } from '../group/group.ts'
+import type { RunParts } from './parts.ts'
+import { Run } from './run.ts'
+
+/** What kind of run it is, and what it does once it has its slot. */
+export interface RunKind {
+  readonly action: 'poll' | 'claim'
+  /** Takes a slot; `undefined` if none is free. */
+  open(request: OpenRequest): Promise<OpenedRun | undefined>
+}
+
+/** What a slot is taken for. */
+export interface OpenRequest {
+  readonly consumer: Consumer
+  readonly group: Group
+  readonly leaseMs: number
+  readonly budget: Budget
+  readonly clock: Clock
+}
+
+/** A slot that was taken, and what is done under it. */
+export interface OpenedRun {
+  readonly slot: Slot
+  /** @returns Whether only the time kept it from going on. */
+  work(run: Run): Promise<boolean>
+}
+
+/** A lease outlives its invocation by that much, so that nobody takes the slot before Lambda has ended it. */
+const LEASE_MARGIN_MS = 5_000
+
+/** No call waits for an answer in the last moments, so that the invocation can still fail with its report. */
+export const ANSWER_MARGIN_MS = 50
+
+/** How a consumer's part in an invocation ended. */
+export interface ConsumerEnd {
+  readonly failures: readonly ConsumerFailure[]
+  /** Only the time kept it from going on. */
+  readonly isCutOff: boolean
+}
+
+/** Runs a consumer: takes a slot, works, gives it back. Whatever goes wrong is in how it ended. */
+export async function runConsumer(
+  kind: RunKind,
+  parts: Omit<RunParts, 'group' | 'slot' | 'budget'>,
+  redis: Connection,
+  remainingMs: number,
+): Promise<ConsumerEnd> {
+  const { consumer, clock, report } = parts
+  const { stream, group: name, settings } = consumer
+  const start = clock.monotonic()
+  const budget = createBudget({ now: start, remainingMs, ...settings })
+  const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
+  let end: RunEnd = NO_RUN
+  try {
+    for (let isFirst = true; isFirst || end.isWanted; isFirst = false) {
+      const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
+      const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
+      if (!opened) {
+        if (isFirst) report.noSlot()
+        break
+      }
+      end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
+    }
+  } catch (error) {
+    end = { ...NO_RUN, errors: [error as Error] }
+  }
+  report.ended(group.roundTrips, clock.monotonic() - start)
+  return { failures: end.errors.map((error) => ({ stream, group: name, error })), isCutOff: end.isCutOff }
+}
+
+/** How a run ended. */
+interface RunEnd {
+  readonly errors: readonly Error[]
+  /** Only the time kept it from going on. */
+  readonly isCutOff: boolean
+  /** A publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more. */
+  readonly isWanted: boolean
+}
+
+const NO_RUN: RunEnd = { errors: [], isCutOff: false, isWanted: false }
+
+async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promise<RunEnd> {
+  const { settler, time } = run
+  const { group, slot, report, consumer } = run.parts
+  try {
+    const isCutOff = await opened.work(run)
+    await run.end()
+    if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, isWanted: false }
+    const { drained, acked, ackMissed } = report.numbers
+    const isPoll = action === 'poll'
+    const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()
+    const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
+    const { isSettled, isReadInDoubt: isInDoubt, known } = settler
+    const end = { known, isInDoubt, hasAcked, takesFlag: mayGoOn && isSettled }
+    const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
+    return { errors: settler.failures, isCutOff, isWanted }
+  } catch (error) {
+    await run.end()
+    await settler.finish().catch(() => {}) // once more, if anything is not known
+    const { isReadInDoubt: isInDoubt, known } = settler
+    const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
+    // a lease that cannot be given back ends by itself, but only with the invocation's time
+    await group.giveSlot(slot, action === 'poll' ? end : undefined).catch(() => {})
+    // a connection that was gone for one call is gone for the next
+    const isKnown = error instanceof RedisConnectionError && settler.isCut
+    const errors = isKnown ? settler.failures : [...settler.failures, error as Error]
+    return { errors, isCutOff: false, isWanted: false }
+  } finally {
+    settler.giveUp()
+  }
+}

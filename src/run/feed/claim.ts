@@ -1,0 +1,90 @@
+import { roundsLeft } from '../../core/budget.ts'
+import { compareEntryIds } from '../../core/entry.ts'
+import type { ClaimResult, Claims, Opened } from '../../group/group.ts'
+import { claimsOf } from '../../group/redis-claims.ts'
+import { PAGE } from '../../group/scripts/claim-page.ts'
+import type { OpenRequest } from '../consumer-run.ts'
+import type { Run } from '../run.ts'
+import type { Gate } from './gate.ts'
+import { Retries } from './retries.ts'
+import { suspectsAmong } from './suspects.ts'
+
+/** How long a consumer waits for the first pages of the others, where what must be alone goes first. */
+const PATIENCE_MS = 250
+
+/** Takes a claimer's slot and the first page, where the last run stopped; `undefined` if no slot is free. */
+export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequest): Promise<Opened | undefined> {
+  const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
+  const rounds = roundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
+  const room = Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
+  return claimsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
+}
+
+/**
+ * Feeds a pool with what was left behind: goes through the pending entries once, page by page, from where the last run stopped to the end and
+ * then from the start to there. The cursor moves past a page once the page was dealt with; what is left of a page is settled with the claim of
+ * the next.
+ *
+ * @param gate Shared by all runs of the invocation.
+ * @param first The page that was claimed with the slot.
+ * @returns Whether only the time kept it from going on: for a claimer that is nobody's concern, its schedule goes on.
+ * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
+ */
+export async function claim(run: Run, gate: Gate, first: ClaimResult): Promise<false> {
+  const { settler, report, parts } = run
+  const claims = claimsOf(parts.group)
+  try {
+    await arrive(run, gate, first)
+    const cursor = await lap(run, claims, new Retries(run, claims, gate), first)
+    await settler.finish()
+    if (cursor === undefined) return false
+    const { acked, ackMissed } = report.numbers
+    const { minIdleMs } = parts.consumer.settings
+    const measured = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    run.hasGivenSlot = true
+    if (!(measured instanceof Error)) {
+      if (measured) report.measured(measured.backlog)
+    } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
+  } catch (error) {
+    await settler.finish().catch(() => {})
+    throw error
+  } finally {
+    gate.leave()
+  }
+  return false
+}
+
+async function arrive({ time, parts }: Run, gate: Gate, { claimed }: ClaimResult): Promise<void> {
+  const { alone, last } = suspectsAmong(claimed, parts.consumer.settings.maxDeliveries)
+  const patience = Promise.withResolvers<void>()
+  const cancel = time.clock.after(PATIENCE_MS, patience.resolve)
+  await gate.arrive(alone.length + last.length > 0, patience.promise)
+  cancel()
+}
+
+/** @returns Where the next run goes on; `undefined` if nothing could be claimed. */
+async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResult): Promise<string | undefined> {
+  const { settler, report, time, parts } = run
+  const { minIdleMs } = parts.consumer.settings
+  const lapStart = first.from
+  let answer = Promise.resolve(first)
+  let settlements: ReturnType<typeof settler.takeDone> = []
+  for (let hasWrapped = false; ; ) {
+    const page = await settler.by(settlements, answer)
+    report.lookedAtPage(page)
+    const { cursor } = page
+    if (cursor === undefined) return undefined
+    const firstLeft = page.claimed.length > 0 ? await retries.retry(page.claimed) : undefined
+    if (firstLeft !== undefined) return firstLeft
+    const isEnd = cursor === '0-0'
+    if (hasWrapped ? isEnd || compareEntryIds(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0') {
+      report.lapEnded()
+      return cursor
+    }
+    hasWrapped ||= isEnd
+    if (!time.mayStart()) return cursor
+    settlements = settler.takeDone()
+    const room = Math.min(PAGE.finds, retries.room)
+    answer = claims.settleAndClaim(parts.slot, settlements, { minIdleMs, cursor, room })
+  }
+}

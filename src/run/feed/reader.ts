@@ -1,0 +1,127 @@
+import type { Delivery } from '../../group/group.ts'
+import { Job } from '../job.ts'
+import type { Run } from '../run.ts'
+import type { Lookout } from './lookout.ts'
+
+/** Reading ahead pays while handlers take no longer than so many requests; slower ones would keep from other pollers what waits for them. */
+const AHEAD_REQUESTS = 10
+
+/** Reads a stream on, settling with each read what is done by then. What it brings is in the run's hands at once. */
+export class Reader {
+  /** The last read brought as many as it asked for: there may be more. */
+  isFull = false
+  readonly #run: Run
+  readonly #lookout: Lookout
+  /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
+  readonly #neverAhead: boolean
+  #isFirst = true
+  /** What is pending grows by failures alone, so it is looked at by the first read and by those that follow them. */
+  #mayBeAtLimit = true
+  /** Something failed of what was settled last, so that more may: reading ahead could go further above `maxPending`. */
+  #hasFailed = false
+  /** The read that is under way while handlers run. */
+  #ahead: Promise<readonly Job[]> | undefined
+  /** Bytes of the largest entry so far. */
+  #largest = 0
+  /** Milliseconds of the shortest read that was waited for. */
+  #requestMs = Infinity
+
+  constructor(run: Run, lookout: Lookout) {
+    const { routes, settings } = run.parts.consumer
+    this.#run = run
+    this.#lookout = lookout
+    const hasBatches = [...routes.values()].some(({ batching }) => batching)
+    this.#neverAhead = settings.mode !== 'drain' || settings.maxDeliveries === 1 || hasBatches
+  }
+
+  /** A read ahead was sent and what it brings has yet to be taken. */
+  get isAhead(): boolean {
+    return this.#ahead !== undefined
+  }
+
+  /** Whether another entry may be in hand beside what is. */
+  get hasRoom(): boolean {
+    return this.#room >= 1
+  }
+
+  /** How many entries may be in hand beside what is, each as large as the largest so far. */
+  get #room(): number {
+    const { settler, parts } = this.#run
+    const { batchSize, maxBytes } = parts.consumer.settings
+    return this.#largest === 0 ? batchSize : Math.min(batchSize, (maxBytes - settler.bytes) / this.#largest)
+  }
+
+  /** @param handlersMs What the handlers of the last batch took. */
+  mayReadAhead(handlersMs: number): boolean {
+    const { time, settler, unavailable, parts } = this.#run
+    if (this.#neverAhead || this.#mayBeAtLimit || this.#hasFailed || unavailable.size > 0 || this.#ahead) return false
+    if (handlersMs > this.#requestMs * AHEAD_REQUESTS || !settler.hasOnlyAcks) return false
+    if (this.#room < 1) return false
+    return time.mayStart(time.clock.monotonic() + handlersMs + parts.consumer.settings.handlerTimeoutMs)
+  }
+
+  /** Sends the next read, whose entries wait for those in hand. */
+  readAhead(): void {
+    this.#ahead = this.#read(true)
+    this.#ahead.catch(() => this.#run.time.stop()) // thrown where it is taken
+  }
+
+  /** What was read ahead, or else what a read brings now. @throws {RedisConnectionError} No reply came. */
+  async next(): Promise<readonly Job[]> {
+    if (this.#ahead) return this.takeAhead()
+    const { clock } = this.#run.time
+    const sentAt = clock.monotonic()
+    const jobs = await this.#read(false)
+    this.#requestMs = Math.min(this.#requestMs, clock.monotonic() - sentAt)
+    return jobs
+  }
+
+  /** What was read ahead, if anything was. @throws {RedisConnectionError} No reply came. */
+  async takeAhead(): Promise<readonly Job[]> {
+    try {
+      return (await this.#ahead) ?? []
+    } finally {
+      this.#ahead = undefined
+    }
+  }
+
+  async #read(isAhead: boolean): Promise<readonly Job[]> {
+    const { settler, report, parts } = this.#run
+    const { group, slot, consumer } = parts
+    const { maxPending, mode } = consumer.settings
+    const settlements = settler.takeDone()
+    const count = Math.max(1, Math.floor(this.#room))
+    this.#hasFailed = settlements.some(({ outcome }) => outcome.kind !== 'ack')
+    this.#mayBeAtLimit ||= this.#hasFailed
+    const request = {
+      count,
+      maxPending: this.#mayBeAtLimit ? maxPending : undefined,
+      ifEmpty: this.#isFirst ? (mode === 'drain' ? 'giveWithFlag' : 'give') : 'keep',
+    } as const
+    this.#isFirst = false
+    const read = await settler
+      .by(settlements, group.settleAndRead(slot, settlements, request))
+      .catch((error: unknown) => {
+        settler.doubtRead()
+        throw error
+      })
+    const { entries, failures, pendingLimitReached: held, healed } = read
+    this.#mayBeAtLimit = held
+    this.#run.hasGivenSlot = read.hasEnded
+    this.isFull = entries.length === count
+    // what was read ahead says nothing of what came while its handlers ran
+    report.looked({ held, healed, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
+    return entries.length > 0 ? this.#received(entries) : []
+  }
+
+  #received(entries: readonly Delivery[]): readonly Job[] {
+    const { settler, report, time } = this.#run
+    report.read(entries)
+    const now = time.clock.now()
+    const jobs = entries.map((entry) => new Job(this.#run, entry, now))
+    settler.take(jobs)
+    for (const { bytes } of jobs) this.#largest = Math.max(this.#largest, bytes)
+    if (this.isFull) this.#lookout.look()
+    return jobs
+  }
+}

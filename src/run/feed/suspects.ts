@@ -1,0 +1,45 @@
+import { PARKED } from '../../core/keys.ts'
+import type { Claimed } from '../../group/group.ts'
+
+/** Claimed entries by how they run. */
+export interface Suspects<Entry extends Claimed> {
+  /** No delivery is left: they need no handler. */
+  readonly usedUp: readonly Entry[]
+  /** Side by side. */
+  readonly trusted: readonly Entry[]
+  /** Above suspicion too, but at their last delivery: started when their handlers are, never ahead. */
+  readonly last: readonly Entry[]
+  /** In groups of what runs side by side. */
+  readonly grouped: readonly Entry[]
+  /** With nothing beside them, those with the fewest deaths first. */
+  readonly alone: readonly Entry[]
+}
+
+/**
+ * Which entries run side by side. What was found idle under any name but `parked` lost its process, and may be what killed it: its second
+ * delivery runs in a small group, a later one or the last alone. Suspects come after the others, so that they take none with them.
+ *
+ * Where a process dies during last deliveries, nothing is left for those that ran beside the one that killed it.
+ */
+export function suspectsAmong<Entry extends Claimed>(
+  entries: readonly Entry[],
+  maxDeliveries: number,
+): Suspects<Entry> {
+  const isLast = ({ deliveryCount }: Entry) => deliveryCount + 1 >= maxDeliveries
+  const mustBeAlone = (entry: Entry) => entry.deliveryCount > 1 || isLast(entry)
+  const waiting = entries.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
+  const above = waiting.filter(isAboveSuspicion)
+  const suspects = waiting.filter((entry) => !isAboveSuspicion(entry))
+  return {
+    usedUp: entries.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries),
+    trusted: above.filter((entry) => !isLast(entry)),
+    last: above.filter(isLast),
+    grouped: suspects.filter((entry) => !mustBeAlone(entry)),
+    alone: suspects.filter(mustBeAlone).sort((a, b) => a.deliveryCount - b.deliveryCount),
+  }
+}
+
+/** Parked entries failed and said so, and those with no delivery never ran. */
+function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
+  return from.owner === PARKED || deliveryCount === 0
+}

@@ -1,0 +1,106 @@
+import { systemClock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import { MAX_DELAY_MS } from '../core/backoff.ts'
+import type { ConsumerFailure } from '../errors.ts'
+import { InvocationFailedError, InvocationTooShortError } from '../errors.ts'
+import { resolveObservers } from '../observers.ts'
+import type { Report } from '../report.ts'
+import { sumReports } from '../report.ts'
+import type { ConsumerEnd, RunKind } from './consumer-run.ts'
+import { ANSWER_MARGIN_MS, runConsumer } from './consumer-run.ts'
+import { extrasOf } from './context.ts'
+import { RunReport } from './run-report.ts'
+import type { FurtherPollers } from './scale-out.ts'
+import type { RunOptions } from './targets.ts'
+
+/** One invocation of a poller or claimer. */
+export interface InvocationOptions extends RunOptions {
+  /** The pollers that it may call. */
+  readonly further?: FurtherPollers | undefined
+}
+
+/**
+ * Runs consumers side by side; the trouble of one does not stop the others.
+ *
+ * @throws {InvocationTooShortError} Not even one handler of any consumer fits into the invocation.
+ * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
+ */
+export async function runConsumers(
+  kind: RunKind,
+  consumers: readonly Consumer[],
+  options: InvocationOptions,
+): Promise<Report> {
+  const { clock = systemClock, further, context, signal } = options
+  const remainingMs = Math.min(options.remainingMs ?? context?.getRemainingTimeInMillis?.() ?? 60_000, MAX_DELAY_MS)
+  const observers = resolveObservers(kind.action, options.observe)
+  const invocation = {
+    action: kind.action,
+    consumers: consumers.map(({ stream, group }) => ({ stream, group })),
+    context: context ?? {},
+  }
+  observers?.tell('invocationStarted', invocation)
+  const deadline = clock.monotonic() + remainingMs
+  const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
+  const extras = extrasOf(context)
+  const shared = { clock, lambda: context, extras, signal, further, observers, invocation, random: Math.random }
+  const runs = consumers.map((consumer, n) => {
+    const report = reports[n] as RunReport
+    const end = tooShort(consumer, report, remainingMs, kind)
+    return end ?? runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
+  })
+  const ends = await Promise.all(runs)
+  const failures = ends.flatMap((end) => end.failures)
+  const cutOff = reports.filter((_report, n) => ends[n]?.isCutOff)
+  // slots are free again by now
+  const leftMs = deadline - clock.monotonic() - ANSWER_MARGIN_MS
+  if (further && cutOff.length > 0 && further.mayCall(leftMs))
+    failures.push(...(await goOn(cutOff, further.call(leftMs))))
+  const report = sumReports(
+    kind.action,
+    reports.map(({ numbers }) => numbers),
+  )
+  const error = errorOf(kind, consumers, failures, report)
+  // a copy: whoever is told changes nothing
+  observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })
+  if (error) throw error
+  return report
+}
+
+/** How a consumer ends for which the invocation is too short; `undefined` for others. */
+function tooShort(
+  { stream, group, settings: { handlerTimeoutMs, reserveMs } }: Consumer,
+  { numbers }: RunReport,
+  remainingMs: number,
+  { action }: RunKind,
+): ConsumerEnd | undefined {
+  if (remainingMs >= handlerTimeoutMs + reserveMs) return undefined
+  const report = sumReports(action, [numbers])
+  const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
+  return { failures: [{ stream, group, error }], isCutOff: false }
+}
+
+function errorOf(
+  { action }: RunKind,
+  consumers: readonly Consumer[],
+  failures: readonly ConsumerFailure[],
+  report: Report,
+): Error | undefined {
+  const [first] = failures
+  if (!first) return undefined
+  const isTooShort = ({ error }: ConsumerFailure) => error instanceof InvocationTooShortError
+  if (failures.length < consumers.length || !failures.every(isTooShort))
+    return new InvocationFailedError(action, failures, report)
+  const limits = first.error as InvocationTooShortError
+  return new InvocationTooShortError(first.group, limits, report)
+}
+
+/** Has another poller go on where this invocation's time was up. */
+async function goOn(cutOff: readonly RunReport[], call: Promise<void>): Promise<readonly ConsumerFailure[]> {
+  try {
+    await call
+  } catch (error) {
+    return cutOff.map(({ numbers: { stream, group } }) => ({ stream, group, error: error as Error }))
+  }
+  for (const report of cutOff) report.continued()
+  return []
+}

@@ -1,0 +1,143 @@
+import type { Clock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
+import { ageOf } from '../core/entry.ts'
+import type { Backlog, Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
+import type { ObservedInvocation } from '../observe.ts'
+import type { Observers } from '../observers.ts'
+import type { ConsumerReport, OpenReport } from '../report.ts'
+import { openReport } from '../report.ts'
+
+/**
+ * A consumer's report while its run goes on. Nobody else writes it: there is one method an event, which counts it and tells observers.
+ *
+ * Every entry that reaches the run is counted twice, once when it comes (`read`, `claimed`) and once when it goes (`settled`, `unanswered`);
+ * that is why the report adds up.
+ */
+export class RunReport {
+  readonly #report: OpenReport
+  readonly #clock: Clock
+  readonly #observers: Observers | undefined
+  readonly #invocation: ObservedInvocation
+
+  constructor(
+    { stream, group }: Consumer,
+    clock: Clock,
+    invocation: ObservedInvocation,
+    observers: Observers | undefined,
+  ) {
+    this.#report = openReport(stream, group)
+    this.#clock = clock
+    this.#invocation = invocation
+    this.#observers = observers
+  }
+
+  get numbers(): ConsumerReport {
+    return this.#report
+  }
+
+  noSlot(): void {
+    this.#report.slotsBusy = true
+  }
+
+  /** A read was answered, whatever it brought. */
+  looked({ held, healed, drained }: { held: boolean; healed: boolean; drained: boolean }): void {
+    this.#report.held ||= held
+    this.#report.healed ||= healed
+    this.#report.drained = drained
+  }
+
+  read(entries: readonly Delivery[]): void {
+    const report = this.#report
+    const last = entries.at(-1) as Delivery
+    report.read += entries.length
+    report.batches++
+    report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageOf(last.id, this.#clock.now()))
+    if (this.#observers) this.#tell('entriesRead', { entryIds: entries.map(({ id }) => id) })
+  }
+
+  /** A page of pending entries was looked at, whatever of it was claimed. */
+  lookedAtPage({ lost, healed }: { lost: number; healed: boolean }): void {
+    this.#report.lost += lost
+    this.#report.healed ||= healed
+  }
+
+  claimed(claimed: readonly Claimed[]): void {
+    this.#report.claimed += claimed.length
+    this.#report.batches++
+    if (!this.#observers) return
+    const now = this.#clock.now()
+    const entries = claimed.map(({ id: entryId, deliveryCount, from }) => ({
+      entryId,
+      ageMs: ageOf(entryId, now),
+      deliveryCount,
+      owner: from.owner,
+      idleMs: from.idleMs,
+    }))
+    this.#tell('entriesClaimed', { entries })
+  }
+
+  lapEnded(): void {
+    this.#report.drained = true
+  }
+
+  /** Handlers are called for so many deliveries. */
+  invoked(deliveries: number): void {
+    this.#report.invoked += deliveries
+  }
+
+  failed(): void {
+    this.#report.failed++
+  }
+
+  throttled(deliveries: number): void {
+    this.#report.throttled += deliveries
+  }
+
+  overran(deliveries: number): void {
+    this.#report.overran += deliveries
+  }
+
+  /** Outcomes were sent, and answered. */
+  settled(settlements: readonly Settlement[], { counts }: SettleResult): void {
+    const report = this.#report
+    for (const name of Object.keys(counts) as (keyof typeof counts)[]) report[name] += counts[name]
+    if (!this.#observers || counts.acked === 0) return
+    const now = this.#clock.now()
+    const acked = settlements.filter(({ outcome }) => outcome.kind === 'ack')
+    const entries = acked.map(({ id: entryId, eventType = '' }) => ({ entryId, eventType, ageMs: ageOf(entryId, now) }))
+    this.#tell('acked', { entries })
+  }
+
+  /** Outcomes were sent, and nothing is known of them. */
+  unanswered(entries: number): void {
+    this.#report.unsettled += entries
+  }
+
+  /** What we hold turned out to be trimmed. */
+  lost(entries: number): void {
+    this.#report.lost += entries
+  }
+
+  scaledOut(): void {
+    this.#report.scaledOut++
+  }
+
+  measured(backlog: Backlog): void {
+    this.#report.backlog = backlog
+  }
+
+  /** Another poller goes on where this run's time was up. */
+  continued(): void {
+    this.#report.continued = true
+  }
+
+  ended(roundTrips: number, durationMs: number): void {
+    this.#report.roundTrips = roundTrips
+    this.#report.durationMs = Math.round(durationMs)
+  }
+
+  #tell<Name extends 'entriesRead' | 'entriesClaimed' | 'acked'>(name: Name, told: object): void {
+    const { stream, group } = this.#report
+    this.#observers?.tell(name, { invocation: this.#invocation, stream, group, ...told } as never)
+  }
+}

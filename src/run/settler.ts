@@ -1,0 +1,173 @@
+import type { Consumer } from '../consumer.ts'
+import { RedisConnectionError } from '../errors.ts'
+import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
+import type { InHand } from './in-hand.ts'
+import { isDone } from './in-hand.ts'
+import type { Notices } from './notices.ts'
+import type { RunReport } from './run-report.ts'
+import type { Time } from './time.ts'
+
+/** What a settler settles for. */
+interface SettlerParts {
+  readonly consumer: Consumer
+  readonly group: Group
+  readonly slot: Slot
+  readonly time: Time
+  readonly report: RunReport
+  /** `undefined` where nobody is to be told of dead letters. */
+  readonly notices: Notices | undefined
+}
+
+/**
+ * Has in hand what a run is to settle, from when it came until the server has answered for it. What was not answered comes back in hand: sent again it
+ * does no harm, and the run's last requests send it again.
+ */
+export class Settler {
+  readonly #parts: SettlerParts
+  #inHand: InHand[] = []
+  /** Entries whose outcome may not be stored: the server refused a request that they were in. */
+  readonly #refused = new Set<string>()
+  /** A read was not answered: entries may lie under our name that we do not know of. */
+  #isReadInDoubt = false
+  /** One a message: a hundred failures of a kind are one. */
+  readonly #failures = new Map<string, Error>()
+  readonly #notes = new Map<string, Error>()
+  #meanwhile: Promise<void> | undefined
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts
+  }
+
+  take(entries: readonly InHand[]): void {
+    this.#inHand = this.#inHand.length === 0 ? [...entries] : [...this.#inHand, ...entries]
+  }
+
+  /** They leave our hands without an outcome: another request takes care of them. */
+  drop(entries: readonly InHand[]): void {
+    const dropped = new Set(entries)
+    this.#inHand = this.#inHand.filter((entry) => !dropped.has(entry))
+  }
+
+  /** What is under our name and has to stay so: all but what did not end in time. */
+  get held(): readonly InHand[] {
+    return this.#inHand.filter(({ overran }) => !overran)
+  }
+
+  /** Of all that is in hand. */
+  get bytes(): number {
+    return this.#inHand.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
+  }
+
+  get hasDone(): boolean {
+    return this.#inHand.some(isDone)
+  }
+
+  /** Nothing has failed, or was released, of what is to be settled. */
+  get hasOnlyAcks(): boolean {
+    return this.#inHand.every(({ outcome }) => outcome === undefined || outcome.kind === 'ack')
+  }
+
+  /** What has its outcome leaves our hands, to be settled by the next request. */
+  takeDone(): Settlement[] {
+    const done: Settlement[] = []
+    const left: InHand[] = []
+    for (const entry of this.#inHand) {
+      if (isDone(entry)) done.push(entry)
+      else left.push(entry)
+    }
+    this.#inHand = left
+    return done
+  }
+
+  /**
+   * Makes a call that settles, and counts the outcomes.
+   *
+   * @param settlements What it settles.
+   * @throws {RedisConnectionError} No reply came, to a part of it at least. What is not known is in hand again.
+   */
+  async by<Result extends SettleResult>(settlements: readonly Settlement[], call: Promise<Result>): Promise<Result> {
+    const { report, time, notices } = this.#parts
+    const result = await call.catch((error: unknown) => {
+      this.#inHand = [...settlements, ...this.#inHand]
+      throw error
+    })
+    const { unanswered } = result
+    const back = new Set(unanswered?.settlements)
+    const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
+    report.settled(answered, result)
+    for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
+    if (result.failures.length > 0 || result.leaseLost) time.stop()
+    if (result.counts.unsettled > 0) for (const { id } of answered) this.#refused.add(id)
+    for (const letter of result.letters) notices?.send(letter)
+    for (const letter of result.refusedLetters) notices?.refused(letter)
+    if (!unanswered) return result
+    this.#inHand = [...back, ...this.#inHand]
+    throw unanswered.error
+  }
+
+  /** A read was not answered: whatever settles from now on hands back what it brought. */
+  doubtRead(): void {
+    this.#isReadInDoubt = true
+  }
+
+  /** Settles what is done. @throws {RedisConnectionError} No reply came. */
+  async settle(): Promise<void> {
+    const { group, slot } = this.#parts
+    const done = this.takeDone()
+    if (this.#isReadInDoubt) await this.by(done, group.settle(slot, done, this.known))
+    else if (done.length > 0) await this.by(done, group.settle(slot, done))
+  }
+
+  /** Settles what is done while handlers run; where no reply comes, the run ends with them. */
+  settleMeanwhile(): void {
+    const settling = this.settle().catch((error: Error) => {
+      this.#failures.set(error.message, error)
+      this.#parts.time.stop()
+    })
+    this.#meanwhile = Promise.all([this.#meanwhile, settling]).then(() => {})
+  }
+
+  /**
+   * Settles all that is done; when it resolves, or fails, nothing that settles is under way.
+   *
+   * @throws {RedisConnectionError} No reply came.
+   */
+  async finish(): Promise<void> {
+    await this.#meanwhile
+    await this.settle()
+  }
+
+  /** The run is over: what is in hand still, nobody knows of. */
+  giveUp(): void {
+    this.#parts.report.unanswered(this.#inHand.length)
+  }
+
+  /** What fails without harm to what the run settles: the run goes on, and ends in an error. */
+  note(failure: Error): void {
+    this.#notes.set(failure.message, failure)
+  }
+
+  /** Failures that end the run in an error, once it is over. */
+  get failures(): readonly Error[] {
+    return [...this.#failures.values(), ...this.#notes.values()]
+  }
+
+  /** Whether no reply failed to come, and a failure says so already. */
+  get isCut(): boolean {
+    return this.failures.some((failure) => failure instanceof RedisConnectionError)
+  }
+
+  /** Whether everything that reached the run is settled. */
+  get isSettled(): boolean {
+    return this.#refused.size === 0 && this.#inHand.length === 0 && this.#failures.size === 0
+  }
+
+  /** Ids of what reached us and may still be pending under our name. */
+  get known(): readonly string[] {
+    return [...this.#refused, ...this.#inHand.map(({ id }) => id)]
+  }
+
+  get isReadInDoubt(): boolean {
+    return this.#isReadInDoubt
+  }
+}

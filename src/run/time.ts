@@ -1,0 +1,59 @@
+import type { Clock } from '../clock.ts'
+import type { Budget } from '../core/budget.ts'
+import { mayStart, roundsLeft } from '../core/budget.ts'
+
+/** What of a consumer's settings bounds a run's time. */
+interface TimeSettings {
+  readonly handlerTimeoutMs: number
+  readonly reserveMs: number
+}
+
+/** What waits for others is handed over that long before nothing could start any more. */
+const WAIT_MARGIN_MS = 50
+
+/** The time of a run: how much is left for what, until it is over or something has ended it before. */
+export class Time {
+  readonly clock: Clock
+  readonly #budget: Budget
+  readonly #settings: TimeSettings
+  readonly #signal: AbortSignal | undefined
+  #isStopped = false
+
+  constructor(clock: Clock, budget: Budget, settings: TimeSettings, signal: AbortSignal | undefined) {
+    this.clock = clock
+    this.#budget = budget
+    this.#settings = settings
+    this.#signal = signal
+  }
+
+  /** Nothing starts any more. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** It was stopped, or somebody asked to stop: more than the time ends the run. */
+  get isStopped(): boolean {
+    return this.#isStopped || this.#signal?.aborted === true
+  }
+
+  /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. */
+  mayStart(at = this.clock.monotonic()): boolean {
+    return !this.isStopped && mayStart(this.#budget, at)
+  }
+
+  /** How many handlers can still run one after the other, each taking all its time. */
+  roundsLeft(): number {
+    return this.isStopped ? 0 : roundsLeft(this.#budget, this.clock.monotonic(), this.#settings.handlerTimeoutMs)
+  }
+
+  /** Milliseconds for which an event may wait for others and still be handled. */
+  waitableMs(): number {
+    const { runUntil, deadline, neededMs } = this.#budget
+    return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() - WAIT_MARGIN_MS
+  }
+
+  /** Milliseconds until settling needs all the time that is left. */
+  spareMs(): number {
+    return this.#budget.deadline - this.clock.monotonic() - this.#settings.reserveMs
+  }
+}

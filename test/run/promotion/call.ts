@@ -1,0 +1,17 @@
+/** What is used of a call under way, of the package as it is built. */
+interface CallLike {
+  readonly jobs: readonly unknown[]
+  abort?: (reason: unknown) => void
+  start(): unknown
+  end(): void
+}
+
+/** The prototype of the engine's calls. @throws {Error} It is not where it was: this has to follow. */
+export async function callPrototype(): Promise<CallLike> {
+  const file = new URL('../../../dist/run/call.js', import.meta.url)
+  const { Call } = (await import(file.href)) as { readonly Call?: { readonly prototype: CallLike } }
+  const { start, end } = Call?.prototype ?? {}
+  if (typeof start !== 'function' || typeof end !== 'function')
+    throw new Error(`Cannot put a mistake back: ${file.pathname} has no Call with start() and end()`)
+  return (Call as { readonly prototype: CallLike }).prototype
+}

@@ -1,0 +1,73 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { createPublisher, NonRetryableError, poll } from 'millrace'
+import { connectMemory, createVirtualClock } from 'millrace/testing'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { billing, names, OrderPaid } from '../support/scenario.ts'
+
+/** A run that writes so many dead letters; its clock goes on by itself. */
+async function burying(letters: number, onDeadLetter: (notice: unknown, context: { signal: AbortSignal }) => unknown) {
+  const clock = createVirtualClock()
+  const redis = connectMemory({ clock })
+  const publisher = createPublisher({ stream: 'orders', redis, clock })
+  await publisher.publishMany(names('o', letters).map((orderId) => [OrderPaid, { orderId }] as const))
+  const consumer = billing(() => Promise.reject(new NonRetryableError('no')), { onDeadLetter, batchSize: 1_000 })
+  const startedAt = clock.monotonic()
+  let isOver = false
+  const polling = poll(consumer, { redis, clock, remainingMs: 900_000 }).finally(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    await turn()
+    await clock.advance(100)
+  }
+  return { report: await polling, ms: clock.monotonic() - startedAt }
+}
+
+describe('notices of dead letters are bounded', () => {
+  let warnings: readonly unknown[][]
+  beforeEach(() => {
+    warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {}).mock.calls
+  })
+  afterEach(() => void vi.restoreAllMocks())
+
+  it('where a slow function is told of 12,000: side by side, in all, in time, and the rest is one number', async () => {
+    let [running, most, told, aborted] = [0, 0, 0, 0]
+    const { report, ms } = await burying(12_000, (_notice, { signal }) => {
+      told++
+      most = Math.max(most, ++running)
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          running--
+          aborted++
+          reject(signal.reason as Error)
+        })
+      })
+    })
+    expect(report.deadLettered).toBe(12_000)
+    expect(most).toBe(10)
+    expect(told).toBeLessThanOrEqual(1_000)
+    expect([running, aborted]).toEqual([0, told])
+    expect(ms).toBeLessThan(30_000)
+    expect(warnings.map(([text]) => String(text))).toEqual([
+      expect.stringMatching(/^onDeadLetter failed for entry \S+: Error$/),
+      'onDeadLetter failed for, or was not told of, 11999 more dead letters of group "billing" on stream "orders"',
+    ])
+  })
+
+  it('where a fast function is told of 12,000: the first 1,000, and the number of the rest', async () => {
+    const told: unknown[] = []
+    const { report } = await burying(12_000, (notice) => void told.push(notice))
+    expect([report.deadLettered, told.length]).toEqual([12_000, 1_000])
+    expect(warnings.map(([text]) => String(text))).toEqual([expect.stringMatching(/not told of, 11000 more/)])
+  })
+
+  it('where a function fails for all of 50: one by itself, the others as a number', async () => {
+    await burying(50, () => {
+      throw new Error('no')
+    })
+    expect(warnings.map(([text]) => String(text))).toEqual([
+      expect.stringMatching(/^onDeadLetter failed for entry/),
+      expect.stringMatching(/, 49 more dead letters/),
+    ])
+  })
+})

@@ -1,0 +1,15 @@
+import { afterEach, expect } from 'vitest'
+import { imbalanceOf } from '../../dist/report.js'
+import { RunReport } from '../../dist/run/run-report.js'
+
+/** Promise 13 in every test: whatever a test is about, each report of a run that it made adds up. */
+const unbalanced: unknown[] = []
+const { ended } = RunReport.prototype
+RunReport.prototype.ended = function (...numbers) {
+  ended.apply(this, numbers)
+  if (imbalanceOf(this.numbers) !== 0) unbalanced.push(this.numbers)
+}
+
+afterEach(() => {
+  expect(unbalanced.splice(0), 'reports that do not add up').toEqual([])
+})
