@@ -1,7 +1,7 @@
 import type { Connection } from '../group.ts'
 import { connectIoredis } from './ioredis.ts'
+import { parseAddress } from './rest-url.ts'
 import { connectUpstash } from './upstash.ts'
-import { parseAddress } from './url.ts'
 
 /**
  * Connects by URL: `redis://` and `rediss://` over TCP with ioredis, `https://:<token>@<host>` over REST with @upstash/redis. Carries both

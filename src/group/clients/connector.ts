@@ -5,10 +5,10 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { RedisReplyError } from '../../errors.ts'
 import { toReplyError, toSelectError } from './judge.ts'
-import { describeTrouble, SPEAKS_TLS } from './trouble.ts'
+import { describeFailure, describeTrouble, NO_REDIS, SPEAKS_TLS } from './trouble.ts'
 
-const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; if the port speaks without TLS, use redis://'
-const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from where this runs'
+const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'
+const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from here'
 const NO_LOGIN_ANSWER = 'no answer to the login; if the server speaks TLS, use rediss://'
 
 /** What a connection is made to, and what is settled on it before a client has it. */
@@ -73,7 +73,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
     }
 
     async #open(emit: (type: 'error', error: Error) => void): Promise<Socket> {
-      const password = await target.password()
+      const password = await askPassword(target)
       const socket = await this.#dial()
       const requests = handshake(target, password)
       if (requests.length > 0) await agree(socket, requests, target.connectTimeoutMs)
@@ -130,6 +130,14 @@ function handshake({ username, db }: ConnectTarget, password: string | undefined
   return db > 0 ? [...login, ['select', `${db}`]] : login
 }
 
+async function askPassword({ password }: ConnectTarget): Promise<string | undefined> {
+  try {
+    return await password()
+  } catch (error) {
+    throw new Error(`the password could not be had: ${describeFailure(error)}`)
+  }
+}
+
 /** Sends requests and waits until every one is answered by OK. @throws {RedisReplyError} One was refused. */
 async function agree(socket: Socket, requests: readonly string[][], timeoutMs: number): Promise<void> {
   let text = ''
@@ -138,7 +146,8 @@ async function agree(socket: Socket, requests: readonly string[][], timeoutMs: n
     if (text === '' && chunk[0] === TLS_ALERT) return reject(new Error(SPEAKS_TLS))
     text += chunk.toString('latin1')
     const lines = text.split('\r\n').slice(0, -1)
-    const at = lines.findIndex((line) => line.startsWith('-'))
+    const at = lines.findIndex((line) => line !== '+OK')
+    if (at >= 0 && !lines[at]?.startsWith('-')) return reject(new Error(NO_REDIS))
     if (at >= 0)
       return reject(refusalOf(requests[at]?.[0], Buffer.from((lines[at] as string).slice(1), 'latin1').toString()))
     if (lines.length >= requests.length) resolve()

@@ -160,6 +160,7 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   const { redisOptions, db = 0, enableReadyCheck, password, protocol } = options
   if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
     throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has database 0 alone')
+  if (!/^\d+$/.test(`${db ?? 0}`)) throw cannot(ACTION, 'option db must be an integer from 0')
   // version 6 waits for login and database, version 5 only for the answer of its ready check
   if (client.isCluster || protocol !== undefined || enableReadyCheck !== false) return
   if (Number(db) !== 0)

@@ -1,23 +1,22 @@
 import { cannot } from '../../core/options.ts'
 
 /** Options that are refused, by why; every option that is not here is harmless, or is set or undone where a client is made or used. */
-type Refusals = Readonly<Record<string, string>>
+type Refusals = readonly (readonly [names: RegExp, why: string])[]
 
-const MONITOR = { 'a monitoring client sends no commands': 'monitor' }
-const REPLICA = { 'only a primary takes part, also to read': 'readOnly role scaleReads' }
+const OF_FACTORY: Refusals = [
+  [/^monitor$/, 'a monitoring client sends no commands'],
+  [/^(readOnly|role|scaleReads)$/, 'only a primary takes part, also to read'],
+]
 
-const WITH_URL: Refusals = {
-  'the URL says it': 'host port path',
-  'it is for a factory, connectIoredis(() => new Redis({ … }))':
-    'Connector sentinels name preferredSlaves sentinelUsername sentinelPassword sentinelRetryStrategy sentinelReconnectStrategy ' +
-    'sentinelCommandTimeout sentinelMaxConnections sentinelTLS enableTLSForSentinelMode updateSentinels failoverDetector natMap redisOptions ' +
-    'clusterRetryStrategy clusterNodeRetryStrategy maxRedirections retryDelayOnFailover retryDelayOnClusterDown retryDelayOnTryAgain ' +
-    'retryDelayOnMoved slotsRefreshTimeout slotsRefreshInterval shardedSubscribers useSRVRecords resolveSrv dnsLookup',
-  ...MONITOR,
-  ...REPLICA,
-}
-
-const OF_FACTORY: Refusals = { ...MONITOR, ...REPLICA }
+const WITH_URL: Refusals = [
+  ...OF_FACTORY,
+  [/^(host|port|path)$/, 'the URL says it'],
+  [
+    // of Sentinel and Cluster
+    /^(sentinel|enableTLSForS|preferredS|updateS|failoverD|name$|Connector|natMap|redisO|cluster|maxRed|retryDelay|slotsR|sharded|useSRV|resolveSrv|dnsL)/,
+    'it is for a factory, connectIoredis(() => new Redis({ … }))',
+  ],
+]
 
 /** What of a factory's client is read; an option with one of these values is as good as left out. */
 export type ClientOptions = Readonly<Record<string, unknown>>
@@ -41,7 +40,7 @@ export function checkClientOptions(action: string, options: ClientOptions): void
 
 function refuse(action: string, refusals: Refusals, name: string, value: unknown): void {
   if (value === undefined || value === null || HARMLESS_VALUES[name] === value) return
-  const [why] = Object.entries(refusals).find(([, names]) => names.split(' ').includes(name)) ?? []
+  const [, why] = refusals.find(([names]) => names.test(name)) ?? []
   if (why !== undefined) throw cannot(action, `option ${name} is refused: ${why}`)
 }
 

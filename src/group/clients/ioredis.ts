@@ -18,7 +18,7 @@ import type { Answer, Command, Reply, Transport } from './transport.ts'
 import { DEFAULT_LIMIT_MS } from './transport.ts'
 import { describeTrouble } from './trouble.ts'
 import type { RedisAddress } from './url.ts'
-import { parseAddress } from './url.ts'
+import { parseRedisUrl } from './url.ts'
 
 export type { IoredisClient, IoredisPipeline } from './held-client.ts'
 
@@ -63,12 +63,10 @@ const COMMAND_TIMEOUT_MS = 5_000
  */
 export function connectIoredis(target: string | ClientFactory, options?: IoredisOptions): Connection {
   if (typeof target === 'function') {
-    if (options) throw cannot(ACTION, 'options go with a URL; a factory sets its own')
+    if (options) throw cannot(ACTION, 'options go with a URL, not with a factory')
     return createRedisConnection(new IoredisTransport(target, DEFAULT_LIMIT_MS))
   }
-  const address = parseAddress(ACTION, target)
-  if (address.kind === 'rest')
-    throw cannot(ACTION, 'the URL must be redis:// or rediss://; https:// is for connectUpstash or connect')
+  const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
@@ -117,10 +115,10 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     family,
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
-  if (cluster) throw cannot(ACTION, 'the URL is of a cluster: give connectIoredis(() => new Cluster([{ host, port }]))')
+  if (cluster) throw cannot(ACTION, 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))')
   const hasPassword = 'password' in options
   if (iam !== undefined && !hasPassword)
-    throw cannot(ACTION, 'the URL has ?iam: give iamAuth({ userId, cacheName }) of millrace/lambda as the options')
+    throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
   integerFrom(ACTION, 'db', db, 0)
   const place =
     path === undefined
@@ -146,12 +144,10 @@ let isWarned = false
 function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOptions | undefined {
   if (tls === undefined || tls === null) return address.tls ? {} : undefined
   if (!isRecord(tls) || 'profile' in tls)
-    throw cannot(ACTION, 'option tls must be an object of certificates, as { ca }; without profile')
+    throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
   if (tls.rejectUnauthorized === false && !isWarned) {
     isWarned = true
-    process.emitWarning(
-      'rejectUnauthorized is false: whoever answers is taken for the Redis server, and is shown its password',
-    )
+    process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')
   }
   return tls as ConnectionOptions
 }

@@ -26,24 +26,20 @@ interface Row extends Partial<Omit<Verdict, 'fault'>> {
 
 const LOGIN = { fault: 'settings', endsClient: true } as const
 const PASSING = { fault: 'server', isPassing: true } as const
-const FULL = { fault: 'server', code: 'OOM', advice: 'trim the streams, or take a larger server or plan' } as const
+const FULL = { fault: 'server', code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
 
 /**
- * What servers say. Rows with a page were read there and not run:
- * Upstash, upstash.com/docs/redis/troubleshooting: db_capacity_quota_exceeded, max_concurrent_connections, max_requests_limit,
- * http_unauthorized. Redis Cloud and Software, ElastiCache (Serverless too) and MemoryDB use Redis' own codes, as do KeyDB and Azure, which
- * are built from its source (redis.io/docs/latest/develop/reference/errors). Dragonfly says `Out of memory` (facade/error.h).
+ * What servers say. Redis' own texts were run. Those of services were read, and not run:
+ * Upstash's `DB capacity quota exceeded` and `max requests limit exceeded` in upstash.com/docs/redis/troubleshooting (db_capacity_quota_exceeded,
+ * max_requests_limit), and the title of `max concurrent connections exceeded` there; Dragonfly's `Out of memory` in its src/facade/error.h;
+ * ElastiCache's `OOM` in repost.aws/knowledge-center/oom-command-not-allowed-redis, for nodes; Redis Cloud's and Redis Software's `OOM` in
+ * redis.io/docs/latest/develop/reference/errors/common/oom. Neither run nor looked up: ElastiCache Serverless, MemoryDB, KeyDB and Azure, which are
+ * taken to say what Redis says.
  */
 const ROWS: readonly Row[] = [
   {
-    pattern: /^(ERR )?Protocol error: unauthenticated (multi)?bulk length/i,
+    pattern: /^(NOAUTH\b|ERR operation not permitted\b|(ERR )?Protocol error: unauthenticated (multi)?bulk length)/i,
     code: 'NOAUTH',
-    ...LOGIN,
-    hangsUp: true,
-    advice: 'the server wants a password: put user and password into the URL, as in redis://<user>:<password>@<host>',
-  },
-  {
-    pattern: /^(NOAUTH|ERR operation not permitted)\b/i,
     ...LOGIN,
     hangsUp: true,
     advice: 'put user and password into the URL, as in redis://<user>:<password>@<host>',
@@ -51,12 +47,12 @@ const ROWS: readonly Row[] = [
   {
     pattern: /^WRONGPASS\b|^ERR invalid (username-)?password/i,
     ...LOGIN,
-    advice: 'correct user and password in the URL, the options or the factory',
+    advice: 'correct user and password',
   },
   {
     pattern: /^ERR .*(without any password configured|no password is set)/i,
     ...LOGIN,
-    advice: 'the server has no password for this user; leave it out of the URL',
+    advice: 'leave the password out: this user has none',
   },
   {
     pattern: /^ERR (max number of clients|max concurrent connections|maxclients)/i,
@@ -68,13 +64,13 @@ const ROWS: readonly Row[] = [
     pattern: /^READONLY\b/,
     ...PASSING,
     endsClient: true,
-    advice: "connect to the primary's endpoint, not to a replica's",
+    advice: "connect to the primary's endpoint",
   },
   { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS)\b/, ...PASSING },
   {
     pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
     fault: 'settings',
-    advice: 'the server is a cluster; connectIoredis(() => new Cluster([{ host, port }])) finds its nodes',
+    advice: 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))',
   },
   {
     pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
@@ -107,7 +103,7 @@ export function toReplyError(text: string): RedisReplyError {
 export function toSelectError(text: string, setting: string): RedisReplyError {
   const reply = toReplyError(text)
   const { advice } = judge(text)
-  const fix = 'the user needs +select, the server that many databases; a cluster has database 0 alone'
+  const fix = 'the user needs +select, the server more databases; a cluster has database 0 alone'
   return advice ? reply : new RedisReplyError(`${reply.message.replace(/[.\s]+$/, '')}; ${setting} was refused: ${fix}`)
 }
 

@@ -4,14 +4,11 @@ const CA = 'pass the certificate of its authority as options.tls.ca'
 
 /** By the code of the error, and what to change. */
 const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
-  [/^(EPROTO|ERR_SSL_)/, 'the server does not speak TLS there; use redis://, or its TLS port'],
-  [
-    /^ERR_TLS_CERT_ALTNAME_INVALID$/,
-    'through a tunnel or by an address, set options.tls.servername to the name in the certificate',
-  ],
+  [/^(EPROTO|ERR_SSL_)/, 'use redis://, or the TLS port'],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, 'set options.tls.servername to the name in the certificate'],
   [/^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/, CA],
-  [/^(ENOENT|EACCES)$/, 'the path must be the socket that the server listens on'],
-  [/^(ENOTFOUND|EAI_)/, 'the host must be a name that is resolved where this runs'],
+  [/^(ENOENT|EACCES)$/, 'the path must be the socket of the server'],
+  [/^(ENOTFOUND|EAI_)/, 'the host must be a name that this machine can resolve'],
 ]
 
 /** What a function of the user's failed with, without a URL: some clients quote theirs. */
@@ -23,6 +20,9 @@ export function describeFailure(error: unknown): string {
 /** What is known to mean that a server speaks TLS where it was spoken to without. */
 export const SPEAKS_TLS = 'the server hung up without an answer; if it speaks TLS, use rediss://'
 
+/** What answers there is something else. */
+export const NO_REDIS = 'the answer is not one of Redis; host and port must be of a Redis server'
+
 /** What an error of a socket says, and what to change. Never its cause nor its members. */
 export function describeTrouble(error: unknown): string {
   const {
@@ -32,6 +32,7 @@ export function describeTrouble(error: unknown): string {
   } = (error ?? {}) as Partial<NodeJS.ErrnoException> & { errors?: Error[] }
   // every address of the name failed
   if (!message && errors[0]) return describeTrouble(errors[0])
+  if (/please report this/i.test(message)) return NO_REDIS
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(code)) ?? []
   const [said = ''] = message.replace(/^[0-9A-F]+:error:[0-9A-F]+:/, '').split('\n')
   return advice ? `${said}; ${advice}` : said

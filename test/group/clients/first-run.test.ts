@@ -92,11 +92,11 @@ async function startFake(reply: (count: number) => string | undefined) {
 
 const FIRST_RUN: readonly (readonly [what: string, act: () => Promise<unknown>, says: RegExp])[] = [
   ['a forgotten password', () => withPassword(''), /^.*NOAUTH .*put user and password into the URL/],
-  ['a wrong password', () => withPassword(':wrong@'), /WRONGPASS .*correct user and password in the URL/],
+  ['a wrong password', () => withPassword(':wrong@'), /WRONGPASS .*correct user and password/],
   [
     'a password that the server does not know',
     () => publish(`redis://:p@127.0.0.1:${server.port}`),
-    /without any password configured.*leave it out of the URL/,
+    /without any password configured.*leave the password out/,
   ],
   ['redis:// to a TLS port', () => publish(`redis://127.0.0.1:${tls.port}`), /use rediss:\/\//],
   ['redis:// to a TLS port, with a password', () => publish(`redis://:p@127.0.0.1:${tls.port}`), /use rediss:\/\//],
@@ -107,12 +107,23 @@ const FIRST_RUN: readonly (readonly [what: string, act: () => Promise<unknown>, 
   ],
   ['a certificate of a private authority', () => publish(`rediss://127.0.0.1:${tls.port}`), /options.tls.ca/],
   ['a database that there is not', () => publish(`${server.url}/9`), /the database in the URL was refused/],
+  ['a server of HTTP there', () => otherServer(''), /is not one of Redis; host and port must be/],
+  ['a server of HTTP there, with a password', () => otherServer(':p@'), /is not one of Redis; host and port must be/],
   ['nobody there', () => publish('redis://127.0.0.1:1'), /connect ECONNREFUSED 127.0.0.1:1/],
   ['no socket there', () => publish('/nowhere.sock'), /ENOENT .*the path must be the socket/],
   ['a host without an address', () => publish('redis://nowhere.invalid'), /nowhere.invalid; the host must be a name/],
   ['a key of another type', wrongType, /WRONGTYPE .*; key "orders" is of another type/],
   ['REST that is not there', () => rest(502), /HTTP 502: the answer could not be read; is the URL its REST URL/],
 ]
+
+async function otherServer(login: string) {
+  const other = createTcp((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  })
+  const port = await listen(other)
+  onTestFinished(() => void other.close())
+  return publish(`redis://${login}127.0.0.1:${port}`)
+}
 
 async function withPassword(login: string) {
   const locked = await startRedisServer({ args: ['--requirepass', 'right'] })

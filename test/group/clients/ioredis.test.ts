@@ -127,6 +127,15 @@ describe('a database that is refused', () => {
     expect(await messageOf(publish(redis))).toContain('enableReadyCheck')
   })
 
+  test.each(VERSIONS)('that is no number is refused by name, %s', async (_name, make) => {
+    const server = await aServer()
+    for (const db of [Number.NaN, -1, 1.5, 'orders']) {
+      const redis = closing(connectIoredis(() => make(server.url, { db })))
+      expect(await messageOf(publish(redis))).toContain('option db must be an integer from 0')
+    }
+    expect(await look(server.url).exists('orders')).toBe(0)
+  })
+
   test('is refused on a reconnect too, where it was accepted before', async () => {
     const server = await aServer()
     const raw = look(server.url)
@@ -250,6 +259,15 @@ describe('a client that will not come back', () => {
     await publish(redis)
     await publish(redis)
     expect(password).toHaveBeenCalledTimes(2)
+  })
+
+  test('a password that cannot be had is the error, without a URL of it', async () => {
+    const server = await aServer()
+    const password = () => {
+      throw new Error('no answer of redis://vault:SECRET@h')
+    }
+    const message = await messageOf(publish(closing(connectIoredis(server.url, { password }))))
+    expect(message).toBe('Cannot reach Redis: the password could not be had: Error: no answer of a URL')
   })
 
   test('a factory that never answers ends with the command', async () => {

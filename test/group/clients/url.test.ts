@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { parseAddress } from '../../../src/group/clients/url.ts'
+import { parseAddress } from '../../../src/group/clients/rest-url.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
 
 const plain = {
@@ -95,10 +95,10 @@ const REFUSED: readonly (readonly [url: unknown, rule: string])[] = [
   ['unix://SECRET@/p', 'a user without a password'],
   ['unix://h/p', 'must begin with /'],
   ['/', 'must begin with / and name a file'],
-  ['//h', 'must be a redis://'],
-  ['h:6379', 'must be a redis://'],
-  ['constructor://h', 'must be a redis://'],
-  [' redis://h', 'must be a redis://'],
+  ['//h', 'must be redis://'],
+  ['h:6379', 'must be redis://'],
+  ['constructor://h', 'must be redis://'],
+  [' redis://h', 'must be redis://'],
   ['', 'got an empty string'],
   [undefined, 'got undefined'],
   [new URL('redis://h'), 'got object'],
