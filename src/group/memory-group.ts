@@ -51,25 +51,33 @@ export class MemoryGroup implements Group, Claims {
     const names = slotNames(kind, slots)
     const consumerName = names.find((name) => this.#server.holder(this.#address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
-    if (kind === 'poller') this.#server.lower(this.#address.keys.wake)
-    const token = crypto.randomUUID()
-    this.#server.leases.set(this.#address.keys.slot(consumerName), { token, until: this.#now + Math.ceil(leaseMs) })
-    return { consumerName, token, leaseMs }
+    const slot = { consumerName, token: crypto.randomUUID(), leaseMs: Math.ceil(leaseMs) }
+    const until = this.#now + slot.leaseMs
+    this.#server.leases.set(this.#address.keys.slot(consumerName), { token: slot.token, until })
+    if (kind === 'poller') {
+      this.#server.lower(this.#address.keys.wake)
+      this.#releaseDoubted(slot)
+    }
+    return slot
   }
 
   async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
     if (slot.token === '') return false
     this.roundTrips++
     if (!this.#isLeased(slot)) return false
+    if (end) this.#handBack(slot, end.known)
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
     if (end?.hasAcked) this.#state.acked = this.#now
+    if (end?.isInDoubt) this.#state.doubts = { ...this.#state.doubts, [slot.consumerName]: this.#now }
     return end?.takesFlag === true && this.#server.lower(this.#address.keys.wake)
   }
 
-  // every call is answered, so that there is nothing to hand back that did not reach its poller
-  async settle(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
-    if (settlements.length > 0) this.roundTrips++
-    return this.#settle(slot, settlements)
+  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+    const handsBack = known !== undefined && slot.token !== ''
+    if (settlements.length > 0 || handsBack) this.roundTrips++
+    const settled = this.#settle(slot, settlements)
+    if (handsBack && this.#isLeased(slot)) this.#handBack(slot, [...known, ...settlements.map(({ id }) => id)])
+    return settled
   }
 
   async settleAndRead(
@@ -82,7 +90,8 @@ export class MemoryGroup implements Group, Claims {
     const { group, healed } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
     const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
-    if (holder !== undefined && holder !== slot.token) return { ...nothing, leaseLost: true }
+    const leaseLost = holder !== undefined && holder !== slot.token
+    if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
     if (group.pending.size > maxPending) {
       this.#server.flags.set(this.#address.keys.wake, this.#now + HELD_FLAG_MS)
       return { ...nothing, pendingLimitReached: true }
@@ -94,9 +103,12 @@ export class MemoryGroup implements Group, Claims {
       return { id, fields, deliveryCount: 1, returnTo }
     })
     group.consumers.set(slot.consumerName, this.#now)
+    // as a plain XREADGROUP, which asks nobody whose the name is
+    if (leaseLost) return { ...nothing, leaseLost }
     if (entries.length > 0 || ifEmpty === 'keep' || maxPending === Infinity || holder === undefined)
       return { ...nothing, entries }
     if (ifEmpty === 'giveWithFlag') this.#server.lower(this.#address.keys.wake)
+    this.#handBack(slot, [])
     this.#server.leases.delete(this.#address.keys.slot(slot.consumerName))
     return { ...nothing, hasEnded: true }
   }
@@ -230,14 +242,42 @@ export class MemoryGroup implements Group, Claims {
     let [at, lost] = [0, 0]
     for (; at < Math.min(ids.length, PAGE.looks) && stale.length + lost < PAGE.finds; at++) {
       const id = ids[at] as string
-      const { owner, deliveredAt, deliveryCount } = group.pending.get(id) as Pending
-      const idleMs = this.#now - deliveredAt
+      const found = group.pending.get(id) as Pending
+      const idleMs = this.#now - found.deliveredAt
+      if (idleMs >= minIdleMs && this.#isDoubted(found)) group.hand(id, { owner: PARKED, idleMs }, 0, this.#now)
+      const { owner, deliveryCount } = group.pending.get(id) as Pending
       if (!this.#stream.get(id)) {
         this.#drop(group, id)
         lost++
       } else if (idleMs >= minIdleMs) stale.push({ id, deliveryCount, from: { owner, idleMs } })
     }
     return { stale, lost, after: ids[at] ?? '0-0' }
+  }
+
+  /** Releases what was read under our lease and never reached us, which is what we do not know of. */
+  #handBack(slot: Slot, known: readonly string[]): void {
+    const { until = 0 } = this.#server.leases.get(this.#address.keys.slot(slot.consumerName)) ?? {}
+    const takenAt = until - slot.leaseMs
+    this.#releaseReads(slot, ({ deliveredAt }, id) => deliveredAt >= takenAt && !known.includes(id))
+  }
+
+  /** Releases what a read in doubt brought under a name that nobody held, before it has a holder again. */
+  #releaseDoubted(slot: Slot): void {
+    this.#releaseReads(slot, (pending) => this.#isDoubted(pending))
+    delete this.#state.doubts?.[slot.consumerName]
+  }
+
+  #releaseReads({ consumerName }: Slot, isNobodys: (pending: Pending, id: string) => boolean): void {
+    const group = this.#find()
+    for (const [id, pending] of group?.pending ?? [])
+      if (pending.owner === consumerName && pending.deliveryCount === 1 && isNobodys(pending, id))
+        group?.hand(id, { owner: PARKED, idleMs: 0 }, 0, this.#now)
+  }
+
+  /** Whether an entry was read once under a name that had been given back in doubt. */
+  #isDoubted({ owner, deliveredAt, deliveryCount }: Pending): boolean {
+    const since = this.#state.doubts?.[owner]
+    return since !== undefined && deliveryCount === 1 && deliveredAt > since
   }
 
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
@@ -306,8 +346,8 @@ export class MemoryGroup implements Group, Claims {
     const from = lived ? kept : settings.startAt === '$' ? lastId : settings.startAt
     const group = new GroupState(from)
     this.#stream.groups.set(name, group)
-    const { acked } = this.#state
-    this.#server.states.set(this.#address.keys.state, { mark: from, ...(acked !== undefined && { acked }) })
+    delete this.#state.cursor
+    this.#state.mark = from
     this.#dueTimes.clear()
     return { group, healed: lived }
   }

@@ -44,6 +44,8 @@ export interface State {
   mark?: string
   /** Milliseconds since 1970. */
   acked?: number
+  /** When a poller of that name gave its slot back with a read in doubt, in milliseconds since 1970. */
+  doubts?: Record<string, number>
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */

@@ -27,6 +27,8 @@ export class Settler {
   #inHand: InHand[] = []
   /** Entries whose outcome may not be stored: the server refused a request that they were in. */
   readonly #refused = new Set<string>()
+  /** Entries of requests of which the fence refused some: whoever claimed them may give them back to our name. */
+  readonly #superseded = new Set<string>()
   /** A read was not answered: entries may lie under our name that we do not know of. */
   #isReadInDoubt = false
   /** One a message: a hundred failures of a kind are one. */
@@ -98,6 +100,7 @@ export class Settler {
     for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
     if (result.failures.length > 0 || result.leaseLost) time.stop()
     if (result.counts.unsettled > 0) for (const { id } of answered) this.#refused.add(id)
+    if (result.counts.superseded > 0) for (const { id } of answered) this.#superseded.add(id)
     for (const letter of result.letters) notices?.send(letter)
     for (const letter of result.refusedLetters) notices?.refused(letter)
     if (!unanswered) return result
@@ -162,9 +165,11 @@ export class Settler {
     return this.#refused.size === 0 && this.#inHand.length === 0 && this.#failures.size === 0
   }
 
-  /** Ids of what reached us and may still be pending under our name. */
+  /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
   get known(): readonly string[] {
-    return [...this.#refused, ...this.#inHand.map(({ id }) => id)]
+    // what was to be released never ran: where no settlement says so, the hand-back does
+    const inHand = this.#inHand.filter(({ outcome }) => outcome?.kind !== 'release')
+    return [...this.#refused, ...this.#superseded, ...inHand.map(({ id }) => id)]
   }
 
   get isReadInDoubt(): boolean {

@@ -35,6 +35,10 @@ export interface Outside {
   deadLetters(): Promise<TextField[][]>
   consumers(): Promise<string[]>
   addConsumer(name: string): Promise<void>
+  /** Lets that many milliseconds go by, a few. */
+  pass(ms: number): Promise<void>
+  /** Reads an entry under a consumer name, past whoever holds it: what a request brings whose answer is lost. */
+  readAs(consumerName: string): Promise<void>
   endLease(consumerName: string): Promise<void>
   /** Milliseconds until an entry is due; `undefined` if it has no due time. */
   dueIn(id: string): Promise<number | undefined>
@@ -597,6 +601,182 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const result = await group.settleAndStart(slot, [], claimed)
         expect(result).toEqual({ ...counted({ unsettled: 2 }), ...nobodyLeft, started: [], leaseLost: true })
         expect((await outside.pending()).map(({ deliveryCount }) => deliveryCount)).toEqual([1, 1])
+      })
+    })
+
+    describe('a lost answer', () => {
+      const release = (settlement: Partial<Extract<Outcome, { kind: 'release' }>> = {}): Outcome => ({
+        kind: 'release',
+        owner: PARKED,
+        idleMs: 0,
+        deliveryCount: 1,
+        ...settlement,
+      })
+
+      /** A poller with one entry in its hands beside one, by its id, whose read was not answered. */
+      async function aDoubter() {
+        const { group, slot, entries, ids } = await aReader(1)
+        const [unheard] = (await addEntries(1)) as [string]
+        await outside.readAs(slot.consumerName)
+        return { group, slot, entries, known: ids, unheard }
+      }
+
+      /** A poller that has given its slot back in doubt, and an entry that its read brought after that. */
+      async function aLateRead(isInDoubt = true) {
+        const { group, slot, ids } = await aReader(1)
+        await group.giveSlot(slot, ended({ known: ids, isInDoubt }))
+        const [late] = (await addEntries(1)) as [string]
+        await outside.pass(5)
+        await outside.readAs(slot.consumerName)
+        return { group, slot, known: ids[0], late }
+      }
+
+      test('settle() releases what was read under the lease and is not known, if it is told what is', async () => {
+        const { group, slot, known, unheard } = await aDoubter()
+        await group.settle(slot, [])
+        const before = await pendingRows()
+        expect(await group.settle(slot, [], known)).toEqual(counted())
+        expect([before, await pendingRows()]).toEqual([
+          [
+            [known[0], 'poller-0', 0, 1],
+            [unheard, 'poller-0', 0, 1],
+          ],
+          [
+            [known[0], 'poller-0', 0, 1],
+            [unheard, PARKED, 0, 0],
+          ],
+        ])
+      })
+
+      test('settle() counts what it settles among what is known, whatever becomes of it', async () => {
+        const { group, slot, entries, known, unheard } = await aDoubter()
+        const superseded = settleAs(retry(0), [{ id: known[0] as string, deliveryCount: 2 }])
+        expect(await group.settle(slot, superseded, [])).toEqual(counted({ superseded: 1 }))
+        expect(await group.settle(slot, settleAs(retry(0), entries), [])).toEqual(counted({ retried: 1 }))
+        expect(await pendingRows()).toEqual([
+          [known[0], PARKED, 10, 1],
+          [unheard, PARKED, 0, 0],
+        ])
+      })
+
+      test.each(['settle()', 'giveSlot()'])('%s releases nothing that was read before the lease', async (how) => {
+        const { group, slot, unheard } = await aDoubter()
+        await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 2 * MINUTE, deliveryCount: 1 })
+        await outside.endLease(slot.consumerName)
+        const next = (await group.takeSlot('poller', 1, MINUTE)) as Slot
+        if (how === 'settle()') await group.settle(next, [], [])
+        await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 2 * MINUTE, deliveryCount: 1 })
+        await group.giveSlot(next, ended())
+        expect((await pendingRows())[1]).toEqual([unheard, 'poller-0', 2, 1])
+      })
+
+      test.each(['settle()', 'giveSlot()'])('%s releases nothing that was started, or is with others', async (how) => {
+        const { group, slot, known, unheard } = await aDoubter()
+        await outside.hand(known[0] as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 1 })
+        await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 0, deliveryCount: 2 })
+        await (how === 'settle()' ? group.settle(slot, [], []) : group.giveSlot(slot, ended()))
+        expect(await pendingRows()).toEqual([
+          [known[0], 'claimer-0', 0, 1],
+          [unheard, 'poller-0', 0, 2],
+        ])
+      })
+
+      test.each(['settle()', 'giveSlot()'])('%s releases nothing once the slot went to another', async (how) => {
+        const { group, slot, known, unheard } = await aDoubter()
+        await outside.endLease(slot.consumerName)
+        await aSlot(group)
+        await (how === 'settle()' ? group.settle(slot, [], []) : group.giveSlot(slot, ended()))
+        expect(await pendingRows()).toEqual([known[0], unheard].map((id) => [id, 'poller-0', 0, 1]))
+      })
+
+      test('giveSlot() releases what was read under the lease and is not known', async () => {
+        const { group, slot, known, unheard } = await aDoubter()
+        await group.giveSlot(slot, ended({ known }))
+        expect(await pendingRows()).toEqual([
+          [known[0], 'poller-0', 0, 1],
+          [unheard, PARKED, 0, 0],
+        ])
+      })
+
+      test('a slot given back with the answer of a read has nothing left of that kind either', async () => {
+        const { group, slot, known, unheard } = await aDoubter()
+        const read = await group.settleAndRead(slot, [], { count: 1, maxPending: 10, ifEmpty: 'give' })
+        expect(read.hasEnded).toBe(true)
+        expect(await pendingRows()).toEqual([known[0], unheard].map((id) => [id, PARKED, 0, 0]))
+      })
+
+      test.each([
+        ['releases what was read after a slot was given back in doubt, and only that', true],
+        ['takes what was read after a slot was given back without doubt for a dead process’s', false],
+      ])('takeSlot() %s', async (_what, isInDoubt) => {
+        const { group, known, late } = await aLateRead(isInDoubt)
+        expect(await aSlot(group)).toMatchObject({ consumerName: 'poller-0' })
+        expect(await pendingRows()).toEqual([
+          [known, 'poller-0', 0, 1],
+          isInDoubt ? [late, PARKED, 0, 0] : [late, 'poller-0', 0, 1],
+        ])
+      })
+
+      test('a doubt ends with the next holder of the name, and only of that name', async () => {
+        const { group, slot, known, late } = await aLateRead()
+        await aSlot(group, 'claimer')
+        const next = await aSlot(group)
+        const [own] = (await addEntries(1)) as [string]
+        await outside.pass(5)
+        await outside.readAs(slot.consumerName)
+        await outside.endLease(next.consumerName)
+        await aSlot(group)
+        expect(await pendingRows()).toEqual([
+          [known, 'poller-0', 0, 1],
+          [late, PARKED, 0, 0],
+          [own, 'poller-0', 0, 1],
+        ])
+      })
+
+      test.each([
+        ['releases, and claims, what was read after a slot was given back in doubt', true, [PARKED, 0]],
+        ['claims what was read after a slot was given back without doubt as a dead process’s', false, ['poller-0', 1]],
+      ])('settleAndClaim() %s', async (_what, isInDoubt, [owner, deliveryCount]) => {
+        const { group, known, late } = await aLateRead(isInDoubt)
+        await outside.pass(20)
+        const slot = await aSlot(group, 'claimer')
+        const { claimed } = await group.settleAndClaim(slot, [], { ...page(), minIdleMs: 10 })
+        expect(claimed.map(({ id, deliveryCount, from }) => [id, from.owner, deliveryCount])).toEqual([
+          [known, 'poller-0', 1],
+          [late, owner, deliveryCount],
+        ])
+      })
+
+      test('settleAndClaim() releases what finds no room, too, and nothing that is not stale', async () => {
+        const { group, known, late } = await aLateRead()
+        const slot = await aSlot(group, 'claimer')
+        await group.settleAndClaim(slot, [], page())
+        expect((await pendingRows())[1]).toEqual([late, 'poller-0', 0, 1])
+        await outside.pass(20)
+        const { claimed } = await group.settleAndClaim(slot, [], { ...page({ room: 1 }), minIdleMs: 10 })
+        expect([idsOf(claimed), (await pendingRows())[1]]).toEqual([[known], [late, PARKED, 0, 0]])
+      })
+
+      test.each([
+        [1, true, counted({ released: 1 })],
+        [2, true, counted({ released: 1 })],
+        [3, true, counted({ superseded: 1 })],
+        [2, false, counted({ superseded: 1 })],
+      ])('settle() releases %s deliveries of an entry that had 1: may it have started, %s', async (...given) => {
+        const [deliveryCount, mayHaveStarted, expected] = given
+        const { group, slot, claimed, ids } = await aClaim(1)
+        await outside.hand(ids[0] as string, { consumerName: slot.consumerName, idleMs: 0, deliveryCount })
+        expect(await group.settle(slot, settleAs(release({ mayHaveStarted }), claimed))).toEqual(expected)
+        expect(await pendingRows()).toEqual([
+          expected.counts.released > 0 ? [ids[0], PARKED, 0, 1] : [ids[0], 'claimer-0', 0, deliveryCount],
+        ])
+      })
+
+      test('settleAndStart() starts nothing that was released meanwhile', async () => {
+        const { group, slot, claimed, ids } = await aClaim(1)
+        await group.settle(slot, settleAs(release({ mayHaveStarted: true }), claimed))
+        expect((await group.settleAndStart(slot, [], claimed)).counts).toEqual(counted({ superseded: 1 }).counts)
+        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
       })
     })
 

@@ -10,7 +10,8 @@ import { anAddress, describeGroup, type Outside } from './group.contract.ts'
 const { stream, group: name, keys } = anAddress()
 
 describeGroup('the group in memory', async (): Promise<Outside> => {
-  const server = new MemoryServer(createVirtualClock())
+  const clock = createVirtualClock()
+  const server = new MemoryServer(clock)
   const now = () => server.clock.now()
   const view = createMemoryConnection(server)
   const groupState = () => server.stream(stream).groups.get(name)
@@ -24,6 +25,14 @@ describeGroup('the group in memory', async (): Promise<Outside> => {
     deadLetters: async () => view.entries(keys.deadLetters).map(({ fields }) => [...fields]),
     consumers: async () => [...(groupState()?.consumers.keys() ?? [])],
     addConsumer: async (consumerName) => void groupState()?.consumers.set(consumerName, now()),
+    readAs: async (consumerName) => {
+      const group = groupState()
+      const [entry] = server.stream(stream).after(group?.lastDeliveredId ?? '0', 1)
+      if (!group || !entry) return
+      group.lastDeliveredId = entry.id
+      group.hand(entry.id, { owner: consumerName, idleMs: 0 }, 1, now())
+    },
+    pass: (ms) => clock.advance(ms),
     endLease: async (consumerName) => void server.leases.delete(keys.slot(consumerName)),
     dueIn: async (id) => {
       const due = server.due(keys.due).get(id)

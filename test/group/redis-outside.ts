@@ -53,6 +53,16 @@ export async function openRedis(url: string, connect: () => Connection): Promise
       return infos.map((info) => String(info[1 + info.indexOf('name')]))
     },
     addConsumer: async (consumerName) => void (await raw.xgroup('CREATECONSUMER', stream, name, consumerName)),
+    readAs: async (consumerName) =>
+      void (await raw.xreadgroup('GROUP', name, consumerName, 'COUNT', 1, 'STREAMS', stream, '>')),
+    async pass(ms) {
+      // waits for the server's clock
+      const now = async () => {
+        const [seconds = 0, micros = 0] = await raw.time()
+        return Number(seconds) * 1_000 + Number(micros) / 1_000
+      }
+      for (const until = (await now()) + ms; (await now()) <= until; );
+    },
     endLease: async (consumerName) => void (await raw.del(keys.slot(consumerName))),
     async dueIn(id) {
       const [due, [seconds = 0]] = await Promise.all([raw.zscore(keys.due, id), raw.time()])

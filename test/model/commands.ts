@@ -17,6 +17,8 @@ export type Command =
   /** Has a call carried out, and holds its reply back. */
   | { readonly do: 'send'; readonly who: number; readonly what: number }
   | { readonly do: 'fail'; readonly who: number; readonly what: number; readonly fault: Fault }
+  /** The server carries out calls that were told to be lost, the oldest first. */
+  | { readonly do: 'deliver'; readonly times: number }
   /** Lets a process run to its end. */
   | { readonly do: 'run'; readonly who: number }
   /** A call on its way has that many of its commands carried out. */
@@ -65,15 +67,18 @@ const send = record({ do: fc.constant('send' as const), who, what })
 const ms = fc.constantFrom(5_000, 11_000, 25_000, 61_000, 61_000, 130_000)
 const pass = (prompt: fc.Arbitrary<boolean>) => record({ do: fc.constant('pass' as const), ms, isPrompt: prompt })
 
+/** Nothing of a call is carried out, all of it, or a part. */
+const parts = fc.constantFrom(0, 9, 9, 1, 2, 3)
+const fault: fc.Arbitrary<Fault> = fc.oneof(
+  { weight: 1, arbitrary: fc.constant('resend' as const) },
+  { weight: 6, arbitrary: record({ carriedOut: parts, answered: fc.constantFrom(0, 9, 1), isLate: fc.boolean() }) },
+)
+const fail = record({ do: fc.constant('fail' as const), who, what, fault })
+
 const disturbance = fc.oneof(
   {
-    weight: 3,
-    arbitrary: record({
-      do: fc.constant('fail' as const),
-      who,
-      what,
-      fault: fc.constantFrom<Fault>('refuse', 'cut', 'resend'),
-    }),
+    weight: 4,
+    arbitrary: fail,
   },
   { weight: 3, arbitrary: record({ do: fc.constant('kill' as const), who, what, parts: fc.nat(3) }) },
   { weight: 4, arbitrary: record({ do: fc.constant('freeze' as const), who, what }) },
@@ -122,6 +127,33 @@ const zombie: fc.Arbitrary<readonly Command[]> = record({
   { do: 'go', who: 1, what: 0, times: after },
 ])
 
+/** A process loses calls one after the other, others go on, and then the server carries out what it had stalled. */
+const lossy: fc.Arbitrary<readonly Command[]> = record({
+  kind: fc.constantFrom('poll' as const, 'poll' as const, 'claim' as const),
+  before: fc.integer({ min: 1, max: 5 }),
+  faults: fc.array(fault, { minLength: 1, maxLength: 4, size: 'max' }),
+  isEnded: fc.boolean(),
+  ms: fc.constantFrom(0, 0, 5_000, 61_000),
+  meanwhile: fc.array(fc.constantFrom('publish' as const, 'poll' as const, 'claim' as const), { maxLength: 3 }),
+  between: fc.integer({ min: 1, max: 6 }),
+  times: fc.nat(2),
+}).map(({ kind, before, faults, isEnded, ms, meanwhile, between, times }) => [
+  { do: kind, remainingMs: 300_000 },
+  { do: 'go', who: 0, what: 0, times: before },
+  ...faults.map((one) => ({ do: 'fail', who: 0, what: 0, fault: one }) as const),
+  ...(isEnded ? [{ do: 'run', who: 0 } as const] : []),
+  ...(ms > 0 ? [{ do: 'pass', ms, isPrompt: true } as const] : []),
+  ...meanwhile.flatMap((what): readonly Command[] =>
+    what === 'publish'
+      ? [{ do: 'publish', entries: [['ok'], ['ok'], ['throw']] }]
+      : [
+          { do: what, remainingMs: 300_000 },
+          { do: 'go', who: 0, what: 0, times: between },
+        ],
+  ),
+  { do: 'deliver', times },
+])
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 25, arbitrary: calmCommand },
   { weight: 1, arbitrary: pass(fc.constant(false)) },
@@ -131,6 +163,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
   { weight: 20, arbitrary: command.map((one) => [one]) },
   { weight: 1, arbitrary: zombie },
+  { weight: 2, arbitrary: lossy },
 )
 
 /** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */

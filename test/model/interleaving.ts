@@ -8,7 +8,7 @@ import type { Behaviour, Published, Result } from './model.ts'
 import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
 import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
-import type { Loss, World } from './world.ts'
+import type { Loss, Method, World } from './world.ts'
 import { GROUP, STREAM } from './world.ts'
 
 const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
@@ -19,6 +19,8 @@ const LATER_MS = 150_000
 const LONG_MS = 500_000
 /** Time for handlers side by side, and none after them. */
 const SHORT_MS = 12_000
+/** How much later at least a call is carried out that its caller has given up. */
+const STALL_MS = 1_000
 const MOST_PROCESSES = 4
 const MOST_ROUNDS = 200
 const MOST_STEPS = 5_000
@@ -71,7 +73,8 @@ class Interleaving {
         break
       case 'poll':
       case 'claim':
-        if (this.#live().length < MOST_PROCESSES) await this.#start(command.do, command.remainingMs)
+        if (this.#live().filter(({ isQuiet }) => !isQuiet).length < MOST_PROCESSES)
+          await this.#start(command.do, command.remainingMs)
         break
       case 'trim':
         await this.#trim(command.which)
@@ -89,6 +92,9 @@ class Interleaving {
         this.#note(`${command.ms} ms pass${command.isPrompt ? '' : ', and nothing is answered'}`)
         await this.#pass(command.ms, command.isPrompt)
         break
+      case 'deliver':
+        await this.#deliver(command.times)
+        break
       case 'thaw':
         await this.#thaw(
           chosen(
@@ -103,7 +109,7 @@ class Interleaving {
     await this.#check()
   }
 
-  /** Has all work done. Who is frozen comes back when it is, and must not change anything then. */
+  /** Has all work done. Who is frozen comes back when it is, and what the server stalled is carried out; neither must undo anything then. */
   async drain(): Promise<void> {
     this.#note('all goes to its end')
     await this.carryOut({ do: 'jam', isJammed: false })
@@ -111,7 +117,9 @@ class Interleaving {
     await this.#workUntilDrained()
     const frozen = this.#live()
     if (frozen.length === 0) return
-    this.#note('who was frozen comes back')
+    this.#note('who was frozen comes back, and what was stalled is carried out')
+    await this.#publish([['ok'], ['throw']])
+    await this.#deliver(Infinity)
     for (const process of frozen) await this.#thaw(process)
     for (const process of frozen) await this.#run(process)
     await this.#workUntilDrained()
@@ -144,23 +152,23 @@ class Interleaving {
 
   async #have(command: Exclude<Command, { readonly do: NonActor }>): Promise<void> {
     const process = chosen(
-      this.#live().filter(({ isFrozen }) => !isFrozen),
+      this.#live().filter(({ isFrozen, isQuiet }) => !isFrozen && !isQuiet),
       command.who,
     )
     if (!process) return
     if (command.do === 'run') return this.#run(process)
-    const operation = chosen(process.waiting, command.what)
+    const operation = chosen(process.expected, command.what)
     if (command.do === 'kill') {
-      const call = operation?.kind === 'call' && !operation.sent ? operation : undefined
-      return process.die(call, command.parts)
+      return process.die(operation?.kind === 'call' ? operation : undefined, command.parts)
     }
     if (command.do === 'freeze') {
       this.#note(`${process.name} freezes`)
       process.isFrozen = true
+      process.wasFrozen = true
     }
     if (command.do === 'go') return this.#goOn(process, command)
     if (operation?.kind !== 'call') return
-    if (command.do === 'send' && !operation.sent) await process.send(operation)
+    if (command.do === 'send' && !operation.isLate) await process.send(operation)
     if (command.do === 'fail' && (command.fault !== 'resend' || this.#world.resends))
       await process.fail(operation, command.fault)
   }
@@ -190,13 +198,19 @@ class Interleaving {
 
   async #start(kind: 'poll' | 'claim', remainingMs: number): Promise<Process> {
     const name = `${kind === 'poll' ? 'poller' : 'claimer'} ${++this.#started}`
+    const model = this.#model
     const server = {
-      changed: async (by: Process, isHeard: boolean) => {
+      changed: async (by: Process, method: Method, isHeard: boolean) => {
         const sight = await this.#world.look()
-        this.#finding(() => this.#model.changed(by, sight, isHeard))
+        this.#finding(() => this.#model.changed(by, sight, method, isHeard))
       },
+      get changes() {
+        return model.changes
+      },
+      tick: () => this.#passTo(this.#time.nowMs + 1),
     }
     const process = new Process(name, this.#time, server, (line) => this.#note(line))
+    process.bornIn = this.#model.life
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
     const { maxDeliveries, concurrency, batchSize, slots, backoffMs, mode } = this.#setting
@@ -222,7 +236,12 @@ class Interleaving {
       this.#note(`${name} has ended${error === undefined ? '' : ` with ${String(error)}`}`)
       this.#finding(() => {
         process.assertEnded()
-        this.#model.ended(name, report, error, process.isFaulted || this.#isJammed || this.#troubles !== troubles)
+        this.#model.ended(
+          name,
+          report,
+          error,
+          process.isFaulted || process.wasFrozen || this.#isJammed || this.#troubles !== troubles,
+        )
       })
     }
     run.then(
@@ -260,9 +279,9 @@ class Interleaving {
 
   /** Lets a process run to its end. Time goes by while all it waits for are handlers that hang. */
   async #run(process: Process): Promise<void> {
-    for (let step = 0; process.isLive && !process.isFrozen; step++) {
+    for (let step = 0; !process.isQuiet && !process.isFrozen; step++) {
       assert(step < MOST_STEPS, `${process.name} does not end`)
-      const next = process.waiting.find((operation) => operation.kind === 'call' || !operation.isHanging())
+      const next = process.expected.find((operation) => operation.kind === 'call' || !operation.isHanging())
       if (next) await this.#go(process, next)
       else await this.#pass(SOON_MS, true)
     }
@@ -270,7 +289,7 @@ class Interleaving {
 
   async #goOn(process: Process, { what, times }: { readonly what: number; readonly times: number }): Promise<void> {
     for (let n = 0; n < times; n++) {
-      const operation = chosen(process.waiting, what)
+      const operation = chosen(process.expected, what)
       if (operation) await this.#go(process, operation)
     }
   }
@@ -280,21 +299,32 @@ class Interleaving {
     await process.go(operation)
   }
 
+  /** Has the server carry out what its callers have been told is lost, the oldest first; on the server's clock, that is later. */
+  async #deliver(times: number): Promise<void> {
+    for (let n = 0; n < times; n++) {
+      const [process] = this.#processes.filter(({ late, isDead }) => late && !isDead)
+      if (!process?.late) return
+      await this.#pass(STALL_MS, false)
+      if (process.late) await process.go(process.late)
+    }
+  }
+
   async #pass(ms: number, isPrompt: boolean): Promise<void> {
     const until = this.#time.nowMs + ms
-    const passTo = async (nowMs: number) => {
-      if (nowMs <= this.#time.nowMs) return
-      await this.#world.pass(nowMs - this.#time.nowMs)
-      this.#model.seen(await this.#world.look())
-      this.#time.nowMs = nowMs
-    }
     if (isPrompt) await this.#answerAll()
     for (let next = this.#nextTimer(until); next; next = this.#nextTimer(until)) {
-      await passTo(next.timer.at)
+      await this.#passTo(next.timer.at)
       await next.process.fire(next.timer)
       if (isPrompt) await this.#answerAll()
     }
-    await passTo(until)
+    await this.#passTo(until)
+  }
+
+  async #passTo(nowMs: number): Promise<void> {
+    if (nowMs <= this.#time.nowMs) return
+    await this.#world.pass(nowMs - this.#time.nowMs)
+    this.#model.seen(await this.#world.look())
+    this.#time.nowMs = nowMs
   }
 
   async #thaw(process: Process | undefined): Promise<void> {
@@ -317,7 +347,7 @@ class Interleaving {
     for (let isQuiet = false; !isQuiet; ) {
       isQuiet = true
       for (const process of this.#live()) {
-        const call = process.isFrozen ? undefined : process.waiting.find(({ kind }) => kind === 'call')
+        const call = process.isFrozen ? undefined : process.expected.find(({ kind }) => kind === 'call')
         if (!call) continue
         await process.go(call)
         isQuiet = false
@@ -361,7 +391,7 @@ const ENDS: Readonly<
   hang: { result: 'timed out', error: () => new Error('at last') },
 }
 
-type NonActor = 'publish' | 'poll' | 'claim' | 'trim' | 'lose' | 'jam' | 'pass' | 'thaw'
+type NonActor = 'publish' | 'deliver' | 'poll' | 'claim' | 'trim' | 'lose' | 'jam' | 'pass' | 'thaw'
 
 function chosen<T>(list: readonly T[], n: number): T | undefined {
   return list[n % list.length]

@@ -17,7 +17,7 @@ const RUNS = Number(process.env.MILLRACE_MODEL_RUNS ?? 800)
 const SEED = process.env.MILLRACE_MODEL_SEED
 
 /** Shrinking a failure ends by then, so that it is told before the test's own time is over. */
-const LIMIT_MS = 60_000 + 100 * RUNS
+const LIMIT_MS = 60_000 + 400 * RUNS
 
 let server: PrivateRedis
 let redis: ReturnType<typeof createRedisWorld>
@@ -42,6 +42,7 @@ describe.each([
       {
         numRuns: runs,
         interruptAfterTimeLimit: LIMIT_MS,
+        markInterruptAsFailure: process.env.MILLRACE_MODEL_RUNS !== undefined,
         includeErrorInReport: true,
         ...(SEED && { seed: Number(SEED) }),
       },

@@ -2,10 +2,12 @@ import type { Field } from '../../src/core/entry.ts'
 import type { Group } from '../../src/group/group.ts'
 import { createMemoryConnection } from '../../src/group/memory-connection.ts'
 import { MemoryServer } from '../../src/group/memory-server.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import { requestOf } from './lossy-group.ts'
 import type { Sight, World } from './world.ts'
-import { fieldsOf, GROUP, KEYS, letterOf, STREAM } from './world.ts'
+import { fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
 
-/** Streams in memory. A call is one method of the group port, for each does at once what it does. */
+/** Streams in memory. A call is one method of the group port, in the parts that a group on Redis would send. */
 export function createMemoryWorld(): World {
   let now = Date.UTC(2030, 0, 1)
   const server = new MemoryServer({ now: () => now, monotonic: () => now, after: () => () => {} })
@@ -26,8 +28,10 @@ export function createMemoryWorld(): World {
             get(group, name) {
               const member: unknown = Reflect.get(group, name)
               if (typeof member !== 'function') return member
-              return (...args: unknown[]) =>
-                caller.call(String(name), remainingMs?.(), () => Reflect.apply(member, group, args), 1)
+              return async (...args: unknown[]) => {
+                const request = requestOf(group as BothSides, String(name), args)
+                return request.parts > 0 ? caller.call(request, remainingMs?.()) : request.reply([])
+              }
             },
           }) as Group,
       }
@@ -51,7 +55,12 @@ export function createMemoryWorld(): World {
         })),
         letters,
         due: [...(server.dueTimes.get(KEYS.due)?.keys() ?? [])],
-        leases: [...server.leases.keys()].flatMap((key) => server.holder(key) ?? []),
+        leases: new Map(
+          SLOTS.flatMap((name) => {
+            const token = server.holder(KEYS.slot(name))
+            return token === undefined ? [] : [[name, token] as const]
+          }),
+        ),
         consumers: [...(group?.consumers.keys() ?? [])],
       }
     },

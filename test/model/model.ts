@@ -1,7 +1,7 @@
 import { PARKED } from '../../src/core/keys.ts'
 import type { Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
-import type { Row, Sight } from './world.ts'
+import type { Method, Row, Sight } from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
@@ -44,10 +44,28 @@ interface Chapter {
   letters: number
 }
 
-/** A process, and the token of its lease. */
+/** A process, the token of its lease, and what it has called. */
 interface Actor {
   readonly name: string
   readonly token: string
+  readonly isDead: boolean
+  readonly isOver: boolean
+  readonly wasFrozen: boolean
+  /** Lives of the group before it started. */
+  readonly bornIn: number
+  readonly methods: readonly Method[]
+}
+
+/** A delivery that the server has counted. */
+interface Given {
+  readonly by: Actor
+  readonly method: Method
+  readonly at: number
+  readonly life: number
+  /** Who had to give it back where it was not known of: whoever held the name. `undefined`: nobody held it. */
+  readonly holder: Actor | undefined
+  /** It was taken over while its name was held by one that knew nothing of it, and ran on. */
+  isTakenAway: boolean
 }
 
 /** What a handler is told. */
@@ -71,6 +89,8 @@ export class Model {
   life = 0
   /** Commands so far. */
   tick = 0
+  /** Changes of the server by processes so far. */
+  changes = 0
   hasCrashed = false
   readonly #rules: Rules
   readonly #chapters = new Map<string, Chapter>()
@@ -78,10 +98,17 @@ export class Model {
   /** The server as it was seen last. */
   #rows: ReadonlyMap<string, Row> = new Map()
   #leases: readonly string[] = []
+  #tokens: Sight['leases'] = new Map()
   /** Who read or took over an entry, and has not let go of it. */
   readonly #holders = new Map<string, Actor>()
   /** When a process last had an entry delivered, by both. */
   readonly #deliveries = new Map<string, Moment>()
+  /** By life, entry and count. */
+  readonly #given = new Map<string, Given>()
+  /** When each slot was taken last, by consumer name. */
+  readonly #takenAt = new Map<string, number>()
+  /** Who has ever held a lease, by its token. */
+  readonly #actors = new Map<string, Actor>()
 
   constructor(rules: Rules) {
     this.#rules = rules
@@ -140,6 +167,7 @@ export class Model {
     // a failure that its process took along was never settled
     if (this.#rules.isCalm && !this.hasCrashed)
       assert(nowMs >= entry.dueMs, `${said}: ${entry.dueMs - nowMs} ms too early`)
+    this.#assertAllUsed(deliveredAt.life, entry, deliveryCount - 1, said)
     attempts.push(deliveryCount)
     const call = entry.results.push('open') - 1
     return {
@@ -170,7 +198,8 @@ export class Model {
   /** Takes note of what a server holds, after a change that no process made. */
   seen({ pending, leases }: Sight): void {
     this.#rows = new Map(pending.map((row) => [row.id, row]))
-    this.#leases = leases
+    this.#leases = [...leases.values()]
+    this.#tokens = leases
   }
 
   /**
@@ -179,12 +208,16 @@ export class Model {
    *
    * @param isHeard The reply may reach it. If not, what it read or took over is held by nobody.
    */
-  changed(by: Actor, sight: Sight, isHeard: boolean): void {
+  changed(by: Actor, sight: Sight, method: Method, isHeard: boolean): void {
+    this.changes++
     const [before, leases] = [this.#rows, this.#leases]
+    if (by.token !== '') this.#actors.set(by.token, by)
     const mayDecide = ({ id }: { readonly id: string }) => {
       const holder = this.#holders.get(id)
       return leases.includes(by.token) && (holder === by || !holder || !leases.includes(holder.token))
     }
+    for (const [name, token] of sight.leases)
+      if (token !== this.#tokens.get(name)) this.#takenAt.set(name, this.changes)
     this.seen(sight)
     for (const { orderId } of this.#countLetters(sight))
       assert(mayDecide(this.entry(orderId)), `${by.name} has dead-lettered ${orderId}, which it did not hold`)
@@ -194,13 +227,52 @@ export class Model {
       if (was && isSame(was, row)) continue
       const isTaken = row.owner !== PARKED && row.idleMs < DRIFT_MS
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
-      const mayTake = isTaken && (!was || (isIdle && leases.includes(by.token)))
-      assert(mayTake || mayDecide(row), `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`)
+      const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
+      const mayTake = isTaken && (!was || (isIdle && isLeased))
+      const mayRelease = was?.count === 1 && row.count === 0 && this.#isNobodys(row.id)
+      assert(
+        mayTake || mayDecide(row) || mayRelease,
+        `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`,
+      )
       if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
-      if (!was || row.count > was.count)
+      if (!was || row.count > was.count) {
         this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
+        this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
+      } else if (row.owner !== was.owner) this.#takenAway(row, by)
       if (isTaken && isHeard) this.#holders.set(row.id, by)
       else this.#holders.delete(row.id)
+    }
+  }
+
+  #give(by: Actor, method: Method, { owner }: Row): Given {
+    const token = this.#tokens.get(owner)
+    const holder = token === undefined ? undefined : this.#actors.get(token)
+    // who took the slot lost the answer to that, and its server with it; or a limit: the doubt has ended with the slot's next holder
+    const givenAt = by.methods.findLast(({ name }) => name === 'giveSlot')?.carriedOutAt ?? 0
+    const isTakenAway = holder === undefined && (token !== undefined || (this.#takenAt.get(owner) ?? 0) > givenAt)
+    return { by, method, at: this.changes, life: this.life, holder, isTakenAway }
+  }
+
+  // a limit: what was read and is not known of, by the holder of the name, is handed back by its last requests, and claimed if they are later than minIdleMs
+  #takenAway({ id, count }: Row, by: Actor): void {
+    const given = this.#given.get(`${this.life} ${id} ${count}`)
+    if (given?.holder && given.holder !== by && !given.holder.isOver) given.isTakenAway = true
+  }
+
+  /** A read brought it whose answer is lost. */
+  #isNobodys(id: string): boolean {
+    return this.#given.get(`${this.life} ${id} 1`)?.method.isAnswered === false
+  }
+
+  /** Every delivery up to that one was a call of the handler, or its process died, or lost its server to its end. */
+  #assertAllUsed(life: number, { id, orderId }: Published, upTo: number, said: string): void {
+    const { attempts } = this.#chapter(life, orderId)
+    for (let count = 1; count <= upTo; count++) {
+      const given = this.#given.get(`${life} ${id} ${count}`)
+      assert(
+        attempts.includes(count) || !given || mayCost(given),
+        `${said}: delivery ${count} was lost by ${given?.by.name}`,
+      )
     }
   }
 
@@ -235,7 +307,7 @@ export class Model {
   checkDrained(sight: Sight): void {
     this.check(sight)
     const undone = this.kept.filter((entry) => !isDone(entry)).map(({ orderId }) => orderId)
-    const leftOver = { undone, pending: sight.pending, due: sight.due, leases: sight.leases }
+    const leftOver = { undone, pending: sight.pending, due: sight.due, leases: [...sight.leases] }
     const nothing = { undone: [], pending: [], due: [], leases: [] }
     assert(JSON.stringify(leftOver) === JSON.stringify(nothing), `not drained: ${JSON.stringify(leftOver)}`)
     if (this.#rules.isCalm && !this.hasCrashed) for (const entry of this.entries) this.#checkExact(entry)
@@ -268,6 +340,7 @@ export class Model {
       entry.letters++
       assert(++chapter.letters === 1, `${said}: for the second time`)
       assert(reason === 'non-retryable' || count === maxDeliveries, `${said}: before its last delivery`)
+      this.#assertAllUsed(this.life, entry, count, said)
       if (isCalm && maxDeliveries > 1) assert(isFair(reason, entry.results), `${said}, [${entry.results}]: unfairly`)
     }
     this.#lettersSeen = letters.length
@@ -280,6 +353,35 @@ export class Model {
     this.#chapters.set(key, chapter)
     return chapter
   }
+}
+
+/** Whether a delivery may have been lost without a call. */
+function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean {
+  if (isTakenAway || hasNoSay(by, life)) return true
+  const settling = handingBack(by)
+  if (method.isAnswered) return !settling.at(-1)?.isAnswered
+  if (holder !== undefined && holder !== by) return hasNoSay(holder, life) || !handingBack(holder).at(-1)?.isAnswered
+  const { lostAt = 0 } = method
+  if (holder === undefined)
+    return !by.methods.some(
+      ({ name, carriedOutAt, isAnswered }) => name === 'giveSlot' && isAnswered && carriedOutAt > lostAt,
+    )
+  // it must have tried twice at least, once while it goes on and once with its slot, and have had no answer
+  const tries = settling.filter(
+    (other) => other.sentAt >= lostAt && (other.lostAt !== undefined || other.carriedOutAt > other.sentAt),
+  )
+  return tries.length > 1 && !tries.some(({ isAnswered, carriedOutAt }) => isAnswered && carriedOutAt > at)
+}
+
+/** It died, was frozen, or lost its lease and its group. */
+function hasNoSay({ isDead, wasFrozen, bornIn }: Actor, life: number): boolean {
+  return isDead || wasFrozen || bornIn !== life
+}
+
+/** Calls that hand back what is not known; a claimer gives its slot back without a look at that. */
+function handingBack({ name, methods }: Actor): readonly Method[] {
+  const isClaimer = name.startsWith('claimer')
+  return methods.filter((method) => method.name.startsWith('settle') || (method.name === 'giveSlot' && !isClaimer))
 }
 
 function isSame(was: Row, is: Row): boolean {

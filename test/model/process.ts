@@ -1,10 +1,12 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection, Group } from '../../src/group/group.ts'
 import type { Report } from '../../src/index.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { assert } from './model.ts'
-import type { Caller } from './world.ts'
+import type { Caller, Method, Request } from './world.ts'
 
 /** Time as all processes see it. */
 export interface Time {
@@ -18,12 +20,15 @@ export interface Call {
   readonly kind: 'call'
   readonly label: string
   readonly parts: number
-  readonly execute: (parts?: number) => Promise<unknown>
+  readonly request: Request<unknown>
+  /** The method of the port that it is a part of. */
+  readonly method: Method
+  readonly settle: (settle: () => void) => void
   readonly resolve: (reply: unknown) => void
-  readonly reject: (error: Error) => void
-  /** Its reply, once it was carried out. */
-  sent: { readonly reply: unknown } | undefined
-  /** Its caller has given up. */
+  readonly reject: (error: unknown) => void
+  /** Of the parts that were carried out. */
+  answers: readonly unknown[]
+  /** Its caller has been told that it was lost, or has given up. */
   isLate: boolean
 }
 
@@ -38,11 +43,23 @@ interface Handling {
 /** Where calls are carried out. */
 export interface Server {
   /** A call of that process was carried out, or a part of it; it may not hear of it. */
-  changed(by: Process, isHeard: boolean): Promise<void>
+  changed(by: Process, method: Method, isHeard: boolean): Promise<void>
+  /** Changes so far. */
+  readonly changes: number
+  /** A millisecond goes by. */
+  tick(): Promise<void>
 }
 
-/** How the network fails a call: it gets lost, its reply gets lost, or it is sent again because its reply was lost. */
-export type Fault = 'refuse' | 'cut' | 'resend'
+/** How the network fails a call: it is sent again because its reply was lost, or some of it is lost. */
+export type Fault = 'resend' | Loss
+
+/** A call is lost in part: so many of its parts are carried out, and fewer of them are answered. */
+export interface Loss {
+  readonly carriedOut: number
+  readonly answered: number
+  /** The server has stalled, and carries out the rest later. */
+  readonly isLate: boolean
+}
 
 /**
  * A process that runs a poller or a claimer. Its calls and handlers wait until they are told to go on, so that whatever two processes do
@@ -55,14 +72,17 @@ export class Process implements Caller {
   token = ''
   waiting: Operation[] = []
   isFrozen = false
+  /** It was frozen at some time. */
+  wasFrozen = false
   isDead = false
   isOver = false
   /** Once it is over. */
   report: Report | undefined
   /** Something failed a call of it. */
   isFaulted = false
-  /** The group's method that was called last. */
-  #doing = ''
+  /** What it has called so far. */
+  readonly methods: Method[] = []
+  readonly #doing = new AsyncLocalStorage<Method>()
   readonly #timers = new Set<Timer>()
   readonly #time: Time
   readonly #server: Server
@@ -77,45 +97,58 @@ export class Process implements Caller {
     this.clock = { now, monotonic: now, after: (ms, callback) => this.#after(ms, callback) }
   }
 
+  /** Lives of the group before it started. */
+  bornIn = 0
+
+  /** What it waits for still. */
+  get expected(): Operation[] {
+    return this.waiting.filter((operation) => operation.kind === 'handling' || !operation.isLate)
+  }
+
+  /** Nothing more comes of it, unless the server carries out what was given up. */
+  get isQuiet(): boolean {
+    return this.isDead || (this.isOver && this.expected.length === 0)
+  }
+
+  /** A call that the server may yet carry out, though it is given up. */
+  get late(): Call | undefined {
+    return this.waiting.find((operation): operation is Call => operation.kind === 'call' && operation.isLate)
+  }
+
   /** Whether there is still something to come from it. */
   get isLive(): boolean {
     return !this.isDead && (!this.isOver || this.waiting.length > 0)
   }
 
-  call<Reply>(
-    label: string,
-    timeoutMs: number | undefined,
-    execute: (parts?: number) => Promise<Reply>,
-    parts: number,
-  ): Promise<Reply> {
-    if (this.isDead) return new Promise(() => {})
-    const name = this.#doing === label ? label : `${this.#doing} (${label})`
+  call<Reply>(request: Request<Reply>, timeoutMs: number | undefined): Promise<Reply> {
+    const method = this.#doing.getStore()
+    if (this.isDead || !method) return new Promise(() => {})
+    const label = method.name === request.label ? method.name : `${method.name} (${request.label})`
     return new Promise<Reply>((resolve, reject) => {
+      let cancel = () => {}
       const call: Call = {
         kind: 'call',
-        label: name,
-        parts,
-        execute,
+        label,
+        parts: request.parts,
+        request,
+        method,
         resolve: resolve as (reply: unknown) => void,
         reject,
-        sent: undefined,
+        settle(settle) {
+          cancel()
+          settle()
+        },
+        answers: [],
         isLate: false,
       }
       this.waiting.push(call)
       if (timeoutMs === undefined) return
-      const cancel = this.#after(Math.max(1, timeoutMs), () => {
-        this.#note(`${this.name} gives up on ${name}`)
+      cancel = this.#after(Math.max(1, timeoutMs), () => {
+        this.#note(`${this.name} gives up on ${label}`)
         call.isLate = true
         this.isFaulted = true
-        reject(new RedisConnectionError('Cannot reach Redis: no answer within the time that was left'))
+        this.#tell(call, [], new RedisConnectionError('Cannot reach Redis: no answer within the time that was left'))
       })
-      const answered = <Value>(settle: (value: Value) => void) => {
-        return (value: Value) => {
-          cancel()
-          settle(value)
-        }
-      }
-      Object.assign(call, { resolve: answered(call.resolve), reject: answered(reject) })
     })
   }
 
@@ -131,19 +164,26 @@ export class Process implements Caller {
           const member: unknown = Reflect.get(group, name)
           if (typeof member !== 'function') return member
           return async (...args: unknown[]) => {
-            this.#doing = String(name)
-            const reply: unknown = await Reflect.apply(member, group, args)
-            if (typeof reply === 'object' && reply !== null && 'token' in reply) this.token = String(reply.token)
+            const { changes } = this.#server
+            const called = { name: String(name), sentAt: changes, carriedOutAt: changes }
+            const method: Method = { ...called, lostAt: undefined, isAnswered: false }
+            this.methods.push(method)
+            const reply: unknown = await this.#doing.run(method, () => Reflect.apply(member, group, args))
+            method.isAnswered = method.lostAt === undefined
+            if (typeof reply !== 'object' || reply === null) return reply
+            const slot = 'slot' in reply ? (reply.slot as object) : reply
+            if ('token' in slot) this.token = String(slot.token)
             return reply
           }
         },
       })
-    return { ...connection, group: (address, remainingMs) => noting(connection.group(address, remainingMs)) }
+    return { ...connection, group: (address, remainingMs) => noting(bothSides(connection.group(address, remainingMs))) }
   }
 
-  /** When a run is over none of its commands and timers may be left, but for what was given up. */
+  /** When a run is over none of its commands and timers may be left, but for what was given up, or if it was frozen past its deadline. */
   assertEnded(): void {
-    const calls = this.waiting.filter((operation) => operation.kind === 'call' && !operation.isLate)
+    if (this.wasFrozen) return
+    const calls = this.expected.filter(({ kind }) => kind === 'call')
     assert(calls.length + this.#timers.size === 0, `${this.name} has ended and left commands or timers behind`)
   }
 
@@ -154,7 +194,7 @@ export class Process implements Caller {
       this.#leave(operation)
       operation.end()
     } else {
-      if (!operation.sent) await this.send(operation)
+      await this.send(operation)
       this.#answer(operation)
     }
     await setImmediate()
@@ -162,23 +202,34 @@ export class Process implements Caller {
 
   /** Has a call carried out; its reply is on the way. */
   async send(call: Call): Promise<void> {
-    this.#note(`${this.name} ${call.label}`)
-    call.sent = { reply: await this.#execute(call, !call.isLate) }
+    if (call.answers.length === call.parts) return
+    this.#note(`${this.name} ${call.label}${call.isLate ? ', late' : ''}`)
+    await this.#carryOut(call, call.parts, !call.isLate)
   }
 
   async fail(call: Call, fault: Fault): Promise<void> {
+    if (call.isLate) return
     this.isFaulted = true
-    this.#note(`${this.name} has a fault, ${fault}: ${call.label}`)
     if (fault === 'resend') {
-      if (!call.sent) await this.send(call)
+      await this.send(call)
+      call.answers = []
       await this.send(call)
       this.#answer(call)
-    } else {
-      if (fault === 'cut' && !call.sent) await this.#execute(call, false)
-      this.#leave(call)
-      call.reject(new RedisConnectionError('Cannot reach Redis: the connection broke'))
-    }
+    } else await this.#lose(call, fault)
     await setImmediate()
+  }
+
+  async #lose(call: Call, { carriedOut, answered, isLate }: Loss): Promise<void> {
+    const { parts } = call
+    const upTo = Math.max(call.answers.length, Math.min(carriedOut, parts))
+    const heard = Math.min(answered, upTo, parts - 1)
+    this.#note(`${this.name} loses ${call.label}: ${upTo} of ${parts} are carried out, ${heard} answered`)
+    await this.#carryOut(call, heard, true)
+    await this.#carryOut(call, upTo, false)
+    call.isLate = true
+    if (!isLate || upTo === parts) this.#leave(call)
+    const error = new RedisConnectionError('Cannot reach Redis: the connection broke')
+    this.#tell(call, call.answers.slice(0, heard), error)
   }
 
   /** Dies at once; of a call that is on its way that many commands are still carried out. */
@@ -189,7 +240,7 @@ export class Process implements Caller {
     this.#timers.clear()
     if (!call || parts === 0) return
     this.#note(`  and ${Math.min(parts, call.parts)} of ${call.parts} commands of ${call.label} are carried out`)
-    await this.#execute(call, false, Math.min(parts, call.parts))
+    await this.#carryOut(call, Math.min(parts, call.parts), false)
   }
 
   /** The next timer that is due by then. */
@@ -212,16 +263,30 @@ export class Process implements Caller {
     return () => void this.#timers.delete(timer)
   }
 
-  async #execute(call: Call, isHeard: boolean, parts?: number): Promise<unknown> {
-    const reply = await call.execute(parts)
-    await this.#server.changed(this, isHeard)
-    return reply
+  async #carryOut(call: Call, upTo: number, isHeard: boolean): Promise<void> {
+    if (call.answers.length >= upTo) return
+    const { request, answers, method } = call
+    // what was read in the millisecond in which a slot is taken passes for read under its lease
+    if (method.name.startsWith('takeSlot')) await this.#server.tick()
+    call.answers = [...answers, ...(await request.carryOut(answers.length, upTo))]
+    await this.#server.changed(this, method, isHeard)
+    method.carriedOutAt = this.#server.changes
   }
 
   #answer(call: Call): void {
     this.#leave(call)
-    if (call.isLate || !call.sent) return
-    call.resolve(call.sent.reply)
+    if (!call.isLate) this.#tell(call, call.answers)
+  }
+
+  #tell(call: Call, answers: readonly unknown[], lost?: RedisConnectionError): void {
+    if (lost) call.method.lostAt ??= this.#server.changes
+    call.settle(() => {
+      try {
+        call.resolve(call.request.reply(answers, lost))
+      } catch (error) {
+        call.reject(error)
+      }
+    })
   }
 
   #leave(operation: Operation): void {

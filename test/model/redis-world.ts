@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
-import type { Command, Reply } from '../../src/group/clients/transport.ts'
+import type { Answer, Command, Reply } from '../../src/group/clients/transport.ts'
 import { createRedisConnection } from '../../src/group/redis-connection.ts'
 import type { World } from './world.ts'
-import { fieldsOf, GROUP, KEYS, letterOf, STREAM } from './world.ts'
+import { fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
-local stream, due, group, ms = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local stream, due, state, group, ms = KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2])
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 100000)
 if pending.err then pending = {} end
 for _, p in ipairs(pending) do
@@ -17,7 +17,11 @@ for _, p in ipairs(pending) do
   end
 end
 for _, id in ipairs(redis.call('ZRANGE', due, 0, -1)) do redis.call('ZINCRBY', due, -ms, id) end
-for at = 3, #KEYS do
+for _, field in ipairs(redis.call('HKEYS', state)) do
+  -- entries age a little more than they should: their idle times are read and set by two clocks
+  if field:find('^doubt:') then redis.call('HINCRBY', state, field, 1 - ms) end
+end
+for at = 4, #KEYS do
   local left = redis.call('PTTL', KEYS[at])
   if left > ms then redis.call('PEXPIRE', KEYS[at], left - ms) elseif left >= 0 then redis.call('DEL', KEYS[at]) end
 end
@@ -34,7 +38,7 @@ for _, info in ipairs(groups.err and {} or groups) do
   if fields['name'] == group then last = fields['last-delivered-id'] end
 end
 for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do ids[#ids + 1] = entry[1] end
-for at = 5, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or nil end
+for at = 5, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
 local names = {}
 for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
@@ -44,7 +48,7 @@ return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 1000
 /** Where the dead letters are while new ones are refused. */
 const ASIDE = `${KEYS.deadLetters}:aside`
 
-const LEASES = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1'].map(KEYS.slot)
+const LEASES = SLOTS.map(KEYS.slot)
 
 type Look = [
   string | null,
@@ -76,10 +80,14 @@ export function createRedisWorld(url: string): World & { close(): void } {
         scriptPrefix: '',
         send: (commands, timeoutMs) =>
           caller.call(
-            commands.map(([name]) => name).join(' '),
+            {
+              label: commands.map(([name]) => name).join(' '),
+              parts: commands.length,
+              carryOut: (from, to) => run(commands.slice(from, to)),
+              reply: (answers, lost) =>
+                commands.map((_command, n) => (answers[n] ?? (n < answers.length ? null : lost)) as Answer),
+            },
             timeoutMs,
-            (parts = commands.length) => run(commands.slice(0, parts)),
-            commands.length,
           ),
         close: async () => {},
       }),
@@ -93,12 +101,12 @@ export function createRedisWorld(url: string): World & { close(): void } {
         pending: pending.map(([id, owner, idleMs, count]) => ({ id, owner, idleMs, count })),
         letters: letters.map(([, flat]) => letterOf(pairs(flat))),
         due,
-        leases,
+        leases: new Map(SLOTS.flatMap((name, n) => (leases[n] ? [[name, leases[n]] as const] : []))),
         consumers,
       }
     },
     async pass(ms) {
-      const keys = [STREAM, KEYS.due, ...LEASES]
+      const keys = [STREAM, KEYS.due, KEYS.state, ...LEASES]
       await outside.eval(PASS, keys.length, ...keys, GROUP, ms)
     },
     async add(entries) {

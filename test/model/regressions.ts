@@ -86,6 +86,40 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'a claimer gives back to a poller what that has run and may not settle any more',
+    plan: {
+      setting: { ...setting, maxDeliveries: 3, concurrency: 2, batchSize: 8 },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok'], ['later'], ['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 3 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 5 },
+        { do: 'thaw', who: 0 },
+        { do: 'go', who: 1, what: 0, times: 3 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+      ],
+    },
+  },
+  {
+    why: 'the answer of a read is lost, and of the requests after it the next',
+    plan: {
+      setting,
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
     why: 'a batch ages behind slow handlers and is not renewed',
     plan: {
       setting: { ...setting, batchSize: 8, isCalm: true },

@@ -1,9 +1,11 @@
 import { consumerKeys } from '../../src/core/keys.ts'
+import type { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/group.ts'
 
 export const STREAM = 'orders'
 export const GROUP = 'billing'
 export const KEYS = consumerKeys(STREAM, GROUP)
+export const SLOTS = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1']
 
 /** A server on which time goes by when it is told to, seen from outside. */
 export interface World {
@@ -26,18 +28,35 @@ export interface World {
 /** The group alone, the stream with its group, or all there is, scripts included. */
 export type Loss = 'group' | 'stream' | 'everything'
 
+/** One write: commands, or what does in memory as they do. A server may carry it out up to any of its parts, and go on later. */
+export interface Request<Reply> {
+  readonly label: string
+  readonly parts: number
+  /** @returns What each part from the one on, up to the other, answers. */
+  carryOut(from: number, to: number): Promise<readonly unknown[]>
+  /**
+   * What its caller is told once these parts were answered.
+   *
+   * @param lost What kept the others from being answered.
+   */
+  reply(answers: readonly unknown[], lost?: RedisConnectionError): Reply
+}
+
+/** A call of the group port by a process. What is counted is changes to the server. */
+export interface Method {
+  readonly name: string
+  readonly sentAt: number
+  /** When a part of it was carried out last. */
+  carriedOutAt: number
+  /** When its caller was told that its answer is lost. */
+  lostAt: number | undefined
+  isAnswered: boolean
+}
+
 /** Who makes calls. */
 export interface Caller {
-  /**
-   * @param timeoutMs When the caller gives up; the call may be carried out even later.
-   * @param execute Carries out the first `parts` of the call's commands, all of them by default.
-   */
-  call<Reply>(
-    label: string,
-    timeoutMs: number | undefined,
-    execute: (parts?: number) => Promise<Reply>,
-    parts: number,
-  ): Promise<Reply>
+  /** @param timeoutMs When the caller gives up; the request may be carried out even later. */
+  call<Reply>(request: Request<Reply>, timeoutMs: number | undefined): Promise<Reply>
 }
 
 /** What a server holds. */
@@ -50,8 +69,8 @@ export interface Sight {
   readonly letters: readonly { readonly orderId: string; readonly reason: string; readonly count: number }[]
   /** Ids with a due time. */
   readonly due: readonly string[]
-  /** Tokens of the slots that are held. */
-  readonly leases: readonly string[]
+  /** Tokens of the slots that are held, by consumer name. */
+  readonly leases: ReadonlyMap<string, string>
   readonly consumers: readonly string[]
 }
 

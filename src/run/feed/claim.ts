@@ -55,10 +55,10 @@ export async function claim(run: Run, gate: Gate, first: ClaimResult): Promise<f
 }
 
 async function arrive({ time, parts }: Run, gate: Gate, { claimed }: ClaimResult): Promise<void> {
-  const { alone, last } = suspectsAmong(claimed, parts.consumer.settings.maxDeliveries)
+  const { alone } = suspectsAmong(claimed, parts.consumer.settings.maxDeliveries)
   const patience = Promise.withResolvers<void>()
   const cancel = time.clock.after(PATIENCE_MS, patience.resolve)
-  await gate.arrive(alone.length + last.length > 0, patience.promise)
+  await gate.arrive(alone.length > 0, patience.promise)
   cancel()
 }
 

@@ -23,8 +23,13 @@ export interface Gate {
   alone(work: () => Promise<void>): Promise<void>
 }
 
-/** @param consumers How many go through it. */
-export function createGate(consumers: number, isAloneFirst = false): Gate {
+/**
+ * @param consumers How many go through it.
+ * @param aloneFirst What must be alone goes first, if there are others that it could wait for.
+ */
+export function createGate(consumers: number, aloneFirst = false): Gate {
+  const isShared = consumers > 1
+  const isAloneFirst = aloneFirst && isShared
   let together: Promise<unknown>[] = []
   let lastAlone: Promise<unknown> = Promise.resolve()
   let awaited = 0
@@ -33,7 +38,7 @@ export function createGate(consumers: number, isAloneFirst = false): Gate {
   const allHere = Promise.withResolvers<void>()
   const firstAlone = Promise.withResolvers<void>()
   return {
-    isShared: consumers > 1,
+    isShared,
     isAloneFirst,
     get isAwaited() {
       return awaited > 0
@@ -41,7 +46,7 @@ export function createGate(consumers: number, isAloneFirst = false): Gate {
     async arrive(wantsAlone, patience) {
       isAloneWanted ||= wantsAlone
       if (--missing <= 0) allHere.resolve()
-      if (isAloneFirst && consumers > 1) await Promise.race([allHere.promise, patience])
+      if (isAloneFirst) await Promise.race([allHere.promise, patience])
     },
     pass() {
       if (--missing <= 0) allHere.resolve()

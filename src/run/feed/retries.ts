@@ -81,7 +81,7 @@ export class Retries {
   async #inOrder(page: Omit<ReturnType<typeof suspectsAmong<Waiting>>, 'usedUp'>): Promise<void> {
     const { clock } = this.#run.time
     // in its turn, what must be alone goes before what others have for this run
-    const isFirst = this.#gate.isShared && this.#gate.isAloneFirst
+    const isFirst = this.#gate.isAloneFirst
     const alone = isFirst ? await this.#alone(page.alone, 1, () => true) : page.alone
     if (isFirst && alone.length > 0) return
     const kinds = [page.grouped, alone].filter(({ length }) => length > 0).length

@@ -1,0 +1,87 @@
+import { noCounts } from '../../src/core/counts.ts'
+import { OUTCOMES } from '../../src/core/outcome.ts'
+import type { RedisConnectionError } from '../../src/errors.ts'
+import type { Settlement, SettleResult, Slot } from '../../src/group/group.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import type { Request } from './world.ts'
+
+/** What a method of the port asks for beside settling, and what its caller is told where that was not answered. */
+const RESTS = {
+  settle: {},
+  settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
+  settleAndClaim: { from: '', cursor: undefined, claimed: [], lost: 0, healed: false },
+  settleAndStart: { started: [], leftAlone: [], noRoom: [] },
+} as const
+
+interface Part {
+  readonly settlements: readonly Settlement[]
+  carryOut(): Promise<unknown>
+}
+
+/** A call of the group port as a request, whose parts are what the commands are that a group on Redis sends for it. */
+export function requestOf(group: BothSides, name: string, args: readonly unknown[]): Request<unknown> {
+  if (name in RESTS) return settlingRequest(group, name as keyof typeof RESTS, args)
+  const method = group[name as keyof BothSides] as unknown as (...args: readonly unknown[]) => Promise<unknown>
+  return {
+    label: name,
+    parts: 1,
+    carryOut: async (from, to) => (from < to ? [await method.apply(group, [...args])] : []),
+    reply(answers, lost) {
+      if (lost && answers.length === 0) throw lost
+      return answers[0]
+    },
+  }
+}
+
+function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: readonly unknown[]): Request<unknown> {
+  const [slot, settlements, rest] = args as [Slot, readonly Settlement[], unknown]
+  const parts: Part[] = (['ack', 'move', 'dead'] as const)
+    .map((op) => settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].op === op))
+    .filter(({ length }) => length > 0)
+    .map((some) => ({ settlements: some, carryOut: () => group.settle(slot, some) }))
+  // what is settled by this request is known, whatever became of it
+  const ids = settlements.map(({ id }) => id)
+  const last = name === 'settle' && rest ? [...(rest as readonly string[]), ...ids] : rest
+  if (last !== undefined) parts.push({ settlements: [], carryOut: () => group[name](slot, [], last as never) })
+  return {
+    label: name,
+    parts: parts.length,
+    async carryOut(from, to) {
+      const answers: unknown[] = []
+      for (const part of parts.slice(from, to)) answers.push(await part.carryOut())
+      return answers
+    },
+    reply: (answers, lost) => ({
+      ...RESTS[name],
+      ...answers.reduce<SettleResult>((sum, answer) => added(sum, answer as SettleResult), NOTHING),
+      ...(lost && { unanswered: unansweredOf(parts.slice(answers.length), lost) }),
+    }),
+  }
+}
+
+const NOTHING: SettleResult = {
+  counts: noCounts(),
+  failures: [],
+  refusals: [],
+  letters: [],
+  refusedLetters: [],
+  leaseLost: false,
+}
+
+function added(sum: SettleResult, one: SettleResult): SettleResult {
+  const counts = { ...sum.counts }
+  for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += one.counts[name]
+  return {
+    ...one,
+    counts,
+    failures: [...sum.failures, ...one.failures],
+    refusals: [...sum.refusals, ...one.refusals],
+    letters: [...sum.letters, ...one.letters],
+    refusedLetters: [...sum.refusedLetters, ...one.refusedLetters],
+    leaseLost: sum.leaseLost || one.leaseLost,
+  }
+}
+
+function unansweredOf(parts: readonly Part[], error: RedisConnectionError): SettleResult['unanswered'] {
+  return { error, settlements: parts.flatMap(({ settlements }) => settlements) }
+}
