@@ -249,7 +249,7 @@ async function encodeAll(
     return waiting
   })
   const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
-  return entries.every(isEncoded) ? entries : Promise.all(entries)
+  return entries.every(isEncoded) ? entries : Promise.all(entries.map((entry) => Promise.resolve(entry)))
 }
 
 type Encoded = readonly Field[]

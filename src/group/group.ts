@@ -3,7 +3,6 @@ import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { RedisConnectionError, RedisReplyError } from '../errors.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -87,12 +86,7 @@ export interface Claims {
    * @param hasAcked Something was acknowledged; when, is noted.
    * @returns What `measure` does, or how the server refused it.
    */
-  finishClaims(
-    slot: Slot,
-    cursor: string,
-    minIdleMs: number,
-    hasAcked?: boolean,
-  ): Promise<Measured | RedisReplyError | undefined>
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<Measured | Error | undefined>
 }
 
 /** A slot, and the page that was claimed with it. */
@@ -216,8 +210,9 @@ export interface SettleResult {
 }
 
 /** What is not known of a request. */
-export interface Unanswered {
-  readonly error: RedisConnectionError
+interface Unanswered {
+  /** A `RedisConnectionError`. */
+  readonly error: Error
   /** Settlements that may have been carried out, or may yet be. Sent again they do no harm. */
   readonly settlements: readonly Settlement[]
 }

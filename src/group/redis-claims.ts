@@ -68,7 +68,7 @@ class RedisClaims implements Claims {
     const { stream, group, keys } = this.#calls.address
     return {
       script: claimPage,
-      keys: [stream, keys.due, keys.state, ...names.map(keys.slot)],
+      keys: [stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))],
       args: [group, token, minIdleMs, cursor, room, ...names],
     }
   }

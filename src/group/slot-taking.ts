@@ -26,7 +26,7 @@ export function slotTaking(
   const token = crypto.randomUUID()
   const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
   return {
-    call: { script: takeSlot, keys: [keys.wake, stream, keys.state, ...names.map(keys.slot)], args },
+    call: { script: takeSlot, keys: [keys.wake, stream, keys.state, ...names.map((name) => keys.slot(name))], args },
     token,
     slotOf(reply) {
       if (reply === NO_LEASE || isReplyError(reply, 'OOM'))

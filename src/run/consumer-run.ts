@@ -25,7 +25,7 @@ export interface OpenRequest {
 }
 
 /** A slot that was taken, and what is done under it. */
-export interface OpenedRun {
+interface OpenedRun {
   readonly slot: Slot
   /** @returns Whether only the time kept it from going on. */
   work(run: Run): Promise<boolean>

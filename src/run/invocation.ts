@@ -46,7 +46,7 @@ export async function runConsumers(
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)
-    return end ?? runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
+    return end ? Promise.resolve(end) : runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
   })
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)

@@ -1,4 +1,4 @@
-import { createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { startScenario } from '../support/scenario.ts'
@@ -41,5 +41,39 @@ describe('maxBytes', () => {
     })
 
     expect(await poll(consumer, { redis })).toMatchObject({ acked: 3, drained: true })
+  })
+})
+
+describe('maxBytes of a claimer', () => {
+  it('bounds what is started and not settled yet', async () => {
+    const { redis, age } = await startScenario()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    const text = 'x'.repeat(100_000)
+    await publisher.publishMany(Array.from({ length: 120 }, () => [Large, { text }] as const))
+    let inHand = 0
+    let most = 0
+    let fails = true
+    const route = on(Large, () => {
+      if (fails) throw new Error('down')
+      most = Math.max(most, ++inHand)
+    })
+    const options = { stream: 'orders', group: 'billing', batchSize: 10, concurrency: 2, maxBytes: 500_000 }
+    const consumer = defineConsumer({ ...options, backoff: { firstMs: 0 }, routes: [route] })
+    await poll(consumer, { redis })
+    fails = false
+    await age(60_000)
+
+    const report = await claim(consumer, {
+      redis,
+      observe: {
+        acked({ entries }) {
+          inHand -= entries.length
+        },
+      },
+    })
+
+    expect(report).toMatchObject({ claimed: 120, acked: 120, drained: true })
+    // five fit, and one XCLAIM starts ten
+    expect(most).toBeLessThanOrEqual(15)
   })
 })

@@ -1,6 +1,6 @@
 import { afterEach, expect } from 'vitest'
-import { imbalanceOf } from '../../dist/report.js'
 import { RunReport } from '../../dist/run/run-report.js'
+import { imbalanceOf } from '../../src/report.ts'
 
 /** Promise 13 in every test: whatever a test is about, each report of a run that it made adds up. */
 const unbalanced: unknown[] = []
