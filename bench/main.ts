@@ -11,9 +11,9 @@ const { entries, rounds, figures, floors, json } = readOptions(process.argv.slic
 /** Other programs slow a machine down and never speed it up: a floor holds if one of so many runs holds it. */
 const ATTEMPTS = floors.size > 0 ? 3 : 1
 
-const server = await startRedisServer()
-try {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+  const server = await startRedisServer()
+  try {
     const results = await runRounds(server, sidesOf(figures), rounds, entries)
     const summary = summarize(results, figures)
     printSummary(summary, results, await redisVersion(server.url))
@@ -23,7 +23,7 @@ try {
     if (fallen.length > 0) process.exitCode = 1
     if (json) console.log(JSON.stringify(summary))
     break
+  } finally {
+    await server.stop()
   }
-} finally {
-  await server.stop()
 }

@@ -92,7 +92,7 @@ const EVERY_ERROR = {
     message:
       'Cannot run group "billing": the invocation\'s time must be at least handlerTimeoutMs (10000) + reserveMs (1000), got 2999 ms; ' +
       "raise the function's timeout or lower handlerTimeoutMs",
-    facts: { remainingMs: 2_999.9, report },
+    facts: { group: 'billing', remainingMs: 2_999.9, handlerTimeoutMs: 10_000, reserveMs: 1_000, report },
   },
   ERR_NON_RETRYABLE: {
     error: new NonRetryableError('card declined', { cause: refused }),

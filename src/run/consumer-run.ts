@@ -102,7 +102,8 @@ async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promis
     return { errors: settler.failures, isCutOff, isWanted }
   } catch (error) {
     await run.end()
-    await settler.finish().catch(() => {}) // once more, if anything is not known
+    // once more, if anything is not known and an answer could still come
+    if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
     const { isReadInDoubt: isInDoubt, known } = settler
     const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time

@@ -52,8 +52,13 @@ export class Time {
     return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() - WAIT_MARGIN_MS
   }
 
+  /** Milliseconds until the invocation is cut off. */
+  leftMs(): number {
+    return this.#budget.deadline - this.clock.monotonic()
+  }
+
   /** Milliseconds until settling needs all the time that is left. */
   spareMs(): number {
-    return this.#budget.deadline - this.clock.monotonic() - this.#settings.reserveMs
+    return this.leftMs() - this.#settings.reserveMs
   }
 }

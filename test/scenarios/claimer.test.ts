@@ -19,11 +19,6 @@ function recordingStarts(redis: Connection, sizes: number[]): Connection {
   }))
 }
 
-/** A connection whose settlements never arrive. */
-function losingSettlements(redis: Connection): Connection {
-  return withGroup(redis, () => ({ settle: () => Promise.reject(new Error('cut')) }))
-}
-
 function withGroup(redis: Connection, change: (group: BothSides) => Partial<BothSides>): Connection {
   return { ...redis, group: (...address) => bothSides(redis.group(...address), change) }
 }
@@ -95,7 +90,7 @@ describe('promise 6: a claimer', () => {
   })
 
   it('starts fast entries ahead of their handlers, but neither suspects nor last deliveries', async () => {
-    const { redis, publish, age } = await startScenario()
+    const { redis, raw, publish, age } = await startScenario()
     const options = { concurrency: 10, backoff: { firstMs: 0 }, maxDeliveries: 3, handlerTimeoutMs: 20, reserveMs: 100 }
     const fail = billing(async () => Promise.reject(new Error('no')), options)
     const most = async (redis: Connection) => {
@@ -109,9 +104,7 @@ describe('promise 6: a claimer', () => {
     const trusted = await most(redis)
     const last = await most(redis)
     await publish(...names('o', 300))
-    const stop = new AbortController()
-    const dying = billing(() => stop.abort(), options)
-    await poll(dying, { redis: losingSettlements(redis), signal: stop.signal }).catch(() => {})
+    await raw.xreadgroup('GROUP', 'billing', 'poller-9', 'COUNT', 300, 'STREAMS', 'orders', '>') // and its process dies
     await age(60_000)
     const suspects = await most(redis)
 

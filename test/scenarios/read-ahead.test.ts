@@ -41,7 +41,7 @@ describe('reading ahead', () => {
 
   it.each([
     ['a death would use up the only delivery of two batches', { maxDeliveries: 1 }, () => {}],
-    ['handlers are slow', {}, () => delay(100)],
+    ['handlers are slow', {}, () => delay(600)],
   ])('does not where %s', async (_why, settings, then) => {
     const { redis, publish, most, look } = await startDistant()
     const { handler } = noting(async () => {
@@ -75,7 +75,7 @@ describe('reading ahead', () => {
     const { server, redis, raw, publish, age, pending } = await startScenario()
     const proxy = await startFaultProxy(server)
     onTestFinished(() => proxy.close())
-    proxy.latencyMs = 5
+    proxy.latencyMs = 25
     const orders = names('o', 100)
     await publish(...orders)
     const options = { batchSize: 10, concurrency: 10 }

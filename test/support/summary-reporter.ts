@@ -11,18 +11,21 @@ const NOTHING: Counts = { passed: 0, failed: 0, skipped: 0 }
 
 /**
  * Prints `tests: N passed, N failed, N skipped` as the very last line of a run, and fails a run in which nothing ran.
+ * What passed only at a second attempt is named before it.
  *
  * A file that failed outside its tests (it does not load, or a hook threw), and an error that no test caught, count as
  * one failure each.
  */
 export default class SummaryReporter implements Reporter {
   #counts = NOTHING
+  #flaky: readonly string[] = []
 
   onInit(): void {
     // Other reporters still write after their own end of run, so the line waits for the process to exit.
     process.once('exit', () => {
       const { passed, failed, skipped } = this.#counts
       if (passed + failed === 0) process.exitCode ||= 1
+      for (const name of this.#flaky) process.stdout.write(`passed at a second attempt: ${name}\n`)
       process.stdout.write(`tests: ${passed} passed, ${failed} failed, ${skipped} skipped\n`)
     })
   }
@@ -30,6 +33,10 @@ export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     const total = modules.map(countModule).reduce(add, NOTHING)
     this.#counts = { ...total, failed: total.failed + unhandledErrors.length }
+    const tests = modules.flatMap((module) => [...module.children.allTests()])
+    this.#flaky = tests
+      .filter((test) => test.diagnostic()?.flaky)
+      .map(({ fullName, module }) => `${module.relativeModuleId} > ${fullName}`)
   }
 }
 
