@@ -32,8 +32,6 @@ export type ClientFactory = () => IoredisClient | Promise<IoredisClient>
 export interface Held {
   readonly client: IoredisClient
   readonly options: ClientOptions
-  /** Made when another was given up, and not for the command at hand: what it was made with may be out of date. */
-  readonly isSpare: boolean
   state: 'new' | 'accepted' | 'gone'
   /** Rejects once the server refused the login or the database, with the server's words. */
   readonly refused: PromiseWithResolvers<never>
@@ -47,24 +45,27 @@ const SAME_AGAIN =
   'the factory gave a client again that got no answer or was refused; it must make a new one each time, as in ' +
   'connectIoredis(() => new Redis(url)), and not share one with the application'
 
-/** Statuses in which a client that was never ready will take commands without a wait of its own. */
-const FRESH = new Set(['wait', 'connecting', 'connect', 'ready', undefined])
-
 /**
  * The one client of a connection. It is `new` until it is ready for commands, `accepted` from then on, and `gone` once it was given up: a
- * command got no answer, its login was refused, its server is a replica, or it has ended. When one is given up the factory is asked for the
- * next at once: if it gives the same, that is the application's own, which is left alone and refused from then on; else the old is destroyed.
+ * command got no answer, its login was refused, its server is a replica, or it has ended. The next command asks the factory for another: if
+ * that gives the same, it is the application's own, which is left alone and refused from then on; else the old one is destroyed.
  */
 export class ClientHolder {
   readonly #create: ClientFactory
+  /** Nobody else has the clients: one is destroyed as soon as it is given up. */
+  readonly #isOwn: boolean
   readonly #gone = new WeakSet<IoredisClient>()
+  /** Given up, and not destroyed before the factory has given another. */
+  readonly #left = new Set<IoredisClient>()
   #held: Held | undefined
   #making: Promise<Held> | undefined
+  #isClosed = false
   /** An option was refused, which no other client of the factory will have otherwise. */
   #wrong: Error | undefined
 
-  constructor(create: ClientFactory) {
+  constructor(create: ClientFactory, isOwn: boolean) {
     this.#create = create
+    this.#isOwn = isOwn
   }
 
   /**
@@ -75,43 +76,45 @@ export class ClientHolder {
    */
   async take(): Promise<Held> {
     if (this.#wrong) throw this.#wrong
-    if (this.#held && isStale(this.#held)) this.giveUp(this.#held, false)
+    if (this.#held && isStale(this.#held)) this.giveUp(this.#held)
     if (this.#held) return this.#held
-    this.#making ??= this.#make(false)
+    this.#isClosed = false
+    this.#making ??= this.#make()
     return this.#making
   }
 
-  /** Gives up a client; more than once is no harm. */
-  giveUp(held: Held, isSpare = true): void {
-    if (held.state === 'gone') return
+  /** Gives up a client; more than once is no harm. None: the factory that is asked has not answered, and is asked again. */
+  giveUp(held: Held | undefined): void {
+    if (held === undefined) this.#making = undefined
+    if (held === undefined || held.state === 'gone') return
     held.state = 'gone'
     this.#gone.add(held.client)
     if (this.#held === held) this.#held = undefined
-    this.#making ??= this.#make(isSpare)
-    const done = (next?: Held) => {
-      if (next?.client !== held.client) destroy(held.client)
-    }
-    this.#making.then(done, (error: Error) => {
-      if (!error.message.endsWith(SAME_AGAIN)) done()
-    })
+    if (this.#isOwn) destroy(held.client)
+    else this.#left.add(held.client)
   }
 
   close(): void {
+    this.#isClosed = true
+    this.#making = undefined
     if (this.#held) destroy(this.#held.client)
     this.#held = undefined
+    this.#destroyLeft()
   }
 
-  #make(isSpare: boolean): Promise<Held> {
-    const making = this.#adopt(isSpare).finally(() => {
-      this.#making = undefined
+  #make(): Promise<Held> {
+    const making: Promise<Held> = this.#adopt(() => this.#making === making).finally(() => {
+      if (this.#making === making) this.#making = undefined
     })
     making.catch(() => {})
     return making
   }
 
-  async #adopt(isSpare: boolean): Promise<Held> {
+  /** @param isAwaited Whether somebody still waits for it. */
+  async #adopt(isAwaited: () => boolean): Promise<Held> {
     const client = await this.#ask()
     if (this.#gone.has(client)) throw new RedisConnectionError(`Cannot use Redis: ${SAME_AGAIN}`)
+    if (!isAwaited()) throw this.#leave(client)
     const { options = {} } = client
     try {
       if (!isRecord(options)) throw cannot(ACTION, 'the client of the factory must have options')
@@ -121,8 +124,24 @@ export class ClientHolder {
       await this.#drop(client)
       throw error
     }
-    this.#held = hold(client, options, isSpare)
+    this.#held = hold(client, options)
+    this.#destroyLeft()
     return this.#held
+  }
+
+  /** Of a client that came when nobody waited for it any more. */
+  #leave(client: IoredisClient): Error {
+    if (this.#held?.client !== client) {
+      client.on('error', () => {})
+      this.#left.add(client)
+    }
+    if (this.#isClosed) this.#destroyLeft()
+    return new RedisConnectionError('Cannot use Redis: the factory was too late')
+  }
+
+  #destroyLeft(): void {
+    for (const client of this.#left) if (client !== this.#held?.client) destroy(client)
+    this.#left.clear()
   }
 
   async #ask(): Promise<IoredisClient> {
@@ -149,9 +168,8 @@ export class ClientHolder {
   }
 }
 
-function isStale({ client, state, isSpare, refusal }: Held): boolean {
-  if (client.status === 'end' || refusal !== undefined) return true
-  return state === 'new' && isSpare && !FRESH.has(client.status)
+function isStale({ client, refusal }: Held): boolean {
+  return client.status === 'end' || refusal !== undefined
 }
 
 /** Refuses what would let commands reach another database or user than the one named, by the option's name. */
@@ -168,11 +186,10 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
 }
 
-function hold(client: IoredisClient, options: ClientOptions, isSpare: boolean): Held {
+function hold(client: IoredisClient, options: ClientOptions): Held {
   const held: Held = {
     client,
     options,
-    isSpare,
     state: client.status === 'ready' ? 'accepted' : 'new',
     refused: Promise.withResolvers<never>(),
     refusal: undefined,

@@ -1,47 +1,52 @@
 import { cannot } from '../../core/options.ts'
 
-/** Options that are refused, by why; every option that is not here is harmless, or is set or undone where a client is made or used. */
-type Refusals = readonly (readonly [names: RegExp, why: string])[]
-
-const OF_FACTORY: Refusals = [
+/** Options that are refused, by why; every other one of a factory's client is harmless, or is set or undone where a client is made or used. */
+const REFUSALS: readonly (readonly [names: RegExp, why: string])[] = [
   [/^monitor$/, 'a monitoring client sends no commands'],
   [/^(readOnly|role|scaleReads)$/, 'only a primary takes part, also to read'],
 ]
 
-const WITH_URL: Refusals = [
-  ...OF_FACTORY,
-  [/^(host|port|path)$/, 'the URL says it'],
-  [
-    // of Sentinel and Cluster
-    /^(sentinel|enableTLSForS|preferredS|updateS|failoverD|name$|Connector|natMap|redisO|cluster|maxRed|retryDelay|slotsR|sharded|useSRV|resolveSrv|dnsL)/,
-    'it is for a factory, connectIoredis(() => new Redis({ … }))',
-  ],
-]
+/** What goes with a URL. */
+const WITH_URL =
+  'username password db tls family keepAlive noDelay connectionName disableClientInfo clientInfoTag ' +
+  'commandTimeout connectTimeout socketTimeout disconnectTimeout blockingTimeout blockingTimeoutGrace ' +
+  'retryStrategy reconnectOnError maxRetriesPerRequest maxLoadingRetryTime ' +
+  'lazyConnect enableReadyCheck enableOfflineQueue offlineQueue commandQueue autoResendUnfulfilledCommands autoResubscribe ' +
+  'enableAutoPipelining autoPipeliningIgnoredCommands ' +
+  'keyPrefix stringNumbers protocol replyMapping showFriendlyErrorStack scripts himportFieldsets'
 
 /** What of a factory's client is read; an option with one of these values is as good as left out. */
 export type ClientOptions = Readonly<Record<string, unknown>>
 
 const HARMLESS_VALUES: ClientOptions = { role: 'master', scaleReads: 'master', readOnly: false, monitor: false }
 
-/** @throws {TypeError} An option is refused: its name and why. */
+/** @throws {TypeError} An option is unknown or refused: its name and why. */
 export function checkUrlOptions(action: string, options: object): void {
   for (const [name, own] of Object.entries(Object.getOwnPropertyDescriptors(options))) {
     // a getter, as of a password that changes, is not read before it is needed
-    if (own.get === undefined) refuse(action, WITH_URL, name, own.value)
+    if (own.get === undefined) refuse(action, name, own.value)
+    if (!WITH_URL.split(' ').includes(name) && (own.get !== undefined || isGiven(name, own.value)))
+      throw cannot(
+        action,
+        `option ${name} is refused: it goes with no URL, but with a factory, connectIoredis(() => new Redis({ … }))`,
+      )
   }
 }
 
 /** @throws {TypeError} The client of a factory has an option that is refused: its name and why. */
 export function checkClientOptions(action: string, options: ClientOptions): void {
-  for (const [name, value] of Object.entries(options)) refuse(action, OF_FACTORY, name, value)
+  for (const [name, value] of Object.entries(options)) refuse(action, name, value)
   const { redisOptions } = options
   if (isRecord(redisOptions)) checkClientOptions(action, redisOptions)
 }
 
-function refuse(action: string, refusals: Refusals, name: string, value: unknown): void {
-  if (value === undefined || value === null || HARMLESS_VALUES[name] === value) return
-  const [, why] = refusals.find(([names]) => names.test(name)) ?? []
-  if (why !== undefined) throw cannot(action, `option ${name} is refused: ${why}`)
+function refuse(action: string, name: string, value: unknown): void {
+  const [, why] = REFUSALS.find(([names]) => names.test(name)) ?? []
+  if (why !== undefined && isGiven(name, value)) throw cannot(action, `option ${name} is refused: ${why}`)
+}
+
+function isGiven(name: string, value: unknown): boolean {
+  return value !== undefined && value !== null && HARMLESS_VALUES[name] !== value
 }
 
 export function isRecord(value: unknown): value is ClientOptions {

@@ -64,14 +64,16 @@ const COMMAND_TIMEOUT_MS = 5_000
 export function connectIoredis(target: string | ClientFactory, options?: IoredisOptions): Connection {
   if (typeof target === 'function') {
     if (options) throw cannot(ACTION, 'options go with a URL, not with a factory')
-    return createRedisConnection(new IoredisTransport(target, DEFAULT_LIMIT_MS))
+    return createRedisConnection(new IoredisTransport(new ClientHolder(target, false), DEFAULT_LIMIT_MS))
   }
   const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
   numberFrom(ACTION, 'commandTimeout', commandTimeout, 1)
-  return createRedisConnection(new IoredisTransport(clientsOf(address, given), commandTimeout, keyPrefix))
+  return createRedisConnection(
+    new IoredisTransport(new ClientHolder(clientsOf(address, given), true), commandTimeout, keyPrefix),
+  )
 }
 
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
@@ -162,8 +164,8 @@ class IoredisTransport implements Transport {
   readonly #limitMs: number
   readonly #keyPrefix: string
 
-  constructor(create: ClientFactory, limitMs: number, keyPrefix = '') {
-    this.#holder = new ClientHolder(create)
+  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '') {
+    this.#holder = holder
     this.#limitMs = limitMs
     this.#keyPrefix = keyPrefix
   }
@@ -177,13 +179,11 @@ class IoredisTransport implements Transport {
       return new RedisConnectionError(`Cannot reach Redis: no answer within ${limitMs} ms${said}`)
     })
     try {
-      for (let isFirst = true; ; isFirst = false) {
-        held = await deadline.of(this.#holder.take())
-        const answers = await this.#ask(held, commands, deadline)
-        // what a spare was made with may be out of date, and nothing of this ran
-        if (isFirst && held.isSpare && answers.every(isLoginRefused)) continue
-        return answers
-      }
+      held = await deadline.of(this.#holder.take())
+      return await this.#ask(held, commands, deadline)
+    } catch (error) {
+      this.#holder.giveUp(held)
+      throw error
     } finally {
       deadline.cancel()
     }
@@ -264,12 +264,6 @@ function unanswered(held: Held, error: unknown): RedisConnectionError {
 function endsClient(answer: Answer): boolean {
   if (answer instanceof RedisConnectionError) return true
   return answer instanceof RedisReplyError && judge(answer.message).endsClient
-}
-
-function isLoginRefused(reply: Answer): boolean {
-  if (!(reply instanceof RedisReplyError)) return false
-  const { fault, endsClient } = judge(reply.message)
-  return fault === 'settings' && endsClient
 }
 
 /** Where a client keeps no queue, until it would not need one. @throws {Error} It ended instead. */
