@@ -1,21 +1,24 @@
-/** An end in time for several waits, one after the other. */
+/** An end for several waits, one after the other: in time, or before by whoever knows that nothing will come. */
 export interface Deadline {
-  /** @throws What `late` makes, once the time is up. */
+  /** @throws What `late` makes, once the time is up; or what `fail` was given. */
   of<T>(work: Promise<T>): Promise<T>
+  fail(error: Error): void
   cancel(): void
 }
 
 /** @param late Called once, when the time is up. */
 export function startDeadline(ms: number, late: () => Error): Deadline {
-  const { promise: passed, reject } = Promise.withResolvers<never>()
-  passed.catch(() => {})
-  const timer = setTimeout(() => reject(late()), ms)
+  // of one command: what races with a promise that lives as long as a client is kept until then
+  const { promise: ended, reject: fail } = Promise.withResolvers<never>()
+  ended.catch(() => {})
+  const timer = setTimeout(() => fail(late()), ms)
   return {
     of(work) {
       // it goes on alone if it is late
       work.catch(() => {})
-      return Promise.race([work, passed])
+      return Promise.race([work, ended])
     },
+    fail,
     cancel: () => clearTimeout(timer),
   }
 }

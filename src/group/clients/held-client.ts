@@ -1,5 +1,6 @@
 import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Deadline } from './deadline.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkClientOptions, isRecord } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
@@ -33,9 +34,10 @@ export interface Held {
   readonly client: IoredisClient
   readonly options: ClientOptions
   state: 'new' | 'accepted' | 'gone'
-  /** Rejects once the server refused the login or the database, with the server's words. */
-  readonly refused: PromiseWithResolvers<never>
+  /** The server's words, once it refused the login or the database. */
   refusal: RedisReplyError | undefined
+  /** Ends of the commands under way, to be told of a refusal. */
+  readonly waiting: Deadline[]
   /** What the connection said last: the commands are only told that there were too many retries. */
   trouble: string | undefined
 }
@@ -68,6 +70,12 @@ export class ClientHolder {
     this.#isOwn = isOwn
   }
 
+  /** The client that is there, so that a command is written at once: a handler that never yields may follow. */
+  held(): Held | undefined {
+    if (this.#held && isStale(this.#held)) this.giveUp(this.#held)
+    return this.#held
+  }
+
   /**
    * A client that takes commands.
    *
@@ -76,8 +84,8 @@ export class ClientHolder {
    */
   async take(): Promise<Held> {
     if (this.#wrong) throw this.#wrong
-    if (this.#held && isStale(this.#held)) this.giveUp(this.#held)
-    if (this.#held) return this.#held
+    const held = this.held()
+    if (held) return held
     this.#isClosed = false
     this.#making ??= this.#make()
     return this.#making
@@ -191,11 +199,10 @@ function hold(client: IoredisClient, options: ClientOptions): Held {
     client,
     options,
     state: client.status === 'ready' ? 'accepted' : 'new',
-    refused: Promise.withResolvers<never>(),
     refusal: undefined,
+    waiting: [],
     trouble: undefined,
   }
-  held.refused.promise.catch(() => {})
   client.on('ready', () => {
     if (held.state === 'new') held.state = 'accepted'
   })
@@ -212,7 +219,7 @@ function refuse(held: Held, refusal: RedisReplyError): void {
   // before it is ready: nothing that waits is sent on this connection
   held.client.stream?.destroy()
   held.refusal = refusal
-  held.refused.reject(refusal)
+  for (const each of held.waiting) each.fail(refusal)
 }
 
 interface ClientError extends Error {

@@ -173,13 +173,13 @@ class IoredisTransport implements Transport {
   async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
-    let held: Held | undefined
+    let held = this.#holder.held()
     const deadline = startDeadline(limitMs, () => {
       const said = held?.trouble === undefined ? '' : `; ${held.trouble}`
       return new RedisConnectionError(`Cannot reach Redis: no answer within ${limitMs} ms${said}`)
     })
     try {
-      held = await deadline.of(this.#holder.take())
+      held ??= await deadline.of(this.#holder.take())
       return await this.#ask(held, commands, deadline)
     } catch (error) {
       this.#holder.giveUp(held)
@@ -192,16 +192,18 @@ class IoredisTransport implements Transport {
   /** One answer a command; the client is given up where one did not come. */
   async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
     let pipeline: IoredisPipeline | undefined
+    held.waiting.push(deadline)
     try {
-      const within = <T>(work: Promise<T>) => deadline.of(Promise.race([work, held.refused.promise]))
-      if (held.options.enableOfflineQueue === false) await within(untilReady(held.client))
+      if (held.options.enableOfflineQueue === false) await deadline.of(untilReady(held.client))
       pipeline = this.#pipeline(held, commands)
-      const answers = readAnswers(held, commands, (await within(pipeline.exec())) ?? [])
+      const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
       return answers
     } catch (error) {
       this.#holder.giveUp(held)
       return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
+    } finally {
+      held.waiting.splice(held.waiting.indexOf(deadline), 1)
     }
   }
 
@@ -270,9 +272,14 @@ function endsClient(answer: Answer): boolean {
 async function untilReady(client: IoredisClient): Promise<void> {
   if (client.status === undefined || client.status === 'ready') return
   if (client.status === 'wait') client.connect?.().catch(() => {})
-  await new Promise<void>((resolve, reject) => {
-    client.on('ready', () => resolve())
-    client.on('end', () => reject(new Error('Connection is closed.')))
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+  const ended = () => reject(new Error('Connection is closed.'))
+  client.on('ready', resolve)
+  client.on('end', ended)
+  // a client that never tells is given up, with its listeners
+  await promise.finally(() => {
+    client.removeListener?.('ready', resolve)
+    client.removeListener?.('end', ended)
   })
 }
 
