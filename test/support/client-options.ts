@@ -31,7 +31,7 @@ export const IOREDIS_OPTIONS = {
   Connector: [IN_FACTORY, 'harmless'],
   // how long, how often
   retryStrategy: ['harmless', 'harmless'],
-  reconnectOnError: ['harmless', 'harmless'],
+  reconnectOnError: ['neutralised', 'neutralised'],
   maxRetriesPerRequest: ['harmless', 'harmless'],
   maxLoadingRetryTime: ['harmless', 'harmless'],
   commandTimeout: ['neutralised', 'harmless'],

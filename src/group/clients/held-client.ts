@@ -16,6 +16,8 @@ export interface IoredisClient {
   readonly status?: string
   readonly isCluster?: boolean
   connect?(): Promise<unknown>
+  /** Of a `Cluster`. */
+  nodes?(): readonly { readonly options?: object }[]
   on(event: string, listener: (error: Error) => void): unknown
   removeListener?(event: string, listener: (error: Error) => void): unknown
 }
@@ -194,7 +196,15 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
 }
 
+/** `reconnectOnError` hangs up, or sends again what was refused until the command's time is up; of a cluster every node does. */
+function neverHangUp(client: IoredisClient): void {
+  for (const { options } of [client, ...(client.nodes?.() ?? [])])
+    if (options && Reflect.get(options, 'reconnectOnError')) Object.assign(options, { reconnectOnError: null })
+}
+
 function hold(client: IoredisClient, options: ClientOptions): Held {
+  neverHangUp(client)
+  client.on('+node', () => neverHangUp(client))
   const held: Held = {
     client,
     options,

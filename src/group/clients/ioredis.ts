@@ -92,6 +92,7 @@ function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactor
     Connector,
     lazyConnect: true,
     enableOfflineQueue: true,
+    reconnectOnError: null,
     stringNumbers: false,
   } as RedisOptions
   return () => new Redis({ ...settings, replyMapping: 'legacy' })

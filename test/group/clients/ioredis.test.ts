@@ -8,6 +8,7 @@ import type { PrivateRedis, PrivateRedisOptions } from '../../../tools/redis-ser
 import { startRedisServer } from '../../../tools/redis-server.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { startCluster } from '../../support/one-node-cluster.ts'
 
 const order = { orderId: 'o' } as never
 type Factory = (url: string, options?: object) => Redis
@@ -23,11 +24,8 @@ async function aServer(args: readonly string[] = [], options: PrivateRedisOption
 }
 
 async function aCluster(): Promise<PrivateRedis> {
-  const server = await aServer(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
-  const raw = new Redis(server.url)
-  await raw.cluster('ADDSLOTSRANGE', 0, 16_383)
-  await expect.poll(() => raw.cluster('INFO'), { timeout: 10_000 }).toContain('cluster_state:ok')
-  raw.disconnect()
+  const server = await startCluster()
+  onTestFinished(() => server.stop())
   return server
 }
 

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type { PrivateRedis, PrivateRedisOptions } from '../../../tools/redis-server.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
 import { OrderPaid } from '../../support/consumer.ts'
+import { becomeWhole, startCluster } from '../../support/one-node-cluster.ts'
 
 /** Servers of one kind, and how they are found. */
 interface World {
@@ -57,15 +58,8 @@ const WORLDS: Readonly<Record<'Redis' | 'Sentinel' | 'Cluster', Start>> = {
     return { ...servers, whole: async () => {} }
   },
   async Cluster(password) {
-    const args = ['--requirepass', password, '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']
-    const servers = await startAll(() => ({ args }))
-    const whole = async () => {
-      await ask(servers, (raw) => raw.cluster('ADDSLOTSRANGE', 0, 16_383)).catch(() => {})
-      const state = () => ask(servers, (raw) => raw.cluster('INFO'))
-      await expect.poll(state, { timeout: 10_000 }).toContain('cluster_state:ok')
-    }
-    await whole()
-    return { ...servers, whole }
+    const server = await startCluster(password)
+    return { server, all: [server], whole: () => becomeWhole(server, password) }
   },
 }
 
