@@ -10,7 +10,7 @@ const OVER_IOREDIS_BYTES = 132 * 1024
 
 const ENTRY_POINTS = {
   millrace: '81 KB',
-  'millrace/ioredis': '38.5 KB',
+  'millrace/ioredis': '39.5 KB',
   'millrace/upstash': '26 KB',
   'millrace/operator': '25.5 KB',
   'millrace/doctor': '36.5 KB',

@@ -1,11 +1,7 @@
 import { RedisReplyError } from '../../errors.ts'
 
-/** Who has to do something about a refusal. */
-type Fault = 'settings' | 'server' | 'command'
-
 /** What a server's refusal means. */
 interface Verdict {
-  readonly fault: Fault
   /** It is gone in a moment: the refused command may be sent again. */
   readonly isPassing: boolean
   /** The client that met it will not do: another one signs in anew, and resolves the name again. */
@@ -16,17 +12,16 @@ interface Verdict {
   readonly advice: string
 }
 
-interface Row extends Partial<Omit<Verdict, 'fault'>> {
+interface Row extends Partial<Verdict> {
   /** Of the server's text, without what a script puts around it. */
   readonly pattern: RegExp
-  readonly fault: Fault
   /** The code that decisions hang on, where a service has words of its own for it. */
   readonly code?: string
 }
 
-const LOGIN = { fault: 'settings', endsClient: true } as const
-const PASSING = { fault: 'server', isPassing: true } as const
-const FULL = { fault: 'server', code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
+const LOGIN = { endsClient: true } as const
+const PASSING = { isPassing: true } as const
+const FULL = { code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
 
 /**
  * What servers say. Redis' own texts were run. Those of services were read, and not run:
@@ -69,22 +64,20 @@ const ROWS: readonly Row[] = [
   { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS)\b/, ...PASSING },
   {
     pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
-    fault: 'settings',
     advice: 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))',
   },
   {
     pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
-    fault: 'server',
     advice: 'the server must be Redis 6.2 or newer, or Valkey',
   },
   {
     pattern: /^OOM\b|^(ERR )?out of memory|^ERR db capacity quota exceeded|^ERR max (data|db|database) size/i,
     ...FULL,
   },
-  { pattern: /^ERR max (daily )?requests? limit exceeded/i, fault: 'server', advice: 'take a larger plan' },
+  { pattern: /^ERR max (daily )?requests? limit exceeded/i, advice: 'take a larger plan' },
 ]
 
-const FINAL: Verdict = { fault: 'command', isPassing: false, endsClient: false, hangsUp: false, advice: '' }
+const FINAL: Verdict = { isPassing: false, endsClient: false, hangsUp: false, advice: '' }
 
 /** What a refusal means, by the server's text. */
 export function judge(text: string): Verdict {
