@@ -155,6 +155,7 @@ async function agree(
   timeoutMs: number,
   hungUp: () => Error,
 ): Promise<void> {
+  const written = requests.map((words) => encode(words)).join('')
   let text = ''
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onData = (chunk: Buffer) => {
@@ -170,7 +171,7 @@ async function agree(
   const onClose = () => reject(hungUp())
   const timer = setTimeout(() => reject(new Error(NO_LOGIN_ANSWER)), timeoutMs)
   socket.on('data', onData).on('close', onClose)
-  socket.write(requests.map((words) => encode(words)).join(''))
+  socket.write(written)
   try {
     await promise
   } finally {

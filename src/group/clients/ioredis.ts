@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { Redis } from 'ioredis'
-import { cannot, integerFrom, numberFrom } from '../../core/options.ts'
+import { cannot, object } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
@@ -68,9 +68,9 @@ export function connectIoredis(target: string | ClientFactory, options?: Ioredis
   }
   const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
+  object(ACTION, 'options', given)
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
-  numberFrom(ACTION, 'commandTimeout', commandTimeout, 1)
   return createRedisConnection(
     new IoredisTransport(new ClientHolder(clientsOf(address, given), true), commandTimeout, keyPrefix),
   )
@@ -87,8 +87,7 @@ function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactor
     ...target.place,
     ...LAMBDA_OPTIONS,
     ...withoutUndefined(passed),
-    // the strategies that renew a password have nothing to renew here
-    retryStrategy: retryStrategy && ((attempt: number) => retryStrategy.call({}, attempt)),
+    retryStrategy: retryStrategy && guarded(retryStrategy),
     Connector,
     lazyConnect: true,
     enableOfflineQueue: true,
@@ -96,6 +95,17 @@ function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactor
     stringNumbers: false,
   } as RedisOptions
   return () => new Redis({ ...settings, replyMapping: 'legacy' })
+}
+
+/** The strategies that renew a password have nothing to renew here; what one throws would end the process. */
+function guarded(strategy: (attempt: number) => unknown): (attempt: number) => unknown {
+  return (attempt) => {
+    try {
+      return strategy.call({}, attempt)
+    } catch {
+      return null
+    }
+  }
 }
 
 /** Options that are not handed on. */
@@ -119,10 +129,8 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
   if (cluster) throw cannot(ACTION, 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))')
-  const hasPassword = 'password' in options
-  if (iam !== undefined && !hasPassword)
+  if (iam !== undefined && !('password' in options))
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
-  integerFrom(ACTION, 'db', db, 0)
   const place =
     path === undefined
       ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
@@ -132,9 +140,10 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     tls: tlsOf(address, options),
     username: username || undefined,
     password: async () => {
-      const given = hasPassword ? options.password : address.password
+      const given = options.password ?? address.password
       const password = typeof given === 'function' ? await given() : given
-      if (password !== undefined && typeof password !== 'string') throw cannot(ACTION, 'the password must be a string')
+      const isText = typeof password === 'string' && password.isWellFormed()
+      if (password !== undefined && !isText) throw cannot(ACTION, 'the password must be a string of whole characters')
       return password || undefined
     },
     db,
@@ -148,6 +157,8 @@ function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOption
   if (tls === undefined || tls === null) return address.tls ? {} : undefined
   if (!isRecord(tls) || 'profile' in tls)
     throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
+  for (const name of ['host', 'port', 'path', 'socket'])
+    if (name in tls) throw cannot(ACTION, `option tls.${name} is refused: the URL says where`)
   if (tls.rejectUnauthorized === false && !isWarned) {
     isWarned = true
     process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')

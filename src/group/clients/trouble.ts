@@ -14,7 +14,8 @@ const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
 
 /** What a function of the user's failed with, without a URL: some clients quote theirs. */
 export function describeFailure(error: unknown): string {
-  const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
+  if (!(error instanceof Error)) return 'it threw something that is no Error'
+  const { name, message } = error
   return `${name}: ${message.replace(/\S+:\/\/.*/s, 'a URL')}`
 }
 

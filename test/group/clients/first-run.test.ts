@@ -256,7 +256,87 @@ describe('judge()', () => {
 })
 
 /** Where any text will not do. */
-const VALUES: Readonly<Record<string, unknown>> = { tls: {}, db: 1, commandTimeout: 1_000, lazyConnect: true }
+const VALUES: Readonly<Record<string, unknown>> = {
+  tls: {},
+  db: 1,
+  lazyConnect: true,
+  family: 4,
+  keepAlive: 1,
+  maxRetriesPerRequest: 1,
+  retryStrategy: () => 1,
+  ...Object.fromEntries(
+    ['command', 'connect', 'socket', 'disconnect', 'blocking'].map((name) => [`${name}Timeout`, 1_000]),
+  ),
+}
+
+/** What would do something else than it says. */
+const NONSENSE: readonly (readonly [options: unknown, rule: string])[] = [
+  [3, 'options must be an object'],
+  ['x', 'options must be an object'],
+  [['x'], 'option 0 is refused'],
+  [{ conectTimeout: 1 }, 'option conectTimeout is refused'],
+  [JSON.parse('{"__proto__":{"db":1}}'), 'option __proto__ is refused'],
+  [{ connectTimeout: '5s' }, 'connectTimeout must be a number'],
+  [{ connectTimeout: null }, 'connectTimeout must be a number'],
+  [{ connectTimeout: Number.NaN }, 'connectTimeout must be >= 1'],
+  [{ socketTimeout: -1 }, 'socketTimeout must be >= 1'],
+  [{ commandTimeout: Number.POSITIVE_INFINITY }, 'commandTimeout must be <= 2147483647'],
+  [{ commandTimeout: 3e9 }, 'commandTimeout must be <= 2147483647'],
+  [{ maxRetriesPerRequest: 'x' }, 'maxRetriesPerRequest must be a number'],
+  [{ family: '4' }, 'family must be a number'],
+  [{ retryStrategy: 'x' }, 'retryStrategy must be a function'],
+  [{ username: 3 }, 'username must be a string'],
+  [{ keyPrefix: 3 }, 'keyPrefix must be a string'],
+  [{ db: '1' }, 'db must be a number'],
+  [{ db: null }, 'db must be a number'],
+  [{ tls: true }, 'option tls must be an object'],
+  [{ tls: { host: 'elsewhere' } }, 'option tls.host is refused: the URL says where'],
+  [{ scripts: {} }, 'option scripts is refused'],
+]
+
+test.each(NONSENSE)('the options %j are refused when the connection is made', (options, rule) => {
+  expect(() => connectIoredis('redis://h', options as never)).toThrow(rule)
+})
+
+test.each([
+  ['throws no Error', () => Promise.reject('redis://u:SECRET@h'), 'it threw something that is no Error'],
+  ['gives nothing', () => undefined, 'the factory must give a client of ioredis'],
+  ['gives a class', () => Redis, 'the factory must give a client of ioredis'],
+  ['gives what only looks like a client', () => ({ pipeline() {} }), 'the factory must give a client of ioredis'],
+])('a factory that %s is the error of every command, in one sentence', async (_what, make, says) => {
+  for (let n = 0; n < 2; n++) {
+    const message = await messageOf(publish(make as never))
+    expect(message).toContain(says)
+    expect(message).not.toContain('SECRET')
+  }
+})
+
+test('a factory of @upstash/redis that gives another client is refused in a sentence', () => {
+  for (const make of [() => undefined, () => ({})])
+    expect(() => connectUpstash(make as never)).toThrow('the function must give a Redis of @upstash/redis')
+})
+
+test('a password that is left undefined is that of the URL, and half a character is refused', async () => {
+  const locked = await startRedisServer({ args: ['--requirepass', 'right'] })
+  onTestFinished(() => locked.stop())
+  const url = `redis://:right@127.0.0.1:${locked.port}`
+  expect(await messageOf(publish(url, { password: undefined }))).toBe('it succeeded')
+  expect(await messageOf(publish(url, { password: '\ud800' }))).toContain('must be a string of whole characters')
+})
+
+test('a factory that does not answer in time is asked again', async () => {
+  let asked = 0
+  const late = Promise.withResolvers<Redis>()
+  const redis = connectIoredis(() => (asked++ === 0 ? late.promise : new Redis(server.url)))
+  onTestFinished(() => redis.close())
+  const publisher = createPublisher({ stream: 'late', redis })
+  expect(await messageOf(publisher.publish(OrderPaid, { orderId: 'o' } as never))).toContain('no answer within')
+  expect(await messageOf(publisher.publish(OrderPaid, { orderId: 'o' } as never))).toBe('it succeeded')
+  const client = new Redis(server.url)
+  late.resolve(client)
+  await redis.close()
+  await expect.poll(() => client.status).toBe('end')
+}, 20_000)
 
 describe('an option', () => {
   test.each([
