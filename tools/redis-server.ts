@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +31,8 @@ export interface PrivateRedisOptions {
   readonly program?: string | undefined
   /** Its working directory, created if missing and kept by `stop()`. Default: a temporary one, removed by `stop()`. */
   readonly dir?: string
+  /** Lines of a configuration file, which `args` come after: a sentinel keeps its state in it. Default: no file. */
+  readonly config?: readonly string[]
   /** Port on 127.0.0.1, never 6379. Default: a free one. */
   readonly port?: number
 }
@@ -65,7 +67,9 @@ export async function startRedisServer(options: PrivateRedisOptions = {}): Promi
   await mkdir(dir, { recursive: true })
   const removeDir = () => (options.dir === undefined ? rm(dir, { recursive: true, force: true }) : undefined)
 
-  const launch = { program, dir, args: options.args ?? [] }
+  const file = options.config === undefined ? [] : [join(dir, 'redis.conf')]
+  for (const path of file) await writeFile(path, (options.config ?? []).join('\n'))
+  const launch = { program, dir, file, args: options.args ?? [] }
   let server = await launchServer(launch, options.port).catch(async (error: unknown) => {
     await removeDir()
     throw error
@@ -99,6 +103,8 @@ export async function startRedisServer(options: PrivateRedisOptions = {}): Promi
 interface Launch {
   readonly program: string
   readonly dir: string
+  /** The configuration file, if there is one. */
+  readonly file: readonly string[]
   readonly args: readonly string[]
 }
 
@@ -124,8 +130,8 @@ async function launchServer(launch: Launch, fixedPort: number | undefined): Prom
   }
 }
 
-function spawnServer({ program, dir, args }: Launch, port: number): SpawnedServer {
-  const own = ['--port', `${port}`, '--bind', HOST, '--dir', dir, '--save', '', '--appendonly', 'no']
+function spawnServer({ program, dir, file, args }: Launch, port: number): SpawnedServer {
+  const own = [...file, '--port', `${port}`, '--bind', HOST, '--dir', dir, '--save', '', '--appendonly', 'no']
   const child = spawn(program, [...own, '--daemonize', 'no', '--loglevel', 'warning', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -2,6 +2,9 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Consumer } from '../consumer.ts'
 import { quoted } from '../core/quoted.ts'
+import type { Address } from '../group/clients/rest-url.ts'
+import { parseAddress } from '../group/clients/rest-url.ts'
+import type { RedisAddress } from '../group/clients/url.ts'
 import type { Connection } from '../group/group.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -17,7 +20,7 @@ export const TARGET_OPTIONS = {
 export const TARGET_USAGE = `  MODULE         a file that exports consumers, as from defineConsumer: their streams, groups and settings
   --stream KEY   a stream, instead of a module; may be repeated
   --group NAME   one group alone
-  --redis URL    the server: redis://, rediss:// or https:// (default: the variable REDIS_URL)`
+  --redis URL    the server: redis://, rediss://, https:// or a socket's path (default: the variable REDIS_URL)`
 
 /** What was given for them. */
 export interface TargetValues {
@@ -49,6 +52,7 @@ export async function openTargets(command: string, modules: readonly string[], v
   const { redis: url = process.env.REDIS_URL, stream: streams = [], group } = values
   if (!url)
     throw new UsageError(`millrace ${command}: --redis URL, or the variable REDIS_URL, must say where the server is`)
+  const address = readAddress(command, url)
   // a consumer's module may read it, as the sample's does
   process.env.REDIS_URL ??= url
   const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
@@ -56,8 +60,8 @@ export async function openTargets(command: string, modules: readonly string[], v
   if (loaded.length > 0 && consumers.length === 0)
     throw new UsageError(`millrace ${command}: no consumer of group ${quoted(group)} in ${modules.join(', ')}`)
   return {
-    redis: await connectTo(command, url),
-    server: URL.parse(url)?.host ?? '',
+    redis: await connectTo(command, url, address),
+    server: shown(address),
     consumers,
     streams: streams.length > 0 ? streams : [...new Set(consumers.map((consumer) => consumer.stream))],
     group,
@@ -65,39 +69,46 @@ export async function openTargets(command: string, modules: readonly string[], v
 }
 
 /** The package that each kind of server is reached with. */
-const CLIENTS: Readonly<Record<string, string>> = {
-  'redis:': 'ioredis',
-  'rediss:': 'ioredis',
-  'https:': '@upstash/redis',
-  'http:': '@upstash/redis',
+const CLIENTS = { tcp: 'ioredis', socket: 'ioredis', rest: '@upstash/redis' } as const
+
+/** Reads the URL. No message shows any of it: it may hold a password. */
+function readAddress(command: string, url: string): Address {
+  try {
+    return parseAddress('connect to --redis or REDIS_URL', url)
+  } catch (cause) {
+    throw new UsageError(`millrace ${command}: ${(cause as Error).message}`)
+  }
 }
 
-/** The client is loaded by the URL, so that a project needs but the one that it uses. No message shows the URL: it may hold a password. */
-async function connectTo(command: string, url: string): Promise<Connection> {
-  const parsed = URL.parse(url)
-  const client = parsed && CLIENTS[parsed.protocol]
-  if (!client) throw new UsageError(`millrace ${command}: --redis must be a redis://, rediss:// or https:// URL`)
-  const token = readSecret(command, parsed)
+/** The client is loaded by the URL, so that a project needs but the one that it uses. */
+async function connectTo(command: string, url: string, address: Address): Promise<Connection> {
   try {
-    if (client === 'ioredis') return (await import('../group/clients/ioredis.ts')).connectIoredis(url)
+    if (address.kind !== 'rest') {
+      const { connectIoredis } = await import('../group/clients/ioredis.ts')
+      return connectIoredis(url, await signIn(address))
+    }
     const { connectUpstash } = await import('../group/clients/upstash.ts')
-    return connectUpstash({ url: parsed.origin + parsed.pathname.replace(/\/$/, ''), token })
+    return connectUpstash({ url: address.url, token: address.token })
   } catch (cause) {
+    if (cause instanceof TypeError) throw new UsageError(`millrace ${command}: ${cause.message}`)
     if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause
-    const text = `millrace ${command}: a ${parsed.protocol}// URL needs the package ${client}: npm install ${client}`
+    const client = CLIENTS[address.kind]
+    const text = `millrace ${command}: this URL needs the package ${client}: npm install ${client}`
     throw new UsageError(text, { cause })
   }
 }
 
-/** What a URL's server is to be shown. */
-function readSecret(command: string, { username, password }: URL): string {
-  try {
-    const [name, secret] = [username, password].map(decodeURIComponent)
-    return secret || name || ''
-  } catch (cause) {
-    const rule = 'name and password in the URL of --redis must be percent-encoded: % is written as %25'
-    throw new UsageError(`millrace ${command}: ${rule}`, { cause })
-  }
+/** With `?iam=` in the URL, by the role of whoever runs the command. */
+async function signIn({ iam, username }: RedisAddress) {
+  if (iam === undefined || username === undefined) return undefined
+  const { iamAuth } = await import('../lambda/elasticache-iam.ts')
+  return iamAuth({ userId: username, cacheName: iam })
+}
+
+function shown(address: Address): string {
+  if (address.kind === 'rest') return new URL(address.url).host
+  if (address.path !== undefined) return address.path
+  return address.hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
 }
 
 /** The consumers that a module exports. @throws {UsageError} It has none, or cannot be loaded. */

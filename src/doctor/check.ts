@@ -16,6 +16,8 @@ export type Scope = 'server' | 'stream' | 'group'
 export interface Subject {
   /** Milliseconds since 1970, by the server's clock if it tells. */
   readonly now: number
+  /** Milliseconds since 1970, by the clock of whoever asks. */
+  readonly localNow: number
   /** The function's timeout, where it is known. */
   readonly functionTimeoutMs: number | undefined
   /** The timeouts of the functions that handlers invoke, by event type. */

@@ -7,7 +7,7 @@ import { eviction, memory } from './checks/memory.ts'
 import { claiming, pending } from './checks/pending.ts'
 import { polling } from './checks/polling.ts'
 import { retention } from './checks/retention.ts'
-import { cluster, persistence, role, version } from './checks/server.ts'
+import { clock, cluster, persistence, role, version } from './checks/server.ts'
 import { slots } from './checks/slots.ts'
 import { expiry, idsAhead, otherGroups, stream } from './checks/stream.ts'
 import { timeouts } from './checks/timeouts.ts'
@@ -15,6 +15,7 @@ import { timeouts } from './checks/timeouts.ts'
 /** Every check that there is. */
 export const CHECKS: readonly Check[] = [
   version,
+  clock,
   role,
   cluster,
   eviction,

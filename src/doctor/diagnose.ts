@@ -78,11 +78,21 @@ export async function diagnose(
   await ask(sender, further)
 
   const now = valueOr(server.answers.now, clock.now())
+  const localNow = clock.now()
   const findings: Finding[] = []
   const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
     for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
   }
-  const about = { now, functionTimeoutMs, targetTimeoutsMs, pollers, group: '', keys: undefined, consumer: undefined }
+  const about = {
+    now,
+    localNow,
+    functionTimeoutMs,
+    targetTimeoutsMs,
+    pollers,
+    group: '',
+    keys: undefined,
+    consumer: undefined,
+  }
   examine('server', server.answers, { ...about, stream: names[0] as string, ours: new Set() })
   for (const { name, ours, inquiry, groups } of patients) {
     const known = { ...about, stream: name, ours }

@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts'
 import { cannot } from '../core/options.ts'
 import { append } from './append.ts'
+import { steady } from './clients/steady.ts'
 import type { Transport } from './clients/transport.ts'
 import type { Connection } from './group.ts'
 import { assertConnection } from './group.ts'
@@ -19,7 +20,8 @@ interface RedisConnection extends Connection {
 type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
 
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
-export function createRedisConnection(transport: Transport, limits: ConnectionLimits = {}): RedisConnection {
+export function createRedisConnection(client: Transport, limits: ConnectionLimits = {}): RedisConnection {
+  const transport = steady(client)
   const lived = new Set<string>()
   const clock = new ServerClock(systemClock)
   const size: ReadSize = { mostEntries: Infinity }

@@ -1,4 +1,6 @@
+import { quoted } from '../core/quoted.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
+import { keysAt } from './clients/keys-of.ts'
 import type { Answer, Argument, Command, Reply, Transport } from './clients/transport.ts'
 import type { Script } from './scripts/script.ts'
 import { evalsha, evalText } from './scripts/script.ts'
@@ -40,10 +42,10 @@ export class Sender {
     const unknown = calls.flatMap((call, at) =>
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
     )
-    if (unknown.length === 0) return replies
+    if (unknown.length === 0) return named(calls, replies)
     const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
     for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Answer
-    return replies
+    return named(calls, replies)
   }
 
   /** The reply of one call. @throws {RedisReplyError} The server refused it. */
@@ -80,6 +82,20 @@ export function isReplyError(reply: Answer | undefined, replyCode: string): repl
 /** Whether a service says that a request, or its answer, is larger than it takes. */
 export function isTooLarge(error: Error): boolean {
   return /max(imum)? (request|response|reply) size|(request|response|reply) (is )?too large/i.test(error.message)
+}
+
+/** Names the keys of calls that met another type: the server does not. */
+function named(calls: readonly Call[], replies: Answer[]): Answer[] {
+  for (const [at, call] of calls.entries()) {
+    const reply = replies[at]
+    if (!isReplyError(reply, 'WRONGTYPE')) continue
+    const keys = isScript(call) ? call.keys : call.slice(...keysAt(call))
+    const [what, found] = keys.length === 1 ? ['key', keys] : ['one of the keys', keys.slice(0, 5)]
+    replies[at] = new RedisReplyError(
+      `${reply.message}; ${what} ${found.map((key) => quoted(String(key))).join(', ')} is of another type`,
+    )
+  }
+  return replies
 }
 
 function isScript(call: Call): call is ScriptCall {

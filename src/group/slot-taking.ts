@@ -3,7 +3,7 @@ import type { Reply } from './clients/transport.ts'
 import { slotNames } from './consumer-names.ts'
 import type { GroupAddress, Slot, SlotKind } from './group.ts'
 import { giveSlot } from './scripts/give-slot.ts'
-import { takeSlot } from './scripts/take-slot.ts'
+import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
 import { isReplyError } from './sender.ts'
 
@@ -38,7 +38,8 @@ export function slotTaking(
     token,
     slotOf(reply) {
       if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
-      if (isReplyError(reply, 'OOM')) return { consumerName: `${kind}-${token}`, token: '', leaseMs }
+      if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
+        return { consumerName: `${kind}-${token}`, token: '', leaseMs }
       if (reply instanceof RedisReplyError) throw reply
       const consumerName = names[Number(reply)]
       return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }

@@ -2,7 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
+import { startRedisServer } from '../../tools/redis-server.ts'
 import { millrace } from './millrace.ts'
 
 const CONSUMERS = pathToFileURL('functions/orders/consumer.ts').href
@@ -66,11 +68,13 @@ test.each([
   expect(run.lines).toEqual([`millrace plan: cannot load ${file}: ${words}`])
 })
 
-test('a password that is not percent-encoded is wrong usage, and is not shown', async () => {
-  const run = millrace(['dlq', 'ls', '--stream', 'orders', '--group', 'billing', '--redis', 'redis://u:se%zzcret@x'])
+test('a password that is half percent-encoded is wrong usage, and is not shown', async () => {
+  const run = millrace(['dlq', 'ls', '--stream', 'orders', '--group', 'billing', '--redis', 'redis://u:se%zzcr%65t@x'])
 
   expect(await run.exit).toBe(2)
-  expect(run.lines).toEqual([expect.stringMatching(/^millrace dlq ls: name and password .* must be percent-encoded/)])
+  expect(run.lines).toEqual([
+    expect.stringMatching(/^millrace dlq ls: .*: the password in the URL has escapes beside a lone %: write % as %25$/),
+  ])
 })
 
 test('what goes wrong says in which command', async () => {
@@ -79,3 +83,19 @@ test('what goes wrong says in which command', async () => {
   expect(await run.exit).toBe(1)
   expect(run.lines).toEqual([expect.stringMatching(/^millrace dlq: Cannot reach Redis: connect ECONNREFUSED/)])
 })
+
+test.each([['status'], ['tail'], ['doctor'], ['dlq', 'ls', '--group', 'billing']])(
+  'a database that is refused is the error of %s, and nothing of another is shown',
+  async (...command) => {
+    const server = await startRedisServer({ args: ['--databases', '2'] })
+    onTestFinished(() => server.stop())
+    const raw = new Redis(server.url)
+    await raw.xadd('orders', '*', 'secret', 'of database 0')
+    raw.disconnect()
+    const run = millrace([...command, '--stream', 'orders', '--redis', `${server.url}/9`])
+
+    expect(await run.exit).not.toBe(0)
+    expect(run.lines.join('\n')).toContain('the database in the URL was refused')
+    expect(run.lines.join('\n')).not.toContain('of database 0')
+  },
+)

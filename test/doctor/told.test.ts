@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { make, type Subject } from '../../src/doctor/check.ts'
-import { persistence, version } from '../../src/doctor/checks/server.ts'
+import { clock, persistence, version } from '../../src/doctor/checks/server.ts'
 import { stream } from '../../src/doctor/checks/stream.ts'
 
 // what no server of this machine tells: other versions, a broken disk, another node of a cluster
 
 const subject: Subject = {
+  localNow: 0,
   now: 0,
   functionTimeoutMs: undefined,
   targetTimeoutsMs: {},
@@ -38,6 +39,18 @@ describe('the version', () => {
       expected.map((pattern) => expect.stringMatching(pattern)),
     )
   })
+})
+
+test.each([
+  [300_000, ["warning: The server's clock is 5 min ahead of"]],
+  [-300_000, ["warning: The server's clock is 5 min behind"]],
+  [59_000, []],
+])('the clock of a server %d ms off', (now, expected) => {
+  const found = make(clock, { now: { value: now } }, subject)
+
+  expect(found.map(({ severity, message }) => `${severity}: ${message}`)).toEqual(
+    expected.map((text) => expect.stringContaining(text)),
+  )
 })
 
 test('a server that cannot write to its disk is an error', () => {

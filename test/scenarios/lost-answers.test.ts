@@ -1,3 +1,5 @@
+import { Redis } from 'ioredis'
+import { Redis as Redis5 } from 'ioredis5'
 import type { InvocationFailedError, Report } from 'millrace'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -7,11 +9,14 @@ import { evalsha } from '../../src/group/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, difference, names, noting, startScenario } from '../support/scenario.ts'
 
+const SETTINGS = { commandTimeout: 300, retryStrategy: () => 20 }
+const ofUrl = (url: string) => connectIoredis(url, SETTINGS)
+
 /** A scenario whose connection gives up an answer after 300 ms. */
-async function startImpatient() {
+async function startImpatient(connect = ofUrl) {
   const scenario = await startScenario()
   const proxy = await startFaultProxy(scenario.server)
-  const redis = connectIoredis(proxy.url, { commandTimeout: 300, retryStrategy: () => 20 })
+  const redis = connect(proxy.url)
   onTestFinished(async () => {
     await redis.close()
     await proxy.close()
@@ -49,6 +54,24 @@ describe('promise 2: a read whose answer is lost', () => {
     await claim(billing(handler, OPTIONS), { redis: patient })
     await poll(billing(handler, OPTIONS), { redis: patient })
     expect([calls.toSorted(), await pending(), await deadLetters()]).toEqual([orders.toSorted(), [], []])
+  })
+
+  it.each([
+    ['ioredis 6', Redis],
+    ['ioredis 5', Redis5 as never as typeof Redis],
+  ])('is released over the next client of a factory, %s', async (_name, Kind) => {
+    const { proxy, redis, publish, pending } = await startImpatient((url) =>
+      connectIoredis(() => new Kind(url, SETTINGS)),
+    )
+    const orders = names('o', 25)
+    await publish(...orders)
+    const lost = proxy.freezeAfter('xack', 5)
+
+    const report = await failed(poll(billing(noting().handler, OPTIONS), { redis }))
+
+    await lost
+    expect(report).toMatchObject({ read: 10, acked: 10, unsettled: 0 })
+    expect(await pending()).toEqual(orders.slice(10, 20).map((order) => [order, 'parked', 0]))
   })
 
   it.each(['the next poller of that name', 'a claimer'])(

@@ -38,6 +38,26 @@ function refusingWrites(server: Readonly<Record<string, string>>): Verdict | und
   )
 }
 
+const SKEW_MS = 60_000
+
+/** Ids, ages and due times are the server's: nothing is lost by a wrong clock, but everything is told wrongly. */
+export const clock = check({
+  check: 'clock',
+  scope: 'server',
+  needs: ['now'],
+  look({ now }, { localNow }) {
+    const skewMs = now - localNow
+    if (Math.abs(skewMs) <= SKEW_MS) return []
+    const way = skewMs > 0 ? 'ahead of' : 'behind'
+    return [
+      warning(
+        `The server's clock is ${span(Math.abs(skewMs))} ${way} this machine's: ages and retention go by the server's`,
+        "set the server's clock by NTP; then this machine's",
+      ),
+    ]
+  },
+})
+
 /** A replica takes no acknowledgement. */
 export const role = check({
   check: 'role',

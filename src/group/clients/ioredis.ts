@@ -1,43 +1,45 @@
+import type { ConnectionOptions } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { Redis } from 'ioredis'
-import { cannot } from '../../core/options.ts'
+import { cannot, object } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
+import type { ConnectTarget } from './connector.ts'
+import { connectorTo } from './connector.ts'
+import { type Deadline, startDeadline } from './deadline.ts'
+import type { ClientFactory, Held, IoredisClient, IoredisPipeline } from './held-client.ts'
+import { ClientHolder } from './held-client.ts'
+import type { ClientOptions } from './ioredis-options.ts'
+import { checkUrlOptions, isRecord } from './ioredis-options.ts'
+import { judge, toReplyError } from './judge.ts'
+import { withPrefix } from './keys-of.ts'
 import type { Answer, Command, Reply, Transport } from './transport.ts'
+import { DEFAULT_LIMIT_MS } from './transport.ts'
+import { describeTrouble } from './trouble.ts'
+import type { RedisAddress } from './url.ts'
+import { parseRedisUrl } from './url.ts'
 
-/** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
-export interface IoredisClient {
-  pipeline(): IoredisPipeline
-  disconnect(): void
-  /** The socket, once there is one; a `Cluster` has several and shows none. */
-  readonly stream?: { destroy(): unknown } | undefined
-  on(event: 'error', listener: (error: Error) => void): unknown
-}
+export type { IoredisClient, IoredisPipeline } from './held-client.ts'
 
-/** What is used of an ioredis pipeline. */
-export interface IoredisPipeline {
-  callBuffer(command: string, args: (string | Buffer | number)[]): unknown
-  exec(): Promise<[error: Error | null, result: unknown][] | null>
+/** ioredis options over the ones chosen for Lambda. */
+export interface IoredisOptions extends Omit<RedisOptions, 'password'> {
+  /** In place of the URL's: a password, or what gives one, called once per attempt to connect, as for a secret that rotates. */
+  readonly password?: string | (() => string | Promise<string>) | undefined
 }
 
 const ACTION = 'connect with ioredis'
 
-/** Milliseconds after which a client of ours has no answer any more. */
-const ANSWER_MS = 5_000
-
 /**
  * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
- * first command after a freeze succeeds, and nothing waits for longer than `ANSWER_MS`. No `commandTimeout`: ioredis makes a timer for every command,
+ * first command after a freeze succeeds, and nothing waits for longer than `COMMAND_TIMEOUT_MS`. No `commandTimeout`: ioredis makes a timer for every command,
  * and takes it off the command with a `delete`, which `publishMany` feels.
  */
 const LAMBDA_OPTIONS = {
-  lazyConnect: true,
   connectTimeout: 2_000,
   socketTimeout: 2_000,
   maxRetriesPerRequest: 1,
   retryStrategy: (attempt) => Math.min(50 * attempt, 500),
-  enableOfflineQueue: true,
   autoResendUnfulfilledCommands: true,
   enableReadyCheck: false,
   disableClientInfo: true,
@@ -46,128 +48,255 @@ const LAMBDA_OPTIONS = {
   protocol: 2 as const,
 } satisfies RedisOptions
 
+/** Of a command, with a URL: milliseconds. */
+const COMMAND_TIMEOUT_MS = 5_000
+
 /**
  * Connects over TCP with ioredis, when the first command is sent. Make one at module scope and share it: it lasts as long as the execution
- * environment, and a client whose command timed out, or whose server became a replica, is thrown away and made anew.
+ * environment. A client that got no answer, whose login was refused, or whose server became a replica, is thrown away and made anew.
  *
- * @param target A URL (`redis://`, `rediss://` for TLS, or a socket's path), or a function that makes an ioredis client of your own: `Redis`
- * or `Cluster`, version 5 or 6. Give it time limits; it is called again when its client was thrown away.
- * @param options ioredis options over the ones chosen for Lambda; only with a URL.
- * @throws {TypeError} Neither a URL nor a function. The message does not show it, since it may hold a password.
+ * @param target A URL (`redis://user:password@host:port/database`, `rediss://` for TLS, `unix://` or the path of a socket), or a function that
+ * makes an ioredis client of your own: `Redis` or `Cluster`, version 5 or 6; it may be asynchronous. It is called again when its client was
+ * thrown away, and must make a new one each time.
+ * @param options ioredis options over the ones chosen for Lambda; only with a URL. `commandTimeout` is 5,000 ms.
+ * @throws {TypeError} Not a URL of a Redis, or an option that is unknown or refused. No message shows any part of the URL.
  */
-export function connectIoredis(target: string | (() => IoredisClient), options?: RedisOptions): Connection {
+export function connectIoredis(target: string | ClientFactory, options?: IoredisOptions): Connection {
   if (typeof target === 'function') {
-    if (options) throw cannot(ACTION, 'options go with a URL; a factory sets its own')
-    return createRedisConnection(new IoredisTransport(target))
+    if (options) throw cannot(ACTION, 'options go with a URL, not with a factory')
+    return createRedisConnection(new IoredisTransport(new ClientHolder(target, false), DEFAULT_LIMIT_MS))
   }
-  if (typeof target !== 'string' || !/^(rediss?:\/\/|unix:\/\/|\/)/.test(target)) {
-    const got = target === '' ? 'an empty string' : typeof target === 'string' ? 'another string' : typeof target
-    throw cannot(
-      ACTION,
-      `the target must be a redis:// or rediss:// URL, a socket path, or a function that makes a client, got ${got}`,
-    )
-  }
+  const address = parseRedisUrl(ACTION, target)
+  const given = options ?? {}
+  object(ACTION, 'options', given)
+  checkUrlOptions(ACTION, given)
+  const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
   return createRedisConnection(
-    new IoredisTransport(
-      () => new Redis(target, { ...LAMBDA_OPTIONS, ...options, replyMapping: 'legacy' }),
-      options?.commandTimeout === undefined ? ANSWER_MS : undefined,
-    ),
+    new IoredisTransport(new ClientHolder(clientsOf(address, given), true), commandTimeout, keyPrefix),
   )
+}
+
+/** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
+function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactory {
+  const target = targetOf(address, options)
+  const Connector = connectorTo(target)
+  const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
+  const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
+  const passed = Object.fromEntries(names.map((name) => [name, options[name as keyof IoredisOptions]]))
+  const settings = {
+    ...target.place,
+    ...LAMBDA_OPTIONS,
+    ...withoutUndefined(passed),
+    retryStrategy: retryStrategy && guarded(retryStrategy),
+    Connector,
+    lazyConnect: true,
+    enableOfflineQueue: true,
+    reconnectOnError: null,
+    stringNumbers: false,
+  } as RedisOptions
+  return () => new Redis({ ...settings, replyMapping: 'legacy' })
+}
+
+/** The strategies that renew a password have nothing to renew here; what one throws would end the process. */
+function guarded(strategy: (attempt: number) => unknown): (attempt: number) => unknown {
+  return (attempt) => {
+    try {
+      return strategy.call({}, attempt)
+    } catch {
+      return null
+    }
+  }
+}
+
+/** Options that are not handed on. */
+const OWN_OPTIONS = new Set([
+  'password',
+  'username',
+  'db',
+  'tls',
+  'family',
+  'commandTimeout',
+  'keyPrefix',
+  'retryStrategy',
+])
+
+function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget {
+  const { hosts, path, cluster, iam } = address
+  const {
+    db = address.db,
+    username = address.username,
+    family,
+    connectTimeout = LAMBDA_OPTIONS.connectTimeout,
+  } = options
+  if (cluster) throw cannot(ACTION, 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))')
+  if (iam !== undefined && !('password' in options))
+    throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
+  const place =
+    path === undefined
+      ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
+      : { path }
+  return {
+    place,
+    tls: tlsOf(address, options),
+    username: username || undefined,
+    password: async () => {
+      const given = options.password ?? address.password
+      const password = typeof given === 'function' ? await given() : given
+      const isText = typeof password === 'string' && password.isWellFormed()
+      if (password !== undefined && !isText) throw cannot(ACTION, 'the password must be a string of whole characters')
+      return password || undefined
+    },
+    db,
+    connectTimeoutMs: connectTimeout,
+  }
+}
+
+let isWarned = false
+
+function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOptions | undefined {
+  if (tls === undefined || tls === null) return address.tls ? {} : undefined
+  if (!isRecord(tls) || 'profile' in tls)
+    throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
+  for (const name of ['host', 'port', 'path', 'socket'])
+    if (name in tls) throw cannot(ACTION, `option tls.${name} is refused: the URL says where`)
+  if (tls.rejectUnauthorized === false && !isWarned) {
+    isWarned = true
+    process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')
+  }
+  return tls as ConnectionOptions
+}
+
+function withoutUndefined(options: ClientOptions): ClientOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 class IoredisTransport implements Transport {
   readonly scriptPrefix = ''
-  readonly #create: () => IoredisClient
-  #client: IoredisClient | undefined
-  /** What the socket said last: the commands are only told that there were too many retries. */
-  #trouble: string | undefined
+  readonly #holder: ClientHolder
+  readonly #limitMs: number
+  readonly #keyPrefix: string
 
-  readonly #answerMs: number | undefined
-
-  /** @param answerMs Milliseconds to wait for an answer at most. Default: the client's own limit alone. */
-  constructor(create: () => IoredisClient, answerMs?: number) {
-    this.#create = create
-    this.#answerMs = answerMs
+  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '') {
+    this.#holder = holder
+    this.#limitMs = limitMs
+    this.#keyPrefix = keyPrefix
   }
 
-  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
-    this.#client ??= this.#open()
-    const client = this.#client
-    const pipeline = client.pipeline()
-    for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
-    const answer = pipeline.exec()
-    const limits = [timeoutMs, this.#answerMs].filter((ms) => ms !== undefined)
-    const deadline = this.#deadline(client, limits.length > 0 ? Math.min(...limits) : undefined)
+  async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
+    if (commands.length === 0) return []
+    const limitMs = Math.min(timeoutMs, this.#limitMs)
+    let held = this.#holder.held()
+    const deadline = startDeadline(limitMs, () => {
+      const said = held?.trouble === undefined ? '' : `; ${held.trouble}`
+      return new RedisConnectionError(`Cannot reach Redis: no answer within ${limitMs} ms${said}`)
+    })
     try {
-      const results = (await Promise.race([answer, deadline.passed])) ?? []
-      // without a password a server refuses short commands and hangs up on long ones: its refusal says more
-      const [refusal] = results.find(([error]) => isReply(error) && error.message.startsWith('NOAUTH')) ?? []
-      return results.map(([error, reply]) => {
-        if (error) return this.#reply(client, isReply(error) ? error : (refusal ?? error))
-        return detach(reply as Reply)
-      })
+      held ??= await deadline.of(this.#holder.take())
+      return await this.#ask(held, commands, deadline)
     } catch (error) {
-      answer.catch(() => {})
-      throw error instanceof RedisConnectionError ? error : this.#unanswered(client, error as Error)
+      this.#holder.giveUp(held)
+      throw error
     } finally {
       deadline.cancel()
     }
   }
 
-  /** Rejects after that long, and throws the client away: what it had sent is of no use any more. */
-  #deadline(client: IoredisClient, timeoutMs: number | undefined): { passed: Promise<never>; cancel: () => void } {
-    const { promise: passed, reject } = Promise.withResolvers<never>()
-    if (timeoutMs === undefined) return { passed, cancel: () => {} }
-    const timer = setTimeout(() => {
-      reject(new RedisConnectionError(`Cannot reach Redis: no answer within ${timeoutMs} ms`))
-      this.#discard(client)
-    }, timeoutMs)
-    return { passed, cancel: () => clearTimeout(timer) }
+  /** One answer a command; the client is given up where one did not come. */
+  async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
+    let pipeline: IoredisPipeline | undefined
+    held.waiting.push(deadline)
+    try {
+      if (held.options.enableOfflineQueue === false) await deadline.of(untilReady(held.client))
+      pipeline = this.#pipeline(held, commands)
+      const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
+      if (answers.some(endsClient)) this.#holder.giveUp(held)
+      return answers
+    } catch (error) {
+      this.#holder.giveUp(held)
+      return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
+    } finally {
+      held.waiting.splice(held.waiting.indexOf(deadline), 1)
+    }
+  }
+
+  #pipeline({ client, options }: Held, commands: readonly Command[]): IoredisPipeline {
+    const prefix = this.#keyPrefix || prefixOf(options)
+    const pipeline = client.pipeline()
+    // prefixed here: what ioredis takes for a key differs from version to version
+    if (prefix) Object.assign(pipeline, { options: { ...options, keyPrefix: '' } })
+    for (const command of commands) {
+      const [name, ...args] = prefix ? withPrefix(command, prefix) : command
+      // in capitals: transformers that other code sets for a command, process-wide, go by its name
+      pipeline.callBuffer(name.toUpperCase(), args)
+    }
+    return pipeline
   }
 
   async close(): Promise<void> {
-    this.#client?.disconnect()
-    this.#client = undefined
-  }
-
-  #open(): IoredisClient {
-    const client = this.#create()
-    // without a listener ioredis prints
-    client.on('error', (error) => {
-      this.#trouble = error.message
-    })
-    return client
-  }
-
-  #discard(client: IoredisClient): void {
-    client.disconnect()
-    // disconnecting asks the peer to hang up; one that hangs never does
-    client.stream?.destroy()
-    if (this.#client === client) this.#client = undefined
-  }
-
-  // an ioredis error carries its command, payloads included, so only its text goes on
-  #reply(client: IoredisClient, error: Error): RedisReplyError | RedisConnectionError {
-    if (isReply(error)) {
-      const reply = new RedisReplyError(error.message)
-      // after a failover the same name may lead to the new primary
-      if (reply.is('READONLY')) this.#discard(client)
-      return reply
-    }
-    return this.#unanswered(client, error)
-  }
-
-  // a timed-out command stays queued and would run on the next connection, for nobody
-  #unanswered(client: IoredisClient, error: Error): RedisConnectionError {
-    if (error.message === 'Command timed out') this.#discard(client)
-    const trouble = /max retries per request|Connection is closed/i.test(error.message) ? this.#trouble : undefined
-    this.#trouble = undefined
-    return new RedisConnectionError(`Cannot reach Redis: ${trouble ?? error.message}`)
+    this.#holder.close()
   }
 }
 
-function isReply(error: Error | null): error is Error {
-  return error?.name === 'ReplyError'
+type Results = readonly ([error: Error | null, result?: unknown] | undefined)[]
+
+/** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
+function answeredOf(pipeline: IoredisPipeline | undefined): Results {
+  const results: unknown = pipeline && Reflect.get(pipeline, '_result')
+  return Array.isArray(results) ? results : []
+}
+
+/** One answer a command. @param missing Of a command that has no result. */
+function readAnswers(held: Held, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
+  // a server that hangs up after its refusal refused all
+  const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
+  const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
+  return commands.map((_command, at) => {
+    const [error = missing, reply] = results[at] ?? []
+    if (!error) return read(detach(reply as Reply))
+    return refusalOf(error) ?? hangUp ?? unanswered(held, error)
+  })
+}
+
+function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {
+  return stringNumbers === true || (isRecord(redisOptions) && redisOptions.stringNumbers === true)
+}
+
+// an ioredis error carries its command, payloads included, so only its text goes on
+function refusalOf(error: Error | null | undefined): RedisReplyError | undefined {
+  if (error instanceof RedisReplyError) return error
+  return error?.name === 'ReplyError' ? toReplyError(error.message) : undefined
+}
+
+function unanswered(held: Held, error: unknown): RedisConnectionError {
+  if (error instanceof RedisConnectionError) return error
+  const { message } = error as Error
+  const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
+  const said = isVague && held.trouble !== undefined ? held.trouble : describeTrouble(error)
+  return new RedisConnectionError(`Cannot reach Redis: ${said}`)
+}
+
+function endsClient(answer: Answer): boolean {
+  if (answer instanceof RedisConnectionError) return true
+  return answer instanceof RedisReplyError && judge(answer.message).endsClient
+}
+
+/** Where a client keeps no queue, until it would not need one. @throws {Error} It ended instead. */
+async function untilReady(client: IoredisClient): Promise<void> {
+  if (client.status === undefined || client.status === 'ready') return
+  if (client.status === 'wait') client.connect?.().catch(() => {})
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+  const ended = () => reject(new Error('Connection is closed.'))
+  client.on('ready', resolve)
+  client.on('end', ended)
+  // a client that never tells is given up, with its listeners
+  await promise.finally(() => {
+    client.removeListener?.('ready', resolve)
+    client.removeListener?.('end', ended)
+  })
+}
+
+function prefixOf({ keyPrefix }: ClientOptions): string {
+  return typeof keyPrefix === 'string' || Buffer.isBuffer(keyPrefix) ? keyPrefix.toString() : ''
 }
 
 /**
@@ -176,4 +305,10 @@ function isReply(error: Error | null): error is Error {
  */
 function detach(reply: Reply): Reply {
   return Array.isArray(reply) ? reply.splice(0) : reply
+}
+
+/** Integers that a client gave as text; texts of the server are Buffers here. */
+function withNumbers(reply: Reply): Reply {
+  if (Array.isArray(reply)) return reply.map(withNumbers)
+  return typeof reply === 'string' && /^-?\d+$/.test(reply) ? Number(reply) : reply
 }

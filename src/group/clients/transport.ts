@@ -16,6 +16,9 @@ export type Reply =
   | Map<Reply, Reply>
   | { readonly [name: string]: Reply }
 
+/** Milliseconds after which a command without an answer has failed, where nothing else says so. */
+export const DEFAULT_LIMIT_MS = 10_000
+
 /** What came for a command: its reply, or word that none came though others of the same write were answered. */
 export type Answer = Reply | RedisConnectionError
 
@@ -24,7 +27,7 @@ export interface Transport {
   /**
    * Sends commands in one write, in order, and gives one answer each; an error reply is returned in its place.
    *
-   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. Default: the client's own limit alone.
+   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_LIMIT_MS, holds as well.
    * @throws {RedisConnectionError} No reply came, to any of them.
    */
   send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>

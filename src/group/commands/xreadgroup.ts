@@ -17,6 +17,7 @@ export function parseXreadgroup(reply: Reply): Entry[] {
 
 function firstStream(reply: Reply): Reply | undefined {
   if (reply instanceof Map) return [...reply.values()][0]
-  if (Array.isArray(reply)) return items(reply[0] as Reply)[1]
+  // some clients flatten the map: name, entries
+  if (Array.isArray(reply)) return Array.isArray(reply[0]) ? items(reply[0] as Reply)[1] : reply[1]
   return reply === null ? undefined : Object.values(reply)[0]
 }

@@ -3,6 +3,9 @@ import { DROP, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
+/** What `takeSlot` answers where no lease can be written. */
+export const NO_LEASE = -2
+
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
@@ -11,7 +14,7 @@ import type { Script } from './script.ts'
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
  * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
- * Answers the slot's number from 0, or -1 if none is free. Fails with OOM when a lease cannot be written.
+ * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
@@ -38,13 +41,14 @@ for i, holder in ipairs(holders) do
   local key = KEYS[i + 3]
   local set = holder and 0 or redis.pcall('SETNX', key, token)
   if set == 0 and redis.pcall('PTTL', key) == -1 and drop(key) then set = redis.pcall('SETNX', key, token) end
-  if refusal(set) then return set end
+  local refused = refusal(set)
   if set == 1 then
-    local refused = refusal(redis.pcall('GETEX', key, 'PX', length))
-    if refused then
-      drop(key)
-      return refused
-    end
+    refused = refusal(redis.pcall('GETEX', key, 'PX', length))
+    if refused then drop(key) end
+  end
+  -- before 6.2 there is no GETEX, and nothing else would work either
+  if refused then return refused.err:lower():find('unknown', 1, true) and refused or ${NO_LEASE} end
+  if set == 1 then
     if poller == '1' then
       drop(flag)
       release(ARGV[i + 4])

@@ -1,0 +1,47 @@
+import type { Argument, Command } from './transport.ts'
+
+/** Where a command has its keys: from argument, to argument, the name being argument 0. */
+const PLACES: Readonly<Record<string, (command: Command) => readonly [from: number, to: number]>> = {
+  eval: scriptKeys,
+  evalsha: scriptKeys,
+  xreadgroup: (command) => {
+    const from = command.indexOf('STREAMS') + 1
+    return [from, from + (command.length - from) / 2]
+  },
+  exists: (command) => [1, command.length],
+  del: (command) => [1, command.length],
+  memory: () => [2, 3],
+  xgroup: () => [2, 3],
+  xinfo: () => [2, 3],
+  info: none,
+  time: none,
+  scan: none,
+  ping: none,
+  echo: none,
+  script: none,
+}
+
+function scriptKeys(command: Command): readonly [number, number] {
+  return [3, 3 + Number(command[2])]
+}
+
+function none(): readonly [number, number] {
+  return [0, 0]
+}
+
+/** Where the keys of a command of ours are: from argument, to argument (not included), its name being argument 0. */
+export function keysAt(command: Command): readonly [from: number, to: number] {
+  return PLACES[command[0]]?.(command) ?? [1, 2]
+}
+
+/** A command with that before each of its keys. */
+export function withPrefix(command: Command, prefix: string): Command {
+  const [from, to] = keysAt(command)
+  return command.map((argument, at) =>
+    at >= from && at < to ? prefixed(argument, prefix) : argument,
+  ) as unknown as Command
+}
+
+function prefixed(key: Argument, prefix: string): Argument {
+  return Buffer.isBuffer(key) ? Buffer.concat([Buffer.from(prefix), key]) : prefix + key
+}
