@@ -12,11 +12,12 @@ import { SIDES, type Side, type SideName } from './sides.ts'
 export type Round = ReadonlyMap<SideName, Measured>
 
 const LATENCY_MS = 2
-/** V8 compiles what matters, and gives its heap the size it then keeps, within so many events: what is compared is what follows. */
-const WARM_UP_EVENTS = 200_000
-/** The slowest sides warm up for as long as a bench may take. */
-const WARM_UP_ROUNDS = 10
-const FRESH_WARM_UP = { events: 10_000, rounds: 25 }
+/**
+ * V8 compiles what matters, and gives its heap the size it then keeps, within some hundred thousand events: what is compared is what follows.
+ * Every side handles twice `--entries` first, the slowest at least as many as ten of its rounds have.
+ */
+const WARM_UP = { rounds: 10, parts: 2 }
+const FRESH_WARM_UP = { of: 'few', rounds: 25 } as const
 /** Memory hardly differs from round to round, and is measured with many events: the first rounds do. */
 const FRESH_ROUNDS = 3
 
@@ -85,8 +86,8 @@ class Field {
   }
 
   async warmUp(names: readonly SideName[], entries: number): Promise<void> {
-    for (let n = 0; n < WARM_UP_ROUNDS; n++) {
-      const cold = names.filter((name) => n < 2 || n * countOf(name, entries) < WARM_UP_EVENTS)
+    for (let n = 0; n < WARM_UP.rounds; n++) {
+      const cold = names.filter((name) => n * sideOf(name).part < WARM_UP.parts)
       if (cold.length > 0) await this.round(`warm-up-${n}`, cold, entries)
     }
   }
@@ -97,7 +98,7 @@ class Field {
     const key = (name: SideName) => (sideOf(name).reads ? countOf(name, entries) : name)
     for (const [count, sharing] of Map.groupBy(names, key)) {
       await this.#ready(typeof count === 'number' ? count : 0)
-      for (const name of sharing) measured.set(name, await this.#run(name, round, countOf(name, entries), profileTo))
+      for (const name of sharing) measured.set(name, await this.#run(name, round, entries, profileTo))
     }
     return measured
   }
@@ -107,13 +108,14 @@ class Field {
     this.#admin.disconnect()
   }
 
-  async #run(name: SideName, round: string, count: number, profileTo: string | undefined): Promise<Measured> {
+  async #run(name: SideName, round: string, entries: number, profileTo: string | undefined): Promise<Measured> {
     const { isFar, isFresh } = sideOf(name)
+    const count = countOf(name, entries)
     const urls = { url: isFar ? this.#proxy.url : this.#url, adminUrl: this.#url }
     const side = this.#processes.get(name) ?? new SideProcess(name, urls)
     if (!isFresh) this.#processes.set(name, side)
     try {
-      if (isFresh) await this.#warmUpFresh(side, name, round, count)
+      if (isFresh) await this.#warmUpFresh(side, `${name}-${round}`, entries, count)
       return await side.run({ round: `${name}-${round}`, count, profileTo })
     } finally {
       if (isFresh) await side.close()
@@ -121,11 +123,11 @@ class Field {
   }
 
   /** All of them alike, whatever their own count is. */
-  async #warmUpFresh(side: SideProcess, name: SideName, round: string, count: number): Promise<void> {
-    await this.#ready(FRESH_WARM_UP.events)
-    for (let n = 0; n < FRESH_WARM_UP.rounds; n++)
-      await side.run({ round: `${name}-${round}-warm-up-${n}`, count: FRESH_WARM_UP.events })
+  async #warmUpFresh(side: SideProcess, round: string, entries: number, next: number): Promise<void> {
+    const count = countOf(FRESH_WARM_UP.of, entries)
     await this.#ready(count)
+    for (let n = 0; n < FRESH_WARM_UP.rounds; n++) await side.run({ round: `${round}-warm-up-${n}`, count })
+    await this.#ready(next)
   }
 
   /** The stream has so many events. Those of the last round do: every reader has a group of its own. */
