@@ -5,6 +5,9 @@ import { cannot, integerFrom, numberFrom } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
+import { clustersOf, isCluster } from './cluster-client.ts'
+import type { Result } from './cluster-pipeline.ts'
+import { ClusterPipeline } from './cluster-pipeline.ts'
 import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
@@ -71,13 +74,20 @@ export function connectIoredis(target: string | ClientFactory, options?: Ioredis
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
   numberFrom(ACTION, 'commandTimeout', commandTimeout, 1)
-  return createRedisConnection(
-    new IoredisTransport(new ClientHolder(clientsOf(address, given), true), commandTimeout, keyPrefix),
-  )
+  const clients = clientsOf(address, given)
+  const holder = new ClientHolder(() => clients.make(), true)
+  return createRedisConnection(new IoredisTransport(holder, commandTimeout, keyPrefix, clients))
+}
+
+/** The clients of a URL. */
+interface UrlClients {
+  make(): IoredisClient
+  /** To be told of a redirection: the server is a cluster. */
+  becomeCluster(): void
 }
 
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
-function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactory {
+function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
   const target = targetOf(address, options)
   const Connector = connectorTo(target)
   const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
@@ -95,7 +105,18 @@ function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactor
     reconnectOnError: null,
     stringNumbers: false,
   } as RedisOptions
-  return () => new Redis({ ...settings, replyMapping: 'legacy' })
+  let { cluster } = address
+  // of a cluster every node has a place of its own, and one of them is no word of the others
+  const { host: _host, port: _port, family, ...ofNodes } = { family: undefined, ...(settings as RedisOptions) }
+  const nodes = { ...ofNodes, replyMapping: 'legacy' as const, Connector: connectorTo({ ...target, place: undefined }) }
+  const clusters = clustersOf(address, nodes)
+  return {
+    make: () => (cluster ? (clusters() as IoredisClient) : new Redis({ ...settings, replyMapping: 'legacy' })),
+    becomeCluster() {
+      if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
+      cluster = true
+    },
+  }
 }
 
 /** Options that are not handed on. */
@@ -118,11 +139,11 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     family,
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
-  if (cluster) throw cannot(ACTION, 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))')
   const hasPassword = 'password' in options
   if (iam !== undefined && !hasPassword)
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
   integerFrom(ACTION, 'db', db, 0)
+  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
   const place =
     path === undefined
       ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
@@ -164,11 +185,13 @@ class IoredisTransport implements Transport {
   readonly #holder: ClientHolder
   readonly #limitMs: number
   readonly #keyPrefix: string
+  readonly #clients: UrlClients | undefined
 
-  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '') {
+  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '', clients?: UrlClients) {
     this.#holder = holder
     this.#limitMs = limitMs
     this.#keyPrefix = keyPrefix
+    this.#clients = clients
   }
 
   async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
@@ -181,7 +204,16 @@ class IoredisTransport implements Transport {
     })
     try {
       held ??= await deadline.of(this.#holder.take())
-      return await this.#ask(held, commands, deadline)
+      const answers = await this.#ask(held, commands, deadline)
+      const moved = this.#clients && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
+      if (moved.length === 0) return answers
+      // none of these was carried out
+      this.#clients?.becomeCluster()
+      this.#holder.giveUp(held)
+      held = await deadline.of(this.#holder.take())
+      const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
+      for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer
+      return answers
     } catch (error) {
       this.#holder.giveUp(held)
       throw error
@@ -192,10 +224,11 @@ class IoredisTransport implements Transport {
 
   /** One answer a command; the client is given up where one did not come. */
   async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
-    let pipeline: IoredisPipeline | undefined
+    let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
-      if (held.options.enableOfflineQueue === false) await deadline.of(untilReady(held.client))
+      if (held.options.enableOfflineQueue === false || isCluster(held.client))
+        await deadline.of(untilReady(held.client))
       pipeline = this.#pipeline(held, commands)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
@@ -205,20 +238,21 @@ class IoredisTransport implements Transport {
       return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
     } finally {
       held.waiting.splice(held.waiting.indexOf(deadline), 1)
+      this.#holder.leave(held)
     }
   }
 
-  #pipeline({ client, options }: Held, commands: readonly Command[]): IoredisPipeline {
+  #pipeline({ client, options }: Held, given: readonly Command[]): Sending {
     const prefix = this.#keyPrefix || prefixOf(options)
-    const pipeline = client.pipeline()
     // prefixed here: what ioredis takes for a key differs from version to version
-    if (prefix) Object.assign(pipeline, { options: { ...options, keyPrefix: '' } })
-    for (const command of commands) {
-      const [name, ...args] = prefix ? withPrefix(command, prefix) : command
-      // in capitals: transformers that other code sets for a command, process-wide, go by its name
-      pipeline.callBuffer(name.toUpperCase(), args)
-    }
-    return pipeline
+    const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
+    if (!isCluster(client)) return put(client, commands, prefix)
+    // with an inheritor's options: a call of its own would be prefixed again
+    const caller = prefix ? Object.create(client, { options: { value: { ...options, keyPrefix: '' } } }) : client
+    return new ClusterPipeline(client, commands, {
+      pipeline: (node, some) => put(node, some, prefix),
+      call: ([name, ...args]) => caller.callBuffer(name.toUpperCase(), args) as Promise<unknown>,
+    })
   }
 
   async close(): Promise<void> {
@@ -226,10 +260,32 @@ class IoredisTransport implements Transport {
   }
 }
 
-type Results = readonly ([error: Error | null, result?: unknown] | undefined)[]
+/** @param prefix Of the client, which has been put before the keys. */
+function put(client: IoredisClient, commands: readonly Command[], prefix: string): IoredisPipeline {
+  const pipeline = client.pipeline()
+  if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
+  // in capitals: transformers that other code sets for a command, process-wide, go by its name
+  for (const [name, ...args] of commands) pipeline.callBuffer(name.toUpperCase(), args)
+  return pipeline
+}
+
+function placesOf(answers: readonly Answer[], is: (answer: Answer) => boolean): number[] {
+  return answers.flatMap((answer, at) => (is(answer) ? [at] : []))
+}
+
+function isRedirection(answer: Answer): boolean {
+  return answer instanceof RedisReplyError && /^(MOVED|ASK) /.test(answer.message)
+}
+
+type Results = readonly Result[]
+
+/** Commands that were put together, for one server or several. */
+interface Sending {
+  exec(): Promise<Results | null>
+}
 
 /** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
-function answeredOf(pipeline: IoredisPipeline | undefined): Results {
+function answeredOf(pipeline: object | undefined): Results {
   const results: unknown = pipeline && Reflect.get(pipeline, '_result')
   return Array.isArray(results) ? results : []
 }
