@@ -158,27 +158,24 @@ export async function failOver({ nodes, whole }: PrivateCluster, key: string, ow
 /** The steps by which a slot moves key by key; each may be taken when a test wants it. */
 export function slotMove({ nodes }: PrivateCluster, key: string, from: Node, to: Node) {
   const slot = hashSlot(key)
-  const masters = () => nodes
+  const move = async (...keys: string[]) => {
+    const password = (to.raw.options.password ?? '') as string
+    const auth = password ? ['AUTH', password] : []
+    for (const each of keys) await from.raw.call('MIGRATE', '127.0.0.1', to.server.port, each, 0, 5_000, ...auth)
+  }
   return {
     async begin() {
       await to.raw.cluster('SETSLOT', slot, 'IMPORTING', from.id)
       await from.raw.cluster('SETSLOT', slot, 'MIGRATING', to.id)
     },
-    async move(...keys: string[]) {
-      const password = (to.raw.options.password ?? '') as string
-      const auth = password ? ['AUTH', password] : []
-      for (const each of keys) await from.raw.call('MIGRATE', '127.0.0.1', to.server.port, each, 0, 5_000, ...auth)
-    },
-    async moveAll() {
+    move,
+    async finish() {
       for (;;) {
         const keys = (await from.raw.cluster('GETKEYSINSLOT', slot, 100)) as string[]
-        if (keys.length === 0) return
-        await this.move(...keys)
+        if (keys.length === 0) break
+        await move(...keys)
       }
-    },
-    async finish() {
-      await this.moveAll()
-      for (const { raw } of [to, from, ...masters()]) await raw.cluster('SETSLOT', slot, 'NODE', to.id).catch(() => {})
+      for (const { raw } of [to, from, ...nodes]) await raw.cluster('SETSLOT', slot, 'NODE', to.id).catch(() => {})
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { ClusterOptions, RedisOptions } from 'ioredis'
 import { Cluster } from 'ioredis'
-import type { ClusterClient, ClusterNode } from './cluster-pipeline.ts'
+import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import type { IoredisClient } from './held-client.ts'
 import { isRecord } from './ioredis-options.ts'
 import type { RedisAddress } from './url.ts'
@@ -8,8 +8,8 @@ import type { RedisAddress } from './url.ts'
 /**
  * Settings of a Cluster, tried with masters that died, changed roles and hung, slots that moved, and a map of slots that was old after a freeze.
  *
- * The map is asked for when a client is made, when a node answers MOVED, and never by a timer, which would go on between invocations: an old map costs
- * one round trip. `dnsLookup` passes names through, so that TLS sees the name in the certificate. Without the ready check (`CLUSTER INFO`)
+ * The map is asked for when a client is made, and when a node cannot be reached; never by a timer, which would go on between invocations. An old
+ * map costs one round trip a hash slot: the slot's new node is learnt from MOVED. `dnsLookup` passes names through, so that TLS sees the name in the certificate. Without the ready check (`CLUSTER INFO`)
  * a user needs no right but `+cluster|slots`, and `+asking` while slots move.
  */
 const CLUSTER_OPTIONS = {

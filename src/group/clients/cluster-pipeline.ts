@@ -1,4 +1,6 @@
 import { hashSlot } from '../../core/keys.ts'
+import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
+import { masterOf, nodeAt, open, refresh, targetOf } from './cluster-nodes.ts'
 import type { IoredisClient, IoredisPipeline } from './held-client.ts'
 import { keysAt } from './keys-of.ts'
 import type { Command } from './transport.ts'
@@ -6,50 +8,41 @@ import type { Command } from './transport.ts'
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
 export type Result = readonly [error: Error | null, result?: unknown] | undefined
 
-/** What is used of a `Cluster` beside what every client has. */
-export interface ClusterClient extends IoredisClient {
-  /** Keys of nodes (`host:port`) by hash slot, the master first. */
-  readonly slots: readonly (readonly string[] | undefined)[]
-  nodes(role?: 'master'): ClusterNode[]
-  /** Follows redirections by itself. */
-  callBuffer(command: string, args: readonly unknown[]): Promise<unknown>
+/** Puts commands on a client. */
+type Put = (node: IoredisClient, commands: readonly Command[]) => IoredisPipeline
+
+/** Commands on their way to one node. */
+interface Part {
+  readonly places: readonly number[]
+  /** What came by now, one a command. */
+  results(): readonly Result[]
 }
 
-/** A node of a `Cluster`: a client of its own. */
-export interface ClusterNode extends IoredisClient {
-  readonly options: { readonly host?: string; readonly port?: number }
-}
-
-/** How commands are put on a client. */
-export interface Putting {
-  pipeline(node: IoredisClient, commands: readonly Command[]): IoredisPipeline
-  call(command: Command): Promise<unknown>
-}
-
-/** How often commands are sent anew because the map of hash slots was old. */
-const MOST_TURNS = 5
+/** How often commands are sent anew: to where they were redirected, or once the map of hash slots was asked for. */
+const MOST_TURNS = 6
+const ASKING: Command = ['asking']
 
 /**
  * Commands for the nodes of a cluster: those of one hash slot go in one write, in their order, those of other slots side by side.
  *
- * What was answered MOVED or ASK was not carried out: it is sent again, by itself, through the `Cluster`, which follows it; once that has
- * taught it who has the slot, the rest goes in one write again. What got no answer may have run, and is not sent again, but where a connection
- * that stood before was lost without a single answer: it was idle for too long, and the client of a single server does the same.
+ * What was answered MOVED or ASK was not carried out, and goes to where it was sent, in its order; what found no connection goes to the node that
+ * has the slot now. What got no answer may have run, and is not sent again, but where a connection that stood before was lost without
+ * a single answer: it was idle for too long, and the client of a single server does the same.
  *
- * `Cluster#pipeline()` is not used: it sends a whole pipeline again, to the node of an ASK, where but a part of it was refused.
+ * The `Cluster` itself sends nothing: its pipeline is sent again as a whole where a part of it was refused, its `call` ends the connection to a
+ * node that has no hash slot yet, amid commands, and both send again what was lost.
  */
 export class ClusterPipeline {
   readonly #cluster: ClusterClient
   readonly #commands: readonly Command[]
-  readonly #putting: Putting
+  readonly #put: Put
   readonly #results: Result[] = []
-  /** What is under way: an answer of one node is known while another hangs. */
-  readonly #parts = new Set<{ readonly places: readonly number[]; readonly pipeline: IoredisPipeline }>()
+  readonly #parts = new Set<Part>()
 
-  constructor(cluster: ClusterClient, commands: readonly Command[], putting: Putting) {
+  constructor(cluster: ClusterClient, commands: readonly Command[], put: Put) {
     this.#cluster = cluster
     this.#commands = commands
-    this.#putting = putting
+    this.#put = put
   }
 
   async exec(): Promise<Result[]> {
@@ -58,57 +51,74 @@ export class ClusterPipeline {
     return this.#results
   }
 
-  /** Named as in ioredis: what came by now. */
+  /** What came by now; named as in ioredis. An answer of one node is known while another hangs. */
   get _result(): Result[] {
-    for (const { places, pipeline } of this.#parts) this.#take(places, Reflect.get(pipeline, '_result'))
+    for (const part of this.#parts) this.#take(part)
     return this.#results
   }
 
   async #send(slot: number, places: readonly number[]): Promise<void> {
     let left = places
+    let asked: string | undefined
+    let isAgain = false
     for (let turn = 0; left.length > 0 && turn < MOST_TURNS; turn++) {
-      left = await this.#together(slot, left)
-      const isAsked = left.some((at) => isError(this.#results[at], /^ASK /))
-      for (const at of isAsked ? left : left.slice(0, 1)) {
-        await this.#alone(at)
-        left = left.slice(1)
-        if (isLost(this.#results[at])) return
+      const key = asked ?? masterOf(this.#cluster, slot)
+      const node = key === undefined ? undefined : nodeAt(this.#cluster, key)
+      const wasThere = node?.status === 'ready'
+      if (!node || !(wasThere || (await this.#opens(node, left)))) {
+        await refresh(this.#cluster)
+        // nobody else has it
+        if (key !== undefined && key === masterOf(this.#cluster, slot)) return
+        asked = undefined
+        continue
       }
+      await this.#write(node, left, asked !== undefined)
+      asked = undefined
+      if (wasThere && !isAgain && left.every((at) => isClosed(this.#results[at]))) {
+        isAgain = true
+        continue
+      }
+      left = left.filter((at) => targetOf(this.#cluster, messageOf(this.#results[at]), node))
+      asked = this.#learn(slot, messageOf(this.#results[left[0] ?? -1]), node)
     }
   }
 
-  /** Sends in one write. @returns What has to be sent again. */
-  async #together(slot: number, places: readonly number[]): Promise<readonly number[]> {
-    const key = this.#cluster.slots[slot]?.[0]
-    const node = this.#cluster.nodes().find(({ options: { host, port } }) => `${host}:${port}` === key)
-    if (!node) return places
-    const wasThere = node.status === 'ready'
-    const pipeline = this.#putting.pipeline(node, this.#pick(places))
-    const part = { places, pipeline }
+  /** Notes where a slot has moved to. @returns Where commands have to be asked for, if it is on its way. */
+  #learn(slot: number, text: string, node: ClusterNode): string | undefined {
+    const target = targetOf(this.#cluster, text, node)
+    if (!target || text.startsWith('ASK')) return target
+    this.#cluster.slots[slot] = [target]
+    return undefined
+  }
+
+  /** Whether a node takes commands; else why not is what they came to. */
+  async #opens(node: ClusterNode, places: readonly number[]): Promise<boolean> {
+    try {
+      await open(node)
+      return true
+    } catch (error) {
+      for (const at of places) this.#results[at] = [error as Error]
+      return false
+    }
+  }
+
+  async #write(node: ClusterNode, places: readonly number[], isAsked: boolean): Promise<void> {
+    const commands = places.map((at) => this.#commands[at] as Command)
+    const pipeline = this.#put(node, isAsked ? commands.flatMap((command) => [ASKING, command]) : commands)
+    const sieve = (results: readonly Result[]) => (isAsked ? results.filter((_result, n) => n % 2 === 1) : results)
+    const part = { places, results: () => sieve([...((Reflect.get(pipeline, '_result') as Result[]) ?? [])]) }
     this.#parts.add(part)
     try {
-      this.#take(places, await pipeline.exec())
+      const results = await pipeline.exec()
+      this.#take({ places, results: () => sieve(results ?? []) })
     } finally {
       this.#parts.delete(part)
     }
-    if (wasThere && places.every((at) => isLost(this.#results[at]))) return places
-    return places.filter((at) => isError(this.#results[at], /^(MOVED|ASK) /))
   }
 
-  async #alone(at: number): Promise<void> {
-    const [command] = this.#pick([at])
-    this.#results[at] = await this.#putting.call(command as Command).then(
-      (reply): Result => [null, reply],
-      (error: Error): Result => [asRefusal(error)],
-    )
-  }
-
-  #pick(places: readonly number[]): Command[] {
-    return places.map((at) => this.#commands[at] as Command)
-  }
-
-  #take(places: readonly number[], results: readonly Result[] | null | undefined): void {
-    for (const [n, at] of places.entries()) if (results?.[n]) this.#results[at] = results[n]
+  #take({ places, results }: Part): void {
+    const came = results()
+    for (const [n, at] of places.entries()) if (came[n]) this.#results[at] = came[n]
   }
 }
 
@@ -124,16 +134,10 @@ function bySlot(commands: readonly Command[]): ReadonlyMap<number, number[]> {
   return groups
 }
 
-function isError(result: Result, pattern: RegExp): boolean {
-  return pattern.test(result?.[0]?.message ?? '')
+function messageOf(result: Result): string {
+  return result?.[0]?.message ?? ''
 }
 
-function isLost(result: Result): boolean {
-  return result === undefined || isError(result, /connection is closed|max retries per request/i)
-}
-
-/** A `Cluster` that was sent from node to node for too long gives the last refusal in a sentence of its own. */
-function asRefusal(error: Error): Error {
-  const [, last] = /^Too many Cluster redirections\. Last error: ReplyError: (.*)$/s.exec(error.message) ?? []
-  return last === undefined ? error : Object.assign(new Error(last), { name: 'ReplyError' })
+function isClosed(result: Result): boolean {
+  return result === undefined || /connection is closed|max retries per request/i.test(messageOf(result))
 }

@@ -7,6 +7,7 @@ import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
 import { clustersOf, isCluster } from './cluster-client.ts'
 import type { Result } from './cluster-pipeline.ts'
+import { mastersOf, nodeAt } from './cluster-nodes.ts'
 import { ClusterPipeline } from './cluster-pipeline.ts'
 import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
@@ -194,7 +195,39 @@ class IoredisTransport implements Transport {
     this.#clients = clients
   }
 
-  async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
+    return this.#send(commands, timeoutMs)
+  }
+
+  async masters(timeoutMs?: number): Promise<Transport[]> {
+    // also connects; who may not ask is taken at the URL's word
+    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    if (!this.#isCluster && /cluster_enabled:1/.test(String(info))) {
+      this.#clients?.becomeCluster()
+      this.#holder.giveUp(this.#holder.held())
+      await this.#send([['info', 'cluster']], timeoutMs)
+    }
+    const { client } = this.#holder.held() ?? {}
+    if (!client || !isCluster(client)) return [this]
+    const { scriptPrefix } = this
+    return mastersOf(client).map((key) => ({
+      scriptPrefix,
+      send: (commands, ms) => this.#send(commands, ms, key),
+      close: async () => {},
+    }))
+  }
+
+  get #isCluster(): boolean {
+    const { client } = this.#holder.held() ?? {}
+    return client !== undefined && isCluster(client)
+  }
+
+  /** @param key Of a cluster: the one node to send to. */
+  async #send(
+    commands: readonly Command[],
+    timeoutMs = Number.POSITIVE_INFINITY,
+    key: string | undefined = undefined,
+  ): Promise<Answer[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
     let held = this.#holder.held()
@@ -204,7 +237,7 @@ class IoredisTransport implements Transport {
     })
     try {
       held ??= await deadline.of(this.#holder.take())
-      const answers = await this.#ask(held, commands, deadline)
+      const answers = await this.#ask(held, commands, deadline, key)
       const moved = this.#clients && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
       if (moved.length === 0) return answers
       // none of these was carried out
@@ -223,13 +256,12 @@ class IoredisTransport implements Transport {
   }
 
   /** One answer a command; the client is given up where one did not come. */
-  async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
+  async #ask(held: Held, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
     let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
-      if (held.options.enableOfflineQueue === false || isCluster(held.client))
-        await deadline.of(untilReady(held.client))
-      pipeline = this.#pipeline(held, commands)
+      if (needsReady(held)) await deadline.of(untilReady(held.client))
+      pipeline = this.#pipeline(held, commands, key)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
       return answers
@@ -242,17 +274,14 @@ class IoredisTransport implements Transport {
     }
   }
 
-  #pipeline({ client, options }: Held, given: readonly Command[]): Sending {
+  #pipeline({ client, options }: Held, given: readonly Command[], key?: string): Sending {
     const prefix = this.#keyPrefix || prefixOf(options)
     // prefixed here: what ioredis takes for a key differs from version to version
     const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
     if (!isCluster(client)) return put(client, commands, prefix)
-    // with an inheritor's options: a call of its own would be prefixed again
-    const caller = prefix ? Object.create(client, { options: { value: { ...options, keyPrefix: '' } } }) : client
-    return new ClusterPipeline(client, commands, {
-      pipeline: (node, some) => put(node, some, prefix),
-      call: ([name, ...args]) => caller.callBuffer(name.toUpperCase(), args) as Promise<unknown>,
-    })
+    const node = key === undefined ? undefined : nodeAt(client, key)
+    if (node) return put(node, commands, prefix)
+    return new ClusterPipeline(client, commands, (node, some) => put(node, some, prefix))
   }
 
   async close(): Promise<void> {
@@ -325,7 +354,12 @@ function endsClient(answer: Answer): boolean {
   return answer instanceof RedisReplyError && judge(answer.message).endsClient
 }
 
-/** Where a client keeps no queue, until it would not need one. @throws {Error} It ended instead. */
+/** Where a client keeps no queue; a cluster's nodes are not known before. */
+function needsReady({ client, options }: Held): boolean {
+  return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
+}
+
+/** Waits until a client would need no queue. @throws {Error} It ended instead. */
 async function untilReady(client: IoredisClient): Promise<void> {
   if (client.status === undefined || client.status === 'ready') return
   if (client.status === 'wait') client.connect?.().catch(() => {})
