@@ -1,5 +1,6 @@
 import type { ClusterOptions, RedisOptions } from 'ioredis'
 import { Cluster } from 'ioredis'
+import { MAKES_PASSWORD } from '../../core/renewed-password.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import type { IoredisClient } from './held-client.ts'
 import { isRecord } from './ioredis-options.ts'
@@ -40,9 +41,6 @@ export function isCluster(client: IoredisClient): client is ClusterClient {
   return client.isCluster === true
 }
 
-/** What makes a token in place of a password, on the `retryStrategy` that is to renew it: it survives where options are spread. */
-export const RENEWS = Symbol.for('millrace.password')
-
 /**
  * Settles what a factory's Cluster must not do otherwise than a URL's: it sends nothing again whose answer was lost, needs no right to CLUSTER
  * INFO, and asks for a password that changes each time a node is connected to. Cluster reads `password` once, and passes by the `retryStrategy`
@@ -64,6 +62,6 @@ function passwordOf(redisOptions: unknown): (() => unknown) | undefined {
   if (!isRecord(redisOptions)) return undefined
   const { get } = Object.getOwnPropertyDescriptor(redisOptions, 'password') ?? {}
   if (get) return () => redisOptions.password
-  const renews: unknown = Reflect.get(Object(redisOptions.retryStrategy), RENEWS)
+  const renews: unknown = Reflect.get(Object(redisOptions.retryStrategy), MAKES_PASSWORD)
   return typeof renews === 'function' ? () => renews() as unknown : undefined
 }
