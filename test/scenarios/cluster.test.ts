@@ -1,16 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { Cluster } from 'ioredis'
 import { Cluster as Cluster5 } from 'ioredis5'
-import { type Connection, type Consumer, claim, createPublisher, poll } from 'millrace'
+import type { Connection } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashSlot } from '../../src/core/keys.ts'
+import { Account, EVENTS, pause } from '../support/account.ts'
 import { failOver, type Node, type PrivateCluster, slotMove, startNodes } from '../support/cluster.ts'
-import { billing, OrderPaid } from '../support/consumer.ts'
-
-/** How often a function is invoked, and how many events are published before each. */
-const BEAT_MS = 1_000
-const EVENTS = 5
 
 let cluster: PrivateCluster
 beforeAll(async () => {
@@ -40,7 +36,6 @@ interface Fault {
   strike(stream: string): Promise<unknown>
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const owner = (stream: string) => cluster.ownerOf(stream)
 const empty = () => cluster.nodes.at(-1) as Node
 
@@ -116,55 +111,6 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
 }
 
-/** What became of a client's events. */
-class Account {
-  readonly acknowledged = new Set<string>()
-  readonly handled = new Map<string, number>()
-  readonly failures: string[] = []
-  readonly #redis: Connection
-  readonly #stream: string
-  readonly #consumer: Consumer
-  #events = 0
-
-  constructor(redis: Connection, stream: string) {
-    this.#redis = redis
-    this.#stream = stream
-    const handle = async ({ payload }: never) => {
-      const { orderId } = payload as { orderId: string }
-      this.handled.set(orderId, (this.handled.get(orderId) ?? 0) + 1)
-    }
-    this.#consumer = billing(handle, { stream, minIdleMs: 1_000, handlerTimeoutMs: 500, renewLeases: true })
-  }
-
-  /** One invocation of an application that publishes, and of a poller. */
-  async invoke(): Promise<void> {
-    const ids = Array.from({ length: EVENTS }, () => `${this.#events++}`)
-    const publisher = createPublisher({ stream: this.#stream, redis: this.#redis })
-    const published = publisher.publishMany(ids.map((orderId) => [OrderPaid, { orderId }] as const))
-    await published.then(
-      () => ids.forEach((id) => void this.acknowledged.add(id)),
-      (error: Error) => this.failures.push(`publish: ${error.message}`),
-    )
-    await poll(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch((error: Error) => {
-      this.failures.push(`poll: ${error.message}`)
-    })
-  }
-
-  async settle(): Promise<void> {
-    await pause(1_100)
-    for (let n = 0; n < 3; n++) {
-      await poll(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch(() => {})
-      await claim(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch(() => {})
-    }
-  }
-
-  get numbers() {
-    const twice = [...this.handled].filter(([, times]) => times > 1).length
-    const lost = [...this.acknowledged].filter((id) => !this.handled.has(id)).length
-    return { lost, twice, failed: this.failures.length }
-  }
-}
-
 /** Streams in the first third of the hash slots, so that one fault is every client's. */
 const streams = Array.from({ length: 1_000 }, (_each, n) => `orders-${n}`).filter((name) => hashSlot(name) < 5_461)
 
@@ -179,9 +125,7 @@ test.each(faults)(
       return { client, redis, stream: streams.shift() as string }
     })
     const told = accounts.map(({ client, redis, stream }) => ({ client, stream, account: new Account(redis, stream) }))
-    const invocations = told.map(async ({ account }) => {
-      for (let beat = 0; beat < beats; beat++) await Promise.all([account.invoke(), pause(BEAT_MS)])
-    })
+    const invocations = told.map(({ account }) => account.invokeEachSecond(beats))
     await pause(1_700)
     const isOfAll = !name.includes('hash slot')
     await Promise.all((isOfAll ? told.slice(0, 1) : told).map(({ stream }) => strike(stream)))
