@@ -13,7 +13,7 @@ export interface Measured {
   readonly commands: number
   /** `undefined` where the contender does not count them. */
   readonly roundTrips: number | undefined
-  /** Resident memory before the run. */
+  /** Resident memory before the process's first event. */
   readonly startBytes: number
   /** The most that the process has ever had. */
   readonly peakBytes: number
@@ -26,6 +26,7 @@ export type Around = (work: () => Promise<void>) => Promise<void>
  * Lets a contender handle `count` events, measures it, and checks that it did.
  *
  * @param url The server, without latency, for counting its commands.
+ * @param startBytes Resident memory before the process's first event.
  * @param around Runs the measured part. Default: nothing around it.
  * @throws {Error} Not all events were handled, or some are not done for good.
  */
@@ -34,6 +35,7 @@ export async function measure(
   url: string,
   round: string,
   count: number,
+  startBytes: number,
   around: Around = (work) => work(),
 ): Promise<Measured> {
   let handled = 0
@@ -42,7 +44,6 @@ export async function measure(
   }
   await contender.prepare(round, count)
   handled = 0
-  const startBytes = process.memoryUsage.rss()
   let elapsedMs = 0
   let cpu = { user: 0, system: 0 }
   const commands = await countCommands(url, () =>

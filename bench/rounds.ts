@@ -12,8 +12,11 @@ import { SIDES, type Side, type SideName } from './sides.ts'
 export type Round = ReadonlyMap<SideName, Measured>
 
 const LATENCY_MS = 2
-/** V8 compiles what matters, and gives its heap the size it then keeps, within some hundred thousand events: what is compared is what follows. */
-const WARM_UP_ROUNDS = 2
+/** V8 compiles what matters, and gives its heap the size it then keeps, within so many events: what is compared is what follows. */
+const WARM_UP_EVENTS = 200_000
+/** The slowest sides warm up for as long as a bench may take. */
+const WARM_UP_ROUNDS = 10
+const FRESH_WARM_UP = { events: 10_000, rounds: 25 }
 /** Memory hardly differs from round to round, and is measured with many events: the first rounds do. */
 const FRESH_ROUNDS = 3
 
@@ -31,7 +34,7 @@ export async function runRounds(
   const results: Round[] = []
   await withField(server, async (field) => {
     const lasting = names.filter((name) => !sideOf(name).isFresh)
-    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, lasting, entries)
+    await field.warmUp(lasting, entries)
     for (let n = 0; n < rounds; n++) {
       const taking = n < FRESH_ROUNDS ? names : lasting
       results.push(await field.round(`${n}`, n % 2 === 0 ? taking : taking.toReversed(), entries))
@@ -48,7 +51,7 @@ export async function profileSide(
   file: string,
 ): Promise<Measured> {
   return withField(server, async (field) => {
-    for (let n = 0; n < WARM_UP_ROUNDS; n++) await field.round(`warm-up-${n}`, [name], entries)
+    await field.warmUp([name], entries)
     return (await field.round('profiled', [name], entries, file)).get(name) as Measured
   })
 }
@@ -81,6 +84,13 @@ class Field {
     this.#admin = new Redis(url)
   }
 
+  async warmUp(names: readonly SideName[], entries: number): Promise<void> {
+    for (let n = 0; n < WARM_UP_ROUNDS; n++) {
+      const cold = names.filter((name) => n < 2 || n * countOf(name, entries) < WARM_UP_EVENTS)
+      if (cold.length > 0) await this.round(`warm-up-${n}`, cold, entries)
+    }
+  }
+
   /** Sides that read the same number of events read the same entries, each in a new group. */
   async round(round: string, names: readonly SideName[], entries: number, profileTo?: string): Promise<Round> {
     const measured = new Map<SideName, Measured>()
@@ -103,10 +113,19 @@ class Field {
     const side = this.#processes.get(name) ?? new SideProcess(name, urls)
     if (!isFresh) this.#processes.set(name, side)
     try {
+      if (isFresh) await this.#warmUpFresh(side, name, round, count)
       return await side.run({ round: `${name}-${round}`, count, profileTo })
     } finally {
       if (isFresh) await side.close()
     }
+  }
+
+  /** All of them alike, whatever their own count is. */
+  async #warmUpFresh(side: SideProcess, name: SideName, round: string, count: number): Promise<void> {
+    await this.#ready(FRESH_WARM_UP.events)
+    for (let n = 0; n < FRESH_WARM_UP.rounds; n++)
+      await side.run({ round: `${name}-${round}-warm-up-${n}`, count: FRESH_WARM_UP.events })
+    await this.#ready(count)
   }
 
   /** The stream has so many events. Those of the last round do: every reader has a group of its own. */

@@ -16,6 +16,7 @@ export type SideAnswer = { readonly measured: Measured } | { readonly failure: s
 /** A side's process: it runs what its parent asks for, one run at a time, and answers what each cost. */
 const [name, url, adminUrl] = process.argv.slice(2) as [SideName, string, string]
 const contender = await SIDES[name].create({ url, adminUrl })
+const startBytes = process.memoryUsage.rss()
 
 process.on('message', (request: SideRequest) => void answer(request).then((told) => process.send?.(told)))
 process.on('disconnect', () => void contender.close())
@@ -23,7 +24,7 @@ process.on('disconnect', () => void contender.close())
 async function answer({ round, count, profileTo }: SideRequest): Promise<SideAnswer> {
   try {
     const around = profileTo === undefined ? undefined : profiled(profileTo)
-    return { measured: await measure(contender, adminUrl, round, count, around) }
+    return { measured: await measure(contender, adminUrl, round, count, startBytes, around) }
   } catch (error) {
     return { failure: (error as Error).stack ?? String(error) }
   }

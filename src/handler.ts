@@ -40,7 +40,8 @@ export interface HandlerContext extends LambdaContext {
 
 /**
  * A plain function. What it throws decides what becomes of the entry. What it returns is ignored, except `{ batchItemFailures: [...] }`, which
- * counts as it does for a batch of this one entry, and a generator, an async iterable or a stream, which nobody would read to its end: a failure.
+ * counts as it does for a batch of this one entry, and a generator, an async iterable, a stream or promises in an
+ * array, which nobody would wait for: a failure.
  */
 export type EventHandler<E extends Event = Event> = (event: E, context: HandlerContext) => unknown
 

@@ -1,4 +1,5 @@
 import { batchFailures } from './batch-answer.ts'
+import { isThenable, silence } from './thenable.ts'
 
 /** Things that are yet to be run or read to their end, by the members that they have. */
 const UNDONE: readonly (readonly [what: string, is: (members: Members) => boolean])[] = [
@@ -14,7 +15,7 @@ type Members = Readonly<Record<PropertyKey, unknown>>
 
 /**
  * Judges what the handler of one event answered. That is ignored, but for two things: `batchItemFailures`, which counts as it does for a batch
- * of this one entry, and what nobody has waited for, such as a stream.
+ * of this one entry, and what nobody has waited for, such as a stream, or promises in an array.
  *
  * @throws {TypeError} What it answered is not done.
  * @throws {BatchAnswerInvalidError} Its `batchItemFailures` are none of AWS's.
@@ -25,6 +26,12 @@ export function assertHandled(answer: unknown, entryId: string): void {
   for (const [what, is] of UNDONE)
     if (is(answer as Members))
       throw new TypeError(`A handler must not answer ${what}, which nobody runs to its end: await that in the handler`)
+  if (Array.isArray(answer) && answer.some(isThenable)) {
+    for (const one of answer) silence(one)
+    throw new TypeError(
+      'A handler must not answer an array of promises, which nobody waits for: await Promise.all(…) in the handler',
+    )
+  }
   if (!('batchItemFailures' in answer)) return
   const failures = batchFailures({ batchItemFailures: answer.batchItemFailures }, [entryId])
   if (failures.has(entryId)) throw failures.get(entryId)

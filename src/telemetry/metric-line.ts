@@ -25,7 +25,9 @@ export class MetricLine {
 
   /** Numbers are added up, what is spread is joined. */
   add(values: Values): void {
-    for (const [name, value] of Object.entries(values)) {
+    // half of the time of Object.entries, at every call of a handler
+    for (const name in values) {
+      const value = values[name]
       const before = this.#values.get(name)
       if (typeof value === 'number') this.#values.set(name, value + ((before as number | undefined) ?? 0))
       else if (value) {

@@ -2,7 +2,7 @@ import { Metrics } from '@aws-lambda-powertools/metrics'
 import { InvocationFailedError } from '../errors.ts'
 import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../observe.ts'
 import type { ConsumerReport, Report } from '../report.ts'
-import type { Dimensions, Values } from './metric-line.ts'
+import type { Values } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 
 /**
@@ -18,28 +18,32 @@ import { MetricLine } from './metric-line.ts'
  */
 export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millrace' })): Observer {
   // invocations may overlap in one process
-  const lines = new WeakMap<ObservedInvocation, Map<string, MetricLine>>()
+  const lines = new WeakMap<ObservedInvocation, Lines>()
 
-  function lineOf({ invocation, stream, group }: ObservedRun, detail: Dimensions = {}): MetricLine {
-    const own = lines.get(invocation) ?? new Map<string, MetricLine>()
-    const dimensions = { EventSource: stream, ConsumerGroup: group, ...detail }
-    const key = JSON.stringify(dimensions)
-    const line = own.get(key) ?? new MetricLine(dimensions)
-    lines.set(invocation, own.set(key, line))
-    return line
+  function linesOf(invocation: ObservedInvocation): Lines {
+    const known = lines.get(invocation)
+    if (known) return known
+    const made = new Lines()
+    lines.set(invocation, made)
+    return made
   }
 
+  const lineOf = ({ invocation, stream, group }: ObservedRun) => linesOf(invocation).of(stream, group)
+
   /** What is known of an event type is known of the consumer, too. */
-  function add(run: ObservedRun, EventType: string, values: Values): void {
-    lineOf(run).add(values)
-    if (EventType) lineOf(run, { EventType }).add(values)
+  function add({ invocation, stream, group }: ObservedRun, EventType: string, values: Values): void {
+    const own = linesOf(invocation)
+    own.of(stream, group).add(values)
+    if (EventType) own.of(stream, group, 'EventType', EventType).add(values)
   }
 
   const addLetter =
     (name: string) =>
     ({ invocation, notice: { stream, group, reason, eventType } }: Observed['deadLettered']) => {
       const run = { invocation, stream, group }
-      lineOf(run, { Reason: reason }).add({ [name]: 1 })
+      linesOf(invocation)
+        .of(stream, group, 'Reason', reason)
+        .add({ [name]: 1 })
       // a type without a route may be anything
       add(run, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
     }
@@ -81,7 +85,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
       }
       const own = lines.get(invocation)
       lines.delete(invocation)
-      for (const line of own?.values() ?? []) line.write(metrics)
+      for (const line of own?.all ?? []) line.write(metrics)
     },
     published({ call: { stream, events }, durationMs, bytes, entryIds }) {
       for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
@@ -97,6 +101,32 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
       }
     },
   }
+}
+
+/** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
+class Lines {
+  readonly all: MetricLine[] = []
+  readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
+
+  /** @param name Of the third dimension. Left out: there is none. */
+  of(stream: string, group: string, name = '', value = ''): MetricLine {
+    const byGroup = within(this.#byStream, stream)
+    const byValue = within(within(byGroup, group), name)
+    const known = byValue.get(value)
+    if (known) return known
+    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }) })
+    byValue.set(value, line)
+    this.all.push(line)
+    return line
+  }
+}
+
+function within<Value>(maps: Map<string, Map<string, Value>>, key: string): Map<string, Value> {
+  const known = maps.get(key)
+  if (known) return known
+  const made = new Map<string, Value>()
+  maps.set(key, made)
+  return made
 }
 
 /** An error other than a failed invocation's means that no consumer has run. */

@@ -96,6 +96,8 @@ describe('what the handler of one event answers', () => {
     ['a stream that is to be read', () => Readable.from(['x'])],
     ['a stream that is to be written', () => new Writable()],
     ['a stream of the web', () => new ReadableStream()],
+    ['promises that nobody waits for', () => [1, Promise.resolve(2)]],
+    ['promises that will fail', () => [Promise.reject(new Error('no')), runInNewContext('Promise.reject(1)')]],
     [
       'a revoked Proxy',
       () => {

@@ -57,8 +57,8 @@ export const IOREDIS_OPTIONS = {
   protocol: ['harmless', 'harmless'],
   replyMapping: ['neutralised', 'neutralised'],
   showFriendlyErrorStack: ['harmless', 'harmless'],
-  scripts: ['harmless', 'harmless'],
-  himportFieldsets: ['harmless', 'harmless'],
+  scripts: [IN_FACTORY, 'harmless'],
+  himportFieldsets: [IN_FACTORY, 'harmless'],
   monitor: ['refused', 'refused'],
   readOnly: [PRIMARY, PRIMARY],
   // sentinels

@@ -5,7 +5,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { RedisReplyError } from '../../errors.ts'
 import { toReplyError, toSelectError } from './judge.ts'
-import { describeFailure, describeTrouble, NO_REDIS, SPEAKS_TLS } from './trouble.ts'
+import { describeFailure, describeTrouble, HUNG_UP, NO_REDIS, SPEAKS_TLS } from './trouble.ts'
 
 const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'
 const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from here'
@@ -18,6 +18,8 @@ export interface ConnectTarget {
     | { readonly path: string }
     /** Each client's own: of a cluster's node. */
     | undefined
+  /** Of the address, 4 or 6, where there is no place. */
+  readonly family?: number | undefined
   /** `undefined`: without TLS. */
   readonly tls: ConnectionOptions | undefined
   readonly username: string | undefined
@@ -45,13 +47,15 @@ export function connectorTo(target: ConnectTarget): Connectors {
     /** Of ioredis' interface. */
     firstError: Error | undefined
     #socket: Socket | undefined
+    /** What the socket failed with after it stood: a TLS server refuses a client's certificate only then. */
+    #failure: Error | undefined
     #isClosing = false
     #silent = 0
     readonly #place: NonNullable<ConnectTarget['place']>
 
     /** @param options The client's. */
     constructor({ host = '', port = 0 }: { readonly host?: string; readonly port?: number }) {
-      this.#place = target.place ?? { host, port }
+      this.#place = target.place ?? { host, port, ...(target.family !== undefined && { family: target.family }) }
     }
 
     check(): boolean {
@@ -66,7 +70,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
     /** @throws {RedisReplyError} Login or database were refused. @throws {Error} There is no connection. */
     async connect(emit: (type: 'error', error: Error) => void): Promise<Socket> {
       this.#isClosing = false
-      if (this.#silent >= SILENT_HANG_UPS) throw new Error(SPEAKS_TLS)
+      if (this.#silent >= SILENT_HANG_UPS) throw this.#hungUp()
       for (let attempt = 1; ; attempt++) {
         try {
           return await this.#open(emit)
@@ -84,9 +88,14 @@ export function connectorTo(target: ConnectTarget): Connectors {
       const password = await askPassword(target)
       const socket = await this.#dial()
       const requests = handshake(target, password)
-      if (requests.length > 0) await agree(socket, requests, target.connectTimeoutMs)
+      if (requests.length > 0) await agree(socket, requests, target.connectTimeoutMs, () => this.#hungUp())
       this.#watch(socket, emit)
       return socket
+    }
+
+    #hungUp(): Error {
+      if (this.#failure) return new Error(describeTrouble(this.#failure))
+      return new Error(target.tls ? HUNG_UP : SPEAKS_TLS)
     }
 
     async #dial(): Promise<Socket> {
@@ -101,7 +110,10 @@ export function connectorTo(target: ConnectTarget): Connectors {
       const timeout = new AbortController()
       const timer = setTimeout(() => timeout.abort(), connectTimeoutMs)
       // else an error after the wait would end the process
-      socket.on('error', () => {})
+      this.#failure = undefined
+      socket.on('error', (error) => {
+        this.#failure = error
+      })
       try {
         await onceOrClosed(socket, tls ? 'secureConnect' : 'connect', timeout.signal)
       } catch (error) {
@@ -121,7 +133,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
       socket.once('data', heard)
       socket.once('close', () => {
         if (socket.bytesRead === 0 && socket.bytesWritten > 0) this.#silent++
-        if (this.#silent > 0) emit('error', new Error(SPEAKS_TLS))
+        if (this.#silent > 0) emit('error', this.#hungUp())
       })
       // no byte is read before the client listens
       socket.pause()
@@ -148,7 +160,13 @@ async function askPassword({ password }: ConnectTarget): Promise<string | undefi
 }
 
 /** Sends requests and waits until every one is answered by OK. @throws {RedisReplyError} One was refused. */
-async function agree(socket: Socket, requests: readonly string[][], timeoutMs: number): Promise<void> {
+async function agree(
+  socket: Socket,
+  requests: readonly string[][],
+  timeoutMs: number,
+  hungUp: () => Error,
+): Promise<void> {
+  const written = requests.map((words) => encode(words)).join('')
   let text = ''
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onData = (chunk: Buffer) => {
@@ -161,10 +179,10 @@ async function agree(socket: Socket, requests: readonly string[][], timeoutMs: n
       return reject(refusalOf(requests[at]?.[0], Buffer.from((lines[at] as string).slice(1), 'latin1').toString()))
     if (lines.length >= requests.length) resolve()
   }
-  const onClose = () => reject(new Error(SPEAKS_TLS))
+  const onClose = () => reject(hungUp())
   const timer = setTimeout(() => reject(new Error(NO_LOGIN_ANSWER)), timeoutMs)
   socket.on('data', onData).on('close', onClose)
-  socket.write(requests.map((words) => encode(words)).join(''))
+  socket.write(written)
   try {
     await promise
   } finally {

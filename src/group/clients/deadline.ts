@@ -13,11 +13,8 @@ export function startDeadline(ms: number, late: () => Error): Deadline {
   ended.catch(() => {})
   const timer = setTimeout(() => fail(late()), ms)
   return {
-    of(work) {
-      // it goes on alone if it is late
-      work.catch(() => {})
-      return Promise.race([work, ended])
-    },
+    // one that is late goes on alone; the race hears of its end, and a handler more would keep what it brings
+    of: (work) => Promise.race([work, ended]),
     fail,
     cancel: () => clearTimeout(timer),
   }

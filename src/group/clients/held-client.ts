@@ -171,7 +171,9 @@ export class ClientHolder {
       // without the error itself: one of a URL has the URL as a member
       throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${describeFailure(error)}`)
     }
-    if (isRecord(client) && typeof client.pipeline === 'function') return client as unknown as IoredisClient
+    const isClient =
+      isRecord(client) && ['pipeline', 'on', 'disconnect'].every((name) => typeof client[name] === 'function')
+    if (isClient) return client as unknown as IoredisClient
     throw cannot(ACTION, 'the factory must give a client of ioredis, Redis or Cluster')
   }
 

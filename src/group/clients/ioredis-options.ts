@@ -1,4 +1,4 @@
-import { cannot } from '../../core/options.ts'
+import { callable, cannot, integerFrom, numberFrom } from '../../core/options.ts'
 
 /** Options that are refused, by why; every other one of a factory's client is harmless, or is set or undone where a client is made or used. */
 const REFUSALS: readonly (readonly [names: RegExp, why: string])[] = [
@@ -13,7 +13,27 @@ const WITH_URL =
   'retryStrategy reconnectOnError maxRetriesPerRequest maxLoadingRetryTime ' +
   'lazyConnect enableReadyCheck enableOfflineQueue offlineQueue commandQueue autoResendUnfulfilledCommands autoResubscribe ' +
   'enableAutoPipelining autoPipeliningIgnoredCommands ' +
-  'keyPrefix stringNumbers protocol replyMapping showFriendlyErrorStack scripts himportFieldsets'
+  'keyPrefix stringNumbers protocol replyMapping showFriendlyErrorStack'
+
+type Rule = (action: string, name: string, value: unknown) => void
+
+/** A timer of more would end at once. */
+const MOST_MS = 2_147_483_647
+
+/** What would fail far from here, or not at all, if it were of another type. */
+const RULES: readonly (readonly [names: RegExp, rule: Rule])[] = [
+  [/Timeout$/, (action, name, value) => numberFrom(action, name, value, 1, MOST_MS)],
+  [/^(family|keepAlive|maxRetriesPerRequest|db)$/, (action, name, value) => integerFrom(action, name, value, 0)],
+  [/Strategy$/, callable],
+  [
+    /^(username|keyPrefix)$/,
+    (action, name, value) => {
+      if (typeof value !== 'string') throw cannot(action, `${name} must be a string`)
+    },
+  ],
+]
+
+const MAY_BE_NULL = /^(maxRetriesPerRequest|\w+Strategy)$/
 
 /** What of a factory's client is read; an option with one of these values is as good as left out. */
 export type ClientOptions = Readonly<Record<string, unknown>>
@@ -30,6 +50,8 @@ export function checkUrlOptions(action: string, options: object): void {
         action,
         `option ${name} is refused: it goes with no URL, but with a factory, connectIoredis(() => new Redis({ … }))`,
       )
+    if (own.value !== undefined && (own.value !== null || !MAY_BE_NULL.test(name)))
+      RULES.find(([names]) => names.test(name))?.[1](action, name, own.value)
   }
 }
 

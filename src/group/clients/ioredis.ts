@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { Redis } from 'ioredis'
-import { cannot, integerFrom, numberFrom } from '../../core/options.ts'
+import { cannot, object } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
@@ -72,9 +72,9 @@ export function connectIoredis(target: string | ClientFactory, options?: Ioredis
   }
   const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
+  object(ACTION, 'options', given)
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
-  numberFrom(ACTION, 'commandTimeout', commandTimeout, 1)
   const clients = clientsOf(address, given)
   const holder = new ClientHolder(() => clients.make(), true)
   return createRedisConnection(new IoredisTransport(holder, commandTimeout, keyPrefix, clients))
@@ -90,33 +90,40 @@ interface UrlClients {
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
 function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
   const target = targetOf(address, options)
-  const Connector = connectorTo(target)
   const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
   const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
   const passed = Object.fromEntries(names.map((name) => [name, options[name as keyof IoredisOptions]]))
   const settings = {
-    ...target.place,
     ...LAMBDA_OPTIONS,
     ...withoutUndefined(passed),
-    // the strategies that renew a password have nothing to renew here
-    retryStrategy: retryStrategy && ((attempt: number) => retryStrategy.call({}, attempt)),
-    Connector,
+    retryStrategy: retryStrategy && guarded(retryStrategy),
     lazyConnect: true,
     enableOfflineQueue: true,
     reconnectOnError: null,
     stringNumbers: false,
-  } as RedisOptions
+    replyMapping: 'legacy' as const,
+  } as RedisOptions & { readonly replyMapping: 'legacy' }
   let { cluster } = address
-  // of a cluster every node has a place of its own, and one of them is no word of the others
-  const { host: _host, port: _port, family, ...ofNodes } = { family: undefined, ...(settings as RedisOptions) }
-  const nodes = { ...ofNodes, replyMapping: 'legacy' as const, Connector: connectorTo({ ...target, place: undefined }) }
-  const clusters = clustersOf(address, nodes)
+  // of a cluster every node has a place of its own
+  const clusters = clustersOf(address, { ...settings, Connector: connectorTo({ ...target, place: undefined }) })
+  const ofServer = { ...target.place, ...settings, Connector: connectorTo(target) }
   return {
-    make: () => (cluster ? (clusters() as IoredisClient) : new Redis({ ...settings, replyMapping: 'legacy' })),
+    make: () => (cluster ? (clusters() as IoredisClient) : new Redis(ofServer)),
     becomeCluster() {
       if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
       cluster = true
     },
+  }
+}
+
+/** The strategies that renew a password have nothing to renew here; what one throws would end the process. */
+function guarded(strategy: (attempt: number) => unknown): (attempt: number) => unknown {
+  return (attempt) => {
+    try {
+      return strategy.call({}, attempt)
+    } catch {
+      return null
+    }
   }
 }
 
@@ -140,10 +147,8 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     family,
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
-  const hasPassword = 'password' in options
-  if (iam !== undefined && !hasPassword)
+  if (iam !== undefined && !('password' in options))
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
-  integerFrom(ACTION, 'db', db, 0)
   if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
   const place =
     path === undefined
@@ -151,12 +156,14 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
       : { path }
   return {
     place,
+    family,
     tls: tlsOf(address, options),
     username: username || undefined,
     password: async () => {
-      const given = hasPassword ? options.password : address.password
+      const given = options.password ?? address.password
       const password = typeof given === 'function' ? await given() : given
-      if (password !== undefined && typeof password !== 'string') throw cannot(ACTION, 'the password must be a string')
+      const isText = typeof password === 'string' && password.isWellFormed()
+      if (password !== undefined && !isText) throw cannot(ACTION, 'the password must be a string of whole characters')
       return password || undefined
     },
     db,
@@ -170,6 +177,8 @@ function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOption
   if (tls === undefined || tls === null) return address.tls ? {} : undefined
   if (!isRecord(tls) || 'profile' in tls)
     throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
+  for (const name of ['host', 'port', 'path', 'socket'])
+    if (name in tls) throw cannot(ACTION, `option tls.${name} is refused: the URL says where`)
   if (tls.rejectUnauthorized === false && !isWarned) {
     isWarned = true
     process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')

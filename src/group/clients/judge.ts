@@ -1,11 +1,7 @@
 import { RedisReplyError } from '../../errors.ts'
 
-/** Who has to do something about a refusal. */
-type Fault = 'settings' | 'server' | 'command'
-
 /** What a server's refusal means. */
 interface Verdict {
-  readonly fault: Fault
   /** It is gone in a moment: the refused command may be sent again. */
   readonly isPassing: boolean
   /** Milliseconds for which that may go on. */
@@ -18,19 +14,18 @@ interface Verdict {
   readonly advice: string
 }
 
-interface Row extends Partial<Omit<Verdict, 'fault'>> {
+interface Row extends Partial<Verdict> {
   /** Of the server's text, without what a script puts around it. */
   readonly pattern: RegExp
-  readonly fault: Fault
   /** The code that decisions hang on, where a service has words of its own for it. */
   readonly code?: string
 }
 
-const LOGIN = { fault: 'settings', endsClient: true } as const
-const PASSING = { fault: 'server', isPassing: true } as const
+const LOGIN = { endsClient: true } as const
+const PASSING = { isPassing: true } as const
 /** As long as a hash slot moves key by key, half of a consumer's keys here and half there. */
 const MOVING_MS = 10_000
-const FULL = { fault: 'server', code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
+const FULL = { code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
 
 /**
  * What servers say. Redis' own texts were run. Those of services were read, and not run:
@@ -74,23 +69,20 @@ const ROWS: readonly Row[] = [
   { pattern: /^TRYAGAIN\b/, ...PASSING, passesWithinMs: MOVING_MS },
   {
     pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
-    fault: 'settings',
     advice: 'a cluster needs ?cluster in the URL, or connectIoredis(() => new Cluster([{ host, port }]))',
   },
   {
     pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
-    fault: 'server',
     advice: 'the server must be Redis 6.2 or newer, or Valkey',
   },
   {
     pattern: /^OOM\b|^(ERR )?out of memory|^ERR db capacity quota exceeded|^ERR max (data|db|database) size/i,
     ...FULL,
   },
-  { pattern: /^ERR max (daily )?requests? limit exceeded/i, fault: 'server', advice: 'take a larger plan' },
+  { pattern: /^ERR max (daily )?requests? limit exceeded/i, advice: 'take a larger plan' },
 ]
 
 const FINAL: Verdict = {
-  fault: 'command',
   isPassing: false,
   passesWithinMs: 2_000,
   endsClient: false,

@@ -4,6 +4,7 @@ const CA = 'pass the certificate of its authority as options.tls.ca'
 
 /** By the code of the error, and what to change. */
 const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
+  [/ALERT_.*CERT/, 'pass a client certificate as options.tls.cert and key'],
   [/^(EPROTO|ERR_SSL_)/, 'use redis://, or the TLS port'],
   [/^ERR_TLS_CERT_ALTNAME_INVALID$/, 'set options.tls.servername to the name in the certificate'],
   [/^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/, CA],
@@ -13,12 +14,14 @@ const ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
 
 /** What a function of the user's failed with, without a URL: some clients quote theirs. */
 export function describeFailure(error: unknown): string {
-  const { name = 'Error', message = '' } = (error ?? {}) as Partial<Error>
+  if (!(error instanceof Error)) return 'it threw something that is no Error'
+  const { name, message } = error
   return `${name}: ${message.replace(/\S+:\/\/.*/s, 'a URL')}`
 }
 
 /** What is known to mean that a server speaks TLS where it was spoken to without. */
-export const SPEAKS_TLS = 'the server hung up without an answer; if it speaks TLS, use rediss://'
+export const HUNG_UP = 'the server hung up without an answer'
+export const SPEAKS_TLS = `${HUNG_UP}; if it speaks TLS, use rediss://`
 
 /** What answers there is something else. */
 export const NO_REDIS = 'the answer is not one of Redis; host and port must be of a Redis server'
@@ -34,6 +37,6 @@ export function describeTrouble(error: unknown): string {
   if (!message && errors[0]) return describeTrouble(errors[0])
   if (/please report this/i.test(message)) return NO_REDIS
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(code)) ?? []
-  const [said = ''] = message.replace(/^[0-9A-F]+:error:[0-9A-F]+:/, '').split('\n')
+  const [said = ''] = message.replace(/^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):.*/s, '$1').split('\n')
   return advice ? `${said}; ${advice}` : said
 }

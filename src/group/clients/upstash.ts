@@ -146,6 +146,7 @@ function createClient(url: string, token: string): Redis {
  * commands do to arguments and replies. Clients show it to middleware only, so one command is asked for and answered here.
  */
 function requestOf(redis: Redis): Request {
+  if (typeof redis?.use !== 'function') throw refusal('the function must give a Redis of @upstash/redis')
   const client: { options?: { responseEncoding?: unknown } } | undefined = Reflect.get(redis, 'client')
   if (client?.options?.responseEncoding === 'base64') {
     throw refusal('the client must be made with responseEncoding: false, got "base64", its default')

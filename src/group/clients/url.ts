@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { cannot } from '../../core/options.ts'
 
@@ -120,8 +121,9 @@ function decode(text: string, part: string, wrong: Wrong): string {
 export function hostPort(text: string, wrong: Wrong, defaultPort = DEFAULT_PORT): HostPort {
   const [, v6, name = '', digits] =
     /^(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([^\s:[\]%\\<>^|]*))(?::(.*))?$/is.exec(text) ?? []
-  const host = v6 ?? (name && domainToASCII(name))
-  if (!host || (v6 !== undefined && !v6.includes(':')))
+  // a zone is written behind %25, or behind a lone %
+  const host = v6?.replace(/%25(?=.)/, '%') ?? (name && domainToASCII(name))
+  if (!host || (v6 !== undefined && !isIPv6(host)))
     throw wrong('the URL must name a host, an IPv6 address in [brackets]')
   if (digits === undefined) return { host, port: defaultPort }
   if (!/^\d{1,5}$/.test(digits) || Number(digits) < 1 || Number(digits) > 65_535)

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer as createHttp } from 'node:http'
@@ -13,6 +14,7 @@ import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
 import { claim, createPublisher, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
+import { inspectStreams, redriveDeadLetters } from 'millrace/operator'
 import { connectUpstash } from 'millrace/upstash'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { judge, toReplyError } from '../../../src/group/clients/judge.ts'
@@ -20,6 +22,7 @@ import type { PrivateRedis } from '../../../tools/redis-server.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
 import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../../support/client-options.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
+import { startCluster } from '../../support/one-node-cluster.ts'
 
 type Redises = Parameters<typeof connectIoredis>
 
@@ -146,11 +149,22 @@ async function rest(status: number) {
   return publish(`http://:token@127.0.0.1:${port}`)
 }
 
+/** The texts of the table in docs/connections.md, a row's each: what stands between its dots and commas. */
+async function documented(): Promise<readonly (readonly string[])[]> {
+  const page = await readFile('docs/connections.md', 'utf8')
+  const [, table = ''] = page.split('## What you see')
+  return [...table.matchAll(/^\| (`.*?) \| /gm)].flatMap(([, seen = '']) =>
+    [...seen.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text.split('…').map((part) => part.trim())),
+  )
+}
+
 describe('a first run', () => {
   test.each(FIRST_RUN)('with %s says what to change', async (_what, act, says) => {
     const message = await messageOf(act())
     expect(message).toMatch(says)
     expect(message.split('\n')).toHaveLength(1)
+    const known = await documented()
+    expect(known.filter((texts) => texts.every((text) => message.includes(text)))).not.toEqual([])
   })
 
   test('on a server without XAUTOCLAIM says its version, the same for every script', () => {
@@ -203,6 +217,26 @@ describe('a refusal that passes', () => {
   })
 })
 
+test('a lease that is refused in whatever words is no lease: the poller and the claimer go on', async () => {
+  const own = await startRedisServer()
+  onTestFinished(() => own.stop())
+  const raw = new Redis(own.url)
+  onTestFinished(() => raw.disconnect())
+  await raw.acl('SETUSER', 'leaseless', 'on', '>p', '~*', '&*', '+@all', '-set')
+  const redis = connectIoredis(`redis://leaseless:p@127.0.0.1:${own.port}`)
+  onTestFinished(() => redis.close())
+  await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+  const failing = billing(
+    () => {
+      throw new Error('no')
+    },
+    { backoff: { firstMs: 0, maxMs: 0 } },
+  )
+  expect(await poll(failing, { redis })).toMatchObject({ read: 1, retried: 1 })
+  const consumer = billing(() => {})
+  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, acked: 1 })
+})
+
 describe('judge()', () => {
   test.each([
     ['OOM command not allowed', 'OOM'],
@@ -221,31 +255,88 @@ describe('judge()', () => {
   )
 })
 
-describe('TLS', () => {
-  const targets: readonly (readonly [name: string, target: () => Redises])[] = [
-    ['a URL', () => [`rediss://127.0.0.1:${tls.port}/3`, { tls: { ca: tls.ca } }]],
-    [
-      'a tunnel',
-      () => [`rediss://localhost:${tls.port}/3`, { tls: { ca: tls.ca, servername: 'redis.internal' }, family: 4 }],
-    ],
-    ['ioredis 6', () => [() => new Redis(tls.port, '127.0.0.1', { db: 3, tls: { ca: tls.ca } })]],
-    ['ioredis 5', () => [() => new Redis5(tls.port, '127.0.0.1', { db: 3, tls: { ca: tls.ca } }) as never]],
-  ]
-  test.each(targets)('with a private authority works over %s', async (_name, target) => {
-    expect(await publish(...target())).toMatchObject({ entryId: expect.any(String) })
-  })
+/** Where any text will not do. */
+const VALUES: Readonly<Record<string, unknown>> = {
+  tls: {},
+  db: 1,
+  lazyConnect: true,
+  family: 4,
+  keepAlive: 1,
+  maxRetriesPerRequest: 1,
+  retryStrategy: () => 1,
+  ...Object.fromEntries(
+    ['command', 'connect', 'socket', 'disconnect', 'blocking'].map((name) => [`${name}Timeout`, 1_000]),
+  ),
+}
 
-  test('refuses another name, and takes anybody only by an explicit option, with a warning', async () => {
-    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
-    const other = publish(`rediss://localhost:${tls.port}`, { tls: { ca: tls.ca }, family: 4 })
-    expect(await messageOf(other)).toContain('set options.tls.servername')
-    for (let n = 0; n < 2; n++) await publish(`rediss://127.0.0.1:${tls.port}`, { tls: { rejectUnauthorized: false } })
-    expect(warned).toHaveBeenCalledTimes(1)
-  })
+/** What would do something else than it says. */
+const NONSENSE: readonly (readonly [options: unknown, rule: string])[] = [
+  [3, 'options must be an object'],
+  ['x', 'options must be an object'],
+  [['x'], 'option 0 is refused'],
+  [{ conectTimeout: 1 }, 'option conectTimeout is refused'],
+  [JSON.parse('{"__proto__":{"db":1}}'), 'option __proto__ is refused'],
+  [{ connectTimeout: '5s' }, 'connectTimeout must be a number'],
+  [{ connectTimeout: null }, 'connectTimeout must be a number'],
+  [{ connectTimeout: Number.NaN }, 'connectTimeout must be >= 1'],
+  [{ socketTimeout: -1 }, 'socketTimeout must be >= 1'],
+  [{ commandTimeout: Number.POSITIVE_INFINITY }, 'commandTimeout must be <= 2147483647'],
+  [{ commandTimeout: 3e9 }, 'commandTimeout must be <= 2147483647'],
+  [{ maxRetriesPerRequest: 'x' }, 'maxRetriesPerRequest must be a number'],
+  [{ family: '4' }, 'family must be a number'],
+  [{ retryStrategy: 'x' }, 'retryStrategy must be a function'],
+  [{ username: 3 }, 'username must be a string'],
+  [{ keyPrefix: 3 }, 'keyPrefix must be a string'],
+  [{ db: '1' }, 'db must be a number'],
+  [{ db: null }, 'db must be a number'],
+  [{ tls: true }, 'option tls must be an object'],
+  [{ tls: { host: 'elsewhere' } }, 'option tls.host is refused: the URL says where'],
+  [{ scripts: {} }, 'option scripts is refused'],
+]
+
+test.each(NONSENSE)('the options %j are refused when the connection is made', (options, rule) => {
+  expect(() => connectIoredis('redis://h', options as never)).toThrow(rule)
 })
 
-/** Where any text will not do. */
-const VALUES: Readonly<Record<string, unknown>> = { tls: {}, db: 1, commandTimeout: 1_000, lazyConnect: true }
+test.each([
+  ['throws no Error', () => Promise.reject('redis://u:SECRET@h'), 'it threw something that is no Error'],
+  ['gives nothing', () => undefined, 'the factory must give a client of ioredis'],
+  ['gives a class', () => Redis, 'the factory must give a client of ioredis'],
+  ['gives what only looks like a client', () => ({ pipeline() {} }), 'the factory must give a client of ioredis'],
+])('a factory that %s is the error of every command, in one sentence', async (_what, make, says) => {
+  for (let n = 0; n < 2; n++) {
+    const message = await messageOf(publish(make as never))
+    expect(message).toContain(says)
+    expect(message).not.toContain('SECRET')
+  }
+})
+
+test('a factory of @upstash/redis that gives another client is refused in a sentence', () => {
+  for (const make of [() => undefined, () => ({})])
+    expect(() => connectUpstash(make as never)).toThrow('the function must give a Redis of @upstash/redis')
+})
+
+test('a password that is left undefined is that of the URL, and half a character is refused', async () => {
+  const locked = await startRedisServer({ args: ['--requirepass', 'right'] })
+  onTestFinished(() => locked.stop())
+  const url = `redis://:right@127.0.0.1:${locked.port}`
+  expect(await messageOf(publish(url, { password: undefined }))).toBe('it succeeded')
+  expect(await messageOf(publish(url, { password: '\ud800' }))).toContain('must be a string of whole characters')
+})
+
+test('a factory that does not answer in time is asked again', async () => {
+  let asked = 0
+  const late = Promise.withResolvers<Redis>()
+  const redis = connectIoredis(() => (asked++ === 0 ? late.promise : new Redis(server.url)))
+  onTestFinished(() => redis.close())
+  const publisher = createPublisher({ stream: 'late', redis })
+  expect(await messageOf(publisher.publish(OrderPaid, { orderId: 'o' } as never))).toContain('no answer within')
+  expect(await messageOf(publisher.publish(OrderPaid, { orderId: 'o' } as never))).toBe('it succeeded')
+  const client = new Redis(server.url)
+  late.resolve(client)
+  await redis.close()
+  await expect.poll(() => client.status).toBe('end')
+}, 20_000)
 
 describe('an option', () => {
   test.each([
@@ -354,21 +445,29 @@ describe("a primary's endpoint that fails over", () => {
     const old = await startRedisServer()
     const next = await startRedisServer()
     onTestFinished(async () => void (await Promise.all([old.stop(), next.stop()])))
-    // one port on two addresses would need privileges: the name is a proxy that says where it leads
-    let asked = 0
-    const leads = () => (asked++ < 3 ? old.port : next.port)
-    const name = createTcp((client) => {
-      const to = connectTcp(leads(), '127.0.0.1')
+    // the new primary, on the old one's port of another address
+    const door = createTcp((client) => {
+      const to = connectTcp(next.port, '127.0.0.1')
       client.pipe(to).pipe(client)
       for (const socket of [client, to]) socket.on('error', () => {})
       client.on('close', () => to.destroy())
     })
-    const port = await listen(name)
-    onTestFinished(() => void name.close())
-    const redis = connectIoredis(`redis://127.0.0.1:${port}`)
+    door.listen(old.port, '127.0.0.2')
+    await once(door, 'listening')
+    onTestFinished(() => void door.close())
+    let asked = 0
+    // the first connection, and twice after the failover
+    const address = () => (asked++ < 3 ? '127.0.0.1' : '127.0.0.2')
+    const lookup = vi.spyOn(dns, 'lookup') as unknown as { mockImplementation(answer: Lookup): void }
+    lookup.mockImplementation((_name, options, done) =>
+      options.all ? done(null, [{ address: address(), family: 4 }]) : done(null, address(), 4),
+    )
+    onTestFinished(() => void vi.restoreAllMocks())
+    const redis = connectIoredis(`redis://orders.cache.internal:${old.port}`)
     onTestFinished(() => redis.close())
     const send = () => createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
     await send()
+
     old.kill('SIGSTOP')
     const outcomes = [await messageOf(send())]
     old.kill('SIGCONT')
@@ -377,39 +476,54 @@ describe("a primary's endpoint that fails over", () => {
     raw.disconnect()
     for (let n = 0; n < 5; n++) outcomes.push(await messageOf(send()))
 
+    expect(asked).toBeGreaterThan(3)
     expect(outcomes.filter((outcome) => outcome !== 'it succeeded').length).toBeLessThanOrEqual(3)
     expect(outcomes.slice(-2)).toEqual(['it succeeded', 'it succeeded'])
   }, 60_000)
 })
 
+type Lookup = (
+  name: string,
+  options: { readonly all?: boolean },
+  done: (error: null, found: string | object, family?: number) => void,
+) => void
+
 describe('an environment', () => {
-  test('holds one connection a client, and nothing of it once that is closed', async () => {
-    const own = await startRedisServer()
-    onTestFinished(() => own.stop())
-    const raw = new Redis(own.url)
-    onTestFinished(() => raw.disconnect())
-    const held = async () =>
-      String(await raw.client('LIST'))
-        .trim()
-        .split('\n').length - 1
-    const redis = connectIoredis(own.url)
-    for (let n = 0; n < 3; n++) {
-      await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
-      await Promise.all([
-        poll(
-          billing(() => {}),
-          { redis },
-        ),
-        claim(
-          billing(() => {}),
-          { redis },
-        ),
-      ])
-    }
-    expect(await held()).toBe(1)
-    await redis.close()
-    await expect.poll(held).toBe(0)
-  })
+  const PURPOSES: readonly (readonly [client: string, of: (server: PrivateRedis) => Redises, connections: number])[] = [
+    ['a URL', ({ url }) => [url], 1],
+    ['a URL with a database', ({ url }) => [`${url}/1`], 1],
+    ['ioredis 6', ({ url }) => [() => new Redis(url)], 1],
+    ['ioredis 5', ({ url }) => [() => new Redis5(url) as never], 1],
+    // one that commands go by, and one that asks for the slots and hangs up
+    ['Cluster', ({ port }) => [() => new Cluster([{ host: '127.0.0.1', port }])], 1],
+  ]
+
+  test.each(PURPOSES)(
+    'holds one connection a client, and nothing of it once that is closed: %s',
+    async (client, of, most) => {
+      const own = client === 'Cluster' ? await startCluster() : await startRedisServer()
+      onTestFinished(() => own.stop())
+      const raw = new Redis(own.url)
+      onTestFinished(() => raw.disconnect())
+      const held = async () =>
+        String(await raw.client('LIST'))
+          .split('\n')
+          .filter(Boolean).length - 1
+      const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+      const redis = connectIoredis(...of(own))
+      const consumer = billing(() => {})
+      for (let n = 0; n < 3; n++) {
+        await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
+        await Promise.all([poll(consumer, { redis }), claim(consumer, { redis })])
+      }
+      await expect.poll(held).toBe(most)
+      console.info(`connections that publish, poll and claim hold together, over ${client}: ${await held()}`)
+      await redis.close()
+      await expect.poll(held).toBe(0)
+      const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+      await expect.poll(timers).toBeLessThanOrEqual(before + 1)
+    },
+  )
 })
 
 describe('a time limit', () => {
@@ -419,6 +533,30 @@ describe('a time limit', () => {
       expect(await messageOf(publish(make))).toMatch(/Cannot reach Redis/)
     }
   }, 30_000)
+
+  test('holds for a warm Cluster whose node hangs: publish, status and redrive end', async () => {
+    await Promise.all(
+      [Cluster, Cluster5].map(async (Kind) => {
+        const own = await startCluster()
+        onTestFinished(() => own.stop())
+        const redis = connectIoredis(() => new Kind([{ host: own.host, port: own.port }]) as never)
+        const consumer = billing(() => {})
+        const publisher = createPublisher({ stream: 'orders', redis })
+        await publisher.publish(OrderPaid, { orderId: 'o' } as never)
+        own.kill('SIGSTOP')
+        const started = performance.now()
+        for (const act of [
+          () => publisher.publish(OrderPaid, { orderId: 'o' } as never),
+          () => inspectStreams({ redis, streams: ['orders'] }),
+          () => redriveDeadLetters(consumer, { redis, all: true }),
+        ])
+          expect(await messageOf(act())).toMatch(/Cannot reach Redis/)
+        expect(performance.now() - started).toBeLessThan(3 * 10_000 + 3_000)
+        own.kill('SIGCONT')
+        await redis.close()
+      }),
+    )
+  }, 60_000)
 
   test('holds for a server that accepts and never answers', async () => {
     const mute = createTcp(() => {})

@@ -164,6 +164,20 @@ describe('a database that is refused', () => {
 })
 
 describe('what a client is made with', () => {
+  test('a retry strategy that throws gives up, and ends neither the process nor the connection', async () => {
+    const server = await aServer()
+    const proxy = await startFaultProxy(server)
+    onTestFinished(() => proxy.close())
+    const retryStrategy = vi.fn(() => {
+      throw new Error('no')
+    })
+    const redis = closing(connectIoredis(proxy.url, { retryStrategy }))
+    await publish(redis)
+    proxy.severAll()
+    await expect.poll(() => retryStrategy.mock.calls.length).toBe(1)
+    expect(await publish(redis)).toMatchObject({ entryId: expect.any(String) })
+  })
+
   test('a password that is a function is asked once an attempt to connect', async () => {
     const server = await aServer(['--requirepass', 'new'])
     const passwords = ['old', 'new']

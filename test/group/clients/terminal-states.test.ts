@@ -64,7 +64,7 @@ const WORLDS: Readonly<Record<'Redis' | 'Sentinel' | 'Cluster', Start>> = {
 }
 
 const password = 'old'
-const limits = { commandTimeout: 300, connectTimeout: 300, maxRetriesPerRequest: 1 }
+const limits = { commandTimeout: 1_000, connectTimeout: 1_000, maxRetriesPerRequest: 1 }
 const ENDING = { retryStrategy: () => null }
 
 /** A client's options by what it is like, for each way to find a server. */
@@ -132,7 +132,9 @@ interface Cause {
 const CAUSES: Readonly<Record<string, Cause>> = {
   'its server is down': {
     worlds: Object.keys(WORLDS),
-    break: ({ all }) => all.forEach((each) => void each.kill('SIGKILL')),
+    break({ all }) {
+      for (const each of all) each.kill('SIGKILL')
+    },
     async mend({ all, whole }) {
       for (const each of all) await each.restart()
       await whole()
@@ -140,7 +142,9 @@ const CAUSES: Readonly<Record<string, Cause>> = {
   },
   'its server hangs': {
     worlds: Object.keys(WORLDS),
-    break: ({ all }) => all.forEach((each) => void each.kill('SIGSTOP')),
+    break({ all }) {
+      for (const each of all) each.kill('SIGSTOP')
+    },
     async mend({ all, whole }) {
       for (const each of all) each.kill('SIGCONT')
       await whole()

@@ -33,6 +33,7 @@ const READ: readonly (readonly [url: string, address: object])[] = [
   ['redis://:100%@h', { ...plain, hosts: h, password: '100%' }],
   ['redis://[::1]:7', { ...plain, hosts: [{ host: '::1', port: 7 }] }],
   ['redis://[fe80::1%eth0]', { ...plain, hosts: [{ host: 'fe80::1%eth0', port: 6379 }] }],
+  ['redis://[fe80::1%25eth0]:7', { ...plain, hosts: [{ host: 'fe80::1%eth0', port: 7 }] }],
   ['redis://my_redis.svc', { ...plain, hosts: [{ host: 'my_redis.svc', port: 6379 }] }],
   [
     'redis://a:1,b:2?cluster',
@@ -75,6 +76,8 @@ const REFUSED: readonly (readonly [url: unknown, rule: string])[] = [
   ['redis://a,?cluster', 'must name a host'],
   ['redis://::1', 'must name a host'],
   ['redis://[h]', 'must name a host'],
+  ['redis://[1:2]', 'must name a host'],
+  ['redis://[::1::]', 'must name a host'],
   ['redis://', 'must name a host'],
   ['redis:///3', 'must name a host'],
   ['redis://a b', 'must name a host'],
