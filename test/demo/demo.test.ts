@@ -68,7 +68,7 @@ test('npm run demo -- --cluster adds up on three masters', { timeout: PATIENCE_M
   const ran = await runDemo(['--seconds', '1', '--cluster'])
 
   expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
-  expect(ran.stdout).toMatch(/on a cluster of its own[^]*\n\nEverything adds up\n$/)
+  expect(ran.stdout).toMatch(/on a cluster of its own[\s\S]*\n\nEverything adds up\n$/)
 })
 
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {

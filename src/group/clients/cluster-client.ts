@@ -2,7 +2,7 @@ import type { ClusterOptions, RedisOptions } from 'ioredis'
 import { Cluster } from 'ioredis'
 import { MAKES_PASSWORD } from '../../core/renewed-password.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
-import type { IoredisClient } from './held-client.ts'
+import type { IoredisClient } from './ioredis-client.ts'
 import { isRecord } from './ioredis-options.ts'
 import type { RedisAddress } from './url.ts'
 
@@ -60,8 +60,7 @@ export function settleCluster(cluster: ClusterClient): void {
 
 function passwordOf(redisOptions: unknown): (() => unknown) | undefined {
   if (!isRecord(redisOptions)) return undefined
-  const { get } = Object.getOwnPropertyDescriptor(redisOptions, 'password') ?? {}
-  if (get) return () => redisOptions.password
+  if (Object.getOwnPropertyDescriptor(redisOptions, 'password')?.get) return () => redisOptions.password
   const renews: unknown = Reflect.get(Object(redisOptions.retryStrategy), MAKES_PASSWORD)
   return typeof renews === 'function' ? () => renews() as unknown : undefined
 }

@@ -1,4 +1,4 @@
-import type { IoredisClient } from './held-client.ts'
+import type { IoredisClient } from './ioredis-client.ts'
 
 /** What is used of a `Cluster` beside what every client has. */
 export interface ClusterClient extends IoredisClient {
@@ -20,9 +20,10 @@ export function masterOf(cluster: ClusterClient, slot: number): string | undefin
   return cluster.slots[slot]?.[0]
 }
 
-/** The keys of all nodes that have hash slots. */
-export function mastersOf({ slots }: ClusterClient): string[] {
-  return [...new Set(slots.flatMap((keys) => keys?.slice(0, 1) ?? []))]
+/** The keys of all masters, as the nodes tell now. */
+export async function mastersOf(cluster: ClusterClient): Promise<string[]> {
+  await refresh(cluster)
+  return cluster.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`)
 }
 
 /** Clients of nodes that a `Cluster` does not have itself. */
@@ -62,8 +63,17 @@ function withOthers(cluster: ClusterClient): Map<string, ClusterNode> {
   return others
 }
 
+/** One wait for all who need a node: an emitter warns of many listeners. */
+const opening = new WeakMap<ClusterNode, Promise<void>>()
+
 /** Waits until a node takes commands. @throws {Error} It does not. */
-export async function open(node: ClusterNode): Promise<void> {
+export function open(node: ClusterNode): Promise<void> {
+  const waiting = opening.get(node) ?? opens(node).finally(() => opening.delete(node))
+  opening.set(node, waiting)
+  return waiting
+}
+
+async function opens(node: ClusterNode): Promise<void> {
   if (node.status === 'wait' || node.status === 'end') return void (await node.connect())
   const { promise, resolve, reject } = Promise.withResolvers<unknown>()
   const ended = () => reject(new Error('Connection is closed.'))

@@ -1,7 +1,7 @@
 import { hashSlot } from '../../core/keys.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import { masterOf, nodeAt, open, refresh, targetOf } from './cluster-nodes.ts'
-import type { IoredisClient, IoredisPipeline } from './held-client.ts'
+import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import { keysAt } from './keys-of.ts'
 import type { Command } from './transport.ts'
 
@@ -15,7 +15,7 @@ type Put = (node: IoredisClient, commands: readonly Command[]) => IoredisPipelin
 interface Part {
   readonly places: readonly number[]
   /** What came by now, one a command. */
-  results(): readonly Result[]
+  readonly results: () => readonly Result[]
 }
 
 /** How often commands are sent anew: to where they were redirected, or once the map of hash slots was asked for. */
@@ -63,12 +63,13 @@ export class ClusterPipeline {
     let isAgain = false
     for (let turn = 0; left.length > 0 && turn < MOST_TURNS; turn++) {
       const key = asked ?? masterOf(this.#cluster, slot)
-      const node = key === undefined ? undefined : nodeAt(this.#cluster, key)
+      // whoever does not have the slot knows who does
+      const node = key === undefined ? this.#cluster.nodes()[0] : nodeAt(this.#cluster, key)
       const wasThere = node?.status === 'ready'
       if (!node || !(wasThere || (await this.#opens(node, left)))) {
         await refresh(this.#cluster)
         // nobody else has it
-        if (key !== undefined && key === masterOf(this.#cluster, slot)) return
+        if (key === masterOf(this.#cluster, slot)) return
         asked = undefined
         continue
       }

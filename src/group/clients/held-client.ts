@@ -2,32 +2,11 @@ import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { isCluster, settleCluster } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
+import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkClientOptions, isRecord } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
 import { describeFailure, describeTrouble } from './trouble.ts'
-
-/** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
-export interface IoredisClient {
-  pipeline(): IoredisPipeline
-  disconnect(): void
-  /** The socket, once there is one; a `Cluster` has several and shows none. */
-  readonly stream?: { destroy(): unknown } | undefined
-  readonly options?: object
-  readonly status?: string
-  readonly isCluster?: boolean
-  connect?(): Promise<unknown>
-  /** Of a `Cluster`. */
-  nodes?(): readonly { readonly options?: object }[]
-  on(event: string, listener: (error: Error) => void): unknown
-  removeListener?(event: string, listener: (error: Error) => void): unknown
-}
-
-/** What is used of an ioredis pipeline. */
-export interface IoredisPipeline {
-  callBuffer(command: string, args: (string | Buffer | number)[]): unknown
-  exec(): Promise<[error: Error | null, result: unknown][] | null>
-}
 
 /** Makes a client; asked again for each that takes the place of one that was given up. */
 export type ClientFactory = () => IoredisClient | Promise<IoredisClient>

@@ -12,8 +12,9 @@ import { ClusterPipeline } from './cluster-pipeline.ts'
 import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
-import type { ClientFactory, Held, IoredisClient, IoredisPipeline } from './held-client.ts'
+import type { ClientFactory, Held } from './held-client.ts'
 import { ClientHolder } from './held-client.ts'
+import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkUrlOptions, isRecord } from './ioredis-options.ts'
 import { judge, toReplyError } from './judge.ts'
@@ -24,7 +25,7 @@ import { describeTrouble } from './trouble.ts'
 import type { RedisAddress } from './url.ts'
 import { parseRedisUrl } from './url.ts'
 
-export type { IoredisClient, IoredisPipeline } from './held-client.ts'
+export type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 
 /** ioredis options over the ones chosen for Lambda. */
 export interface IoredisOptions extends Omit<RedisOptions, 'password'> {
@@ -219,7 +220,7 @@ class IoredisTransport implements Transport {
     const { client } = this.#holder.held() ?? {}
     if (!client || !isCluster(client)) return [this]
     const { scriptPrefix } = this
-    return mastersOf(client).map((key) => ({
+    return (await mastersOf(client)).map((key) => ({
       scriptPrefix,
       send: (commands, ms) => this.#send(commands, ms, key),
       close: async () => {},
@@ -232,11 +233,7 @@ class IoredisTransport implements Transport {
   }
 
   /** @param key Of a cluster: the one node to send to. */
-  async #send(
-    commands: readonly Command[],
-    timeoutMs = Number.POSITIVE_INFINITY,
-    key: string | undefined = undefined,
-  ): Promise<Answer[]> {
+  async #send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY, key?: string): Promise<Answer[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
     let held = this.#holder.held()
@@ -269,7 +266,7 @@ class IoredisTransport implements Transport {
     let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
-      if (needsReady(held)) await deadline.of(untilReady(held.client))
+      if (needsReady(held)) await deadline.of(ready(held.client))
       pipeline = this.#pipeline(held, commands, key)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
@@ -334,7 +331,7 @@ function readAnswers(held: Held, commands: readonly Command[], results: Results,
   const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
   const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
   return commands.map((_command, at) => {
-    const [error = missing, reply] = results[at] ?? []
+    const [error = missing, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
     if (!error) return read(detach(reply as Reply))
     return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
@@ -366,6 +363,15 @@ function endsClient(answer: Answer): boolean {
 /** Where a client keeps no queue; a cluster's nodes are not known before. */
 function needsReady({ client, options }: Held): boolean {
   return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
+}
+
+/** One wait for all who need a client: an emitter warns of many listeners. */
+const waits = new WeakMap<IoredisClient, Promise<void>>()
+
+function ready(client: IoredisClient): Promise<void> {
+  const wait = waits.get(client) ?? untilReady(client).finally(() => waits.delete(client))
+  waits.set(client, wait)
+  return wait
 }
 
 /** Waits until a client would need no queue. @throws {Error} It ended instead. */

@@ -45,3 +45,26 @@ test('a cluster has database 0 alone', () => {
   expect(() => connectIoredis('redis://127.0.0.1:1/1?cluster')).toThrow('database 0')
   expect(() => connectIoredis('redis://127.0.0.1:1?cluster', { db: 1 })).toThrow('database 0')
 })
+
+test('replicas are asked where hash slots are, and never to read', async () => {
+  const redis = connectIoredis(cluster.url)
+  for (const stream of STREAM_OF)
+    await poll(
+      billing(async () => {}, { stream }),
+      { redis, remainingMs: 20_000 },
+    )
+  await redis.close()
+  for (const { raw } of cluster.nodes.slice(3))
+    expect(await raw.info('commandstats')).not.toMatch(/cmdstat_(xreadgroup|eval|evalsha|get|xrange)\b/)
+})
+
+test('a name that the cluster announces is the one that is connected to', async () => {
+  const named = await startNodes({ hostname: 'localhost' })
+  const redis = connectIoredis(named.plainUrl.replace('127.0.0.1', 'localhost'))
+  try {
+    for (const stream of STREAM_OF) await createPublisher({ stream, redis }).publish(OrderPaid, { orderId: stream })
+  } finally {
+    await redis.close()
+    await named.stop()
+  }
+}, 30_000)
