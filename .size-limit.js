@@ -1,4 +1,4 @@
-// What may be loaded at a cold start. The sample's poller, bundled as it is deployed, stays within 133 KB of ioredis alone. Each entry point,
+// What may be loaded at a cold start. The sample's poller, bundled as it is deployed, stays within 140 KB of ioredis alone. Each entry point,
 // without the clients that its user brings, has a limit a little above what it is: nothing gets in by accident.
 import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bundle } from './tools/bundle.ts'
 
-const OVER_IOREDIS_BYTES = 133 * 1024
+const OVER_IOREDIS_BYTES = 140 * 1024
 
 const ENTRY_POINTS = {
   millrace: '81 KB',
-  'millrace/ioredis': '40 KB',
-  'millrace/upstash': '26 KB',
-  'millrace/operator': '25.5 KB',
-  'millrace/doctor': '36.5 KB',
+  'millrace/ioredis': '46.5 KB',
+  'millrace/upstash': '26.5 KB',
+  'millrace/operator': '26 KB',
+  'millrace/doctor': '37.5 KB',
   'millrace/lambda': '16 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

@@ -49,6 +49,11 @@ const THIRDS = ['0-5460', '5461-10922', '10923-16383']
 const NODE_TIMEOUT_MS = 1_000
 const START_TIMEOUT_MS = 20_000
 
+const OF_EVERY_NODE = (
+  '--cluster-enabled yes --cluster-announce-ip 127.0.0.1 --repl-diskless-sync-delay 0 ' +
+  `--cluster-node-timeout ${NODE_TIMEOUT_MS} --cluster-replica-validity-factor 0 --cluster-allow-replica-migration no`
+).split(' ')
+
 /** Starts a cluster: the nodes know each other from a file, so that nothing has to be negotiated. */
 export async function startNodes(options: ClusterOptions = {}): Promise<PrivateCluster> {
   const { empty = 0, args = [], admin = {}, program, hostname } = options
@@ -64,9 +69,9 @@ export async function startNodes(options: ClusterOptions = {}): Promise<PrivateC
       program,
       dir: dirs[n] as string,
       args: [
-        ...['--cluster-enabled', 'yes', '--cluster-port', `${ports[n + count]}`, '--cluster-announce-ip', '127.0.0.1'],
-        ...['--cluster-node-timeout', `${NODE_TIMEOUT_MS}`, '--repl-diskless-sync-delay', '0'],
-        ...['--cluster-replica-validity-factor', '0', '--cluster-allow-replica-migration', 'no'],
+        ...OF_EVERY_NODE,
+        '--cluster-port',
+        `${ports[n + count]}`,
         ...(hostname === undefined ? [] : ['--cluster-announce-hostname', hostname]),
         ...(hostname === undefined ? [] : ['--cluster-preferred-endpoint-type', 'hostname']),
         ...args,

@@ -331,7 +331,7 @@ function readAnswers(held: Held, commands: readonly Command[], results: Results,
   const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
   const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
   return commands.map((_command, at) => {
-    const [error = missing, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
+    const [error, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
     if (!error) return read(detach(reply as Reply))
     return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
