@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly program?: string | undefined
   /** Name that every node announces, as ElastiCache does. */
   readonly hostname?: string
+  /** Files of a certificate and its key: nodes announce their TLS port. */
+  readonly tls?: { readonly cert: string; readonly key: string }
   /** Masters without hash slots, after the others: where slots may go. Default 0. */
   readonly empty?: number
 }
@@ -56,13 +58,14 @@ const OF_EVERY_NODE = (
 
 /** Starts a cluster: the nodes know each other from a file, so that nothing has to be negotiated. */
 export async function startNodes(options: ClusterOptions = {}): Promise<PrivateCluster> {
-  const { empty = 0, args = [], admin = {}, program, hostname } = options
+  const { empty = 0, args = [], admin = {}, program, hostname, tls } = options
   const count = 6 + empty
-  const ports = await freePorts(2 * count)
+  const ports = await freePorts(3 * count)
+  const announced = ports.slice(tls ? 2 * count : 0)
   const ids = ports.slice(0, count).map(() => randomBytes(20).toString('hex'))
   const dirs = await Promise.all(ids.map(() => mkdtemp(join(tmpdir(), 'millrace-node-'))))
   const starts = ids.map(async (id, n) => {
-    await writeFile(join(dirs[n] as string, 'nodes.conf'), nodesFile(n, ids, ports, hostname))
+    await writeFile(join(dirs[n] as string, 'nodes.conf'), nodesFile(n, ids, announced, ports, hostname))
     const port = ports[n] as number
     const server = await startRedisServer({
       port,
@@ -74,6 +77,7 @@ export async function startNodes(options: ClusterOptions = {}): Promise<PrivateC
         `${ports[n + count]}`,
         ...(hostname === undefined ? [] : ['--cluster-announce-hostname', hostname]),
         ...(hostname === undefined ? [] : ['--cluster-preferred-endpoint-type', 'hostname']),
+        ...(tls ? tlsArgs(tls, announced[n] as number) : []),
         ...args,
       ],
     })
@@ -82,15 +86,15 @@ export async function startNodes(options: ClusterOptions = {}): Promise<PrivateC
     return { id, server, raw }
   })
   const nodes = await Promise.all(starts)
-  const scheme = nodes[0]?.raw.options.tls ? 'rediss' : 'redis'
+  const scheme = tls ? 'rediss' : 'redis'
   const host = hostname ?? '127.0.0.1'
   const cluster: PrivateCluster = {
     nodes,
-    url: `${scheme}://${ports
+    url: `${scheme}://${announced
       .slice(0, 6)
       .map((port) => `${host}:${port}`)
       .join(',')}?cluster`,
-    plainUrl: `${scheme}://${host}:${ports[0]}`,
+    plainUrl: `${scheme}://${host}:${announced[0]}`,
     ownerOf: async (key) => {
       for (const node of nodes) {
         const reply = await node.raw.call('SET', `{${key}}:probe`, '1', 'PX', '1').catch(String)
@@ -121,9 +125,20 @@ async function isWhole({ raw, server }: Node): Promise<boolean> {
   return /cluster_state:ok/.test(String(info)) && !/master_link_status:down/.test(replication ?? '')
 }
 
-function nodesFile(self: number, ids: readonly string[], ports: readonly number[], hostname: string | undefined) {
+function tlsArgs({ cert, key }: NonNullable<ClusterOptions['tls']>, port: number): string[] {
+  const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no']
+  return [...files, '--tls-port', `${port}`, '--cluster-announce-port', `${port}`, '--tls-replication', 'yes']
+}
+
+function nodesFile(
+  self: number,
+  ids: readonly string[],
+  announced: readonly number[],
+  ports: readonly number[],
+  hostname: string | undefined,
+): string {
   const lines = ids.map((id, n) => {
-    const place = `127.0.0.1:${ports[n]}@${ports[n + ids.length]}${hostname === undefined ? '' : `,${hostname}`}`
+    const place = `127.0.0.1:${announced[n]}@${ports[n + ids.length]}${hostname === undefined ? '' : `,${hostname}`}`
     const isReplica = n >= 3 && n < 6
     const flags = `${n === self ? 'myself,' : ''}${isReplica ? 'slave' : 'master'}`
     const master = isReplica ? ids[n - 3] : '-'

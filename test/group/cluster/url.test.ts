@@ -1,3 +1,8 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -58,13 +63,27 @@ test('replicas are asked where hash slots are, and never to read', async () => {
     expect(await raw.info('commandstats')).not.toMatch(/cmdstat_(xreadgroup|eval|evalsha|get|xrange)\b/)
 })
 
-test('a name that the cluster announces is the one that is connected to', async () => {
-  const named = await startNodes({ hostname: 'localhost' })
-  const redis = connectIoredis(named.plainUrl.replace('127.0.0.1', 'localhost'))
+test('over TLS nodes are connected to by the name in their certificate, which the cluster announces', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-tls-'))
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1']
+  const name = ['-subj', '/CN=orders', '-addext', 'subjectAltName=DNS:localhost']
+  await promisify(execFile)('openssl', [...made, '-keyout', key, '-out', cert, ...name])
+  const named = await startNodes({ hostname: 'localhost', tls: { cert, key } })
+  const options = { tls: { ca: await readFile(cert) } }
+  const byUrl = connectIoredis(`${named.plainUrl}?cluster`, options)
+  const detected = connectIoredis(named.plainUrl, options)
   try {
-    for (const stream of STREAM_OF) await createPublisher({ stream, redis }).publish(OrderPaid, { orderId: stream })
+    for (const redis of [byUrl, detected])
+      for (const stream of STREAM_OF) await createPublisher({ stream, redis }).publish(OrderPaid, { orderId: stream })
+    const untrusted = connectIoredis(`${named.plainUrl}?cluster`)
+    const refused = createPublisher({ stream: 'orders', redis: untrusted }).publish(OrderPaid, { orderId: 'o' })
+    await expect(refused).rejects.toThrow(/certificate/)
+    await untrusted.close()
   } finally {
-    await redis.close()
+    await byUrl.close()
+    await detected.close()
     await named.stop()
+    await rm(folder, { recursive: true })
   }
-}, 30_000)
+}, 40_000)
