@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { startNodes } from '../tools/redis-cluster.ts'
 import { startRedisServer } from '../tools/redis-server.ts'
 import type { Holdings } from './audit.ts'
 import { equationsOf, isEven, readHoldings } from './audit.ts'
@@ -14,6 +15,11 @@ import { CLAIM_EVERY_MS, POLL_EVERY_MS, play } from './play.ts'
 import { createScreen } from './screen.ts'
 import { equationText, summaryOf } from './summary.ts'
 import type { Tally } from './tally.ts'
+
+/** What it runs on. */
+const GIVEN = 'the Redis of REDIS_URL'
+const A_REDIS = 'a Redis of its own'
+const A_CLUSTER = 'a cluster of its own, three masters and three replicas'
 
 /** What a shell reports for a program that Ctrl-C ended. */
 const EXIT_INTERRUPTED = 130
@@ -36,24 +42,24 @@ try {
 /** Runs against the Redis that is given, or against one that lives only as long. Resolves to whether everything adds up. */
 async function runDemo(options: DemoOptions): Promise<boolean> {
   const given = process.env.REDIS_URL
-  if (given) return runOn(given, false, options)
-  const server = await startRedisServer()
+  if (given && !options.cluster) return runOn(given, GIVEN, options)
+  const server = options.cluster ? await startNodes() : await startRedisServer()
+  const url = 'plainUrl' in server ? `${server.plainUrl}?cluster` : server.url
   try {
-    return await runOn(server.url, true, options)
+    return await runOn(url, options.cluster ? A_CLUSTER : A_REDIS, options)
   } finally {
     await server.stop()
   }
 }
 
-async function runOn(url: string, isOurs: boolean, { seconds, seed }: DemoOptions): Promise<boolean> {
+/** @param where For who reads. */
+async function runOn(url: string, where: string, { seconds, seed }: DemoOptions): Promise<boolean> {
   const stream = `millrace-demo-${randomBytes(4).toString('hex')}:orders`
   const { redis, ...functions } = await loadFunctions(url, stream)
   const { billing } = functions
   const observer = await Observer.connect(url)
   const shop = connectIoredis(url)
-  console.log(
-    `Stream ${stream}, group ${billing.group}, on ${isOurs ? 'a Redis of its own' : 'the Redis of REDIS_URL'}`,
-  )
+  console.log(`Stream ${stream}, group ${billing.group}, on ${where}`)
   console.log(`Poller every ${POLL_EVERY_MS} ms, claimer every ${CLAIM_EVERY_MS} ms, orders of seed ${seed}`)
   const writers: Writers = {
     publisher: createPublisher({ stream, redis: shop, producer: 'shop' }),
@@ -65,7 +71,7 @@ async function runOn(url: string, isOurs: boolean, { seconds, seed }: DemoOption
     return conclude(tally, await readHoldings(observer, billing))
   } finally {
     try {
-      if (!isOurs) await observer.deleteKeys(billing)
+      if (where === GIVEN) await observer.deleteKeys(billing)
     } finally {
       await Promise.all([shop.close(), redis.close()])
       observer.close()

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import type { Consumer } from 'millrace'
 
 /** Names and values in turn, as a stream keeps them. */
@@ -33,14 +33,16 @@ export class Observer {
 
   /** @throws {Error} The server does not answer. The message does not show the URL, which may hold a password. */
   static async connect(url: string): Promise<Observer> {
-    const redis = new Redis(url, {
-      lazyConnect: true,
-      connectTimeout: 5_000,
-      maxRetriesPerRequest: 0,
-      retryStrategy: () => null,
-      protocol: 2,
-      replyMapping: 'legacy',
-    })
+    const redis = url.endsWith('?cluster')
+      ? clusterOf(url)
+      : new Redis(url, {
+          lazyConnect: true,
+          connectTimeout: 5_000,
+          maxRetriesPerRequest: 0,
+          retryStrategy: () => null,
+          protocol: 2,
+          replyMapping: 'legacy',
+        })
     let failure: Error | undefined
     redis.on('error', (error: Error) => {
       failure = error
@@ -100,6 +102,14 @@ export class Observer {
   close(): void {
     this.#redis.disconnect()
   }
+}
+
+/** The keys of a consumer are on one node, so that all that is asked here works there. */
+function clusterOf(url: string): Redis {
+  const { hostname, port } = new URL(url)
+  const redisOptions = { protocol: 2, replyMapping: 'legacy' } as const
+  const cluster = new Cluster([{ host: hostname, port: Number(port) }], { lazyConnect: true, redisOptions })
+  return cluster as unknown as Redis
 }
 
 function asRecord(values: readonly unknown[]): Record<string, unknown> {

@@ -4,13 +4,16 @@ export interface DemoOptions {
   /** How long it publishes. */
   readonly seconds: number
   readonly seed: number
+  /** On three masters of its own. */
+  readonly cluster: boolean
   readonly help: boolean
 }
 
-export const USAGE = `npm run demo -- [--seconds N] [--seed N]
+export const USAGE = `npm run demo -- [--seconds N] [--seed N] [--cluster]
 
   --seconds N   how long to publish, 1 to 3600 (default 20)
   --seed N      which orders are drawn, 0 to 4294967295 (default 1)
+  --cluster     on a cluster of its own: three masters, three replicas
 
 Runs against a Redis of its own, or against the one that REDIS_URL names, under keys of its own.`
 
@@ -21,12 +24,14 @@ export function readOptions(args: readonly string[]): DemoOptions {
     options: {
       seconds: { type: 'string', default: '20' },
       seed: { type: 'string', default: '1' },
+      cluster: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
   return {
     seconds: integer('--seconds', values.seconds, 1, 3_600),
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1),
+    cluster: values.cluster,
     help: values.help,
   }
 }

@@ -74,7 +74,10 @@ function toldValue(told: Told<unknown> | undefined): unknown {
 function untold({ refusal, right }: Refusal, { stream }: Subject): Verdict {
   const message = `Not told: ${refusal}`
   if (/\bMOVED\b/.test(refusal))
-    return error(message, 'the server is a cluster: connectIoredis(() => new Cluster([…])) finds its nodes')
+    return error(
+      message,
+      'the server is a cluster: ?cluster in the URL, or connectIoredis(() => new Cluster([…])), finds its nodes',
+    )
   if (!/\bNOPERM\b/.test(refusal))
     return unknown(message, `ask somewhere that answers ${right.replaceAll('+', '').toUpperCase().replace('|', ' ')}`)
   const rights = /\bkeys?\b/i.test(refusal) ? `rights on the keys of ${quoted(stream)}, ~ in its ACL` : right

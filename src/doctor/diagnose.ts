@@ -8,12 +8,13 @@ import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf } from '../group/redis-connection.ts'
+import type { Sender } from '../group/sender.ts'
 import type { Answers, Asking } from './ask.ts'
 import { ask, Inquiry } from './ask.ts'
 import type { Facts, Scope, Subject } from './check.ts'
 import { make } from './check.ts'
 import { CHECKS } from './checks.ts'
-import type { AheadFacts, GroupFacts, StreamFacts } from './facts.ts'
+import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
 import { aheadQuestions, groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
 import { SEVERITIES } from './finding.ts'
@@ -68,16 +69,11 @@ export async function diagnose(
   const sender = senderOf('diagnose', redis, deadline === undefined ? undefined : () => deadline - clock.monotonic())
 
   const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
-  const server = new Inquiry(serverQuestions(names[0] as string))
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
-  await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
-  const further = patients.flatMap((patient) => [
-    ...patient.findGroups().map(({ inquiry }) => inquiry),
-    ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
-  ])
-  await ask(sender, further)
+  const wards = await wardsOf(sender, patients)
+  await Promise.all(wards.map((ward) => look(sender, ward)))
 
-  const now = valueOr(server.answers.now, clock.now())
+  const now = valueOr((wards[0] as Ward).server.answers.now, clock.now())
   const localNow = clock.now()
   const findings: Finding[] = []
   const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
@@ -93,15 +89,46 @@ export async function diagnose(
     keys: undefined,
     consumer: undefined,
   }
-  examine('server', server.answers, { ...about, stream: names[0] as string, ours: new Set() })
-  for (const { name, ours, inquiry, groups } of patients) {
-    const known = { ...about, stream: name, ours }
-    const told = { ...server.answers, ...inquiry.answers }
-    examine('stream', told, known)
-    for (const { group, keys, consumer, inquiry, ahead } of groups)
-      examine('group', { ...told, ...inquiry.answers, ...ahead?.answers }, { ...known, group, keys, consumer })
+  for (const { server, patients } of wards) {
+    examine('server', server.answers, { ...about, stream: (patients[0] as StreamPatient).name, ours: new Set() })
+    for (const { name, ours, inquiry, groups } of patients) {
+      const known = { ...about, stream: name, ours }
+      const told = { ...server.answers, ...inquiry.answers }
+      examine('stream', told, known)
+      for (const { group, keys, consumer, inquiry, ahead } of groups)
+        examine('group', { ...told, ...inquiry.answers, ...ahead?.answers }, { ...known, group, keys, consumer })
+    }
   }
-  return findings.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+  return onceEach(findings).sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+}
+
+/** Streams that one server is asked about, together with itself. */
+interface Ward {
+  readonly server: Inquiry<ServerFacts>
+  readonly patients: readonly StreamPatient[]
+}
+
+/** One for all; of a cluster one a stream, since every node tells of itself alone. */
+async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Promise<Ward[]> {
+  const isCluster = patients.length > 1 && (await sender.masters()).length > 1
+  return (isCluster ? patients.map((patient) => [patient]) : [patients]).map((together) => ({
+    server: new Inquiry(serverQuestions((together[0] as StreamPatient).name)),
+    patients: together,
+  }))
+}
+
+async function look(sender: Sender, { server, patients }: Ward): Promise<void> {
+  await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
+  const further = patients.flatMap((patient) => [
+    ...patient.findGroups().map(({ inquiry }) => inquiry),
+    ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
+  ])
+  await ask(sender, further)
+}
+
+/** What two nodes say of themselves in the same words is said once. */
+function onceEach(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()]
 }
 
 /** A group that is looked at. */

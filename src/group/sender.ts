@@ -48,6 +48,12 @@ export class Sender {
     return named(calls, replies)
   }
 
+  /** What asks each node of a cluster that has keys; itself alone elsewhere. @throws {RedisConnectionError} No reply came. */
+  async masters(): Promise<Sender[]> {
+    const masters = await this.#transport.masters?.(this.#timeoutMs())
+    return masters?.map((master) => new Sender(master, this.#remainingMs)) ?? [this]
+  }
+
   /** The reply of one call. @throws {RedisReplyError} The server refused it. */
   async call(call: Call): Promise<Reply> {
     const [reply = null] = await this.send([call])
@@ -57,13 +63,16 @@ export class Sender {
 
   async #write(commands: readonly Command[]): Promise<Answer[]> {
     this.roundTrips++
-    const timeoutMs = this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs()))
     try {
-      return await this.#transport.send(commands, timeoutMs)
+      return await this.#transport.send(commands, this.#timeoutMs())
     } catch (error) {
       if (error instanceof RedisConnectionError) return commands.map(() => error)
       throw error
     }
+  }
+
+  #timeoutMs(): number | undefined {
+    return this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs()))
   }
 
   #command(call: Call, form: typeof evalsha): Command {

@@ -6,7 +6,7 @@ import type { Sender } from '../group/sender.ts'
 const KEYS = { aCall: 1_000, inAll: 100_000 }
 
 /**
- * Finds the streams of a server, in the order of their names. Of a cluster it sees the keys of one node.
+ * Finds the streams of a server, of a cluster those of all its nodes, in the order of their names.
  *
  * @returns `incomplete`: why there may be more of them.
  * @throws {RedisReplyError} The server refuses SCAN.
@@ -15,6 +15,15 @@ export async function discoverStreams(
   sender: Sender,
   maxStreams: number,
 ): Promise<{ streams: string[]; incomplete: string | undefined }> {
+  const masters = await sender.masters()
+  const found = await Promise.all(masters.map((master) => scanNode(master, maxStreams)))
+  const streams = [...new Set(found.flatMap((node) => node.streams))].sort()
+  const incomplete = found.map((node) => node.incomplete).find((reason) => reason !== undefined)
+  if (streams.length <= maxStreams) return { streams, incomplete }
+  return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
+}
+
+async function scanNode(sender: Sender, maxStreams: number) {
   const found = new Set<string>()
   let incomplete: string | undefined
   let cursor = '0'
@@ -33,7 +42,5 @@ export async function discoverStreams(
     if (found.size >= maxStreams) incomplete = `stopped after ${maxStreams} streams`
     else if (looked >= KEYS.inAll) incomplete = `stopped after about ${KEYS.inAll} keys`
   } while (incomplete === undefined)
-  const streams = [...found].sort()
-  if (streams.length <= maxStreams) return { streams, incomplete }
-  return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
+  return { streams: [...found], incomplete }
 }

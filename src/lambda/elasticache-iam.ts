@@ -1,5 +1,6 @@
 import { createHmac, hash } from 'node:crypto'
 import { knownOptions, oneOf, text } from '../core/options.ts'
+import { MAKES_PASSWORD } from '../core/renewed-password.ts'
 
 /** Which cache, and as whom. */
 export interface IamAuthOptions {
@@ -15,7 +16,7 @@ export interface IamAuthOptions {
   readonly serverless?: boolean
 }
 
-/** What of ioredis' options signs in with IAM: for `connectIoredis(url, iamAuth(…))`, or a client of your own. */
+/** What of ioredis' options signs in with IAM: for `connectIoredis(url, iamAuth(…))`, a client of your own, or a Cluster's `redisOptions`. */
 export interface IamAuth {
   readonly username: string
   readonly password: string
@@ -41,10 +42,13 @@ export function iamAuth(options: IamAuthOptions): IamAuth {
     get password() {
       return iamToken(options)
     },
-    retryStrategy(attempt) {
-      this.password = iamToken(options)
-      return Math.min(50 * attempt, 500)
-    },
+    retryStrategy: Object.assign(
+      function (this: { password?: string | null | undefined }, attempt: number) {
+        this.password = iamToken(options)
+        return Math.min(50 * attempt, 500)
+      },
+      { [MAKES_PASSWORD]: () => iamToken(options) },
+    ),
   }
 }
 

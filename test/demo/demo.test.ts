@@ -64,6 +64,13 @@ describe('npm run demo', { timeout: PATIENCE_MS }, () => {
   })
 })
 
+test('npm run demo -- --cluster adds up on three masters', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['--seconds', '1', '--cluster'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/on a cluster of its own[\s\S]*\n\nEverything adds up\n$/)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

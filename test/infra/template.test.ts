@@ -23,7 +23,7 @@ const FUNCTIONS = [
     id: 'OrdersPoller',
     bundle: 'functions/orders/poller.mjs',
     user: 'orders-poller',
-    maxKB: 333,
+    maxKB: 340,
   },
   // the claimer has the doctor with it
   {
@@ -31,7 +31,7 @@ const FUNCTIONS = [
     id: 'OrdersClaimer',
     bundle: 'functions/orders/claimer.mjs',
     user: 'orders-claimer',
-    maxKB: 366,
+    maxKB: 373,
   },
 ] as const
 
@@ -239,11 +239,16 @@ describe('the template with infra/redis.yml', () => {
     expect(validateTemplate(withRedis.template)).toEqual([])
   })
 
-  test('makes a Valkey that is encrypted at rest and on its way, and evicts nothing', () => {
+  test('makes a durable Valkey in cluster mode that is encrypted at rest and on its way, and evicts nothing', () => {
     expect(resourcesOf('ReplicationGroup').map(({ Properties }) => Properties)).toMatchObject([
       {
         Engine: 'valkey',
-        EngineVersion: expect.stringMatching(/^8\./),
+        EngineVersion: expect.stringMatching(/^9\./),
+        ClusterMode: 'enabled',
+        Durability: 'sync',
+        MultiAZEnabled: true,
+        NumNodeGroups: 2,
+        ReplicasPerNodeGroup: 1,
         TransitEncryptionEnabled: true,
         TransitEncryptionMode: 'required',
         AtRestEncryptionEnabled: true,
@@ -252,6 +257,7 @@ describe('the template with infra/redis.yml', () => {
       },
     ])
     expect(withRedis.template.Resources.OrdersRedisParameters?.Properties.Properties).toEqual({
+      'cluster-enabled': 'yes',
       'maxmemory-policy': 'noeviction',
     })
   })
@@ -271,7 +277,7 @@ describe('the template with infra/redis.yml', () => {
   })
 
   test.each(FUNCTIONS)('tells $name where it is, without a password', ({ id, user }) => {
-    const cache = `\${OrdersRedis.PrimaryEndPoint.Address}:\${OrdersRedis.PrimaryEndPoint.Port}?iam=\${OrdersRedis}`
+    const cache = `\${OrdersRedis.ConfigurationEndPoint.Address}:\${OrdersRedis.ConfigurationEndPoint.Port}?cluster&iam=\${OrdersRedis}`
 
     expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({
       Name: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,

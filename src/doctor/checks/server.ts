@@ -18,6 +18,7 @@ export const persistence = check({
     const broken = refusingWrites(server)
     if (broken) return [broken]
     if (aof === '1') return []
+    if (/amazon/i.test(server.os ?? '')) return [info(...MANAGED)]
     const fix = 'turn the append-only file on: CONFIG SET appendonly yes, and in its configuration'
     if (Number(replicas) > 0)
       return [
@@ -28,6 +29,13 @@ export const persistence = check({
     return [warning(`No append-only file and no replica${since}: a restart loses what was written since`, fix)]
   },
 })
+
+/** ElastiCache and MemoryDB, whose log is none of the server's own files. */
+const MANAGED = [
+  'The service keeps what survives the loss of a node, and INFO does not tell how: MemoryDB and ElastiCache with Durability sync lose nothing, ' +
+    'with async up to 10 s of writes, without it what was not replicated',
+  "look up EffectiveDurability: aws elasticache describe-replication-groups; 'sync' needs Valkey 9 in cluster mode",
+] as const
 
 function refusingWrites(server: Readonly<Record<string, string>>): Verdict | undefined {
   const failed = ['aof_last_write_status', 'rdb_last_bgsave_status'].filter((name) => server[name] === 'err')

@@ -16,6 +16,10 @@ export interface ConnectTarget {
   readonly place:
     | { readonly host: string; readonly port: number; readonly family?: number | undefined }
     | { readonly path: string }
+    /** Each client's own: of a cluster's node. */
+    | undefined
+  /** Of the address, 4 or 6, where there is no place. */
+  readonly family?: number | undefined
   /** `undefined`: without TLS. */
   readonly tls: ConnectionOptions | undefined
   readonly username: string | undefined
@@ -47,6 +51,12 @@ export function connectorTo(target: ConnectTarget): Connectors {
     #failure: Error | undefined
     #isClosing = false
     #silent = 0
+    readonly #place: NonNullable<ConnectTarget['place']>
+
+    /** @param options The client's. */
+    constructor({ host = '', port = 0 }: { readonly host?: string; readonly port?: number }) {
+      this.#place = target.place ?? { host, port, ...(target.family !== undefined && { family: target.family }) }
+    }
 
     check(): boolean {
       return true
@@ -89,7 +99,8 @@ export function connectorTo(target: ConnectTarget): Connectors {
     }
 
     async #dial(): Promise<Socket> {
-      const { tls, place, connectTimeoutMs } = target
+      const { tls, connectTimeoutMs } = target
+      const place = this.#place
       const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
       this.#socket = socket
       let isConnected = false

@@ -1,32 +1,12 @@
 import { cannot } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { isCluster, settleCluster } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
+import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkClientOptions, isRecord } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
 import { describeFailure, describeTrouble } from './trouble.ts'
-
-/** What is used of an ioredis client, version 5 or 6, `Redis` or `Cluster`. */
-export interface IoredisClient {
-  pipeline(): IoredisPipeline
-  disconnect(): void
-  /** The socket, once there is one; a `Cluster` has several and shows none. */
-  readonly stream?: { destroy(): unknown } | undefined
-  readonly options?: object
-  readonly status?: string
-  readonly isCluster?: boolean
-  connect?(): Promise<unknown>
-  /** Of a `Cluster`. */
-  nodes?(): readonly { readonly options?: object }[]
-  on(event: string, listener: (error: Error) => void): unknown
-  removeListener?(event: string, listener: (error: Error) => void): unknown
-}
-
-/** What is used of an ioredis pipeline. */
-export interface IoredisPipeline {
-  callBuffer(command: string, args: (string | Buffer | number)[]): unknown
-  exec(): Promise<[error: Error | null, result: unknown][] | null>
-}
 
 /** Makes a client; asked again for each that takes the place of one that was given up. */
 export type ClientFactory = () => IoredisClient | Promise<IoredisClient>
@@ -59,8 +39,8 @@ export class ClientHolder {
   /** Nobody else has the clients: one is destroyed as soon as it is given up. */
   readonly #isOwn: boolean
   readonly #gone = new WeakSet<IoredisClient>()
-  /** Given up, and not destroyed before the factory has given another. */
-  readonly #left = new Set<IoredisClient>()
+  /** Given up, and not destroyed before the factory has given another, or, of a cluster, while other nodes still answer. */
+  readonly #left = new Map<IoredisClient, Held | undefined>()
   #held: Held | undefined
   #making: Promise<Held> | undefined
   #isClosed = false
@@ -100,8 +80,13 @@ export class ClientHolder {
     held.state = 'gone'
     this.#gone.add(held.client)
     if (this.#held === held) this.#held = undefined
-    if (this.#isOwn) destroy(held.client)
-    else this.#left.add(held.client)
+    if (this.#isOwn && !isUseful(held)) destroy(held.client)
+    else this.#left.set(held.client, held)
+  }
+
+  /** Of a client that was given up: nobody waits for a command of its other nodes any more. */
+  leave(held: Held): void {
+    if (held.state === 'gone' && (this.#isOwn || this.#held)) this.#destroyLeft()
   }
 
   close(): void {
@@ -109,7 +94,7 @@ export class ClientHolder {
     this.#making = undefined
     if (this.#held) destroy(this.#held.client)
     this.#held = undefined
-    this.#destroyLeft()
+    this.#destroyLeft(() => false)
   }
 
   #make(): Promise<Held> {
@@ -143,15 +128,18 @@ export class ClientHolder {
   #leave(client: IoredisClient): Error {
     if (this.#held?.client !== client) {
       client.on('error', () => {})
-      this.#left.add(client)
+      this.#left.set(client, undefined)
     }
     if (this.#isClosed) this.#destroyLeft()
     return new RedisConnectionError('Cannot use Redis: the factory was too late')
   }
 
-  #destroyLeft(): void {
-    for (const client of this.#left) if (client !== this.#held?.client) destroy(client)
-    this.#left.clear()
+  #destroyLeft(isKept: (held: Held) => boolean = isUseful): void {
+    for (const [client, held] of this.#left) {
+      if (held && isKept(held)) continue
+      this.#left.delete(client)
+      if (client !== this.#held?.client) destroy(client)
+    }
   }
 
   async #ask(): Promise<IoredisClient> {
@@ -178,6 +166,11 @@ export class ClientHolder {
       if (each) destroy(each)
     }
   }
+}
+
+/** One node's trouble does not end what others are asked. */
+function isUseful({ client, waiting }: Held): boolean {
+  return isCluster(client) && waiting.length > 0
 }
 
 function isStale({ client, refusal }: Held): boolean {
@@ -207,6 +200,7 @@ function neverHangUp(client: IoredisClient): void {
 function hold(client: IoredisClient, options: ClientOptions): Held {
   neverHangUp(client)
   client.on('+node', () => neverHangUp(client))
+  if (isCluster(client)) settleCluster(client)
   const held: Held = {
     client,
     options,
@@ -223,6 +217,10 @@ function hold(client: IoredisClient, options: ClientOptions): Held {
     const refusal = refusalIn(error)
     if (refusal === undefined) held.trouble = describeTrouble(lastOf(error))
     else refuse(held, refusal)
+  })
+  // of a cluster: the others go on
+  client.on('node error', (error) => {
+    held.trouble = refusalIn(error)?.message ?? describeTrouble(error)
   })
   return held
 }

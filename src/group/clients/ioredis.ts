@@ -5,11 +5,16 @@ import { cannot, object } from '../../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import { createRedisConnection } from '../redis-connection.ts'
+import { clustersOf, isCluster } from './cluster-client.ts'
+import { mastersOf, nodeAt } from './cluster-nodes.ts'
+import type { Result } from './cluster-pipeline.ts'
+import { ClusterPipeline } from './cluster-pipeline.ts'
 import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
-import type { ClientFactory, Held, IoredisClient, IoredisPipeline } from './held-client.ts'
+import type { ClientFactory, Held } from './held-client.ts'
 import { ClientHolder } from './held-client.ts'
+import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { checkUrlOptions, isRecord } from './ioredis-options.ts'
 import { judge, toReplyError } from './judge.ts'
@@ -20,7 +25,7 @@ import { describeTrouble } from './trouble.ts'
 import type { RedisAddress } from './url.ts'
 import { parseRedisUrl } from './url.ts'
 
-export type { IoredisClient, IoredisPipeline } from './held-client.ts'
+export type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 
 /** ioredis options over the ones chosen for Lambda. */
 export interface IoredisOptions extends Omit<RedisOptions, 'password'> {
@@ -71,30 +76,45 @@ export function connectIoredis(target: string | ClientFactory, options?: Ioredis
   object(ACTION, 'options', given)
   checkUrlOptions(ACTION, given)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
-  return createRedisConnection(
-    new IoredisTransport(new ClientHolder(clientsOf(address, given), true), commandTimeout, keyPrefix),
-  )
+  const clients = clientsOf(address, given)
+  const holder = new ClientHolder(() => clients.make(), true)
+  return createRedisConnection(new IoredisTransport(holder, commandTimeout, keyPrefix, clients))
+}
+
+/** The clients of a URL. */
+interface UrlClients {
+  make(): IoredisClient
+  /** To be told of a redirection: the server is a cluster. */
+  becomeCluster(): void
 }
 
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
-function clientsOf(address: RedisAddress, options: IoredisOptions): ClientFactory {
+function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
   const target = targetOf(address, options)
-  const Connector = connectorTo(target)
   const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
   const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
   const passed = Object.fromEntries(names.map((name) => [name, options[name as keyof IoredisOptions]]))
   const settings = {
-    ...target.place,
     ...LAMBDA_OPTIONS,
     ...withoutUndefined(passed),
     retryStrategy: retryStrategy && guarded(retryStrategy),
-    Connector,
     lazyConnect: true,
     enableOfflineQueue: true,
     reconnectOnError: null,
     stringNumbers: false,
-  } as RedisOptions
-  return () => new Redis({ ...settings, replyMapping: 'legacy' })
+    replyMapping: 'legacy' as const,
+  } as RedisOptions & { readonly replyMapping: 'legacy' }
+  let { cluster } = address
+  // of a cluster every node has a place of its own
+  const clusters = clustersOf(address, { ...settings, Connector: connectorTo({ ...target, place: undefined }) })
+  const ofServer = { ...target.place, ...settings, Connector: connectorTo(target) }
+  return {
+    make: () => (cluster ? (clusters() as IoredisClient) : new Redis(ofServer)),
+    becomeCluster() {
+      if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
+      cluster = true
+    },
+  }
 }
 
 /** The strategies that renew a password have nothing to renew here; what one throws would end the process. */
@@ -128,15 +148,16 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     family,
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
-  if (cluster) throw cannot(ACTION, 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))')
   if (iam !== undefined && !('password' in options))
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
+  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
   const place =
     path === undefined
       ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
       : { path }
   return {
     place,
+    family,
     tls: tlsOf(address, options),
     username: username || undefined,
     password: async () => {
@@ -175,14 +196,44 @@ class IoredisTransport implements Transport {
   readonly #holder: ClientHolder
   readonly #limitMs: number
   readonly #keyPrefix: string
+  readonly #clients: UrlClients | undefined
 
-  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '') {
+  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '', clients?: UrlClients) {
     this.#holder = holder
     this.#limitMs = limitMs
     this.#keyPrefix = keyPrefix
+    this.#clients = clients
   }
 
-  async send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
+    return this.#send(commands, timeoutMs)
+  }
+
+  async masters(timeoutMs?: number): Promise<Transport[]> {
+    // also connects; who may not ask is taken at the URL's word
+    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    if (!this.#isCluster && /cluster_enabled:1/.test(String(info))) {
+      this.#clients?.becomeCluster()
+      this.#holder.giveUp(this.#holder.held())
+      await this.#send([['info', 'cluster']], timeoutMs)
+    }
+    const { client } = this.#holder.held() ?? {}
+    if (!client || !isCluster(client)) return [this]
+    const { scriptPrefix } = this
+    return (await mastersOf(client)).map((key) => ({
+      scriptPrefix,
+      send: (commands, ms) => this.#send(commands, ms, key),
+      close: async () => {},
+    }))
+  }
+
+  get #isCluster(): boolean {
+    const { client } = this.#holder.held() ?? {}
+    return client !== undefined && isCluster(client)
+  }
+
+  /** @param key Of a cluster: the one node to send to. */
+  async #send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY, key?: string): Promise<Answer[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
     let held = this.#holder.held()
@@ -192,7 +243,16 @@ class IoredisTransport implements Transport {
     })
     try {
       held ??= await deadline.of(this.#holder.take())
-      return await this.#ask(held, commands, deadline)
+      const answers = await this.#ask(held, commands, deadline, key)
+      const moved = this.#clients && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
+      if (moved.length === 0) return answers
+      // none of these was carried out
+      this.#clients?.becomeCluster()
+      this.#holder.giveUp(held)
+      held = await deadline.of(this.#holder.take())
+      const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
+      for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer
+      return answers
     } catch (error) {
       this.#holder.giveUp(held)
       throw error
@@ -202,12 +262,12 @@ class IoredisTransport implements Transport {
   }
 
   /** One answer a command; the client is given up where one did not come. */
-  async #ask(held: Held, commands: readonly Command[], deadline: Deadline): Promise<Answer[]> {
-    let pipeline: IoredisPipeline | undefined
+  async #ask(held: Held, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
+    let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
-      if (held.options.enableOfflineQueue === false) await deadline.of(untilReady(held.client))
-      pipeline = this.#pipeline(held, commands)
+      if (needsReady(held)) await deadline.of(ready(held.client))
+      pipeline = this.#pipeline(held, commands, key)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
       return answers
@@ -216,20 +276,18 @@ class IoredisTransport implements Transport {
       return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
     } finally {
       held.waiting.splice(held.waiting.indexOf(deadline), 1)
+      this.#holder.leave(held)
     }
   }
 
-  #pipeline({ client, options }: Held, commands: readonly Command[]): IoredisPipeline {
+  #pipeline({ client, options }: Held, given: readonly Command[], key?: string): Sending {
     const prefix = this.#keyPrefix || prefixOf(options)
-    const pipeline = client.pipeline()
     // prefixed here: what ioredis takes for a key differs from version to version
-    if (prefix) Object.assign(pipeline, { options: { ...options, keyPrefix: '' } })
-    for (const command of commands) {
-      const [name, ...args] = prefix ? withPrefix(command, prefix) : command
-      // in capitals: transformers that other code sets for a command, process-wide, go by its name
-      pipeline.callBuffer(name.toUpperCase(), args)
-    }
-    return pipeline
+    const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
+    if (!isCluster(client)) return put(client, commands, prefix)
+    const node = key === undefined ? undefined : nodeAt(client, key)
+    if (node) return put(node, commands, prefix)
+    return new ClusterPipeline(client, commands, (node, some) => put(node, some, prefix))
   }
 
   async close(): Promise<void> {
@@ -237,10 +295,32 @@ class IoredisTransport implements Transport {
   }
 }
 
-type Results = readonly ([error: Error | null, result?: unknown] | undefined)[]
+/** @param prefix Of the client, which has been put before the keys. */
+function put(client: IoredisClient, commands: readonly Command[], prefix: string): IoredisPipeline {
+  const pipeline = client.pipeline()
+  if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
+  // in capitals: transformers that other code sets for a command, process-wide, go by its name
+  for (const [name, ...args] of commands) pipeline.callBuffer(name.toUpperCase(), args)
+  return pipeline
+}
+
+function placesOf(answers: readonly Answer[], is: (answer: Answer) => boolean): number[] {
+  return answers.flatMap((answer, at) => (is(answer) ? [at] : []))
+}
+
+function isRedirection(answer: Answer): boolean {
+  return answer instanceof RedisReplyError && /^(MOVED|ASK) /.test(answer.message)
+}
+
+type Results = readonly Result[]
+
+/** Commands that were put together, for one server or several. */
+interface Sending {
+  exec(): Promise<Results | null>
+}
 
 /** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
-function answeredOf(pipeline: IoredisPipeline | undefined): Results {
+function answeredOf(pipeline: object | undefined): Results {
   const results: unknown = pipeline && Reflect.get(pipeline, '_result')
   return Array.isArray(results) ? results : []
 }
@@ -251,7 +331,7 @@ function readAnswers(held: Held, commands: readonly Command[], results: Results,
   const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
   const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
   return commands.map((_command, at) => {
-    const [error = missing, reply] = results[at] ?? []
+    const [error, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
     if (!error) return read(detach(reply as Reply))
     return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
@@ -280,7 +360,21 @@ function endsClient(answer: Answer): boolean {
   return answer instanceof RedisReplyError && judge(answer.message).endsClient
 }
 
-/** Where a client keeps no queue, until it would not need one. @throws {Error} It ended instead. */
+/** Where a client keeps no queue; a cluster's nodes are not known before. */
+function needsReady({ client, options }: Held): boolean {
+  return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
+}
+
+/** One wait for all who need a client: an emitter warns of many listeners. */
+const waits = new WeakMap<IoredisClient, Promise<void>>()
+
+function ready(client: IoredisClient): Promise<void> {
+  const wait = waits.get(client) ?? untilReady(client).finally(() => waits.delete(client))
+  waits.set(client, wait)
+  return wait
+}
+
+/** Waits until a client would need no queue. @throws {Error} It ended instead. */
 async function untilReady(client: IoredisClient): Promise<void> {
   if (client.status === undefined || client.status === 'ready') return
   if (client.status === 'wait') client.connect?.().catch(() => {})

@@ -4,6 +4,8 @@ import { RedisReplyError } from '../../errors.ts'
 interface Verdict {
   /** It is gone in a moment: the refused command may be sent again. */
   readonly isPassing: boolean
+  /** Milliseconds for which that may go on. */
+  readonly passesWithinMs: number
   /** The client that met it will not do: another one signs in anew, and resolves the name again. */
   readonly endsClient: boolean
   /** The server hangs up with it: what was sent beside it was refused as well. */
@@ -21,6 +23,8 @@ interface Row extends Partial<Verdict> {
 
 const LOGIN = { endsClient: true } as const
 const PASSING = { isPassing: true } as const
+/** As long as a hash slot moves key by key, half of a consumer's keys here and half there. */
+const MOVING_MS = 10_000
 const FULL = { code: 'OOM', advice: 'trim the streams, or take a larger server' } as const
 
 /**
@@ -61,10 +65,11 @@ const ROWS: readonly Row[] = [
     endsClient: true,
     advice: "connect to the primary's endpoint",
   },
-  { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS)\b/, ...PASSING },
+  { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|NOREPLICAS)\b/, ...PASSING },
+  { pattern: /^TRYAGAIN\b/, ...PASSING, passesWithinMs: MOVING_MS },
   {
     pattern: /^(MOVED|ASK|CROSSSLOT)\b/,
-    advice: 'a cluster needs connectIoredis(() => new Cluster([{ host, port }]))',
+    advice: 'a cluster needs ?cluster in the URL, or connectIoredis(() => new Cluster([{ host, port }]))',
   },
   {
     pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
@@ -77,7 +82,13 @@ const ROWS: readonly Row[] = [
   { pattern: /^ERR max (daily )?requests? limit exceeded/i, advice: 'take a larger plan' },
 ]
 
-const FINAL: Verdict = { isPassing: false, endsClient: false, hangsUp: false, advice: '' }
+const FINAL: Verdict = {
+  isPassing: false,
+  passesWithinMs: 2_000,
+  endsClient: false,
+  hangsUp: false,
+  advice: '',
+}
 
 /** What a refusal means, by the server's text. */
 export function judge(text: string): Verdict {

@@ -4,26 +4,27 @@ import { judge } from './judge.ts'
 import type { Answer, Command, Transport } from './transport.ts'
 
 const FIRST_WAIT_MS = 50
-/** How long refusals that pass may take in all. */
-const MOST_MS = 2_000
+const LONGEST_WAIT_MS = 1_000
 /** Of the time that is left, what belongs to the command itself. */
 const KEPT_MS = 500
 
 /**
- * Sends refused commands again, where the refusal passes: after 50 ms, doubling, for at most 2 s. What was answered is not sent again, and
+ * Sends refused commands again, where the refusal passes: after 50 ms, doubling, for as long as such a refusal may take. What was answered is not sent again, and
  * what got no answer neither: it may have run.
  */
 export function steady(transport: Transport): Transport {
   return {
     scriptPrefix: transport.scriptPrefix,
     close: () => transport.close(),
+    masters: async (timeoutMs) => (await transport.masters?.(timeoutMs))?.map(steady) ?? [steady(transport)],
     async send(commands, timeoutMs = Number.POSITIVE_INFINITY) {
       const startedAt = performance.now()
       const spent = () => performance.now() - startedAt
       const replies = await transport.send(commands, timeoutMs)
-      for (let waitMs = FIRST_WAIT_MS; ; waitMs *= 2) {
-        const refused = replies.flatMap((reply, at) => (isPassing(reply) ? [at] : []))
-        if (refused.length === 0 || spent() + waitMs > Math.min(MOST_MS, timeoutMs - KEPT_MS)) return replies
+      for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+        const refused = replies.flatMap((reply, at) => (passesWithinMs(reply) > 0 ? [at] : []))
+        const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at] as Answer)))
+        if (spent() + waitMs > Math.min(mostMs, timeoutMs - KEPT_MS)) return replies
         await sleep(waitMs)
         const again = await transport
           .send(
@@ -38,6 +39,8 @@ export function steady(transport: Transport): Transport {
   }
 }
 
-function isPassing(reply: Answer): boolean {
-  return reply instanceof RedisReplyError && judge(reply.message).isPassing
+function passesWithinMs(reply: Answer): number {
+  if (!(reply instanceof RedisReplyError)) return 0
+  const { isPassing, passesWithinMs: ms } = judge(reply.message)
+  return isPassing ? ms : 0
 }

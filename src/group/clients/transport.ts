@@ -31,6 +31,8 @@ export interface Transport {
    * @throws {RedisConnectionError} No reply came, to any of them.
    */
   send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>
+  /** What sends to one node each of a cluster, for what a server is asked as a whole. Default: there is but one. */
+  masters?(timeoutMs?: number): Promise<readonly Transport[]>
   /** Text put before every Lua script. */
   readonly scriptPrefix: string
   close(): Promise<void>
