@@ -1,5 +1,5 @@
 import type { PayloadIssue } from '../errors.ts'
-import { silence } from './thenable.ts'
+import { isThenable, silenceAll } from './thenable.ts'
 
 /** What a schema answered, read once. */
 export type Checked =
@@ -14,7 +14,7 @@ export function readResult(result: unknown): Checked {
   try {
     const { issues } = (result ?? {}) as { readonly issues?: unknown }
     if (issues !== undefined && issues !== null) return { issues: issuesOf(issues) }
-    if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
+    if (typeof result === 'object' && result !== null && 'value' in result) return valueIn(result.value)
     return wrong('its schema answered neither a value nor issues')
   } catch {
     return wrong('its schema gave an answer that cannot be read')
@@ -26,10 +26,16 @@ export function wrong(message: string): { readonly issues: readonly PayloadIssue
   return { issues: [{ path: '', message }] }
 }
 
+function valueIn(value: unknown): Checked {
+  if (!isThenable(value)) return { value }
+  silenceAll(value)
+  return wrong('its schema gave a promise as value')
+}
+
 /** A schema's issues as where and what. */
 function issuesOf(issues: unknown): readonly PayloadIssue[] {
+  silenceAll(issues)
   if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT).map(issueOf)
-  silence(issues)
   return wrong('its schema gave issues that are no array').issues
 }
 
