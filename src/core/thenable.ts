@@ -28,7 +28,8 @@ export function silenceAll(value: unknown, depth = LOOK.depth): void {
   silence(value)
   if (typeof value !== 'object' || value === null || depth === 0) return
   try {
-    for (const member of Object.values(value).slice(0, LOOK.members)) silenceAll(member, depth - 1)
+    const members = value instanceof Set || value instanceof Map ? [...value.values()] : Object.values(value)
+    for (const member of members.slice(0, LOOK.members)) silenceAll(member, depth - 1)
   } catch {} // then nobody reads it
 }
 
