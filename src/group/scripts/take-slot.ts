@@ -1,3 +1,4 @@
+import { MAX_DELAY_MS } from '../../core/backoff.ts'
 import { PARKED } from '../../core/keys.ts'
 import { NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
@@ -6,10 +7,13 @@ import type { Script } from './script.ts'
 /** What `takeSlot` answers where no lease can be written. */
 export const NO_LEASE = -2
 
+/** An invocation's time is capped, and its lease outlives it by seconds. */
+const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
+
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
- * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
  *
  * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
@@ -36,7 +40,8 @@ for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
 for i, holder in ipairs(holders) do
   local key = KEYS[i + 3]
   local set = not holder and redis.pcall('SET', key, token, 'NX', 'PX', length)
-  if not set and redis.pcall('PTTL', key) == -1 then set = redis.pcall('SET', key, token, 'PX', length) end
+  local left = not set and redis.pcall('PTTL', key)
+  if left == -1 or left and left > ${MAX_LEASE_MS} then set = redis.pcall('SET', key, token, 'PX', length) end
   if set then
     if set.err then return ${NO_LEASE} end
     if poller == '1' then
