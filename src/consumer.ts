@@ -80,6 +80,8 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   text(action, 'group', group)
   refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', ...SETTINGS])
   if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
+  const { typeField } = codec
+  if (typeField !== undefined) text(action, 'codec.typeField', typeField)
   if (onDeadLetter !== undefined) awaitable(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
   const settings = resolveSettings(action, rest)
   return Object.freeze({

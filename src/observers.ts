@@ -1,6 +1,6 @@
 import { describeError } from './core/dead-letter.ts'
 import { cannot } from './core/options.ts'
-import { promiseOf } from './core/thenable.ts'
+import { promiseOf, silence } from './core/thenable.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
 
 /** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
@@ -88,5 +88,6 @@ export function resolveObservers(
 }
 
 function warn(error: unknown): void {
+  silence(error)
   process.emitWarning(`An observer failed: ${describeError(error).message}`, 'MillraceWarning')
 }

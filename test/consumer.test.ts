@@ -184,6 +184,14 @@ describe('defineConsumer()', () => {
     ],
     [type(': codec must have a decode function'), { codec: null }],
     [type(': codec must have a decode function'), { codec: {} }],
+    [
+      type(': codec.typeField must be a string that is not empty, got symbol'),
+      { codec: { decode: handle, typeField: Symbol('x') } },
+    ],
+    [
+      type(': codec.typeField must be a string that is not empty, got null'),
+      { codec: { decode: handle, typeField: null } },
+    ],
     [range(': batchSize must be >= 1, got 0'), { batchSize: 0 }],
     [range(': batchSize must be <= 10000, got 10001'), { batchSize: 10_001 }],
     [type(': batchSize must be a number, got string'), { batchSize: '100' }],

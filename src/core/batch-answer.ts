@@ -1,6 +1,6 @@
 import { BatchAnswerInvalidError, BatchItemFailedError } from '../errors.ts'
 import { quoted } from './quoted.ts'
-import { silence } from './thenable.ts'
+import { silenceAll } from './thenable.ts'
 
 /**
  * Which entries of a batch failed, and with what. AWS's rules: nothing, `null`, and an empty or missing list are a success of all;
@@ -10,6 +10,15 @@ import { silence } from './thenable.ts'
  * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
  */
 export function batchFailures(answer: unknown, entryIds: readonly string[]): ReadonlyMap<string, unknown> {
+  try {
+    return checked(answer, entryIds)
+  } catch (error) {
+    silenceAll(answer)
+    throw error
+  }
+}
+
+function checked(answer: unknown, entryIds: readonly string[]): ReadonlyMap<string, unknown> {
   const failures = new Map<string, unknown>()
   if (answer === undefined || answer === null) return failures
   // an Error, a Map or a Response has no keys either, and says no success
@@ -18,10 +27,7 @@ export function batchFailures(answer: unknown, entryIds: readonly string[]): Rea
   const [other] = Object.keys(others)
   if (batchItemFailures === undefined && other !== undefined) throw invalid(`got the key ${quoted(other)}`)
   if (batchItemFailures === undefined || batchItemFailures === null) return failures
-  if (!Array.isArray(batchItemFailures)) {
-    silence(batchItemFailures)
-    throw invalid(`got ${kind(batchItemFailures)} for batchItemFailures`)
-  }
+  if (!Array.isArray(batchItemFailures)) throw invalid(`got ${kind(batchItemFailures)} for batchItemFailures`)
   const known = new Set(entryIds)
   for (const failure of batchItemFailures as unknown[]) {
     const { itemIdentifier: id, error } = (failure ?? {}) as { itemIdentifier?: unknown; error?: unknown }

@@ -1,7 +1,7 @@
 import { MalformedEntryError } from '../errors.ts'
 import type { DecodedEvent } from './codec.ts'
 import { withTexts } from './codec.ts'
-import { isThenable, silence } from './thenable.ts'
+import { isThenable, silenceAll } from './thenable.ts'
 
 /**
  * What a codec answered, as an event of ours: a codec of the user's own may be wrong, or asynchronous. Each member is read once and checked;
@@ -12,20 +12,23 @@ import { isThenable, silence } from './thenable.ts'
  * @throws {unknown} What reading it throws.
  */
 export function readDecoded(answer: unknown, maxLength: number): DecodedEvent {
-  if (isThenable(answer)) {
-    silence(answer)
-    throw new MalformedEntryError('The codec must decode at once, not give a promise')
+  try {
+    return checked(answer, maxLength)
+  } catch (error) {
+    silenceAll(answer)
+    throw error
   }
+}
+
+function checked(answer: unknown, maxLength: number): DecodedEvent {
+  if (isThenable(answer)) throw new MalformedEntryError('The codec must decode at once, not give a promise')
   const decoded = (answer ?? {}) as { readonly [Name in keyof DecodedEvent]?: unknown }
   const { type, version = 1, payload, eventId, aggregateType, aggregateId } = decoded
   const { tenantId, producer, occurredAt, traceparent } = decoded
   if (typeof type !== 'string' || type === '') throw new MalformedEntryError('The codec must name a type')
   if (typeof version !== 'number' || !Number.isInteger(version) || version < 1)
     throw new MalformedEntryError('Schema version must be a whole number from 1')
-  if (isThenable(payload)) {
-    silence(payload)
-    throw new MalformedEntryError('The codec must not give a promise as payload')
-  }
+  if (isThenable(payload)) throw new MalformedEntryError('The codec must not give a promise as payload')
   const text = (name: string, value: unknown) => textOf(name, value, maxLength)
   const event = { type: text('type', type) as string, version, payload, eventId: text('eventId', eventId) }
   return withTexts(event, {
@@ -40,10 +43,8 @@ export function readDecoded(answer: unknown, maxLength: number): DecodedEvent {
 
 function textOf(name: string, value: unknown, maxLength: number): string | undefined {
   if (value === undefined || value === null) return undefined
-  if (typeof value !== 'string') {
-    silence(value)
+  if (typeof value !== 'string')
     throw new MalformedEntryError(`The codec must give ${name} as a string, got ${typeof value}`)
-  }
   if (value.length <= maxLength) return value
   throw new MalformedEntryError(
     `The codec must give ${name} in at most maxEntryBytes, ${maxLength}, got ${value.length}`,

@@ -1,9 +1,13 @@
 import { batchFailures } from './batch-answer.ts'
-import { isThenable, silence } from './thenable.ts'
+import { isThenable, silenceAll } from './thenable.ts'
 
 /** Things that are yet to be run or read to their end, by the members that they have. */
 const UNDONE: readonly (readonly [what: string, is: (members: Members) => boolean])[] = [
   ['a generator', ({ next, throw: thrown }) => isFunction(next) && isFunction(thrown)],
+  [
+    'an iterator that is yet to be run',
+    (members) => Object.prototype.toString.call(members) === '[object Iterator Helper]',
+  ],
   ['an async iterable', (members) => isFunction(members[Symbol.asyncIterator])],
   [
     'a stream',
@@ -26,15 +30,24 @@ export function assertHandled(answer: unknown, entryId: string): void {
   for (const [what, is] of UNDONE)
     if (is(answer as Members))
       throw new TypeError(`A handler must not answer ${what}, which nobody runs to its end: await that in the handler`)
-  if (Array.isArray(answer) && answer.some(isThenable)) {
-    for (const one of answer) silence(one)
+  if (holdsPromises(answer)) {
+    silenceAll(answer)
     throw new TypeError(
-      'A handler must not answer an array of promises, which nobody waits for: await Promise.all(…) in the handler',
+      'A handler must not answer promises in an array, a Set or a Map, which nobody waits for: await Promise.all(…) in the handler',
     )
   }
   if (!('batchItemFailures' in answer)) return
   const failures = batchFailures({ batchItemFailures: answer.batchItemFailures }, [entryId])
   if (failures.has(entryId)) throw failures.get(entryId)
+}
+
+/** Also in arrays of an array. An array's own members only: one may be billions long and have none. */
+function holdsPromises(answer: object): boolean {
+  if (answer instanceof Set || answer instanceof Map) return [...answer.values()].some(isThenable)
+  if (!Array.isArray(answer)) return false
+  return Object.values(answer).some(
+    (one) => isThenable(one) || (Array.isArray(one) && Object.values(one).some(isThenable)),
+  )
 }
 
 function isFunction(value: unknown): boolean {

@@ -1,4 +1,4 @@
-import { silence } from './thenable.ts'
+import { isThenable, silenceAll } from './thenable.ts'
 
 /** What a schema answered, read once. */
 export type Checked =
@@ -20,7 +20,7 @@ export function readResult(result: unknown): Checked {
   try {
     const { issues } = (result ?? {}) as { readonly issues?: unknown }
     if (issues !== undefined && issues !== null) return { issues: issuesOf(issues) }
-    if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
+    if (typeof result === 'object' && result !== null && 'value' in result) return valueIn(result.value)
     return wrong('its schema answered neither a value nor issues')
   } catch {
     return wrong('its schema gave an answer that cannot be read')
@@ -32,9 +32,15 @@ export function wrong(message: string): { readonly issues: readonly SchemaIssue[
   return { issues: [{ path: [], message }] }
 }
 
+function valueIn(value: unknown): Checked {
+  if (!isThenable(value)) return { value }
+  silenceAll(value)
+  return wrong('its schema gave a promise as value')
+}
+
 function issuesOf(issues: unknown): readonly SchemaIssue[] {
+  silenceAll(issues)
   if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT).map(issueOf)
-  silence(issues)
   return wrong('its schema gave issues that are no array').issues
 }
 

@@ -20,6 +20,19 @@ export function promiseOf<T>(value: T | PromiseLike<T>): Promise<T> | undefined 
   })
 }
 
+/** Members of a value that are looked at, and how deep, for promises that nobody waits for. */
+const LOOK = { members: 10_000, depth: 3 }
+
+/** Silences a value that is refused, and the promises in it. */
+export function silenceAll(value: unknown, depth = LOOK.depth): void {
+  silence(value)
+  if (typeof value !== 'object' || value === null || depth === 0) return
+  try {
+    const members = value instanceof Set || value instanceof Map ? [...value.values()] : Object.values(value)
+    for (const member of members.slice(0, LOOK.members)) silenceAll(member, depth - 1)
+  } catch {} // then nobody reads it
+}
+
 /** Sees to it that nobody hears of what a promise comes to that should not have been one: a rejection would end the process. */
 export function silence(value: unknown): void {
   try {

@@ -2,7 +2,7 @@ import { errorOf } from '../core/dead-letter.ts'
 import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK, judgeFailure } from '../core/outcome.ts'
-import { isThenable, promiseOf } from '../core/thenable.ts'
+import { isThenable, promiseOf, silence } from '../core/thenable.ts'
 import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
 import type { BatchCall } from '../route.ts'
@@ -141,6 +141,7 @@ export class Call {
 
   #fail(job: Job, error: unknown): void {
     const { parts, report } = this.#run
+    silence(error)
     const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
     if (this.#isCalled) {
       job.error = error

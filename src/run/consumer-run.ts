@@ -101,9 +101,9 @@ async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promis
     const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
     return { errors: settler.failures, isCutOff, isWanted }
   } catch (error) {
-    await run.end()
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
+    await run.end() // after it: it may have written dead letters, of which somebody is to be told
     const { isReadInDoubt: isInDoubt, known } = settler
     const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time

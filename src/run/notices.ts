@@ -1,7 +1,7 @@
 import type { OnDeadLetter } from '../consumer.ts'
 import { describeError } from '../core/dead-letter.ts'
 import { quoted } from '../core/quoted.ts'
-import { promiseOf } from '../core/thenable.ts'
+import { promiseOf, silence } from '../core/thenable.ts'
 import type { Letter } from '../group/group.ts'
 import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './parts.ts'
@@ -95,6 +95,7 @@ export class Notices {
       const answer: unknown = this.#onDeadLetter?.(notice, { signal: abort.signal })
       await Promise.race([promiseOf(answer) ?? answer, late.promise])
     } catch (error) {
+      silence(error)
       observers?.tell('deadLetterNoticeFailed', { invocation, notice, error })
       if (this.#failed++ > 0) return
       // its message is the user's own, and may quote what the handler's error said

@@ -10,7 +10,7 @@ import { invalidPayload } from '../core/invalid-payload.ts'
 import type { Checked } from '../core/issues.ts'
 import { readResult, wrong } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { promiseOf } from '../core/thenable.ts'
+import { promiseOf, silence } from '../core/thenable.ts'
 import { NoRouteError, OversizeEntryError, UnsupportedVersionError } from '../errors.ts'
 import type { Event } from '../event.ts'
 import type { Route } from '../route.ts'
@@ -45,6 +45,7 @@ export function prepare(
   try {
     decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
   } catch (error) {
+    silence(error)
     return rejected('malformed', codecError(error, entry.fields))
   }
   const route = consumer.routes.get(decoded.type)
@@ -72,6 +73,7 @@ function check(
   try {
     payload = lift(route, version, decoded.payload)
   } catch (error) {
+    silence(error)
     const { name, message } = describeError(error)
     return finish(wrong(`the upcast from version ${version} failed: ${name}: ${message}`))
   }

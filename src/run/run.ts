@@ -20,6 +20,7 @@ export class Run {
   hasGivenSlot = false
   /** Deliveries of handlers past their time that have not settled. */
   overrunning = 0
+  #hasEnded = false
   readonly #renewal: Renewal
   readonly #notices: ReturnType<typeof createNotices>
 
@@ -44,9 +45,10 @@ export class Run {
     return !this.time.isStopped && this.unavailable.size === 0 && this.settler.failures.length === 0
   }
 
-  /** When it resolves no timer and no command of the run is left. */
+  /** When it resolves no timer and no command of the run is left. May be called again, once more was settled. */
   async end(): Promise<void> {
-    this.report.overran(this.overrunning)
+    if (!this.#hasEnded) this.report.overran(this.overrunning)
+    this.#hasEnded = true
     await this.#renewal.end()
     await this.#notices?.end(this.time.spareMs())
   }

@@ -47,6 +47,7 @@ describe('what the handler of one event answers', () => {
     ['the entries of a Map', () => new Map([[1, 2]]).entries()],
     ['a function', () => () => {}],
     ['a symbol', () => Symbol('x')],
+    ['an array of billions of holes', () => Object.assign([], { length: 4_000_000_000 })],
     ['no failures', () => ({ batchItemFailures: [] })],
     ['null for failures', () => ({ batchItemFailures: null })],
     ['undefined for failures', () => ({ batchItemFailures: undefined })],
@@ -96,6 +97,10 @@ describe('what the handler of one event answers', () => {
     ['a stream that is to be read', () => Readable.from(['x'])],
     ['a stream that is to be written', () => new Writable()],
     ['a stream of the web', () => new ReadableStream()],
+    ['an iterator helper', () => runInNewContext('[1].values().map(async () => {})')],
+    ['promises in an array of an array', () => [[1, Promise.reject(new Error('no'))]]],
+    ['promises in a Set', () => new Set([Promise.reject(new Error('no'))])],
+    ['promises in a Map', () => new Map([[1, Promise.reject(new Error('no'))]])],
     ['promises that nobody waits for', () => [1, Promise.resolve(2)]],
     ['promises that will fail', () => [Promise.reject(new Error('no')), runInNewContext('Promise.reject(1)')]],
     [

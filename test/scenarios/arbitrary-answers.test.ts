@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { Codec, Event, Report } from 'millrace'
 import { createPublisher, defineEvent, envelopeCodec, on, onBatch, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { arbitraryAnswer, made } from '../support/arbitrary-answer.ts'
 import { billing, counts, difference } from '../support/scenario.ts'
 
@@ -177,6 +177,10 @@ test('a rejected promise where none belongs is malformed or invalid, and ends no
     await polled({ decode: { type: 'Order', payload: { n: 1 }, eventId: rejected() } }),
     await polled({ upcast: rejected() }),
     await polled({ validate: { issues: rejected() } }),
+    await polled({ decode: { type: rejected(), eventId: rejected(), producer: rejected(), payload: rejected() } }),
+    await polled({ validate: { issues: [rejected(), { message: rejected(), path: [rejected()] }] } }),
+    await polled({ validate: { value: rejected() } }),
+    await polled({ validate: Promise.resolve({ value: rejected() }) }),
   ]
   expect(results.map(({ reasons }) => reasons[0])).toEqual([
     'malformed',
@@ -184,7 +188,33 @@ test('a rejected promise where none belongs is malformed or invalid, and ends no
     'malformed',
     'invalid',
     'invalid',
+    'malformed',
+    'invalid',
+    'invalid',
+    'invalid',
   ])
-  const { report } = await polled({ handle: { batchItemFailures: rejected() } })
-  expect([report.acked, report.retried]).toEqual([1, 1])
+  for (const failures of [rejected(), [rejected()], [{ itemIdentifier: rejected() }]]) {
+    for (const isBatch of [false, true]) {
+      const { report } = await polled({ handle: { batchItemFailures: failures }, isBatch })
+      expect([report.acked, report.retried]).toEqual([1, 1])
+    }
+  }
+})
+
+test('a rejected promise that is thrown ends no process', async () => {
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  onTestFinished(() => void vi.restoreAllMocks())
+  const fail = () => {
+    throw Promise.reject(new Error('no'))
+  }
+  const routes = [on(defineEvent('Order', { payload: anything }), fail)]
+  for (const options of [{ routes }, { routes, codec: { decode: fail }, onDeadLetter: fail }]) {
+    const redis = connectMemory()
+    await createPublisher({ stream: 'orders', redis }).publish(defineEvent('Order', { payload: anything }), {})
+    const report = await poll(
+      billing(() => {}, options),
+      { redis, observe: { handlerEnded: fail, entriesRead: fail } },
+    )
+    expect(report.retried + report.deadLettered).toBe(1)
+  }
 })

@@ -70,6 +70,18 @@ const GARBAGE: readonly Garbage[] = [
     put: ({ raw }) => raw.mset(...SLOTS.flatMap((key) => [key, 'x'])),
   },
   {
+    what: 'every slot a text for years',
+    put: async ({ raw }) => {
+      for (const key of SLOTS) await raw.set(key, 'x', 'PX', 3e11)
+    },
+  },
+  {
+    what: 'every slot a set for years',
+    put: async ({ raw }) => {
+      for (const key of SLOTS) await raw.multi().del(key).sadd(key, 'x').pexpire(key, 3e11).exec()
+    },
+  },
+  {
     what: 'every slot a hash',
     put: async ({ raw }) => {
       for (const key of SLOTS) await raw.multi().del(key).hset(key, 'a', 'b').exec()
@@ -130,6 +142,24 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await raw.call('zadd', DUE, due, id)
       await age(90_000)
       expect([due, (await adding(claim(consumer, { redis }))).acked, await pending()]).toEqual([due, 1, []])
+    }
+  })
+
+  it('a doubt that is no time forgives no death', async () => {
+    const { redis, raw, publish, age } = await startScenario()
+    for (const doubt of ['nan', '-inf', '-1', '0x10', '1e3', '']) {
+      await raw.flushall()
+      await publish('a')
+      await raw.xgroup('CREATE', 'orders', 'billing', '0')
+      await raw.xreadgroup('GROUP', 'billing', 'poller-2', 'STREAMS', 'orders', '>')
+      await raw.hset(STATE, 'doubt:poller-2', doubt)
+      await age(90_000)
+      const deliveries: number[] = []
+      await claim(
+        billing((_event, { deliveryCount }) => void deliveries.push(deliveryCount)),
+        { redis },
+      )
+      expect([doubt, deliveries]).toEqual([doubt, [2]])
     }
   })
 

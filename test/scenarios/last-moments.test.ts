@@ -1,6 +1,17 @@
-import type { InvocationFailedError, Report } from 'millrace'
-import { createPoller, defineConsumer, on, poll } from 'millrace'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Connection, Consumer, InvocationFailedError, Report } from 'millrace'
+import {
+  createPoller,
+  createPublisher,
+  defineConsumer,
+  NonRetryableError,
+  on,
+  poll,
+  RedisConnectionError,
+} from 'millrace'
+import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
+import type { Group } from '../../src/group/group.ts'
 import { billing, difference, lambdaContext, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const caught = async (run: Promise<unknown>) => (await run.catch((error: unknown) => error)) as InvocationFailedError
@@ -67,5 +78,61 @@ describe('promise 11: an invocation that is too short for one of its consumers',
     )
 
     expect([error.code, error.report.consumers.length]).toEqual(['ERR_INVOCATION_TOO_SHORT', 2])
+  })
+})
+
+/** A connection whose group has no answer to the first calls of a method. */
+function failing(redis: Connection, method: 'settle' | 'giveSlot', times: number): Connection {
+  let left = times
+  const answer = (group: Group, name: string | symbol) => {
+    const member: unknown = Reflect.get(group, name, group)
+    if (typeof member !== 'function') return member
+    return (...args: unknown[]): unknown => {
+      if (name === method && left-- > 0) return Promise.reject(new RedisConnectionError('gone'))
+      return Reflect.apply(member, group, args)
+    }
+  }
+  const group: Connection['group'] = (...args) => new Proxy(redis.group(...args), { get: answer })
+  return new Proxy(redis, { get: (target, name) => (name === 'group' ? group : Reflect.get(target, name)) })
+}
+
+/** Polls one event with a clock that goes on by itself. */
+async function polledWith(method: 'settle' | 'giveSlot', times: number, consumer: Consumer): Promise<Report> {
+  const clock = createVirtualClock()
+  const redis = connectMemory({ clock })
+  await createPublisher({ stream: 'orders', redis, clock }).publish(OrderPaid, { orderId: 'a' })
+  let isOver = false
+  const polling = poll(consumer, { redis: failing(redis, method, times), clock, remainingMs: 60_000 })
+    .catch((error: InvocationFailedError) => error.report)
+    .finally(() => {
+      isOver = true
+    })
+  while (!isOver) {
+    await turn()
+    await clock.advance(100)
+  }
+  return polling
+}
+
+describe('a run that ends in a failure', () => {
+  it('waits for the notices of what its last request settled, or aborts them', async () => {
+    const notices = { told: 0, aborted: 0 }
+    const consumer = billing(() => Promise.reject(new NonRetryableError('no')), {
+      onDeadLetter: (_notice, { signal }) => {
+        notices.told++
+        return new Promise(() => signal.addEventListener('abort', () => notices.aborted++))
+      },
+      mode: 'once',
+    })
+
+    const report = await polledWith('settle', 2, consumer)
+
+    expect([report.deadLettered, notices]).toEqual([1, { told: 1, aborted: 1 }])
+  })
+
+  it('counts once what overran, also where its slot could not be given back', async () => {
+    const hanging = billing(() => new Promise(() => {}))
+
+    expect((await polledWith('giveSlot', 1, hanging)).overran).toBe(1)
   })
 })

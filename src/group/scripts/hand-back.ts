@@ -11,7 +11,8 @@ const MOST = 30_000
 export const DOUBT = `
 local function doubtOf(consumer)
   local since = redis.pcall('HGET', state, 'doubt:' .. consumer)
-  return type(since) == 'string' and tonumber(since)
+  -- anybody may have written it: what is no time is absent
+  return type(since) == 'string' and since:match('^%d+$') and #since < 16 and tonumber(since)
 end
 `
 

@@ -1,3 +1,4 @@
+import { MAX_DELAY_MS } from '../../core/backoff.ts'
 import { PARKED } from '../../core/keys.ts'
 import { DROP, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
@@ -6,10 +7,13 @@ import type { Script } from './script.ts'
 /** What `takeSlot` answers where no lease can be written. */
 export const NO_LEASE = -2
 
+/** An invocation's time is capped, and its lease outlives it by seconds. */
+const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
+
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
- * released before the name has a holder again, who could not tell it from his own. A key that never ends is no lease, whoever wrote it.
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
  *
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
@@ -40,7 +44,8 @@ for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
 for i, holder in ipairs(holders) do
   local key = KEYS[i + 3]
   local set = holder and 0 or redis.pcall('SETNX', key, token)
-  if set == 0 and redis.pcall('PTTL', key) == -1 and drop(key) then set = redis.pcall('SETNX', key, token) end
+  local left = set == 0 and redis.pcall('PTTL', key) or 0
+  if (left == -1 or left > ${MAX_LEASE_MS}) and drop(key) then set = redis.pcall('SETNX', key, token) end
   local refused = refusal(set)
   if set == 1 then
     refused = refusal(redis.pcall('GETEX', key, 'PX', length))
