@@ -5,10 +5,10 @@ import { parseArgs, promisify } from 'node:util'
 import { DEBIAN_SERVERS, unpackServer } from './debian-servers.ts'
 import { findRedisServer } from './redis-server.ts'
 
-/** What is run on a server, by name: the tests whose outcome may depend on it. */
+/** What is run on a server, by name: the tests whose outcome may depend on it. Clusters and Sentinel start servers of their own, by the dozen. */
 const SUITES: Readonly<Record<string, readonly string[]>> = {
-  contract: ['test/group'],
-  scenarios: ['test/scenarios'],
+  contract: ['test/group/redis-group', 'test/group/upstash-group', 'test/group/commands'],
+  scenarios: ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel}.test.ts'],
   model: ['test/model'],
   acl: ['test/infra/acl.test.ts'],
   doctor: ['test/doctor'],
