@@ -70,7 +70,7 @@ test('another node of a cluster is an error of the client', () => {
       severity: 'error',
       stream: 'orders',
       message: 'Not told: MOVED 105 127.0.0.1:7001',
-      fix: 'the server is a cluster: connectIoredis(() => new Cluster([…])) finds its nodes',
+      fix: 'the server is a cluster: ?cluster in the URL, or connectIoredis(() => new Cluster([…])), finds its nodes',
     },
   ])
 })

@@ -45,7 +45,7 @@ for i, holder in ipairs(holders) do
   local key = KEYS[i + 3]
   local set = holder and 0 or redis.pcall('SETNX', key, token)
   local left = set == 0 and redis.pcall('PTTL', key) or 0
-  if (left == -1 or left > ${MAX_LEASE_MS}) and drop(key) then set = redis.pcall('SETNX', key, token) end
+  if (left == -1 or left > math.max(length, ${MAX_LEASE_MS})) and drop(key) then set = redis.pcall('SETNX', key, token) end
   local refused = refusal(set)
   if set == 1 then
     refused = refusal(redis.pcall('GETEX', key, 'PX', length))
