@@ -1,12 +1,11 @@
 import { Cluster } from 'ioredis'
-import { Cluster as Cluster5 } from 'ioredis5'
 import { type Connection, type ConsumerOptions, claim, createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams } from 'millrace/operator'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
-import { failOver, type Node, type PrivateCluster, STREAM_OF, slotMove, startNodes } from '../../support/cluster.ts'
+import { type Node, type PrivateCluster, STREAM_OF, slotMove, startNodes } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 let cluster: PrivateCluster
@@ -30,49 +29,6 @@ const run = (redis: Connection, stream: string, options: Partial<ConsumerOptions
     billing(async () => {}, { stream, ...options }),
     { redis, remainingMs: 15_000 },
   )
-
-test('after a failover while idle no invocation fails', async () => {
-  for (const mk of [
-    () => connectIoredis(cluster.url),
-    () => connectIoredis(() => new Cluster(startup())),
-    () => connectIoredis(() => new Cluster5(startup()) as never),
-  ]) {
-    const redis = mk()
-    const stream = aStream()
-    await publish(redis, stream)
-    await run(redis, stream)
-    await failOver(cluster, stream, cluster.ownerOf)
-    await publish(redis, stream)
-    expect(await run(redis, stream)).toMatchObject({ read: 3 })
-    await redis.close()
-  }
-}, 60_000)
-
-test('after a master was killed and replaced while idle no invocation fails', async () => {
-  for (const mk of [() => connectIoredis(cluster.url), () => connectIoredis(() => new Cluster(startup()))]) {
-    const redis = mk()
-    const stream = aStream()
-    await publish(redis, stream)
-    await run(redis, stream)
-    const dead = await cluster.ownerOf(stream)
-    dead.server.kill('SIGKILL')
-    await vi.waitUntil(
-      async () => {
-        try {
-          return (await cluster.ownerOf(stream)) !== dead
-        } catch {
-          return false
-        }
-      },
-      { timeout: 15_000 },
-    )
-    await publish(redis, stream)
-    expect(await run(redis, stream)).toMatchObject({ read: 3 })
-    await dead.server.restart()
-    await cluster.whole()
-    await redis.close()
-  }
-}, 60_000)
 
 test("keyPrefix with a hash tag works, with a URL and of a factory's Cluster", async () => {
   for (const mk of [
