@@ -116,6 +116,17 @@ describe('promise 2: a read whose answer is lost', () => {
   })
 })
 
+it('promise 4: what ran and was refused its acknowledgement keeps its delivery', async () => {
+  const { redis, raw, publish, pending } = await startScenario()
+  await raw.call('ACL', 'SETUSER', 'default', '-xack')
+  await publish('a')
+  const { calls, handler } = noting()
+
+  await failed(poll(billing(handler), { redis }))
+
+  expect([calls, await pending()]).toEqual([['a'], [['a', 'poller-0', 1]]])
+})
+
 describe('promise 2: a start whose answer is lost', () => {
   it('costs no delivery, not the last one either', async () => {
     const { proxy, redis, patient, publish, pending, age, deadLetters } = await startImpatient()
