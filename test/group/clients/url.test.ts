@@ -155,7 +155,7 @@ describe('a password', () => {
     onTestFinished(() => server.stop())
     const samples = fc.sample(
       passwords.filter((text) => !text.includes('\0')),
-      25,
+      50,
     )
     const run = async (password: string) => {
       const url = `redis://:${encodeURIComponent(password)}@127.0.0.1:${server.port}/3`
