@@ -63,28 +63,6 @@ function withOthers(cluster: ClusterClient): Map<string, ClusterNode> {
   return others
 }
 
-/** One wait for all who need a node: an emitter warns of many listeners. */
-const opening = new WeakMap<ClusterNode, Promise<void>>()
-
-/** Waits until a node takes commands. @throws {Error} It does not. */
-export function open(node: ClusterNode): Promise<void> {
-  const waiting = opening.get(node) ?? opens(node).finally(() => opening.delete(node))
-  opening.set(node, waiting)
-  return waiting
-}
-
-async function opens(node: ClusterNode): Promise<void> {
-  if (node.status === 'wait' || node.status === 'end') return void (await node.connect())
-  const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-  const ended = () => reject(new Error('Connection is closed.'))
-  node.on('ready', resolve)
-  node.on('end', ended)
-  await promise.finally(() => {
-    node.removeListener?.('ready', resolve)
-    node.removeListener?.('end', ended)
-  })
-}
-
 /** Asks the nodes anew who has which hash slot. */
 export async function refresh(cluster: ClusterClient): Promise<void> {
   await new Promise<void>((resolve) => cluster.refreshSlotsCache(() => resolve()))

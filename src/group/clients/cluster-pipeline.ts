@@ -1,8 +1,9 @@
 import { hashSlot } from '../../core/keys.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
-import { masterOf, nodeAt, open, refresh, targetOf } from './cluster-nodes.ts'
+import { masterOf, nodeAt, refresh, targetOf } from './cluster-nodes.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import { keysAt } from './keys-of.ts'
+import { nodeReady } from './ready.ts'
 import type { Command } from './transport.ts'
 
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
@@ -95,7 +96,7 @@ export class ClusterPipeline {
   /** Whether a node takes commands; else why not is what they came to. */
   async #opens(node: ClusterNode, places: readonly number[]): Promise<boolean> {
     try {
-      await open(node)
+      await nodeReady(node)
       return true
     } catch (error) {
       for (const at of places) this.#results[at] = [error as Error]

@@ -1,0 +1,147 @@
+import type { ConnectionOptions } from 'node:tls'
+import type { RedisOptions } from 'ioredis'
+import { Redis } from 'ioredis'
+import { cannot } from '../../core/options.ts'
+import { clustersOf } from './cluster-client.ts'
+import type { ConnectTarget } from './connector.ts'
+import { connectorTo } from './connector.ts'
+import type { IoredisClient } from './ioredis-client.ts'
+import type { ClientOptions } from './ioredis-options.ts'
+import { isRecord } from './ioredis-options.ts'
+import type { RedisAddress } from './url.ts'
+
+/** ioredis options over the ones chosen for Lambda. */
+export interface IoredisOptions extends Omit<RedisOptions, 'password'> {
+  /** In place of the URL's: a password, or what gives one, called once per attempt to connect, as for a secret that rotates. */
+  readonly password?: string | (() => string | Promise<string>) | undefined
+}
+
+const ACTION = 'connect with ioredis'
+
+/**
+ * Settings that were tried against a stale socket, a server that hangs up, one that is down and one that accepts and never answers: the
+ * first command after a freeze succeeds, and nothing waits for longer than `commandTimeout`. No `commandTimeout`: ioredis makes a timer for every command,
+ * and takes it off the command with a `delete`, which `publishMany` feels.
+ */
+const LAMBDA_OPTIONS = {
+  connectTimeout: 2_000,
+  socketTimeout: 2_000,
+  maxRetriesPerRequest: 1,
+  retryStrategy: (attempt) => Math.min(50 * attempt, 500),
+  autoResendUnfulfilledCommands: true,
+  enableReadyCheck: false,
+  disableClientInfo: true,
+  enableAutoPipelining: false,
+  keepAlive: 10_000,
+  protocol: 2 as const,
+} satisfies RedisOptions
+
+/** The clients of a URL. */
+export interface UrlClients {
+  make(): IoredisClient
+  /** To be told of a redirection: the server is a cluster. */
+  becomeCluster(): void
+}
+
+/** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
+export function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
+  const target = targetOf(address, options)
+  const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
+  const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
+  const passed = Object.fromEntries(names.map((name) => [name, options[name as keyof IoredisOptions]]))
+  const settings = {
+    ...LAMBDA_OPTIONS,
+    ...withoutUndefined(passed),
+    retryStrategy: retryStrategy && guarded(retryStrategy),
+    lazyConnect: true,
+    enableOfflineQueue: true,
+    reconnectOnError: null,
+    stringNumbers: false,
+    replyMapping: 'legacy' as const,
+  } as RedisOptions & { readonly replyMapping: 'legacy' }
+  let { cluster } = address
+  // of a cluster every node has a place of its own
+  const clusters = clustersOf(address, { ...settings, Connector: connectorTo({ ...target, place: undefined }) })
+  const ofServer = { ...target.place, ...settings, Connector: connectorTo(target) }
+  return {
+    make: () => (cluster ? (clusters() as IoredisClient) : new Redis(ofServer)),
+    becomeCluster() {
+      if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
+      cluster = true
+    },
+  }
+}
+
+/** The strategies that renew a password have nothing to renew here; what one throws would end the process. */
+function guarded(strategy: (attempt: number) => unknown): (attempt: number) => unknown {
+  return (attempt) => {
+    try {
+      return strategy.call({}, attempt)
+    } catch {
+      return null
+    }
+  }
+}
+
+/** Options that are not handed on. */
+const OWN_OPTIONS = new Set([
+  'password',
+  'username',
+  'db',
+  'tls',
+  'family',
+  'commandTimeout',
+  'keyPrefix',
+  'retryStrategy',
+])
+
+function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget {
+  const { hosts, path, cluster, iam } = address
+  const {
+    db = address.db,
+    username = address.username,
+    family,
+    connectTimeout = LAMBDA_OPTIONS.connectTimeout,
+  } = options
+  if (iam !== undefined && !('password' in options))
+    throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
+  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
+  const place =
+    path === undefined
+      ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
+      : { path }
+  return {
+    place,
+    family,
+    tls: tlsOf(address, options),
+    username: username || undefined,
+    password: async () => {
+      const given = options.password ?? address.password
+      const password = typeof given === 'function' ? await given() : given
+      const isText = typeof password === 'string' && password.isWellFormed()
+      if (password !== undefined && !isText) throw cannot(ACTION, 'the password must be a string of whole characters')
+      return password || undefined
+    },
+    db,
+    connectTimeoutMs: connectTimeout,
+  }
+}
+
+let isWarned = false
+
+function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOptions | undefined {
+  if (tls === undefined || tls === null) return address.tls ? {} : undefined
+  if (!isRecord(tls) || 'profile' in tls)
+    throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
+  for (const name of ['host', 'port', 'path', 'socket'])
+    if (name in tls) throw cannot(ACTION, `option tls.${name} is refused: the URL says where`)
+  if (tls.rejectUnauthorized === false && !isWarned) {
+    isWarned = true
+    process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')
+  }
+  return tls as ConnectionOptions
+}
+
+function withoutUndefined(options: ClientOptions): ClientOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
