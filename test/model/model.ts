@@ -366,11 +366,12 @@ function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean 
     return !by.methods.some(
       ({ name, carriedOutAt, isAnswered }) => name === 'giveSlot' && isAnswered && carriedOutAt > lostAt,
     )
-  // it must have tried twice at least, once while it goes on and once with its slot, and have had no answer
+  // it must have tried twice at least, once while it goes on and once with its slot, or to the end of its time, and have had no answer
   const tries = settling.filter(
     (other) => other.sentAt >= lostAt && (other.lostAt !== undefined || other.carriedOutAt > other.sentAt),
   )
-  return tries.length > 1 && !tries.some(({ isAnswered, carriedOutAt }) => isAnswered && carriedOutAt > at)
+  const isEnough = tries.length > 1 || tries.some(({ isTooLate }) => isTooLate)
+  return isEnough && !tries.some(({ isAnswered, carriedOutAt }) => isAnswered && carriedOutAt > at)
 }
 
 /** It died, was frozen, or lost its lease and its group. */

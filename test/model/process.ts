@@ -143,6 +143,7 @@ export class Process implements Caller {
       }
       this.waiting.push(call)
       if (timeoutMs === undefined) return
+      method.isTooLate = timeoutMs <= 1
       cancel = this.#after(Math.max(1, timeoutMs), () => {
         this.#note(`${this.name} gives up on ${label}`)
         call.isLate = true
@@ -166,7 +167,7 @@ export class Process implements Caller {
           return async (...args: unknown[]) => {
             const { changes } = this.#server
             const called = { name: String(name), sentAt: changes, carriedOutAt: changes }
-            const method: Method = { ...called, lostAt: undefined, isAnswered: false }
+            const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }
             this.methods.push(method)
             const reply: unknown = await this.#doing.run(method, () => Reflect.apply(member, group, args))
             method.isAnswered = method.lostAt === undefined

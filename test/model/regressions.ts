@@ -120,6 +120,22 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'the answer of a start is waited for until the time of the claimer is over',
+    plan: {
+      setting,
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 130_000, isPrompt: true },
+        { do: 'claim', remainingMs: 12_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'send', who: 0, what: 0 },
+        { do: 'pass', ms: 130_000, isPrompt: false },
+      ],
+    },
+  },
+  {
     why: 'a batch ages behind slow handlers and is not renewed',
     plan: {
       setting: { ...setting, batchSize: 8, isCalm: true },

@@ -50,6 +50,8 @@ export interface Method {
   carriedOutAt: number
   /** When its caller was told that its answer is lost. */
   lostAt: number | undefined
+  /** Its time was over before it was sent, so that no answer could come. */
+  isTooLate: boolean
   isAnswered: boolean
 }
 
