@@ -4,12 +4,15 @@ import type { Codec } from './core/codec.ts'
 import { envelopeCodec } from './core/codec.ts'
 import { awaitable } from './core/handler-function.ts'
 import type { ConsumerKeys } from './core/keys.ts'
-import { cannot, object, refuseUnknownKeys, text } from './core/options.ts'
+import { cannot, knownOptions, object, refuseUnknownKeys, text } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import { wrapAround } from './core/wrap.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
+import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
+import { checkTogether, policies, slotsWithin } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -28,6 +31,8 @@ export interface ConsumerOptions extends SettingOptions {
    * at most 5 s, and the run's end waits 10 s for them: then their `signal` is aborted. Of all others one warning tells the number.
    */
   readonly onDeadLetter?: OnDeadLetter
+  /** Policies of all routes, outside those that a route has itself. Default: none. */
+  readonly use?: readonly Policy[]
 }
 
 /** What is told of dead letters. */
@@ -40,8 +45,16 @@ export interface Consumer {
   readonly routes: ReadonlyMap<string, Route>
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
+  /** Policies that do more than wrap, the consumer's first. */
+  readonly policies: readonly BoundPolicy[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
+}
+
+/** What one route does otherwise. */
+export interface RouteOptions {
+  /** Policies of this route, within those of its consumer. */
+  readonly use?: readonly Policy[]
 }
 
 /**
@@ -52,19 +65,25 @@ export interface Consumer {
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: EventHandler<EventOf<Definition>>,
+  options?: RouteOptions,
 ): Route
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: WrappedHandler<EventOf<Definition>>,
+  options?: RouteOptions,
 ): Route
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: (event: never, context: never) => unknown,
+  options: RouteOptions = {},
 ): Route {
   const action = 'define a route'
   assertDefinition(action, event)
   awaitable(action, `the handler of ${quoted(event.type)}`, handler, 'event, context')
-  return Object.freeze({ event, handler: handler as EventHandler<never> })
+  const name = `${action} for ${quoted(event.type)}`
+  knownOptions(name, options, ['use'])
+  const use = policies(name, options.use)
+  return Object.freeze({ event, handler: handler as EventHandler<never>, ...(use.length > 0 && { use }) })
 }
 
 /**
@@ -74,25 +93,56 @@ export function on<Definition extends EventDefinition>(
  */
 export function defineConsumer(options: ConsumerOptions): Consumer {
   object('define consumer', 'options', options)
-  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, ...rest } = options
+  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, use, ...rest } = options
   const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
   text(action, 'stream', stream)
   text(action, 'group', group)
-  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', ...SETTINGS])
+  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', 'use', ...SETTINGS])
   if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
   const { typeField } = codec
   if (typeField !== undefined) text(action, 'codec.typeField', typeField)
   if (onDeadLetter !== undefined) awaitable(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
   const settings = resolveSettings(action, rest)
+  const own = policies(action, use)
+  const byType = routesByType(action, routes, settings.handlerTimeoutMs)
+  const bound = boundPolicies(action, own, byType)
   return Object.freeze({
     stream,
     group,
     codec,
     onDeadLetter,
-    settings,
+    policies: bound.filter(({ policy: { begin, guard, needs, maxSlots } }) => begin ?? guard ?? needs ?? maxSlots),
+    settings: Object.freeze({ ...settings, slots: slotsWithin(settings.slots, bound) }),
     keys: resolveKeys(action, stream, group, rest.deadLetters?.stream),
-    routes: routesByType(action, routes, settings.handlerTimeoutMs),
+    routes: wrapRoutes(own, byType),
   })
+}
+
+function boundPolicies(
+  action: string,
+  own: readonly PolicyDefinition[],
+  routes: ReadonlyMap<string, Route>,
+): readonly BoundPolicy[] {
+  const bound = [
+    ...own.map((policy) => ({ policy, eventType: undefined })),
+    ...[...routes].flatMap(([eventType, { use = [] }]) => use.map((policy) => ({ policy, eventType }))),
+  ]
+  checkTogether(action, bound)
+  return bound
+}
+
+/** Puts the wraps of consumer and route around each handler. */
+function wrapRoutes(
+  own: readonly PolicyDefinition[],
+  routes: ReadonlyMap<string, Route>,
+): ReadonlyMap<string, Route> {
+  return new Map(
+    [...routes].map(([type, route]) => {
+      const wraps = [...own, ...(route.use ?? [])].flatMap(({ wrap }) => wrap ?? [])
+      if (wraps.length === 0) return [type, route]
+      return [type, Object.freeze({ ...route, wrapped: wrapAround(route.handler as never, wraps) })]
+    }),
+  )
 }
 
 function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {

@@ -2,7 +2,7 @@ export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './ba
 export type { ClaimerOptions } from './claimer.ts'
 export { claim, createClaimer } from './claimer.ts'
 export type { Clock } from './clock.ts'
-export type { Consumer, ConsumerOptions, OnDeadLetter } from './consumer.ts'
+export type { Consumer, ConsumerOptions, OnDeadLetter, RouteOptions } from './consumer.ts'
 export { defineConsumer, on } from './consumer.ts'
 export type { ConsumerSettings, DeadLetterOptions, PollMode, SettingOptions } from './consumer-settings.ts'
 export type { Backoff } from './core/backoff.ts'
@@ -54,6 +54,19 @@ export type { PollerOptions, PollOptions } from './poller.ts'
 export { createPoller, poll } from './poller.ts'
 export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publisher.ts'
 export { createPublisher } from './publisher.ts'
+export type {
+  Decision,
+  Policy,
+  PolicyCommand,
+  PolicyDefinition,
+  PolicyJob,
+  PolicyNeeds,
+  PolicyReply,
+  PolicyRun,
+  RunPolicy,
+  StartGuard,
+  Wrap,
+} from './policy.ts'
 export type { ConsumerReport, Report } from './report.ts'
 export type { Route } from './route.ts'
 export type { ScaleOut } from './run/scale-out.ts'

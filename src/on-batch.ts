@@ -7,6 +7,8 @@ import { promiseOf } from './core/thenable.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
+import type { Policy } from './policy.ts'
+import { policies } from './policy.ts'
 import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from './route.ts'
 
 /** How large a batch may get, and how long it may wait for that. */
@@ -20,6 +22,8 @@ export interface BatchOptions {
    * Default 0: a batch is what one read brought.
    */
   readonly maxBatchingWindowMs?: number
+  /** Policies of this route, within those of its consumer. A wrap gets the array of events. */
+  readonly use?: readonly Policy[]
 }
 
 const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
@@ -38,17 +42,20 @@ export function onBatch<Definition extends EventDefinition>(
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
   awaitable(name, 'the handler', handler, 'events, context')
-  knownOptions(name, options, Object.keys(DEFAULTS))
-  const limits = Object.freeze(withDefaults(DEFAULTS, options))
+  knownOptions(name, options, ['use', ...Object.keys(DEFAULTS)])
+  const { use, ...rest } = options
+  const limits = Object.freeze(withDefaults(DEFAULTS, rest))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
   integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
   const batching: Batching = {
     limits,
     gather: () => createGathering(limits),
-    call: (...batch) => callBatch(handler as BatchHandler, ...batch),
+    call: (items, surroundings, remainingMs, wrapped) =>
+      callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
   }
-  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching })
+  const own = policies(name, use)
+  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching, ...(own.length > 0 && { use: own }) })
 }
 
 function callBatch(
@@ -56,13 +63,14 @@ function callBatch(
   items: readonly BatchItem[],
   surroundings: BatchSurroundings,
   remainingMs: () => number,
+  wrapped: Route['wrapped'],
 ): BatchCall {
   const abort = new AbortController()
   const events = items.map((item) => toBatchEvent(item, surroundings.group))
   const entryIds = items.map(({ delivery }) => delivery.id)
   const context = { ...surroundings, signal: abort.signal, getRemainingTimeInMillis: remainingMs }
   const call = async () => {
-    const answer: unknown = handler(events, context)
+    const answer: unknown = wrapped ? wrapped(events, context) : handler(events, context)
     return batchFailures(await (promiseOf(answer) ?? answer), entryIds)
   }
   return { failures: call(), abort: (reason) => abort.abort(reason) }

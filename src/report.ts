@@ -5,7 +5,7 @@ import type { Backlog } from './group/group.ts'
 
 /**
  * What one consumer did in an invocation. It adds up:
- * `read + claimed = acked + retried + deadLettered + released + superseded + unsettled`.
+ * `read + claimed = acked + ignored + retried + deadLettered + parked + released + superseded + unsettled`.
  */
 export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly stream: string

@@ -4,8 +4,12 @@ export interface SettleCounts {
   acked: number
   /** How many of `acked` were no longer pending: somebody else had acked them, or the group was lost meanwhile. */
   ackMissed: number
+  /** Entries acknowledged without a call, since a policy said that they are not for this group. */
+  ignored: number
   /** Failed entries that were parked until their next delivery. */
   retried: number
+  /** Entries set aside by a policy without a call; it costs them no delivery. */
+  parked: number
   /** Entries moved to the dead-letter stream. */
   deadLettered: number
   /** Entries handed back because their handler never started; it costs them no delivery. */
@@ -24,8 +28,10 @@ export function noCounts(): SettleCounts {
   return {
     acked: 0,
     ackMissed: 0,
+    ignored: 0,
     retried: 0,
     deadLettered: 0,
+    parked: 0,
     released: 0,
     superseded: 0,
     unsettled: 0,

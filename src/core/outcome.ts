@@ -23,6 +23,12 @@ export type DeadLetterReason =
 /** What an entry gets once its run is over. */
 export type Outcome =
   | { readonly kind: 'ack' }
+  /** Acknowledged in one fenced step with these commands: all or none. */
+  | { readonly kind: 'ack-with'; readonly commands: readonly JoinedCommand[] }
+  /** Acknowledged without a call. */
+  | { readonly kind: 'ignore' }
+  /** Set aside without a call, and without using up its delivery; back at the earliest after `delayMs`. */
+  | { readonly kind: 'park'; readonly delayMs: number }
   /** Parked until the next delivery, `delayMs` from now. */
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }
@@ -39,10 +45,22 @@ export type Outcome =
 /** What each kind of outcome does to its entry on the server, and which number of the report counts it once that is stored. */
 export const OUTCOMES = {
   ack: { op: 'ack', counter: 'acked' },
+  'ack-with': { op: 'join', counter: 'acked' },
+  ignore: { op: 'ignore', counter: 'ignored' },
+  park: { op: 'move', counter: 'parked' },
   retry: { op: 'move', counter: 'retried' },
   'dead-letter': { op: 'dead', counter: 'deadLettered' },
   release: { op: 'move', counter: 'released' },
 } as const satisfies Record<Outcome['kind'], { readonly op: string; readonly counter: string }>
+
+/** Whether an outcome takes its entry off the pending list for good, and nothing else. */
+export function isAcked({ kind }: Outcome): boolean {
+  const { counter } = OUTCOMES[kind]
+  return counter === 'acked' || counter === 'ignored'
+}
+
+/** A command that joins an acknowledgement, on keys in the stream's hash slot; the first argument is its key. */
+export type JoinedCommand = readonly [name: string, ...args: (string | number)[]]
 
 /** What a dead letter says beside the entry itself. */
 export interface DeadLetterFacts {

@@ -2,7 +2,8 @@ import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
-import type { Outcome } from '../core/outcome.ts'
+import type { JoinedCommand, Outcome } from '../core/outcome.ts'
+import type { PlainReply } from '../core/plain-reply.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -46,6 +47,9 @@ export interface Group {
 
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
   renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
+
+  /** Sends commands of policies on keys beside the group. One round trip, in chunks where a service takes no more. @returns An answer each. */
+  ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
 
   /**
    * Looks at what the group has before it, and how many poller slots are taken; `undefined` where there is no group. One round trip, and a
@@ -95,12 +99,20 @@ export interface Opened {
   readonly page: ClaimResult
 }
 
+/** A key while which there is nothing is started; or, of a set of values, nothing that has one of them in the field that `unless` names. */
+export interface Guard {
+  readonly key: string
+  readonly holds: 'all' | 'values'
+}
+
 /** Which claimed entries are not started. */
 export interface StartBounds {
   /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
   readonly maxBytes?: number
   /** Entries that have one of those values in a field of that name are left alone. */
   readonly unless?: { readonly field: string; readonly values: readonly string[] } | undefined
+  /** Looked at by the server in the same step. Default: none. */
+  readonly guards?: readonly Guard[] | undefined
 }
 
 /** How a poller's run ended. */
@@ -229,6 +241,8 @@ export interface ReadRequest {
   readonly maxPending?: number | undefined
   /** Where `maxPending` is looked at and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
   readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
+  /** Commands that travel with it; where a lost group is made again they are sent once more. Default: none. */
+  readonly riders?: readonly JoinedCommand[]
 }
 
 export interface ReadResult extends SettleResult {
@@ -238,6 +252,8 @@ export interface ReadResult extends SettleResult {
   /** There was nothing to read, and the slot was given back. */
   readonly hasEnded: boolean
   readonly healed: boolean
+  /** An answer for each rider. */
+  readonly answers: readonly PlainReply[]
 }
 
 export interface ClaimRequest {
@@ -245,6 +261,8 @@ export interface ClaimRequest {
   /** Entry id to go on from, inclusive; `undefined`: where the last run stopped. */
   readonly cursor: string | undefined
   readonly room: number
+  /** Commands that travel with it; where a lost group is made again they are sent once more. Default: none. */
+  readonly riders?: readonly JoinedCommand[]
 }
 
 export interface ClaimResult extends SettleResult {
@@ -256,6 +274,8 @@ export interface ClaimResult extends SettleResult {
   /** Entries that were trimmed while pending; they are pending no more. */
   readonly lost: number
   readonly healed: boolean
+  /** An answer for each rider. */
+  readonly answers: readonly PlainReply[]
 }
 
 /** The counts are those of the settlements and of the claimed entries that could not be started. */

@@ -2,7 +2,9 @@ import { deadLetterHead } from '../core/dead-letter.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../core/entry.ts'
 import { PARKED } from '../core/keys.ts'
-import type { DeadLetterFacts } from '../core/outcome.ts'
+import type { DeadLetterFacts, JoinedCommand } from '../core/outcome.ts'
+import type { PlainReply } from '../core/plain-reply.ts'
+import { plain } from './commands/reply.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
   Claimed,
@@ -12,6 +14,7 @@ import type {
   Delivery,
   Group,
   GroupAddress,
+  Guard,
   Held,
   Measured,
   Opened,
@@ -83,13 +86,14 @@ export class MemoryGroup implements Group, Claims {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Infinity, ifEmpty = 'keep' }: ReadRequest,
+    { count, maxPending = Infinity, ifEmpty = 'keep', riders = [] }: ReadRequest,
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
     const { group, healed } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed, answers }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
     if (group.pending.size > maxPending) {
@@ -123,12 +127,13 @@ export class MemoryGroup implements Group, Claims {
   async settleAndClaim(
     slot: Slot,
     settlements: readonly Settlement[],
-    { minIdleMs, cursor, room }: ClaimRequest,
+    { minIdleMs, cursor, room, riders = [] }: ClaimRequest,
   ): Promise<ClaimResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
+    const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
     if (!this.#isLeased(slot)) {
-      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
+      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false, answers }
       return { ...settled, ...nothing, leaseLost: true }
     }
     const { group, healed } = this.#open()
@@ -139,14 +144,14 @@ export class MemoryGroup implements Group, Claims {
     )
     const claimed = ready.slice(0, room)
     for (const entry of claimed) this.#take(group, slot, entry)
-    return { ...settled, from, cursor: ready[room]?.id ?? after, claimed, lost, healed }
+    return { ...settled, from, cursor: ready[room]?.id ?? after, claimed, lost, healed, answers }
   }
 
   async settleAndStart(
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
-    { maxBytes = Infinity, unless }: StartBounds = {},
+    { maxBytes = Infinity, unless, guards = [] }: StartBounds = {},
   ): Promise<StartResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
@@ -168,7 +173,7 @@ export class MemoryGroup implements Group, Claims {
       const entry = this.#stream.get(id)
       if (!entry) this.#drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
-      else if (isLeftAlone(entry, unless)) leftAlone.push(claim)
+      else if (isLeftAlone(entry, unless) || this.#isGuarded(entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
         started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
@@ -190,6 +195,11 @@ export class MemoryGroup implements Group, Claims {
     if (!this.#isLeased(slot)) return { lost: 0, leaseLost: true }
     for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#take(group, slot, entry)
     return { lost: 0, leaseLost: false } // a trimmed entry stays pending here until it is settled, which counts it
+  }
+
+  async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+    if (commands.length > 0) this.roundTrips++
+    return commands.map((command) => plain(this.#server.values.run(command)))
   }
 
   async measure(): Promise<Measured | undefined> {
@@ -281,15 +291,28 @@ export class MemoryGroup implements Group, Claims {
     return since !== undefined && deliveryCount === 1 && deliveredAt > since
   }
 
+  #isGuarded({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
+    const values = fields.filter(([name]) => String(name) === unless?.field).map(([, value]) => String(value))
+    return guards.some(({ key, holds }) => {
+      if (holds === 'all') return this.#server.values.typeOf(key) !== 'none'
+      return values.some((value) => this.#server.values.run(['sismember', key, value]) === 1)
+    })
+  }
+
   #settle(slot: Slot, settlements: readonly Settlement[]): SettleResult {
     const tally = new Tally()
     const group = this.#find()
     for (const settlement of settlements) {
       const { id, outcome } = settlement
       if (outcome.kind === 'ack') tally.acked(1, group && this.#drop(group, id) ? 1 : 0)
+      else if (outcome.kind === 'ignore') {
+        if (group) this.#drop(group, id)
+        tally.ignored(1)
+      }
       else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
       else if (!group) tally.counts.unsettled++
       else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLED.superseded)
+      else if (outcome.kind === 'ack-with') tally.settled(settlement, this.#join(group, settlement, outcome.commands))
       else if (!this.#stream.get(id)) {
         this.#drop(group, id)
         tally.settled(settlement, SETTLED.lost)
@@ -308,6 +331,18 @@ export class MemoryGroup implements Group, Claims {
     group.hand(id, move, move.deliveryCount, this.#now)
     if (move.delayMs === undefined) this.#dueTimes.delete(id)
     else this.#dueTimes.set(id, this.#now + move.delayMs)
+  }
+
+  /** @returns A number of SETTLED, or the refusal's text. */
+  #join(group: GroupState, { id, deliveryCount }: Settlement, commands: readonly JoinedCommand[]): number | string {
+    const refusal = commands.map((command) => this.#server.values.refusalOf(command)).find((text) => text !== undefined)
+    if (refusal !== undefined) {
+      group.hand(id, { owner: PARKED, idleMs: 0 }, deliveryCount, this.#now)
+      return refusal
+    }
+    for (const command of commands) this.#server.values.run(command)
+    this.#drop(group, id)
+    return SETTLED.done
   }
 
   /** @returns How many older dead letters were trimmed away. */

@@ -3,6 +3,7 @@ import { saturatedCount } from '../core/delivery-count.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
 import type { Held, Owner, Trim, WakeFlag } from './group.ts'
+import { MemoryValues } from './memory-values.ts'
 import { LAST_ID } from './scripts/fence.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
@@ -59,9 +60,12 @@ export class MemoryServer {
   readonly states = new Map<string, State>()
   /** Sorted sets: entry id → milliseconds since 1970. */
   readonly dueTimes = new Map<string, Map<string, number>>()
+  /** Keys of policies. */
+  readonly values: MemoryValues
 
   constructor(clock: Clock) {
     this.clock = clock
+    this.values = new MemoryValues(this)
   }
 
   // like a command that writes, each of these makes the key if it is missing

@@ -1,4 +1,7 @@
+import type { JoinedCommand } from '../core/outcome.ts'
+import type { PlainReply } from '../core/plain-reply.ts'
 import type { Answer } from './clients/transport.ts'
+import { plain } from './commands/reply.ts'
 import type { GroupAddress, Held, Settlement, SettleResult, Slot } from './group.ts'
 import { CREATED, createGroup } from './scripts/create-group.ts'
 import type { Call, Sender } from './sender.ts'
@@ -56,6 +59,11 @@ export class RedisCalls {
     if (created instanceof Error) return { ...withAnswers(first.settled, [created]), healed: false }
     this.#lived.add(this.#name)
     return { ...withAnswers(first.settled, await this.sender.ask(calls)), healed: created === CREATED.healed }
+  }
+
+  /** Sends commands of policies. @throws {RedisConnectionError} No reply came, to one of them at least. */
+  async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+    return (await this.sender.send(commands)).map(plain)
   }
 
   /** A reply that is no error shows that the group is there. */

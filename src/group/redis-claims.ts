@@ -1,6 +1,6 @@
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
-import { asFields, asText, items } from './commands/reply.ts'
+import { asFields, asText, items, plain } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
@@ -48,21 +48,23 @@ class RedisClaims implements Claims {
   }
 
   async settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult> {
-    const call = this.#claim(slot.token, [slot.consumerName], request)
-    return pageOf(await this.#calls.settleAnd(slot, settlements, [call]), request)
+    const calls = [this.#claim(slot.token, [slot.consumerName], request), ...(request.riders ?? [])]
+    return pageOf(await this.#calls.settleAnd(slot, settlements, calls), request)
   }
 
   async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
     const names = slotNames('claimer', CLAIMER_SLOTS)
     const take = slotTaking(this.#calls.address, 'claimer', CLAIMER_SLOTS, leaseMs)
-    const [taken, reply = null] = await this.#calls.sender.send([take.call, this.#claim(take.token, names, request)])
+    const calls = [take.call, this.#claim(take.token, names, request), ...(request.riders ?? [])]
+    const [taken, ...replies] = await this.#calls.sender.send(calls)
+    const [reply = null] = replies
     const slot = take.slotOf(taken)
     if (!slot) return undefined
     // without a lease the page had no name to claim under, and without a group there is no page yet
     if (slot.token === '' || isReplyError(reply, 'NOGROUP'))
       return { slot, page: await this.settleAndClaim(slot, [], request) }
     this.#calls.seen(reply)
-    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], healed: false }, request) }
+    return { slot, page: pageOf({ settled: new Tally().result(), replies, healed: false }, request) }
   }
 
   #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
@@ -78,14 +80,22 @@ class RedisClaims implements Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
-    { maxBytes, unless }: StartBounds = {},
+    { maxBytes, unless, guards = [] }: StartBounds = {},
   ): Promise<StartResult> {
     const { stream, keys } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
     const call = {
       script: start,
-      keys: [stream, this.#calls.lease(slot), keys.due],
-      args: [...this.#calls.fence(slot), maxBytes ?? '', field, values.length, ...values, ...pairs(claimed)],
+      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key)],
+      args: [
+        ...this.#calls.fence(slot),
+        maxBytes ?? '',
+        field,
+        values.length,
+        ...values,
+        ...guards.map(({ holds }) => holds),
+        ...pairs(claimed),
+      ],
     }
     const nothing = { started: [], leftAlone: [], noRoom: [] }
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
@@ -93,7 +103,7 @@ class RedisClaims implements Claims {
     // sent again it counts no delivery twice
     if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1) {
       const middle = Math.ceil(claimed.length / 2)
-      const bounds = { unless, ...(maxBytes !== undefined && { maxBytes }) }
+      const bounds = { unless, guards, ...(maxBytes !== undefined && { maxBytes }) }
       const first = await this.settleAndStart(slot, [], claimed.slice(0, middle), bounds)
       return together(settled, [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)])
     }
@@ -192,10 +202,11 @@ function together(settled: SettleResult, parts: readonly StartResult[]): StartRe
 
 function pageOf(
   { settled, replies, healed }: SettledWith & { readonly healed: boolean },
-  { cursor = '' }: ClaimRequest,
+  { cursor = '', riders = [] }: ClaimRequest,
 ): ClaimResult {
-  const [reply = null] = replies
-  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed }
+  const [reply = null, ...rest] = replies
+  const answers = riders.map((_rider, n) => plain(rest[n]))
+  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed, answers }
   if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
   if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
@@ -207,6 +218,7 @@ function pageOf(
     claimed: items(claimed).map(asClaimed),
     lost: items(lost).length,
     healed,
+    answers,
   }
 }
 

@@ -1,8 +1,10 @@
 import { chunksOf } from '../core/chunks.ts'
 import { PARKED } from '../core/keys.ts'
+import type { JoinedCommand } from '../core/outcome.ts'
+import type { PlainReply } from '../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText } from './commands/reply.ts'
+import { asText, plain } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import type {
   Delivery,
@@ -123,9 +125,12 @@ export class RedisGroup implements Group {
   }
 
   async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
-    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, this.#read(slot, request))
-    const [reply = null, holder = null] = replies
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed }
+    const { riders = [] } = request
+    const read = this.#read(slot, request)
+    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, [...read, ...riders])
+    const [reply = null, holder = null] = replies.slice(0, read.length)
+    const answers = riders.map((_rider, n) => plain(replies[read.length + n]))
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed, answers }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
     if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
     if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
@@ -164,6 +169,10 @@ export class RedisGroup implements Group {
     )
     const counts = replies.map((reply) => (typeof reply === 'number' ? reply : 0))
     return { lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0), leaseLost: counts.includes(-1) }
+  }
+
+  ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+    return this.calls.ask(commands)
   }
 
   async measure(): Promise<Measured | undefined> {

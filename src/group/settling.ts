@@ -7,6 +7,7 @@ import { asText, items } from './commands/reply.ts'
 import { MOST_IDS, xack } from './commands/xack.ts'
 import type { GroupAddress, Settlement, SettleResult, Slot } from './group.ts'
 import { isLetter } from './group.ts'
+import { joinChunks, joinScript } from './joining.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
@@ -21,23 +22,30 @@ export interface SettleCalls {
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
-  const byOp = { ack: [] as Settlement[], move: [] as Settlement[], dead: [] as Settlement[] }
+  const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], move: [], dead: [] }
   for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
   // where the dead letters' key is denied, the server refuses every script that names it
   const chunks = [...chunksOf(byOp.move, SCRIPT_ENTRIES), ...chunksOf(byOp.dead, SCRIPT_ENTRIES)]
-  const ackChunks = chunksOf(byOp.ack, MOST_IDS)
+  const acks = chunksOf(byOp.ack, MOST_IDS)
+  const ignores = chunksOf(byOp.ignore, MOST_IDS)
+  const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
+  const joins = joinChunks(byOp.join)
   return {
-    calls: [...ackChunks.map((chunk) => xack(address.stream, address.group, chunk.map(idOf))), ...scripts],
+    calls: [...xacks, ...joins.map((chunk) => joinScript(address, slot, chunk)), ...scripts],
     result(answers) {
       const tally = new Tally()
       let at = 0
-      for (const chunk of ackChunks) countAcks(tally, chunk, answers[at++])
+      for (const chunk of acks) countAcks(tally, chunk, answers[at++], (pending) => tally.acked(chunk.length, pending))
+      for (const chunk of ignores) countAcks(tally, chunk, answers[at++], () => tally.ignored(chunk.length))
+      for (const chunk of joins) countChunk(tally, chunk, answers[at++])
       for (const chunk of chunks) countChunk(tally, chunk, answers[at++])
       return tally.result(answers.find(isUnanswered))
     },
   }
 }
+
+type Op = (typeof OUTCOMES)[keyof typeof OUTCOMES]['op']
 
 const idOf = ({ id }: Settlement) => id
 
@@ -67,10 +75,15 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
-function countAcks(tally: Tally, acks: readonly Settlement[], reply: Answer | undefined): void {
+function countAcks(
+  tally: Tally,
+  acks: readonly Settlement[],
+  reply: Answer | undefined,
+  count: (pending: number) => void,
+): void {
   if (isUnanswered(reply)) tally.unanswered(acks)
   else if (reply instanceof RedisReplyError) tally.refused(acks.length, reply)
-  else tally.acked(acks.length, Number(reply))
+  else count(Number(reply))
 }
 
 function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Answer | undefined): void {

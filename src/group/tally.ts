@@ -23,9 +23,12 @@ export interface Move {
  */
 export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: number): Move {
   if (outcome.kind === 'release') return { ...outcome, idleMs: Math.floor(outcome.idleMs), delayMs: undefined }
-  const delayMs = outcome.kind === 'retry' ? outcome.delayMs : 0
-  if (delayMs <= minIdleMs) return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount, delayMs: undefined }
-  return { owner: PARKED, idleMs: 0, deliveryCount, delayMs }
+  const delayMs = outcome.kind === 'retry' || outcome.kind === 'park' ? outcome.delayMs : 0
+  const count = outcome.kind === 'park' ? deliveryCount - 1 : deliveryCount
+  if (delayMs <= minIdleMs) {
+    return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount: count, delayMs: undefined }
+  }
+  return { owner: PARKED, idleMs: 0, deliveryCount: count, delayMs }
 }
 
 /** Counts what became of settlements: the same for every adapter. */
@@ -45,11 +48,17 @@ export class Tally {
     this.counts.ackMissed += asked - pending
   }
 
+  /** An answered XACK of entries that were not for this group. */
+  ignored(entries: number): void {
+    this.counts.ignored += entries
+  }
+
   /** One settlement that is not an ack. @param status A number of `SETTLED`, or the text with which its dead letter was refused. */
   settled(settlement: Settlement, status: number | string): void {
     const { outcome } = settlement
     if (typeof status === 'string') {
-      const refusal = new RedisReplyError(`Cannot write a dead letter: ${status}`)
+      const what = isLetter(settlement) ? 'write a dead letter' : 'acknowledge with what joins it'
+      const refusal = new RedisReplyError(`Cannot ${what}: ${status}`)
       this.#refusals.set(refusal.message, refusal)
       if (isLetter(settlement)) this.#refusedLetters.push(settlement)
       this.counts.unsettled++

@@ -9,6 +9,7 @@ import type { BatchCall } from '../route.ts'
 import { EntryContext } from './context.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
+import { letterOf } from './decided.ts'
 import { describeCall } from './observed-call.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 import { prepare } from './prepare.ts'
@@ -39,18 +40,21 @@ export class Call {
    * @param jobs Of one run; of one route, if they were gathered.
    * @param now On the monotonic clock.
    */
-  constructor(jobs: readonly Job[], now: number) {
+  constructor(jobs: readonly Job[], now: number, isBatch: boolean) {
     const [job] = jobs as [Job]
     this.#run = job.run
     this.jobs = jobs
-    this.isBatch = job.prepared !== undefined
+    this.isBatch = isBatch
     this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
   }
 
   /** Reads the event of a job; one that no retry can help has its outcome then. @returns What is to be waited for, if anything. */
   prepare(): PromiseLike<void> | undefined {
-    if (this.isBatch) return undefined
     const [job] = this.jobs as [Job]
+    if (job.prepared) return undefined
+    const { policies, time } = this.#run
+    if (policies?.inspects) job.outcome = policies.inspect(job, time.clock.now())
+    if (isDone(job)) return undefined
     const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
@@ -79,7 +83,8 @@ export class Call {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
-    for (const job of this.jobs) job.outcome ??= ACK
+    const { policies } = this.#run
+    for (const job of this.jobs) job.outcome ??= policies && this.#isCalled ? policies.success(job) : ACK
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -107,7 +112,7 @@ export class Call {
   #prepared(job: Job, prepared: Prepared | Rejected): undefined {
     if (this.isExpired) return
     if (prepared.kind === 'prepared') job.prepared = prepared
-    else job.outcome = this.#letter(job, prepared.reason, prepared.error, prepared.decoded)
+    else job.outcome = this.#letter(job, prepared)
   }
 
   #start(): PromiseLike<unknown> | undefined {
@@ -116,11 +121,11 @@ export class Call {
     const { route, event } = job.prepared as Prepared
     const remainingMs = remainingUntil(run.time.clock, this.endsAt)
     if (route.batching) {
-      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs)
+      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, route.wrapped)
       return this.#batch.failures.then((failures) => this.#failSome(failures))
     }
     this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
-    const returned = (route.handler as EventHandler)(event, this.#context)
+    const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
     const answer = promiseOf(returned)
     if (!answer) this.#assertHandled(returned)
     return answer
@@ -152,27 +157,27 @@ export class Call {
     }
     if (verdict.kind === 'retry') job.outcome = verdict
     else if (verdict.kind === 'dead-letter')
-      job.outcome = this.#letter(job, verdict.reason, error, job.prepared?.decoded)
+      job.outcome = this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded })
     else {
       report.throttled(1)
       job.release()
     }
   }
 
-  #letter({ deliveredAt }: Job, reason: Rejected['reason'], error: unknown, decoded: Rejected['decoded']): Outcome {
-    const facts = { reason, error, lastDeliveredAt: deliveredAt, failedAt: this.#run.time.clock.now() }
-    const { eventId, type, version = 1, traceparent } = decoded ?? {}
-    return {
-      kind: 'dead-letter',
-      letter: decoded ? { ...facts, eventId, eventType: type, schemaVersion: version, traceparent } : facts,
-    }
+  #letter(job: Job, { reason, error, decoded }: Omit<Rejected, 'kind'>): Outcome {
+    return letterOf(job, reason, error, decoded, this.#run.time.clock.now())
   }
 
   #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
     const { observers, clock } = this.#run.parts
-    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: (outcome as Outcome).kind, error }))
+    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
     observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
   }
+}
+
+/** What observers are told: how an entry is acknowledged is no concern of theirs. */
+function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with'> {
+  return kind === 'ack-with' ? 'ack' : kind
 }
 
 function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {

@@ -65,13 +65,24 @@ export async function runConsumer(
         if (isFirst) report.noSlot()
         break
       }
-      end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
+      const run = await begin({ ...parts, group, slot: opened.slot, budget })
+      end = await runSlot(kind, opened, run)
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
   }
   report.ended(group.roundTrips, clock.monotonic() - start)
   return { failures: end.errors.map((error) => ({ stream, group: name, error })), isCutOff: end.isCutOff }
+}
+
+/** @throws {Error} A policy could not begin: the slot is given back. */
+async function begin(parts: RunParts): Promise<Run> {
+  try {
+    return new Run(parts)
+  } catch (error) {
+    await parts.group.giveSlot(parts.slot).catch(() => {})
+    throw error
+  }
 }
 
 /** How a run ended. */
@@ -91,6 +102,7 @@ async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promis
   try {
     const isCutOff = await opened.work(run)
     await run.end()
+    if (!run.hasGivenSlot) await run.endPolicies()
     if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, isWanted: false }
     const { drained, acked, ackMissed } = report.numbers
     const isPoll = action === 'poll'

@@ -1,12 +1,15 @@
+import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { Event } from '../event.ts'
 import type { Delivery } from '../group/group.ts'
+import type { PolicyJob } from '../policy.ts'
 import type { InHand } from './in-hand.ts'
 import type { Prepared } from './prepare.ts'
 import type { Run } from './run.ts'
 
 /** A delivery in a run's hands, until the outcome that it gets is settled. */
-export class Job implements InHand {
+export class Job implements InHand, PolicyJob {
   readonly run: Run
   readonly id: string
   readonly deliveryCount: number
@@ -40,6 +43,18 @@ export class Job implements InHand {
   /** Told to observers of what became of it. */
   get eventType(): string | undefined {
     return this.prepared?.event.type
+  }
+
+  get entryId(): string {
+    return this.id
+  }
+
+  get fields(): readonly Field[] {
+    return this.delivery.fields
+  }
+
+  get event(): Event | undefined {
+    return this.prepared?.event
   }
 
   /** It was to run and did not: it goes back whence it came, with one delivery less. */

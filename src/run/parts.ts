@@ -10,6 +10,7 @@ import type { FurtherPollers } from './scale-out.ts'
 
 /** What a run is given. */
 export interface RunParts {
+  readonly action: 'poll' | 'claim'
   readonly consumer: Consumer
   readonly group: Group
   readonly slot: Slot

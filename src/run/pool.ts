@@ -1,8 +1,11 @@
 import type { Clock } from '../clock.ts'
+import { OUTCOMES } from '../core/outcome.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import type { Gathering } from '../gathering.ts'
+import type { Decision } from '../policy.ts'
 import type { Route } from '../route.ts'
 import { Call } from './call.ts'
+import { outcomeOf } from './decided.ts'
 import type { Job } from './job.ts'
 import type { Prepared } from './prepare.ts'
 import type { Run } from './run.ts'
@@ -30,6 +33,8 @@ export class Pool {
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: Job[] = []
   #next = 0
+  /** Jobs that a policy holds back though there is room, the oldest first. */
+  #held: Job[] = []
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -82,6 +87,8 @@ export class Pool {
     this.#queue = [...this.#queue.slice(this.#next), ...jobs]
     this.#next = 0
     this.#open += jobs.length
+    const policies = jobs[0]?.run.policies
+    if (policies) policies.resume = () => this.fill()
     this.fill()
   }
 
@@ -139,6 +146,7 @@ export class Pool {
         call.fail(error)
       }
       this.#leave(place, hasJoined ? 0 : call.jobs.length)
+      if (!hasJoined) this.#over(call.jobs)
       if (this.#waiting.length > 0) this.notify()
     }
     this.#free.push(place)
@@ -155,16 +163,32 @@ export class Pool {
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): Call | undefined {
     const now = this.#clock.monotonic()
+    if (this.#held.length > 0) {
+      const call = this.#takeHeld(now)
+      if (call) return call
+    }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
-      if (job.run.time.mayStart(now)) return new Call([job], now)
-      this.#release([job])
+      if (!job.run.time.mayStart(now)) this.#release([job])
+      else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
+      else return started(job, now)
     }
     for (const gathered of this.#gathered) {
       const { events, run } = gathered
       if (run.time.mayStart(now)) {
-        if (this.#isDue(gathered, now)) return new Call(events.take(), now)
+        if (this.#isDue(gathered, now)) return new Call(events.take(), now, true)
       } else while (events.dueAt !== undefined) this.#release(events.take())
+    }
+    return undefined
+  }
+
+  #takeHeld(now: number): Call | undefined {
+    for (const job of this.#held) {
+      const mayStart = job.run.time.mayStart(now)
+      if (mayStart && job.run.policies?.isHeld(job)) continue
+      this.#held = this.#held.filter((other) => other !== job)
+      if (mayStart) return started(job, now)
+      this.#release([job])
     }
     return undefined
   }
@@ -175,6 +199,26 @@ export class Pool {
       job.hadNoTurn = true
     }
     this.#open -= jobs.length
+    this.#over(jobs)
+  }
+
+  /** Policies are told of the ends of jobs, and may decide about those that they hold back. */
+  #over(jobs: readonly Job[]): void {
+    const [{ run }] = jobs as [Job]
+    if (!run.policies?.holds) return
+    for (const job of jobs) {
+      const isDone = job.outcome !== undefined && OUTCOMES[job.outcome.kind].counter === 'acked'
+      for (const [id, decision] of run.policies.ended(job, isDone)) this.#decide(run, id, decision)
+    }
+  }
+
+  #decide(run: Run, id: string, decision: Decision): void {
+    const job = this.#held.find((one) => one.run === run && one.id === id)
+    if (!job) return
+    this.#held = this.#held.filter((other) => other !== job)
+    job.outcome = outcomeOf(decision, job, run.time.clock.now())
+    this.#open--
+    this.#over([job])
   }
 
   /** Puts an event of a batch route to those that it is to be handed over with. @returns Whether it is one. */
@@ -239,6 +283,7 @@ export class Pool {
       this.#free.push(place)
       const [{ run }] = call.jobs as [Job]
       call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
+      this.#over(call.jobs)
     }
     for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
     this.fill()
@@ -248,12 +293,20 @@ export class Pool {
   #waitUntilDue(): void {
     this.#cancelDue?.()
     this.#cancelDue = undefined
-    if (!this.#mayLinger || this.#running >= this.atOnce) return
+    if (this.#running >= this.atOnce) return
     let waitMs = Infinity
-    for (const { run, events } of this.#gathered) {
+    // what is held back is released once nothing can start any more
+    if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
+    if (this.#mayLinger) for (const { run, events } of this.#gathered) {
       if (events.dueAt === undefined) continue
       waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
     }
     if (waitMs < Infinity) this.#cancelDue = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
   }
+}
+
+/** The call of a job that leaves the queue. */
+function started(job: Job, now: number): Call {
+  job.run.policies?.started(job)
+  return new Call([job], now, false)
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Consumer } from '../consumer.ts'
 import { ageOf } from '../core/entry.ts'
+import { OUTCOMES } from '../core/outcome.ts'
 import type { Backlog, Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
 import type { ObservedInvocation } from '../observe.ts'
 import type { Observers } from '../observers.ts'
@@ -104,7 +105,7 @@ export class RunReport {
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) report[name] += counts[name]
     if (!this.#observers || counts.acked === 0) return
     const now = this.#clock.now()
-    const acked = settlements.filter(({ outcome }) => outcome.kind === 'ack')
+    const acked = settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].counter === 'acked')
     const entries = acked.map(({ id: entryId, eventType = '' }) => ({ entryId, eventType, ageMs: ageOf(entryId, now) }))
     this.#tell('acked', { entries })
   }

@@ -3,6 +3,7 @@ import { surroundingsOf } from './context.ts'
 import { createNotices } from './notices.ts'
 import type { RunParts } from './parts.ts'
 import { Renewal } from './renewal.ts'
+import { RunPolicies } from './run-policies.ts'
 import type { RunReport } from './run-report.ts'
 import { Settler } from './settler.ts'
 import { Time } from './time.ts'
@@ -14,6 +15,8 @@ export class Run {
   readonly settler: Settler
   readonly report: RunReport
   readonly surroundings: BatchSurroundings
+  /** `undefined` where no policy is used that does more than wrap. */
+  readonly policies: RunPolicies | undefined
   /** Routes whose handler could not hand its work on: nothing more is called of them, and nothing more is read. */
   readonly unavailable = new Set<Route>()
   /** Nothing was left to do, and the slot went back with the answer that said so. */
@@ -32,6 +35,11 @@ export class Run {
     this.time = new Time(clock, budget, consumer.settings, signal)
     this.#notices = createNotices(parts)
     this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices })
+    const fail = (error: Error) => {
+      this.settler.note(error)
+      this.time.stop()
+    }
+    this.policies = consumer.policies.length > 0 ? new RunPolicies(parts, this.time, fail) : undefined
     this.#renewal = new Renewal({ consumer, group, slot, report, time: this.time, settler: this.settler })
   }
 
@@ -43,6 +51,16 @@ export class Run {
   /** Whether nothing but the time keeps the run from going on. */
   get isSound(): boolean {
     return !this.time.isStopped && this.unavailable.size === 0 && this.settler.failures.length === 0
+  }
+
+  /** Sends what policies want to be sent at the end. Its failure is noted. */
+  async endPolicies(): Promise<void> {
+    try {
+      const commands = this.policies?.end() ?? []
+      if (commands.length > 0) await this.parts.group.ask(commands)
+    } catch (error) {
+      this.settler.note(error as Error)
+    }
   }
 
   /** When it resolves no timer and no command of the run is left. May be called again, once more was settled. */

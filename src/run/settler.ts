@@ -1,4 +1,5 @@
 import type { Consumer } from '../consumer.ts'
+import { isAcked } from '../core/outcome.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { InHand } from './in-hand.ts'
@@ -66,7 +67,7 @@ export class Settler {
 
   /** Nothing has failed, or was released, of what is to be settled. */
   get hasOnlyAcks(): boolean {
-    return this.#inHand.every(({ outcome }) => outcome === undefined || outcome.kind === 'ack')
+    return this.#inHand.every(({ outcome }) => outcome === undefined || isAcked(outcome))
   }
 
   /** What has its outcome leaves our hands, to be settled by the next request. */

@@ -10,6 +10,7 @@ import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
 import type { Observer } from '../observe.ts'
 import { resolveObservers } from '../observers.ts'
+import { slotsWithin } from '../policy.ts'
 import { settingsWithin } from './limits.ts'
 
 /** Where a run finds its server, and its time. */
@@ -56,10 +57,11 @@ export function resolveTargets(
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
     throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
   }
-  return asConsumers(action, given).map((consumer) => ({
-    ...consumer,
-    settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
-  }))
+  return asConsumers(action, given).map((consumer) => {
+    const settings = overrideSettings(action, consumer.settings, options)
+    const slots = slotsWithin(settings.slots, consumer.policies)
+    return { ...consumer, settings: settingsWithin(action, consumer, { ...settings, slots }, options.redis) }
+  })
 }
 
 function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {

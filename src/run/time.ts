@@ -52,6 +52,13 @@ export class Time {
     return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() - WAIT_MARGIN_MS
   }
 
+  /** Milliseconds until no handler may start any more, and one more. */
+  startableMs(): number {
+    if (this.isStopped) return 0
+    const { runUntil, deadline, neededMs } = this.#budget
+    return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() + 1
+  }
+
   /** Milliseconds until the invocation is cut off. */
   leftMs(): number {
     return this.#budget.deadline - this.clock.monotonic()

@@ -1,5 +1,6 @@
 import type { Field } from '../../core/entry.ts'
-import type { Reply } from '../clients/transport.ts'
+import type { PlainReply } from '../../core/plain-reply.ts'
+import type { Answer, Reply } from '../clients/transport.ts'
 
 /** Readers of replies: the same for RESP2 and RESP3, for bytes and for text. */
 
@@ -11,6 +12,15 @@ export function items(reply: Reply | undefined): readonly Reply[] {
 /** A bulk string, bytes or text, as text; a missing one is empty. */
 export function asText(reply: Reply | undefined): string {
   return Buffer.isBuffer(reply) ? reply.toString() : String(reply ?? '')
+}
+
+/** A reply as policies get it: bulk strings as text, maps as arrays of names and values in turn. */
+export function plain(reply: Answer | undefined): PlainReply {
+  if (Buffer.isBuffer(reply)) return reply.toString()
+  if (Array.isArray(reply)) return reply.map((item) => plain(item as Reply))
+  if (reply instanceof Map) return [...reply].flat().map(plain)
+  if (reply === null || reply === undefined || typeof reply !== 'object' || reply instanceof Error) return reply ?? null
+  return Object.entries(reply).flat().map((item) => plain(item as Reply))
 }
 
 /** Fields as name, value, name, value. */

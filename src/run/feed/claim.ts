@@ -38,6 +38,7 @@ export async function claim(run: Run, gate: Gate, first: ClaimResult): Promise<f
     const cursor = await lap(run, claims, new Retries(run, claims, gate), first)
     await settler.finish()
     if (cursor === undefined) return false
+    await run.endPolicies()
     const { acked, ackMissed } = report.numbers
     const { minIdleMs } = parts.consumer.settings
     const measured = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
@@ -69,8 +70,15 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
   const lapStart = first.from
   let answer = Promise.resolve(first)
   let settlements: ReturnType<typeof settler.takeDone> = []
+  let ride = run.policies?.ride()
+  if (ride && ride.riders.length > 0) {
+    // the first page came with the slot, before any policy could begin
+    ride.answered(await parts.group.ask(ride.riders))
+    ride = undefined
+  }
   for (let hasWrapped = false; ; ) {
     const page = await settler.by(settlements, answer)
+    ride?.answered(page.answers)
     report.lookedAtPage(page)
     const { cursor } = page
     if (cursor === undefined) return undefined
@@ -82,9 +90,11 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
       return cursor
     }
     hasWrapped ||= isEnd
-    if (!time.mayStart()) return cursor
-    settlements = settler.takeDone()
     const room = Math.min(PAGE.finds, retries.room)
-    answer = claims.settleAndClaim(parts.slot, settlements, { minIdleMs, cursor, room })
+    if (!time.mayStart() || room === 0) return cursor
+    settlements = settler.takeDone()
+    ride = run.policies?.ride()
+    const request = { minIdleMs, cursor, room, ...(ride && { riders: ride.riders }) }
+    answer = claims.settleAndClaim(parts.slot, settlements, request)
   }
 }

@@ -51,8 +51,15 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
   let handlersMs = Infinity
   while (time.mayStart() && run.unavailable.size === 0) {
     const wasAhead = reader.isAhead
+    if (!wasAhead && reader.isVetoed) {
+      if (await isDue(run, pool)) continue
+      return
+    }
     const jobs = await reader.next()
-    if (jobs.length === 0 && pool.isIdle && !wasAhead) return
+    if (reader.isEmpty && pool.isIdle && !wasAhead) {
+      if (mode === 'drain' && (await isDue(run, pool))) continue
+      return
+    }
     const addedAt = time.clock.monotonic()
     const { isFull } = reader
     // sent before handlers start, so that the server is at work meanwhile
@@ -69,6 +76,21 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
     handlersMs = time.clock.monotonic() - addedAt
     if (mode === 'once' && pool.isIdle) return
   }
+}
+
+/** Waits for what a policy says is due within the run's time. @returns Whether there is such. */
+async function isDue({ policies, time }: Run, pool: Pool): Promise<boolean> {
+  if (!policies) return false
+  const waitMs = policies.dueAt() - time.clock.now()
+  if (!(waitMs <= time.waitableMs())) return false
+  let isTime = false
+  const cancel = time.clock.after(Math.max(1, waitMs), () => {
+    isTime = true
+    pool.notify()
+  })
+  await pool.until(() => isTime || time.isStopped)
+  cancel()
+  return isTime
 }
 
 /** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */

@@ -1,4 +1,6 @@
+import { isAcked } from '../../core/outcome.ts'
 import type { Delivery } from '../../group/group.ts'
+import { admit } from '../admission.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
 import type { Lookout } from './lookout.ts'
@@ -10,6 +12,8 @@ const AHEAD_REQUESTS = 10
 export class Reader {
   /** The last read brought as many as it asked for: there may be more. */
   isFull = false
+  /** The last read brought nothing. */
+  isEmpty = false
   readonly #run: Run
   readonly #lookout: Lookout
   /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
@@ -39,6 +43,11 @@ export class Reader {
     return this.#ahead !== undefined
   }
 
+  /** Whether policies let nothing be read now. */
+  get isVetoed(): boolean {
+    return this.#run.policies?.limit(1) === 0
+  }
+
   /** Whether another entry may be in hand beside what is. */
   get hasRoom(): boolean {
     return this.#room >= 1
@@ -48,7 +57,8 @@ export class Reader {
   get #room(): number {
     const { settler, parts } = this.#run
     const { batchSize, maxBytes } = parts.consumer.settings
-    return this.#largest === 0 ? batchSize : Math.min(batchSize, (maxBytes - settler.bytes) / this.#largest)
+    const most = this.#run.policies ? this.#run.policies.limit(batchSize) : batchSize
+    return this.#largest === 0 ? most : Math.min(most, (maxBytes - settler.bytes) / this.#largest)
   }
 
   /** @param handlersMs What the handlers of the last batch took. */
@@ -86,17 +96,20 @@ export class Reader {
   }
 
   async #read(isAhead: boolean): Promise<readonly Job[]> {
-    const { settler, report, parts } = this.#run
+    const { settler, report, policies, parts } = this.#run
     const { group, slot, consumer } = parts
     const { maxPending, mode } = consumer.settings
     const settlements = settler.takeDone()
     const count = Math.max(1, Math.floor(this.#room))
-    this.#hasFailed = settlements.some(({ outcome }) => outcome.kind !== 'ack')
+    const ride = policies?.ride()
+    this.#hasFailed = settlements.some(({ outcome }) => !isAcked(outcome))
     this.#mayBeAtLimit ||= this.#hasFailed
     const request = {
       count,
       maxPending: this.#mayBeAtLimit ? maxPending : undefined,
-      ifEmpty: this.#isFirst ? (mode === 'drain' ? 'giveWithFlag' : 'give') : 'keep',
+      // policies may have something to send at the end
+      ifEmpty: this.#isFirst && !policies ? (mode === 'drain' ? 'giveWithFlag' : 'give') : 'keep',
+      ...(ride && { riders: ride.riders }),
     } as const
     this.#isFirst = false
     const read = await settler
@@ -108,10 +121,12 @@ export class Reader {
     const { entries, failures, pendingLimitReached: held, healed } = read
     this.#mayBeAtLimit = held
     this.#run.hasGivenSlot = read.hasEnded
+    ride?.answered(read.answers)
     this.isFull = entries.length === count
+    this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran
     report.looked({ held, healed, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
-    return entries.length > 0 ? this.#received(entries) : []
+    return entries.length > 0 ? admit(this.#run, this.#received(entries)) : []
   }
 
   #received(entries: readonly Delivery[]): readonly Job[] {

@@ -1,4 +1,5 @@
 import type { Claimed, Claims, StartBounds } from '../../group/group.ts'
+import { admit } from '../admission.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
@@ -46,7 +47,8 @@ export class Retries {
   /** How many entries are worth claiming at once. */
   get room(): number {
     const { concurrency } = this.#run.parts.consumer.settings
-    return Math.max(concurrency * this.#run.time.roundsLeft(), this.#pace.entries)
+    const room = Math.max(concurrency * this.#run.time.roundsLeft(), this.#pace.entries)
+    return this.#run.policies ? this.#run.policies.limit(room) : room
   }
 
   /**
@@ -167,9 +169,9 @@ export class Retries {
 
   /** What the server leaves alone: entries whose type says that their handler takes no work, where the codec says which field has the type. */
   get #unavailable(): StartBounds['unless'] {
-    const { unavailable, parts } = this.#run
+    const { unavailable, policies, parts } = this.#run
     const { typeField: field } = parts.consumer.codec
-    if (unavailable.size === 0 || field === undefined) return undefined
+    if ((unavailable.size === 0 && !policies?.guards.length) || field === undefined) return undefined
     return { field, values: [...unavailable].map(({ event }) => event.type) }
   }
 
@@ -179,7 +181,8 @@ export class Retries {
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)
     const done = settler.takeDone()
-    const bounds = { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless: this.#unavailable }
+    const maxBytes = parts.consumer.settings.maxBytes - settler.bytes
+    const bounds = { maxBytes, unless: this.#unavailable, guards: this.#run.policies?.guards }
     const call = this.#claims.settleAndStart(parts.slot, done, next, bounds)
     const { started, leftAlone, noRoom } = await settler.by(done, call).catch((error: unknown) => {
       for (const entry of next) entry.giveBack(this.#heldMs, true)
@@ -198,7 +201,7 @@ export class Retries {
     const jobs = started.map((delivery) => new Job(this.#run, delivery, now, this.#claimedAt))
     this.#started.push(...jobs)
     settler.take(jobs)
-    this.#pool.add(jobs)
+    this.#pool.add(await admit(this.#run, jobs))
     return waiting
   }
 }

@@ -1,0 +1,188 @@
+import type { DeadLetterReason, JoinedCommand } from './core/outcome.ts'
+import type { PlainReply } from './core/plain-reply.ts'
+import { cannot } from './core/options.ts'
+import { quoted } from './core/quoted.ts'
+import type { ConsumerKeys } from './core/keys.ts'
+import type { Field } from './core/entry.ts'
+import type { Event } from './event.ts'
+
+/**
+ * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes; within
+ * one list the first is the outermost, and its refusal decides.
+ */
+export type Policy = Wrap | PolicyDefinition
+
+/**
+ * A wrap around a handler, made once when the consumer is defined: `(next) => (event, context) => next(event, context)`. A batch route's gets the
+ * array of its events, a remote handler's the same. It takes part in `handlerTimeoutMs`, and what it answers or throws is what the handler did:
+ * so an entry whose `next` was never called is acknowledged. A second `next` in one call rejects. A `next` that is not awaited is waited for, and its
+ * failure counts.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: one wrap goes around handlers of any event, and of batches
+export type Wrap = (next: (event: any, context: any) => unknown) => (event: any, context: any) => unknown
+
+/** A policy that does more than wrap, or says more of itself. */
+export interface PolicyDefinition {
+  /** Of its kind: in messages, and in `excludes` of others. */
+  readonly name: string
+  /** Names of policies that it cannot be combined with, on one consumer and its routes. */
+  readonly excludes?: readonly string[]
+  readonly wrap?: Wrap
+  /** Pollers that may run at once, at most. On a consumer only. */
+  readonly maxSlots?: number
+  /** What the server looks at in the very step that starts a claimed entry. */
+  readonly guard?: (keys: ConsumerKeys) => StartGuard
+  /** Keys beside the group's own, and the commands that it needs on them: for the ACL file, `millrace plan` and the doctor. */
+  readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
+  /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
+  readonly begin?: (run: PolicyRun) => RunPolicy | undefined
+}
+
+/** Nothing is started while the key is there; or, where it is a set of event types, nothing of these types. */
+export interface StartGuard {
+  /** In the stream's hash slot. */
+  readonly key: string
+  readonly holds: 'all' | 'types'
+}
+
+/** Keys of a policy, each with the commands that it sends to it. */
+export interface PolicyNeeds {
+  readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
+}
+
+/** What a policy is told of a run, and may ask of it. */
+export interface PolicyRun {
+  readonly action: 'poll' | 'claim'
+  readonly stream: string
+  readonly group: string
+  readonly keys: ConsumerKeys
+  readonly consumerName: string
+  /** The type of the route that it is used on; `undefined` for one of the consumer. */
+  readonly eventType: string | undefined
+  /** Milliseconds since 1970, on the run's clock. */
+  now(): number
+  /** Milliseconds left to start something. */
+  remainingMs(): number
+  /** Has the run look again at what `holds` held back, and whether a read may be due. */
+  resume(): void
+}
+
+/** A command on a key in the stream's hash slot, its first argument. In memory there are those on strings, sets, hashes and sorted sets that policies need. */
+export type PolicyCommand = JoinedCommand
+
+/** What a command answers, bulk strings as text; an error reply is an `Error`. */
+export type PolicyReply = PlainReply
+
+/** An entry in a run's hands, as policies see it. */
+export interface PolicyJob {
+  readonly entryId: string
+  readonly deliveryCount: number
+  /** Not to be changed. */
+  readonly fields: readonly Field[]
+  /** There once it was decoded and checked. */
+  readonly event: Event | undefined
+}
+
+/** What becomes of an entry instead of a call. No delivery is used up but by a dead letter. */
+export type Decision =
+  /** Acknowledged without a call. */
+  | { readonly action: 'ignore' }
+  /** Set aside, and back at the earliest after so many milliseconds. */
+  | { readonly action: 'park'; readonly delayMs: number }
+  | { readonly action: 'deadLetter'; readonly reason: DeadLetterReason; readonly error: Error }
+
+/**
+ * What a policy does in one run; all of it is optional, and a run whose policies have none of a hook pays nothing for it. A hook that throws, or answers
+ * what it must not, ends the run with that error: what it was asked about is released at no delivery.
+ */
+export interface RunPolicy {
+  /** Before each read or page: how many entries it may bring, 0 for none. On a consumer only. */
+  limit?(): number
+  /** Sent with each read and page, in its write, and perhaps twice. On a consumer only. */
+  riders?(): readonly PolicyCommand[]
+  /** The riders' replies, before anything of the same read is decoded. */
+  answered?(replies: readonly PolicyReply[]): void
+  /** On the bytes of an entry, before it is decoded. On a consumer only. */
+  inspect?(job: PolicyJob): Decision | undefined
+  /** What must be asked of the server about what was read: all policies together make one request. */
+  questions?(jobs: readonly PolicyJob[]): readonly PolicyCommand[]
+  /** What becomes of what was read, in order; `undefined`: it is called, as far as this policy goes. */
+  admit?(jobs: readonly PolicyJob[], replies: readonly PolicyReply[]): readonly (Decision | undefined)[]
+  /** Whether a job has to wait in the run's queue, though there is room. Looked at again whenever a call ends, and at `resume()`. */
+  holds?(job: PolicyJob): boolean
+  /** It leaves the queue for its call. */
+  started?(job: PolicyJob): void
+  /** Its call has ended, or it was taken out of the queue. Answers what becomes of others that `holds` holds back. */
+  ended?(job: PolicyJob, isDone: boolean): ReadonlyMap<string, Decision> | undefined
+  /**
+   * Commands that take place in one step with the acknowledgement of a job whose handler succeeded: all or none, and only if the entry is still ours.
+   * SET, DEL, PEXPIRE, SADD, SREM, HSET, HDEL, ZADD, ZREM, and XADD.
+   */
+  joins?(job: PolicyJob): readonly PolicyCommand[]
+  /** When something is due that this run should wait for, in milliseconds since 1970. On a consumer only. */
+  dueAt?(): number | undefined
+  /** Sent once the run has settled everything, before its slot is given back. */
+  end?(): readonly PolicyCommand[]
+}
+
+/** A policy, and the event type of the route that it is used on. */
+export interface BoundPolicy {
+  readonly policy: PolicyDefinition
+  readonly eventType: string | undefined
+}
+
+const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'needs', 'begin']
+
+/**
+ * Checks a list of policies.
+ *
+ * @throws {TypeError} No list, no policy, the same one twice, or a hook that is none.
+ */
+export function policies(action: string, use: unknown): readonly PolicyDefinition[] {
+  if (use === undefined) return []
+  if (!Array.isArray(use)) throw cannot(action, 'use must be an array of policies')
+  const seen = new Set<unknown>()
+  return use.map((policy: unknown, n) => {
+    const definition = define(action, policy, `use[${n}]`)
+    const identity = typeof policy === 'function' ? policy : definition.name
+    if (seen.has(identity)) throw cannot(action, `use must have each policy once, got ${quoted(definition.name)} twice`)
+    seen.add(identity)
+    return definition
+  })
+}
+
+function define(action: string, policy: unknown, at: string): PolicyDefinition {
+  if (typeof policy === 'function') return { name: policy.name || 'wrap', wrap: policy as Wrap }
+  if (typeof policy !== 'object' || policy === null)
+    throw cannot(action, `${at} must be a policy: a function around the handler, or an object with a name and hooks`)
+  const { name, ...hooks } = policy as Record<string, unknown>
+  if (typeof name !== 'string' || name === '') throw cannot(action, `${at} must be a policy with a name`)
+  for (const [hook, value] of Object.entries(hooks)) {
+    if (!HOOKS.includes(hook)) throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(hook)}; there are ${HOOKS.join(', ')}`)
+    if (value !== undefined && ['wrap', 'guard', 'needs', 'begin'].includes(hook) && typeof value !== 'function')
+      throw cannot(action, `${hook} of ${quoted(name)} must be a function`)
+  }
+  const { maxSlots, excludes } = policy as PolicyDefinition
+  if (maxSlots !== undefined && !(Number.isInteger(maxSlots) && maxSlots > 0))
+    throw cannot(action, `maxSlots of ${quoted(name)} must be a whole number >= 1`)
+  if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
+    throw cannot(action, `excludes of ${quoted(name)} must be an array of names`)
+  return policy as PolicyDefinition
+}
+
+/** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or a limit of the whole consumer on a route. */
+export function checkTogether(action: string, bound: readonly BoundPolicy[]): void {
+  for (const { policy, eventType } of bound) {
+    if (eventType !== undefined && policy.maxSlots !== undefined)
+      throw cannot(action, `${quoted(policy.name)} must be used on the consumer, got it on ${quoted(eventType)}`)
+    if (eventType !== undefined && bound.some((other) => other.policy === policy && other.eventType === undefined))
+      throw cannot(action, `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`)
+    const other = bound.find((one) => policy.excludes?.includes(one.policy.name))
+    if (other) throw cannot(action, `${quoted(policy.name)} cannot be combined with ${quoted(other.policy.name)}`)
+  }
+}
+
+/** Pollers that may run at once, as far as policies allow. */
+export function slotsWithin(slots: number, bound: readonly BoundPolicy[]): number {
+  return Math.min(slots, ...bound.map(({ policy }) => policy.maxSlots ?? Infinity))
+}

@@ -1,0 +1,60 @@
+import { HandlerTimeoutError, RedisConnectionError } from '../errors.ts'
+import { Call } from './call.ts'
+import { outcomeOf } from './decided.ts'
+import { isDone } from './in-hand.ts'
+import type { Job } from './job.ts'
+import type { Run } from './run.ts'
+
+/**
+ * Lets policies decide about what was read or started, before it waits for its call: all of it is decoded, then asked about in one request, then
+ * decided. What is not to be called has its outcome afterwards.
+ *
+ * @returns What is to be called.
+ */
+export async function admit(run: Run, jobs: readonly Job[]): Promise<readonly Job[]> {
+  const { policies, settler, time } = run
+  if (!policies?.admits || jobs.length === 0) return jobs
+  await prepareAll(run, jobs)
+  const ready = jobs.filter((job) => job.prepared && !isDone(job))
+  try {
+    const decisions = await policies.admit(ready, (commands) => run.parts.group.ask(commands))
+    for (const [job, decision] of decisions) job.outcome = outcomeOf(decision, job, time.clock.now())
+  } catch (error) {
+    // what could not be decided is not called, and nothing more is read
+    for (const job of ready) if (!isDone(job)) job.release()
+    time.stop()
+    if (error instanceof RedisConnectionError) throw error
+    settler.note(error as Error)
+  }
+  return jobs.filter((job) => !isDone(job))
+}
+
+/** Decodes all; a schema that is asynchronous has the handler's time. */
+async function prepareAll(run: Run, jobs: readonly Job[]): Promise<void> {
+  const { clock } = run.time
+  const { handlerTimeoutMs } = run.parts.consumer.settings
+  const waiting: { readonly call: Call; readonly preparing: PromiseLike<void> }[] = []
+  for (const job of jobs) {
+    const call = new Call([job], clock.monotonic(), false)
+    try {
+      const preparing = call.prepare()
+      if (preparing) waiting.push({ call, preparing })
+    } catch (error) {
+      call.fail(error)
+    }
+  }
+  if (waiting.length === 0) return
+  const late = Promise.withResolvers<'late'>()
+  const cancel = clock.after(handlerTimeoutMs, () => late.resolve('late'))
+  await Promise.all(
+    waiting.map(async ({ call, preparing }) => {
+      const end = Promise.resolve(preparing).catch((error: unknown) => {
+        if (!call.isExpired) call.fail(error)
+      })
+      if ((await Promise.race([end, late.promise])) !== 'late') return
+      call.expire(new HandlerTimeoutError(handlerTimeoutMs))
+      void end.then(() => call.forget())
+    }),
+  )
+  cancel()
+}
