@@ -132,10 +132,7 @@ function boundPolicies(
 }
 
 /** Puts the wraps of consumer and route around each handler. */
-function wrapRoutes(
-  own: readonly PolicyDefinition[],
-  routes: ReadonlyMap<string, Route>,
-): ReadonlyMap<string, Route> {
+function wrapRoutes(own: readonly PolicyDefinition[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
   return new Map(
     [...routes].map(([type, route]) => {
       const wraps = [...own, ...(route.use ?? [])].flatMap(({ wrap }) => wrap ?? [])

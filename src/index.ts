@@ -50,10 +50,6 @@ export type {
 } from './observe.ts'
 export type { BatchOptions } from './on-batch.ts'
 export { onBatch } from './on-batch.ts'
-export type { PollerOptions, PollOptions } from './poller.ts'
-export { createPoller, poll } from './poller.ts'
-export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publisher.ts'
-export { createPublisher } from './publisher.ts'
 export type {
   Decision,
   Policy,
@@ -67,6 +63,10 @@ export type {
   StartGuard,
   Wrap,
 } from './policy.ts'
+export type { PollerOptions, PollOptions } from './poller.ts'
+export { createPoller, poll } from './poller.ts'
+export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publisher.ts'
+export { createPublisher } from './publisher.ts'
 export type { ConsumerReport, Report } from './report.ts'
 export type { Route } from './route.ts'
 export type { ScaleOut } from './run/scale-out.ts'

@@ -55,7 +55,12 @@ export function onBatch<Definition extends EventDefinition>(
       callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
   }
   const own = policies(name, use)
-  return Object.freeze({ event, handler: handler as BatchHandler<never>, batching, ...(own.length > 0 && { use: own }) })
+  return Object.freeze({
+    event,
+    handler: handler as BatchHandler<never>,
+    batching,
+    ...(own.length > 0 && { use: own }),
+  })
 }
 
 function callBatch(

@@ -1,9 +1,9 @@
+import type { Field } from './core/entry.ts'
+import type { ConsumerKeys } from './core/keys.ts'
+import { cannot } from './core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from './core/outcome.ts'
 import type { PlainReply } from './core/plain-reply.ts'
-import { cannot } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
-import type { ConsumerKeys } from './core/keys.ts'
-import type { Field } from './core/entry.ts'
 import type { Event } from './event.ts'
 
 /**
@@ -98,7 +98,7 @@ export type Decision =
 export interface RunPolicy {
   /** Before each read or page: how many entries it may bring, 0 for none. On a consumer only. */
   limit?(): number
-  /** Sent with each read and page, in its write, and perhaps twice. On a consumer only. */
+  /** Sent before each read and page, in its write; of a claimer's first page, by themselves. On a consumer only. */
   riders?(): readonly PolicyCommand[]
   /** The riders' replies, before anything of the same read is decoded. */
   answered?(replies: readonly PolicyReply[]): void
@@ -158,7 +158,8 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
   const { name, ...hooks } = policy as Record<string, unknown>
   if (typeof name !== 'string' || name === '') throw cannot(action, `${at} must be a policy with a name`)
   for (const [hook, value] of Object.entries(hooks)) {
-    if (!HOOKS.includes(hook)) throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(hook)}; there are ${HOOKS.join(', ')}`)
+    if (!HOOKS.includes(hook))
+      throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(hook)}; there are ${HOOKS.join(', ')}`)
     if (value !== undefined && ['wrap', 'guard', 'needs', 'begin'].includes(hook) && typeof value !== 'function')
       throw cannot(action, `${hook} of ${quoted(name)} must be a function`)
   }
@@ -176,7 +177,10 @@ export function checkTogether(action: string, bound: readonly BoundPolicy[]): vo
     if (eventType !== undefined && policy.maxSlots !== undefined)
       throw cannot(action, `${quoted(policy.name)} must be used on the consumer, got it on ${quoted(eventType)}`)
     if (eventType !== undefined && bound.some((other) => other.policy === policy && other.eventType === undefined))
-      throw cannot(action, `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`)
+      throw cannot(
+        action,
+        `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`,
+      )
     const other = bound.find((one) => policy.excludes?.includes(one.policy.name))
     if (other) throw cannot(action, `${quoted(policy.name)} cannot be combined with ${quoted(other.policy.name)}`)
   }

@@ -120,6 +120,7 @@ describe('defineConsumer()', () => {
         ['OrderPaid', routes[0]],
         ['OrderShipped', routes[1]],
       ],
+      policies: [],
       settings: undefined,
       keys: {
         stream: 'orders',
@@ -162,7 +163,7 @@ describe('defineConsumer()', () => {
         'or set renewLeases: true if handlers may outlast minIdleMs',
     )
   const known =
-    'known are stream, group, routes, codec, onDeadLetter, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
+    'known are stream, group, routes, codec, onDeadLetter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
     'maxDeliveries, maxPending, renewLeases, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')

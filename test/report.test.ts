@@ -14,6 +14,8 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     retried: 5 * unit,
     deadLettered: 6 * unit,
     released: 7 * unit,
+    ignored: 19 * unit,
+    parked: 20 * unit,
     superseded: 8 * unit,
     unsettled: 9 * unit,
     lost: 10 * unit,

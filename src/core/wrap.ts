@@ -19,7 +19,8 @@ const CALL = Symbol('call')
 export function wrapAround(handler: Handle, wraps: readonly ((next: Handle) => Handle)[]): Handle {
   const next: Handle = (input, context) => {
     const call = (context as { [CALL]?: WrappedCall } | undefined)?.[CALL]
-    if (!call) throw new TypeError('Cannot call the handler: next must be called with the context that its wrap was given')
+    if (!call)
+      throw new TypeError('Cannot call the handler: next must be called with the context that its wrap was given')
     if (call.hasBegun) throw new TypeError('Cannot call the handler: next must be called once in a call, got it twice')
     call.hasBegun = true
     const answer = handler(input, context)
@@ -54,7 +55,9 @@ export function wrapAround(handler: Handle, wraps: readonly ((next: Handle) => H
 
 function made(handle: Handle): Handle {
   if (typeof handle === 'function') return handle
-  throw new TypeError(`Cannot wrap a handler: a wrap must return a function, as (next) => (event, context) => next(event, context), got ${typeof handle}`)
+  throw new TypeError(
+    `Cannot wrap a handler: a wrap must return a function, as (next) => (event, context) => next(event, context), got ${typeof handle}`,
+  )
 }
 
 /** What failed is failed, and settled once the handler does nothing more. */

@@ -241,7 +241,7 @@ export interface ReadRequest {
   readonly maxPending?: number | undefined
   /** Where `maxPending` is looked at and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
   readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
-  /** Commands that travel with it; where a lost group is made again they are sent once more. Default: none. */
+  /** Commands that are carried out before it, in the same write. Default: none. */
   readonly riders?: readonly JoinedCommand[]
 }
 
@@ -252,8 +252,8 @@ export interface ReadResult extends SettleResult {
   /** There was nothing to read, and the slot was given back. */
   readonly hasEnded: boolean
   readonly healed: boolean
-  /** An answer for each rider. */
-  readonly answers: readonly PlainReply[]
+  /** An answer for each rider; left out where there are none. */
+  readonly answers?: readonly PlainReply[]
 }
 
 export interface ClaimRequest {
@@ -261,7 +261,7 @@ export interface ClaimRequest {
   /** Entry id to go on from, inclusive; `undefined`: where the last run stopped. */
   readonly cursor: string | undefined
   readonly room: number
-  /** Commands that travel with it; where a lost group is made again they are sent once more. Default: none. */
+  /** Commands that are carried out before it, in the same write. Default: none. */
   readonly riders?: readonly JoinedCommand[]
 }
 
@@ -274,8 +274,8 @@ export interface ClaimResult extends SettleResult {
   /** Entries that were trimmed while pending; they are pending no more. */
   readonly lost: number
   readonly healed: boolean
-  /** An answer for each rider. */
-  readonly answers: readonly PlainReply[]
+  /** An answer for each rider; left out where there are none. */
+  readonly answers?: readonly PlainReply[]
 }
 
 /** The counts are those of the settlements and of the claimed entries that could not be started. */

@@ -93,7 +93,8 @@ export class MemoryGroup implements Group, Claims {
     const { group, healed } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
     const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed, answers }
+    const told = { healed, ...(riders.length > 0 && { answers }) }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
     if (group.pending.size > maxPending) {
@@ -133,7 +134,7 @@ export class MemoryGroup implements Group, Claims {
     const settled = this.#settle(slot, settlements)
     const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
     if (!this.#isLeased(slot)) {
-      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false, answers }
+      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
       return { ...settled, ...nothing, leaseLost: true }
     }
     const { group, healed } = this.#open()
@@ -144,7 +145,15 @@ export class MemoryGroup implements Group, Claims {
     )
     const claimed = ready.slice(0, room)
     for (const entry of claimed) this.#take(group, slot, entry)
-    return { ...settled, from, cursor: ready[room]?.id ?? after, claimed, lost, healed, answers }
+    return {
+      ...settled,
+      from,
+      cursor: ready[room]?.id ?? after,
+      claimed,
+      lost,
+      healed,
+      ...(riders.length > 0 && { answers }),
+    }
   }
 
   async settleAndStart(
@@ -308,8 +317,7 @@ export class MemoryGroup implements Group, Claims {
       else if (outcome.kind === 'ignore') {
         if (group) this.#drop(group, id)
         tally.ignored(1)
-      }
-      else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
+      } else if (!this.#isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
       else if (!group) tally.counts.unsettled++
       else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLED.superseded)
       else if (outcome.kind === 'ack-with') tally.settled(settlement, this.#join(group, settlement, outcome.commands))

@@ -1,7 +1,6 @@
 import type { JoinedCommand } from '../core/outcome.ts'
-import type { Reply } from './clients/transport.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { MemoryServer } from './memory-server.ts'
+import type { Reply } from './clients/transport.ts'
 import { JOINABLE } from './scripts/join.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores
@@ -17,12 +16,19 @@ interface Kept {
 
 type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Reply
 
+/** What holds streams beside the values, and tells the time. */
+interface StreamsBeside {
+  readonly clock: { now(): number }
+  readonly streams: { has(key: string): boolean }
+  stream(key: string): { add(fields: readonly (readonly [string, string])[], nowMs: number): string }
+}
+
 /** Strings, sets, hashes and sorted sets in memory, by the commands that policies send. */
 export class MemoryValues {
-  readonly #server: MemoryServer
+  readonly #server: StreamsBeside
   readonly #kept = new Map<string, Kept>()
 
-  constructor(server: MemoryServer) {
+  constructor(server: StreamsBeside) {
     this.#server = server
   }
 
@@ -78,7 +84,10 @@ export class MemoryValues {
   }
 
   append(key: string, pairs: readonly string[]): string {
-    const fields = Array.from({ length: pairs.length / 2 }, (_, n) => [pairs[2 * n] ?? '', pairs[2 * n + 1] ?? ''] as const)
+    const fields = Array.from(
+      { length: pairs.length / 2 },
+      (_, n) => [pairs[2 * n] ?? '', pairs[2 * n + 1] ?? ''] as const,
+    )
     return this.#server.stream(key).add(fields, this.#server.clock.now())
   }
 
@@ -106,7 +115,8 @@ function changed<T extends Exclude<Value, string>>(
 const count = (list: readonly boolean[]) => list.filter(Boolean).length
 const pairsOf = (args: readonly string[]) =>
   Array.from({ length: args.length / 2 }, (_, n) => [args[2 * n] ?? '', args[2 * n + 1] ?? ''] as const)
-const within = (bound: string | undefined) => (bound === '-inf' ? -Infinity : bound === '+inf' ? Infinity : Number(bound))
+const within = (bound: string | undefined) =>
+  bound === '-inf' ? -Infinity : bound === '+inf' ? Infinity : Number(bound)
 
 function added(map: Map<string, unknown>, key: string, value: unknown): boolean {
   const isNew = !map.has(key)
@@ -131,23 +141,43 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     values.put(key, String(next))
     return next
   },
-  sadd: changed('set', () => new Set<string>(), (set, members) => {
-    const before = set.size
-    for (const member of members) set.add(member)
-    return set.size - before
-  }),
-  srem: changed('set', () => new Set<string>(), (set, members) => count(members.map((member) => set.delete(member)))),
+  sadd: changed(
+    'set',
+    () => new Set<string>(),
+    (set, members) => {
+      const before = set.size
+      for (const member of members) set.add(member)
+      return set.size - before
+    },
+  ),
+  srem: changed(
+    'set',
+    () => new Set<string>(),
+    (set, members) => count(members.map((member) => set.delete(member))),
+  ),
   smembers: (values, key) => [...(values.get<Set<string>>(key, 'set') ?? [])],
   sismember: (values, key, [member = '']) => Number(values.get<Set<string>>(key, 'set')?.has(member) ?? false),
-  hset: changed('hash', () => new Map<string, string>(), (hash, args) =>
-    count(pairsOf(args).map(([field, value]) => added(hash, field, value))),
+  hset: changed(
+    'hash',
+    () => new Map<string, string>(),
+    (hash, args) => count(pairsOf(args).map(([field, value]) => added(hash, field, value))),
   ),
-  hdel: changed('hash', () => new Map<string, string>(), (hash, fields) => count(fields.map((field) => hash.delete(field)))),
+  hdel: changed(
+    'hash',
+    () => new Map<string, string>(),
+    (hash, fields) => count(fields.map((field) => hash.delete(field))),
+  ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
-  zadd: changed('zset', () => new Scores(), (scores, args) =>
-    count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
+  zadd: changed(
+    'zset',
+    () => new Scores(),
+    (scores, args) => count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
   ),
-  zrem: changed('zset', () => new Scores(), (scores, members) => count(members.map((member) => scores.delete(member)))),
+  zrem: changed(
+    'zset',
+    () => new Scores(),
+    (scores, members) => count(members.map((member) => scores.delete(member))),
+  ),
   zrangebyscore: (values, key, [min, max]) =>
     [...(values.get<Scores>(key, 'zset') ?? [])]
       .filter(([, score]) => score >= within(min) && score <= within(max))

@@ -12,6 +12,8 @@ import { settleCalls } from './settling.ts'
 export interface SettledWith {
   readonly settled: SettleResult
   readonly replies: readonly Answer[]
+  /** Of riders; left out where there are none. */
+  readonly answers?: readonly PlainReply[]
 }
 
 /** What both sides of a group on Redis send their calls by. */
@@ -36,11 +38,21 @@ export class RedisCalls {
     return this.address.keys.slot(slot.consumerName)
   }
 
-  /** Settles and makes more calls, in one round trip. */
-  async settleWith(slot: Slot, settlements: readonly Settlement[], calls: readonly Call[]): Promise<SettledWith> {
+  /** Settles and makes more calls, in one round trip. @param riders Commands of policies, which go before these calls. */
+  async settleWith(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    calls: readonly Call[],
+    riders: readonly JoinedCommand[] = [],
+  ): Promise<SettledWith> {
     const settling = settleCalls(this.address, slot, settlements)
-    const answers = await this.sender.ask([...settling.calls, ...calls])
-    return { settled: settling.result(answers), replies: answers.slice(settling.calls.length) }
+    const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    const at = settling.calls.length + riders.length
+    return {
+      settled: settling.result(answers),
+      replies: answers.slice(at),
+      ...(riders.length > 0 && { answers: answers.slice(settling.calls.length, at).map(plain) }),
+    }
   }
 
   /** The same; where the first of the calls finds no group, makes it again and calls once more. */
@@ -48,17 +60,21 @@ export class RedisCalls {
     slot: Slot,
     settlements: readonly Settlement[],
     calls: readonly Call[],
+    riders?: readonly JoinedCommand[],
   ): Promise<SettledWith & { readonly healed: boolean }> {
-    const first = await this.settleWith(slot, settlements, calls)
+    const first = await this.settleWith(slot, settlements, calls, riders)
+    const { answers } = first
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
       this.seen(reply)
       return { ...first, healed: false }
     }
     const [created = null] = await this.sender.ask([this.#create()])
-    if (created instanceof Error) return { ...withAnswers(first.settled, [created]), healed: false }
+    const ridden = answers && { answers }
+    if (created instanceof Error) return { ...withAnswers(first.settled, [created]), ...ridden, healed: false }
     this.#lived.add(this.#name)
-    return { ...withAnswers(first.settled, await this.sender.ask(calls)), healed: created === CREATED.healed }
+    const again = withAnswers(first.settled, await this.sender.ask(calls))
+    return { ...again, ...ridden, healed: created === CREATED.healed }
   }
 
   /** Sends commands of policies. @throws {RedisConnectionError} No reply came, to one of them at least. */

@@ -1,6 +1,6 @@
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
-import { asFields, asText, items, plain } from './commands/reply.ts'
+import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from './consumer-names.ts'
 import type {
@@ -48,23 +48,21 @@ class RedisClaims implements Claims {
   }
 
   async settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult> {
-    const calls = [this.#claim(slot.token, [slot.consumerName], request), ...(request.riders ?? [])]
-    return pageOf(await this.#calls.settleAnd(slot, settlements, calls), request)
+    const call = this.#claim(slot.token, [slot.consumerName], request)
+    return pageOf(await this.#calls.settleAnd(slot, settlements, [call], request.riders), request)
   }
 
   async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
     const names = slotNames('claimer', CLAIMER_SLOTS)
     const take = slotTaking(this.#calls.address, 'claimer', CLAIMER_SLOTS, leaseMs)
-    const calls = [take.call, this.#claim(take.token, names, request), ...(request.riders ?? [])]
-    const [taken, ...replies] = await this.#calls.sender.send(calls)
-    const [reply = null] = replies
+    const [taken, reply = null] = await this.#calls.sender.send([take.call, this.#claim(take.token, names, request)])
     const slot = take.slotOf(taken)
     if (!slot) return undefined
     // without a lease the page had no name to claim under, and without a group there is no page yet
     if (slot.token === '' || isReplyError(reply, 'NOGROUP'))
       return { slot, page: await this.settleAndClaim(slot, [], request) }
     this.#calls.seen(reply)
-    return { slot, page: pageOf({ settled: new Tally().result(), replies, healed: false }, request) }
+    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], healed: false }, request) }
   }
 
   #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
@@ -201,12 +199,11 @@ function together(settled: SettleResult, parts: readonly StartResult[]): StartRe
 }
 
 function pageOf(
-  { settled, replies, healed }: SettledWith & { readonly healed: boolean },
-  { cursor = '', riders = [] }: ClaimRequest,
+  { settled, replies, ...told }: SettledWith & { readonly healed: boolean },
+  { cursor = '' }: ClaimRequest,
 ): ClaimResult {
-  const [reply = null, ...rest] = replies
-  const answers = riders.map((_rider, n) => plain(rest[n]))
-  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, healed, answers }
+  const [reply = null] = replies
+  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, ...told }
   if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
   if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
@@ -217,8 +214,7 @@ function pageOf(
     cursor: asText(after),
     claimed: items(claimed).map(asClaimed),
     lost: items(lost).length,
-    healed,
-    answers,
+    ...told,
   }
 }
 

@@ -4,7 +4,7 @@ import type { JoinedCommand } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { get } from './commands/get.ts'
-import { asText, plain } from './commands/reply.ts'
+import { asText } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import type {
   Delivery,
@@ -125,12 +125,10 @@ export class RedisGroup implements Group {
   }
 
   async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
-    const { riders = [] } = request
     const read = this.#read(slot, request)
-    const { settled, replies, healed } = await this.calls.settleAnd(slot, settlements, [...read, ...riders])
-    const [reply = null, holder = null] = replies.slice(0, read.length)
-    const answers = riders.map((_rider, n) => plain(replies[read.length + n]))
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, healed, answers }
+    const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
+    const [reply = null, holder = null] = replies
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
     if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
     if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }

@@ -1,11 +1,19 @@
 import type { Outcome } from '../core/outcome.ts'
-import type { Decision } from '../policy.ts'
-import type { Job } from './job.ts'
-import type { Rejected } from './prepare.ts'
+import type { Decision, PolicyJob } from '../policy.ts'
+import type { Prepared, Rejected } from './prepare.ts'
+
+/** A job, as far as deciding about it needs it. */
+export interface Decidable extends PolicyJob {
+  /** Milliseconds since 1970. */
+  readonly deliveredAt: number
+  readonly prepared: Prepared | undefined
+  readonly outcome: Outcome | undefined
+  release(): void
+}
 
 /** The dead letter of a job. @param failedAt Milliseconds since 1970. */
 export function letterOf(
-  { deliveredAt }: Job,
+  { deliveredAt }: Decidable,
   reason: Rejected['reason'],
   error: unknown,
   decoded: Rejected['decoded'],
@@ -20,9 +28,11 @@ export function letterOf(
 }
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. @throws {TypeError} No decision. */
-export function outcomeOf(decision: Decision, job: Job, now: number): Outcome {
+export function outcomeOf(decision: Decision, job: Decidable, now: number): Outcome {
   if (decision?.action === 'ignore') return { kind: 'ignore' }
-  if (decision?.action === 'park' && decision.delayMs >= 0) return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
-  if (decision?.action === 'deadLetter') return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
+  if (decision?.action === 'park' && decision.delayMs >= 0)
+    return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
+  if (decision?.action === 'deadLetter')
+    return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
   throw new TypeError('A policy must decide to ignore, to park for delayMs >= 0, or for a deadLetter')
 }

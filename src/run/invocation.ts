@@ -42,7 +42,17 @@ export async function runConsumers(
   const deadline = clock.monotonic() + remainingMs
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
   const extras = extrasOf(context)
-  const shared = { action: kind.action, clock, lambda: context, extras, signal, further, observers, invocation, random: Math.random }
+  const shared = {
+    action: kind.action,
+    clock,
+    lambda: context,
+    extras,
+    signal,
+    further,
+    observers,
+    invocation,
+    random: Math.random,
+  }
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)

@@ -6,6 +6,7 @@ import type { Decision } from '../policy.ts'
 import type { Route } from '../route.ts'
 import { Call } from './call.ts'
 import { outcomeOf } from './decided.ts'
+import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import type { Prepared } from './prepare.ts'
 import type { Run } from './run.ts'
@@ -169,6 +170,7 @@ export class Pool {
     }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
+      if (isDone(job)) continue // decided while it waited
       if (!job.run.time.mayStart(now)) this.#release([job])
       else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
       else return started(job, now)
@@ -213,7 +215,8 @@ export class Pool {
   }
 
   #decide(run: Run, id: string, decision: Decision): void {
-    const job = this.#held.find((one) => one.run === run && one.id === id)
+    const isIt = (one: Job) => one.run === run && one.id === id && !isDone(one)
+    const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
     if (!job) return
     this.#held = this.#held.filter((other) => other !== job)
     job.outcome = outcomeOf(decision, job, run.time.clock.now())
@@ -297,10 +300,11 @@ export class Pool {
     let waitMs = Infinity
     // what is held back is released once nothing can start any more
     if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
-    if (this.#mayLinger) for (const { run, events } of this.#gathered) {
-      if (events.dueAt === undefined) continue
-      waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
-    }
+    if (this.#mayLinger)
+      for (const { run, events } of this.#gathered) {
+        if (events.dueAt === undefined) continue
+        waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
+      }
     if (waitMs < Infinity) this.#cancelDue = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
   }
 }

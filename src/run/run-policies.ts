@@ -1,14 +1,14 @@
 import { describeError } from '../core/dead-letter.ts'
+import { hashSlot } from '../core/keys.ts'
+import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK } from '../core/outcome.ts'
-import { cannot } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
-import { hashSlot } from '../core/keys.ts'
 import type { Guard } from '../group/group.ts'
 import { JOINABLE } from '../group/scripts/join.ts'
 import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
+import type { Decidable } from './decided.ts'
 import { outcomeOf } from './decided.ts'
-import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
 import type { Time } from './time.ts'
 
@@ -63,7 +63,8 @@ export class RunPolicies {
       const hooks = policy.begin?.(begin(eventType))
       if (!hooks) return []
       const whole = eventType !== undefined && OF_CONSUMER.find((hook) => hooks[hook])
-      if (whole) throw cannot(`use ${quoted(policy.name)} on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
+      if (whole)
+        throw cannot(`use ${quoted(policy.name)} on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
       return [{ name: policy.name, hooks, eventType }]
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
@@ -79,7 +80,11 @@ export class RunPolicies {
   limit(most: number): number {
     let limit = most
     for (const { name, hooks } of this.#all)
-      if (hooks.limit) limit = Math.min(limit, this.#safely(name, 0, () => wholeFrom(hooks.limit?.())))
+      if (hooks.limit)
+        limit = Math.min(
+          limit,
+          this.#safely(name, 0, () => wholeFrom(hooks.limit?.())),
+        )
     return limit
   }
 
@@ -104,7 +109,7 @@ export class RunPolicies {
   }
 
   /** The outcome of an entry that is not to be decoded. @throws {Error} A hook threw, or decided for nothing that there is. */
-  inspect(job: Job, now: number): Outcome | undefined {
+  inspect(job: Decidable, now: number): Outcome | undefined {
     for (const { name, hooks } of this.#all) {
       const outcome = this.#safely(name, RELEASED, () => {
         const decision = hooks.inspect?.(job)
@@ -121,7 +126,7 @@ export class RunPolicies {
    *
    * @param ask Makes one request.
    */
-  async admit(
+  async admit<Job extends Decidable>(
     jobs: readonly Job[],
     ask: (commands: readonly PolicyCommand[]) => Promise<readonly PolicyReply[]>,
   ): Promise<ReadonlyMap<Job, Decision>> {
@@ -147,16 +152,16 @@ export class RunPolicies {
   }
 
   /** Whether a job has to wait. What cannot be told waits for the end of the run, which is near. */
-  isHeld(job: Job): boolean {
+  isHeld(job: Decidable): boolean {
     return this.#of(job).some(({ name, hooks }) => this.#safely(name, true, () => hooks.holds?.(job) === true))
   }
 
-  started(job: Job): void {
+  started(job: Decidable): void {
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
   /** @returns What becomes of others that were held back, by their ids. */
-  ended(job: Job, isDone: boolean): ReadonlyMap<string, Decision> {
+  ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decision> {
     const decisions = new Map<string, Decision>()
     for (const { name, hooks } of this.#of(job))
       for (const [id, decision] of this.#safely(name, undefined, () => hooks.ended?.(job, isDone)) ?? [])
@@ -165,7 +170,7 @@ export class RunPolicies {
   }
 
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
-  success(job: Job): Outcome {
+  success(job: Decidable): Outcome {
     const commands = this.#of(job).flatMap(({ hooks }) => hooks.joins?.(job) ?? [])
     if (commands.length === 0) return ACK
     for (const [name, key] of commands) {
@@ -190,7 +195,7 @@ export class RunPolicies {
     return this.#all.flatMap(({ hooks }) => hooks.end?.() ?? [])
   }
 
-  #of(job: Job): readonly AtWork[] {
+  #of(job: Decidable): readonly AtWork[] {
     return this.#all.filter((one) => appliesTo(one, job))
   }
 
@@ -215,7 +220,7 @@ export interface Ride {
   answered(replies: readonly PolicyReply[]): void
 }
 
-function appliesTo({ eventType }: AtWork, job: Job): boolean {
+function appliesTo({ eventType }: AtWork, job: Decidable): boolean {
   return eventType === undefined || job.event?.type === eventType
 }
 

@@ -151,7 +151,10 @@ function valuesOf(
     FailedInvokeEventCount: report.failed,
     ThrottledEventCount: report.throttled || undefined,
     DeletedEventCount: report.acked - report.ackMissed,
+    // AWS's own name for what a filter leaves out
+    FilteredOutEventCount: report.ignored || undefined,
     RetriedEventCount: report.retried,
+    ParkedEventCount: report.parked || undefined,
     ReleasedEventCount: report.released,
     SupersededEventCount: report.superseded,
     UnsettledEventCount: report.unsettled,

@@ -106,6 +106,8 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
     retried: 0,
     deadLettered: 0,
     released: 0,
+    ignored: 0,
+    parked: 0,
     superseded: 0,
     unsettled: 0,
     lost: 0,

@@ -216,6 +216,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     reserveMs: RESERVE_MS,
   })
   return new Run({
+    action: 'poll',
     consumer,
     group: group as unknown as Group,
     slot: { consumerName: 'poller-0', token: 't', leaseMs: 60_000 },

@@ -15,6 +15,8 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     retried: 0,
     deadLettered: 0,
     released: 0,
+    ignored: 0,
+    parked: 0,
     superseded: 0,
     unsettled: 0,
     lost: 0,

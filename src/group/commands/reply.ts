@@ -20,7 +20,9 @@ export function plain(reply: Answer | undefined): PlainReply {
   if (Array.isArray(reply)) return reply.map((item) => plain(item as Reply))
   if (reply instanceof Map) return [...reply].flat().map(plain)
   if (reply === null || reply === undefined || typeof reply !== 'object' || reply instanceof Error) return reply ?? null
-  return Object.entries(reply).flat().map((item) => plain(item as Reply))
+  return Object.entries(reply)
+    .flat()
+    .map((item) => plain(item as Reply))
 }
 
 /** Fields as name, value, name, value. */

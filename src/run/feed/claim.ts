@@ -78,7 +78,7 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
   }
   for (let hasWrapped = false; ; ) {
     const page = await settler.by(settlements, answer)
-    ride?.answered(page.answers)
+    ride?.answered(page.answers ?? [])
     report.lookedAtPage(page)
     const { cursor } = page
     if (cursor === undefined) return undefined

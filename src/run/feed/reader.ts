@@ -121,7 +121,7 @@ export class Reader {
     const { entries, failures, pendingLimitReached: held, healed } = read
     this.#mayBeAtLimit = held
     this.#run.hasGivenSlot = read.hasEnded
-    ride?.answered(read.answers)
+    ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran

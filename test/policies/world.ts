@@ -1,0 +1,158 @@
+import { Redis } from 'ioredis'
+import type { Connection, Consumer, ConsumerOptions, EventHandler, Report } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { connect as connectUrl } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
+import { connectMemory } from 'millrace/testing'
+import { describe, onTestFinished } from 'vitest'
+import * as z from 'zod/mini'
+import { startRedisServer } from '../../tools/redis-server.ts'
+import { startRestServer } from '../support/rest-server.ts'
+
+export const Paid = defineEvent('Paid', { payload: z.object({ id: z.string(), key: z.optional(z.string()) }) })
+export const Shipped = defineEvent('Shipped', { payload: z.object({ id: z.string(), key: z.optional(z.string()) }) })
+
+type Handler = (
+  event: { type: string; payload: { id: string; key?: string | undefined }; eventId: string },
+  context: { deliveryCount: number },
+) => unknown
+
+/** Group `billing` on stream `orders`, for both types, with one handler. */
+export function billing(handler: Handler, options: Partial<ConsumerOptions> = {}): Consumer {
+  const handle = handler as EventHandler<never>
+  return defineConsumer({
+    stream: 'orders',
+    group: 'billing',
+    routes: [on(Paid, handle as EventHandler), on(Shipped, handle as EventHandler)],
+    backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+    ...options,
+  })
+}
+
+/** A server, or what behaves like one, and what a test does to it from outside. */
+export interface World {
+  readonly redis: Connection
+  /** Publishes events as `id` or `id/key`; of type Shipped where it begins with s. */
+  publish(...ids: string[]): Promise<void>
+  /** A command of somebody else's. */
+  command(name: string, ...args: (string | number)[]): Promise<unknown>
+  /** What is pending and what has been waiting becomes that much older. */
+  pass(ms: number): Promise<void>
+  poll(consumer: Consumer, options?: { remainingMs?: number }): Promise<Report>
+  claim(consumer: Consumer): Promise<Report>
+  /** Ids of pending entries' payloads, with owner and count. */
+  pending(): Promise<[string, string, number][]>
+}
+
+const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
+  memory: inMemory,
+  TCP: () => onServer(false),
+  REST: () => onServer(true),
+}
+
+/** Describes a policy in memory, over TCP and over REST. */
+export function describeEverywhere(title: string, body: (start: () => Promise<World>) => void): void {
+  describe.each(Object.entries(WORLDS))(`${title}, %s`, (_name, start) => body(start))
+}
+
+/** Numbers of a report that are not 0. */
+export function counts(report: Report): Record<string, number> {
+  const names = [
+    'read',
+    'claimed',
+    'acked',
+    'ignored',
+    'retried',
+    'deadLettered',
+    'parked',
+    'released',
+    'superseded',
+    'unsettled',
+    'invoked',
+  ] as const
+  return Object.fromEntries(names.flatMap((name) => (report[name] ? [[name, report[name]]] : [])))
+}
+
+function runs(redis: Connection, extra: object = {}): Pick<World, 'poll' | 'claim' | 'publish' | 'redis'> {
+  const publisher = createPublisher({ stream: 'orders', redis })
+  return {
+    redis,
+    poll: (consumer, options = {}) => poll(consumer, { redis, remainingMs: 20_000, ...extra, ...options }),
+    claim: (consumer) => claim(consumer, { redis, remainingMs: 20_000, ...extra }),
+    async publish(...ids) {
+      for (const text of ids) {
+        const [id = '', key] = text.split('/')
+        await publisher.publish(id.startsWith('s') ? Shipped : Paid, { id, ...(key && { key }) }, { eventId: id })
+      }
+    },
+  }
+}
+
+async function inMemory(): Promise<World> {
+  let offset = 0
+  const clock = {
+    now: () => Date.now() + offset,
+    monotonic: () => performance.now(),
+    after(ms: number, callback: () => void) {
+      const timer = setTimeout(callback, ms)
+      return () => clearTimeout(timer)
+    },
+  }
+  const redis = connectMemory({ clock })
+  const address = {
+    stream: 'orders',
+    group: 'billing',
+    keys: billing(() => {}).keys,
+    settings: billing(() => {}).settings,
+  }
+  const idOf = (entryId: string) => {
+    const entry = redis.entries('orders').find(({ id }) => id === entryId)
+    const payload = entry?.fields.find(([name]) => name === 'payload')?.[1] ?? '{}'
+    return (JSON.parse(payload) as { id?: string }).id ?? ''
+  }
+  return {
+    ...runs(redis, { clock }),
+    command: async (name, ...args) => (await redis.group(address).ask([[name, ...args]]))[0],
+    pass: async (ms) => {
+      offset += ms
+    },
+    pending: async () =>
+      redis
+        .pending('orders', 'billing')
+        .map(({ id, consumerName, deliveryCount }) => [idOf(id), consumerName, deliveryCount]),
+  }
+}
+
+async function onServer(isRest: boolean): Promise<World> {
+  const server = await startRedisServer()
+  const raw = new Redis(server.url)
+  const rest = isRest ? await startRestServer({ redisUrl: server.url, token: 'secret' }) : undefined
+  const redis = rest ? connectUrl(rest.url.replace('://', '://:secret@')) : connectIoredis(server.url)
+  onTestFinished(async () => {
+    await redis.close()
+    await rest?.close()
+    raw.disconnect()
+    await server.stop()
+  })
+  const rows = async () =>
+    (await raw.xpending('orders', 'billing', '-', '+', 1_000)) as [string, string, number, number][]
+  return {
+    ...runs(redis),
+    command: (name, ...args) => raw.call(name, args),
+    async pass(ms) {
+      for (const [id, owner, idle] of await rows())
+        await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', idle + ms, 'JUSTID')
+      for (const id of await raw.zrange('{orders}:billing:due', '0', '-1'))
+        await raw.zincrby('{orders}:billing:due', -ms, id)
+    },
+    async pending() {
+      const found: [string, string, number][] = []
+      for (const [id, owner, , count] of await rows()) {
+        const [entry] = await raw.xrange('orders', id, id)
+        const at = entry?.[1].indexOf('payload') ?? -1
+        found.push([(JSON.parse(entry?.[1][at + 1] ?? '{}') as { id: string }).id, owner, count])
+      }
+      return found
+    },
+  }
+}
