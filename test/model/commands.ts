@@ -42,6 +42,8 @@ export interface Setting {
   readonly mode: PollMode
   /** The network is prompt, and processes die by their handlers alone. */
   readonly isCalm: boolean
+  /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
+  readonly usesPolicies: boolean
 }
 
 export interface Plan {
@@ -177,6 +179,7 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       backoffMs: fc.constantFrom(0, 10_000, 90_000),
       mode: fc.constantFrom<PollMode>('drain', 'once'),
       isCalm: fc.constant(isCalm),
+      usesPolicies: fc.constantFrom(false, false, true),
     }),
     commands: isCalm
       ? fc.array(calmCommand, { maxLength: 60, size: 'max' })

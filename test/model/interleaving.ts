@@ -6,6 +6,7 @@ import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryA
 import type { Command, Plan, Setting } from './commands.ts'
 import type { Behaviour, Published, Result } from './model.ts'
 import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
+import { once, serial } from './policies.ts'
 import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
 import type { Loss, Method, World } from './world.ts'
@@ -213,7 +214,7 @@ class Interleaving {
     process.bornIn = this.#model.life
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
-    const { maxDeliveries, concurrency, batchSize, slots, backoffMs, mode } = this.#setting
+    const { maxDeliveries, concurrency, batchSize, slots, backoffMs, mode, usesPolicies } = this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -224,6 +225,7 @@ class Interleaving {
       slots,
       mode,
       minIdleMs: MIN_IDLE_MS,
+      use: usesPolicies ? [once, serial] : [],
       // no longer than the first wait, so that there is no jitter: a plan always plays the same
       backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
     })

@@ -35,7 +35,7 @@ export function requestOf(group: BothSides, name: string, args: readonly unknown
 
 function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: readonly unknown[]): Request<unknown> {
   const [slot, settlements, rest] = args as [Slot, readonly Settlement[], unknown]
-  const parts: Part[] = (['ack', 'move', 'dead'] as const)
+  const parts: Part[] = (['ack', 'ignore', 'join', 'move', 'dead'] as const)
     .map((op) => settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].op === op))
     .filter(({ length }) => length > 0)
     .map((some) => ({ settlements: some, carryOut: () => group.settle(slot, some) }))

@@ -14,6 +14,7 @@ const setting: Setting = {
   backoffMs: 0,
   mode: 'drain',
   isCalm: false,
+  usesPolicies: false,
 }
 
 /** Makes the group and has the server know all scripts, so that a call takes one round trip in every world. */

@@ -1,0 +1,38 @@
+import type { PolicyDefinition, PolicyJob } from '../../src/index.ts'
+import { GROUP, STREAM } from './world.ts'
+
+function marker({ event }: PolicyJob): string {
+  const { orderId } = (event?.payload ?? {}) as { orderId?: string }
+  return `{${STREAM}}:${GROUP}:seen:${orderId}`
+}
+
+/** A marker joins each acknowledgement; what has one is ignored. */
+export const once: PolicyDefinition = {
+  name: 'once',
+  begin: () => ({
+    questions: (jobs) => jobs.map((job) => ['EXISTS', marker(job)]),
+    admit: (jobs, replies) => jobs.map((_job, n) => (replies[n] === 1 ? { action: 'ignore' } : undefined)),
+    joins: (job) => [['SET', marker(job), job.entryId]],
+  }),
+}
+
+/** Entries whose ids are equal but for an even and an odd end run one after the other. */
+export const serial: PolicyDefinition = {
+  name: 'serial',
+  begin() {
+    const running = new Set<number>()
+    const pairOf = ({ entryId }: PolicyJob) => Math.floor(Number.parseInt(entryId, 10) / 2)
+    return {
+      riders: () => [['GET', `{${STREAM}}:nothing`]],
+      answered([reply]) {
+        if (reply !== null) throw new Error(`the rider was answered ${String(reply)}`)
+      },
+      holds: (job) => running.has(pairOf(job)),
+      started: (job) => void running.add(pairOf(job)),
+      ended(job) {
+        running.delete(pairOf(job))
+        return undefined
+      },
+    }
+  },
+}
