@@ -266,8 +266,8 @@ function isAlone(call: Call): boolean {
 
 /** What is left of the promise that a report adds up: 0. */
 function difference(report: ReportNumbers): number {
-  const { read, claimed, acked, retried, deadLettered, released, superseded, unsettled } = report
-  return read + claimed - (acked + retried + deadLettered + released + superseded + unsettled)
+  const { read, claimed, acked, ignored, retried, deadLettered, parked, released, superseded, unsettled } = report
+  return read + claimed - (acked + ignored + retried + deadLettered + parked + released + superseded + unsettled)
 }
 
 /** Frozen, or without a processor, in its last invocation. */

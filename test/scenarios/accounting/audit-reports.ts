@@ -32,9 +32,9 @@ export function auditReports(books: Books, ledger: Ledger): void {
       ledger.equal(`${requestId}: ${name}`, report[name], sum(report.consumers.map((consumer) => consumer[name])))
 
   for (const { requestId, group, report } of partsOf(books)) {
-    const { read, claimed, acked, retried, deadLettered, released, superseded, unsettled } = report
+    const { read, claimed, acked, ignored, retried, deadLettered, parked, released, superseded, unsettled } = report
     const what = `${requestId} ${group}`
-    const settled = acked + retried + deadLettered + released + superseded + unsettled
+    const settled = acked + ignored + retried + deadLettered + parked + released + superseded + unsettled
     ledger.equal(`${what}: settled`, settled, read + claimed)
     ledger.atMost(`${what}: ackMissed`, report.ackMissed, acked)
     ledger.atMost(`${what}: failed`, report.failed, report.invoked)
