@@ -11,7 +11,8 @@ import { isRecord } from './ioredis-options.ts'
 import { judge, toReplyError } from './judge.ts'
 import { withPrefix } from './keys-of.ts'
 import { clientReady } from './ready.ts'
-import type { Answer, Command, Reply, Transport } from './transport.ts'
+import { signInOf } from './sign-in.ts'
+import type { Answer, Command, Reply, SignIn, Transport } from './transport.ts'
 import { describeTrouble } from './trouble.ts'
 import type { UrlClients } from './url-clients.ts'
 
@@ -37,8 +38,8 @@ export class IoredisTransport implements Transport {
   async masters(timeoutMs?: number): Promise<Transport[]> {
     // also connects; who may not ask is taken at the URL's word
     const [info] = await this.#send([['info', 'cluster']], timeoutMs)
-    if (!this.#isCluster && /cluster_enabled:1/.test(String(info))) {
-      this.#clients?.becomeCluster()
+    if (!this.#isCluster && this.#clients?.becomeCluster && /cluster_enabled:1/.test(String(info))) {
+      this.#clients.becomeCluster()
       this.#holder.giveUp(this.#holder.held())
       await this.#send([['info', 'cluster']], timeoutMs)
     }
@@ -50,6 +51,10 @@ export class IoredisTransport implements Transport {
       send: (commands, ms) => this.#send(commands, ms, key),
       close: async () => {},
     }))
+  }
+
+  signIn(): SignIn | undefined {
+    return this.#clients?.signIn ?? signInOf(this.#holder.held()?.options)
   }
 
   get #isCluster(): boolean {
@@ -69,10 +74,10 @@ export class IoredisTransport implements Transport {
     try {
       held ??= await deadline.of(this.#holder.take())
       const answers = await this.#ask(held, commands, deadline, key)
-      const moved = this.#clients && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
+      const moved = this.#clients?.becomeCluster && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
       if (moved.length === 0) return answers
       // none of these was carried out
-      this.#clients?.becomeCluster()
+      this.#clients?.becomeCluster?.()
       this.#holder.giveUp(held)
       held = await deadline.of(this.#holder.take())
       const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
