@@ -7,7 +7,7 @@ import { consumerKeys } from '../core/keys.ts'
 import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
-import { senderOf } from '../group/redis-connection.ts'
+import { senderOf, signInOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
 import type { Answers, Asking } from './ask.ts'
 import { ask, Inquiry } from './ask.ts'
@@ -85,6 +85,7 @@ export async function diagnose(
     functionTimeoutMs,
     targetTimeoutsMs,
     pollers,
+    signIn: signInOf(redis),
     group: '',
     keys: undefined,
     consumer: undefined,
