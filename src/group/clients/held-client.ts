@@ -4,7 +4,7 @@ import { isCluster, settleCluster } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { checkClientOptions, isRecord } from './ioredis-options.ts'
+import { checkClientOptions, isRecord, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
 import { describeFailure, describeTrouble } from './trouble.ts'
 
@@ -180,7 +180,8 @@ function isStale({ client, refusal }: Held): boolean {
 /** Refuses what would let commands reach another database or user than the one named, by the option's name. */
 function settleOptions(client: IoredisClient, options: ClientOptions): void {
   checkClientOptions(ACTION, options)
-  const { redisOptions, db = 0, enableReadyCheck, password, protocol } = options
+  const { redisOptions, db = 0, enableReadyCheck, password, protocol, sentinels } = options
+  if (Array.isArray(sentinels)) settleSentinels(options)
   if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
     throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has database 0 alone')
   if (!/^\d+$/.test(`${db ?? 0}`)) throw cannot(ACTION, 'option db must be an integer from 0')
@@ -189,6 +190,16 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   if (Number(db) !== 0)
     throw cannot(ACTION, 'option enableReadyCheck must not be false with db: ioredis 5 would not wait for its database')
   if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
+}
+
+let isWarned = false
+
+/** A primary that hangs may have a successor, as a cluster's master may. */
+function settleSentinels(options: ClientOptions): void {
+  Object.assign(options, { socketTimeout: options.socketTimeout ?? SOCKET_TIMEOUT_MS })
+  if (options.failoverDetector || isWarned) return
+  isWarned = true
+  process.emitWarning('without failoverDetector: true a client of sentinels loses what an old primary acknowledges')
 }
 
 /** `reconnectOnError` hangs up, or sends again what was refused until the command's time is up; of a cluster every node does. */

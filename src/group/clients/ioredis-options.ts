@@ -45,6 +45,12 @@ const RULES: readonly (readonly [names: RegExp, rule: Rule])[] = [
 
 const MAY_BE_NULL = /^(maxRetriesPerRequest|\w+Strategy)$/
 
+/**
+ * Milliseconds after which a server is hung up on that is asked and says nothing. One that hangs may be no primary any more once it wakes, and would
+ * acknowledge what its successor does not have.
+ */
+export const SOCKET_TIMEOUT_MS = 2_000
+
 /** What of a factory's client is read; an option with one of these values is as good as left out. */
 export type ClientOptions = Readonly<Record<string, unknown>>
 

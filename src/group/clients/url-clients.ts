@@ -7,7 +7,7 @@ import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { SENTINEL_OPTIONS } from './ioredis-options.ts'
+import { SENTINEL_OPTIONS, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import type { IoredisOptions } from './own-options.ts'
 import { passwordOf, tlsOption } from './own-options.ts'
 import { sentinelsOf } from './sentinel-options.ts'
@@ -24,7 +24,7 @@ const ACTION = 'connect with ioredis'
  */
 const LAMBDA_OPTIONS = {
   connectTimeout: 2_000,
-  socketTimeout: 2_000,
+  socketTimeout: SOCKET_TIMEOUT_MS,
   maxRetriesPerRequest: 1,
   retryStrategy: (attempt) => Math.min(50 * attempt, 500),
   autoResendUnfulfilledCommands: true,

@@ -1,4 +1,6 @@
 import { createServer } from 'node:net'
+import { Redis } from 'ioredis'
+import { Redis as Redis5 } from 'ioredis5'
 import { createPublisher, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis, type IoredisOptions } from 'millrace/ioredis'
@@ -241,6 +243,24 @@ describe('a URL of sentinels', () => {
     expect(() => connectIoredis('rediss+sentinel://h?name=n', auth)).not.toThrow()
     vi.unstubAllEnvs()
   })
+})
+
+test('a client of sentinels that a factory made hangs up on a primary that hangs, and is warned of without failoverDetector', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  onTestFinished(() => warned.mockRestore())
+  const options = { sentinels: [...plain.places], name: NAME, password, sentinelPassword }
+  const clients = [
+    new Redis({ ...options, failoverDetector: true, socketTimeout: 7_000 }),
+    new Redis5(options),
+    new Redis(options),
+  ]
+  for (const [at, client] of clients.entries()) {
+    await publish(connectIoredis(() => client as never))
+    expect(client.options.socketTimeout).toBe(at === 0 ? 7_000 : 2_000)
+    expect(warned.mock.calls.map(([text]) => text)).toEqual(
+      at === 0 ? [] : [expect.stringContaining('failoverDetector: true')],
+    )
+  }
 })
 
 describe('a failover', () => {

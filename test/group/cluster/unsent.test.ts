@@ -127,3 +127,36 @@ test.each([
   expect(plain).toMatchObject({ read: 12, acked: 8, retried: 4, length: 12 })
   expect(await counts({ stringNumbers: true })).toEqual(plain)
 })
+
+test.each([
+  ['ioredis 6', (redisOptions: object) => new Cluster(startup(), { redisOptions } as never)],
+  ['ioredis 5', (redisOptions: object) => new Cluster5(startup(), { redisOptions } as never)],
+])(
+  'a node that hangs is hung up on by a Cluster of %s after two seconds, or its own socketTimeout',
+  async (_name, make) => {
+    const middle = await cluster.ownerOf(STREAM)
+    const [given, own] = [make({}), make({ socketTimeout: 60_000 })]
+    const [redis, patient] = [given, own].map((client) => connectIoredis(() => client as never)) as [
+      Connection,
+      Connection,
+    ]
+    await Promise.all([publish(redis, STREAM), publish(patient, STREAM)])
+    expect(new Set(own.nodes().map(({ options }) => options.socketTimeout))).toEqual(new Set([60_000]))
+    middle.server.kill('SIGSTOP')
+    try {
+      const waits = publish(patient, STREAM).then(
+        () => 'published',
+        () => 'failed',
+      )
+      await expect(publish(redis, STREAM)).rejects.toThrow(/Expecting data/)
+      expect(await Promise.race([waits, 'waits'])).toBe('waits')
+      middle.server.kill('SIGCONT')
+      expect(await waits).toBe('published')
+    } finally {
+      middle.server.kill('SIGCONT')
+      await Promise.all([redis.close(), patient.close()])
+      await cluster.whole()
+    }
+  },
+  30_000,
+)
