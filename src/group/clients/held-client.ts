@@ -22,6 +22,8 @@ export interface Held {
   readonly waiting: Deadline[]
   /** What the connection said last: the commands are only told that there were too many retries. */
   trouble: string | undefined
+  /** It answers still, though another kind of client takes its place. */
+  isSound: boolean
 }
 
 const ACTION = 'connect with ioredis'
@@ -71,6 +73,12 @@ export class ClientHolder {
     this.#isClosed = false
     this.#making ??= this.#make()
     return this.#making
+  }
+
+  /** Puts another kind of client in the place of one that works: what is asked of that meanwhile is answered. */
+  replace(held: Held): void {
+    held.isSound = true
+    this.giveUp(held)
   }
 
   /** Gives up a client; more than once is no harm. None: the factory that is asked has not answered, and is asked again. */
@@ -169,8 +177,8 @@ export class ClientHolder {
 }
 
 /** One node's trouble does not end what others are asked. */
-function isUseful({ client, waiting }: Held): boolean {
-  return isCluster(client) && waiting.length > 0
+function isUseful({ client, waiting, isSound }: Held): boolean {
+  return (isCluster(client) || isSound) && waiting.length > 0
 }
 
 function isStale({ client, refusal }: Held): boolean {
@@ -219,6 +227,7 @@ function hold(client: IoredisClient, options: ClientOptions): Held {
     refusal: undefined,
     waiting: [],
     trouble: undefined,
+    isSound: false,
   }
   client.on('ready', () => {
     if (held.state === 'new') held.state = 'accepted'

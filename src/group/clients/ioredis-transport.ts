@@ -40,7 +40,8 @@ export class IoredisTransport implements Transport {
     const [info] = await this.#send([['info', 'cluster']], timeoutMs)
     if (!this.#isCluster && this.#clients?.becomeCluster && /cluster_enabled:1/.test(String(info))) {
       this.#clients.becomeCluster()
-      this.#holder.giveUp(this.#holder.held())
+      const held = this.#holder.held()
+      if (held) this.#holder.replace(held)
       await this.#send([['info', 'cluster']], timeoutMs)
     }
     const { client } = this.#holder.held() ?? {}
@@ -78,7 +79,7 @@ export class IoredisTransport implements Transport {
       if (moved.length === 0) return answers
       // none of these was carried out
       this.#clients?.becomeCluster?.()
-      this.#holder.giveUp(held)
+      this.#holder.replace(held)
       held = await deadline.of(this.#holder.take())
       const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
       for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer
