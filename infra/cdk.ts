@@ -32,7 +32,7 @@ poller.addEventSource(
 )
 
 // for those who have no Redis yet
-if (app.node.tryGetContext('redis'))
+if (String(app.node.tryGetContext('redis')) === 'true')
   addRedis(stack, {
     stage,
     vpcId: idFrom('OrdersVpcId', 'AWS::EC2::VPC::Id', 'vpc-id').valueAsString,

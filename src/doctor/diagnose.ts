@@ -6,6 +6,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
+import { RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf, signInOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
@@ -71,11 +72,11 @@ export async function diagnose(
   const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
   const wards = await wardsOf(sender, patients)
-  await Promise.all(wards.map((ward) => look(sender, ward)))
+  const { seen, unseen } = await lookedAt(sender, wards)
 
-  const now = valueOr((wards[0] as Ward).server.answers.now, clock.now())
+  const now = valueOr((seen[0] as Ward).server.answers.now, clock.now())
   const localNow = clock.now()
-  const findings: Finding[] = []
+  const findings = [...unseen]
   const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
     for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
   }
@@ -90,7 +91,7 @@ export async function diagnose(
     keys: undefined,
     consumer: undefined,
   }
-  for (const { server, patients } of wards) {
+  for (const { server, patients } of seen) {
     examine('server', server.answers, { ...about, stream: (patients[0] as StreamPatient).name, ours: new Set() })
     for (const { name, ours, inquiry, groups } of patients) {
       const known = { ...about, stream: name, ours }
@@ -116,6 +117,27 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
     server: new Inquiry(serverQuestions((together[0] as StreamPatient).name)),
     patients: together,
   }))
+}
+
+/**
+ * Looks at all; what one node of a cluster does not tell since it is gone is a finding, the others are looked at.
+ *
+ * @throws {RedisConnectionError} None answers.
+ */
+async function lookedAt(sender: Sender, wards: readonly Ward[]): Promise<{ seen: Ward[]; unseen: Finding[] }> {
+  const ends = await Promise.allSettled(wards.map((ward) => look(sender, ward)))
+  const seen = wards.filter((_ward, at) => ends[at]?.status === 'fulfilled')
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []))
+  const other = failures.find((failure) => !(failure instanceof RedisConnectionError))
+  if (other ?? (seen.length === 0 && failures[0])) throw other ?? failures[0]
+  const gone = wards.filter((ward) => !seen.includes(ward)).flatMap(({ patients }) => patients)
+  const fix = 'see whether the node runs, and whether a replica takes its place'
+  return { seen, unseen: gone.map(({ name }, at) => unreachable(name, failures[at], fix)) }
+}
+
+function unreachable(stream: string, failure: Error | undefined, fix: string): Finding {
+  const message = `The node that has the stream does not answer: ${failure?.message}`
+  return { check: 'reachable', severity: 'error', stream, message, fix }
 }
 
 async function look(sender: Sender, { server, patients }: Ward): Promise<void> {

@@ -1,4 +1,4 @@
-import { RedisReplyError } from '../errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { parseScan, scanStreams } from '../group/commands/scan.ts'
 import type { Sender } from '../group/sender.ts'
 
@@ -16,11 +16,24 @@ export async function discoverStreams(
   maxStreams: number,
 ): Promise<{ streams: string[]; incomplete: string | undefined }> {
   const masters = await sender.masters()
-  const found = await Promise.all(masters.map((master) => scanNode(master, maxStreams)))
+  const found = await searched(masters, maxStreams)
   const streams = [...new Set(found.flatMap((node) => node.streams))].sort()
   const incomplete = found.map((node) => node.incomplete).find((reason) => reason !== undefined)
   if (streams.length <= maxStreams) return { streams, incomplete }
   return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
+}
+
+/** A node that is gone hides its own streams alone. @throws {RedisConnectionError} No node answers. */
+async function searched(masters: readonly Sender[], maxStreams: number) {
+  const ends = await Promise.allSettled(masters.map((master) => scanNode(master, maxStreams)))
+  const found = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []))
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []))
+  const other = failures.find((failure) => !(failure instanceof RedisConnectionError))
+  if (other ?? (found.length === 0 && failures[0])) throw other ?? failures[0]
+  return [
+    ...failures.map(({ message }) => ({ streams: [], incomplete: `a node did not answer: ${message}` })),
+    ...found,
+  ]
 }
 
 async function scanNode(sender: Sender, maxStreams: number) {

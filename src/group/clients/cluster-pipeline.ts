@@ -58,7 +58,9 @@ export class ClusterPipeline {
     return this.#results
   }
 
-  async #send(slot: number, places: readonly number[]): Promise<void> {
+  /** @param slot Of their keys; `undefined`: they have none, and any node will do. */
+  async #send(slot: number | undefined, places: readonly number[]): Promise<void> {
+    if (slot === undefined) return this.#sendAnywhere(places)
     let left = places
     let asked: string | undefined
     let isAgain = false
@@ -82,6 +84,18 @@ export class ClusterPipeline {
       }
       left = left.filter((at) => targetOf(this.#cluster, messageOf(this.#results[at]), node))
       asked = this.#learn(slot, messageOf(this.#results[left[0] ?? -1]), node)
+    }
+  }
+
+  /** To the first node that takes commands, those first that are connected to: one that is gone is no other's trouble. */
+  async #sendAnywhere(places: readonly number[]): Promise<void> {
+    const ranked = this.#cluster.nodes('master').map((node) => ({ node, rank: rankOf(node) }))
+    for (const { node } of ranked.sort((a, b) => a.rank - b.rank)) {
+      if (node.status === 'ready' || (await this.#opens(node, places))) {
+        await this.#write(node, places, false)
+        // what was connected to may be gone since, without an answer
+        if (!places.every((at) => isClosed(this.#results[at]))) return
+      }
     }
   }
 
@@ -124,14 +138,19 @@ export class ClusterPipeline {
   }
 }
 
+/** Nodes in the order in which to ask any of them; of those alike, by chance. */
+function rankOf({ status }: ClusterNode): number {
+  return (status === 'ready' ? 0 : 1) + Math.random()
+}
+
 /** Places of commands by hash slot. Those without a key go with the first that has one. */
-function bySlot(commands: readonly Command[]): ReadonlyMap<number, number[]> {
+function bySlot(commands: readonly Command[]): ReadonlyMap<number | undefined, number[]> {
   const slots = commands.map((command) => {
     const [from, to] = keysAt(command)
     return from < to ? hashSlot(String(command[from])) : undefined
   })
-  const any = slots.find((slot) => slot !== undefined) ?? Math.floor(Math.random() * 16_384)
-  const groups = new Map<number, number[]>()
+  const any = slots.find((slot) => slot !== undefined)
+  const groups = new Map<number | undefined, number[]>()
   for (const [at, slot = any] of slots.entries()) groups.set(slot, [...(groups.get(slot) ?? []), at])
   return groups
 }

@@ -41,6 +41,8 @@ export interface ConnectTarget {
   readonly findPrimary?: (() => Promise<Primary>) | undefined
   /** Milliseconds until a connection must stand, and again until its login is answered. */
   readonly connectTimeoutMs: number
+  /** How often a connection is tried before it is an error. Default 2. */
+  readonly attempts?: number | undefined
 }
 
 const AGAIN_AFTER_MS = 50
@@ -90,7 +92,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
         } catch (error) {
           this.#socket?.destroy()
           if (error instanceof RedisReplyError) throw error
-          if (attempt === ATTEMPTS || this.#isClosing) throw new Error(describeTrouble(error))
+          if (attempt === (target.attempts ?? ATTEMPTS) || this.#isClosing) throw new Error(describeTrouble(error))
           await sleep(AGAIN_AFTER_MS)
         }
         if (this.#isClosing) throw new Error('the connection was closed')
@@ -120,7 +122,8 @@ export function connectorTo(target: ConnectTarget): Connectors {
 
     /** A server of TLS resets what is none, as one that hangs up does. */
     #hungUp(): Error {
-      const isReset = !target.tls && (this.#failure as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET'
+      const { code = '' } = (this.#failure ?? {}) as NodeJS.ErrnoException
+      const isReset = !target.tls && /^(ECONNRESET|EPIPE)$/.test(code)
       if (this.#failure && !isReset) return new Error(describeTrouble(this.#failure))
       return new Error(target.tls ? HUNG_UP : SPEAKS_TLS)
     }

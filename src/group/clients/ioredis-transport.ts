@@ -36,22 +36,32 @@ export class IoredisTransport implements Transport {
   }
 
   async masters(timeoutMs?: number): Promise<Transport[]> {
-    // also connects; who may not ask is taken at the URL's word
-    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    const info = await this.#askAboutCluster(timeoutMs)
     if (!this.#isCluster && this.#clients?.becomeCluster && /cluster_enabled:1/.test(String(info))) {
       this.#clients.becomeCluster()
       const held = this.#holder.held()
       if (held) this.#holder.replace(held)
-      await this.#send([['info', 'cluster']], timeoutMs)
+      await this.#askAboutCluster(timeoutMs)
     }
     const { client } = this.#holder.held() ?? {}
-    if (!client || !isCluster(client)) return [this]
+    if (client && !isCluster(client)) return [this]
     const { scriptPrefix } = this
-    return (await mastersOf(client)).map((key) => ({
+    const masters = client ? await mastersOf(client) : []
+    // one node alone would pass for all of them
+    if (masters.length === 0)
+      throw new RedisConnectionError('Cannot reach Redis: the nodes of the cluster are not known')
+    return masters.map((key) => ({
       scriptPrefix,
       send: (commands, ms) => this.#send(commands, ms, key),
       close: async () => {},
     }))
+  }
+
+  /** Also connects; who may not ask is taken at the URL's word. @throws {RedisConnectionError} No answer came. */
+  async #askAboutCluster(timeoutMs: number | undefined): Promise<Answer | undefined> {
+    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    if (info instanceof RedisConnectionError) throw info
+    return info
   }
 
   signIn(): SignIn | undefined {

@@ -4,7 +4,8 @@ import { RedisReplyError } from '../../errors.ts'
 import type { Primary } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { startDeadline } from './deadline.ts'
-import { describeTrouble } from './trouble.ts'
+import { toReplyError } from './judge.ts'
+import { describeTrouble, NO_REDIS } from './trouble.ts'
 import type { HostPort } from './url.ts'
 
 /** Sentinels, and as whom they are asked for which primary. */
@@ -26,6 +27,8 @@ export interface SentinelTarget {
 const SWITCHED = '+switch-master'
 /** Milliseconds after which a sentinel is connected to again that was lost. */
 const AGAIN_AFTER_MS = 2_000
+/** Milliseconds for sentinels to say why they could not be connected to in time. */
+const GRACE_MS = 200
 
 const OPTIONS = {
   retryStrategy: () => null,
@@ -44,7 +47,7 @@ const OPTIONS = {
  */
 export async function findPrimary(target: SentinelTarget): Promise<Primary> {
   const watch = new Watch(target)
-  const deadline = startDeadline(target.connectTimeoutMs, () => new Error('no sentinel answered'))
+  const deadline = startDeadline(target.connectTimeoutMs + GRACE_MS, () => new Error('no sentinel answered'))
   try {
     await deadline.of(watch.open())
     return watch
@@ -97,14 +100,22 @@ class Watch implements Primary {
     // in the same write: what comes after the answer is heard
     if (isWatched) client.subscribe(SWITCHED).catch(() => {})
     const reply = await asked.catch((error: Error) => Promise.reject(trouble ?? error))
-    if (!Array.isArray(reply)) throw new Error('the sentinel knows no primary by the name in the URL')
-    return { host: String(reply[0]), port: Number(reply[1]) }
+    return placeIn(reply)
   }
 
   #connect(host: HostPort): Redis {
     const { tls, username, password, family, connectTimeoutMs } = this.#target
     const place = { ...host, ...(family !== undefined && { family }) }
-    const connector = connectorTo({ place, tls, username, password, isByIam: false, db: 0, connectTimeoutMs })
+    const connector = connectorTo({
+      place,
+      tls,
+      username,
+      password,
+      isByIam: false,
+      db: 0,
+      connectTimeoutMs,
+      attempts: 1,
+    })
     const client = new Redis({ ...place, ...OPTIONS, Connector: connector })
     this.#clients.add(client)
     client.on('message', (_channel, text) => this.#hear(text))
@@ -139,12 +150,29 @@ class Watch implements Primary {
   }
 }
 
-const LOGIN = 'correct sentinelUsername and sentinelPassword: it is a sentinel that says so'
+function placeIn(reply: unknown): HostPort {
+  if (reply === null) throw new Error('the sentinel knows no primary by the name in the URL')
+  const [host = '', port] = Array.isArray(reply) ? (reply as unknown[]).map(String) : []
+  if (host === '' || !(Number(port) > 0)) throw new Error(NO_REDIS)
+  return { host, port: Number(port) }
+}
+
+/** What to change, by what a sentinel says; the last row is every other refusal. */
+const ADVICE: readonly (readonly [said: RegExp, advice: string])[] = [
+  [/unknown command/i, 'the hosts must be of sentinels, port 26379'],
+  [/^NOPERM\b/, "the sentinels' user needs +sentinel|get-master-addr-by-name, +subscribe and allchannels"],
+  [/^(WRONGPASS|NOAUTH)\b|\bAUTH\b/, 'correct sentinelUsername and sentinelPassword'],
+  [/(?:)/, 'a sentinel says so'],
+]
 
 /** One word for all sentinels: what has to be changed, if one says so. */
 function whyNone(errors: readonly Error[]): Error {
   const refused = errors.find((error) => error instanceof RedisReplyError || error.name === 'ReplyError')
-  if (refused) return new RedisReplyError(`${(refused.message.split('; ')[0] ?? '').replace(/[.\s]+$/, '')}; ${LOGIN}`)
+  if (refused) {
+    const [said = ''] = toReplyError(refused.message).message.split('; ')
+    const [, advice] = ADVICE.find(([pattern]) => pattern.test(said)) ?? []
+    return new RedisReplyError(`no sentinel names a primary: ${said.replace(/[.\s]+$/, '')}; ${advice}`)
+  }
   const unknown = errors.find(({ message }) => message.includes('knows no primary'))
   return new Error(`no sentinel names a primary: ${describeTrouble(unknown ?? errors.at(-1))}`)
 }

@@ -88,7 +88,8 @@ function sentinelAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress
   if (given.has('iam')) throw wrong('the URL must have ?iam or +sentinel: what is signed in to by IAM has no sentinels')
   const of = (name: string) => decode(given.get(name) ?? '', name, wrong) || undefined
   const sentinel = { name: of('name'), username: of('sentinelUsername'), password: of('sentinelPassword') }
-  if (sentinel.name === undefined) throw wrong('a URL of sentinels must say ?name=, which they know the primary by')
+  if (sentinel.name === undefined)
+    throw wrong('a URL of sentinels must say ?name=, what they call the primary; behind it an @ is written %40')
   if (sentinel.username !== undefined && sentinel.password === undefined)
     throw wrong('the URL has a sentinelUsername without a sentinelPassword')
   if (user.username !== undefined && user.password === undefined) throw wrong(NO_PASSWORD)

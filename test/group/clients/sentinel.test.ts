@@ -1,4 +1,5 @@
 import { createServer } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { Redis } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis5'
 import { createPublisher, poll } from 'millrace'
@@ -7,6 +8,7 @@ import { connectIoredis, type IoredisOptions } from 'millrace/ioredis'
 import { iamAuth } from 'millrace/lambda'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { parseRedisUrl } from '../../../src/group/clients/url.ts'
+import { startRedisServer } from '../../../tools/redis-server.ts'
 import { millrace } from '../../cli/millrace.ts'
 import { type Certificate, makeCertificate } from '../../support/certificate.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
@@ -23,6 +25,8 @@ afterAll(async () => {
   await Promise.all([plain.stop(), secure.stop()])
   await certificate.remove()
 })
+
+const hasIPv6 = Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => address === '::1'))
 
 type Places = Watched['places']
 
@@ -173,6 +177,53 @@ describe('a URL of sentinels', () => {
     }
   })
 
+  test.each<[what: string, answer: string | undefined, says: RegExp]>([
+    ['hangs up', undefined, /no sentinel names a primary: the server hung up without an answer; if it speaks TLS/],
+    ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', /no sentinel .*: the answer is not one of Redis/],
+    [
+      'is a server',
+      "-ERR unknown command 'SENTINEL'\r\n",
+      /no sentinel .*; the hosts must be of sentinels, port 26379/,
+    ],
+    ['may not tell', '-NOPERM no permissions\r\n', /no sentinel .*needs \+sentinel\|get-master-addr-by-name/],
+    ['does not know yet', '-IDONTKNOW ask another Sentinel.\r\n', /no sentinel .*: IDONTKNOW ask another Sentinel/],
+    ['answers half', '*1\r\n$9\r\n127.0.0.1\r\n', /no sentinel .*: the answer is not one of Redis/],
+    [
+      'names what is gone',
+      '*2\r\n$9\r\n127.0.0.1\r\n$1\r\n1\r\n',
+      /Cannot reach Redis: connect ECONNREFUSED 127.0.0.1:1/,
+    ],
+  ])('whose only sentinel %s says what to change', async (_what, answer, says) => {
+    const sentinel = createServer((socket) => {
+      socket.on('error', () => {})
+      if (answer === undefined) socket.destroy()
+      else socket.on('data', () => socket.write(answer))
+    }).listen(0, '127.0.0.1')
+    onTestFinished(() => void sentinel.close())
+    await vi.waitUntil(() => sentinel.listening)
+    const { port } = sentinel.address() as { port: number }
+    expect(await messageOf(publish(connect(`redis+sentinel://127.0.0.1:${port}?name=orders`)))).toMatch(says)
+  })
+
+  test.skipIf(!hasIPv6)('finds servers by IPv6, and by the names that sentinels announce', async () => {
+    const bind = ['--bind', '127.0.0.1', '::1']
+    const server = await startRedisServer({ args: bind })
+    const names = ['sentinel resolve-hostnames yes', 'sentinel announce-hostnames yes']
+    const sentinel = await startRedisServer({
+      config: [
+        ...names,
+        `sentinel monitor six ::1 ${server.port} 1`,
+        `sentinel monitor named localhost ${server.port} 1`,
+      ],
+      args: ['--sentinel', ...bind],
+    })
+    onTestFinished(() => Promise.all([server, sentinel].map((each) => each.stop())).then(() => {}))
+    for (const name of ['six', 'named'])
+      expect(await messageOf(publish(connect(`redis+sentinel://[::1]:${sentinel.port},[::1]:1?name=${name}`)))).toBe(
+        'it succeeded',
+      )
+  })
+
   test('takes the answer of one sentinel while others are gone, hang or refuse', async () => {
     const [known] = plain.places as unknown as [Places[number]]
     const silent = createServer(() => {}).listen(0, '127.0.0.1')
@@ -264,6 +315,25 @@ test('a client of sentinels that a factory made hangs up on a primary that hangs
 })
 
 describe('a failover', () => {
+  test('of another primary of the same sentinels ends no connection', async () => {
+    await plain.whole()
+    const other = await startRedisServer({ args: ['--requirepass', password] })
+    onTestFinished(() => other.stop())
+    const monitor = ['MONITOR', 'others', other.host, `${other.port}`, '2']
+    for (const each of plain.sentinels) await plain.ask(each, (raw) => raw.call('SENTINEL', ...monitor))
+    const redis = connect(urlOf(plain.places, withPassword).replace('name=orders', 'name=others'))
+    await publish(redis)
+    const publisherOf = async () => {
+      const list = await plain.ask(other, (raw) => raw.client('LIST') as Promise<string>)
+      return /id=(\d+) .*cmd=xadd/.exec(list)?.[1]
+    }
+    const before = await publisherOf()
+    await plain.failOver()
+    await publish(redis)
+    expect([before, await publisherOf()]).toEqual([expect.any(String), before])
+    for (const each of plain.sentinels) await plain.ask(each, (raw) => raw.call('SENTINEL', 'REMOVE', 'others'))
+  }, 40_000)
+
   test.each([
     ['is noticed', undefined],
     ['is not waited for with failoverDetector: false', false],
