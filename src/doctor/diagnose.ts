@@ -6,10 +6,10 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
-import { RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf, signInOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
+import { failuresOfSome } from '../group/some-answered.ts'
 import type { Answers, Asking } from './ask.ts'
 import { ask, Inquiry } from './ask.ts'
 import type { Facts, Scope, Subject } from './check.ts'
@@ -18,7 +18,7 @@ import { CHECKS } from './checks.ts'
 import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
 import { aheadQuestions, groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
-import { SEVERITIES } from './finding.ts'
+import { error, SEVERITIES } from './finding.ts'
 
 /** Where the doctor looks, and what the server cannot tell it. */
 export interface DoctorOptions {
@@ -125,19 +125,18 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
  * @throws {RedisConnectionError} None answers.
  */
 async function lookedAt(sender: Sender, wards: readonly Ward[]): Promise<{ seen: Ward[]; unseen: Finding[] }> {
-  const ends = await Promise.allSettled(wards.map((ward) => look(sender, ward)))
-  const seen = wards.filter((_ward, at) => ends[at]?.status === 'fulfilled')
-  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []))
-  const other = failures.find((failure) => !(failure instanceof RedisConnectionError))
-  if (other ?? (seen.length === 0 && failures[0])) throw other ?? failures[0]
-  const gone = wards.filter((ward) => !seen.includes(ward)).flatMap(({ patients }) => patients)
-  const fix = 'see whether the node runs, and whether a replica takes its place'
-  return { seen, unseen: gone.map(({ name }, at) => unreachable(name, failures[at], fix)) }
+  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward))))
+  const unseen = wards.flatMap(({ patients }, at) => {
+    const failure = failures[at]
+    return failure ? patients.map(({ name }) => unreachable(name, failure)) : []
+  })
+  return { seen: wards.filter((_ward, at) => !failures[at]), unseen }
 }
 
-function unreachable(stream: string, failure: Error | undefined, fix: string): Finding {
-  const message = `The node that has the stream does not answer: ${failure?.message}`
-  return { check: 'reachable', severity: 'error', stream, message, fix }
+function unreachable(stream: string, { message }: Error): Finding {
+  const fix = 'see whether the node runs, and whether a replica takes its place'
+  const told = error(`The node that has the stream does not answer: ${message}`, fix)
+  return { check: 'reachable', stream, ...told }
 }
 
 async function look(sender: Sender, { server, patients }: Ward): Promise<void> {

@@ -1,6 +1,7 @@
-import { RedisConnectionError, RedisReplyError } from '../errors.ts'
+import { RedisReplyError } from '../errors.ts'
 import { parseScan, scanStreams } from '../group/commands/scan.ts'
 import type { Sender } from '../group/sender.ts'
+import { failuresOfSome } from '../group/some-answered.ts'
 
 /** Keys that one SCAN looks at, and those that a search looks at in all. */
 const KEYS = { aCall: 1_000, inAll: 100_000 }
@@ -26,14 +27,12 @@ export async function discoverStreams(
 /** A node that is gone hides its own streams alone. @throws {RedisConnectionError} No node answers. */
 async function searched(masters: readonly Sender[], maxStreams: number) {
   const ends = await Promise.allSettled(masters.map((master) => scanNode(master, maxStreams)))
-  const found = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []))
-  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []))
-  const other = failures.find((failure) => !(failure instanceof RedisConnectionError))
-  if (other ?? (found.length === 0 && failures[0])) throw other ?? failures[0]
-  return [
-    ...failures.map(({ message }) => ({ streams: [], incomplete: `a node did not answer: ${message}` })),
-    ...found,
-  ]
+  const failures = failuresOfSome(ends)
+  return ends.map((end, at) =>
+    end.status === 'fulfilled'
+      ? end.value
+      : { streams: [], incomplete: `a node did not answer: ${failures[at]?.message}` },
+  )
 }
 
 async function scanNode(sender: Sender, maxStreams: number) {

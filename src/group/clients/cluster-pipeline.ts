@@ -3,7 +3,7 @@ import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import { masterOf, nodeAt, refresh, targetOf } from './cluster-nodes.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import { keysAt } from './keys-of.ts'
-import { nodeReady } from './ready.ts'
+import { clientReady, nodeReady } from './ready.ts'
 import type { Command } from './transport.ts'
 
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
@@ -70,9 +70,11 @@ export class ClusterPipeline {
       const node = key === undefined ? this.#cluster.nodes()[0] : nodeAt(this.#cluster, key)
       const wasThere = node?.status === 'ready'
       if (!node || !(wasThere || (await this.#opens(node, left)))) {
+        // it has lost all at once, as after a freeze, and connects anew
+        if (!node) await clientReady(this.#cluster).catch(() => {})
         await refresh(this.#cluster)
         // nobody else has it
-        if (key === masterOf(this.#cluster, slot)) return
+        if (node && key === masterOf(this.#cluster, slot)) return
         asked = undefined
         continue
       }
@@ -89,11 +91,14 @@ export class ClusterPipeline {
 
   /** To the first node that takes commands, those first that are connected to: one that is gone is no other's trouble. */
   async #sendAnywhere(places: readonly number[]): Promise<void> {
-    const ranked = this.#cluster.nodes('master').map((node) => ({ node, rank: rankOf(node) }))
-    for (const { node } of ranked.sort((a, b) => a.rank - b.rank)) {
-      if (node.status === 'ready' || (await this.#opens(node, places))) {
+    const ranked = this.#cluster.nodes('master').map((node) => ({ key: keyOf(node), rank: rankOf(node) }))
+    ranked.sort((a, b) => a.rank - b.rank)
+    // after a freeze all that were connected to may be lost, without an answer: they are tried again
+    for (const { key } of [...ranked, ...ranked]) {
+      const node = nodeAt(this.#cluster, key)
+      if (!node) await clientReady(this.#cluster).catch(() => {})
+      else if (node.status === 'ready' || (await this.#opens(node, places))) {
         await this.#write(node, places, false)
-        // what was connected to may be gone since, without an answer
         if (!places.every((at) => isClosed(this.#results[at]))) return
       }
     }
@@ -136,6 +141,10 @@ export class ClusterPipeline {
     const came = results()
     for (const [n, at] of places.entries()) if (came[n]) this.#results[at] = came[n]
   }
+}
+
+function keyOf({ options: { host, port } }: ClusterNode): string {
+  return `${host}:${port}`
 }
 
 /** Nodes in the order in which to ask any of them; of those alike, by chance. */

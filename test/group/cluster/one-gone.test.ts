@@ -32,7 +32,11 @@ const urls = {
 describe.each(Object.entries(urls))('where one node is gone, over %s,', (_name, url) => {
   const ask = async <T>(act: (redis: ReturnType<typeof connectIoredis>) => Promise<T>) => {
     const redis = connectIoredis(url())
-    return act(redis).finally(() => redis.close())
+    try {
+      return await act(redis)
+    } finally {
+      await redis.close()
+    }
   }
 
   test('what concerns no node in particular is asked of another', async () => {
