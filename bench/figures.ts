@@ -36,6 +36,14 @@ export const FIGURES = {
     target: 1.75,
     means: 'the same, the server 2 ms away',
   },
+  write5ms: {
+    ours: 'millraceDurable',
+    other: 'loopDurable',
+    of: eventsPerSecond,
+    bound: 'at least',
+    target: 1.75,
+    means: 'the same, 5 ms a write, as on a durable server',
+  },
   bullmq: {
     ours: 'millrace',
     other: 'bullmq',

@@ -2,8 +2,19 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
+/** What keeps a server's answers back, by name: milliseconds, of which requests. */
+export const DELAYS = {
+  /** A network further away: every request. */
+  far: { latencyMs: 2, held: '' },
+  /** A log of several availability zones, as ElastiCache's `Durability: sync` has it: what writes, once however much is in one request. */
+  durable: { latencyMs: 5, held: '\r\n(xreadgroup|xack|xadd|eval|evalsha|xgroup|set|del)\r\n' },
+} as const
+
+/** A place where a server is, other than here. */
+export type Place = keyof typeof DELAYS
+
 /**
- * A TCP proxy that holds every request back for `latencyMs`, as a network further away would. It runs in a thread of its own, and sleeps
+ * A TCP proxy that holds requests back for `latencyMs`. It runs in a thread of its own, and sleeps
  * there rather than wait for a timer: a timer is wrong by up to a millisecond.
  */
 export interface LatencyProxy {
@@ -15,6 +26,8 @@ interface Target {
   readonly host: string
   readonly port: number
   readonly latencyMs: number
+  /** A pattern, of any case, of the requests that it holds back. */
+  readonly held: string
 }
 
 export async function startLatencyProxy(target: Target): Promise<LatencyProxy> {
@@ -25,12 +38,13 @@ export async function startLatencyProxy(target: Target): Promise<LatencyProxy> {
 
 if (!isMainThread) await serve(workerData as Target)
 
-async function serve({ host, port, latencyMs }: Target): Promise<void> {
+async function serve({ host, port, latencyMs, held }: Target): Promise<void> {
+  const isHeld = new RegExp(held, 'i')
   const never = new Int32Array(new SharedArrayBuffer(4))
   const listener = createServer({ noDelay: true }, (client) => {
     const server = connect({ host, port, noDelay: true })
     client.on('data', (request) => {
-      Atomics.wait(never, 0, 0, latencyMs)
+      if (isHeld.test(request.toString('latin1'))) Atomics.wait(never, 0, 0, latencyMs)
       server.write(request)
     })
     server.pipe(client)

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { connectIoredis } from 'millrace/ioredis'
 import type { PrivateRedis } from '../tools/redis-server.ts'
 import type { LatencyProxy } from './latency.ts'
-import { startLatencyProxy } from './latency.ts'
+import { DELAYS, type Place, startLatencyProxy } from './latency.ts'
 import type { Measured } from './measure.ts'
 import { publishOrders, STREAM } from './orders.ts'
 import { SideProcess } from './side-process.ts'
@@ -11,7 +11,6 @@ import { SIDES, type Side, type SideName } from './sides.ts'
 /** What each side cost in one round. */
 export type Round = ReadonlyMap<SideName, Measured>
 
-const LATENCY_MS = 2
 /**
  * V8 compiles what matters, and gives its heap the size it then keeps, within some hundred thousand events: what is compared is what follows.
  * Every side handles twice `--entries` first, the slowest at least as many as ten of its rounds have.
@@ -62,26 +61,28 @@ export function countOf(name: SideName, entries: number): number {
 }
 
 async function withField<T>({ url, host, port }: PrivateRedis, work: (field: Field) => Promise<T>): Promise<T> {
-  const proxy = await startLatencyProxy({ host, port, latencyMs: LATENCY_MS })
-  const field = new Field(url, proxy)
+  const proxies = new Map<Place, LatencyProxy>()
+  for (const [place, delay] of Object.entries(DELAYS))
+    proxies.set(place as Place, await startLatencyProxy({ host, port, ...delay }))
+  const field = new Field(url, proxies)
   try {
     return await work(field)
   } finally {
     await field.close()
-    await proxy.close()
+    for (const proxy of proxies.values()) await proxy.close()
   }
 }
 
 /** The sides, and what they run on. */
 class Field {
   readonly #url: string
-  readonly #proxy: LatencyProxy
+  readonly #proxies: ReadonlyMap<Place, LatencyProxy>
   readonly #admin: Redis
   readonly #processes = new Map<SideName, SideProcess>()
 
-  constructor(url: string, proxy: LatencyProxy) {
+  constructor(url: string, proxies: ReadonlyMap<Place, LatencyProxy>) {
     this.#url = url
-    this.#proxy = proxy
+    this.#proxies = proxies
     this.#admin = new Redis(url)
   }
 
@@ -109,9 +110,10 @@ class Field {
   }
 
   async #run(name: SideName, round: string, entries: number, profileTo: string | undefined): Promise<Measured> {
-    const { isFar, isFresh } = sideOf(name)
+    const { place, isFresh } = sideOf(name)
     const count = countOf(name, entries)
-    const urls = { url: isFar ? this.#proxy.url : this.#url, adminUrl: this.#url }
+    const behind = place && this.#proxies.get(place)
+    const urls = { url: behind?.url ?? this.#url, adminUrl: this.#url }
     const side = this.#processes.get(name) ?? new SideProcess(name, urls)
     if (!isFresh) this.#processes.set(name, side)
     try {

@@ -1,5 +1,6 @@
 import type { Urls } from './contend-millrace.ts'
 import type { Contender } from './contender.ts'
+import type { Place } from './latency.ts'
 
 /** A contender, and how it takes part. */
 export interface Side {
@@ -10,8 +11,8 @@ export interface Side {
   readonly part: number
   /** It reads the stream, which has its events before its turn. */
   readonly reads: boolean
-  /** Its server is some milliseconds away. */
-  readonly isFar?: boolean
+  /** What its server is behind. Default: nothing. */
+  readonly place?: Place
   /** Each of its runs has a process of its own: its memory is compared. */
   readonly isFresh?: boolean
 }
@@ -58,8 +59,10 @@ export const SIDES = {
   millrace: { title: 'millrace', create: millrace, part: 1, reads: true },
   observed: { title: 'millrace, with metrics and logs', create: observed, part: 1, reads: true },
   claimer: { title: 'millrace, claimer', create: claimer, part: 1 / 2, reads: true },
-  loopFar: { title: 'hand-written loop, 2 ms away', create: loop, part: 1 / 5, reads: true, isFar: true },
-  millraceFar: { title: 'millrace, 2 ms away', create: millrace, part: 1 / 5, reads: true, isFar: true },
+  loopFar: { title: 'hand-written loop, 2 ms away', create: loop, part: 1 / 5, reads: true, place: 'far' },
+  millraceFar: { title: 'millrace, 2 ms away', create: millrace, part: 1 / 5, reads: true, place: 'far' },
+  loopDurable: { title: 'hand-written loop, 5 ms a write', create: loop, part: 1 / 5, reads: true, place: 'durable' },
+  millraceDurable: { title: 'millrace, 5 ms a write', create: millrace, part: 1 / 5, reads: true, place: 'durable' },
   xadd: { title: 'pipelined XADD', create: xadd, part: 1, reads: false },
   publisher: { title: 'millrace, publishMany', create: publisher, part: 1, reads: false },
   bullmq: { title: 'bullmq', create: bullmq, part: 1 / 10, reads: false },

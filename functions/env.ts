@@ -42,7 +42,8 @@ export async function redisUrl(): Promise<string> {
 }
 
 function isRedisUrl(value = ''): value is string {
-  return /^rediss?:$/.test(URL.parse(value)?.protocol ?? '')
+  // no more of it: several hosts, or a password as it is, are no URL to Node.js
+  return /^rediss?(\+sentinel)?:\/\/./.test(value)
 }
 
 function refuse(rule: string): never {

@@ -8,6 +8,7 @@ import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
 import { AwsSolutionsChecks } from 'cdk-nag'
 import { RedisStreamEventSource } from 'millrace/cdk'
+import { addRedis } from './cdk-redis.ts'
 
 const root = join(import.meta.dirname, '..')
 const app = new App({ outdir: process.env.CDK_OUTDIR ?? join(root, 'cdk.out') })
@@ -29,6 +30,18 @@ poller.addEventSource(
     parameters: { poller: redisUrlOf('poller'), claimer: redisUrlOf('claimer') },
   }),
 )
+
+// for those who have no Redis yet
+if (String(app.node.tryGetContext('redis')) === 'true')
+  addRedis(stack, {
+    stage,
+    vpcId: idFrom('OrdersVpcId', 'AWS::EC2::VPC::Id', 'vpc-id').valueAsString,
+    subnetIds: subnetIds.valueAsList,
+    securityGroupIds: securityGroupIds.valueAsList,
+    poller,
+    claimer,
+    parameterOf: redisUrlOf,
+  })
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 app.synth()
@@ -83,8 +96,12 @@ function attachToNetwork(fn: NodejsFunction): void {
 }
 
 function idsFrom(id: string, type: string, parameter: string): CfnParameter {
+  return idFrom(id, `List<AWS::EC2::${type}::Id>`, parameter)
+}
+
+function idFrom(id: string, type: string, parameter: string): CfnParameter {
   return new CfnParameter(stack, id, {
-    type: `AWS::SSM::Parameter::Value<List<AWS::EC2::${type}::Id>>`,
+    type: `AWS::SSM::Parameter::Value<${type}>`,
     default: `/millrace/${stage}/network/${parameter}`,
   })
 }

@@ -148,7 +148,8 @@ function nodesFile(
   return `${lines.join('\n')}\nvars currentEpoch ${ids.length + 1} lastVoteEpoch 0\n`
 }
 
-async function freePorts(count: number): Promise<number[]> {
+/** Ports that are free on 127.0.0.1 now. */
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, '127.0.0.1')

@@ -20,7 +20,7 @@ export const TARGET_OPTIONS = {
 export const TARGET_USAGE = `  MODULE         a file that exports consumers, as from defineConsumer: their streams, groups and settings
   --stream KEY   a stream, instead of a module; may be repeated
   --group NAME   one group alone
-  --redis URL    the server: redis://, rediss://, https:// or a socket's path (default: the variable REDIS_URL)`
+  --redis URL    the server: redis://, rediss://, redis+sentinel://, https:// or a socket's path (default: the variable REDIS_URL)`
 
 /** What was given for them. */
 export interface TargetValues {

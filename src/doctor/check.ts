@@ -1,6 +1,7 @@
 import type { Consumer } from '../consumer.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { quoted } from '../core/quoted.ts'
+import type { SignIn } from '../group/clients/transport.ts'
 import type { Answers, Refusal, Told } from './ask.ts'
 import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
 import type { Finding, Verdict } from './finding.ts'
@@ -22,6 +23,8 @@ export interface Subject {
   readonly functionTimeoutMs: number | undefined
   /** The timeouts of the functions that handlers invoke, by event type. */
   readonly targetTimeoutsMs: Readonly<Record<string, number>>
+  /** How the connection logs in, where that is known. */
+  readonly signIn: SignIn | undefined
   /** Pollers that are woken at once, where that is known. */
   readonly pollers: number | undefined
   readonly stream: string
@@ -39,6 +42,8 @@ export interface Check {
   readonly check: string
   readonly scope: Scope
   readonly needs: readonly (keyof Facts)[]
+  /** Whether there is anything to look at. Default: always. */
+  readonly isFor?: ((subject: Subject) => boolean) | undefined
   look(facts: Facts, subject: Subject): readonly Verdict[]
 }
 
@@ -47,6 +52,7 @@ export function check<Need extends keyof Facts = never>(row: {
   readonly check: string
   readonly scope: Scope
   readonly needs: readonly Need[]
+  readonly isFor?: (subject: Subject) => boolean
   look(facts: Pick<Facts, Need>, subject: Subject): readonly Verdict[]
 }): Check {
   return row
@@ -54,7 +60,8 @@ export function check<Need extends keyof Facts = never>(row: {
 
 /** Makes a check; what it was not told makes it a finding of its own. */
 export function make(row: Check, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
-  const { check, scope, needs } = row
+  const { check, scope, needs, isFor } = row
+  if (isFor?.(subject) === false) return []
   const refused = needs.map((name) => told[name]).filter(isRefusal)
   const facts = Object.fromEntries(needs.map((name) => [name, toldValue(told[name])])) as unknown as Facts
   const verdicts = refused[0] ? [untold(refused[0], subject)] : row.look(facts, subject)

@@ -3,6 +3,7 @@ import { bytes, keyPrefix } from './checks/client.ts'
 import { consumers } from './checks/consumers.ts'
 import { deadLetters } from './checks/dead-letters.ts'
 import { groupStart } from './checks/group-start.ts'
+import { iam } from './checks/iam.ts'
 import { eviction, memory } from './checks/memory.ts'
 import { claiming, pending } from './checks/pending.ts'
 import { polling } from './checks/polling.ts'
@@ -21,6 +22,7 @@ export const CHECKS: readonly Check[] = [
   eviction,
   memory,
   persistence,
+  iam,
   bytes,
   keyPrefix,
   stream,

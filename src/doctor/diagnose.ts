@@ -7,8 +7,9 @@ import { consumerKeys } from '../core/keys.ts'
 import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
-import { senderOf } from '../group/redis-connection.ts'
+import { senderOf, signInOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
+import { failuresOfSome } from '../group/some-answered.ts'
 import type { Answers, Asking } from './ask.ts'
 import { ask, Inquiry } from './ask.ts'
 import type { Facts, Scope, Subject } from './check.ts'
@@ -17,7 +18,7 @@ import { CHECKS } from './checks.ts'
 import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
 import { aheadQuestions, groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
-import { SEVERITIES } from './finding.ts'
+import { error, SEVERITIES } from './finding.ts'
 
 /** Where the doctor looks, and what the server cannot tell it. */
 export interface DoctorOptions {
@@ -71,11 +72,11 @@ export async function diagnose(
   const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
   const wards = await wardsOf(sender, patients)
-  await Promise.all(wards.map((ward) => look(sender, ward)))
+  const { seen, unseen } = await lookedAt(sender, wards)
 
-  const now = valueOr((wards[0] as Ward).server.answers.now, clock.now())
+  const now = valueOr((seen[0] as Ward).server.answers.now, clock.now())
   const localNow = clock.now()
-  const findings: Finding[] = []
+  const findings = [...unseen]
   const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
     for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
   }
@@ -85,11 +86,12 @@ export async function diagnose(
     functionTimeoutMs,
     targetTimeoutsMs,
     pollers,
+    signIn: signInOf(redis),
     group: '',
     keys: undefined,
     consumer: undefined,
   }
-  for (const { server, patients } of wards) {
+  for (const { server, patients } of seen) {
     examine('server', server.answers, { ...about, stream: (patients[0] as StreamPatient).name, ours: new Set() })
     for (const { name, ours, inquiry, groups } of patients) {
       const known = { ...about, stream: name, ours }
@@ -115,6 +117,26 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
     server: new Inquiry(serverQuestions((together[0] as StreamPatient).name)),
     patients: together,
   }))
+}
+
+/**
+ * Looks at all; what one node of a cluster does not tell since it is gone is a finding, the others are looked at.
+ *
+ * @throws {RedisConnectionError} None answers.
+ */
+async function lookedAt(sender: Sender, wards: readonly Ward[]): Promise<{ seen: Ward[]; unseen: Finding[] }> {
+  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward))))
+  const unseen = wards.flatMap(({ patients }, at) => {
+    const failure = failures[at]
+    return failure ? patients.map(({ name }) => unreachable(name, failure)) : []
+  })
+  return { seen: wards.filter((_ward, at) => !failures[at]), unseen }
+}
+
+function unreachable(stream: string, { message }: Error): Finding {
+  const fix = 'see whether the node runs, and whether a replica takes its place'
+  const told = error(`The node that has the stream does not answer: ${message}`, fix)
+  return { check: 'reachable', stream, ...told }
 }
 
 async function look(sender: Sender, { server, patients }: Ward): Promise<void> {

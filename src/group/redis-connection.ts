@@ -2,7 +2,7 @@ import { systemClock } from '../clock.ts'
 import { cannot } from '../core/options.ts'
 import { append } from './append.ts'
 import { steady } from './clients/steady.ts'
-import type { Transport } from './clients/transport.ts'
+import type { SignIn, Transport } from './clients/transport.ts'
 import type { Connection } from './group.ts'
 import { assertConnection } from './group.ts'
 import { RedisCalls } from './redis-calls.ts'
@@ -33,6 +33,11 @@ export function createRedisConnection(client: Transport, limits: ConnectionLimit
     append: (stream, entries, trim, flags = []) => append(new Sender(transport), clock, stream, entries, trim, flags),
     close: () => transport.close(),
   }
+}
+
+/** How the connections log in; `undefined`: it is not known. */
+export function signInOf(redis: Connection): SignIn | undefined {
+  return (redis as Partial<RedisConnection>).transport?.signIn?.()
 }
 
 /**

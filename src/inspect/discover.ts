@@ -1,6 +1,7 @@
 import { RedisReplyError } from '../errors.ts'
 import { parseScan, scanStreams } from '../group/commands/scan.ts'
 import type { Sender } from '../group/sender.ts'
+import { failuresOfSome } from '../group/some-answered.ts'
 
 /** Keys that one SCAN looks at, and those that a search looks at in all. */
 const KEYS = { aCall: 1_000, inAll: 100_000 }
@@ -16,11 +17,22 @@ export async function discoverStreams(
   maxStreams: number,
 ): Promise<{ streams: string[]; incomplete: string | undefined }> {
   const masters = await sender.masters()
-  const found = await Promise.all(masters.map((master) => scanNode(master, maxStreams)))
+  const found = await searched(masters, maxStreams)
   const streams = [...new Set(found.flatMap((node) => node.streams))].sort()
   const incomplete = found.map((node) => node.incomplete).find((reason) => reason !== undefined)
   if (streams.length <= maxStreams) return { streams, incomplete }
   return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
+}
+
+/** A node that is gone hides its own streams alone. @throws {RedisConnectionError} No node answers. */
+async function searched(masters: readonly Sender[], maxStreams: number) {
+  const ends = await Promise.allSettled(masters.map((master) => scanNode(master, maxStreams)))
+  const failures = failuresOfSome(ends)
+  return ends.map((end, at) =>
+    end.status === 'fulfilled'
+      ? end.value
+      : { streams: [], incomplete: `a node did not answer: ${failures[at]?.message}` },
+  )
 }
 
 async function scanNode(sender: Sender, maxStreams: number) {

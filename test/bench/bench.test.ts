@@ -14,6 +14,7 @@ test('npm run bench -- --json ends with one line of ratios, and commands and rou
     ratios: {
       raw: positive,
       raw2ms: positive,
+      write5ms: positive,
       bullmq: positive,
       cpu: positive,
       cpuObserved: positive,

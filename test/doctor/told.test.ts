@@ -8,6 +8,7 @@ import { stream } from '../../src/doctor/checks/stream.ts'
 const subject: Subject = {
   localNow: 0,
   now: 0,
+  signIn: undefined,
   functionTimeoutMs: undefined,
   targetTimeoutsMs: {},
   pollers: undefined,

@@ -3,8 +3,9 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { validateTemplate } from '../support/validate-template.ts'
+import { readAclUsers } from './acl-users.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -16,14 +17,25 @@ interface Template {
 
 let out: string
 let template: Template
+let withRedis: Template
 
 // what cdk-nag finds and nobody acknowledged ends this with an error
+async function synthesize(folder: string, context: object = {}): Promise<Template> {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: out,
+    CDK_OUTDIR: join(out, folder),
+    CDK_CONTEXT_JSON: JSON.stringify(context),
+  }
+  await run(process.execPath, ['infra/cdk.ts'], { cwd: root, env, timeout: 140_000 })
+  return JSON.parse(await readFile(join(env.CDK_OUTDIR, 'millrace-orders-dev.template.json'), 'utf8')) as Template
+}
+
 beforeAll(async () => {
   out = await mkdtemp(join(tmpdir(), 'millrace-cdk-'))
-  const env = { PATH: process.env.PATH, HOME: out, CDK_OUTDIR: join(out, 'cdk.out') }
-  await run(process.execPath, ['infra/cdk.ts'], { cwd: root, env, timeout: 140_000 })
-  template = JSON.parse(await readFile(join(env.CDK_OUTDIR, 'millrace-orders-dev.template.json'), 'utf8')) as Template
-}, 150_000)
+  template = await synthesize('cdk.out')
+  withRedis = await synthesize('with-redis', { redis: true })
+}, 300_000)
 
 afterAll(() => rm(out, { recursive: true, force: true }))
 
@@ -58,6 +70,80 @@ test('the CDK app names the parameters that hold the URLs, and holds no URL', ()
   expect(JSON.stringify(template)).not.toMatch(/rediss?:\/\/|password|secret/i)
 })
 
-function resources(type: string) {
-  return Object.values(template.Resources).filter(({ Type }) => Type === type)
+describe('the CDK app with a Redis of its own', () => {
+  const only = (type: string) => resources(type, withRedis).map(({ Properties }) => Properties)
+
+  test('makes a valid template', () => {
+    expect(validateTemplate(withRedis)).toEqual([])
+  }, 120_000)
+
+  test('has a durable Valkey 9 in cluster mode, which evicts nothing and takes TLS alone', () => {
+    expect(only('AWS::ElastiCache::ReplicationGroup')).toEqual([
+      expect.objectContaining({
+        Engine: 'valkey',
+        EngineVersion: expect.stringMatching(/^9\./),
+        ClusterMode: 'enabled',
+        Durability: 'sync',
+        MultiAZEnabled: true,
+        AutomaticFailoverEnabled: true,
+        NumNodeGroups: 2,
+        ReplicasPerNodeGroup: 1,
+        TransitEncryptionEnabled: true,
+        TransitEncryptionMode: 'required',
+        AtRestEncryptionEnabled: true,
+      }),
+    ])
+    expect(only('AWS::ElastiCache::ParameterGroup')).toEqual([
+      expect.objectContaining({
+        CacheParameterGroupFamily: 'valkey9',
+        Properties: { 'cluster-enabled': 'yes', 'maxmemory-policy': 'noeviction' },
+      }),
+    ])
+    const [cache] = resources('AWS::ElastiCache::ReplicationGroup', withRedis)
+    expect(cache).toMatchObject({ DeletionPolicy: 'Snapshot', UpdateReplacePolicy: 'Snapshot' })
+  })
+
+  test("alarms on the lag of every node's log", () => {
+    const [alarm] = only('AWS::CloudWatch::Alarm').filter(({ Metrics }) => Metrics)
+    const [sum, ...nodes] = alarm.Metrics
+    expect(sum.Expression).toBe('MAX([lag0, lag1, lag2, lag3])')
+    const names = nodes.map(({ MetricStat: { Metric } }: { MetricStat: { Metric: { Dimensions: unknown[] } } }) =>
+      JSON.stringify(Metric.Dimensions)
+        .match(/-000\d-00\d/)
+        ?.join(),
+    )
+    expect(names).toEqual(['-0001-001', '-0001-002', '-0002-001', '-0002-002'])
+  })
+
+  test('has the users of the ACL file, who log in by IAM, and a default user who cannot', async () => {
+    const expected = [...(await readAclUsers()).values()].map(({ name, flat }) => ({
+      Engine: 'redis',
+      UserId: `${name}-dev`,
+      UserName: `${name}-dev`,
+      AccessString: flat.join(' '),
+      AuthenticationMode: { Type: 'iam' },
+    }))
+    const users = only('AWS::ElastiCache::User')
+    expect(users.filter(({ UserName }) => UserName !== 'default')).toEqual(expected)
+    expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
+  })
+
+  test('tells each function where it is, without a password, and lets it connect as its own user', () => {
+    const urls = only('AWS::SSM::Parameter').map(({ Name, Value }) => [Name, Value['Fn::Join'][1]])
+    for (const [at, name] of ['poller', 'claimer'].entries()) {
+      const user = { Ref: `OrdersRedisUser${name}` }
+      expect(urls[at]).toMatchObject([
+        `/millrace/dev/orders/${name}-redis-url`,
+        ['rediss://', user, '@', {}, ':', {}, '?cluster&iam=', { Ref: 'OrdersRedis' }],
+      ])
+    }
+    const policies = JSON.stringify(only('AWS::IAM::Policy'))
+    expect(policies.match(/elasticache:Connect/g)).toHaveLength(2)
+    expect(policies).toContain('"Fn::GetAtt":["OrdersRedisUserpoller","Arn"]')
+    expect(policies).not.toContain('OrdersRedisUseroperator')
+  })
+})
+
+function resources(type: string, { Resources } = template) {
+  return Object.values(Resources).filter(({ Type }) => Type === type)
 }

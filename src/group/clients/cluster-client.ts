@@ -3,7 +3,7 @@ import { Cluster } from 'ioredis'
 import { MAKES_PASSWORD } from '../../core/renewed-password.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import type { IoredisClient } from './ioredis-client.ts'
-import { isRecord } from './ioredis-options.ts'
+import { isRecord, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import type { RedisAddress } from './url.ts'
 
 /**
@@ -43,19 +43,19 @@ export function isCluster(client: IoredisClient): client is ClusterClient {
 
 /**
  * Settles what a factory's Cluster must not do otherwise than a URL's: it sends nothing again whose answer was lost, needs no right to CLUSTER
- * INFO, and asks for a password that changes each time a node is connected to. Cluster reads `password` once, and passes by the `retryStrategy`
+ * INFO, hangs up on a node that hangs, and asks for a password that changes each time a node is connected to. Cluster reads `password` once, and passes by the `retryStrategy`
  * that would renew it.
  */
 export function settleCluster(cluster: ClusterClient): void {
   const options: object = cluster.options ?? {}
   Object.assign(options, { retryDelayOnFailover: 0, enableReadyCheck: false })
   const password = passwordOf(Reflect.get(options, 'redisOptions'))
-  const renew = (node: ClusterNode) => {
-    if (password)
-      Object.defineProperty(node.options, 'password', { get: password, enumerable: true, configurable: true })
+  const settle = ({ options }: ClusterNode) => {
+    Object.assign(options, { socketTimeout: Reflect.get(options, 'socketTimeout') ?? SOCKET_TIMEOUT_MS })
+    if (password) Object.defineProperty(options, 'password', { get: password, enumerable: true, configurable: true })
   }
-  cluster.nodes().forEach(renew)
-  cluster.on('+node', renew as never)
+  cluster.nodes().forEach(settle)
+  cluster.on('+node', settle as never)
 }
 
 function passwordOf(redisOptions: unknown): (() => unknown) | undefined {

@@ -3,7 +3,7 @@ import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import { masterOf, nodeAt, refresh, targetOf } from './cluster-nodes.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import { keysAt } from './keys-of.ts'
-import { nodeReady } from './ready.ts'
+import { clientReady, nodeReady } from './ready.ts'
 import type { Command } from './transport.ts'
 
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
@@ -58,7 +58,9 @@ export class ClusterPipeline {
     return this.#results
   }
 
-  async #send(slot: number, places: readonly number[]): Promise<void> {
+  /** @param slot Of their keys; `undefined`: they have none, and any node will do. */
+  async #send(slot: number | undefined, places: readonly number[]): Promise<void> {
+    if (slot === undefined) return this.#sendAnywhere(places)
     let left = places
     let asked: string | undefined
     let isAgain = false
@@ -68,9 +70,11 @@ export class ClusterPipeline {
       const node = key === undefined ? this.#cluster.nodes()[0] : nodeAt(this.#cluster, key)
       const wasThere = node?.status === 'ready'
       if (!node || !(wasThere || (await this.#opens(node, left)))) {
+        // it has lost all at once, as after a freeze, and connects anew
+        if (!node) await clientReady(this.#cluster).catch(() => {})
         await refresh(this.#cluster)
         // nobody else has it
-        if (key === masterOf(this.#cluster, slot)) return
+        if (node && key === masterOf(this.#cluster, slot)) return
         asked = undefined
         continue
       }
@@ -82,6 +86,21 @@ export class ClusterPipeline {
       }
       left = left.filter((at) => targetOf(this.#cluster, messageOf(this.#results[at]), node))
       asked = this.#learn(slot, messageOf(this.#results[left[0] ?? -1]), node)
+    }
+  }
+
+  /** To the first node that takes commands, those first that are connected to: one that is gone is no other's trouble. */
+  async #sendAnywhere(places: readonly number[]): Promise<void> {
+    const ranked = this.#cluster.nodes('master').map((node) => ({ key: keyOf(node), rank: rankOf(node) }))
+    ranked.sort((a, b) => a.rank - b.rank)
+    // after a freeze all that were connected to may be lost, without an answer: they are tried again
+    for (const { key } of [...ranked, ...ranked]) {
+      const node = nodeAt(this.#cluster, key)
+      if (!node) await clientReady(this.#cluster).catch(() => {})
+      else if (node.status === 'ready' || (await this.#opens(node, places))) {
+        await this.#write(node, places, false)
+        if (!places.every((at) => isClosed(this.#results[at]))) return
+      }
     }
   }
 
@@ -124,14 +143,23 @@ export class ClusterPipeline {
   }
 }
 
+function keyOf({ options: { host, port } }: ClusterNode): string {
+  return `${host}:${port}`
+}
+
+/** Nodes in the order in which to ask any of them; of those alike, by chance. */
+function rankOf({ status }: ClusterNode): number {
+  return (status === 'ready' ? 0 : 1) + Math.random()
+}
+
 /** Places of commands by hash slot. Those without a key go with the first that has one. */
-function bySlot(commands: readonly Command[]): ReadonlyMap<number, number[]> {
+function bySlot(commands: readonly Command[]): ReadonlyMap<number | undefined, number[]> {
   const slots = commands.map((command) => {
     const [from, to] = keysAt(command)
     return from < to ? hashSlot(String(command[from])) : undefined
   })
-  const any = slots.find((slot) => slot !== undefined) ?? Math.floor(Math.random() * 16_384)
-  const groups = new Map<number, number[]>()
+  const any = slots.find((slot) => slot !== undefined)
+  const groups = new Map<number | undefined, number[]>()
   for (const [at, slot = any] of slots.entries()) groups.set(slot, [...(groups.get(slot) ?? []), at])
   return groups
 }

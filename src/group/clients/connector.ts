@@ -9,7 +9,16 @@ import { describeFailure, describeTrouble, HUNG_UP, NO_REDIS, SPEAKS_TLS } from 
 
 const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'
 const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from here'
+const SWITCHED = 'the sentinels named another primary'
 const NO_LOGIN_ANSWER = 'no answer to the login; if the server speaks TLS, use rediss://'
+
+/** The primary that sentinels named, and word of the next one. */
+export interface Primary {
+  readonly place: { readonly host: string; readonly port: number }
+  /** Called once, as soon as a sentinel names another; not any more after `close()`. */
+  onSwitch(act: () => void): void
+  close(): void
+}
 
 /** What a connection is made to, and what is settled on it before a client has it. */
 export interface ConnectTarget {
@@ -25,9 +34,15 @@ export interface ConnectTarget {
   readonly username: string | undefined
   /** Asked once per attempt to connect. */
   readonly password: () => string | undefined | Promise<string | undefined>
+  /** The password is a token of IAM. */
+  readonly isByIam: boolean
   readonly db: number
+  /** Asked once per attempt to connect, in place of `place`: sentinels know where the primary is. */
+  readonly findPrimary?: (() => Promise<Primary>) | undefined
   /** Milliseconds until a connection must stand, and again until its login is answered. */
   readonly connectTimeoutMs: number
+  /** How often a connection is tried before it is an error. Default 2. */
+  readonly attempts?: number | undefined
 }
 
 const AGAIN_AFTER_MS = 50
@@ -77,7 +92,7 @@ export function connectorTo(target: ConnectTarget): Connectors {
         } catch (error) {
           this.#socket?.destroy()
           if (error instanceof RedisReplyError) throw error
-          if (attempt === ATTEMPTS || this.#isClosing) throw new Error(describeTrouble(error))
+          if (attempt === (target.attempts ?? ATTEMPTS) || this.#isClosing) throw new Error(describeTrouble(error))
           await sleep(AGAIN_AFTER_MS)
         }
         if (this.#isClosing) throw new Error('the connection was closed')
@@ -85,22 +100,36 @@ export function connectorTo(target: ConnectTarget): Connectors {
     }
 
     async #open(emit: (type: 'error', error: Error) => void): Promise<Socket> {
+      const primary = await target.findPrimary?.()
+      try {
+        return await this.#signIn(emit, primary)
+      } catch (error) {
+        primary?.close()
+        throw error
+      }
+    }
+
+    async #signIn(emit: (type: 'error', error: Error) => void, primary: Primary | undefined): Promise<Socket> {
       const password = await askPassword(target)
-      const socket = await this.#dial()
+      if (this.#isClosing) throw new Error('the connection was closed')
+      const socket = await this.#dial(primary?.place ?? this.#place)
       const requests = handshake(target, password)
-      if (requests.length > 0) await agree(socket, requests, target.connectTimeoutMs, () => this.#hungUp())
+      if (requests.length > 0) await agree(socket, requests, target, () => this.#hungUp())
       this.#watch(socket, emit)
+      if (primary) this.#follow(socket, primary)
       return socket
     }
 
+    /** A server of TLS resets what is none, as one that hangs up does. */
     #hungUp(): Error {
-      if (this.#failure) return new Error(describeTrouble(this.#failure))
+      const { code = '' } = (this.#failure ?? {}) as NodeJS.ErrnoException
+      const isReset = !target.tls && /^(ECONNRESET|EPIPE)$/.test(code)
+      if (this.#failure && !isReset) return new Error(describeTrouble(this.#failure))
       return new Error(target.tls ? HUNG_UP : SPEAKS_TLS)
     }
 
-    async #dial(): Promise<Socket> {
+    async #dial(place: NonNullable<ConnectTarget['place']>): Promise<Socket> {
       const { tls, connectTimeoutMs } = target
-      const place = this.#place
       const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
       this.#socket = socket
       let isConnected = false
@@ -125,6 +154,15 @@ export function connectorTo(target: ConnectTarget): Connectors {
       return socket
     }
 
+    /** Leaves a primary that is none any more. */
+    #follow(socket: Socket, primary: Primary): void {
+      socket.once('close', () => primary.close())
+      primary.onSwitch(() => {
+        // answers that have come are read before
+        setImmediate(() => socket.destroy(new Error(SWITCHED)))
+      })
+    }
+
     /** Notes a peer that never says a word of Redis. */
     #watch(socket: Socket, emit: (type: 'error', error: Error) => void): void {
       const heard = (chunk: Buffer) => {
@@ -132,7 +170,8 @@ export function connectorTo(target: ConnectTarget): Connectors {
       }
       socket.once('data', heard)
       socket.once('close', () => {
-        if (socket.bytesRead === 0 && socket.bytesWritten > 0) this.#silent++
+        const isLeft = this.#failure?.message === SWITCHED
+        if (socket.bytesRead === 0 && socket.bytesWritten > 0 && !isLeft) this.#silent++
         if (this.#silent > 0) emit('error', this.#hungUp())
       })
       // no byte is read before the client listens
@@ -163,7 +202,7 @@ async function askPassword({ password }: ConnectTarget): Promise<string | undefi
 async function agree(
   socket: Socket,
   requests: readonly string[][],
-  timeoutMs: number,
+  { connectTimeoutMs, isByIam }: ConnectTarget,
   hungUp: () => Error,
 ): Promise<void> {
   const written = requests.map((words) => encode(words)).join('')
@@ -175,12 +214,12 @@ async function agree(
     const lines = text.split('\r\n').slice(0, -1)
     const at = lines.findIndex((line) => line !== '+OK')
     if (at >= 0 && !lines[at]?.startsWith('-')) return reject(new Error(NO_REDIS))
-    if (at >= 0)
-      return reject(refusalOf(requests[at]?.[0], Buffer.from((lines[at] as string).slice(1), 'latin1').toString()))
+    const said = Buffer.from(lines[at]?.slice(1) ?? '', 'latin1').toString()
+    if (at >= 0) return reject(refusalOf(requests[at]?.[0], said, isByIam))
     if (lines.length >= requests.length) resolve()
   }
   const onClose = () => reject(hungUp())
-  const timer = setTimeout(() => reject(new Error(NO_LOGIN_ANSWER)), timeoutMs)
+  const timer = setTimeout(() => reject(new Error(NO_LOGIN_ANSWER)), connectTimeoutMs)
   socket.on('data', onData).on('close', onClose)
   socket.write(written)
   try {
@@ -192,8 +231,15 @@ async function agree(
   }
 }
 
-function refusalOf(command: string | undefined, text: string): RedisReplyError {
-  return command === 'select' ? toSelectError(text, 'the database in the URL') : toReplyError(text)
+/** What signing in by IAM needs; a server that is too old, or a user who is none of IAM, takes the token for a wrong password. */
+const IAM_NEEDS =
+  'by IAM a user of type iam logs in, by a role that may elasticache:Connect to cache and user, over TLS, to Valkey 7.2 or Redis 7.0'
+
+function refusalOf(command: string | undefined, text: string, isByIam: boolean): RedisReplyError {
+  if (command === 'select') return toSelectError(text, 'the database in the URL')
+  return isByIam && text.startsWith('WRONGPASS')
+    ? new RedisReplyError(`${text.replace(/[.\s]+$/, '')}; ${IAM_NEEDS}`)
+    : toReplyError(text)
 }
 
 function encode(words: readonly string[]): string {

@@ -4,7 +4,7 @@ import { isCluster, settleCluster } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { checkClientOptions, isRecord } from './ioredis-options.ts'
+import { checkClientOptions, isRecord, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import { toReplyError, toSelectError } from './judge.ts'
 import { describeFailure, describeTrouble } from './trouble.ts'
 
@@ -22,6 +22,8 @@ export interface Held {
   readonly waiting: Deadline[]
   /** What the connection said last: the commands are only told that there were too many retries. */
   trouble: string | undefined
+  /** It answers still, though another kind of client takes its place. */
+  isSound: boolean
 }
 
 const ACTION = 'connect with ioredis'
@@ -71,6 +73,12 @@ export class ClientHolder {
     this.#isClosed = false
     this.#making ??= this.#make()
     return this.#making
+  }
+
+  /** Puts another kind of client in the place of one that works: what is asked of that meanwhile is answered. */
+  replace(held: Held): void {
+    held.isSound = true
+    this.giveUp(held)
   }
 
   /** Gives up a client; more than once is no harm. None: the factory that is asked has not answered, and is asked again. */
@@ -169,8 +177,8 @@ export class ClientHolder {
 }
 
 /** One node's trouble does not end what others are asked. */
-function isUseful({ client, waiting }: Held): boolean {
-  return isCluster(client) && waiting.length > 0
+function isUseful({ client, waiting, isSound }: Held): boolean {
+  return (isCluster(client) || isSound) && waiting.length > 0
 }
 
 function isStale({ client, refusal }: Held): boolean {
@@ -180,7 +188,8 @@ function isStale({ client, refusal }: Held): boolean {
 /** Refuses what would let commands reach another database or user than the one named, by the option's name. */
 function settleOptions(client: IoredisClient, options: ClientOptions): void {
   checkClientOptions(ACTION, options)
-  const { redisOptions, db = 0, enableReadyCheck, password, protocol } = options
+  const { redisOptions, db = 0, enableReadyCheck, password, protocol, sentinels } = options
+  if (Array.isArray(sentinels)) settleSentinels(options)
   if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
     throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has database 0 alone')
   if (!/^\d+$/.test(`${db ?? 0}`)) throw cannot(ACTION, 'option db must be an integer from 0')
@@ -189,6 +198,16 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   if (Number(db) !== 0)
     throw cannot(ACTION, 'option enableReadyCheck must not be false with db: ioredis 5 would not wait for its database')
   if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
+}
+
+let isWarned = false
+
+/** A primary that hangs may have a successor, as a cluster's master may. */
+function settleSentinels(options: ClientOptions): void {
+  Object.assign(options, { socketTimeout: options.socketTimeout ?? SOCKET_TIMEOUT_MS })
+  if (options.failoverDetector || isWarned) return
+  isWarned = true
+  process.emitWarning('without failoverDetector: true a client of sentinels loses what an old primary acknowledges')
 }
 
 /** `reconnectOnError` hangs up, or sends again what was refused until the command's time is up; of a cluster every node does. */
@@ -208,6 +227,7 @@ function hold(client: IoredisClient, options: ClientOptions): Held {
     refusal: undefined,
     waiting: [],
     trouble: undefined,
+    isSound: false,
   }
   client.on('ready', () => {
     if (held.state === 'new') held.state = 'accepted'

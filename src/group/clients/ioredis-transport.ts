@@ -11,7 +11,8 @@ import { isRecord } from './ioredis-options.ts'
 import { judge, toReplyError } from './judge.ts'
 import { withPrefix } from './keys-of.ts'
 import { clientReady } from './ready.ts'
-import type { Answer, Command, Reply, Transport } from './transport.ts'
+import { signInOf } from './sign-in.ts'
+import type { Answer, Command, Reply, SignIn, Transport } from './transport.ts'
 import { describeTrouble } from './trouble.ts'
 import type { UrlClients } from './url-clients.ts'
 
@@ -35,21 +36,36 @@ export class IoredisTransport implements Transport {
   }
 
   async masters(timeoutMs?: number): Promise<Transport[]> {
-    // also connects; who may not ask is taken at the URL's word
-    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
-    if (!this.#isCluster && /cluster_enabled:1/.test(String(info))) {
-      this.#clients?.becomeCluster()
-      this.#holder.giveUp(this.#holder.held())
-      await this.#send([['info', 'cluster']], timeoutMs)
+    const info = await this.#askAboutCluster(timeoutMs)
+    if (!this.#isCluster && this.#clients?.becomeCluster && /cluster_enabled:1/.test(String(info))) {
+      this.#clients.becomeCluster()
+      const held = this.#holder.held()
+      if (held) this.#holder.replace(held)
+      await this.#askAboutCluster(timeoutMs)
     }
     const { client } = this.#holder.held() ?? {}
-    if (!client || !isCluster(client)) return [this]
+    if (client && !isCluster(client)) return [this]
     const { scriptPrefix } = this
-    return (await mastersOf(client)).map((key) => ({
+    const masters = client ? await mastersOf(client) : []
+    // one node alone would pass for all of them
+    if (masters.length === 0)
+      throw new RedisConnectionError('Cannot reach Redis: the nodes of the cluster are not known')
+    return masters.map((key) => ({
       scriptPrefix,
       send: (commands, ms) => this.#send(commands, ms, key),
       close: async () => {},
     }))
+  }
+
+  /** Also connects; who may not ask is taken at the URL's word. @throws {RedisConnectionError} No answer came. */
+  async #askAboutCluster(timeoutMs: number | undefined): Promise<Answer | undefined> {
+    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    if (info instanceof RedisConnectionError) throw info
+    return info
+  }
+
+  signIn(): SignIn | undefined {
+    return this.#clients?.signIn ?? signInOf(this.#holder.held()?.options)
   }
 
   get #isCluster(): boolean {
@@ -69,11 +85,11 @@ export class IoredisTransport implements Transport {
     try {
       held ??= await deadline.of(this.#holder.take())
       const answers = await this.#ask(held, commands, deadline, key)
-      const moved = this.#clients && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
+      const moved = this.#clients?.becomeCluster && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
       if (moved.length === 0) return answers
       // none of these was carried out
-      this.#clients?.becomeCluster()
-      this.#holder.giveUp(held)
+      this.#clients?.becomeCluster?.()
+      this.#holder.replace(held)
       held = await deadline.of(this.#holder.take())
       const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
       for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer

@@ -5,13 +5,13 @@ import type { ClientFactory } from './held-client.ts'
 import { ClientHolder } from './held-client.ts'
 import { checkUrlOptions } from './ioredis-options.ts'
 import { IoredisTransport } from './ioredis-transport.ts'
+import type { IoredisOptions } from './own-options.ts'
 import { DEFAULT_LIMIT_MS } from './transport.ts'
 import { parseRedisUrl } from './url.ts'
-import type { IoredisOptions } from './url-clients.ts'
 import { clientsOf } from './url-clients.ts'
 
 export type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
-export type { IoredisOptions } from './url-clients.ts'
+export type { IoredisOptions } from './own-options.ts'
 
 const ACTION = 'connect with ioredis'
 
@@ -22,8 +22,8 @@ const COMMAND_TIMEOUT_MS = 5_000
  * Connects over TCP with ioredis, when the first command is sent. Make one at module scope and share it: it lasts as long as the execution
  * environment. A client that got no answer, whose login was refused, or whose server became a replica, is thrown away and made anew.
  *
- * @param target A URL (`redis://user:password@host:port/database`, `rediss://` for TLS, `unix://` or the path of a socket), or a function that
- * makes an ioredis client of your own: `Redis` or `Cluster`, version 5 or 6; it may be asynchronous. It is called again when its client was
+ * @param target A URL (`redis://user:password@host:port/database`, `rediss://` for TLS, `redis+sentinel://` for
+ * sentinels, `unix://` or the path of a socket), or a function that makes an ioredis client of your own: `Redis` or `Cluster`, version 5 or 6; it may be asynchronous. It is called again when its client was
  * thrown away, and must make a new one each time.
  * @param options ioredis options over the ones chosen for Lambda; only with a URL. `commandTimeout` is 5,000 ms.
  * @throws {TypeError} Not a URL of a Redis, or an option that is unknown or refused. No message shows any part of the URL.
@@ -36,7 +36,7 @@ export function connectIoredis(target: string | ClientFactory, options?: Ioredis
   const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
   object(ACTION, 'options', given)
-  checkUrlOptions(ACTION, given)
+  checkUrlOptions(ACTION, given, address.sentinel !== undefined)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
   const clients = clientsOf(address, given)
   const holder = new ClientHolder(() => clients.make(), true)

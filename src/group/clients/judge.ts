@@ -72,6 +72,10 @@ const ROWS: readonly Row[] = [
     advice: 'a cluster needs ?cluster in the URL, or connectIoredis(() => new Cluster([{ host, port }]))',
   },
   {
+    pattern: /^ERR unknown command ['`]?(x(?!autoclaim)|eval|cluster)/i,
+    advice: 'the server must be Redis 6.2 or newer, or Valkey; that of sentinels is redis+sentinel://',
+  },
+  {
     pattern: /unknown redis command called from|^ERR unknown command ['`]?xautoclaim/i,
     advice: 'the server must be Redis 6.2 or newer, or Valkey',
   },

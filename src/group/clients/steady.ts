@@ -16,6 +16,7 @@ export function steady(transport: Transport): Transport {
   return {
     scriptPrefix: transport.scriptPrefix,
     close: () => transport.close(),
+    signIn: () => transport.signIn?.(),
     masters: async (timeoutMs) => (await transport.masters?.(timeoutMs))?.map(steady) ?? [steady(transport)],
     async send(commands, timeoutMs = Number.POSITIVE_INFINITY) {
       const startedAt = performance.now()

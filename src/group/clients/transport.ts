@@ -22,6 +22,13 @@ export const DEFAULT_LIMIT_MS = 10_000
 /** What came for a command: its reply, or word that none came though others of the same write were answered. */
 export type Answer = Reply | RedisConnectionError
 
+/** How a connection logs in. */
+export interface SignIn {
+  /** With tokens of `iamAuth`. */
+  readonly byIam: boolean
+  readonly tls: boolean
+}
+
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
@@ -33,6 +40,8 @@ export interface Transport {
   send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>
   /** What sends to one node each of a cluster, for what a server is asked as a whole. Default: there is but one. */
   masters?(timeoutMs?: number): Promise<readonly Transport[]>
+  /** How its connections log in, as far as is known by now. */
+  signIn?(): SignIn | undefined
   /** Text put before every Lua script. */
   readonly scriptPrefix: string
   close(): Promise<void>

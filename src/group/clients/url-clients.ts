@@ -7,14 +7,13 @@ import type { ConnectTarget } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { isRecord } from './ioredis-options.ts'
+import { SENTINEL_OPTIONS, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
+import type { IoredisOptions } from './own-options.ts'
+import { passwordOf, tlsOption } from './own-options.ts'
+import { sentinelsOf } from './sentinel-options.ts'
+import { isByIam } from './sign-in.ts'
+import type { SignIn } from './transport.ts'
 import type { RedisAddress } from './url.ts'
-
-/** ioredis options over the ones chosen for Lambda. */
-export interface IoredisOptions extends Omit<RedisOptions, 'password'> {
-  /** In place of the URL's: a password, or what gives one, called once per attempt to connect, as for a secret that rotates. */
-  readonly password?: string | (() => string | Promise<string>) | undefined
-}
 
 const ACTION = 'connect with ioredis'
 
@@ -25,7 +24,7 @@ const ACTION = 'connect with ioredis'
  */
 const LAMBDA_OPTIONS = {
   connectTimeout: 2_000,
-  socketTimeout: 2_000,
+  socketTimeout: SOCKET_TIMEOUT_MS,
   maxRetriesPerRequest: 1,
   retryStrategy: (attempt) => Math.min(50 * attempt, 500),
   autoResendUnfulfilledCommands: true,
@@ -39,8 +38,9 @@ const LAMBDA_OPTIONS = {
 /** The clients of a URL. */
 export interface UrlClients {
   make(): IoredisClient
-  /** To be told of a redirection: the server is a cluster. */
-  becomeCluster(): void
+  /** To be told of a redirection: the server is a cluster. Not where sentinels say which server it is. */
+  readonly becomeCluster?: () => void
+  readonly signIn: SignIn
 }
 
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
@@ -63,12 +63,14 @@ export function clientsOf(address: RedisAddress, options: IoredisOptions): UrlCl
   // of a cluster every node has a place of its own
   const clusters = clustersOf(address, { ...settings, Connector: connectorTo({ ...target, place: undefined }) })
   const ofServer = { ...target.place, ...settings, Connector: connectorTo(target) }
+  const becomeCluster = () => {
+    if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
+    cluster = true
+  }
   return {
     make: () => (cluster ? (clusters() as IoredisClient) : new Redis(ofServer)),
-    becomeCluster() {
-      if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
-      cluster = true
-    },
+    signIn: { byIam: target.isByIam, tls: target.tls !== undefined },
+    ...(!address.sentinel && { becomeCluster }),
   }
 }
 
@@ -85,6 +87,7 @@ function guarded(strategy: (attempt: number) => unknown): (attempt: number) => u
 
 /** Options that are not handed on. */
 const OWN_OPTIONS = new Set([
+  ...SENTINEL_OPTIONS,
   'password',
   'username',
   'db',
@@ -96,7 +99,7 @@ const OWN_OPTIONS = new Set([
 ])
 
 function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget {
-  const { hosts, path, cluster, iam } = address
+  const { hosts, path, cluster, iam, sentinel } = address
   const {
     db = address.db,
     username = address.username,
@@ -106,40 +109,26 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
   if (iam !== undefined && !('password' in options))
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
   if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
-  const place =
-    path === undefined
-      ? { ...(hosts[0] as { host: string; port: number }), ...(family !== undefined && { family }) }
-      : { path }
+  const [host] = hosts
+  const tcp = host && !sentinel ? { ...host, ...(family !== undefined && { family }) } : undefined
   return {
-    place,
+    place: path === undefined ? tcp : { path },
     family,
     tls: tlsOf(address, options),
     username: username || undefined,
-    password: async () => {
-      const given = options.password ?? address.password
-      const password = typeof given === 'function' ? await given() : given
-      const isText = typeof password === 'string' && password.isWellFormed()
-      if (password !== undefined && !isText) throw cannot(ACTION, 'the password must be a string of whole characters')
-      return password || undefined
-    },
+    password: passwordOf(ACTION, () => options.password ?? address.password),
+    isByIam: iam !== undefined || isByIam(options as ClientOptions),
     db,
     connectTimeoutMs: connectTimeout,
+    findPrimary: sentinel && sentinelsOf(ACTION, address, sentinel, options, connectTimeout),
   }
 }
 
-let isWarned = false
-
-function tlsOf(address: RedisAddress, { tls }: IoredisOptions): ConnectionOptions | undefined {
-  if (tls === undefined || tls === null) return address.tls ? {} : undefined
-  if (!isRecord(tls) || 'profile' in tls)
-    throw cannot(ACTION, 'option tls must be an object as { ca }, without profile')
-  for (const name of ['host', 'port', 'path', 'socket'])
-    if (name in tls) throw cannot(ACTION, `option tls.${name} is refused: the URL says where`)
-  if (tls.rejectUnauthorized === false && !isWarned) {
-    isWarned = true
-    process.emitWarning('rejectUnauthorized: false shows the password to whoever answers')
-  }
-  return tls as ConnectionOptions
+function tlsOf(address: RedisAddress, options: IoredisOptions): ConnectionOptions | undefined {
+  const { enableTLSForSentinelMode: isWanted } = options
+  const tls = tlsOption(ACTION, 'tls', options.tls)
+  if (isWanted === false) return undefined
+  return tls ?? (address.tls || isWanted ? {} : undefined)
 }
 
 function withoutUndefined(options: ClientOptions): ClientOptions {

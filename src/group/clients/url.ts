@@ -18,14 +18,25 @@ export interface RedisAddress {
   readonly cluster: boolean
   /** `?iam=NAME`: the cache that an IAM token is made for. */
   readonly iam: string | undefined
+  /** `redis+sentinel://`: the hosts are sentinels, and login and database are those of the server that they name. */
+  readonly sentinel: SentinelAddress | undefined
 }
 
-interface HostPort {
+/** What sentinels are asked for, and as whom. */
+export interface SentinelAddress {
+  /** `?name=`: what the sentinels call the primary. */
+  readonly name: string
+  readonly username: string | undefined
+  readonly password: string | undefined
+}
+
+export interface HostPort {
   readonly host: string
   readonly port: number
 }
 
 const DEFAULT_PORT = 6379
+const SENTINEL_PORT = 26379
 const NO_PASSWORD = 'the URL has a user without a password; write user:password@ or :password@'
 
 /**
@@ -39,11 +50,15 @@ export function parseRedisUrl(action: string, url: unknown): RedisAddress {
   const wrong = (rule: string) => cannot(action, rule)
   const text = typeof url === 'string' ? url : ''
   if (/^\/(?!\/)/.test(text)) return socketAddress(text, {}, wrong)
-  const [, scheme = '', rest = ''] = /^(rediss?|unix):\/\/(.*)$/is.exec(text) ?? []
+  const [, scheme = '', rest = ''] = /^(rediss?(?:\+sentinel)?|unix):\/\/(.*)$/is.exec(text) ?? []
   if (scheme === '')
-    throw wrong(`the URL must be redis://, rediss:// or unix://, or the path of a socket, got ${kindOf(url)}`)
+    throw wrong(
+      `the URL must be redis://, rediss://, redis+sentinel:// or unix://, or the path of a socket, got ${kindOf(url)}`,
+    )
   const name = scheme.toLowerCase()
-  return name === 'unix' ? unixAddress(rest, wrong) : tcpAddress(rest, name === 'rediss', wrong)
+  if (name === 'unix') return unixAddress(rest, wrong)
+  const read = name.endsWith('+sentinel') ? sentinelAddress : tcpAddress
+  return read(rest, name.startsWith('rediss'), wrong)
 }
 
 function kindOf(url: unknown): string {
@@ -55,11 +70,7 @@ function kindOf(url: unknown): string {
 export type Wrong = (rule: string) => Error
 
 function tcpAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
-  const { user, place } = splitUser(rest, wrong)
-  const [, authority = '', path = '', query = ''] = /^([^/?#]*)([^?#]*)(?:\?([^#]*))?/s.exec(place) ?? []
-  if (place.includes('#')) throw wrong('the URL must end before #')
-  const hosts = authority.split(',').map((host) => hostPort(host, wrong))
-  const db = database(path, wrong)
+  const { user, hosts, db, query } = partsOf(rest, DEFAULT_PORT, wrong)
   const { cluster, iam } = parameters(query, wrong)
   if (hosts.length > 1 && !cluster) throw wrong('the URL must name one host, or have ?cluster')
   if (cluster && db > 0) throw wrong('a cluster has database 0 alone')
@@ -67,7 +78,32 @@ function tcpAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
   if (iam !== undefined && user.username === undefined) throw wrong('?iam in the URL needs a user')
   if (iam !== undefined && user.password !== undefined) throw wrong('the URL must have a password or ?iam')
   if (iam === undefined && user.username !== undefined && user.password === undefined) throw wrong(NO_PASSWORD)
-  return { kind: 'tcp', hosts, path: undefined, tls, ...user, db, cluster, iam }
+  return { kind: 'tcp', hosts, path: undefined, tls, ...user, db, cluster, iam, sentinel: undefined }
+}
+
+function sentinelAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
+  const { user, hosts, db, query } = partsOf(rest, SENTINEL_PORT, wrong)
+  const given = pairs(query, ['name', 'sentinelUsername', 'sentinelPassword', 'cluster', 'iam'], wrong)
+  if (given.has('cluster')) throw wrong('the URL must have ?cluster or +sentinel: a cluster has no sentinels')
+  if (given.has('iam')) throw wrong('the URL must have ?iam or +sentinel: what is signed in to by IAM has no sentinels')
+  const of = (name: string) => decode(given.get(name) ?? '', name, wrong) || undefined
+  const sentinel = { name: of('name'), username: of('sentinelUsername'), password: of('sentinelPassword') }
+  if (sentinel.name === undefined)
+    throw wrong('a URL of sentinels must say ?name=, what they call the primary; behind it an @ is written %40')
+  if (sentinel.username !== undefined && sentinel.password === undefined)
+    throw wrong('the URL has a sentinelUsername without a sentinelPassword')
+  if (user.username !== undefined && user.password === undefined) throw wrong(NO_PASSWORD)
+  const named = { ...sentinel, name: sentinel.name }
+  return { kind: 'tcp', hosts, path: undefined, tls, ...user, db, cluster: false, iam: undefined, sentinel: named }
+}
+
+/** What is the same in every URL of hosts. */
+function partsOf(rest: string, defaultPort: number, wrong: Wrong) {
+  const { user, place } = splitUser(rest, wrong)
+  const [, authority = '', path = '', query = ''] = /^([^/?#]*)([^?#]*)(?:\?([^#]*))?/s.exec(place) ?? []
+  if (place.includes('#')) throw wrong('the URL must end before #')
+  const hosts = authority.split(',').map((host) => hostPort(host, wrong, defaultPort))
+  return { user, hosts, db: database(path, wrong), query }
 }
 
 function unixAddress(rest: string, wrong: Wrong): RedisAddress {
@@ -83,7 +119,8 @@ function socketAddress(place: string, user: Partial<User>, wrong: Wrong): RedisA
   const [, path = '', query = ''] = /^([^?]*)(?:\?(.*))?$/s.exec(place) ?? []
   if (!/^\/[^\0]+$/.test(path)) throw wrong("the socket's path must begin with / and name a file")
   const { db } = socketParameters(query, wrong)
-  return { kind: 'socket', hosts: [], path, tls: false, username, password, db, cluster: false, iam: undefined }
+  const nowhere = { hosts: [], tls: false, cluster: false, iam: undefined, sentinel: undefined }
+  return { kind: 'socket', path, username, password, db, ...nowhere }
 }
 
 /** The login of a URL. */

@@ -8,6 +8,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
@@ -44,6 +45,30 @@ test('that a server is a cluster is said once', async () => {
   await redis.close()
   expect(warned.mock.calls.map(([text]) => text)).toEqual([expect.stringContaining('?cluster')])
   warned.mockRestore()
+})
+
+test('the first MOVED ends nothing that is asked beside it on the connection that stood', async () => {
+  const [first, second, third] = STREAM_OF as [string, string, string]
+  const owner = await cluster.ownerOf(first)
+  const proxy = await startFaultProxy(owner.server)
+  const redis = connectIoredis(proxy.url)
+  const publish = (stream: string) => createPublisher({ stream, redis }).publish(OrderPaid, { orderId: stream })
+  try {
+    await publish(first)
+    const paused = proxy.pauseOn(third)
+    // the first is still on its way when the other is written
+    proxy.latencyMs = 100
+    const moved = publish(second)
+    await vi.waitUntil(() => proxy.requests === 2, { interval: 1 })
+    const beside = publish(third)
+    const { release } = await paused
+    await moved
+    release()
+    expect(await beside).toMatchObject({ eventId: expect.any(String) })
+  } finally {
+    await redis.close()
+    await proxy.close()
+  }
 })
 
 test('a cluster has database 0 alone', () => {

@@ -1,0 +1,189 @@
+// What redis.yml has, as a part of the CDK app: a durable Valkey 9 on ElastiCache in cluster mode, with its users and an alarm on its log's lag.
+// `CDK_CONTEXT_JSON='{"redis":true}' npm run synth`, or `cdk deploy --context redis=true`, has it.
+//
+// What was acknowledged is in a log of two availability zones first (`durability: 'sync'`): it survives the loss of any node, at single-digit
+// milliseconds a write; a batch is one write. It costs money by the hour: four nodes of cache.r7g.large, and what is written to the log. The least
+// that is durable is one node group of two nodes; without durability, cache.t4g.small does for a trial.
+import { ArnFormat, CfnDeletionPolicy, Fn, type Stack, Validations } from 'aws-cdk-lib'
+import { CfnAlarm } from 'aws-cdk-lib/aws-cloudwatch'
+import { CfnSecurityGroup } from 'aws-cdk-lib/aws-ec2'
+import {
+  CfnParameterGroup,
+  CfnReplicationGroup,
+  CfnSubnetGroup,
+  CfnUser,
+  CfnUserGroup,
+} from 'aws-cdk-lib/aws-elasticache'
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda'
+import { CfnParameter as StoredParameter } from 'aws-cdk-lib/aws-ssm'
+import {
+  claimer as claimerMay,
+  console as consoleMay,
+  operator as operatorMay,
+  poller as pollerMay,
+  publisher as publisherMay,
+} from './redis-acl.js'
+
+const PORT = 6379
+const NODE_GROUPS = 2
+const REPLICAS = 1
+
+/** Where the functions are, and which of them connect. */
+interface Around {
+  readonly stage: string
+  readonly vpcId: string
+  readonly subnetIds: readonly string[]
+  readonly securityGroupIds: readonly string[]
+  readonly poller: LambdaFunction
+  readonly claimer: LambdaFunction
+  /** The name of the parameter that a function reads its URL from. */
+  readonly parameterOf: (name: string) => string
+}
+
+/** Adds the cache; each function connects as its own user, by IAM: both take `redis` from `functions/redis-iam.ts`. */
+export function addRedis(stack: Stack, { stage, poller, claimer, parameterOf, ...network }: Around): void {
+  const users = usersOf(stack, stage)
+  const cache = cacheOf(stack, `orders-${stage}`, network, usersGroupOf(stack, `orders-${stage}`, Object.values(users)))
+  watchLag(stack, cache)
+  for (const [name, fn] of Object.entries({ poller, claimer })) {
+    const user = users[name as keyof typeof users]
+    const resources = [cacheArn(stack, cache), user.attrArn]
+    fn.addToRolePolicy(new PolicyStatement({ actions: ['elasticache:Connect'], resources }))
+    const { attrConfigurationEndPointAddress: host, attrConfigurationEndPointPort: port } = cache
+    // no password is in it, so that it is no secret
+    const value = `rediss://${user.ref}@${host}:${port}?cluster&iam=${cache.ref}`
+    new StoredParameter(stack, `OrdersRedisUrl-${name}`, { name: parameterOf(name), type: 'String', value })
+  }
+}
+
+/** Who logs in by IAM has the same name and id; `default` has no way to log in. */
+function usersOf(stack: Stack, stage: string) {
+  const userOf = (name: string, userName: string, accessString: string, type: string) =>
+    new CfnUser(stack, `OrdersRedisUser-${name}`, {
+      engine: 'redis', // Valkey takes it, and a group of that engine may hold a user who has no way to log in
+      userId: `orders-${name}-${stage}`,
+      userName,
+      accessString,
+      authenticationMode: { Type: type },
+    })
+  const byIam = (name: string, may: string) => userOf(name, `orders-${name}-${stage}`, may, 'iam')
+  return {
+    default: userOf('default', 'default', 'off -@all', 'no-password-required'),
+    publisher: byIam('publisher', publisherMay),
+    poller: byIam('poller', pollerMay),
+    claimer: byIam('claimer', claimerMay),
+    console: byIam('console', consoleMay),
+    operator: byIam('operator', operatorMay),
+  }
+}
+
+function usersGroupOf(stack: Stack, userGroupId: string, users: readonly CfnUser[]): CfnUserGroup {
+  const userIds = users.map((user) => user.ref)
+  return new CfnUserGroup(stack, 'OrdersRedisUsers', { engine: 'redis', userGroupId, userIds })
+}
+
+type Network = Pick<Around, 'vpcId' | 'subnetIds' | 'securityGroupIds'>
+
+function cacheOf(stack: Stack, id: string, network: Network, users: CfnUserGroup): CfnReplicationGroup {
+  const cache = new CfnReplicationGroup(stack, 'OrdersRedis', {
+    replicationGroupId: id,
+    replicationGroupDescription: 'The orders stream and its consumers',
+    engine: 'valkey',
+    engineVersion: '9.0',
+    cacheNodeType: 'cache.r7g.large',
+    clusterMode: 'enabled',
+    durability: 'sync',
+    numNodeGroups: NODE_GROUPS,
+    replicasPerNodeGroup: REPLICAS,
+    port: PORT,
+    automaticFailoverEnabled: true,
+    multiAzEnabled: true,
+    transitEncryptionEnabled: true,
+    transitEncryptionMode: 'required',
+    atRestEncryptionEnabled: true,
+    snapshotRetentionLimit: 7,
+    cacheParameterGroupName: neverEvicting(stack).ref,
+    cacheSubnetGroupName: new CfnSubnetGroup(stack, 'OrdersRedisSubnets', {
+      description: 'Where the functions are, too',
+      subnetIds: [...network.subnetIds],
+    }).ref,
+    securityGroupIds: [forFunctions(stack, network).attrGroupId],
+    userGroupIds: [users.ref],
+  })
+  cache.cfnOptions.deletionPolicy = CfnDeletionPolicy.SNAPSHOT
+  cache.cfnOptions.updateReplacePolicy = CfnDeletionPolicy.SNAPSHOT
+  Validations.of(cache).acknowledge(
+    { id: 'AwsSolutions-AEC5', reason: 'The port is no secret: the security group lets the functions alone in.' },
+    { id: 'AwsSolutions-AEC6', reason: 'Users log in by IAM, and the default user cannot: no shared token is needed.' },
+  )
+  return cache
+}
+
+/** A full memory refuses writes: an evicted stream or group would be events that nobody handles. */
+function neverEvicting(stack: Stack): CfnParameterGroup {
+  return new CfnParameterGroup(stack, 'OrdersRedisParameters', {
+    cacheParameterGroupFamily: 'valkey9',
+    description: 'Streams are never evicted',
+    properties: { 'maxmemory-policy': 'noeviction', 'cluster-enabled': 'yes' },
+  })
+}
+
+function forFunctions(stack: Stack, { vpcId, securityGroupIds }: Network): CfnSecurityGroup {
+  return new CfnSecurityGroup(stack, 'OrdersRedisSecurityGroup', {
+    groupDescription: 'Redis, for the functions alone',
+    vpcId,
+    securityGroupIngress: [
+      {
+        description: 'The functions, by their first security group',
+        ipProtocol: 'tcp',
+        fromPort: PORT,
+        toPort: PORT,
+        sourceSecurityGroupId: Fn.select(0, [...securityGroupIds]),
+      },
+    ],
+    // an empty list would be everything
+    securityGroupEgress: [
+      { description: 'None', ipProtocol: 'icmp', fromPort: 252, toPort: 86, cidrIp: '255.255.255.255/32' },
+    ],
+  })
+}
+
+/**
+ * 0 as long as durability is sync; with async, what a failover would lose: from 10 s on nodes refuse writes (CLUSTERDOWN), which pass.
+ *
+ * @see https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Durability.Monitoring.html
+ */
+function watchLag(stack: Stack, cache: CfnReplicationGroup): void {
+  const nodes = Array.from({ length: NODE_GROUPS * (1 + REPLICAS) }, (_each, n) => ({
+    id: `lag${n}`,
+    name: `${cache.ref}-000${1 + Math.floor(n / (1 + REPLICAS))}-00${1 + (n % (1 + REPLICAS))}`,
+  }))
+  new CfnAlarm(stack, 'OrdersRedisLagAlarm', {
+    alarmDescription: 'The log of a node of the orders cache is behind by 5 s',
+    comparisonOperator: 'GreaterThanThreshold',
+    threshold: 5_000,
+    evaluationPeriods: 3,
+    treatMissingData: 'notBreaching',
+    metrics: [
+      {
+        id: 'lag',
+        expression: `MAX([${nodes.map(({ id }) => id).join(', ')}])`,
+        label: 'DurabilityLag',
+        returnData: true,
+      },
+      ...nodes.map(({ id, name }) => ({ id, returnData: false, metricStat: lagOf(name) })),
+    ],
+  })
+}
+
+function lagOf(node: string): CfnAlarm.MetricStatProperty {
+  const dimensions = [{ name: 'CacheClusterId', value: node }]
+  const metric = { namespace: 'AWS/ElastiCache', metricName: 'DurabilityLag', dimensions }
+  return { metric, period: 60, stat: 'Maximum' }
+}
+
+function cacheArn(stack: Stack, { ref }: CfnReplicationGroup): string {
+  const arnFormat = ArnFormat.COLON_RESOURCE_NAME
+  return stack.formatArn({ service: 'elasticache', resource: 'replicationgroup', resourceName: ref, arnFormat })
+}
