@@ -1,0 +1,213 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
+import type { Claimed, Held, Slot } from '../../src/group/group.ts'
+import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { createMemoryWorld } from '../model/memory-world.ts'
+import { createRedisWorld } from '../model/redis-world.ts'
+import type { Caller, World } from '../model/world.ts'
+import { GROUP, KEYS, STREAM } from '../model/world.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import { bothSides } from '../support/both-sides.ts'
+
+// Each server-side script has a second text in memory. The same random calls go to both, and whatever they answer and leave behind must be equal, but
+// for what a clock or chance gives. Steps of time and waits are apart by more than a real server's clock goes on by itself.
+const STEP_MS = 30_500
+const LEASE_MS = 100_000
+const MIN_IDLE_MS = 60_000
+
+type Step =
+  | { readonly do: 'add' | 'read' | 'claim'; readonly count: number }
+  | { readonly do: 'take' | 'give'; readonly kind: 'poller' | 'claimer' }
+  | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
+  | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' }
+  | { readonly do: 'trim'; readonly which: number }
+
+const reason: DeadLetterReason = 'non-retryable'
+const outcome = fc.constantFrom<Outcome>(
+  { kind: 'ack' },
+  { kind: 'ignore' },
+  { kind: 'ack-with', commands: [['SET', `{${STREAM}}:marker`, 'x']] },
+  // refused, once the marker is there
+  { kind: 'ack-with', commands: [['SADD', `{${STREAM}}:marker`, 'x']] },
+  ...[0, 45_000, 90_000].map((delayMs): Outcome => ({ kind: 'retry', delayMs })),
+  ...[0, 90_000].map((delayMs): Outcome => ({ kind: 'park', delayMs })),
+  { kind: 'release', owner: 'parked', idleMs: 0, deliveryCount: 0 },
+  { kind: 'dead-letter', letter: { reason, lastDeliveredAt: 1, failedAt: 2 } },
+)
+const count = fc.integer({ min: 1, max: 4 })
+const kind = fc.constantFrom('poller' as const, 'poller' as const, 'claimer' as const)
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constantFrom('add' as const, 'read' as const, 'claim' as const), count }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('take' as const, 'take' as const, 'give' as const), kind }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('settle' as const),
+      outcomes: fc.array(outcome, { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom(
+        'start' as const,
+        'start' as const,
+        'renew' as const,
+        'finish' as const,
+        'pass' as const,
+        'pass' as const,
+        'measure' as const,
+      ),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), which: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'lose' as const }) },
+)
+
+let server: PrivateRedis
+let redis: ReturnType<typeof createRedisWorld>
+
+beforeAll(async () => {
+  server = await startRedisServer()
+  redis = createRedisWorld(server.url)
+})
+
+afterAll(async () => {
+  redis.close()
+  await server.stop()
+})
+
+it('a group in memory answers and leaves behind what a group on Redis does, whatever is called', {
+  timeout: 120_000,
+}, async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
+      const sides = [new Side(createMemoryWorld()), new Side(redis)]
+      for (const side of sides) await side.world.clear()
+      for (const one of steps) {
+        const [inMemory, onRedis] = await Promise.all(sides.map((side) => side.carryOut(one)))
+        expect(inMemory, JSON.stringify(one)).toEqual(onRedis)
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
+/** One of the two, and what its caller has in hand. */
+class Side {
+  readonly world: World
+  readonly #group: BothSides
+  readonly #slots = new Map<string, Slot>()
+  #held: Held[] = []
+  #claimed: readonly Claimed[] = []
+  #added = 0
+
+  constructor(world: World) {
+    this.world = world
+    const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
+    const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, slots: 2 }
+    this.#group = bothSides(world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings }))
+  }
+
+  /** What a step was answered, and what it left behind. */
+  async carryOut(step: Step): Promise<unknown> {
+    const answer = await this.#answer(step)
+    // whether a read that finds nothing makes its name is each server version's own
+    const { leases, consumers: _consumers, lastDelivered, ...sight } = await this.world.look()
+    const delivered = lastDelivered === '0' ? '0-0' : lastDelivered
+    return comparable({ answer, ...sight, due: [...sight.due].sort(), delivered, leases: [...leases.keys()].sort() })
+  }
+
+  async #answer(step: Step): Promise<unknown> {
+    const poller = this.#slots.get('poller')
+    const claimer = this.#slots.get('claimer')
+    const slot = claimer ?? poller
+    switch (step.do) {
+      case 'add':
+        await this.world.add(
+          Array.from({ length: step.count }, () => [`${++this.#added}-0`, `o${this.#added}`] as const),
+        )
+        return undefined
+      case 'take': {
+        const taken = await this.#group.takeSlot(step.kind, 2, LEASE_MS)
+        if (taken) this.#slots.set(step.kind, taken)
+        this.#held = []
+        return taken?.consumerName
+      }
+      case 'give': {
+        const given = this.#slots.get(step.kind)
+        this.#slots.delete(step.kind)
+        return given && this.#group.giveSlot(given)
+      }
+      case 'read': {
+        const read = poller && (await this.#group.settleAndRead(poller, [], { count: step.count, maxPending: 20 }))
+        this.#held = [...(read?.entries ?? []), ...this.#held]
+        return read
+      }
+      case 'claim': {
+        // a page with room for all: how far one looks that has not, is each one's own
+        if (!claimer) return undefined
+        const page = await this.#group.settleAndClaim(claimer, [], {
+          minIdleMs: MIN_IDLE_MS,
+          cursor: undefined,
+          room: 100,
+        })
+        this.#claimed = page.claimed
+        return page
+      }
+      case 'start': {
+        if (!claimer || this.#claimed.length === 0) return undefined
+        const started = await this.#group.settleAndStart(claimer, [], this.#claimed)
+        this.#held = [...started.started, ...this.#held]
+        this.#claimed = []
+        return started
+      }
+      case 'settle': {
+        if (!slot) return undefined
+        const settlements = step.outcomes.flatMap((outcome, n) =>
+          this.#held[n] ? [{ ...this.#held[n], outcome }] : [],
+        )
+        this.#held = this.#held.slice(settlements.length)
+        return this.#group.settle(
+          slot,
+          settlements.map(({ id, deliveryCount, outcome }) => ({ id, deliveryCount, outcome })),
+        )
+      }
+      case 'renew':
+        return slot && this.#held.length > 0 ? (await this.#group.renew(slot, this.#held)).leaseLost : undefined
+      case 'finish': {
+        if (!claimer) return undefined
+        this.#slots.delete('claimer')
+        return this.#group.finishClaims(claimer, '0-0', MIN_IDLE_MS, true)
+      }
+      case 'pass':
+        await this.world.pass(STEP_MS)
+        return undefined
+      case 'measure':
+        return this.#group.measure()
+      case 'trim':
+        await this.world.trim([`${step.which}-0`])
+        return undefined
+      default:
+        await this.world.lose('group')
+        return undefined
+    }
+  }
+}
+
+/** Without what a clock or chance gives and where the next page starts, which is each one's own; bytes as text, and errors by their messages. */
+function comparable(value: unknown): unknown {
+  if (Buffer.isBuffer(value)) return value.toString()
+  if (value instanceof Error) return value.message
+  if (Array.isArray(value)) return value.map(comparable)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, member]) =>
+      /Ms$|^lag$|^cursor$/.test(name) ? [] : [[name, comparable(member)]],
+    ),
+  )
+}
