@@ -87,6 +87,35 @@ test('status cuts names of 1 MB', async () => {
   expect(Math.max(...status.lines.map((line) => line.length))).toBeLessThan(1_000)
 })
 
+const LAST_ID = '18446744073709551615-18446744073709551615'
+
+test.each([
+  ['status', '--stream', 'orders', '--details'],
+  ['status', '--stream', 'orders', '--details', '--json'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end', '--json'],
+  ['dlq', 'ls', ...GROUP],
+  ['dlq', 'ls', ...GROUP, '--json'],
+  ['dlq', 'ls', ...GROUP, '--newer-than', '1h'],
+  ['dlq', 'show', ...GROUP, LAST_ID],
+  ['dlq', 'redrive', ...GROUP, '--all'],
+  ['dlq', 'drop', ...GROUP, '--all', '--yes'],
+  ['doctor', 'functions/orders/consumer.ts'],
+])('millrace %s %s %s takes ids beyond any date', async (...args) => {
+  const { server, raw } = await startScenario()
+  await raw.xadd('orders', '1-0', 'eventType', 'OrderPaid', 'payload', '{}')
+  await raw.xadd('orders', LAST_ID, 'eventType', 'OrderPaid', 'payload', '{}')
+  await raw.xgroup('CREATE', 'orders', 'billing', '0')
+  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'STREAMS', 'orders', '>')
+  const head = ['originalStream', 'orders', 'originalId', LAST_ID, 'group', 'billing', 'consumer', 'poller-0']
+  await raw.xadd(DLQ, LAST_ID, ...head, 'reason', 'invalid', 'deliveryCount', '1', 'fieldCount', '1', 'payload', '{}')
+  const program = run(server.url, ...args)
+
+  // doctor's 3: errors were found
+  expect([0, 1, 3]).toContain(await program.exit)
+  expect(program.text).not.toMatch(/invalid (time|date)|NaN|Infinity|RangeError/i)
+})
+
 /** What would do something in a terminal: colours, moves of the cursor, other directions, ends of lines, halves of characters. */
 const HOSTILE = `\u001b[2J\u001b]0;title\u0007\r\n\u0000\u009b31m\u202e\u2066\u2028\u200b\u{e0041}\ud800é`
 const DOES_SOMETHING = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
