@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { DLQ, startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'
 
@@ -114,6 +114,30 @@ test.each([
   // doctor's 3: errors were found
   expect([0, 1, 3]).toContain(await program.exit)
   expect(program.text).not.toMatch(/invalid (time|date)|NaN|Infinity|RangeError/i)
+})
+
+test('tail goes on where the last id there can be is taken', async () => {
+  const { server, raw } = await startScenario()
+  await raw.xadd('orders', LAST_ID, 'eventType', 'Plain', 'payload', '1')
+  const tails = [[], ['--from', '0']].map((from) => run(server.url, 'tail', '--stream', 'orders', ...from))
+  await tails[1]?.printed(/Plain/)
+  const asked = async () => Number(/cmdstat_xrange:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0)
+  // what each asks first, and twice what it asks behind the end
+  await vi.waitUntil(async () => (await asked()) >= 5, { timeout: 20_000, interval: 50 })
+  for (const tail of tails) tail.interrupt()
+
+  expect(await Promise.all(tails.map(({ exit }) => exit))).toEqual([0, 0])
+  expect(tails.map(({ lines }) => lines.length)).toEqual([0, 1])
+})
+
+test('dlq ls ends where a page ends with the last id there can be', async () => {
+  const { server, raw } = await startScenario()
+  await addLetters(raw, 9)
+  const [, fields] = (await raw.xrange(DLQ, '-', '+', 'COUNT', 1))[0] as [string, string[]]
+  await raw.xadd(DLQ, LAST_ID, ...fields)
+  const ls = run(server.url, 'dlq', 'ls', ...GROUP)
+
+  expect([await ls.exit, ls.lines.length]).toEqual([0, 11])
 })
 
 /** What would do something in a terminal: colours, moves of the cursor, other directions, ends of lines, halves of characters. */
