@@ -116,6 +116,17 @@ test.each([
   expect(program.text).not.toMatch(/invalid (time|date)|NaN|Infinity|RangeError/i)
 })
 
+test.each([
+  ['tail', '--stream', ''],
+  ['status', '--stream', 'orders', '--group', ''],
+  ['dlq', 'ls', '--stream', 'orders', '--group', ''],
+  ['doctor', '--stream', ''],
+])('millrace %s %s %j refuses a name that is empty', async (...args) => {
+  const program = run('redis://127.0.0.1:1', ...args)
+
+  expect([await program.exit, program.text]).toEqual([2, expect.stringMatching(/--(stream|group) must not be empty/)])
+})
+
 test('tail goes on where the last id there can be is taken', async () => {
   const { server, raw } = await startScenario()
   await raw.xadd('orders', LAST_ID, 'eventType', 'Plain', 'payload', '1')
