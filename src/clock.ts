@@ -21,6 +21,7 @@ export const systemClock: Clock = {
 
 /** @throws {TypeError} Not a clock. */
 export function assertClock(action: string, clock: Clock): void {
-  if (typeof clock?.monotonic !== 'function')
+  const given = (clock ?? {}) as Partial<Clock>
+  if ([given.now, given.monotonic, given.after].some((method) => typeof method !== 'function'))
     throw cannot(action, 'clock must be a Clock, as from createVirtualClock()')
 }

@@ -2,8 +2,9 @@ import type { Clock } from './clock.ts'
 import { assertClock, systemClock } from './clock.ts'
 import { encodeEnvelope } from './core/codec.ts'
 import type { Field } from './core/entry.ts'
-import { entryBytes } from './core/entry.ts'
+import { entryBytes, mostBytes } from './core/entry.ts'
 import { invalidPayload } from './core/invalid-payload.ts'
+import { isoTime } from './core/iso-time.ts'
 import { readResult } from './core/issues.ts'
 import { consumerKeys } from './core/keys.ts'
 import {
@@ -129,6 +130,7 @@ export interface Publisher {
 const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
 const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
+const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt']
 
 /**
  * Makes a publisher: the only way into a stream.
@@ -224,13 +226,15 @@ interface Draft {
   readonly eventId: string
 }
 
+const NO_OPTIONS: PublishOptions = {}
+
 function draftOf(action: string, publication: Publication): Draft {
   if (!Array.isArray(publication)) {
     throw cannot(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
-  const [event, payload, options = {}] = publication as Publication
+  const [event, payload, options = NO_OPTIONS] = publication as Publication
   assertDefinition(action, event)
-  checkPublishOptions(action, options)
+  if (options !== NO_OPTIONS) checkPublishOptions(action, options)
   return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
@@ -241,7 +245,7 @@ async function encodeAll(
   drafts: readonly Draft[],
   traced: string | undefined,
 ): Promise<readonly Encoded[]> {
-  const now = new Date(settings.clock.now()).toISOString()
+  const now = isoTime(settings.clock.now())
   const entries = drafts.map((draft) => {
     const { event, payload } = draft
     const json = toJson(action, event.type, payload)
@@ -274,27 +278,28 @@ function encode(
   if (issues) throw invalidPayload(event, issues, [given, JSON.parse(payload)])
   const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
-  const envelope = { type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt }
-  const fields = encodeEnvelope({ ...envelope, traceparent })
+  const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
+  const fields = encodeEnvelope({ type, version, payload, eventId, ...texts })
+  if (mostBytes(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return fields
 }
 
 function checkPublishOptions(action: string, options: PublishOptions): void {
-  knownOptions(action, options, [...PUBLISH_TEXTS, 'occurredAt'])
+  knownOptions(action, options, PUBLISH_OPTIONS)
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) text(action, name, options[name])
 }
 
 function toJson(action: string, type: string, payload: unknown): string {
-  const rule = `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
+  const rule = () => `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
   let json: string | undefined
   try {
     json = JSON.stringify(payload)
   } catch {
-    throw new TypeError(`${rule}: it holds a BigInt, refers to itself, or cannot be read`)
+    throw new TypeError(`${rule()}: it holds a BigInt, refers to itself, or cannot be read`)
   }
-  if (json === undefined) throw new TypeError(`${rule}, got ${typeof payload}`)
+  if (json === undefined) throw new TypeError(`${rule()}, got ${typeof payload}`)
   return json
 }
 

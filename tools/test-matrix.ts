@@ -5,16 +5,52 @@ import { parseArgs, promisify } from 'node:util'
 import { DEBIAN_SERVERS, unpackServer } from './debian-servers.ts'
 import { findRedisServer } from './redis-server.ts'
 
-/** What is run on a server, by name: the tests whose outcome may depend on it. Clusters and Sentinel start servers of their own, by the dozen. */
-const SUITES: Readonly<Record<string, readonly string[]>> = {
-  contract: ['test/group/redis-group', 'test/group/upstash-group', 'test/group/commands'],
-  scenarios: ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel}.test.ts'],
-  model: ['test/model'],
-  acl: ['test/infra/acl.test.ts'],
-  doctor: ['test/doctor'],
-  cli: ['test/cli'],
-  runbook: ['test/docs/runbook.test.ts'],
+interface Suite {
+  readonly files: readonly string[]
+  /** What scenarios connect over, by its name in test/support/clients.ts. Default: a URL. */
+  readonly client?: string
 }
+
+/** Without those that start a dozen servers of their own; a cluster is run by the suite alone. */
+const SCENARIOS = ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel}.test.ts']
+
+/** What hangs most on a server: deliveries, what is pending, trimmed, due, lost, redriven, and looked at. */
+const ESSENTIALS = [
+  'answers',
+  'claimer',
+  'coverage',
+  'inspect',
+  'last-moments',
+  'lost-groups',
+  'main-job',
+  'over-rest',
+  'pending-list',
+  'poison',
+  'publishing',
+  'redrive',
+  'servers',
+  'settlement',
+  'trimmed',
+  'wake-up',
+].map((name) => `test/scenarios/${name}.test.ts`)
+
+/** What is run on a server, by name: the tests whose outcome may depend on it. The contract is run over ioredis 5 and 6, RESP2 and RESP3, and REST. */
+const SUITES: Readonly<Record<string, Suite>> = {
+  contract: { files: ['test/group/redis-group', 'test/group/upstash-group', 'test/group/commands'] },
+  scenarios: { files: SCENARIOS },
+  'scenarios-ioredis-5': { files: SCENARIOS, client: 'ioredis 5' },
+  'scenarios-resp3': { files: SCENARIOS, client: 'RESP3' },
+  sentinel: { files: ['test/scenarios/sentinel.test.ts'] },
+  tls: { files: ['test/group/clients/server-tls.test.ts', 'test/group/clients/tls.test.ts'] },
+  model: { files: ['test/model'] },
+  acl: { files: ['test/infra/acl.test.ts'] },
+  doctor: { files: ['test/doctor'] },
+  cli: { files: ['test/cli'] },
+  runbook: { files: ['test/docs/runbook.test.ts'] },
+}
+
+/** Parts of suites, which are run where they are named. */
+const PARTS: Readonly<Record<string, Suite>> = { essentials: { files: ESSENTIALS } }
 
 interface Server {
   readonly name: string
@@ -35,7 +71,7 @@ Runs tests on every server that can be had: this machine's own, those that Debia
 those that MILLRACE_REDIS_BINARIES lists by their paths. Says what ran, and what could not be had.
 
   servers  own, ${DEBIAN_SERVERS.map(({ name }) => name).join(', ')}, given (default: all)
-  suites   ${Object.keys(SUITES).join(', ')} (default: all)`
+  suites   ${Object.keys(SUITES).join(', ')} (default: all), ${Object.keys(PARTS).join(', ')}`
 
 const { values } = parseArgs({
   options: { servers: { type: 'string' }, suites: { type: 'string' }, help: { type: 'boolean' } },
@@ -45,8 +81,13 @@ else process.exitCode = await main(values.servers?.split(','), values.suites?.sp
 
 /** @returns The exit code: 1 if a test failed. What could not be had is said. */
 async function main(wanted: readonly string[] | undefined, suites = Object.keys(SUITES)): Promise<number> {
-  for (const suite of suites) if (!SUITES[suite]) throw new Error(`No suite ${suite}; known are ${Object.keys(SUITES)}`)
-  const servers = allServers().filter(({ name }) => wanted === undefined || wanted.includes(name))
+  const known = { ...SUITES, ...PARTS }
+  for (const suite of suites) if (!known[suite]) throw new Error(`No suite ${suite}; known are ${Object.keys(known)}`)
+  const all = allServers()
+  for (const name of wanted ?? [])
+    if (!all.some((server) => server.name === name))
+      throw new Error(`No server ${name}; known are ${all.map((server) => server.name)}`)
+  const servers = all.filter(({ name }) => wanted === undefined || wanted.includes(name))
   const rows: Row[] = []
   const missing: string[] = []
   for (const { name, program } of servers) {
@@ -75,14 +116,15 @@ async function runOn(server: string, path: string, suites: readonly string[]): P
   const results: Record<string, string> = {}
   for (const suite of suites) {
     console.log(`\n== ${server} (${version}): ${suite}`)
-    results[suite] = await runSuite(path, SUITES[suite] ?? [])
+    results[suite] = await runSuite(path, SUITES[suite] ?? (PARTS[suite] as Suite))
   }
   return { server, version, results }
 }
 
 /** Runs a suite's files against a server, and shows what failed. */
-async function runSuite(path: string, files: readonly string[]): Promise<string> {
-  const env = { ...process.env, MILLRACE_REDIS_SERVER: path, MILLRACE_REDIS_BINARIES: '' }
+async function runSuite(path: string, { files, client }: Suite): Promise<string> {
+  const over = client === undefined ? {} : { MILLRACE_CLIENT: client }
+  const env = { ...process.env, MILLRACE_REDIS_SERVER: path, MILLRACE_REDIS_BINARIES: '', ...over }
   const child = spawn('npx', ['vitest', 'run', ...files], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],

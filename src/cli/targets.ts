@@ -46,12 +46,15 @@ export interface Targets {
  * Connects, and loads the modules that were named.
  *
  * @param command The command's name, for messages.
- * @throws {UsageError} No server, or a module without consumers.
+ * @throws {UsageError} No server, a name that is empty, or a module without consumers.
  */
 export async function openTargets(command: string, modules: readonly string[], values: TargetValues): Promise<Targets> {
   const { redis: url = process.env.REDIS_URL, stream: streams = [], group } = values
   if (!url)
     throw new UsageError(`millrace ${command}: --redis URL, or the variable REDIS_URL, must say where the server is`)
+  // what a shell makes of a variable that is not set
+  if (streams.includes('') || group === '')
+    throw new UsageError(`millrace ${command}: ${group === '' ? '--group' : '--stream'} must not be empty`)
   const address = readAddress(command, url)
   // a consumer's module may read it, as the sample's does
   process.env.REDIS_URL ??= url

@@ -30,7 +30,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
       tried.push(one)
       console.log(printable(one.problem === undefined ? `ok    ${one.name}` : `fails ${one.name}: ${one.problem}`))
     }
-    if (signal.aborted) return console.error('Stopped before the end; its keys are removed')
+    if (signal.aborted) return console.error('Stopped before the end')
     const failed = tried.filter(({ problem }) => problem !== undefined)
     console.log(`\n| server | over | checks | what fails |\n| --- | --- | --- | --- |`)
     const over = redis.maxPendingPerName === undefined ? 'TCP' : 'REST'

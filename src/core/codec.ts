@@ -77,12 +77,14 @@ for (const name of ENVELOPE_FIELDS) {
 /** The fields that `publish` writes: absent ones are left out, and so is version 1. */
 export function encodeEnvelope(event: EnvelopeEvent): Field[] {
   const fields: Field[] = []
-  const add = (name: string, value: string | undefined) => value !== undefined && fields.push([name, value])
-  add('eventId', event.eventId)
-  add('eventType', event.type)
-  if (event.version !== undefined && event.version !== 1) add('schemaVersion', String(event.version))
-  for (const name of TEXT_FIELDS) add(name, event[name])
-  add('payload', event.payload)
+  if (event.eventId !== undefined) fields.push(['eventId', event.eventId])
+  fields.push(['eventType', event.type])
+  if (event.version !== undefined && event.version !== 1) fields.push(['schemaVersion', String(event.version)])
+  for (const name of TEXT_FIELDS) {
+    const value = event[name]
+    if (value !== undefined) fields.push([name, value])
+  }
+  fields.push(['payload', event.payload])
   return fields
 }
 

@@ -1,4 +1,5 @@
 import { InvalidPayloadError } from '../errors.ts'
+import { isoTime } from './iso-time.ts'
 import type { DeadLetterFacts } from './outcome.ts'
 
 /** Where a dead letter comes from. */
@@ -32,8 +33,8 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
     errorMessage: error.message,
     errorStack: error.stack,
     deliveryCount: String(origin.deliveryCount),
-    lastDeliveredAt: new Date(facts.lastDeliveredAt).toISOString(),
-    failedAt: new Date(facts.failedAt).toISOString(),
+    lastDeliveredAt: isoTime(facts.lastDeliveredAt),
+    failedAt: isoTime(facts.failedAt),
     traceparent: facts.traceparent,
   }
   return Object.entries(head).flatMap(([name, value]) => [name, value ?? ''])

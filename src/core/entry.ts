@@ -15,6 +15,8 @@ export interface Entry {
 
 const ENTRY_ID = /^(\d+)(?:-(\d+))?$/
 const MAX = 2n ** 64n - 1n
+/** UTF-8 of one UTF-16 code unit. */
+const MOST_BYTES_A_UNIT = 3
 
 /**
  * The two numbers of an entry id; a missing sequence is 0.
@@ -62,7 +64,8 @@ const SKEW_MS = 1_000
 /** Milliseconds since an entry was published, by its id; `undefined` for an id that is ahead of the clock: its age is not known. */
 export function ageOf(id: string, now: number): number | undefined {
   const ageMs = now - Number.parseInt(id, 10)
-  return ageMs < -SKEW_MS ? undefined : Math.max(0, ageMs)
+  // neither is that of a clock that says no number
+  return ageMs >= -SKEW_MS && ageMs < Infinity ? Math.max(0, ageMs) : undefined
 }
 
 /** Bytes of an entry's names and values. */
@@ -70,6 +73,13 @@ export function entryBytes(fields: readonly Field[]): number {
   let bytes = 0
   for (const field of fields) bytes += byteLength(field[0]) + byteLength(field[1])
   return bytes
+}
+
+/** Bytes that they have at most: characters are counted in a fraction of the time. */
+export function mostBytes(fields: readonly Field[]): number {
+  let units = 0
+  for (const field of fields) units += field[0].length + field[1].length
+  return MOST_BYTES_A_UNIT * units
 }
 
 function byteLength(bytes: Bytes): number {

@@ -10,7 +10,6 @@ import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/command
 import { type PendingEntry, parseXpending, xpending } from '../group/commands/xpending.ts'
 import { parseXrange, xrange } from '../group/commands/xrange.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
-import { LAST_ID } from '../group/scripts/fence.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
 import { echoQuestion } from './echo.ts'
@@ -149,7 +148,7 @@ export function aheadQuestions(stream: string, lastDeliveredId: string): Questio
   return {
     ahead: {
       // nothing comes after the last id, and the server refuses to be asked
-      call: lastDeliveredId === LAST_ID ? xrange(stream, '+', '-', 1) : xrange(stream, `(${lastDeliveredId}`, '+', 1),
+      call: xrange(stream, `(${lastDeliveredId}`, '+', 1),
       right: '+xrange',
       read: (reply) => parseXrange(reply)[0]?.id,
     },

@@ -1,5 +1,5 @@
 import type { Field } from '../core/entry.ts'
-import { entryBytes } from '../core/entry.ts'
+import { entryBytes, mostBytes } from '../core/entry.ts'
 import type { RedisConnectionError } from '../errors.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Answer, Command, Reply } from './clients/transport.ts'
@@ -45,8 +45,8 @@ export async function append(
     if (ask.length > 0) clock.learn(replies.shift() ?? null)
     for (const reply of replies.slice(0, appends.length)) answers.push(errorOr(reply, asText))
     if (end === entries.length) raised = await raise.finish(sender, replies.slice(appends.length))
+    const failure = answers.slice(at).findLast((answer) => answer instanceof Error)
     at = end
-    const failure = answers.findLast((answer) => answer instanceof Error)
     if (failure) while (answers.length < entries.length) answers.push(failure)
     if (failure) break
   }
@@ -56,10 +56,21 @@ export async function append(
 }
 
 function endOfRequest(entries: Entries, from: number): number {
-  let bytes = entryBytes(entries[from] ?? [])
+  const most = Math.min(entries.length, from + REQUEST.entries)
+  // most requests are small enough whatever their characters take
+  return endWithin(entries, from, most, mostBytes) === most ? most : endWithin(entries, from, most, entryBytes)
+}
+
+function endWithin(
+  entries: Entries,
+  from: number,
+  most: number,
+  bytesOf: (fields: readonly Field[]) => number,
+): number {
+  let bytes = bytesOf(entries[from] ?? [])
   let end = from + 1
-  for (; end < entries.length && end - from < REQUEST.entries; end++) {
-    bytes += entryBytes(entries[end] ?? [])
+  for (; end < most; end++) {
+    bytes += bytesOf(entries[end] ?? [])
     if (bytes > REQUEST.bytes) break
   }
   return end

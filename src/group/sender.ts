@@ -108,5 +108,5 @@ function named(calls: readonly Call[], replies: Answer[]): Answer[] {
 }
 
 function isScript(call: Call): call is ScriptCall {
-  return 'script' in call
+  return !Array.isArray(call)
 }

@@ -1,3 +1,4 @@
+import { isoTime } from '../core/iso-time.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import type { DeadLetterNotice } from '../observe.ts'
 
@@ -15,9 +16,6 @@ const CONDITIONS: Readonly<Record<DeadLetterReason, string>> = {
 
 /** Reasons of entries that a handler was called for. */
 const HANDLED: readonly DeadLetterReason[] = ['max-deliveries', 'crashed', 'non-retryable']
-
-/** An entry's id may be beyond any date. */
-const LAST_DATE_MS = 8.64e15
 
 /** What AWS tells a function of a stream's record that it gave up, with Redis's names in place of Kinesis's. No payload. */
 export interface InvocationRecord {
@@ -47,10 +45,10 @@ export interface InvocationRecord {
  */
 export function invocationRecordOf(notice: DeadLetterNotice, now: number): InvocationRecord {
   const { stream, group, entryId, reason, deadLetters, error, eventId, eventType, traceparent } = notice
-  const arrival = new Date(Math.min(Number.parseInt(entryId, 10), LAST_DATE_MS)).toISOString()
+  const arrival = isoTime(Number.parseInt(entryId, 10))
   return {
     version: '1.0',
-    timestamp: new Date(now).toISOString(),
+    timestamp: isoTime(now),
     requestContext: { condition: CONDITIONS[reason], approximateInvokeCount: notice.deliveryCount },
     ...(HANDLED.includes(reason) && { responseContext: { statusCode: 200, functionError: 'Unhandled' } }),
     RedisStreamBatchInfo: {

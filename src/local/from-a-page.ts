@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 
 /** What a browser says of a page that makes it ask; no SDK, no command line and no fetch of Node.js sends any of it. */
 const OF_PAGES = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-dest', 'sec-fetch-user'] as const
@@ -7,6 +7,8 @@ const OF_PAGES = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-dest', 'sec-
 const OUR_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
 
 /** Whether a request was made by a web page, by its headers: nobody asked the developer whose browser sent it. */
-export function isFromAPage(headers: IncomingHttpHeaders): boolean {
-  return OF_PAGES.some((name) => headers[name] !== undefined) || !OUR_HOST.test(headers.host ?? 'localhost')
+export function isFromAPage({ headersDistinct, url }: IncomingMessage): boolean {
+  // a target that is a whole URL, as proxies have it, names a host as well
+  const hosts = [...(headersDistinct.host ?? []), ...(/^\w+:\/\/([^/?#]*)/.exec(url ?? '')?.slice(1) ?? [])]
+  return OF_PAGES.some((name) => headersDistinct[name] !== undefined) || !hosts.every((host) => OUR_HOST.test(host))
 }

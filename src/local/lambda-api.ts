@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -56,15 +57,17 @@ export class LambdaApi {
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, dispatcher: Dispatcher): Promise<void> {
-  if (isFromAPage(request.headers))
+  if (isFromAPage(request))
     throw new ServiceError('AccessDeniedException', 403, 'Requests of web pages are not served here')
   const asked = askedFor(request.url ?? '/')
   if (request.method !== 'POST' || asked === undefined)
     throw new ServiceError('ResourceNotFoundException', 404, 'Only Invoke is served here')
   const name = resolveName(asked.name, asked.qualifier)
   const type = typeOf(request)
-  const payload = (await readBody(request, type)) || '{}'
-  assertJson(payload)
+  const body = await readBody(request, type)
+  const payload = body.toString() || '{}'
+  if (!isUtf8(body) || !isJson(payload))
+    throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
   const target = dispatcher.find(name)
   if (type === 'DryRun') return void response.writeHead(204).end()
   if (type === 'Event') {
@@ -113,23 +116,24 @@ function typeOf(request: IncomingMessage): InvocationType {
   throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${quoted(type)}`)
 }
 
-async function readBody(request: IncomingMessage, type: InvocationType): Promise<string> {
+async function readBody(request: IncomingMessage, type: InvocationType): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length
     if (size <= MAX_BYTES[type]) chunks.push(chunk)
   }
-  if (size <= MAX_BYTES[type]) return Buffer.concat(chunks).toString()
+  if (size <= MAX_BYTES[type]) return Buffer.concat(chunks)
   const text = `${size} byte payload is too large for the ${type} invocation type (limit ${MAX_BYTES[type]} bytes)`
   throw new ServiceError('RequestTooLargeException', 413, text)
 }
 
-function assertJson(payload: string): void {
+function isJson(payload: string): boolean {
   try {
     JSON.parse(payload)
+    return true
   } catch {
-    throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
+    return false
   }
 }
 

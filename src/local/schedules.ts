@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { isoTime } from '../core/iso-time.ts'
 import { quoted } from '../core/quoted.ts'
 import { periodOf as ratePeriodOf } from '../deploy/schedule-period.ts'
 
@@ -98,7 +99,7 @@ export class Schedules {
       'detail-type': 'Scheduled Event',
       source: 'aws.scheduler',
       account: accountId,
-      time: new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z'),
+      time: isoTime(clock.now()).replace(/\.\d+Z$/, 'Z'),
       region,
       resources: [`arn:aws:scheduler:${region}:${accountId}:schedule/default/${name}`],
       detail: '{}',

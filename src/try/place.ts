@@ -8,6 +8,7 @@ import { senderOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
 
 const GROUP = 'try'
+export const KEYS_BEGIN_WITH = '{millrace-try-'
 export const MIN_IDLE_MS = 600_000
 const LEASE_MS = 120_000
 
@@ -20,7 +21,7 @@ export class Place {
   readonly claims: Claims
 
   constructor(redis: Connection) {
-    const stream = `{millrace-try-${crypto.randomUUID()}}`
+    const stream = `${KEYS_BEGIN_WITH}${crypto.randomUUID()}}`
     this.redis = redis
     this.sender = senderOf('try a server', redis)
     this.keys = consumerKeys(stream, GROUP)
@@ -78,10 +79,17 @@ export class Place {
     return this.sender.call(command)
   }
 
-  /** Removes all that was made. */
+  /**
+   * Removes all that was made: by DEL, or by what comes to the same where that is refused.
+   *
+   * @throws {RedisReplyError} All of it is.
+   */
   async remove(): Promise<void> {
     const { stream, deadLetters, due, state, wake } = this.keys
     const slots = ['poller', 'claimer'].flatMap((kind) => [0, 1, 2, 3].map((n) => this.keys.slot(`${kind}-${n}`)))
-    for (const key of [stream, deadLetters, due, state, wake, ...slots]) await this.call('del', key)
+    for (const key of [stream, deadLetters, due, state, wake, ...slots])
+      await this.call('del', key)
+        .catch(() => this.call('unlink', key))
+        .catch(() => this.call('pexpire', key, 1))
   }
 }

@@ -4,7 +4,7 @@ import { asText } from '../group/commands/reply.ts'
 import type { Connection } from '../group/group.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import { CHECKS } from './checks.ts'
-import { Place } from './place.ts'
+import { KEYS_BEGIN_WITH, Place } from './place.ts'
 
 /** What came of one check. */
 export interface Tried {
@@ -17,14 +17,16 @@ export interface Tried {
 const LIMIT_MS = { check: 20_000, all: 120_000 }
 
 /**
- * Tries a server against the contract, a check after the other, each in keys of its own, which it removes.
+ * Tries a server against the contract, a check after the other, each in keys of its own, which it removes. Where that is refused it is the last
+ * thing told.
  *
  * @param signal Ends it after the check that is under way; its keys are removed all the same.
  */
 export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<Tried> {
   const endsAt = performance.now() + LIMIT_MS.all
+  const left: string[] = []
   for (const check of CHECKS) {
-    if (signal.aborted) return
+    if (signal.aborted) break
     const { name } = check
     const place = new Place(redis)
     const running = check.run(place)
@@ -39,9 +41,11 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
     } catch (error) {
       yield { name, problem: (error as Error).message }
     } finally {
-      await place.remove().catch(() => {})
+      await place.remove().catch(({ message }: Error) => void left.push(message))
     }
   }
+  if (left.length === 0) return
+  yield { name: 'removes its keys', problem: `${left[0]}; delete those that begin with ${KEYS_BEGIN_WITH}` }
 }
 
 /** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */

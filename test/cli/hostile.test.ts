@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { DLQ, startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'
 
@@ -85,6 +85,70 @@ test('status cuts names of 1 MB', async () => {
 
   expect(await status.exit).toBe(0)
   expect(Math.max(...status.lines.map((line) => line.length))).toBeLessThan(1_000)
+})
+
+const LAST_ID = '18446744073709551615-18446744073709551615'
+
+test.each([
+  ['status', '--stream', 'orders', '--details'],
+  ['status', '--stream', 'orders', '--details', '--json'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end'],
+  ['tail', '--stream', 'orders', '--from', '0', '--to-end', '--json'],
+  ['dlq', 'ls', ...GROUP],
+  ['dlq', 'ls', ...GROUP, '--json'],
+  ['dlq', 'ls', ...GROUP, '--newer-than', '1h'],
+  ['dlq', 'show', ...GROUP, LAST_ID],
+  ['dlq', 'redrive', ...GROUP, '--all'],
+  ['dlq', 'drop', ...GROUP, '--all', '--yes'],
+  ['doctor', 'functions/orders/consumer.ts'],
+])('millrace %s %s %s takes ids beyond any date', async (...args) => {
+  const { server, raw } = await startScenario()
+  await raw.xadd('orders', '1-0', 'eventType', 'OrderPaid', 'payload', '{}')
+  await raw.xadd('orders', LAST_ID, 'eventType', 'OrderPaid', 'payload', '{}')
+  await raw.xgroup('CREATE', 'orders', 'billing', '0')
+  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'STREAMS', 'orders', '>')
+  const head = ['originalStream', 'orders', 'originalId', LAST_ID, 'group', 'billing', 'consumer', 'poller-0']
+  await raw.xadd(DLQ, LAST_ID, ...head, 'reason', 'invalid', 'deliveryCount', '1', 'fieldCount', '1', 'payload', '{}')
+  const program = run(server.url, ...args)
+
+  // doctor's 3: errors were found
+  expect([0, 1, 3]).toContain(await program.exit)
+  expect(program.text).not.toMatch(/invalid (time|date)|NaN|Infinity|RangeError/i)
+})
+
+test.each([
+  ['tail', '--stream', ''],
+  ['status', '--stream', 'orders', '--group', ''],
+  ['dlq', 'ls', '--stream', 'orders', '--group', ''],
+  ['doctor', '--stream', ''],
+])('millrace %s %s %j refuses a name that is empty', async (...args) => {
+  const program = run('redis://127.0.0.1:1', ...args)
+
+  expect([await program.exit, program.text]).toEqual([2, expect.stringMatching(/--(stream|group) must not be empty/)])
+})
+
+test('tail goes on where the last id there can be is taken', async () => {
+  const { server, raw } = await startScenario()
+  await raw.xadd('orders', LAST_ID, 'eventType', 'Plain', 'payload', '1')
+  const tails = [[], ['--from', '0']].map((from) => run(server.url, 'tail', '--stream', 'orders', ...from))
+  await tails[1]?.printed(/Plain/)
+  const asked = async () => Number(/cmdstat_xrange:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1] ?? 0)
+  // what each asks first, and twice what it asks behind the end
+  await vi.waitUntil(async () => (await asked()) >= 5, { timeout: 20_000, interval: 50 })
+  for (const tail of tails) tail.interrupt()
+
+  expect(await Promise.all(tails.map(({ exit }) => exit))).toEqual([0, 0])
+  expect(tails.map(({ lines }) => lines.length)).toEqual([0, 1])
+})
+
+test('dlq ls ends where a page ends with the last id there can be', async () => {
+  const { server, raw } = await startScenario()
+  await addLetters(raw, 9)
+  const [, fields] = (await raw.xrange(DLQ, '-', '+', 'COUNT', 1))[0] as [string, string[]]
+  await raw.xadd(DLQ, LAST_ID, ...fields)
+  const ls = run(server.url, 'dlq', 'ls', ...GROUP)
+
+  expect([await ls.exit, ls.lines.length]).toEqual([0, 11])
 })
 
 /** What would do something in a terminal: colours, moves of the cursor, other directions, ends of lines, halves of characters. */

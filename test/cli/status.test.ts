@@ -35,7 +35,7 @@ async function printed(args: readonly string[], env: NodeJS.ProcessEnv = nothing
     lines: run.lines.map((line) =>
       line
         .replace(ages, 'AGE')
-        .replace(/\d+\.\d KB/, 'SIZE')
+        .replace(/\d+(\.\d KB| B)/, 'SIZE')
         .replace(/ +/g, ' '),
     ),
   }

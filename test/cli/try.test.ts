@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'
 import { startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'
@@ -44,4 +44,19 @@ test('millrace try stopped by Ctrl-C leaves no key', async () => {
   await run.exit
 
   expect(await raw.keys('*')).toEqual([])
+})
+
+test.each([
+  ['DEL', '-del', []],
+  ['DEL and UNLINK', '-del -unlink', []],
+  ['all that removes', '-del -unlink -pexpire', ['removes its keys']],
+])('millrace try without the right to %s leaves no key, or says so', async (_, denied, failing) => {
+  const { server, raw } = await startScenario()
+  await raw.acl('SETUSER', 'tester', 'on', '>password', '~*', '+@all', ...denied.split(' '))
+  const run = tryIt(server.url.replace('//', '//tester:password@'))
+
+  await run.exit
+  const failed = run.lines.flatMap((line) => /^fails (.*?):/.exec(line)?.[1] ?? [])
+  expect(failed).toEqual(failing)
+  await vi.waitFor(async () => expect((await raw.keys('{millrace-try-*')).length > 0).toBe(failing.length > 0))
 })

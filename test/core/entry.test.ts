@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compareEntryIds, entryBytes, entryIdAfter, entryIdBefore, parseEntryId } from '../../src/core/entry.ts'
+import {
+  ageOf,
+  compareEntryIds,
+  entryBytes,
+  entryIdAfter,
+  entryIdBefore,
+  mostBytes,
+  parseEntryId,
+} from '../../src/core/entry.ts'
 
 const MAX = 2n ** 64n - 1n
 const LAST = `${MAX}-${MAX}`
@@ -115,7 +123,19 @@ describe('entryIdAfter() and entryIdBefore()', () => {
   })
 })
 
-describe('entryBytes()', () => {
+describe('ageOf()', () => {
+  test.each([
+    ['of the past', '1000-0', 3_000, 2_000],
+    ['a little ahead of the clock', '1000-0', 500, 0],
+    ['of the future', '18446744073709551615-0', 3_000, undefined],
+    ['on a clock that says no number', '1000-0', Number.NaN, undefined],
+    ['on a clock beyond all numbers', '1000-0', Infinity, undefined],
+  ])('knows the age of an id %s, or that it is not known', (_, id, now, ageMs) => {
+    expect(ageOf(id, now)).toBe(ageMs)
+  })
+})
+
+describe('entryBytes() and mostBytes()', () => {
   test('counts the bytes of names and values, in text as in Buffers', () => {
     const field = fc.tuple(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }))
     fc.assert(
@@ -123,6 +143,7 @@ describe('entryBytes()', () => {
         const bytes = Buffer.from(fields.flat().join('')).length
         const asBuffers = fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
         expect([entryBytes(fields), entryBytes(asBuffers)]).toEqual([bytes, bytes])
+        expect(Math.min(mostBytes(fields), mostBytes(asBuffers))).toBeGreaterThanOrEqual(bytes)
       }),
     )
   })

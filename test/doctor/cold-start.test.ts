@@ -8,8 +8,10 @@ const consumer = billing(() => {})
 
 function noting() {
   const lines: [level: string, message: string, fields: Record<string, unknown>][] = []
-  const at = (level: string) => (message: string, fields: Record<string, unknown>) =>
-    void lines.push([level, message, fields])
+  // without the flaws of the server's own release, which is whichever is here
+  const at = (level: string) => (message: string, fields: Record<string, unknown>) => {
+    if (fields?.check !== 'version') lines.push([level, message, fields])
+  }
   return { lines, logger: { info: at('info'), warn: at('warn'), error: at('error') } }
 }
 
@@ -39,7 +41,7 @@ describe('checkAtColdStart()', () => {
       ],
       ['warn', expect.stringMatching(/^No append-only file/), { check: 'persistence', fix: expect.any(String) }],
     ])
-    expect(found.length).toBeGreaterThan(2)
+    expect(found.map(({ check }) => check)).toEqual(expect.arrayContaining(['expiry', 'persistence']))
     await handler({}, lambdaContext())
     expect(lines).toHaveLength(2)
   })
@@ -126,7 +128,8 @@ describe('checkAtColdStart()', () => {
     onTestFinished(() => warn.mockRestore())
     await createPoller(consumer, { redis }).use(checkAtColdStart(consumer, { redis }))({}, lambdaContext())
 
-    expect(warn.mock.calls.map(([line]) => JSON.parse(line as string))).toMatchObject([
+    const logged = warn.mock.calls.map(([line]) => JSON.parse(line as string) as { check: string })
+    expect(logged.filter(({ check }) => check !== 'version')).toMatchObject([
       { level: 'WARN', check: 'persistence', message: expect.any(String), fix: expect.any(String) },
     ])
   })

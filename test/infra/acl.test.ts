@@ -125,6 +125,7 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CLAIMER, 'ZADD orders 1 a'],
   [CLAIMER, 'RENAME orders returns'],
   [OPERATOR, 'HSET orders a b'],
+  [OPERATOR, 'XDEL orders 1-0'],
   [OPERATOR, 'DEL {orders}:billing:dlq'],
   [POLLER, 'XAUTOCLAIM orders billing poller-0 0 0'],
   [POLLER, 'XINFO CONSUMERS orders billing'],

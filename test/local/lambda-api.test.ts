@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { InvokeCommand, type InvokeCommandInput, LambdaClient } from '@aws-sdk/client-lambda'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { aFunction, startLambda } from '../support/local-lambda.ts'
@@ -156,6 +158,22 @@ describe('a web page', () => {
     const { lambda } = await startApi()
 
     expect(await ask(lambda.url, { Host })).toBe(200)
+  })
+
+  test.each([
+    ['a second Host', '/2015-03-31/functions/fn/invocations', '{}', 'Host: rebound.example.com\r\n', 403],
+    ['a whole URL', 'http://rebound.example.com/2015-03-31/functions/fn/invocations', '{}', '', 403],
+    ['bytes that are no text', '/2015-03-31/functions/fn/invocations', '"\xff"', '', 400],
+  ])('is refused with %s', async (_title, target, body, header, status) => {
+    const { lambda } = await startApi()
+    const { hostname, port } = new URL(lambda.url)
+    const socket = connect(Number(port), hostname)
+    const length = `Connection: close\r\nContent-Length: ${body.length}\r\n`
+    socket.end(`POST ${target} HTTP/1.1\r\nHost: ${hostname}\r\n${header}${length}\r\n${body}`, 'latin1')
+
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(answer.toString()).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(lambda.reports).toEqual([])
   })
 
   test('takes no event away from the Runtime API, and a function does not see its secret', async () => {

@@ -1,7 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { claim, createPoller, poll } from 'millrace'
+import { claim, createPoller, createPublisher, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
-import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
+import { systemClock } from '../../src/clock.ts'
+import {
+  billing,
+  counts,
+  difference,
+  lambdaContext,
+  names,
+  noting,
+  OrderPaid,
+  startScenario,
+} from '../support/scenario.ts'
 
 describe('promises 5 and 11: time', () => {
   it('a deadline in mid-batch releases what never started, at once and without costing a delivery', async () => {
@@ -166,4 +176,25 @@ describe('promises 5 and 11: time', () => {
 
     expect(timers()).toBeLessThanOrEqual(before)
   })
+})
+
+describe('a clock beyond any date', () => {
+  it.each([Infinity, -Infinity, Number.NaN, 1e20])(
+    'of %d costs no entry: published, handled, dead letter',
+    async (ms) => {
+      const clock = { ...systemClock, now: () => ms }
+      const { redis, raw, pending, deadLetters } = await startScenario()
+      await createPublisher({ stream: 'orders', redis, clock }).publish(OrderPaid, { orderId: 'a' })
+      await raw.xadd('orders', '*', 'eventType', 'OrderPaid', 'payload', '{}')
+      const { calls, handler } = noting()
+      const report = await poll(billing(handler), { redis, clock })
+
+      expect([calls, counts(report)]).toEqual([
+        ['a'],
+        { read: 2, acked: 1, deadLettered: 1, batches: 1, drained: true },
+      ])
+      expect(Object.values(report).filter((value) => typeof value === 'number' && !Number.isFinite(value))).toEqual([])
+      expect([await pending(), (await deadLetters()).map(({ head }) => head.reason)]).toEqual([[], ['invalid']])
+    },
+  )
 })

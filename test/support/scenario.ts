@@ -1,11 +1,11 @@
 import { Redis } from 'ioredis'
 import type { Connection, EventHandler, Report } from 'millrace'
 import { createPublisher } from 'millrace'
-import { connectIoredis } from 'millrace/ioredis'
 import { onTestFinished } from 'vitest'
 import { imbalanceOf } from '../../src/report.ts'
 import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
+import { connectByName } from './clients.ts'
 import { billing, OrderPaid } from './consumer.ts'
 
 export { billing, OrderPaid }
@@ -33,7 +33,7 @@ export interface Scenario {
 /** How a scenario differs from the plain one. */
 export interface ScenarioOptions {
   readonly server?: PrivateRedisOptions
-  /** How our connections are made. Default: with ioredis. */
+  /** How our connections are made. Default: over the client that the environment names. */
   readonly connect?: (url: string) => Connection
 }
 
@@ -48,7 +48,7 @@ export async function startScenario(options: ScenarioOptions = {}): Promise<Scen
     await server.stop()
   })
   const connect = (url = server.url) => {
-    const connection = (options.connect ?? connectIoredis)(url)
+    const connection = (options.connect ?? connectByName)(url)
     connections.push(connection)
     return connection
   }

@@ -12,7 +12,7 @@ import { judge, toReplyError } from './judge.ts'
 import { withPrefix } from './keys-of.ts'
 import { clientReady } from './ready.ts'
 import { signInOf } from './sign-in.ts'
-import type { Answer, Command, Reply, SignIn, Transport } from './transport.ts'
+import type { Answer, Argument, Command, Reply, SignIn, Transport } from './transport.ts'
 import { describeTrouble } from './trouble.ts'
 import type { UrlClients } from './url-clients.ts'
 
@@ -85,10 +85,10 @@ export class IoredisTransport implements Transport {
     try {
       held ??= await deadline.of(this.#holder.take())
       const answers = await this.#ask(held, commands, deadline, key)
-      const moved = this.#clients?.becomeCluster && !isCluster(held.client) ? placesOf(answers, isRedirection) : []
-      if (moved.length === 0) return answers
+      if (!this.#clients?.becomeCluster || isCluster(held.client) || !answers.some(isRedirection)) return answers
+      const moved = answers.flatMap((answer, at) => (isRedirection(answer) ? [at] : []))
       // none of these was carried out
-      this.#clients?.becomeCluster?.()
+      this.#clients.becomeCluster()
       this.#holder.replace(held)
       held = await deadline.of(this.#holder.take())
       const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
@@ -141,12 +141,8 @@ function put(client: IoredisClient, commands: readonly Command[], prefix: string
   const pipeline = client.pipeline()
   if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
   // in capitals: transformers that other code sets for a command, process-wide, go by its name
-  for (const [name, ...args] of commands) pipeline.callBuffer(name.toUpperCase(), args)
+  for (const command of commands) pipeline.callBuffer(command[0].toUpperCase(), command.slice(1) as Argument[])
   return pipeline
-}
-
-function placesOf(answers: readonly Answer[], is: (answer: Answer) => boolean): number[] {
-  return answers.flatMap((answer, at) => (is(answer) ? [at] : []))
 }
 
 function isRedirection(answer: Answer): boolean {
@@ -169,13 +165,17 @@ function answeredOf(pipeline: object | undefined): Results {
 /** One answer a command. @param missing Of a command that has no result. */
 function readAnswers(held: Held, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
   // a server that hangs up after its refusal refused all
-  const hangUp = results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
+  const hangUp = results.some((result) => result?.[0]) ? hangUpIn(results) : undefined
   const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
   return commands.map((_command, at) => {
     const [error, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
     if (!error) return read(detach(reply as Reply))
     return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
+}
+
+function hangUpIn(results: Results): RedisReplyError | undefined {
+  return results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
 }
 
 function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {

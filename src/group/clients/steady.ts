@@ -22,6 +22,7 @@ export function steady(transport: Transport): Transport {
       const startedAt = performance.now()
       const spent = () => performance.now() - startedAt
       const replies = await transport.send(commands, timeoutMs)
+      if (!replies.some((reply) => passesWithinMs(reply) > 0)) return replies
       for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
         const refused = replies.flatMap((reply, at) => (passesWithinMs(reply) > 0 ? [at] : []))
         const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at] as Answer)))

@@ -35,6 +35,9 @@ const LAMBDA_OPTIONS = {
   protocol: 2 as const,
 } satisfies RedisOptions
 
+/** Of the time that a command has, what may pass without a byte: after a freeze there is time for a new socket. */
+const SILENT_PART = 0.4
+
 /** The clients of a URL. */
 export interface UrlClients {
   make(): IoredisClient
@@ -46,11 +49,13 @@ export interface UrlClients {
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
 export function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
   const target = targetOf(address, options)
-  const { retryStrategy = LAMBDA_OPTIONS.retryStrategy } = options
+  const { retryStrategy = LAMBDA_OPTIONS.retryStrategy, commandTimeout = 0 } = options
   const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
   const passed = Object.fromEntries(names.map((name) => [name, options[name as keyof IoredisOptions]]))
   const settings = {
     ...LAMBDA_OPTIONS,
+    // whose commands may take longer has a server that may be silent for longer
+    socketTimeout: Math.max(LAMBDA_OPTIONS.socketTimeout, SILENT_PART * commandTimeout),
     ...withoutUndefined(passed),
     retryStrategy: retryStrategy && guarded(retryStrategy),
     lazyConnect: true,

@@ -1,5 +1,5 @@
 import type { Field } from '../../core/entry.ts'
-import type { Command } from '../clients/transport.ts'
+import type { Argument, Command } from '../clients/transport.ts'
 import type { Trim } from '../group.ts'
 
 /**
@@ -9,7 +9,10 @@ import type { Trim } from '../group.ts'
  * @see https://redis.io/docs/latest/commands/xadd/
  */
 export function xadd(stream: string, fields: readonly Field[], trim: Trim, nowMs?: number): Command {
-  return ['xadd', stream, ...trimArguments(trim, nowMs), '*', ...fields.flat()]
+  const command: [string, ...Argument[]] = ['xadd', stream, ...trimArguments(trim, nowMs), '*']
+  // a loop: `flat` takes several times as long, for each of many events
+  for (const field of fields) command.push(field[0], field[1])
+  return command
 }
 
 function trimArguments(trim: Trim, nowMs: number | undefined): readonly (string | number)[] {

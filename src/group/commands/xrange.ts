@@ -1,5 +1,6 @@
 import type { Entry } from '../../core/entry.ts'
 import type { Command, Reply } from '../clients/transport.ts'
+import { LAST_ID } from '../scripts/fence.ts'
 import { asFields, asText, items } from './reply.ts'
 
 /**
@@ -8,7 +9,9 @@ import { asFields, asText, items } from './reply.ts'
  * @see https://redis.io/docs/latest/commands/xrange/
  */
 export function xrange(stream: string, start: string, end: string, count: number): Command {
-  return ['xrange', stream, start, end, 'COUNT', count]
+  // no server takes the last id there can be for a start, and nothing comes after it
+  const [from, to] = start === `(${LAST_ID}` ? ['+', '-'] : [start, end]
+  return ['xrange', stream, from, to, 'COUNT', count]
 }
 
 /** The newest entry alone. @see https://redis.io/docs/latest/commands/xrevrange/ */

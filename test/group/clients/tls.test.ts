@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { type AddressInfo, connect as connectTcp } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer, type TlsOptions } from 'node:tls'
 import { promisify } from 'node:util'
@@ -12,19 +11,10 @@ import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type PrivateRedis, startRedisServer } from '../../../tools/redis-server.ts'
+import { type Authority, makeAuthority } from '../../support/authority.ts'
 import { OrderPaid } from '../../support/consumer.ts'
 import { startCluster } from '../../support/one-node-cluster.ts'
 import { startRestServer } from '../../support/rest-server.ts'
-
-/** A private authority: the certificate of `redis.internal` and 127.0.0.1, and one for a client. */
-interface Authority {
-  readonly dir: string
-  readonly ca: Buffer
-  readonly key: Buffer
-  readonly cert: Buffer
-  readonly clientKey: Buffer
-  readonly clientCert: Buffer
-}
 
 type Target = Parameters<typeof connectIoredis>
 
@@ -50,39 +40,6 @@ afterAll(async () => {
 })
 
 const stops: (() => void)[] = []
-
-async function makeAuthority(): Promise<Authority> {
-  const dir = await mkdtemp(join(tmpdir(), 'millrace-tls-'))
-  const at = (name: string) => join(dir, name)
-  const run = (...args: string[]) => promisify(execFile)('openssl', args)
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const days = ['-days', '2']
-  await run('req', '-x509', ...key, ...days, '-subj', '/CN=ca', '-keyout', at('ca.key'), '-out', at('ca.pem'))
-  for (const [name, subject] of [
-    ['server', 'DNS:redis.internal,IP:127.0.0.1'],
-    ['client', 'DNS:client'],
-  ] as const) {
-    const extension = ['-addext', `subjectAltName=${subject}`]
-    await run(
-      'req',
-      ...key,
-      '-subj',
-      `/CN=${name}`,
-      ...extension,
-      '-keyout',
-      at(`${name}.key`),
-      '-out',
-      at(`${name}.csr`),
-    )
-    const signing = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-copy_extensions', 'copy']
-    await run('x509', '-req', '-in', at(`${name}.csr`), ...signing, ...days, '-out', at(`${name}.pem`))
-  }
-  const read = (name: string) => readFile(at(name))
-  const [ca, cert, serverKey, clientCert, clientKey] = await Promise.all(
-    ['ca.pem', 'server.pem', 'server.key', 'client.pem', 'client.key'].map(read),
-  )
-  return { dir, ca, cert, key: serverKey, clientCert, clientKey } as Authority
-}
 
 /** A TLS server before a plain one. */
 async function startTls(target: number, options: TlsOptions): Promise<number> {
