@@ -13,6 +13,8 @@ interface Suite {
 
 /** Without those that start a dozen servers of their own; a cluster is run by the suite alone. */
 const SCENARIOS = ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel}.test.ts']
+/** Without those of the settings that a URL brings, which a client of a factory has not. */
+const OF_FACTORIES = ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel,faults,leftovers}.test.ts']
 
 /** What hangs most on a server: deliveries, what is pending, trimmed, due, lost, redriven, and looked at. */
 const ESSENTIALS = [
@@ -38,8 +40,8 @@ const ESSENTIALS = [
 const SUITES: Readonly<Record<string, Suite>> = {
   contract: { files: ['test/group/redis-group', 'test/group/upstash-group', 'test/group/commands'] },
   scenarios: { files: SCENARIOS },
-  'scenarios-ioredis-5': { files: SCENARIOS, client: 'ioredis 5' },
-  'scenarios-resp3': { files: SCENARIOS, client: 'RESP3' },
+  'scenarios-ioredis-5': { files: OF_FACTORIES, client: 'ioredis 5' },
+  'scenarios-resp3': { files: OF_FACTORIES, client: 'RESP3' },
   sentinel: { files: ['test/scenarios/sentinel.test.ts'] },
   tls: { files: ['test/group/clients/server-tls.test.ts', 'test/group/clients/tls.test.ts'] },
   model: { files: ['test/model'] },
