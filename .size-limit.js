@@ -1,4 +1,4 @@
-// What may be loaded at a cold start. The sample's poller, bundled as it is deployed, stays within 156 KB of ioredis alone. Each entry point,
+// What may be loaded at a cold start. The sample's poller, bundled as it is deployed, stays within 174 KB of ioredis alone. Each entry point,
 // without the clients that its user brings, has a limit a little above what it is: nothing gets in by accident.
 import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
@@ -6,15 +6,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bundle } from './tools/bundle.ts'
 
-const OVER_IOREDIS_BYTES = 156 * 1024
+const OVER_IOREDIS_BYTES = 174 * 1024
 
 const ENTRY_POINTS = {
-  millrace: '88 KB',
-  'millrace/ioredis': '58 KB',
-  'millrace/upstash': '32 KB',
-  'millrace/operator': '27 KB',
-  'millrace/doctor': '41 KB',
-  'millrace/lambda': '17.5 KB',
+  millrace: '108 KB',
+  'millrace/ioredis': '66 KB',
+  'millrace/upstash': '40 KB',
+  'millrace/operator': '28 KB',
+  'millrace/doctor': '42 KB',
+  'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
 }

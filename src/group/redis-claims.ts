@@ -25,7 +25,7 @@ import type { RedisGroup } from './redis-group.ts'
 import { claimPage } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
-import { STARTED, start } from './scripts/start.ts'
+import { STARTED, start, startGuarded } from './scripts/start.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
@@ -83,7 +83,7 @@ class RedisClaims implements Claims {
     const { stream, keys } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
     const call = {
-      script: start,
+      script: guards.length > 0 ? startGuarded : start,
       keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key)],
       args: [
         ...this.#calls.fence(slot),

@@ -38,6 +38,7 @@ import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
 import { finishReads } from '../../src/group/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/scripts/give-slot.ts'
 import { handBack } from '../../src/group/scripts/hand-back.ts'
+import { join as joinScript } from '../../src/group/scripts/join.ts'
 import { measure } from '../../src/group/scripts/measure.ts'
 import { readBounded } from '../../src/group/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/scripts/redrive.ts'
@@ -61,6 +62,8 @@ const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
+/** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
+const POLICY_SCRIPTS = [joinScript]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
@@ -233,7 +236,7 @@ describe('the ACL file', () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/scripts'))
 
     expect(files.filter((file) => !['fence.ts', 'script.ts'].includes(file))).toHaveLength(
-      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS, ...OPERATOR_SCRIPTS]).size,
+      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS, ...OPERATOR_SCRIPTS, ...POLICY_SCRIPTS]).size,
     )
   })
 })

@@ -63,9 +63,9 @@ describe('the tarball', () => {
 
   test('is small', () => {
     expect(packed.files.length).toBeGreaterThan(5)
-    expect(packed.files.length).toBeLessThan(900)
-    expect(packed.size).toBeLessThan(900_000)
-    expect(packed.unpackedSize).toBeLessThan(3_100_000)
+    expect(packed.files.length).toBeLessThan(1_000)
+    expect(packed.size).toBeLessThan(980_000)
+    expect(packed.unpackedSize).toBeLessThan(3_500_000)
   })
 
   test('depends on @middy/core and @standard-schema/spec alone', async () => {

@@ -16,13 +16,35 @@ const CHUNK = 10
  *
  * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set.
  *
- * KEYS stream, lease, due, then the guards. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
+ * KEYS stream, lease, due. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
  * an entry from being started, the values, for each guard 'all' or 'values', then for each entry id, count, lowest id first.
  * Answers for each entry [a number of STARTED, fields].
  */
-export const start: Script = {
+export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]') }
+
+/** The same behind guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, the guards. */
+export const startGuarded: Script = {
   keyCount: undefined,
-  lua: `
+  lua: startBy(
+    `
+for n = 4, #KEYS do
+  if ARGV[values + 3 + n] == 'values' then sets[#sets + 1] = KEYS[n]
+  elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
+end
+local function isGuarded(value)
+  if left[value] == nil then
+    left[value] = false
+    for _, set in ipairs(sets) do if beside('SISMEMBER', set, value) == 1 then left[value] = true end end
+  end
+  return left[value]
+end
+`,
+    'isGuarded(value)',
+  ),
+}
+
+function startBy(guards: string, isLeft: string): string {
+  return `
 local stream, lease, due = unpack(KEYS, 1, 3)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
 ${FENCE}
@@ -31,27 +53,19 @@ ${BESIDE}
 local left = {}
 for i = 7, 6 + values do left[ARGV[i]] = true end
 local closed, sets = false, {}
-for n = 4, #KEYS do
-  if ARGV[values + 3 + n] == 'values' then sets[#sets + 1] = KEYS[n]
-  elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
-end
+${guards}
 local first = 7 + values + #KEYS - 3
 local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
 room = tonumber(room) or math.huge
-
-local function isGuarded(value)
-  if left[value] == nil then
-    left[value] = false
-    for _, set in ipairs(sets) do if beside('SISMEMBER', set, value) == 1 then left[value] = true end end
-  end
-  return left[value]
-end
 
 local function isLeft(id)
   if closed then return true end
   local entry = field ~= '' and redis.call('XRANGE', stream, id, id)[1]
   if not entry then return false end
-  for i = 1, #entry[2], 2 do if entry[2][i] == field and isGuarded(entry[2][i + 1]) then return true end end
+  for i = 1, #entry[2], 2 do
+    local value = entry[2][i + 1]
+    if entry[2][i] == field and ${isLeft} then return true end
+  end
   return false
 end
 
@@ -90,5 +104,5 @@ for n = 1, (#ARGV - first + 1) / 2 do
 end
 startChunk()
 return out
-`,
+`
 }
