@@ -116,6 +116,7 @@ describe('README', () => {
         'deadLetters',
         'codec',
         'onDeadLetter',
+        'use',
       ].toSorted(),
     )
   })

@@ -396,8 +396,17 @@ function aLetter(letter: Partial<Letter> = {}): Letter {
 }
 
 const noNumbers = Object.fromEntries(
-  ['read', 'claimed', 'acked', 'retried', 'deadLettered', 'released', 'superseded', 'unsettled', 'lost'].map((name) => [
-    name,
-    0,
-  ]),
+  [
+    'read',
+    'claimed',
+    'acked',
+    'ignored',
+    'retried',
+    'deadLettered',
+    'parked',
+    'released',
+    'superseded',
+    'unsettled',
+    'lost',
+  ].map((name) => [name, 0]),
 )
