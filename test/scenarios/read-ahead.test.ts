@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import type { InvocationFailedError } from 'millrace'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -77,12 +78,12 @@ describe('reading ahead', () => {
     onTestFinished(() => proxy.close())
     proxy.latencyMs = 25
     const orders = names('o', 100)
-    await publish(...orders)
+    const ids = await publish(...orders)
     const options = { batchSize: 10, concurrency: 10 }
     const victim = startVictim({ url: proxy.url, action: 'poll', options, poison: 'o55', death: 'loop' })
     await victim.poisoned
-    // its read ahead is under way before the handlers of the batch in hand start
-    while (((await raw.xpending('orders', 'billing')) as [number])[0] < 20) await delay(5)
+    // its read ahead is under way before the handlers of the batch in hand start; the proxy has it for a while
+    while ((await lastPending(raw)) !== ids[69]) await delay(5)
     await victim.kill()
 
     expect((await pending()).map(([order]) => order)).toEqual(orders.slice(50, 70))
@@ -118,3 +119,9 @@ describe('reading ahead', () => {
     expect(await scenario.pending()).toEqual([])
   })
 })
+
+/** The highest id that is pending. */
+async function lastPending(raw: Redis): Promise<string> {
+  const [, , highest] = (await raw.xpending('orders', 'billing')) as [number, string, string]
+  return highest
+}
