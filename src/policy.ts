@@ -32,7 +32,7 @@ export interface PolicyDefinition {
   readonly maxSlots?: number
   /** What the server looks at in the very step that starts a claimed entry. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /** Keys beside the group's own, and the commands that it needs on them: for the ACL file, `millrace plan` and the doctor. */
+  /** Keys beside the group's own, and the commands that it needs on them: for whoever writes the ACL file. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
   /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
@@ -92,8 +92,8 @@ export type Decision =
   | { readonly action: 'deadLetter'; readonly reason: DeadLetterReason; readonly error: Error }
 
 /**
- * What a policy does in one run; all of it is optional, and a run whose policies have none of a hook pays nothing for it. A hook that throws, or answers
- * what it must not, ends the run with that error: what it was asked about is released at no delivery.
+ * What a policy does in one run; all of it is optional. A hook that throws, or answers what it must not, ends the run with an error that names the policy:
+ * what it was asked about is released at no delivery. Only what `joins` throws is a failure of its job, whose handler has run.
  */
 export interface RunPolicy {
   /** Before each read or page: how many entries it may bring, 0 for none. On a consumer only. */
@@ -119,7 +119,7 @@ export interface RunPolicy {
    * SET, DEL, PEXPIRE, SADD, SREM, HSET, HDEL, ZADD, ZREM, and XADD.
    */
   joins?(job: PolicyJob): readonly PolicyCommand[]
-  /** When something is due that this run should wait for, in milliseconds since 1970. On a consumer only. */
+  /** When something is due that this run should wait for, in milliseconds since 1970; looked at again after 50 ms at the earliest. On a consumer only. */
   dueAt?(): number | undefined
   /** Sent once the run has settled everything, before its slot is given back. */
   end?(): readonly PolicyCommand[]

@@ -18,7 +18,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly invoked: number
   /** How many of `invoked` threw, or were still running when their time was up. */
   readonly failed: number
-  /** Deliveries that were released because what their handler needs took no work: it threw `UnavailableError`. */
+  /** Deliveries that were released because what their handler needs took no work: it threw `UnavailableError`; or since a policy's guard kept them from starting. */
   readonly throttled: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
   readonly overran: number

@@ -3,7 +3,6 @@ import type { RunOverrides } from '../consumer-settings.ts'
 import { overrideSettings, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { cannot, refuseUnknownKeys } from '../core/options.ts'
 import type { Connection } from '../group/group.ts'
-import { slotsWithin } from '../policy.ts'
 import { settingsWithin } from '../run/limits.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
@@ -27,9 +26,10 @@ export function deployedConsumers(
     const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
     if (!source) return consumer
     const { stream: _stream, group: _group, ...overrides } = source
-    const overridden = overrideSettings(action, consumer.settings, overrides)
-    const settings = { ...overridden, slots: slotsWithin(overridden.slots, consumer.policies) }
-    return { ...consumer, settings: redis ? settingsWithin(action, consumer, settings, redis) : settings }
+    return {
+      ...consumer,
+      settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, overrides), redis),
+    }
   })
 }
 

@@ -53,7 +53,7 @@ export class Call {
     const [job] = this.jobs as [Job]
     if (job.prepared) return undefined
     const { policies, time } = this.#run
-    if (policies?.inspects) job.outcome = policies.inspect(job, time.clock.now())
+    if (policies?.inspects) policies.inspect(job, time.clock.now())
     if (isDone(job)) return undefined
     const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)

@@ -65,24 +65,13 @@ export async function runConsumer(
         if (isFirst) report.noSlot()
         break
       }
-      const run = await begin({ ...parts, group, slot: opened.slot, budget })
-      end = await runSlot(kind, opened, run)
+      end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
   }
   report.ended(group.roundTrips, clock.monotonic() - start)
   return { failures: end.errors.map((error) => ({ stream, group: name, error })), isCutOff: end.isCutOff }
-}
-
-/** @throws {Error} A policy could not begin: the slot is given back. */
-async function begin(parts: RunParts): Promise<Run> {
-  try {
-    return new Run(parts)
-  } catch (error) {
-    await parts.group.giveSlot(parts.slot).catch(() => {})
-    throw error
-  }
 }
 
 /** How a run ended. */

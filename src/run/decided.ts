@@ -7,7 +7,7 @@ export interface Decidable extends PolicyJob {
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
   readonly prepared: Prepared | undefined
-  readonly outcome: Outcome | undefined
+  outcome: Outcome | undefined
   release(): void
 }
 
@@ -27,12 +27,16 @@ export function letterOf(
   }
 }
 
-/** The outcome that a policy decided for. @param now Milliseconds since 1970. @throws {TypeError} No decision. */
+/** What a policy decided, looked at where it enters. @throws {TypeError} It is no decision. */
+export function checked(decision: Decision | undefined): Decision | undefined {
+  if (decision === undefined || decision?.action === 'ignore' || decision?.action === 'deadLetter') return decision
+  if (decision?.action === 'park' && decision.delayMs >= 0) return decision
+  throw new TypeError('a decision must be to ignore, to park for delayMs >= 0, or a deadLetter')
+}
+
+/** The outcome that a policy decided for. @param now Milliseconds since 1970. */
 export function outcomeOf(decision: Decision, job: Decidable, now: number): Outcome {
-  if (decision?.action === 'ignore') return { kind: 'ignore' }
-  if (decision?.action === 'park' && decision.delayMs >= 0)
-    return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
-  if (decision?.action === 'deadLetter')
-    return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
-  throw new TypeError('A policy must decide to ignore, to park for delayMs >= 0, or for a deadLetter')
+  if (decision.action === 'ignore') return { kind: 'ignore' }
+  if (decision.action === 'park') return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
+  return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
 }

@@ -4,19 +4,22 @@ import { DEFAULT_MAX_PENDING } from '../consumer-settings.ts'
 import { cannot } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Connection } from '../group/group.ts'
+import { slotsWithin } from '../policy.ts'
 
 /**
- * A consumer's settings on a connection whose server lets a consumer name have only so many pending entries: it refuses reads beyond them, and
- * what failed is pending under one name. A `maxPending` that nobody chose becomes that many.
+ * A consumer's settings as far as its policies and its connection allow: no more slots than a policy says; and where the server lets a consumer name have
+ * only so many pending entries, it refuses reads beyond them, and what failed is pending under one name. A `maxPending` that nobody chose becomes that many.
  *
+ * @param redis Where it is known by now.
  * @throws {RangeError} A setting above it; the message names both.
  */
 export function settingsWithin(
   action: string,
-  { group, routes }: Consumer,
+  { group, routes, policies }: Consumer,
   settings: ConsumerSettings,
-  { maxPendingPerName: most = Infinity }: Connection,
+  redis: Connection | undefined,
 ): ConsumerSettings {
+  const { maxPendingPerName: most = Infinity } = redis ?? {}
   const maxPending =
     settings.maxPending === DEFAULT_MAX_PENDING ? Math.min(most, DEFAULT_MAX_PENDING) : settings.maxPending
   const chosen: [name: string, value: number][] = [
@@ -34,5 +37,5 @@ export function settingsWithin(
       throw cannot(`${action} for group ${quoted(group)}`, rule, RangeError)
     }
   }
-  return maxPending === settings.maxPending ? settings : { ...settings, maxPending }
+  return { ...settings, maxPending, slots: slotsWithin(settings.slots, policies) }
 }

@@ -8,7 +8,7 @@ import type { Guard } from '../group/group.ts'
 import { JOINABLE } from '../group/scripts/join.ts'
 import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
 import type { Decidable } from './decided.ts'
-import { outcomeOf } from './decided.ts'
+import { checked, outcomeOf } from './decided.ts'
 import type { RunParts } from './parts.ts'
 import type { Time } from './time.ts'
 
@@ -20,8 +20,8 @@ interface AtWork {
   readonly eventType: string | undefined
 }
 
-/** Stands for a hook's failure: the entry is released. */
-const RELEASED: Outcome = { kind: 'ignore' }
+/** In place of what a hook that threw would have answered. */
+const FAILED = Symbol('failed')
 
 /** Hooks that are of the whole consumer. */
 const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
@@ -39,10 +39,7 @@ export class RunPolicies {
   readonly #fail: (error: Error) => void
   readonly #all: readonly AtWork[]
 
-  /**
-   * @param fail Ends the run with that error: a hook threw.
-   * @throws {Error} One could not begin.
-   */
+  /** @param fail Ends the run with that error: a hook threw, or one could not begin. */
   constructor(parts: RunParts, time: Time, fail: (error: Error) => void) {
     const { consumer, slot, action } = parts
     const { stream, group, keys } = consumer
@@ -60,15 +57,17 @@ export class RunPolicies {
     this.#stream = stream
     this.#fail = fail
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
-      const hooks = policy.begin?.(begin(eventType))
-      if (!hooks) return []
-      const whole = eventType !== undefined && OF_CONSUMER.find((hook) => hooks[hook])
-      if (whole)
-        throw cannot(`use ${quoted(policy.name)} on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
-      return [{ name: policy.name, hooks, eventType }]
+      const { name } = policy
+      const hooks = this.#safely(name, undefined, () => {
+        const begun = policy.begin?.(begin(eventType))
+        const whole = eventType !== undefined && OF_CONSUMER.find((hook) => begun?.[hook])
+        if (whole) throw cannot(`use it on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
+        return begun
+      })
+      return hooks ? [{ name, hooks, eventType }] : []
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
-      const guard = policy.guard?.(keys)
+      const guard = this.#safely(policy.name, undefined, () => policy.guard?.(keys))
       return guard ? [{ key: guard.key, holds: guard.holds === 'all' ? 'all' : 'values' } as const] : []
     })
     this.holds = this.#has('holds')
@@ -108,23 +107,22 @@ export class RunPolicies {
     }
   }
 
-  /** The outcome of an entry that is not to be decoded. @throws {Error} A hook threw, or decided for nothing that there is. */
-  inspect(job: Decidable, now: number): Outcome | undefined {
+  /** Gives an entry its outcome that is not to be decoded. */
+  inspect(job: Decidable, now: number): void {
     for (const { name, hooks } of this.#all) {
-      const outcome = this.#safely(name, RELEASED, () => {
-        const decision = hooks.inspect?.(job)
-        return decision && outcomeOf(decision, job, now)
-      })
-      if (outcome === RELEASED) job.release()
-      if (outcome) return job.outcome ?? outcome
+      if (job.outcome) return
+      const decision = this.#safely(name, FAILED, () => checked(hooks.inspect?.(job)))
+      if (decision === FAILED) job.release()
+      else if (decision) job.outcome = outcomeOf(decision, job, now)
     }
-    return undefined
   }
 
   /**
    * What becomes of what was read, one decision a job that is not to be called.
    *
    * @param ask Makes one request.
+   * @throws {RedisConnectionError} No reply came.
+   * @throws {Error} A hook threw; the message names its policy.
    */
   async admit<Job extends Decidable>(
     jobs: readonly Job[],
@@ -132,17 +130,18 @@ export class RunPolicies {
   ): Promise<ReadonlyMap<Job, Decision>> {
     const asked = this.#all.map((one) => {
       const own = jobs.filter((job) => appliesTo(one, job))
-      return { ...one, own, commands: own.length > 0 ? (one.hooks.questions?.(own) ?? []) : [] }
+      const questions = () => (own.length > 0 ? (one.hooks.questions?.(own) ?? []) : [])
+      return { ...one, own, commands: hooked(one.name, questions) }
     })
     const commands = asked.flatMap((one) => one.commands)
     const replies = commands.length > 0 ? await ask(commands) : []
     const decisions = new Map<Job, Decision>()
     let at = 0
-    for (const { hooks, own, commands: sent } of asked) {
+    for (const { name, hooks, own, commands: sent } of asked) {
       const answers = replies.slice(at, at + sent.length)
       at += sent.length
       if (!hooks.admit || own.length === 0) continue
-      const decided = hooks.admit(own, answers)
+      const decided = hooked(name, () => hooks.admit?.(own, answers).map(checked) ?? [])
       for (const [n, job] of own.entries()) {
         const decision = decided[n]
         if (decision && !decisions.has(job)) decisions.set(job, decision)
@@ -163,9 +162,12 @@ export class RunPolicies {
   /** @returns What becomes of others that were held back, by their ids. */
   ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decision> {
     const decisions = new Map<string, Decision>()
-    for (const { name, hooks } of this.#of(job))
-      for (const [id, decision] of this.#safely(name, undefined, () => hooks.ended?.(job, isDone)) ?? [])
-        if (!decisions.has(id)) decisions.set(id, decision)
+    for (const { name, hooks } of this.#of(job)) {
+      this.#safely(name, undefined, () => {
+        for (const [id, decision] of hooks.ended?.(job, isDone) ?? [])
+          if (checked(decision) && !decisions.has(id)) decisions.set(id, decision)
+      })
+    }
     return decisions
   }
 
@@ -192,19 +194,18 @@ export class RunPolicies {
   }
 
   end(): readonly PolicyCommand[] {
-    return this.#all.flatMap(({ hooks }) => hooks.end?.() ?? [])
+    return this.#all.flatMap(({ name, hooks }) => this.#safely(name, [], () => hooks.end?.() ?? []))
   }
 
   #of(job: Decidable): readonly AtWork[] {
     return this.#all.filter((one) => appliesTo(one, job))
   }
 
-  #safely<T>(name: string, fallback: T, hook: () => T): T {
+  #safely<T, Fallback = T>(name: string, fallback: Fallback, hook: () => T): T | Fallback {
     try {
-      return hook()
+      return hooked(name, hook)
     } catch (error) {
-      const { name: kind, message } = describeError(error)
-      this.#fail(new Error(`Cannot go on: policy ${quoted(name)} failed: ${kind}: ${message}`, { cause: error }))
+      this.#fail(error as Error)
       return fallback
     }
   }
@@ -218,6 +219,16 @@ export class RunPolicies {
 export interface Ride {
   readonly riders: readonly PolicyCommand[]
   answered(replies: readonly PolicyReply[]): void
+}
+
+/** @throws {Error} The hook threw; the message names its policy. */
+function hooked<T>(name: string, hook: () => T): T {
+  try {
+    return hook()
+  } catch (error) {
+    const { name: kind, message } = describeError(error)
+    throw new Error(`Cannot go on: policy ${quoted(name)} failed: ${kind}: ${message}`, { cause: error })
+  }
 }
 
 function appliesTo({ eventType }: AtWork, job: Decidable): boolean {

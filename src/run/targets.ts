@@ -10,7 +10,6 @@ import { assertConnection } from '../group/group.ts'
 import type { LambdaContext } from '../handler.ts'
 import type { Observer } from '../observe.ts'
 import { resolveObservers } from '../observers.ts'
-import { slotsWithin } from '../policy.ts'
 import { settingsWithin } from './limits.ts'
 
 /** Where a run finds its server, and its time. */
@@ -57,11 +56,10 @@ export function resolveTargets(
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
     throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
   }
-  return asConsumers(action, given).map((consumer) => {
-    const settings = overrideSettings(action, consumer.settings, options)
-    const slots = slotsWithin(settings.slots, consumer.policies)
-    return { ...consumer, settings: settingsWithin(action, consumer, { ...settings, slots }, options.redis) }
-  })
+  return asConsumers(action, given).map((consumer) => ({
+    ...consumer,
+    settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
+  }))
 }
 
 function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {

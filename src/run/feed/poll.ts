@@ -84,7 +84,7 @@ async function isDue({ policies, time }: Run, pool: Pool): Promise<boolean> {
   const waitMs = policies.dueAt() - time.clock.now()
   if (!(waitMs <= time.waitableMs())) return false
   let isTime = false
-  const cancel = time.clock.after(Math.max(1, waitMs), () => {
+  const cancel = time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), () => {
     isTime = true
     pool.notify()
   })
