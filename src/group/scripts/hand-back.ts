@@ -25,9 +25,10 @@ end
  */
 export const HAND_BACK = `
 local function handBack(from, to, first)
-  local known, age = {}, length - redis.call('PTTL', lease)
-  -- where it is an error, as in a lost group, it has no entries; first, since before 7.2 it looks at the clock while PTTL goes by the script's start
+  -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each looks at the clock, so that what was read in the first
+  -- moment of the lease would seem older than it
   local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
+  local known, age = {}, length - redis.call('PTTL', lease)
   for i = first, #ARGV do known[ARGV[i]] = true end
   for _, p in ipairs(pending) do
     if p[4] == 1 and p[3] <= age and not known[p[1]] then
