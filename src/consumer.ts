@@ -12,7 +12,7 @@ import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { checkTogether, policies, slotsWithin } from './policy.ts'
+import { checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -47,6 +47,8 @@ export interface Consumer {
   readonly onDeadLetter: OnDeadLetter | undefined
   /** Policies that do more than wrap, the consumer's first. */
   readonly policies: readonly BoundPolicy[]
+  /** Sorted sets by which what they parked comes back. */
+  readonly indexes: readonly string[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
 }
@@ -106,14 +108,18 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   const own = policies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
   const bound = boundPolicies(action, own, byType)
+  const keys = resolveKeys(action, stream, group, rest.deadLetters?.stream)
   return Object.freeze({
     stream,
     group,
     codec,
     onDeadLetter,
-    policies: bound.filter(({ policy: { begin, guard, needs, maxSlots } }) => begin ?? guard ?? needs ?? maxSlots),
+    policies: bound.filter(
+      ({ policy: { begin, guard, index, needs, maxSlots } }) => begin ?? guard ?? index ?? needs ?? maxSlots,
+    ),
+    indexes: indexesOf(action, bound, keys),
     settings: Object.freeze({ ...settings, slots: slotsWithin(settings.slots, bound) }),
-    keys: resolveKeys(action, stream, group, rest.deadLetters?.stream),
+    keys,
     routes: wrapRoutes(own, byType),
   })
 }

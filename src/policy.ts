@@ -1,5 +1,6 @@
 import type { Field } from './core/entry.ts'
 import type { ConsumerKeys } from './core/keys.ts'
+import { hashSlot } from './core/keys.ts'
 import { cannot } from './core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from './core/outcome.ts'
 import type { PlainReply } from './core/plain-reply.ts'
@@ -32,6 +33,12 @@ export interface PolicyDefinition {
   readonly maxSlots?: number
   /** What the server looks at in the very step that starts a claimed entry. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
+  /**
+   * Names a sorted set in the stream's hash slot: the id of each entry that this policy parked, and when it comes back, in milliseconds since 1970 on the
+   * server's clock. Claimers start what is due from it, earliest first, before they look for what was left behind, and leave the rest of it alone; a
+   * change of its scores changes when they do. What starts leaves it. On a consumer only. Without it, what was parked comes back by its age.
+   */
+  readonly index?: (keys: ConsumerKeys) => string
   /** Keys beside the group's own, and the commands that it needs on them: for whoever writes the ACL file. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
   /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
@@ -131,7 +138,7 @@ export interface BoundPolicy {
   readonly eventType: string | undefined
 }
 
-const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'needs', 'begin']
+const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin']
 
 /**
  * Checks a list of policies.
@@ -160,7 +167,11 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
   for (const [hook, value] of Object.entries(hooks)) {
     if (!HOOKS.includes(hook))
       throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(hook)}; there are ${HOOKS.join(', ')}`)
-    if (value !== undefined && ['wrap', 'guard', 'needs', 'begin'].includes(hook) && typeof value !== 'function')
+    if (
+      value !== undefined &&
+      ['wrap', 'guard', 'index', 'needs', 'begin'].includes(hook) &&
+      typeof value !== 'function'
+    )
       throw cannot(action, `${hook} of ${quoted(name)} must be a function`)
   }
   const { maxSlots, excludes } = policy as PolicyDefinition
@@ -174,7 +185,7 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
 /** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or a limit of the whole consumer on a route. */
 export function checkTogether(action: string, bound: readonly BoundPolicy[]): void {
   for (const { policy, eventType } of bound) {
-    if (eventType !== undefined && policy.maxSlots !== undefined)
+    if (eventType !== undefined && (policy.maxSlots ?? policy.index) !== undefined)
       throw cannot(action, `${quoted(policy.name)} must be used on the consumer, got it on ${quoted(eventType)}`)
     if (eventType !== undefined && bound.some((other) => other.policy === policy && other.eventType === undefined))
       throw cannot(
@@ -184,6 +195,24 @@ export function checkTogether(action: string, bound: readonly BoundPolicy[]): vo
     const other = bound.find((one) => policy.excludes?.includes(one.policy.name))
     if (other) throw cannot(action, `${quoted(policy.name)} cannot be combined with ${quoted(other.policy.name)}`)
   }
+}
+
+/**
+ * The sorted sets by which what policies parked comes back.
+ *
+ * @throws {TypeError} A key of another hash slot, or one that two have.
+ */
+export function indexesOf(action: string, bound: readonly BoundPolicy[], keys: ConsumerKeys): readonly string[] {
+  const indexes: string[] = []
+  for (const { policy } of bound) {
+    if (!policy.index) continue
+    const key = policy.index(keys)
+    const rule = `index of ${quoted(policy.name)} must be a key of its own in the stream's hash slot, got ${quoted(key)}`
+    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream)) throw cannot(action, rule)
+    if ([...indexes, ...Object.values(keys)].includes(key)) throw cannot(action, rule)
+    indexes.push(key)
+  }
+  return indexes
 }
 
 /** Pollers that may run at once, as far as policies allow. */

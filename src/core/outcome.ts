@@ -27,8 +27,8 @@ export type Outcome =
   | { readonly kind: 'ack-with'; readonly commands: readonly JoinedCommand[] }
   /** Acknowledged without a call. */
   | { readonly kind: 'ignore' }
-  /** Set aside without a call, and without using up its delivery; back at the earliest after `delayMs`. */
-  | { readonly kind: 'park'; readonly delayMs: number }
+  /** Set aside without a call, and without using up its delivery; back at the earliest after `delayMs`: by its age, or by that sorted set. */
+  | { readonly kind: 'park'; readonly delayMs: number; readonly index?: string | undefined }
   /** Parked until the next delivery, `delayMs` from now. */
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }

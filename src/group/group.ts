@@ -73,6 +73,12 @@ export interface Claims {
   settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult>
 
   /**
+   * Settles, and takes over entries that are due by an index, earliest first. Their delivery counts stay; they stay in the index until they start. One
+   * round trip. Where the group is gone there are none.
+   */
+  settleAndClaimDue(slot: Slot, settlements: readonly Settlement[], request: DueRequest): Promise<DueResult>
+
+  /**
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
    * gone nothing starts, and the next claim makes it again.
    */
@@ -278,6 +284,26 @@ export interface ClaimResult extends SettleResult {
   readonly answers?: readonly PlainReply[]
 }
 
+/** Which entries of an index. */
+export interface DueRequest {
+  readonly index: string
+  /** How many at most. */
+  readonly room: number
+  /** Up to when they are due, in milliseconds since 1970; `undefined`: now, on the server's clock. */
+  readonly till: number | undefined
+  /** How many of the earliest to pass over. */
+  readonly past: number
+}
+
+/** What is due by an index. */
+export interface DueResult extends SettleResult {
+  /** Up to when the index was looked at, in milliseconds since 1970. */
+  readonly till: number
+  readonly claimed: readonly Claimed[]
+  /** Entries that were trimmed while they waited; they are pending no more. */
+  readonly lost: number
+}
+
 /** The counts are those of the settlements and of the claimed entries that could not be started. */
 export interface StartResult extends SettleResult {
   readonly started: readonly Delivery[]
@@ -291,6 +317,8 @@ export interface GroupAddress {
   readonly stream: string
   readonly group: string
   readonly keys: ConsumerKeys
+  /** Sorted sets of entries that were set aside, and come back by them alone: id → milliseconds since 1970. Default: none. */
+  readonly indexes?: readonly string[]
   readonly settings: {
     readonly startAt: string
     readonly maxDeadLetters: number

@@ -12,6 +12,8 @@ import type {
   ClaimResult,
   Claims,
   Delivery,
+  DueRequest,
+  DueResult,
   Group,
   GroupAddress,
   Guard,
@@ -141,7 +143,8 @@ export class MemoryGroup implements Group, Claims {
     const from = cursor ?? this.#state.cursor ?? '0-0'
     const { stale, lost, after } = this.#page(group, from, minIdleMs)
     const ready = stale.filter(
-      ({ id, from: { owner } }) => owner !== PARKED || (this.#dueTimes.get(id) ?? 0) <= this.#now,
+      ({ id, from: { owner } }) =>
+        owner !== PARKED || ((this.#dueTimes.get(id) ?? 0) <= this.#now && !this.#isIndexed(id)),
     )
     const claimed = ready.slice(0, room)
     for (const entry of claimed) this.#take(group, slot, entry)
@@ -154,6 +157,35 @@ export class MemoryGroup implements Group, Claims {
       healed,
       ...(riders.length > 0 && { answers }),
     }
+  }
+
+  async settleAndClaimDue(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { index, room, till = this.#now, past }: DueRequest,
+  ): Promise<DueResult> {
+    this.roundTrips++
+    const settled = this.#settle(slot, settlements)
+    const group = this.#find()
+    if (!this.#isLeased(slot)) return { ...settled, till, claimed: [], lost: 0, leaseLost: true }
+    const claimed: Claimed[] = []
+    let lost = 0
+    for (const id of group ? this.#dueIn(index, till).slice(past) : []) {
+      if (claimed.length === room) break
+      const found = group?.pending.get(id)
+      const isGone = found !== undefined && !this.#stream.get(id)
+      if (!found || isGone) this.#server.values.run(['zrem', index, id])
+      if (isGone && group) {
+        this.#drop(group, id)
+        lost++
+      } else if (found?.owner === PARKED && group) {
+        const { owner, deliveryCount } = found
+        const entry = { id, deliveryCount, from: { owner, idleMs: this.#now - found.deliveredAt } }
+        claimed.push(entry)
+        this.#take(group, slot, entry)
+      }
+    }
+    return { ...settled, till, claimed, lost }
   }
 
   async settleAndStart(
@@ -191,6 +223,7 @@ export class MemoryGroup implements Group, Claims {
     for (const delivery of started) {
       this.#take(group, slot, delivery)
       this.#dueTimes.delete(delivery.id)
+      for (const index of this.#indexes) this.#server.values.run(['zrem', index, delivery.id])
     }
     const ours = started.length + leftAlone.length + noRoom.length
     counts.superseded += claimed.length - ours
@@ -337,7 +370,9 @@ export class MemoryGroup implements Group, Claims {
   #move(group: GroupState, { id, deliveryCount, outcome }: Settlement): void {
     const move = moveOf(outcome, deliveryCount, this.#address.settings.minIdleMs)
     group.hand(id, move, move.deliveryCount, this.#now)
-    if (move.delayMs === undefined) this.#dueTimes.delete(id)
+    if (outcome.kind === 'park' && outcome.index !== undefined)
+      this.#server.values.run(['zadd', outcome.index, this.#now + outcome.delayMs, id])
+    else if (move.delayMs === undefined) this.#dueTimes.delete(id)
     else this.#dueTimes.set(id, this.#now + move.delayMs)
   }
 
@@ -393,6 +428,7 @@ export class MemoryGroup implements Group, Claims {
     delete this.#state.cursor
     this.#state.mark = from
     this.#dueTimes.clear()
+    for (const index of this.#indexes) this.#server.values.run(['del', index])
     return { group, healed: lived }
   }
 
@@ -402,6 +438,19 @@ export class MemoryGroup implements Group, Claims {
 
   #isLeased({ consumerName, token }: Slot): boolean {
     return token === '' || this.#server.holder(this.#address.keys.slot(consumerName)) === token
+  }
+
+  #dueIn(index: string, till: number): readonly string[] {
+    const ids = this.#server.values.run(['zrangebyscore', index, '-inf', till])
+    return Array.isArray(ids) ? ids.map(String) : []
+  }
+
+  #isIndexed(id: string): boolean {
+    return this.#indexes.some((index) => this.#dueIn(index, Infinity).includes(id))
+  }
+
+  get #indexes(): readonly string[] {
+    return this.#address.indexes ?? []
   }
 
   get #now(): number {

@@ -1,3 +1,4 @@
+import { compareEntryIds } from '../core/entry.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
 import { asFields, asText, items } from './commands/reply.ts'
@@ -9,6 +10,8 @@ import type {
   ClaimResult,
   Claims,
   Delivery,
+  DueRequest,
+  DueResult,
   Group,
   Measured,
   Opened,
@@ -22,10 +25,11 @@ import { measureCall, measuredOf } from './measuring.ts'
 import type { RedisCalls, SettledWith } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import type { RedisGroup } from './redis-group.ts'
-import { claimPage } from './scripts/claim-page.ts'
+import { claimDue } from './scripts/claim-due.ts'
+import { claimPage, claimPageBesideIndexes } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
-import { STARTED, start, startGuarded } from './scripts/start.ts'
+import { STARTED, start, startWithPolicies } from './scripts/start.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
@@ -66,25 +70,52 @@ class RedisClaims implements Claims {
   }
 
   #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
-    const { stream, group, keys } = this.#calls.address
+    const { stream, group, keys, indexes = [] } = this.#calls.address
     return {
-      script: claimPage,
-      keys: [stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))],
-      args: [group, token, minIdleMs, cursor, room, ...names],
+      script: indexes.length > 0 ? claimPageBesideIndexes : claimPage,
+      keys: [stream, keys.due, keys.state, ...names.map((name) => keys.slot(name)), ...indexes],
+      args: [group, token, minIdleMs, cursor, room, ...names, ...indexes.map(() => '')],
+    }
+  }
+
+  async settleAndClaimDue(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    { index, room, till, past }: DueRequest,
+  ): Promise<DueResult> {
+    const call = {
+      script: claimDue,
+      keys: [this.#calls.address.stream, this.#calls.lease(slot), index],
+      args: [...this.#calls.fence(slot), room, till ?? '', past],
+    }
+    const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
+    const [reply = null] = replies
+    const nothing = { ...settled, till: till ?? 0, claimed: [], lost: 0 }
+    if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
+    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
+    if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
+    const [lookedTill, claimed, lost] = items(reply)
+    return {
+      ...settled,
+      till: Number(asText(lookedTill)),
+      claimed: items(claimed).map(asClaimed),
+      lost: items(lost).length,
     }
   }
 
   async settleAndStart(
     slot: Slot,
     settlements: readonly Settlement[],
-    claimed: readonly Claimed[],
+    given: readonly Claimed[],
     { maxBytes, unless, guards = [] }: StartBounds = {},
   ): Promise<StartResult> {
-    const { stream, keys } = this.#calls.address
+    const { stream, keys, indexes = [] } = this.#calls.address
+    // a page has them so; an index has the order of their times
+    const claimed = indexes.length > 0 ? given.toSorted((a, b) => compareEntryIds(a.id, b.id)) : given
     const { field, values } = unless ?? { field: '', values: [] }
     const call = {
-      script: guards.length > 0 ? startGuarded : start,
-      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key)],
+      script: guards.length + indexes.length > 0 ? startWithPolicies : start,
+      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key), ...indexes],
       args: [
         ...this.#calls.fence(slot),
         maxBytes ?? '',
@@ -92,6 +123,7 @@ class RedisClaims implements Claims {
         values.length,
         ...values,
         ...guards.map(({ holds }) => holds),
+        ...indexes.map(() => 'index'),
         ...pairs(claimed),
       ],
     }

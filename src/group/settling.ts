@@ -25,7 +25,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], move: [], dead: [] }
   for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
   // where the dead letters' key is denied, the server refuses every script that names it
-  const chunks = [...chunksOf(byOp.move, SCRIPT_ENTRIES), ...chunksOf(byOp.dead, SCRIPT_ENTRIES)]
+  const chunks = [...byIndex(byOp.move), byOp.dead].flatMap((some) => chunksOf(some, SCRIPT_ENTRIES))
   const acks = chunksOf(byOp.ack, MOST_IDS)
   const ignores = chunksOf(byOp.ignore, MOST_IDS)
   const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
@@ -49,6 +49,17 @@ type Op = (typeof OUTCOMES)[keyof typeof OUTCOMES]['op']
 
 const idOf = ({ id }: Settlement) => id
 
+/** Moves by the sorted set that has their times: one script writes one of them. */
+function byIndex(moves: readonly Settlement[]): Settlement[][] {
+  const groups = new Map<string | undefined, Settlement[]>()
+  for (const move of moves) groups.set(indexOf(move), [...(groups.get(indexOf(move)) ?? []), move])
+  return [...groups.values()]
+}
+
+function indexOf({ outcome }: Settlement): string | undefined {
+  return outcome.kind === 'park' ? outcome.index : undefined
+}
+
 function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
   const origin = { stream, group, consumerName: slot.consumerName }
   const keep = Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
@@ -70,7 +81,7 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
       )
     }
   }
-  const touched = [stream, keys.slot(slot.consumerName), keys.due]
+  const touched = [stream, keys.slot(slot.consumerName), indexOf(chunk[0] as Settlement) ?? keys.due]
   const buries = chunk.some(isLetter)
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }

@@ -25,6 +25,8 @@ export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: numbe
   if (outcome.kind === 'release') return { ...outcome, idleMs: Math.floor(outcome.idleMs), delayMs: undefined }
   const delayMs = outcome.kind === 'retry' || outcome.kind === 'park' ? outcome.delayMs : 0
   const count = outcome.kind === 'park' ? deliveryCount - 1 : deliveryCount
+  if (outcome.kind === 'park' && outcome.index !== undefined)
+    return { owner: PARKED, idleMs: 0, deliveryCount: count, delayMs }
   if (delayMs <= minIdleMs) {
     return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount: count, delayMs: undefined }
   }

@@ -27,16 +27,20 @@ export function letterOf(
   }
 }
 
+/** A decision, and the sorted set by which what its policy parks comes back. */
+export type Decided = Decision & { readonly index?: string | undefined }
+
 /** What a policy decided, looked at where it enters. @throws {TypeError} It is no decision. */
-export function checked(decision: Decision | undefined): Decision | undefined {
+export function checked(decision: Decision | undefined, index: string | undefined): Decided | undefined {
   if (decision === undefined || decision?.action === 'ignore' || decision?.action === 'deadLetter') return decision
-  if (decision?.action === 'park' && decision.delayMs >= 0) return decision
+  if (decision?.action === 'park' && decision.delayMs >= 0)
+    return index === undefined ? decision : { ...decision, index }
   throw new TypeError('a decision must be to ignore, to park for delayMs >= 0, or a deadLetter')
 }
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */
-export function outcomeOf(decision: Decision, job: Decidable, now: number): Outcome {
+export function outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
   if (decision.action === 'ignore') return { kind: 'ignore' }
-  if (decision.action === 'park') return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
+  if (decision.action === 'park') return { kind: 'park', delayMs: Math.ceil(decision.delayMs), index: decision.index }
   return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
 }

@@ -2,9 +2,9 @@ import type { Clock } from '../clock.ts'
 import { OUTCOMES } from '../core/outcome.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import type { Gathering } from '../gathering.ts'
-import type { Decision } from '../policy.ts'
 import type { Route } from '../route.ts'
 import { Call } from './call.ts'
+import type { Decided } from './decided.ts'
 import { outcomeOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
@@ -214,7 +214,7 @@ export class Pool {
     }
   }
 
-  #decide(run: Run, id: string, decision: Decision): void {
+  #decide(run: Run, id: string, decision: Decided): void {
     const isIt = (one: Job) => one.run === run && one.id === id && !isDone(one)
     const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
     if (!job) return

@@ -6,8 +6,8 @@ import { ACK } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
 import type { Guard } from '../group/group.ts'
 import { JOINABLE } from '../group/scripts/join.ts'
-import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
-import type { Decidable } from './decided.ts'
+import type { PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
+import type { Decidable, Decided } from './decided.ts'
 import { checked, outcomeOf } from './decided.ts'
 import type { RunParts } from './parts.ts'
 import type { Time } from './time.ts'
@@ -16,6 +16,8 @@ import type { Time } from './time.ts'
 interface AtWork {
   readonly name: string
   readonly hooks: RunPolicy
+  /** By which what it parks comes back. */
+  readonly index: string | undefined
   /** Of a route: only its jobs are shown to it. */
   readonly eventType: string | undefined
 }
@@ -64,7 +66,7 @@ export class RunPolicies {
         if (whole) throw cannot(`use it on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
         return begun
       })
-      return hooks ? [{ name, hooks, eventType }] : []
+      return hooks ? [{ name, hooks, index: policy.index?.(keys), eventType }] : []
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
       const guard = this.#safely(policy.name, undefined, () => policy.guard?.(keys))
@@ -109,9 +111,9 @@ export class RunPolicies {
 
   /** Gives an entry its outcome that is not to be decoded. */
   inspect(job: Decidable, now: number): void {
-    for (const { name, hooks } of this.#all) {
+    for (const { name, hooks, index } of this.#all) {
       if (job.outcome) return
-      const decision = this.#safely(name, FAILED, () => checked(hooks.inspect?.(job)))
+      const decision = this.#safely(name, FAILED, () => checked(hooks.inspect?.(job), index))
       if (decision === FAILED) job.release()
       else if (decision) job.outcome = outcomeOf(decision, job, now)
     }
@@ -127,7 +129,7 @@ export class RunPolicies {
   async admit<Job extends Decidable>(
     jobs: readonly Job[],
     ask: (commands: readonly PolicyCommand[]) => Promise<readonly PolicyReply[]>,
-  ): Promise<ReadonlyMap<Job, Decision>> {
+  ): Promise<ReadonlyMap<Job, Decided>> {
     const asked = this.#all.map((one) => {
       const own = jobs.filter((job) => appliesTo(one, job))
       const questions = () => (own.length > 0 ? (one.hooks.questions?.(own) ?? []) : [])
@@ -135,13 +137,13 @@ export class RunPolicies {
     })
     const commands = asked.flatMap((one) => one.commands)
     const replies = commands.length > 0 ? await ask(commands) : []
-    const decisions = new Map<Job, Decision>()
+    const decisions = new Map<Job, Decided>()
     let at = 0
-    for (const { name, hooks, own, commands: sent } of asked) {
+    for (const { name, hooks, index, own, commands: sent } of asked) {
       const answers = replies.slice(at, at + sent.length)
       at += sent.length
       if (!hooks.admit || own.length === 0) continue
-      const decided = hooked(name, () => hooks.admit?.(own, answers).map(checked) ?? [])
+      const decided = hooked(name, () => hooks.admit?.(own, answers).map((decision) => checked(decision, index)) ?? [])
       for (const [n, job] of own.entries()) {
         const decision = decided[n]
         if (decision && !decisions.has(job)) decisions.set(job, decision)
@@ -160,12 +162,14 @@ export class RunPolicies {
   }
 
   /** @returns What becomes of others that were held back, by their ids. */
-  ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decision> {
-    const decisions = new Map<string, Decision>()
-    for (const { name, hooks } of this.#of(job)) {
+  ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decided> {
+    const decisions = new Map<string, Decided>()
+    for (const { name, hooks, index } of this.#of(job)) {
       this.#safely(name, undefined, () => {
-        for (const [id, decision] of hooks.ended?.(job, isDone) ?? [])
-          if (checked(decision) && !decisions.has(id)) decisions.set(id, decision)
+        for (const [id, given] of hooks.ended?.(job, isDone) ?? []) {
+          const decision = checked(given, index)
+          if (decision && !decisions.has(id)) decisions.set(id, decision)
+        }
       })
     }
     return decisions

@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
 import type { Claimed, Held, Slot } from '../../src/group/group.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
 import type { Caller, World } from '../model/world.ts'
-import { GROUP, KEYS, STREAM } from '../model/world.ts'
+import { GROUP, INDEX, KEYS, STREAM } from '../model/world.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
 
@@ -17,7 +18,7 @@ const LEASE_MS = 100_000
 const MIN_IDLE_MS = 60_000
 
 type Step =
-  | { readonly do: 'add' | 'read' | 'claim'; readonly count: number }
+  | { readonly do: 'add' | 'read' | 'claim' | 'due'; readonly count: number }
   | { readonly do: 'take' | 'give'; readonly kind: 'poller' | 'claimer' }
   | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
   | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' }
@@ -32,6 +33,7 @@ const outcome = fc.constantFrom<Outcome>(
   { kind: 'ack-with', commands: [['SADD', `{${STREAM}}:marker`, 'x']] },
   ...[0, 45_000, 90_000].map((delayMs): Outcome => ({ kind: 'retry', delayMs })),
   ...[0, 90_000].map((delayMs): Outcome => ({ kind: 'park', delayMs })),
+  ...[0, 45_000, 90_000].map((delayMs): Outcome => ({ kind: 'park', delayMs, index: INDEX })),
   { kind: 'release', owner: 'parked', idleMs: 0, deliveryCount: 0 },
   { kind: 'dead-letter', letter: { reason, lastDeliveredAt: 1, failedAt: 2 } },
 )
@@ -40,7 +42,10 @@ const kind = fc.constantFrom('poller' as const, 'poller' as const, 'claimer' as 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constantFrom('add' as const, 'read' as const, 'claim' as const), count }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('add' as const, 'read' as const, 'claim' as const, 'due' as const),
+      count,
+    }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('take' as const, 'take' as const, 'give' as const), kind }) },
   {
@@ -110,7 +115,9 @@ class Side {
     this.world = world
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
     const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, slots: 2 }
-    this.#group = bothSides(world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings }))
+    this.#group = bothSides(
+      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, indexes: [INDEX] }),
+    )
   }
 
   /** What a step was answered, and what it left behind. */
@@ -119,7 +126,15 @@ class Side {
     // whether a read that finds nothing makes its name is each server version's own
     const { leases, consumers: _consumers, lastDelivered, ...sight } = await this.world.look()
     const delivered = lastDelivered === '0' ? '0-0' : lastDelivered
-    return comparable({ answer, ...sight, due: [...sight.due].sort(), delivered, leases: [...leases.keys()].sort() })
+    const [waiting] = await this.#group.ask([['ZRANGEBYSCORE', INDEX, '-inf', '+inf']])
+    return comparable({
+      answer,
+      waiting: [...(waiting as string[])].sort(),
+      ...sight,
+      due: [...sight.due].sort(),
+      delivered,
+      leases: [...leases.keys()].sort(),
+    })
   }
 
   async #answer(step: Step): Promise<unknown> {
@@ -158,6 +173,14 @@ class Side {
         })
         this.#claimed = page.claimed
         return page
+      }
+      case 'due': {
+        if (!claimer) return undefined
+        // with room for all: what came within a few milliseconds has no order that both know of
+        const request = { index: INDEX, room: 100, till: undefined, past: 0 }
+        const due = await this.#group.settleAndClaimDue(claimer, [], request)
+        this.#claimed = due.claimed
+        return { ...due, claimed: due.claimed.toSorted((a, b) => compareEntryIds(a.id, b.id)), till: undefined }
       }
       case 'start': {
         if (!claimer || this.#claimed.length === 0) return undefined

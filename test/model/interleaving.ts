@@ -6,7 +6,7 @@ import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryA
 import type { Command, Plan, Setting } from './commands.ts'
 import type { Behaviour, Published, Result } from './model.ts'
 import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
-import { once, serial } from './policies.ts'
+import { once, serial, shelf } from './policies.ts'
 import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
 import type { Loss, Method, World } from './world.ts'
@@ -225,7 +225,7 @@ class Interleaving {
       slots,
       mode,
       minIdleMs: MIN_IDLE_MS,
-      use: usesPolicies ? [once, serial] : [],
+      use: usesPolicies ? [once, shelf, serial] : [],
       // no longer than the first wait, so that there is no jitter: a plan always plays the same
       backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
     })

@@ -1,5 +1,5 @@
 import type { PolicyDefinition, PolicyJob } from '../../src/index.ts'
-import { GROUP, STREAM } from './world.ts'
+import { GROUP, INDEX, STREAM } from './world.ts'
 
 function marker({ event }: PolicyJob): string {
   const { orderId } = (event?.payload ?? {}) as { orderId?: string }
@@ -13,6 +13,19 @@ export const once: PolicyDefinition = {
     questions: (jobs) => jobs.map((job) => ['EXISTS', marker(job)]),
     admit: (jobs, replies) => jobs.map((_job, n) => (replies[n] === 1 ? { action: 'ignore' } : undefined)),
     joins: (job) => [['SET', marker(job), job.entryId]],
+  }),
+}
+
+/** Every third entry waits once, at no delivery, and comes back by an index. */
+export const shelf: PolicyDefinition = {
+  name: 'shelf',
+  index: () => INDEX,
+  begin: () => ({
+    questions: (jobs) => jobs.map(({ entryId }) => ['SET', `{${STREAM}}:${GROUP}:shelved:${entryId}`, 1, 'NX']),
+    admit: (jobs, replies) =>
+      jobs.map(({ entryId }, n) =>
+        replies[n] === 'OK' && Number.parseInt(entryId, 10) % 3 === 0 ? { action: 'park', delayMs: 90_000 } : undefined,
+      ),
   }),
 }
 

@@ -3,11 +3,11 @@ import { RedisReplyError } from '../../src/errors.ts'
 import type { Answer, Command, Reply } from '../../src/group/clients/transport.ts'
 import { createRedisConnection } from '../../src/group/redis-connection.ts'
 import type { World } from './world.ts'
-import { fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
+import { fieldsOf, GROUP, INDEX, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
-local stream, due, state, group, ms = KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2])
+local stream, due, state, index, group, ms = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], tonumber(ARGV[2])
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 100000)
 if pending.err then pending = {} end
 for _, p in ipairs(pending) do
@@ -16,12 +16,14 @@ for _, p in ipairs(pending) do
     redis.call('XCLAIM', stream, group, p[2], 0, p[1], 'IDLE', p[3] + ms, 'JUSTID')
   end
 end
-for _, id in ipairs(redis.call('ZRANGE', due, 0, -1)) do redis.call('ZINCRBY', due, -ms, id) end
+for _, times in ipairs({due, index}) do
+  for _, id in ipairs(redis.call('ZRANGE', times, 0, -1)) do redis.call('ZINCRBY', times, -ms, id) end
+end
 for _, field in ipairs(redis.call('HKEYS', state)) do
   -- entries age a little more than they should: their idle times are read and set by two clocks
   if field:find('^doubt:') then redis.call('HINCRBY', state, field, 1 - ms) end
 end
-for at = 4, #KEYS do
+for at = 5, #KEYS do
   local left = redis.call('PTTL', KEYS[at])
   if left > ms then redis.call('PEXPIRE', KEYS[at], left - ms) elseif left >= 0 then redis.call('DEL', KEYS[at]) end
 end
@@ -106,7 +108,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
       }
     },
     async pass(ms) {
-      const keys = [STREAM, KEYS.due, KEYS.state, ...LEASES]
+      const keys = [STREAM, KEYS.due, KEYS.state, INDEX, ...LEASES]
       await outside.eval(PASS, keys.length, ...keys, GROUP, ms)
     },
     async add(entries) {

@@ -5,6 +5,8 @@ import type { Connection } from '../../src/group/group.ts'
 export const STREAM = 'orders'
 export const GROUP = 'billing'
 export const KEYS = consumerKeys(STREAM, GROUP)
+/** By which entries come back that a policy parked. */
+export const INDEX = `{${STREAM}}:${GROUP}:shelf`
 export const SLOTS = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1']
 
 /** A server on which time goes by when it is told to, seen from outside. */

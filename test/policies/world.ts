@@ -38,6 +38,8 @@ export interface World {
   command(name: string, ...args: (string | number)[]): Promise<unknown>
   /** What is pending and what has been waiting becomes that much older. */
   pass(ms: number): Promise<void>
+  /** The group is gone, its stream is not. */
+  loseGroup(): Promise<void>
   poll(consumer: Consumer, options?: { remainingMs?: number }): Promise<Report>
   claim(consumer: Consumer): Promise<Report>
   /** Ids of pending entries' payloads, with owner and count. */
@@ -116,6 +118,7 @@ async function inMemory(): Promise<World> {
     pass: async (ms) => {
       offset += ms
     },
+    loseGroup: async () => redis.destroyGroup('orders', 'billing'),
     pending: async () =>
       redis
         .pending('orders', 'billing')
@@ -144,6 +147,9 @@ async function onServer(isRest: boolean): Promise<World> {
         await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', idle + ms, 'JUSTID')
       for (const id of await raw.zrange('{orders}:billing:due', '0', '-1'))
         await raw.zincrby('{orders}:billing:due', -ms, id)
+    },
+    async loseGroup() {
+      await raw.xgroup('DESTROY', 'orders', 'billing')
     },
     async pending() {
       const found: [string, string, number][] = []

@@ -19,14 +19,32 @@ export const PAGE = { finds: 100, looks: 1_000 }
  * name a slot.
  * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] an entry, the trimmed ids.
  */
-export const claimPage: Script = {
+export const claimPage: Script = { keyCount: undefined, lua: pageBy('', '', '') }
+
+/**
+ * The same beside indexes of policies, by which what they hold comes back, never by its age. Its own script, so that who uses none needs no right
+ * to ask for them. KEYS, after these, the indexes, and in place of a consumer name for each of them ''.
+ */
+export const claimPageBesideIndexes: Script = {
   keyCount: undefined,
-  lua: `
+  lua: pageBy(
+    'local indexes = {}',
+    "if ARGV[i + 2] == '' then indexes[#indexes + 1] = KEYS[i] else",
+    `
+  if p[2] == '${PARKED}' then
+    for _, index in ipairs(indexes) do if beside('ZSCORE', index, p[1]) then return false end end
+  end`,
+  ),
+}
+
+function pageBy(indexes: string, isIndex: string, isIndexed: string): string {
+  return `
 local stream, due, state, lease = unpack(KEYS)
 local group, token, idle, cursor, room, consumer = unpack(ARGV)
 idle, room = tonumber(idle), tonumber(room)
+${indexes}
 for i = 5, #KEYS do
-  if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 2] end
+  ${isIndex}if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 2] end
 end
 ${FENCE}
 ${GONE}
@@ -37,7 +55,7 @@ if not leased() then return 0 end
 if cursor == '' then cursor = idOr(beside('HGET', state, 'cursor'), '0-0') end
 
 local anyDue = redis.call('EXISTS', due) == 1
-local function ready(p)
+local function ready(p)${isIndexed}
   local wait = anyDue and p[2] == '${PARKED}' and beside('ZSCORE', due, p[1])
   local at = wait and tonumber(wait)
   return not at or not (at > now and at <= now + ${MAX_DELAY_MS}) -- a later one is none of ours
@@ -95,5 +113,5 @@ for _, id in ipairs(page[2]) do
 end
 for _, id in ipairs(lost) do beside('ZREM', due, id) end
 return {cursor, after, out, lost}
-`,
+`
 }

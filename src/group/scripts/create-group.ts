@@ -10,13 +10,13 @@ export const CREATED = { existed: 0, created: 1, healed: 2 } as const
  *
  * Streams `orders` and `{orders}` would share their keys, so the first one keeps them and the other is refused.
  *
- * KEYS stream, state, due. ARGV group, where a new group starts, 1 if this group is known to have lived.
+ * KEYS stream, state, due, indexes of policies. ARGV group, where a new group starts, 1 if this group is known to have lived.
  * Answers a number of CREATED.
  */
 export const createGroup: Script = {
-  keyCount: 3,
+  keyCount: undefined,
   lua: `
-local stream, state, due = unpack(KEYS)
+local stream, state = unpack(KEYS)
 local group, from, known = unpack(ARGV)
 
 ${BESIDE}
@@ -47,7 +47,9 @@ end
 redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
 beside('HDEL', state, 'cursor')
 -- of another type it goes only where DEL is allowed
-if not beside('ZREMRANGEBYSCORE', due, '-inf', '+inf') then redis.pcall('DEL', due) end
+for i = 3, #KEYS do
+  if not beside('ZREMRANGEBYSCORE', KEYS[i], '-inf', '+inf') then redis.pcall('DEL', KEYS[i]) end
+end
 return lived and ${CREATED.healed} or ${CREATED.created}
 `,
 }

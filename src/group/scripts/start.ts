@@ -14,21 +14,24 @@ const CHUNK = 10
  * Neighbours of the same count are claimed by one command: it is most of what a retry costs the server. Once more bytes were started than the
  * request has room for, nothing more is. Entries with certain values in a field, as of types whose handler takes no work, are not started.
  *
- * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set.
+ * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set. What starts leaves the indexes.
  *
  * KEYS stream, lease, due. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
- * an entry from being started, the values, for each guard 'all' or 'values', then for each entry id, count, lowest id first.
+ * an entry from being started, the values, for each further key 'all' or 'values' if it is a guard, 'index' if it is an index, then for each entry id, count, lowest id first.
  * Answers for each entry [a number of STARTED, fields].
  */
-export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]') }
+export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]', '') }
 
-/** The same behind guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, the guards. */
-export const startGuarded: Script = {
+/** The same with guards and indexes of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
+export const startWithPolicies: Script = {
   keyCount: undefined,
   lua: startBy(
     `
+local indexes = {}
 for n = 4, #KEYS do
-  if ARGV[values + 3 + n] == 'values' then sets[#sets + 1] = KEYS[n]
+  local kind = ARGV[values + 3 + n]
+  if kind == 'values' then sets[#sets + 1] = KEYS[n]
+  elseif kind == 'index' then indexes[#indexes + 1] = KEYS[n]
   elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
 end
 local function isGuarded(value)
@@ -40,10 +43,11 @@ local function isGuarded(value)
 end
 `,
     'isGuarded(value)',
+    "for _, index in ipairs(indexes) do beside('ZREM', index, unpack(ids)) end",
   ),
 }
 
-function startBy(guards: string, isLeft: string): string {
+function startBy(guards: string, isLeft: string, leaveIndexes: string): string {
   return `
 local stream, lease, due = unpack(KEYS, 1, 3)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
@@ -86,6 +90,7 @@ local function startChunk()
     end
   end
   beside('ZREM', due, unpack(ids))
+  ${leaveIndexes}
   for _, c in ipairs(chunk) do
     -- before 7.0 a trimmed entry stays pending
     if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end

@@ -16,7 +16,8 @@ const PATIENCE_MS = 250
 export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequest): Promise<Opened | undefined> {
   const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
   const rounds = roundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
-  const room = Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
+  // what is due by an index goes first
+  const room = consumer.indexes.length > 0 ? 0 : Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
   return claimsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
 }
 
@@ -76,6 +77,8 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
     ride.answered(await parts.group.ask(ride.riders))
     ride = undefined
   }
+  // with indexes the first page brings nothing, so that nothing of it waits meanwhile
+  for (const index of parts.consumer.indexes) await startDue(run, claims, retries, index)
   for (let hasWrapped = false; ; ) {
     const page = await settler.by(settlements, answer)
     ride?.answered(page.answers ?? [])
@@ -96,5 +99,27 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
     ride = run.policies?.ride()
     const request = { minIdleMs, cursor, room, ...(ride && { riders: ride.riders }) }
     answer = claims.settleAndClaim(parts.slot, settlements, request)
+  }
+}
+
+/** Starts what is due by an index, earliest first. What is left of it is passed over; what becomes due meanwhile waits for the next call. */
+async function startDue(
+  { settler, report, time, parts }: Run,
+  claims: Claims,
+  retries: Retries,
+  index: string,
+): Promise<void> {
+  let till: number | undefined
+  for (let past = 0; time.mayStart(); past += retries.left) {
+    const room = Math.min(PAGE.finds, retries.room)
+    if (room === 0) return
+    const settlements = settler.takeDone()
+    const due = await settler.by(
+      settlements,
+      claims.settleAndClaimDue(parts.slot, settlements, { index, room, till, past }),
+    )
+    report.lost(due.lost)
+    if (due.claimed.length === 0 || (await retries.retry(due.claimed)) !== undefined) return
+    till = due.till
   }
 }

@@ -44,6 +44,8 @@ export class Retries {
     this.#aloneMs = handlerTimeoutMs
   }
 
+  /** How many of the last page were given back as they were. */
+  left = 0
   /** How many entries are worth claiming at once. */
   get room(): number {
     const { concurrency } = this.#run.parts.consumer.settings
@@ -73,6 +75,7 @@ export class Retries {
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
       for (const entry of this.#waiting) entry.giveBack(this.#heldMs)
+      this.left = page.filter(({ outcome }) => outcome?.kind === 'release').length
     }
     const left = new Set([...this.#waiting, ...this.#started.filter(({ hadNoTurn }) => hadNoTurn)].map(({ id }) => id))
     this.#waiting.clear()
