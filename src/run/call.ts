@@ -7,7 +7,7 @@ import type { EventHandler } from '../handler.ts'
 import type { HandlerCall } from '../observe.ts'
 import type { BatchCall } from '../route.ts'
 import { EntryContext } from './context.ts'
-import { letterOf } from './decided.ts'
+import { letterOf, outcomeOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import { describeCall } from './observed-call.ts'
@@ -52,10 +52,12 @@ export class Call {
   prepare(): PromiseLike<void> | undefined {
     const [job] = this.jobs as [Job]
     if (job.prepared) return undefined
-    const { policies, time } = this.#run
+    const { policies, alwaysOn, time } = this.#run
     if (policies?.inspects) policies.inspect(job, time.clock.now())
+    const refused = isDone(job) ? undefined : alwaysOn.inspect(job)
+    if (refused) job.outcome = outcomeOf(refused, job, time.clock.now())
     if (isDone(job)) return undefined
-    const prepared = prepare(job.delivery, this.#run.parts.consumer, job.bytes)
+    const prepared = prepare(job.delivery, this.#run.parts.consumer)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -63,10 +65,10 @@ export class Call {
 
   /** Calls the handler, unless there is nothing to call it for. @returns What is to be waited for, if anything. */
   start(): PromiseLike<unknown> | undefined {
-    const { parts, report, unavailable } = this.#run
+    const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
     if (!job.prepared) return undefined // its outcome is known
-    if (unavailable.has(job.prepared.route)) return this.#throttle()
+    if (alwaysOn.unavailable.has(job.prepared.route)) return this.#throttle()
     report.invoked(this.jobs.length)
     this.#isCalled = true
     if (!parts.observers) return this.#start()
@@ -151,7 +153,7 @@ export class Call {
     if (this.#isCalled) {
       job.error = error
       if (verdict.kind === 'release') {
-        this.#run.unavailable.add((job.prepared as Prepared).route)
+        this.#run.alwaysOn.unavailable.add((job.prepared as Prepared).route)
         if (verdict.isLasting) this.#run.settler.note(errorOf(error))
       } else report.failed()
     }

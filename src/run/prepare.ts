@@ -5,13 +5,12 @@ import { codecError } from '../core/codec-error.ts'
 import { describeError } from '../core/dead-letter.ts'
 import { readDecoded } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
-import { entryBytes } from '../core/entry.ts'
 import { invalidPayload } from '../core/invalid-payload.ts'
 import type { Checked } from '../core/issues.ts'
 import { readResult, wrong } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { promiseOf, silence } from '../core/thenable.ts'
-import { NoRouteError, OversizeEntryError, UnsupportedVersionError } from '../errors.ts'
+import { NoRouteError, UnsupportedVersionError } from '../errors.ts'
 import type { Event } from '../event.ts'
 import type { Route } from '../route.ts'
 
@@ -33,14 +32,7 @@ export interface Rejected {
 }
 
 /** Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. */
-export function prepare(
-  entry: Entry,
-  consumer: Consumer,
-  bytes = entryBytes(entry.fields),
-): Prepared | Rejected | Promise<Prepared | Rejected> {
-  if (bytes > consumer.settings.maxEntryBytes) {
-    return rejected('oversize', new OversizeEntryError(bytes, consumer.settings.maxEntryBytes))
-  }
+export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected | Promise<Prepared | Rejected> {
   let decoded: DecodedEvent
   try {
     decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)

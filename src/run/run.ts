@@ -1,4 +1,5 @@
-import type { BatchSurroundings, Route } from '../route.ts'
+import type { BatchSurroundings } from '../route.ts'
+import { AlwaysOn } from './always-on.ts'
 import { surroundingsOf } from './context.ts'
 import { createNotices } from './notices.ts'
 import type { RunParts } from './parts.ts'
@@ -17,8 +18,7 @@ export class Run {
   readonly surroundings: BatchSurroundings
   /** `undefined` where no policy is used that does more than wrap. */
   readonly policies: RunPolicies | undefined
-  /** Routes whose handler could not hand its work on: nothing more is called of them, and nothing more is read. */
-  readonly unavailable = new Set<Route>()
+  readonly alwaysOn: AlwaysOn
   /** Nothing was left to do, and the slot went back with the answer that said so. */
   hasGivenSlot = false
   /** Deliveries of handlers past their time that have not settled. */
@@ -32,6 +32,7 @@ export class Run {
     this.parts = parts
     this.report = report
     this.surroundings = surroundingsOf(parts)
+    this.alwaysOn = new AlwaysOn(consumer.settings)
     this.time = new Time(clock, budget, consumer.settings, signal)
     this.#notices = createNotices(parts)
     this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices })
@@ -45,12 +46,12 @@ export class Run {
 
   /** Whether there is time to wait for others, and others may come. */
   mayWait(): boolean {
-    return this.time.mayStart() && this.time.waitableMs() > 0 && this.unavailable.size === 0
+    return this.time.mayStart() && this.time.waitableMs() > 0 && this.alwaysOn.limit() > 0
   }
 
   /** Whether nothing but the time keeps the run from going on. */
   get isSound(): boolean {
-    return !this.time.isStopped && this.unavailable.size === 0 && this.settler.failures.length === 0
+    return !this.time.isStopped && this.alwaysOn.limit() > 0 && this.settler.failures.length === 0
   }
 
   /** Sends what policies want to be sent at the end. Its failure is noted. */

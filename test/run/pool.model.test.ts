@@ -196,7 +196,11 @@ function watched(job: Job, run: Run, faults: string[]): Job {
     get: () => outcome,
     set(next: Job['outcome']) {
       if (outcome) faults.push(`${job.id} is ${outcome.kind}, and ${next?.kind} then`)
-      if (next?.kind === 'release' && run.time.mayStart() && !run.unavailable.has(job.prepared?.route as never))
+      if (
+        next?.kind === 'release' &&
+        run.time.mayStart() &&
+        !run.alwaysOn.unavailable.has(job.prepared?.route as never)
+      )
         faults.push(`${job.id} was released while it could start`)
       outcome = next
     },

@@ -7,14 +7,7 @@ import { defineConsumer, on } from '../../src/consumer.ts'
 import type { DecodedEvent, EnvelopeEvent } from '../../src/core/codec.ts'
 import { encodeEnvelope } from '../../src/core/codec.ts'
 import type { Entry, Field } from '../../src/core/entry.ts'
-import { entryBytes } from '../../src/core/entry.ts'
-import {
-  InvalidPayloadError,
-  MalformedEntryError,
-  NoRouteError,
-  OversizeEntryError,
-  UnsupportedVersionError,
-} from '../../src/errors.ts'
+import { InvalidPayloadError, MalformedEntryError, NoRouteError, UnsupportedVersionError } from '../../src/errors.ts'
 import type { EventDefinition } from '../../src/event.ts'
 import { defineEvent } from '../../src/event.ts'
 import { prepare } from '../../src/run/prepare.ts'
@@ -126,24 +119,6 @@ describe('prepare()', () => {
 })
 
 describe('prepare() rejects', () => {
-  test('an entry of more than maxEntryBytes as oversize, without decoding it', () => {
-    const entry = anEntry()
-    const bytes = entryBytes(entry.fields)
-    const codec = {
-      decode(): DecodedEvent {
-        throw new Error('decoded')
-      },
-    }
-
-    expect(prepare(entry, aConsumer(OrderPaid, { maxEntryBytes: bytes - 1, codec }))).toEqual({
-      kind: 'rejected',
-      reason: 'oversize',
-      error: new OversizeEntryError(bytes, bytes - 1),
-      decoded: undefined,
-    })
-    expect(prepare(entry, aConsumer(OrderPaid, { maxEntryBytes: bytes }))).toMatchObject({ kind: 'prepared' })
-  })
-
   test('what the codec cannot read as malformed', () => {
     expect(prepare(anEntry({ payload: 'secret' }), aConsumer())).toEqual({
       kind: 'rejected',

@@ -49,7 +49,7 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
   const { batchSize, mode } = parts.consumer.settings
   let pauseMs = LOOK_AGAIN_MS.first
   let handlersMs = Infinity
-  while (time.mayStart() && run.unavailable.size === 0) {
+  while (time.mayStart() && run.alwaysOn.limit() > 0) {
     const wasAhead = reader.isAhead
     if (!wasAhead && reader.isVetoed) {
       if (await isDue(run, pool)) continue

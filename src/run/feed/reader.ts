@@ -63,8 +63,8 @@ export class Reader {
 
   /** @param handlersMs What the handlers of the last batch took. */
   mayReadAhead(handlersMs: number): boolean {
-    const { time, settler, unavailable, parts } = this.#run
-    if (this.#neverAhead || this.#mayBeAtLimit || this.#hasFailed || unavailable.size > 0 || this.#ahead) return false
+    const { time, settler, alwaysOn, parts } = this.#run
+    if (this.#neverAhead || this.#mayBeAtLimit || this.#hasFailed || alwaysOn.limit() === 0 || this.#ahead) return false
     if (handlersMs > this.#requestMs * AHEAD_REQUESTS || !settler.hasOnlyAcks) return false
     if (this.#room < 1) return false
     return time.mayStart(time.clock.monotonic() + handlersMs + parts.consumer.settings.handlerTimeoutMs)

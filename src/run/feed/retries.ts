@@ -172,7 +172,8 @@ export class Retries {
 
   /** What the server leaves alone: entries whose type says that their handler takes no work, where the codec says which field has the type. */
   get #unavailable(): StartBounds['unless'] {
-    const { unavailable, policies, parts } = this.#run
+    const { policies, parts } = this.#run
+    const { unavailable } = this.#run.alwaysOn
     const { typeField: field } = parts.consumer.codec
     if ((unavailable.size === 0 && !policies?.guards.length) || field === undefined) return undefined
     return { field, values: [...unavailable].map(({ event }) => event.type) }

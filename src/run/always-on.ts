@@ -1,0 +1,24 @@
+import type { ConsumerSettings } from '../consumer-settings.ts'
+import { OversizeEntryError } from '../errors.ts'
+import type { Decision, PolicyJob, RunPolicy } from '../policy.ts'
+import type { Route } from '../route.ts'
+
+/** What no consumer is without, by the hooks that policies have: asked where they are, after them. */
+export class AlwaysOn implements RunPolicy {
+  /** Routes whose handler could not hand its work on: nothing more is called of them, and nothing more is read. */
+  readonly unavailable = new Set<Route>()
+  readonly #maxEntryBytes: number
+
+  constructor({ maxEntryBytes }: ConsumerSettings) {
+    this.#maxEntryBytes = maxEntryBytes
+  }
+
+  limit(): number {
+    return this.unavailable.size > 0 ? 0 : Infinity
+  }
+
+  inspect({ bytes }: PolicyJob & { readonly bytes: number }): Decision | undefined {
+    if (bytes <= this.#maxEntryBytes) return undefined
+    return { action: 'deadLetter', reason: 'oversize', error: new OversizeEntryError(bytes, this.#maxEntryBytes) }
+  }
+}
