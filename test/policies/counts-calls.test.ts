@@ -1,6 +1,6 @@
 import { defineConsumer, on, onBatch } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere, Paid, Shipped } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer, Paid, Shipped } from './world.ts'
 
 /** Counts calls: a wrap is a function. */
 function countsCalls() {
@@ -85,5 +85,21 @@ describeEverywhere('a policy that counts calls', (start) => {
 
     expect(counts(report)).toEqual(expected)
     expect(ends.length).toBeLessThanOrEqual(1)
+  })
+
+  it('sees as many calls as there were, though an answer is lost', async () => {
+    const world = await start()
+    const { calls, wrap } = countsCalls()
+    const handled: string[] = []
+    await world.publish('p1', 'p2')
+
+    await loseAnswer(
+      world,
+      billing(({ payload }) => handled.push(payload.id), { use: [wrap] }),
+      { nth: 2 },
+    )
+
+    expect(handled).toEqual(['p1', 'p2'])
+    expect(calls).toEqual(['Paid', 'Paid'])
   })
 })

@@ -1,6 +1,6 @@
 import type { PolicyDefinition } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Acknowledges entries of a type without a call, and without decoding them. */
 function ignores(type: string): PolicyDefinition {
@@ -43,5 +43,19 @@ describeEverywhere('a policy that ignores a type', (start) => {
 
     expect(calls).toEqual(['p1'])
     expect(counts(report)).toEqual({ claimed: 2, acked: 1, ignored: 1, invoked: 1 })
+  })
+
+  it.each([1, 2])('calls for none of it though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    await world.publish('p1', 's1')
+
+    await loseAnswer(
+      world,
+      billing(({ payload }) => calls.push(payload.id), { use: [ignores('Shipped')] }),
+      { nth },
+    )
+
+    expect(calls).toEqual(['p1'])
   })
 })

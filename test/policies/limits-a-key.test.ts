@@ -1,6 +1,6 @@
 import type { PolicyDefinition, PolicyJob } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const keyOf = ({ event }: PolicyJob) => (event?.payload as { key?: string } | undefined)?.key ?? ''
 
@@ -57,5 +57,26 @@ describeEverywhere("a policy that limits a key's concurrency", (start) => {
       ['p1', 'parked', 0],
       ['p2', 'parked', 0],
     ])
+  })
+
+  it.each([1, 2])('runs no more of a key though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    let [running, peak] = [0, 0]
+    const consumer = billing(
+      async ({ payload }) => {
+        peak = Math.max(peak, ++running)
+        calls.push(payload.id)
+        for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+        running--
+      },
+      { use: [limitsKey(2)], concurrency: 6 },
+    )
+    await world.publish('p1/a', 'p2/a', 'p3/a', 'p4/a')
+
+    await loseAnswer(world, consumer, { nth })
+
+    expect(peak).toBeLessThanOrEqual(2)
+    expect(calls.toSorted()).toEqual(['p1', 'p2', 'p3', 'p4'])
   })
 })

@@ -1,6 +1,6 @@
 import type { Decision, PolicyDefinition, PolicyJob } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const keyOf = ({ event }: PolicyJob) => (event?.payload as { key?: string } | undefined)?.key ?? ''
 
@@ -66,5 +66,23 @@ describeEverywhere("a policy that runs a key's entries one after the other", (st
       ['p2', 'parked', 0],
       ['p3', 'parked', 0],
     ])
+  })
+
+  it.each([1, 2])('keeps to the order of a read though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(
+      async ({ payload: { id } }) => {
+        calls.push(`${id} starts`)
+        for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+        calls.push(`${id} ends`)
+      },
+      { use: [oneByOne] },
+    )
+    await world.publish('p1/a', 'p2/a')
+
+    await loseAnswer(world, consumer, { nth })
+
+    expect(calls).toEqual(['p1 starts', 'p1 ends', 'p2 starts', 'p2 ends'])
   })
 })

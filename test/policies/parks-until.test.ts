@@ -1,6 +1,6 @@
 import type { PolicyDefinition } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Parks what comes before a time, on the run's clock. */
 function parksUntil(time: { ms: number }): PolicyDefinition {
@@ -42,5 +42,24 @@ describeEverywhere('a policy that parks until a time', (start) => {
     expect(early).toEqual({})
     expect(due).toEqual({ claimed: 2, acked: 2, invoked: 2 })
     expect(calls.sort()).toEqual(['p1 1', 'p2 1'])
+  })
+
+  it.each([1, 2])('uses up no delivery though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const time = { ms: Date.now() + 3_600_000 }
+    const consumer = billing(({ payload }, { deliveryCount }) => calls.push(`${payload.id} ${deliveryCount}`), {
+      use: [parksUntil(time)],
+      maxDeliveries: 1,
+    })
+    await world.publish('p1')
+    const change = async () => {
+      time.ms = 0
+      await world.pass(3_600_000)
+    }
+
+    await loseAnswer(world, consumer, { nth, change })
+
+    expect(calls).toEqual(['p1 1'])
   })
 })

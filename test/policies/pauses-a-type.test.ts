@@ -1,6 +1,6 @@
 import type { PolicyDefinition, PolicyReply } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Leaves types alone that are in a set in Redis: asked with each read, and by the server in the step that starts an entry. */
 const pausesTypes: PolicyDefinition = {
@@ -55,5 +55,25 @@ describeEverywhere('a policy that pauses a type by a key in Redis', (start) => {
 
     expect(String(error)).toContain('policy "pausesTypes" failed')
     expect(await world.pending()).toEqual([['p1', 'parked', 0]])
+  })
+
+  it.each([1, 2])('starts none of it while it is paused though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    let isPaused = true
+    const consumer = billing(({ payload }) => calls.push(`${payload.id}${isPaused ? ' while paused' : ''}`), {
+      use: [pausesTypes],
+    })
+    await world.publish('s1', 'p1')
+    await world.command('SADD', '{orders}:paused', 'Shipped')
+    const change = async () => {
+      isPaused = false
+      await world.command('SREM', '{orders}:paused', 'Shipped')
+    }
+
+    await loseAnswer(world, consumer, { nth, change })
+
+    expect(calls.toSorted().at(-1)).toBe('s1')
+    expect(calls).toHaveLength(2)
   })
 })

@@ -1,6 +1,6 @@
 import type { PolicyCommand, PolicyDefinition, PolicyReply } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const DELAYED = '{orders}:delayed'
 
@@ -39,5 +39,18 @@ describeEverywhere('a policy that promotes entries of a sorted set while polling
     expect(calls).toEqual(['p1', 'now'])
     expect(counts(report)).toEqual({ read: 2, acked: 2, invoked: 2 })
     expect(await world.command('ZRANGEBYSCORE', DELAYED, '-inf', '+inf')).toEqual(['{"id":"later"}'])
+  })
+
+  it.each([1, 2, 3])('adds each once though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [promotes] })
+    await world.command('ZADD', DELAYED, 1, '{"id":"now"}')
+    await world.publish('p1')
+
+    await loseAnswer(world, consumer, { nth })
+
+    expect(calls.toSorted()).toEqual(['now', 'p1'])
+    expect(await world.command('EXISTS', DELAYED)).toBe(0)
   })
 })

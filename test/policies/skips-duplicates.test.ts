@@ -1,6 +1,6 @@
 import type { PolicyDefinition, PolicyJob, Report } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const marker = ({ event }: PolicyJob) => `{orders}:billing:seen:${event?.eventId}`
 
@@ -68,5 +68,16 @@ describeEverywhere('a policy that adds a marker and skips a duplicate', (start) 
     expect(JSON.stringify((error as { report?: unknown }).report ?? error)).toContain('"unsettled":1')
     expect(await world.command('EXISTS', '{orders}:billing:seen:p1')).toBe(0)
     expect(await world.pending()).toEqual([['p1', 'parked', 1]])
+  })
+
+  it.each([1, 2])('calls once for an event though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [skipsDuplicates] })
+    await world.publish('p1', 'p2')
+
+    await loseAnswer(world, consumer, { nth, change: () => world.publish('p1', 'p2') })
+
+    expect(calls).toEqual(['p1', 'p2'])
   })
 })

@@ -1,7 +1,7 @@
 import type { PolicyDefinition } from 'millrace'
 import { defineConsumer, on } from 'millrace'
 import { expect, it } from 'vitest'
-import { billing, counts, describeEverywhere, Paid } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer, Paid } from './world.ts'
 
 const WAITING = '{orders}:billing:waiting'
 
@@ -142,6 +142,24 @@ describeEverywhere('a policy whose entries come back by an index', (start) => {
     expect(calls).toEqual(['w1'])
     expect(await world.pending()).toEqual([['w2', 'parked', 0]])
     expect(await world.command('ZRANGEBYSCORE', WAITING, '-inf', '+inf')).toHaveLength(1)
+  })
+
+  it.each([1, 2])('has them again by it though the answer to read %i is lost', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const calledFor = new Set<string>()
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [waits(calledFor)] })
+    await world.publish('w1', 'p1')
+    const change = async () => {
+      calledFor.add('w1')
+      for (const id of (await world.command('ZRANGEBYSCORE', WAITING, '-inf', '+inf')) as string[])
+        await world.command('ZADD', WAITING, 1, id)
+    }
+
+    await loseAnswer(world, consumer, { nth, change })
+
+    expect(calls.toSorted()).toEqual(['p1', 'w1'])
+    expect(await world.command('EXISTS', WAITING)).toBe(0)
   })
 })
 

@@ -1,12 +1,14 @@
 import { Redis } from 'ioredis'
 import type { Connection, Consumer, ConsumerOptions, EventHandler, Report } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, on, poll, RedisConnectionError } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { connectMemory } from 'millrace/testing'
-import { describe, onTestFinished } from 'vitest'
+import { describe, expect, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
+import type { BothSides } from '../support/both-sides.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { startRestServer } from '../support/rest-server.ts'
 
 export const Paid = defineEvent('Paid', { payload: z.object({ id: z.string(), key: z.optional(z.string()) }) })
@@ -40,7 +42,7 @@ export interface World {
   pass(ms: number): Promise<void>
   /** The group is gone, its stream is not. */
   loseGroup(): Promise<void>
-  poll(consumer: Consumer, options?: { remainingMs?: number }): Promise<Report>
+  poll(consumer: Consumer, options?: { remainingMs?: number; redis?: Connection }): Promise<Report>
   claim(consumer: Consumer): Promise<Report>
   /** Ids of pending entries' payloads, with owner and count. */
   pending(): Promise<[string, string, number][]>
@@ -55,6 +57,40 @@ const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
 /** Describes a policy in memory, over TCP and over REST. */
 export function describeEverywhere(title: string, body: (start: () => Promise<World>) => void): void {
   describe.each(Object.entries(WORLDS))(`${title}, %s`, (_name, start) => body(start))
+}
+
+/**
+ * Polls while the answer to one request is lost, which the server has carried out; then goes on until nothing is pending.
+ *
+ * @param change What is done in between.
+ */
+export async function loseAnswer(
+  world: World,
+  consumer: Consumer,
+  { nth, change }: { nth: number; change?: () => unknown },
+): Promise<void> {
+  let calls = 0
+  const losing = (both: BothSides): Partial<BothSides> => ({
+    async settleAndRead(...args) {
+      const read = await both.settleAndRead(...args)
+      if (++calls === nth) throw new RedisConnectionError('the answer was lost')
+      return read
+    },
+  })
+  const redis: Connection = {
+    group: (address, remainingMs) => bothSides(world.redis.group(address, remainingMs), losing),
+    append: (...args) => world.redis.append(...args),
+    close: () => world.redis.close(),
+  }
+  const error: unknown = await world.poll(consumer, { redis }).catch((thrown: unknown) => thrown)
+  expect(String(error)).toContain('the answer was lost')
+  await change?.()
+  for (let round = 0; round < 5; round++) {
+    await world.pass(120_000)
+    await world.claim(consumer)
+    await world.poll(consumer)
+  }
+  expect(await world.pending()).toEqual([])
 }
 
 /** Numbers of a report that are not 0. */
