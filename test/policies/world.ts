@@ -38,7 +38,7 @@ export interface World {
   command(name: string, ...args: (string | number)[]): Promise<unknown>
   /** What is pending and what has been waiting becomes that much older. */
   pass(ms: number): Promise<void>
-  poll(consumer: Consumer, options?: { remainingMs?: number }): Promise<Report>
+  poll(consumer: Consumer, options?: { remainingMs?: number; signal?: AbortSignal }): Promise<Report>
   claim(consumer: Consumer): Promise<Report>
   /** Ids of pending entries' payloads, with owner and count. */
   pending(): Promise<[string, string, number][]>
