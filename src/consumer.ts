@@ -6,13 +6,14 @@ import { awaitable } from './core/handler-function.ts'
 import type { ConsumerKeys } from './core/keys.ts'
 import { cannot, knownOptions, object, refuseUnknownKeys, text } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
+import type { NamedWrap } from './core/wrap.ts'
 import { wrapAround } from './core/wrap.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
+import { checkGuards, checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -109,6 +110,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
   const bound = boundPolicies(action, own, byType)
   const keys = resolveKeys(action, stream, group, rest.deadLetters?.stream)
+  checkGuards(action, bound, { keys, typeField })
   return Object.freeze({
     stream,
     group,
@@ -141,9 +143,9 @@ function boundPolicies(
 function wrapRoutes(own: readonly PolicyDefinition[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
   return new Map(
     [...routes].map(([type, route]) => {
-      const wraps = [...own, ...(route.use ?? [])].flatMap(({ wrap }) => wrap ?? [])
+      const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)
       if (wraps.length === 0) return [type, route]
-      return [type, Object.freeze({ ...route, wrapped: wrapAround(route.handler as never, wraps) })]
+      return [type, Object.freeze({ ...route, wrapped: wrapAround(route.handler as never, wraps as NamedWrap[]) })]
     }),
   )
 }

@@ -15,6 +15,7 @@ import {
   text,
 } from './core/options.ts'
 import type { DeadLetterReason } from './core/outcome.ts'
+import { DEAD_LETTER_REASONS } from './core/outcome.ts'
 import { PageSize } from './core/page-size.ts'
 import type { DeadLetter, UnreadableDeadLetter } from './core/parse-dead-letter.ts'
 import { parseDeadLetter } from './core/parse-dead-letter.ts'
@@ -56,17 +57,6 @@ export const FILTERS = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids',
 
 /** The filters that choose; `limit` alone does not. */
 export const CHOOSING = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId'] as const
-
-export const DEAD_LETTER_REASONS = Object.keys({
-  malformed: true,
-  invalid: true,
-  'no-route': true,
-  'unsupported-version': true,
-  oversize: true,
-  'non-retryable': true,
-  'max-deliveries': true,
-  crashed: true,
-} satisfies Record<DeadLetterReason, true>)
 
 /** A group's dead letters, and what can be sent to where they are. */
 export interface Letters {

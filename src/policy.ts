@@ -1,4 +1,5 @@
 import type { Field } from './core/entry.ts'
+import { awaitable } from './core/handler-function.ts'
 import type { ConsumerKeys } from './core/keys.ts'
 import { hashSlot } from './core/keys.ts'
 import { cannot } from './core/options.ts'
@@ -16,8 +17,8 @@ export type Policy = Wrap | PolicyDefinition
 /**
  * A wrap around a handler, made once when the consumer is defined: `(next) => (event, context) => next(event, context)`. A batch route's gets the
  * array of its events, a remote handler's the same. It takes part in `handlerTimeoutMs`, and what it answers or throws is what the handler did:
- * so an entry whose `next` was never called is acknowledged. A second `next` in one call rejects. A `next` that is not awaited is waited for, and its
- * failure counts.
+ * so an entry whose `next` was never called is acknowledged. A `next` that comes a second time, once the wrap has ended, or after the handler's time
+ * rejects. A `next` that is not awaited is waited for, and its failure counts.
  */
 // biome-ignore lint/suspicious/noExplicitAny: one wrap goes around handlers of any event, and of batches
 export type Wrap = (next: (event: any, context: any) => unknown) => (event: any, context: any) => unknown
@@ -31,7 +32,7 @@ export interface PolicyDefinition {
   readonly wrap?: Wrap
   /** Pollers that may run at once, at most. On a consumer only. */
   readonly maxSlots?: number
-  /** What the server looks at in the very step that starts a claimed entry. */
+  /** What the server looks at in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once a run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
   /**
    * Names a sorted set in the stream's hash slot: the id of each entry that this policy parked, and when it comes back, in milliseconds since 1970 on the
@@ -74,7 +75,11 @@ export interface PolicyRun {
   resume(): void
 }
 
-/** A command on a key in the stream's hash slot, its first argument. In memory there are those on strings, sets, hashes and sorted sets that policies need. */
+/**
+ * A command on a key in the stream's hash slot, its first argument; the others are strings or numbers. None that blocks or is for a connection alone, and on
+ * the consumer's own keys none but XADD, XLEN, XRANGE and XREVRANGE of the stream. In memory there are those on strings, sets, hashes and sorted sets
+ * that policies need.
+ */
 export type PolicyCommand = JoinedCommand
 
 /** What a command answers, bulk strings as text; an error reply is an `Error`. */
@@ -94,18 +99,19 @@ export interface PolicyJob {
 export type Decision =
   /** Acknowledged without a call. */
   | { readonly action: 'ignore' }
-  /** Set aside, and back at the earliest after so many milliseconds. */
+  /** Set aside, and back at the earliest after so many milliseconds, 0 to 100 years. */
   | { readonly action: 'park'; readonly delayMs: number }
   | { readonly action: 'deadLetter'; readonly reason: DeadLetterReason; readonly error: Error }
 
 /**
- * What a policy does in one run; all of it is optional. A hook that throws, or answers what it must not, ends the run with an error that names the policy:
+ * What a policy does in one run; all of it is optional, and answers at once. A hook that throws, or answers what it must not, as a promise, ends the run with an
+ * error that names the policy:
  * what it was asked about is released at no delivery. Only what `joins` throws is a failure of its job, whose handler has run.
  */
 export interface RunPolicy {
   /** Before each read or page: how many entries it may bring, 0 for none. On a consumer only. */
   limit?(): number
-  /** Sent before each read and page, in its write; of a claimer's first page, by themselves. On a consumer only. */
+  /** Sent before each read and page, in its write; while `limit` lets nothing be read, by themselves when something was due. On a consumer only. */
   riders?(): readonly PolicyCommand[]
   /** The riders' replies, before anything of the same read is decoded. */
   answered?(replies: readonly PolicyReply[]): void
@@ -117,18 +123,19 @@ export interface RunPolicy {
   admit?(jobs: readonly PolicyJob[], replies: readonly PolicyReply[]): readonly (Decision | undefined)[]
   /** Whether a job has to wait in the run's queue, though there is room. Looked at again whenever a call ends, and at `resume()`. */
   holds?(job: PolicyJob): boolean
-  /** It leaves the queue for its call. */
+  /** It leaves the queue for its call; its event is there. */
   started?(job: PolicyJob): void
   /** Its call has ended, or it was taken out of the queue. Answers what becomes of others that `holds` holds back. */
   ended?(job: PolicyJob, isDone: boolean): ReadonlyMap<string, Decision> | undefined
   /**
    * Commands that take place in one step with the acknowledgement of a job whose handler succeeded: all or none, and only if the entry is still ours.
-   * SET, DEL, PEXPIRE, SADD, SREM, HSET, HDEL, ZADD, ZREM, and XADD.
+   * SET (NX or XX, EX or PX), DEL, PEXPIRE, SADD, SREM, HSET, HDEL, ZADD, ZREM, and XADD (MAXLEN) with the id `*`; no more than some 3,500 arguments. What
+   * the server would refuse of them without a look at its keys is a failure of the job before anything is sent.
    */
   joins?(job: PolicyJob): readonly PolicyCommand[]
   /** When something is due that this run should wait for, in milliseconds since 1970; looked at again after 50 ms at the earliest. On a consumer only. */
   dueAt?(): number | undefined
-  /** Sent once the run has settled everything, before its slot is given back. */
+  /** Sent once the run has settled everything, before its slot is given back. What is refused of it is an error of the run. */
   end?(): readonly PolicyCommand[]
 }
 
@@ -138,7 +145,28 @@ export interface BoundPolicy {
   readonly eventType: string | undefined
 }
 
-const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin']
+/** What may be in a definition, and what it must be; the others are functions. */
+const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin'] as const
+const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
+
+/** What may be in what `begin` answers: functions. */
+export const RUN_HOOKS = [
+  'limit',
+  'riders',
+  'answered',
+  'inspect',
+  'questions',
+  'admit',
+  'holds',
+  'started',
+  'ended',
+  'joins',
+  'dueAt',
+  'end',
+] as const satisfies readonly (keyof RunPolicy)[]
+
+/** The function of a wrap's definition, by which two are the same. */
+const wrapsOf = new WeakMap<PolicyDefinition, object>()
 
 /**
  * Checks a list of policies.
@@ -149,7 +177,7 @@ export function policies(action: string, use: unknown): readonly PolicyDefinitio
   if (use === undefined) return []
   if (!Array.isArray(use)) throw cannot(action, 'use must be an array of policies')
   const seen = new Set<unknown>()
-  return use.map((policy: unknown, n) => {
+  return Array.from(use, (policy: unknown, n) => {
     const definition = define(action, policy, `use[${n}]`)
     const identity = typeof policy === 'function' ? policy : definition.name
     if (seen.has(identity)) throw cannot(action, `use must have each policy once, got ${quoted(definition.name)} twice`)
@@ -159,41 +187,73 @@ export function policies(action: string, use: unknown): readonly PolicyDefinitio
 }
 
 function define(action: string, policy: unknown, at: string): PolicyDefinition {
-  if (typeof policy === 'function') return { name: policy.name || 'wrap', wrap: policy as Wrap }
+  if (typeof policy === 'function') {
+    awaitable(action, at, policy, 'next')
+    const definition = { name: policy.name || 'wrap', wrap: policy as Wrap }
+    wrapsOf.set(definition, policy)
+    return definition
+  }
   if (typeof policy !== 'object' || policy === null)
     throw cannot(action, `${at} must be a policy: a function around the handler, or an object with a name and hooks`)
-  const { name, ...hooks } = policy as Record<string, unknown>
+  const definition = policy as PolicyDefinition
+  const { name } = definition
   if (typeof name !== 'string' || name === '') throw cannot(action, `${at} must be a policy with a name`)
-  for (const [hook, value] of Object.entries(hooks)) {
-    if (!HOOKS.includes(hook))
-      throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(hook)}; there are ${HOOKS.join(', ')}`)
-    if (
-      value !== undefined &&
-      ['wrap', 'guard', 'index', 'needs', 'begin'].includes(hook) &&
-      typeof value !== 'function'
-    )
-      throw cannot(action, `${hook} of ${quoted(name)} must be a function`)
+  const unknown = Object.keys(policy).find((hook) => !HOOKS.includes(hook as never))
+  if (unknown !== undefined)
+    throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
+  for (const hook of FUNCTIONS) {
+    const value: unknown = definition[hook]
+    if (value !== undefined && !answersAtOnce(value))
+      throw cannot(action, `${hook} of ${quoted(name)} must be a function that answers at once`)
   }
-  const { maxSlots, excludes } = policy as PolicyDefinition
+  const { maxSlots, excludes } = definition
   if (maxSlots !== undefined && !(Number.isInteger(maxSlots) && maxSlots > 0))
     throw cannot(action, `maxSlots of ${quoted(name)} must be a whole number >= 1`)
   if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
     throw cannot(action, `excludes of ${quoted(name)} must be an array of names`)
-  return policy as PolicyDefinition
+  return definition
 }
 
-/** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or a limit of the whole consumer on a route. */
+/** Whether it is a function, neither async nor a generator: the engine waits for no hook. */
+export function answersAtOnce(value: unknown): boolean {
+  return typeof value === 'function' && !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
+}
+
+/** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or what holds for a whole consumer on a route. */
 export function checkTogether(action: string, bound: readonly BoundPolicy[]): void {
   for (const { policy, eventType } of bound) {
-    if (eventType !== undefined && (policy.maxSlots ?? policy.index) !== undefined)
-      throw cannot(action, `${quoted(policy.name)} must be used on the consumer, got it on ${quoted(eventType)}`)
-    if (eventType !== undefined && bound.some((other) => other.policy === policy && other.eventType === undefined))
-      throw cannot(
-        action,
-        `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`,
-      )
-    const other = bound.find((one) => policy.excludes?.includes(one.policy.name))
-    if (other) throw cannot(action, `${quoted(policy.name)} cannot be combined with ${quoted(other.policy.name)}`)
+    const { name, excludes, guard, index, maxSlots } = policy
+    if (eventType !== undefined && (maxSlots ?? guard ?? index) !== undefined)
+      throw cannot(action, `${quoted(name)} must be used on the consumer, got it on ${quoted(eventType)}`)
+    const isSame = (other: BoundPolicy) =>
+      other.eventType === undefined && (wrapsOf.get(other.policy) ?? other.policy) === (wrapsOf.get(policy) ?? policy)
+    if (eventType !== undefined && bound.some(isSame))
+      throw cannot(action, `${quoted(name)} must be used on the consumer or on ${quoted(eventType)}, not on both`)
+    const other = bound.find((one) => one.policy !== policy && excludes?.includes(one.policy.name))
+    if (other) throw cannot(action, `${quoted(name)} cannot be combined with ${quoted(other.policy.name)}`)
+  }
+}
+
+/**
+ * Checks what policies have the server look at.
+ *
+ * @throws {TypeError} No key in the stream's hash slot, a kind that there is not, or types where the codec names no field for them.
+ */
+export function checkGuards(
+  action: string,
+  bound: readonly BoundPolicy[],
+  { keys, typeField }: { readonly keys: ConsumerKeys; readonly typeField: string | undefined },
+): void {
+  for (const { policy } of bound) {
+    const guard: Partial<StartGuard> | undefined = policy.guard?.(keys)
+    if (!policy.guard) continue
+    const rule = `guard of ${quoted(policy.name)} must answer`
+    const { key, holds } = guard ?? {}
+    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream))
+      throw cannot(action, `${rule} a key in the stream's hash slot, got ${quoted(String(key))}`)
+    if (holds !== 'all' && holds !== 'types') throw cannot(action, `${rule} what the key holds: 'all' or 'types'`)
+    if (holds === 'types' && typeField === undefined)
+      throw cannot(action, `${rule} 'all' where the codec has no typeField: the server cannot tell types`)
   }
 }
 

@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util'
 import type { DeadLetterReason } from '../core/outcome.ts'
+import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
 import type { DeadLetterFilters } from '../dead-letter-pages.ts'
-import { CHOOSING, DEAD_LETTER_REASONS } from '../dead-letter-pages.ts'
+import { CHOOSING } from '../dead-letter-pages.ts'
 import { readDuration } from './duration.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
@@ -121,7 +122,7 @@ type Values = ReturnType<typeof parse>['values']
 function readFilters(command: string, values: Values, ids: readonly string[]): DeadLetterFilters {
   const { type: types, reason: reasons, 'older-than': olderThan, 'newer-than': newerThan, limit } = values
   for (const reason of reasons)
-    if (!DEAD_LETTER_REASONS.includes(reason))
+    if (!(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
       throw new UsageError(
         `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(reason)}`,
       )

@@ -2,23 +2,27 @@ import type { Backoff } from './backoff.ts'
 import { backoffDelayMs, capDelayMs } from './backoff.ts'
 
 /** Why an entry became a dead letter. */
-export type DeadLetterReason =
+export const DEAD_LETTER_REASONS = [
   /** The codec could not read it. */
-  | 'malformed'
+  'malformed',
   /** Its payload does not fit the schema. */
-  | 'invalid'
+  'invalid',
   /** No route handles its type. */
-  | 'no-route'
+  'no-route',
   /** Its version is newer than the definition's, or has no upcast. */
-  | 'unsupported-version'
+  'unsupported-version',
   /** Larger than `maxEntryBytes`; it was not decoded. */
-  | 'oversize'
+  'oversize',
   /** Its handler threw `NonRetryableError`. */
-  | 'non-retryable'
+  'non-retryable',
   /** Its handler failed at every delivery. */
-  | 'max-deliveries'
+  'max-deliveries',
   /** The process died during its last delivery. */
-  | 'crashed'
+  'crashed',
+] as const
+
+/** Why an entry became a dead letter. */
+export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
 /** What an entry gets once its run is over. */
 export type Outcome =

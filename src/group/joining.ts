@@ -6,14 +6,14 @@ import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import type { Call } from './sender.ts'
 
 /** Arguments that one call of the script takes at most: a service refuses requests of 4,000. */
-const MOST_ARGUMENTS = 3_500
+export const MOST_ARGUMENTS = 3_500
 
 /** Settlements with what joins them, as many a call as it has room for. */
 export function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
   const chunks: Settlement[][] = []
   let args = Infinity
   for (const settlement of settlements) {
-    const own = commandsOf(settlement).reduce((sum, command) => sum + command.length + 3, 3)
+    const own = joinArguments(commandsOf(settlement))
     if (args + own > MOST_ARGUMENTS || chunks.at(-1)?.length === SCRIPT_ENTRIES) {
       chunks.push([])
       args = 0
@@ -22,6 +22,11 @@ export function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
     args += own
   }
   return chunks
+}
+
+/** Arguments that an entry's commands take of a call. */
+export function joinArguments(commands: readonly JoinedCommand[]): number {
+  return commands.reduce((sum, command) => sum + command.length + 3, 3)
 }
 
 export function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {

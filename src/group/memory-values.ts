@@ -1,6 +1,7 @@
 import type { JoinedCommand } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
+import type { Trim } from './group.ts'
 import { JOINABLE } from './scripts/join.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores
@@ -20,7 +21,10 @@ type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Rep
 interface StreamsBeside {
   readonly clock: { now(): number }
   readonly streams: { has(key: string): boolean }
-  stream(key: string): { add(fields: readonly (readonly [string, string])[], nowMs: number): string }
+  stream(key: string): {
+    add(fields: readonly (readonly [string, string])[], nowMs: number): string
+    trim(trim: Trim, nowMs: number): number
+  }
 }
 
 /** Strings, sets, hashes and sorted sets in memory, by the commands that policies send. */
@@ -34,7 +38,8 @@ export class MemoryValues {
 
   /** Carries a command out as a server does; its refusal is the answer. */
   run([name, ...args]: JoinedCommand): Reply {
-    const carry = COMMANDS[name.toLowerCase()]
+    const lower = name.toLowerCase()
+    const carry = Object.hasOwn(COMMANDS, lower) ? COMMANDS[lower] : undefined
     if (!carry) return new RedisReplyError(`ERR unknown command '${name}' in memory`)
     const [key = '', ...rest] = args.map(String)
     try {
@@ -83,12 +88,19 @@ export class MemoryValues {
     return isThere
   }
 
-  append(key: string, pairs: readonly string[]): string {
+  /** @param args Of XADD, after its key; the id is `*`. */
+  append(key: string, args: readonly string[]): string {
+    const at = args.indexOf('*')
+    const pairs = args.slice(at + 1)
     const fields = Array.from(
       { length: pairs.length / 2 },
       (_, n) => [pairs[2 * n] ?? '', pairs[2 * n + 1] ?? ''] as const,
     )
-    return this.#server.stream(key).add(fields, this.#server.clock.now())
+    const { clock } = this.#server
+    const stream = this.#server.stream(key)
+    const id = stream.add(fields, clock.now())
+    if (at > 0) stream.trim({ kind: 'length', maxLength: Number(args[at - 1]), exact: true }, clock.now())
+    return id
   }
 
   #alive(key: string): Kept | undefined {
@@ -130,8 +142,10 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
   set: (values, key, [value = '', ...options]) => {
     const upper = options.map((option) => option.toUpperCase())
     if (upper.includes('NX') && values.typeOf(key) !== 'none') return null
-    const px = upper.indexOf('PX')
-    values.put(key, value, px >= 0 ? Number(options[px + 1]) : Infinity)
+    if (upper.includes('XX') && values.typeOf(key) === 'none') return null
+    const at = upper.findIndex((option) => option === 'PX' || option === 'EX')
+    const ttlMs = at < 0 ? Infinity : Number(options[at + 1]) * (upper[at] === 'EX' ? 1_000 : 1)
+    values.put(key, value, ttlMs)
     return 'OK'
   },
   del: (values, key) => Number(values.delete(key)),
@@ -183,5 +197,5 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
       .filter(([, score]) => score >= within(min) && score <= within(max))
       .sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
       .map(([member]) => member),
-  xadd: (values, key, [, ...pairs]) => values.append(key, pairs),
+  xadd: (values, key, args) => values.append(key, args),
 }

@@ -85,8 +85,7 @@ export class Call {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
-    const { policies } = this.#run
-    for (const job of this.jobs) job.outcome ??= policies && this.#isCalled ? policies.success(job) : ACK
+    for (const job of this.jobs) if (!isDone(job)) this.#succeed(job)
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -144,6 +143,16 @@ export class Call {
 
   #failSome(failures: ReadonlyMap<string, unknown>): void {
     if (!this.isExpired) for (const job of this.jobs) if (failures.has(job.id)) this.#fail(job, failures.get(job.id))
+  }
+
+  /** What a policy cannot say of one job is no concern of the others. */
+  #succeed(job: Job): void {
+    const { policies } = this.#run
+    try {
+      job.outcome = policies && this.#isCalled ? policies.success(job) : ACK
+    } catch (error) {
+      this.#fail(job, error)
+    }
   }
 
   #fail(job: Job, error: unknown): void {

@@ -1,6 +1,10 @@
-import type { Outcome } from '../core/outcome.ts'
+import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
+import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../policy.ts'
 import type { Prepared, Rejected } from './prepare.ts'
+
+/** What is parked for longer is never seen again. */
+const LONGEST_PARK_MS = 100 * 365 * 86_400_000
 
 /** A job, as far as deciding about it needs it. */
 export interface Decidable extends PolicyJob {
@@ -30,12 +34,25 @@ export function letterOf(
 /** A decision, and the sorted set by which what its policy parks comes back. */
 export type Decided = Decision & { readonly index?: string | undefined }
 
-/** What a policy decided, looked at where it enters. @throws {TypeError} It is no decision. */
+/**
+ * What a policy decided, looked at and copied where it enters: what is read of it once says the same later.
+ *
+ * @param index By which what the policy parks comes back.
+ * @throws {TypeError} It is no decision.
+ */
 export function checked(decision: Decision | undefined, index: string | undefined): Decided | undefined {
-  if (decision === undefined || decision?.action === 'ignore' || decision?.action === 'deadLetter') return decision
-  if (decision?.action === 'park' && decision.delayMs >= 0)
-    return index === undefined ? decision : { ...decision, index }
-  throw new TypeError('a decision must be to ignore, to park for delayMs >= 0, or a deadLetter')
+  if (decision === undefined) return undefined
+  const { action, delayMs, reason, error } = (decision ?? {}) as Partial<
+    Record<'action' | 'delayMs' | 'reason' | 'error', unknown>
+  >
+  if (action === 'ignore') return { action }
+  if (action === 'park' && typeof delayMs === 'number' && delayMs >= 0 && delayMs <= LONGEST_PARK_MS)
+    return { action, delayMs, index }
+  if (action === 'deadLetter' && DEAD_LETTER_REASONS.includes(reason as DeadLetterReason))
+    return { action, reason: reason as DeadLetterReason, error: error as Error }
+  throw new TypeError(
+    'a decision must be to ignore, to park for delayMs from 0 to 100 years, or a deadLetter for one of the reasons there are',
+  )
 }
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */

@@ -89,7 +89,8 @@ export class Pool {
     this.#next = 0
     this.#open += jobs.length
     const policies = jobs[0]?.run.policies
-    if (policies) policies.resume = () => this.fill()
+    // not at once: whoever calls it is one that is being asked
+    if (policies) policies.resume = () => queueMicrotask(() => this.fill())
     this.fill()
   }
 
@@ -207,21 +208,27 @@ export class Pool {
   /** Policies are told of the ends of jobs, and may decide about those that they hold back. */
   #over(jobs: readonly Job[]): void {
     const [{ run }] = jobs as [Job]
-    if (!run.policies?.holds) return
-    for (const job of jobs) {
+    if (!run.policies?.follows) return
+    // those decided about end as well, one after the other: a thousand may hang on each other
+    const over = [...jobs]
+    for (const job of over) {
       const isDone = job.outcome !== undefined && OUTCOMES[job.outcome.kind].counter === 'acked'
-      for (const [id, decision] of run.policies.ended(job, isDone)) this.#decide(run, id, decision)
+      for (const [id, decision] of run.policies.ended(job, isDone)) {
+        const decided = this.#decide(run, id, decision)
+        if (decided) over.push(decided)
+      }
     }
   }
 
-  #decide(run: Run, id: string, decision: Decided): void {
+  /** @returns The job that was decided about, if it still waited. */
+  #decide(run: Run, id: string, decision: Decided): Job | undefined {
     const isIt = (one: Job) => one.run === run && one.id === id && !isDone(one)
     const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
-    if (!job) return
+    if (!job) return undefined
     this.#held = this.#held.filter((other) => other !== job)
     job.outcome = outcomeOf(decision, job, run.time.clock.now())
     this.#open--
-    this.#over([job])
+    return job
   }
 
   /** Puts an event of a batch route to those that it is to be handed over with. @returns Whether it is one. */
@@ -305,7 +312,14 @@ export class Pool {
         if (events.dueAt === undefined) continue
         waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
       }
-    if (waitMs < Infinity) this.#cancelDue = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
+    if (waitMs === Infinity) return
+    const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
+    const runs = [...this.#held, ...this.#gathered].map(({ run }) => run)
+    const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
+    this.#cancelDue = () => {
+      cancelTimer()
+      for (const cancel of cancelAborts) cancel()
+    }
   }
 }
 

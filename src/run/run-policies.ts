@@ -1,15 +1,17 @@
 import { describeError } from '../core/dead-letter.ts'
-import { hashSlot } from '../core/keys.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
+import { isThenable, silence } from '../core/thenable.ts'
 import type { Guard } from '../group/group.ts'
-import { JOINABLE } from '../group/scripts/join.ts'
-import type { PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
+import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../policy.ts'
+import { answersAtOnce, RUN_HOOKS } from '../policy.ts'
 import type { Decidable, Decided } from './decided.ts'
 import { checked, outcomeOf } from './decided.ts'
 import type { RunParts } from './parts.ts'
+import { commandsFor, joinsFor } from './policy-commands.ts'
 import type { Time } from './time.ts'
 
 /** A policy at work in a run. */
@@ -37,7 +39,9 @@ export class RunPolicies {
   readonly admits: boolean
   readonly inspects: boolean
   readonly holds: boolean
-  readonly #stream: string
+  /** Somebody is told of the ends of calls. */
+  readonly follows: boolean
+  readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
   readonly #all: readonly AtWork[]
 
@@ -56,12 +60,12 @@ export class RunPolicies {
       remainingMs: () => Math.max(0, time.waitableMs()),
       resume: () => this.resume(),
     })
-    this.#stream = stream
+    this.#keys = keys
     this.#fail = fail
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
       const { name } = policy
       const hooks = this.#safely(name, undefined, () => {
-        const begun = policy.begin?.(begin(eventType))
+        const begun = checkedHooks(policy.begin?.(begin(eventType)))
         const whole = eventType !== undefined && OF_CONSUMER.find((hook) => begun?.[hook])
         if (whole) throw cannot(`use it on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
         return begun
@@ -74,7 +78,9 @@ export class RunPolicies {
     })
     this.holds = this.#has('holds')
     this.inspects = this.#has('inspect')
-    this.admits = this.holds || this.#has('admit') || this.#has('questions')
+    this.follows = this.holds || this.#has('ended')
+    // whoever is shown a job is shown its event
+    this.admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
   }
 
   /** How many entries a read or a page may bring; 0 none. */
@@ -84,7 +90,7 @@ export class RunPolicies {
       if (hooks.limit)
         limit = Math.min(
           limit,
-          this.#safely(name, 0, () => wholeFrom(hooks.limit?.())),
+          this.#safely(name, 0, () => wholeFrom(atOnce(hooks.limit?.()))),
         )
     return limit
   }
@@ -94,7 +100,7 @@ export class RunPolicies {
     const asked = this.#all.map(({ name, hooks }) => ({
       name,
       hooks,
-      commands: this.#safely(name, [], () => hooks.riders?.() ?? []),
+      commands: this.#safely(name, [], () => commandsFor(this.#keys, atOnce(hooks.riders?.()) ?? [])),
     }))
     return {
       riders: asked.flatMap(({ commands }) => commands),
@@ -113,7 +119,7 @@ export class RunPolicies {
   inspect(job: Decidable, now: number): void {
     for (const { name, hooks, index } of this.#all) {
       if (job.outcome) return
-      const decision = this.#safely(name, FAILED, () => checked(hooks.inspect?.(job), index))
+      const decision = this.#safely(name, FAILED, () => checked(atOnce(hooks.inspect?.(job)), index))
       if (decision === FAILED) job.release()
       else if (decision) job.outcome = outcomeOf(decision, job, now)
     }
@@ -132,8 +138,8 @@ export class RunPolicies {
   ): Promise<ReadonlyMap<Job, Decided>> {
     const asked = this.#all.map((one) => {
       const own = jobs.filter((job) => appliesTo(one, job))
-      const questions = () => (own.length > 0 ? (one.hooks.questions?.(own) ?? []) : [])
-      return { ...one, own, commands: hooked(one.name, questions) }
+      const questions = () => (own.length > 0 ? (one.hooks.questions?.([...own]) ?? []) : [])
+      return { ...one, own, commands: hooked(one.name, () => commandsFor(this.#keys, atOnce(questions()))) }
     })
     const commands = asked.flatMap((one) => one.commands)
     const replies = commands.length > 0 ? await ask(commands) : []
@@ -143,7 +149,7 @@ export class RunPolicies {
       const answers = replies.slice(at, at + sent.length)
       at += sent.length
       if (!hooks.admit || own.length === 0) continue
-      const decided = hooked(name, () => hooks.admit?.(own, answers).map((decision) => checked(decision, index)) ?? [])
+      const decided = hooked(name, () => decisionsOf(hooks.admit?.([...own], answers), own.length, index))
       for (const [n, job] of own.entries()) {
         const decision = decided[n]
         if (decision && !decisions.has(job)) decisions.set(job, decision)
@@ -154,7 +160,7 @@ export class RunPolicies {
 
   /** Whether a job has to wait. What cannot be told waits for the end of the run, which is near. */
   isHeld(job: Decidable): boolean {
-    return this.#of(job).some(({ name, hooks }) => this.#safely(name, true, () => hooks.holds?.(job) === true))
+    return this.#of(job).some(({ name, hooks }) => this.#safely(name, true, () => atOnce(hooks.holds?.(job)) === true))
   }
 
   started(job: Decidable): void {
@@ -166,8 +172,8 @@ export class RunPolicies {
     const decisions = new Map<string, Decided>()
     for (const { name, hooks, index } of this.#of(job)) {
       this.#safely(name, undefined, () => {
-        for (const [id, given] of hooks.ended?.(job, isDone) ?? []) {
-          const decision = checked(given, index)
+        for (const [id, told] of atOnce(hooks.ended?.(job, isDone)) ?? []) {
+          const decision = checked(told, index)
           if (decision && !decisions.has(id)) decisions.set(id, decision)
         }
       })
@@ -177,28 +183,26 @@ export class RunPolicies {
 
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: Decidable): Outcome {
-    const commands = this.#of(job).flatMap(({ hooks }) => hooks.joins?.(job) ?? [])
-    if (commands.length === 0) return ACK
-    for (const [name, key] of commands) {
-      const action = `acknowledge with ${quoted(name)}`
-      if (JOINABLE[String(name).toLowerCase()] === undefined)
-        throw cannot(action, `a command must be one of ${Object.keys(JOINABLE).join(', ')}`)
-      if (hashSlot(String(key)) !== hashSlot(this.#stream))
-        throw cannot(action, `its key must lie in the stream's hash slot, got ${quoted(key)}`)
-    }
-    return { kind: 'ack-with', commands }
+    const told = this.#of(job).map(({ hooks }) => atOnce(hooks.joins?.(job)) ?? [])
+    const commands = joinsFor(
+      this.#keys,
+      told.flatMap((own) => commandsFor(this.#keys, own)),
+    )
+    return commands.length === 0 ? ACK : { kind: 'ack-with', commands }
   }
 
   /** When something is due that the run should wait for, in milliseconds since 1970. */
   dueAt(): number {
     return Math.min(
       Infinity,
-      ...this.#all.map(({ name, hooks }) => this.#safely(name, Infinity, () => hooks.dueAt?.() ?? Infinity)),
+      ...this.#all.map(({ name, hooks }) => this.#safely(name, Infinity, () => timeFrom(atOnce(hooks.dueAt?.())))),
     )
   }
 
   end(): readonly PolicyCommand[] {
-    return this.#all.flatMap(({ name, hooks }) => this.#safely(name, [], () => hooks.end?.() ?? []))
+    return this.#all.flatMap(({ name, hooks }) =>
+      this.#safely(name, [], () => commandsFor(this.#keys, atOnce(hooks.end?.()) ?? [])),
+    )
   }
 
   #of(job: Decidable): readonly AtWork[] {
@@ -228,7 +232,7 @@ export interface Ride {
 /** @throws {Error} The hook threw; the message names its policy. */
 function hooked<T>(name: string, hook: () => T): T {
   try {
-    return hook()
+    return atOnce(hook())
   } catch (error) {
     const { name: kind, message } = describeError(error)
     throw new Error(`Cannot go on: policy ${quoted(name)} failed: ${kind}: ${message}`, { cause: error })
@@ -237,6 +241,42 @@ function hooked<T>(name: string, hook: () => T): T {
 
 function appliesTo({ eventType }: AtWork, job: Decidable): boolean {
   return eventType === undefined || job.event?.type === eventType
+}
+
+/** @throws {TypeError} It is a promise: nobody waits for a hook. */
+function atOnce<T>(answer: T): T {
+  if (!isThenable(answer)) return answer
+  silence(answer)
+  throw new TypeError('it must answer at once, got a promise')
+}
+
+/** @throws {TypeError} A hook that there is not, or that is no function. */
+function checkedHooks(begun: RunPolicy | undefined): RunPolicy | undefined {
+  if (atOnce(begun) === undefined) return undefined
+  if (typeof begun !== 'object' || begun === null)
+    throw new TypeError('begin must answer an object of hooks, or nothing')
+  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(begun))
+  const unknown = isPlain && Object.keys(begun).find((hook) => !RUN_HOOKS.includes(hook as never))
+  if (unknown) throw new TypeError(`there is no hook ${quoted(unknown)}; there are ${RUN_HOOKS.join(', ')}`)
+  for (const hook of RUN_HOOKS)
+    if (begun[hook] !== undefined && !answersAtOnce(begun[hook]))
+      throw new TypeError(`${hook} must be a function that answers at once`)
+  return begun
+}
+
+function decisionsOf(
+  answer: readonly (Decision | undefined)[] | undefined,
+  jobs: number,
+  index: string | undefined,
+): (Decided | undefined)[] {
+  if (!Array.isArray(atOnce(answer)) || (answer as readonly unknown[]).length > jobs)
+    throw new TypeError('admit must answer an array of no more decisions than there are jobs')
+  return (answer as readonly (Decision | undefined)[]).map((decision) => checked(decision, index))
+}
+
+function timeFrom(time: unknown = Infinity): number {
+  if (typeof time !== 'number' || Number.isNaN(time)) throw new TypeError('dueAt must answer a time in milliseconds')
+  return time
 }
 
 function wholeFrom(limit: unknown): number {

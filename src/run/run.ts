@@ -58,7 +58,8 @@ export class Run {
   async endPolicies(): Promise<void> {
     try {
       const commands = this.policies?.end() ?? []
-      if (commands.length > 0) await this.parts.group.ask(commands)
+      const replies = commands.length > 0 ? await this.parts.group.ask(commands) : []
+      for (const reply of replies) if (reply instanceof Error) this.settler.note(reply)
     } catch (error) {
       this.settler.note(error as Error)
     }

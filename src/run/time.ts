@@ -36,6 +36,12 @@ export class Time {
     return this.#isStopped || this.#signal?.aborted === true
   }
 
+  /** Calls back when somebody asks to stop. @returns What takes that back. */
+  onAbort(callback: () => void): () => void {
+    this.#signal?.addEventListener('abort', callback, { once: true })
+    return () => this.#signal?.removeEventListener('abort', callback)
+  }
+
   /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. */
   mayStart(at = this.clock.monotonic()): boolean {
     return !this.isStopped && mayStart(this.#budget, at)

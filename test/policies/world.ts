@@ -42,7 +42,10 @@ export interface World {
   pass(ms: number): Promise<void>
   /** The group is gone, its stream is not. */
   loseGroup(): Promise<void>
-  poll(consumer: Consumer, options?: { remainingMs?: number; redis?: Connection }): Promise<Report>
+  poll(
+    consumer: Consumer,
+    options?: { remainingMs?: number; signal?: AbortSignal; redis?: Connection },
+  ): Promise<Report>
   claim(consumer: Consumer): Promise<Report>
   /** Ids of pending entries' payloads, with owner and count. */
   pending(): Promise<[string, string, number][]>

@@ -31,7 +31,7 @@ function none(): readonly [number, number] {
 
 /** Where the keys of a command of ours are: from argument, to argument (not included), its name being argument 0. */
 export function keysAt(command: Command): readonly [from: number, to: number] {
-  return PLACES[command[0]]?.(command) ?? [1, 2]
+  return PLACES[command[0].toLowerCase()]?.(command) ?? [1, 2]
 }
 
 /** A command with that before each of its keys. */

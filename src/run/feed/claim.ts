@@ -16,8 +16,8 @@ const PATIENCE_MS = 250
 export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequest): Promise<Opened | undefined> {
   const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
   const rounds = roundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
-  // what is due by an index goes first
-  const room = consumer.indexes.length > 0 ? 0 : Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
+  // policies say how many once the run has begun, and what is due by an index goes first
+  const room = consumer.policies.length > 0 ? 0 : Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
   return claimsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
 }
 
@@ -71,13 +71,8 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
   const lapStart = first.from
   let answer = Promise.resolve(first)
   let settlements: ReturnType<typeof settler.takeDone> = []
-  let ride = run.policies?.ride()
-  if (ride && ride.riders.length > 0) {
-    // the first page came with the slot, before any policy could begin
-    ride.answered(await parts.group.ask(ride.riders))
-    ride = undefined
-  }
-  // with indexes the first page brings nothing, so that nothing of it waits meanwhile
+  let ride: ReturnType<NonNullable<typeof run.policies>['ride']> | undefined
+  // where there are policies the first page brings nothing, so that nothing of it waits meanwhile
   for (const index of parts.consumer.indexes) await startDue(run, claims, retries, index)
   for (let hasWrapped = false; ; ) {
     const page = await settler.by(settlements, answer)

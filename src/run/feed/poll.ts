@@ -52,8 +52,9 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
   while (time.mayStart() && run.alwaysOn.limit() > 0) {
     const wasAhead = reader.isAhead
     if (!wasAhead && reader.isVetoed) {
-      if (await isDue(run, pool)) continue
-      return
+      if (!(await isDue(run, pool))) return
+      await reader.ask()
+      continue
     }
     const jobs = await reader.next()
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
@@ -81,15 +82,23 @@ async function readOn(run: Run, pool: Pool, reader: Reader): Promise<void> {
 /** Waits for what a policy says is due within the run's time. @returns Whether there is such. */
 async function isDue({ policies, time }: Run, pool: Pool): Promise<boolean> {
   if (!policies) return false
-  const waitMs = policies.dueAt() - time.clock.now()
-  if (!(waitMs <= time.waitableMs())) return false
   let isTime = false
-  const cancel = time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), () => {
-    isTime = true
-    pool.notify()
-  })
-  await pool.until(() => isTime || time.isStopped)
-  cancel()
+  while (!isTime && !time.isStopped) {
+    const waitMs = policies.dueAt() - time.clock.now()
+    if (!(waitMs <= time.waitableMs())) return false
+    let isOver = false
+    const end = (isDue: boolean) => () => {
+      isOver = true
+      isTime ||= isDue
+      pool.notify()
+    }
+    const cancels = [time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), end(true)), time.onAbort(end(false))]
+    // no sooner than a look in vain: a policy may say so whenever it is asked
+    policies.resume = () => void cancels.push(time.clock.after(LOOK_AGAIN_MS.first, end(false)))
+    await pool.until(() => isOver)
+    for (const cancel of cancels) cancel()
+  }
+  policies.resume = () => {}
   return isTime
 }
 

@@ -53,11 +53,26 @@ export class Reader {
     return this.#room >= 1
   }
 
+  /** Sends what policies ask with each read, without a read. @throws {RedisConnectionError} No reply came. */
+  async ask(): Promise<void> {
+    const ride = this.#run.policies?.ride()
+    if (ride && ride.riders.length > 0) ride.answered(await this.#run.parts.group.ask(ride.riders))
+  }
+
   /** How many entries may be in hand beside what is, each as large as the largest so far. */
   get #room(): number {
+    return this.#roomWithin(this.#most)
+  }
+
+  /** How many entries a read may bring, whatever is in hand. */
+  get #most(): number {
+    const { batchSize } = this.#run.parts.consumer.settings
+    return this.#run.policies ? this.#run.policies.limit(batchSize) : batchSize
+  }
+
+  #roomWithin(most: number): number {
     const { settler, parts } = this.#run
-    const { batchSize, maxBytes } = parts.consumer.settings
-    const most = this.#run.policies ? this.#run.policies.limit(batchSize) : batchSize
+    const { maxBytes } = parts.consumer.settings
     return this.#largest === 0 ? most : Math.min(most, (maxBytes - settler.bytes) / this.#largest)
   }
 
@@ -99,8 +114,14 @@ export class Reader {
     const { settler, report, policies, parts } = this.#run
     const { group, slot, consumer } = parts
     const { maxPending, mode } = consumer.settings
+    const most = this.#most
+    if (most === 0) {
+      this.isFull = false
+      this.isEmpty = true
+      return []
+    }
     const settlements = settler.takeDone()
-    const count = Math.max(1, Math.floor(this.#room))
+    const count = Math.max(1, Math.floor(this.#roomWithin(most)))
     const ride = policies?.ride()
     this.#hasFailed = settlements.some(({ outcome }) => !isAcked(outcome))
     this.#mayBeAtLimit ||= this.#hasFailed
