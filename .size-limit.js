@@ -13,7 +13,7 @@ const ENTRY_POINTS = {
   'millrace/ioredis': '66 KB',
   'millrace/upstash': '40 KB',
   'millrace/operator': '28 KB',
-  'millrace/doctor': '42 KB',
+  'millrace/doctor': '46 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

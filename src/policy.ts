@@ -32,7 +32,7 @@ export interface PolicyDefinition {
   readonly maxSlots?: number
   /** What the server looks at in the very step that starts a claimed entry. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /** Keys beside the group's own, and the commands that it needs on them: for whoever writes the ACL file. */
+  /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. The key of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
   /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
@@ -45,7 +45,10 @@ export interface StartGuard {
   readonly holds: 'all' | 'types'
 }
 
-/** Keys of a policy, each with the commands that it sends to it. */
+/**
+ * Keys of a policy, each with the commands that it sends to it, from whatever hook. A `*` at a key's end stands for any text: `{orders}:seen:*`. Nothing
+ * is refused at run time for not being named here; but the functions' users have no right to it, where they have what `millrace plan --acl` prints.
+ */
 export interface PolicyNeeds {
   readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
 }

@@ -333,6 +333,8 @@ export interface Connection {
     trim: Trim,
     flags?: readonly WakeFlag[],
   ): Promise<Appended>
+  /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
+  assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */
   close(): Promise<void>
 }

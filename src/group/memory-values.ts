@@ -1,7 +1,7 @@
+import { JOINABLE } from '../core/joinable.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
-import { JOINABLE } from './scripts/join.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores
 
@@ -23,6 +23,11 @@ interface StreamsBeside {
   stream(key: string): { add(fields: readonly (readonly [string, string])[], nowMs: number): string }
 }
 
+/** Whether a policy may send that command to memory. */
+export function isKnown(command: string): boolean {
+  return Object.hasOwn(COMMANDS, command.toLowerCase())
+}
+
 /** Strings, sets, hashes and sorted sets in memory, by the commands that policies send. */
 export class MemoryValues {
   readonly #server: StreamsBeside
@@ -34,7 +39,7 @@ export class MemoryValues {
 
   /** Carries a command out as a server does; its refusal is the answer. */
   run([name, ...args]: JoinedCommand): Reply {
-    const carry = COMMANDS[name.toLowerCase()]
+    const carry = isKnown(name) && COMMANDS[name.toLowerCase()]
     if (!carry) return new RedisReplyError(`ERR unknown command '${name}' in memory`)
     const [key = '', ...rest] = args.map(String)
     try {
@@ -173,6 +178,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     () => new Scores(),
     (scores, args) => count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
   ),
+  type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
     () => new Scores(),
