@@ -12,7 +12,7 @@ import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { checkTogether, policies, slotsWithin } from './policy.ts'
+import { asAsked, checkTogether, policies, slotsWithin } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -45,7 +45,7 @@ export interface Consumer {
   readonly routes: ReadonlyMap<string, Route>
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
-  /** Policies that do more than wrap, the consumer's first. */
+  /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly BoundPolicy[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
@@ -111,7 +111,9 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     group,
     codec,
     onDeadLetter,
-    policies: bound.filter(({ policy: { begin, guard, needs, maxSlots } }) => begin ?? guard ?? needs ?? maxSlots),
+    policies: asAsked(bound).filter(
+      ({ policy: { begin, guard, needs, maxSlots } }) => begin ?? guard ?? needs ?? maxSlots,
+    ),
     settings: Object.freeze({ ...settings, slots: slotsWithin(settings.slots, bound) }),
     keys: resolveKeys(action, stream, group, rest.deadLetters?.stream),
     routes: wrapRoutes(own, byType),

@@ -1,14 +1,14 @@
 import type { Field } from './core/entry.ts'
 import type { ConsumerKeys } from './core/keys.ts'
-import { cannot } from './core/options.ts'
+import { cannot, oneOf } from './core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from './core/outcome.ts'
 import type { PlainReply } from './core/plain-reply.ts'
 import { quoted } from './core/quoted.ts'
 import type { Event } from './event.ts'
 
 /**
- * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes; within
- * one list the first is the outermost, and its refusal decides.
+ * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes, and within
+ * one list the first is the outermost. Of several that would refuse an entry at one hook the first decides: by `kind`, then as they stand.
  */
 export type Policy = Wrap | PolicyDefinition
 
@@ -21,10 +21,21 @@ export type Policy = Wrap | PolicyDefinition
 // biome-ignore lint/suspicious/noExplicitAny: one wrap goes around handlers of any event, and of batches
 export type Wrap = (next: (event: any, context: any) => unknown) => (event: any, context: any) => unknown
 
+/**
+ * Kinds of policies, in the order in which they are asked: the first refusal decides. What has no kind is asked after these, the consumer's before
+ * the routes'.
+ */
+const KINDS = ['maxAge', 'when', 'pause', 'version', 'breaker', 'order', 'idempotent', 'concurrency', 'rate'] as const
+
+/** What a policy is about. */
+export type PolicyKind = (typeof KINDS)[number]
+
 /** A policy that does more than wrap, or says more of itself. */
 export interface PolicyDefinition {
   /** Of its kind: in messages, and in `excludes` of others. */
   readonly name: string
+  /** Decides before which others it is asked; wraps stay as they stand. Default: asked last. */
+  readonly kind?: PolicyKind
   /** Names of policies that it cannot be combined with, on one consumer and its routes. */
   readonly excludes?: readonly string[]
   readonly wrap?: Wrap
@@ -134,7 +145,7 @@ export interface BoundPolicy {
   readonly eventType: string | undefined
 }
 
-const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'needs', 'begin']
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxSlots', 'guard', 'needs', 'begin']
 
 /**
  * Checks a list of policies.
@@ -166,7 +177,8 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
     if (value !== undefined && ['wrap', 'guard', 'needs', 'begin'].includes(hook) && typeof value !== 'function')
       throw cannot(action, `${hook} of ${quoted(name)} must be a function`)
   }
-  const { maxSlots, excludes } = policy as PolicyDefinition
+  const { maxSlots, excludes, kind } = policy as PolicyDefinition
+  if (kind !== undefined) oneOf(action, `kind of ${quoted(name)}`, kind, KINDS)
   if (maxSlots !== undefined && !(Number.isInteger(maxSlots) && maxSlots > 0))
     throw cannot(action, `maxSlots of ${quoted(name)} must be a whole number >= 1`)
   if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
@@ -187,6 +199,12 @@ export function checkTogether(action: string, bound: readonly BoundPolicy[]): vo
     const other = bound.find((one) => policy.excludes?.includes(one.policy.name))
     if (other) throw cannot(action, `${quoted(policy.name)} cannot be combined with ${quoted(other.policy.name)}`)
   }
+}
+
+/** In the order in which they are asked. */
+export function asAsked(bound: readonly BoundPolicy[]): readonly BoundPolicy[] {
+  const place = ({ policy: { kind } }: BoundPolicy) => (kind ? KINDS.indexOf(kind) : KINDS.length)
+  return bound.toSorted((a, b) => place(a) - place(b))
 }
 
 /** Pollers that may run at once, as far as policies allow. */
