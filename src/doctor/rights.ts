@@ -33,16 +33,23 @@ return denied
 `,
 }
 
+/** Whoever may not claim is no claimer, and needs nothing of what claimers alone do. */
+const CLAIMING = 'xautoclaim'
+
 export function rightsQuestion(stream: string, needs: readonly Need[]): Question<readonly Lacking[] | undefined> {
-  const asked = needs.flatMap(({ policy, key, commands }) => commands.map((command) => ({ policy, key, command })))
-  const args = asked.flatMap(({ key, command }) => {
+  const asked = needs.flatMap(({ commands, ...need }) => commands.map((command) => ({ ...need, command })))
+  const args = [...asked, { key: stream, command: CLAIMING }].flatMap(({ key, command }) => {
     const [name = '', sub = ''] = command.split('|')
     return [key, name, sub]
   })
   return {
     call: { script: rights, keys: [stream], args: [stream, ...args] },
     right: '+eval +evalsha',
-    read: (reply: Reply) =>
-      Array.isArray(reply) ? items(reply).flatMap((n) => asked[Number(n) - 1] ?? []) : undefined,
+    read: (reply: Reply) => {
+      if (!Array.isArray(reply)) return undefined
+      const denied = new Set(items(reply).map(Number))
+      const claims = !denied.has(asked.length + 1)
+      return asked.filter(({ isOfClaimers }, n) => denied.has(n + 1) && (claims || !isOfClaimers))
+    },
   }
 }

@@ -184,13 +184,15 @@ describe('under the users of accessOf()', () => {
 })
 
 describe('diagnose()', () => {
-  test('finds nothing to say of rights under the users of accessOf()', async () => {
-    const { as } = await startServer()
-    const consumer = billing([busy, pauses])
-    const { claimer } = accessOf(consumer)
+  test.each(['poller', 'claimer'] as const)(
+    'finds nothing to say of rights under the %s of accessOf()',
+    async (role) => {
+      const { as } = await startServer()
+      const consumer = billing([busy, pauses])
 
-    expect(await rightsFound(consumer, await as('c', claimer))).toEqual([])
-  })
+      expect(await rightsFound(consumer, await as('u', accessOf(consumer)[role]))).toEqual([])
+    },
+  )
 
   test('names each policy that is denied something, with the commands and keys', async () => {
     const { as } = await startServer()
