@@ -1,8 +1,9 @@
 import type { Consumer } from './consumer.ts'
 import { describeError } from './core/dead-letter.ts'
 import { JOINABLE } from './core/joinable.ts'
+import type { ConsumerKeys } from './core/keys.ts'
 import { hashSlot } from './core/keys.ts'
-import { cannot } from './core/options.ts'
+import { cannot, oneOf, text } from './core/options.ts'
 import { quoted } from './core/quoted.ts'
 import type { PolicyDefinition } from './policy.ts'
 
@@ -33,26 +34,44 @@ const GUARDING = { all: 'exists', types: 'sismember' } as const
  */
 export function needsOf({ group, stream, keys, policies }: Consumer): readonly Need[] {
   const action = `tell what group ${quoted(group)} on stream ${quoted(stream)} needs`
-  const named = new Map(policies.map(({ policy }) => [policy, policy]))
-  return [...named.keys()].flatMap((policy) => {
-    const { name: by } = policy
-    const asked = answerOf(action, policy, 'needs', () => policy.needs?.(keys).keys ?? [])
-    const guard = answerOf(action, policy, 'guard', () => policy.guard?.(keys))
-    const unnamed = asked.flatMap(({ commands }) => commands).find((command) => !COMMAND.test(command))
-    if (unnamed !== undefined)
-      throw cannot(action, `commands of ${quoted(by)} must be names of commands, got ${quoted(unnamed)}`)
-    const sent = asked.map(({ key, commands }) => {
-      const names = commands.map((command) => command.toLowerCase())
-      const joins = names.some((name) => Object.hasOwn(JOINABLE, name))
-      return { policy: by, key, commands: unique([...names, ...(joins ? [BEFORE_JOINING] : [])]), isOfClaimers: false }
-    })
-    const guarded = guard && { policy: by, key: guard.key, commands: [GUARDING[guard.holds]], isOfClaimers: true }
-    const needs: readonly Need[] = [...sent, ...(guarded ? [guarded] : [])]
-    for (const { key } of needs)
+  return unique(policies.map(({ policy }) => policy)).flatMap((policy) => {
+    const needs = [...sentBy(action, policy, keys), ...askedFor(action, policy, keys)]
+    for (const { key } of needs) {
+      text(action, `every key of ${quoted(policy.name)}`, key)
       if (hashSlot(key) !== hashSlot(stream))
-        throw cannot(action, `keys of ${quoted(by)} must lie in the stream's hash slot, got ${quoted(key)}`)
+        throw cannot(action, `keys of ${quoted(policy.name)} must lie in the stream's hash slot, got ${quoted(key)}`)
+    }
     return needs
   })
+}
+
+/** What a policy sends. */
+function sentBy(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+  const { name } = policy
+  const needs = answerOf(action, policy, 'needs', () => [...(policy.needs?.(keys).keys ?? [])])
+  return needs.map(({ key, commands }) => {
+    const names = namesOf(action, name, commands)
+    const joins = names.some((command) => Object.hasOwn(JOINABLE, command))
+    return { policy: name, key, commands: unique([...names, ...(joins ? [BEFORE_JOINING] : [])]), isOfClaimers: false }
+  })
+}
+
+/** What the server asks for a policy. */
+function askedFor(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+  const { name } = policy
+  const guard = answerOf(action, policy, 'guard', () => policy.guard?.(keys))
+  if (!guard) return []
+  const { key, holds } = guard
+  oneOf(action, `holds of the guard of ${quoted(name)}`, holds, Object.keys(GUARDING))
+  return [{ policy: name, key, commands: [GUARDING[holds]], isOfClaimers: true }]
+}
+
+function namesOf(action: string, by: string, commands: readonly string[]): readonly string[] {
+  const unnamed = Array.isArray(commands)
+    ? commands.findIndex((command) => typeof command !== 'string' || !COMMAND.test(command))
+    : 0
+  if (unnamed < 0) return commands.map((command) => command.toLowerCase())
+  throw cannot(action, `commands of ${quoted(by)} must be names of commands, got ${quoted(commands?.[unnamed])}`)
 }
 
 function answerOf<T>(action: string, { name }: PolicyDefinition, hook: string, ask: () => T): T {

@@ -153,6 +153,26 @@ describe('accessOf()', () => {
       { name: 'broken', needs: () => ({ keys: [{ key: '{orders}:a', commands: ['get set'] }] }) },
       'commands of "broken" must be names of commands, got "get set"',
     ],
+    [
+      'leaves commands out',
+      { name: 'broken', needs: () => ({ keys: [{ key: '{orders}:a' }] }) as never },
+      'commands of "broken" must be names of commands',
+    ],
+    [
+      'names no key',
+      { name: 'broken', needs: () => ({ keys: [{ commands: ['get'] }] }) as never },
+      'every key of "broken" must be a string that is not empty, got undefined',
+    ],
+    [
+      'lists nothing that is a list',
+      { name: 'broken', needs: () => ({ keys: 7 }) as never },
+      'needs of "broken" must answer, got TypeError',
+    ],
+    [
+      'guards something else',
+      { name: 'broken', guard: () => ({ key: '{orders}:a', holds: 'some' }) as never },
+      'holds of the guard of "broken" must be one of "all", "types", got "some"',
+    ],
   ])('refuses a policy that %s', (_title, policy, message) => {
     expect(() => accessOf(billing([policy]))).toThrow(message)
   })
