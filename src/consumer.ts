@@ -13,7 +13,7 @@ import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { checkGuards, checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
+import { asAsked, checkGuards, checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -46,7 +46,7 @@ export interface Consumer {
   readonly routes: ReadonlyMap<string, Route>
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
-  /** Policies that do more than wrap, the consumer's first. */
+  /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly BoundPolicy[]
   /** Sorted sets by which what they parked comes back. */
   readonly indexes: readonly string[]
@@ -116,7 +116,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     group,
     codec,
     onDeadLetter,
-    policies: bound.filter(
+    policies: asAsked(bound).filter(
       ({ policy: { begin, guard, index, needs, maxSlots } }) => begin ?? guard ?? index ?? needs ?? maxSlots,
     ),
     indexes: indexesOf(action, bound, keys),

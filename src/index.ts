@@ -56,6 +56,7 @@ export type {
   PolicyCommand,
   PolicyDefinition,
   PolicyJob,
+  PolicyKind,
   PolicyNeeds,
   PolicyReply,
   PolicyRun,

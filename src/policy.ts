@@ -2,15 +2,15 @@ import type { Field } from './core/entry.ts'
 import { awaitable } from './core/handler-function.ts'
 import type { ConsumerKeys } from './core/keys.ts'
 import { hashSlot } from './core/keys.ts'
-import { cannot } from './core/options.ts'
+import { cannot, oneOf } from './core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from './core/outcome.ts'
 import type { PlainReply } from './core/plain-reply.ts'
 import { quoted } from './core/quoted.ts'
 import type { Event } from './event.ts'
 
 /**
- * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes; within
- * one list the first is the outermost, and its refusal decides.
+ * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes, and within
+ * one list the first is the outermost. Of several that would refuse an entry at one hook the first decides: by `kind`, then as they stand.
  */
 export type Policy = Wrap | PolicyDefinition
 
@@ -23,10 +23,21 @@ export type Policy = Wrap | PolicyDefinition
 // biome-ignore lint/suspicious/noExplicitAny: one wrap goes around handlers of any event, and of batches
 export type Wrap = (next: (event: any, context: any) => unknown) => (event: any, context: any) => unknown
 
+/**
+ * Kinds of policies, in the order in which they are asked: the first refusal decides. What has no kind is asked after these, the consumer's before
+ * the routes'.
+ */
+const KINDS = ['maxAge', 'when', 'pause', 'version', 'breaker', 'order', 'idempotent', 'concurrency', 'rate'] as const
+
+/** What a policy is about. */
+export type PolicyKind = (typeof KINDS)[number]
+
 /** A policy that does more than wrap, or says more of itself. */
 export interface PolicyDefinition {
   /** Of its kind: in messages, and in `excludes` of others. */
   readonly name: string
+  /** Decides before which others it is asked; wraps stay as they stand. Default: asked last. */
+  readonly kind?: PolicyKind
   /** Names of policies that it cannot be combined with, on one consumer and its routes. */
   readonly excludes?: readonly string[]
   readonly wrap?: Wrap
@@ -40,7 +51,7 @@ export interface PolicyDefinition {
    * change of its scores changes when they do. What starts leaves it. On a consumer only. Without it, what was parked comes back by its age.
    */
   readonly index?: (keys: ConsumerKeys) => string
-  /** Keys beside the group's own, and the commands that it needs on them: for whoever writes the ACL file. */
+  /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. Those of `guard` and `index` are named by themselves. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
   /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
@@ -53,7 +64,10 @@ export interface StartGuard {
   readonly holds: 'all' | 'types'
 }
 
-/** Keys of a policy, each with the commands that it sends to it. */
+/**
+ * Keys of a policy, each with the commands that it sends to it, from whatever hook. A `*` at a key's end stands for any text: `{orders}:seen:*`. Nothing
+ * is refused at run time for not being named here; but the functions' users have no right to it, where they have what `millrace plan --acl` prints.
+ */
 export interface PolicyNeeds {
   readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
 }
@@ -146,7 +160,7 @@ export interface BoundPolicy {
 }
 
 /** What may be in a definition, and what it must be; the others are functions. */
-const HOOKS = ['name', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin'] as const
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin'] as const
 const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
 
 /** What may be in what `begin` answers: functions. */
@@ -206,7 +220,8 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
     if (value !== undefined && !answersAtOnce(value))
       throw cannot(action, `${hook} of ${quoted(name)} must be a function that answers at once`)
   }
-  const { maxSlots, excludes } = definition
+  const { maxSlots, excludes, kind } = definition
+  if (kind !== undefined) oneOf(action, `kind of ${quoted(name)}`, kind, KINDS)
   if (maxSlots !== undefined && !(Number.isInteger(maxSlots) && maxSlots > 0))
     throw cannot(action, `maxSlots of ${quoted(name)} must be a whole number >= 1`)
   if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
@@ -273,6 +288,12 @@ export function indexesOf(action: string, bound: readonly BoundPolicy[], keys: C
     indexes.push(key)
   }
   return indexes
+}
+
+/** In the order in which they are asked. */
+export function asAsked(bound: readonly BoundPolicy[]): readonly BoundPolicy[] {
+  const place = ({ policy: { kind } }: BoundPolicy) => (kind ? KINDS.indexOf(kind) : KINDS.length)
+  return bound.toSorted((a, b) => place(a) - place(b))
 }
 
 /** Pollers that may run at once, as far as policies allow. */

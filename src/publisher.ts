@@ -23,6 +23,7 @@ import { promiseOf } from './core/thenable.ts'
 import { OversizeEntryError, PublishFailedError } from './errors.ts'
 import type { EventDefinition, PayloadOf } from './event.ts'
 import { assertDefinition } from './event.ts'
+import { appenderOf } from './group/append.ts'
 import type { Connection, Trim } from './group/group.ts'
 import { assertConnection } from './group/group.ts'
 import type { Observer, PublishCall } from './observe.ts'
@@ -140,6 +141,7 @@ const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt']
 export function createPublisher(options: PublisherOptions): Publisher {
   const { stream, redis, trim, wakes, observers, ...settings } = resolvePublisherOptions(options)
   const action = `publish to stream ${quoted(stream)}`
+  const appendTo = appenderOf(action, redis)
 
   async function publishAll(publications: readonly Publication[]): Promise<Published[]> {
     if (!Array.isArray(publications)) throw cannot(action, `publications must be an array, got ${typeof publications}`)
@@ -158,7 +160,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     let error: Error | undefined
     try {
       entries = await encodeAll(action, settings, drafts, tracedBy(call))
-      const appended = await redis.append(stream, entries, trim, wakes)
+      const appended = await appendTo(stream, entries, trim, wakes)
       answers = appended.answers
       await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
       const refusal = answers.find((answer) => answer instanceof Error)

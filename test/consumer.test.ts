@@ -121,6 +121,7 @@ describe('defineConsumer()', () => {
         ['OrderShipped', routes[1]],
       ],
       policies: [],
+      indexes: [],
       settings: undefined,
       keys: {
         stream: 'orders',

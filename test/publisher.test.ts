@@ -18,7 +18,7 @@ const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z' }
 
 /** A connection that keeps what it is told to append, and answers with ids, or with what it is given. */
 function aConnection(answers?: readonly (string | Error)[]) {
-  const calls: Parameters<Connection['append']>[] = []
+  const calls: Parameters<NonNullable<Connection['append']>>[] = []
   const redis: Pick<Connection, 'append' | 'group'> = {
     group: () => {
       throw new Error('a publisher asks for no group')

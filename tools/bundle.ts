@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Metafile } from 'esbuild'
 import { build } from 'esbuild'
 
 const root = join(import.meta.dirname, '..')
@@ -13,11 +14,23 @@ export type Source = { readonly file: string } | { readonly code: string; readon
  * @returns The bundle's size in bytes, without its source map.
  */
 export async function bundle(source: Source, outfile: string): Promise<number> {
+  await made(source, outfile)
+  return (await stat(outfile)).size
+}
+
+/** The bytes of each module of such a bundle, by its path in this repository. */
+export async function bytesByModule(source: Source, outfile: string): Promise<ReadonlyMap<string, number>> {
+  const { outputs } = await made(source, outfile)
+  const { inputs = {} } = Object.values(outputs).find(({ entryPoint }) => entryPoint !== undefined) ?? {}
+  return new Map(Object.entries(inputs).map(([path, { bytesInOutput }]) => [path, bytesInOutput]))
+}
+
+async function made(source: Source, outfile: string): Promise<Metafile> {
   const { target, external, banner, alias } = await deployedOptions()
-  await build({
+  const { metafile } = await build({
     ...('file' in source
       ? { entryPoints: [join(root, source.file)], alias, absWorkingDir: root }
-      : { stdin: { contents: source.code, resolveDir: root } }),
+      : { stdin: { contents: source.code, resolveDir: root }, absWorkingDir: root }),
     outfile,
     bundle: true,
     platform: 'node',
@@ -30,8 +43,9 @@ export async function bundle(source: Source, outfile: string): Promise<number> {
     external: [...external, ...(('external' in source && source.external) || [])],
     banner: { js: banner },
     logLevel: 'error',
+    metafile: true,
   })
-  return (await stat(outfile)).size
+  return metafile
 }
 
 /** Those of the options that may change from one release to the next; the file is as flat as this reads it. */

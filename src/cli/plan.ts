@@ -3,6 +3,7 @@ import type { Consumer } from '../consumer.ts'
 import { resolveSettings } from '../consumer-settings.ts'
 import { quoted } from '../core/quoted.ts'
 import { periodOf } from '../deploy/schedule-period.ts'
+import { accessOf } from '../plan/access.ts'
 import type { PlanOptions } from '../plan/options.ts'
 import { type Plan, plan } from '../plan.ts'
 import { planLines } from './plan-lines.ts'
@@ -12,6 +13,7 @@ import { UsageError } from './usage-error.ts'
 const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes]
               [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--lambda-gb-second PRICE] [--lambda-request PRICE]
               [--schedule-tick PRICE] [--redis-command PRICE] [--json]
+millrace plan --acl MODULE...
 
 Works out what consumers do and cost: latency, capacity, commands and invocations in 30 days, and the price of what has a rate. Arithmetic
 for events that come evenly, warm functions and nothing that fails; it connects to nothing.
@@ -26,6 +28,7 @@ for events that come evenly, warm functions and nothing that fails; it connects 
   --timeout SECONDS         of each function (default: 55)
   --round-trip-ms N         to Redis and back (default: 2)
   --lambda-gb-second PRICE  and the other rates, in any one currency; what has no rate has no price
+  --acl                     prints ACL users with what the consumers' functions need, policies' needs included, and nothing else
   --json                    for machines`
 
 /** An option that takes a number, and what becomes of it. */
@@ -56,6 +59,7 @@ export async function run(args: readonly string[]): Promise<void> {
   // a consumer's module may insist on it, as the sample's does; nothing connects there
   process.env.REDIS_URL ??= 'redis://plan.invalid'
   const consumers = (await Promise.all(positionals.map((file) => loadConsumers('plan', file)))).flat()
+  if (values.acl) return printUsers(consumers)
   const plans =
     consumers.length > 0 ? consumers.map((consumer) => planOf(consumer, options)) : [planOf(undefined, options)]
   if (values.json) return console.log(JSON.stringify(plans, undefined, 2))
@@ -63,6 +67,16 @@ export async function run(args: readonly string[]): Promise<void> {
     if (n > 0) console.log()
     const name = stream === undefined ? 'A consumer' : `Group ${group} of stream ${stream}`
     for (const line of planLines(name, planned, options)) console.log(line)
+  }
+}
+
+/** A line a user, as an ACL file has it but for the password. */
+function printUsers(consumers: readonly Consumer[]): void {
+  if (consumers.length === 0) throw new UsageError('millrace plan: --acl needs a MODULE')
+  for (const consumer of consumers) {
+    const { stream, group } = consumer
+    for (const [role, access] of Object.entries(accessOf(consumer)))
+      console.log(`user ${`${stream}-${group}-${role}`.replace(/\s/g, '-')} ${access}`)
   }
 }
 
@@ -95,6 +109,7 @@ function parse(args: readonly string[]) {
         ...numbers,
         schedule: { type: 'string', default: 'rate(1 minute)' },
         wakes: { type: 'boolean', default: false },
+        acl: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },

@@ -3,12 +3,12 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { quoted } from '../core/quoted.ts'
 import type { SignIn } from '../group/clients/transport.ts'
 import type { Answers, Refusal, Told } from './ask.ts'
-import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
+import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
 import type { Finding, Verdict } from './finding.ts'
 import { error, unknown } from './finding.ts'
 
 /** Everything that a check may need to be told. */
-export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts {}
+export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts, RightsFacts {}
 
 /** What a check is made for: once a server, a stream, or a group. */
 export type Scope = 'server' | 'stream' | 'group'

@@ -8,6 +8,7 @@ import { eviction, memory } from './checks/memory.ts'
 import { claiming, pending } from './checks/pending.ts'
 import { polling } from './checks/polling.ts'
 import { retention } from './checks/retention.ts'
+import { rights } from './checks/rights.ts'
 import { clock, cluster, persistence, role, version } from './checks/server.ts'
 import { slots } from './checks/slots.ts'
 import { expiry, idsAhead, otherGroups, stream } from './checks/stream.ts'
@@ -30,6 +31,7 @@ export const CHECKS: readonly Check[] = [
   idsAhead,
   otherGroups,
   timeouts,
+  rights,
   groupStart,
   retention,
   polling,

@@ -10,13 +10,14 @@ import type { Connection } from '../group/group.ts'
 import { senderOf, signInOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
 import { failuresOfSome } from '../group/some-answered.ts'
+import { needsOf } from '../policy-needs.ts'
 import type { Answers, Asking } from './ask.ts'
 import { ask, Inquiry } from './ask.ts'
 import type { Facts, Scope, Subject } from './check.ts'
 import { make } from './check.ts'
 import { CHECKS } from './checks.ts'
-import type { AheadFacts, GroupFacts, ServerFacts, StreamFacts } from './facts.ts'
-import { aheadQuestions, groupQuestions, serverQuestions, streamQuestions } from './facts.ts'
+import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
+import { aheadQuestions, groupQuestions, rightsQuestions, serverQuestions, streamQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
 import { error, SEVERITIES } from './finding.ts'
 
@@ -54,7 +55,7 @@ const SLOTS = 4
  * `unknown`, that says which right would.
  *
  * @returns The worst first.
- * @throws {TypeError | RangeError} A bad option, or nothing to look at.
+ * @throws {TypeError | RangeError} A bad option, nothing to look at, or a policy that does not say what it needs.
  * @throws {RedisConnectionError} No reply came.
  * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
  */
@@ -97,8 +98,12 @@ export async function diagnose(
       const known = { ...about, stream: name, ours }
       const told = { ...server.answers, ...inquiry.answers }
       examine('stream', told, known)
-      for (const { group, keys, consumer, inquiry, ahead } of groups)
-        examine('group', { ...told, ...inquiry.answers, ...ahead?.answers }, { ...known, group, keys, consumer })
+      for (const { group, keys, consumer, inquiry, rights, ahead } of groups)
+        examine(
+          'group',
+          { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers },
+          { ...known, group, keys, consumer },
+        )
     }
   }
   return onceEach(findings).sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
@@ -159,6 +164,8 @@ interface GroupPatient {
   readonly keys: ConsumerKeys
   readonly consumer: Consumer | undefined
   readonly inquiry: Inquiry<GroupFacts>
+  /** Of a consumer's group whose policies need some. */
+  readonly rights: Inquiry<RightsFacts> | undefined
   /** Of a consumer's group that has not read all. */
   ahead?: Inquiry<AheadFacts>
 }
@@ -181,7 +188,7 @@ class StreamPatient {
   }
 
   get inquiries(): readonly Asking[] {
-    return [this.inquiry, ...this.groups.map(({ inquiry }) => inquiry)]
+    return [this.inquiry, ...this.groups.flatMap(({ inquiry, rights }) => (rights ? [inquiry, rights] : [inquiry]))]
   }
 
   /** Of a stream without consumers, whatever groups it has; to be asked about. */
@@ -214,7 +221,9 @@ function patientOf(stream: string, group: string): GroupPatient[] {
 
 function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
   const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.slots ?? SLOTS))
-  return { group, keys, consumer, inquiry }
+  const needs = consumer ? needsOf(consumer) : []
+  const rights = needs.length > 0 ? new Inquiry(rightsQuestions(keys.stream, needs)) : undefined
+  return { group, keys, consumer, inquiry, rights }
 }
 
 function valueOr<T>(told: Answers<{ value: T }>['value'], otherwise: T): T {

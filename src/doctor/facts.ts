@@ -10,9 +10,11 @@ import { parseXinfoStream, type StreamInfo, xinfoStream } from '../group/command
 import { type PendingEntry, parseXpending, xpending } from '../group/commands/xpending.ts'
 import { parseXrange, xrange } from '../group/commands/xrange.ts'
 import { CLAIMER_SLOTS, slotNames } from '../group/consumer-names.ts'
+import type { Need } from '../policy-needs.ts'
 import type { Question, Questions } from './ask.ts'
 import type { Echo } from './echo.ts'
 import { echoQuestion } from './echo.ts'
+import { type Lacking, rightsQuestion } from './rights.ts'
 
 /** What the server says of itself: INFO's members by name. */
 type ServerInfo = Readonly<Record<string, string>>
@@ -63,6 +65,12 @@ export interface GroupFacts {
 export interface AheadFacts {
   /** The oldest entry that the group has not read; `undefined` if it has read all. */
   readonly ahead: string | undefined
+}
+
+/** What is asked of a group whose policies need rights. */
+export interface RightsFacts {
+  /** Those that whoever asks lacks; `undefined`: the server cannot tell. */
+  readonly lacking: readonly Lacking[] | undefined
 }
 
 /** More slots than that there are not. */
@@ -141,6 +149,10 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     mark: member('mark'),
     keysOf: member('stream'),
   }
+}
+
+export function rightsQuestions(stream: string, needs: readonly Need[]): Questions<RightsFacts> {
+  return { lacking: rightsQuestion(stream, needs) }
 }
 
 /** Its body comes along, which nobody keeps. */

@@ -1,3 +1,4 @@
+import { systemClock } from '../clock.ts'
 import type { Field } from '../core/entry.ts'
 import { entryBytes, mostBytes } from '../core/entry.ts'
 import type { RedisConnectionError } from '../errors.ts'
@@ -8,10 +9,11 @@ import { asText } from './commands/reply.ts'
 import { endAfter, setOnce } from './commands/set.ts'
 import { time } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
-import type { Appended, Trim, WakeFlag } from './group.ts'
+import type { Append, Appended, Connection, Trim, WakeFlag } from './group.ts'
+import { senderOf } from './redis-connection.ts'
 import type { Sender } from './sender.ts'
 import { isUnanswered } from './sender.ts'
-import type { ServerClock } from './server-clock.ts'
+import { ServerClock } from './server-clock.ts'
 
 /** What one request carries; a larger entry goes alone. */
 const REQUEST = { entries: 1_000, bytes: 1_048_576 }
@@ -19,12 +21,23 @@ const REQUEST = { entries: 1_000, bytes: 1_048_576 }
 type Entries = readonly (readonly Field[])[]
 
 /**
+ * What appends over a connection. A connection to a server does not have it: the publisher brings it along, and what a poller is deployed with stays
+ * small.
+ */
+export function appenderOf(action: string, redis: Connection): Append {
+  if (redis.append) return redis.append
+  const sender = senderOf(action, redis)
+  const clock = new ServerClock(systemClock)
+  return (stream, entries, trim, flags = []) => append(sender, clock, stream, entries, trim, flags)
+}
+
+/**
  * Appends entries in order and then raises flags, a bounded request after the other: for what fits into one, one round trip. Where an entry
  * is refused, or a reply does not come, what was not sent yet is not sent: an error stands in its place.
  *
  * @throws {RedisConnectionError} No reply came, and nothing is known to be written.
  */
-export async function append(
+async function append(
   sender: Sender,
   clock: ServerClock,
   stream: string,
@@ -32,7 +45,7 @@ export async function append(
   trim: Trim,
   flags: readonly WakeFlag[],
 ): Promise<Appended> {
-  // only at a connection's first: later the answer travels with the entries
+  // only at a publisher's first: later the answer travels with the entries
   if (trim.kind === 'age' && clock.now() === undefined) clock.learn((await sender.send([time]))[0] ?? null)
   const answers: (string | RedisReplyError | RedisConnectionError)[] = []
   let raised: Appended['raised'] = flags.map(() => false)

@@ -348,25 +348,30 @@ export interface Appended {
   readonly raised: readonly (boolean | Error)[]
 }
 
+/** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */
+export type Append = (
+  stream: string,
+  entries: readonly (readonly Field[])[],
+  trim: Trim,
+  flags?: readonly WakeFlag[],
+) => Promise<Appended>
+
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
   /** Pending entries that the server lets one consumer name have. Default: any number. */
   readonly maxPendingPerName?: number | undefined
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
   group(address: GroupAddress, remainingMs?: () => number): Group
-  /** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */
-  append(
-    stream: string,
-    entries: readonly (readonly Field[])[],
-    trim: Trim,
-    flags?: readonly WakeFlag[],
-  ): Promise<Appended>
+  /** Left out by connections to servers: see `appenderOf`. */
+  readonly append?: Append
+  /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
+  assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */
   close(): Promise<void>
 }
 
 /** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
 export function assertConnection(action: string, redis: Connection): void {
-  if (typeof redis?.group === 'function' && typeof redis.append === 'function') return
+  if (typeof redis?.group === 'function') return
   throw cannot(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
 }

@@ -1,7 +1,8 @@
+import { JOINABLE } from '../core/joinable.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import type { Argument } from './clients/transport.ts'
 import type { GroupAddress, Settlement, Slot } from './group.ts'
-import { JOINABLE, join } from './scripts/join.ts'
+import { join } from './scripts/join.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import type { Call } from './sender.ts'
 

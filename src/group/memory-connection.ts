@@ -1,10 +1,14 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
+import type { Consumer } from '../consumer.ts'
 import type { Field } from '../core/entry.ts'
-import { knownOptions } from '../core/options.ts'
+import { cannot, knownOptions } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+import { needsOf } from '../policy-needs.ts'
 import type { Connection, Held } from './group.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryServer } from './memory-server.ts'
+import { isKnown } from './memory-values.ts'
 
 /** What streams in memory go by. */
 export interface MemoryOptions {
@@ -52,6 +56,16 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const lived = new Set<string>()
   const now = () => server.clock.now()
   return {
+    assertServes(action, consumer) {
+      for (const { policy, key, commands } of needsOf(consumer as Consumer)) {
+        const unknown = commands.find((command) => !isKnown(command))
+        if (unknown !== undefined)
+          throw cannot(
+            action,
+            `policy ${quoted(policy)} needs ${unknown.toUpperCase()} on ${quoted(key)}, which memory does not know`,
+          )
+      }
+    },
     group: (address) => new MemoryGroup(address, server, lived),
     append: async (key, entries, trim, flags = []) => {
       const stream = server.stream(key)

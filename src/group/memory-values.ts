@@ -1,8 +1,8 @@
+import { JOINABLE } from '../core/joinable.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Reply } from './clients/transport.ts'
 import type { Trim } from './group.ts'
-import { JOINABLE } from './scripts/join.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores
 
@@ -27,6 +27,11 @@ interface StreamsBeside {
   }
 }
 
+/** Whether a policy may send that command to memory. */
+export function isKnown(command: string): boolean {
+  return Object.hasOwn(COMMANDS, command.toLowerCase())
+}
+
 /** Strings, sets, hashes and sorted sets in memory, by the commands that policies send. */
 export class MemoryValues {
   readonly #server: StreamsBeside
@@ -38,8 +43,7 @@ export class MemoryValues {
 
   /** Carries a command out as a server does; its refusal is the answer. */
   run([name, ...args]: JoinedCommand): Reply {
-    const lower = name.toLowerCase()
-    const carry = Object.hasOwn(COMMANDS, lower) ? COMMANDS[lower] : undefined
+    const carry = isKnown(name) && COMMANDS[name.toLowerCase()]
     if (!carry) return new RedisReplyError(`ERR unknown command '${name}' in memory`)
     const [key = '', ...rest] = args.map(String)
     try {
@@ -187,10 +191,23 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     () => new Scores(),
     (scores, args) => count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
   ),
+  type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
     () => new Scores(),
     (scores, members) => count(members.map((member) => scores.delete(member))),
+  ),
+  zscore: (values, key, [member = '']) => {
+    const score = values.get<Scores>(key, 'zset')?.get(member)
+    return score === undefined ? null : String(score)
+  },
+  zremrangebyscore: changed(
+    'zset',
+    () => new Scores(),
+    (scores, [min, max]) => {
+      const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
+      return count(inside.map(([member]) => scores.delete(member)))
+    },
   ),
   zrangebyscore: (values, key, [min, max]) =>
     [...(values.get<Scores>(key, 'zset') ?? [])]

@@ -1,6 +1,4 @@
-import { systemClock } from '../clock.ts'
 import { cannot } from '../core/options.ts'
-import { append } from './append.ts'
 import { steady } from './clients/steady.ts'
 import type { SignIn, Transport } from './clients/transport.ts'
 import type { Connection } from './group.ts'
@@ -9,7 +7,6 @@ import { RedisCalls } from './redis-calls.ts'
 import type { ReadSize } from './redis-group.ts'
 import { RedisGroup } from './redis-group.ts'
 import { Sender } from './sender.ts'
-import { ServerClock } from './server-clock.ts'
 
 /** A connection to a server, which can be sent any call. */
 interface RedisConnection extends Connection {
@@ -23,14 +20,12 @@ type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
 export function createRedisConnection(client: Transport, limits: ConnectionLimits = {}): RedisConnection {
   const transport = steady(client)
   const lived = new Set<string>()
-  const clock = new ServerClock(systemClock)
   const size: ReadSize = { mostEntries: Infinity }
   return {
     ...limits,
     transport,
     group: (address, remainingMs) =>
       new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived), size),
-    append: (stream, entries, trim, flags = []) => append(new Sender(transport), clock, stream, entries, trim, flags),
     close: () => transport.close(),
   }
 }

@@ -39,7 +39,7 @@ export const RUN_OPTIONS = [...TARGET_OPTIONS, 'remainingMs', 'signal', 'context
 /**
  * The consumers of a poller or claimer as a list, with what the run overrides.
  *
- * @throws {TypeError | RangeError} A bad option, no consumer, something else, or the same group twice.
+ * @throws {TypeError | RangeError} A bad option, no consumer, something else, the same group twice, or a policy that the connection cannot serve.
  */
 export function resolveTargets(
   action: string,
@@ -56,7 +56,9 @@ export function resolveTargets(
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
     throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
   }
-  return asConsumers(action, given).map((consumer) => ({
+  const consumers = asConsumers(action, given)
+  for (const consumer of consumers) options.redis.assertServes?.(action, consumer)
+  return consumers.map((consumer) => ({
     ...consumer,
     settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
   }))

@@ -194,7 +194,7 @@ export const CHECKS: readonly Check[] = [
     name: 'trims by age on its own clock',
     async run(place) {
       await place.call('xadd', place.keys.stream, '1-0', 'v', 'old')
-      const { answers } = await place.redis.append(place.keys.stream, [[['v', '1']]], {
+      const { answers } = await place.append(place.keys.stream, [[['v', '1']]], {
         kind: 'age',
         retentionMs: 60_000,
         exact: true,
@@ -206,8 +206,7 @@ export const CHECKS: readonly Check[] = [
     name: 'raises a flag once, for its time',
     async run(place) {
       const flag = { key: place.keys.wake, windowMs: 60_000 }
-      const raise = async () =>
-        (await place.redis.append(place.keys.stream, [[['v', '1']]], { kind: 'none' }, [flag])).raised
+      const raise = async () => (await place.append(place.keys.stream, [[['v', '1']]], { kind: 'none' }, [flag])).raised
       same([await raise(), await raise()], [[true], [false]])
       same(Number(await place.call('pttl', flag.key)) > 0, true)
       await place.slot()

@@ -1,8 +1,9 @@
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys } from '../core/keys.ts'
+import { appenderOf } from '../group/append.ts'
 import type { Reply } from '../group/clients/transport.ts'
 import { asText, items } from '../group/commands/reply.ts'
-import type { Claims, Connection, Delivery, Group, GroupAddress, Slot } from '../group/group.ts'
+import type { Append, Claims, Connection, Delivery, Group, GroupAddress, Slot } from '../group/group.ts'
 import { claimsOf } from '../group/redis-claims.ts'
 import { senderOf } from '../group/redis-connection.ts'
 import type { Sender } from '../group/sender.ts'
@@ -19,6 +20,7 @@ export class Place {
   readonly keys: ConsumerKeys
   readonly group: Group
   readonly claims: Claims
+  readonly append: Append
 
   constructor(redis: Connection) {
     const stream = `${KEYS_BEGIN_WITH}${crypto.randomUUID()}}`
@@ -27,6 +29,7 @@ export class Place {
     this.keys = consumerKeys(stream, GROUP)
     this.group = redis.group(this.address)
     this.claims = claimsOf(this.group)
+    this.append = appenderOf('try a server', redis)
   }
 
   get address(): GroupAddress {
@@ -36,7 +39,7 @@ export class Place {
 
   /** Appends entries of one field each; answers their ids. */
   async add(...values: readonly string[]): Promise<string[]> {
-    const { answers } = await this.redis.append(
+    const { answers } = await this.append(
       this.keys.stream,
       values.map((value) => [['v', value]]),
       { kind: 'none' },

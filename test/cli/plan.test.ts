@@ -50,7 +50,17 @@ describe('millrace plan', () => {
     expect(JSON.parse(text)).toMatchObject([{ stream: 'orders', group: 'billing', month: { ticks: 8_640 * 3 } }])
   })
 
+  test('--acl prints the users of a module’s consumer, and nothing else', async () => {
+    const { code, text } = await planned(MODULE, '--acl')
+
+    expect(text).toMatch(
+      /^user orders-billing-poller on ~orders ~\{orders\}:billing:\* -@all \+eval [^\n]+\nuser orders-billing-claimer on [^\n]+$/,
+    )
+    expect(code).toBe(0)
+  })
+
   test.each<[string, string[], RegExp]>([
+    ['--acl takes a module', ['--acl'], /^millrace plan: --acl needs a MODULE/],
     ['--schedule takes a rate', ['--schedule', 'cron(0 12 * * ? *)'], /--schedule must be a rate\(…\)/],
     ['numbers are numbers', ['--memory', 'big'], /^millrace plan: --memory must be a number, got "big"$/],
     ['values have bounds', ['--pollers', '1.5'], /pollers must be a whole number, got 1.5$/],

@@ -4,6 +4,7 @@ import type { SettleCounts } from '../../src/core/counts.ts'
 import { consumerKeys, PARKED } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
+import { appenderOf } from '../../src/group/append.ts'
 import type {
   Claimed,
   Connection,
@@ -1317,7 +1318,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('the flag of publishers', () => {
       const flag = { key: anAddress().keys.wake, windowMs: 60 * MINUTE }
       const none = { kind: 'none' } as const
-      const raise = (connection = outside.connect()) => connection.append('orders', [BODY], none, [flag])
+      const raise = (connection = outside.connect()) => appenderOf('raise', connection)('orders', [BODY], none, [flag])
 
       test('is raised by one of them until it ends or a poller takes its slot', async () => {
         const first = await raise()
@@ -1363,7 +1364,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('appends in order, under rising ids, and keeps maxLength entries', async () => {
         const connection = outside.connect()
         const trim = { kind: 'length', maxLength: 2, exact: true } as const
-        const { answers: ids } = await connection.append('orders', [[['n', '0']], [['n', '1']], [['n', '2']]], trim)
+        const { answers: ids } = await appenderOf('append', connection)(
+          'orders',
+          [[['n', '0']], [['n', '1']], [['n', '2']]],
+          trim,
+        )
         const group = connection.group(anAddress())
         const { entries } = await group.settleAndRead(await aSlot(group), [], { count: 10 })
         expect(entries.map(asText).map(({ id, fields }) => ({ id, fields }))).toEqual([
@@ -1376,7 +1381,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, '5-1')
         const connection = outside.connect()
         const trim = { kind: 'age', retentionMs: 60 * MINUTE, exact: true } as const
-        const { answers: ids } = await connection.append('orders', [BODY], trim)
+        const { answers: ids } = await appenderOf('append', connection)('orders', [BODY], trim)
         const group = connection.group(anAddress())
         expect(idsOf((await group.settleAndRead(await aSlot(group), [], { count: 10 })).entries)).toEqual(ids)
       })

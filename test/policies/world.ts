@@ -82,7 +82,6 @@ export async function loseAnswer(
   })
   const redis: Connection = {
     group: (address, remainingMs) => bothSides(world.redis.group(address, remainingMs), losing),
-    append: (...args) => world.redis.append(...args),
     close: () => world.redis.close(),
   }
   const error: unknown = await world.poll(consumer, { redis }).catch((thrown: unknown) => thrown)

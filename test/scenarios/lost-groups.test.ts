@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, InvocationFailedError, Report } from 'millrace'
 import { claim, poll, RetryAfterError } from 'millrace'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { appenderOf } from '../../src/group/append.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { createAclUsers, urlOf } from '../infra/acl-users.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -53,7 +54,9 @@ async function restart({ server, raw }: Scenario, connections: readonly Connecti
   await server.restart()
   await ready
   // a client that was refused meanwhile may fail its next command, once
-  const elsewhere = connections.map((connection) => connection.append('elsewhere', [[['a', 'b']]], { kind: 'none' }))
+  const elsewhere = connections.map((connection) =>
+    appenderOf('append', connection)('elsewhere', [[['a', 'b']]], { kind: 'none' }),
+  )
   await Promise.allSettled(elsewhere)
 }
 

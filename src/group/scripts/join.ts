@@ -3,20 +3,6 @@ import { BESIDE, FENCE } from './fence.ts'
 import type { Script } from './script.ts'
 import { SETTLED } from './settle.ts'
 
-/** Commands that may join an acknowledgement, and the type of key that each takes; '' any. None of them can be refused once type, right and memory are there. */
-export const JOINABLE: Readonly<Record<string, string>> = {
-  set: '',
-  del: '',
-  pexpire: '',
-  sadd: 'set',
-  srem: 'set',
-  hset: 'hash',
-  hdel: 'hash',
-  zadd: 'zset',
-  zrem: 'zset',
-  xadd: 'stream',
-}
-
 /**
  * Acknowledges entries, each in one step with commands of its own, behind the fence. What a command could be refused for is asked before the first of
  * an entry is carried out: the key's type, and from 7.0 on the right; memory is asked for by the server at the first write. Where one is refused

@@ -4,6 +4,7 @@ import { Redis as UpstashRedis } from '@upstash/redis'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { RedisConnectionError, RedisReplyError } from '../../../src/errors.ts'
+import { appenderOf } from '../../../src/group/append.ts'
 import type { Transport } from '../../../src/group/clients/transport.ts'
 import { connectUpstash, createUpstashTransport } from '../../../src/group/clients/upstash.ts'
 import { type PrivateRedis, startRedisServer } from '../../../tools/redis-server.ts'
@@ -209,7 +210,7 @@ test('connectUpstash() gives a connection over that transport', async () => {
   const connection = connectUpstash({ url: rest.url, token })
   const {
     answers: [id],
-  } = await connection.append('s', [[['f', '007']]], { kind: 'none' })
+  } = await appenderOf('append', connection)('s', [[['f', '007']]], { kind: 'none' })
   expect(await direct.xrange('s', '-', '+')).toEqual([[id, ['f', '007']]])
   await connection.close()
 })

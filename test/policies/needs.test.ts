@@ -1,0 +1,292 @@
+import { Redis } from 'ioredis'
+import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
+import { claim, createPoller, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { accessOf, diagnose } from 'millrace/doctor'
+import { connectIoredis } from 'millrace/ioredis'
+import { connectMemory } from 'millrace/testing'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import * as z from 'zod/mini'
+import { startRedisServer } from '../../tools/redis-server.ts'
+import { readAclUsers } from '../infra/acl-users.ts'
+
+const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
+
+/** Asks, joins, rides along and says goodbye, each on a key of its own. */
+const busy: PolicyDefinition = {
+  name: 'busy',
+  guard: () => ({ key: '{orders}:paused', holds: 'all' }),
+  needs: () => ({
+    keys: [
+      { key: '{orders}:seen:*', commands: ['EXISTS', 'SET'] },
+      { key: '{orders}:billing:types', commands: ['smembers'] },
+      { key: '{orders}:runs', commands: ['incr'] },
+    ],
+  }),
+  begin: () => ({
+    riders: () => [['SMEMBERS', '{orders}:billing:types']],
+    answered: ([reply]) => {
+      if (reply instanceof Error) throw reply
+    },
+    questions: (jobs) => jobs.map(({ event }) => ['EXISTS', `{orders}:seen:${event?.eventId}`]),
+    admit: (_jobs, replies) =>
+      replies.map((reply) => {
+        if (reply instanceof Error) throw reply
+        return reply === 1 ? { action: 'ignore' } : undefined
+      }),
+    joins: ({ event }) => [['SET', `{orders}:seen:${event?.eventId}`, '1', 'PX', 60_000]],
+    end: () => [['INCR', '{orders}:runs']],
+  }),
+}
+
+/** A set of types in Redis, of which nothing is started. */
+const pauses: PolicyDefinition = { name: 'pauses', guard: () => ({ key: '{orders}:off', holds: 'types' }) }
+
+function billing(use: ConsumerOptions['use'], fails = false, options: Partial<ConsumerOptions> = {}) {
+  return defineConsumer({
+    stream: 'orders',
+    group: 'billing',
+    routes: [
+      on(Paid, () => {
+        if (fails) throw new Error('no')
+      }),
+    ],
+    backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+    handlerTimeoutMs: 5_000,
+    minIdleMs: 10_000,
+    ...(use && { use }),
+    ...options,
+  })
+}
+
+async function startServer() {
+  const server = await startRedisServer()
+  const raw = new Redis(server.url)
+  const connections: Connection[] = []
+  onTestFinished(async () => {
+    await Promise.all(connections.map((connection) => connection.close()))
+    raw.disconnect()
+    await server.stop()
+  })
+  return {
+    raw,
+    redis: connectIoredis(server.url),
+    /** Connects as a user that has these rules and no others. */
+    async as(name: string, access: string) {
+      const rules = access.match(/\([^)]*\)|\S+/g) ?? []
+      await raw.call('ACL', 'SETUSER', name, 'reset', '>secret', ...rules)
+      const connection = connectIoredis(`redis://${name}:secret@${server.host}:${server.port}`)
+      connections.push(connection)
+      return connection
+    },
+  }
+}
+
+describe('accessOf()', () => {
+  test('gives a consumer without policies what the ACL file has', async () => {
+    const users = await readAclUsers()
+    const { poller, claimer } = accessOf(billing(undefined))
+    const asSets = (access: string) =>
+      (access.match(/\([^)]*\)|\S+/g) ?? []).map((rule) => rule.replace(/[()]/g, '').split(' ').sort().join(' ')).sort()
+    const file = (name: string) => asSets((users.get(name)?.rules ?? []).join(' '))
+
+    expect(asSets(poller)).toEqual(file('orders-poller'))
+    expect(asSets(claimer)).toEqual(file('orders-claimer'))
+  })
+
+  test('adds what policies need, each command on its own key, and guards for the claimer alone', () => {
+    const consumer = billing([busy, pauses])
+    const { poller, claimer } = accessOf(consumer)
+    const plain = accessOf(billing(undefined))
+    const added = (access: string, before: string) => {
+      const rules = (text: string): readonly string[] => text.match(/\([^)]*\)|\S+/g) ?? []
+      return rules(access).filter((rule) => !rules(before).includes(rule))
+    }
+    const each = [
+      '~{orders}:seen:*',
+      '~{orders}:runs',
+      '(~{orders}:seen:* -@all +set +type)',
+      '(~{orders}:billing:types -@all +smembers)',
+      '(~{orders}:runs -@all +incr)',
+    ]
+
+    expect(added(poller, plain.poller)).toEqual(each)
+    expect(added(claimer, plain.claimer).sort()).toEqual(
+      [...each, '~{orders}:paused', '~{orders}:off', '(~{orders}:off -@all +sismember)'].sort(),
+    )
+  })
+
+  test('escapes what a pattern would take for more than its key', () => {
+    const consumer = billing(
+      [{ name: 'p', needs: () => ({ keys: [{ key: '{or*ers}:a[b] c', commands: ['get'] }] }) }],
+      false,
+      {
+        stream: 'or*ers',
+        deadLetters: { stream: '{or*ers}:(broken)' },
+      },
+    )
+    const { poller } = accessOf(consumer)
+
+    expect(poller.split(' ').filter((rule) => rule.startsWith('~'))).toEqual(
+      expect.arrayContaining(['~or\\*ers', '~{or\\*ers}:billing:*', '~{or\\*ers}:?broken?', '~{or\\*ers}:a\\[b\\]?c']),
+    )
+  })
+
+  test.each<[string, PolicyDefinition, string]>([
+    [
+      'throws',
+      {
+        name: 'broken',
+        needs: () => {
+          throw new Error('oops')
+        },
+      },
+      'needs of "broken" must answer, got Error: oops',
+    ],
+    ['answers nothing', { name: 'broken', needs: () => undefined as never }, 'needs of "broken" must answer'],
+    [
+      'names a key elsewhere',
+      { name: 'broken', needs: () => ({ keys: [{ key: 'elsewhere', commands: ['get'] }] }) },
+      'keys of "broken" must lie in the stream\'s hash slot, got "elsewhere"',
+    ],
+    [
+      'names no command',
+      { name: 'broken', needs: () => ({ keys: [{ key: '{orders}:a', commands: ['get set'] }] }) },
+      'commands of "broken" must be names of commands, got "get set"',
+    ],
+    [
+      'leaves commands out',
+      { name: 'broken', needs: () => ({ keys: [{ key: '{orders}:a' }] }) as never },
+      'commands of "broken" must be names of commands',
+    ],
+    [
+      'names no key',
+      { name: 'broken', needs: () => ({ keys: [{ commands: ['get'] }] }) as never },
+      'every key of "broken" must be a string that is not empty, got undefined',
+    ],
+    [
+      'lists nothing that is a list',
+      { name: 'broken', needs: () => ({ keys: 7 }) as never },
+      'needs of "broken" must answer, got TypeError',
+    ],
+    [
+      'guards something else',
+      { name: 'broken', guard: () => ({ key: '{orders}:a', holds: 'some' }) as never },
+      'guard of "broken" must answer what the key holds',
+    ],
+  ])('refuses a policy that %s', (_title, policy, message) => {
+    expect(() => accessOf(billing([policy]))).toThrow(message)
+  })
+})
+
+describe('under the users of accessOf()', () => {
+  test('a consumer with policies is polled and claimed, and no command is refused', async () => {
+    const { raw, redis, as } = await startServer()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    const { poller, claimer } = accessOf(billing([busy, pauses]))
+    const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
+    for (const id of ['1', '2']) await publisher.publish(Paid, { id }, { eventId: id })
+
+    const polled = await poll(billing([busy, pauses]), { redis: polling })
+    await publisher.publish(Paid, { id: '3' }, { eventId: '3' })
+    const failed = await poll(billing([busy, pauses], true), { redis: polling })
+    for (const [id] of (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string][])
+      await raw.xclaim('orders', 'billing', 'parked', 0, id, 'IDLE', 60_000, 'JUSTID')
+    const claimed = await claim(billing([busy, pauses]), { redis: claiming })
+
+    expect(polled).toMatchObject({ read: 2, acked: 2 })
+    expect(failed).toMatchObject({ read: 1, retried: 1 })
+    expect(claimed).toMatchObject({ claimed: 1, acked: 1 })
+    expect(await raw.exists('{orders}:seen:1', '{orders}:seen:2', '{orders}:seen:3')).toBe(3)
+    expect(await raw.get('{orders}:runs')).toBe('3')
+    expect(await raw.call('ACL', 'LOG')).toEqual([])
+    await redis.close()
+  })
+})
+
+describe('under the users of accessOf() with an index', () => {
+  test('entries are parked in it and started from it, the group is made again, and no command is refused', async () => {
+    const { raw, redis, as } = await startServer()
+    const shelves: PolicyDefinition = {
+      name: 'shelves',
+      index: () => '{orders}:shelf',
+      begin: ({ action }) => ({
+        admit: (jobs) => jobs.map(() => (action === 'poll' ? { action: 'park', delayMs: 0 } : undefined)),
+      }),
+    }
+    const consumer = billing([shelves])
+    const { poller, claimer } = accessOf(consumer)
+    const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
+    await createPublisher({ stream: 'orders', redis }).publish(Paid, { id: '1' })
+
+    const parked = await poll(consumer, { redis: polling })
+    await raw.xgroup('DESTROY', 'orders', 'billing')
+    const again = await poll(consumer, { redis: polling })
+    const started = await claim(consumer, { redis: claiming })
+
+    expect([parked.parked, again.parked, again.healed, started.acked]).toEqual([1, 1, true, 1])
+    expect(await raw.call('ACL', 'LOG')).toEqual([])
+    await redis.close()
+  })
+})
+
+describe('diagnose()', () => {
+  test.each(['poller', 'claimer'] as const)(
+    'finds nothing to say of rights under the %s of accessOf()',
+    async (role) => {
+      const { as } = await startServer()
+      const consumer = billing([busy, pauses])
+
+      expect(await rightsFound(consumer, await as('u', accessOf(consumer)[role]))).toEqual([])
+    },
+  )
+
+  test('names each policy that is denied something, with the commands and keys', async () => {
+    const { as } = await startServer()
+    const consumer = billing([busy, pauses])
+    const access = accessOf(consumer)
+      .claimer.replace(' +set +type)', ' +type)')
+      .replace(' (~{orders}:off -@all +sismember)', '')
+      .replace(' (~{orders}:runs -@all +incr)', '')
+
+    expect(await rightsFound(consumer, await as('c', access))).toEqual([
+      'error: Policy "busy" needs what this user may not do: SET on "{orders}:seen:*", INCR on "{orders}:runs"',
+      'error: Policy "pauses" needs what this user may not do: SISMEMBER on "{orders}:off"',
+    ])
+  })
+
+  test('asks nothing of rights for a consumer whose policies need none', async () => {
+    const { as } = await startServer()
+
+    expect(
+      await rightsFound(billing([{ name: 'none', begin: () => undefined }]), await as('a', 'on ~* +@all')),
+    ).toEqual([])
+  })
+
+  async function rightsFound(consumer: ReturnType<typeof billing>, redis: Connection): Promise<string[]> {
+    const found = await diagnose(consumer, { redis })
+    return found.flatMap(({ check, severity, message }) => (check === 'rights' ? [`${severity}: ${message}`] : []))
+  }
+})
+
+describe('memory', () => {
+  const scans: PolicyDefinition = {
+    name: 'scans',
+    needs: () => ({ keys: [{ key: '{orders}:big', commands: ['get', 'sscan'] }] }),
+  }
+
+  test('serves a consumer whose policies need what it knows', async () => {
+    const redis = connectMemory()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await publisher.publish(Paid, { id: '1' }, { eventId: '1' })
+
+    expect(await poll(billing([busy, pauses]), { redis })).toMatchObject({ acked: 1 })
+  })
+
+  test('refuses, by name, a policy that needs a command that it does not know', async () => {
+    const redis = connectMemory()
+    const refusal = 'policy "scans" needs SSCAN on "{orders}:big", which memory does not know'
+
+    expect(() => createPoller(billing([scans]), { redis })).toThrow(`Cannot create poller: ${refusal}`)
+    await expect(claim(billing([scans]), { redis })).rejects.toThrow(`Cannot claim: ${refusal}`)
+  })
+})
