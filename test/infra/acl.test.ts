@@ -32,6 +32,7 @@ import { xlen } from '../../src/group/commands/xlen.ts'
 import { xpending } from '../../src/group/commands/xpending.ts'
 import { xlast, xrange } from '../../src/group/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/commands/xreadgroup.ts'
+import { claimDue } from '../../src/group/scripts/claim-due.ts'
 import { claimPage } from '../../src/group/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/scripts/finish-claims.ts'
@@ -63,7 +64,7 @@ const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
-const POLICY_SCRIPTS = [joinScript]
+const POLICY_SCRIPTS = [joinScript, claimDue]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
