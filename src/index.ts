@@ -1,15 +1,45 @@
-export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './batch-handler.ts'
-export type { ClaimerOptions } from './claimer.ts'
-export { claim, createClaimer } from './claimer.ts'
 export type { Clock } from './clock.ts'
-export type { Consumer, ConsumerOptions, OnDeadLetter, RouteOptions } from './consumer.ts'
-export { defineConsumer, on } from './consumer.ts'
-export type { ConsumerSettings, DeadLetterOptions, PollMode, SettingOptions } from './consumer-settings.ts'
 export type { Backoff } from './core/backoff.ts'
 export type { Codec, DecodedEvent, FlatCodecOptions } from './core/codec.ts'
 export { envelopeCodec, flatCodec } from './core/codec.ts'
 export type { Bytes, Field } from './core/entry.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
+export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './define/batch-handler.ts'
+export type { Consumer, ConsumerOptions, OnDeadLetter, RouteOptions } from './define/consumer.ts'
+export { defineConsumer, on } from './define/consumer.ts'
+export type { ConsumerSettings, DeadLetterOptions, PollMode, SettingOptions } from './define/consumer-settings.ts'
+export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './define/event.ts'
+export { defineEvent } from './define/event.ts'
+export type { EventHandler, HandlerContext, LambdaContext } from './define/handler.ts'
+export type {
+  DeadLetterNotice,
+  HandlerCall,
+  Observed,
+  ObservedDelivery,
+  ObservedGroup,
+  ObservedInvocation,
+  ObservedRun,
+  ObservedScopes,
+  Observer,
+  PublishCall,
+} from './define/observe.ts'
+export type { BatchOptions } from './define/on-batch.ts'
+export { onBatch } from './define/on-batch.ts'
+export type {
+  Decision,
+  Policy,
+  PolicyCommand,
+  PolicyDefinition,
+  PolicyJob,
+  PolicyKind,
+  PolicyNeeds,
+  PolicyReply,
+  PolicyRun,
+  RunPolicy,
+  StartGuard,
+  Wrap,
+} from './define/policy.ts'
+export type { Route } from './define/route.ts'
 export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
@@ -31,44 +61,14 @@ export {
   UnavailableError,
   UnsupportedVersionError,
 } from './errors.ts'
-export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './event.ts'
-export { defineEvent } from './event.ts'
 export type { Backlog, Connection } from './group/group.ts'
-export type { EventHandler, HandlerContext, LambdaContext } from './handler.ts'
-export type { Middleware, MiddlewareRequest, ScheduledHandler } from './lambda/scheduled.ts'
-export type {
-  DeadLetterNotice,
-  HandlerCall,
-  Observed,
-  ObservedDelivery,
-  ObservedGroup,
-  ObservedInvocation,
-  ObservedRun,
-  ObservedScopes,
-  Observer,
-  PublishCall,
-} from './observe.ts'
-export type { BatchOptions } from './on-batch.ts'
-export { onBatch } from './on-batch.ts'
-export type {
-  Decision,
-  Policy,
-  PolicyCommand,
-  PolicyDefinition,
-  PolicyJob,
-  PolicyKind,
-  PolicyNeeds,
-  PolicyReply,
-  PolicyRun,
-  RunPolicy,
-  StartGuard,
-  Wrap,
-} from './policy.ts'
-export type { PollerOptions, PollOptions } from './poller.ts'
-export { createPoller, poll } from './poller.ts'
-export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publisher.ts'
-export { createPublisher } from './publisher.ts'
+export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publish/publisher.ts'
+export { createPublisher } from './publish/publisher.ts'
 export type { ConsumerReport, Report } from './report.ts'
-export type { Route } from './route.ts'
+export type { ClaimerOptions } from './run/claimer.ts'
+export { claim, createClaimer } from './run/claimer.ts'
+export type { PollerOptions, PollOptions } from './run/poller.ts'
+export { createPoller, poll } from './run/poller.ts'
 export type { ScaleOut } from './run/scale-out.ts'
+export type { Middleware, MiddlewareRequest, ScheduledHandler } from './run/scheduled.ts'
 export type { RunOptions, RunTarget } from './run/targets.ts'

@@ -38,15 +38,15 @@ const ESSENTIALS = [
 
 /** What is run on a server, by name: the tests whose outcome may depend on it. The contract is run over ioredis 5 and 6, RESP2 and RESP3, and REST. */
 const SUITES: Readonly<Record<string, Suite>> = {
-  contract: { files: ['test/group/redis-group', 'test/group/upstash-group', 'test/group/commands'] },
+  contract: { files: ['test/group/redis/redis-group', 'test/group/redis/upstash-group', 'test/group/redis/commands'] },
   scenarios: { files: SCENARIOS },
   'scenarios-ioredis-5': { files: OF_FACTORIES, client: 'ioredis 5' },
   'scenarios-resp3': { files: OF_FACTORIES, client: 'RESP3' },
   sentinel: { files: ['test/scenarios/sentinel.test.ts'] },
-  tls: { files: ['test/group/clients/server-tls.test.ts', 'test/group/clients/tls.test.ts'] },
+  tls: { files: ['test/clients/server-tls.test.ts', 'test/clients/tls.test.ts'] },
   model: { files: ['test/model'] },
   acl: { files: ['test/infra/acl.test.ts'] },
-  doctor: { files: ['test/doctor'] },
+  doctor: { files: ['test/operate/doctor'] },
   cli: { files: ['test/cli'] },
   runbook: { files: ['test/docs/runbook.test.ts'] },
 }

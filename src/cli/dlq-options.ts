@@ -2,10 +2,10 @@ import { parseArgs } from 'node:util'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
-import type { DeadLetterFilters } from '../dead-letter-pages.ts'
-import { CHOOSING } from '../dead-letter-pages.ts'
-import { readDuration } from './duration.ts'
+import type { DeadLetterFilters } from '../operate/dead-letters/dead-letter-pages.ts'
+import { CHOOSING } from '../operate/dead-letters/dead-letter-pages.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
+import { readDuration } from './text/duration.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTIONS = ['ls', 'show', 'redrive', 'drop'] as const

@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util'
 import { quoted } from '../core/quoted.ts'
-import { diagnose } from '../doctor/diagnose.ts'
-import { type Finding, SEVERITIES, type Severity } from '../doctor/finding.ts'
-import { cut, printable, printableJson } from './printable.ts'
+import { diagnose } from '../operate/doctor/diagnose.ts'
+import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
+import { cut, printable, printableJson } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace doctor [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--timeout SECONDS]

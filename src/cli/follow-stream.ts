@@ -1,10 +1,10 @@
 import type { Entry } from '../core/entry.ts'
 import { PageSize } from '../core/page-size.ts'
 import { MillraceError, RedisReplyError } from '../errors.ts'
-import { parseTime, time } from '../group/commands/time.ts'
-import { parseXinfoStream, xinfoStream } from '../group/commands/xinfo-stream.ts'
-import { parseXrange, xrange } from '../group/commands/xrange.ts'
-import type { Sender } from '../group/sender.ts'
+import { parseTime, time } from '../group/redis/commands/time.ts'
+import { parseXinfoStream, xinfoStream } from '../group/redis/commands/xinfo-stream.ts'
+import { parseXrange, xrange } from '../group/redis/commands/xrange.ts'
+import type { Sender } from '../group/redis/sender.ts'
 import { pause, untilAborted } from './until-aborted.ts'
 
 /** Where to start: at the end, that many milliseconds ago, or at an id, which is included. */

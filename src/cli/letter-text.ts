@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
+import type { DeadLetter, UnreadableDeadLetter } from '../core/dead-letter/parse-dead-letter.ts'
 import type { Bytes, Field } from '../core/entry.ts'
-import type { DeadLetter, UnreadableDeadLetter } from '../core/parse-dead-letter.ts'
-import { cut, printable, printableName } from './printable.ts'
+import { cut, printable, printableName } from './text/printable.ts'
 
 type Letter = DeadLetter | UnreadableDeadLetter
 

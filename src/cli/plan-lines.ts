@@ -1,5 +1,5 @@
-import { type PlanOptions, resolvePlanOptions } from '../plan/options.ts'
-import type { Plan } from '../plan.ts'
+import { type PlanOptions, resolvePlanOptions } from '../operate/plan/options.ts'
+import type { Plan } from '../operate/plan/plan.ts'
 
 /** A plan as a reader sees it. */
 export function planLines(name: string, { latency, capacity, month }: Plan, given: PlanOptions): string[] {

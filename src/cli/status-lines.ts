@@ -6,10 +6,10 @@ import type {
   OldestPending,
   StreamInspection,
   Unknown,
-} from '../inspect/inspection.ts'
-import { printable, printableName } from './printable.ts'
-import type { Cell, Paint, TableColumn } from './text.ts'
-import { bytes, count, duration, paint, tableLines } from './text.ts'
+} from '../operate/inspect/inspection.ts'
+import { printable, printableName } from './text/printable.ts'
+import type { Cell, Paint, TableColumn } from './text/text.ts'
+import { bytes, count, duration, paint, tableLines } from './text/text.ts'
 
 /** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
 const OLD_MS = 15 * 60_000

@@ -1,12 +1,12 @@
 import { MillraceError } from '../errors.ts'
-import type { Inspection } from '../inspect/inspection.ts'
-import { inspectStreams } from '../inspect.ts'
-import { createLiveScreen } from './live-screen.ts'
-import { printable, printableJson } from './printable.ts'
+import { inspectStreams } from '../operate/inspect/inspect.ts'
+import type { Inspection } from '../operate/inspect/inspection.ts'
 import { statusLines } from './status-lines.ts'
 import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
 import { openTargets, type Targets } from './targets.ts'
-import { paint } from './text.ts'
+import { createLiveScreen } from './text/live-screen.ts'
+import { printable, printableJson } from './text/printable.ts'
+import { paint } from './text/text.ts'
 import { pause, untilAborted } from './until-aborted.ts'
 
 /**

@@ -2,8 +2,8 @@ import type { Codec, DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
 import { MillraceError } from '../errors.ts'
-import { cut, printable, printableJson, printableName } from './printable.ts'
-import { bytes, paint } from './text.ts'
+import { cut, printable, printableJson, printableName } from './text/printable.ts'
+import { bytes, paint } from './text/text.ts'
 
 /** An entry as `millrace tail` shows it. */
 export interface TailedEntry {

@@ -1,11 +1,11 @@
 import { envelopeCodec } from '../core/codec.ts'
-import { senderOf } from '../group/redis-connection.ts'
+import { senderOf } from '../group/redis/redis-connection.ts'
 import { followStream } from './follow-stream.ts'
-import { print } from './print.ts'
-import { printable } from './printable.ts'
 import { createTailLines, type TailedEntry, tailedEntry, tailJson } from './tail-line.ts'
 import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
 import { openTargets } from './targets.ts'
+import { print } from './text/print.ts'
+import { printable } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 /**

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Consumer } from '../consumer.ts'
+import type { Address } from '../clients/rest-url.ts'
+import { parseAddress } from '../clients/rest-url.ts'
+import type { RedisAddress } from '../clients/url.ts'
 import { quoted } from '../core/quoted.ts'
-import type { Address } from '../group/clients/rest-url.ts'
-import { parseAddress } from '../group/clients/rest-url.ts'
-import type { RedisAddress } from '../group/clients/url.ts'
+import type { Consumer } from '../define/consumer.ts'
 import type { Connection } from '../group/group.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -87,10 +87,10 @@ function readAddress(command: string, url: string): Address {
 async function connectTo(command: string, url: string, address: Address): Promise<Connection> {
   try {
     if (address.kind !== 'rest') {
-      const { connectIoredis } = await import('../group/clients/ioredis.ts')
+      const { connectIoredis } = await import('../clients/ioredis.ts')
       return connectIoredis(url, await signIn(address))
     }
-    const { connectUpstash } = await import('../group/clients/upstash.ts')
+    const { connectUpstash } = await import('../clients/upstash.ts')
     return connectUpstash({ url: address.url, token: address.token })
   } catch (cause) {
     if (cause instanceof TypeError) throw new UsageError(`millrace ${command}: ${cause.message}`)
@@ -104,7 +104,7 @@ async function connectTo(command: string, url: string, address: Address): Promis
 /** With `?iam=` in the URL, by the role of whoever runs the command. */
 async function signIn({ iam, username }: RedisAddress) {
   if (iam === undefined || username === undefined) return undefined
-  const { iamAuth } = await import('../lambda/elasticache-iam.ts')
+  const { iamAuth } = await import('../calls/elasticache-iam.ts')
   return iamAuth({ userId: username, cacheName: iam })
 }
 

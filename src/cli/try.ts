@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
-import { nameOf, type Tried, tryServer } from '../try/try-server.ts'
-import { printable } from './printable.ts'
+import { nameOf, type Tried, tryServer } from '../operate/try/try-server.ts'
 import { openTargets, TARGET_OPTIONS } from './targets.ts'
+import { printable } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace try [--redis URL]

@@ -1,4 +1,4 @@
-import { describeError } from './dead-letter.ts'
+import { describeError } from './dead-letter/dead-letter.ts'
 import { awaitable } from './handler-function.ts'
 import { cannot } from './options.ts'
 import { quoted } from './quoted.ts'

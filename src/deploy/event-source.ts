@@ -1,7 +1,8 @@
-import type { PollMode, RUN_OVERRIDES } from '../consumer-settings.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, object, withDefaults } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
+import { periodOf } from '../core/schedule-period.ts'
+import type { PollMode, RUN_OVERRIDES } from '../define/consumer-settings.ts'
 import {
   anyObject,
   anyText,
@@ -19,7 +20,6 @@ import {
   wordOf,
 } from './option-rows.ts'
 import type { Reference, Statement } from './resources.ts'
-import { periodOf } from './schedule-period.ts'
 
 /** What the deployment of a consumer, its poller and its claimer, can be told. */
 export interface EventSourceOptions {

@@ -6,7 +6,7 @@ import type { RedisConnectionError } from '../errors.ts'
 import { RedisReplyError } from '../errors.ts'
 import type { Letter, Settlement, SettleResult } from './group.ts'
 import { isLetter } from './group.ts'
-import { SETTLED } from './scripts/settle.ts'
+import { SETTLED } from './redis/scripts/settle.ts'
 
 /** Where an entry goes that is neither acked nor dead-lettered. */
 export interface Move {

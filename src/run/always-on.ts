@@ -1,7 +1,7 @@
-import type { ConsumerSettings } from '../consumer-settings.ts'
+import type { ConsumerSettings } from '../define/consumer-settings.ts'
+import type { Decision, PolicyJob, RunPolicy } from '../define/policy.ts'
+import type { Route } from '../define/route.ts'
 import { OversizeEntryError } from '../errors.ts'
-import type { Decision, PolicyJob, RunPolicy } from '../policy.ts'
-import type { Route } from '../route.ts'
 
 /** What no consumer is without, by the hooks that policies have: asked where they are, after them. */
 export class AlwaysOn implements RunPolicy {

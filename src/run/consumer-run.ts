@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
-import type { Consumer } from '../consumer.ts'
 import type { Budget } from '../core/budget.ts'
 import { createBudget } from '../core/budget.ts'
+import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerFailure } from '../errors.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Connection, Group, Slot } from '../group/group.ts'

@@ -1,8 +1,8 @@
 import type { Field } from '../core/entry.ts'
-import type { Event } from '../event.ts'
+import type { Event } from '../define/event.ts'
+import type { HandlerContext } from '../define/handler.ts'
+import type { BatchSurroundings } from '../define/route.ts'
 import type { Delivery } from '../group/group.ts'
-import type { HandlerContext } from '../handler.ts'
-import type { BatchSurroundings } from '../route.ts'
 import type { RunParts } from './parts.ts'
 
 /** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */

@@ -1,6 +1,6 @@
 import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
-import type { Decision, PolicyJob } from '../policy.ts'
+import type { Decision, PolicyJob } from '../define/policy.ts'
 import type { Prepared, Rejected } from './prepare.ts'
 
 /** What is parked for longer is never seen again. */

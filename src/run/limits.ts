@@ -1,10 +1,10 @@
-import type { Consumer } from '../consumer.ts'
-import type { ConsumerSettings } from '../consumer-settings.ts'
-import { DEFAULT_MAX_PENDING } from '../consumer-settings.ts'
 import { cannot } from '../core/options.ts'
 import { quoted } from '../core/quoted.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { ConsumerSettings } from '../define/consumer-settings.ts'
+import { DEFAULT_MAX_PENDING } from '../define/consumer-settings.ts'
+import { slotsWithin } from '../define/policy.ts'
 import type { Connection } from '../group/group.ts'
-import { slotsWithin } from '../policy.ts'
 
 /**
  * A consumer's settings as far as its policies and its connection allow: no more slots than a policy says; and where the server lets a consumer name have

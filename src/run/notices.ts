@@ -1,9 +1,9 @@
-import type { OnDeadLetter } from '../consumer.ts'
-import { describeError } from '../core/dead-letter.ts'
+import { describeError } from '../core/dead-letter/dead-letter.ts'
 import { quoted } from '../core/quoted.ts'
 import { promiseOf, silence } from '../core/thenable.ts'
+import type { OnDeadLetter } from '../define/consumer.ts'
+import type { DeadLetterNotice } from '../define/observe.ts'
 import type { Letter } from '../group/group.ts'
-import type { DeadLetterNotice } from '../observe.ts'
 import type { RunParts } from './parts.ts'
 
 /** What bounds the notices of a run: however many dead letters there are, they cost no more than this. */

@@ -1,5 +1,5 @@
 import { ageOf } from '../core/entry.ts'
-import type { HandlerCall } from '../observe.ts'
+import type { HandlerCall } from '../define/observe.ts'
 import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
 import type { Prepared } from './prepare.ts'

@@ -4,7 +4,7 @@ import { hashSlot } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quoted } from '../core/quoted.ts'
-import { joinArguments, MOST_ARGUMENTS } from '../group/joining.ts'
+import { joinArguments, MOST_ARGUMENTS } from '../group/redis/joining.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */
 const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$/

@@ -1,8 +1,7 @@
-import type { Consumer } from '../consumer.ts'
 import type { DecodedEvent } from '../core/codec.ts'
 import { withTexts } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
-import { describeError } from '../core/dead-letter.ts'
+import { describeError } from '../core/dead-letter/dead-letter.ts'
 import { readDecoded } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
 import { invalidPayload } from '../core/invalid-payload.ts'
@@ -10,9 +9,10 @@ import type { Checked } from '../core/issues.ts'
 import { readResult, wrong } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { promiseOf, silence } from '../core/thenable.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { Event } from '../define/event.ts'
+import type { Route } from '../define/route.ts'
 import { NoRouteError, UnsupportedVersionError } from '../errors.ts'
-import type { Event } from '../event.ts'
-import type { Route } from '../route.ts'
 
 /** An entry ready for its handler. */
 export interface Prepared {

@@ -1,4 +1,4 @@
-import type { Consumer } from '../consumer.ts'
+import type { Consumer } from '../define/consumer.ts'
 import type { Group, Slot } from '../group/group.ts'
 import type { RunReport } from './run-report.ts'
 import type { Settler } from './settler.ts'

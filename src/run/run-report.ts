@@ -1,10 +1,10 @@
 import type { Clock } from '../clock.ts'
-import type { Consumer } from '../consumer.ts'
 import { ageOf } from '../core/entry.ts'
 import { OUTCOMES } from '../core/outcome.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { ObservedInvocation } from '../define/observe.ts'
+import type { Observers } from '../define/observers.ts'
 import type { Backlog, Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
-import type { ObservedInvocation } from '../observe.ts'
-import type { Observers } from '../observers.ts'
 import type { ConsumerReport, OpenReport } from '../report.ts'
 import { openReport } from '../report.ts'
 

@@ -1,4 +1,4 @@
-import type { BatchSurroundings } from '../route.ts'
+import type { BatchSurroundings } from '../define/route.ts'
 import { AlwaysOn } from './always-on.ts'
 import { surroundingsOf } from './context.ts'
 import { createNotices } from './notices.ts'

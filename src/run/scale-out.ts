@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
-import { describeError } from '../core/dead-letter.ts'
+import { describeError } from '../core/dead-letter/dead-letter.ts'
 import { cannot } from '../core/options.ts'
-import type { LambdaContext } from '../handler.ts'
+import type { LambdaContext } from '../define/handler.ts'
 
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
 export interface ScaleOut {

@@ -1,5 +1,5 @@
-import type { Consumer } from '../consumer.ts'
 import { isAcked } from '../core/outcome.ts'
+import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { InHand } from './in-hand.ts'

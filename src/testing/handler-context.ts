@@ -1,4 +1,4 @@
-import type { HandlerContext } from '../handler.ts'
+import type { HandlerContext } from '../define/handler.ts'
 
 /**
  * A context for calling a handler by itself, as on the first delivery of an entry with all its time left.

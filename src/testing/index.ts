@@ -1,5 +1,5 @@
-export type { MemoryConnection, MemoryEntry, MemoryOptions, MemoryPending } from '../group/memory-connection.ts'
-export { connectMemory } from '../group/memory-connection.ts'
+export type { MemoryConnection, MemoryEntry, MemoryOptions, MemoryPending } from '../group/memory/memory-connection.ts'
+export { connectMemory } from '../group/memory/memory-connection.ts'
 export { createHandlerContext } from './handler-context.ts'
 export type { VirtualClock, VirtualClockOptions } from './virtual-clock.ts'
 export { createVirtualClock } from './virtual-clock.ts'

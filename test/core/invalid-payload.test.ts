@@ -2,10 +2,10 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as zod from 'zod'
 import * as z from 'zod/mini'
-import { describeError } from '../../src/core/dead-letter.ts'
+import { describeError } from '../../src/core/dead-letter/dead-letter.ts'
 import { invalidPayload as invalid } from '../../src/core/invalid-payload.ts'
 import { readResult } from '../../src/core/issues.ts'
-import { defineEvent } from '../../src/event.ts'
+import { defineEvent } from '../../src/define/event.ts'
 
 const Order = defineEvent('Order', {
   payload: z.object({

@@ -4,7 +4,6 @@ import type { SettleCounts } from '../../src/core/counts.ts'
 import { consumerKeys, PARKED } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
-import { appenderOf } from '../../src/group/append.ts'
 import type {
   Claimed,
   Connection,
@@ -17,6 +16,7 @@ import type {
   SettleResult,
   Slot,
 } from '../../src/group/group.ts'
+import { appenderOf } from '../../src/group/redis/append.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */

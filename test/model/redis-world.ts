@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
-import type { Answer, Command, Reply } from '../../src/group/clients/transport.ts'
-import { createRedisConnection } from '../../src/group/redis-connection.ts'
+import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
+import type { Answer, Command, Reply } from '../../src/group/redis/transport.ts'
 import type { World } from './world.ts'
 import { fieldsOf, GROUP, INDEX, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
 

@@ -54,7 +54,7 @@ describe('the tarball', () => {
 
   test('has no trace of the Node.js release that the repository runs on', async () => {
     const traces = packed.files.filter(({ path }) =>
-      /node-linux|tools\/|node_modules|include\/node|\.h$|\.node$/.test(path),
+      /node-linux|\btools\/|node_modules|include\/node|\.h$|\.node$/.test(path),
     )
 
     expect(traces).toEqual([])

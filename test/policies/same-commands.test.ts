@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { billing, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
 
-const SCRIPTS = join(import.meta.dirname, '../../src/group/scripts')
+const SCRIPTS = join(import.meta.dirname, '../../src/group/redis/scripts')
 
 /** What a client sends, a line a command, without what differs from run to run; recorded on the last commit before there were policies. */
 const BEFORE = {

@@ -4,8 +4,8 @@ import type { InvocationFailedError } from 'millrace'
 import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
-import { readBounded } from '../../dist/group/scripts/read-bounded.js'
-import { evalsha } from '../../src/group/scripts/script.ts'
+import { readBounded } from '../../dist/group/redis/scripts/read-bounded.js'
+import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import {
   billing,

@@ -1,4 +1,4 @@
-import type { BatchContext, BatchEvent, BatchHandler } from '../../src/batch-handler.ts'
+import type { BatchContext, BatchEvent, BatchHandler } from '../../src/define/batch-handler.ts'
 import { createHandlerContext } from '../../src/testing/handler-context.ts'
 
 /** An event of a batch, at its first delivery; unless said otherwise, the nth entry of the stream. */

@@ -1,5 +1,5 @@
 import type { Claims, Group, RunEnd } from '../../src/group/group.ts'
-import { claimsOf } from '../../src/group/redis-claims.ts'
+import { claimsOf } from '../../src/group/redis/redis-claims.ts'
 
 export type BothSides = Group & Claims
 

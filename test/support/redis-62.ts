@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
-import type { Reply, Transport } from '../../src/group/clients/transport.ts'
 import type { Connection } from '../../src/group/group.ts'
-import { createRedisConnection } from '../../src/group/redis-connection.ts'
+import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
+import type { Reply, Transport } from '../../src/group/redis/transport.ts'
 
 /** The set of entry ids that count as trimmed. */
 export const TRIMMED = 'trimmed'

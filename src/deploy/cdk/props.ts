@@ -4,7 +4,7 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import type { IQueue } from 'aws-cdk-lib/aws-sqs'
-import type { PollMode } from '../../consumer-settings.ts'
+import type { PollMode } from '../../define/consumer-settings.ts'
 import type { AlarmOptions, EventSourceOptions, EventSourceSettings } from '../event-source.ts'
 import { resolveEventSource } from '../event-source.ts'
 

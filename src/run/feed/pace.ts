@@ -1,4 +1,4 @@
-import { PAGE } from '../../group/scripts/claim-page.ts'
+import { PAGE } from '../../group/redis/scripts/claim-page.ts'
 
 /**
  * How many entries a request may start. Counts should rise when handlers start, so at first a request starts no more than run side by side; as

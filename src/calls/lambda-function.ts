@@ -1,0 +1,88 @@
+import { integerFrom, knownOptions, oneOf } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+import type { BatchContext, BatchEvent, BatchHandler } from '../define/batch-handler.ts'
+import { NonRetryableError } from '../errors.ts'
+import { functionTarget } from './function-target.ts'
+import type { ItemFailure } from './remote-call.ts'
+import { RemoteCall, unacceptable } from './remote-call.ts'
+import type { RequestItem } from './request-chunks.ts'
+import { packRequests } from './request-chunks.ts'
+import type { Envelope } from './sqs-record.ts'
+import { ENVELOPES, sqsRecordOf } from './sqs-record.ts'
+
+/** How a function is called. */
+export interface LambdaFunctionOptions {
+  /** Version or alias. Default: what the name says, else the function as it was deployed last. */
+  readonly qualifier?: string
+  /** What `eventSource` of the records says: `redis:streams`, or `aws:sqs` for tools that take nothing else. Default `redis`. */
+  readonly envelope?: Envelope
+  /**
+   * Milliseconds after which an answer is waited for no longer, 1 or more; at most the consumer's `handlerTimeoutMs`. Should be longer than
+   * the function's own timeout, since what is given up here may run on there. Default: the time that the handler has.
+   */
+  readonly timeoutMs?: number
+}
+
+/** A batch handler that is another function. */
+export interface LambdaFunction extends BatchHandler {
+  readonly timeoutMs: number | undefined
+}
+
+/**
+ * Makes a batch handler of another function, which gets the events as SQS's `Records` and answers as one behind SQS does: nothing, or
+ * `{ batchItemFailures }`. It is invoked synchronously, once a delivery; a batch of more than 6 MB is several requests, side by side.
+ *
+ * - What Lambda did not take on (throttled, unreachable, 5xx) is handed back and costs no delivery. What it will never take on (a wrong name, a
+ *   missing permission) is handed back as well, and the invocation fails.
+ * - What Lambda refuses and nobody knows why (400, 415, 422 …) is halved until the event that causes it is alone, and has used up a delivery.
+ * - A function that failed, died, or gave no answer in time has failed all that it was given.
+ *
+ * The role needs `lambda:InvokeFunction` on the function, with its qualifier if it has one.
+ *
+ * @param name A name or an ARN, whole or partial, with or without a qualifier.
+ * @throws {TypeError | RangeError} A bad option.
+ * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+ */
+export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}): LambdaFunction {
+  const action = 'make lambdaFunction'
+  knownOptions(action, options, ['qualifier', 'envelope', 'timeoutMs'])
+  const { qualifier, envelope = 'redis', timeoutMs } = options
+  const target = functionTarget(action, name, qualifier)
+  oneOf(action, 'envelope', envelope, ENVELOPES)
+  if (timeoutMs !== undefined) integerFrom(action, 'timeoutMs', timeoutMs, 1)
+  const handler: BatchHandler = async (events, context) => {
+    const { items, failures } = writeItems(events, context, { name, envelope })
+    const { requests, tooLarge } = packRequests(items)
+    for (const { entryId } of tooLarge) failures.push({ itemIdentifier: entryId, error: unacceptable(name) })
+    const call = new RemoteCall(target, context, items.length, timeoutMs)
+    try {
+      const failed = await Promise.all(requests.map((request) => call.failuresOf(request)))
+      return { batchItemFailures: [...failures, ...failed.flat()] }
+    } finally {
+      call.end()
+    }
+  }
+  return Object.defineProperty(handler, 'timeoutMs', { value: timeoutMs, enumerable: true }) as LambdaFunction
+}
+
+/** The events as they are sent; one whose payload is no JSON fails by itself. */
+function writeItems(
+  events: readonly BatchEvent[],
+  context: BatchContext,
+  { name, envelope }: { readonly name: string; readonly envelope: Envelope },
+): { readonly items: readonly RequestItem[]; readonly failures: ItemFailure[] } {
+  const items: RequestItem[] = []
+  const failures: ItemFailure[] = []
+  const now = Date.now()
+  for (const event of events) {
+    const { entryId } = event
+    try {
+      items.push({ entryId, json: JSON.stringify(sqsRecordOf(event, context, envelope, now)) })
+    } catch {
+      // what JSON says of it may quote the payload
+      const text = `Function ${quoted(name)} cannot be given this event: its payload cannot be written as JSON`
+      failures.push({ itemIdentifier: entryId, error: new NonRetryableError(text) })
+    }
+  }
+  return { items, failures }
+}

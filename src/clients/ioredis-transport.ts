@@ -1,0 +1,225 @@
+import { RedisConnectionError, RedisReplyError } from '../errors.ts'
+import { judge, toReplyError } from '../group/redis/judge.ts'
+import { withPrefix } from '../group/redis/keys-of.ts'
+import type { Answer, Argument, Command, Reply, SignIn, Transport } from '../group/redis/transport.ts'
+import { isCluster } from './cluster-client.ts'
+import { mastersOf, nodeAt } from './cluster-nodes.ts'
+import type { Result } from './cluster-pipeline.ts'
+import { ClusterPipeline } from './cluster-pipeline.ts'
+import { type Deadline, startDeadline } from './deadline.ts'
+import type { ClientHolder, Held } from './held-client.ts'
+import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
+import type { ClientOptions } from './ioredis-options.ts'
+import { isRecord } from './ioredis-options.ts'
+import { clientReady } from './ready.ts'
+import { signInOf } from './sign-in.ts'
+import { describeTrouble } from './trouble.ts'
+import type { UrlClients } from './url-clients.ts'
+
+/** Sends over the client that a holder has, whichever that is by now. */
+export class IoredisTransport implements Transport {
+  readonly scriptPrefix = ''
+  readonly #holder: ClientHolder
+  readonly #limitMs: number
+  readonly #keyPrefix: string
+  readonly #clients: UrlClients | undefined
+
+  constructor(holder: ClientHolder, limitMs: number, keyPrefix = '', clients?: UrlClients) {
+    this.#holder = holder
+    this.#limitMs = limitMs
+    this.#keyPrefix = keyPrefix
+    this.#clients = clients
+  }
+
+  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
+    return this.#send(commands, timeoutMs)
+  }
+
+  async masters(timeoutMs?: number): Promise<Transport[]> {
+    const info = await this.#askAboutCluster(timeoutMs)
+    if (!this.#isCluster && this.#clients?.becomeCluster && /cluster_enabled:1/.test(String(info))) {
+      this.#clients.becomeCluster()
+      const held = this.#holder.held()
+      if (held) this.#holder.replace(held)
+      await this.#askAboutCluster(timeoutMs)
+    }
+    const { client } = this.#holder.held() ?? {}
+    if (client && !isCluster(client)) return [this]
+    const { scriptPrefix } = this
+    const masters = client ? await mastersOf(client) : []
+    // one node alone would pass for all of them
+    if (masters.length === 0)
+      throw new RedisConnectionError('Cannot reach Redis: the nodes of the cluster are not known')
+    return masters.map((key) => ({
+      scriptPrefix,
+      send: (commands, ms) => this.#send(commands, ms, key),
+      close: async () => {},
+    }))
+  }
+
+  /** Also connects; who may not ask is taken at the URL's word. @throws {RedisConnectionError} No answer came. */
+  async #askAboutCluster(timeoutMs: number | undefined): Promise<Answer | undefined> {
+    const [info] = await this.#send([['info', 'cluster']], timeoutMs)
+    if (info instanceof RedisConnectionError) throw info
+    return info
+  }
+
+  signIn(): SignIn | undefined {
+    return this.#clients?.signIn ?? signInOf(this.#holder.held()?.options)
+  }
+
+  get #isCluster(): boolean {
+    const { client } = this.#holder.held() ?? {}
+    return client !== undefined && isCluster(client)
+  }
+
+  /** @param key Of a cluster: the one node to send to. */
+  async #send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY, key?: string): Promise<Answer[]> {
+    if (commands.length === 0) return []
+    const limitMs = Math.min(timeoutMs, this.#limitMs)
+    let held = this.#holder.held()
+    const deadline = startDeadline(limitMs, () => {
+      const said = held?.trouble === undefined ? '' : `; ${held.trouble}`
+      return new RedisConnectionError(`Cannot reach Redis: no answer within ${limitMs} ms${said}`)
+    })
+    try {
+      held ??= await deadline.of(this.#holder.take())
+      const answers = await this.#ask(held, commands, deadline, key)
+      if (!this.#clients?.becomeCluster || isCluster(held.client) || !answers.some(isRedirection)) return answers
+      const moved = answers.flatMap((answer, at) => (isRedirection(answer) ? [at] : []))
+      // none of these was carried out
+      this.#clients.becomeCluster()
+      this.#holder.replace(held)
+      held = await deadline.of(this.#holder.take())
+      const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
+      for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer
+      return answers
+    } catch (error) {
+      this.#holder.giveUp(held)
+      throw error
+    } finally {
+      deadline.cancel()
+    }
+  }
+
+  /** One answer a command; the client is given up where one did not come. */
+  async #ask(held: Held, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
+    let pipeline: Sending | undefined
+    held.waiting.push(deadline)
+    try {
+      if (needsReady(held)) await deadline.of(clientReady(held.client))
+      pipeline = this.#pipeline(held, commands, key)
+      const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
+      if (answers.some(endsClient)) this.#holder.giveUp(held)
+      return answers
+    } catch (error) {
+      this.#holder.giveUp(held)
+      return readAnswers(held, commands, answeredOf(pipeline), held.refusal ?? unanswered(held, error))
+    } finally {
+      held.waiting.splice(held.waiting.indexOf(deadline), 1)
+      this.#holder.leave(held)
+    }
+  }
+
+  #pipeline({ client, options }: Held, given: readonly Command[], key?: string): Sending {
+    const prefix = this.#keyPrefix || prefixOf(options)
+    // prefixed here: what ioredis takes for a key differs from version to version
+    const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
+    if (!isCluster(client)) return put(client, commands, prefix)
+    const node = key === undefined ? undefined : nodeAt(client, key)
+    if (node) return put(node, commands, prefix)
+    return new ClusterPipeline(client, commands, (node, some) => put(node, some, prefix))
+  }
+
+  async close(): Promise<void> {
+    this.#holder.close()
+  }
+}
+
+/** @param prefix Of the client, which has been put before the keys. */
+function put(client: IoredisClient, commands: readonly Command[], prefix: string): IoredisPipeline {
+  const pipeline = client.pipeline()
+  if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
+  // in capitals: transformers that other code sets for a command, process-wide, go by its name
+  for (const command of commands) pipeline.callBuffer(command[0].toUpperCase(), command.slice(1) as Argument[])
+  return pipeline
+}
+
+function isRedirection(answer: Answer): boolean {
+  return answer instanceof RedisReplyError && /^(MOVED|ASK) /.test(answer.message)
+}
+
+type Results = readonly Result[]
+
+/** Commands that were put together, for one server or several. */
+interface Sending {
+  exec(): Promise<Results | null>
+}
+
+/** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
+function answeredOf(pipeline: object | undefined): Results {
+  const results: unknown = pipeline && Reflect.get(pipeline, '_result')
+  return Array.isArray(results) ? results : []
+}
+
+/** One answer a command. @param missing Of a command that has no result. */
+function readAnswers(held: Held, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
+  // a server that hangs up after its refusal refused all
+  const hangUp = results.some((result) => result?.[0]) ? hangUpIn(results) : undefined
+  const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
+  return commands.map((_command, at) => {
+    const [error, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
+    if (!error) return read(detach(reply as Reply))
+    return refusalOf(error) ?? hangUp ?? unanswered(held, error)
+  })
+}
+
+function hangUpIn(results: Results): RedisReplyError | undefined {
+  return results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
+}
+
+function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {
+  return stringNumbers === true || (isRecord(redisOptions) && redisOptions.stringNumbers === true)
+}
+
+// an ioredis error carries its command, payloads included, so only its text goes on
+function refusalOf(error: Error | null | undefined): RedisReplyError | undefined {
+  if (error instanceof RedisReplyError) return error
+  return error?.name === 'ReplyError' ? toReplyError(error.message) : undefined
+}
+
+function unanswered(held: Held, error: unknown): RedisConnectionError {
+  if (error instanceof RedisConnectionError) return error
+  const { message } = error as Error
+  const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
+  const said = isVague && held.trouble !== undefined ? held.trouble : describeTrouble(error)
+  return new RedisConnectionError(`Cannot reach Redis: ${said}`)
+}
+
+function endsClient(answer: Answer): boolean {
+  if (answer instanceof RedisConnectionError) return true
+  return answer instanceof RedisReplyError && judge(answer.message).endsClient
+}
+
+/** Where a client keeps no queue; a cluster's nodes are not known before. */
+function needsReady({ client, options }: Held): boolean {
+  return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
+}
+
+function prefixOf({ keyPrefix }: ClientOptions): string {
+  return typeof keyPrefix === 'string' || Buffer.isBuffer(keyPrefix) ? keyPrefix.toString() : ''
+}
+
+/**
+ * Takes a reply's items out of the array that ioredis knows: what a pipeline answered was seen to live until the next full garbage
+ * collection, at a fifth of a poller's processor time.
+ */
+function detach(reply: Reply): Reply {
+  return Array.isArray(reply) ? reply.splice(0) : reply
+}
+
+/** Integers that a client gave as text; texts of the server are Buffers here. */
+function withNumbers(reply: Reply): Reply {
+  if (Array.isArray(reply)) return reply.map(withNumbers)
+  return typeof reply === 'string' && /^-?\d+$/.test(reply) ? Number(reply) : reply
+}

@@ -1,0 +1,236 @@
+import type { Backoff } from '../core/backoff.ts'
+import { MAX_DELAY_MS } from '../core/backoff.ts'
+import { parseEntryId } from '../core/entry.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import { consumerKeys, hashSlot } from '../core/keys.ts'
+import {
+  boolean,
+  cannot,
+  integerFrom,
+  numberFrom,
+  object,
+  oneOf,
+  refuseUnknownKeys,
+  text,
+  withDefaults,
+} from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+
+/**
+ * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
+ * nothing is left or time is up.
+ */
+export type PollMode = 'once' | 'drain'
+
+/** How a consumer goes about it; every member has a default. */
+export interface SettingOptions {
+  /** Entries a read, 1 to 10,000. Default 100. */
+  readonly batchSize?: number
+  /** Handlers that run side by side, 1 to 1,000. Default 10. */
+  readonly concurrency?: number
+  /** Milliseconds a handler may take before its `signal` is aborted and its entry retried. Default 10,000. */
+  readonly handlerTimeoutMs?: number
+  /** Milliseconds after which the claimer takes over an entry whose process died; at least `handlerTimeoutMs` + 5,000. Default 60,000. */
+  readonly minIdleMs?: number
+  /** Deliveries an entry gets before it becomes a dead letter. Default 5. */
+  readonly maxDeliveries?: number
+  /** Pending entries of the group above which pollers read no new ones, until the claimer has caught up. Default 10,000; over REST 1,000, which is Upstash's own limit. */
+  readonly maxPending?: number
+  /** Waits between deliveries. Default 1 s, doubling, at most 60 s. */
+  readonly backoff?: Partial<Backoff>
+  /** Where dead letters go, and how many are kept. */
+  readonly deadLetters?: DeadLetterOptions
+  /** Handlers may outlast `minIdleMs`: lifts the rule above, since what runs is renewed anyway. Default false. */
+  readonly renewLeases?: boolean
+  /** Bytes of names and values; a larger entry is not decoded and becomes a dead letter, `oversize`. Default 1,048,576. */
+  readonly maxEntryBytes?: number
+  /**
+   * Bytes of names and values that a run may have in hand, 1 or more: reads and starts get smaller where entries are large, but for the first one of
+   * a run, which does not know yet; one entry is always taken. Default 67,108,864.
+   */
+  readonly maxBytes?: number
+  /** Default `drain`. */
+  readonly mode?: PollMode
+  /** Milliseconds after which a run reads and starts nothing new. Default: the invocation's own time. */
+  readonly maxRunMs?: number
+  /** Milliseconds before the invocation's deadline kept for settling, 100 or more. Default 1,000. */
+  readonly reserveMs?: number
+  /** Pollers that may run at once, each under a name of its own, 1 to 64. Default 4. */
+  readonly slots?: number
+  /** Where a group that never was starts: `'0'` the whole stream, `'$'` only what comes, or an entry id. Default `'0'`. */
+  readonly startAt?: string
+}
+
+/** Where dead letters go, and how many are kept. */
+export interface DeadLetterOptions {
+  /** Another stream in the same hash slot. Default `{<stream>}:<group>:dlq`. */
+  readonly stream?: string
+  /** Keep at most that many; the report counts what was removed. Default: all are kept. */
+  readonly maxLength?: number
+}
+
+/** Every setting, resolved. */
+export interface ConsumerSettings {
+  readonly batchSize: number
+  readonly concurrency: number
+  readonly handlerTimeoutMs: number
+  readonly minIdleMs: number
+  readonly maxDeliveries: number
+  readonly maxPending: number
+  readonly backoff: Backoff
+  /** `Infinity`: all are kept. */
+  readonly maxDeadLetters: number
+  readonly renewLeases: boolean
+  readonly maxEntryBytes: number
+  readonly maxBytes: number
+  readonly mode: PollMode
+  /** `Infinity`: the invocation's own time. */
+  readonly maxRunMs: number
+  readonly reserveMs: number
+  readonly slots: number
+  readonly startAt: string
+}
+
+/** What an entry's idle time must leave room for beside its handler: settling, and a late timer. */
+const IDLE_MARGIN_MS = 5_000
+
+/** What `maxPending` is where nobody chose. */
+export const DEFAULT_MAX_PENDING = 10_000
+
+const DEFAULTS: ConsumerSettings = {
+  batchSize: 100,
+  concurrency: 10,
+  handlerTimeoutMs: 10_000,
+  minIdleMs: 60_000,
+  maxDeliveries: 5,
+  maxPending: DEFAULT_MAX_PENDING,
+  backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
+  maxDeadLetters: Infinity,
+  renewLeases: false,
+  maxEntryBytes: 1_048_576,
+  maxBytes: 67_108_864,
+  mode: 'drain',
+  maxRunMs: Infinity,
+  reserveMs: 1_000,
+  slots: 4,
+  startAt: '0',
+}
+
+type Check = (action: string, name: string, value: unknown) => void
+const whole =
+  (min: number, max?: number): Check =>
+  (action, name, value) =>
+    integerFrom(action, name, value, min, max)
+
+/** A check an option; the relations between them follow in `checkRelations`. */
+const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDeadLetters'>, Check>> = {
+  batchSize: whole(1, 10_000),
+  concurrency: whole(1, 1_000),
+  handlerTimeoutMs: whole(1, MAX_DELAY_MS),
+  minIdleMs: whole(1, MAX_DELAY_MS),
+  maxDeliveries: whole(1),
+  maxPending: whole(1),
+  renewLeases: boolean,
+  maxEntryBytes: whole(1),
+  maxBytes: whole(1),
+  mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
+  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
+  reserveMs: whole(100),
+  slots: whole(1, 64),
+  startAt: checkStartAt,
+}
+
+/** The names of all settings. */
+export const SETTINGS: readonly string[] = ['backoff', 'deadLetters', ...Object.keys(CHECKS)]
+
+/**
+ * Fills in the defaults, and checks ranges and relations.
+ *
+ * @throws {TypeError | RangeError} The message names the rule and the values.
+ */
+export function resolveSettings(action: string, options: SettingOptions): ConsumerSettings {
+  const { backoff, deadLetters = {}, ...rest } = options
+  object(action, 'deadLetters', deadLetters)
+  refuseUnknownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
+  if (deadLetters.maxLength !== undefined) integerFrom(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
+  const settings = withDefaults<ConsumerSettings>(DEFAULTS, {
+    ...rest,
+    backoff: resolveBackoff(action, backoff),
+    maxDeadLetters: deadLetters.maxLength,
+  })
+  for (const [name, check] of Object.entries(CHECKS)) check(action, name, settings[name as keyof typeof CHECKS])
+  checkRelations(action, settings)
+  return Object.freeze(settings)
+}
+
+/** What a deployment or one run may set otherwise than its consumer says. */
+export const RUN_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'slots'] as const
+
+/** The settings of a run that has some of its own. */
+export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {
+  const overrides = Object.fromEntries(RUN_OVERRIDES.map((name) => [name, run[name]]))
+  const overridden = withDefaults<ConsumerSettings>(settings, overrides)
+  for (const name of RUN_OVERRIDES) CHECKS[name](action, name, overridden[name])
+  return overridden
+}
+
+/** What one run may do otherwise than its consumer says. */
+export type RunOverrides = Pick<SettingOptions, (typeof RUN_OVERRIDES)[number]>
+
+/** @throws {TypeError | RangeError} A name that gives no keys, or dead letters that cannot lie beside the stream. */
+export function resolveKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {
+  const keys = consumerKeys(stream, group)
+  if (deadLetters === undefined) return keys
+  checkDeadLetterStream(action, deadLetters, keys)
+  return { ...keys, deadLetters }
+}
+
+function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, renewLeases }: ConsumerSettings): void {
+  if (renewLeases || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
+  throw cannot(
+    action,
+    `minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
+      `${handlerTimeoutMs}; or set renewLeases: true if handlers may outlast minIdleMs`,
+    RangeError,
+  )
+}
+
+function checkStartAt(action: string, name: string, value: unknown): void {
+  text(action, name, value)
+  if (value === '$') return
+  try {
+    parseEntryId(value as string)
+  } catch {
+    throw cannot(action, `${name} must be "0", "$" or an entry id, got ${quoted(value)}`, RangeError)
+  }
+}
+
+function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
+  object(action, 'backoff', given)
+  refuseUnknownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
+  const backoff = withDefaults(DEFAULTS.backoff, given)
+  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0)
+  numberFrom(action, 'backoff.factor', backoff.factor, 1)
+  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0)
+  return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
+}
+
+function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
+  const { stream, due, state, wake } = keys
+  text(action, 'deadLetters.stream', name)
+  if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
+    throw cannot(
+      action,
+      `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
+      RangeError,
+    )
+  }
+  if (hashSlot(name) !== hashSlot(stream)) {
+    throw cannot(
+      action,
+      `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
+        `${hashSlot(name)}; give it the stream's hash tag`,
+      RangeError,
+    )
+  }
+}

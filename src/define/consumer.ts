@@ -1,0 +1,176 @@
+import type { Codec } from '../core/codec.ts'
+import { envelopeCodec } from '../core/codec.ts'
+import { awaitable } from '../core/handler-function.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import { cannot, knownOptions, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+import type { NamedWrap } from '../core/wrap.ts'
+import { wrapAround } from '../core/wrap.ts'
+import type { ConsumerSettings, SettingOptions } from './consumer-settings.ts'
+import { resolveKeys, resolveSettings, SETTINGS } from './consumer-settings.ts'
+import type { EventDefinition, EventOf } from './event.ts'
+import { assertDefinition } from './event.ts'
+import type { EventHandler, WrappedHandler } from './handler.ts'
+import type { DeadLetterNotice } from './observe.ts'
+import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
+import { asAsked, checkGuards, checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
+import type { Route } from './route.ts'
+
+/** Which stream and group, which handlers, and how to go about it. */
+export interface ConsumerOptions extends SettingOptions {
+  /** The stream's key. */
+  readonly stream: string
+  /** The consumer group's name. */
+  readonly group: string
+  /** One route an event type. Entries of other types become dead letters, `no-route`. */
+  readonly routes: readonly Route[]
+  /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
+  readonly codec?: Codec
+  /**
+   * Told, at most once, of every entry that became a dead letter, when the letter is written: a function of your own, or `notifyFunction(name)` of
+   * `millrace/lambda`. Its failure is a warning of the process and changes nothing. At most 10 calls run side by side and 1,000 a run, each for
+   * at most 5 s, and the run's end waits 10 s for them: then their `signal` is aborted. Of all others one warning tells the number.
+   */
+  readonly onDeadLetter?: OnDeadLetter
+  /** Policies of all routes, outside those that a route has itself. Default: none. */
+  readonly use?: readonly Policy[]
+}
+
+/** What is told of dead letters. */
+export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal: AbortSignal }) => unknown
+
+/** A stream and a group bound to routes, with every option resolved. */
+export interface Consumer {
+  readonly stream: string
+  readonly group: string
+  readonly routes: ReadonlyMap<string, Route>
+  readonly codec: Codec
+  readonly onDeadLetter: OnDeadLetter | undefined
+  /** Policies that do more than wrap, in the order in which they are asked. */
+  readonly policies: readonly BoundPolicy[]
+  /** Sorted sets by which what they parked comes back. */
+  readonly indexes: readonly string[]
+  readonly settings: ConsumerSettings
+  readonly keys: ConsumerKeys
+}
+
+/** What one route does otherwise. */
+export interface RouteOptions {
+  /** Policies of this route, within those of its consumer. */
+  readonly use?: readonly Policy[]
+}
+
+/**
+ * Binds an event type to the handler of one event: a plain function, or one that Middy wraps.
+ *
+ * @throws {TypeError} No definition, no function, or one whose end nobody could wait for: with a callback, a generator, a class.
+ */
+export function on<Definition extends EventDefinition>(
+  event: Definition,
+  handler: EventHandler<EventOf<Definition>>,
+  options?: RouteOptions,
+): Route
+export function on<Definition extends EventDefinition>(
+  event: Definition,
+  handler: WrappedHandler<EventOf<Definition>>,
+  options?: RouteOptions,
+): Route
+export function on<Definition extends EventDefinition>(
+  event: Definition,
+  handler: (event: never, context: never) => unknown,
+  options: RouteOptions = {},
+): Route {
+  const action = 'define a route'
+  assertDefinition(action, event)
+  awaitable(action, `the handler of ${quoted(event.type)}`, handler, 'event, context')
+  const name = `${action} for ${quoted(event.type)}`
+  knownOptions(name, options, ['use'])
+  const use = policies(name, options.use)
+  return Object.freeze({ event, handler: handler as EventHandler<never>, ...(use.length > 0 && { use }) })
+}
+
+/**
+ * Binds a stream and a group to routes.
+ *
+ * @throws {TypeError | RangeError} A bad option, an unknown one, or two that do not go together; the message names the rule and the values.
+ */
+export function defineConsumer(options: ConsumerOptions): Consumer {
+  object('define consumer', 'options', options)
+  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, use, ...rest } = options
+  const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
+  text(action, 'stream', stream)
+  text(action, 'group', group)
+  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', 'use', ...SETTINGS])
+  if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
+  const { typeField } = codec
+  if (typeField !== undefined) text(action, 'codec.typeField', typeField)
+  if (onDeadLetter !== undefined) awaitable(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
+  const settings = resolveSettings(action, rest)
+  const own = policies(action, use)
+  const byType = routesByType(action, routes, settings.handlerTimeoutMs)
+  const bound = boundPolicies(action, own, byType)
+  const keys = resolveKeys(action, stream, group, rest.deadLetters?.stream)
+  checkGuards(action, bound, { keys, typeField })
+  return Object.freeze({
+    stream,
+    group,
+    codec,
+    onDeadLetter,
+    policies: asAsked(bound).filter(
+      ({ policy: { begin, guard, index, needs, maxSlots } }) => begin ?? guard ?? index ?? needs ?? maxSlots,
+    ),
+    indexes: indexesOf(action, bound, keys),
+    settings: Object.freeze({ ...settings, slots: slotsWithin(settings.slots, bound) }),
+    keys,
+    routes: wrapRoutes(own, byType),
+  })
+}
+
+function boundPolicies(
+  action: string,
+  own: readonly PolicyDefinition[],
+  routes: ReadonlyMap<string, Route>,
+): readonly BoundPolicy[] {
+  const bound = [
+    ...own.map((policy) => ({ policy, eventType: undefined })),
+    ...[...routes].flatMap(([eventType, { use = [] }]) => use.map((policy) => ({ policy, eventType }))),
+  ]
+  checkTogether(action, bound)
+  return bound
+}
+
+/** Puts the wraps of consumer and route around each handler. */
+function wrapRoutes(own: readonly PolicyDefinition[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
+  return new Map(
+    [...routes].map(([type, route]) => {
+      const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)
+      if (wraps.length === 0) return [type, route]
+      return [type, Object.freeze({ ...route, wrapped: wrapAround(route.handler as never, wraps as NamedWrap[]) })]
+    }),
+  )
+}
+
+function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
+  if (!Array.isArray(routes) || routes.length === 0) {
+    throw cannot(action, 'routes must be an array with at least one route, as on(Event, handler)')
+  }
+  const byType = new Map<string, Route>()
+  for (const route of routes as readonly Route[]) {
+    if (typeof route?.handler !== 'function' || !route.event)
+      throw cannot(action, 'every route must come from on or onBatch')
+    const { type } = route.event
+    // what a remote function may take is part of what minIdleMs has to outlast
+    const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
+    if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
+      throw cannot(
+        action,
+        `timeoutMs of the function for ${quoted(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
+          `and handlerTimeoutMs ${handlerTimeoutMs}`,
+        RangeError,
+      )
+    }
+    if (byType.has(type)) throw cannot(action, `event type ${quoted(type)} must have one route, got two`)
+    byType.set(type, route)
+  }
+  return byType
+}

@@ -1,0 +1,98 @@
+import { batchFailures } from '../core/batch-answer.ts'
+import { awaitable } from '../core/handler-function.ts'
+import { integerFrom, knownOptions, withDefaults } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+import { promiseOf } from '../core/thenable.ts'
+import type { BatchEvent, BatchHandler } from './batch-handler.ts'
+import type { Event, EventDefinition, EventOf } from './event.ts'
+import { assertDefinition } from './event.ts'
+import { createGathering } from './gathering.ts'
+import type { Policy } from './policy.ts'
+import { policies } from './policy.ts'
+import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from './route.ts'
+
+/** How large a batch may get, and how long it may wait for that. */
+export interface BatchOptions {
+  /** Events a call, 1 to 10,000. Default 100. A claimer hands over no more than the consumer's `concurrency`. */
+  readonly maxEvents?: number
+  /** Bytes of the entries' names and values a call, 1 or more; an event that is larger comes alone. Default 4,194,304. */
+  readonly maxBytes?: number
+  /**
+   * Milliseconds that the first event of a batch may wait for others while the poller reads on, up to 300,000; no longer than the invocation has.
+   * Default 0: a batch is what one read brought.
+   */
+  readonly maxBatchingWindowMs?: number
+  /** Policies of this route, within those of its consumer. A wrap gets the array of events. */
+  readonly use?: readonly Policy[]
+}
+
+const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
+
+/**
+ * Binds an event type to the handler of many events: a function of your own, or `lambdaFunction(name)` of `millrace/lambda`.
+ *
+ * @throws {TypeError | RangeError} No definition, no function, or a bad option.
+ */
+export function onBatch<Definition extends EventDefinition>(
+  event: Definition,
+  handler: BatchHandler<EventOf<Definition>>,
+  options: BatchOptions = {},
+): Route {
+  const action = 'define a batch route'
+  assertDefinition(action, event)
+  const name = `${action} for ${quoted(event.type)}`
+  awaitable(name, 'the handler', handler, 'events, context')
+  knownOptions(name, options, ['use', ...Object.keys(DEFAULTS)])
+  const { use, ...rest } = options
+  const limits = Object.freeze(withDefaults(DEFAULTS, rest))
+  integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
+  integerFrom(name, 'maxBytes', limits.maxBytes, 1)
+  integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
+  const batching: Batching = {
+    limits,
+    gather: () => createGathering(limits),
+    call: (items, surroundings, remainingMs, wrapped) =>
+      callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
+  }
+  const own = policies(name, use)
+  return Object.freeze({
+    event,
+    handler: handler as BatchHandler<never>,
+    batching,
+    ...(own.length > 0 && { use: own }),
+  })
+}
+
+function callBatch(
+  handler: BatchHandler,
+  items: readonly BatchItem[],
+  surroundings: BatchSurroundings,
+  remainingMs: () => number,
+  wrapped: Route['wrapped'],
+): BatchCall {
+  const abort = new AbortController()
+  const events = items.map((item) => toBatchEvent(item, surroundings.group))
+  const entryIds = items.map(({ delivery }) => delivery.id)
+  const context = { ...surroundings, signal: abort.signal, getRemainingTimeInMillis: remainingMs }
+  const call = async () => {
+    const answer: unknown = wrapped ? wrapped(events, context) : handler(events, context)
+    return batchFailures(await (promiseOf(answer) ?? answer), entryIds)
+  }
+  return { failures: call(), abort: (reason) => abort.abort(reason) }
+}
+
+function toBatchEvent({ delivery, prepared }: BatchItem, group: string): BatchEvent {
+  const event = prepared?.event as Event
+  return {
+    ...event,
+    entryId: delivery.id,
+    deliveryCount: delivery.deliveryCount,
+    idempotencyKey: `${group}:${event.eventId}`,
+    // the client's Buffers share memory with the entry's neighbours
+    fields: delivery.fields.map(([name, value]) => [copy(name), copy(value)] as const),
+  }
+}
+
+function copy(bytes: Buffer | string): Buffer | string {
+  return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
+}

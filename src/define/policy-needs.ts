@@ -1,0 +1,99 @@
+import { describeError } from '../core/dead-letter/dead-letter.ts'
+import { JOINABLE } from '../core/joinable.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import { hashSlot } from '../core/keys.ts'
+import { cannot, text } from '../core/options.ts'
+import { quoted } from '../core/quoted.ts'
+import type { Consumer } from './consumer.ts'
+import type { PolicyDefinition } from './policy.ts'
+
+/** What a policy needs on one key. */
+export interface Need {
+  readonly policy: string
+  /** A `*` at its end stands for any text. */
+  readonly key: string
+  /** As an ACL has them: `sismember`, `xinfo|stream`. */
+  readonly commands: readonly string[]
+  /** Only what starts claimed entries needs it. */
+  readonly isOfClaimers: boolean
+}
+
+/** A command, or a subcommand: `xinfo|stream`. */
+const COMMAND = /^[a-z][\w.-]*(\|[a-z-]+)?$/i
+
+/** What joins an acknowledgement has the type of its key looked at first. */
+const BEFORE_JOINING = 'type'
+
+/** What the server asks of a guard's key. */
+const GUARDING = { all: 'exists', types: 'sismember' } as const
+
+/** What scripts send to an index: those that park and make the group, and those that claim and start. */
+const INDEXING = { parking: ['zadd', 'zrem', 'zremrangebyscore'], taking: ['zscore', 'zrangebyscore'] } as const
+
+/**
+ * What the policies of a consumer and its routes need of the server, beside what every consumer does.
+ *
+ * @throws {TypeError} A policy's `needs` or `guard` threw, or answered something else; the message names it.
+ */
+export function needsOf({ group, stream, keys, policies }: Consumer): readonly Need[] {
+  const action = `tell what group ${quoted(group)} on stream ${quoted(stream)} needs`
+  return unique(policies.map(({ policy }) => policy)).flatMap((policy) => {
+    const needs = [...sentBy(action, policy, keys), ...askedFor(action, policy, keys)]
+    for (const { key } of needs) {
+      text(action, `every key of ${quoted(policy.name)}`, key)
+      if (hashSlot(key) !== hashSlot(stream))
+        throw cannot(action, `keys of ${quoted(policy.name)} must lie in the stream's hash slot, got ${quoted(key)}`)
+    }
+    return needs
+  })
+}
+
+/** What a policy sends. */
+function sentBy(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+  const { name } = policy
+  const needs = answerOf(action, policy, 'needs', () => [...(policy.needs?.(keys).keys ?? [])])
+  return needs.map(({ key, commands }) => {
+    const names = namesOf(action, name, commands)
+    const joins = names.some((command) => Object.hasOwn(JOINABLE, command))
+    return { policy: name, key, commands: unique([...names, ...(joins ? [BEFORE_JOINING] : [])]), isOfClaimers: false }
+  })
+}
+
+/** What the server asks for a policy. */
+function askedFor(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+  const { name } = policy
+  const needs: Need[] = []
+  const guard = answerOf(action, policy, 'guard', () => policy.guard?.(keys))
+  if (guard) {
+    const { key, holds } = guard
+    needs.push({ policy: name, key, commands: [GUARDING[holds]], isOfClaimers: true })
+  }
+  const index = answerOf(action, policy, 'index', () => policy.index?.(keys))
+  if (index !== undefined)
+    needs.push(
+      { policy: name, key: index, commands: INDEXING.parking, isOfClaimers: false },
+      { policy: name, key: index, commands: INDEXING.taking, isOfClaimers: true },
+    )
+  return needs
+}
+
+function namesOf(action: string, by: string, commands: readonly string[]): readonly string[] {
+  const unnamed = Array.isArray(commands)
+    ? commands.findIndex((command) => typeof command !== 'string' || !COMMAND.test(command))
+    : 0
+  if (unnamed < 0) return commands.map((command) => command.toLowerCase())
+  throw cannot(action, `commands of ${quoted(by)} must be names of commands, got ${quoted(commands?.[unnamed])}`)
+}
+
+function answerOf<T>(action: string, { name }: PolicyDefinition, hook: string, ask: () => T): T {
+  try {
+    return ask()
+  } catch (error) {
+    const { name: kind, message } = describeError(error)
+    throw cannot(action, `${hook} of ${quoted(name)} must answer, got ${kind}: ${message}`)
+  }
+}
+
+function unique<T>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)]
+}

@@ -1,0 +1,47 @@
+import type { Delivery } from '../group/group.ts'
+import type { BatchContext, BatchHandler } from './batch-handler.ts'
+import type { Event, EventDefinition } from './event.ts'
+import type { Gathering } from './gathering.ts'
+import type { EventHandler } from './handler.ts'
+import type { PolicyDefinition } from './policy.ts'
+
+/** An event type bound to its handler. */
+export interface Route {
+  readonly event: EventDefinition
+  readonly handler: EventHandler<never> | BatchHandler<never>
+  /** Policies of this route. */
+  readonly use?: readonly PolicyDefinition[]
+  /** The handler within the wraps of consumer and route; left out where there are none. */
+  readonly wrapped?: (input: unknown, context: object) => unknown
+  /** How events come together for a batch handler; left out where each has a call of its own. */
+  readonly batching?: Batching
+}
+
+/** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
+export interface Batching {
+  readonly limits: { readonly maxEvents: number; readonly maxBatchingWindowMs: number }
+  gather<Item extends BatchItem>(): Gathering<Item>
+  /** @param surroundings What the handler's context says beside its signal and its time. */
+  call(
+    items: readonly BatchItem[],
+    surroundings: BatchSurroundings,
+    remainingMs: () => number,
+    wrapped?: Route['wrapped'],
+  ): BatchCall
+}
+
+export type BatchSurroundings = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
+
+/** An event on its way to a batch handler. */
+export interface BatchItem {
+  readonly delivery: Delivery
+  readonly prepared: { readonly event: Event } | undefined
+}
+
+/** A batch handler at work. */
+export interface BatchCall {
+  /** Which entries failed, and with what; rejects if all did. */
+  readonly failures: PromiseLike<ReadonlyMap<string, unknown>>
+  /** Ends the handler's time. */
+  readonly abort: (reason: Error) => void
+}

@@ -1,0 +1,99 @@
+import type { Clock } from '../../clock.ts'
+import { systemClock } from '../../clock.ts'
+import type { Field } from '../../core/entry.ts'
+import { cannot, knownOptions } from '../../core/options.ts'
+import { quoted } from '../../core/quoted.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { needsOf } from '../../define/policy-needs.ts'
+import type { Connection, Held } from '../group.ts'
+import { MemoryGroup } from './memory-group.ts'
+import { MemoryServer } from './memory-server.ts'
+import { isKnown } from './memory-values.ts'
+
+/** What streams in memory go by. */
+export interface MemoryOptions {
+  /** Time for idle times, leases, due times and entry ids. Default: the system's. */
+  readonly clock?: Clock
+}
+
+/** A connection to streams in memory, and what a test wants to see of them or do to them from outside. */
+export interface MemoryConnection extends Connection {
+  /** The entries of a stream, dead letters included, oldest first; their fields as text. */
+  entries(stream: string): readonly MemoryEntry[]
+  /** The pending entries of a group, oldest first; none where there is no such group. */
+  pending(stream: string, group: string): readonly MemoryPending[]
+  /** Removes the oldest entries, also pending ones, so that at most `length` stay. */
+  trim(stream: string, length: number): void
+  /** Removes a group and what was pending in it, as XGROUP DESTROY does. */
+  destroyGroup(stream: string, group: string): void
+}
+
+/** An entry of a stream in memory. */
+export interface MemoryEntry {
+  /** `<ms>-<seq>`. */
+  readonly id: string
+  readonly fields: readonly (readonly [name: string, value: string])[]
+}
+
+/** A pending entry of a group in memory. */
+export interface MemoryPending extends Held {
+  readonly consumerName: string
+  readonly idleMs: number
+}
+
+/**
+ * Streams, groups and dead letters in memory: what `redis` takes in a test. They last as long as the connection.
+ *
+ * @throws {TypeError} A bad option.
+ */
+export function connectMemory(options: MemoryOptions = {}): MemoryConnection {
+  knownOptions('connect to memory', options, ['clock'])
+  return createMemoryConnection(new MemoryServer(options.clock ?? systemClock))
+}
+
+/** One more process that talks to a server. */
+export function createMemoryConnection(server: MemoryServer): MemoryConnection {
+  const lived = new Set<string>()
+  const now = () => server.clock.now()
+  return {
+    assertServes(action, consumer) {
+      for (const { policy, key, commands } of needsOf(consumer as Consumer)) {
+        const unknown = commands.find((command) => !isKnown(command))
+        if (unknown !== undefined)
+          throw cannot(
+            action,
+            `policy ${quoted(policy)} needs ${unknown.toUpperCase()} on ${quoted(key)}, which memory does not know`,
+          )
+      }
+    },
+    group: (address) => new MemoryGroup(address, server, lived),
+    append: async (key, entries, trim, flags = []) => {
+      const stream = server.stream(key)
+      const answers = entries.map((fields) => {
+        const id = stream.add(fields, now())
+        stream.trim(trim, now())
+        return id
+      })
+      return { answers, raised: flags.map((flag) => server.raise(flag)) }
+    },
+    close: async () => {},
+    entries: (key) =>
+      (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),
+    pending: (key, group) =>
+      [...(server.streams.get(key)?.groups.get(group)?.pending ?? [])].map(
+        ([id, { owner, deliveredAt, deliveryCount }]) => ({
+          id,
+          consumerName: owner,
+          idleMs: now() - deliveredAt,
+          deliveryCount,
+        }),
+      ),
+    trim: (key, length) =>
+      void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
+    destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),
+  }
+}
+
+function asText([name, value]: Field): readonly [name: string, value: string] {
+  return [name.toString(), value.toString()]
+}

@@ -1,0 +1,168 @@
+import type { Clock } from '../../clock.ts'
+import { saturatedCount } from '../../core/delivery-count.ts'
+import type { Entry, Field } from '../../core/entry.ts'
+import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
+import type { Held, Owner, Trim, WakeFlag } from '../group.ts'
+import { LAST_ID } from '../redis/scripts/fence.ts'
+import { MemoryValues } from './memory-values.ts'
+
+/** A pending entry: whose it is, since when, and how often it was delivered. */
+export interface Pending {
+  readonly owner: string
+  /** Milliseconds since 1970. */
+  readonly deliveredAt: number
+  readonly deliveryCount: number
+}
+
+/** A group as a server keeps it. */
+export class GroupState {
+  lastDeliveredId: string
+  /** In the order of ids: an entry becomes pending when it is read, and reading goes up. */
+  readonly pending = new Map<string, Pending>()
+  /** When each consumer name was last used. */
+  readonly consumers = new Map<string, number>()
+
+  constructor(lastDeliveredId: string) {
+    this.lastDeliveredId = lastDeliveredId
+  }
+
+  /** Makes an entry pending under a consumer name, or hands it to another one. */
+  hand(id: string, { owner, idleMs }: Owner, deliveryCount: number, nowMs: number): void {
+    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
+    this.consumers.set(owner, nowMs)
+  }
+
+  /** Whether an entry is still pending under that name with that count. */
+  isHeldBy(consumerName: string, { id, deliveryCount }: Held): boolean {
+    const pending = this.pending.get(id)
+    return pending?.owner === consumerName && pending.deliveryCount === deliveryCount
+  }
+}
+
+/** Where the claimer goes on, and where a lost group is made again. */
+export interface State {
+  cursor?: string
+  mark?: string
+  /** Milliseconds since 1970. */
+  acked?: number
+  /** When a poller of that name gave its slot back with a read in doubt, in milliseconds since 1970. */
+  doubts?: Record<string, number>
+}
+
+/** What a Redis server keeps of streams and their consumers, under the same keys. */
+export class MemoryServer {
+  readonly clock: Clock
+  readonly streams = new Map<string, MemoryStream>()
+  readonly leases = new Map<string, { readonly token: string; readonly until: number }>()
+  /** Flags of publishers: key → milliseconds since 1970 at which they end. */
+  readonly flags = new Map<string, number>()
+  /** Hashes. */
+  readonly states = new Map<string, State>()
+  /** Sorted sets: entry id → milliseconds since 1970. */
+  readonly dueTimes = new Map<string, Map<string, number>>()
+  /** Keys of policies. */
+  readonly values: MemoryValues
+
+  constructor(clock: Clock) {
+    this.clock = clock
+    this.values = new MemoryValues(this)
+  }
+
+  // like a command that writes, each of these makes the key if it is missing
+  stream(key: string): MemoryStream {
+    return made(this.streams, key, () => new MemoryStream())
+  }
+
+  state(key: string): State {
+    return made(this.states, key, () => ({}))
+  }
+
+  due(key: string): Map<string, number> {
+    return made(this.dueTimes, key, () => new Map())
+  }
+
+  /** Sets a flag, unless it is set. @returns Whether it was not. */
+  raise({ key, windowMs }: WakeFlag): boolean {
+    const now = this.clock.now()
+    if ((this.flags.get(key) ?? 0) > now) return false
+    this.flags.set(key, now + windowMs)
+    return true
+  }
+
+  /** Takes a flag back. @returns Whether it was set. */
+  lower(key: string): boolean {
+    const isSet = (this.flags.get(key) ?? 0) > this.clock.now()
+    this.flags.delete(key)
+    return isSet
+  }
+
+  /** The token of a lease that has not ended. */
+  holder(key: string): string | undefined {
+    const lease = this.leases.get(key)
+    return lease && lease.until > this.clock.now() ? lease.token : undefined
+  }
+}
+
+export class MemoryStream {
+  lastId = '0-0'
+  readonly groups = new Map<string, GroupState>()
+  /** In the order of ids. */
+  readonly #entries: Entry[] = []
+
+  get entries(): readonly Entry[] {
+    return this.#entries
+  }
+
+  /** Appends an entry under that id, or under the next one at that time. The fields are copied. */
+  add(fields: readonly Field[], nowMs: number, id = this.#nextId(nowMs)): string {
+    this.#entries.push({ id, fields: fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)]) })
+    this.lastId = id
+    return id
+  }
+
+  get(id: string): Entry | undefined {
+    const entry = this.#entries[this.#indexOf(id)]
+    return entry?.id === id ? entry : undefined
+  }
+
+  after(id: string, count: number): Entry[] {
+    if (id === LAST_ID) return []
+    const from = this.#indexOf(entryIdAfter(id))
+    return this.#entries.slice(from, from + count)
+  }
+
+  remove(id: string): void {
+    if (this.get(id)) this.#entries.splice(this.#indexOf(id), 1)
+  }
+
+  /** Removes the oldest entries; always exactly. @param now By the server's clock. @returns How many. */
+  trim(trim: Trim, now: number): number {
+    const { length } = this.#entries
+    if (trim.kind === 'age')
+      this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(now - trim.retentionMs))}`))
+    if (trim.kind === 'length') this.#entries.splice(0, Math.max(0, length - trim.maxLength))
+    return length - this.#entries.length
+  }
+
+  /** Where the first entry is that has this id or a later one. */
+  #indexOf(id: string): number {
+    let [low, high] = [0, this.#entries.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (compareEntryIds((this.#entries[middle] as Entry).id, id) < 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #nextId(nowMs: number): string {
+    const id = `${Math.floor(nowMs)}-0`
+    return compareEntryIds(id, this.lastId) > 0 ? id : entryIdAfter(this.lastId)
+  }
+}
+
+function made<T>(map: Map<string, T>, key: string, make: () => T): T {
+  const found = map.get(key) ?? make()
+  map.set(key, found)
+  return found
+}

@@ -1,0 +1,218 @@
+import { JOINABLE } from '../../core/joinable.ts'
+import type { JoinedCommand } from '../../core/outcome.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { Trim } from '../group.ts'
+import type { Reply } from '../redis/transport.ts'
+
+type Value = string | Set<string> | Map<string, string> | Scores
+
+/** A sorted set. */
+class Scores extends Map<string, number> {}
+
+interface Kept {
+  value: Value
+  /** Milliseconds since 1970. */
+  until: number
+}
+
+type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Reply
+
+/** What holds streams beside the values, and tells the time. */
+interface StreamsBeside {
+  readonly clock: { now(): number }
+  readonly streams: { has(key: string): boolean }
+  stream(key: string): {
+    add(fields: readonly (readonly [string, string])[], nowMs: number): string
+    trim(trim: Trim, nowMs: number): number
+  }
+}
+
+/** Whether a policy may send that command to memory. */
+export function isKnown(command: string): boolean {
+  return Object.hasOwn(COMMANDS, command.toLowerCase())
+}
+
+/** Strings, sets, hashes and sorted sets in memory, by the commands that policies send. */
+export class MemoryValues {
+  readonly #server: StreamsBeside
+  readonly #kept = new Map<string, Kept>()
+
+  constructor(server: StreamsBeside) {
+    this.#server = server
+  }
+
+  /** Carries a command out as a server does; its refusal is the answer. */
+  run([name, ...args]: JoinedCommand): Reply {
+    const carry = isKnown(name) && COMMANDS[name.toLowerCase()]
+    if (!carry) return new RedisReplyError(`ERR unknown command '${name}' in memory`)
+    const [key = '', ...rest] = args.map(String)
+    try {
+      return carry(this, key, rest)
+    } catch (error) {
+      return error as RedisReplyError
+    }
+  }
+
+  /** Why a command would be refused, by the type of its key. */
+  refusalOf([name, key]: JoinedCommand): string | undefined {
+    const wanted = JOINABLE[name.toLowerCase()]
+    if (wanted === undefined) return `ERR unknown command '${name}' in memory`
+    const is = this.typeOf(String(key))
+    if (wanted === '' || is === 'none' || is === wanted) return undefined
+    return `WRONGTYPE ${name} needs a ${wanted}, the key is a ${is}`
+  }
+
+  typeOf(key: string): string {
+    const value = this.#alive(key)?.value
+    if (value === undefined) return this.#server.streams.has(key) ? 'stream' : 'none'
+    if (typeof value === 'string') return 'string'
+    return value instanceof Set ? 'set' : value instanceof Scores ? 'zset' : 'hash'
+  }
+
+  get<T extends Value>(key: string, kind: string): T | undefined {
+    const is = this.typeOf(key)
+    if (is !== 'none' && is !== kind)
+      throw new RedisReplyError('WRONGTYPE Operation against a key holding the wrong kind of value')
+    return this.#alive(key)?.value as T | undefined
+  }
+
+  put(key: string, value: Value, ttlMs = Infinity): void {
+    this.#kept.set(key, { value, until: this.#server.clock.now() + ttlMs })
+  }
+
+  expire(key: string, ttlMs: number): boolean {
+    const kept = this.#alive(key)
+    if (kept) kept.until = this.#server.clock.now() + ttlMs
+    return kept !== undefined
+  }
+
+  delete(key: string): boolean {
+    const isThere = this.#alive(key) !== undefined
+    this.#kept.delete(key)
+    return isThere
+  }
+
+  /** @param args Of XADD, after its key; the id is `*`. */
+  append(key: string, args: readonly string[]): string {
+    const at = args.indexOf('*')
+    const pairs = args.slice(at + 1)
+    const fields = Array.from(
+      { length: pairs.length / 2 },
+      (_, n) => [pairs[2 * n] ?? '', pairs[2 * n + 1] ?? ''] as const,
+    )
+    const { clock } = this.#server
+    const stream = this.#server.stream(key)
+    const id = stream.add(fields, clock.now())
+    if (at > 0) stream.trim({ kind: 'length', maxLength: Number(args[at - 1]), exact: true }, clock.now())
+    return id
+  }
+
+  #alive(key: string): Kept | undefined {
+    const kept = this.#kept.get(key)
+    return kept && kept.until > this.#server.clock.now() ? kept : undefined
+  }
+}
+
+function changed<T extends Exclude<Value, string>>(
+  kind: string,
+  make: () => T,
+  change: (value: T, args: readonly string[]) => Reply,
+): Carry {
+  return (values, key, args) => {
+    const found = values.get<T>(key, kind)
+    const value = found ?? make()
+    const reply = change(value, args)
+    if (value.size === 0) values.delete(key)
+    else if (!found) values.put(key, value)
+    return reply
+  }
+}
+
+const count = (list: readonly boolean[]) => list.filter(Boolean).length
+const pairsOf = (args: readonly string[]) =>
+  Array.from({ length: args.length / 2 }, (_, n) => [args[2 * n] ?? '', args[2 * n + 1] ?? ''] as const)
+const within = (bound: string | undefined) =>
+  bound === '-inf' ? -Infinity : bound === '+inf' ? Infinity : Number(bound)
+
+function added(map: Map<string, unknown>, key: string, value: unknown): boolean {
+  const isNew = !map.has(key)
+  map.set(key, value)
+  return isNew
+}
+
+const COMMANDS: Readonly<Record<string, Carry>> = {
+  get: (values, key) => values.get<string>(key, 'string') ?? null,
+  exists: (values, key) => Number(values.typeOf(key) !== 'none'),
+  set: (values, key, [value = '', ...options]) => {
+    const upper = options.map((option) => option.toUpperCase())
+    if (upper.includes('NX') && values.typeOf(key) !== 'none') return null
+    if (upper.includes('XX') && values.typeOf(key) === 'none') return null
+    const at = upper.findIndex((option) => option === 'PX' || option === 'EX')
+    const ttlMs = at < 0 ? Infinity : Number(options[at + 1]) * (upper[at] === 'EX' ? 1_000 : 1)
+    values.put(key, value, ttlMs)
+    return 'OK'
+  },
+  del: (values, key) => Number(values.delete(key)),
+  pexpire: (values, key, [ms]) => Number(values.expire(key, Number(ms))),
+  incr: (values, key) => {
+    const next = Number(values.get<string>(key, 'string') ?? 0) + 1
+    values.put(key, String(next))
+    return next
+  },
+  sadd: changed(
+    'set',
+    () => new Set<string>(),
+    (set, members) => {
+      const before = set.size
+      for (const member of members) set.add(member)
+      return set.size - before
+    },
+  ),
+  srem: changed(
+    'set',
+    () => new Set<string>(),
+    (set, members) => count(members.map((member) => set.delete(member))),
+  ),
+  smembers: (values, key) => [...(values.get<Set<string>>(key, 'set') ?? [])],
+  sismember: (values, key, [member = '']) => Number(values.get<Set<string>>(key, 'set')?.has(member) ?? false),
+  hset: changed(
+    'hash',
+    () => new Map<string, string>(),
+    (hash, args) => count(pairsOf(args).map(([field, value]) => added(hash, field, value))),
+  ),
+  hdel: changed(
+    'hash',
+    () => new Map<string, string>(),
+    (hash, fields) => count(fields.map((field) => hash.delete(field))),
+  ),
+  hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
+  zadd: changed(
+    'zset',
+    () => new Scores(),
+    (scores, args) => count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
+  ),
+  type: (values, key) => values.typeOf(key),
+  zrem: changed(
+    'zset',
+    () => new Scores(),
+    (scores, members) => count(members.map((member) => scores.delete(member))),
+  ),
+  zscore: (values, key, [member = '']) => {
+    const score = values.get<Scores>(key, 'zset')?.get(member)
+    return score === undefined ? null : String(score)
+  },
+  zremrangebyscore: changed(
+    'zset',
+    () => new Scores(),
+    (scores, [min, max]) => {
+      const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
+      return count(inside.map(([member]) => scores.delete(member)))
+    },
+  ),
+  zrangebyscore: (values, key, [min, max]) =>
+    [...(values.get<Scores>(key, 'zset') ?? [])]
+      .filter(([, score]) => score >= within(min) && score <= within(max))
+      .sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
+      .map(([member]) => member),
+  xadd: (values, key, args) => values.append(key, args),
+}

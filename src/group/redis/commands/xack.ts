@@ -1,0 +1,9 @@
+import type { Command } from '../transport.ts'
+
+/** Ids that one command takes: ElastiCache Serverless takes 3,999 arguments. */
+export const MOST_IDS = 3_900
+
+/** One variadic XACK of at most `MOST_IDS`. Answers how many were pending. @see https://redis.io/docs/latest/commands/xack/ */
+export function xack(stream: string, group: string, ids: readonly string[]): Command {
+  return ['xack', stream, group, ...ids]
+}

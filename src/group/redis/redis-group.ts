@@ -1,0 +1,187 @@
+import { chunksOf } from '../../core/chunks.ts'
+import { PARKED } from '../../core/keys.ts'
+import type { JoinedCommand } from '../../core/outcome.ts'
+import type { PlainReply } from '../../core/plain-reply.ts'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type {
+  Delivery,
+  Group,
+  Held,
+  Measured,
+  ReadRequest,
+  ReadResult,
+  RenewResult,
+  RunEnd,
+  Settlement,
+  SettleResult,
+  Slot,
+  SlotKind,
+} from '../group.ts'
+import { get } from './commands/get.ts'
+import { asText } from './commands/reply.ts'
+import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
+import { measureCall, measuredOf } from './measuring.ts'
+import type { Range } from './ranges.ts'
+import { rangesOf } from './ranges.ts'
+import type { RedisCalls } from './redis-calls.ts'
+import { pairs } from './redis-calls.ts'
+import { finishReads } from './scripts/finish-reads.ts'
+import { handBack } from './scripts/hand-back.ts'
+import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
+import { renew } from './scripts/renew.ts'
+import { SCRIPT_ENTRIES } from './scripts/script.ts'
+import type { Call } from './sender.ts'
+import { isTooLarge } from './sender.ts'
+import { slotGiving, slotTaking } from './slot-taking.ts'
+
+/** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
+export interface ReadSize {
+  mostEntries: number
+}
+
+/** The group port on Redis, put together from commands and scripts. */
+export class RedisGroup implements Group {
+  readonly calls: RedisCalls
+  readonly #size: ReadSize
+
+  /** @param size What the connection's reads ask for at most. */
+  constructor(calls: RedisCalls, size: ReadSize) {
+    this.calls = calls
+    this.#size = size
+  }
+
+  get roundTrips(): number {
+    return this.calls.sender.roundTrips
+  }
+
+  async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
+    const [reply] = await this.calls.sender.send([taking.call])
+    return taking.slotOf(reply)
+  }
+
+  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
+    if (slot.token === '') return false
+    const lease = this.calls.lease(slot)
+    if (!end) {
+      await this.calls.sender.send(slotGiving(this.calls.address, slot))
+      return false
+    }
+    const { stream, keys } = this.calls.address
+    const flag = end.takesFlag ? [keys.wake] : []
+    const ranges = rangesOf(end.known)
+    const { from, ids } = ranges.pop() as Range
+    const finish = {
+      script: finishReads,
+      keys: [stream, lease, keys.state, ...flag],
+      args: [...this.calls.fence(slot), slot.leaseMs, Number(end.hasAcked), Number(end.isInDoubt), from, ...ids],
+    }
+    const replies = await this.calls.sender.send([...this.#handBack(slot, ranges), finish])
+    const refusal = replies.find((reply) => reply instanceof RedisReplyError)
+    if (refusal) throw refusal
+    return end.takesFlag && replies.at(-1) === 1
+  }
+
+  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+    const { calls } = this
+    if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
+    const ids = [...known, ...settlements.map(({ id }) => id)]
+    return (await calls.settleWith(slot, settlements, this.#handBack(slot, rangesOf(ids)))).settled
+  }
+
+  #handBack(slot: Slot, ranges: readonly Range[]): Call[] {
+    const keys = [this.calls.address.stream, this.calls.lease(slot)]
+    return ranges.map(({ from, to, ids }) => ({
+      script: handBack,
+      keys,
+      args: [...this.calls.fence(slot), slot.leaseMs, from, to, ...ids],
+    }))
+  }
+
+  async settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const count = Math.min(request.count, this.#size.mostEntries)
+    const again = (left: readonly Settlement[]) => {
+      this.#size.mostEntries = Math.ceil(count / 2)
+      return this.settleAndRead(slot, left, request)
+    }
+    try {
+      const first = await this.#settleAndRead(slot, settlements, { ...request, count })
+      const tooLarge = first.failures.find(isTooLarge)
+      if (tooLarge === undefined || count === 1) return first
+      // what the refused answer held never reached us, and is handed back at the end
+      const second = await again([])
+      return {
+        ...second,
+        ...settledOf(first),
+        failures: [...first.failures.filter((failure) => failure !== tooLarge), ...second.failures],
+        leaseLost: first.leaseLost || second.leaseLost,
+        healed: first.healed || second.healed,
+      }
+    } catch (error) {
+      // the service refused the request as a whole
+      if (!isTooLarge(error as Error) || count === 1) throw error
+      return again(settlements)
+    }
+  }
+
+  async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
+    const read = this.#read(slot, request)
+    const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
+    const [reply = null, holder = null] = replies
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
+    // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
+    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
+    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
+    // what was read under a name that went to another is not ours to run: its new holder releases it
+    if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
+      return { ...nothing, leaseLost: true }
+    if (typeof reply === 'number')
+      return {
+        ...nothing,
+        pendingLimitReached: reply === NOT_READ.pendingLimit,
+        hasEnded: reply === NOT_READ.ended,
+      }
+    const returnTo = { owner: PARKED, idleMs: this.calls.address.settings.minIdleMs }
+    const entries = parseXreadgroup(reply).map(
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
+    )
+    return { ...nothing, entries }
+  }
+
+  #read(slot: Slot, { count, maxPending, ifEmpty = 'keep' }: ReadRequest): Call[] {
+    const { stream, group, keys } = this.calls.address
+    const lease = this.calls.lease(slot)
+    if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    const args = [...this.calls.fence(slot), slot.leaseMs, count, maxPending, IF_EMPTY[ifEmpty]]
+    return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
+  }
+
+  async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
+    const keys = [this.calls.address.stream, this.calls.lease(slot)]
+    const replies = await this.calls.sender.send(
+      chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({
+        script: renew,
+        keys,
+        args: [...this.calls.fence(slot), ...pairs(chunk)],
+      })),
+    )
+    const counts = replies.map((reply) => (typeof reply === 'number' ? reply : 0))
+    return { lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0), leaseLost: counts.includes(-1) }
+  }
+
+  ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+    return this.calls.ask(commands)
+  }
+
+  async measure(): Promise<Measured | undefined> {
+    const [reply] = await this.calls.sender.send([measureCall(this.calls.address)])
+    const measured = measuredOf(reply)
+    if (measured instanceof RedisReplyError) throw measured
+    return measured
+  }
+}
+
+/** What a result says of settlements, without what was read. */
+function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: SettleResult) {
+  return { counts, refusals, letters, refusedLetters, ...(unanswered && { unanswered }) }
+}

@@ -1,0 +1,57 @@
+import { PARKED } from '../../../core/keys.ts'
+import type { Script } from './script.ts'
+
+/** Entries that a poller may have under its name: those of two of the largest reads, and some more. */
+const MOST = 30_000
+
+/**
+ * `doubtOf(consumer)` gives the time, in ms since 1970, at which a poller of that name gave its slot back though a read of its was not answered;
+ * what is read under the name after that, until somebody takes it again, is nobody's. Needs the local state.
+ */
+export const DOUBT = `
+local function doubtOf(consumer)
+  local since = redis.pcall('HGET', state, 'doubt:' .. consumer)
+  -- anybody may have written it: what is no time is absent
+  return type(since) == 'string' and since:match('^%d+$') and #since < 16 and tonumber(since)
+end
+`
+
+/**
+ * `handBack(from, to, first)` releases what was read under our lease and never reached us, because no reply came: the entries of our name between
+ * two ids with one delivery that are no more idle than the lease is old, but for the ids of `ARGV` from `first` on. Older ones are a dead process's, and suspects.
+ * They wait for the min-idle time, in case the lease was lost once and another runs them under our name.
+ *
+ * Needs the locals stream, lease, group, consumer, length.
+ */
+export const HAND_BACK = `
+local function handBack(from, to, first)
+  -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each looks at the clock, so that what was read in the first
+  -- moment of the lease would seem older than it
+  local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
+  local known, age = {}, length - redis.call('PTTL', lease)
+  for i = first, #ARGV do known[ARGV[i]] = true end
+  for _, p in ipairs(pending) do
+    if p[4] == 1 and p[3] <= age and not known[p[1]] then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+    end
+  end
+end
+`
+
+/**
+ * Releases what never reached a poller whose read was not answered, while it goes on holding its slot.
+ *
+ * KEYS stream, lease. ARGV group, consumer, token, the lease's length in ms, the first and the last id of a range, then
+ * its ids that did reach it. Answers 1 if the lease is still ours.
+ */
+export const handBack: Script = {
+  keyCount: 2,
+  lua: `
+local stream, lease = unpack(KEYS)
+local group, consumer, token, length, from, to = unpack(ARGV, 1, 6)
+${HAND_BACK}
+if redis.pcall('GET', lease) ~= token then return 0 end
+handBack(from, to, 7)
+return 1
+`,
+}

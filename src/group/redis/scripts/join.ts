@@ -1,0 +1,67 @@
+import { PARKED } from '../../../core/keys.ts'
+import { BESIDE, FENCE } from './fence.ts'
+import type { Script } from './script.ts'
+import { SETTLED } from './settle.ts'
+
+/**
+ * Acknowledges entries, each in one step with commands of its own, behind the fence. What a command could be refused for is asked before the first of
+ * an entry is carried out: the key's type, and from 7.0 on the right; memory is asked for by the server at the first write. Where one is refused
+ * nothing of that entry has happened: it is parked, so that it does not pass for one whose process died.
+ *
+ * KEYS stream, lease, due, then the commands' keys. ARGV group, consumer, token, then for each entry id, count, number of commands, and for each
+ * command its name, its key's place in KEYS, the type that the key must have ('' any), number of further arguments, and these.
+ * Answers 0, then for each entry a number of SETTLED or the refusal's text.
+ */
+export const join: Script = {
+  keyCount: undefined,
+  lua: `
+local stream, lease, due = unpack(KEYS, 1, 3)
+local group, consumer, token = unpack(ARGV, 1, 3)
+${FENCE}
+${BESIDE}
+local ours, out = leased(), {0}
+
+local function refusalOf(command, kind)
+  local is = redis.call('TYPE', command[2]).ok
+  if kind ~= '' and is ~= 'none' and is ~= kind then return 'WRONGTYPE ' .. command[1] .. ' needs a ' .. kind .. ', the key is a ' .. is end
+  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then return 'NOPERM no permission to run ' .. command[1] .. ' on its key' end
+end
+
+local function refuse(id, count, text)
+  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
+  return text
+end
+
+local function carryOut(id, count, commands, kinds)
+  for n, command in ipairs(commands) do
+    local refusal = refusalOf(command, kinds[n])
+    if refusal then return refuse(id, count, refusal) end
+  end
+  for _, command in ipairs(commands) do
+    local reply = redis.pcall(unpack(command))
+    if type(reply) == 'table' and reply.err then return refuse(id, count, reply.err) end
+  end
+  redis.call('XACK', stream, group, id)
+  beside('ZREM', due, id)
+  return ${SETTLED.done}
+end
+
+local at = 4
+while at <= #ARGV do
+  local id, count, commands, kinds = ARGV[at], ARGV[at + 1], {}, {}
+  local left = tonumber(ARGV[at + 2])
+  at = at + 3
+  while left > 0 do
+    local name, place, kind, args = unpack(ARGV, at, at + 3)
+    local command = {name, KEYS[tonumber(place)]}
+    for i = at + 4, at + 3 + args do command[#command + 1] = ARGV[i] end
+    commands[#commands + 1], kinds[#kinds + 1] = command, kind
+    at, left = at + 4 + args, left - 1
+  end
+  if not ours then out[#out + 1] = ${SETTLED.leaseLost}
+  elseif not mine(id, count) then out[#out + 1] = ${SETTLED.superseded}
+  else out[#out + 1] = carryOut(id, count, commands, kinds) end
+end
+return out
+`,
+}

@@ -1,0 +1,66 @@
+import { MAX_DELAY_MS } from '../../../core/backoff.ts'
+import { PARKED } from '../../../core/keys.ts'
+import { DROP, NOW } from './fence.ts'
+import { DOUBT } from './hand-back.ts'
+import type { Script } from './script.ts'
+
+/** What `takeSlot` answers where no lease can be written. */
+export const NO_LEASE = -2
+
+/** An invocation's time is capped, and its lease outlives it by seconds. */
+const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
+
+/**
+ * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
+ * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
+ * released before the name has a holder again, who could not tell it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
+ *
+ * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
+ *
+ * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
+ * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
+ */
+export const takeSlot: Script = {
+  keyCount: undefined,
+  lua: `
+local token, length, poller, group = unpack(ARGV, 1, 4)
+local flag, stream, state = unpack(KEYS, 1, 3)
+${DOUBT}
+${DROP}
+local function release(consumer)
+  local since = doubtOf(consumer)
+  if not since then return end
+  ${NOW}
+  for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
+    if p[4] == 1 and now - p[3] > since then
+      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+    end
+  end
+  redis.call('HDEL', state, 'doubt:' .. consumer)
+end
+local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
+local holders = redis.call('MGET', unpack(KEYS, 4))
+for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
+for i, holder in ipairs(holders) do
+  local key = KEYS[i + 3]
+  local set = holder and 0 or redis.pcall('SETNX', key, token)
+  local left = set == 0 and redis.pcall('PTTL', key) or 0
+  if (left == -1 or left > math.max(length, ${MAX_LEASE_MS})) and drop(key) then set = redis.pcall('SETNX', key, token) end
+  local refused = refusal(set)
+  if set == 1 then
+    refused = refusal(redis.pcall('GETEX', key, 'PX', length))
+    if refused then drop(key) end
+  end
+  -- before 6.2 there is no GETEX, and nothing else would work either
+  if refused then return refused.err:lower():find('unknown', 1, true) and refused or ${NO_LEASE} end
+  if set == 1 then
+    if poller == '1' then
+      drop(flag)
+      release(ARGV[i + 4])
+    end
+    return i - 1
+  end
+end
+return -1
+`,
+}

@@ -1,0 +1,112 @@
+import { quoted } from '../../core/quoted.ts'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { keysAt } from './keys-of.ts'
+import type { Script } from './scripts/script.ts'
+import { evalsha, evalText } from './scripts/script.ts'
+import type { Answer, Argument, Command, Reply, Transport } from './transport.ts'
+
+/** A command, or a script with its keys and arguments. */
+export type Call = Command | ScriptCall
+
+interface ScriptCall {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly Argument[]
+}
+
+/** Sends calls over a transport, counts the round trips, and sends a script's text where the server does not know its digest. */
+export class Sender {
+  roundTrips = 0
+  readonly #transport: Transport
+
+  readonly #remainingMs: (() => number) | undefined
+
+  /** @param remainingMs Milliseconds in which an answer is still of use. Default: no end. */
+  constructor(transport: Transport, remainingMs?: () => number) {
+    this.#transport = transport
+    this.#remainingMs = remainingMs
+  }
+
+  /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came, to one of them at least. */
+  async send(calls: readonly Call[]): Promise<Reply[]> {
+    return (await this.ask(calls)).map((answer) => {
+      if (isUnanswered(answer)) throw answer
+      return answer
+    })
+  }
+
+  /** One answer a call: its reply, an error reply, or what kept it from being answered. */
+  async ask(calls: readonly Call[]): Promise<Answer[]> {
+    if (calls.length === 0) return []
+    const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
+    const unknown = calls.flatMap((call, at) =>
+      isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
+    )
+    if (unknown.length === 0) return named(calls, replies)
+    const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
+    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Answer
+    return named(calls, replies)
+  }
+
+  /** What asks each node of a cluster that has keys; itself alone elsewhere. @throws {RedisConnectionError} No reply came. */
+  async masters(): Promise<Sender[]> {
+    const masters = await this.#transport.masters?.(this.#timeoutMs())
+    return masters?.map((master) => new Sender(master, this.#remainingMs)) ?? [this]
+  }
+
+  /** The reply of one call. @throws {RedisReplyError} The server refused it. */
+  async call(call: Call): Promise<Reply> {
+    const [reply = null] = await this.send([call])
+    if (reply instanceof RedisReplyError) throw reply
+    return reply
+  }
+
+  async #write(commands: readonly Command[]): Promise<Answer[]> {
+    this.roundTrips++
+    try {
+      return await this.#transport.send(commands, this.#timeoutMs())
+    } catch (error) {
+      if (error instanceof RedisConnectionError) return commands.map(() => error)
+      throw error
+    }
+  }
+
+  #timeoutMs(): number | undefined {
+    return this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs()))
+  }
+
+  #command(call: Call, form: typeof evalsha): Command {
+    return isScript(call) ? form(call.script, this.#transport.scriptPrefix, call.keys, call.args) : call
+  }
+}
+
+export function isUnanswered(answer: Answer | undefined): answer is RedisConnectionError {
+  return answer instanceof RedisConnectionError
+}
+
+export function isReplyError(reply: Answer | undefined, replyCode: string): reply is RedisReplyError {
+  return reply instanceof RedisReplyError && reply.is(replyCode)
+}
+
+/** Whether a service says that a request, or its answer, is larger than it takes. */
+export function isTooLarge(error: Error): boolean {
+  return /max(imum)? (request|response|reply) size|(request|response|reply) (is )?too large/i.test(error.message)
+}
+
+/** Names the keys of calls that met another type: the server does not. */
+function named(calls: readonly Call[], replies: Answer[]): Answer[] {
+  for (const [at, call] of calls.entries()) {
+    const reply = replies[at]
+    if (!isReplyError(reply, 'WRONGTYPE')) continue
+    const keys = isScript(call) ? call.keys : call.slice(...keysAt(call))
+    const [what, found] = keys.length === 1 ? ['key', keys] : ['one of the keys', keys.slice(0, 5)]
+    replies[at] = new RedisReplyError(
+      `${reply.message}; ${what} ${found.map((key) => quoted(String(key))).join(', ')} is of another type`,
+    )
+  }
+  return replies
+}
+
+function isScript(call: Call): call is ScriptCall {
+  return !Array.isArray(call)
+}

@@ -1,0 +1,115 @@
+import { chunksOf } from '../../core/chunks.ts'
+import { deadLetterHead } from '../../core/dead-letter/dead-letter.ts'
+import { OUTCOMES } from '../../core/outcome.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { GroupAddress, Settlement, SettleResult, Slot } from '../group.ts'
+import { isLetter } from '../group.ts'
+import { moveOf, Tally } from '../tally.ts'
+import { asText, items } from './commands/reply.ts'
+import { MOST_IDS, xack } from './commands/xack.ts'
+import { joinChunks, joinScript } from './joining.ts'
+import { SCRIPT_ENTRIES } from './scripts/script.ts'
+import { settle } from './scripts/settle.ts'
+import type { Call } from './sender.ts'
+import { isUnanswered } from './sender.ts'
+import type { Answer, Argument } from './transport.ts'
+
+/** What settles a batch: XACKs for the successes, one script a hundred of the rest; and how to read the answers. */
+export interface SettleCalls {
+  readonly calls: readonly Call[]
+  /** @param answers One a call, in order; more may follow. */
+  result(answers: readonly Answer[]): SettleResult
+}
+
+export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
+  const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], move: [], dead: [] }
+  for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
+  // where the dead letters' key is denied, the server refuses every script that names it
+  const chunks = [...byIndex(byOp.move), byOp.dead].flatMap((some) => chunksOf(some, SCRIPT_ENTRIES))
+  const acks = chunksOf(byOp.ack, MOST_IDS)
+  const ignores = chunksOf(byOp.ignore, MOST_IDS)
+  const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
+  const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
+  const joins = joinChunks(byOp.join)
+  return {
+    calls: [...xacks, ...joins.map((chunk) => joinScript(address, slot, chunk)), ...scripts],
+    result(answers) {
+      const tally = new Tally()
+      let at = 0
+      for (const chunk of acks) countAcks(tally, chunk, answers[at++], (pending) => tally.acked(chunk.length, pending))
+      for (const chunk of ignores) countAcks(tally, chunk, answers[at++], () => tally.ignored(chunk.length))
+      for (const chunk of joins) countChunk(tally, chunk, answers[at++])
+      for (const chunk of chunks) countChunk(tally, chunk, answers[at++])
+      return tally.result(answers.find(isUnanswered))
+    },
+  }
+}
+
+type Op = (typeof OUTCOMES)[keyof typeof OUTCOMES]['op']
+
+const idOf = ({ id }: Settlement) => id
+
+/** Moves by the sorted set that has their times: one script writes one of them. */
+function byIndex(moves: readonly Settlement[]): Settlement[][] {
+  const groups = new Map<string | undefined, Settlement[]>()
+  for (const move of moves) groups.set(indexOf(move), [...(groups.get(indexOf(move)) ?? []), move])
+  return [...groups.values()]
+}
+
+function indexOf({ outcome }: Settlement): string | undefined {
+  return outcome.kind === 'park' ? outcome.index : undefined
+}
+
+function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
+  const origin = { stream, group, consumerName: slot.consumerName }
+  const keep = Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
+  const args: Argument[] = [group, slot.consumerName, slot.token, keep]
+  for (const { id, deliveryCount, outcome } of chunk) {
+    if (outcome.kind === 'dead-letter') {
+      const head = deadLetterHead({ ...origin, entryId: id, deliveryCount }, outcome.letter)
+      args.push('dead', id, deliveryCount, head.length, ...head)
+    } else {
+      const move = moveOf(outcome, deliveryCount, settings.minIdleMs)
+      args.push(
+        outcome.kind === 'release' && outcome.mayHaveStarted ? 'back' : 'move',
+        id,
+        deliveryCount,
+        move.owner,
+        move.idleMs,
+        move.deliveryCount,
+        move.delayMs ?? '',
+      )
+    }
+  }
+  const touched = [stream, keys.slot(slot.consumerName), indexOf(chunk[0] as Settlement) ?? keys.due]
+  const buries = chunk.some(isLetter)
+  return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
+}
+
+function countAcks(
+  tally: Tally,
+  acks: readonly Settlement[],
+  reply: Answer | undefined,
+  count: (pending: number) => void,
+): void {
+  if (isUnanswered(reply)) tally.unanswered(acks)
+  else if (reply instanceof RedisReplyError) tally.refused(acks.length, reply)
+  else count(Number(reply))
+}
+
+function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Answer | undefined): void {
+  if (isUnanswered(reply)) {
+    tally.unanswered(chunk)
+    return
+  }
+  if (reply instanceof RedisReplyError) {
+    tally.refused(chunk.length, reply, chunk.filter(isLetter))
+    return
+  }
+  const [trimmed, ...statuses] = items(reply)
+  tally.counts.deadLettersTrimmed += Number(trimmed)
+  for (const [n, settlement] of chunk.entries()) {
+    const status = statuses[n]
+    tally.settled(settlement, typeof status === 'number' ? status : asText(status))
+  }
+}

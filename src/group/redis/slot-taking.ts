@@ -1,0 +1,53 @@
+import { RedisReplyError } from '../../errors.ts'
+import { slotNames } from '../consumer-names.ts'
+import type { GroupAddress, Slot, SlotKind } from '../group.ts'
+import { giveSlot } from './scripts/give-slot.ts'
+import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
+import type { Call } from './sender.ts'
+import { isReplyError } from './sender.ts'
+import type { Reply } from './transport.ts'
+
+/** Where the first script of a run meets a command that is unknown. */
+const TOO_OLD =
+  'ERR the server does not know the commands of Redis 6.2: Millrace needs Redis 6.2.2 or newer, or Valkey; see docs/servers.md'
+
+function isUnknownCommand(reply: Reply | undefined): boolean {
+  return reply instanceof RedisReplyError && /unknown (redis )?command/i.test(reply.message)
+}
+
+/** How a slot is taken: what to send, and what the answer means. */
+export interface SlotTaking {
+  readonly call: Call
+  /** Who takes it. */
+  readonly token: string
+  /** @throws {RedisReplyError} The server refused. @returns `undefined` if no slot is free. */
+  slotOf(reply: Reply | undefined): Slot | undefined
+}
+
+export function slotTaking(
+  { stream, group, keys }: GroupAddress,
+  kind: SlotKind,
+  slots: number,
+  leaseMs: number,
+): SlotTaking {
+  const names = slotNames(kind, slots)
+  const token = crypto.randomUUID()
+  const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
+  return {
+    call: { script: takeSlot, keys: [keys.wake, stream, keys.state, ...names.map((name) => keys.slot(name))], args },
+    token,
+    slotOf(reply) {
+      if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
+      if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
+        return { consumerName: `${kind}-${token}`, token: '', leaseMs }
+      if (reply instanceof RedisReplyError) throw reply
+      const consumerName = names[Number(reply)]
+      return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+    },
+  }
+}
+
+/** What gives a slot back that nothing is left to be done under; nothing where there is no lease. */
+export function slotGiving({ keys }: GroupAddress, { consumerName, token }: Slot): Call[] {
+  return token === '' ? [] : [{ script: giveSlot, keys: [keys.slot(consumerName)], args: [token] }]
+}

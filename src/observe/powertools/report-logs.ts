@@ -1,0 +1,61 @@
+import { Logger } from '@aws-lambda-powertools/logger'
+import type { ObservedInvocation, Observer } from '../../define/observe.ts'
+import { InvocationFailedError } from '../../errors.ts'
+import type { Report } from '../../report.ts'
+import type { ReportLogger } from './report-logger.ts'
+
+/** Counts of which one is worth a look. */
+const NOTABLE = ['lost', 'unsettled', 'overran', 'throttled', 'deadLettered', 'healed', 'held', 'slotsBusy'] as const
+
+/**
+ * An observer that logs one line an invocation, the report's members as its fields: at `debug` where there was nothing to do, at `info` where
+ * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `healed`, `held`, `slotsBusy`), and at
+ * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
+ * Never a payload.
+ *
+ * @param logger Powertools', or another one of that shape. Default: a Powertools `Logger` of its own, with Lambda's context.
+ */
+export function reportLogs(logger?: ReportLogger): Observer {
+  const own = logger ? undefined : new Logger()
+  const target = logger ?? (own as Logger)
+  const addContext = ({ context }: ObservedInvocation) =>
+    own?.addContext(context as unknown as Parameters<Logger['addContext']>[0])
+  return {
+    invocationEnded({ invocation, report, error }) {
+      addContext(invocation)
+      writeLine(target, report, error)
+    },
+    deadLetterNoticeFailed({ invocation, notice: { stream, group, entryId, reason }, error }) {
+      addContext(invocation)
+      // its message is the user's own, and may quote what the handler's error said
+      const { name, code } = describe(error)
+      target.warn('onDeadLetter failed', { stream, group, entryId, reason, failure: { name, code } })
+    },
+  }
+}
+
+function writeLine(logger: ReportLogger, report: Report, error: Error | undefined): void {
+  const name = report.action === 'claim' ? 'Claim' : 'Poll'
+  const fields = fieldsOf(report)
+  const notable = NOTABLE.filter((member) => report[member])
+  if (error) logger.error(`${name} failed`, { ...fields, failures: failuresOf(error) })
+  else if (notable.length > 0) logger.warn(`${name} needs a look: ${notable.join(', ')}`, fields)
+  else logger[report.read + report.claimed > 0 ? 'info' : 'debug'](`${name} done`, fields)
+}
+
+/** The sums; a single consumer's name beside them, several consumers with numbers of their own. */
+function fieldsOf({ consumers, ...sums }: Report): Record<string, unknown> {
+  const [first, ...others] = consumers
+  return others.length > 0 ? { ...sums, consumers } : { stream: first?.stream, group: first?.group, ...sums }
+}
+
+/** Without stack and cause: messages of this package name no payload, what they were made from might. */
+function failuresOf(error: Error): readonly Record<string, unknown>[] {
+  if (!(error instanceof InvocationFailedError)) return [describe(error)]
+  return error.failures.map(({ stream, group, error: failure }) => ({ stream, group, ...describe(failure) }))
+}
+
+function describe(error: unknown): Record<string, unknown> {
+  const { name, code, message } = (error ?? {}) as Partial<Error> & { readonly code?: unknown }
+  return { name, code, message }
+}

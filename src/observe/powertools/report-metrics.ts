@@ -1,0 +1,174 @@
+import { Metrics } from '@aws-lambda-powertools/metrics'
+import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../../define/observe.ts'
+import { InvocationFailedError } from '../../errors.ts'
+import type { ConsumerReport, Report } from '../../report.ts'
+import type { Values } from './metric-line.ts'
+import { MetricLine } from './metric-line.ts'
+
+/**
+ * An observer that writes CloudWatch metrics, as lines of embedded metric format. Of every invocation, also a failing one: a line for each
+ * consumer, its report, with the dimensions `service`, `EventSource` (the stream) and `ConsumerGroup`; one for each of its event types that
+ * was handled, with `EventType` added; one for each reason of its dead letters, with `Reason` added. Of a publisher's request: a line for
+ * each event type, with `service` and `EventSource`, and with `EventType` added. What is not known is left out.
+ *
+ * @param metrics Its namespace and service are used; alarms and dashboard look in namespace `Millrace` alone. What is stored in it stays
+ * untouched. Its other default dimensions are written as metadata, since alarms find a metric by all its dimensions. Default: namespace
+ * `Millrace`, and the service that Powertools' settings name.
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
+export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millrace' })): Observer {
+  // invocations may overlap in one process
+  const lines = new WeakMap<ObservedInvocation, Lines>()
+
+  function linesOf(invocation: ObservedInvocation): Lines {
+    const known = lines.get(invocation)
+    if (known) return known
+    const made = new Lines()
+    lines.set(invocation, made)
+    return made
+  }
+
+  const lineOf = ({ invocation, stream, group }: ObservedRun) => linesOf(invocation).of(stream, group)
+
+  /** What is known of an event type is known of the consumer, too. */
+  function add({ invocation, stream, group }: ObservedRun, EventType: string, values: Values): void {
+    const own = linesOf(invocation)
+    own.of(stream, group).add(values)
+    if (EventType) own.of(stream, group, 'EventType', EventType).add(values)
+  }
+
+  const addLetter =
+    (name: string) =>
+    ({ invocation, notice: { stream, group, reason, eventType } }: Observed['deadLettered']) => {
+      const run = { invocation, stream, group }
+      linesOf(invocation)
+        .of(stream, group, 'Reason', reason)
+        .add({ [name]: 1 })
+      // a type without a route may be anything
+      add(run, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
+    }
+
+  return {
+    entriesClaimed({ entries, ...run }) {
+      lineOf(run).add({
+        ClaimedAge: entries.flatMap(({ ageMs }) => ageMs ?? []),
+        ClaimedIdle: entries.map(({ idleMs }) => idleMs),
+      })
+    },
+    handlerEnded({ call, durationMs, outcomes }) {
+      const failed = outcomes.filter(({ kind }) => kind === 'retry' || kind === 'dead-letter').length
+      add(call, call.eventType, {
+        InvokedEventCount: outcomes.length,
+        FailedInvokeEventCount: failed,
+        InvokeErrorCount: call.isBatch && failed === outcomes.length ? 1 : undefined,
+        Duration: [durationMs],
+        DeliveryCount: call.deliveries.map(({ deliveryCount }) => deliveryCount),
+        // those of them that the server answers are taken off again
+        CommitErrorCount: outcomes.filter(({ kind }) => kind === 'ack').length,
+      })
+    },
+    acked({ entries, ...run }) {
+      for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
+        add(run, eventType, {
+          DeletedEventCount: acked.length,
+          PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
+          CommitErrorCount: -acked.length,
+        })
+      }
+    },
+    deadLettered: addLetter('OnFailureDestinationDeliveredEventCount'),
+    deadLetterRefused: addLetter('OnFailureDestinationDeliveryErrorCount'),
+    invocationEnded({ invocation, report, error }) {
+      for (const consumer of report.consumers) {
+        const { stream, group } = consumer
+        lineOf({ invocation, stream, group }).set(valuesOf(report.action, consumer, hasFailed(consumer, error)))
+      }
+      const own = lines.get(invocation)
+      lines.delete(invocation)
+      for (const line of own?.all ?? []) line.write(metrics)
+    },
+    published({ call: { stream, events }, durationMs, bytes, entryIds }) {
+      for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
+        const written = places.filter((n) => entryIds[n]).length
+        const line = new MetricLine({ EventSource: stream })
+        line.add({
+          PublishedEventCount: written,
+          PublishErrorCount: places.length - written,
+          PublishLatency: durationMs,
+          PayloadBytes: places.flatMap((n) => bytes[n] ?? []),
+        })
+        line.write(metrics, { EventType })
+      }
+    },
+  }
+}
+
+/** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
+class Lines {
+  readonly all: MetricLine[] = []
+  readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
+
+  /** @param name Of the third dimension. Left out: there is none. */
+  of(stream: string, group: string, name = '', value = ''): MetricLine {
+    const byGroup = within(this.#byStream, stream)
+    const byValue = within(within(byGroup, group), name)
+    const known = byValue.get(value)
+    if (known) return known
+    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }) })
+    byValue.set(value, line)
+    this.all.push(line)
+    return line
+  }
+}
+
+function within<Value>(maps: Map<string, Map<string, Value>>, key: string): Map<string, Value> {
+  const known = maps.get(key)
+  if (known) return known
+  const made = new Map<string, Value>()
+  maps.set(key, made)
+  return made
+}
+
+/** An error other than a failed invocation's means that no consumer has run. */
+function hasFailed({ stream, group }: ConsumerReport, error: unknown): boolean {
+  if (!(error instanceof InvocationFailedError)) return Boolean(error)
+  return error.failures.some((failure) => failure.stream === stream && failure.group === group)
+}
+
+/** What a consumer's report says, under AWS's name where AWS has one. */
+function valuesOf(
+  action: Report['action'],
+  report: ConsumerReport,
+  isFailed: boolean,
+): Record<string, number | undefined> {
+  const { backlog } = report
+  // a poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls
+  const hasPolled = !isFailed || report.read > 0 || report.drained || report.held
+  return {
+    PolledEventCount: action === 'poll' && hasPolled ? report.read : undefined,
+    ClaimedEventCount: action === 'claim' ? report.claimed : undefined,
+    InvokedEventCount: report.invoked,
+    FailedInvokeEventCount: report.failed,
+    ThrottledEventCount: report.throttled || undefined,
+    DeletedEventCount: report.acked - report.ackMissed,
+    // AWS's own name for what a filter leaves out
+    FilteredOutEventCount: report.ignored || undefined,
+    RetriedEventCount: report.retried,
+    ParkedEventCount: report.parked || undefined,
+    ReleasedEventCount: report.released,
+    SupersededEventCount: report.superseded,
+    UnsettledEventCount: report.unsettled,
+    OnFailureDestinationDeliveredEventCount: report.deadLettered,
+    LostEventCount: report.lost,
+    OverranEventCount: report.overran,
+    ScaledOutCount: action === 'poll' ? report.scaledOut : undefined,
+    PollingErrorCount: isFailed ? 1 : undefined,
+    IteratorAge: report.iteratorAgeMs,
+    PendingEntries: backlog?.pending,
+    OldestPendingAge: backlog?.oldestPendingMs,
+    TimeSinceLastSuccess: backlog?.sinceLastSuccessMs,
+    Lag: backlog?.lag,
+    StreamLength: backlog?.streamLength,
+    DeadLetterLength: backlog?.deadLetters,
+  }
+}

@@ -1,0 +1,30 @@
+import { ageOf } from '../../../core/entry.ts'
+import { check } from '../check.ts'
+import { error } from '../finding.ts'
+import { span } from '../text.ts'
+
+/** How long what was published may wait for a poller, and how long ago the last one may have read. */
+const PATIENCE_MS = 300_000
+
+/** What is published must be read. Pollers that are held by `maxPending` read nothing either, which is a finding of its own. */
+export const polling = check({
+  check: 'polling',
+  scope: 'group',
+  needs: ['ahead', 'consumers', 'pending', 'pollers', 'beyond'],
+  look({ ahead, consumers, pending, pollers, beyond }, { now, consumer }) {
+    if (!consumer || ahead === undefined || pollers + beyond > 0) return []
+    if (pending.count > consumer.settings.maxPending) return []
+    const reads = consumers.filter(({ name }) => name.startsWith('poller-')).map(({ idleMs }) => idleMs)
+    const sinceMs = reads.reduce((least, ms) => Math.min(least, ms), Infinity)
+    // an id of the future tells no age
+    const waitsMs = ageOf(ahead, now) ?? PATIENCE_MS
+    if (waitsMs < PATIENCE_MS || sinceMs < PATIENCE_MS) return []
+    const last = reads.length > 0 ? `the last poller read ${span(sinceMs)} ago` : 'no poller has read yet'
+    return [
+      error(
+        `Nobody polls: what was published since ${ahead}, ${span(waitsMs)} ago, is not read; ${last}, and none runs`,
+        "see that the poller is scheduled and succeeds: its schedule, its log, the alarms 'nothing polls' and 'poller fails'",
+      ),
+    ]
+  },
+})

@@ -1,0 +1,78 @@
+import { quoted } from '../../../core/quoted.ts'
+import type { ConsumerSettings } from '../../../define/consumer-settings.ts'
+import type { Route } from '../../../define/route.ts'
+import { check } from '../check.ts'
+import type { Verdict } from '../finding.ts'
+import { error, info, unknown, warning } from '../finding.ts'
+
+/** What `lambdaFunction` makes says of itself. */
+interface RemoteHandler {
+  /** How long it waits for an answer; `undefined`: as long as its handler may take. */
+  readonly timeoutMs: number | undefined
+}
+
+/** The function, its handlers, the functions that they invoke, and the claimer must agree on how long anything takes. */
+export const timeouts = check({
+  check: 'timeouts',
+  scope: 'group',
+  needs: [],
+  look(_facts, { consumer, functionTimeoutMs, targetTimeoutsMs }) {
+    if (!consumer) return []
+    const { settings, routes } = consumer
+    return [
+      ...ofFunction(settings, functionTimeoutMs),
+      ...ofRenewal(settings),
+      ...[...routes.values()].flatMap((route) => ofRemote(route, settings, targetTimeoutsMs[route.event.type])),
+    ]
+  },
+})
+
+function ofFunction({ handlerTimeoutMs, reserveMs }: ConsumerSettings, functionTimeoutMs: number | undefined) {
+  const needed = handlerTimeoutMs + reserveMs
+  if (functionTimeoutMs === undefined || functionTimeoutMs >= needed) return []
+  return [
+    error(
+      `The function's timeout, ${functionTimeoutMs} ms, is below handlerTimeoutMs + reserveMs, ${handlerTimeoutMs} + ${reserveMs} ms: nothing runs`,
+      `set the function's timeout to ${Math.ceil(needed / 1_000)} s or more, or handlerTimeoutMs to at most ${Math.max(0, functionTimeoutMs - reserveMs)}`,
+    ),
+  ]
+}
+
+function ofRenewal({ renewLeases, minIdleMs, handlerTimeoutMs }: ConsumerSettings): Verdict[] {
+  if (!renewLeases || minIdleMs >= handlerTimeoutMs) return []
+  return [
+    info(
+      `Handlers may take handlerTimeoutMs, ${handlerTimeoutMs} ms, and are claimed after minIdleMs, ${minIdleMs} ms, unless renewed`,
+      `set minIdleMs to ${handlerTimeoutMs + 5_000} or more where a handler may block the event loop: it then cannot be renewed, and runs twice`,
+    ),
+  ]
+}
+
+/** @param ownMs The timeout of the function behind the route. */
+function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): Verdict[] {
+  if (!isRemote(handler)) return []
+  const { handlerTimeoutMs, minIdleMs } = settings
+  const { timeoutMs: waitMs = handlerTimeoutMs } = handler
+  const name = `The function that handles ${quoted(event.type)}`
+  const verdicts: Verdict[] = []
+  if (ownMs === undefined)
+    verdicts.push(
+      unknown(
+        `${name} has a timeout that is not known here; it should be at most the ${waitMs} ms that are waited for`,
+        `tell it: --target-timeout ${event.type}=SECONDS, or targetTimeoutsMs; aws lambda get-function-configuration shows it`,
+      ),
+    )
+  else if (ownMs > waitMs)
+    verdicts.push(
+      warning(
+        `${name} may run for ${ownMs} ms and is waited for ${waitMs} ms: what it still does then overlaps with the retry`,
+        `set handlerTimeoutMs to ${ownMs} and minIdleMs to ${Math.max(minIdleMs, ownMs + 5_000)} or more, or its timeout to at most ` +
+          `${Math.max(1, Math.floor(waitMs / 1_000))} s`,
+      ),
+    )
+  return verdicts
+}
+
+function isRemote(handler: unknown): handler is RemoteHandler {
+  return typeof handler === 'function' && 'timeoutMs' in handler
+}

@@ -1,0 +1,251 @@
+import type { Clock } from '../../clock.ts'
+import { assertClock, systemClock } from '../../clock.ts'
+import { compareEntryIds } from '../../core/entry.ts'
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { consumerKeys } from '../../core/keys.ts'
+import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../../core/options.ts'
+import { quoted } from '../../core/quoted.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { needsOf } from '../../define/policy-needs.ts'
+import type { Connection } from '../../group/group.ts'
+import { senderOf, signInOf } from '../../group/redis/redis-connection.ts'
+import type { Sender } from '../../group/redis/sender.ts'
+import { failuresOfSome } from '../../group/redis/some-answered.ts'
+import type { Answers, Asking } from './ask.ts'
+import { ask, Inquiry } from './ask.ts'
+import type { Facts, Scope, Subject } from './check.ts'
+import { make } from './check.ts'
+import { CHECKS } from './checks.ts'
+import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
+import { aheadQuestions, groupQuestions, rightsQuestions, serverQuestions, streamQuestions } from './facts.ts'
+import type { Finding } from './finding.ts'
+import { error, SEVERITIES } from './finding.ts'
+
+/** Where the doctor looks, and what the server cannot tell it. */
+export interface DoctorOptions {
+  /** The server. */
+  readonly redis: Connection
+  /** Further streams to look at. Default: those of the consumers alone. */
+  readonly streams?: readonly string[]
+  /** The one group of `streams` to look at. Default: the first twenty that they have. */
+  readonly group?: string
+  /** The timeout of the poller's function in milliseconds; at a cold start the remaining time tells it. Default: not known. */
+  readonly functionTimeoutMs?: number
+  /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
+  readonly targetTimeoutsMs?: Readonly<Record<string, number>>
+  /** Pollers that schedules wake at once. Default: not known. */
+  readonly pollers?: number
+  /** Milliseconds for all answers together. Default: the client's own limits. */
+  readonly timeoutMs?: number
+  /** Time, for tests. Default: the system's. */
+  readonly clock?: Clock
+}
+
+const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'targetTimeoutsMs', 'pollers', 'timeoutMs', 'clock']
+
+/** Groups of a stream whose consumers are not known. */
+const MOST_GROUPS = 20
+
+/** The settings' default, where they are not known. */
+const SLOTS = 4
+
+/**
+ * Looks at consumers, their streams and their server, and says what is wrong and how to mend it. Reads and changes nothing: some twenty
+ * commands a consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to tell is a finding,
+ * `unknown`, that says which right would.
+ *
+ * @returns The worst first.
+ * @throws {TypeError | RangeError} A bad option, nothing to look at, or a policy that does not say what it needs.
+ * @throws {RedisConnectionError} No reply came.
+ * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
+ */
+export async function diagnose(
+  consumers: Consumer | readonly Consumer[],
+  options: DoctorOptions,
+): Promise<readonly Finding[]> {
+  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  checkOptions(given, options)
+  const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
+  const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options
+  const deadline = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
+  const sender = senderOf('diagnose', redis, deadline === undefined ? undefined : () => deadline - clock.monotonic())
+
+  const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
+  const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
+  const wards = await wardsOf(sender, patients)
+  const { seen, unseen } = await lookedAt(sender, wards)
+
+  const now = valueOr((seen[0] as Ward).server.answers.now, clock.now())
+  const localNow = clock.now()
+  const findings = [...unseen]
+  const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
+    for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
+  }
+  const about = {
+    now,
+    localNow,
+    functionTimeoutMs,
+    targetTimeoutsMs,
+    pollers,
+    signIn: signInOf(redis),
+    group: '',
+    keys: undefined,
+    consumer: undefined,
+  }
+  for (const { server, patients } of seen) {
+    examine('server', server.answers, { ...about, stream: (patients[0] as StreamPatient).name, ours: new Set() })
+    for (const { name, ours, inquiry, groups } of patients) {
+      const known = { ...about, stream: name, ours }
+      const told = { ...server.answers, ...inquiry.answers }
+      examine('stream', told, known)
+      for (const { group, keys, consumer, inquiry, rights, ahead } of groups)
+        examine(
+          'group',
+          { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers },
+          { ...known, group, keys, consumer },
+        )
+    }
+  }
+  return onceEach(findings).sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+}
+
+/** Streams that one server is asked about, together with itself. */
+interface Ward {
+  readonly server: Inquiry<ServerFacts>
+  readonly patients: readonly StreamPatient[]
+}
+
+/** One for all; of a cluster one a stream, since every node tells of itself alone. */
+async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Promise<Ward[]> {
+  const isCluster = patients.length > 1 && (await sender.masters()).length > 1
+  return (isCluster ? patients.map((patient) => [patient]) : [patients]).map((together) => ({
+    server: new Inquiry(serverQuestions((together[0] as StreamPatient).name)),
+    patients: together,
+  }))
+}
+
+/**
+ * Looks at all; what one node of a cluster does not tell since it is gone is a finding, the others are looked at.
+ *
+ * @throws {RedisConnectionError} None answers.
+ */
+async function lookedAt(sender: Sender, wards: readonly Ward[]): Promise<{ seen: Ward[]; unseen: Finding[] }> {
+  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward))))
+  const unseen = wards.flatMap(({ patients }, at) => {
+    const failure = failures[at]
+    return failure ? patients.map(({ name }) => unreachable(name, failure)) : []
+  })
+  return { seen: wards.filter((_ward, at) => !failures[at]), unseen }
+}
+
+function unreachable(stream: string, { message }: Error): Finding {
+  const fix = 'see whether the node runs, and whether a replica takes its place'
+  const told = error(`The node that has the stream does not answer: ${message}`, fix)
+  return { check: 'reachable', stream, ...told }
+}
+
+async function look(sender: Sender, { server, patients }: Ward): Promise<void> {
+  await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
+  const further = patients.flatMap((patient) => [
+    ...patient.findGroups().map(({ inquiry }) => inquiry),
+    ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
+  ])
+  await ask(sender, further)
+}
+
+/** What two nodes say of themselves in the same words is said once. */
+function onceEach(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()]
+}
+
+/** A group that is looked at. */
+interface GroupPatient {
+  readonly group: string
+  readonly keys: ConsumerKeys
+  readonly consumer: Consumer | undefined
+  readonly inquiry: Inquiry<GroupFacts>
+  /** Of a consumer's group whose policies need some. */
+  readonly rights: Inquiry<RightsFacts> | undefined
+  /** Of a consumer's group that has not read all. */
+  ahead?: Inquiry<AheadFacts>
+}
+
+/** A stream that is looked at, with its groups. */
+class StreamPatient {
+  readonly name: string
+  /** The groups of the given consumers. */
+  readonly ours: ReadonlySet<string>
+  readonly inquiry: Inquiry<StreamFacts>
+  readonly groups: GroupPatient[]
+
+  constructor(name: string, consumers: readonly Consumer[], group: string | undefined) {
+    const own = consumers.filter(({ stream }) => stream === name)
+    this.name = name
+    this.ours = new Set(own.map((consumer) => consumer.group))
+    this.inquiry = new Inquiry(streamQuestions(name))
+    this.groups = own.map((consumer) => asPatient(consumer.group, consumer.keys, consumer))
+    if (group !== undefined && !this.ours.has(group)) this.groups.push(...patientOf(name, group))
+  }
+
+  get inquiries(): readonly Asking[] {
+    return [this.inquiry, ...this.groups.flatMap(({ inquiry, rights }) => (rights ? [inquiry, rights] : [inquiry]))]
+  }
+
+  /** Of a stream without consumers, whatever groups it has; to be asked about. */
+  findGroups(): readonly GroupPatient[] {
+    if (this.groups.length > 0) return []
+    const names = valueOr(this.inquiry.answers.groups, []).slice(0, MOST_GROUPS)
+    for (const { name } of names) this.groups.push(...patientOf(this.name, name))
+    return this.groups
+  }
+
+  /** Of a consumer's group that has not read all, what it has before it; to be asked about. */
+  findAhead(patient: GroupPatient): Inquiry<AheadFacts> | undefined {
+    const { stream, groups } = this.inquiry.answers
+    const found = valueOr(stream, 'missing')
+    const made = valueOr(groups, []).find(({ name }) => name === patient.group)
+    if (!patient.consumer || !made || typeof found === 'string') return undefined
+    if (compareEntryIds(made.lastDeliveredId, found.lastGeneratedId) >= 0) return undefined
+    patient.ahead = new Inquiry(aheadQuestions(this.name, made.lastDeliveredId))
+    return patient.ahead
+  }
+}
+
+function patientOf(stream: string, group: string): GroupPatient[] {
+  try {
+    return [asPatient(group, consumerKeys(stream, group), undefined)]
+  } catch {
+    return [] // a name that gives no keys is no group of ours
+  }
+}
+
+function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
+  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.slots ?? SLOTS))
+  const needs = consumer ? needsOf(consumer) : []
+  const rights = needs.length > 0 ? new Inquiry(rightsQuestions(keys.stream, needs)) : undefined
+  return { group, keys, consumer, inquiry, rights }
+}
+
+function valueOr<T>(told: Answers<{ value: T }>['value'], otherwise: T): T {
+  return 'value' in told ? told.value : otherwise
+}
+
+function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): void {
+  const action = 'diagnose'
+  knownOptions(action, options, OPTIONS)
+  const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
+  if (!Array.isArray(streams)) throw cannot(action, `streams must be an array, got ${typeof streams}`)
+  for (const stream of streams) text(action, 'every stream', stream)
+  if (group !== undefined) text(action, 'group', group)
+  if (functionTimeoutMs !== undefined) numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1)
+  object(action, 'targetTimeoutsMs', targetTimeoutsMs)
+  for (const [type, ms] of Object.entries(targetTimeoutsMs))
+    numberFrom(action, `targetTimeoutsMs of ${quoted(type)}`, ms, 1)
+  if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
+  if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1)
+  if (clock !== undefined) assertClock(action, clock)
+  for (const consumer of consumers)
+    if (!consumer?.settings || !consumer.keys) throw cannot(action, 'a consumer must come from defineConsumer')
+  if (consumers.length + streams.length === 0)
+    throw cannot(action, 'there must be at least one consumer, or one of streams')
+}

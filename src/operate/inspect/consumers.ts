@@ -1,0 +1,61 @@
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
+import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
+import type { Sender } from '../../group/redis/sender.ts'
+import type { Reply } from '../../group/redis/transport.ts'
+import type { ConsumerInspection } from './inspection.ts'
+import type { Unknowns } from './unknowns.ts'
+
+/** Leases of a group that are looked at. */
+const MAX_LEASES = 100
+/** Poller slots of a group whose settings nobody told. */
+const DEFAULT_SLOTS = 4
+/** Names that are slots of ours, and so have leases. */
+const SLOT_NAME = /^(poller|claimer)-\d{1,3}$/
+
+/**
+ * A group's consumer names, and which of the slots are held. A slot that is held and that the server has no consumer for yet, since it never
+ * read, is among them.
+ */
+export async function inspectConsumers(
+  sender: Sender,
+  keys: ConsumerKeys | undefined,
+  slots = DEFAULT_SLOTS,
+  isOurs: boolean | undefined,
+  consumers: readonly ConsumerInfo[],
+  unknowns: Unknowns,
+): Promise<ConsumerInspection[]> {
+  const leases = keys && isOurs !== false ? await readLeases(sender, keys, slots, consumers, unknowns) : new Map()
+  const known = new Set(consumers.map(({ name }) => name))
+  const holders = [...leases].flatMap(([name, lease]) =>
+    lease.isLeased && !known.has(name) ? [{ name, pending: 0, ...lease }] : [],
+  )
+  return [...consumers.map((info) => ({ ...info, ...leases.get(info.name) })), ...holders]
+}
+
+type Lease = Pick<ConsumerInspection, 'isLeased' | 'leaseMs'>
+
+async function readLeases(
+  sender: Sender,
+  keys: ConsumerKeys,
+  slots: number,
+  consumers: readonly ConsumerInfo[],
+  unknowns: Unknowns,
+): Promise<Map<string, Lease>> {
+  const own = consumers.flatMap(({ name }) => (SLOT_NAME.test(name) ? [name] : []))
+  const names = [...new Set([...slotNames('poller', slots), ...slotNames('claimer', CLAIMER_SLOTS), ...own])]
+  const asked = names.slice(0, MAX_LEASES)
+  const replies = await sender.send(asked.map((name) => ['pttl', keys.slot(name)] as const))
+  const leases = new Map<string, Lease>()
+  for (const [n, name] of asked.entries()) {
+    const lease = unknowns.read('leases', replies[n], asLease)
+    if (lease) leases.set(name, lease)
+  }
+  return leases
+}
+
+/** PTTL answers -2 where there is no key, and -1 where a key lasts for ever. */
+function asLease(reply: Reply): Lease {
+  const leftMs = Number(reply)
+  return { isLeased: leftMs !== -2, leaseMs: leftMs >= 0 ? leftMs : undefined }
+}

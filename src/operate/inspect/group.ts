@@ -1,0 +1,163 @@
+import type { Entry } from '../../core/entry.ts'
+import { compareEntryIds } from '../../core/entry.ts'
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { consumerKeys, isOwnedBy, PARKED } from '../../core/keys.ts'
+import { asText } from '../../group/redis/commands/reply.ts'
+import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
+import { parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
+import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
+import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
+import { parseXinfoStream, xinfoStream } from '../../group/redis/commands/xinfo-stream.ts'
+import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
+import { parseXpending, xpending } from '../../group/redis/commands/xpending.ts'
+import { parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
+import type { Call, Sender } from '../../group/redis/sender.ts'
+import type { Reply } from '../../group/redis/transport.ts'
+import { ageOf } from './ages.ts'
+import { inspectConsumers } from './consumers.ts'
+import type { DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending } from './inspection.ts'
+import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
+import type { StreamRequest } from './request.ts'
+import { isNoSuchKey, Unknowns } from './unknowns.ts'
+
+/** Pending entries of a group that are looked at. */
+const SAMPLE = 100
+/** A group with more consumer names than that is not asked for them: the answer has no bound. */
+const MAX_CONSUMERS = 1_000
+
+/** Looks at a group: two round trips, and bounded ones however much is pending. */
+export async function inspectGroup(
+  sender: Sender,
+  request: StreamRequest,
+  info: StreamInfo | undefined,
+  group: GroupInfo,
+): Promise<GroupInspection> {
+  const { stream, at } = request
+  const expected = request.expected.find((one) => one.group === group.name)
+  const keys = keysOf(stream, group.name, expected?.deadLetters)
+  const byEnds = info && lagByEnds(group.lastDeliveredId, info)
+  const listsConsumers = group.consumers <= MAX_CONSUMERS
+  const replies = await sendNamed(sender, {
+    sample: xpending(stream, group.name, SAMPLE),
+    consumers: listsConsumers && xinfoConsumers(stream, group.name),
+    owner: keys && ['hget', keys.state, 'stream'],
+    deadLetters: keys && xinfoStream(keys.deadLetters),
+    acked: keys && ['hget', keys.state, 'acked'],
+    ahead: byEnds === undefined && xrange(stream, `(${group.lastDeliveredId}`, '+', COUNTED),
+  })
+
+  const unknowns = new Unknowns()
+  if (!listsConsumers) unknowns.reasons.consumers = `there are more than ${MAX_CONSUMERS}`
+  const sample = unknowns.read('oldestPending', replies.sample, parseXpending)
+  const consumers = listsConsumers ? unknowns.read('consumers', replies.consumers, parseXinfoConsumers) : undefined
+  const owner = keys && unknowns.read('isOurs', replies.owner, asText)
+  const isOurs = isOursBy(owner, stream, consumers)
+  return {
+    group: group.name,
+    lastDeliveredId: group.lastDeliveredId,
+    ...lagOf(group, info, byEnds, replies.ahead, at, unknowns),
+    pending: group.pending,
+    oldestPending: sample && oldestOf(sample, info, at),
+    deliveries: sample && countDeliveries(sample),
+    parked: consumers && (consumers.find(({ name }) => name === PARKED)?.pending ?? 0),
+    consumerCount: group.consumers,
+    consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
+    deadLetters: deadLettersOf(keys, owner, stream, replies.deadLetters, at, unknowns),
+    sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', replies.acked, asText), at) : undefined,
+    isOurs,
+    unknown: unknowns.reasons,
+  }
+}
+
+/** Sends what is there of the calls in one round trip; the replies by their names. */
+async function sendNamed<Name extends string>(
+  sender: Sender,
+  calls: Readonly<Record<Name, Call | false | undefined>>,
+): Promise<Partial<Record<Name, Reply>>> {
+  const given = (Object.entries(calls) as [Name, Call | false | undefined][]).filter(([, call]) => call)
+  const replies = await sender.send(given.map(([, call]) => call as Call))
+  return Object.fromEntries(given.map(([name], n) => [name, replies[n]])) as Partial<Record<Name, Reply>>
+}
+
+/** `undefined` for a stream whose name no other key can share a hash slot with: no consumer of ours is on it. */
+function keysOf(stream: string, group: string, deadLetters: string | undefined): ConsumerKeys | undefined {
+  try {
+    return consumerKeys(stream, group, deadLetters)
+  } catch {
+    return undefined
+  }
+}
+
+function sinceOf(acked: string | undefined, at: number): number | undefined {
+  return acked && /^\d{1,15}$/.test(acked) ? Math.max(0, at - Number(acked)) : undefined
+}
+
+/** @param owner Which stream the group's keys belong to; `''` if they name none. */
+function isOursBy(
+  owner: string | undefined,
+  stream: string,
+  consumers: readonly ConsumerInfo[] | undefined,
+): boolean | undefined {
+  if (owner) return isOwnedBy(stream, owner)
+  if (consumers?.some(({ name }) => name === PARKED || /^(poller|claimer)-/.test(name))) return true
+  return owner === undefined || consumers === undefined ? undefined : false
+}
+
+function lagOf(
+  group: GroupInfo,
+  info: StreamInfo | undefined,
+  byEnds: number | undefined,
+  ahead: Reply | undefined,
+  at: number,
+  unknowns: Unknowns,
+): Pick<GroupInspection, 'lag' | 'lagAtLeast' | 'undeliveredAgeMs'> {
+  if (byEnds !== undefined)
+    return { lag: byEnds, undeliveredAgeMs: byEnds === 0 ? undefined : ageOf(info?.firstId, at) }
+  const entries: readonly Entry[] | undefined = unknowns.read('undeliveredAgeMs', ahead, parseXrange)
+  const { reason, ...lag } = lagByCount(entries?.length, group.lag, info?.length)
+  if (reason !== undefined) unknowns.reasons.lag = reason
+  return { ...lag, undeliveredAgeMs: ageOf(entries?.[0]?.id, at) }
+}
+
+function oldestOf(
+  [oldest]: readonly PendingEntry[],
+  info: StreamInfo | undefined,
+  at: number,
+): OldestPending | undefined {
+  if (oldest === undefined) return undefined
+  const { id, consumerName, idleMs, deliveryCount } = oldest
+  const isTrimmed = info !== undefined && (info.firstId === undefined || compareEntryIds(id, info.firstId) < 0)
+  return { id, consumerName, ageMs: ageOf(id, at), idleMs: idleMs < 0 ? undefined : idleMs, deliveryCount, isTrimmed }
+}
+
+function countDeliveries(sample: readonly PendingEntry[]): DeliveryCounts | undefined {
+  if (sample.length === 0) return undefined
+  const counts: Record<string, number> = {}
+  for (const { deliveryCount } of sample) counts[deliveryCount] = (counts[deliveryCount] ?? 0) + 1
+  return { sampled: sample.length, counts }
+}
+
+function deadLettersOf(
+  keys: ConsumerKeys | undefined,
+  owner: string | undefined,
+  stream: string,
+  reply: Reply | undefined,
+  at: number,
+  unknowns: Unknowns,
+): DeadLettersInspection | undefined {
+  if (keys === undefined) return undefined
+  if (owner && !isOwnedBy(stream, owner)) {
+    unknowns.reasons.deadLetters = `the keys of this group belong to stream ${owner}`
+    return undefined
+  }
+  if (isNoSuchKey(reply)) return { stream: keys.deadLetters, length: 0 }
+  const info = unknowns.read('deadLetters', reply, parseXinfoStream)
+  return (
+    info && {
+      stream: keys.deadLetters,
+      length: info.length,
+      oldestAgeMs: ageOf(info.firstId, at),
+      newestAgeMs: ageOf(info.lastId, at),
+    }
+  )
+}

@@ -1,0 +1,106 @@
+import { chunksOf } from '../../core/chunks.ts'
+import { cannot, integerFrom, knownOptions, text } from '../../core/options.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { Connection } from '../../group/group.ts'
+import { parseTime, time } from '../../group/redis/commands/time.ts'
+import { senderOf } from '../../group/redis/redis-connection.ts'
+import type { Sender } from '../../group/redis/sender.ts'
+import { discoverStreams } from './discover.ts'
+import type { Inspection, StreamInspection } from './inspection.ts'
+import type { Expected, StreamRequest } from './request.ts'
+import { inspectStream } from './stream.ts'
+
+/** What to look at. */
+export interface InspectOptions {
+  readonly redis: Connection
+  /** Keys of streams. Default: those of `consumers`; without those, the streams that the server has. */
+  readonly streams?: readonly string[]
+  /** Whose groups are expected there, with dead-letter streams and slots that are not the default's. */
+  readonly consumers?: readonly Consumer[]
+  /** One group alone, on every stream. Default: all groups. */
+  readonly group?: string
+  /** Where streams are looked for: it stops after so many, 1 to 1,000, and after about 100,000 keys. Default 100. */
+  readonly maxStreams?: number
+}
+
+const ACTION = 'inspect streams'
+const DEFAULT_MAX_STREAMS = 100
+/** Streams that are looked at side by side. */
+const STREAMS_AT_ONCE = 10
+
+/**
+ * Looks at streams, their groups, and what belongs to them. Only reads: it makes no key, group or consumer, and changes no idle time and no
+ * delivery count. Three round trips a stream, of commands whose cost does not grow with what is pending.
+ *
+ * What the server refuses is left out, with the reason in `unknown`; a read-only user needs `xinfo`, `xpending`, `xrange`, and for all of it
+ * `hget`, `pttl`, `time` and `memory|usage`, on a stream and on its groups' keys. What is not on one server at one moment (each command
+ * sees its own) may be off by what happened in between.
+ *
+ * @returns Streams in the order they were named, else in that of their names. A dead-letter stream is shown with its group, not by itself,
+ * unless it is named or has groups of its own.
+ * @throws {TypeError | RangeError} A bad option.
+ * @throws {RedisConnectionError} No reply came.
+ * @throws {RedisReplyError} The server refuses to work at all, or refuses SCAN when streams have to be looked for.
+ */
+export async function inspectStreams(options: InspectOptions): Promise<Inspection> {
+  const { sender, streams: named, expected, group, maxStreams } = resolve(options)
+  const { at, clock } = await readClock(sender)
+  const { streams, incomplete } =
+    named.length > 0 ? { streams: named, incomplete: undefined } : await discoverStreams(sender, maxStreams)
+  const inspected: StreamInspection[] = []
+  for (const chunk of chunksOf(streams, STREAMS_AT_ONCE)) {
+    const look = (stream: string) => inspectStream(sender, { stream, at, group, expected: expected(stream) })
+    inspected.push(...(await Promise.all(chunk.map(look))))
+  }
+  return { at, clock, streams: named.length > 0 ? inspected : found(inspected, group), incomplete }
+}
+
+/** The server's clock, which entry ids are made by; ours where it refuses to tell it. */
+async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock'>> {
+  const [reply = null] = await sender.send([time])
+  if (!(reply instanceof RedisReplyError)) return { at: parseTime(reply), clock: 'server' }
+  if (reply.is('NOPERM') || /unknown command/i.test(reply.message)) return { at: Date.now(), clock: 'local' }
+  throw reply
+}
+
+/** Of streams that were looked for: without those that are gone by now, have no such group, or are shown with the group they belong to. */
+function found(streams: readonly StreamInspection[], group: string | undefined): StreamInspection[] {
+  const letters = new Set(streams.flatMap(({ groups }) => groups.map(({ deadLetters }) => deadLetters?.stream)))
+  return streams.filter(
+    ({ stream, state, groups }) =>
+      state !== 'missing' && (groups.length > 0 || (group === undefined && !letters.has(stream))),
+  )
+}
+
+interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams'>> {
+  readonly sender: Sender
+  readonly group: StreamRequest['group']
+  readonly expected: (stream: string) => Expected[]
+}
+
+function resolve(options: InspectOptions): Resolved {
+  knownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
+  for (const [name, list] of Object.entries({ streams, consumers }))
+    if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)
+  for (const stream of streams) text(ACTION, 'each of streams', stream)
+  for (const consumer of consumers)
+    if (!consumer?.keys || !consumer.settings) throw cannot(ACTION, 'each of consumers must come from defineConsumer')
+  if (group !== undefined) text(ACTION, 'group', group)
+  integerFrom(ACTION, 'maxStreams', maxStreams, 1, 1_000)
+  return {
+    sender: senderOf(ACTION, redis),
+    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
+    group,
+    maxStreams,
+    expected: (stream) =>
+      consumers
+        .filter((consumer) => consumer.stream === stream)
+        .map(({ group: name, keys, settings }) => ({
+          group: name,
+          deadLetters: keys.deadLetters,
+          slots: settings.slots,
+        })),
+  }
+}

@@ -1,0 +1,95 @@
+import { chunksOf } from '../../core/chunks.ts'
+import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
+import { parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
+import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
+import { parseXinfoStream, xinfoStream } from '../../group/redis/commands/xinfo-stream.ts'
+import type { Sender } from '../../group/redis/sender.ts'
+import { isReplyError } from '../../group/redis/sender.ts'
+import type { Reply } from '../../group/redis/transport.ts'
+import { ageOf } from './ages.ts'
+import { inspectGroup } from './group.ts'
+import type { GroupInspection, StreamInspection } from './inspection.ts'
+import type { StreamRequest } from './request.ts'
+import { isNoSuchKey, Unknowns } from './unknowns.ts'
+
+/** Groups of a stream that are looked at. */
+const MAX_GROUPS = 100
+/** Groups that are looked at side by side. */
+const GROUPS_AT_ONCE = 10
+
+/** Looks at a stream and its groups. All keys lie in one hash slot, so that this works on a cluster, too. */
+export async function inspectStream(sender: Sender, request: StreamRequest): Promise<StreamInspection> {
+  const { stream, at } = request
+  // groups before the stream: what is then the last entry was not beyond a group that had it delivered before
+  const calls = [xinfoGroups(stream), xinfoStream(stream), ['memory', 'USAGE', stream] as const]
+  const [groupsReply = null, streamReply = null, memoryReply = null] = await sender.send(calls)
+  const unknowns = new Unknowns()
+  const state = stateOf([groupsReply, streamReply])
+  const expected = expectedGroups(request)
+  if (state === 'missing' || state === 'other-type')
+    return { stream, state, groups: [], missingGroups: expected, unknown: {} }
+  const infos = unknowns.read('groups', groupsReply, parseXinfoGroups)
+  const info = unknowns.read('length', streamReply, parseXinfoStream)
+  const chosen = chooseGroups(infos ?? [], request.group, unknowns)
+  const groups = await inspectGroups(sender, request, info, chosen)
+  return {
+    stream,
+    state,
+    length: info?.length,
+    entriesAdded: info?.entriesAdded,
+    ...endsOf(info, at),
+    memoryBytes: unknowns.read('memoryBytes', memoryReply, (reply) => (reply === null ? undefined : Number(reply))),
+    groups,
+    doneBeforeId: groups.length === infos?.length ? doneBefore(groups) : undefined,
+    missingGroups: infos === undefined ? [] : expected.filter((name) => !infos.some((group) => group.name === name)),
+    unknown: unknowns.reasons,
+  }
+}
+
+async function inspectGroups(
+  sender: Sender,
+  request: StreamRequest,
+  info: StreamInfo | undefined,
+  groups: readonly GroupInfo[],
+): Promise<GroupInspection[]> {
+  const inspected: GroupInspection[] = []
+  for (const chunk of chunksOf(groups, GROUPS_AT_ONCE))
+    inspected.push(...(await Promise.all(chunk.map((group) => inspectGroup(sender, request, info, group)))))
+  return inspected
+}
+
+/** The lowest id that a group may still need. `undefined` where one of them does not tell. */
+function doneBefore(groups: readonly GroupInspection[]): string | undefined {
+  const needed = groups.map(({ pending, oldestPending, lastDeliveredId }) =>
+    pending > 0 ? oldestPending?.id : idAfter(lastDeliveredId),
+  )
+  return needed.every((id) => id !== undefined) ? needed.toSorted(compareEntryIds)[0] : undefined
+}
+
+function idAfter(entryId: string): string {
+  const { ms, seq } = parseEntryId(entryId)
+  return `${ms}-${BigInt(seq) + 1n}`
+}
+
+function stateOf(replies: readonly Reply[]): StreamInspection['state'] {
+  if (replies.some((reply) => !(reply instanceof RedisReplyError))) return 'stream'
+  if (replies.some((reply) => isReplyError(reply, 'WRONGTYPE'))) return 'other-type'
+  return replies.some(isNoSuchKey) ? 'missing' : 'unknown'
+}
+
+function expectedGroups({ group, expected }: StreamRequest): string[] {
+  return group === undefined ? expected.map((one) => one.group) : [group]
+}
+
+function chooseGroups(infos: readonly GroupInfo[], group: string | undefined, { reasons }: Unknowns): GroupInfo[] {
+  const chosen = infos.filter(({ name }) => group === undefined || name === group)
+  if (chosen.length > MAX_GROUPS) reasons.groups = `only ${MAX_GROUPS} of ${chosen.length} are looked at`
+  return chosen.slice(0, MAX_GROUPS)
+}
+
+function endsOf(info: StreamInfo | undefined, at: number): Partial<StreamInspection> {
+  const { firstId, lastId } = info ?? {}
+  return { firstId, firstAgeMs: ageOf(firstId, at), lastId, lastAgeMs: ageOf(lastId, at) }
+}

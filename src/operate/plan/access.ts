@@ -1,0 +1,82 @@
+import type { ConsumerKeys } from '../../core/keys.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { type Need, needsOf } from '../../define/policy-needs.ts'
+
+/** ACL rules of a consumer's functions, for `ACL SETUSER` or a cache's user: its keys, and no command that it does not need. */
+export interface AccessStrings {
+  readonly poller: string
+  readonly claimer: string
+}
+
+/** Commands on all of a consumer's keys, and those on its own beside the stream. */
+interface Rights {
+  readonly onAll: readonly string[]
+  readonly beside: readonly string[]
+}
+
+/** What both do; the last two find the nodes of a cluster, and follow a hash slot that moves. */
+const EACH = words(
+  'eval evalsha xack xpending xclaim xrange xinfo|stream xinfo|groups xlen xgroup|create hget get mget exists pttl time cluster|slots asking',
+)
+const EACH_BESIDE = words('xadd xtrim zadd zrem zremrangebyscore hset hdel setnx getex getdel')
+
+const FUNCTIONS = {
+  poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
+  claimer: {
+    onAll: [...EACH, ...words('xautoclaim xinfo|consumers xgroup|delconsumer zrange zscore')],
+    beside: [...EACH_BESIDE, 'hsetnx'],
+  },
+} as const satisfies Readonly<Record<string, Rights>>
+
+/**
+ * The ACL rules under which a consumer's poller and claimer do all their work: what every consumer needs, and what its policies say in `needs` and `guard`. What
+ * stands in parentheses (a selector) goes for these keys alone. Redis 6.2 knows no selectors: there leave out the parentheses, and keep what is in them.
+ *
+ * @throws {TypeError} A policy does not say what it needs.
+ */
+export function accessOf(consumer: Consumer): AccessStrings {
+  const needs = needsOf(consumer)
+  return {
+    poller: accessString(
+      consumer.keys,
+      FUNCTIONS.poller,
+      needs.filter(({ isOfClaimers }) => !isOfClaimers),
+    ),
+    claimer: accessString(consumer.keys, FUNCTIONS.claimer, needs),
+  }
+}
+
+function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: readonly Need[]): string {
+  const group = keys.slot('').replace(/slot:$/, '')
+  const isOwn = (key: string) => key.startsWith(group)
+  const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]
+  // a script's keys must all be among those of one rule, hence also those of policies among the first
+  const ofPolicies = [...new Set(needs.map(({ key }) => key))]
+  const all = new Set([patternOf(keys.stream), ...own, ...ofPolicies.filter((key) => !isOwn(key)).map(needPattern)])
+  const selectors = ofPolicies.flatMap((key) => {
+    const commands = new Set(needs.flatMap((need) => (need.key === key ? need.commands : [])))
+    const further = [...commands].filter((command) => !onAll.includes(command))
+    return further.length === 0 ? [] : selector([needPattern(key)], further)
+  })
+  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...selector(own, beside), ...selectors].join(' ')
+}
+
+function selector(keys: readonly string[], commands: readonly string[]): string[] {
+  return [`(${[...patterns(keys), '-@all', ...allowed(commands)].join(' ')})`]
+}
+
+const patterns = (keys: readonly string[]) => keys.map((key) => `~${key}`)
+const allowed = (commands: readonly string[]) => commands.map((command) => `+${command}`)
+
+function needPattern(key: string): string {
+  return key.endsWith('*') ? `${patternOf(key.slice(0, -1))}*` : patternOf(key)
+}
+
+/** A pattern of that key alone; what no rule can hold stands for any character. */
+function patternOf(key: string): string {
+  return key.replace(/[\\*?[\]]/g, '\\$&').replace(/[\s()]/g, '?')
+}
+
+function words(text: string): readonly string[] {
+  return text.split(' ')
+}

@@ -1,0 +1,19 @@
+/** Commands that are sent, those within scripts not among them. `test/operate/plan/plan.test.ts` compares them with what a server sees. */
+export const COMMANDS = {
+  /** Take a slot, read nothing and give the slot back. */
+  idlePoll: 2,
+  /** More for a poll that finds something: give the slot back by itself. */
+  giveSlot: 1,
+  /** A batch more, in `drain`: its acknowledgement, the next read, and whether the slot is still ours. */
+  drainBatch: 3,
+  /** The batch of a poll in `once`: its acknowledgement. */
+  onlyBatch: 1,
+  /** Take a slot and a page; note cursor and mark, look at the names, measure, give the slot back. */
+  idleClaim: 6,
+  publish: 1,
+  /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is; whoever raised it gives it its end, by one more. */
+  flag: 2,
+} as const
+
+/** Requests of an invocation in which nothing is to be done. */
+export const ROUND_TRIPS = { idlePoll: 2, idleClaim: 2 } as const

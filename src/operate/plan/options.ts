@@ -1,0 +1,78 @@
+import {
+  boolean,
+  integerFrom,
+  knownOptions,
+  numberFrom,
+  object,
+  refuseUnknownKeys,
+  withDefaults,
+} from '../../core/options.ts'
+
+/** What a plan is made for, beside the consumer's settings. */
+export interface PlanOptions {
+  /** Milliseconds between two ticks of the schedule. Default 60,000. */
+  readonly scheduleMs?: number
+  /** Events published a second, on average. Default 1. */
+  readonly eventsPerSecond?: number
+  /** Milliseconds a handler takes. Default 50. */
+  readonly handlerMs?: number
+  /** Megabytes of each function. Default 512. */
+  readonly memoryMb?: number
+  /** The functions' timeout in milliseconds. Default 55,000. */
+  readonly functionTimeoutMs?: number
+  /** Pollers that every tick wakes, at most `slots`. Default 1. */
+  readonly pollers?: number
+  /** Whether publishers wake the poller. Default false. */
+  readonly wakes?: boolean
+  /** Milliseconds to the server and back. Default 2. */
+  readonly roundTripMs?: number
+  /** What things cost; what is left out is not priced. */
+  readonly rates?: Rates
+}
+
+/** Prices, all in one currency. */
+export interface Rates {
+  /** A GB-second of Lambda: it depends on region and architecture. */
+  readonly lambdaGbSecond?: number
+  /** An invocation of Lambda. */
+  readonly lambdaRequest?: number
+  /** A tick of EventBridge Scheduler. */
+  readonly schedule?: number
+  /** A command, where Redis is paid by the command, as Upstash is. */
+  readonly redisCommand?: number
+}
+
+export type ResolvedPlanOptions = Required<PlanOptions>
+
+const DEFAULTS: ResolvedPlanOptions = {
+  scheduleMs: 60_000,
+  eventsPerSecond: 1,
+  handlerMs: 50,
+  memoryMb: 512,
+  functionTimeoutMs: 55_000,
+  pollers: 1,
+  wakes: false,
+  roundTripMs: 2,
+  rates: {},
+}
+
+const RATES = ['lambdaGbSecond', 'lambdaRequest', 'schedule', 'redisCommand'] as const
+const POSITIVE = ['scheduleMs', 'memoryMb', 'functionTimeoutMs'] as const
+const AMOUNTS = ['eventsPerSecond', 'handlerMs', 'roundTripMs'] as const
+
+/** @throws {TypeError | RangeError} A bad option. */
+export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
+  const action = 'plan'
+  knownOptions(action, options, Object.keys(DEFAULTS))
+  const resolved = withDefaults<ResolvedPlanOptions>(DEFAULTS, options)
+  for (const name of POSITIVE) numberFrom(action, name, resolved[name], 1, Number.MAX_SAFE_INTEGER)
+  for (const name of AMOUNTS) numberFrom(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)
+  integerFrom(action, 'pollers', resolved.pollers, 1)
+  boolean(action, 'wakes', resolved.wakes)
+  object(action, 'rates', resolved.rates)
+  refuseUnknownKeys(`${action}: rates`, resolved.rates, RATES)
+  for (const name of RATES)
+    if (resolved.rates[name] !== undefined)
+      numberFrom(action, `rates.${name}`, resolved.rates[name], 0, Number.MAX_SAFE_INTEGER)
+  return resolved
+}

@@ -1,0 +1,186 @@
+import type { Consumer } from '../../define/consumer.ts'
+import type { ConsumerSettings } from '../../define/consumer-settings.ts'
+import { COMMANDS, ROUND_TRIPS } from './commands.ts'
+import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
+import { resolvePlanOptions } from './options.ts'
+
+/** What a consumer does and costs. */
+export interface Plan {
+  readonly latency: {
+    /** Milliseconds from publishing to the end of the handler; `Infinity` where the pollers do not keep up. */
+    readonly meanMs: number
+    readonly worstMs: number
+    /** Milliseconds until an entry whose process died is handled again, at the latest. */
+    readonly afterCrashMs: number
+  }
+  readonly capacity: {
+    /** Events a second that the pollers can handle. */
+    readonly eventsPerSecond: number
+    /** The part of it that is asked for; above 1 the stream grows. */
+    readonly used: number
+    readonly keepsUp: boolean
+  }
+  /** In 30 days. */
+  readonly month: {
+    readonly poller: FunctionMonth
+    readonly claimer: FunctionMonth
+    /** Commands of publishers that publish one event a call. */
+    readonly publisherCommands: number
+    /** Ticks of the schedules. */
+    readonly ticks: number
+    readonly price: Price
+  }
+}
+
+export interface FunctionMonth {
+  readonly invocations: number
+  readonly gbSeconds: number
+  readonly redisCommands: number
+}
+
+/** By the given rates; what has none is left out. */
+export interface Price {
+  readonly lambda?: number
+  readonly schedules?: number
+  readonly redis?: number
+}
+
+const MONTH_SECONDS = 30 * 86_400
+
+/** Assumed: what Lambda's runtime and the middlewares take of an invocation. */
+const RUNTIME_MS = 10
+
+/** Assumed: from a wake-up to the start of a warm function. */
+const WAKE_MS = 50
+
+/**
+ * Works out what a consumer does and costs: latency, capacity, commands, invocations, price. Arithmetic, for events that come evenly and
+ * one by one, handlers that take the same time, warm functions, and nothing that fails; it looks at no server.
+ *
+ * @throws {TypeError | RangeError} A bad option.
+ */
+export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions = {}): Plan {
+  const settings = 'settings' in consumer ? consumer.settings : consumer
+  const given = resolvePlanOptions(options)
+  const capacity = capacityOf(settings, given)
+  return {
+    latency: latencyOf(settings, given, capacity.keepsUp),
+    capacity,
+    month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
+  }
+}
+
+function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['capacity'] {
+  const { batchSize, mode } = settings
+  const { eventsPerSecond, scheduleMs } = options
+  const running = runningPollers(settings, options)
+  const drained = running * speedOf(settings, options)
+  const once = (1_000 * pollersOf(settings, options) * batchSize) / scheduleMs
+  const most = mode === 'once' && !options.wakes ? Math.min(once, drained) : drained
+  const used = most > 0 ? eventsPerSecond / most : Infinity
+  return { eventsPerSecond: most, used, keepsUp: used <= 1 }
+}
+
+/** The first of what came since the last poll waited for a whole period, the last one for all before it. */
+function latencyOf(settings: ConsumerSettings, options: ResolvedPlanOptions, keepsUp: boolean): Plan['latency'] {
+  const { scheduleMs, handlerMs, eventsPerSecond, functionTimeoutMs, wakes } = options
+  const handledMs = pollMs(options) + handlerMs
+  const waiting = (scheduleMs / 1_000) * eventsPerSecond
+  const drainMs = (1_000 * waiting) / (pollersOf(settings, options) * speedOf(settings, options))
+  const meanMs = wakes ? WAKE_MS + handledMs : scheduleMs / 2 + drainMs / 2 + handledMs
+  return {
+    meanMs: keepsUp ? Math.round(meanMs) : Infinity,
+    // a wake-up may be lost; the schedule is not
+    worstMs: keepsUp ? Math.round(scheduleMs + handledMs) : Infinity,
+    // it was read just before its function was killed, or just after a claimer had looked
+    afterCrashMs: Math.round(
+      Math.max(functionTimeoutMs, settings.minIdleMs) + scheduleMs + claimMs(options) + handlerMs,
+    ),
+  }
+}
+
+function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate: number): Plan['month'] {
+  const { scheduleMs, wakes, roundTripMs, handlerMs } = options
+  const { batchSize, concurrency, mode } = settings
+  const pollers = pollersOf(settings, options)
+  const ticks = (1_000 * MONTH_SECONDS) / scheduleMs
+  // publishers wake nobody else until that poller has started
+  const wakeUps = wakes && rate > 0 ? MONTH_SECONDS / (1 / rate + WAKE_MS / 1_000) : 0
+  const polls = ticks * pollers + wakeUps
+  const eventsAPoll = (rate * MONTH_SECONDS) / polls
+  const batches = polls * parts(eventsAPoll, batchSize)
+  const rounds = polls * parts(eventsAPoll, concurrency)
+  const busyMs = polls * pollMs(options) + batches * roundTripMs + rounds * handlerMs
+  const perBatch = mode === 'once' ? COMMANDS.onlyBatch : COMMANDS.drainBatch
+  const poller = functionMonth(
+    options,
+    polls,
+    busyMs,
+    polls * COMMANDS.idlePoll + Math.min(polls, batches) * COMMANDS.giveSlot + batches * perBatch,
+  )
+  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS.idleClaim)
+  const perEvent = COMMANDS.publish + (wakes ? COMMANDS.flag : 0)
+  const publisherCommands = Math.round(options.eventsPerSecond * MONTH_SECONDS * perEvent)
+  const month = { poller, claimer, publisherCommands, ticks: Math.round(ticks * (pollers + 1)) }
+  return { ...month, price: priceOf(month, options.rates) }
+}
+
+function functionMonth(
+  { memoryMb }: ResolvedPlanOptions,
+  invocations: number,
+  ms: number,
+  redisCommands: number,
+): FunctionMonth {
+  return {
+    invocations: Math.round(invocations),
+    gbSeconds: Math.round((ms / 1_000) * (memoryMb / 1_024)),
+    redisCommands: Math.round(redisCommands),
+  }
+}
+
+function priceOf({ poller, claimer, publisherCommands, ticks }: Omit<Plan['month'], 'price'>, rates: Rates): Price {
+  const { lambdaGbSecond, lambdaRequest, schedule, redisCommand } = rates
+  const hasLambda = lambdaGbSecond !== undefined || lambdaRequest !== undefined
+  const gbSeconds = poller.gbSeconds + claimer.gbSeconds
+  const invocations = poller.invocations + claimer.invocations
+  const commands = poller.redisCommands + claimer.redisCommands + publisherCommands
+  return {
+    ...(hasLambda && { lambda: gbSeconds * (lambdaGbSecond ?? 0) + invocations * (lambdaRequest ?? 0) }),
+    ...(schedule !== undefined && { schedules: ticks * schedule }),
+    ...(redisCommand !== undefined && { redis: commands * redisCommand }),
+  }
+}
+
+function pollersOf({ slots }: ConsumerSettings, { pollers }: ResolvedPlanOptions): number {
+  return Math.min(pollers, slots)
+}
+
+/** How many pollers may be at work on average: each starts nothing more once a handler could not end in time. */
+function runningPollers(settings: ConsumerSettings, options: ResolvedPlanOptions): number {
+  const { maxRunMs, handlerTimeoutMs, reserveMs, slots } = settings
+  const runMs = Math.max(0, Math.min(maxRunMs, options.functionTimeoutMs - handlerTimeoutMs - reserveMs))
+  if (runMs === 0) return 0
+  const scheduled = (pollersOf(settings, options) * runMs) / options.scheduleMs
+  return Math.min(slots, options.wakes ? Math.max(1, scheduled) : scheduled)
+}
+
+/** Events a second of one poller at work: a batch after the other, each in rounds of `concurrency` handlers. */
+function speedOf(
+  { batchSize, concurrency }: ConsumerSettings,
+  { handlerMs, roundTripMs }: ResolvedPlanOptions,
+): number {
+  return (1_000 * batchSize) / (Math.ceil(batchSize / concurrency) * handlerMs + roundTripMs)
+}
+
+function pollMs({ roundTripMs }: ResolvedPlanOptions): number {
+  return RUNTIME_MS + ROUND_TRIPS.idlePoll * roundTripMs
+}
+
+function claimMs({ roundTripMs }: ResolvedPlanOptions): number {
+  return RUNTIME_MS + ROUND_TRIPS.idleClaim * roundTripMs
+}
+
+/** Into how many parts so many go; less than one is there so seldom. */
+function parts(count: number, size: number): number {
+  return count < 1 ? count : Math.ceil(count / size)
+}

@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Connection } from '../../group/group.ts'
+import { asText } from '../../group/redis/commands/reply.ts'
+import { senderOf } from '../../group/redis/redis-connection.ts'
+import { CHECKS } from './checks.ts'
+import { KEYS_BEGIN_WITH, Place } from './place.ts'
+
+/** What came of one check. */
+export interface Tried {
+  readonly name: string
+  /** Left out where the server does as it must. */
+  readonly problem?: string
+}
+
+/** A check that takes longer has failed, and so have those that all of the time is over for. */
+const LIMIT_MS = { check: 20_000, all: 120_000 }
+
+/**
+ * Tries a server against the contract, a check after the other, each in keys of its own, which it removes. Where that is refused it is the last
+ * thing told.
+ *
+ * @param signal Ends it after the check that is under way; its keys are removed all the same.
+ */
+export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<Tried> {
+  const endsAt = performance.now() + LIMIT_MS.all
+  const left: string[] = []
+  for (const check of CHECKS) {
+    if (signal.aborted) break
+    const { name } = check
+    const place = new Place(redis)
+    const running = check.run(place)
+    running.catch(() => {})
+    const limitMs = Math.max(0, Math.min(LIMIT_MS.check, endsAt - performance.now()))
+    const late = sleep(limitMs, undefined, { ref: false }).then(() => {
+      throw new Error(`no outcome within ${Math.floor(limitMs)} ms`)
+    })
+    try {
+      await Promise.race([running, late])
+      yield { name }
+    } catch (error) {
+      yield { name, problem: (error as Error).message }
+    } finally {
+      await place.remove().catch(({ message }: Error) => void left.push(message))
+    }
+  }
+  if (left.length === 0) return
+  yield { name: 'removes its keys', problem: `${left[0]}; delete those that begin with ${KEYS_BEGIN_WITH}` }
+}
+
+/** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */
+export async function nameOf(redis: Connection): Promise<string> {
+  const [reply = null] = await senderOf('try a server', redis).send([['info', 'server']])
+  if (reply instanceof RedisReplyError || reply instanceof RedisConnectionError) return 'a server that tells no version'
+  const info = Object.fromEntries(
+    [...asText(reply).matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]),
+  )
+  if (info.valkey_version) return `Valkey ${info.valkey_version}`
+  const others = ['dragonfly_version', 'kvrocks_version', 'garnet_version'].filter((name) => info[name])
+  if (others[0]) return `${others[0].replace('_version', '')} ${info[others[0]]}`
+  return info.redis_version ? `Redis ${info.redis_version}` : 'a server that tells no version'
+}

@@ -1,0 +1,64 @@
+import type { Consumer } from '../define/consumer.ts'
+import type { Report } from '../report.ts'
+import type { RunKind } from './consumer-run.ts'
+import { deployedConsumers } from './event-source.ts'
+import { claim as feedLeftBehind, openClaims } from './feed/claim.ts'
+import { createGate } from './feed/gate.ts'
+import { runConsumers } from './invocation.ts'
+import type { ScheduledHandler } from './scheduled.ts'
+import { createScheduledHandler } from './scheduled.ts'
+import type { RunOptions, RunTarget } from './targets.ts'
+import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
+
+/** Where a claimer finds its server. */
+export interface ClaimerOptions extends RunTarget {}
+
+/**
+ * Makes the Lambda handler that claims what was left behind: it retries failed entries once they are due, takes over what a dead process
+ * held, and dead-letters what has used up its deliveries. It resolves to the report.
+ *
+ * @throws {TypeError} A bad option.
+ */
+export function createClaimer(
+  consumers: Consumer | readonly Consumer[],
+  options: ClaimerOptions,
+): ScheduledHandler<Report> {
+  const targets = deployedConsumers(
+    resolveTargets('create claimer', consumers, options, TARGET_OPTIONS),
+    process.env,
+    options.redis,
+  )
+  return createScheduledHandler('claim', (_event, context) =>
+    runConsumers(claiming(targets), targets, { ...options, context }),
+  )
+}
+
+/**
+ * Claims once, outside Lambda or below it: what the handler of `createClaimer` does.
+ *
+ * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
+ * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
+ */
+export async function claim(consumers: Consumer | readonly Consumer[], options: RunOptions): Promise<Report> {
+  const targets = resolveTargets('claim', consumers, options, RUN_OPTIONS)
+  return runConsumers(claiming(targets), targets, options)
+}
+
+/**
+ * The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. In every other invocation it
+ * goes first, so that neither starves the other where there is time for one of them only.
+ */
+function claiming(consumers: readonly Consumer[]): RunKind {
+  const gate = createGate(consumers.length, Math.random() < 0.5)
+  return {
+    action: 'claim',
+    async open(request) {
+      const opened = await openClaims(request).catch((error: unknown) => {
+        gate.pass()
+        throw error
+      })
+      if (!opened) gate.pass()
+      return opened && { slot: opened.slot, work: (run) => feedLeftBehind(run, gate, opened.page) }
+    },
+  }
+}

@@ -1,0 +1,53 @@
+import { cannot, refuseUnknownKeys } from '../core/options.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { RunOverrides } from '../define/consumer-settings.ts'
+import { overrideSettings, RUN_OVERRIDES } from '../define/consumer-settings.ts'
+import type { Connection } from '../group/group.ts'
+import { settingsWithin } from './limits.ts'
+
+/** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
+export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
+
+/**
+ * The consumers of a function with what its deployment sets: the template has the last word, as it has for AWS's own event sources.
+ *
+ * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
+ */
+export function deployedConsumers(
+  consumers: readonly Consumer[],
+  env: NodeJS.ProcessEnv,
+  redis?: Connection,
+): readonly Consumer[] {
+  const json = env[EVENT_SOURCE_VARIABLE]
+  if (!json) return consumers
+  const action = `read ${EVENT_SOURCE_VARIABLE}`
+  const sources = parse(action, json)
+  return consumers.map((consumer) => {
+    const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
+    if (!source) return consumer
+    const { stream: _stream, group: _group, ...overrides } = source
+    return {
+      ...consumer,
+      settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, overrides), redis),
+    }
+  })
+}
+
+type EventSource = { readonly stream: string; readonly group: string } & RunOverrides
+
+function parse(action: string, json: string): readonly EventSource[] {
+  const sources = parsed(json)
+  if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
+    throw cannot(action, 'it must be a JSON array of { stream, group, … }, one a consumer')
+  for (const source of sources as EventSource[])
+    refuseUnknownKeys(action, source, ['stream', 'group', ...RUN_OVERRIDES])
+  return sources as EventSource[]
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}

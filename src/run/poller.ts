@@ -1,0 +1,71 @@
+import { systemClock } from '../clock.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { PollMode } from '../define/consumer-settings.ts'
+import type { Report } from '../report.ts'
+import type { RunKind } from './consumer-run.ts'
+import { deployedConsumers } from './event-source.ts'
+import { poll as feedNew } from './feed/poll.ts'
+import { hopOf } from './hop.ts'
+import { runConsumers } from './invocation.ts'
+import type { ScaleOut } from './scale-out.ts'
+import { assertScaleOut, FurtherPollers } from './scale-out.ts'
+import type { ScheduledHandler } from './scheduled.ts'
+import { createScheduledHandler } from './scheduled.ts'
+import type { RunOptions, RunTarget } from './targets.ts'
+import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
+
+/** Where a poller finds its server, and what it does otherwise than its consumers say. */
+interface PollerTarget extends RunTarget {
+  /** `drain` reads until nothing is left or time is up, `once` reads one batch. Default: the consumer's. */
+  readonly mode?: PollMode
+  /** Milliseconds after which nothing new is read or started. Default: the consumer's. */
+  readonly maxRunMs?: number
+}
+
+/** A poller's options. */
+export interface PollerOptions extends PollerTarget {
+  /** How it calls further pollers, as `invokeSelf()` of `millrace/lambda`. Default: it does not; schedules alone do. */
+  readonly scaleOut?: ScaleOut
+}
+
+/** One poll: a poller's target, and the time and the signal that Lambda would give. */
+export interface PollOptions extends PollerTarget, RunOptions {}
+
+/**
+ * Makes the Lambda handler that polls one or several consumers: reads new entries, runs their handlers, and settles them, until the
+ * consumer's mode or the time says stop. It resolves to the report.
+ *
+ * @throws {TypeError | RangeError} A bad option.
+ */
+export function createPoller(
+  consumers: Consumer | readonly Consumer[],
+  options: PollerOptions,
+): ScheduledHandler<Report> {
+  const action = 'create poller'
+  const own = resolveTargets(action, consumers, options, [...TARGET_OPTIONS, 'mode', 'maxRunMs', 'scaleOut'])
+  const targets = deployedConsumers(own, process.env, options.redis)
+  const { scaleOut } = options
+  if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
+  return createScheduledHandler('poll', (event, context) => {
+    const further = scaleOut && new FurtherPollers(scaleOut, hopOf(event), context, options.clock ?? systemClock)
+    return runConsumers(POLL, targets, { ...options, context, further })
+  })
+}
+
+/**
+ * Polls once, outside Lambda or below it: what the handler of `createPoller` does.
+ *
+ * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
+ * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
+ */
+export async function poll(consumers: Consumer | readonly Consumer[], options: PollOptions): Promise<Report> {
+  return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
+}
+
+const POLL: RunKind = {
+  action: 'poll',
+  async open({ group, consumer, leaseMs }) {
+    const slot = await group.takeSlot('poller', consumer.settings.slots, leaseMs)
+    return slot && { slot, work: feedNew }
+  },
+}

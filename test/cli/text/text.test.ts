@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest'
+import { bytes, count, duration, tableLines } from '../../../src/cli/text/text.ts'
+
+test.each([
+  [0, '<1s'],
+  [999, '<1s'],
+  [1_000, '1s'],
+  [59_999, '59s'],
+  [60_000, '1m'],
+  [192_000, '3m 12s'],
+  [3_600_000, '1h'],
+  [3_605_000, '1h'],
+  [7_500_000, '2h 5m'],
+  [183_600_000, '2d 3h'],
+  [8_640_000_000, '100d'],
+])('duration(%i) is %s', (ms, text) => {
+  expect(duration(ms)).toBe(text)
+})
+
+test.each([
+  [0, '0 B'],
+  [1_023, '1023 B'],
+  [1_024, '1.0 KB'],
+  [12_900_000, '12.3 MB'],
+  [2 ** 51, '2048.0 TB'],
+])('bytes(%i) is %s', (size, text) => {
+  expect(bytes(size)).toBe(text)
+})
+
+test.each([
+  [0, '0'],
+  [1_234_567, '1,234,567'],
+])('count(%i) is %s', (value, text) => {
+  expect(count(value)).toBe(text)
+})
+
+describe('tableLines()', () => {
+  const columns = [{ title: 'group' }, { title: 'lag', align: 'right' }] as const
+
+  test('aligns names to the left and numbers to the right', () => {
+    expect(
+      tableLines(
+        columns,
+        [
+          ['billing', '7'],
+          ['b', { text: '1,204', as: 'red' }],
+        ],
+        (_as, text) => text,
+      ),
+    ).toEqual(['group      lag', 'billing      7', 'b        1,204'])
+  })
+
+  test('colours a cell after it was padded', () => {
+    expect(tableLines(columns, [['b', { text: '7', as: 'red' }]], (as, text) => `<${as}>${text}</>`)).toEqual([
+      '<dim>group</>  <dim>lag</>',
+      'b      <red>  7</>',
+    ])
+  })
+})

@@ -1,0 +1,295 @@
+import { describe, expect, test } from 'vitest'
+import * as z from 'zod/mini'
+import { envelopeCodec, flatCodec } from '../../src/core/codec.ts'
+import type { ConsumerOptions } from '../../src/define/consumer.ts'
+import { defineConsumer, on } from '../../src/define/consumer.ts'
+import { overrideSettings } from '../../src/define/consumer-settings.ts'
+import { defineEvent } from '../../src/define/event.ts'
+
+const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
+const OrderShipped = defineEvent('OrderShipped', { payload: z.object({ orderId: z.string() }) })
+const handle = () => {}
+
+/** Options of group `billing` on stream `orders`, as they come from programs without types. */
+const someOptions = (more: object = {}) =>
+  ({ stream: 'orders', group: 'billing', routes: [on(OrderPaid, handle)], ...more }) as ConsumerOptions
+
+const settingsOf = (more: object) => defineConsumer(someOptions(more)).settings
+
+function refusalOf(action: () => unknown): unknown {
+  try {
+    action()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+describe('on()', () => {
+  test('binds an event to its handler, for good', () => {
+    const route = on(OrderPaid, handle)
+
+    expect(route).toEqual({ event: OrderPaid, handler: handle })
+    expect(Object.isFrozen(route)).toBe(true)
+  })
+
+  test.each<[refusal: Error, event: unknown, handler: unknown]>([
+    [new TypeError('Cannot define a route: event must be an object, got undefined'), undefined, handle],
+    [new TypeError('Cannot define a route: event must be an object, got string'), 'OrderPaid', handle],
+    [new TypeError('Cannot define a route: event.type must be a string that is not empty, got undefined'), {}, handle],
+    [
+      new TypeError('Cannot define a route: the handler of "OrderPaid" must be a function, got undefined'),
+      OrderPaid,
+      undefined,
+    ],
+    [new TypeError('Cannot define a route: the handler of "OrderPaid" must be a function, got object'), OrderPaid, {}],
+  ])('throws %s', (refusal, event, handler) => {
+    expect(refusalOf(() => on(event as typeof OrderPaid, handler as typeof handle))).toEqual(refusal)
+  })
+})
+
+describe('defineConsumer()', () => {
+  test('resolves every setting to its default', () => {
+    expect(settingsOf({})).toEqual({
+      batchSize: 100,
+      concurrency: 10,
+      handlerTimeoutMs: 10_000,
+      minIdleMs: 60_000,
+      maxDeliveries: 5,
+      maxPending: 10_000,
+      backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
+      maxDeadLetters: Number.POSITIVE_INFINITY,
+      renewLeases: false,
+      maxEntryBytes: 1_048_576,
+      maxBytes: 67_108_864,
+      mode: 'drain',
+      maxRunMs: Number.POSITIVE_INFINITY,
+      reserveMs: 1_000,
+      slots: 4,
+      startAt: '0',
+    })
+  })
+
+  test('keeps every setting that is given', () => {
+    const given = {
+      batchSize: 10_000,
+      concurrency: 1_000,
+      handlerTimeoutMs: 55_000,
+      minIdleMs: 60_000,
+      maxDeliveries: 1,
+      maxPending: 1,
+      backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+      renewLeases: true,
+      maxEntryBytes: 1,
+      maxBytes: 9_000,
+      mode: 'once',
+      maxRunMs: 1,
+      reserveMs: 100,
+      slots: 64,
+      startAt: '5-1',
+    }
+
+    expect(settingsOf({ ...given, deadLetters: { maxLength: 1 } })).toEqual({ ...given, maxDeadLetters: 1 })
+  })
+
+  test('takes undefined for left out', () => {
+    const names = [...Object.keys(settingsOf({})), 'codec', 'deadLetters'].filter((name) => name !== 'maxDeadLetters')
+    const nothing = Object.fromEntries(names.map((name) => [name, undefined]))
+
+    expect(settingsOf(nothing)).toEqual(settingsOf({}))
+  })
+
+  test('fills up a back-off that is given in part, and caps it at 24 hours', () => {
+    expect(settingsOf({ backoff: { maxMs: 1e12, factor: undefined } }).backoff).toEqual({
+      firstMs: 1_000,
+      factor: 2,
+      maxMs: 86_400_000,
+    })
+  })
+
+  test('binds stream, group, routes, codec and keys, for good', () => {
+    const routes = [on(OrderPaid, handle), on(OrderShipped, handle)]
+    const codec = flatCodec()
+    const consumer = defineConsumer(someOptions({ routes, codec }))
+
+    expect({ ...consumer, routes: [...consumer.routes], settings: undefined }).toEqual({
+      stream: 'orders',
+      group: 'billing',
+      codec,
+      routes: [
+        ['OrderPaid', routes[0]],
+        ['OrderShipped', routes[1]],
+      ],
+      policies: [],
+      indexes: [],
+      settings: undefined,
+      keys: {
+        stream: 'orders',
+        deadLetters: '{orders}:billing:dlq',
+        due: '{orders}:billing:due',
+        state: '{orders}:billing:state',
+        wake: '{orders}:billing:wake',
+        slot: expect.any(Function),
+      },
+    })
+    expect([consumer, consumer.settings, consumer.settings.backoff].map(Object.isFrozen)).toEqual([true, true, true])
+  })
+
+  test('reads what publish writes unless told otherwise', () => {
+    expect(defineConsumer(someOptions()).codec).toBe(envelopeCodec)
+  })
+
+  test.each(['{orders}:failed', '{orders}', 'a{orders}b'])('takes the dead-letter stream %j', (stream) => {
+    expect(defineConsumer(someOptions({ deadLetters: { stream } })).keys.deadLetters).toBe(stream)
+  })
+
+  test.each(['0', '0-0', '$', '5', '5-1', '18446744073709551615-18446744073709551615'])('starts at %j', (startAt) => {
+    expect(settingsOf({ startAt }).startAt).toBe(startAt)
+  })
+
+  test.each([
+    { handlerTimeoutMs: 10_000, minIdleMs: 15_000 },
+    { handlerTimeoutMs: 1, minIdleMs: 5_001 },
+    { handlerTimeoutMs: 900_000, minIdleMs: 60_000, renewLeases: true },
+  ])('accepts %j', (times) => {
+    expect(settingsOf(times)).toMatchObject(times)
+  })
+
+  const here = 'Cannot define consumer "billing" on stream "orders"'
+  const type = (message: string) => new TypeError(`${here}${message}`)
+  const range = (message: string) => new RangeError(`${here}${message}`)
+  const idle = (minIdleMs: number, handlerTimeoutMs: number) =>
+    range(
+      `: minIdleMs must be >= handlerTimeoutMs + 5000, got minIdleMs ${minIdleMs} and handlerTimeoutMs ${handlerTimeoutMs}; ` +
+        'or set renewLeases: true if handlers may outlast minIdleMs',
+    )
+  const known =
+    'known are stream, group, routes, codec, onDeadLetter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
+    'maxDeliveries, maxPending, renewLeases, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
+  const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
+  const noRoute = type(': every route must come from on or onBatch')
+  test.each<[refusal: Error, options: object]>([
+    [idle(14_999, 10_000), { minIdleMs: 14_999 }],
+    [idle(60_000, 55_001), { handlerTimeoutMs: 55_001 }],
+    [idle(5_000, 1), { minIdleMs: 5_000, handlerTimeoutMs: 1, renewLeases: false }],
+    [type(`: unknown option "batchsize"; ${known}`), { batchsize: 1 }],
+    [type(`: unknown option "orderBy", "ordering"; ${known}`), { orderBy: () => 1, ordering: 'strict' }],
+    [type(`: unknown option "maxDeadLetters"; ${known}`), { maxDeadLetters: 1 }],
+    [noRoutes, { routes: undefined }],
+    [noRoutes, { routes: [] }],
+    [noRoutes, { routes: on(OrderPaid, handle) }],
+    [noRoute, { routes: [OrderPaid] }],
+    [noRoute, { routes: [undefined] }],
+    [
+      type(': event type "OrderPaid" must have one route, got two'),
+      { routes: [on(OrderPaid, handle), on(OrderShipped, handle), on(OrderPaid, handle)] },
+    ],
+    [type(': codec must have a decode function'), { codec: null }],
+    [type(': codec must have a decode function'), { codec: {} }],
+    [
+      type(': codec.typeField must be a string that is not empty, got symbol'),
+      { codec: { decode: handle, typeField: Symbol('x') } },
+    ],
+    [
+      type(': codec.typeField must be a string that is not empty, got null'),
+      { codec: { decode: handle, typeField: null } },
+    ],
+    [range(': batchSize must be >= 1, got 0'), { batchSize: 0 }],
+    [range(': batchSize must be <= 10000, got 10001'), { batchSize: 10_001 }],
+    [type(': batchSize must be a number, got string'), { batchSize: '100' }],
+    [range(': concurrency must be >= 1, got 0'), { concurrency: 0 }],
+    [range(': concurrency must be <= 1000, got 1001'), { concurrency: 1_001 }],
+    [range(': handlerTimeoutMs must be >= 1, got 0'), { handlerTimeoutMs: 0 }],
+    [range(': handlerTimeoutMs must be <= 86400000, got 86400001'), { handlerTimeoutMs: 86_400_001 }],
+    [range(': handlerTimeoutMs must be a whole number, got 1.5'), { handlerTimeoutMs: 1.5 }],
+    [range(': minIdleMs must be >= 1, got -1'), { minIdleMs: -1 }],
+    [range(': minIdleMs must be <= 86400000, got Infinity'), { minIdleMs: Number.POSITIVE_INFINITY }],
+    [range(': maxDeliveries must be >= 1, got 0'), { maxDeliveries: 0 }],
+    [range(': maxPending must be >= 1, got 0'), { maxPending: 0 }],
+    [range(': maxDeliveries must be a whole number, got 2.5'), { maxDeliveries: 2.5 }],
+    [type(': renewLeases must be true or false, got string'), { renewLeases: 'yes' }],
+    [range(': maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],
+    [type(': mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
+    [range(': maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
+    [range(': maxRunMs must be >= 1, got NaN'), { maxRunMs: Number.NaN }],
+    [range(': reserveMs must be >= 100, got 99'), { reserveMs: 99 }],
+    [range(': slots must be >= 1, got 0'), { slots: 0 }],
+    [range(': slots must be <= 64, got 65'), { slots: 65 }],
+    [type(': startAt must be a string that is not empty, got number'), { startAt: 0 }],
+    [range(': startAt must be "0", "$" or an entry id, got ">"'), { startAt: '>' }],
+    [type(': backoff must be an object, got null'), { backoff: null }],
+    [type(': backoff: unknown option "base"; known are firstMs, factor, maxMs'), { backoff: { base: 1 } }],
+    [range(': backoff.firstMs must be >= 0, got -1'), { backoff: { firstMs: -1 } }],
+    [range(': backoff.factor must be >= 1, got 0.5'), { backoff: { factor: 0.5 } }],
+    [range(': backoff.maxMs must be >= 0, got NaN'), { backoff: { maxMs: Number.NaN } }],
+    [type(': deadLetters must be an object, got string'), { deadLetters: '{orders}:failed' }],
+    [type(': deadLetters: unknown option "key"; known are stream, maxLength'), { deadLetters: { key: 'a' } }],
+    [range(': deadLetters.maxLength must be >= 1, got 0'), { deadLetters: { maxLength: 0 } }],
+    [type(': deadLetters.stream must be a string that is not empty, got ""'), { deadLetters: { stream: '' } }],
+    ...['{orders}:billing:due', '{orders}:billing:state', '{orders}:billing:slot:poller-0'].map(
+      (stream): [Error, Partial<ConsumerOptions>] => [
+        range(
+          `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
+        ),
+        { deadLetters: { stream } },
+      ],
+    ),
+    [
+      range(': deadLetters.stream must not be the stream itself or another key of the consumer, got "orders"'),
+      { deadLetters: { stream: 'orders' } },
+    ],
+    [
+      range(
+        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag',
+      ),
+      { deadLetters: { stream: 'failed' } },
+    ],
+  ])('throws %s', (refusal, options) => {
+    expect(refusalOf(() => defineConsumer(someOptions(options)))).toEqual(refusal)
+  })
+
+  test.each<[refusal: Error, options: unknown]>([
+    [new TypeError('Cannot define consumer: options must be an object, got undefined'), undefined],
+    [
+      new TypeError(
+        'Cannot define consumer "billing" on stream undefined: stream must be a string that is not empty, got undefined',
+      ),
+      { group: 'billing' },
+    ],
+    [
+      new TypeError('Cannot define consumer "" on stream "orders": group must be a string that is not empty, got ""'),
+      someOptions({ group: '' }),
+    ],
+    [
+      new TypeError(
+        'Cannot name keys for stream "or}ders": a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; ' +
+          'otherwise no other key can share its hash slot',
+      ),
+      someOptions({ stream: 'or}ders' }),
+    ],
+  ])('throws %s', (refusal, options) => {
+    expect(refusalOf(() => defineConsumer(options as ConsumerOptions))).toEqual(refusal)
+  })
+})
+
+describe('overrideSettings()', () => {
+  const { settings } = defineConsumer(someOptions())
+
+  test('changes mode and maxRunMs of a copy, and nothing else', () => {
+    const overridden = overrideSettings('poll', settings, { mode: 'once', maxRunMs: 5_000 })
+
+    expect(overridden).toEqual({ ...settings, mode: 'once', maxRunMs: 5_000 })
+    expect(settings).toMatchObject({ mode: 'drain', maxRunMs: Number.POSITIVE_INFINITY })
+  })
+
+  test('keeps what is not overridden', () => {
+    expect(overrideSettings('poll', settings, {})).toEqual(settings)
+  })
+
+  test.each<[refusal: Error, run: object]>([
+    [new TypeError('Cannot poll: mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
+    [new RangeError('Cannot poll: maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
+  ])('throws %s', (refusal, run) => {
+    expect(refusalOf(() => overrideSettings('poll', settings, run))).toEqual(refusal)
+  })
+})

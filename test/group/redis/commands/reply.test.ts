@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest'
+import { RedisReplyError } from '../../../../src/errors.ts'
+import { asFields, asRecord, asText, items } from '../../../../src/group/redis/commands/reply.ts'
+
+const bytes = (text: string) => Buffer.from(text)
+
+test('items() gives the members of an array, and none of anything else', () => {
+  const nothing = [null, undefined, 1, 'text', bytes('text'), new Map(), { a: 1 }, new RedisReplyError('ERR no')]
+
+  expect([[1, null, 'a'], [], ...nothing].map((reply) => items(reply))).toEqual([
+    [1, null, 'a'],
+    [],
+    ...nothing.map(() => []),
+  ])
+})
+
+test('asText() reads bytes, text and numbers, and nothing as empty', () => {
+  expect([bytes('🦊'), '🦊', '', 5, 0, null, undefined].map(asText)).toEqual(['🦊', '🦊', '', '5', '0', '', ''])
+})
+
+describe('asFields()', () => {
+  test('pairs names and values in order, repeated ones too, and leaves bytes as they are', () => {
+    const binary = Buffer.from([0xff, 0])
+
+    expect(asFields([bytes('a'), binary, bytes('a'), bytes(''), 'b', '2'])).toEqual([
+      [bytes('a'), binary],
+      [bytes('a'), bytes('')],
+      ['b', '2'],
+    ])
+  })
+
+  test.each([[null], [undefined], [[]], [['alone']]])('gives none for %j', (reply) => {
+    expect(asFields(reply)).toEqual([])
+  })
+})
+
+describe('asRecord()', () => {
+  const record = { name: 'poller-0', pending: 2 }
+  test.each([
+    ["RESP2's array of text", ['name', 'poller-0', 'pending', 2]],
+    ["RESP2's array of bytes", [bytes('name'), 'poller-0', bytes('pending'), 2]],
+    ["RESP3's map of text", new Map<string, string | number>(Object.entries(record))],
+    [
+      "RESP3's map of bytes",
+      new Map<Buffer, string | number>([
+        [bytes('name'), 'poller-0'],
+        [bytes('pending'), 2],
+      ]),
+    ],
+    ["a client's object", record],
+  ])('reads %s', (_title, reply) => {
+    expect(asRecord(reply)).toEqual(record)
+  })
+
+  test.each([[null], [undefined], [[]], [new Map()]])('is empty for %j', (reply) => {
+    expect(asRecord(reply)).toEqual({})
+  })
+})

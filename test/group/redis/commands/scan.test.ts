@@ -1,0 +1,13 @@
+import { expect, test } from 'vitest'
+import { parseScan, scanStreams } from '../../../../src/group/redis/commands/scan.ts'
+
+test('scanStreams() asks for streams alone', () => {
+  expect(scanStreams('0', 1_000)).toEqual(['scan', '0', 'COUNT', 1_000, 'TYPE', 'stream'])
+})
+
+test('parseScan() reads cursor and keys', () => {
+  expect(parseScan([Buffer.from('17'), [Buffer.from('orders'), 'returns']])).toEqual({
+    cursor: '17',
+    keys: ['orders', 'returns'],
+  })
+})

@@ -1,0 +1,237 @@
+import type { ConsumerReport, ObservedInvocation, Observer, PublishCall } from 'millrace'
+import { reportMetrics } from 'millrace/powertools'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { aReport } from '../../support/a-report.ts'
+import type { MetricLine } from '../../support/metric-lines.ts'
+import { captureOutput, readMetricLine } from '../../support/metric-lines.ts'
+import { aCall, aDelivery, anInvocation, aRun } from '../../support/observed.ts'
+
+const ACKED = { kind: 'ack' } as const
+const FAILED = { kind: 'retry', error: new Error('secret') } as const
+
+let written: string[]
+let observer: Observer
+
+beforeEach(() => {
+  vi.stubEnv('POWERTOOLS_SERVICE_NAME', 'shop')
+  written = captureOutput()
+  observer = reportMetrics()
+})
+
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.unstubAllEnvs()
+})
+
+describe('reportMetrics()', () => {
+  test('writes a line for each event type beside the line of the consumer', () => {
+    const invocation = anInvocation()
+    const run = aRun(invocation)
+    handled(aCall(run), 12, ACKED)
+    handled(aCall(run, { eventType: 'OrderShipped', deliveries: [aDelivery(2, { deliveryCount: 3 })] }), 30, FAILED)
+    observer.acked?.({ ...run, entries: [{ entryId: '1-0', eventType: 'OrderPaid', ageMs: 250 }] })
+    end(invocation, aReport({ read: 2, invoked: 2, failed: 1, acked: 1, retried: 1 }))
+
+    const [consumer, paid, shipped] = lines()
+    expect(consumer?.dimensions).toEqual({ service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing' })
+    expect(consumer?.metrics).toMatchObject({
+      PolledEventCount: 2,
+      InvokedEventCount: 2,
+      DeletedEventCount: 1,
+      Duration: [12, 30],
+      DeliveryCount: [1, 3],
+      PublishToAckAge: 250,
+    })
+    expect([paid, shipped].map((line) => [line?.dimensions, line?.metrics])).toEqual([
+      [
+        { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', EventType: 'OrderPaid' },
+        {
+          InvokedEventCount: 1,
+          FailedInvokeEventCount: 0,
+          Duration: 12,
+          DeliveryCount: 1,
+          DeletedEventCount: 1,
+          PublishToAckAge: 250,
+        },
+      ],
+      [
+        { service: 'shop', EventSource: 'orders', ConsumerGroup: 'billing', EventType: 'OrderShipped' },
+        { InvokedEventCount: 1, FailedInvokeEventCount: 1, Duration: 30, DeliveryCount: 3 },
+      ],
+    ])
+    expect(lines()).toHaveLength(3)
+    expect(written.join()).not.toContain('secret')
+    expect(paid?.units).toMatchObject({
+      InvokedEventCount: 'Count',
+      Duration: 'Milliseconds',
+      PublishToAckAge: 'Milliseconds',
+      DeliveryCount: 'Count',
+    })
+  })
+
+  test('sets many values out as 99 quantiles, the least and the most among them', () => {
+    const invocation = anInvocation()
+    const entries = Array.from({ length: 10_000 }, (_none, n) => ({
+      entryId: `${n}-0`,
+      eventType: 'OrderPaid',
+      ageMs: 10_000 - n,
+    }))
+    observer.acked?.({ ...aRun(invocation), entries })
+    end(invocation, aReport({ acked: 10_000 }))
+
+    const ages = lines()[1]?.metrics.PublishToAckAge as readonly number[]
+    expect([ages.length, ages[0], ages.at(-1)]).toEqual([99, 1, 10_000])
+    expect(ages).toEqual(ages.toSorted((a, b) => a - b))
+    expect(Math.abs((ages[49] as number) - 5_000)).toBeLessThan(100)
+  })
+
+  test('counts dead letters by reason, and by the event types that have a route', () => {
+    const invocation = anInvocation('claim')
+    const told = [
+      ['max-deliveries', 'OrderPaid'],
+      ['no-route', 'AnythingAtAll'],
+      ['malformed', undefined],
+      ['max-deliveries', undefined],
+    ] as const
+    for (const [reason, eventType] of told) {
+      const notice = { stream: 'orders', group: 'billing', deadLetters: 'd', entryId: '1-0', deliveryCount: 5 }
+      observer.deadLettered?.({ invocation, notice: { ...notice, reason, eventType } })
+    }
+    end(invocation, aReport({ claimed: 4, deadLettered: 4 }))
+
+    const counted = lines().map(({ dimensions: { Reason, EventType }, metrics }) => [
+      Reason ?? EventType,
+      metrics.OnFailureDestinationDeliveredEventCount,
+    ])
+    expect(counted).toEqual([
+      ['max-deliveries', 2],
+      [undefined, 4],
+      ['OrderPaid', 1],
+      ['no-route', 1],
+      ['malformed', 1],
+    ])
+  })
+
+  test('says how old claimed entries were, and how long they had been idle', () => {
+    const invocation = anInvocation('claim')
+    const entry = { owner: 'parked', deliveryCount: 1 }
+    const entries = [
+      { ...entry, entryId: '1-0', ageMs: 90_000, idleMs: 61_000 },
+      { ...entry, entryId: '2-0', ageMs: 70_000, idleMs: 62_000 },
+    ]
+    observer.entriesClaimed?.({ ...aRun(invocation), entries })
+    end(invocation, aReport({ claimed: 2 }))
+
+    expect(lines()[0]).toMatchObject({
+      metrics: { ClaimedEventCount: 2, ClaimedAge: [90_000, 70_000], ClaimedIdle: [61_000, 62_000] },
+      units: { ClaimedAge: 'Milliseconds', ClaimedIdle: 'Milliseconds' },
+    })
+  })
+
+  test('counts a batch call that failed as a whole as one error', () => {
+    const invocation = anInvocation()
+    const batch = aCall(aRun(invocation), { isBatch: true, deliveries: [aDelivery(1), aDelivery(2)] })
+    handled(batch, 5, FAILED, FAILED)
+    handled(batch, 5, FAILED, ACKED)
+    handled(aCall(aRun(invocation)), 5, FAILED)
+    end(invocation, aReport())
+
+    expect(lines()[1]?.metrics).toMatchObject({
+      InvokedEventCount: 5,
+      FailedInvokeEventCount: 4,
+      InvokeErrorCount: 1,
+    })
+  })
+
+  test('counts acknowledgements that the server did not answer as errors', () => {
+    const invocation = anInvocation()
+    const run = aRun(invocation)
+    handled(aCall(run, { deliveries: [aDelivery(1)] }), 5, ACKED)
+    handled(aCall(run, { deliveries: [aDelivery(2)] }), 5, ACKED)
+    observer.acked?.({ ...run, entries: [{ entryId: '1-0', eventType: 'OrderPaid', ageMs: 1 }] })
+    end(invocation, aReport({ unsettled: 1, acked: 1 }))
+
+    expect(lines().map(({ metrics }) => metrics.CommitErrorCount)).toEqual([1, 1])
+  })
+
+  test('keeps invocations apart that overlap, and consumers of one invocation', () => {
+    const [first, second] = [anInvocation('poll', 'search'), anInvocation()]
+    handled(aCall(aRun(first)), 1, ACKED)
+    handled(aCall(aRun(second)), 2, ACKED)
+    handled(aCall(aRun(first, 'search')), 3, ACKED)
+    end(second, aReport())
+    end(first, aReport(), aReport({ group: 'search' }))
+
+    expect(lines().map(({ dimensions, metrics }) => [dimensions.ConsumerGroup, metrics.Duration])).toEqual([
+      ['billing', 2],
+      ['billing', 2],
+      ['billing', 1],
+      ['billing', 1],
+      ['search', 3],
+      ['search', 3],
+    ])
+  })
+
+  test('says how long ago something last succeeded, where the claimer knows', () => {
+    const backlog = { pending: 1, oldestPendingMs: 5, streamLength: 1, deadLetters: 0, sinceLastSuccessMs: 4_000 }
+    end(anInvocation('claim'), aReport({ backlog }))
+
+    expect(lines()[0]).toMatchObject({
+      metrics: { TimeSinceLastSuccess: 4_000 },
+      units: { TimeSinceLastSuccess: 'Milliseconds' },
+    })
+  })
+
+  test('writes a line for each event type of a publisher’s request, by stream and by stream and type', () => {
+    const events = [
+      { type: 'OrderPaid', eventId: 'e-1' },
+      { type: 'OrderShipped', eventId: 'e-2' },
+      { type: 'OrderPaid', eventId: 'e-3' },
+    ]
+    const call: PublishCall = { stream: 'orders', events }
+    observer.published?.({ call, durationMs: 8, bytes: [100, 50, 200], entryIds: ['1-0', undefined, '1-1'] })
+
+    const [paid, shipped] = lines()
+    expect(paid).toEqual({
+      sets: [
+        ['service', 'EventSource'],
+        ['service', 'EventSource', 'EventType'],
+      ],
+      dimensions: { service: 'shop', EventSource: 'orders', EventType: 'OrderPaid' },
+      metrics: { PublishedEventCount: 2, PublishLatency: 8, PayloadBytes: [100, 200] },
+      units: { PublishedEventCount: 'Count', PublishLatency: 'Milliseconds', PayloadBytes: 'Bytes' },
+    })
+    expect(shipped?.metrics).toEqual({
+      PublishedEventCount: 0,
+      PublishErrorCount: 1,
+      PublishLatency: 8,
+      PayloadBytes: 50,
+    })
+  })
+
+  test('says nothing of the size of events that were refused before they were sent', () => {
+    const call: PublishCall = { stream: 'orders', events: [{ type: 'OrderPaid', eventId: 'e-1' }] }
+    observer.published?.({ call, durationMs: 1, bytes: [], entryIds: [undefined], error: new Error('secret') })
+
+    expect(lines().map(({ metrics }) => metrics)).toEqual([
+      { PublishedEventCount: 0, PublishErrorCount: 1, PublishLatency: 1 },
+    ])
+  })
+})
+
+function handled(
+  call: ReturnType<typeof aCall>,
+  durationMs: number,
+  ...outcomes: readonly (typeof ACKED | typeof FAILED)[]
+): void {
+  observer.handlerEnded?.({ call, durationMs, outcomes })
+}
+
+function end(invocation: ObservedInvocation, ...consumers: readonly ConsumerReport[]): void {
+  const { action } = invocation
+  observer.invocationEnded?.({ invocation, report: { ...(consumers[0] as ConsumerReport), action, consumers } })
+}
+
+function lines(): MetricLine[] {
+  return written.map(readMetricLine)
+}

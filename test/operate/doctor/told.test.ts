@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest'
+import { make, type Subject } from '../../../src/operate/doctor/check.ts'
+import { clock, persistence, version } from '../../../src/operate/doctor/checks/server.ts'
+import { stream } from '../../../src/operate/doctor/checks/stream.ts'
+
+// what no server of this machine tells: other versions, a broken disk, another node of a cluster
+
+const subject: Subject = {
+  localNow: 0,
+  now: 0,
+  signIn: undefined,
+  functionTimeoutMs: undefined,
+  targetTimeoutsMs: {},
+  pollers: undefined,
+  stream: 'orders',
+  ours: new Set(),
+  group: 'billing',
+  keys: undefined,
+  consumer: undefined,
+}
+
+describe('the version', () => {
+  test.each<[Record<string, string>, RegExp[]]>([
+    [{ redis_version: '5.0.14' }, [/^error: Redis 5.0.14 has no XAUTOCLAIM/]],
+    [{ redis_version: '6.2.16' }, [/^info: Redis 6.2.16 tells no lag of ten entries and more/]],
+    [{ redis_version: '7.2.6' }, [/^info: Redis 7.2.6 counts a lag too high/]],
+    [{ redis_version: '8.0.6' }, []],
+    [
+      { redis_version: '8.2.2' },
+      [/^warning: .*CVE-2025-62507/, /^warning: Redis 8.2.2: XREADGROUP can be made to read keys/],
+    ],
+    [{ redis_version: '8.2.9' }, []],
+    [{ redis_version: '8.6.3' }, [/^warning: Redis 8.6.3: XREADGROUP can be made/]],
+    [{ redis_version: '7.2.4', valkey_version: '9.1.2' }, []],
+    [{}, [/^unknown: The server does not tell its version/]],
+  ])('of %j', (info, expected) => {
+    const found = make(version, { info: { value: info } }, subject)
+
+    expect(found.map(({ severity, message }) => `${severity}: ${message}`)).toEqual(
+      expected.map((pattern) => expect.stringMatching(pattern)),
+    )
+  })
+})
+
+test.each([
+  [300_000, ["warning: The server's clock is 5 min ahead of"]],
+  [-300_000, ["warning: The server's clock is 5 min behind"]],
+  [59_000, []],
+])('the clock of a server %d ms off', (now, expected) => {
+  const found = make(clock, { now: { value: now } }, subject)
+
+  expect(found.map(({ severity, message }) => `${severity}: ${message}`)).toEqual(
+    expected.map((text) => expect.stringContaining(text)),
+  )
+})
+
+test('a server that cannot write to its disk is an error', () => {
+  const info = { aof_enabled: '1', aof_last_write_status: 'err', rdb_last_bgsave_status: 'ok' }
+
+  expect(make(persistence, { info: { value: info }, now: { value: 0 } }, subject)).toMatchObject([
+    { severity: 'error', message: expect.stringMatching(/^aof_last_write_status is err/) },
+  ])
+})
+
+test('another node of a cluster is an error of the client', () => {
+  const refusal = { refusal: 'MOVED 105 127.0.0.1:7001', right: '+xinfo|stream' }
+
+  expect(make(stream, { stream: refusal }, subject)).toEqual([
+    {
+      check: 'stream',
+      severity: 'error',
+      stream: 'orders',
+      message: 'Not told: MOVED 105 127.0.0.1:7001',
+      fix: 'the server is a cluster: ?cluster in the URL, or connectIoredis(() => new Cluster([…])), finds its nodes',
+    },
+  ])
+})

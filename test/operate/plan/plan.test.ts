@@ -1,0 +1,153 @@
+import { claim, createPublisher, poll } from 'millrace'
+import { plan } from 'millrace/doctor'
+import { describe, expect, test } from 'vitest'
+import { COMMANDS, ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
+import { billing, names, OrderPaid, startScenario } from '../../support/scenario.ts'
+import { watchCommands } from '../../support/watch-commands.ts'
+
+// a death would use up the only delivery, so that nothing is read ahead, which may save an acknowledgement
+const consumer = billing(() => {}, { batchSize: 10, maxDeliveries: 1 })
+
+/** A month of 30 days. */
+const MINUTES = 43_200
+
+describe('what plan() counts with is what is sent', () => {
+  test.each([
+    ['idlePoll', 0, 'drain'],
+    ['drainBatch', 10, 'drain'],
+    ['drainBatch', 25, 'drain'],
+    ['onlyBatch', 10, 'once'],
+  ] as const)('%s: a poll of %i events in mode %s', async (_name, events, mode) => {
+    const { sent, roundTrips } = await during(async ({ redis, publish }) => {
+      if (events > 0) await publish(...names('o-', events))
+      return () => poll(consumer, { redis, mode })
+    })
+    const batches = Math.ceil(events / 10)
+    const perBatch = mode === 'once' ? COMMANDS.onlyBatch : COMMANDS.drainBatch
+
+    const give = batches > 0 ? COMMANDS.giveSlot : 0
+    expect(sent).toBe(COMMANDS.idlePoll + give + batches * perBatch)
+    if (batches === 0) expect(roundTrips).toBe(ROUND_TRIPS.idlePoll)
+  })
+
+  test('idleClaim: a claim of nothing', async () => {
+    const { sent, roundTrips } = await during(
+      async ({ redis }) =>
+        () =>
+          claim(consumer, { redis }),
+    )
+
+    expect(sent).toBe(COMMANDS.idleClaim)
+    expect(roundTrips).toBe(ROUND_TRIPS.idleClaim)
+  })
+
+  test.each([false, true])('publish and flag: an event, its publisher waking: %s', async (wakes) => {
+    const wake = { group: 'billing', windowMs: 60_000, wake: async () => {}, onError: () => {} }
+    const { sent } = await during(async ({ redis }) => {
+      const publisher = createPublisher({ stream: 'orders', redis, ...(wakes && { wake }) })
+      return () => publisher.publish(OrderPaid, { orderId: 'o-1' })
+    })
+
+    // this one raised it
+    expect(sent).toBe(COMMANDS.publish + (wakes ? COMMANDS.flag + 1 : 0))
+  })
+
+  /** Warms up both functions, so that scripts are known and the group is there, and counts what the work sends. */
+  async function during(
+    prepare: (scenario: Awaited<ReturnType<typeof startScenario>>) => Promise<() => Promise<unknown>>,
+  ) {
+    const scenario = await startScenario()
+    await scenario.publish('a')
+    for (const run of [poll, claim]) await run(consumer, { redis: scenario.redis })
+    const work = await prepare(scenario)
+    const watch = await watchCommands(scenario.server.url)
+    const before = (await watch.sent()).length
+    const report = (await work()) as { roundTrips?: number }
+    return { sent: (await watch.sent()).length - before, roundTrips: report.roundTrips }
+  }
+})
+
+describe('plan()', () => {
+  test('an idle consumer costs its ticks', () => {
+    const { month } = plan(consumer, { eventsPerSecond: 0 })
+
+    expect(month).toEqual({
+      poller: { invocations: MINUTES, gbSeconds: 302, redisCommands: MINUTES * 2 },
+      claimer: { invocations: MINUTES, gbSeconds: 302, redisCommands: MINUTES * 6 },
+      publisherCommands: 0,
+      ticks: 2 * MINUTES,
+      price: {},
+    })
+  })
+
+  test('counts batches and rounds of what a tick finds', () => {
+    const { month } = plan(consumer, { eventsPerSecond: 1, handlerMs: 100, memoryMb: 1_024, roundTripMs: 0 })
+
+    // 60 events a tick: 6 batches of 10, each one round of 10 handlers
+    expect(month.poller).toEqual({
+      invocations: MINUTES,
+      gbSeconds: (MINUTES * (10 + 6 * 100)) / 1_000,
+      redisCommands: MINUTES * (3 + 6 * 3),
+    })
+    expect(month.publisherCommands).toBe(MINUTES * 60)
+  })
+
+  test('prices what rates are given for', () => {
+    const rates = { lambdaGbSecond: 0.00001, lambdaRequest: 0.0000002, schedule: 0.000001, redisCommand: 0.000002 }
+    const { price } = plan(consumer, { eventsPerSecond: 0, rates }).month
+
+    expect(price.lambda).toBeCloseTo(604 * 0.00001 + 2 * MINUTES * 0.0000002)
+    expect(price.schedules).toBeCloseTo(2 * MINUTES * 0.000001)
+    expect(price.redis).toBeCloseTo(8 * MINUTES * 0.000002)
+  })
+
+  test('a schedule takes half a period on average and a whole one at worst', () => {
+    const { latency } = plan(consumer, { eventsPerSecond: 0, handlerMs: 100, roundTripMs: 0 })
+
+    expect(latency).toEqual({ meanMs: 30_110, worstMs: 60_110, afterCrashMs: 120_110 })
+  })
+
+  test('a wake-up takes a function’s start, and costs an invocation and two commands an event', () => {
+    const { latency, month } = plan(consumer, { eventsPerSecond: 0.1, handlerMs: 100, roundTripMs: 0, wakes: true })
+
+    expect(latency).toMatchObject({ meanMs: 160, worstMs: 60_110 })
+    expect(month.poller.invocations).toBe(Math.round(MINUTES + 2_592_000 / 10.05))
+    expect(month.publisherCommands).toBe(259_200 * 3)
+  })
+
+  test.each([
+    ['a drain is bounded by its time', { mode: 'drain' }, { pollers: 1 }, 10 * 10 * (44 / 60)],
+    ['two pollers do twice as much', { mode: 'drain' }, { pollers: 2 }, 20 * 10 * (44 / 60)],
+    ['no more than slots', { mode: 'drain', slots: 1 }, { pollers: 2 }, 10 * 10 * (44 / 60)],
+    ['maxRunMs bounds it as well', { mode: 'drain', maxRunMs: 6_000 }, {}, 10],
+    ['once is a batch a tick', { mode: 'once' }, {}, 10 / 60],
+    ['a function that is too short does nothing', {}, { functionTimeoutMs: 10_000 }, 0],
+  ] as const)('%s', (_title, settings, options, expected) => {
+    const one = billing(() => {}, { batchSize: 10, ...settings })
+    const { capacity } = plan(one, { handlerMs: 100, roundTripMs: 0, ...options })
+
+    expect(capacity.eventsPerSecond).toBeCloseTo(expected)
+  })
+
+  test('says so where the pollers do not keep up', () => {
+    const { capacity, latency } = plan(consumer, { eventsPerSecond: 1_000, handlerMs: 100 })
+
+    expect(capacity).toMatchObject({ keepsUp: false, used: expect.closeTo(13.9, 1) })
+    expect(latency).toMatchObject({ meanMs: Infinity, worstMs: Infinity })
+  })
+
+  test('takes settings as well', () => {
+    expect(plan(consumer.settings)).toEqual(plan(consumer))
+  })
+
+  test.each([
+    [{ fast: true }, /unknown option "fast"/],
+    [{ scheduleMs: 0 }, /scheduleMs must be >= 1, got 0/],
+    [{ eventsPerSecond: -1 }, /eventsPerSecond must be >= 0, got -1/],
+    [{ pollers: 1.5 }, /pollers must be a whole number/],
+    [{ rates: { redis: 1 } }, /unknown option "redis"/],
+    [{ rates: { redisCommand: '1' } }, /rates.redisCommand must be a number/],
+  ])('refuses %j', (options, message) => {
+    expect(() => plan(consumer, options as never)).toThrow(message)
+  })
+})
