@@ -10,7 +10,7 @@ export const SETTINGS = {
   concurrency: 10,
   handlerTimeoutMs: 400,
   minIdleMs: 2_000,
-  renewLeases: true,
+  allowLongHandlers: true,
   maxDeliveries: 4,
   backoff: { firstMs: 200, factor: 2, maxMs: 3_000 },
   reserveMs: 400,

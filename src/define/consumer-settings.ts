@@ -41,7 +41,7 @@ export interface SettingOptions {
   /** Where dead letters go, and how many are kept. */
   readonly deadLetters?: DeadLetterOptions
   /** Handlers may outlast `minIdleMs`: lifts the rule above, since what runs is renewed anyway. Default false. */
-  readonly renewLeases?: boolean
+  readonly allowLongHandlers?: boolean
   /** Bytes of names and values; a larger entry is not decoded and becomes a dead letter, `oversize`. Default 1,048,576. */
   readonly maxEntryBytes?: number
   /**
@@ -80,7 +80,7 @@ export interface ConsumerSettings {
   readonly backoff: Backoff
   /** `Infinity`: all are kept. */
   readonly maxDeadLetters: number
-  readonly renewLeases: boolean
+  readonly allowLongHandlers: boolean
   readonly maxEntryBytes: number
   readonly maxBytes: number
   readonly mode: PollMode
@@ -106,7 +106,7 @@ const DEFAULTS: ConsumerSettings = {
   maxPending: DEFAULT_MAX_PENDING,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Infinity,
-  renewLeases: false,
+  allowLongHandlers: false,
   maxEntryBytes: 1_048_576,
   maxBytes: 67_108_864,
   mode: 'drain',
@@ -130,7 +130,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   minIdleMs: whole(1, MAX_DELAY_MS),
   maxDeliveries: whole(1),
   maxPending: whole(1),
-  renewLeases: boolean,
+  allowLongHandlers: boolean,
   maxEntryBytes: whole(1),
   maxBytes: whole(1),
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
@@ -185,12 +185,12 @@ export function resolveKeys(action: string, stream: string, group: string, deadL
   return { ...keys, deadLetters }
 }
 
-function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, renewLeases }: ConsumerSettings): void {
-  if (renewLeases || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
+function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, allowLongHandlers }: ConsumerSettings): void {
+  if (allowLongHandlers || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
   throw cannot(
     action,
     `minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
-      `${handlerTimeoutMs}; or set renewLeases: true if handlers may outlast minIdleMs`,
+      `${handlerTimeoutMs}; or set allowLongHandlers: true if handlers may outlast minIdleMs`,
     RangeError,
   )
 }

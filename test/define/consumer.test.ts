@@ -59,7 +59,7 @@ describe('defineConsumer()', () => {
       maxPending: 10_000,
       backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
       maxDeadLetters: Number.POSITIVE_INFINITY,
-      renewLeases: false,
+      allowLongHandlers: false,
       maxEntryBytes: 1_048_576,
       maxBytes: 67_108_864,
       mode: 'drain',
@@ -79,7 +79,7 @@ describe('defineConsumer()', () => {
       maxDeliveries: 1,
       maxPending: 1,
       backoff: { firstMs: 0, factor: 1, maxMs: 0 },
-      renewLeases: true,
+      allowLongHandlers: true,
       maxEntryBytes: 1,
       maxBytes: 9_000,
       mode: 'once',
@@ -150,7 +150,7 @@ describe('defineConsumer()', () => {
   test.each([
     { handlerTimeoutMs: 10_000, minIdleMs: 15_000 },
     { handlerTimeoutMs: 1, minIdleMs: 5_001 },
-    { handlerTimeoutMs: 900_000, minIdleMs: 60_000, renewLeases: true },
+    { handlerTimeoutMs: 900_000, minIdleMs: 60_000, allowLongHandlers: true },
   ])('accepts %j', (times) => {
     expect(settingsOf(times)).toMatchObject(times)
   })
@@ -161,17 +161,17 @@ describe('defineConsumer()', () => {
   const idle = (minIdleMs: number, handlerTimeoutMs: number) =>
     range(
       `: minIdleMs must be >= handlerTimeoutMs + 5000, got minIdleMs ${minIdleMs} and handlerTimeoutMs ${handlerTimeoutMs}; ` +
-        'or set renewLeases: true if handlers may outlast minIdleMs',
+        'or set allowLongHandlers: true if handlers may outlast minIdleMs',
     )
   const known =
     'known are stream, group, routes, codec, onDeadLetter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, renewLeases, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
+    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
     [idle(14_999, 10_000), { minIdleMs: 14_999 }],
     [idle(60_000, 55_001), { handlerTimeoutMs: 55_001 }],
-    [idle(5_000, 1), { minIdleMs: 5_000, handlerTimeoutMs: 1, renewLeases: false }],
+    [idle(5_000, 1), { minIdleMs: 5_000, handlerTimeoutMs: 1, allowLongHandlers: false }],
     [type(`: unknown option "batchsize"; ${known}`), { batchsize: 1 }],
     [type(`: unknown option "orderBy", "ordering"; ${known}`), { orderBy: () => 1, ordering: 'strict' }],
     [type(`: unknown option "maxDeadLetters"; ${known}`), { maxDeadLetters: 1 }],
@@ -207,7 +207,7 @@ describe('defineConsumer()', () => {
     [range(': maxDeliveries must be >= 1, got 0'), { maxDeliveries: 0 }],
     [range(': maxPending must be >= 1, got 0'), { maxPending: 0 }],
     [range(': maxDeliveries must be a whole number, got 2.5'), { maxDeliveries: 2.5 }],
-    [type(': renewLeases must be true or false, got string'), { renewLeases: 'yes' }],
+    [type(': allowLongHandlers must be true or false, got string'), { allowLongHandlers: 'yes' }],
     [range(': maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],
     [type(': mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
     [range(': maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],

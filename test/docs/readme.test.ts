@@ -101,7 +101,7 @@ describe('README', () => {
       'concurrency',
       'handlerTimeoutMs',
       'minIdleMs',
-      'renewLeases',
+      'allowLongHandlers',
       'maxDeliveries',
       'maxPending',
     ] as const) {

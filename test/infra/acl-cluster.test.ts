@@ -26,7 +26,7 @@ const billing = defineConsumer({
   ],
   minIdleMs: 200,
   handlerTimeoutMs: 1_000,
-  renewLeases: true,
+  allowLongHandlers: true,
   backoff: { firstMs: 0 },
 })
 

@@ -189,7 +189,7 @@ const billing = defineConsumer({
   handlerTimeoutMs: 5_000,
   batchSize: Object.keys(BEHAVIOURS).length, // a full batch makes the poller look at the backlog
   minIdleMs: MIN_IDLE_MS,
-  renewLeases: true,
+  allowLongHandlers: true,
   maxDeliveries: 3,
   backoff: { firstMs: 0 },
   deadLetters: { maxLength: 1 },

@@ -468,7 +468,7 @@ describe('maxBatchingWindowMs', () => {
   it('may be longer than minIdleMs: what waits is renewed', async () => {
     const { redis, view } = await startViews()
     await view('v')
-    const options = { handlerTimeoutMs: 200, minIdleMs: 300, renewLeases: true, reserveMs: 100 }
+    const options = { handlerTimeoutMs: 200, minIdleMs: 300, allowLongHandlers: true, reserveMs: 100 }
     const consumer = viewing(() => {}, { maxBatchingWindowMs: 1_500 }, options)
 
     const polling = poll(consumer, { redis })

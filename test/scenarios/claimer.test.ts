@@ -292,7 +292,7 @@ describe('promise 6: a claimer', () => {
   it('removes no name that it did not give', async () => {
     const { redis, raw, publish } = await startScenario()
     await publish('a')
-    const consumer = billing(() => {}, { minIdleMs: 1, handlerTimeoutMs: 1, renewLeases: true })
+    const consumer = billing(() => {}, { minIdleMs: 1, handlerTimeoutMs: 1, allowLongHandlers: true })
     await poll(consumer, { redis })
     // before 7.2 a claim that finds nothing makes no name
     for (const name of ['claimer-0', 'poller-alice', 'poller-7', 'parked', 'mine']) {

@@ -65,7 +65,7 @@ describe('promise 10: consumer names stay few', () => {
     const { redis, raw, publish } = await startScenario()
     const owners: string[] = []
     const { handler } = noting((_event, { consumerName }) => void owners.push(consumerName))
-    const consumer = billing(handler, { minIdleMs: 50, handlerTimeoutMs: 5_000, renewLeases: true })
+    const consumer = billing(handler, { minIdleMs: 50, handlerTimeoutMs: 5_000, allowLongHandlers: true })
     await poll(consumer, { redis })
     await publish('a', 'b')
     await raw.config('SET', 'maxmemory', '1')
@@ -89,7 +89,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     const { redis, raw, publish, age } = await startScenario()
     const minIdleMs = 400
     const stop = new AbortController()
-    const consumer = billing(() => stop.abort(), { minIdleMs, handlerTimeoutMs: 5_000, renewLeases: true })
+    const consumer = billing(() => stop.abort(), { minIdleMs, handlerTimeoutMs: 5_000, allowLongHandlers: true })
     await publish(...names('o', 500))
     await poll(billing(fail, { batchSize: 500, backoff: { firstMs: 0 } }), { redis })
     const owned = await publish('owned', 'owned too')
@@ -123,7 +123,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
   it('not when it takes an entry at the last moment', async () => {
     const { server, raw, connect, publish, pending } = await startScenario()
     const proxy = await startFaultProxy(server)
-    const consumer = billing(() => {}, { minIdleMs: 50, handlerTimeoutMs: 5_000, renewLeases: true })
+    const consumer = billing(() => {}, { minIdleMs: 50, handlerTimeoutMs: 5_000, allowLongHandlers: true })
     const redis = connect(proxy.url)
     await poll(consumer, { redis })
     for (const name of ['poller-9', 'poller-8']) await raw.xgroup('CREATECONSUMER', 'orders', 'billing', name)

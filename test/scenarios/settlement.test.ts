@@ -364,7 +364,7 @@ describe('promise 2: the last delivery', () => {
     const maxDeliveries = action === 'poll' ? 1 : 2
     const finish = Promise.withResolvers<void>()
     const { calls, handler } = noting(() => finish.promise)
-    const options = { maxDeliveries, minIdleMs: 500, handlerTimeoutMs: 20_000, renewLeases: true }
+    const options = { maxDeliveries, minIdleMs: 500, handlerTimeoutMs: 20_000, allowLongHandlers: true }
     await give(scenario, action, 'a')
 
     const running = run(billing(handler, options), { redis })
@@ -424,7 +424,7 @@ describe('promise 6: back-off', () => {
         backoff: { firstMs: waitMs, factor: 1 },
         minIdleMs: 60,
         handlerTimeoutMs: 5_000,
-        renewLeases: true,
+        allowLongHandlers: true,
       },
     )
     await publish('asks', 'fails')
@@ -572,7 +572,7 @@ describe('promise 5: a batch', () => {
     const { redis, connect, publish } = await startScenario()
     const orders = names('o', 30)
     const { calls, handler } = noting(() => delay(50))
-    const options = { concurrency: 1, minIdleMs: 450, handlerTimeoutMs: 5_000, renewLeases: true }
+    const options = { concurrency: 1, minIdleMs: 450, handlerTimeoutMs: 5_000, allowLongHandlers: true }
     await publish(...orders)
 
     let isOver = false
@@ -591,7 +591,7 @@ describe('promise 5: a batch', () => {
 
   it('settles what overran at once, so that it comes back by its back-off while the others still run', async () => {
     const { redis, connect, publish, pending } = await startScenario()
-    const options = { concurrency: 2, minIdleMs: 450, handlerTimeoutMs: 300, reserveMs: 200, renewLeases: true }
+    const options = { concurrency: 2, minIdleMs: 450, handlerTimeoutMs: 300, reserveMs: 200, allowLongHandlers: true }
     await publish('hangs', ...names('o', 50))
     const { calls, handler } = noting((event) => (orderOf(event) === 'hangs' ? new Promise(() => {}) : delay(100)))
     const attempts: number[] = []

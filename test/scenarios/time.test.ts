@@ -145,7 +145,12 @@ describe('promises 5 and 11: time', () => {
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    const consumer = billing(handler, { minIdleMs: 300, handlerTimeoutMs: 20_000, renewLeases: true, concurrency: 1 })
+    const consumer = billing(handler, {
+      minIdleMs: 300,
+      handlerTimeoutMs: 20_000,
+      allowLongHandlers: true,
+      concurrency: 1,
+    })
     await publish('a', 'b')
 
     const polling = poll(consumer, { redis })

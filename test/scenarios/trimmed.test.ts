@@ -232,7 +232,7 @@ describe.each(WORLDS)('promise 9: trimmed while pending is counted as lost, on $
       ...RETRIED_AT_ONCE,
       minIdleMs: 60,
       handlerTimeoutMs: 20_000,
-      renewLeases: true,
+      allowLongHandlers: true,
     })
     const gone = await publish('a', 'b')
 

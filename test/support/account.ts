@@ -28,7 +28,7 @@ export class Account {
       const { orderId } = payload as { orderId: string }
       this.handled.set(orderId, (this.handled.get(orderId) ?? 0) + 1)
     }
-    this.#consumer = billing(handle, { stream, minIdleMs: 1_000, handlerTimeoutMs: 500, renewLeases: true })
+    this.#consumer = billing(handle, { stream, minIdleMs: 1_000, handlerTimeoutMs: 500, allowLongHandlers: true })
   }
 
   /** One invocation of an application that publishes, and of a poller. */

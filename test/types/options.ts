@@ -30,7 +30,7 @@ export const billing = defineConsumer({
   maxPending: 10_000,
   backoff: { firstMs: 1_000 },
   deadLetters: { maxLength: 1_000 },
-  renewLeases: false,
+  allowLongHandlers: false,
   maxEntryBytes: 1_000,
   mode: 'once',
   maxRunMs: 50_000,

@@ -266,7 +266,7 @@ test('a claimer waits for a slot that moves', async () => {
   await m.begin()
   await m.move(stream)
   const claimed = claim(
-    billing(async () => {}, { stream, minIdleMs: 200, handlerTimeoutMs: 1000, renewLeases: true } as never),
+    billing(async () => {}, { stream, minIdleMs: 200, handlerTimeoutMs: 1000, allowLongHandlers: true } as never),
     { redis, remainingMs: 15_000 },
   )
   await pause(1_000)

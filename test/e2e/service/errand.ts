@@ -45,7 +45,7 @@ export const runner = defineConsumer({
   routes: [on(Errand, run)],
   handlerTimeoutMs: 1_500,
   minIdleMs: 1_000,
-  renewLeases: true,
+  allowLongHandlers: true,
   reserveMs: 200,
   maxDeliveries: 2,
   backoff: { firstMs: 0 },

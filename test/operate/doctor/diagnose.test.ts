@@ -111,7 +111,7 @@ describe('timeouts', () => {
   })
 
   test('handlers that may outlast minIdleMs are told', async () => {
-    const found = await findings(await healthy(), sound({ minIdleMs: 5_000, renewLeases: true }))
+    const found = await findings(await healthy(), sound({ minIdleMs: 5_000, allowLongHandlers: true }))
 
     expect(of('timeouts', found)).toEqual([
       expect.stringMatching(/^info: .*10000 ms.*5000 ms.* → set minIdleMs to 15000 or more/),

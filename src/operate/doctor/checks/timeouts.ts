@@ -38,8 +38,8 @@ function ofFunction({ handlerTimeoutMs, reserveMs }: ConsumerSettings, functionT
   ]
 }
 
-function ofRenewal({ renewLeases, minIdleMs, handlerTimeoutMs }: ConsumerSettings): Verdict[] {
-  if (!renewLeases || minIdleMs >= handlerTimeoutMs) return []
+function ofRenewal({ allowLongHandlers, minIdleMs, handlerTimeoutMs }: ConsumerSettings): Verdict[] {
+  if (!allowLongHandlers || minIdleMs >= handlerTimeoutMs) return []
   return [
     info(
       `Handlers may take handlerTimeoutMs, ${handlerTimeoutMs} ms, and are claimed after minIdleMs, ${minIdleMs} ms, unless renewed`,
