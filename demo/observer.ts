@@ -94,7 +94,7 @@ export class Observer {
 
   /** Deletes the keys of that consumer, each by its name, and no other. */
   async deleteKeys({ keys, settings }: Consumer): Promise<void> {
-    const pollers = Array.from({ length: settings.slots }, (_, n) => `poller-${n}`)
+    const pollers = Array.from({ length: settings.maxPollers }, (_, n) => `poller-${n}`)
     const leases = [...pollers, ...CLAIMERS].map((name) => keys.slot(name))
     await this.#redis.del(keys.stream, keys.deadLetters, keys.due, keys.state, ...leases)
   }

@@ -195,7 +195,7 @@ export const RULES: readonly Rule[] = [
 ]
 
 const NAMES = new Set([
-  ...Array.from({ length: SETTINGS.slots }, (_, n) => `poller-${n}`),
+  ...Array.from({ length: SETTINGS.maxPollers }, (_, n) => `poller-${n}`),
   'claimer-0',
   'claimer-1',
   'parked',

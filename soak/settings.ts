@@ -14,7 +14,7 @@ export const SETTINGS = {
   maxDeliveries: 4,
   backoff: { firstMs: 200, factor: 2, maxMs: 3_000 },
   reserveMs: 400,
-  slots: 8,
+  maxPollers: 8,
 } as const satisfies SettingOptions
 
 /** Processes that poll and that claim; one claimer more than there are slots for. */

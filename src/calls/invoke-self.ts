@@ -7,7 +7,7 @@ import { invokeLater } from './invoke.ts'
 export interface InvokeSelfOptions {
   /**
    * Entries that one poller is left to deal with, 1 or more: there are as many pollers as the entries that wait are times that many, up to the
-   * consumer's `slots`. Default 1,000.
+   * consumer's `maxPollers`. Default 1,000.
    */
   readonly backlog?: number
 }

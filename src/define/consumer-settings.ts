@@ -56,7 +56,7 @@ export interface SettingOptions {
   /** Milliseconds before the invocation's deadline kept for settling, 100 or more. Default 1,000. */
   readonly reserveMs?: number
   /** Pollers that may run at once, each under a name of its own, 1 to 64. Default 4. */
-  readonly slots?: number
+  readonly maxPollers?: number
   /** Where a group that never was starts: `'0'` the whole stream, `'$'` only what comes, or an entry id. Default `'0'`. */
   readonly startAt?: string
 }
@@ -87,7 +87,7 @@ export interface ConsumerSettings {
   /** `Infinity`: the invocation's own time. */
   readonly maxRunMs: number
   readonly reserveMs: number
-  readonly slots: number
+  readonly maxPollers: number
   readonly startAt: string
 }
 
@@ -112,7 +112,7 @@ const DEFAULTS: ConsumerSettings = {
   mode: 'drain',
   maxRunMs: Infinity,
   reserveMs: 1_000,
-  slots: 4,
+  maxPollers: 4,
   startAt: '0',
 }
 
@@ -136,7 +136,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
   maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
   reserveMs: whole(100),
-  slots: whole(1, 64),
+  maxPollers: whole(1, 64),
   startAt: checkStartAt,
 }
 
@@ -164,7 +164,7 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
 }
 
 /** What a deployment or one run may set otherwise than its consumer says. */
-export const RUN_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'slots'] as const
+export const RUN_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'maxPollers'] as const
 
 /** The settings of a run that has some of its own. */
 export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {

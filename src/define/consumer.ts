@@ -13,7 +13,7 @@ import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { asAsked, checkGuards, checkTogether, indexesOf, policies, slotsWithin } from './policy.ts'
+import { asAsked, checkGuards, checkTogether, indexesOf, maxPollersWithin, policies } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -117,10 +117,10 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     codec,
     onDeadLetter,
     policies: asAsked(bound).filter(
-      ({ policy: { begin, guard, index, needs, maxSlots } }) => begin ?? guard ?? index ?? needs ?? maxSlots,
+      ({ policy: { begin, guard, index, needs, maxPollers } }) => begin ?? guard ?? index ?? needs ?? maxPollers,
     ),
     indexes: indexesOf(action, bound, keys),
-    settings: Object.freeze({ ...settings, slots: slotsWithin(settings.slots, bound) }),
+    settings: Object.freeze({ ...settings, maxPollers: maxPollersWithin(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
   })

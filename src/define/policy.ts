@@ -42,7 +42,7 @@ export interface PolicyDefinition {
   readonly excludes?: readonly string[]
   readonly wrap?: Wrap
   /** Pollers that may run at once, at most. On a consumer only. */
-  readonly maxSlots?: number
+  readonly maxPollers?: number
   /** What the server looks at in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once a run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
   /**
@@ -160,7 +160,7 @@ export interface BoundPolicy {
 }
 
 /** What may be in a definition, and what it must be; the others are functions. */
-const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxSlots', 'guard', 'index', 'needs', 'begin'] as const
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'index', 'needs', 'begin'] as const
 const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
 
 /** What may be in what `begin` answers: functions. */
@@ -220,10 +220,10 @@ function define(action: string, policy: unknown, at: string): PolicyDefinition {
     if (value !== undefined && !answersAtOnce(value))
       throw cannot(action, `${hook} of ${quoted(name)} must be a function that answers at once`)
   }
-  const { maxSlots, excludes, kind } = definition
+  const { maxPollers, excludes, kind } = definition
   if (kind !== undefined) oneOf(action, `kind of ${quoted(name)}`, kind, KINDS)
-  if (maxSlots !== undefined && !(Number.isInteger(maxSlots) && maxSlots > 0))
-    throw cannot(action, `maxSlots of ${quoted(name)} must be a whole number >= 1`)
+  if (maxPollers !== undefined && !(Number.isInteger(maxPollers) && maxPollers > 0))
+    throw cannot(action, `maxPollers of ${quoted(name)} must be a whole number >= 1`)
   if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
     throw cannot(action, `excludes of ${quoted(name)} must be an array of names`)
   return definition
@@ -237,8 +237,8 @@ export function answersAtOnce(value: unknown): boolean {
 /** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or what holds for a whole consumer on a route. */
 export function checkTogether(action: string, bound: readonly BoundPolicy[]): void {
   for (const { policy, eventType } of bound) {
-    const { name, excludes, guard, index, maxSlots } = policy
-    if (eventType !== undefined && (maxSlots ?? guard ?? index) !== undefined)
+    const { name, excludes, guard, index, maxPollers } = policy
+    if (eventType !== undefined && (maxPollers ?? guard ?? index) !== undefined)
       throw cannot(action, `${quoted(name)} must be used on the consumer, got it on ${quoted(eventType)}`)
     const isSame = (other: BoundPolicy) =>
       other.eventType === undefined && (wrapsOf.get(other.policy) ?? other.policy) === (wrapsOf.get(policy) ?? policy)
@@ -297,6 +297,6 @@ export function asAsked(bound: readonly BoundPolicy[]): readonly BoundPolicy[] {
 }
 
 /** Pollers that may run at once, as far as policies allow. */
-export function slotsWithin(slots: number, bound: readonly BoundPolicy[]): number {
-  return Math.min(slots, ...bound.map(({ policy }) => policy.maxSlots ?? Infinity))
+export function maxPollersWithin(maxPollers: number, bound: readonly BoundPolicy[]): number {
+  return Math.min(maxPollers, ...bound.map(({ policy }) => policy.maxPollers ?? Infinity))
 }

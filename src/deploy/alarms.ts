@@ -156,7 +156,7 @@ function lag(subject: AlarmSubject): Alarm {
       `More than ${limit} entries of stream ${subject.stream} wait for their first delivery to group ${subject.group}: more is published than `,
       'is handled. Look first at PolledEventCount and at how long ',
       subject.poller.name,
-      ' runs: at its timeout in every run it needs more concurrency, slots or pollers; below it, something slows it down or holds it, as ',
+      ' runs: at its timeout in every run it needs more concurrency, maxPollers or pollers; below it, something slows it down or holds it, as ',
       'too many pending entries do.',
     ],
     metric: consumerMetric(subject, 'Lag'),

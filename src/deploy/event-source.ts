@@ -33,7 +33,7 @@ export interface EventSourceOptions {
    */
   readonly schedule?: string
   /**
-   * Schedules that wake the poller at the same time, 1 to `slots`. Each takes the lowest free slot; one that finds none reads nothing.
+   * Schedules that wake the poller at the same time, 1 to `maxPollers`. Each takes the lowest free slot; one that finds none reads nothing.
    * Default 1.
    */
   readonly pollers?: number
@@ -48,10 +48,10 @@ export interface EventSourceOptions {
   /** Milliseconds after which an invocation reads and starts nothing new, 1 to 900,000, instead of what the code says. */
   readonly maxRunMs?: number
   /** Pollers that may run at once, 1 to 64, instead of what the code says, which is 4 unless it says so. */
-  readonly slots?: number
+  readonly maxPollers?: number
   /**
    * Concurrent executions kept for each function, 1 to 1,000, which are also the most it may have. The poller needs `pollers` or more,
-   * or its schedules are throttled. Default: none, since slots bound them already, and an account must have them to spare.
+   * or its schedules are throttled. Default: none, since `maxPollers` bounds them already, and an account must have them to spare.
    */
   readonly reservedConcurrency?: { readonly poller?: number; readonly claimer?: number }
   /** Days that the functions' logs are kept, one of those that CloudWatch knows: 1, 3, 5, 7, 14, 30 … 3,653. Default 30. */
@@ -141,8 +141,8 @@ export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
   readonly topic: string | Reference | undefined
 }
 
-/** The code's own default of `slots`, where neither the event nor the code says anything. */
-const CODE_SLOTS = 4
+/** The code's own default of `maxPollers`, where neither the event nor the code says anything. */
+const CODE_MAX_POLLERS = 4
 
 const DEFAULTS = {
   schedule: 'rate(1 minute)',
@@ -199,7 +199,7 @@ const OVERRIDES = {
   concurrency: whole(1, 1_000),
   mode: wordOf(['once', 'drain']),
   maxRunMs: whole(1, 900_000),
-  slots: whole(1, 64),
+  maxPollers: whole(1, 64),
 } satisfies Record<keyof Overrides, Row>
 
 const OPTIONS = {
@@ -304,11 +304,17 @@ function threePeriodsOf(action: string, period: number | undefined, schedule: st
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const { stream, consumer, pollers = DEFAULTS.pollers, slots = CODE_SLOTS, reservedConcurrency = {} } = given
-  if (pollers > slots) {
+  const {
+    stream,
+    consumer,
+    pollers = DEFAULTS.pollers,
+    maxPollers = CODE_MAX_POLLERS,
+    reservedConcurrency = {},
+  } = given
+  if (pollers > maxPollers) {
     throw cannot(
       action,
-      `pollers must be <= slots, got pollers ${pollers} and slots ${slots}; set slots here if there are to be more`,
+      `pollers must be <= maxPollers, got pollers ${pollers} and maxPollers ${maxPollers}; set maxPollers here if there are to be more`,
       RangeError,
     )
   }

@@ -323,7 +323,7 @@ export interface GroupAddress {
     readonly startAt: string
     readonly maxDeadLetters: number
     readonly minIdleMs: number
-    readonly slots: number
+    readonly maxPollers: number
   }
 }
 

@@ -3,11 +3,11 @@ import { quoted } from '../core/quoted.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import { DEFAULT_MAX_PENDING } from '../define/consumer-settings.ts'
-import { slotsWithin } from '../define/policy.ts'
+import { maxPollersWithin } from '../define/policy.ts'
 import type { Connection } from '../group/group.ts'
 
 /**
- * A consumer's settings as far as its policies and its connection allow: no more slots than a policy says; and where the server lets a consumer name have
+ * A consumer's settings as far as its policies and its connection allow: no more pollers than a policy says; and where the server lets a consumer name have
  * only so many pending entries, it refuses reads beyond them, and what failed is pending under one name. A `maxPending` that nobody chose becomes that many.
  *
  * @param redis Where it is known by now.
@@ -37,5 +37,5 @@ export function settingsWithin(
       throw cannot(`${action} for group ${quoted(group)}`, rule, RangeError)
     }
   }
-  return { ...settings, maxPending, slots: slotsWithin(settings.slots, policies) }
+  return { ...settings, maxPending, maxPollers: maxPollersWithin(settings.maxPollers, policies) }
 }

@@ -65,7 +65,7 @@ export async function poll(consumers: Consumer | readonly Consumer[], options: P
 const POLL: RunKind = {
   action: 'poll',
   async open({ group, consumer, leaseMs }) {
-    const slot = await group.takeSlot('poller', consumer.settings.slots, leaseMs)
+    const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)
     return slot && { slot, work: feedNew }
   },
 }

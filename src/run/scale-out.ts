@@ -5,7 +5,7 @@ import type { LambdaContext } from '../define/handler.ts'
 
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
 export interface ScaleOut {
-  /** Entries that one poller is left to deal with, 1 or more: there are as many pollers as the entries that wait are times that many, as slots allow. */
+  /** Entries that one poller is left to deal with, 1 or more: there are as many pollers as the entries that wait are times that many, as `maxPollers` allows. */
   readonly backlog: number
   /**
    * Calls one more poller; resolves once the call was accepted.

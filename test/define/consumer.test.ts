@@ -65,7 +65,7 @@ describe('defineConsumer()', () => {
       mode: 'drain',
       maxRunMs: Number.POSITIVE_INFINITY,
       reserveMs: 1_000,
-      slots: 4,
+      maxPollers: 4,
       startAt: '0',
     })
   })
@@ -85,7 +85,7 @@ describe('defineConsumer()', () => {
       mode: 'once',
       maxRunMs: 1,
       reserveMs: 100,
-      slots: 64,
+      maxPollers: 64,
       startAt: '5-1',
     }
 
@@ -165,7 +165,7 @@ describe('defineConsumer()', () => {
     )
   const known =
     'known are stream, group, routes, codec, onDeadLetter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, slots, startAt'
+    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, maxPollers, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
@@ -213,8 +213,8 @@ describe('defineConsumer()', () => {
     [range(': maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
     [range(': maxRunMs must be >= 1, got NaN'), { maxRunMs: Number.NaN }],
     [range(': reserveMs must be >= 100, got 99'), { reserveMs: 99 }],
-    [range(': slots must be >= 1, got 0'), { slots: 0 }],
-    [range(': slots must be <= 64, got 65'), { slots: 65 }],
+    [range(': maxPollers must be >= 1, got 0'), { maxPollers: 0 }],
+    [range(': maxPollers must be <= 64, got 65'), { maxPollers: 65 }],
     [type(': startAt must be a string that is not empty, got number'), { startAt: 0 }],
     [range(': startAt must be "0", "$" or an entry id, got ">"'), { startAt: '>' }],
     [type(': backoff must be an object, got null'), { backoff: null }],

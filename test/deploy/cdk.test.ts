@@ -106,7 +106,12 @@ describe('RedisStreamEventSource', () => {
     for (const consumerGroup of ['billing', 'search'])
       shop.poller.addEventSource(new RedisStreamEventSource({ stream, consumerGroup, claimer: shop.claimer }))
     shop.poller.addEventSource(
-      new RedisStreamEventSource({ stream: 'shop/orders', consumerGroup: 'billing', claimer: shop.claimer, slots: 8 }),
+      new RedisStreamEventSource({
+        stream: 'shop/orders',
+        consumerGroup: 'billing',
+        claimer: shop.claimer,
+        maxPollers: 8,
+      }),
     )
 
     shop.template.hasResourceProperties('AWS::CloudWatch::Alarm', {
@@ -137,14 +142,14 @@ describe('RedisStreamConsumer', () => {
   test('tells both functions what it overrides, and their service', () => {
     const shop = new Shop()
     shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
-    shop.addConsumer({ consumerGroup: 'search', slots: 8 }, 'Search')
+    shop.addConsumer({ consumerGroup: 'search', maxPollers: 8 }, 'Search')
 
     for (const fn of [shop.poller, shop.claimer])
       expect(shop.environmentOf(fn)).toEqual({
         POWERTOOLS_SERVICE_NAME: 'Shop',
         MILLRACE_EVENT_SOURCE: JSON.stringify([
           { stream: 'orders', group: 'billing', batchSize: 50, mode: 'once', maxRunMs: 40_000 },
-          { stream: 'orders', group: 'search', slots: 8 },
+          { stream: 'orders', group: 'search', maxPollers: 8 },
         ]),
       })
   })
@@ -388,9 +393,9 @@ describe('imported functions', () => {
     ],
     [
       'with what would have to be in their environment',
-      { serviceName: 'shop', batchSize: 5, slots: 8 },
+      { serviceName: 'shop', batchSize: 5, maxPollers: 8 },
       true,
-      'batchSize, slots cannot be given where the poller is imported, got Shop/Imported, whose environment is set elsewhere',
+      'batchSize, maxPollers cannot be given where the poller is imported, got Shop/Imported, whose environment is set elsewhere',
     ],
     [
       'without a role',
@@ -411,9 +416,9 @@ describe('props that cannot be', () => {
     ['a run too long', { maxRun: Duration.hours(1) }, 'maxRun in milliseconds cannot be over 900000, got 3600000'],
     ['no group', { consumerGroup: '' }, 'consumerGroup must be a string that is not empty, got ""'],
     [
-      'more pollers than slots',
+      'more pollers than maxPollers',
       { pollers: 5 },
-      'pollers cannot be over slots, got pollers 5 and slots 4; set slots here',
+      'pollers cannot be over maxPollers, got pollers 5 and maxPollers 4; set maxPollers here',
     ],
     ['a limit below zero', { alarms: { maxLag: -1 } }, 'alarms.maxLag cannot be under 0, got -1'],
     [

@@ -27,10 +27,13 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
   ],
   [{ pollers: 0 }, 'pollers must be >= 1, got 0'],
   [{ pollers: 1.5 }, 'pollers must be a whole number, got 1.5'],
-  [{ pollers: 5 }, 'pollers must be <= slots, got pollers 5 and slots 4; set slots here if there are to be more'],
   [
-    { pollers: 3, slots: 2 },
-    'pollers must be <= slots, got pollers 3 and slots 2; set slots here if there are to be more',
+    { pollers: 5 },
+    'pollers must be <= maxPollers, got pollers 5 and maxPollers 4; set maxPollers here if there are to be more',
+  ],
+  [
+    { pollers: 3, maxPollers: 2 },
+    'pollers must be <= maxPollers, got pollers 3 and maxPollers 2; set maxPollers here if there are to be more',
   ],
   [{ enabled: 'yes' }, 'enabled must be true or false, got string'],
   [{ mode: 'tail' }, 'mode must be one of "once", "drain", got "tail"'],
@@ -194,27 +197,30 @@ describe('what overrides the code', () => {
   const routes = [on(defineEvent('Event', { payload: z.object({}) }), () => {})]
   const define = (settings: object) => defineConsumer({ stream: 'orders', group: 'billing', routes, ...settings })
 
-  test.each(['batchSize', 'concurrency', 'slots'] as const)('has the bounds that defineConsumer has: %s', (name) => {
-    const { minimum, maximum } = (redisStreamSchema.properties as Record<string, Record<string, number>>)[name] ?? {}
+  test.each(['batchSize', 'concurrency', 'maxPollers'] as const)(
+    'has the bounds that defineConsumer has: %s',
+    (name) => {
+      const { minimum, maximum } = (redisStreamSchema.properties as Record<string, Record<string, number>>)[name] ?? {}
 
-    for (const bound of [minimum, maximum] as number[]) {
-      expect(someSettings({ [name]: bound }).overrides).toEqual({ [name]: bound })
-      expect(define({ [name]: bound }).settings[name]).toBe(bound)
-    }
-    expect(() => define({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
-    expect(() => someSettings({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
-  })
+      for (const bound of [minimum, maximum] as number[]) {
+        expect(someSettings({ [name]: bound }).overrides).toEqual({ [name]: bound })
+        expect(define({ [name]: bound }).settings[name]).toBe(bound)
+      }
+      expect(() => define({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
+      expect(() => someSettings({ [name]: (maximum as number) + 1 })).toThrow(`${name} must be <= ${maximum}`)
+    },
+  )
 
   test('travels as JSON, an element a consumer that overrides something', () => {
     const consumers = [
       someSettings({ batchSize: 10, mode: 'once' }),
       someSettings({ consumer: 'search' }),
-      someSettings({ consumer: 'audit', concurrency: 1, maxRunMs: 5_000, slots: 8 }),
+      someSettings({ consumer: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 }),
     ]
 
     expect(JSON.parse(overridesOf(consumers) ?? '')).toEqual([
       { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
-      { stream: 'orders', group: 'audit', concurrency: 1, maxRunMs: 5_000, slots: 8 },
+      { stream: 'orders', group: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 },
     ])
   })
 

@@ -107,7 +107,7 @@ describe('README', () => {
     ] as const) {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
-    for (const name of ['maxEntryBytes', 'mode', 'reserveMs', 'slots', 'startAt'] as const) {
+    for (const name of ['maxEntryBytes', 'mode', 'reserveMs', 'maxPollers', 'startAt'] as const) {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
     expect([...rows.keys()].toSorted()).toEqual(

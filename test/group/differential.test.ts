@@ -114,7 +114,7 @@ class Side {
   constructor(world: World) {
     this.world = world
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
-    const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, slots: 2 }
+    const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 2 }
     this.#group = bothSides(
       world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, indexes: [INDEX] }),
     )

@@ -77,7 +77,7 @@ export function anAddress(settings: Partial<GroupAddress['settings']> = {}): Gro
     stream: 'orders',
     group: 'billing',
     keys: consumerKeys('orders', 'billing'),
-    settings: { startAt: '0', maxDeadLetters: 1_000, minIdleMs: MIN_IDLE_MS, slots: 4, ...settings },
+    settings: { startAt: '0', maxDeadLetters: 1_000, minIdleMs: MIN_IDLE_MS, maxPollers: 4, ...settings },
   }
 }
 

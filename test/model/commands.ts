@@ -37,7 +37,7 @@ export interface Setting {
   readonly maxDeliveries: number
   readonly concurrency: number
   readonly batchSize: number
-  readonly slots: number
+  readonly maxPollers: number
   readonly backoffMs: number
   readonly mode: PollMode
   /** The network is prompt, and processes die by their handlers alone. */
@@ -175,7 +175,7 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       maxDeliveries: fc.constantFrom(2, 3, 1),
       concurrency: fc.constantFrom(1, 2, 3),
       batchSize: fc.constantFrom(1, 2, 8),
-      slots: fc.constantFrom(1, 2),
+      maxPollers: fc.constantFrom(1, 2),
       backoffMs: fc.constantFrom(0, 10_000, 90_000),
       mode: fc.constantFrom<PollMode>('drain', 'once'),
       isCalm: fc.constant(isCalm),

@@ -214,7 +214,7 @@ class Interleaving {
     process.bornIn = this.#model.life
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
-    const { maxDeliveries, concurrency, batchSize, slots, backoffMs, mode, usesPolicies } = this.#setting
+    const { maxDeliveries, concurrency, batchSize, maxPollers, backoffMs, mode, usesPolicies } = this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -222,7 +222,7 @@ class Interleaving {
       maxDeliveries,
       concurrency,
       batchSize,
-      slots,
+      maxPollers,
       mode,
       minIdleMs: MIN_IDLE_MS,
       use: usesPolicies ? [once, shelf, serial] : [],

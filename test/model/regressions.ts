@@ -10,7 +10,7 @@ const setting: Setting = {
   maxDeliveries: 2,
   concurrency: 1,
   batchSize: 1,
-  slots: 1,
+  maxPollers: 1,
   backoffMs: 0,
   mode: 'drain',
   isCalm: false,

@@ -13,7 +13,7 @@ afterEach(() => void vi.unstubAllEnvs())
 
 describe('what the deployment sets', () => {
   test('has the last word', () => {
-    const settings = { batchSize: 7, concurrency: 3, mode: 'once', maxRunMs: 5_000, slots: 2 }
+    const settings = { batchSize: 7, concurrency: 3, mode: 'once', maxRunMs: 5_000, maxPollers: 2 }
     const [deployed] = read([{ stream: 'orders', group: 'billing', ...settings }])
 
     expect(deployed).toEqual({ ...consumer, settings: { ...consumer.settings, ...settings } })

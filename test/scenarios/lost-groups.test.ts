@@ -412,7 +412,7 @@ describe('promise 8: twenty pollers at once', () => {
   it('on a lost group make it again once, and handle every entry once', async () => {
     const { server, redis, raw, connect, publish, pending } = await startScenario()
     const { calls, handler } = noting()
-    const consumer = billing(handler, { ...ONLY_NEW, slots: 20, batchSize: 10 })
+    const consumer = billing(handler, { ...ONLY_NEW, maxPollers: 20, batchSize: 10 })
     await poll(consumer, { redis })
     await claim(consumer, { redis })
     await raw.xgroup('DESTROY', 'orders', 'billing')

@@ -15,7 +15,7 @@ import {
   startScenario,
 } from '../support/scenario.ts'
 
-const OPTIONS = { batchSize: 10, concurrency: 10, slots: 4 }
+const OPTIONS = { batchSize: 10, concurrency: 10, maxPollers: 4 }
 const eventOf = (hop: number) => ({ millrace: { hop } })
 
 /** A poller whose calls are noted and, unless told otherwise, answered by as many invocations of itself. */
@@ -171,7 +171,7 @@ describe('a poller that sees a backlog', () => {
 })
 
 describe('a poller whose time is up before the backlog is', () => {
-  const SLOW = { maxRunMs: 50, slots: 1 }
+  const SLOW = { maxRunMs: 50, maxPollers: 1 }
   const slowly = () => delay(30)
 
   it('has another go on, which finds its slot free', async () => {
@@ -212,7 +212,7 @@ describe('a poller whose time is up before the backlog is', () => {
     const handler = () => {
       if (++handled === 20) scenario.server.kill('SIGKILL')
     }
-    const { hops, invoke } = aPoller(scenario, handler, { slots: 1 }, nobody)
+    const { hops, invoke } = aPoller(scenario, handler, { maxPollers: 1 }, nobody)
 
     const error = (await invoke({}, 15_000).catch((caught: unknown) => caught)) as InvocationFailedError
 

@@ -97,7 +97,7 @@ describe('a server that refuses more than 3,999 arguments a request', () => {
     const { redis, raw, narrow: server, publish, pending } = await narrow()
     for (let n = 0; n < 10; n++) await publish(...names(`${n}-`, 1_000))
     const { stream, group, keys } = { stream: 'orders', group: 'billing', keys: consumerKeys('orders', 'billing') }
-    const settings = { startAt: '0', maxDeadLetters: 10, minIdleMs: 60_000, slots: 4 }
+    const settings = { startAt: '0', maxDeadLetters: 10, minIdleMs: 60_000, maxPollers: 4 }
     const port = redis.group({ stream, group, keys, settings })
     const slot = await port.takeSlot('poller', 4, 60_000)
     if (!slot) throw new Error('no slot')

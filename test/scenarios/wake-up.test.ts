@@ -66,7 +66,7 @@ describe('a publisher that wakes the poller', () => {
         await publisher.publish(OrderPaid, { orderId: 'b' })
         busy.push((await poll(consumer, { redis })).slotsBusy)
       },
-      { slots: 1 },
+      { maxPollers: 1 },
     )
     // woken by b, which is published while the only slot reads: the last read must not have been before it
     const { wake, woken } = aWake()

@@ -237,7 +237,7 @@ describe('accountFor()', () => {
     [
       'consumer names are those of slots, claimers and parked',
       'a name beyond the slots',
-      { holdings: { consumerNames: ['parked', 'poller-0', `poller-${SETTINGS.slots}`] } },
+      { holdings: { consumerNames: ['parked', 'poller-0', `poller-${SETTINGS.maxPollers}`] } },
     ],
     [
       'a report adds up',

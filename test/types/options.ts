@@ -35,7 +35,7 @@ export const billing = defineConsumer({
   mode: 'once',
   maxRunMs: 50_000,
   reserveMs: 1_000,
-  slots: 4,
+  maxPollers: 4,
   startAt: '$',
 })
 

@@ -24,7 +24,7 @@ export interface RedisStreamEventSourceProps {
    */
   readonly schedule?: Duration | ScheduleExpression | string
   /**
-   * Schedules that wake the poller at the same time, 1 to `slots`: what `parallelizationFactor` is to a shard.
+   * Schedules that wake the poller at the same time, 1 to `maxPollers`: what `parallelizationFactor` is to a shard.
    *
    * @default 1
    */
@@ -64,7 +64,7 @@ export interface RedisStreamEventSourceProps {
    *
    * @default what the code says, which is 4 unless it says so
    */
-  readonly slots?: number
+  readonly maxPollers?: number
   /**
    * Names of the SSM parameters that each function may read and decrypt, as in `/shop/redis-url`. What is granted otherwise, as by
    * `parameter.grantRead(poller)`, need not be named.
@@ -185,7 +185,8 @@ export function keyOf({ onFailedSchedule }: RedisStreamEventSourceProps): string
 }
 
 function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
-  const { stream, consumerGroup, pollers, enabled, batchSize, concurrency, mode, slots, parameters, dashboard } = props
+  const { stream, consumerGroup, pollers, enabled, batchSize, concurrency, mode, maxPollers, parameters, dashboard } =
+    props
   return withoutUndefined({
     stream,
     consumer: consumerGroup,
@@ -194,7 +195,7 @@ function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
     batchSize,
     concurrency,
     mode,
-    slots,
+    maxPollers,
     parameters,
     dashboard,
     cacheClusterId: props.cacheClusterId,

@@ -252,7 +252,7 @@ export class MemoryGroup implements Group, Claims {
     const { entries } = this.#stream
     const [oldest] = group.pending.keys()
     const oldestMs = oldest === undefined ? 0 : this.#now - Number.parseInt(oldest, 10)
-    const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
+    const leases = slotNames('poller', settings.maxPollers).map((name) => keys.slot(name))
     const backlog = {
       pending: group.pending.size,
       ...(oldestMs >= 0 && { oldestPendingMs: oldestMs }),
@@ -282,7 +282,7 @@ export class MemoryGroup implements Group, Claims {
     for (const [consumerName, usedAt] of group.consumers) {
       const isIdle = this.#now - usedAt >= minIdleMs && !owners.has(consumerName)
       const isHeld = this.#server.holder(keys.slot(consumerName)) !== undefined
-      if (isIdle && !isHeld && isLeftOver(consumerName, settings.slots)) group.consumers.delete(consumerName)
+      if (isIdle && !isHeld && isLeftOver(consumerName, settings.maxPollers)) group.consumers.delete(consumerName)
     }
     if (slot.token !== '' && this.#isLeased(slot)) this.#server.leases.delete(keys.slot(slot.consumerName))
     return measured

@@ -8,7 +8,7 @@ import { isReplyError } from './sender.ts'
 import type { Reply } from './transport.ts'
 
 export function measureCall({ stream, group, keys, settings }: GroupAddress): Call {
-  const leases = slotNames('poller', settings.slots).map((name) => keys.slot(name))
+  const leases = slotNames('poller', settings.maxPollers).map((name) => keys.slot(name))
   return { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
 }
 

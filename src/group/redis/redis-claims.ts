@@ -193,7 +193,9 @@ class RedisClaims implements Claims {
     await this.#removeConsumers(
       parseXinfoConsumers(consumers ?? null).filter(
         (info) =>
-          info.pending === 0 && info.idleMs >= minIdleMs && isLeftOver(info.name, this.#calls.address.settings.slots),
+          info.pending === 0 &&
+          info.idleMs >= minIdleMs &&
+          isLeftOver(info.name, this.#calls.address.settings.maxPollers),
       ),
       minIdleMs,
     )

@@ -220,7 +220,7 @@ function patientOf(stream: string, group: string): GroupPatient[] {
 }
 
 function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
-  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.slots ?? SLOTS))
+  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.maxPollers ?? SLOTS))
   const needs = consumer ? needsOf(consumer) : []
   const rights = needs.length > 0 ? new Inquiry(rightsQuestions(keys.stream, needs)) : undefined
   return { group, keys, consumer, inquiry, rights }

@@ -100,7 +100,7 @@ function resolve(options: InspectOptions): Resolved {
         .map(({ group: name, keys, settings }) => ({
           group: name,
           deadLetters: keys.deadLetters,
-          slots: settings.slots,
+          slots: settings.maxPollers,
         })),
   }
 }

@@ -20,7 +20,7 @@ export interface PlanOptions {
   readonly memoryMb?: number
   /** The functions' timeout in milliseconds. Default 55,000. */
   readonly functionTimeoutMs?: number
-  /** Pollers that every tick wakes, at most `slots`. Default 1. */
+  /** Pollers that every tick wakes, at most `maxPollers`. Default 1. */
   readonly pollers?: number
   /** Whether publishers wake the poller. Default false. */
   readonly wakes?: boolean

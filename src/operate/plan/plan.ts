@@ -151,17 +151,17 @@ function priceOf({ poller, claimer, publisherCommands, ticks }: Omit<Plan['month
   }
 }
 
-function pollersOf({ slots }: ConsumerSettings, { pollers }: ResolvedPlanOptions): number {
-  return Math.min(pollers, slots)
+function pollersOf({ maxPollers }: ConsumerSettings, { pollers }: ResolvedPlanOptions): number {
+  return Math.min(pollers, maxPollers)
 }
 
 /** How many pollers may be at work on average: each starts nothing more once a handler could not end in time. */
 function runningPollers(settings: ConsumerSettings, options: ResolvedPlanOptions): number {
-  const { maxRunMs, handlerTimeoutMs, reserveMs, slots } = settings
+  const { maxRunMs, handlerTimeoutMs, reserveMs, maxPollers } = settings
   const runMs = Math.max(0, Math.min(maxRunMs, options.functionTimeoutMs - handlerTimeoutMs - reserveMs))
   if (runMs === 0) return 0
   const scheduled = (pollersOf(settings, options) * runMs) / options.scheduleMs
-  return Math.min(slots, options.wakes ? Math.max(1, scheduled) : scheduled)
+  return Math.min(maxPollers, options.wakes ? Math.max(1, scheduled) : scheduled)
 }
 
 /** Events a second of one poller at work: a batch after the other, each in rounds of `concurrency` handlers. */

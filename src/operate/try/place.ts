@@ -33,7 +33,7 @@ export class Place {
   }
 
   get address(): GroupAddress {
-    const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, slots: 4 }
+    const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 4 }
     return { stream: this.keys.stream, group: GROUP, keys: this.keys, settings }
   }
 

@@ -526,13 +526,15 @@ describe('claiming', () => {
 })
 
 describe('slots', () => {
-  test('leases under names beyond slots, and more pollers than slots, are warnings', async () => {
+  test('leases under names beyond maxPollers, and more pollers than slots, are warnings', async () => {
     const scenario = await healthy()
     await scenario.raw.set('{orders}:billing:slot:poller-5', 'token')
 
     expect(of('slots', await findings(scenario, sound(), { pollers: 6 }))).toEqual([
-      'warning: 6 pollers are woken at once, and there are 4 slots → set slots to 6',
-      expect.stringMatching(/^warning: 1 lease is held under poller names beyond slots, 4: .* → give every deployment/),
+      'warning: 6 pollers are woken at once, and there are 4 slots → set maxPollers to 6',
+      expect.stringMatching(
+        /^warning: 1 lease is held under poller names beyond maxPollers, 4: .* → give every deployment/,
+      ),
     ])
   })
 
@@ -541,14 +543,14 @@ describe('slots', () => {
     for (const name of ['poller-0', 'claimer-0', 'claimer-1'])
       await scenario.raw.set(`{orders}:billing:slot:${name}`, 't')
 
-    expect(of('slots', await findings(scenario, sound({ slots: 1 })))).toEqual([
+    expect(of('slots', await findings(scenario, sound({ maxPollers: 1 })))).toEqual([
       expect.stringMatching(/^info: All of 1 slot are taken/),
       expect.stringMatching(/^info: All of 2 claimer slots are taken/),
     ])
   })
 
   test('64 slots are asked for as well', async () => {
-    expect(above(await findings(await healthy(), sound({ slots: 64 })))).toEqual([])
+    expect(above(await findings(await healthy(), sound({ maxPollers: 64 })))).toEqual([])
   })
 })
 

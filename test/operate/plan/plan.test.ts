@@ -118,7 +118,7 @@ describe('plan()', () => {
   test.each([
     ['a drain is bounded by its time', { mode: 'drain' }, { pollers: 1 }, 10 * 10 * (44 / 60)],
     ['two pollers do twice as much', { mode: 'drain' }, { pollers: 2 }, 20 * 10 * (44 / 60)],
-    ['no more than slots', { mode: 'drain', slots: 1 }, { pollers: 2 }, 10 * 10 * (44 / 60)],
+    ['no more than maxPollers', { mode: 'drain', maxPollers: 1 }, { pollers: 2 }, 10 * 10 * (44 / 60)],
     ['maxRunMs bounds it as well', { mode: 'drain', maxRunMs: 6_000 }, {}, 10],
     ['once is a batch a tick', { mode: 'once' }, {}, 10 / 60],
     ['a function that is too short does nothing', {}, { functionTimeoutMs: 10_000 }, 0],

@@ -23,7 +23,7 @@ export const SETTINGS = {
   maxDeliveries: 4,
   backoff: { firstMs: 100 },
   maxEntryBytes: 2_000,
-  slots: 3,
+  maxPollers: 3,
 } as const
 
 const NAMESPACE = 'Millrace'
@@ -113,7 +113,7 @@ export class Shop {
           throw new Error('no mail')
         },
         ...SETTINGS,
-        slots: FEW_SLOTS,
+        maxPollers: FEW_SLOTS,
       }),
     }
     this.server = new ServerView(scenario, this.consumers)

@@ -10,27 +10,27 @@ export const slots = check({
   needs: ['pollers', 'beyond', 'claimers'],
   look({ pollers, beyond, claimers }, { consumer, pollers: woken }) {
     if (!consumer) return []
-    const { slots } = consumer.settings
+    const { maxPollers } = consumer.settings
     const verdicts = []
-    if (woken !== undefined && woken > slots)
+    if (woken !== undefined && woken > maxPollers)
       verdicts.push(
         warning(
-          `${count(woken, 'poller')} are woken at once, and there are ${count(slots, 'slot')}`,
-          `set slots to ${woken}`,
+          `${count(woken, 'poller')} are woken at once, and there are ${count(maxPollers, 'slot')}`,
+          `set maxPollers to ${woken}`,
         ),
       )
     if (beyond > 0)
       verdicts.push(
         warning(
-          `${count(beyond, 'lease is', 'leases are')} held under poller names beyond slots, ${slots}: a poller with more slots runs`,
-          'give every deployment of the consumer the same slots',
+          `${count(beyond, 'lease is', 'leases are')} held under poller names beyond maxPollers, ${maxPollers}: a poller with a higher maxPollers runs`,
+          'give every deployment of the consumer the same maxPollers',
         ),
       )
-    if (pollers >= slots)
+    if (pollers >= maxPollers)
       verdicts.push(
         info(
-          `All of ${count(slots, 'slot')} are taken: a further poller reads nothing`,
-          'set slots higher if it is to read',
+          `All of ${count(maxPollers, 'slot')} are taken: a further poller reads nothing`,
+          'set maxPollers higher if it is to read',
         ),
       )
     if (claimers >= CLAIMER_SLOTS)
