@@ -9,10 +9,10 @@ export interface InvokeSelfOptions {
    * Entries that one poller is left to deal with, 1 or more: there are as many pollers as the entries that wait are times that many, up to the
    * consumer's `maxPollers`. Default 1,000.
    */
-  readonly backlog?: number
+  readonly entriesPerPoller?: number
 }
 
-const DEFAULT_BACKLOG = 1_000
+const DEFAULT_ENTRIES_PER_POLLER = 1_000
 
 /**
  * Has a poller invoke its own function, asynchronously: as often as the backlog is worth while it runs, and once more when its time is up
@@ -22,11 +22,11 @@ const DEFAULT_BACKLOG = 1_000
  */
 export function invokeSelf(options: InvokeSelfOptions = {}): ScaleOut {
   const action = 'make invokeSelf'
-  knownOptions(action, options, ['backlog'])
-  const { backlog = DEFAULT_BACKLOG } = options
-  numberFrom(action, 'backlog', backlog, 1)
+  knownOptions(action, options, ['entriesPerPoller'])
+  const { entriesPerPoller = DEFAULT_ENTRIES_PER_POLLER } = options
+  numberFrom(action, 'entriesPerPoller', entriesPerPoller, 1)
   return {
-    backlog,
+    entriesPerPoller,
     async call(hop, { invokedFunctionArn }, signal) {
       // the ARN has the alias that this poller was invoked by, so that a call stays with its version
       if (!invokedFunctionArn) throw new Error('the context names no function to invoke; invokeSelf works in Lambda')

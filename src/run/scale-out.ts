@@ -6,7 +6,7 @@ import type { LambdaContext } from '../define/handler.ts'
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
 export interface ScaleOut {
   /** Entries that one poller is left to deal with, 1 or more: there are as many pollers as the entries that wait are times that many, as `maxPollers` allows. */
-  readonly backlog: number
+  readonly entriesPerPoller: number
   /**
    * Calls one more poller; resolves once the call was accepted.
    *
@@ -26,7 +26,7 @@ const CALL_MIN_MS = 500
 
 /** The pollers that one invocation may still call. */
 export class FurtherPollers {
-  readonly backlog: number
+  readonly entriesPerPoller: number
   readonly #scaleOut: ScaleOut
   readonly #hop: number
   readonly #context: Partial<LambdaContext>
@@ -34,7 +34,7 @@ export class FurtherPollers {
 
   /** @param hop How many calls led to this invocation; 0 for one that a schedule or a publisher woke. */
   constructor(scaleOut: ScaleOut, hop: number, context: Partial<LambdaContext>, clock: Clock) {
-    this.backlog = scaleOut.backlog
+    this.entriesPerPoller = scaleOut.entriesPerPoller
     this.#scaleOut = scaleOut
     this.#hop = hop
     this.#context = context
@@ -68,6 +68,6 @@ export class FurtherPollers {
 
 /** @throws {TypeError} Not a way to call further pollers. */
 export function assertScaleOut(action: string, scaleOut: ScaleOut): void {
-  if (typeof scaleOut?.call === 'function' && scaleOut.backlog >= 1) return
+  if (typeof scaleOut?.call === 'function' && scaleOut.entriesPerPoller >= 1) return
   throw cannot(action, 'scaleOut must come from invokeSelf of millrace/lambda')
 }

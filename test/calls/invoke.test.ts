@@ -39,15 +39,15 @@ describe('invokeSelf()', () => {
   })
 
   test.each([
-    [{ backlog: 0 }, 'Cannot make invokeSelf: backlog must be >= 1, got 0'],
-    [{ backlog: '5' }, 'Cannot make invokeSelf: backlog must be a number, got string'],
-    [{ treshold: 5 }, 'Cannot make invokeSelf: unknown option "treshold"; known are backlog'],
+    [{ entriesPerPoller: 0 }, 'Cannot make invokeSelf: entriesPerPoller must be >= 1, got 0'],
+    [{ entriesPerPoller: '5' }, 'Cannot make invokeSelf: entriesPerPoller must be a number, got string'],
+    [{ treshold: 5 }, 'Cannot make invokeSelf: unknown option "treshold"; known are entriesPerPoller'],
   ])('refuses %j', (options, message) => {
     expect(() => invokeSelf(options as object)).toThrow(message)
   })
 
   test('leaves a thousand entries to a poller', () => {
-    expect(invokeSelf().backlog).toBe(1_000)
+    expect(invokeSelf().entriesPerPoller).toBe(1_000)
   })
 })
 

@@ -270,7 +270,7 @@ describe('under the users of the ACL file', () => {
     const publications = Object.keys(BEHAVIOURS).map((behaviour) => [Order, { behaviour }] as const)
     await monitor.during(PUBLISHER, () => orders.publishMany(publications))
     expect(wakes).toEqual(['woken'])
-    const scaleOut = { backlog: 1_000, call: async () => {} }
+    const scaleOut = { entriesPerPoller: 1_000, call: async () => {} }
     const pollAll = createPoller(billing, { redis: poller, scaleOut })
     expect(await monitor.during(POLLER, () => pollAll())).toMatchObject({
       read: 6,

@@ -24,7 +24,7 @@ function aPoller({ redis }: Scenario, handler: EventHandler<never>, options = {}
   const called: Promise<Report>[] = []
   const invoke = (event: unknown, timeoutMs?: number) => poller(event, lambdaContext(timeoutMs))
   const scaleOut: ScaleOut = {
-    backlog: 20,
+    entriesPerPoller: 20,
     async call(hop, context, signal) {
       hops.push(hop)
       if (call) await call(hop, context, signal)
@@ -226,7 +226,7 @@ describe('a poller whose time is up before the backlog is', () => {
     const routes = [on(OrderPaid, slowly)]
     const broken = defineConsumer({ stream: 'broken', group: 'billing', routes })
     const hops: number[] = []
-    const scaleOut = { backlog: 1_000, call: async (hop: number) => void hops.push(hop) }
+    const scaleOut = { entriesPerPoller: 1_000, call: async (hop: number) => void hops.push(hop) }
     const handler = createPoller([billing(slowly, { ...OPTIONS, ...SLOW }), broken], { redis, scaleOut })
 
     const error = (await handler({}, lambdaContext()).catch((caught: unknown) => caught)) as InvocationFailedError
@@ -239,7 +239,7 @@ describe('a poller whose time is up before the backlog is', () => {
     const PageViewed = defineEvent('PageViewed', { payload: z.object({}) })
     await createPublisher({ stream: 'orders', redis }).publish(PageViewed, {})
     const hops: number[] = []
-    const scaleOut = { backlog: 20, call: async (hop: number) => void hops.push(hop) }
+    const scaleOut = { entriesPerPoller: 20, call: async (hop: number) => void hops.push(hop) }
     const routes = [on(OrderPaid, slowly), onBatch(PageViewed, () => {}, { maxBatchingWindowMs: 60_000 })]
     const options = { ...OPTIONS, concurrency: 1, maxRunMs: 400 }
     const consumer = defineConsumer({ stream: 'orders', group: 'billing', routes, ...options })

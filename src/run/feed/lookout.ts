@@ -40,12 +40,12 @@ export class Lookout {
     const { further, group, consumer } = parts
     if (!further) return
     const { read } = report.numbers
-    this.#nextAt = read + further.backlog
+    this.#nextAt = read + further.entriesPerPoller
     const measured = await group.measure()
     // where the server does not know, batch after full batch for that long is a backlog as well
-    const waiting = measured?.backlog.lag ?? (read < further.backlog ? 0 : further.backlog + 1)
+    const waiting = measured?.backlog.lag ?? (read < further.entriesPerPoller ? 0 : further.entriesPerPoller + 1)
     const wanted =
-      Math.min(consumer.settings.maxPollers, Math.ceil(waiting / further.backlog)) - (measured?.pollers ?? 1)
+      Math.min(consumer.settings.maxPollers, Math.ceil(waiting / further.entriesPerPoller)) - (measured?.pollers ?? 1)
     if (wanted <= 0 || !further.mayCall(time.spareMs())) return
     this.#nextAt = Infinity
     const calls = Array.from({ length: wanted }, () => further.call(time.spareMs()).then(() => report.scaledOut()))

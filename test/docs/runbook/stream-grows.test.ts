@@ -61,8 +61,8 @@ describe('the runbook: the stream grows', () => {
 
     for (const look of looks) await desk.sees(look)
     expect(await poll(slow, { redis })).toMatchObject({ slotsBusy: true, read: 0 })
-    const { backlog, ...more } = settings
-    expect([backlog, (await desk.run(fixes[0] as string)).length > 3]).toEqual([1_000, true])
+    const { entriesPerPoller, ...more } = settings
+    expect([entriesPerPoller, (await desk.run(fixes[0] as string)).length > 3]).toEqual([1_000, true])
     const faster = await poll(
       billing(() => {}, more),
       { redis },

@@ -5,4 +5,8 @@ import { reportMetrics } from 'millrace/powertools'
 import { runner } from './errand.ts'
 
 const redis = connectIoredis(process.env.REDIS_URL ?? '')
-export const handler = createPoller(runner, { redis, scaleOut: invokeSelf({ backlog: 20 }), observe: reportMetrics() })
+export const handler = createPoller(runner, {
+  redis,
+  scaleOut: invokeSelf({ entriesPerPoller: 20 }),
+  observe: reportMetrics(),
+})
