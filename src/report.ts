@@ -29,7 +29,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   /** The poller's last read found nothing left; the claimer saw every pending entry once. */
   readonly drained: boolean
   /** Every slot was taken, so nothing was read. No failure. */
-  readonly slotsBusy: boolean
+  readonly noFreeSlot: boolean
   /** More than `maxPending` entries were pending, so nothing more was read. No failure. */
   readonly held: boolean
   /** The group was gone and was made again. */
@@ -87,7 +87,7 @@ export function openReport(stream: string, group: string): OpenReport {
     roundTrips: 0,
     scaledOut: 0,
     drained: false,
-    slotsBusy: false,
+    noFreeSlot: false,
     held: false,
     healed: false,
     continued: false,

@@ -28,7 +28,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     batches: 13 * unit,
     roundTrips: 14 * unit,
     drained: true,
-    slotsBusy: false,
+    noFreeSlot: false,
     held: false,
     healed: false,
     continued: false,
@@ -82,7 +82,7 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['slotsBusy', 'held', 'healed', 'continued'] as const)('says %s if any does', (flag) => {
+  test.each(['noFreeSlot', 'held', 'healed', 'continued'] as const)('says %s if any does', (flag) => {
     const said = [[false, false], [true, false], [false, true], []].map(
       (each) =>
         sumReports(

@@ -37,7 +37,7 @@ export class RunReport {
   }
 
   noSlot(): void {
-    this.#report.slotsBusy = true
+    this.#report.noFreeSlot = true
   }
 
   /** A read was answered, whatever it brought. */

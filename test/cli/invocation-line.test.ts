@@ -20,7 +20,7 @@ test.each<[string, Partial<InvocationReport>, string]>([
     'counts other than 0, and what is true',
     {
       payload:
-        '{"read":3,"claimed":0,"acked":3,"roundTrips":2,"drained":true,"slotsBusy":false,"held":true,"durationMs":9,"consumers":[]}',
+        '{"read":3,"claimed":0,"acked":3,"roundTrips":2,"drained":true,"noFreeSlot":false,"held":true,"durationMs":9,"consumers":[]}',
     },
     'poller: read 3, acked 3, held (12 ms)',
   ],

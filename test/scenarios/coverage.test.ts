@@ -190,7 +190,7 @@ describe('promise 6: two claimers at once', () => {
     while (!((await owns('claimer-0')) && (await owns('claimer-1')))) await delay(5)
     await Promise.all(killed.map((victim) => victim.kill()))
 
-    expect(counts(await claim(consumer, { redis }))).toEqual({ slotsBusy: true })
+    expect(counts(await claim(consumer, { redis }))).toEqual({ noFreeSlot: true })
     const leases = await Promise.all([raw.pttl(`${LEASE}0`), raw.pttl(`${LEASE}1`)])
     for (const leaseMs of leases) expect([leaseMs > 0, leaseMs <= 65_000]).toEqual([true, true])
     await raw.pexpire(`${LEASE}1`, 1) // one of them is over

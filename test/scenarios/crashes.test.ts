@@ -49,7 +49,7 @@ describe('promises 1 and 4: a process that dies', () => {
     const leaseMs = await raw.pttl('{orders}:billing:slot:poller-0')
     expect([leaseMs > 50_000, leaseMs <= 65_000]).toEqual([true, true])
     await poll(billing(handler, { maxPollers: 1 }), { redis }).then((report) =>
-      expect(counts(report)).toEqual({ slotsBusy: true }),
+      expect(counts(report)).toEqual({ noFreeSlot: true }),
     )
     await raw.del('{orders}:billing:slot:poller-0')
     expect(counts(await poll(billing(handler, { maxPollers: 1 }), { redis }))).toEqual({ drained: true })

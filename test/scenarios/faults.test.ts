@@ -347,7 +347,7 @@ describe('promise 10: slots', () => {
           { redis },
         ),
       ),
-    ).toEqual({ slotsBusy: true })
+    ).toEqual({ noFreeSlot: true })
     expect(await raw.exists('orders')).toBe(1)
   })
 

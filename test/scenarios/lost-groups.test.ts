@@ -429,7 +429,7 @@ describe('promise 8: twenty pollers at once', () => {
     await proxy.close()
 
     expect(tries).toBeGreaterThan(1)
-    expect([reports.filter(({ healed }) => healed).length, reports.some(({ slotsBusy }) => slotsBusy)]).toEqual([
+    expect([reports.filter(({ healed }) => healed).length, reports.some(({ noFreeSlot }) => noFreeSlot)]).toEqual([
       1,
       false,
     ])

@@ -185,7 +185,7 @@ describe('a poller whose time is up before the backlog is', () => {
 
     expect(hops).toEqual(hops.map((_, n) => n + 1))
     expect(hops.length).toBeGreaterThan(0)
-    expect(reports.map(({ slotsBusy, continued }) => [slotsBusy, continued])).toEqual(
+    expect(reports.map(({ noFreeSlot, continued }) => [noFreeSlot, continued])).toEqual(
       reports.map((_, n) => [false, n < reports.length - 1]),
     )
     // a batch whose read takes the last of the time is released

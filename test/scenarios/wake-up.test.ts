@@ -64,7 +64,7 @@ describe('a publisher that wakes the poller', () => {
       async (event) => {
         if ((event as { payload: { orderId: string } }).payload.orderId !== 'a') return
         await publisher.publish(OrderPaid, { orderId: 'b' })
-        busy.push((await poll(consumer, { redis })).slotsBusy)
+        busy.push((await poll(consumer, { redis })).noFreeSlot)
       },
       { maxPollers: 1 },
     )
@@ -75,7 +75,7 @@ describe('a publisher that wakes the poller', () => {
 
     const report = await poll(consumer, { redis })
 
-    expect([report.acked, busy, woken.length, report.slotsBusy]).toEqual([2, [true], 2, false])
+    expect([report.acked, busy, woken.length, report.noFreeSlot]).toEqual([2, [true], 2, false])
     expect(await pending()).toEqual([])
     await publisher.publish(OrderPaid, { orderId: 'c' })
     expect(woken).toHaveLength(3)

@@ -26,7 +26,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     roundTrips: 0,
     scaledOut: 0,
     drained: false,
-    slotsBusy: false,
+    noFreeSlot: false,
     held: false,
     healed: false,
     continued: false,

@@ -60,7 +60,7 @@ describe('the runbook: the stream grows', () => {
     await expect.poll(async () => (await raw.xpending('orders', 'billing').catch(() => [0]))[0]).toBe(400)
 
     for (const look of looks) await desk.sees(look)
-    expect(await poll(slow, { redis })).toMatchObject({ slotsBusy: true, read: 0 })
+    expect(await poll(slow, { redis })).toMatchObject({ noFreeSlot: true, read: 0 })
     const { entriesPerPoller, ...more } = settings
     expect([entriesPerPoller, (await desk.run(fixes[0] as string)).length > 3]).toEqual([1_000, true])
     const faster = await poll(

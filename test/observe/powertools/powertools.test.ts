@@ -135,7 +135,7 @@ describe('reportMetrics()', () => {
   })
 
   test('counts 0 polled events where every slot was taken', async () => {
-    const report = { ...aReport(), slotsBusy: true }
+    const report = { ...aReport(), noFreeSlot: true }
     write(reportMetrics(), 'poll', report)
 
     expect(metricsIn(written)).toMatchObject([{ PolledEventCount: 0 }])
@@ -289,7 +289,7 @@ describe('reportLogs()', () => {
     ['deadLettered', 3],
     ['healed', true],
     ['held', true],
-    ['slotsBusy', true],
+    ['noFreeSlot', true],
   ] as const)('warns of %s', async (member, value) => {
     const { lines, logger } = collect()
     const report = { ...aReport(), [member]: value }

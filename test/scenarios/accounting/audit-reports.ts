@@ -43,6 +43,6 @@ export function auditReports(books: Books, ledger: Ledger): void {
     // a handler that overran has failed
     ledger.atMost(`${what}: overran`, report.overran, report.failed)
     ledger.equal(`${what}: deadLettersTrimmed, where all are kept`, report.deadLettersTrimmed, 0)
-    if (report.slotsBusy) ledger.equal(`${what}: taken without a slot`, read + claimed, 0)
+    if (report.noFreeSlot) ledger.equal(`${what}: taken without a slot`, read + claimed, 0)
   }
 }
