@@ -166,8 +166,8 @@ export const RULES: readonly Rule[] = [
     rule: 'no report speaks of a lost entry or a lost group',
     broken: (evidence) =>
       reports(evidence)
-        .filter(([, { lost, healed }]) => lost > 0 || healed)
-        .map(([where, { lost, healed }]) => `${where}: lost ${lost}, healed ${healed}`),
+        .filter(([, { lost, groupRecreated }]) => lost > 0 || groupRecreated)
+        .map(([where, { lost, groupRecreated }]) => `${where}: lost ${lost}, groupRecreated ${groupRecreated}`),
   },
   {
     rule: 'an invocation fails only if its server or connection did',

@@ -33,7 +33,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   /** More than `maxPending` entries were pending, so nothing more was read. No failure. */
   readonly held: boolean
   /** The group was gone and was made again. */
-  readonly healed: boolean
+  readonly groupRecreated: boolean
   /** Further pollers that this one called, since it saw a backlog. */
   readonly scaledOut: number
   /** Time was up before the backlog was, and another poller was called to go on. */
@@ -89,7 +89,7 @@ export function openReport(stream: string, group: string): OpenReport {
     drained: false,
     noFreeSlot: false,
     held: false,
-    healed: false,
+    groupRecreated: false,
     continued: false,
     durationMs: 0,
   }

@@ -30,7 +30,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     drained: true,
     noFreeSlot: false,
     held: false,
-    healed: false,
+    groupRecreated: false,
     continued: false,
     durationMs: 0,
     ...more,
@@ -82,7 +82,7 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['noFreeSlot', 'held', 'healed', 'continued'] as const)('says %s if any does', (flag) => {
+  test.each(['noFreeSlot', 'held', 'groupRecreated', 'continued'] as const)('says %s if any does', (flag) => {
     const said = [[false, false], [true, false], [false, true], []].map(
       (each) =>
         sumReports(

@@ -257,7 +257,7 @@ export interface ReadResult extends SettleResult {
   readonly pendingLimitReached: boolean
   /** There was nothing to read, and the slot was given back. */
   readonly hasEnded: boolean
-  readonly healed: boolean
+  readonly groupRecreated: boolean
   /** An answer for each rider; left out where there are none. */
   readonly answers?: readonly PlainReply[]
 }
@@ -279,7 +279,7 @@ export interface ClaimResult extends SettleResult {
   readonly claimed: readonly Claimed[]
   /** Entries that were trimmed while pending; they are pending no more. */
   readonly lost: number
-  readonly healed: boolean
+  readonly groupRecreated: boolean
   /** An answer for each rider; left out where there are none. */
   readonly answers?: readonly PlainReply[]
 }

@@ -41,9 +41,9 @@ export class RunReport {
   }
 
   /** A read was answered, whatever it brought. */
-  looked({ held, healed, drained }: { held: boolean; healed: boolean; drained: boolean }): void {
+  looked({ held, groupRecreated, drained }: { held: boolean; groupRecreated: boolean; drained: boolean }): void {
     this.#report.held ||= held
-    this.#report.healed ||= healed
+    this.#report.groupRecreated ||= groupRecreated
     this.#report.drained = drained
   }
 
@@ -58,9 +58,9 @@ export class RunReport {
   }
 
   /** A page of pending entries was looked at, whatever of it was claimed. */
-  lookedAtPage({ lost, healed }: { lost: number; healed: boolean }): void {
+  lookedAtPage({ lost, groupRecreated }: { lost: number; groupRecreated: boolean }): void {
     this.#report.lost += lost
-    this.#report.healed ||= healed
+    this.#report.groupRecreated ||= groupRecreated
   }
 
   claimed(claimed: readonly Claimed[]): void {

@@ -245,7 +245,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ],
           pendingLimitReached: false,
           hasEnded: false,
-          healed: false,
+          groupRecreated: false,
         })
         expect(await pendingRows()).toEqual(ids.map((id) => [id, 'poller-0', 0, 1]))
       })
@@ -262,7 +262,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           entries: [],
           pendingLimitReached: false,
           hasEnded: false,
-          healed: false,
+          groupRecreated: false,
         })
       })
 
@@ -279,7 +279,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, '3-0')
         const second = await group.settleAndRead(slot, [], { count: 10 })
         expect(idsOf([...first.entries, ...second.entries])).toEqual(expected)
-        expect([first.healed, second.healed]).toEqual([false, false])
+        expect([first.groupRecreated, second.groupRecreated]).toEqual([false, false])
       })
 
       test('makes the stream that is missing', async () => {
@@ -289,7 +289,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const id = await outside.add(BODY)
         const { entries } = await group.settleAndRead(slot, [], { count: 10 })
         expect([empty, idsOf(entries)]).toEqual([
-          { ...counted(), entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
+          { ...counted(), entries: [], pendingLimitReached: false, hasEnded: false, groupRecreated: false },
           [id],
         ])
       })
@@ -305,7 +305,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           entries: [],
           pendingLimitReached: false,
           hasEnded: false,
-          healed: false,
+          groupRecreated: false,
         })
         expect((await outside.pending())[0]).toMatchObject({ id: ids[0], deliveryCount: 1 })
       })
@@ -325,7 +325,13 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries } = await aReader(3)
         const id = await outside.add(BODY)
         const full = await group.settleAndRead(slot, [], { count: 10, maxPending: 2 })
-        expect(full).toEqual({ ...counted(), entries: [], pendingLimitReached: true, hasEnded: false, healed: false })
+        expect(full).toEqual({
+          ...counted(),
+          entries: [],
+          pendingLimitReached: true,
+          hasEnded: false,
+          groupRecreated: false,
+        })
         const settlements = settleAs(ACK, entries.slice(0, 1))
         const { entries: read, pendingLimitReached } = await group.settleAndRead(slot, settlements, {
           count: 10,
@@ -352,7 +358,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           entries: [id],
           pendingLimitReached: false,
           hasEnded: false,
-          healed: false,
+          groupRecreated: false,
         })
         expect(group.roundTrips - before).toBe(1)
       })
@@ -798,7 +804,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[2], deliveryCount: 1, from: { owner: 'poller-0', idleMs: 20 * MINUTE } },
           ],
           lost: 0,
-          healed: false,
+          groupRecreated: false,
         })
         expect(await pendingRows()).toEqual([
           [ids[0], 'claimer-0', 0, 3],
@@ -903,7 +909,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           cursor: '0-0',
           claimed: ids.slice(3),
           lost: 2,
-          healed: false,
+          groupRecreated: false,
         })
         expect(await outside.dueIn(ids[0] as string)).toBeUndefined()
         expect(await pendingRows()).toEqual([
@@ -941,7 +947,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           cursor: undefined,
           claimed: [],
           lost: 0,
-          healed: false,
+          groupRecreated: false,
         })
         expect((await outside.pending()).map(({ consumerName }) => consumerName)).toEqual(before)
       })
@@ -1059,11 +1065,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        expect([read.entries.map(({ id, deliveryCount }) => [id, deliveryCount]), read.healed]).toEqual([
+        expect([read.entries.map(({ id, deliveryCount }) => [id, deliveryCount]), read.groupRecreated]).toEqual([
           ids.slice(2).map((id) => [id, 1]),
           true,
         ])
-        expect((await group.settleAndRead(slot, [], { count: 10 })).healed).toBe(false)
+        expect((await group.settleAndRead(slot, [], { count: 10 })).groupRecreated).toBe(false)
       })
 
       test('still knows when something was last acknowledged', async () => {
@@ -1082,7 +1088,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.dropGroup()
         const id = await outside.add(BODY)
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(read.entries), read.healed]).toEqual([[id], true])
+        expect([idsOf(read.entries), read.groupRecreated]).toEqual([[id], true])
       })
 
       test('is made again at the mark by a process that never saw it', async () => {
@@ -1091,7 +1097,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const read = await aGroup({ startAt: '$' }).settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(read.entries), read.healed]).toEqual([ids.slice(1), true])
+        expect([idsOf(read.entries), read.groupRecreated]).toEqual([ids.slice(1), true])
       })
 
       test('is made again where it first started if no claimer has run', async () => {
@@ -1103,7 +1109,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settleAndRead(slot, [], { count: 10 })
         await outside.dropGroup()
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
+        expect([idsOf(read.entries), read.groupRecreated]).toEqual([ids, true])
       })
 
       test('is made again at 0 after a flush, never at $', async () => {
@@ -1113,7 +1119,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.flush()
         const ids = await addEntries(2)
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(read.entries), read.healed]).toEqual([ids, true])
+        expect([idsOf(read.entries), read.groupRecreated]).toEqual([ids, true])
       })
 
       test('is made again at 0 if the mark is above the last id', async () => {
@@ -1123,7 +1129,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.dropStream()
         await outside.add(BODY, '5-1')
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(read.entries), read.healed]).toEqual([['5-1'], true])
+        expect([idsOf(read.entries), read.groupRecreated]).toEqual([['5-1'], true])
       })
 
       test('is made again by settleAndClaim(), which starts over', async () => {
@@ -1132,8 +1138,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.dropGroup()
         const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
         const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
-        expect(opened.page).toEqual({ ...nothing, healed: true })
-        expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, healed: false })
+        expect(opened.page).toEqual({ ...nothing, groupRecreated: true })
+        expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, groupRecreated: false })
       })
 
       test('forgets what was due', async () => {
@@ -1158,7 +1164,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           entries: ids,
           pendingLimitReached: false,
           hasEnded: false,
-          healed: true,
+          groupRecreated: true,
         })
         expect(await outside.deadLetters()).toEqual([])
       })

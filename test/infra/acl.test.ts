@@ -287,9 +287,11 @@ describe('under the users of the ACL file', () => {
     })
 
     await admin.xgroup('DESTROY', 'orders', 'billing')
-    expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({ healed: true })
+    expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({ groupRecreated: true })
     await admin.xgroup('DESTROY', 'orders', 'billing')
-    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({ healed: true })
+    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({
+      groupRecreated: true,
+    })
 
     await admin.xgroup('CREATECONSUMER', 'orders', 'billing', 'poller-63')
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)

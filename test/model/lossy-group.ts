@@ -8,8 +8,8 @@ import type { Request } from './world.ts'
 /** What a method of the port asks for beside settling, and what its caller is told where that was not answered. */
 const RESTS = {
   settle: {},
-  settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, healed: false },
-  settleAndClaim: { from: '', cursor: undefined, claimed: [], lost: 0, healed: false },
+  settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, groupRecreated: false },
+  settleAndClaim: { from: '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false },
   settleAndStart: { started: [], leftAlone: [], noRoom: [] },
 } as const
 

@@ -187,8 +187,8 @@ export class Model {
     assert(difference(report) === 0, `the report of ${name} does not add up: ${JSON.stringify(report)}`)
     assert(mayFail || error === undefined, `${name} failed though nothing failed it: ${String(error)}`)
     if (!this.#rules.isCalm) return
-    const { ackMissed, superseded, unsettled, lost, healed } = report
-    const odd = { ackMissed, superseded, unsettled, lost, healed }
+    const { ackMissed, superseded, unsettled, lost, groupRecreated } = report
+    const odd = { ackMissed, superseded, unsettled, lost, groupRecreated }
     assert(
       Object.values(odd).every((value) => !value),
       `${name} was disturbed by nobody: ${JSON.stringify(odd)}`,

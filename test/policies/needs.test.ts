@@ -223,7 +223,7 @@ describe('under the users of accessOf() with an index', () => {
     const again = await poll(consumer, { redis: polling })
     const started = await claim(consumer, { redis: claiming })
 
-    expect([parked.parked, again.parked, again.healed, started.acked]).toEqual([1, 1, true, 1])
+    expect([parked.parked, again.parked, again.groupRecreated, started.acked]).toEqual([1, 1, true, 1])
     expect(await raw.call('ACL', 'LOG')).toEqual([])
     await redis.close()
   })

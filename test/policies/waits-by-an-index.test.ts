@@ -138,7 +138,7 @@ describeEverywhere('a policy whose entries come back by an index', (start) => {
 
     const report = await world.poll(consumer)
 
-    expect(report.healed).toBe(true)
+    expect(report.groupRecreated).toBe(true)
     expect(calls).toEqual(['w1'])
     expect(await world.pending()).toEqual([['w2', 'parked', 0]])
     expect(await world.command('ZRANGEBYSCORE', WAITING, '-inf', '+inf')).toHaveLength(1)

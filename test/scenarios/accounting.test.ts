@@ -40,7 +40,7 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
       'overran',
       'lost',
     ] as const
-    const flags = ['noFreeSlot', 'healed'] as const
+    const flags = ['noFreeSlot', 'groupRecreated'] as const
     const reasons = toldOf(all, 'deadLettered').map(({ notice }) => notice.reason)
 
     expect([...counted, ...flags].filter((member) => reports.every((report) => !report[member]))).toEqual([])

@@ -35,7 +35,7 @@ describe('promise 8: a lost group', () => {
       acked: 2,
       batches: 1,
       drained: true,
-      healed: true,
+      groupRecreated: true,
     })
     expect(calls).toEqual(['a', 'b', 'c'])
   })
@@ -57,12 +57,12 @@ describe('promise 8: a lost group', () => {
       read: 3,
       acked: 2,
       retried: 1,
-      healed: true,
+      groupRecreated: true,
     })
     expect(calls).toEqual(['bad', 'also-done', 'new'])
 
     await raw.xgroup('DESTROY', 'orders', 'billing')
-    expect(counts(await claim(consumer, { redis }))).toEqual({ drained: true, healed: true })
+    expect(counts(await claim(consumer, { redis }))).toEqual({ drained: true, groupRecreated: true })
     await age(0)
   })
 
@@ -78,7 +78,7 @@ describe('promise 8: a lost group', () => {
 
     const report = await poll(billing(handler, { batchSize: 2 }), { redis })
 
-    expect(counts(report)).toEqual({ read: 5, acked: 5, ackMissed: 2, batches: 3, drained: true, healed: true })
+    expect(counts(report)).toEqual({ read: 5, acked: 5, ackMissed: 2, batches: 3, drained: true, groupRecreated: true })
     expect(calls).toEqual(['a', 'b', 'a', 'b', 'c'])
     expect(difference(report)).toBe(0)
   })

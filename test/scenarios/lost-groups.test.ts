@@ -110,7 +110,7 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
     const sideKeys = [await raw.exists(DUE), await raw.hget(STATE, 'cursor')]
     const next = await adding(poll(consumer, { redis }))
 
-    expect([healing.healed, healing.drained, next.healed]).toEqual([true, true, false])
+    expect([healing.groupRecreated, healing.drained, next.groupRecreated]).toEqual([true, true, false])
     expect(sideKeys).toEqual(run === poll ? [0, null] : [0, '0-0'])
     expect(calls).toEqual(keepsEntries ? ['bad', 'new-1', 'new-2'] : ['new-1', 'new-2'])
     expect([await pending(), await deadLetters()]).toEqual([[], []])
@@ -127,10 +127,10 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await publish('new')
 
-    const { healed } = await adding(run(consumer, { redis: connect() }))
+    const { groupRecreated } = await adding(run(consumer, { redis: connect() }))
     await poll(consumer, { redis: connect() })
 
-    expect([healed, calls]).toEqual([true, ['done', 'new']])
+    expect([groupRecreated, calls]).toEqual([true, ['done', 'new']])
   })
 
   it('from the start where its mark is above the stream’s last id', async () => {
@@ -145,11 +145,11 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
     await raw.del('orders')
     for (const lower of ['5-1', '5-2']) await raw.xadd('orders', lower, ...fields)
 
-    const { healed } = await adding(run(consumer, { redis }))
+    const { groupRecreated } = await adding(run(consumer, { redis }))
     const start = await lastDeliveredId(raw)
     await poll(consumer, { redis })
 
-    expect([healed, start, calls]).toEqual([true, run === poll ? '5-2' : '0-0', ['done', 'done', 'done']])
+    expect([groupRecreated, start, calls]).toEqual([true, run === poll ? '5-2' : '0-0', ['done', 'done', 'done']])
   })
 
   it('each time anew, by a process that knew it alive', async () => {
@@ -158,15 +158,15 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
     const consumer = billing(handler, ONLY_NEW)
     await poll(consumer, { redis })
     await claim(consumer, { redis })
-    const healed: boolean[] = []
+    const groupRecreated: boolean[] = []
     for (const order of ['a', 'b', 'c']) {
       await raw.flushall()
       await publish(order)
-      healed.push((await adding(run(consumer, { redis }))).healed)
+      groupRecreated.push((await adding(run(consumer, { redis }))).groupRecreated)
       await poll(consumer, { redis })
     }
 
-    expect([healed, calls]).toEqual([
+    expect([groupRecreated, calls]).toEqual([
       [true, true, true],
       ['a', 'b', 'c'],
     ])
@@ -189,10 +189,10 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
 
     failover.happen()
     await failover.replica.xadd('orders', '*', ...(await fieldsOf(raw, 'late')))
-    const { healed } = await adding(run(consumer, { redis }))
+    const { groupRecreated } = await adding(run(consumer, { redis }))
     await poll(consumer, { redis })
 
-    expect([healed, calls]).toEqual([true, ['late', 'early', 'late']])
+    expect([groupRecreated, calls]).toEqual([true, ['late', 'early', 'late']])
   })
 
   it('after a restart from a snapshot that is older than the group', async () => {
@@ -208,10 +208,10 @@ describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
     await restart(scenario, [redis])
     await publish('new')
 
-    const { healed } = await adding(run(consumer, { redis }))
+    const { groupRecreated } = await adding(run(consumer, { redis }))
     await poll(consumer, { redis })
 
-    expect([healed, calls]).toEqual([true, ['late', 'early', 'new']])
+    expect([groupRecreated, calls]).toEqual([true, ['late', 'early', 'new']])
   })
 })
 
@@ -429,10 +429,10 @@ describe('promise 8: twenty pollers at once', () => {
     await proxy.close()
 
     expect(tries).toBeGreaterThan(1)
-    expect([reports.filter(({ healed }) => healed).length, reports.some(({ noFreeSlot }) => noFreeSlot)]).toEqual([
-      1,
-      false,
-    ])
+    expect([
+      reports.filter(({ groupRecreated }) => groupRecreated).length,
+      reports.some(({ noFreeSlot }) => noFreeSlot),
+    ]).toEqual([1, false])
     expect([calls.toSorted(), await pending()]).toEqual([orders.toSorted(), []])
   })
 })
@@ -498,11 +498,11 @@ describe.each(PATHS)('promise 8: a group whose creation is refused, on the way o
 
     const { code, message, failures, report } = error as InvocationFailedError
     expect([code, failures.length, message]).toEqual(['ERR_INVOCATION_FAILED', 1, expect.stringMatching(says)])
-    expect(report).toMatchObject({ read: 0, claimed: 0, healed: false })
+    expect(report).toMatchObject({ read: 0, claimed: 0, groupRecreated: false })
     expect(requests.length, requests.join(' ')).toBeLessThan(12)
     expect([calls, await raw.keys('*:slot:*')]).toEqual([[], []])
 
-    expect((await adding(run(consumer, { redis }))).healed).toBe(true)
+    expect((await adding(run(consumer, { redis }))).groupRecreated).toBe(true)
     await poll(consumer, { redis: admin })
     expect(calls).toEqual(['a'])
   })

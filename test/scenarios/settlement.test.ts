@@ -686,7 +686,7 @@ describe('promise 13: the report adds up', () => {
     },
   )
 
-  it.each(ACTIONS)('healed: the group was gone before %s', async (action, run) => {
+  it.each(ACTIONS)('groupRecreated: the group was gone before %s', async (action, run) => {
     const scenario = await startScenario()
     const { redis, raw, publish } = scenario
     const consumer = billing(() => {})
@@ -697,7 +697,7 @@ describe('promise 13: the report adds up', () => {
 
     const report = await run(consumer, { redis })
 
-    expect(report).toMatchObject({ healed: true, drained: true })
+    expect(report).toMatchObject({ groupRecreated: true, drained: true })
     expect([difference(report), report.acked]).toEqual([0, report.read])
   })
 })

@@ -28,7 +28,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     drained: false,
     noFreeSlot: false,
     held: false,
-    healed: false,
+    groupRecreated: false,
     continued: false,
     durationMs: 0,
     ...more,

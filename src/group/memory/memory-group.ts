@@ -92,10 +92,10 @@ export class MemoryGroup implements Group, Claims {
   ): Promise<ReadResult> {
     this.roundTrips++
     const settled = this.#settle(slot, settlements)
-    const { group, healed } = this.#open()
+    const { group, groupRecreated } = this.#open()
     const holder = this.#server.holder(this.#address.keys.slot(slot.consumerName))
     const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
-    const told = { healed, ...(riders.length > 0 && { answers }) }
+    const told = { groupRecreated, ...(riders.length > 0 && { answers }) }
     const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
@@ -136,10 +136,10 @@ export class MemoryGroup implements Group, Claims {
     const settled = this.#settle(slot, settlements)
     const answers = riders.map((rider) => plain(this.#server.values.run(rider)))
     if (!this.#isLeased(slot)) {
-      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, healed: false }
+      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false }
       return { ...settled, ...nothing, leaseLost: true }
     }
-    const { group, healed } = this.#open()
+    const { group, groupRecreated } = this.#open()
     const from = cursor ?? this.#state.cursor ?? '0-0'
     const { stale, lost, after } = this.#page(group, from, minIdleMs)
     const ready = stale.filter(
@@ -154,7 +154,7 @@ export class MemoryGroup implements Group, Claims {
       cursor: ready[room]?.id ?? after,
       claimed,
       lost,
-      healed,
+      groupRecreated,
       ...(riders.length > 0 && { answers }),
     }
   }
@@ -412,14 +412,14 @@ export class MemoryGroup implements Group, Claims {
   }
 
   /** The group, made if it is missing: at its mark if it lived before, where a new one starts if it did not. */
-  #open(): { group: GroupState; healed: boolean } {
+  #open(): { group: GroupState; groupRecreated: boolean } {
     const { group: name, settings } = this.#address
     const key = JSON.stringify([this.#address.stream, name])
     const found = this.#find()
     const { mark } = this.#state
     const lived = this.#lived.has(key) || mark !== undefined
     this.#lived.add(key)
-    if (found) return { group: found, healed: false }
+    if (found) return { group: found, groupRecreated: false }
     const { lastId } = this.#stream
     const kept = mark !== undefined && compareEntryIds(mark, lastId) <= 0 ? mark : '0'
     const from = lived ? kept : settings.startAt === '$' ? lastId : settings.startAt
@@ -429,7 +429,7 @@ export class MemoryGroup implements Group, Claims {
     this.#state.mark = from
     this.#dueTimes.clear()
     for (const index of this.#indexes) this.#server.values.run(['del', index])
-    return { group, healed: lived }
+    return { group, groupRecreated: lived }
   }
 
   #find(): GroupState | undefined {

@@ -61,20 +61,20 @@ export class RedisCalls {
     settlements: readonly Settlement[],
     calls: readonly Call[],
     riders?: readonly JoinedCommand[],
-  ): Promise<SettledWith & { readonly healed: boolean }> {
+  ): Promise<SettledWith & { readonly groupRecreated: boolean }> {
     const first = await this.settleWith(slot, settlements, calls, riders)
     const { answers } = first
     const [reply] = first.replies
     if (!isReplyError(reply, 'NOGROUP')) {
       this.seen(reply)
-      return { ...first, healed: false }
+      return { ...first, groupRecreated: false }
     }
     const [created = null] = await this.sender.ask([this.#create()])
     const ridden = answers && { answers }
-    if (created instanceof Error) return { ...withAnswers(first.settled, [created]), ...ridden, healed: false }
+    if (created instanceof Error) return { ...withAnswers(first.settled, [created]), ...ridden, groupRecreated: false }
     this.#lived.add(this.#name)
     const again = withAnswers(first.settled, await this.sender.ask(calls))
-    return { ...again, ...ridden, healed: created === CREATED.healed }
+    return { ...again, ...ridden, groupRecreated: created === CREATED.recreated }
   }
 
   /** Sends commands of policies. @throws {RedisConnectionError} No reply came, to one of them at least. */

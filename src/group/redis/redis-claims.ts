@@ -66,7 +66,7 @@ class RedisClaims implements Claims {
     if (slot.token === '' || isReplyError(reply, 'NOGROUP'))
       return { slot, page: await this.settleAndClaim(slot, [], request) }
     this.#calls.seen(reply)
-    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], healed: false }, request) }
+    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], groupRecreated: false }, request) }
   }
 
   #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
@@ -233,7 +233,7 @@ function together(settled: SettleResult, parts: readonly StartResult[]): StartRe
 }
 
 function pageOf(
-  { settled, replies, ...told }: SettledWith & { readonly healed: boolean },
+  { settled, replies, ...told }: SettledWith & { readonly groupRecreated: boolean },
   { cursor = '' }: ClaimRequest,
 ): ClaimResult {
   const [reply = null] = replies

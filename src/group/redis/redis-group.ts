@@ -115,7 +115,7 @@ export class RedisGroup implements Group {
         ...settledOf(first),
         failures: [...first.failures.filter((failure) => failure !== tooLarge), ...second.failures],
         leaseLost: first.leaseLost || second.leaseLost,
-        healed: first.healed || second.healed,
+        groupRecreated: first.groupRecreated || second.groupRecreated,
       }
     } catch (error) {
       // the service refused the request as a whole

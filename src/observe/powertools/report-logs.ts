@@ -5,11 +5,20 @@ import type { Report } from '../../report.ts'
 import type { ReportLogger } from './report-logger.ts'
 
 /** Counts of which one is worth a look. */
-const NOTABLE = ['lost', 'unsettled', 'overran', 'throttled', 'deadLettered', 'healed', 'held', 'noFreeSlot'] as const
+const NOTABLE = [
+  'lost',
+  'unsettled',
+  'overran',
+  'throttled',
+  'deadLettered',
+  'groupRecreated',
+  'held',
+  'noFreeSlot',
+] as const
 
 /**
  * An observer that logs one line an invocation, the report's members as its fields: at `debug` where there was nothing to do, at `info` where
- * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `healed`, `held`, `noFreeSlot`), and at
+ * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `groupRecreated`, `held`, `noFreeSlot`), and at
  * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
  * Never a payload.
  *

@@ -139,14 +139,14 @@ export class Reader {
         settler.doubtRead()
         throw error
       })
-    const { entries, failures, pendingLimitReached: held, healed } = read
+    const { entries, failures, pendingLimitReached: held, groupRecreated } = read
     this.#mayBeAtLimit = held
     this.#run.hasGivenSlot = read.hasEnded
     ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran
-    report.looked({ held, healed, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
+    report.looked({ held, groupRecreated, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
     return entries.length > 0 ? admit(this.#run, this.#received(entries)) : []
   }
 

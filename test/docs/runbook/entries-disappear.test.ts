@@ -169,7 +169,7 @@ describe('the runbook: entries disappear', () => {
 
     await desk.sees(looks[0])
     await publish('again')
-    expect(await pollFine(scenario)).toMatchObject({ healed: true, acked: 1 })
+    expect(await pollFine(scenario)).toMatchObject({ groupRecreated: true, acked: 1 })
 
     await desk.sees(results[0])
     expect(await seenBy(scenario)).toEqual({ length: 1, pending: 0, unread: 0 })

@@ -110,5 +110,5 @@ test('destroyGroup() loses a group, which poll() heals', async () => {
   const shop = await aShop((_event, { entryId }) => void handled.push(entryId))
   await shop.poll()
   shop.redis.destroyGroup(stream, name)
-  expect([(await shop.poll()).healed, handled]).toEqual([true, [shop.entryId, shop.entryId]])
+  expect([(await shop.poll()).groupRecreated, handled]).toEqual([true, [shop.entryId, shop.entryId]])
 })

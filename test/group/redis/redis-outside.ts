@@ -173,7 +173,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         entries: [],
         pendingLimitReached: false,
         hasEnded: false,
-        healed: false,
+        groupRecreated: false,
       })
       expect(refusedLetters).toEqual(settleAs(aLetter(), held))
       expect(new Set(failures.map(({ message }) => /WRONGTYPE/.test(message)))).toEqual(new Set([true]))
@@ -193,7 +193,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         entries: [],
         pendingLimitReached: false,
         hasEnded: false,
-        healed: false,
+        groupRecreated: false,
       })
       expect([(await outside.deadLetters()).length, group.roundTrips - before, id]).toEqual([1, 2, entries[0]?.id])
       await outside.close()

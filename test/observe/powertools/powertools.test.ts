@@ -287,7 +287,7 @@ describe('reportLogs()', () => {
     ['unsettled', 1],
     ['overran', 2],
     ['deadLettered', 3],
-    ['healed', true],
+    ['groupRecreated', true],
     ['held', true],
     ['noFreeSlot', true],
   ] as const)('warns of %s', async (member, value) => {

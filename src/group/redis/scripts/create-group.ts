@@ -2,7 +2,7 @@ import { BESIDE } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers. */
-export const CREATED = { existed: 0, created: 1, healed: 2 } as const
+export const CREATED = { existed: 0, created: 1, recreated: 2 } as const
 
 /**
  * Makes a group. One that lived before starts at its mark, or at 0 if there is none or it is above the stream's last id, which then has
@@ -50,6 +50,6 @@ beside('HDEL', state, 'cursor')
 for i = 3, #KEYS do
   if not beside('ZREMRANGEBYSCORE', KEYS[i], '-inf', '+inf') then redis.pcall('DEL', KEYS[i]) end
 end
-return lived and ${CREATED.healed} or ${CREATED.created}
+return lived and ${CREATED.recreated} or ${CREATED.created}
 `,
 }
