@@ -31,7 +31,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   /** Every slot was taken, so nothing was read. No failure. */
   readonly noFreeSlot: boolean
   /** More than `maxPending` entries were pending, so nothing more was read. No failure. */
-  readonly held: boolean
+  readonly pendingLimitReached: boolean
   /** The group was gone and was made again. */
   readonly groupRecreated: boolean
   /** Further pollers that this one called, since it saw a backlog. */
@@ -88,7 +88,7 @@ export function openReport(stream: string, group: string): OpenReport {
     scaledOut: 0,
     drained: false,
     noFreeSlot: false,
-    held: false,
+    pendingLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,

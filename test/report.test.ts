@@ -29,7 +29,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     roundTrips: 14 * unit,
     drained: true,
     noFreeSlot: false,
-    held: false,
+    pendingLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,
@@ -82,17 +82,20 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['noFreeSlot', 'held', 'groupRecreated', 'continued'] as const)('says %s if any does', (flag) => {
-    const said = [[false, false], [true, false], [false, true], []].map(
-      (each) =>
-        sumReports(
-          'poll',
-          each.map((value) => aReport('billing', 0, { [flag]: value })),
-        )[flag],
-    )
+  test.each(['noFreeSlot', 'pendingLimitReached', 'groupRecreated', 'continued'] as const)(
+    'says %s if any does',
+    (flag) => {
+      const said = [[false, false], [true, false], [false, true], []].map(
+        (each) =>
+          sumReports(
+            'poll',
+            each.map((value) => aReport('billing', 0, { [flag]: value })),
+          )[flag],
+      )
 
-    expect(said).toEqual([false, true, true, false])
-  })
+      expect(said).toEqual([false, true, true, false])
+    },
+  )
 
   test('leaves the reports as they are', () => {
     const report = Object.freeze(aReport('billing', 3))

@@ -41,8 +41,16 @@ export class RunReport {
   }
 
   /** A read was answered, whatever it brought. */
-  looked({ held, groupRecreated, drained }: { held: boolean; groupRecreated: boolean; drained: boolean }): void {
-    this.#report.held ||= held
+  looked({
+    pendingLimitReached,
+    groupRecreated,
+    drained,
+  }: {
+    pendingLimitReached: boolean
+    groupRecreated: boolean
+    drained: boolean
+  }): void {
+    this.#report.pendingLimitReached ||= pendingLimitReached
     this.#report.groupRecreated ||= groupRecreated
     this.#report.drained = drained
   }

@@ -462,7 +462,7 @@ describe('maxBatchingWindowMs', () => {
     await delay(20)
     await publish(...names('more', 90))
 
-    expect(await polling).toMatchObject({ read: 20, held: true })
+    expect(await polling).toMatchObject({ read: 20, pendingLimitReached: true })
   })
 
   it('may be longer than minIdleMs: what waits is renewed', async () => {

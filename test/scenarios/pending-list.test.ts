@@ -15,8 +15,8 @@ describe('promise 6: a bounded pending list', () => {
     const first = await poll(consumer, { redis })
     const second = await poll(consumer, { redis })
 
-    expect(counts(first)).toEqual({ read: 20, retried: 20, batches: 2, held: true })
-    expect(counts(second)).toEqual({ held: true })
+    expect(counts(first)).toEqual({ read: 20, retried: 20, batches: 2, pendingLimitReached: true })
+    expect(counts(second)).toEqual({ pendingLimitReached: true })
     expect([calls.length, (await pending()).length]).toEqual([20, 20])
   })
 
@@ -31,7 +31,7 @@ describe('promise 6: a bounded pending list', () => {
       { redis: connect() },
     )
 
-    expect(counts(report)).toEqual({ held: true })
+    expect(counts(report)).toEqual({ pendingLimitReached: true })
   })
 
   it('goes on once the claimer has caught up; retries go on meanwhile', async () => {
@@ -50,7 +50,12 @@ describe('promise 6: a bounded pending list', () => {
     const consumer = billing(fail, { batchSize: 10, maxPending: 20 })
     await publish(...names('o', 50))
 
-    expect(counts(await poll(consumer, { redis }))).toEqual({ read: 30, retried: 30, batches: 3, held: true })
+    expect(counts(await poll(consumer, { redis }))).toEqual({
+      read: 30,
+      retried: 30,
+      batches: 3,
+      pendingLimitReached: true,
+    })
   })
 
   it('costs one XPENDING an invocation, and one after each batch with failures', async () => {

@@ -87,7 +87,7 @@ describe('a publisher that wakes the poller', () => {
     const { wake, woken } = aWake()
     const publisher = createPublisher({ stream: 'orders', redis, wake })
     for (const orderId of ['a', 'b', 'c']) await publisher.publish(OrderPaid, { orderId })
-    expect((await poll(consumer, { redis })).held).toBe(true)
+    expect((await poll(consumer, { redis })).pendingLimitReached).toBe(true)
 
     await publisher.publish(OrderPaid, { orderId: 'd' })
 

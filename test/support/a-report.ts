@@ -27,7 +27,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     scaledOut: 0,
     drained: false,
     noFreeSlot: false,
-    held: false,
+    pendingLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,

@@ -139,14 +139,18 @@ export class Reader {
         settler.doubtRead()
         throw error
       })
-    const { entries, failures, pendingLimitReached: held, groupRecreated } = read
-    this.#mayBeAtLimit = held
+    const { entries, failures, pendingLimitReached, groupRecreated } = read
+    this.#mayBeAtLimit = pendingLimitReached
     this.#run.hasGivenSlot = read.hasEnded
     ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran
-    report.looked({ held, groupRecreated, drained: entries.length === 0 && failures.length === 0 && !held && !isAhead })
+    report.looked({
+      pendingLimitReached,
+      groupRecreated,
+      drained: entries.length === 0 && failures.length === 0 && !pendingLimitReached && !isAhead,
+    })
     return entries.length > 0 ? admit(this.#run, this.#received(entries)) : []
   }
 

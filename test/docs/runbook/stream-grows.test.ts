@@ -104,13 +104,13 @@ describe('the runbook: the stream grows', () => {
     const held = billing(() => {}, { maxPending: 1_000 })
 
     for (const look of looks) await desk.sees(look)
-    expect(await poll(held, { redis })).toMatchObject({ held: true, read: 0 })
+    expect(await poll(held, { redis })).toMatchObject({ pendingLimitReached: true, read: 0 })
     expect(
       await poll(
         billing(() => {}, settings),
         { redis },
       ),
-    ).toMatchObject({ held: false, acked: 50 })
+    ).toMatchObject({ pendingLimitReached: false, acked: 50 })
     await claim(
       billing(() => {}, atOnce),
       { redis },

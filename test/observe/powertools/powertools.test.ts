@@ -288,7 +288,7 @@ describe('reportLogs()', () => {
     ['overran', 2],
     ['deadLettered', 3],
     ['groupRecreated', true],
-    ['held', true],
+    ['pendingLimitReached', true],
     ['noFreeSlot', true],
   ] as const)('warns of %s', async (member, value) => {
     const { lines, logger } = collect()
