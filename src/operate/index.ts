@@ -11,6 +11,11 @@ export type {
   RedriveOutcome,
 } from './dead-letters/dead-letters.ts'
 export { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from './dead-letters/dead-letters.ts'
+export type { ColdStartOptions, FindingLogger } from './doctor/cold-start.ts'
+export { checkAtColdStart } from './doctor/cold-start.ts'
+export type { DoctorOptions } from './doctor/diagnose.ts'
+export { diagnose } from './doctor/diagnose.ts'
+export type { Finding, Severity } from './doctor/finding.ts'
 export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {
@@ -23,3 +28,8 @@ export type {
   StreamInspection,
   Unknown,
 } from './inspect/inspection.ts'
+export type { AccessStrings } from './plan/access.ts'
+export { accessOf } from './plan/access.ts'
+export type { PlanOptions, Rates } from './plan/options.ts'
+export type { FunctionMonth, Plan, Price } from './plan/plan.ts'
+export { plan } from './plan/plan.ts'

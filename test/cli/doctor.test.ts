@@ -1,5 +1,5 @@
 import { poll } from 'millrace'
-import { diagnose, type Finding } from 'millrace/doctor'
+import { diagnose, type Finding } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { billing, DLQ, type Scenario, startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'

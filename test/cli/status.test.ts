@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { NonRetryableError, poll } from 'millrace'
-import type { Inspection } from 'millrace/operator'
+import type { Inspection } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, names, startScenario } from '../support/scenario.ts'

@@ -201,7 +201,7 @@ describe('what a client is made with', () => {
   test('a factory that never answers ends with the command', async () => {
     const redis = closing(connectIoredis(() => new Promise<never>(() => {})))
     const started = performance.now()
-    const { diagnose } = await import('millrace/doctor')
+    const { diagnose } = await import('millrace/operate')
     expect(await messageOf(diagnose([], { redis, streams: ['orders'], timeoutMs: 300 }) as never)).toContain(
       'no answer within',
     )

@@ -1,6 +1,6 @@
 import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { inspectStreams, redriveDeadLetters } from 'millrace/operator'
+import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Node, type PrivateCluster, slotMove, startNodes } from '../support/cluster.ts'
 import { OrderPaid } from '../support/consumer.ts'

@@ -15,7 +15,7 @@ import {
   RetryAfterError,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operator'
+import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { get } from '../../src/group/redis/commands/get.ts'

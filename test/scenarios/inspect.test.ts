@@ -1,6 +1,6 @@
 import { defineConsumer, NonRetryableError, on, poll } from 'millrace'
-import type { Inspection } from 'millrace/operator'
-import { inspectStreams } from 'millrace/operator'
+import type { Inspection } from 'millrace/operate'
+import { inspectStreams } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { expect, onTestFinished, test } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'

@@ -1,5 +1,5 @@
 import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
-import { dropDeadLetters, redriveDeadLetters } from 'millrace/operator'
+import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { consumerKeys } from '../../src/core/keys.ts'

@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis'
 import { type Connection, type ConsumerOptions, claim, createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { inspectStreams } from 'millrace/operator'
+import { inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'

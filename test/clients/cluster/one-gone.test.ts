@@ -1,7 +1,6 @@
 import { createPublisher } from 'millrace'
-import { diagnose } from 'millrace/doctor'
 import { connectIoredis } from 'millrace/ioredis'
-import { inspectStreams } from 'millrace/operator'
+import { diagnose, inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
 import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'

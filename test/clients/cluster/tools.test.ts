@@ -1,7 +1,6 @@
 import { claim, createPublisher, NonRetryableError, poll } from 'millrace'
-import { diagnose } from 'millrace/doctor'
 import { connectIoredis } from 'millrace/ioredis'
-import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operator'
+import { diagnose, dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
 import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'

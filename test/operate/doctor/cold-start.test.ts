@@ -1,5 +1,5 @@
 import { createClaimer, createPoller } from 'millrace'
-import { checkAtColdStart, type Finding } from 'millrace/doctor'
+import { checkAtColdStart, type Finding } from 'millrace/operate'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createAclUsers, urlOf } from '../../infra/acl-users.ts'
 import { billing, lambdaContext, type Scenario, startScenario } from '../../support/scenario.ts'

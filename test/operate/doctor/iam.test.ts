@@ -1,7 +1,7 @@
 import { Cluster, Redis } from 'ioredis'
-import { diagnose } from 'millrace/doctor'
 import { connectIoredis } from 'millrace/ioredis'
 import { iamAuth } from 'millrace/lambda'
+import { diagnose } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Connection } from '../../../src/group/group.ts'
 import { make } from '../../../src/operate/doctor/check.ts'

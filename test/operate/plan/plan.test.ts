@@ -1,5 +1,5 @@
 import { claim, createPublisher, poll } from 'millrace'
-import { plan } from 'millrace/doctor'
+import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { COMMANDS, ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
 import { billing, names, OrderPaid, startScenario } from '../../support/scenario.ts'

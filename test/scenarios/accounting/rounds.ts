@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { DeadLetter } from 'millrace/operator'
-import { dropDeadLetters, redriveDeadLetters } from 'millrace/operator'
+import type { DeadLetter } from 'millrace/operate'
+import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { start } from '../../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../../src/group/redis/scripts/script.ts'
 import type { FaultProxy } from '../../support/fault-proxy.ts'
