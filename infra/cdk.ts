@@ -25,7 +25,7 @@ const claimer = makeFunction('OrdersClaimer', 'claimer', 'Claims what the consum
 poller.addEventSource(
   new RedisStreamEventSource({
     stream: 'orders',
-    consumerGroup: 'billing',
+    group: 'billing',
     claimer,
     parameters: { poller: redisUrlOf('poller'), claimer: redisUrlOf('claimer') },
   }),

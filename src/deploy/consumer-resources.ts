@@ -29,7 +29,7 @@ export function describeConsumer(settings: EventSourceSettings, parts: ConsumerP
 /** What watches a consumer: its alarms, and its dashboard. All of it belongs to this consumer alone. */
 function describeMonitoring(settings: EventSourceSettings, parts: ConsumerParts): Resource[] {
   const { alarms } = settings
-  const subject = { ...parts, stream: settings.stream, group: settings.consumer }
+  const subject = { ...parts, stream: settings.stream, group: settings.group }
   const described = alarms === false ? [] : describeAlarms({ ...subject, alarms })
   if (!settings.dashboard) return described
   const alarmArns = described.map(({ id }) => parts.references.attribute(id, 'Arn'))

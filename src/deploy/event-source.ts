@@ -26,7 +26,7 @@ export interface EventSourceOptions {
   /** The stream's key, as in the code's `defineConsumer`. */
   readonly stream: string
   /** The group's name, as in the code's `defineConsumer`. */
-  readonly consumer: string
+  readonly group: string
   /**
    * How often the poller and the claimer are woken: `rate(…)` of minutes, hours or days, or `cron(…)` with six fields, in UTC. A slower
    * one lets events and retries wait longer. Default `rate(1 minute)`.
@@ -99,7 +99,7 @@ export interface AlarmOptions {
   readonly deadLettersPer5Minutes?: number
 }
 
-/** The event as serverless.yml has it, at the poller: `- redisStream: { stream, consumer, claimer, … }`. */
+/** The event as serverless.yml has it, at the poller: `- redisStream: { stream, group, claimer, … }`. */
 export interface RedisStreamEvent extends EventSourceOptions {
   /** The function of this service that claims what the poller left behind; it shares the poller's event. */
   readonly claimer: string
@@ -110,7 +110,7 @@ type OneOrMany<T> = T | readonly T[]
 /** Every option, resolved; what may be told one by one is a list. */
 export interface EventSourceSettings {
   readonly stream: string
-  readonly consumer: string
+  readonly group: string
   readonly schedule: string
   readonly pollers: number
   readonly enabled: boolean
@@ -204,7 +204,7 @@ const OVERRIDES = {
 
 const OPTIONS = {
   stream: anyText,
-  consumer: anyText,
+  group: anyText,
   schedule,
   pollers: whole(1, 64),
   enabled: flag,
@@ -220,7 +220,7 @@ const OPTIONS = {
   cacheClusterId: orReference(anyText),
 } satisfies Record<keyof EventSourceOptions, Row>
 
-const REQUIRED = ['stream', 'consumer']
+const REQUIRED = ['stream', 'group']
 
 /** The schema of the event, for osls' `defineFunctionEvent`. */
 export const redisStreamSchema: Schema = options({ claimer: anyText, ...OPTIONS }, [...REQUIRED, 'claimer']).schema
@@ -239,7 +239,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
   const { schedule, pollers, enabled, logRetentionInDays, dashboard } = given
   return Object.freeze({
     stream: given.stream,
-    consumer: given.consumer,
+    group: given.group,
     ...withDefaults(DEFAULTS, { schedule, pollers, enabled, logRetentionInDays, dashboard }),
     overrides: pick(given, Object.keys(OVERRIDES) as (keyof Overrides)[]),
     reservedConcurrency: { ...given.reservedConcurrency },
@@ -260,7 +260,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
 export function overridesOf(consumers: readonly EventSourceSettings[]): string | undefined {
   const elements = consumers
     .filter(({ overrides }) => Object.keys(overrides).length > 0)
-    .map(({ stream, consumer, overrides }) => ({ stream, group: consumer, ...overrides }))
+    .map(({ stream, group, overrides }) => ({ stream, group, ...overrides }))
   return elements.length > 0 ? JSON.stringify(elements) : undefined
 }
 
@@ -304,13 +304,7 @@ function threePeriodsOf(action: string, period: number | undefined, schedule: st
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const {
-    stream,
-    consumer,
-    pollers = DEFAULTS.pollers,
-    maxPollers = CODE_MAX_POLLERS,
-    reservedConcurrency = {},
-  } = given
+  const { stream, group, pollers = DEFAULTS.pollers, maxPollers = CODE_MAX_POLLERS, reservedConcurrency = {} } = given
   if (pollers > maxPollers) {
     throw cannot(
       action,
@@ -327,28 +321,28 @@ function checkRelations(action: string, given: EventSourceOptions): void {
     )
   }
   try {
-    consumerKeys(stream, consumer)
+    consumerKeys(stream, group)
   } catch (cause) {
     throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
   }
 }
 
 /** Both names are in those of alarms and dashboard, and in the dimensions of every metric that these look at. */
-function checkNames(action: string, { stream, consumer, alarms, dashboard }: EventSourceOptions): void {
+function checkNames(action: string, { stream, group, alarms, dashboard }: EventSourceOptions): void {
   if (alarms === false && dashboard === false) return
   const without = 'or alarms and dashboard must both be false'
-  for (const [name, value] of Object.entries({ stream, consumer })) {
+  for (const [name, value] of Object.entries({ stream, group })) {
     if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
     throw cannot(
       action,
       `${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${quoted(value)}`,
     )
   }
-  const length = stream.length + consumer.length
+  const length = stream.length + group.length
   if (length <= MAX_NAMES) return
   throw cannot(
     action,
-    `stream and consumer must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
+    `stream and group must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
       `got ${length}`,
     RangeError,
   )

@@ -10,10 +10,10 @@ const topic = { Ref: 'OnCallTopic' }
 const HOURLY = { schedule: 'rate(1 hour)' }
 const NIGHTLY = { schedule: 'cron(0 3 * * ? *)' }
 
-type Options = Omit<EventSourceOptions, 'stream' | 'consumer' | 'alarms'> & { readonly alarms?: AlarmOptions }
+type Options = Omit<EventSourceOptions, 'stream' | 'group' | 'alarms'> & { readonly alarms?: AlarmOptions }
 
 function alarmsOf(options: Options = {}): Resource[] {
-  const given = { stream: 'orders', consumer: 'billing', ...options, alarms: { topic, ...options.alarms } }
+  const given = { stream: 'orders', group: 'billing', ...options, alarms: { topic, ...options.alarms } }
   const { alarms } = resolveEventSource('deploy', given)
   if (alarms === false) return []
   return describeAlarms({

@@ -21,7 +21,7 @@ import { validateTemplate } from '../support/validate-template.ts'
 
 /** No bundling, and no start of the validator that the CDK runs by itself: what is to be valid is validated below. */
 const CONTEXT = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:validateAgainstDefaultRules': false }
-const consumer = { stream: 'orders', consumerGroup: 'billing' }
+const consumer = { stream: 'orders', group: 'billing' }
 
 const FUNCTION = {
   handler: 'index.handler',
@@ -103,12 +103,12 @@ describe('RedisStreamEventSource', () => {
   test('takes names that only the deployment knows, and names with a slash', () => {
     const shop = new Shop()
     const stream = Token.asString({ Ref: 'AWS::Region' })
-    for (const consumerGroup of ['billing', 'search'])
-      shop.poller.addEventSource(new RedisStreamEventSource({ stream, consumerGroup, claimer: shop.claimer }))
+    for (const group of ['billing', 'search'])
+      shop.poller.addEventSource(new RedisStreamEventSource({ stream, group, claimer: shop.claimer }))
     shop.poller.addEventSource(
       new RedisStreamEventSource({
         stream: 'shop/orders',
-        consumerGroup: 'billing',
+        group: 'billing',
         claimer: shop.claimer,
         maxPollers: 8,
       }),
@@ -142,7 +142,7 @@ describe('RedisStreamConsumer', () => {
   test('tells both functions what it overrides, and their service', () => {
     const shop = new Shop()
     shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
-    shop.addConsumer({ consumerGroup: 'search', maxPollers: 8 }, 'Search')
+    shop.addConsumer({ group: 'search', maxPollers: 8 }, 'Search')
 
     for (const fn of [shop.poller, shop.claimer])
       expect(shop.environmentOf(fn)).toEqual({
@@ -192,7 +192,7 @@ describe('RedisStreamConsumer', () => {
   test('shares a stack with others: what belongs to functions and stack is there once', () => {
     const shop = new Shop()
     shop.addConsumer()
-    shop.addConsumer({ consumerGroup: 'search' }, 'Search')
+    shop.addConsumer({ group: 'search' }, 'Search')
     shop.addConsumer(
       { stream: 'users', poller: shop.addFunction('UsersPoller'), claimer: shop.addFunction('UsersClaimer') },
       'Users',
@@ -236,7 +236,7 @@ describe('RedisStreamConsumer', () => {
     shop.poller.addToRolePolicy(new PolicyStatement({ actions: ['ses:SendEmail'], resources: ['*'] }))
     const parameters = { poller: '/shop/redis-url' }
     shop.addConsumer({ parameters })
-    shop.addConsumer({ parameters, consumerGroup: 'search' }, 'Search')
+    shop.addConsumer({ parameters, group: 'search' }, 'Search')
 
     shop.template.hasResourceProperties('AWS::IAM::Policy', {
       PolicyName: Match.stringLikeRegexp('^OrdersPollerServiceRoleDefaultPolicy'),
@@ -253,7 +253,7 @@ describe('RedisStreamConsumer', () => {
     const watch = new Stack(shop.app, 'Watch')
     const functions = { poller: shop.poller, claimer: shop.claimer }
     new RedisStreamConsumer(watch, 'Billing', { ...functions, ...consumer })
-    new RedisStreamConsumer(watch, 'Search', { ...functions, ...consumer, consumerGroup: 'search' })
+    new RedisStreamConsumer(watch, 'Search', { ...functions, ...consumer, group: 'search' })
     const template = Template.fromStack(watch)
 
     template.resourceCountIs('AWS::Scheduler::Schedule', 2)
@@ -325,8 +325,8 @@ describe('RedisStreamConsumer', () => {
       ],
     ])('%s', (_, placeIn) => {
       const { stack, ...functions } = placeIn(new App({ context: CONTEXT }))
-      for (const consumerGroup of ['billing', 'search'])
-        new RedisStreamConsumer(stack, consumerGroup, { ...consumer, ...functions, consumerGroup, serviceName: 'shop' })
+      for (const group of ['billing', 'search'])
+        new RedisStreamConsumer(stack, group, { ...consumer, ...functions, group, serviceName: 'shop' })
       const template = Template.fromStack(stack)
       const schedules = Object.values(template.findResources('AWS::Scheduler::Schedule'))
 
@@ -414,7 +414,7 @@ describe('props that cannot be', () => {
   test.each<[string, Partial<RedisStreamConsumerProps>, string]>([
     ['a batch too large', { batchSize: 20_000 }, 'batchSize cannot be over 10000, got 20000'],
     ['a run too long', { maxRun: Duration.hours(1) }, 'maxRun in milliseconds cannot be over 900000, got 3600000'],
-    ['no group', { consumerGroup: '' }, 'consumerGroup must be a string that is not empty, got ""'],
+    ['no group', { group: '' }, 'group must be a string that is not empty, got ""'],
     [
       'more pollers than maxPollers',
       { pollers: 5 },
@@ -481,10 +481,10 @@ describe('props that cannot be', () => {
     shop.addConsumer()
     const other = shop.addFunction('Other')
 
-    expect(() => shop.addConsumer({ consumerGroup: 'search', claimer: shop.poller, poller: other }, 'Search')).toThrow(
+    expect(() => shop.addConsumer({ group: 'search', claimer: shop.poller, poller: other }, 'Search')).toThrow(
       'claimer cannot be the poller of another consumer, got Shop/OrdersPoller',
     )
-    expect(() => shop.addConsumer({ consumerGroup: 'audit', poller: shop.claimer, claimer: other }, 'Audit')).toThrow(
+    expect(() => shop.addConsumer({ group: 'audit', poller: shop.claimer, claimer: other }, 'Audit')).toThrow(
       'poller cannot be the claimer of another consumer, got Shop/OrdersClaimer',
     )
   })
@@ -518,7 +518,7 @@ describe('props that cannot be', () => {
     shop.addConsumer()
 
     expect(() => shop.addConsumer({}, 'Again')).toThrow(
-      'consumerGroup cannot be used twice for a stream in one stack, got billing on orders at Shop/Billing, too',
+      'group cannot be used twice for a stream in one stack, got billing on orders at Shop/Billing, too',
     )
   })
 
@@ -527,13 +527,13 @@ describe('props that cannot be', () => {
     [
       'a number of pollers',
       { pollers: 2 },
-      'pollers cannot differ between the consumers of a function, got 2 and, with consumerGroup billing, 1',
+      'pollers cannot differ between the consumers of a function, got 2 and, with group billing, 1',
     ],
   ])('%s that another consumer of the function has otherwise is refused', (_, props, message) => {
     const shop = new Shop()
     shop.addConsumer()
 
-    expect(() => shop.addConsumer({ consumerGroup: 'search', ...props }, 'Search')).toThrow(message)
+    expect(() => shop.addConsumer({ group: 'search', ...props }, 'Search')).toThrow(message)
   })
 
   test('a queue that another consumer of the function has otherwise is refused, even where the ids are the same', () => {
@@ -541,7 +541,7 @@ describe('props that cannot be', () => {
     shop.addConsumer({ onFailedSchedule: new Queue(shop.stack, 'Failed') })
     const onFailedSchedule = new Queue(new Stack(shop.app, 'Other'), 'Failed')
 
-    expect(() => shop.addConsumer({ consumerGroup: 'search', onFailedSchedule }, 'Search')).toThrow(
+    expect(() => shop.addConsumer({ group: 'search', onFailedSchedule }, 'Search')).toThrow(
       'schedule, enabled and onFailedSchedule cannot differ',
     )
   })

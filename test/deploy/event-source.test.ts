@@ -5,14 +5,14 @@ import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
 import { overridesOf, redisStreamSchema, resolveEventSource } from '../../src/deploy/event-source.ts'
 import { someSettings } from './settings.ts'
 
-const ORDERS: EventSourceOptions = { stream: 'orders', consumer: 'billing' }
+const ORDERS: EventSourceOptions = { stream: 'orders', group: 'billing' }
 const TOPIC = 'arn:aws:sns:eu-central-1:123456789012:alarms'
 
 /** What is wrong, and what is said of it. */
 const REFUSED: readonly (readonly [options: object, message: string])[] = [
   [{ stream: '' }, 'stream must be a string that is not empty, got ""'],
   [{ stream: undefined }, 'stream must be a string that is not empty, got undefined'],
-  [{ consumer: 7 }, 'consumer must be a string that is not empty, got number'],
+  [{ group: 7 }, 'group must be a string that is not empty, got number'],
   [
     { schedule: '1 minute' },
     'schedule must be rate(…) of minutes, hours or days, or cron(…) with six fields, got "1 minute"',
@@ -88,16 +88,16 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
     'stream must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "заказы"',
   ],
   [
-    { consumer: 'a\nb', alarms: false },
-    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "a\\nb"',
+    { group: 'a\nb', alarms: false },
+    'group must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "a\\nb"',
   ],
   [
-    { consumer: '--', dashboard: false },
-    'consumer must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "--"',
+    { group: '--', dashboard: false },
+    'group must be printable ASCII with a letter or a digit, as CloudWatch wants it, or alarms and dashboard must both be false, got "--"',
   ],
   [
-    { stream: 's'.repeat(60), consumer: 'c'.repeat(36) },
-    'stream and consumer must have 95 characters or fewer together, since alarms are named after them, or alarms and dashboard must both be ' +
+    { stream: 's'.repeat(60), group: 'c'.repeat(36) },
+    'stream and group must have 95 characters or fewer together, since alarms are named after them, or alarms and dashboard must both be ' +
       'false, got 96',
   ],
   [
@@ -111,7 +111,7 @@ describe('resolveEventSource()', () => {
   test('needs a stream and a group, and fills in the rest', () => {
     expect(resolveEventSource('deploy', ORDERS)).toEqual({
       stream: 'orders',
-      consumer: 'billing',
+      group: 'billing',
       schedule: 'rate(1 minute)',
       pollers: 1,
       enabled: true,
@@ -179,16 +179,14 @@ describe('resolveEventSource()', () => {
   })
 
   test('takes every name where CloudWatch has none of it', () => {
-    expect(
-      someSettings({ stream: 'заказы', consumer: 'c'.repeat(300), alarms: false, dashboard: false }),
-    ).toMatchObject({
+    expect(someSettings({ stream: 'заказы', group: 'c'.repeat(300), alarms: false, dashboard: false })).toMatchObject({
       stream: 'заказы',
     })
   })
 
   test('refuses options that it does not know', () => {
     expect(() => resolveEventSource('use the event', { ...ORDERS, batchsize: 5 } as EventSourceOptions)).toThrow(
-      /^Cannot use the event: unknown option "batchsize"; known are stream, consumer, schedule, pollers, /,
+      /^Cannot use the event: unknown option "batchsize"; known are stream, group, schedule, pollers, /,
     )
   })
 })
@@ -214,8 +212,8 @@ describe('what overrides the code', () => {
   test('travels as JSON, an element a consumer that overrides something', () => {
     const consumers = [
       someSettings({ batchSize: 10, mode: 'once' }),
-      someSettings({ consumer: 'search' }),
-      someSettings({ consumer: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 }),
+      someSettings({ group: 'search' }),
+      someSettings({ group: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 }),
     ]
 
     expect(JSON.parse(overridesOf(consumers) ?? '')).toEqual([

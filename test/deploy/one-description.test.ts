@@ -28,7 +28,7 @@ const consumer = new RedisStreamConsumer(stack, 'Billing', {
   poller,
   claimer,
   stream: 'orders',
-  consumerGroup: 'billing',
+  group: 'billing',
   targets: OPTIONS.targets.map((arn) => DeployedFunction.fromFunctionArn(stack, 'Notify', arn)),
   alarmTopic: { topicArn: TOPIC } as never,
 })
@@ -45,7 +45,7 @@ const ids = new Map(
 const settings = resolveEventSource('test', {
   ...OPTIONS,
   stream: 'orders',
-  consumer: 'billing',
+  group: 'billing',
   alarms: { topic: TOPIC },
 })
 

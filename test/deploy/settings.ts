@@ -5,7 +5,7 @@ import { plainReferences } from '../../src/deploy/resources.ts'
 
 /** Settings of group `billing` on stream `orders`. */
 export function someSettings(options: Partial<EventSourceOptions> = {}): EventSourceSettings {
-  return resolveEventSource('deploy', { stream: 'orders', consumer: 'billing', ...options })
+  return resolveEventSource('deploy', { stream: 'orders', group: 'billing', ...options })
 }
 
 /** A function of a template, by the stem of its ids. */

@@ -107,8 +107,8 @@ export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSet
   const other = part === 'poller' && consumers.find(({ pollers }) => pollers !== settings.pollers)
   if (other) {
     throw new TypeError(
-      `pollers cannot differ between the consumers of a function, got ${settings.pollers} and, with consumerGroup ` +
-        `${other.consumer}, ${other.pollers}`,
+      `pollers cannot differ between the consumers of a function, got ${settings.pollers} and, with group ` +
+        `${other.group}, ${other.pollers}`,
     )
   }
   consumers.push(settings)

@@ -13,7 +13,7 @@ export interface RedisStreamEventSourceProps {
   /** The stream's key, as in the code's `defineConsumer`. */
   readonly stream: string
   /** The group's name, as in the code's `defineConsumer`. */
-  readonly consumerGroup: string
+  readonly group: string
   /** The function that claims what the poller left behind, retries it, and sets aside what cannot succeed. */
   readonly claimer: IFunction
   /**
@@ -153,7 +153,6 @@ export interface RedisStreamAlarmOptions {
 
 /** What errors of the description call what our props call otherwise. */
 const NAMES: Readonly<Record<string, string>> = {
-  consumer: 'consumerGroup',
   maxRunMs: 'maxRun',
   failedSchedules: 'onFailedSchedule',
   'alarms.topic': 'alarmTopic',
@@ -185,11 +184,10 @@ export function keyOf({ onFailedSchedule }: RedisStreamEventSourceProps): string
 }
 
 function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
-  const { stream, consumerGroup, pollers, enabled, batchSize, concurrency, mode, maxPollers, parameters, dashboard } =
-    props
+  const { stream, group, pollers, enabled, batchSize, concurrency, mode, maxPollers, parameters, dashboard } = props
   return withoutUndefined({
     stream,
-    consumer: consumerGroup,
+    group,
     pollers,
     enabled,
     batchSize,

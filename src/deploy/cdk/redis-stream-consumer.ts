@@ -129,7 +129,7 @@ const consumersOf = new WeakMap<Stack, Map<string, Named>>()
 
 interface Named {
   readonly stream: string
-  readonly consumer: string
+  readonly group: string
   readonly path: string
 }
 
@@ -139,18 +139,18 @@ interface Named {
  *
  * @throws {TypeError} The stack has that consumer already.
  */
-function stemOf(construct: Construct, { stream, consumer }: EventSourceSettings): string {
+function stemOf(construct: Construct, { stream, group }: EventSourceSettings): string {
   const known = consumersOf.get(Stack.of(construct)) ?? new Map<string, Named>()
   consumersOf.set(Stack.of(construct), known)
   const { path } = construct.node
-  const stem = Token.isUnresolved(stream + consumer) ? idOf(path) : idOf(stream) + idOf(consumer)
+  const stem = Token.isUnresolved(stream + group) ? idOf(path) : idOf(stream) + idOf(group)
   const other = known.get(stem)
-  if (other?.stream === stream && other.consumer === consumer) {
+  if (other?.stream === stream && other.group === group) {
     throw new TypeError(
-      `consumerGroup cannot be used twice for a stream in one stack, got ${consumer} on ${stream} at ${other.path}, too`,
+      `group cannot be used twice for a stream in one stack, got ${group} on ${stream} at ${other.path}, too`,
     )
   }
   const free = other === undefined ? stem : idOf(path)
-  known.set(free, { stream, consumer, path })
+  known.set(free, { stream, group, path })
   return free
 }

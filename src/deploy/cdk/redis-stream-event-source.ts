@@ -34,10 +34,10 @@ export class RedisStreamEventSource implements IEventSource {
 }
 
 /** A name that does not move when another consumer is added, so that its resources are not made anew. */
-function idOf(target: IFunction, { stream, consumerGroup }: RedisStreamEventSourceProps): string {
-  if (!Token.isUnresolved(`${stream}${consumerGroup}`)) {
+function idOf(target: IFunction, { stream, group }: RedisStreamEventSourceProps): string {
+  if (!Token.isUnresolved(`${stream}${group}`)) {
     // a slash would end the construct's name
-    return `RedisStream:${stream}:${consumerGroup}`.replaceAll('/', '-')
+    return `RedisStream:${stream}:${group}`.replaceAll('/', '-')
   }
   const taken = target.node.children.filter(({ node }) => node.id.startsWith('RedisStream:token:')).length
   return `RedisStream:token:${taken + 1}`

@@ -75,7 +75,7 @@ class RedisStreamPlugin {
       addResources(template, this.#describeRole(fn), this.#function(fn.name).condition)
     for (const { settings, poller, claimer } of this.#consumers) {
       const parts = {
-        id: idOf(settings.stream) + idOf(settings.consumer),
+        id: idOf(settings.stream) + idOf(settings.group),
         service: this.#commonServiceName(poller, claimer),
         poller: this.#target(poller),
         claimer: this.#target(claimer),

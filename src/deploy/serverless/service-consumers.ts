@@ -103,10 +103,10 @@ function checkClaimer(path: string, claimer: string, functions: Functions): void
 }
 
 function checkTogether(consumer: ServiceConsumer, other: ServiceConsumer): void {
-  const { stream, consumer: group } = consumer.settings
-  if (stream === other.settings.stream && group === other.settings.consumer) {
+  const { stream, group } = consumer.settings
+  if (stream === other.settings.stream && group === other.settings.group) {
     throw new TypeError(
-      `Cannot use ${consumer.path}: consumer must be used once for a stream, got ${quoted(group)} here and in ${other.path}`,
+      `Cannot use ${consumer.path}: group must be used once for a stream, got ${quoted(group)} here and in ${other.path}`,
     )
   }
   for (const part of ['poller', 'claimer'] as const) {

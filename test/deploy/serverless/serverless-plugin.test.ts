@@ -9,7 +9,7 @@ const PATIENCE_MS = 60_000
 const QUEUE = 'arn:aws:sqs:eu-central-1:123456789012:failed'
 const ROLE = 'arn:aws:iam::123456789012:role/mine'
 
-const billing = { stream: 'orders', consumer: 'billing', claimer: 'claimer' }
+const billing = { stream: 'orders', group: 'billing', claimer: 'claimer' }
 
 /** A function with these events, and options of its own. */
 function aFunction(events: readonly object[] = [], options: object = {}) {
@@ -25,7 +25,7 @@ describe('a service of several consumers', () => {
       // two consumers share a pair
       poller: aFunction([
         { ...billing, ...shared, batchSize: 10, mode: 'once' },
-        { stream: 'orders', consumer: 'search', ...shared, batchSize: 500 },
+        { stream: 'orders', group: 'search', ...shared, batchSize: 500 },
       ]),
       claimer: aFunction(),
       // one has a pair of its own, with much of it set by the user
@@ -33,7 +33,7 @@ describe('a service of several consumers', () => {
         [
           {
             stream: 'returns',
-            consumer: 'billing',
+            group: 'billing',
             claimer: 'returnsClaimer',
             reservedConcurrency: { poller: 5, claimer: 2 },
             logRetentionInDays: 90,
@@ -272,7 +272,7 @@ describe('a wrong event', () => {
     const at = "at 'functions.poller.events.0.redisStream"
 
     for (const line of [
-      `${at}': must have required property 'consumer'`,
+      `${at}': must have required property 'group'`,
       `${at}': unrecognized property 'batchsize'`,
       `${at}.stream': must NOT have fewer than 1 characters`,
       `${at}.schedule': must match pattern`,

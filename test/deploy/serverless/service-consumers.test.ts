@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { RedisStreamEvent } from '../../../src/deploy/event-source.ts'
 import { consumersOf } from '../../../src/deploy/serverless/service-consumers.ts'
 
-const BILLING: RedisStreamEvent = { stream: 'orders', consumer: 'billing', claimer: 'claimer' }
-const SEARCH: RedisStreamEvent = { ...BILLING, consumer: 'search' }
+const BILLING: RedisStreamEvent = { stream: 'orders', group: 'billing', claimer: 'claimer' }
+const SEARCH: RedisStreamEvent = { ...BILLING, group: 'search' }
 
 /** A service of these pollers, and of a function `claimer` and one `other`. */
 function aService(pollers: Readonly<Record<string, readonly object[]>>) {
@@ -21,7 +21,7 @@ describe('consumersOf()', () => {
 
     expect(consumersOf(aService({ poller: events }))).toMatchObject([
       { path: 'functions.poller.events.1.redisStream', poller: 'poller', claimer: 'claimer', settings: { pollers: 2 } },
-      { path: 'functions.poller.events.2.redisStream', poller: 'poller', settings: { consumer: 'search' } },
+      { path: 'functions.poller.events.2.redisStream', poller: 'poller', settings: { group: 'search' } },
     ])
   })
 
@@ -54,7 +54,7 @@ describe('consumersOf()', () => {
     [
       'a group that two functions poll',
       { poller: [{ redisStream: BILLING }], second: [{ redisStream: { ...BILLING, claimer: 'other' } }] },
-      'functions.second.events.0.redisStream: consumer must be used once for a stream, got "billing" here and in ' +
+      'functions.second.events.0.redisStream: group must be used once for a stream, got "billing" here and in ' +
         'functions.poller.events.0.redisStream',
     ],
     [
