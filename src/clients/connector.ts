@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { RedisReplyError } from '../errors.ts'
-import { toReplyError, toSelectError } from '../group/redis/judge.ts'
+import { toReplyError, toSelectError } from '../group/redis/reply-errors.ts'
 import { describeFailure, describeTrouble, HUNG_UP, NO_REDIS, SPEAKS_TLS } from './trouble.ts'
 
 const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'

@@ -1,6 +1,6 @@
 import { cannot } from '../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
-import { toReplyError, toSelectError } from '../group/redis/judge.ts'
+import { toReplyError, toSelectError } from '../group/redis/reply-errors.ts'
 import { isCluster, settleCluster } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
 import type { IoredisClient } from './ioredis-client.ts'
@@ -12,7 +12,7 @@ import { describeFailure, describeTrouble } from './trouble.ts'
 export type ClientFactory = () => IoredisClient | Promise<IoredisClient>
 
 /** A client and what is known of it. */
-export interface Held {
+export interface HeldClient {
   readonly client: IoredisClient
   readonly options: ClientOptions
   state: 'new' | 'accepted' | 'gone'
@@ -42,9 +42,9 @@ export class ClientHolder {
   readonly #isOwn: boolean
   readonly #gone = new WeakSet<IoredisClient>()
   /** Given up, and not destroyed before the factory has given another, or, of a cluster, while other nodes still answer. */
-  readonly #left = new Map<IoredisClient, Held | undefined>()
-  #held: Held | undefined
-  #making: Promise<Held> | undefined
+  readonly #left = new Map<IoredisClient, HeldClient | undefined>()
+  #held: HeldClient | undefined
+  #making: Promise<HeldClient> | undefined
   #isClosed = false
   /** An option was refused, which no other client of the factory will have otherwise. */
   #wrong: Error | undefined
@@ -55,7 +55,7 @@ export class ClientHolder {
   }
 
   /** The client that is there, so that a command is written at once: a handler that never yields may follow. */
-  held(): Held | undefined {
+  held(): HeldClient | undefined {
     if (this.#held && isStale(this.#held)) this.giveUp(this.#held)
     return this.#held
   }
@@ -66,7 +66,7 @@ export class ClientHolder {
    * @throws {TypeError} An option of the factory's client is refused.
    * @throws {RedisConnectionError} The factory failed, or gave a client that was given up before.
    */
-  async take(): Promise<Held> {
+  async take(): Promise<HeldClient> {
     if (this.#wrong) throw this.#wrong
     const held = this.held()
     if (held) return held
@@ -76,13 +76,13 @@ export class ClientHolder {
   }
 
   /** Puts another kind of client in the place of one that works: what is asked of that meanwhile is answered. */
-  replace(held: Held): void {
+  replace(held: HeldClient): void {
     held.isSound = true
     this.giveUp(held)
   }
 
   /** Gives up a client; more than once is no harm. None: the factory that is asked has not answered, and is asked again. */
-  giveUp(held: Held | undefined): void {
+  giveUp(held: HeldClient | undefined): void {
     if (held === undefined) this.#making = undefined
     if (held === undefined || held.state === 'gone') return
     held.state = 'gone'
@@ -93,7 +93,7 @@ export class ClientHolder {
   }
 
   /** Of a client that was given up: nobody waits for a command of its other nodes any more. */
-  leave(held: Held): void {
+  leave(held: HeldClient): void {
     if (held.state === 'gone' && (this.#isOwn || this.#held)) this.#destroyLeft()
   }
 
@@ -105,8 +105,8 @@ export class ClientHolder {
     this.#destroyLeft(() => false)
   }
 
-  #make(): Promise<Held> {
-    const making: Promise<Held> = this.#adopt(() => this.#making === making).finally(() => {
+  #make(): Promise<HeldClient> {
+    const making: Promise<HeldClient> = this.#adopt(() => this.#making === making).finally(() => {
       if (this.#making === making) this.#making = undefined
     })
     making.catch(() => {})
@@ -114,7 +114,7 @@ export class ClientHolder {
   }
 
   /** @param isAwaited Whether somebody still waits for it. */
-  async #adopt(isAwaited: () => boolean): Promise<Held> {
+  async #adopt(isAwaited: () => boolean): Promise<HeldClient> {
     const client = await this.#ask()
     if (this.#gone.has(client)) throw new RedisConnectionError(`Cannot use Redis: ${SAME_AGAIN}`)
     if (!isAwaited()) throw this.#leave(client)
@@ -142,7 +142,7 @@ export class ClientHolder {
     return new RedisConnectionError('Cannot use Redis: the factory was too late')
   }
 
-  #destroyLeft(isKept: (held: Held) => boolean = isUseful): void {
+  #destroyLeft(isKept: (held: HeldClient) => boolean = isUseful): void {
     for (const [client, held] of this.#left) {
       if (held && isKept(held)) continue
       this.#left.delete(client)
@@ -177,11 +177,11 @@ export class ClientHolder {
 }
 
 /** One node's trouble does not end what others are asked. */
-function isUseful({ client, waiting, isSound }: Held): boolean {
+function isUseful({ client, waiting, isSound }: HeldClient): boolean {
   return (isCluster(client) || isSound) && waiting.length > 0
 }
 
-function isStale({ client, refusal }: Held): boolean {
+function isStale({ client, refusal }: HeldClient): boolean {
   return client.status === 'end' || refusal !== undefined
 }
 
@@ -216,11 +216,11 @@ function neverHangUp(client: IoredisClient): void {
     if (options && Reflect.get(options, 'reconnectOnError')) Object.assign(options, { reconnectOnError: null })
 }
 
-function hold(client: IoredisClient, options: ClientOptions): Held {
+function hold(client: IoredisClient, options: ClientOptions): HeldClient {
   neverHangUp(client)
   client.on('+node', () => neverHangUp(client))
   if (isCluster(client)) settleCluster(client)
-  const held: Held = {
+  const held: HeldClient = {
     client,
     options,
     state: client.status === 'ready' ? 'accepted' : 'new',
@@ -245,7 +245,7 @@ function hold(client: IoredisClient, options: ClientOptions): Held {
   return held
 }
 
-function refuse(held: Held, refusal: RedisReplyError): void {
+function refuse(held: HeldClient, refusal: RedisReplyError): void {
   // before it is ready: nothing that waits is sent on this connection
   held.client.stream?.destroy()
   held.refusal = refusal

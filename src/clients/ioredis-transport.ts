@@ -1,13 +1,13 @@
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
-import { judge, toReplyError } from '../group/redis/judge.ts'
 import { withPrefix } from '../group/redis/keys-of.ts'
+import { classifyReply, toReplyError } from '../group/redis/reply-errors.ts'
 import type { Answer, Argument, Command, Reply, SignIn, Transport } from '../group/redis/transport.ts'
 import { isCluster } from './cluster-client.ts'
 import { mastersOf, nodeAt } from './cluster-nodes.ts'
 import type { Result } from './cluster-pipeline.ts'
 import { ClusterPipeline } from './cluster-pipeline.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
-import type { ClientHolder, Held } from './held-client.ts'
+import type { ClientHolder, HeldClient } from './held-client.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
 import { isRecord } from './ioredis-options.ts'
@@ -103,7 +103,7 @@ export class IoredisTransport implements Transport {
   }
 
   /** One answer a command; the client is given up where one did not come. */
-  async #ask(held: Held, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
+  async #ask(held: HeldClient, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
     let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
@@ -121,7 +121,7 @@ export class IoredisTransport implements Transport {
     }
   }
 
-  #pipeline({ client, options }: Held, given: readonly Command[], key?: string): Sending {
+  #pipeline({ client, options }: HeldClient, given: readonly Command[], key?: string): Sending {
     const prefix = this.#keyPrefix || prefixOf(options)
     // prefixed here: what ioredis takes for a key differs from version to version
     const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
@@ -163,7 +163,7 @@ function answeredOf(pipeline: object | undefined): Results {
 }
 
 /** One answer a command. @param missing Of a command that has no result. */
-function readAnswers(held: Held, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
+function readAnswers(held: HeldClient, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
   // a server that hangs up after its refusal refused all
   const hangUp = results.some((result) => result?.[0]) ? hangUpIn(results) : undefined
   const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
@@ -175,7 +175,7 @@ function readAnswers(held: Held, commands: readonly Command[], results: Results,
 }
 
 function hangUpIn(results: Results): RedisReplyError | undefined {
-  return results.map((result) => refusalOf(result?.[0])).find((reply) => reply && judge(reply.message).hangsUp)
+  return results.map((result) => refusalOf(result?.[0])).find((reply) => reply && classifyReply(reply.message).hangsUp)
 }
 
 function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {
@@ -188,7 +188,7 @@ function refusalOf(error: Error | null | undefined): RedisReplyError | undefined
   return error?.name === 'ReplyError' ? toReplyError(error.message) : undefined
 }
 
-function unanswered(held: Held, error: unknown): RedisConnectionError {
+function unanswered(held: HeldClient, error: unknown): RedisConnectionError {
   if (error instanceof RedisConnectionError) return error
   const { message } = error as Error
   const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
@@ -198,11 +198,11 @@ function unanswered(held: Held, error: unknown): RedisConnectionError {
 
 function endsClient(answer: Answer): boolean {
   if (answer instanceof RedisConnectionError) return true
-  return answer instanceof RedisReplyError && judge(answer.message).endsClient
+  return answer instanceof RedisReplyError && classifyReply(answer.message).endsClient
 }
 
 /** Where a client keeps no queue; a cluster's nodes are not known before. */
-function needsReady({ client, options }: Held): boolean {
+function needsReady({ client, options }: HeldClient): boolean {
   return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
 }
 

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../errors.ts'
-import { toReplyError } from '../group/redis/judge.ts'
+import { toReplyError } from '../group/redis/reply-errors.ts'
 import type { Primary } from './connector.ts'
 import { connectorTo } from './connector.ts'
 import { startDeadline } from './deadline.ts'

@@ -46,7 +46,7 @@ export interface Group {
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
-  renew(slot: Slot, held: readonly Held[]): Promise<RenewResult>
+  renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult>
 
   /** Sends commands of policies on keys beside the group. One round trip, in chunks where a service takes no more. @returns An answer each. */
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
@@ -169,7 +169,7 @@ export interface Slot {
 }
 
 /** An entry under our consumer name. */
-export interface Held {
+export interface HeldEntry {
   readonly id: string
   readonly deliveryCount: number
 }
@@ -188,7 +188,7 @@ export interface Owner {
 }
 
 /** An entry that the claimer took over and has not started. */
-export interface Claimed extends Held {
+export interface Claimed extends HeldEntry {
   /** Who had it, and for how long it had been idle. */
   readonly from: Owner
 }

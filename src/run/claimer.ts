@@ -3,7 +3,7 @@ import type { Report } from '../report.ts'
 import type { RunKind } from './consumer-run.ts'
 import { deployedConsumers } from './event-source.ts'
 import { claim as feedLeftBehind, openClaims } from './feed/claim.ts'
-import { createGate } from './feed/gate.ts'
+import { createIsolationGate } from './feed/isolation-gate.ts'
 import { runConsumers } from './invocation.ts'
 import type { ScheduledHandler } from './scheduled.ts'
 import { createScheduledHandler } from './scheduled.ts'
@@ -49,7 +49,7 @@ export async function claim(consumers: Consumer | readonly Consumer[], options: 
  * goes first, so that neither starves the other where there is time for one of them only.
  */
 function claiming(consumers: readonly Consumer[]): RunKind {
-  const gate = createGate(consumers.length, Math.random() < 0.5)
+  const gate = createIsolationGate(consumers.length, Math.random() < 0.5)
   return {
     action: 'claim',
     async open(request) {

@@ -17,7 +17,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { judge, toReplyError } from '../../src/group/redis/judge.ts'
+import { classifyReply, toReplyError } from '../../src/group/redis/reply-errors.ts'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../support/client-options.ts'
@@ -237,7 +237,7 @@ test('a lease that is refused in whatever words is no lease: the poller and the 
   expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, acked: 1 })
 })
 
-describe('judge()', () => {
+describe('classifyReply()', () => {
   test.each([
     ['OOM command not allowed', 'OOM'],
     ['ERR DB capacity quota exceeded', 'OOM'],
@@ -250,7 +250,7 @@ describe('judge()', () => {
   test.each(['NOSCRIPT No matching script', 'BUSYGROUP Consumer Group name already exists', 'NOPERM no'])(
     'leaves %s as it is',
     (text) => {
-      expect([toReplyError(text).message, judge(text).isPassing]).toEqual([text, false])
+      expect([toReplyError(text).message, classifyReply(text).isPassing]).toEqual([text, false])
     },
   )
 })

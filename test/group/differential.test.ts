@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
-import type { Claimed, Held, Slot } from '../../src/group/group.ts'
+import type { Claimed, HeldEntry, Slot } from '../../src/group/group.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
@@ -107,7 +107,7 @@ class Side {
   readonly world: World
   readonly #group: BothSides
   readonly #slots = new Map<string, Slot>()
-  #held: Held[] = []
+  #held: HeldEntry[] = []
   #claimed: readonly Claimed[] = []
   #added = 0
 

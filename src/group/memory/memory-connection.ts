@@ -5,7 +5,7 @@ import { cannot, knownOptions } from '../../core/options.ts'
 import { quoted } from '../../core/quoted.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { needsOf } from '../../define/policy-needs.ts'
-import type { Connection, Held } from '../group.ts'
+import type { Connection, HeldEntry } from '../group.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryServer } from './memory-server.ts'
 import { isKnown } from './memory-values.ts'
@@ -36,7 +36,7 @@ export interface MemoryEntry {
 }
 
 /** A pending entry of a group in memory. */
-export interface MemoryPending extends Held {
+export interface MemoryPending extends HeldEntry {
   readonly consumerName: string
   readonly idleMs: number
 }

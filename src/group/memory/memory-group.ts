@@ -16,7 +16,7 @@ import type {
   Group,
   GroupAddress,
   Guard,
-  Held,
+  HeldEntry,
   Measured,
   Opened,
   ReadRequest,
@@ -231,7 +231,7 @@ export class MemoryGroup implements Group, Claims {
     return { ...settled, counts, started, leftAlone, noRoom }
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
+  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {
     this.roundTrips++
     const group = this.#find()
     if (!this.#isLeased(slot)) return { lost: 0, leaseLost: true }
@@ -389,7 +389,7 @@ export class MemoryGroup implements Group, Claims {
   }
 
   /** @returns How many older dead letters were trimmed away. */
-  #bury(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held, letter: DeadLetterFacts): number {
+  #bury(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: HeldEntry, letter: DeadLetterFacts): number {
     const { stream, group: name, keys, settings } = this.#address
     const fields = this.#stream.get(id)?.fields ?? []
     const head = deadLetterHead({ stream, group: name, consumerName, entryId: id, deliveryCount }, letter)
@@ -401,7 +401,7 @@ export class MemoryGroup implements Group, Claims {
     return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, this.#now)
   }
 
-  #take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: Held): void {
+  #take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: HeldEntry): void {
     group.hand(id, { owner: consumerName, idleMs: 0 }, deliveryCount, this.#now)
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts'
 import { saturatedCount } from '../../core/delivery-count.ts'
 import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
-import type { Held, Owner, Trim, WakeFlag } from '../group.ts'
+import type { HeldEntry, Owner, Trim, WakeFlag } from '../group.ts'
 import { LAST_ID } from '../redis/scripts/fence.ts'
 import { MemoryValues } from './memory-values.ts'
 
@@ -33,7 +33,7 @@ export class GroupState {
   }
 
   /** Whether an entry is still pending under that name with that count. */
-  isHeldBy(consumerName: string, { id, deliveryCount }: Held): boolean {
+  isHeldBy(consumerName: string, { id, deliveryCount }: HeldEntry): boolean {
     const pending = this.pending.get(id)
     return pending?.owner === consumerName && pending.deliveryCount === deliveryCount
   }

@@ -1,6 +1,6 @@
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
-import type { GroupAddress, Held, Settlement, SettleResult, Slot } from '../group.ts'
+import type { GroupAddress, HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
 import { plain } from './commands/reply.ts'
 import { CREATED, createGroup } from './scripts/create-group.ts'
 import type { Call, Sender } from './sender.ts'
@@ -104,6 +104,6 @@ function withAnswers(settled: SettleResult, replies: readonly Answer[]): Settled
 }
 
 /** Entries as a fenced script takes them. */
-export function pairs(held: readonly Held[]): (string | number)[] {
+export function pairs(held: readonly HeldEntry[]): (string | number)[] {
   return held.flatMap(({ id, deliveryCount }) => [id, deliveryCount])
 }

@@ -6,7 +6,7 @@ import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type {
   Delivery,
   Group,
-  Held,
+  HeldEntry,
   Measured,
   ReadRequest,
   ReadResult,
@@ -156,7 +156,7 @@ export class RedisGroup implements Group {
     return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
   }
 
-  async renew(slot: Slot, held: readonly Held[]): Promise<RenewResult> {
+  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {
     const keys = [this.calls.address.stream, this.calls.lease(slot)]
     const replies = await this.calls.sender.send(
       chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import { judge } from './judge.ts'
+import { classifyReply } from './reply-errors.ts'
 import type { Answer, Command, Transport } from './transport.ts'
 
 const FIRST_WAIT_MS = 50
@@ -43,6 +43,6 @@ export function steady(transport: Transport): Transport {
 
 function passesWithinMs(reply: Answer): number {
   if (!(reply instanceof RedisReplyError)) return 0
-  const { isPassing, passesWithinMs: ms } = judge(reply.message)
+  const { isPassing, passesWithinMs: ms } = classifyReply(reply.message)
   return isPassing ? ms : 0
 }

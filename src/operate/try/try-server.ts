@@ -4,7 +4,7 @@ import type { Connection } from '../../group/group.ts'
 import { asText } from '../../group/redis/commands/reply.ts'
 import { senderOf } from '../../group/redis/redis-connection.ts'
 import { CHECKS } from './checks.ts'
-import { KEYS_BEGIN_WITH, Place } from './place.ts'
+import { KEYS_BEGIN_WITH, TryArea } from './try-area.ts'
 
 /** What came of one check. */
 export interface Tried {
@@ -28,8 +28,8 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
   for (const check of CHECKS) {
     if (signal.aborted) break
     const { name } = check
-    const place = new Place(redis)
-    const running = check.run(place)
+    const area = new TryArea(redis)
+    const running = check.run(area)
     running.catch(() => {})
     const limitMs = Math.max(0, Math.min(LIMIT_MS.check, endsAt - performance.now()))
     const late = sleep(limitMs, undefined, { ref: false }).then(() => {
@@ -41,7 +41,7 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
     } catch (error) {
       yield { name, problem: (error as Error).message }
     } finally {
-      await place.remove().catch(({ message }: Error) => void left.push(message))
+      await area.remove().catch(({ message }: Error) => void left.push(message))
     }
   }
   if (left.length === 0) return

@@ -5,7 +5,7 @@ import { claimsOf } from '../../group/redis/redis-claims.ts'
 import { PAGE } from '../../group/redis/scripts/claim-page.ts'
 import type { OpenRequest } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
-import type { Gate } from './gate.ts'
+import type { IsolationGate } from './isolation-gate.ts'
 import { Retries } from './retries.ts'
 import { suspectsAmong } from './suspects.ts'
 
@@ -31,7 +31,7 @@ export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequ
  * @returns Whether only the time kept it from going on: for a claimer that is nobody's concern, its schedule goes on.
  * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
  */
-export async function claim(run: Run, gate: Gate, first: ClaimResult): Promise<false> {
+export async function claim(run: Run, gate: IsolationGate, first: ClaimResult): Promise<false> {
   const { settler, report, parts } = run
   const claims = claimsOf(parts.group)
   try {
@@ -56,7 +56,7 @@ export async function claim(run: Run, gate: Gate, first: ClaimResult): Promise<f
   return false
 }
 
-async function arrive({ time, parts }: Run, gate: Gate, { claimed }: ClaimResult): Promise<void> {
+async function arrive({ time, parts }: Run, gate: IsolationGate, { claimed }: ClaimResult): Promise<void> {
   const { alone } = suspectsAmong(claimed, parts.consumer.settings.maxDeliveries)
   const patience = Promise.withResolvers<void>()
   const cancel = time.clock.after(PATIENCE_MS, patience.resolve)

@@ -1,6 +1,6 @@
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
-import { Lookout } from './lookout.ts'
+import { BacklogScaler } from './backlog-scaler.ts'
 import { Reader } from './reader.ts'
 
 /** How soon the stream is looked at again for events that others wait for; each look in vain doubles the wait. After a full read, at once. */
@@ -16,8 +16,8 @@ const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
 export async function poll(run: Run): Promise<boolean> {
   const { time, settler, parts } = run
   const pool = new Pool(time.clock, parts.consumer.settings.concurrency, true)
-  const lookout = new Lookout(run)
-  const reader = new Reader(run, lookout)
+  const scaler = new BacklogScaler(run)
+  const reader = new Reader(run, scaler)
   const end = async () => {
     // it runs where there is time after all, else it is released
     pool.add(await reader.takeAhead())
@@ -35,7 +35,7 @@ export async function poll(run: Run): Promise<boolean> {
     throw error
   } finally {
     // what calls others is waited for last: nothing that is settled waits for it
-    await lookout.end()
+    await scaler.end()
   }
   return reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound
 }

@@ -3,7 +3,7 @@ import type { Delivery } from '../../group/group.ts'
 import { admit } from '../admission.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
-import type { Lookout } from './lookout.ts'
+import type { BacklogScaler } from './backlog-scaler.ts'
 
 /** Reading ahead pays while handlers take no longer than so many requests; slower ones would keep from other pollers what waits for them. */
 const AHEAD_REQUESTS = 10
@@ -15,7 +15,7 @@ export class Reader {
   /** The last read brought nothing. */
   isEmpty = false
   readonly #run: Run
-  readonly #lookout: Lookout
+  readonly #scaler: BacklogScaler
   /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
   readonly #neverAhead: boolean
   #isFirst = true
@@ -30,10 +30,10 @@ export class Reader {
   /** Milliseconds of the shortest read that was waited for. */
   #requestMs = Infinity
 
-  constructor(run: Run, lookout: Lookout) {
+  constructor(run: Run, scaler: BacklogScaler) {
     const { routes, settings } = run.parts.consumer
     this.#run = run
-    this.#lookout = lookout
+    this.#scaler = scaler
     const hasBatches = [...routes.values()].some(({ batching }) => batching)
     this.#neverAhead = settings.mode !== 'drain' || settings.maxDeliveries === 1 || hasBatches
   }
@@ -161,7 +161,7 @@ export class Reader {
     const jobs = entries.map((entry) => new Job(this.#run, entry, now))
     settler.take(jobs)
     for (const { bytes } of jobs) this.#largest = Math.max(this.#largest, bytes)
-    if (this.isFull) this.#lookout.look()
+    if (this.isFull) this.#scaler.look()
     return jobs
   }
 }

@@ -3,16 +3,16 @@ import { admit } from '../admission.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
-import type { Gate } from './gate.ts'
-import { Pace } from './pace.ts'
+import type { IsolationGate } from './isolation-gate.ts'
+import { StartPace } from './start-pace.ts'
 import { suspectsAmong } from './suspects.ts'
-import { Waiting } from './waiting.ts'
+import { WaitingEntry } from './waiting-entry.ts'
 
 /** How one kind of claimed entries is retried. */
 interface Turn {
   readonly atOnce: number
   /** Lets more be started than run. Left out: no more than there is room for. */
-  readonly pace?: Pace
+  readonly pace?: StartPace
   readonly mayGoOn: () => boolean
 }
 
@@ -23,24 +23,24 @@ interface Turn {
 export class Retries {
   readonly #run: Run
   readonly #claims: Claims
-  readonly #gate: Gate
+  readonly #gate: IsolationGate
   readonly #pool: Pool
-  readonly #pace: Pace
+  readonly #pace: StartPace
   /** Milliseconds for which last deliveries may still run alone. Slow ones would keep all others waiting for the whole run. */
   #aloneMs: number
   /** Of the page: what waits for its start, what was started, and when it was claimed. */
-  readonly #waiting = new Set<Waiting>()
+  readonly #waiting = new Set<WaitingEntry>()
   #started: Job[] = []
   #claimedAt = 0
 
   /** @param gate Shared by all runs of the invocation. */
-  constructor(run: Run, claims: Claims, gate: Gate) {
+  constructor(run: Run, claims: Claims, gate: IsolationGate) {
     const { concurrency, handlerTimeoutMs } = run.parts.consumer.settings
     this.#run = run
     this.#claims = claims
     this.#gate = gate
     this.#pool = new Pool(run.time.clock, concurrency, false)
-    this.#pace = new Pace(concurrency)
+    this.#pace = new StartPace(concurrency)
     this.#aloneMs = handlerTimeoutMs
   }
 
@@ -64,7 +64,7 @@ export class Retries {
     report.claimed(claimed)
     this.#claimedAt = time.clock.monotonic()
     this.#started = []
-    const page = claimed.map((entry) => new Waiting(entry))
+    const page = claimed.map((entry) => new WaitingEntry(entry))
     settler.take(page)
     const { usedUp, ...waiting } = suspectsAmong(page, parts.consumer.settings.maxDeliveries)
     for (const entry of usedUp) entry.setAside(time.clock.now())
@@ -83,7 +83,7 @@ export class Retries {
   }
 
   // a round is kept for each kind of suspects, or slow failing entries before them could take all the time of every run
-  async #inOrder(page: Omit<ReturnType<typeof suspectsAmong<Waiting>>, 'usedUp'>): Promise<void> {
+  async #inOrder(page: Omit<ReturnType<typeof suspectsAmong<WaitingEntry>>, 'usedUp'>): Promise<void> {
     const { clock } = this.#run.time
     // in its turn, what must be alone goes before what others have for this run
     const isFirst = this.#gate.isAloneFirst
@@ -100,7 +100,11 @@ export class Retries {
   }
 
   /** @returns Those that still wait. */
-  async #alone(entries: readonly Waiting[], rounds: number, mayBeAlone: () => boolean): Promise<readonly Waiting[]> {
+  async #alone(
+    entries: readonly WaitingEntry[],
+    rounds: number,
+    mayBeAlone: () => boolean,
+  ): Promise<readonly WaitingEntry[]> {
     const mayGoOn = () => this.#run.time.roundsLeft() >= rounds
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
@@ -109,7 +113,7 @@ export class Retries {
     return []
   }
 
-  async #together(entries: readonly Waiting[], rounds: number, pace?: Pace): Promise<void> {
+  async #together(entries: readonly WaitingEntry[], rounds: number, pace?: StartPace): Promise<void> {
     const { time, parts } = this.#run
     const atOnce = parts.consumer.settings.concurrency
     let left = entries
@@ -127,7 +131,7 @@ export class Retries {
   }
 
   /** Runs entries for as long as they may go on; what runs then is waited for. @returns Those that still wait. */
-  async #turn(entries: readonly Waiting[], turn: Turn): Promise<Waiting[]> {
+  async #turn(entries: readonly WaitingEntry[], turn: Turn): Promise<WaitingEntry[]> {
     const pool = this.#pool
     pool.atOnce = turn.atOnce
     const queue = [...entries]
@@ -142,7 +146,7 @@ export class Retries {
     return queue
   }
 
-  async #feed(queue: Waiting[], { atOnce, pace, mayGoOn }: Turn): Promise<void> {
+  async #feed(queue: WaitingEntry[], { atOnce, pace, mayGoOn }: Turn): Promise<void> {
     const { settler, time, parts } = this.#run
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
@@ -180,7 +184,7 @@ export class Retries {
   }
 
   /** @returns Those that there was no room for: they wait on. */
-  async #start(next: readonly Waiting[]): Promise<readonly Waiting[]> {
+  async #start(next: readonly WaitingEntry[]): Promise<readonly WaitingEntry[]> {
     const { settler, time, report, parts } = this.#run
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)

@@ -14,7 +14,7 @@ export const MIN_IDLE_MS = 600_000
 const LEASE_MS = 120_000
 
 /** Where one check happens: a stream and a group of its own on the server, which nobody else knows. */
-export class Place {
+export class TryArea {
   readonly redis: Connection
   readonly sender: Sender
   readonly keys: ConsumerKeys

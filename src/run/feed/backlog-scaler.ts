@@ -5,7 +5,7 @@ import type { Run } from '../run.ts'
  * Sees to it that a backlog gets as many pollers as it is worth. Of those that run, the one in the lowest slot alone calls others, and once
  * in its run: two that see the same backlog would both call for all of it. Nothing waits for the calls but the run's end.
  */
-export class Lookout {
+export class BacklogScaler {
   readonly #run: Run
   #looking: Promise<void> | undefined
   /** How many entries are read before the next look; infinitely many once it was enough. */

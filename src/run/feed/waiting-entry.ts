@@ -5,7 +5,7 @@ import type { Claimed, Owner } from '../../group/group.ts'
 import type { InHand } from '../in-hand.ts'
 
 /** A claimed entry that waits for its start, or has got its outcome without one. */
-export class Waiting implements Claimed, InHand {
+export class WaitingEntry implements Claimed, InHand {
   readonly id: string
   readonly deliveryCount: number
   readonly from: Owner

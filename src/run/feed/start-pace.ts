@@ -4,7 +4,7 @@ import { PAGE } from '../../group/redis/scripts/claim-page.ts'
  * How many entries a request may start. Counts should rise when handlers start, so at first a request starts no more than run side by side; as
  * long as handlers take less time than the requests between them, twice as many each time, up to a page.
  */
-export class Pace {
+export class StartPace {
   readonly #slowest: number
   #entries: number
 

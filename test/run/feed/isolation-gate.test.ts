@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Gate } from '../../../src/run/feed/gate.ts'
-import { createGate } from '../../../src/run/feed/gate.ts'
+import type { IsolationGate } from '../../../src/run/feed/isolation-gate.ts'
+import { createIsolationGate } from '../../../src/run/feed/isolation-gate.ts'
 
 /** Work that says when it starts, and ends when it is told to. */
 function works() {
@@ -21,7 +21,7 @@ function works() {
 
 test('a gate lets work run together', async () => {
   const { log, work, settle } = works()
-  const gate = createGate(2)
+  const gate = createIsolationGate(2)
   void gate.together(work('a'))
   void gate.together(work('b'))
   await settle()
@@ -30,7 +30,7 @@ test('a gate lets work run together', async () => {
 
 test('a gate lets work run alone: after what runs, before what comes later', async () => {
   const { log, work, end, settle } = works()
-  const gate = createGate(2)
+  const gate = createIsolationGate(2)
   void gate.together(work('a'))
   void gate.alone(work('alone'))
   void gate.together(work('b'))
@@ -46,7 +46,7 @@ test('a gate lets work run alone: after what runs, before what comes later', asy
 })
 
 test('a gate passes failures on, and opens after them', async () => {
-  const gate = createGate(2)
+  const gate = createIsolationGate(2)
   const fail = () => Promise.reject(new Error('no'))
   await expect(gate.together(fail)).rejects.toThrow('no')
   await expect(gate.alone(fail)).rejects.toThrow('no')
@@ -55,7 +55,7 @@ test('a gate passes failures on, and opens after them', async () => {
 
 test('a gate whose turn is to let work alone first has together wait for one piece of it, where somebody has some', async () => {
   const { log, work, end, settle } = works()
-  const gate = createGate(2, true)
+  const gate = createIsolationGate(2, true)
   const patience = new Promise<void>(() => {})
   const first = gate.arrive(false, patience).then(() => gate.together(work('together')))
   await settle()
@@ -70,11 +70,14 @@ test('a gate whose turn is to let work alone first has together wait for one pie
 })
 
 test.each([
-  ['nobody has any', (gate: Gate) => gate.arrive(false, new Promise(() => {}))],
-  ['it is no longer wanted', (gate: Gate) => gate.arrive(true, new Promise(() => {})).then(() => gate.leave())],
+  ['nobody has any', (gate: IsolationGate) => gate.arrive(false, new Promise(() => {}))],
+  [
+    'it is no longer wanted',
+    (gate: IsolationGate) => gate.arrive(true, new Promise(() => {})).then(() => gate.leave()),
+  ],
 ])('a gate whose turn is to let work alone first lets work together start where %s', async (_where, other) => {
   const { log, work, settle } = works()
-  const gate = createGate(2, true)
+  const gate = createIsolationGate(2, true)
   void gate.arrive(false, new Promise(() => {})).then(() => gate.together(work('together')))
   await other(gate)
   await settle()

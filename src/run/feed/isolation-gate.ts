@@ -2,7 +2,7 @@
  * Lets work run together, or one piece of it alone, across the consumers of one invocation. Who comes first goes first, so that neither kind waits
  * for ever; where there is time for one of them only, which one comes first has to differ from invocation to invocation.
  */
-export interface Gate {
+export interface IsolationGate {
   /** Others may go through it too, so that one may have to wait. */
   readonly isShared: boolean
   /** What must be alone goes first in this invocation. */
@@ -27,7 +27,7 @@ export interface Gate {
  * @param consumers How many go through it.
  * @param aloneFirst What must be alone goes first, if there are others that it could wait for.
  */
-export function createGate(consumers: number, aloneFirst = false): Gate {
+export function createIsolationGate(consumers: number, aloneFirst = false): IsolationGate {
   const isShared = consumers > 1
   const isAloneFirst = aloneFirst && isShared
   let together: Promise<unknown>[] = []

@@ -1,7 +1,7 @@
 import { RedisReplyError } from '../../errors.ts'
 
 /** What a server's refusal means. */
-interface Verdict {
+interface ReplyClass {
   /** It is gone in a moment: the refused command may be sent again. */
   readonly isPassing: boolean
   /** Milliseconds for which that may go on. */
@@ -14,7 +14,7 @@ interface Verdict {
   readonly advice: string
 }
 
-interface Row extends Partial<Verdict> {
+interface Row extends Partial<ReplyClass> {
   /** Of the server's text, without what a script puts around it. */
   readonly pattern: RegExp
   /** The code that decisions hang on, where a service has words of its own for it. */
@@ -86,7 +86,7 @@ const ROWS: readonly Row[] = [
   { pattern: /^ERR max (daily )?requests? limit exceeded/i, advice: 'take a larger plan' },
 ]
 
-const FINAL: Verdict = {
+const FINAL: ReplyClass = {
   isPassing: false,
   passesWithinMs: 2_000,
   endsClient: false,
@@ -95,7 +95,7 @@ const FINAL: Verdict = {
 }
 
 /** What a refusal means, by the server's text. */
-export function judge(text: string): Verdict {
+export function classifyReply(text: string): ReplyClass {
   return { ...FINAL, ...rowOf(plain(text)) }
 }
 
@@ -110,7 +110,7 @@ export function toReplyError(text: string): RedisReplyError {
 /** A refused SELECT as ours: the server's text says neither which setting it was nor what to do. @param setting What names the database. */
 export function toSelectError(text: string, setting: string): RedisReplyError {
   const reply = toReplyError(text)
-  const { advice } = judge(text)
+  const { advice } = classifyReply(text)
   const fix = 'the user needs +select, the server more databases; a cluster has database 0 alone'
   return advice ? reply : new RedisReplyError(`${reply.message.replace(/[.\s]+$/, '')}; ${setting} was refused: ${fix}`)
 }
