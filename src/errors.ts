@@ -1,7 +1,3 @@
-import { MAX_KEPT } from './core/issues.ts'
-import { quoted } from './core/quoted.ts'
-import type { Report } from './report.ts'
-
 /** Every code that an error of this package carries. Codes are stable; messages are not. */
 export type ErrorCode =
   | 'ERR_BATCH_ANSWER_INVALID'
@@ -231,52 +227,14 @@ export class PublishFailedError extends MillraceError {
   }
 }
 
-/** One consumer's trouble within an invocation. */
-export interface ConsumerFailure {
-  readonly stream: string
-  readonly group: string
-  readonly error: Error
+/** Characters of a text that a message shows. */
+const MOST_SHOWN = 200
+
+/** A value as messages show it: a text in double quotes, a long one cut. Whatever it holds, it stays on its line. */
+export function quoted(value: unknown): string {
+  if (typeof value !== 'string' || value.length <= MOST_SHOWN) return JSON.stringify(value)
+  return `${JSON.stringify(value.slice(0, MOST_SHOWN))}… (${value.length} characters)`
 }
 
-/** The invocation met a failure of the infrastructure. What was done before it is in `report`. */
-export class InvocationFailedError extends MillraceError {
-  override readonly name = 'InvocationFailedError'
-  readonly code = 'ERR_INVOCATION_FAILED'
-  readonly report: Report
-  readonly failures: readonly ConsumerFailure[]
-
-  constructor(action: 'poll' | 'claim', failures: readonly ConsumerFailure[], report: Report) {
-    const said = failures.map((f) => `group ${quoted(f.group)} on stream ${quoted(f.stream)}: ${f.error.message}`)
-    super(`Cannot finish ${action}: ${[...new Set(said)].join('; ')}`, { cause: failures[0]?.error })
-    this.failures = failures
-    this.report = report
-  }
-}
-
-/** The whole time of the invocation is too short to run one handler: raise the function's timeout or lower `handlerTimeoutMs`. */
-export class InvocationTooShortError extends MillraceError {
-  override readonly name = 'InvocationTooShortError'
-  readonly code = 'ERR_INVOCATION_TOO_SHORT'
-  readonly report: Report
-  readonly group: string
-  readonly remainingMs: number
-  readonly handlerTimeoutMs: number
-  readonly reserveMs: number
-
-  constructor(
-    group: string,
-    limits: { remainingMs: number; handlerTimeoutMs: number; reserveMs: number },
-    report: Report,
-  ) {
-    const { remainingMs, handlerTimeoutMs, reserveMs } = limits
-    super(
-      `Cannot run group ${quoted(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
-        `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
-    )
-    this.group = group
-    this.remainingMs = remainingMs
-    this.handlerTimeoutMs = handlerTimeoutMs
-    this.reserveMs = reserveMs
-    this.report = report
-  }
-}
+/** Issues and segments of a path that are kept. */
+export const MAX_KEPT = 100

@@ -40,15 +40,13 @@ export type {
   Wrap,
 } from './define/policy.ts'
 export type { Route } from './define/route.ts'
-export type { ConsumerFailure, ErrorCode, PayloadIssue } from './errors.ts'
+export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
   BatchItemFailedError,
   FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,
-  InvocationFailedError,
-  InvocationTooShortError,
   MalformedEntryError,
   MillraceError,
   NonRetryableError,
@@ -61,12 +59,14 @@ export {
   UnavailableError,
   UnsupportedVersionError,
 } from './errors.ts'
-export type { Backlog, Connection } from './group/group.ts'
+export type { Connection } from './group/group.ts'
 export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publish/publisher.ts'
 export { createPublisher } from './publish/publisher.ts'
-export type { ConsumerReport, Report } from './report.ts'
+export type { Backlog, ConsumerReport, Report } from './report.ts'
 export type { ClaimerOptions } from './run/claimer.ts'
 export { claim, createClaimer } from './run/claimer.ts'
+export type { ConsumerFailure } from './run/invocation-errors.ts'
+export { InvocationFailedError, InvocationTooShortError } from './run/invocation-errors.ts'
 export type { PollerOptions, PollOptions } from './run/poller.ts'
 export { createPoller, poll } from './run/poller.ts'
 export type { ScaleOut } from './run/scale-out.ts'

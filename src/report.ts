@@ -1,7 +1,6 @@
 import type { SettleCounts } from './core/counts.ts'
 import { noCounts } from './core/counts.ts'
 import { OUTCOMES } from './core/outcome.ts'
-import type { Backlog } from './group/group.ts'
 
 /**
  * What one consumer did in an invocation. It adds up:
@@ -111,4 +110,23 @@ export function sumReports(action: Report['action'], consumers: readonly Consume
     }
   }
   return { action, ...sum, drained: consumers.every((report) => report.drained), consumers }
+}
+
+/** What a group has before it. */
+export interface Backlog {
+  /** Entries delivered and not acked yet. */
+  readonly pending: number
+  /** Milliseconds since the oldest pending entry was published, 0 if nothing is pending; left out where its id is ahead of the server's clock. */
+  readonly oldestPendingMs?: number
+  /**
+   * Entries not delivered yet. Ten and more are left out where the server does not know: before 7.0, and after deletions, until the group is
+   * past them. Before 8.0 they may be too many, once entries were trimmed that nobody had read.
+   */
+  readonly lag?: number
+  /** Milliseconds since a run that acknowledged something ended; left out if none has. */
+  readonly sinceLastSuccessMs?: number
+  /** Entries in the stream. */
+  readonly streamLength: number
+  /** Entries in the dead-letter stream. */
+  readonly deadLetters: number
 }

@@ -7,8 +7,6 @@ import {
   FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,
-  InvocationFailedError,
-  InvocationTooShortError,
   MalformedEntryError,
   MillraceError,
   NonRetryableError,
@@ -22,6 +20,11 @@ import {
   UnsupportedVersionError,
 } from '../src/errors.ts'
 import { openReport, sumReports } from '../src/report.ts'
+import * as invocationErrors from '../src/run/invocation-errors.ts'
+import { InvocationFailedError, InvocationTooShortError } from '../src/run/invocation-errors.ts'
+
+const isErrorClass = (exported: unknown) =>
+  (exported as { readonly prototype?: unknown }).prototype instanceof MillraceError
 
 const report = sumReports('poll', [openReport('orders', 'billing')])
 const refused = new RedisReplyError('WRONGTYPE no stream')
@@ -185,7 +188,7 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const classes = Object.values(errors).filter((exported) => exported !== MillraceError)
+    const classes = Object.values({ ...errors, ...invocationErrors }).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 
     expect(new Set(made)).toEqual(new Set(classes))

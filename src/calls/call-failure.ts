@@ -1,5 +1,4 @@
-import { quoted } from '../core/quoted.ts'
-import { FunctionFailedError, UnavailableError } from '../errors.ts'
+import { FunctionFailedError, quoted, UnavailableError } from '../errors.ts'
 
 /** What became of a call that was not answered with 200. */
 type CallFailure =

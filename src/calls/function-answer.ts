@@ -1,7 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import { batchFailures } from '../core/batch-answer.ts'
-import { quoted } from '../core/quoted.ts'
-import { BatchAnswerInvalidError, FunctionFailedError } from '../errors.ts'
+import { BatchAnswerInvalidError, FunctionFailedError, quoted } from '../errors.ts'
 
 /** What a function says of its own failure is kept up to that many characters. */
 const MAX_TEXT = 1_000

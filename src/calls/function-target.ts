@@ -1,5 +1,5 @@
 import { cannot, text } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 
 /** Which function, and which version of it. */
 export interface FunctionTarget {

@@ -1,7 +1,6 @@
 import { integerFrom, knownOptions, oneOf } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
 import type { BatchContext, BatchEvent, BatchHandler } from '../define/batch-handler.ts'
-import { NonRetryableError } from '../errors.ts'
+import { NonRetryableError, quoted } from '../errors.ts'
 import { functionTarget } from './function-target.ts'
 import type { ItemFailure } from './remote-call.ts'
 import { RemoteCall, unacceptable } from './remote-call.ts'

@@ -1,7 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
-import { quoted } from '../core/quoted.ts'
 import type { BatchContext, BatchResponse } from '../define/batch-handler.ts'
-import { BatchItemFailedError, FunctionFailedError, NonRetryableError } from '../errors.ts'
+import { BatchItemFailedError, FunctionFailedError, NonRetryableError, quoted } from '../errors.ts'
 import { errorOfCall, judgeCall, refusal } from './call-failure.ts'
 import { CallLimit } from './call-limit.ts'
 import { failedEntries } from './function-answer.ts'

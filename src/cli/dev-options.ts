@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface DevOptions {

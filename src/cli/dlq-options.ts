@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import type { DeadLetterFilters } from '../operate/dead-letters/dead-letter-pages.ts'
 import { CHOOSING } from '../operate/dead-letters/dead-letter-pages.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'

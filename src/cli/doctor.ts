@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import { diagnose } from '../operate/doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace COMMAND [options]

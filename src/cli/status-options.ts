@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { parseEntryId } from '../core/entry.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import type { Start } from './follow-stream.ts'
 import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'

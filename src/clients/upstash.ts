@@ -1,7 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Redis, type Requester } from '@upstash/redis'
-import { quoted } from '../core/quoted.ts'
-import { MillraceError, RedisConnectionError } from '../errors.ts'
+import { MillraceError, quoted, RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
 import { toReplyError } from '../group/redis/reply-errors.ts'

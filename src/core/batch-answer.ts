@@ -1,5 +1,4 @@
-import { BatchAnswerInvalidError, BatchItemFailedError } from '../errors.ts'
-import { quoted } from './quoted.ts'
+import { BatchAnswerInvalidError, BatchItemFailedError, quoted } from '../errors.ts'
 import { silenceAll } from './thenable.ts'
 
 /**

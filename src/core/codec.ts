@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer'
-import { MalformedEntryError } from '../errors.ts'
+import { MalformedEntryError, quoted } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
 import { cannot, text as checkText, knownOptions } from './options.ts'
-import { quoted } from './quoted.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {

@@ -1,4 +1,4 @@
-import { quoted } from './quoted.ts'
+import { quoted } from '../errors.ts'
 
 /** A field's name or value: bytes where the client can carry them (TCP), exact text over REST. */
 export type Bytes = Buffer | string

@@ -1,3 +1,4 @@
+import { MAX_KEPT } from '../errors.ts'
 import { isThenable, silenceAll } from './thenable.ts'
 
 /** What a schema answered, read once. */
@@ -11,9 +12,6 @@ export interface SchemaIssue {
   readonly path: readonly (string | number)[]
   readonly message: string
 }
-
-/** Issues and segments of a path that are kept. */
-export const MAX_KEPT = 100
 
 /** A schema's answer as Standard Schema has it; any other is an issue of the payload, since nothing says that it fits. */
 export function readResult(result: unknown): Checked {

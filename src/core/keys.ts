@@ -1,5 +1,5 @@
+import { quoted } from '../errors.ts'
 import { cannot } from './options.ts'
-import { quoted } from './quoted.ts'
 
 /** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together. */
 export interface ConsumerKeys {

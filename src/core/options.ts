@@ -1,5 +1,5 @@
 /** Checks of options. Each throws with the action, the rule and the value seen; none shows more of a value than its type or number. */
-import { quoted } from './quoted.ts'
+import { quoted } from '../errors.ts'
 
 /** What a check throws: what cannot be done, and the rule, with the value seen. */
 export function cannot(action: string, rule: string, Kind: ErrorConstructor = TypeError): Error {

@@ -1,7 +1,7 @@
+import { quoted } from '../errors.ts'
 import { describeError } from './dead-letter/dead-letter.ts'
 import { awaitable } from './handler-function.ts'
 import { cannot } from './options.ts'
-import { quoted } from './quoted.ts'
 import { promiseOf, silence } from './thenable.ts'
 
 type Handle = (input: unknown, context: object) => unknown

@@ -14,7 +14,7 @@ import {
   text,
   withDefaults,
 } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { callable, cannot, integerFrom, knownOptions, object, text } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 
 /** `upcast[n]` lifts a payload of version n to n + 1. What the last one returns is checked by the schema. */
 export type Upcasts = Readonly<Record<number, (old: Record<string, unknown>) => unknown>>

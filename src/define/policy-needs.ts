@@ -3,7 +3,7 @@ import { JOINABLE } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
 import { cannot, text } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import type { Consumer } from './consumer.ts'
 import type { PolicyDefinition } from './policy.ts'
 

@@ -5,7 +5,7 @@ import { hashSlot } from '../core/keys.ts'
 import { cannot, oneOf } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import type { Event } from './event.ts'
 
 /**

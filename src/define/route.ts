@@ -1,4 +1,4 @@
-import type { Delivery } from '../group/group.ts'
+import type { Entry } from '../core/entry.ts'
 import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
 import type { Gathering } from './gathering.ts'
@@ -34,7 +34,7 @@ export type BatchSurroundings = Omit<BatchContext, 'signal' | 'getRemainingTimeI
 
 /** An event on its way to a batch handler. */
 export interface BatchItem {
-  readonly delivery: Delivery
+  readonly delivery: Entry & { readonly deliveryCount: number }
   readonly prepared: { readonly event: Event } | undefined
 }
 

@@ -1,8 +1,8 @@
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, object, withDefaults } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
 import { periodOf } from '../core/schedule-period.ts'
 import type { PollMode, RUN_OVERRIDES } from '../define/consumer-settings.ts'
+import { quoted } from '../errors.ts'
 import {
   anyObject,
   anyText,

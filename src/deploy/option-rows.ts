@@ -1,5 +1,5 @@
 import { boolean, cannot, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 
 /** A JSON schema, as Ajv takes it in strict mode. */
 export type Schema = Readonly<Record<string, unknown>>

@@ -4,6 +4,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
+import type { Backlog } from '../report.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -137,25 +138,6 @@ export interface Measured {
   readonly backlog: Backlog
   /** Poller slots that are taken. */
   readonly pollers: number
-}
-
-/** What a group has before it. */
-export interface Backlog {
-  /** Entries delivered and not acked yet. */
-  readonly pending: number
-  /** Milliseconds since the oldest pending entry was published, 0 if nothing is pending; left out where its id is ahead of the server's clock. */
-  readonly oldestPendingMs?: number
-  /**
-   * Entries not delivered yet. Ten and more are left out where the server does not know: before 7.0, and after deletions, until the group is
-   * past them. Before 8.0 they may be too many, once entries were trimmed that nobody had read.
-   */
-  readonly lag?: number
-  /** Milliseconds since a run that acknowledged something ended; left out if none has. */
-  readonly sinceLastSuccessMs?: number
-  /** Entries in the stream. */
-  readonly streamLength: number
-  /** Entries in the dead-letter stream. */
-  readonly deadLetters: number
 }
 
 export type SlotKind = 'poller' | 'claimer'

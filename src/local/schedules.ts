@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { isoTime } from '../core/iso-time.ts'
-import { quoted } from '../core/quoted.ts'
 import { periodOf as ratePeriodOf } from '../core/schedule-period.ts'
+import { quoted } from '../errors.ts'
 
 /** A schedule that wakes a function. */
 export interface ScheduleDefinition {

@@ -18,13 +18,12 @@ import {
   text,
   withDefaults,
 } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
 import { promiseOf } from '../core/thenable.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertDefinition } from '../define/event.ts'
 import type { Observer, PublishCall } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
-import { OversizeEntryError, PublishFailedError } from '../errors.ts'
+import { OversizeEntryError, PublishFailedError, quoted } from '../errors.ts'
 import type { Connection, Trim } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 import { appenderOf } from '../group/redis/append.ts'

@@ -1,9 +1,9 @@
 import { cannot } from '../core/options.ts'
-import { quoted } from '../core/quoted.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import { DEFAULT_MAX_PENDING } from '../define/consumer-settings.ts'
 import { maxPollersWithin } from '../define/policy.ts'
+import { quoted } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 
 /**

@@ -1,8 +1,8 @@
 import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { quoted } from '../core/quoted.ts'
 import { promiseOf, silence } from '../core/thenable.ts'
 import type { OnDeadLetter } from '../define/consumer.ts'
 import type { DeadLetterNotice } from '../define/observe.ts'
+import { quoted } from '../errors.ts'
 import type { Letter } from '../group/group.ts'
 import type { RunParts } from './parts.ts'
 

@@ -3,7 +3,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
-import { quoted } from '../core/quoted.ts'
+import { quoted } from '../errors.ts'
 import { joinArguments, MOST_ARGUMENTS } from '../group/redis/joining.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */

@@ -4,8 +4,8 @@ import { OUTCOMES } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
-import type { Backlog, Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
-import type { ConsumerReport, OpenReport } from '../report.ts'
+import type { Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
+import type { Backlog, ConsumerReport, OpenReport } from '../report.ts'
 import { openReport } from '../report.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { quoted } from '../../core/quoted.ts'
+import { quoted } from '../../errors.ts'
 import { UsageError } from '../usage-error.ts'
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }

@@ -1,4 +1,4 @@
-import { quoted } from '../../core/quoted.ts'
+import { quoted } from '../../errors.ts'
 import { EVENT_SOURCE_VARIABLE } from '../../run/event-source.ts'
 import { describeConsumer } from '../consumer-resources.ts'
 import { overridesOf, redisStreamSchema } from '../event-source.ts'

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { quoted } from '../../core/quoted.ts'
+import { quoted } from '../../errors.ts'
 import type { EventSourceSettings, RedisStreamEvent } from '../event-source.ts'
 import { resolveEventSource } from '../event-source.ts'
 

@@ -1,5 +1,4 @@
-import { quoted } from '../../core/quoted.ts'
-import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { quoted, RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { keysAt } from './keys-of.ts'
 import type { Script } from './scripts/script.ts'
 import { evalsha, evalText } from './scripts/script.ts'

@@ -1,7 +1,7 @@
 import { Logger } from '@aws-lambda-powertools/logger'
 import type { ObservedInvocation, Observer } from '../../define/observe.ts'
-import { InvocationFailedError } from '../../errors.ts'
 import type { Report } from '../../report.ts'
+import { InvocationFailedError } from '../../run/invocation-errors.ts'
 import type { ReportLogger } from './report-logger.ts'
 
 /** Counts of which one is worth a look. */

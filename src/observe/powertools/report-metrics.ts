@@ -1,7 +1,7 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
 import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../../define/observe.ts'
-import { InvocationFailedError } from '../../errors.ts'
 import type { ConsumerReport, Report } from '../../report.ts'
+import { InvocationFailedError } from '../../run/invocation-errors.ts'
 import type { Values } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 

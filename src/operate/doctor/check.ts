@@ -1,6 +1,6 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { quoted } from '../../core/quoted.ts'
 import type { Consumer } from '../../define/consumer.ts'
+import { quoted } from '../../errors.ts'
 import type { SignIn } from '../../group/redis/transport.ts'
 import type { Answers, Refusal, Told } from './ask.ts'
 import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'

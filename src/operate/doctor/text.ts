@@ -1,4 +1,4 @@
-import { quoted } from '../../core/quoted.ts'
+import { quoted } from '../../errors.ts'
 
 const UNITS = [
   ['d', 86_400_000],

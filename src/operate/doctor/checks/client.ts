@@ -1,4 +1,4 @@
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
 

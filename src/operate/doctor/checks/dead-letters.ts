@@ -1,5 +1,5 @@
 import { consumerKeys } from '../../../core/keys.ts'
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
 import { count, span, word } from '../text.ts'

@@ -1,6 +1,6 @@
 import { compareEntryIds } from '../../../core/entry.ts'
 import { isOwnedBy } from '../../../core/keys.ts'
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import type { GroupInfo } from '../../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
 import { check } from '../check.ts'

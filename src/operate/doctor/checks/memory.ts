@@ -1,4 +1,4 @@
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, info, unknown, warning } from '../finding.ts'
 import { count } from '../text.ts'

@@ -1,5 +1,5 @@
-import { quoted } from '../../../core/quoted.ts'
 import { needsOf } from '../../../define/policy-needs.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, unknown } from '../finding.ts'
 

@@ -1,5 +1,5 @@
 import { hashSlot } from '../../../core/keys.ts'
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'

@@ -1,5 +1,5 @@
 import { parseEntryId } from '../../../core/entry.ts'
-import { quoted } from '../../../core/quoted.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, info, warning } from '../finding.ts'
 import { count, span, word } from '../text.ts'

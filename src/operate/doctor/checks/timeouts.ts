@@ -1,6 +1,6 @@
-import { quoted } from '../../../core/quoted.ts'
 import type { ConsumerSettings } from '../../../define/consumer-settings.ts'
 import type { Route } from '../../../define/route.ts'
+import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
