@@ -42,14 +42,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.6 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/doctor'", '32 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '32 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '121.5 KB',
   'millrace/ioredis': '64.1 KB',
   'millrace/upstash': '37.2 KB',
-  'millrace/operate': '61 KB',
+  'millrace/operate': '66 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

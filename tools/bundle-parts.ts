@@ -7,13 +7,16 @@ import { bytesByModule } from './bundle.ts'
 /** Parts of a bundle, by where their modules lie; the first that fits counts. */
 const PARTS: readonly (readonly [part: string, modules: RegExp])[] = [
   ['Middy', /^node_modules\//],
-  ['scripts in Lua', /^dist\/group\/scripts\//],
-  ['connection: clusters', /^dist\/group\/clients\/cluster-/],
-  ['connection: sentinels', /^dist\/group\/clients\/sentinel/],
-  ['connection: URLs, options, sign-in', /^dist\/group\/clients\/(url|url-clients|.*options|sign-in|ready)\.js/],
-  ['connection: sending, time limits, failures', /^dist\/group\/clients\//],
+  ['scripts in Lua', /^dist\/group\/redis\/scripts\//],
+  ['connection: clusters', /^dist\/clients\/cluster-/],
+  ['connection: sentinels', /^dist\/clients\/sentinel/],
+  ['connection: URLs, options, sign-in', /^dist\/clients\/(url|url-clients|.*options|sign-in|ready)\.js/],
+  [
+    'connection: sending, time limits, failures',
+    /^dist\/(clients\/|group\/redis\/(transport|steady|classify-reply|keys-of|sender)\.js)/,
+  ],
   ['group: commands, settlements, slots', /^dist\/group\//],
-  ['policies', /^dist\/(policy|core\/(wrap|joinable)|run\/(run-policies|admission|decided))\.js/],
+  ['policies', /^dist\/(define\/policy|core\/(wrap|joinable)|run\/(run-policies|policy-commands|admission|decided))/],
   ['run: feeders', /^dist\/run\/feed\//],
   ['run: pool, calls, settler, renewal', /^dist\/run\//],
   ['rules: decoding, dead letters, what messages may quote', /^dist\/core\//],
