@@ -34,7 +34,7 @@ function note(what: object): void {
 
 async function fillMemory(): Promise<never> {
   for (const kept: Buffer[] = []; ; ) {
-    kept.push(Buffer.alloc(8 << 20, kept.length))
+    kept.push(Buffer.alloc(32 << 20, kept.length))
     await delay(1)
   }
 }
