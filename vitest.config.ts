@@ -4,9 +4,17 @@ import { defineConfig } from 'vitest/config'
 /** Tests that start servers and child processes need more than vitest's own 5 s on a busy machine. */
 const PATIENCE_MS = 30_000
 
+/** `npm test`: what needs less than a few seconds a file. Named files are run whatever their tier. */
+const isFast = process.env.MILLRACE_TIER === 'fast'
+const isNamed = process.argv.slice(2).some((argument) => argument.startsWith('test/'))
+const isNarrow = isFast && !isNamed
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: isNarrow ? ['**/*.full.test.ts'] : [],
+    // a process for each file takes as long as most of these files
+    isolate: !isNarrow,
     pool: 'forks',
     // tests wait for servers and clocks more than they compute, so that two cores serve two files
     maxWorkers: Math.max(2, availableParallelism() - 1),

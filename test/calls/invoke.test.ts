@@ -1,10 +1,15 @@
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda'
 import { mockClient } from 'aws-sdk-client-mock'
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { invokeSelf } from '../../src/calls/invoke-self.ts'
 import { wakePoller } from '../../src/calls/wake-poller.ts'
 
 const lambda = mockClient(LambdaClient)
+
+afterAll(() => {
+  lambda.restore()
+  vi.unstubAllEnvs()
+})
 const signal = AbortSignal.timeout(60_000)
 
 beforeAll(() => void vi.stubEnv('AWS_REGION', 'eu-west-1'))

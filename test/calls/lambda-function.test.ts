@@ -2,11 +2,16 @@ import { createHash } from 'node:crypto'
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import { InvokeCommand, LambdaClient, LambdaServiceException } from '@aws-sdk/client-lambda'
 import { mockClient } from 'aws-sdk-client-mock'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { lambdaFunction } from '../../src/calls/lambda-function.ts'
 import { aBatch, aBatchContext, aBatchEvent, failuresOf } from '../support/batch.ts'
 
 const lambda = mockClient(LambdaClient)
+
+afterAll(() => {
+  lambda.restore()
+  vi.unstubAllEnvs()
+})
 const notify = lambdaFunction('notify-shipping')
 
 beforeEach(() => void vi.stubEnv('AWS_REGION', 'eu-west-1'))

@@ -1,10 +1,15 @@
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda'
 import { mockClient } from 'aws-sdk-client-mock'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { notifyFunction } from '../../src/calls/notify-function.ts'
 import type { DeadLetterNotice } from '../../src/define/observe.ts'
 
 const lambda = mockClient(LambdaClient)
+
+afterAll(() => {
+  lambda.restore()
+  vi.unstubAllEnvs()
+})
 const signal = AbortSignal.timeout(60_000)
 
 beforeEach(() => {

@@ -9,7 +9,7 @@ import { partsOf, toldOf } from './accounting/views.ts'
 // callers of the reports, handlers of their calls, an observer of what it is told, CloudWatch of its lines, publishers of ids, operators of
 // dead letters, the server of what is left. All of them have to agree.
 //
-// MILLRACE_ACCOUNTING_SEED=42 npx vitest run test/scenarios/accounting.test.ts    other orders, in another order
+// MILLRACE_ACCOUNTING_SEED=42 npx vitest run test/scenarios/accounting.full.test.ts    other orders, in another order
 const SEED = Number(process.env.MILLRACE_ACCOUNTING_SEED ?? 1)
 const PATIENCE_MS = 120_000
 
