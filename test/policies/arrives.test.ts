@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import type { Policy } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
@@ -44,8 +45,12 @@ test.each([
   },
 )
 
-test('a policy that another copy of the package defined does all it does', async () => {
+test.each([
+  ['before', (copied: never, own: Policy) => [copied, own]],
+  ['after', (copied: never, own: Policy) => [own, copied]],
+])('a policy that another copy of the package defined does all it does, %s one of its own', async (_place, inOrder) => {
   const redis = connectMemory()
+  const own = definePolicy({ name: 'own', begin: () => ({ joins: () => [['SADD', '{orders}:own', 'x']] }) })
   const parks = definedByACopy({
     name: 'parks',
     begin: () => ({
@@ -57,7 +62,7 @@ test('a policy that another copy of the package defined does all it does', async
     stream: 'orders',
     group: 'billing',
     routes: [on(Paid, () => {})],
-    use: [parks as never],
+    use: inOrder(parks as never, own),
   })
   const publisher = createPublisher({ stream: 'orders', redis })
   await publisher.publish(Paid, { id: '1' }, { eventId: 'e1' })
@@ -67,10 +72,11 @@ test('a policy that another copy of the package defined does all it does', async
   const seen = await redis.group(consumer).ask([
     ['EXISTS', '{orders}:seen:e1'],
     ['EXISTS', '{orders}:seen:e2'],
+    ['EXISTS', '{orders}:own'],
   ])
 
   expect(report).toMatchObject({ read: 2, acked: 1, parked: 1 })
-  expect(seen).toEqual([0, 1])
+  expect(seen).toEqual([0, 1, 1])
 })
 
 test.each([
