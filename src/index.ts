@@ -60,6 +60,7 @@ export {
   UnsupportedVersionError,
 } from './errors.ts'
 export type { Connection } from './group/group.ts'
+export { definePolicy } from './policies/define-policy.ts'
 export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publish/publisher.ts'
 export { createPublisher } from './publish/publisher.ts'
 export type { Backlog, ConsumerReport, Report } from './report.ts'

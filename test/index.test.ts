@@ -29,6 +29,7 @@ test('the package exports these names', () => {
       "createPublisher",
       "defineConsumer",
       "defineEvent",
+      "definePolicy",
       "envelopeCodec",
       "flatCodec",
       "on",

@@ -7,6 +7,10 @@ import { bytesByModule } from './bundle.ts'
 /** Parts of a bundle, by where their modules lie; the first that fits counts. */
 const PARTS: readonly (readonly [part: string, modules: RegExp])[] = [
   ['Middy', /^node_modules\//],
+  [
+    'policies',
+    /^dist\/(policies\/|define\/policy|core\/(wrap|joinable)|group\/redis\/(joining|scripts\/join)\.|run\/(policy-|decided))/,
+  ],
   ['scripts in Lua', /^dist\/group\/redis\/scripts\//],
   ['connection: clusters', /^dist\/clients\/cluster-/],
   ['connection: sentinels', /^dist\/clients\/sentinel/],
@@ -16,7 +20,6 @@ const PARTS: readonly (readonly [part: string, modules: RegExp])[] = [
     /^dist\/(clients\/|group\/redis\/(transport|steady|classify-reply|keys-of|sender)\.js)/,
   ],
   ['group: commands, settlements, slots', /^dist\/group\//],
-  ['policies', /^dist\/(define\/policy|core\/(wrap|joinable)|run\/(run-policies|policy-commands|admission|decided))/],
   ['run: feeders', /^dist\/run\/feed\//],
   ['run: pool, calls, settler, renewal', /^dist\/run\//],
   ['rules: decoding, dead letters, what messages may quote', /^dist\/core\//],

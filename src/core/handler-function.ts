@@ -33,3 +33,8 @@ function madeBy(value: object): string | undefined {
   const isClass = isFixed && /^class[\s{]/.test(Function.prototype.toString.call(value))
   return isClass ? 'a class; pass a function that calls the method of an instance' : undefined
 }
+
+/** Whether it is a function, neither async nor a generator: the engine waits for no hook. */
+export function answersAtOnce(value: unknown): boolean {
+  return typeof value === 'function' && !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
+}

@@ -12,8 +12,8 @@ import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
-import type { BoundPolicy, Policy, PolicyDefinition } from './policy.ts'
-import { asAsked, checkGuards, checkTogether, indexesOf, maxPollersWithin, policies } from './policy.ts'
+import type { BoundPolicy, Policy, UsedPolicy } from './policy.ts'
+import { maxPollersWithin, policies, policiesTogether } from './policy.ts'
 import type { Route } from './route.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -108,39 +108,29 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   const settings = resolveSettings(action, rest)
   const own = policies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
-  const bound = boundPolicies(action, own, byType)
+  const bound = boundPolicies(own, byType)
   const keys = resolveKeys(action, stream, group, rest.deadLetters?.stream)
-  checkGuards(action, bound, { keys, typeField })
   return Object.freeze({
     stream,
     group,
     codec,
     onDeadLetter,
-    policies: asAsked(bound).filter(
-      ({ policy: { begin, guard, index, needs, maxPollers } }) => begin ?? guard ?? index ?? needs ?? maxPollers,
-    ),
-    indexes: indexesOf(action, bound, keys),
+    ...policiesTogether(action, bound, { keys, typeField }),
     settings: Object.freeze({ ...settings, maxPollers: maxPollersWithin(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
   })
 }
 
-function boundPolicies(
-  action: string,
-  own: readonly PolicyDefinition[],
-  routes: ReadonlyMap<string, Route>,
-): readonly BoundPolicy[] {
-  const bound = [
+function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly BoundPolicy[] {
+  return [
     ...own.map((policy) => ({ policy, eventType: undefined })),
     ...[...routes].flatMap(([eventType, { use = [] }]) => use.map((policy) => ({ policy, eventType }))),
   ]
-  checkTogether(action, bound)
-  return bound
 }
 
 /** Puts the wraps of consumer and route around each handler. */
-function wrapRoutes(own: readonly PolicyDefinition[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
+function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
   return new Map(
     [...routes].map(([type, route]) => {
       const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)

@@ -1,18 +1,17 @@
 import type { Field } from '../core/entry.ts'
 import { awaitable } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { hashSlot } from '../core/keys.ts'
-import { cannot, oneOf } from '../core/options.ts'
+import { cannot } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { quoted } from '../errors.ts'
 import type { Event } from './event.ts'
 
 /**
- * What `use` takes: a wrap around the handler, or an object with a name and hooks. A consumer's policies stand outside those of its routes, and within
- * one list the first is the outermost. Of several that would refuse an entry at one hook the first decides: by `kind`, then as they stand.
+ * What `use` takes: a wrap around the handler, or what `definePolicy` makes of a name and hooks. A consumer's policies stand outside those of its routes,
+ * and within one list the first is the outermost. Of several that would refuse an entry at one hook the first decides: by `kind`, then as they stand.
  */
-export type Policy = Wrap | PolicyDefinition
+export type Policy = Wrap | DefinedPolicy
 
 /**
  * A wrap around a handler, made once when the consumer is defined: `(next) => (event, context) => next(event, context)`. A batch route's gets the
@@ -27,12 +26,22 @@ export type Wrap = (next: (event: any, context: any) => unknown) => (event: any,
  * Kinds of policies, in the order in which they are asked: the first refusal decides. What has no kind is asked after these, the consumer's before
  * the routes'.
  */
-const KINDS = ['maxAge', 'when', 'pause', 'version', 'breaker', 'order', 'idempotent', 'concurrency', 'rate'] as const
+export const KINDS = [
+  'maxAge',
+  'when',
+  'pause',
+  'version',
+  'breaker',
+  'order',
+  'idempotent',
+  'concurrency',
+  'rate',
+] as const
 
 /** What a policy is about. */
 export type PolicyKind = (typeof KINDS)[number]
 
-/** A policy that does more than wrap, or says more of itself. */
+/** A policy that does more than wrap, or says more of itself, as `definePolicy` takes it. */
 export interface PolicyDefinition {
   /** Of its kind: in messages, and in `excludes` of others. */
   readonly name: string
@@ -153,147 +162,108 @@ export interface RunPolicy {
   end?(): readonly PolicyCommand[]
 }
 
+/**
+ * Under which a policy carries what puts it to work, so that a consumer without policies is deployed without. The number rises with each change of what
+ * is carried: a policy that another version of the package defined is refused, never understood by halves.
+ */
+export const MACHINERY: unique symbol = Symbol.for('millrace.policies.1') as never
+
+/** A policy that `definePolicy` made. */
+export interface DefinedPolicy extends PolicyDefinition {
+  readonly [MACHINERY]: PolicyMachinery
+}
+
+/** What a policy carries, as far as defining a consumer needs it; what a run needs of it says `PolicyEngine`. */
+export interface PolicyMachinery {
+  /**
+   * Looks at all policies of a consumer and its routes, wraps among them.
+   *
+   * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard or index.
+   */
+  together(action: string, bound: readonly BoundPolicy[], facts: ConsumerFacts): PoliciesTogether
+}
+
+/** What is known of a consumer once its policies are looked at. */
+export interface ConsumerFacts {
+  readonly keys: ConsumerKeys
+  /** The codec's. */
+  readonly typeField: string | undefined
+}
+
+/** What a consumer's policies come to. */
+export interface PoliciesTogether {
+  /** Those that do more than wrap, in the order in which they are asked. */
+  readonly policies: readonly BoundPolicy[]
+  /** Sorted sets by which what they parked comes back. */
+  readonly indexes: readonly string[]
+}
+
+/** A policy of a list; a wrap has its name there, and no machinery. */
+export interface UsedPolicy extends PolicyDefinition {
+  readonly [MACHINERY]?: PolicyMachinery
+}
+
 /** A policy, and the event type of the route that it is used on. */
 export interface BoundPolicy {
-  readonly policy: PolicyDefinition
+  readonly policy: UsedPolicy
   readonly eventType: string | undefined
 }
 
-/** What may be in a definition, and what it must be; the others are functions. */
-const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'index', 'needs', 'begin'] as const
-const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
-
-/** What may be in what `begin` answers: functions. */
-export const RUN_HOOKS = [
-  'limit',
-  'riders',
-  'answered',
-  'inspect',
-  'questions',
-  'admit',
-  'holds',
-  'started',
-  'ended',
-  'joins',
-  'dueAt',
-  'end',
-] as const satisfies readonly (keyof RunPolicy)[]
-
-/** The function of a wrap's definition, by which two are the same. */
-const wrapsOf = new WeakMap<PolicyDefinition, object>()
+const NONE: PoliciesTogether = { policies: [], indexes: [] }
 
 /**
  * Checks a list of policies.
  *
- * @throws {TypeError} No list, no policy, the same one twice, or a hook that is none.
+ * @throws {TypeError} No list, no policy, or the same one twice.
  */
-export function policies(action: string, use: unknown): readonly PolicyDefinition[] {
+export function policies(action: string, use: unknown): readonly UsedPolicy[] {
   if (use === undefined) return []
   if (!Array.isArray(use)) throw cannot(action, 'use must be an array of policies')
   const seen = new Set<unknown>()
-  return Array.from(use, (policy: unknown, n) => {
-    const definition = define(action, policy, `use[${n}]`)
-    const identity = typeof policy === 'function' ? policy : definition.name
-    if (seen.has(identity)) throw cannot(action, `use must have each policy once, got ${quoted(definition.name)} twice`)
+  return Array.from(use, (given: unknown, n) => {
+    const policy = usedPolicy(action, given, `use[${n}]`)
+    const identity = policy[MACHINERY] ? policy.name : given
+    if (seen.has(identity)) throw cannot(action, `use must have each policy once, got ${quoted(policy.name)} twice`)
     seen.add(identity)
-    return definition
+    return policy
   })
 }
 
-function define(action: string, policy: unknown, at: string): PolicyDefinition {
-  if (typeof policy === 'function') {
-    awaitable(action, at, policy, 'next')
-    const definition = { name: policy.name || 'wrap', wrap: policy as Wrap }
-    wrapsOf.set(definition, policy)
-    return definition
+function usedPolicy(action: string, given: unknown, at: string): UsedPolicy {
+  if (typeof given === 'function') {
+    awaitable(action, at, given, 'next')
+    return { name: given.name || 'wrap', wrap: given as Wrap }
   }
-  if (typeof policy !== 'object' || policy === null)
-    throw cannot(action, `${at} must be a policy: a function around the handler, or an object with a name and hooks`)
-  const definition = policy as PolicyDefinition
-  const { name } = definition
-  if (typeof name !== 'string' || name === '') throw cannot(action, `${at} must be a policy with a name`)
-  const unknown = Object.keys(policy).find((hook) => !HOOKS.includes(hook as never))
-  if (unknown !== undefined)
-    throw cannot(action, `${quoted(name)} has an unknown hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
-  for (const hook of FUNCTIONS) {
-    const value: unknown = definition[hook]
-    if (value !== undefined && !answersAtOnce(value))
-      throw cannot(action, `${hook} of ${quoted(name)} must be a function that answers at once`)
-  }
-  const { maxPollers, excludes, kind } = definition
-  if (kind !== undefined) oneOf(action, `kind of ${quoted(name)}`, kind, KINDS)
-  if (maxPollers !== undefined && !(Number.isInteger(maxPollers) && maxPollers > 0))
-    throw cannot(action, `maxPollers of ${quoted(name)} must be a whole number >= 1`)
-  if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
-    throw cannot(action, `excludes of ${quoted(name)} must be an array of names`)
-  return definition
-}
-
-/** Whether it is a function, neither async nor a generator: the engine waits for no hook. */
-export function answersAtOnce(value: unknown): boolean {
-  return typeof value === 'function' && !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
-}
-
-/** @throws {TypeError} Two that cannot be combined, the same one on the consumer and a route, or what holds for a whole consumer on a route. */
-export function checkTogether(action: string, bound: readonly BoundPolicy[]): void {
-  for (const { policy, eventType } of bound) {
-    const { name, excludes, guard, index, maxPollers } = policy
-    if (eventType !== undefined && (maxPollers ?? guard ?? index) !== undefined)
-      throw cannot(action, `${quoted(name)} must be used on the consumer, got it on ${quoted(eventType)}`)
-    const isSame = (other: BoundPolicy) =>
-      other.eventType === undefined && (wrapsOf.get(other.policy) ?? other.policy) === (wrapsOf.get(policy) ?? policy)
-    if (eventType !== undefined && bound.some(isSame))
-      throw cannot(action, `${quoted(name)} must be used on the consumer or on ${quoted(eventType)}, not on both`)
-    const other = bound.find((one) => one.policy !== policy && excludes?.includes(one.policy.name))
-    if (other) throw cannot(action, `${quoted(name)} cannot be combined with ${quoted(other.policy.name)}`)
-  }
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, MACHINERY)) return given as DefinedPolicy
+  const { name } = (given ?? {}) as Partial<PolicyDefinition>
+  const what = typeof name === 'string' ? `${at}, ${quoted(name)},` : at
+  throw cannot(action, `${what} must be a policy: a function around the handler, or from definePolicy({ … })`)
 }
 
 /**
- * Checks what policies have the server look at.
+ * Checks policies that are used together.
  *
- * @throws {TypeError} No key in the stream's hash slot, a kind that there is not, or types where the codec names no field for them.
+ * @throws {TypeError} The same one on the consumer and a route; or what the policies' machinery says.
  */
-export function checkGuards(
+export function policiesTogether(
   action: string,
   bound: readonly BoundPolicy[],
-  { keys, typeField }: { readonly keys: ConsumerKeys; readonly typeField: string | undefined },
-): void {
-  for (const { policy } of bound) {
-    const guard: Partial<StartGuard> | undefined = policy.guard?.(keys)
-    if (!policy.guard) continue
-    const rule = `guard of ${quoted(policy.name)} must answer`
-    const { key, holds } = guard ?? {}
-    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream))
-      throw cannot(action, `${rule} a key in the stream's hash slot, got ${quoted(String(key))}`)
-    if (holds !== 'all' && holds !== 'types') throw cannot(action, `${rule} what the key holds: 'all' or 'types'`)
-    if (holds === 'types' && typeField === undefined)
-      throw cannot(action, `${rule} 'all' where the codec has no typeField: the server cannot tell types`)
-  }
+  facts: ConsumerFacts,
+): PoliciesTogether {
+  const ofConsumer = bound.flatMap(({ policy, eventType }) => (eventType === undefined ? [identityOf(policy)] : []))
+  for (const { policy, eventType } of bound)
+    if (eventType !== undefined && ofConsumer.includes(identityOf(policy)))
+      throw cannot(
+        action,
+        `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`,
+      )
+  const machinery = bound.find(({ policy }) => policy[MACHINERY])?.policy[MACHINERY]
+  return machinery?.together(action, bound, facts) ?? NONE
 }
 
-/**
- * The sorted sets by which what policies parked comes back.
- *
- * @throws {TypeError} A key of another hash slot, or one that two have.
- */
-export function indexesOf(action: string, bound: readonly BoundPolicy[], keys: ConsumerKeys): readonly string[] {
-  const indexes: string[] = []
-  for (const { policy } of bound) {
-    if (!policy.index) continue
-    const key = policy.index(keys)
-    const rule = `index of ${quoted(policy.name)} must be a key of its own in the stream's hash slot, got ${quoted(key)}`
-    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream)) throw cannot(action, rule)
-    if ([...indexes, ...Object.values(keys)].includes(key)) throw cannot(action, rule)
-    indexes.push(key)
-  }
-  return indexes
-}
-
-/** In the order in which they are asked. */
-export function asAsked(bound: readonly BoundPolicy[]): readonly BoundPolicy[] {
-  const place = ({ policy: { kind } }: BoundPolicy) => (kind ? KINDS.indexOf(kind) : KINDS.length)
-  return bound.toSorted((a, b) => place(a) - place(b))
+/** A wrap's is its function. */
+function identityOf(policy: UsedPolicy): unknown {
+  return policy[MACHINERY] ? policy : policy.wrap
 }
 
 /** Pollers that may run at once, as far as policies allow. */

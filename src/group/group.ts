@@ -5,6 +5,7 @@ import { cannot } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
+import type { Call } from './redis/sender.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -301,12 +302,23 @@ export interface GroupAddress {
   readonly keys: ConsumerKeys
   /** Sorted sets of entries that were set aside, and come back by them alone: id → milliseconds since 1970. Default: none. */
   readonly indexes?: readonly string[]
+  /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
+  readonly joinCalls?: Joining | undefined
   readonly settings: {
     readonly startAt: string
     readonly maxDeadLetters: number
     readonly minIdleMs: number
     readonly maxPollers: number
   }
+}
+
+/** Settles acknowledgements with what joins them. Policies bring it along: a consumer without is deployed without. */
+export type Joining = (address: GroupAddress, slot: Slot, settlements: readonly Settlement[]) => readonly JoinCall[]
+
+/** A call, and what it settles. */
+interface JoinCall {
+  readonly chunk: readonly Settlement[]
+  readonly call: Call
 }
 
 /** How a stream is bounded. */

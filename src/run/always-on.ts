@@ -17,7 +17,9 @@ export class AlwaysOn implements RunPolicy {
     return this.unavailable.size > 0 ? 0 : Infinity
   }
 
-  inspect({ bytes }: PolicyJob & { readonly bytes: number }): Decision | undefined {
+  inspect({
+    bytes,
+  }: PolicyJob & { readonly bytes: number }): Extract<Decision, { readonly action: 'deadLetter' }> | undefined {
     if (bytes <= this.#maxEntryBytes) return undefined
     return { action: 'deadLetter', reason: 'oversize', error: new OversizeEntryError(bytes, this.#maxEntryBytes) }
   }

@@ -7,7 +7,7 @@ import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
 import type { BatchCall } from '../define/route.ts'
 import { EntryContext } from './context.ts'
-import { letterOf, outcomeOf } from './decided.ts'
+import { letterOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import { describeCall } from './observed-call.ts'
@@ -55,7 +55,7 @@ export class Call {
     const { policies, alwaysOn, time } = this.#run
     if (policies?.inspects) policies.inspect(job, time.clock.now())
     const refused = isDone(job) ? undefined : alwaysOn.inspect(job)
-    if (refused) job.outcome = outcomeOf(refused, job, time.clock.now())
+    if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (isDone(job)) return undefined
     const prepared = prepare(job.delivery, this.#run.parts.consumer)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)

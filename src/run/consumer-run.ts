@@ -6,6 +6,7 @@ import { RedisConnectionError } from '../errors.ts'
 import type { Connection, Group, Slot } from '../group/group.ts'
 import type { ConsumerFailure } from './invocation-errors.ts'
 import type { RunParts } from './parts.ts'
+import { engineOf } from './policy-engine.ts'
 import { Run } from './run.ts'
 
 /** What kind of run it is, and what it does once it has its slot. */
@@ -55,7 +56,9 @@ export async function runConsumer(
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
   const budget = createBudget({ now: start, remainingMs, ...settings })
-  const group = redis.group(consumer, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
+  const joinCalls = engineOf(consumer)?.joinCalls
+  const address = joinCalls ? { ...consumer, joinCalls } : consumer
+  const group = redis.group(address, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
   let end: RunEnd = NO_RUN
   try {
     for (let isFirst = true; isFirst || end.isWanted; isFirst = false) {

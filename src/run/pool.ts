@@ -1,11 +1,10 @@
 import type { Clock } from '../clock.ts'
+import type { Outcome } from '../core/outcome.ts'
 import { OUTCOMES } from '../core/outcome.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Call } from './call.ts'
-import type { Decided } from './decided.ts'
-import { outcomeOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import type { Prepared } from './prepare.ts'
@@ -208,25 +207,26 @@ export class Pool {
   /** Policies are told of the ends of jobs, and may decide about those that they hold back. */
   #over(jobs: readonly Job[]): void {
     const [{ run }] = jobs as [Job]
-    if (!run.policies?.follows) return
+    const { policies } = run
+    if (!policies?.follows) return
     // those decided about end as well, one after the other: a thousand may hang on each other
     const over = [...jobs]
     for (const job of over) {
       const isDone = job.outcome !== undefined && OUTCOMES[job.outcome.kind].counter === 'acked'
-      for (const [id, decision] of run.policies.ended(job, isDone)) {
-        const decided = this.#decide(run, id, decision)
+      for (const [id, decision] of policies.ended(job, isDone)) {
+        const decided = this.#decide(run, id, (job) => policies.outcomeOf(decision, job, run.time.clock.now()))
         if (decided) over.push(decided)
       }
     }
   }
 
   /** @returns The job that was decided about, if it still waited. */
-  #decide(run: Run, id: string, decision: Decided): Job | undefined {
+  #decide(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
     const isIt = (one: Job) => one.run === run && one.id === id && !isDone(one)
     const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
     if (!job) return undefined
     this.#held = this.#held.filter((other) => other !== job)
-    job.outcome = outcomeOf(decision, job, run.time.clock.now())
+    job.outcome = outcomeOf(job)
     this.#open--
     return job
   }

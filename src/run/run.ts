@@ -3,8 +3,9 @@ import { AlwaysOn } from './always-on.ts'
 import { surroundingsOf } from './context.ts'
 import { createNotices } from './notices.ts'
 import type { RunParts } from './parts.ts'
+import type { PoliciesAtWork } from './policy-engine.ts'
+import { engineOf } from './policy-engine.ts'
 import { Renewal } from './renewal.ts'
-import { RunPolicies } from './run-policies.ts'
 import type { RunReport } from './run-report.ts'
 import { Settler } from './settler.ts'
 import { Time } from './time.ts'
@@ -17,7 +18,7 @@ export class Run {
   readonly report: RunReport
   readonly surroundings: BatchSurroundings
   /** `undefined` where no policy is used that does more than wrap. */
-  readonly policies: RunPolicies | undefined
+  readonly policies: PoliciesAtWork | undefined
   readonly alwaysOn: AlwaysOn
   /** Nothing was left to do, and the slot went back with the answer that said so. */
   hasGivenSlot = false
@@ -40,7 +41,7 @@ export class Run {
       this.settler.note(error)
       this.time.stop()
     }
-    this.policies = consumer.policies.length > 0 ? new RunPolicies(parts, this.time, fail) : undefined
+    this.policies = engineOf(consumer)?.atWork(parts, this.time, fail)
     this.#renewal = new Renewal({ consumer, group, slot, report, time: this.time, settler: this.settler })
   }
 

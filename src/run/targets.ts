@@ -7,6 +7,7 @@ import { overrideSettings } from '../define/consumer-settings.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
+import { MACHINERY } from '../define/policy.ts'
 import { quoted } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
@@ -75,6 +76,9 @@ function asConsumers(action: string, given: Consumer | readonly Consumer[]): rea
     const name = `group ${quoted(consumer.group)} on stream ${quoted(consumer.stream)}`
     if (seen.has(name)) throw cannot(action, `${name} must appear once, got it twice`)
     seen.add(name)
+    // a consumer of another version of the package: its policies would be left out
+    if (consumer.policies.some(({ policy }) => !policy[MACHINERY]))
+      throw cannot(action, `policies of ${name} must come from definePolicy of this version of millrace`)
   }
   return consumers
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
 import type { Claimed, HeldEntry, Slot } from '../../src/group/group.ts'
+import { joinCalls } from '../../src/group/redis/joining.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
@@ -116,7 +117,7 @@ class Side {
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
     const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 2 }
     this.#group = bothSides(
-      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, indexes: [INDEX] }),
+      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, indexes: [INDEX], joinCalls }),
     )
   }
 

@@ -1,4 +1,5 @@
-import type { PolicyDefinition, PolicyJob } from '../../src/index.ts'
+import type { PolicyJob } from '../../src/index.ts'
+import { definePolicy } from '../../src/index.ts'
 import { GROUP, INDEX, STREAM } from './world.ts'
 
 function marker({ event }: PolicyJob): string {
@@ -7,17 +8,17 @@ function marker({ event }: PolicyJob): string {
 }
 
 /** A marker joins each acknowledgement; what has one is ignored. */
-export const once: PolicyDefinition = {
+export const once = definePolicy({
   name: 'once',
   begin: () => ({
     questions: (jobs) => jobs.map((job) => ['EXISTS', marker(job)]),
     admit: (jobs, replies) => jobs.map((_job, n) => (replies[n] === 1 ? { action: 'ignore' } : undefined)),
     joins: (job) => [['SET', marker(job), job.entryId]],
   }),
-}
+})
 
 /** Every third entry waits once, at no delivery, and comes back by an index. */
-export const shelf: PolicyDefinition = {
+export const shelf = definePolicy({
   name: 'shelf',
   index: () => INDEX,
   begin: () => ({
@@ -27,10 +28,10 @@ export const shelf: PolicyDefinition = {
         replies[n] === 'OK' && Number.parseInt(entryId, 10) % 3 === 0 ? { action: 'park', delayMs: 90_000 } : undefined,
       ),
   }),
-}
+})
 
 /** Entries whose ids are equal but for an even and an odd end run one after the other. */
-export const serial: PolicyDefinition = {
+export const serial = definePolicy({
   name: 'serial',
   begin() {
     const running = new Set<number>()
@@ -48,4 +49,4 @@ export const serial: PolicyDefinition = {
       },
     }
   },
-}
+})

@@ -1,3 +1,4 @@
+import type { Wrap } from 'millrace'
 import { defineConsumer, on, onBatch } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer, Paid, Shipped } from './world.ts'
@@ -5,7 +6,7 @@ import { billing, counts, describeEverywhere, loseAnswer, Paid, Shipped } from '
 /** Counts calls: a wrap is a function. */
 function countsCalls() {
   const calls: string[] = []
-  const wrap = (next: (event: never, context: never) => unknown) => (event: never, context: never) => {
+  const wrap: Wrap = (next) => (event, context) => {
     const one = event as { type: string } | readonly { type: string }[]
     calls.push(Array.isArray(one) ? `${one.length} ${one[0]?.type}` : (one as { type: string }).type)
     return next(event, context)
@@ -40,9 +41,7 @@ describeEverywhere('a policy that counts calls', (start) => {
     ])
   })
 
-  it.each<
-    [string, (next: (event: never, context: never) => unknown) => (event: never, context: never) => unknown, object]
-  >([
+  it.each<[string, Wrap, object]>([
     [
       'throws before next: the entry fails',
       () => () => {

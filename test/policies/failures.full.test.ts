@@ -1,4 +1,5 @@
-import type { PolicyDefinition, RunPolicy } from 'millrace'
+import type { Policy, RunPolicy } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere } from './world.ts'
 
@@ -67,7 +68,7 @@ const FAILING: Readonly<Record<string, RunPolicy>> = {
 describeEverywhere('a policy that fails', (start) => {
   it.each([...Object.keys(FAILING), 'begin'])('in %s ends the run with its name, and loses nothing', async (hook) => {
     const world = await start()
-    const use: PolicyDefinition = { name: 'broken', begin: () => (hook === 'begin' ? no() : FAILING[hook]) }
+    const use = definePolicy({ name: 'broken', begin: () => (hook === 'begin' ? no() : FAILING[hook]) })
     await world.publish('p1', 'p2')
 
     const error: unknown = await world.poll(billing(() => {}, { use: [use] })).catch((thrown: unknown) => thrown)
@@ -85,10 +86,14 @@ describeEverywhere('a policy that fails', (start) => {
 
 describeEverywhere('policies that ask', (start) => {
   it('make one request a read, all together, and none where there is nothing to ask about', async () => {
-    const asks = (name: string): PolicyDefinition => ({
-      name,
-      begin: () => ({ questions: (jobs) => jobs.map(() => ['EXISTS', '{orders}:nothing'] as const), admit: () => [] }),
-    })
+    const asks = (name: string): Policy =>
+      definePolicy({
+        name,
+        begin: () => ({
+          questions: (jobs) => jobs.map(() => ['EXISTS', '{orders}:nothing'] as const),
+          admit: () => [],
+        }),
+      })
     const world = await start()
     await world.publish('warm')
     await world.poll(billing(() => {}, { use: [asks('one'), asks('two')] }))
@@ -106,13 +111,13 @@ describeEverywhere('a policy', (start) => {
   it('is told of the starts and ends of calls where it holds nothing back', async () => {
     const world = await start()
     const told: unknown[] = []
-    const use: PolicyDefinition = {
+    const use = definePolicy({
       name: 'follows',
       begin: () => ({
         started: ({ event }) => void told.push(event?.type),
         ended: (_job, isDone) => void told.push(isDone),
       }),
-    }
+    })
     await world.publish('p1')
 
     await world.poll(billing(() => {}, { use: [use] }))
@@ -122,7 +127,7 @@ describeEverywhere('a policy', (start) => {
 
   it('does not change what is decided about by changing the list that it is asked about', async () => {
     const world = await start()
-    const use: PolicyDefinition = {
+    const use = definePolicy({
       name: 'takes',
       begin: () => ({
         questions(jobs) {
@@ -131,7 +136,7 @@ describeEverywhere('a policy', (start) => {
         },
         admit: (jobs) => jobs.map(() => ({ action: 'ignore' })),
       }),
-    }
+    })
     await world.publish('p1', 'p2')
 
     expect(counts(await world.poll(billing(() => {}, { use: [use] })))).toEqual({ read: 2, ignored: 2 })
@@ -140,7 +145,7 @@ describeEverywhere('a policy', (start) => {
   it('may decide about a thousand that hang on each other', async () => {
     const world = await start()
     let ids: readonly string[] = []
-    const use: PolicyDefinition = {
+    const use = definePolicy({
       name: 'chain',
       begin: () => ({
         admit(jobs) {
@@ -153,7 +158,7 @@ describeEverywhere('a policy', (start) => {
           return after === undefined ? undefined : new Map([[after, { action: 'ignore' } as const]])
         },
       }),
-    }
+    })
     await world.publish(...Array.from({ length: 1_000 }, (_, n) => `p${n}`))
 
     const report = await world.poll(billing(() => {}, { use: [use], batchSize: 1_000 }))
@@ -164,7 +169,7 @@ describeEverywhere('a policy', (start) => {
   it('that holds all back has it released as soon as somebody asks to stop', async () => {
     const world = await start()
     const stop = new AbortController()
-    const use: PolicyDefinition = {
+    const use = definePolicy({
       name: 'closed',
       begin: () => ({
         holds: () => {
@@ -172,7 +177,7 @@ describeEverywhere('a policy', (start) => {
           return true
         },
       }),
-    }
+    })
     await world.publish('p1')
     const startedAt = performance.now()
 
@@ -187,7 +192,7 @@ describeEverywhere('a policy', (start) => {
   it('whose last commands are refused ends the run in an error', async () => {
     const world = await start()
     await world.command('SET', '{orders}:text', 'no set')
-    const use: PolicyDefinition = { name: 'last', begin: () => ({ end: () => [['SADD', '{orders}:text', 'x']] }) }
+    const use = definePolicy({ name: 'last', begin: () => ({ end: () => [['SADD', '{orders}:text', 'x']] }) })
 
     await expect(world.poll(billing(() => {}, { use: [use] }))).rejects.toThrow('WRONGTYPE')
   })

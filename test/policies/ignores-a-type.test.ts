@@ -1,10 +1,11 @@
-import type { PolicyDefinition } from 'millrace'
+import type { Policy } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Acknowledges entries of a type without a call, and without decoding them. */
-function ignores(type: string): PolicyDefinition {
-  return {
+function ignores(type: string): Policy {
+  return definePolicy({
     name: 'ignores',
     begin: () => ({
       inspect({ fields }) {
@@ -12,7 +13,7 @@ function ignores(type: string): PolicyDefinition {
         return isOfType ? { action: 'ignore' } : undefined
       },
     }),
-  }
+  })
 }
 
 describeEverywhere('a policy that ignores a type', (start) => {

@@ -1,12 +1,13 @@
-import type { PolicyCommand, PolicyDefinition, PolicyJob } from 'millrace'
-import { defineConsumer, onBatch } from 'millrace'
+import type { Policy, PolicyCommand, PolicyJob } from 'millrace'
+import { defineConsumer, definePolicy, onBatch } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, Paid } from './world.ts'
 
-const joining = (joins: (job: PolicyJob) => unknown): PolicyDefinition => ({
-  name: 'joining',
-  begin: () => ({ joins: (job) => joins(job) as PolicyCommand[] }),
-})
+const joining = (joins: (job: PolicyJob) => unknown): Policy =>
+  definePolicy({
+    name: 'joining',
+    begin: () => ({ joins: (job) => joins(job) as PolicyCommand[] }),
+  })
 
 /** Each has a first command that nothing is wrong with. */
 const WRONG: Readonly<Record<string, readonly unknown[]>> = {

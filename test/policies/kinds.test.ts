@@ -1,5 +1,5 @@
-import type { ConsumerOptions, Decision, PolicyDefinition, PolicyKind } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import type { ConsumerOptions, Decision, Policy, PolicyDefinition, PolicyKind } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
@@ -33,11 +33,12 @@ describe('of policies that would refuse an entry', () => {
   })
 
   test('the kind decides also about entries that are not decoded', async () => {
-    const inspects = (decision: Decision, kind?: PolicyKind): PolicyDefinition => ({
-      name: decision.action,
-      begin: () => ({ inspect: () => decision }),
-      ...(kind && { kind }),
-    })
+    const inspects = (decision: Decision, kind?: PolicyKind): Policy =>
+      definePolicy({
+        name: decision.action,
+        begin: () => ({ inspect: () => decision }),
+        ...(kind && { kind }),
+      })
 
     expect(await polled({ use: [inspects(PARK), inspects(IGNORE, 'pause')] })).toMatchObject({ ignored: 1 })
     expect(await polled({ use: [inspects(PARK, 'when'), inspects(IGNORE, 'pause')] })).toMatchObject({ parked: 1 })
@@ -46,14 +47,15 @@ describe('of policies that would refuse an entry', () => {
 
 test('wraps stand as they are listed, whatever their kind', async () => {
   const order: string[] = []
-  const wraps = (name: string, kind?: PolicyKind): PolicyDefinition => ({
-    name,
-    wrap: (next) => (event, context) => {
-      order.push(name)
-      return next(event, context)
-    },
-    ...(kind && { kind }),
-  })
+  const wraps = (name: string, kind?: PolicyKind): Policy =>
+    definePolicy({
+      name,
+      wrap: (next) => (event, context) => {
+        order.push(name)
+        return next(event, context)
+      },
+      ...(kind && { kind }),
+    })
   await polled({ use: [wraps('a'), wraps('b', 'rate'), wraps('c', 'maxAge')] }, [wraps('d', 'maxAge')])
 
   expect(order).toEqual(['a', 'b', 'c', 'd'])
@@ -64,26 +66,26 @@ test.each([
   [1, 'number'],
   ['', '""'],
 ])('a kind of %j is refused by name', (kind, got) => {
-  const policy = { name: 'odd', kind } as unknown as PolicyDefinition
+  const definition = { name: 'odd', kind } as unknown as PolicyDefinition
 
-  expect(() => consumerOf({ use: [policy] })).toThrow(
+  expect(() => definePolicy(definition)).toThrow(
     new TypeError(
-      `Cannot define consumer "billing" on stream "orders": kind of "odd" must be one of ${KINDS.map((known) => `"${known}"`).join(', ')}, got ${got}`,
+      `Cannot define policy "odd": kind must be one of ${KINDS.map((known) => `"${known}"`).join(', ')}, got ${got}`,
     ),
   )
 })
 
-function refuses(decision: Decision, kind?: PolicyKind): PolicyDefinition {
+function refuses(decision: Decision, kind?: PolicyKind): Policy {
   const name = `${decision.action}s`
-  return { name, begin: () => ({ admit: (jobs) => jobs.map(() => decision) }), ...(kind && { kind }) }
+  return definePolicy({ name, begin: () => ({ admit: (jobs) => jobs.map(() => decision) }), ...(kind && { kind }) })
 }
 
-function consumerOf(options: Partial<ConsumerOptions>, ofRoute: readonly PolicyDefinition[] = []) {
+function consumerOf(options: Partial<ConsumerOptions>, ofRoute: readonly Policy[] = []) {
   const routes = [on(Paid, () => {}, { use: ofRoute })]
   return defineConsumer({ stream: 'orders', group: 'billing', routes, ...options })
 }
 
-async function polled(options: Partial<ConsumerOptions>, ofRoute?: readonly PolicyDefinition[]) {
+async function polled(options: Partial<ConsumerOptions>, ofRoute?: readonly Policy[]) {
   const redis = connectMemory()
   await createPublisher({ stream: 'orders', redis }).publish(Paid, { id: '1' })
   return poll(consumerOf(options, ofRoute), { redis })

@@ -1,12 +1,13 @@
-import type { PolicyDefinition, PolicyJob } from 'millrace'
+import type { Policy, PolicyJob } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const keyOf = ({ event }: PolicyJob) => (event?.payload as { key?: string } | undefined)?.key ?? ''
 
 /** Runs at most so many of a key side by side. */
-function limitsKey(most: number): PolicyDefinition {
-  return {
+function limitsKey(most: number): Policy {
+  return definePolicy({
     name: 'limitsKey',
     begin() {
       const running = new Map<string, number>()
@@ -20,7 +21,7 @@ function limitsKey(most: number): PolicyDefinition {
         },
       }
     },
-  }
+  })
 }
 
 describeEverywhere("a policy that limits a key's concurrency", (start) => {

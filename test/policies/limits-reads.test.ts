@@ -1,4 +1,5 @@
-import type { PolicyDefinition, PolicyRun } from 'millrace'
+import type { PolicyRun } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere } from './world.ts'
 
@@ -12,7 +13,7 @@ describeEverywhere('a policy that limits reads', (start) => {
     await world.publish('p1', 'p2')
     await world.poll(billing(handler))
     await world.pass(120_000)
-    const nothing: PolicyDefinition = { name: 'nothing', begin: () => ({ limit: () => 0 }) }
+    const nothing = definePolicy({ name: 'nothing', begin: () => ({ limit: () => 0 }) })
 
     const vetoed = counts(await world.claim(billing(handler, { use: [nothing] })))
     const after = counts(await world.claim(billing(handler)))
@@ -24,7 +25,7 @@ describeEverywhere('a policy that limits reads', (start) => {
   it('reads nothing where its answer becomes 0 just before the read', async () => {
     const world = await start()
     let asked = 0
-    const closes: PolicyDefinition = { name: 'closes', begin: () => ({ limit: () => (++asked === 1 ? 10 : 0) }) }
+    const closes = definePolicy({ name: 'closes', begin: () => ({ limit: () => (++asked === 1 ? 10 : 0) }) })
     await world.publish('p1')
 
     expect(counts(await world.poll(billing(() => {}, { use: [closes] })))).toEqual({})
@@ -32,10 +33,10 @@ describeEverywhere('a policy that limits reads', (start) => {
 
   it('ends its wait when the run is aborted', async () => {
     const world = await start()
-    const waits: PolicyDefinition = {
+    const waits = definePolicy({
       name: 'waits',
       begin: (run) => ({ limit: () => 0, dueAt: () => run.now() + 6_000 }),
-    }
+    })
     const controller = new AbortController()
     setTimeout(() => controller.abort(), 100)
     const startedAt = performance.now()
@@ -53,7 +54,7 @@ describeEverywhere('a policy that limits reads', (start) => {
     let isOpen = false
     let dueAt = Date.now() + 6_000
     let begun: PolicyRun | undefined
-    const doors: PolicyDefinition = {
+    const doors = definePolicy({
       name: 'doors',
       begin: (run) => {
         begun = run
@@ -67,7 +68,7 @@ describeEverywhere('a policy that limits reads', (start) => {
           },
         }
       },
-    }
+    })
     await world.publish('p1')
     setTimeout(() => {
       void world.command('SET', '{orders}:open', 1).then(() => {

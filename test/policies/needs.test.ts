@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
-import { claim, createPoller, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { claim, createPoller, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { accessOf, diagnose } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -12,7 +12,7 @@ import { readAclUsers } from '../infra/acl-users.ts'
 const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
 
 /** Asks, joins, rides along and says goodbye, each on a key of its own. */
-const busy: PolicyDefinition = {
+const busy = definePolicy({
   name: 'busy',
   guard: () => ({ key: '{orders}:paused', holds: 'all' }),
   needs: () => ({
@@ -36,10 +36,10 @@ const busy: PolicyDefinition = {
     joins: ({ event }) => [['SET', `{orders}:seen:${event?.eventId}`, '1', 'PX', 60_000]],
     end: () => [['INCR', '{orders}:runs']],
   }),
-}
+})
 
 /** A set of types in Redis, of which nothing is started. */
-const pauses: PolicyDefinition = { name: 'pauses', guard: () => ({ key: '{orders}:off', holds: 'types' }) }
+const pauses = definePolicy({ name: 'pauses', guard: () => ({ key: '{orders}:off', holds: 'types' }) })
 
 function billing(use: ConsumerOptions['use'], fails = false, options: Partial<ConsumerOptions> = {}) {
   return defineConsumer({
@@ -117,7 +117,7 @@ describe('accessOf()', () => {
 
   test('escapes what a pattern would take for more than its key', () => {
     const consumer = billing(
-      [{ name: 'p', needs: () => ({ keys: [{ key: '{or*ers}:a[b] c', commands: ['get'] }] }) }],
+      [definePolicy({ name: 'p', needs: () => ({ keys: [{ key: '{or*ers}:a[b] c', commands: ['get'] }] }) })],
       false,
       {
         stream: 'or*ers',
@@ -173,8 +173,8 @@ describe('accessOf()', () => {
       { name: 'broken', guard: () => ({ key: '{orders}:a', holds: 'some' }) as never },
       'guard of "broken" must answer what the key holds',
     ],
-  ])('refuses a policy that %s', (_title, policy, message) => {
-    expect(() => accessOf(billing([policy]))).toThrow(message)
+  ])('refuses a policy that %s', (_title, definition, message) => {
+    expect(() => accessOf(billing([definePolicy(definition)]))).toThrow(message)
   })
 })
 
@@ -206,13 +206,13 @@ describe('under the users of accessOf()', () => {
 describe('under the users of accessOf() with an index', () => {
   test('entries are parked in it and started from it, the group is made again, and no command is refused', async () => {
     const { raw, redis, as } = await startServer()
-    const shelves: PolicyDefinition = {
+    const shelves = definePolicy({
       name: 'shelves',
       index: () => '{orders}:shelf',
       begin: ({ action }) => ({
         admit: (jobs) => jobs.map(() => (action === 'poll' ? { action: 'park', delayMs: 0 } : undefined)),
       }),
-    }
+    })
     const consumer = billing([shelves])
     const { poller, claimer } = accessOf(consumer)
     const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
@@ -258,7 +258,10 @@ describe('diagnose()', () => {
     const { as } = await startServer()
 
     expect(
-      await rightsFound(billing([{ name: 'none', begin: () => undefined }]), await as('a', 'on ~* +@all')),
+      await rightsFound(
+        billing([definePolicy({ name: 'none', begin: () => undefined })]),
+        await as('a', 'on ~* +@all'),
+      ),
     ).toEqual([])
   })
 
@@ -269,10 +272,10 @@ describe('diagnose()', () => {
 })
 
 describe('memory', () => {
-  const scans: PolicyDefinition = {
+  const scans = definePolicy({
     name: 'scans',
     needs: () => ({ keys: [{ key: '{orders}:big', commands: ['get', 'sscan'] }] }),
-  }
+  })
 
   test('serves a consumer whose policies need what it knows', async () => {
     const redis = connectMemory()

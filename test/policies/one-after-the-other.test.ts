@@ -1,11 +1,12 @@
-import type { Decision, PolicyDefinition, PolicyJob } from 'millrace'
+import type { Decision, PolicyJob } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const keyOf = ({ event }: PolicyJob) => (event?.payload as { key?: string } | undefined)?.key ?? ''
 
 /** Runs the entries of a key one after the other within a read; when one fails, those after it are parked. */
-const oneByOne: PolicyDefinition = {
+const oneByOne = definePolicy({
   name: 'oneByOne',
   begin() {
     const lanes = new Map<string, string[]>()
@@ -22,7 +23,7 @@ const oneByOne: PolicyDefinition = {
       },
     }
   },
-}
+})
 
 describeEverywhere("a policy that runs a key's entries one after the other", (start) => {
   it('starts each when the one before has succeeded, keys side by side', async () => {

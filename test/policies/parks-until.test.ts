@@ -1,10 +1,11 @@
-import type { PolicyDefinition } from 'millrace'
+import type { Policy } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Parks what comes before a time, on the run's clock. */
-function parksUntil(time: { ms: number }): PolicyDefinition {
-  return {
+function parksUntil(time: { ms: number }): Policy {
+  return definePolicy({
     name: 'parksUntil',
     begin: (run) => ({
       admit: (jobs) => {
@@ -12,7 +13,7 @@ function parksUntil(time: { ms: number }): PolicyDefinition {
         return jobs.map(() => (waitMs > 0 ? { action: 'park', delayMs: waitMs } : undefined))
       },
     }),
-  }
+  })
 }
 
 describeEverywhere('a policy that parks until a time', (start) => {

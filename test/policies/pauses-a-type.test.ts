@@ -1,9 +1,10 @@
-import type { PolicyDefinition, PolicyReply } from 'millrace'
+import type { PolicyReply } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 /** Leaves types alone that are in a set in Redis: asked with each read, and by the server in the step that starts an entry. */
-const pausesTypes: PolicyDefinition = {
+const pausesTypes = definePolicy({
   name: 'pausesTypes',
   guard: () => ({ key: '{orders}:paused', holds: 'types' }),
   needs: () => ({ keys: [{ key: '{orders}:paused', commands: ['smembers', 'sismember'] }] }),
@@ -19,7 +20,7 @@ const pausesTypes: PolicyDefinition = {
         jobs.map(({ event }) => (paused.includes(event?.type ?? '') ? { action: 'park', delayMs: 60_000 } : undefined)),
     }
   },
-}
+})
 
 describeEverywhere('a policy that pauses a type by a key in Redis', (start) => {
   it('parks what is read of it, starts nothing that was claimed, and goes on when it is gone', async () => {

@@ -1,11 +1,12 @@
-import type { PolicyCommand, PolicyDefinition, PolicyReply } from 'millrace'
+import type { PolicyCommand, PolicyReply } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const DELAYED = '{orders}:delayed'
 
 /** Moves what is due in a sorted set to the stream while polling: what one read finds, the next one adds, and waits for what is due soon. */
-const promotes: PolicyDefinition = {
+const promotes = definePolicy({
   name: 'promotes',
   begin(run) {
     let due: readonly string[] = []
@@ -23,7 +24,7 @@ const promotes: PolicyDefinition = {
       dueAt: () => (due.length > 0 ? run.now() : undefined),
     }
   },
-}
+})
 
 describeEverywhere('a policy that promotes entries of a sorted set while polling', (start) => {
   it('has them read by the run that found them due, and leaves the rest', async () => {

@@ -1,5 +1,5 @@
 import type { Codec, Policy, PolicyDefinition } from 'millrace'
-import { defineConsumer, on } from 'millrace'
+import { defineConsumer, definePolicy, on } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { Paid } from './world.ts'
 
@@ -17,10 +17,11 @@ function define(own: unknown, ofRoute?: unknown, codec?: Codec) {
   })
 }
 
-const guarded = (key: string, holds = 'all'): PolicyDefinition => ({
-  name: 'guarded',
-  guard: () => ({ key, holds: holds as 'all' }),
-})
+const guarded = (key: string, holds = 'all'): Policy =>
+  definePolicy({
+    name: 'guarded',
+    guard: () => ({ key, holds: holds as 'all' }),
+  })
 
 describe('defineConsumer() refuses', () => {
   it.each<[string, () => unknown, string]>([
@@ -40,11 +41,35 @@ describe('defineConsumer() refuses', () => {
       'Cannot wrap a handler with "timed": Error: shut',
     ],
     ['the same wrap on consumer and route', () => define([wrap], [wrap]), '"wrap" must be used on the consumer or on'],
-    ['an inherited hook that is none', () => define([Object.create({ name: 'a', begin: 5 })]), 'begin of "a" must be'],
     [
-      'a begin that is async',
-      () => define([{ name: 'a', async begin() {} }]),
-      'must be a function that answers at once',
+      'a plain object',
+      () => define([{ name: 'plain', begin: () => undefined }]),
+      'use[0], "plain", must be a policy: a function around the handler, or from definePolicy({ … })',
+    ],
+    ['a plain object on a route', () => define([], [{ name: 'plain' }]), 'route for "Paid": use[0], "plain", must be'],
+    [
+      'a copy of a policy',
+      () => define([Object.assign({}, guarded('{orders}:g'))]),
+      'use[0], "guarded", must be a policy',
+    ],
+    ['an heir of a policy', () => define([Object.create(guarded('{orders}:g'))]), 'use[0], "guarded", must be'],
+    [
+      'a policy of another version of the package',
+      () => define([{ name: 'old', [Symbol.for('millrace.policies.0')]: {} }]),
+      'use[0], "old", must be a policy',
+    ],
+    [
+      'the same policy on consumer and route',
+      () => {
+        const once = definePolicy({ name: 'once' })
+        return define([once], [once])
+      },
+      '"once" must be used on the consumer or on "Paid", not on both',
+    ],
+    [
+      'a policy that excludes a wrap',
+      () => define([wrap, definePolicy({ name: 'alone', excludes: ['wrap'] })]),
+      '"alone" cannot be combined with "wrap"',
     ],
     ['a guard in another hash slot', () => define([guarded('elsewhere')]), "a key in the stream's hash slot"],
     ['a guard of another kind', () => define([guarded('{orders}:g', 'some')]), "'all' or 'types'"],
@@ -59,6 +84,33 @@ describe('defineConsumer() refuses', () => {
   })
 
   it('none that excludes others of its kind and is alone', () => {
-    expect(() => define([{ name: 'a', excludes: ['a'] }])).not.toThrow()
+    expect(() => define([definePolicy({ name: 'a', excludes: ['a'] })])).not.toThrow()
   })
+})
+
+describe('definePolicy() refuses', () => {
+  it.each<[string, unknown, string]>([
+    ['nothing', undefined, 'Cannot define a policy: it must be an object with a name and hooks'],
+    ['a wrap', wrap, 'a function around the handler is one by itself'],
+    ['no name', { begin: () => undefined }, 'Cannot define a policy: name must be a string'],
+    ['a name that is empty', { name: '' }, 'name must be a string'],
+    ['a hook that there is not', { name: 'a', wraps: wrap }, 'Cannot define policy "a": there is no hook "wraps"'],
+    ['an inherited hook that is none', Object.create({ name: 'a', begin: 5 }), 'begin must be a function'],
+    ['a begin that is async', { name: 'a', async begin() {} }, 'begin must be a function that answers at once'],
+    ['no pollers at all', { name: 'a', maxPollers: 0 }, 'maxPollers must be a whole number >= 1'],
+    ['excludes that are no names', { name: 'a', excludes: 'b' }, 'excludes must be an array of names'],
+  ])('%s', (_title, definition, message) => {
+    const act = () => definePolicy(definition as PolicyDefinition)
+
+    expect(act).toThrow(expect.objectContaining({ name: 'TypeError', message: expect.stringContaining(message) }))
+  })
+})
+
+it('definePolicy() gives what nobody can change', () => {
+  const definition = { name: 'a', excludes: ['b'] }
+  const policy = definePolicy(definition) as unknown as { readonly excludes: string[] }
+  definition.name = 'changed'
+
+  expect(policy).toEqual({ name: 'a', excludes: ['b'] })
+  expect([Object.isFrozen(policy), Object.isFrozen(policy.excludes)]).toEqual([true, true])
 })

@@ -1,18 +1,19 @@
-import type { PolicyDefinition, PolicyJob, Report } from 'millrace'
+import type { PolicyJob, Report } from 'millrace'
+import { definePolicy } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer } from './world.ts'
 
 const marker = ({ event }: PolicyJob) => `{orders}:billing:seen:${event?.eventId}`
 
 /** Adds a marker to each acknowledgement, and acknowledges without a call what has one. */
-const skipsDuplicates: PolicyDefinition = {
+const skipsDuplicates = definePolicy({
   name: 'skipsDuplicates',
   begin: () => ({
     questions: (jobs) => jobs.map((job) => ['EXISTS', marker(job)]),
     admit: (jobs, replies) => jobs.map((_job, n) => (replies[n] === 1 ? { action: 'ignore' } : undefined)),
     joins: (job) => [['SET', marker(job), job.entryId, 'PX', 3_600_000]],
   }),
-}
+})
 
 describeEverywhere('a policy that adds a marker and skips a duplicate', (start) => {
   it('calls the handler once for two entries of one event', async () => {
@@ -51,7 +52,7 @@ describeEverywhere('a policy that adds a marker and skips a duplicate', (start) 
 
   it('writes nothing where one of its commands is refused, and the entry comes again', async () => {
     const world = await start()
-    const both: PolicyDefinition = {
+    const both = definePolicy({
       name: 'both',
       begin: () => ({
         joins: (job) => [
@@ -59,7 +60,7 @@ describeEverywhere('a policy that adds a marker and skips a duplicate', (start) 
           ['SADD', '{orders}:text', 'x'],
         ],
       }),
-    }
+    })
     await world.command('SET', '{orders}:text', 'no set')
     await world.publish('p1')
 

@@ -1,13 +1,13 @@
-import type { PolicyDefinition } from 'millrace'
-import { defineConsumer, on } from 'millrace'
+import type { Policy } from 'millrace'
+import { defineConsumer, definePolicy, on } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, loseAnswer, Paid } from './world.ts'
 
 const WAITING = '{orders}:billing:waiting'
 
 /** Parks for an hour whatever has a key, until it is called for by a score of its own in the index. */
-function waits(calledFor: ReadonlySet<string>, delayMs = 3_600_000): PolicyDefinition {
-  return {
+function waits(calledFor: ReadonlySet<string>, delayMs = 3_600_000): Policy {
+  return definePolicy({
     name: 'waits',
     index: () => WAITING,
     begin: () => ({
@@ -17,7 +17,7 @@ function waits(calledFor: ReadonlySet<string>, delayMs = 3_600_000): PolicyDefin
           return id.startsWith('w') && !calledFor.has(id) ? { action: 'park', delayMs } : undefined
         }),
     }),
-  }
+  })
 }
 
 describeEverywhere('a policy whose entries come back by an index', (start) => {
@@ -82,7 +82,7 @@ describeEverywhere('a policy whose entries come back by an index', (start) => {
     const world = await start()
     const calls: string[] = []
     const calledFor = new Set<string>()
-    const guard: PolicyDefinition = { name: 'closed', guard: () => ({ key: '{orders}:closed', holds: 'all' }) }
+    const guard = definePolicy({ name: 'closed', guard: () => ({ key: '{orders}:closed', holds: 'all' }) })
     const consumer = billing(({ payload }) => calls.push(payload.id), { use: [waits(calledFor), guard] })
     await world.publish('w1', 'w2')
     await world.poll(consumer)
@@ -168,13 +168,13 @@ it.each([
   ['one of the group’s own keys', () => '{orders}:billing:due'],
   ['no key', () => undefined as never],
 ])('an index that is %s is refused when the consumer is defined', (_what, index) => {
-  const define = () => billing(() => {}, { use: [{ name: 'waits', index }] })
+  const define = () => billing(() => {}, { use: [definePolicy({ name: 'waits', index })] })
 
   expect(define).toThrow('index of "waits" must be a key of its own in the stream\'s hash slot')
 })
 
 it('an index on a route is refused when the consumer is defined', () => {
-  const use = [{ name: 'waits', index: () => WAITING }]
+  const use = [definePolicy({ name: 'waits', index: () => WAITING })]
   const define = () => defineConsumer({ stream: 'orders', group: 'billing', routes: [on(Paid, () => {}, { use })] })
 
   expect(define).toThrow('"waits" must be used on the consumer, got it on "Paid"')

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Wrap } from 'millrace'
-import { defineConsumer, onBatch } from 'millrace'
+import { defineConsumer, definePolicy, onBatch } from 'millrace'
 import { expect, it } from 'vitest'
 import { billing, counts, describeEverywhere, Paid } from './world.ts'
 
@@ -102,7 +102,7 @@ describeEverywhere('a wrap', (start) => {
     const world = await start()
     await world.publish('p1')
 
-    await world.poll(billing(() => {}, { use: [new Counting()] }))
+    await world.poll(billing(() => {}, { use: [definePolicy(new Counting())] }))
 
     expect(names).toEqual(['counting'])
   })

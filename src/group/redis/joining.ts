@@ -1,6 +1,6 @@
 import { JOINABLE } from '../../core/joinable.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
-import type { GroupAddress, Settlement, Slot } from '../group.ts'
+import type { GroupAddress, Joining, Settlement, Slot } from '../group.ts'
 import { join } from './scripts/join.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import type { Call } from './sender.ts'
@@ -10,7 +10,10 @@ import type { Argument } from './transport.ts'
 export const MOST_ARGUMENTS = 3_500
 
 /** Settlements with what joins them, as many a call as it has room for. */
-export function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
+export const joinCalls: Joining = (address, slot, settlements) =>
+  joinChunks(settlements).map((chunk) => ({ chunk, call: joinScript(address, slot, chunk) }))
+
+function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
   const chunks: Settlement[][] = []
   let args = Infinity
   for (const settlement of settlements) {
@@ -30,7 +33,7 @@ export function joinArguments(commands: readonly JoinedCommand[]): number {
   return commands.reduce((sum, command) => sum + command.length + 3, 3)
 }
 
-export function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
+function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
   const touched = [stream, keys.slot(slot.consumerName), keys.due]
   const args: Argument[] = [group, slot.consumerName, slot.token]
   const placeOf = (key: string) => {

@@ -2,12 +2,11 @@ import { chunksOf } from '../../core/chunks.ts'
 import { deadLetterHead } from '../../core/dead-letter/dead-letter.ts'
 import { OUTCOMES } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { GroupAddress, Settlement, SettleResult, Slot } from '../group.ts'
+import type { GroupAddress, Joining, Settlement, SettleResult, Slot } from '../group.ts'
 import { isLetter } from '../group.ts'
 import { moveOf, Tally } from '../tally.ts'
 import { asText, items } from './commands/reply.ts'
 import { MOST_IDS, xack } from './commands/xack.ts'
-import { joinChunks, joinScript } from './joining.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
@@ -30,15 +29,16 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const ignores = chunksOf(byOp.ignore, MOST_IDS)
   const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
-  const joins = joinChunks(byOp.join)
+  // such an outcome comes of a policy alone, and so does what settles it
+  const joins = byOp.join.length > 0 ? (address.joinCalls as Joining)(address, slot, byOp.join) : []
   return {
-    calls: [...xacks, ...joins.map((chunk) => joinScript(address, slot, chunk)), ...scripts],
+    calls: [...xacks, ...joins.map(({ call }) => call), ...scripts],
     result(answers) {
       const tally = new Tally()
       let at = 0
       for (const chunk of acks) countAcks(tally, chunk, answers[at++], (pending) => tally.acked(chunk.length, pending))
       for (const chunk of ignores) countAcks(tally, chunk, answers[at++], () => tally.ignored(chunk.length))
-      for (const chunk of joins) countChunk(tally, chunk, answers[at++])
+      for (const { chunk } of joins) countChunk(tally, chunk, answers[at++])
       for (const chunk of chunks) countChunk(tally, chunk, answers[at++])
       return tally.result(answers.find(isUnanswered))
     },

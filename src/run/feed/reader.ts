@@ -1,6 +1,6 @@
 import { isAcked } from '../../core/outcome.ts'
 import type { Delivery } from '../../group/group.ts'
-import { admit } from '../admission.ts'
+import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
 import type { BacklogScaler } from './backlog-scaler.ts'
@@ -151,7 +151,11 @@ export class Reader {
       groupRecreated,
       drained: entries.length === 0 && failures.length === 0 && !pendingLimitReached && !isAhead,
     })
-    return entries.length > 0 ? admit(this.#run, this.#received(entries)) : []
+    if (entries.length === 0) return []
+    const jobs = this.#received(entries)
+    if (!policies) return jobs
+    await policies.admit(jobs)
+    return jobs.filter((job) => !isDone(job))
   }
 
   #received(entries: readonly Delivery[]): readonly Job[] {

@@ -1,5 +1,5 @@
 import type { Claimed, Claims, StartBounds } from '../../group/group.ts'
-import { admit } from '../admission.ts'
+import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
@@ -185,12 +185,12 @@ export class Retries {
 
   /** @returns Those that there was no room for: they wait on. */
   async #start(next: readonly WaitingEntry[]): Promise<readonly WaitingEntry[]> {
-    const { settler, time, report, parts } = this.#run
+    const { settler, time, report, policies, parts } = this.#run
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)
     const done = settler.takeDone()
     const maxBytes = parts.consumer.settings.maxBytes - settler.bytes
-    const bounds = { maxBytes, unless: this.#unavailable, guards: this.#run.policies?.guards }
+    const bounds = { maxBytes, unless: this.#unavailable, guards: policies?.guards }
     const call = this.#claims.settleAndStart(parts.slot, done, next, bounds)
     const { started, leftAlone, noRoom } = await settler.by(done, call).catch((error: unknown) => {
       for (const entry of next) entry.giveBack(this.#heldMs, true)
@@ -209,7 +209,8 @@ export class Retries {
     const jobs = started.map((delivery) => new Job(this.#run, delivery, now, this.#claimedAt))
     this.#started.push(...jobs)
     settler.take(jobs)
-    this.#pool.add(await admit(this.#run, jobs))
+    await policies?.admit(jobs)
+    this.#pool.add(policies ? jobs.filter((job) => !isDone(job)) : jobs)
     return waiting
   }
 }

@@ -1,23 +1,25 @@
 import { HandlerTimeoutError, RedisConnectionError } from '../errors.ts'
-import { Call } from './call.ts'
-import { outcomeOf } from './decided.ts'
-import { isDone } from './in-hand.ts'
-import type { Job } from './job.ts'
-import type { Run } from './run.ts'
+import { Call } from '../run/call.ts'
+import type { Decided } from '../run/decided.ts'
+import { outcomeOf } from '../run/decided.ts'
+import { isDone } from '../run/in-hand.ts'
+import type { Job } from '../run/job.ts'
+import type { Run } from '../run/run.ts'
 
 /**
  * Lets policies decide about what was read or started, before it waits for its call: all of it is decoded, then asked about in one request, then
  * decided. What is not to be called has its outcome afterwards.
- *
- * @returns What is to be called.
  */
-export async function admit(run: Run, jobs: readonly Job[]): Promise<readonly Job[]> {
-  const { policies, settler, time } = run
-  if (!policies?.admits || jobs.length === 0) return jobs
+export async function admit(
+  run: Run,
+  jobs: readonly Job[],
+  decide: (ready: readonly Job[]) => Promise<ReadonlyMap<Job, Decided>>,
+): Promise<void> {
+  const { settler, time } = run
   await prepareAll(run, jobs)
   const ready = jobs.filter((job) => job.prepared && !isDone(job))
   try {
-    const decisions = await policies.admit(ready, (commands) => run.parts.group.ask(commands))
+    const decisions = await decide(ready)
     for (const [job, decision] of decisions) job.outcome = outcomeOf(decision, job, time.clock.now())
   } catch (error) {
     // what could not be decided is not called, and nothing more is read
@@ -26,7 +28,6 @@ export async function admit(run: Run, jobs: readonly Job[]): Promise<readonly Jo
     if (error instanceof RedisConnectionError) throw error
     settler.note(error as Error)
   }
-  return jobs.filter((job) => !isDone(job))
 }
 
 /** Decodes all; a schema that is asynchronous has the handler's time. */

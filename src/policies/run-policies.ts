@@ -1,18 +1,21 @@
 import { describeError } from '../core/dead-letter/dead-letter.ts'
+import { answersAtOnce } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK } from '../core/outcome.ts'
 import { isThenable, silence } from '../core/thenable.ts'
 import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../define/policy.ts'
-import { answersAtOnce, RUN_HOOKS } from '../define/policy.ts'
 import { quoted } from '../errors.ts'
 import type { Guard } from '../group/group.ts'
-import type { Decidable, Decided } from './decided.ts'
-import { checked, outcomeOf } from './decided.ts'
-import type { RunParts } from './parts.ts'
+import type { Decidable, Decided } from '../run/decided.ts'
+import { checked, outcomeOf } from '../run/decided.ts'
+import type { Job } from '../run/job.ts'
+import type { RunParts } from '../run/parts.ts'
+import type { PoliciesAtWork, Ride } from '../run/policy-engine.ts'
+import type { Time } from '../run/time.ts'
+import { admit } from './admission.ts'
 import { commandsFor, joinsFor } from './policy-commands.ts'
-import type { Time } from './time.ts'
 
 /** A policy at work in a run. */
 interface AtWork {
@@ -24,28 +27,41 @@ interface AtWork {
   readonly eventType: string | undefined
 }
 
+/** What may be in what `begin` answers: functions. */
+const RUN_HOOKS = [
+  'limit',
+  'riders',
+  'answered',
+  'inspect',
+  'questions',
+  'admit',
+  'holds',
+  'started',
+  'ended',
+  'joins',
+  'dueAt',
+  'end',
+] as const satisfies readonly (keyof RunPolicy)[]
+
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
 
 /** Hooks that are of the whole consumer. */
 const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
 
-/** What the policies of a consumer do in one run, all together. There is none where no policy is used. */
-export class RunPolicies {
-  /** Has the pool look again; set by whoever has one. */
+/** The policies of a consumer at work in one run. */
+export class RunPolicies implements PoliciesAtWork {
   resume: () => void = () => {}
   readonly guards: readonly Guard[]
-  /** Something is asked or decided about what was read, before it waits for its call. */
-  readonly admits: boolean
   readonly inspects: boolean
   readonly holds: boolean
-  /** Somebody is told of the ends of calls. */
   readonly follows: boolean
+  /** Something is asked or decided about what was read, before it waits for its call. */
+  readonly #admits: boolean
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
   readonly #all: readonly AtWork[]
 
-  /** @param fail Ends the run with that error: a hook threw, or one could not begin. */
   constructor(parts: RunParts, time: Time, fail: (error: Error) => void) {
     const { consumer, slot, action } = parts
     const { stream, group, keys } = consumer
@@ -80,10 +96,9 @@ export class RunPolicies {
     this.inspects = this.#has('inspect')
     this.follows = this.holds || this.#has('ended')
     // whoever is shown a job is shown its event
-    this.admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
+    this.#admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
   }
 
-  /** How many entries a read or a page may bring; 0 none. */
   limit(most: number): number {
     let limit = most
     for (const { name, hooks } of this.#all)
@@ -95,7 +110,6 @@ export class RunPolicies {
     return limit
   }
 
-  /** What travels with a read or a page, and who is told of the answers. */
   ride(): Ride {
     const asked = this.#all.map(({ name, hooks }) => ({
       name,
@@ -115,7 +129,6 @@ export class RunPolicies {
     }
   }
 
-  /** Gives an entry its outcome that is not to be decoded. */
   inspect(job: Decidable, now: number): void {
     for (const { name, hooks, index } of this.#all) {
       if (job.outcome) return
@@ -125,6 +138,13 @@ export class RunPolicies {
     }
   }
 
+  async admit(jobs: readonly Job[]): Promise<void> {
+    const [job] = jobs
+    if (!job || !this.#admits) return
+    const { group } = job.run.parts
+    await admit(job.run, jobs, (ready) => this.#decide(ready, (commands) => group.ask(commands)))
+  }
+
   /**
    * What becomes of what was read, one decision a job that is not to be called.
    *
@@ -132,7 +152,7 @@ export class RunPolicies {
    * @throws {RedisConnectionError} No reply came.
    * @throws {Error} A hook threw; the message names its policy.
    */
-  async admit<Job extends Decidable>(
+  async #decide(
     jobs: readonly Job[],
     ask: (commands: readonly PolicyCommand[]) => Promise<readonly PolicyReply[]>,
   ): Promise<ReadonlyMap<Job, Decided>> {
@@ -158,7 +178,6 @@ export class RunPolicies {
     return decisions
   }
 
-  /** Whether a job has to wait. What cannot be told waits for the end of the run, which is near. */
   isHeld(job: Decidable): boolean {
     return this.#of(job).some(({ name, hooks }) => this.#safely(name, true, () => atOnce(hooks.holds?.(job)) === true))
   }
@@ -167,7 +186,6 @@ export class RunPolicies {
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
-  /** @returns What becomes of others that were held back, by their ids. */
   ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decided> {
     const decisions = new Map<string, Decided>()
     for (const { name, hooks, index } of this.#of(job)) {
@@ -181,7 +199,10 @@ export class RunPolicies {
     return decisions
   }
 
-  /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
+  outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
+    return outcomeOf(decision, job, now)
+  }
+
   success(job: Decidable): Outcome {
     const told = this.#of(job).map(({ hooks }) => atOnce(hooks.joins?.(job)) ?? [])
     const commands = joinsFor(
@@ -191,7 +212,6 @@ export class RunPolicies {
     return commands.length === 0 ? ACK : { kind: 'ack-with', commands }
   }
 
-  /** When something is due that the run should wait for, in milliseconds since 1970. */
   dueAt(): number {
     return Math.min(
       Infinity,
@@ -221,12 +241,6 @@ export class RunPolicies {
   #has(hook: keyof RunPolicy): boolean {
     return this.#all.some(({ hooks }) => hooks[hook] !== undefined)
   }
-}
-
-/** Commands that travel with a request. */
-export interface Ride {
-  readonly riders: readonly PolicyCommand[]
-  answered(replies: readonly PolicyReply[]): void
 }
 
 /** @throws {Error} The hook threw; the message names its policy. */

@@ -1,0 +1,63 @@
+import { answersAtOnce } from '../core/handler-function.ts'
+import { cannot, oneOf, text } from '../core/options.ts'
+import type { DefinedPolicy, Policy, PolicyDefinition } from '../define/policy.ts'
+import { KINDS, MACHINERY } from '../define/policy.ts'
+import { quoted } from '../errors.ts'
+import { joinCalls } from '../group/redis/joining.ts'
+import type { PolicyEngine } from '../run/policy-engine.ts'
+import { RunPolicies } from './run-policies.ts'
+import { together } from './together.ts'
+
+/** What may be in a definition, and what it must be; the others are functions. */
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'index', 'needs', 'begin'] as const
+const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
+
+const ENGINE: PolicyEngine = {
+  together,
+  atWork: (parts, time, fail) => new RunPolicies(parts, time, fail),
+  joinCalls,
+}
+
+/**
+ * Makes a policy that does more than wrap, to be used on consumers or routes. What puts policies to work comes with it: a function whose consumers use none
+ * is deployed without. The definition is copied; its hooks are called on it.
+ *
+ * @throws {TypeError} No name, a hook that there is not, or one that is no function that answers at once.
+ */
+export function definePolicy(definition: PolicyDefinition): Policy {
+  checkDefinition(definition)
+  const hooks = HOOKS.flatMap((hook) => {
+    const value = definition[hook]
+    return value === undefined ? [] : [[hook, ownOf(value, definition)] as const]
+  })
+  const policy = Object.fromEntries(hooks)
+  // not to be seen by those who copy it: what they make of it was not checked
+  Object.defineProperty(policy, MACHINERY, { value: ENGINE })
+  return Object.freeze(policy) as unknown as DefinedPolicy
+}
+
+function ownOf(value: unknown, definition: PolicyDefinition): unknown {
+  if (typeof value === 'function') return value.bind(definition)
+  return Array.isArray(value) ? Object.freeze([...value]) : value
+}
+
+function checkDefinition(definition: PolicyDefinition): void {
+  if (typeof definition !== 'object' || definition === null)
+    throw cannot(
+      'define a policy',
+      'it must be an object with a name and hooks; a function around the handler is one by itself',
+    )
+  const { name, maxPollers, excludes, kind } = definition
+  text('define a policy', 'name', name)
+  const action = `define policy ${quoted(name)}`
+  const unknown = Object.keys(definition).find((hook) => !HOOKS.includes(hook as never))
+  if (unknown !== undefined) throw cannot(action, `there is no hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
+  for (const hook of FUNCTIONS)
+    if (definition[hook] !== undefined && !answersAtOnce(definition[hook]))
+      throw cannot(action, `${hook} must be a function that answers at once`)
+  if (kind !== undefined) oneOf(action, 'kind', kind, KINDS)
+  if (maxPollers !== undefined && !(Number.isInteger(maxPollers) && maxPollers > 0))
+    throw cannot(action, 'maxPollers must be a whole number >= 1')
+  if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
+    throw cannot(action, 'excludes must be an array of names')
+}
