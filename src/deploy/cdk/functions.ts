@@ -86,7 +86,7 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
     .map(
       ({ fn, now }) =>
         `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${quoted(now)}: alarms and dashboard ` +
-        `look for ${quoted(expected)}`,
+        `search for ${quoted(expected)}`,
     )
 }
 

@@ -133,10 +133,10 @@ describe('timeouts', () => {
       [/^warning: .* may run for 6000 ms and is waited for 5000 ms: .* or its timeout to at most 5 s/],
     ],
     [
-      'whose timeout nobody told is not known',
+      'whose timeout nobody gave is unknown',
       undefined,
       {},
-      [/^unknown: .* → tell it: --target-timeout OrderPaid=SECONDS/],
+      [/^unknown: .* → give it: --target-timeout OrderPaid=SECONDS/],
     ],
     ['that ends in time is fine', undefined, { OrderPaid: 10_000 }, []],
   ])('another function %s', async (_title, timeoutMs, targetTimeoutsMs, expected) => {
