@@ -20,7 +20,7 @@ export class Millrace implements Contender {
   #group = ''
   #report: Report | undefined
 
-  /** @param observe Who is told what happens. Default: nobody. */
+  /** @param observe Observers of what happens. Default: nobody. */
   constructor({ url, adminUrl }: Urls, observe: readonly Observer[] = []) {
     this.#redis = connectIoredis(url)
     this.#adminUrl = adminUrl

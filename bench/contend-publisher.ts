@@ -6,7 +6,7 @@ import { expectEqual } from './contender.ts'
 import { resetStream, streamLength } from './inspect.ts'
 import { publishOrders } from './orders.ts'
 
-/** This package's `publishMany`, a thousand events a call, each checked by its schema. */
+/** This package's `publishMany`, a thousand events per call, each checked by its schema. */
 export class Publisher implements Contender {
   readonly #redis: Connection
   readonly #adminUrl: string

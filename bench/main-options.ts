@@ -7,7 +7,7 @@ Figures: ${FIGURE_NAMES.join(', ')}`
 
 const SIZES = { full: { entries: '100000', rounds: '7' }, short: { entries: '30000', rounds: '11' } } as const
 
-/** What is to be measured, and how. */
+/** What to measure, and how. */
 export interface BenchOptions {
   readonly entries: number
   readonly rounds: number

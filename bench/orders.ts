@@ -10,7 +10,7 @@ const OrderPaid = defineEvent('OrderPaid', {
 
 export const STREAM = 'orders'
 export const PRODUCER = 'shop'
-/** Entries a read, for every contender that reads batches. */
+/** Entries per read, for every contender that reads batches. */
 export const BATCH_SIZE = 100
 
 const CHUNK = 1_000

@@ -26,7 +26,7 @@ const CUT_MS = 200
 /**
  * Why the outcome of a call was not on the server at that moment, by what was recorded of its process; `undefined`: nothing explains it.
  *
- * @param next The call that started at that moment, if it is one that is to be explained.
+ * @param next The call that started at that moment, if it needs an explanation.
  */
 export function excuseOf(call: Call, at: number, next?: Call): Excuse | undefined {
   const { process, invocation } = call

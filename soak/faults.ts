@@ -59,7 +59,7 @@ const SOURCES: readonly FaultSource[] = [
 ]
 const DECK = SOURCES.flatMap((source) => Array.from({ length: source.share }, () => source))
 
-/** Injects one fault after the other, several of them lasting at once, until it is told to stop; then nothing is left of any. */
+/** Injects one fault after the other, several of them lasting at once, until it is stopped; then nothing is left of any. */
 export async function injectFaults(given: Stage): Promise<void> {
   const { random, signal } = given
   const stage: OpenStage = { ...given, isRestarting: false, over: once(signal, 'abort') }

@@ -4,7 +4,7 @@ import { defineEvent, NonRetryableError, RetryAfterError } from 'millrace'
 import * as z from 'zod/mini'
 import { SETTINGS } from './settings.ts'
 
-/** What an event tells its handler to do. */
+/** What an event makes its handler do. */
 export const Work = defineEvent('Work', {
   payload: z.object({
     kind: z.string(),

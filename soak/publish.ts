@@ -41,7 +41,7 @@ const FIRST_POISON_MS = 1_000
 const FIRST_BURST_MS = 2_000
 const DECK = Object.entries(KINDS).flatMap(([kind, { share }]) => Array.from({ length: share }, () => kind))
 
-/** Publishes until it is told to stop. One whose reply was lost is published again under the same event id. */
+/** Publishes until it is stopped. One whose reply was lost is published again under the same event id. */
 export async function publishOn(stage: PublishStage): Promise<void> {
   const { append, random, isHeld, signal, interrupt, onPublished } = stage
   const startedAt = now()

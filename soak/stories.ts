@@ -12,7 +12,7 @@ export interface Story {
   readonly isOpen: boolean
 }
 
-/** One a stream entry, in the stream's order. */
+/** One per stream entry, in the stream's order. */
 export function storiesOf({ holdings, processes }: Evidence): Story[] {
   const calls = Map.groupBy(
     processes.flatMap((process) => process.calls).sort((a, b) => a.startedAt - b.startedAt),

@@ -10,7 +10,7 @@ export interface Interval {
 const TICK_MS = 50
 const LATE_MS = 200
 
-/** Tells when this process's event loop stood still: it was frozen, blocked, or got no processor. */
+/** Reports when this process's event loop stood still: it was frozen, blocked, or got no processor. */
 export function watchStandstill(onStandstill: (interval: Interval) => void): () => void {
   let last = now()
   const timer = setInterval(() => {
@@ -22,7 +22,7 @@ export function watchStandstill(onStandstill: (interval: Interval) => void): () 
   return () => clearInterval(timer)
 }
 
-/** Asks again and again, and tells when no answer came for long: a disk that is slow holds the whole server up. */
+/** Asks again and again, and reports when no answer came for long: a disk that is slow holds the whole server up. */
 export function watchAnswers(ask: () => Promise<unknown>, onSilence: (interval: Interval) => void): () => void {
   let isAsking = false
   async function look(): Promise<void> {

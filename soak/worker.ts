@@ -1,4 +1,4 @@
-// A Lambda execution environment in a process of its own: polls or claims whenever it is told to, until it is killed.
+// A Lambda execution environment in a process of its own: polls or claims whenever it is asked to, until it is killed.
 import type { InvocationFailedError, Report } from 'millrace'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'

@@ -83,7 +83,7 @@ export class FunctionFailedError extends MillraceError {
   override readonly name = 'FunctionFailedError'
   readonly code = 'ERR_FUNCTION_FAILED'
   readonly functionName: string
-  /** The name of what was thrown there, as Lambda tells it. */
+  /** The name of what was thrown there, as Lambda reports it. */
   readonly errorType: string | undefined
 
   constructor(functionName: string, errorType: string | undefined, message: string) {
@@ -131,7 +131,7 @@ export interface PayloadIssue {
   readonly message: string
 }
 
-/** What of an issue may be told: nothing of it is the payload's. */
+/** What of an issue may be shown: nothing of it is the payload's. */
 export interface ShownIssue {
   readonly path: string
   /** Left out where it may quote the payload. */
@@ -147,7 +147,7 @@ export class InvalidPayloadError extends MillraceError {
   readonly code = 'ERR_PAYLOAD_INVALID'
   readonly eventType: string
   declare readonly issues: readonly PayloadIssue[]
-  /** What of them may be told; no more than the first ten. */
+  /** What of them may be shown; no more than the first ten. */
   declare readonly shown: readonly ShownIssue[]
 
   constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues) {
@@ -214,7 +214,7 @@ export class PublishFailedError extends MillraceError {
   override readonly name = 'PublishFailedError'
   readonly code = 'ERR_PUBLISH_FAILED'
   readonly stream: string
-  /** One an event, in order; `undefined` where the event was refused, or where no reply says. */
+  /** One per event, in order; `undefined` where the event was refused, or where no reply says. */
   readonly entryIds: readonly (string | undefined)[]
 
   constructor(stream: string, entryIds: readonly (string | undefined)[], cause: Error) {

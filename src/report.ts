@@ -41,7 +41,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly durationMs: number
   /** How old, in milliseconds, the last entry of a read was when it was read; of several reads the oldest. Left out if nothing was read. */
   readonly iteratorAgeMs?: number
-  /** What the group had before it when a claimer's run ended; left out by pollers, and where the server does not tell. */
+  /** What the group had before it when a claimer's run ended; left out by pollers, and where the server does not report. */
   readonly backlog?: Backlog
 }
 

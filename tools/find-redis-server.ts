@@ -23,7 +23,7 @@ const APT_INSTALL = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lo
 /**
  * Finds a redis-server to run, and installs one without asking if there is none.
  *
- * Looks at `MILLRACE_REDIS_SERVER`, then along `PATH`, then installs with apt-get (as root or by a sudo that asks no
+ * Inspects `MILLRACE_REDIS_SERVER`, then along `PATH`, then installs with apt-get (as root or by a sudo that asks no
  * password) or brew. Any number of processes may call this at once: one installs, the others wait for it.
  *
  * @returns The program's path.

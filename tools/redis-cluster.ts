@@ -38,7 +38,7 @@ export interface PrivateCluster {
   readonly nodes: readonly Node[]
   /** All nodes, with `?cluster`. */
   readonly url: string
-  /** The first node alone, without a word of a cluster. */
+  /** Only the first node, without a word of a cluster. */
   readonly plainUrl: string
   /** The node that takes writes of a key now. */
   ownerOf(key: string): Promise<Node>

@@ -115,7 +115,7 @@ interface SpawnedServer {
   readonly output: () => string
 }
 
-/** Between choosing a port and redis binding it another process may take it: hence several attempts. */
+/** Between choosing a port and redis binding it another process may take it, so there are several attempts. */
 async function launchServer(launch: Launch, fixedPort: number | undefined): Promise<SpawnedServer> {
   for (let attempt = 1; ; attempt++) {
     const port = fixedPort ?? (await findFreePort())
@@ -161,7 +161,7 @@ async function waitUntilReady({ child, port, output }: SpawnedServer): Promise<s
   return output() || `it ended with ${child.exitCode ?? child.signalCode}`
 }
 
-/** What answers on the port: a server that tells its process id, one that wants a password first, or none yet. */
+/** What answers on the port: a server that reports its process id, one that wants a password first, or none yet. */
 type Answer = number | 'refused' | 'none'
 
 /** Asks for the process id as well: on a port that was taken meanwhile, somebody else's server answers. */

@@ -11,12 +11,12 @@ interface Suite {
   readonly client?: string
 }
 
-/** Without those that start a dozen servers of their own; a cluster is run by the suite alone. */
+/** Without those that start a dozen servers of their own; a cluster is run only by the suite. */
 const SCENARIOS = ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel}.test.ts']
 /** Without those of the settings that a URL brings, which a client of a factory has not. */
 const OF_FACTORIES = ['test/scenarios', '--exclude', 'test/scenarios/{cluster,sentinel,faults,leftovers}.test.ts']
 
-/** What hangs most on a server: deliveries, what is pending, trimmed, due, lost, redriven, and looked at. */
+/** What hangs most on a server: deliveries, what is pending, trimmed, due, lost, redriven, and inspected. */
 const ESSENTIALS = [
   'answers',
   'claimer',

@@ -3,7 +3,7 @@ import type { Source } from '../../tools/bundle.ts'
 /** The group that the bare handler reads from; the sample has its own. */
 export const BARE_GROUP = 'bare'
 
-/** Starts from nothing, once a run: what is measured. */
+/** Starts from nothing, once per run: what is measured. */
 export interface Contender {
   readonly name: string
   readonly source: Source

@@ -13,7 +13,7 @@ export class CallAgents {
   #requestId: string | undefined
 
   /**
-   * Closes what is left of other invocations: between two the environment was frozen, and nothing told it which connections were closed
+   * Closes what is left of other invocations: between two the environment was frozen, and nothing showed which connections were closed
    * meanwhile. A request on such a one would be lost, and it would not be known whether its function ran.
    */
   useFor(requestId: string): void {

@@ -4,7 +4,7 @@ import { FunctionFailedError, quoted, UnavailableError } from '../errors.ts'
 type CallFailure =
   /** Nothing began, and it will pass. */
   | 'unavailable'
-  /** Nothing began, nor will it before somebody mends what is wrong. */
+  /** Nothing began, nor will it before somebody fixes what is wrong. */
   | 'misconfigured'
   /** Nothing began, because of the request itself: it is too large, or cannot be read. */
   | 'unacceptable'
@@ -83,7 +83,7 @@ export function errorOfCall(
 /** The error of an event that was refused by itself: it has used up a delivery. */
 export function refusal(functionName: string, cause: unknown): Error {
   const { name = 'Error', message = '' } = (cause ?? {}) as Facts
-  return new FunctionFailedError(functionName, name, `${message}; the request with this event alone was refused`)
+  return new FunctionFailedError(functionName, name, `${message}; the request with only this event was refused`)
 }
 
 function judgeStatus(status: number, name: string): CallFailure {

@@ -38,7 +38,7 @@ const ALGORITHM = 'AWS4-HMAC-SHA256'
 export function iamAuth(options: IamAuthOptions): IamAuth {
   return {
     username: options.userId,
-    // asked for once a client: one that replaces another must not sign in with the old token
+    // asked for once per client: one that replaces another must not sign in with the old token
     get password() {
       return iamToken(options)
     },

@@ -17,7 +17,7 @@ const CONDITIONS: Readonly<Record<DeadLetterReason, string>> = {
 /** Reasons of entries that a handler was called for. */
 const HANDLED: readonly DeadLetterReason[] = ['max-deliveries', 'crashed', 'non-retryable']
 
-/** What AWS tells a function of a stream's record that it gave up, with Redis's names in place of Kinesis's. No payload. */
+/** What AWS sends to a function about a stream's record that it gave up, with Redis's names in place of Kinesis's. No payload. */
 export interface InvocationRecord {
   readonly version: '1.0'
   /** ISO 8601: when it was given up. */

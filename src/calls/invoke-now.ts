@@ -10,13 +10,13 @@ export interface InvokeOptions {
   readonly signal: AbortSignal
   /** Of the invocation that calls. */
   readonly requestId: string
-  /** Told once the request is on its way to Lambda: what fails before that has begun nothing. */
+  /** Called once the request is on its way to Lambda: what fails before that has begun nothing. */
   readonly onSent: () => void
 }
 
 /**
  * Has Lambda run a function now, once, and waits for its answer, also if that says that the function failed. Nothing is sent twice: that an
- * answer was lost does not tell whether the function ran. The client is loaded by the first call, as `invokeLater` does it.
+ * answer was lost does not show whether the function ran. The client is loaded by the first call, as `invokeLater` does it.
  *
  * @param request JSON.
  * @throws {Error} Lambda refused, could not be asked, or did not answer.

@@ -16,7 +16,7 @@ const DEFAULT_ENTRIES_PER_POLLER = 1_000
 
 /**
  * Has a poller invoke its own function, asynchronously: as often as the backlog is worth while it runs, and once more when its time is up
- * before the backlog is. Redis 6.2 tells no lag, and then there is only the latter. The function's role needs `lambda:InvokeFunction` on the function itself; a chain of calls ends after eight.
+ * before the backlog is. Redis 6.2 reports no lag, and then there is only the latter. The function's role needs `lambda:InvokeFunction` on the function itself; a chain of calls ends after eight.
  *
  * @throws {TypeError | RangeError} A bad option.
  */

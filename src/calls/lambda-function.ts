@@ -29,7 +29,7 @@ export interface LambdaFunction extends BatchHandler {
 
 /**
  * Makes a batch handler of another function, which gets the events as SQS's `Records` and answers as one behind SQS does: nothing, or
- * `{ batchItemFailures }`. It is invoked synchronously, once a delivery; a batch of more than 6 MB is several requests, side by side.
+ * `{ batchItemFailures }`. It is invoked synchronously, once per delivery; a batch of more than 6 MB is several requests, side by side.
  *
  * - What Lambda did not take on (throttled, unreachable, 5xx) is handed back and costs no delivery. What it will never take on (a wrong name, a
  *   missing permission) is handed back as well, and the invocation fails.

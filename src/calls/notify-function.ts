@@ -11,7 +11,7 @@ export interface NotifyFunctionOptions {
 }
 
 /**
- * Has a function told of every dead letter, as a consumer's `onDeadLetter`: it is invoked asynchronously with an invocation record as AWS writes them for streams, without the
+ * Notifies a function of every dead letter, as a consumer's `onDeadLetter`: it is invoked asynchronously with an invocation record as AWS writes them for streams, without the
  * payload. Lambda runs it later, and again if it fails; a notice that Lambda does not take is lost, the dead letter is not.
  *
  * The role needs `lambda:InvokeFunction` on the function, with its qualifier if it has one.

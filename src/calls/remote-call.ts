@@ -23,7 +23,7 @@ const SPLITS_PER_HALVING = 8
 /** A request that began nothing, and the error of its event once it is alone. */
 interface Refused {
   readonly alone: Error
-  /** Of all its events, where too many requests were refused; left out where each of them is to be told apart. */
+  /** Of all its events, where too many requests were refused; left out where each of them must be told apart. */
   readonly together?: Error
 }
 

@@ -18,7 +18,7 @@ export function requestOf(items: readonly RequestItem[]): string {
 /** Bytes of a request with nothing in it. */
 const FRAME_BYTES = requestOf([]).length
 
-/** Packs records into as few requests as hold them, in order. What alone is too large for any is set apart. */
+/** Packs records into as few requests as hold them, in order. An item too large for any is set apart. */
 export function packRequests(items: readonly RequestItem[]): {
   readonly requests: readonly (readonly RequestItem[])[]
   readonly tooLarge: readonly RequestItem[]

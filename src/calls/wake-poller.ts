@@ -14,7 +14,7 @@ export interface WakePollerOptions {
    * to start. Default 5,000.
    */
   readonly windowMs?: number
-  /** Told why a poller could not be woken; its schedule still finds what was published. Default: a warning of the process. */
+  /** Called with why a poller could not be woken; its schedule still finds what was published. Default: a warning of the process. */
   readonly onError?: (error: Error) => void
 }
 

@@ -47,7 +47,7 @@ Which (letters have to fit all that is given):
   --all               redrive, drop: every letter of the group
 
   --dry-run           redrive, drop: says what would become of them, and changes nothing
-  --republish group   redrive: appends anew what was trimmed from the stream, under a new id, for this group alone; the others have to have
+  --republish group   redrive: appends anew what was trimmed from the stream, under a new id, only for this group; the others have to have
                       read all there is
   --republish all     the same for every group of the stream: all of them handle it
   --yes               drop: does not ask

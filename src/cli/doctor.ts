@@ -9,7 +9,7 @@ import { UsageError } from './usage-error.ts'
 const USAGE = `millrace doctor [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--timeout SECONDS]
                 [--target-timeout TYPE=SECONDS]... [--pollers N] [--json]
 
-Says what is wrong with consumers, their streams and their server, the worst first, each with what mends it. Changes nothing.
+Says what is wrong with consumers, their streams and their server, the worst first, each with what fixes it. Changes nothing.
 
 ${TARGET_USAGE}
   --timeout SECONDS              the timeout of the poller's function
@@ -17,7 +17,7 @@ ${TARGET_USAGE}
   --pollers N                    pollers that schedules wake at once
   --json                         the findings as JSON, for machines
 
-Ends with 0 where nothing is worse than info, 1 where there is an error, 3 where there are warnings alone.`
+Ends with 0 where nothing is worse than info, 1 where there is an error, 3 where there are only warnings.`
 
 /** Characters of a finding that are shown; --json has all. */
 const MOST_TEXT = 2_000
@@ -76,13 +76,17 @@ function parse(args: readonly string[]) {
 }
 
 function linesOf(findings: readonly Finding[]): string[] {
-  const worst = findings[0]?.severity
   const lines = SEVERITIES.flatMap((severity) => {
     const those = findings.filter((finding) => finding.severity === severity)
     if (those.length === 0) return []
     return [`${HEADINGS[severity]} (${those.length})`, ...those.flatMap(findingLines), '']
   })
-  return [...lines, worst === 'error' || worst === 'warning' ? 'Something is to be mended' : 'Nothing is to be mended']
+  return [...lines, `${countOf(findings, 'error')}, ${countOf(findings, 'warning')}`]
+}
+
+function countOf(findings: readonly Finding[], severity: Severity): string {
+  const count = findings.filter((finding) => finding.severity === severity).length
+  return `${count} ${severity}${count === 1 ? '' : 's'}`
 }
 
 function findingLines({ check, stream, group, message, fix }: Finding): string[] {

@@ -20,7 +20,7 @@ export interface FollowOptions {
   /** Ends where the stream does. */
   readonly toEnd?: boolean
   readonly signal: AbortSignal
-  /** Told of failures that came after a first answer: it goes on by itself. */
+  /** Called with each failure after a first answer; reading goes on by itself. */
   readonly onTrouble: (error: MillraceError) => void
 }
 
@@ -29,7 +29,7 @@ const INTERVAL = { minMs: 100, factor: 1.5, maxMs: 1_000 }
 
 /**
  * Yields a stream's entries as they come, a read at a time, until the signal. It asks again and again rather than block a connection, touches no
- * group, and waits for whoever takes the entries. Those trimmed before it came to them are not told of.
+ * group, and waits for whoever takes the entries. Entries trimmed before it came to them are not reported.
  *
  * @throws {RedisConnectionError} No reply came to the first read.
  * @throws {RedisReplyError} The key holds no stream, or the server refused the first read.

@@ -1,6 +1,6 @@
 import type { InvocationReport, LogLine } from '../local/definitions.ts'
 
-/** Members of a report that tell a reader nothing of what was done, or what others tell. */
+/** Members of a report that show a reader nothing of what was done, or what others show. */
 const UNSAID = new Set(['durationMs', 'drained', 'roundTrips', 'invoked', 'iteratorAgeMs'])
 
 /** A run of a function in one line: what it counted other than 0, how long it took, what failed. */

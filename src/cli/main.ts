@@ -7,12 +7,12 @@ const USAGE = `millrace COMMAND [options]
   dev     runs a packaged service's functions on this machine, as Lambda would
   status  shows streams and their groups: lag, pending entries, consumers, dead letters
   tail    follows a stream without touching any group
-  doctor  says what is wrong with a consumer and its server, and what mends it
+  doctor  says what is wrong with a consumer and its server, and what fixes it
   plan    works out what a consumer does and costs
   try     tries a server against all that is needed of it
   dlq     lists, shows, redrives and drops dead letters
 
-millrace COMMAND --help tells more.`
+millrace COMMAND --help says more.`
 
 /** What a shell takes for wrong usage. */
 const EXIT_USAGE = 2

@@ -31,7 +31,7 @@ const COLUMNS: readonly TableColumn[] = [
 
 /** How an inspection is shown. */
 export interface StatusLook {
-  /** More than a line a group. */
+  /** More than one line per group. */
   readonly details?: boolean
   /** Default: as standard output shows colours. */
   readonly colour?: Paint

@@ -22,10 +22,10 @@ stream is named: those that the server has.
 ${TARGET_USAGE}
   --watch [S]    again every S seconds, in place (default 2)
   --details      consumers with their leases, delivery counts and the oldest pending entry, too
-  --json         one JSON document; with --watch one a line
+  --json         one JSON document; with --watch one per line
 
-Dead letters that lie elsewhere than in {stream}:<group>:dlq are found by MODULE alone. A lag of "10+" is ten or more, where
-the server does not know; "?" is what it does not tell, with the reason below.`
+Dead letters that lie elsewhere than in {stream}:<group>:dlq are found only by MODULE. A lag of "10+" is ten or more, where
+the server does not know; "?" is what it does not report, with the reason below.`
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readStatusOptions(args: readonly string[]): StatusOptions {

@@ -28,8 +28,8 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
   --stream KEY   the stream
   MODULE         a file that exports the stream's consumer, as from defineConsumer: its codec reads the entries, and --stream may be left out
   --from WHERE   an entry id, which is included; $ for what is new (the default); -30s, -5m, -2h or -1d for what came since then
-  --type T       events of that type alone; may be repeated
-  --event-id E   events of that id alone; may be repeated
+  --type T       only events of that type; may be repeated
+  --event-id E   only events of that id; may be repeated
   --count N      ends after so many
   --to-end       ends once it has shown what is there
   --payload      payloads, too, long ones cut unless with --json; of what is no event, its fields

@@ -8,7 +8,7 @@ import { quoted } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { UsageError } from './usage-error.ts'
 
-/** The options of every command that looks at a server, for `parseArgs`. */
+/** The options of every command that inspects a server, for `parseArgs`. */
 export const TARGET_OPTIONS = {
   redis: { type: 'string' },
   stream: { type: 'string', multiple: true },
@@ -19,7 +19,7 @@ export const TARGET_OPTIONS = {
 /** Their part of a command's usage text. */
 export const TARGET_USAGE = `  MODULE         a file that exports consumers, as from defineConsumer: their streams, groups and settings
   --stream KEY   a stream, instead of a module; may be repeated
-  --group NAME   one group alone
+  --group NAME   only one group
   --redis URL    the server: redis://, rediss://, redis+sentinel://, https:// or a socket's path (default: the variable REDIS_URL)`
 
 /** What was given for them. */
@@ -29,13 +29,13 @@ export interface TargetValues {
   readonly group?: string | undefined
 }
 
-/** A server, and what of it a command is to look at. */
+/** A server, and what of it a command is to inspect. */
 export interface Targets {
   /** Must be closed. */
   readonly redis: Connection
   /** Where it is, for messages: host and port, without a password. */
   readonly server: string
-  /** The modules' consumers, one group's alone if asked. */
+  /** The modules' consumers, only one group's if asked. */
   readonly consumers: readonly Consumer[]
   /** The named streams, else those of the consumers; none: nothing was named. */
   readonly streams: readonly string[]

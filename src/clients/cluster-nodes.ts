@@ -20,7 +20,7 @@ export function masterOf(cluster: ClusterClient, slot: number): string | undefin
   return cluster.slots[slot]?.[0]
 }
 
-/** The keys of all masters, as the nodes tell now. */
+/** The keys of all masters, as the nodes report now. */
 export async function mastersOf(cluster: ClusterClient): Promise<string[]> {
   await refresh(cluster)
   return cluster.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`)
@@ -45,7 +45,7 @@ export function nodeAt(cluster: ClusterClient, key: string): ClusterNode | undef
   const colon = key.lastIndexOf(':')
   const place = { host: key.slice(0, colon), port: Number(key.slice(colon + 1)) }
   const made = nodes[0]?.duplicate({ ...place, readOnly: false, lazyConnect: true, retryStrategy: null })
-  // without a listener ioredis prints; what is wrong is told to the commands
+  // without a listener ioredis prints; what is wrong reaches the commands
   made?.on('error', () => {})
   if (made) others.set(key, made)
   return made

@@ -15,7 +15,7 @@ type Put = (node: IoredisClient, commands: readonly Command[]) => IoredisPipelin
 /** Commands on their way to one node. */
 interface Part {
   readonly places: readonly number[]
-  /** What came by now, one a command. */
+  /** What came by now, one per command. */
   readonly results: () => readonly Result[]
 }
 

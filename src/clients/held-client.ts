@@ -18,9 +18,9 @@ export interface HeldClient {
   state: 'new' | 'accepted' | 'gone'
   /** The server's words, once it refused the login or the database. */
   refusal: RedisReplyError | undefined
-  /** Ends of the commands under way, to be told of a refusal. */
+  /** Ends of the commands under way, to be rejected with a refusal. */
   readonly waiting: Deadline[]
-  /** What the connection said last: the commands are only told that there were too many retries. */
+  /** What the connection said last: the commands only learn that there were too many retries. */
   trouble: string | undefined
   /** It answers still, though another kind of client takes its place. */
   isSound: boolean
@@ -191,7 +191,7 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   const { redisOptions, db = 0, enableReadyCheck, password, protocol, sentinels } = options
   if (Array.isArray(sentinels)) settleSentinels(options)
   if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
-    throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has database 0 alone')
+    throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has only database 0')
   if (!/^\d+$/.test(`${db ?? 0}`)) throw cannot(ACTION, 'option db must be an integer from 0')
   // version 6 waits for login and database, version 5 only for the answer of its ready check
   if (client.isCluster || protocol !== undefined || enableReadyCheck !== false) return

@@ -47,7 +47,7 @@ export class IoredisTransport implements Transport {
     if (client && !isCluster(client)) return [this]
     const { scriptPrefix } = this
     const masters = client ? await mastersOf(client) : []
-    // one node alone would pass for all of them
+    // a single node would pass for all of them
     if (masters.length === 0)
       throw new RedisConnectionError('Cannot reach Redis: the nodes of the cluster are not known')
     return masters.map((key) => ({
@@ -102,7 +102,7 @@ export class IoredisTransport implements Transport {
     }
   }
 
-  /** One answer a command; the client is given up where one did not come. */
+  /** One answer per command; the client is given up where one did not come. */
   async #ask(held: HeldClient, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
     let pipeline: Sending | undefined
     held.waiting.push(deadline)
@@ -156,13 +156,13 @@ interface Sending {
   exec(): Promise<Results | null>
 }
 
-/** What a pipeline has by now; it tells only when all of it came, and one reply may be lost among others. */
+/** What a pipeline has by now; it answers only when all of it came, and one reply may be lost among others. */
 function answeredOf(pipeline: object | undefined): Results {
   const results: unknown = pipeline && Reflect.get(pipeline, '_result')
   return Array.isArray(results) ? results : []
 }
 
-/** One answer a command. @param missing Of a command that has no result. */
+/** One answer per command. @param missing Of a command that has no result. */
 function readAnswers(held: HeldClient, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
   // a server that hangs up after its refusal refused all
   const hangUp = results.some((result) => result?.[0]) ? hangUpIn(results) : undefined

@@ -23,7 +23,7 @@ function onePerClient(wait: (client: IoredisClient) => Promise<void>): (client: 
   }
 }
 
-/** A client that never tells is given up, with its listeners. */
+/** A client that never settles is given up, with its listeners. */
 async function readyOrEnded(client: IoredisClient): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>()
   const ended = () => reject(new Error('Connection is closed.'))

@@ -7,7 +7,7 @@ import type { RedisAddress, SentinelAddress } from './url.ts'
 
 /**
  * What finds the primary of a sentinels' URL. `rediss+sentinel://` speaks TLS to servers and sentinels alike, by `tls` unless `sentinelTLS` says
- * otherwise; `enableTLSForSentinelMode` says it for the servers alone, as in ioredis.
+ * otherwise; `enableTLSForSentinelMode` says it only for the servers, as in ioredis.
  *
  * @throws {TypeError} An option is of another type, or contradicts another.
  */

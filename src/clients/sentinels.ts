@@ -41,7 +41,7 @@ const OPTIONS = {
 /**
  * Asks all sentinels side by side where the primary is: the first that knows is believed, so that one that is down or hangs costs nothing.
  *
- * A failover that comes later is told on the same connections (`+switch-master`): the old primary may hang, and would take writes once it wakes.
+ * A later failover is reported on the same connections (`+switch-master`): the old primary may hang, and would take writes once it wakes.
  *
  * @throws {RedisReplyError} The sentinels refuse the login. @throws {Error} None of them answered, or knows the name.
  */

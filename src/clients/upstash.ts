@@ -51,7 +51,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
   let request: Promise<Request> | undefined
   const connected = () => {
     const client = made(make)
-    // a client that is there at once is looked at at once
+    // a client that is there at once is inspected at once
     request = client instanceof Promise ? client.then(requestOf) : Promise.resolve(requestOf(client))
     request.catch(() => {
       request = undefined
@@ -195,7 +195,7 @@ function made(make: () => Redis | Promise<Redis>): Redis | Promise<Redis> {
   }
 }
 
-/** The HTTP status of what is answered meanwhile: the client's errors of an answer that it cannot read do not tell. */
+/** The HTTP status of what is answered meanwhile: the client's errors about an answer that it cannot read do not have it. */
 function watchStatus(): { seen(): number | undefined; end(): void } {
   let status: number | undefined
   const note = (message: unknown) => {

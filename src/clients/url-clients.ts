@@ -41,7 +41,7 @@ const SILENT_PART = 0.4
 /** The clients of a URL. */
 export interface UrlClients {
   make(): IoredisClient
-  /** To be told of a redirection: the server is a cluster. Not where sentinels say which server it is. */
+  /** Called at a redirection: the server is a cluster. Not where sentinels say which server it is. */
   readonly becomeCluster?: () => void
   readonly signIn: SignIn
 }
@@ -113,7 +113,7 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
   } = options
   if (iam !== undefined && !('password' in options))
     throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
-  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has database 0 alone')
+  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has only database 0')
   const [host] = hosts
   const tcp = host && !sentinel ? { ...host, ...(family !== undefined && { family }) } : undefined
   return {

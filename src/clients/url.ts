@@ -73,7 +73,7 @@ function tcpAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
   const { user, hosts, db, query } = partsOf(rest, DEFAULT_PORT, wrong)
   const { cluster, iam } = parameters(query, wrong)
   if (hosts.length > 1 && !cluster) throw wrong('the URL must name one host, or have ?cluster')
-  if (cluster && db > 0) throw wrong('a cluster has database 0 alone')
+  if (cluster && db > 0) throw wrong('a cluster has only database 0')
   if (iam !== undefined && !tls) throw wrong('?iam in the URL needs TLS: rediss://')
   if (iam !== undefined && user.username === undefined) throw wrong('?iam in the URL needs a user')
   if (iam !== undefined && user.password !== undefined) throw wrong('the URL must have a password or ?iam')

@@ -2,7 +2,7 @@ import { MalformedEntryError, MillraceError } from '../errors.ts'
 import type { Field } from './entry.ts'
 import { quoting } from './quotes.ts'
 
-/** Causes of causes that are looked at. */
+/** Causes of causes that are inspected. */
 const MOST_CAUSES = 10
 
 /** What a codec threw, for letters, logs and notices: as it is, unless it is another's and quotes the entry, as JSON.parse does. */

@@ -23,8 +23,8 @@ export interface DecodedEvent {
 /** Reads events from entries. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can read. */
 export interface Codec {
   /**
-   * The field whose value is the event's type, where one field says it: by it the server leaves entries alone whose handler takes no work, so that they are
-   * not fetched in vain.
+   * The field whose value is the event's type, where one field says it: by it the server leaves out entries whose handler takes no work, so that they are
+   * not fetched for nothing.
    */
   readonly typeField?: string
   /**

@@ -9,7 +9,7 @@ import { quoting } from './quotes.ts'
 const HIDDEN = '*'
 /** A number from there on has four digits, which may be a key's. */
 const MOST_INDEX = 1_000
-/** Issues that an error's texts tell of. */
+/** Issues that an error's texts name. */
 const MOST_SHOWN = 10
 
 /**

@@ -98,7 +98,7 @@ export interface FailureRules {
  * Judges a failed delivery by what the handler threw: `NonRetryableError` is a dead letter now, `RetryAfterError` names its own wait,
  * `UnavailableError` was none at all, anything else waits by the back-off; the last delivery is never retried.
  *
- * Errors are told by their `code`, so that a handler bundled with its own copy of this package is understood.
+ * Errors are known by their `code`, so that a handler bundled with its own copy of this package is understood.
  */
 export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
   const { code, retryAfterMs, isLasting } = wishOf(error)

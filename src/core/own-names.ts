@@ -6,13 +6,13 @@ const BY_NAME = new Set(['shape', 'entries', 'properties', 'fields'])
 const NAMES = ['key', 'name'] as const
 /** Members that are hidden from enumeration and lead on. */
 const HIDDEN = ['_zod', 'json', 'ast', '$_terms']
-/** Objects of a schema that are looked at. */
+/** Objects of a schema that are inspected. */
 const MOST_OBJECTS = 20_000
 
 const known = new WeakMap<object, ReadonlySet<string>>()
 
 /**
- * The names of members that a schema itself has, as far as it shows them: what of a payload's path may be told. What is not found there may be
+ * The names of members that a schema itself has, as far as it shows them: what of a payload's path may be shown. What is not found there may be
  * a key of the payload, as of a record. A schema that shows nothing is asked once what it misses in an empty object.
  */
 export function ownNames(schema: StandardSchemaV1): ReadonlySet<string> {

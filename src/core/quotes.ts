@@ -49,7 +49,7 @@ class Runs {
     return this.#sentencesOf.size > 0 && this.found.includes(false)
   }
 
-  /** Looks for the runs in a text. */
+  /** Searches a text for the runs. */
   find(text: string): void {
     if (text.length < QUOTED) return
     for (const form of formsOf(text)) this.#scan(form)
@@ -76,7 +76,7 @@ function hashAt(text: string, at: number): number {
   return hash
 }
 
-/** A text as it is compared: as it is, without what tells cases and forms of the same letters apart, and its letters and digits alone. */
+/** A text as it is compared: as it is, without what tells cases and forms of the same letters apart, and only its letters and digits. */
 function formsOf(text: string): string[] {
   if (/^[\x20-\x7e]*$/.test(text)) return [text.toUpperCase(), squeezed(text.toUpperCase())]
   const folded = text.normalize('NFKD').toUpperCase().normalize('NFKD')

@@ -20,7 +20,7 @@ export function promiseOf<T>(value: T | PromiseLike<T>): Promise<T> | undefined 
   })
 }
 
-/** Members of a value that are looked at, and how deep, for promises that nobody waits for. */
+/** Members of a value that are inspected, and how deep, for promises that nobody waits for. */
 const LOOK = { members: 10_000, depth: 3 }
 
 /** Silences a value that is refused, and the promises in it. */

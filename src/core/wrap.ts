@@ -100,7 +100,7 @@ function refusalOf(call: WrappedCall): string | undefined {
   return undefined
 }
 
-/** What `next` gives. A failure that its wrap never looked at is the call's. */
+/** What `next` gives. A failure that its wrap never awaited is the call's. */
 class Given extends Promise<unknown> {
   static override get [Symbol.species]() {
     return Promise

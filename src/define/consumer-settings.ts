@@ -24,7 +24,7 @@ export type PollMode = 'once' | 'drain'
 
 /** How a consumer goes about it; every member has a default. */
 export interface SettingOptions {
-  /** Entries a read, 1 to 10,000. Default 100. */
+  /** Entries per read, 1 to 10,000. Default 100. */
   readonly batchSize?: number
   /** Handlers that run side by side, 1 to 1,000. Default 10. */
   readonly concurrency?: number

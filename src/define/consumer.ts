@@ -27,16 +27,16 @@ export interface ConsumerOptions extends SettingOptions {
   /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
   readonly codec?: Codec
   /**
-   * Told, at most once, of every entry that became a dead letter, when the letter is written: a function of your own, or `notifyFunction(name)` of
-   * `millrace/lambda`. Its failure is a warning of the process and changes nothing. At most 10 calls run side by side and 1,000 a run, each for
-   * at most 5 s, and the run's end waits 10 s for them: then their `signal` is aborted. Of all others one warning tells the number.
+   * Called, at most once, for every entry that became a dead letter, when the letter is written: a function of your own, or `notifyFunction(name)` of
+   * `millrace/lambda`. Its failure is a warning of the process and changes nothing. At most 10 calls run side by side and 1,000 per run, each for
+   * at most 5 s, and the run's end waits 10 s for them: then their `signal` is aborted. One warning counts all others.
    */
   readonly onDeadLetter?: OnDeadLetter
   /** Policies of all routes, outside those that a route has itself. Default: none. */
   readonly use?: readonly Policy[]
 }
 
-/** What is told of dead letters. */
+/** What a consumer calls with its dead letters. */
 export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal: AbortSignal }) => unknown
 
 /** A stream and a group bound to routes, with every option resolved. */

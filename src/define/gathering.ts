@@ -22,7 +22,7 @@ export interface Gathering<Item extends Gathered> {
   add(item: Item, now: number): void
   /** Whether a batch is full, or its first event has waited long enough. */
   isDue(now: number): boolean
-  /** Takes the first ones out, as many as fit into a batch; one alone fits always. */
+  /** Takes the first ones out, as many as fit into a batch; a single one always fits. */
   take(): Item[]
 }
 

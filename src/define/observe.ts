@@ -8,7 +8,7 @@ export interface ObservedGroup {
   readonly group: string
 }
 
-/** One invocation of a poller or claimer. The same object in everything that is told of it. */
+/** One invocation of a poller or claimer. The same object in every event about it. */
 export interface ObservedInvocation {
   readonly action: 'poll' | 'claim'
   readonly consumers: readonly ObservedGroup[]
@@ -32,7 +32,7 @@ export interface ObservedDelivery {
   readonly traceparent?: string | undefined
 }
 
-/** One call of a handler; of a batch handler with all its events. The same object in everything that is told of it. */
+/** One call of a handler; of a batch handler with all its events. The same object in every event about it. */
 export interface HandlerCall extends ObservedRun {
   readonly eventType: string
   readonly consumerName: string
@@ -41,7 +41,7 @@ export interface HandlerCall extends ObservedRun {
   readonly deliveries: readonly ObservedDelivery[]
 }
 
-/** One request of a publisher. The same object in everything that is told of it. */
+/** One request of a publisher. The same object in every event about it. */
 export interface PublishCall {
   readonly stream: string
   readonly events: readonly { readonly type: string; readonly eventId: string }[]
@@ -79,7 +79,7 @@ export interface Observed {
   readonly handlerEnded: {
     readonly call: HandlerCall
     readonly durationMs: number
-    /** One a delivery, in order. What a dead letter says of a failure is in `error`. */
+    /** One per delivery, in order. What a dead letter says of a failure is in `error`. */
     readonly outcomes: readonly { readonly kind: Outcome['kind']; readonly error?: unknown }[]
   }
   /** The server answered an acknowledgement. */
@@ -105,9 +105,9 @@ export interface Observed {
   readonly published: {
     readonly call: PublishCall
     readonly durationMs: number
-    /** Bytes of names and values, one an event. */
+    /** Bytes of names and values, one per event. */
     readonly bytes: readonly number[]
-    /** One an event; `undefined` where it was not written. */
+    /** One per event; `undefined` where it was not written. */
     readonly entryIds: readonly (string | undefined)[]
     readonly error?: Error | undefined
   }
@@ -136,7 +136,7 @@ export interface Observer extends Listeners {
   }
 }
 
-/** What `onDeadLetter` is told of an entry that became a dead letter. No payload: the letter has it. */
+/** What `onDeadLetter` receives about an entry that became a dead letter. No payload: the letter has it. */
 export interface DeadLetterNotice extends ObservedGroup {
   /** The stream that has the letter. */
   readonly deadLetters: string

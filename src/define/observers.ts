@@ -3,7 +3,7 @@ import { cannot } from '../core/options.ts'
 import { promiseOf, silence } from '../core/thenable.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
 
-/** Those who observe, told one after the other. Whatever they throw is a warning of the process: it changes nothing. */
+/** Those who observe, notified one after the other. Whatever they throw is a warning of the process: it changes nothing. */
 export class Observers {
   readonly #all: readonly Observer[]
 

@@ -13,9 +13,9 @@ import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from '.
 
 /** How large a batch may get, and how long it may wait for that. */
 export interface BatchOptions {
-  /** Events a call, 1 to 10,000. Default 100. A claimer hands over no more than the consumer's `concurrency`. */
+  /** Events per call, 1 to 10,000. Default 100. A claimer hands over no more than the consumer's `concurrency`. */
   readonly maxEvents?: number
-  /** Bytes of the entries' names and values a call, 1 or more; an event that is larger comes alone. Default 4,194,304. */
+  /** Bytes of the entries' names and values per call, 1 or more; an event that is larger comes alone. Default 4,194,304. */
   readonly maxBytes?: number
   /**
    * Milliseconds that the first event of a batch may wait for others while the poller reads on, up to 300,000; no longer than the invocation has.

@@ -18,7 +18,7 @@ interface Alarm {
   readonly id: string
   /** The trouble in a few words; the stack's and the consumer's names stand before it. */
   readonly trouble: string
-  /** What it means, and what to look at first. */
+  /** What it means, and what to check first. */
   readonly means: readonly unknown[]
   readonly metric: Metric
   readonly statistic: 'SampleCount' | 'Sum' | 'Maximum'
@@ -39,7 +39,7 @@ const HOUR = 3_600
 /** CloudWatch's longest period. */
 const DAY = 86_400
 
-/** Some failures mend themselves by the next tick; what fails most of the time does not. */
+/** Some failures are gone by the next tick; what fails most of the time does not. */
 const FAILING_PERIODS = 3
 
 /**
@@ -118,7 +118,7 @@ function deadLetters(subject: AlarmSubject): Alarm {
       `${limit === 0 ? 'Events' : `More than ${limit} events`} of stream ${subject.stream} became dead letters of group ${subject.group} within five minutes: they cannot be `,
       'read, or their handler failed at every delivery. Nothing is lost, and nothing more is tried. Look first at the fields reason, ',
       `errorName and errorMessage in the dead-letter stream, whose key ends in :${subject.group}:dlq unless the code names another; `,
-      'once the cause is mended, redrive them.',
+      'once the cause is fixed, redrive them.',
     ],
     metric: consumerMetric(subject, 'OnFailureDestinationDeliveredEventCount'),
     statistic: 'Sum', // the poller's and the claimer's together
@@ -215,8 +215,8 @@ function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: Alarm
 }
 
 /**
- * What every run reports is looked at once a run. Where nobody knows how far runs lie apart, or where that is further than CloudWatch can
- * look at, there may never be several in a row: one is enough.
+ * What every run reports is evaluated once per run. Where nobody knows how far runs lie apart, or where that is further than CloudWatch can
+ * evaluate, there may never be several in a row: one is enough.
  */
 function ofRuns({ tickMs }: AlarmSettings, bad: Alarm['bad']): Pick<Alarm, 'periodSeconds' | 'bad'> {
   if (tickMs === undefined) return { periodSeconds: HOUR, bad: [1, 1] }

@@ -6,7 +6,7 @@ import { describeSchedules } from './schedules.ts'
 
 /** What a consumer's resources refer to. */
 export interface ConsumerParts {
-  /** Stem of the logical ids of what belongs to this consumer alone, as in `OrdersBilling`. */
+  /** Stem of the logical ids of what belongs only to this consumer, as in `OrdersBilling`. */
   readonly id: string
   /** Value of the metrics' dimension `service`: what the functions have as `POWERTOOLS_SERVICE_NAME`. */
   readonly service: string
@@ -26,7 +26,7 @@ export function describeConsumer(settings: EventSourceSettings, parts: ConsumerP
   return [...describeSchedules(settings, parts), ...describeMonitoring(settings, parts)]
 }
 
-/** What watches a consumer: its alarms, and its dashboard. All of it belongs to this consumer alone. */
+/** What watches a consumer: its alarms, and its dashboard. All of it belongs only to this consumer. */
 function describeMonitoring(settings: EventSourceSettings, parts: ConsumerParts): Resource[] {
   const { alarms } = settings
   const subject = { ...parts, stream: settings.stream, group: settings.group }

@@ -2,7 +2,7 @@ import type { EventSourceSettings } from './event-source.ts'
 import type { Reference, Resource, Statement } from './resources.ts'
 import { arnOf, policyDocument } from './resources.ts'
 
-/** What a function's role is told about the function. */
+/** What a role has to know about its function. */
 export interface FunctionPermissions {
   /**
    * The function's own ARN. It must not be a reference to the function, which needs the role first: make it of the function's name, by
@@ -101,7 +101,7 @@ function parameterStatements(names: readonly string[]): Statement[] {
   const arns = names.map((name) => arnOf('ssm', `parameter/${name.replace(/^\//, '')}`))
   return [
     { Sid: 'ReadParameters', Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arns },
-    // whichever key of this account encrypts them: the conditions leave room for these parameters alone
+    // whichever key of this account encrypts them: the conditions leave room only for these parameters
     {
       Sid: 'DecryptParameters',
       Effect: 'Allow',

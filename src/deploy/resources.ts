@@ -5,7 +5,7 @@ export interface Resource {
   /** As in `AWS::Scheduler::Schedule`. */
   readonly type: string
   readonly properties: Readonly<Record<string, unknown>>
-  /** Whose it is: a function's, or all consumers' of the stack; the consumer's alone where nothing is said. */
+  /** Whose it is: a function's, or all consumers' of the stack; only the consumer's where nothing is said. */
   readonly owner?: 'poller' | 'claimer' | 'stack'
 }
 

@@ -126,7 +126,7 @@ function describeInvokeConfig({ id, name }: FunctionTarget): Resource {
   }
 }
 
-/** Where Scheduler puts what it could not deliver: encrypted, and over TLS alone. */
+/** Where Scheduler puts what it could not deliver: encrypted, and only over TLS. */
 function describeQueue(references: References): Resource[] {
   const policy = policyDocument([
     {

@@ -54,7 +54,7 @@ export interface Group {
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
 
   /**
-   * Looks at what the group has before it, and how many poller slots are taken; `undefined` where there is no group. One round trip, and a
+   * Inspects what the group has before it, and how many poller slots are taken; `undefined` where there is no group. One round trip, and a
    * bounded one however much is pending.
    *
    * @throws {RedisReplyError} The server refused.
@@ -68,7 +68,7 @@ export interface Claims {
   takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined>
 
   /**
-   * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; looks at 100 stale ones
+   * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; inspects 100 stale ones
    * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
    * again, once.
    */
@@ -119,7 +119,7 @@ export interface StartBounds {
   readonly maxBytes?: number
   /** Entries that have one of those values in a field of that name are left alone. */
   readonly unless?: { readonly field: string; readonly values: readonly string[] } | undefined
-  /** Looked at by the server in the same step. Default: none. */
+  /** Inspected by the server in the same step. Default: none. */
   readonly guards?: readonly Guard[] | undefined
 }
 
@@ -196,9 +196,9 @@ export function isLetter(settlement: Settlement): settlement is Letter {
 
 export interface SettleResult {
   readonly counts: SettleCounts
-  /** Commands that the server refused, one error a kind: going on would be in vain. Their entries are still pending. */
+  /** Commands that the server refused, one error per kind: going on would change nothing. Their entries are still pending. */
   readonly failures: readonly Error[]
-  /** Dead letters that the server refused, one error a kind. Their entries are still pending, under the name `parked`. */
+  /** Dead letters that the server refused, one error per kind. Their entries are still pending, under the name `parked`. */
   readonly refusals: readonly Error[]
   /** The dead letters that were written. */
   readonly letters: readonly Letter[]
@@ -219,7 +219,7 @@ interface Unanswered {
 }
 
 export interface RenewResult {
-  /** Entries that turned out to be trimmed and are pending no more, which settling can then not tell from superseded ones. */
+  /** Entries that turned out to be trimmed and are pending no more, which settling would then take for superseded ones. */
   readonly lost: number
   readonly leaseLost: boolean
 }
@@ -228,7 +228,7 @@ export interface ReadRequest {
   readonly count: number
   /** Read nothing while more entries than that are pending. Default: do not look, which is cheaper. */
   readonly maxPending?: number | undefined
-  /** Where `maxPending` is looked at and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
+  /** Where `maxPending` is inspected and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
   readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
   /** Commands that are carried out before it, in the same write. Default: none. */
   readonly riders?: readonly JoinedCommand[]
@@ -257,7 +257,7 @@ export interface ClaimRequest {
 export interface ClaimResult extends SettleResult {
   /** Where this page started. */
   readonly from: string
-  /** Where the next one starts; `0-0` once every pending entry was looked at; `undefined` if nothing was claimed, the lease being gone. */
+  /** Where the next one starts; `0-0` once every pending entry was inspected; `undefined` if nothing was claimed, the lease being gone. */
   readonly cursor: string | undefined
   readonly claimed: readonly Claimed[]
   /** Entries that were trimmed while pending; they are pending no more. */
@@ -280,7 +280,7 @@ export interface DueRequest {
 
 /** What is due by an index. */
 export interface DueResult extends SettleResult {
-  /** Up to when the index was looked at, in milliseconds since 1970. */
+  /** Up to when the index was inspected, in milliseconds since 1970. */
   readonly till: number
   readonly claimed: readonly Claimed[]
   /** Entries that were trimmed while they waited; they are pending no more. */
@@ -300,7 +300,7 @@ export interface GroupAddress {
   readonly stream: string
   readonly group: string
   readonly keys: ConsumerKeys
-  /** Sorted sets of entries that were set aside, and come back by them alone: id → milliseconds since 1970. Default: none. */
+  /** Sorted sets of entries that were set aside, and come back only by them: id → milliseconds since 1970. Default: none. */
   readonly indexes?: readonly string[]
   /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
   readonly joinCalls?: Joining | undefined

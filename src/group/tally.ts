@@ -13,13 +13,13 @@ export interface Move {
   readonly owner: string
   readonly idleMs: number
   readonly deliveryCount: number
-  /** Milliseconds before which it is not retried, however idle it is; `undefined`: its idle time alone decides. */
+  /** Milliseconds before which it is not retried, however idle it is; `undefined`: only its idle time decides. */
   readonly delayMs: number | undefined
 }
 
 /**
  * A wait of up to `minIdleMs` is kept by the idle clock, which starts that much below it; a longer one by the due time, and the entry is
- * looked at from `minIdleMs` on.
+ * inspected from `minIdleMs` on.
  */
 export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: number): Move {
   if (outcome.kind === 'release') return { ...outcome, idleMs: Math.floor(outcome.idleMs), delayMs: undefined }

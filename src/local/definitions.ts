@@ -1,4 +1,4 @@
-/** What a local Lambda runs, and what it tells of it. Times are in milliseconds. */
+/** What a local Lambda runs, and what it reports of it. Times are in milliseconds. */
 
 /** A function as it is deployed. */
 export interface FunctionDefinition {
@@ -55,7 +55,7 @@ export interface InvocationResult {
   readonly maxMemoryMb: number
 }
 
-/** A run of a function, told when it is over. */
+/** A run of a function, reported when it is over. */
 export interface InvocationReport extends InvocationResult {
   readonly functionName: string
   readonly requestId: string

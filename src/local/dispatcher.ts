@@ -111,7 +111,7 @@ export class Dispatcher {
   }
 
   #tellDrop(functionName: string, requestId: string, reason: DropReason | undefined): void {
-    // with retries off a failure is the end of it, and has been told as such
+    // with retries off a failure is the end of it, and has been reported as such
     if (
       reason === undefined ||
       (reason === 'RetriesExhausted' && this.find(functionName).deployed.maxRetryAttempts === 0)

@@ -123,7 +123,7 @@ export class Environment {
   #onNext(from: number): void {
     this.#process?.unwatch()
     if (this.#process?.isOverLimit) {
-      // Lambda would not have let it come this far; memory is looked at only now and then
+      // Lambda would not have let it come this far; memory is inspected only now and then
       if (this.#running) this.#running.answer = undefined
       this.#process.kill()
     } else if (this.#running) {

@@ -64,7 +64,7 @@ export class FunctionProcess {
     return this.#child.pid
   }
 
-  /** The most memory that it had at any time it was looked at, in MB. */
+  /** The most memory that it had at any time it was inspected, in MB. */
   get peakMb(): number {
     if (this.#child.pid !== undefined) this.#peakMb = Math.max(this.#peakMb, residentMb(this.#child.pid))
     return this.#peakMb
@@ -104,7 +104,7 @@ export class FunctionProcess {
   }
 }
 
-/** What Lambda's bootstrap tells Node.js. */
+/** What Lambda's bootstrap passes to Node.js. */
 function heapOptions(memoryMb: number): string[] {
   const megabytes = (share: number) => Math.max(1, Math.floor(memoryMb * share))
   return [

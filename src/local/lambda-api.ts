@@ -27,7 +27,7 @@ export class LambdaApi {
   })
   #dispatcher: Dispatcher | undefined
 
-  /** Opens a free port; what functions there are is said by `serve()`, since functions are told the address. */
+  /** Opens a free port; what functions there are is said by `serve()`, since functions get the address. */
   static async start(): Promise<LambdaApi> {
     const api = new LambdaApi()
     api.#server.listen(0, HOST)

@@ -128,7 +128,7 @@ async function invoke(
 
 /** @throws {Error} */
 function assertPossible(): void {
-  // Windows can neither stop a process nor tell how to go on
+  // Windows can neither stop a process nor say how to go on
   if (process.platform === 'win32')
     throw new Error('Cannot run functions on Windows, which can neither freeze a process nor limit it so: use WSL')
   findRuntimeClient()

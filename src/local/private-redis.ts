@@ -42,7 +42,7 @@ export async function startPrivateRedis(): Promise<PrivateRedis> {
   }
 }
 
-/** Between choosing a port and binding it another process may take it: hence several attempts. */
+/** Between choosing a port and binding it another process may take it, so there are several attempts. */
 async function launch(dir: string): Promise<{ child: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt++) {
     const port = await findFreePort()

@@ -26,7 +26,7 @@ export interface RuntimeListener {
   onInitError(payload: string): void
 }
 
-/** One event, as the runtime client is told of it. */
+/** One event, as the runtime client receives it. */
 export interface RuntimeEvent {
   readonly requestId: string
   readonly payload: string

@@ -12,7 +12,7 @@ const IN_RUNTIME = ['@aws-sdk', '@smithy']
 export interface ServiceOptions {
   /** Gets the functions' code; has to be there. */
   readonly folder: string
-  /** Where the AWS SDK is looked for, upwards, as Lambda's runtime has it without being asked. Default: the template's folder. */
+  /** Where the AWS SDK is searched for, upwards, as Lambda's runtime has it without being asked. Default: the template's folder. */
   readonly project?: string
   /** Variables of every function, over those of the template. */
   readonly environment?: Readonly<Record<string, string>>
@@ -44,7 +44,7 @@ export async function unpackService(templateFile: string, options: ServiceOption
   return { ...rest, functions: await Promise.all(unpacked) }
 }
 
-/** ES modules look for packages in the folders above them, and nowhere else. */
+/** ES modules search for packages in the folders above them, and nowhere else. */
 async function linkRuntimeModules(project: string, folder: string): Promise<void> {
   await mkdir(join(folder, 'node_modules'), { recursive: true })
   for (const scope of IN_RUNTIME) {

@@ -48,7 +48,7 @@ export class Call {
     this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
   }
 
-  /** Reads the event of a job; one that no retry can help has its outcome then. @returns What is to be waited for, if anything. */
+  /** Reads the event of a job; one that no retry can help has its outcome then. @returns What to wait for, if anything. */
   prepare(): PromiseLike<void> | undefined {
     const [job] = this.jobs as [Job]
     if (job.prepared) return undefined
@@ -63,7 +63,7 @@ export class Call {
     return prepared.then((ready) => this.#prepared(job, ready))
   }
 
-  /** Calls the handler, unless there is nothing to call it for. @returns What is to be waited for, if anything. */
+  /** Calls the handler, unless there is nothing to call it for. @returns What to wait for, if anything. */
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
@@ -186,7 +186,7 @@ export class Call {
   }
 }
 
-/** What observers are told: how an entry is acknowledged is no concern of theirs. */
+/** What observers get to see: how an entry is acknowledged is no concern of theirs. */
 function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with'> {
   return kind === 'ack-with' ? 'ack' : kind
 }

@@ -107,7 +107,7 @@ async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promis
   } catch (error) {
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
-    await run.end() // after it: it may have written dead letters, of which somebody is to be told
+    await run.end() // after it: it may have written dead letters, which somebody wants to know
     const { isReadInDoubt: isInDoubt, known } = settler
     const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time

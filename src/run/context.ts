@@ -81,7 +81,7 @@ function copy(bytes: Buffer | string): Buffer | string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes)
 }
 
-/** What every handler of a run is told of where it runs. */
+/** What every handler of a run learns about where it runs. */
 export function surroundingsOf({ consumer, slot, lambda = {}, extras }: RunParts): BatchSurroundings {
   return {
     ...extras,

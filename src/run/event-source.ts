@@ -38,7 +38,7 @@ type EventSource = { readonly stream: string; readonly group: string } & RunOver
 function parse(action: string, json: string): readonly EventSource[] {
   const sources = parsed(json)
   if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
-    throw cannot(action, 'it must be a JSON array of { stream, group, … }, one a consumer')
+    throw cannot(action, 'it must be a JSON array of { stream, group, … }, one per consumer')
   for (const source of sources as EventSource[])
     refuseUnknownKeys(action, source, ['stream', 'group', ...RUN_OVERRIDES])
   return sources as EventSource[]

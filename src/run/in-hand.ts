@@ -1,7 +1,7 @@
 import type { Outcome } from '../core/outcome.ts'
 import type { HeldEntry, Settlement } from '../group/group.ts'
 
-/** An entry under our name that is to be settled: with an outcome it is its settlement. */
+/** An entry under our name that this run settles: with an outcome it is its settlement. */
 export interface InHand extends HeldEntry {
   readonly outcome: Outcome | undefined
   /** Its handler did not end in time: its idle clock is not renewed any more. */

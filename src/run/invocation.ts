@@ -70,7 +70,7 @@ export async function runConsumers(
     reports.map(({ numbers }) => numbers),
   )
   const error = errorOf(kind, consumers, failures, report)
-  // a copy: whoever is told changes nothing
+  // a copy: an observer changes nothing
   observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })
   if (error) throw error
   return report

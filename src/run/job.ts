@@ -40,7 +40,7 @@ export class Job implements InHand, PolicyJob {
     this.#takenAt = takenAt
   }
 
-  /** Told to observers of what became of it. */
+  /** Shown to observers of what became of it. */
   get eventType(): string | undefined {
     return this.prepared?.event.type
   }
@@ -57,7 +57,7 @@ export class Job implements InHand, PolicyJob {
     return this.prepared?.event
   }
 
-  /** It was to run and did not: it goes back whence it came, with one delivery less. */
+  /** It was to run and did not: it goes back to where it came from, with one delivery less. */
   release(): void {
     const { owner, idleMs } = this.delivery.returnTo
     const heldMs = this.#takenAt === undefined ? 0 : this.run.time.clock.monotonic() - this.#takenAt

@@ -10,7 +10,7 @@ import type { RunParts } from './parts.ts'
 const NOTICES = {
   /** Under way side by side. */
   atOnce: 10,
-  /** A run; of what is beyond them only the number is told. */
+  /** A run; of what is beyond them only the number is reported. */
   aRun: 1_000,
   /** Milliseconds for one. */
   timeoutMs: 5_000,
@@ -18,7 +18,7 @@ const NOTICES = {
   endMs: 10_000,
 } as const
 
-/** Tells of dead letters once they are written. Nothing that goes wrong with it is more than a warning: the first by itself, the others as a number. */
+/** Reports dead letters once they are written. Nothing that goes wrong with it is more than a warning: the first by itself, the others as a number. */
 export class Notices {
   readonly #parts: RunParts
   readonly #onDeadLetter: OnDeadLetter | undefined
@@ -110,14 +110,14 @@ export class Notices {
     const { stream, group } = this.#parts.consumer
     if (others > 0)
       warn(
-        `onDeadLetter failed for, or was not told of, ${others} more dead letters of group ${quoted(group)} on stream ${quoted(stream)}`,
+        `onDeadLetter failed for, or was not called for, ${others} more dead letters of group ${quoted(group)} on stream ${quoted(stream)}`,
       )
     this.#untold = 0
     this.#failed = 0
   }
 }
 
-/** `undefined` where nobody is to be told. */
+/** `undefined` where nobody asked for notices. */
 export function createNotices(parts: RunParts): Notices | undefined {
   return parts.observers || parts.consumer.onDeadLetter ? new Notices(parts) : undefined
 }
@@ -126,7 +126,7 @@ function noticeOf({ id, deliveryCount, outcome }: Letter, { consumer }: RunParts
   const { stream, group, keys } = consumer
   const { reason, error, eventId, eventType, traceparent } = outcome.letter
   const { name, message } = describeError(error)
-  // frozen: it goes from one who is told to the next
+  // frozen: it goes from one observer to the next
   return Object.freeze({
     stream,
     group,

@@ -4,7 +4,7 @@ import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
 import type { Prepared } from './prepare.ts'
 
-/** What observers are told of a handler's call. */
+/** What observers learn about a handler's call. */
 export function describeCall(jobs: readonly Job[], { consumer, slot, clock, invocation }: RunParts): HandlerCall {
   const [first] = jobs as [Job]
   const { event, batching } = (first.prepared as Prepared).route

@@ -24,7 +24,7 @@ interface PollerTarget extends RunTarget {
 
 /** A poller's options. */
 export interface PollerOptions extends PollerTarget {
-  /** How it calls further pollers, as `invokeSelf()` of `millrace/lambda`. Default: it does not; schedules alone do. */
+  /** How it calls further pollers, as `invokeSelf()` of `millrace/lambda`. Default: it does not; only schedules do. */
   readonly scaleOut?: ScaleOut
 }
 

@@ -93,7 +93,7 @@ export class Pool {
     this.fill()
   }
 
-  /** Resolves once that is so; it is looked at whenever a call ends. */
+  /** Resolves once that is so; it is inspected whenever a call ends. */
   async until(isMet: () => boolean): Promise<void> {
     if (isMet()) return
     await new Promise<void>((resolve) => {
@@ -204,7 +204,7 @@ export class Pool {
     this.#over(jobs)
   }
 
-  /** Policies are told of the ends of jobs, and may decide about those that they hold back. */
+  /** Policies hear of the ends of jobs, and may decide about those that they hold back. */
   #over(jobs: readonly Job[]): void {
     const [{ run }] = jobs as [Job]
     const { policies } = run
@@ -231,7 +231,7 @@ export class Pool {
     return job
   }
 
-  /** Puts an event of a batch route to those that it is to be handed over with. @returns Whether it is one. */
+  /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
   #join({ jobs, isBatch }: Call): boolean {
     const [job] = jobs as [Job]
     const { run, prepared } = job

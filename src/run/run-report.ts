@@ -9,7 +9,7 @@ import type { Backlog, ConsumerReport, OpenReport } from '../report.ts'
 import { openReport } from '../report.ts'
 
 /**
- * A consumer's report while its run goes on. Nobody else writes it: there is one method an event, which counts it and tells observers.
+ * A consumer's report while its run goes on. Nobody else writes it: there is one method per event, which counts it and notifies observers.
  *
  * Every entry that reaches the run is counted twice, once when it comes (`read`, `claimed`) and once when it goes (`settled`, `unanswered`);
  * that is why the report adds up.
@@ -65,7 +65,7 @@ export class RunReport {
     if (this.#observers) this.#tell('entriesRead', { entryIds: entries.map(({ id }) => id) })
   }
 
-  /** A page of pending entries was looked at, whatever of it was claimed. */
+  /** A page of pending entries was inspected, whatever of it was claimed. */
   lookedAtPage({ lost, groupRecreated }: { lost: number; groupRecreated: boolean }): void {
     this.#report.lost += lost
     this.#report.groupRecreated ||= groupRecreated

@@ -15,7 +15,7 @@ interface SettlerParts {
   readonly slot: Slot
   readonly time: Time
   readonly report: RunReport
-  /** `undefined` where nobody is to be told of dead letters. */
+  /** `undefined` where nobody asked for notices of dead letters. */
   readonly notices: Notices | undefined
 }
 
@@ -65,7 +65,7 @@ export class Settler {
     return this.#inHand.some(isDone)
   }
 
-  /** Nothing has failed, or was released, of what is to be settled. */
+  /** Nothing has failed, or was released, of what this settles. */
   get hasOnlyAcks(): boolean {
     return this.#inHand.every(({ outcome }) => outcome === undefined || isAcked(outcome))
   }

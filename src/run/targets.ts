@@ -17,7 +17,7 @@ import { settingsWithin } from './limits.ts'
 export interface RunTarget {
   /** The server; made once at module scope, shared by every invocation. */
   readonly redis: Connection
-  /** Who is told what happens, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
+  /** Observers of what happens, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
   readonly observe?: Observer | readonly Observer[]
   /** Time, for tests. Default: the system's. */
   readonly clock?: Clock

@@ -7,7 +7,7 @@ const run = promisify(execFile)
 const main = join(import.meta.dirname, '../../bench/main.ts')
 const positive = expect.toSatisfy((value) => typeof value === 'number' && value > 0)
 
-test('npm run bench -- --json ends with one line of ratios, and commands and round trips per event', async () => {
+test('npm run bench -- --json ends with one line: ratios, commands and round trips per event', async () => {
   const { stdout, stderr } = await run(process.execPath, [main, '--entries', '500', '--rounds', '1', '--json'])
 
   expect(lastLine(stdout)).toEqual({

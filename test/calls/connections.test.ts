@@ -56,7 +56,7 @@ describe('a call of lambdaFunction()', () => {
     expect(counts).toEqual([1, 1, 2, 2])
   })
 
-  test('is not made again if its connection is lost, and has failed: the function may have run', async () => {
+  test('is not sent again after its connection is lost, since the function may have run', async () => {
     let requests = 0
     const { url } = await startServer((request) => {
       requests++

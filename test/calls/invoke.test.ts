@@ -65,7 +65,7 @@ describe('wakePoller()', () => {
     ])
   })
 
-  test('warns of what failed unless it is told otherwise', async () => {
+  test('warns of what failed unless its options say otherwise', async () => {
     const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
     wakePoller({ group: 'billing', functionName: 'orders-poller' }).onError(new Error('not authorized'))
 

@@ -204,7 +204,7 @@ describe('the request of lambdaFunction()', () => {
     expect([await notify([], aBatchContext()), requests()]).toEqual([{ batchItemFailures: [] }, []])
   })
 
-  test('is several above 6 MB as JSON, side by side, each with an answer of its own', async () => {
+  test('is several requests above 6 MB of JSON, side by side, each with its own answer', async () => {
     let running = 0
     let most = 0
     lambda.on(InvokeCommand).callsFake(async (input: InvokeCommand['input']) => {
@@ -378,7 +378,7 @@ describe('what Lambda refuses and nobody knows why', () => {
   })
 
   test.each([100, 2_000])(
-    'for nearly all of %i events costs few requests; what is not told apart is handed back',
+    'for nearly all of %i events costs few requests, and hands back the undecided events',
     async (count) => {
       refusingFor(() => true)
       const failures = failuresOf(await notify(aBatch(count), aBatchContext()))

@@ -21,7 +21,7 @@ async function aFolder(): Promise<string> {
 }
 
 test(
-  'millrace dev runs the service on a Redis of its own, deploys what changes, and ends in order',
+  'millrace dev runs the service on a private Redis, deploys changed functions, and ends in order',
   async () => {
     const cwd = await copyService()
     onTestFinished(() => rm(cwd, { recursive: true, force: true }))
@@ -87,7 +87,7 @@ test('millrace dev says so where there is no osls', async () => {
   expect(await readdir(folder)).toEqual([])
 })
 
-test('millrace dev says what a template has that is not run, and ends if nothing is left', async () => {
+test('millrace dev names resources that it does not run, and ends if no function is left', async () => {
   const folder = await aFolder()
   const template = join(folder, 'template.json')
   const Properties = { FunctionName: 'py', Runtime: 'python3.13', Code: { S3Key: 'py.zip' } }

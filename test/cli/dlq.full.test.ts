@@ -57,7 +57,7 @@ test('ls prints a table, and nothing that does something in a terminal', async (
   )
 })
 
-test('ls takes a module, filters and a limit, and --json prints an object a line without fields', async () => {
+test('ls takes a module, filters and a limit; --json prints one object per line without fields', async () => {
   const { dlq, ids } = await aShop('a', 'b', 'c')
   const listed = async (...args: string[]) =>
     (await ended(dlq('ls', ...args, '--json')))
@@ -110,7 +110,7 @@ test('show of what there is not exits with 1', async () => {
   expect(await ended(dlq('show', '1-1', ...GROUP))).toEqual([1, '1 of 1 letters were not found, or do not fit'])
 })
 
-test('redrive puts entries back to work, says what would become of them first, and names what stays', async () => {
+test('redrive announces what it will do, puts entries back to work, and names those that stay', async () => {
   const shop = await aShop('a', 'b', 'trimmed')
   const { dlq, ids, raw } = shop
   await raw.xdel('orders', String(shop.entries[2]))
@@ -155,7 +155,7 @@ test('drop takes a --yes where nobody can be asked', async () => {
   expect((await raw.xrange(DLQ, '-', '+')).map(([id]) => id)).toEqual([ids[2]])
 })
 
-test('a server that refuses is told in its own words', async () => {
+test('a refusing server is quoted in its own words', async () => {
   const { dlq, raw } = await aShop()
   await raw.set(DLQ, 'a string')
 

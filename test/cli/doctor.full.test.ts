@@ -34,7 +34,7 @@ describe('millrace doctor', () => {
     const { code, lines } = await doctor(scenario, MODULE, '--timeout', '55')
 
     const isSound = (await flawsOf(scenario)) === 0
-    expect(lines.at(-1)).toBe(`${isSound ? 'Nothing' : 'Something'} is to be mended`)
+    expect(lines.at(-1)).toBe(isSound ? '0 errors, 0 warnings' : '0 errors, 1 warning')
     expect(lines.filter((line) => /^(Errors|Warnings)/.test(line))).toEqual(isSound ? [] : ['Warnings (1)'])
     expect(code).toBe(isSound ? 0 : 3)
   })
@@ -65,7 +65,7 @@ describe('millrace doctor', () => {
     expect(code).toBe(1)
   })
 
-  test('looks at a stream without a module, and at one group of it', async () => {
+  test('inspects a stream without a module, and one group of it', async () => {
     const scenario = await healthy()
     await scenario.raw.xgroup('CREATE', 'orders', 'search', '0')
     await scenario.raw.xadd(DLQ, '*', 'a', 'b')
@@ -114,7 +114,7 @@ describe('millrace doctor', () => {
 
   test.each<[string, string[], RegExp]>([
     ['--help names the exit codes', ['--help'], /^Ends with 0 where nothing is worse than info, 1 where/],
-    ['nothing to look at is wrong usage', [], /^millrace doctor: name a MODULE or a --stream$/],
+    ['nothing to inspect is wrong usage', [], /^millrace doctor: name a MODULE or a --stream$/],
     ['--timeout takes seconds', ['--timeout', 'long'], /--timeout must be a number of seconds, .* got "long"$/],
     ['--pollers takes a number', ['--pollers', '0'], /--pollers must be a whole number from 1, got "0"$/],
     [

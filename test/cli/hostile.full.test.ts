@@ -64,7 +64,7 @@ test('dlq ls lists any number of letters in memory that does not grow', async ()
   expect([await ls.exit, ls.lines.length]).toEqual([0, 130_001])
 }, 120_000)
 
-test('dlq redrive of many letters that stay names twenty and counts the others, in memory that does not grow', async () => {
+test('dlq redrive names twenty of many letters that stay, and counts the others in constant memory', async () => {
   const { server, raw } = await startScenario()
   await addLetters(raw, 30_000)
   await raw.xgroup('CREATE', 'orders', 'billing', '0', 'MKSTREAM')

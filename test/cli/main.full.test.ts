@@ -44,7 +44,7 @@ test('a command ends when it is done, whatever a module has left open', async ()
   expect(run.lines.at(-1)).toMatch(/^Redis commands/)
 })
 
-test('a second signal ends what does not heed the first', async () => {
+test('a second signal ends what does not obey the first', async () => {
   const run = millrace([
     'plan',
     await aModule("setInterval(() => console.log('busy'), 20)\nawait new Promise(() => {})"),

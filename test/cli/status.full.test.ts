@@ -138,7 +138,7 @@ test('millrace status reads streams and groups from a module, and says which gro
   ])
 })
 
-test('millrace status --watch prints block after block where there is no terminal, tells a failure, and goes on', async () => {
+test('millrace status --watch without a terminal prints block after block, and continues after a failure', async () => {
   const { server } = await aBusyServer()
   const run = millrace(['status', '--redis', server.url, '--stream', 'orders', '--watch', '0.1'], { env: nothing })
 

@@ -10,7 +10,7 @@ function tail(url: string, ...args: string[]) {
   return millrace(['tail', '--redis', url, '--stream', 'orders', ...args], { env: { PATH: process.env.PATH } })
 }
 
-/** Resolves once it has looked at the stream. */
+/** Resolves once it has inspected the stream. */
 async function hasRead(raw: Redis): Promise<void> {
   const isReading = async () => String(await raw.call('CLIENT', 'LIST')).includes('cmd=xrange')
   await expect.poll(isReading, { timeout: 20_000 }).toBe(true)
@@ -110,7 +110,7 @@ test('millrace tail --type leaves out other types and what is no event', async (
   expect(run.lines.map((line) => line.split('  ')[2])).toEqual(['A', 'C', 'A', 'C'])
 })
 
-test('millrace tail --to-end shows what is there, of one event alone if asked, and ends', async () => {
+test('millrace tail --to-end shows what is there, of only one event if asked, and ends', async () => {
   const { server, redis } = await startScenario()
   const publisher = createPublisher({ stream: 'orders', redis })
   for (const eventId of ['e-1', 'e-2', 'e-1', ...names('other-', 200)])
@@ -124,7 +124,7 @@ test('millrace tail --to-end shows what is there, of one event alone if asked, a
   expect(one.lines.map((line) => line.split('  ')[3])).toEqual(['e-1', 'e-1'])
 })
 
-test('millrace tail waits for a stream that is not there yet, and through a restart of the server', async () => {
+test('millrace tail waits for a missing stream, and through a restart of the server', async () => {
   const { server, raw } = await startScenario()
   const run = tail(server.url, '--count', '2')
   await hasRead(raw)

@@ -7,7 +7,7 @@ function tryIt(url: string) {
   return millrace(['try', '--redis', url], { env: { PATH: process.env.PATH } })
 }
 
-test('millrace try prints the row of a server that does all of it, and leaves no key', async () => {
+test('millrace try prints the row of a server that passes, and leaves no key', async () => {
   const { server, raw } = await startScenario()
   await raw.set('mine', '1')
   const run = tryIt(server.url)

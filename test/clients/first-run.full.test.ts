@@ -208,7 +208,7 @@ describe('a refusal that passes', () => {
     expect(fake.seen()).toBeLessThan(10)
   })
 
-  test('is not asked again where the answer was lost, nor where it is final, nor by a name that looks like it', async () => {
+  test('is not asked again after a lost answer, a final one, or under a similar name', async () => {
     const lost = await startFake(() => undefined)
     expect(await messageOf(publish(lost.url))).toContain('Cannot reach Redis')
     const final = await startFake(() => "-NOGROUP No such key 'LOADING' or consumer group 'BUSY'\r\n")
@@ -217,7 +217,7 @@ describe('a refusal that passes', () => {
   })
 })
 
-test('a lease that is refused in whatever words is no lease: the poller and the claimer go on', async () => {
+test('a lease refused in any words is no lease: poller and claimer go on', async () => {
   const own = await startRedisServer()
   onTestFinished(() => own.stop())
   const raw = new Redis(own.url)
@@ -316,7 +316,7 @@ test('a factory of @upstash/redis that gives another client is refused in a sent
     expect(() => connectUpstash(make as never)).toThrow('the function must give a Redis of @upstash/redis')
 })
 
-test('a password that is left undefined is that of the URL, and half a character is refused', async () => {
+test('an undefined password is that of the URL, and half a character is refused', async () => {
   const locked = await startRedisServer({ args: ['--requirepass', 'right'] })
   onTestFinished(() => locked.stop())
   const url = `redis://:right@127.0.0.1:${locked.port}`
@@ -441,7 +441,7 @@ describe('code of others in the process', () => {
 })
 
 describe("a primary's endpoint that fails over", () => {
-  test('costs at most three invocations: the name answers the old address twice, which hangs and comes back as a replica', async () => {
+  test('costs at most three invocations, although the name twice answers the old address, now a replica', async () => {
     const old = await startRedisServer()
     const next = await startRedisServer()
     onTestFinished(async () => void (await Promise.all([old.stop(), next.stop()])))

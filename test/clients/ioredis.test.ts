@@ -29,7 +29,7 @@ async function aCluster(): Promise<PrivateRedis> {
   return server
 }
 
-/** A second client, which looks at the server. */
+/** A second client, which inspects the server. */
 function look(url: string): Redis {
   const raw = new Redis(url)
   raw.on('error', () => {})
@@ -108,7 +108,7 @@ describe('a database that is refused', () => {
   test('on a cluster is the error, and a Cluster with one is refused by name', async () => {
     const server = await aCluster()
     expect(await messageOf(publish(closing(connectIoredis(`${server.url}/3`))))).toContain(
-      'a cluster has database 0 alone',
+      'a cluster has only database 0',
     )
     for (const Kind of [Cluster, Cluster5]) {
       const make = () => new Kind([{ host: server.host, port: server.port }], { redisOptions: { db: 3 } }) as never
@@ -210,7 +210,7 @@ describe('what a client is made with', () => {
 })
 
 describe("an application's own client", () => {
-  test('is left alone when it was given up, and refused in a sentence; another is taken, and the old one ended', async () => {
+  test('stays open once given up and is refused in a sentence; the new client replaces it', async () => {
     const server = await aServer()
     const proxy = await startFaultProxy(server)
     onTestFinished(() => proxy.close())

@@ -296,7 +296,7 @@ describe('a URL of sentinels', () => {
   })
 })
 
-test('a client of sentinels that a factory made hangs up on a primary that hangs, and is warned of without failoverDetector', async () => {
+test("a factory's Sentinel client hangs up on a silent primary, and warns of a missing failoverDetector", async () => {
   const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
   onTestFinished(() => warned.mockRestore())
   const options = { sentinels: [...plain.places], name: NAME, password, sentinelPassword }

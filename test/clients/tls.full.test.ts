@@ -99,7 +99,7 @@ describe.each(Object.entries(KINDS))('TLS over %s', (kind, targetOf) => {
     const { ca, clientKey, clientCert } = authority
     const strict = { host: '127.0.0.1', port: strictPort }
     expect(await messageOf(publish(...targetOf({ ca, key: clientKey, cert: clientCert }, strict)))).toBe('it succeeded')
-    // a client of the user's own does not always tell
+    // a client of the user's own does not always say
     const says =
       kind === 'a URL' ? /certificate required; pass a client certificate as options.tls.cert/ : /^Cannot reach/
     expect(await messageOf(publish(...targetOf({ ca }, strict)))).toMatch(says)
@@ -115,7 +115,7 @@ test.each([
   expect(await messageOf(publish(() => new Kind([place], options as never) as never))).toBe('it succeeded')
 })
 
-test('TLS over REST takes the certificate of a private authority as Node is told of it', async () => {
+test('TLS over REST takes the certificate of a private authority that Node.js trusts', async () => {
   const rest = await startRestServer({ redisUrl: server.url, token: 'the-token' })
   onTestFinished(() => rest.close())
   const { key, cert } = authority

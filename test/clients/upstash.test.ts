@@ -119,7 +119,7 @@ test('send() returns the error of a lone command too, as a RedisReplyError', asy
   expect(reply).toBeInstanceOf(RedisReplyError)
 })
 
-test('scriptPrefix lets a script run by EVALSHA once EVAL has brought it, and NOSCRIPT tells before', async () => {
+test('scriptPrefix lets a script run by EVALSHA once EVAL has brought it, and NOSCRIPT asked', async () => {
   const script = `${transport.scriptPrefix}return redis.call('xadd', KEYS[1], '1-0', 'f', ARGV[1])`
   const sha = createHash('sha1').update(script).digest('hex')
   const [missing] = await transport.send([['evalsha', sha, 1, 's', 'a']])
@@ -164,7 +164,7 @@ test('send() sends a request again, once, when its answer was lost', async () =>
   expect(await direct.get('n')).toBe('4')
 })
 
-test('send() rejects with the system error as the cause when nobody listens, or the line is dead', async () => {
+test('send() rejects with the system error as its cause when the connection is refused or dead', async () => {
   const proxy = await startFaultProxy({ host: '127.0.0.1', port: Number(new URL(rest.url).port) })
   const far = createUpstashTransport({ url: proxy.url.replace('redis:', 'http:'), token, commandTimeoutMs: 500 })
   expect(await far.send([['ping']])).toEqual(['PONG'])

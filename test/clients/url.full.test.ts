@@ -70,7 +70,7 @@ const REFUSED: readonly (readonly [url: unknown, rule: string])[] = [
   ['redis://h?cluster&cluster', 'one twice'],
   ['redis://h?__proto__=1', 'unknown parameter'],
   ['redis://h?cluster=no', '?cluster in the URL'],
-  ['redis://h/3?cluster', 'a cluster has database 0 alone'],
+  ['redis://h/3?cluster', 'a cluster has only database 0'],
   ['redis://h#x', 'must end before #'],
   ['redis://a,b', 'must name one host'],
   ['redis://a,?cluster', 'must name a host'],
@@ -126,7 +126,7 @@ describe('parseAddress()', () => {
 describe('a password', () => {
   const passwords = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 })
 
-  test('is read as it is, encoded or not, and two that differ make errors and connections that do not', () => {
+  test('is read encoded or not; errors and connections never depend on which', () => {
     const broken = ['h/orders', 'h?x', 'h:0', '[h]', 'h#', '']
     fc.assert(
       fc.property(
@@ -150,7 +150,7 @@ describe('a password', () => {
     )
   }, 120_000)
 
-  test('is in nothing that the command line prints, not even what ioredis is asked to say of its commands', async () => {
+  test("is in nothing that the command line prints, not even with ioredis's debug output", async () => {
     const server = await startRedisServer({ args: ['--requirepass', 'right'] })
     onTestFinished(() => server.stop())
     const samples = fc.sample(

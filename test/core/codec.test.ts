@@ -240,7 +240,7 @@ describe.each(transports)('flatCodec(), over %s', (_title, carry) => {
     })
   })
 
-  test('takes type, version and id from the fields that are named, and leaves them out of the payload', () => {
+  test('takes type, version and id from the named fields, and leaves them out of payloads', () => {
     const codec = flatCodec({ typeField: 'kind', versionField: 'v', idField: 'id', jsonFields: ['items', 'absent'] })
     const fields: Field[] = [
       ['id', 'e-1'],

@@ -81,7 +81,7 @@ describe('compareEntryIds()', () => {
     )
   })
 
-  test('looks at the sequence where the milliseconds are the same', () => {
+  test('inspects the sequence where the milliseconds are the same', () => {
     fc.assert(
       fc.property(uint64, uint64, uint64, (ms, a, b) => {
         const sign = Math.sign(compareEntryIds(format({ ms, seq: a }), format({ ms, seq: b })))

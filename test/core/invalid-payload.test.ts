@@ -73,14 +73,14 @@ describe('invalidPayload()', () => {
     expect(errorOf(own, { orderId: 1, 'bob@example.com': 2 }).message).toContain('which refuses orderId, *')
   })
 
-  test('tells of ten issues, and how many there are more', () => {
+  test('names ten issues, and the number of the others', () => {
     const payload = { orderId: 'o', lines: Array.from({ length: 5_000 }, () => ({ sku: 5 })) }
 
     expect(errorOf(Order, payload).message).toMatch(/lines\.9\.sku, many more$/)
     expect(errorOf(Order, { ...payload, lines: payload.lines.slice(0, 50) }).message).toMatch(/lines\.9\.sku, 40 more$/)
   })
 
-  test('has no four characters in a row of an input’s key or value that are not the schema’s own', () => {
+  test('quotes no four characters of an input’s key or value beyond the schema’s own words', () => {
     const schemas = [
       zod.strictObject({}),
       zod.record(zod.string(), zod.number()),

@@ -103,7 +103,7 @@ describe('in a cluster', () => {
   const keySlots = (keys: readonly string[]): Promise<number[]> =>
     Promise.all(keys.map((key) => redis.cluster('KEYSLOT', key)))
 
-  test('every key of a consumer lies in the slot of its stream, or its stream is refused for its braces', async () => {
+  test("every key of a consumer shares its stream's hash slot, or the stream's braces are refused", async () => {
     await fc.assert(
       fc.asyncProperty(anyName, anyName, async (stream, group) => {
         const keys = namedOrRefused(stream, group)

@@ -135,7 +135,7 @@ describe('defineConsumer()', () => {
     expect([consumer, consumer.settings, consumer.settings.backoff].map(Object.isFrozen)).toEqual([true, true, true])
   })
 
-  test('reads what publish writes unless told otherwise', () => {
+  test('reads what publish writes unless its codec says otherwise', () => {
     expect(defineConsumer(someOptions()).codec).toBe(envelopeCodec)
   })
 

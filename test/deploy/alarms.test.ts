@@ -54,7 +54,7 @@ describe('the alarms of a consumer', () => {
     ])
   })
 
-  test("look at the consumer's metrics under the dimensions that its functions report with", () => {
+  test("read the consumer's metrics under the dimensions that its functions report with", () => {
     expect(propertiesOf('OrdersBillingLagAlarm')?.Dimensions).toEqual([
       { Name: 'service', Value: 'shop' },
       { Name: 'EventSource', Value: 'orders' },
@@ -65,13 +65,13 @@ describe('the alarms of a consumer', () => {
     ])
   })
 
-  test('tell the topic of every change to ALARM and back', () => {
+  test('notify the topic of every change to ALARM and back', () => {
     for (const { properties } of alarmsOf()) {
       expect(properties).toMatchObject({ AlarmActions: [topic], OKActions: [topic] })
     }
   })
 
-  test('are named after stack, consumer and trouble, and say what to look at first', () => {
+  test('are named after stack, consumer and trouble, and say what to check first', () => {
     const { AlarmName, AlarmDescription } = propertiesOf('OrdersBillingNoPollAlarm') ?? {}
 
     expect(AlarmName).toEqual({ 'Fn::Join': ['', [{ Ref: 'AWS::StackName' }, ' orders/billing: nothing polls']] })
@@ -90,7 +90,7 @@ describe('the alarms of a consumer', () => {
     for (const { properties } of alarmsOf()) expect(JSON.stringify(properties.AlarmDescription)).toContain('Look first')
   })
 
-  test('have names that CloudWatch takes: 255 characters, 128 of the stack and 95 of the consumer among them', () => {
+  test('have names of at most 255 characters, as CloudWatch takes, with the longest stack and consumer', () => {
     const lengths = alarmsOf().map(({ properties }) => {
       const [, [, named]] = (properties.AlarmName as { 'Fn::Join': [string, [unknown, string]] })['Fn::Join']
       return 128 + 95 + named.length - 'ordersbilling'.length
@@ -118,7 +118,7 @@ describe('the alarms of a consumer', () => {
     expect(propertiesOf('OrdersBillingOldestPendingAlarm', options)).toMatchObject({ TreatMissingData: 'notBreaching' })
   })
 
-  // NoPoll looks at the silence that is tolerated, the others at one run after the other
+  // NoPoll evaluates the silence that is tolerated, the others one run after the other
   test.each<[Options, noPoll: string | undefined, failing: string, oldest: string]>([
     [{}, '3 of 3 × 60 s', '3 of 5 × 60 s', '3 of 3 × 60 s breaching'],
     [{ alarms: { noPollMs: 86_400_000 } }, '3 of 3 × 28800 s', '3 of 5 × 60 s', '3 of 3 × 60 s breaching'],
@@ -139,7 +139,7 @@ describe('the alarms of a consumer', () => {
       '1 of 1 × 86400 s',
       '1 of 1 × 86400 s notBreaching',
     ],
-  ])('look at it as often as there are runs: %j', (options, noPoll, failing, oldest) => {
+  ])('evaluate it as often as there are runs: %j', (options, noPoll, failing, oldest) => {
     const shown = (id: string) => {
       const p = propertiesOf(`OrdersBilling${id}Alarm`, options)
       return p && `${p.DatapointsToAlarm} of ${p.EvaluationPeriods} × ${p.Period} s`
@@ -155,7 +155,7 @@ describe('the alarms of a consumer', () => {
   test.each([
     ['cron(0 3 * * ? *)', 'must be given where the schedule has no fixed period', 'false leaves that alarm out'],
     ['rate(2 days)', 'must be false where the schedule is slower than once a day', 'nothing alarms of silence then'],
-  ])('want to be told how long silence may last with %s', (schedule, rule, hint) => {
+  ])('require a length of tolerated silence with %s', (schedule, rule, hint) => {
     expect(() => alarmsOf({ schedule })).toThrow(
       `Cannot deploy: alarms.noPollMs ${rule}, got schedule ${schedule}; ${hint}`,
     )

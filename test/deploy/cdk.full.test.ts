@@ -139,7 +139,7 @@ describe('RedisStreamConsumer', () => {
     expect([without.alarms, without.dashboard]).toEqual([{}, undefined])
   })
 
-  test('tells both functions what it overrides, and their service', () => {
+  test('passes both functions what it overrides, and their service', () => {
     const shop = new Shop()
     shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
     shop.addConsumer({ group: 'search', maxPollers: 8 }, 'Search')
@@ -167,7 +167,7 @@ describe('RedisStreamConsumer', () => {
     })
   })
 
-  test('tells a SingletonFunction its service, too', () => {
+  test('passes a SingletonFunction its service, too', () => {
     const shop = new Shop()
     const poller = new SingletonFunction(shop.stack, 'Singleton', { ...FUNCTION, uuid: 'orders' })
     shop.addConsumer({ poller })
@@ -179,13 +179,13 @@ describe('RedisStreamConsumer', () => {
     )
   })
 
-  test('tells when a function changes its service afterwards', () => {
+  test('reports a function that changes its service afterwards', () => {
     const shop = new Shop()
     shop.addConsumer()
     shop.poller.addEnvironment('POWERTOOLS_SERVICE_NAME', 'late')
 
     expect(() => shop.app.synth()).toThrow(
-      'POWERTOOLS_SERVICE_NAME of Shop/OrdersPoller cannot change after the event source was added, got "late": alarms and dashboard look for "Shop"',
+      'POWERTOOLS_SERVICE_NAME of Shop/OrdersPoller cannot change after the event source was added, got "late": alarms and dashboard search for "Shop"',
     )
   })
 
@@ -536,7 +536,7 @@ describe('props that cannot be', () => {
     expect(() => shop.addConsumer({ group: 'search', ...props }, 'Search')).toThrow(message)
   })
 
-  test('a queue that another consumer of the function has otherwise is refused, even where the ids are the same', () => {
+  test("a queue that differs from the function's other consumer's is refused, even with equal ids", () => {
     const shop = new Shop()
     shop.addConsumer({ onFailedSchedule: new Queue(shop.stack, 'Failed') })
     const onFailedSchedule = new Queue(new Stack(shop.app, 'Other'), 'Failed')

@@ -154,7 +154,7 @@ describe('resolveEventSource()', () => {
     })
   })
 
-  test.each([TOPIC, { Ref: 'Alarms' }, `\${Token[TOKEN.12]}`])('tells topic %j', (topic) => {
+  test.each([TOPIC, { Ref: 'Alarms' }, `\${Token[TOKEN.12]}`])('notifies topic %j', (topic) => {
     expect(someSettings({ alarms: { topic, maxLag: 0 } }).alarms).toEqual({
       topic,
       noPollMs: 180_000,

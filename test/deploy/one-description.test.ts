@@ -61,7 +61,7 @@ test('the construct makes the resources that the plugin makes, and no others', (
   expect(constructed()).toEqual(byId(described))
 })
 
-test('the construct lets the functions do what the plugin lets them, beside what the CDK itself does', () => {
+test("the construct grants functions the plugin's permissions, beside those that the CDK itself grants", () => {
   const permissions = (id: string) => {
     const { arn } = targetOf(id)
     return { arn, versionsArn: { 'Fn::Join': ['', [arn, ':*']] }, logGroupArn: undefined, inVpc: false }

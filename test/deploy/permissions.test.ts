@@ -73,7 +73,7 @@ describe('what a function may do', () => {
     expect(claimerStatements(settings, FUNCTION)).toContainEqual(statement)
   })
 
-  test('is, in a VPC, what Lambda needs to attach it, which its own code may not use', () => {
+  test('in a VPC includes what Lambda needs to attach it, but not for its code', () => {
     const statements = claimerStatements(someSettings(), { ...FUNCTION, inVpc: true })
     const [, describeNetwork, attach, deny] = statements
 
@@ -89,7 +89,7 @@ describe('what a function may do', () => {
     })
   })
 
-  test('is to be traced, to keep no log, and what else is stated, where it is so', () => {
+  test('allows tracing, omits the log, and adds further statements where the function says so', () => {
     const statements = [{ Effect: 'Allow', Action: 's3:GetObject', Resource: 'arn:aws:s3:::shop/*' }] as const
     const given = { ...FUNCTION, logGroupArn: undefined, traced: true }
 

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -30,6 +31,13 @@ async function writePrograms(): Promise<string> {
   onTestFinished(() => rm(folder, { recursive: true }))
   for (const { name, code } of programs) await writeFile(join(folder, name), code)
   return folder
+}
+
+/** The rows of a page's table of promises: number, promise, and what else it says. */
+async function guarantees(page: string): Promise<string[][]> {
+  const text = await readFile(join(root, page), 'utf8')
+  const [, section = ''] = /\n?#+ Guarantees.*?\n(.*?)(?=\n## |$)/s.exec(text) ?? []
+  return [...section.matchAll(/^\| (\d+ \| .*) \|$/gm)].map(([, row = '']) => row.split(' | '))
 }
 
 describe('README', () => {
@@ -69,13 +77,20 @@ describe('README', () => {
     expect(rows.filter(([, name]) => !((name as string) in millrace))).toEqual([])
   })
 
-  it('its table of guarantees names a test of its own for every promise, by a title that is there', async () => {
-    const section = readme.split('## Guarantees')[1]?.split('\n## ')[0] ?? ''
-    const rows = [...section.matchAll(/^\| (\d+) \|.*\| (.*) \|$/gm)].map(([, number, noticed = '']) => ({
-      number,
-      noticed,
-    }))
-    const cited = rows.flatMap(({ noticed }) => [...noticed.matchAll(/`([\w-]+)`: "([^"]+)"/g)])
+  it('its table of guarantees names two test files that exist for each promise of docs/guarantees.md', async () => {
+    const [promises, explained] = [await guarantees('README.md'), await guarantees('docs/guarantees.md')]
+    const named = promises.flatMap(([, , ...files]) => files.map((file) => file.replaceAll('`', '')))
+    const missing = named.filter((name) => !existsSync(join(root, `test/${name}.test.ts`)))
+
+    expect(missing).toEqual([])
+    expect(named).toHaveLength(36)
+    expect(promises.map((row) => row.slice(0, 2))).toEqual(explained.map((row) => row.slice(0, 2)))
+    expect(promises.map(([number]) => Number(number))).toEqual(Array.from({ length: 18 }, (_, n) => n + 1))
+  })
+
+  it('docs/guarantees.md names a test for every promise, by a title that exists', async () => {
+    const rows = await guarantees('docs/guarantees.md')
+    const cited = rows.flatMap(([, , , noticed = '']) => [...noticed.matchAll(/`([\w-]+)`: "([^"]+)"/g)])
     const missing: string[] = []
     for (const [, file = '', title = ''] of cited) {
       const source = await readFile(join(root, `test/scenarios/${file}.test.ts`), 'utf8')
@@ -83,8 +98,7 @@ describe('README', () => {
     }
 
     expect(missing).toEqual([])
-    expect(rows.map(({ number }) => Number(number))).toEqual(Array.from({ length: 18 }, (_, n) => n + 1))
-    expect(rows.filter(({ noticed }) => !/`[\w/-]+`/.test(noticed))).toEqual([])
+    expect(rows.filter(([, , , noticed = '']) => !/`[\w/-]+`/.test(noticed))).toEqual([])
   })
 
   it('its table of consumer options names every option with its default', () => {

@@ -114,7 +114,7 @@ describe('the packaged functions in Lambda’s runtime client', () => {
     expect(service.lambda.environments(POLLER)).toMatchObject([{ pid: frozen?.pid, served: 2 }])
   })
 
-  it('go on within the limits of a connection after a freeze in which it went dead without a word', async () => {
+  it("go on within a connection's limits after a freeze in which it silently died", async () => {
     const service = await errands.start({ timeoutMs: 10_000 })
     await invoke(service, POLLER)
     service.proxy.freezeLinks()

@@ -87,7 +87,7 @@ afterAll(async () => {
   await server.stop()
 })
 
-it('a group in memory answers and leaves behind what a group on Redis does, whatever is called', {
+it('a group in memory answers and stores the same as on Redis for random calls', {
   timeout: 120_000,
 }, async () => {
   await fc.assert(

@@ -19,7 +19,7 @@ import type {
 import { appenderOf } from '../../src/group/redis/append.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
-/** A server seen from outside: what a test sets up, and looks at, past the connection it tests. All of it is about one group. */
+/** A server seen from outside: what a test sets up, and inspects, past the connection it tests. All of it is about one group. */
 export interface Outside {
   /** The connection of one more process. */
   connect(): Connection
@@ -310,7 +310,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect((await outside.pending())[0]).toMatchObject({ id: ids[0], deliveryCount: 1 })
       })
 
-      test('gives the slot back with the answer where there is nothing to read, if it is asked to', async () => {
+      test('gives the slot back with the answer if asked to and nothing is to read', async () => {
         const { group, slot } = await aReader(1)
         const request = { count: 1, maxPending: 10, ifEmpty: 'give' } as const
         await outside.add(BODY)
@@ -413,7 +413,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ])
       })
 
-      test('leaves a released entry to be claimed at once, and its start counts as the first delivery', async () => {
+      test('lets a released entry be claimed at once, and counts its start as first delivery', async () => {
         const { group, slot, entries } = await aReader(1)
         const [entry] = entries as [Delivery]
         await group.settle(slot, settleAs({ kind: 'release', ...entry.returnTo, deliveryCount: 0 }, [entry]))
@@ -514,7 +514,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect([await outside.deadLetters(), await outside.dueIn(ids[0] as string)]).toEqual([[], undefined])
       })
 
-      test('settles hundreds of entries at once, each as told', async () => {
+      test('settles hundreds of entries at once, each by its outcome', async () => {
         const { group, slot, entries, ids } = await aReader(310)
         const settlements = [
           ...settleAs(retry(0), entries.slice(0, 210)),
@@ -640,7 +640,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         return { group, slot, known: ids[0], late }
       }
 
-      test('settle() releases what was read under the lease and is not known, if it is told what is', async () => {
+      test('settle() releases entries read under the lease that the caller does not list as known', async () => {
         const { group, slot, known, unheard } = await aDoubter()
         await group.settle(slot, [])
         const before = await pendingRows()
@@ -707,7 +707,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ])
       })
 
-      test('a slot given back with the answer of a read has nothing left of that kind either', async () => {
+      test("a slot given back with a read's answer leaves no unknown entries behind", async () => {
         const { group, slot, known, unheard } = await aDoubter()
         const read = await group.settleAndRead(slot, [], { count: 1, maxPending: 10, ifEmpty: 'give' })
         expect(read.hasEnded).toBe(true)
@@ -847,7 +847,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(Math.round(((await outside.dueIn(ids[0] as string)) ?? 0) / MINUTE)).toBe(60)
       })
 
-      test('leaves entries as they were that find no room, and goes on with the first of them', async () => {
+      test('leaves entries without room unchanged, and goes on with the first of them', async () => {
         const { group, slot, ids } = await aClaimer(5)
         const first = await group.settleAndClaim(slot, [], page({ room: 2 }))
         const rows = await pendingRows()
@@ -878,7 +878,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(cursor).toBe('0-0')
       })
 
-      test('looks at a thousand entries at a time to find those that are idle enough', async () => {
+      test('inspects a thousand entries at a time to find those that are idle enough', async () => {
         const { group, ids } = await aReader(1_005)
         for (const id of [ids[900], ids[1_004]])
           await outside.hand(id as string, { consumerName: 'poller-2', idleMs: 20 * MINUTE, deliveryCount: 1 })
@@ -926,7 +926,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
       })
 
-      test('takeSlotAndClaim() takes a slot and the first page in one round trip, or nothing where no slot is free', async () => {
+      test('takeSlotAndClaim() takes a slot and the first page in one round trip, or neither', async () => {
         const { group, ids } = await aClaimer(2)
         const before = group.roundTrips
         const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
@@ -983,7 +983,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
       })
 
-      test('leaves alone what has a value that keeps it from being started, and starts no more than there is room for', async () => {
+      test('starts no entry whose field value holds it back, and none beyond its room', async () => {
         const { group, slot, ids } = await aClaimer(30)
         const { claimed } = await group.settleAndClaim(slot, [], page())
         const unless = { field: 'n', values: ['3', '7'] }
@@ -1215,7 +1215,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(due.map((ms) => Math.round((ms ?? 0) / MINUTE))).toEqual([0, 60])
       })
 
-      test('removes names beyond our slots that own nothing, have no lease and are idle, and no other', async () => {
+      test('removes only idle names beyond our slots that own no entry and no lease', async () => {
         const { group, slot, ids } = await aReader(1)
         const kept = [
           'poller-1',
@@ -1252,7 +1252,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await aGroup().measure()).toBeUndefined()
       })
 
-      test('tells what is pending and for how long, what waits, what is kept, and how many pollers run', async () => {
+      test('reports pending entries and their age, waiting entries, stream and dead-letter lengths, and running pollers', async () => {
         const { group, slot, entries } = await aReader(3)
         await addEntries(4)
         await group.settle(slot, [...settleAs(ACK, entries.slice(0, 1)), ...settleAs(aLetter(), entries.slice(1, 2))])
@@ -1291,7 +1291,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(backlog).toEqual({ pending: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
       })
 
-      test('tells how long ago a run ended that acknowledged something', async () => {
+      test('reports how long ago a run ended that acknowledged something', async () => {
         const { group, slot, entries } = await aReader(1)
         await group.settle(slot, settleAs(ACK, entries))
         await group.giveSlot(slot, ended())
@@ -1335,7 +1335,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect((await raise()).raised).toEqual([true])
       })
 
-      test('is taken back with a slot, and says whether it was up, where a poller asks for it', async () => {
+      test('is lowered with the slot when a poller asks, and answers whether it was up', async () => {
         const group = aGroup()
         const give = async (takesFlag: boolean) => group.giveSlot(await aSlot(group), ended({ takesFlag }))
         expect(await give(true)).toBe(false)

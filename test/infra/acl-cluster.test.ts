@@ -33,7 +33,7 @@ const billing = defineConsumer({
 const connectAs = (user: string, node = cluster.nodes[1] as Node) =>
   connectIoredis(`${urlOf(node.server, user)}?cluster`)
 
-test('the users of infra/redis-acl.txt do all their work on a cluster, also while the hash slot moves', async () => {
+test('the users of infra/redis-acl.txt do their work on a cluster while the hash slot moves', async () => {
   const users = ['publisher', 'poller', 'claimer', 'console', 'operator'] as const
   const [publisher, poller, claimer, console, operator] = users.map((name) => connectAs(`orders-${name}`))
   const move = slotMove(cluster, 'orders', await cluster.ownerOf('orders'), cluster.nodes.at(-1) as Node)
@@ -63,7 +63,7 @@ test('the users of infra/redis-acl.txt do all their work on a cluster, also whil
   for (const redis of [publisher, poller, claimer, console, operator]) await redis?.close()
 }, 60_000)
 
-test('a user without +cluster|slots is told what is missing, at once', async () => {
+test('a user without +cluster|slots learns at once which right is missing', async () => {
   for (const { raw } of cluster.nodes) await raw.call('ACL', 'SETUSER', 'orders-publisher', '-cluster|slots')
   const redis = connectAs('orders-publisher')
   const startedAt = performance.now()

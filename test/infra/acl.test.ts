@@ -187,7 +187,7 @@ const billing = defineConsumer({
     }),
   ],
   handlerTimeoutMs: 5_000,
-  batchSize: Object.keys(BEHAVIOURS).length, // a full batch makes the poller look at the backlog
+  batchSize: Object.keys(BEHAVIOURS).length, // a full batch makes the poller inspect the backlog
   minIdleMs: MIN_IDLE_MS,
   allowLongHandlers: true,
   maxDeliveries: 3,
@@ -212,7 +212,7 @@ afterAll(async () => {
 })
 
 describe('the ACL file', () => {
-  test('names four users, with keys of the stream and the group alone, and no category of commands', () => {
+  test("names four users, with only the stream's and group's keys, and no command category", () => {
     const rules = [...users.values()].map(({ name, keys, rules }) => [
       name,
       keys,
@@ -253,7 +253,7 @@ describe('under the users of the ACL file', () => {
 
   afterAll(() => Promise.all(connections.map((connection) => connection.close())))
 
-  test('events are published, handled, retried, dead-lettered and claimed, and a lost group heals', async () => {
+  test('events are published, handled, retried, dead-lettered and claimed, and a lost group is recreated', async () => {
     const monitor = await watchCommands(admin)
     seen = monitor.seen
     const wakes: string[] = []

@@ -115,7 +115,7 @@ describe('the CDK app with a Redis of its own', () => {
     expect(names).toEqual(['-0001-001', '-0001-002', '-0002-001', '-0002-002'])
   })
 
-  test('has the users of the ACL file, who log in by IAM, and a default user who cannot', async () => {
+  test("has the ACL file's users, who log in by IAM, and a disabled default user", async () => {
     const expected = [...(await readAclUsers()).values()].map(({ name, flat }) => ({
       Engine: 'redis',
       UserId: `${name}-dev`,
@@ -128,7 +128,7 @@ describe('the CDK app with a Redis of its own', () => {
     expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
   })
 
-  test('tells each function where it is, without a password, and lets it connect as its own user', () => {
+  test('gives each function its address without a password, and lets it connect as its user', () => {
     const urls = only('AWS::SSM::Parameter').map(({ Name, Value }) => [Name, Value['Fn::Join'][1]])
     for (const [at, name] of ['poller', 'claimer'].entries()) {
       const user = { Ref: `OrdersRedisUser${name}` }

@@ -52,7 +52,7 @@ describe('the template', () => {
     expect(validateTemplate(packaged.template)).toEqual([])
   })
 
-  test('has nothing but the functions, what wakes them, what they may do, where they log, what failed, and what watches it', () => {
+  test('has only functions, schedules, roles, logs, a queue for failures, alarms and a dashboard', () => {
     const types = Object.values(packaged.template.Resources).map(({ Type }) => Type)
 
     expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual([
@@ -81,7 +81,7 @@ describe('the template', () => {
   })
 
   describe.each(FUNCTIONS)('for $name', ({ name, id, user }) => {
-    test('runs it on Node.js 24 and arm64, with time for handlers of 10 s between two minutes', () => {
+    test('runs it on Node.js 24 and arm64, with a timeout for 10-second handlers', () => {
       expect(properties(`${id}LambdaFunction`)).toMatchObject({
         Runtime: 'nodejs24.x',
         Architectures: ['arm64'],
@@ -168,7 +168,7 @@ describe('the template', () => {
       })
     })
 
-    test('lets it write its own log, read its own parameter and be in the VPC; only the poller may invoke itself', () => {
+    test('allows its own log, parameter and VPC; only the poller may invoke itself', () => {
       const { AssumeRolePolicyDocument, Policies, ManagedPolicyArns } = properties(`${id}Role`)
       const { FunctionName, Environment } = properties(`${id}LambdaFunction`)
       const parameter = arn('ssm', `parameter${Environment.Variables.REDIS_URL_PARAMETER}`)
@@ -239,7 +239,7 @@ describe('the template with infra/redis.yml', () => {
     expect(validateTemplate(withRedis.template)).toEqual([])
   })
 
-  test('makes a durable Valkey in cluster mode that is encrypted at rest and on its way, and evicts nothing', () => {
+  test('makes a durable Valkey in cluster mode, encrypted at rest and in transit, without eviction', () => {
     expect(resourcesOf('ReplicationGroup').map(({ Properties }) => Properties)).toMatchObject([
       {
         Engine: 'valkey',
@@ -262,7 +262,7 @@ describe('the template with infra/redis.yml', () => {
     })
   })
 
-  test('has the users of the ACL file, who log in by IAM, and a default user who cannot', async () => {
+  test("has the ACL file's users, who log in by IAM, and a disabled default user", async () => {
     const users = resourcesOf('User').map(({ Properties }) => Properties)
     const expected = [...(await readAclUsers()).values()].map(({ name, flat }) => ({
       Engine: 'redis',
@@ -276,7 +276,7 @@ describe('the template with infra/redis.yml', () => {
     expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
   })
 
-  test.each(FUNCTIONS)('tells $name where it is, without a password', ({ id, user }) => {
+  test.each(FUNCTIONS)('gives $name its address, without a password', ({ id, user }) => {
     const cache = `\${OrdersRedis.ConfigurationEndPoint.Address}:\${OrdersRedis.ConfigurationEndPoint.Port}?cluster&iam=\${OrdersRedis}`
 
     expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({

@@ -5,7 +5,7 @@ import { aFunction, startLambda } from '../support/local-lambda.ts'
 
 type Outcome = 'handled' | 'failed' | 'throttled'
 
-/** Delivers an event to a function with these outcomes, the last one for ever; tells when each attempt was made, in seconds. */
+/** Delivers an event to a function with these outcomes, the last one for ever; reports when each attempt was made, in seconds. */
 function startDelivery(outcomes: readonly Outcome[], settings: { maxRetryAttempts: number; maxEventAgeMs: number }) {
   const clock = createVirtualClock({ startMs: 0 })
   const closing = new AbortController()
@@ -52,7 +52,7 @@ test('a retry that succeeds is the last', async () => {
   expect(attempts).toHaveLength(2)
 })
 
-test('what is throttled is tried again with back-off until its age is over, and costs no retry', async () => {
+test('a throttled event is tried again with back-off until its maximum age, without a retry', async () => {
   const { clock, reason, attempts } = startDelivery(['throttled'], { maxRetryAttempts: 0, maxEventAgeMs: 60_000 })
   await clock.advance(60_000)
 
@@ -105,7 +105,7 @@ test('an asynchronous invocation that is throttled runs when there is room', asy
   ])
 })
 
-test('what was given up for its age is told', async () => {
+test('an event given up for its age is reported', async () => {
   const clock = createVirtualClock()
   const code = `export const handler = () => new Promise((done) => setTimeout(done, 30_000))`
   const definition = { reservedConcurrency: 1, maxEventAgeMs: 2_000, timeoutMs: 60_000 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { aFunction, isRunning, startLambda } from '../support/local-lambda.ts'
 
-/** Starts a process of its own, and tells both; may hang after that, or block. */
+/** Starts a process of its own, and reports both; may hang after that, or block. */
 const PARENT = `import { spawn } from 'node:child_process'
 const { pid } = spawn('sleep', ['60'], { stdio: 'inherit' })
 export const handler = async ({ what }) => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { aFunction, isRunning, startLambda } from '../support/local-lambda.ts'
 
-/** Does what the event says, and tells in which process. */
+/** Does what the event says, and reports its process. */
 const OBEY = `const kept = []
 export const handler = async ({ what }) => {
   if (what === 'loop') for (;;);

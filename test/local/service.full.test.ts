@@ -68,7 +68,7 @@ test('the packaged functions run on the local Lambda, woken by their schedules',
   })
 })
 
-test("the AWS SDK is there for the functions, as in Lambda's runtime, though no bundle has it", async () => {
+test("functions find the AWS SDK without bundling it, as in Lambda's runtime", async () => {
   const lambda = await startLambda(await unpack({ AWS_ENDPOINT_URL_SSM: 'http://127.0.0.1:1', AWS_MAX_ATTEMPTS: '1' }))
 
   const { payload } = await lambda.invoke(POLLER)

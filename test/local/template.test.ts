@@ -118,7 +118,7 @@ test('schedules are read with what they wake, from Scheduler and from rules', ()
   ])
 })
 
-test('what is not run locally is told', () => {
+test('resources that do not run locally are reported', () => {
   const python = { ...POLLER, Properties: { ...POLLER.Properties, FunctionName: 'py', Runtime: 'python3.13' } }
   const cron = { ...SCHEDULE, Properties: { ...SCHEDULE.Properties, ScheduleExpression: 'cron(0 12 * * ? *)' } }
 

@@ -17,7 +17,7 @@ export type Command =
   /** Has a call carried out, and holds its reply back. */
   | { readonly do: 'send'; readonly who: number; readonly what: number }
   | { readonly do: 'fail'; readonly who: number; readonly what: number; readonly fault: Fault }
-  /** The server carries out calls that were told to be lost, the oldest first. */
+  /** The server carries out calls reported as lost, the oldest first. */
   | { readonly do: 'deliver'; readonly times: number }
   /** Lets a process run to its end. */
   | { readonly do: 'run'; readonly who: number }
@@ -40,7 +40,7 @@ export interface Setting {
   readonly maxPollers: number
   readonly backoffMs: number
   readonly mode: PollMode
-  /** The network is prompt, and processes die by their handlers alone. */
+  /** The network is prompt, and processes die only by their handlers. */
   readonly isCalm: boolean
   /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
   readonly usesPolicies: boolean

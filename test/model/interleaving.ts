@@ -301,7 +301,7 @@ class Interleaving {
     await process.go(operation)
   }
 
-  /** Has the server carry out what its callers have been told is lost, the oldest first; on the server's clock, that is later. */
+  /** Has the server carry out what its callers take for lost, the oldest first; on the server's clock, that is later. */
   async #deliver(times: number): Promise<void> {
     for (let n = 0; n < times; n++) {
       const [process] = this.#processes.filter(({ late, isDead }) => late && !isDead)

@@ -14,7 +14,7 @@ import type { World } from './world.ts'
 // MILLRACE_MODEL_RUNS=20000 npx vitest run test/model    that many random plans a property in memory, a tenth of them on Redis
 const RUNS = Number(process.env.MILLRACE_MODEL_RUNS ?? (process.env.MILLRACE_TIER === 'fast' ? 80 : 800))
 
-/** Shrinking a failure ends by then, so that it is told before the test's own time is over. */
+/** Shrinking a failure ends by then, so that it is reported before the test's own time is over. */
 const LIMIT_MS = 60_000 + 400 * RUNS
 
 let server: PrivateRedis
@@ -48,7 +48,7 @@ describe.each([
   it('of processes that nothing disturbs call and dead-letter exactly', { timeout: 2 * LIMIT_MS }, () => hold(true))
 
   it(
-    'of processes that die, freeze, lose calls, entries and their group lose no entry and call none too often',
+    'of processes with crashes, freezes and lost calls lose no entry, and call none too often',
     {
       timeout: 2 * LIMIT_MS,
     },

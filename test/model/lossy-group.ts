@@ -5,7 +5,7 @@ import type { Settlement, SettleResult, Slot } from '../../src/group/group.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import type { Request } from './world.ts'
 
-/** What a method of the port asks for beside settling, and what its caller is told where that was not answered. */
+/** What a method of the port asks for beside settling, and what its caller gets where that was not answered. */
 const RESTS = {
   settle: {},
   settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, groupRecreated: false },

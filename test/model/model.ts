@@ -17,7 +17,7 @@ export type Behaviour = 'ok' | 'throw' | 'fatal' | 'soon' | 'later' | 'crash' | 
 export interface Published {
   readonly id: string
   readonly orderId: string
-  /** One a call; the last one is repeated. */
+  /** One per call; the last one is repeated. */
   readonly behaviours: readonly Behaviour[]
   /** After how many commands it was trimmed. */
   trimmedAt: number | undefined
@@ -68,7 +68,7 @@ interface Given {
   isTakenAway: boolean
 }
 
-/** What a handler is told. */
+/** What a handler gets. */
 interface Called {
   readonly orderId: string
   readonly entryId: string
@@ -77,7 +77,7 @@ interface Called {
 
 export interface Rules {
   readonly maxDeliveries: number
-  /** The network is prompt and processes die by their handlers alone: then numbers are exact. */
+  /** The network is prompt and processes die only by their handlers: then numbers are exact. */
   readonly isCalm: boolean
 }
 
@@ -379,7 +379,7 @@ function hasNoSay({ isDead, wasFrozen, bornIn }: Actor, life: number): boolean {
   return isDead || wasFrozen || bornIn !== life
 }
 
-/** Calls that hand back what is not known; a claimer gives its slot back without a look at that. */
+/** Calls that hand back what is not known; a claimer gives its slot back without regard to that. */
 function handingBack({ name, methods }: Actor): readonly Method[] {
   const isClaimer = name.startsWith('claimer')
   return methods.filter((method) => method.name.startsWith('settle') || (method.name === 'giveSlot' && !isClaimer))

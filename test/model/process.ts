@@ -28,7 +28,7 @@ export interface Call {
   readonly reject: (error: unknown) => void
   /** Of the parts that were carried out. */
   answers: readonly unknown[]
-  /** Its caller has been told that it was lost, or has given up. */
+  /** Its caller knows that it was lost, or has given up. */
   isLate: boolean
 }
 
@@ -62,7 +62,7 @@ export interface Loss {
 }
 
 /**
- * A process that runs a poller or a claimer. Its calls and handlers wait until they are told to go on, so that whatever two processes do
+ * A process that runs a poller or a claimer. Its calls and handlers wait until the test lets them go on, so that whatever two processes do
  * can happen in any order. A process runs, may be frozen and thawed (then its timers do not fire), and ends, or dies at any point.
  */
 export class Process implements Caller {

@@ -9,7 +9,7 @@ export const KEYS = consumerKeys(STREAM, GROUP)
 export const INDEX = `{${STREAM}}:${GROUP}:shelf`
 export const SLOTS = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1']
 
-/** A server on which time goes by when it is told to, seen from outside. */
+/** A server on which time goes by when a test says so, seen from outside. */
 export interface World {
   readonly name: string
   /** Whether its client sends a call again when the reply is lost: then a fault may have a call carried out twice. */
@@ -27,7 +27,7 @@ export interface World {
   clear(): Promise<void>
 }
 
-/** The group alone, the stream with its group, or all there is, scripts included. */
+/** Only the group, the stream with its group, or all there is, scripts included. */
 export type Loss = 'group' | 'stream' | 'everything'
 
 /** One write: commands, or what does in memory as they do. A server may carry it out up to any of its parts, and go on later. */
@@ -37,7 +37,7 @@ export interface Request<Reply> {
   /** @returns What each part from the one on, up to the other, answers. */
   carryOut(from: number, to: number): Promise<readonly unknown[]>
   /**
-   * What its caller is told once these parts were answered.
+   * What its caller gets once these parts were answered.
    *
    * @param lost What kept the others from being answered.
    */
@@ -50,7 +50,7 @@ export interface Method {
   readonly sentAt: number
   /** When a part of it was carried out last. */
   carriedOutAt: number
-  /** When its caller was told that its answer is lost. */
+  /** When its caller learned that its answer is lost. */
   lostAt: number | undefined
   /** Its time was over before it was sent, so that no answer could come. */
   isTooLate: boolean

@@ -16,7 +16,7 @@ const Ping = defineEvent('Ping', { payload: z.any() })
 
 const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z' }
 
-/** A connection that keeps what it is told to append, and answers with ids, or with what it is given. */
+/** A connection that keeps what it has to append, and answers with ids, or with what it is given. */
 function aConnection(answers?: readonly (string | Error)[]) {
   const calls: Parameters<NonNullable<Connection['append']>>[] = []
   const redis: Pick<Connection, 'append' | 'group'> = {

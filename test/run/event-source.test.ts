@@ -34,7 +34,7 @@ describe('what the deployment sets', () => {
   })
 
   test.each([
-    ['{', 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of { stream, group, … }, one a consumer'],
+    ['{', 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of { stream, group, … }, one per consumer'],
     [{}, 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
     [[null], 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
     [[{ group: 'g' }], 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],

@@ -36,7 +36,7 @@ const anEntry = (event: Partial<EnvelopeEvent> = {}): Entry => ({
   fields: encodeEnvelope({ type: 'OrderPaid', payload: '{"orderId":"o-1"}', ...event }),
 })
 
-/** A Standard Schema that does as it is told. */
+/** A Standard Schema that does what a test says. */
 const aSchema = (validate: StandardSchemaV1.Props['validate']): StandardSchemaV1 => ({
   '~standard': { version: 1, vendor: 'test', validate },
 })

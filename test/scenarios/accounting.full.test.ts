@@ -6,7 +6,7 @@ import { FORGERIES, metricNames, missesEvent, missesMetric, reportsMore } from '
 import { partsOf, toldOf } from './accounting/views.ts'
 
 // Pollers and claimers of two groups on one stream, with everything done to them that can be. Whoever takes part keeps books of his own:
-// callers of the reports, handlers of their calls, an observer of what it is told, CloudWatch of its lines, publishers of ids, operators of
+// callers of the reports, handlers of their calls, an observer of what it gets, CloudWatch of its lines, publishers of ids, operators of
 // dead letters, the server of what is left. All of them have to agree.
 //
 // MILLRACE_ACCOUNTING_SEED=42 npx vitest run test/scenarios/accounting.full.test.ts    other orders, in another order
@@ -26,7 +26,7 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
     expect(differencesIn(await books())).toEqual([])
   })
 
-  it('tell of every fault', async () => {
+  it('report every fault', async () => {
     const all = await books()
     const reports = partsOf(all).map(({ report }) => report)
     const counted = [
@@ -68,7 +68,7 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
     'deadLetterRefused',
     'deadLetterNoticeFailed',
     'published',
-  ] as const)('disagree where an observer is not told of one %s', async (name) => {
+  ] as const)('disagree where an observer is not notified of one %s', async (name) => {
     expect(differencesOf(missesEvent(name)(await books()))).not.toEqual([])
   })
 

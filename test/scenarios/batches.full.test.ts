@@ -248,7 +248,7 @@ describe('a batch handler', () => {
     expect(ends).toEqual(['v', 'paid'])
   })
 
-  it('is waited for by no claim whose connection is lost while an asynchronous schema checks the last', async () => {
+  it('holds up no claim whose connection is lost while an asynchronous schema checks an event', async () => {
     const { redis, view, publish, age } = await startViews()
     await view('fast', 'wrong')
     await publish('p1', 'p2')
@@ -289,7 +289,7 @@ describe('a batch handler', () => {
     expect(await pending()).toEqual([])
   })
 
-  it('gets no more than concurrency of a claimer at once, and what may have killed a process alone', async () => {
+  it('gets at most concurrency events of a claimer at once, and suspects one by one', async () => {
     const { redis, view, raw, age } = await startViews()
     await view('a', 'b', 'c', 'd', 'e')
     const calls: string[][] = []
@@ -574,7 +574,7 @@ describe('UnavailableError', () => {
     expect(calls).toEqual([['v']])
   })
 
-  it('thrown in a claim calls that route no more in the run, and the others go on', async () => {
+  it('thrown in a claim stops that route for the run, and no other route', async () => {
     const { redis, view, publish, age, pending } = await startViews()
     await view('a', 'b', 'c')
     await publish('paid')
@@ -606,7 +606,7 @@ describe('UnavailableError', () => {
     expect(await pending()).toEqual(['a', 'b', 'c'].map((id) => [id, 'parked', 1]))
   })
 
-  it('thrown once the time of the handler is over is a failure like any other, and nothing is counted as throttled', async () => {
+  it("thrown after the handler's time is over is a failure, and not counted as throttled", async () => {
     const { redis, view, publish, pending } = await startViews()
     await view('a')
     await publish('paid')
@@ -663,7 +663,7 @@ async function advanceUntil<T>(
   return over
 }
 
-/** Lets a run get as far as its first look in vain. */
+/** Lets a run get as far as its first empty read. */
 async function advanceUntilRead(
   clock: ReturnType<typeof createVirtualClock>,
   running: Promise<unknown>,

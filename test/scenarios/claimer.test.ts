@@ -26,7 +26,7 @@ function withGroup(redis: Connection, change: (group: BothSides) => Partial<Both
 const orderOf = (event: unknown) => (event as { payload: { orderId: string } }).payload.orderId
 
 describe('promise 6: a claimer', () => {
-  it('cut off goes on where it stopped, so that every stale entry is reached within one lap', async () => {
+  it('cut off goes on where it stopped, and reaches every stale entry within one lap', async () => {
     const { redis, publish, age } = await startScenario()
     const options = { backoff: { firstMs: 50_000 }, maxDeliveries: 1_000 }
     await publish(...names('o', 250))

@@ -27,7 +27,7 @@ const CLIENTS: Readonly<Record<string, () => Connection>> = {
 }
 
 interface Fault {
-  /** Failed invocations that it may cost; `undefined`: it is told how many. */
+  /** Failed invocations that it may cost; `undefined`: it gets how many. */
   readonly most: number | undefined
   /** A node that wakes may acknowledge, once, what its successor does not have: an invocation's events are not counted then. */
   readonly acksAlone?: boolean

@@ -45,7 +45,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
     expect(await pending()).toEqual(fresh.map((order) => [order, 'poller-3', 1]))
   })
 
-  it('behind a head that always fails, by runs that are cut off, each on a connection of its own', async () => {
+  it('behind a head that always fails, by runs cut off on connections of their own', async () => {
     const { redis, connect, publish } = await startScenario()
     const heads = names('head-', 240)
     const tail = names('tail-', 20)
@@ -176,7 +176,7 @@ describe('promise 6: two claimers at once', () => {
     await proxy.close()
   })
 
-  it('that were killed with their leases stop nobody: a third comes in when their time is over', async () => {
+  it('killed while they held leases hold up nobody: a third starts when those leases end', async () => {
     const { server, redis, raw, publish, age } = await startScenario()
     const orders = names('o', 250) // more than one claimer takes, or the second finds nothing and gives its lease back
     await publish(...orders)
@@ -230,10 +230,10 @@ describe('promise 6: a claimer’s work is bounded', () => {
     expect(argumentsOf('xreadgroup')).toEqual([])
   })
 
-  it('also with a million pending: a run ends in time, and the next goes on where it stopped', async () => {
+  it('with a million pending: a run ends in time, and the next one continues it', async () => {
     const { server, redis, raw, connect } = await startScenario()
     await fillPending(server, raw)
-    // from 8.4 on XCLAIM with IDLE looks for an entry's place among all that is pending: a page takes a second and more
+    // from 8.4 on XCLAIM with IDLE searches for an entry's place among all that is pending: a page takes a second and more
     const isSlow = /redis_version:8\.([4-9]|\d\d)/.test(await raw.info('server'))
     const [timeMs, reserveMs] = isSlow ? [8_000, 3_000] : [900, 200]
     const options = { ...ALWAYS_DUE, minIdleMs: 200, handlerTimeoutMs: 100, reserveMs, allowLongHandlers: true }
@@ -259,7 +259,7 @@ describe('promise 6: a claimer’s work is bounded', () => {
       expect(leftMs).toBeGreaterThan(0)
       expect([entryIds.length > 0, report.retried, report.drained]).toEqual([true, entryIds.length, false])
       expect(difference(report)).toBe(0)
-      // a hundred entries a page, a handful of commands an entry
+      // a hundred entries per page, a handful of commands per entry
       expect(commands / pages).toBeLessThan(1_500)
     }
     const inOrder = runs.flatMap(({ entryIds }) => entryIds)
@@ -278,7 +278,7 @@ async function fillPending({ host, port }: PrivateRedis, raw: Redis): Promise<vo
   end`
   await raw.xgroup('CREATE', 'orders', 'billing', '0', 'MKSTREAM')
   for (let n = 0; n < 10; n++) await raw.eval(add, 1, 'orders')
-  // a client that does not look at what it reads: a million bodies would take ioredis longer than all else
+  // a client that does not inspect what it reads: a million bodies would take ioredis longer than all else
   const socket = connectSocket({ host, port }).resume()
   socket.write('XREADGROUP GROUP billing parked COUNT 100000 STREAMS orders >\r\n'.repeat(10))
   while ((await raw.xpending('orders', 'billing'))[0] !== MILLION) await delay(20)

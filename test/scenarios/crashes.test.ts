@@ -71,7 +71,7 @@ describe('promises 1 and 4: a process that dies', () => {
     expect(await pending()).toEqual([['a', 'poller-0', 1]])
   })
 
-  it('of one entry, again and again, makes that entry a dead letter, and its neighbours are handled', async () => {
+  it('at every delivery of one entry makes it a dead letter, and its neighbours are handled', async () => {
     const { server, raw, publish, pending, age, deadLetters } = await startScenario()
     const options = { maxDeliveries: 4, concurrency: 3 }
     const orders = [...names('before-', 4), 'poison', ...names('after-', 4)]

@@ -40,7 +40,7 @@ describe('promise 8: a lost group', () => {
     expect(calls).toEqual(['a', 'b', 'c'])
   })
 
-  it('is made again at the mark after XGROUP DESTROY: what was pending comes again, what was done does not', async () => {
+  it('is made again at the mark after XGROUP DESTROY: only pending entries come again', async () => {
     const { redis, raw, publish, connect, age } = await startScenario()
     const { calls, handler } = noting((event) => {
       if ((event as { payload: { orderId: string } }).payload.orderId === 'bad') throw new Error('no')
@@ -66,7 +66,7 @@ describe('promise 8: a lost group', () => {
     await age(0)
   })
 
-  it('while handlers run is healed by the next read, and the report adds up', async () => {
+  it('while handlers run is made again by the next read, and the report adds up', async () => {
     const { redis, raw, publish } = await startScenario()
     let lost = false
     const { calls, handler } = noting(async (_event, { entryId }) => {
@@ -178,7 +178,7 @@ describe('promise 12: a cut connection', () => {
     expect(inspect(error, { depth: null })).not.toContain('secret')
   })
 
-  it('that never answers ends in a timeout, and the next invocation has a client of its own', async () => {
+  it('that never answers ends in a timeout, and the next invocation has a new client', async () => {
     const { server, publish } = await startScenario()
     const proxy = await startFaultProxy(server)
     const clients: Redis5[] = []

@@ -97,7 +97,7 @@ test('a group is shown as pollers and claimers left it', async () => {
   })
 })
 
-test('what every group is done with may be trimmed: nothing that one of them has yet to read or to do goes', async () => {
+test('may be trimmed up to the first entry that any group has not handled yet', async () => {
   const { redis, raw, publish } = await startScenario()
   const ids = await publish(...names('o', 6))
   const doneBefore = async (group?: string) =>
@@ -242,7 +242,7 @@ test.each<[string, (scenario: Scenario, ids: string[]) => Promise<unknown>]>([
   })
 })
 
-test('what a read-only user may not ask is unknown, with the reason, and the rest is told', async () => {
+test('what a read-only user may not ask is unknown with its reason, the rest known', async () => {
   const { raw, server, connect, publish } = await startScenario()
   await publish(...names('o', 30))
   await raw.xgroup('CREATE', 'orders', 'billing', '0')
@@ -277,7 +277,7 @@ test('what a read-only user may not ask is unknown, with the reason, and the res
       { stream: 'others', state: 'unknown', groups: [], unknown: { groups: refused, length: refused } },
     ],
   })
-  await expect(inspectStreams({ redis })).rejects.toThrow(/^Cannot look for streams, name them instead: NOPERM /)
+  await expect(inspectStreams({ redis })).rejects.toThrow(/^Cannot search for streams, name them instead: NOPERM /)
 })
 
 test('without XINFO STREAM the server is believed, but never a 0', async () => {
@@ -301,7 +301,7 @@ test('without XINFO STREAM the server is believed, but never a 0', async () => {
   ])
 })
 
-test('a missing stream, a key that is no stream, and groups that are not there are said to be so', async () => {
+test('a missing stream, a key of another type and missing groups are reported as such', async () => {
   const { redis, raw, publish } = await startScenario()
   await publish('o-0')
   await raw.set('text', 'no stream')
@@ -333,7 +333,7 @@ test('a group that another library made has no consumers, leases or dead letters
   })
 })
 
-test('a consumer tells of its group before it is there, and of dead letters that lie elsewhere', async () => {
+test("a consumer's module shows its group before it exists, and its dead letters elsewhere", async () => {
   const { redis, raw, publish } = await startScenario()
   await publish('hopeless')
   const fail = () => {
@@ -354,7 +354,7 @@ test('a consumer tells of its group before it is there, and of dead letters that
   ])
 })
 
-test('streams are looked for, and dead letters are shown with their group alone', async () => {
+test('streams are searched for, and dead letters are shown only with their group', async () => {
   const { redis, raw, publish } = await startScenario()
   await publish('hopeless')
   const consumer = billing(() => {

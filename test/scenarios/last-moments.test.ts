@@ -17,7 +17,7 @@ import { billing, difference, lambdaContext, names, noting, OrderPaid, startScen
 const caught = async (run: Promise<unknown>) => (await run.catch((error: unknown) => error)) as InvocationFailedError
 
 describe('promise 13: an invocation whose time is up', () => {
-  it('fails with its report where the server answers no more, as the handler of a Lambda too', async () => {
+  it('fails with its report when the server stops answering, as a Lambda handler too', async () => {
     const { redis, raw, publish } = await startScenario()
     await publish(...names('o', 3))
     const { handler } = noting(() => raw.call('CLIENT', 'PAUSE', 60_000))

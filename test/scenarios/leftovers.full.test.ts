@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT_MS = 2_000
 /** What a busy machine may add. */
 const BUSY_MS = 500
 
-/** A client like the one for Lambda, open to be looked at. */
+/** A client like the one for Lambda, open to be inspected. */
 function inspectableConnection(url: string): { client: Redis; redis: Connection } {
   const client = new Redis(url, {
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -55,7 +55,7 @@ async function settled(holds: () => boolean): Promise<void> {
   while (!holds()) await turn()
 }
 
-/** The system's clock, which tells how many of the timers that were set on it are still to come. */
+/** The system's clock, which knows how many of the timers that were set on it are still to come. */
 function countingClock() {
   const open = new Set<NodeJS.Timeout>()
   return {
@@ -158,7 +158,7 @@ describe('promise 11: a warm start after a freeze', () => {
     },
   )
 
-  it('with a half-open socket goes on in the same invocation, within the connect timeout: poll and claim', async () => {
+  it('with a half-open socket continues in the same invocation, within the connect timeout: poll and claim', async () => {
     const { server, connect, publish, raw, pending } = await startScenario()
     const proxy = await startFaultProxy(server)
     const [polling, claiming] = [connect(proxy.url), connect(proxy.url)]

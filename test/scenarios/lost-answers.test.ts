@@ -75,7 +75,7 @@ describe('promise 2: a read whose answer is lost', () => {
   })
 
   it.each(['the next poller of that name', 'a claimer'])(
-    'costs no delivery where the server carries it out once the slot was given back: %s releases it',
+    'costs no delivery if carried out after the slot was given back: %s releases it',
     async (who) => {
       const { proxy, redis, patient, publish, pending, age, deadLetters, raw } = await startImpatient()
       const { calls, handler } = noting()

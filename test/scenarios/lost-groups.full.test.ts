@@ -85,7 +85,7 @@ async function adding(reports: Promise<Report>): Promise<Report> {
   return report
 }
 
-describe.each(PATHS)('promise 8: a lost group heals by $path()', ({ run }) => {
+describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }) => {
   it.each(LOSSES)('after $loss, with all that was pending or published meanwhile', async ({ happen, keepsEntries }) => {
     const scenario = await startScenario()
     const { redis, raw, connect, publish, pending, deadLetters } = scenario
@@ -251,7 +251,7 @@ async function fieldsOf(raw: Redis, orderId: string): Promise<string[]> {
 }
 
 describe('promise 8: a group that went back', () => {
-  it('in a failover to a stale replica handles again what the replica did not know, and skips nothing', async () => {
+  it('in a failover to a stale replica handles unreplicated entries again, and skips nothing', async () => {
     const scenario = await startScenario()
     const { connect, publish, deadLetters } = scenario
     const { calls, handler, state } = failing()
@@ -304,7 +304,7 @@ describe('promise 8: a group that went back', () => {
     ])
   })
 
-  it('by XGROUP SETID to the start delivers even what is a dead letter by now, and skips nothing', async () => {
+  it('by XGROUP SETID to the start delivers even dead letters again, and skips nothing', async () => {
     const { redis, raw, publish, pending, deadLetters } = await startScenario()
     const { calls, handler } = failing()
     const consumer = billing(handler, { ...ONLY_NEW, maxDeliveries: 2 })

@@ -133,7 +133,7 @@ describe('promises 1, 2 and 6: the main job', () => {
     ])
   })
 
-  it('a wait beyond minIdleMs is kept by the due time, and looking at the entry changes nothing on it', async () => {
+  it('a wait beyond minIdleMs is kept by the due time, whoever inspects the entry', async () => {
     const { redis, raw, publish, age } = await startScenario()
     const { calls, handler } = noting(() => {
       throw new RetryAfterError(3_600_000)

@@ -85,7 +85,7 @@ describe('promise 10: consumer names stay few', () => {
 })
 
 describe('promise 10: a left-over name is removed only if nobody can miss it', () => {
-  it('not with a live lease, not owning anything, not while in use, not a foreign one, not parked, not a slot', async () => {
+  it('not with a live lease, pending entries or use, nor foreign names, parked and slots', async () => {
     const { redis, raw, publish, age } = await startScenario()
     const minIdleMs = 400
     const stop = new AbortController()

@@ -31,7 +31,7 @@ describe('notices of dead letters are bounded', () => {
   })
   afterEach(() => void vi.restoreAllMocks())
 
-  it('where a slow function is told of 12,000: side by side, in all, in time, and the rest is one number', async () => {
+  it('where a slow function gets 12,000: side by side, in time, the rest as one number', async () => {
     let [running, most, told, aborted] = [0, 0, 0, 0]
     const { report, ms } = await burying(12_000, (_notice, { signal }) => {
       told++
@@ -51,15 +51,15 @@ describe('notices of dead letters are bounded', () => {
     expect(ms).toBeLessThan(30_000)
     expect(warnings.map(([text]) => String(text))).toEqual([
       expect.stringMatching(/^onDeadLetter failed for entry \S+: Error$/),
-      'onDeadLetter failed for, or was not told of, 11999 more dead letters of group "billing" on stream "orders"',
+      'onDeadLetter failed for, or was not called for, 11999 more dead letters of group "billing" on stream "orders"',
     ])
   })
 
-  it('where a fast function is told of 12,000: the first 1,000, and the number of the rest', async () => {
+  it('where a fast function gets 12,000: the first 1,000, and the number of the rest', async () => {
     const told: unknown[] = []
     const { report } = await burying(12_000, (notice) => void told.push(notice))
     expect([report.deadLettered, told.length]).toEqual([12_000, 1_000])
-    expect(warnings.map(([text]) => String(text))).toEqual([expect.stringMatching(/not told of, 11000 more/)])
+    expect(warnings.map(([text]) => String(text))).toEqual([expect.stringMatching(/not called for, 11000 more/)])
   })
 
   it('where a function fails for all of 50: one by itself, the others as a number', async () => {
@@ -72,7 +72,7 @@ describe('notices of dead letters are bounded', () => {
     ])
   })
 
-  it('where an entry says its type and its id with a megabyte: they are cut, and the letter has all', async () => {
+  it('cuts a type and an id of a megabyte, which the dead letter has whole', async () => {
     const { redis, raw, deadLetters } = await startScenario()
     const long = 'x'.repeat(300_000)
     await raw.xadd('orders', '*', 'eventType', long, 'eventId', long, 'traceparent', long, 'payload', '1')

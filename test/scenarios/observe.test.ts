@@ -16,7 +16,7 @@ const NAMES = [
   'published',
 ] as const satisfies readonly (keyof Observed)[]
 
-/** Notes all it is told, in order. */
+/** Notes all events, in order. */
 function anObserver() {
   const told: { name: keyof Observed; observed: never }[] = []
   const listeners = NAMES.map((name) => [name, (observed: never) => void told.push({ name, observed })])
@@ -30,7 +30,7 @@ const failing = (orderId: string) => async (event: { payload: { orderId: string 
 }
 
 describe('observe', () => {
-  it('tells a poll from its start to its end, in order, with one invocation object', async () => {
+  it('reports a poll from its start to its end, in order, with one invocation object', async () => {
     const { redis, publish } = await startScenario()
     const [a, b] = await publish('a', 'b')
     const { observer, told, of } = anObserver()
@@ -69,7 +69,7 @@ describe('observe', () => {
     expect(all.slice(1).every((one) => (one.invocation ?? one.call?.invocation) === invocation)).toBe(true)
   })
 
-  it('tells a claim whose the entries were', async () => {
+  it('reports with a claim whose the entries were', async () => {
     const { redis, publish, age } = await startScenario()
     const [a] = await publish('a')
     await poll(
@@ -90,7 +90,7 @@ describe('observe', () => {
     expect(of('handlerEnded')[0]?.call).toMatchObject({ isBatch: false, deliveries: [{ deliveryCount: 2 }] })
   })
 
-  it('tells a batch as one call with all its deliveries and outcomes', async () => {
+  it('reports a batch as one call with all its deliveries and outcomes', async () => {
     const { redis, publish } = await startScenario()
     const [a, b] = await publish('a', 'b')
     const { observer, of } = anObserver()
@@ -106,7 +106,7 @@ describe('observe', () => {
     ])
   })
 
-  it('tells the end of an invocation that failed, and of one that was too short', async () => {
+  it('reports the end of an invocation that failed, and of one that was too short', async () => {
     const { redis, raw } = await startScenario()
     await raw.set('orders', 'not a stream')
     const { observer, of } = anObserver()
@@ -121,7 +121,7 @@ describe('observe', () => {
     ])
   })
 
-  it('tells what was published and what was not, with its size', async () => {
+  it('reports what was published and what was not, with its size', async () => {
     const { redis, raw } = await startScenario()
     const { observer, of } = anObserver()
     const publisher = createPublisher({ stream: 'orders', redis, observe: observer })
@@ -256,7 +256,7 @@ describe('observe', () => {
 })
 
 describe('onDeadLetter', () => {
-  it('is told of every letter once it is written, the poller’s and the claimer’s', async () => {
+  it('is notified of every letter once it is written, the poller’s and the claimer’s', async () => {
     const { redis, publish, raw, age } = await startScenario()
     const notices: [DeadLetterNotice, number][] = []
     const consumer = billing(
@@ -351,7 +351,7 @@ describe('onDeadLetter', () => {
     expect(signal?.aborted).toBe(true)
   })
 
-  it('is not told of a letter that the server refused', async () => {
+  it('is not notified of a letter that the server refused', async () => {
     const { redis, publish, raw } = await startScenario()
     await raw.set(DLQ, 'not a stream')
     await publish('a')

@@ -99,7 +99,7 @@ describe('promise 6: a bounded pending list', () => {
     expect((await raw.keys('*')).sort()).toEqual(['orders', '{orders}:billing:state'])
   })
 
-  it('a due time is no longer heeded once the entry was delivered anew', async () => {
+  it('a due time is no longer applied once the entry was delivered anew', async () => {
     const { redis, raw, publish, age } = await startScenario()
     const { calls, handler } = noting(() => Promise.reject(new RetryAfterError(HOUR_MS)))
     const consumer = billing(handler)

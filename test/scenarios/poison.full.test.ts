@@ -193,7 +193,7 @@ describe('promise 4: what a cut connection orphaned', () => {
     expect([calls.toSorted(), await pending(), await deadLetters()]).toEqual([orders.toSorted(), [], []])
   })
 
-  it('is handled within two claimer runs where the first was cut off for good after its claim', async () => {
+  it('is handled within two claimer runs if the first lost its connection after its claim', async () => {
     const scenario = await startScenario()
     const { server, redis, connect, pending, deadLetters } = scenario
     const { calls, handler } = noting()

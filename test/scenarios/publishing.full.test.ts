@@ -13,7 +13,7 @@ async function callsOf(raw: Redis, command: string): Promise<number> {
 }
 
 describe('retentionMs', () => {
-  it('goes by the server’s clock: a publisher whose clock is two hours ahead trims nothing that is younger', async () => {
+  it('goes by the server’s clock: a publisher two hours ahead trims no younger entry', async () => {
     const { redis, raw, publish } = await startScenario()
     await raw.xadd('orders', `${Date.now() - 2 * HOUR}-0`, 'a', 'old')
     await publish(...names('o', 3))
@@ -25,7 +25,7 @@ describe('retentionMs', () => {
     expect(await raw.xlen('orders')).toBe(4)
   })
 
-  it('asks the server once a connection', async () => {
+  it('asks the server once per connection', async () => {
     const { redis, raw } = await startScenario()
     const publisher = createPublisher({ stream: 'orders', redis, retentionMs: HOUR })
     await publisher.publish(OrderPaid, { orderId: 'o-0' })
@@ -34,7 +34,7 @@ describe('retentionMs', () => {
     expect(await callsOf(raw, 'time')).toBe(1)
   })
 
-  it('trims nothing where the server does not tell its time, and the event is published', async () => {
+  it('trims nothing where the server does not report its time, and the event is published', async () => {
     const { server, raw, connect } = await startScenario()
     await raw.call('ACL', 'SETUSER', 'p', 'on', '>p', '~*', '+xadd')
     await raw.xadd('orders', '1-0', 'a', 'old')
@@ -58,7 +58,7 @@ describe('publishMany()', () => {
     expect(await raw.xlen('orders')).toBe(30_000)
   })
 
-  it('tells of every event that was written when the server takes no more', async () => {
+  it('names every event that was written when the server takes no more', async () => {
     const { redis, raw } = await startScenario()
     const publisher = createPublisher({ stream: 'orders', redis })
     await raw.config('SET', 'maxmemory', '4mb')
@@ -74,7 +74,7 @@ describe('publishMany()', () => {
     expect(written.length).toBeGreaterThan(1_000)
   })
 
-  it('tells of every event that is known to be written when the server is lost meanwhile', async () => {
+  it('names every event that is known to be written when the server is lost meanwhile', async () => {
     const { server, redis, raw } = await startScenario()
     const publisher = createPublisher({ stream: 'orders', redis })
     const many = names('o', 30_000).map((orderId) => [OrderPaid, { orderId }] as const)

@@ -17,7 +17,7 @@ import { billing, DLQ, noting, startScenario } from '../support/scenario.ts'
 const DUE = '{orders}:billing:due'
 const MAX_PAIRS = 3_900
 
-/** What a handler was told of a call. */
+/** What a call gave its handler. */
 type Call = Pick<HandlerContext, 'entryId' | 'deliveryCount' | 'idempotencyKey'> & { readonly orderId: string }
 
 /** Two groups on one stream. Group `search` handles everything; `billing` fails for good while `isBroken`. */
@@ -45,7 +45,7 @@ async function startShop(options?: ScenarioOptions) {
     search,
     calls,
     runAll,
-    /** Publishes orders, has both groups run, and billing's cause mended; answers the entries' ids. */
+    /** Publishes orders, has both groups run, and billing's cause fixed; answers the entries' ids. */
     async bury(...orderIds: string[]) {
       broken.isBroken = true
       const ids = await scenario.publish(...orderIds)
@@ -81,7 +81,7 @@ async function everything({ raw }: Shop): Promise<unknown> {
 }
 
 describe('redriveDeadLetters()', () => {
-  it('has the group that failed an entry handle it once, under its own id and from the first delivery, and no other', async () => {
+  it('has only the group that failed an entry handle it, once, from the first delivery', async () => {
     const shop = await startShop()
     const [id] = await shop.bury('a')
     expect(await shop.deadLetters()).toHaveLength(1)
@@ -210,7 +210,7 @@ describe('redriveDeadLetters()', () => {
     expect(pending.length + left.length).toBe(ids.length)
   })
 
-  it('changes nothing in a dry run, and tells what would become of each letter', async () => {
+  it('changes nothing in a dry run, and says what would become of each letter', async () => {
     const shop = await startShop()
     const [, trimmed] = await shop.bury('a', 'trimmed')
     await shop.raw.xdel('orders', String(trimmed))
@@ -305,7 +305,7 @@ describe('redriveDeadLetters()', () => {
     expect(await shop.raw.xlen(DLQ)).toBe(10)
   })
 
-  it('stops between pages once its signal is aborted, and tells what it did', async () => {
+  it('stops between pages once its signal is aborted, and reports what it did', async () => {
     const shop = await startShop()
     await shop.bury(...Array.from({ length: 15 }, (_, n) => `order ${n}`))
     const stop = new AbortController()
@@ -413,7 +413,7 @@ describe('redriveDeadLetters() of an entry that was trimmed from the stream', ()
     expect([await shop.pending(), (await shop.deadLetters()).length]).toEqual([[], 1])
   })
 
-  it("republish: 'group' appends it for the failing group alone, and the others miss nothing that comes", async () => {
+  it("republish: 'group' appends it only for the failing group, and the others miss nothing that comes", async () => {
     const { shop, id } = await buryAndTrim()
     const [before] = await shop.deadLetters()
 
@@ -457,7 +457,7 @@ describe('redriveDeadLetters() of an entry that was trimmed from the stream', ()
     expect(groups.find((info) => info.includes('ahead'))).toContain('9999999999999-0')
   })
 
-  it('republish leaves the letter of a group that is set to an id yet to come, and would never read what is appended', async () => {
+  it('republish leaves the letter if its group, set to a future id, would never read it', async () => {
     const { shop } = await buryAndTrim()
     await shop.raw.xgroup('SETID', 'orders', 'billing', '99999999999999-0')
 

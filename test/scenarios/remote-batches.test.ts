@@ -58,7 +58,7 @@ async function startShipping(...orderIds: string[]) {
 const runsOf = (name: string) => runs.filter(({ functionName }) => functionName === name).length
 
 describe('another function that handles batches', () => {
-  it('acknowledges what it handled, and gets the others again until they are dead letters, which are told of', async () => {
+  it('acknowledges what it handled, and gets the others again until they are notified dead letters', async () => {
     const { redis, pending, deadLetters } = await startShipping('a', 'B', 'c', 'D')
     const onDeadLetter = notifyFunction('plain-echo')
     const consumer = shipping('powertools', { maxDeliveries: 2, onDeadLetter })

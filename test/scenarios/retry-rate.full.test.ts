@@ -18,7 +18,7 @@ function median(values: readonly number[]): number {
 }
 
 describe('promise 4: retries are no slower for the fear of a crash', () => {
-  it('10,000 entries whose handler threw once are retried at half the rate at which they were polled, or more', async () => {
+  it('10,000 entries that failed once are retried at half their polling rate or more', async () => {
     const { redis, raw, publish } = await startScenario()
     const failOnce = billing(
       async (_event, { deliveryCount }) => {

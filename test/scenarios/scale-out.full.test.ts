@@ -18,7 +18,7 @@ import {
 const OPTIONS = { batchSize: 10, concurrency: 10, maxPollers: 4 }
 const eventOf = (hop: number) => ({ millrace: { hop } })
 
-/** A poller whose calls are noted and, unless told otherwise, answered by as many invocations of itself. */
+/** A poller whose calls are noted and, unless the test says otherwise, answered by as many invocations of itself. */
 function aPoller({ redis }: Scenario, handler: EventHandler<never>, options = {}, call?: ScaleOut['call']) {
   const hops: number[] = []
   const called: Promise<Report>[] = []
@@ -62,16 +62,13 @@ describe('a poller that sees a backlog', () => {
     ['as many as one poller is left to deal with', 30, 0],
     ['one more', 31, 1],
     ['more than all slots', 500, 3],
-  ])(
-    'calls none for less than it is left to deal with, and none beyond the slots: %s',
-    async (_what, count, called) => {
-      const scenario = await startScenario()
-      await scenario.publish(...names('o', count))
-      const { hops, invoke } = aPoller(scenario, () => delay(50), {}, nobody)
+  ])('calls none for a backlog that it can handle, and none beyond the slots: %s', async (_what, count, called) => {
+    const scenario = await startScenario()
+    await scenario.publish(...names('o', count))
+    const { hops, invoke } = aPoller(scenario, () => delay(50), {}, nobody)
 
-      expect([(await invoke({})).scaledOut, hops]).toEqual([called, Array(called).fill(1)])
-    },
-  )
+    expect([(await invoke({})).scaledOut, hops]).toEqual([called, Array(called).fill(1)])
+  })
 
   it('calls none in place of those that run', async () => {
     const scenario = await startScenario()
@@ -91,7 +88,7 @@ describe('a poller that sees a backlog', () => {
     expect([(await invoke({})).scaledOut, hops]).toEqual([0, []])
   })
 
-  it('calls one more where the server does not know how many wait, once it has read for long enough', async () => {
+  it('calls one more after a long read if the server does not know the lag', async () => {
     const scenario = await startScenario()
     const ids = await scenario.publish(...names('o', 100))
     await scenario.raw.xgroup('CREATE', 'orders', 'billing', '0')

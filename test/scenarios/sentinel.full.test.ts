@@ -62,7 +62,7 @@ test.each(Object.entries(FAULTS))(
       console.log(`${name}, ${client}: ${JSON.stringify(account.numbers)}`, account.failures.slice(0, 2))
       await redis.close()
     }
-    // what one invocation was told by a primary that was none any more
+    // what one invocation heard from a primary that was none any more
     for (const { account } of told) expect(account.numbers).toMatchObject({ twice: 0 })
     for (const { account } of told) expect(account.numbers.lost).toBeLessThanOrEqual(EVENTS)
   },

@@ -15,7 +15,7 @@ async function overRest(options: { maxReplyBytes?: number } = {}) {
 }
 
 describe('a server that is too old', () => {
-  it('is told in one sentence at the first poll', async () => {
+  it('is refused in one sentence at the first poll', async () => {
     const { redis } = await startScenario({ server: { args: ['--rename-command', 'GETEX', ''] } })
 
     await expect(
@@ -27,7 +27,7 @@ describe('a server that is too old', () => {
   })
 })
 
-describe('a server that takes few arguments a command', () => {
+describe('a server that takes few arguments per command', () => {
   it('gets the acknowledgements of 10,000 events in chunks, in one write', async () => {
     const { redis, raw, publish } = await startScenario()
     for (let n = 0; n < 10; n++) await publish(...names('o', 1_000))
@@ -45,7 +45,7 @@ describe('a server that takes few arguments a command', () => {
   })
 })
 
-describe('a server that refuses more than 3,999 arguments a request', () => {
+describe('a server that refuses more than 3,999 arguments per request', () => {
   async function narrow() {
     const scenario = await startScenario()
     const server = await startNarrowServer(scenario.server)
@@ -93,7 +93,7 @@ describe('a server that refuses more than 3,999 arguments a request', () => {
     expect([server.refused, server.most > 3_000]).toEqual([0, true])
   }, 120_000)
 
-  it('gets what never reached a poller that holds 9,000 in several commands, and hands back that alone', async () => {
+  it('fetches what never reached a poller beside 9,000 pending entries, and hands back only that', async () => {
     const { redis, raw, narrow: server, publish, pending } = await narrow()
     for (let n = 0; n < 10; n++) await publish(...names(`${n}-`, 1_000))
     const { stream, group, keys } = { stream: 'orders', group: 'billing', keys: consumerKeys('orders', 'billing') }
@@ -153,7 +153,7 @@ describe('a consumer that meets a REST connection', () => {
     ).toBe(0)
   })
 
-  it('reads and claims fewer entries at a time where an answer is too large, until all are handled, each once', async () => {
+  it('reads and claims fewer entries after a too large answer, until each is handled once', async () => {
     const { rest, publish, age } = await overRest({ maxReplyBytes: 2_000 })
     const { calls, handler } = noting()
     const consumer = billing(handler, { batchSize: 40 })

@@ -30,7 +30,7 @@ async function endLease(raw: Redis, slot: string): Promise<void> {
   await until(async () => (await raw.exists(lease(slot))) === 0)
 }
 
-/** Publishes, and lets what is to be claimed fail once. */
+/** Publishes, and lets fail once what a claimer shall find. */
 async function give({ redis, publish }: Scenario, action: 'poll' | 'claim', ...orderIds: string[]): Promise<string[]> {
   const ids = await publish(...orderIds)
   if (action === 'claim') await poll(billing(fail, { backoff: { firstMs: 0 } }), { redis })
@@ -75,7 +75,7 @@ describe('promise 7: a zombie whose slot, and whose entry, went to another of th
     thaw.resolve()
     const report = await zombieRun
 
-    // the same names, the same delivery counts: the lease alone tells them apart
+    // the same names, the same delivery counts: only the lease tells them apart
     expect(before[0]).toEqual([
       ['a', 'poller-0', 1],
       ['never started', 'poller-0', 1],
@@ -145,7 +145,7 @@ describe('promise 7: a zombie whose slot, and whose entry, went to another of th
 })
 
 describe('promise 7: a claimer that was frozen', () => {
-  /** A claimer in a process of its own, stopped while the handler of `a` runs; that one ends by its time limit alone. */
+  /** A claimer in a process of its own, stopped while the handler of `a` runs; that one ends only by its time limit. */
   async function freezeClaimer(scenario: Scenario, options: Partial<ConsumerOptions>, handlerMs?: number) {
     const { server, pending, age } = scenario
     await give(scenario, 'claim', 'a')
@@ -258,7 +258,7 @@ describe('promise 3: a dead letter', () => {
   }
 
   it.each(refusals)(
-    'that is refused for want of %s leaves its entry pending, once a run: claim',
+    'that is refused for want of %s leaves its entry pending, once per run: claim',
     async (_kind, code, refuse) => {
       const scenario = await startScenario()
       const { raw, connect, pending, age } = scenario
@@ -589,7 +589,7 @@ describe('promise 5: a batch', () => {
     expect([passed.length > 10, calls]).toEqual([true, orders])
   })
 
-  it('settles what overran at once, so that it comes back by its back-off while the others still run', async () => {
+  it('settles an overrun entry at once, and retries it while the others still run', async () => {
     const { redis, connect, publish, pending } = await startScenario()
     const options = { concurrency: 2, minIdleMs: 450, handlerTimeoutMs: 300, reserveMs: 200, allowLongHandlers: true }
     await publish('hangs', ...names('o', 50))

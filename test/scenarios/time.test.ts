@@ -109,7 +109,7 @@ describe('promises 5 and 11: time', () => {
     expect(await pending()).toEqual([['a', 'parked', 1]])
   })
 
-  it('a handler that ignores its signal is counted as overran, and does not hold up the invocation', async () => {
+  it('a handler that ignores its signal counts as overran, and does not delay the invocation', async () => {
     const { redis, publish } = await startScenario()
     await publish('a', 'b')
     const consumer = billing(() => new Promise(() => {}), { handlerTimeoutMs: 50, concurrency: 1 })

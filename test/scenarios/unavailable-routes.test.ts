@@ -8,7 +8,7 @@ const Throttled = defineEvent('Throttled', { payload })
 const Plain = defineEvent('Plain', { payload })
 
 describe('an unavailable route', () => {
-  it('costs a claimer at most `concurrency` entries fetched in vain, and other routes go on', async () => {
+  it('costs a claimer at most `concurrency` entries fetched for nothing, and other routes go on', async () => {
     const { redis, age, raw } = await startScenario()
     const publisher = createPublisher({ stream: 'orders', redis })
     const events = Array.from({ length: 300 }, (_, n) => [n % 3 === 0 ? Plain : Throttled, { n }] as const)

@@ -132,7 +132,7 @@ describe('a publisher that wakes the poller', () => {
     expect([leftMs > 0, leftMs <= 5_000]).toEqual([true, true])
   })
 
-  it('wakes every group that it is told to', async () => {
+  it('wakes every group that its options name', async () => {
     const { redis } = await startScenario()
     const [billingWake, searchWake] = [aWake(), aWake({ group: 'search' })]
 

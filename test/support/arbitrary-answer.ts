@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 
-/** Stands for a value that a generator could not look at itself. */
+/** Stands for a value that a generator could not inspect itself. */
 class Hostile {
   readonly n: number
   constructor(n: number) {
@@ -9,7 +9,7 @@ class Hostile {
   }
 }
 
-/** A recipe of what JavaScript can give in place of what was asked for, and of what is hard to look at; `made` makes it. */
+/** A recipe of what JavaScript can give in place of what was asked for, and of what is hard to inspect; `made` makes it. */
 export function arbitraryAnswer(): fc.Arbitrary<unknown> {
   const usual = fc.anything({
     withBigInt: true,

@@ -96,7 +96,7 @@ export const IOREDIS_OPTIONS = {
 } as const satisfies Readonly<Record<OptionName, readonly [withUrl: Effect, ofFactory: Effect]>>
 
 /**
- * Every option of a client of @upstash/redis that a factory makes. Commands go by its request function alone, past what its own commands do to
+ * Every option of a client of @upstash/redis that a factory makes. Commands go only by its request function, past what its own commands do to
  * arguments and replies.
  */
 export const UPSTASH_OPTIONS = {

@@ -25,7 +25,7 @@ export interface FaultProxy {
   readonly requests: number
   /** Severs the connection before the server sees the request. */
   cutBefore(match: string): Promise<void>
-  /** Severs the connection when the server answers, before the client sees it. Nothing else may be in flight there. */
+  /** Severs the connection when the server answers, before the client sees it. Nothing else may be under way there. */
   cutAfter(match: string): Promise<void>
   /** Lets that many bytes of the server's answer through; from then on the connection is as after `freezeLinks`. */
   freezeAfter(match: string, bytes: number): Promise<void>

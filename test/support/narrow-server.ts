@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** A server that takes few arguments a request, and how often it had to refuse one. */
+/** A server that takes few arguments per request, and how often it had to refuse one. */
 export interface NarrowServer {
   readonly url: string
   readonly refused: number

@@ -104,7 +104,7 @@ export async function startRestServer(options: {
     return reply
   }
 
-  /** What the server behind is to be asked; it does not know Upstash's key locking line. */
+  /** What to ask the server behind; it does not know Upstash's key locking line. */
   function translate(words: Words): [name: string, args: string[]] {
     const name = String(words[0]).toLowerCase()
     const args = words.slice(1).map(String)

@@ -15,7 +15,7 @@ interface Shown {
   readonly lines: readonly string[]
 }
 
-/** A section of the page: how a cause shows, what mends it, and how one sees that it did. */
+/** A section of the page: how a cause shows, what fixes it, and how one sees that it did. */
 interface Cause {
   readonly looks: readonly Shown[]
   readonly fixes: readonly string[]

@@ -13,7 +13,7 @@ export { billing, OrderPaid }
 /** The dead-letter stream of group `billing` on stream `orders`. */
 export const DLQ = '{orders}:billing:dlq'
 
-/** A private server, a connection of ours, and a second client that looks at what was left behind. */
+/** A private server, a connection of ours, and a second client that inspects what was left behind. */
 export interface Scenario {
   readonly server: PrivateRedis
   readonly redis: Connection

@@ -136,6 +136,6 @@ export const definitions = [
   defineEvent('A', { payload: z.string(), schema: z.string() }),
   // @ts-expect-error an upcast is a function
   defineEvent('A', { payload: z.string(), version: 2, upcast: { 1: 'a' } }),
-  // @ts-expect-error an upcast has to look at what it is given: its members are unknown
+  // @ts-expect-error an upcast has to inspect what it is given: its members are unknown
   defineEvent('A', { payload: z.string(), version: 2, upcast: { 1: (old) => old.text.length } }),
 ]

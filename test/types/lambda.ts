@@ -91,7 +91,7 @@ export const wrapped = [
   on(OrderPaid, (event: OrderPaid, context: HandlerContext & { readonly user: string }) => [event, context.user]),
 ]
 
-/** Another function handles batches of any event, and is told of dead letters. */
+/** Another function handles batches of any event, and is notified of dead letters. */
 export const remote = defineConsumer({
   stream: 'orders',
   group: 'shipping',

@@ -21,7 +21,7 @@ export function printable(text: string): string {
   return text.replace(HARMFUL, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`)
 }
 
-/** JSON with nothing but what shows, on one line unless it is to be indented. */
+/** JSON with nothing but what shows, on one line unless the caller indents it. */
 export function printableJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, undefined, indent).replace(HARMFUL_IN_JSON, (char) =>
     Array.from({ length: char.length }, (_, n) => `\\u${char.charCodeAt(n).toString(16).padStart(4, '0')}`).join(''),

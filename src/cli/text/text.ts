@@ -42,7 +42,7 @@ export function bytes(value: number): string {
 
 const SIZES = ['B', 'KB', 'MB', 'GB', 'TB']
 
-/** A cell of a table, or its text alone. */
+/** A cell of a table, or only its text. */
 export type Cell = string | { readonly text: string; readonly as: Format }
 
 export interface TableColumn {
@@ -51,7 +51,7 @@ export interface TableColumn {
   readonly align?: 'left' | 'right'
 }
 
-/** Aligned lines: the titles, then a line a row. */
+/** Aligned lines: the titles, then one line per row. */
 export function tableLines(
   columns: readonly TableColumn[],
   rows: readonly (readonly Cell[])[],

@@ -9,7 +9,7 @@ export function acknowledgeKeys(construct: IConstruct): void {
   Validations.of(construct).acknowledge({
     id: 'AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:kms:<AWS::Region>:<AWS::AccountId>:key/*]',
     reason:
-      "Whichever key of this account encrypts the function's own parameters: the conditions leave room for those alone, and only through SSM.",
+      "Whichever key of this account encrypts the function's own parameters: the conditions leave room only for those, and only through SSM.",
   })
 }
 

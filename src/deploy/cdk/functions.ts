@@ -31,7 +31,7 @@ export function targetsOf(fns: Readonly<Record<Part, IFunction>>): Record<Part, 
 }
 
 function targetOf(part: Part, fn: IFunction): FunctionTarget {
-  // an import tells by its ARN alone: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
+  // an import shows only by its ARN: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
   if ('version' in fn || fn.functionArn.split(':').length > 7) {
     throw new TypeError(
       `${part} cannot be a version or an alias, got ${fn.node.path}: schedules, permissions and retries are those of the function itself`,
@@ -44,7 +44,7 @@ function targetOf(part: Part, fn: IFunction): FunctionTarget {
  * The service that both functions report under: what was given, or what their environment says, or the stack's name. Functions that say
  * nothing yet say it from now on.
  *
- * @throws {TypeError} They say different things, or cannot be told.
+ * @throws {TypeError} They say different things, or are not known.
  */
 export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFunction>>, given?: string): string {
   const stack = Stack.of(scope)
@@ -86,7 +86,7 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
     .map(
       ({ fn, now }) =>
         `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${quoted(now)}: alarms and dashboard ` +
-        `look for ${quoted(expected)}`,
+        `search for ${quoted(expected)}`,
     )
 }
 

@@ -36,7 +36,7 @@ export interface RedisStreamEventSourceProps {
    */
   readonly enabled?: boolean
   /**
-   * Entries a read, 1 to 10,000.
+   * Entries per read, 1 to 10,000.
    *
    * @default what the code says
    */
@@ -94,7 +94,7 @@ export interface RedisStreamEventSourceProps {
   /**
    * Hears of every alarm, and of its end.
    *
-   * @default alarms tell nobody
+   * @default alarms notify nobody
    */
   readonly alarmTopic?: ITopic
   /**

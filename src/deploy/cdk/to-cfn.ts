@@ -33,7 +33,7 @@ const CLASSES: Readonly<Record<string, CfnClass>> = {
   'AWS::SQS::QueuePolicy': CfnQueuePolicy,
 }
 
-/** What was made of which description, to tell ours from the user's and to notice where two consumers disagree. */
+/** What was made of which description, to know ours from the user's and to notice where two consumers disagree. */
 const described = new WeakMap<Construct, Resource>()
 
 /**

@@ -105,7 +105,7 @@ class RedisStreamPlugin {
     }
   }
 
-  /** Its own, unless the function was told to write to another. */
+  /** Its own, unless the function writes to another. */
   #logGroupArn(name: string): unknown {
     const { LogGroup: group } = (this.#property(name, 'LoggingConfig') ?? {}) as { LogGroup?: unknown }
     if (group === undefined) return plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn')

@@ -17,7 +17,7 @@ interface Kept {
 
 type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Reply
 
-/** What holds streams beside the values, and tells the time. */
+/** What holds streams beside the values, and gives the time. */
 interface StreamsBeside {
   readonly clock: { now(): number }
   readonly streams: { has(key: string): boolean }

@@ -29,7 +29,7 @@ export class RedisCalls {
     this.#lived = lived
   }
 
-  /** What every fenced script is told of its caller: group, consumer, token. */
+  /** What every fenced script gets of its caller: group, consumer, token. */
   fence(slot: Slot): string[] {
     return [this.address.group, slot.consumerName, slot.token]
   }

@@ -111,7 +111,7 @@ export function toReplyError(text: string): RedisReplyError {
 export function toSelectError(text: string, setting: string): RedisReplyError {
   const reply = toReplyError(text)
   const { advice } = classifyReply(text)
-  const fix = 'the user needs +select, the server more databases; a cluster has database 0 alone'
+  const fix = 'the user needs +select, the server more databases; a cluster has only database 0'
   return advice ? reply : new RedisReplyError(`${reply.message.replace(/[.\s]+$/, '')}; ${setting} was refused: ${fix}`)
 }
 

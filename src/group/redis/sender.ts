@@ -26,7 +26,7 @@ export class Sender {
     this.#remainingMs = remainingMs
   }
 
-  /** One reply a call, error replies in their places. @throws {RedisConnectionError} No reply came, to one of them at least. */
+  /** One reply per call, error replies in their places. @throws {RedisConnectionError} No reply came, to one of them at least. */
   async send(calls: readonly Call[]): Promise<Reply[]> {
     return (await this.ask(calls)).map((answer) => {
       if (isUnanswered(answer)) throw answer
@@ -34,7 +34,7 @@ export class Sender {
     })
   }
 
-  /** One answer a call: its reply, an error reply, or what kept it from being answered. */
+  /** One answer per call: its reply, an error reply, or what kept it from being answered. */
   async ask(calls: readonly Call[]): Promise<Answer[]> {
     if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
@@ -47,7 +47,7 @@ export class Sender {
     return named(calls, replies)
   }
 
-  /** What asks each node of a cluster that has keys; itself alone elsewhere. @throws {RedisConnectionError} No reply came. */
+  /** What asks each node of a cluster that has keys; only itself elsewhere. @throws {RedisConnectionError} No reply came. */
   async masters(): Promise<Sender[]> {
     const masters = await this.#transport.masters?.(this.#timeoutMs())
     return masters?.map((master) => new Sender(master, this.#remainingMs)) ?? [this]

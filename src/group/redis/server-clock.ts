@@ -33,7 +33,7 @@ export class ServerClock {
     else if (!this.#isRefused) {
       this.#isRefused = true
       process.emitWarning(
-        `Cannot trim by retentionMs: the server does not tell its time (${reply.message}); allow the command TIME`,
+        `Cannot trim by retentionMs: the server does not report its time (${reply.message}); allow the command TIME`,
         'MillraceWarning',
       )
     }

@@ -105,7 +105,7 @@ function checkFilters(action: string, options: DeadLetterFilters): void {
   if (limit !== undefined) integerFrom(action, 'limit', limit, 1)
 }
 
-/** Some letters that were looked at together. */
+/** Some letters that were inspected together. */
 export interface LetterPage {
   /** How many, also those that do not fit. */
   readonly looked: number

@@ -20,9 +20,9 @@ export interface ListDeadLettersOptions extends DeadLetterFilters {
 interface ChangeOptions<Outcome extends string> extends ListDeadLettersOptions {
   /** Every letter of the group. Must be said where no filter but `limit` is given. */
   readonly all?: boolean
-  /** Changes nothing, and tells what would become of each letter. Default false. */
+  /** Changes nothing, and says what would become of each letter. Default false. */
   readonly dryRun?: boolean
-  /** Is told what was done, after each page. */
+  /** Called with what was done, after each page. */
   readonly onProgress?: (progress: DeadLetterProgress<Outcome>) => void
   /** Once aborted no further page is begun; the counts so far come back. */
   readonly signal?: AbortSignal
@@ -30,12 +30,12 @@ interface ChangeOptions<Outcome extends string> extends ListDeadLettersOptions {
 
 /** How far it has got. */
 export interface DeadLetterProgress<Outcome extends string> {
-  /** Letters that were looked at so far, also those that do not fit. */
+  /** Letters that were inspected so far, also those that do not fit. */
   readonly looked: number
-  /** Letters that are to be looked at, at most. */
+  /** Letters that are to be inspected, at most. */
   readonly total: number
   readonly counts: Readonly<Record<Outcome | 'found', number>>
-  /** What became of which letter since it was told last. */
+  /** What became of which letter since the last call. */
   readonly done: readonly { readonly letter: DeadLetter | UnreadableDeadLetter; readonly outcome: Outcome }[]
 }
 
@@ -62,7 +62,7 @@ export interface RedriveDeadLettersOptions extends ChangeOptions<RedriveOutcome>
   /**
    * What to do with an entry that was trimmed from the stream, which can only be appended under a new id. Default: nothing, it stays a letter.
    *
-   * - `'group'`: append it for this group alone. The stream's other groups are moved past it, which takes that they have read all that is
+   * - `'group'`: append it only for this group. The stream's other groups are moved past it, which takes that they have read all that is
    *   there; else the letter stays, `othersBehind`. Readers without a group see it, and so does a group that is made later, or made again
    *   after it was lost.
    * - `'all'`: append it for every group of the stream.
@@ -126,7 +126,7 @@ export async function readDeadLetter(
  * What is redriven is pending: with more of it than `maxPending`, pollers read nothing new until the claimer has caught up.
  *
  * @throws {TypeError | RangeError} A bad option, or neither a filter nor `all`.
- * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached. What was done is done; `onProgress` was told.
+ * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached. What was done is done; `onProgress` was called.
  */
 export async function redriveDeadLetters(
   source: DeadLetterSource,
@@ -157,7 +157,7 @@ export async function redriveDeadLetters(
  * than one operator may do this at once.
  *
  * @throws {TypeError | RangeError} A bad option, or neither a filter nor `all`.
- * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached. What was done is done; `onProgress` was told.
+ * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached. What was done is done; `onProgress` was called.
  */
 export async function dropDeadLetters(source: DeadLetterSource, options: DropDeadLettersOptions): Promise<DropCounts> {
   const action = 'drop dead letters'

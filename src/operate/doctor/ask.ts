@@ -12,13 +12,13 @@ export interface Question<T> {
   answerOf?(error: RedisReplyError): T | undefined
 }
 
-/** What a server told, or why it did not. */
+/** What a server answered, or why it did not. */
 export type Told<T> = { readonly value: T } | Refusal
 
 export interface Refusal {
   /** The server's words. */
   readonly refusal: string
-  /** The right that would have told. */
+  /** The right that is missing for an answer. */
   readonly right: string
 }
 

@@ -7,15 +7,15 @@ import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } fr
 import type { Finding, Verdict } from './finding.ts'
 import { error, unknown } from './finding.ts'
 
-/** Everything that a check may need to be told. */
+/** Everything that a check may need to know. */
 export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts, RightsFacts {}
 
-/** What a check is made for: once a server, a stream, or a group. */
+/** What a check is made for: once per server, per stream, or per group. */
 export type Scope = 'server' | 'stream' | 'group'
 
-/** What a check looks at, beside what the server told. */
+/** What a check inspects, beside what the server answered. */
 export interface Subject {
-  /** Milliseconds since 1970, by the server's clock if it tells. */
+  /** Milliseconds since 1970, by the server's clock if it is known. */
   readonly now: number
   /** Milliseconds since 1970, by the clock of whoever asks. */
   readonly localNow: number
@@ -42,12 +42,12 @@ export interface Check {
   readonly check: string
   readonly scope: Scope
   readonly needs: readonly (keyof Facts)[]
-  /** Whether there is anything to look at. Default: always. */
+  /** Whether there is anything to inspect. Default: always. */
   readonly isFor?: ((subject: Subject) => boolean) | undefined
   look(facts: Facts, subject: Subject): readonly Verdict[]
 }
 
-/** A check that is handed what it needs and nothing else, once all of it was told. */
+/** A check that is handed what it needs and nothing else, once all of it is known. */
 export function check<Need extends keyof Facts = never>(row: {
   readonly check: string
   readonly scope: Scope
@@ -58,7 +58,7 @@ export function check<Need extends keyof Facts = never>(row: {
   return row
 }
 
-/** Makes a check; what it was not told makes it a finding of its own. */
+/** Makes a check; what it does not know makes it a finding of its own. */
 export function make(row: Check, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
   const { check, scope, needs, isFor } = row
   if (isFor?.(subject) === false) return []

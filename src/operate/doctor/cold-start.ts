@@ -20,7 +20,7 @@ export interface ColdStartOptions {
   readonly redis: Connection
   /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
   readonly targetTimeoutsMs?: Readonly<Record<string, number>>
-  /** Where errors and warnings go, a line each, and in one more what could not be told. Default: lines of JSON on the console. */
+  /** Where errors and warnings go, one line each, and in one more what the server did not answer. Default: lines of JSON on the console. */
   readonly logger?: FindingLogger
   /** Given all findings, also those that are not logged. What it throws is a warning. */
   readonly onFindings?: (findings: readonly Finding[]) => void
@@ -82,7 +82,7 @@ function logFindings(logger: FindingLogger, findings: readonly Finding[]): void 
   }
   const untold = findings.filter(({ severity }) => severity === 'unknown')
   if (untold.length > 0)
-    logger.info(`The server did not tell all: ${untold.length} checks of the doctor were not made`, {
+    logger.info(`The server did not answer all: ${untold.length} checks of the doctor were not made`, {
       checks: [...new Set(untold.map(({ check }) => check))],
     })
 }

@@ -21,15 +21,15 @@ import { aheadQuestions, groupQuestions, rightsQuestions, serverQuestions, strea
 import type { Finding } from './finding.ts'
 import { error, SEVERITIES } from './finding.ts'
 
-/** Where the doctor looks, and what the server cannot tell it. */
+/** Where the doctor looks, and what the server cannot say. */
 export interface DoctorOptions {
   /** The server. */
   readonly redis: Connection
-  /** Further streams to look at. Default: those of the consumers alone. */
+  /** Further streams to inspect. Default: only those of the consumers. */
   readonly streams?: readonly string[]
-  /** The one group of `streams` to look at. Default: the first twenty that they have. */
+  /** The one group of `streams` to inspect. Default: the first twenty that they have. */
   readonly group?: string
-  /** The timeout of the poller's function in milliseconds; at a cold start the remaining time tells it. Default: not known. */
+  /** The timeout of the poller's function in milliseconds; at a cold start the remaining time shows it. Default: not known. */
   readonly functionTimeoutMs?: number
   /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
   readonly targetTimeoutsMs?: Readonly<Record<string, number>>
@@ -50,12 +50,12 @@ const MOST_GROUPS = 20
 const SLOTS = 4
 
 /**
- * Looks at consumers, their streams and their server, and says what is wrong and how to mend it. Reads and changes nothing: some twenty
- * commands a consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to tell is a finding,
+ * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some twenty
+ * commands per consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to report is a finding,
  * `unknown`, that says which right would.
  *
  * @returns The worst first.
- * @throws {TypeError | RangeError} A bad option, nothing to look at, or a policy that does not say what it needs.
+ * @throws {TypeError | RangeError} A bad option, nothing to inspect, or a policy that does not say what it needs.
  * @throws {RedisConnectionError} No reply came.
  * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
  */
@@ -115,7 +115,7 @@ interface Ward {
   readonly patients: readonly StreamPatient[]
 }
 
-/** One for all; of a cluster one a stream, since every node tells of itself alone. */
+/** One for all; of a cluster one per stream, since every node knows only itself. */
 async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Promise<Ward[]> {
   const isCluster = patients.length > 1 && (await sender.masters()).length > 1
   return (isCluster ? patients.map((patient) => [patient]) : [patients]).map((together) => ({
@@ -125,7 +125,7 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
 }
 
 /**
- * Looks at all; what one node of a cluster does not tell since it is gone is a finding, the others are looked at.
+ * Inspects all; what one node of a cluster does not report since it is gone is a finding, the others are inspected.
  *
  * @throws {RedisConnectionError} None answers.
  */
@@ -158,7 +158,7 @@ function onceEach(findings: readonly Finding[]): Finding[] {
   return [...new Map(findings.map((finding) => [JSON.stringify(finding), finding])).values()]
 }
 
-/** A group that is looked at. */
+/** A group that is inspected. */
 interface GroupPatient {
   readonly group: string
   readonly keys: ConsumerKeys
@@ -170,7 +170,7 @@ interface GroupPatient {
   ahead?: Inquiry<AheadFacts>
 }
 
-/** A stream that is looked at, with its groups. */
+/** A stream that is inspected, with its groups. */
 class StreamPatient {
   readonly name: string
   /** The groups of the given consumers. */

@@ -48,7 +48,7 @@ export interface GroupFacts {
   readonly pending: PendingSum
   /** The ten oldest. */
   readonly oldest: readonly PendingEntry[]
-  /** Until when entries wait for their next delivery, by id; `undefined`: more wait than were looked at. */
+  /** Until when entries wait for their next delivery, by id; `undefined`: more wait than were inspected. */
   readonly waits: ReadonlyMap<string, number> | undefined
   /** Leases held under the names of the slots, and under those beyond. */
   readonly pollers: number
@@ -69,7 +69,7 @@ export interface AheadFacts {
 
 /** What is asked of a group whose policies need rights. */
 export interface RightsFacts {
-  /** Those that whoever asks lacks; `undefined`: the server cannot tell. */
+  /** Those that whoever asks lacks; `undefined`: the server cannot know. */
   readonly lacking: readonly Lacking[] | undefined
 }
 
@@ -78,7 +78,7 @@ const MOST_SLOTS = 64
 const OLDEST = 10
 const WAITS = 1_000
 
-/** @param probeKey A key that scripts may name; it is not looked at. */
+/** @param probeKey A key that scripts may name; it is not inspected. */
 export function serverQuestions(probeKey: string): Questions<ServerFacts> {
   return {
     info: { call: ['info'], right: '+info', read: (reply) => readInfo(asText(reply)) },

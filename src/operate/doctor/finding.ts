@@ -1,4 +1,4 @@
-/** How much a finding matters: entries are lost or stuck, may be, worth knowing; or the server would not tell. */
+/** How much a finding matters: entries are lost or stuck, may be, worth knowing; or the server does not report. */
 export type Severity = 'error' | 'warning' | 'info' | 'unknown'
 
 /** Severities, the worst first. */
@@ -14,7 +14,7 @@ export interface Finding {
   readonly group?: string
   /** What was seen, with the values. */
   readonly message: string
-  /** The command or the setting that mends it. */
+  /** The command or the setting that fixes it. */
   readonly fix: string
 }
 

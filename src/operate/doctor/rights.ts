@@ -12,11 +12,11 @@ export interface Lacking {
 }
 
 /**
- * Asks which commands the user may not send; looks at no key, and changes nothing. Further keys stand in ARGV, since a script whose KEYS are denied is not
+ * Asks which commands the user may not send; inspects no key, and changes nothing. Further keys stand in ARGV, since a script whose KEYS are denied is not
  * run at all; what a client puts before keys is found at the stream's.
  *
  * KEYS stream. ARGV the stream as we name it, then for each command its key, its name, and a subcommand ('' none). Answers the numbers of those that are
- * denied, from 1; -1 on servers before 7.0, which do not tell.
+ * denied, from 1; -1 on servers before 7.0, which do not report.
  */
 const rights: Script = {
   keyCount: 1,
@@ -33,7 +33,7 @@ return denied
 `,
 }
 
-/** Whoever may not claim is no claimer, and needs nothing of what claimers alone do. */
+/** Whoever may not claim is no claimer, and needs nothing of what only claimers do. */
 const CLAIMING = 'xautoclaim'
 
 export function rightsQuestion(stream: string, needs: readonly Need[]): Question<readonly Lacking[] | undefined> {

@@ -6,9 +6,9 @@ import type { Reply } from '../../group/redis/transport.ts'
 import type { ConsumerInspection } from './inspection.ts'
 import type { Unknowns } from './unknowns.ts'
 
-/** Leases of a group that are looked at. */
+/** Leases of a group that are inspected. */
 const MAX_LEASES = 100
-/** Poller slots of a group whose settings nobody told. */
+/** Poller slots of a group whose settings are unknown. */
 const DEFAULT_SLOTS = 4
 /** Names that are slots of ours, and so have leases. */
 const SLOT_NAME = /^(poller|claimer)-\d{1,3}$/

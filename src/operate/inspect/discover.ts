@@ -3,7 +3,7 @@ import { parseScan, scanStreams } from '../../group/redis/commands/scan.ts'
 import type { Sender } from '../../group/redis/sender.ts'
 import { failuresOfSome } from '../../group/redis/some-answered.ts'
 
-/** Keys that one SCAN looks at, and those that a search looks at in all. */
+/** Keys that one SCAN inspects, and those that a search inspects in all. */
 const KEYS = { aCall: 1_000, inAll: 100_000 }
 
 /**
@@ -24,7 +24,7 @@ export async function discoverStreams(
   return { streams: streams.slice(0, maxStreams), incomplete: `stopped after ${maxStreams} streams` }
 }
 
-/** A node that is gone hides its own streams alone. @throws {RedisConnectionError} No node answers. */
+/** A node that is gone hides only its own streams. @throws {RedisConnectionError} No node answers. */
 async function searched(masters: readonly Sender[], maxStreams: number) {
   const ends = await Promise.allSettled(masters.map((master) => scanNode(master, maxStreams)))
   const failures = failuresOfSome(ends)
@@ -43,7 +43,7 @@ async function scanNode(sender: Sender, maxStreams: number) {
   do {
     const reply = await sender.call(scanStreams(cursor, KEYS.aCall)).catch((cause: unknown) => {
       throw cause instanceof RedisReplyError
-        ? new RedisReplyError(`Cannot look for streams, name them instead: ${cause.message}`, { cause })
+        ? new RedisReplyError(`Cannot search for streams, name them instead: ${cause.message}`, { cause })
         : cause
     })
     const page = parseScan(reply)

@@ -20,12 +20,12 @@ import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
 import { isNoSuchKey, Unknowns } from './unknowns.ts'
 
-/** Pending entries of a group that are looked at. */
+/** Pending entries of a group that are inspected. */
 const SAMPLE = 100
 /** A group with more consumer names than that is not asked for them: the answer has no bound. */
 const MAX_CONSUMERS = 1_000
 
-/** Looks at a group: two round trips, and bounded ones however much is pending. */
+/** Inspects a group: two round trips, and bounded ones however much is pending. */
 export async function inspectGroup(
   sender: Sender,
   request: StreamRequest,

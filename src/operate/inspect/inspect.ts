@@ -11,27 +11,27 @@ import type { Inspection, StreamInspection } from './inspection.ts'
 import type { Expected, StreamRequest } from './request.ts'
 import { inspectStream } from './stream.ts'
 
-/** What to look at. */
+/** What to inspect. */
 export interface InspectOptions {
   readonly redis: Connection
   /** Keys of streams. Default: those of `consumers`; without those, the streams that the server has. */
   readonly streams?: readonly string[]
   /** Whose groups are expected there, with dead-letter streams and slots that are not the default's. */
   readonly consumers?: readonly Consumer[]
-  /** One group alone, on every stream. Default: all groups. */
+  /** Only one group, on every stream. Default: all groups. */
   readonly group?: string
-  /** Where streams are looked for: it stops after so many, 1 to 1,000, and after about 100,000 keys. Default 100. */
+  /** Where streams are searched for: it stops after so many, 1 to 1,000, and after about 100,000 keys. Default 100. */
   readonly maxStreams?: number
 }
 
 const ACTION = 'inspect streams'
 const DEFAULT_MAX_STREAMS = 100
-/** Streams that are looked at side by side. */
+/** Streams that are inspected side by side. */
 const STREAMS_AT_ONCE = 10
 
 /**
- * Looks at streams, their groups, and what belongs to them. Only reads: it makes no key, group or consumer, and changes no idle time and no
- * delivery count. Three round trips a stream, of commands whose cost does not grow with what is pending.
+ * Inspects streams, their groups, and what belongs to them. Only reads: it makes no key, group or consumer, and changes no idle time and no
+ * delivery count. Three round trips per stream, of commands whose cost does not grow with what is pending.
  *
  * What the server refuses is left out, with the reason in `unknown`; a read-only user needs `xinfo`, `xpending`, `xrange`, and for all of it
  * `hget`, `pttl`, `time` and `memory|usage`, on a stream and on its groups' keys. What is not on one server at one moment (each command
@@ -41,7 +41,7 @@ const STREAMS_AT_ONCE = 10
  * unless it is named or has groups of its own.
  * @throws {TypeError | RangeError} A bad option.
  * @throws {RedisConnectionError} No reply came.
- * @throws {RedisReplyError} The server refuses to work at all, or refuses SCAN when streams have to be looked for.
+ * @throws {RedisReplyError} The server refuses to work at all, or refuses SCAN when streams have to be searched for.
  */
 export async function inspectStreams(options: InspectOptions): Promise<Inspection> {
   const { sender, streams: named, expected, group, maxStreams } = resolve(options)
@@ -56,7 +56,7 @@ export async function inspectStreams(options: InspectOptions): Promise<Inspectio
   return { at, clock, streams: named.length > 0 ? inspected : found(inspected, group), incomplete }
 }
 
-/** The server's clock, which entry ids are made by; ours where it refuses to tell it. */
+/** The server's clock, which entry ids are made by; ours where it refuses to report it. */
 async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock'>> {
   const [reply = null] = await sender.send([time])
   if (!(reply instanceof RedisReplyError)) return { at: parseTime(reply), clock: 'server' }
@@ -64,7 +64,7 @@ async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock
   throw reply
 }
 
-/** Of streams that were looked for: without those that are gone by now, have no such group, or are shown with the group they belong to. */
+/** Of streams that were searched for: without those that are gone by now, have no such group, or are shown with the group they belong to. */
 function found(streams: readonly StreamInspection[], group: string | undefined): StreamInspection[] {
   const letters = new Set(streams.flatMap(({ groups }) => groups.map(({ deadLetters }) => deadLetters?.stream)))
   return streams.filter(

@@ -1,6 +1,6 @@
 /**
- * What could not be told, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
- * reason. A part that is missing without a reason has nothing to tell.
+ * What is not known, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
+ * reason. A part that is missing without a reason has no value.
  */
 export type Unknown = Readonly<Record<string, string>>
 
@@ -11,7 +11,7 @@ export interface Inspection {
   /** Whose clock that is: `local` where the server refuses TIME. */
   readonly clock: 'server' | 'local'
   readonly streams: readonly StreamInspection[]
-  /** Why there may be streams that are not shown, where they were looked for; else left out. */
+  /** Why there may be streams that are not shown, where they were searched for; else left out. */
   readonly incomplete?: string | undefined
 }
 
@@ -35,7 +35,7 @@ export interface StreamInspection {
   readonly groups: readonly GroupInspection[]
   /**
    * Every group has read and done what is before this id: trimming up to there takes nothing that one of them needs (`XTRIM … MINID`), though a
-   * dead letter of it can only be republished then. Left out without groups, and unless all of them were looked at.
+   * dead letter of it can only be republished then. Left out without groups, and unless all of them were inspected.
    */
   readonly doneBeforeId?: string | undefined
   /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
@@ -48,7 +48,7 @@ export interface GroupInspection {
   readonly group: string
   readonly lastDeliveredId: string
   /**
-   * Entries not delivered yet. Counted below ten, and where all that the stream has is ahead; otherwise told by the server, which before 8.0
+   * Entries not delivered yet. Counted below ten, and where all that the stream has is ahead; otherwise reported by the server, which before 8.0
    * counts too many once entries were trimmed that nobody had read. Never a 0 that is not one: where the server does not know, this is left
    * out and `lagAtLeast` is there.
    */
@@ -90,9 +90,9 @@ export interface OldestPending {
   readonly isTrimmed: boolean
 }
 
-/** How often pending entries were delivered, of the oldest ones alone. */
+/** How often pending entries were delivered, only of the oldest ones. */
 export interface DeliveryCounts {
-  /** Entries looked at: all that are pending, 100 at most. */
+  /** Entries inspected: all that are pending, 100 at most. */
   readonly sampled: number
   /** Delivery count → entries. */
   readonly counts: Readonly<Record<string, number>>

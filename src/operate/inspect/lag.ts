@@ -13,7 +13,7 @@ export interface Lag {
 }
 
 /**
- * The lag that the ends of a stream tell: 0 where nothing is beyond the group, everything where nothing is behind it; `undefined` where only
+ * The lag that the ends of a stream show: 0 where nothing is beyond the group, everything where nothing is behind it; `undefined` where only
  * counting helps.
  */
 export function lagByEnds(lastDeliveredId: string, { length, firstId, lastId }: StreamInfo): number | undefined {
@@ -26,15 +26,15 @@ export function lagByEnds(lastDeliveredId: string, { length, firstId, lastId }: 
  * The lag of a group in mid-stream.
  *
  * @param counted Entries found beyond it, `COUNTED` at most; `undefined` if that was refused.
- * @param told What the server says, which knows nothing before 7.0 and after deletions, and may be wrong.
+ * @param reported What the server says, which knows nothing before 7.0 and after deletions, and may be wrong.
  * @param length Entries in the stream, if known: of a group in mid-stream, at least one is behind it.
  */
-export function lagByCount(counted: number | undefined, told: number | undefined, length: number | undefined): Lag {
+export function lagByCount(counted: number | undefined, reported: number | undefined, length: number | undefined): Lag {
   if (counted !== undefined && counted < COUNTED) return { lag: counted }
   // what is known to be beyond it, since the ends of the stream have shown that something is
   const atLeast = counted ?? (length === undefined ? 0 : 1)
-  if (told !== undefined && told > 0 && told >= atLeast)
-    return { lag: Math.max(atLeast, length === undefined ? told : Math.min(told, length - 1)) }
+  if (reported !== undefined && reported > 0 && reported >= atLeast)
+    return { lag: Math.max(atLeast, length === undefined ? reported : Math.min(reported, length - 1)) }
   const reason =
     'the server lost count: it is older than 7.0, entries were deleted, or the group was made in mid-stream'
   return atLeast > 0 ? { lagAtLeast: atLeast, reason } : { reason }

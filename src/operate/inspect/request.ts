@@ -11,7 +11,7 @@ export interface StreamRequest {
   readonly stream: string
   /** When it is, in milliseconds since 1970. */
   readonly at: number
-  /** One group alone. */
+  /** Only one group. */
   readonly group: string | undefined
   readonly expected: readonly Expected[]
 }

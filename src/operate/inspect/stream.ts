@@ -14,12 +14,12 @@ import type { GroupInspection, StreamInspection } from './inspection.ts'
 import type { StreamRequest } from './request.ts'
 import { isNoSuchKey, Unknowns } from './unknowns.ts'
 
-/** Groups of a stream that are looked at. */
+/** Groups of a stream that are inspected. */
 const MAX_GROUPS = 100
-/** Groups that are looked at side by side. */
+/** Groups that are inspected side by side. */
 const GROUPS_AT_ONCE = 10
 
-/** Looks at a stream and its groups. All keys lie in one hash slot, so that this works on a cluster, too. */
+/** Inspects a stream and its groups. All keys lie in one hash slot, so that this works on a cluster, too. */
 export async function inspectStream(sender: Sender, request: StreamRequest): Promise<StreamInspection> {
   const { stream, at } = request
   // groups before the stream: what is then the last entry was not beyond a group that had it delivered before
@@ -60,7 +60,7 @@ async function inspectGroups(
   return inspected
 }
 
-/** The lowest id that a group may still need. `undefined` where one of them does not tell. */
+/** The lowest id that a group may still need. `undefined` where one of them does not report. */
 function doneBefore(groups: readonly GroupInspection[]): string | undefined {
   const needed = groups.map(({ pending, oldestPending, lastDeliveredId }) =>
     pending > 0 ? oldestPending?.id : idAfter(lastDeliveredId),
@@ -85,7 +85,7 @@ function expectedGroups({ group, expected }: StreamRequest): string[] {
 
 function chooseGroups(infos: readonly GroupInfo[], group: string | undefined, { reasons }: Unknowns): GroupInfo[] {
   const chosen = infos.filter(({ name }) => group === undefined || name === group)
-  if (chosen.length > MAX_GROUPS) reasons.groups = `only ${MAX_GROUPS} of ${chosen.length} are looked at`
+  if (chosen.length > MAX_GROUPS) reasons.groups = `only ${MAX_GROUPS} of ${chosen.length} are inspected`
   return chosen.slice(0, MAX_GROUPS)
 }
 

@@ -30,7 +30,7 @@ const FUNCTIONS = {
 
 /**
  * The ACL rules under which a consumer's poller and claimer do all their work: what every consumer needs, and what its policies say in `needs` and `guard`. What
- * stands in parentheses (a selector) goes for these keys alone. Redis 6.2 knows no selectors: there leave out the parentheses, and keep what is in them.
+ * stands in parentheses (a selector) goes only for these keys. Redis 6.2 knows no selectors: there leave out the parentheses, and keep what is in them.
  *
  * @throws {TypeError} A policy does not say what it needs.
  */
@@ -50,7 +50,7 @@ function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: read
   const group = keys.slot('').replace(/slot:$/, '')
   const isOwn = (key: string) => key.startsWith(group)
   const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]
-  // a script's keys must all be among those of one rule, hence also those of policies among the first
+  // a script's keys must all be among those of one rule, also those of policies among the first
   const ofPolicies = [...new Set(needs.map(({ key }) => key))]
   const all = new Set([patternOf(keys.stream), ...own, ...ofPolicies.filter((key) => !isOwn(key)).map(needPattern)])
   const selectors = ofPolicies.flatMap((key) => {
@@ -72,7 +72,7 @@ function needPattern(key: string): string {
   return key.endsWith('*') ? `${patternOf(key.slice(0, -1))}*` : patternOf(key)
 }
 
-/** A pattern of that key alone; what no rule can hold stands for any character. */
+/** A pattern of only that key; what no rule can hold stands for any character. */
 function patternOf(key: string): string {
   return key.replace(/[\\*?[\]]/g, '\\$&').replace(/[\s()]/g, '?')
 }

@@ -8,7 +8,7 @@ export const COMMANDS = {
   drainBatch: 3,
   /** The batch of a poll in `once`: its acknowledgement. */
   onlyBatch: 1,
-  /** Take a slot and a page; note cursor and mark, look at the names, measure, give the slot back. */
+  /** Take a slot and a page; note cursor and mark, inspect the names, measure, give the slot back. */
   idleClaim: 6,
   publish: 1,
   /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is; whoever raised it gives it its end, by one more. */

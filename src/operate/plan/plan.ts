@@ -55,7 +55,7 @@ const WAKE_MS = 50
 
 /**
  * Works out what a consumer does and costs: latency, capacity, commands, invocations, price. Arithmetic, for events that come evenly and
- * one by one, handlers that take the same time, warm functions, and nothing that fails; it looks at no server.
+ * one by one, handlers that take the same time, warm functions, and nothing that fails; it inspects no server.
  *
  * @throws {TypeError | RangeError} A bad option.
  */

@@ -120,7 +120,7 @@ export const CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'gives a slot to one alone',
+    name: 'gives a slot to only one',
     async run(area) {
       const slots = await Promise.all([area.slot(), area.slot(), area.slot(), area.slot()])
       same(new Set(slots.map(({ consumerName }) => consumerName)).size, 4)
@@ -145,7 +145,7 @@ export const CHECKS: readonly Check[] = [
     name: 'copies a dead letter of 3,500 fields',
     async run(area) {
       const fields = Array.from({ length: 3_500 }, (_, n) => [`f${n}`, `${n}`]).flat()
-      // in two, where a service takes fewer arguments a command
+      // in two, where a service takes fewer arguments per command
       const added = await area.sender.send([['xadd', area.keys.stream, '*', ...fields]])
       if (added[0] instanceof Error) return
       const slot = await area.slot()
@@ -164,7 +164,7 @@ export const CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'tells what was trimmed while it was pending',
+    name: 'reports what was trimmed while it was pending',
     async run(area) {
       const ids = await area.add('1', '2')
       const slot = await area.slot()
@@ -176,7 +176,7 @@ export const CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'heals a lost group at its mark',
+    name: 'recreates a lost group at its mark',
     async run(area) {
       await area.add('1')
       const slot = await area.slot()
@@ -214,7 +214,7 @@ export const CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'tells what a group has before it',
+    name: 'reports what a group has before it',
     async run(area) {
       await area.add('1', '2', '3')
       await area.read(await area.slot(), 1)

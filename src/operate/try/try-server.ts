@@ -17,8 +17,8 @@ export interface Tried {
 const LIMIT_MS = { check: 20_000, all: 120_000 }
 
 /**
- * Tries a server against the contract, a check after the other, each in keys of its own, which it removes. Where that is refused it is the last
- * thing told.
+ * Tries a server against the contract, one check after the other, each in keys of its own, which it removes. Where that is refused it is the last
+ * thing reported.
  *
  * @param signal Ends it after the check that is under way; its keys are removed all the same.
  */
@@ -51,12 +51,13 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
 /** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */
 export async function nameOf(redis: Connection): Promise<string> {
   const [reply = null] = await senderOf('try a server', redis).send([['info', 'server']])
-  if (reply instanceof RedisReplyError || reply instanceof RedisConnectionError) return 'a server that tells no version'
+  if (reply instanceof RedisReplyError || reply instanceof RedisConnectionError)
+    return 'a server that reports no version'
   const info = Object.fromEntries(
     [...asText(reply).matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]),
   )
   if (info.valkey_version) return `Valkey ${info.valkey_version}`
   const others = ['dragonfly_version', 'kvrocks_version', 'garnet_version'].filter((name) => info[name])
   if (others[0]) return `${others[0].replace('_version', '')} ${info[others[0]]}`
-  return info.redis_version ? `Redis ${info.redis_version}` : 'a server that tells no version'
+  return info.redis_version ? `Redis ${info.redis_version}` : 'a server that reports no version'
 }

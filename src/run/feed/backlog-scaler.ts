@@ -2,7 +2,7 @@ import { slotNames } from '../../group/consumer-names.ts'
 import type { Run } from '../run.ts'
 
 /**
- * Sees to it that a backlog gets as many pollers as it is worth. Of those that run, the one in the lowest slot alone calls others, and once
+ * Sees to it that a backlog gets as many pollers as it is worth. Of those that run, only the one in the lowest slot calls others, and once
  * in its run: two that see the same backlog would both call for all of it. Nothing waits for the calls but the run's end.
  */
 export class BacklogScaler {
@@ -17,7 +17,7 @@ export class BacklogScaler {
     this.#nextAt = further && slot.consumerName === slotNames('poller', 1)[0] ? 0 : Infinity
   }
 
-  /** Looks at the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */
+  /** Inspects the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */
   look(): void {
     if (this.#looking || this.#run.report.numbers.read < this.#nextAt) return
     this.#looking = this.#look()

@@ -3,7 +3,7 @@ import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { Reader } from './reader.ts'
 
-/** How soon the stream is looked at again for events that others wait for; each look in vain doubles the wait. After a full read, at once. */
+/** How soon the stream is inspected again for events that others wait for; each empty read doubles the wait. After a full read, at once. */
 const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
 
 /**
@@ -93,7 +93,7 @@ async function isDue({ policies, time }: Run, pool: Pool): Promise<boolean> {
       pool.notify()
     }
     const cancels = [time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), end(true)), time.onAbort(end(false))]
-    // no sooner than a look in vain: a policy may say so whenever it is asked
+    // no sooner than after an empty read: a policy may say so whenever it is asked
     policies.resume = () => void cancels.push(time.clock.after(LOOK_AGAIN_MS.first, end(false)))
     await pool.until(() => isOver)
     for (const cancel of cancels) cancel()

@@ -19,7 +19,7 @@ export class Reader {
   /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
   readonly #neverAhead: boolean
   #isFirst = true
-  /** What is pending grows by failures alone, so it is looked at by the first read and by those that follow them. */
+  /** What is pending grows only by failures, so it is inspected by the first read and by those that follow them. */
   #mayBeAtLimit = true
   /** Something failed of what was settled last, so that more may: reading ahead could go further above `maxPending`. */
   #hasFailed = false

@@ -54,7 +54,7 @@ export class Retries {
   }
 
   /**
-   * Retries the entries of a page as far as there is time, those above suspicion first. Afterwards all of them have their outcomes.
+   * Retries the entries of a page as far as there is time, those that killed no process first. Afterwards all of them have their outcomes.
    *
    * @returns The first entry that had no turn.
    * @throws {RedisConnectionError} No reply came. What ran meanwhile has ended.

@@ -7,7 +7,7 @@ export interface Suspects<Entry extends Claimed> {
   readonly usedUp: readonly Entry[]
   /** Side by side. */
   readonly trusted: readonly Entry[]
-  /** Above suspicion too, but at their last delivery: started when their handlers are, never ahead. */
+  /** Killed no process either, but at their last delivery: started when their handlers are, never ahead. */
   readonly last: readonly Entry[]
   /** In groups of what runs side by side. */
   readonly grouped: readonly Entry[]

@@ -17,7 +17,7 @@ class FakeTerminal extends EventEmitter {
 const ENTER = 'ESC[?1049hESC[?25l'
 const LEAVE = 'ESC[?25hESC[?1049l'
 
-test('a picture is drawn over the last one, and the terminal given back as it was, once', () => {
+test('a picture is drawn over the last one, and the terminal is restored once', () => {
   const terminal = new FakeTerminal()
   const screen = createLiveScreen(terminal)
   screen.show(['one', 'two'])

@@ -125,7 +125,7 @@ test('a move of a slot that is called off costs no invocation', async () => {
   await redis.close()
 }, 30_000)
 
-test('a slot that no node has is an error in time, and that of its own streams alone', async () => {
+test('a hash slot without a node fails in time, and only for its own streams', async () => {
   const redis = connectIoredis(cluster.url)
   const stream = aStream()
   await publish(redis, stream)

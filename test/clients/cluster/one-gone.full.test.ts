@@ -51,7 +51,7 @@ describe.each(Object.entries(urls))('where one node is gone, over %s,', (_name, 
     expect(incomplete).toMatch(/^a node did not answer: Cannot reach Redis: connect ECONNREFUSED/)
   })
 
-  test('diagnose looks at the others, and says which stream it did not reach', async () => {
+  test('diagnose inspects the others, and says which stream it did not reach', async () => {
     const findings = await ask((redis) => diagnose([], { redis, streams: STREAM_OF }))
     expect(findings[0]).toEqual({
       check: 'reachable',

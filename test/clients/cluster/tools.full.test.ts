@@ -47,7 +47,7 @@ describe.each([
     )
   })
 
-  test('diagnose looks at consumers of several nodes', async () => {
+  test('diagnose inspects consumers of several nodes', async () => {
     const redis = connectIoredis(url())
     const findings = await diagnose(consumers, { redis })
     await redis.close()

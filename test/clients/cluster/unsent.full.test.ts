@@ -88,7 +88,7 @@ function withoutNodes() {
   return { ...nodes, on, refreshSlotsCache, disconnect: on, removeListener: on, pipeline: () => ({}) }
 }
 
-test('what finds no node at all is an error for every command, and the client is made anew', async () => {
+test('a cluster without any node fails every command, and gets a new client', async () => {
   const made: object[] = []
   const redis = connectIoredis(() => {
     const client = made.length === 0 ? withoutNodes() : new Cluster(startup())
@@ -132,7 +132,7 @@ test.each([
   ['ioredis 6', (redisOptions: object) => new Cluster(startup(), { redisOptions } as never)],
   ['ioredis 5', (redisOptions: object) => new Cluster5(startup(), { redisOptions } as never)],
 ])(
-  'a node that hangs is hung up on by a Cluster of %s after two seconds, or its own socketTimeout',
+  'a Cluster of %s hangs up on a silent node after two seconds, or its socketTimeout',
   async (_name, make) => {
     const middle = await cluster.ownerOf(STREAM)
     const [given, own] = [make({}), make({ socketTimeout: 60_000 })]

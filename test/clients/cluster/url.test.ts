@@ -71,7 +71,7 @@ test('the first MOVED ends nothing that is asked beside it on the connection tha
   }
 })
 
-test('a cluster has database 0 alone', () => {
+test('a cluster has only database 0', () => {
   expect(() => connectIoredis('redis://127.0.0.1:1/1?cluster')).toThrow('database 0')
   expect(() => connectIoredis('redis://127.0.0.1:1?cluster', { db: 1 })).toThrow('database 0')
 })

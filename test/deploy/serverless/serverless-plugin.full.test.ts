@@ -96,7 +96,7 @@ describe('a service of several consumers', () => {
     expect(idsOf('AWS::Scheduler::ScheduleGroup')).toEqual(['RedisStreamSchedules'])
   })
 
-  test('tells poller and claimer what overrides the code of each of their consumers', () => {
+  test('passes poller and claimer what overrides the code of each of their consumers', () => {
     for (const id of ['Poller', 'Claimer'])
       expect(JSON.parse(variablesOf(id).MILLRACE_EVENT_SOURCE)).toEqual([
         { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
@@ -127,7 +127,7 @@ describe('a service of several consumers', () => {
     })
   })
 
-  test('gives a role what its function needs for its VPC and its traces, and no other function', () => {
+  test("gives only the function's own role what its VPC and its traces need", () => {
     const sidsOf = (id: string) =>
       resource(id).Properties.Policies[0].PolicyDocument.Statement.map(({ Sid }: { Sid: string }) => Sid)
 
@@ -218,7 +218,7 @@ describe('a service with options of its own for roles and logs', () => {
     expect(allowed('ClaimerRole')).toEqual([[['sns:Publish', 'sqs:SendMessage'], { 'Fn::GetAtt': ['Failed', 'Arn'] }]])
   })
 
-  test('lets functions write to the log group that they were told', () => {
+  test('lets functions write to the log group that they name', () => {
     expect(statementsOf('PollerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/mine:*'))
     expect(statementsOf('ClaimerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/all:*'))
   })
@@ -320,7 +320,7 @@ describe('the plugin', () => {
     expect(Object.values(functions).filter((fn) => 'role' in fn)).toEqual([])
   })
 
-  test('gives roles to what packages alone: deploy function would take one for a role that is deployed', () => {
+  test('gives roles only when packaging: deploy function would take a role for a deployed one', () => {
     const functions = { poller: { events: [{ redisStream: billing }] }, claimer: {} }
     const hooks = initialize(functions, {})
 

@@ -13,7 +13,7 @@ import { OrderPaid } from '../../support/consumer.ts'
 export interface ServiceOptions {
   readonly consumer?: Partial<ConsumerOptions>
   /**
-   * - `send` counts what it sends in the hash `effects`, and `sendOnce` does so once a key.
+   * - `send` counts what it sends in the hash `effects`, and `sendOnce` does so once per key.
    * - `die` does as `sendOnce`, but ends the process at order `last`, once another one was sent.
    * - `hang` ignores its signal.
    * - `remote` is another function.

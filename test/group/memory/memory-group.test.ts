@@ -105,7 +105,7 @@ test('trim() loses what is pending, which claim() counts', async () => {
   expect([shop.redis.entries(stream), report.lost, shop.redis.pending(stream, name)]).toEqual([[], 1, []])
 })
 
-test('destroyGroup() loses a group, which poll() heals', async () => {
+test('destroyGroup() loses a group, which poll() recreates', async () => {
   const handled: string[] = []
   const shop = await aShop((_event, { entryId }) => void handled.push(entryId))
   await shop.poll()

@@ -20,7 +20,7 @@ export interface RedisOutside extends Outside {
   readonly raw: Redis
 }
 
-/** Empties a server, and looks at it past the connections that `connect` makes. */
+/** Empties a server, and inspects it past the connections that `connect` makes. */
 export async function openRedis(url: string, connect: () => Connection): Promise<RedisOutside> {
   const raw = new Redis(url, { protocol: 2 })
   await raw.flushall()
@@ -80,7 +80,7 @@ export async function openRedis(url: string, connect: () => Connection): Promise
   }
 }
 
-/** What holds on a real server alone, over every client. */
+/** What holds only on a real server, over every client. */
 export function describeServer(title: string, open: () => Promise<RedisOutside>): void {
   describe(title, () => {
     test('a slot is leased for leaseMs', async () => {
@@ -92,7 +92,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.close()
     })
 
-    test('what was read in the millisecond of its lease and never settled is released without a delivery', async () => {
+    test("an entry read within its lease's millisecond and never settled is released at no delivery", async () => {
       const outside = await open()
       const group = bothSides(outside.connect().group(anAddress()))
       const slot = await aSlot(group)
@@ -138,7 +138,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.close()
     })
 
-    test('a dead letter that the server refuses leaves its entry parked, once a kind of refusal', async () => {
+    test('a dead letter that the server refuses leaves its entry parked, once per kind of refusal', async () => {
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       await outside.raw.set(keys.deadLetters, 'no stream')
@@ -199,7 +199,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       await outside.close()
     })
 
-    test('a slot is had without a lease while memory is full, and reading, acking and claiming go on', async () => {
+    test('full memory grants slots without a lease; reading, acking and claiming go on', async () => {
       const outside = await open()
       for (let n = 0; n < 3; n++) await outside.add([['n', String(n)]])
       const group = bothSides(outside.connect().group(anAddress()))

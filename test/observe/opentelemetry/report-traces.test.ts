@@ -135,7 +135,7 @@ describe('reportTraces()', () => {
     expect(tracing.span('process orders').links).toMatchObject([{ context: LINK }])
   })
 
-  test('makes one span of a handler that throws, and tells the error by its name alone', () => {
+  test('makes one span of a handler that throws, and records only the name of its error', () => {
     const call = aCall()
     const failure = Object.assign(new Error('secret-message'), { name: 'MailServerBusyError' })
     const thrown = () => {
@@ -199,7 +199,7 @@ describe('reportTraces()', () => {
     ])
   })
 
-  test('makes a span of an invocation, the parent of what it handled, with what its report counted', () => {
+  test("makes an invocation's span with its report's numbers, parent of its handlers' spans", () => {
     const [invocation, other] = [anInvocation(), anInvocation('claim', 'search')]
     observer.invocationStarted?.(invocation)
     observer.invocationStarted?.(other)
@@ -226,7 +226,7 @@ describe('reportTraces()', () => {
     expect([claim.status.code, claim.attributes['error.type']]).toEqual([SpanStatusCode.ERROR, 'InvocationFailedError'])
   })
 
-  test('leaves invocations out where it is told to', () => {
+  test('leaves invocations out where its options say so', () => {
     observer = reportTraces({ invocations: false })
     const invocation = anInvocation()
     observer.invocationStarted?.(invocation)

@@ -141,7 +141,7 @@ describe('reportMetrics()', () => {
     expect(metricsIn(written)).toMatchObject([{ PolledEventCount: 0 }])
   })
 
-  test('counts an error for the consumer that failed, and no poll, and fails as it did before', async () => {
+  test('counts an error and no poll for the failed consumer, and fails as without metrics', async () => {
     const redis = refusing(connectMemory(), 'search')
     const poller = createPoller([billing(() => {}), search()], { redis, observe: reportMetrics() })
 
@@ -178,7 +178,7 @@ describe('reportMetrics()', () => {
     ])
   })
 
-  test('takes namespace and service of the metrics it is given, and leaves alone what is stored in them', async () => {
+  test('takes namespace and service from the given metrics, and keeps what is stored in them', async () => {
     const metrics = new Metrics({ namespace: 'Shop', serviceName: 'till', defaultDimensions: { stage: 'dev' } })
     metrics.addDimension('shelf', '1').addMetadata('note', 'n').addMetric('Sold', 'Count', 1)
 
@@ -224,7 +224,7 @@ describe('reportMetrics()', () => {
 })
 
 describe('reportLogs()', () => {
-  test('logs one line an invocation: counts and where, never a payload', async () => {
+  test('logs one line per invocation: counts and where, never a payload', async () => {
     const redis = connectMemory()
     await publish(redis, 'secret-1')
 
@@ -418,7 +418,7 @@ function collect() {
   return { lines, logger }
 }
 
-/** Tells an observer of an invocation that is over. */
+/** Notifies an observer of an invocation that is over. */
 function write(observer: Observer, action: Report['action'], consumer: ConsumerReport, error?: Error): void {
   const report: Report = { ...consumer, action, consumers: [consumer] }
   observer.invocationEnded?.({ invocation: { action, consumers: [consumer], context: CONTEXT }, report, error })

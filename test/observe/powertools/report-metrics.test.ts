@@ -182,7 +182,7 @@ describe('reportMetrics()', () => {
     })
   })
 
-  test('writes a line for each event type of a publisher’s request, by stream and by stream and type', () => {
+  test('writes a line per event type of a publisher’s request, by stream and by type', () => {
     const events = [
       { type: 'OrderPaid', eventId: 'e-1' },
       { type: 'OrderShipped', eventId: 'e-2' },

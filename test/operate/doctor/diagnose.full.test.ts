@@ -72,7 +72,7 @@ describe('diagnose()', () => {
     ['an unknown option', sound(), { fast: true }, /unknown option "fast"/],
     ['no connection', sound(), { redis: {} }, /redis must be a connection/],
     ['streams in memory', sound(), { redis: connectMemory() }, /redis must be a connection to a server/],
-    ['nothing to look at', [], {}, /at least one consumer/],
+    ['nothing to inspect', [], {}, /at least one consumer/],
     ['what is no consumer', {}, {}, /must come from defineConsumer/],
     ['a timeout of 0', sound(), { functionTimeoutMs: 0 }, /functionTimeoutMs must be >= 1/],
   ])('refuses %s', async (_what, consumers, options, message) => {
@@ -90,7 +90,7 @@ describe('diagnose()', () => {
     await expect(diagnose(sound(), { redis, timeoutMs: 50 })).rejects.toMatchObject({ code: 'ERR_REDIS_CONNECTION' })
   })
 
-  test('looks at the groups of a stream that nobody gave a consumer for', async () => {
+  test('inspects the groups of a stream that nobody gave a consumer for', async () => {
     const scenario = await healthy()
     await scenario.raw.xadd(DLQ, '*', 'a', 'b')
     const found = await diagnose([], { redis: scenario.redis, streams: ['orders'] })
@@ -109,7 +109,7 @@ describe('timeouts', () => {
     ])
   })
 
-  test('handlers that may outlast minIdleMs are told', async () => {
+  test('handlers that may outlast minIdleMs are a finding', async () => {
     const found = await findings(await healthy(), sound({ minIdleMs: 5_000, allowLongHandlers: true }))
 
     expect(of('timeouts', found)).toEqual([
@@ -133,10 +133,10 @@ describe('timeouts', () => {
       [/^warning: .* may run for 6000 ms and is waited for 5000 ms: .* or its timeout to at most 5 s/],
     ],
     [
-      'whose timeout nobody told is not known',
+      'whose timeout nobody gave is unknown',
       undefined,
       {},
-      [/^unknown: .* → tell it: --target-timeout OrderPaid=SECONDS/],
+      [/^unknown: .* → give it: --target-timeout OrderPaid=SECONDS/],
     ],
     ['that ends in time is fine', undefined, { OrderPaid: 10_000 }, []],
   ])('another function %s', async (_title, timeoutMs, targetTimeoutsMs, expected) => {
@@ -152,7 +152,7 @@ describe('the server', () => {
     ['allkeys-lru', '100mb', 'error: maxmemory-policy is "allkeys-lru": a full server may evict the stream'],
     ['volatile-lru', '100mb', 'warning: maxmemory-policy is "volatile-lru": a full server may evict leases'],
     ['allkeys-lru', '0', 'info: maxmemory-policy is "allkeys-lru"; nothing is evicted while maxmemory is 0'],
-  ])('eviction by %s of %s is told', async (policy, maxmemory, said) => {
+  ])('eviction by %s of %s is a finding', async (policy, maxmemory, said) => {
     const args = ['--appendonly', 'yes', '--maxmemory-policy', policy, '--maxmemory', maxmemory]
     const found = await findings(await healthy({ server: { args } }))
 
@@ -230,7 +230,7 @@ describe('the client', () => {
     ])
   })
 
-  test('Upstash over REST is sound, also by a client of the user that would parse; one with a parsing middleware is not', async () => {
+  test('Upstash over REST is sound with any client, except with a parsing middleware', async () => {
     const { server } = await healthy()
     const { url, token, close } = await startRestServer({ redisUrl: server.url, token: 't' })
     onTestFinished(close)
@@ -259,7 +259,7 @@ describe('the stream', () => {
     ])
   })
 
-  test('a stream that is not there yet is told', async () => {
+  test('a stream that is not there yet is a finding', async () => {
     expect(above(await findings(await startScenario(DURABLE)))).toEqual([])
     expect(of('stream', await findings(await startScenario(DURABLE)))).toEqual([
       expect.stringMatching(/^info: There is no stream "orders" yet → publish something/),
@@ -286,7 +286,7 @@ describe('the stream', () => {
     ])
   })
 
-  test('a group of nobody is told, with what it holds back', async () => {
+  test('a group of nobody is a finding, with what it holds back', async () => {
     const scenario = await healthy()
     await scenario.raw.xgroup('CREATE', 'orders', 'old', '0')
 
@@ -311,7 +311,7 @@ describe('where a group starts', () => {
     ])
   })
 
-  test('one that was made there as startAt says is told', async () => {
+  test('one that was made there as startAt says is a finding', async () => {
     const scenario = await startScenario(DURABLE)
     await scenario.publish('o-1', 'o-2')
     const atTheEnd = sound({ startAt: '$' })
@@ -337,7 +337,7 @@ describe('where a group starts', () => {
     ])
   })
 
-  test('one that is not there yet is told', async () => {
+  test('a group that is not there yet is a finding', async () => {
     const scenario = await startScenario(DURABLE)
     await scenario.publish('o-1')
 
@@ -358,7 +358,7 @@ describe('where a group starts', () => {
 })
 
 describe('retention', () => {
-  test('a group that starts at the end of a stream which is empty by now has lost nothing', async () => {
+  test('a group that starts at the end of a now empty stream has lost nothing', async () => {
     const scenario = await startScenario(DURABLE)
     await scenario.publish('o-1', 'o-2')
     await scenario.raw.xgroup('CREATE', 'orders', 'billing', '$')
@@ -485,7 +485,7 @@ describe('claiming', () => {
     expect(of('claiming', await findings(scenario))).toEqual([])
   })
 
-  test('an entry whose due time has just come is left alone until a claimer had time to look', async () => {
+  test('an entry just due is no finding until a claimer had time to start it', async () => {
     const scenario = await startScenario(DURABLE)
     const [id = ''] = await scenario.publish('o-1')
     await poll(billing(fail), { redis: scenario.redis })
@@ -519,7 +519,7 @@ describe('claiming', () => {
     await poll(billing(fail), { redis: scenario.redis })
 
     expect(of('pending', await findings(scenario, sound({ maxPending: 2 })))).toEqual([
-      expect.stringMatching(/^warning: 3 entries are pending, above maxPending, 2: .* → mend what fails/),
+      expect.stringMatching(/^warning: 3 entries are pending, above maxPending, 2: .* → fix what fails/),
     ])
   })
 })
@@ -537,7 +537,7 @@ describe('slots', () => {
     ])
   })
 
-  test('slots that are all taken are told, and so are the claimers’', async () => {
+  test('slots that are all taken are a finding, and so are the claimers’', async () => {
     const scenario = await healthy()
     for (const name of ['poller-0', 'claimer-0', 'claimer-1'])
       await scenario.raw.set(`{orders}:billing:slot:${name}`, 't')
@@ -645,7 +645,7 @@ describe('what is refused', () => {
       'orders-poller',
       ['claiming', 'cluster', 'consumers', 'eviction', 'memory', 'persistence', 'polling', 'role', 'version'],
     ],
-  ])('is unknown to %s, with the right that would tell, and all else is told', async (user, expected) => {
+  ])('is unknown to %s, with the missing right, and all else is known', async (user, expected) => {
     const scenario = await healthy()
     await createAclUsers(scenario.raw)
     const redis = scenario.connect(urlOf(scenario.server, user))
@@ -689,7 +689,7 @@ async function ticking({ raw }: Scenario, count: number): Promise<void> {
   await pipeline.exec()
 }
 
-/** Has twelve days go by for the group's consumers: a dump tells when they were last seen, in milliseconds, lowest byte first. */
+/** Has twelve days go by for the group's consumers: a dump says when they were last seen, in milliseconds, lowest byte first. */
 async function letTimePass({ raw }: Scenario): Promise<void> {
   const dump = await raw.dumpBuffer('orders')
   for (let at = 0; at + 8 <= dump.length; at++) {

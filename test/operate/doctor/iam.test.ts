@@ -71,8 +71,8 @@ describe('diagnose() of a connection that signs in by IAM', () => {
     [{ redis_version: '7.0.0' }, []],
     [{ redis_version: '7.2.4', valkey_version: '7.2.8' }, []],
     [{ redis_version: '7.2.4', valkey_version: '9.0.0' }, []],
-    [{}, ['unknown The server does not tell its version']],
-  ])('tells whether a server of %j takes tokens', (info, expected) => {
+    [{}, ['unknown The server does not report its version']],
+  ])('says whether a server of %j takes tokens', (info, expected) => {
     const subject = { signIn: { byIam: true, tls: true } } as never
     const verdicts = make(iam, { info: { value: info as never } }, subject)
     expect(verdicts.map(({ severity, message }) => `${severity} ${message.split(':')[0]}`)).toEqual(expected)

@@ -3,7 +3,7 @@ import { make, type Subject } from '../../../src/operate/doctor/check.ts'
 import { clock, persistence, version } from '../../../src/operate/doctor/checks/server.ts'
 import { stream } from '../../../src/operate/doctor/checks/stream.ts'
 
-// what no server of this machine tells: other versions, a broken disk, another node of a cluster
+// what no server of this machine says: other versions, a broken disk, another node of a cluster
 
 const subject: Subject = {
   localNow: 0,
@@ -22,7 +22,7 @@ const subject: Subject = {
 describe('the version', () => {
   test.each<[Record<string, string>, RegExp[]]>([
     [{ redis_version: '5.0.14' }, [/^error: Redis 5.0.14 has no XAUTOCLAIM/]],
-    [{ redis_version: '6.2.16' }, [/^info: Redis 6.2.16 tells no lag of ten entries and more/]],
+    [{ redis_version: '6.2.16' }, [/^info: Redis 6.2.16 reports no lag of ten entries and more/]],
     [{ redis_version: '7.2.6' }, [/^info: Redis 7.2.6 counts a lag too high/]],
     [{ redis_version: '8.0.6' }, []],
     [
@@ -32,7 +32,7 @@ describe('the version', () => {
     [{ redis_version: '8.2.9' }, []],
     [{ redis_version: '8.6.3' }, [/^warning: Redis 8.6.3: XREADGROUP can be made/]],
     [{ redis_version: '7.2.4', valkey_version: '9.1.2' }, []],
-    [{}, [/^unknown: The server does not tell its version/]],
+    [{}, [/^unknown: The server does not report its version/]],
   ])('of %j', (info, expected) => {
     const found = make(version, { info: { value: info } }, subject)
 

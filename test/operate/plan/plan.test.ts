@@ -83,7 +83,7 @@ describe('plan()', () => {
   test('counts batches and rounds of what a tick finds', () => {
     const { month } = plan(consumer, { eventsPerSecond: 1, handlerMs: 100, memoryMb: 1_024, roundTripMs: 0 })
 
-    // 60 events a tick: 6 batches of 10, each one round of 10 handlers
+    // 60 events per tick: 6 batches of 10, each one round of 10 handlers
     expect(month.poller).toEqual({
       invocations: MINUTES,
       gbSeconds: (MINUTES * (10 + 6 * 100)) / 1_000,
@@ -107,7 +107,7 @@ describe('plan()', () => {
     expect(latency).toEqual({ meanMs: 30_110, worstMs: 60_110, afterCrashMs: 120_110 })
   })
 
-  test('a wake-up takes a function’s start, and costs an invocation and two commands an event', () => {
+  test('a wake-up takes a function’s start, and costs an invocation and two commands per event', () => {
     const { latency, month } = plan(consumer, { eventsPerSecond: 0.1, handlerMs: 100, roundTripMs: 0, wakes: true })
 
     expect(latency).toMatchObject({ meanMs: 160, worstMs: 60_110 })

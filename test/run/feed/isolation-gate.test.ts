@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { IsolationGate } from '../../../src/run/feed/isolation-gate.ts'
 import { createIsolationGate } from '../../../src/run/feed/isolation-gate.ts'
 
-/** Work that says when it starts, and ends when it is told to. */
+/** Work that says when it starts, and ends when the test says so. */
 function works() {
   const log: string[] = []
   const ends = new Map<string, () => void>()
@@ -53,7 +53,7 @@ test('a gate passes failures on, and opens after them', async () => {
   await expect(gate.together(async () => {})).resolves.toBeUndefined()
 })
 
-test('a gate whose turn is to let work alone first has together wait for one piece of it, where somebody has some', async () => {
+test('a gate whose turn is solitary work first holds shared work back for one piece', async () => {
   const { log, work, end, settle } = works()
   const gate = createIsolationGate(2, true)
   const patience = new Promise<void>(() => {})

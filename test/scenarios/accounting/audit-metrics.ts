@@ -161,7 +161,7 @@ const auditLetters: Audit = (books, ledger, group, watch, dimensions) => {
   }
 }
 
-/** What publishers' callers were told: the ids, and how many had none. */
+/** What publishers' callers got: the ids, and how many had none. */
 export function auditPublished({ publishings, lines, service, ...books }: Books, ledger: Ledger): void {
   const watch = ingest(lines, 'Millrace')
   const dimensions = { service, EventSource: 'orders' }

@@ -3,7 +3,7 @@ import type { Ledger } from './ledger.ts'
 import { sum } from './ledger.ts'
 import { hasFailed, outcomeOf, partsOf, toldOf, toldOfParts } from './views.ts'
 
-/** What observers were told of each invocation is what its report says, and what handlers and `onDeadLetter` noted. */
+/** What observers learned about each invocation is what its report says, and what handlers and `onDeadLetter` noted. */
 export function auditObservers(books: Books, ledger: Ledger): void {
   auditInvocations(books, ledger)
   auditParts(books, ledger)
@@ -81,7 +81,7 @@ function auditParts(books: Books, ledger: Ledger): void {
   }
 }
 
-/** Deliveries as handlers noted them, and as observers were told of them. */
+/** Deliveries as handlers noted them, and as observers were notified of them. */
 function auditHandlers(books: Books, ledger: Ledger): void {
   const noted = books.visits
     .filter(({ requestId }) => !books.killed.includes(requestId))
@@ -95,7 +95,7 @@ function auditHandlers(books: Books, ledger: Ledger): void {
         [invocation.context.awsRequestId, group, eventType, entryId, deliveryCount, outcomes[n]?.kind].join(' '),
       ),
   )
-  ledger.same('deliveries that observers were told of', told, noted)
+  ledger.same('deliveries that observers were notified of', told, noted)
 
   for (const { requestId, group, report } of partsOf(books)) {
     const visits = books.visits.filter((visit) => visit.requestId === requestId && visit.group === group)

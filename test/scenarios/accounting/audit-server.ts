@@ -16,13 +16,13 @@ export function auditServer(books: Books, ledger: Ledger): void {
   }
 }
 
-/** The stream has what publishers were told of, and what was sent twice, since a reply was lost. */
+/** The stream has what publishers got ids for, and what was sent twice, since a reply was lost. */
 function auditStream({ publishings, foreign, trimmed, stream }: Books, ledger: Ledger): void {
   const written = [...stream, ...trimmed.map(({ entryId }) => entryId)]
   const told = [...publishings.flatMap(({ entryIds }) => entryIds.filter((id) => id !== undefined)), ...foreign]
   ledger.none('published, and never in the stream', without(told, written))
   const mayBeTwice = sum(publishings.filter(({ isCut }) => isCut).map(({ types }) => types.length))
-  ledger.atMost('in the stream, and nobody was told of it', without(written, told).length, mayBeTwice)
+  ledger.atMost('in the stream, and nobody was notified of it', without(written, told).length, mayBeTwice)
 }
 
 function auditEnd({ holdings, stream }: Books, ledger: Ledger, group: string): void {
@@ -31,18 +31,18 @@ function auditEnd({ holdings, stream }: Books, ledger: Ledger, group: string): v
   ledger.equal(`${group}: last entry that was read`, lastDeliveredId, stream.at(-1))
 }
 
-/** Dead letters: the server's, with those that operators took, are those that observers were told of. */
+/** Dead letters: the server's, with those that operators took, are those that observers were notified of. */
 function auditLetters(books: Books, ledger: Ledger, group: string): void {
   const told = toldOf(books, 'deadLettered').filter(({ notice }) => notice.group === group)
   const operated = books.operated.filter((one) => one.group === group)
   const left = books.holdings[group]?.letters ?? []
   const written = [...left, ...operated.map(({ letter }) => letter)].map(nameOf)
   const toldOfThem = told.map(({ notice }) => nameOf(notice))
-  ledger.none(`${group}: dead letters that were told of and never written`, without(toldOfThem, written))
+  ledger.none(`${group}: dead letters that were reported and never written`, without(toldOfThem, written))
   const untold = without(written, toldOfThem)
   // a script whose reply was lost is sent again, and finds nothing to do
   ledger.atMost(
-    `${group}: dead letters that nobody was told of`,
+    `${group}: dead letters that nobody was notified of`,
     untold.length,
     sum(cutParts(books, group).map(hidden)),
   )
@@ -155,7 +155,7 @@ function auditBalance(books: Books, ledger: Ledger, group: string): void {
   )
   const untold = given - letters - dropped - lost - acked
   ledger.atMost(`${group}: acks that there was nothing for`, -untold, 0)
-  ledger.atMost(`${group}: acks that nobody was told of`, untold, unanswered)
+  ledger.atMost(`${group}: acks that nobody was notified of`, untold, unanswered)
 }
 
 /** Entries that a group has read: all that were in the stream, but for those that were trimmed before. */

@@ -16,7 +16,7 @@ export interface Invocation {
   readonly troubles: ReadonlySet<Trouble>
   /** Also a failing invocation's. */
   readonly report: Report
-  /** Of a failing one, the groups that it failed for, once a failure. */
+  /** Of a failing one, the groups that it failed for, once per failure. */
   readonly failedFor: readonly string[]
 }
 
@@ -35,12 +35,12 @@ export interface Visit {
   readonly ending: Ending
 }
 
-/** What an observer was told, and in which life of the entry where it was a dead letter. */
+/** What an observer got, and in which life of the entry where it was a dead letter. */
 export type Told = {
   readonly [Name in keyof Observed]: { readonly name: Name; readonly observed: Observed[Name]; readonly life: string }
 }[keyof Observed]
 
-/** A publisher's call, as its caller knows it: the ids that it was told of, `undefined` where there was none. */
+/** A publisher's call, as its caller knows it: the ids that it got, `undefined` where there was none. */
 export interface Publishing {
   readonly types: readonly string[]
   readonly entryIds: readonly (string | undefined)[]

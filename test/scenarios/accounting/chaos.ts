@@ -3,7 +3,7 @@ import { measure } from './measure.ts'
 import { ROUNDS } from './rounds.ts'
 import { Shop } from './shop.ts'
 
-/** Runs every round, each of the faults once, in an order that the seed tells, and settles what is left. */
+/** Runs every round, each of the faults once, in an order that the seed gives, and settles what is left. */
 export async function keepBooks(seed: number): Promise<Books> {
   const shop = await Shop.open(seed)
   const [first, ...others] = [...ROUNDS]

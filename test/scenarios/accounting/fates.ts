@@ -8,7 +8,7 @@ export interface Circumstances {
   /** Calls of this handler for this entry so far, this one included. */
   readonly calls: number
   readonly signal: AbortSignal
-  /** An operator has mended what was wrong with it. */
+  /** An operator has fixed what was wrong with it. */
   readonly isMended: boolean
   /** Enters the gate, and resolves once that is open; at once if there is none. */
   enterGate(): Promise<void>

@@ -13,7 +13,7 @@ function twice<T>(values: readonly T[], at: number): T[] | undefined {
   return at < 0 ? undefined : values.toSpliced(at, 0, values[at] as T)
 }
 
-/** An observer is not told of one event. */
+/** An observer is not notified of one event. */
 export const missesEvent =
   (name: keyof Observed): Forgery =>
   (books) => {
@@ -37,7 +37,7 @@ export const missesMetric =
     return { ...books, lines: lines.with(at, line) }
   }
 
-/** A report, also the one that observers were told, has one more of something. */
+/** A report, also the one that observers got, has one more of something. */
 export const reportsMore =
   (member: keyof ConsumerReport): Forgery =>
   (books) => {
@@ -92,7 +92,7 @@ export const FORGERIES: Readonly<Record<string, Forgery>> = {
   'a redrive was not noted': (books) => ({ ...books, operated: books.operated.slice(1) }),
   'an entry was published that is not there': (books) => ({ ...books, stream: books.stream.slice(1) }),
   'an entry is there that nobody handled': (books) => ({ ...books, stream: ['1-1', ...books.stream] }),
-  'a publisher was told of an entry more': ({ publishings, ...books }) => ({
+  'a publisher was notified of an entry more': ({ publishings, ...books }) => ({
     ...books,
     publishings: twice(publishings, 0) as [],
   }),

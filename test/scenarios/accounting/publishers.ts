@@ -8,7 +8,7 @@ import { orderOf } from './fates.ts'
 import { OrderPaid, OrderShipped, Unrouted } from './journal.ts'
 import { STREAM } from './server-view.ts'
 
-/** Publish orders, and note what they were told. */
+/** Publish orders, and note what they got. */
 export class Publishers {
   readonly publishings: Publishing[] = []
   readonly foreign: string[] = []

@@ -235,7 +235,7 @@ export class Shop {
     return `${lost}.${redriven}`
   }
 
-  /** What is wrong with an entry is mended. */
+  /** What is wrong with an entry is fixed. */
   mend(entryId: string): void {
     this.#mended.add(entryId)
   }

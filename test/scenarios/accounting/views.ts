@@ -8,7 +8,7 @@ export interface Part extends Omit<Invocation, 'report'> {
   readonly isFailed: boolean
 }
 
-/** One an invocation and group. */
+/** One per invocation and group. */
 export function partsOf({ invocations }: Books): Part[] {
   return invocations.flatMap(({ report: { consumers }, ...invocation }) =>
     consumers.map((report) => {
@@ -18,7 +18,7 @@ export function partsOf({ invocations }: Books): Part[] {
   )
 }
 
-/** What observers were told under that name. */
+/** What observers got under that name. */
 export function toldOf<Name extends keyof Observed>(
   { told }: Books,
   name: Name,
@@ -26,7 +26,7 @@ export function toldOf<Name extends keyof Observed>(
   return told.flatMap((one) => (one.name === name ? [{ ...(one.observed as Observed[Name]), life: one.life }] : []))
 }
 
-/** What observers were told of one part. */
+/** What observers learned about one part. */
 export interface ToldOfPart {
   readonly read: Observed['entriesRead'][]
   readonly claimed: Observed['entriesClaimed'][]

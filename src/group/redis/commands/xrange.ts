@@ -14,7 +14,7 @@ export function xrange(stream: string, start: string, end: string, count: number
   return ['xrange', stream, from, to, 'COUNT', count]
 }
 
-/** The newest entry alone. @see https://redis.io/docs/latest/commands/xrevrange/ */
+/** Only the newest entry. @see https://redis.io/docs/latest/commands/xrevrange/ */
 export function xlast(stream: string): Command {
   return ['xrevrange', stream, '+', '-', 'COUNT', 1]
 }

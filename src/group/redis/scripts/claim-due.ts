@@ -2,7 +2,7 @@ import { PARKED } from '../../../core/keys.ts'
 import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
-/** Members of an index that one call looks at, at most. */
+/** Members of an index that one call inspects, at most. */
 const LOOKS = 1_000
 
 /**

@@ -4,7 +4,7 @@ import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
-/** Entries that one XAUTOCLAIM takes at most; the server looks at ten times as many to find them. */
+/** Entries that one XAUTOCLAIM takes at most; the server inspects ten times as many to find them. */
 export const PAGE = { finds: 100, looks: 1_000 }
 
 /**
@@ -12,12 +12,12 @@ export const PAGE = { finds: 100, looks: 1_000 }
  * first entry that found no room.
  *
  * XAUTOCLAIM forgets whose an entry was and for how long, so both are noted first: a hundred ids at a time, until there are as many stale
- * ones as it shall take, and no more than it looks at. A due time is heeded for parked entries only: what another name owns was read or
+ * ones as it shall take, and no more than it inspects. A due time is applied for parked entries only: what another name owns was read or
  * started since. What a read in doubt brought after its poller was gone never reached anybody: it is released first.
  *
  * KEYS stream, due, state, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
- * name a slot.
- * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] an entry, the trimmed ids.
+ * name per slot.
+ * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] per entry, the trimmed ids.
  */
 export const claimPage: Script = { keyCount: undefined, lua: pageBy('', '', '') }
 

@@ -6,7 +6,7 @@ export const CREATED = { existed: 0, created: 1, recreated: 2 } as const
 
 /**
  * Makes a group. One that lived before starts at its mark, or at 0 if there is none or it is above the stream's last id, which then has
- * been emptied; one that never was starts where it is told. Ids are compared as decimal strings of one length, since Lua's numbers are doubles.
+ * been emptied; one that never was starts where the caller says. Ids are compared as decimal strings of one length, since Lua's numbers are doubles.
  *
  * Streams `orders` and `{orders}` would share their keys, so the first one keeps them and the other is refused.
  *

@@ -4,7 +4,7 @@ import { MAX_DELIVERY_COUNT } from '../../../core/delivery-count.ts'
 const LOOKUP = 1_000
 
 /**
- * The fence of every script that changes an entry: `leased()` tells whether the slot is still ours (a slot without a lease has the token
+ * The fence of every script that changes an entry: `leased()` says whether the slot is still ours (a slot without a lease has the token
  * `''`), `mine(id, count)` whether the entry is still pending under our name with the count we were given. A poller that was frozen, and
  * whose entry went to another under the same name, fails one of them. `saturated(count)` is a count as `saturatedCount` has it.
  *
@@ -30,8 +30,8 @@ end
 `
 
 /**
- * `trimmed(id)` tells whether a pending entry is no longer in the stream, `gone(id)` the same where no command does: before 7.0, XCLAIM and
- * XAUTOCLAIM with JUSTID claim it as if it were there, and it stays pending. Servers before 7.0 tell Lua no version. Needs the local stream.
+ * `trimmed(id)` says whether a pending entry is no longer in the stream, `gone(id)` the same where no command does: before 7.0, XCLAIM and
+ * XAUTOCLAIM with JUSTID claim it as if it were there, and it stays pending. Servers before 7.0 give Lua no version. Needs the local stream.
  */
 export const GONE = `
 local function trimmed(id) return #redis.call('XRANGE', stream, id, id) == 0 end
@@ -59,7 +59,7 @@ local function msOr(text, other) return (text or ''):match('^%d+$') and #text < 
 `
 
 /**
- * `drop(key)` removes a text of ours, and tells whether it was there. Not DEL, so that whoever may do it can put an end to no stream. What is of
+ * `drop(key)` removes a text of ours, and says whether it was there. Not DEL, so that whoever may do it can put an end to no stream. What is of
  * another type goes only where DEL is allowed as well.
  */
 export const DROP = `

@@ -7,8 +7,8 @@ import type { Script } from './script.ts'
  * the server stalls; the time is noted, so that what it reads is known to be nobody's.
  *
  * KEYS stream, lease, state, the flag of publishers if it is to be taken back. ARGV group, consumer, token, the lease's length in ms, 1 if the run
- * acknowledged something, whose time is noted, 1 if a read is in doubt, from which id on what never reached it is
- * to be released, then ids beyond that did reach it. Answers 1 if the flag was up.
+ * acknowledged something, whose time is noted, 1 if a read is in doubt, from which id on what never reached it
+ * is handed back, then ids beyond that did reach it. Answers 1 if the flag was up.
  */
 export const finishReads: Script = {
   keyCount: undefined,

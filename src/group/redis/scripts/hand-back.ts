@@ -25,7 +25,7 @@ end
  */
 export const HAND_BACK = `
 local function handBack(from, to, first)
-  -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each looks at the clock, so that what was read in the first
+  -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each reads the clock, so that what was read in the first
   -- moment of the lease would seem older than it
   local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
   local known, age = {}, length - redis.call('PTTL', lease)

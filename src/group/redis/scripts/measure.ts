@@ -6,7 +6,7 @@ export const UNKNOWN = -1
 
 /**
  * What a group has before it, from commands whose cost does not grow with it. How many entries wait is counted as long as they are few. More
- * are told by the server, which does not know before 7.0 and while there is a deleted entry ahead, and before 8.0 counts too many once entries
+ * are counted by the server, which does not know before 7.0 and while there is a deleted entry ahead, and before 8.0 counts too many once entries
  * were trimmed that nobody had read.
  *
  * KEYS stream, dead letters, state, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms or UNKNOWN,
@@ -36,9 +36,9 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
 end
 local taken = 0
 for i = 4, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
-local buried = redis.pcall('XLEN', letters)
+local deadLetters = redis.pcall('XLEN', letters)
 local acked = msOr(beside('HGET', state, 'acked'), nil)
 local since = acked and math.max(0, now - acked) or ${UNKNOWN}
-return {pending[1], age, lag, length, type(buried) == 'number' and buried or 0, taken, since}
+return {pending[1], age, lag, length, type(deadLetters) == 'number' and deadLetters or 0, taken, since}
 `,
 }

@@ -25,7 +25,7 @@ export const REDRIVEN = {
  *
  * An entry that is still in the stream becomes pending again, under the name `parked`, with no delivery and an idle time that no consumer
  * waits beyond: the next claimer starts it, side by side with what else is parked. XCLAIM with FORCE would make anything pending, so whether
- * the entry is there, has been read, and is not pending is looked at before. The mark is noted as a claimer does: a group that is lost before
+ * the entry is there, has been read, and is not pending is inspected before. The mark is noted as a claimer does: a group that is lost before
  * the entry was handled is made again below it.
  *
  * A trimmed one can only be appended anew, under another id. Either every group gets it; or only this one, which reads it like any other,

@@ -2,7 +2,7 @@ import type { Script } from './script.ts'
 
 /**
  * Removes a consumer name that has no live lease, owns nothing, and has been idle. DELCONSUMER would drop what it owns for good, so all of
- * it is looked at in the same step.
+ * it is inspected in the same step.
  *
  * KEYS stream, lease. ARGV group, consumer, min-idle ms. Answers 1 if it was removed, else 0.
  */

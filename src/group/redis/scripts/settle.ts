@@ -9,7 +9,7 @@ export const SETTLED = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as cons
 export const MAX_PAIRS = 3_900
 
 /**
- * Field pairs that every server takes so. What has more is written packed where the server refuses it: ElastiCache Serverless takes 3,999 arguments a
+ * Field pairs that every server takes so. What has more is written packed where the server refuses it: ElastiCache Serverless takes 3,999 arguments per
  * command, and where Lua is GopherLua, as at Upstash, a call has room for some five thousand values in all.
  */
 const SURE_PAIRS = 1_000
@@ -68,7 +68,7 @@ local function write(first, last, count, fields)
   return ok and added or redis.error_reply('ERR ' .. tostring(added))
 end
 
-local function bury(id, count, first, last)
+local function setAside(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then return ack(id, ${SETTLED.lost}) end
   local fields, added = entry[2], nil
@@ -95,7 +95,7 @@ while at <= #ARGV do
   else
     local first = at + 4
     local last = first + ARGV[at + 3] - 1
-    result = result or bury(id, count, first, last)
+    result = result or setAside(id, count, first, last)
     at = last + 1
   end
   out[#out + 1] = result

@@ -13,11 +13,11 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
- * released before the name has a holder again, who could not tell it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
+ * released before the name has a holder again, who could not know it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
  *
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
- * KEYS the flag, stream, state, then a lease a slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name a slot.
+ * KEYS the flag, stream, state, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
  */
 export const takeSlot: Script = {

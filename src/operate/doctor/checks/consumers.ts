@@ -9,7 +9,7 @@ import { count, list, span, word } from '../text.ts'
 /** Who has not read for that long is taken for dead. */
 const DEAD_MS = 600_000
 
-/** More names than that have nothing to do with replicas of a program: somebody makes one a process. */
+/** More names than that have nothing to do with replicas of a program: somebody makes one per process. */
 const MANY = 20
 
 /** Names that others gave: what they read never reaches our handlers, what they held they hold for ever. */
@@ -21,7 +21,7 @@ export const consumers = check({
     const others = all.filter(({ name }) => !isOurs(name))
     const dead = others.filter(({ idleMs }) => idleMs >= DEAD_MS)
     const idle = dead.filter(({ pending }) => pending === 0)
-    const remove = `XGROUP DELCONSUMER ${word(stream)} ${word(group)} <name>, for names without pending entries alone: what is pending goes with its name`
+    const remove = `XGROUP DELCONSUMER ${word(stream)} ${word(group)} <name>, only for names without pending entries: what is pending goes with its name`
     const verdicts: Verdict[] = []
     if (consumer) verdicts.push(...ofStrangers(others.filter(({ idleMs }) => idleMs < DEAD_MS)))
     verdicts.push(

@@ -4,7 +4,7 @@ import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
 import { count, span, word } from '../text.ts'
 
-/** What was set aside waits for somebody to look at it. */
+/** What was set aside waits for somebody to inspect it. */
 export const deadLetters = check({
   check: 'dead-letters',
   scope: 'group',

@@ -65,7 +65,7 @@ function ofGroup(
   if (!isMidStream || firstId === undefined || compareEntryIds(firstId, lastDeliveredId) > 0) return []
   const seen = `The group was made in mid-stream: of ${count(length, 'entry', 'entries')} those up to ${lastDeliveredId} may never have been read by it`
   const fix = `if they are to be, without a poller running: XGROUP SETID ${word(key)} ${word(name)} 0 (what was handled already is handled again)`
-  // where our own state lies beside it, it was made as told, or healed
+  // where our own state lies beside it, it was made as declared, or recreated
   const isWanted = mark !== undefined || (startAt !== undefined && startAt !== '0')
   return [isWanted ? info(seen, fix) : warning(seen, fix)]
 }

@@ -4,7 +4,7 @@ import { compareVersions } from '../version.ts'
 
 const NEEDS = 'sign-in by IAM needs TLS, and Valkey 7.2 or Redis 7.0'
 
-/** AWS takes tokens over TLS alone, and since an engine that few still run: what works elsewhere is another server's password. */
+/** AWS takes tokens only over TLS, and since an engine that few still run: what works elsewhere is another server's password. */
 export const iam = check({
   check: 'iam',
   scope: 'server',
@@ -19,7 +19,7 @@ export const iam = check({
 function tooOld({ valkey_version: valkey, redis_version: redis }: Readonly<Record<string, string>>) {
   const version = valkey ?? redis
   if (version === undefined)
-    return [unknown(`The server does not tell its version: ${NEEDS}`, 'look it up where the server is managed')]
+    return [unknown(`The server does not report its version: ${NEEDS}`, 'look it up where the server is managed')]
   if (valkey !== undefined || compareVersions(version, '7.0.0') >= 0) return []
   return [
     error(

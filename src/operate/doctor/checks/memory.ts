@@ -13,7 +13,7 @@ export const eviction = check({
   look({ info: server }) {
     const { maxmemory_policy: policy, maxmemory = '0' } = server
     if (policy === undefined)
-      return [unknown('The server does not tell its maxmemory-policy', 'look it up where the server is managed')]
+      return [unknown('The server does not report its maxmemory-policy', 'look it up where the server is managed')]
     if (policy === 'noeviction') return []
     const gone = Number(server.evicted_keys ?? 0)
     const seen = `maxmemory-policy is ${quoted(policy)}${gone > 0 ? `, and ${count(gone, 'key was', 'keys were')} evicted since the server started` : ''}`

@@ -40,7 +40,7 @@ export const pending = check({
     return [
       warning(
         `${count(pending, 'entry is', 'entries are')} pending, above maxPending, ${consumer.settings.maxPending}: pollers read nothing new`,
-        'mend what fails (the log, the dead letters’ reasons), let the claimer catch up, or raise maxPending',
+        'fix what fails (the log, the dead letters’ reasons), let the claimer catch up, or raise maxPending',
       ),
     ]
   },

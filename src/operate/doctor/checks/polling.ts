@@ -16,7 +16,7 @@ export const polling = check({
     if (pending.count > consumer.settings.maxPending) return []
     const reads = consumers.filter(({ name }) => name.startsWith('poller-')).map(({ idleMs }) => idleMs)
     const sinceMs = reads.reduce((least, ms) => Math.min(least, ms), Infinity)
-    // an id of the future tells no age
+    // an id of the future gives no age
     const waitsMs = ageOf(ahead, now) ?? PATIENCE_MS
     if (waitsMs < PATIENCE_MS || sinceMs < PATIENCE_MS) return []
     const last = reads.length > 0 ? `the last poller read ${span(sinceMs)} ago` : 'no poller has read yet'

@@ -63,7 +63,7 @@ function unreadTrimmed(
     return [warning(`The group has read nothing yet, and ${count(gone, 'entry is', 'entries are')} gone already`, fix)]
   return [
     unknown(
-      `The stream begins at ${firstId ?? 'its next entry'}, after the last read entry, ${lastDeliveredId}: the server cannot tell what was between`,
+      `The stream begins at ${firstId ?? 'its next entry'}, after the last read entry, ${lastDeliveredId}: the server cannot know what was between`,
       'the server knows again once the group has read all; until then compare ids with the publisher’s',
     ),
   ]

@@ -12,7 +12,10 @@ export const rights = check({
   look({ lacking }) {
     if (!lacking)
       return [
-        unknown('Redis before 7.0 does not tell which commands of policies are denied', 'compare millrace plan --acl'),
+        unknown(
+          'Redis before 7.0 does not report which commands of policies are denied',
+          'compare millrace plan --acl',
+        ),
       ]
     return [...new Set(lacking.map(({ policy }) => policy))].map((policy) => {
       const those = lacking.filter((one) => one.policy === policy)

@@ -14,7 +14,7 @@ export const persistence = check({
   look({ info: server, now }) {
     const { aof_enabled: aof, connected_slaves: replicas = '0' } = server
     if (aof === undefined)
-      return [unknown('The server does not tell how it persists', 'look it up where the server is managed')]
+      return [unknown('The server does not report how it persists', 'look it up where the server is managed')]
     const broken = refusingWrites(server)
     if (broken) return [broken]
     if (aof === '1') return []
@@ -32,7 +32,7 @@ export const persistence = check({
 
 /** ElastiCache and MemoryDB, whose log is none of the server's own files. */
 const MANAGED = [
-  'The service keeps what survives the loss of a node, and INFO does not tell how: MemoryDB and ElastiCache with Durability sync lose nothing, ' +
+  'The service keeps what survives the loss of a node, and INFO does not report how: MemoryDB and ElastiCache with Durability sync lose nothing, ' +
     'with async up to 10 s of writes, without it what was not replicated',
   "look up EffectiveDurability: aws elasticache describe-replication-groups; 'sync' needs Valkey 9 in cluster mode",
 ] as const
@@ -48,7 +48,7 @@ function refusingWrites(server: Readonly<Record<string, string>>): Verdict | und
 
 const SKEW_MS = 60_000
 
-/** Ids, ages and due times are the server's: nothing is lost by a wrong clock, but everything is told wrongly. */
+/** Ids, ages and due times are the server's: nothing is lost by a wrong clock, but every age is wrong. */
 export const clock = check({
   check: 'clock',
   scope: 'server',
@@ -102,7 +102,7 @@ export const version = check({
     if (server.valkey_version) return []
     const { redis_version: version } = server
     if (version === undefined)
-      return [unknown('The server does not tell its version', 'it must be Redis 6.2.2 or newer')]
+      return [unknown('The server does not report its version', 'it must be Redis 6.2.2 or newer')]
     const fix = 'upgrade to Redis 6.2.2 or newer, or to Valkey'
     if (compareVersions(version, '6.2.0') < 0) return [error(`Redis ${version} has no XAUTOCLAIM`, fix)]
     if (compareVersions(version, '6.2.2') < 0)
@@ -116,10 +116,10 @@ export const version = check({
 })
 
 function missing(version: string): Verdict[] {
-  const fix = 'nothing has to be done; with Redis 8, or Valkey, the numbers are told'
+  const fix = 'nothing has to be done; with Redis 8, or Valkey, the numbers are known'
   if (compareVersions(version, '7.0.0') < 0)
     return [
-      info(`Redis ${version} tells no lag of ten entries and more, nor which pending entries were trimmed away`, fix),
+      info(`Redis ${version} reports no lag of ten entries and more, nor which pending entries were trimmed away`, fix),
     ]
   if (compareVersions(version, '8.0.0') < 0)
     return [info(`Redis ${version} counts a lag too high once entries were trimmed that nobody had read`, fix)]

@@ -59,7 +59,7 @@ function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: 
     verdicts.push(
       unknown(
         `${name} has a timeout that is not known here; it should be at most the ${waitMs} ms that are waited for`,
-        `tell it: --target-timeout ${event.type}=SECONDS, or targetTimeoutsMs; aws lambda get-function-configuration shows it`,
+        `give it: --target-timeout ${event.type}=SECONDS, or targetTimeoutsMs; aws lambda get-function-configuration shows it`,
       ),
     )
   else if (ownMs > waitMs)
