@@ -40,7 +40,7 @@ import type { Reply } from './transport.ts'
  * small.
  */
 export function claimsOf(group: Group): Claims {
-  return 'settleAndClaim' in group ? (group as Group & Claims) : new RedisClaims((group as RedisGroup).calls)
+  return group.claims ?? new RedisClaims((group as RedisGroup).calls)
 }
 
 /** The claimer's side of the group port on Redis. */
