@@ -60,8 +60,10 @@ export {
   UnsupportedVersionError,
 } from './errors.ts'
 export type { Connection } from './group/group.ts'
-export type { Publication, Published, Publisher, PublisherOptions, PublishOptions, Wake } from './publish/publisher.ts'
+export type { Publication, PublishOptions } from './publish/publication.ts'
+export type { Published, Publisher } from './publish/publisher.ts'
 export { createPublisher } from './publish/publisher.ts'
+export type { PublisherOptions, Wake } from './publish/publisher-options.ts'
 export type { Backlog, ConsumerReport, Report } from './report.ts'
 export type { ClaimerOptions } from './run/claimer.ts'
 export { claim, createClaimer } from './run/claimer.ts'

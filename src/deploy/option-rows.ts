@@ -76,6 +76,13 @@ export function orReference(row: Row, example = '{ Ref: … }'): Row {
   }
 }
 
+/** An ARN, or a reference that stands for it, as `example` does. */
+export function arnLike(example: string): Row {
+  // a token of the CDK's is text, too, and becomes an ARN later
+  const row = textLike(/^(arn:|\$\{Token\[)/, `an ARN or a reference, as in ${example}`)
+  return orReference({ ...row, schema: { type: 'string', pattern: '^arn:' } }, example)
+}
+
 /** A list, or its only item as it is. */
 export function listOf(row: Row): Row {
   return {
