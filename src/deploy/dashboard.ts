@@ -178,8 +178,6 @@ function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): 
 }
 
 function graphWidget({ title, lines, limit }: Graph, at: number, top: number): object {
-  const horizontal =
-    limit === undefined ? [] : [{ value: limit.value, label: limit.label, ...(limit.right ? { yAxis: 'right' } : {}) }]
   return {
     type: 'metric',
     x: (at % 2) * GRAPH.width,
@@ -192,9 +190,13 @@ function graphWidget({ title, lines, limit }: Graph, at: number, top: number): o
       period: PERIOD_SECONDS,
       metrics: lines.map(asMetric),
       yAxis: { left: { min: 0 }, right: { min: 0 } },
-      ...(horizontal.length === 0 ? {} : { annotations: { horizontal } }),
+      ...(limit && { annotations: { horizontal: [annotationOf(limit)] } }),
     },
   }
+}
+
+function annotationOf({ value, label, right }: NonNullable<Graph['limit']>): object {
+  return { value, label, ...(right ? { yAxis: 'right' } : {}) }
 }
 
 /** `[namespace, name, dimension, value, …, { options }]`, as a dashboard's body spells a metric. */

@@ -1,5 +1,6 @@
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, object, withDefaults } from '../core/options.ts'
+import { NUMBERS, POLL_MODES } from '../core/rows.ts'
 import type { PollMode, RUN_OVERRIDES } from '../define/consumer-settings.ts'
 import { quoted } from '../errors.ts'
 import type { AlarmOptions, AlarmSettings } from './alarm-options.ts'
@@ -19,6 +20,7 @@ import {
   type Schema,
   textLike,
   whole,
+  within,
   wordOf,
 } from './option-rows.ts'
 import type { Reference, Statement } from './resources.ts'
@@ -115,9 +117,6 @@ export interface EventSourceSettings {
 /** What the deployment says instead of the code. */
 type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number]>
 
-/** The code's own default of `maxPollers`, where neither the event nor the code says anything. */
-const CODE_MAX_POLLERS = 4
-
 const DEFAULTS = {
   schedule: 'rate(1 minute)',
   pollers: 1,
@@ -145,18 +144,18 @@ const functionText = textLike(
 )
 const target = orReference({ ...functionText, schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' } })
 const OVERRIDES = {
-  batchSize: whole(1, 10_000),
-  concurrency: whole(1, 1_000),
-  mode: wordOf(['once', 'drain']),
-  maxRunMs: whole(1, 900_000),
-  maxPollers: whole(1, 64),
+  batchSize: within(NUMBERS.batchSize),
+  concurrency: within(NUMBERS.concurrency),
+  mode: wordOf(POLL_MODES),
+  maxRunMs: whole(1, 900_000), // what a function may take at all
+  maxPollers: within(NUMBERS.maxPollers),
 } satisfies Record<keyof Overrides, Row>
 
 const OPTIONS = {
   stream: anyText,
   group: anyText,
   schedule,
-  pollers: whole(1, 64),
+  pollers: within(NUMBERS.maxPollers),
   enabled: flag,
   ...OVERRIDES,
   reservedConcurrency: options({ poller: whole(1, 1_000), claimer: whole(1, 1_000) }),
@@ -216,7 +215,13 @@ export function overridesOf(consumers: readonly EventSourceSettings[]): string |
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const { stream, group, pollers = DEFAULTS.pollers, maxPollers = CODE_MAX_POLLERS, reservedConcurrency = {} } = given
+  const {
+    stream,
+    group,
+    pollers = DEFAULTS.pollers,
+    maxPollers = NUMBERS.maxPollers.default,
+    reservedConcurrency = {},
+  } = given
   if (pollers > maxPollers) {
     throw cannot(
       action,

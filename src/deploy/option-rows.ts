@@ -1,4 +1,5 @@
 import { boolean, cannot, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import type { NumberRow } from '../core/rows.ts'
 import { quoted } from '../errors.ts'
 
 /** A JSON schema, as Ajv takes it in strict mode. */
@@ -26,6 +27,11 @@ export function whole(min: number, max: number): Row {
     schema: { type: 'integer', minimum: min, maximum: max },
     check: (action, name, value) => integerFrom(action, name, value, min, max),
   }
+}
+
+/** The rule of a setting of the code's. */
+export function within({ min, max }: NumberRow): Row {
+  return whole(min, max)
 }
 
 export function wordOf(words: readonly string[]): Row {
