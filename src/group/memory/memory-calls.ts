@@ -62,9 +62,7 @@ export class MemoryCalls {
     const lived = this.#lived.has(key) || mark !== undefined
     this.#lived.add(key)
     if (found) return { group: found, groupRecreated: false }
-    const { lastId } = this.stream
-    const kept = mark !== undefined && compareEntryIds(mark, lastId) <= 0 ? mark : '0'
-    const from = lived ? kept : settings.startAt === '$' ? lastId : settings.startAt
+    const from = lived ? this.#keptMark : settings.startAt === '$' ? this.stream.lastId : settings.startAt
     const group = new GroupState(from)
     this.stream.groups.set(name, group)
     delete this.state.cursor
@@ -72,6 +70,12 @@ export class MemoryCalls {
     this.dueTimes.clear()
     for (const index of this.indexes) this.server.values.run(['del', index])
     return { group, groupRecreated: lived }
+  }
+
+  /** Where a lost group is made again: the start of a stream that was lost with it. */
+  get #keptMark(): string {
+    const { mark } = this.state
+    return mark !== undefined && compareEntryIds(mark, this.stream.lastId) <= 0 ? mark : '0'
   }
 
   find(): GroupState | undefined {

@@ -104,7 +104,7 @@ export class MemoryClaims implements Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     claimed: readonly Claimed[],
-    { maxBytes = Infinity, unless, guards = [] }: StartBounds = {},
+    bounds: StartBounds = {},
   ): Promise<StartResult> {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
@@ -117,6 +117,20 @@ export class MemoryClaims implements Claims {
       return { ...settled, counts, started: [], leftAlone: [], noRoom: [], leaseLost }
     }
     const held = claimed.filter((entry) => group.isHeldBy(slot.consumerName, entry))
+    const sorted = this.#sort(group, held, bounds)
+    for (const delivery of sorted.started) {
+      this.#calls.take(group, slot, delivery)
+      this.#calls.dueTimes.delete(delivery.id)
+      for (const index of this.#calls.indexes) this.#calls.server.values.run(['zrem', index, delivery.id])
+    }
+    const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length
+    counts.superseded += claimed.length - ours
+    counts.lost += held.length - ours
+    return { ...settled, counts, ...sorted }
+  }
+
+  /** What becomes of each entry that is still ours; the trimmed ones are taken off. */
+  #sort(group: GroupState, held: readonly Claimed[], { maxBytes = Infinity, unless, guards = [] }: StartBounds) {
     const started: Delivery[] = []
     const leftAlone: Claimed[] = []
     const noRoom: Claimed[] = []
@@ -132,15 +146,7 @@ export class MemoryClaims implements Claims {
         started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
       }
     }
-    for (const delivery of started) {
-      this.#calls.take(group, slot, delivery)
-      this.#calls.dueTimes.delete(delivery.id)
-      for (const index of this.#calls.indexes) this.#calls.server.values.run(['zrem', index, delivery.id])
-    }
-    const ours = started.length + leftAlone.length + noRoom.length
-    counts.superseded += claimed.length - ours
-    counts.lost += held.length - ours
-    return { ...settled, counts, started, leftAlone, noRoom }
+    return { started, leftAlone, noRoom }
   }
 
   async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<Measured | undefined> {

@@ -122,19 +122,12 @@ class RedisClaims implements Claims {
   #start(slot: Slot, claimed: readonly Claimed[], { maxBytes, unless, guards = [] }: StartBounds): Call {
     const { stream, keys, indexes = [] } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
+    const kinds = [...guards.map(({ holds }) => holds), ...indexes.map(() => 'index')]
+    const fence = this.#calls.fence(slot)
     return {
       script: guards.length + indexes.length > 0 ? startWithPolicies : start,
       keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key), ...indexes],
-      args: [
-        ...this.#calls.fence(slot),
-        maxBytes ?? '',
-        field,
-        values.length,
-        ...values,
-        ...guards.map(({ holds }) => holds),
-        ...indexes.map(() => 'index'),
-        ...pairs(claimed),
-      ],
+      args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...pairs(claimed)],
     }
   }
 

@@ -33,9 +33,7 @@ export function reportTraces(options: ReportTracesOptions = {}): Observer {
   const { tracer, invocations } = resolve(options)
   const spans = new RunningSpans(tracer)
   return {
-    invocationStarted: (invocation) => {
-      if (invocations) startInvocation(spans, invocation)
-    },
+    invocationStarted: invocations ? (invocation) => startInvocation(spans, invocation) : () => {},
     invocationEnded: (ended) => endInvocation(spans, ended),
     within: {
       publish: (call, run) => context.with(startPublishing(spans, call), run),
