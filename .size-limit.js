@@ -42,8 +42,8 @@ const FEATURES = {
   'a claimer in the same function': ["export { createClaimer } from 'millrace'", '21.9 KB'],
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
-  'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.6 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '32 KB'],
+  'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.7 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '32.2 KB'],
 }
 
 const ENTRY_POINTS = {

@@ -87,7 +87,7 @@ async function loadFunctions(url: string, stream: string) {
   process.env.POWERTOOLS_METRICS_DISABLED = 'true'
   process.env.POWERTOOLS_LOG_LEVEL = 'SILENT'
   const { billing } = await import('../functions/orders/consumer.ts')
-  const { redis } = await import('../functions/redis.ts')
+  const { redis } = await import('../functions/orders/redis.ts')
   const { handler: poller } = await import('../functions/orders/poller.ts')
   const { handler: claimer } = await import('../functions/orders/claimer.ts')
   return { billing, redis, poller, claimer }

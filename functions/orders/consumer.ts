@@ -1,6 +1,6 @@
 import { defineConsumer, on } from 'millrace'
-import { ordersStream } from '../env.ts'
 import { bookShipment } from './book-shipment.ts'
+import { ordersStream } from './env.ts'
 import { OrderPaid, OrderShipped } from './events.ts'
 import { sendReceipt } from './send-receipt.ts'
 

@@ -1,5 +1,5 @@
 import { callable, integerFrom, knownOptions, text } from '../core/options.ts'
-import type { Wake } from '../publish/publisher.ts'
+import type { Wake } from '../publish/publisher-options.ts'
 import { eventOfHop } from '../run/hop.ts'
 import { invokeLater } from './invoke.ts'
 

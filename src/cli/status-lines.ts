@@ -1,4 +1,5 @@
 import { PARKED } from '../core/keys.ts'
+import { count, duration, number } from '../core/words.ts'
 import type {
   ConsumerInspection,
   GroupInspection,
@@ -9,7 +10,7 @@ import type {
 } from '../operate/inspect/inspection.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Cell, Paint, TableColumn } from './text/text.ts'
-import { bytes, count, duration, paint, tableLines } from './text/text.ts'
+import { bytes, paint, tableLines } from './text/text.ts'
 
 /** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
 const OLD_MS = 15 * 60_000
@@ -76,7 +77,7 @@ function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: Stream
   if (state === 'missing') return 'no such stream'
   if (state === 'other-type') return 'not a stream'
   const parts = [
-    length === undefined ? 'entries ?' : `${count(length)} ${length === 1 ? 'entry' : 'entries'}`,
+    length === undefined ? 'entries ?' : `${count(length, 'entry', 'entries')}`,
     memoryBytes === undefined ? undefined : bytes(memoryBytes),
     firstAgeMs === undefined ? undefined : `first ${duration(firstAgeMs)} ago`,
     lastAgeMs === undefined ? undefined : `last ${duration(lastAgeMs)} ago`,
@@ -90,23 +91,23 @@ function groupCells(group: GroupInspection): Cell[] {
   return [
     printableName(group.group),
     lagCell(group),
-    count(pending),
-    parked === undefined ? UNKNOWN : count(parked),
+    number(pending),
+    parked === undefined ? UNKNOWN : number(parked),
     oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
-    held > 0 ? `${count(consumerCount)}, ${held} held` : count(consumerCount),
+    held > 0 ? `${number(consumerCount)}, ${held} held` : number(consumerCount),
     deadLetters === undefined ? UNKNOWN : letterCell(deadLetters.length),
     deadLetters?.oldestAgeMs === undefined ? NONE : duration(deadLetters.oldestAgeMs),
   ]
 }
 
 function lagCell({ lag, lagAtLeast }: GroupInspection): Cell {
-  if (lag !== undefined) return count(lag)
-  return lagAtLeast === undefined ? UNKNOWN : { text: `${count(lagAtLeast)}+`, as: 'yellow' }
+  if (lag !== undefined) return number(lag)
+  return lagAtLeast === undefined ? UNKNOWN : { text: `${number(lagAtLeast)}+`, as: 'yellow' }
 }
 
 const oldCell = (ms: number | undefined): Cell =>
   ms === undefined ? UNKNOWN : ms < OLD_MS ? duration(ms) : { text: duration(ms), as: 'yellow' }
-const letterCell = (length: number): Cell => (length === 0 ? '0' : { text: count(length), as: 'red' })
+const letterCell = (length: number): Cell => (length === 0 ? '0' : { text: number(length), as: 'red' })
 
 function detailLines({
   oldestPending,
@@ -127,7 +128,7 @@ function detailLines({
     )
   }
   if (deliveries) {
-    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${count(entries)} had ${times}`)
+    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${number(entries)} had ${times}`)
     lines.push(`deliveries of the oldest ${deliveries.sampled}  ${parts.join(', ')}`)
   }
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${duration(sinceLastSuccessMs)} ago`)
@@ -144,7 +145,7 @@ function stateOfPending({ consumerName, deliveryCount, idleMs }: OldestPending):
 
 function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInspection): string {
   const parts = [
-    `${count(pending)} pending`,
+    `${number(pending)} pending`,
     idleMs === undefined ? 'never read' : `idle ${duration(idleMs)}`,
     isLeased
       ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}`

@@ -53,129 +53,140 @@ const SILENT_HANG_UPS = 2
 /** ioredis' own interface of what makes its sockets. */
 export type Connectors = NonNullable<RedisOptions['Connector']>
 
+/** Makes one socket after the other to a target, the first time and after every loss. */
+class TargetConnector {
+  /** Of ioredis' interface. */
+  firstError: Error | undefined
+  readonly #target: ConnectTarget
+  #socket: Socket | undefined
+  /** What the socket failed with after it stood: a TLS server refuses a client's certificate only then. */
+  #failure: Error | undefined
+  #isClosing = false
+  #silent = 0
+  readonly #place: NonNullable<ConnectTarget['place']>
+
+  /** @param place The client's own. */
+  constructor(target: ConnectTarget, { host = '', port = 0 }: ClientPlace) {
+    this.#target = target
+    this.#place = target.place ?? { host, port, ...(target.family !== undefined && { family: target.family }) }
+  }
+
+  check(): boolean {
+    return true
+  }
+
+  disconnect(): void {
+    this.#isClosing = true
+    this.#socket?.destroy()
+  }
+
+  /** @throws {RedisReplyError} Login or database were refused. @throws {Error} There is no connection. */
+  async connect(emit: (type: 'error', error: Error) => void): Promise<Socket> {
+    this.#isClosing = false
+    if (this.#silent >= SILENT_HANG_UPS) throw this.#hungUp()
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#open(emit)
+      } catch (error) {
+        this.#socket?.destroy()
+        if (error instanceof RedisReplyError) throw error
+        if (attempt === (this.#target.attempts ?? ATTEMPTS) || this.#isClosing) throw new Error(describeTrouble(error))
+        await sleep(AGAIN_AFTER_MS)
+      }
+      if (this.#isClosing) throw new Error('the connection was closed')
+    }
+  }
+
+  async #open(emit: (type: 'error', error: Error) => void): Promise<Socket> {
+    const primary = await this.#target.findPrimary?.()
+    try {
+      return await this.#signIn(emit, primary)
+    } catch (error) {
+      primary?.close()
+      throw error
+    }
+  }
+
+  async #signIn(emit: (type: 'error', error: Error) => void, primary: Primary | undefined): Promise<Socket> {
+    const password = await askPassword(this.#target)
+    if (this.#isClosing) throw new Error('the connection was closed')
+    const socket = await this.#dial(primary?.place ?? this.#place)
+    const requests = handshake(this.#target, password)
+    if (requests.length > 0) await agree(socket, requests, this.#target, () => this.#hungUp())
+    this.#watch(socket, emit)
+    if (primary) this.#follow(socket, primary)
+    return socket
+  }
+
+  /** A server of TLS resets what is none, as one that hangs up does. */
+  #hungUp(): Error {
+    const { code = '' } = (this.#failure ?? {}) as NodeJS.ErrnoException
+    const isReset = !this.#target.tls && /^(ECONNRESET|EPIPE)$/.test(code)
+    if (this.#failure && !isReset) return new Error(describeTrouble(this.#failure))
+    return new Error(this.#target.tls ? HUNG_UP : SPEAKS_TLS)
+  }
+
+  async #dial(place: NonNullable<ConnectTarget['place']>): Promise<Socket> {
+    const { tls, connectTimeoutMs } = this.#target
+    const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
+    this.#socket = socket
+    let isConnected = false
+    socket.once('connect', () => {
+      isConnected = true
+    })
+    const timeout = new AbortController()
+    const timer = setTimeout(() => timeout.abort(), connectTimeoutMs)
+    // else an error after the wait would end the process
+    this.#failure = undefined
+    socket.on('error', (error) => {
+      this.#failure = error
+    })
+    try {
+      await onceOrClosed(socket, tls ? 'secureConnect' : 'connect', timeout.signal)
+    } catch (error) {
+      if (!timeout.signal.aborted) throw error
+      throw new Error(isConnected ? NO_TLS_ANSWER : NO_CONNECTION)
+    } finally {
+      clearTimeout(timer)
+    }
+    return socket
+  }
+
+  /** Leaves a primary that is none any more. */
+  #follow(socket: Socket, primary: Primary): void {
+    socket.once('close', () => primary.close())
+    primary.onSwitch(() => {
+      // answers that have come are read before
+      setImmediate(() => socket.destroy(new Error(SWITCHED)))
+    })
+  }
+
+  /** Notes a peer that never says a word of Redis. */
+  #watch(socket: Socket, emit: (type: 'error', error: Error) => void): void {
+    const heard = (chunk: Buffer) => {
+      this.#silent = chunk[0] === TLS_ALERT ? SILENT_HANG_UPS : 0
+    }
+    socket.once('data', heard)
+    socket.once('close', () => {
+      const isLeft = this.#failure?.message === SWITCHED
+      if (socket.bytesRead === 0 && socket.bytesWritten > 0 && !isLeft) this.#silent++
+      if (this.#silent > 0) emit('error', this.#hungUp())
+    })
+    // no byte is read before the client listens
+    socket.pause()
+  }
+}
+
+type ClientPlace = { readonly host?: string; readonly port?: number }
+
 /**
  * Makes the sockets of an ioredis client, version 5 or 6. A socket is handed over once login and database were accepted on it, the first time
  * and after every loss: no command is ever answered before, and the client never has the password.
  */
 export function connectorTo(target: ConnectTarget): Connectors {
-  class Connector {
-    /** Of ioredis' interface. */
-    firstError: Error | undefined
-    #socket: Socket | undefined
-    /** What the socket failed with after it stood: a TLS server refuses a client's certificate only then. */
-    #failure: Error | undefined
-    #isClosing = false
-    #silent = 0
-    readonly #place: NonNullable<ConnectTarget['place']>
-
-    /** @param options The client's. */
-    constructor({ host = '', port = 0 }: { readonly host?: string; readonly port?: number }) {
-      this.#place = target.place ?? { host, port, ...(target.family !== undefined && { family: target.family }) }
-    }
-
-    check(): boolean {
-      return true
-    }
-
-    disconnect(): void {
-      this.#isClosing = true
-      this.#socket?.destroy()
-    }
-
-    /** @throws {RedisReplyError} Login or database were refused. @throws {Error} There is no connection. */
-    async connect(emit: (type: 'error', error: Error) => void): Promise<Socket> {
-      this.#isClosing = false
-      if (this.#silent >= SILENT_HANG_UPS) throw this.#hungUp()
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await this.#open(emit)
-        } catch (error) {
-          this.#socket?.destroy()
-          if (error instanceof RedisReplyError) throw error
-          if (attempt === (target.attempts ?? ATTEMPTS) || this.#isClosing) throw new Error(describeTrouble(error))
-          await sleep(AGAIN_AFTER_MS)
-        }
-        if (this.#isClosing) throw new Error('the connection was closed')
-      }
-    }
-
-    async #open(emit: (type: 'error', error: Error) => void): Promise<Socket> {
-      const primary = await target.findPrimary?.()
-      try {
-        return await this.#signIn(emit, primary)
-      } catch (error) {
-        primary?.close()
-        throw error
-      }
-    }
-
-    async #signIn(emit: (type: 'error', error: Error) => void, primary: Primary | undefined): Promise<Socket> {
-      const password = await askPassword(target)
-      if (this.#isClosing) throw new Error('the connection was closed')
-      const socket = await this.#dial(primary?.place ?? this.#place)
-      const requests = handshake(target, password)
-      if (requests.length > 0) await agree(socket, requests, target, () => this.#hungUp())
-      this.#watch(socket, emit)
-      if (primary) this.#follow(socket, primary)
-      return socket
-    }
-
-    /** A server of TLS resets what is none, as one that hangs up does. */
-    #hungUp(): Error {
-      const { code = '' } = (this.#failure ?? {}) as NodeJS.ErrnoException
-      const isReset = !target.tls && /^(ECONNRESET|EPIPE)$/.test(code)
-      if (this.#failure && !isReset) return new Error(describeTrouble(this.#failure))
-      return new Error(target.tls ? HUNG_UP : SPEAKS_TLS)
-    }
-
-    async #dial(place: NonNullable<ConnectTarget['place']>): Promise<Socket> {
-      const { tls, connectTimeoutMs } = target
-      const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
-      this.#socket = socket
-      let isConnected = false
-      socket.once('connect', () => {
-        isConnected = true
-      })
-      const timeout = new AbortController()
-      const timer = setTimeout(() => timeout.abort(), connectTimeoutMs)
-      // else an error after the wait would end the process
-      this.#failure = undefined
-      socket.on('error', (error) => {
-        this.#failure = error
-      })
-      try {
-        await onceOrClosed(socket, tls ? 'secureConnect' : 'connect', timeout.signal)
-      } catch (error) {
-        if (!timeout.signal.aborted) throw error
-        throw new Error(isConnected ? NO_TLS_ANSWER : NO_CONNECTION)
-      } finally {
-        clearTimeout(timer)
-      }
-      return socket
-    }
-
-    /** Leaves a primary that is none any more. */
-    #follow(socket: Socket, primary: Primary): void {
-      socket.once('close', () => primary.close())
-      primary.onSwitch(() => {
-        // answers that have come are read before
-        setImmediate(() => socket.destroy(new Error(SWITCHED)))
-      })
-    }
-
-    /** Notes a peer that never says a word of Redis. */
-    #watch(socket: Socket, emit: (type: 'error', error: Error) => void): void {
-      const heard = (chunk: Buffer) => {
-        this.#silent = chunk[0] === TLS_ALERT ? SILENT_HANG_UPS : 0
-      }
-      socket.once('data', heard)
-      socket.once('close', () => {
-        const isLeft = this.#failure?.message === SWITCHED
-        if (socket.bytesRead === 0 && socket.bytesWritten > 0 && !isLeft) this.#silent++
-        if (this.#silent > 0) emit('error', this.#hungUp())
-      })
-      // no byte is read before the client listens
-      socket.pause()
+  class Connector extends TargetConnector {
+    constructor(options: ClientPlace) {
+      super(target, options)
     }
   }
   // its abstract class has members of its own use, which nobody else reads

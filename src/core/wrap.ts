@@ -31,7 +31,33 @@ const CALL = Symbol('call')
  * @throws {TypeError} A wrap threw, or gave no function whose end can be waited for.
  */
 export function wrapAround(handler: Handle, wraps: readonly NamedWrap[]): Handle {
-  const next: Handle = (input, context) => {
+  const outermost = wraps.reduceRight(around, innermost(handler))
+  return (input, context) => {
+    const call: WrappedCall = { context, hasBegun: false, hasEnded: false, given: [] }
+    Object.defineProperty(context, CALL, { value: call, configurable: true })
+    try {
+      const answer = outermost(input, context)
+      const promise = promiseOf(answer)
+      if (promise) {
+        return promise.then(
+          (value) => succeed(call, value),
+          (error: unknown) => fail(call, error),
+        )
+      }
+      if (call.given.length > 0) return succeed(call, answer)
+      call.hasEnded = true
+      return answer
+    } catch (error) {
+      if (call.given.length > 0) return fail(call, error)
+      call.hasEnded = true
+      throw error
+    }
+  }
+}
+
+/** The `next` of the innermost wrap: calls the handler. */
+function innermost(handler: Handle): Handle {
+  return (input, context) => {
     const call = (context as { [CALL]?: WrappedCall } | undefined)?.[CALL]
     if (!call) throw cannot('call the handler', 'next must be called with the context that its wrap was given')
     const refusal = refusalOf(call)
@@ -47,29 +73,6 @@ export function wrapAround(handler: Handle, wraps: readonly NamedWrap[]): Handle
     const given = new Given(running)
     call.given.push(given)
     return given
-  }
-  const outermost = wraps.reduceRight(around, next)
-  return (input, context) => {
-    const call: WrappedCall = { context, hasBegun: false, hasEnded: false, given: [] }
-    Object.defineProperty(context, CALL, { value: call, configurable: true })
-    let answer: unknown
-    try {
-      answer = outermost(input, context)
-      const promise = promiseOf(answer)
-      if (promise) {
-        return promise.then(
-          (value) => succeed(call, value),
-          (error: unknown) => fail(call, error),
-        )
-      }
-    } catch (error) {
-      if (call.given.length > 0) return fail(call, error)
-      call.hasEnded = true
-      throw error
-    }
-    if (call.given.length > 0) return succeed(call, answer)
-    call.hasEnded = true
-    return answer
   }
 }
 

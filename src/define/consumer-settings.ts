@@ -14,13 +14,14 @@ import {
   text,
   withDefaults,
 } from '../core/options.ts'
+import { NUMBER_DEFAULTS, NUMBERS, type NumberRow, POLL_MODES } from '../core/rows.ts'
 import { quoted } from '../errors.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
  * nothing is left or time is up.
  */
-export type PollMode = 'once' | 'drain'
+export type PollMode = (typeof POLL_MODES)[number]
 
 /** How a consumer goes about it; every member has a default. */
 export interface SettingOptions {
@@ -94,49 +95,37 @@ export interface ConsumerSettings {
 /** What an entry's idle time must leave room for beside its handler: settling, and a late timer. */
 const IDLE_MARGIN_MS = 5_000
 
-/** What `maxPending` is where nobody chose. */
-export const DEFAULT_MAX_PENDING = 10_000
-
 const DEFAULTS: ConsumerSettings = {
-  batchSize: 100,
-  concurrency: 10,
-  handlerTimeoutMs: 10_000,
-  minIdleMs: 60_000,
-  maxDeliveries: 5,
-  maxPending: DEFAULT_MAX_PENDING,
+  ...NUMBER_DEFAULTS,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Infinity,
   allowLongHandlers: false,
-  maxEntryBytes: 1_048_576,
-  maxBytes: 67_108_864,
   mode: 'drain',
   maxRunMs: Infinity,
-  reserveMs: 1_000,
-  maxPollers: 4,
   startAt: '0',
 }
 
 type Check = (action: string, name: string, value: unknown) => void
-const whole =
-  (min: number, max?: number): Check =>
+const within =
+  ({ min, max }: NumberRow): Check =>
   (action, name, value) =>
     integerFrom(action, name, value, min, max)
 
 /** A check an option; the relations between them follow in `checkRelations`. */
 const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDeadLetters'>, Check>> = {
-  batchSize: whole(1, 10_000),
-  concurrency: whole(1, 1_000),
-  handlerTimeoutMs: whole(1, MAX_DELAY_MS),
-  minIdleMs: whole(1, MAX_DELAY_MS),
-  maxDeliveries: whole(1),
-  maxPending: whole(1),
+  batchSize: within(NUMBERS.batchSize),
+  concurrency: within(NUMBERS.concurrency),
+  handlerTimeoutMs: within(NUMBERS.handlerTimeoutMs),
+  minIdleMs: within(NUMBERS.minIdleMs),
+  maxDeliveries: within(NUMBERS.maxDeliveries),
+  maxPending: within(NUMBERS.maxPending),
   allowLongHandlers: boolean,
-  maxEntryBytes: whole(1),
-  maxBytes: whole(1),
-  mode: (action, name, value) => oneOf(action, name, value, ['once', 'drain']),
+  maxEntryBytes: within(NUMBERS.maxEntryBytes),
+  maxBytes: within(NUMBERS.maxBytes),
+  mode: (action, name, value) => oneOf(action, name, value, POLL_MODES),
   maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
-  reserveMs: whole(100),
-  maxPollers: whole(1, 64),
+  reserveMs: within(NUMBERS.reserveMs),
+  maxPollers: within(NUMBERS.maxPollers),
   startAt: checkStartAt,
 }
 

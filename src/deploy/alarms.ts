@@ -1,4 +1,4 @@
-import type { AlarmSettings } from './event-source.ts'
+import type { AlarmSettings } from './alarm-options.ts'
 import { joinText } from './join.ts'
 import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
 import type { FunctionTarget, Resource } from './resources.ts'

@@ -1,4 +1,4 @@
-import type { AlarmSettings } from './event-source.ts'
+import type { AlarmSettings } from './alarm-options.ts'
 import { joinJson } from './join.ts'
 import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
 import type { FunctionTarget, Resource } from './resources.ts'
@@ -57,92 +57,111 @@ export function describeDashboard(subject: DashboardSubject): Resource {
   }
 }
 
+/** A line a metric of the consumer, or where `of` says so two of the functions, or one of the cache's node where there is one. */
+interface LineRow {
+  readonly name: string
+  readonly statistic?: Statistic
+  readonly right?: boolean
+  readonly of?: 'functions' | 'cache'
+}
+
+interface GraphRow {
+  readonly title: string
+  readonly lines: readonly LineRow[]
+  /** The alarm's option whose limit is drawn. */
+  readonly limit?: { readonly option: 'maxLag' | 'oldestPendingMs'; readonly label: string; readonly right?: boolean }
+}
+
+const sums = (...names: readonly string[]): LineRow[] => names.map((name) => ({ name }))
+
+const GRAPHS: readonly GraphRow[] = [
+  { title: 'Input: entries read and claimed', lines: sums('PolledEventCount', 'ClaimedEventCount') },
+  {
+    title: 'Processing: handler calls, entries done, and further pollers started',
+    lines: [
+      ...sums('InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount'),
+      { name: 'Duration', statistic: 'Maximum', right: true, of: 'functions' },
+    ],
+  },
+  {
+    title: 'Backlog: entries not delivered yet, and age of the last one read (ms)',
+    lines: [
+      { name: 'Lag', statistic: 'Maximum' },
+      { name: 'IteratorAge', statistic: 'Maximum', right: true },
+    ],
+    limit: { option: 'maxLag', label: 'Lag alarm' },
+  },
+  {
+    title: 'Latency: from publishing to acknowledgement (ms), and time since the last success (ms)',
+    lines: [
+      { name: 'PublishToAckAge', statistic: 'p50' },
+      { name: 'PublishToAckAge', statistic: 'p99' },
+      { name: 'TimeSinceLastSuccess', statistic: 'Maximum', right: true },
+    ],
+  },
+  {
+    title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
+    lines: [
+      { name: 'PendingEntries', statistic: 'Maximum' },
+      { name: 'OldestPendingAge', statistic: 'Maximum', right: true },
+    ],
+    limit: { option: 'oldestPendingMs', label: 'OldestPendingAge alarm', right: true },
+  },
+  {
+    title: 'Failures: of handlers, of polling, of invocations',
+    lines: [
+      ...sums(
+        'FailedInvokeEventCount',
+        'OverranEventCount',
+        'PollingErrorCount',
+        'UnsettledEventCount',
+        'LostEventCount',
+      ),
+      { name: 'Errors', of: 'functions' },
+      { name: 'Throttles', of: 'functions' },
+    ],
+  },
+  {
+    title: 'Retries: entries parked, handed back, taken by another',
+    lines: sums('RetriedEventCount', 'ReleasedEventCount', 'SupersededEventCount', 'ThrottledEventCount'),
+  },
+  {
+    title: 'Dead letters: new, refused, and kept',
+    lines: [
+      ...sums('OnFailureDestinationDeliveredEventCount', 'OnFailureDestinationDeliveryErrorCount'),
+      { name: 'DeadLetterLength', statistic: 'Maximum', right: true },
+    ],
+  },
+  {
+    title: "Memory: Redis's streams (entries), and ElastiCache's memory in use (%)",
+    lines: [
+      { name: 'StreamLength', statistic: 'Maximum' },
+      { name: 'DeadLetterLength', statistic: 'Maximum' },
+      { name: 'DatabaseMemoryUsagePercentage', statistic: 'Maximum', right: true, of: 'cache' },
+    ],
+  },
+]
+
 function graphsOf(subject: DashboardSubject): Graph[] {
-  const { poller, claimer, alarms, cacheClusterId } = subject
-  const line = (name: string, statistic: Statistic = 'Sum', right = false): Line => ({
-    metric: consumerMetric(subject, name),
-    statistic,
-    right,
+  const { alarms } = subject
+  return GRAPHS.map(({ title, lines, limit }) => {
+    const graph = { title, lines: lines.flatMap((row) => linesOf(subject, row)) }
+    if (!limit || !alarms) return graph
+    const { option, ...drawn } = limit
+    return { ...graph, limit: { value: alarms[option], ...drawn } }
   })
-  const both = (metric: string, statistic: Statistic, right = false): Line[] =>
-    [poller, claimer].map((fn) => ({
-      metric: functionMetric(fn, metric),
-      statistic,
-      label: `${fn.id} ${metric}`,
-      right,
-    }))
-  const memory: Metric = {
-    namespace: 'AWS/ElastiCache',
-    name: 'DatabaseMemoryUsagePercentage',
-    dimensions: { CacheClusterId: cacheClusterId },
-  }
-  return [
-    { title: 'Input: entries read and claimed', lines: [line('PolledEventCount'), line('ClaimedEventCount')] },
-    {
-      title: 'Processing: handler calls, entries done, and further pollers started',
-      lines: [
-        line('InvokedEventCount'),
-        line('DeletedEventCount'),
-        line('ScaledOutCount'),
-        ...both('Duration', 'Maximum', true),
-      ],
-    },
-    {
-      title: 'Backlog: entries not delivered yet, and age of the last one read (ms)',
-      lines: [line('Lag', 'Maximum'), line('IteratorAge', 'Maximum', true)],
-      ...(alarms && { limit: { value: alarms.maxLag, label: 'Lag alarm' } }),
-    },
-    {
-      title: 'Latency: from publishing to acknowledgement (ms), and time since the last success (ms)',
-      lines: [
-        line('PublishToAckAge', 'p50'),
-        line('PublishToAckAge', 'p99'),
-        line('TimeSinceLastSuccess', 'Maximum', true),
-      ],
-    },
-    {
-      title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
-      lines: [line('PendingEntries', 'Maximum'), line('OldestPendingAge', 'Maximum', true)],
-      ...(alarms && { limit: { value: alarms.oldestPendingMs, label: 'OldestPendingAge alarm', right: true } }),
-    },
-    {
-      title: 'Failures: of handlers, of polling, of invocations',
-      lines: [
-        line('FailedInvokeEventCount'),
-        line('OverranEventCount'),
-        line('PollingErrorCount'),
-        line('UnsettledEventCount'),
-        line('LostEventCount'),
-        ...both('Errors', 'Sum'),
-        ...both('Throttles', 'Sum'),
-      ],
-    },
-    {
-      title: 'Retries: entries parked, handed back, taken by another',
-      lines: [
-        line('RetriedEventCount'),
-        line('ReleasedEventCount'),
-        line('SupersededEventCount'),
-        line('ThrottledEventCount'),
-      ],
-    },
-    {
-      title: 'Dead letters: new, refused, and kept',
-      lines: [
-        line('OnFailureDestinationDeliveredEventCount'),
-        line('OnFailureDestinationDeliveryErrorCount'),
-        line('DeadLetterLength', 'Maximum', true),
-      ],
-    },
-    {
-      title: "Memory: Redis's streams (entries), and ElastiCache's memory in use (%)",
-      lines: [
-        line('StreamLength', 'Maximum'),
-        line('DeadLetterLength', 'Maximum'),
-        ...(cacheClusterId === undefined ? [] : [{ metric: memory, statistic: 'Maximum', right: true } as const]),
-      ],
-    },
-  ]
+}
+
+function linesOf(subject: DashboardSubject, { name, statistic = 'Sum', right = false, of }: LineRow): readonly Line[] {
+  if (of === undefined) return [{ metric: consumerMetric(subject, name), statistic, right }]
+  const { poller, claimer, cacheClusterId } = subject
+  if (of === 'functions')
+    return [poller, claimer].map((fn) => {
+      return { metric: functionMetric(fn, name), statistic, label: `${fn.id} ${name}`, right }
+    })
+  if (cacheClusterId === undefined) return []
+  const metric = { namespace: 'AWS/ElastiCache', name, dimensions: { CacheClusterId: cacheClusterId } }
+  return [{ metric, statistic, right }]
 }
 
 function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): object {
@@ -159,8 +178,6 @@ function alarmWidget(subject: DashboardSubject, alarmArns: readonly unknown[]): 
 }
 
 function graphWidget({ title, lines, limit }: Graph, at: number, top: number): object {
-  const horizontal =
-    limit === undefined ? [] : [{ value: limit.value, label: limit.label, ...(limit.right ? { yAxis: 'right' } : {}) }]
   return {
     type: 'metric',
     x: (at % 2) * GRAPH.width,
@@ -173,9 +190,13 @@ function graphWidget({ title, lines, limit }: Graph, at: number, top: number): o
       period: PERIOD_SECONDS,
       metrics: lines.map(asMetric),
       yAxis: { left: { min: 0 }, right: { min: 0 } },
-      ...(horizontal.length === 0 ? {} : { annotations: { horizontal } }),
+      ...(limit && { annotations: { horizontal: [annotationOf(limit)] } }),
     },
   }
+}
+
+function annotationOf({ value, label, right }: NonNullable<Graph['limit']>): object {
+  return { value, label, ...(right ? { yAxis: 'right' } : {}) }
 }
 
 /** `[namespace, name, dimension, value, …, { options }]`, as a dashboard's body spells a metric. */

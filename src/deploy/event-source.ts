@@ -1,11 +1,14 @@
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, object, withDefaults } from '../core/options.ts'
-import { periodOf } from '../core/schedule-period.ts'
+import { NUMBERS, POLL_MODES } from '../core/rows.ts'
 import type { PollMode, RUN_OVERRIDES } from '../define/consumer-settings.ts'
 import { quoted } from '../errors.ts'
+import type { AlarmOptions, AlarmSettings } from './alarm-options.ts'
+import { alarmRow, resolveAlarms } from './alarm-options.ts'
 import {
   anyObject,
   anyText,
+  arnLike,
   checkOptions,
   flag,
   listOf,
@@ -17,6 +20,7 @@ import {
   type Schema,
   textLike,
   whole,
+  within,
   wordOf,
 } from './option-rows.ts'
 import type { Reference, Statement } from './resources.ts'
@@ -81,24 +85,6 @@ export interface EventSourceOptions {
   readonly cacheClusterId?: string | Reference
 }
 
-/** What to be alarmed at, and who is told. */
-export interface AlarmOptions {
-  /** ARN of the SNS topic that is told, or a reference to it. Default: none. */
-  readonly topic?: string | Reference
-  /**
-   * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
-   * Three periods of the schedule or more. Default: 180,000, or three periods of the schedule where that is longer; must be given where the
-   * schedule is a `cron(…)`, and `false` where it is slower than once a day. `false`: silence of either function is no alarm.
-   */
-  readonly noPollMs?: number | false
-  /** Milliseconds since the oldest pending entry was published, 1,000 or more; an older one alarms. Default 900,000. */
-  readonly oldestPendingMs?: number
-  /** Entries of the stream that may wait for their first delivery, 0 or more; more of them alarm. Default 10,000. */
-  readonly maxLag?: number
-  /** Dead letters within five minutes that are no alarm, 0 or more; more of them alarm. Default 0. */
-  readonly deadLettersPer5Minutes?: number
-}
-
 /** The event as serverless.yml has it, at the poller: `- redisStream: { stream, group, claimer, … }`. */
 export interface RedisStreamEvent extends EventSourceOptions {
   /** The function of this service that claims what the poller left behind; it shares the poller's event. */
@@ -131,19 +117,6 @@ export interface EventSourceSettings {
 /** What the deployment says instead of the code. */
 type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number]>
 
-/** Every alarm option, resolved. */
-export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
-  /** `false`, too, while the schedules are disabled. */
-  readonly noPollMs: number | false
-  /** Milliseconds between two runs: the schedule's, or a third of `noPollMs` where it has no fixed period; `undefined`: who knows. */
-  readonly tickMs: number | undefined
-  /** `undefined`: nobody is told. */
-  readonly topic: string | Reference | undefined
-}
-
-/** The code's own default of `maxPollers`, where neither the event nor the code says anything. */
-const CODE_MAX_POLLERS = 4
-
 const DEFAULTS = {
   schedule: 'rate(1 minute)',
   pollers: 1,
@@ -151,16 +124,6 @@ const DEFAULTS = {
   logRetentionInDays: 30,
   dashboard: true,
 }
-
-const ALARM_DEFAULTS = {
-  oldestPendingMs: 900_000, // an event whose handler always fails is a dead letter by then
-  maxLag: 10_000,
-  deadLettersPer5Minutes: 0,
-}
-
-const MIN_SILENCE_MS = 180_000
-/** Three periods of CloudWatch's longest. */
-const MAX_SILENCE_MS = 3 * 86_400_000
 
 /** What CloudWatch's 255 characters leave to the names, beside the longest stack's 128 and what the longest alarm says. */
 const MAX_NAMES = 95
@@ -170,43 +133,29 @@ const RETENTIONS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ]
 
-const MOST = Number.MAX_SAFE_INTEGER
 const schedule = textLike(
   /^(rate\([1-9]\d* (minute|hour|day)s?\)|cron\(\S+( \S+){5}\))$/,
   'rate(…) of minutes, hours or days, or cron(…) with six fields',
 )
 const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
-// a token of the CDK's is text, too, and becomes an ARN later
-const arnLike = (example: string) => {
-  const row = textLike(/^(arn:|\$\{Token\[)/, `an ARN or a reference, as in ${example}`)
-  return orReference({ ...row, schema: { type: 'string', pattern: '^arn:' } }, example)
-}
 const functionText = textLike(
   /^([\w-]+(:[\w$-]+)?|arn:.+|.*\$\{Token\[.+)$/,
   "a function's name, name:qualifier, an ARN or a reference",
 )
 const target = orReference({ ...functionText, schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' } })
-const alarms = options({
-  topic: arnLike('{ Ref: … }'), // of a topic, that is the ARN
-  noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),
-  oldestPendingMs: whole(1_000, MOST),
-  maxLag: whole(0, MOST),
-  deadLettersPer5Minutes: whole(0, MOST),
-})
-
 const OVERRIDES = {
-  batchSize: whole(1, 10_000),
-  concurrency: whole(1, 1_000),
-  mode: wordOf(['once', 'drain']),
-  maxRunMs: whole(1, 900_000),
-  maxPollers: whole(1, 64),
+  batchSize: within(NUMBERS.batchSize),
+  concurrency: within(NUMBERS.concurrency),
+  mode: wordOf(POLL_MODES),
+  maxRunMs: whole(1, 900_000), // what a function may take at all
+  maxPollers: within(NUMBERS.maxPollers),
 } satisfies Record<keyof Overrides, Row>
 
 const OPTIONS = {
   stream: anyText,
   group: anyText,
   schedule,
-  pollers: whole(1, 64),
+  pollers: within(NUMBERS.maxPollers),
   enabled: flag,
   ...OVERRIDES,
   reservedConcurrency: options({ poller: whole(1, 1_000), claimer: whole(1, 1_000) }),
@@ -215,7 +164,7 @@ const OPTIONS = {
   targets: listOf(target),
   statements: listOf(anyObject),
   failedSchedules: arnLike('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL
-  alarms: orFalse(alarms),
+  alarms: orFalse(alarmRow),
   dashboard: flag,
   cacheClusterId: orReference(anyText),
 } satisfies Record<keyof EventSourceOptions, Row>
@@ -237,10 +186,11 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
   checkRelations(action, given)
   checkNames(action, given)
   const { schedule, pollers, enabled, logRetentionInDays, dashboard } = given
+  const settings = withDefaults(DEFAULTS, { schedule, pollers, enabled, logRetentionInDays, dashboard })
   return Object.freeze({
     stream: given.stream,
     group: given.group,
-    ...withDefaults(DEFAULTS, { schedule, pollers, enabled, logRetentionInDays, dashboard }),
+    ...settings,
     overrides: pick(given, Object.keys(OVERRIDES) as (keyof Overrides)[]),
     reservedConcurrency: { ...given.reservedConcurrency },
     parameters: { poller: listed(given.parameters?.poller), claimer: listed(given.parameters?.claimer) },
@@ -248,7 +198,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
     statements: listed(given.statements),
     failedSchedules: given.failedSchedules,
     cacheClusterId: given.cacheClusterId,
-    alarms: given.alarms !== false && resolveAlarms(action, given.alarms, given),
+    alarms: given.alarms !== false && resolveAlarms(action, given.alarms, settings),
   })
 }
 
@@ -264,47 +214,14 @@ export function overridesOf(consumers: readonly EventSourceSettings[]): string |
   return elements.length > 0 ? JSON.stringify(elements) : undefined
 }
 
-function resolveAlarms(
-  action: string,
-  { topic, noPollMs, ...limits }: AlarmOptions = {},
-  { schedule = DEFAULTS.schedule, enabled = DEFAULTS.enabled }: Pick<EventSourceOptions, 'schedule' | 'enabled'>,
-): AlarmSettings {
-  const period = periodOf(schedule)
-  if (noPollMs && period !== undefined) checkSilence(action, noPollMs, period, schedule)
-  const tickMs = period ?? (noPollMs ? noPollMs / 3 : undefined)
-  const silence = enabled && (noPollMs ?? threePeriodsOf(action, period, schedule))
-  return Object.freeze({ topic, noPollMs: silence, tickMs, ...withDefaults(ALARM_DEFAULTS, limits) })
-}
-
-/** A silence that the schedule itself keeps would alarm for ever. */
-function checkSilence(action: string, noPollMs: number, period: number, schedule: string): void {
-  const least = threePeriodsOf(action, period, schedule)
-  if (noPollMs >= least) return
-  throw cannot(
-    action,
-    `alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
-    RangeError,
-  )
-}
-
-function threePeriodsOf(action: string, period: number | undefined, schedule: string): number {
-  if (period === undefined) {
-    throw cannot(
-      action,
-      `alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
-        'alarm out',
-    )
-  }
-  if (3 * period <= MAX_SILENCE_MS) return Math.max(MIN_SILENCE_MS, 3 * period)
-  throw cannot(
-    action,
-    `alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
-      'of silence then',
-  )
-}
-
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const { stream, group, pollers = DEFAULTS.pollers, maxPollers = CODE_MAX_POLLERS, reservedConcurrency = {} } = given
+  const {
+    stream,
+    group,
+    pollers = DEFAULTS.pollers,
+    maxPollers = NUMBERS.maxPollers.default,
+    reservedConcurrency = {},
+  } = given
   if (pollers > maxPollers) {
     throw cannot(
       action,

@@ -1,4 +1,5 @@
 import { boolean, cannot, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
+import type { NumberRow } from '../core/rows.ts'
 import { quoted } from '../errors.ts'
 
 /** A JSON schema, as Ajv takes it in strict mode. */
@@ -26,6 +27,11 @@ export function whole(min: number, max: number): Row {
     schema: { type: 'integer', minimum: min, maximum: max },
     check: (action, name, value) => integerFrom(action, name, value, min, max),
   }
+}
+
+/** The rule of a setting of the code's. */
+export function within({ min, max }: NumberRow): Row {
+  return whole(min, max)
 }
 
 export function wordOf(words: readonly string[]): Row {
@@ -74,6 +80,13 @@ export function orReference(row: Row, example = '{ Ref: … }'): Row {
         throw cannot(action, `${name} must be text or a reference, as in ${example}`)
     },
   }
+}
+
+/** An ARN, or a reference that stands for it, as `example` does. */
+export function arnLike(example: string): Row {
+  // a token of the CDK's is text, too, and becomes an ARN later
+  const row = textLike(/^(arn:|\$\{Token\[)/, `an ARN or a reference, as in ${example}`)
+  return orReference({ ...row, schema: { type: 'string', pattern: '^arn:' } }, example)
 }
 
 /** A list, or its only item as it is. */

@@ -18,6 +18,9 @@ export interface Group {
   /** Requests sent so far. */
   readonly roundTrips: number
 
+  /** The claimer's side; left out by an adapter that is smaller without it, whose claimer brings it along. */
+  readonly claims?: Claims
+
   /**
    * Takes the lowest free slot of a kind for at most `leaseMs`; `undefined` if none is free. When memory is full and no lease can be
    * written, the slot has a name of its own and no lease.

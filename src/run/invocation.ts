@@ -41,18 +41,9 @@ export async function runConsumers(
   observers?.tell('invocationStarted', invocation)
   const deadline = clock.monotonic() + remainingMs
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
-  const extras = extrasOf(context)
-  const shared = {
-    action: kind.action,
-    clock,
-    lambda: context,
-    extras,
-    signal,
-    further,
-    observers,
-    invocation,
-    random: Math.random,
-  }
+  const { action } = kind
+  const ofLambda = { lambda: context, extras: extrasOf(context) }
+  const shared = { action, clock, ...ofLambda, signal, further, observers, invocation, random: Math.random }
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)
@@ -65,10 +56,8 @@ export async function runConsumers(
   const leftMs = deadline - clock.monotonic() - ANSWER_MARGIN_MS
   if (further && cutOff.length > 0 && further.mayCall(leftMs))
     failures.push(...(await goOn(cutOff, further.call(leftMs))))
-  const report = sumReports(
-    kind.action,
-    reports.map(({ numbers }) => numbers),
-  )
+  const numbers = reports.map((report) => report.numbers)
+  const report = sumReports(action, numbers)
   const error = errorOf(kind, consumers, failures, report)
   // a copy: an observer changes nothing
   observers?.tell('invocationEnded', { invocation, report: structuredClone(report), error })

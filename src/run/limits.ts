@@ -1,7 +1,7 @@
 import { cannot } from '../core/options.ts'
+import { NUMBERS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
-import { DEFAULT_MAX_PENDING } from '../define/consumer-settings.ts'
 import { maxPollersWithin } from '../define/policy.ts'
 import { quoted } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
@@ -21,7 +21,9 @@ export function settingsWithin(
 ): ConsumerSettings {
   const { maxPendingPerName: most = Infinity } = redis ?? {}
   const maxPending =
-    settings.maxPending === DEFAULT_MAX_PENDING ? Math.min(most, DEFAULT_MAX_PENDING) : settings.maxPending
+    settings.maxPending === NUMBERS.maxPending.default
+      ? Math.min(most, NUMBERS.maxPending.default)
+      : settings.maxPending
   const chosen: [name: string, value: number][] = [
     ['batchSize', settings.batchSize],
     ['maxPending', maxPending],

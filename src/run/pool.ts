@@ -5,10 +5,12 @@ import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Call } from './call.ts'
+import { ExpiryTimer } from './expiry-timer.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import type { Prepared } from './prepare.ts'
 import type { Run } from './run.ts'
+import { Waiters } from './waiters.ts'
 
 /** Events of one batch route, of one run. */
 interface Gathered {
@@ -46,16 +48,16 @@ export class Pool {
   readonly #free: number[] = []
   #running = 0
   readonly #gathered: Gathered[] = []
-  #expiresAt = Infinity
-  #cancelExpiry: (() => void) | undefined
+  readonly #expiry: ExpiryTimer
+  readonly #waiters = new Waiters()
   #cancelDue: (() => void) | undefined
-  #waiting: { readonly isMet: () => boolean; readonly resolve: () => void }[] = []
 
   /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
   constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
     this.#clock = clock
     this.atOnce = atOnce
     this.#mayLinger = mayLinger
+    this.#expiry = new ExpiryTimer(clock, () => this.#expire())
   }
 
   /** Jobs that no worker has taken yet. */
@@ -95,10 +97,7 @@ export class Pool {
 
   /** Resolves once that is so; it is inspected whenever a call ends. */
   async until(isMet: () => boolean): Promise<void> {
-    if (isMet()) return
-    await new Promise<void>((resolve) => {
-      this.#waiting.push({ isMet, resolve })
-    })
+    await this.#waiters.until(isMet)
   }
 
   /** Resolves once a call ends. */
@@ -109,10 +108,7 @@ export class Pool {
 
   /** Looks whether what somebody waits for is so by now. */
   notify(): void {
-    if (!this.#waiting.some(({ isMet }) => isMet())) return
-    const met = this.#waiting.filter(({ isMet }) => isMet())
-    this.#waiting = this.#waiting.filter((waiter) => !met.includes(waiter))
-    for (const { resolve } of met) resolve()
+    this.#waiters.notify()
   }
 
   /** Sets as many workers to work as there is room for, and work. Whoever changes what may start calls it. */
@@ -148,10 +144,10 @@ export class Pool {
       }
       this.#leave(place, hasJoined ? 0 : call.jobs.length)
       if (!hasJoined) this.#over(call.jobs)
-      if (this.#waiting.length > 0) this.notify()
+      this.notify()
     }
     this.#free.push(place)
-    if (this.#running === 0) this.#stopWatching()
+    if (this.#running === 0) this.#expiry.stop()
     this.fill()
   }
 
@@ -260,32 +256,20 @@ export class Pool {
     this.fill()
   }
 
-  /** One timer, for the call that ends first. */
   #watched<T>({ endsAt }: Call, work: T): T {
-    if (endsAt < this.#expiresAt) {
-      this.#cancelExpiry?.()
-      this.#expiresAt = endsAt
-      const waitMs = Math.max(0, Math.ceil(endsAt - this.#clock.monotonic()))
-      this.#cancelExpiry = this.#clock.after(waitMs, () => this.#expire())
-    }
+    this.#expiry.watch(endsAt)
     return work
-  }
-
-  #stopWatching(): void {
-    this.#cancelExpiry?.()
-    this.#cancelExpiry = undefined
-    this.#expiresAt = Infinity
   }
 
   #expire(): void {
     // timers may be early by less than a millisecond
     const now = this.#clock.monotonic() + 1
-    this.#stopWatching()
+    this.#expiry.stop()
     const expired: Call[] = []
     for (const [place, call] of this.#places.entries()) {
       if (!call) continue
       if (call.endsAt > now) {
-        this.#watched(call, undefined)
+        this.#expiry.watch(call.endsAt)
         continue
       }
       expired.push(call)

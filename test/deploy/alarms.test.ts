@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import type { AlarmOptions } from '../../src/deploy/alarm-options.ts'
 import { describeAlarms } from '../../src/deploy/alarms.ts'
-import { type AlarmOptions, type EventSourceOptions, resolveEventSource } from '../../src/deploy/event-source.ts'
+import { type EventSourceOptions, resolveEventSource } from '../../src/deploy/event-source.ts'
 import type { Resource } from '../../src/deploy/resources.ts'
 
 const poller = { id: 'OrdersPoller', name: { Ref: 'PollerFn' }, arn: { 'Fn::GetAtt': ['PollerFn', 'Arn'] } }

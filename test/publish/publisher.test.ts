@@ -3,8 +3,9 @@ import * as z from 'zod/mini'
 import { defineEvent } from '../../src/define/event.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError, RedisReplyError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/group.ts'
-import type { PublisherOptions, PublishOptions } from '../../src/publish/publisher.ts'
+import type { PublishOptions } from '../../src/publish/publication.ts'
 import { createPublisher } from '../../src/publish/publisher.ts'
+import type { PublisherOptions } from '../../src/publish/publisher-options.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 

@@ -9,7 +9,8 @@ export function bothSides(group: Group, change: (both: BothSides) => Partial<Bot
   const having = (changed: Partial<BothSides>) =>
     new Proxy(group as BothSides, {
       has: (_target, name) => name in group || name in claims,
-      get: (_target, name: keyof BothSides) => {
+      get: (_target, name: keyof BothSides, both: BothSides) => {
+        if (name === 'claims') return both
         const owner = (name in group ? group : claims) as BothSides
         const member = changed[name] ?? owner[name]
         return typeof member === 'function' ? (member as () => unknown).bind(owner) : member

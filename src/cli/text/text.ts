@@ -8,32 +8,6 @@ export type Paint = (format: Format, text: string) => string
 /** Colours where standard output shows colours: a terminal, without NO_COLOR. */
 export const paint: Paint = (format, text) => styleText(format, text, { stream: process.stdout })
 
-/** A length of time by its two largest units: `3m 12s`. */
-export function duration(ms: number): string {
-  const seconds = Math.floor(ms / 1_000)
-  if (seconds < 1) return '<1s'
-  const parts = UNITS.map(([unit, size, within]) => [Math.floor(seconds / size) % within, unit] as const)
-  const first = parts.findIndex(([count]) => count > 0)
-  return parts
-    .slice(first, first + 2)
-    .filter(([count], n) => n === 0 || count > 0)
-    .map(([count, unit]) => `${count}${unit}`)
-    .join(' ')
-}
-
-/** Name, seconds, and how many make one of the next. */
-const UNITS = [
-  ['d', 86_400, Infinity],
-  ['h', 3_600, 24],
-  ['m', 60, 60],
-  ['s', 1, 60],
-] as const
-
-/** A count with its thousands apart: `1,204`. */
-export function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
 /** Bytes, a KB being 1,024: `12.3 MB`. */
 export function bytes(value: number): string {
   const power = Math.min(Math.floor(Math.log2(Math.max(1, value)) / 10), SIZES.length - 1)

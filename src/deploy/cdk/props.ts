@@ -5,7 +5,8 @@ import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import type { IQueue } from 'aws-cdk-lib/aws-sqs'
 import type { PollMode } from '../../define/consumer-settings.ts'
-import type { AlarmOptions, EventSourceOptions, EventSourceSettings } from '../event-source.ts'
+import type { AlarmOptions } from '../alarm-options.ts'
+import type { EventSourceOptions, EventSourceSettings } from '../event-source.ts'
 import { resolveEventSource } from '../event-source.ts'
 
 /** A consumer of a Redis stream, as the function that polls it sees it. */

@@ -33,14 +33,14 @@ import { STARTED, start, startWithPolicies } from './scripts/start.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
-import type { Reply } from './transport.ts'
+import type { Answer, Reply } from './transport.ts'
 
 /**
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
  * small.
  */
 export function claimsOf(group: Group): Claims {
-  return 'settleAndClaim' in group ? (group as Group & Claims) : new RedisClaims((group as RedisGroup).calls)
+  return group.claims ?? new RedisClaims((group as RedisGroup).calls)
 }
 
 /** The claimer's side of the group port on Redis. */
@@ -107,64 +107,35 @@ class RedisClaims implements Claims {
     slot: Slot,
     settlements: readonly Settlement[],
     given: readonly Claimed[],
-    { maxBytes, unless, guards = [] }: StartBounds = {},
+    bounds: StartBounds = {},
   ): Promise<StartResult> {
-    const { stream, keys, indexes = [] } = this.#calls.address
+    const { indexes = [] } = this.#calls.address
     // a page has them so; an index has the order of their times
     const claimed = indexes.length > 0 ? given.toSorted((a, b) => compareEntryIds(a.id, b.id)) : given
+    const { settled, replies } = await this.#calls.settleWith(slot, settlements, [this.#start(slot, claimed, bounds)])
+    const [reply = null] = replies
+    if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1)
+      return together(settled, await this.#startHalves(slot, claimed, bounds))
+    return startedOf(settled, reply, claimed)
+  }
+
+  #start(slot: Slot, claimed: readonly Claimed[], { maxBytes, unless, guards = [] }: StartBounds): Call {
+    const { stream, keys, indexes = [] } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
-    const call = {
+    const kinds = [...guards.map(({ holds }) => holds), ...indexes.map(() => 'index')]
+    const fence = this.#calls.fence(slot)
+    return {
       script: guards.length + indexes.length > 0 ? startWithPolicies : start,
       keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key), ...indexes],
-      args: [
-        ...this.#calls.fence(slot),
-        maxBytes ?? '',
-        field,
-        values.length,
-        ...values,
-        ...guards.map(({ holds }) => holds),
-        ...indexes.map(() => 'index'),
-        ...pairs(claimed),
-      ],
+      args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...pairs(claimed)],
     }
-    const nothing = { started: [], leftAlone: [], noRoom: [] }
-    const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
-    const [reply = null] = replies
-    // sent again it counts no delivery twice
-    if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1) {
-      const middle = Math.ceil(claimed.length / 2)
-      const bounds = { unless, guards, ...(maxBytes !== undefined && { maxBytes }) }
-      const first = await this.settleAndStart(slot, [], claimed.slice(0, middle), bounds)
-      return together(settled, [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)])
-    }
-    const counts = { ...settled.counts }
-    if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
-    if (reply instanceof RedisReplyError) {
-      counts.unsettled += claimed.length
-      return {
-        ...settled,
-        ...nothing,
-        counts,
-        failures: reply.is('NOGROUP') ? settled.failures : [...settled.failures, reply],
-      }
-    }
-    const started: Delivery[] = []
-    const leftAlone: Claimed[] = []
-    const noRoom: Claimed[] = []
-    let { leaseLost } = settled
-    for (const [n, item] of items(reply).entries()) {
-      const entry = claimed[n] as Claimed
-      const { id, deliveryCount, from } = entry
-      const [status, fields] = items(item)
-      if (status === STARTED.yes)
-        started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
-      else if (status === STARTED.leftAlone) leftAlone.push(entry)
-      else if (status === STARTED.noRoom) noRoom.push(entry)
-      else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
-      if (status === STARTED.lost) counts.lost++
-      leaseLost ||= status === STARTED.leaseLost
-    }
-    return { ...settled, counts, started, leftAlone, noRoom, leaseLost }
+  }
+
+  /** Starts what was too much for one answer; sent again it counts no delivery twice. */
+  async #startHalves(slot: Slot, claimed: readonly Claimed[], bounds: StartBounds): Promise<StartResult[]> {
+    const middle = Math.ceil(claimed.length / 2)
+    const first = await this.settleAndStart(slot, [], claimed.slice(0, middle), bounds)
+    return [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)]
   }
 
   async finishClaims(
@@ -213,6 +184,33 @@ class RedisClaims implements Claims {
       })),
     )
   }
+}
+
+function startedOf(settled: SettleResult, reply: Answer, claimed: readonly Claimed[]): StartResult {
+  const counts = { ...settled.counts }
+  const started: Delivery[] = []
+  const leftAlone: Claimed[] = []
+  const noRoom: Claimed[] = []
+  const result = { ...settled, counts, started, leftAlone, noRoom }
+  if (reply instanceof RedisConnectionError) return result
+  if (reply instanceof RedisReplyError) {
+    counts.unsettled += claimed.length
+    return reply.is('NOGROUP') ? result : { ...result, failures: [...settled.failures, reply] }
+  }
+  let { leaseLost } = settled
+  for (const [n, item] of items(reply).entries()) {
+    const entry = claimed[n] as Claimed
+    const { id, deliveryCount, from } = entry
+    const [status, fields] = items(item)
+    if (status === STARTED.yes)
+      started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
+    else if (status === STARTED.leftAlone) leftAlone.push(entry)
+    else if (status === STARTED.noRoom) noRoom.push(entry)
+    else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
+    if (status === STARTED.lost) counts.lost++
+    leaseLost ||= status === STARTED.leaseLost
+  }
+  return { ...result, leaseLost }
 }
 
 function together(settled: SettleResult, parts: readonly StartResult[]): StartResult {

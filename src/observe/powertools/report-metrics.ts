@@ -1,9 +1,10 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
-import type { Observed, ObservedInvocation, ObservedRun, Observer } from '../../define/observe.ts'
+import type { Observed, Observer } from '../../define/observe.ts'
 import type { ConsumerReport, Report } from '../../report.ts'
 import { InvocationFailedError } from '../../run/invocation-errors.ts'
 import type { Values } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
+import { MetricLines } from './metric-lines.ts'
 
 /**
  * An observer that writes CloudWatch metrics, as lines of embedded metric format. Of every invocation, also a failing one: a line for each
@@ -17,116 +18,73 @@ import { MetricLine } from './metric-line.ts'
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millrace' })): Observer {
-  // invocations may overlap in one process
-  const lines = new WeakMap<ObservedInvocation, Lines>()
-
-  function linesOf(invocation: ObservedInvocation): Lines {
-    const known = lines.get(invocation)
-    if (known) return known
-    const made = new Lines()
-    lines.set(invocation, made)
-    return made
-  }
-
-  const lineOf = ({ invocation, stream, group }: ObservedRun) => linesOf(invocation).of(stream, group)
-
-  /** What is known of an event type is known of the consumer, too. */
-  function add({ invocation, stream, group }: ObservedRun, EventType: string, values: Values): void {
-    const own = linesOf(invocation)
-    own.of(stream, group).add(values)
-    if (EventType) own.of(stream, group, 'EventType', EventType).add(values)
-  }
-
-  const addLetter =
-    (name: string) =>
-    ({ invocation, notice: { stream, group, reason, eventType } }: Observed['deadLettered']) => {
-      const run = { invocation, stream, group }
-      linesOf(invocation)
-        .of(stream, group, 'Reason', reason)
-        .add({ [name]: 1 })
-      // a type without a route may be anything
-      add(run, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
-    }
-
+  const lines = new MetricLines()
   return {
-    entriesClaimed({ entries, ...run }) {
-      lineOf(run).add({
+    entriesClaimed: ({ entries, ...run }) => {
+      lines.add(run, '', {
         ClaimedAge: entries.flatMap(({ ageMs }) => ageMs ?? []),
         ClaimedIdle: entries.map(({ idleMs }) => idleMs),
       })
     },
-    handlerEnded({ call, durationMs, outcomes }) {
-      const failed = outcomes.filter(({ kind }) => kind === 'retry' || kind === 'dead-letter').length
-      add(call, call.eventType, {
-        InvokedEventCount: outcomes.length,
-        FailedInvokeEventCount: failed,
-        InvokeErrorCount: call.isBatch && failed === outcomes.length ? 1 : undefined,
-        Duration: [durationMs],
-        DeliveryCount: call.deliveries.map(({ deliveryCount }) => deliveryCount),
-        // those of them that the server answers are taken off again
-        CommitErrorCount: outcomes.filter(({ kind }) => kind === 'ack').length,
-      })
-    },
+    handlerEnded: (ended) => lines.add(ended.call, ended.call.eventType, valuesOfCall(ended)),
     acked({ entries, ...run }) {
       for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
-        add(run, eventType, {
+        lines.add(run, eventType, {
           DeletedEventCount: acked.length,
           PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
           CommitErrorCount: -acked.length,
         })
       }
     },
-    deadLettered: addLetter('OnFailureDestinationDeliveredEventCount'),
-    deadLetterRefused: addLetter('OnFailureDestinationDeliveryErrorCount'),
+    deadLettered: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveredEventCount'),
+    deadLetterRefused: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveryErrorCount'),
     invocationEnded({ invocation, report, error }) {
       for (const consumer of report.consumers) {
-        const { stream, group } = consumer
-        lineOf({ invocation, stream, group }).set(valuesOf(report.action, consumer, hasFailed(consumer, error)))
+        const line = lines.of(invocation).of(consumer.stream, consumer.group)
+        line.set(valuesOf(report.action, consumer, hasFailed(consumer, error)))
       }
-      const own = lines.get(invocation)
-      lines.delete(invocation)
-      for (const line of own?.all ?? []) line.write(metrics)
+      for (const line of lines.take(invocation)) line.write(metrics)
     },
-    published({ call: { stream, events }, durationMs, bytes, entryIds }) {
-      for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
-        const written = places.filter((n) => entryIds[n]).length
-        const line = new MetricLine({ EventSource: stream })
-        line.add({
-          PublishedEventCount: written,
-          PublishErrorCount: places.length - written,
-          PublishLatency: durationMs,
-          PayloadBytes: places.flatMap((n) => bytes[n] ?? []),
-        })
-        line.write(metrics, { EventType })
-      }
-    },
+    published: (published) => writePublished(metrics, published),
   }
 }
 
-/** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
-class Lines {
-  readonly all: MetricLine[] = []
-  readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
-
-  /** @param name Of the third dimension. Left out: there is none. */
-  of(stream: string, group: string, name = '', value = ''): MetricLine {
-    const byGroup = within(this.#byStream, stream)
-    const byValue = within(within(byGroup, group), name)
-    const known = byValue.get(value)
-    if (known) return known
-    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }) })
-    byValue.set(value, line)
-    this.all.push(line)
-    return line
+function valuesOfCall({ call, durationMs, outcomes }: Observed['handlerEnded']): Values {
+  const failed = outcomes.filter(({ kind }) => kind === 'retry' || kind === 'dead-letter').length
+  return {
+    InvokedEventCount: outcomes.length,
+    FailedInvokeEventCount: failed,
+    InvokeErrorCount: call.isBatch && failed === outcomes.length ? 1 : undefined,
+    Duration: [durationMs],
+    DeliveryCount: call.deliveries.map(({ deliveryCount }) => deliveryCount),
+    // those of them that the server answers are taken off again
+    CommitErrorCount: outcomes.filter(({ kind }) => kind === 'ack').length,
   }
 }
 
-function within<Value>(maps: Map<string, Map<string, Value>>, key: string): Map<string, Value> {
-  const known = maps.get(key)
-  if (known) return known
-  const made = new Map<string, Value>()
-  maps.set(key, made)
-  return made
+function addLetter(lines: MetricLines, { invocation, notice }: Observed['deadLettered'], name: string): void {
+  const { stream, group, reason, eventType } = notice
+  lines
+    .of(invocation)
+    .of(stream, group, 'Reason', reason)
+    .add({ [name]: 1 })
+  // a type without a route may be anything
+  lines.add({ invocation, stream, group }, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
+}
+
+function writePublished(metrics: Metrics, { call, durationMs, bytes, entryIds }: Observed['published']): void {
+  const { stream, events } = call
+  for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
+    const written = places.filter((n) => entryIds[n]).length
+    const line = new MetricLine({ EventSource: stream })
+    line.add({
+      PublishedEventCount: written,
+      PublishErrorCount: places.length - written,
+      PublishLatency: durationMs,
+      PayloadBytes: places.flatMap((n) => bytes[n] ?? []),
+    })
+    line.write(metrics, { EventType })
+  }
 }
 
 /** An error other than a failed invocation's means that no consumer has run. */

@@ -4,6 +4,7 @@ import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys } from '../../core/keys.ts'
 import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../../core/options.ts'
+import { NUMBERS } from '../../core/rows.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { needsOf } from '../../define/policy-needs.ts'
 import { quoted } from '../../errors.ts'
@@ -46,9 +47,6 @@ const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'targetTimeou
 /** Groups of a stream whose consumers are not known. */
 const MOST_GROUPS = 20
 
-/** The settings' default, where they are not known. */
-const SLOTS = 4
-
 /**
  * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some twenty
  * commands per consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to report is a finding,
@@ -77,10 +75,6 @@ export async function diagnose(
 
   const now = valueOr((seen[0] as Ward).server.answers.now, clock.now())
   const localNow = clock.now()
-  const findings = [...unseen]
-  const examine = (scope: Scope, told: Partial<Answers<Facts>>, subject: Subject) => {
-    for (const check of CHECKS) if (check.scope === scope) findings.push(...make(check, told, subject))
-  }
   const about = {
     now,
     localNow,
@@ -92,20 +86,7 @@ export async function diagnose(
     keys: undefined,
     consumer: undefined,
   }
-  for (const { server, patients } of seen) {
-    examine('server', server.answers, { ...about, stream: (patients[0] as StreamPatient).name, ours: new Set() })
-    for (const { name, ours, inquiry, groups } of patients) {
-      const known = { ...about, stream: name, ours }
-      const told = { ...server.answers, ...inquiry.answers }
-      examine('stream', told, known)
-      for (const { group, keys, consumer, inquiry, rights, ahead } of groups)
-        examine(
-          'group',
-          { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers },
-          { ...known, group, keys, consumer },
-        )
-    }
-  }
+  const findings = [...unseen, ...seen.flatMap((ward) => examineWard(ward, about))]
   return onceEach(findings).sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
 }
 
@@ -113,6 +94,34 @@ export async function diagnose(
 interface Ward {
   readonly server: Inquiry<ServerFacts>
   readonly patients: readonly StreamPatient[]
+}
+
+type About = Omit<Subject, 'stream' | 'ours'>
+
+function examineWard({ server, patients }: Ward, about: About): Finding[] {
+  const [{ name: stream }] = patients as readonly [StreamPatient]
+  return [
+    ...examine('server', server.answers, { ...about, stream, ours: new Set() }),
+    ...patients.flatMap((patient) => examineStream(patient, server.answers, about)),
+  ]
+}
+
+function examineStream(
+  { name, ours, inquiry, groups }: StreamPatient,
+  ofServer: Partial<Answers<Facts>>,
+  about: About,
+): Finding[] {
+  const known = { ...about, stream: name, ours }
+  const told = { ...ofServer, ...inquiry.answers }
+  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead }) => {
+    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers }
+    return examine('group', all, { ...known, group, keys, consumer })
+  })
+  return [...examine('stream', told, known), ...ofGroups]
+}
+
+function examine(scope: Scope, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
+  return CHECKS.filter((check) => check.scope === scope).flatMap((check) => make(check, told, subject))
 }
 
 /** One for all; of a cluster one per stream, since every node knows only itself. */
@@ -220,7 +229,7 @@ function patientOf(stream: string, group: string): GroupPatient[] {
 }
 
 function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
-  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.maxPollers ?? SLOTS))
+  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.maxPollers ?? NUMBERS.maxPollers.default))
   const needs = consumer ? needsOf(consumer) : []
   const rights = needs.length > 0 ? new Inquiry(rightsQuestions(keys.stream, needs)) : undefined
   return { group, keys, consumer, inquiry, rights }

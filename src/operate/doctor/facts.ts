@@ -1,5 +1,6 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { PARKED } from '../../core/keys.ts'
+import { NUMBERS } from '../../core/rows.ts'
 import type { Need } from '../../define/policy-needs.ts'
 import type { RedisReplyError } from '../../errors.ts'
 import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
@@ -73,8 +74,6 @@ export interface RightsFacts {
   readonly lacking: readonly Lacking[] | undefined
 }
 
-/** More slots than that there are not. */
-const MOST_SLOTS = 64
 const OLDEST = 10
 const WAITS = 1_000
 
@@ -105,19 +104,8 @@ export function streamQuestions(stream: string): Questions<StreamFacts> {
 }
 
 export function groupQuestions(group: string, keys: ConsumerKeys, slots: number): Questions<GroupFacts> {
-  const { stream, due, state, deadLetters } = keys
-  const pollers = slotNames('poller', MOST_SLOTS)
-  const held = (names: readonly string[]): Question<number> => ({
-    call: ['exists', ...names.map((name) => keys.slot(name))],
-    right: '+exists',
-    read: Number,
-  })
-  const member = (name: string): Question<string | undefined> => ({
-    call: ['hget', state, name],
-    right: '+hget',
-    read: (reply) => (reply === null ? undefined : asText(reply)),
-  })
-  const nothing = { count: 0, oldestId: undefined }
+  const { stream, due, deadLetters } = keys
+  const pollers = slotNames('poller', NUMBERS.maxPollers.max)
   return {
     consumers: {
       call: xinfoConsumers(stream, group),
@@ -125,15 +113,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
       read: parseXinfoConsumers,
       answerOf: (error) => (isMissing(error) ? [] : undefined),
     },
-    pending: {
-      call: ['xpending', stream, group],
-      right: '+xpending',
-      read: (reply) => {
-        const [count, oldestId] = items(reply)
-        return Number(count) > 0 ? { count: Number(count), oldestId: asText(oldestId) } : nothing
-      },
-      answerOf: (error) => (isMissing(error) ? nothing : undefined),
-    },
+    pending: pendingQuestion(stream, group),
     oldest: {
       call: xpending(stream, group, OLDEST),
       right: '+xpending',
@@ -141,14 +121,39 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
       answerOf: (error) => (isMissing(error) ? [] : undefined),
     },
     waits: { call: ['zrange', due, 0, WAITS - 1, 'WITHSCORES'], right: '+zrange', read: readWaits },
-    pollers: held(pollers.slice(0, slots)),
+    pollers: heldQuestion(keys, pollers.slice(0, slots)),
     // parked never has a lease: it is there for those who have all the slots
-    beyond: held([...pollers.slice(slots), PARKED]),
-    claimers: held(slotNames('claimer', CLAIMER_SLOTS)),
+    beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED]),
+    claimers: heldQuestion(keys, slotNames('claimer', CLAIMER_SLOTS)),
     deadLetters: streamQuestion(deadLetters),
-    mark: member('mark'),
-    keysOf: member('stream'),
+    mark: memberQuestion(keys, 'mark'),
+    keysOf: memberQuestion(keys, 'stream'),
   }
+}
+
+const NOTHING: PendingSum = { count: 0, oldestId: undefined }
+
+function pendingQuestion(stream: string, group: string): Question<PendingSum> {
+  return {
+    call: ['xpending', stream, group],
+    right: '+xpending',
+    read: (reply) => {
+      const [count, oldestId] = items(reply)
+      return Number(count) > 0 ? { count: Number(count), oldestId: asText(oldestId) } : NOTHING
+    },
+    answerOf: (error) => (isMissing(error) ? NOTHING : undefined),
+  }
+}
+
+/** How many of these names have a lease. */
+function heldQuestion(keys: ConsumerKeys, names: readonly string[]): Question<number> {
+  return { call: ['exists', ...names.map((name) => keys.slot(name))], right: '+exists', read: Number }
+}
+
+/** A member of the group's state. */
+function memberQuestion({ state }: ConsumerKeys, name: string): Question<string | undefined> {
+  const read = (reply: Reply) => (reply === null ? undefined : asText(reply))
+  return { call: ['hget', state, name], right: '+hget', read }
 }
 
 export function rightsQuestions(stream: string, needs: readonly Need[]): Questions<RightsFacts> {

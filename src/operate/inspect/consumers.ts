@@ -1,4 +1,5 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
+import { NUMBERS } from '../../core/rows.ts'
 import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { Sender } from '../../group/redis/sender.ts'
@@ -8,8 +9,6 @@ import type { Unknowns } from './unknowns.ts'
 
 /** Leases of a group that are inspected. */
 const MAX_LEASES = 100
-/** Poller slots of a group whose settings are unknown. */
-const DEFAULT_SLOTS = 4
 /** Names that are slots of ours, and so have leases. */
 const SLOT_NAME = /^(poller|claimer)-\d{1,3}$/
 
@@ -20,7 +19,7 @@ const SLOT_NAME = /^(poller|claimer)-\d{1,3}$/
 export async function inspectConsumers(
   sender: Sender,
   keys: ConsumerKeys | undefined,
-  slots = DEFAULT_SLOTS,
+  slots: number = NUMBERS.maxPollers.default,
   isOurs: boolean | undefined,
   consumers: readonly ConsumerInfo[],
   unknowns: Unknowns,

@@ -1,5 +1,5 @@
 import { isAcked } from '../../core/outcome.ts'
-import type { Delivery } from '../../group/group.ts'
+import type { Delivery, ReadRequest } from '../../group/group.ts'
 import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
@@ -113,7 +113,7 @@ export class Reader {
   async #read(isAhead: boolean): Promise<readonly Job[]> {
     const { settler, report, policies, parts } = this.#run
     const { group, slot, consumer } = parts
-    const { maxPending, mode } = consumer.settings
+    const { maxPending } = consumer.settings
     const most = this.#most
     if (most === 0) {
       this.isFull = false
@@ -128,10 +128,9 @@ export class Reader {
     const request = {
       count,
       maxPending: this.#mayBeAtLimit ? maxPending : undefined,
-      // policies may have something to send at the end
-      ifEmpty: this.#isFirst && !policies ? (mode === 'drain' ? 'giveWithFlag' : 'give') : 'keep',
+      ifEmpty: this.#ifEmpty,
       ...(ride && { riders: ride.riders }),
-    } as const
+    }
     this.#isFirst = false
     const read = await settler
       .by(settlements, group.settleAndRead(slot, settlements, request))
@@ -156,6 +155,13 @@ export class Reader {
     if (!policies) return jobs
     await policies.admit(jobs)
     return jobs.filter((job) => !isDone(job))
+  }
+
+  /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */
+  get #ifEmpty(): NonNullable<ReadRequest['ifEmpty']> {
+    const { policies, parts } = this.#run
+    if (!this.#isFirst || policies) return 'keep'
+    return parts.consumer.settings.mode === 'drain' ? 'giveWithFlag' : 'give'
   }
 
   #received(entries: readonly Delivery[]): readonly Job[] {

@@ -1,21 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bytes, count, duration, tableLines } from '../../../src/cli/text/text.ts'
-
-test.each([
-  [0, '<1s'],
-  [999, '<1s'],
-  [1_000, '1s'],
-  [59_999, '59s'],
-  [60_000, '1m'],
-  [192_000, '3m 12s'],
-  [3_600_000, '1h'],
-  [3_605_000, '1h'],
-  [7_500_000, '2h 5m'],
-  [183_600_000, '2d 3h'],
-  [8_640_000_000, '100d'],
-])('duration(%i) is %s', (ms, text) => {
-  expect(duration(ms)).toBe(text)
-})
+import { bytes, tableLines } from '../../../src/cli/text/text.ts'
 
 test.each([
   [0, '0 B'],
@@ -25,13 +9,6 @@ test.each([
   [2 ** 51, '2048.0 TB'],
 ])('bytes(%i) is %s', (size, text) => {
   expect(bytes(size)).toBe(text)
-})
-
-test.each([
-  [0, '0'],
-  [1_234_567, '1,234,567'],
-])('count(%i) is %s', (value, text) => {
-  expect(count(value)).toBe(text)
 })
 
 describe('tableLines()', () => {

@@ -7,6 +7,79 @@ export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3, leftAlone
 /** Entries that one XCLAIM starts: how many bytes they have is known after it. */
 const CHUNK = 10
 
+/** Whether an entry is left alone. @param isLeft Says it of a value of the field. */
+const isLeftBy = (isLeft: string) => `
+local function isLeft(id)
+  if closed then return true end
+  local entry = field ~= '' and redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return false end
+  for i = 1, #entry[2], 2 do
+    local value = entry[2][i + 1]
+    if entry[2][i] == field and ${isLeft} then return true end
+  end
+  return false
+end`
+
+/** Starts a chunk of neighbours by one command. @param leaveIndexes Takes them off the indexes. */
+const startChunkBy = (leaveIndexes: string) => `
+-- of a chunk each is an id, its place in the answer, and its new count
+local function startChunk()
+  if #chunk == 0 then return end
+  local ids, at = {}, {}
+  for n, c in ipairs(chunk) do
+    ids[n], at[c[1]] = c[1], c[2]
+    out[c[2]] = {${STARTED.lost}}
+  end
+  local claim = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}
+  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', chunk[1][3]
+  for _, entry in ipairs(redis.call(unpack(claim))) do
+    if entry then
+      out[at[entry[1]]] = {${STARTED.yes}, entry[2]}
+      for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+    end
+  end
+  beside('ZREM', due, unpack(ids))
+  ${leaveIndexes}
+  for _, c in ipairs(chunk) do
+    -- before 7.0 a trimmed entry stays pending
+    if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end
+  end
+  chunk = {}
+end`
+
+const START_EACH = `
+for n = 1, (#ARGV - first + 1) / 2 do
+  local id, raised = ARGV[first + 2 * n - 2], ARGV[first + 2 * n - 1] + 1
+  local isOurs = ours and (counts(id) == raised - 1 or counts(id) == raised)
+  if #chunk == ${CHUNK} or chunk[1] and chunk[1][3] ~= raised then startChunk() end
+  if not isOurs then out[n] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}}
+  elseif bytes >= room then out[n] = {${STARTED.noRoom}}
+  elseif isLeft(id) then out[n] = {${STARTED.leftAlone}}
+  else chunk[#chunk + 1] = {id, n, raised} end
+end
+startChunk()`
+
+function startBy(guards: string, isLeft: string, leaveIndexes: string): string {
+  return `
+local stream, lease, due = unpack(KEYS, 1, 3)
+local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
+${FENCE}
+${HELD}
+${BESIDE}
+local left = {}
+for i = 7, 6 + values do left[ARGV[i]] = true end
+local closed, sets = false, {}
+${guards}
+local first = 7 + values + #KEYS - 3
+local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
+room = tonumber(room) or math.huge
+${isLeftBy(isLeft)}
+${startChunkBy(leaveIndexes)}
+${START_EACH}
+return out
+`
+}
+
 /**
  * Starts claimed entries: counts the delivery, restarts the idle clock, and gives the body. Refused behind the fence. Sent twice after a lost
  * reply it counts once: under our own lease, one delivery more can only be the one that the first sending counted.
@@ -45,69 +118,4 @@ end
     'isGuarded(value)',
     "for _, index in ipairs(indexes) do beside('ZREM', index, unpack(ids)) end",
   ),
-}
-
-function startBy(guards: string, isLeft: string, leaveIndexes: string): string {
-  return `
-local stream, lease, due = unpack(KEYS, 1, 3)
-local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
-${FENCE}
-${HELD}
-${BESIDE}
-local left = {}
-for i = 7, 6 + values do left[ARGV[i]] = true end
-local closed, sets = false, {}
-${guards}
-local first = 7 + values + #KEYS - 3
-local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
-room = tonumber(room) or math.huge
-
-local function isLeft(id)
-  if closed then return true end
-  local entry = field ~= '' and redis.call('XRANGE', stream, id, id)[1]
-  if not entry then return false end
-  for i = 1, #entry[2], 2 do
-    local value = entry[2][i + 1]
-    if entry[2][i] == field and ${isLeft} then return true end
-  end
-  return false
-end
-
--- of a chunk each is an id, its place in the answer, and its new count
-local function startChunk()
-  if #chunk == 0 then return end
-  local ids, at = {}, {}
-  for n, c in ipairs(chunk) do
-    ids[n], at[c[1]] = c[1], c[2]
-    out[c[2]] = {${STARTED.lost}}
-  end
-  local claim = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}
-  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', chunk[1][3]
-  for _, entry in ipairs(redis.call(unpack(claim))) do
-    if entry then
-      out[at[entry[1]]] = {${STARTED.yes}, entry[2]}
-      for _, value in ipairs(entry[2]) do bytes = bytes + #value end
-    end
-  end
-  beside('ZREM', due, unpack(ids))
-  ${leaveIndexes}
-  for _, c in ipairs(chunk) do
-    -- before 7.0 a trimmed entry stays pending
-    if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end
-  end
-  chunk = {}
-end
-
-for n = 1, (#ARGV - first + 1) / 2 do
-  local id, raised = ARGV[first + 2 * n - 2], ARGV[first + 2 * n - 1] + 1
-  local isOurs = ours and (counts(id) == raised - 1 or counts(id) == raised)
-  if #chunk == ${CHUNK} or chunk[1] and chunk[1][3] ~= raised then startChunk() end
-  if not isOurs then out[n] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}}
-  elseif bytes >= room then out[n] = {${STARTED.noRoom}}
-  elseif isLeft(id) then out[n] = {${STARTED.leftAlone}}
-  else chunk[#chunk + 1] = {id, n, raised} end
-end
-startChunk()
-return out
-`
 }

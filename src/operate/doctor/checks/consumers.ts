@@ -1,10 +1,11 @@
 import { PARKED } from '../../../core/keys.ts'
+import { count, span } from '../../../core/words.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../../../group/consumer-names.ts'
 import type { ConsumerInfo } from '../../../group/redis/commands/xinfo-consumers.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { info, warning } from '../finding.ts'
-import { count, list, span, word } from '../text.ts'
+import { list, word } from '../text.ts'
 
 /** Who has not read for that long is taken for dead. */
 const DEAD_MS = 600_000

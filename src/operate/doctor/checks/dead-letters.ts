@@ -1,8 +1,9 @@
 import { consumerKeys } from '../../../core/keys.ts'
+import { count, span } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
-import { count, span, word } from '../text.ts'
+import { word } from '../text.ts'
 
 /** What was set aside waits for somebody to inspect it. */
 export const deadLetters = check({

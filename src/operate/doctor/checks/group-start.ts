@@ -1,12 +1,13 @@
 import { compareEntryIds } from '../../../core/entry.ts'
 import { isOwnedBy } from '../../../core/keys.ts'
+import { count } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import type { GroupInfo } from '../../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, warning } from '../finding.ts'
-import { count, word } from '../text.ts'
+import { word } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
 export const groupStart = check({

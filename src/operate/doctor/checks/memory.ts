@@ -1,7 +1,7 @@
+import { count } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { count } from '../text.ts'
 
 const KEEP = 'set maxmemory-policy noeviction: CONFIG SET maxmemory-policy noeviction, or the parameter group'
 

@@ -1,6 +1,6 @@
+import { count, span } from '../../../core/words.ts'
 import { check } from '../check.ts'
 import { error, warning } from '../finding.ts'
-import { count, span } from '../text.ts'
 
 /** How long after `minIdleMs` a claimer may take to come by. */
 const PATIENCE_MS = 300_000

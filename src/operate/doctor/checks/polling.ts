@@ -1,7 +1,7 @@
 import { ageOf } from '../../../core/entry.ts'
+import { span } from '../../../core/words.ts'
 import { check } from '../check.ts'
 import { error } from '../finding.ts'
-import { span } from '../text.ts'
 
 /** How long what was published may wait for a poller, and how long ago the last one may have read. */
 const PATIENCE_MS = 300_000

@@ -1,11 +1,11 @@
 import { compareEntryIds } from '../../../core/entry.ts'
+import { count, number, span } from '../../../core/words.ts'
 import type { GroupInfo } from '../../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
 import { check } from '../check.ts'
 import type { PendingSum } from '../facts.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { count, number, span } from '../text.ts'
 
 const KEEP_MORE = 'raise maxLength or retentionMs of every publisher of the stream'
 const GO_FASTER = 'poll faster (scaleOut, pollers, concurrency, batchSize)'

@@ -1,9 +1,9 @@
 import { hashSlot } from '../../../core/keys.ts'
+import { count, span } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import type { Verdict } from '../finding.ts'
 import { error, info, unknown, warning } from '../finding.ts'
-import { count, span } from '../text.ts'
 import { compareVersions } from '../version.ts'
 
 /** What a restart or a failover takes along. */

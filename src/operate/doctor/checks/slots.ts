@@ -1,7 +1,7 @@
+import { count } from '../../../core/words.ts'
 import { CLAIMER_SLOTS } from '../../../group/consumer-names.ts'
 import { check } from '../check.ts'
 import { info, warning } from '../finding.ts'
-import { count } from '../text.ts'
 
 /** A poller that finds no slot reads nothing. */
 export const slots = check({

@@ -1,8 +1,9 @@
 import { parseEntryId } from '../../../core/entry.ts'
+import { count, span } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
 import { error, info, warning } from '../finding.ts'
-import { count, span, word } from '../text.ts'
+import { word } from '../text.ts'
 
 /** There must be a stream, and it must stay. */
 export const stream = check({

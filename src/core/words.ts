@@ -1,0 +1,43 @@
+/** Numbers and times for a reader, and times as a reader writes them. */
+
+/** Milliseconds of a unit, the largest first. */
+export const UNIT_MS = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 } as const
+
+const SPANS = [
+  ['d', UNIT_MS.d],
+  ['h', UNIT_MS.h],
+  ['min', UNIT_MS.m],
+  ['s', UNIT_MS.s],
+] as const
+
+/** Milliseconds by their largest unit: `3 min`. */
+export function span(ms: number): string {
+  const [unit, length] = SPANS.find(([, length]) => ms >= length) ?? ['ms', 1]
+  return `${number(Math.round(ms / length))} ${unit}`
+}
+
+const PARTS = ['d', 'h', 'm', 's'] as const
+
+/** Milliseconds by their two largest units: `3m 12s`. */
+export function duration(ms: number): string {
+  if (ms < UNIT_MS.s) return '<1s'
+  let left = ms
+  const parts = PARTS.map((unit) => {
+    const count = Math.floor(left / UNIT_MS[unit])
+    left -= count * UNIT_MS[unit]
+    return { count, unit }
+  })
+  const first = parts.findIndex(({ count }) => count > 0)
+  const shown = parts.slice(first, first + 2).filter(({ count }, n) => n === 0 || count > 0)
+  return shown.map(({ count, unit }) => `${count}${unit}`).join(' ')
+}
+
+/** A number with its thousands apart: `12,345`. */
+export function number(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 })
+}
+
+/** `1 entry`, `2 entries`. */
+export function count(value: number, one: string, many = `${one}s`): string {
+  return `${number(value)} ${value === 1 ? one : many}`
+}

@@ -1,0 +1,147 @@
+import { compareEntryIds } from '../../core/entry.ts'
+import { PARKED } from '../../core/keys.ts'
+import { slotNames } from '../consumer-names.ts'
+import type { GroupAddress, HeldEntry, Measured, Slot, SlotKind } from '../group.ts'
+import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
+import { GroupState } from './memory-server.ts'
+
+/** What both sides of a group in memory do with its server. */
+export class MemoryCalls {
+  roundTrips = 0
+  readonly address: GroupAddress
+  readonly server: MemoryServer
+  readonly #lived: Set<string>
+
+  constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>) {
+    this.address = address
+    this.server = server
+    this.#lived = lived
+  }
+
+  async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
+    this.roundTrips++
+    const names = slotNames(kind, slots)
+    const consumerName = names.find((name) => this.server.holder(this.address.keys.slot(name)) === undefined)
+    if (consumerName === undefined) return undefined
+    const slot = { consumerName, token: crypto.randomUUID(), leaseMs: Math.ceil(leaseMs) }
+    const until = this.now + slot.leaseMs
+    this.server.leases.set(this.address.keys.slot(consumerName), { token: slot.token, until })
+    if (kind === 'poller') {
+      this.server.lower(this.address.keys.wake)
+      this.#releaseDoubted(slot)
+    }
+    return slot
+  }
+
+  async measure(): Promise<Measured | undefined> {
+    this.roundTrips++
+    const { keys, settings } = this.address
+    const group = this.find()
+    if (!group) return undefined
+    const { entries } = this.stream
+    const [oldest] = group.pending.keys()
+    const oldestMs = oldest === undefined ? 0 : this.now - Number.parseInt(oldest, 10)
+    const leases = slotNames('poller', settings.maxPollers).map((name) => keys.slot(name))
+    const backlog = {
+      pending: group.pending.size,
+      ...(oldestMs >= 0 && { oldestPendingMs: oldestMs }),
+      lag: this.stream.after(group.lastDeliveredId, entries.length).length,
+      streamLength: entries.length,
+      deadLetters: this.server.streams.get(keys.deadLetters)?.entries.length ?? 0,
+      ...(this.state.acked !== undefined && { sinceLastSuccessMs: this.now - this.state.acked }),
+    }
+    return { backlog, pollers: leases.filter((lease) => this.server.holder(lease) !== undefined).length }
+  }
+
+  /** The group, made if it is missing: at its mark if it lived before, where a new one starts if it did not. */
+  open(): { group: GroupState; groupRecreated: boolean } {
+    const { group: name, settings } = this.address
+    const key = JSON.stringify([this.address.stream, name])
+    const found = this.find()
+    const { mark } = this.state
+    const lived = this.#lived.has(key) || mark !== undefined
+    this.#lived.add(key)
+    if (found) return { group: found, groupRecreated: false }
+    const from = lived ? this.#keptMark : settings.startAt === '$' ? this.stream.lastId : settings.startAt
+    const group = new GroupState(from)
+    this.stream.groups.set(name, group)
+    delete this.state.cursor
+    this.state.mark = from
+    this.dueTimes.clear()
+    for (const index of this.indexes) this.server.values.run(['del', index])
+    return { group, groupRecreated: lived }
+  }
+
+  /** Where a lost group is made again: the start of a stream that was lost with it. */
+  get #keptMark(): string {
+    const { mark } = this.state
+    return mark !== undefined && compareEntryIds(mark, this.stream.lastId) <= 0 ? mark : '0'
+  }
+
+  find(): GroupState | undefined {
+    return this.server.streams.get(this.address.stream)?.groups.get(this.address.group)
+  }
+
+  isLeased({ consumerName, token }: Slot): boolean {
+    return token === '' || this.server.holder(this.address.keys.slot(consumerName)) === token
+  }
+
+  take(group: GroupState, { consumerName }: Slot, { id, deliveryCount }: HeldEntry): void {
+    group.hand(id, { owner: consumerName, idleMs: 0 }, deliveryCount, this.now)
+  }
+
+  /** @returns Whether it was pending. */
+  drop(group: GroupState, id: string): boolean {
+    this.dueTimes.delete(id)
+    return group.pending.delete(id)
+  }
+
+  /** Whether an entry was read once under a name that had been given back in doubt. */
+  isDoubted({ owner, deliveredAt, deliveryCount }: Pending): boolean {
+    const since = this.state.doubts?.[owner]
+    return since !== undefined && deliveryCount === 1 && deliveredAt > since
+  }
+
+  /** Releases what a read in doubt brought under a name that nobody held, before it has a holder again. */
+  #releaseDoubted(slot: Slot): void {
+    this.releaseReads(slot, (pending) => this.isDoubted(pending))
+    delete this.state.doubts?.[slot.consumerName]
+  }
+
+  /** Releases what is pending under a name since its read, where nobody has it. */
+  releaseReads({ consumerName }: Slot, isNobodys: (pending: Pending, id: string) => boolean): void {
+    const group = this.find()
+    for (const [id, pending] of group?.pending ?? [])
+      if (pending.owner === consumerName && pending.deliveryCount === 1 && isNobodys(pending, id))
+        group?.hand(id, { owner: PARKED, idleMs: 0 }, 0, this.now)
+  }
+
+  dueIn(index: string, till: number): readonly string[] {
+    const ids = this.server.values.run(['zrangebyscore', index, '-inf', till])
+    return Array.isArray(ids) ? ids.map(String) : []
+  }
+
+  isIndexed(id: string): boolean {
+    return this.indexes.some((index) => this.dueIn(index, Infinity).includes(id))
+  }
+
+  get indexes(): readonly string[] {
+    return this.address.indexes ?? []
+  }
+
+  get now(): number {
+    return this.server.clock.now()
+  }
+
+  get stream(): MemoryStream {
+    return this.server.stream(this.address.stream)
+  }
+
+  get state(): State {
+    return this.server.state(this.address.keys.state)
+  }
+
+  get dueTimes(): Map<string, number> {
+    return this.server.due(this.address.keys.due)
+  }
+}

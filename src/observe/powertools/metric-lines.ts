@@ -1,0 +1,56 @@
+import type { ObservedInvocation, ObservedRun } from '../../define/observe.ts'
+import type { Values } from './metric-line.ts'
+import { MetricLine } from './metric-line.ts'
+
+/** The lines of the invocations that are under way: they may overlap in one process. */
+export class MetricLines {
+  readonly #byInvocation = new WeakMap<ObservedInvocation, Lines>()
+
+  of(invocation: ObservedInvocation): Lines {
+    const known = this.#byInvocation.get(invocation)
+    if (known) return known
+    const made = new Lines()
+    this.#byInvocation.set(invocation, made)
+    return made
+  }
+
+  /** What is known of an event type is known of the consumer, too. @param EventType `''`: of none. */
+  add({ invocation, stream, group }: ObservedRun, EventType: string, values: Values): void {
+    const own = this.of(invocation)
+    own.of(stream, group).add(values)
+    if (EventType) own.of(stream, group, 'EventType', EventType).add(values)
+  }
+
+  /** Every line of an invocation, which is forgotten. */
+  take(invocation: ObservedInvocation): readonly MetricLine[] {
+    const own = this.#byInvocation.get(invocation)
+    this.#byInvocation.delete(invocation)
+    return own?.all ?? []
+  }
+}
+
+/** Lines by their dimensions, in the order in which they were first asked for. Asked for at every call: maps of maps take no time to make a key. */
+class Lines {
+  readonly all: MetricLine[] = []
+  readonly #byStream = new Map<string, Map<string, Map<string, Map<string, MetricLine>>>>()
+
+  /** @param name Of the third dimension. Left out: there is none. */
+  of(stream: string, group: string, name = '', value = ''): MetricLine {
+    const byGroup = within(this.#byStream, stream)
+    const byValue = within(within(byGroup, group), name)
+    const known = byValue.get(value)
+    if (known) return known
+    const line = new MetricLine({ EventSource: stream, ConsumerGroup: group, ...(name && { [name]: value }) })
+    byValue.set(value, line)
+    this.all.push(line)
+    return line
+  }
+}
+
+function within<Value>(maps: Map<string, Map<string, Value>>, key: string): Map<string, Value> {
+  const known = maps.get(key)
+  if (known) return known
+  const made = new Map<string, Value>()
+  maps.set(key, made)
+  return made
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '../clock.ts'
+import { encodeEnvelope } from '../core/codec.ts'
+import type { Field } from '../core/entry.ts'
+import { entryBytes, mostBytes } from '../core/entry.ts'
+import { invalidPayload } from '../core/invalid-payload.ts'
+import { isoTime } from '../core/iso-time.ts'
+import { readResult } from '../core/issues.ts'
+import { cannot } from '../core/options.ts'
+import { promiseOf } from '../core/thenable.ts'
+import type { EventDefinition } from '../define/event.ts'
+import { OversizeEntryError, quoted } from '../errors.ts'
+import type { Draft } from './publication.ts'
+
+/** What every event of a publisher is encoded by. */
+export interface EncodeSettings {
+  readonly producer: string | undefined
+  readonly maxEntryBytes: number
+  readonly clock: Clock
+}
+
+/** The fields of each event, once every payload was checked. Waits only for schemas that are asynchronous. */
+export async function encodeAll(
+  action: string,
+  settings: EncodeSettings,
+  drafts: readonly Draft[],
+  traced: string | undefined,
+): Promise<readonly Encoded[]> {
+  const now = isoTime(settings.clock.now())
+  const entries = drafts.map((draft) => {
+    const { event, payload } = draft
+    const json = toJson(action, event.type, payload)
+    // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
+    const checked = event.payload['~standard'].validate(JSON.parse(json))
+    const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
+    const waiting = promiseOf(checked)?.then(encoded)
+    if (!waiting) return encoded(checked as Checked)
+    waiting.catch(() => {}) // told below, unless another event's refusal is first
+    return waiting
+  })
+  const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
+  return entries.every(isEncoded) ? entries : Promise.all(entries.map((entry) => Promise.resolve(entry)))
+}
+
+type Encoded = readonly Field[]
+
+type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
+
+function encode(
+  action: string,
+  { producer, maxEntryBytes }: EncodeSettings,
+  { event, payload: given, options, eventId }: Draft,
+  payload: string,
+  checked: Checked,
+  { now, traced }: { readonly now: string; readonly traced: string | undefined },
+): readonly Field[] {
+  const { type, version } = event
+  const { issues } = readResult(checked)
+  if (issues) throw invalidPayload(event, issues, [given, JSON.parse(payload)])
+  const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
+  const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
+  const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
+  const fields = encodeEnvelope({ type, version, payload, eventId, ...texts })
+  if (mostBytes(fields) <= maxEntryBytes) return fields
+  const bytes = entryBytes(fields)
+  if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
+  return fields
+}
+
+function toJson(action: string, type: string, payload: unknown): string {
+  const rule = () => `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
+  let json: string | undefined
+  try {
+    json = JSON.stringify(payload)
+  } catch {
+    throw new TypeError(`${rule()}: it holds a BigInt, refers to itself, or cannot be read`)
+  }
+  if (json === undefined) throw new TypeError(`${rule()}, got ${typeof payload}`)
+  return json
+}
+
+const ISO_8601 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
+
+function toIso(action: string, occurredAt: Date | string): string {
+  const isText = typeof occurredAt === 'string'
+  const date = isText ? new Date(occurredAt) : occurredAt
+  const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
+  if (!isValid) {
+    throw cannot(action, `occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`, RangeError)
+  }
+  return isText ? occurredAt : date.toISOString()
+}

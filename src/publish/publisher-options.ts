@@ -1,0 +1,121 @@
+import type { Clock } from '../clock.ts'
+import { assertClock, systemClock } from '../clock.ts'
+import { consumerKeys } from '../core/keys.ts'
+import {
+  boolean,
+  cannot,
+  integerFrom,
+  numberFrom,
+  object,
+  refuseUnknownKeys,
+  text,
+  withDefaults,
+} from '../core/options.ts'
+import type { Observer } from '../define/observe.ts'
+import { resolveObservers } from '../define/observers.ts'
+import { quoted } from '../errors.ts'
+import type { Connection, Trim } from '../group/group.ts'
+import { assertConnection } from '../group/group.ts'
+
+/** Into which stream, and how it is bounded. */
+export interface PublisherOptions {
+  /** The stream's key. */
+  readonly stream: string
+  /** The server; made once at module scope. */
+  readonly redis: Connection
+  /** Who publishes; written into every entry. Default: nobody. */
+  readonly producer?: string
+  /**
+   * Entries the stream keeps; `Infinity` keeps all. Trimming takes the oldest, also those that no group has read: choose more than the
+   * longest backlog. Default 1,000,000, unless `retentionMs` is given.
+   */
+  readonly maxLength?: number
+  /**
+   * Milliseconds an entry is kept on the server's clock, instead of `maxLength`. The server is asked for its time before the first event, then
+   * once a minute; nothing is trimmed where it does not say.
+   */
+  readonly retentionMs?: number
+  /** Trim to the entry, which costs more; by default whole nodes go, so that up to some hundred entries more are kept. Default false. */
+  readonly exactTrimming?: boolean
+  /** Bytes of names and values; a larger event is refused. Default 1,048,576, as the consumer's. */
+  readonly maxEntryBytes?: number
+  /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
+  readonly wake?: Wake | readonly Wake[]
+  /** Who is told what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
+  readonly observe?: Observer | readonly Observer[]
+  /** Time, for tests. Default: the system's. */
+  readonly clock?: Clock
+}
+
+/**
+ * Wakes the poller of one group. Of all publishers one does: it raised a flag beside the group, which the next poller takes back before it
+ * reads, so that what is published after that wakes again.
+ */
+export interface Wake {
+  /** The consumer group. */
+  readonly group: string
+  /** Milliseconds after which another publisher may wake a poller that never read, 1 or more. */
+  readonly windowMs: number
+  /** Resolves once the poller's invocation was accepted. */
+  wake(): Promise<void>
+  /** Told of a flag that could not be raised and of a `wake` that failed: the schedule still finds what was published. */
+  onError(error: Error): void
+}
+
+const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
+const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
+
+/** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
+export function resolvePublisherOptions(options: PublisherOptions) {
+  object('create publisher', 'options', options)
+  const { stream, redis, producer } = options
+  const action = `create publisher for stream ${quoted(stream)}`
+  text(action, 'stream', stream)
+  refuseUnknownKeys(action, options, KNOWN)
+  if (producer !== undefined) text(action, 'producer', producer)
+  assertConnection(action, redis)
+  const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
+    maxEntryBytes: options.maxEntryBytes,
+    exactTrimming: options.exactTrimming,
+    clock: options.clock,
+  })
+  integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
+  boolean(action, 'exactTrimming', exactTrimming)
+  assertClock(action, clock)
+  const trim = resolveTrim(action, options, exactTrimming)
+  return {
+    stream,
+    redis,
+    producer,
+    maxEntryBytes,
+    clock,
+    trim,
+    observers: resolveObservers(action, options.observe),
+    wakes: resolveWakes(action, stream, options.wake ?? []),
+  }
+}
+
+function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
+  const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
+  return wakes.map((wake) => {
+    if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
+      throw cannot(action, 'wake must come from wakePoller of millrace/lambda')
+    text(action, 'wake.group', wake.group)
+    integerFrom(action, 'wake.windowMs', wake.windowMs, 1)
+    return { ...wake, key: consumerKeys(stream, wake.group).wake }
+  })
+}
+
+function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOptions, exact: boolean): Trim {
+  if (retentionMs === undefined) {
+    const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
+    if (length === Infinity) return { kind: 'none' }
+    integerFrom(action, 'maxLength', length, 1)
+    return { kind: 'length', maxLength: length, exact }
+  }
+  if (maxLength !== undefined) {
+    throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
+  }
+  numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
+  return { kind: 'age', retentionMs, exact }
+}
