@@ -10,7 +10,7 @@ export interface NumberRow {
 
 const MOST = Number.MAX_SAFE_INTEGER
 
-/** Every number that a consumer can be told. Code, deployment, doctor and console take their defaults and bounds from here. */
+/** Every number among the options of a consumer. Code, deployment, doctor and console take their defaults and bounds from here. */
 export const NUMBERS = {
   batchSize: { unit: 'entries', default: 100, min: 1, max: 10_000 },
   concurrency: { unit: 'handlers', default: 10, min: 1, max: 1_000 },

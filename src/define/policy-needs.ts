@@ -21,7 +21,7 @@ export interface Need {
 /** A command, or a subcommand: `xinfo|stream`. */
 const COMMAND = /^[a-z][\w.-]*(\|[a-z-]+)?$/i
 
-/** What joins an acknowledgement has the type of its key looked at first. */
+/** What joins an acknowledgement has the type of its key checked first. */
 const BEFORE_JOINING = 'type'
 
 /** What the server asks of a guard's key. */
@@ -36,7 +36,7 @@ const INDEXING = { parking: ['zadd', 'zrem', 'zremrangebyscore'], taking: ['zsco
  * @throws {TypeError} A policy's `needs` or `guard` threw, or answered something else; the message names it.
  */
 export function needsOf({ group, stream, keys, policies }: Consumer): readonly Need[] {
-  const action = `tell what group ${quoted(group)} on stream ${quoted(stream)} needs`
+  const action = `list what group ${quoted(group)} on stream ${quoted(stream)} needs`
   return unique(policies.map(({ policy }) => policy)).flatMap((policy) => {
     const needs = [...sentBy(action, policy, keys), ...askedFor(action, policy, keys)]
     for (const { key } of needs) {

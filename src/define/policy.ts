@@ -52,17 +52,17 @@ export interface PolicyDefinition {
   readonly wrap?: Wrap
   /** Pollers that may run at once, at most. On a consumer only. */
   readonly maxPollers?: number
-  /** What the server looks at in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once a run. On a consumer only. */
+  /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
   /**
    * Names a sorted set in the stream's hash slot: the id of each entry that this policy parked, and when it comes back, in milliseconds since 1970 on the
-   * server's clock. Claimers start what is due from it, earliest first, before they look for what was left behind, and leave the rest of it alone; a
+   * server's clock. Claimers start what is due from it, earliest first, before they search for what was left behind, and leave the rest of it alone; a
    * change of its scores changes when they do. What starts leaves it. On a consumer only. Without it, what was parked comes back by its age.
    */
   readonly index?: (keys: ConsumerKeys) => string
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. Those of `guard` and `index` are named by themselves. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
-  /** Called once a run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
+  /** Called once per run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
 }
 
@@ -81,7 +81,7 @@ export interface PolicyNeeds {
   readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
 }
 
-/** What a policy is told of a run, and may ask of it. */
+/** What a policy knows of a run, and may ask of it. */
 export interface PolicyRun {
   readonly action: 'poll' | 'claim'
   readonly stream: string
@@ -144,7 +144,7 @@ export interface RunPolicy {
   questions?(jobs: readonly PolicyJob[]): readonly PolicyCommand[]
   /** What becomes of what was read, in order; `undefined`: it is called, as far as this policy goes. */
   admit?(jobs: readonly PolicyJob[], replies: readonly PolicyReply[]): readonly (Decision | undefined)[]
-  /** Whether a job has to wait in the run's queue, though there is room. Looked at again whenever a call ends, and at `resume()`. */
+  /** Whether a job has to wait in the run's queue, though there is room. Asked again whenever a call ends, and at `resume()`. */
   holds?(job: PolicyJob): boolean
   /** It leaves the queue for its call; its event is there. */
   started?(job: PolicyJob): void
@@ -153,10 +153,10 @@ export interface RunPolicy {
   /**
    * Commands that take place in one step with the acknowledgement of a job whose handler succeeded: all or none, and only if the entry is still ours.
    * SET (NX or XX, EX or PX), DEL, PEXPIRE, SADD, SREM, HSET, HDEL, ZADD, ZREM, and XADD (MAXLEN) with the id `*`; no more than some 3,500 arguments. What
-   * the server would refuse of them without a look at its keys is a failure of the job before anything is sent.
+   * the server would refuse of them without reading its keys is a failure of the job before anything is sent.
    */
   joins?(job: PolicyJob): readonly PolicyCommand[]
-  /** When something is due that this run should wait for, in milliseconds since 1970; looked at again after 50 ms at the earliest. On a consumer only. */
+  /** When something is due that this run should wait for, in milliseconds since 1970; asked again after 50 ms at the earliest. On a consumer only. */
   dueAt?(): number | undefined
   /** Sent once the run has settled everything, before its slot is given back. What is refused of it is an error of the run. */
   end?(): readonly PolicyCommand[]
@@ -176,14 +176,14 @@ export interface DefinedPolicy extends PolicyDefinition {
 /** What a policy carries, as far as defining a consumer needs it; what a run needs of it says `PolicyEngine`. */
 export interface PolicyMachinery {
   /**
-   * Looks at all policies of a consumer and its routes, wraps among them.
+   * Checks all policies of a consumer and its routes, wraps among them.
    *
    * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard or index.
    */
   together(action: string, bound: readonly BoundPolicy[], facts: ConsumerFacts): PoliciesTogether
 }
 
-/** What is known of a consumer once its policies are looked at. */
+/** What is known of a consumer once its policies are checked. */
 export interface ConsumerFacts {
   readonly keys: ConsumerKeys
   /** The codec's. */

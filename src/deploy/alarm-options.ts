@@ -3,9 +3,9 @@ import { periodOf } from '../core/schedule-period.ts'
 import { arnLike, options, orFalse, whole } from './option-rows.ts'
 import type { Reference } from './resources.ts'
 
-/** What to be alarmed at, and who is told. */
+/** Which alarms a consumer has, and whom they notify. */
 export interface AlarmOptions {
-  /** ARN of the SNS topic that is told, or a reference to it. Default: none. */
+  /** ARN of the SNS topic that the alarms notify, or a reference to it. Default: none. */
   readonly topic?: string | Reference
   /**
    * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
@@ -27,7 +27,7 @@ export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
   readonly noPollMs: number | false
   /** Milliseconds between two runs: the schedule's, or a third of `noPollMs` where it has no fixed period; `undefined`: who knows. */
   readonly tickMs: number | undefined
-  /** `undefined`: nobody is told. */
+  /** `undefined`: the alarms notify nobody. */
   readonly topic: string | Reference | undefined
 }
 
@@ -53,7 +53,7 @@ export const alarmRow = options({
 })
 
 /**
- * Fills in the defaults, and checks what alarms look at against the schedule.
+ * Fills in the defaults, and checks the alarms' metrics against the schedule.
  *
  * @throws {TypeError | RangeError} The message names the rule and the value.
  */

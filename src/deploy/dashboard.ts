@@ -38,7 +38,7 @@ const GRAPH = { width: 12, height: 6 }
 const ALARMS = { width: 24, height: 3 }
 const PERIOD_SECONDS = 60
 
-/** The dashboard of one consumer: a graph for each question that somebody asks who looks at it, from what comes in to what it costs Redis. */
+/** The dashboard of one consumer: a graph for each question that its reader asks, from what comes in to what it costs Redis. */
 export function describeDashboard(subject: DashboardSubject): Resource {
   const { alarmArns } = subject
   const top = alarmArns.length === 0 ? 0 : ALARMS.height

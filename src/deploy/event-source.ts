@@ -25,7 +25,7 @@ import {
 } from './option-rows.ts'
 import type { Reference, Statement } from './resources.ts'
 
-/** What the deployment of a consumer, its poller and its claimer, can be told. */
+/** What the deployment of a consumer, its poller and its claimer, takes. */
 export interface EventSourceOptions {
   /** The stream's key, as in the code's `defineConsumer`. */
   readonly stream: string
@@ -43,7 +43,7 @@ export interface EventSourceOptions {
   readonly pollers?: number
   /** Whether the schedules run. `false` stops reading and claiming, and leaves everything else. Default `true`. */
   readonly enabled?: boolean
-  /** Entries a read, 1 to 10,000, instead of what the code says. */
+  /** Entries per read, 1 to 10,000, instead of what the code says. */
   readonly batchSize?: number
   /** Handlers that run side by side, 1 to 1,000, instead of what the code says. */
   readonly concurrency?: number
@@ -77,7 +77,7 @@ export interface EventSourceOptions {
    * only, which keeps them for 14 days.
    */
   readonly failedSchedules?: string | Reference
-  /** What to be alarmed at; `false`: nothing. By default every alarm is made and tells nobody. */
+  /** What to be alarmed at; `false`: nothing. By default every alarm is made and notifies nobody. */
   readonly alarms?: AlarmOptions | false
   /** Whether there is a dashboard. Default `true`. */
   readonly dashboard?: boolean
@@ -93,7 +93,7 @@ export interface RedisStreamEvent extends EventSourceOptions {
 
 type OneOrMany<T> = T | readonly T[]
 
-/** Every option, resolved; what may be told one by one is a list. */
+/** Every option, resolved; what may be given one by one is a list. */
 export interface EventSourceSettings {
   readonly stream: string
   readonly group: string
@@ -244,7 +244,7 @@ function checkRelations(action: string, given: EventSourceOptions): void {
   }
 }
 
-/** Both names are in those of alarms and dashboard, and in the dimensions of every metric that these look at. */
+/** Both names are in those of alarms and dashboard, and in the dimensions of every metric that these read. */
 function checkNames(action: string, { stream, group, alarms, dashboard }: EventSourceOptions): void {
   if (alarms === false && dashboard === false) return
   const without = 'or alarms and dashboard must both be false'

@@ -13,7 +13,7 @@ const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$
 const ON_STREAM = ['xadd', 'xlen', 'xrange', 'xrevrange']
 
 /**
- * Looks at commands of a policy where they enter.
+ * Checks commands of a policy where they enter.
  *
  * @throws {TypeError} No commands; one without a key in the stream's hash slot, on a key of the consumer's own, or that is for a connection alone.
  */

@@ -6,7 +6,7 @@ import { KINDS } from '../define/policy.ts'
 import { quoted } from '../errors.ts'
 
 /**
- * Looks at all policies of a consumer and its routes.
+ * Checks all policies of a consumer and its routes.
  *
  * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard or index.
  */
@@ -31,7 +31,7 @@ function checkPlaces(action: string, bound: readonly BoundPolicy[]): void {
   }
 }
 
-/** Checks what policies have the server look at. */
+/** Checks what policies have the server check. */
 function checkGuards(action: string, bound: readonly BoundPolicy[], { keys, typeField }: ConsumerFacts): void {
   for (const { policy } of bound) {
     const guard: Partial<StartGuard> | undefined = policy.guard?.(keys)
@@ -42,7 +42,7 @@ function checkGuards(action: string, bound: readonly BoundPolicy[], { keys, type
       throw cannot(action, `${rule} a key in the stream's hash slot, got ${quoted(String(key))}`)
     if (holds !== 'all' && holds !== 'types') throw cannot(action, `${rule} what the key holds: 'all' or 'types'`)
     if (holds === 'types' && typeField === undefined)
-      throw cannot(action, `${rule} 'all' where the codec has no typeField: the server cannot tell types`)
+      throw cannot(action, `${rule} 'all' where the codec has no typeField: the server does not know types`)
   }
 }
 

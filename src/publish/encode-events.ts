@@ -34,7 +34,7 @@ export async function encodeAll(
     const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
     const waiting = promiseOf(checked)?.then(encoded)
     if (!waiting) return encoded(checked as Checked)
-    waiting.catch(() => {}) // told below, unless another event's refusal is first
+    waiting.catch(() => {}) // thrown below, unless another event's refusal is first
     return waiting
   })
   const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)

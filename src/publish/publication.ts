@@ -22,7 +22,7 @@ export type Publication<Definition extends EventDefinition = EventDefinition> = 
   options?: PublishOptions | undefined,
 ]
 
-/** What is to be published, checked but for its payload. */
+/** One event of `publishMany`, checked but for its payload. */
 export interface Draft {
   readonly event: EventDefinition
   readonly payload: unknown

@@ -41,7 +41,7 @@ export interface PublisherOptions {
   readonly maxEntryBytes?: number
   /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
   readonly wake?: Wake | readonly Wake[]
-  /** Who is told what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
+  /** Observers of what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
   readonly observe?: Observer | readonly Observer[]
   /** Time, for tests. Default: the system's. */
   readonly clock?: Clock
@@ -58,7 +58,7 @@ export interface Wake {
   readonly windowMs: number
   /** Resolves once the poller's invocation was accepted. */
   wake(): Promise<void>
-  /** Told of a flag that could not be raised and of a `wake` that failed: the schedule still finds what was published. */
+  /** Called with the error of a flag that could not be raised or of a `wake` that failed: the schedule still finds what was published. */
   onError(error: Error): void
 }
 

@@ -35,7 +35,7 @@ export function letterOf(
 export type Decided = Decision & { readonly index?: string | undefined }
 
 /**
- * What a policy decided, looked at and copied where it enters: what is read of it once says the same later.
+ * What a policy decided, checked and copied where it enters: what is read of it once says the same later.
  *
  * @param index By which what the policy parks comes back.
  * @throws {TypeError} It is no decision.

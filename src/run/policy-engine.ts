@@ -27,11 +27,11 @@ export interface PoliciesAtWork {
   readonly guards: readonly Guard[]
   readonly inspects: boolean
   readonly holds: boolean
-  /** Somebody is told of the ends of calls. */
+  /** A policy hears of the ends of calls. */
   readonly follows: boolean
   /** How many entries a read or a page may bring; 0 none. */
   limit(most: number): number
-  /** What travels with a read or a page, and who is told of the answers. */
+  /** What travels with a read or a page, and who gets the answers. */
   ride(): Ride
   /** Gives an entry its outcome that is not to be decoded. @param now Milliseconds since 1970. */
   inspect(job: Decidable, now: number): void
@@ -41,7 +41,7 @@ export interface PoliciesAtWork {
    * @throws {RedisConnectionError} No reply came. None of them is called.
    */
   admit(jobs: readonly Decidable[]): Promise<void>
-  /** Whether a job has to wait. What cannot be told waits for the end of the run, which is near. */
+  /** Whether a job has to wait. What a failing hook cannot say waits for the end of the run, which is near. */
   isHeld(job: Decidable): boolean
   started(job: Decidable): void
   /** @returns What becomes of others that were held back, by their ids. */

@@ -7,7 +7,7 @@ interface Waiter {
 export class Waiters {
   #waiting: readonly Waiter[] = []
 
-  /** Resolves once that is so; it is looked at whenever `notify` is called. */
+  /** Resolves once that is so; checked whenever `notify` is called. */
   async until(isMet: () => boolean): Promise<void> {
     if (isMet()) return
     await new Promise<void>((resolve) => {

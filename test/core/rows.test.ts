@@ -12,7 +12,7 @@ function docOf(file: string, name: string): string {
   return new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s*readonly ${name}\\?:`).exec(src(file))?.[1] ?? ''
 }
 
-describe('every number that a consumer can be told', () => {
+describe('every number among the options of a consumer', () => {
   it.each(Object.entries(NUMBERS))('has its default and its upper bound in what is said of it: %s', (name, row) => {
     const doc = docOf('define/consumer-settings.ts', name)
 

@@ -59,7 +59,7 @@ describe('src', () => {
   const { files, functions } = measure()
   const named = functions.filter(({ name }) => !name.endsWith(' '))
 
-  it('is looked at as a whole', () => {
+  it('is read as a whole', () => {
     expect(files.length).toBeGreaterThan(300)
     expect(named.length).toBeGreaterThan(1_500)
   })

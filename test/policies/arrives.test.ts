@@ -48,7 +48,7 @@ test.each([
 test.each([
   ['before', (copied: never, own: Policy) => [copied, own]],
   ['after', (copied: never, own: Policy) => [own, copied]],
-])('a policy that another copy of the package defined does all it does, %s one of its own', async (_place, inOrder) => {
+])('a policy of another copy of the package works, %s one of its own', async (_place, inOrder) => {
   const redis = connectMemory()
   const own = definePolicy({ name: 'own', begin: () => ({ joins: () => [['SADD', '{orders}:own', 'x']] }) })
   const parks = definedByACopy({

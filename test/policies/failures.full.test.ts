@@ -108,7 +108,7 @@ describeEverywhere('policies that ask', (start) => {
 })
 
 describeEverywhere('a policy', (start) => {
-  it('is told of the starts and ends of calls where it holds nothing back', async () => {
+  it('hears of the starts and ends of calls where it holds nothing back', async () => {
     const world = await start()
     const told: unknown[] = []
     const use = definePolicy({

@@ -49,7 +49,7 @@ describeEverywhere('a policy that limits reads', (start) => {
     expect(performance.now() - startedAt).toBeLessThan(4_000)
   })
 
-  it('has its wait looked at again when it says so, and learns by its riders that it may go on', async () => {
+  it('ends its wait by resume(), and learns by its riders that it may go on', async () => {
     const world = await start()
     let isOpen = false
     let dueAt = Date.now() + 6_000

@@ -93,7 +93,7 @@ describe('accessOf()', () => {
     expect(asSets(claimer)).toEqual(file('orders-claimer'))
   })
 
-  test('adds what policies need, each command on its own key, and guards for the claimer alone', () => {
+  test('adds what policies need, each command on its own key, and guards for the claimer only', () => {
     const consumer = billing([busy, pauses])
     const { poller, claimer } = accessOf(consumer)
     const plain = accessOf(billing(undefined))
@@ -204,7 +204,7 @@ describe('under the users of accessOf()', () => {
 })
 
 describe('under the users of accessOf() with an index', () => {
-  test('entries are parked in it and started from it, the group is made again, and no command is refused', async () => {
+  test('parking, starting and making the group again are refused no command', async () => {
     const { raw, redis, as } = await startServer()
     const shelves = definePolicy({
       name: 'shelves',

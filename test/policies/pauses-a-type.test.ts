@@ -23,7 +23,7 @@ const pausesTypes = definePolicy({
 })
 
 describeEverywhere('a policy that pauses a type by a key in Redis', (start) => {
-  it('parks what is read of it, starts nothing that was claimed, and goes on when it is gone', async () => {
+  it('parks what is read of it, starts nothing claimed, and goes on without it', async () => {
     const world = await start()
     const calls: string[] = []
     const consumer = billing(({ payload }) => calls.push(payload.id), { use: [pausesTypes] })

@@ -8,7 +8,7 @@ import { watchCommands } from '../support/watch-commands.ts'
 
 const SCRIPTS = join(import.meta.dirname, '../../src/group/redis/scripts')
 
-/** What a client sends, a line a command, without what differs from run to run; recorded on the last commit before there were policies. */
+/** What a client sends, a line for each command, without what differs from run to run; recorded on the last commit before there were policies. */
 const BEFORE = {
   polled: [
     'evalsha takeSlot 7 {orders}:billing:wake orders {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 TOKEN MS 1 billing poller-0 poller-1 poller-2 poller-3',

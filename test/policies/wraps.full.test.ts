@@ -24,7 +24,7 @@ describeEverywhere('a wrap', (start) => {
           backoff: { firstMs: 0 },
         }),
     ],
-  ])('that ends after a next of %s which it did not look at has failed with it', async (_title, define) => {
+  ])('that ends after an ignored next of %s has failed with it', async (_title, define) => {
     const world = await start()
     const use: Wrap = (next) => async (event, context) => {
       void next(event, context)
@@ -47,14 +47,14 @@ describeEverywhere('a wrap', (start) => {
     expect(counts(await world.poll(billing(failing, { use: [use] })))).toEqual({ read: 1, acked: 1, invoked: 1 })
   })
 
-  it('cannot start the handler once it has ended, nor a second time, and ends no process by trying', async () => {
+  it('cannot start the handler after its end, nor twice, and ends no process by trying', async () => {
     const world = await start()
     const calls: string[] = []
     const late = Promise.withResolvers<PromiseSettledResult<unknown>[]>()
     const use: Wrap = (next) => (event, context) => {
       const again = () => Promise.allSettled([next(event, context), next(event, context)])
       setTimeout(() => {
-        void next(event, context) // nobody looks at it
+        void next(event, context) // nobody awaits it
         again().then(late.resolve, late.reject)
       }, 1)
     }

@@ -16,7 +16,7 @@ import type { Answer, Argument } from './transport.ts'
 /** What settles a batch: XACKs for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
   readonly calls: readonly Call[]
-  /** @param answers One a call, in order; more may follow. */
+  /** @param answers One per call, in order; more may follow. */
   result(answers: readonly Answer[]): SettleResult
 }
 

@@ -23,7 +23,7 @@ export interface ReportTracesOptions {
  * - `dead-letter <stream>` (client), an entry's dead letter, written or refused, within the span of the handler that failed the entry and linked to
  *   its publisher.
  *
- * Failures are told by their names, as `error.type`; messages and stacks are not, since they may quote a payload. Without a registered SDK
+ * Failures are reported by their names, as `error.type`; messages and stacks are not, since they may quote a payload. Without a registered SDK
  * nothing is recorded. Spans are exported by your SDK, which has to flush before Lambda freezes the process.
  *
  * @throws {TypeError} A bad option.
