@@ -355,7 +355,7 @@ describe('what Lambda refuses and nobody knows why', () => {
           37,
           {
             code: 'ERR_FUNCTION_FAILED',
-            message: expect.stringMatching(/BadRequest: no; the request with this event alone/),
+            message: expect.stringMatching(/BadRequest: no; the request with only this event/),
           },
         ],
       ])

@@ -2,7 +2,7 @@ import type { Field } from '../../src/core/entry.ts'
 import type { Group } from '../../src/group/group.ts'
 import { createMemoryConnection } from '../../src/group/memory/memory-connection.ts'
 import { MemoryServer } from '../../src/group/memory/memory-server.ts'
-import type { BothSides } from '../support/both-sides.ts'
+import { bothSides } from '../support/both-sides.ts'
 import { requestOf } from './lossy-group.ts'
 import type { Sight, World } from './world.ts'
 import { fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
@@ -24,12 +24,13 @@ export function createMemoryWorld(): World {
       return {
         ...connection,
         group: (address, remainingMs) =>
-          new Proxy(connection.group(address, remainingMs), {
-            get(group, name) {
+          new Proxy(bothSides(connection.group(address, remainingMs)), {
+            get(group, name, asked: unknown) {
+              if (name === 'claims') return asked
               const member: unknown = Reflect.get(group, name)
               if (typeof member !== 'function') return member
               return async (...args: unknown[]) => {
-                const request = requestOf(group as BothSides, String(name), args)
+                const request = requestOf(group, String(name), args)
                 return request.parts > 0 ? caller.call(request, remainingMs?.()) : request.reply([])
               }
             },

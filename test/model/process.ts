@@ -161,7 +161,8 @@ export class Process implements Caller {
   observe(connection: Connection): Connection {
     const noting = (group: Group) =>
       new Proxy(group, {
-        get: (_group, name) => {
+        get: (_group, name, noted: unknown) => {
+          if (name === 'claims') return noted
           const member: unknown = Reflect.get(group, name)
           if (typeof member !== 'function') return member
           return async (...args: unknown[]) => {
