@@ -17,7 +17,7 @@ const PARTS: readonly (readonly [part: string, modules: RegExp])[] = [
   ['connection: URLs, options, sign-in', /^dist\/clients\/(url|url-clients|.*options|sign-in|ready)\.js/],
   [
     'connection: sending, time limits, failures',
-    /^dist\/(clients\/|group\/redis\/(transport|steady|classify-reply|keys-of|sender)\.js)/,
+    /^dist\/(clients\/|group\/redis\/(transport|resend-refused|classify-reply|keys-of|sender)\.js)/,
   ],
   ['group: commands, settlements, slots', /^dist\/group\//],
   ['run: feeders', /^dist\/run\/feed\//],

@@ -1,5 +1,5 @@
 import type { Field } from '../core/entry.ts'
-import { rawJson, withSources } from '../core/json-source.ts'
+import { parseKeepingNumbers, rawJson } from '../core/json-source.ts'
 
 /**
  * A payload as JSON: the published text where the schema changed nothing. Where it did, numbers that it left alone go on as they came, also
@@ -10,7 +10,9 @@ import { rawJson, withSources } from '../core/json-source.ts'
 export function payloadJson(payload: unknown, fields: readonly Field[]): string {
   const text = onlyText(fields, 'payload')
   if (text !== undefined && isWhatIsSaid(payload, text)) return text
-  return JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : withSources(text))) ?? 'null'
+  return (
+    JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : parseKeepingNumbers(text))) ?? 'null'
+  )
 }
 
 /** Whether a payload is what a text of JSON says, in whatever order; of any depth. */
@@ -41,7 +43,7 @@ function isWhatIsSaid(payload: unknown, text: string): boolean {
 /** A flat entry's members: what each field says, if it is there once and is JSON. */
 function flat(fields: readonly Field[], payload: unknown): object {
   const names = isPlain(payload) ? Object.keys(payload) : []
-  return Object.fromEntries(names.map((name) => [name, withSources(onlyText(fields, name) ?? '')]))
+  return Object.fromEntries(names.map((name) => [name, parseKeepingNumbers(onlyText(fields, name) ?? '')]))
 }
 
 /** The value of a field that is there once. */

@@ -76,7 +76,7 @@ export function entryBytes(fields: readonly Field[]): number {
 }
 
 /** Bytes that they have at most: characters are counted in a fraction of the time. */
-export function mostBytes(fields: readonly Field[]): number {
+export function maxBytesOf(fields: readonly Field[]): number {
   let units = 0
   for (const field of fields) units += field[0].length + field[1].length
   return MOST_BYTES_A_UNIT * units

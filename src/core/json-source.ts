@@ -15,7 +15,7 @@ interface JsonWithSources {
 const json = JSON as unknown as JsonWithSources
 
 /** Reads JSON, numbers as a `NumberSource` where JavaScript would write them otherwise; `undefined` for what is no JSON. */
-export function withSources(text: string): unknown {
+export function parseKeepingNumbers(text: string): unknown {
   try {
     return json.parse(text, (_key, value, { source }) =>
       typeof value === 'number' && source !== undefined && String(value) !== source ? new NumberSource(source) : value,

@@ -1,5 +1,5 @@
 import type { DeployedFunction, Invocation, InvocationResult, LogLine } from './definitions.ts'
-import { exited, timedOut, timeoutText } from './failures.ts'
+import { exited, timeoutAnswer, timeoutText } from './failures.ts'
 import { FunctionProcess, type ProcessEnd } from './function-process.ts'
 import { endLine, reportLine, startLine } from './platform-log.ts'
 import { SECRET_VARIABLE } from './rapid-secret.ts'
@@ -180,7 +180,7 @@ export class Environment {
   }
 
   #failure(requestId: string): string {
-    if (this.#timedOutAfterMs !== undefined) return timedOut(requestId, this.#timedOutAfterMs)
+    if (this.#timedOutAfterMs !== undefined) return timeoutAnswer(requestId, this.#timedOutAfterMs)
     return this.#initError ?? exited(requestId, this.#end.code, this.#end.signal)
   }
 

@@ -1,7 +1,7 @@
 /** What Lambda answers, as JSON, for a function that did not answer itself. */
 
 /** The function ran into its time limit. */
-export function timedOut(requestId: string, limitMs: number): string {
+export function timeoutAnswer(requestId: string, limitMs: number): string {
   return failure('Sandbox.Timedout', requestId, timeoutText(limitMs))
 }
 

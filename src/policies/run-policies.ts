@@ -9,7 +9,7 @@ import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from 
 import { quoted } from '../errors.ts'
 import type { Guard } from '../group/group.ts'
 import type { Decidable, Decided } from '../run/decided.ts'
-import { checked, outcomeOf } from '../run/decided.ts'
+import { checkedDecision, outcomeOf } from '../run/decided.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
 import type { PoliciesAtWork, Ride } from '../run/policy-engine.ts'
@@ -132,7 +132,7 @@ export class RunPolicies implements PoliciesAtWork {
   inspect(job: Decidable, now: number): void {
     for (const { name, hooks, index } of this.#all) {
       if (job.outcome) return
-      const decision = this.#safely(name, FAILED, () => checked(atOnce(hooks.inspect?.(job)), index))
+      const decision = this.#safely(name, FAILED, () => checkedDecision(atOnce(hooks.inspect?.(job)), index))
       if (decision === FAILED) job.release()
       else if (decision) job.outcome = outcomeOf(decision, job, now)
     }
@@ -191,7 +191,7 @@ export class RunPolicies implements PoliciesAtWork {
     for (const { name, hooks, index } of this.#of(job)) {
       this.#safely(name, undefined, () => {
         for (const [id, told] of atOnce(hooks.ended?.(job, isDone)) ?? []) {
-          const decision = checked(told, index)
+          const decision = checkedDecision(told, index)
           if (decision && !decisions.has(id)) decisions.set(id, decision)
         }
       })
@@ -285,7 +285,7 @@ function decisionsOf(
 ): (Decided | undefined)[] {
   if (!Array.isArray(atOnce(answer)) || (answer as readonly unknown[]).length > jobs)
     throw new TypeError('admit must answer an array of no more decisions than there are jobs')
-  return (answer as readonly (Decision | undefined)[]).map((decision) => checked(decision, index))
+  return (answer as readonly (Decision | undefined)[]).map((decision) => checkedDecision(decision, index))
 }
 
 function timeFrom(time: unknown = Infinity): number {

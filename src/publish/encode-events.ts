@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { encodeEnvelope } from '../core/codec.ts'
 import type { Field } from '../core/entry.ts'
-import { entryBytes, mostBytes } from '../core/entry.ts'
+import { entryBytes, maxBytesOf } from '../core/entry.ts'
 import { invalidPayload } from '../core/invalid-payload.ts'
 import { isoTime } from '../core/iso-time.ts'
 import { readResult } from '../core/issues.ts'
@@ -60,7 +60,7 @@ function encode(
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
   const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
   const fields = encodeEnvelope({ type, version, payload, eventId, ...texts })
-  if (mostBytes(fields) <= maxEntryBytes) return fields
+  if (maxBytesOf(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return fields

@@ -7,11 +7,11 @@ import { createIsolationGate } from './feed/isolation-gate.ts'
 import { runConsumers } from './invocation.ts'
 import type { ScheduledHandler } from './scheduled.ts'
 import { createScheduledHandler } from './scheduled.ts'
-import type { RunOptions, RunTarget } from './targets.ts'
+import type { RunOptions, RunSurroundings } from './targets.ts'
 import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
 
 /** Where a claimer finds its server. */
-export interface ClaimerOptions extends RunTarget {}
+export interface ClaimerOptions extends RunSurroundings {}
 
 /**
  * Makes the Lambda handler that claims what was left behind: it retries failed entries once they are due, takes over what a dead process

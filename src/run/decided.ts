@@ -40,7 +40,7 @@ export type Decided = Decision & { readonly index?: string | undefined }
  * @param index By which what the policy parks comes back.
  * @throws {TypeError} It is no decision.
  */
-export function checked(decision: Decision | undefined, index: string | undefined): Decided | undefined {
+export function checkedDecision(decision: Decision | undefined, index: string | undefined): Decided | undefined {
   if (decision === undefined) return undefined
   const { action, delayMs, reason, error } = (decision ?? {}) as Partial<
     Record<'action' | 'delayMs' | 'reason' | 'error', unknown>

@@ -11,11 +11,11 @@ import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
 import { createScheduledHandler } from './scheduled.ts'
-import type { RunOptions, RunTarget } from './targets.ts'
+import type { RunOptions, RunSurroundings } from './targets.ts'
 import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
 
 /** Where a poller finds its server, and what it does otherwise than its consumers say. */
-interface PollerTarget extends RunTarget {
+interface PollerTarget extends RunSurroundings {
   /** `drain` reads until nothing is left or time is up, `once` reads one batch. Default: the consumer's. */
   readonly mode?: PollMode
   /** Milliseconds after which nothing new is read or started. Default: the consumer's. */

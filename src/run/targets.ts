@@ -14,7 +14,7 @@ import { assertConnection } from '../group/group.ts'
 import { settingsWithin } from './limits.ts'
 
 /** Where a run finds its server, and its time. */
-export interface RunTarget {
+export interface RunSurroundings {
   /** The server; made once at module scope, shared by every invocation. */
   readonly redis: Connection
   /** Observers of what happens, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
@@ -24,7 +24,7 @@ export interface RunTarget {
 }
 
 /** One run outside Lambda, or below it. */
-export interface RunOptions extends RunTarget {
+export interface RunOptions extends RunSurroundings {
   /** Milliseconds this run has; handlers start only as long as they can be settled within it. Default: the context's, else 60,000. */
   readonly remainingMs?: number
   /** Once aborted nothing new is read or started; what runs is finished and settled. */

@@ -6,7 +6,7 @@ import {
   entryBytes,
   entryIdAfter,
   entryIdBefore,
-  mostBytes,
+  maxBytesOf,
   parseEntryId,
 } from '../../src/core/entry.ts'
 
@@ -135,7 +135,7 @@ describe('ageOf()', () => {
   })
 })
 
-describe('entryBytes() and mostBytes()', () => {
+describe('entryBytes() and maxBytesOf()', () => {
   test('counts the bytes of names and values, in text as in Buffers', () => {
     const field = fc.tuple(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }))
     fc.assert(
@@ -143,7 +143,7 @@ describe('entryBytes() and mostBytes()', () => {
         const bytes = Buffer.from(fields.flat().join('')).length
         const asBuffers = fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
         expect([entryBytes(fields), entryBytes(asBuffers)]).toEqual([bytes, bytes])
-        expect(Math.min(mostBytes(fields), mostBytes(asBuffers))).toBeGreaterThanOrEqual(bytes)
+        expect(Math.min(maxBytesOf(fields), maxBytesOf(asBuffers))).toBeGreaterThanOrEqual(bytes)
       }),
     )
   })

@@ -18,7 +18,7 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { plain } from '../redis/commands/reply.ts'
-import { HELD_FLAG_MS } from '../redis/scripts/read-bounded.ts'
+import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-bounded.ts'
 import { MemoryCalls } from './memory-calls.ts'
 import { MemoryClaims } from './memory-claims.ts'
 import type { MemoryServer } from './memory-server.ts'
@@ -80,7 +80,7 @@ export class MemoryGroup implements Group {
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
     if (group.pending.size > maxPending) {
-      this.#calls.server.flags.set(this.#calls.address.keys.wake, this.#calls.now + HELD_FLAG_MS)
+      this.#calls.server.flags.set(this.#calls.address.keys.wake, this.#calls.now + PENDING_LIMIT_FLAG_MS)
       return { ...nothing, pendingLimitReached: true }
     }
     const returnTo = { owner: PARKED, idleMs: this.#calls.address.settings.minIdleMs }

@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
-import { entryBytes, mostBytes } from '../../core/entry.ts'
+import { entryBytes, maxBytesOf } from '../../core/entry.ts'
 import type { RedisConnectionError } from '../../errors.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Append, Appended, Connection, Trim, WakeFlag } from '../group.ts'
@@ -71,7 +71,7 @@ async function append(
 function endOfRequest(entries: Entries, from: number): number {
   const most = Math.min(entries.length, from + REQUEST.entries)
   // most requests are small enough whatever their characters take
-  return endWithin(entries, from, most, mostBytes) === most ? most : endWithin(entries, from, most, entryBytes)
+  return endWithin(entries, from, most, maxBytesOf) === most ? most : endWithin(entries, from, most, entryBytes)
 }
 
 function endWithin(

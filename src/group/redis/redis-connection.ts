@@ -4,8 +4,8 @@ import { assertConnection } from '../group.ts'
 import { RedisCalls } from './redis-calls.ts'
 import type { ReadSize } from './redis-group.ts'
 import { RedisGroup } from './redis-group.ts'
+import { resendRefused } from './resend-refused.ts'
 import { Sender } from './sender.ts'
-import { steady } from './steady.ts'
 import type { SignIn, Transport } from './transport.ts'
 
 /** A connection to a server, which can be sent any call. */
@@ -18,7 +18,7 @@ type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
 
 /** A connection over any transport; what `connectIoredis` and `connectUpstash` give. */
 export function createRedisConnection(client: Transport, limits: ConnectionLimits = {}): RedisConnection {
-  const transport = steady(client)
+  const transport = resendRefused(client)
   const lived = new Set<string>()
   const size: ReadSize = { mostEntries: Infinity }
   return {

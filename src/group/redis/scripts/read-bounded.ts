@@ -3,7 +3,7 @@ import { HAND_BACK } from './hand-back.ts'
 import type { Script } from './script.ts'
 
 /** Milliseconds for which publishers wake nobody for a group that is held: its schedule looks again. */
-export const HELD_FLAG_MS = 60_000
+export const PENDING_LIMIT_FLAG_MS = 60_000
 
 /** What the script answers in place of entries. */
 export const NOT_READ = { pendingLimit: 1, slotLost: 2, ended: 3 } as const
@@ -31,7 +31,7 @@ local holder = redis.pcall('GET', lease)
 if holder and holder ~= token then return ${NOT_READ.slotLost} end
 if redis.call('XPENDING', stream, group)[1] > tonumber(max) then
   redis.pcall('SETNX', flag, 'held')
-  redis.pcall('GETEX', flag, 'PX', ${HELD_FLAG_MS})
+  redis.pcall('GETEX', flag, 'PX', ${PENDING_LIMIT_FLAG_MS})
   return ${NOT_READ.pendingLimit}
 end
 local entries = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')

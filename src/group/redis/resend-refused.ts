@@ -12,12 +12,13 @@ const KEPT_MS = 500
  * Sends refused commands again, where the refusal passes: after 50 ms, doubling, for as long as such a refusal may take. What was answered is not sent again, and
  * what got no answer neither: it may have run.
  */
-export function steady(transport: Transport): Transport {
+export function resendRefused(transport: Transport): Transport {
   return {
     scriptPrefix: transport.scriptPrefix,
     close: () => transport.close(),
     signIn: () => transport.signIn?.(),
-    masters: async (timeoutMs) => (await transport.masters?.(timeoutMs))?.map(steady) ?? [steady(transport)],
+    masters: async (timeoutMs) =>
+      (await transport.masters?.(timeoutMs))?.map(resendRefused) ?? [resendRefused(transport)],
     async send(commands, timeoutMs = Number.POSITIVE_INFINITY) {
       const startedAt = performance.now()
       const spent = () => performance.now() - startedAt
