@@ -1,11 +1,8 @@
-import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { answersAtOnce } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK } from '../core/outcome.ts'
-import { isThenable, silence } from '../core/thenable.ts'
-import type { Decision, PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../define/policy.ts'
+import type { PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../define/policy.ts'
 import { quoted } from '../errors.ts'
 import type { Guard } from '../group/group.ts'
 import type { Decidable, Decided } from '../run/decided.ts'
@@ -15,6 +12,7 @@ import type { RunParts } from '../run/parts.ts'
 import type { PoliciesAtWork, Ride } from '../run/policy-engine.ts'
 import type { Time } from '../run/time.ts'
 import { admit } from './admission.ts'
+import { atOnce, checkedHooks, decisionsOf, hooked, timeFrom, wholeFrom } from './hook-answers.ts'
 import { commandsFor, joinsFor } from './policy-commands.ts'
 
 /** A policy at work in a run. */
@@ -26,22 +24,6 @@ interface AtWork {
   /** Of a route: only its jobs are shown to it. */
   readonly eventType: string | undefined
 }
-
-/** What may be in what `begin` answers: functions. */
-const RUN_HOOKS = [
-  'limit',
-  'riders',
-  'answered',
-  'inspect',
-  'questions',
-  'admit',
-  'holds',
-  'started',
-  'ended',
-  'joins',
-  'dueAt',
-  'end',
-] as const satisfies readonly (keyof RunPolicy)[]
 
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
@@ -243,57 +225,6 @@ export class RunPolicies implements PoliciesAtWork {
   }
 }
 
-/** @throws {Error} The hook threw; the message names its policy. */
-function hooked<T>(name: string, hook: () => T): T {
-  try {
-    return atOnce(hook())
-  } catch (error) {
-    const { name: kind, message } = describeError(error)
-    throw new Error(`Cannot go on: policy ${quoted(name)} failed: ${kind}: ${message}`, { cause: error })
-  }
-}
-
 function appliesTo({ eventType }: AtWork, job: Decidable): boolean {
   return eventType === undefined || job.event?.type === eventType
-}
-
-/** @throws {TypeError} It is a promise: nobody waits for a hook. */
-function atOnce<T>(answer: T): T {
-  if (!isThenable(answer)) return answer
-  silence(answer)
-  throw new TypeError('it must answer at once, got a promise')
-}
-
-/** @throws {TypeError} A hook that there is not, or that is no function. */
-function checkedHooks(begun: RunPolicy | undefined): RunPolicy | undefined {
-  if (atOnce(begun) === undefined) return undefined
-  if (typeof begun !== 'object' || begun === null)
-    throw new TypeError('begin must answer an object of hooks, or nothing')
-  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(begun))
-  const unknown = isPlain && Object.keys(begun).find((hook) => !RUN_HOOKS.includes(hook as never))
-  if (unknown) throw new TypeError(`there is no hook ${quoted(unknown)}; there are ${RUN_HOOKS.join(', ')}`)
-  for (const hook of RUN_HOOKS)
-    if (begun[hook] !== undefined && !answersAtOnce(begun[hook]))
-      throw new TypeError(`${hook} must be a function that answers at once`)
-  return begun
-}
-
-function decisionsOf(
-  answer: readonly (Decision | undefined)[] | undefined,
-  jobs: number,
-  index: string | undefined,
-): (Decided | undefined)[] {
-  if (!Array.isArray(atOnce(answer)) || (answer as readonly unknown[]).length > jobs)
-    throw new TypeError('admit must answer an array of no more decisions than there are jobs')
-  return (answer as readonly (Decision | undefined)[]).map((decision) => checkedDecision(decision, index))
-}
-
-function timeFrom(time: unknown = Infinity): number {
-  if (typeof time !== 'number' || Number.isNaN(time)) throw new TypeError('dueAt must answer a time in milliseconds')
-  return time
-}
-
-function wholeFrom(limit: unknown): number {
-  if (typeof limit !== 'number' || Number.isNaN(limit)) throw new TypeError('limit must answer a number')
-  return Math.max(0, Math.floor(limit))
 }
