@@ -31,6 +31,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly noFreeSlot: boolean
   /** More than `maxPending` entries were pending, so nothing more was read. No failure. */
   readonly pendingLimitReached: boolean
+  /** More than `maxParked` entries were set aside, so nothing more was read. No failure. */
+  readonly parkedLimitReached: boolean
   /** The group was gone and was made again. */
   readonly groupRecreated: boolean
   /** Further pollers that this one called, since it saw a backlog. */
@@ -88,6 +90,7 @@ export function openReport(stream: string, group: string): OpenReport {
     drained: false,
     noFreeSlot: false,
     pendingLimitReached: false,
+    parkedLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,
@@ -116,6 +119,8 @@ export function sumReports(action: Report['action'], consumers: readonly Consume
 export interface Backlog {
   /** Entries delivered and not acked yet. */
   readonly pending: number
+  /** How many of `pending` are set aside: they wait for a time, or for a condition. */
+  readonly parked: number
   /** Milliseconds since the oldest pending entry was published, 0 if nothing is pending; left out where its id is ahead of the server's clock. */
   readonly oldestPendingMs?: number
   /**

@@ -6,7 +6,7 @@ export interface SettleCounts {
   ackMissed: number
   /** Entries acknowledged without a call, since a policy said that they are not for this group. */
   ignored: number
-  /** Failed entries that were parked until their next delivery. */
+  /** Failed entries that were set aside until their next delivery. */
   retried: number
   /** Entries set aside by a policy without a call; it costs them no delivery. */
   parked: number

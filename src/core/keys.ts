@@ -6,9 +6,11 @@ export interface ConsumerKeys {
   readonly stream: string
   /** Dead-letter stream. */
   readonly deadLetters: string
-  /** Sorted set: entry id → server time in ms before which the entry is not retried, for waits beyond `minIdleMs`. */
+  /** Sorted set of what comes back at a time: entry id → server time in ms × 1,024 + its delivery count. What was taken stays in it until its outcome is stored. */
   readonly due: string
-  /** Hash: the claimer's `cursor` and the `mark` at which a lost group is made again. */
+  /** Sorted set of what waits for a condition, by which it is found: the condition, the entry's id and its delivery count. */
+  readonly waiting: string
+  /** Hash: the claimer's `cursor`, the `mark` at which a lost group is made again, and what was taken last. */
   readonly state: string
   /** The flag of publishers: while it stands, none of them wakes a poller. */
   readonly wake: string
@@ -16,8 +18,11 @@ export interface ConsumerKeys {
   slot(consumerName: string): string
 }
 
-/** The consumer name that owns settled failures until their next delivery. */
+/** The consumer name that owns what is set aside, until an index says that it comes back. */
 export const PARKED = 'parked'
+
+/** The consumer name of what no index could take: it comes back by its age, and is no suspect. */
+export const AGING = 'aging'
 
 /**
  * The keys of a group: `{orders}:billing:dlq` and so on. A stream whose name carries a hash tag keeps its name as it is:
@@ -32,6 +37,7 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     stream,
     deadLetters: deadLetters ?? `${prefix}:dlq`,
     due: `${prefix}:due`,
+    waiting: `${prefix}:waiting`,
     state: `${prefix}:state`,
     wake: `${prefix}:wake`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,

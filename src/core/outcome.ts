@@ -31,17 +31,17 @@ export type Outcome =
   | { readonly kind: 'ack-with'; readonly commands: readonly JoinedCommand[] }
   /** Acknowledged without a call. */
   | { readonly kind: 'ignore' }
-  /** Set aside without a call, and without using up its delivery; back at the earliest after `delayMs`: by its age, or by that sorted set. */
-  | { readonly kind: 'park'; readonly delayMs: number; readonly index?: string | undefined }
-  /** Parked until the next delivery, `delayMs` from now. */
+  /** Set aside without a call, and without using up its delivery: back after `delayMs`, or once that condition holds. */
+  | { readonly kind: 'park'; readonly delayMs: number; readonly condition?: string | undefined }
+  /** Set aside until the next delivery, `delayMs` from now. */
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly letter: DeadLetterFacts }
-  /** Handed back as it was before we took it: to that owner, with that idle time and that many deliveries. */
+  /** Handed back with that many deliveries: to the owner who had it, or set aside under `parked`, and back at once or once that condition holds. */
   | {
       readonly kind: 'release'
       readonly owner: string
-      readonly idleMs: number
       readonly deliveryCount: number
+      readonly condition?: string | undefined
       /** The request that was to start it was not answered: the server may have counted one delivery more than we know of. */
       readonly mayHaveStarted?: boolean
     }
@@ -51,10 +51,10 @@ export const OUTCOMES = {
   ack: { op: 'ack', counter: 'acked' },
   'ack-with': { op: 'join', counter: 'acked' },
   ignore: { op: 'ignore', counter: 'ignored' },
-  park: { op: 'move', counter: 'parked' },
-  retry: { op: 'move', counter: 'retried' },
+  park: { op: 'aside', counter: 'parked' },
+  retry: { op: 'aside', counter: 'retried' },
   'dead-letter': { op: 'dead', counter: 'deadLettered' },
-  release: { op: 'move', counter: 'released' },
+  release: { op: 'aside', counter: 'released' },
 } as const satisfies Record<Outcome['kind'], { readonly op: string; readonly counter: string }>
 
 /** Whether an outcome takes its entry off the pending list for good, and nothing else. */

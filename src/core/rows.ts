@@ -18,6 +18,7 @@ export const NUMBERS = {
   minIdleMs: { unit: 'ms', default: 60_000, min: 1, max: MAX_DELAY_MS },
   maxDeliveries: { unit: 'deliveries', default: 5, min: 1, max: MOST },
   maxPending: { unit: 'entries', default: 10_000, min: 1, max: MOST },
+  maxParked: { unit: 'entries', default: 100_000, min: 1, max: MOST },
   maxEntryBytes: { unit: 'bytes', default: 1_048_576, min: 1, max: MOST },
   maxBytes: { unit: 'bytes', default: 67_108_864, min: 1, max: MOST },
   reserveMs: { unit: 'ms', default: 1_000, min: 100, max: MOST },

@@ -35,8 +35,13 @@ export interface SettingOptions {
   readonly minIdleMs?: number
   /** Deliveries an entry gets before it becomes a dead letter. Default 5. */
   readonly maxDeliveries?: number
-  /** Pending entries of the group above which pollers read no new ones, until the claimer has caught up. Default 10,000; over REST 1,000, which is Upstash's own limit. */
+  /**
+   * Pending entries of the group that are not set aside, above which pollers read no new ones, until the claimer has caught up. Default 10,000; over REST 1,000, which is Upstash's
+   * own limit.
+   */
   readonly maxPending?: number
+  /** Entries of the group that are set aside, until a time or a condition, above which pollers read no new ones. Default 100,000; over REST 1,000. */
+  readonly maxParked?: number
   /** Waits between deliveries. Default 1 s, doubling, at most 60 s. */
   readonly backoff?: Partial<Backoff>
   /** Where dead letters go, and how many are kept. */
@@ -78,6 +83,7 @@ export interface ConsumerSettings {
   readonly minIdleMs: number
   readonly maxDeliveries: number
   readonly maxPending: number
+  readonly maxParked: number
   readonly backoff: Backoff
   /** `Infinity`: all are kept. */
   readonly maxDeadLetters: number
@@ -119,6 +125,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   minIdleMs: within(NUMBERS.minIdleMs),
   maxDeliveries: within(NUMBERS.maxDeliveries),
   maxPending: within(NUMBERS.maxPending),
+  maxParked: within(NUMBERS.maxParked),
   allowLongHandlers: boolean,
   maxEntryBytes: within(NUMBERS.maxEntryBytes),
   maxBytes: within(NUMBERS.maxBytes),

@@ -48,8 +48,6 @@ export interface Consumer {
   readonly onDeadLetter: OnDeadLetter | undefined
   /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly BoundPolicy[]
-  /** Sorted sets by which what they parked comes back. */
-  readonly indexes: readonly string[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
 }

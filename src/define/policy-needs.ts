@@ -27,9 +27,6 @@ const BEFORE_JOINING = 'type'
 /** What the server asks of a guard's key. */
 const GUARDING = { all: 'exists', types: 'sismember' } as const
 
-/** What scripts send to an index: those that park and make the group, and those that claim and start. */
-const INDEXING = { parking: ['zadd', 'zrem', 'zremrangebyscore'], taking: ['zscore', 'zrangebyscore'] } as const
-
 /**
  * What the policies of a consumer and its routes need of the server, beside what every consumer does.
  *
@@ -68,12 +65,6 @@ function askedFor(action: string, policy: PolicyDefinition, keys: ConsumerKeys):
     const { key, holds } = guard
     needs.push({ policy: name, key, commands: [GUARDING[holds]], isOfClaimers: true })
   }
-  const index = answerOf(action, policy, 'index', () => policy.index?.(keys))
-  if (index !== undefined)
-    needs.push(
-      { policy: name, key: index, commands: INDEXING.parking, isOfClaimers: false },
-      { policy: name, key: index, commands: INDEXING.taking, isOfClaimers: true },
-    )
   return needs
 }
 

@@ -54,13 +54,7 @@ export interface PolicyDefinition {
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /**
-   * Names a sorted set in the stream's hash slot: the id of each entry that this policy parked, and when it comes back, in milliseconds since 1970 on the
-   * server's clock. Claimers start what is due from it, earliest first, before they search for what was left behind, and leave the rest of it alone; a
-   * change of its scores changes when they do. What starts leaves it. On a consumer only. Without it, what was parked comes back by its age.
-   */
-  readonly index?: (keys: ConsumerKeys) => string
-  /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. Those of `guard` and `index` are named by themselves. */
+  /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
   /** Called once per run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
@@ -122,8 +116,10 @@ export interface PolicyJob {
 export type Decision =
   /** Acknowledged without a call. */
   | { readonly action: 'ignore' }
-  /** Set aside, and back at the earliest after so many milliseconds, 0 to 100 years. */
+  /** Set aside, and back after so many milliseconds, 0 to 100 years. */
   | { readonly action: 'park'; readonly delayMs: number }
+  /** Set aside, and back once this policy's `isOver` says so of that text, of 1 to 100 characters: a claimer asks each text that something waits for, never each entry. */
+  | { readonly action: 'park'; readonly until: string }
   | { readonly action: 'deadLetter'; readonly reason: DeadLetterReason; readonly error: Error }
 
 /**
@@ -156,6 +152,8 @@ export interface RunPolicy {
    * the server would refuse of them without reading its keys is a failure of the job before anything is sent.
    */
   joins?(job: PolicyJob): readonly PolicyCommand[]
+  /** Whether what this policy parked until that comes back now. Asked by claimers, for each such text that there is. */
+  isOver?(until: string): boolean
   /** When something is due that this run should wait for, in milliseconds since 1970; asked again after 50 ms at the earliest. On a consumer only. */
   dueAt?(): number | undefined
   /** Sent once the run has settled everything, before its slot is given back. What is refused of it is an error of the run. */
@@ -178,7 +176,7 @@ export interface PolicyMachinery {
   /**
    * Checks all policies of a consumer and its routes, wraps among them.
    *
-   * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard or index.
+   * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard.
    */
   together(action: string, bound: readonly BoundPolicy[], facts: ConsumerFacts): PoliciesTogether
 }
@@ -194,8 +192,6 @@ export interface ConsumerFacts {
 export interface PoliciesTogether {
   /** Those that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly BoundPolicy[]
-  /** Sorted sets by which what they parked comes back. */
-  readonly indexes: readonly string[]
 }
 
 /** A policy of a list; a wrap has its name there, and no machinery. */
@@ -209,7 +205,7 @@ export interface BoundPolicy {
   readonly eventType: string | undefined
 }
 
-const NONE: PoliciesTogether = { policies: [], indexes: [] }
+const NONE: PoliciesTogether = { policies: [] }
 
 /**
  * Checks a list of policies.

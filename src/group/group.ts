@@ -71,17 +71,22 @@ export interface Claims {
   takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined>
 
   /**
-   * Settles, and takes over up to `room` entries that have been idle for `minIdleMs` and are due, from `cursor` on; inspects 100 stale ones
-   * at most. Delivery counts stay; entries that are not due, or find no room, are left as they were. One round trip. A missing group is made
-   * again, once.
+   * Settles, and takes over up to `room` entries that have been idle for `minIdleMs`, from `cursor` on, consumer by consumer: their process died. What is set aside is not
+   * looked at. Delivery counts stay; what finds no room is left as it was. One round trip. A missing group is made again, once.
    */
   settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult>
 
   /**
-   * Settles, and takes over entries that are due by an index, earliest first. Their delivery counts stay; they stay in the index until they start. One
-   * round trip. Where the group is gone there are none.
+   * Settles, and starts what was set aside and is due, or waits for a condition that holds by now: delivery counts rise by one and bodies come back. What is at its last delivery, or
+   * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none.
    */
-  settleAndClaimDue(slot: Slot, settlements: readonly Settlement[], request: DueRequest): Promise<DueResult>
+  settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult>
+
+  /** Gives back what the last take brought, whose answer was lost: due at once, at no delivery. */
+  giveBackTaken(slot: Slot): Promise<void>
+
+  /** Gives a group that was made again a page of what was set aside in its last life. One round trip. */
+  heal(slot: Slot): Promise<Healed>
 
   /**
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
@@ -95,13 +100,12 @@ export interface Claims {
   ): Promise<StartResult>
 
   /**
-   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, measures, gives the slot back, and removes consumer names that
-   * nobody holds any more. One round trip, and another one where there are such names.
+   * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, takes off what was trimmed while it was set aside, measures, gives the slot back, and removes
+   * consumer names that nobody holds any more. One round trip, and another one where there are such names, or an index that differs from what is set aside.
    *
    * @param hasAcked Something was acknowledged; when, is noted.
-   * @returns What `measure` does, or how the server refused it.
    */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<Measured | Error | undefined>
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<FinishedClaims>
 }
 
 /** A slot, and the page that was claimed with it. */
@@ -164,8 +168,10 @@ export interface HeldEntry {
 export interface Delivery extends Entry {
   /** This delivery's number, from 1. */
   readonly deliveryCount: number
-  /** To whom the entry goes back if its handler never starts. */
-  readonly returnTo: Owner
+  /** To whom the entry goes back if its handler never starts: `parked` sets it aside, due at once. */
+  readonly returnTo: string
+  /** The index may have it, until its outcome is stored. */
+  readonly isTaken?: boolean
 }
 
 export interface Owner {
@@ -186,6 +192,8 @@ export interface Settlement {
   readonly outcome: Outcome
   /** Of an entry whose event was read; nothing that is settled depends on it. */
   readonly eventType?: string | undefined
+  /** The index may have it, and has to forget it. Default: it was read. */
+  readonly isTaken?: boolean | undefined
 }
 
 /** A settlement that sets an entry aside. */
@@ -229,8 +237,10 @@ export interface RenewResult {
 
 export interface ReadRequest {
   readonly count: number
-  /** Read nothing while more entries than that are pending. Default: do not look, which is cheaper. */
+  /** Read nothing while more entries than that are pending and not set aside. Default: do not look, which is cheaper. */
   readonly maxPending?: number | undefined
+  /** Inspected with `maxPending`: read nothing while more entries than that are set aside. Default: any number. */
+  readonly maxParked?: number
   /** Where `maxPending` is inspected and there is nothing to read, the slot is given back at once, with the flag of publishers or without. Default: it is kept. */
   readonly ifEmpty?: 'keep' | 'give' | 'giveWithFlag'
   /** Commands that are carried out before it, in the same write. Default: none. */
@@ -241,6 +251,8 @@ export interface ReadResult extends SettleResult {
   readonly entries: readonly Delivery[]
   /** Nothing was read, since more than `maxPending` entries are pending. */
   readonly pendingLimitReached: boolean
+  /** Nothing was read, since more than `maxParked` entries are set aside. */
+  readonly parkedLimitReached: boolean
   /** There was nothing to read, and the slot was given back. */
   readonly hasEnded: boolean
   readonly groupRecreated: boolean
@@ -250,7 +262,7 @@ export interface ReadResult extends SettleResult {
 
 export interface ClaimRequest {
   readonly minIdleMs: number
-  /** Entry id to go on from, inclusive; `undefined`: where the last run stopped. */
+  /** Where to go on, as `cursorAt` has it; `undefined`: where the last run stopped. */
   readonly cursor: string | undefined
   readonly room: number
   /** Commands that are carried out before it, in the same write. Default: none. */
@@ -260,33 +272,77 @@ export interface ClaimRequest {
 export interface ClaimResult extends SettleResult {
   /** Where this page started. */
   readonly from: string
-  /** Where the next one starts; `0-0` once every pending entry was inspected; `undefined` if nothing was claimed, the lease being gone. */
+  /** Where the next one starts; `0-0` once all names were inspected; `undefined` if nothing was claimed, the lease being gone. */
   readonly cursor: string | undefined
   readonly claimed: readonly Claimed[]
   /** Entries that were trimmed while pending; they are pending no more. */
   readonly lost: number
   readonly groupRecreated: boolean
+  /** What else there is. */
+  readonly aside: SetAside
+  /** A group that was made again has yet to get back what was set aside. */
+  readonly isHealing: boolean
   /** An answer for each rider; left out where there are none. */
   readonly answers?: readonly PlainReply[]
 }
 
-/** Which entries of an index. */
-export interface DueRequest {
-  readonly index: string
-  /** How many at most. */
+/** What of what is set aside is taken. */
+export interface TakeRequest {
+  /** How many entries at most. */
   readonly room: number
-  /** Up to when they are due, in milliseconds since 1970; `undefined`: now, on the server's clock. */
+  /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
+  readonly maxBytes?: number
+  /** What has so many deliveries after its next one is handed over, not started. */
+  readonly maxDeliveries: number
+  /** Up to when it is due, in milliseconds since 1970; `undefined`: now, on the server's clock. */
   readonly till: number | undefined
-  /** How many of the earliest to pass over. */
-  readonly past: number
+  /** Conditions that hold by now. */
+  readonly conditions: readonly string[]
+  /** Entries that have one of those values in a field of that name wait until they are no longer among them. */
+  readonly unless?: StartBounds['unless']
+  /** Inspected by the server in the same step. Default: none. */
+  readonly guards?: StartBounds['guards']
 }
 
-/** What is due by an index. */
-export interface DueResult extends SettleResult {
+/** What is set aside, as far as it was inspected. */
+export interface SetAside {
+  /** Milliseconds until the next entry is due; left out where none waits for a time. */
+  readonly dueInMs?: number | undefined
+  /** What entries wait for, at most a hundred conditions. */
+  readonly conditions: readonly string[]
+}
+
+/** A delivery of what was set aside, and for how long that was, in milliseconds. */
+export interface TakenDelivery extends Delivery {
+  readonly idleMs: number
+}
+
+/** What was taken. */
+export interface TakeResult extends SettleResult {
   /** Up to when the index was inspected, in milliseconds since 1970. */
   readonly till: number
-  readonly claimed: readonly Claimed[]
-  /** Entries that were trimmed while they waited; they are pending no more. */
+  readonly started: readonly TakenDelivery[]
+  /** At their last delivery, or without one that is left: not started. */
+  readonly handed: readonly Claimed[]
+  /** Entries that were trimmed while they were set aside; they are pending no more. */
+  readonly lost: number
+  readonly left: SetAside
+  /** There is more to take. */
+  readonly isMore: boolean
+}
+
+/** A page of what was set aside when a group was lost. */
+export interface Healed {
+  readonly isDone: boolean
+  /** Entries that had been trimmed. */
+  readonly lost: number
+}
+
+/** How a claimer's run ended. */
+export interface FinishedClaims {
+  /** What `measure` does, or how the server refused it. */
+  readonly measured: Measured | Error | undefined
+  /** Entries that were trimmed while they were set aside. */
   readonly lost: number
 }
 
@@ -303,8 +359,6 @@ export interface GroupAddress {
   readonly stream: string
   readonly group: string
   readonly keys: ConsumerKeys
-  /** Sorted sets of entries that were set aside, and come back only by them: id → milliseconds since 1970. Default: none. */
-  readonly indexes?: readonly string[]
   /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
   readonly joinCalls?: Joining | undefined
   readonly settings: {

@@ -10,27 +10,19 @@ import { SETTLED } from './redis/scripts/settle.ts'
 
 /** Where an entry goes that is neither acked nor dead-lettered. */
 export interface Move {
+  /** `parked` for what is set aside. */
   readonly owner: string
-  readonly idleMs: number
   readonly deliveryCount: number
-  /** Milliseconds before which it is not retried, however idle it is; `undefined`: only its idle time decides. */
-  readonly delayMs: number | undefined
+  /** Milliseconds after which what is set aside comes back, unless it waits for a condition. */
+  readonly delayMs: number
+  readonly condition: string | undefined
 }
 
-/**
- * A wait of up to `minIdleMs` is kept by the idle clock, which starts that much below it; a longer one by the due time, and the entry is
- * inspected from `minIdleMs` on.
- */
-export function moveOf(outcome: Outcome, deliveryCount: number, minIdleMs: number): Move {
-  if (outcome.kind === 'release') return { ...outcome, idleMs: Math.floor(outcome.idleMs), delayMs: undefined }
-  const delayMs = outcome.kind === 'retry' || outcome.kind === 'park' ? outcome.delayMs : 0
-  const count = outcome.kind === 'park' ? deliveryCount - 1 : deliveryCount
-  if (outcome.kind === 'park' && outcome.index !== undefined)
-    return { owner: PARKED, idleMs: 0, deliveryCount: count, delayMs }
-  if (delayMs <= minIdleMs) {
-    return { owner: PARKED, idleMs: minIdleMs - delayMs, deliveryCount: count, delayMs: undefined }
-  }
-  return { owner: PARKED, idleMs: 0, deliveryCount: count, delayMs }
+export function moveOf(outcome: Outcome, deliveryCount: number): Move {
+  const move = { owner: PARKED, deliveryCount, delayMs: 0, condition: undefined }
+  if (outcome.kind === 'release') return { ...move, condition: undefined, ...outcome }
+  if (outcome.kind === 'park') return { ...move, condition: undefined, ...outcome, deliveryCount: deliveryCount - 1 }
+  return outcome.kind === 'retry' ? { ...move, delayMs: outcome.delayMs } : move
 }
 
 /** Counts what became of settlements: the same for every adapter. */

@@ -1,3 +1,4 @@
+import { RESERVED_REASONS } from '../core/condition.ts'
 import { answersAtOnce } from '../core/handler-function.ts'
 import { cannot, oneOf, text } from '../core/options.ts'
 import type { DefinedPolicy, Policy, PolicyDefinition } from '../define/policy.ts'
@@ -9,8 +10,8 @@ import { RunPolicies } from './run-policies.ts'
 import { together } from './together.ts'
 
 /** What may be in a definition, and what it must be; the others are functions. */
-const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'index', 'needs', 'begin'] as const
-const FUNCTIONS = ['wrap', 'guard', 'index', 'needs', 'begin'] as const
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'needs', 'begin'] as const
+const FUNCTIONS = ['wrap', 'guard', 'needs', 'begin'] as const
 
 const ENGINE: PolicyEngine = {
   together,
@@ -50,6 +51,8 @@ function checkDefinition(definition: PolicyDefinition): void {
   const { name, maxPollers, excludes, kind } = definition
   text('define a policy', 'name', name)
   const action = `define policy ${quoted(name)}`
+  if (RESERVED_REASONS.includes(name as never))
+    throw cannot(action, `its name must be none of ${RESERVED_REASONS.join(', ')}: entries that wait have these reasons`)
   const unknown = Object.keys(definition).find((hook) => !HOOKS.includes(hook as never))
   if (unknown !== undefined) throw cannot(action, `there is no hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
   for (const hook of FUNCTIONS)

@@ -18,6 +18,7 @@ const RUN_HOOKS = [
   'started',
   'ended',
   'joins',
+  'isOver',
   'dueAt',
   'end',
 ] as const satisfies readonly (keyof RunPolicy)[]
@@ -56,11 +57,11 @@ export function checkedHooks(begun: RunPolicy | undefined): RunPolicy | undefine
 export function decisionsOf(
   answer: readonly (Decision | undefined)[] | undefined,
   jobs: number,
-  index: string | undefined,
+  name: string,
 ): (Decided | undefined)[] {
   if (!Array.isArray(atOnce(answer)) || (answer as readonly unknown[]).length > jobs)
     throw new TypeError('admit must answer an array of no more decisions than there are jobs')
-  return (answer as readonly (Decision | undefined)[]).map((decision) => checkedDecision(decision, index))
+  return (answer as readonly (Decision | undefined)[]).map((decision) => checkedDecision(decision, name))
 }
 
 export function timeFrom(time: unknown = Infinity): number {

@@ -61,8 +61,8 @@ function checkCommand(keys: ConsumerKeys, command: unknown): void {
 }
 
 function isOwn(keys: ConsumerKeys, key: string): boolean {
-  const { stream, deadLetters, due, state, wake } = keys
-  return [stream, deadLetters, due, state, wake].includes(key) || key.startsWith(keys.slot(''))
+  const { slot: _slot, ...own } = keys
+  return Object.values(own).includes(key) || key.startsWith(keys.slot(''))
 }
 
 /** What commands that join take after their key. */

@@ -1,3 +1,4 @@
+import { partsOf } from '../core/condition.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -19,8 +20,6 @@ import { commandsFor, joinsFor } from './policy-commands.ts'
 interface AtWork {
   readonly name: string
   readonly hooks: RunPolicy
-  /** By which what it parks comes back. */
-  readonly index: string | undefined
   /** Of a route: only its jobs are shown to it. */
   readonly eventType: string | undefined
 }
@@ -68,7 +67,7 @@ export class RunPolicies implements PoliciesAtWork {
         if (whole) throw cannot(`use it on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
         return begun
       })
-      return hooks ? [{ name, hooks, index: policy.index?.(keys), eventType }] : []
+      return hooks ? [{ name, hooks, eventType }] : []
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
       const guard = this.#safely(policy.name, undefined, () => policy.guard?.(keys))
@@ -112,9 +111,9 @@ export class RunPolicies implements PoliciesAtWork {
   }
 
   inspect(job: Decidable, now: number): void {
-    for (const { name, hooks, index } of this.#all) {
+    for (const { name, hooks } of this.#all) {
       if (job.outcome) return
-      const decision = this.#safely(name, FAILED, () => checkedDecision(atOnce(hooks.inspect?.(job)), index))
+      const decision = this.#safely(name, FAILED, () => checkedDecision(atOnce(hooks.inspect?.(job)), name))
       if (decision === FAILED) job.release()
       else if (decision) job.outcome = outcomeOf(decision, job, now)
     }
@@ -147,11 +146,11 @@ export class RunPolicies implements PoliciesAtWork {
     const replies = commands.length > 0 ? await ask(commands) : []
     const decisions = new Map<Job, Decided>()
     let at = 0
-    for (const { name, hooks, index, own, commands: sent } of asked) {
+    for (const { name, hooks, own, commands: sent } of asked) {
       const answers = replies.slice(at, at + sent.length)
       at += sent.length
       if (!hooks.admit || own.length === 0) continue
-      const decided = hooked(name, () => decisionsOf(hooks.admit?.([...own], answers), own.length, index))
+      const decided = hooked(name, () => decisionsOf(hooks.admit?.([...own], answers), own.length, name))
       for (const [n, job] of own.entries()) {
         const decision = decided[n]
         if (decision && !decisions.has(job)) decisions.set(job, decision)
@@ -170,10 +169,10 @@ export class RunPolicies implements PoliciesAtWork {
 
   ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decided> {
     const decisions = new Map<string, Decided>()
-    for (const { name, hooks, index } of this.#of(job)) {
+    for (const { name, hooks } of this.#of(job)) {
       this.#safely(name, undefined, () => {
         for (const [id, told] of atOnce(hooks.ended?.(job, isDone)) ?? []) {
-          const decision = checkedDecision(told, index)
+          const decision = checkedDecision(told, name)
           if (decision && !decisions.has(id)) decisions.set(id, decision)
         }
       })
@@ -192,6 +191,14 @@ export class RunPolicies implements PoliciesAtWork {
       told.flatMap((own) => commandsFor(this.#keys, own)),
     )
     return commands.length === 0 ? ACK : { kind: 'ack-with', commands }
+  }
+
+  isOver(condition: string): boolean {
+    const { reason, what } = partsOf(condition)
+    return this.#all.some(
+      ({ name, hooks }) =>
+        name === reason && this.#safely(name, false, () => atOnce(hooks.isOver?.(what)) === true),
+    )
   }
 
   dueAt(): number {

@@ -1,4 +1,3 @@
-import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { BoundPolicy, ConsumerFacts, PoliciesTogether, StartGuard } from '../define/policy.ts'
@@ -8,23 +7,22 @@ import { quoted } from '../errors.ts'
 /**
  * Checks all policies of a consumer and its routes.
  *
- * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard or index.
+ * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard.
  */
 export function together(action: string, bound: readonly BoundPolicy[], facts: ConsumerFacts): PoliciesTogether {
   checkPlaces(action, bound)
   checkGuards(action, bound, facts)
   return {
     policies: asAsked(bound).filter(
-      ({ policy: { begin, guard, index, needs, maxPollers } }) => begin ?? guard ?? index ?? needs ?? maxPollers,
+      ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,
     ),
-    indexes: indexesOf(action, bound, facts.keys),
   }
 }
 
 function checkPlaces(action: string, bound: readonly BoundPolicy[]): void {
   for (const { policy, eventType } of bound) {
-    const { name, excludes, guard, index, maxPollers } = policy
-    if (eventType !== undefined && (maxPollers ?? guard ?? index) !== undefined)
+    const { name, excludes, guard, maxPollers } = policy
+    if (eventType !== undefined && (maxPollers ?? guard) !== undefined)
       throw cannot(action, `${quoted(name)} must be used on the consumer, got it on ${quoted(eventType)}`)
     const other = bound.find((one) => one.policy !== policy && excludes?.includes(one.policy.name))
     if (other) throw cannot(action, `${quoted(name)} cannot be combined with ${quoted(other.policy.name)}`)
@@ -44,20 +42,6 @@ function checkGuards(action: string, bound: readonly BoundPolicy[], { keys, type
     if (holds === 'types' && typeField === undefined)
       throw cannot(action, `${rule} 'all' where the codec has no typeField: the server does not know types`)
   }
-}
-
-/** The sorted sets by which what policies parked comes back: each of the stream's hash slot, and of one policy. */
-function indexesOf(action: string, bound: readonly BoundPolicy[], keys: ConsumerKeys): readonly string[] {
-  const indexes: string[] = []
-  for (const { policy } of bound) {
-    if (!policy.index) continue
-    const key = policy.index(keys)
-    const rule = `index of ${quoted(policy.name)} must be a key of its own in the stream's hash slot, got ${quoted(key)}`
-    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream)) throw cannot(action, rule)
-    if ([...indexes, ...Object.values(keys)].includes(key)) throw cannot(action, rule)
-    indexes.push(key)
-  }
-  return indexes
 }
 
 /** In the order in which they are asked. */

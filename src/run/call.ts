@@ -1,3 +1,4 @@
+import { conditionOf } from '../core/condition.ts'
 import { errorOf } from '../core/dead-letter/dead-letter.ts'
 import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -138,7 +139,7 @@ export class Call {
 
   #throttle(): undefined {
     this.#run.report.throttled(this.jobs.length)
-    for (const job of this.jobs) job.release()
+    for (const job of this.jobs) job.release(heldOf(job))
   }
 
   #failSome(failures: ReadonlyMap<string, unknown>): void {
@@ -171,7 +172,7 @@ export class Call {
       job.outcome = this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded })
     else {
       report.throttled(1)
-      job.release()
+      job.release(heldOf(job))
     }
   }
 
@@ -184,6 +185,11 @@ export class Call {
     const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
     observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
   }
+}
+
+/** What a job waits for whose handler takes no work now. */
+function heldOf({ eventType }: Job): string | undefined {
+  return eventType === undefined ? undefined : conditionOf('held', eventType)
 }
 
 /** What observers get to see: how an entry is acknowledged is no concern of theirs. */

@@ -1,3 +1,4 @@
+import { conditionOf } from '../core/condition.ts'
 import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../define/policy.ts'
@@ -5,6 +6,9 @@ import type { Prepared, Rejected } from './prepare.ts'
 
 /** What is parked for longer is never seen again. */
 const LONGEST_PARK_MS = 100 * 365 * 86_400_000
+
+/** Characters of what something waits for. */
+const LONGEST_UNTIL = 100
 
 /** A job, as far as deciding about it needs it. */
 export interface Decidable extends PolicyJob {
@@ -31,33 +35,38 @@ export function letterOf(
   }
 }
 
-/** A decision, and the sorted set by which what its policy parks comes back. */
-export type Decided = Decision & { readonly index?: string | undefined }
+/** A decision, and the policy that made it. */
+export type Decided = Decision & { readonly policy: string }
 
 /**
  * What a policy decided, checked and copied where it enters: what is read of it once says the same later.
  *
- * @param index By which what the policy parks comes back.
+ * @param policy Its name: what it parks waits for a condition of its own.
  * @throws {TypeError} It is no decision.
  */
-export function checkedDecision(decision: Decision | undefined, index: string | undefined): Decided | undefined {
+export function checkedDecision(decision: Decision | undefined, policy: string): Decided | undefined {
   if (decision === undefined) return undefined
-  const { action, delayMs, reason, error } = (decision ?? {}) as Partial<
-    Record<'action' | 'delayMs' | 'reason' | 'error', unknown>
+  const { action, delayMs, until, reason, error } = (decision ?? {}) as Partial<
+    Record<'action' | 'delayMs' | 'until' | 'reason' | 'error', unknown>
   >
-  if (action === 'ignore') return { action }
+  if (action === 'ignore') return { action, policy }
+  if (action === 'park' && typeof until === 'string' && until.length > 0 && until.length <= LONGEST_UNTIL)
+    return { action, until, policy }
   if (action === 'park' && typeof delayMs === 'number' && delayMs >= 0 && delayMs <= LONGEST_PARK_MS)
-    return { action, delayMs, index }
+    return { action, delayMs, policy }
   if (action === 'deadLetter' && DEAD_LETTER_REASONS.includes(reason as DeadLetterReason))
-    return { action, reason: reason as DeadLetterReason, error: error as Error }
+    return { action, reason: reason as DeadLetterReason, error: error as Error, policy }
   throw new TypeError(
-    'a decision must be to ignore, to park for delayMs from 0 to 100 years, or a deadLetter for one of the reasons there are',
+    'a decision must be to ignore, to park for delayMs from 0 to 100 years or until a text of 1 to 100 characters, or a deadLetter for one of the reasons there are',
   )
 }
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */
 export function outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
   if (decision.action === 'ignore') return { kind: 'ignore' }
-  if (decision.action === 'park') return { kind: 'park', delayMs: Math.ceil(decision.delayMs), index: decision.index }
-  return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
+  if (decision.action === 'deadLetter')
+    return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
+  if ('until' in decision)
+    return { kind: 'park', delayMs: 0, condition: conditionOf(decision.policy, decision.until) }
+  return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
 }

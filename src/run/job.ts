@@ -1,5 +1,6 @@
 import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
+import { PARKED } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Event } from '../define/event.ts'
 import type { PolicyJob } from '../define/policy.ts'
@@ -27,17 +28,13 @@ export class Job implements InHand, PolicyJob {
   /** No time was left to start it. */
   hadNoTurn = false
 
-  /** When the claimer took it over, on the monotonic clock: what is handed back has been idle since then, too. */
-  readonly #takenAt: number | undefined
-
-  constructor(run: Run, delivery: Delivery, deliveredAt: number, takenAt?: number) {
+  constructor(run: Run, delivery: Delivery, deliveredAt: number) {
     this.run = run
     this.id = delivery.id
     this.deliveryCount = delivery.deliveryCount
     this.delivery = delivery
     this.bytes = entryBytes(delivery.fields)
     this.deliveredAt = deliveredAt
-    this.#takenAt = takenAt
   }
 
   /** Shown to observers of what became of it. */
@@ -57,10 +54,16 @@ export class Job implements InHand, PolicyJob {
     return this.prepared?.event
   }
 
-  /** It was to run and did not: it goes back to where it came from, with one delivery less. */
-  release(): void {
-    const { owner, idleMs } = this.delivery.returnTo
-    const heldMs = this.#takenAt === undefined ? 0 : this.run.time.clock.monotonic() - this.#takenAt
-    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount: this.deliveryCount - 1 }
+  /** The index may have it. */
+  get isTaken(): boolean | undefined {
+    return this.delivery.isTaken
+  }
+
+  /** It was to run and did not: it goes back to where it came from, with one delivery less. @param condition What it waits for. Default: nothing. */
+  release(condition?: string): void {
+    const { returnTo: owner } = this.delivery
+    const deliveryCount = this.deliveryCount - 1
+    // a suspect goes back to whom it came from, or it would be none
+    this.outcome = owner === PARKED ? { kind: 'release', owner, deliveryCount, condition } : { kind: 'release', owner, deliveryCount }
   }
 }

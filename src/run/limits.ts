@@ -8,7 +8,7 @@ import type { Connection } from '../group/group.ts'
 
 /**
  * A consumer's settings as far as its policies and its connection allow: no more pollers than a policy says; and where the server lets a consumer name have
- * only so many pending entries, it refuses reads beyond them, and what failed is pending under one name. A `maxPending` that nobody chose becomes that many.
+ * only so many pending entries, it refuses reads beyond them, and what failed is pending under one name. A `maxPending` or `maxParked` that nobody chose becomes that many.
  *
  * @param redis Where it is known by now.
  * @throws {RangeError} A setting above it; the message names both.
@@ -20,13 +20,14 @@ export function settingsWithin(
   redis: Connection | undefined,
 ): ConsumerSettings {
   const { maxPendingPerName: most = Infinity } = redis ?? {}
-  const maxPending =
-    settings.maxPending === NUMBERS.maxPending.default
-      ? Math.min(most, NUMBERS.maxPending.default)
-      : settings.maxPending
+  const within = (name: 'maxPending' | 'maxParked') =>
+    settings[name] === NUMBERS[name].default ? Math.min(most, NUMBERS[name].default) : settings[name]
+  const maxPending = within('maxPending')
+  const maxParked = within('maxParked')
   const chosen: [name: string, value: number][] = [
     ['batchSize', settings.batchSize],
     ['maxPending', maxPending],
+    ['maxParked', maxParked],
     ...[...routes.values()].flatMap(({ event, batching }): [string, number][] =>
       batching?.limits && batching.limits.maxBatchingWindowMs > 0
         ? [[`maxEvents of ${quoted(event.type)}, which waits for others,`, batching.limits.maxEvents]]
@@ -39,5 +40,5 @@ export function settingsWithin(
       throw cannot(`${action} for group ${quoted(group)}`, rule, RangeError)
     }
   }
-  return { ...settings, maxPending, maxPollers: maxPollersWithin(settings.maxPollers, policies) }
+  return { ...settings, maxPending, maxParked, maxPollers: maxPollersWithin(settings.maxPollers, policies) }
 }

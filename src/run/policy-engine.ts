@@ -50,6 +50,8 @@ export interface PoliciesAtWork {
   outcomeOf(decision: Decided, job: Decidable, now: number): Outcome
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: Decidable): Outcome
+  /** Whether what waits for a condition comes back now, as far as policies go. */
+  isOver(condition: string): boolean
   /** When something is due that the run should wait for, in milliseconds since 1970. */
   dueAt(): number
   /** What is sent once everything is settled. */

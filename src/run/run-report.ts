@@ -43,14 +43,12 @@ export class RunReport {
   /** A read was answered, whatever it brought. */
   looked({
     pendingLimitReached,
+    parkedLimitReached,
     groupRecreated,
     drained,
-  }: {
-    pendingLimitReached: boolean
-    groupRecreated: boolean
-    drained: boolean
-  }): void {
+  }: Pick<ConsumerReport, 'pendingLimitReached' | 'parkedLimitReached' | 'groupRecreated' | 'drained'>): void {
     this.#report.pendingLimitReached ||= pendingLimitReached
+    this.#report.parkedLimitReached ||= parkedLimitReached
     this.#report.groupRecreated ||= groupRecreated
     this.#report.drained = drained
   }

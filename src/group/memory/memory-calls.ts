@@ -1,9 +1,26 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
 import { slotNames } from '../consumer-names.ts'
-import type { GroupAddress, HeldEntry, Measured, Slot, SlotKind } from '../group.ts'
+import type { GroupAddress, HeldEntry, Measured, SetAside, Slot, SlotKind } from '../group.ts'
+import type { Move } from '../tally.ts'
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
 import { GroupState } from './memory-server.ts'
+
+/** A score has the count below the time. */
+const COUNTS = 1_024
+
+/** The score of what was taken, without its count: above every time. */
+export const RUNNING = 9e15
+
+/** A place in the sorted set of due times. */
+export function scoreOf(ms: number, count: number): number {
+  return ms * COUNTS + Math.min(count, COUNTS - 1)
+}
+
+/** The count in a score. */
+export function countIn(score: number): number {
+  return score >= RUNNING ? score - RUNNING : score % COUNTS
+}
 
 /** What both sides of a group in memory do with its server. */
 export class MemoryCalls {
@@ -39,11 +56,12 @@ export class MemoryCalls {
     const group = this.find()
     if (!group) return undefined
     const { entries } = this.stream
-    const [oldest] = group.pending.keys()
+    const [oldest] = group.ids
     const oldestMs = oldest === undefined ? 0 : this.now - Number.parseInt(oldest, 10)
     const leases = slotNames('poller', settings.maxPollers).map((name) => keys.slot(name))
     const backlog = {
       pending: group.pending.size,
+      parked: [...group.pending.values()].filter(({ owner }) => owner === PARKED).length,
       ...(oldestMs >= 0 && { oldestPendingMs: oldestMs }),
       lag: this.stream.after(group.lastDeliveredId, entries.length).length,
       streamLength: entries.length,
@@ -66,9 +84,8 @@ export class MemoryCalls {
     const group = new GroupState(from)
     this.stream.groups.set(name, group)
     delete this.state.cursor
-    this.state.mark = from
-    this.dueTimes.clear()
-    for (const index of this.indexes) this.server.values.run(['del', index])
+    this.state.mark = from.includes('-') ? from : `${from}-0`
+    if (lived) this.state.healing = this.state.mark
     return { group, groupRecreated: lived }
   }
 
@@ -104,29 +121,42 @@ export class MemoryCalls {
 
   /** Releases what a read in doubt brought under a name that nobody held, before it has a holder again. */
   #releaseDoubted(slot: Slot): void {
-    this.releaseReads(slot, (pending) => this.isDoubted(pending))
+    this.releaseReads(slot, 0, (pending) => this.isDoubted(pending))
     delete this.state.doubts?.[slot.consumerName]
   }
 
-  /** Releases what is pending under a name since its read, where nobody has it. */
-  releaseReads({ consumerName }: Slot, isNobodys: (pending: Pending, id: string) => boolean): void {
+  /** Releases what is pending under a name since its read, where nobody has it. @param delayMs After which it comes back. */
+  releaseReads({ consumerName }: Slot, delayMs: number, isNobodys: (pending: Pending, id: string) => boolean): void {
     const group = this.find()
     for (const [id, pending] of group?.pending ?? [])
-      if (pending.owner === consumerName && pending.deliveryCount === 1 && isNobodys(pending, id))
-        group?.hand(id, { owner: PARKED, idleMs: 0 }, 0, this.now)
+      if (group && pending.owner === consumerName && pending.deliveryCount === 1 && isNobodys(pending, id))
+        this.setAside(group, id, { deliveryCount: 0, delayMs, condition: undefined })
   }
 
-  dueIn(index: string, till: number): readonly string[] {
-    const ids = this.server.values.run(['zrangebyscore', index, '-inf', till])
-    return Array.isArray(ids) ? ids.map(String) : []
+  /** Hands an entry to `parked`, to come back by an index. */
+  setAside(group: GroupState, id: string, { deliveryCount, delayMs, condition }: Omit<Move, 'owner'>): void {
+    group.hand(id, { owner: PARKED }, deliveryCount, this.now)
+    if (condition === undefined) this.dueTimes.set(id, scoreOf(Math.floor(this.now) + Math.ceil(delayMs), deliveryCount))
+    else {
+      this.dueTimes.delete(id)
+      const waiting = this.server.waits(this.address.keys.waiting)
+      const ids = waiting.get(condition) ?? new Map<string, number>()
+      waiting.set(condition, ids.set(id, deliveryCount))
+    }
   }
 
-  isIndexed(id: string): boolean {
-    return this.indexes.some((index) => this.dueIn(index, Infinity).includes(id))
+  /** What waits, by its condition, in order. */
+  get waiting(): [condition: string, ids: Map<string, number>][] {
+    const all = this.server.waits(this.address.keys.waiting)
+    for (const [condition, ids] of all) if (ids.size === 0) all.delete(condition)
+    return [...all].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   }
 
-  get indexes(): readonly string[] {
-    return this.address.indexes ?? []
+  /** What is set aside, as far as it is inspected. */
+  get left(): SetAside {
+    const times = [...this.dueTimes.values()].filter((score) => score < RUNNING)
+    const dueInMs = Math.max(0, Math.floor(Math.min(...times) / COUNTS) - Math.floor(this.now))
+    return { ...(times.length > 0 && { dueInMs }), conditions: this.waiting.map(([condition]) => condition) }
   }
 
   get now(): number {

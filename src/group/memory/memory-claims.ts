@@ -1,3 +1,4 @@
+import { compareCursors, cursorAt } from '../../core/cursor.ts'
 import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
@@ -8,25 +9,31 @@ import type {
   ClaimResult,
   Claims,
   Delivery,
-  DueRequest,
-  DueResult,
+  FinishedClaims,
   Guard,
-  Measured,
+  Healed,
+  HeldEntry,
   Opened,
   Settlement,
   Slot,
   StartBounds,
   StartResult,
+  TakeRequest,
+  TakeResult,
 } from '../group.ts'
 import { plain } from '../redis/commands/reply.ts'
 import { PAGE } from '../redis/scripts/claim-page.ts'
 import type { MemoryCalls } from './memory-calls.ts'
+import { countIn, RUNNING, scoreOf } from './memory-calls.ts'
 import type { GroupState, Pending } from './memory-server.ts'
 import { settle } from './memory-settling.ts'
+import { MemoryTake } from './memory-take.ts'
 
 /** The claimer's side of the group port in memory. */
 export class MemoryClaims implements Claims {
   readonly #calls: MemoryCalls
+  /** By the last take, with the count that each goes back with. */
+  #taken: readonly (HeldEntry & { readonly left: number })[] = []
 
   constructor(calls: MemoryCalls) {
     this.#calls = calls
@@ -47,57 +54,83 @@ export class MemoryClaims implements Claims {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
-    if (!this.#calls.isLeased(slot)) {
-      const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false }
-      return { ...settled, ...nothing, leaseLost: true }
-    }
+    const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false, isHealing: false }
+    if (!this.#calls.isLeased(slot)) return { ...settled, ...nothing, aside: { conditions: [] }, leaseLost: true }
     const { group, groupRecreated } = this.#calls.open()
     const from = cursor ?? this.#calls.state.cursor ?? '0-0'
-    const { stale, lost, after } = this.#page(group, from, minIdleMs)
-    const ready = stale.filter(
-      ({ id, from: { owner } }) =>
-        owner !== PARKED || ((this.#calls.dueTimes.get(id) ?? 0) <= this.#calls.now && !this.#calls.isIndexed(id)),
-    )
-    const claimed = ready.slice(0, room)
+    const most = Math.min(room, PAGE.finds)
+    const { claimed, lost, after } = most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
     for (const entry of claimed) this.#calls.take(group, slot, entry)
     return {
       ...settled,
       from,
-      cursor: ready[room]?.id ?? after,
+      cursor: after,
       claimed,
       lost,
       groupRecreated,
+      aside: this.#calls.left,
+      isHealing: this.#calls.state.healing !== undefined,
       ...(riders.length > 0 && { answers }),
     }
   }
 
-  async settleAndClaimDue(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { index, room, till = this.#calls.now, past }: DueRequest,
-  ): Promise<DueResult> {
+  async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult> {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
+    const till = request.till ?? Math.floor(this.#calls.now)
+    const nothing = { ...settled, till, started: [], handed: [], lost: 0, isMore: false }
+    this.#taken = []
+    if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
-    if (!this.#calls.isLeased(slot)) return { ...settled, till, claimed: [], lost: 0, leaseLost: true }
-    const claimed: Claimed[] = []
+    if (!group) return { ...nothing, left: { conditions: [] } }
+    const { unless, guards = [] } = request
+    const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) => this.#isClosed(type, unless, guards))
+    if (!guards.some((guard) => this.#isShut(guard))) take.find()
+    const { conditions } = this.#calls.left
+    const { started, handed } = take.start(slot)
+    this.#taken = [
+      ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),
+      ...handed.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount })),
+    ]
+    const left = { ...this.#calls.left, conditions }
+    return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore }
+  }
+
+  async giveBackTaken(slot: Slot): Promise<void> {
+    this.#calls.roundTrips++
+    const group = this.#calls.find()
+    for (const entry of this.#calls.isLeased(slot) ? this.#taken : [])
+      if (group?.isHeldBy(slot.consumerName, entry))
+        this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: 0, condition: undefined })
+  }
+
+  async heal(slot: Slot): Promise<Healed> {
+    this.#calls.roundTrips++
+    const group = this.#calls.find()
+    if (!group || !this.#calls.isLeased(slot)) return { isDone: true, lost: 0 }
+    const { healing } = this.#calls.state
     let lost = 0
-    for (const id of group ? this.#calls.dueIn(index, till).slice(past) : []) {
-      if (claimed.length === room) break
-      const found = group?.pending.get(id)
-      const isGone = found !== undefined && !this.#calls.stream.get(id)
-      if (!found || isGone) this.#calls.server.values.run(['zrem', index, id])
-      if (isGone && group) {
-        this.#calls.drop(group, id)
+    /** Whether an entry stays in its index, and whether this made it pending. */
+    const again = (id: string, count: number) => {
+      if (group.pending.has(id)) return { stays: true, isMade: false }
+      if (healing === undefined || compareEntryIds(id, healing) > 0) return { stays: false, isMade: false }
+      if (!this.#calls.stream.get(id)) {
         lost++
-      } else if (found?.owner === PARKED && group) {
-        const { owner, deliveryCount } = found
-        const entry = { id, deliveryCount, from: { owner, idleMs: this.#calls.now - found.deliveredAt } }
-        claimed.push(entry)
-        this.#calls.take(group, slot, entry)
+        return { stays: false, isMade: false }
       }
+      group.hand(id, { owner: PARKED }, count, this.#calls.now)
+      return { stays: true, isMade: true }
     }
-    return { ...settled, till, claimed, lost }
+    const { dueTimes } = this.#calls
+    for (const [id, score] of healing === undefined ? [] : [...dueTimes]) {
+      const { stays, isMade } = again(id, countIn(score))
+      if (!stays) dueTimes.delete(id)
+      else if (isMade && score >= RUNNING) dueTimes.set(id, scoreOf(Math.floor(this.#calls.now), countIn(score)))
+    }
+    for (const [, ids] of healing === undefined ? [] : this.#calls.waiting)
+      for (const [id, count] of ids) if (!again(id, count).stays) ids.delete(id)
+    delete this.#calls.state.healing
+    return { isDone: true, lost }
   }
 
   async settleAndStart(
@@ -120,8 +153,7 @@ export class MemoryClaims implements Claims {
     const sorted = this.#sort(group, held, bounds)
     for (const delivery of sorted.started) {
       this.#calls.take(group, slot, delivery)
-      this.#calls.dueTimes.delete(delivery.id)
-      for (const index of this.#calls.indexes) this.#calls.server.values.run(['zrem', index, delivery.id])
+      if (this.#calls.dueTimes.has(delivery.id)) this.#calls.dueTimes.set(delivery.id, RUNNING + delivery.deliveryCount)
     }
     const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length
     counts.superseded += claimed.length - ours
@@ -140,68 +172,95 @@ export class MemoryClaims implements Claims {
       const entry = this.#calls.stream.get(id)
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
-      else if (isLeftAlone(entry, unless) || this.#isGuarded(entry, unless, guards)) leftAlone.push(claim)
+      else if (this.#isLeft(entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
-        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from })
+        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from.owner, isTaken: true })
       }
     }
     return { started, leftAlone, noRoom }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<Measured | undefined> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<FinishedClaims> {
     const { keys, settings } = this.#calls.address
     const group = this.#calls.find()
-    const measured = await this.#calls.measure()
-    if (!group) {
-      if (this.#calls.isLeased(slot)) this.#calls.server.leases.delete(keys.slot(slot.consumerName))
-      return undefined
+    const isLeased = this.#calls.isLeased(slot)
+    const leave = () => {
+      if (slot.token !== '' && isLeased) this.#calls.server.leases.delete(keys.slot(slot.consumerName))
     }
-    const [oldest] = group.pending.keys()
-    if (this.#calls.isLeased(slot)) this.#calls.state.cursor = cursor
+    if (!group) {
+      const measured = await this.#calls.measure()
+      leave()
+      return { measured, lost: 0 }
+    }
+    if (isLeased) this.#calls.state.cursor = cursor
     if (hasAcked) this.#calls.state.acked = this.#calls.now
+    const oldest = group.ids.find((id) => group.pending.get(id)?.owner !== PARKED)
     this.#calls.state.mark = oldest === undefined ? group.lastDeliveredId : entryIdBefore(oldest)
-    for (const [id, dueAt] of this.#calls.dueTimes)
-      if (dueAt <= this.#calls.now || !group.pending.has(id)) this.#calls.dueTimes.delete(id)
+    if (this.#calls.state.healing === undefined)
+      for (const [id, score] of this.#calls.dueTimes)
+        if (score >= RUNNING && !group.pending.has(id)) this.#calls.dueTimes.delete(id)
+    const lost = this.#takeOff(group)
+    const measured = await this.#calls.measure()
     const owners = new Set([...group.pending.values()].map(({ owner }) => owner))
     for (const [consumerName, usedAt] of group.consumers) {
       const isIdle = this.#calls.now - usedAt >= minIdleMs && !owners.has(consumerName)
       const isHeld = this.#calls.server.holder(keys.slot(consumerName)) !== undefined
       if (isIdle && !isHeld && isLeftOver(consumerName, settings.maxPollers)) group.consumers.delete(consumerName)
     }
-    if (slot.token !== '' && this.#calls.isLeased(slot)) this.#calls.server.leases.delete(keys.slot(slot.consumerName))
-    return measured
+    leave()
+    return { measured, lost }
   }
 
-  /** Stale entries from an id on, those trimmed meanwhile taken off, and where the next page starts. */
-  #page(group: GroupState, from: string, minIdleMs: number): { stale: Claimed[]; lost: number; after: string } {
-    const ids = [...group.pending.keys()].filter((id) => compareEntryIds(id, from) >= 0)
-    const stale: Claimed[] = []
-    let [at, lost] = [0, 0]
-    for (; at < Math.min(ids.length, PAGE.looks) && stale.length + lost < PAGE.finds; at++) {
-      const id = ids[at] as string
-      const found = group.pending.get(id) as Pending
-      const idleMs = this.#calls.now - found.deliveredAt
-      if (idleMs >= minIdleMs && this.#calls.isDoubted(found))
-        group.hand(id, { owner: PARKED, idleMs }, 0, this.#calls.now)
-      const { owner, deliveryCount } = group.pending.get(id) as Pending
-      if (!this.#calls.stream.get(id)) {
-        this.#calls.drop(group, id)
+  /** Takes off what was trimmed while it was set aside: what is below the stream's first entry. */
+  #takeOff(group: GroupState): number {
+    const [first] = this.#calls.stream.entries
+    const isBelow = (id: string) => first === undefined || compareEntryIds(id, first.id) < 0
+    const lost = group.ids.filter((id) => group.pending.get(id)?.owner === PARKED && isBelow(id))
+    if (lost.length > 0) for (const [, ids] of this.#calls.waiting) for (const id of ids.keys()) if (isBelow(id)) ids.delete(id)
+    for (const id of lost) this.#calls.drop(group, id)
+    return lost.length
+  }
+
+  /** Stale entries of each name, from a place on, those trimmed meanwhile taken off, and where the next page starts. */
+  #page(group: GroupState, from: string, minIdleMs: number, room: number): { claimed: Claimed[]; lost: number; after: string } {
+    const claimed: Claimed[] = []
+    let lost = 0
+    const all = group.ids.map((id) => ({ id, from: { owner: (group.pending.get(id) as Pending).owner } }))
+    const ahead = all
+      .filter((entry) => entry.from.owner !== PARKED && compareCursors(cursorAt(entry), from) > 0)
+      .sort((a, b) => compareCursors(cursorAt(a), cursorAt(b)))
+    for (const entry of ahead) {
+      const { owner, deliveredAt, deliveryCount } = group.pending.get(entry.id) as Pending
+      const idleMs = this.#calls.now - deliveredAt
+      if (idleMs < minIdleMs) continue
+      if (this.#calls.isDoubted({ owner, deliveredAt, deliveryCount }))
+        this.#calls.setAside(group, entry.id, { deliveryCount: 0, delayMs: 0, condition: undefined })
+      else if (!this.#calls.stream.get(entry.id)) {
+        this.#calls.drop(group, entry.id)
         lost++
-      } else if (idleMs >= minIdleMs) stale.push({ id, deliveryCount, from: { owner, idleMs } })
+      } else claimed.push({ id: entry.id, deliveryCount, from: { owner, idleMs } })
+      if (claimed.length === room) return { claimed, lost, after: cursorAt(entry) }
     }
-    return { stale, lost, after: ids[at] ?? '0-0' }
+    return { claimed, lost, after: '0-0' }
   }
 
-  #isGuarded({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
+  #isLeft({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
+    if (guards.some((guard) => this.#isShut(guard))) return true
     const values = fields.filter(([name]) => String(name) === unless?.field).map(([, value]) => String(value))
-    return guards.some(({ key, holds }) => {
-      if (holds === 'all') return this.#calls.server.values.typeOf(key) !== 'none'
-      return values.some((value) => this.#calls.server.values.run(['sismember', key, value]) === 1)
-    })
+    return values.some((value) => this.#isClosed(value, unless, guards))
   }
-}
 
-function isLeftAlone({ fields }: Entry, unless: StartBounds['unless']): boolean {
-  return fields.some(([name, value]) => unless?.field === String(name) && unless.values.includes(String(value)))
+  /** Whether nothing starts while that is so. */
+  #isShut({ key, holds }: Guard): boolean {
+    return holds === 'all' && this.#calls.server.values.typeOf(key) !== 'none'
+  }
+
+  /** Whether entries of a type are not to be started now. */
+  #isClosed(type: string, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
+    if (unless?.values.includes(type)) return true
+    return guards.some(
+      ({ key, holds }) => holds === 'values' && this.#calls.server.values.run(['sismember', key, type]) === 1,
+    )
+  }
 }

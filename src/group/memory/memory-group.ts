@@ -68,7 +68,7 @@ export class MemoryGroup implements Group {
   async settleAndRead(
     slot: Slot,
     settlements: readonly Settlement[],
-    { count, maxPending = Infinity, ifEmpty = 'keep', riders = [] }: ReadRequest,
+    { count, maxPending = Infinity, maxParked = Infinity, ifEmpty = 'keep', riders = [] }: ReadRequest,
   ): Promise<ReadResult> {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
@@ -76,18 +76,19 @@ export class MemoryGroup implements Group {
     const holder = this.#calls.server.holder(this.#calls.address.keys.slot(slot.consumerName))
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
     const told = { groupRecreated, ...(riders.length > 0 && { answers }) }
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, parkedLimitReached: false, hasEnded: false, ...told }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
-    if (group.pending.size > maxPending) {
+    const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED).length
+    const parkedLimitReached = maxPending !== Infinity && parked > maxParked
+    if (parkedLimitReached || group.pending.size - parked > maxPending) {
       this.#calls.server.flags.set(this.#calls.address.keys.wake, this.#calls.now + PENDING_LIMIT_FLAG_MS)
-      return { ...nothing, pendingLimitReached: true }
+      return { ...nothing, pendingLimitReached: !parkedLimitReached, parkedLimitReached }
     }
-    const returnTo = { owner: PARKED, idleMs: this.#calls.address.settings.minIdleMs }
     const entries = this.#calls.stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
       group.lastDeliveredId = id
       this.#calls.take(group, slot, { id, deliveryCount: 1 })
-      return { id, fields, deliveryCount: 1, returnTo }
+      return { id, fields, deliveryCount: 1, returnTo: PARKED }
     })
     group.consumers.set(slot.consumerName, this.#calls.now)
     // as a plain XREADGROUP, which asks nobody whose the name is
@@ -117,6 +118,7 @@ export class MemoryGroup implements Group {
   #handBack(slot: Slot, known: readonly string[]): void {
     const { until = 0 } = this.#calls.server.leases.get(this.#calls.address.keys.slot(slot.consumerName)) ?? {}
     const takenAt = until - slot.leaseMs
-    this.#calls.releaseReads(slot, ({ deliveredAt }, id) => deliveredAt >= takenAt && !known.includes(id))
+    const { minIdleMs } = this.#calls.address.settings
+    this.#calls.releaseReads(slot, minIdleMs, ({ deliveredAt }, id) => deliveredAt >= takenAt && !known.includes(id))
   }
 }

@@ -17,7 +17,6 @@ export interface Pending {
 /** A group as a server keeps it. */
 export class GroupState {
   lastDeliveredId: string
-  /** In the order of ids: an entry becomes pending when it is read, and reading goes up. */
   readonly pending = new Map<string, Pending>()
   /** When each consumer name was last used. */
   readonly consumers = new Map<string, number>()
@@ -27,9 +26,14 @@ export class GroupState {
   }
 
   /** Makes an entry pending under a consumer name, or hands it to another one. */
-  hand(id: string, { owner, idleMs }: Owner, deliveryCount: number, nowMs: number): void {
+  hand(id: string, { owner, idleMs = 0 }: Partial<Owner> & Pick<Owner, 'owner'>, deliveryCount: number, nowMs: number): void {
     this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
     this.consumers.set(owner, nowMs)
+  }
+
+  /** Ids of what is pending, in order. */
+  get ids(): string[] {
+    return [...this.pending.keys()].sort(compareEntryIds)
   }
 
   /** Whether an entry is still pending under that name with that count. */
@@ -45,6 +49,8 @@ export interface State {
   mark?: string
   /** Milliseconds since 1970. */
   acked?: number
+  /** The mark of a group that was made again and has yet to get back what was set aside. */
+  healing?: string
   /** When a poller of that name gave its slot back with a read in doubt, in milliseconds since 1970. */
   doubts?: Record<string, number>
 }
@@ -58,8 +64,10 @@ export class MemoryServer {
   readonly flags = new Map<string, number>()
   /** Hashes. */
   readonly states = new Map<string, State>()
-  /** Sorted sets: entry id → milliseconds since 1970. */
+  /** Sorted sets of what comes back at a time: entry id → score, as on a server. */
   readonly dueTimes = new Map<string, Map<string, number>>()
+  /** Sorted sets of what waits: condition → entry id → delivery count. */
+  readonly waiting = new Map<string, Map<string, Map<string, number>>>()
   /** Keys of policies. */
   readonly values: MemoryValues
 
@@ -79,6 +87,10 @@ export class MemoryServer {
 
   due(key: string): Map<string, number> {
     return made(this.dueTimes, key, () => new Map())
+  }
+
+  waits(key: string): Map<string, Map<string, number>> {
+    return made(this.waiting, key, () => new Map())
   }
 
   /** Sets a flag, unless it is set. @returns Whether it was not. */

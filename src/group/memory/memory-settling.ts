@@ -3,7 +3,7 @@ import type { Field } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
 import type { DeadLetterFacts, JoinedCommand } from '../../core/outcome.ts'
 import type { HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
-import { MAX_PAIRS, SETTLED } from '../redis/scripts/settle.ts'
+import { MAX_PAIRS, REFUSED_MS, SETTLED } from '../redis/scripts/settle.ts'
 import { moveOf, Tally } from '../tally.ts'
 import type { MemoryCalls } from './memory-calls.ts'
 import type { GroupState } from './memory-server.ts'
@@ -36,12 +36,9 @@ export function settle(calls: MemoryCalls, slot: Slot, settlements: readonly Set
 }
 
 function move(calls: MemoryCalls, group: GroupState, { id, deliveryCount, outcome }: Settlement): void {
-  const move = moveOf(outcome, deliveryCount, calls.address.settings.minIdleMs)
-  group.hand(id, move, move.deliveryCount, calls.now)
-  if (outcome.kind === 'park' && outcome.index !== undefined)
-    calls.server.values.run(['zadd', outcome.index, calls.now + outcome.delayMs, id])
-  else if (move.delayMs === undefined) calls.dueTimes.delete(id)
-  else calls.dueTimes.set(id, calls.now + move.delayMs)
+  const move = moveOf(outcome, deliveryCount)
+  if (move.owner === PARKED) calls.setAside(group, id, move)
+  else group.hand(id, move, move.deliveryCount, calls.now)
 }
 
 /** @returns A number of SETTLED, or the refusal's text. */
@@ -53,7 +50,7 @@ function join(
 ): number | string {
   const refusal = commands.map((command) => calls.server.values.refusalOf(command)).find((text) => text !== undefined)
   if (refusal !== undefined) {
-    group.hand(id, { owner: PARKED, idleMs: 0 }, deliveryCount, calls.now)
+    calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_MS, condition: undefined })
     return refusal
   }
   for (const command of commands) calls.server.values.run(command)

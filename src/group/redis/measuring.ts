@@ -16,11 +16,12 @@ export function measureCall({ stream, group, keys, settings }: GroupAddress): Ca
 export function measuredOf(reply: Reply | undefined): Measured | RedisReplyError | undefined {
   if (isReplyError(reply, 'NOGROUP')) return undefined
   if (reply instanceof RedisReplyError) return reply
-  const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs] = items(reply).map(
-    Number,
-  ) as [number, number, number, number, number, number, number]
+  const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs, parked] = items(
+    reply,
+  ).map(Number) as [number, number, number, number, number, number, number, number]
   const backlog = {
     pending,
+    parked,
     ...(oldestPendingMs !== UNKNOWN && { oldestPendingMs }),
     streamLength,
     deadLetters,

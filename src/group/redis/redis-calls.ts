@@ -88,9 +88,9 @@ export class RedisCalls {
   }
 
   #create(): Call {
-    const { stream, group, keys, settings, indexes = [] } = this.address
+    const { stream, group, keys, settings } = this.address
     const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
-    return { script: createGroup, keys: [stream, keys.state, keys.due, ...indexes], args }
+    return { script: createGroup, keys: [stream, keys.state], args }
   }
 
   get #name(): string {

@@ -1,4 +1,5 @@
 import { compareEntryIds } from '../../core/entry.ts'
+import { PARKED } from '../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../consumer-names.ts'
 import type {
@@ -7,16 +8,19 @@ import type {
   ClaimResult,
   Claims,
   Delivery,
-  DueRequest,
-  DueResult,
+  FinishedClaims,
   Group,
-  Measured,
+  Healed,
   Opened,
+  SetAside,
   Settlement,
   SettleResult,
   Slot,
   StartBounds,
   StartResult,
+  TakenDelivery,
+  TakeRequest,
+  TakeResult,
 } from '../group.ts'
 import { Tally } from '../tally.ts'
 import { asFields, asText, items } from './commands/reply.ts'
@@ -25,15 +29,20 @@ import { measureCall, measuredOf } from './measuring.ts'
 import type { RedisCalls, SettledWith } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import type { RedisGroup } from './redis-group.ts'
-import { claimDue } from './scripts/claim-due.ts'
-import { claimPage, claimPageBesideIndexes } from './scripts/claim-page.ts'
+import { claimPage } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
+import { heal } from './scripts/heal.ts'
+import { mend } from './scripts/mend.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
-import { STARTED, start, startWithPolicies } from './scripts/start.ts'
+import { STARTED, start, startGuarded } from './scripts/start.ts'
+import { take, untake } from './scripts/take.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
 import type { Answer, Reply } from './transport.ts'
+
+/** Pages of what is set aside that a run compares with its index. */
+const MENDED_PAGES = 20
 
 /**
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
@@ -46,6 +55,8 @@ export function claimsOf(group: Group): Claims {
 /** The claimer's side of the group port on Redis. */
 class RedisClaims implements Claims {
   readonly #calls: RedisCalls
+  /** Of the last take. */
+  #nonce: string | undefined
 
   constructor(calls: RedisCalls) {
     this.#calls = calls
@@ -70,37 +81,56 @@ class RedisClaims implements Claims {
   }
 
   #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
-    const { stream, group, keys, indexes = [] } = this.#calls.address
+    const { stream, group, keys } = this.#calls.address
     return {
-      script: indexes.length > 0 ? claimPageBesideIndexes : claimPage,
-      keys: [stream, keys.due, keys.state, ...names.map((name) => keys.slot(name)), ...indexes],
-      args: [group, token, minIdleMs, cursor, room, ...names, ...indexes.map(() => '')],
+      script: claimPage,
+      keys: [stream, keys.due, keys.waiting, keys.state, ...names.map((name) => keys.slot(name))],
+      args: [group, token, minIdleMs, cursor, room, ...names],
     }
   }
 
-  async settleAndClaimDue(
-    slot: Slot,
-    settlements: readonly Settlement[],
-    { index, room, till, past }: DueRequest,
-  ): Promise<DueResult> {
-    const call = {
-      script: claimDue,
-      keys: [this.#calls.address.stream, this.#calls.lease(slot), index],
-      args: [...this.#calls.fence(slot), room, till ?? '', past],
-    }
-    const { settled, replies } = await this.#calls.settleWith(slot, settlements, [call])
+  async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult> {
+    const nonce = crypto.randomUUID()
+    this.#nonce = nonce
+    const { settled, replies } = await this.#calls.settleWith(slot, settlements, [this.#take(slot, nonce, request)])
     const [reply = null] = replies
-    const nothing = { ...settled, till: till ?? 0, claimed: [], lost: 0 }
-    if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
-    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
-    if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
-    const [lookedTill, claimed, lost] = items(reply)
+    if (!(reply instanceof RedisReplyError && isTooLarge(reply) && request.room > 1))
+      return takenOf(settled, reply, request)
+    await this.giveBackTaken(slot)
+    const again = await this.settleAndTake(slot, [], { ...request, room: Math.ceil(request.room / 2) })
+    return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
+  }
+
+  #take(slot: Slot, nonce: string, request: TakeRequest): Call {
+    const { keys } = this.#calls.address
+    const { room, maxBytes = '', maxDeliveries, till = '', conditions, unless, guards = [] } = request
+    const { field, values } = unless ?? { field: '', values: [] }
+    const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
     return {
-      ...settled,
-      till: Number(asText(lookedTill)),
-      claimed: items(claimed).map(asClaimed),
-      lost: items(lost).length,
+      script: take,
+      keys: [...this.#asideKeys(slot), keys.state, ...guards.map(({ key }) => key)],
+      args: [...this.#calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
     }
+  }
+
+  #asideKeys(slot: Slot): string[] {
+    const { stream, keys } = this.#calls.address
+    return [stream, this.#calls.lease(slot), keys.due, keys.waiting]
+  }
+
+  async giveBackTaken(slot: Slot): Promise<void> {
+    if (this.#nonce === undefined) return
+    const keys = [...this.#asideKeys(slot), this.#calls.address.keys.state]
+    await this.#calls.sender.send([{ script: untake, keys, args: [...this.#calls.fence(slot), this.#nonce] }])
+  }
+
+  async heal(slot: Slot): Promise<Healed> {
+    const keys = [...this.#asideKeys(slot), this.#calls.address.keys.state]
+    const [reply = null] = await this.#calls.sender.send([{ script: heal, keys, args: this.#calls.fence(slot) }])
+    if (isReplyError(reply, 'NOGROUP')) return { isDone: true, lost: 0 }
+    if (reply instanceof RedisReplyError) throw reply
+    const [status, lost] = items(reply).map(Number) as [number, number]
+    return { isDone: status !== 2, lost }
   }
 
   async settleAndStart(
@@ -109,9 +139,8 @@ class RedisClaims implements Claims {
     given: readonly Claimed[],
     bounds: StartBounds = {},
   ): Promise<StartResult> {
-    const { indexes = [] } = this.#calls.address
-    // a page has them so; an index has the order of their times
-    const claimed = indexes.length > 0 ? given.toSorted((a, b) => compareEntryIds(a.id, b.id)) : given
+    // consumer by consumer, and by their times, they came
+    const claimed = given.toSorted((a, b) => compareEntryIds(a.id, b.id))
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [this.#start(slot, claimed, bounds)])
     const [reply = null] = replies
     if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1)
@@ -120,13 +149,13 @@ class RedisClaims implements Claims {
   }
 
   #start(slot: Slot, claimed: readonly Claimed[], { maxBytes, unless, guards = [] }: StartBounds): Call {
-    const { stream, keys, indexes = [] } = this.#calls.address
+    const { stream, keys } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
-    const kinds = [...guards.map(({ holds }) => holds), ...indexes.map(() => 'index')]
+    const kinds = guards.map(({ holds }) => holds)
     const fence = this.#calls.fence(slot)
     return {
-      script: guards.length + indexes.length > 0 ? startWithPolicies : start,
-      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key), ...indexes],
+      script: guards.length > 0 ? startGuarded : start,
+      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key)],
       args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...pairs(claimed)],
     }
   }
@@ -138,28 +167,21 @@ class RedisClaims implements Claims {
     return [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)]
   }
 
-  async finishClaims(
-    slot: Slot,
-    cursor: string,
-    minIdleMs: number,
-    hasAcked = false,
-  ): Promise<Measured | RedisReplyError | undefined> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<FinishedClaims> {
     const { stream, group, keys } = this.#calls.address
     const finish = {
       script: finishClaims,
-      keys: [stream, this.#calls.lease(slot), keys.due, keys.state],
+      keys: [...this.#asideKeys(slot), keys.state],
       args: [...this.#calls.fence(slot), cursor, Number(hasAcked)],
     }
-    const calls = [
-      finish,
-      xinfoConsumers(stream, group),
-      measureCall(this.#calls.address),
+    const calls = [finish, xinfoConsumers(stream, group), measureCall(this.#calls.address)]
+    const [finished = null, consumers, measured] = await this.#calls.sender.send([
+      ...calls,
       ...slotGiving(this.#calls.address, slot),
-    ]
-    const [mark, consumers, measured] = await this.#calls.sender.send(calls)
+    ])
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
-    if (isReplyError(mark, 'NOGROUP')) return undefined
-    if (mark instanceof RedisReplyError && !mark.is('OOM')) throw mark
+    if (isReplyError(finished, 'NOGROUP')) return { measured: undefined, lost: 0 }
+    if (finished instanceof RedisReplyError && !finished.is('OOM')) throw finished
     if (consumers instanceof RedisReplyError) throw consumers
     await this.#removeConsumers(
       parseXinfoConsumers(consumers ?? null).filter(
@@ -170,7 +192,20 @@ class RedisClaims implements Claims {
       ),
       minIdleMs,
     )
-    return measuredOf(measured)
+    const [, trimmed = null, differs = 0] = finished instanceof RedisReplyError ? [] : items(finished)
+    if (differs === 1) await this.#mend()
+    const lost = items(trimmed).reduce<number>((sum, reason) => sum + Number(items(reason)[1]), 0)
+    return { measured: measuredOf(measured), lost }
+  }
+
+  /** Compares the index with what is set aside, as many pages as a run has for it; the next run goes on. */
+  async #mend(): Promise<void> {
+    const { stream, group, keys } = this.#calls.address
+    const call = { script: mend, keys: [stream, keys.due, keys.waiting, keys.state], args: [group] }
+    for (let page = 0; page < MENDED_PAGES; page++) {
+      const [reply = null] = await this.#calls.sender.send([call])
+      if (!Array.isArray(reply) || reply[0] === 1) return
+    }
   }
 
   async #removeConsumers(consumers: readonly { name: string }[], minIdleMs: number): Promise<void> {
@@ -203,7 +238,13 @@ function startedOf(settled: SettleResult, reply: Answer, claimed: readonly Claim
     const { id, deliveryCount, from } = entry
     const [status, fields] = items(item)
     if (status === STARTED.yes)
-      started.push({ id, fields: asFields(fields), deliveryCount: deliveryCount + 1, returnTo: from })
+      started.push({
+        id,
+        fields: asFields(fields),
+        deliveryCount: deliveryCount + 1,
+        returnTo: from.owner,
+        isTaken: true,
+      })
     else if (status === STARTED.leftAlone) leftAlone.push(entry)
     else if (status === STARTED.noRoom) noRoom.push(entry)
     else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
@@ -211,6 +252,30 @@ function startedOf(settled: SettleResult, reply: Answer, claimed: readonly Claim
     leaseLost ||= status === STARTED.leaseLost
   }
   return { ...result, leaseLost }
+}
+
+function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequest): TakeResult {
+  const nothing = { ...settled, till: till ?? 0, started: [], handed: [], lost: 0, left: { conditions: [] }, isMore: false }
+  if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
+  if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
+  if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
+  const [lookedTill, entries, lost, dueInMs, conditions, isMore] = items(reply)
+  const started: TakenDelivery[] = []
+  const handed: Claimed[] = []
+  for (const item of items(entries)) {
+    const [id, count, fields, idle] = items(item)
+    const idleMs = Number(idle)
+    const held = { id: asText(id), deliveryCount: Number(asText(count)) }
+    if (Array.isArray(fields)) started.push({ ...held, fields: asFields(fields), returnTo: PARKED, isTaken: true, idleMs })
+    else handed.push({ ...held, from: { owner: PARKED, idleMs } })
+  }
+  const left = setAsideOf(dueInMs, conditions)
+  return { ...settled, till: Number(asText(lookedTill)), started, handed, lost: items(lost).length, left, isMore: isMore === 1 }
+}
+
+function setAsideOf(dueInMs: Reply = '', conditions: Reply = []): SetAside {
+  const due = asText(dueInMs)
+  return { ...(due !== '' && { dueInMs: Number(due) }), conditions: items(conditions).map(asText) }
 }
 
 function together(settled: SettleResult, parts: readonly StartResult[]): StartResult {
@@ -235,17 +300,20 @@ function pageOf(
   { cursor = '' }: ClaimRequest,
 ): ClaimResult {
   const [reply = null] = replies
-  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, ...told }
+  const aside = { conditions: [] }
+  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, aside, isHealing: false, ...told }
   if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
   if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
-  const [from, after, claimed, lost] = items(reply)
+  const [from, after, claimed, lost, dueInMs, conditions, isHealing] = items(reply)
   return {
     ...settled,
     from: asText(from),
     cursor: asText(after),
     claimed: items(claimed).map(asClaimed),
     lost: items(lost).length,
+    aside: setAsideOf(dueInMs, conditions),
+    isHealing: isHealing === 1,
     ...told,
   }
 }

@@ -67,14 +67,14 @@ export class RedisGroup implements Group {
       await this.calls.sender.send(slotGiving(this.calls.address, slot))
       return false
     }
-    const { stream, keys } = this.calls.address
+    const { stream, keys, settings } = this.calls.address
     const flag = end.takesFlag ? [keys.wake] : []
     const ranges = rangesOf(end.known)
     const { from, ids } = ranges.pop() as Range
     const finish = {
       script: finishReads,
-      keys: [stream, lease, keys.state, ...flag],
-      args: [...this.calls.fence(slot), slot.leaseMs, Number(end.hasAcked), Number(end.isInDoubt), from, ...ids],
+      keys: [stream, lease, keys.due, keys.state, ...flag],
+      args: [...this.calls.fence(slot), slot.leaseMs, settings.minIdleMs, Number(end.hasAcked), Number(end.isInDoubt), from, ...ids],
     }
     const replies = await this.calls.sender.send([...this.#handBack(slot, ranges), finish])
     const refusal = replies.find((reply) => reply instanceof RedisReplyError)
@@ -90,11 +90,11 @@ export class RedisGroup implements Group {
   }
 
   #handBack(slot: Slot, ranges: readonly Range[]): Call[] {
-    const keys = [this.calls.address.stream, this.calls.lease(slot)]
+    const { stream, keys, settings } = this.calls.address
     return ranges.map(({ from, to, ids }) => ({
       script: handBack,
-      keys,
-      args: [...this.calls.fence(slot), slot.leaseMs, from, to, ...ids],
+      keys: [stream, this.calls.lease(slot), keys.due],
+      args: [...this.calls.fence(slot), slot.leaseMs, settings.minIdleMs, from, to, ...ids],
     }))
   }
 
@@ -128,7 +128,7 @@ export class RedisGroup implements Group {
     const read = this.#read(slot, request)
     const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
     const [reply = null, holder = null] = replies
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, hasEnded: false, ...told }
+    const nothing = { ...settled, entries: [], pendingLimitReached: false, parkedLimitReached: false, hasEnded: false, ...told }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
     if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
     if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
@@ -139,21 +139,23 @@ export class RedisGroup implements Group {
       return {
         ...nothing,
         pendingLimitReached: reply === NOT_READ.pendingLimit,
+        parkedLimitReached: reply === NOT_READ.parkedLimit,
         hasEnded: reply === NOT_READ.ended,
       }
-    const returnTo = { owner: PARKED, idleMs: this.calls.address.settings.minIdleMs }
     const entries = parseXreadgroup(reply).map(
-      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo }),
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED }),
     )
     return { ...nothing, entries }
   }
 
-  #read(slot: Slot, { count, maxPending, ifEmpty = 'keep' }: ReadRequest): Call[] {
-    const { stream, group, keys } = this.calls.address
+  #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): Call[] {
+    const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
     if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
-    const args = [...this.calls.fence(slot), slot.leaseMs, count, maxPending, IF_EMPTY[ifEmpty]]
-    return [{ script: readBounded, keys: [stream, lease, keys.wake], args }]
+    const most = maxParked === Infinity ? 'inf' : maxParked
+    const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, IF_EMPTY[ifEmpty]]
+    const args = [...this.calls.fence(slot), ...bounds]
+    return [{ script: readBounded, keys: [stream, lease, keys.due, keys.wake], args }]
   }
 
   async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {

@@ -1,5 +1,7 @@
 import { chunksOf } from '../../core/chunks.ts'
 import { deadLetterHead } from '../../core/dead-letter/dead-letter.ts'
+import { compareEntryIds } from '../../core/entry.ts'
+import { PARKED } from '../../core/keys.ts'
 import { OUTCOMES } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { GroupAddress, Joining, Settlement, SettleResult, Slot } from '../group.ts'
@@ -7,6 +9,7 @@ import { isLetter } from '../group.ts'
 import { moveOf, Tally } from '../tally.ts'
 import { asText, items } from './commands/reply.ts'
 import { MOST_IDS, xack } from './commands/xack.ts'
+import { zrem } from './commands/zrem.ts'
 import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import { settle } from './scripts/settle.ts'
 import type { Call } from './sender.ts'
@@ -21,18 +24,20 @@ export interface SettleCalls {
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
-  const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], move: [], dead: [] }
+  const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], aside: [], dead: [] }
   for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
   // where the dead letters' key is denied, the server refuses every script that names it
-  const chunks = [...byIndex(byOp.move), byOp.dead].flatMap((some) => chunksOf(some, SCRIPT_ENTRIES))
+  const chunks = [byOp.aside, byOp.dead].flatMap((some) => chunksOf(inOrder(some), SCRIPT_ENTRIES))
   const acks = chunksOf(byOp.ack, MOST_IDS)
   const ignores = chunksOf(byOp.ignore, MOST_IDS)
   const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   // such an outcome comes of a policy alone, and so does what settles it
   const joins = byOp.join.length > 0 ? (address.joinCalls as Joining)(address, slot, byOp.join) : []
+  const taken = [...byOp.ack, ...byOp.ignore].filter(({ isTaken }) => isTaken)
+  const zrems = chunksOf(taken, MOST_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
   return {
-    calls: [...xacks, ...joins.map(({ call }) => call), ...scripts],
+    calls: [...xacks, ...joins.map(({ call }) => call), ...scripts, ...zrems],
     result(answers) {
       const tally = new Tally()
       let at = 0
@@ -49,15 +54,8 @@ type Op = (typeof OUTCOMES)[keyof typeof OUTCOMES]['op']
 
 const idOf = ({ id }: Settlement) => id
 
-/** Moves by the sorted set that has their times: one script writes one of them. */
-function byIndex(moves: readonly Settlement[]): Settlement[][] {
-  const groups = new Map<string | undefined, Settlement[]>()
-  for (const move of moves) groups.set(indexOf(move), [...(groups.get(indexOf(move)) ?? []), move])
-  return [...groups.values()]
-}
-
-function indexOf({ outcome }: Settlement): string | undefined {
-  return outcome.kind === 'park' ? outcome.index : undefined
+function inOrder(settlements: readonly Settlement[]): Settlement[] {
+  return settlements.toSorted((a, b) => compareEntryIds(a.id, b.id))
 }
 
 function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
@@ -69,19 +67,14 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
       const head = deadLetterHead({ ...origin, entryId: id, deliveryCount }, outcome.letter)
       args.push('dead', id, deliveryCount, head.length, ...head)
     } else {
-      const move = moveOf(outcome, deliveryCount, settings.minIdleMs)
-      args.push(
-        outcome.kind === 'release' && outcome.mayHaveStarted ? 'back' : 'move',
-        id,
-        deliveryCount,
-        move.owner,
-        move.idleMs,
-        move.deliveryCount,
-        move.delayMs ?? '',
-      )
+      const move = moveOf(outcome, deliveryCount)
+      const mayHaveStarted = Number(outcome.kind === 'release' && outcome.mayHaveStarted === true)
+      const fence = [id, deliveryCount, mayHaveStarted, move.deliveryCount]
+      if (move.owner === PARKED) args.push('aside', ...fence, Math.ceil(move.delayMs), move.condition ?? '')
+      else args.push('back', ...fence, move.owner)
     }
   }
-  const touched = [stream, keys.slot(slot.consumerName), indexOf(chunk[0] as Settlement) ?? keys.due]
+  const touched = [stream, keys.slot(slot.consumerName), keys.due, keys.waiting]
   const buries = chunk.some(isLetter)
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }

@@ -34,7 +34,7 @@ export function slotTaking(
   const token = crypto.randomUUID()
   const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
   return {
-    call: { script: takeSlot, keys: [keys.wake, stream, keys.state, ...names.map((name) => keys.slot(name))], args },
+    call: { script: takeSlot, keys: [keys.wake, stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))], args },
     token,
     slotOf(reply) {
       if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })

@@ -13,6 +13,7 @@ const NOTABLE = [
   'deadLettered',
   'groupRecreated',
   'pendingLimitReached',
+  'parkedLimitReached',
   'noFreeSlot',
 ] as const
 

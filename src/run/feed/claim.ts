@@ -1,5 +1,5 @@
 import { roundsLeft } from '../../core/budget.ts'
-import { compareEntryIds } from '../../core/entry.ts'
+import { compareCursors, cursorAt } from '../../core/cursor.ts'
 import type { ClaimResult, Claims, Opened } from '../../group/group.ts'
 import { claimsOf } from '../../group/redis/redis-claims.ts'
 import { PAGE } from '../../group/redis/scripts/claim-page.ts'
@@ -16,14 +16,14 @@ const PATIENCE_MS = 250
 export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequest): Promise<Opened | undefined> {
   const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
   const rounds = roundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
-  // policies say how many once the run has begun, and what is due by an index goes first
+  // policies say how many once the run has begun
   const room = consumer.policies.length > 0 ? 0 : Math.min(PAGE.finds, concurrency * Math.max(1, rounds))
   return claimsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
 }
 
 /**
- * Feeds a pool with what was left behind: goes through the pending entries once, page by page, from where the last run stopped to the end and
- * then from the start to there. The cursor moves past a page once the page was dealt with; what is left of a page is settled with the claim of
+ * Feeds a pool with what was set aside and comes back now, and with what was left behind: goes through the names that hold pending entries once, page by page, from where the
+ * last run stopped to the end and then from the start to there. The cursor moves past a page once the page was dealt with; what is left of a page is settled with the claim of
  * the next.
  *
  * @param gate Shared by all runs of the invocation.
@@ -34,21 +34,24 @@ export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequ
 export async function claim(run: Run, gate: IsolationGate, first: ClaimResult): Promise<false> {
   const { settler, report, parts } = run
   const claims = claimsOf(parts.group)
+  const retries = new Retries(run, claims, gate)
   try {
     await arrive(run, gate, first)
-    const cursor = await lap(run, claims, new Retries(run, claims, gate), first)
+    const cursor = await lap(run, claims, retries, first)
     await settler.finish()
     if (cursor === undefined) return false
     await run.endPolicies()
     const { acked, ackMissed } = report.numbers
     const { minIdleMs } = parts.consumer.settings
-    const measured = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    const { measured, lost } = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
     run.hasGivenSlot = true
+    report.lost(lost)
     if (!(measured instanceof Error)) {
       if (measured) report.measured(measured.backlog)
     } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
   } catch (error) {
     await settler.finish().catch(() => {})
+    if (retries.isInDoubt) await claims.giveBackTaken(parts.slot).catch(() => {})
     throw error
   } finally {
     gate.leave()
@@ -72,22 +75,24 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
   let answer = Promise.resolve(first)
   let settlements: ReturnType<typeof settler.takeDone> = []
   let ride: ReturnType<NonNullable<typeof run.policies>['ride']> | undefined
-  // where there are policies the first page brings nothing, so that nothing of it waits meanwhile
-  for (const index of parts.consumer.indexes) await startDue(run, claims, retries, index)
   for (let hasWrapped = false; ; ) {
     const page = await settler.by(settlements, answer)
     ride?.answered(page.answers ?? [])
     report.lookedAtPage(page)
-    const { cursor } = page
+    const { cursor, claimed } = page
     if (cursor === undefined) return undefined
-    const firstLeft = page.claimed.length > 0 ? await retries.retry(page.claimed) : undefined
-    if (firstLeft !== undefined) return firstLeft
-    const isEnd = cursor === '0-0'
-    if (hasWrapped ? isEnd || compareEntryIds(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0') {
-      report.lapEnded()
-      return cursor
+    if (page.isHealing) await heal(run, claims)
+    const left = await retries.retry(claimed, page)
+    if (left !== undefined) return left === 0 ? page.from : cursorAt(claimed[left - 1])
+    // where there are policies the first page has no room
+    if (page !== first || parts.consumer.policies.length === 0) {
+      const isEnd = cursor === '0-0'
+      if (hasWrapped ? isEnd || compareCursors(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0') {
+        report.lapEnded()
+        return cursor
+      }
+      hasWrapped ||= isEnd
     }
-    hasWrapped ||= isEnd
     const room = Math.min(PAGE.finds, retries.room)
     if (!time.mayStart() || room === 0) return cursor
     settlements = settler.takeDone()
@@ -97,24 +102,11 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
   }
 }
 
-/** Starts what is due by an index, earliest first. What is left of it is passed over; what becomes due meanwhile waits for the next call. */
-async function startDue(
-  { settler, report, time, parts }: Run,
-  claims: Claims,
-  retries: Retries,
-  index: string,
-): Promise<void> {
-  let till: number | undefined
-  for (let past = 0; time.mayStart(); past += retries.left) {
-    const room = Math.min(PAGE.finds, retries.room)
-    if (room === 0) return
-    const settlements = settler.takeDone()
-    const due = await settler.by(
-      settlements,
-      claims.settleAndClaimDue(parts.slot, settlements, { index, room, till, past }),
-    )
-    report.lost(due.lost)
-    if (due.claimed.length === 0 || (await retries.retry(due.claimed)) !== undefined) return
-    till = due.till
+/** Gives a group that was made again what was set aside in its last life, page by page. */
+async function heal({ time, report, parts }: Run, claims: Claims): Promise<void> {
+  for (let isDone = false; !isDone && time.mayStart(); ) {
+    const healed = await claims.heal(parts.slot)
+    report.lost(healed.lost)
+    isDone = healed.isDone
   }
 }

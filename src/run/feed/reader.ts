@@ -113,7 +113,7 @@ export class Reader {
   async #read(isAhead: boolean): Promise<readonly Job[]> {
     const { settler, report, policies, parts } = this.#run
     const { group, slot, consumer } = parts
-    const { maxPending } = consumer.settings
+    const { maxPending, maxParked } = consumer.settings
     const most = this.#most
     if (most === 0) {
       this.isFull = false
@@ -128,6 +128,7 @@ export class Reader {
     const request = {
       count,
       maxPending: this.#mayBeAtLimit ? maxPending : undefined,
+      maxParked,
       ifEmpty: this.#ifEmpty,
       ...(ride && { riders: ride.riders }),
     }
@@ -138,8 +139,9 @@ export class Reader {
         settler.doubtRead()
         throw error
       })
-    const { entries, failures, pendingLimitReached, groupRecreated } = read
-    this.#mayBeAtLimit = pendingLimitReached
+    const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
+    const isAtLimit = pendingLimitReached || parkedLimitReached
+    this.#mayBeAtLimit = isAtLimit
     this.#run.hasGivenSlot = read.hasEnded
     ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
@@ -147,8 +149,9 @@ export class Reader {
     // what was read ahead says nothing of what came while its handlers ran
     report.looked({
       pendingLimitReached,
+      parkedLimitReached,
       groupRecreated,
-      drained: entries.length === 0 && failures.length === 0 && !pendingLimitReached && !isAhead,
+      drained: entries.length === 0 && failures.length === 0 && !isAtLimit && !isAhead,
     })
     if (entries.length === 0) return []
     const jobs = this.#received(entries)

@@ -1,24 +1,33 @@
-import type { Claimed, Claims, StartBounds } from '../../group/group.ts'
+import { PARKED } from '../../core/keys.ts'
+import type { Claimed, ClaimResult, Claims, Delivery, SetAside, StartBounds } from '../../group/group.ts'
 import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
 import type { Run } from '../run.ts'
 import type { IsolationGate } from './isolation-gate.ts'
 import { StartPace } from './start-pace.ts'
+import type { Suspects } from './suspects.ts'
 import { suspectsAmong } from './suspects.ts'
 import { WaitingEntry } from './waiting-entry.ts'
 
-/** How one kind of claimed entries is retried. */
+/** Entries by how they run. */
+type Kinds = Omit<Suspects<WaitingEntry>, 'usedUp'>
+
+/** How one kind of entries is retried. */
 interface Turn {
   readonly atOnce: number
   /** Lets more be started than run. Left out: no more than there is room for. */
   readonly pace?: StartPace
   readonly mayGoOn: () => boolean
+  /** Whether more can be started. */
+  readonly hasMore: () => boolean
+  /** Starts so many, with a request that settles what is done. */
+  readonly start: (most: number) => Promise<void>
 }
 
 /**
- * Feeds a pool with claimed entries, a page at a time. They wait, are started, and run. Each request settles what is done and starts as many as
- * there is room for, so that one slow handler holds up none that wait.
+ * Feeds a pool with what was set aside and comes back now, and with claimed entries, a page at a time. They wait, are started, and run. Each request settles what is done and starts as
+ * many as there is room for, so that one slow handler holds up none that wait.
  */
 export class Retries {
   readonly #run: Run
@@ -28,10 +37,13 @@ export class Retries {
   readonly #pace: StartPace
   /** Milliseconds for which last deliveries may still run alone. Slow ones would keep all others waiting for the whole run. */
   #aloneMs: number
-  /** Of the page: what waits for its start, what was started, and when it was claimed. */
+  /** Of the page: what waits for its start, and what was started. */
   readonly #waiting = new Set<WaitingEntry>()
   #started: Job[] = []
-  #claimedAt = 0
+  /** Up to when something is due for this run, in milliseconds since 1970: what it set aside itself comes back in the next. */
+  #till: number | undefined
+  /** Conditions of which this run has taken all. */
+  readonly #emptied = new Set<string>()
 
   /** @param gate Shared by all runs of the invocation. */
   constructor(run: Run, claims: Claims, gate: IsolationGate) {
@@ -44,8 +56,9 @@ export class Retries {
     this.#aloneMs = handlerTimeoutMs
   }
 
-  /** How many of the last page were given back as they were. */
-  left = 0
+  /** A take was not answered: it may have brought what we do not know of. */
+  isInDoubt = false
+
   /** How many entries are worth claiming at once. */
   get room(): number {
     const { concurrency } = this.#run.parts.consumer.settings
@@ -54,49 +67,97 @@ export class Retries {
   }
 
   /**
-   * Retries the entries of a page as far as there is time, those that killed no process first. Afterwards all of them have their outcomes.
+   * Retries what was set aside and comes back now, and the entries of a page, as far as there is time, those that killed no process first. Afterwards all of them have their outcomes.
    *
-   * @returns The first entry that had no turn.
+   * @param page What else there is.
+   * @returns Which of the claimed was the first that had no turn.
    * @throws {RedisConnectionError} No reply came. What ran meanwhile has ended.
    */
-  async retry(claimed: readonly Claimed[]): Promise<string | undefined> {
-    const { time, settler, report, parts } = this.#run
-    report.claimed(claimed)
-    this.#claimedAt = time.clock.monotonic()
+  async retry(claimed: readonly Claimed[], { aside }: ClaimResult): Promise<number | undefined> {
     this.#started = []
     const page = claimed.map((entry) => new WaitingEntry(entry))
-    settler.take(page)
-    const { usedUp, ...waiting } = suspectsAmong(page, parts.consumer.settings.maxDeliveries)
-    for (const entry of usedUp) entry.setAside(time.clock.now())
-    for (const entry of Object.values(waiting).flat()) this.#waiting.add(entry)
+    if (page.length > 0) this.#run.report.claimed(claimed)
+    this.#hold(page)
     try {
-      await this.#inOrder(waiting)
+      await this.#inOrder(this.#byKind(page), aside)
     } finally {
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
-      for (const entry of this.#waiting) entry.giveBack(this.#heldMs)
-      this.left = page.filter(({ outcome }) => outcome?.kind === 'release').length
+      for (const entry of this.#waiting) entry.giveBack()
     }
     const left = new Set([...this.#waiting, ...this.#started.filter(({ hadNoTurn }) => hadNoTurn)].map(({ id }) => id))
     this.#waiting.clear()
-    return claimed.find(({ id }) => left.has(id))?.id
+    const first = claimed.findIndex(({ id }) => left.has(id))
+    return first < 0 ? undefined : first
+  }
+
+  #hold(entries: readonly WaitingEntry[]): void {
+    this.#run.settler.take(entries)
+    for (const entry of entries) this.#waiting.add(entry)
+  }
+
+  /** Those that have no delivery left are buried. */
+  #byKind(entries: readonly WaitingEntry[]): Kinds {
+    const { time, parts } = this.#run
+    const { usedUp, ...kinds } = suspectsAmong(entries, parts.consumer.settings.maxDeliveries)
+    for (const entry of usedUp) {
+      entry.setAside(time.clock.now())
+      this.#waiting.delete(entry)
+    }
+    return kinds
   }
 
   // a round is kept for each kind of suspects, or slow failing entries before them could take all the time of every run
-  async #inOrder(page: Omit<ReturnType<typeof suspectsAmong<WaitingEntry>>, 'usedUp'>): Promise<void> {
-    const { clock } = this.#run.time
+  async #inOrder(page: Kinds, aside: SetAside): Promise<void> {
     // in its turn, what must be alone goes before what others have for this run
     const isFirst = this.#gate.isAloneFirst
     const alone = isFirst ? await this.#alone(page.alone, 1, () => true) : page.alone
     if (isFirst && alone.length > 0) return
     const kinds = [page.grouped, alone].filter(({ length }) => length > 0).length
-    await this.#together(page.trusted, 1 + kinds, this.#pace)
-    const startedAt = clock.monotonic()
-    const slow = await this.#alone(page.last, 1 + kinds, () => clock.monotonic() - startedAt < this.#aloneMs)
-    this.#aloneMs -= clock.monotonic() - startedAt
-    await this.#together(slow, 1 + kinds)
+    const handed = this.#byKind(await this.#takeOn(aside, 1 + kinds))
+    await this.#together([...handed.trusted, ...page.trusted], 1 + kinds, this.#pace)
+    await this.#last([...handed.last, ...page.last], 1 + kinds)
     await this.#together(page.grouped, alone.length > 0 ? 2 : 1)
     await this.#alone(alone, 1, () => true)
+  }
+
+  /** Last deliveries run alone for as long as that does not keep all others waiting. */
+  async #last(entries: readonly WaitingEntry[], rounds: number): Promise<void> {
+    const { clock } = this.#run.time
+    const startedAt = clock.monotonic()
+    const slow = await this.#alone(entries, rounds, () => clock.monotonic() - startedAt < this.#aloneMs)
+    this.#aloneMs -= clock.monotonic() - startedAt
+    await this.#together(slow, rounds)
+  }
+
+  /** Takes what comes back now. @returns What is at its last delivery, or has none left: it was not started. */
+  async #takeOn(aside: SetAside, rounds: number): Promise<readonly WaitingEntry[]> {
+    const handed: WaitingEntry[] = []
+    let conditions = this.#over(aside)
+    let hasMore = conditions.length > 0 || (this.#till === undefined && aside.dueInMs === 0)
+    const start = async (most: number) => {
+      const room = Math.min(most, this.room)
+      if (room < 1) {
+        hasMore = false
+        return
+      }
+      const taken = await this.#take(room, conditions)
+      this.#till = taken.till
+      const before = handed.length
+      handed.push(...taken.handed)
+      this.#hold(handed.slice(before))
+      if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
+      conditions = this.#over(taken.left)
+      hasMore = taken.isMore || conditions.length > 0
+    }
+    await this.#inTurns(() => hasMore, start, rounds, this.#pace)
+    return handed
+  }
+
+  /** Conditions that hold by now and that this run has not emptied. */
+  #over({ conditions }: SetAside): readonly string[] {
+    const { policies } = this.#run
+    return conditions.filter((condition) => !this.#emptied.has(condition) && policies?.isOver(condition))
   }
 
   /** @returns Those that still wait. */
@@ -108,16 +169,38 @@ export class Retries {
     const mayGoOn = () => this.#run.time.roundsLeft() >= rounds
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
-      await this.#gate.alone(() => this.#turn([entry], { atOnce: 1, mayGoOn }).then(() => {}))
+      const queue = [entry]
+      await this.#gate.alone(() => this.#turn({ atOnce: 1, mayGoOn, ...this.#startsFrom(queue) }))
     }
     return []
   }
 
   async #together(entries: readonly WaitingEntry[], rounds: number, pace?: StartPace): Promise<void> {
+    const { hasMore, start } = this.#startsFrom([...entries])
+    await this.#inTurns(hasMore, start, rounds, pace)
+  }
+
+  /** How those of a queue are started. */
+  #startsFrom(queue: WaitingEntry[]): Pick<Turn, 'hasMore' | 'start'> {
+    return {
+      hasMore: () => queue.length > 0,
+      start: async (most) => {
+        const waiting = await this.#start(queue.splice(0, most))
+        queue.unshift(...waiting)
+      },
+    }
+  }
+
+  /** Side by side, for as long as nobody waits to be alone. */
+  async #inTurns(
+    hasMore: Turn['hasMore'],
+    start: Turn['start'],
+    rounds: number,
+    pace: StartPace | undefined,
+  ): Promise<void> {
     const { time, parts } = this.#run
     const atOnce = parts.consumer.settings.concurrency
-    let left = entries
-    while (left.length > 0 && time.roundsLeft() >= rounds) {
+    while (hasMore() && time.roundsLeft() >= rounds) {
       await this.#gate.together(async () => {
         let isFirst = true
         const mayGoOn = () => {
@@ -125,28 +208,26 @@ export class Retries {
           isFirst = false
           return isTurn && time.roundsLeft() >= rounds
         }
-        left = await this.#turn(left, { atOnce, mayGoOn, ...(pace && { pace }) })
+        await this.#turn({ atOnce, mayGoOn, hasMore, start, ...(pace && { pace }) })
       })
     }
   }
 
-  /** Runs entries for as long as they may go on; what runs then is waited for. @returns Those that still wait. */
-  async #turn(entries: readonly WaitingEntry[], turn: Turn): Promise<WaitingEntry[]> {
+  /** Runs entries for as long as they may go on; what runs then is waited for. */
+  async #turn(turn: Turn): Promise<void> {
     const pool = this.#pool
     pool.atOnce = turn.atOnce
-    const queue = [...entries]
     try {
-      await this.#feed(queue, turn)
+      await this.#feed(turn)
     } finally {
       pool.fill()
       await pool.until(() => pool.isIdle)
     }
     // by itself, the next start settles what is done before it starts a suspect; others do not wait for that
     if (this.#gate.isShared) await this.#run.settler.settle()
-    return queue
   }
 
-  async #feed(queue: WaitingEntry[], { atOnce, pace, mayGoOn }: Turn): Promise<void> {
+  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: Turn): Promise<void> {
     const { settler, time, parts } = this.#run
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
@@ -154,13 +235,12 @@ export class Retries {
       pool.fill()
       const isFull = pool.queued > 0 || pool.open >= atOnce
       const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
-      const mayStart = !isFull && hasBytes && queue.length > 0 && mayGoOn()
+      const mayStart = !isFull && hasBytes && hasMore() && mayGoOn()
       if (last && (mayStart || pool.isIdle))
         pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
       if (mayStart) {
         const sentAt = time.clock.monotonic()
-        const waiting = await this.#start(queue.splice(0, (pace?.entries ?? atOnce) - pool.open))
-        queue.unshift(...waiting)
+        await start((pace?.entries ?? atOnce) - pool.open)
         const repliedAt = time.clock.monotonic()
         last = { requestMs: repliedAt - sentAt, repliedAt }
       } else if (pool.isIdle) return
@@ -169,48 +249,71 @@ export class Retries {
     }
   }
 
-  /** How long the page is ours, in milliseconds. */
-  get #heldMs(): number {
-    return this.#run.time.clock.monotonic() - this.#claimedAt
-  }
-
   /** What the server leaves alone: entries whose type says that their handler takes no work, where the codec says which field has the type. */
-  get #unavailable(): StartBounds['unless'] {
-    const { policies, parts } = this.#run
+  get #bounds(): Pick<StartBounds, 'maxBytes' | 'unless' | 'guards'> {
+    const { settler, policies, parts } = this.#run
     const { unavailable } = this.#run.alwaysOn
     const { typeField: field } = parts.consumer.codec
-    if ((unavailable.size === 0 && !policies?.guards.length) || field === undefined) return undefined
-    return { field, values: [...unavailable].map(({ event }) => event.type) }
+    const isBound = (unavailable.size > 0 || policies?.guards.length) && field !== undefined
+    const unless = isBound ? { field, values: [...unavailable].map(({ event }) => event.type) } : undefined
+    return { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless, guards: policies?.guards }
+  }
+
+  /** @param most How many at most. */
+  async #take(most: number, conditions: readonly string[]) {
+    const { settler, report, parts } = this.#run
+    const done = settler.takeDone()
+    const { maxDeliveries } = parts.consumer.settings
+    const request = { ...this.#bounds, room: most, maxDeliveries, till: this.#till, conditions }
+    this.isInDoubt = true
+    const taken = await settler.by(done, this.#claims.settleAndTake(parts.slot, done, request))
+    this.isInDoubt = false
+    report.lost(taken.lost)
+    const { started, handed } = taken
+    if (started.length + handed.length > 0) {
+      const given = started.map(({ id, deliveryCount, idleMs }) => ({
+        id,
+        deliveryCount: deliveryCount - 1,
+        from: { owner: PARKED, idleMs },
+      }))
+      report.claimed([...given, ...handed])
+      await this.#runAll(started)
+    }
+    return { ...taken, handed: handed.map((entry) => new WaitingEntry(entry)) }
   }
 
   /** @returns Those that there was no room for: they wait on. */
   async #start(next: readonly WaitingEntry[]): Promise<readonly WaitingEntry[]> {
-    const { settler, time, report, policies, parts } = this.#run
+    const { settler, report, parts } = this.#run
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)
     const done = settler.takeDone()
-    const maxBytes = parts.consumer.settings.maxBytes - settler.bytes
-    const bounds = { maxBytes, unless: this.#unavailable, guards: policies?.guards }
-    const call = this.#claims.settleAndStart(parts.slot, done, next, bounds)
+    const call = this.#claims.settleAndStart(parts.slot, done, next, this.#bounds)
     const { started, leftAlone, noRoom } = await settler.by(done, call).catch((error: unknown) => {
-      for (const entry of next) entry.giveBack(this.#heldMs, true)
+      for (const entry of next) entry.giveBack(true)
       settler.take(next)
       throw error
     })
     const leftIds = new Set(leftAlone.map(({ id }) => id))
     const left = next.filter(({ id }) => leftIds.has(id))
-    for (const entry of left) entry.giveBack(this.#heldMs)
+    for (const entry of left) entry.giveBack()
     report.throttled(left.length)
     const waitingIds = new Set(noRoom.map(({ id }) => id))
     const waiting = next.filter(({ id }) => waitingIds.has(id))
     for (const entry of waiting) this.#waiting.add(entry)
     settler.take([...left, ...waiting])
+    await this.#runAll(started)
+    return waiting
+  }
+
+  /** Has the pool run what was started. */
+  async #runAll(started: readonly Delivery[]): Promise<void> {
+    const { settler, time, policies } = this.#run
     const now = time.clock.now()
-    const jobs = started.map((delivery) => new Job(this.#run, delivery, now, this.#claimedAt))
+    const jobs = started.map((delivery) => new Job(this.#run, delivery, now))
     this.#started.push(...jobs)
     settler.take(jobs)
     await policies?.admit(jobs)
     this.#pool.add(policies ? jobs.filter((job) => !isDone(job)) : jobs)
-    return waiting
   }
 }

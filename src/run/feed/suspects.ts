@@ -1,4 +1,4 @@
-import { PARKED } from '../../core/keys.ts'
+import { AGING, PARKED } from '../../core/keys.ts'
 import type { Claimed } from '../../group/group.ts'
 
 /** Claimed entries by how they run. */
@@ -16,7 +16,7 @@ export interface Suspects<Entry extends Claimed> {
 }
 
 /**
- * Which entries run side by side. What was found idle under any name but `parked` lost its process, and may be what killed it: its second
+ * Which entries run side by side. What was found idle under any name but `aging` lost its process, and may be what killed it: its second
  * delivery runs in a small group, a later one or the last alone. Suspects come after the others, so that they take none with them.
  *
  * Where a process dies during last deliveries, nothing is left for those that ran beside the one that killed it.
@@ -39,7 +39,7 @@ export function suspectsAmong<Entry extends Claimed>(
   }
 }
 
-/** Parked entries failed and said so, and those with no delivery never ran. */
+/** What is set aside failed and said so, and what has no delivery never ran. */
 function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
-  return from.owner === PARKED || deliveryCount === 0
+  return from.owner === PARKED || from.owner === AGING || deliveryCount === 0
 }

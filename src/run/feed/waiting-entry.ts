@@ -1,5 +1,5 @@
 import { MAX_DELIVERY_COUNT } from '../../core/delivery-count.ts'
-import { PARKED } from '../../core/keys.ts'
+import { AGING, PARKED } from '../../core/keys.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Claimed, Owner } from '../../group/group.ts'
 import type { InHand } from '../in-hand.ts'
@@ -17,16 +17,10 @@ export class WaitingEntry implements Claimed, InHand {
     this.from = from
   }
 
-  /**
-   * It had no turn: it goes back as it was, and has been idle for as long as we had it, too. It must not look as if
-   * it had been read meanwhile.
-   *
-   * @param mayHaveStarted The request that was to start it was not answered.
-   */
-  giveBack(heldMs: number, mayHaveStarted = false): void {
-    const { owner, idleMs } = this.from
-    const { deliveryCount } = this
-    this.outcome = { kind: 'release', owner, idleMs: idleMs + heldMs, deliveryCount, mayHaveStarted }
+  /** It had no turn: it goes back to whom it came from. @param mayHaveStarted The request that was to start it was not answered. */
+  giveBack(mayHaveStarted = false): void {
+    const { deliveryCount, from } = this
+    this.outcome = { kind: 'release', owner: from.owner, deliveryCount, mayHaveStarted }
   }
 
   /** It has used up its deliveries. @param now Milliseconds since 1970. */
@@ -34,7 +28,7 @@ export class WaitingEntry implements Claimed, InHand {
     const { owner, idleMs } = this.from
     // no process got that far by dying: somebody set the count, or released the entry in nobody's name
     const isSet = this.deliveryCount >= MAX_DELIVERY_COUNT || owner === ''
-    const reason = owner === PARKED || isSet ? 'max-deliveries' : 'crashed'
+    const reason = owner === PARKED || owner === AGING || isSet ? 'max-deliveries' : 'crashed'
     this.outcome = { kind: 'dead-letter', letter: { reason, lastDeliveredAt: now - idleMs, failedAt: now } }
   }
 }

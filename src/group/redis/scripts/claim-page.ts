@@ -1,129 +1,157 @@
-import { MAX_DELAY_MS } from '../../../core/backoff.ts'
 import { PARKED } from '../../../core/keys.ts'
+import { ASIDE, CONDITIONS, NEXT_DUE } from './aside.ts'
 import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
-/** Entries that one XAUTOCLAIM takes at most; the server inspects ten times as many to find them. */
+/** Entries that one page takes at most; where a name holds too many to be asked for its stale ones, as many of its ids are inspected as `looks`. */
 export const PAGE = { finds: 100, looks: 1_000 }
 
-/** Whether a stale entry is due. @param isIndexed Says no of what an index has. */
-const readyBy = (isIndexed: string) => `
-local anyDue = redis.call('EXISTS', due) == 1
-local function ready(p)${isIndexed}
-  local wait = anyDue and p[2] == '${PARKED}' and beside('ZSCORE', due, p[1])
-  local at = wait and tonumber(wait)
-  return not at or not (at > now and at <= now + ${MAX_DELAY_MS}) -- a later one is none of ours
-end`
+/** Entries that a name may hold and still be asked for its stale ones: it costs a millisecond for so many. */
+const FEW = 10_000
 
-/** Releases what a read in doubt brought. */
-const RELEASE = `
-local doubts = {}
-local function release(p)
-  local owner = p[2]
-  if doubts[owner] == nil then doubts[owner] = doubtOf(owner) end
-  if not doubts[owner] or now - p[3] <= doubts[owner] then return end
-  redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', p[3], 'RETRYCOUNT', 0, 'JUSTID')
-  p[2], p[4] = '${PARKED}', 0
-end`
-
-/** Notes whose the stale entries are, and counts how many XAUTOCLAIM shall take. */
-const LOOK = `
-local was, from, looked, stale, found, count, enough, rows = {}, cursor, 0, 0, 0, nil, nil, nil
-
--- Redis 6.2.0 and 6.2.1 count a delivery also where XAUTOCLAIM has JUSTID; XCLAIM does not, and puts the count back
-local function counts(id)
-  local p = not redis.REDIS_VERSION and id and redis.call('XPENDING', stream, group, id, id, 1)[1]
-  return p and was[id] and p[4] > was[id][4]
+/** A cursor is an id and the name that holds it, in that order: `5-0 poller-1`. Names are compared as bytes: Lua compares texts by the server's locale. */
+const CURSOR = `
+local function less(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
 end
+if cursor == '' then cursor = beside('HGET', state, 'cursor') or '0-0' end
+local after, name = cursor:match('^(%d+%-%d+) (.*)$')
+if not idOr(after, nil) then after, name, cursor = '0-0', '', '0-0' end`
 
-repeat
-  rows = redis.call('XPENDING', stream, group, from, '+', ${PAGE.finds})
-  -- trimmed entries take no room, and where the first one is, many are
-  if not enough then enough = rows[1] and trimmed(rows[1][1]) and ${PAGE.finds} or room end
+/** Who holds something, in the order of names; nobody, whose name is empty, where somebody let go of an entry (XNACK). */
+const HOLDERS = `
+local names, holds, sum = {}, {}, 0
+local pending = redis.call('XPENDING', stream, group)
+for _, c in ipairs(pending[4] or {}) do
+  sum = sum + c[2]
+  if c[1] ~= '${PARKED}' and not less(c[1], name) then
+    names[#names + 1] = c[1]
+    holds[c[1]] = tonumber(c[2])
+  end
+end
+local isNobodys = sum < pending[1]
+if isNobodys and name == '' then
+  names[#names + 1] = ''
+  holds[''] = math.huge
+end
+table.sort(names, less)`
+
+/** The stale entries that one name holds, from an id on, and where to go on if not all of its ids were inspected. */
+const STALE = `
+local function isStale(p, who) return p[2] == who and (p[3] >= idle or p[3] < 0) end
+local function staleOf(who, from, most)
+  if holds[who] <= ${FEW} then return redis.call('XPENDING', stream, group, 'IDLE', ('%d'):format(idle), from, '+', most, who) end
+  local rows, some = {}, nil
+  if who == '' then some = redis.call('XPENDING', stream, group, from, '+', ${PAGE.looks})
+  else some = redis.call('XPENDING', stream, group, from, '+', ${PAGE.looks}, who) end
+  for _, p in ipairs(some) do
+    if isStale(p, who) and #rows < most then rows[#rows + 1] = p end
+  end
+  return rows, #rows < most and #some == ${PAGE.looks} and some[#some][1]
+end`
+
+/** Takes stale entries over as they are: by XAUTOCLAIM where they stand alone in their range, by id elsewhere. */
+const CLAIM = `
+-- Redis 6.2.0 and 6.2.1 count a delivery also where XAUTOCLAIM has JUSTID; XCLAIM does not, and puts the count back
+local function putBack(rows)
+  local p = not redis.REDIS_VERSION and redis.call('XPENDING', stream, group, rows[1][1], rows[1][1], 1)[1]
+  if not p or p[4] == rows[1][4] then return end
+  for _, p in ipairs(rows) do redis.call('XCLAIM', stream, group, consumer, 0, p[1], 'RETRYCOUNT', num(saturated(p[4])), 'JUSTID') end
+end
+local function claim(rows)
+  local first, last, got = rows[1][1], rows[#rows][1], {}
+  -- what nobody holds, XAUTOCLAIM takes before all else
+  if not isNobodys and #redis.call('XPENDING', stream, group, first, last, #rows + 1) == #rows then
+    local page = redis.call('XAUTOCLAIM', stream, group, consumer, ('%d'):format(idle), first, 'COUNT', #rows, 'JUSTID')
+    for _, id in ipairs(page[2]) do if id then got[id] = true end end
+    putBack(rows)
+  else
+    local command = {'XCLAIM', stream, group, consumer, 0}
+    for _, p in ipairs(rows) do command[#command + 1] = p[1] end
+    command[#command + 1] = 'JUSTID'
+    for _, id in ipairs(redis.call(unpack(command))) do if id then got[id] = true end end
+  end
   for _, p in ipairs(rows) do
-    was[p[1]], from, looked = p, '(' .. p[1], looked + 1
-    if p[3] >= idle and p[4] == 1 and p[2] ~= '${PARKED}' then release(p) end
-    if p[3] >= idle and not count then
-      stale = stale + 1
-      if ready(p) then found = found + 1 end
-      if found >= enough or stale >= ${PAGE.finds} then count = math.max(stale, math.ceil(looked / ${PAGE.looks / PAGE.finds})) end
+    if got[p[1]] and not gone(p[1]) then out[#out + 1] = {p[1], p[2], p[3], num(saturated(p[4]))}
+    elseif trimmed(p[1]) then
+      redis.call('XACK', stream, group, p[1])
+      beside('ZREM', due, p[1])
+      lost[#lost + 1] = p[1]
     end
   end
-until count or #rows < ${PAGE.finds} or rows[#rows][1] == '${LAST_ID}' or looked >= ${PAGE.looks}`
+end`
 
-/** Takes the page over, and puts back what is not due or finds no room. */
-const TAKE = `
-local page = redis.call('XAUTOCLAIM', stream, group, consumer, ('%d'):format(idle), cursor, 'COUNT', ('%d'):format(count or ${PAGE.finds}), 'JUSTID')
-local raises = counts(page[2][1])
-local after, out, lost = page[1], {}, page[3] or {}
-local full = false
-for _, id in ipairs(page[2]) do
-  local p = was[id] or redis.call('XPENDING', stream, group, id, id, 1)[1] -- the clock went back meanwhile
-  local isReady = ready(p)
-  if isReady and #out >= room and not full then full, after = true, id end
-  if gone(id) then
-    redis.call('XACK', stream, group, id)
-    lost[#lost + 1] = id
-  elseif isReady and not full then
-    local was = ('%.0f'):format(saturated(p[4]))
-    if raises then redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', was, 'JUSTID') end
-    out[#out + 1] = {id, p[2], p[3], was}
-  elseif raises then redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'RETRYCOUNT', ('%.0f'):format(saturated(p[4])), 'JUSTID')
-  else redis.call('XCLAIM', stream, group, p[2], 0, id, 'IDLE', p[3], 'JUSTID') end
+/** What a read in doubt brought after its poller was gone reached nobody. */
+const RELEASE = `
+local doubts = {}
+local function isDoubted(p)
+  if p[4] ~= 1 then return false end
+  if doubts[p[2]] == nil then doubts[p[2]] = doubtOf(p[2]) end
+  return doubts[p[2]] and now - p[3] > doubts[p[2]]
 end
-for _, id in ipairs(lost) do beside('ZREM', due, id) end`
+local function withoutDoubted(rows)
+  local kept = {}
+  for _, p in ipairs(rows) do
+    if not isDoubted(p) then kept[#kept + 1] = p
+    elseif not aside(p[1], 0, due, score(now, 0), p[1]) then kept[#kept + 1] = p end
+  end
+  return kept
+end`
 
-function pageBy(indexes: string, isIndex: string, isIndexed: string): string {
-  return `
-local stream, due, state, lease = unpack(KEYS)
+/**
+ * Takes over entries whose process died, consumer by consumer, without counting a delivery. What is set aside is not looked at: it comes back by its index. What a read in doubt
+ * brought after its poller was gone never reached anybody: it is released first.
+ *
+ * KEYS stream, due, waiting, state, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
+ * name per slot.
+ * Answers 0 if the lease is gone, else the page's start, the next cursor (`0-0` once all names were inspected), [id, former owner, idle ms, count] per entry, the trimmed ids, the ms until the next of the index
+ * is due ('' none), the conditions that something waits for, and 1 if a group that was made again has yet to get back what was set aside.
+ */
+export const claimPage: Script = {
+  keyCount: undefined,
+  lua: `
+local stream, due, waiting, state, lease = unpack(KEYS)
 local group, token, idle, cursor, room, consumer = unpack(ARGV)
-idle, room = tonumber(idle), tonumber(room)
-${indexes}
-for i = 5, #KEYS do
-  ${isIndex}if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 2] end
+idle, room = tonumber(idle), math.min(tonumber(room), ${PAGE.finds})
+for i = 6, #KEYS do
+  if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 1] end
 end
 ${FENCE}
 ${GONE}
 ${NOW}
 ${DOUBT}
 ${BESIDE}
+${ASIDE}
+${CONDITIONS}
+${NEXT_DUE}
 if not leased() then return 0 end
-if cursor == '' then cursor = idOr(beside('HGET', state, 'cursor'), '0-0') end
-${readyBy(isIndexed)}
+local out, lost = {}, {}
+${CURSOR}
+${HOLDERS}
+${STALE}
+${CLAIM}
 ${RELEASE}
-${LOOK}
-${TAKE}
-return {cursor, after, out, lost}
-`
-}
-
-/**
- * Takes over stale entries without counting a delivery, and puts back as it was what is not due or finds no room. The page ends before the
- * first entry that found no room.
- *
- * XAUTOCLAIM forgets whose an entry was and for how long, so both are noted first: a hundred ids at a time, until there are as many stale
- * ones as it shall take, and no more than it inspects. A due time is applied for parked entries only: what another name owns was read or
- * started since. What a read in doubt brought after its poller was gone never reached anybody: it is released first.
- *
- * KEYS stream, due, state, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
- * name per slot.
- * Answers 0 if the lease is gone, else the page's start, the next cursor, [id, former owner, idle ms, count] per entry, the trimmed ids.
- */
-export const claimPage: Script = { keyCount: undefined, lua: pageBy('', '', '') }
-
-/**
- * The same beside indexes of policies, by which what they hold comes back, never by its age. Its own script, so that who uses none needs no right
- * to ask for them. KEYS, after these, the indexes, and in place of a consumer name for each of them ''.
- */
-export const claimPageBesideIndexes: Script = {
-  keyCount: undefined,
-  lua: pageBy(
-    'local indexes = {}',
-    "if ARGV[i + 2] == '' then indexes[#indexes + 1] = KEYS[i] else",
-    `
-  if p[2] == '${PARKED}' then
-    for _, index in ipairs(indexes) do if beside('ZSCORE', index, p[1]) then return false end end
-  end`,
-  ),
+local function page()
+  for _, who in ipairs(names) do
+    if #out >= room then return '0-0 ' .. who end
+    local from = who == name and after ~= '0-0' and '(' .. after or '-'
+    if from ~= '(${LAST_ID}' then
+      local most = room - #out
+      local rows, last = staleOf(who, from, most)
+      local isFull = #rows == most and rows[most][1]
+      rows = withoutDoubted(rows)
+      if #rows > 0 then claim(rows) end
+      if isFull or last then return (isFull or last) .. ' ' .. who end
+    end
+  end
+  return '0-0'
+end
+local next = room > 0 and page() or cursor
+return {cursor, next, out, lost, nextDue(), conditions(), beside('HEXISTS', state, 'healing') or 0}
+`,
 }

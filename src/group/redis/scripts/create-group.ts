@@ -10,11 +10,13 @@ export const CREATED = { existed: 0, created: 1, recreated: 2 } as const
  *
  * Streams `orders` and `{orders}` would share their keys, so the first one keeps them and the other is refused.
  *
- * KEYS stream, state, due, indexes of policies. ARGV group, where a new group starts, 1 if this group is known to have lived.
+ * What was set aside below the mark is made pending again by pages of `heal`, and what was above it is forgotten there, since it is read again.
+ *
+ * KEYS stream, state. ARGV group, where a new group starts, 1 if this group is known to have lived.
  * Answers a number of CREATED.
  */
 export const createGroup: Script = {
-  keyCount: undefined,
+  keyCount: 2,
   lua: `
 local stream, state = unpack(KEYS)
 local group, from, known = unpack(ARGV)
@@ -36,20 +38,18 @@ local info = redis.pcall('XINFO', 'STREAM', stream) -- an error, which has no en
 for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
 
 -- where there is something beside it a group has lived, also if it cannot be read: what may have lived skips nothing
-local mark = idOr(beside('HGET', state, 'mark'), nil)
+local kept = idOr(beside('HGET', state, 'mark'), nil)
 local lived = known == '1' or redis.call('EXISTS', state) == 1
-if lived then from = mark and sortable(last) >= sortable(mark) and mark or '0' end
+if lived then from = kept and sortable(last) >= sortable(kept) and kept or '0' end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if made.err then
   if made.err:find('BUSYGROUP', 1, true) then return ${CREATED.existed} end
   return made
 end
-redis.pcall('HSET', state, 'stream', stream, 'mark', from == '$' and last or from)
+local mark = from == '$' and last or from:find('-', 1, true) and from or from .. '-0'
+redis.pcall('HSET', state, 'stream', stream, 'mark', mark)
+if lived then redis.pcall('HSET', state, 'healing', mark, 'healDue', '0', 'healWaiting', '') end
 beside('HDEL', state, 'cursor')
--- of another type it goes only where DEL is allowed
-for i = 3, #KEYS do
-  if not beside('ZREMRANGEBYSCORE', KEYS[i], '-inf', '+inf') then redis.pcall('DEL', KEYS[i]) end
-end
 return lived and ${CREATED.recreated} or ${CREATED.created}
 `,
 }

@@ -1,28 +1,72 @@
-import { BEFORE, BESIDE, FENCE, NOW } from './fence.ts'
+import { PARKED } from '../../../core/keys.ts'
+import { ASIDE, CONDITIONS } from './aside.ts'
+import { BEFORE, BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import { MENDING } from './mend.ts'
 import type { Script } from './script.ts'
 
+/** Entries that were trimmed while set aside, of one name or one condition, that one call takes off. */
+const TRIMMED = 500
+
+/** Takes off what was trimmed while it was set aside: `parked` owns it in the order of ids, and so does each condition's range. */
+const TAKE_OFF = `
+local function takeOff()
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  local rows = redis.call('XPENDING', stream, group, '-', first and '(' .. first[1] or '+', ${TRIMMED}, '${PARKED}')
+  local ids, others = {}, #rows
+  for i, p in ipairs(rows) do ids[i] = p[1] end
+  for _, condition in ipairs(conditions()) do
+    local bound = first and '(' .. condition .. '\\n' .. sortable(first[1]) or '(' .. condition .. '\\11'
+    local low = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', bound, 'LIMIT', 0, ${TRIMMED}) or {}
+    if #low > 0 then
+      beside('ZREM', waiting, unpack(low))
+      lost[#lost + 1] = {condition:match('^%S+'), #low}
+      others = others - #low
+    end
+  end
+  if #ids == 0 then return end
+  beside('ZREM', due, unpack(ids))
+  redis.call('XACK', stream, group, unpack(ids))
+  if others > 0 then lost[#lost + 1] = {'retry', others} end
+end`
+
 /**
- * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry, or the last delivered one if nothing
- * is pending. A group made again there skips nothing.
+ * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry that is not set aside, or the last delivered one if there is none. A group
+ * made again there skips nothing: what was set aside below it is in the index.
  *
- * Due times that have passed mean nothing any more, nor does one whose entry a zombie acked: of those to come, the next thousand are
- * compared with what is pending.
+ * What was trimmed while it was set aside is taken off, though nobody looks at it. What ran from the index and is pending no more, as a zombie's, is forgotten.
  *
- * KEYS stream, lease, due, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
- * the mark.
+ * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
+ * the mark, [reason, number] for what was trimmed while it was set aside, and 1 if the index must be compared with what is set aside.
  */
 export const finishClaims: Script = {
-  keyCount: 4,
+  keyCount: 5,
   lua: `
-local stream, lease, due, state = unpack(KEYS)
+local stream, lease, due, waiting, state = unpack(KEYS)
 local group, consumer, token, cursor, acked = unpack(ARGV)
 ${FENCE}
+${GONE}
 ${NOW}
 ${BEFORE}
 ${BESIDE}
-local mark
+${ASIDE}
+${CONDITIONS}
+${MENDING}
+local lost = {}
+${TAKE_OFF}
 local pending = redis.call('XPENDING', stream, group)
-if pending[1] > 0 then mark = before(pending[2])
+local lowest, sum, parked = nil, 0, 0
+for _, c in ipairs(pending[4] or {}) do
+  sum = sum + c[2]
+  if c[1] == '${PARKED}' then parked = tonumber(c[2])
+  else
+    local p = redis.call('XPENDING', stream, group, '-', '+', 1, c[1])[1]
+    if p and (not lowest or sortable(p[1]) < sortable(lowest)) then lowest = p[1] end
+  end
+end
+-- what nobody holds is found by no name: the oldest of all is the safe bound
+if sum < pending[1] then lowest = pending[2] end
+local mark
+if lowest then mark = before(lowest)
 else
   for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     local fields = {}
@@ -30,14 +74,23 @@ else
     if fields.name == group then mark = fields['last-delivered-id'] end
   end
 end
-beside('ZREMRANGEBYSCORE', due, '-inf', ('%.0f'):format(now))
-for _, id in ipairs(beside('ZRANGE', due, 0, 999) or {}) do
-  if not idOr(id, nil) or not redis.call('XPENDING', stream, group, id, id, 1)[1] then beside('ZREM', due, id) end
-end
 beside('HSETNX', state, 'stream', stream)
-beside('HSET', state, 'mark', mark)
-if acked == '1' then beside('HSET', state, 'acked', ('%.0f'):format(now)) end
-if leased() then beside('HSET', state, 'cursor', cursor) end
-return mark
+if leased() then beside('HSET', state, 'mark', mark, 'cursor', cursor)
+else beside('HSET', state, 'mark', mark) end
+if acked == '1' then beside('HSET', state, 'acked', num(now)) end
+local ran = redis.call('EXISTS', due) == 1 and beside('ZRANGEBYSCORE', due, num(RUNNING), '+inf', 'LIMIT', 0, 100) or {}
+if #ran > 0 and beside('HEXISTS', state, 'healing') ~= 1 then
+  for _, id in ipairs(ran) do
+    if not id:match('^%d+%-%d+$') or not idOr(id, nil) or not redis.call('XPENDING', stream, group, id, id, 1)[1] then beside('ZREM', due, id) end
+  end
+end
+local differs = false
+if parked > 0 then
+  takeOff()
+  local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
+  for _, reason in ipairs(lost) do parked = parked - reason[2] end
+  differs = mustMend(parked, indexed)
+end
+return {mark, lost, differs and 1 or 0}
 `,
 }

@@ -1,4 +1,5 @@
-import { PARKED } from '../../../core/keys.ts'
+import { ASIDE } from './aside.ts'
+import { BESIDE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** Entries that a poller may have under its name: those of two of the largest reads, and some more. */
@@ -21,18 +22,23 @@ end
  * two ids with one delivery that are no more idle than the lease is old, but for the ids of `ARGV` from `first` on. Older ones are a dead process's, and suspects.
  * They wait for the min-idle time, in case the lease was lost once and another runs them under our name.
  *
- * Needs the locals stream, lease, group, consumer, length.
+ * Needs the locals stream, lease, due, group, consumer, length, idle.
  */
 export const HAND_BACK = `
+${GONE}
+${BESIDE}
+${ASIDE}
 local function handBack(from, to, first)
   -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each reads the clock, so that what was read in the first
   -- moment of the lease would seem older than it
   local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
+  if #pending == 0 then return end
+  ${NOW}
   local known, age = {}, length - redis.call('PTTL', lease)
   for i = first, #ARGV do known[ARGV[i]] = true end
   for _, p in ipairs(pending) do
     if p[4] == 1 and p[3] <= age and not known[p[1]] then
-      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+      aside(p[1], 0, due, score(now + idle, 0), p[1])
     end
   end
 end
@@ -41,17 +47,17 @@ end
 /**
  * Releases what never reached a poller whose read was not answered, while it goes on holding its slot.
  *
- * KEYS stream, lease. ARGV group, consumer, token, the lease's length in ms, the first and the last id of a range, then
+ * KEYS stream, lease, due. ARGV group, consumer, token, the lease's length in ms, min-idle ms, the first and the last id of a range, then
  * its ids that did reach it. Answers 1 if the lease is still ours.
  */
 export const handBack: Script = {
-  keyCount: 2,
+  keyCount: 3,
   lua: `
-local stream, lease = unpack(KEYS)
-local group, consumer, token, length, from, to = unpack(ARGV, 1, 6)
+local stream, lease, due = unpack(KEYS)
+local group, consumer, token, length, idle, from, to = unpack(ARGV, 1, 7)
 ${HAND_BACK}
 if redis.pcall('GET', lease) ~= token then return 0 end
-handBack(from, to, 7)
+handBack(from, to, 8)
 return 1
 `,
 }

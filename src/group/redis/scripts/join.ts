@@ -1,12 +1,12 @@
-import { PARKED } from '../../../core/keys.ts'
-import { BESIDE, FENCE } from './fence.ts'
+import { ASIDE } from './aside.ts'
+import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
-import { SETTLED } from './settle.ts'
+import { REFUSED_MS, SETTLED } from './settle.ts'
 
 /**
  * Acknowledges entries, each in one step with commands of its own, behind the fence. What a command could be refused for is asked before the first of
  * an entry is carried out: the key's type, and from 7.0 on the right; memory is asked for by the server at the first write. Where one is refused
- * nothing of that entry has happened: it is parked, so that it does not pass for one whose process died.
+ * nothing of that entry has happened: it is set aside, so that it does not pass for one whose process died.
  *
  * KEYS stream, lease, due, then the commands' keys. ARGV group, consumer, token, then for each entry id, count, number of commands, and for each
  * command its name, its key's place in KEYS, the type that the key must have ('' any), number of further arguments, and these.
@@ -18,7 +18,10 @@ export const join: Script = {
 local stream, lease, due = unpack(KEYS, 1, 3)
 local group, consumer, token = unpack(ARGV, 1, 3)
 ${FENCE}
+${GONE}
+${NOW}
 ${BESIDE}
+${ASIDE}
 local ours, out = leased(), {0}
 
 local function refusalOf(command, kind)
@@ -28,7 +31,7 @@ local function refusalOf(command, kind)
 end
 
 local function refuse(id, count, text)
-  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
+  aside(id, tonumber(count), due, score(now + ${REFUSED_MS}, tonumber(count)), id)
   return text
 end
 

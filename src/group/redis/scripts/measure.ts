@@ -1,3 +1,4 @@
+import { PARKED } from '../../../core/keys.ts'
 import { BESIDE, LAST_ID, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
@@ -11,7 +12,7 @@ export const UNKNOWN = -1
  *
  * KEYS stream, dead letters, state, then the lease of each poller slot. ARGV group. Answers pending entries, the age of the oldest in ms or UNKNOWN,
  * where its id is ahead of the clock, the lag or UNKNOWN, the lengths of the stream and of the dead letters, how many of the slots are taken, and the time in ms since something was last
- * acknowledged, or UNKNOWN.
+ * acknowledged, or UNKNOWN; and how many of the pending ones are set aside.
  */
 export const measure: Script = {
   keyCount: undefined,
@@ -21,6 +22,8 @@ local group = ARGV[1]
 ${NOW}
 ${BESIDE}
 local pending = redis.call('XPENDING', stream, group)
+local parked = 0
+for _, c in ipairs(pending[4] or {}) do if c[1] == '${PARKED}' then parked = tonumber(c[2]) end end
 local age = pending[1] > 0 and now - tonumber(pending[2]:match('^%d+')) or 0
 if age < 0 then age = ${UNKNOWN} end
 local length, lag = redis.call('XLEN', stream), ${UNKNOWN}
@@ -39,6 +42,6 @@ for i = 4, #KEYS do taken = taken + redis.call('EXISTS', KEYS[i]) end
 local deadLetters = redis.pcall('XLEN', letters)
 local acked = msOr(beside('HGET', state, 'acked'), nil)
 local since = acked and math.max(0, now - acked) or ${UNKNOWN}
-return {pending[1], age, lag, length, type(deadLetters) == 'number' and deadLetters or 0, taken, since}
+return {pending[1], age, lag, length, type(deadLetters) == 'number' and deadLetters or 0, taken, since, parked}
 `,
 }

@@ -1,6 +1,6 @@
-import { MAX_DELAY_MS } from '../../../core/backoff.ts'
 import { PARKED } from '../../../core/keys.ts'
-import { BEFORE, BESIDE, LAST_ID } from './fence.ts'
+import { ASIDE } from './aside.ts'
+import { BESIDE, GONE, LAST_ID, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** Field pairs that can be appended anew: letters of before may have more than are written now. */
@@ -23,10 +23,8 @@ export const REDRIVEN = {
  * Puts a dead letter's entry back to work for the group that failed it. Nothing changes unless all is well, and the letter goes last, in the
  * same step, so that a second operator finds none.
  *
- * An entry that is still in the stream becomes pending again, under the name `parked`, with no delivery and an idle time that no consumer
- * waits beyond: the next claimer starts it, side by side with what else is parked. XCLAIM with FORCE would make anything pending, so whether
- * the entry is there, has been read, and is not pending is inspected before. The mark is noted as a claimer does: a group that is lost before
- * the entry was handled is made again below it.
+ * An entry that is still in the stream becomes pending again, set aside with no delivery and due at once: the next claimer starts it, side by side with what else
+ * is due. XCLAIM with FORCE would make anything pending, so whether the entry is there, has been read, and is not pending is inspected before.
  *
  * A trimmed one can only be appended anew, under another id. Either every group gets it; or only this one, which reads it like any other,
  * while the others, if they have read all there is, are moved past it. Where one cannot be moved the append is undone.
@@ -39,8 +37,10 @@ export const redrive: Script = {
   lua: `
 local stream, state, due, letters = unpack(KEYS)
 local name, group, letter, id, append, dry = unpack(ARGV)
-${BEFORE}
+${GONE}
+${NOW}
 ${BESIDE}
+${ASIDE}
 local found = redis.call('XRANGE', letters, letter, letter)[1]
 if not found then return ${REDRIVEN.gone} end
 local body = found[2]
@@ -61,12 +61,11 @@ local function ahead(from, to) return from ~= '${LAST_ID}' and redis.call('XRANG
 if redis.call('XRANGE', stream, id, id)[1] then
   if ahead(last, id) then return ${REDRIVEN.unread} end
   if dry == '1' then return ${REDRIVEN.redriven} end
-  beside('ZREM', due, id)
-  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', ${MAX_DELAY_MS}, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
+  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
   local made = redis.call('XPENDING', stream, group, id, id, 1)[1]
   if not made then return redis.error_reply('ERR the server did not make the entry pending') end
   beside('HSETNX', state, 'stream', stream)
-  beside('HSET', state, 'mark', before(redis.call('XPENDING', stream, group)[2]))
+  aside(id, 0, due, score(now, 0), id)
   redis.call('XDEL', letters, letter)
   return ${REDRIVEN.redriven}
 end

@@ -1,5 +1,5 @@
-import { PARKED } from '../../../core/keys.ts'
-import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import { ASIDE } from './aside.ts'
+import { BESIDE, FENCE, GONE, HELD, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
@@ -14,28 +14,34 @@ export const MAX_PAIRS = 3_900
  */
 const SURE_PAIRS = 1_000
 
+/** Milliseconds after which a dead letter that was refused is tried again. */
+export const REFUSED_MS = 60_000
+
 /**
  * Gives entries their outcomes, each behind the fence. An ack is no business of this script.
  *
- * A move hands the entry to an owner with an idle time and a count; a delay, where there is one, keeps it from being retried before it is
- * over. A dead letter is added before the entry is acknowledged: nothing can fail between the two, and where the add is refused nothing
- * has happened. The refused entry is parked, so that it does not pass for one whose process died.
+ * What is set aside lies under the name `parked`, and comes back by an index: at a time, or by a condition. What goes back to another owner keeps its count, and
+ * has been idle for no time. A dead letter is added before the entry is acknowledged: nothing can fail between the two, and where the add is refused nothing
+ * has happened. The refused entry is set aside, so that it does not pass for one whose process died.
  *
- * KEYS stream, lease, due, and the dead letters if there are any to write.
- * ARGV group, consumer, token, dead letters kept (or ''), then for each entry
- *   'move', id, count, owner, idle ms, new count, delay ms (or ''); 'back' is the same where it may have one delivery more
+ * KEYS stream, lease, due, waiting, and the dead letters if there are any to write.
+ * ARGV group, consumer, token, dead letters kept (or ''), then for each entry, lowest id first
+ *   'aside', id, count, 1 if it may have one delivery more, new count, delay in ms, condition ('' comes back at its time)
+ *   'back', id, count, 1 if it may have one delivery more, new count, owner
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
  */
 export const settle: Script = {
   keyCount: undefined,
   lua: `
-local stream, lease, due, letters = unpack(KEYS, 1, 4)
+local stream, lease, due, waiting, letters = unpack(KEYS, 1, 5)
 local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${FENCE}
+${HELD}
 ${GONE}
 ${NOW}
 ${BESIDE}
+${ASIDE}
 local ours, dropped, out = leased(), 0, {}
 
 local function ack(id, status)
@@ -44,11 +50,16 @@ local function ack(id, status)
   return status
 end
 
-local function move(id, owner, idle, count, delay)
-  if gone(id) or not redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then return ack(id, ${SETTLED.lost}) end
-  -- without memory for the due time the entry comes back once it is idle, sooner than asked
-  if delay ~= '' then redis.pcall('ZADD', due, ('%.0f'):format(now + delay), id) else beside('ZREM', due, id) end
-  return ${SETTLED.done}
+local function setAside(id, count, delay, condition)
+  local isHere
+  if condition == '' then isHere = aside(id, count, due, score(now + delay, count), id)
+  else isHere = aside(id, count, waiting, 0, member(condition, id, count)) end
+  return isHere and ${SETTLED.done} or ack(id, ${SETTLED.lost})
+end
+
+local function giveBack(id, count, owner)
+  -- an index that it ran from keeps it: the mark may be above it
+  return hand(owner, id, count) and ${SETTLED.done} or ack(id, ${SETTLED.lost})
 end
 
 local function pack(fields)
@@ -68,14 +79,14 @@ local function write(first, last, count, fields)
   return ok and added or redis.error_reply('ERR ' .. tostring(added))
 end
 
-local function setAside(id, count, first, last)
+local function bury(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then return ack(id, ${SETTLED.lost}) end
   local fields, added = entry[2], nil
   if #fields <= ${2 * MAX_PAIRS} then added = write(first, last, #fields / 2, fields) end
   if not added or added.err and #fields > ${2 * SURE_PAIRS} then added = write(first, last, #fields / 2, {'packed', pack(fields)}) end
   if added.err then
-    redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
+    aside(id, count, due, score(now + ${REFUSED_MS}, count), id)
     return added.err
   end
   ack(id)
@@ -83,22 +94,22 @@ local function setAside(id, count, first, last)
   return ${SETTLED.done}
 end
 
+local places = {}
 local at = 5
 while at <= #ARGV do
-  local op, id, count = unpack(ARGV, at, at + 2)
-  local result
-  if not ours then result = ${SETTLED.leaseLost}
-  elseif not (mine(id, count) or op == 'back' and mine(id, count + 1)) then result = ${SETTLED.superseded} end
-  if op ~= 'dead' then
-    result = result or move(id, unpack(ARGV, at + 3, at + 6))
-    at = at + 7
-  else
-    local first = at + 4
-    local last = first + ARGV[at + 3] - 1
-    result = result or setAside(id, count, first, last)
-    at = last + 1
-  end
-  out[#out + 1] = result
+  places[#places + 1] = at
+  local op = ARGV[at]
+  at = at + (op == 'aside' and 7 or op == 'back' and 6 or 4 + ARGV[at + 3])
+end
+local counts = ours and held(ARGV[places[1] + 1], ARGV[places[#places] + 1])
+for n, at in ipairs(places) do
+  local op, id, count, more, new, a, b = unpack(ARGV, at, at + 6)
+  local has = ours and counts(id)
+  if not ours then out[n] = ${SETTLED.leaseLost}
+  elseif not (has == tonumber(count) or op ~= 'dead' and more == '1' and has == count + 1) then out[n] = ${SETTLED.superseded}
+  elseif op == 'aside' then out[n] = setAside(id, tonumber(new), a, b)
+  elseif op == 'back' then out[n] = giveBack(id, tonumber(new), a)
+  else out[n] = bury(id, tonumber(count), at + 4, at + 3 + more) end
 end
 table.insert(out, 1, dropped)
 return out

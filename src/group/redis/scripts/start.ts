@@ -1,3 +1,4 @@
+import { RUNNING_OF } from './aside.ts'
 import { BESIDE, FENCE, HELD } from './fence.ts'
 import type { Script } from './script.ts'
 
@@ -20,29 +21,33 @@ local function isLeft(id)
   return false
 end`
 
-/** Starts a chunk of neighbours by one command. @param leaveIndexes Takes them off the indexes. */
-const startChunkBy = (leaveIndexes: string) => `
+/** Starts a chunk of neighbours by one command. */
+const START_CHUNK = `
 -- of a chunk each is an id, its place in the answer, and its new count
 local function startChunk()
   if #chunk == 0 then return end
-  local ids, at = {}, {}
+  local ids, at, count = {}, {}, chunk[1][3]
   for n, c in ipairs(chunk) do
     ids[n], at[c[1]] = c[1], c[2]
     out[c[2]] = {${STARTED.lost}}
   end
-  local claim = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}
-  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', chunk[1][3]
+  local claim, places = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}, {'ZADD', due, 'XX'}
+  claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', count
   for _, entry in ipairs(redis.call(unpack(claim))) do
     if entry then
       out[at[entry[1]]] = {${STARTED.yes}, entry[2]}
       for _, value in ipairs(entry[2]) do bytes = bytes + #value end
     end
   end
-  beside('ZREM', due, unpack(ids))
-  ${leaveIndexes}
+  -- what came from the index stays in it as running
+  for _, id in ipairs(ids) do places[#places + 1], places[#places + 2] = running(count), id end
+  beside(unpack(places))
   for _, c in ipairs(chunk) do
     -- before 7.0 a trimmed entry stays pending
-    if out[c[2]][1] == ${STARTED.lost} then redis.call('XACK', stream, group, c[1]) end
+    if out[c[2]][1] == ${STARTED.lost} then
+      redis.call('XACK', stream, group, c[1])
+      beside('ZREM', due, c[1])
+    end
   end
   chunk = {}
 end`
@@ -59,13 +64,14 @@ for n = 1, (#ARGV - first + 1) / 2 do
 end
 startChunk()`
 
-function startBy(guards: string, isLeft: string, leaveIndexes: string): string {
+function startBy(guards: string, isLeft: string): string {
   return `
 local stream, lease, due = unpack(KEYS, 1, 3)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
 ${FENCE}
 ${HELD}
 ${BESIDE}
+${RUNNING_OF}
 local left = {}
 for i = 7, 6 + values do left[ARGV[i]] = true end
 local closed, sets = false, {}
@@ -74,7 +80,7 @@ local first = 7 + values + #KEYS - 3
 local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
 room = tonumber(room) or math.huge
 ${isLeftBy(isLeft)}
-${startChunkBy(leaveIndexes)}
+${START_CHUNK}
 ${START_EACH}
 return out
 `
@@ -87,24 +93,21 @@ return out
  * Neighbours of the same count are claimed by one command: it is most of what a retry costs the server. Once more bytes were started than the
  * request has room for, nothing more is. Entries with certain values in a field, as of types whose handler takes no work, are not started.
  *
- * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set. What starts leaves the indexes.
+ * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set.
  *
  * KEYS stream, lease, due. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
- * an entry from being started, the values, for each further key 'all' or 'values' if it is a guard, 'index' if it is an index, then for each entry id, count, lowest id first.
+ * an entry from being started, the values, for each guard 'all' or 'values', then for each entry id, count, lowest id first.
  * Answers for each entry [a number of STARTED, fields].
  */
-export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]', '') }
+export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]') }
 
-/** The same with guards and indexes of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
-export const startWithPolicies: Script = {
+/** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
+export const startGuarded: Script = {
   keyCount: undefined,
   lua: startBy(
     `
-local indexes = {}
 for n = 4, #KEYS do
-  local kind = ARGV[values + 3 + n]
-  if kind == 'values' then sets[#sets + 1] = KEYS[n]
-  elseif kind == 'index' then indexes[#indexes + 1] = KEYS[n]
+  if ARGV[values + 3 + n] == 'values' then sets[#sets + 1] = KEYS[n]
   elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
 end
 local function isGuarded(value)
@@ -116,6 +119,5 @@ local function isGuarded(value)
 end
 `,
     'isGuarded(value)',
-    "for _, index in ipairs(indexes) do beside('ZREM', index, unpack(ids)) end",
   ),
 }

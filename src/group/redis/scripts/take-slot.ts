@@ -1,6 +1,6 @@
 import { MAX_DELAY_MS } from '../../../core/backoff.ts'
-import { PARKED } from '../../../core/keys.ts'
-import { DROP, NOW } from './fence.ts'
+import { ASIDE } from './aside.ts'
+import { BESIDE, DROP, GONE, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
 import type { Script } from './script.ts'
 
@@ -17,32 +17,35 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
  *
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
- * KEYS the flag, stream, state, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
+ * KEYS the flag, stream, due, state, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
   lua: `
 local token, length, poller, group = unpack(ARGV, 1, 4)
-local flag, stream, state = unpack(KEYS, 1, 3)
+local flag, stream, due, state = unpack(KEYS, 1, 4)
 ${DOUBT}
 ${DROP}
 local function release(consumer)
   local since = doubtOf(consumer)
   if not since then return end
+  ${GONE}
   ${NOW}
+  ${BESIDE}
+  ${ASIDE}
   for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
     if p[4] == 1 and now - p[3] > since then
-      redis.call('XCLAIM', stream, group, '${PARKED}', 0, p[1], 'IDLE', 0, 'RETRYCOUNT', 0, 'JUSTID')
+      aside(p[1], 0, due, score(now, 0), p[1])
     end
   end
   redis.call('HDEL', state, 'doubt:' .. consumer)
 end
 local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
-local holders = redis.call('MGET', unpack(KEYS, 4))
+local holders = redis.call('MGET', unpack(KEYS, 5))
 for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
 for i, holder in ipairs(holders) do
-  local key = KEYS[i + 3]
+  local key = KEYS[i + 4]
   local set = holder and 0 or redis.pcall('SETNX', key, token)
   local left = set == 0 and redis.pcall('PTTL', key) or 0
   if (left == -1 or left > math.max(length, ${MAX_LEASE_MS})) and drop(key) then set = redis.pcall('SETNX', key, token) end

@@ -1,0 +1,34 @@
+import { hash } from 'node:crypto'
+
+/** Characters of what an entry waits for that a condition spells out. */
+const LONGEST = 180
+
+/** Reasons of conditions that are our own: no policy may have such a name. */
+export const RESERVED_REASONS = ['retry', 'held', 'paused', 'unrouted', 'newer-version'] as const
+
+/**
+ * What an entry waits for, as the index has it: a reason, and what that is about, as in `held OrderPaid`. Control characters, and percent signs, are written as in
+ * a URL; what is long ends in its hash.
+ */
+export function conditionOf(reason: string, what: string): string {
+  const text = escaped(what)
+  const short = text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}~${hash('sha1', text)}`
+  return `${escaped(reason).replaceAll(' ', '%20')} ${short}`
+}
+
+/** What a condition was made of; of what was long, it has the start and the hash. */
+export function partsOf(condition: string): { readonly reason: string; readonly what: string } {
+  const space = condition.indexOf(' ')
+  return { reason: unescaped(condition.slice(0, space)), what: unescaped(condition.slice(space + 1)) }
+}
+
+function escaped(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what has no place in it
+  return text
+    .toWellFormed()
+    .replace(/[\u0000-\u001f\u007f%]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`)
+}
+
+function unescaped(text: string): string {
+  return text.replace(/%([0-9A-F]{2})/g, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}

@@ -1,0 +1,111 @@
+import { conditionOf, partsOf } from '../../core/condition.ts'
+import { compareEntryIds, entryBytes } from '../../core/entry.ts'
+import { PARKED } from '../../core/keys.ts'
+import type { Claimed, Slot, TakenDelivery, TakeRequest } from '../group.ts'
+import type { MemoryCalls } from './memory-calls.ts'
+import { countIn, RUNNING, scoreOf } from './memory-calls.ts'
+import type { GroupState } from './memory-server.ts'
+
+/** Members of an index that one call inspects, at most. */
+const LOOKS = 1_000
+
+/** What one take in memory finds, and starts: the script `take` in steps. */
+export class MemoryTake {
+  lost = 0
+  isMore = false
+  readonly #calls: MemoryCalls
+  readonly #group: GroupState
+  readonly #request: TakeRequest & { readonly till: number }
+  /** The type of an entry or a condition that is not to be started now. */
+  readonly #isClosed: (value: string) => boolean
+  readonly #found: Claimed[] = []
+  #looked = 0
+
+  constructor(
+    calls: MemoryCalls,
+    group: GroupState,
+    request: TakeRequest & { readonly till: number },
+    isClosed: (value: string) => boolean,
+  ) {
+    this.#calls = calls
+    this.#group = group
+    this.#request = request
+    this.#isClosed = isClosed
+  }
+
+  find(): void {
+    const { room, till, conditions } = this.#request
+    const due = [...this.#calls.dueTimes]
+      .filter(([, score]) => score < RUNNING && score <= scoreOf(till, Infinity))
+      .sort(([a, x], [b, y]) => x - y || Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    for (const [id, score] of due) {
+      if (this.#found.length >= room || this.#looked >= LOOKS) break
+      if (!this.#look(id, countIn(score))) this.#calls.dueTimes.delete(id)
+    }
+    this.isMore ||= this.#found.length >= room || this.#looked >= LOOKS
+    for (const [condition, ids] of this.#calls.waiting) {
+      const { reason, what } = partsOf(condition)
+      if (!conditions.includes(condition) && !(reason === 'held' && !this.#isClosed(what))) continue
+      for (const [id, count] of [...ids].sort(([a], [b]) => compareEntryIds(a, b))) {
+        if (this.#found.length >= room || this.#looked >= LOOKS) break
+        ids.delete(id)
+        this.#look(id, count)
+      }
+      this.isMore ||= this.#found.length >= room
+    }
+  }
+
+  /** Starts what was found, but for what is at its last delivery or has none left. */
+  start(slot: Slot): { readonly started: readonly TakenDelivery[]; readonly handed: readonly Claimed[] } {
+    const { maxBytes = Infinity, maxDeliveries, till } = this.#request
+    const started: TakenDelivery[] = []
+    const handed: Claimed[] = []
+    let bytes = 0
+    for (const found of this.#found) {
+      const { id, deliveryCount, from } = found
+      const fields = this.#calls.stream.get(id)?.fields ?? []
+      const isLast = deliveryCount + 1 >= maxDeliveries
+      if (bytes >= maxBytes) {
+        this.isMore = true
+        this.#calls.dueTimes.set(id, scoreOf(till, deliveryCount))
+        continue
+      }
+      const held = isLast ? found : { id, deliveryCount: deliveryCount + 1 }
+      this.#calls.take(this.#group, slot, held)
+      this.#calls.dueTimes.set(id, RUNNING + held.deliveryCount)
+      if (isLast) handed.push(found)
+      else {
+        bytes += entryBytes(fields)
+        started.push({ ...held, fields, returnTo: PARKED, isTaken: true, idleMs: from.idleMs })
+      }
+    }
+    return { started, handed }
+  }
+
+  /** @returns Whether it is to be taken. */
+  #look(id: string, count: number): boolean {
+    this.#looked++
+    const { stream, state, now } = this.#calls
+    const group = this.#group
+    const { healing } = state
+    if (!group.pending.has(id) && healing !== undefined && compareEntryIds(id, healing) <= 0 && stream.get(id))
+      group.hand(id, { owner: PARKED }, count, now)
+    const pending = group.pending.get(id)
+    if (pending?.owner !== PARKED) return false
+    const entry = stream.get(id)
+    if (!entry) {
+      this.#calls.drop(group, id)
+      this.lost++
+      return false
+    }
+    const type = entry.fields.find(([name]) => String(name) === this.#request.unless?.field)?.[1]
+    const { deliveryCount, deliveredAt } = pending
+    if (type !== undefined && this.#isClosed(String(type))) {
+      const move = { deliveryCount, delayMs: 0, condition: conditionOf('held', String(type)) }
+      this.#calls.setAside(group, id, move)
+      return false
+    }
+    this.#found.push({ id, deliveryCount, from: { owner: PARKED, idleMs: now - deliveredAt } })
+    return true
+  }
+}

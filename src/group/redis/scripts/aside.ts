@@ -1,0 +1,86 @@
+import { AGING, PARKED } from '../../../core/keys.ts'
+
+/** A score has the count below the time: the count survives a lost group. Larger counts are kept by the server alone. */
+const COUNTS = 1_024
+
+/** What was taken from an index stays in it until its outcome is stored, with a score above every time. */
+const RUNNING = '9e15'
+
+/** `running(count)` is the place of what was taken. */
+export const RUNNING_OF = `
+local RUNNING = ${RUNNING}
+local function num(n) return ('%.0f'):format(n) end
+local function running(count) return num(RUNNING + math.min(count, ${COUNTS - 1})) end
+`
+
+/**
+ * What is set aside comes back by an index only. `score(ms, count)` is a place in the sorted set of due times, `countOf(score)` the count in it,
+ * `member(condition, id, count)` a place in the set of those that wait for a condition: a condition is one range there, in the order of ids.
+ *
+ * `aside(id, count, key, score, member)` hands an entry to `parked` and writes its place; false if it is gone. XCLAIM comes first: it works with memory full, and what
+ * follows a write is not refused. What an index refuses otherwise, as a key of another type, is handed to `aging`, and comes back by its age.
+ *
+ * Needs GONE, BESIDE and the locals stream, group, due.
+ */
+export const ASIDE = `
+${RUNNING_OF}
+local function score(ms, count) return num(ms * ${COUNTS} + math.min(count, ${COUNTS - 1})) end
+-- anybody may have written the score: what has no count has none
+local function countOf(text)
+  local score = tonumber(text) or 0
+  if score >= RUNNING and score < RUNNING + ${COUNTS} then return score - RUNNING end
+  return score >= 0 and score < RUNNING and math.floor(score) % ${COUNTS} or 0
+end
+local function sortable(id)
+  local ms, seq = id:match('^(%d+)%-(%d+)$')
+  return string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
+end
+local function member(condition, id, count) return condition .. '\\n' .. sortable(id) .. ':' .. num(count) end
+local function parts(text)
+  local condition, ms, seq, count = text:match('^(.-)\\n[A-T](%d+)[A-T](%d+):(%d+)$')
+  return condition, ms and ms .. '-' .. seq, tonumber(count)
+end
+local function hand(owner, id, count)
+  return not gone(id) and redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'JUSTID')[1]
+end
+local function refuses(...)
+  local reply = redis.pcall(...)
+  return type(reply) == 'table' and reply.err
+end
+local function aside(id, count, key, score, member)
+  if not hand('${PARKED}', id, count) then return false end
+  local isRefused = refuses('ZADD', key, score, member)
+  if key ~= due or isRefused then redis.pcall('ZREM', due, id) end
+  if isRefused then hand('${AGING}', id, count) end
+  return true
+end
+`
+
+/**
+ * `conditions()` names up to a hundred conditions that something waits for, in order. Needs ASIDE and the local waiting.
+ */
+export const CONDITIONS = `
+local function conditions()
+  local found, from = {}, '-'
+  while #found < 100 do
+    local first = beside('ZRANGEBYLEX', waiting, from, '+', 'LIMIT', 0, 1)
+    local condition = first and first[1] and parts(first[1])
+    if not condition then return found end
+    found[#found + 1], from = condition, '[' .. condition .. '\\11'
+  end
+  return found
+end
+`
+
+/** `nextDue()` is in how many milliseconds the earliest of the index is due; '' where there is none. Needs ASIDE and the local now. */
+export const NEXT_DUE = `
+local function nextDue()
+  local first = beside('ZRANGEBYSCORE', due, '-inf', '(' .. num(RUNNING), 'WITHSCORES', 'LIMIT', 0, 1)
+  return first and first[2] and num(math.max(0, math.floor(first[2] / ${COUNTS}) - now)) or ''
+end
+`
+
+/** `dueBy(ms)` is the highest score of what is due by then. Needs ASIDE. */
+export const DUE_BY = `
+local function dueBy(ms) return num(ms * ${COUNTS} + ${COUNTS - 1}) end
+`

@@ -1,0 +1,70 @@
+import { PARKED } from '../../../core/keys.ts'
+import { ASIDE, CONDITIONS } from './aside.ts'
+import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
+import type { Script } from './script.ts'
+
+/** Entries that one call compares with the index. */
+const PAGE = 500
+
+/** Milliseconds after which all is compared again, though the numbers are as they were. */
+const PERIOD_MS = 86_400_000
+
+/**
+ * `mustMend(parked, indexed)` says whether what is set aside and the index differ in number as they did not before, or nobody has compared them for a day.
+ * Needs the locals state, now.
+ */
+export const MENDING = `
+local function mended() return (beside('HGET', state, 'mended') or ''):match('^(%d+) (%-?%d+)$') end
+local function mustMend(parked, indexed)
+  if beside('HEXISTS', state, 'mending') == 1 then return true end
+  local at, difference = mended()
+  return parked - indexed ~= (tonumber(difference) or 0) or at and parked > 0 and now - at > ${PERIOD_MS}
+end
+`
+
+/**
+ * Compares a page of what is set aside with the index, by which alone it comes back: what no index has, since somebody deleted it or a failover lost a write, is due at once.
+ *
+ * Whoever does it, and whenever, it is the same: nobody's lease is asked for. Where the last page ended is noted.
+ *
+ * KEYS stream, due, waiting, state. ARGV group. Answers 1 if all was compared by now, and how many had no place.
+ */
+export const mend: Script = {
+  keyCount: 4,
+  lua: `
+local stream, due, waiting, state = unpack(KEYS)
+local group, lease, consumer, token = ARGV[1], '', '', ''
+${FENCE}
+${GONE}
+${NOW}
+${BESIDE}
+${ASIDE}
+${CONDITIONS}
+local there, mended = conditions(), 0
+local function waits(id, count)
+  for _, condition in ipairs(there) do
+    if beside('ZSCORE', waiting, member(condition, id, count)) then return true end
+  end
+end
+local after = beside('HGET', state, 'mending') or ''
+if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
+local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
+for _, p in ipairs(rows) do
+  if not beside('ZSCORE', due, p[1]) and not waits(p[1], p[4]) then
+    local count = saturated(p[4])
+    if aside(p[1], count, due, score(now, count), p[1]) then mended = mended + 1 end
+  end
+end
+local last = rows[${PAGE}] and rows[${PAGE}][1]
+if last and last ~= '${LAST_ID}' then
+  beside('HSET', state, 'mending', last)
+  return {0, mended}
+end
+local parked = 0
+for _, c in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do if c[1] == '${PARKED}' then parked = tonumber(c[2]) end end
+local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
+beside('HDEL', state, 'mending')
+beside('HSET', state, 'mended', num(now) .. ' ' .. ('%.0f'):format(parked - indexed))
+return {1, mended}
+`,
+}

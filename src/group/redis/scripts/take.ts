@@ -1,0 +1,226 @@
+import { AGING, PARKED } from '../../../core/keys.ts'
+import { ASIDE, CONDITIONS, DUE_BY, NEXT_DUE } from './aside.ts'
+import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import type { Script } from './script.ts'
+
+/** Members of an index that one call inspects, at most. */
+const LOOKS = 1_000
+
+/** Entries that one XCLAIM starts before it is known how many bytes they have. */
+const CHUNK = 10
+
+/** Whether entries of a type are not to be started now. @param isGuarded Says so of a value. */
+const CLOSED = `
+local closed, left, sets = false, {}, {}
+for i = 11, 10 + values do left[ARGV[i]] = true end
+for n = 6, #KEYS do
+  if ARGV[10 + values + n - 5] == 'values' then sets[#sets + 1] = KEYS[n]
+  elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
+end
+local function isClosed(value)
+  if left[value] == nil then
+    left[value] = false
+    for _, set in ipairs(sets) do if beside('SISMEMBER', set, value) == 1 then left[value] = true end end
+  end
+  return left[value]
+end
+local inspects = field ~= '' and (next(left) or #sets > 0)
+local function closedType(id)
+  local entry = inspects and redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return nil end
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == field and isClosed(entry[2][i + 1]) then return entry[2][i + 1] end
+  end
+end
+-- what keeps a type from being started is part of a condition, where control characters have no place
+local function held(value) return 'held ' .. value:gsub('[%c%%]', function(c) return ('%%%02X'):format(c:byte()) end) end
+local function valueOf(condition)
+  local text = condition:match('^held (.*)$')
+  return text and text:gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end)
+end
+`
+
+/** Looks up what may be taken: of the index, then of the conditions. */
+const FIND = `
+local found, looked, isMore = {}, 0, 0
+-- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
+local function pendingOf(id, count)
+  local p = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  if p or not healing or sortable(id) > sortable(healing) then return p and p[2] == '${PARKED}' and p end
+  local made = redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')[1]
+  return made and {id, '${PARKED}', 0, count}
+end
+local function lose(id)
+  redis.call('XACK', stream, group, id)
+  lost[#lost + 1] = id
+end
+-- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not
+local function look(id, count, waits)
+  looked = looked + 1
+  local p = id:match('^%d+%-%d+$') and idOr(id, nil) and pendingOf(id, count)
+  if not p then return false end
+  if #redis.call('XRANGE', stream, id, id) == 0 then lose(id) return false end
+  local value = closedType(id)
+  if value and not refuses('ZADD', waiting, 0, member(held(value), id, p[4])) then
+    if looked >= ${LOOKS} then isMore = 1 end
+    return false
+  end
+  if value then return nil end
+  found[#found + 1] = {id, saturated(p[4]), waits, p[3]}
+  return true
+end
+
+local offset = 0
+repeat
+  local page = beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'WITHSCORES', 'LIMIT', offset, math.min(100, room - #found)) or {}
+  for i = 1, #page, 2 do
+    local isTaken = look(page[i], countOf(page[i + 1]))
+    if isTaken == false then beside('ZREM', due, page[i]) else offset = offset + 1 end
+  end
+until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
+
+if #found >= room then isMore = 1 end
+local there = conditions()
+for _, condition in ipairs(there) do
+  local value = valueOf(condition)
+  local isOver = wanted[condition] or value and not isClosed(value)
+  while isOver and #found < room and looked < ${LOOKS} do
+    local page = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, room - #found)) or {}
+    if #page == 0 then break end
+    if #found + #page >= room then isMore = 1 end
+    beside('ZREM', waiting, unpack(page))
+    for _, text in ipairs(page) do
+      local _, id, count = parts(text)
+      if id and look(id, count, true) == nil then hand('${AGING}', id, count) end
+    end
+  end
+end`
+
+/** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
+const TAKE = `
+local entries, bytes, chunk, note = {}, 0, {}, {nonce .. ' '}
+local most = math.huge
+if room_bytes ~= '' then most = tonumber(room_bytes) end
+
+local function keep(f, count, body)
+  local id = f[1]
+  entries[#entries + 1] = {id, num(count), body, f[4]}
+  beside('ZADD', due, running(count), id)
+  note[#note + 1] = id .. '=' .. num(count) .. '=' .. (body and '1' or '0') .. '\\n'
+end
+local function startChunk()
+  if #chunk == 0 then return end
+  local claim, got = {'XCLAIM', stream, group, consumer, 0}, {}
+  for _, f in ipairs(chunk) do claim[#claim + 1] = f[1] end
+  for _, entry in ipairs(redis.call(unpack(claim))) do
+    if entry then
+      got[entry[1]] = entry[2]
+      for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+    end
+  end
+  for _, f in ipairs(chunk) do
+    if got[f[1]] then keep(f, f[2] + 1, got[f[1]])
+    else lose(f[1]) beside('ZREM', due, f[1]) end
+  end
+  chunk = {}
+end
+local size = ${CHUNK}
+for _, f in ipairs(found) do
+  if #chunk == size then
+    startChunk()
+    if #entries > 0 then size = math.max(1, math.min(100, math.floor((most - bytes) / (1 + bytes / #entries)))) end
+  end
+  if bytes >= most then
+    isMore = 1
+    -- no room: it waits on, due at once
+    if f[3] then aside(f[1], f[2], due, score(till, f[2]), f[1]) end
+  elseif f[2] + 1 >= tonumber(max) then
+    redis.call('XCLAIM', stream, group, consumer, 0, f[1], 'JUSTID')
+    keep(f, f[2], false)
+  else chunk[#chunk + 1] = f end
+end
+startChunk()
+if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(note)) end`
+
+/**
+ * Takes what is due by the index, and what waits for the conditions named, and starts it: fenced, one delivery more, its idle clock restarted. What is at its
+ * last delivery, or has none left, is handed over as it is, to be started alone or buried. What was taken stays in the index as running until its outcome is stored, so that a lost
+ * group makes it pending again.
+ *
+ * Sent twice, it answers the same: what was taken is noted with the nonce. Nothing is taken while a guard's key is there. Entries of types that are not to be started now
+ * go to a condition of their own, `held TYPE`, and come back once the type is no longer closed: a run that cannot start them does not look at them again.
+ *
+ * KEYS stream, lease, due, waiting, state, then the guards. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
+ * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
+ * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
+ * something waits for, and 1 if there is more to take.
+ */
+export const take: Script = {
+  keyCount: undefined,
+  lua: `
+local stream, lease, due, waiting, state = unpack(KEYS, 1, 5)
+local group, consumer, token, nonce, room, room_bytes, max, till, field, values = unpack(ARGV, 1, 10)
+room = tonumber(room)
+${FENCE}
+${GONE}
+${NOW}
+${BESIDE}
+${ASIDE}
+${CONDITIONS}
+${NEXT_DUE}
+${DUE_BY}
+if not leased() then return 0 end
+till = till == '' and now or tonumber(till)
+local lost = {}
+
+local took = beside('HGET', state, 'took:' .. consumer)
+if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
+  local again = {}
+  for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
+    local entry = mine(id, count) and redis.call('XRANGE', stream, id, id)[1]
+    if entry then again[#again + 1] = {id, count, isStarted == '1' and entry[2], 0} end
+  end
+  return {num(till), again, lost, nextDue(), conditions(), 1}
+end
+${CLOSED}
+local wanted = {}
+for i = 11 + values + #KEYS - 5, #ARGV do wanted[ARGV[i]] = true end
+if closed then return {num(till), {}, lost, nextDue(), conditions(), 0} end
+local healing = idOr(beside('HGET', state, 'healing'), nil)
+${FIND}
+${TAKE}
+return {num(till), entries, lost, nextDue(), there, isMore}
+`,
+}
+
+/**
+ * Gives back what a take brought whose answer was lost: due at once, its delivery given back. A take of that nonce that comes late finds it used.
+ *
+ * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce. Answers how many.
+ */
+export const untake: Script = {
+  keyCount: 5,
+  lua: `
+local stream, lease, due, waiting, state = unpack(KEYS)
+local group, consumer, token, nonce = unpack(ARGV)
+${FENCE}
+${GONE}
+${NOW}
+${BESIDE}
+${ASIDE}
+if not leased() then return 0 end
+local took, given = beside('HGET', state, 'took:' .. consumer), 0
+if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
+  for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
+    if mine(id, count) then
+      local left = count - isStarted
+      aside(id, left, due, score(now, left), id)
+      given = given + 1
+    end
+  end
+end
+beside('HSET', state, 'took:' .. consumer, nonce .. ' ')
+return given
+`,
+}
+
