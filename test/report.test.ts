@@ -30,6 +30,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     drained: true,
     noFreeSlot: false,
     pendingLimitReached: false,
+    parkedLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,
@@ -82,7 +83,7 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['noFreeSlot', 'pendingLimitReached', 'groupRecreated', 'continued'] as const)(
+  test.each(['noFreeSlot', 'pendingLimitReached', 'parkedLimitReached', 'groupRecreated', 'continued'] as const)(
     'says %s if any does',
     (flag) => {
       const said = [[false, false], [true, false], [false, true], []].map(

@@ -1,6 +1,7 @@
 import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
+import { AGING, PARKED } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
@@ -82,8 +83,8 @@ export interface Claims {
    */
   settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult>
 
-  /** Gives back what the last take brought, whose answer was lost: due at once, at no delivery. */
-  giveBackTaken(slot: Slot): Promise<void>
+  /** Settles, and gives back what the last take brought, whose answer was lost: due at once, at no delivery. One round trip. */
+  settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
 
   /** Gives a group that was made again a page of what was set aside in its last life. One round trip. */
   heal(slot: Slot): Promise<Healed>
@@ -183,6 +184,14 @@ export interface Owner {
 export interface Claimed extends HeldEntry {
   /** Who had it, and for how long it had been idle. */
   readonly from: Owner
+}
+
+/**
+ * To whom a claimed entry goes back that is not run: what was set aside, to its index. A suspect stays under the name of who claimed it, idle for no time, and is claimed again by its age:
+ * under its former owner's name it would pass for what that has read since.
+ */
+export function returnOf({ from }: Claimed, { consumerName }: Slot): string {
+  return from.owner === PARKED || from.owner === AGING ? PARKED : consumerName
 }
 
 export interface Settlement {

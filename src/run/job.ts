@@ -63,7 +63,7 @@ export class Job implements InHand, PolicyJob {
   release(condition?: string): void {
     const { returnTo: owner } = this.delivery
     const deliveryCount = this.deliveryCount - 1
-    // a suspect goes back to whom it came from, or it would be none
+    // a suspect that was set aside would be none
     this.outcome = owner === PARKED ? { kind: 'release', owner, deliveryCount, condition } : { kind: 'release', owner, deliveryCount }
   }
 }

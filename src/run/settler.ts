@@ -32,6 +32,7 @@ export class Settler {
   readonly #superseded = new Set<string>()
   /** A read was not answered: entries may lie under our name that we do not know of. */
   #isReadInDoubt = false
+  #giveBack: ((done: readonly Settlement[]) => Promise<SettleResult>) | undefined
   /** One a message: a hundred failures of a kind are one. */
   readonly #failures = new Map<string, Error>()
   readonly #notes = new Map<string, Error>()
@@ -114,11 +115,17 @@ export class Settler {
     this.#isReadInDoubt = true
   }
 
+  /** A take was not answered. @param giveBack Settles, and gives back what it brought: in place of what settles from now on. */
+  doubtTake(giveBack: (done: readonly Settlement[]) => Promise<SettleResult>): void {
+    this.#giveBack = giveBack
+  }
+
   /** Settles what is done. @throws {RedisConnectionError} No reply came. */
   async settle(): Promise<void> {
     const { group, slot } = this.#parts
     const done = this.takeDone()
     if (this.#isReadInDoubt) await this.by(done, group.settle(slot, done, this.known))
+    else if (this.#giveBack) await this.by(done, this.#giveBack(done))
     else if (done.length > 0) await this.by(done, group.settle(slot, done))
   }
 
@@ -168,8 +175,8 @@ export class Settler {
 
   /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
   get known(): readonly string[] {
-    // what was to be released never ran: where no settlement says so, the hand-back does
-    const inHand = this.#inHand.filter(({ outcome }) => outcome?.kind !== 'release')
+    // what was to be released or parked never ran: where no settlement says so, the hand-back does
+    const inHand = this.#inHand.filter(({ outcome }) => outcome?.kind !== 'release' && outcome?.kind !== 'park')
     return [...this.#refused, ...this.#superseded, ...inHand.map(({ id }) => id)]
   }
 

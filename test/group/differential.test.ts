@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
-import type { Claimed, HeldEntry, Slot } from '../../src/group/group.ts'
+import type { Claimed, Delivery, HeldEntry, Slot } from '../../src/group/group.ts'
 import { joinCalls } from '../../src/group/redis/joining.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
 import type { Caller, World } from '../model/world.ts'
-import { GROUP, INDEX, KEYS, STREAM } from '../model/world.ts'
+import { GROUP, KEYS, STREAM } from '../model/world.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
 
@@ -19,10 +19,10 @@ const LEASE_MS = 100_000
 const MIN_IDLE_MS = 60_000
 
 type Step =
-  | { readonly do: 'add' | 'read' | 'claim' | 'due'; readonly count: number }
+  | { readonly do: 'add' | 'read' | 'claim' | 'take-on'; readonly count: number }
   | { readonly do: 'take' | 'give'; readonly kind: 'poller' | 'claimer' }
   | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
-  | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' }
+  | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' | 'heal' | 'give-back' }
   | { readonly do: 'trim'; readonly which: number }
 
 const reason: DeadLetterReason = 'non-retryable'
@@ -34,8 +34,10 @@ const outcome = fc.constantFrom<Outcome>(
   { kind: 'ack-with', commands: [['SADD', `{${STREAM}}:marker`, 'x']] },
   ...[0, 45_000, 90_000].map((delayMs): Outcome => ({ kind: 'retry', delayMs })),
   ...[0, 90_000].map((delayMs): Outcome => ({ kind: 'park', delayMs })),
-  ...[0, 45_000, 90_000].map((delayMs): Outcome => ({ kind: 'park', delayMs, index: INDEX })),
-  { kind: 'release', owner: 'parked', idleMs: 0, deliveryCount: 0 },
+  ...['shelf a', 'shelf b', 'held x'].map((condition): Outcome => ({ kind: 'park', delayMs: 0, condition })),
+  { kind: 'release', owner: 'parked', deliveryCount: 0 },
+  { kind: 'release', owner: 'parked', deliveryCount: 0, condition: 'shelf a' },
+  { kind: 'release', owner: 'poller-9', deliveryCount: 1 },
   { kind: 'dead-letter', letter: { reason, lastDeliveredAt: 1, failedAt: 2 } },
 )
 const count = fc.integer({ min: 1, max: 4 })
@@ -44,7 +46,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      do: fc.constantFrom('add' as const, 'read' as const, 'claim' as const, 'due' as const),
+      do: fc.constantFrom('add' as const, 'read' as const, 'claim' as const, 'take-on' as const),
       count,
     }),
   },
@@ -67,6 +69,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         'pass' as const,
         'pass' as const,
         'measure' as const,
+        'heal' as const,
+        'give-back' as const,
       ),
     }),
   },
@@ -108,7 +112,7 @@ class Side {
   readonly world: World
   readonly #group: BothSides
   readonly #slots = new Map<string, Slot>()
-  #held: HeldEntry[] = []
+  #held: (HeldEntry & Pick<Delivery, 'isTaken'>)[] = []
   #claimed: readonly Claimed[] = []
   #added = 0
 
@@ -117,7 +121,7 @@ class Side {
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
     const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 2 }
     this.#group = bothSides(
-      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, indexes: [INDEX], joinCalls }),
+      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, joinCalls }),
     )
   }
 
@@ -127,12 +131,11 @@ class Side {
     // whether a read that finds nothing makes its name is each server version's own
     const { leases, consumers: _consumers, lastDelivered, ...sight } = await this.world.look()
     const delivered = lastDelivered === '0' ? '0-0' : lastDelivered
-    const [waiting] = await this.#group.ask([['ZRANGEBYSCORE', INDEX, '-inf', '+inf']])
     return comparable({
       answer,
-      waiting: [...(waiting as string[])].sort(),
       ...sight,
       due: [...sight.due].sort(),
+      waiting: [...sight.waiting].sort(),
       delivered,
       leases: [...leases.keys()].sort(),
     })
@@ -175,14 +178,21 @@ class Side {
         this.#claimed = page.claimed
         return page
       }
-      case 'due': {
+      case 'take-on': {
         if (!claimer) return undefined
         // with room for all: what came within a few milliseconds has no order that both know of
-        const request = { index: INDEX, room: 100, till: undefined, past: 0 }
-        const due = await this.#group.settleAndClaimDue(claimer, [], request)
-        this.#claimed = due.claimed
-        return { ...due, claimed: due.claimed.toSorted((a, b) => compareEntryIds(a.id, b.id)), till: undefined }
+        const request = { room: 100, maxDeliveries: 3, till: undefined, conditions: ['shelf a'] }
+        const taken = await this.#group.settleAndTake(claimer, [], request)
+        this.#claimed = taken.handed
+        this.#held = [...taken.started, ...this.#held]
+        const inOrder = <T extends HeldEntry>(entries: readonly T[]) =>
+          entries.toSorted((a, b) => compareEntryIds(a.id, b.id))
+        return { ...taken, started: inOrder(taken.started), handed: inOrder(taken.handed), till: undefined }
       }
+      case 'give-back':
+        return claimer && this.#group.settleAndGiveBack(claimer, [])
+      case 'heal':
+        return claimer && this.#group.heal(claimer)
       case 'start': {
         if (!claimer || this.#claimed.length === 0) return undefined
         const started = await this.#group.settleAndStart(claimer, [], this.#claimed)
@@ -198,7 +208,7 @@ class Side {
         this.#held = this.#held.slice(settlements.length)
         return this.#group.settle(
           slot,
-          settlements.map(({ id, deliveryCount, outcome }) => ({ id, deliveryCount, outcome })),
+          settlements.map(({ id, deliveryCount, outcome, isTaken }) => ({ id, deliveryCount, outcome, isTaken })),
         )
       }
       case 'renew':

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SettleCounts } from '../../src/core/counts.ts'
+import { entryIdBefore } from '../../src/core/entry.ts'
 import { consumerKeys, PARKED } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK } from '../../src/core/outcome.ts'
 import type {
   Claimed,
+  ClaimResult,
   Connection,
   Delivery,
   Group,
@@ -15,6 +17,7 @@ import type {
   Settlement,
   SettleResult,
   Slot,
+  TakeRequest,
 } from '../../src/group/group.ts'
 import { appenderOf } from '../../src/group/redis/append.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
@@ -41,7 +44,7 @@ export interface Outside {
   /** Reads an entry under a consumer name, past whoever holds it: what a request brings whose answer is lost. */
   readAs(consumerName: string): Promise<void>
   endLease(consumerName: string): Promise<void>
-  /** Milliseconds until an entry is due; `undefined` if it has no due time. */
+  /** Milliseconds until an entry is due, Infinity if it was taken; `undefined` if the index does not have it. */
   dueIn(id: string): Promise<number | undefined>
   makeDue(id: string): Promise<void>
   mark(): Promise<string | undefined>
@@ -67,6 +70,10 @@ const MINUTE = 60 * SECOND
 const MIN_IDLE_MS = 10 * MINUTE
 /** All that was to be started was. */
 const nobodyLeft = { leftAlone: [], noRoom: [] }
+/** Nothing is set aside. */
+const nothingAside = { aside: { conditions: [] }, isHealing: false }
+/** Nothing was read. */
+const nothingRead = { entries: [], pendingLimitReached: false, parkedLimitReached: false, hasEnded: false }
 
 const LEASE_MS = 7 * 24 * 60 * MINUTE
 const BODY: readonly TextField[] = [['type', 'OrderPaid']]
@@ -166,6 +173,19 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       return { group, ids, slot, claimed }
     }
 
+    /** A claimer beside `count` entries that are set aside, due by now. */
+    async function aShelf(count: number) {
+      const { group, slot, entries, ids } = await aReader(count)
+      await group.settle(slot, settleAs(retry(0), entries))
+      return { group, ids, slot: await aSlot(group, 'claimer') }
+    }
+
+    /** In how many whole minutes entries are due, Infinity for what runs. */
+    async function dueInMinutes(ids: readonly string[]) {
+      const due = await Promise.all(ids.map((id) => outside.dueIn(id)))
+      return due.map((ms) => (ms === undefined ? undefined : Math.round(ms / MINUTE) + 0))
+    }
+
     /** Pending entries as [id, owner, idle time in whole minutes, count]: a server's clock goes on while a test runs. */
     async function pendingRows() {
       const pending = await outside.pending()
@@ -236,7 +256,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const slot = await aSlot(group)
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        const returnTo = { owner: PARKED, idleMs: MIN_IDLE_MS }
+        const returnTo = PARKED
         expect({ ...read, entries: read.entries.map(asText) }).toEqual({
           ...counted(),
           entries: [
@@ -244,6 +264,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[1], fields: BODY, deliveryCount: 1, returnTo },
           ],
           pendingLimitReached: false,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: false,
         })
@@ -261,6 +282,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...counted(),
           entries: [],
           pendingLimitReached: false,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: false,
         })
@@ -289,7 +311,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const id = await outside.add(BODY)
         const { entries } = await group.settleAndRead(slot, [], { count: 10 })
         expect([empty, idsOf(entries)]).toEqual([
-          { ...counted(), entries: [], pendingLimitReached: false, hasEnded: false, groupRecreated: false },
+          { ...counted(), ...nothingRead, groupRecreated: false },
           [id],
         ])
       })
@@ -304,6 +326,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           leaseLost: true,
           entries: [],
           pendingLimitReached: false,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: false,
         })
@@ -322,13 +345,15 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       })
 
       test('reads nothing while more than maxPending entries are pending', async () => {
-        const { group, slot, entries } = await aReader(3)
+        const { group, slot, entries } = await aReader(4)
+        await group.settle(slot, settleAs(retry(0), entries.slice(3))) // what is set aside does not count
         const id = await outside.add(BODY)
         const full = await group.settleAndRead(slot, [], { count: 10, maxPending: 2 })
         expect(full).toEqual({
           ...counted(),
           entries: [],
           pendingLimitReached: true,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: false,
         })
@@ -340,6 +365,16 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect([idsOf(read), pendingLimitReached]).toEqual([[id], false])
       })
 
+      test('reads nothing while more than maxParked entries are set aside', async () => {
+        const { group, slot, entries } = await aReader(3)
+        await group.settle(slot, settleAs(retry(0), entries.slice(0, 2)))
+        await outside.add(BODY)
+        const request = { count: 10, maxPending: 10 }
+        const full = await group.settleAndRead(slot, [], { ...request, maxParked: 1 })
+        const { entries: read } = await group.settleAndRead(slot, [], { ...request, maxParked: 2 })
+        expect([full.pendingLimitReached, full.parkedLimitReached, full.entries, read.length]).toEqual([false, true, [], 1])
+      })
+
       test('settles and reads in one round trip', async () => {
         const { group, slot, entries } = await aReader(4)
         const [first, second, third, fourth] = entries as [Delivery, Delivery, Delivery, Delivery]
@@ -347,7 +382,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...settleAs(ACK, [first]),
           ...settleAs(retry(0), [second]),
           ...settleAs(aLetter(), [third]),
-          ...settleAs({ kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 }, [fourth]),
+          ...settleAs({ kind: 'release', owner: PARKED, deliveryCount: 0 }, [fourth]),
         ]
         await group.settle(slot, settleAs(retry(0), [{ id: '1-1', deliveryCount: 1 }])) // the server knows the script now
         const id = await outside.add(BODY)
@@ -357,6 +392,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...counted({ acked: 1, retried: 1, deadLettered: 1, released: 1 }),
           entries: [id],
           pendingLimitReached: false,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: false,
         })
@@ -378,48 +414,48 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await outside.pending()).toEqual([])
       })
 
-      test('parks a retry until it has been idle for minIdleMs, the wait before that taken off', async () => {
+      test('sets a retry aside, due after its wait, with the count that it had', async () => {
         const { group, slot, entries, ids } = await aReader(3)
-        const settlements = [0, 4 * MINUTE, MIN_IDLE_MS].flatMap((delayMs, n) =>
+        const settlements = [0, 4 * MINUTE, 60 * MINUTE].flatMap((delayMs, n) =>
           settleAs(retry(delayMs), entries.slice(n, n + 1)),
         )
         expect(await group.settle(slot, settlements)).toEqual(counted({ retried: 3 }))
-        expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 10, 1],
-          [ids[1], PARKED, 6, 1],
-          [ids[2], PARKED, 0, 1],
-        ])
-        expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined, undefined])
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 1]))
+        expect(await dueInMinutes(ids)).toEqual([0, 4, 60])
       })
 
-      test('notes when a retry is due that waits for longer than minIdleMs', async () => {
-        const { group, slot, entries, ids } = await aReader(1)
-        expect(await group.settle(slot, settleAs(retry(60 * MINUTE), entries))).toEqual(counted({ retried: 1 }))
-        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
-        expect(Math.round(((await outside.dueIn(ids[0] as string)) ?? 0) / MINUTE)).toBe(60)
+      test('parks an entry until a condition holds, at no delivery', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        const park: Outcome = { kind: 'park', delayMs: 0, condition: 'shelf a' }
+        expect(await group.settle(slot, settleAs(park, entries))).toEqual(counted({ parked: 2 }))
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 0]))
+        const claimer = await aSlot(group, 'claimer')
+        expect(await group.settleAndClaim(claimer, [], page())).toMatchObject({
+          claimed: [],
+          aside: { conditions: ['shelf a'] },
+        })
       })
 
-      test('releases an entry to whom it was, with the idle time and the count it had', async () => {
+      test('releases an entry to whom it was, with the count it had', async () => {
         const { group, slot, entries, ids } = await aReader(2)
         const [first, second] = entries as [Delivery, Delivery]
         const settlements = [
-          ...settleAs({ kind: 'release', ...first.returnTo, deliveryCount: 0 }, [first]),
-          ...settleAs({ kind: 'release', owner: 'poller-3', idleMs: 30 * MINUTE + 0.5, deliveryCount: 4 }, [second]),
+          ...settleAs({ kind: 'release', owner: first.returnTo, deliveryCount: 0 }, [first]),
+          ...settleAs({ kind: 'release', owner: 'poller-3', deliveryCount: 4 }, [second]),
         ]
         expect(await group.settle(slot, settlements)).toEqual(counted({ released: 2 }))
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 10, 0],
-          [ids[1], 'poller-3', 30, 4],
+          [ids[0], PARKED, 0, 0],
+          [ids[1], 'poller-3', 0, 4],
         ])
+        expect(await dueInMinutes(ids)).toEqual([0, undefined])
       })
 
-      test('lets a released entry be claimed at once, and counts its start as first delivery', async () => {
+      test('lets a released entry be taken at once, and counts its start as first delivery', async () => {
         const { group, slot, entries } = await aReader(1)
         const [entry] = entries as [Delivery]
-        await group.settle(slot, settleAs({ kind: 'release', ...entry.returnTo, deliveryCount: 0 }, [entry]))
-        const claimer = await aSlot(group, 'claimer')
-        const { claimed } = await group.settleAndClaim(claimer, [], page())
-        const { started } = await group.settleAndStart(claimer, [], claimed)
+        await group.settle(slot, settleAs({ kind: 'release', owner: PARKED, deliveryCount: 0 }, [entry]))
+        const { started } = await group.settleAndTake(await aSlot(group, 'claimer'), [], taking())
         expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[entry.id, 1]])
       })
 
@@ -503,7 +539,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test.each<Outcome>([
         retry(0),
         retry(60 * MINUTE),
-        { kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 },
+        { kind: 'release', owner: PARKED, deliveryCount: 0 },
         aLetter(),
       ])('counts an entry as lost that was trimmed meanwhile: $kind $delayMs', async (outcome) => {
         const { group, slot, entries, ids } = await aReader(2)
@@ -522,7 +558,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...settleAs(aLetter(), entries.slice(250)),
         ]
         expect(await group.settle(slot, settlements)).toEqual(counted({ acked: 40, retried: 210, deadLettered: 60 }))
-        expect(await pendingRows()).toEqual(ids.slice(0, 210).map((id) => [id, PARKED, 10, 1]))
+        expect(await pendingRows()).toEqual(ids.slice(0, 210).map((id) => [id, PARKED, 0, 1]))
         expect((await outside.deadLetters()).map(originOf)).toEqual(ids.slice(250))
       })
     })
@@ -535,7 +571,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       const outcomes: readonly [name: string, outcome: Outcome][] = [
         ['retry', retry(0)],
         ['a retry that is due later', retry(60 * MINUTE)],
-        ['release', { kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: 0 }],
+        ['release', { kind: 'release', owner: PARKED, deliveryCount: 0 }],
         ['dead letter', aLetter()],
       ]
       const cases = takenAway.flatMap(([how, take]) =>
@@ -617,7 +653,6 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       const release = (settlement: Partial<Extract<Outcome, { kind: 'release' }>> = {}): Outcome => ({
         kind: 'release',
         owner: PARKED,
-        idleMs: 0,
         deliveryCount: 1,
         ...settlement,
       })
@@ -663,9 +698,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await group.settle(slot, superseded, [])).toEqual(counted({ superseded: 1 }))
         expect(await group.settle(slot, settleAs(retry(0), entries), [])).toEqual(counted({ retried: 1 }))
         expect(await pendingRows()).toEqual([
-          [known[0], PARKED, 10, 1],
+          [known[0], PARKED, 0, 1],
           [unheard, PARKED, 0, 0],
         ])
+        expect(await dueInMinutes([unheard])).toEqual([10])
       })
 
       test.each(['settle()', 'giveSlot()'])('%s releases nothing that was read before the lease', async (how) => {
@@ -743,27 +779,52 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       })
 
       test.each([
-        ['releases, and claims, what was read after a slot was given back in doubt', true, [PARKED, 0]],
-        ['claims what was read after a slot was given back without doubt as a dead process’s', false, ['poller-0', 1]],
-      ])('settleAndClaim() %s', async (_what, isInDoubt, [owner, deliveryCount]) => {
+        ['releases what was read after a slot was given back in doubt', true],
+        ['claims what was read after a slot was given back without doubt as a dead process’s', false],
+      ])('settleAndClaim() %s', async (_what, isInDoubt) => {
         const { group, known, late } = await aLateRead(isInDoubt)
         await outside.pass(20)
         const slot = await aSlot(group, 'claimer')
         const { claimed } = await group.settleAndClaim(slot, [], { ...page(), minIdleMs: 10 })
         expect(claimed.map(({ id, deliveryCount, from }) => [id, from.owner, deliveryCount])).toEqual([
           [known, 'poller-0', 1],
-          [late, owner, deliveryCount],
+          ...(isInDoubt ? [] : [[late, 'poller-0', 1]]),
         ])
+        expect((await pendingRows())[1]).toEqual(isInDoubt ? [late, PARKED, 0, 0] : [late, 'claimer-0', 0, 1])
+        expect(await dueInMinutes([late])).toEqual([isInDoubt ? 0 : undefined])
       })
 
-      test('settleAndClaim() releases what finds no room, too, and nothing that is not stale', async () => {
-        const { group, known, late } = await aLateRead()
-        const slot = await aSlot(group, 'claimer')
-        await group.settleAndClaim(slot, [], page())
+      test('settleAndClaim() releases nothing that is not stale', async () => {
+        const { group, late } = await aLateRead()
+        await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
         expect((await pendingRows())[1]).toEqual([late, 'poller-0', 0, 1])
-        await outside.pass(20)
-        const { claimed } = await group.settleAndClaim(slot, [], { ...page({ room: 1 }), minIdleMs: 10 })
-        expect([idsOf(claimed), (await pendingRows())[1]]).toEqual([[known], [late, PARKED, 0, 0]])
+      })
+
+      test('settleAndGiveBack() makes what a take brought due again, its delivery given back', async () => {
+        const { group, slot, ids } = await aShelf(3)
+        await group.settleAndTake(slot, [], taking({ room: 2 }))
+        const running = await dueInMinutes(ids)
+        await group.settleAndGiveBack(slot, [])
+        expect([running, await dueInMinutes(ids)]).toEqual([
+          [Infinity, Infinity, 0],
+          [0, 0, 0],
+        ])
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 1]))
+      })
+
+      test('settleAndGiveBack() leaves what was settled since, and what is a successor’s', async () => {
+        const { group, slot, ids } = await aShelf(2)
+        const { started } = await group.settleAndTake(slot, [], taking())
+        await group.settle(slot, settleAs(retry(60 * MINUTE), started.slice(0, 1)))
+        await outside.endLease(slot.consumerName)
+        await group.settleAndGiveBack(slot, [])
+        await aSlot(group, 'claimer')
+        await group.settleAndGiveBack(slot, [])
+        expect(await dueInMinutes(ids)).toEqual([60, Infinity])
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 0, 2],
+          [ids[1], 'claimer-0', 0, 2],
+        ])
       })
 
       test.each([
@@ -792,19 +853,20 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('settleAndClaim()', () => {
       test('takes over what has been idle for minIdleMs, and counts no delivery', async () => {
         const { group, slot, ids } = await aClaimer(3)
-        await outside.hand(ids[0] as string, { consumerName: PARKED, idleMs: 11 * MINUTE, deliveryCount: 3 })
+        await outside.hand(ids[0] as string, { consumerName: 'claimer-1', idleMs: 11 * MINUTE, deliveryCount: 3 })
         await outside.hand(ids[1] as string, { consumerName: 'poller-2', idleMs: 9 * MINUTE, deliveryCount: 1 })
         const result = await group.settleAndClaim(slot, [], page())
-        expect(inMinutes(result)).toEqual({
+        expect({ ...result, claimed: inMinutes(result.claimed) }).toEqual({
           ...counted(),
           from: '0-0',
           cursor: '0-0',
           claimed: [
-            { id: ids[0], deliveryCount: 3, from: { owner: PARKED, idleMs: 11 * MINUTE } },
+            { id: ids[0], deliveryCount: 3, from: { owner: 'claimer-1', idleMs: 11 * MINUTE } },
             { id: ids[2], deliveryCount: 1, from: { owner: 'poller-0', idleMs: 20 * MINUTE } },
           ],
           lost: 0,
           groupRecreated: false,
+          ...nothingAside,
         })
         expect(await pendingRows()).toEqual([
           [ids[0], 'claimer-0', 0, 3],
@@ -824,7 +886,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           const [first, second, third] = claimed as [Claimed, Claimed, Claimed]
           const settled = await group.settle(slot, [
             ...settleAs(aLetter(), [first]),
-            ...settleAs({ kind: 'release', owner: PARKED, idleMs: 0, deliveryCount: told }, [second]),
+            ...settleAs({ kind: 'release', owner: PARKED, deliveryCount: told }, [second]),
             ...settleAs(retry(0), [third]),
           ])
           expect(settled).toEqual(counted({ deadLettered: 1, released: 1, retried: 1 }))
@@ -832,19 +894,32 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         },
       )
 
-      test('leaves an entry as it was that is not due', async () => {
+      test('does not look at what is set aside, however idle, and says when the next of it is due', async () => {
         const { group, slot, entries, ids } = await aReader(2)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
         for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 2 })
-        await outside.makeDue(ids[1] as string)
         const claimer = await aSlot(group, 'claimer')
-        const { claimed, cursor } = await group.settleAndClaim(claimer, [], page())
-        expect([idsOf(claimed), cursor]).toEqual([[ids[1]], '0-0'])
-        expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 30, 2],
-          [ids[1], 'claimer-0', 0, 2],
-        ])
-        expect(Math.round(((await outside.dueIn(ids[0] as string)) ?? 0) / MINUTE)).toBe(60)
+        const first = await group.settleAndClaim(claimer, [], page())
+        await outside.makeDue(ids[1] as string)
+        const second = await group.settleAndClaim(claimer, [], page())
+        expect([first.claimed, first.cursor, second.claimed]).toEqual([[], '0-0', []])
+        expect([first, second].map(({ aside: { dueInMs = 1 } }) => Math.round(dueInMs / MINUTE))).toEqual([60, 0])
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 30, 2]))
+      })
+
+      test('goes through the names in the order of their bytes, and comes to what no index could take, too', async () => {
+        const { group, slot, ids } = await aClaimer(5)
+        const names = ['poller-3', 'aging', 'Poller', 'poller-10', 'é']
+        for (const [n, consumerName] of names.entries())
+          await outside.hand(ids[n] as string, { consumerName, idleMs: 20 * MINUTE, deliveryCount: 1 })
+        const pages: string[] = []
+        let cursor: string | undefined
+        do {
+          const result: ClaimResult = await group.settleAndClaim(slot, [], { ...page({ room: 1 }), cursor })
+          pages.push(...result.claimed.map(({ from }) => from.owner))
+          cursor = result.cursor
+        } while (cursor !== '0-0')
+        expect(pages).toEqual(['Poller', 'aging', 'poller-10', 'poller-3', 'é'])
       })
 
       test('leaves entries without room unchanged, and goes on with the first of them', async () => {
@@ -856,9 +931,9 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           [],
           page({ room: 10, ...(first.cursor && { cursor: first.cursor }) }),
         )
-        expect([idsOf(first.claimed), first.cursor]).toEqual([ids.slice(0, 2), ids[2]])
+        expect([idsOf(first.claimed), first.cursor]).toEqual([ids.slice(0, 2), `${ids[1]} poller-0`])
         expect(rows).toEqual(ids.map((id, n) => (n < 2 ? [id, 'claimer-0', 0, 1] : [id, 'poller-0', 20, 1])))
-        expect([second.from, idsOf(second.claimed), second.cursor]).toEqual([ids[2], ids.slice(2), '0-0'])
+        expect([second.from, idsOf(second.claimed), second.cursor]).toEqual([first.cursor, ids.slice(2), '0-0'])
       })
 
       test('claims a hundred stale entries at a time', async () => {
@@ -872,58 +947,39 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         }
         expect(pages).toEqual([
           ['0-0', ...ids.slice(0, 100)],
-          [ids[100], ...ids.slice(100, 200)],
-          [ids[200], ...ids.slice(200)],
+          [`${ids[99]} poller-0`, ...ids.slice(100, 200)],
+          [`${ids[199]} poller-0`, ...ids.slice(200)],
         ])
         expect(cursor).toBe('0-0')
       })
 
-      test('inspects a thousand entries at a time to find those that are idle enough', async () => {
-        const { group, ids } = await aReader(1_005)
-        for (const id of [ids[900], ids[1_004]])
-          await outside.hand(id as string, { consumerName: 'poller-2', idleMs: 20 * MINUTE, deliveryCount: 1 })
-        const slot = await aSlot(group, 'claimer')
-        const first = await group.settleAndClaim(slot, [], page())
-        const second = await group.settleAndClaim(slot, [], page({ cursor: first.cursor ?? '' }))
-        const from = { owner: 'poller-2', idleMs: 20 * MINUTE }
-        expect(
-          [first, second].map((result) => inMinutes(result)).map(({ claimed, cursor }) => ({ claimed, cursor })),
-        ).toEqual([
-          { claimed: [{ id: ids[900], deliveryCount: 1, from }], cursor: ids[1_000] },
-          { claimed: [{ id: ids[1_004], deliveryCount: 1, from }], cursor: '0-0' },
-        ])
-      })
-
-      test('counts entries as lost that were trimmed while pending, due or not, and drops them', async () => {
-        const { group, slot, entries, ids } = await aReader(4)
-        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
-        const [parked = '', trimmed = '', , alive = ''] = ids
-        await outside.hand(parked, { consumerName: PARKED, idleMs: 20 * MINUTE, deliveryCount: 1 })
-        for (const id of [trimmed, alive])
-          await outside.hand(id, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
-        for (const id of [parked, trimmed]) await outside.trimEntry(id)
+      test('counts entries as lost that were trimmed while pending, and drops them', async () => {
+        const { group, ids } = await aReader(3)
+        for (const id of [ids[0], ids[2]])
+          await outside.hand(id as string, { consumerName: 'poller-0', idleMs: 20 * MINUTE, deliveryCount: 1 })
+        await outside.trimEntry(ids[0] as string)
         const result = await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
         expect({ ...result, claimed: idsOf(result.claimed) }).toEqual({
           ...counted(),
           from: '0-0',
           cursor: '0-0',
-          claimed: ids.slice(3),
-          lost: 2,
+          claimed: ids.slice(2),
+          lost: 1,
           groupRecreated: false,
+          ...nothingAside,
         })
-        expect(await outside.dueIn(ids[0] as string)).toBeUndefined()
         expect(await pendingRows()).toEqual([
-          [ids[2], 'poller-0', 0, 1],
-          [ids[3], 'claimer-0', 0, 1],
+          [ids[1], 'poller-0', 0, 1],
+          [ids[2], 'claimer-0', 0, 1],
         ])
       })
 
       test('goes on where the last run stopped', async () => {
         const { group, slot, ids } = await aClaimer(3)
-        await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
+        await group.finishClaims(slot, `${ids[0]} poller-0`, MIN_IDLE_MS)
         const opened = (await aGroup().takeSlotAndClaim(LEASE_MS, page())) as Opened
         const { from, claimed, cursor } = opened.page
-        expect([from, idsOf(claimed), cursor]).toEqual([ids[1], ids.slice(1), '0-0'])
+        expect([from, idsOf(claimed), cursor]).toEqual([`${ids[0]} poller-0`, ids.slice(1), '0-0'])
       })
 
       test('takeSlotAndClaim() takes a slot and the first page in one round trip, or neither', async () => {
@@ -948,6 +1004,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           claimed: [],
           lost: 0,
           groupRecreated: false,
+          ...nothingAside,
         })
         expect((await outside.pending()).map(({ consumerName }) => consumerName)).toEqual(before)
       })
@@ -962,25 +1019,12 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect({ ...result, started: result.started.map(asText) }).toEqual({
           ...counted(),
           ...nobodyLeft,
-          started: [{ id: ids[1], fields: [['n', '1']], deliveryCount: 2, returnTo: claimed[1]?.from }],
+          started: [{ id: ids[1], fields: [['n', '1']], deliveryCount: 2, returnTo: 'claimer-0', isTaken: true }],
         })
         expect(await pendingRows()).toEqual([
           [ids[0], 'claimer-0', 5, 1],
           [ids[1], 'claimer-0', 0, 2],
         ])
-      })
-
-      test('removes the due time of what it starts and of what it dead-letters', async () => {
-        const { group, slot, entries, ids } = await aReader(2)
-        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
-        for (const id of ids) {
-          await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 1 })
-          await outside.makeDue(id)
-        }
-        const claimer = await aSlot(group, 'claimer')
-        const { claimed } = await group.settleAndClaim(claimer, [], page())
-        await group.settleAndStart(claimer, settleAs(aLetter(), claimed.slice(0, 1)), claimed.slice(1))
-        expect(await Promise.all(ids.map((id) => outside.dueIn(id)))).toEqual([undefined, undefined])
       })
 
       test('starts no entry whose field value holds it back, and none beyond its room', async () => {
@@ -1010,7 +1054,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         })
         expect(group.roundTrips - before).toBe(1)
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 10, 2],
+          [ids[0], PARKED, 0, 2],
           [ids[1], 'claimer-0', 0, 2],
         ])
       })
@@ -1025,6 +1069,138 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...nobodyLeft,
         })
         expect(await pendingRows()).toEqual([[ids[1], 'claimer-0', 0, 2]])
+      })
+    })
+
+    describe('settleAndTake()', () => {
+      test('starts what is due, in the order of its times, with one delivery more and its body', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        for (const [n, delayMs] of [50, 1, 60 * MINUTE].entries())
+          await group.settle(slot, settleAs(retry(delayMs), entries.slice(n, n + 1)))
+        await outside.pass(60)
+        const claimer = await aSlot(group, 'claimer')
+        const { started, till: _till, left, ...rest } = await group.settleAndTake(claimer, [], taking())
+        expect(rest).toEqual({ ...counted(), handed: [], lost: 0, isMore: false })
+        expect([Math.round((left.dueInMs ?? 0) / MINUTE), left.conditions]).toEqual([60, []])
+        expect(started.map(asText)).toEqual(
+          [1, 0].map((n) => ({
+            id: ids[n],
+            fields: [['n', String(n)]],
+            deliveryCount: 2,
+            returnTo: PARKED,
+            isTaken: true,
+            idleMs: expect.any(Number),
+          })),
+        )
+        expect(await pendingRows()).toEqual([
+          [ids[0], 'claimer-0', 0, 2],
+          [ids[1], 'claimer-0', 0, 2],
+          [ids[2], PARKED, 0, 1],
+        ])
+        expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, 60])
+      })
+
+      test('takes no more than it has room for, and no more once it has the bytes, and says that there is more', async () => {
+        const { group, slot, ids } = await aShelf(30)
+        const first = await group.settleAndTake(slot, [], taking({ room: 3 }))
+        const second = await group.settleAndTake(slot, [], taking({ maxBytes: 5 }))
+        expect([first.started.length, first.isMore, second.isMore]).toEqual([3, true, true])
+        expect(second.started.length).toBeGreaterThan(0)
+        expect(second.started.length).toBeLessThan(20)
+        const { started, isMore } = await group.settleAndTake(slot, [], taking())
+        const all = [first, second, { started }].flatMap((result) => idsOf(result.started))
+        expect([all.sort(), isMore]).toEqual([ids.toSorted(), false])
+      })
+
+      test('hands over what is at its last delivery, or has none left, as it is', async () => {
+        const { group, slot, ids } = await aShelf(3)
+        for (const [n, id] of ids.entries())
+          await outside.hand(id, { consumerName: PARKED, idleMs: 5 * MINUTE, deliveryCount: n + 1 })
+        const result = await group.settleAndTake(slot, [], taking({ maxDeliveries: 3 }))
+        expect([idsOf(result.started), inMinutes(result.handed)]).toEqual([
+          [ids[0]],
+          [
+            { id: ids[1], deliveryCount: 2, from: { owner: PARKED, idleMs: 5 * MINUTE } },
+            { id: ids[2], deliveryCount: 3, from: { owner: PARKED, idleMs: 5 * MINUTE } },
+          ],
+        ])
+        const { started } = await group.settleAndStart(slot, settleAs(aLetter(), result.handed.slice(1)), result.handed.slice(0, 1))
+        expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[ids[1], 3]])
+        expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, undefined])
+      })
+
+      test('takes what is due by the time of the first take, and not what was set aside since', async () => {
+        const { group, slot } = await aShelf(2)
+        const { started, till } = await group.settleAndTake(slot, [], taking())
+        await outside.pass(5)
+        const again = await group.settleAndTake(slot, settleAs(retry(0), started), taking({ till }))
+        expect([again.counts, again.started, again.left.dueInMs]).toEqual([counted({ retried: 2 }).counts, [], 0])
+      })
+
+      test('takes what waits for the conditions named, in the order of ids, and leaves the rest', async () => {
+        const { group, slot, entries, ids } = await aReader(4)
+        for (const [n, condition] of ['shelf b', 'shelf a', 'shelf a', 'shelf ab'].entries())
+          await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition }, entries.slice(n, n + 1)))
+        const claimer = await aSlot(group, 'claimer')
+        const none = await group.settleAndTake(claimer, [], taking())
+        const { started, left } = await group.settleAndTake(claimer, [], taking({ conditions: ['shelf a', 'none'] }))
+        expect([none.started, none.left.conditions]).toEqual([[], ['shelf a', 'shelf ab', 'shelf b']])
+        expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([
+          [ids[1], 1],
+          [ids[2], 1],
+        ])
+        expect(left.conditions).toEqual(['shelf a', 'shelf ab', 'shelf b'])
+        expect((await group.settleAndClaim(claimer, [], page())).aside.conditions).toEqual(['shelf ab', 'shelf b'])
+      })
+
+      test('has entries of a type that is not to be started wait until it is', async () => {
+        const { group, slot, ids } = await aShelf(4)
+        const unless = { field: 'n', values: ['1', '2'] }
+        const closed = await group.settleAndTake(slot, [], taking({ unless }))
+        const { aside } = await group.settleAndClaim(slot, [], page())
+        const still = await group.settleAndTake(slot, [], taking({ unless: { field: 'n', values: ['1'] } }))
+        const open = await group.settleAndTake(slot, [], taking())
+        expect([closed, still, open].map(({ started }) => idsOf(started))).toEqual([[ids[0], ids[3]], [ids[2]], [ids[1]]])
+        expect(aside.conditions).toEqual(['held 1', 'held 2'])
+        expect((await pendingRows()).map(([, owner, , deliveryCount]) => [owner, deliveryCount])).toEqual(
+          ids.map(() => ['claimer-0', 2]),
+        )
+      })
+
+      test('counts an entry as lost that was trimmed meanwhile, and forgets what is no longer pending', async () => {
+        const { group, slot, ids } = await aShelf(3)
+        await outside.trimEntry(ids[0] as string)
+        await group.settle(slot, settleAs(ACK, [{ id: ids[1] as string, deliveryCount: 1 }]))
+        const { started, lost } = await group.settleAndTake(slot, [], taking())
+        expect([idsOf(started), lost]).toEqual([[ids[2]], 1])
+        expect(await dueInMinutes(ids)).toEqual([undefined, undefined, Infinity])
+      })
+
+      test('settles in the same round trip, and forgets what it settles', async () => {
+        const { group, slot, ids } = await aShelf(3)
+        const { started } = await group.settleAndTake(slot, [], taking({ room: 2 }))
+        const before = group.roundTrips
+        const result = await group.settleAndTake(slot, settleAs(ACK, started.slice(0, 1)).map((one) => ({ ...one, isTaken: true })), taking())
+        expect([group.roundTrips - before, result.counts, idsOf(result.started)]).toEqual([
+          1,
+          counted({ acked: 1 }).counts,
+          [ids[2]],
+        ])
+        expect(await dueInMinutes(ids)).toEqual([undefined, Infinity, Infinity])
+      })
+
+      test('takes nothing for a claimer whose slot went to another', async () => {
+        const { group, slot, ids } = await aShelf(1)
+        await outside.endLease(slot.consumerName)
+        await aSlot(group, 'claimer')
+        expect(await group.settleAndTake(slot, [], taking())).toMatchObject({ started: [], leaseLost: true })
+        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
+      })
+
+      test('starts nothing where the group is gone, and is no failure', async () => {
+        const { group, slot } = await aShelf(1)
+        await outside.dropGroup()
+        expect(await group.settleAndTake(slot, [], taking())).toMatchObject({ started: [], failures: [], leaseLost: false })
       })
     })
 
@@ -1136,18 +1312,58 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, ids } = await aClaimer(2)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
         await outside.dropGroup()
-        const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0 }
+        const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0, aside: { conditions: [] }, isHealing: true }
         const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
         expect(opened.page).toEqual({ ...nothing, groupRecreated: true })
         expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, groupRecreated: false })
       })
 
-      test('forgets what was due', async () => {
-        const { group, slot, entries, ids } = await aReader(1)
-        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
+      test('gets back what was set aside below the mark, with its counts, and reads again what was above it', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
+        await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition: 'shelf a' }, entries.slice(1, 2)))
+        await group.settle(slot, settleAs(ACK, entries.slice(2)))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        const [above] = await addEntries(1)
+        const read = await group.settleAndRead(slot, [], { count: 10 })
+        await group.settle(slot, settleAs(retry(60 * MINUTE), read.entries))
         await outside.dropGroup()
-        const { entries: again } = await group.settleAndRead(slot, [], { count: 10 })
-        expect([idsOf(again), await outside.dueIn(ids[0] as string)]).toEqual([ids, undefined])
+        const again = await group.settleAndRead(slot, [], { count: 10 })
+        expect([idsOf(again.entries), again.groupRecreated]).toEqual([[above], true])
+        const claimer = await aSlot(group, 'claimer')
+        expect((await group.settleAndClaim(claimer, [], page())).isHealing).toBe(true)
+        expect(await group.heal(claimer)).toEqual({ isDone: true, lost: 0 })
+        expect(await pendingRows()).toEqual([
+          [ids[0], PARKED, 0, 1],
+          [ids[1], PARKED, 0, 0],
+          [above, 'poller-0', 0, 1],
+        ])
+        const { isHealing, aside } = await group.settleAndClaim(claimer, [], page())
+        expect([isHealing, aside.conditions]).toEqual([false, ['shelf a']])
+      })
+
+      test('gets back what ran from the index when it was lost, due at once', async () => {
+        const { group, slot, ids } = await aShelf(1)
+        await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
+        const claimer = await aSlot(group, 'claimer')
+        await group.settleAndTake(claimer, [], taking())
+        await outside.dropGroup()
+        const page1 = await group.settleAndClaim(claimer, [], page())
+        await group.heal(claimer)
+        expect(page1.groupRecreated).toBe(true)
+        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 2]])
+        expect(await dueInMinutes(ids)).toEqual([0])
+      })
+
+      test('forgets what was trimmed while it was lost', async () => {
+        const { group, slot, ids } = await aShelf(2)
+        await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
+        await outside.dropGroup()
+        await outside.trimEntry(ids[0] as string)
+        const claimer = await aSlot(group, 'claimer')
+        await group.settleAndClaim(claimer, [], page())
+        expect(await group.heal(claimer)).toEqual({ isDone: true, lost: 1 })
+        expect(await dueInMinutes(ids)).toEqual([undefined, 0])
       })
 
       test('leaves its settlements unsettled, its acks missed, and is no failure', async () => {
@@ -1163,6 +1379,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...counted({ acked: 1, ackMissed: 1, unsettled: 2 }),
           entries: ids,
           pendingLimitReached: false,
+          parkedLimitReached: false,
           hasEnded: false,
           groupRecreated: true,
         })
@@ -1206,13 +1423,33 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(from).toBe('0-0')
       })
 
-      test('drops due times of entries that are no longer pending', async () => {
-        const { group, slot, entries, ids } = await aReader(2)
-        await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
-        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
+      test('notes a mark that what is set aside does not hold down', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 2)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
-        const due = await Promise.all(ids.map((id) => outside.dueIn(id)))
-        expect(due.map((ms) => Math.round((ms ?? 0) / MINUTE))).toEqual([0, 60])
+        expect(await outside.mark()).toBe(entryIdBefore(ids[2] as string))
+      })
+
+      test('forgets what ran from the index and is no longer pending', async () => {
+        const { group, slot, ids } = await aShelf(2)
+        const { started } = await group.settleAndTake(slot, [], taking())
+        await group.settle(slot, settleAs(ACK, started.slice(0, 1)))
+        const before = await dueInMinutes(ids)
+        await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
+        expect(before).toEqual([Infinity, Infinity])
+        expect(await dueInMinutes(ids)).toEqual([undefined, Infinity])
+      })
+
+      test('takes off, and counts, what was trimmed while it was set aside', async () => {
+        const { group, slot, entries, ids } = await aReader(4)
+        await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 2)))
+        await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition: 'shelf a' }, entries.slice(2, 3)))
+        for (const id of ids.slice(0, 3)) await outside.trimEntry(id)
+        const { lost } = await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
+        expect(lost).toBe(3)
+        expect(await pendingRows()).toEqual([[ids[3], 'poller-0', 0, 1]])
+        const { aside } = await group.settleAndClaim(await aSlot(group, 'claimer'), [], page())
+        expect(aside).toEqual({ conditions: [] })
       })
 
       test('removes only idle names beyond our slots that own no entry and no lease', async () => {
@@ -1260,7 +1497,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await aSlot(group, 'claimer')
         const { backlog, pollers } = (await group.measure()) as Measured
         const { oldestPendingMs, ...counts } = backlog
-        expect(counts).toEqual({ pending: 1, lag: 4, streamLength: 7, deadLetters: 1 })
+        expect(counts).toEqual({ pending: 1, parked: 0, lag: 4, streamLength: 7, deadLetters: 1 })
         expect([Math.floor((oldestPendingMs as number) / MINUTE), pollers]).toEqual([0, 2])
       })
 
@@ -1280,7 +1517,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, '99999999999999-0')
         await group.settleAndRead(await aSlot(group), [], { count: 1 })
         const { backlog } = (await group.measure()) as Measured
-        expect(backlog).toEqual({ pending: 1, lag: 0, streamLength: 1, deadLetters: 0 })
+        expect(backlog).toEqual({ pending: 1, parked: 0, lag: 0, streamLength: 1, deadLetters: 0 })
       })
 
       test('says 0 once nothing waits and nothing is pending, also when what was delivered is gone', async () => {
@@ -1288,7 +1525,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(ACK, entries))
         for (const id of ids) await outside.trimEntry(id)
         const { backlog } = (await group.measure()) as Measured
-        expect(backlog).toEqual({ pending: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
+        expect(backlog).toEqual({ pending: 0, parked: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
       })
 
       test('reports how long ago a run ended that acknowledged something', async () => {
@@ -1399,10 +1636,13 @@ function page(request: { cursor?: string; room?: number } = {}) {
   return { minIdleMs: MIN_IDLE_MS, cursor: undefined, room: 100, ...request }
 }
 
-function inMinutes<T extends { readonly claimed: readonly Claimed[] }>(result: T): T {
+function taking(request: Partial<TakeRequest> = {}): TakeRequest {
+  return { room: 100, maxDeliveries: 5, till: undefined, conditions: [], ...request }
+}
+
+function inMinutes(claimed: readonly Claimed[]): Claimed[] {
   const round = (idleMs: number) => Math.round(idleMs / MINUTE) * MINUTE
-  const claimed = result.claimed.map((c) => ({ ...c, from: { ...c.from, idleMs: round(c.from.idleMs) } }))
-  return { ...result, claimed }
+  return claimed.map((c) => ({ ...c, from: { ...c.from, idleMs: round(c.from.idleMs) } }))
 }
 
 function idsOf(entries: readonly { readonly id: string }[]): string[] {

@@ -31,15 +31,16 @@ import { xlen } from '../../src/group/redis/commands/xlen.ts'
 import { xpending } from '../../src/group/redis/commands/xpending.ts'
 import { xlast, xrange } from '../../src/group/redis/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/redis/commands/xreadgroup.ts'
-import { claimDue } from '../../src/group/redis/scripts/claim-due.ts'
 import { claimPage } from '../../src/group/redis/scripts/claim-page.ts'
 import { createGroup } from '../../src/group/redis/scripts/create-group.ts'
 import { finishClaims } from '../../src/group/redis/scripts/finish-claims.ts'
 import { finishReads } from '../../src/group/redis/scripts/finish-reads.ts'
 import { giveSlot } from '../../src/group/redis/scripts/give-slot.ts'
 import { handBack } from '../../src/group/redis/scripts/hand-back.ts'
+import { heal } from '../../src/group/redis/scripts/heal.ts'
 import { join as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measure } from '../../src/group/redis/scripts/measure.ts'
+import { mend } from '../../src/group/redis/scripts/mend.ts'
 import { readBounded } from '../../src/group/redis/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -47,6 +48,7 @@ import { renew } from '../../src/group/redis/scripts/renew.ts'
 import type { Script } from '../../src/group/redis/scripts/script.ts'
 import { settle } from '../../src/group/redis/scripts/settle.ts'
 import { start } from '../../src/group/redis/scripts/start.ts'
+import { take, takeGuarded, untake } from '../../src/group/redis/scripts/take.ts'
 import { takeSlot } from '../../src/group/redis/scripts/take-slot.ts'
 import type { Command } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
@@ -61,10 +63,10 @@ const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
-const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, start, finishClaims, removeConsumer]
+const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, mend, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
-const POLICY_SCRIPTS = [joinScript, claimDue]
+const POLICY_SCRIPTS = [joinScript, takeGuarded]
 const EVALS: Command[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */

@@ -132,7 +132,10 @@ class Interleaving {
       const { pending, lastDelivered } = await this.#world.look()
       const isLeft = pending.length > 0 || this.#model.kept.some(({ id }) => !isDelivered(id, lastDelivered))
       if (!isLeft && round > 0) break
-      assert(round < MOST_ROUNDS, `after ${round} rounds there are still pending or unread entries`)
+      assert(
+        round < MOST_ROUNDS,
+        `after ${round} rounds there are still pending or unread entries: ${JSON.stringify(await this.#world.look())}`,
+      )
       this.#note(`${LONG_MS} ms pass`)
       await this.#pass(LONG_MS, true)
       await this.#claimOneLap(round % 2 === 0 ? SHORT_MS : LONG_MS)

@@ -8,10 +8,29 @@ import type { Request } from './world.ts'
 /** What a method of the port asks for beside settling, and what its caller gets where that was not answered. */
 const RESTS = {
   settle: {},
-  settleAndRead: { entries: [], pendingLimitReached: false, hasEnded: false, groupRecreated: false },
-  settleAndClaim: { from: '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false },
+  settleAndRead: {
+    entries: [],
+    pendingLimitReached: false,
+    parkedLimitReached: false,
+    hasEnded: false,
+    groupRecreated: false,
+  },
+  settleAndClaim: {
+    from: '',
+    cursor: undefined,
+    claimed: [],
+    lost: 0,
+    groupRecreated: false,
+    aside: { conditions: [] },
+    isHealing: false,
+  },
+  settleAndGiveBack: {},
+  settleAndTake: { till: 0, started: [], handed: [], lost: 0, left: { conditions: [] }, isMore: false },
   settleAndStart: { started: [], leftAlone: [], noRoom: [] },
 } as const
+
+/** What a method asks for that is given nothing beside settlements. */
+const LAST: Readonly<Record<string, unknown>> = { settleAndGiveBack: [] }
 
 interface Part {
   readonly settlements: readonly Settlement[]
@@ -35,13 +54,13 @@ export function requestOf(group: BothSides, name: string, args: readonly unknown
 
 function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: readonly unknown[]): Request<unknown> {
   const [slot, settlements, rest] = args as [Slot, readonly Settlement[], unknown]
-  const parts: Part[] = (['ack', 'ignore', 'join', 'move', 'dead'] as const)
+  const parts: Part[] = (['ack', 'ignore', 'join', 'aside', 'dead'] as const)
     .map((op) => settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].op === op))
     .filter(({ length }) => length > 0)
     .map((some) => ({ settlements: some, carryOut: () => group.settle(slot, some) }))
   // what is settled by this request is known, whatever became of it
   const ids = settlements.map(({ id }) => id)
-  const last = name === 'settle' && rest ? [...(rest as readonly string[]), ...ids] : rest
+  const last = name === 'settle' && rest ? [...(rest as readonly string[]), ...ids] : (rest ?? LAST[name])
   if (last !== undefined) parts.push({ settlements: [], carryOut: () => group[name](slot, [], last as never) })
   return {
     label: name,

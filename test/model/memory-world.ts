@@ -5,7 +5,7 @@ import { MemoryServer } from '../../src/group/memory/memory-server.ts'
 import { bothSides } from '../support/both-sides.ts'
 import { requestOf } from './lossy-group.ts'
 import type { Sight, World } from './world.ts'
-import { fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
+import { dueText, fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Streams in memory. A call is one method of the group port, in the parts that a group on Redis would send. */
 export function createMemoryWorld(): World {
@@ -14,7 +14,7 @@ export function createMemoryWorld(): World {
   const view = createMemoryConnection(server)
   let letters: Sight['letters'] = []
   const clear = async () => {
-    for (const kept of [server.streams, server.leases, server.states, server.dueTimes]) kept.clear()
+    for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting]) kept.clear()
   }
   return {
     name: 'memory',
@@ -48,14 +48,17 @@ export function createMemoryWorld(): World {
       return {
         lastDelivered: group?.lastDeliveredId,
         stream: (stream?.entries ?? []).map(({ id }) => id),
-        pending: [...(group?.pending ?? [])].map(([id, { owner, deliveredAt, deliveryCount }]) => ({
+        pending: (group?.rows ?? []).map(([id, { owner, deliveredAt, deliveryCount }]) => ({
           id,
           owner,
           idleMs: now - deliveredAt,
           count: deliveryCount,
         })),
         letters,
-        due: [...(server.dueTimes.get(KEYS.due)?.keys() ?? [])],
+        due: [...(server.dueTimes.get(KEYS.due) ?? [])].map(([id, score]) => dueText(id, score)),
+        waiting: [...(server.waiting.get(KEYS.waiting) ?? [])].flatMap(([condition, ids]) =>
+          [...ids].map(([id, count]) => `${condition} ${id} ${count}`),
+        ),
         leases: new Map(
           SLOTS.flatMap((name) => {
             const token = server.holder(KEYS.slot(name))
@@ -72,7 +75,12 @@ export function createMemoryWorld(): World {
       for (const [id, orderId] of entries) server.stream(STREAM).add(fieldsOf(orderId).map(asBytes), now, id)
     },
     async trim(ids) {
-      for (const id of ids) server.streams.get(STREAM)?.remove(id)
+      const group = server.streams.get(STREAM)?.groups.get(GROUP)
+      for (const id of ids) {
+        const pending = group?.pending.get(id)
+        if (pending) group?.pending.set(id, { ...pending, deliveredAt: now - TRIMMED_IDLE_MS })
+        server.streams.get(STREAM)?.remove(id)
+      }
     },
     async lose(what) {
       if (what === 'group') view.destroyGroup(STREAM, GROUP)

@@ -228,17 +228,20 @@ export class Model {
       const isTaken = row.owner !== PARKED && row.idleMs < DRIFT_MS
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
       const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
-      const mayTake = isTaken && (!was || (isIdle && isLeased))
+      // what is set aside comes back by its index, whatever its age
+      const mayTake = isTaken && (!was || ((isIdle || was.owner === PARKED) && isLeased))
       const mayRelease = was?.count === 1 && row.count === 0 && this.#isNobodys(row.id)
       assert(
         mayTake || mayDecide(row) || mayRelease,
         `${by.name} has changed ${JSON.stringify(was)} to ${JSON.stringify(row)}`,
       )
       if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
-      if (!was || row.count > was.count) {
+      // what a lost group gets back has the count of its last life
+      const isBack = !was && row.owner === PARKED
+      if (!isBack && (!was || row.count > was.count)) {
         this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
         this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
-      } else if (row.owner !== was.owner) this.#takenAway(row, by)
+      } else if (was && row.owner !== was.owner) this.#takenAway(row, by)
       if (isTaken && isHeard) this.#holders.set(row.id, by)
       else this.#holders.delete(row.id)
     }
@@ -282,23 +285,25 @@ export class Model {
     assert(`${sight.stream}` === `${expected}`, `the stream holds [${sight.stream}], not [${expected}]`)
     this.seen(sight)
     assert(this.#countLetters(sight).length === 0, 'a dead letter came from nobody')
-    const pending = new Set(sight.pending.map(({ id }) => id))
+    // a group that was made again has yet to get back what was set aside
+    const indexed = [...sight.due, ...sight.waiting].flatMap((text) => /\d+-\d+/.exec(text) ?? [])
+    const reachable = new Set([...sight.pending.map(({ id }) => id), ...indexed])
     for (const entry of this.kept) {
-      const isReachable = !isDelivered(entry.id, sight.lastDelivered) || pending.has(entry.id)
+      const isReachable = !isDelivered(entry.id, sight.lastDelivered) || reachable.has(entry.id)
       assert(isReachable || isDone(entry), `${entry.orderId} is lost: neither handled, nor dead-lettered, nor pending`)
     }
     for (const { id, owner, count } of sight.pending)
       assert(count <= this.#rules.maxDeliveries, `${id} is pending under ${owner} with ${count} deliveries`)
-    const strangers = sight.consumers.filter((name) => !/^(poller-[01]|claimer-[01]|parked)$/.test(name))
+    const strangers = sight.consumers.filter((name) => !/^(poller-[01]|claimer-[01]|parked|aging)$/.test(name))
     assert(strangers.length === 0, `there are consumers [${strangers}]`)
   }
 
-  /** A claimer has gone through all that is pending: it left nothing as it was that had been idle for long enough and was due. */
+  /** A claimer has gone through all that is pending: it left nothing as it was that was not set aside and had been idle for long enough. */
   checkLap(before: Sight, after: Sight): void {
     const rows = new Map(after.pending.map((row) => [row.id, row]))
     const passedOver = before.pending.filter((was) => {
       const is = rows.get(was.id)
-      return was.idleMs >= MIN_IDLE_MS && is && isSame(was, is)
+      return was.owner !== PARKED && was.idleMs >= MIN_IDLE_MS && is && isSame(was, is)
     })
     assert(passedOver.length === 0, `a claimer passed over ${JSON.stringify(passedOver)}`)
   }
@@ -307,8 +312,9 @@ export class Model {
   checkDrained(sight: Sight): void {
     this.check(sight)
     const undone = this.kept.filter((entry) => !isDone(entry)).map(({ orderId }) => orderId)
-    const leftOver = { undone, pending: sight.pending, due: sight.due, leases: [...sight.leases] }
-    const nothing = { undone: [], pending: [], due: [], leases: [] }
+    const { pending, due, waiting, leases } = sight
+    const leftOver = { undone, pending, due, waiting, leases: [...leases] }
+    const nothing = { undone: [], pending: [], due: [], waiting: [], leases: [] }
     assert(JSON.stringify(leftOver) === JSON.stringify(nothing), `not drained: ${JSON.stringify(leftOver)}`)
     if (this.#rules.isCalm && !this.hasCrashed) for (const entry of this.entries) this.#checkExact(entry)
   }
@@ -358,9 +364,9 @@ export class Model {
 /** Whether a delivery may have been lost without a call. */
 function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean {
   if (isTakenAway || hasNoSay(by, life)) return true
-  const settling = handingBack(by)
+  const settling = handingBack(by, method)
   if (method.isAnswered) return !settling.at(-1)?.isAnswered
-  if (holder !== undefined && holder !== by) return hasNoSay(holder, life) || !handingBack(holder).at(-1)?.isAnswered
+  if (holder !== undefined && holder !== by) return hasNoSay(holder, life) || !handingBack(holder, method).at(-1)?.isAnswered
   const { lostAt = 0 } = method
   if (holder === undefined)
     return !by.methods.some(
@@ -379,8 +385,9 @@ function hasNoSay({ isDead, wasFrozen, bornIn }: Actor, life: number): boolean {
   return isDead || wasFrozen || bornIn !== life
 }
 
-/** Calls that hand back what is not known; a claimer gives its slot back without regard to that. */
-function handingBack({ name, methods }: Actor): readonly Method[] {
+/** Calls that hand back what is not known of a call; a claimer gives its slot back without regard to that. */
+function handingBack({ name, methods }: Actor, of: Method): readonly Method[] {
+  if (of.name === 'settleAndTake') return methods.filter((method) => method.name === 'settleAndGiveBack')
   const isClaimer = name.startsWith('claimer')
   return methods.filter((method) => method.name.startsWith('settle') || (method.name === 'giveSlot' && !isClaimer))
 }

@@ -1,6 +1,6 @@
-import type { PolicyJob } from '../../src/index.ts'
+import type { Decision, PolicyJob } from '../../src/index.ts'
 import { definePolicy } from '../../src/index.ts'
-import { GROUP, INDEX, STREAM } from './world.ts'
+import { GROUP, STREAM } from './world.ts'
 
 function marker({ event }: PolicyJob): string {
   const { orderId } = (event?.payload ?? {}) as { orderId?: string }
@@ -17,16 +17,21 @@ export const once = definePolicy({
   }),
 })
 
-/** Every third entry waits once, at no delivery, and comes back by an index. */
+function aside(id: number): Decision | undefined {
+  if (id % 3 === 0) return { action: 'park', delayMs: 90_000 }
+  return id % 3 === 1 ? { action: 'park', until: 'a claimer looks' } : undefined
+}
+
+/** Two of three entries wait once, at no delivery: for a while, or until a claimer looks. */
 export const shelf = definePolicy({
   name: 'shelf',
-  index: () => INDEX,
   begin: () => ({
     questions: (jobs) => jobs.map(({ entryId }) => ['SET', `{${STREAM}}:${GROUP}:shelved:${entryId}`, 1, 'NX']),
     admit: (jobs, replies) =>
       jobs.map(({ entryId }, n) =>
-        replies[n] === 'OK' && Number.parseInt(entryId, 10) % 3 === 0 ? { action: 'park', delayMs: 90_000 } : undefined,
+        replies[n] === 'OK' ? aside(Number.parseInt(entryId, 10)) : undefined,
       ),
+    isOver: (until) => until === 'a claimer looks',
   }),
 })
 

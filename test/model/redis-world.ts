@@ -3,11 +3,11 @@ import { RedisReplyError } from '../../src/errors.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
 import type { Answer, Command, Reply } from '../../src/group/redis/transport.ts'
 import type { World } from './world.ts'
-import { fieldsOf, GROUP, INDEX, KEYS, letterOf, SLOTS, STREAM } from './world.ts'
+import { dueText, fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
-local stream, due, state, index, group, ms = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], tonumber(ARGV[2])
+local stream, due, state, group, ms = KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2])
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 100000)
 if pending.err then pending = {} end
 for _, p in ipairs(pending) do
@@ -16,22 +16,36 @@ for _, p in ipairs(pending) do
     redis.call('XCLAIM', stream, group, p[2], 0, p[1], 'IDLE', p[3] + ms, 'JUSTID')
   end
 end
-for _, times in ipairs({due, index}) do
-  for _, id in ipairs(redis.call('ZRANGE', times, 0, -1)) do redis.call('ZINCRBY', times, -ms, id) end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', '(9000000000000000')) do
+  redis.call('ZINCRBY', due, ('%.0f'):format(-ms * 1024), id)
 end
 for _, field in ipairs(redis.call('HKEYS', state)) do
   -- entries age a little more than they should: their idle times are read and set by two clocks
   if field:find('^doubt:') then redis.call('HINCRBY', state, field, 1 - ms) end
 end
-for at = 5, #KEYS do
+for at = 4, #KEYS do
   local left = redis.call('PTTL', KEYS[at])
   if left > ms then redis.call('PEXPIRE', KEYS[at], left - ms) elseif left >= 0 then redis.call('DEL', KEYS[at]) end
+end
+`
+
+const TRIM = `
+for i = 3, #ARGV do
+  local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  local p = not pending.err and pending[1]
+  if p then redis.call('XCLAIM', KEYS[1], ARGV[1], p[2], 0, p[1], 'IDLE', ARGV[2], 'JUSTID') end
+  redis.call('XDEL', KEYS[1], ARGV[i])
 end
 `
 
 const LOOK = `
 local stream, due, letters, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 if redis.call('TYPE', letters).ok == 'string' then letters = KEYS[4] end
+local waiting = {}
+for _, text in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
+  local condition, ms, seq, count = text:match('^(.-)\\n[A-T](%d+)[A-T](%d+):(%d+)$')
+  waiting[#waiting + 1] = condition .. ' ' .. ms .. '-' .. seq .. ' ' .. count
+end
 local last, leases, ids = false, {}, {}
 local groups = redis.pcall('XINFO', 'GROUPS', stream)
 for _, info in ipairs(groups.err and {} or groups) do
@@ -40,11 +54,11 @@ for _, info in ipairs(groups.err and {} or groups) do
   if fields['name'] == group then last = fields['last-delivered-id'] end
 end
 for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do ids[#ids + 1] = entry[1] end
-for at = 5, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
+for at = 6, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
 local names = {}
 for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
-  redis.call('ZRANGE', due, 0, -1), leases, names}
+  redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting}
 `
 
 /** Where the dead letters are while new ones are refused. */
@@ -57,6 +71,7 @@ type Look = [
   string[],
   [string, string, number, number][],
   [string, string[]][],
+  string[],
   string[],
   string[],
   string[],
@@ -94,21 +109,22 @@ export function createRedisWorld(url: string): World & { close(): void } {
         close: async () => {},
       }),
     async look() {
-      const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, ...LEASES]
+      const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, KEYS.waiting, ...LEASES]
       const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP)) as Look
-      const [lastDelivered, stream, pending, letters, due, leases, consumers] = reply
+      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting] = reply
       return {
         lastDelivered: lastDelivered ?? undefined,
         stream,
         pending: pending.map(([id, owner, idleMs, count]) => ({ id, owner, idleMs, count })),
         letters: letters.map(([, flat]) => letterOf(pairs(flat))),
-        due,
+        due: pairs(due).map(([id, score]) => dueText(id, Number(score))),
+        waiting,
         leases: new Map(SLOTS.flatMap((name, n) => (leases[n] ? [[name, leases[n]] as const] : []))),
         consumers,
       }
     },
     async pass(ms) {
-      const keys = [STREAM, KEYS.due, KEYS.state, INDEX, ...LEASES]
+      const keys = [STREAM, KEYS.due, KEYS.state, ...LEASES]
       await outside.eval(PASS, keys.length, ...keys, GROUP, ms)
     },
     async add(entries) {
@@ -116,7 +132,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
       for (const [id, orderId] of entries) pipeline.xadd(STREAM, id, ...fieldsOf(orderId).flat())
       await pipeline.exec()
     },
-    trim: async (ids) => void (ids.length > 0 && (await outside.xdel(STREAM, ...ids))),
+    trim: async (ids) => void (ids.length > 0 && (await outside.eval(TRIM, 1, STREAM, GROUP, TRIMMED_IDLE_MS, ...ids))),
     async lose(what) {
       if (what === 'group') await outside.xgroup('DESTROY', STREAM, GROUP).catch(() => {})
       else if (what === 'stream') await outside.del(STREAM)

@@ -5,8 +5,8 @@ import type { Connection } from '../../src/group/group.ts'
 export const STREAM = 'orders'
 export const GROUP = 'billing'
 export const KEYS = consumerKeys(STREAM, GROUP)
-/** By which entries come back that a policy parked. */
-export const INDEX = `{${STREAM}}:${GROUP}:shelf`
+/** For how long what was trimmed has been idle. */
+export const TRIMMED_IDLE_MS = 600_000
 export const SLOTS = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1']
 
 /** A server on which time goes by when a test says so, seen from outside. */
@@ -20,6 +20,7 @@ export interface World {
   /** Time goes by on the server: pending entries age, leases and due times come nearer. */
   pass(ms: number): Promise<void>
   add(entries: readonly (readonly [id: string, orderId: string])[]): Promise<void>
+  /** What is pending of it has been idle for long from then on: no time can pass for it on a server. */
   trim(ids: readonly string[]): Promise<void>
   lose(what: Loss): Promise<void>
   /** From now on dead letters are refused, or taken again. Does nothing where they are never refused. */
@@ -71,8 +72,10 @@ export interface Sight {
   readonly stream: readonly string[]
   readonly pending: readonly Row[]
   readonly letters: readonly { readonly orderId: string; readonly reason: string; readonly count: number }[]
-  /** Ids with a due time. */
+  /** Ids in the index of times, each with its delivery count, and `running` if it was taken. */
   readonly due: readonly string[]
+  /** What waits: the condition, the id and the delivery count. */
+  readonly waiting: readonly string[]
   /** Tokens of the slots that are held, by consumer name. */
   readonly leases: ReadonlyMap<string, string>
   readonly consumers: readonly string[]
@@ -98,4 +101,9 @@ export function fieldsOf(orderId: string): readonly (readonly [string, string])[
 export function letterOf(pairs: readonly (readonly [string, string])[]): Sight['letters'][number] {
   const { reason = '', deliveryCount = '', payload = '{}' } = Object.fromEntries(pairs)
   return { orderId: (JSON.parse(payload) as { orderId: string }).orderId, reason, count: Number(deliveryCount) }
+}
+
+/** A member of the index of times. */
+export function dueText(id: string, score: number): string {
+  return score >= 9e15 ? `${id} ${score - 9e15} running` : `${id} ${score % 1_024}`
 }

@@ -203,12 +203,11 @@ describe('under the users of accessOf()', () => {
   })
 })
 
-describe('under the users of accessOf() with an index', () => {
+describe('under the users of accessOf() with a policy that parks', () => {
   test('parking, starting and making the group again are refused no command', async () => {
     const { raw, redis, as } = await startServer()
     const shelves = definePolicy({
       name: 'shelves',
-      index: () => '{orders}:shelf',
       begin: ({ action }) => ({
         admit: (jobs) => jobs.map(() => (action === 'poll' ? { action: 'park', delayMs: 0 } : undefined)),
       }),

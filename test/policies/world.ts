@@ -9,6 +9,7 @@ import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
+import { passOnDue } from '../support/due.ts'
 import { startRestServer } from '../support/rest-server.ts'
 
 export const Paid = defineEvent('Paid', { payload: z.object({ id: z.string(), key: z.optional(z.string()) }) })
@@ -183,8 +184,7 @@ async function onServer(isRest: boolean): Promise<World> {
     async pass(ms) {
       for (const [id, owner, idle] of await rows())
         await raw.xclaim('orders', 'billing', owner, 0, id, 'IDLE', idle + ms, 'JUSTID')
-      for (const id of await raw.zrange('{orders}:billing:due', '0', '-1'))
-        await raw.zincrby('{orders}:billing:due', -ms, id)
+      await passOnDue(raw, ms)
     },
     async loseGroup() {
       await raw.xgroup('DESTROY', 'orders', 'billing')

@@ -186,7 +186,7 @@ function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs 
 function aJob(run: Run, id: string, type: string): Job {
   const payload = JSON.stringify({ id })
   const fields = encodeEnvelope({ type, payload, eventId: id })
-  return new Job(run, { id, fields, deliveryCount: 1, returnTo: { owner: 'parked', idleMs: 0 } }, 0)
+  return new Job(run, { id, fields, deliveryCount: 1, returnTo: 'parked' }, 0)
 }
 
 /** A job that says when it gets a second outcome, or goes back though it could start. */

@@ -28,6 +28,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     drained: false,
     noFreeSlot: false,
     pendingLimitReached: false,
+    parkedLimitReached: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,

@@ -7,6 +7,7 @@ import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { connectByName } from './clients.ts'
 import { billing, OrderPaid } from './consumer.ts'
+import { passOnDue } from './due.ts'
 
 export { billing, OrderPaid }
 
@@ -84,6 +85,7 @@ export async function startScenario(options: ScenarioOptions = {}): Promise<Scen
       for (const [id, owner] of (await raw.xpending('orders', group, '-', '+', 10_000)) as [string, string][]) {
         await raw.xclaim('orders', group, owner, 0, id, 'IDLE', idleMs, 'JUSTID')
       }
+      await passOnDue(raw, idleMs, `{orders}:${group}:due`)
     },
   }
 }

@@ -15,12 +15,14 @@ import type {
   HeldEntry,
   Opened,
   Settlement,
+  SettleResult,
   Slot,
   StartBounds,
   StartResult,
   TakeRequest,
   TakeResult,
 } from '../group.ts'
+import { returnOf } from '../group.ts'
 import { plain } from '../redis/commands/reply.ts'
 import { PAGE } from '../redis/scripts/claim-page.ts'
 import type { MemoryCalls } from './memory-calls.ts'
@@ -86,22 +88,23 @@ export class MemoryClaims implements Claims {
     const { unless, guards = [] } = request
     const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) => this.#isClosed(type, unless, guards))
     if (!guards.some((guard) => this.#isShut(guard))) take.find()
-    const { conditions } = this.#calls.left
     const { started, handed } = take.start(slot)
     this.#taken = [
       ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),
       ...handed.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount })),
     ]
-    const left = { ...this.#calls.left, conditions }
+    const left = { ...this.#calls.left, conditions: take.conditions }
     return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore }
   }
 
-  async giveBackTaken(slot: Slot): Promise<void> {
+  async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
     this.#calls.roundTrips++
+    const settled = settle(this.#calls, slot, settlements)
     const group = this.#calls.find()
     for (const entry of this.#calls.isLeased(slot) ? this.#taken : [])
       if (group?.isHeldBy(slot.consumerName, entry))
         this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: 0, condition: undefined })
+    return settled
   }
 
   async heal(slot: Slot): Promise<Healed> {
@@ -150,7 +153,7 @@ export class MemoryClaims implements Claims {
       return { ...settled, counts, started: [], leftAlone: [], noRoom: [], leaseLost }
     }
     const held = claimed.filter((entry) => group.isHeldBy(slot.consumerName, entry))
-    const sorted = this.#sort(group, held, bounds)
+    const sorted = this.#sort(slot, group, held, bounds)
     for (const delivery of sorted.started) {
       this.#calls.take(group, slot, delivery)
       if (this.#calls.dueTimes.has(delivery.id)) this.#calls.dueTimes.set(delivery.id, RUNNING + delivery.deliveryCount)
@@ -162,20 +165,20 @@ export class MemoryClaims implements Claims {
   }
 
   /** What becomes of each entry that is still ours; the trimmed ones are taken off. */
-  #sort(group: GroupState, held: readonly Claimed[], { maxBytes = Infinity, unless, guards = [] }: StartBounds) {
+  #sort(slot: Slot, group: GroupState, held: readonly Claimed[], { maxBytes = Infinity, unless, guards = [] }: StartBounds) {
     const started: Delivery[] = []
     const leftAlone: Claimed[] = []
     const noRoom: Claimed[] = []
     let bytes = 0
     for (const claim of held) {
-      const { id, deliveryCount, from } = claim
+      const { id, deliveryCount } = claim
       const entry = this.#calls.stream.get(id)
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
       else if (this.#isLeft(entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
-        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: from.owner, isTaken: true })
+        started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: returnOf(claim, slot), isTaken: true })
       }
     }
     return { started, leftAlone, noRoom }

@@ -31,9 +31,14 @@ export class GroupState {
     this.consumers.set(owner, nowMs)
   }
 
+  /** What is pending, in the order of ids. */
+  get rows(): [id: string, pending: Pending][] {
+    return [...this.pending].sort(([a], [b]) => compareEntryIds(a, b))
+  }
+
   /** Ids of what is pending, in order. */
   get ids(): string[] {
-    return [...this.pending.keys()].sort(compareEntryIds)
+    return this.rows.map(([id]) => id)
   }
 
   /** Whether an entry is still pending under that name with that count. */

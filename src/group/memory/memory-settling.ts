@@ -14,9 +14,9 @@ export function settle(calls: MemoryCalls, slot: Slot, settlements: readonly Set
   const group = calls.find()
   for (const settlement of settlements) {
     const { id, outcome } = settlement
-    if (outcome.kind === 'ack') tally.acked(1, group && calls.drop(group, id) ? 1 : 0)
+    if (outcome.kind === 'ack') tally.acked(1, Number(acked(calls, group, settlement)))
     else if (outcome.kind === 'ignore') {
-      if (group) calls.drop(group, id)
+      acked(calls, group, settlement)
       tally.ignored(1)
     } else if (!calls.isLeased(slot)) tally.settled(settlement, SETTLED.leaseLost)
     else if (!group) tally.counts.unsettled++
@@ -33,6 +33,12 @@ export function settle(calls: MemoryCalls, slot: Slot, settlements: readonly Set
     }
   }
   return tally.result()
+}
+
+/** @returns Whether it was pending. */
+function acked(calls: MemoryCalls, group: GroupState | undefined, { id, isTaken }: Settlement): boolean {
+  if (isTaken) calls.dueTimes.delete(id)
+  return group?.pending.delete(id) ?? false
 }
 
 function move(calls: MemoryCalls, group: GroupState, { id, deliveryCount, outcome }: Settlement): void {

@@ -12,6 +12,8 @@ const LOOKS = 1_000
 /** What one take in memory finds, and starts: the script `take` in steps. */
 export class MemoryTake {
   lost = 0
+  /** What something waited for when that was inspected. */
+  conditions: readonly string[]
   isMore = false
   readonly #calls: MemoryCalls
   readonly #group: GroupState
@@ -27,6 +29,7 @@ export class MemoryTake {
     request: TakeRequest & { readonly till: number },
     isClosed: (value: string) => boolean,
   ) {
+    this.conditions = calls.left.conditions
     this.#calls = calls
     this.#group = group
     this.#request = request
@@ -43,6 +46,7 @@ export class MemoryTake {
       if (!this.#look(id, countIn(score))) this.#calls.dueTimes.delete(id)
     }
     this.isMore ||= this.#found.length >= room || this.#looked >= LOOKS
+    this.conditions = this.#calls.left.conditions
     for (const [condition, ids] of this.#calls.waiting) {
       const { reason, what } = partsOf(condition)
       if (!conditions.includes(condition) && !(reason === 'held' && !this.#isClosed(what))) continue

@@ -22,6 +22,7 @@ import type {
   TakeRequest,
   TakeResult,
 } from '../group.ts'
+import { returnOf } from '../group.ts'
 import { Tally } from '../tally.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
@@ -35,7 +36,7 @@ import { heal } from './scripts/heal.ts'
 import { mend } from './scripts/mend.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
 import { STARTED, start, startGuarded } from './scripts/start.ts'
-import { take, untake } from './scripts/take.ts'
+import { take, takeGuarded, untake } from './scripts/take.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
@@ -96,7 +97,7 @@ class RedisClaims implements Claims {
     const [reply = null] = replies
     if (!(reply instanceof RedisReplyError && isTooLarge(reply) && request.room > 1))
       return takenOf(settled, reply, request)
-    await this.giveBackTaken(slot)
+    await this.settleAndGiveBack(slot, [])
     const again = await this.settleAndTake(slot, [], { ...request, room: Math.ceil(request.room / 2) })
     return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
   }
@@ -107,7 +108,7 @@ class RedisClaims implements Claims {
     const { field, values } = unless ?? { field: '', values: [] }
     const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
     return {
-      script: take,
+      script: guards.length > 0 ? takeGuarded : take,
       keys: [...this.#asideKeys(slot), keys.state, ...guards.map(({ key }) => key)],
       args: [...this.#calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
     }
@@ -118,10 +119,10 @@ class RedisClaims implements Claims {
     return [stream, this.#calls.lease(slot), keys.due, keys.waiting]
   }
 
-  async giveBackTaken(slot: Slot): Promise<void> {
-    if (this.#nonce === undefined) return
+  async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
     const keys = [...this.#asideKeys(slot), this.#calls.address.keys.state]
-    await this.#calls.sender.send([{ script: untake, keys, args: [...this.#calls.fence(slot), this.#nonce] }])
+    const call = { script: untake, keys, args: [...this.#calls.fence(slot), this.#nonce ?? ''] }
+    return (await this.#calls.settleWith(slot, settlements, [call])).settled
   }
 
   async heal(slot: Slot): Promise<Healed> {
@@ -145,7 +146,7 @@ class RedisClaims implements Claims {
     const [reply = null] = replies
     if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1)
       return together(settled, await this.#startHalves(slot, claimed, bounds))
-    return startedOf(settled, reply, claimed)
+    return startedOf(slot, settled, reply, claimed)
   }
 
   #start(slot: Slot, claimed: readonly Claimed[], { maxBytes, unless, guards = [] }: StartBounds): Call {
@@ -221,7 +222,7 @@ class RedisClaims implements Claims {
   }
 }
 
-function startedOf(settled: SettleResult, reply: Answer, claimed: readonly Claimed[]): StartResult {
+function startedOf(slot: Slot, settled: SettleResult, reply: Answer, claimed: readonly Claimed[]): StartResult {
   const counts = { ...settled.counts }
   const started: Delivery[] = []
   const leftAlone: Claimed[] = []
@@ -235,14 +236,14 @@ function startedOf(settled: SettleResult, reply: Answer, claimed: readonly Claim
   let { leaseLost } = settled
   for (const [n, item] of items(reply).entries()) {
     const entry = claimed[n] as Claimed
-    const { id, deliveryCount, from } = entry
+    const { id, deliveryCount } = entry
     const [status, fields] = items(item)
     if (status === STARTED.yes)
       started.push({
         id,
         fields: asFields(fields),
         deliveryCount: deliveryCount + 1,
-        returnTo: from.owner,
+        returnTo: returnOf(entry, slot),
         isTaken: true,
       })
     else if (status === STARTED.leftAlone) leftAlone.push(entry)

@@ -18,12 +18,15 @@ interface Rights {
 const EACH = words(
   'eval evalsha xack xpending xclaim xrange xinfo|stream xinfo|groups xlen xgroup|create hget get mget exists pttl time cluster|slots asking',
 )
-const EACH_BESIDE = words('xadd xtrim zadd zrem zremrangebyscore hset hdel setnx getex getdel')
+const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 
 const FUNCTIONS = {
   poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
   claimer: {
-    onAll: [...EACH, ...words('xautoclaim xinfo|consumers xgroup|delconsumer zrange zscore')],
+    onAll: [...EACH, ...words(
+        'xautoclaim xinfo|consumers xgroup|delconsumer zrangebyscore zrangebylex zscan zscore zcard zcount hmget hexists',
+      ),
+    ],
     beside: [...EACH_BESIDE, 'hsetnx'],
   },
 } as const satisfies Readonly<Record<string, Rights>>

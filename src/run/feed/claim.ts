@@ -34,10 +34,9 @@ export function openClaims({ consumer, group, leaseMs, budget, clock }: OpenRequ
 export async function claim(run: Run, gate: IsolationGate, first: ClaimResult): Promise<false> {
   const { settler, report, parts } = run
   const claims = claimsOf(parts.group)
-  const retries = new Retries(run, claims, gate)
   try {
     await arrive(run, gate, first)
-    const cursor = await lap(run, claims, retries, first)
+    const cursor = await lap(run, claims, new Retries(run, claims, gate), first)
     await settler.finish()
     if (cursor === undefined) return false
     await run.endPolicies()
@@ -51,7 +50,6 @@ export async function claim(run: Run, gate: IsolationGate, first: ClaimResult): 
     } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
   } catch (error) {
     await settler.finish().catch(() => {})
-    if (retries.isInDoubt) await claims.giveBackTaken(parts.slot).catch(() => {})
     throw error
   } finally {
     gate.leave()

@@ -56,9 +56,6 @@ export class Retries {
     this.#aloneMs = handlerTimeoutMs
   }
 
-  /** A take was not answered: it may have brought what we do not know of. */
-  isInDoubt = false
-
   /** How many entries are worth claiming at once. */
   get room(): number {
     const { concurrency } = this.#run.parts.consumer.settings
@@ -75,7 +72,7 @@ export class Retries {
    */
   async retry(claimed: readonly Claimed[], { aside }: ClaimResult): Promise<number | undefined> {
     this.#started = []
-    const page = claimed.map((entry) => new WaitingEntry(entry))
+    const page = claimed.map((entry) => new WaitingEntry(entry, this.#run.parts.slot))
     if (page.length > 0) this.#run.report.claimed(claimed)
     this.#hold(page)
     try {
@@ -143,9 +140,7 @@ export class Retries {
       }
       const taken = await this.#take(room, conditions)
       this.#till = taken.till
-      const before = handed.length
       handed.push(...taken.handed)
-      this.#hold(handed.slice(before))
       if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
@@ -265,11 +260,15 @@ export class Retries {
     const done = settler.takeDone()
     const { maxDeliveries } = parts.consumer.settings
     const request = { ...this.#bounds, room: most, maxDeliveries, till: this.#till, conditions }
-    this.isInDoubt = true
-    const taken = await settler.by(done, this.#claims.settleAndTake(parts.slot, done, request))
-    this.isInDoubt = false
+    const call = this.#claims.settleAndTake(parts.slot, done, request)
+    const taken = await settler.by(done, call).catch((error: unknown) => {
+      settler.doubtTake((done) => this.#claims.settleAndGiveBack(parts.slot, done))
+      throw error
+    })
     report.lost(taken.lost)
-    const { started, handed } = taken
+    const { started } = taken
+    const handed = taken.handed.map((entry) => new WaitingEntry(entry, this.#run.parts.slot))
+    this.#hold(handed)
     if (started.length + handed.length > 0) {
       const given = started.map(({ id, deliveryCount, idleMs }) => ({
         id,
@@ -279,7 +278,7 @@ export class Retries {
       report.claimed([...given, ...handed])
       await this.#runAll(started)
     }
-    return { ...taken, handed: handed.map((entry) => new WaitingEntry(entry)) }
+    return { ...taken, handed }
   }
 
   /** @returns Those that there was no room for: they wait on. */

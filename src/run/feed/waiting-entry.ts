@@ -1,7 +1,8 @@
 import { MAX_DELIVERY_COUNT } from '../../core/delivery-count.ts'
 import { AGING, PARKED } from '../../core/keys.ts'
 import type { Outcome } from '../../core/outcome.ts'
-import type { Claimed, Owner } from '../../group/group.ts'
+import type { Claimed, Owner, Slot } from '../../group/group.ts'
+import { returnOf } from '../../group/group.ts'
 import type { InHand } from '../in-hand.ts'
 
 /** A claimed entry that waits for its start, or has got its outcome without one. */
@@ -11,16 +12,20 @@ export class WaitingEntry implements Claimed, InHand {
   readonly from: Owner
   outcome: Outcome | undefined = undefined
 
-  constructor({ id, deliveryCount, from }: Claimed) {
+  readonly #slot: Slot
+
+  /** @param slot Whose it is now. */
+  constructor({ id, deliveryCount, from }: Claimed, slot: Slot) {
+    this.#slot = slot
     this.id = id
     this.deliveryCount = deliveryCount
     this.from = from
   }
 
-  /** It had no turn: it goes back to whom it came from. @param mayHaveStarted The request that was to start it was not answered. */
+  /** It had no turn. @param mayHaveStarted The request that was to start it was not answered. */
   giveBack(mayHaveStarted = false): void {
-    const { deliveryCount, from } = this
-    this.outcome = { kind: 'release', owner: from.owner, deliveryCount, mayHaveStarted }
+    const { deliveryCount } = this
+    this.outcome = { kind: 'release', owner: returnOf(this, this.#slot), deliveryCount, mayHaveStarted }
   }
 
   /** It has used up its deliveries. @param now Milliseconds since 1970. */

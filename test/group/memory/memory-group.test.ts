@@ -36,14 +36,15 @@ describeGroup('the group in memory', async (): Promise<Outside> => {
     endLease: async (consumerName) => void server.leases.delete(keys.slot(consumerName)),
     dueIn: async (id) => {
       const due = server.due(keys.due).get(id)
-      return due === undefined ? undefined : due - now()
+      if (due === undefined) return undefined
+      return due >= 9e15 ? Infinity : Math.floor(due / 1_024) - now()
     },
-    makeDue: async (id) => void server.due(keys.due).set(id, now()),
+    makeDue: async (id) => void server.due(keys.due).set(id, now() * 1_024),
     mark: async () => server.state(keys.state).mark,
     dropGroup: async () => view.destroyGroup(stream, name),
     dropStream: async () => void server.streams.delete(stream),
     flush: async () => {
-      for (const kept of [server.streams, server.leases, server.states, server.dueTimes]) kept.clear()
+      for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting]) kept.clear()
     },
     close: async () => {},
   }

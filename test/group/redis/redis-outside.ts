@@ -66,9 +66,10 @@ export async function openRedis(url: string, connect: () => Connection): Promise
     endLease: async (consumerName) => void (await raw.del(keys.slot(consumerName))),
     async dueIn(id) {
       const [due, [seconds = 0]] = await Promise.all([raw.zscore(keys.due, id), raw.time()])
-      return due === null ? undefined : Number(due) - Number(seconds) * 1_000
+      if (due === null) return undefined
+      return Number(due) >= 9e15 ? Infinity : Math.floor(Number(due) / 1_024) - Number(seconds) * 1_000
     },
-    makeDue: async (id) => void (await raw.zadd(keys.due, 1, id)),
+    makeDue: async (id) => void (await raw.zadd(keys.due, 1_024, id)),
     mark: async () => (await raw.hget(keys.state, 'mark')) ?? undefined,
     dropGroup: async () => void (await raw.xgroup('DESTROY', stream, name)),
     dropStream: async () => void (await raw.del(stream)),
@@ -172,6 +173,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         ...counted({ unsettled: 2 }),
         entries: [],
         pendingLimitReached: false,
+        parkedLimitReached: false,
         hasEnded: false,
         groupRecreated: false,
       })
@@ -192,6 +194,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         ...counted({ deadLettered: 1 }),
         entries: [],
         pendingLimitReached: false,
+        parkedLimitReached: false,
         hasEnded: false,
         groupRecreated: false,
       })
@@ -222,7 +225,10 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         expect(settled.refusals.map(({ message }) => message)).toEqual([expect.stringMatching(/OOM/)])
         const { claimed } = await group.settleAndClaim(claimer, [], { minIdleMs: 0, cursor: undefined, room: 10 })
         const { started } = await group.settleAndStart(claimer, [], claimed)
-        expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2, 2])
+        expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2])
+        const inAWhile = { room: 10, maxDeliveries: 5, till: Date.now() + 600_000, conditions: [] }
+        const taken = await group.settleAndTake(claimer, settleAs({ kind: 'retry', delayMs: 0 }, started), inAWhile)
+        expect(taken.started.map(({ deliveryCount }) => deliveryCount).sort()).toEqual([2, 3])
         await group.finishClaims(claimer, '0-0', 0)
         await group.giveSlot(slot, ended())
       } finally {

@@ -9,22 +9,29 @@ const LOOKS = 1_000
 /** Entries that one XCLAIM starts before it is known how many bytes they have. */
 const CHUNK = 10
 
-/** Whether entries of a type are not to be started now. @param isGuarded Says so of a value. */
-const CLOSED = `
-local closed, left, sets = false, {}, {}
-for i = 11, 10 + values do left[ARGV[i]] = true end
+/** Whether entries of a type are not to be started now: those that the caller names, and those of guards. */
+const GUARDED = `
+local sets = {}
 for n = 6, #KEYS do
   if ARGV[10 + values + n - 5] == 'values' then sets[#sets + 1] = KEYS[n]
   elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
 end
-local function isClosed(value)
+inspects = inspects or field ~= '' and #sets > 0
+function isClosed(value)
   if left[value] == nil then
     left[value] = false
     for _, set in ipairs(sets) do if beside('SISMEMBER', set, value) == 1 then left[value] = true end end
   end
   return left[value]
 end
-local inspects = field ~= '' and (next(left) or #sets > 0)
+`
+
+const closedBy = (guards: string) => `
+local closed, left = false, {}
+for i = 11, 10 + values do left[ARGV[i]] = true end
+local inspects = field ~= '' and next(left)
+local function isClosed(value) return left[value] end
+${guards}
 local function closedType(id)
   local entry = inspects and redis.call('XRANGE', stream, id, id)[1]
   if not entry then return nil end
@@ -150,14 +157,18 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * Sent twice, it answers the same: what was taken is noted with the nonce. Nothing is taken while a guard's key is there. Entries of types that are not to be started now
  * go to a condition of their own, `held TYPE`, and come back once the type is no longer closed: a run that cannot start them does not look at them again.
  *
- * KEYS stream, lease, due, waiting, state, then the guards. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
+ * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
  * something waits for, and 1 if there is more to take.
  */
-export const take: Script = {
-  keyCount: undefined,
-  lua: `
+export const take: Script = { keyCount: 5, lua: takeBy('') }
+
+/** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
+export const takeGuarded: Script = { keyCount: undefined, lua: takeBy(GUARDED) }
+
+function takeBy(guards: string): string {
+  return `
 local stream, lease, due, waiting, state = unpack(KEYS, 1, 5)
 local group, consumer, token, nonce, room, room_bytes, max, till, field, values = unpack(ARGV, 1, 10)
 room = tonumber(room)
@@ -182,7 +193,7 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   end
   return {num(till), again, lost, nextDue(), conditions(), 1}
 end
-${CLOSED}
+${closedBy(guards)}
 local wanted = {}
 for i = 11 + values + #KEYS - 5, #ARGV do wanted[ARGV[i]] = true end
 if closed then return {num(till), {}, lost, nextDue(), conditions(), 0} end
@@ -190,7 +201,7 @@ local healing = idOr(beside('HGET', state, 'healing'), nil)
 ${FIND}
 ${TAKE}
 return {num(till), entries, lost, nextDue(), there, isMore}
-`,
+`
 }
 
 /**
@@ -219,7 +230,8 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
     end
   end
 end
-beside('HSET', state, 'took:' .. consumer, nonce .. ' ')
+-- a group that never was has nothing beside it
+if redis.call('EXISTS', state) == 1 then beside('HSET', state, 'took:' .. consumer, nonce .. ' ') end
 return given
 `,
 }
