@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { claim, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { start } from '../../dist/group/redis/scripts/start.js'
+import { take } from '../../dist/group/redis/scripts/take.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
@@ -96,10 +97,15 @@ describe('promises 1 and 4: a process that dies', () => {
   })
 
   it('right after a claimer’s claim costs the claimed entries no delivery', async () => {
-    const { server, redis, publish, pending, age } = await startScenario()
-    const fail = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
+    const { server, redis, raw, publish, pending, age } = await startScenario()
     await publish('a', 'b')
-    await poll(fail, { redis })
+    await poll(
+      billing(() => {}, { mode: 'once', batchSize: 1 }),
+      { redis },
+    )
+    await publish('c')
+    await raw.xreadgroup('GROUP', 'billing', 'poller-9', 'COUNT', 9, 'STREAMS', 'orders', '>') // and its process dies
+    await age(60_000)
     const proxy = await startFaultProxy(server)
 
     const starting = proxy.pauseOn(String(evalsha(start, '', [], [])[1]))
@@ -108,13 +114,44 @@ describe('promises 1 and 4: a process that dies', () => {
     await victim.kill()
     await proxy.close()
     expect(await pending()).toEqual([
-      ['a', 'claimer-0', 1],
       ['b', 'claimer-0', 1],
+      ['c', 'claimer-0', 1],
     ])
 
     await age(60_000)
     const { calls, handler } = noting()
     await claim(billing(handler), { redis })
-    expect(calls).toEqual(['a', 'b'])
+    expect(calls).toEqual(['b', 'c'])
+  })
+
+  it('before what is due is taken costs no delivery, and after it one of what was taken', async () => {
+    const { server, redis, publish, pending, age } = await startScenario()
+    const fail = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
+    await publish('a', 'b')
+    await poll(fail, { redis })
+    const proxy = await startFaultProxy(server)
+
+    const taking = proxy.pauseOn(String(evalsha(take, '', [], [])[1]))
+    const victim = startVictim({ url: proxy.url, action: 'claim', options: {} })
+    await taking
+    await victim.kill()
+    await proxy.close()
+    const before = await pending()
+    const hanging = startVictim({ url: server.url, action: 'claim', options: { concurrency: 1 }, handlerMs: 600_000 })
+    while ((await pending()).every(([, owner]) => owner === 'parked')) await new Promise((resolve) => setImmediate(resolve))
+    await hanging.kill()
+
+    expect(before).toEqual([
+      ['a', 'parked', 1],
+      ['b', 'parked', 1],
+    ])
+    expect(await pending()).toEqual([
+      ['a', 'claimer-0', 2],
+      ['b', 'parked', 1],
+    ])
+    await age(60_000)
+    const { calls, handler } = noting()
+    await claim(billing(handler, { maxDeliveries: 9 }), { redis })
+    expect(calls.toSorted()).toEqual(['a', 'b'])
   })
 })

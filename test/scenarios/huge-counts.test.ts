@@ -49,7 +49,7 @@ describe.each(CLIENTS)(
         claimed: 6,
         acked: 1,
         deadLettered: 5,
-        batches: 1,
+        batches: 2,
         drained: true,
       })
       expect(calls).toEqual(['well'])

@@ -161,7 +161,7 @@ describe.each(WORLDS)('promise 9: trimmed while pending is counted as lost, on $
     expect([lostIn(...reports), differences(...reports), await pendingCount(raw)]).toEqual([2, [0], 0])
   })
 
-  it('also while it waits beyond minIdleMs, and its due time goes with it', async () => {
+  it('also while it is set aside, and its place in the index goes with it', async () => {
     const scenario = await startWorld(world)
     const { redis, raw, publish, trim, age } = scenario
     const { calls, handler } = noting(() => {

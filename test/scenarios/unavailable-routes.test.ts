@@ -34,7 +34,10 @@ describe('an unavailable route', () => {
     const report = await claim(consumer, { redis })
 
     expect(calls).toEqual({ throttled: expect.toSatisfy((count: number) => count <= 5), plain: 100 })
-    expect(report).toMatchObject({ acked: 100, throttled: 200, released: 200, drained: true })
+    // what its type keeps from being started is not even taken
+    expect(report).toMatchObject({ acked: 100, drained: true })
+    expect(report.throttled).toBeLessThan(200)
+    expect(report.released).toBe(report.throttled)
     expect(difference(report)).toBe(0)
     expect(((await raw.xpending('orders', 'billing')) as [number])[0]).toBe(200)
   })

@@ -12,11 +12,16 @@ const TAKE_OFF = `
 local function takeOff()
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local rows = redis.call('XPENDING', stream, group, '-', first and '(' .. first[1] or '+', ${TRIMMED}, '${PARKED}')
-  local ids, others = {}, #rows
-  for i, p in ipairs(rows) do ids[i] = p[1] end
+  local ids = {}
+  for _, p in ipairs(rows) do if trimmed(p[1]) then ids[#ids + 1] = p[1] end end
+  local others = #ids
   for _, condition in ipairs(conditions()) do
     local bound = first and '(' .. condition .. '\\n' .. sortable(first[1]) or '(' .. condition .. '\\11'
-    local low = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', bound, 'LIMIT', 0, ${TRIMMED}) or {}
+    local low = {}
+    for _, text in ipairs(beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', bound, 'LIMIT', 0, ${TRIMMED}) or {}) do
+      local _, id = parts(text)
+      if not id or trimmed(id) then low[#low + 1] = text end
+    end
     if #low > 0 then
       beside('ZREM', waiting, unpack(low))
       lost[#lost + 1] = {condition:match('^%S+'), #low}

@@ -49,7 +49,7 @@ end
 
 /** Looks up what may be taken: of the index, then of the conditions. */
 const FIND = `
-local found, looked, isMore = {}, 0, 0
+local found, looked, passed, isMore = {}, 0, 0, 0
 -- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
 local function pendingOf(id, count)
   local p = redis.call('XPENDING', stream, group, id, id, 1)[1]
@@ -68,11 +68,11 @@ local function look(id, count, waits)
   if not p then return false end
   if #redis.call('XRANGE', stream, id, id) == 0 then lose(id) return false end
   local value = closedType(id)
-  if value and not refuses('ZADD', waiting, 0, member(held(value), id, p[4])) then
-    if looked >= ${LOOKS} then isMore = 1 end
-    return false
+  if value and not refuses('ZADD', waiting, 0, member(held(value), id, p[4])) then return false end
+  if value then
+    passed = passed + 1
+    return nil
   end
-  if value then return nil end
   found[#found + 1] = {id, saturated(p[4]), waits, p[3]}
   return true
 end
@@ -86,7 +86,7 @@ repeat
   end
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
 
-if #found >= room then isMore = 1 end
+if #found >= room or looked >= ${LOOKS} and passed < looked then isMore = 1 end
 local there = conditions()
 for _, condition in ipairs(there) do
   local value = valueOf(condition)
