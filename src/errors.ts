@@ -173,7 +173,7 @@ export class NoRouteError extends MillraceError {
   }
 }
 
-/** An event's version is newer than its definition's, or there is no upcast from it. */
+/** An event's version is newer than its definition's (`newer-version`), or there is no upcast from it (`unsupported-version`). */
 export class UnsupportedVersionError extends MillraceError {
   override readonly name = 'UnsupportedVersionError'
   readonly code = 'ERR_VERSION_UNSUPPORTED'

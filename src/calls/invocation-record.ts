@@ -10,7 +10,8 @@ const CONDITIONS: Readonly<Record<DeadLetterReason, string>> = {
   invalid: 'SchemaInvalid',
   malformed: 'EntryMalformed',
   oversize: 'EntryOversize',
-  'no-route': 'UnknownEventType',
+  'unrouted': 'UnknownEventType',
+  'newer-version': 'NewerVersion',
   'unsupported-version': 'UnsupportedVersion',
 }
 

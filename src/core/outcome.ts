@@ -8,8 +8,10 @@ export const DEAD_LETTER_REASONS = [
   /** Its payload does not fit the schema. */
   'invalid',
   /** No route handles its type. */
-  'no-route',
-  /** Its version is newer than the definition's, or has no upcast. */
+  'unrouted',
+  /** Its version is newer than the definition's. */
+  'newer-version',
+  /** Its version is older than the definition's, and no upcast leads from it to there. */
   'unsupported-version',
   /** Larger than `maxEntryBytes`; it was not decoded. */
   'oversize',

@@ -22,7 +22,7 @@ export interface ConsumerOptions extends SettingOptions {
   readonly stream: string
   /** The consumer group's name. */
   readonly group: string
-  /** One route an event type. Entries of other types become dead letters, `no-route`. */
+  /** One route an event type. Entries of other types become dead letters, `unrouted`. */
   readonly routes: readonly Route[]
   /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
   readonly codec?: Codec

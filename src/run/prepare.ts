@@ -41,7 +41,7 @@ export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected |
     return rejected('malformed', codecError(error, entry.fields))
   }
   const route = consumer.routes.get(decoded.type)
-  if (!route) return rejected('no-route', new NoRouteError(decoded.type), decoded)
+  if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
   return check(entry, consumer, route, decoded)
 }
 
@@ -54,7 +54,8 @@ function check(
   const { type, version: current, payload: schema } = route.event
   const version = decoded.version ?? 1
   if (!isSupported(route, version)) {
-    return rejected('unsupported-version', new UnsupportedVersionError(type, version, current), decoded)
+    const reason = version > current ? 'newer-version' : 'unsupported-version'
+    return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
   let payload: unknown
   const finish = (checked: Checked): Prepared | Rejected => {

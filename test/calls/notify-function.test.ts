@@ -78,7 +78,8 @@ describe('notifyFunction()', () => {
     ['invalid', 'SchemaInvalid', false],
     ['malformed', 'EntryMalformed', false],
     ['oversize', 'EntryOversize', false],
-    ['no-route', 'UnknownEventType', false],
+    ['unrouted', 'UnknownEventType', false],
+    ['newer-version', 'NewerVersion', false],
     ['unsupported-version', 'UnsupportedVersion', false],
   ] as const)(
     'says of %s the condition %s, and of a function only if one was called',

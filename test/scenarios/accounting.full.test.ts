@@ -48,7 +48,7 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
       'invalid',
       'malformed',
       'max-deliveries',
-      'no-route',
+      'unrouted',
       'non-retryable',
       'oversize',
     ])
