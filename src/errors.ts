@@ -2,6 +2,7 @@
 export type ErrorCode =
   | 'ERR_BATCH_ANSWER_INVALID'
   | 'ERR_BATCH_ITEM_FAILED'
+  | 'ERR_ENTRY_EXPIRED'
   | 'ERR_ENTRY_MALFORMED'
   | 'ERR_ENTRY_OVERSIZE'
   | 'ERR_FUNCTION_FAILED'
@@ -122,6 +123,21 @@ export class OversizeEntryError extends MillraceError {
     super(`Entry must be at most maxEntryBytes, ${maxEntryBytes} bytes of names and values, got ${bytes}`)
     this.bytes = bytes
     this.maxEntryBytes = maxEntryBytes
+  }
+}
+
+/** An entry is older than its `maxAgeMs`, by its id and the server's clock: no handler was called for it. */
+export class ExpiredEntryError extends MillraceError {
+  override readonly name = 'ExpiredEntryError'
+  readonly code = 'ERR_ENTRY_EXPIRED'
+  /** Milliseconds since it was published. */
+  readonly ageMs: number
+  readonly maxAgeMs: number
+
+  constructor(ageMs: number, maxAgeMs: number) {
+    super(`Entry must be at most maxAgeMs, ${maxAgeMs} ms, old, got ${Math.floor(ageMs)} ms`)
+    this.ageMs = ageMs
+    this.maxAgeMs = maxAgeMs
   }
 }
 

@@ -10,7 +10,8 @@ const CONDITIONS: Readonly<Record<DeadLetterReason, string>> = {
   invalid: 'SchemaInvalid',
   malformed: 'EntryMalformed',
   oversize: 'EntryOversize',
-  'unrouted': 'UnknownEventType',
+  unrouted: 'UnknownEventType',
+  expired: 'MaximumRecordAgeExceeded',
   'newer-version': 'NewerVersion',
   'unsupported-version': 'UnsupportedVersion',
 }

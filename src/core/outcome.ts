@@ -15,6 +15,8 @@ export const DEAD_LETTER_REASONS = [
   'unsupported-version',
   /** Larger than `maxEntryBytes`; it was not decoded. */
   'oversize',
+  /** Older than `maxAgeMs`. */
+  'expired',
   /** Its handler threw `NonRetryableError`. */
   'non-retryable',
   /** Its handler failed at every delivery. */
@@ -83,6 +85,7 @@ export interface DeadLetterFacts {
 }
 
 export const ACK: Outcome = { kind: 'ack' }
+export const IGNORE: Outcome = { kind: 'ignore' }
 
 /** What a handler's failure means for its entry. */
 export type Verdict =

@@ -1,7 +1,8 @@
 import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
-import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
+import { DEAD_LETTER_REASONS, IGNORE } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../define/policy.ts'
-import type { Prepared, Rejected } from './prepare.ts'
+import type { Prepared } from './prepare.ts'
+import type { Rejected } from './rejected.ts'
 
 /** What is parked for longer is never seen again. */
 const LONGEST_PARK_MS = 100 * 365 * 86_400_000
@@ -57,7 +58,7 @@ export function checkedDecision(decision: Decision | undefined, index: string | 
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */
 export function outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
-  if (decision.action === 'ignore') return { kind: 'ignore' }
+  if (decision.action === 'ignore') return IGNORE
   if (decision.action === 'park') return { kind: 'park', delayMs: Math.ceil(decision.delayMs), index: decision.index }
   return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
 }

@@ -79,6 +79,7 @@ describe('notifyFunction()', () => {
     ['malformed', 'EntryMalformed', false],
     ['oversize', 'EntryOversize', false],
     ['unrouted', 'UnknownEventType', false],
+    ['expired', 'MaximumRecordAgeExceeded', false],
     ['newer-version', 'NewerVersion', false],
     ['unsupported-version', 'UnsupportedVersion', false],
   ] as const)(
