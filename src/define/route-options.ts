@@ -21,11 +21,11 @@ export interface RouteOptions<E extends Event = Event> {
   readonly maxAgeMs?: number
 }
 
-/** What a route does otherwise, checked; what was not given is not there. */
+/** What a route does otherwise, checked. */
 export interface RouteRules {
-  readonly use?: readonly UsedPolicy[]
-  readonly when?: (event: never) => unknown
-  readonly maxAgeMs?: number
+  readonly use?: readonly UsedPolicy[] | undefined
+  readonly when?: ((event: never) => unknown) | undefined
+  readonly maxAgeMs?: number | undefined
 }
 
 export const ROUTE_OPTIONS = ['use', 'when', 'maxAgeMs'] as const satisfies readonly (keyof RouteOptions)[]
@@ -36,5 +36,5 @@ export function routeRules(action: string, { use: given, when, maxAgeMs }: Route
   if (when !== undefined && !answersAtOnce(when))
     throw cannot(action, 'when must be a function, not async, that answers true or false')
   if (maxAgeMs !== undefined) numberFrom(action, 'maxAgeMs', maxAgeMs, 1)
-  return { ...(use.length > 0 && { use }), ...(when && { when }), ...(maxAgeMs !== undefined && { maxAgeMs }) }
+  return { use, when, maxAgeMs }
 }

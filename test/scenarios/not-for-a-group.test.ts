@@ -107,7 +107,7 @@ describe.each([
   { where: 'on a server', start: onServer },
   { where: 'in memory', start: inMemory },
 ])('promise 22: what is not for a group costs it nothing, $where', ({ start }) => {
-  it('an entry that no route knows is a dead letter, unless it is to be ignored', async () => {
+  it('a type without a route is a dead letter by default, and ignored by option', async () => {
     const place = await start()
     const { calls, handler } = noting()
     await place.append(['Shipped', '{}'], paid('a'))
@@ -185,7 +185,7 @@ describe.each([
     expect(await place.letters()).toEqual([['non-retryable', 'Paid']])
   })
 
-  it('of a batch only what when wants is handed over, and nothing calls for a batch of none', async () => {
+  it('when leaves events out of a batch; an empty batch is no call', async () => {
     const place = await start()
     const batches: string[][] = []
     const handler = (events: readonly BatchEvent[]) =>
@@ -212,7 +212,7 @@ describe.each([
     expect(calls).toEqual(['b'])
   })
 
-  it('what matches no pattern is ignored before its type or payload is looked at', async () => {
+  it('what matches no pattern is ignored before its type or payload is checked', async () => {
     const place = await start()
     const { calls, handler } = noting()
     const filter = filterPatterns([{ type: ['Paid', 'Refunded'], payload: { amount: [{ numeric: ['>', 1] }] } }])
