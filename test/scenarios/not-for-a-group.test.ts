@@ -11,11 +11,13 @@ import {
   on,
   onBatch,
 } from 'millrace'
+import { connect } from 'millrace/connect'
 import { connectMemory } from 'millrace/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { systemClock } from '../../src/clock.ts'
 import { imbalanceOf } from '../../src/report.ts'
+import { startRestServer } from '../support/rest-server.ts'
 import { counts, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
 
@@ -336,6 +338,24 @@ describe('an age', () => {
     await createPoller(billing(handler, { maxAgeMs: 1 }), { redis })()
 
     expect(calls).toEqual(['a'])
+  })
+
+  it('is known over REST, too', async () => {
+    const { server, raw } = await startScenario()
+    const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
+    const redis = connect(rest.url.replace('://', '://:secret@'))
+    onTestFinished(() => Promise.all([redis.close(), rest.close()]).then(() => {}))
+    const { calls, handler } = noting()
+    for (const [id, payload] of [
+      [`${Date.now() - 2 * HOUR}-0`, '{"id":"a"}'],
+      ['*', '{"id":"b"}'],
+    ] as const)
+      await raw.xadd('orders', id, 'eventType', 'Paid', 'payload', payload)
+
+    const consumer = billing(handler, { maxAgeMs: HOUR })
+
+    expect(counts(await createPoller(consumer, { redis })())).toMatchObject({ read: 2, acked: 1, deadLettered: 1 })
+    expect(calls).toEqual(['b'])
   })
 
   it('is known without a request more, by one TIME per run', async () => {
