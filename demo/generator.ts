@@ -74,7 +74,7 @@ export const KINDS: readonly Kind[] = [
   {
     label: 'an event type nobody handles',
     share: 3,
-    fate: 'no-route',
+    fate: 'unrouted',
     write: (order, { append }) =>
       append([
         'eventType',
@@ -86,7 +86,7 @@ export const KINDS: readonly Kind[] = [
   {
     label: 'a version from the future',
     share: 2,
-    fate: 'unsupported-version',
+    fate: 'newer-version',
     write: (order, { append }) =>
       append(['eventType', 'OrderPaid', 'schemaVersion', '3', 'payload', JSON.stringify(paid(order))]),
   },

@@ -2,6 +2,7 @@
 export type ErrorCode =
   | 'ERR_BATCH_ANSWER_INVALID'
   | 'ERR_BATCH_ITEM_FAILED'
+  | 'ERR_ENTRY_EXPIRED'
   | 'ERR_ENTRY_MALFORMED'
   | 'ERR_ENTRY_OVERSIZE'
   | 'ERR_FUNCTION_FAILED'
@@ -125,6 +126,21 @@ export class OversizeEntryError extends MillraceError {
   }
 }
 
+/** An entry is older than its `maxAgeMs`, by its id and the server's clock: no handler was called for it. */
+export class ExpiredEntryError extends MillraceError {
+  override readonly name = 'ExpiredEntryError'
+  readonly code = 'ERR_ENTRY_EXPIRED'
+  /** Milliseconds since it was published. */
+  readonly ageMs: number
+  readonly maxAgeMs: number
+
+  constructor(ageMs: number, maxAgeMs: number) {
+    super(`Entry must be at most maxAgeMs, ${maxAgeMs} ms, old, got ${Math.floor(ageMs)} ms`)
+    this.ageMs = ageMs
+    this.maxAgeMs = maxAgeMs
+  }
+}
+
 /** One thing a schema found wrong. Both members may quote the payload, a path the keys of a record: log neither. */
 export interface PayloadIssue {
   readonly path: string
@@ -173,7 +189,7 @@ export class NoRouteError extends MillraceError {
   }
 }
 
-/** An event's version is newer than its definition's, or there is no upcast from it. */
+/** An event's version is newer than its definition's (`newer-version`), or there is no upcast from it (`unsupported-version`). */
 export class UnsupportedVersionError extends MillraceError {
   override readonly name = 'UnsupportedVersionError'
   readonly code = 'ERR_VERSION_UNSUPPORTED'

@@ -3,13 +3,22 @@ export type { Backoff } from './core/backoff.ts'
 export type { Codec, DecodedEvent, FlatCodecOptions } from './core/codec.ts'
 export { envelopeCodec, flatCodec } from './core/codec.ts'
 export type { Bytes, Field } from './core/entry.ts'
+export type { FilterMembers, FilterPattern, FilterRule, FilterValue } from './core/filter-patterns.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
 export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './define/batch-handler.ts'
-export type { Consumer, ConsumerOptions, OnDeadLetter, RouteOptions } from './define/consumer.ts'
+export type { Consumer, ConsumerOptions, OnDeadLetter } from './define/consumer.ts'
 export { defineConsumer, on } from './define/consumer.ts'
-export type { ConsumerSettings, DeadLetterOptions, PollMode, SettingOptions } from './define/consumer-settings.ts'
+export type {
+  ConsumerSettings,
+  DeadLetterOptions,
+  NotForUs,
+  PollMode,
+  SettingOptions,
+} from './define/consumer-settings.ts'
 export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './define/event.ts'
 export { defineEvent } from './define/event.ts'
+export type { EventFilter } from './define/filter-patterns.ts'
+export { filterPatterns } from './define/filter-patterns.ts'
 export type { EventHandler, HandlerContext, LambdaContext } from './define/handler.ts'
 export type {
   DeadLetterNotice,
@@ -40,10 +49,12 @@ export type {
   Wrap,
 } from './define/policy.ts'
 export type { Route } from './define/route.ts'
+export type { RouteOptions } from './define/route-options.ts'
 export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
   BatchItemFailedError,
+  ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,

@@ -4,6 +4,7 @@ import * as errors from '../src/errors.ts'
 import {
   BatchAnswerInvalidError,
   BatchItemFailedError,
+  ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
   InvalidPayloadError,
@@ -103,6 +104,12 @@ const EVERY_ERROR = {
     message: 'card declined',
     facts: {},
     cause: refused,
+  },
+  ERR_ENTRY_EXPIRED: {
+    error: new ExpiredEntryError(60_001.5, 60_000),
+    name: 'ExpiredEntryError',
+    message: 'Entry must be at most maxAgeMs, 60000 ms, old, got 60001 ms',
+    facts: { ageMs: 60_001.5, maxAgeMs: 60_000 },
   },
   ERR_NO_ROUTE: {
     error: new NoRouteError('Order"Paid'),

@@ -7,6 +7,7 @@ test('the package exports these names', () => {
     [
       "BatchAnswerInvalidError",
       "BatchItemFailedError",
+      "ExpiredEntryError",
       "FunctionFailedError",
       "HandlerTimeoutError",
       "InvalidPayloadError",
@@ -31,6 +32,7 @@ test('the package exports these names', () => {
       "defineEvent",
       "definePolicy",
       "envelopeCodec",
+      "filterPatterns",
       "flatCodec",
       "on",
       "onBatch",

@@ -7,7 +7,7 @@ import { sendReceipt } from './send-receipt.ts'
 export const billing = defineConsumer({
   stream: ordersStream,
   group: 'billing',
-  routes: [on(OrderPaid, sendReceipt), on(OrderShipped, bookShipment)],
+  routes: [on(OrderPaid, sendReceipt), on(OrderShipped, bookShipment, { when: ({ payload }) => payload.parcels > 0 })],
   batchSize: 100,
   concurrency: 10,
   handlerTimeoutMs: 10_000,

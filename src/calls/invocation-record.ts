@@ -10,7 +10,9 @@ const CONDITIONS: Readonly<Record<DeadLetterReason, string>> = {
   invalid: 'SchemaInvalid',
   malformed: 'EntryMalformed',
   oversize: 'EntryOversize',
-  'no-route': 'UnknownEventType',
+  unrouted: 'UnknownEventType',
+  expired: 'MaximumRecordAgeExceeded',
+  'newer-version': 'NewerVersion',
   'unsupported-version': 'UnsupportedVersion',
 }
 

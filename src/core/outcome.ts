@@ -8,11 +8,15 @@ export const DEAD_LETTER_REASONS = [
   /** Its payload does not fit the schema. */
   'invalid',
   /** No route handles its type. */
-  'no-route',
-  /** Its version is newer than the definition's, or has no upcast. */
+  'unrouted',
+  /** Its version is newer than the definition's. */
+  'newer-version',
+  /** Its version is older than the definition's, and no upcast leads from it to there. */
   'unsupported-version',
   /** Larger than `maxEntryBytes`; it was not decoded. */
   'oversize',
+  /** Older than `maxAgeMs`. */
+  'expired',
   /** Its handler threw `NonRetryableError`. */
   'non-retryable',
   /** Its handler failed at every delivery. */
@@ -81,6 +85,7 @@ export interface DeadLetterFacts {
 }
 
 export const ACK: Outcome = { kind: 'ack' }
+export const IGNORE: Outcome = { kind: 'ignore' }
 
 /** What a handler's failure means for its entry. */
 export type Verdict =

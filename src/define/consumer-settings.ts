@@ -23,6 +23,11 @@ import { quoted } from '../errors.ts'
  */
 export type PollMode = (typeof POLL_MODES)[number]
 
+/** What becomes of an entry that no handler is called for. */
+export type NotForUs = (typeof NOT_FOR_US)[number]
+
+const NOT_FOR_US = ['deadLetter', 'ignore'] as const
+
 /** How a consumer goes about it; every member has a default. */
 export interface SettingOptions {
   /** Entries per read, 1 to 10,000. Default 100. */
@@ -55,6 +60,18 @@ export interface SettingOptions {
    * a run, which does not know yet; one entry is always taken. Default 67,108,864.
    */
   readonly maxBytes?: number
+  /**
+   * What becomes of an entry whose type no route knows: a dead letter, `unrouted`, or it is ignored: acknowledged without a call, and counted. What is
+   * ignored is not checked first. Default `deadLetter`.
+   */
+  readonly unrouted?: NotForUs
+  /**
+   * Milliseconds, 1 or more, after which an entry has expired, retries included: no handler is called for it any more. Its age is that of its id, on the
+   * server's clock; one whose id is ahead of that has none. A route's own `maxAgeMs` goes before it. Default: never.
+   */
+  readonly maxAgeMs?: number
+  /** What becomes of an expired entry: a dead letter, `expired`, or it is ignored. Default `deadLetter`. */
+  readonly expired?: NotForUs
   /** Default `drain`. */
   readonly mode?: PollMode
   /** Milliseconds after which a run reads and starts nothing new. Default: the invocation's own time. */
@@ -90,6 +107,10 @@ export interface ConsumerSettings {
   readonly allowLongHandlers: boolean
   readonly maxEntryBytes: number
   readonly maxBytes: number
+  readonly unrouted: NotForUs
+  /** `Infinity`: never. */
+  readonly maxAgeMs: number
+  readonly expired: NotForUs
   readonly mode: PollMode
   /** `Infinity`: the invocation's own time. */
   readonly maxRunMs: number
@@ -106,6 +127,9 @@ const DEFAULTS: ConsumerSettings = {
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Infinity,
   allowLongHandlers: false,
+  unrouted: 'deadLetter',
+  maxAgeMs: Infinity,
+  expired: 'deadLetter',
   mode: 'drain',
   maxRunMs: Infinity,
   startAt: '0',
@@ -129,6 +153,9 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   allowLongHandlers: boolean,
   maxEntryBytes: within(NUMBERS.maxEntryBytes),
   maxBytes: within(NUMBERS.maxBytes),
+  unrouted: notForUs,
+  maxAgeMs: (action, name, value) => numberFrom(action, name, value, 1),
+  expired: notForUs,
   mode: (action, name, value) => oneOf(action, name, value, POLL_MODES),
   maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
   reserveMs: within(NUMBERS.reserveMs),
@@ -189,6 +216,10 @@ function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, allowLong
       `${handlerTimeoutMs}; or set allowLongHandlers: true if handlers may outlast minIdleMs`,
     RangeError,
   )
+}
+
+function notForUs(action: string, name: string, value: unknown): void {
+  oneOf(action, name, value, NOT_FOR_US)
 }
 
 function checkStartAt(action: string, name: string, value: unknown): void {

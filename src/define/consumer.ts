@@ -10,11 +10,14 @@ import type { ConsumerSettings, SettingOptions } from './consumer-settings.ts'
 import { resolveKeys, resolveSettings, SETTINGS } from './consumer-settings.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
+import type { EventFilter } from './filter-patterns.ts'
 import type { EventHandler, WrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
 import type { BoundPolicy, Policy, UsedPolicy } from './policy.ts'
 import { maxPollersWithin, policies, policiesTogether } from './policy.ts'
 import type { Route } from './route.ts'
+import type { RouteOptions } from './route-options.ts'
+import { ROUTE_OPTIONS, routeRules } from './route-options.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -22,7 +25,7 @@ export interface ConsumerOptions extends SettingOptions {
   readonly stream: string
   /** The consumer group's name. */
   readonly group: string
-  /** One route an event type. Entries of other types become dead letters, `no-route`. */
+  /** One route an event type. What becomes of other types says `unrouted`. */
   readonly routes: readonly Route[]
   /** How entries are read. Default `envelopeCodec`, which reads what `publish` writes. */
   readonly codec?: Codec
@@ -32,6 +35,11 @@ export interface ConsumerOptions extends SettingOptions {
    * at most 5 s, and the run's end waits 10 s for them: then their `signal` is aborted. One warning counts all others.
    */
   readonly onDeadLetter?: OnDeadLetter
+  /**
+   * Which events are for this group at all, as `filterPatterns([…])` says: others are ignored, whatever their type, before their payload is lifted or
+   * checked. A deployment's `filterPatterns` take its place. Default: all.
+   */
+  readonly filter?: EventFilter
   /** Policies of all routes, outside those that a route has itself. Default: none. */
   readonly use?: readonly Policy[]
 }
@@ -46,45 +54,42 @@ export interface Consumer {
   readonly routes: ReadonlyMap<string, Route>
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
+  readonly filter: EventFilter | undefined
+  /** Something expires by the server's time. */
+  readonly asksTime: boolean
   /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly BoundPolicy[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
 }
 
-/** What one route does otherwise. */
-export interface RouteOptions {
-  /** Policies of this route, within those of its consumer. */
-  readonly use?: readonly Policy[]
-}
-
 /**
  * Binds an event type to the handler of one event: a plain function, or one that Middy wraps.
  *
- * @throws {TypeError} No definition, no function, or one whose end nobody could wait for: with a callback, a generator, a class.
+ * @throws {TypeError | RangeError} No definition, no function, or one whose end nobody could wait for: with a callback, a generator, a class; a bad
+ * option.
  */
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: EventHandler<EventOf<Definition>>,
-  options?: RouteOptions,
+  options?: RouteOptions<EventOf<Definition>>,
 ): Route
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: WrappedHandler<EventOf<Definition>>,
-  options?: RouteOptions,
+  options?: RouteOptions<EventOf<Definition>>,
 ): Route
 export function on<Definition extends EventDefinition>(
   event: Definition,
   handler: (event: never, context: never) => unknown,
-  options: RouteOptions = {},
+  options: RouteOptions<never> = {},
 ): Route {
   const action = 'define a route'
   assertDefinition(action, event)
   awaitable(action, `the handler of ${quoted(event.type)}`, handler, 'event, context')
   const name = `${action} for ${quoted(event.type)}`
-  knownOptions(name, options, ['use'])
-  const use = policies(name, options.use)
-  return Object.freeze({ event, handler: handler as EventHandler<never>, ...(use.length > 0 && { use }) })
+  knownOptions(name, options, ROUTE_OPTIONS)
+  return Object.freeze({ event, handler: handler as EventHandler<never>, ...routeRules(name, options) })
 }
 
 /**
@@ -94,15 +99,26 @@ export function on<Definition extends EventDefinition>(
  */
 export function defineConsumer(options: ConsumerOptions): Consumer {
   object('define consumer', 'options', options)
-  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, use, ...rest } = options
+  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, ...rest } = options
   const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
   text(action, 'stream', stream)
   text(action, 'group', group)
-  refuseUnknownKeys(action, options, ['stream', 'group', 'routes', 'codec', 'onDeadLetter', 'use', ...SETTINGS])
+  refuseUnknownKeys(action, options, [
+    'stream',
+    'group',
+    'routes',
+    'codec',
+    'onDeadLetter',
+    'filter',
+    'use',
+    ...SETTINGS,
+  ])
   if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
   const { typeField } = codec
   if (typeField !== undefined) text(action, 'codec.typeField', typeField)
   if (onDeadLetter !== undefined) awaitable(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
+  if (filter !== undefined && typeof filter?.matches !== 'function')
+    throw cannot(action, 'filter must come from filterPatterns([…])')
   const settings = resolveSettings(action, rest)
   const own = policies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
@@ -113,6 +129,8 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     group,
     codec,
     onDeadLetter,
+    filter,
+    asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
     ...policiesTogether(action, bound, { keys, typeField }),
     settings: Object.freeze({ ...settings, maxPollers: maxPollersWithin(settings.maxPollers, bound) }),
     keys,

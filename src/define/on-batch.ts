@@ -7,12 +7,12 @@ import type { BatchEvent, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
-import type { Policy } from './policy.ts'
-import { policies } from './policy.ts'
 import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from './route.ts'
+import type { RouteOptions } from './route-options.ts'
+import { ROUTE_OPTIONS, routeRules } from './route-options.ts'
 
-/** How large a batch may get, and how long it may wait for that. */
-export interface BatchOptions {
+/** How large a batch may get, and how long it may wait for that. A wrap in `use` gets the array of events; `when` is asked of each before it joins one. */
+export interface BatchOptions<E extends Event = Event> extends RouteOptions<E> {
   /** Events per call, 1 to 10,000. Default 100. A claimer hands over no more than the consumer's `concurrency`. */
   readonly maxEvents?: number
   /** Bytes of the entries' names and values per call, 1 or more; an event that is larger comes alone. Default 4,194,304. */
@@ -22,8 +22,6 @@ export interface BatchOptions {
    * Default 0: a batch is what one read brought.
    */
   readonly maxBatchingWindowMs?: number
-  /** Policies of this route, within those of its consumer. A wrap gets the array of events. */
-  readonly use?: readonly Policy[]
 }
 
 const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
@@ -36,14 +34,14 @@ const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
 export function onBatch<Definition extends EventDefinition>(
   event: Definition,
   handler: BatchHandler<EventOf<Definition>>,
-  options: BatchOptions = {},
+  options: BatchOptions<EventOf<Definition>> = {},
 ): Route {
   const action = 'define a batch route'
   assertDefinition(action, event)
   const name = `${action} for ${quoted(event.type)}`
   awaitable(name, 'the handler', handler, 'events, context')
-  knownOptions(name, options, ['use', ...Object.keys(DEFAULTS)])
-  const { use, ...rest } = options
+  knownOptions(name, options, [...ROUTE_OPTIONS, ...Object.keys(DEFAULTS)])
+  const { use, when, maxAgeMs, ...rest } = options
   const limits = Object.freeze(withDefaults(DEFAULTS, rest))
   integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   integerFrom(name, 'maxBytes', limits.maxBytes, 1)
@@ -54,12 +52,12 @@ export function onBatch<Definition extends EventDefinition>(
     call: (items, surroundings, remainingMs, wrapped) =>
       callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
   }
-  const own = policies(name, use)
+  const rules = routeRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
   return Object.freeze({
     event,
     handler: handler as BatchHandler<never>,
     batching,
-    ...(own.length > 0 && { use: own }),
+    ...rules,
   })
 }
 

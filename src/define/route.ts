@@ -3,14 +3,12 @@ import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
 import type { Gathering } from './gathering.ts'
 import type { EventHandler } from './handler.ts'
-import type { UsedPolicy } from './policy.ts'
+import type { RouteRules } from './route-options.ts'
 
 /** An event type bound to its handler. */
-export interface Route {
+export interface Route extends RouteRules {
   readonly event: EventDefinition
   readonly handler: EventHandler<never> | BatchHandler<never>
-  /** Policies of this route. */
-  readonly use?: readonly UsedPolicy[]
   /** The handler within the wraps of consumer and route; left out where there are none. */
   readonly wrapped?: (input: unknown, context: object) => unknown
   /** How events come together for a batch handler; left out where each has a call of its own. */

@@ -77,9 +77,9 @@ const sums = (...names: readonly string[]): LineRow[] => names.map((name) => ({ 
 const GRAPHS: readonly GraphRow[] = [
   { title: 'Input: entries read and claimed', lines: sums('PolledEventCount', 'ClaimedEventCount') },
   {
-    title: 'Processing: handler calls, entries done, and further pollers started',
+    title: 'Processing: handler calls, entries done or ignored, and further pollers started',
     lines: [
-      ...sums('InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount'),
+      ...sums('InvokedEventCount', 'DeletedEventCount', 'FilteredOutEventCount', 'ScaledOutCount'),
       { name: 'Duration', statistic: 'Maximum', right: true, of: 'functions' },
     ],
   },

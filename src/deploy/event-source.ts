@@ -1,3 +1,4 @@
+import type { FilterPattern } from '../core/filter-patterns.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { cannot, object, withDefaults } from '../core/options.ts'
 import { NUMBERS, POLL_MODES } from '../core/rows.ts'
@@ -16,6 +17,7 @@ import {
   options,
   orFalse,
   orReference,
+  patternRow,
   type Row,
   type Schema,
   textLike,
@@ -53,6 +55,11 @@ export interface EventSourceOptions {
   readonly maxRunMs?: number
   /** Pollers that may run at once, 1 to 64, instead of what the code says, which is 4 unless it says so. */
   readonly maxPollers?: number
+  /**
+   * Which events are for this group, 1 to 10 patterns in the grammar of AWS's event filtering, instead of what the code says: what matches none of them is
+   * ignored. The code must have `filter: filterPatterns()`, which brings along what reads them; else its functions fail when they load.
+   */
+  readonly filterPatterns?: readonly FilterPattern[]
   /**
    * Concurrent executions kept for each function, 1 to 1,000, which are also the most it may have. The poller needs `pollers` or more,
    * or its schedules are throttled. Default: none, since `maxPollers` bounds them already, and an account must have them to spare.
@@ -115,7 +122,7 @@ export interface EventSourceSettings {
 }
 
 /** What the deployment says instead of the code. */
-type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number]>
+type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number] | 'filterPatterns'>
 
 const DEFAULTS = {
   schedule: 'rate(1 minute)',
@@ -149,6 +156,7 @@ const OVERRIDES = {
   mode: wordOf(POLL_MODES),
   maxRunMs: whole(1, 900_000), // what a function may take at all
   maxPollers: within(NUMBERS.maxPollers),
+  filterPatterns: patternRow,
 } satisfies Record<keyof Overrides, Row>
 
 const OPTIONS = {
@@ -203,7 +211,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
 }
 
 /**
- * What the poller's environment says under `MILLRACE_EVENT_SOURCE`: an element a consumer that overrides something.
+ * What the environment of both functions says under `MILLRACE_EVENT_SOURCE`: an element a consumer that overrides something.
  *
  * @returns JSON, or `undefined` where nothing is overridden.
  */

@@ -1,3 +1,4 @@
+import { checkPatterns, MOST_PATTERNS } from '../core/filter-patterns.ts'
 import { boolean, cannot, integerFrom, object, oneOf, refuseUnknownKeys, text } from '../core/options.ts'
 import type { NumberRow } from '../core/rows.ts'
 import { quoted } from '../errors.ts'
@@ -102,6 +103,24 @@ export function listOf(row: Row): Row {
 
 /** An object of a language of its own, which is not looked into. */
 export const anyObject: Row = { schema: { type: 'object' }, check: object }
+
+/** Characters of patterns that a function's environment has room for, beside all else: AWS takes 4 KB. */
+const MOST_CHARACTERS = 2_048
+
+/** Patterns of AWS's event filtering, which reach the code through the functions' environment. */
+export const patternRow: Row = {
+  schema: { type: 'array', minItems: 1, maxItems: MOST_PATTERNS, items: { type: 'object' } },
+  check(action, name, value) {
+    const { length } = JSON.stringify(checkPatterns(action, name, value))
+    if (length <= MOST_CHARACTERS) return
+    throw cannot(
+      action,
+      `${name} must have ${MOST_CHARACTERS} characters or fewer as JSON, since AWS takes 4 KB of environment, got ${length}; give longer ones to ` +
+        'filterPatterns() in the code',
+      RangeError,
+    )
+  },
+}
 
 /** A row, or `false`, which switches it off. */
 export function orFalse(row: Row): Row {

@@ -157,6 +157,8 @@ export interface Slot {
   /** The lease's value; `''` for a slot without a lease. */
   readonly token: string
   readonly leaseMs: number
+  /** When it was taken, in milliseconds since 1970 on the server's clock; there where the address asks for it. */
+  readonly takenAt?: number
 }
 
 /** An entry under our consumer name. */
@@ -370,6 +372,8 @@ export interface GroupAddress {
   readonly keys: ConsumerKeys
   /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
   readonly joinCalls?: Joining | undefined
+  /** The server is asked for its time with each slot, in the same write. Memory, which has its process's, is not. */
+  readonly asksTime?: boolean | undefined
   readonly settings: {
     readonly startAt: string
     readonly maxDeadLetters: number

@@ -2,7 +2,7 @@ import { conditionOf } from '../core/condition.ts'
 import { errorOf } from '../core/dead-letter/dead-letter.ts'
 import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { ACK, judgeFailure } from '../core/outcome.ts'
+import { ACK, IGNORE, judgeFailure } from '../core/outcome.ts'
 import { isThenable, promiseOf, silence } from '../core/thenable.ts'
 import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
@@ -12,8 +12,9 @@ import { letterOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import { describeCall } from './observed-call.ts'
-import type { Prepared, Rejected } from './prepare.ts'
-import { prepare } from './prepare.ts'
+import type { Prepared } from './prepare.ts'
+import { isWanted, prepare } from './prepare.ts'
+import type { Ignored, Rejected } from './rejected.ts'
 import type { Run } from './run.ts'
 
 /**
@@ -53,12 +54,14 @@ export class Call {
   prepare(): PromiseLike<void> | undefined {
     const [job] = this.jobs as [Job]
     if (job.prepared) return undefined
-    const { policies, alwaysOn, time } = this.#run
+    const { policies, alwaysOn, expiry, parts, time } = this.#run
     if (policies?.inspects) policies.inspect(job, time.clock.now())
+    const expired = isDone(job) ? undefined : expiry?.(job.id)
+    if (expired) this.#prepared(job, expired)
     const refused = isDone(job) ? undefined : alwaysOn.inspect(job)
     if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (isDone(job)) return undefined
-    const prepared = prepare(job.delivery, this.#run.parts.consumer)
+    const prepared = prepare(job.delivery, parts.consumer, expiry)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -68,8 +71,8 @@ export class Call {
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
-    if (!job.prepared) return undefined // its outcome is known
-    if (alwaysOn.unavailable.has(job.prepared.route)) return this.#throttle()
+    if (isDone(job)) return undefined
+    if (alwaysOn.unavailable.has((job.prepared as Prepared).route)) return this.#throttle()
     report.invoked(this.jobs.length)
     this.#isCalled = true
     if (!parts.observers) return this.#start()
@@ -111,10 +114,14 @@ export class Call {
     this.#run.overrunning -= this.jobs.length
   }
 
-  #prepared(job: Job, prepared: Prepared | Rejected): undefined {
+  #prepared(job: Job, prepared: Prepared | Rejected | Ignored): undefined {
     if (this.isExpired) return
-    if (prepared.kind === 'prepared') job.prepared = prepared
-    else job.outcome = this.#letter(job, prepared)
+    if (prepared.kind === 'rejected') job.outcome = this.#letter(job, prepared)
+    else if (prepared.kind === 'ignored') job.outcome = IGNORE
+    else {
+      job.prepared = prepared
+      if (!isWanted(prepared)) job.outcome = IGNORE
+    }
   }
 
   #start(): PromiseLike<unknown> | undefined {

@@ -1,8 +1,9 @@
 import { conditionOf } from '../core/condition.ts'
 import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
-import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
+import { DEAD_LETTER_REASONS, IGNORE } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../define/policy.ts'
-import type { Prepared, Rejected } from './prepare.ts'
+import type { Prepared } from './prepare.ts'
+import type { Rejected } from './rejected.ts'
 
 /** What is parked for longer is never seen again. */
 const LONGEST_PARK_MS = 100 * 365 * 86_400_000
@@ -63,10 +64,9 @@ export function checkedDecision(decision: Decision | undefined, policy: string):
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */
 export function outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
-  if (decision.action === 'ignore') return { kind: 'ignore' }
+  if (decision.action === 'ignore') return IGNORE
   if (decision.action === 'deadLetter')
     return letterOf(job, decision.reason, decision.error, job.prepared?.decoded, now)
-  if ('until' in decision)
-    return { kind: 'park', delayMs: 0, condition: conditionOf(decision.policy, decision.until) }
+  if ('until' in decision) return { kind: 'park', delayMs: 0, condition: conditionOf(decision.policy, decision.until) }
   return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
 }

@@ -2,6 +2,8 @@ import { cannot, refuseUnknownKeys } from '../core/options.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { RunOverrides } from '../define/consumer-settings.ts'
 import { overrideSettings, RUN_OVERRIDES } from '../define/consumer-settings.ts'
+import type { EventFilter } from '../define/filter-patterns.ts'
+import { quoted } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { settingsWithin } from './limits.ts'
 
@@ -25,22 +27,33 @@ export function deployedConsumers(
   return consumers.map((consumer) => {
     const source = sources.find(({ stream, group }) => stream === consumer.stream && group === consumer.group)
     if (!source) return consumer
-    const { stream: _stream, group: _group, ...overrides } = source
+    const { stream: _stream, group: _group, filterPatterns, ...overrides } = source
     return {
       ...consumer,
+      filter: filterPatterns === undefined ? consumer.filter : filterOf(action, consumer, filterPatterns),
       settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, overrides), redis),
     }
   })
 }
 
-type EventSource = { readonly stream: string; readonly group: string } & RunOverrides
+type EventSource = {
+  readonly stream: string
+  readonly group: string
+  readonly filterPatterns?: unknown
+} & RunOverrides
+
+/** The code of a filter comes with the consumer's own: who uses none is deployed without. */
+function filterOf(action: string, { filter, group }: Consumer, patterns: unknown): EventFilter {
+  if (filter) return filter.with(action, patterns)
+  throw cannot(action, `filterPatterns need filter: filterPatterns() in the code of group ${quoted(group)}`)
+}
 
 function parse(action: string, json: string): readonly EventSource[] {
   const sources = parsed(json)
   if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
     throw cannot(action, 'it must be a JSON array of { stream, group, … }, one per consumer')
   for (const source of sources as EventSource[])
-    refuseUnknownKeys(action, source, ['stream', 'group', ...RUN_OVERRIDES])
+    refuseUnknownKeys(action, source, ['stream', 'group', 'filterPatterns', ...RUN_OVERRIDES])
   return sources as EventSource[]
 }
 

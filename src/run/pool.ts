@@ -231,7 +231,7 @@ export class Pool {
   #join({ jobs, isBatch }: Call): boolean {
     const [job] = jobs as [Job]
     const { run, prepared } = job
-    if (isBatch || !prepared?.route.batching) return false
+    if (isBatch || isDone(job) || !prepared?.route.batching) return false
     this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
     return true
   }

@@ -8,11 +8,14 @@ import { invalidPayload } from '../core/invalid-payload.ts'
 import type { Checked } from '../core/issues.ts'
 import { readResult, wrong } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { promiseOf, silence } from '../core/thenable.ts'
+import { isThenable, promiseOf, silence } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Event } from '../define/event.ts'
 import type { Route } from '../define/route.ts'
-import { NoRouteError, UnsupportedVersionError } from '../errors.ts'
+import { NoRouteError, quoted, UnsupportedVersionError } from '../errors.ts'
+import type { Expiry } from './expiry.ts'
+import type { Ignored, Rejected } from './rejected.ts'
+import { IGNORED } from './rejected.ts'
 
 /** An entry ready for its handler. */
 export interface Prepared {
@@ -22,17 +25,15 @@ export interface Prepared {
   readonly decoded: DecodedEvent
 }
 
-/** An entry that no retry can help: it never reaches a handler. */
-export interface Rejected {
-  readonly kind: 'rejected'
-  readonly reason: DeadLetterReason
-  readonly error: unknown
-  /** What could still be read of it. */
-  readonly decoded: DecodedEvent | undefined
-}
-
-/** Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. */
-export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected | Promise<Prepared | Rejected> {
+/**
+ * Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. Whether it is for the group comes before
+ * whether it has expired, and both before what its payload must be.
+ */
+export function prepare(
+  entry: Entry,
+  consumer: Consumer,
+  expiry?: Expiry,
+): Prepared | Rejected | Ignored | Promise<Prepared | Rejected> {
   let decoded: DecodedEvent
   try {
     decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
@@ -40,9 +41,26 @@ export function prepare(entry: Entry, consumer: Consumer): Prepared | Rejected |
     silence(error)
     return rejected('malformed', codecError(error, entry.fields))
   }
+  if (consumer.filter && !consumer.filter.matches(decoded)) return IGNORED
   const route = consumer.routes.get(decoded.type)
-  if (!route) return rejected('no-route', new NoRouteError(decoded.type), decoded)
-  return check(entry, consumer, route, decoded)
+  if (!route && consumer.settings.unrouted === 'ignore') return IGNORED
+  if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
+  return expiry?.(entry.id, route, decoded) ?? check(entry, consumer, route, decoded)
+}
+
+/**
+ * Whether the route's `when` wants the event.
+ *
+ * @throws {TypeError} It answered something else than true or false.
+ * @throws {unknown} What it threw.
+ */
+export function isWanted({ route, event }: Prepared): boolean {
+  if (!route.when) return true
+  const answer = route.when(event as never)
+  if (typeof answer === 'boolean') return answer
+  silence(answer)
+  const got = isThenable(answer) ? 'a promise' : typeof answer
+  throw new TypeError(`when of ${quoted(event.type)} must answer true or false, got ${got}`)
 }
 
 function check(
@@ -54,7 +72,8 @@ function check(
   const { type, version: current, payload: schema } = route.event
   const version = decoded.version ?? 1
   if (!isSupported(route, version)) {
-    return rejected('unsupported-version', new UnsupportedVersionError(type, version, current), decoded)
+    const reason = version > current ? 'newer-version' : 'unsupported-version'
+    return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
   let payload: unknown
   const finish = (checked: Checked): Prepared | Rejected => {

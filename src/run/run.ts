@@ -1,6 +1,8 @@
 import type { BatchSurroundings } from '../define/route.ts'
 import { AlwaysOn } from './always-on.ts'
 import { surroundingsOf } from './context.ts'
+import type { Expiry } from './expiry.ts'
+import { createExpiry } from './expiry.ts'
 import { createNotices } from './notices.ts'
 import type { RunParts } from './parts.ts'
 import type { PoliciesAtWork } from './policy-engine.ts'
@@ -20,6 +22,8 @@ export class Run {
   /** `undefined` where no policy is used that does more than wrap. */
   readonly policies: PoliciesAtWork | undefined
   readonly alwaysOn: AlwaysOn
+  /** `undefined` where nothing expires. */
+  readonly expiry: Expiry | undefined
   /** Nothing was left to do, and the slot went back with the answer that said so. */
   hasGivenSlot = false
   /** Deliveries of handlers past their time that have not settled. */
@@ -33,6 +37,7 @@ export class Run {
     this.parts = parts
     this.report = report
     this.surroundings = surroundingsOf(parts)
+    this.expiry = consumer.asksTime ? createExpiry(consumer, slot.takenAt, clock) : undefined
     this.alwaysOn = new AlwaysOn(consumer.settings)
     this.time = new Time(clock, budget, consumer.settings, signal)
     this.#notices = createNotices(parts)

@@ -78,7 +78,9 @@ describe('notifyFunction()', () => {
     ['invalid', 'SchemaInvalid', false],
     ['malformed', 'EntryMalformed', false],
     ['oversize', 'EntryOversize', false],
-    ['no-route', 'UnknownEventType', false],
+    ['unrouted', 'UnknownEventType', false],
+    ['expired', 'MaximumRecordAgeExceeded', false],
+    ['newer-version', 'NewerVersion', false],
     ['unsupported-version', 'UnsupportedVersion', false],
   ] as const)(
     'says of %s the condition %s, and of a function only if one was called',

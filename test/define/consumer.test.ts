@@ -5,6 +5,8 @@ import type { ConsumerOptions } from '../../src/define/consumer.ts'
 import { defineConsumer, on } from '../../src/define/consumer.ts'
 import { overrideSettings } from '../../src/define/consumer-settings.ts'
 import { defineEvent } from '../../src/define/event.ts'
+import { filterPatterns } from '../../src/define/filter-patterns.ts'
+import { onBatch } from '../../src/define/on-batch.ts'
 
 const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
 const OrderShipped = defineEvent('OrderShipped', { payload: z.object({ orderId: z.string() }) })
@@ -29,7 +31,7 @@ describe('on()', () => {
   test('binds an event to its handler, for good', () => {
     const route = on(OrderPaid, handle)
 
-    expect(route).toEqual({ event: OrderPaid, handler: handle })
+    expect(route).toEqual({ event: OrderPaid, handler: handle, use: [] })
     expect(Object.isFrozen(route)).toBe(true)
   })
 
@@ -48,6 +50,34 @@ describe('on()', () => {
   })
 })
 
+describe.each([
+  { bind: on, action: 'define a route for "OrderPaid"' },
+  { bind: onBatch, action: 'define a batch route for "OrderPaid"' },
+])('$bind.name()', ({ bind, action }) => {
+  const when = () => true
+
+  test('keeps what the route does otherwise', () => {
+    expect(bind(OrderPaid, handle, { when, maxAgeMs: Number.POSITIVE_INFINITY })).toMatchObject({
+      when,
+      maxAgeMs: Number.POSITIVE_INFINITY,
+    })
+  })
+
+  const notSo = 'when must be a function, not async, that answers true or false'
+  test.each<[refusal: string, options: object]>([
+    [notSo, { when: async () => true }],
+    [notSo, { when: true }],
+    [notSo, { when: null }],
+    [notSo, { when: function* () {} }],
+    ['maxAgeMs must be >= 1, got 0', { maxAgeMs: 0 }],
+    ['maxAgeMs must be >= 1, got NaN', { maxAgeMs: Number.NaN }],
+    ['maxAgeMs must be a number, got null', { maxAgeMs: null }],
+    ['unknown option "unrouted"', { unrouted: 'ignore' }],
+  ])('refuses: %s', (refusal, options) => {
+    expect(() => bind(OrderPaid, handle, options)).toThrow(`Cannot ${action}: ${refusal}`)
+  })
+})
+
 describe('defineConsumer()', () => {
   test('resolves every setting to its default', () => {
     expect(settingsOf({})).toEqual({
@@ -62,6 +92,9 @@ describe('defineConsumer()', () => {
       allowLongHandlers: false,
       maxEntryBytes: 1_048_576,
       maxBytes: 67_108_864,
+      unrouted: 'deadLetter',
+      maxAgeMs: Number.POSITIVE_INFINITY,
+      expired: 'deadLetter',
       mode: 'drain',
       maxRunMs: Number.POSITIVE_INFINITY,
       reserveMs: 1_000,
@@ -82,6 +115,9 @@ describe('defineConsumer()', () => {
       allowLongHandlers: true,
       maxEntryBytes: 1,
       maxBytes: 9_000,
+      unrouted: 'ignore',
+      maxAgeMs: 1,
+      expired: 'ignore',
       mode: 'once',
       maxRunMs: 1,
       reserveMs: 100,
@@ -114,6 +150,7 @@ describe('defineConsumer()', () => {
 
     expect({ ...consumer, routes: [...consumer.routes], settings: undefined }).toEqual({
       stream: 'orders',
+      asksTime: false,
       group: 'billing',
       codec,
       routes: [
@@ -164,8 +201,8 @@ describe('defineConsumer()', () => {
         'or set allowLongHandlers: true if handlers may outlast minIdleMs',
     )
   const known =
-    'known are stream, group, routes, codec, onDeadLetter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, mode, maxRunMs, reserveMs, maxPollers, startAt'
+    'known are stream, group, routes, codec, onDeadLetter, filter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
+    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, maxAgeMs, expired, mode, maxRunMs, reserveMs, maxPollers, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
@@ -209,6 +246,15 @@ describe('defineConsumer()', () => {
     [range(': maxDeliveries must be a whole number, got 2.5'), { maxDeliveries: 2.5 }],
     [type(': allowLongHandlers must be true or false, got string'), { allowLongHandlers: 'yes' }],
     [range(': maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],
+    [type(': unrouted must be one of "deadLetter", "ignore", got "drop"'), { unrouted: 'drop' }],
+    [type(': unrouted must be one of "deadLetter", "ignore", got boolean'), { unrouted: false }],
+    [type(': expired must be one of "deadLetter", "ignore", got null'), { expired: null }],
+    [range(': maxAgeMs must be >= 1, got 0'), { maxAgeMs: 0 }],
+    [range(': maxAgeMs must be >= 1, got NaN'), { maxAgeMs: Number.NaN }],
+    [type(': maxAgeMs must be a number, got string'), { maxAgeMs: '1h' }],
+    [type(': filter must come from filterPatterns([…])'), { filter: [{ type: ['OrderPaid'] }] }],
+    [type(': filter must come from filterPatterns([…])'), { filter: null }],
+    [type(': filter must come from filterPatterns([…])'), { filter: filterPatterns }],
     [type(': mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
     [range(': maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
     [range(': maxRunMs must be >= 1, got NaN'), { maxRunMs: Number.NaN }],

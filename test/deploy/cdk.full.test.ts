@@ -142,14 +142,14 @@ describe('RedisStreamConsumer', () => {
   test('passes both functions what it overrides, and their service', () => {
     const shop = new Shop()
     shop.addConsumer({ batchSize: 50, maxRun: Duration.seconds(40), mode: 'once' })
-    shop.addConsumer({ group: 'search', maxPollers: 8 }, 'Search')
+    shop.addConsumer({ group: 'search', maxPollers: 8, filterPatterns: [{ type: [{ prefix: 'Order' }] }] }, 'Search')
 
     for (const fn of [shop.poller, shop.claimer])
       expect(shop.environmentOf(fn)).toEqual({
         POWERTOOLS_SERVICE_NAME: 'Shop',
         MILLRACE_EVENT_SOURCE: JSON.stringify([
           { stream: 'orders', group: 'billing', batchSize: 50, mode: 'once', maxRunMs: 40_000 },
-          { stream: 'orders', group: 'search', maxPollers: 8 },
+          { stream: 'orders', group: 'search', maxPollers: 8, filterPatterns: [{ type: [{ prefix: 'Order' }] }] },
         ]),
       })
   })
@@ -413,6 +413,11 @@ describe('imported functions', () => {
 describe('props that cannot be', () => {
   test.each<[string, Partial<RedisStreamConsumerProps>, string]>([
     ['a batch too large', { batchSize: 20_000 }, 'batchSize cannot be over 10000, got 20000'],
+    [
+      'a bad pattern',
+      { filterPatterns: [{ type: [] }] },
+      'filterPatterns[0].type must have a value or a comparison, got an empty array',
+    ],
     ['a run too long', { maxRun: Duration.hours(1) }, 'maxRun in milliseconds cannot be over 900000, got 3600000'],
     ['no group', { group: '' }, 'group must be a string that is not empty, got ""'],
     [

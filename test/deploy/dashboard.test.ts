@@ -34,7 +34,14 @@ describe('the dashboard of a consumer', () => {
 
     expect(Object.fromEntries(graphs)).toEqual({
       Input: ['PolledEventCount', 'ClaimedEventCount'],
-      Processing: ['InvokedEventCount', 'DeletedEventCount', 'ScaledOutCount', 'Duration', 'Duration'],
+      Processing: [
+        'InvokedEventCount',
+        'DeletedEventCount',
+        'FilteredOutEventCount',
+        'ScaledOutCount',
+        'Duration',
+        'Duration',
+      ],
       Backlog: ['Lag', 'IteratorAge'],
       Latency: ['PublishToAckAge', 'PublishToAckAge', 'TimeSinceLastSuccess'],
       Pending: ['PendingEntries', 'OldestPendingAge'],
@@ -78,6 +85,17 @@ describe('the dashboard of a consumer', () => {
       [
         'Millrace',
         'DeletedEventCount',
+        'service',
+        'shop',
+        'EventSource',
+        'orders',
+        'ConsumerGroup',
+        'billing',
+        { stat: 'Sum' },
+      ],
+      [
+        'Millrace',
+        'FilteredOutEventCount',
         'service',
         'shop',
         'EventSource',

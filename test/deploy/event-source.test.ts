@@ -62,6 +62,12 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
     { failedSchedules: { Reff: 'x' } },
     'failedSchedules must be text or a reference, as in { Fn::GetAtt: [<queue>, Arn] }',
   ],
+  [{ filterPatterns: [] }, 'filterPatterns must be an array of 1 to 10 patterns, as in [{ type: ["OrderPaid"] }]'],
+  [
+    { filterPatterns: [{ body: { id: ['a'] } }] },
+    'filterPatterns[0] must name members of an event, type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, ' +
+      'occurredAt, got "body"; what its payload has is asked for as { payload: { body: […] } }',
+  ],
   [{ alarms: { topic: 'topic' } }, 'alarms.topic must be an ARN or a reference, as in { Ref: … }, got "topic"'],
   [
     { targets: ['notify', 'no such name'] },
@@ -178,6 +184,16 @@ describe('resolveEventSource()', () => {
     expect(resolve).toThrow(`Cannot use the event: ${message}`)
   })
 
+  test('takes patterns that the environment has room for', () => {
+    const patterns = (length: number) => ({ filterPatterns: [{ type: ['x'.repeat(length - 15)] }] })
+
+    expect(someSettings(patterns(2_048)).overrides).toEqual(patterns(2_048))
+    expect(() => someSettings(patterns(2_049))).toThrow(
+      'filterPatterns must have 2048 characters or fewer as JSON, since AWS takes 4 KB of environment, got 2049; give longer ones to ' +
+        'filterPatterns() in the code',
+    )
+  })
+
   test('takes every name where CloudWatch has none of it', () => {
     expect(someSettings({ stream: 'заказы', group: 'c'.repeat(300), alarms: false, dashboard: false })).toMatchObject({
       stream: 'заказы',
@@ -214,11 +230,13 @@ describe('what overrides the code', () => {
       someSettings({ batchSize: 10, mode: 'once' }),
       someSettings({ group: 'search' }),
       someSettings({ group: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 }),
+      someSettings({ group: 'mail', filterPatterns: [{ type: ['OrderPaid'] }] }),
     ]
 
     expect(JSON.parse(overridesOf(consumers) ?? '')).toEqual([
       { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
       { stream: 'orders', group: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 },
+      { stream: 'orders', group: 'mail', filterPatterns: [{ type: ['OrderPaid'] }] },
     ])
   })
 

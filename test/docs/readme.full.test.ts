@@ -121,7 +121,15 @@ describe('README', () => {
     ] as const) {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
-    for (const name of ['maxEntryBytes', 'mode', 'reserveMs', 'maxPollers', 'startAt'] as const) {
+    for (const name of [
+      'maxEntryBytes',
+      'unrouted',
+      'expired',
+      'mode',
+      'reserveMs',
+      'maxPollers',
+      'startAt',
+    ] as const) {
       expect([name, documented(name)]).toEqual([name, String(settings[name])])
     }
     expect([...rows.keys()].toSorted()).toEqual(
@@ -129,6 +137,7 @@ describe('README', () => {
         ...Object.keys(settings).filter((name) => name !== 'maxDeadLetters'),
         'deadLetters',
         'codec',
+        'filter',
         'onDeadLetter',
         'use',
       ].toSorted(),

@@ -1,9 +1,9 @@
-import { createClaimer, createPoller } from 'millrace'
+import { createClaimer, createPoller, filterPatterns as withPatterns } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createPublisher } from '../../src/publish/publisher.ts'
 import { deployedConsumers } from '../../src/run/event-source.ts'
-import { billing, OrderPaid } from '../support/scenario.ts'
+import { billing, noting, OrderPaid } from '../support/scenario.ts'
 
 const consumer = billing(() => {})
 const read = (value: unknown) =>
@@ -33,7 +33,48 @@ describe('what the deployment sets', () => {
     expect(await createPoller(consumer, { redis })()).toMatchObject({ read: 3, batches: 2 })
   })
 
+  test('names the events that are for the group, where its code can read that', async () => {
+    const filterPatterns = [{ payload: { orderId: [{ prefix: 'b' }] } }]
+    vi.stubEnv('MILLRACE_EVENT_SOURCE', JSON.stringify([{ stream: 'orders', group: 'billing', filterPatterns }]))
+    const redis = connectMemory()
+    const { calls, handler } = noting()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    for (const orderId of ['a', 'b']) await publisher.publish(OrderPaid, { orderId })
+
+    for (const filter of [withPatterns(), withPatterns([{ type: ['OrderShipped'] }])]) {
+      const filtered = billing(handler, { filter })
+      expect(() => createClaimer(filtered, { redis })).not.toThrow()
+      await createPoller(filtered, { redis })()
+    }
+
+    expect(calls).toEqual(['b'])
+  })
+
+  test('does not change what the code filters by where it says nothing of it', () => {
+    const filtered = billing(() => {}, { filter: withPatterns([{ type: ['OrderPaid'] }]) })
+    const [deployed] = deployedConsumers([filtered], {
+      MILLRACE_EVENT_SOURCE: JSON.stringify([{ stream: 'orders', group: 'billing', batchSize: 1 }]),
+    })
+
+    expect(deployed?.filter).toBe(filtered.filter)
+  })
+
   test.each([
+    [[], 'Cannot read MILLRACE_EVENT_SOURCE: filterPatterns must be an array of 1 to 10 patterns'],
+    [null, 'Cannot read MILLRACE_EVENT_SOURCE: filterPatterns must be an array of 1 to 10 patterns'],
+    [[{ type: 'OrderPaid' }], 'Cannot read MILLRACE_EVENT_SOURCE: filterPatterns[0].type must be an array of values'],
+  ])('is refused with the patterns %j', (filterPatterns, message) => {
+    const source = JSON.stringify([{ stream: 'orders', group: 'billing', filterPatterns }])
+    const filtered = billing(() => {}, { filter: withPatterns() })
+
+    expect(() => deployedConsumers([filtered], { MILLRACE_EVENT_SOURCE: source })).toThrow(message)
+  })
+
+  test.each([
+    [
+      [{ stream: 'orders', group: 'billing', filterPatterns: [{ type: ['OrderPaid'] }] }],
+      'Cannot read MILLRACE_EVENT_SOURCE: filterPatterns need filter: filterPatterns() in the code of group "billing"',
+    ],
     ['{', 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of { stream, group, … }, one per consumer'],
     [{}, 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],
     [[null], 'Cannot read MILLRACE_EVENT_SOURCE: it must be a JSON array of'],

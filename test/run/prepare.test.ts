@@ -143,26 +143,26 @@ describe('prepare() rejects', () => {
     })
   })
 
-  test.each(['OrderShipped', 'orderPaid', '__proto__', 'constructor'])('the type %j as no-route', (type) => {
+  test.each(['OrderShipped', 'orderPaid', '__proto__', 'constructor'])('the type %j as unrouted', (type) => {
     expect(prepare(anEntry({ type, eventId: 'e-1' }), aConsumer())).toEqual({
       kind: 'rejected',
-      reason: 'no-route',
+      reason: 'unrouted',
       error: new NoRouteError(type),
       decoded: decodedOf({ type, eventId: 'e-1' }),
     })
   })
 
   test.each([
-    [5, 4],
-    [1e20, 4],
-    [1, 4],
-  ])('version %d of a definition that lifts versions 2 and 3 to 4 as unsupported-version', (version, current) => {
+    [5, 'newer-version'],
+    [1e20, 'newer-version'],
+    [1, 'unsupported-version'],
+  ])('version %d of a definition that lifts versions 2 and 3 to 4 as %s', (version, reason) => {
     const { event, lifted } = aLiftedEvent()
 
     expect(prepare(anEntry({ version }), aConsumer(event))).toEqual({
       kind: 'rejected',
-      reason: 'unsupported-version',
-      error: new UnsupportedVersionError('OrderPaid', version, current),
+      reason,
+      error: new UnsupportedVersionError('OrderPaid', version, 4),
       decoded: decodedOf({ version }),
     })
     expect(lifted).toEqual([])

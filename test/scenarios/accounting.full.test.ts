@@ -48,9 +48,9 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
       'invalid',
       'malformed',
       'max-deliveries',
-      'no-route',
       'non-retryable',
       'oversize',
+      'unrouted',
     ])
     expect([all.killed.length, all.lostGroups.length]).toEqual([2, 1])
     expect([...new Set(all.operated.map(({ outcome }) => outcome))].sort()).toEqual(['dropped', 'redriven'])

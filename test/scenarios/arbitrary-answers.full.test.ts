@@ -82,7 +82,7 @@ test('whatever a codec answers is an event whose texts are texts, or malformed',
       const result = await polled({ decode: made(decode) })
       expectSettled(result)
       for (const reason of result.reasons)
-        expect(['malformed', 'no-route', 'unsupported-version', 'invalid']).toContain(reason)
+        expect(['malformed', 'unrouted', 'newer-version', 'unsupported-version', 'invalid']).toContain(reason)
     }),
     RUNS,
   )

@@ -272,8 +272,8 @@ describe('promises 1, 2 and 6: the main job', () => {
       ['malformed', '', ''],
       ['malformed', '', ''],
       ['invalid', 'OrderPaid', ''],
-      ['no-route', 'OrderTeleported', 'e-9'],
-      ['unsupported-version', 'OrderPaid', ''],
+      ['unrouted', 'OrderTeleported', 'e-9'],
+      ['newer-version', 'OrderPaid', ''],
       ['oversize', '', ''],
     ])
     expect(await pending()).toEqual([])

@@ -49,7 +49,7 @@ describe('what reportMetrics() writes of invocations', () => {
     const handled = ['InvokedEventCount', 'FailedInvokeEventCount', 'DeletedEventCount'] as const
     const ofTypes = sumOf(lines.filter(({ dimensions }) => dimensions.EventType).map(({ metrics }) => metrics))
     for (const name of handled) expect([name, ofTypes[name]]).toEqual([name, sums[name]])
-    expect(letters(lines, 'Reason')).toEqual({ 'non-retryable': 1, 'no-route': 1, 'max-deliveries': 3 })
+    expect(letters(lines, 'Reason')).toEqual({ 'non-retryable': 1, unrouted: 1, 'max-deliveries': 3 })
     expect(letters(lines, 'EventType')).toEqual({ OrderPaid: 2, PageViewed: 2 })
     expect(await scenario.raw.xlen('{orders}:billing:dlq')).toBe(5)
     const deliveries = lines.filter(isConsumers).flatMap(({ metrics }) => metrics.DeliveryCount ?? [])

@@ -82,7 +82,7 @@ describe('notices of dead letters are bounded', () => {
       { redis },
     )
 
-    expect(told).toMatchObject([{ reason: 'no-route', eventType: `${long.slice(0, 1_000)}…` }])
+    expect(told).toMatchObject([{ reason: 'unrouted', eventType: `${long.slice(0, 1_000)}…` }])
     expect(JSON.stringify(told).length).toBeLessThan(10_000)
     expect(await deadLetters()).toMatchObject([{ head: { eventType: long, eventId: long } }])
   })

@@ -1,4 +1,4 @@
-import type { Connection, ErrorCode, HandlerContext, MillraceError, Report } from 'millrace'
+import type { Connection, ErrorCode, Event, HandlerContext, MillraceError, Report } from 'millrace'
 import * as millrace from 'millrace'
 import {
   claim,
@@ -7,8 +7,10 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
+  filterPatterns,
   flatCodec,
   on,
+  onBatch,
   poll,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -37,7 +39,43 @@ export const billing = defineConsumer({
   reserveMs: 1_000,
   maxPollers: 4,
   startAt: '$',
+  unrouted: 'ignore',
+  maxAgeMs: 3_600_000,
+  expired: 'deadLetter',
+  filter: filterPatterns([
+    {
+      type: ['OrderPaid', { prefix: 'Order' }],
+      payload: {
+        orderId: [{ 'anything-but': ['a'] }],
+        $or: [{ a: [null] }, { b: { c: [{ numeric: ['>', 0, '<=', 5] }] } }],
+      },
+    },
+    { $or: [{ tenantId: ['a'] }, { producer: [{ exists: false }] }] },
+  ]),
 })
+
+export const routes = [
+  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, use: [] }),
+  onBatch(OrderPaid, () => {}, { when: (event) => event.type === 'OrderPaid', maxEvents: 5 }),
+  on(OrderPaid, () => {}, { when: (event: Event) => event.version > 1 }),
+  // @ts-expect-error the payload has no such member
+  on(OrderPaid, () => {}, { when: ({ payload }) => payload.amount > 0 }),
+  // @ts-expect-error it must answer a boolean
+  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId }),
+  // @ts-expect-error nobody waits for it
+  onBatch(OrderPaid, () => {}, { when: async () => true }),
+  // @ts-expect-error a route has no word for what is unrouted
+  on(OrderPaid, () => {}, { unrouted: 'ignore' }),
+]
+
+export const filters = [
+  // @ts-expect-error an event has no such member
+  filterPatterns([{ body: ['a'] }]),
+  // @ts-expect-error rules come in an array
+  filterPatterns([{ type: 'OrderPaid' }]),
+  // @ts-expect-error there is no such comparison
+  filterPatterns([{ type: [{ wildcard: '*' }] }]),
+]
 
 export const consumers = [
   // @ts-expect-error a group is a must
@@ -52,6 +90,10 @@ export const consumers = [
   defineConsumer({ ...base, orderBy: () => 'key' }),
   // @ts-expect-error there is no such option yet
   defineConsumer({ ...base, ordering: 'strict' }),
+  // @ts-expect-error there is no such word yet
+  defineConsumer({ ...base, unrouted: 'park' }),
+  // @ts-expect-error a filter comes from filterPatterns()
+  defineConsumer({ ...base, filter: [{ type: ['OrderPaid'] }] }),
   // @ts-expect-error there is no such mode yet
   defineConsumer({ ...base, mode: 'tail' }),
   // @ts-expect-error times are numbers of milliseconds
@@ -114,6 +156,7 @@ export function describe(error: MillraceError): string {
   const meanings: Record<ErrorCode, string> = {
     ERR_BATCH_ANSWER_INVALID: 'wrong answer',
     ERR_BATCH_ITEM_FAILED: 'named',
+    ERR_ENTRY_EXPIRED: 'expired',
     ERR_ENTRY_MALFORMED: 'malformed',
     ERR_ENTRY_OVERSIZE: 'oversize',
     ERR_FUNCTION_FAILED: 'remote',

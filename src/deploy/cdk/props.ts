@@ -4,6 +4,7 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda'
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import type { IQueue } from 'aws-cdk-lib/aws-sqs'
+import type { FilterPattern } from '../../core/filter-patterns.ts'
 import type { PollMode } from '../../define/consumer-settings.ts'
 import type { AlarmOptions } from '../alarm-options.ts'
 import type { EventSourceOptions, EventSourceSettings } from '../event-source.ts'
@@ -66,6 +67,13 @@ export interface RedisStreamEventSourceProps {
    * @default what the code says, which is 4 unless it says so
    */
   readonly maxPollers?: number
+  /**
+   * Which events are for this group, 1 to 10 patterns in the grammar of AWS's event filtering: what matches none of them is ignored. The code must have
+   * `filter: filterPatterns()`, which brings along what reads them; else its functions fail when they load.
+   *
+   * @default what the code says
+   */
+  readonly filterPatterns?: readonly FilterPattern[]
   /**
    * Names of the SSM parameters that each function may read and decrypt, as in `/shop/redis-url`. What is granted otherwise, as by
    * `parameter.grantRead(poller)`, need not be named.
@@ -199,6 +207,7 @@ function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
     dashboard,
     cacheClusterId: props.cacheClusterId,
     schedule: props.schedule && expressionOf(props.schedule),
+    filterPatterns: props.filterPatterns,
     maxRunMs: props.maxRun?.toMilliseconds(),
     targets: props.targets?.map(({ functionArn }) => functionArn),
     failedSchedules: props.onFailedSchedule?.queueArn,

@@ -71,8 +71,9 @@ class RedisClaims implements Claims {
   async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
     const names = slotNames('claimer', CLAIMER_SLOTS)
     const take = slotTaking(this.#calls.address, 'claimer', CLAIMER_SLOTS, leaseMs)
-    const [taken, reply = null] = await this.#calls.sender.send([take.call, this.#claim(take.token, names, request)])
-    const slot = take.slotOf(taken)
+    const claim = this.#claim(take.token, names, request)
+    const [taken, reply = null, told] = await this.#calls.sender.send([take.call, claim, ...take.also])
+    const slot = take.slotOf(taken, told)
     if (!slot) return undefined
     // without a lease the page had no name to claim under, and without a group there is no page yet
     if (slot.token === '' || isReplyError(reply, 'NOGROUP'))

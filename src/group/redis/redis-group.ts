@@ -56,8 +56,8 @@ export class RedisGroup implements Group {
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
     const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
-    const [reply] = await this.calls.sender.send([taking.call])
-    return taking.slotOf(reply)
+    const [reply, told] = await this.calls.sender.send([taking.call, ...taking.also])
+    return taking.slotOf(reply, told)
   }
 
   async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { RedisReplyError } from '../../errors.ts'
 import { slotNames } from '../consumer-names.ts'
 import type { GroupAddress, Slot, SlotKind } from '../group.ts'
+import { parseTime, time } from './commands/time.ts'
 import { giveSlot } from './scripts/give-slot.ts'
 import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
 import type { Call } from './sender.ts'
@@ -18,14 +19,16 @@ function isUnknownCommand(reply: Reply | undefined): boolean {
 /** How a slot is taken: what to send, and what the answer means. */
 export interface SlotTaking {
   readonly call: Call
+  /** What is sent after it: TIME, where somebody needs it. */
+  readonly also: readonly Call[]
   /** Who takes it. */
   readonly token: string
   /** @throws {RedisReplyError} The server refused. @returns `undefined` if no slot is free. */
-  slotOf(reply: Reply | undefined): Slot | undefined
+  slotOf(reply: Reply | undefined, told?: Reply): Slot | undefined
 }
 
 export function slotTaking(
-  { stream, group, keys }: GroupAddress,
+  { stream, group, keys, asksTime }: GroupAddress,
   kind: SlotKind,
   slots: number,
   leaseMs: number,
@@ -34,17 +37,29 @@ export function slotTaking(
   const token = crypto.randomUUID()
   const args = [token, Math.ceil(leaseMs), kind === 'poller' ? 1 : 0, group, ...names]
   return {
-    call: { script: takeSlot, keys: [keys.wake, stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))], args },
+    call: {
+      script: takeSlot,
+      keys: [keys.wake, stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))],
+      args,
+    },
+    also: asksTime ? [time] : [],
     token,
-    slotOf(reply) {
+    slotOf(reply, told) {
       if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
       if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
-        return { consumerName: `${kind}-${token}`, token: '', leaseMs }
+        return { consumerName: `${kind}-${token}`, token: '', leaseMs, ...takenAt(told) }
       if (reply instanceof RedisReplyError) throw reply
       const consumerName = names[Number(reply)]
-      return consumerName === undefined ? undefined : { consumerName, token, leaseMs: Math.ceil(leaseMs) }
+      if (consumerName === undefined) return undefined
+      return { consumerName, token, leaseMs: Math.ceil(leaseMs), ...takenAt(told) }
     },
   }
+}
+
+function takenAt(reply: Reply | undefined): Pick<Slot, 'takenAt'> {
+  if (reply === undefined) return {}
+  if (reply instanceof RedisReplyError) throw reply
+  return { takenAt: parseTime(reply) }
 }
 
 /** What gives a slot back that nothing is left to be done under; nothing where there is no lease. */

@@ -69,7 +69,7 @@ function addLetter(lines: MetricLines, { invocation, notice }: Observed['deadLet
     .of(stream, group, 'Reason', reason)
     .add({ [name]: 1 })
   // a type without a route may be anything
-  lines.add({ invocation, stream, group }, (reason !== 'no-route' && eventType) || '', { [name]: 1 })
+  lines.add({ invocation, stream, group }, (reason !== 'unrouted' && eventType) || '', { [name]: 1 })
 }
 
 function writePublished(metrics: Metrics, { call, durationMs, bytes, entryIds }: Observed['published']): void {

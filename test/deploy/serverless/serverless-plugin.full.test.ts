@@ -25,7 +25,7 @@ describe('a service of several consumers', () => {
       // two consumers share a pair
       poller: aFunction([
         { ...billing, ...shared, batchSize: 10, mode: 'once' },
-        { stream: 'orders', group: 'search', ...shared, batchSize: 500 },
+        { stream: 'orders', group: 'search', ...shared, batchSize: 500, filterPatterns: [{ type: ['OrderPaid'] }] },
       ]),
       claimer: aFunction(),
       // one has a pair of its own, with much of it set by the user
@@ -100,7 +100,7 @@ describe('a service of several consumers', () => {
     for (const id of ['Poller', 'Claimer'])
       expect(JSON.parse(variablesOf(id).MILLRACE_EVENT_SOURCE)).toEqual([
         { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
-        { stream: 'orders', group: 'search', batchSize: 500 },
+        { stream: 'orders', group: 'search', batchSize: 500, filterPatterns: [{ type: ['OrderPaid'] }] },
       ])
     expect(variablesOf('ReturnsDashpoller')).toEqual({ POWERTOOLS_SERVICE_NAME: 'shop-dev' })
   })

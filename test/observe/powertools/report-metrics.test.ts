@@ -89,7 +89,7 @@ describe('reportMetrics()', () => {
     const invocation = anInvocation('claim')
     const told = [
       ['max-deliveries', 'OrderPaid'],
-      ['no-route', 'AnythingAtAll'],
+      ['unrouted', 'AnythingAtAll'],
       ['malformed', undefined],
       ['max-deliveries', undefined],
     ] as const
@@ -107,7 +107,7 @@ describe('reportMetrics()', () => {
       ['max-deliveries', 2],
       [undefined, 4],
       ['OrderPaid', 1],
-      ['no-route', 1],
+      ['unrouted', 1],
       ['malformed', 1],
     ])
   })

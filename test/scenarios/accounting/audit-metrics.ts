@@ -152,7 +152,7 @@ const auditLetters: Audit = (books, ledger, group, watch, dimensions) => {
       textsOf(Object.fromEntries(byReason)),
     )
     // what could not be read names no type, nor does what died; a type without a route may be anything
-    const types = notices.flatMap(({ reason, eventType }) => (eventType && reason !== 'no-route' ? [eventType] : []))
+    const types = notices.flatMap(({ reason, eventType }) => (eventType && reason !== 'unrouted' ? [eventType] : []))
     ledger.same(
       `${group}: ${name} by EventType`,
       textsOf(watch.sumsBy('EventType', name, dimensions)),

@@ -263,7 +263,7 @@ async function redriven(shop: Shop): Promise<void> {
     const { redis } = shop.scenario
     await redriveDeadLetters(consumer, {
       redis,
-      reasons: ['non-retryable', 'max-deliveries', 'crashed', 'no-route'],
+      reasons: ['non-retryable', 'max-deliveries', 'crashed', 'unrouted'],
       limit: shop.random.integer(4, 12),
       onProgress: ({ done }) => {
         for (const { letter, outcome } of done) {

@@ -1,0 +1,40 @@
+import { answersAtOnce } from '../core/handler-function.ts'
+import { cannot, numberFrom } from '../core/options.ts'
+import type { Event } from './event.ts'
+import type { Policy, UsedPolicy } from './policy.ts'
+import { policies } from './policy.ts'
+
+/** What one route does otherwise. */
+export interface RouteOptions<E extends Event = Event> {
+  /** Policies of this route, within those of its consumer. */
+  readonly use?: readonly Policy[]
+  /**
+   * Which of its events the handler is called for: those for which it answers `true`. What it answers `false` for is ignored: acknowledged without a
+   * call, and counted. It gets the event as the handler would, lifted and checked: what cannot be read is a dead letter all the same. Whatever
+   * else it answers, as `undefined` or a promise, and whatever it throws, is a failure of the entry, retried like a handler's. Default: all.
+   */
+  readonly when?: (event: E) => boolean
+  /**
+   * Milliseconds, 1 or more, after which an entry of this type has expired, instead of the consumer's `maxAgeMs`; `Infinity`: never. Default: the
+   * consumer's.
+   */
+  readonly maxAgeMs?: number
+}
+
+/** What a route does otherwise, checked. */
+export interface RouteRules {
+  readonly use?: readonly UsedPolicy[] | undefined
+  readonly when?: ((event: never) => unknown) | undefined
+  readonly maxAgeMs?: number | undefined
+}
+
+export const ROUTE_OPTIONS = ['use', 'when', 'maxAgeMs'] as const satisfies readonly (keyof RouteOptions)[]
+
+/** @throws {TypeError | RangeError} A bad option. */
+export function routeRules(action: string, { use: given, when, maxAgeMs }: RouteOptions<never>): RouteRules {
+  const use = policies(action, given)
+  if (when !== undefined && !answersAtOnce(when))
+    throw cannot(action, 'when must be a function, not async, that answers true or false')
+  if (maxAgeMs !== undefined) numberFrom(action, 'maxAgeMs', maxAgeMs, 1)
+  return { use, when, maxAgeMs }
+}

@@ -1,0 +1,18 @@
+import type { DecodedEvent } from '../core/codec.ts'
+import type { DeadLetterReason } from '../core/outcome.ts'
+
+/** An entry that no retry can help: it never reaches a handler. */
+export interface Rejected {
+  readonly kind: 'rejected'
+  readonly reason: DeadLetterReason
+  readonly error: unknown
+  /** What could still be read of it. */
+  readonly decoded: DecodedEvent | undefined
+}
+
+/** An entry that is not for the group. */
+export interface Ignored {
+  readonly kind: 'ignored'
+}
+
+export const IGNORED: Ignored = { kind: 'ignored' }
