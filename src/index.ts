@@ -11,6 +11,7 @@ export { defineConsumer, on } from './define/consumer.ts'
 export type {
   ConsumerSettings,
   DeadLetterOptions,
+  NewerVersion,
   NotForUs,
   PollMode,
   SettingOptions,

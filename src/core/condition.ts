@@ -23,10 +23,10 @@ export function partsOf(condition: string): { readonly reason: string; readonly 
 }
 
 function escaped(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what has no place in it
-  return text
-    .toWellFormed()
-    .replace(/[\u0000-\u001f\u007f%]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`)
+  return text.toWellFormed().replace(/[\p{Cc}%]/gu, (c) => {
+    const code = c.charCodeAt(0)
+    return code < 0x80 ? `%${code.toString(16).padStart(2, '0').toUpperCase()}` : c
+  })
 }
 
 function unescaped(text: string): string {

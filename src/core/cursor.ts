@@ -4,7 +4,9 @@ import { compareEntryIds } from './entry.ts'
 const START = '0-0'
 
 /** A place in a lap, which goes from name to name and through the ids that each holds: after that entry. `5-0 poller-1`. */
-export function cursorAt(entry: { readonly id: string; readonly from: { readonly owner: string } } | undefined): string {
+export function cursorAt(
+  entry: { readonly id: string; readonly from: { readonly owner: string } } | undefined,
+): string {
   return entry ? `${entry.id} ${entry.from.owner}` : START
 }
 

@@ -26,7 +26,15 @@ export type PollMode = (typeof POLL_MODES)[number]
 /** What becomes of an entry that no handler is called for. */
 export type NotForUs = (typeof NOT_FOR_US)[number]
 
+/** What becomes of an entry of a type that no route knows; parked, it waits at no delivery until a deployment knows it. */
+export type Unrouted = (typeof UNROUTED)[number]
+
+/** What becomes of an entry of a newer version than its route knows. */
+export type NewerVersion = (typeof NEWER_VERSION)[number]
+
 const NOT_FOR_US = ['deadLetter', 'ignore'] as const
+const UNROUTED = [...NOT_FOR_US, 'park'] as const
+const NEWER_VERSION = ['park', 'deadLetter'] as const
 
 /** How a consumer goes about it; every member has a default. */
 export interface SettingOptions {
@@ -61,10 +69,13 @@ export interface SettingOptions {
    */
   readonly maxBytes?: number
   /**
-   * What becomes of an entry whose type no route knows: a dead letter, `unrouted`, or it is ignored: acknowledged without a call, and counted. What is
+   * What becomes of an entry whose type no route knows: a dead letter, `unrouted`; or it is ignored, acknowledged without a call and counted; or it is parked, and waits at no
+   * delivery until a deployment has a route for it. What is
    * ignored is not checked first. Default `deadLetter`.
    */
-  readonly unrouted?: NotForUs
+  readonly unrouted?: Unrouted
+  /** What becomes of an entry of a newer version than its route knows: it is parked, and waits at no delivery until a deployment knows it; or a dead letter, `newer-version`. Default `park`. */
+  readonly newerVersion?: NewerVersion
   /**
    * Milliseconds, 1 or more, after which an entry has expired, retries included: no handler is called for it any more. Its age is that of its id, on the
    * server's clock; one whose id is ahead of that has none. A route's own `maxAgeMs` goes before it. Default: never.
@@ -107,7 +118,8 @@ export interface ConsumerSettings {
   readonly allowLongHandlers: boolean
   readonly maxEntryBytes: number
   readonly maxBytes: number
-  readonly unrouted: NotForUs
+  readonly unrouted: Unrouted
+  readonly newerVersion: NewerVersion
   /** `Infinity`: never. */
   readonly maxAgeMs: number
   readonly expired: NotForUs
@@ -128,6 +140,7 @@ const DEFAULTS: ConsumerSettings = {
   maxDeadLetters: Infinity,
   allowLongHandlers: false,
   unrouted: 'deadLetter',
+  newerVersion: 'park',
   maxAgeMs: Infinity,
   expired: 'deadLetter',
   mode: 'drain',
@@ -153,7 +166,8 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   allowLongHandlers: boolean,
   maxEntryBytes: within(NUMBERS.maxEntryBytes),
   maxBytes: within(NUMBERS.maxBytes),
-  unrouted: notForUs,
+  unrouted: (action, name, value) => oneOf(action, name, value, UNROUTED),
+  newerVersion: (action, name, value) => oneOf(action, name, value, NEWER_VERSION),
   maxAgeMs: (action, name, value) => numberFrom(action, name, value, 1),
   expired: notForUs,
   mode: (action, name, value) => oneOf(action, name, value, POLL_MODES),

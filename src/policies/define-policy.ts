@@ -52,7 +52,10 @@ function checkDefinition(definition: PolicyDefinition): void {
   text('define a policy', 'name', name)
   const action = `define policy ${quoted(name)}`
   if (RESERVED_REASONS.includes(name as never))
-    throw cannot(action, `its name must be none of ${RESERVED_REASONS.join(', ')}: entries that wait have these reasons`)
+    throw cannot(
+      action,
+      `its name must be none of ${RESERVED_REASONS.join(', ')}: entries that wait have these reasons`,
+    )
   const unknown = Object.keys(definition).find((hook) => !HOOKS.includes(hook as never))
   if (unknown !== undefined) throw cannot(action, `there is no hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
   for (const hook of FUNCTIONS)

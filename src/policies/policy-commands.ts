@@ -61,8 +61,7 @@ function checkCommand(keys: ConsumerKeys, command: unknown): void {
 }
 
 function isOwn(keys: ConsumerKeys, key: string): boolean {
-  const { slot: _slot, ...own } = keys
-  return Object.values(own).includes(key) || key.startsWith(keys.slot(''))
+  return Object.values(keys as object).includes(key) || key.startsWith(keys.slot(''))
 }
 
 /** What commands that join take after their key. */

@@ -196,8 +196,7 @@ export class RunPolicies implements PoliciesAtWork {
   isOver(condition: string): boolean {
     const { reason, what } = partsOf(condition)
     return this.#all.some(
-      ({ name, hooks }) =>
-        name === reason && this.#safely(name, false, () => atOnce(hooks.isOver?.(what)) === true),
+      ({ name, hooks }) => name === reason && this.#safely(name, false, () => atOnce(hooks.isOver?.(what)) === true),
     )
   }
 

@@ -1,4 +1,3 @@
-import { conditionOf } from '../core/condition.ts'
 import { errorOf } from '../core/dead-letter/dead-letter.ts'
 import { assertHandled } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -7,14 +6,15 @@ import { isThenable, promiseOf, silence } from '../core/thenable.ts'
 import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
 import type { BatchCall } from '../define/route.ts'
+import { heldBy } from './awaited.ts'
 import { EntryContext } from './context.ts'
 import { letterOf } from './decided.ts'
 import { isDone } from './in-hand.ts'
 import type { Job } from './job.ts'
 import { describeCall } from './observed-call.ts'
-import type { Prepared } from './prepare.ts'
+import type { Prepared, Readied } from './prepare.ts'
 import { isWanted, prepare } from './prepare.ts'
-import type { Ignored, Rejected } from './rejected.ts'
+import type { Rejected } from './rejected.ts'
 import type { Run } from './run.ts'
 
 /**
@@ -114,10 +114,11 @@ export class Call {
     this.#run.overrunning -= this.jobs.length
   }
 
-  #prepared(job: Job, prepared: Prepared | Rejected | Ignored): undefined {
+  #prepared(job: Job, prepared: Readied): undefined {
     if (this.isExpired) return
     if (prepared.kind === 'rejected') job.outcome = this.#letter(job, prepared)
     else if (prepared.kind === 'ignored') job.outcome = IGNORE
+    else if (prepared.kind === 'awaiting') job.outcome = { kind: 'park', delayMs: 0, condition: prepared.condition }
     else {
       job.prepared = prepared
       if (!isWanted(prepared)) job.outcome = IGNORE
@@ -196,7 +197,7 @@ export class Call {
 
 /** What a job waits for whose handler takes no work now. */
 function heldOf({ eventType }: Job): string | undefined {
-  return eventType === undefined ? undefined : conditionOf('held', eventType)
+  return eventType === undefined ? undefined : heldBy(eventType)
 }
 
 /** What observers get to see: how an entry is acknowledged is no concern of theirs. */

@@ -64,6 +64,9 @@ export class Job implements InHand, PolicyJob {
     const { returnTo: owner } = this.delivery
     const deliveryCount = this.deliveryCount - 1
     // a suspect that was set aside would be none
-    this.outcome = owner === PARKED ? { kind: 'release', owner, deliveryCount, condition } : { kind: 'release', owner, deliveryCount }
+    this.outcome =
+      owner === PARKED
+        ? { kind: 'release', owner, deliveryCount, condition }
+        : { kind: 'release', owner, deliveryCount }
   }
 }

@@ -13,8 +13,9 @@ import type { Consumer } from '../define/consumer.ts'
 import type { Event } from '../define/event.ts'
 import type { Route } from '../define/route.ts'
 import { NoRouteError, quoted, UnsupportedVersionError } from '../errors.ts'
+import { newerVersion, unrouted } from './awaited.ts'
 import type { Expiry } from './expiry.ts'
-import type { Ignored, Rejected } from './rejected.ts'
+import type { Awaiting, Ignored, Rejected } from './rejected.ts'
 import { IGNORED } from './rejected.ts'
 
 /** An entry ready for its handler. */
@@ -25,15 +26,14 @@ export interface Prepared {
   readonly decoded: DecodedEvent
 }
 
+/** What became of an entry before its handler is called. */
+export type Readied = Prepared | Rejected | Ignored | Awaiting
+
 /**
  * Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. Whether it is for the group comes before
  * whether it has expired, and both before what its payload must be.
  */
-export function prepare(
-  entry: Entry,
-  consumer: Consumer,
-  expiry?: Expiry,
-): Prepared | Rejected | Ignored | Promise<Prepared | Rejected> {
+export function prepare(entry: Entry, consumer: Consumer, expiry?: Expiry): Readied | Promise<Prepared | Rejected> {
   let decoded: DecodedEvent
   try {
     decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
@@ -44,6 +44,7 @@ export function prepare(
   if (consumer.filter && !consumer.filter.matches(decoded)) return IGNORED
   const route = consumer.routes.get(decoded.type)
   if (!route && consumer.settings.unrouted === 'ignore') return IGNORED
+  if (!route && consumer.settings.unrouted === 'park') return { kind: 'awaiting', condition: unrouted(decoded.type) }
   if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
   return expiry?.(entry.id, route, decoded) ?? check(entry, consumer, route, decoded)
 }
@@ -65,13 +66,15 @@ export function isWanted({ route, event }: Prepared): boolean {
 
 function check(
   entry: Entry,
-  { stream }: Consumer,
+  { stream, settings }: Consumer,
   route: Route,
   decoded: DecodedEvent,
-): Prepared | Rejected | Promise<Prepared | Rejected> {
+): Readied | Promise<Prepared | Rejected> {
   const { type, version: current, payload: schema } = route.event
   const version = decoded.version ?? 1
   if (!isSupported(route, version)) {
+    if (version > current && settings.newerVersion === 'park')
+      return { kind: 'awaiting', condition: newerVersion(type, version) }
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }

@@ -15,4 +15,10 @@ export interface Ignored {
   readonly kind: 'ignored'
 }
 
+/** An entry that is not for this deployment, or not yet: it waits for a condition. */
+export interface Awaiting {
+  readonly kind: 'awaiting'
+  readonly condition: string
+}
+
 export const IGNORED: Ignored = { kind: 'ignored' }

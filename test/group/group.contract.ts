@@ -310,10 +310,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const empty = await group.settleAndRead(slot, [], { count: 10 })
         const id = await outside.add(BODY)
         const { entries } = await group.settleAndRead(slot, [], { count: 10 })
-        expect([empty, idsOf(entries)]).toEqual([
-          { ...counted(), ...nothingRead, groupRecreated: false },
-          [id],
-        ])
+        expect([empty, idsOf(entries)]).toEqual([{ ...counted(), ...nothingRead, groupRecreated: false }, [id]])
       })
 
       test.each([undefined, 100])('gives nothing to a slot that went to another, maxPending %s', async (maxPending) => {
@@ -372,7 +369,12 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const request = { count: 10, maxPending: 10 }
         const full = await group.settleAndRead(slot, [], { ...request, maxParked: 1 })
         const { entries: read } = await group.settleAndRead(slot, [], { ...request, maxParked: 2 })
-        expect([full.pendingLimitReached, full.parkedLimitReached, full.entries, read.length]).toEqual([false, true, [], 1])
+        expect([full.pendingLimitReached, full.parkedLimitReached, full.entries, read.length]).toEqual([
+          false,
+          true,
+          [],
+          1,
+        ])
       })
 
       test('settles and reads in one round trip', async () => {
@@ -1124,7 +1126,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             { id: ids[2], deliveryCount: 3, from: { owner: PARKED, idleMs: 5 * MINUTE } },
           ],
         ])
-        const { started } = await group.settleAndStart(slot, settleAs(aLetter(), result.handed.slice(1)), result.handed.slice(0, 1))
+        const { started } = await group.settleAndStart(
+          slot,
+          settleAs(aLetter(), result.handed.slice(1)),
+          result.handed.slice(0, 1),
+        )
         expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[ids[1], 3]])
         expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, undefined])
       })
@@ -1160,7 +1166,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { aside } = await group.settleAndClaim(slot, [], page())
         const still = await group.settleAndTake(slot, [], taking({ unless: { field: 'n', values: ['1'] } }))
         const open = await group.settleAndTake(slot, [], taking())
-        expect([closed, still, open].map(({ started }) => idsOf(started))).toEqual([[ids[0], ids[3]], [ids[2]], [ids[1]]])
+        expect([closed, still, open].map(({ started }) => idsOf(started))).toEqual([
+          [ids[0], ids[3]],
+          [ids[2]],
+          [ids[1]],
+        ])
         expect(aside.conditions).toEqual(['held 1', 'held 2'])
         expect((await pendingRows()).map(([, owner, , deliveryCount]) => [owner, deliveryCount])).toEqual(
           ids.map(() => ['claimer-0', 2]),
@@ -1180,7 +1190,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, ids } = await aShelf(3)
         const { started } = await group.settleAndTake(slot, [], taking({ room: 2 }))
         const before = group.roundTrips
-        const result = await group.settleAndTake(slot, settleAs(ACK, started.slice(0, 1)).map((one) => ({ ...one, isTaken: true })), taking())
+        const result = await group.settleAndTake(
+          slot,
+          settleAs(ACK, started.slice(0, 1)).map((one) => ({ ...one, isTaken: true })),
+          taking(),
+        )
         expect([group.roundTrips - before, result.counts, idsOf(result.started)]).toEqual([
           1,
           counted({ acked: 1 }).counts,
@@ -1200,7 +1214,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('starts nothing where the group is gone, and is no failure', async () => {
         const { group, slot } = await aShelf(1)
         await outside.dropGroup()
-        expect(await group.settleAndTake(slot, [], taking())).toMatchObject({ started: [], failures: [], leaseLost: false })
+        expect(await group.settleAndTake(slot, [], taking())).toMatchObject({
+          started: [],
+          failures: [],
+          leaseLost: false,
+        })
       })
     })
 
@@ -1312,7 +1330,15 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, ids } = await aClaimer(2)
         await group.finishClaims(slot, ids[1] as string, MIN_IDLE_MS)
         await outside.dropGroup()
-        const nothing = { ...counted(), from: '0-0', cursor: '0-0', claimed: [], lost: 0, aside: { conditions: [] }, isHealing: true }
+        const nothing = {
+          ...counted(),
+          from: '0-0',
+          cursor: '0-0',
+          claimed: [],
+          lost: 0,
+          aside: { conditions: [] },
+          isHealing: true,
+        }
         const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
         expect(opened.page).toEqual({ ...nothing, groupRecreated: true })
         expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, groupRecreated: false })

@@ -366,7 +366,8 @@ function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean 
   if (isTakenAway || hasNoSay(by, life)) return true
   const settling = handingBack(by, method)
   if (method.isAnswered) return !settling.at(-1)?.isAnswered
-  if (holder !== undefined && holder !== by) return hasNoSay(holder, life) || !handingBack(holder, method).at(-1)?.isAnswered
+  if (holder !== undefined && holder !== by)
+    return hasNoSay(holder, life) || !handingBack(holder, method).at(-1)?.isAnswered
   const { lostAt = 0 } = method
   if (holder === undefined)
     return !by.methods.some(

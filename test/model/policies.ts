@@ -28,9 +28,7 @@ export const shelf = definePolicy({
   begin: () => ({
     questions: (jobs) => jobs.map(({ entryId }) => ['SET', `{${STREAM}}:${GROUP}:shelved:${entryId}`, 1, 'NX']),
     admit: (jobs, replies) =>
-      jobs.map(({ entryId }, n) =>
-        replies[n] === 'OK' ? aside(Number.parseInt(entryId, 10)) : undefined,
-      ),
+      jobs.map(({ entryId }, n) => (replies[n] === 'OK' ? aside(Number.parseInt(entryId, 10)) : undefined)),
     isOver: (until) => until === 'a claimer looks',
   }),
 })

@@ -116,4 +116,3 @@ describeEverywhere('a policy whose entries wait for a condition', (start) => {
     expect(calls.toSorted()).toEqual(['p1', 'w1'])
   })
 })
-

@@ -138,7 +138,8 @@ describe('promises 1 and 4: a process that dies', () => {
     await proxy.close()
     const before = await pending()
     const hanging = startVictim({ url: server.url, action: 'claim', options: { concurrency: 1 }, handlerMs: 600_000 })
-    while ((await pending()).every(([, owner]) => owner === 'parked')) await new Promise((resolve) => setImmediate(resolve))
+    while ((await pending()).every(([, owner]) => owner === 'parked'))
+      await new Promise((resolve) => setImmediate(resolve))
     await hanging.kill()
 
     expect(before).toEqual([

@@ -90,8 +90,10 @@ export const consumers = [
   defineConsumer({ ...base, orderBy: () => 'key' }),
   // @ts-expect-error there is no such option yet
   defineConsumer({ ...base, ordering: 'strict' }),
-  // @ts-expect-error there is no such word yet
-  defineConsumer({ ...base, unrouted: 'park' }),
+  // @ts-expect-error there is no such word
+  defineConsumer({ ...base, unrouted: 'retry' }),
+  // @ts-expect-error what is expired does not come back
+  defineConsumer({ ...base, expired: 'park' }),
   // @ts-expect-error a filter comes from filterPatterns()
   defineConsumer({ ...base, filter: [{ type: ['OrderPaid'] }] }),
   // @ts-expect-error there is no such mode yet

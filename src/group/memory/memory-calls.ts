@@ -136,7 +136,8 @@ export class MemoryCalls {
   /** Hands an entry to `parked`, to come back by an index. */
   setAside(group: GroupState, id: string, { deliveryCount, delayMs, condition }: Omit<Move, 'owner'>): void {
     group.hand(id, { owner: PARKED }, deliveryCount, this.now)
-    if (condition === undefined) this.dueTimes.set(id, scoreOf(Math.floor(this.now) + Math.ceil(delayMs), deliveryCount))
+    if (condition === undefined)
+      this.dueTimes.set(id, scoreOf(Math.floor(this.now) + Math.ceil(delayMs), deliveryCount))
     else {
       this.dueTimes.delete(id)
       const waiting = this.server.waits(this.address.keys.waiting)

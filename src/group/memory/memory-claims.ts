@@ -26,7 +26,9 @@ import { returnOf } from '../group.ts'
 import { plain } from '../redis/commands/reply.ts'
 import { PAGE } from '../redis/scripts/claim-page.ts'
 import type { MemoryCalls } from './memory-calls.ts'
-import { countIn, RUNNING, scoreOf } from './memory-calls.ts'
+import { RUNNING } from './memory-calls.ts'
+import { isClosed, isShut } from './memory-guards.ts'
+import { heal } from './memory-heal.ts'
 import type { GroupState, Pending } from './memory-server.ts'
 import { settle } from './memory-settling.ts'
 import { MemoryTake } from './memory-take.ts'
@@ -56,12 +58,20 @@ export class MemoryClaims implements Claims {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
-    const nothing = { from: cursor ?? '', cursor: undefined, claimed: [], lost: 0, groupRecreated: false, isHealing: false }
+    const nothing = {
+      from: cursor ?? '',
+      cursor: undefined,
+      claimed: [],
+      lost: 0,
+      groupRecreated: false,
+      isHealing: false,
+    }
     if (!this.#calls.isLeased(slot)) return { ...settled, ...nothing, aside: { conditions: [] }, leaseLost: true }
     const { group, groupRecreated } = this.#calls.open()
     const from = cursor ?? this.#calls.state.cursor ?? '0-0'
     const most = Math.min(room, PAGE.finds)
-    const { claimed, lost, after } = most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
+    const { claimed, lost, after } =
+      most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
     for (const entry of claimed) this.#calls.take(group, slot, entry)
     return {
       ...settled,
@@ -86,8 +96,10 @@ export class MemoryClaims implements Claims {
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }
     const { unless, guards = [] } = request
-    const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) => this.#isClosed(type, unless, guards))
-    if (!guards.some((guard) => this.#isShut(guard))) take.find()
+    const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) =>
+      isClosed(this.#calls.server.values, type, unless, guards),
+    )
+    if (!guards.some((guard) => isShut(this.#calls.server.values, guard))) take.find()
     const { started, handed } = take.start(slot)
     this.#taken = [
       ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),
@@ -101,7 +113,8 @@ export class MemoryClaims implements Claims {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
     const group = this.#calls.find()
-    for (const entry of this.#calls.isLeased(slot) ? this.#taken : [])
+    const taken = this.#taken
+    for (const entry of this.#calls.isLeased(slot) ? taken : [])
       if (group?.isHeldBy(slot.consumerName, entry))
         this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: 0, condition: undefined })
     return settled
@@ -111,29 +124,7 @@ export class MemoryClaims implements Claims {
     this.#calls.roundTrips++
     const group = this.#calls.find()
     if (!group || !this.#calls.isLeased(slot)) return { isDone: true, lost: 0 }
-    const { healing } = this.#calls.state
-    let lost = 0
-    /** Whether an entry stays in its index, and whether this made it pending. */
-    const again = (id: string, count: number) => {
-      if (group.pending.has(id)) return { stays: true, isMade: false }
-      if (healing === undefined || compareEntryIds(id, healing) > 0) return { stays: false, isMade: false }
-      if (!this.#calls.stream.get(id)) {
-        lost++
-        return { stays: false, isMade: false }
-      }
-      group.hand(id, { owner: PARKED }, count, this.#calls.now)
-      return { stays: true, isMade: true }
-    }
-    const { dueTimes } = this.#calls
-    for (const [id, score] of healing === undefined ? [] : [...dueTimes]) {
-      const { stays, isMade } = again(id, countIn(score))
-      if (!stays) dueTimes.delete(id)
-      else if (isMade && score >= RUNNING) dueTimes.set(id, scoreOf(Math.floor(this.#calls.now), countIn(score)))
-    }
-    for (const [, ids] of healing === undefined ? [] : this.#calls.waiting)
-      for (const [id, count] of ids) if (!again(id, count).stays) ids.delete(id)
-    delete this.#calls.state.healing
-    return { isDone: true, lost }
+    return { isDone: true, lost: heal(this.#calls, group) }
   }
 
   async settleAndStart(
@@ -165,7 +156,12 @@ export class MemoryClaims implements Claims {
   }
 
   /** What becomes of each entry that is still ours; the trimmed ones are taken off. */
-  #sort(slot: Slot, group: GroupState, held: readonly Claimed[], { maxBytes = Infinity, unless, guards = [] }: StartBounds) {
+  #sort(
+    slot: Slot,
+    group: GroupState,
+    held: readonly Claimed[],
+    { maxBytes = Infinity, unless, guards = [] }: StartBounds,
+  ) {
     const started: Delivery[] = []
     const leftAlone: Claimed[] = []
     const noRoom: Claimed[] = []
@@ -220,13 +216,19 @@ export class MemoryClaims implements Claims {
     const [first] = this.#calls.stream.entries
     const isBelow = (id: string) => first === undefined || compareEntryIds(id, first.id) < 0
     const lost = group.ids.filter((id) => group.pending.get(id)?.owner === PARKED && isBelow(id))
-    if (lost.length > 0) for (const [, ids] of this.#calls.waiting) for (const id of ids.keys()) if (isBelow(id)) ids.delete(id)
+    if (lost.length > 0)
+      for (const [, ids] of this.#calls.waiting) for (const id of ids.keys()) if (isBelow(id)) ids.delete(id)
     for (const id of lost) this.#calls.drop(group, id)
     return lost.length
   }
 
   /** Stale entries of each name, from a place on, those trimmed meanwhile taken off, and where the next page starts. */
-  #page(group: GroupState, from: string, minIdleMs: number, room: number): { claimed: Claimed[]; lost: number; after: string } {
+  #page(
+    group: GroupState,
+    from: string,
+    minIdleMs: number,
+    room: number,
+  ): { claimed: Claimed[]; lost: number; after: string } {
     const claimed: Claimed[] = []
     let lost = 0
     const all = group.ids.map((id) => ({ id, from: { owner: (group.pending.get(id) as Pending).owner } }))
@@ -249,21 +251,8 @@ export class MemoryClaims implements Claims {
   }
 
   #isLeft({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
-    if (guards.some((guard) => this.#isShut(guard))) return true
+    if (guards.some((guard) => isShut(this.#calls.server.values, guard))) return true
     const values = fields.filter(([name]) => String(name) === unless?.field).map(([, value]) => String(value))
-    return values.some((value) => this.#isClosed(value, unless, guards))
-  }
-
-  /** Whether nothing starts while that is so. */
-  #isShut({ key, holds }: Guard): boolean {
-    return holds === 'all' && this.#calls.server.values.typeOf(key) !== 'none'
-  }
-
-  /** Whether entries of a type are not to be started now. */
-  #isClosed(type: string, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
-    if (unless?.values.includes(type)) return true
-    return guards.some(
-      ({ key, holds }) => holds === 'values' && this.#calls.server.values.run(['sismember', key, type]) === 1,
-    )
+    return values.some((value) => isClosed(this.#calls.server.values, value, unless, guards))
   }
 }

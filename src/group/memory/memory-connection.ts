@@ -80,12 +80,15 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),
     pending: (key, group) =>
-      server.streams.get(key)?.groups.get(group)?.rows.map(([id, { owner, deliveredAt, deliveryCount }]) => ({
-        id,
-        consumerName: owner,
-        idleMs: now() - deliveredAt,
-        deliveryCount,
-      })) ?? [],
+      server.streams
+        .get(key)
+        ?.groups.get(group)
+        ?.rows.map(([id, { owner, deliveredAt, deliveryCount }]) => ({
+          id,
+          consumerName: owner,
+          idleMs: now() - deliveredAt,
+          deliveryCount,
+        })) ?? [],
     trim: (key, length) =>
       void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
     destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),

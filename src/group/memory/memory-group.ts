@@ -76,7 +76,14 @@ export class MemoryGroup implements Group {
     const holder = this.#calls.server.holder(this.#calls.address.keys.slot(slot.consumerName))
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
     const told = { groupRecreated, ...(riders.length > 0 && { answers }) }
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, parkedLimitReached: false, hasEnded: false, ...told }
+    const nothing = {
+      ...settled,
+      entries: [],
+      pendingLimitReached: false,
+      parkedLimitReached: false,
+      hasEnded: false,
+      ...told,
+    }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
     const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED).length

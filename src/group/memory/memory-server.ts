@@ -26,7 +26,12 @@ export class GroupState {
   }
 
   /** Makes an entry pending under a consumer name, or hands it to another one. */
-  hand(id: string, { owner, idleMs = 0 }: Partial<Owner> & Pick<Owner, 'owner'>, deliveryCount: number, nowMs: number): void {
+  hand(
+    id: string,
+    { owner, idleMs = 0 }: Partial<Owner> & Pick<Owner, 'owner'>,
+    deliveryCount: number,
+    nowMs: number,
+  ): void {
     this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
     this.consumers.set(owner, nowMs)
   }

@@ -1,33 +1,29 @@
 import { compareEntryIds } from '../../core/entry.ts'
-import { PARKED } from '../../core/keys.ts'
-import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { RedisReplyError } from '../../errors.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../consumer-names.ts'
 import type {
   Claimed,
   ClaimRequest,
   ClaimResult,
   Claims,
-  Delivery,
   FinishedClaims,
   Group,
   Healed,
   Opened,
-  SetAside,
   Settlement,
   SettleResult,
   Slot,
   StartBounds,
   StartResult,
-  TakenDelivery,
   TakeRequest,
   TakeResult,
 } from '../group.ts'
-import { returnOf } from '../group.ts'
 import { Tally } from '../tally.ts'
-import { asFields, asText, items } from './commands/reply.ts'
+import { pageOf, startedOf, takenOf, together } from './claim-replies.ts'
+import { items } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { measureCall, measuredOf } from './measuring.ts'
-import type { RedisCalls, SettledWith } from './redis-calls.ts'
+import type { RedisCalls } from './redis-calls.ts'
 import { pairs } from './redis-calls.ts'
 import type { RedisGroup } from './redis-group.ts'
 import { claimPage } from './scripts/claim-page.ts'
@@ -35,12 +31,11 @@ import { finishClaims } from './scripts/finish-claims.ts'
 import { heal } from './scripts/heal.ts'
 import { mend } from './scripts/mend.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
-import { STARTED, start, startGuarded } from './scripts/start.ts'
+import { start, startGuarded } from './scripts/start.ts'
 import { take, takeGuarded, untake } from './scripts/take.ts'
 import type { Call } from './sender.ts'
 import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
-import type { Answer, Reply } from './transport.ts'
 
 /** Pages of what is set aside that a run compares with its index. */
 const MENDED_PAGES = 20
@@ -221,106 +216,4 @@ class RedisClaims implements Claims {
       })),
     )
   }
-}
-
-function startedOf(slot: Slot, settled: SettleResult, reply: Answer, claimed: readonly Claimed[]): StartResult {
-  const counts = { ...settled.counts }
-  const started: Delivery[] = []
-  const leftAlone: Claimed[] = []
-  const noRoom: Claimed[] = []
-  const result = { ...settled, counts, started, leftAlone, noRoom }
-  if (reply instanceof RedisConnectionError) return result
-  if (reply instanceof RedisReplyError) {
-    counts.unsettled += claimed.length
-    return reply.is('NOGROUP') ? result : { ...result, failures: [...settled.failures, reply] }
-  }
-  let { leaseLost } = settled
-  for (const [n, item] of items(reply).entries()) {
-    const entry = claimed[n] as Claimed
-    const { id, deliveryCount } = entry
-    const [status, fields] = items(item)
-    if (status === STARTED.yes)
-      started.push({
-        id,
-        fields: asFields(fields),
-        deliveryCount: deliveryCount + 1,
-        returnTo: returnOf(entry, slot),
-        isTaken: true,
-      })
-    else if (status === STARTED.leftAlone) leftAlone.push(entry)
-    else if (status === STARTED.noRoom) noRoom.push(entry)
-    else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
-    if (status === STARTED.lost) counts.lost++
-    leaseLost ||= status === STARTED.leaseLost
-  }
-  return { ...result, leaseLost }
-}
-
-function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequest): TakeResult {
-  const nothing = { ...settled, till: till ?? 0, started: [], handed: [], lost: 0, left: { conditions: [] }, isMore: false }
-  if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
-  if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
-  if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
-  const [lookedTill, entries, lost, dueInMs, conditions, isMore] = items(reply)
-  const started: TakenDelivery[] = []
-  const handed: Claimed[] = []
-  for (const item of items(entries)) {
-    const [id, count, fields, idle] = items(item)
-    const idleMs = Number(idle)
-    const held = { id: asText(id), deliveryCount: Number(asText(count)) }
-    if (Array.isArray(fields)) started.push({ ...held, fields: asFields(fields), returnTo: PARKED, isTaken: true, idleMs })
-    else handed.push({ ...held, from: { owner: PARKED, idleMs } })
-  }
-  const left = setAsideOf(dueInMs, conditions)
-  return { ...settled, till: Number(asText(lookedTill)), started, handed, lost: items(lost).length, left, isMore: isMore === 1 }
-}
-
-function setAsideOf(dueInMs: Reply = '', conditions: Reply = []): SetAside {
-  const due = asText(dueInMs)
-  return { ...(due !== '' && { dueInMs: Number(due) }), conditions: items(conditions).map(asText) }
-}
-
-function together(settled: SettleResult, parts: readonly StartResult[]): StartResult {
-  const counts = { ...settled.counts }
-  for (const part of parts)
-    for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += part.counts[name]
-  const unanswered = parts.find((part) => part.unanswered)?.unanswered ?? settled.unanswered
-  return {
-    ...settled,
-    counts,
-    started: parts.flatMap(({ started }) => started),
-    leftAlone: parts.flatMap(({ leftAlone }) => leftAlone),
-    noRoom: parts.flatMap(({ noRoom }) => noRoom),
-    failures: [...settled.failures, ...parts.flatMap(({ failures }) => failures)],
-    leaseLost: settled.leaseLost || parts.some(({ leaseLost }) => leaseLost),
-    ...(unanswered && { unanswered }),
-  }
-}
-
-function pageOf(
-  { settled, replies, ...told }: SettledWith & { readonly groupRecreated: boolean },
-  { cursor = '' }: ClaimRequest,
-): ClaimResult {
-  const [reply = null] = replies
-  const aside = { conditions: [] }
-  const nothing = { from: cursor, cursor: undefined, claimed: [], lost: 0, aside, isHealing: false, ...told }
-  if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
-  if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
-  if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
-  const [from, after, claimed, lost, dueInMs, conditions, isHealing] = items(reply)
-  return {
-    ...settled,
-    from: asText(from),
-    cursor: asText(after),
-    claimed: items(claimed).map(asClaimed),
-    lost: items(lost).length,
-    aside: setAsideOf(dueInMs, conditions),
-    isHealing: isHealing === 1,
-    ...told,
-  }
-}
-
-function asClaimed(item: Reply): Claimed {
-  const [id, owner, idle, count] = items(item)
-  return { id: asText(id), deliveryCount: Number(asText(count)), from: { owner: asText(owner), idleMs: Number(idle) } }
 }

@@ -74,7 +74,15 @@ export class RedisGroup implements Group {
     const finish = {
       script: finishReads,
       keys: [stream, lease, keys.due, keys.state, ...flag],
-      args: [...this.calls.fence(slot), slot.leaseMs, settings.minIdleMs, Number(end.hasAcked), Number(end.isInDoubt), from, ...ids],
+      args: [
+        ...this.calls.fence(slot),
+        slot.leaseMs,
+        settings.minIdleMs,
+        Number(end.hasAcked),
+        Number(end.isInDoubt),
+        from,
+        ...ids,
+      ],
     }
     const replies = await this.calls.sender.send([...this.#handBack(slot, ranges), finish])
     const refusal = replies.find((reply) => reply instanceof RedisReplyError)
@@ -128,7 +136,14 @@ export class RedisGroup implements Group {
     const read = this.#read(slot, request)
     const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
     const [reply = null, holder = null] = replies
-    const nothing = { ...settled, entries: [], pendingLimitReached: false, parkedLimitReached: false, hasEnded: false, ...told }
+    const nothing = {
+      ...settled,
+      entries: [],
+      pendingLimitReached: false,
+      parkedLimitReached: false,
+      hasEnded: false,
+      ...told,
+    }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
     if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
     if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }

@@ -1,5 +1,6 @@
 import { PARKED } from '../../core/keys.ts'
 import type { Claimed, ClaimResult, Claims, Delivery, SetAside, StartBounds } from '../../group/group.ts'
+import { isRouted, isServers } from '../awaited.ts'
 import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
@@ -8,22 +9,12 @@ import type { IsolationGate } from './isolation-gate.ts'
 import { StartPace } from './start-pace.ts'
 import type { Suspects } from './suspects.ts'
 import { suspectsAmong } from './suspects.ts'
+import type { Turn } from './turns.ts'
+import { Turns } from './turns.ts'
 import { WaitingEntry } from './waiting-entry.ts'
 
 /** Entries by how they run. */
 type Kinds = Omit<Suspects<WaitingEntry>, 'usedUp'>
-
-/** How one kind of entries is retried. */
-interface Turn {
-  readonly atOnce: number
-  /** Lets more be started than run. Left out: no more than there is room for. */
-  readonly pace?: StartPace
-  readonly mayGoOn: () => boolean
-  /** Whether more can be started. */
-  readonly hasMore: () => boolean
-  /** Starts so many, with a request that settles what is done. */
-  readonly start: (most: number) => Promise<void>
-}
 
 /**
  * Feeds a pool with what was set aside and comes back now, and with claimed entries, a page at a time. They wait, are started, and run. Each request settles what is done and starts as
@@ -34,6 +25,7 @@ export class Retries {
   readonly #claims: Claims
   readonly #gate: IsolationGate
   readonly #pool: Pool
+  readonly #turns: Turns
   readonly #pace: StartPace
   /** Milliseconds for which last deliveries may still run alone. Slow ones would keep all others waiting for the whole run. */
   #aloneMs: number
@@ -52,6 +44,7 @@ export class Retries {
     this.#claims = claims
     this.#gate = gate
     this.#pool = new Pool(run.time.clock, concurrency, false)
+    this.#turns = new Turns(run, this.#pool, gate)
     this.#pace = new StartPace(concurrency)
     this.#aloneMs = handlerTimeoutMs
   }
@@ -131,6 +124,7 @@ export class Retries {
   async #takeOn(aside: SetAside, rounds: number): Promise<readonly WaitingEntry[]> {
     const handed: WaitingEntry[] = []
     let conditions = this.#over(aside)
+    // what the server decides by itself it does not have to be told
     let hasMore = conditions.length > 0 || (this.#till === undefined && aside.dueInMs === 0)
     const start = async (most: number) => {
       const room = Math.min(most, this.room)
@@ -138,21 +132,24 @@ export class Retries {
         hasMore = false
         return
       }
-      const taken = await this.#take(room, conditions)
+      const told = conditions.filter((condition) => !isServers(condition))
+      const taken = await this.#take(room, told)
       this.#till = taken.till
       handed.push(...taken.handed)
       if (!taken.isMore) for (const condition of conditions) this.#emptied.add(condition)
       conditions = this.#over(taken.left)
       hasMore = taken.isMore || conditions.length > 0
     }
-    await this.#inTurns(() => hasMore, start, rounds, this.#pace)
+    await this.#turns.together(() => hasMore, start, rounds, this.#pace)
     return handed
   }
 
   /** Conditions that hold by now and that this run has not emptied. */
   #over({ conditions }: SetAside): readonly string[] {
-    const { policies } = this.#run
-    return conditions.filter((condition) => !this.#emptied.has(condition) && policies?.isOver(condition))
+    const { policies, alwaysOn, parts } = this.#run
+    const isOver = (condition: string) =>
+      isRouted(condition, parts.consumer, alwaysOn.unavailable) || policies?.isOver(condition) === true
+    return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition))
   }
 
   /** @returns Those that still wait. */
@@ -165,14 +162,14 @@ export class Retries {
     for (const [n, entry] of entries.entries()) {
       if (!mayGoOn() || !mayBeAlone()) return entries.slice(n)
       const queue = [entry]
-      await this.#gate.alone(() => this.#turn({ atOnce: 1, mayGoOn, ...this.#startsFrom(queue) }))
+      await this.#turns.alone({ atOnce: 1, mayGoOn, ...this.#startsFrom(queue) })
     }
     return []
   }
 
   async #together(entries: readonly WaitingEntry[], rounds: number, pace?: StartPace): Promise<void> {
     const { hasMore, start } = this.#startsFrom([...entries])
-    await this.#inTurns(hasMore, start, rounds, pace)
+    await this.#turns.together(hasMore, start, rounds, pace)
   }
 
   /** How those of a queue are started. */
@@ -183,64 +180,6 @@ export class Retries {
         const waiting = await this.#start(queue.splice(0, most))
         queue.unshift(...waiting)
       },
-    }
-  }
-
-  /** Side by side, for as long as nobody waits to be alone. */
-  async #inTurns(
-    hasMore: Turn['hasMore'],
-    start: Turn['start'],
-    rounds: number,
-    pace: StartPace | undefined,
-  ): Promise<void> {
-    const { time, parts } = this.#run
-    const atOnce = parts.consumer.settings.concurrency
-    while (hasMore() && time.roundsLeft() >= rounds) {
-      await this.#gate.together(async () => {
-        let isFirst = true
-        const mayGoOn = () => {
-          const isTurn = isFirst || !this.#gate.isAwaited
-          isFirst = false
-          return isTurn && time.roundsLeft() >= rounds
-        }
-        await this.#turn({ atOnce, mayGoOn, hasMore, start, ...(pace && { pace }) })
-      })
-    }
-  }
-
-  /** Runs entries for as long as they may go on; what runs then is waited for. */
-  async #turn(turn: Turn): Promise<void> {
-    const pool = this.#pool
-    pool.atOnce = turn.atOnce
-    try {
-      await this.#feed(turn)
-    } finally {
-      pool.fill()
-      await pool.until(() => pool.isIdle)
-    }
-    // by itself, the next start settles what is done before it starts a suspect; others do not wait for that
-    if (this.#gate.isShared) await this.#run.settler.settle()
-  }
-
-  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: Turn): Promise<void> {
-    const { settler, time, parts } = this.#run
-    const pool = this.#pool
-    let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
-    for (;;) {
-      pool.fill()
-      const isFull = pool.queued > 0 || pool.open >= atOnce
-      const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
-      const mayStart = !isFull && hasBytes && hasMore() && mayGoOn()
-      if (last && (mayStart || pool.isIdle))
-        pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
-      if (mayStart) {
-        const sentAt = time.clock.monotonic()
-        await start((pace?.entries ?? atOnce) - pool.open)
-        const repliedAt = time.clock.monotonic()
-        last = { requestMs: repliedAt - sentAt, repliedAt }
-      } else if (pool.isIdle) return
-      else if (settler.hasDone && !isFull) await settler.settle()
-      else await pool.ended()
     }
   }
 

@@ -228,7 +228,7 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
         expect(started.map(({ deliveryCount }) => deliveryCount)).toEqual([2])
         const inAWhile = { room: 10, maxDeliveries: 5, till: Date.now() + 600_000, conditions: [] }
         const taken = await group.settleAndTake(claimer, settleAs({ kind: 'retry', delayMs: 0 }, started), inAWhile)
-        expect(taken.started.map(({ deliveryCount }) => deliveryCount).sort()).toEqual([2, 3])
+        expect(new Set(taken.started.map(({ deliveryCount }) => deliveryCount))).toEqual(new Set([2, 3]))
         await group.finishClaims(claimer, '0-0', 0)
         await group.giveSlot(slot, ended())
       } finally {

@@ -115,7 +115,10 @@ describe('reportMetrics()', () => {
   })
 
   test('leaves out what is not known', async () => {
-    const report = { ...aReport(), backlog: { pending: 4, parked: 0, oldestPendingMs: 0, streamLength: 9, deadLetters: 0 } }
+    const report = {
+      ...aReport(),
+      backlog: { pending: 4, parked: 0, oldestPendingMs: 0, streamLength: 9, deadLetters: 0 },
+    }
     write(reportMetrics(), 'claim', report)
 
     expect(metricsIn(written)).toEqual([

@@ -173,7 +173,14 @@ describe('reportMetrics()', () => {
   })
 
   test('says how long ago something last succeeded, where the claimer knows', () => {
-    const backlog = { pending: 1, parked: 0, oldestPendingMs: 5, streamLength: 1, deadLetters: 0, sinceLastSuccessMs: 4_000 }
+    const backlog = {
+      pending: 1,
+      parked: 0,
+      oldestPendingMs: 5,
+      streamLength: 1,
+      deadLetters: 0,
+      sinceLastSuccessMs: 4_000,
+    }
     end(anInvocation('claim'), aReport({ backlog }))
 
     expect(lines()[0]).toMatchObject({

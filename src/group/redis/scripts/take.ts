@@ -235,4 +235,3 @@ if redis.call('EXISTS', state) == 1 then beside('HSET', state, 'took:' .. consum
 return given
 `,
 }
-

@@ -1,0 +1,88 @@
+import type { Pool } from '../pool.ts'
+import type { Run } from '../run.ts'
+import type { IsolationGate } from './isolation-gate.ts'
+import type { StartPace } from './start-pace.ts'
+
+/** How one kind of entries is retried. */
+export interface Turn {
+  readonly atOnce: number
+  /** Lets more be started than run. Left out: no more than there is room for. */
+  readonly pace?: StartPace
+  readonly mayGoOn: () => boolean
+  /** Whether more can be started. */
+  readonly hasMore: () => boolean
+  /** Starts so many, with a request that settles what is done. */
+  readonly start: (most: number) => Promise<void>
+}
+
+/** Feeds a pool in turns: what runs side by side, or alone, across the consumers of an invocation. */
+export class Turns {
+  readonly #run: Run
+  readonly #pool: Pool
+  readonly #gate: IsolationGate
+
+  /** @param gate Shared by all runs of the invocation. */
+  constructor(run: Run, pool: Pool, gate: IsolationGate) {
+    this.#run = run
+    this.#pool = pool
+    this.#gate = gate
+  }
+
+  /** By itself, with nothing beside it. */
+  async alone(turn: Turn): Promise<void> {
+    await this.#gate.alone(() => this.#turn(turn))
+  }
+
+  /** Side by side, for as long as nobody waits to be alone. */
+  async together(hasMore: Turn['hasMore'], start: Turn['start'], rounds: number, pace?: StartPace): Promise<void> {
+    const { time, parts } = this.#run
+    const atOnce = parts.consumer.settings.concurrency
+    while (hasMore() && time.roundsLeft() >= rounds) {
+      await this.#gate.together(async () => {
+        let isFirst = true
+        const mayGoOn = () => {
+          const isTurn = isFirst || !this.#gate.isAwaited
+          isFirst = false
+          return isTurn && time.roundsLeft() >= rounds
+        }
+        await this.#turn({ atOnce, mayGoOn, hasMore, start, ...(pace && { pace }) })
+      })
+    }
+  }
+
+  /** Runs entries for as long as they may go on; what runs then is waited for. */
+  async #turn(turn: Turn): Promise<void> {
+    const pool = this.#pool
+    pool.atOnce = turn.atOnce
+    try {
+      await this.#feed(turn)
+    } finally {
+      pool.fill()
+      await pool.until(() => pool.isIdle)
+    }
+    // by itself, the next start settles what is done before it starts a suspect; others do not wait for that
+    if (this.#gate.isShared) await this.#run.settler.settle()
+  }
+
+  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: Turn): Promise<void> {
+    const { settler, time, parts } = this.#run
+    const pool = this.#pool
+    let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
+    for (;;) {
+      pool.fill()
+      const isFull = pool.queued > 0 || pool.open >= atOnce
+      const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
+      const mayStart = !isFull && hasBytes && hasMore() && mayGoOn()
+      if (last && (mayStart || pool.isIdle))
+        pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
+      if (mayStart) {
+        const sentAt = time.clock.monotonic()
+        await start((pace?.entries ?? atOnce) - pool.open)
+        const repliedAt = time.clock.monotonic()
+        last = { requestMs: repliedAt - sentAt, repliedAt }
+      } else if (pool.isIdle) return
+      else if (settler.hasDone && !isFull) await settler.settle()
+      else await pool.ended()
+    }
+  }
+}
