@@ -1,11 +1,11 @@
 import { chunksOf } from '../../core/chunks.ts'
 import { cannot, integerFrom, knownOptions, text } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import { parseTime, time } from '../../group/redis/commands/time.ts'
 import { senderOf } from '../../group/redis/redis-connection.ts'
 import type { Sender } from '../../group/redis/sender.ts'
+import { answersTo } from '../ask.ts'
+import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
 import type { Expected, StreamRequest } from './request.ts'
@@ -58,10 +58,11 @@ export async function inspectStreams(options: InspectOptions): Promise<Inspectio
 
 /** The server's clock, which entry ids are made by; ours where it refuses to report it. */
 async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock'>> {
-  const [reply = null] = await sender.send([time])
-  if (!(reply instanceof RedisReplyError)) return { at: parseTime(reply), clock: 'server' }
-  if (reply.is('NOPERM') || /unknown command/i.test(reply.message)) return { at: Date.now(), clock: 'local' }
-  throw reply
+  const { now } = await answersTo(sender, { now: timeQuestion })
+  if ('value' in now) return { at: now.value, clock: 'server' }
+  if (now.refusal.is('NOPERM') || /unknown command/i.test(now.refusal.message))
+    return { at: Date.now(), clock: 'local' }
+  throw now.refusal
 }
 
 /** Of streams that were searched for: without those that are gone by now, have no such group, or are shown with the group they belong to. */
