@@ -147,7 +147,7 @@ const OVERRIDES = {
   batchSize: within(NUMBERS.batchSize),
   concurrency: within(NUMBERS.concurrency),
   mode: wordOf(POLL_MODES),
-  maxRunMs: whole(1, 900_000), // what a function may take at all
+  maxRunMs: within({ ...NUMBERS.maxRunMs, max: 900_000 }), // what a function may take at all
   maxPollers: within(NUMBERS.maxPollers),
 } satisfies Record<keyof Overrides, Row>
 
