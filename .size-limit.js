@@ -50,7 +50,7 @@ const ENTRY_POINTS = {
   millrace: '125.7 KB',
   'millrace/ioredis': '64.1 KB',
   'millrace/upstash': '37.2 KB',
-  'millrace/operate': '66.6 KB',
+  'millrace/operate': '66.9 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
