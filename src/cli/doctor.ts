@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util'
 import { quoted } from '../errors.ts'
 import { diagnose } from '../operate/doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
+import { parseWords } from './parse-words.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
 import { cut, printable, printableJson } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
@@ -38,7 +38,7 @@ const HEADINGS: Readonly<Record<Severity, string>> = {
  * @throws {RedisConnectionError} No reply came.
  */
 export async function run(args: readonly string[]): Promise<void> {
-  const { values, positionals } = parse(args)
+  const { values, positionals } = parseWords({ name: 'doctor', usage: USAGE }, args, OPTIONS)
   if (values.help) return console.log(USAGE)
   const limits = {
     ...(values.timeout !== undefined && { functionTimeoutMs: seconds('--timeout', values.timeout) }),
@@ -57,23 +57,13 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        ...TARGET_OPTIONS,
-        timeout: { type: 'string' },
-        'target-timeout': { type: 'string', multiple: true },
-        pollers: { type: 'string' },
-        json: { type: 'boolean', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace doctor: ${(cause as Error).message}\n\n${USAGE}`, { cause })
-  }
-}
+const OPTIONS = {
+  ...TARGET_OPTIONS,
+  timeout: { type: 'string' },
+  'target-timeout': { type: 'string', multiple: true },
+  pollers: { type: 'string' },
+  json: { type: 'boolean', default: false },
+} as const
 
 function linesOf(findings: readonly Finding[]): string[] {
   const lines = SEVERITIES.flatMap((severity) => {

@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util'
 import { parseEntryId } from '../core/entry.ts'
 import { quoted } from '../errors.ts'
 import type { Start } from './follow-stream.ts'
+import { parseWords } from './parse-words.ts'
 import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -53,26 +53,21 @@ export function readTailOptions(args: readonly string[]): TailOptions {
 
 function parse(args: readonly string[]) {
   const { redis, stream, help } = TARGET_OPTIONS
-  try {
-    return parseArgs({
-      args: withFromValue(args),
-      allowPositionals: true,
-      options: {
-        redis,
-        stream,
-        help,
-        from: { type: 'string', default: '$' },
-        type: { type: 'string', multiple: true, default: [] },
-        'event-id': { type: 'string', multiple: true, default: [] },
-        count: { type: 'string' },
-        'to-end': { type: 'boolean', default: false },
-        payload: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace tail: ${(cause as Error).message}\n\n${TAIL_USAGE}`, { cause })
-  }
+  const texts = { type: 'string', multiple: true, default: [] as string[] } as const
+  const flag = { type: 'boolean', default: false } as const
+  const options = {
+    redis,
+    stream,
+    help,
+    from: { type: 'string', default: '$' },
+    type: texts,
+    'event-id': texts,
+    count: { type: 'string' },
+    'to-end': flag,
+    payload: flag,
+    json: flag,
+  } as const
+  return parseWords({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), options)
 }
 
 /** parseArgs takes `-5m` after an option for another option. */

@@ -1,8 +1,7 @@
-import { parseArgs } from 'node:util'
 import { nameOf, type Tried, tryServer } from '../operate/try/try-server.ts'
+import { parseWords } from './parse-words.ts'
 import { openTargets, TARGET_OPTIONS } from './targets.ts'
 import { printable } from './text/printable.ts'
-import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace try [--redis URL]
 
@@ -20,7 +19,8 @@ Its user may do everything with those keys, DEL among it. Ends with 0 where the 
  * @throws {RedisConnectionError} The server cannot be reached.
  */
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const values = parse(args)
+  const { redis: url, help } = TARGET_OPTIONS
+  const { values } = parseWords({ name: 'try', usage: USAGE }, args, { redis: url, help }, false)
   if (values.help) return console.log(USAGE)
   const { redis } = await openTargets('try', [], values)
   try {
@@ -39,14 +39,5 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     if (failed.length > 0) process.exitCode = 1
   } finally {
     await redis.close()
-  }
-}
-
-function parse(args: readonly string[]) {
-  try {
-    const { redis, help } = TARGET_OPTIONS
-    return parseArgs({ args: [...args], options: { redis, help } }).values
-  } catch (cause) {
-    throw new UsageError(`millrace try: ${(cause as Error).message}\n\n${USAGE}`, { cause })
   }
 }
