@@ -114,21 +114,29 @@ function parse(args: readonly string[]) {
 
 type Values = ReturnType<typeof parse>['values']
 
+function checkReasons(command: string, reasons: readonly string[]): asserts reasons is readonly DeadLetterReason[] {
+  const wrong = reasons.find((reason) => !(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
+  if (wrong === undefined) return
+  throw new UsageError(
+    `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(wrong)}`,
+  )
+}
+
+function checkIds(command: string, ids: readonly string[]): void {
+  const wrong = ids.find((id) => !isLetterId(id))
+  if (wrong === undefined) return
+  throw new UsageError(
+    `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
+  )
+}
+
 function readFilters(command: string, values: Values, ids: readonly string[]): DeadLetterFilters {
   const { type: types, reason: reasons, 'older-than': olderThan, 'newer-than': newerThan, limit } = values
-  for (const reason of reasons)
-    if (!(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
-      throw new UsageError(
-        `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(reason)}`,
-      )
-  const wrong = ids.find((id) => !isLetterId(id))
-  if (wrong !== undefined)
-    throw new UsageError(
-      `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
-    )
+  checkReasons(command, reasons)
+  checkIds(command, ids)
   return {
     ...(types.length > 0 && { types }),
-    ...(reasons.length > 0 && { reasons: reasons as DeadLetterReason[] }),
+    ...(reasons.length > 0 && { reasons }),
     ...(olderThan !== undefined && { olderThanMs: readDuration(command, '--older-than', olderThan) }),
     ...(newerThan !== undefined && { newerThanMs: readDuration(command, '--newer-than', newerThan) }),
     ...(ids.length > 0 && { ids }),

@@ -40,11 +40,7 @@ const HEADINGS: Readonly<Record<Severity, string>> = {
 export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseWords({ name: 'doctor', usage: USAGE }, args, OPTIONS)
   if (values.help) return console.log(USAGE)
-  const limits = {
-    ...(values.timeout !== undefined && { functionTimeoutMs: seconds('--timeout', values.timeout) }),
-    ...(values.pollers !== undefined && { pollers: whole('--pollers', values.pollers) }),
-    targetTimeoutsMs: Object.fromEntries((values['target-timeout'] ?? []).map(readTarget)),
-  }
+  const limits = readLimits(values)
   const { redis, consumers, streams, group } = await openTargets('doctor', positionals, values)
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
@@ -64,6 +60,8 @@ const OPTIONS = {
   pollers: { type: 'string' },
   json: { type: 'boolean', default: false },
 } as const
+
+type Values = ReturnType<typeof parseWords<typeof OPTIONS>>['values']
 
 function linesOf(findings: readonly Finding[]): string[] {
   const lines = SEVERITIES.flatMap((severity) => {
@@ -85,6 +83,14 @@ function findingLines({ check, stream, group, message, fix }: Finding): string[]
   // names are data, and one of a megabyte would hide what else there is
   const shown = (text: string) => printable(cut(text, MOST_TEXT))
   return [`  ${shown(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${shown(fix)}`]
+}
+
+function readLimits({ timeout, pollers, 'target-timeout': targets = [] }: Values) {
+  return {
+    ...(timeout !== undefined && { functionTimeoutMs: seconds('--timeout', timeout) }),
+    ...(pollers !== undefined && { pollers: whole('--pollers', pollers) }),
+    targetTimeoutsMs: Object.fromEntries(targets.map(readTarget)),
+  }
 }
 
 function readTarget(text: string): [string, number] {

@@ -38,7 +38,7 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readTailOptions(args: readonly string[]): TailOptions {
-  const { values, positionals } = parse(args)
+  const { values, positionals } = parseWords({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), OPTIONS)
   const { from, type, 'event-id': eventIds, count, 'to-end': toEnd, ...rest } = values
   return {
     ...rest,
@@ -51,24 +51,21 @@ export function readTailOptions(args: readonly string[]): TailOptions {
   }
 }
 
-function parse(args: readonly string[]) {
-  const { redis, stream, help } = TARGET_OPTIONS
-  const texts = { type: 'string', multiple: true, default: [] as string[] } as const
-  const flag = { type: 'boolean', default: false } as const
-  const options = {
-    redis,
-    stream,
-    help,
-    from: { type: 'string', default: '$' },
-    type: texts,
-    'event-id': texts,
-    count: { type: 'string' },
-    'to-end': flag,
-    payload: flag,
-    json: flag,
-  } as const
-  return parseWords({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), options)
-}
+const TEXTS = { type: 'string', multiple: true, default: [] as string[] } as const
+const FLAG = { type: 'boolean', default: false } as const
+
+const OPTIONS = {
+  redis: TARGET_OPTIONS.redis,
+  stream: TARGET_OPTIONS.stream,
+  help: TARGET_OPTIONS.help,
+  from: { type: 'string', default: '$' },
+  type: TEXTS,
+  'event-id': TEXTS,
+  count: { type: 'string' },
+  'to-end': FLAG,
+  payload: FLAG,
+  json: FLAG,
+} as const
 
 /** parseArgs takes `-5m` after an option for another option. */
 function withFromValue(args: readonly string[]): string[] {

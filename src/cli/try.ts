@@ -31,13 +31,20 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
       console.log(printable(one.problem === undefined ? `ok    ${one.name}` : `fails ${one.name}: ${one.problem}`))
     }
     if (signal.aborted) return console.error('Stopped before the end')
-    const failed = tried.filter(({ problem }) => problem !== undefined)
     console.log(`\n| server | over | checks | what fails |\n| --- | --- | --- | --- |`)
-    const over = redis.maxPendingPerName === undefined ? 'TCP' : 'REST'
-    const names = failed.map(({ name }) => name).join('; ') || 'nothing'
-    console.log(`| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`)
-    if (failed.length > 0) process.exitCode = 1
+    console.log(rowOf(server, redis.maxPendingPerName === undefined ? 'TCP' : 'REST', tried))
+    if (tried.some(hasFailed)) process.exitCode = 1
   } finally {
     await redis.close()
   }
+}
+
+function rowOf(server: string, over: 'TCP' | 'REST', tried: readonly Tried[]): string {
+  const failed = tried.filter(hasFailed)
+  const names = failed.map(({ name }) => name).join('; ') || 'nothing'
+  return `| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`
+}
+
+function hasFailed({ problem }: Tried): boolean {
+  return problem !== undefined
 }

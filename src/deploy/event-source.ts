@@ -215,13 +215,16 @@ export function overridesOf(consumers: readonly EventSourceSettings[]): string |
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const {
-    stream,
-    group,
-    pollers = DEFAULTS.pollers,
-    maxPollers = NUMBERS.maxPollers.default,
-    reservedConcurrency = {},
-  } = given
+  checkPollers(action, given)
+  try {
+    consumerKeys(given.stream, given.group)
+  } catch (cause) {
+    throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function checkPollers(action: string, given: EventSourceOptions): void {
+  const { pollers = DEFAULTS.pollers, maxPollers = NUMBERS.maxPollers.default, reservedConcurrency = {} } = given
   if (pollers > maxPollers) {
     throw cannot(
       action,
@@ -236,11 +239,6 @@ function checkRelations(action: string, given: EventSourceOptions): void {
       `reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller ${poller} and pollers ${pollers}`,
       RangeError,
     )
-  }
-  try {
-    consumerKeys(stream, group)
-  } catch (cause) {
-    throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
   }
 }
 

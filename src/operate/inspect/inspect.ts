@@ -82,7 +82,18 @@ interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams
 
 function resolve(options: InspectOptions): Resolved {
   knownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  checkOptions(options)
   const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
+  return {
+    sender: senderOf(ACTION, redis),
+    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
+    group,
+    maxStreams,
+    expected: (stream) => consumers.filter((consumer) => consumer.stream === stream).map(expectedOf),
+  }
+}
+
+function checkOptions({ streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS }: InspectOptions): void {
   for (const [name, list] of Object.entries({ streams, consumers }))
     if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)
   for (const stream of streams) text(ACTION, 'each of streams', stream)
@@ -90,18 +101,8 @@ function resolve(options: InspectOptions): Resolved {
     if (!consumer?.keys || !consumer.settings) throw cannot(ACTION, 'each of consumers must come from defineConsumer')
   if (group !== undefined) text(ACTION, 'group', group)
   integerFrom(ACTION, 'maxStreams', maxStreams, 1, 1_000)
-  return {
-    sender: senderOf(ACTION, redis),
-    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
-    group,
-    maxStreams,
-    expected: (stream) =>
-      consumers
-        .filter((consumer) => consumer.stream === stream)
-        .map(({ group: name, keys, settings }) => ({
-          group: name,
-          deadLetters: keys.deadLetters,
-          slots: settings.maxPollers,
-        })),
-  }
+}
+
+function expectedOf({ group, keys, settings }: Consumer): Expected {
+  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers }
 }
