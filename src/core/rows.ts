@@ -14,6 +14,9 @@ export interface NumberRow {
 
 const MOST = Number.MAX_SAFE_INTEGER
 
+/** The limit of an entry's size, which publishers and consumers share. */
+const ENTRY_BYTES = { unit: 'bytes', default: 1_048_576, min: 1, max: MOST } as const satisfies NumberRow
+
 /** Every number among the options of a consumer. Code, deployment, doctor and console take their defaults and bounds from here. */
 export const NUMBERS = {
   batchSize: { unit: 'entries', default: 100, min: 1, max: 10_000 },
@@ -22,7 +25,7 @@ export const NUMBERS = {
   minIdleMs: { unit: 'ms', default: 60_000, min: 1, max: MAX_DELAY_MS },
   maxDeliveries: { unit: 'deliveries', default: 5, min: 1, max: MOST },
   maxPending: { unit: 'entries', default: 10_000, min: 1, max: MOST },
-  maxEntryBytes: { unit: 'bytes', default: 1_048_576, min: 1, max: MOST },
+  maxEntryBytes: ENTRY_BYTES,
   maxBytes: { unit: 'bytes', default: 67_108_864, min: 1, max: MOST },
   maxRunMs: { unit: 'ms', default: Infinity, min: 1, max: Infinity, hasFraction: true },
   reserveMs: { unit: 'ms', default: 1_000, min: 100, max: MOST },
@@ -45,7 +48,7 @@ export const DEAD_LETTERS = {
 export const PUBLISHING = {
   maxLength: { unit: 'entries', default: 1_000_000, min: 1, max: MOST },
   retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
-  maxEntryBytes: NUMBERS.maxEntryBytes,
+  maxEntryBytes: ENTRY_BYTES,
 } as const satisfies Readonly<Record<string, NumberRow>>
 
 /** @throws {TypeError | RangeError} Not a number as its row wants it. */
@@ -54,10 +57,14 @@ export function checkNumber(action: string, name: string, value: unknown, row: N
   check(action, name, value, row.min, row.max)
 }
 
-/** The default of each of them. */
-export const NUMBER_DEFAULTS = Object.fromEntries(
-  Object.entries(NUMBERS).map(([name, row]) => [name, row.default]),
-) as Readonly<Record<keyof typeof NUMBERS, number>>
+type Defaults = Readonly<Record<keyof typeof NUMBERS, number>>
+
+/** The default of each of them; marked as pure, so that bundles of publishers do without. */
+export const NUMBER_DEFAULTS: Defaults = /* @__PURE__ */ defaultsOf(NUMBERS)
+
+function defaultsOf(rows: typeof NUMBERS): Defaults {
+  return Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, row.default])) as Defaults
+}
 
 /** How a poller may go about it. */
 export const POLL_MODES = ['once', 'drain'] as const
