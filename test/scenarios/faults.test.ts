@@ -183,7 +183,7 @@ describe('promise 12: a cut connection', () => {
     const proxy = await startFaultProxy(server)
     const clients: Redis5[] = []
     const redis = connectIoredis(() => {
-      const client = new Redis5(proxy.url, { commandTimeout: 200, maxRetriesPerRequest: 1 })
+      const client = new Redis5(proxy.url, { commandTimeout: 10_000, maxRetriesPerRequest: 1 })
       clients.push(client)
       return client
     })
@@ -191,6 +191,7 @@ describe('promise 12: a cut connection', () => {
     await poll(billing(handler), { redis })
     await publish('a')
     proxy.stall()
+    ;(clients[0] as Redis5).options.commandTimeout = 200 // only where no answer comes at all
 
     await expect(poll(billing(handler), { redis })).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
     proxy.resume()
