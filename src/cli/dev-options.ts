@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util'
 import { quoted } from '../errors.ts'
+import { parseWords } from './parse-words.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface DevOptions {
@@ -42,21 +42,15 @@ export function readDevOptions(args: readonly string[]): DevOptions {
 
 function parse(args: readonly string[]) {
   const text = { type: 'string' } as const
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        template: text,
-        redis: text,
-        env: { type: 'string', multiple: true, default: [] },
-        every: text,
-        stage: text,
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    }).values
-  } catch (cause) {
-    throw new UsageError(`millrace dev: ${(cause as Error).message}\n\n${DEV_USAGE}`, { cause })
-  }
+  const options = {
+    template: text,
+    redis: text,
+    env: { type: 'string', multiple: true, default: [] as string[] },
+    every: text,
+    stage: text,
+    help: { type: 'boolean', short: 'h', default: false },
+  } as const
+  return parseWords({ name: 'dev', usage: DEV_USAGE }, args, options, false).values
 }
 
 function readVariable(text: string): [string, string] {

@@ -1,9 +1,9 @@
-import { parseArgs } from 'node:util'
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
 import { quoted } from '../errors.ts'
 import type { DeadLetterFilters } from '../operate/dead-letters/dead-letter-pages.ts'
 import { CHOOSING } from '../operate/dead-letters/dead-letter-pages.ts'
+import { parseWords } from './parse-words.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
 import { readDuration } from './text/duration.ts'
 import { UsageError } from './usage-error.ts'
@@ -87,53 +87,56 @@ export function readDlqOptions(args: readonly string[]): DlqOptions | undefined 
   return options
 }
 
+const TEXT = { type: 'string' } as const
+const TEXTS = { type: 'string', multiple: true, default: [] as string[] } as const
+const FLAG = { type: 'boolean', default: false } as const
+
+const OPTIONS = {
+  ...TARGET_OPTIONS,
+  'dead-letters': TEXT,
+  type: TEXTS,
+  reason: TEXTS,
+  'older-than': TEXT,
+  'newer-than': TEXT,
+  id: TEXTS,
+  limit: TEXT,
+  all: FLAG,
+  'dry-run': FLAG,
+  republish: TEXT,
+  payload: FLAG,
+  json: FLAG,
+  yes: FLAG,
+}
+
 function parse(args: readonly string[]) {
-  const text = { type: 'string' } as const
-  const texts = { type: 'string', multiple: true, default: [] as string[] } as const
-  const flag = { type: 'boolean', default: false } as const
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        ...TARGET_OPTIONS,
-        'dead-letters': text,
-        type: texts,
-        reason: texts,
-        'older-than': text,
-        'newer-than': text,
-        id: texts,
-        limit: text,
-        all: flag,
-        'dry-run': flag,
-        republish: text,
-        payload: flag,
-        json: flag,
-        yes: flag,
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace dlq: ${(cause as Error).message}\n\n${DLQ_USAGE}`, { cause })
-  }
+  return parseWords({ name: 'dlq', usage: DLQ_USAGE }, args, OPTIONS)
 }
 
 type Values = ReturnType<typeof parse>['values']
 
+function checkReasons(command: string, reasons: readonly string[]): asserts reasons is readonly DeadLetterReason[] {
+  const wrong = reasons.find((reason) => !(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
+  if (wrong === undefined) return
+  throw new UsageError(
+    `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(wrong)}`,
+  )
+}
+
+function checkIds(command: string, ids: readonly string[]): void {
+  const wrong = ids.find((id) => !isLetterId(id))
+  if (wrong === undefined) return
+  throw new UsageError(
+    `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
+  )
+}
+
 function readFilters(command: string, values: Values, ids: readonly string[]): DeadLetterFilters {
   const { type: types, reason: reasons, 'older-than': olderThan, 'newer-than': newerThan, limit } = values
-  for (const reason of reasons)
-    if (!(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
-      throw new UsageError(
-        `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(reason)}`,
-      )
-  const wrong = ids.find((id) => !isLetterId(id))
-  if (wrong !== undefined)
-    throw new UsageError(
-      `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
-    )
+  checkReasons(command, reasons)
+  checkIds(command, ids)
   return {
     ...(types.length > 0 && { types }),
-    ...(reasons.length > 0 && { reasons: reasons as DeadLetterReason[] }),
+    ...(reasons.length > 0 && { reasons }),
     ...(olderThan !== undefined && { olderThanMs: readDuration(command, '--older-than', olderThan) }),
     ...(newerThan !== undefined && { newerThanMs: readDuration(command, '--newer-than', newerThan) }),
     ...(ids.length > 0 && { ids }),

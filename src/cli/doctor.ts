@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util'
 import { quoted } from '../errors.ts'
 import { diagnose } from '../operate/doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
+import { parseWords } from './parse-words.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
 import { cut, printable, printableJson } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
@@ -38,13 +38,9 @@ const HEADINGS: Readonly<Record<Severity, string>> = {
  * @throws {RedisConnectionError} No reply came.
  */
 export async function run(args: readonly string[]): Promise<void> {
-  const { values, positionals } = parse(args)
+  const { values, positionals } = parseWords({ name: 'doctor', usage: USAGE }, args, OPTIONS)
   if (values.help) return console.log(USAGE)
-  const limits = {
-    ...(values.timeout !== undefined && { functionTimeoutMs: seconds('--timeout', values.timeout) }),
-    ...(values.pollers !== undefined && { pollers: whole('--pollers', values.pollers) }),
-    targetTimeoutsMs: Object.fromEntries((values['target-timeout'] ?? []).map(readTarget)),
-  }
+  const limits = readLimits(values)
   const { redis, consumers, streams, group } = await openTargets('doctor', positionals, values)
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
@@ -57,23 +53,15 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        ...TARGET_OPTIONS,
-        timeout: { type: 'string' },
-        'target-timeout': { type: 'string', multiple: true },
-        pollers: { type: 'string' },
-        json: { type: 'boolean', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace doctor: ${(cause as Error).message}\n\n${USAGE}`, { cause })
-  }
-}
+const OPTIONS = {
+  ...TARGET_OPTIONS,
+  timeout: { type: 'string' },
+  'target-timeout': { type: 'string', multiple: true },
+  pollers: { type: 'string' },
+  json: { type: 'boolean', default: false },
+} as const
+
+type Values = ReturnType<typeof parseWords<typeof OPTIONS>>['values']
 
 function linesOf(findings: readonly Finding[]): string[] {
   const lines = SEVERITIES.flatMap((severity) => {
@@ -95,6 +83,14 @@ function findingLines({ check, stream, group, message, fix }: Finding): string[]
   // names are data, and one of a megabyte would hide what else there is
   const shown = (text: string) => printable(cut(text, MOST_TEXT))
   return [`  ${shown(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${shown(fix)}`]
+}
+
+function readLimits({ timeout, pollers, 'target-timeout': targets = [] }: Values) {
+  return {
+    ...(timeout !== undefined && { functionTimeoutMs: seconds('--timeout', timeout) }),
+    ...(pollers !== undefined && { pollers: whole('--pollers', pollers) }),
+    targetTimeoutsMs: Object.fromEntries(targets.map(readTarget)),
+  }
 }
 
 function readTarget(text: string): [string, number] {

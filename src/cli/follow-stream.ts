@@ -1,10 +1,10 @@
 import type { Entry } from '../core/entry.ts'
 import { PageSize } from '../core/page-size.ts'
-import { MillraceError, RedisReplyError } from '../errors.ts'
-import { parseTime, time } from '../group/redis/commands/time.ts'
-import { parseXinfoStream, xinfoStream } from '../group/redis/commands/xinfo-stream.ts'
+import { MillraceError } from '../errors.ts'
 import { parseXrange, xrange } from '../group/redis/commands/xrange.ts'
 import type { Sender } from '../group/redis/sender.ts'
+import { answersTo } from '../operate/ask.ts'
+import { absenceBy, streamQuestion, timeQuestion } from '../operate/questions.ts'
 import { pause, untilAborted } from './until-aborted.ts'
 
 /** Where to start: at the end, that many milliseconds ago, or at an id, which is included. */
@@ -75,13 +75,13 @@ export async function* followStream({
 async function firstId(sender: Sender, stream: string, start: Start): Promise<string> {
   if (start.kind === 'id') return start.id
   if (start.kind === 'ago') return String(Math.max(0, Math.floor((await now(sender)) - start.ms)))
-  const [reply = null] = await sender.send([xinfoStream(stream)])
-  if (!(reply instanceof RedisReplyError)) return `(${parseXinfoStream(reply).lastGeneratedId}`
-  if (/no such key/i.test(reply.message)) return '-'
-  throw reply
+  const { info } = await answersTo(sender, { info: streamQuestion(stream) })
+  if ('value' in info) return `(${info.value.lastGeneratedId}`
+  if (absenceBy(info.refusal) === 'missing') return '-'
+  throw info.refusal
 }
 
 async function now(sender: Sender): Promise<number> {
-  const [reply = null] = await sender.send([time])
-  return reply instanceof RedisReplyError ? Date.now() : parseTime(reply)
+  const { now } = await answersTo(sender, { now: timeQuestion })
+  return 'value' in now ? now.value : Date.now()
 }

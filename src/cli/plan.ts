@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util'
 import { periodOf } from '../core/schedule-period.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { resolveSettings } from '../define/consumer-settings.ts'
@@ -6,6 +5,7 @@ import { quoted } from '../errors.ts'
 import { accessOf } from '../operate/plan/access.ts'
 import type { PlanOptions } from '../operate/plan/options.ts'
 import { type Plan, plan } from '../operate/plan/plan.ts'
+import { parseWords } from './parse-words.ts'
 import { planLines } from './plan-lines.ts'
 import { loadConsumers } from './targets.ts'
 import { UsageError } from './usage-error.ts'
@@ -97,26 +97,17 @@ function planOf(consumer: Consumer | undefined, options: PlanOptions): NamedPlan
 
 function parse(args: readonly string[]) {
   const text = { type: 'string' } as const
-  const numbers = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, text])) as Record<
-    NumberName,
-    typeof text
-  >
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        ...numbers,
-        schedule: { type: 'string', default: 'rate(1 minute)' },
-        wakes: { type: 'boolean', default: false },
-        acl: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace plan: ${(cause as Error).message}\n\n${USAGE}`, { cause })
-  }
+  const flag = { type: 'boolean', default: false } as const
+  const numbers = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, text]))
+  const options = {
+    ...(numbers as Record<NumberName, typeof text>),
+    schedule: { type: 'string', default: 'rate(1 minute)' },
+    wakes: flag,
+    acl: flag,
+    json: flag,
+    help: { type: 'boolean', short: 'h', default: false },
+  } as const
+  return parseWords({ name: 'plan', usage: USAGE }, args, options)
 }
 
 type Values = Partial<Record<NumberName, string>> & { readonly schedule: string; readonly wakes: boolean }

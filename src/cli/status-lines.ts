@@ -2,6 +2,7 @@ import { PARKED } from '../core/keys.ts'
 import { count, duration, number } from '../core/words.ts'
 import type {
   ConsumerInspection,
+  DeliveryCounts,
   GroupInspection,
   Inspection,
   OldestPending,
@@ -119,22 +120,24 @@ function detailLines({
 }: GroupInspection): string[] {
   const lines: string[] = []
   if (undeliveredAgeMs !== undefined) lines.push(`oldest undelivered  published ${duration(undeliveredAgeMs)} ago`)
-  if (oldestPending) {
-    const { id, consumerName, deliveryCount, isTrimmed } = oldestPending
-    const trimmed = isTrimmed ? ', trimmed from the stream' : ''
-    const state = stateOfPending(oldestPending)
-    lines.push(
-      `oldest pending  ${id} of ${printableName(consumerName) || 'nobody'}, delivery ${deliveryCount}, ${state}${trimmed}`,
-    )
-  }
-  if (deliveries) {
-    const parts = Object.entries(deliveries.counts).map(([times, entries]) => `${number(entries)} had ${times}`)
-    lines.push(`deliveries of the oldest ${deliveries.sampled}  ${parts.join(', ')}`)
-  }
+  if (oldestPending) lines.push(oldestText(oldestPending))
+  if (deliveries) lines.push(deliveriesText(deliveries))
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${duration(sinceLastSuccessMs)} ago`)
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
   return lines.map((line) => `  ${line}`)
+}
+
+function oldestText(oldest: OldestPending): string {
+  const { id, consumerName, deliveryCount, isTrimmed } = oldest
+  const name = printableName(consumerName) || 'nobody'
+  const trimmed = isTrimmed ? ', trimmed from the stream' : ''
+  return `oldest pending  ${id} of ${name}, delivery ${deliveryCount}, ${stateOfPending(oldest)}${trimmed}`
+}
+
+function deliveriesText({ sampled, counts }: DeliveryCounts): string {
+  const parts = Object.entries(counts).map(([times, entries]) => `${number(entries)} had ${times}`)
+  return `deliveries of the oldest ${sampled}  ${parts.join(', ')}`
 }
 
 /** Parked are what failed, and what was handed back or redriven: of that the delivery does not count. */

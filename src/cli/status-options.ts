@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util'
 import { quoted } from '../errors.ts'
+import { parseWords } from './parse-words.ts'
 import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -29,7 +29,7 @@ the server does not know; "?" is what it does not report, with the reason below.
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readStatusOptions(args: readonly string[]): StatusOptions {
-  const { values, positionals } = parse(args)
+  const { values, positionals } = parseWords({ name: 'status', usage: STATUS_USAGE }, withWatchValue(args), OPTIONS)
   const { watch, details, json, help, redis, stream, group } = values
   return {
     modules: positionals,
@@ -43,22 +43,12 @@ export function readStatusOptions(args: readonly string[]): StatusOptions {
   }
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: withWatchValue(args),
-      allowPositionals: true,
-      options: {
-        ...TARGET_OPTIONS,
-        watch: { type: 'string' },
-        details: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace status: ${(cause as Error).message}\n\n${STATUS_USAGE}`, { cause })
-  }
-}
+const OPTIONS = {
+  ...TARGET_OPTIONS,
+  watch: { type: 'string' },
+  details: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+} as const
 
 /** parseArgs knows no option whose value may be left out: `--watch` gets the number that follows it, or the default. */
 function withWatchValue(args: readonly string[]): string[] {

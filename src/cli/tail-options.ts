@@ -1,7 +1,7 @@
-import { parseArgs } from 'node:util'
 import { parseEntryId } from '../core/entry.ts'
 import { quoted } from '../errors.ts'
 import type { Start } from './follow-stream.ts'
+import { parseWords } from './parse-words.ts'
 import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -38,7 +38,7 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readTailOptions(args: readonly string[]): TailOptions {
-  const { values, positionals } = parse(args)
+  const { values, positionals } = parseWords({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), OPTIONS)
   const { from, type, 'event-id': eventIds, count, 'to-end': toEnd, ...rest } = values
   return {
     ...rest,
@@ -51,29 +51,21 @@ export function readTailOptions(args: readonly string[]): TailOptions {
   }
 }
 
-function parse(args: readonly string[]) {
-  const { redis, stream, help } = TARGET_OPTIONS
-  try {
-    return parseArgs({
-      args: withFromValue(args),
-      allowPositionals: true,
-      options: {
-        redis,
-        stream,
-        help,
-        from: { type: 'string', default: '$' },
-        type: { type: 'string', multiple: true, default: [] },
-        'event-id': { type: 'string', multiple: true, default: [] },
-        count: { type: 'string' },
-        'to-end': { type: 'boolean', default: false },
-        payload: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-      },
-    })
-  } catch (cause) {
-    throw new UsageError(`millrace tail: ${(cause as Error).message}\n\n${TAIL_USAGE}`, { cause })
-  }
-}
+const TEXTS = { type: 'string', multiple: true, default: [] as string[] } as const
+const FLAG = { type: 'boolean', default: false } as const
+
+const OPTIONS = {
+  redis: TARGET_OPTIONS.redis,
+  stream: TARGET_OPTIONS.stream,
+  help: TARGET_OPTIONS.help,
+  from: { type: 'string', default: '$' },
+  type: TEXTS,
+  'event-id': TEXTS,
+  count: { type: 'string' },
+  'to-end': FLAG,
+  payload: FLAG,
+  json: FLAG,
+} as const
 
 /** parseArgs takes `-5m` after an option for another option. */
 function withFromValue(args: readonly string[]): string[] {

@@ -58,10 +58,7 @@ export async function openTargets(command: string, modules: readonly string[], v
   const address = readAddress(command, url)
   // a consumer's module may read it, as the sample's does
   process.env.REDIS_URL ??= url
-  const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
-  const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
-  if (loaded.length > 0 && consumers.length === 0)
-    throw new UsageError(`millrace ${command}: no consumer of group ${quoted(group)} in ${modules.join(', ')}`)
+  const consumers = await consumersIn(command, modules, group)
   return {
     redis: await connectTo(command, url, address),
     server: shown(address),
@@ -69,6 +66,15 @@ export async function openTargets(command: string, modules: readonly string[], v
     streams: streams.length > 0 ? streams : [...new Set(consumers.map((consumer) => consumer.stream))],
     group,
   }
+}
+
+/** The consumers of modules, or those of one group. @throws {UsageError} There are some, and none of that group. */
+async function consumersIn(command: string, modules: readonly string[], group: string | undefined) {
+  const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
+  const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
+  if (loaded.length > 0 && consumers.length === 0)
+    throw new UsageError(`millrace ${command}: no consumer of group ${quoted(group)} in ${modules.join(', ')}`)
+  return consumers
 }
 
 /** The package that each kind of server is reached with. */

@@ -1,8 +1,7 @@
-import { parseArgs } from 'node:util'
 import { nameOf, type Tried, tryServer } from '../operate/try/try-server.ts'
+import { parseWords } from './parse-words.ts'
 import { openTargets, TARGET_OPTIONS } from './targets.ts'
 import { printable } from './text/printable.ts'
-import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace try [--redis URL]
 
@@ -20,7 +19,8 @@ Its user may do everything with those keys, DEL among it. Ends with 0 where the 
  * @throws {RedisConnectionError} The server cannot be reached.
  */
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const values = parse(args)
+  const { redis: url, help } = TARGET_OPTIONS
+  const { values } = parseWords({ name: 'try', usage: USAGE }, args, { redis: url, help }, false)
   if (values.help) return console.log(USAGE)
   const { redis } = await openTargets('try', [], values)
   try {
@@ -31,22 +31,20 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
       console.log(printable(one.problem === undefined ? `ok    ${one.name}` : `fails ${one.name}: ${one.problem}`))
     }
     if (signal.aborted) return console.error('Stopped before the end')
-    const failed = tried.filter(({ problem }) => problem !== undefined)
     console.log(`\n| server | over | checks | what fails |\n| --- | --- | --- | --- |`)
-    const over = redis.maxPendingPerName === undefined ? 'TCP' : 'REST'
-    const names = failed.map(({ name }) => name).join('; ') || 'nothing'
-    console.log(`| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`)
-    if (failed.length > 0) process.exitCode = 1
+    console.log(rowOf(server, redis.maxPendingPerName === undefined ? 'TCP' : 'REST', tried))
+    if (tried.some(hasFailed)) process.exitCode = 1
   } finally {
     await redis.close()
   }
 }
 
-function parse(args: readonly string[]) {
-  try {
-    const { redis, help } = TARGET_OPTIONS
-    return parseArgs({ args: [...args], options: { redis, help } }).values
-  } catch (cause) {
-    throw new UsageError(`millrace try: ${(cause as Error).message}\n\n${USAGE}`, { cause })
-  }
+function rowOf(server: string, over: 'TCP' | 'REST', tried: readonly Tried[]): string {
+  const failed = tried.filter(hasFailed)
+  const names = failed.map(({ name }) => name).join('; ') || 'nothing'
+  return `| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`
+}
+
+function hasFailed({ problem }: Tried): boolean {
+  return problem !== undefined
 }

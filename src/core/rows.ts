@@ -1,14 +1,21 @@
 import { MAX_DELAY_MS } from './backoff.ts'
+import { integerFrom, numberFrom } from './options.ts'
 
-/** A setting that is a number: its unit, what it is where nobody says, and its bounds. */
+/** An option that is a number: its unit, its value where nobody gives one, and its bounds. */
 export interface NumberRow {
-  readonly unit: 'entries' | 'handlers' | 'ms' | 'deliveries' | 'bytes' | 'pollers'
-  readonly default: number
+  readonly unit: 'entries' | 'handlers' | 'ms' | 'deliveries' | 'bytes' | 'pollers' | 'times'
+  /** `Infinity`: no limit. Left out: the option has no value until somebody gives one. */
+  readonly default?: number
   readonly min: number
   readonly max: number
+  /** Whether it may have a fraction. Default: it is a whole number. */
+  readonly hasFraction?: true
 }
 
 const MOST = Number.MAX_SAFE_INTEGER
+
+/** The limit of an entry's size, which publishers and consumers share. */
+const ENTRY_BYTES = { unit: 'bytes', default: 1_048_576, min: 1, max: MOST } as const satisfies NumberRow
 
 /** Every number among the options of a consumer. Code, deployment, doctor and console take their defaults and bounds from here. */
 export const NUMBERS = {
@@ -19,16 +26,46 @@ export const NUMBERS = {
   maxDeliveries: { unit: 'deliveries', default: 5, min: 1, max: MOST },
   maxPending: { unit: 'entries', default: 10_000, min: 1, max: MOST },
   maxParked: { unit: 'entries', default: 100_000, min: 1, max: MOST },
-  maxEntryBytes: { unit: 'bytes', default: 1_048_576, min: 1, max: MOST },
+  maxEntryBytes: ENTRY_BYTES,
   maxBytes: { unit: 'bytes', default: 67_108_864, min: 1, max: MOST },
+  maxRunMs: { unit: 'ms', default: Infinity, min: 1, max: Infinity, hasFraction: true },
   reserveMs: { unit: 'ms', default: 1_000, min: 100, max: MOST },
   maxPollers: { unit: 'pollers', default: 4, min: 1, max: 64 },
 } as const satisfies Readonly<Record<string, NumberRow>>
 
-/** The default of each of them. */
-export const NUMBER_DEFAULTS = Object.fromEntries(
-  Object.entries(NUMBERS).map(([name, row]) => [name, row.default]),
-) as Readonly<Record<keyof typeof NUMBERS, number>>
+/** The numbers of a consumer's `backoff`; a wait above 24 hours is taken as 24 hours. */
+export const BACKOFF = {
+  firstMs: { unit: 'ms', default: 1_000, min: 0, max: Infinity, hasFraction: true },
+  factor: { unit: 'times', default: 2, min: 1, max: Infinity, hasFraction: true },
+  maxMs: { unit: 'ms', default: 60_000, min: 0, max: Infinity, hasFraction: true },
+} as const satisfies Readonly<Record<string, NumberRow>>
+
+/** The numbers of a consumer's `deadLetters`. */
+export const DEAD_LETTERS = {
+  maxLength: { unit: 'entries', default: Infinity, min: 1, max: MOST },
+} as const satisfies Readonly<Record<string, NumberRow>>
+
+/** The numbers of a publisher. Its `maxLength` may be `Infinity` as well, which keeps all entries. */
+export const PUBLISHING = {
+  maxLength: { unit: 'entries', default: 1_000_000, min: 1, max: MOST },
+  retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
+  maxEntryBytes: ENTRY_BYTES,
+} as const satisfies Readonly<Record<string, NumberRow>>
+
+/** @throws {TypeError | RangeError} Not a number as its row wants it. */
+export function checkNumber(action: string, name: string, value: unknown, row: NumberRow): void {
+  const check = row.hasFraction ? numberFrom : integerFrom
+  check(action, name, value, row.min, row.max)
+}
+
+type Defaults = Readonly<Record<keyof typeof NUMBERS, number>>
+
+/** The default of each of them; marked as pure, so that bundles of publishers do without. */
+export const NUMBER_DEFAULTS: Defaults = /* @__PURE__ */ defaultsOf(NUMBERS)
+
+function defaultsOf(rows: typeof NUMBERS): Defaults {
+  return Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, row.default])) as Defaults
+}
 
 /** How a poller may go about it. */
 export const POLL_MODES = ['once', 'drain'] as const

@@ -154,7 +154,7 @@ const OVERRIDES = {
   batchSize: within(NUMBERS.batchSize),
   concurrency: within(NUMBERS.concurrency),
   mode: wordOf(POLL_MODES),
-  maxRunMs: whole(1, 900_000), // what a function may take at all
+  maxRunMs: within({ ...NUMBERS.maxRunMs, max: 900_000 }), // what a function may take at all
   maxPollers: within(NUMBERS.maxPollers),
   filterPatterns: patternRow,
 } satisfies Record<keyof Overrides, Row>
@@ -223,13 +223,16 @@ export function overridesOf(consumers: readonly EventSourceSettings[]): string |
 }
 
 function checkRelations(action: string, given: EventSourceOptions): void {
-  const {
-    stream,
-    group,
-    pollers = DEFAULTS.pollers,
-    maxPollers = NUMBERS.maxPollers.default,
-    reservedConcurrency = {},
-  } = given
+  checkPollers(action, given)
+  try {
+    consumerKeys(given.stream, given.group)
+  } catch (cause) {
+    throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function checkPollers(action: string, given: EventSourceOptions): void {
+  const { pollers = DEFAULTS.pollers, maxPollers = NUMBERS.maxPollers.default, reservedConcurrency = {} } = given
   if (pollers > maxPollers) {
     throw cannot(
       action,
@@ -244,11 +247,6 @@ function checkRelations(action: string, given: EventSourceOptions): void {
       `reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller ${poller} and pollers ${pollers}`,
       RangeError,
     )
-  }
-  try {
-    consumerKeys(stream, group)
-  } catch (cause) {
-    throw new TypeError(`Cannot ${action}: ${(cause as Error).message}`, { cause })
   }
 }
 

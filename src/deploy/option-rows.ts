@@ -30,7 +30,7 @@ export function whole(min: number, max: number): Row {
   }
 }
 
-/** The rule of a setting of the code's. */
+/** The rule of a setting of the code's; a deployment gives it as a whole number. */
 export function within({ min, max }: NumberRow): Row {
   return whole(min, max)
 }

@@ -101,20 +101,24 @@ function parameterStatements(names: readonly string[]): Statement[] {
   const arns = names.map((name) => arnOf('ssm', `parameter/${name.replace(/^\//, '')}`))
   return [
     { Sid: 'ReadParameters', Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arns },
-    // whichever key of this account encrypts them: the conditions leave room only for these parameters
-    {
-      Sid: 'DecryptParameters',
-      Effect: 'Allow',
-      Action: 'kms:Decrypt',
-      Resource: arnOf('kms', 'key/*'),
-      Condition: {
-        StringEquals: {
-          'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
-          'kms:EncryptionContext:PARAMETER_ARN': arns,
-        },
+    decryptStatement(arns),
+  ]
+}
+
+/** Whichever key of this account encrypts the parameters: the conditions leave room only for these. */
+function decryptStatement(arns: readonly unknown[]): Statement {
+  return {
+    Sid: 'DecryptParameters',
+    Effect: 'Allow',
+    Action: 'kms:Decrypt',
+    Resource: arnOf('kms', 'key/*'),
+    Condition: {
+      StringEquals: {
+        'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
+        'kms:EncryptionContext:PARAMETER_ARN': arns,
       },
     },
-  ]
+  }
 }
 
 /** What handlers invoke, and nothing else. */

@@ -83,19 +83,6 @@ function describeTicks(
  * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
  */
 function describeRole(id: string, target: FunctionTarget, queue: Queue, references: References): Resource {
-  const trust = policyDocument([
-    {
-      Effect: 'Allow',
-      Principal: { Service: 'scheduler.amazonaws.com' },
-      Action: 'sts:AssumeRole',
-      Condition: {
-        StringEquals: {
-          'aws:SourceAccount': { Ref: 'AWS::AccountId' },
-          'aws:SourceArn': references.attribute(GROUP, 'Arn'),
-        },
-      },
-    },
-  ])
   const policy = policyDocument([
     { Sid: 'Wake', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: target.arn },
     { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: queue.arn },
@@ -105,10 +92,26 @@ function describeRole(id: string, target: FunctionTarget, queue: Queue, referenc
     id,
     type: 'AWS::IAM::Role',
     properties: {
-      AssumeRolePolicyDocument: trust,
+      AssumeRolePolicyDocument: trustOfSchedules(references),
       Policies: [{ PolicyName: 'wake', PolicyDocument: policy }],
     },
   }
+}
+
+/** Schedules of this group take the role, and nobody else does. */
+function trustOfSchedules(references: References) {
+  const from = {
+    'aws:SourceAccount': { Ref: 'AWS::AccountId' },
+    'aws:SourceArn': references.attribute(GROUP, 'Arn'),
+  }
+  return policyDocument([
+    {
+      Effect: 'Allow',
+      Principal: { Service: 'scheduler.amazonaws.com' },
+      Action: 'sts:AssumeRole',
+      Condition: { StringEquals: from },
+    },
+  ])
 }
 
 /** Without these, an encrypted queue refuses what the role sends, and the failed tick is lost. */

@@ -64,16 +64,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, dispat
     throw new ServiceError('ResourceNotFoundException', 404, 'Only Invoke is served here')
   const name = resolveName(asked.name, asked.qualifier)
   const type = typeOf(request)
-  const body = await readBody(request, type)
-  const payload = body.toString() || '{}'
-  if (!isUtf8(body) || !isJson(payload))
-    throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
+  const payload = await readPayload(request, type)
   const target = dispatcher.find(name)
   if (type === 'DryRun') return void response.writeHead(204).end()
   if (type === 'Event') {
     return void response.writeHead(202, { 'X-Amzn-RequestId': dispatcher.enqueue(target.deployed.name, payload) }).end()
   }
-  const { requestId, result } = await dispatcher.invoke(name, payload)
+  show(response, await dispatcher.invoke(name, payload))
+}
+
+function show(response: ServerResponse, { requestId, result }: Awaited<ReturnType<Dispatcher['invoke']>>): void {
   response.writeHead(200, {
     'Content-Type': 'application/json',
     'X-Amzn-RequestId': requestId,
@@ -114,6 +114,13 @@ function typeOf(request: IncomingMessage): InvocationType {
   const type = request.headers['x-amz-invocation-type'] ?? 'RequestResponse'
   if (typeof type === 'string' && Object.hasOwn(MAX_BYTES, type)) return type as InvocationType
   throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${quoted(type)}`)
+}
+
+async function readPayload(request: IncomingMessage, type: InvocationType): Promise<string> {
+  const body = await readBody(request, type)
+  const payload = body.toString() || '{}'
+  if (isUtf8(body) && isJson(payload)) return payload
+  throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
 }
 
 async function readBody(request: IncomingMessage, type: InvocationType): Promise<Buffer> {

@@ -13,17 +13,24 @@ export async function unzip(file: string, folder: string): Promise<string[]> {
   const paths = []
   let at = zip.readUInt32LE(end + 16)
   for (let left = zip.readUInt16LE(end + 10); left > 0; left--) {
-    const [size, nameLength, extraLength, commentLength] = [20, 28, 30, 32].map((offset) =>
-      offset === 20 ? zip.readUInt32LE(at + offset) : zip.readUInt16LE(at + offset),
-    ) as [number, number, number, number]
-    const path = zip.toString('utf8', at + 46, at + 46 + nameLength)
-    const header = zip.readUInt32LE(at + 42)
-    const start = header + 30 + zip.readUInt16LE(header + 26) + zip.readUInt16LE(header + 28)
-    const content = zip.subarray(start, start + size)
+    const { path, content, next } = memberAt(zip, at)
     await mkdir(dirname(join(folder, path)), { recursive: true })
-    await writeFile(join(folder, path), zip.readUInt16LE(at + 10) === STORED ? content : inflateRawSync(content))
+    await writeFile(join(folder, path), content)
     paths.push(path)
-    at += 46 + nameLength + extraLength + commentLength
+    at = next
   }
   return paths
+}
+
+/** The file that an entry of the directory names, unpacked, and where the next entry is. */
+function memberAt(zip: Buffer, at: number) {
+  const nameEnd = at + 46 + zip.readUInt16LE(at + 28)
+  const header = zip.readUInt32LE(at + 42)
+  const start = header + 30 + zip.readUInt16LE(header + 26) + zip.readUInt16LE(header + 28)
+  const packed = zip.subarray(start, start + zip.readUInt32LE(at + 20))
+  return {
+    path: zip.toString('utf8', at + 46, nameEnd),
+    content: zip.readUInt16LE(at + 10) === STORED ? packed : inflateRawSync(packed),
+    next: nameEnd + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32),
+  }
 }

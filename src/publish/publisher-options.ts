@@ -1,16 +1,8 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import { consumerKeys } from '../core/keys.ts'
-import {
-  boolean,
-  cannot,
-  integerFrom,
-  numberFrom,
-  object,
-  refuseUnknownKeys,
-  text,
-  withDefaults,
-} from '../core/options.ts'
+import { boolean, cannot, integerFrom, object, refuseUnknownKeys, text, withDefaults } from '../core/options.ts'
+import { checkNumber, PUBLISHING } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
 import { quoted } from '../errors.ts'
@@ -62,7 +54,12 @@ export interface Wake {
   onError(error: Error): void
 }
 
-const DEFAULTS = { maxLength: 1_000_000, exactTrimming: false, maxEntryBytes: 1_048_576, clock: systemClock }
+const DEFAULTS = {
+  maxLength: PUBLISHING.maxLength.default as number,
+  exactTrimming: false,
+  maxEntryBytes: PUBLISHING.maxEntryBytes.default as number,
+  clock: systemClock,
+}
 const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
 
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
@@ -79,7 +76,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     exactTrimming: options.exactTrimming,
     clock: options.clock,
   })
-  integerFrom(action, 'maxEntryBytes', maxEntryBytes, 1)
+  checkNumber(action, 'maxEntryBytes', maxEntryBytes, PUBLISHING.maxEntryBytes)
   boolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
   const trim = resolveTrim(action, options, exactTrimming)
@@ -110,12 +107,12 @@ function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOption
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
     if (length === Infinity) return { kind: 'none' }
-    integerFrom(action, 'maxLength', length, 1)
+    checkNumber(action, 'maxLength', length, PUBLISHING.maxLength)
     return { kind: 'length', maxLength: length, exact }
   }
   if (maxLength !== undefined) {
     throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
   }
-  numberFrom(action, 'retentionMs', retentionMs, 1, Number.MAX_SAFE_INTEGER)
+  checkNumber(action, 'retentionMs', retentionMs, PUBLISHING.retentionMs)
   return { kind: 'age', retentionMs, exact }
 }

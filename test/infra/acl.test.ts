@@ -52,6 +52,7 @@ import { take, takeGuarded, untake } from '../../src/group/redis/scripts/take.ts
 import { takeSlot } from '../../src/group/redis/scripts/take-slot.ts'
 import type { Command } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { startMonitor } from '../support/start-monitor.ts'
 import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 
 const PUBLISHER = 'orders-publisher'
@@ -357,13 +358,12 @@ interface CommandWatch {
 
 async function watchCommands(client: Redis): Promise<CommandWatch> {
   const seen = new Map<string, Set<string>>()
-  const monitor = await client.monitor()
   let commands: Command[] = []
   const marks = new Map<string, () => void>()
-  monitor.on('monitor', (_time: string, args: Command) => {
+  const stop = await startMonitor(client, (args) => {
     const [name, text] = args
     if (name === 'echo') marks.get(String(text))?.()
-    else if (name !== 'auth') commands.push(args) // everybody may AUTH
+    else if (name !== 'auth') commands.push(args as unknown as Command) // everybody may AUTH
   })
   /** Resolves once everything before it was seen. */
   const mark = async () => {
@@ -381,7 +381,7 @@ async function watchCommands(client: Redis): Promise<CommandWatch> {
       seen.set(user, new Set([...(seen.get(user) ?? []), ...aclNames(commands)]))
       return result
     },
-    stop: () => monitor.disconnect(),
+    stop,
   }
 }
 

@@ -186,7 +186,7 @@ describe('promise 12: a cut connection', () => {
     const proxy = await startFaultProxy(server)
     const clients: Redis5[] = []
     const redis = connectIoredis(() => {
-      const client = new Redis5(proxy.url, { commandTimeout: 200, maxRetriesPerRequest: 1 })
+      const client = new Redis5(proxy.url, { commandTimeout: 10_000, maxRetriesPerRequest: 1 })
       clients.push(client)
       return client
     })
@@ -194,6 +194,7 @@ describe('promise 12: a cut connection', () => {
     await poll(billing(handler), { redis })
     await publish('a')
     proxy.stall()
+    ;(clients[0] as Redis5).options.commandTimeout = 200 // only where no answer comes at all
 
     await expect(poll(billing(handler), { redis })).rejects.toMatchObject({ code: 'ERR_INVOCATION_FAILED' })
     proxy.resume()
@@ -210,10 +211,12 @@ describe('promise 12: a cut connection', () => {
     const proxy = await startFaultProxy(server)
     const { handler } = noting(() => proxy.stall())
     const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 200 })
+    const redis = connect(proxy.url)
+    await poll(consumer, { redis }) // connects, which is no part of the invocation's time
     await publish('a')
-    const context = lambdaContext(900)
+    const context = lambdaContext(1_500)
 
-    const error = await createPoller(consumer, { redis: connect(proxy.url) })({}, context).catch((e: unknown) => e)
+    const error = await createPoller(consumer, { redis })({}, context).catch((e: unknown) => e)
 
     expect(error).toMatchObject({ code: 'ERR_INVOCATION_FAILED', report: { read: 1, unsettled: 1 } })
     expect(context.getRemainingTimeInMillis()).toBeGreaterThan(0)
@@ -225,7 +228,7 @@ describe('promise 12: a cut connection', () => {
     const { handler } = noting(() => server.kill('SIGSTOP'))
     const consumer = billing(handler, { handlerTimeoutMs: 300, reserveMs: 200 })
     await publish('a')
-    const context = lambdaContext(900)
+    const context = lambdaContext(1_500)
 
     const error = await createPoller(consumer, { redis })({}, context).catch((e: unknown) => e)
     server.kill('SIGCONT')

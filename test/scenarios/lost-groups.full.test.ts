@@ -8,6 +8,7 @@ import { createAclUsers, urlOf } from '../infra/acl-users.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
+import { startMonitor } from '../support/start-monitor.ts'
 
 const STATE = '{orders}:billing:state'
 const DUE = '{orders}:billing:due'
@@ -439,18 +440,16 @@ describe('promise 8: twenty pollers at once', () => {
 
 /** Requests that reach a server while something is done, as the server's own monitor shows them. */
 async function requestsDuring(raw: Redis, work: () => Promise<unknown>): Promise<string[]> {
-  const monitor = await raw.monitor()
   const requests: string[] = []
-  const isOver = new Promise<void>((resolve) => {
-    monitor.on('monitor', (_time: string, [name = '', text]: string[], source: string) => {
-      if (name.toLowerCase() === 'echo' && text === 'over') resolve()
-      else if (source !== 'lua') requests.push(name.toLowerCase())
-    })
+  const over = Promise.withResolvers<void>()
+  const stop = await startMonitor(raw, ([name = '', text], source) => {
+    if (name.toLowerCase() === 'echo' && text === 'over') over.resolve()
+    else if (source !== 'lua') requests.push(name.toLowerCase())
   })
   await work()
   await raw.echo('over')
-  await isOver
-  monitor.disconnect()
+  await over.promise
+  stop()
   return requests
 }
 

@@ -13,6 +13,7 @@ import { connectLike62, TRIMMED } from '../support/redis-62.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import type { ScenarioOptions } from '../support/scenario.ts'
 import { billing, DLQ, noting, startScenario } from '../support/scenario.ts'
+import { startMonitor } from '../support/start-monitor.ts'
 
 const DUE = '{orders}:billing:due'
 const MAX_PAIRS = 3_900
@@ -643,12 +644,10 @@ describe('listDeadLetters()', () => {
     for (let n = 0; n < 20; n++) adding.xadd(DLQ, '*', ...pairs, 'large', Buffer.alloc(900_000))
     await adding.exec()
     const counts: number[] = []
-    const pages = await shop.raw.monitor()
-    onTestFinished(() => pages.disconnect())
-    pages.on(
-      'monitor',
-      (_time: string, args: string[]) => args[0]?.toLowerCase() === 'xrange' && counts.push(Number(args.at(-1))),
-    )
+    const stop = await startMonitor(shop.raw, ([name, ...args]) => {
+      if (name?.toLowerCase() === 'xrange') counts.push(Number(args.at(-1)))
+    })
+    onTestFinished(stop)
 
     expect(await listed(shop.consumer, shop)).toHaveLength(2_020)
     expect(counts.slice(0, 3)).toEqual([10, 100, 100])

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
+import { startMonitor } from './start-monitor.ts'
 
 /** What a server runs, commands within scripts too, as a second client sees it with MONITOR. */
 export interface CommandWatch {
@@ -13,19 +14,18 @@ export interface CommandWatch {
 /** Watches until the test is over. */
 export async function watchCommands(url: string): Promise<CommandWatch> {
   const client = new Redis(url, { enableReadyCheck: false, disableClientInfo: true })
-  const monitor = await client.monitor()
-  onTestFinished(() => {
-    client.disconnect()
-    monitor.disconnect()
-  })
   const commands: string[][] = []
   const inScripts = new Set<readonly string[]>()
   const waiting = new Map<string, () => void>()
-  monitor.on('monitor', (_time: string, [name = '', ...args]: string[], source: string) => {
+  const stop = await startMonitor(client, ([name = '', ...args], source) => {
     if (args[0] !== undefined && waiting.has(args[0])) return waiting.get(args[0])?.()
     const command = [name.toLowerCase(), ...args]
     commands.push(command)
     if (source === 'lua') inScripts.add(command)
+  })
+  onTestFinished(() => {
+    client.disconnect()
+    stop()
   })
   const seen = async () => {
     const marker = randomUUID()

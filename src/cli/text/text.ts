@@ -31,11 +31,7 @@ export function tableLines(
   rows: readonly (readonly Cell[])[],
   colour: Paint = paint,
 ): string[] {
-  const textOf = (cell: Cell | undefined) => (typeof cell === 'object' ? cell.text : (cell ?? ''))
-  // not spread: there may be more rows than a call has arguments
-  const widths = columns.map(({ title }, n) =>
-    rows.reduce((widest, row) => Math.max(widest, textOf(row[n]).length), title.length),
-  )
+  const widths = widthsOf(columns, rows)
   const line = (cells: readonly Cell[], as?: Format) =>
     columns
       .map(({ align }, n) => {
@@ -46,11 +42,19 @@ export function tableLines(
       })
       .join('  ')
       .trimEnd()
-  const titles = line(
-    columns.map(({ title }) => title),
-    'dim',
+  const titles = columns.map(({ title }) => title)
+  return [line(titles, 'dim'), ...rows.map((row) => line(row))]
+}
+
+function widthsOf(columns: readonly TableColumn[], rows: readonly (readonly Cell[])[]): number[] {
+  // not spread: there may be more rows than a call has arguments
+  return columns.map(({ title }, n) =>
+    rows.reduce((widest, row) => Math.max(widest, textOf(row[n]).length), title.length),
   )
-  return [titles, ...rows.map((row) => line(row))]
+}
+
+function textOf(cell: Cell | undefined): string {
+  return typeof cell === 'object' ? cell.text : (cell ?? '')
 }
 
 function pad(text: string, width: number, align: TableColumn['align']): string {

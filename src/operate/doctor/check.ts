@@ -2,7 +2,7 @@ import type { ConsumerKeys } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { quoted } from '../../errors.ts'
 import type { SignIn } from '../../group/redis/transport.ts'
-import type { Answers, Refusal, Told } from './ask.ts'
+import type { Answers, Refusal, Told } from '../ask.ts'
 import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
 import type { Finding, Verdict } from './finding.ts'
 import { error, unknown } from './finding.ts'
@@ -78,7 +78,7 @@ function toldValue(told: Told<unknown> | undefined): unknown {
   return told && 'value' in told ? told.value : undefined
 }
 
-function untold({ refusal, right }: Refusal, { stream }: Subject): Verdict {
+function untold({ refusal: { message: refusal }, right }: Refusal, { stream }: Subject): Verdict {
   const message = `Not told: ${refusal}`
   if (/\bMOVED\b/.test(refusal))
     return error(

@@ -12,8 +12,9 @@ import type { Connection } from '../../group/group.ts'
 import { senderOf, signInOf } from '../../group/redis/redis-connection.ts'
 import type { Sender } from '../../group/redis/sender.ts'
 import { failuresOfSome } from '../../group/redis/some-answered.ts'
-import type { Answers, Asking } from './ask.ts'
-import { ask, Inquiry } from './ask.ts'
+import type { Answers, Asking } from '../ask.ts'
+import { Inquiry } from '../ask.ts'
+import { askOrFail } from './ask-or-fail.ts'
 import type { Facts, Scope, Subject } from './check.ts'
 import { make } from './check.ts'
 import { CHECKS } from './checks.ts'
@@ -154,12 +155,12 @@ function unreachable(stream: string, { message }: Error): Finding {
 }
 
 async function look(sender: Sender, { server, patients }: Ward): Promise<void> {
-  await ask(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
+  await askOrFail(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
   const further = patients.flatMap((patient) => [
     ...patient.findGroups().map(({ inquiry }) => inquiry),
     ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
   ])
-  await ask(sender, further)
+  await askOrFail(sender, further)
 }
 
 /** What two nodes say of themselves in the same words is said once. */

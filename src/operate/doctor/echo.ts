@@ -1,7 +1,7 @@
 import { items } from '../../group/redis/commands/reply.ts'
 import type { Script } from '../../group/redis/scripts/script.ts'
 import type { Reply } from '../../group/redis/transport.ts'
-import type { Question } from './ask.ts'
+import type { Question } from '../ask.ts'
 
 /** How what was sent came back. */
 export interface Echo {

@@ -1,3 +1,4 @@
+import type { Entry } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { PARKED } from '../../core/keys.ts'
 import { NUMBERS } from '../../core/rows.ts'
@@ -5,14 +6,23 @@ import type { Need } from '../../define/policy-needs.ts'
 import type { RedisReplyError } from '../../errors.ts'
 import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
 import { asText, items } from '../../group/redis/commands/reply.ts'
-import { parseTime, time } from '../../group/redis/commands/time.ts'
-import { type ConsumerInfo, parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
-import { type GroupInfo, parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
-import { parseXinfoStream, type StreamInfo, xinfoStream } from '../../group/redis/commands/xinfo-stream.ts'
-import { type PendingEntry, parseXpending, xpending } from '../../group/redis/commands/xpending.ts'
-import { parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
+import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
+import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
+import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
+import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
 import type { Reply } from '../../group/redis/transport.ts'
-import type { Question, Questions } from './ask.ts'
+import type { Question, Questions } from '../ask.ts'
+import {
+  type Absence,
+  absenceBy,
+  aheadQuestion,
+  consumersQuestion,
+  groupsQuestion,
+  memberQuestion,
+  oldestQuestion,
+  streamQuestion,
+  timeQuestion,
+} from '../questions.ts'
 import type { Echo } from './echo.ts'
 import { echoQuestion } from './echo.ts'
 import { type Lacking, rightsQuestion } from './rights.ts'
@@ -28,7 +38,7 @@ export interface ServerFacts {
 }
 
 /** What stands where a stream should. */
-type Found = StreamInfo | 'missing' | 'another type'
+type Found = StreamInfo | Absence
 
 export interface StreamFacts {
   readonly stream: Found
@@ -81,20 +91,15 @@ const WAITS = 1_000
 export function serverQuestions(probeKey: string): Questions<ServerFacts> {
   return {
     info: { call: ['info'], right: '+info', read: (reply) => readInfo(asText(reply)) },
-    now: { call: time, right: '+time', read: parseTime },
+    now: timeQuestion,
     echo: echoQuestion(probeKey),
   }
 }
 
 export function streamQuestions(stream: string): Questions<StreamFacts> {
   return {
-    stream: streamQuestion(stream),
-    groups: {
-      call: xinfoGroups(stream),
-      right: '+xinfo|groups',
-      read: parseXinfoGroups,
-      answerOf: (error) => (isMissing(error) || error.is('WRONGTYPE') ? [] : undefined),
-    },
+    stream: foundQuestion(stream),
+    groups: { ...groupsQuestion(stream), answerOf: (error) => (absenceBy(error) ? [] : undefined) },
     ttlMs: {
       call: ['pttl', stream],
       right: '+pttl',
@@ -107,27 +112,17 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
   const { stream, due, deadLetters } = keys
   const pollers = slotNames('poller', NUMBERS.maxPollers.max)
   return {
-    consumers: {
-      call: xinfoConsumers(stream, group),
-      right: '+xinfo|consumers',
-      read: parseXinfoConsumers,
-      answerOf: (error) => (isMissing(error) ? [] : undefined),
-    },
+    consumers: { ...consumersQuestion(stream, group), answerOf: noneIfMissing },
     pending: pendingQuestion(stream, group),
-    oldest: {
-      call: xpending(stream, group, OLDEST),
-      right: '+xpending',
-      read: parseXpending,
-      answerOf: (error) => (isMissing(error) ? [] : undefined),
-    },
+    oldest: { ...oldestQuestion(stream, group, OLDEST), answerOf: noneIfMissing },
     waits: { call: ['zrange', due, 0, WAITS - 1, 'WITHSCORES'], right: '+zrange', read: readWaits },
     pollers: heldQuestion(keys, pollers.slice(0, slots)),
     // parked never has a lease: it is there for those who have all the slots
     beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED]),
     claimers: heldQuestion(keys, slotNames('claimer', CLAIMER_SLOTS)),
-    deadLetters: streamQuestion(deadLetters),
-    mark: memberQuestion(keys, 'mark'),
-    keysOf: memberQuestion(keys, 'stream'),
+    deadLetters: foundQuestion(deadLetters),
+    mark: knownMember(keys, 'mark'),
+    keysOf: knownMember(keys, 'stream'),
   }
 }
 
@@ -150,39 +145,30 @@ function heldQuestion(keys: ConsumerKeys, names: readonly string[]): Question<nu
   return { call: ['exists', ...names.map((name) => keys.slot(name))], right: '+exists', read: Number }
 }
 
-/** A member of the group's state. */
-function memberQuestion({ state }: ConsumerKeys, name: string): Question<string | undefined> {
-  const read = (reply: Reply) => (reply === null ? undefined : asText(reply))
-  return { call: ['hget', state, name], right: '+hget', read }
+function knownMember(keys: ConsumerKeys, name: string): Question<string | undefined> {
+  const question = memberQuestion(keys, name)
+  return { ...question, read: (reply) => (reply === null ? undefined : question.read(reply)) }
 }
 
 export function rightsQuestions(stream: string, needs: readonly Need[]): Questions<RightsFacts> {
   return { lacking: rightsQuestion(stream, needs) }
 }
 
-/** Its body comes along, which nobody keeps. */
 export function aheadQuestions(stream: string, lastDeliveredId: string): Questions<AheadFacts> {
-  return {
-    ahead: {
-      // nothing comes after the last id, and the server refuses to be asked
-      call: xrange(stream, `(${lastDeliveredId}`, '+', 1),
-      right: '+xrange',
-      read: (reply) => parseXrange(reply)[0]?.id,
-    },
-  }
+  const question: Omit<Question<readonly Entry[]>, 'answerOf'> = aheadQuestion(stream, lastDeliveredId, 1)
+  return { ahead: { ...question, read: (reply) => question.read(reply)[0]?.id } }
 }
 
-function streamQuestion(key: string): Question<Found> {
-  return {
-    call: xinfoStream(key),
-    right: '+xinfo|stream',
-    read: parseXinfoStream,
-    answerOf: (error) => (isMissing(error) ? 'missing' : error.is('WRONGTYPE') ? 'another type' : undefined),
-  }
+function foundQuestion(key: string): Question<Found> {
+  return { ...streamQuestion(key), answerOf: absenceBy }
+}
+
+function noneIfMissing(error: RedisReplyError): [] | undefined {
+  return isMissing(error) ? [] : undefined
 }
 
 function isMissing(error: RedisReplyError): boolean {
-  return error.is('NOGROUP') || /no such key/i.test(error.message)
+  return error.is('NOGROUP') || absenceBy(error) === 'missing'
 }
 
 function readInfo(text: string): ServerInfo {

@@ -2,7 +2,7 @@ import type { Need } from '../../define/policy-needs.ts'
 import { items } from '../../group/redis/commands/reply.ts'
 import type { Script } from '../../group/redis/scripts/script.ts'
 import type { Reply } from '../../group/redis/transport.ts'
-import type { Question } from './ask.ts'
+import type { Question } from '../ask.ts'
 
 /** A command that a policy needs, and that whoever asks may not send. */
 export interface Lacking {

@@ -4,6 +4,8 @@ import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { Sender } from '../../group/redis/sender.ts'
 import type { Reply } from '../../group/redis/transport.ts'
+import type { Question } from '../ask.ts'
+import { answersTo } from '../ask.ts'
 import type { ConsumerInspection } from './inspection.ts'
 import type { Unknowns } from './unknowns.ts'
 
@@ -44,13 +46,17 @@ async function readLeases(
   const own = consumers.flatMap(({ name }) => (SLOT_NAME.test(name) ? [name] : []))
   const names = [...new Set([...slotNames('poller', slots), ...slotNames('claimer', CLAIMER_SLOTS), ...own])]
   const asked = names.slice(0, MAX_LEASES)
-  const replies = await sender.send(asked.map((name) => ['pttl', keys.slot(name)] as const))
+  const answers = await answersTo(sender, Object.fromEntries(asked.map((name) => [name, leaseQuestion(keys, name)])))
   const leases = new Map<string, Lease>()
-  for (const [n, name] of asked.entries()) {
-    const lease = unknowns.read('leases', replies[n], asLease)
+  for (const name of asked) {
+    const lease = unknowns.read('leases', answers[name])
     if (lease) leases.set(name, lease)
   }
   return leases
+}
+
+function leaseQuestion(keys: ConsumerKeys, name: string): Question<Lease> {
+  return { call: ['pttl', keys.slot(name)], right: '+pttl', read: asLease }
 }
 
 /** PTTL answers -2 where there is no key, and -1 where a key lasts for ever. */

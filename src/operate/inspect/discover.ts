@@ -41,12 +41,7 @@ async function scanNode(sender: Sender, maxStreams: number) {
   let cursor = '0'
   let looked = 0
   do {
-    const reply = await sender.call(scanStreams(cursor, KEYS.aCall)).catch((cause: unknown) => {
-      throw cause instanceof RedisReplyError
-        ? new RedisReplyError(`Cannot search for streams, name them instead: ${cause.message}`, { cause })
-        : cause
-    })
-    const page = parseScan(reply)
+    const page = await pageAt(sender, cursor)
     for (const key of page.keys) found.add(key)
     looked += KEYS.aCall
     cursor = page.cursor
@@ -55,4 +50,14 @@ async function scanNode(sender: Sender, maxStreams: number) {
     else if (looked >= KEYS.inAll) incomplete = `stopped after about ${KEYS.inAll} keys`
   } while (incomplete === undefined)
   return { streams: [...found], incomplete }
+}
+
+/** @throws {RedisReplyError} The server refuses SCAN. */
+async function pageAt(sender: Sender, cursor: string) {
+  try {
+    return parseScan(await sender.call(scanStreams(cursor, KEYS.aCall)))
+  } catch (cause) {
+    if (!(cause instanceof RedisReplyError)) throw cause
+    throw new RedisReplyError(`Cannot search for streams, name them instead: ${cause.message}`, { cause })
+  }
 }

@@ -2,23 +2,27 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED } from '../../core/keys.ts'
-import { asText } from '../../group/redis/commands/reply.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
-import { parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
-import { parseXinfoStream, xinfoStream } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
-import { parseXpending, xpending } from '../../group/redis/commands/xpending.ts'
-import { parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
-import type { Call, Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
+import type { Sender } from '../../group/redis/sender.ts'
+import type { Told } from '../ask.ts'
+import { answersTo } from '../ask.ts'
+import {
+  absenceBy,
+  aheadQuestion,
+  consumersQuestion,
+  memberQuestion,
+  oldestQuestion,
+  streamQuestion,
+} from '../questions.ts'
 import { ageOf } from './ages.ts'
 import { inspectConsumers } from './consumers.ts'
 import type { DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending } from './inspection.ts'
 import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
-import { isNoSuchKey, Unknowns } from './unknowns.ts'
+import { Unknowns } from './unknowns.ts'
 
 /** Pending entries of a group that are inspected. */
 const SAMPLE = 100
@@ -37,46 +41,43 @@ export async function inspectGroup(
   const keys = keysOf(stream, group.name, expected?.deadLetters)
   const byEnds = info && lagByEnds(group.lastDeliveredId, info)
   const listsConsumers = group.consumers <= MAX_CONSUMERS
-  const replies = await sendNamed(sender, {
-    sample: xpending(stream, group.name, SAMPLE),
-    consumers: listsConsumers && xinfoConsumers(stream, group.name),
-    owner: keys && ['hget', keys.state, 'stream'],
-    deadLetters: keys && xinfoStream(keys.deadLetters),
-    acked: keys && ['hget', keys.state, 'acked'],
-    ahead: byEnds === undefined && xrange(stream, `(${group.lastDeliveredId}`, '+', COUNTED),
+  const told = await answersTo(sender, {
+    sample: oldestQuestion(stream, group.name, SAMPLE),
+    ...(listsConsumers && { consumers: consumersQuestion(stream, group.name) }),
+    ...(keys && keysQuestions(keys)),
+    ...(byEnds === undefined && { ahead: aheadQuestion(stream, group.lastDeliveredId, COUNTED) }),
   })
 
   const unknowns = new Unknowns()
   if (!listsConsumers) unknowns.reasons.consumers = `there are more than ${MAX_CONSUMERS}`
-  const sample = unknowns.read('oldestPending', replies.sample, parseXpending)
-  const consumers = listsConsumers ? unknowns.read('consumers', replies.consumers, parseXinfoConsumers) : undefined
-  const owner = keys && unknowns.read('isOurs', replies.owner, asText)
+  const sample = unknowns.read('oldestPending', told.sample)
+  const consumers = unknowns.read('consumers', told.consumers)
+  const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
   return {
     group: group.name,
     lastDeliveredId: group.lastDeliveredId,
-    ...lagOf(group, info, byEnds, replies.ahead, at, unknowns),
+    ...lagOf(group, info, byEnds, told.ahead, at, unknowns),
     pending: group.pending,
     oldestPending: sample && oldestOf(sample, info, at),
     deliveries: sample && countDeliveries(sample),
     parked: consumers && (consumers.find(({ name }) => name === PARKED)?.pending ?? 0),
     consumerCount: group.consumers,
     consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
-    deadLetters: deadLettersOf(keys, owner, stream, replies.deadLetters, at, unknowns),
-    sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', replies.acked, asText), at) : undefined,
+    deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
+    sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
     isOurs,
     unknown: unknowns.reasons,
   }
 }
 
-/** Sends what is there of the calls in one round trip; the replies by their names. */
-async function sendNamed<Name extends string>(
-  sender: Sender,
-  calls: Readonly<Record<Name, Call | false | undefined>>,
-): Promise<Partial<Record<Name, Reply>>> {
-  const given = (Object.entries(calls) as [Name, Call | false | undefined][]).filter(([, call]) => call)
-  const replies = await sender.send(given.map(([, call]) => call as Call))
-  return Object.fromEntries(given.map(([name], n) => [name, replies[n]])) as Partial<Record<Name, Reply>>
+/** What the keys of a group of ours say. */
+function keysQuestions(keys: ConsumerKeys) {
+  return {
+    owner: memberQuestion(keys, 'stream'),
+    deadLetters: streamQuestion(keys.deadLetters),
+    acked: memberQuestion(keys, 'acked'),
+  }
 }
 
 /** `undefined` for a stream whose name no other key can share a hash slot with: no consumer of ours is on it. */
@@ -107,13 +108,13 @@ function lagOf(
   group: GroupInfo,
   info: StreamInfo | undefined,
   byEnds: number | undefined,
-  ahead: Reply | undefined,
+  ahead: Told<readonly Entry[]> | undefined,
   at: number,
   unknowns: Unknowns,
 ): Pick<GroupInspection, 'lag' | 'lagAtLeast' | 'undeliveredAgeMs'> {
   if (byEnds !== undefined)
     return { lag: byEnds, undeliveredAgeMs: byEnds === 0 ? undefined : ageOf(info?.firstId, at) }
-  const entries: readonly Entry[] | undefined = unknowns.read('undeliveredAgeMs', ahead, parseXrange)
+  const entries = unknowns.read('undeliveredAgeMs', ahead)
   const { reason, ...lag } = lagByCount(entries?.length, group.lag, info?.length)
   if (reason !== undefined) unknowns.reasons.lag = reason
   return { ...lag, undeliveredAgeMs: ageOf(entries?.[0]?.id, at) }
@@ -141,7 +142,7 @@ function deadLettersOf(
   keys: ConsumerKeys | undefined,
   owner: string | undefined,
   stream: string,
-  reply: Reply | undefined,
+  told: Told<StreamInfo> | undefined,
   at: number,
   unknowns: Unknowns,
 ): DeadLettersInspection | undefined {
@@ -150,8 +151,8 @@ function deadLettersOf(
     unknowns.reasons.deadLetters = `the keys of this group belong to stream ${owner}`
     return undefined
   }
-  if (isNoSuchKey(reply)) return { stream: keys.deadLetters, length: 0 }
-  const info = unknowns.read('deadLetters', reply, parseXinfoStream)
+  if (told && 'refusal' in told && absenceBy(told.refusal) === 'missing') return { stream: keys.deadLetters, length: 0 }
+  const info = unknowns.read('deadLetters', told)
   return (
     info && {
       stream: keys.deadLetters,

@@ -1,11 +1,11 @@
 import { chunksOf } from '../../core/chunks.ts'
 import { cannot, integerFrom, knownOptions, text } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import { parseTime, time } from '../../group/redis/commands/time.ts'
 import { senderOf } from '../../group/redis/redis-connection.ts'
 import type { Sender } from '../../group/redis/sender.ts'
+import { answersTo } from '../ask.ts'
+import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
 import type { Expected, StreamRequest } from './request.ts'
@@ -58,10 +58,11 @@ export async function inspectStreams(options: InspectOptions): Promise<Inspectio
 
 /** The server's clock, which entry ids are made by; ours where it refuses to report it. */
 async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock'>> {
-  const [reply = null] = await sender.send([time])
-  if (!(reply instanceof RedisReplyError)) return { at: parseTime(reply), clock: 'server' }
-  if (reply.is('NOPERM') || /unknown command/i.test(reply.message)) return { at: Date.now(), clock: 'local' }
-  throw reply
+  const { now } = await answersTo(sender, { now: timeQuestion })
+  if ('value' in now) return { at: now.value, clock: 'server' }
+  if (now.refusal.is('NOPERM') || /unknown command/i.test(now.refusal.message))
+    return { at: Date.now(), clock: 'local' }
+  throw now.refusal
 }
 
 /** Of streams that were searched for: without those that are gone by now, have no such group, or are shown with the group they belong to. */
@@ -81,7 +82,18 @@ interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams
 
 function resolve(options: InspectOptions): Resolved {
   knownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  checkOptions(options)
   const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
+  return {
+    sender: senderOf(ACTION, redis),
+    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
+    group,
+    maxStreams,
+    expected: (stream) => consumers.filter((consumer) => consumer.stream === stream).map(expectedOf),
+  }
+}
+
+function checkOptions({ streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS }: InspectOptions): void {
   for (const [name, list] of Object.entries({ streams, consumers }))
     if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)
   for (const stream of streams) text(ACTION, 'each of streams', stream)
@@ -89,18 +101,8 @@ function resolve(options: InspectOptions): Resolved {
     if (!consumer?.keys || !consumer.settings) throw cannot(ACTION, 'each of consumers must come from defineConsumer')
   if (group !== undefined) text(ACTION, 'group', group)
   integerFrom(ACTION, 'maxStreams', maxStreams, 1, 1_000)
-  return {
-    sender: senderOf(ACTION, redis),
-    streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
-    group,
-    maxStreams,
-    expected: (stream) =>
-      consumers
-        .filter((consumer) => consumer.stream === stream)
-        .map(({ group: name, keys, settings }) => ({
-          group: name,
-          deadLetters: keys.deadLetters,
-          slots: settings.maxPollers,
-        })),
-  }
+}
+
+function expectedOf({ group, keys, settings }: Consumer): Expected {
+  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers }
 }

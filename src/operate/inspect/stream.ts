@@ -1,18 +1,17 @@
 import { chunksOf } from '../../core/chunks.ts'
 import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
-import { RedisReplyError } from '../../errors.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
-import { parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
-import { parseXinfoStream, xinfoStream } from '../../group/redis/commands/xinfo-stream.ts'
 import type { Sender } from '../../group/redis/sender.ts'
-import { isReplyError } from '../../group/redis/sender.ts'
 import type { Reply } from '../../group/redis/transport.ts'
+import type { Question, Told } from '../ask.ts'
+import { answersTo } from '../ask.ts'
+import { absenceBy, groupsQuestion, streamQuestion } from '../questions.ts'
 import { ageOf } from './ages.ts'
 import { inspectGroup } from './group.ts'
 import type { GroupInspection, StreamInspection } from './inspection.ts'
 import type { StreamRequest } from './request.ts'
-import { isNoSuchKey, Unknowns } from './unknowns.ts'
+import { Unknowns } from './unknowns.ts'
 
 /** Groups of a stream that are inspected. */
 const MAX_GROUPS = 100
@@ -23,15 +22,18 @@ const GROUPS_AT_ONCE = 10
 export async function inspectStream(sender: Sender, request: StreamRequest): Promise<StreamInspection> {
   const { stream, at } = request
   // groups before the stream: what is then the last entry was not beyond a group that had it delivered before
-  const calls = [xinfoGroups(stream), xinfoStream(stream), ['memory', 'USAGE', stream] as const]
-  const [groupsReply = null, streamReply = null, memoryReply = null] = await sender.send(calls)
+  const told = await answersTo(sender, {
+    groups: groupsQuestion(stream),
+    info: streamQuestion(stream),
+    memoryBytes: memoryQuestion(stream),
+  })
   const unknowns = new Unknowns()
-  const state = stateOf([groupsReply, streamReply])
+  const state = stateOf([told.groups, told.info])
   const expected = expectedGroups(request)
   if (state === 'missing' || state === 'other-type')
     return { stream, state, groups: [], missingGroups: expected, unknown: {} }
-  const infos = unknowns.read('groups', groupsReply, parseXinfoGroups)
-  const info = unknowns.read('length', streamReply, parseXinfoStream)
+  const infos = unknowns.read('groups', told.groups)
+  const info = unknowns.read('length', told.info)
   const chosen = chooseGroups(infos ?? [], request.group, unknowns)
   const groups = await inspectGroups(sender, request, info, chosen)
   return {
@@ -40,7 +42,7 @@ export async function inspectStream(sender: Sender, request: StreamRequest): Pro
     length: info?.length,
     entriesAdded: info?.entriesAdded,
     ...endsOf(info, at),
-    memoryBytes: unknowns.read('memoryBytes', memoryReply, (reply) => (reply === null ? undefined : Number(reply))),
+    memoryBytes: unknowns.read('memoryBytes', told.memoryBytes),
     groups,
     doneBeforeId: groups.length === infos?.length ? doneBefore(groups) : undefined,
     missingGroups: infos === undefined ? [] : expected.filter((name) => !infos.some((group) => group.name === name)),
@@ -73,10 +75,17 @@ function idAfter(entryId: string): string {
   return `${ms}-${BigInt(seq) + 1n}`
 }
 
-function stateOf(replies: readonly Reply[]): StreamInspection['state'] {
-  if (replies.some((reply) => !(reply instanceof RedisReplyError))) return 'stream'
-  if (replies.some((reply) => isReplyError(reply, 'WRONGTYPE'))) return 'other-type'
-  return replies.some(isNoSuchKey) ? 'missing' : 'unknown'
+function memoryQuestion(stream: string): Question<number | undefined> {
+  const read = (reply: Reply) => (reply === null ? undefined : Number(reply))
+  return { call: ['memory', 'USAGE', stream], right: '+memory|usage', read }
+}
+
+function stateOf(told: readonly Told<unknown>[]): StreamInspection['state'] {
+  const refusals = told.flatMap((each) => ('value' in each ? [] : [each.refusal]))
+  if (refusals.length < told.length) return 'stream'
+  const absences = refusals.map(absenceBy)
+  if (absences.includes('another type')) return 'other-type'
+  return absences.includes('missing') ? 'missing' : 'unknown'
 }
 
 function expectedGroups({ group, expected }: StreamRequest): string[] {

@@ -1,19 +1,14 @@
-import { RedisReplyError } from '../../errors.ts'
-import type { Reply } from '../../group/redis/transport.ts'
+import type { Told } from '../ask.ts'
 
-/** Reads replies; of those that are refusals it keeps the reason. */
+/** Takes answers; of refusals it keeps the reason. */
 export class Unknowns {
   readonly reasons: Record<string, string> = {}
 
-  /** The reply as `parse` reads it; `undefined`, and the reason kept under that name, where the server refused. */
-  read<T>(name: string, reply: Reply | undefined, parse: (reply: Reply) => T): T | undefined {
-    if (!(reply instanceof RedisReplyError)) return parse(reply ?? null)
-    this.reasons[name] = reply.message
+  /** The answer; `undefined` where nothing was asked, or where the server refused: then the reason is kept under that name. */
+  read<T>(name: string, told: Told<T> | undefined): T | undefined {
+    if (told === undefined) return undefined
+    if ('value' in told) return told.value
+    this.reasons[name] = told.refusal.message
     return undefined
   }
-}
-
-/** Whether the server says that the key it was asked for is not there. */
-export function isNoSuchKey(reply: Reply | undefined): boolean {
-  return reply instanceof RedisReplyError && /no such key/i.test(reply.message)
 }

@@ -29,14 +29,8 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
     if (signal.aborted) break
     const { name } = check
     const area = new TryArea(redis)
-    const running = check.run(area)
-    running.catch(() => {})
-    const limitMs = Math.max(0, Math.min(LIMIT_MS.check, endsAt - performance.now()))
-    const late = sleep(limitMs, undefined, { ref: false }).then(() => {
-      throw new Error(`no outcome within ${Math.floor(limitMs)} ms`)
-    })
     try {
-      await Promise.race([running, late])
+      await within(Math.max(0, Math.min(LIMIT_MS.check, endsAt - performance.now())), check.run(area))
       yield { name }
     } catch (error) {
       yield { name, problem: (error as Error).message }
@@ -46,6 +40,15 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
   }
   if (left.length === 0) return
   yield { name: 'removes its keys', problem: `${left[0]}; delete those that begin with ${KEYS_BEGIN_WITH}` }
+}
+
+/** Waits for a check. @throws {Error} It failed, or has no outcome in time. */
+async function within(limitMs: number, running: Promise<void>): Promise<void> {
+  running.catch(() => {})
+  const late = sleep(limitMs, undefined, { ref: false }).then(() => {
+    throw new Error(`no outcome within ${Math.floor(limitMs)} ms`)
+  })
+  await Promise.race([running, late])
 }
 
 /** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */

@@ -1,3 +1,4 @@
+import { RedisReplyError } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import { make, type Subject } from '../../../src/operate/doctor/check.ts'
 import { clock, persistence, version } from '../../../src/operate/doctor/checks/server.ts'
@@ -63,7 +64,7 @@ test('a server that cannot write to its disk is an error', () => {
 })
 
 test('another node of a cluster is an error of the client', () => {
-  const refusal = { refusal: 'MOVED 105 127.0.0.1:7001', right: '+xinfo|stream' }
+  const refusal = { refusal: new RedisReplyError('MOVED 105 127.0.0.1:7001'), right: '+xinfo|stream' }
 
   expect(make(stream, { stream: refusal }, subject)).toEqual([
     {

@@ -1,6 +1,6 @@
-import { RedisReplyError } from '../../errors.ts'
-import type { Call, Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
+import { RedisReplyError } from '../errors.ts'
+import type { Call, Sender } from '../group/redis/sender.ts'
+import type { Reply } from '../group/redis/transport.ts'
 
 /** One thing that a server is asked. */
 export interface Question<T> {
@@ -16,8 +16,7 @@ export interface Question<T> {
 export type Told<T> = { readonly value: T } | Refusal
 
 export interface Refusal {
-  /** The server's words. */
-  readonly refusal: string
+  readonly refusal: RedisReplyError
   /** The right that is missing for an answer. */
   readonly right: string
 }
@@ -55,25 +54,30 @@ export class Inquiry<Facts> implements Asking {
 }
 
 /**
- * Asks everything in one write.
+ * Asks everything in one write, and gives each of the askings its replies.
  *
+ * @returns All replies.
  * @throws {RedisConnectionError} No reply came.
- * @throws {RedisReplyError} The server refuses everything, and not for want of rights: a wrong password, or it is still loading.
  */
-export async function ask(sender: Sender, askings: readonly Asking[]): Promise<void> {
-  const calls = askings.flatMap((asking) => asking.calls)
-  if (calls.length === 0) return
-  const replies = await sender.send(calls)
-  if (replies.every(isRefusedOutright)) throw replies[0]
-  for (const asking of askings) asking.take(replies.splice(0, asking.calls.length))
+export async function ask(sender: Sender, askings: readonly Asking[]): Promise<readonly Reply[]> {
+  const replies = await sender.send(askings.flatMap((asking) => asking.calls))
+  let at = 0
+  for (const asking of askings) {
+    asking.take(replies.slice(at, at + asking.calls.length))
+    at += asking.calls.length
+  }
+  return replies
 }
 
-function isRefusedOutright(reply: Reply): boolean {
-  return reply instanceof RedisReplyError && !reply.is('NOPERM') && !reply.is('MOVED')
+/** The answers to one set of questions, asked in one write. @throws {RedisConnectionError} No reply came. */
+export async function answersTo<Facts>(sender: Sender, questions: Questions<Facts>): Promise<Answers<Facts>> {
+  const inquiry = new Inquiry(questions)
+  await ask(sender, [inquiry])
+  return inquiry.answers
 }
 
 function tell<T>(question: Question<T>, reply: Reply): Told<T> {
   if (!(reply instanceof RedisReplyError)) return { value: question.read(reply) }
   const answer = question.answerOf?.(reply)
-  return answer === undefined ? { refusal: reply.message, right: question.right } : { value: answer }
+  return answer === undefined ? { refusal: reply, right: question.right } : { value: answer }
 }
