@@ -87,12 +87,14 @@ describe('defineConsumer()', () => {
       minIdleMs: 60_000,
       maxDeliveries: 5,
       maxPending: 10_000,
+      maxParked: 100_000,
       backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
       maxDeadLetters: Number.POSITIVE_INFINITY,
       allowLongHandlers: false,
       maxEntryBytes: 1_048_576,
       maxBytes: 67_108_864,
       unrouted: 'deadLetter',
+      newerVersion: 'park',
       maxAgeMs: Number.POSITIVE_INFINITY,
       expired: 'deadLetter',
       mode: 'drain',
@@ -111,11 +113,13 @@ describe('defineConsumer()', () => {
       minIdleMs: 60_000,
       maxDeliveries: 1,
       maxPending: 1,
+      maxParked: 1,
       backoff: { firstMs: 0, factor: 1, maxMs: 0 },
       allowLongHandlers: true,
       maxEntryBytes: 1,
       maxBytes: 9_000,
-      unrouted: 'ignore',
+      unrouted: 'park',
+      newerVersion: 'deadLetter',
       maxAgeMs: 1,
       expired: 'ignore',
       mode: 'once',
@@ -158,12 +162,12 @@ describe('defineConsumer()', () => {
         ['OrderShipped', routes[1]],
       ],
       policies: [],
-      indexes: [],
       settings: undefined,
       keys: {
         stream: 'orders',
         deadLetters: '{orders}:billing:dlq',
         due: '{orders}:billing:due',
+        waiting: '{orders}:billing:waiting',
         state: '{orders}:billing:state',
         wake: '{orders}:billing:wake',
         slot: expect.any(Function),
@@ -202,7 +206,7 @@ describe('defineConsumer()', () => {
     )
   const known =
     'known are stream, group, routes, codec, onDeadLetter, filter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, maxAgeMs, expired, mode, maxRunMs, reserveMs, maxPollers, startAt'
+    'maxDeliveries, maxPending, maxParked, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, newerVersion, maxAgeMs, expired, mode, maxRunMs, reserveMs, maxPollers, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
@@ -246,8 +250,8 @@ describe('defineConsumer()', () => {
     [range(': maxDeliveries must be a whole number, got 2.5'), { maxDeliveries: 2.5 }],
     [type(': allowLongHandlers must be true or false, got string'), { allowLongHandlers: 'yes' }],
     [range(': maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],
-    [type(': unrouted must be one of "deadLetter", "ignore", got "drop"'), { unrouted: 'drop' }],
-    [type(': unrouted must be one of "deadLetter", "ignore", got boolean'), { unrouted: false }],
+    [type(': unrouted must be one of "deadLetter", "ignore", "park", got "drop"'), { unrouted: 'drop' }],
+    [type(': unrouted must be one of "deadLetter", "ignore", "park", got boolean'), { unrouted: false }],
     [type(': expired must be one of "deadLetter", "ignore", got null'), { expired: null }],
     [range(': maxAgeMs must be >= 1, got 0'), { maxAgeMs: 0 }],
     [range(': maxAgeMs must be >= 1, got NaN'), { maxAgeMs: Number.NaN }],

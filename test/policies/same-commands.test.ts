@@ -8,50 +8,52 @@ import { watchCommands } from '../support/watch-commands.ts'
 
 const SCRIPTS = join(import.meta.dirname, '../../src/group/redis/scripts')
 
-/** What a client sends, a line for each command, without what differs from run to run; recorded on the last commit before there were policies. */
+/** What a client sends, a line for each command, without what differs from run to run; recorded when what is set aside got its index. */
 const BEFORE = {
   polled: [
-    'evalsha takeSlot 7 {orders}:billing:wake orders {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 TOKEN MS 1 billing poller-0 poller-1 poller-2 poller-3',
-    'eval takeSlot 7 {orders}:billing:wake orders {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 TOKEN MS 1 billing poller-0 poller-1 poller-2 poller-3',
-    'evalsha readBounded 3 orders {orders}:billing:slot:poller-0 {orders}:billing:wake billing poller-0 TOKEN MS 2 MS 2',
-    'eval readBounded 3 orders {orders}:billing:slot:poller-0 {orders}:billing:wake billing poller-0 TOKEN MS 2 MS 2',
-    'evalsha createGroup 3 orders {orders}:billing:state {orders}:billing:due billing 0 0',
-    'eval createGroup 3 orders {orders}:billing:state {orders}:billing:due billing 0 0',
-    'evalsha readBounded 3 orders {orders}:billing:slot:poller-0 {orders}:billing:wake billing poller-0 TOKEN MS 2 MS 2',
+    'evalsha takeSlot 8 {orders}:billing:wake orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 TOKEN MS 1 billing poller-0 poller-1 poller-2 poller-3',
+    'eval takeSlot 8 {orders}:billing:wake orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 TOKEN MS 1 billing poller-0 poller-1 poller-2 poller-3',
+    'evalsha readBounded 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:wake billing poller-0 TOKEN MS MS 2 MS MS 2',
+    'eval readBounded 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:wake billing poller-0 TOKEN MS MS 2 MS MS 2',
+    'evalsha createGroup 2 orders {orders}:billing:state billing 0 0',
+    'eval createGroup 2 orders {orders}:billing:state billing 0 0',
+    'evalsha readBounded 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:wake billing poller-0 TOKEN MS MS 2 MS MS 2',
     'xack orders billing id1 id2',
     'xreadgroup GROUP billing poller-0 COUNT 2 STREAMS orders >',
     'get {orders}:billing:slot:poller-0',
     'xreadgroup GROUP billing poller-0 COUNT 2 STREAMS orders >',
     'get {orders}:billing:slot:poller-0',
-    'evalsha settle 3 orders {orders}:billing:slot:poller-0 {orders}:billing:due billing poller-0 TOKEN  move id3 1 parked MS 1 ',
-    'evalsha settle 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:dlq billing poller-0 TOKEN  dead id4 1 30 originalStream orders originalId id4 group billing consumer poller-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason non-retryable errorName NonRetryableError errorMessage hopeless errorStack NonRetryableError: hopeless… deliveryCount 1 lastDeliveredAt DATE failedAt DATE traceparent ',
-    'evalsha readBounded 3 orders {orders}:billing:slot:poller-0 {orders}:billing:wake billing poller-0 TOKEN MS 2 MS 0',
-    'eval settle 3 orders {orders}:billing:slot:poller-0 {orders}:billing:due billing poller-0 TOKEN  move id3 1 parked MS 1 ',
-    'eval settle 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:dlq billing poller-0 TOKEN  dead id4 1 30 originalStream orders originalId id4 group billing consumer poller-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason non-retryable errorName NonRetryableError errorMessage hopeless errorStack NonRetryableError: hopeless… deliveryCount 1 lastDeliveredAt DATE failedAt DATE traceparent ',
-    'evalsha finishReads 4 orders {orders}:billing:slot:poller-0 {orders}:billing:state {orders}:billing:wake billing poller-0 TOKEN MS 1 0 -',
-    'eval finishReads 4 orders {orders}:billing:slot:poller-0 {orders}:billing:state {orders}:billing:wake billing poller-0 TOKEN MS 1 0 -',
+    'evalsha settle 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:waiting billing poller-0 TOKEN  aside id3 1 0 1 0 ',
+    'evalsha settle 5 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:dlq billing poller-0 TOKEN  dead id4 1 30 originalStream orders originalId id4 group billing consumer poller-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason non-retryable errorName NonRetryableError errorMessage hopeless errorStack NonRetryableError: hopeless… deliveryCount 1 lastDeliveredAt DATE failedAt DATE traceparent ',
+    'evalsha readBounded 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:wake billing poller-0 TOKEN MS MS 2 MS MS 0',
+    'eval settle 4 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:waiting billing poller-0 TOKEN  aside id3 1 0 1 0 ',
+    'eval settle 5 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:dlq billing poller-0 TOKEN  dead id4 1 30 originalStream orders originalId id4 group billing consumer poller-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason non-retryable errorName NonRetryableError errorMessage hopeless errorStack NonRetryableError: hopeless… deliveryCount 1 lastDeliveredAt DATE failedAt DATE traceparent ',
+    'evalsha finishReads 5 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:state {orders}:billing:wake billing poller-0 TOKEN MS MS 1 0 -',
+    'eval finishReads 5 orders {orders}:billing:slot:poller-0 {orders}:billing:due {orders}:billing:state {orders}:billing:wake billing poller-0 TOKEN MS MS 1 0 -',
   ],
   retried: [
-    'evalsha takeSlot 5 {orders}:billing:wake orders {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 TOKEN MS 0 billing claimer-0 claimer-1',
-    'evalsha claimPage 5 orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
-    'eval claimPage 5 orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
-    'evalsha start 3 orders {orders}:billing:slot:claimer-0 {orders}:billing:due billing claimer-0 TOKEN MS  0 id3 1',
-    'eval start 3 orders {orders}:billing:slot:claimer-0 {orders}:billing:due billing claimer-0 TOKEN MS  0 id3 1',
-    'evalsha settle 3 orders {orders}:billing:slot:claimer-0 {orders}:billing:due billing claimer-0 TOKEN  move id3 2 parked MS 2 ',
-    'evalsha finishClaims 4 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
+    'evalsha takeSlot 6 {orders}:billing:wake orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 TOKEN MS 0 billing claimer-0 claimer-1',
+    'evalsha claimPage 6 orders {orders}:billing:due {orders}:billing:waiting {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
+    'eval claimPage 6 orders {orders}:billing:due {orders}:billing:waiting {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
+    'evalsha take 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN TOKEN 1 MS 3   0',
+    'eval take 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN TOKEN 1 MS 3   0',
+    'evalsha settle 4 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting billing claimer-0 TOKEN  aside id3 2 0 2 0 ',
+    'evalsha finishClaims 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
     'xinfo CONSUMERS orders billing',
     'evalsha measure 7 orders {orders}:billing:dlq {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 billing',
     'evalsha giveSlot 1 {orders}:billing:slot:claimer-0 TOKEN',
-    'eval finishClaims 4 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
+    'eval finishClaims 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
     'eval measure 7 orders {orders}:billing:dlq {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 billing',
     'eval giveSlot 1 {orders}:billing:slot:claimer-0 TOKEN',
   ],
   last: [
-    'evalsha takeSlot 5 {orders}:billing:wake orders {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 TOKEN MS 0 billing claimer-0 claimer-1',
-    'evalsha claimPage 5 orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
+    'evalsha takeSlot 6 {orders}:billing:wake orders {orders}:billing:due {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 TOKEN MS 0 billing claimer-0 claimer-1',
+    'evalsha claimPage 6 orders {orders}:billing:due {orders}:billing:waiting {orders}:billing:state {orders}:billing:slot:claimer-0 {orders}:billing:slot:claimer-1 billing TOKEN MS  5 claimer-0 claimer-1',
+    'evalsha take 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN TOKEN 1 MS 3   0',
     'evalsha start 3 orders {orders}:billing:slot:claimer-0 {orders}:billing:due billing claimer-0 TOKEN MS  0 id3 2',
-    'evalsha settle 4 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:dlq billing claimer-0 TOKEN  dead id3 3 30 originalStream orders originalId id3 group billing consumer claimer-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason max-deliveries errorName Error errorMessage bad errorStack Error: bad… deliveryCount 3 lastDeliveredAt DATE failedAt DATE traceparent ',
-    'evalsha finishClaims 4 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
+    'eval start 3 orders {orders}:billing:slot:claimer-0 {orders}:billing:due billing claimer-0 TOKEN MS  0 id3 2',
+    'evalsha settle 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:dlq billing claimer-0 TOKEN  dead id3 3 30 originalStream orders originalId id3 group billing consumer claimer-0 eventId TOKEN eventType OrderPaid schemaVersion 1 reason max-deliveries errorName Error errorMessage bad errorStack Error: bad… deliveryCount 3 lastDeliveredAt DATE failedAt DATE traceparent ',
+    'evalsha finishClaims 5 orders {orders}:billing:slot:claimer-0 {orders}:billing:due {orders}:billing:waiting {orders}:billing:state billing claimer-0 TOKEN 0-0 0',
     'xinfo CONSUMERS orders billing',
     'evalsha measure 7 orders {orders}:billing:dlq {orders}:billing:state {orders}:billing:slot:poller-0 {orders}:billing:slot:poller-1 {orders}:billing:slot:poller-2 {orders}:billing:slot:poller-3 billing',
     'evalsha giveSlot 1 {orders}:billing:slot:claimer-0 TOKEN',
@@ -75,7 +77,8 @@ test('a consumer without use sends what it sent before there were policies', asy
     await work()
     return (await watch.sent()).slice(from).map(line)
   }
-  const nameOf = (script = '') => names.get(script.replaceAll('\\n', '\n')) ?? 'another script'
+  const nameOf = (script = '') =>
+    names.get(script.replace(/\\(.)/g, (_all, c: string) => (c === 'n' ? '\n' : c))) ?? 'another script'
   const line = ([name = '', ...args]: readonly string[]) => {
     const script = name.startsWith('eval') ? [nameOf(args.shift())] : []
     return [name, ...script, ...args.map((text) => normal(text, ids))].join(' ')

@@ -159,7 +159,7 @@ describe('prepare() rejects', () => {
   ])('version %d of a definition that lifts versions 2 and 3 to 4 as %s', (version, reason) => {
     const { event, lifted } = aLiftedEvent()
 
-    expect(prepare(anEntry({ version }), aConsumer(event))).toEqual({
+    expect(prepare(anEntry({ version }), aConsumer(event, { newerVersion: 'deadLetter' }))).toEqual({
       kind: 'rejected',
       reason,
       error: new UnsupportedVersionError('OrderPaid', version, 4),

@@ -45,7 +45,6 @@ export class MemoryTake {
       if (this.#found.length >= room || this.#looked >= LOOKS) break
       if (!this.#look(id, countIn(score))) this.#calls.dueTimes.delete(id)
     }
-    this.isMore ||= this.#found.length >= room || this.#looked >= LOOKS
     this.conditions = this.#calls.left.conditions
     for (const [condition, ids] of this.#calls.waiting) {
       const { reason, what } = partsOf(condition)
@@ -55,7 +54,7 @@ export class MemoryTake {
         ids.delete(id)
         this.#look(id, count)
       }
-      this.isMore ||= this.#found.length >= room
+      this.isMore ||= ids.size > 0
     }
   }
 
@@ -70,7 +69,6 @@ export class MemoryTake {
       const fields = this.#calls.stream.get(id)?.fields ?? []
       const isLast = deliveryCount + 1 >= maxDeliveries
       if (bytes >= maxBytes) {
-        this.isMore = true
         this.#calls.dueTimes.set(id, scoreOf(till, deliveryCount))
         continue
       }
@@ -83,6 +81,8 @@ export class MemoryTake {
         started.push({ ...held, fields, returnTo: PARKED, isTaken: true, idleMs: from.idleMs })
       }
     }
+    const isDue = (score: number) => score < RUNNING && score <= scoreOf(till, Infinity)
+    this.isMore ||= this.#looked > 0 && [...this.#calls.dueTimes.values()].some(isDue)
     return { started, handed }
   }
 

@@ -86,7 +86,6 @@ repeat
   end
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
 
-if #found >= room or looked >= ${LOOKS} and passed < looked then isMore = 1 end
 local there = conditions()
 for _, condition in ipairs(there) do
   local value = valueOf(condition)
@@ -94,13 +93,13 @@ for _, condition in ipairs(there) do
   while isOver and #found < room and looked < ${LOOKS} do
     local page = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, room - #found)) or {}
     if #page == 0 then break end
-    if #found + #page >= room then isMore = 1 end
     beside('ZREM', waiting, unpack(page))
     for _, text in ipairs(page) do
       local _, id, count = parts(text)
       if id and look(id, count, true) == nil then hand('${AGING}', id, count) end
     end
   end
+  if isOver and beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, 1)[1] then isMore = 1 end
 end`
 
 /** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
@@ -147,6 +146,8 @@ for _, f in ipairs(found) do
   else chunk[#chunk + 1] = f end
 end
 startChunk()
+-- what this call passed over, the next would, too
+if looked > passed and #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', passed, 1) or {}) > 0 then isMore = 1 end
 if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(note)) end`
 
 /**
