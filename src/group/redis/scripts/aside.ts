@@ -1,6 +1,6 @@
 import { AGING, PARKED } from '../../../core/keys.ts'
 
-/** A score has the count below the time: the count survives a lost group. Larger counts are kept by the server alone. */
+/** A score has the count below the time: the count survives a lost group. Larger counts have only the server's. */
 const COUNTS = 1_024
 
 /** What was taken from an index stays in it until its outcome is stored, with a score above every time. */

@@ -49,7 +49,7 @@ end
 
 /** Looks up what may be taken: of the index, then of the conditions. */
 const FIND = `
-local found, looked, passed, isMore = {}, 0, 0, 0
+local found, seen, looked, passed, isMore = {}, {}, 0, 0, 0
 -- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
 local function pendingOf(id, count)
   local p = redis.call('XPENDING', stream, group, id, id, 1)[1]
@@ -64,6 +64,7 @@ end
 -- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not
 local function look(id, count, waits)
   looked = looked + 1
+  if seen[id] then return true end -- it may wait for several conditions
   local p = id:match('^%d+%-%d+$') and idOr(id, nil) and pendingOf(id, count)
   if not p then return false end
   if #redis.call('XRANGE', stream, id, id) == 0 then lose(id) return false end
@@ -74,6 +75,7 @@ local function look(id, count, waits)
     return nil
   end
   found[#found + 1] = {id, saturated(p[4]), waits, p[3]}
+  seen[id] = true
   return true
 end
 
@@ -152,11 +154,11 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
 
 /**
  * Takes what is due by the index, and what waits for the conditions named, and starts it: fenced, one delivery more, its idle clock restarted. What is at its
- * last delivery, or has none left, is handed over as it is, to be started alone or buried. What was taken stays in the index as running until its outcome is stored, so that a lost
+ * last delivery, or has none left, is handed over as it is, to be started alone, or to become a dead letter. What was taken stays in the index as running until its outcome is stored, so that a lost
  * group makes it pending again.
  *
  * Sent twice, it answers the same: what was taken is noted with the nonce. Nothing is taken while a guard's key is there. Entries of types that are not to be started now
- * go to a condition of their own, `held TYPE`, and come back once the type is no longer closed: a run that cannot start them does not look at them again.
+ * go to a condition of their own, `held TYPE`, and come back once the type is no longer closed: a run that cannot start them does not inspect them again.
  *
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
@@ -226,7 +228,7 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
     if mine(id, count) then
       local left = count - isStarted
-      aside(id, left, due, score(now, left), id)
+      aside(id, left, due, score(0, left), id)
       given = given + 1
     end
   end
