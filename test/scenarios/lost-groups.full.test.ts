@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { appenderOf } from '../../src/group/redis/append.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { createAclUsers, urlOf } from '../infra/acl-users.ts'
+import { passOnDue } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -110,6 +111,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     const healing = await adding(run(consumer, { redis: run === poll ? redis : claimer }))
     const sideKeys = [await raw.exists(DUE), await raw.hget(STATE, 'cursor')]
     const next = await adding(poll(consumer, { redis }))
+    await passOnDue(raw, 3_600_000)
     await adding(claim(consumer, { redis: claimer }))
 
     expect([healing.groupRecreated, healing.drained, next.groupRecreated]).toEqual([true, true, false])
