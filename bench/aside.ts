@@ -8,10 +8,14 @@ import { median } from './median.ts'
 const USAGE = `Usage: npm run bench:aside -- [--entries N[,N]] [--rounds N]
 
 Milliseconds of the server's time that a claimer's calls take beside what is set aside, and bytes an entry of its index. On the redis-server that is
-found, and on those that MILLRACE_REDIS_BINARIES lists. Ends with 1 where a page, a start, a settlement or a take is above its bound.`
+found, and on those that MILLRACE_REDIS_BINARIES lists. What took longer than its bound is listed, and the server's own CPU time with it, since on a busy
+machine other programs have some of it. Ends with 1 where that is above the bound for a page, a start, a settlement or a take.`
 
 /** No other command is served meanwhile: above so many milliseconds a call of that kind is too long. */
 const BOUND_MS: Readonly<Partial<Record<CallName, number>>> = { page: 10, start: 10, settle: 10, take: 10 }
+
+/** What is listed of the other calls. */
+const LONG_MS = 10
 
 /** A line of the table. */
 interface Row {
@@ -73,10 +77,15 @@ function print({ server, entries, state, bytes, times }: Row): void {
   const cells = CALLS.map((name) => cellOf(times[name].map(({ ms }) => ms)))
   console.log(`| ${server} | ${entries.toLocaleString('en-US')} | ${state} | ${cells.join(' | ')} | ${Math.round(bytes)} |`)
   for (const name of CALLS) {
-    const [worst] = times[name].toSorted((a, b) => b.ms - a.ms)
-    if (!worst || worst.ms <= (BOUND_MS[name] ?? 10)) continue
-    console.error(`${server}, ${entries}, ${state}: ${name} took ${worst.ms.toFixed(1)} ms: ${worst.profile}`)
-    if (BOUND_MS[name] !== undefined) process.exitCode = 1
+    const bound = BOUND_MS[name] ?? LONG_MS
+    const long = times[name].filter(({ ms }) => ms > bound).toSorted((a, b) => b.cpuMs - a.cpuMs)
+    const [worst] = long
+    if (!worst) continue
+    const what = `${long.length} of ${times[name].length} ${name}`
+    console.error(
+      `${server}, ${entries}, ${state}: ${what} took more than ${bound} ms; at most ${worst.cpuMs.toFixed(1)} ms of CPU: ${worst.profile}`,
+    )
+    if (BOUND_MS[name] !== undefined && worst.cpuMs > bound) process.exitCode = 1
   }
 }
 

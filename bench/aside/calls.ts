@@ -17,9 +17,6 @@ export type Times = Record<CallName, ServerTime[]>
 
 const FENCE = [GROUP, 'claimer-0', 'token'] as const
 const LEASE = KEYS.slot('claimer-0')
-/** Pages of what a lost group has to get back that are measured. */
-const HEAL_PAGES = 200
-
 type Held = readonly [id: string, count: number]
 
 /** Measures a claimer's calls beside what is set aside. @returns The times of each round. */
@@ -51,10 +48,8 @@ export async function measureCalls(redis: Redis, state: State, rounds: number): 
   }
   if (state === 'nothing due' || state === 'half due') return times
   await loseGroup(redis)
-  for (let page = 0; page < HEAL_PAGES; page++) {
-    const [status] = (await call('heal', heal, [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state], FENCE)) as number[]
-    if (status === 1) break
-  }
+  const healKeys = [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state]
+  for (let status = 2; status === 2; ) [status = 1] = (await call('heal', heal, healKeys, FENCE)) as number[]
   return times
 }
 

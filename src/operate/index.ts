@@ -19,6 +19,8 @@ export type { Finding, Severity } from './doctor/finding.ts'
 export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {
+  AsideInspection,
+  ConditionInspection,
   ConsumerInspection,
   DeadLettersInspection,
   DeliveryCounts,
@@ -26,7 +28,9 @@ export type {
   Inspection,
   OldestPending,
   StreamInspection,
+  TimedInspection,
   Unknown,
+  WaitingInspection,
 } from './inspect/inspection.ts'
 export type { AccessStrings } from './plan/access.ts'
 export { accessOf } from './plan/access.ts'

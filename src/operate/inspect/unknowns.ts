@@ -8,7 +8,13 @@ export class Unknowns {
   /** The reply as `parse` reads it; `undefined`, and the reason kept under that name, where the server refused. */
   read<T>(name: string, reply: Reply | undefined, parse: (reply: Reply) => T): T | undefined {
     if (!(reply instanceof RedisReplyError)) return parse(reply ?? null)
-    this.reasons[name] = reply.message
+    return this.keep<T>(name, reply)
+  }
+
+  /** What was read already; `undefined`, and the reason kept under that name, where it is a refusal. */
+  keep<T>(name: string, read: T | RedisReplyError): T | undefined {
+    if (!(read instanceof RedisReplyError)) return read as T
+    this.reasons[name] = read.message
     return undefined
   }
 }
