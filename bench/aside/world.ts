@@ -45,6 +45,7 @@ export async function seed(redis: Redis, entries: number): Promise<void> {
 
 /** Gives each of the entries its place in an index that was empty. @returns Bytes an entry that it takes. */
 export async function place(redis: Redis, entries: number, state: State): Promise<number> {
+  await redis.config('SET', 'lazyfree-lazy-user-del', 'no')
   await redis.del(KEYS.due, KEYS.waiting)
   const before = await usedMemory(redis)
   const now = Date.now()

@@ -16,6 +16,8 @@ export { checkAtColdStart } from './doctor/cold-start.ts'
 export type { DoctorOptions } from './doctor/diagnose.ts'
 export { diagnose } from './doctor/diagnose.ts'
 export type { Finding, Severity } from './doctor/finding.ts'
+export type { Repaired, RepairOptions } from './doctor/repair.ts'
+export { repairIndexes } from './doctor/repair.ts'
 export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {

@@ -53,7 +53,8 @@ export async function inspectAside(sender: Sender, keys: ConsumerKeys, at: numbe
   }
 }
 
-async function inspectWaiting(
+/** Inspects so many entries that wait for a condition. */
+export async function inspectWaiting(
   sender: Sender,
   keys: ConsumerKeys,
   entries: number,

@@ -1,0 +1,109 @@
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { consumerKeys } from '../../core/keys.ts'
+import { cannot, knownOptions } from '../../core/options.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { Connection } from '../../group/group.ts'
+import { items } from '../../group/redis/commands/reply.ts'
+import { parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
+import { parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
+import { senderOf } from '../../group/redis/redis-connection.ts'
+import { mend } from '../../group/redis/scripts/mend.ts'
+import type { Call, Sender } from '../../group/redis/sender.ts'
+import type { Reply } from '../../group/redis/transport.ts'
+import { parkedOf } from './parked.ts'
+
+/** Whose indexes to repair. */
+export interface RepairOptions {
+  readonly redis: Connection
+  /** Further streams. Default: only those of the consumers. */
+  readonly streams?: readonly string[]
+  /** The one group of `streams`. Default: all that have something set aside. */
+  readonly group?: string
+}
+
+/** A group whose indexes were compared with what it has set aside. */
+export interface Repaired {
+  readonly stream: string
+  readonly group: string
+  /** Entries that had no place in an index. They are due now. */
+  readonly mended: number
+}
+
+/**
+ * Compares all that groups have set aside with their indexes, as a claimer does where the numbers differ, in pages of 500. What has no place in an index is due at once.
+ * May run beside pollers and claimers, and again after it failed. Needs the rights of a claimer.
+ *
+ * @returns A row for each group that is there.
+ * @throws {TypeError | RangeError} A bad option, or nothing to repair.
+ * @throws {RedisConnectionError} No reply came.
+ * @throws {RedisReplyError} The server refused.
+ */
+export async function repairIndexes(
+  consumers: Consumer | readonly Consumer[],
+  options: RepairOptions,
+): Promise<readonly Repaired[]> {
+  const action = 'repair indexes'
+  knownOptions(action, options, ['redis', 'streams', 'group'])
+  const { redis, streams = [], group } = options
+  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  for (const consumer of given)
+    if (!consumer?.keys) throw cannot(action, 'a consumer must come from defineConsumer')
+  if (given.length + streams.length === 0) throw cannot(action, 'there must be at least one consumer, or one of streams')
+  const sender = senderOf(action, redis)
+  const groups = new Map(given.map(({ group, keys }) => [keys.state, { group, keys }]))
+  for (const stream of streams)
+    for (const { group: name, keys } of await groupsOf(sender, stream, group, given)) groups.set(keys.state, { group: name, keys })
+  const repaired: Repaired[] = []
+  for (const { group: name, keys } of groups.values()) {
+    const mended = await compareAll(sender, name, keys)
+    if (mended !== undefined) repaired.push({ stream: keys.stream, group: name, mended })
+  }
+  return repaired
+}
+
+interface Named {
+  readonly group: string
+  readonly keys: ConsumerKeys
+}
+
+/** The group that was named; else, of a stream without consumers, those that have something set aside. */
+async function groupsOf(
+  sender: Sender,
+  stream: string,
+  group: string | undefined,
+  consumers: readonly Consumer[],
+): Promise<readonly Named[]> {
+  const named = (name: string): Named => ({ group: name, keys: consumerKeys(stream, name) })
+  if (group !== undefined) return [named(group)]
+  if (consumers.some((consumer) => consumer.stream === stream)) return []
+  const found: Named[] = []
+  for (const { name } of parseXinfoGroups(await ask(sender, xinfoGroups(stream)))) {
+    const consumers = parseXinfoConsumers(await ask(sender, xinfoConsumers(stream, name)))
+    if (parkedOf(consumers) > 0) found.push(named(name))
+  }
+  return found
+}
+
+/** How many had no place; `undefined` where there is no such group. */
+async function compareAll(sender: Sender, group: string, keys: ConsumerKeys): Promise<number | undefined> {
+  const { stream, due, waiting, state } = keys
+  const call = { script: mend, keys: [stream, due, waiting, state], args: [group] }
+  // a claimer may have stopped on its way: what it has passed is compared in a second round
+  let rounds = (await ask(sender, ['hget', state, 'mending'])) === null ? 1 : 2
+  for (let mended = 0; ; ) {
+    const [reply = null] = await sender.send([call])
+    if (reply instanceof RedisReplyError && reply.is('NOGROUP')) return undefined
+    if (reply instanceof RedisReplyError) throw reply
+    const [isDone, found] = items(reply as Reply).map(Number) as [number, number]
+    mended += found
+    if (isDone === 1 && --rounds === 0) return mended
+  }
+}
+
+/** @throws {RedisReplyError} The server refused. */
+async function ask(sender: Sender, call: Call): Promise<Reply> {
+  const [reply = null] = await sender.send([call])
+  if (reply instanceof RedisReplyError) throw reply
+  return reply as Reply
+}
