@@ -2,14 +2,14 @@ import { parseArgs } from 'node:util'
 import { Redis } from 'ioredis'
 import { startRedisServer } from '../tools/redis-server.ts'
 import { CALLS, type CallName, measureCalls, type Times } from './aside/calls.ts'
-import { place, seed, STATES, type State } from './aside/world.ts'
+import { place, STATES, type State, seed } from './aside/world.ts'
 import { median } from './median.ts'
 
 const USAGE = `Usage: npm run bench:aside -- [--entries N[,N]] [--rounds N]
 
-Milliseconds of the server's time that a claimer's calls take beside what is set aside, and bytes an entry of its index. On the redis-server that is
-found, and on those that MILLRACE_REDIS_BINARIES lists. What took longer than its bound is listed, and the server's own CPU time with it, since on a busy
-machine other programs have some of it. Ends with 1 where that is above the bound for a page, a start, a settlement or a take.`
+Milliseconds that a claimer's calls take of the server's main thread beside what is set aside, the median and the worst, and bytes an entry of its index. On the
+redis-server that is found, and on those that MILLRACE_REDIS_BINARIES lists. What took longer than its bound by the clock is listed, with the commands inside it: on a busy
+machine other programs have some of that time. Ends with 1 where the thread ran for longer than the bound in a page, a start, a settlement or a take.`
 
 /** No other command is served meanwhile: above so many milliseconds a call of that kind is too long. */
 const BOUND_MS: Readonly<Partial<Record<CallName, number>>> = { page: 10, start: 10, settle: 10, take: 10 }
@@ -74,8 +74,10 @@ async function nameOf(redis: Redis): Promise<string> {
 }
 
 function print({ server, entries, state, bytes, times }: Row): void {
-  const cells = CALLS.map((name) => cellOf(times[name].map(({ ms }) => ms)))
-  console.log(`| ${server} | ${entries.toLocaleString('en-US')} | ${state} | ${cells.join(' | ')} | ${Math.round(bytes)} |`)
+  const cells = CALLS.map((name) => cellOf(times[name].map(({ cpuMs }) => cpuMs)))
+  console.log(
+    `| ${server} | ${entries.toLocaleString('en-US')} | ${state} | ${cells.join(' | ')} | ${Math.round(bytes)} |`,
+  )
   for (const name of CALLS) {
     const bound = BOUND_MS[name] ?? LONG_MS
     const long = times[name].filter(({ ms }) => ms > bound).toSorted((a, b) => b.cpuMs - a.cpuMs)

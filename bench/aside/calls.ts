@@ -34,13 +34,26 @@ export async function measureCalls(redis: Redis, state: State, rounds: number): 
   for (let round = 0; round < rounds; round++) {
     const condition = state === 'by condition' ? (CONDITIONS[round % CONDITIONS.length] as string) : ''
     await leaveOrphans(redis)
-    const orphans = heldBy((await call('page', claimPage, [KEYS.stream, KEYS.due, KEYS.waiting, KEYS.state, LEASE], [GROUP, 'token', 60_000, '0-0', 100, 'claimer-0'])) as Page)
+    const orphans = heldBy(
+      (await call(
+        'page',
+        claimPage,
+        [KEYS.stream, KEYS.due, KEYS.waiting, KEYS.state, LEASE],
+        [GROUP, 'token', 60_000, '0-0', 100, 'claimer-0'],
+      )) as Page,
+    )
     expectCount('page', orphans.length, 100)
     const startArgs = [...FENCE, '', '', 0, ...orphans.flat()]
     await call('start', start, [KEYS.stream, LEASE, KEYS.due], startArgs)
-    await setAside(orphans.map(([id, count]) => [id, count + 1]), 3_600_000, condition)
+    await setAside(
+      orphans.map(([id, count]) => [id, count + 1]),
+      3_600_000,
+      condition,
+    )
     const takeArgs = [...FENCE, `nonce-${round}`, 100, '', 1_000, '', '', 0, ...(condition === '' ? [] : [condition])]
-    const taken = takenBy((await call('take', take, [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state], takeArgs)) as Taken)
+    const taken = takenBy(
+      (await call('take', take, [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state], takeArgs)) as Taken,
+    )
     expectCount('take', taken.length, state === 'nothing due' ? 0 : 100)
     if (taken.length > 0) await setAside(taken, 0, condition)
     await call('finish', finishClaims, [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state], [...FENCE, '0-0', 1])
@@ -53,7 +66,11 @@ export async function measureCalls(redis: Redis, state: State, rounds: number): 
   return times
 }
 
-type Page = readonly [unknown, unknown, readonly (readonly [id: string, owner: string, idleMs: number, count: string])[]]
+type Page = readonly [
+  unknown,
+  unknown,
+  readonly (readonly [id: string, owner: string, idleMs: number, count: string])[],
+]
 type Taken = readonly [unknown, readonly (readonly [id: string, count: string])[]]
 
 function heldBy([, , entries]: Page): Held[] {

@@ -18,7 +18,12 @@ export function asideLines({ byTime, byCondition }: AsideInspection): string[] {
 function timedLines({ entries, due, nextDueInMs, running }: TimedInspection): string[] {
   const lines: string[] = []
   if (entries > 0) {
-    const next = nextDueInMs === undefined ? '' : nextDueInMs > 0 ? `, the next in ${duration(nextDueInMs)}` : sinceText(nextDueInMs)
+    const next =
+      nextDueInMs === undefined
+        ? ''
+        : nextDueInMs > 0
+          ? `, the next in ${duration(nextDueInMs)}`
+          : sinceText(nextDueInMs)
     lines.push(`for a time  ${number(entries)}, ${number(due)} due now${next}`)
   }
   if (running > 0) lines.push(`taken, and in hand  ${number(running)}`)

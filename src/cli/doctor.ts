@@ -54,7 +54,10 @@ export async function run(args: readonly string[]): Promise<void> {
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
     const which = { redis, streams, ...(group !== undefined && { group }) }
-    if (values.repair) return printRepaired(await repairIndexes(consumers, which), values.json)
+    if (values.repair) {
+      const repaired = await repairIndexes(consumers, which)
+      return console.log(values.json ? printableJson(repaired, 2) : repairLines(repaired).join('\n'))
+    }
     const findings = await diagnose(consumers, { ...which, ...limits })
     if (values.json) console.log(printableJson(findings, 2))
     else for (const line of linesOf(findings)) console.log(line)
@@ -83,13 +86,12 @@ function parse(args: readonly string[]) {
   }
 }
 
-function printRepaired(repaired: readonly Repaired[], isJson: boolean): void {
-  if (isJson) return console.log(printableJson(repaired, 2))
-  for (const { stream, group, mended } of repaired) {
+function repairLines(repaired: readonly Repaired[]): string[] {
+  if (repaired.length === 0) return ['No group has anything set aside']
+  return repaired.map(({ stream, group, mended }) => {
     const what = mended === 0 ? 'nothing' : count(mended, 'entry', 'entries')
-    console.log(printable(`${stream}/${group}: ${what} had no place in an index${mended === 0 ? '' : '; due now'}`))
-  }
-  if (repaired.length === 0) console.log('No group has anything set aside')
+    return printable(`${stream}/${group}: ${what} had no place in an index${mended === 0 ? '' : '; due now'}`)
+  })
 }
 
 function linesOf(findings: readonly Finding[]): string[] {

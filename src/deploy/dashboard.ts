@@ -100,7 +100,8 @@ const GRAPHS: readonly GraphRow[] = [
     ],
   },
   {
-    title: 'Pending: delivered and not done, how many of them are set aside, and time since the oldest was published (ms)',
+    title:
+      'Pending: delivered and not done, how many of them are set aside, and time since the oldest was published (ms)',
     lines: [
       { name: 'PendingEntries', statistic: 'Maximum' },
       { name: 'ParkedEntries', statistic: 'Maximum' },

@@ -9,7 +9,7 @@ import { watchCommands } from '../support/watch-commands.ts'
 
 const contributing = readFileSync(new URL('../../CONTRIBUTING.md', import.meta.url), 'utf8')
 const acl = readFileSync(new URL('../../infra/redis-acl.txt', import.meta.url), 'utf8')
-const [, section = ''] = /^## Keys beside a group\n([^]*?)^## /m.exec(contributing) ?? []
+const [, section = ''] = /^## Keys beside a group\n([\s\S]*?)^## /m.exec(contributing) ?? []
 const rows = [...section.matchAll(/^\| `([^`]+)` \|(.*)\|$/gm)].map(([, name = '', cells = '']) => ({
   name,
   cells: cells.split(' | ').map((cell) => cell.trim()),
@@ -86,22 +86,32 @@ describe('"Keys beside a group" in CONTRIBUTING', () => {
     expect(keyRows.map(({ name }) => name)).toEqual(expect.arrayContaining(left))
   })
 
-  it.each(keyRows)('says of $name what it holds, who writes it, how long it lives, and what its loss costs', ({ cells }) => {
-    expect(cells).toHaveLength(5)
-    expect(cells.every((cell) => cell.length > 0)).toBe(true)
-  })
+  it.each(keyRows)(
+    'says of $name what it holds, who writes it, how long it lives, and what its loss costs',
+    ({ cells }) => {
+      expect(cells).toHaveLength(5)
+      expect(cells.every((cell) => cell.length > 0)).toBe(true)
+    },
+  )
 
-  it.each(fieldRows)('says of the field $name what it holds, who writes it, how long it lives, and what its loss costs', ({ cells }) => {
-    expect(cells).toHaveLength(4)
-    expect(cells.every((cell) => cell.length > 0)).toBe(true)
-  })
+  it.each(fieldRows)(
+    'says of the field $name what it holds, who writes it, how long it lives, and what its loss costs',
+    ({ cells }) => {
+      expect(cells).toHaveLength(4)
+      expect(cells.every((cell) => cell.length > 0)).toBe(true)
+    },
+  )
 
   it.each(keyRows)('names users of the ACL file that have these rights on $name', ({ cells }) => {
-    const lacking = [...(cells.at(-1) ?? '').matchAll(/([a-z, ]+?)(?: also)?:? `([^`]+)`/g)].flatMap(([, who = '', commands = '']) =>
-      (who.match(/poller|claimer|operator|console|publisher/g) ?? []).flatMap((user) => {
-        const [line = ''] = new RegExp(`^user orders-${user} .*$`, 'm').exec(acl) ?? []
-        return commands.split(' ').filter((command) => !line.includes(`+${command}`)).map((command) => `${user} ${command}`)
-      }),
+    const lacking = [...(cells.at(-1) ?? '').matchAll(/([a-z, ]+?)(?: also)?:? `([^`]+)`/g)].flatMap(
+      ([, who = '', commands = '']) =>
+        (who.match(/poller|claimer|operator|console|publisher/g) ?? []).flatMap((user) => {
+          const [line = ''] = new RegExp(`^user orders-${user} .*$`, 'm').exec(acl) ?? []
+          return commands
+            .split(' ')
+            .filter((command) => !line.includes(`+${command}`))
+            .map((command) => `${user} ${command}`)
+        }),
     )
 
     expect(lacking).toEqual([])

@@ -101,7 +101,8 @@ function valuesOf(
 ): Record<string, number | undefined> {
   const { backlog } = report
   // a poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls
-  const hasPolled = !isFailed || report.read > 0 || report.drained || report.pendingLimitReached || report.parkedLimitReached
+  const hasPolled =
+    !isFailed || report.read > 0 || report.drained || report.pendingLimitReached || report.parkedLimitReached
   return {
     PolledEventCount: action === 'poll' && hasPolled ? report.read : undefined,
     ClaimedEventCount: action === 'claim' ? report.claimed : undefined,

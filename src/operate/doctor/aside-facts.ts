@@ -19,7 +19,7 @@ export interface AsideFacts {
 }
 
 /** How much is set aside, and how many places the indexes have for it. */
-export interface Places {
+interface Places {
   readonly parked: number
   readonly indexed: number
   /** What `parked` was above `indexed` when all was compared last. */
@@ -48,7 +48,8 @@ export async function askAside(
   } while (looks.length < LOOKS && mayDiffer(looks.at(-1)))
   const { timed, waiting } = replies
   const byTime = timedOf(timed, at)
-  const byCondition = waiting instanceof RedisReplyError ? waiting : await inspectWaiting(sender, keys, Number(waiting), at)
+  const byCondition =
+    waiting instanceof RedisReplyError ? waiting : await inspectWaiting(sender, keys, Number(waiting), at)
   return {
     byTime: toldOf(byTime, NONE),
     byCondition: toldOf(byCondition, { entries: 0, conditions: [] }),
@@ -71,7 +72,11 @@ async function lookAt(sender: Sender, group: string, keys: ConsumerKeys, at: num
   const { stream, waiting, state } = keys
   const pending: Call = ['xpending', stream, group]
   const timed = timedCalls(keys, at)
-  const beside: Call[] = [['zcard', waiting], ['hget', state, 'mended'], ['hget', state, 'healing']]
+  const beside: Call[] = [
+    ['zcard', waiting],
+    ['hget', state, 'mended'],
+    ['hget', state, 'healing'],
+  ]
   const replies = (await sender.send([pending, ...timed, ...beside, pending])) as Reply[]
   const [places = null, mended = null, healing = null, after = null] = replies.slice(1 + timed.length)
   return {
@@ -93,7 +98,9 @@ function placesOf({ pending, timed, waiting, mended, healing }: Replies): Told<P
   const parked = parkedIn(after)
   if (parked !== parkedIn(before)) return { value: undefined }
   const [, known = '0'] = /^\d+ (-?\d+)$/.exec(asText(mended)) ?? []
-  return { value: { parked, indexed: Number(timed[0]) + Number(waiting), known: Number(known), isHealing: healing !== null } }
+  return {
+    value: { parked, indexed: Number(timed[0]) + Number(waiting), known: Number(known), isHealing: healing !== null },
+  }
 }
 
 function parkedIn(pending: Reply): number {

@@ -167,7 +167,9 @@ async function look(sender: Sender, { server, patients }: Ward, clock: Clock): P
   await ask(sender, further)
   const now = valueOr(server.answers.now, clock.now())
   const groups = patients.flatMap((patient) => patient.groups)
-  await Promise.all(groups.map(async (one) => Object.assign(one, { aside: await askAside(sender, one.group, one.keys, now) })))
+  await Promise.all(
+    groups.map(async (one) => Object.assign(one, { aside: await askAside(sender, one.group, one.keys, now) })),
+  )
 }
 
 /** What two nodes say of themselves in the same words is said once. */

@@ -47,13 +47,14 @@ export async function repairIndexes(
   knownOptions(action, options, ['redis', 'streams', 'group'])
   const { redis, streams = [], group } = options
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
-  for (const consumer of given)
-    if (!consumer?.keys) throw cannot(action, 'a consumer must come from defineConsumer')
-  if (given.length + streams.length === 0) throw cannot(action, 'there must be at least one consumer, or one of streams')
+  for (const consumer of given) if (!consumer?.keys) throw cannot(action, 'a consumer must come from defineConsumer')
+  if (given.length + streams.length === 0)
+    throw cannot(action, 'there must be at least one consumer, or one of streams')
   const sender = senderOf(action, redis)
   const groups = new Map(given.map(({ group, keys }) => [keys.state, { group, keys }]))
   for (const stream of streams)
-    for (const { group: name, keys } of await groupsOf(sender, stream, group, given)) groups.set(keys.state, { group: name, keys })
+    for (const { group: name, keys } of await groupsOf(sender, stream, group, given))
+      groups.set(keys.state, { group: name, keys })
   const repaired: Repaired[] = []
   for (const { group: name, keys } of groups.values()) {
     const mended = await compareAll(sender, name, keys)

@@ -69,13 +69,21 @@ export async function inspectWaiting(
   if (refusal) return refusal
   const conditions = [...found].map(([condition, oldestId], n): ConditionInspection => {
     const oldestAgeMs = ageOf(oldestId, at)
-    return { ...partsOf(condition), entries: Number(counts[n]), oldestId, ...(oldestAgeMs !== undefined && { oldestAgeMs }) }
+    return {
+      ...partsOf(condition),
+      entries: Number(counts[n]),
+      oldestId,
+      ...(oldestAgeMs !== undefined && { oldestAgeMs }),
+    }
   })
   return { entries, conditions }
 }
 
 /** Conditions that something waits for, each with the lowest of its ids: from one to the next, whatever waits for either. */
-async function findConditions(sender: Sender, { waiting }: ConsumerKeys): Promise<Map<string, string> | RedisReplyError> {
+async function findConditions(
+  sender: Sender,
+  { waiting }: ConsumerKeys,
+): Promise<Map<string, string> | RedisReplyError> {
   const found = new Map<string, string>()
   let from = '-'
   // what is no member of ours is passed page by page: not for ever
@@ -87,7 +95,8 @@ async function findConditions(sender: Sender, { waiting }: ConsumerKeys): Promis
     if (last === undefined) break
     for (const member of page) {
       const { condition, id } = memberOf(member) ?? {}
-      if (condition !== undefined && id !== undefined && !found.has(condition) && found.size < MAX_CONDITIONS) found.set(condition, id)
+      if (condition !== undefined && id !== undefined && !found.has(condition) && found.size < MAX_CONDITIONS)
+        found.set(condition, id)
     }
     const { condition } = memberOf(last) ?? {}
     from = condition === undefined ? `(${last}` : `[${condition}\u000b`

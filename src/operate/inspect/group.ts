@@ -16,7 +16,13 @@ import type { Reply } from '../../group/redis/transport.ts'
 import { ageOf } from './ages.ts'
 import { inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
-import type { AsideInspection, DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending } from './inspection.ts'
+import type {
+  AsideInspection,
+  DeadLettersInspection,
+  DeliveryCounts,
+  GroupInspection,
+  OldestPending,
+} from './inspection.ts'
 import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
 import { isNoSuchKey, Unknowns } from './unknowns.ts'

@@ -23,7 +23,9 @@ const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 const FUNCTIONS = {
   poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
   claimer: {
-    onAll: [...EACH, ...words(
+    onAll: [
+      ...EACH,
+      ...words(
         'xautoclaim xinfo|consumers xgroup|delconsumer zrangebyscore zrangebylex zscan zscore zcard zcount hmget hexists',
       ),
     ],

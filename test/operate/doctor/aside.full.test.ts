@@ -22,7 +22,11 @@ async function withAside(count: number): Promise<Scenario & { readonly ids: stri
   return { ...scenario, ids }
 }
 
-async function found(check: string, { redis }: Pick<Scenario, 'redis'>, options: Partial<ConsumerOptions> = {}): Promise<string[]> {
+async function found(
+  check: string,
+  { redis }: Pick<Scenario, 'redis'>,
+  options: Partial<ConsumerOptions> = {},
+): Promise<string[]> {
   const all = await diagnose(consumer(options), { redis })
   return all.filter((finding) => finding.check === check).map(asLine)
 }
@@ -31,6 +35,10 @@ const asLine = ({ severity, message, fix }: Finding) => `${severity}: ${message}
 
 /** What a member of the index looks like for an entry of the first of January 2026, or of just now. */
 const wait = (condition: string, seq: number, ms = 1_767_225_600_000) => `${condition}\nM${ms}A${seq}:0`
+
+async function addWaits({ raw }: Pick<Scenario, 'raw'>, ...members: string[]): Promise<void> {
+  await raw.zadd(WAITING, ...members.flatMap((member) => [0, member]))
+}
 
 describe('index', () => {
   test('is sound where everything that is set aside has a place', async () => {
@@ -77,7 +85,7 @@ describe('index', () => {
     await scenario.raw.zadd(WAITING, 0, `held Order\nM${parts[0]}A${parts[1]}:1`)
 
     expect(await repairIndexes(consumer(), { redis: scenario.redis })).toMatchObject([{ mended: 2 }])
-    expect((await scenario.raw.zrange(DUE, 0, -1)).sort()).toEqual([second, third].sort())
+    expect(await scenario.raw.zrange(DUE, 0, '-1')).toEqual([second, third])
   })
 
   test('with more places than entries is an error until all was compared', async () => {
@@ -86,7 +94,9 @@ describe('index', () => {
     const before = await found('index', scenario)
     await repairIndexes(consumer(), { redis: scenario.redis })
 
-    expect(before).toEqual([expect.stringMatching(/^error: The indexes have 2 places, but only 1 entry is set aside: /)])
+    expect(before).toEqual([
+      expect.stringMatching(/^error: The indexes have 2 places, but only 1 entry is set aside: /),
+    ])
     expect(await found('index', scenario)).toEqual([])
   })
 
@@ -119,7 +129,9 @@ describe('aging', () => {
 
     expect(await scenario.pending()).toEqual([['o-1', 'aging', 1]])
     expect(await found('aging', scenario)).toEqual([
-      expect.stringMatching(/^warning: 1 entry lies under "aging": .* as "\{orders\}:billing:due" is no sorted set; .* → RENAME '\{orders\}:billing:due'/),
+      expect.stringMatching(
+        /^warning: 1 entry lies under "aging": .* as "\{orders\}:billing:due" is no sorted set; .* → RENAME '\{orders\}:billing:due'/,
+      ),
     ])
   })
 
@@ -133,7 +145,9 @@ describe('aging', () => {
 
     expect(await scenario.pending()).toEqual([['o-1', 'aging', 1]])
     expect(await found('aging', scenario)).toEqual([
-      expect.stringMatching(/^warning: 1 entry lies .*, as a right is missing there; .* → give poller and claimer \+zadd on '\{orders\}:billing:due'/),
+      expect.stringMatching(
+        /^warning: 1 entry lies .*, as a right is missing there; .* → give poller and claimer \+zadd on '\{orders\}:billing:due'/,
+      ),
     ])
   })
 
@@ -149,11 +163,13 @@ describe('set-aside', () => {
   test('more than maxParked is a warning that names what fills it', async () => {
     const scenario = await withAside(3)
     const byTime = await found('set-aside', scenario, { maxParked: 2 })
-    await scenario.raw.zadd(WAITING, 0, wait('breaker A', 1), 0, wait('breaker B', 2), 0, wait('held C', 3), 0, wait('breaker C', 4))
-    await scenario.raw.zadd(WAITING, 0, wait('breaker D', 5))
+    await addWaits(scenario, wait('breaker A', 1), wait('breaker B', 2), wait('held C', 3), wait('breaker C', 4))
+    await addWaits(scenario, wait('breaker D', 5))
 
     expect(byTime).toEqual([
-      expect.stringMatching(/^warning: 3 entries are set aside, above maxParked, 2: pollers read nothing new; most of them, 3, wait for their time/),
+      expect.stringMatching(
+        /^warning: 3 entries are set aside, above maxParked, 2: pollers read nothing new; most of them, 3, wait for their time/,
+      ),
     ])
     expect(await found('set-aside', scenario, { maxParked: 2 })).toEqual([
       expect.stringMatching(/most of them, 4, wait with reason "breaker" → end what they wait for/),
@@ -166,13 +182,13 @@ describe('unknown-types', () => {
   test('what nobody knows for more than a day is a warning that names types and versions', async () => {
     const scenario = await withAside(1)
     const now = Date.now()
-    await scenario.raw.zadd(
-      WAITING,
-      ...[
-        ...[0, wait('newer-version OrderPaid 3', 1), 0, wait('newer-version OrderPaid 3', 2)],
-        ...[0, wait('unrouted OrderLost', 1), 0, wait('held OrderPaid', 1)],
-        ...[0, wait('newer-version OrderPaid 4', 1, now - DAY_MS + 60_000)],
-      ],
+    await addWaits(
+      scenario,
+      wait('newer-version OrderPaid 3', 1),
+      wait('newer-version OrderPaid 3', 2),
+      wait('unrouted OrderLost', 1),
+      wait('held OrderPaid', 1),
+      wait('newer-version OrderPaid 4', 1, now - DAY_MS + 60_000),
     )
 
     expect(await found('unknown-types', scenario)).toEqual([
@@ -185,7 +201,9 @@ describe('unknown-types', () => {
 
 describe('millrace doctor --repair', () => {
   const run = async ({ server }: Scenario, ...args: string[]) => {
-    const program = millrace(['doctor', '--repair', ...args, '--redis', server.url], { env: { PATH: process.env.PATH } })
+    const program = millrace(['doctor', '--repair', ...args, '--redis', server.url], {
+      env: { PATH: process.env.PATH },
+    })
     return { code: await program.exit, lines: program.lines }
   }
 

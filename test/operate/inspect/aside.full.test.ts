@@ -82,8 +82,9 @@ test('inspectStreams() tells what is due, and since when, from what was taken', 
 test('inspectStreams() finds a hundred conditions, however many entries wait for each, and no more', async () => {
   const scenario = await startScenario()
   await setAside(scenario, 'a@north')
-  const members = Array.from({ length: 120 }, (_, n) => `closed s${String(n).padStart(3, '0')}`).flatMap((condition, n) =>
-    Array.from({ length: n === 7 ? 1_500 : 2 }, (_, seq) => `${condition}\nA1${seq > 9 ? 'D' : 'A'}${seq}:0`),
+  const members = Array.from({ length: 120 }, (_, n) => `closed s${String(n).padStart(3, '0')}`).flatMap(
+    (condition, n) =>
+      Array.from({ length: n === 7 ? 1_500 : 2 }, (_, seq) => `${condition}\nA1${seq > 9 ? 'D' : 'A'}${seq}:0`),
   )
   await scenario.raw.del(WAITING)
   await scenario.raw.zadd(WAITING, ...members.flatMap((member) => [0, member]))
@@ -91,7 +92,9 @@ test('inspectStreams() finds a hundred conditions, however many entries wait for
   const { entries, conditions } = (await asideOf(scenario))?.byCondition ?? {}
 
   expect(entries).toBe(1_738)
-  expect(conditions?.map(({ what }) => what)).toEqual(Array.from({ length: 100 }, (_, n) => `s${String(n).padStart(3, '0')}`))
+  expect(conditions?.map(({ what }) => what)).toEqual(
+    Array.from({ length: 100 }, (_, n) => `s${String(n).padStart(3, '0')}`),
+  )
   expect(conditions?.[7]).toMatchObject({ entries: 1_500, oldestId: '1-0' })
 })
 
@@ -113,16 +116,10 @@ test('inspectStreams() only reads', async () => {
   await setAside(scenario, 'a@north', 'b@south', 'fails')
   const watch = await watchCommands(scenario.server.url)
   await inspected(scenario)
-  const names = new Set((await watch.seen()).map(([name]) => name))
+  const seen = (await watch.seen()).map(([name = '']) => name)
+  const names = new Set(seen.filter((name) => /^(z|eval)/.test(name)))
 
-  expect([...names].filter((name) => name.startsWith('z')).sort()).toEqual([
-    'zcard',
-    'zcount',
-    'zlexcount',
-    'zrangebylex',
-    'zrangebyscore',
-  ])
-  expect([...names].some((name) => name.startsWith('eval'))).toBe(false)
+  expect(names).toEqual(new Set(['zcard', 'zcount', 'zlexcount', 'zrangebylex', 'zrangebyscore']))
 })
 
 test('millrace status --details shows what is set aside, the fullest condition first', async () => {

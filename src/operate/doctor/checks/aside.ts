@@ -49,7 +49,12 @@ export const index = check({
     if (notIndexes.length > 0) {
       const keys = notIndexes.map(word)
       const fix = `RENAME ${keys[0]} to another name; then ${repairOf(stream, group)}`
-      return [error(`${list(notIndexes)} ${keys.length === 1 ? 'is' : 'are'} no sorted set: what is set aside has no place there`, fix)]
+      return [
+        error(
+          `${list(notIndexes)} ${keys.length === 1 ? 'is' : 'are'} no sorted set: what is set aside has no place there`,
+          fix,
+        ),
+      ]
     }
     if (!places || places.isHealing) return []
     const { parked, indexed, known } = places
