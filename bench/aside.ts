@@ -7,7 +7,7 @@ import { median } from './median.ts'
 
 const USAGE = `Usage: npm run bench:aside -- [--entries N[,N]] [--rounds N]
 
-Milliseconds that a claimer's calls take of the server's main thread beside what is set aside, the median and the worst, and bytes an entry of its index. On the
+Milliseconds that a claimer's calls take of the server's main thread beside what is set aside, the median and the worst, and bytes per entry of its index. On the
 redis-server that is found, and on those that MILLRACE_REDIS_BINARIES lists. What took longer than its bound by the clock is listed, with the commands inside it: on a busy
 machine other programs have some of that time. Ends with 1 where the thread ran for longer than the bound in a page, a start, a settlement or a take.`
 
@@ -38,7 +38,7 @@ else await main(values.entries.split(',').map(Number), Number(values.rounds))
 
 async function main(sizes: readonly number[], rounds: number): Promise<void> {
   if (!sizes.every(isWhole) || !isWhole(rounds)) throw new RangeError(USAGE)
-  console.log(`| server | set aside | state | ${CALLS.join(' | ')} | bytes an entry |`)
+  console.log(`| server | set aside | state | ${CALLS.map((name) => `\`${name}\``).join(' | ')} | bytes per entry |`)
   console.log(`| --- | --- | --- |${' --- |'.repeat(CALLS.length + 1)}`)
   for (const program of programs()) for (const entries of sizes) await measure(program, entries, rounds)
 }

@@ -3,7 +3,7 @@ import { consumerKeys } from '../../src/core/keys.ts'
 
 export const GROUP = 'billing'
 export const KEYS = consumerKeys('orders', GROUP)
-/** Conditions that entries wait for: as many as a claimer looks at. */
+/** Conditions that entries wait for: as many as a claimer inspects. */
 export const CONDITIONS = Array.from({ length: 100 }, (_, n) => `breaker Event${String(n).padStart(3, '0')}`)
 
 /** How what is set aside comes back. */
@@ -43,7 +43,7 @@ export async function seed(redis: Redis, entries: number): Promise<void> {
   for (const first of chunks(entries)) await redis.eval(SEED, 1, KEYS.stream, GROUP, first, CHUNK)
 }
 
-/** Gives each of the entries its place in an index that was empty. @returns Bytes an entry that it takes. */
+/** Gives each of the entries its place in an index that was empty. @returns Bytes per entry that it takes. */
 export async function place(redis: Redis, entries: number, state: State): Promise<number> {
   await redis.config('SET', 'lazyfree-lazy-user-del', 'no')
   await redis.del(KEYS.due, KEYS.waiting)

@@ -86,11 +86,11 @@ function parse(args: readonly string[]) {
   }
 }
 
-function repairLines(repaired: readonly Repaired[]): string[] {
-  if (repaired.length === 0) return ['No group has anything set aside']
-  return repaired.map(({ stream, group, mended }) => {
-    const what = mended === 0 ? 'nothing' : count(mended, 'entry', 'entries')
-    return printable(`${stream}/${group}: ${what} had no place in an index${mended === 0 ? '' : '; due now'}`)
+function repairLines(groups: readonly Repaired[]): string[] {
+  if (groups.length === 0) return ['No group has anything set aside']
+  return groups.map(({ stream, group, repaired }) => {
+    const what = repaired === 0 ? 'nothing' : count(repaired, 'entry', 'entries')
+    return printable(`${stream}/${group}: ${what} had no place in an index${repaired === 0 ? '' : '; due now'}`)
   })
 }
 

@@ -27,7 +27,7 @@ export interface Repaired {
   readonly stream: string
   readonly group: string
   /** Entries that had no place in an index. They are due now. */
-  readonly mended: number
+  readonly repaired: number
 }
 
 /**
@@ -55,12 +55,12 @@ export async function repairIndexes(
   for (const stream of streams)
     for (const { group: name, keys } of await groupsOf(sender, stream, group, given))
       groups.set(keys.state, { group: name, keys })
-  const repaired: Repaired[] = []
+  const rows: Repaired[] = []
   for (const { group: name, keys } of groups.values()) {
-    const mended = await compareAll(sender, name, keys)
-    if (mended !== undefined) repaired.push({ stream: keys.stream, group: name, mended })
+    const repaired = await compareAll(sender, name, keys)
+    if (repaired !== undefined) rows.push({ stream: keys.stream, group: name, repaired })
   }
-  return repaired
+  return rows
 }
 
 interface Named {
@@ -92,13 +92,13 @@ async function compareAll(sender: Sender, group: string, keys: ConsumerKeys): Pr
   const call = { script: mend, keys: [stream, due, waiting, state], args: [group] }
   // a claimer may have stopped on its way: what it has passed is compared in a second round
   let rounds = (await ask(sender, ['hget', state, 'mending'])) === null ? 1 : 2
-  for (let mended = 0; ; ) {
+  for (let repaired = 0; ; ) {
     const [reply = null] = await sender.send([call])
     if (reply instanceof RedisReplyError && reply.is('NOGROUP')) return undefined
     if (reply instanceof RedisReplyError) throw reply
     const [isDone, found] = items(reply as Reply).map(Number) as [number, number]
-    mended += found
-    if (isDone === 1 && --rounds === 0) return mended
+    repaired += found
+    if (isDone === 1 && --rounds === 0) return repaired
   }
 }
 

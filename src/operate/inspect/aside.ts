@@ -1,14 +1,14 @@
 import { partsOf } from '../../core/condition.ts'
+import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import { asText, items } from '../../group/redis/commands/reply.ts'
-import { COUNTS, RUNNING } from '../../group/redis/scripts/aside.ts'
 import type { Call, Sender } from '../../group/redis/sender.ts'
 import type { Reply } from '../../group/redis/transport.ts'
 import { ageOf } from './ages.ts'
 import type { ConditionInspection, TimedInspection, WaitingInspection } from './inspection.ts'
 
-/** Conditions that are looked for: as many as a claimer looks at. */
+/** Conditions that are inspected at most, by a claimer too. */
 const MAX_CONDITIONS = 100
 /** Members of the index that one request brings, in search of the next condition. */
 const PAGE = 100

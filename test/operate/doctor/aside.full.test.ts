@@ -61,7 +61,7 @@ describe('index', () => {
       ),
     ])
     expect(await repairIndexes(consumer(), { redis: scenario.redis })).toEqual([
-      { stream: 'orders', group: 'billing', mended: 1_202 },
+      { stream: 'orders', group: 'billing', repaired: 1_202 },
     ])
     expect(await found('index', scenario)).toEqual([])
     expect(await scenario.raw.zcount(DUE, '-inf', Date.now() * 1_024 + 1_023)).toBe(1_202)
@@ -73,7 +73,7 @@ describe('index', () => {
     await scenario.raw.hset(STATE, 'mending', scenario.ids[3] as string)
     await scenario.raw.del(DUE)
 
-    expect(await repairIndexes([], { redis: scenario.redis, streams: ['orders'] })).toMatchObject([{ mended: 5 }])
+    expect(await repairIndexes([], { redis: scenario.redis, streams: ['orders'] })).toMatchObject([{ repaired: 5 }])
     expect(await scenario.raw.zcard(DUE)).toBe(5)
   })
 
@@ -84,7 +84,7 @@ describe('index', () => {
     const parts = first.split('-') as [string, string]
     await scenario.raw.zadd(WAITING, 0, `held Order\nM${parts[0]}A${parts[1]}:1`)
 
-    expect(await repairIndexes(consumer(), { redis: scenario.redis })).toMatchObject([{ mended: 2 }])
+    expect(await repairIndexes(consumer(), { redis: scenario.redis })).toMatchObject([{ repaired: 2 }])
     expect(await scenario.raw.zrange(DUE, 0, '-1')).toEqual([second, third])
   })
 
@@ -220,7 +220,7 @@ describe('millrace doctor --repair', () => {
       lines: ['orders/billing: nothing had no place in an index'],
     })
     const { lines } = await run(scenario, '--stream', 'orders', '--json')
-    expect(JSON.parse(lines.join('\n'))).toEqual([{ stream: 'orders', group: 'billing', mended: 0 }])
+    expect(JSON.parse(lines.join('\n'))).toEqual([{ stream: 'orders', group: 'billing', repaired: 0 }])
   })
 
   test('touches nothing of a stream without anything set aside', async () => {

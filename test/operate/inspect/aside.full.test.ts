@@ -67,7 +67,7 @@ test('inspectStreams() splits what is pending, and says when what is set aside c
   expect(aside?.byTime?.nextDueInMs).toSatisfy((ms: number) => ms > 0 && ms <= 60_000)
 })
 
-test('inspectStreams() tells what is due, and since when, from what was taken', async () => {
+test('inspectStreams() says what is due, and since when, and what was taken', async () => {
   const scenario = await startScenario()
   const [, taken = ''] = await setAside(scenario, 'fails', 'fails', 'fails')
   await passOnDue(scenario.raw, 600_000)

@@ -3,7 +3,7 @@ import { ASIDE } from './aside.ts'
 import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
 import type { Script } from './script.ts'
 
-/** Members of an index that one call deals with: three milliseconds, and at a million of them no more than ten (`npm run bench:aside`). */
+/** Members of an index that one call deals with: three to five milliseconds (`npm run bench:aside`). */
 const PAGE = 250
 
 /**
