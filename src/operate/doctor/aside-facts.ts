@@ -19,7 +19,7 @@ export interface AsideFacts {
 }
 
 /** How much is set aside, and how many places the indexes have for it. */
-interface Places {
+export interface Places {
   readonly parked: number
   readonly indexed: number
   /** What `parked` was above `indexed` when all was compared last. */
@@ -40,23 +40,29 @@ export async function askAside(
   keys: ConsumerKeys,
   at: number,
 ): Promise<Answers<AsideFacts>> {
-  let replies: Replies
   const looks: Told<Places | undefined>[] = []
+  let replies: Replies
   do {
     replies = await lookAt(sender, group, keys, at)
     looks.push(placesOf(replies))
   } while (looks.length < LOOKS && mayDiffer(looks.at(-1)))
-  const { timed, waiting } = replies
+  return { ...(await indexesOf(sender, keys, replies, at)), places: lastingOf(looks) }
+}
+
+async function indexesOf(
+  sender: Sender,
+  keys: ConsumerKeys,
+  { timed, waiting }: Replies,
+  at: number,
+): Promise<Omit<Answers<AsideFacts>, 'places'>> {
   const byTime = timedOf(timed, at)
   const byCondition =
     waiting instanceof RedisReplyError ? waiting : await inspectWaiting(sender, keys, Number(waiting), at)
+  const others = [...(isOfOtherType(byTime) ? [keys.due] : []), ...(isOfOtherType(byCondition) ? [keys.waiting] : [])]
   return {
     byTime: toldOf(byTime, NONE),
     byCondition: toldOf(byCondition, { entries: 0, conditions: [] }),
-    notIndexes: {
-      value: [...(isOfOtherType(byTime) ? [keys.due] : []), ...(isOfOtherType(byCondition) ? [keys.waiting] : [])],
-    },
-    places: lastingOf(looks),
+    notIndexes: { value: others },
   }
 }
 

@@ -43,29 +43,42 @@ export async function repairIndexes(
   consumers: Consumer | readonly Consumer[],
   options: RepairOptions,
 ): Promise<readonly Repaired[]> {
-  const action = 'repair indexes'
-  knownOptions(action, options, ['redis', 'streams', 'group'])
-  const { redis, streams = [], group } = options
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
-  for (const consumer of given) if (!consumer?.keys) throw cannot(action, 'a consumer must come from defineConsumer')
-  if (given.length + streams.length === 0)
-    throw cannot(action, 'there must be at least one consumer, or one of streams')
-  const sender = senderOf(action, redis)
-  const groups = new Map(given.map(({ group, keys }) => [keys.state, { group, keys }]))
-  for (const stream of streams)
-    for (const { group: name, keys } of await groupsOf(sender, stream, group, given))
-      groups.set(keys.state, { group: name, keys })
+  checkOptions(given, options)
+  const sender = senderOf(ACTION, options.redis)
   const rows: Repaired[] = []
-  for (const { group: name, keys } of groups.values()) {
-    const repaired = await compareAll(sender, name, keys)
-    if (repaired !== undefined) rows.push({ stream: keys.stream, group: name, repaired })
+  for (const { group, keys } of await groupsTo(sender, given, options)) {
+    const repaired = await compareAll(sender, group, keys)
+    if (repaired !== undefined) rows.push({ stream: keys.stream, group, repaired })
   }
   return rows
+}
+
+const ACTION = 'repair indexes'
+
+function checkOptions(consumers: readonly Consumer[], options: RepairOptions): void {
+  knownOptions(ACTION, options, ['redis', 'streams', 'group'])
+  for (const consumer of consumers)
+    if (!consumer?.keys) throw cannot(ACTION, 'a consumer must come from defineConsumer')
+  if (consumers.length + (options.streams?.length ?? 0) === 0)
+    throw cannot(ACTION, 'there must be at least one consumer, or one of streams')
 }
 
 interface Named {
   readonly group: string
   readonly keys: ConsumerKeys
+}
+
+/** The groups of consumers and of further streams, each once. */
+async function groupsTo(
+  sender: Sender,
+  consumers: readonly Consumer[],
+  { streams = [], group }: RepairOptions,
+): Promise<Iterable<Named>> {
+  const groups = new Map(consumers.map((consumer): [string, Named] => [consumer.keys.state, consumer]))
+  for (const stream of streams)
+    for (const named of await groupsOf(sender, stream, group, consumers)) groups.set(named.keys.state, named)
+  return groups.values()
 }
 
 /** The group that was named; else, of a stream without consumers, those that have something set aside. */

@@ -93,15 +93,20 @@ async function findConditions(
     const page = items(reply).map(asText)
     const last = page.at(-1)
     if (last === undefined) break
-    for (const member of page) {
-      const { condition, id } = memberOf(member) ?? {}
-      if (condition !== undefined && id !== undefined && !found.has(condition) && found.size < MAX_CONDITIONS)
-        found.set(condition, id)
-    }
+    addConditions(found, page)
     const { condition } = memberOf(last) ?? {}
     from = condition === undefined ? `(${last}` : `[${condition}\u000b`
   }
   return found
+}
+
+/** A page begins where a condition does, or goes on with one that is known: the first member of a condition has its lowest id. */
+function addConditions(found: Map<string, string>, page: readonly string[]): void {
+  for (const member of page) {
+    const { condition, id } = memberOf(member) ?? {}
+    if (condition === undefined || id === undefined || found.has(condition)) continue
+    if (found.size < MAX_CONDITIONS) found.set(condition, id)
+  }
 }
 
 /** A member of the index: a condition, a line feed, the id with the length of each of its numbers before it, the delivery count. */

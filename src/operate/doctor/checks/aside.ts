@@ -1,7 +1,9 @@
 import { AGING } from '../../../core/keys.ts'
 import { count, number, span, UNIT_MS } from '../../../core/words.ts'
 import type { ConditionInspection } from '../../inspect/inspection.ts'
+import type { Places } from '../aside-facts.ts'
 import { check } from '../check.ts'
+import type { Verdict } from '../finding.ts'
 import { error, warning } from '../finding.ts'
 import { parkedOf } from '../parked.ts'
 import { list, word } from '../text.ts'
@@ -46,35 +48,34 @@ export const index = check({
   scope: 'group',
   needs: ['places', 'notIndexes'],
   look({ places, notIndexes }, { stream, group }) {
-    if (notIndexes.length > 0) {
-      const keys = notIndexes.map(word)
-      const fix = `RENAME ${keys[0]} to another name; then ${repairOf(stream, group)}`
-      return [
-        error(
-          `${list(notIndexes)} ${keys.length === 1 ? 'is' : 'are'} no sorted set: what is set aside has no place there`,
-          fix,
-        ),
-      ]
-    }
-    if (!places || places.isHealing) return []
-    const { parked, indexed, known } = places
-    if (parked > indexed)
-      return [
-        error(
-          `${count(parked, 'entry is', 'entries are')} set aside, but the indexes have ${number(indexed)}: what has no place there does not come back`,
-          REPAIR,
-        ),
-      ]
-    // what was compared and is still so is what somebody else acknowledged: it goes when it is due
-    if (parked === indexed || parked - indexed === known) return []
-    return [
-      error(
-        `The indexes have ${count(indexed, 'place')}, but only ${count(parked, 'entry is', 'entries are')} set aside: somebody acknowledges or claims under the name "parked"`,
-        `see who does; ${REPAIR}`,
-      ),
-    ]
+    if (notIndexes.length > 0) return [ofOtherType(notIndexes, stream, group)]
+    return places && !places.isHealing ? ofPlaces(places) : []
   },
 })
+
+function ofOtherType(keys: readonly string[], stream: string, group: string): Verdict {
+  const [first = ''] = keys
+  return error(
+    `${list(keys)} ${keys.length === 1 ? 'is' : 'are'} no sorted set: what is set aside has no place there`,
+    `RENAME ${word(first)} to another name; then ${repairOf(stream, group)}`,
+  )
+}
+
+function ofPlaces({ parked, indexed, known }: Places): Verdict[] {
+  if (parked > indexed) {
+    const entries = count(parked, 'entry is', 'entries are')
+    const what = `${entries} set aside, but the indexes have ${number(indexed)}: what has no place there does not come back`
+    return [error(what, REPAIR)]
+  }
+  // what was compared and is still so is what somebody else acknowledged: it goes when it is due
+  if (parked === indexed || parked - indexed === known) return []
+  return [
+    error(
+      `The indexes have ${count(indexed, 'place')}, but only ${count(parked, 'entry is', 'entries are')} set aside: somebody acknowledges or claims under the name "parked"`,
+      `see who does; ${REPAIR}`,
+    ),
+  ]
+}
 
 function repairOf(stream: string, group: string): string {
   return `millrace doctor --repair --stream ${word(stream)} --group ${word(group)}`
