@@ -44,14 +44,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.7 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '32.6 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '38.6 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '132.5 KB',
   'millrace/ioredis': '64.1 KB',
   'millrace/upstash': '37.2 KB',
-  'millrace/operate': '67.5 KB',
+  'millrace/operate': '79 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

@@ -93,6 +93,11 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     xrange('', '', '', 1),
     ['hget'],
     ['pttl'],
+    ['zcount'],
+    ['zcard'],
+    ['zrangebyscore'],
+    ['zrangebylex'],
+    ['zlexcount'],
     ['memory', 'USAGE'],
   ]),
   [OPERATOR]: aclNames([
@@ -316,7 +321,9 @@ describe('under the users of the ACL file', () => {
     expect(await idleOf('poller-63')).toBeUndefined()
 
     const console = connectAs(CONSOLE)
+    await admin.zadd('{orders}:billing:waiting', 0, 'held Order\nA1A0:0')
     const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
+    await admin.del('{orders}:billing:waiting')
     expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
     // one letter whose entry is still there, one whose entry was trimmed, one to drop
     const redis = connectAs(OPERATOR)

@@ -19,7 +19,7 @@ const NOTABLE = [
 
 /**
  * An observer that logs one line per invocation, the report's members as its fields: at `debug` where there was nothing to do, at `info` where
- * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `groupRecreated`, `pendingLimitReached`, `noFreeSlot`), and at
+ * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `groupRecreated`, `pendingLimitReached`, `parkedLimitReached`, `noFreeSlot`), and at
  * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
  * Never a payload.
  *

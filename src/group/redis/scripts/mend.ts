@@ -23,6 +23,29 @@ end
 `
 
 /**
+ * `waits(id, count)` says whether an entry of the page waits for a condition. Each condition is asked once for what it has between the first and the last id: a question for each entry
+ * and each condition would be tens of milliseconds. Where a condition has more there than the page, as of entries that are pending no more, it is asked entry by entry.
+ */
+const WAITING_AMONG = `
+local waiters, crowded = {}, {}
+for _, condition in ipairs(rows[1] and conditions() or {}) do
+  local from, to = '[' .. condition .. '\\n' .. sortable(rows[1][1]) .. ':', '(' .. condition .. '\\n' .. sortable(rows[#rows][1]) .. ';'
+  local page = beside('ZRANGEBYLEX', waiting, from, to, 'LIMIT', 0, ${PAGE} + 1) or {}
+  if #page > ${PAGE} then crowded[#crowded + 1] = condition else
+    for _, text in ipairs(page) do
+      local _, id, count = parts(text)
+      if id then waiters[id .. ':' .. num(count)] = true end
+    end
+  end
+end
+local function waits(id, count)
+  if waiters[id .. ':' .. num(count)] then return true end
+  for _, condition in ipairs(crowded) do
+    if beside('ZSCORE', waiting, member(condition, id, count)) then return true end
+  end
+end`
+
+/**
  * Compares a page of what is set aside with the index, by which alone it comes back: what no index has, since somebody deleted it or a failover lost a write, is due at once.
  *
  * Whoever does it, and whenever, it is the same: nobody's lease is asked for. Where the last page ended is noted.
@@ -40,15 +63,11 @@ ${NOW}
 ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
-local there, mended = conditions(), 0
-local function waits(id, count)
-  for _, condition in ipairs(there) do
-    if beside('ZSCORE', waiting, member(condition, id, count)) then return true end
-  end
-end
+local mended = 0
 local after = beside('HGET', state, 'mending') or ''
 if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
 local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
+${WAITING_AMONG}
 for _, p in ipairs(rows) do
   if not beside('ZSCORE', due, p[1]) and not waits(p[1], p[4]) then
     local count = saturated(p[4])
