@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { claimPage } from '../../src/group/redis/scripts/claim-page.ts'
 import { finishClaims } from '../../src/group/redis/scripts/finish-claims.ts'
 import { heal } from '../../src/group/redis/scripts/heal.ts'
-import { mend } from '../../src/group/redis/scripts/mend.ts'
+import { repair } from '../../src/group/redis/scripts/repair.ts'
 import type { Script } from '../../src/group/redis/scripts/script.ts'
 import { settle } from '../../src/group/redis/scripts/settle.ts'
 import { start } from '../../src/group/redis/scripts/start.ts'
@@ -11,7 +11,7 @@ import { type ServerTime, timeOf } from './server-time.ts'
 import { CONDITIONS, GROUP, KEYS, leaveOrphans, loseGroup, type State } from './world.ts'
 
 /** What is measured, in the order of the table. */
-export const CALLS = ['page', 'start', 'settle', 'take', 'finish', 'heal', 'mend'] as const
+export const CALLS = ['page', 'start', 'settle', 'take', 'finish', 'heal', 'repair'] as const
 export type CallName = (typeof CALLS)[number]
 export type Times = Record<CallName, ServerTime[]>
 
@@ -57,7 +57,7 @@ export async function measureCalls(redis: Redis, state: State, rounds: number): 
     expectCount('take', taken.length, state === 'nothing due' ? 0 : 100)
     if (taken.length > 0) await setAside(taken, 0, condition)
     await call('finish', finishClaims, [KEYS.stream, LEASE, KEYS.due, KEYS.waiting, KEYS.state], [...FENCE, '0-0', 1])
-    await call('mend', mend, [KEYS.stream, KEYS.due, KEYS.waiting, KEYS.state], [GROUP])
+    await call('repair', repair, [KEYS.stream, KEYS.due, KEYS.waiting, KEYS.state], [GROUP])
   }
   if (state === 'nothing due' || state === 'half due') return times
   await loseGroup(redis)

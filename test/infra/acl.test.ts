@@ -40,11 +40,11 @@ import { handBack } from '../../src/group/redis/scripts/hand-back.ts'
 import { heal } from '../../src/group/redis/scripts/heal.ts'
 import { join as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measure } from '../../src/group/redis/scripts/measure.ts'
-import { mend } from '../../src/group/redis/scripts/mend.ts'
 import { readBounded } from '../../src/group/redis/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/redis/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/redis/scripts/renew.ts'
+import { repair } from '../../src/group/redis/scripts/repair.ts'
 import type { Script } from '../../src/group/redis/scripts/script.ts'
 import { settle } from '../../src/group/redis/scripts/settle.ts'
 import { start } from '../../src/group/redis/scripts/start.ts'
@@ -64,7 +64,7 @@ const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
-const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, mend, start, finishClaims, removeConsumer]
+const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, repair, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [joinScript, takeGuarded]

@@ -70,7 +70,7 @@ interface Replies {
   readonly pending: readonly [before: Reply, after: Reply]
   readonly timed: readonly Reply[]
   readonly waiting: Reply
-  readonly mended: Reply
+  readonly repaired: Reply
   readonly healing: Reply
 }
 
@@ -80,30 +80,32 @@ async function lookAt(sender: Sender, group: string, keys: ConsumerKeys, at: num
   const timed = timedCalls(keys, at)
   const beside: Call[] = [
     ['zcard', waiting],
-    ['hget', state, 'mended'],
+    ['hget', state, 'repaired'],
     ['hget', state, 'healing'],
   ]
   const replies = (await sender.send([pending, ...timed, ...beside, pending])) as Reply[]
-  const [places = null, mended = null, healing = null, after = null] = replies.slice(1 + timed.length)
+  const [places = null, repaired = null, healing = null, after = null] = replies.slice(1 + timed.length)
   return {
     pending: [replies[0] ?? null, after],
     timed: replies.slice(1, 1 + timed.length),
     waiting: places,
-    mended,
+    repaired,
     healing,
   }
 }
 
 /** No value where entries were set aside, or came back, meanwhile. */
-function placesOf({ pending, timed, waiting, mended, healing }: Replies): Told<Places | undefined> {
+function placesOf({ pending, timed, waiting, repaired, healing }: Replies): Told<Places | undefined> {
   const [before, after] = pending
-  const refusal = [before, after, timed[0], waiting, mended, healing].find((reply) => reply instanceof RedisReplyError)
+  const refusal = [before, after, timed[0], waiting, repaired, healing].find(
+    (reply) => reply instanceof RedisReplyError,
+  )
   // a lost group has nothing pending; an index of another type is a finding of its own
   if (refusal && (refusal.is('NOGROUP') || isOfOtherType(refusal))) return { value: undefined }
   if (refusal) return { refusal, right: RIGHT }
   const parked = parkedIn(after)
   if (parked !== parkedIn(before)) return { value: undefined }
-  const [, known = '0'] = /^\d+ (-?\d+)$/.exec(asText(mended)) ?? []
+  const [, known = '0'] = /^\d+ (-?\d+)$/.exec(asText(repaired)) ?? []
   return {
     value: { parked, indexed: Number(timed[0]) + Number(waiting), known: Number(known), isHealing: healing !== null },
   }

@@ -10,7 +10,6 @@ import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
-import type { Reply } from '../../group/redis/transport.ts'
 import type { Question, Questions } from '../ask.ts'
 import {
   type Absence,

@@ -8,7 +8,7 @@ import { items } from '../../group/redis/commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
 import { parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
 import { senderOf } from '../../group/redis/redis-connection.ts'
-import { mend } from '../../group/redis/scripts/mend.ts'
+import { repair } from '../../group/redis/scripts/repair.ts'
 import type { Call, Sender } from '../../group/redis/sender.ts'
 import type { Reply } from '../../group/redis/transport.ts'
 import { parkedOf } from './parked.ts'
@@ -102,9 +102,9 @@ async function groupsOf(
 /** How many had no place; `undefined` where there is no such group. */
 async function compareAll(sender: Sender, group: string, keys: ConsumerKeys): Promise<number | undefined> {
   const { stream, due, waiting, state } = keys
-  const call = { script: mend, keys: [stream, due, waiting, state], args: [group] }
+  const call = { script: repair, keys: [stream, due, waiting, state], args: [group] }
   // a claimer may have stopped on its way: what it has passed is compared in a second round
-  let rounds = (await ask(sender, ['hget', state, 'mending'])) === null ? 1 : 2
+  let rounds = (await ask(sender, ['hget', state, 'repairing'])) === null ? 1 : 2
   for (let repaired = 0; ; ) {
     const [reply = null] = await sender.send([call])
     if (reply instanceof RedisReplyError && reply.is('NOGROUP')) return undefined

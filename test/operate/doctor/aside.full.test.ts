@@ -70,7 +70,7 @@ describe('index', () => {
 
   test('is repaired from its start where a claimer stopped on the way', async () => {
     const scenario = await withAside(5)
-    await scenario.raw.hset(STATE, 'mending', scenario.ids[3] as string)
+    await scenario.raw.hset(STATE, 'repairing', scenario.ids[3] as string)
     await scenario.raw.del(DUE)
 
     expect(await repairIndexes([], { redis: scenario.redis, streams: ['orders'] })).toMatchObject([{ repaired: 5 }])

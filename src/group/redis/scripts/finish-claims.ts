@@ -1,7 +1,7 @@
 import { PARKED } from '../../../core/keys.ts'
 import { ASIDE, CONDITIONS } from './aside.ts'
 import { BEFORE, BESIDE, FENCE, GONE, NOW } from './fence.ts'
-import { MENDING } from './mend.ts'
+import { REPAIRING } from './repair.ts'
 import type { Script } from './script.ts'
 
 /** Nothing is set aside for longer than a hundred years, in ms. */
@@ -58,7 +58,7 @@ ${BEFORE}
 ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
-${MENDING}
+${REPAIRING}
 local lost = {}
 ${TAKE_OFF}
 local pending = redis.call('XPENDING', stream, group)
@@ -103,7 +103,7 @@ if parked > 0 then
   takeOff()
   local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
   for _, reason in ipairs(lost) do parked = parked - reason[2] end
-  differs = mustMend(parked, indexed)
+  differs = mustRepair(parked, indexed)
 end
 return {mark, lost, differs and 1 or 0}
 `,

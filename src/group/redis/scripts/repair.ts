@@ -10,14 +10,14 @@ const PAGE = 500
 const PERIOD_MS = 86_400_000
 
 /**
- * `mustMend(parked, indexed)` says whether what is set aside and the index differ in number as they did not before, or nobody has compared them for a day.
+ * `mustRepair(parked, indexed)` says whether what is set aside and the index differ in number as they did not before, or nobody has compared them for a day.
  * Needs the locals state, now.
  */
-export const MENDING = `
-local function mended() return (beside('HGET', state, 'mended') or ''):match('^(%d+) (%-?%d+)$') end
-local function mustMend(parked, indexed)
-  if beside('HEXISTS', state, 'mending') == 1 then return true end
-  local at, difference = mended()
+export const REPAIRING = `
+local function repaired() return (beside('HGET', state, 'repaired') or ''):match('^(%d+) (%-?%d+)$') end
+local function mustRepair(parked, indexed)
+  if beside('HEXISTS', state, 'repairing') == 1 then return true end
+  local at, difference = repaired()
   return parked - indexed ~= (tonumber(difference) or 0) or at and parked > 0 and now - at > ${PERIOD_MS}
 end
 `
@@ -52,7 +52,7 @@ end`
  *
  * KEYS stream, due, waiting, state. ARGV group. Answers 1 if all was compared by now, and how many had no place.
  */
-export const mend: Script = {
+export const repair: Script = {
   keyCount: 4,
   lua: `
 local stream, due, waiting, state = unpack(KEYS)
@@ -63,27 +63,27 @@ ${NOW}
 ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
-local mended = 0
-local after = beside('HGET', state, 'mending') or ''
+local repaired = 0
+local after = beside('HGET', state, 'repairing') or ''
 if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
 local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
 ${WAITING_AMONG}
 for _, p in ipairs(rows) do
   if not beside('ZSCORE', due, p[1]) and not waits(p[1], p[4]) then
     local count = saturated(p[4])
-    if aside(p[1], count, due, score(now, count), p[1]) then mended = mended + 1 end
+    if aside(p[1], count, due, score(now, count), p[1]) then repaired = repaired + 1 end
   end
 end
 local last = rows[${PAGE}] and rows[${PAGE}][1]
 if last and last ~= '${LAST_ID}' then
-  beside('HSET', state, 'mending', last)
-  return {0, mended}
+  beside('HSET', state, 'repairing', last)
+  return {0, repaired}
 end
 local parked = 0
 for _, c in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do if c[1] == '${PARKED}' then parked = tonumber(c[2]) end end
 local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
-beside('HDEL', state, 'mending')
-beside('HSET', state, 'mended', num(now) .. ' ' .. ('%.0f'):format(parked - indexed))
-return {1, mended}
+beside('HDEL', state, 'repairing')
+beside('HSET', state, 'repaired', num(now) .. ' ' .. ('%.0f'):format(parked - indexed))
+return {1, repaired}
 `,
 }
