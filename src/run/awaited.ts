@@ -29,5 +29,5 @@ export function isRouted(condition: string, { routes }: Consumer, unavailable: R
 
 /** Whether the server decides by itself that what waits for it comes back. */
 export function isServers(condition: string): boolean {
-  return condition.startsWith('held ')
+  return condition.startsWith('held ') || condition.startsWith('paused ')
 }

@@ -1,5 +1,5 @@
 import { compareCursors, cursorAt } from '../../core/cursor.ts'
-import type { Entry } from '../../core/entry.ts'
+import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
 import { CLAIMER_SLOTS, isLeftOver } from '../consumer-names.ts'
@@ -67,8 +67,11 @@ export class MemoryClaims implements Claims {
       isHealing: false,
     }
     if (!this.#calls.isLeased(slot)) return { ...settled, ...nothing, aside: { conditions: [] }, leaseLost: true }
-    const { group, groupRecreated } = this.#calls.open()
+    const told = { ...this.#calls.seenPauses, ...(riders.length > 0 && { answers }) }
     const from = cursor ?? this.#calls.state.cursor ?? '0-0'
+    if (this.#calls.isAllPaused)
+      return { ...settled, ...nothing, from, cursor: from, aside: { conditions: [] }, ...told }
+    const { group, groupRecreated } = this.#calls.open()
     const most = Math.min(room, PAGE.finds)
     const { claimed, lost, after } =
       most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
@@ -82,7 +85,7 @@ export class MemoryClaims implements Claims {
       groupRecreated,
       aside: this.#calls.left,
       isHealing: this.#calls.state.healing !== undefined,
-      ...(riders.length > 0 && { answers }),
+      ...told,
     }
   }
 
@@ -99,14 +102,15 @@ export class MemoryClaims implements Claims {
     const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) =>
       isClosed(this.#calls.server.values, type, unless, guards),
     )
-    if (!guards.some((guard) => isShut(this.#calls.server.values, guard))) take.find()
+    const isShutAll = this.#calls.isAllPaused || guards.some((guard) => isShut(this.#calls.server.values, guard))
+    if (!isShutAll) take.find()
     const { started, handed } = take.start(slot)
     this.#taken = [
       ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),
       ...handed.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount })),
     ]
     const left = { ...this.#calls.left, conditions: take.conditions }
-    return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore }
+    return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore, ...this.#calls.seenPauses }
   }
 
   async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
@@ -149,10 +153,11 @@ export class MemoryClaims implements Claims {
       this.#calls.take(group, slot, delivery)
       if (this.#calls.dueTimes.has(delivery.id)) this.#calls.dueTimes.set(delivery.id, RUNNING + delivery.deliveryCount)
     }
-    const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length
+    const { leftPaused, ...others } = sorted
+    const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length + leftPaused.length
     counts.superseded += claimed.length - ours
     counts.lost += held.length - ours
-    return { ...settled, counts, ...sorted }
+    return { ...settled, counts, ...others, ...(leftPaused.length > 0 && { leftPaused }), ...this.#calls.seenPauses }
   }
 
   /** What becomes of each entry that is still ours; the trimmed ones are taken off. */
@@ -165,19 +170,21 @@ export class MemoryClaims implements Claims {
     const started: Delivery[] = []
     const leftAlone: Claimed[] = []
     const noRoom: Claimed[] = []
+    const leftPaused: Claimed[] = []
     let bytes = 0
     for (const claim of held) {
       const { id, deliveryCount } = claim
       const entry = this.#calls.stream.get(id)
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
+      else if (this.#isPaused(entry, unless)) leftPaused.push(claim)
       else if (this.#isLeft(entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
         started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: returnOf(claim, slot), isTaken: true })
       }
     }
-    return { started, leftAlone, noRoom }
+    return { started, leftAlone, noRoom, leftPaused }
   }
 
   async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<FinishedClaims> {
@@ -248,6 +255,11 @@ export class MemoryClaims implements Claims {
       if (claimed.length === room) return { claimed, lost, after: cursorAt(entry) }
     }
     return { claimed, lost, after: '0-0' }
+  }
+
+  #isPaused({ fields }: Entry, unless: StartBounds['unless']): boolean {
+    const isPaused = ([name, value]: Field) => String(name) === unless?.field && this.#calls.isPaused(String(value))
+    return this.#calls.isAllPaused || fields.some(isPaused)
   }
 
   #isLeft({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {

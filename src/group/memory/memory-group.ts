@@ -75,7 +75,7 @@ export class MemoryGroup implements Group {
     const { group, groupRecreated } = this.#calls.open()
     const holder = this.#calls.server.holder(this.#calls.address.keys.slot(slot.consumerName))
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
-    const told = { groupRecreated, ...(riders.length > 0 && { answers }) }
+    const told = { groupRecreated, ...this.#calls.seenPauses, ...(riders.length > 0 && { answers }) }
     const nothing = {
       ...settled,
       entries: [],
@@ -86,6 +86,8 @@ export class MemoryGroup implements Group {
     }
     const leaseLost = holder !== undefined && holder !== slot.token
     if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
+    // a plain XREADGROUP reads it all the same
+    if (this.#calls.isAllPaused && maxPending !== Infinity) return nothing
     const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED).length
     const parkedLimitReached = maxPending !== Infinity && parked > maxParked
     if (parkedLimitReached || group.pending.size - parked > maxPending) {
@@ -113,7 +115,7 @@ export class MemoryGroup implements Group {
     const group = this.#calls.find()
     if (!this.#calls.isLeased(slot)) return { lost: 0, leaseLost: true }
     for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#calls.take(group, slot, entry)
-    return { lost: 0, leaseLost: false } // a trimmed entry stays pending here until it is settled, which counts it
+    return { lost: 0, leaseLost: false, ...this.#calls.seenPauses } // a trimmed entry stays pending here until it is settled, which counts it
   }
 
   async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {

@@ -20,6 +20,7 @@ import {
   groupsQuestion,
   memberQuestion,
   oldestQuestion,
+  pausesQuestion,
   streamQuestion,
   timeQuestion,
 } from '../questions.ts'
@@ -68,6 +69,8 @@ export interface GroupFacts {
   readonly deadLetters: Found
   /** Where a lost group is made again; `undefined`: there never was one of ours. */
   readonly mark: string | undefined
+  /** What somebody paused, as it lies beside the group; `''` if nothing is. */
+  readonly paused: string
   /** The stream that the group's keys belong to. */
   readonly keysOf: string | undefined
 }
@@ -123,6 +126,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     deadLetters: foundQuestion(deadLetters),
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
+    paused: pausesQuestion(keys),
   }
 }
 

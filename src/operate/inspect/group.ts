@@ -2,6 +2,7 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED } from '../../core/keys.ts'
+import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
@@ -15,11 +16,12 @@ import {
   consumersQuestion,
   memberQuestion,
   oldestQuestion,
+  pausesQuestion,
   streamQuestion,
 } from '../questions.ts'
 import { ageOf } from './ages.ts'
 import { inspectConsumers } from './consumers.ts'
-import type { DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending } from './inspection.ts'
+import type { DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending, PauseInspection } from './inspection.ts'
 import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
 import { Unknowns } from './unknowns.ts'
@@ -66,6 +68,7 @@ export async function inspectGroup(
     consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
     deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
     sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
+    paused: owner === undefined || isOwnedBy(stream, owner || stream) ? pausedOf(unknowns.read('paused', told.paused), at) : undefined,
     isOurs,
     unknown: unknowns.reasons,
   }
@@ -77,6 +80,7 @@ function keysQuestions(keys: ConsumerKeys) {
     owner: memberQuestion(keys, 'stream'),
     deadLetters: streamQuestion(keys.deadLetters),
     acked: memberQuestion(keys, 'acked'),
+    paused: pausesQuestion(keys),
   }
 }
 
@@ -87,6 +91,12 @@ function keysOf(stream: string, group: string, deadLetters: string | undefined):
   } catch {
     return undefined
   }
+}
+
+function pausedOf(text: string | undefined, at: number): PauseInspection[] | undefined {
+  if (!text) return undefined
+  const paused = [...parsePauses(text)].filter(([, pause]) => isInEffect(pause, at))
+  return paused.map(([type, pause]) => (type === WHOLE_GROUP ? pause : { type, ...pause }))
 }
 
 function sinceOf(acked: string | undefined, at: number): number | undefined {
