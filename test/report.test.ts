@@ -31,6 +31,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     noFreeSlot: false,
     pendingLimitReached: false,
     parkedLimitReached: false,
+    paused: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,
@@ -83,7 +84,7 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['noFreeSlot', 'pendingLimitReached', 'parkedLimitReached', 'groupRecreated', 'continued'] as const)(
+  test.each(['noFreeSlot', 'pendingLimitReached', 'parkedLimitReached', 'paused', 'groupRecreated', 'continued'] as const)(
     'says %s if any does',
     (flag) => {
       const said = [[false, false], [true, false], [false, true], []].map(

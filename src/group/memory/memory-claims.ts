@@ -68,10 +68,11 @@ export class MemoryClaims implements Claims {
     }
     if (!this.#calls.isLeased(slot)) return { ...settled, ...nothing, aside: { conditions: [] }, leaseLost: true }
     const told = { ...this.#calls.seenPauses, ...(riders.length > 0 && { answers }) }
-    const from = cursor ?? this.#calls.state.cursor ?? '0-0'
+    const start = () => cursor ?? this.#calls.state.cursor ?? '0-0'
     if (this.#calls.isAllPaused)
-      return { ...settled, ...nothing, from, cursor: from, aside: { conditions: [] }, ...told }
+      return { ...settled, ...nothing, from: start(), cursor: start(), aside: { conditions: [] }, ...told }
     const { group, groupRecreated } = this.#calls.open()
+    const from = start()
     const most = Math.min(room, PAGE.finds)
     const { claimed, lost, after } =
       most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
