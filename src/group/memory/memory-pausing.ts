@@ -63,7 +63,7 @@ export class MemoryPausing implements Pausing {
 
   /** A group that was lost left its state behind. */
   #isKnown({ group, keys }: PausingAddress): boolean {
-    return (this.#server.streams.get(keys.stream)?.groups.has(group) ?? false) || this.#server.states.has(keys.state)
+    return this.#server.streams.get(keys.stream)?.groups.has(group) === true || this.#server.states.get(keys.state)?.mark !== undefined
   }
 
   #inEffect({ keys }: PausingAddress): Map<string, Pause> {
