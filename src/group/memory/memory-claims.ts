@@ -99,12 +99,12 @@ export class MemoryClaims implements Claims {
     if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }
+    if (this.#calls.isAllPaused) return { ...nothing, left: this.#calls.left, ...this.#calls.seenPauses }
     const { unless, guards = [] } = request
     const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) =>
       isClosed(this.#calls.server.values, type, unless, guards),
     )
-    const isShutAll = this.#calls.isAllPaused || guards.some((guard) => isShut(this.#calls.server.values, guard))
-    if (!isShutAll) take.find()
+    if (!guards.some((guard) => isShut(this.#calls.server.values, guard))) take.find()
     const { started, handed } = take.start(slot)
     this.#taken = [
       ...started.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount - 1 })),

@@ -191,6 +191,8 @@ ${DUE_BY}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
 if not ours then return 0 end
+-- a group that is gone ends it here: what left an index by then would be lost
+redis.call('XPENDING', stream, group, '-', '+', 1)
 see(text)
 till = till == '' and now or tonumber(till)
 local lost = {}
