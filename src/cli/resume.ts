@@ -32,11 +32,16 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-function resumedLines({ was, waiting, unread, expiring, isMoreExpiring, isConfirmed }: Resumed, what: string): string[] {
+function resumedLines(
+  { was, waiting, unread, expiring, isMoreExpiring, isConfirmed }: Resumed,
+  what: string,
+): string[] {
   const lines = [`Resumed ${what}, paused ${pauseText(was, Date.now())}${confirmedText(isConfirmed)}`]
   const due = `${count(waiting, 'entry waits', 'entries wait')} for it`
   lines.push(unread === undefined ? due : `${due}, and ${count(unread, 'is', 'are')} not read yet`)
   if (expiring !== undefined)
-    lines.push(`${isMoreExpiring ? 'At least ' : ''}${count(expiring, 'entry is', 'entries are')} too old, and will expire`)
+    lines.push(
+      `${isMoreExpiring ? 'At least ' : ''}${count(expiring, 'entry is', 'entries are')} too old, and will expire`,
+    )
   return lines
 }

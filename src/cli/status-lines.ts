@@ -162,7 +162,8 @@ function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInsp
 }
 
 function pauseLines({ group, paused = [] }: GroupInspection, at: number): string[] {
-  const what = (type: string | undefined) => `${printableName(group)}: ${type === undefined ? '' : `${printableName(type)} `}paused`
+  const what = (type: string | undefined) =>
+    `${printableName(group)}: ${type === undefined ? '' : `${printableName(type)} `}paused`
   return paused.map((pause) => `${what(pause.type)} ${pauseText(pause, at)}`)
 }
 

@@ -1,7 +1,7 @@
+import type { ConsumerKeys } from '../core/keys.ts'
 import type { Pause } from '../core/pauses.ts'
-import type { GroupAddress } from './group.ts'
 
-/** What is to be paused, and what is to be known of it. What is left out stays as it is. */
+/** What somebody pauses, and what they say of it. A member that is left out stays as it is. */
 export interface PauseRequest {
   /** Only entries of that type. Default: the whole group. */
   readonly type?: string | undefined
@@ -58,7 +58,10 @@ export type ResumeAnswer =
   | (Confirmed & Resumable & { readonly is: 'resumed'; readonly was: Pause })
 
 /** Whose it is. */
-export type PausingAddress = Pick<GroupAddress, 'group' | 'keys'>
+export interface PausingAddress {
+  readonly group: string
+  readonly keys: ConsumerKeys
+}
 
 /** Pauses and resumes groups and event types: one step each on the server. */
 export interface Pausing {

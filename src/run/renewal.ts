@@ -21,7 +21,7 @@ const MIN_PERIOD_MS = 10
 
 /**
  * Sets the idle clocks of what a run holds back to 0, every third of `minIdleMs`: three chances before a claimer may take it. A renewal that
- * fails is made good by the next, or the entry is claimed. It also tells a run that only runs handlers what was paused meanwhile.
+ * fails is made good by the next, or the entry is claimed. A run that only runs handlers learns by it what somebody has paused.
  */
 export class Renewal {
   readonly #parts: RenewalParts

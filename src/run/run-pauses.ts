@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { isInEffect, type Pause, type Pauses, typeOfPaused, pausedType, WHOLE_GROUP } from '../core/pauses.ts'
+import { isInEffect, type Pause, type Pauses, pausedType, typeOfPaused, WHOLE_GROUP } from '../core/pauses.ts'
 import type { SeenPauses } from '../group/group.ts'
 import type { RunReport } from './run-report.ts'
 import type { Time } from './time.ts'
@@ -9,8 +9,8 @@ const NONE: Pauses = new Map()
 /**
  * What is paused, as far as a run knows: each request that reads, takes, starts or renews sees it. A group that is paused as a whole ends the run.
  *
- * Whether a pause is over is told by the server's clock: it is no earlier than what was last seen of it, nor than when the last pause began, and has gone
- * on since then as ours has. So nothing starts before its pause is over.
+ * The server's clock decides whether a pause is over. The run knows a time that this clock has reached: the one that was last seen, or the start of the last pause,
+ * and what has passed on its own monotonic clock since then. So nothing starts before its pause is over.
  */
 export class RunPauses {
   readonly #clock: Clock

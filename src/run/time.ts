@@ -36,7 +36,7 @@ export class Time {
   interrupt(): void {
     if (this.#isStopped) return
     this.#isStopped = true
-    for (const callback of [...this.#interrupted]) queueMicrotask(callback)
+    for (const callback of this.#interrupted) queueMicrotask(callback)
   }
 
   /** It was stopped, or somebody asked to stop: more than the time ends the run. */

@@ -16,7 +16,10 @@ const DAY_MS = 86_400_000
 /** A server with group `billing` on stream `orders`, and what asks it as a shell does. */
 async function aShop() {
   const scenario = await startScenario()
-  await poll(billing(() => {}), { redis: scenario.redis })
+  await poll(
+    billing(() => {}),
+    { redis: scenario.redis },
+  )
   const ask = async (url: string, ...args: string[]) => {
     const run = millrace(args, { env: { REDIS_URL: url, PATH: process.env.PATH } })
     const exit = await run.exit
@@ -94,7 +97,12 @@ test.each<[exit: number, what: string, args: string[], line: RegExp]>([
   [2, 'a time that is none', ['pause', 'orders', 'billing', '--until', 'tomorrow'], /--until must be a time such as/],
   [2, 'a group that is not named', ['pause', 'orders'], /a stream and a group must say what/],
   [2, 'an empty type', ['resume', 'orders', 'billing', '--type', ''], /--type must not be empty/],
-  [2, 'an age that is none', ['resume', 'orders', 'billing', '--max-age-ms', '1h'], /--max-age-ms must be a whole number/],
+  [
+    2,
+    'an age that is none',
+    ['resume', 'orders', 'billing', '--max-age-ms', '1h'],
+    /--max-age-ms must be a whole number/,
+  ],
 ])('exits with %i for %s', async (exit, _what, args, line) => {
   const { run } = await aShop()
 
@@ -134,16 +142,24 @@ test('the doctor shows what is paused, warns after a day, and of what it cannot 
   const { redis, raw } = await aShop()
   const consumer = billing(() => {})
   const seen = async () =>
-    (await diagnose(consumer, { redis })).filter(({ check }) => check === 'paused').map(({ severity, message, fix }) => [severity, message, fix])
+    (await diagnose(consumer, { redis }))
+      .filter(({ check }) => check === 'paused')
+      .map(({ severity, message, fix }) => [severity, message, fix])
 
   expect(await seen()).toEqual([])
   await pause(consumer, { redis, type: 'OrderPaid', by: 'anna' })
   expect(await seen()).toEqual([
-    ['info', expect.stringMatching(/^"OrderPaid" has been paused by "anna" for /), 'millrace resume orders billing --type OrderPaid'],
+    [
+      'info',
+      expect.stringMatching(/^"OrderPaid" has been paused by "anna" for /),
+      'millrace resume orders billing --type OrderPaid',
+    ],
   ])
   await raw.set(PAUSED, JSON.stringify({ '*': { at: Date.now() - 2 * DAY_MS } }))
   expect(await seen()).toEqual([['warning', 'The group has been paused for 2d', 'millrace resume orders billing']])
   await raw.set(PAUSED, 'oops')
-  expect(await seen()).toEqual([['warning', 'What is paused cannot be read, and is not paused', expect.stringContaining('GETDEL')]])
+  expect(await seen()).toEqual([
+    ['warning', 'What is paused cannot be read, and is not paused', expect.stringContaining('GETDEL')],
+  ])
   expect(await poll(consumer, { redis })).toMatchObject({ paused: false, drained: true })
 })

@@ -1229,21 +1229,25 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       const pausing = () => pausingOf('pause', outside.connect())
       const pause = (type?: string) => pausing().pause(anAddress(), { type, by: 'anna' })
       const resume = (type?: string) => pausing().resume(anAddress(), { type })
-      const pausedIn = ({ paused }: { readonly paused?: SeenPauses }) => [...(paused?.pauses ?? [])].map(([type, { by }]) => [type, by])
+      const pausedIn = ({ paused }: { readonly paused?: SeenPauses }) =>
+        [...(paused?.pauses ?? [])].map(([type, { by }]) => [type, by])
 
-      test.each([undefined, 100])('is seen by reads, renewals and whoever takes a slot, until it is resumed, maxPending %s', async (maxPending) => {
-        const { group, slot, entries } = await aReader(1)
-        await pause('OrderPaid')
-        const look = async () => [
-          pausedIn(await group.renew(slot, entries)),
-          pausedIn(await group.settleAndRead(slot, [], { count: 1, maxPending })),
-          pausedIn(await aSlot(group)),
-        ]
-        const seen = [['OrderPaid', 'anna']]
-        expect(await look()).toEqual([seen, seen, seen])
-        await resume('OrderPaid')
-        expect(await look()).toEqual([[], [], []])
-      })
+      test.each([undefined, 100])(
+        'is seen by reads, renewals and whoever takes a slot, until it is resumed, maxPending %s',
+        async (maxPending) => {
+          const { group, slot, entries } = await aReader(1)
+          await pause('OrderPaid')
+          const look = async () => [
+            pausedIn(await group.renew(slot, entries)),
+            pausedIn(await group.settleAndRead(slot, [], { count: 1, maxPending })),
+            pausedIn(await aSlot(group)),
+          ]
+          const seen = [['OrderPaid', 'anna']]
+          expect(await look()).toEqual([seen, seen, seen])
+          await resume('OrderPaid')
+          expect(await look()).toEqual([[], [], []])
+        },
+      )
 
       test('costs no request more', async () => {
         const { group, slot, entries } = await aReader(1)
@@ -1269,12 +1273,19 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { cursor } = await group.settleAndClaim(slot, [], page({ room: 1 }))
         await pause()
         const paused = await group.settleAndClaim(slot, [], page({ cursor: cursor as string }))
-        expect([paused.from, paused.cursor, paused.claimed, pausedIn(paused)]).toEqual([cursor, cursor, [], [['*', 'anna']]])
+        expect([paused.from, paused.cursor, paused.claimed, pausedIn(paused)]).toEqual([
+          cursor,
+          cursor,
+          [],
+          [['*', 'anna']],
+        ])
         await resume()
-        expect(idsOf((await group.settleAndClaim(slot, [], page({ cursor: cursor as string }))).claimed)).toEqual([ids[1]])
+        expect(idsOf((await group.settleAndClaim(slot, [], page({ cursor: cursor as string }))).claimed)).toEqual([
+          ids[1],
+        ])
       })
 
-      test('waits for its own condition where its type is paused, and is taken once it is not', async () => {
+      test('waits for a condition while its type is paused, and is taken once it is not', async () => {
         const { group, slot, ids } = await aShelf(3)
         await pause('1')
         const taken = await group.settleAndTake(slot, [], taking({ unless: OF_TYPES }))
@@ -1314,7 +1325,12 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('counts what is too old of what waits', async () => {
         const { group, slot } = await aReader(1)
-        await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition: 'paused 0' }, [{ id: (await outside.pending())[0]?.id ?? '', deliveryCount: 1 }]))
+        await group.settle(
+          slot,
+          settleAs({ kind: 'park', delayMs: 0, condition: 'paused 0' }, [
+            { id: (await outside.pending())[0]?.id ?? '', deliveryCount: 1 },
+          ]),
+        )
         await addEntries(2)
         await pause('0')
         await pause()

@@ -101,7 +101,7 @@ describe.each([
   ['REST', overRest],
   ['memory', inMemory],
 ] as const)('over %s', (_name, start) => {
-  it('a paused group is neither read nor claimed, and each entry is called once when it is resumed', async () => {
+  it('a paused group is neither read nor claimed, and is handled once it is resumed', async () => {
     const place = await start()
     const { redis } = place
     const { consumer, calls } = aConsumer()
@@ -198,7 +198,7 @@ describe.each([
     expect(await place.pending()).toEqual([])
   })
 
-  it('a pause survives the loss of its group, and what was set aside comes back after it', async () => {
+  it('a pause survives the loss of its group, and nothing of it is lost', async () => {
     const place = await start()
     const { redis } = place
     const { consumer, calls } = aConsumer()
@@ -258,7 +258,12 @@ describe.each([
 
   it.each<[string, Partial<PauseOptions>, string, RegExp]>([
     ['a group that is not there', {}, 'nobody', /there must be such a group/],
-    ['a time that is over', { until: new Date(1_000) }, 'billing', /until must be in the future; the server's clock says/],
+    [
+      'a time that is over',
+      { until: new Date(1_000) },
+      'billing',
+      /until must be in the future; the server's clock says/,
+    ],
     ['a type that has no name', { type: '*' }, 'billing', /type must be an event type/],
   ])('refuses %s', async (_what, options, group, message) => {
     const place = await start()

@@ -106,8 +106,7 @@ export class MemoryGroup implements Group {
     group.consumers.set(slot.consumerName, this.#calls.now)
     // as a plain XREADGROUP, which asks nobody whose the name is
     if (leaseLost) return { ...nothing, leaseLost }
-    if (entries.length > 0 || ifEmpty === 'keep' || !isBounded || holder === undefined)
-      return { ...nothing, entries }
+    if (entries.length > 0 || ifEmpty === 'keep' || !isBounded || holder === undefined) return { ...nothing, entries }
     if (ifEmpty === 'giveWithFlag') this.#calls.server.lower(this.#calls.address.keys.wake)
     this.#handBack(slot, [])
     this.#calls.server.leases.delete(this.#calls.address.keys.slot(slot.consumerName))

@@ -1,6 +1,14 @@
 import { compareEntryIds } from '../../core/entry.ts'
-import { isInEffect, parsePauses, type Pause, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
-import type { PauseAnswer, PauseRequest, Pausing, PausingAddress, Resumable, ResumeAnswer, ResumeRequest } from '../pausing.ts'
+import { isInEffect, type Pause, parsePauses, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
+import type {
+  PauseAnswer,
+  PauseRequest,
+  Pausing,
+  PausingAddress,
+  Resumable,
+  ResumeAnswer,
+  ResumeRequest,
+} from '../pausing.ts'
 import { scoreOf } from './memory-calls.ts'
 import type { MemoryServer } from './memory-server.ts'
 
@@ -50,10 +58,13 @@ export class MemoryPausing implements Pausing {
       const ids = [...(this.#server.waits(keys.waiting).get(pausedType(type))?.keys() ?? [])]
       return { waiting: ids.length, ...aged(ids) }
     }
-    const due = [...this.#server.due(keys.due)].filter(([, score]) => score <= scoreOf(this.#now, Infinity)).map(([id]) => id)
+    const due = [...this.#server.due(keys.due)]
+      .filter(([, score]) => score <= scoreOf(this.#now, Infinity))
+      .map(([id]) => id)
     const stream = this.#server.streams.get(keys.stream)
     const { lastDeliveredId } = stream?.groups.get(group) ?? {}
-    const unread = lastDeliveredId === undefined ? [] : (stream?.after(lastDeliveredId, Infinity) ?? []).map(({ id }) => id)
+    const unread =
+      lastDeliveredId === undefined ? [] : (stream?.after(lastDeliveredId, Infinity) ?? []).map(({ id }) => id)
     return {
       waiting: due.length,
       ...(lastDeliveredId !== undefined && { unread: unread.length }),
@@ -63,7 +74,10 @@ export class MemoryPausing implements Pausing {
 
   /** A group that was lost left its state behind. */
   #isKnown({ group, keys }: PausingAddress): boolean {
-    return this.#server.streams.get(keys.stream)?.groups.has(group) === true || this.#server.states.get(keys.state)?.mark !== undefined
+    return (
+      this.#server.streams.get(keys.stream)?.groups.has(group) === true ||
+      this.#server.states.get(keys.state)?.mark !== undefined
+    )
   }
 
   #inEffect({ keys }: PausingAddress): Map<string, Pause> {

@@ -1,4 +1,4 @@
-import { parsePauses, type Pause, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
+import { type Pause, parsePauses, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import type { PauseAnswer, PauseRequest, Pausing, PausingAddress, ResumeAnswer, ResumeRequest } from '../pausing.ts'
@@ -42,7 +42,11 @@ async function pauseOver(sender: Sender, { group, keys }: PausingAddress, reques
   }
 }
 
-async function resumeOver(sender: Sender, { group, keys }: PausingAddress, request: ResumeRequest): Promise<ResumeAnswer> {
+async function resumeOver(
+  sender: Sender,
+  { group, keys }: PausingAddress,
+  request: ResumeRequest,
+): Promise<ResumeAnswer> {
   const { type, maxAgeMs = '' } = request
   const condition = type === undefined ? '' : pausedType(type)
   const { reply, confirmed } = await confirmedBy(sender, {
@@ -63,7 +67,7 @@ async function resumeOver(sender: Sender, { group, keys }: PausingAddress, reque
   }
 }
 
-/** A pause as a script tells it. */
+/** A pause as a script answers it. */
 function readPause(text: string): Pause {
   return parsePauses(`{"*":${text}}`).get(WHOLE_GROUP) ?? { at: 0 }
 }
@@ -90,4 +94,3 @@ async function confirmedBy(sender: Sender, call: ScriptCall) {
   }
   throw moved ?? new RedisReplyError('MOVED no node of the cluster has the keys')
 }
-

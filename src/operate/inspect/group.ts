@@ -21,7 +21,13 @@ import {
 } from '../questions.ts'
 import { ageOf } from './ages.ts'
 import { inspectConsumers } from './consumers.ts'
-import type { DeadLettersInspection, DeliveryCounts, GroupInspection, OldestPending, PauseInspection } from './inspection.ts'
+import type {
+  DeadLettersInspection,
+  DeliveryCounts,
+  GroupInspection,
+  OldestPending,
+  PauseInspection,
+} from './inspection.ts'
 import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
 import { Unknowns } from './unknowns.ts'
@@ -68,7 +74,10 @@ export async function inspectGroup(
     consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
     deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
     sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
-    paused: owner === undefined || isOwnedBy(stream, owner || stream) ? pausedOf(unknowns.read('paused', told.paused), at) : undefined,
+    paused:
+      owner === undefined || isOwnedBy(stream, owner || stream)
+        ? pausedOf(unknowns.read('paused', told.paused), at)
+        : undefined,
     isOurs,
     unknown: unknowns.reasons,
   }

@@ -231,7 +231,13 @@ export class Retries {
     settler.drop(next)
     const done = settler.takeDone()
     const call = this.#claims.settleAndStart(parts.slot, done, next, this.#bounds)
-    const { started, leftAlone, noRoom, leftPaused = [], paused } = await settler.by(done, call).catch((error: unknown) => {
+    const {
+      started,
+      leftAlone,
+      noRoom,
+      leftPaused = [],
+      paused,
+    } = await settler.by(done, call).catch((error: unknown) => {
       for (const entry of next) entry.giveBack(true)
       settler.take(next)
       throw error

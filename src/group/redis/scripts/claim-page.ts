@@ -140,7 +140,7 @@ if not ours then return 0 end
 see(text)
 local out, lost = {}, {}
 ${CURSOR}
-if isAllPaused then return told({cursor, cursor, {}, {}, '', {}, 0}) end
+if isAllPaused then return seeing({cursor, cursor, {}, {}, '', {}, 0}) end
 ${HOLDERS}
 ${STALE}
 ${CLAIM}
@@ -161,6 +161,6 @@ local function page()
   return '0-0'
 end
 local next = room > 0 and page() or cursor
-return told({cursor, next, out, lost, nextDue(), conditions(), beside('HEXISTS', state, 'healing') or 0})
+return seeing({cursor, next, out, lost, nextDue(), conditions(), beside('HEXISTS', state, 'healing') or 0})
 `,
 }

@@ -7,9 +7,9 @@ import type { Script } from './script.ts'
 export const PAUSED = { done: 1, unknown: 0, past: 2, notPaused: 3 } as const
 
 /** Entries of a group that are compared with its age limit, of those that are due and of those that it has not read. */
-export const AGED_LOOKS = 1_000
+const AGED_LOOKS = 1_000
 
-/** Bodies come along: so many are looked at by one command. */
+/** Entries of which one command reads the bodies, which nobody needs. */
 const PAGE = 100
 
 /** `groupInfo()` is what the server says of the group, by name; false where it has none. */

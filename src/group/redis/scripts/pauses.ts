@@ -16,7 +16,7 @@ end
 
 /**
  * `leaseAndPauses()` says whether the slot is ours, and the text of what is paused or false, by one command. `pausedTypes` and `isAllPaused` are what of it
- * is not over; `told(answer)` adds the text and the server's time to an answer. Needs the locals lease, paused, token.
+ * is not over; `seeing(answer)` adds the text and the server's time to an answer. Needs the locals lease, paused, token.
  */
 export const SEES_PAUSES = `
 ${PAUSES}
@@ -35,7 +35,7 @@ local function see(text)
   end
   isAllPaused = pausedTypes['*'] == true
 end
-local function told(answer)
+local function seeing(answer)
   answer[#answer + 1], answer[#answer + 2] = seenText, seenAt
   return answer
 end

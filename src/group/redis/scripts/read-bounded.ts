@@ -32,7 +32,7 @@ ${DROP}
 ${SEES_PAUSES}
 local holder, text = unpack(redis.call('MGET', lease, paused))
 see(text)
-local function answer(is) return text and told({is}) or {is} end
+local function answer(is) return text and seeing({is}) or {is} end
 if holder and holder ~= token then return answer(${NOT_READ.slotLost}) end
 if isAllPaused then return answer(${NOT_READ.paused}) end
 local pending, parked = redis.call('XPENDING', stream, group), 0

@@ -24,6 +24,6 @@ for at = 4, #ARGV, 2 do
   end
 end
 see(text)
-return text and told({lost}) or lost
+return text and seeing({lost}) or lost
 `,
 }

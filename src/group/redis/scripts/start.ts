@@ -90,7 +90,7 @@ room = tonumber(room) or math.huge
 ${refusalBy(isLeft)}
 ${START_CHUNK}
 ${START_EACH}
-return told({out})
+return seeing({out})
 `
 }
 

@@ -204,16 +204,16 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
     local entry = mine(id, count) and redis.call('XRANGE', stream, id, id)[1]
     if entry then again[#again + 1] = {id, count, isStarted == '1' and entry[2], 0} end
   end
-  return told({num(till), again, lost, nextDue(), conditions(), 1})
+  return seeing({num(till), again, lost, nextDue(), conditions(), 1})
 end
 ${closedBy(guards)}
 local wanted = {}
 for i = 11 + values + #KEYS - 6, #ARGV do wanted[ARGV[i]] = true end
-if closed then return told({num(till), {}, lost, nextDue(), conditions(), 0}) end
+if closed then return seeing({num(till), {}, lost, nextDue(), conditions(), 0}) end
 local healing = idOr(beside('HGET', state, 'healing'), nil)
 ${FIND}
 ${TAKE}
-return told({num(till), entries, lost, nextDue(), there, isMore})
+return seeing({num(till), entries, lost, nextDue(), there, isMore})
 `
 }
 

@@ -1,4 +1,4 @@
-import { arePauses, isInEffect, parsePauses, type Pause, timeText, WHOLE_GROUP } from '../../../core/pauses.ts'
+import { arePauses, isInEffect, type Pause, parsePauses, timeText, WHOLE_GROUP } from '../../../core/pauses.ts'
 import { duration } from '../../../core/words.ts'
 import { quoted } from '../../../errors.ts'
 import { check } from '../check.ts'
