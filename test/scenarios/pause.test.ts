@@ -1,5 +1,5 @@
 import type { Connection, Consumer, EventOf } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, envelopeCodec, on, onBatch, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { type PauseOptions, pause, resume } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -297,4 +297,102 @@ it('what is paused while handlers run is known a third of minIdleMs later', asyn
   expect(report.acked + report.parked).toBe(60)
   expect(Math.max(...starts) - answeredAt).toBeLessThanOrEqual(minIdleMs / 3 + 100)
   expect(report.parked).toBeGreaterThan(30)
+})
+
+it('a claimer that runs handlers hears of a pause a third of minIdleMs later', async () => {
+  const { redis } = await overTcp()
+  const minIdleMs = 1_500
+  let isDown = true
+  const { consumer, calls } = aConsumer(
+    async () => {
+      if (isDown) throw new Error('down')
+      if (calls.length === 1) await pause(consumer, { redis })
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    },
+    { minIdleMs, allowLongHandlers: true, batchSize: 100 },
+  )
+  await publish(redis, ...paid(...Array.from({ length: 60 }, (_, n) => `o${n}`)))
+  await poll(consumer, { redis })
+  isDown = false
+  calls.length = 0
+
+  const report = await claim(consumer, { redis })
+
+  expect(report).toMatchObject({ paused: true, failed: 0, deadLettered: 0 })
+  expect(calls.length).toBeLessThan(20)
+  expect(difference(report)).toBe(0)
+  await resume(consumer, { redis })
+  await claim(consumer, { redis })
+  expect(calls.toSorted()).toEqual(Array.from({ length: 60 }, (_, n) => `o${n}`).toSorted())
+})
+
+it('a type that only a codec can tell is taken and put back without a delivery', async () => {
+  const { redis, pending } = await overTcp()
+  const { decode } = envelopeCodec
+  let isDown = true
+  const { consumer, calls } = aConsumer(
+    () => {
+      if (isDown) throw new Error('down')
+    },
+    { codec: { decode } },
+  )
+  await publish(redis, ...paid('a'))
+  await poll(consumer, { redis })
+  isDown = false
+  await pause(consumer, { redis, type: 'OrderPaid' })
+
+  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, parked: 1 })
+  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 0 })
+  expect(await pending()).toEqual([['parked', 1]])
+  await resume(consumer, { redis, type: 'OrderPaid' })
+  await claim(consumer, { redis })
+  expect(calls).toEqual(['a', 'a'])
+})
+
+it('what a dead process held of a paused type keeps its count and its suspicion', async () => {
+  const { redis, raw, age } = await startScenario()
+  const { consumer, calls } = aConsumer()
+  await poll(consumer, { redis })
+  await publish(redis, ...paid('a'))
+  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'COUNT', 1, 'STREAMS', 'orders', '>')
+  await age(120_000)
+  await pause(consumer, { redis, type: 'OrderPaid' })
+
+  const report = await claim(consumer, { redis })
+
+  expect(report).toMatchObject({ claimed: 1, released: 1, throttled: 0 })
+  expect(calls).toEqual([])
+  const [row] = (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string, string, number, number][]
+  expect(row?.slice(1)).toEqual(['claimer-0', expect.any(Number), 1])
+  await resume(consumer, { redis, type: 'OrderPaid' })
+  await age(120_000)
+  await claim(consumer, { redis })
+  expect(calls).toEqual(['a'])
+})
+
+it('events that wait for others are set aside when their group is paused', async () => {
+  const { redis, pending } = await overTcp()
+  const calls: number[] = []
+  const consumer = defineConsumer({
+    stream: 'orders',
+    group: 'billing',
+    minIdleMs: 600,
+    handlerTimeoutMs: 500,
+    allowLongHandlers: true,
+    routes: [
+      onBatch(OrderPaid, (events) => void calls.push(events.length), { maxEvents: 10, maxBatchingWindowMs: 60_000 }),
+    ],
+  })
+  await publish(redis, ...paid('a', 'b'))
+  const polling = poll(consumer, { redis })
+  await expect.poll(pending).toHaveLength(2)
+
+  await pause(consumer, { redis })
+
+  expect(await polling).toMatchObject({ read: 2, released: 2, paused: true })
+  expect(calls).toEqual([])
+  expect(await pending()).toEqual([
+    ['parked', 0],
+    ['parked', 0],
+  ])
 })
