@@ -119,6 +119,7 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),
     expect.stringMatching(/^ ! billing: leases: NOPERM /),
+    expect.stringMatching(/^ ! billing: pauses: NOPERM /),
   ])
   expect(lines.join('\n')).not.toContain('secret')
 })

@@ -1,5 +1,4 @@
 import { compareCursors, cursorAt } from '../../core/cursor.ts'
-import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
 import { CLAIMER_SLOTS, isLeftOver } from '../consumer-names.ts'
@@ -10,7 +9,6 @@ import type {
   Claims,
   Delivery,
   FinishedClaims,
-  Guard,
   Healed,
   HeldEntry,
   Opened,
@@ -27,7 +25,7 @@ import { plain } from '../redis/commands/reply.ts'
 import { PAGE } from '../redis/scripts/claim-page.ts'
 import type { MemoryCalls } from './memory-calls.ts'
 import { RUNNING } from './memory-calls.ts'
-import { isClosed, isShut } from './memory-guards.ts'
+import { isClosed, isLeft, isPaused, isShut } from './memory-guards.ts'
 import { heal } from './memory-heal.ts'
 import type { GroupState, Pending } from './memory-server.ts'
 import { settle } from './memory-settling.ts'
@@ -178,8 +176,8 @@ export class MemoryClaims implements Claims {
       const entry = this.#calls.stream.get(id)
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
-      else if (this.#isPaused(entry, unless)) leftPaused.push(claim)
-      else if (this.#isLeft(entry, unless, guards)) leftAlone.push(claim)
+      else if (isPaused(this.#calls, entry, unless)) leftPaused.push(claim)
+      else if (isLeft(this.#calls.server.values, entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
         started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: returnOf(claim, slot), isTaken: true })
@@ -256,16 +254,5 @@ export class MemoryClaims implements Claims {
       if (claimed.length === room) return { claimed, lost, after: cursorAt(entry) }
     }
     return { claimed, lost, after: '0-0' }
-  }
-
-  #isPaused({ fields }: Entry, unless: StartBounds['unless']): boolean {
-    const isPaused = ([name, value]: Field) => String(name) === unless?.field && this.#calls.isPaused(String(value))
-    return this.#calls.isAllPaused || fields.some(isPaused)
-  }
-
-  #isLeft({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
-    if (guards.some((guard) => isShut(this.#calls.server.values, guard))) return true
-    const values = fields.filter(([name]) => String(name) === unless?.field).map(([, value]) => String(value))
-    return values.some((value) => isClosed(this.#calls.server.values, value, unless, guards))
   }
 }

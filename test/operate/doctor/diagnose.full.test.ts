@@ -62,7 +62,7 @@ describe('diagnose()', () => {
     expect(sent.filter((name) => name === 'info')).toHaveLength(1)
     expect(sent.length).toBeLessThan(45)
     expect(new Set(sent)).toEqual(
-      new Set(['info', 'time', 'evalsha', 'eval', 'xinfo', 'pttl', 'xpending', 'zrange', 'exists', 'hget']),
+      new Set(['info', 'time', 'evalsha', 'eval', 'xinfo', 'pttl', 'xpending', 'zrange', 'exists', 'hget', 'get']),
     )
     expect(await scenario.raw.dump('orders')).toEqual(before)
     expect(await scenario.raw.keys('*')).toHaveLength(2)
