@@ -33,6 +33,10 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly pendingLimitReached: boolean
   /** More than `maxParked` entries were set aside, so nothing more was read. No failure. */
   readonly parkedLimitReached: boolean
+  /** Somebody paused the group, so that nothing more was read, claimed or started. No failure. */
+  readonly paused: boolean
+  /** Event types that somebody paused; left out where there are none. */
+  readonly pausedTypes?: readonly string[]
   /** The group was gone and was made again. */
   readonly groupRecreated: boolean
   /** Further pollers that this one called, since it saw a backlog. */
@@ -48,7 +52,7 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
 }
 
 /** The report of an invocation: the sums over its consumers, and each consumer's own. */
-export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backlog'> {
+export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'backlog' | 'pausedTypes'> {
   readonly action: 'poll' | 'claim'
   readonly consumers: readonly ConsumerReport[]
 }
@@ -91,6 +95,7 @@ export function openReport(stream: string, group: string): OpenReport {
     noFreeSlot: false,
     pendingLimitReached: false,
     parkedLimitReached: false,
+    paused: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,

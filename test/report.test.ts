@@ -31,6 +31,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     noFreeSlot: false,
     pendingLimitReached: false,
     parkedLimitReached: false,
+    paused: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,
@@ -83,20 +84,24 @@ describe('sumReports()', () => {
     ).toBe(all)
   })
 
-  test.each(['noFreeSlot', 'pendingLimitReached', 'parkedLimitReached', 'groupRecreated', 'continued'] as const)(
-    'says %s if any does',
-    (flag) => {
-      const said = [[false, false], [true, false], [false, true], []].map(
-        (each) =>
-          sumReports(
-            'poll',
-            each.map((value) => aReport('billing', 0, { [flag]: value })),
-          )[flag],
-      )
+  test.each([
+    'noFreeSlot',
+    'pendingLimitReached',
+    'parkedLimitReached',
+    'paused',
+    'groupRecreated',
+    'continued',
+  ] as const)('says %s if any does', (flag) => {
+    const said = [[false, false], [true, false], [false, true], []].map(
+      (each) =>
+        sumReports(
+          'poll',
+          each.map((value) => aReport('billing', 0, { [flag]: value })),
+        )[flag],
+    )
 
-      expect(said).toEqual([false, true, true, false])
-    },
-  )
+    expect(said).toEqual([false, true, true, false])
+  })
 
   test('leaves the reports as they are', () => {
     const report = Object.freeze(aReport('billing', 3))

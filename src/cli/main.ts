@@ -11,6 +11,8 @@ const USAGE = `millrace COMMAND [options]
   plan    works out what a consumer does and costs
   try     tries a server against all that is needed of it
   dlq     lists, shows, redrives and drops dead letters
+  pause   pauses a group, or an event type of it
+  resume  resumes what was paused
 
 millrace COMMAND --help says more.`
 
@@ -30,6 +32,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   plan: () => import('./plan.ts'),
   try: () => import('./try.ts'),
   dlq: () => import('./dlq.ts'),
+  pause: () => import('./pause.ts'),
+  resume: () => import('./resume.ts'),
 }
 
 /** What does not end by then after a signal, such as a module that is still being loaded, is ended. */

@@ -10,6 +10,7 @@ import type {
   Unknown,
 } from '../operate/inspect/inspection.ts'
 import { asideLines } from './aside-lines.ts'
+import { pauseText } from './pause-text.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Cell, Paint, TableColumn } from './text/text.ts'
 import { bytes, paint, tableLines } from './text/text.ts'
@@ -42,16 +43,16 @@ export interface StatusLook {
 }
 
 /** An inspection as lines for a terminal. */
-export function statusLines({ streams, incomplete, clock }: Inspection, look: StatusLook = {}): string[] {
+export function statusLines({ at, streams, incomplete, clock }: Inspection, look: StatusLook = {}): string[] {
   const { colour = paint } = look
-  const lines = streams.flatMap((stream) => [...streamLines(stream, look), ''])
+  const lines = streams.flatMap((stream) => [...streamLines(stream, at, look), ''])
   if (streams.length === 0) lines.push('No streams', '')
   if (incomplete !== undefined) lines.push(colour('yellow', `There may be more streams: ${incomplete}`))
   if (clock === 'local') lines.push(colour('dim', 'Ages are by the clock of this machine: the server refuses TIME'))
   return lines.at(-1) === '' ? lines.slice(0, -1) : lines
 }
 
-function streamLines(stream: StreamInspection, { details = false, colour = paint }: StatusLook): string[] {
+function streamLines(stream: StreamInspection, at: number, { details = false, colour = paint }: StatusLook): string[] {
   const { groups, missingGroups, state } = stream
   const head = `${colour('bold', printableName(stream.stream))}  ${stateText(stream)}`
   if (state === 'missing' || state === 'other-type') return [head]
@@ -61,6 +62,7 @@ function streamLines(stream: StreamInspection, { details = false, colour = paint
   const notes = [
     ...reasonLines('', stream.unknown),
     ...groups.flatMap(({ group, unknown }) => reasonLines(`${printableName(group)}: `, unknown)),
+    ...groups.flatMap((group) => pauseLines(group, at)),
     ...missingGroups.map((name) => `no group ${printableName(name)}: its poller makes it when it first runs`),
   ]
   if (groups.length > 0) body.unshift(titles)
@@ -164,6 +166,12 @@ function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInsp
   return `${printableName(name)}  ${parts.filter((part) => part !== undefined).join(', ')}`
 }
 
+function pauseLines({ group, paused = [] }: GroupInspection, at: number): string[] {
+  const what = (type: string | undefined) =>
+    `${printableName(group)}: ${type === undefined ? '' : `${printableName(type)} `}paused`
+  return paused.map((pause) => `${what(pause.type)} ${pauseText(pause, at)}`)
+}
+
 const NAMES: Readonly<Record<string, string>> = {
   byCondition: 'what waits for a condition',
   byTime: 'what waits for its time',
@@ -176,6 +184,7 @@ const NAMES: Readonly<Record<string, string>> = {
   length: 'length',
   memoryBytes: 'memory',
   oldestPending: 'oldest pending',
+  paused: 'pauses',
   undeliveredAgeMs: 'what is undelivered',
 }
 

@@ -14,6 +14,8 @@ export interface ConsumerKeys {
   readonly state: string
   /** The flag of publishers: while it stands, none of them wakes a poller. */
   readonly wake: string
+  /** What somebody paused of the group: a string of JSON. Without it nothing is paused. */
+  readonly paused: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string
 }
@@ -40,6 +42,7 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     waiting: `${prefix}:waiting`,
     state: `${prefix}:state`,
     wake: `${prefix}:wake`,
+    paused: `${prefix}:paused`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
   }
 }

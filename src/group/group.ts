@@ -4,8 +4,10 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { AGING, PARKED } from '../core/keys.ts'
 import { cannot } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
+import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
+import type { Pausing } from './pausing.ts'
 import type { Call } from './redis/sender.ts'
 
 /**
@@ -151,8 +153,21 @@ export interface Measured {
 
 export type SlotKind = 'poller' | 'claimer'
 
+/** What is paused of a group, as a request saw it. What is over by then may be among it. */
+export interface SeenPauses {
+  readonly pauses: Pauses
+  /** When it was seen, in milliseconds since 1970 on the server's clock; left out where the server was not asked. */
+  readonly now?: number
+}
+
+/** What a request saw beside its answer. */
+interface Seeing {
+  /** Left out where nothing is paused. */
+  readonly paused?: SeenPauses
+}
+
 /** A consumer name held under a lease. */
-export interface Slot {
+export interface Slot extends Seeing {
   readonly consumerName: string
   /** The lease's value; `''` for a slot without a lease. */
   readonly token: string
@@ -240,7 +255,7 @@ interface Unanswered {
   readonly settlements: readonly Settlement[]
 }
 
-export interface RenewResult {
+export interface RenewResult extends Seeing {
   /** Entries that turned out to be trimmed and are pending no more, which settling would then take for superseded ones. */
   readonly lost: number
   readonly leaseLost: boolean
@@ -258,7 +273,8 @@ export interface ReadRequest {
   readonly riders?: readonly JoinedCommand[]
 }
 
-export interface ReadResult extends SettleResult {
+/** A read; of a group that is paused as a whole it brings nothing, or what came in the moment before. */
+export interface ReadResult extends SettleResult, Seeing {
   readonly entries: readonly Delivery[]
   /** Nothing was read, since more than `maxPending` entries are pending. */
   readonly pendingLimitReached: boolean
@@ -280,7 +296,8 @@ export interface ClaimRequest {
   readonly riders?: readonly JoinedCommand[]
 }
 
-export interface ClaimResult extends SettleResult {
+/** A page; of a group that is paused as a whole it is empty, and the next one starts where it did. */
+export interface ClaimResult extends SettleResult, Seeing {
   /** Where this page started. */
   readonly from: string
   /** Where the next one starts; `0-0` once all names were inspected; `undefined` if nothing was claimed, the lease being gone. */
@@ -329,7 +346,7 @@ export interface TakenDelivery extends Delivery {
 }
 
 /** What was taken. */
-export interface TakeResult extends SettleResult {
+export interface TakeResult extends SettleResult, Seeing {
   /** Up to when the index was inspected, in milliseconds since 1970. */
   readonly till: number
   readonly started: readonly TakenDelivery[]
@@ -358,11 +375,13 @@ export interface FinishedClaims {
 }
 
 /** The counts are those of the settlements and of the claimed entries that could not be started. */
-export interface StartResult extends SettleResult {
+export interface StartResult extends SettleResult, Seeing {
   readonly started: readonly Delivery[]
   /** Those that `StartBounds.unless` left alone, and those that `maxBytes` had no room for: they are under our name as before. */
   readonly leftAlone: readonly Claimed[]
   readonly noRoom: readonly Claimed[]
+  /** Those of a paused type, or of a paused group: they are under our name as before. Left out where there are none. */
+  readonly leftPaused?: readonly Claimed[]
 }
 
 /** Which group, and what its adapter must know of it. */
@@ -428,6 +447,8 @@ export interface Connection {
   group(address: GroupAddress, remainingMs?: () => number): Group
   /** Left out by connections to servers: see `appenderOf`. */
   readonly append?: Append
+  /** Left out by connections to servers: see `pausingOf`. */
+  readonly pausing?: Pausing
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
   assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */

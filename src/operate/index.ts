@@ -29,11 +29,14 @@ export type {
   GroupInspection,
   Inspection,
   OldestPending,
+  PauseInspection,
   StreamInspection,
   TimedInspection,
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
+export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'
+export { pause, resume } from './pause/pause.ts'
 export type { AccessStrings } from './plan/access.ts'
 export { accessOf } from './plan/access.ts'
 export type { PlanOptions, Rates } from './plan/options.ts'

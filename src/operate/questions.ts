@@ -43,6 +43,11 @@ export function memberQuestion({ state }: ConsumerKeys, name: string): Question<
   return { call: ['hget', state, name], right: '+hget', read: asText }
 }
 
+/** What somebody paused, as it lies beside the group; `''` if nothing is. */
+export function pausesQuestion({ paused }: ConsumerKeys): Question<string> {
+  return { call: ['get', paused], right: '+get', read: asText }
+}
+
 /** What stands where a stream should, if an error says so. */
 export type Absence = 'missing' | 'another type'
 

@@ -43,5 +43,5 @@ function isKnown(condition: string, { type, version }: EventDefinition): boolean
 
 /** Whether the server decides by itself that what waits for it comes back. */
 export function isServers(condition: string): boolean {
-  return condition.startsWith('held ')
+  return condition.startsWith('held ') || condition.startsWith('paused ')
 }

@@ -71,6 +71,7 @@ export class Call {
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
+    for (const one of this.jobs) this.#pause(one, one.eventType)
     if (isDone(job)) return undefined
     if (alwaysOn.unavailable.has((job.prepared as Prepared).route)) return this.#throttle()
     report.invoked(this.jobs.length)
@@ -116,13 +117,26 @@ export class Call {
 
   #prepared(job: Job, prepared: Readied): undefined {
     if (this.isExpired) return
-    if (prepared.kind === 'rejected') job.outcome = this.#letter(job, prepared)
+    if (prepared.kind === 'rejected') this.#reject(job, prepared)
     else if (prepared.kind === 'ignored') job.outcome = IGNORE
     else if (prepared.kind === 'awaiting') job.outcome = { kind: 'park', delayMs: 0, condition: prepared.condition }
     else {
       job.prepared = prepared
       if (!isWanted(prepared)) job.outcome = IGNORE
+      else this.#pause(job, prepared.event.type)
     }
+  }
+
+  /** What has expired goes, paused or not; what else is wrong with an entry of a paused type may be why somebody paused it. */
+  #reject(job: Job, rejected: Rejected): void {
+    if (rejected.reason !== 'expired') this.#pause(job, rejected.decoded?.type)
+    if (!isDone(job)) job.outcome = this.#letter(job, rejected)
+  }
+
+  /** Sets aside an entry whose type is paused. */
+  #pause(job: Job, type: string | undefined): void {
+    const condition = this.#run.pauses.conditionFor(type)
+    if (condition !== undefined) job.pause(condition)
   }
 
   #start(): PromiseLike<unknown> | undefined {

@@ -59,6 +59,12 @@ export class Job implements InHand, PolicyJob {
     return this.delivery.isTaken
   }
 
+  /** Its type is paused: it is set aside until that is over, and had no delivery; or, if it was left behind, goes back to where it came from. */
+  pause(condition: string): void {
+    if (this.delivery.returnTo === PARKED) this.outcome = { kind: 'park', delayMs: 0, condition }
+    else this.release()
+  }
+
   /** It was to run and did not: it goes back to where it came from, with one delivery less. @param condition What it waits for. Default: nothing. */
   release(condition?: string): void {
     const { returnTo: owner } = this.delivery

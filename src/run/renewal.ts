@@ -1,5 +1,6 @@
 import type { Consumer } from '../define/consumer.ts'
 import type { Group, Slot } from '../group/group.ts'
+import type { RunPauses } from './run-pauses.ts'
 import type { RunReport } from './run-report.ts'
 import type { Settler } from './settler.ts'
 import type { Time } from './time.ts'
@@ -12,6 +13,7 @@ interface RenewalParts {
   readonly time: Time
   readonly report: RunReport
   readonly settler: Settler
+  readonly pauses: RunPauses
 }
 
 /** Renewals come no faster than this, however small `minIdleMs` is. */
@@ -19,7 +21,7 @@ const MIN_PERIOD_MS = 10
 
 /**
  * Sets the idle clocks of what a run holds back to 0, every third of `minIdleMs`: three chances before a claimer may take it. A renewal that
- * fails is made good by the next, or the entry is claimed.
+ * fails is made good by the next, or the entry is claimed. A run that only runs handlers learns by it what somebody has paused.
  */
 export class Renewal {
   readonly #parts: RenewalParts
@@ -48,11 +50,12 @@ export class Renewal {
   }
 
   async #renew(): Promise<void> {
-    const { group, slot, settler, report, time } = this.#parts
+    const { group, slot, settler, report, time, pauses } = this.#parts
     const { held } = settler
     if (held.length === 0) return
     const renewed = await group.renew(slot, held).catch(() => undefined)
     report.lost(renewed?.lost ?? 0)
     if (renewed?.leaseLost) time.stop()
+    else if (renewed) pauses.see(renewed.paused)
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { ageOf } from '../core/entry.ts'
 import { OUTCOMES } from '../core/outcome.ts'
+import { WHOLE_GROUP } from '../core/pauses.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
@@ -38,6 +39,15 @@ export class RunReport {
 
   noSlot(): void {
     this.#report.noFreeSlot = true
+  }
+
+  /** That is paused: event types, or the group as a whole. */
+  paused(paused: readonly string[]): void {
+    const report = this.#report
+    report.paused ||= paused.includes(WHOLE_GROUP)
+    const types = new Set([...(report.pausedTypes ?? []), ...paused])
+    types.delete(WHOLE_GROUP)
+    if (types.size > 0) report.pausedTypes = [...types].sort()
   }
 
   /** A read was answered, whatever it brought. */

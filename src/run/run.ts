@@ -8,6 +8,7 @@ import type { RunParts } from './parts.ts'
 import type { PoliciesAtWork } from './policy-engine.ts'
 import { engineOf } from './policy-engine.ts'
 import { Renewal } from './renewal.ts'
+import { RunPauses } from './run-pauses.ts'
 import type { RunReport } from './run-report.ts'
 import { Settler } from './settler.ts'
 import { Time } from './time.ts'
@@ -22,6 +23,7 @@ export class Run {
   /** `undefined` where no policy is used that does more than wrap. */
   readonly policies: PoliciesAtWork | undefined
   readonly alwaysOn: AlwaysOn
+  readonly pauses: RunPauses
   /** `undefined` where nothing expires. */
   readonly expiry: Expiry | undefined
   /** Nothing was left to do, and the slot went back with the answer that said so. */
@@ -40,6 +42,8 @@ export class Run {
     this.expiry = consumer.asksTime ? createExpiry(consumer, slot.takenAt, clock) : undefined
     this.alwaysOn = new AlwaysOn(consumer.settings)
     this.time = new Time(clock, budget, consumer.settings, signal)
+    this.pauses = new RunPauses(this.time, report)
+    this.pauses.see(slot.paused)
     this.#notices = createNotices(parts)
     this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices })
     const fail = (error: Error) => {
@@ -47,7 +51,8 @@ export class Run {
       this.time.stop()
     }
     this.policies = engineOf(consumer)?.atWork(parts, this.time, fail)
-    this.#renewal = new Renewal({ consumer, group, slot, report, time: this.time, settler: this.settler })
+    const { time, settler, pauses } = this
+    this.#renewal = new Renewal({ consumer, group, slot, report, time, settler, pauses })
   }
 
   /** Whether there is time to wait for others, and others may come. */

@@ -18,6 +18,7 @@ export class Time {
   readonly #settings: TimeSettings
   readonly #signal: AbortSignal | undefined
   #isStopped = false
+  readonly #interrupted = new Set<() => void>()
 
   constructor(clock: Clock, budget: Budget, settings: TimeSettings, signal: AbortSignal | undefined) {
     this.clock = clock
@@ -31,15 +32,26 @@ export class Time {
     this.#isStopped = true
   }
 
+  /** Nothing starts any more, and whoever waits for a time hears of it. */
+  interrupt(): void {
+    if (this.#isStopped) return
+    this.#isStopped = true
+    for (const callback of this.#interrupted) queueMicrotask(callback)
+  }
+
   /** It was stopped, or somebody asked to stop: more than the time ends the run. */
   get isStopped(): boolean {
     return this.#isStopped || this.#signal?.aborted === true
   }
 
-  /** Calls back when somebody asks to stop. @returns What takes that back. */
+  /** Calls back when somebody asks to stop, or pauses the group. @returns What takes that back. */
   onAbort(callback: () => void): () => void {
     this.#signal?.addEventListener('abort', callback, { once: true })
-    return () => this.#signal?.removeEventListener('abort', callback)
+    this.#interrupted.add(callback)
+    return () => {
+      this.#signal?.removeEventListener('abort', callback)
+      this.#interrupted.delete(callback)
+    }
   }
 
   /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. */

@@ -122,6 +122,7 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
     expect.stringMatching(/^ ! billing: leases: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for its time: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for a condition: NOPERM /),
+    expect.stringMatching(/^ ! billing: pauses: NOPERM /),
   ])
   expect(lines.join('\n')).not.toContain('secret')
 })

@@ -168,6 +168,7 @@ describe('defineConsumer()', () => {
         deadLetters: '{orders}:billing:dlq',
         due: '{orders}:billing:due',
         waiting: '{orders}:billing:waiting',
+        paused: '{orders}:billing:paused',
         state: '{orders}:billing:state',
         wake: '{orders}:billing:wake',
         slot: expect.any(Function),

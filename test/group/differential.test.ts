@@ -3,7 +3,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
 import type { Claimed, Delivery, HeldEntry, Slot } from '../../src/group/group.ts'
+import type { Pausing } from '../../src/group/pausing.ts'
 import { joinCalls } from '../../src/group/redis/joining.ts'
+import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
@@ -17,6 +19,7 @@ import { bothSides } from '../support/both-sides.ts'
 const STEP_MS = 30_500
 const LEASE_MS = 100_000
 const MIN_IDLE_MS = 60_000
+const OF_TYPES = { field: 'eventType', values: [] }
 
 type Step =
   | { readonly do: 'add' | 'read' | 'claim' | 'take-on'; readonly count: number }
@@ -24,6 +27,7 @@ type Step =
   | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
   | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' | 'heal' | 'give-back' }
   | { readonly do: 'trim'; readonly which: number }
+  | { readonly do: 'pause' | 'resume'; readonly type: string | undefined }
 
 const reason: DeadLetterReason = 'non-retryable'
 const outcome = fc.constantFrom<Outcome>(
@@ -76,6 +80,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), which: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.constant({ do: 'lose' as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constantFrom('pause' as const, 'resume' as const, 'resume' as const),
+      type: fc.constantFrom(undefined, 'OrderPaid'),
+    }),
+  },
 )
 
 let server: PrivateRedis
@@ -111,6 +122,7 @@ it('a group in memory answers and stores the same as on Redis for random calls',
 class Side {
   readonly world: World
   readonly #group: BothSides
+  readonly #pausing: Pausing
   readonly #slots = new Map<string, Slot>()
   #held: (HeldEntry & Pick<Delivery, 'isTaken'>)[] = []
   #claimed: readonly Claimed[] = []
@@ -120,9 +132,9 @@ class Side {
     this.world = world
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
     const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 2 }
-    this.#group = bothSides(
-      world.connect(caller).group({ stream: STREAM, group: GROUP, keys: KEYS, settings, joinCalls }),
-    )
+    const connection = world.connect(caller)
+    this.#group = bothSides(connection.group({ stream: STREAM, group: GROUP, keys: KEYS, settings, joinCalls }))
+    this.#pausing = pausingOf('pause', connection)
   }
 
   /** What a step was answered, and what it left behind. */
@@ -181,7 +193,7 @@ class Side {
       case 'take-on': {
         if (!claimer) return undefined
         // with room for all: what came within a few milliseconds has no order that both know of
-        const request = { room: 100, maxDeliveries: 3, till: undefined, conditions: ['shelf a'] }
+        const request = { room: 100, maxDeliveries: 3, till: undefined, conditions: ['shelf a'], unless: OF_TYPES }
         const taken = await this.#group.settleAndTake(claimer, [], request)
         this.#claimed = taken.handed
         this.#held = [...taken.started, ...this.#held]
@@ -195,7 +207,7 @@ class Side {
         return claimer && this.#group.heal(claimer)
       case 'start': {
         if (!claimer || this.#claimed.length === 0) return undefined
-        const started = await this.#group.settleAndStart(claimer, [], this.#claimed)
+        const started = await this.#group.settleAndStart(claimer, [], this.#claimed, { unless: OF_TYPES })
         this.#held = [...started.started, ...this.#held]
         this.#claimed = []
         return started
@@ -223,6 +235,10 @@ class Side {
         return undefined
       case 'measure':
         return this.#group.measure()
+      case 'pause':
+        return this.#pausing.pause({ group: GROUP, keys: KEYS }, { type: step.type, by: 'anna' })
+      case 'resume':
+        return this.#pausing.resume({ group: GROUP, keys: KEYS }, { type: step.type })
       case 'trim':
         await this.world.trim([`${step.which}-0`])
         return undefined
@@ -241,7 +257,7 @@ function comparable(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
     Object.entries(value).flatMap(([name, member]) =>
-      /Ms$|^lag$|^cursor$/.test(name) ? [] : [[name, comparable(member)]],
+      /Ms$|^lag$|^cursor$|^now$|^at$/.test(name) ? [] : [[name, comparable(member)]],
     ),
   )
 }

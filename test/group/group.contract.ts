@@ -14,12 +14,14 @@ import type {
   GroupAddress,
   Measured,
   Opened,
+  SeenPauses,
   Settlement,
   SettleResult,
   Slot,
   TakeRequest,
 } from '../../src/group/group.ts'
 import { appenderOf } from '../../src/group/redis/append.ts'
+import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and inspects, past the connection it tests. All of it is about one group. */
@@ -1219,6 +1221,129 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           failures: [],
           leaseLost: false,
         })
+      })
+    })
+
+    describe('what is paused', () => {
+      const OF_TYPES = { field: 'n', values: [] }
+      const pausing = () => pausingOf('pause', outside.connect())
+      const pause = (type?: string) => pausing().pause(anAddress(), { type, by: 'anna' })
+      const resume = (type?: string) => pausing().resume(anAddress(), { type })
+      const pausedIn = ({ paused }: { readonly paused?: SeenPauses }) =>
+        [...(paused?.pauses ?? [])].map(([type, { by }]) => [type, by])
+
+      test.each([undefined, 100])(
+        'is seen by reads, renewals and whoever takes a slot, until it is resumed, maxPending %s',
+        async (maxPending) => {
+          const { group, slot, entries } = await aReader(1)
+          await pause('OrderPaid')
+          const look = async () => [
+            pausedIn(await group.renew(slot, entries)),
+            pausedIn(await group.settleAndRead(slot, [], { count: 1, maxPending })),
+            pausedIn(await aSlot(group)),
+          ]
+          const seen = [['OrderPaid', 'anna']]
+          expect(await look()).toEqual([seen, seen, seen])
+          await resume('OrderPaid')
+          expect(await look()).toEqual([[], [], []])
+        },
+      )
+
+      test('costs no request more', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await pause()
+        const before = group.roundTrips
+        await group.renew(slot, entries)
+        await group.settleAndRead(slot, [], { count: 1 })
+        expect(group.roundTrips - before).toBe(2)
+      })
+
+      test('keeps a bounded read from reading', async () => {
+        const { group, slot } = await aReader(1)
+        await addEntries(1)
+        await pause()
+        const read = await group.settleAndRead(slot, [], { count: 10, maxPending: 100, ifEmpty: 'give' })
+        expect([read.entries, read.hasEnded, pausedIn(read)]).toEqual([[], false, [['*', 'anna']]])
+        await resume()
+        expect((await group.settleAndRead(slot, [], { count: 10, maxPending: 100 })).entries).toHaveLength(1)
+      })
+
+      test('is not claimed, and the next page starts where this one did', async () => {
+        const { group, slot, ids } = await aClaimer(2)
+        const { cursor } = await group.settleAndClaim(slot, [], page({ room: 1 }))
+        await pause()
+        const paused = await group.settleAndClaim(slot, [], page({ cursor: cursor as string }))
+        expect([paused.from, paused.cursor, paused.claimed, pausedIn(paused)]).toEqual([
+          cursor,
+          cursor,
+          [],
+          [['*', 'anna']],
+        ])
+        await resume()
+        expect(idsOf((await group.settleAndClaim(slot, [], page({ cursor: cursor as string }))).claimed)).toEqual([
+          ids[1],
+        ])
+      })
+
+      test('waits for a condition while its type is paused, and is taken once it is not', async () => {
+        const { group, slot, ids } = await aShelf(3)
+        await pause('1')
+        const taken = await group.settleAndTake(slot, [], taking({ unless: OF_TYPES }))
+        expect([idsOf(taken.started), pausedIn(taken)]).toEqual([[ids[0], ids[2]], [['1', 'anna']]])
+        expect((await group.settleAndClaim(slot, [], page())).aside.conditions).toEqual(['paused 1'])
+        expect(await resume('1')).toMatchObject({ is: 'resumed', waiting: 1, was: { by: 'anna' } })
+        expect(idsOf((await group.settleAndTake(slot, [], taking({ unless: OF_TYPES }))).started)).toEqual([ids[1]])
+      })
+
+      test('is not taken where the group is paused', async () => {
+        const { group, slot } = await aShelf(2)
+        await pause()
+        expect(await group.settleAndTake(slot, [], taking())).toMatchObject({ started: [], isMore: false })
+        expect(await resume()).toMatchObject({ is: 'resumed', waiting: 2, unread: 0 })
+        expect((await group.settleAndTake(slot, [], taking())).started).toHaveLength(2)
+      })
+
+      test.each([undefined, '1'])('is not started, and stays with its claimer: %s', async (type) => {
+        const { group, slot, ids } = await aClaimer(2)
+        const { claimed } = await group.settleAndClaim(slot, [], page())
+        await pause(type)
+        const { started, leftPaused = [] } = await group.settleAndStart(slot, [], claimed, { unless: OF_TYPES })
+        expect([idsOf(started), idsOf(leftPaused)]).toEqual(type ? [[ids[0]], [ids[1]]] : [[], ids])
+        expect((await pendingRows()).at(-1)).toEqual([ids[1], 'claimer-0', 0, 1])
+      })
+
+      test('ends by itself, by the clock of the server', async () => {
+        const { group, slot } = await aReader(1)
+        const now = (await outside.add([['n', '9']])).split('-')[0]
+        const answer = await pausing().pause(anAddress(), { until: Number(now) + 40 })
+        expect(answer).toMatchObject({ is: 'paused', pause: { until: Number(now) + 40 } })
+        await outside.pass(50)
+        expect((await group.settleAndRead(slot, [], { count: 10, maxPending: 100 })).entries).toHaveLength(1)
+        expect(await resume()).toEqual({ is: 'not-paused' })
+        expect(await pausing().pause(anAddress(), { until: Number(now) })).toMatchObject({ is: 'past' })
+      })
+
+      test('counts what is too old of what waits', async () => {
+        const { group, slot } = await aReader(1)
+        await group.settle(
+          slot,
+          settleAs({ kind: 'park', delayMs: 0, condition: 'paused 0' }, [
+            { id: (await outside.pending())[0]?.id ?? '', deliveryCount: 1 },
+          ]),
+        )
+        await addEntries(2)
+        await pause('0')
+        await pause()
+        await outside.pass(20)
+        const ask = (type: string | undefined, maxAgeMs: number) => pausing().resume(anAddress(), { type, maxAgeMs })
+        expect(await ask('0', 10)).toMatchObject({ waiting: 1, expiring: 1 })
+        expect(await ask(undefined, 10 * MINUTE)).toMatchObject({ waiting: 0, unread: 2, expiring: 0 })
+        await pause()
+        expect(await ask(undefined, 10)).toMatchObject({ waiting: 0, unread: 2, expiring: 2 })
+      })
+
+      test('is unknown where neither the group nor anything of it is there', async () => {
+        expect([await pause(), await resume()]).toEqual([{ is: 'unknown' }, { is: 'unknown' }])
       })
     })
 

@@ -15,10 +15,11 @@ import {
   RetryAfterError,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operate'
+import { dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { get } from '../../src/group/redis/commands/get.ts'
+import { mget } from '../../src/group/redis/commands/mget.ts'
 import { endAfter, setOnce } from '../../src/group/redis/commands/set.ts'
 import { time } from '../../src/group/redis/commands/time.ts'
 import { xack } from '../../src/group/redis/commands/xack.ts'
@@ -40,6 +41,7 @@ import { handBack } from '../../src/group/redis/scripts/hand-back.ts'
 import { heal } from '../../src/group/redis/scripts/heal.ts'
 import { join as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measure } from '../../src/group/redis/scripts/measure.ts'
+import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { readBounded } from '../../src/group/redis/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -65,7 +67,7 @@ const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
 const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, repair, start, finishClaims, removeConsumer]
-const OPERATOR_SCRIPTS = [redrive]
+const OPERATOR_SCRIPTS = [redrive, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [joinScript, takeGuarded]
 const EVALS: Command[] = [['eval'], ['evalsha']]
@@ -79,7 +81,7 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
   [POLLER]: aclNames([
     ...EVALS,
     xreadgroup('', '', '', 1),
-    get(''),
+    mget(['']),
     xack('', '', []),
     ...POLLER_SCRIPTS.flatMap(callsOf),
   ]),
@@ -92,6 +94,7 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     xpending('', '', 1),
     xrange('', '', '', 1),
     ['hget'],
+    ['get'],
     ['pttl'],
     ['zcount'],
     ['zcard'],
@@ -103,6 +106,8 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
   [OPERATOR]: aclNames([
     ...EVALS,
     time,
+    ['info'],
+    ['wait'],
     xrange('', '', '', 1),
     xlast(''),
     xlen(''),
@@ -138,6 +143,7 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CLAIMER, 'RENAME orders returns'],
   [OPERATOR, 'HSET orders a b'],
   [OPERATOR, 'XDEL orders 1-0'],
+  [OPERATOR, 'GETDEL orders'],
   [OPERATOR, 'DEL {orders}:billing:dlq'],
   [POLLER, 'XAUTOCLAIM orders billing poller-0 0 0'],
   [POLLER, 'XINFO CONSUMERS orders billing'],
@@ -163,6 +169,7 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [CONSOLE, 'XGROUP CREATE orders audit $'],
   [CONSOLE, 'EVAL return(0) 1 orders'],
   [CONSOLE, 'SCAN 0'],
+  [CONSOLE, 'SETNX {orders}:billing:paused x'],
   [OPERATOR, 'XREADGROUP GROUP billing me STREAMS orders >'],
   [OPERATOR, 'XACK orders billing 1-1'],
   [OPERATOR, 'XTRIM orders MAXLEN 0'],
@@ -342,6 +349,17 @@ describe('under the users of the ACL file', () => {
     expect(redriven).toMatchObject({ redriven: 1, republished: 1 })
     const dropped = await monitor.during(OPERATOR, () => dropDeadLetters(billing, which))
     expect(dropped).toMatchObject({ dropped: 1 })
+    const replica = await startRedisServer({ args: ['--replicaof', server.host, `${server.port}`] })
+    onTestFinished(() => replica.stop())
+    while (!/state=online/.test(await admin.info('replication'))) await new Promise(setImmediate)
+    const resumed = await monitor.during(OPERATOR, async () => {
+      const maxAgeMs = 3_600_000
+      await pause(billing, { redis, type: Order.type })
+      await resume(billing, { redis, type: Order.type, maxAgeMs })
+      await pause(billing, { redis })
+      return resume(billing, { redis, maxAgeMs })
+    })
+    expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
     monitor.stop()
   })
 

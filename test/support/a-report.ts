@@ -29,6 +29,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     noFreeSlot: false,
     pendingLimitReached: false,
     parkedLimitReached: false,
+    paused: false,
     groupRecreated: false,
     continued: false,
     durationMs: 0,

@@ -111,6 +111,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ run(args: string[], sign
   doctor: () => import('../../dist/cli/doctor.js'),
   plan: () => import('../../dist/cli/plan.js'),
   dlq: () => import('../../dist/cli/dlq.js'),
+  resume: () => import('../../dist/cli/resume.js'),
 }
 
 /** The commands of the program run in this process, since it is started too often here. */

@@ -1,7 +1,9 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
+import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import { slotNames } from '../consumer-names.ts'
-import type { GroupAddress, HeldEntry, Measured, SetAside, Slot, SlotKind } from '../group.ts'
+import type { GroupAddress, HeldEntry, Measured, SeenPauses, SetAside, Slot, SlotKind } from '../group.ts'
+import { seenPauses } from '../seen-pauses.ts'
 import type { Move } from '../tally.ts'
 import type { MemoryServer, MemoryStream, Pending, State } from './memory-server.ts'
 import { GroupState } from './memory-server.ts'
@@ -40,11 +42,11 @@ export class MemoryCalls {
     const names = slotNames(kind, slots)
     const consumerName = names.find((name) => this.server.holder(this.address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
-    const slot = { consumerName, token: crypto.randomUUID(), leaseMs: Math.ceil(leaseMs) }
+    const slot = { consumerName, token: crypto.randomUUID(), leaseMs: Math.ceil(leaseMs), ...this.seenPauses }
     const until = this.now + slot.leaseMs
     this.server.leases.set(this.address.keys.slot(consumerName), { token: slot.token, until })
     if (kind === 'poller') {
-      this.server.lower(this.address.keys.wake)
+      if (!this.isAllPaused) this.server.lower(this.address.keys.wake)
       this.#releaseDoubted(slot)
     }
     return slot
@@ -158,6 +160,25 @@ export class MemoryCalls {
     const times = [...this.dueTimes.values()].filter((score) => score < RUNNING)
     const dueInMs = Math.max(0, Math.floor(Math.min(...times) / COUNTS) - Math.floor(this.now))
     return { ...(times.length > 0 && { dueInMs }), conditions: this.waiting.map(([condition]) => condition) }
+  }
+
+  /** What is paused, as members of an answer. */
+  get seenPauses(): { readonly paused?: SeenPauses } {
+    return seenPauses(this.#pauses, Math.floor(this.now))
+  }
+
+  get isAllPaused(): boolean {
+    return this.isPaused(WHOLE_GROUP)
+  }
+
+  /** Whether entries of a type are not to be started, by somebody's word. */
+  isPaused(type: string): boolean {
+    const pause = parsePauses(this.#pauses).get(type)
+    return pause !== undefined && isInEffect(pause, this.now)
+  }
+
+  get #pauses(): string {
+    return this.server.pauses.get(this.address.keys.paused) ?? ''
   }
 
   get now(): number {

@@ -1,5 +1,4 @@
 import { compareCursors, cursorAt } from '../../core/cursor.ts'
-import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED } from '../../core/keys.ts'
 import { CLAIMER_SLOTS, isLeftOver } from '../consumer-names.ts'
@@ -10,7 +9,6 @@ import type {
   Claims,
   Delivery,
   FinishedClaims,
-  Guard,
   Healed,
   HeldEntry,
   Opened,
@@ -27,7 +25,7 @@ import { plain } from '../redis/commands/reply.ts'
 import { PAGE } from '../redis/scripts/claim-page.ts'
 import type { MemoryCalls } from './memory-calls.ts'
 import { RUNNING } from './memory-calls.ts'
-import { isClosed, isShut } from './memory-guards.ts'
+import { isClosed, isLeft, isPaused, isShut } from './memory-guards.ts'
 import { heal } from './memory-heal.ts'
 import type { GroupState, Pending } from './memory-server.ts'
 import { settle } from './memory-settling.ts'
@@ -67,8 +65,12 @@ export class MemoryClaims implements Claims {
       isHealing: false,
     }
     if (!this.#calls.isLeased(slot)) return { ...settled, ...nothing, aside: { conditions: [] }, leaseLost: true }
+    const told = { ...this.#calls.seenPauses, ...(riders.length > 0 && { answers }) }
+    const start = () => cursor ?? this.#calls.state.cursor ?? '0-0'
+    if (this.#calls.isAllPaused)
+      return { ...settled, ...nothing, from: start(), cursor: start(), aside: { conditions: [] }, ...told }
     const { group, groupRecreated } = this.#calls.open()
-    const from = cursor ?? this.#calls.state.cursor ?? '0-0'
+    const from = start()
     const most = Math.min(room, PAGE.finds)
     const { claimed, lost, after } =
       most > 0 ? this.#page(group, from, minIdleMs, most) : { claimed: [], lost: 0, after: from }
@@ -82,7 +84,7 @@ export class MemoryClaims implements Claims {
       groupRecreated,
       aside: this.#calls.left,
       isHealing: this.#calls.state.healing !== undefined,
-      ...(riders.length > 0 && { answers }),
+      ...told,
     }
   }
 
@@ -95,6 +97,7 @@ export class MemoryClaims implements Claims {
     if (!this.#calls.isLeased(slot)) return { ...nothing, left: { conditions: [] }, leaseLost: true }
     const group = this.#calls.find()
     if (!group) return { ...nothing, left: { conditions: [] } }
+    if (this.#calls.isAllPaused) return { ...nothing, left: this.#calls.left, ...this.#calls.seenPauses }
     const { unless, guards = [] } = request
     const take = new MemoryTake(this.#calls, group, { ...request, till }, (type) =>
       isClosed(this.#calls.server.values, type, unless, guards),
@@ -106,7 +109,7 @@ export class MemoryClaims implements Claims {
       ...handed.map(({ id, deliveryCount }) => ({ id, deliveryCount, left: deliveryCount })),
     ]
     const left = { ...this.#calls.left, conditions: take.conditions }
-    return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore }
+    return { ...settled, till, started, handed, lost: take.lost, left, isMore: take.isMore, ...this.#calls.seenPauses }
   }
 
   async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
@@ -149,10 +152,11 @@ export class MemoryClaims implements Claims {
       this.#calls.take(group, slot, delivery)
       if (this.#calls.dueTimes.has(delivery.id)) this.#calls.dueTimes.set(delivery.id, RUNNING + delivery.deliveryCount)
     }
-    const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length
+    const { leftPaused, ...others } = sorted
+    const ours = sorted.started.length + sorted.leftAlone.length + sorted.noRoom.length + leftPaused.length
     counts.superseded += claimed.length - ours
     counts.lost += held.length - ours
-    return { ...settled, counts, ...sorted }
+    return { ...settled, counts, ...others, ...(leftPaused.length > 0 && { leftPaused }), ...this.#calls.seenPauses }
   }
 
   /** What becomes of each entry that is still ours; the trimmed ones are taken off. */
@@ -165,19 +169,21 @@ export class MemoryClaims implements Claims {
     const started: Delivery[] = []
     const leftAlone: Claimed[] = []
     const noRoom: Claimed[] = []
+    const leftPaused: Claimed[] = []
     let bytes = 0
     for (const claim of held) {
       const { id, deliveryCount } = claim
       const entry = this.#calls.stream.get(id)
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
-      else if (this.#isLeft(entry, unless, guards)) leftAlone.push(claim)
+      else if (isPaused(this.#calls, entry, unless)) leftPaused.push(claim)
+      else if (isLeft(this.#calls.server.values, entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
         started.push({ ...entry, deliveryCount: deliveryCount + 1, returnTo: returnOf(claim, slot), isTaken: true })
       }
     }
-    return { started, leftAlone, noRoom }
+    return { started, leftAlone, noRoom, leftPaused }
   }
 
   async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<FinishedClaims> {
@@ -248,11 +254,5 @@ export class MemoryClaims implements Claims {
       if (claimed.length === room) return { claimed, lost, after: cursorAt(entry) }
     }
     return { claimed, lost, after: '0-0' }
-  }
-
-  #isLeft({ fields }: Entry, unless: StartBounds['unless'], guards: readonly Guard[]): boolean {
-    if (guards.some((guard) => isShut(this.#calls.server.values, guard))) return true
-    const values = fields.filter(([name]) => String(name) === unless?.field).map(([, value]) => String(value))
-    return values.some((value) => isClosed(this.#calls.server.values, value, unless, guards))
   }
 }

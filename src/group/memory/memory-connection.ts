@@ -7,6 +7,7 @@ import { needsOf } from '../../define/policy-needs.ts'
 import { quoted } from '../../errors.ts'
 import type { Connection, HeldEntry } from '../group.ts'
 import { MemoryGroup } from './memory-group.ts'
+import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
 import { isKnown } from './memory-values.ts'
 
@@ -76,6 +77,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       })
       return { answers, raised: flags.map((flag) => server.raise(flag)) }
     },
+    pausing: new MemoryPausing(server),
     close: async () => {},
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),

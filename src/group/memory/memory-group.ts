@@ -72,22 +72,28 @@ export class MemoryGroup implements Group {
   ): Promise<ReadResult> {
     this.#calls.roundTrips++
     const settled = settle(this.#calls, slot, settlements)
-    const { group, groupRecreated } = this.#calls.open()
     const holder = this.#calls.server.holder(this.#calls.address.keys.slot(slot.consumerName))
+    const leaseLost = holder !== undefined && holder !== slot.token
+    const isBounded = maxPending !== Infinity
+    // a plain XREADGROUP reads what is paused all the same
+    const isPaused = isBounded && !leaseLost && this.#calls.isAllPaused
+    const opened = isPaused ? undefined : this.#calls.open()
     const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
-    const told = { groupRecreated, ...(riders.length > 0 && { answers }) }
     const nothing = {
       ...settled,
       entries: [],
       pendingLimitReached: false,
       parkedLimitReached: false,
       hasEnded: false,
-      ...told,
+      groupRecreated: opened?.groupRecreated === true,
+      ...(riders.length > 0 && { answers }),
+      ...(!leaseLost && this.#calls.seenPauses),
     }
-    const leaseLost = holder !== undefined && holder !== slot.token
-    if (leaseLost && maxPending !== Infinity) return { ...nothing, leaseLost }
+    if (!opened) return nothing
+    if (leaseLost && isBounded) return { ...nothing, leaseLost }
+    const { group } = opened
     const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED).length
-    const parkedLimitReached = maxPending !== Infinity && parked > maxParked
+    const parkedLimitReached = isBounded && parked > maxParked
     if (parkedLimitReached || group.pending.size - parked > maxPending) {
       this.#calls.server.flags.set(this.#calls.address.keys.wake, this.#calls.now + PENDING_LIMIT_FLAG_MS)
       return { ...nothing, pendingLimitReached: !parkedLimitReached, parkedLimitReached }
@@ -100,8 +106,7 @@ export class MemoryGroup implements Group {
     group.consumers.set(slot.consumerName, this.#calls.now)
     // as a plain XREADGROUP, which asks nobody whose the name is
     if (leaseLost) return { ...nothing, leaseLost }
-    if (entries.length > 0 || ifEmpty === 'keep' || maxPending === Infinity || holder === undefined)
-      return { ...nothing, entries }
+    if (entries.length > 0 || ifEmpty === 'keep' || !isBounded || holder === undefined) return { ...nothing, entries }
     if (ifEmpty === 'giveWithFlag') this.#calls.server.lower(this.#calls.address.keys.wake)
     this.#handBack(slot, [])
     this.#calls.server.leases.delete(this.#calls.address.keys.slot(slot.consumerName))
@@ -113,7 +118,7 @@ export class MemoryGroup implements Group {
     const group = this.#calls.find()
     if (!this.#calls.isLeased(slot)) return { lost: 0, leaseLost: true }
     for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#calls.take(group, slot, entry)
-    return { lost: 0, leaseLost: false } // a trimmed entry stays pending here until it is settled, which counts it
+    return { lost: 0, leaseLost: false, ...this.#calls.seenPauses } // a trimmed entry stays pending here until it is settled, which counts it
   }
 
   async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {

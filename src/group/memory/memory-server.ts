@@ -78,6 +78,8 @@ export class MemoryServer {
   readonly dueTimes = new Map<string, Map<string, number>>()
   /** Sorted sets of what waits: condition → entry id → delivery count. */
   readonly waiting = new Map<string, Map<string, Map<string, number>>>()
+  /** Strings that say what is paused, as on a server. */
+  readonly pauses = new Map<string, string>()
   /** Keys of policies. */
   readonly values: MemoryValues
 

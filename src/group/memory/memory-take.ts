@@ -48,7 +48,9 @@ export class MemoryTake {
     this.conditions = this.#calls.left.conditions
     for (const [condition, ids] of this.#calls.waiting) {
       const { reason, what } = partsOf(condition)
-      if (!conditions.includes(condition) && !(reason === 'held' && !this.#isClosed(what))) continue
+      const isOpen =
+        (reason === 'held' && !this.#isClosed(what)) || (reason === 'paused' && !this.#calls.isPaused(what))
+      if (!conditions.includes(condition) && !isOpen) continue
       for (const [id, count] of [...ids].sort(([a], [b]) => compareEntryIds(a, b))) {
         if (this.#found.length >= room || this.#looked >= LOOKS) break
         ids.delete(id)
@@ -105,12 +107,19 @@ export class MemoryTake {
     }
     const type = entry.fields.find(([name]) => String(name) === this.#request.unless?.field)?.[1]
     const { deliveryCount, deliveredAt } = pending
-    if (type !== undefined && this.#isClosed(String(type))) {
-      const move = { deliveryCount, delayMs: 0, condition: conditionOf('held', String(type)) }
+    const reason = type === undefined ? undefined : this.#refusalOf(String(type))
+    if (reason !== undefined) {
+      const move = { deliveryCount, delayMs: 0, condition: conditionOf(reason, String(type)) }
       this.#calls.setAside(group, id, move)
       return false
     }
     this.#found.push({ id, deliveryCount, from: { owner: PARKED, idleMs: now - deliveredAt } })
     return true
+  }
+
+  /** Why entries of a type are not to be started now, if they are not. */
+  #refusalOf(type: string): 'paused' | 'held' | undefined {
+    if (this.#calls.isPaused(type)) return 'paused'
+    return this.#isClosed(type) ? 'held' : undefined
   }
 }

@@ -14,6 +14,7 @@ import type {
   TakeResult,
 } from '../group.ts'
 import { returnOf } from '../group.ts'
+import { seenPauses } from '../seen-pauses.ts'
 import { asFields, asText, items } from './commands/reply.ts'
 import type { SettledWith } from './redis-calls.ts'
 import { STARTED } from './scripts/start.ts'
@@ -26,6 +27,7 @@ export function startedOf(slot: Slot, settled: SettleResult, reply: Answer, clai
   const started: Delivery[] = []
   const leftAlone: Claimed[] = []
   const noRoom: Claimed[] = []
+  const leftPaused: Claimed[] = []
   const result = { ...settled, counts, started, leftAlone, noRoom }
   if (reply instanceof RedisConnectionError) return result
   if (reply instanceof RedisReplyError) {
@@ -33,7 +35,8 @@ export function startedOf(slot: Slot, settled: SettleResult, reply: Answer, clai
     return reply.is('NOGROUP') ? result : { ...result, failures: [...settled.failures, reply] }
   }
   let { leaseLost } = settled
-  for (const [n, item] of items(reply).entries()) {
+  const [statuses = [], text, now] = items(reply)
+  for (const [n, item] of items(statuses).entries()) {
     const entry = claimed[n] as Claimed
     const { id, deliveryCount } = entry
     const [status, fields] = items(item)
@@ -47,11 +50,12 @@ export function startedOf(slot: Slot, settled: SettleResult, reply: Answer, clai
       })
     else if (status === STARTED.leftAlone) leftAlone.push(entry)
     else if (status === STARTED.noRoom) noRoom.push(entry)
+    else if (status === STARTED.paused) leftPaused.push(entry)
     else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
     if (status === STARTED.lost) counts.lost++
     leaseLost ||= status === STARTED.leaseLost
   }
-  return { ...result, leaseLost }
+  return { ...result, leaseLost, ...(leftPaused.length > 0 && { leftPaused }), ...seenBy(text, now) }
 }
 
 /** What a take brought. */
@@ -68,7 +72,7 @@ export function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequ
   if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
   if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
-  const [lookedTill, entries, lost, dueInMs, conditions, isMore] = items(reply)
+  const [lookedTill, entries, lost, dueInMs, conditions, isMore, text, now] = items(reply)
   const started: TakenDelivery[] = []
   const handed: Claimed[] = []
   for (const item of items(entries)) {
@@ -88,7 +92,12 @@ export function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequ
     lost: items(lost).length,
     left,
     isMore: isMore === 1,
+    ...seenBy(text, now),
   }
+}
+
+function seenBy(text: Reply = '', now: Reply = '') {
+  return seenPauses(asText(text), Number(asText(now)))
 }
 
 function setAsideOf(dueInMs: Reply = '', conditions: Reply = []): SetAside {
@@ -101,6 +110,8 @@ export function together(settled: SettleResult, parts: readonly StartResult[]): 
   const counts = { ...settled.counts }
   for (const part of parts)
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += part.counts[name]
+  const leftPaused = parts.flatMap((part) => part.leftPaused ?? [])
+  const { paused } = parts.at(-1) ?? {}
   const unanswered = parts.find((part) => part.unanswered)?.unanswered ?? settled.unanswered
   return {
     ...settled,
@@ -110,6 +121,8 @@ export function together(settled: SettleResult, parts: readonly StartResult[]): 
     noRoom: parts.flatMap(({ noRoom }) => noRoom),
     failures: [...settled.failures, ...parts.flatMap(({ failures }) => failures)],
     leaseLost: settled.leaseLost || parts.some(({ leaseLost }) => leaseLost),
+    ...(leftPaused.length > 0 && { leftPaused }),
+    ...(paused && { paused }),
     ...(unanswered && { unanswered }),
   }
 }
@@ -125,7 +138,7 @@ export function pageOf(
   if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
   if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
-  const [from, after, claimed, lost, dueInMs, conditions, isHealing] = items(reply)
+  const [from, after, claimed, lost, dueInMs, conditions, isHealing, text, now] = items(reply)
   return {
     ...settled,
     from: asText(from),
@@ -134,6 +147,7 @@ export function pageOf(
     lost: items(lost).length,
     aside: setAsideOf(dueInMs, conditions),
     isHealing: isHealing === 1,
+    ...seenBy(text, now),
     ...told,
   }
 }

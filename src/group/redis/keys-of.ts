@@ -8,6 +8,7 @@ const PLACES: Readonly<Record<string, (command: Command) => readonly [from: numb
     const from = command.indexOf('STREAMS') + 1
     return [from, from + (command.length - from) / 2]
   },
+  mget: (command) => [1, command.length],
   exists: (command) => [1, command.length],
   del: (command) => [1, command.length],
   memory: () => [2, 3],
@@ -15,6 +16,7 @@ const PLACES: Readonly<Record<string, (command: Command) => readonly [from: numb
   xinfo: () => [2, 3],
   info: none,
   time: none,
+  wait: none,
   scan: none,
   ping: none,
   echo: none,

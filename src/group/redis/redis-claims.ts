@@ -81,7 +81,7 @@ class RedisClaims implements Claims {
     const { stream, group, keys } = this.#calls.address
     return {
       script: claimPage,
-      keys: [stream, keys.due, keys.waiting, keys.state, ...names.map((name) => keys.slot(name))],
+      keys: [stream, keys.due, keys.waiting, keys.state, keys.paused, ...names.map((name) => keys.slot(name))],
       args: [group, token, minIdleMs, cursor, room, ...names],
     }
   }
@@ -105,7 +105,7 @@ class RedisClaims implements Claims {
     const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
     return {
       script: guards.length > 0 ? takeGuarded : take,
-      keys: [...this.#asideKeys(slot), keys.state, ...guards.map(({ key }) => key)],
+      keys: [...this.#asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
       args: [...this.#calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
     }
   }
@@ -152,7 +152,7 @@ class RedisClaims implements Claims {
     const fence = this.#calls.fence(slot)
     return {
       script: guards.length > 0 ? startGuarded : start,
-      keys: [stream, this.#calls.lease(slot), keys.due, ...guards.map(({ key }) => key)],
+      keys: [stream, this.#calls.lease(slot), keys.due, keys.paused, ...guards.map(({ key }) => key)],
       args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...pairs(claimed)],
     }
   }

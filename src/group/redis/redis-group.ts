@@ -17,8 +17,9 @@ import type {
   Slot,
   SlotKind,
 } from '../group.ts'
-import { get } from './commands/get.ts'
-import { asText } from './commands/reply.ts'
+import { seenPauses } from '../seen-pauses.ts'
+import { mget } from './commands/mget.ts'
+import { asText, items } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import { measureCall, measuredOf } from './measuring.ts'
 import type { Range } from './ranges.ts'
@@ -33,6 +34,7 @@ import { SCRIPT_ENTRIES } from './scripts/script.ts'
 import type { Call } from './sender.ts'
 import { isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
+import type { Reply } from './transport.ts'
 
 /** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
 export interface ReadSize {
@@ -135,7 +137,6 @@ export class RedisGroup implements Group {
   async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
     const read = this.#read(slot, request)
     const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
-    const [reply = null, holder = null] = replies
     const nothing = {
       ...settled,
       entries: [],
@@ -145,14 +146,17 @@ export class RedisGroup implements Group {
       ...told,
     }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
-    if (reply instanceof RedisConnectionError || holder instanceof RedisConnectionError) return nothing
-    if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
+    if (replies.some((reply) => reply instanceof RedisConnectionError)) return nothing
+    const refusal = replies.find((reply) => reply instanceof RedisReplyError)
+    if (refusal) return { ...nothing, failures: [...settled.failures, refusal] }
+    const { reply, holder, seen } = readOf(replies as readonly Reply[])
     // what was read under a name that went to another is not ours to run: its new holder releases it
     if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
       return { ...nothing, leaseLost: true }
     if (typeof reply === 'number')
       return {
         ...nothing,
+        ...seen,
         pendingLimitReached: reply === NOT_READ.pendingLimit,
         parkedLimitReached: reply === NOT_READ.parkedLimit,
         hasEnded: reply === NOT_READ.ended,
@@ -160,30 +164,37 @@ export class RedisGroup implements Group {
     const entries = parseXreadgroup(reply).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED }),
     )
-    return { ...nothing, entries }
+    return { ...nothing, ...seen, entries }
   }
 
   #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): Call[] {
     const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
-    if (maxPending === undefined) return [xreadgroup(stream, group, slot.consumerName, count), get(lease)]
+    if (maxPending === undefined)
+      return [xreadgroup(stream, group, slot.consumerName, count), mget([lease, keys.paused])]
     const most = maxParked === Infinity ? 'inf' : maxParked
     const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, IF_EMPTY[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
-    return [{ script: readBounded, keys: [stream, lease, keys.due, keys.wake], args }]
+    return [{ script: readBounded, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
   }
 
   async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {
-    const keys = [this.calls.address.stream, this.calls.lease(slot)]
+    const { stream, keys } = this.calls.address
     const replies = await this.calls.sender.send(
       chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({
         script: renew,
-        keys,
+        keys: [stream, this.calls.lease(slot), keys.paused],
         args: [...this.calls.fence(slot), ...pairs(chunk)],
       })),
     )
-    const counts = replies.map((reply) => (typeof reply === 'number' ? reply : 0))
-    return { lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0), leaseLost: counts.includes(-1) }
+    const seen = replies.map((reply) => (Array.isArray(reply) ? (reply as readonly Reply[]) : [reply]))
+    const counts = seen.map(([count]) => (typeof count === 'number' ? count : 0))
+    const [, text = '', now = ''] = seen.at(-1) ?? []
+    return {
+      lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0),
+      leaseLost: counts.includes(-1),
+      ...seenPauses(asText(text), Number(asText(now))),
+    }
   }
 
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
@@ -201,4 +212,15 @@ export class RedisGroup implements Group {
 /** What a result says of settlements, without what was read. */
 function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: SettleResult) {
   return { counts, refusals, letters, refusedLetters, ...(unanswered && { unanswered }) }
+}
+
+/** What a script or the commands of a read answer: the entries or a number of NOT_READ, whose the slot is (as far as that has yet to be inspected), and what is paused. */
+function readOf(replies: readonly Reply[]) {
+  const [first = null, beside] = replies
+  if (beside !== undefined) {
+    const [holder = null, text = ''] = items(beside)
+    return { reply: first, holder, seen: seenPauses(asText(text)) }
+  }
+  const [reply = null, text = '', now = ''] = items(first)
+  return { reply, holder: null, seen: seenPauses(asText(text), Number(asText(now))) }
 }

@@ -7,7 +7,7 @@ import type { Answer, Argument, Command, Reply, Transport } from './transport.ts
 /** A command, or a script with its keys and arguments. */
 export type Call = Command | ScriptCall
 
-interface ScriptCall {
+export interface ScriptCall {
   readonly script: Script
   readonly keys: readonly string[]
   readonly args: readonly Argument[]
@@ -58,6 +58,11 @@ export class Sender {
     const [reply = null] = await this.send([call])
     if (reply instanceof RedisReplyError) throw reply
     return reply
+  }
+
+  /** A script as a command that carries its text: what goes in one write with it comes after it in any case. */
+  withText(call: ScriptCall): Command {
+    return this.#command(call, evalText)
   }
 
   async #write(commands: readonly Command[]): Promise<Answer[]> {

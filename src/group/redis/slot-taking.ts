@@ -1,6 +1,8 @@
 import { RedisReplyError } from '../../errors.ts'
 import { slotNames } from '../consumer-names.ts'
 import type { GroupAddress, Slot, SlotKind } from '../group.ts'
+import { seenPauses } from '../seen-pauses.ts'
+import { asText } from './commands/reply.ts'
 import { parseTime, time } from './commands/time.ts'
 import { giveSlot } from './scripts/give-slot.ts'
 import { NO_LEASE, takeSlot } from './scripts/take-slot.ts'
@@ -39,19 +41,21 @@ export function slotTaking(
   return {
     call: {
       script: takeSlot,
-      keys: [keys.wake, stream, keys.due, keys.state, ...names.map((name) => keys.slot(name))],
+      keys: [keys.wake, stream, keys.due, keys.state, keys.paused, ...names.map((name) => keys.slot(name))],
       args,
     },
     also: asksTime ? [time] : [],
     token,
-    slotOf(reply, told) {
+    slotOf(answer, told) {
+      const [reply, text = '', now] = Array.isArray(answer) ? (answer as readonly Reply[]) : [answer]
+      const seen = seenPauses(asText(text), Number(asText(now)))
       if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
       if (reply === NO_LEASE || isReplyError(reply, 'OOM'))
-        return { consumerName: `${kind}-${token}`, token: '', leaseMs, ...takenAt(told) }
+        return { consumerName: `${kind}-${token}`, token: '', leaseMs, ...takenAt(told), ...seen }
       if (reply instanceof RedisReplyError) throw reply
       const consumerName = names[Number(reply)]
       if (consumerName === undefined) return undefined
-      return { consumerName, token, leaseMs: Math.ceil(leaseMs), ...takenAt(told) }
+      return { consumerName, token, leaseMs: Math.ceil(leaseMs), ...takenAt(told), ...seen }
     },
   }
 }

@@ -14,12 +14,13 @@ const NOTABLE = [
   'groupRecreated',
   'pendingLimitReached',
   'parkedLimitReached',
+  'paused',
   'noFreeSlot',
 ] as const
 
 /**
  * An observer that logs one line per invocation, the report's members as its fields: at `debug` where there was nothing to do, at `info` where
- * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `groupRecreated`, `pendingLimitReached`, `parkedLimitReached`, `noFreeSlot`), and at
+ * there was, at `warn` where something is worth a look (`lost`, `unsettled`, `overran`, `throttled`, `deadLettered`, `groupRecreated`, `pendingLimitReached`, `parkedLimitReached`, `paused`, `noFreeSlot`), and at
  * `error`, with the failures' codes and messages, where the invocation failed. An `onDeadLetter` that failed is a line of its own, at `warn`.
  * Never a payload.
  *

@@ -120,6 +120,7 @@ function valuesOf(
     OnFailureDestinationDeliveredEventCount: report.deadLettered,
     LostEventCount: report.lost,
     OverranEventCount: report.overran,
+    Paused: report.paused || report.pausedTypes ? 1 : undefined,
     ScaledOutCount: action === 'poll' ? report.scaledOut : undefined,
     PollingErrorCount: isFailed ? 1 : undefined,
     IteratorAge: report.iteratorAgeMs,

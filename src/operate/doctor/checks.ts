@@ -6,6 +6,7 @@ import { deadLetters } from './checks/dead-letters.ts'
 import { groupStart } from './checks/group-start.ts'
 import { iam } from './checks/iam.ts'
 import { eviction, memory } from './checks/memory.ts'
+import { paused } from './checks/paused.ts'
 import { claiming, pending } from './checks/pending.ts'
 import { polling } from './checks/polling.ts'
 import { retention } from './checks/retention.ts'
@@ -34,6 +35,7 @@ export const CHECKS: readonly Check[] = [
   timeouts,
   rights,
   groupStart,
+  paused,
   retention,
   polling,
   claiming,

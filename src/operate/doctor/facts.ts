@@ -19,6 +19,7 @@ import {
   groupsQuestion,
   memberQuestion,
   oldestQuestion,
+  pausesQuestion,
   streamQuestion,
   timeQuestion,
 } from '../questions.ts'
@@ -65,6 +66,8 @@ export interface GroupFacts {
   readonly deadLetters: Found
   /** Where a lost group is made again; `undefined`: there never was one of ours. */
   readonly mark: string | undefined
+  /** What somebody paused, as it lies beside the group; `''` if nothing is. */
+  readonly paused: string
   /** The stream that the group's keys belong to. */
   readonly keysOf: string | undefined
 }
@@ -118,6 +121,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     deadLetters: foundQuestion(deadLetters),
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
+    paused: pausesQuestion(keys),
   }
 }
 

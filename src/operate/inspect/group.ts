@@ -2,6 +2,7 @@ import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED } from '../../core/keys.ts'
+import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
@@ -15,6 +16,7 @@ import {
   consumersQuestion,
   memberQuestion,
   oldestQuestion,
+  pausesQuestion,
   streamQuestion,
 } from '../questions.ts'
 import { ageOf } from './ages.ts'
@@ -26,6 +28,7 @@ import type {
   DeliveryCounts,
   GroupInspection,
   OldestPending,
+  PauseInspection,
 } from './inspection.ts'
 import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
 import type { StreamRequest } from './request.ts'
@@ -80,6 +83,10 @@ export async function inspectGroup(
     consumers: listed,
     deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
     sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
+    paused:
+      owner === undefined || isOwnedBy(stream, owner || stream)
+        ? pausedOf(unknowns.read('paused', told.paused), at)
+        : undefined,
     isOurs,
     unknown: unknowns.reasons,
   }
@@ -96,6 +103,7 @@ function keysQuestions(keys: ConsumerKeys) {
     owner: memberQuestion(keys, 'stream'),
     deadLetters: streamQuestion(keys.deadLetters),
     acked: memberQuestion(keys, 'acked'),
+    paused: pausesQuestion(keys),
   }
 }
 
@@ -106,6 +114,12 @@ function keysOf(stream: string, group: string, deadLetters: string | undefined):
   } catch {
     return undefined
   }
+}
+
+function pausedOf(text: string | undefined, at: number): PauseInspection[] | undefined {
+  if (!text) return undefined
+  const paused = [...parsePauses(text)].filter(([, pause]) => isInEffect(pause, at))
+  return paused.map(([type, pause]) => (type === WHOLE_GROUP ? pause : { type, ...pause }))
 }
 
 function sinceOf(acked: string | undefined, at: number): number | undefined {

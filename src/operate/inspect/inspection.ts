@@ -1,3 +1,5 @@
+import type { Pause } from '../../core/pauses.ts'
+
 /**
  * What is not known, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
  * reason. A part that is missing without a reason has no value.
@@ -43,6 +45,12 @@ export interface StreamInspection {
   readonly unknown: Unknown
 }
 
+/** Somebody paused a group, or an event type of it. Times are the server's, in milliseconds since 1970. */
+export interface PauseInspection extends Pause {
+  /** Left out: the whole group. */
+  readonly type?: string
+}
+
 /** A group of a stream. */
 export interface GroupInspection {
   readonly group: string
@@ -73,6 +81,8 @@ export interface GroupInspection {
   readonly deadLetters?: DeadLettersInspection | undefined
   /** Milliseconds since something was last acknowledged; left out if nothing ever was. */
   readonly sinceLastSuccessMs?: number | undefined
+  /** What is paused now. */
+  readonly paused?: readonly PauseInspection[] | undefined
   /** Whether a poller or claimer of ours works on it, as far as its keys and consumer names show. */
   readonly isOurs?: boolean | undefined
   readonly unknown: Unknown

@@ -77,8 +77,10 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
     const page = await settler.by(settlements, answer)
     ride?.answered(page.answers ?? [])
     report.lookedAtPage(page)
+    run.pauses.see(page.paused)
     const { cursor, claimed } = page
     if (cursor === undefined) return undefined
+    if (run.pauses.isAll && claimed.length === 0) return page.from
     if (page.isHealing) await heal(run, claims)
     const left = await retries.retry(claimed, page)
     if (left !== undefined) return left === 0 ? page.from : cursorAt(claimed[left - 1])

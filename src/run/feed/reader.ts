@@ -111,7 +111,7 @@ export class Reader {
   }
 
   async #read(isAhead: boolean): Promise<readonly Job[]> {
-    const { settler, report, policies, parts } = this.#run
+    const { settler, report, policies, pauses, parts } = this.#run
     const { group, slot, consumer } = parts
     const { maxPending, maxParked } = consumer.settings
     const most = this.#most
@@ -143,6 +143,7 @@ export class Reader {
     const isAtLimit = pendingLimitReached || parkedLimitReached
     this.#mayBeAtLimit = isAtLimit
     this.#run.hasGivenSlot = read.hasEnded
+    pauses.see(read.paused)
     ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
@@ -151,11 +152,12 @@ export class Reader {
       pendingLimitReached,
       parkedLimitReached,
       groupRecreated,
-      drained: entries.length === 0 && failures.length === 0 && !isAtLimit && !isAhead,
+      drained: entries.length === 0 && failures.length === 0 && !isAtLimit && !isAhead && !pauses.isAll,
     })
     if (entries.length === 0) return []
     const jobs = this.#received(entries)
-    if (!policies) return jobs
+    // a policy is asked about none of what came in the moment before
+    if (!policies || pauses.isAll) return jobs
     await policies.admit(jobs)
     return jobs.filter((job) => !isDone(job))
   }

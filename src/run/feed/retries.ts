@@ -150,9 +150,11 @@ export class Retries {
 
   /** Conditions that hold by now and that this run has not emptied. */
   #over({ conditions }: SetAside): readonly string[] {
-    const { policies, alwaysOn, parts } = this.#run
+    const { policies, alwaysOn, pauses, parts } = this.#run
     const isOver = (condition: string) =>
-      isThere(condition, parts.consumer, alwaysOn.unavailable) || policies?.isOver(condition) === true
+      isThere(condition, parts.consumer, alwaysOn.unavailable) ||
+      pauses.isOver(condition) ||
+      policies?.isOver(condition) === true
     return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition))
   }
 
@@ -187,19 +189,20 @@ export class Retries {
     }
   }
 
-  /** What the server leaves alone: entries whose type says that their handler takes no work, where the codec says which field has the type. */
+  /**
+   * What the server leaves alone: entries whose type says that their handler takes no work, or is paused, where the codec says which field has the type.
+   */
   get #bounds(): Pick<StartBounds, 'maxBytes' | 'unless' | 'guards'> {
     const { settler, policies, parts } = this.#run
     const { unavailable } = this.#run.alwaysOn
     const { typeField: field } = parts.consumer.codec
-    const isBound = (unavailable.size > 0 || policies?.guards.length) && field !== undefined
-    const unless = isBound ? { field, values: [...unavailable].map(({ event }) => event.type) } : undefined
+    const unless = field !== undefined ? { field, values: [...unavailable].map(({ event }) => event.type) } : undefined
     return { maxBytes: parts.consumer.settings.maxBytes - settler.bytes, unless, guards: policies?.guards }
   }
 
   /** @param most How many at most. */
   async #take(most: number, conditions: readonly string[]) {
-    const { settler, report, parts } = this.#run
+    const { settler, report, pauses, parts } = this.#run
     const done = settler.takeDone()
     const { maxDeliveries } = parts.consumer.settings
     const request = { ...this.#bounds, room: most, maxDeliveries, till: this.#till, conditions }
@@ -209,6 +212,7 @@ export class Retries {
       throw error
     })
     report.lost(taken.lost)
+    pauses.see(taken.paused)
     const { started } = taken
     const handed = taken.handed.map((entry) => new WaitingEntry(entry, this.#run.parts.slot))
     this.#hold(handed)
@@ -226,20 +230,27 @@ export class Retries {
 
   /** @returns Those that there was no room for: they wait on. */
   async #start(next: readonly WaitingEntry[]): Promise<readonly WaitingEntry[]> {
-    const { settler, report, parts } = this.#run
+    const { settler, report, pauses, parts } = this.#run
     for (const entry of next) this.#waiting.delete(entry)
     settler.drop(next)
     const done = settler.takeDone()
     const call = this.#claims.settleAndStart(parts.slot, done, next, this.#bounds)
-    const { started, leftAlone, noRoom } = await settler.by(done, call).catch((error: unknown) => {
+    const {
+      started,
+      leftAlone,
+      noRoom,
+      leftPaused = [],
+      paused,
+    } = await settler.by(done, call).catch((error: unknown) => {
       for (const entry of next) entry.giveBack(true)
       settler.take(next)
       throw error
     })
-    const leftIds = new Set(leftAlone.map(({ id }) => id))
+    pauses.see(paused)
+    const leftIds = new Set([...leftAlone, ...leftPaused].map(({ id }) => id))
     const left = next.filter(({ id }) => leftIds.has(id))
     for (const entry of left) entry.giveBack()
-    report.throttled(left.length)
+    report.throttled(leftAlone.length)
     const waitingIds = new Set(noRoom.map(({ id }) => id))
     const waiting = next.filter(({ id }) => waitingIds.has(id))
     for (const entry of waiting) this.#waiting.add(entry)

@@ -1,4 +1,5 @@
 import { claim, createPublisher, poll } from 'millrace'
+import { pause } from 'millrace/operate'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { publishAgo, quietSince } from '../../support/past.ts'
 import { causeOf, deskAt, seenBy } from '../../support/runbook.ts'
@@ -89,6 +90,25 @@ describe('the runbook: the stream grows', () => {
 
     expect((await desk.sees(results[0])).join('\n')).not.toContain('search')
     expect(await raw.xinfo('GROUPS', 'orders')).toHaveLength(1)
+  })
+
+  test('Somebody paused it', async () => {
+    const scenario = await startScenario(DURABLE)
+    const { redis } = scenario
+    const desk = deskAt(scenario)
+    const { looks, fixes, results } = causeOf('Somebody paused it')
+    await publishAgo(scenario, 50 * 60_000, 'o-0')
+    await poll(fine, { redis })
+    await publishAgo(scenario, 41 * 60_000, ...names('o', 50))
+    await pause(fine, { redis, by: 'anna', why: 'mail is down' })
+
+    for (const look of looks) await desk.sees(look)
+    expect(await poll(fine, { redis })).toMatchObject({ paused: true, read: 0 })
+    await desk.run(fixes[0] as string)
+    expect(await poll(fine, { redis })).toMatchObject({ paused: false, acked: 50 })
+
+    await desk.sees(results[0])
+    expect(await seenBy(scenario)).toMatchObject({ unread: 0, pending: 0 })
   })
 
   test('Pollers are held', async () => {

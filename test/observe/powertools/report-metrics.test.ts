@@ -189,6 +189,16 @@ describe('reportMetrics()', () => {
     })
   })
 
+  test.each([{ paused: true }, { pausedTypes: ['OrderPaid'] }])('says that something is paused: %o', (report) => {
+    end(anInvocation('poll'), aReport(report))
+    end(anInvocation('poll'), aReport())
+
+    expect(lines().map(({ metrics }) => [metrics.Paused, metrics.PolledEventCount])).toEqual([
+      [1, 0],
+      [undefined, 0],
+    ])
+  })
+
   test('writes a line per event type of a publisher’s request, by stream and by type', () => {
     const events = [
       { type: 'OrderPaid', eventId: 'e-1' },

@@ -2,6 +2,7 @@ import { PARKED } from '../../../core/keys.ts'
 import { ASIDE, CONDITIONS, NEXT_DUE } from './aside.ts'
 import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
+import { SEES_PAUSES } from './pauses.ts'
 import type { Script } from './script.ts'
 
 /** Entries that one page takes at most; where a name holds too many to be asked for its stale ones, as many of its ids are inspected as `looks`. */
@@ -107,19 +108,24 @@ end`
  * Takes over entries whose process died, consumer by consumer, without counting a delivery. What is set aside is not inspected: it comes back by its index. What a read in doubt
  * brought after its poller was gone never reached anybody: it is released first.
  *
- * KEYS stream, due, waiting, state, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
+ * Of a group that is paused nothing is taken.
+ *
+ * KEYS stream, due, waiting, state, paused, then the lease of each slot that may be ours. ARGV group, token, min-idle ms, cursor ('' the stored one), room, then a consumer
  * name per slot.
  * Answers 0 if the lease is gone, else the page's start, the next cursor (`0-0` once all names were inspected), [id, former owner, idle ms, count] per entry, the trimmed ids, the ms until the next of the index
- * is due ('' none), the conditions that something waits for, and 1 if a group that was made again has yet to get back what was set aside.
+ * is due ('' none), the conditions that something waits for, 1 if a group that was made again has yet to get back what was set aside,
+ * and the text of what is paused (nil: nothing is) with the server's time.
  */
 export const claimPage: Script = {
   keyCount: undefined,
   lua: `
-local stream, due, waiting, state, lease = unpack(KEYS)
+local stream, due, waiting, state, paused, lease = unpack(KEYS)
 local group, token, idle, cursor, room, consumer = unpack(ARGV)
 idle, room = tonumber(idle), math.min(tonumber(room), ${PAGE.finds})
-for i = 6, #KEYS do
-  if redis.call('GET', lease) ~= token then lease, consumer = KEYS[i], ARGV[i + 1] end
+local holders, ours = redis.call('MGET', unpack(KEYS, 5)), token == ''
+local text = table.remove(holders, 1)
+for i, holder in ipairs(holders) do
+  if holder == token then lease, consumer, ours = KEYS[i + 5], ARGV[i + 5], true end
 end
 ${FENCE}
 ${GONE}
@@ -129,9 +135,12 @@ ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
 ${NEXT_DUE}
-if not leased() then return 0 end
+${SEES_PAUSES}
+if not ours then return 0 end
+see(text)
 local out, lost = {}, {}
 ${CURSOR}
+if isAllPaused then return seeing({cursor, cursor, {}, {}, '', {}, 0}) end
 ${HOLDERS}
 ${STALE}
 ${CLAIM}
@@ -152,6 +161,6 @@ local function page()
   return '0-0'
 end
 local next = room > 0 and page() or cursor
-return {cursor, next, out, lost, nextDue(), conditions(), beside('HEXISTS', state, 'healing') or 0}
+return seeing({cursor, next, out, lost, nextDue(), conditions(), beside('HEXISTS', state, 'healing') or 0})
 `,
 }

@@ -1,24 +1,29 @@
 import { RUNNING_OF } from './aside.ts'
 import { BESIDE, FENCE, HELD } from './fence.ts'
+import { SEES_PAUSES } from './pauses.ts'
 import type { Script } from './script.ts'
 
 /** What the script answers for an entry. */
-export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3, leftAlone: 4, noRoom: 5 } as const
+export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3, leftAlone: 4, noRoom: 5, paused: 6 } as const
 
 /** Entries that one XCLAIM starts: how many bytes they have is known after it. */
 const CHUNK = 10
 
-/** Whether an entry is left alone. @param isLeft Says it of a value of the field. */
-const isLeftBy = (isLeft: string) => `
-local function isLeft(id)
-  if closed then return true end
-  local entry = field ~= '' and redis.call('XRANGE', stream, id, id)[1]
-  if not entry then return false end
+/** Why an entry is not started, if it is not. @param isLeft Says it of a value of the field. */
+const refusalBy = (isLeft: string) => `
+local inspects = field ~= '' and (next(left) or #sets > 0 or next(pausedTypes))
+local function refusal(id)
+  if isAllPaused then return ${STARTED.paused} end
+  if closed then return ${STARTED.leftAlone} end
+  local entry = inspects and redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return nil end
   for i = 1, #entry[2], 2 do
     local value = entry[2][i + 1]
-    if entry[2][i] == field and ${isLeft} then return true end
+    if entry[2][i] == field then
+      if pausedTypes[value] then return ${STARTED.paused} end
+      if ${isLeft} then return ${STARTED.leftAlone} end
+    end
   end
-  return false
 end`
 
 /** Starts a chunk of neighbours by one command. */
@@ -59,30 +64,33 @@ for n = 1, (#ARGV - first + 1) / 2 do
   if #chunk == ${CHUNK} or chunk[1] and chunk[1][3] ~= raised then startChunk() end
   if not isOurs then out[n] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}}
   elseif bytes >= room then out[n] = {${STARTED.noRoom}}
-  elseif isLeft(id) then out[n] = {${STARTED.leftAlone}}
+  elseif refusal(id) then out[n] = {refusal(id)}
   else chunk[#chunk + 1] = {id, n, raised} end
 end
 startChunk()`
 
 function startBy(guards: string, isLeft: string): string {
   return `
-local stream, lease, due = unpack(KEYS, 1, 3)
+local stream, lease, due, paused = unpack(KEYS, 1, 4)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
 ${FENCE}
 ${HELD}
 ${BESIDE}
 ${RUNNING_OF}
+${SEES_PAUSES}
 local left = {}
 for i = 7, 6 + values do left[ARGV[i]] = true end
 local closed, sets = false, {}
 ${guards}
-local first = 7 + values + #KEYS - 3
-local ours, counts, out, bytes, chunk = leased(), held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
+local first = 7 + values + #KEYS - 4
+local ours, text = leaseAndPauses()
+see(text)
+local counts, out, bytes, chunk = held(ARGV[first], ARGV[#ARGV - 1]), {}, 0, {}
 room = tonumber(room) or math.huge
-${isLeftBy(isLeft)}
+${refusalBy(isLeft)}
 ${START_CHUNK}
 ${START_EACH}
-return out
+return seeing({out})
 `
 }
 
@@ -93,21 +101,21 @@ return out
  * Neighbours of the same count are claimed by one command: it is most of what a retry costs the server. Once more bytes were started than the
  * request has room for, nothing more is. Entries with certain values in a field, as of types whose handler takes no work, are not started.
  *
- * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set.
+ * Nor is anything while a guard's key is there, or what has one of the values of a guard that is a set; nor what is paused.
  *
- * KEYS stream, lease, due. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
+ * KEYS stream, lease, due, paused. ARGV group, consumer, token, room in bytes ('' no bound), a field ('' none), the number of its values that keep
  * an entry from being started, the values, for each guard 'all' or 'values', then for each entry id, count, lowest id first.
- * Answers for each entry [a number of STARTED, fields].
+ * Answers for each entry [a number of STARTED, fields], then the text of what is paused (nil: nothing is) with the server's time.
  */
-export const start: Script = { keyCount: 3, lua: startBy('', 'left[value]') }
+export const start: Script = { keyCount: 4, lua: startBy('', 'left[value]') }
 
 /** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
 export const startGuarded: Script = {
   keyCount: undefined,
   lua: startBy(
     `
-for n = 4, #KEYS do
-  if ARGV[values + 3 + n] == 'values' then sets[#sets + 1] = KEYS[n]
+for n = 5, #KEYS do
+  if ARGV[values + 2 + n] == 'values' then sets[#sets + 1] = KEYS[n]
   elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
 end
 local function isGuarded(value)

@@ -2,6 +2,7 @@ import { MAX_DELAY_MS } from '../../../core/backoff.ts'
 import { ASIDE } from './aside.ts'
 import { BESIDE, DROP, GONE, NOW } from './fence.ts'
 import { DOUBT } from './hand-back.ts'
+import { PAUSES } from './pauses.ts'
 import type { Script } from './script.ts'
 
 /** What `takeSlot` answers where no lease can be written. */
@@ -17,8 +18,11 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
  *
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
- * KEYS the flag, stream, due, state, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
- * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words.
+ * A poller of a group that is paused leaves the flag: publishers need not wake others.
+ *
+ * KEYS the flag, stream, due, state, paused, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
+ * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words; where something
+ * is paused, an array of that, the text and the server's time.
  */
 export const takeSlot: Script = {
   keyCount: undefined,
@@ -41,11 +45,18 @@ local function release(consumer)
   end
   redis.call('HDEL', state, 'doubt:' .. consumer)
 end
+${PAUSES}
 local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
 local holders = redis.call('MGET', unpack(KEYS, 5))
-for i, holder in ipairs(holders) do if holder == token then return i - 1 end end
+local text, now = table.remove(holders, 1), nil
+if text then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function answer(n) return text and {n, text, ('%.0f'):format(now)} or n end
+for i, holder in ipairs(holders) do if holder == token then return answer(i - 1) end end
 for i, holder in ipairs(holders) do
-  local key = KEYS[i + 4]
+  local key = KEYS[i + 5]
   local set = holder and 0 or redis.pcall('SETNX', key, token)
   local left = set == 0 and redis.pcall('PTTL', key) or 0
   if (left == -1 or left > math.max(length, ${MAX_LEASE_MS})) and drop(key) then set = redis.pcall('SETNX', key, token) end
@@ -55,15 +66,15 @@ for i, holder in ipairs(holders) do
     if refused then drop(key) end
   end
   -- before 6.2 there is no GETEX, and nothing else would work either
-  if refused then return refused.err:lower():find('unknown', 1, true) and refused or ${NO_LEASE} end
+  if refused then return refused.err:lower():find('unknown', 1, true) and refused or answer(${NO_LEASE}) end
   if set == 1 then
     if poller == '1' then
-      drop(flag)
+      if not (text and isIn(pausesIn(text)['*'], now)) then drop(flag) end
       release(ARGV[i + 4])
     end
-    return i - 1
+    return answer(i - 1)
   end
 end
-return -1
+return answer(-1)
 `,
 }

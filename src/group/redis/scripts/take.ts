@@ -1,6 +1,7 @@
 import { AGING, PARKED } from '../../../core/keys.ts'
 import { ASIDE, CONDITIONS, DUE_BY, NEXT_DUE } from './aside.ts'
 import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import { SEES_PAUSES } from './pauses.ts'
 import type { Script } from './script.ts'
 
 /** Members of an index that one call inspects, at most. */
@@ -12,8 +13,8 @@ const CHUNK = 10
 /** Whether entries of a type are not to be started now: those that the caller names, and those of guards. */
 const GUARDED = `
 local sets = {}
-for n = 6, #KEYS do
-  if ARGV[10 + values + n - 5] == 'values' then sets[#sets + 1] = KEYS[n]
+for n = 7, #KEYS do
+  if ARGV[10 + values + n - 6] == 'values' then sets[#sets + 1] = KEYS[n]
   elseif redis.call('EXISTS', KEYS[n]) == 1 then closed = true end
 end
 inspects = inspects or field ~= '' and #sets > 0
@@ -27,23 +28,29 @@ end
 `
 
 const closedBy = (guards: string) => `
-local closed, left = false, {}
+local closed, left = isAllPaused, {}
 for i = 11, 10 + values do left[ARGV[i]] = true end
-local inspects = field ~= '' and next(left)
+local inspects = field ~= '' and (next(left) or next(pausedTypes))
 local function isClosed(value) return left[value] end
 ${guards}
-local function closedType(id)
+-- what keeps a type from being started is part of a condition, where control characters have no place
+local function conditionOf(reason, value) return reason .. ' ' .. value:gsub('[%c%%]', function(c) return ('%%%02X'):format(c:byte()) end) end
+local function closedFor(id)
   local entry = inspects and redis.call('XRANGE', stream, id, id)[1]
   if not entry then return nil end
   for i = 1, #entry[2], 2 do
-    if entry[2][i] == field and isClosed(entry[2][i + 1]) then return entry[2][i + 1] end
+    local value = entry[2][i + 1]
+    if entry[2][i] == field then
+      if pausedTypes[value] then return conditionOf('paused', value) end
+      if isClosed(value) then return conditionOf('held', value) end
+    end
   end
 end
--- what keeps a type from being started is part of a condition, where control characters have no place
-local function held(value) return 'held ' .. value:gsub('[%c%%]', function(c) return ('%%%02X'):format(c:byte()) end) end
-local function valueOf(condition)
-  local text = condition:match('^held (.*)$')
-  return text and text:gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end)
+local function isOpen(condition)
+  local reason, text = condition:match('^(%a+) (.*)$')
+  local value = text and text:gsub('%%(%x%x)', function(hex) return string.char(tonumber(hex, 16)) end)
+  if reason == 'held' then return not isClosed(value) end
+  return reason == 'paused' and not pausedTypes[value]
 end
 `
 
@@ -85,9 +92,9 @@ local function look(id, count, own, waits)
   if seen[id] then return true end -- it may wait for several conditions
   local p = isId(id) and pendingOf(id, count, own)
   if not p then return false end
-  local value = closedType(id)
-  if value and not refuses('ZADD', waiting, 0, member(held(value), id, p[4])) then return false end
-  if value then
+  local condition = closedFor(id)
+  if condition and not refuses('ZADD', waiting, 0, member(condition, id, p[4])) then return false end
+  if condition then
     passed = passed + 1
     return nil
   end
@@ -110,8 +117,7 @@ until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
 
 local there = conditions()
 for _, condition in ipairs(there) do
-  local value = valueOf(condition)
-  local isOver = wanted[condition] or value and not isClosed(value)
+  local isOver = wanted[condition] or isOpen(condition)
   while isOver and #found < room and looked < ${LOOKS} do
     local page = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, room - #found)) or {}
     if #page == 0 then break end
@@ -182,21 +188,22 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * group makes it pending again.
  *
  * Sent twice, it answers the same: what was taken is noted with the nonce. Nothing is taken while a guard's key is there. Entries of types that are not to be started now
- * go to a condition of their own, `held TYPE`, and come back once the type is no longer closed: a run that cannot start them does not inspect them again.
+ * go to a condition of their own, `paused TYPE` or `held TYPE`, and come back once the type is no longer paused or closed: a run that cannot start them does not
+ * inspect them again. Of a group that is paused nothing is taken.
  *
- * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
+ * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
- * something waits for, and 1 if there is more to take.
+ * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
  */
-export const take: Script = { keyCount: 5, lua: takeBy('') }
+export const take: Script = { keyCount: 6, lua: takeBy('') }
 
 /** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
 export const takeGuarded: Script = { keyCount: undefined, lua: takeBy(GUARDED) }
 
 function takeBy(guards: string): string {
   return `
-local stream, lease, due, waiting, state = unpack(KEYS, 1, 5)
+local stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)
 local group, consumer, token, nonce, room, room_bytes, max, till, field, values = unpack(ARGV, 1, 10)
 room = tonumber(room)
 ${FENCE}
@@ -207,7 +214,12 @@ ${ASIDE}
 ${CONDITIONS}
 ${NEXT_DUE}
 ${DUE_BY}
-if not leased() then return 0 end
+${SEES_PAUSES}
+local ours, text = leaseAndPauses()
+if not ours then return 0 end
+-- a group that is gone ends it here: what left an index by then would be lost
+redis.call('XPENDING', stream, group, '-', '+', 1)
+see(text)
 till = till == '' and now or tonumber(till)
 local lost = {}
 
@@ -218,16 +230,16 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
     local entry = mine(id, count) and redis.call('XRANGE', stream, id, id)[1]
     if entry then again[#again + 1] = {id, count, isStarted == '1' and entry[2], 0} end
   end
-  return {num(till), again, lost, nextDue(), conditions(), 1}
+  return seeing({num(till), again, lost, nextDue(), conditions(), 1})
 end
 ${closedBy(guards)}
 local wanted = {}
-for i = 11 + values + #KEYS - 5, #ARGV do wanted[ARGV[i]] = true end
-if closed then return {num(till), {}, lost, nextDue(), conditions(), 0} end
+for i = 11 + values + #KEYS - 6, #ARGV do wanted[ARGV[i]] = true end
+if closed then return seeing({num(till), {}, lost, nextDue(), conditions(), 0}) end
 local healing = idOr(beside('HGET', state, 'healing'), nil)
 ${FIND}
 ${TAKE}
-return {num(till), entries, lost, nextDue(), there, isMore}
+return seeing({num(till), entries, lost, nextDue(), there, isMore})
 `
 }
 

@@ -1,0 +1,131 @@
+import { cannot, knownOptions, numberFrom, object, refuseUnknownKeys, text } from '../../core/options.ts'
+import { isPausable, type Pause } from '../../core/pauses.ts'
+import type { Consumer } from '../../define/consumer.ts'
+import { resolveKeys } from '../../define/consumer-settings.ts'
+import { quoted } from '../../errors.ts'
+import type { Connection } from '../../group/group.ts'
+import type { PausingAddress, Resumable } from '../../group/pausing.ts'
+import { pausingOf } from '../../group/redis/pausing.ts'
+
+export type { Pause } from '../../core/pauses.ts'
+
+/** A consumer, or a group by its name. */
+export type PauseSource = Consumer | { readonly stream: string; readonly group: string }
+
+/** What is paused or resumed, and where. */
+interface Options {
+  /** The server. */
+  readonly redis: Connection
+  /** Only events of that type. Default: the whole group. */
+  readonly type?: string
+}
+
+export interface PauseOptions extends Options {
+  /** When it ends by itself, by the server's clock. Default: it does not; of what is paused already: as before. */
+  readonly until?: Date
+  /** Why, for whoever wonders. Default: nothing; of what is paused already: as before. */
+  readonly why?: string
+  /** By whom. Default: `defaultBy`; of what is paused already: as before. */
+  readonly by?: string
+  /** By whom, where it is not paused yet and nobody is named. Default: nobody. */
+  readonly defaultBy?: string
+}
+
+export interface ResumeOptions extends Options {
+  /** Milliseconds: entries that are older will expire, and are counted. Default: the consumer's own `maxAgeMs`, where a consumer is given. */
+  readonly maxAgeMs?: number
+}
+
+/** Whether a replica has it: left out where the server has none; false also where the server does not say. */
+interface Confirmed {
+  readonly isConfirmed?: boolean
+}
+
+/** What is paused now. */
+export interface Paused extends Confirmed {
+  readonly pause: Pause
+  /** How it was paused before; left out if it was not. */
+  readonly before?: Pause
+}
+
+/** What was paused, and what has waited for its end. */
+export interface Resumed extends Confirmed, Resumable {
+  readonly was: Pause
+}
+
+/**
+ * Pauses a group, or an event type of it: nothing of it starts any more, at the latest a third of `minIdleMs` after this resolved. Handlers that run finish. What waits costs
+ * no delivery. What is paused already stays so; only what is given changes.
+ *
+ * Entries grow older meanwhile: what exceeds its `maxAgeMs` expires.
+ *
+ * @throws {TypeError | RangeError} A bad option, no such group, or `until` is over by the server's clock.
+ * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
+ */
+export async function pause(source: PauseSource, options: PauseOptions): Promise<Paused> {
+  const { action, address } = resolveSource('pause', source, options, ['until', 'why', 'by', 'defaultBy'])
+  const { redis, type, until, why, by, defaultBy } = options
+  for (const [name, value] of Object.entries({ why, by, defaultBy })) if (value !== undefined) text(action, name, value)
+  if (until !== undefined && !(until instanceof Date && Number.isFinite(until.getTime())))
+    throw cannot(action, 'until must be a valid Date')
+  const answer = await pausingOf(action, redis).pause(address, { type, until: until?.getTime(), why, by, defaultBy })
+  if (answer.is === 'unknown') throw noGroup(action)
+  if (answer.is === 'past')
+    throw cannot(
+      action,
+      `until must be in the future; the server's clock says ${new Date(answer.now).toISOString()}`,
+      RangeError,
+    )
+  const { is: _is, ...paused } = answer
+  return paused
+}
+
+/**
+ * Resumes what `pause` paused: the next poller and claimer take up what waits, each entry as if nothing had happened. A type that is paused by itself stays so when its group
+ * is resumed.
+ *
+ * @returns `undefined`: it was not paused.
+ * @throws {TypeError | RangeError} A bad option, or no such group.
+ * @throws {RedisReplyError | RedisConnectionError} The server refused, or could not be reached.
+ */
+export async function resume(source: PauseSource, options: ResumeOptions): Promise<Resumed | undefined> {
+  const { action, address } = resolveSource('resume', source, options, ['maxAgeMs'])
+  const { redis, type, maxAgeMs = maxAgeOf(source, type) } = options
+  if (maxAgeMs !== undefined) numberFrom(action, 'maxAgeMs', maxAgeMs, 1, Number.MAX_SAFE_INTEGER)
+  const answer = await pausingOf(action, redis).resume(address, { type, maxAgeMs })
+  if (answer.is === 'unknown') throw noGroup(action)
+  if (answer.is === 'not-paused') return undefined
+  const { is: _is, ...resumed } = answer
+  return resumed
+}
+
+function resolveSource(
+  verb: string,
+  source: PauseSource,
+  options: Options,
+  known: readonly string[],
+): { readonly action: string; readonly address: PausingAddress } {
+  object(verb, 'the source', source)
+  const { stream, group } = source
+  text(verb, 'stream', stream)
+  text(verb, 'group', group)
+  const action = `${verb} group ${quoted(group)} of stream ${quoted(stream)}`
+  if (!('keys' in source)) refuseUnknownKeys(action, source, ['stream', 'group'])
+  knownOptions(action, options, ['redis', 'type', ...known])
+  const { type } = options
+  if (type !== undefined) text(action, 'type', type)
+  if (type !== undefined && !isPausable(type))
+    throw cannot(action, 'type must be an event type of at most 180 characters; left out, the whole group is meant')
+  return { action, address: { group, keys: 'keys' in source ? source.keys : resolveKeys(action, stream, group) } }
+}
+
+/** How old entries may get, if a consumer is given and says so. */
+function maxAgeOf(source: PauseSource, type: string | undefined): number | undefined {
+  if (!('routes' in source)) return undefined
+  const ageMs = (type === undefined ? undefined : source.routes.get(type)?.maxAgeMs) ?? source.settings.maxAgeMs
+  return ageMs === Infinity ? undefined : ageMs
+}
+
+function noGroup(action: string): Error {
+  return cannot(action, 'there must be such a group; its poller makes it when it first runs', RangeError)
+}
