@@ -50,20 +50,14 @@ export const CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'parks a failure until it is due, and counts when it starts',
+    name: 'brings a failure back when it is due, and counts when it starts',
     async run(area) {
       const [id = ''] = await area.add('1')
       const slot = await area.slot()
       await settle(area, slot, await area.read(slot), RETRY)
       same(await area.pending(), [[id, 'parked', 1]])
       const claimer = await area.slot('claimer')
-      const { claimed } = await area.claims.settleAndClaim(claimer, [], page())
-      same(
-        claimed.map((one) => [one.id, one.deliveryCount]),
-        [[id, 1]],
-      )
-      same(await area.pending(), [[id, claimer.consumerName, 1]])
-      const { started } = await area.claims.settleAndStart(claimer, [], claimed)
+      const { started } = await area.claims.settleAndTake(claimer, [], TAKE)
       same(
         started.map((one) => [one.id, one.deliveryCount]),
         [[id, 2]],
@@ -78,8 +72,36 @@ export const CHECKS: readonly Check[] = [
       const slot = await area.slot()
       await settle(area, slot, await area.read(slot), { kind: 'retry', delayMs: 2 * MIN_IDLE_MS })
       const before = await area.pending()
-      const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
-      same([claimed, await area.pending()], [[], before])
+      const claimer = await area.slot('claimer')
+      const { claimed } = await area.claims.settleAndClaim(claimer, [], page())
+      const { started } = await area.claims.settleAndTake(claimer, [], TAKE)
+      same([claimed, started, await area.pending()], [[], [], before])
+    },
+  },
+  {
+    name: 'brings back what waits for a condition, once it holds',
+    async run(area) {
+      const ids = await area.add('1', '2')
+      const slot = await area.slot()
+      await settle(area, slot, await area.read(slot), { kind: 'park', delayMs: 0, condition: 'try it' })
+      const claimer = await area.slot('claimer')
+      const early = await area.claims.settleAndTake(claimer, [], TAKE)
+      const { started } = await area.claims.settleAndTake(claimer, [], { ...TAKE, conditions: early.left.conditions })
+      same([early.started, started.map(({ id, deliveryCount }) => [id, deliveryCount])], [[], ids.map((id) => [id, 1])])
+    },
+  },
+  {
+    name: 'gives a lost group back what was set aside',
+    async run(area) {
+      const [id = ''] = await area.add('1')
+      const slot = await area.slot()
+      await settle(area, slot, await area.read(slot), RETRY)
+      await area.claims.finishClaims(await area.slot('claimer'), '0-0', MIN_IDLE_MS)
+      await area.call('xgroup', 'DESTROY', area.keys.stream, area.address.group)
+      const claimer = await area.slot('claimer')
+      await area.claims.settleAndClaim(claimer, [], page())
+      await area.claims.heal(claimer)
+      same(await area.pending(), [[id, 'parked', 1]])
     },
   },
   {
@@ -223,6 +245,8 @@ export const CHECKS: readonly Check[] = [
     },
   },
 ]
+
+const TAKE = { room: 100, maxDeliveries: 5, till: undefined, conditions: [] }
 
 function page() {
   return { minIdleMs: MIN_IDLE_MS, cursor: undefined, room: 100 }

@@ -88,9 +88,9 @@ export class TryArea {
    * @throws {RedisReplyError} All of it is.
    */
   async remove(): Promise<void> {
-    const { stream, deadLetters, due, state, wake } = this.keys
+    const { stream, deadLetters, due, waiting, paused, state, wake } = this.keys
     const slots = ['poller', 'claimer'].flatMap((kind) => [0, 1, 2, 3].map((n) => this.keys.slot(`${kind}-${n}`)))
-    for (const key of [stream, deadLetters, due, state, wake, ...slots])
+    for (const key of [stream, deadLetters, due, waiting, paused, state, wake, ...slots])
       await this.call('del', key)
         .catch(() => this.call('unlink', key))
         .catch(() => this.call('pexpire', key, 1))
