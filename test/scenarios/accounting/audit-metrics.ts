@@ -30,6 +30,7 @@ const REFUSED = 'OnFailureDestinationDeliveryErrorCount'
 /** Metrics of what a claim measured, and the member of its report's backlog. */
 const MEASURED = {
   pending: 'PendingEntries',
+  parked: 'ParkedEntries',
   lag: 'Lag',
   streamLength: 'StreamLength',
   deadLetters: 'DeadLetterLength',
