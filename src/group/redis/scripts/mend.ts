@@ -6,6 +6,9 @@ import type { Script } from './script.ts'
 /** Entries that one call compares with the index. */
 const PAGE = 500
 
+/** Conditions that one call inspects: with more of them it cannot be known what has no place. */
+const MOST = 10_000
+
 /** Milliseconds after which all is compared again, though the numbers are as they were. */
 const PERIOD_MS = 86_400_000
 
@@ -18,6 +21,8 @@ local function mended() return (beside('HGET', state, 'mended') or ''):match('^(
 local function mustMend(parked, indexed)
   if beside('HEXISTS', state, 'mending') == 1 then return true end
   local at, difference = mended()
+  -- the day begins where it was never compared
+  if not at and parked > 0 and parked == indexed then redis.pcall('HSET', state, 'mended', num(now) .. ' 0') end
   return parked - indexed ~= (tonumber(difference) or 0) or at and parked > 0 and now - at > ${PERIOD_MS}
 end
 `
@@ -40,17 +45,21 @@ ${NOW}
 ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
-local there, mended = conditions(), 0
-local function waits(id, count)
-  for _, condition in ipairs(there) do
-    if beside('ZSCORE', waiting, member(condition, id, count)) then return true end
-  end
-end
+local mended = 0
 local after = beside('HGET', state, 'mending') or ''
 if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
 local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
+local waits = {}
+local there = #rows > 0 and conditionsFrom('-', '+', {}, ${MOST}) or {}
+for _, condition in ipairs(there) do
+  local prefix = condition .. '\\n'
+  for _, text in ipairs(beside('ZRANGEBYLEX', waiting, '[' .. prefix .. sortable(rows[1][1]), '(' .. prefix .. sortable(rows[#rows][1]) .. ';') or {}) do
+    local _, id = parts(text)
+    if id then waits[id] = true end
+  end
+end
 for _, p in ipairs(rows) do
-  if not beside('ZSCORE', due, p[1]) and not waits(p[1], p[4]) then
+  if not beside('ZSCORE', due, p[1]) and not waits[p[1]] and #there < ${MOST} then
     local count = saturated(p[4])
     if aside(p[1], count, due, score(now, count), p[1]) then mended = mended + 1 end
   end

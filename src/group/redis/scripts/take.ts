@@ -65,7 +65,7 @@ end
 local function look(id, count, waits)
   looked = looked + 1
   if seen[id] then return true end -- it may wait for several conditions
-  local p = id:match('^%d+%-%d+$') and idOr(id, nil) and pendingOf(id, count)
+  local p = isId(id) and pendingOf(id, count)
   if not p then return false end
   if #redis.call('XRANGE', stream, id, id) == 0 then lose(id) return false end
   local value = closedType(id)
@@ -89,7 +89,11 @@ repeat
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
 
 local there = conditions()
+-- what the caller names may be in view no more
 for _, condition in ipairs(there) do
+  if not wanted[condition] then named[#named + 1] = condition end
+end
+for _, condition in ipairs(named) do
   local value = valueOf(condition)
   local isOver = wanted[condition] or value and not isClosed(value)
   while isOver and #found < room and looked < ${LOOKS} do
@@ -197,8 +201,8 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   return {num(till), again, lost, nextDue(), conditions(), 1}
 end
 ${closedBy(guards)}
-local wanted = {}
-for i = 11 + values + #KEYS - 5, #ARGV do wanted[ARGV[i]] = true end
+local wanted, named = {}, {}
+for i = 11 + values + #KEYS - 5, #ARGV do wanted[ARGV[i]], named[#named + 1] = true, ARGV[i] end
 if closed then return {num(till), {}, lost, nextDue(), conditions(), 0} end
 local healing = idOr(beside('HGET', state, 'healing'), nil)
 ${FIND}
