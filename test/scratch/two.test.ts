@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs'
 import { claim, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -41,7 +42,7 @@ describe.each(Object.keys(FAULTS))('%s', (fault) => {
     rows.push(['Paid', 'f1'], ['Paid', 'f2'])
     await addMany(raw, rows)
     await poll(old, { redis })
-    await claim(cons({}, OPT), { redis }).catch(() => {}) // sets mark
+    await claim(cons({ Nothing: () => {} }, { ...OPT, maxDeliveries: 9 }), { redis })
     bad = false
     ;(raw as any).again = () => poll(c, { redis })
     ;(raw as any).claims = () => claim(c, { redis })
@@ -49,9 +50,10 @@ describe.each(Object.keys(FAULTS))('%s', (fault) => {
       for (let n = 1; n < nth; n++) (await proxy.pauseOn('')).release()
       await FAULTS[fault](proxy, raw)
     })()
-    const first: any = await claim(c, { redis: through, remainingMs: () => 40_000 } as any).catch((error) => error.report ?? error)
+    const first: any = await claim(c, { redis: through, remainingMs: 40_000 } as any).catch((error) => error.report ?? error)
     const hit = await Promise.race([armed.then(() => true), new Promise((r) => setTimeout(r, 5, false))])
     await proxy.close()
+    if (process.env.SHOW) appendFileSync('/tmp/show.txt', `AFTER ${JSON.stringify([first, await pend(raw).catch(String), await raw.zrange(DUE, 0, -1, 'WITHSCORES'), await raw.hgetall(STATE), calls, rows.length])}\n`)
     await raw.config('SET', 'maxmemory', '0')
     for (const k of [DUE, WAITING, STATE]) if ((await raw.type(k)) === 'string') await raw.del(k)
     const firstCalls = [...calls]
@@ -62,6 +64,7 @@ describe.each(Object.keys(FAULTS))('%s', (fault) => {
       if (groups.length > 0) await age(60_000)
       later.push(await claim(c, { redis }))
       later.push(await poll(c, { redis }))
+      if (process.env.SHOW) appendFileSync('/tmp/show.txt', `LATER ${JSON.stringify([later.slice(-2), await pend(raw), await raw.zrange(DUE, 0, -1, 'WITHSCORES')])}\n`)
     }
     const letters = (await deadLetters()).map((l) => l.fields.at(-1)?.[1] ?? '').map((p) => JSON.parse(p).id)
     const handled = new Set(calls.map((x) => x.split('/')[0]))
@@ -79,6 +82,7 @@ describe.each(Object.keys(FAULTS))('%s', (fault) => {
     }
     if ((await raw.zcard(DUE)) > 0) problem.due = await raw.zrange(DUE, 0, 9, 'WITHSCORES')
     if ((await raw.zcard(WAITING)) > 0) problem.waiting = await raw.zrange(WAITING, 0, 9)
+    appendFileSync('/tmp/problems.txt', `${fault} ${nth} hit=${String(hit)} ${JSON.stringify(problem)}\n`)
     expect({ hit, problem }).toEqual({ hit: expect.anything(), problem: {} })
     void firstCalls
   })
