@@ -65,8 +65,8 @@ const NAMED = 100
 
 /**
  * `conditionsFrom(from, to, found, most)` adds the conditions of a range that something waits for, in order, until there are so many; what is no place in the set is removed.
- * `conditions()` names up to a hundred, from where the last run stopped, and from the start again: with more of them, each run has others in view. `moveOn()` says where the next run begins.
- * Needs ASIDE and the locals waiting, state.
+ * `conditions()` names up to a hundred, from where the last run stopped, and from the start again: with more of them, each run has others in view. `moveOn()` says where the next run begins: by chance,
+ * since runs that take turns, as of two deployments, would each have the same in view for ever. Needs ASIDE and the locals waiting, state; `moveOn` the local now, too.
  */
 export const CONDITIONS = `
 local function conditionsFrom(from, to, found, most)
@@ -91,7 +91,7 @@ local function conditions()
 end
 local function moveOn()
   local there = conditions()
-  if #there == ${NAMED} then refuses('HSET', state, 'conditions', there[#there]) end
+  if #there == ${NAMED} then refuses('HSET', state, 'conditions', there[1 + now % ${NAMED}]) end
 end
 `
 

@@ -6,8 +6,11 @@ import type { Script } from './script.ts'
 /** Entries that one call compares with the index. */
 const PAGE = 500
 
-/** Conditions that one call inspects: with more of them it cannot be known what has no place. */
-const MOST = 10_000
+/** Conditions whose ranges one call inspects. Where there are more, it goes through all that waits. */
+const FEW = 100
+
+/** Entries that wait, of so many conditions, that one call goes through: with more of them it is not known what has no place. */
+const MOST = 20_000
 
 /** Milliseconds after which all is compared again, though the numbers are as they were. */
 const PERIOD_MS = 86_400_000
@@ -49,17 +52,30 @@ local mended = 0
 local after = beside('HGET', state, 'mending') or ''
 if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
 local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
-local waits = {}
-local there = #rows > 0 and conditionsFrom('-', '+', {}, ${MOST}) or {}
-for _, condition in ipairs(there) do
-  local prefix = condition .. '\\n'
-  for _, text in ipairs(beside('ZRANGEBYLEX', waiting, '[' .. prefix .. sortable(rows[1][1]), '(' .. prefix .. sortable(rows[#rows][1]) .. ';') or {}) do
+local waits, isKnown = {}, true
+local function note(places)
+  for _, text in ipairs(places) do
     local _, id = parts(text)
     if id then waits[id] = true end
   end
 end
+local there = #rows > 0 and conditionsFrom('-', '+', {}, ${FEW}) or {}
+if #there < ${FEW} then
+  for _, condition in ipairs(there) do
+    local prefix = condition .. '\\n'
+    note(beside('ZRANGEBYLEX', waiting, '[' .. prefix .. sortable(rows[1][1]), '(' .. prefix .. sortable(rows[#rows][1]) .. ';') or {})
+  end
+elseif (beside('ZCARD', waiting) or 0) > ${MOST} then isKnown = false
+else
+  local places, from = nil, '-'
+  repeat
+    places = beside('ZRANGEBYLEX', waiting, from, '+', 'LIMIT', 0, 1000) or {}
+    note(places)
+    from = '(' .. (places[#places] or '')
+  until #places < 1000
+end
 for _, p in ipairs(rows) do
-  if not beside('ZSCORE', due, p[1]) and not waits[p[1]] and #there < ${MOST} then
+  if not beside('ZSCORE', due, p[1]) and isKnown and not waits[p[1]] then
     local count = saturated(p[4])
     if aside(p[1], count, due, score(now, count), p[1]) then mended = mended + 1 end
   end
