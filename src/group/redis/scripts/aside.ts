@@ -30,6 +30,10 @@ local function sortable(id)
   local ms, seq = id:match('^(%d+)%-(%d+)$')
   return string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
 end
+-- what the server would take for another spelling of an id is none: it would be dealt with twice
+local function isId(text)
+  return text and text:match('^%d+%-%d+$') and not text:match('^0%d') and not text:match('%-0%d') and idOr(text, nil) ~= nil
+end
 local function member(condition, id, count) return condition .. '\\n' .. sortable(id) .. ':' .. num(count) end
 local function parts(text)
   local condition, ms, seq, count = text:match('^(.-)\\n[A-T](%d+)[A-T](%d+):(%d+)$')
@@ -51,19 +55,38 @@ local function aside(id, count, key, score, member)
 end
 `
 
+/** Conditions that one answer names, at most. */
+const NAMED = 100
+
 /**
- * `conditions()` names up to a hundred conditions that something waits for, in order. Needs ASIDE and the local waiting.
+ * `conditionsFrom(from, to, found, most)` adds the conditions of a range that something waits for, in order, until there are so many; what is no place in the set is removed.
+ * `conditions()` names up to a hundred, from where the last run stopped, and from the start again: with more of them, each run has others in view. `moveOn()` says where the next run begins: by chance,
+ * since runs that take turns, as of two deployments, would each have the same in view for ever. Needs ASIDE and the locals waiting, state; `moveOn` the local now, too.
  */
 export const CONDITIONS = `
-local function conditions()
-  local found, from = {}, '-'
-  while #found < 100 do
-    local first = beside('ZRANGEBYLEX', waiting, from, '+', 'LIMIT', 0, 1)
-    local condition = first and first[1] and parts(first[1])
-    if not condition then return found end
-    found[#found + 1], from = condition, '[' .. condition .. '\\11'
+local function conditionsFrom(from, to, found, most)
+  local looks = most + ${10 * NAMED}
+  while #found < most and looks > 0 do
+    looks = looks - 1
+    local first = beside('ZRANGEBYLEX', waiting, from, to, 'LIMIT', 0, 1)
+    if not first or not first[1] then return found end
+    local condition = parts(first[1])
+    if condition then found[#found + 1], from = condition, '[' .. condition .. '\\11'
+    else beside('ZREM', waiting, first[1]) end
   end
   return found
+end
+local function conditions()
+  local found = conditionsFrom('-', '+', {}, ${NAMED})
+  local last = #found == ${NAMED} and beside('HGET', state, 'conditions')
+  if not last then return found end
+  local place = '[' .. last .. '\\11'
+  found = conditionsFrom(place, '+', {}, ${NAMED})
+  return conditionsFrom('-', '(' .. last .. '\\11', found, ${NAMED})
+end
+local function moveOn()
+  local there = conditions()
+  if #there == ${NAMED} then refuses('HSET', state, 'conditions', there[1 + now % ${NAMED}]) end
 end
 `
 

@@ -15,21 +15,23 @@ const TAKE_OFF = `
 local function takeOff()
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local rows = redis.call('XPENDING', stream, group, '-', first and '(' .. first[1] or '+', ${TRIMMED}, '${PARKED}')
-  local ids = {}
-  for _, p in ipairs(rows) do if trimmed(p[1]) then ids[#ids + 1] = p[1] end end
+  local ids, isIn = {}, {}
+  for _, p in ipairs(rows) do if trimmed(p[1]) then ids[#ids + 1], isIn[p[1]] = p[1], true end end
   local others = #ids
   for _, condition in ipairs(conditions()) do
     local bound = first and '(' .. condition .. '\\n' .. sortable(first[1]) or '(' .. condition .. '\\11'
-    local low = {}
+    -- what lies beyond the page is counted with the next
+    if #rows == ${TRIMMED} then bound = '(' .. condition .. '\\n' .. sortable(rows[#rows][1]) .. ';' end
+    local low, were = {}, 0
     for _, text in ipairs(beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', bound, 'LIMIT', 0, ${TRIMMED}) or {}) do
       local _, id = parts(text)
       if not id or trimmed(id) then low[#low + 1] = text end
+      -- of what is pending no more, the place is all that is left
+      if id and isIn[id] then were, isIn[id] = were + 1, nil end
     end
-    if #low > 0 then
-      beside('ZREM', waiting, unpack(low))
-      lost[#lost + 1] = {condition:match('^%S+'), #low}
-      others = others - #low
-    end
+    if #low > 0 then beside('ZREM', waiting, unpack(low)) end
+    if were > 0 then lost[#lost + 1] = {condition:match('^%S+'), were} end
+    others = others - were
   end
   if #ids == 0 then return end
   beside('ZREM', due, unpack(ids))
@@ -89,7 +91,7 @@ if acked == '1' then beside('HSET', state, 'acked', num(now)) end
 local ran = redis.call('EXISTS', due) == 1 and beside('ZRANGEBYSCORE', due, score(now + ${LONGEST_MS}, 0), '+inf', 'LIMIT', 0, 100) or {}
 if #ran > 0 and beside('HEXISTS', state, 'healing') ~= 1 then
   for _, id in ipairs(ran) do
-    local p = id:match('^%d+%-%d+$') and idOr(id, nil) and redis.call('XPENDING', stream, group, id, id, 1)[1]
+    local p = isId(id) and redis.call('XPENDING', stream, group, id, id, 1)[1]
     if not p then beside('ZREM', due, id)
     elseif p[2] == '${PARKED}' then
       -- the time is none of ours: nothing that is set aside runs
@@ -98,6 +100,14 @@ if #ran > 0 and beside('HEXISTS', state, 'healing') ~= 1 then
     end
   end
 end
+-- places of conditions have one score: the order of their names is of use among equals only
+local places = beside('ZCARD', waiting) or 0
+if places > 0 and beside('ZCOUNT', waiting, 0, 0) ~= places then
+  for _, range in ipairs({{'-inf', '(0'}, {'(0', '+inf'}}) do
+    for _, text in ipairs(beside('ZRANGEBYSCORE', waiting, range[1], range[2], 'LIMIT', 0, 1000) or {}) do refuses('ZADD', waiting, 0, text) end
+  end
+end
+if places > 0 then moveOn() end
 local differs = false
 if parked > 0 then
   takeOff()

@@ -25,14 +25,17 @@ ${ASIDE}
 if not leased() then return {0, 0} end
 local mark, at, from = unpack(beside('HMGET', state, 'healing', 'healDue', 'healWaiting') or {})
 if not mark then return {1, 0} end
-mark = mark:match('^%d+%-%d+$') and idOr(mark, nil) or '0-0'
+-- where it is unreadable, what was read since may come again, and nothing is forgotten
+if not isId(mark) then mark = beside('HGET', state, 'mark') end
+if not isId(mark) then mark = '0-0' end
+if not from or not parts(from) then from = '' end
 if at ~= 'done' and not (at or ''):match('^%d+$') then at = '0' end
 local lost, looked = 0, 0
 
 -- whether it stays in its index, and whether it was made pending by this
 local function again(id, count)
   looked = looked + 1
-  if not id or not id:match('^%d+%-%d+$') or not idOr(id, nil) then return false end
+  if not isId(id) then return false end
   if redis.call('XPENDING', stream, group, id, id, 1)[1] then return true, false end
   if sortable(id) > sortable(mark) then return false end
   if #redis.call('XRANGE', stream, id, id) == 0 then lost = lost + 1 return false end

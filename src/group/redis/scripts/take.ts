@@ -116,7 +116,11 @@ repeat
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
 
 local there = conditions()
+-- what the caller names may be in view no more
 for _, condition in ipairs(there) do
+  if not wanted[condition] then named[#named + 1] = condition end
+end
+for _, condition in ipairs(named) do
   local isOver = wanted[condition] or isOpen(condition)
   while isOver and #found < room and looked < ${LOOKS} do
     local page = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, room - #found)) or {}
@@ -233,8 +237,8 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   return seeing({num(till), again, lost, nextDue(), conditions(), 1})
 end
 ${closedBy(guards)}
-local wanted = {}
-for i = 11 + values + #KEYS - 6, #ARGV do wanted[ARGV[i]] = true end
+local wanted, named = {}, {}
+for i = 11 + values + #KEYS - 6, #ARGV do wanted[ARGV[i]], named[#named + 1] = true, ARGV[i] end
 if closed then return seeing({num(till), {}, lost, nextDue(), conditions(), 0}) end
 local healing = idOr(beside('HGET', state, 'healing'), nil)
 ${FIND}
