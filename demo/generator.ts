@@ -84,13 +84,6 @@ export const KINDS: readonly Kind[] = [
       ]),
   },
   {
-    label: 'a version from the future',
-    share: 2,
-    fate: 'newer-version',
-    write: (order, { append }) =>
-      append(['eventType', 'OrderPaid', 'schemaVersion', '3', 'payload', JSON.stringify(paid(order))]),
-  },
-  {
     label: 'an entry that is no event',
     share: 4,
     fate: 'malformed',

@@ -15,6 +15,7 @@ export type {
   NotForUs,
   PollMode,
   SettingOptions,
+  Unrouted,
 } from './define/consumer-settings.ts'
 export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './define/event.ts'
 export { defineEvent } from './define/event.ts'

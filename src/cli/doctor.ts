@@ -1,21 +1,26 @@
+import { count } from '../core/words.ts'
 import { quoted } from '../errors.ts'
 import { diagnose } from '../operate/doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
+import { type Repaired, repairIndexes } from '../operate/doctor/repair.ts'
 import { parseWords } from './parse-words.ts'
 import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
 import { cut, printable, printableJson } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace doctor [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--timeout SECONDS]
-                [--target-timeout TYPE=SECONDS]... [--pollers N] [--json]
+                [--target-timeout TYPE=SECONDS]... [--pollers N] [--repair] [--json]
 
-Says what is wrong with consumers, their streams and their server, the worst first, each with what fixes it. Changes nothing.
+Says what is wrong with consumers, their streams and their server, the worst first, each with what fixes it. Changes nothing
+without --repair.
 
 ${TARGET_USAGE}
   --timeout SECONDS              the timeout of the poller's function
   --target-timeout TYPE=SECONDS  the timeout of a function that handles events of that type; may be repeated
   --pollers N                    pollers that schedules wake at once
-  --json                         the findings as JSON, for machines
+  --repair                       inspects nothing, but compares what is set aside with its indexes: what has no place in one is
+                                 due now; needs the rights of a claimer
+  --json                         the findings, or what was repaired, as JSON, for machines
 
 Ends with 0 where nothing is worse than info, 1 where there is an error, 3 where there are only warnings.`
 
@@ -44,7 +49,12 @@ export async function run(args: readonly string[]): Promise<void> {
   const { redis, consumers, streams, group } = await openTargets('doctor', positionals, values)
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
-    const findings = await diagnose(consumers, { redis, streams, ...(group !== undefined && { group }), ...limits })
+    const which = { redis, streams, ...(group !== undefined && { group }) }
+    if (values.repair) {
+      const repaired = await repairIndexes(consumers, which)
+      return console.log(values.json ? printableJson(repaired, 2) : repairLines(repaired).join('\n'))
+    }
+    const findings = await diagnose(consumers, { ...which, ...limits })
     if (values.json) console.log(printableJson(findings, 2))
     else for (const line of linesOf(findings)) console.log(line)
     process.exitCode = EXIT[findings[0]?.severity ?? 'info'] ?? 0
@@ -58,10 +68,19 @@ const OPTIONS = {
   timeout: { type: 'string' },
   'target-timeout': { type: 'string', multiple: true },
   pollers: { type: 'string' },
+  repair: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
 } as const
 
 type Values = ReturnType<typeof parseWords<typeof OPTIONS>>['values']
+
+function repairLines(groups: readonly Repaired[]): string[] {
+  if (groups.length === 0) return ['No group has anything set aside']
+  return groups.map(({ stream, group, repaired }) => {
+    const what = repaired === 0 ? 'nothing' : count(repaired, 'entry', 'entries')
+    return printable(`${stream}/${group}: ${what} had no place in an index${repaired === 0 ? '' : '; due now'}`)
+  })
+}
 
 function linesOf(findings: readonly Finding[]): string[] {
   const lines = SEVERITIES.flatMap((severity) => {

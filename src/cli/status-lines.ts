@@ -9,6 +9,7 @@ import type {
   StreamInspection,
   Unknown,
 } from '../operate/inspect/inspection.ts'
+import { asideLines } from './aside-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Cell, Paint, TableColumn } from './text/text.ts'
@@ -25,7 +26,8 @@ const COLUMNS: readonly TableColumn[] = [
   { title: 'group' },
   right('lag'),
   right('pending'),
-  right('parked'),
+  right('in hand'),
+  right('set aside'),
   right('oldest pending'),
   right('consumers'),
   right('dead letters'),
@@ -89,12 +91,13 @@ function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: Stream
 }
 
 function groupCells(group: GroupInspection): Cell[] {
-  const { oldestPending, deadLetters, parked, pending, consumers = [], consumerCount } = group
+  const { oldestPending, deadLetters, inHand, parked, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
     printableName(group.group),
     lagCell(group),
     number(pending),
+    inHand === undefined ? UNKNOWN : number(inHand),
     parked === undefined ? UNKNOWN : number(parked),
     oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
     held > 0 ? `${number(consumerCount)}, ${held} held` : number(consumerCount),
@@ -118,6 +121,7 @@ function detailLines({
   consumers = [],
   undeliveredAgeMs,
   sinceLastSuccessMs,
+  aside,
   isOurs,
 }: GroupInspection): string[] {
   const lines: string[] = []
@@ -125,6 +129,7 @@ function detailLines({
   if (oldestPending) lines.push(oldestText(oldestPending))
   if (deliveries) lines.push(deliveriesText(deliveries))
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${duration(sinceLastSuccessMs)} ago`)
+  if (aside) lines.push(...asideLines(aside))
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
   return lines.map((line) => `  ${line}`)
@@ -168,6 +173,8 @@ function pauseLines({ group, paused = [] }: GroupInspection, at: number): string
 }
 
 const NAMES: Readonly<Record<string, string>> = {
+  byCondition: 'what waits for a condition',
+  byTime: 'what waits for its time',
   consumers: 'consumers',
   deadLetters: 'dead letters',
   groups: 'groups',

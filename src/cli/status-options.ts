@@ -16,12 +16,12 @@ const DEFAULT_WATCH_SECONDS = 2
 
 export const STATUS_USAGE = `millrace status [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--watch [SECONDS]] [--details] [--json]
 
-Shows streams and their groups: lag, pending entries, consumers, dead letters. Only reads, and touches no group. Where no
-stream is named: those that the server has.
+Shows streams and their groups: lag, pending entries, in hand and set aside, consumers, dead letters. Only reads, and touches no
+group. Where no stream is named: those that the server has.
 
 ${TARGET_USAGE}
   --watch [S]    again every S seconds, in place (default 2)
-  --details      consumers with their leases, delivery counts and the oldest pending entry, too
+  --details      when what is set aside comes back, consumers with their leases, delivery counts and the oldest pending entry, too
   --json         one JSON document; with --watch one per line
 
 Dead letters that lie elsewhere than in {stream}:<group>:dlq are found only by MODULE. A lag of "10+" is ten or more, where

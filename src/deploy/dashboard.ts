@@ -100,9 +100,11 @@ const GRAPHS: readonly GraphRow[] = [
     ],
   },
   {
-    title: 'Pending: delivered and not done, and time since the oldest was published (ms)',
+    title:
+      'Pending: delivered and not done, how many of them are set aside, and time since the oldest was published (ms)',
     lines: [
       { name: 'PendingEntries', statistic: 'Maximum' },
+      { name: 'ParkedEntries', statistic: 'Maximum' },
       { name: 'OldestPendingAge', statistic: 'Maximum', right: true },
     ],
     limit: { option: 'oldestPendingMs', label: 'OldestPendingAge alarm', right: true },

@@ -75,7 +75,7 @@ export interface Claims {
 
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs`, from `cursor` on, consumer by consumer: their process died. What is set aside is not
-   * looked at. Delivery counts stay; what finds no room is left as it was. One round trip. A missing group is made again, once.
+   * inspected. Delivery counts stay; what finds no room is left as it was. One round trip. A missing group is made again, once.
    */
   settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult>
 

@@ -13,13 +13,15 @@ export interface Move {
   /** `parked` for what is set aside. */
   readonly owner: string
   readonly deliveryCount: number
-  /** Milliseconds after which what is set aside comes back, unless it waits for a condition. */
+  /** Milliseconds after which what is set aside comes back, unless it waits for a condition; -Infinity: before all else. */
   readonly delayMs: number
   readonly condition: string | undefined
 }
 
-export function moveOf(outcome: Outcome, deliveryCount: number): Move {
-  const move = { owner: PARKED, deliveryCount, delayMs: 0, condition: undefined }
+/** @param isTaken It was set aside before: what had no turn then does not lose its place. */
+export function moveOf(outcome: Outcome, deliveryCount: number, isTaken = false): Move {
+  const delayMs = isTaken && outcome.kind === 'release' ? -Infinity : 0
+  const move = { owner: PARKED, deliveryCount, delayMs, condition: undefined }
   if (outcome.kind === 'release') return { ...move, condition: undefined, ...outcome }
   if (outcome.kind === 'park') return { ...move, condition: undefined, ...outcome, deliveryCount: deliveryCount - 1 }
   return outcome.kind === 'retry' ? { ...move, delayMs: outcome.delayMs } : move

@@ -16,9 +16,13 @@ export { checkAtColdStart } from './doctor/cold-start.ts'
 export type { DoctorOptions } from './doctor/diagnose.ts'
 export { diagnose } from './doctor/diagnose.ts'
 export type { Finding, Severity } from './doctor/finding.ts'
+export type { Repaired, RepairOptions } from './doctor/repair.ts'
+export { repairIndexes } from './doctor/repair.ts'
 export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {
+  AsideInspection,
+  ConditionInspection,
   ConsumerInspection,
   DeadLettersInspection,
   DeliveryCounts,
@@ -27,7 +31,9 @@ export type {
   OldestPending,
   PauseInspection,
   StreamInspection,
+  TimedInspection,
   Unknown,
+  WaitingInspection,
 } from './inspect/inspection.ts'
 export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'
 export { pause, resume } from './pause/pause.ts'

@@ -48,10 +48,10 @@ test('millrace status shows streams and groups as a table', async () => {
     code: 0,
     lines: [
       'orders 34 entries, SIZE, first AGE ago, last AGE ago',
-      ' group lag pending parked oldest pending consumers dead letters oldest',
-      ' billing 12 1 1 AGE 2 1 AGE',
-      ' midway 10+ 0 0 - 0 0 -',
-      ' sea\\u{1b}[31mrch\\u{a} 34 0 0 - 0 0 -',
+      ' group lag pending in hand set aside oldest pending consumers dead letters oldest',
+      ' billing 12 1 0 1 AGE 2 1 AGE',
+      ' midway 10+ 0 0 0 - 0 0 -',
+      ' sea\\u{1b}[31mrch\\u{a} 34 0 0 0 - 0 0 -',
       expect.stringMatching(/^ ! midway: lag: the server lost count/),
     ],
   })
@@ -63,11 +63,12 @@ test('millrace status --details shows one group closely', async () => {
 
   const { lines } = await printed(['status', '--details', '--group', 'billing', '--redis', server.url])
   expect(lines.slice(2)).toEqual([
-    ' billing 12 1 1 AGE 2, 1 held 1 AGE',
+    ' billing 12 1 0 1 AGE 2, 1 held 1 AGE',
     ' oldest undelivered published AGE ago',
     expect.stringMatching(/^ oldest pending \d+-\d+ of parked, delivery 1, failed$/),
     ' deliveries of the oldest 1 1 had 1',
     ' last success AGE ago',
+    ' for a time 1, 0 due now, the next in AGE',
     ' parked 1 pending, idle AGE',
     ' poller-0 0 pending, idle AGE, not held',
     ' poller-1 0 pending, never read, held, for AGE at most',
@@ -113,11 +114,13 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
   const url = `redis://console:secret@${server.host}:${server.port}`
 
   const { code, lines } = await printed(['status', '--redis', url, '--stream', 'orders', '--group', 'billing'])
-  expect([code, lines[2]]).toEqual([0, ' billing 12 1 1 ? 2 ? -'])
+  expect([code, lines[2]]).toEqual([0, ' billing 12 1 0 1 ? 2 ? -'])
   expect(lines.slice(3)).toEqual([
     expect.stringMatching(/^ ! memory: NOPERM /),
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),
+    expect.stringMatching(/^ ! billing: what waits for its time: NOPERM /),
+    expect.stringMatching(/^ ! billing: what waits for a condition: NOPERM /),
     expect.stringMatching(/^ ! billing: leases: NOPERM /),
     expect.stringMatching(/^ ! billing: pauses: NOPERM /),
   ])
@@ -176,7 +179,7 @@ test('millrace status works over REST', async () => {
   onTestFinished(() => rest.close())
 
   const { code, lines } = await printed(['status', '--redis', rest.url.replace('//', '//the-token@')])
-  expect([code, lines[2]]).toEqual([0, ' billing 12 1 1 AGE 2 1 AGE'])
+  expect([code, lines[2]]).toEqual([0, ' billing 12 1 0 1 AGE 2 1 AGE'])
 })
 
 test.each<[string, string[], number, RegExp]>([

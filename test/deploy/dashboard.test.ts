@@ -44,7 +44,7 @@ describe('the dashboard of a consumer', () => {
       ],
       Backlog: ['Lag', 'IteratorAge'],
       Latency: ['PublishToAckAge', 'PublishToAckAge', 'TimeSinceLastSuccess'],
-      Pending: ['PendingEntries', 'OldestPendingAge'],
+      Pending: ['PendingEntries', 'ParkedEntries', 'OldestPendingAge'],
       Failures: [
         'FailedInvokeEventCount',
         'OverranEventCount',

@@ -50,7 +50,7 @@ describe('the runbook', () => {
     desk.deploy({})
     await desk.invoke('shop-prod-ordersPoller')
 
-    expect((await desk.run(status)).join('\n')).toMatch(/billing +0 +0 +0 +- +1 +0 +-/)
+    expect((await desk.run(status)).join('\n')).toMatch(/billing +0 +0 +0 +0 +- +1 +0 +-/)
     // but for the flaws of the server's own release, which is whichever is here
     const found = (await desk.run(doctor))
       .join('\n')

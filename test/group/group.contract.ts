@@ -185,7 +185,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     /** In how many whole minutes entries are due, Infinity for what runs. */
     async function dueInMinutes(ids: readonly string[]) {
       const due = await Promise.all(ids.map((id) => outside.dueIn(id)))
-      return due.map((ms) => (ms === undefined ? undefined : Math.round(ms / MINUTE) + 0))
+      return due.map((ms) => (ms === undefined ? undefined : Math.max(0, Math.round(ms / MINUTE))))
     }
 
     /** Pending entries as [id, owner, idle time in whole minutes, count]: a server's clock goes on while a test runs. */
@@ -898,7 +898,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         },
       )
 
-      test('does not look at what is set aside, however idle, and says when the next of it is due', async () => {
+      test('does not inspect what is set aside, however idle, and says when the next is due', async () => {
         const { group, slot, entries, ids } = await aReader(2)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
         for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 2 })
@@ -911,7 +911,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 30, 2]))
       })
 
-      test('goes through the names in the order of their bytes, and comes to what no index could take, too', async () => {
+      test('goes through names in the order of their bytes, aging among them', async () => {
         const { group, slot, ids } = await aClaimer(5)
         const names = ['poller-3', 'aging', 'Poller', 'poller-10', 'é']
         for (const [n, consumerName] of names.entries())
@@ -1077,7 +1077,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     })
 
     describe('settleAndTake()', () => {
-      test('starts what is due, in the order of its times, with one delivery more and its body', async () => {
+      test('starts what is due, in the order of its times, with one delivery more', async () => {
         const { group, slot, entries, ids } = await aReader(3)
         for (const [n, delayMs] of [50, 1, 60 * MINUTE].entries())
           await group.settle(slot, settleAs(retry(delayMs), entries.slice(n, n + 1)))
@@ -1104,7 +1104,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, 60])
       })
 
-      test('takes no more than it has room for, and no more once it has the bytes, and says that there is more', async () => {
+      test('takes what it has room for, in entries and bytes, and says that there is more', async () => {
         const { group, slot, ids } = await aShelf(30)
         const first = await group.settleAndTake(slot, [], taking({ room: 3 }))
         const second = await group.settleAndTake(slot, [], taking({ maxBytes: 5 }))
@@ -1137,7 +1137,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, undefined])
       })
 
-      test('takes what is due by the time of the first take, and not what was set aside since', async () => {
+      test('takes what was due at the first take, not what was set aside since', async () => {
         const { group, slot } = await aShelf(2)
         const { started, till } = await group.settleAndTake(slot, [], taking())
         await outside.pass(5)
@@ -1469,7 +1469,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, groupRecreated: false })
       })
 
-      test('gets back what was set aside below the mark, with its counts, and reads again what was above it', async () => {
+      test('gets back what was set aside below the mark; what was above is read again', async () => {
         const { group, slot, entries, ids } = await aReader(3)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
         await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition: 'shelf a' }, entries.slice(1, 2)))

@@ -41,12 +41,12 @@ import { handBack } from '../../src/group/redis/scripts/hand-back.ts'
 import { heal } from '../../src/group/redis/scripts/heal.ts'
 import { join as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measure } from '../../src/group/redis/scripts/measure.ts'
-import { mend } from '../../src/group/redis/scripts/mend.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { readBounded } from '../../src/group/redis/scripts/read-bounded.ts'
 import { redrive } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumer } from '../../src/group/redis/scripts/remove-consumer.ts'
 import { renew } from '../../src/group/redis/scripts/renew.ts'
+import { repair } from '../../src/group/redis/scripts/repair.ts'
 import type { Script } from '../../src/group/redis/scripts/script.ts'
 import { settle } from '../../src/group/redis/scripts/settle.ts'
 import { start } from '../../src/group/redis/scripts/start.ts'
@@ -66,7 +66,7 @@ const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [takeSlot, giveSlot, createGroup, settle, renew, measure]
 const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readBounded, handBack, finishReads]
-const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, mend, start, finishClaims, removeConsumer]
+const CLAIMER_SCRIPTS = [...SHARED_SCRIPTS, claimPage, take, untake, heal, repair, start, finishClaims, removeConsumer]
 const OPERATOR_SCRIPTS = [redrive, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [joinScript, takeGuarded]
@@ -96,6 +96,11 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     ['hget'],
     ['get'],
     ['pttl'],
+    ['zcount'],
+    ['zcard'],
+    ['zrangebyscore'],
+    ['zrangebylex'],
+    ['zlexcount'],
     ['memory', 'USAGE'],
   ]),
   [OPERATOR]: aclNames([
@@ -323,7 +328,9 @@ describe('under the users of the ACL file', () => {
     expect(await idleOf('poller-63')).toBeUndefined()
 
     const console = connectAs(CONSOLE)
+    await admin.zadd('{orders}:billing:waiting', 0, 'held Order\nA1A0:0')
     const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
+    await admin.del('{orders}:billing:waiting')
     expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
     // one letter whose entry is still there, one whose entry was trimmed, one to drop
     const redis = connectAs(OPERATOR)

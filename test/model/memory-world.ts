@@ -14,7 +14,8 @@ export function createMemoryWorld(): World {
   const view = createMemoryConnection(server)
   let letters: Sight['letters'] = []
   const clear = async () => {
-    for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting, server.pauses]) kept.clear()
+    for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting, server.pauses])
+      kept.clear()
   }
   return {
     name: 'memory',

@@ -114,11 +114,14 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await age(90_000)
       state.isFailing = false
       calls.length = 0
-      const claimed = await adding(claim(consumer, { redis }))
-      await adding(claim(consumer, { redis }))
+      // what has lost its place in the index is found by the first, and where no index takes it comes back by its age
+      const claims = [await adding(claim(consumer, { redis }))]
+      await age(90_000)
+      for (let n = 0; n < 2; n++) claims.push(await adding(claim(consumer, { redis })))
       await publish('c')
       await adding(poll(consumer, { redis }))
-      expect([what, claimed.claimed, claimed.acked, calls, await pending()]).toEqual([what, 2, 2, ['a', 'b', 'c'], []])
+      const acked = claims.reduce((sum, report) => sum + report.acked, 0)
+      expect([what, acked, calls.toSorted(), await pending()]).toEqual([what, 2, ['a', 'b', 'c'], []])
 
       await put(scenario)
       await raw.xgroup('DESTROY', 'orders', 'billing')
@@ -141,7 +144,9 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await poll(consumer, { redis })
       await raw.call('zadd', DUE, due, id)
       await age(90_000)
-      expect([due, (await adding(claim(consumer, { redis }))).acked, await pending()]).toEqual([due, 1, []])
+      const { acked } = await adding(claim(consumer, { redis }))
+      const next = await adding(claim(consumer, { redis }))
+      expect([due, acked + next.acked, await pending()]).toEqual([due, 1, []])
     }
   })
 

@@ -1,4 +1,4 @@
-import type { Connection, Consumer, ConsumerOptions } from 'millrace'
+import type { Connection, Consumer, ConsumerOptions, EventDefinition } from 'millrace'
 import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
@@ -13,7 +13,7 @@ const Shipped = defineEvent('Shipped', { payload })
 /** A deployment: what it was called for goes into `calls`. */
 function deployment(
   calls: string[],
-  events: readonly (typeof Paid)[],
+  events: readonly EventDefinition<string, typeof payload>[],
   options: Partial<ConsumerOptions> = {},
 ): Consumer {
   const routes = events.map((event) =>
@@ -32,7 +32,8 @@ const WORLDS: Readonly<Record<string, () => Promise<Connection>>> = {
 describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_name, start) => {
   it('an event of a newer version waits at no delivery for the deployment that knows it', async () => {
     const redis = await start()
-    const [old, newer]: string[][] = [[], []]
+    const old: string[] = []
+    const newer: string[] = []
     const orders = createPublisher({ stream: 'orders', redis })
     await orders.publish(Paid2, { id: 'a' })
     await orders.publish(Paid, { id: 'b' })
@@ -72,7 +73,7 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     expect(counts(report)).toMatchObject({ read: 1, deadLettered: 1 })
   })
 
-  it('with unrouted park a type waits at no delivery until a deployment has a route for it', async () => {
+  it('with unrouted park a type waits at no delivery for a deployment with its route', async () => {
     const redis = await start()
     const calls: string[] = []
     const orders = createPublisher({ stream: 'orders', redis })
@@ -89,6 +90,17 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     expect(calls).toEqual(['Paid 1 b 1', 'Shipped 1 a 1'])
   })
 
+  it('what waits is ignored once the consumer says so', async () => {
+    const redis = await start()
+    const orders = createPublisher({ stream: 'orders', redis })
+    await orders.publish(Shipped, { id: 'a' })
+    await poll(deployment([], [Paid], { unrouted: 'park' }), { redis })
+
+    const report = await claim(deployment([], [Paid], { unrouted: 'ignore' }), { redis })
+
+    expect(counts(report)).toMatchObject({ claimed: 1, ignored: 1 })
+  })
+
   it('types with odd names wait, each for its own', async () => {
     const redis = await start()
     const calls: string[] = []
@@ -98,7 +110,7 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     for (const [n, event] of events.entries()) await orders.publish(event, { id: String(n) })
     await poll(deployment(calls, [Paid], { unrouted: 'park' }), { redis })
 
-    for (const event of events) await claim(deployment(calls, [event]), { redis })
+    for (const event of events) await claim(deployment(calls, [event], { unrouted: 'park' }), { redis })
 
     expect(calls).toEqual(events.map(({ type }, n) => `${type} 1 ${n} 1`))
   })

@@ -41,7 +41,7 @@ describe('promise 8: a lost group', () => {
     expect(calls).toEqual(['a', 'b', 'c'])
   })
 
-  it('is made again at the mark after XGROUP DESTROY: what was set aside below it comes back by its index', async () => {
+  it('is made again at the mark after XGROUP DESTROY; what was set aside comes back', async () => {
     const { redis, raw, publish, pending, connect, age } = await startScenario()
     const { calls, handler } = noting((event) => {
       if ((event as { payload: { orderId: string } }).payload.orderId === 'bad') throw new Error('no')

@@ -92,14 +92,14 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     const consumer = billing(() => stop.abort(), { minIdleMs, handlerTimeoutMs: 5_000, allowLongHandlers: true })
     await publish(...names('o', 500))
     await poll(billing(fail, { batchSize: 500, backoff: { firstMs: 0 } }), { redis })
-    const owned = await publish('owned', 'owned too')
-    for (const owner of ['poller-20', 'claimer-20'])
-      await raw.xreadgroup('GROUP', 'billing', owner, 'COUNT', 1, 'STREAMS', 'orders', '>')
     const foreign = ['mine', 'poller-alice', 'poller-', 'poller-1e3', 'xpoller-9', 'poller-9x', 'parked-9', 'claimer']
     const own = ['poller-4', 'poller-99', 'claimer-2', `poller-${randomUUID()}`, `claimer-${randomUUID()}`]
     for (const name of [...foreign, ...own, 'poller-3', 'claimer-1', 'poller-30', 'poller-40'])
       await raw.xgroup('CREATECONSUMER', 'orders', 'billing', name)
     await idleFor(raw, minIdleMs)
+    const owned = await publish('owned', 'owned too')
+    for (const owner of ['poller-20', 'claimer-20'])
+      await raw.xreadgroup('GROUP', 'billing', owner, 'COUNT', 1, 'STREAMS', 'orders', '>')
     await raw.set('{orders}:billing:slot:poller-30', 'another', 'PX', 60_000)
     const [busy = ''] = await publish('busy')
     await raw.xreadgroup('GROUP', 'billing', 'poller-40', 'COUNT', 1, 'STREAMS', 'orders', '>')

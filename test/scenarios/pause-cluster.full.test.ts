@@ -5,20 +5,24 @@ import { expect, onTestFinished, test } from 'vitest'
 import { STREAM_OF, startNodes } from '../support/cluster.ts'
 import { OrderPaid } from '../support/consumer.ts'
 
-test.each(['url', 'plainUrl'] as const)('on a cluster every group is paused where its keys are, confirmed there: %s', {
-  timeout: 60_000,
-}, async (url) => {
-  const cluster = await startNodes()
-  onTestFinished(() => cluster.stop())
-  const redis = connectIoredis(cluster[url])
-  onTestFinished(() => redis.close())
-  for (const stream of STREAM_OF) {
-    const consumer = defineConsumer({ stream, group: 'billing', routes: [on(OrderPaid, () => {})] })
-    await createPublisher({ stream, redis }).publish(OrderPaid, { orderId: 'a' })
-    await poll(consumer, { redis })
+test.each(['url', 'plainUrl'] as const)(
+  'on a cluster every group is paused where its keys are, confirmed there: %s',
+  {
+    timeout: 60_000,
+  },
+  async (url) => {
+    const cluster = await startNodes()
+    onTestFinished(() => cluster.stop())
+    const redis = connectIoredis(cluster[url])
+    onTestFinished(() => redis.close())
+    for (const stream of STREAM_OF) {
+      const consumer = defineConsumer({ stream, group: 'billing', routes: [on(OrderPaid, () => {})] })
+      await createPublisher({ stream, redis }).publish(OrderPaid, { orderId: 'a' })
+      await poll(consumer, { redis })
 
-    expect(await pause(consumer, { redis })).toMatchObject({ isConfirmed: true })
-    expect(await poll(consumer, { redis })).toMatchObject({ paused: true })
-    expect(await resume(consumer, { redis })).toMatchObject({ unread: 0, isConfirmed: true })
-  }
-})
+      expect(await pause(consumer, { redis })).toMatchObject({ isConfirmed: true })
+      expect(await poll(consumer, { redis })).toMatchObject({ paused: true })
+      expect(await resume(consumer, { redis })).toMatchObject({ unread: 0, isConfirmed: true })
+    }
+  },
+)

@@ -235,7 +235,15 @@ describe('promise 3: a dead letter', () => {
     [
       'permission',
       'NOPERM',
-      ({ raw }: Scenario) => allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state', '{orders}:billing:wake']),
+      ({ raw }: Scenario) =>
+        allow(raw, [
+          'orders',
+          lease('*'),
+          DUE,
+          '{orders}:billing:waiting',
+          '{orders}:billing:state',
+          '{orders}:billing:wake',
+        ]),
     ],
   ] as const
   const urlOfLimited = ({ server }: Scenario) => `redis://limited:pw@${server.host}:${server.port}`
@@ -322,7 +330,14 @@ describe('promise 3: a dead letter', () => {
     const { raw, connect, pending, age } = scenario
     const [usedUp = ''] = await give(scenario, 'claim', 'used up', 'good')
     await setDeliveries(raw, 'poller-3', usedUp, 5)
-    await allow(raw, ['orders', lease('*'), DUE, '{orders}:billing:state', '{orders}:billing:wake'])
+    await allow(raw, [
+      'orders',
+      lease('*'),
+      DUE,
+      '{orders}:billing:waiting',
+      '{orders}:billing:state',
+      '{orders}:billing:wake',
+    ])
     const redis = connect(urlOfLimited(scenario))
     const { calls, handler } = noting()
 
@@ -395,7 +410,8 @@ describe('promise 2: a release', () => {
     const options = { concurrency: 1, handlerTimeoutMs: 1_000 }
     const report = await run(billing(first.handler, options), { redis, signal: stop.signal })
 
-    expect(counts({ ...report, drained: false })).toMatchObject({ acked: 1, released: 5 })
+    // a claimer takes no more than it can run
+    expect(counts({ ...report, drained: false })).toMatchObject({ acked: 1, ...(action === 'poll' && { released: 5 }) })
     expect(await pending()).toEqual(orders.slice(1).map((order) => [order, 'parked', before]))
     const attempts: number[] = []
     const next = noting((_event, { deliveryCount }) => void attempts.push(deliveryCount))
@@ -454,19 +470,21 @@ describe('promise 6: back-off', () => {
 
     await publish(...names('within-', 200))
     const from = Date.now()
+    const dues = async (since: number) => {
+      const scores = (await raw.zrange(DUE, '0', '-1', 'WITHSCORES')).filter((_, n) => n % 2 === 1)
+      await raw.del(DUE)
+      return scores.map((score) => Math.floor(Number(score) / 1_024) - since)
+    }
     await poll(failFor(30_000), { redis })
-    const rows = (await raw.xpending('orders', 'billing', '-', '+', 200)) as [string, string, number, number][]
-    const elapsedMs = Date.now() - from
-    note(rows.map(([, , idleMs]) => 60_000 - idleMs))
+    note(await dues(from))
     await publish(...names('beyond-', 200))
     const between = Date.now()
     await poll(failFor(120_000), { redis })
-    const dues = await raw.zrange(DUE, '0', '-1', 'WITHSCORES')
-    note(dues.filter((_, n) => n % 2 === 1).map((score) => Number(score) - between))
+    note(await dues(between))
 
     const [within, beyond] = spreads
-    expect(within?.least).toBeGreaterThanOrEqual(30_000 - elapsedMs)
-    expect(within?.most).toBeLessThanOrEqual(36_000)
+    expect(within?.least).toBeGreaterThanOrEqual(30_000)
+    expect(within?.most).toBeLessThanOrEqual(36_000 + Date.now() - from)
     expect(beyond?.least).toBeGreaterThanOrEqual(120_000)
     expect(beyond?.most).toBeLessThanOrEqual(144_000 + Date.now() - between)
     expect(spreads.map(({ different }) => different > 20)).toEqual([true, true])

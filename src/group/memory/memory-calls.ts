@@ -139,7 +139,7 @@ export class MemoryCalls {
   setAside(group: GroupState, id: string, { deliveryCount, delayMs, condition }: Omit<Move, 'owner'>): void {
     group.hand(id, { owner: PARKED }, deliveryCount, this.now)
     if (condition === undefined)
-      this.dueTimes.set(id, scoreOf(Math.floor(this.now) + Math.ceil(delayMs), deliveryCount))
+      this.dueTimes.set(id, scoreOf(Math.max(0, Math.floor(this.now) + Math.ceil(delayMs)), deliveryCount))
     else {
       this.dueTimes.delete(id)
       const waiting = this.server.waits(this.address.keys.waiting)

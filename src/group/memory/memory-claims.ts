@@ -119,7 +119,7 @@ export class MemoryClaims implements Claims {
     const taken = this.#taken
     for (const entry of this.#calls.isLeased(slot) ? taken : [])
       if (group?.isHeldBy(slot.consumerName, entry))
-        this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: 0, condition: undefined })
+        this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: -Infinity, condition: undefined })
     return settled
   }
 

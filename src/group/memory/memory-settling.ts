@@ -41,8 +41,8 @@ function acked(calls: MemoryCalls, group: GroupState | undefined, { id, isTaken 
   return group?.pending.delete(id) ?? false
 }
 
-function move(calls: MemoryCalls, group: GroupState, { id, deliveryCount, outcome }: Settlement): void {
-  const move = moveOf(outcome, deliveryCount)
+function move(calls: MemoryCalls, group: GroupState, { id, deliveryCount, outcome, isTaken }: Settlement): void {
+  const move = moveOf(outcome, deliveryCount, isTaken)
   if (move.owner === PARKED) calls.setAside(group, id, move)
   else group.hand(id, move, move.deliveryCount, calls.now)
 }

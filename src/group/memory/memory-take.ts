@@ -91,6 +91,7 @@ export class MemoryTake {
   /** @returns Whether it is to be taken. */
   #look(id: string, count: number): boolean {
     this.#looked++
+    if (this.#found.some((found) => found.id === id)) return true // it may wait for several conditions
     const { stream, state, now } = this.#calls
     const group = this.#group
     const { healing } = state

@@ -29,8 +29,8 @@ import type { RedisGroup } from './redis-group.ts'
 import { claimPage } from './scripts/claim-page.ts'
 import { finishClaims } from './scripts/finish-claims.ts'
 import { heal } from './scripts/heal.ts'
-import { mend } from './scripts/mend.ts'
 import { removeConsumer } from './scripts/remove-consumer.ts'
+import { repair } from './scripts/repair.ts'
 import { start, startGuarded } from './scripts/start.ts'
 import { take, takeGuarded, untake } from './scripts/take.ts'
 import type { Call } from './sender.ts'
@@ -38,7 +38,7 @@ import { isReplyError, isTooLarge } from './sender.ts'
 import { slotGiving, slotTaking } from './slot-taking.ts'
 
 /** Pages of what is set aside that a run compares with its index. */
-const MENDED_PAGES = 20
+const REPAIR_PAGES = 20
 
 /**
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
@@ -190,16 +190,16 @@ class RedisClaims implements Claims {
       minIdleMs,
     )
     const [, trimmed = null, differs = 0] = finished instanceof RedisReplyError ? [] : items(finished)
-    if (differs === 1) await this.#mend()
+    if (differs === 1) await this.#repair()
     const lost = items(trimmed).reduce<number>((sum, reason) => sum + Number(items(reason)[1]), 0)
     return { measured: measuredOf(measured), lost }
   }
 
   /** Compares the index with what is set aside, as many pages as a run has for it; the next run goes on. */
-  async #mend(): Promise<void> {
+  async #repair(): Promise<void> {
     const { stream, group, keys } = this.#calls.address
-    const call = { script: mend, keys: [stream, keys.due, keys.waiting, keys.state], args: [group] }
-    for (let page = 0; page < MENDED_PAGES; page++) {
+    const call = { script: repair, keys: [stream, keys.due, keys.waiting, keys.state], args: [group] }
+    for (let page = 0; page < REPAIR_PAGES; page++) {
       const [reply = null] = await this.#calls.sender.send([call])
       if (!Array.isArray(reply) || reply[0] === 1) return
     }

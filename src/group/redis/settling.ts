@@ -62,21 +62,25 @@ function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slo
   const origin = { stream, group, consumerName: slot.consumerName }
   const keep = Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
   const args: Argument[] = [group, slot.consumerName, slot.token, keep]
-  for (const { id, deliveryCount, outcome } of chunk) {
+  for (const { id, deliveryCount, outcome, isTaken } of chunk) {
     if (outcome.kind === 'dead-letter') {
       const head = deadLetterHead({ ...origin, entryId: id, deliveryCount }, outcome.letter)
       args.push('dead', id, deliveryCount, head.length, ...head)
     } else {
-      const move = moveOf(outcome, deliveryCount)
+      const move = moveOf(outcome, deliveryCount, isTaken)
       const mayHaveStarted = Number(outcome.kind === 'release' && outcome.mayHaveStarted === true)
       const fence = [id, deliveryCount, mayHaveStarted, move.deliveryCount]
-      if (move.owner === PARKED) args.push('aside', ...fence, Math.ceil(move.delayMs), move.condition ?? '')
+      if (move.owner === PARKED) args.push('aside', ...fence, wholeMs(move.delayMs), move.condition ?? '')
       else args.push('back', ...fence, move.owner)
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due, keys.waiting]
   const buries = chunk.some(isLetter)
   return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
+}
+
+function wholeMs(delayMs: number): number | '' {
+  return delayMs === -Infinity ? '' : Math.ceil(delayMs)
 }
 
 function countAcks(

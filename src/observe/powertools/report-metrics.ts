@@ -125,6 +125,7 @@ function valuesOf(
     PollingErrorCount: isFailed ? 1 : undefined,
     IteratorAge: report.iteratorAgeMs,
     PendingEntries: backlog?.pending,
+    ParkedEntries: backlog?.parked,
     OldestPendingAge: backlog?.oldestPendingMs,
     TimeSinceLastSuccess: backlog?.sinceLastSuccessMs,
     Lag: backlog?.lag,

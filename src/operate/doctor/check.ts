@@ -3,12 +3,13 @@ import type { Consumer } from '../../define/consumer.ts'
 import { quoted } from '../../errors.ts'
 import type { SignIn } from '../../group/redis/transport.ts'
 import type { Answers, Refusal, Told } from '../ask.ts'
+import type { AsideFacts } from './aside-facts.ts'
 import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
 import type { Finding, Verdict } from './finding.ts'
 import { error, unknown } from './finding.ts'
 
 /** Everything that a check may need to know. */
-export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts, RightsFacts {}
+export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts, RightsFacts, AsideFacts {}
 
 /** What a check is made for: once per server, per stream, or per group. */
 export type Scope = 'server' | 'stream' | 'group'

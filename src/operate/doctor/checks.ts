@@ -1,4 +1,5 @@
 import type { Check } from './check.ts'
+import { aging, index, setAside, unknownTypes } from './checks/aside.ts'
 import { bytes, keyPrefix } from './checks/client.ts'
 import { consumers } from './checks/consumers.ts'
 import { deadLetters } from './checks/dead-letters.ts'
@@ -39,6 +40,10 @@ export const CHECKS: readonly Check[] = [
   polling,
   claiming,
   pending,
+  setAside,
+  index,
+  aging,
+  unknownTypes,
   slots,
   consumers,
   deadLetters,

@@ -14,6 +14,7 @@ import type { Sender } from '../../group/redis/sender.ts'
 import { failuresOfSome } from '../../group/redis/some-answered.ts'
 import type { Answers, Asking } from '../ask.ts'
 import { Inquiry } from '../ask.ts'
+import { type AsideFacts, askAside } from './aside-facts.ts'
 import { askOrFail } from './ask-or-fail.ts'
 import type { Facts, Scope, Subject } from './check.ts'
 import { make } from './check.ts'
@@ -49,8 +50,8 @@ const OPTIONS = ['redis', 'streams', 'group', 'functionTimeoutMs', 'targetTimeou
 const MOST_GROUPS = 20
 
 /**
- * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some twenty
- * commands per consumer, none of which costs more the longer a stream is, in two writes. What the server refuses to report is a finding,
+ * Inspects consumers, their streams and their server, and says what is wrong and how to fix it. Reads and changes nothing: some thirty
+ * commands per consumer, none of which costs more the longer a stream is, in three writes, and one or two for each condition that something waits for. What the server refuses to report is a finding,
  * `unknown`, that says which right would.
  *
  * @returns The worst first.
@@ -72,7 +73,7 @@ export async function diagnose(
   const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
   const wards = await wardsOf(sender, patients)
-  const { seen, unseen } = await lookedAt(sender, wards)
+  const { seen, unseen } = await lookedAt(sender, wards, clock)
 
   const now = valueOr((seen[0] as Ward).server.answers.now, clock.now())
   const localNow = clock.now()
@@ -114,8 +115,8 @@ function examineStream(
 ): Finding[] {
   const known = { ...about, stream: name, ours }
   const told = { ...ofServer, ...inquiry.answers }
-  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead }) => {
-    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers }
+  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside }) => {
+    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside }
     return examine('group', all, { ...known, group, keys, consumer })
   })
   return [...examine('stream', told, known), ...ofGroups]
@@ -139,8 +140,12 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
  *
  * @throws {RedisConnectionError} None answers.
  */
-async function lookedAt(sender: Sender, wards: readonly Ward[]): Promise<{ seen: Ward[]; unseen: Finding[] }> {
-  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward))))
+async function lookedAt(
+  sender: Sender,
+  wards: readonly Ward[],
+  clock: Clock,
+): Promise<{ seen: Ward[]; unseen: Finding[] }> {
+  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward, clock))))
   const unseen = wards.flatMap(({ patients }, at) => {
     const failure = failures[at]
     return failure ? patients.map(({ name }) => unreachable(name, failure)) : []
@@ -154,13 +159,18 @@ function unreachable(stream: string, { message }: Error): Finding {
   return { check: 'reachable', stream, ...told }
 }
 
-async function look(sender: Sender, { server, patients }: Ward): Promise<void> {
+async function look(sender: Sender, { server, patients }: Ward, clock: Clock): Promise<void> {
   await askOrFail(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
   const further = patients.flatMap((patient) => [
     ...patient.findGroups().map(({ inquiry }) => inquiry),
     ...patient.groups.flatMap((group) => patient.findAhead(group) ?? []),
   ])
   await askOrFail(sender, further)
+  const now = valueOr(server.answers.now, clock.now())
+  const groups = patients.flatMap((patient) => patient.groups)
+  await Promise.all(
+    groups.map(async (one) => Object.assign(one, { aside: await askAside(sender, one.group, one.keys, now) })),
+  )
 }
 
 /** What two nodes say of themselves in the same words is said once. */
@@ -178,6 +188,8 @@ interface GroupPatient {
   readonly rights: Inquiry<RightsFacts> | undefined
   /** Of a consumer's group that has not read all. */
   ahead?: Inquiry<AheadFacts>
+  /** What it has set aside. */
+  aside?: Answers<AsideFacts>
 }
 
 /** A stream that is inspected, with its groups. */

@@ -10,7 +10,6 @@ import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
-import type { Reply } from '../../group/redis/transport.ts'
 import type { Question, Questions } from '../ask.ts'
 import {
   type Absence,
@@ -60,8 +59,6 @@ export interface GroupFacts {
   readonly pending: PendingSum
   /** The ten oldest. */
   readonly oldest: readonly PendingEntry[]
-  /** Until when entries wait for their next delivery, by id; `undefined`: more wait than were inspected. */
-  readonly waits: ReadonlyMap<string, number> | undefined
   /** Leases held under the names of the slots, and under those beyond. */
   readonly pollers: number
   readonly beyond: number
@@ -88,7 +85,6 @@ export interface RightsFacts {
 }
 
 const OLDEST = 10
-const WAITS = 1_000
 
 /** @param probeKey A key that scripts may name; it is not inspected. */
 export function serverQuestions(probeKey: string): Questions<ServerFacts> {
@@ -112,13 +108,12 @@ export function streamQuestions(stream: string): Questions<StreamFacts> {
 }
 
 export function groupQuestions(group: string, keys: ConsumerKeys, slots: number): Questions<GroupFacts> {
-  const { stream, due, deadLetters } = keys
+  const { stream, deadLetters } = keys
   const pollers = slotNames('poller', NUMBERS.maxPollers.max)
   return {
     consumers: { ...consumersQuestion(stream, group), answerOf: noneIfMissing },
     pending: pendingQuestion(stream, group),
     oldest: { ...oldestQuestion(stream, group, OLDEST), answerOf: noneIfMissing },
-    waits: { call: ['zrange', due, 0, WAITS - 1, 'WITHSCORES'], right: '+zrange', read: readWaits },
     pollers: heldQuestion(keys, pollers.slice(0, slots)),
     // parked never has a lease: it is there for those who have all the slots
     beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED]),
@@ -177,13 +172,4 @@ function isMissing(error: RedisReplyError): boolean {
 
 function readInfo(text: string): ServerInfo {
   return Object.fromEntries([...text.matchAll(/^([\w-]+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]))
-}
-
-/** RESP2 has members and scores in turn, RESP3 pairs. */
-function readWaits(reply: Reply): ReadonlyMap<string, number> | undefined {
-  const flat = items(reply).flatMap((item) => (Array.isArray(item) ? item : [item])) as Reply[]
-  if (flat.length >= 2 * WAITS) return undefined
-  const waits = new Map<string, number>()
-  for (let at = 0; at + 1 < flat.length; at += 2) waits.set(asText(flat[at]), Number(asText(flat[at + 1])))
-  return waits
 }

@@ -20,8 +20,10 @@ import {
   streamQuestion,
 } from '../questions.ts'
 import { ageOf } from './ages.ts'
+import { inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
 import type {
+  AsideInspection,
   DeadLettersInspection,
   DeliveryCounts,
   GroupInspection,
@@ -37,7 +39,7 @@ const SAMPLE = 100
 /** A group with more consumer names than that is not asked for them: the answer has no bound. */
 const MAX_CONSUMERS = 1_000
 
-/** Inspects a group: two round trips, and bounded ones however much is pending. */
+/** Inspects a group: two round trips, and one or two more for each condition that something waits for; bounded ones however much is pending. */
 export async function inspectGroup(
   sender: Sender,
   request: StreamRequest,
@@ -62,6 +64,11 @@ export async function inspectGroup(
   const consumers = unknowns.read('consumers', told.consumers)
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
+  const parked = consumers && (consumers.find(({ name }) => name === PARKED)?.pending ?? 0)
+  const [listed, aside] = await Promise.all([
+    consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
+    keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
+  ])
   return {
     group: group.name,
     lastDeliveredId: group.lastDeliveredId,
@@ -69,9 +76,11 @@ export async function inspectGroup(
     pending: group.pending,
     oldestPending: sample && oldestOf(sample, info, at),
     deliveries: sample && countDeliveries(sample),
-    parked: consumers && (consumers.find(({ name }) => name === PARKED)?.pending ?? 0),
+    inHand: parked === undefined ? undefined : Math.max(0, group.pending - parked),
+    parked,
+    aside,
     consumerCount: group.consumers,
-    consumers: consumers && (await inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns)),
+    consumers: listed,
     deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
     sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
     paused:
@@ -81,6 +90,11 @@ export async function inspectGroup(
     isOurs,
     unknown: unknowns.reasons,
   }
+}
+
+async function asideOf(sender: Sender, keys: ConsumerKeys, at: number, unknowns: Unknowns): Promise<AsideInspection> {
+  const { byTime, byCondition } = await inspectAside(sender, keys, at)
+  return { byTime: unknowns.keep('byTime', byTime), byCondition: unknowns.keep('byCondition', byCondition) }
 }
 
 /** What the keys of a group of ours say. */

@@ -69,8 +69,12 @@ export interface GroupInspection {
   readonly pending: number
   readonly oldestPending?: OldestPending | undefined
   readonly deliveries?: DeliveryCounts | undefined
-  /** Pending entries that failed, or were handed back, and wait for their next delivery. */
+  /** Pending entries that a poller or a claimer has, or that a dead process left behind: all that are not set aside. */
+  readonly inHand?: number | undefined
+  /** Pending entries that are set aside: they wait for their time, or for a condition. */
   readonly parked?: number | undefined
+  /** How they come back, as the indexes have it; left out for a group that is not ours. */
+  readonly aside?: AsideInspection | undefined
   /** Consumer names. */
   readonly consumerCount: number
   readonly consumers?: readonly ConsumerInspection[] | undefined
@@ -84,6 +88,44 @@ export interface GroupInspection {
   readonly unknown: Unknown
 }
 
+/** The indexes of what is set aside. What one of them does not show is left out; `unknown.byTime` and `unknown.byCondition` say why. */
+export interface AsideInspection {
+  readonly byTime?: TimedInspection | undefined
+  readonly byCondition?: WaitingInspection | undefined
+}
+
+/** What comes back at a time. */
+export interface TimedInspection {
+  /** Entries that wait for their time. */
+  readonly entries: number
+  /** How many of them are due by now. */
+  readonly due: number
+  /** Milliseconds until the next of them is due, negative where it has been due for so long; left out where there is none. */
+  readonly nextDueInMs?: number | undefined
+  /** Entries that were taken and have no stored outcome yet. They are in hand: a claimer has them, or a dead one had. */
+  readonly running: number
+}
+
+/** What waits for a condition. */
+export interface WaitingInspection {
+  readonly entries: number
+  /** In the order of their names, at most a hundred. */
+  readonly conditions: readonly ConditionInspection[]
+}
+
+/** A condition, and what waits for it. */
+export interface ConditionInspection {
+  /** Why: the name of a policy, `held`, `newer-version`, `unrouted`, … */
+  readonly reason: string
+  /** What it is about, as an event type; the start of it where it is long. */
+  readonly what: string
+  readonly entries: number
+  /** The entry with the lowest id. */
+  readonly oldestId: string
+  /** Milliseconds since it was published; left out where its id is ahead of the server's clock. */
+  readonly oldestAgeMs?: number | undefined
+}
+
 /** The pending entry with the lowest id. */
 export interface OldestPending {
   readonly id: string
@@ -91,8 +133,7 @@ export interface OldestPending {
   /** Milliseconds since it was published; left out where its id is ahead of the server's clock. */
   readonly ageMs?: number | undefined
   /**
-   * Milliseconds since its last delivery; left out where nobody has it (XNACK). Of a parked entry it says nothing: its back-off is kept by that
-   * clock.
+   * Milliseconds since its last delivery, or since it was set aside; left out where nobody has it (XNACK).
    */
   readonly idleMs?: number | undefined
   readonly deliveryCount: number

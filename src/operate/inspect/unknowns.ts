@@ -1,3 +1,4 @@
+import { RedisReplyError } from '../../errors.ts'
 import type { Told } from '../ask.ts'
 
 /** Takes answers; of refusals it keeps the reason. */
@@ -7,8 +8,13 @@ export class Unknowns {
   /** The answer; `undefined` where nothing was asked, or where the server refused: then the reason is kept under that name. */
   read<T>(name: string, told: Told<T> | undefined): T | undefined {
     if (told === undefined) return undefined
-    if ('value' in told) return told.value
-    this.reasons[name] = told.refusal.message
+    return 'value' in told ? told.value : this.keep<T>(name, told.refusal)
+  }
+
+  /** What was read already; `undefined`, and the reason kept under that name, where it is a refusal. */
+  keep<T>(name: string, read: T | RedisReplyError): T | undefined {
+    if (!(read instanceof RedisReplyError)) return read as T
+    this.reasons[name] = read.message
     return undefined
   }
 }

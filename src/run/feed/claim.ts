@@ -88,7 +88,7 @@ async function lap(run: Run, claims: Claims, retries: Retries, first: ClaimResul
     if (page !== first || parts.consumer.policies.length === 0) {
       const isEnd = cursor === '0-0'
       if (hasWrapped ? isEnd || compareCursors(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0') {
-        report.lapEnded()
+        if (!retries.hasLeft) report.lapEnded()
         return cursor
       }
       hasWrapped ||= isEnd

@@ -1,6 +1,6 @@
 import { PARKED } from '../../core/keys.ts'
 import type { Claimed, ClaimResult, Claims, Delivery, SetAside, StartBounds } from '../../group/group.ts'
-import { isRouted, isServers } from '../awaited.ts'
+import { isServers, isThere } from '../awaited.ts'
 import { isDone } from '../in-hand.ts'
 import { Job } from '../job.ts'
 import { Pool } from '../pool.ts'
@@ -49,6 +49,9 @@ export class Retries {
     this.#aloneMs = handlerTimeoutMs
   }
 
+  /** Time was up before all was taken that comes back now. */
+  hasLeft = false
+
   /** How many entries are worth claiming at once. */
   get room(): number {
     const { concurrency } = this.#run.parts.consumer.settings
@@ -86,7 +89,7 @@ export class Retries {
     for (const entry of entries) this.#waiting.add(entry)
   }
 
-  /** Those that have no delivery left are buried. */
+  /** Those that have no delivery left become dead letters. */
   #byKind(entries: readonly WaitingEntry[]): Kinds {
     const { time, parts } = this.#run
     const { usedUp, ...kinds } = suspectsAmong(entries, parts.consumer.settings.maxDeliveries)
@@ -124,7 +127,7 @@ export class Retries {
   async #takeOn(aside: SetAside, rounds: number): Promise<readonly WaitingEntry[]> {
     const handed: WaitingEntry[] = []
     let conditions = this.#over(aside)
-    // what the server decides by itself it does not have to be told
+    // what the server decides by itself nobody has to name
     let hasMore = conditions.length > 0 || (this.#till === undefined && aside.dueInMs === 0)
     const start = async (most: number) => {
       const room = Math.min(most, this.room)
@@ -141,6 +144,7 @@ export class Retries {
       hasMore = taken.isMore || conditions.length > 0
     }
     await this.#turns.together(() => hasMore, start, rounds, this.#pace)
+    this.hasLeft = hasMore
     return handed
   }
 
@@ -148,7 +152,7 @@ export class Retries {
   #over({ conditions }: SetAside): readonly string[] {
     const { policies, alwaysOn, pauses, parts } = this.#run
     const isOver = (condition: string) =>
-      isRouted(condition, parts.consumer, alwaysOn.unavailable) ||
+      isThere(condition, parts.consumer, alwaysOn.unavailable) ||
       pauses.isOver(condition) ||
       policies?.isOver(condition) === true
     return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition))

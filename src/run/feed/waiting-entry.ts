@@ -11,6 +11,8 @@ export class WaitingEntry implements Claimed, InHand {
   readonly deliveryCount: number
   readonly from: Owner
   outcome: Outcome | undefined = undefined
+  /** The index may have it. */
+  readonly isTaken = true
 
   readonly #slot: Slot
 

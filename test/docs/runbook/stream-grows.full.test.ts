@@ -121,16 +121,16 @@ describe('the runbook: the stream grows', () => {
     const failing = billing(() => Promise.reject(new Error('mail is down')), { ...atOnce, maxPending: 20_000 })
     await poll(failing, { redis })
     await publish(...names('new', 50))
-    const held = billing(() => {}, { maxPending: 1_000 })
+    const held = billing(() => {}, { maxParked: 1_000 })
 
     for (const look of looks) await desk.sees(look)
-    expect(await poll(held, { redis })).toMatchObject({ pendingLimitReached: true, read: 0 })
+    expect(await poll(held, { redis })).toMatchObject({ parkedLimitReached: true, read: 0 })
     expect(
       await poll(
         billing(() => {}, settings),
         { redis },
       ),
-    ).toMatchObject({ pendingLimitReached: false, acked: 50 })
+    ).toMatchObject({ parkedLimitReached: false, acked: 50 })
     await claim(
       billing(() => {}, atOnce),
       { redis },

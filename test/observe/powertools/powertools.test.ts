@@ -101,6 +101,7 @@ describe('reportMetrics()', () => {
         FailedInvokeEventCount: 1,
         RetriedEventCount: 1,
         PendingEntries: 1,
+        ParkedEntries: 1,
         OldestPendingAge: 2_000,
         Lag: 1,
         StreamLength: 2,
@@ -122,7 +123,13 @@ describe('reportMetrics()', () => {
     write(reportMetrics(), 'claim', report)
 
     expect(metricsIn(written)).toEqual([
-      expect.objectContaining({ PendingEntries: 4, OldestPendingAge: 0, StreamLength: 9, DeadLetterLength: 0 }),
+      expect.objectContaining({
+        PendingEntries: 4,
+        ParkedEntries: 0,
+        OldestPendingAge: 0,
+        StreamLength: 9,
+        DeadLetterLength: 0,
+      }),
     ])
     expect(written[0]).not.toMatch(/"(Lag|IteratorAge|PollingErrorCount|PolledEventCount)"/)
   })

@@ -102,12 +102,12 @@ function auditVisits(books: Books, ledger: Ledger, group: string): void {
   auditLostGroups(books, ledger, group)
 }
 
-/** What comes again after a group was lost is what lies above its mark, and all that was pending does. */
+/** What comes again after a group was lost is what lies above its mark, and what was set aside below it; all that was pending does. */
 function auditLostGroups(books: Books, ledger: Ledger, group: string): void {
   const lostGroups = books.lostGroups.filter((lost) => lost.group === group)
   const lives = visitsOf(books, group).map(({ entryId, life }) => ({ entryId, lost: Number(life.split('.')[0]), life }))
   ledger.equal(`${group}: how often it was lost`, Math.max(...lives.map(({ lost }) => lost)), lostGroups.length)
-  for (const [n, { mark, pending, comeAgain }] of lostGroups.entries()) {
+  for (const [n, { mark, pending, kept, comeAgain }] of lostGroups.entries()) {
     ledger.none(`${group}: pending below the mark`, without(pending, comeAgain))
     const before = new Set(
       lives.filter(({ lost }) => lost === n).map(({ entryId, life }) => `${entryId} ${redrivesIn(life)}`),
@@ -115,7 +115,7 @@ function auditLostGroups(books: Books, ledger: Ledger, group: string): void {
     const again = lives.filter(
       ({ entryId, life, lost }) => lost === n + 1 && before.has(`${entryId} ${redrivesIn(life)}`),
     )
-    const early = again.filter(({ entryId }) => !comeAgain.includes(entryId))
+    const early = again.filter(({ entryId }) => !comeAgain.includes(entryId) && !kept.includes(entryId))
     ledger.none(
       `${group}: called again, though not above mark ${mark}`,
       early.map(({ entryId }) => entryId),

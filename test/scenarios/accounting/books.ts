@@ -59,7 +59,10 @@ export interface LostGroup {
   readonly group: string
   /** Below it nothing comes again. */
   readonly mark: string
+  /** What was pending and not set aside below the mark. */
   readonly pending: readonly string[]
+  /** What was set aside below the mark: it is pending again, by the index. */
+  readonly kept: readonly string[]
   /** Entries above the mark that it had read. */
   readonly comeAgain: readonly string[]
 }

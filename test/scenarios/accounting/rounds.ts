@@ -210,11 +210,13 @@ async function lost(shop: Shop): Promise<void> {
     async () => {
       const { state } = shop.consumers[group].keys
       const mark = String(await shop.raw.hget(state, 'mark'))
-      const pending = await shop.server.pending(group)
+      const rows = (await shop.raw.xpending(STREAM, group, '-', mark, 1_000, 'parked')) as [string][]
+      const kept = rows.map(([id]) => id)
+      const pending = (await shop.server.pending(group)).filter((id) => !kept.includes(id))
       const { 'last-delivered-id': last } = await shop.server.info(group)
       const comeAgain = await shop.server.idsBetween(`(${mark}`, String(last))
       await shop.raw.xgroup('DESTROY', STREAM, group)
-      shop.lostGroups.push({ group, mark, pending, comeAgain })
+      shop.lostGroups.push({ group, mark, pending, kept, comeAgain })
       shop.beginLife(group)
       if (!isFound) return
       others.push(shop.run('poll', BILLING, { troubles }))

@@ -1,10 +1,5 @@
+import { COUNTS, RUNNING } from '../../../core/due-score.ts'
 import { AGING, PARKED } from '../../../core/keys.ts'
-
-/** A score has the count below the time: the count survives a lost group. Larger counts are kept by the server alone. */
-const COUNTS = 1_024
-
-/** What was taken from an index stays in it until its outcome is stored, with a score above every time. */
-const RUNNING = '9e15'
 
 /** `running(count)` is the place of what was taken. */
 export const RUNNING_OF = `

@@ -105,7 +105,7 @@ local function withoutDoubted(rows)
 end`
 
 /**
- * Takes over entries whose process died, consumer by consumer, without counting a delivery. What is set aside is not looked at: it comes back by its index. What a read in doubt
+ * Takes over entries whose process died, consumer by consumer, without counting a delivery. What is set aside is not inspected: it comes back by its index. What a read in doubt
  * brought after its poller was gone never reached anybody: it is released first.
  *
  * Of a group that is paused nothing is taken.

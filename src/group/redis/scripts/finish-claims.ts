@@ -1,8 +1,11 @@
 import { PARKED } from '../../../core/keys.ts'
 import { ASIDE, CONDITIONS } from './aside.ts'
 import { BEFORE, BESIDE, FENCE, GONE, NOW } from './fence.ts'
-import { MENDING } from './mend.ts'
+import { REPAIRING } from './repair.ts'
 import type { Script } from './script.ts'
+
+/** Nothing is set aside for longer than a hundred years, in ms. */
+const LONGEST_MS = 100 * 365 * 86_400_000
 
 /** Entries that were trimmed while set aside, of one name or one condition, that one call takes off. */
 const TRIMMED = 500
@@ -38,7 +41,7 @@ end`
  * Keeps the cursor if the slot is still ours, and notes the mark: just below the oldest pending entry that is not set aside, or the last delivered one if there is none. A group
  * made again there skips nothing: what was set aside below it is in the index.
  *
- * What was trimmed while it was set aside is taken off, though nobody looks at it. What ran from the index and is pending no more, as a zombie's, is forgotten.
+ * What was trimmed while it was set aside is taken off, though nobody asks for it. What ran from the index and is pending no more, as a zombie's, is forgotten.
  *
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
  * the mark, [reason, number] for what was trimmed while it was set aside, and 1 if the index must be compared with what is set aside.
@@ -55,7 +58,7 @@ ${BEFORE}
 ${BESIDE}
 ${ASIDE}
 ${CONDITIONS}
-${MENDING}
+${REPAIRING}
 local lost = {}
 ${TAKE_OFF}
 local pending = redis.call('XPENDING', stream, group)
@@ -83,10 +86,16 @@ beside('HSETNX', state, 'stream', stream)
 if leased() then beside('HSET', state, 'mark', mark, 'cursor', cursor)
 else beside('HSET', state, 'mark', mark) end
 if acked == '1' then beside('HSET', state, 'acked', num(now)) end
-local ran = redis.call('EXISTS', due) == 1 and beside('ZRANGEBYSCORE', due, num(RUNNING), '+inf', 'LIMIT', 0, 100) or {}
+local ran = redis.call('EXISTS', due) == 1 and beside('ZRANGEBYSCORE', due, score(now + ${LONGEST_MS}, 0), '+inf', 'LIMIT', 0, 100) or {}
 if #ran > 0 and beside('HEXISTS', state, 'healing') ~= 1 then
   for _, id in ipairs(ran) do
-    if not id:match('^%d+%-%d+$') or not idOr(id, nil) or not redis.call('XPENDING', stream, group, id, id, 1)[1] then beside('ZREM', due, id) end
+    local p = id:match('^%d+%-%d+$') and idOr(id, nil) and redis.call('XPENDING', stream, group, id, id, 1)[1]
+    if not p then beside('ZREM', due, id)
+    elseif p[2] == '${PARKED}' then
+      -- the time is none of ours: nothing that is set aside runs
+      local count = saturated(p[4])
+      aside(id, count, due, score(now, count), id)
+    end
   end
 end
 local differs = false
@@ -94,7 +103,7 @@ if parked > 0 then
   takeOff()
   local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
   for _, reason in ipairs(lost) do parked = parked - reason[2] end
-  differs = mustMend(parked, indexed)
+  differs = mustRepair(parked, indexed)
 end
 return {mark, lost, differs and 1 or 0}
 `,

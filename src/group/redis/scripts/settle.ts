@@ -26,7 +26,7 @@ export const REFUSED_MS = 60_000
  *
  * KEYS stream, lease, due, waiting, and the dead letters if there are any to write.
  * ARGV group, consumer, token, dead letters kept (or ''), then for each entry, lowest id first
- *   'aside', id, count, 1 if it may have one delivery more, new count, delay in ms, condition ('' comes back at its time)
+ *   'aside', id, count, 1 if it may have one delivery more, new count, delay in ms ('' before all else), condition ('' comes back at its time)
  *   'back', id, count, 1 if it may have one delivery more, new count, owner
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
@@ -52,7 +52,7 @@ end
 
 local function setAside(id, count, delay, condition)
   local isHere
-  if condition == '' then isHere = aside(id, count, due, score(now + delay, count), id)
+  if condition == '' then isHere = aside(id, count, due, score(delay == '' and 0 or now + delay, count), id)
   else isHere = aside(id, count, waiting, 0, member(condition, id, count)) end
   return isHere and ${SETTLED.done} or ack(id, ${SETTLED.lost})
 end
@@ -79,7 +79,7 @@ local function write(first, last, count, fields)
   return ok and added or redis.error_reply('ERR ' .. tostring(added))
 end
 
-local function bury(id, count, first, last)
+local function deadLetter(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then return ack(id, ${SETTLED.lost}) end
   local fields, added = entry[2], nil
@@ -109,7 +109,7 @@ for n, at in ipairs(places) do
   elseif not (has == tonumber(count) or op ~= 'dead' and more == '1' and has == count + 1) then out[n] = ${SETTLED.superseded}
   elseif op == 'aside' then out[n] = setAside(id, tonumber(new), a, b)
   elseif op == 'back' then out[n] = giveBack(id, tonumber(new), a)
-  else out[n] = bury(id, tonumber(count), at + 4, at + 3 + more) end
+  else out[n] = deadLetter(id, tonumber(count), at + 4, at + 3 + more) end
 end
 table.insert(out, 1, dropped)
 return out

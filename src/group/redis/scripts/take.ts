@@ -56,11 +56,29 @@ end
 
 /** Looks up what may be taken: of the index, then of the conditions. */
 const FIND = `
-local found, looked, passed, isMore = {}, 0, 0, 0
+local found, seen, looked, passed, isMore = {}, {}, 0, 0, 0
+local function isId(text) return text and text:match('^%d+%-%d+$') and idOr(text, nil) and true end
+-- looks up what of a page is set aside: its neighbours by one command, what is far from them by itself
+local function lookUp(ids)
+  local low, high, rows
+  for _, id in ipairs(ids) do
+    if isId(id) then
+      if not low or sortable(id) < sortable(low) then low = id end
+      if not high or sortable(id) > sortable(high) then high = id end
+    end
+  end
+  rows = low and redis.call('XPENDING', stream, group, low, high, 2 * #ids, '${PARKED}') or {}
+  local own = {}
+  for _, p in ipairs(rows) do own[p[1]] = p end
+  return function(id)
+    if own[id] or #rows < 2 * #ids then return own[id] end
+    return redis.call('XPENDING', stream, group, id, id, 1, '${PARKED}')[1]
+  end
+end
 -- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
-local function pendingOf(id, count)
-  local p = redis.call('XPENDING', stream, group, id, id, 1)[1]
-  if p or not healing or sortable(id) > sortable(healing) then return p and p[2] == '${PARKED}' and p end
+local function pendingOf(id, count, own)
+  local p = own(id)
+  if p or not healing or sortable(id) > sortable(healing) or redis.call('XPENDING', stream, group, id, id, 1)[1] then return p end
   local made = redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')[1]
   return made and {id, '${PARKED}', 0, count}
 end
@@ -69,11 +87,11 @@ local function lose(id)
   lost[#lost + 1] = id
 end
 -- true if it is to be taken; it has left the set of conditions by then, and leaves the index of times if it is not
-local function look(id, count, waits)
+local function look(id, count, own, waits)
   looked = looked + 1
-  local p = id:match('^%d+%-%d+$') and idOr(id, nil) and pendingOf(id, count)
+  if seen[id] then return true end -- it may wait for several conditions
+  local p = isId(id) and pendingOf(id, count, own)
   if not p then return false end
-  if #redis.call('XRANGE', stream, id, id) == 0 then lose(id) return false end
   local condition = closedFor(id)
   if condition and not refuses('ZADD', waiting, 0, member(condition, id, p[4])) then return false end
   if condition then
@@ -81,14 +99,18 @@ local function look(id, count, waits)
     return nil
   end
   found[#found + 1] = {id, saturated(p[4]), waits, p[3]}
+  seen[id] = true
   return true
 end
 
 local offset = 0
 repeat
   local page = beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'WITHSCORES', 'LIMIT', offset, math.min(100, room - #found)) or {}
+  local ids = {}
+  for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
+  local own = lookUp(ids)
   for i = 1, #page, 2 do
-    local isTaken = look(page[i], countOf(page[i + 1]))
+    local isTaken = look(page[i], countOf(page[i + 1]), own)
     if isTaken == false then beside('ZREM', due, page[i]) else offset = offset + 1 end
   end
 until closed or #page == 0 or #found >= room or looked >= ${LOOKS}
@@ -100,9 +122,12 @@ for _, condition in ipairs(there) do
     local page = beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, math.min(100, room - #found)) or {}
     if #page == 0 then break end
     beside('ZREM', waiting, unpack(page))
+    local ids = {}
+    for _, text in ipairs(page) do ids[#ids + 1] = select(2, parts(text)) end
+    local own = lookUp(ids)
     for _, text in ipairs(page) do
       local _, id, count = parts(text)
-      if id and look(id, count, true) == nil then hand('${AGING}', id, count) end
+      if id and look(id, count, own, true) == nil then hand('${AGING}', id, count) end
     end
   end
   if isOver and beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, 1)[1] then isMore = 1 end
@@ -110,14 +135,14 @@ end`
 
 /** Starts what was found, in chunks of neighbours; what has its last delivery, or none, before it is handed over as it is. */
 const TAKE = `
-local entries, bytes, chunk, note = {}, 0, {}, {nonce .. ' '}
+local entries, bytes, chunk, places, note = {}, 0, {}, {'ZADD', due}, {nonce .. ' '}
 local most = math.huge
 if room_bytes ~= '' then most = tonumber(room_bytes) end
 
 local function keep(f, count, body)
   local id = f[1]
   entries[#entries + 1] = {id, num(count), body, f[4]}
-  beside('ZADD', due, running(count), id)
+  places[#places + 1], places[#places + 2] = running(count), id
   note[#note + 1] = id .. '=' .. num(count) .. '=' .. (body and '1' or '0') .. '\\n'
 end
 local function startChunk()
@@ -147,23 +172,24 @@ for _, f in ipairs(found) do
     -- no room: it waits on, due at once
     if f[3] then aside(f[1], f[2], due, score(till, f[2]), f[1]) end
   elseif f[2] + 1 >= tonumber(max) then
-    redis.call('XCLAIM', stream, group, consumer, 0, f[1], 'JUSTID')
-    keep(f, f[2], false)
+    if gone(f[1]) or not redis.call('XCLAIM', stream, group, consumer, 0, f[1], 'JUSTID')[1] then lose(f[1]) beside('ZREM', due, f[1])
+    else keep(f, f[2], false) end
   else chunk[#chunk + 1] = f end
 end
 startChunk()
+if #places > 2 then beside(unpack(places)) end
 -- what this call passed over, the next would, too
 if looked > passed and #(beside('ZRANGEBYSCORE', due, '-inf', dueBy(till), 'LIMIT', passed, 1) or {}) > 0 then isMore = 1 end
 if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(note)) end`
 
 /**
  * Takes what is due by the index, and what waits for the conditions named, and starts it: fenced, one delivery more, its idle clock restarted. What is at its
- * last delivery, or has none left, is handed over as it is, to be started alone or buried. What was taken stays in the index as running until its outcome is stored, so that a lost
+ * last delivery, or has none left, is handed over as it is, to be started alone, or to become a dead letter. What was taken stays in the index as running until its outcome is stored, so that a lost
  * group makes it pending again.
  *
  * Sent twice, it answers the same: what was taken is noted with the nonce. Nothing is taken while a guard's key is there. Entries of types that are not to be started now
  * go to a condition of their own, `paused TYPE` or `held TYPE`, and come back once the type is no longer paused or closed: a run that cannot start them does not
- * look at them again. Of a group that is paused nothing is taken.
+ * inspect them again. Of a group that is paused nothing is taken.
  *
  * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions.
@@ -238,7 +264,7 @@ if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then
   for id, count, isStarted in took:gmatch('(%d+%-%d+)=(%d+)=([01])\\n') do
     if mine(id, count) then
       local left = count - isStarted
-      aside(id, left, due, score(now, left), id)
+      aside(id, left, due, score(0, left), id)
       given = given + 1
     end
   end

@@ -1,4 +1,4 @@
-import { PARKED } from '../../../core/keys.ts'
+import { AGING, PARKED } from '../../../core/keys.ts'
 import { count, span } from '../../../core/words.ts'
 import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../../../group/consumer-names.ts'
 import type { ConsumerInfo } from '../../../group/redis/commands/xinfo-consumers.ts'
@@ -69,7 +69,7 @@ function ofDead(dead: readonly ConsumerInfo[], remove: string): Verdict[] {
 }
 
 function isOurs(name: string): boolean {
-  return name === PARKED || slotNames('claimer', CLAIMER_SLOTS).includes(name) || isLeftOver(name, 0)
+  return name === PARKED || name === AGING || slotNames('claimer', CLAIMER_SLOTS).includes(name) || isLeftOver(name, 0)
 }
 
 function namesOf(consumers: readonly ConsumerInfo[]): string[] {

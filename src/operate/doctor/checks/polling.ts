@@ -2,18 +2,21 @@ import { ageOf } from '../../../core/entry.ts'
 import { span } from '../../../core/words.ts'
 import { check } from '../check.ts'
 import { error } from '../finding.ts'
+import { parkedOf } from '../parked.ts'
 
 /** How long what was published may wait for a poller, and how long ago the last one may have read. */
 const PATIENCE_MS = 300_000
 
-/** What is published must be read. Pollers that are held by `maxPending` read nothing either, which is a finding of its own. */
+/** What is published must be read. Pollers that are held by `maxPending` or `maxParked` read nothing either, which are findings of their own. */
 export const polling = check({
   check: 'polling',
   scope: 'group',
   needs: ['ahead', 'consumers', 'pending', 'pollers', 'beyond'],
   look({ ahead, consumers, pending, pollers, beyond }, { now, consumer }) {
     if (!consumer || ahead === undefined || pollers + beyond > 0) return []
-    if (pending.count > consumer.settings.maxPending) return []
+    const { maxPending, maxParked } = consumer.settings
+    const parked = parkedOf(consumers)
+    if (pending.count - parked > maxPending || parked > maxParked) return []
     const reads = consumers.filter(({ name }) => name.startsWith('poller-')).map(({ idleMs }) => idleMs)
     const sinceMs = reads.reduce((least, ms) => Math.min(least, ms), Infinity)
     // an id of the future gives no age

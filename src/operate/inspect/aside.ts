@@ -1,0 +1,120 @@
+import { partsOf } from '../../core/condition.ts'
+import { COUNTS, RUNNING } from '../../core/due-score.ts'
+import type { ConsumerKeys } from '../../core/keys.ts'
+import { RedisReplyError } from '../../errors.ts'
+import { asText, items } from '../../group/redis/commands/reply.ts'
+import type { Call, Sender } from '../../group/redis/sender.ts'
+import type { Reply } from '../../group/redis/transport.ts'
+import { ageOf } from './ages.ts'
+import type { ConditionInspection, TimedInspection, WaitingInspection } from './inspection.ts'
+
+/** Conditions that are inspected at most, by a claimer too. */
+const MAX_CONDITIONS = 100
+/** Members of the index that one request brings, in search of the next condition. */
+const PAGE = 100
+
+/** Both indexes of what is set aside, or how the server refused to show one. */
+export interface Aside {
+  readonly byTime: TimedInspection | RedisReplyError
+  readonly byCondition: WaitingInspection | RedisReplyError
+}
+
+/** The requests that show what comes back at a time. */
+export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): readonly Call[] {
+  return [
+    ['zcount', due, '-inf', `(${RUNNING}`],
+    ['zcount', due, '-inf', at * COUNTS + COUNTS - 1],
+    ['zcount', due, RUNNING, '+inf'],
+    ['zrangebyscore', due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1],
+  ]
+}
+
+/** What those requests answer. */
+export function timedOf(replies: readonly Reply[], at: number): TimedInspection | RedisReplyError {
+  const refusal = replies.find((reply) => reply instanceof RedisReplyError)
+  if (refusal) return refusal
+  const [entries, due, running] = replies.slice(0, 3).map(Number) as [number, number, number]
+  const [, score] = items(replies[3]).flat() as Reply[]
+  const nextDueInMs = score === undefined ? undefined : Math.floor(Number(asText(score)) / COUNTS) - at
+  return { entries, due, running, ...(nextDueInMs !== undefined && { nextDueInMs }) }
+}
+
+/**
+ * Inspects what is set aside, by commands whose cost does not grow with it: one round trip, and at most two more for each hundred entries or each condition that are met
+ * on the way from one condition to the next.
+ */
+export async function inspectAside(sender: Sender, keys: ConsumerKeys, at: number): Promise<Aside> {
+  const calls = timedCalls(keys, at)
+  const replies = (await sender.send([...calls, ['zcard', keys.waiting]])) as Reply[]
+  const entries = replies[calls.length] as Reply
+  return {
+    byTime: timedOf(replies.slice(0, calls.length), at),
+    byCondition: entries instanceof RedisReplyError ? entries : await inspectWaiting(sender, keys, Number(entries), at),
+  }
+}
+
+/** Inspects so many entries that wait for a condition. */
+export async function inspectWaiting(
+  sender: Sender,
+  keys: ConsumerKeys,
+  entries: number,
+  at: number,
+): Promise<WaitingInspection | RedisReplyError> {
+  const found = entries === 0 ? new Map<string, string>() : await findConditions(sender, keys)
+  if (found instanceof RedisReplyError) return found
+  const counts = (await sender.send(
+    [...found.keys()].map((condition) => ['zlexcount', keys.waiting, startOf(condition), endOf(condition)] as const),
+  )) as Reply[]
+  const refusal = counts.find((reply) => reply instanceof RedisReplyError)
+  if (refusal) return refusal
+  const conditions = [...found].map(([condition, oldestId], n): ConditionInspection => {
+    const oldestAgeMs = ageOf(oldestId, at)
+    return {
+      ...partsOf(condition),
+      entries: Number(counts[n]),
+      oldestId,
+      ...(oldestAgeMs !== undefined && { oldestAgeMs }),
+    }
+  })
+  return { entries, conditions }
+}
+
+/** Conditions that something waits for, each with the lowest of its ids: from one to the next, whatever waits for either. */
+async function findConditions(
+  sender: Sender,
+  { waiting }: ConsumerKeys,
+): Promise<Map<string, string> | RedisReplyError> {
+  const found = new Map<string, string>()
+  let from = '-'
+  // what is no member of ours is passed page by page: not for ever
+  for (let looks = 0; looks < 2 * MAX_CONDITIONS && found.size < MAX_CONDITIONS; looks++) {
+    const [reply = null] = (await sender.send([['zrangebylex', waiting, from, '+', 'LIMIT', 0, PAGE]])) as Reply[]
+    if (reply instanceof RedisReplyError) return reply
+    const page = items(reply).map(asText)
+    const last = page.at(-1)
+    if (last === undefined) break
+    addConditions(found, page)
+    const { condition } = memberOf(last) ?? {}
+    from = condition === undefined ? `(${last}` : `[${condition}\u000b`
+  }
+  return found
+}
+
+/** A page begins where a condition does, or goes on with one that is known: the first member of a condition has its lowest id. */
+function addConditions(found: Map<string, string>, page: readonly string[]): void {
+  for (const member of page) {
+    const { condition, id } = memberOf(member) ?? {}
+    if (condition === undefined || id === undefined || found.has(condition)) continue
+    if (found.size < MAX_CONDITIONS) found.set(condition, id)
+  }
+}
+
+/** A member of the index: a condition, a line feed, the id with the length of each of its numbers before it, the delivery count. */
+function memberOf(member: string): { readonly condition: string; readonly id: string } | undefined {
+  const [, condition, ms, seq] = /^([^\n]*)\n[A-T](\d+)[A-T](\d+):\d+$/.exec(member) ?? []
+  return condition === undefined ? undefined : { condition, id: `${ms}-${seq}` }
+}
+
+/** All that waits for a condition stands between these: it is one range, and no other condition has a place in it. */
+const startOf = (condition: string) => `[${condition}\n`
+const endOf = (condition: string) => `(${condition}\u000b`
