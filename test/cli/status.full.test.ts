@@ -119,9 +119,9 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
     expect.stringMatching(/^ ! memory: NOPERM /),
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),
-    expect.stringMatching(/^ ! billing: leases: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for its time: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for a condition: NOPERM /),
+    expect.stringMatching(/^ ! billing: leases: NOPERM /),
     expect.stringMatching(/^ ! billing: pauses: NOPERM /),
   ])
   expect(lines.join('\n')).not.toContain('secret')

@@ -31,7 +31,7 @@ const FUNCTIONS = [
     id: 'OrdersClaimer',
     bundle: 'functions/orders/claimer.mjs',
     user: 'orders-claimer',
-    maxKB: 440,
+    maxKB: 445,
   },
 ] as const
 

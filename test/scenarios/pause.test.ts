@@ -326,7 +326,7 @@ it('a claimer that runs handlers hears of a pause a third of minIdleMs later', a
   expect(calls.toSorted()).toEqual(Array.from({ length: 60 }, (_, n) => `o${n}`).toSorted())
 })
 
-it('a type that only a codec can tell is taken and put back without a delivery', async () => {
+it('a type that only a codec can read is taken and put back without a delivery', async () => {
   const { redis, pending } = await overTcp()
   const { decode } = envelopeCodec
   let isDown = true
@@ -349,7 +349,7 @@ it('a type that only a codec can tell is taken and put back without a delivery',
   expect(calls).toEqual(['a', 'a'])
 })
 
-it('what a dead process held of a paused type keeps its count and its suspicion', async () => {
+it('what a dead process held of a paused type keeps its count, and stays a suspect', async () => {
   const { redis, raw, age } = await startScenario()
   const { consumer, calls } = aConsumer()
   await poll(consumer, { redis })

@@ -241,6 +241,7 @@ describe('promise 3: a dead letter', () => {
           lease('*'),
           DUE,
           '{orders}:billing:waiting',
+          '{orders}:billing:paused',
           '{orders}:billing:state',
           '{orders}:billing:wake',
         ]),
@@ -335,6 +336,7 @@ describe('promise 3: a dead letter', () => {
       lease('*'),
       DUE,
       '{orders}:billing:waiting',
+      '{orders}:billing:paused',
       '{orders}:billing:state',
       '{orders}:billing:wake',
     ])
