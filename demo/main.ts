@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { startNodes } from '../tools/redis-cluster.ts'
+import { startCluster } from '../tools/redis-cluster.ts'
 import { startRedisServer } from '../tools/redis-server.ts'
 import type { Holdings } from './audit.ts'
 import { equationsOf, isEven, readHoldings } from './audit.ts'
@@ -43,7 +43,7 @@ try {
 async function runDemo(options: DemoOptions): Promise<boolean> {
   const given = process.env.REDIS_URL
   if (given && !options.cluster) return runOn(given, GIVEN, options)
-  const server = options.cluster ? await startNodes() : await startRedisServer()
+  const server = options.cluster ? await startCluster() : await startRedisServer()
   const url = 'plainUrl' in server ? `${server.plainUrl}?cluster` : server.url
   try {
     return await runOn(url, options.cluster ? A_CLUSTER : A_REDIS, options)

@@ -1,4 +1,4 @@
-import { cannot } from './core/options.ts'
+import { wrongUseError } from './core/options.ts'
 
 /** Time as an argument: the system's in production, a hand-driven one in tests. */
 export interface Clock {
@@ -23,5 +23,5 @@ export const systemClock: Clock = {
 export function assertClock(action: string, clock: Clock): void {
   const given = (clock ?? {}) as Partial<Clock>
   if ([given.now, given.monotonic, given.after].some((method) => typeof method !== 'function'))
-    throw cannot(action, 'clock must be a Clock, as from createVirtualClock()')
+    throw wrongUseError(action, 'clock must be a Clock, as from createVirtualClock()')
 }

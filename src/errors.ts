@@ -88,7 +88,7 @@ export class FunctionFailedError extends MillraceError {
   readonly errorType: string | undefined
 
   constructor(functionName: string, errorType: string | undefined, message: string) {
-    super(`Function ${quoted(functionName)} failed: ${errorType ? `${errorType}: ` : ''}${message}`)
+    super(`Function ${quotedValue(functionName)} failed: ${errorType ? `${errorType}: ` : ''}${message}`)
     this.functionName = functionName
     this.errorType = errorType
   }
@@ -169,8 +169,8 @@ export class InvalidPayloadError extends MillraceError {
   constructor(eventType: string, issues: readonly PayloadIssue[], shown: readonly ShownIssue[] = issues) {
     const paths = [...new Set(shown.map(({ path }) => (path === '' ? 'the payload itself' : path)))]
     const left = issues.length - shown.length
-    const more = left > 0 ? [issues.length < MAX_KEPT ? `${left} more` : 'many more'] : []
-    super(`Payload of ${quoted(eventType)} must fit its schema, which refuses ${[...paths, ...more].join(', ')}`)
+    const more = left > 0 ? [issues.length < MAX_KEPT_ISSUES ? `${left} more` : 'many more'] : []
+    super(`Payload of ${quotedValue(eventType)} must fit its schema, which refuses ${[...paths, ...more].join(', ')}`)
     this.eventType = eventType
     // not enumerable, so that a logger which prints an error's members prints no values
     Object.defineProperties(this, { issues: { value: issues }, shown: { value: shown } })
@@ -184,7 +184,7 @@ export class NoRouteError extends MillraceError {
   readonly eventType: string
 
   constructor(eventType: string) {
-    super(`No route for event type ${quoted(eventType)}`)
+    super(`No route for event type ${quotedValue(eventType)}`)
     this.eventType = eventType
   }
 }
@@ -198,7 +198,7 @@ export class UnsupportedVersionError extends MillraceError {
 
   constructor(eventType: string, version: number, supported: number) {
     const why = version > supported ? `the definition is at version ${supported}` : `there is no upcast from ${version}`
-    super(`Version ${version} of ${quoted(eventType)} is not supported: ${why}`)
+    super(`Version ${version} of ${quotedValue(eventType)} is not supported: ${why}`)
     this.eventType = eventType
     this.version = version
   }
@@ -235,7 +235,7 @@ export class PublishFailedError extends MillraceError {
 
   constructor(stream: string, entryIds: readonly (string | undefined)[], cause: Error) {
     const missing = entryIds.filter((id) => id === undefined).length
-    super(`Cannot publish ${missing} of ${entryIds.length} events to stream ${quoted(stream)}: ${cause.message}`, {
+    super(`Cannot publish ${missing} of ${entryIds.length} events to stream ${quotedValue(stream)}: ${cause.message}`, {
       cause,
     })
     this.stream = stream
@@ -247,10 +247,10 @@ export class PublishFailedError extends MillraceError {
 const MOST_SHOWN = 200
 
 /** A value as messages show it: a text in double quotes, a long one cut. Whatever it holds, it stays on its line. */
-export function quoted(value: unknown): string {
+export function quotedValue(value: unknown): string {
   if (typeof value !== 'string' || value.length <= MOST_SHOWN) return JSON.stringify(value)
   return `${JSON.stringify(value.slice(0, MOST_SHOWN))}… (${value.length} characters)`
 }
 
 /** Issues and segments of a path that are kept. */
-export const MAX_KEPT = 100
+export const MAX_KEPT_ISSUES = 100

@@ -1,6 +1,6 @@
 import type { SettleCounts } from './core/counts.ts'
-import { noCounts } from './core/counts.ts'
-import { OUTCOMES } from './core/outcome.ts'
+import { zeroSettleCounts } from './core/counts.ts'
+import { OUTCOME_KINDS } from './core/outcome.ts'
 
 /**
  * What one consumer did in an invocation. It adds up:
@@ -63,13 +63,13 @@ export type OpenReport = { -readonly [Member in keyof ConsumerReport]: ConsumerR
 /** What comes to a run, and every way in which it goes: the two sides of the sum. */
 const COMES = ['read', 'claimed'] as const
 const GOES = [
-  ...new Set(Object.values(OUTCOMES).map(({ counter }) => counter)),
+  ...new Set(Object.values(OUTCOME_KINDS).map(({ counter }) => counter)),
   'superseded',
   'unsettled',
 ] as const satisfies readonly (keyof SettleCounts)[]
 
 /** What is missing from the sum of a report: 0. */
-export function imbalanceOf(report: Pick<ConsumerReport, (typeof COMES)[number] | (typeof GOES)[number]>): number {
+export function reportImbalance(report: Pick<ConsumerReport, (typeof COMES)[number] | (typeof GOES)[number]>): number {
   const sum = (names: readonly (keyof typeof report)[]) => names.reduce((total, name) => total + report[name], 0)
   return sum(COMES) - sum(GOES)
 }
@@ -77,13 +77,13 @@ export function imbalanceOf(report: Pick<ConsumerReport, (typeof COMES)[number] 
 /** Numbers that are not added up. */
 const LONGEST = ['durationMs', 'iteratorAgeMs']
 
-export function openReport(stream: string, group: string): OpenReport {
+export function createOpenReport(stream: string, group: string): OpenReport {
   return {
     stream,
     group,
     read: 0,
     claimed: 0,
-    ...noCounts(),
+    ...zeroSettleCounts(),
     invoked: 0,
     failed: 0,
     throttled: 0,
@@ -106,7 +106,7 @@ export function openReport(stream: string, group: string): OpenReport {
  * Sums up: numbers are added (`durationMs` and `iteratorAgeMs` are the longest), `drained` holds if all are, the other flags if any is.
  */
 export function sumReports(action: Report['action'], consumers: readonly ConsumerReport[]): Report {
-  const { stream: _stream, group: _group, ...sum } = openReport('', '')
+  const { stream: _stream, group: _group, ...sum } = createOpenReport('', '')
   const members = sum as Record<string, unknown>
   for (const report of consumers) {
     for (const [name, value] of Object.entries(report)) {

@@ -20,14 +20,14 @@ import {
   UnavailableError,
   UnsupportedVersionError,
 } from '../src/errors.ts'
-import { openReport, sumReports } from '../src/report.ts'
+import { createOpenReport, sumReports } from '../src/report.ts'
 import * as invocationErrors from '../src/run/invocation-errors.ts'
 import { InvocationFailedError, InvocationTooShortError } from '../src/run/invocation-errors.ts'
 
 const isErrorClass = (exported: unknown) =>
   (exported as { readonly prototype?: unknown }).prototype instanceof MillraceError
 
-const report = sumReports('poll', [openReport('orders', 'billing')])
+const report = sumReports('poll', [createOpenReport('orders', 'billing')])
 const refused = new RedisReplyError('WRONGTYPE no stream')
 const issues = [
   { path: 'items.0.sku', message: 'expected string' },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { ConsumerReport } from '../src/report.ts'
-import { openReport, sumReports } from '../src/report.ts'
+import { createOpenReport, sumReports } from '../src/report.ts'
 
 /** Counts that differ from member to member, so that a sum of the wrong ones shows. */
 function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}): ConsumerReport {
@@ -47,8 +47,8 @@ const sumsOf = (report: object) => ({
   consumers: undefined,
 })
 
-test('openReport() starts at nothing', () => {
-  expect(openReport('orders', 'billing')).toEqual({
+test('createOpenReport() starts at nothing', () => {
+  expect(createOpenReport('orders', 'billing')).toEqual({
     ...aReport('billing', 0),
     drained: false,
   })

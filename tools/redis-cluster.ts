@@ -57,7 +57,7 @@ const OF_EVERY_NODE = (
 ).split(' ')
 
 /** Starts a cluster: the nodes know each other from a file, so that nothing has to be negotiated. */
-export async function startNodes(options: ClusterOptions = {}): Promise<PrivateCluster> {
+export async function startCluster(options: ClusterOptions = {}): Promise<PrivateCluster> {
   const { empty = 0, args = [], admin = {}, program, hostname, tls } = options
   const count = 6 + empty
   const ports = await freePorts(3 * count)

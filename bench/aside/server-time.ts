@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Script } from '../../src/group/redis/scripts/script.ts'
+import type { LuaScript } from '../../src/group/redis/scripts/script.ts'
 
 /** What a call of a script took of the server's time, and what the commands inside it did. */
 export interface ServerTime {
@@ -14,7 +14,7 @@ export interface ServerTime {
 /** Calls a script by its digest, and asks the server how long it was busy with it: no network, no client is part of it. */
 export async function timeOf(
   redis: Redis,
-  script: Script,
+  script: LuaScript,
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Promise<ServerTime> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { dirname } from 'node:path'
-import { Environment } from '../../src/local/environment.ts'
+import { ExecutionEnvironment } from '../../src/local/execution-environment.ts'
 
 /** One cold start, in milliseconds. */
 export interface ColdStart {
@@ -21,7 +21,7 @@ const WHERE = { region: 'eu-west-1', accountId: '123456789012', endpoint: 'http:
  * @throws {Error} The function failed.
  */
 export async function startCold(file: string, redisUrl: string): Promise<ColdStart> {
-  const environment = new Environment(
+  const environment = new ExecutionEnvironment(
     {
       ...FUNCTION,
       name: 'cold',

@@ -1,4 +1,4 @@
-import { FunctionFailedError, quoted, UnavailableError } from '../errors.ts'
+import { FunctionFailedError, quotedValue, UnavailableError } from '../errors.ts'
 
 /** What became of a call that was not answered with 200. */
 type CallFailure =
@@ -67,7 +67,7 @@ export function judgeCall(error: unknown, wasSent: boolean): CallFailure {
 }
 
 /** The error of the entries, unless it was the request itself. */
-export function errorOfCall(
+export function entriesErrorOfCall(
   functionName: string,
   failure: Exclude<CallFailure, 'unacceptable' | 'refused'>,
   cause: unknown,
@@ -76,12 +76,12 @@ export function errorOfCall(
   if (failure === 'lost') {
     return new FunctionFailedError(functionName, name, `${message}; whether it ran is not known`)
   }
-  const text = `Function ${quoted(functionName)} could not be called: ${name}: ${message}`
+  const text = `Function ${quotedValue(functionName)} could not be called: ${name}: ${message}`
   return new UnavailableError(text, { isLasting: failure === 'misconfigured', cause })
 }
 
 /** The error of an event that was refused by itself: it has used up a delivery. */
-export function refusal(functionName: string, cause: unknown): Error {
+export function refusedEventError(functionName: string, cause: unknown): Error {
   const { name = 'Error', message = '' } = (cause ?? {}) as Facts
   return new FunctionFailedError(functionName, name, `${message}; the request with only this event was refused`)
 }

@@ -1,6 +1,6 @@
 import { createHmac, hash } from 'node:crypto'
-import { knownOptions, oneOf, text } from '../core/options.ts'
-import { MAKES_PASSWORD } from '../core/renewed-password.ts'
+import { assertKnownOptions, assertOneOf, assertText } from '../core/options.ts'
+import { PASSWORD_MAKER } from '../core/renewed-password.ts'
 
 /** Which cache, and as whom. */
 export interface IamAuthOptions {
@@ -47,7 +47,7 @@ export function iamAuth(options: IamAuthOptions): IamAuth {
         this.password = iamToken(options)
         return Math.min(50 * attempt, 500)
       },
-      { [MAKES_PASSWORD]: () => iamToken(options) },
+      { [PASSWORD_MAKER]: () => iamToken(options) },
     ),
   }
 }
@@ -62,8 +62,8 @@ export function iamAuth(options: IamAuthOptions): IamAuth {
 export function iamToken(options: IamAuthOptions): string {
   const { userId, cacheName, region, service, serverless } = resolve(options)
   const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env
-  text(ACTION, 'AWS_ACCESS_KEY_ID', AWS_ACCESS_KEY_ID)
-  text(ACTION, 'AWS_SECRET_ACCESS_KEY', AWS_SECRET_ACCESS_KEY)
+  assertText(ACTION, 'AWS_ACCESS_KEY_ID', AWS_ACCESS_KEY_ID)
+  assertText(ACTION, 'AWS_SECRET_ACCESS_KEY', AWS_SECRET_ACCESS_KEY)
   const host = cacheName.toLowerCase()
   const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '')
   const scope = [time.slice(0, 8), region, service, 'aws4_request']
@@ -87,12 +87,12 @@ export function iamToken(options: IamAuthOptions): string {
 const ACTION = 'sign in with IAM'
 
 function resolve(options: IamAuthOptions): Required<IamAuthOptions> {
-  knownOptions(ACTION, options, ['userId', 'cacheName', 'region', 'service', 'serverless'])
+  assertKnownOptions(ACTION, options, ['userId', 'cacheName', 'region', 'service', 'serverless'])
   const { userId, cacheName, region = process.env.AWS_REGION, service = 'elasticache', serverless = false } = options
-  text(ACTION, 'userId', userId)
-  text(ACTION, 'cacheName', cacheName)
-  text(ACTION, 'region', region)
-  oneOf(ACTION, 'service', service, ['elasticache', 'memorydb'])
+  assertText(ACTION, 'userId', userId)
+  assertText(ACTION, 'cacheName', cacheName)
+  assertText(ACTION, 'region', region)
+  assertOneOf(ACTION, 'service', service, ['elasticache', 'memorydb'])
   return { userId, cacheName, region: region as string, service, serverless }
 }
 

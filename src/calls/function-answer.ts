@@ -1,6 +1,6 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import { batchFailures } from '../core/batch-answer.ts'
-import { BatchAnswerInvalidError, FunctionFailedError, quoted } from '../errors.ts'
+import { BatchAnswerInvalidError, FunctionFailedError, quotedValue } from '../errors.ts'
 
 /** What a function says of its own failure is kept up to that many characters. */
 const MAX_TEXT = 1_000
@@ -19,11 +19,13 @@ export function failedEntries(
   const text = Payload === undefined ? '' : Buffer.from(Payload).toString()
   if (FunctionError) throw functionFailed(functionName, text)
   if (StatusCode !== 200)
-    throw new BatchAnswerInvalidError(`Function ${quoted(functionName)} must answer with status 200, got ${StatusCode}`)
+    throw new BatchAnswerInvalidError(
+      `Function ${quotedValue(functionName)} must answer with status 200, got ${StatusCode}`,
+    )
   if (text === '') return []
   const answer = parsed(text)
   if (!answer)
-    throw new BatchAnswerInvalidError(`Function ${quoted(functionName)} must answer JSON, got something else`)
+    throw new BatchAnswerInvalidError(`Function ${quotedValue(functionName)} must answer JSON, got something else`)
   return [...batchFailures(answer.value, entryIds).keys()]
 }
 

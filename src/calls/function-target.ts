@@ -1,5 +1,5 @@
-import { cannot, text } from '../core/options.ts'
-import { quoted } from '../errors.ts'
+import { assertText, wrongUseError } from '../core/options.ts'
+import { quotedValue } from '../errors.ts'
 
 /** Which function, and which version of it. */
 export interface FunctionTarget {
@@ -15,15 +15,16 @@ const QUALIFIER = /^[\w$.-]+$/
  * @throws {TypeError} Neither a name nor an ARN, or two qualifiers.
  * @see https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
  */
-export function functionTarget(action: string, name: string, qualifier: string | undefined): FunctionTarget {
-  text(action, 'name', name)
+export function parseFunctionTarget(action: string, name: string, qualifier: string | undefined): FunctionTarget {
+  assertText(action, 'name', name)
   const [isName, own] = NAME.exec(name) ?? []
-  if (isName === undefined) throw cannot(action, `name must be a function's name or ARN, got ${quoted(name)}`)
+  if (isName === undefined)
+    throw wrongUseError(action, `name must be a function's name or ARN, got ${quotedValue(name)}`)
   if (qualifier === undefined) return { name, qualifier }
-  text(action, 'qualifier', qualifier)
+  assertText(action, 'qualifier', qualifier)
   if (!QUALIFIER.test(qualifier))
-    throw cannot(action, `qualifier must be a version or an alias, got ${quoted(qualifier)}`)
+    throw wrongUseError(action, `qualifier must be a version or an alias, got ${quotedValue(qualifier)}`)
   if (own !== undefined)
-    throw cannot(action, `name and qualifier must not both say a version, got ${name} and ${qualifier}`)
+    throw wrongUseError(action, `name and qualifier must not both say a version, got ${name} and ${qualifier}`)
   return { name, qualifier }
 }

@@ -45,7 +45,7 @@ export interface InvocationRecord {
  * @param now Milliseconds since 1970.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
  */
-export function invocationRecordOf(notice: DeadLetterNotice, now: number): InvocationRecord {
+export function toInvocationRecord(notice: DeadLetterNotice, now: number): InvocationRecord {
   const { stream, group, entryId, reason, deadLetters, error, eventId, eventType, traceparent } = notice
   const arrival = isoTime(Number.parseInt(entryId, 10))
   return {

@@ -1,9 +1,9 @@
 import type { InvokeCommandOutput, LambdaClient } from '@aws-sdk/client-lambda'
-import type { CallAgents } from './call-agents.ts'
 import type { FunctionTarget } from './function-target.ts'
+import type { InvokeHttpAgents } from './invoke-http-agents.ts'
 
 /** One client an execution environment. */
-let calling: { readonly client: LambdaClient; readonly agents: CallAgents } | undefined
+let calling: { readonly client: LambdaClient; readonly agents: InvokeHttpAgents } | undefined
 
 /** How one call of a function is made. */
 export interface InvokeOptions {
@@ -26,12 +26,12 @@ export async function invokeNow(
   request: string,
   { signal, requestId, onSent }: InvokeOptions,
 ): Promise<InvokeCommandOutput> {
-  const [{ InvokeCommand, LambdaClient }, { CallAgents }] = await Promise.all([
+  const [{ InvokeCommand, LambdaClient }, { InvokeHttpAgents }] = await Promise.all([
     import('@aws-sdk/client-lambda'),
-    import('./call-agents.ts'),
+    import('./invoke-http-agents.ts'),
   ])
   if (!calling) {
-    const agents = new CallAgents()
+    const agents = new InvokeHttpAgents()
     const { httpAgent, httpsAgent } = agents
     calling = { client: new LambdaClient({ maxAttempts: 1, requestHandler: { httpAgent, httpsAgent } }), agents }
   }

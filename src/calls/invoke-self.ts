@@ -1,5 +1,5 @@
-import { knownOptions, numberFrom } from '../core/options.ts'
-import { eventOfHop } from '../run/hop.ts'
+import { assertKnownOptions, assertNumber } from '../core/options.ts'
+import { createHopEvent } from '../run/hop.ts'
 import type { ScaleOut } from '../run/scale-out.ts'
 import { invokeLater } from './invoke.ts'
 
@@ -22,15 +22,15 @@ const DEFAULT_ENTRIES_PER_POLLER = 1_000
  */
 export function invokeSelf(options: InvokeSelfOptions = {}): ScaleOut {
   const action = 'make invokeSelf'
-  knownOptions(action, options, ['entriesPerPoller'])
+  assertKnownOptions(action, options, ['entriesPerPoller'])
   const { entriesPerPoller = DEFAULT_ENTRIES_PER_POLLER } = options
-  numberFrom(action, 'entriesPerPoller', entriesPerPoller, 1)
+  assertNumber(action, 'entriesPerPoller', entriesPerPoller, 1)
   return {
     entriesPerPoller,
     async call(hop, { invokedFunctionArn }, signal) {
       // the ARN has the alias that this poller was invoked by, so that a call stays with its version
       if (!invokedFunctionArn) throw new Error('the context names no function to invoke; invokeSelf works in Lambda')
-      await invokeLater(invokedFunctionArn, eventOfHop(hop), signal)
+      await invokeLater(invokedFunctionArn, createHopEvent(hop), signal)
     },
   }
 }

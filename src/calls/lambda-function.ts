@@ -1,20 +1,20 @@
-import { integerFrom, knownOptions, oneOf } from '../core/options.ts'
+import { assertInteger, assertKnownOptions, assertOneOf } from '../core/options.ts'
 import type { BatchContext, BatchEvent, BatchHandler } from '../define/batch-handler.ts'
-import { NonRetryableError, quoted } from '../errors.ts'
-import { functionTarget } from './function-target.ts'
-import type { ItemFailure } from './remote-call.ts'
-import { RemoteCall, unacceptable } from './remote-call.ts'
-import type { RequestItem } from './request-chunks.ts'
+import { NonRetryableError, quotedValue } from '../errors.ts'
+import { parseFunctionTarget } from './function-target.ts'
+import type { BatchItemFailure } from './remote-handler-call.ts'
+import { RemoteHandlerCall, unsendableEventError } from './remote-handler-call.ts'
+import type { RequestRecord } from './request-chunks.ts'
 import { packRequests } from './request-chunks.ts'
-import type { Envelope } from './sqs-record.ts'
-import { ENVELOPES, sqsRecordOf } from './sqs-record.ts'
+import type { RecordEnvelope } from './sqs-record.ts'
+import { RECORD_ENVELOPES, toSqsRecord } from './sqs-record.ts'
 
 /** How a function is called. */
 export interface LambdaFunctionOptions {
   /** Version or alias. Default: what the name says, else the function as it was deployed last. */
   readonly qualifier?: string
   /** What `eventSource` of the records says: `redis:streams`, or `aws:sqs` for tools that take nothing else. Default `redis`. */
-  readonly envelope?: Envelope
+  readonly envelope?: RecordEnvelope
   /**
    * Milliseconds after which an answer is waited for no longer, 1 or more; at most the consumer's `handlerTimeoutMs`. Should be longer than
    * the function's own timeout, since what is given up here may run on there. Default: the time that the handler has.
@@ -44,16 +44,16 @@ export interface LambdaFunction extends BatchHandler {
  */
 export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}): LambdaFunction {
   const action = 'make lambdaFunction'
-  knownOptions(action, options, ['qualifier', 'envelope', 'timeoutMs'])
+  assertKnownOptions(action, options, ['qualifier', 'envelope', 'timeoutMs'])
   const { qualifier, envelope = 'redis', timeoutMs } = options
-  const target = functionTarget(action, name, qualifier)
-  oneOf(action, 'envelope', envelope, ENVELOPES)
-  if (timeoutMs !== undefined) integerFrom(action, 'timeoutMs', timeoutMs, 1)
+  const target = parseFunctionTarget(action, name, qualifier)
+  assertOneOf(action, 'envelope', envelope, RECORD_ENVELOPES)
+  if (timeoutMs !== undefined) assertInteger(action, 'timeoutMs', timeoutMs, 1)
   const handler: BatchHandler = async (events, context) => {
     const { items, failures } = writeItems(events, context, { name, envelope })
     const { requests, tooLarge } = packRequests(items)
-    for (const { entryId } of tooLarge) failures.push({ itemIdentifier: entryId, error: unacceptable(name) })
-    const call = new RemoteCall(target, context, items.length, timeoutMs)
+    for (const { entryId } of tooLarge) failures.push({ itemIdentifier: entryId, error: unsendableEventError(name) })
+    const call = new RemoteHandlerCall(target, context, items.length, timeoutMs)
     try {
       const failed = await Promise.all(requests.map((request) => call.failuresOf(request)))
       return { batchItemFailures: [...failures, ...failed.flat()] }
@@ -68,18 +68,18 @@ export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}
 function writeItems(
   events: readonly BatchEvent[],
   context: BatchContext,
-  { name, envelope }: { readonly name: string; readonly envelope: Envelope },
-): { readonly items: readonly RequestItem[]; readonly failures: ItemFailure[] } {
-  const items: RequestItem[] = []
-  const failures: ItemFailure[] = []
+  { name, envelope }: { readonly name: string; readonly envelope: RecordEnvelope },
+): { readonly items: readonly RequestRecord[]; readonly failures: BatchItemFailure[] } {
+  const items: RequestRecord[] = []
+  const failures: BatchItemFailure[] = []
   const now = Date.now()
   for (const event of events) {
     const { entryId } = event
     try {
-      items.push({ entryId, json: JSON.stringify(sqsRecordOf(event, context, envelope, now)) })
+      items.push({ entryId, json: JSON.stringify(toSqsRecord(event, context, envelope, now)) })
     } catch {
       // what JSON says of it may quote the payload
-      const text = `Function ${quoted(name)} cannot be given this event: its payload cannot be written as JSON`
+      const text = `Function ${quotedValue(name)} cannot be given this event: its payload cannot be written as JSON`
       failures.push({ itemIdentifier: entryId, error: new NonRetryableError(text) })
     }
   }

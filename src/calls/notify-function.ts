@@ -1,7 +1,7 @@
-import { knownOptions } from '../core/options.ts'
+import { assertKnownOptions } from '../core/options.ts'
 import type { OnDeadLetter } from '../define/consumer.ts'
-import { functionTarget } from './function-target.ts'
-import { invocationRecordOf } from './invocation-record.ts'
+import { parseFunctionTarget } from './function-target.ts'
+import { toInvocationRecord } from './invocation-record.ts'
 import { invokeLater } from './invoke.ts'
 
 /** Which version of a function is notified. */
@@ -21,8 +21,8 @@ export interface NotifyFunctionOptions {
  */
 export function notifyFunction(name: string, options: NotifyFunctionOptions = {}): OnDeadLetter {
   const action = 'make notifyFunction'
-  knownOptions(action, options, ['qualifier'])
-  const { qualifier } = functionTarget(action, name, options.qualifier)
+  assertKnownOptions(action, options, ['qualifier'])
+  const { qualifier } = parseFunctionTarget(action, name, options.qualifier)
   const functionName = qualifier === undefined ? name : `${name}:${qualifier}`
-  return (notice, { signal }) => invokeLater(functionName, invocationRecordOf(notice, Date.now()), signal)
+  return (notice, { signal }) => invokeLater(functionName, toInvocationRecord(notice, Date.now()), signal)
 }

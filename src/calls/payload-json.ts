@@ -1,5 +1,5 @@
 import type { Field } from '../core/entry.ts'
-import { parseKeepingNumbers, rawJson } from '../core/json-source.ts'
+import { parseJsonKeepingNumbers, rawJsonNumber } from '../core/json-source.ts'
 
 /**
  * A payload as JSON: the published text where the schema changed nothing. Where it did, numbers that it left alone go on as they came, also
@@ -11,7 +11,8 @@ export function payloadJson(payload: unknown, fields: readonly Field[]): string 
   const text = onlyText(fields, 'payload')
   if (text !== undefined && isWhatIsSaid(payload, text)) return text
   return (
-    JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : parseKeepingNumbers(text))) ?? 'null'
+    JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : parseJsonKeepingNumbers(text))) ??
+    'null'
   )
 }
 
@@ -43,7 +44,7 @@ function isWhatIsSaid(payload: unknown, text: string): boolean {
 /** A flat entry's members: what each field says, if it is there once and is JSON. */
 function flat(fields: readonly Field[], payload: unknown): object {
   const names = isPlain(payload) ? Object.keys(payload) : []
-  return Object.fromEntries(names.map((name) => [name, parseKeepingNumbers(onlyText(fields, name) ?? '')]))
+  return Object.fromEntries(names.map((name) => [name, parseJsonKeepingNumbers(onlyText(fields, name) ?? '')]))
 }
 
 /** The value of a field that is there once. */
@@ -54,7 +55,7 @@ function onlyText(fields: readonly Field[], name: string): string | undefined {
 
 /** The payload, its numbers as they stand in what was published, wherever that has the same number at the same place. */
 function exactly(payload: unknown, published: unknown): unknown {
-  if (typeof payload === 'number') return rawJson(payload, published)
+  if (typeof payload === 'number') return rawJsonNumber(payload, published)
   if (Array.isArray(payload))
     return Array.isArray(published) ? payload.map((item, n) => exactly(item, published[n])) : payload
   if (!isPlain(payload) || !isPlain(published)) return payload

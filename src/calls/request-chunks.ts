@@ -1,5 +1,5 @@
 /** A record on its way, as JSON. */
-export interface RequestItem {
+export interface RequestRecord {
   readonly entryId: string
   readonly json: string
 }
@@ -11,20 +11,20 @@ export const MAX_REQUEST_BYTES = 6_291_456
 const FULL_BYTES = 6_000_000
 
 /** The request's JSON of these records. */
-export function requestOf(items: readonly RequestItem[]): string {
+export function requestJson(items: readonly RequestRecord[]): string {
   return `{"Records":[${items.map(({ json }) => json).join()}]}`
 }
 
 /** Bytes of a request with nothing in it. */
-const FRAME_BYTES = requestOf([]).length
+const FRAME_BYTES = requestJson([]).length
 
 /** Packs records into as few requests as hold them, in order. An item too large for any is set apart. */
-export function packRequests(items: readonly RequestItem[]): {
-  readonly requests: readonly (readonly RequestItem[])[]
-  readonly tooLarge: readonly RequestItem[]
+export function packRequests(items: readonly RequestRecord[]): {
+  readonly requests: readonly (readonly RequestRecord[])[]
+  readonly tooLarge: readonly RequestRecord[]
 } {
-  const requests: RequestItem[][] = []
-  const tooLarge: RequestItem[] = []
+  const requests: RequestRecord[][] = []
+  const tooLarge: RequestRecord[] = []
   let room = 0
   for (const item of items) {
     const bytes = Buffer.byteLength(item.json) + 1 // and its comma

@@ -3,12 +3,12 @@ import type { BatchContext, BatchEvent } from '../define/batch-handler.ts'
 import { payloadJson } from './payload-json.ts'
 
 /** As what a batch is given to a remote function. */
-export type Envelope = 'redis' | 'sqs'
+export type RecordEnvelope = 'redis' | 'sqs'
 
 /** `sqs` is for tools that take nothing else, such as Powertools' `SqsRecordSchema`. */
-const EVENT_SOURCES: Readonly<Record<Envelope, string>> = { redis: 'redis:streams', sqs: 'aws:sqs' }
+const EVENT_SOURCES: Readonly<Record<RecordEnvelope, string>> = { redis: 'redis:streams', sqs: 'aws:sqs' }
 
-export const ENVELOPES = Object.keys(EVENT_SOURCES)
+export const RECORD_ENVELOPES = Object.keys(EVENT_SOURCES)
 
 /** What else an event says, beside its payload. */
 const ATTRIBUTES = [
@@ -45,7 +45,12 @@ export interface SqsRecord {
  * @throws {TypeError} The payload cannot be written as JSON.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
  */
-export function sqsRecordOf(event: BatchEvent, context: BatchContext, envelope: Envelope, now: number): SqsRecord {
+export function toSqsRecord(
+  event: BatchEvent,
+  context: BatchContext,
+  envelope: RecordEnvelope,
+  now: number,
+): SqsRecord {
   const { entryId, deliveryCount, aggregateId } = event
   const { stream, group } = context
   const body = payloadJson(event.payload, event.fields)

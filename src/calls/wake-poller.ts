@@ -1,6 +1,6 @@
-import { callable, integerFrom, knownOptions, text } from '../core/options.ts'
+import { assertFunction, assertInteger, assertKnownOptions, assertText } from '../core/options.ts'
 import type { Wake } from '../publish/publisher-options.ts'
-import { eventOfHop } from '../run/hop.ts'
+import { createHopEvent } from '../run/hop.ts'
 import { invokeLater } from './invoke.ts'
 
 /** Which poller is woken, and how often. */
@@ -31,17 +31,17 @@ const INVOKE_TIMEOUT_MS = 2_000
  */
 export function wakePoller(options: WakePollerOptions): Wake {
   const action = 'make wakePoller'
-  knownOptions(action, options, ['group', 'functionName', 'windowMs', 'onError'])
+  assertKnownOptions(action, options, ['group', 'functionName', 'windowMs', 'onError'])
   const { group, functionName, windowMs = DEFAULT_WINDOW_MS, onError = warn } = options
-  text(action, 'group', group)
-  text(action, 'functionName', functionName)
-  integerFrom(action, 'windowMs', windowMs, 1)
-  callable(action, 'onError', onError)
+  assertText(action, 'group', group)
+  assertText(action, 'functionName', functionName)
+  assertInteger(action, 'windowMs', windowMs, 1)
+  assertFunction(action, 'onError', onError)
   return {
     group,
     windowMs,
     onError,
-    wake: () => invokeLater(functionName, eventOfHop(0), AbortSignal.timeout(INVOKE_TIMEOUT_MS)),
+    wake: () => invokeLater(functionName, createHopEvent(0), AbortSignal.timeout(INVOKE_TIMEOUT_MS)),
   }
 }
 

@@ -1,4 +1,4 @@
-import { count, duration, number } from '../core/words.ts'
+import { formatCount, formatDuration, formatNumber } from '../core/words.ts'
 import type { AsideInspection, ConditionInspection, TimedInspection } from '../operate/inspect/inspection.ts'
 import { printable } from './text/printable.ts'
 
@@ -11,8 +11,8 @@ export function asideLines({ byTime, byCondition }: AsideInspection): string[] {
   if (!byCondition || byCondition.entries === 0) return lines
   const { entries, conditions } = byCondition
   const shown = conditions.toSorted((a, b) => b.entries - a.entries).slice(0, MOST)
-  const more = conditions.length > MOST ? [`  and ${count(conditions.length - MOST, 'more condition')}`] : []
-  return [...lines, `for a condition  ${number(entries)}`, ...shown.map(conditionText), ...more]
+  const more = conditions.length > MOST ? [`  and ${formatCount(conditions.length - MOST, 'more condition')}`] : []
+  return [...lines, `for a condition  ${formatNumber(entries)}`, ...shown.map(conditionText), ...more]
 }
 
 function timedLines({ entries, due, nextDueInMs, running }: TimedInspection): string[] {
@@ -22,19 +22,19 @@ function timedLines({ entries, due, nextDueInMs, running }: TimedInspection): st
       nextDueInMs === undefined
         ? ''
         : nextDueInMs > 0
-          ? `, the next in ${duration(nextDueInMs)}`
+          ? `, the next in ${formatDuration(nextDueInMs)}`
           : sinceText(nextDueInMs)
-    lines.push(`for a time  ${number(entries)}, ${number(due)} due now${next}`)
+    lines.push(`for a time  ${formatNumber(entries)}, ${formatNumber(due)} due now${next}`)
   }
-  if (running > 0) lines.push(`taken, and in hand  ${number(running)}`)
+  if (running > 0) lines.push(`taken, and in hand  ${formatNumber(running)}`)
   return lines
 }
 
 function sinceText(nextDueInMs: number): string {
-  return `, the first for ${duration(-nextDueInMs)}`
+  return `, the first for ${formatDuration(-nextDueInMs)}`
 }
 
 function conditionText({ reason, what, entries, oldestAgeMs }: ConditionInspection): string {
-  const age = oldestAgeMs === undefined ? '' : `, the oldest published ${duration(oldestAgeMs)} ago`
-  return `  ${printable(`${reason} ${what}`)}  ${number(entries)}${age}`
+  const age = oldestAgeMs === undefined ? '' : `, the oldest published ${formatDuration(oldestAgeMs)} ago`
+  return `  ${printable(`${reason} ${what}`)}  ${formatNumber(entries)}${age}`
 }

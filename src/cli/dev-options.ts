@@ -1,5 +1,5 @@
-import { quoted } from '../errors.ts'
-import { parseWords } from './parse-words.ts'
+import { quotedValue } from '../errors.ts'
+import { parseCommandLine } from './parse-command-line.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface DevOptions {
@@ -50,7 +50,7 @@ function parse(args: readonly string[]) {
     stage: text,
     help: { type: 'boolean', short: 'h', default: false },
   } as const
-  return parseWords({ name: 'dev', usage: DEV_USAGE }, args, options, false).values
+  return parseCommandLine({ name: 'dev', usage: DEV_USAGE }, args, options, false).values
 }
 
 function readVariable(text: string): [string, string] {
@@ -63,5 +63,5 @@ function readVariable(text: string): [string, string] {
 function readSeconds(text: string): number {
   const seconds = Number(text)
   if (text.trim() !== '' && seconds > 0 && seconds <= 86_400) return seconds
-  throw new UsageError(`millrace dev: --every must be a number of seconds, at most 86400, got ${quoted(text)}`)
+  throw new UsageError(`millrace dev: --every must be a number of seconds, at most 86400, got ${quotedValue(text)}`)
 }

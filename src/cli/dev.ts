@@ -5,9 +5,9 @@ import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type LocalLambda, startLocalLambda } from '../local/local-lambda.ts'
 import { startPrivateRedis } from '../local/private-redis.ts'
-import { type Service, unpackService } from '../local/service.ts'
+import { type UnpackedService, unpackService } from '../local/service.ts'
 import { DEV_USAGE, type DevOptions, readDevOptions } from './dev-options.ts'
-import { invocationLine, outputLine } from './invocation-line.ts'
+import { functionOutputLine, invocationLine } from './invocation-line.ts'
 import { packageService } from './package-service.ts'
 import { watchSources } from './watch.ts'
 
@@ -49,7 +49,7 @@ async function runService(options: DevOptions, signal: AbortSignal, cleanups: Cl
     ...service,
     onInvocation: (report) => say(invocationLine(report)),
     onLog(line) {
-      const text = outputLine(line)
+      const text = functionOutputLine(line)
       if (text !== undefined) console.log(text)
     },
   })
@@ -73,7 +73,7 @@ async function privateRedis(cleanups: Cleanup[]): Promise<string> {
 }
 
 /** Makes a function that packages and unpacks the service, each time in a folder of its own: old versions go on meanwhile. */
-function createBuild(options: DevOptions, work: string, signal: AbortSignal): () => Promise<Service> {
+function createBuild(options: DevOptions, work: string, signal: AbortSignal): () => Promise<UnpackedService> {
   const project = process.cwd()
   let builds = 0
   return async () => {
@@ -95,7 +95,11 @@ function createBuild(options: DevOptions, work: string, signal: AbortSignal): ()
   }
 }
 
-async function redeploy(build: () => Promise<Service>, lambda: LocalLambda, signal: AbortSignal): Promise<void> {
+async function redeploy(
+  build: () => Promise<UnpackedService>,
+  lambda: LocalLambda,
+  signal: AbortSignal,
+): Promise<void> {
   say('A source changed: deploying again')
   try {
     const { functions, schedules } = await build()
@@ -124,7 +128,7 @@ function oneAtATime(work: () => Promise<void>): () => Promise<void> {
   }
 }
 
-function tellReady({ functions, schedules }: Service, url: string, redisUrl: string): void {
+function tellReady({ functions, schedules }: UnpackedService, url: string, redisUrl: string): void {
   const [first] = functions
   say(`Ready: ${functions.map(({ name }) => name).join(', ')}`)
   console.log(`  Redis   ${withoutPassword(redisUrl)}`)

@@ -1,11 +1,11 @@
 import type { DeadLetterReason } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../core/outcome.ts'
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import type { DeadLetterFilters } from '../operate/dead-letters/dead-letter-pages.ts'
-import { CHOOSING } from '../operate/dead-letters/dead-letter-pages.ts'
-import { parseWords } from './parse-words.ts'
-import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
-import { readDuration } from './text/duration.ts'
+import { SELECTIVE_FILTER_NAMES } from '../operate/dead-letters/dead-letter-pages.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { TARGET_CLI_OPTIONS, TARGET_USAGE, type TargetOptionValues } from './targets.ts'
+import { parseDurationOption } from './text/duration.ts'
 import { UsageError } from './usage-error.ts'
 
 const ACTIONS = ['ls', 'show', 'redrive', 'drop'] as const
@@ -14,7 +14,7 @@ type DlqAction = (typeof ACTIONS)[number]
 export interface DlqOptions {
   readonly action: DlqAction
   readonly modules: readonly string[]
-  readonly targets: TargetValues
+  readonly targets: TargetOptionValues
   /** A dead-letter stream of another name than the usual. */
   readonly deadLetters: string | undefined
   readonly filters: DeadLetterFilters
@@ -92,7 +92,7 @@ const TEXTS = { type: 'string', multiple: true, default: [] as string[] } as con
 const FLAG = { type: 'boolean', default: false } as const
 
 const OPTIONS = {
-  ...TARGET_OPTIONS,
+  ...TARGET_CLI_OPTIONS,
   'dead-letters': TEXT,
   type: TEXTS,
   reason: TEXTS,
@@ -109,7 +109,7 @@ const OPTIONS = {
 }
 
 function parse(args: readonly string[]) {
-  return parseWords({ name: 'dlq', usage: DLQ_USAGE }, args, OPTIONS)
+  return parseCommandLine({ name: 'dlq', usage: DLQ_USAGE }, args, OPTIONS)
 }
 
 type Values = ReturnType<typeof parse>['values']
@@ -118,7 +118,7 @@ function checkReasons(command: string, reasons: readonly string[]): asserts reas
   const wrong = reasons.find((reason) => !(DEAD_LETTER_REASONS as readonly string[]).includes(reason))
   if (wrong === undefined) return
   throw new UsageError(
-    `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quoted(wrong)}`,
+    `millrace ${command}: --reason must be one of ${DEAD_LETTER_REASONS.join(', ')}, got ${quotedValue(wrong)}`,
   )
 }
 
@@ -126,7 +126,7 @@ function checkIds(command: string, ids: readonly string[]): void {
   const wrong = ids.find((id) => !isLetterId(id))
   if (wrong === undefined) return
   throw new UsageError(
-    `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quoted(wrong)}`,
+    `millrace ${command}: --id must be the id of a letter, as in 1767323045006-0, got ${quotedValue(wrong)}`,
   )
 }
 
@@ -137,8 +137,8 @@ function readFilters(command: string, values: Values, ids: readonly string[]): D
   return {
     ...(types.length > 0 && { types }),
     ...(reasons.length > 0 && { reasons }),
-    ...(olderThan !== undefined && { olderThanMs: readDuration(command, '--older-than', olderThan) }),
-    ...(newerThan !== undefined && { newerThanMs: readDuration(command, '--newer-than', newerThan) }),
+    ...(olderThan !== undefined && { olderThanMs: parseDurationOption(command, '--older-than', olderThan) }),
+    ...(newerThan !== undefined && { newerThanMs: parseDurationOption(command, '--newer-than', newerThan) }),
     ...(ids.length > 0 && { ids }),
     ...(limit !== undefined && { limit: readLimit(command, limit) }),
   }
@@ -151,12 +151,12 @@ function isLetterId(text: string): boolean {
 function readLimit(command: string, text: string): number {
   const limit = Number(text)
   if (/^\d+$/.test(text) && limit > 0) return limit
-  throw new UsageError(`millrace ${command}: --limit must be a whole number from 1, got ${quoted(text)}`)
+  throw new UsageError(`millrace ${command}: --limit must be a whole number from 1, got ${quotedValue(text)}`)
 }
 
 function readRepublish(command: string, text: string | undefined): 'group' | 'all' | undefined {
   if (text === undefined || text === 'group' || text === 'all') return text
-  throw new UsageError(`millrace ${command}: --republish must be group or all, got ${quoted(text)}`)
+  throw new UsageError(`millrace ${command}: --republish must be group or all, got ${quotedValue(text)}`)
 }
 
 /** Options that an action does not have. */
@@ -173,7 +173,7 @@ function checkTogether(command: string, options: DlqOptions): void {
   const { action, filters, all } = options
   const wrong = NOT_FOR[action].find((name) => options[name])
   if (wrong !== undefined) throw new UsageError(`millrace ${command}: there is no --${FLAGS[wrong] ?? wrong}`)
-  const chooses = CHOOSING.some((name) => filters[name] !== undefined)
+  const chooses = SELECTIVE_FILTER_NAMES.some((name) => filters[name] !== undefined)
   if (action === 'show' && filters.ids === undefined)
     throw new UsageError('millrace dlq show: --id must say which letter')
   if (action === 'ls' || chooses) return

@@ -5,9 +5,9 @@ import type { DeadLetterProgress } from '../operate/dead-letters/dead-letters.ts
 import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../operate/dead-letters/dead-letters.ts'
 import { confirm } from './confirm.ts'
 import { DLQ_USAGE, type DlqOptions, readDlqOptions } from './dlq-options.ts'
-import { createLetterTable, letterJson, letterLines } from './letter-text.ts'
-import { openTargets, type Targets } from './targets.ts'
-import { print } from './text/print.ts'
+import { createDeadLetterTable, deadLetterJson, deadLetterLines } from './letter-text.ts'
+import { connectInspectionTargets, type InspectionTargets } from './targets.ts'
+import { printLine } from './text/print.ts'
 import { printableJson, printableName } from './text/printable.ts'
 import { ProgressBar } from './text/progress-bar.ts'
 import { UsageError } from './usage-error.ts'
@@ -28,7 +28,7 @@ const MAX_NAMED = 20
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
   const options = readDlqOptions(args)
   if (options === undefined) return console.log(DLQ_USAGE)
-  const targets = await openTargets(`dlq ${options.action}`, options.modules, options.targets)
+  const targets = await connectInspectionTargets(`dlq ${options.action}`, options.modules, options.targets)
   try {
     const isDone = await ACTIONS[options.action]({
       options,
@@ -52,7 +52,10 @@ interface Work {
 /** Each resolves to whether all went as asked. */
 const ACTIONS: Readonly<Record<DlqOptions['action'], (work: Work) => Promise<boolean>>> = { ls, show, redrive, drop }
 
-function sourcesOf({ action, deadLetters }: DlqOptions, { consumers, streams, group }: Targets): DeadLetterSource[] {
+function sourcesOf(
+  { action, deadLetters }: DlqOptions,
+  { consumers, streams, group }: InspectionTargets,
+): DeadLetterSource[] {
   const command = `millrace dlq ${action}`
   if (consumers.length > 0) {
     if (deadLetters !== undefined) throw new UsageError(`${command}: --dead-letters goes without a module`)
@@ -82,15 +85,16 @@ async function* lettersOf({ sources, options, redis, signal }: Work, limit = opt
 async function ls(work: Work): Promise<boolean> {
   const { options, signal } = work
   if (options.json) {
-    for await (const { letter } of lettersOf(work)) await print(printableJson(letterJson(letter, false)), signal)
+    for await (const { letter } of lettersOf(work))
+      await printLine(printableJson(deadLetterJson(letter, false)), signal)
     return true
   }
   const limit = options.filters.limit ?? MAX_ROWS
-  const linesOf = createLetterTable(process.stdout.columns ?? WIDE)
+  const linesOf = createDeadLetterTable(process.stdout.columns ?? WIDE)
   let found = 0
   let rows: (DeadLetter | UnreadableDeadLetter)[] = []
   const flush = async () => {
-    for (const line of linesOf(rows)) await print(line, signal)
+    for (const line of linesOf(rows)) await printLine(line, signal)
     rows = []
   }
   for await (const { letter } of lettersOf(work, limit + 1)) {
@@ -107,8 +111,8 @@ async function show(work: Work): Promise<boolean> {
   const { json, payload, filters } = work.options
   let shown = 0
   for await (const { letter } of lettersOf(work)) {
-    if (json) await print(printableJson(letterJson(letter, payload)), work.signal)
-    else await print(`${shown > 0 ? '\n' : ''}${letterLines(letter, payload).join('\n')}`, work.signal)
+    if (json) await printLine(printableJson(deadLetterJson(letter, payload)), work.signal)
+    else await printLine(`${shown > 0 ? '\n' : ''}${deadLetterLines(letter, payload).join('\n')}`, work.signal)
     shown++
   }
   return allFound(shown, filters)

@@ -1,11 +1,11 @@
-import { count } from '../core/words.ts'
-import { quoted } from '../errors.ts'
+import { formatCount } from '../core/words.ts'
+import { quotedValue } from '../errors.ts'
 import { diagnose } from '../operate/doctor/diagnose.ts'
 import { type Finding, SEVERITIES, type Severity } from '../operate/doctor/finding.ts'
 import { type Repaired, repairIndexes } from '../operate/doctor/repair.ts'
-import { parseWords } from './parse-words.ts'
-import { openTargets, TARGET_OPTIONS, TARGET_USAGE } from './targets.ts'
-import { cut, printable, printableJson } from './text/printable.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { connectInspectionTargets, TARGET_CLI_OPTIONS, TARGET_USAGE } from './targets.ts'
+import { cutText, printable, printableJson } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace doctor [MODULE]... [--stream KEY]... [--group NAME] [--redis URL] [--timeout SECONDS]
@@ -43,10 +43,10 @@ const HEADINGS: Readonly<Record<Severity, string>> = {
  * @throws {RedisConnectionError} No reply came.
  */
 export async function run(args: readonly string[]): Promise<void> {
-  const { values, positionals } = parseWords({ name: 'doctor', usage: USAGE }, args, OPTIONS)
+  const { values, positionals } = parseCommandLine({ name: 'doctor', usage: USAGE }, args, OPTIONS)
   if (values.help) return console.log(USAGE)
   const limits = readLimits(values)
-  const { redis, consumers, streams, group } = await openTargets('doctor', positionals, values)
+  const { redis, consumers, streams, group } = await connectInspectionTargets('doctor', positionals, values)
   try {
     if (streams.length === 0) throw new UsageError(`millrace doctor: name a MODULE or a --stream\n\n${USAGE}`)
     const which = { redis, streams, ...(group !== undefined && { group }) }
@@ -64,7 +64,7 @@ export async function run(args: readonly string[]): Promise<void> {
 }
 
 const OPTIONS = {
-  ...TARGET_OPTIONS,
+  ...TARGET_CLI_OPTIONS,
   timeout: { type: 'string' },
   'target-timeout': { type: 'string', multiple: true },
   pollers: { type: 'string' },
@@ -72,12 +72,12 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
 } as const
 
-type Values = ReturnType<typeof parseWords<typeof OPTIONS>>['values']
+type Values = ReturnType<typeof parseCommandLine<typeof OPTIONS>>['values']
 
 function repairLines(groups: readonly Repaired[]): string[] {
   if (groups.length === 0) return ['No group has anything set aside']
   return groups.map(({ stream, group, repaired }) => {
-    const what = repaired === 0 ? 'nothing' : count(repaired, 'entry', 'entries')
+    const what = repaired === 0 ? 'nothing' : formatCount(repaired, 'entry', 'entries')
     return printable(`${stream}/${group}: ${what} had no place in an index${repaired === 0 ? '' : '; due now'}`)
   })
 }
@@ -100,7 +100,7 @@ function findingLines({ check, stream, group, message, fix }: Finding): string[]
   const where = [stream, group].filter((name) => name !== undefined).join('/')
   // keys, groups and consumers have the names that others gave them
   // names are data, and one of a megabyte would hide what else there is
-  const shown = (text: string) => printable(cut(text, MOST_TEXT))
+  const shown = (text: string) => printable(cutText(text, MOST_TEXT))
   return [`  ${shown(`${check}${where === '' ? '' : ` ${where}`}: ${message}`)}`, `    Fix: ${shown(fix)}`]
 }
 
@@ -115,18 +115,18 @@ function readLimits({ timeout, pollers, 'target-timeout': targets = [] }: Values
 function readTarget(text: string): [string, number] {
   const [, type, value] = /^(.+)=([^=]*)$/s.exec(text) ?? []
   if (type === undefined || value === undefined)
-    throw new UsageError(`millrace doctor: --target-timeout must be TYPE=SECONDS, got ${quoted(text)}`)
+    throw new UsageError(`millrace doctor: --target-timeout must be TYPE=SECONDS, got ${quotedValue(text)}`)
   return [type, seconds('--target-timeout', value)]
 }
 
 function seconds(name: string, text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value > 0 && value <= 86_400) return value * 1_000
-  throw new UsageError(`millrace doctor: ${name} must be a number of seconds, at most 86400, got ${quoted(text)}`)
+  throw new UsageError(`millrace doctor: ${name} must be a number of seconds, at most 86400, got ${quotedValue(text)}`)
 }
 
 function whole(name: string, text: string): number {
   const value = Number(text)
   if (Number.isInteger(value) && value >= 1) return value
-  throw new UsageError(`millrace doctor: ${name} must be a whole number from 1, got ${quoted(text)}`)
+  throw new UsageError(`millrace doctor: ${name} must be a whole number from 1, got ${quotedValue(text)}`)
 }

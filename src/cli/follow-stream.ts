@@ -1,22 +1,22 @@
 import type { Entry } from '../core/entry.ts'
-import { PageSize } from '../core/page-size.ts'
+import { AdaptivePageSize } from '../core/page-size.ts'
 import { MillraceError } from '../errors.ts'
 import { parseXrange, xrange } from '../group/redis/commands/xrange.ts'
-import type { Sender } from '../group/redis/sender.ts'
-import { answersTo } from '../operate/ask.ts'
-import { absenceBy, streamQuestion, timeQuestion } from '../operate/questions.ts'
-import { pause, untilAborted } from './until-aborted.ts'
+import type { CallSender } from '../group/redis/sender.ts'
+import { askQuestions } from '../operate/ask.ts'
+import { readStreamAbsence, streamInfoQuestion, timeQuestion } from '../operate/questions.ts'
+import { sleepUnlessAborted, untilAborted } from './until-aborted.ts'
 
 /** Where to start: at the end, that many milliseconds ago, or at an id, which is included. */
-export type Start =
+export type FollowStartPosition =
   | { readonly kind: 'end' }
   | { readonly kind: 'ago'; readonly ms: number }
   | { readonly kind: 'id'; readonly id: string }
 
 export interface FollowOptions {
-  readonly sender: Sender
+  readonly sender: CallSender
   readonly stream: string
-  readonly start: Start
+  readonly start: FollowStartPosition
   /** Ends where the stream does. */
   readonly toEnd?: boolean
   readonly signal: AbortSignal
@@ -43,7 +43,7 @@ export async function* followStream({
   onTrouble,
 }: FollowOptions): AsyncGenerator<Entry[]> {
   let from = await untilAborted(firstId(sender, stream, start), signal)
-  const size = new PageSize()
+  const size = new AdaptivePageSize()
   let hasRead = false
   let waitMs = INTERVAL.minMs
   while (from !== undefined && !signal.aborted) {
@@ -67,21 +67,21 @@ export async function* followStream({
       if (entries.length === count) continue
     }
     if (toEnd && isAnswered) return
-    await pause(waitMs, signal)
+    await sleepUnlessAborted(waitMs, signal)
     waitMs = Math.min(INTERVAL.maxMs, waitMs * INTERVAL.factor)
   }
 }
 
-async function firstId(sender: Sender, stream: string, start: Start): Promise<string> {
+async function firstId(sender: CallSender, stream: string, start: FollowStartPosition): Promise<string> {
   if (start.kind === 'id') return start.id
   if (start.kind === 'ago') return String(Math.max(0, Math.floor((await now(sender)) - start.ms)))
-  const { info } = await answersTo(sender, { info: streamQuestion(stream) })
+  const { info } = await askQuestions(sender, { info: streamInfoQuestion(stream) })
   if ('value' in info) return `(${info.value.lastGeneratedId}`
-  if (absenceBy(info.refusal) === 'missing') return '-'
+  if (readStreamAbsence(info.refusal) === 'missing') return '-'
   throw info.refusal
 }
 
-async function now(sender: Sender): Promise<number> {
-  const { now } = await answersTo(sender, { now: timeQuestion })
+async function now(sender: CallSender): Promise<number> {
+  const { now } = await askQuestions(sender, { now: timeQuestion })
   return 'value' in now ? now.value : Date.now()
 }

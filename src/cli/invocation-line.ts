@@ -1,10 +1,10 @@
-import type { InvocationReport, LogLine } from '../local/definitions.ts'
+import type { FunctionOutputLine, LocalInvocationReport } from '../local/definitions.ts'
 
 /** Members of a report that show a reader nothing of what was done, or what others show. */
 const UNSAID = new Set(['durationMs', 'drained', 'roundTrips', 'invoked', 'iteratorAgeMs'])
 
 /** A run of a function in one line: what it counted other than 0, how long it took, what failed. */
-export function invocationLine(report: InvocationReport): string {
+export function invocationLine(report: LocalInvocationReport): string {
   const { functionName, functionError, payload, durationMs, initMs, attempt } = report
   const answer = JSON.parse(payload) as unknown
   const times = [`${Math.round(durationMs)} ms`]
@@ -35,7 +35,7 @@ const CONSOLE_PREFIX = /^\S+Z\t\S+\t([A-Z]+)\t/
 const REPORT_LOG = /"message":"(Poll|Claim) done"/
 
 /** Something a function printed; `undefined` for what `invocationLine` says, and for metrics. */
-export function outputLine({ functionName, source, text }: LogLine): string | undefined {
+export function functionOutputLine({ functionName, source, text }: FunctionOutputLine): string | undefined {
   if (source === 'platform' && /^(START|END|REPORT) /.test(text)) return undefined
   if (text.includes('{"_aws":') || REPORT_LOG.test(text)) return undefined
   return `  ${functionName} | ${text.replace(CONSOLE_PREFIX, '$1 ')}`

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { DeadLetter, UnreadableDeadLetter } from '../core/dead-letter/parse-dead-letter.ts'
 import type { Bytes, Field } from '../core/entry.ts'
-import { cut, printable, printableName } from './text/printable.ts'
+import { cutText, printable, printableName } from './text/printable.ts'
 
 type Letter = DeadLetter | UnreadableDeadLetter
 
@@ -14,7 +14,7 @@ const COLUMNS = ['LETTER', 'SET ASIDE', 'GROUP', 'REASON', 'TYPE', 'DELIVERIES',
  * Makes the lines of a table of dead letters, some letters at a time, so that there may be any number of them. Columns keep to the widest that
  * there was so far; the last one is cut to what the width leaves it.
  */
-export function createLetterTable(width: number): (letters: readonly Letter[]) => string[] {
+export function createDeadLetterTable(width: number): (letters: readonly Letter[]) => string[] {
   const widths: number[] = []
   let titles: string[][] = [[...COLUMNS]]
   return (letters) => {
@@ -35,9 +35,9 @@ function rowOf(letter: Letter): string[] {
   const { id } = letter
   const setAside = timeOf(id)
   if (letter.problem !== undefined)
-    return [id, setAside, '', '', '', '', '', `cannot be read: ${printable(cut(letter.problem, MOST_ERROR))}`]
+    return [id, setAside, '', '', '', '', '', `cannot be read: ${printable(cutText(letter.problem, MOST_ERROR))}`]
   const { group, reason, eventType = '', deliveryCount, entryId, error } = letter
-  const said = error ? printable(cut(`${error.name}: ${error.message}`, MOST_ERROR)) : ''
+  const said = error ? printable(cutText(`${error.name}: ${error.message}`, MOST_ERROR)) : ''
   return [...[id, setAside, group, reason, eventType, String(deliveryCount), entryId].map(printableName), said]
 }
 
@@ -48,7 +48,7 @@ function timeOf(id: string): string {
 }
 
 /** A dead letter as lines of name and value; of the entry's own fields only how many they are, unless asked. */
-export function letterLines(letter: Letter, withPayload: boolean): string[] {
+export function deadLetterLines(letter: Letter, withPayload: boolean): string[] {
   const { fields, error, ...head } = { fields: undefined, error: undefined, ...letter }
   const known = Object.entries(head).filter(([, value]) => value !== undefined)
   const lines = known.map(([name, value]) => line(name, printable(String(value))))
@@ -74,7 +74,7 @@ function stackLines(stack: string): string[] {
 }
 
 /** A dead letter for machines. The entry's own fields only if asked: each a pair of texts, or of `{ base64 }` where bytes are no text. */
-export function letterJson(letter: Letter, withPayload: boolean): object {
+export function deadLetterJson(letter: Letter, withPayload: boolean): object {
   const { fields, ...head } = { fields: undefined, ...letter }
   return withPayload && fields ? { ...head, fields: fields.map(pairJson) } : head
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace COMMAND [options]
@@ -73,6 +73,6 @@ async function main(name: string | undefined, args: readonly string[]): Promise<
   if (name === '--help' || name === '-h' || name === 'help') return console.log(USAGE)
   const load = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name as string] : undefined
   if (load === undefined)
-    throw new UsageError(name === undefined ? USAGE : `millrace: no command ${quoted(name)}\n\n${USAGE}`)
+    throw new UsageError(name === undefined ? USAGE : `millrace: no command ${quotedValue(name)}\n\n${USAGE}`)
   await (await load()).run(args, interrupt.signal)
 }

@@ -1,6 +1,6 @@
-import { quoted } from '../errors.ts'
-import { parseWords } from './parse-words.ts'
-import { TARGET_OPTIONS } from './targets.ts'
+import { quotedValue } from '../errors.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { TARGET_CLI_OPTIONS } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
 /** What both commands are given. */
@@ -54,8 +54,8 @@ Exits with 0, with 1 if it was not paused or could not be resumed, and with 2 on
 const TEXT = { type: 'string' } as const
 
 const WHICH = {
-  redis: TARGET_OPTIONS.redis,
-  help: TARGET_OPTIONS.help,
+  redis: TARGET_CLI_OPTIONS.redis,
+  help: TARGET_CLI_OPTIONS.help,
   type: TEXT,
   module: TEXT,
   json: { type: 'boolean', default: false },
@@ -64,7 +64,7 @@ const WHICH = {
 /** @returns `undefined` if it asks for help. @throws {UsageError} A word too many or too few, an unknown option, or a value that is none. */
 export function readPauseOptions(args: readonly string[]): PauseOptions | undefined {
   const command = { name: 'pause', usage: PAUSE_USAGE }
-  const { values, positionals } = parseWords(command, args, { ...WHICH, until: TEXT, why: TEXT, by: TEXT })
+  const { values, positionals } = parseCommandLine(command, args, { ...WHICH, until: TEXT, why: TEXT, by: TEXT })
   const { help, until, ...rest } = values
   if (help) return undefined
   checkTexts('pause', values)
@@ -74,7 +74,7 @@ export function readPauseOptions(args: readonly string[]): PauseOptions | undefi
 /** @returns `undefined` if it asks for help. @throws {UsageError} A word too many or too few, an unknown option, or a value that is none. */
 export function readResumeOptions(args: readonly string[]): ResumeOptions | undefined {
   const command = { name: 'resume', usage: RESUME_USAGE }
-  const { values, positionals } = parseWords(command, args, { ...WHICH, 'max-age-ms': TEXT })
+  const { values, positionals } = parseCommandLine(command, args, { ...WHICH, 'max-age-ms': TEXT })
   const { help, 'max-age-ms': maxAge, ...rest } = values
   if (help) return undefined
   checkTexts('resume', values)
@@ -104,11 +104,11 @@ function readTime(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined
   const time = new Date(text)
   if (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) && Number.isFinite(time.getTime())) return time
-  throw new UsageError(`millrace pause: --until must be a time such as 2026-01-02T03:00Z, got ${quoted(text)}`)
+  throw new UsageError(`millrace pause: --until must be a time such as 2026-01-02T03:00Z, got ${quotedValue(text)}`)
 }
 
 function readMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (/^\d{1,15}$/.test(text) && Number(text) > 0) return Number(text)
-  throw new UsageError(`millrace resume: --max-age-ms must be a whole number from 1, got ${quoted(text)}`)
+  throw new UsageError(`millrace resume: --max-age-ms must be a whole number from 1, got ${quotedValue(text)}`)
 }

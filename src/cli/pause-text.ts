@@ -1,5 +1,5 @@
 import { type Pause, timeText } from '../core/pauses.ts'
-import { duration } from '../core/words.ts'
+import { formatDuration } from '../core/words.ts'
 import { printable, printableName } from './text/printable.ts'
 
 /**
@@ -10,5 +10,5 @@ import { printable, printableName } from './text/printable.ts'
 export function pauseText({ at, until, by, why }: Pause, now: number): string {
   const who = by === undefined ? '' : `by ${printableName(by)} `
   const end = until === undefined ? '' : `, until ${timeText(until)}`
-  return `${who}${duration(Math.max(0, now - at))} ago${end}${why === undefined ? '' : `: ${printable(why)}`}`
+  return `${who}${formatDuration(Math.max(0, now - at))} ago${end}${why === undefined ? '' : `: ${printable(why)}`}`
 }

@@ -3,7 +3,7 @@ import type { Consumer } from '../define/consumer.ts'
 import { type Paused, pause } from '../operate/pause/pause.ts'
 import { PAUSE_USAGE, readPauseOptions } from './pause-options.ts'
 import { pauseText } from './pause-text.ts'
-import { openTargets } from './targets.ts'
+import { connectInspectionTargets } from './targets.ts'
 import { printableJson, printableName } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -62,7 +62,7 @@ interface Which {
 /** A connection, which must be closed, and the consumer of that group if a module is given. @throws {UsageError} The module has none. */
 export async function openGroup(command: string, { stream, group, module, redis: url }: Which) {
   const modules = module === undefined ? [] : [module]
-  const { redis, consumers } = await openTargets(command, modules, { redis: url, group })
+  const { redis, consumers } = await connectInspectionTargets(command, modules, { redis: url, group })
   const consumer = consumers.find((one) => one.stream === stream)
   if (module === undefined || consumer) return { redis, consumer }
   await redis.close()

@@ -1,11 +1,11 @@
-import { periodOf } from '../core/schedule-period.ts'
+import { schedulePeriodMs } from '../core/schedule-period.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { resolveSettings } from '../define/consumer-settings.ts'
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import { accessOf } from '../operate/plan/access.ts'
 import type { PlanOptions } from '../operate/plan/options.ts'
 import { type Plan, plan } from '../operate/plan/plan.ts'
-import { parseWords } from './parse-words.ts'
+import { parseCommandLine } from './parse-command-line.ts'
 import { planLines } from './plan-lines.ts'
 import { loadConsumers } from './targets.ts'
 import { UsageError } from './usage-error.ts'
@@ -107,16 +107,16 @@ function parse(args: readonly string[]) {
     json: flag,
     help: { type: 'boolean', short: 'h', default: false },
   } as const
-  return parseWords({ name: 'plan', usage: USAGE }, args, options)
+  return parseCommandLine({ name: 'plan', usage: USAGE }, args, options)
 }
 
 type Values = Partial<Record<NumberName, string>> & { readonly schedule: string; readonly wakes: boolean }
 
 function readOptions(values: Values): PlanOptions {
-  const scheduleMs = periodOf(values.schedule)
+  const scheduleMs = schedulePeriodMs(values.schedule)
   if (scheduleMs === undefined)
     throw new UsageError(
-      `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${quoted(values.schedule)}`,
+      `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${quotedValue(values.schedule)}`,
     )
   let options: PlanOptions = { scheduleMs, wakes: values.wakes }
   for (const [name, read] of Object.entries(NUMBERS)) {
@@ -131,5 +131,5 @@ function readOptions(values: Values): PlanOptions {
 function numberOf(name: string, text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value >= 0 && value < Infinity) return value
-  throw new UsageError(`millrace plan: --${name} must be a number, got ${quoted(text)}`)
+  throw new UsageError(`millrace plan: --${name} must be a number, got ${quotedValue(text)}`)
 }

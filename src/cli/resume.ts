@@ -1,4 +1,4 @@
-import { count } from '../core/words.ts'
+import { formatCount } from '../core/words.ts'
 import { type Resumed, resume } from '../operate/pause/pause.ts'
 import { confirmedText, noteRoute, openGroup, whatOf } from './pause.ts'
 import { RESUME_USAGE, readResumeOptions } from './pause-options.ts'
@@ -37,11 +37,11 @@ function resumedLines(
   what: string,
 ): string[] {
   const lines = [`Resumed ${what}, paused ${pauseText(was, Date.now())}${confirmedText(isConfirmed)}`]
-  const due = `${count(waiting, 'entry waits', 'entries wait')} for it`
-  lines.push(unread === undefined ? due : `${due}, and ${count(unread, 'is', 'are')} not read yet`)
+  const due = `${formatCount(waiting, 'entry waits', 'entries wait')} for it`
+  lines.push(unread === undefined ? due : `${due}, and ${formatCount(unread, 'is', 'are')} not read yet`)
   if (expiring !== undefined)
     lines.push(
-      `${isMoreExpiring ? 'At least ' : ''}${count(expiring, 'entry is', 'entries are')} too old, and will expire`,
+      `${isMoreExpiring ? 'At least ' : ''}${formatCount(expiring, 'entry is', 'entries are')} too old, and will expire`,
     )
   return lines
 }

@@ -1,5 +1,5 @@
-import { PARKED } from '../core/keys.ts'
-import { count, duration, number } from '../core/words.ts'
+import { PARKED_CONSUMER } from '../core/keys.ts'
+import { formatCount, formatDuration, formatNumber } from '../core/words.ts'
 import type {
   ConsumerInspection,
   DeliveryCounts,
@@ -12,14 +12,14 @@ import type {
 import { asideLines } from './aside-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { printable, printableName } from './text/printable.ts'
-import type { Cell, Paint, TableColumn } from './text/text.ts'
-import { bytes, paint, tableLines } from './text/text.ts'
+import type { Paint, TableCell, TableColumn } from './text/text.ts'
+import { formatBytes, paint, tableLines } from './text/text.ts'
 
 /** From this age on a pending entry is marked: what always fails is a dead letter by then. The alarms of a deployment go off there, too. */
 const OLD_MS = 15 * 60_000
 
-const UNKNOWN: Cell = { text: '?', as: 'yellow' }
-const NONE: Cell = { text: '-', as: 'dim' }
+const UNKNOWN: TableCell = { text: '?', as: 'yellow' }
+const NONE: TableCell = { text: '-', as: 'dim' }
 
 const right = (title: string): TableColumn => ({ title, align: 'right' })
 const COLUMNS: readonly TableColumn[] = [
@@ -35,7 +35,7 @@ const COLUMNS: readonly TableColumn[] = [
 ]
 
 /** How an inspection is shown. */
-export interface StatusLook {
+export interface StatusDisplayOptions {
   /** More than one line per group. */
   readonly details?: boolean
   /** Default: as standard output shows colours. */
@@ -43,7 +43,7 @@ export interface StatusLook {
 }
 
 /** An inspection as lines for a terminal. */
-export function statusLines({ at, streams, incomplete, clock }: Inspection, look: StatusLook = {}): string[] {
+export function statusLines({ at, streams, incomplete, clock }: Inspection, look: StatusDisplayOptions = {}): string[] {
   const { colour = paint } = look
   const lines = streams.flatMap((stream) => [...streamLines(stream, at, look), ''])
   if (streams.length === 0) lines.push('No streams', '')
@@ -52,7 +52,11 @@ export function statusLines({ at, streams, incomplete, clock }: Inspection, look
   return lines.at(-1) === '' ? lines.slice(0, -1) : lines
 }
 
-function streamLines(stream: StreamInspection, at: number, { details = false, colour = paint }: StatusLook): string[] {
+function streamLines(
+  stream: StreamInspection,
+  at: number,
+  { details = false, colour = paint }: StatusDisplayOptions,
+): string[] {
   const { groups, missingGroups, state } = stream
   const head = `${colour('bold', printableName(stream.stream))}  ${stateText(stream)}`
   if (state === 'missing' || state === 'other-type') return [head]
@@ -82,38 +86,38 @@ function stateText({ state, length, memoryBytes, firstAgeMs, lastAgeMs }: Stream
   if (state === 'missing') return 'no such stream'
   if (state === 'other-type') return 'not a stream'
   const parts = [
-    length === undefined ? 'entries ?' : `${count(length, 'entry', 'entries')}`,
-    memoryBytes === undefined ? undefined : bytes(memoryBytes),
-    firstAgeMs === undefined ? undefined : `first ${duration(firstAgeMs)} ago`,
-    lastAgeMs === undefined ? undefined : `last ${duration(lastAgeMs)} ago`,
+    length === undefined ? 'entries ?' : `${formatCount(length, 'entry', 'entries')}`,
+    memoryBytes === undefined ? undefined : formatBytes(memoryBytes),
+    firstAgeMs === undefined ? undefined : `first ${formatDuration(firstAgeMs)} ago`,
+    lastAgeMs === undefined ? undefined : `last ${formatDuration(lastAgeMs)} ago`,
   ]
   return parts.filter((part) => part !== undefined).join(', ')
 }
 
-function groupCells(group: GroupInspection): Cell[] {
+function groupCells(group: GroupInspection): TableCell[] {
   const { oldestPending, deadLetters, inHand, parked, pending, consumers = [], consumerCount } = group
   const held = consumers.filter(({ isLeased }) => isLeased).length
   return [
     printableName(group.group),
     lagCell(group),
-    number(pending),
-    inHand === undefined ? UNKNOWN : number(inHand),
-    parked === undefined ? UNKNOWN : number(parked),
+    formatNumber(pending),
+    inHand === undefined ? UNKNOWN : formatNumber(inHand),
+    parked === undefined ? UNKNOWN : formatNumber(parked),
     oldestPending === undefined ? (pending > 0 ? UNKNOWN : NONE) : oldCell(oldestPending.ageMs),
-    held > 0 ? `${number(consumerCount)}, ${held} held` : number(consumerCount),
+    held > 0 ? `${formatNumber(consumerCount)}, ${held} held` : formatNumber(consumerCount),
     deadLetters === undefined ? UNKNOWN : letterCell(deadLetters.length),
-    deadLetters?.oldestAgeMs === undefined ? NONE : duration(deadLetters.oldestAgeMs),
+    deadLetters?.oldestAgeMs === undefined ? NONE : formatDuration(deadLetters.oldestAgeMs),
   ]
 }
 
-function lagCell({ lag, lagAtLeast }: GroupInspection): Cell {
-  if (lag !== undefined) return number(lag)
-  return lagAtLeast === undefined ? UNKNOWN : { text: `${number(lagAtLeast)}+`, as: 'yellow' }
+function lagCell({ lag, lagAtLeast }: GroupInspection): TableCell {
+  if (lag !== undefined) return formatNumber(lag)
+  return lagAtLeast === undefined ? UNKNOWN : { text: `${formatNumber(lagAtLeast)}+`, as: 'yellow' }
 }
 
-const oldCell = (ms: number | undefined): Cell =>
-  ms === undefined ? UNKNOWN : ms < OLD_MS ? duration(ms) : { text: duration(ms), as: 'yellow' }
-const letterCell = (length: number): Cell => (length === 0 ? '0' : { text: number(length), as: 'red' })
+const oldCell = (ms: number | undefined): TableCell =>
+  ms === undefined ? UNKNOWN : ms < OLD_MS ? formatDuration(ms) : { text: formatDuration(ms), as: 'yellow' }
+const letterCell = (length: number): TableCell => (length === 0 ? '0' : { text: formatNumber(length), as: 'red' })
 
 function detailLines({
   oldestPending,
@@ -125,10 +129,11 @@ function detailLines({
   isOurs,
 }: GroupInspection): string[] {
   const lines: string[] = []
-  if (undeliveredAgeMs !== undefined) lines.push(`oldest undelivered  published ${duration(undeliveredAgeMs)} ago`)
+  if (undeliveredAgeMs !== undefined)
+    lines.push(`oldest undelivered  published ${formatDuration(undeliveredAgeMs)} ago`)
   if (oldestPending) lines.push(oldestText(oldestPending))
   if (deliveries) lines.push(deliveriesText(deliveries))
-  if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${duration(sinceLastSuccessMs)} ago`)
+  if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${formatDuration(sinceLastSuccessMs)} ago`)
   if (aside) lines.push(...asideLines(aside))
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
@@ -143,22 +148,22 @@ function oldestText(oldest: OldestPending): string {
 }
 
 function deliveriesText({ sampled, counts }: DeliveryCounts): string {
-  const parts = Object.entries(counts).map(([times, entries]) => `${number(entries)} had ${times}`)
+  const parts = Object.entries(counts).map(([times, entries]) => `${formatNumber(entries)} had ${times}`)
   return `deliveries of the oldest ${sampled}  ${parts.join(', ')}`
 }
 
 /** Parked are what failed, and what was handed back or redriven: of that the delivery does not count. */
 function stateOfPending({ consumerName, deliveryCount, idleMs }: OldestPending): string {
-  if (consumerName === PARKED) return deliveryCount > 0 ? 'failed' : 'handed back'
-  return idleMs === undefined ? 'released' : `idle ${duration(idleMs)}`
+  if (consumerName === PARKED_CONSUMER) return deliveryCount > 0 ? 'failed' : 'handed back'
+  return idleMs === undefined ? 'released' : `idle ${formatDuration(idleMs)}`
 }
 
 function consumerText({ name, pending, idleMs, isLeased, leaseMs }: ConsumerInspection): string {
   const parts = [
-    `${number(pending)} pending`,
-    idleMs === undefined ? 'never read' : `idle ${duration(idleMs)}`,
+    `${formatNumber(pending)} pending`,
+    idleMs === undefined ? 'never read' : `idle ${formatDuration(idleMs)}`,
     isLeased
-      ? `held${leaseMs === undefined ? '' : `, for ${duration(leaseMs)} at most`}`
+      ? `held${leaseMs === undefined ? '' : `, for ${formatDuration(leaseMs)} at most`}`
       : isLeased === false
         ? 'not held'
         : undefined,

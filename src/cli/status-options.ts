@@ -1,9 +1,9 @@
-import { quoted } from '../errors.ts'
-import { parseWords } from './parse-words.ts'
-import { TARGET_OPTIONS, TARGET_USAGE, type TargetValues } from './targets.ts'
+import { quotedValue } from '../errors.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { TARGET_CLI_OPTIONS, TARGET_USAGE, type TargetOptionValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
-export interface StatusOptions extends TargetValues {
+export interface StatusOptions extends TargetOptionValues {
   readonly modules: readonly string[]
   /** `undefined`: once. */
   readonly watchSeconds: number | undefined
@@ -29,7 +29,11 @@ the server does not know; "?" is what it does not report, with the reason below.
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readStatusOptions(args: readonly string[]): StatusOptions {
-  const { values, positionals } = parseWords({ name: 'status', usage: STATUS_USAGE }, withWatchValue(args), OPTIONS)
+  const { values, positionals } = parseCommandLine(
+    { name: 'status', usage: STATUS_USAGE },
+    withWatchValue(args),
+    OPTIONS,
+  )
   const { watch, details, json, help, redis, stream, group } = values
   return {
     modules: positionals,
@@ -44,7 +48,7 @@ export function readStatusOptions(args: readonly string[]): StatusOptions {
 }
 
 const OPTIONS = {
-  ...TARGET_OPTIONS,
+  ...TARGET_CLI_OPTIONS,
   watch: { type: 'string' },
   details: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
@@ -66,5 +70,7 @@ function withWatchValue(args: readonly string[]): string[] {
 function readSeconds(text: string): number {
   const seconds = Number(text)
   if (text.trim() !== '' && seconds >= 0.1 && seconds <= 86_400) return seconds
-  throw new UsageError(`millrace status: --watch must be a number of seconds from 0.1 to 86400, got ${quoted(text)}`)
+  throw new UsageError(
+    `millrace status: --watch must be a number of seconds from 0.1 to 86400, got ${quotedValue(text)}`,
+  )
 }

@@ -3,11 +3,11 @@ import { inspectStreams } from '../operate/inspect/inspect.ts'
 import type { Inspection } from '../operate/inspect/inspection.ts'
 import { statusLines } from './status-lines.ts'
 import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
-import { openTargets, type Targets } from './targets.ts'
+import { connectInspectionTargets, type InspectionTargets } from './targets.ts'
 import { createLiveScreen } from './text/live-screen.ts'
 import { printable, printableJson } from './text/printable.ts'
 import { paint } from './text/text.ts'
-import { pause, untilAborted } from './until-aborted.ts'
+import { sleepUnlessAborted, untilAborted } from './until-aborted.ts'
 
 /**
  * `millrace status`: shows streams and groups, once or until the signal.
@@ -18,7 +18,7 @@ import { pause, untilAborted } from './until-aborted.ts'
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
   const options = readStatusOptions(args)
   if (options.help) return console.log(STATUS_USAGE)
-  const targets = await openTargets('status', options.modules, options)
+  const targets = await connectInspectionTargets('status', options.modules, options)
   const { redis, streams, consumers, group } = targets
   const look = () => inspectStreams({ redis, streams, consumers, ...(group === undefined ? {} : { group }) })
   try {
@@ -32,7 +32,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
 }
 
 interface Watching extends StatusOptions {
-  readonly targets: Targets
+  readonly targets: InspectionTargets
   readonly signal: AbortSignal
 }
 
@@ -50,7 +50,7 @@ async function watch(look: () => Promise<Inspection>, first: Inspection, watchin
   try {
     for (;;) {
       view.show(seen)
-      await pause(watchSeconds * 1_000, signal)
+      await sleepUnlessAborted(watchSeconds * 1_000, signal)
       if (signal.aborted) return
       const { inspection } = seen
       const next = untilAborted(look(), signal).then((found) => found && { inspection: found })

@@ -2,8 +2,8 @@ import type { Codec, DecodedEvent } from '../core/codec.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
 import { MillraceError } from '../errors.ts'
-import { cut, printable, printableJson, printableName } from './text/printable.ts'
-import { bytes, paint } from './text/text.ts'
+import { cutText, printable, printableJson, printableName } from './text/printable.ts'
+import { formatBytes, paint } from './text/text.ts'
 
 /** An entry as `millrace tail` shows it. */
 export interface TailedEntry {
@@ -24,7 +24,7 @@ export interface TailedEntry {
 const MOST_TEXT = 4_000
 
 /** Reads an entry; one that is no event is shown as such. */
-export function tailedEntry({ id, fields }: Entry, codec: Codec): TailedEntry {
+export function readTailedEntry({ id, fields }: Entry, codec: Codec): TailedEntry {
   const entry = { id, time: timeOf(id), bytes: entryBytes(fields), fields }
   try {
     return { ...entry, event: codec.decode(fields, id) }
@@ -40,13 +40,13 @@ function timeOf(id: string): string | undefined {
 }
 
 /** Makes lines whose columns keep to the widest that there was so far. */
-export function createTailLines(withPayload: boolean): (entry: TailedEntry) => string {
+export function createTailLineFormatter(withPayload: boolean): (entry: TailedEntry) => string {
   const widths: number[] = []
   return (entry) => {
     const { event } = entry
     const cells = event
       ? [typeText(event), printableName(event.eventId ?? '-'), printableName(event.producer ?? '-')]
-      : [paint('yellow', `no event: ${printable(cut(entry.problem ?? '', MOST_TEXT))}`)]
+      : [paint('yellow', `no event: ${printable(cutText(entry.problem ?? '', MOST_TEXT))}`)]
     const columns = [entry.id, entry.time ?? '-', ...cells].map((text, n) => {
       // what is no event would push all later lines to the right
       if (event === undefined && n >= 2) return text
@@ -54,7 +54,7 @@ export function createTailLines(withPayload: boolean): (entry: TailedEntry) => s
       return text.padEnd(widths[n])
     })
     const payload = withPayload ? [contentText(entry)] : []
-    return [...columns, bytes(entry.bytes), ...payload].join('  ')
+    return [...columns, formatBytes(entry.bytes), ...payload].join('  ')
   }
 }
 
@@ -65,7 +65,7 @@ function typeText({ type, version }: DecodedEvent): string {
 
 function contentText(entry: TailedEntry): string {
   const { payload, fields } = contentOf(entry)
-  return printable(cut(JSON.stringify(fields ?? payload) ?? '', MOST_TEXT))
+  return printable(cutText(JSON.stringify(fields ?? payload) ?? '', MOST_TEXT))
 }
 
 /** The payload; where it is none that JSON can be made of, as one of too many levels, the fields as they are. */
@@ -78,7 +78,7 @@ function contentOf({ event, fields }: TailedEntry): { readonly payload?: unknown
 }
 
 /** An entry as one line of JSON. */
-export function tailJson(entry: TailedEntry, withPayload: boolean): string {
+export function tailedEntryJson(entry: TailedEntry, withPayload: boolean): string {
   const { id, time, bytes: size, event, problem } = entry
   const { payload: _, ...envelope } = event ?? { payload: undefined }
   return printableJson({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? contentOf(entry) : {}) })

@@ -1,13 +1,13 @@
 import { parseEntryId } from '../core/entry.ts'
-import { quoted } from '../errors.ts'
-import type { Start } from './follow-stream.ts'
-import { parseWords } from './parse-words.ts'
-import { TARGET_OPTIONS, type TargetValues } from './targets.ts'
+import { quotedValue } from '../errors.ts'
+import type { FollowStartPosition } from './follow-stream.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { TARGET_CLI_OPTIONS, type TargetOptionValues } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
-export interface TailOptions extends TargetValues {
+export interface TailOptions extends TargetOptionValues {
   readonly modules: readonly string[]
-  readonly start: Start
+  readonly start: FollowStartPosition
   /** None: all. */
   readonly types: ReadonlySet<string>
   /** None: all. */
@@ -38,7 +38,7 @@ Prints what is added to a stream: entry id, time, event type, event id, producer
 
 /** @throws {UsageError} An unknown option, or a value that is none. */
 export function readTailOptions(args: readonly string[]): TailOptions {
-  const { values, positionals } = parseWords({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), OPTIONS)
+  const { values, positionals } = parseCommandLine({ name: 'tail', usage: TAIL_USAGE }, withFromValue(args), OPTIONS)
   const { from, type, 'event-id': eventIds, count, 'to-end': toEnd, ...rest } = values
   return {
     ...rest,
@@ -55,9 +55,9 @@ const TEXTS = { type: 'string', multiple: true, default: [] as string[] } as con
 const FLAG = { type: 'boolean', default: false } as const
 
 const OPTIONS = {
-  redis: TARGET_OPTIONS.redis,
-  stream: TARGET_OPTIONS.stream,
-  help: TARGET_OPTIONS.help,
+  redis: TARGET_CLI_OPTIONS.redis,
+  stream: TARGET_CLI_OPTIONS.stream,
+  help: TARGET_CLI_OPTIONS.help,
   from: { type: 'string', default: '$' },
   type: TEXTS,
   'event-id': TEXTS,
@@ -77,7 +77,7 @@ function withFromValue(args: readonly string[]): string[] {
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-function readStart(text: string): Start {
+function readStart(text: string): FollowStartPosition {
   if (text === '$') return { kind: 'end' }
   const [, amount, unit = ''] = /^-(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
   if (amount !== undefined) return { kind: 'ago', ms: Number(amount) * (UNIT_MS[unit] ?? 0) }
@@ -86,11 +86,11 @@ function readStart(text: string): Start {
     return { kind: 'id', id: text }
   } catch (cause) {
     const rule = 'an entry id, $, or a time ago as -30s, -5m, -2h or -1d'
-    throw new UsageError(`millrace tail: --from must be ${rule}, got ${quoted(text)}`, { cause })
+    throw new UsageError(`millrace tail: --from must be ${rule}, got ${quotedValue(text)}`, { cause })
   }
 }
 
 function readCount(text: string): number {
   if (/^\d+$/.test(text) && Number(text) >= 1) return Number(text)
-  throw new UsageError(`millrace tail: --count must be a whole number from 1, got ${quoted(text)}`)
+  throw new UsageError(`millrace tail: --count must be a whole number from 1, got ${quotedValue(text)}`)
 }

@@ -1,10 +1,10 @@
 import { envelopeCodec } from '../core/codec.ts'
-import { senderOf } from '../group/redis/redis-connection.ts'
+import { createOperatorSender } from '../group/redis/redis-connection.ts'
 import { followStream } from './follow-stream.ts'
-import { createTailLines, type TailedEntry, tailedEntry, tailJson } from './tail-line.ts'
+import { createTailLineFormatter, readTailedEntry, type TailedEntry, tailedEntryJson } from './tail-line.ts'
 import { readTailOptions, TAIL_USAGE, type TailOptions } from './tail-options.ts'
-import { openTargets } from './targets.ts'
-import { print } from './text/print.ts'
+import { connectInspectionTargets } from './targets.ts'
+import { printLine } from './text/print.ts'
 import { printable } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -17,18 +17,18 @@ import { UsageError } from './usage-error.ts'
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
   const options = readTailOptions(args)
   if (options.help) return console.log(TAIL_USAGE)
-  const { redis, streams, consumers } = await openTargets('tail', options.modules, options)
+  const { redis, streams, consumers } = await connectInspectionTargets('tail', options.modules, options)
   try {
     const [stream, ...others] = streams
     if (stream === undefined || others.length > 0)
       throw new UsageError(`millrace tail: one --stream must be named, got ${streams.length}`)
     const codec = consumers.find((consumer) => consumer.stream === stream)?.codec ?? envelopeCodec
     const lineOf = options.json
-      ? (entry: ReturnType<typeof tailedEntry>) => tailJson(entry, options.payload)
-      : createTailLines(options.payload)
+      ? (entry: ReturnType<typeof readTailedEntry>) => tailedEntryJson(entry, options.payload)
+      : createTailLineFormatter(options.payload)
     const onTrouble = ({ message }: Error) => console.error(`${printable(message)}; trying again`)
     const pages = followStream({
-      sender: senderOf('follow a stream', redis),
+      sender: createOperatorSender('follow a stream', redis),
       stream,
       start: options.start,
       toEnd: options.toEnd,
@@ -37,9 +37,9 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
     })
     let left = options.count
     for await (const entries of pages) {
-      const tailed = entries.map((entry) => tailedEntry(entry, codec))
+      const tailed = entries.map((entry) => readTailedEntry(entry, codec))
       const wanted = tailed.filter((entry) => isWanted(entry, options))
-      for (const entry of wanted.slice(0, left)) await print(lineOf(entry), signal)
+      for (const entry of wanted.slice(0, left)) await printLine(lineOf(entry), signal)
       left -= wanted.length
       if (left <= 0) return
     }

@@ -1,15 +1,15 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Address } from '../clients/rest-url.ts'
-import { parseAddress } from '../clients/rest-url.ts'
+import type { ServerAddress } from '../clients/rest-url.ts'
+import { parseServerUrl } from '../clients/rest-url.ts'
 import type { RedisAddress } from '../clients/url.ts'
 import type { Consumer } from '../define/consumer.ts'
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { UsageError } from './usage-error.ts'
 
 /** The options of every command that inspects a server, for `parseArgs`. */
-export const TARGET_OPTIONS = {
+export const TARGET_CLI_OPTIONS = {
   redis: { type: 'string' },
   stream: { type: 'string', multiple: true },
   group: { type: 'string' },
@@ -23,14 +23,14 @@ export const TARGET_USAGE = `  MODULE         a file that exports consumers, as 
   --redis URL    the server: redis://, rediss://, redis+sentinel://, https:// or a socket's path (default: the variable REDIS_URL)`
 
 /** What was given for them. */
-export interface TargetValues {
+export interface TargetOptionValues {
   readonly redis?: string | undefined
   readonly stream?: readonly string[] | undefined
   readonly group?: string | undefined
 }
 
 /** A server, and what of it a command is to inspect. */
-export interface Targets {
+export interface InspectionTargets {
   /** Must be closed. */
   readonly redis: Connection
   /** Where it is, for messages: host and port, without a password. */
@@ -48,7 +48,11 @@ export interface Targets {
  * @param command The command's name, for messages.
  * @throws {UsageError} No server, a name that is empty, or a module without consumers.
  */
-export async function openTargets(command: string, modules: readonly string[], values: TargetValues): Promise<Targets> {
+export async function connectInspectionTargets(
+  command: string,
+  modules: readonly string[],
+  values: TargetOptionValues,
+): Promise<InspectionTargets> {
   const { redis: url = process.env.REDIS_URL, stream: streams = [], group } = values
   if (!url)
     throw new UsageError(`millrace ${command}: --redis URL, or the variable REDIS_URL, must say where the server is`)
@@ -73,7 +77,7 @@ async function consumersIn(command: string, modules: readonly string[], group: s
   const loaded = (await Promise.all(modules.map((file) => loadConsumers(command, file)))).flat()
   const consumers = loaded.filter((consumer) => group === undefined || consumer.group === group)
   if (loaded.length > 0 && consumers.length === 0)
-    throw new UsageError(`millrace ${command}: no consumer of group ${quoted(group)} in ${modules.join(', ')}`)
+    throw new UsageError(`millrace ${command}: no consumer of group ${quotedValue(group)} in ${modules.join(', ')}`)
   return consumers
 }
 
@@ -81,16 +85,16 @@ async function consumersIn(command: string, modules: readonly string[], group: s
 const CLIENTS = { tcp: 'ioredis', socket: 'ioredis', rest: '@upstash/redis' } as const
 
 /** Reads the URL. No message shows any of it: it may hold a password. */
-function readAddress(command: string, url: string): Address {
+function readAddress(command: string, url: string): ServerAddress {
   try {
-    return parseAddress('connect to --redis or REDIS_URL', url)
+    return parseServerUrl('connect to --redis or REDIS_URL', url)
   } catch (cause) {
     throw new UsageError(`millrace ${command}: ${(cause as Error).message}`)
   }
 }
 
 /** The client is loaded by the URL, so that a project needs but the one that it uses. */
-async function connectTo(command: string, url: string, address: Address): Promise<Connection> {
+async function connectTo(command: string, url: string, address: ServerAddress): Promise<Connection> {
   try {
     if (address.kind !== 'rest') {
       const { connectIoredis } = await import('../clients/ioredis.ts')
@@ -114,7 +118,7 @@ async function signIn({ iam, username }: RedisAddress) {
   return iamAuth({ userId: username, cacheName: iam })
 }
 
-function shown(address: Address): string {
+function shown(address: ServerAddress): string {
   if (address.kind === 'rest') return new URL(address.url).host
   if (address.path !== undefined) return address.path
   return address.hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')

@@ -1,6 +1,6 @@
-import { nameOf, type Tried, tryServer } from '../operate/try/try-server.ts'
-import { parseWords } from './parse-words.ts'
-import { openTargets, TARGET_OPTIONS } from './targets.ts'
+import { readServerNameAndVersion, type TryCheckResult, tryServer } from '../operate/try/try-server.ts'
+import { parseCommandLine } from './parse-command-line.ts'
+import { connectInspectionTargets, TARGET_CLI_OPTIONS } from './targets.ts'
 import { printable } from './text/printable.ts'
 
 const USAGE = `millrace try [--redis URL]
@@ -19,13 +19,13 @@ Its user may do everything with those keys, DEL among it. Ends with 0 where the 
  * @throws {RedisConnectionError} The server cannot be reached.
  */
 export async function run(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const { redis: url, help } = TARGET_OPTIONS
-  const { values } = parseWords({ name: 'try', usage: USAGE }, args, { redis: url, help }, false)
+  const { redis: url, help } = TARGET_CLI_OPTIONS
+  const { values } = parseCommandLine({ name: 'try', usage: USAGE }, args, { redis: url, help }, false)
   if (values.help) return console.log(USAGE)
-  const { redis } = await openTargets('try', [], values)
+  const { redis } = await connectInspectionTargets('try', [], values)
   try {
-    const server = await nameOf(redis)
-    const tried: Tried[] = []
+    const server = await readServerNameAndVersion(redis)
+    const tried: TryCheckResult[] = []
     for await (const one of tryServer(redis, signal)) {
       tried.push(one)
       console.log(printable(one.problem === undefined ? `ok    ${one.name}` : `fails ${one.name}: ${one.problem}`))
@@ -39,12 +39,12 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   }
 }
 
-function rowOf(server: string, over: 'TCP' | 'REST', tried: readonly Tried[]): string {
+function rowOf(server: string, over: 'TCP' | 'REST', tried: readonly TryCheckResult[]): string {
   const failed = tried.filter(hasFailed)
   const names = failed.map(({ name }) => name).join('; ') || 'nothing'
   return `| ${printable(server)} | ${over} | ${tried.length - failed.length} of ${tried.length} | ${names} |`
 }
 
-function hasFailed({ problem }: Tried): boolean {
+function hasFailed({ problem }: TryCheckResult): boolean {
   return problem !== undefined
 }

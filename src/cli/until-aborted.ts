@@ -15,6 +15,6 @@ export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal):
 }
 
 /** Waits that long, or until the signal aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+export async function sleepUnlessAborted(ms: number, signal: AbortSignal): Promise<void> {
   await untilAborted(sleep(ms, undefined, { signal, ref: true }), signal)
 }

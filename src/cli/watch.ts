@@ -22,15 +22,15 @@ export async function watchSources(folder: string, onChange: () => void): Promis
     timer = setTimeout(onChange, DEBOUNCE_MS)
   }
   const add = (name: string) => {
-    if (watchers.has(name) || isIgnored(name) || !isFolder(join(folder, name))) return
+    if (watchers.has(name) || isIgnoredPath(name) || !isFolder(join(folder, name))) return
     const watcher = watch(join(folder, name), { recursive: true }, (_event, path) => {
-      if (path === null || !isIgnored(path)) changed()
+      if (path === null || !isIgnoredPath(path)) changed()
     })
     watcher.on('error', () => watcher.close())
     watchers.set(name, watcher)
   }
   const root = watch(folder, (_event, name) => {
-    if (name === null || isIgnored(name)) return
+    if (name === null || isIgnoredPath(name)) return
     add(name)
     changed()
   })
@@ -43,7 +43,7 @@ export async function watchSources(folder: string, onChange: () => void): Promis
 }
 
 /** @param path Relative to what is watched. */
-export function isIgnored(path: string): boolean {
+export function isIgnoredPath(path: string): boolean {
   return path.split(sep).some((part) => IGNORED.has(part)) || SCRATCH.test(basename(path))
 }
 

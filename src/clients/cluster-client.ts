@@ -1,9 +1,9 @@
 import type { ClusterOptions, RedisOptions } from 'ioredis'
 import { Cluster } from 'ioredis'
-import { MAKES_PASSWORD } from '../core/renewed-password.ts'
+import { PASSWORD_MAKER } from '../core/renewed-password.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
 import type { IoredisClient } from './ioredis-client.ts'
-import { isRecord, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
+import { isOptionsObject, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import type { RedisAddress } from './url.ts'
 
 /**
@@ -23,7 +23,7 @@ const CLUSTER_OPTIONS = {
 } satisfies ClusterOptions
 
 /** Makes the clients of a cluster's URL; each also knows the nodes that the one before it had seen. */
-export function clustersOf(
+export function createClusterClients(
   { hosts }: RedisAddress,
   redisOptions: RedisOptions & { readonly replyMapping: 'legacy' },
 ): () => ClusterClient {
@@ -37,7 +37,7 @@ export function clustersOf(
   }
 }
 
-export function isCluster(client: IoredisClient): client is ClusterClient {
+export function isClusterClient(client: IoredisClient): client is ClusterClient {
   return client.isCluster === true
 }
 
@@ -46,7 +46,7 @@ export function isCluster(client: IoredisClient): client is ClusterClient {
  * INFO, hangs up on a node that hangs, and asks for a password that changes each time a node is connected to. Cluster reads `password` once, and passes by the `retryStrategy`
  * that would renew it.
  */
-export function settleCluster(cluster: ClusterClient): void {
+export function adjustUserCluster(cluster: ClusterClient): void {
   const options: object = cluster.options ?? {}
   Object.assign(options, { retryDelayOnFailover: 0, enableReadyCheck: false })
   const password = passwordOf(Reflect.get(options, 'redisOptions'))
@@ -59,8 +59,8 @@ export function settleCluster(cluster: ClusterClient): void {
 }
 
 function passwordOf(redisOptions: unknown): (() => unknown) | undefined {
-  if (!isRecord(redisOptions)) return undefined
+  if (!isOptionsObject(redisOptions)) return undefined
   if (Object.getOwnPropertyDescriptor(redisOptions, 'password')?.get) return () => redisOptions.password
-  const renews: unknown = Reflect.get(Object(redisOptions.retryStrategy), MAKES_PASSWORD)
+  const renews: unknown = Reflect.get(Object(redisOptions.retryStrategy), PASSWORD_MAKER)
   return typeof renews === 'function' ? () => renews() as unknown : undefined
 }

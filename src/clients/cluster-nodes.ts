@@ -16,13 +16,13 @@ export interface ClusterNode extends IoredisClient {
 }
 
 /** The key of the node that has a hash slot, as far as is known. */
-export function masterOf(cluster: ClusterClient, slot: number): string | undefined {
+export function masterOfHashSlot(cluster: ClusterClient, slot: number): string | undefined {
   return cluster.slots[slot]?.[0]
 }
 
 /** The keys of all masters, as the nodes report now. */
-export async function mastersOf(cluster: ClusterClient): Promise<string[]> {
-  await refresh(cluster)
+export async function fetchMasters(cluster: ClusterClient): Promise<string[]> {
+  await refreshHashSlots(cluster)
   return cluster.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`)
 }
 
@@ -35,7 +35,7 @@ const aside = new WeakMap<ClusterClient, Map<string, ClusterNode>>()
  *
  * @returns `undefined` if the `Cluster` has no node at all.
  */
-export function nodeAt(cluster: ClusterClient, key: string): ClusterNode | undefined {
+export function clusterNodeClient(cluster: ClusterClient, key: string): ClusterNode | undefined {
   const nodes = cluster.nodes()
   const known = nodes.find(({ options: { host, port } }) => `${host}:${port}` === key)
   if (known) return known
@@ -64,12 +64,12 @@ function withOthers(cluster: ClusterClient): Map<string, ClusterNode> {
 }
 
 /** Asks the nodes anew who has which hash slot. */
-export async function refresh(cluster: ClusterClient): Promise<void> {
+export async function refreshHashSlots(cluster: ClusterClient): Promise<void> {
   await new Promise<void>((resolve) => cluster.refreshSlotsCache(() => resolve()))
 }
 
 /** Where a redirection leads, as a node's key; `undefined`: it is none. @param from The node that said so. */
-export function targetOf(cluster: ClusterClient, text: string, { options }: ClusterNode): string | undefined {
+export function redirectionTarget(cluster: ClusterClient, text: string, { options }: ClusterNode): string | undefined {
   const [, host, port] = /^(?:MOVED|ASK) \d+ (\S*):(\d+)/.exec(text) ?? []
   if (port === undefined) return undefined
   const key = `${host || options.host}:${port}`

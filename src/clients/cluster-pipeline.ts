@@ -1,27 +1,27 @@
 import { hashSlot } from '../core/keys.ts'
-import { keysAt } from '../group/redis/keys-of.ts'
-import type { Command } from '../group/redis/transport.ts'
+import { commandKeyRange } from '../group/redis/keys-of.ts'
+import type { RedisCommand } from '../group/redis/transport.ts'
 import type { ClusterClient, ClusterNode } from './cluster-nodes.ts'
-import { masterOf, nodeAt, refresh, targetOf } from './cluster-nodes.ts'
+import { clusterNodeClient, masterOfHashSlot, redirectionTarget, refreshHashSlots } from './cluster-nodes.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
-import { clientReady, nodeReady } from './ready.ts'
+import { waitForClient, waitForClusterNode } from './ready.ts'
 
 /** What a command came to, as ioredis has it; `undefined`: nothing came. */
-export type Result = readonly [error: Error | null, result?: unknown] | undefined
+export type PipelineResult = readonly [error: Error | null, result?: unknown] | undefined
 
 /** Puts commands on a client. */
-type Put = (node: IoredisClient, commands: readonly Command[]) => IoredisPipeline
+type Put = (node: IoredisClient, commands: readonly RedisCommand[]) => IoredisPipeline
 
 /** Commands on their way to one node. */
 interface Part {
   readonly places: readonly number[]
   /** What came by now, one per command. */
-  readonly results: () => readonly Result[]
+  readonly results: () => readonly PipelineResult[]
 }
 
 /** How often commands are sent anew: to where they were redirected, or once the map of hash slots was asked for. */
 const MOST_TURNS = 6
-const ASKING: Command = ['asking']
+const ASKING: RedisCommand = ['asking']
 
 /**
  * Commands for the nodes of a cluster: those of one hash slot go in one write, in their order, those of other slots side by side.
@@ -35,25 +35,25 @@ const ASKING: Command = ['asking']
  */
 export class ClusterPipeline {
   readonly #cluster: ClusterClient
-  readonly #commands: readonly Command[]
+  readonly #commands: readonly RedisCommand[]
   readonly #put: Put
-  readonly #results: Result[] = []
+  readonly #results: PipelineResult[] = []
   readonly #parts = new Set<Part>()
 
-  constructor(cluster: ClusterClient, commands: readonly Command[], put: Put) {
+  constructor(cluster: ClusterClient, commands: readonly RedisCommand[], put: Put) {
     this.#cluster = cluster
     this.#commands = commands
     this.#put = put
   }
 
-  async exec(): Promise<Result[]> {
+  async exec(): Promise<PipelineResult[]> {
     const slots = [...bySlot(this.#commands)]
     await Promise.all(slots.map(([slot, places]) => this.#send(slot, places)))
     return this.#results
   }
 
   /** What came by now; named as in ioredis. An answer of one node is known while another hangs. */
-  get _result(): Result[] {
+  get _result(): PipelineResult[] {
     for (const part of this.#parts) this.#take(part)
     return this.#results
   }
@@ -65,16 +65,16 @@ export class ClusterPipeline {
     let asked: string | undefined
     let isAgain = false
     for (let turn = 0; left.length > 0 && turn < MOST_TURNS; turn++) {
-      const key = asked ?? masterOf(this.#cluster, slot)
+      const key = asked ?? masterOfHashSlot(this.#cluster, slot)
       // whoever does not have the slot knows who does
-      const node = key === undefined ? this.#cluster.nodes()[0] : nodeAt(this.#cluster, key)
+      const node = key === undefined ? this.#cluster.nodes()[0] : clusterNodeClient(this.#cluster, key)
       const wasThere = node?.status === 'ready'
       if (!node || !(wasThere || (await this.#opens(node, left)))) {
         // it has lost all at once, as after a freeze, and connects anew
-        if (!node) await clientReady(this.#cluster).catch(() => {})
-        await refresh(this.#cluster)
+        if (!node) await waitForClient(this.#cluster).catch(() => {})
+        await refreshHashSlots(this.#cluster)
         // nobody else has it
-        if (node && key === masterOf(this.#cluster, slot)) return
+        if (node && key === masterOfHashSlot(this.#cluster, slot)) return
         asked = undefined
         continue
       }
@@ -84,7 +84,7 @@ export class ClusterPipeline {
         isAgain = true
         continue
       }
-      left = left.filter((at) => targetOf(this.#cluster, messageOf(this.#results[at]), node))
+      left = left.filter((at) => redirectionTarget(this.#cluster, messageOf(this.#results[at]), node))
       asked = this.#learn(slot, messageOf(this.#results[left[0] ?? -1]), node)
     }
   }
@@ -95,8 +95,8 @@ export class ClusterPipeline {
     ranked.sort((a, b) => a.rank - b.rank)
     // after a freeze all that were connected to may be lost, without an answer: they are tried again
     for (const { key } of [...ranked, ...ranked]) {
-      const node = nodeAt(this.#cluster, key)
-      if (!node) await clientReady(this.#cluster).catch(() => {})
+      const node = clusterNodeClient(this.#cluster, key)
+      if (!node) await waitForClient(this.#cluster).catch(() => {})
       else if (node.status === 'ready' || (await this.#opens(node, places))) {
         await this.#write(node, places, false)
         if (!places.every((at) => isClosed(this.#results[at]))) return
@@ -106,7 +106,7 @@ export class ClusterPipeline {
 
   /** Notes where a slot has moved to. @returns Where commands have to be asked for, if it is on its way. */
   #learn(slot: number, text: string, node: ClusterNode): string | undefined {
-    const target = targetOf(this.#cluster, text, node)
+    const target = redirectionTarget(this.#cluster, text, node)
     if (!target || text.startsWith('ASK')) return target
     this.#cluster.slots[slot] = [target]
     return undefined
@@ -115,7 +115,7 @@ export class ClusterPipeline {
   /** Whether a node takes commands; else why not is what they came to. */
   async #opens(node: ClusterNode, places: readonly number[]): Promise<boolean> {
     try {
-      await nodeReady(node)
+      await waitForClusterNode(node)
       return true
     } catch (error) {
       for (const at of places) this.#results[at] = [error as Error]
@@ -124,10 +124,11 @@ export class ClusterPipeline {
   }
 
   async #write(node: ClusterNode, places: readonly number[], isAsked: boolean): Promise<void> {
-    const commands = places.map((at) => this.#commands[at] as Command)
+    const commands = places.map((at) => this.#commands[at] as RedisCommand)
     const pipeline = this.#put(node, isAsked ? commands.flatMap((command) => [ASKING, command]) : commands)
-    const sieve = (results: readonly Result[]) => (isAsked ? results.filter((_result, n) => n % 2 === 1) : results)
-    const part = { places, results: () => sieve([...((Reflect.get(pipeline, '_result') as Result[]) ?? [])]) }
+    const sieve = (results: readonly PipelineResult[]) =>
+      isAsked ? results.filter((_result, n) => n % 2 === 1) : results
+    const part = { places, results: () => sieve([...((Reflect.get(pipeline, '_result') as PipelineResult[]) ?? [])]) }
     this.#parts.add(part)
     try {
       const results = await pipeline.exec()
@@ -153,9 +154,9 @@ function rankOf({ status }: ClusterNode): number {
 }
 
 /** Places of commands by hash slot. Those without a key go with the first that has one. */
-function bySlot(commands: readonly Command[]): ReadonlyMap<number | undefined, number[]> {
+function bySlot(commands: readonly RedisCommand[]): ReadonlyMap<number | undefined, number[]> {
   const slots = commands.map((command) => {
-    const [from, to] = keysAt(command)
+    const [from, to] = commandKeyRange(command)
     return from < to ? hashSlot(String(command[from])) : undefined
   })
   const any = slots.find((slot) => slot !== undefined)
@@ -164,10 +165,10 @@ function bySlot(commands: readonly Command[]): ReadonlyMap<number | undefined, n
   return groups
 }
 
-function messageOf(result: Result): string {
+function messageOf(result: PipelineResult): string {
   return result?.[0]?.message ?? ''
 }
 
-function isClosed(result: Result): boolean {
+function isClosed(result: PipelineResult): boolean {
   return result === undefined || /connection is closed|max retries per request/i.test(messageOf(result))
 }

@@ -1,6 +1,6 @@
 import type { Connection } from '../group/group.ts'
 import { connectIoredis } from './ioredis.ts'
-import { parseAddress } from './rest-url.ts'
+import { parseServerUrl } from './rest-url.ts'
 import { connectUpstash } from './upstash.ts'
 
 /**
@@ -10,6 +10,6 @@ import { connectUpstash } from './upstash.ts'
  * @throws {TypeError} Not the URL of a Redis, or a REST URL without its token. No message shows any part of it.
  */
 export function connect(url: string): Connection {
-  const address = parseAddress('connect', url)
+  const address = parseServerUrl('connect', url)
   return address.kind === 'rest' ? connectUpstash({ url: address.url, token: address.token }) : connectIoredis(url)
 }

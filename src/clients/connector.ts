@@ -5,7 +5,13 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { RedisReplyError } from '../errors.ts'
 import { toReplyError, toSelectError } from '../group/redis/reply-errors.ts'
-import { describeFailure, describeTrouble, HUNG_UP, NO_REDIS, SPEAKS_TLS } from './trouble.ts'
+import {
+  describeSocketError,
+  describeUserFunctionFailure,
+  HUNG_UP_MESSAGE,
+  NOT_REDIS_MESSAGE,
+  SPEAKS_TLS_MESSAGE,
+} from './trouble.ts'
 
 const NO_TLS_ANSWER = 'connect ETIMEDOUT: no TLS answer; without TLS, use redis://'
 const NO_CONNECTION = 'connect ETIMEDOUT: the server must be reachable from here'
@@ -13,7 +19,7 @@ const SWITCHED = 'the sentinels named another primary'
 const NO_LOGIN_ANSWER = 'no answer to the login; if the server speaks TLS, use rediss://'
 
 /** The primary that sentinels named, and word of the next one. */
-export interface Primary {
+export interface SentinelPrimary {
   readonly place: { readonly host: string; readonly port: number }
   /** Called once, as soon as a sentinel names another; not any more after `close()`. */
   onSwitch(act: () => void): void
@@ -21,7 +27,7 @@ export interface Primary {
 }
 
 /** What a connection is made to, and what is settled on it before a client has it. */
-export interface ConnectTarget {
+export interface SocketTarget {
   readonly place:
     | { readonly host: string; readonly port: number; readonly family?: number | undefined }
     | { readonly path: string }
@@ -38,7 +44,7 @@ export interface ConnectTarget {
   readonly isByIam: boolean
   readonly db: number
   /** Asked once per attempt to connect, in place of `place`: sentinels know where the primary is. */
-  readonly findPrimary?: (() => Promise<Primary>) | undefined
+  readonly findPrimary?: (() => Promise<SentinelPrimary>) | undefined
   /** Milliseconds until a connection must stand, and again until its login is answered. */
   readonly connectTimeoutMs: number
   /** How often a connection is tried before it is an error. Default 2. */
@@ -51,22 +57,22 @@ const ATTEMPTS = 2
 const SILENT_HANG_UPS = 2
 
 /** ioredis' own interface of what makes its sockets. */
-export type Connectors = NonNullable<RedisOptions['Connector']>
+export type SocketConnectorClass = NonNullable<RedisOptions['Connector']>
 
 /** Makes one socket after the other to a target, the first time and after every loss. */
 class TargetConnector {
   /** Of ioredis' interface. */
   firstError: Error | undefined
-  readonly #target: ConnectTarget
+  readonly #target: SocketTarget
   #socket: Socket | undefined
   /** What the socket failed with after it stood: a TLS server refuses a client's certificate only then. */
   #failure: Error | undefined
   #isClosing = false
   #silent = 0
-  readonly #place: NonNullable<ConnectTarget['place']>
+  readonly #place: NonNullable<SocketTarget['place']>
 
   /** @param place The client's own. */
-  constructor(target: ConnectTarget, { host = '', port = 0 }: ClientPlace) {
+  constructor(target: SocketTarget, { host = '', port = 0 }: ClientPlace) {
     this.#target = target
     this.#place = target.place ?? { host, port, ...(target.family !== undefined && { family: target.family }) }
   }
@@ -90,7 +96,8 @@ class TargetConnector {
       } catch (error) {
         this.#socket?.destroy()
         if (error instanceof RedisReplyError) throw error
-        if (attempt === (this.#target.attempts ?? ATTEMPTS) || this.#isClosing) throw new Error(describeTrouble(error))
+        if (attempt === (this.#target.attempts ?? ATTEMPTS) || this.#isClosing)
+          throw new Error(describeSocketError(error))
         await sleep(AGAIN_AFTER_MS)
       }
       if (this.#isClosing) throw new Error('the connection was closed')
@@ -107,7 +114,7 @@ class TargetConnector {
     }
   }
 
-  async #signIn(emit: (type: 'error', error: Error) => void, primary: Primary | undefined): Promise<Socket> {
+  async #signIn(emit: (type: 'error', error: Error) => void, primary: SentinelPrimary | undefined): Promise<Socket> {
     const password = await askPassword(this.#target)
     if (this.#isClosing) throw new Error('the connection was closed')
     const socket = await this.#dial(primary?.place ?? this.#place)
@@ -122,11 +129,11 @@ class TargetConnector {
   #hungUp(): Error {
     const { code = '' } = (this.#failure ?? {}) as NodeJS.ErrnoException
     const isReset = !this.#target.tls && /^(ECONNRESET|EPIPE)$/.test(code)
-    if (this.#failure && !isReset) return new Error(describeTrouble(this.#failure))
-    return new Error(this.#target.tls ? HUNG_UP : SPEAKS_TLS)
+    if (this.#failure && !isReset) return new Error(describeSocketError(this.#failure))
+    return new Error(this.#target.tls ? HUNG_UP_MESSAGE : SPEAKS_TLS_MESSAGE)
   }
 
-  async #dial(place: NonNullable<ConnectTarget['place']>): Promise<Socket> {
+  async #dial(place: NonNullable<SocketTarget['place']>): Promise<Socket> {
     const { tls, connectTimeoutMs } = this.#target
     const socket = tls ? connectTls({ ...place, ...tls }) : connectTcp(place)
     this.#socket = socket
@@ -153,7 +160,7 @@ class TargetConnector {
   }
 
   /** Leaves a primary that is none any more. */
-  #follow(socket: Socket, primary: Primary): void {
+  #follow(socket: Socket, primary: SentinelPrimary): void {
     socket.once('close', () => primary.close())
     primary.onSwitch(() => {
       // answers that have come are read before
@@ -183,29 +190,29 @@ type ClientPlace = { readonly host?: string; readonly port?: number }
  * Makes the sockets of an ioredis client, version 5 or 6. A socket is handed over once login and database were accepted on it, the first time
  * and after every loss: no command is ever answered before, and the client never has the password.
  */
-export function connectorTo(target: ConnectTarget): Connectors {
+export function createSocketConnectorClass(target: SocketTarget): SocketConnectorClass {
   class Connector extends TargetConnector {
     constructor(options: ClientPlace) {
       super(target, options)
     }
   }
   // its abstract class has members of its own use, which nobody else reads
-  return Connector as unknown as Connectors
+  return Connector as unknown as SocketConnectorClass
 }
 
 /** The first byte of what a TLS server says to a client without TLS. */
 const TLS_ALERT = 0x15
 
-function handshake({ username, db }: ConnectTarget, password: string | undefined): string[][] {
+function handshake({ username, db }: SocketTarget, password: string | undefined): string[][] {
   const login = password === undefined ? [] : [['auth', ...(username === undefined ? [] : [username]), password]]
   return db > 0 ? [...login, ['select', `${db}`]] : login
 }
 
-async function askPassword({ password }: ConnectTarget): Promise<string | undefined> {
+async function askPassword({ password }: SocketTarget): Promise<string | undefined> {
   try {
     return await password()
   } catch (error) {
-    throw new Error(`the password could not be had: ${describeFailure(error)}`)
+    throw new Error(`the password could not be had: ${describeUserFunctionFailure(error)}`)
   }
 }
 
@@ -213,18 +220,18 @@ async function askPassword({ password }: ConnectTarget): Promise<string | undefi
 async function agree(
   socket: Socket,
   requests: readonly string[][],
-  { connectTimeoutMs, isByIam }: ConnectTarget,
+  { connectTimeoutMs, isByIam }: SocketTarget,
   hungUp: () => Error,
 ): Promise<void> {
   const written = requests.map((words) => encode(words)).join('')
   let text = ''
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onData = (chunk: Buffer) => {
-    if (text === '' && chunk[0] === TLS_ALERT) return reject(new Error(SPEAKS_TLS))
+    if (text === '' && chunk[0] === TLS_ALERT) return reject(new Error(SPEAKS_TLS_MESSAGE))
     text += chunk.toString('latin1')
     const lines = text.split('\r\n').slice(0, -1)
     const at = lines.findIndex((line) => line !== '+OK')
-    if (at >= 0 && !lines[at]?.startsWith('-')) return reject(new Error(NO_REDIS))
+    if (at >= 0 && !lines[at]?.startsWith('-')) return reject(new Error(NOT_REDIS_MESSAGE))
     const said = Buffer.from(lines[at]?.slice(1) ?? '', 'latin1').toString()
     if (at >= 0) return reject(refusalOf(requests[at]?.[0], said, isByIam))
     if (lines.length >= requests.length) resolve()

@@ -1,12 +1,12 @@
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
 import { toReplyError, toSelectError } from '../group/redis/reply-errors.ts'
-import { isCluster, settleCluster } from './cluster-client.ts'
+import { adjustUserCluster, isClusterClient } from './cluster-client.ts'
 import type { Deadline } from './deadline.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { checkClientOptions, isRecord, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
-import { describeFailure, describeTrouble } from './trouble.ts'
+import { checkClientOptions, isOptionsObject, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
+import { describeSocketError, describeUserFunctionFailure } from './trouble.ts'
 
 /** Makes a client; asked again for each that takes the place of one that was given up. */
 export type ClientFactory = () => IoredisClient | Promise<IoredisClient>
@@ -120,7 +120,7 @@ export class ClientHolder {
     if (!isAwaited()) throw this.#leave(client)
     const { options = {} } = client
     try {
-      if (!isRecord(options)) throw cannot(ACTION, 'the client of the factory must have options')
+      if (!isOptionsObject(options)) throw wrongUseError(ACTION, 'the client of the factory must have options')
       settleOptions(client, options)
     } catch (error) {
       this.#wrong = error as Error
@@ -156,12 +156,12 @@ export class ClientHolder {
       client = await this.#create()
     } catch (error) {
       // without the error itself: one of a URL has the URL as a member
-      throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${describeFailure(error)}`)
+      throw new RedisConnectionError(`Cannot use Redis: the factory failed: ${describeUserFunctionFailure(error)}`)
     }
     const isClient =
-      isRecord(client) && ['pipeline', 'on', 'disconnect'].every((name) => typeof client[name] === 'function')
+      isOptionsObject(client) && ['pipeline', 'on', 'disconnect'].every((name) => typeof client[name] === 'function')
     if (isClient) return client as unknown as IoredisClient
-    throw cannot(ACTION, 'the factory must give a client of ioredis, Redis or Cluster')
+    throw wrongUseError(ACTION, 'the factory must give a client of ioredis, Redis or Cluster')
   }
 
   /** Destroys a client of no use, unless it is the application's own. */
@@ -178,7 +178,7 @@ export class ClientHolder {
 
 /** One node's trouble does not end what others are asked. */
 function isUseful({ client, waiting, isSound }: HeldClient): boolean {
-  return (isCluster(client) || isSound) && waiting.length > 0
+  return (isClusterClient(client) || isSound) && waiting.length > 0
 }
 
 function isStale({ client, refusal }: HeldClient): boolean {
@@ -190,13 +190,16 @@ function settleOptions(client: IoredisClient, options: ClientOptions): void {
   checkClientOptions(ACTION, options)
   const { redisOptions, db = 0, enableReadyCheck, password, protocol, sentinels } = options
   if (Array.isArray(sentinels)) settleSentinels(options)
-  if (client.isCluster && isRecord(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
-    throw cannot(ACTION, 'option db must be left out of redisOptions: a cluster has only database 0')
-  if (!/^\d+$/.test(`${db ?? 0}`)) throw cannot(ACTION, 'option db must be an integer from 0')
+  if (client.isCluster && isOptionsObject(redisOptions) && Number(redisOptions.db ?? 0) !== 0)
+    throw wrongUseError(ACTION, 'option db must be left out of redisOptions: a cluster has only database 0')
+  if (!/^\d+$/.test(`${db ?? 0}`)) throw wrongUseError(ACTION, 'option db must be an integer from 0')
   // version 6 waits for login and database, version 5 only for the answer of its ready check
   if (client.isCluster || protocol !== undefined || enableReadyCheck !== false) return
   if (Number(db) !== 0)
-    throw cannot(ACTION, 'option enableReadyCheck must not be false with db: ioredis 5 would not wait for its database')
+    throw wrongUseError(
+      ACTION,
+      'option enableReadyCheck must not be false with db: ioredis 5 would not wait for its database',
+    )
   if (password && client.status !== 'ready') Object.assign(options, { enableReadyCheck: true })
 }
 
@@ -219,7 +222,7 @@ function neverHangUp(client: IoredisClient): void {
 function hold(client: IoredisClient, options: ClientOptions): HeldClient {
   neverHangUp(client)
   client.on('+node', () => neverHangUp(client))
-  if (isCluster(client)) settleCluster(client)
+  if (isClusterClient(client)) adjustUserCluster(client)
   const held: HeldClient = {
     client,
     options,
@@ -235,12 +238,12 @@ function hold(client: IoredisClient, options: ClientOptions): HeldClient {
   // without a listener ioredis prints
   client.on('error', (error) => {
     const refusal = refusalIn(error)
-    if (refusal === undefined) held.trouble = describeTrouble(lastOf(error))
+    if (refusal === undefined) held.trouble = describeSocketError(lastOf(error))
     else refuse(held, refusal)
   })
   // of a cluster: the others go on
   client.on('node error', (error) => {
-    held.trouble = refusalIn(error)?.message ?? describeTrouble(error)
+    held.trouble = refusalIn(error)?.message ?? describeSocketError(error)
   })
   return held
 }

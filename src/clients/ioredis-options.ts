@@ -1,4 +1,4 @@
-import { boolean, callable, cannot, integerFrom, numberFrom } from '../core/options.ts'
+import { assertBoolean, assertFunction, assertInteger, assertNumber, wrongUseError } from '../core/options.ts'
 
 /** Options that are refused, by why; every other one of a factory's client is harmless, or is set or undone where a client is made or used. */
 const REFUSALS: readonly (readonly [names: RegExp, why: string])[] = [
@@ -16,7 +16,7 @@ const WITH_URL =
   'keyPrefix stringNumbers protocol replyMapping showFriendlyErrorStack'
 
 /** What goes with the URL of sentinels beside. */
-export const SENTINEL_OPTIONS = [
+export const SENTINEL_OPTION_NAMES = [
   'sentinelUsername',
   'sentinelPassword',
   'sentinelTLS',
@@ -31,14 +31,14 @@ const MOST_MS = 2_147_483_647
 
 /** What would fail far from here, or not at all, if it were of another type. */
 const RULES: readonly (readonly [names: RegExp, rule: Rule])[] = [
-  [/Timeout$/, (action, name, value) => numberFrom(action, name, value, 1, MOST_MS)],
-  [/^(family|keepAlive|maxRetriesPerRequest|db)$/, (action, name, value) => integerFrom(action, name, value, 0)],
-  [/Strategy$/, callable],
-  [/^(enableTLSForSentinelMode|failoverDetector)$/, boolean],
+  [/Timeout$/, (action, name, value) => assertNumber(action, name, value, 1, MOST_MS)],
+  [/^(family|keepAlive|maxRetriesPerRequest|db)$/, (action, name, value) => assertInteger(action, name, value, 0)],
+  [/Strategy$/, assertFunction],
+  [/^(enableTLSForSentinelMode|failoverDetector)$/, assertBoolean],
   [
     /^(username|sentinelUsername|keyPrefix)$/,
     (action, name, value) => {
-      if (typeof value !== 'string') throw cannot(action, `${name} must be a string`)
+      if (typeof value !== 'string') throw wrongUseError(action, `${name} must be a string`)
     },
   ],
 ]
@@ -58,19 +58,19 @@ const HARMLESS_VALUES: ClientOptions = { role: 'master', scaleReads: 'master', r
 
 /** @throws {TypeError} An option is unknown or refused: its name and why. @param isSentinels The URL is one of sentinels. */
 export function checkUrlOptions(action: string, options: object, isSentinels = false): void {
-  const known: readonly string[] = [...WITH_URL.split(' '), ...(isSentinels ? SENTINEL_OPTIONS : [])]
+  const known: readonly string[] = [...WITH_URL.split(' '), ...(isSentinels ? SENTINEL_OPTION_NAMES : [])]
   for (const [name, own] of Object.entries(Object.getOwnPropertyDescriptors(options))) {
     // a getter, as of a password that changes, is not read before it is needed
     if (own.get === undefined) refuse(action, name, own.value)
     if (!known.includes(name) && (own.get !== undefined || isGiven(name, own.value)))
-      throw cannot(action, `option ${name} is refused: ${whereItGoes(name)}`)
+      throw wrongUseError(action, `option ${name} is refused: ${whereItGoes(name)}`)
     if (own.value !== undefined && (own.value !== null || !MAY_BE_NULL.test(name)))
       RULES.find(([names]) => names.test(name))?.[1](action, name, own.value)
   }
 }
 
 function whereItGoes(name: string): string {
-  if (SENTINEL_OPTIONS.includes(name as (typeof SENTINEL_OPTIONS)[number]))
+  if (SENTINEL_OPTION_NAMES.includes(name as (typeof SENTINEL_OPTION_NAMES)[number]))
     return 'it goes with the URL of sentinels, redis+sentinel://'
   return 'it goes with no URL, but with a factory, connectIoredis(() => new Redis({ … }))'
 }
@@ -79,18 +79,18 @@ function whereItGoes(name: string): string {
 export function checkClientOptions(action: string, options: ClientOptions): void {
   for (const [name, value] of Object.entries(options)) refuse(action, name, value)
   const { redisOptions } = options
-  if (isRecord(redisOptions)) checkClientOptions(action, redisOptions)
+  if (isOptionsObject(redisOptions)) checkClientOptions(action, redisOptions)
 }
 
 function refuse(action: string, name: string, value: unknown): void {
   const [, why] = REFUSALS.find(([names]) => names.test(name)) ?? []
-  if (why !== undefined && isGiven(name, value)) throw cannot(action, `option ${name} is refused: ${why}`)
+  if (why !== undefined && isGiven(name, value)) throw wrongUseError(action, `option ${name} is refused: ${why}`)
 }
 
 function isGiven(name: string, value: unknown): boolean {
   return value !== undefined && value !== null && HARMLESS_VALUES[name] !== value
 }
 
-export function isRecord(value: unknown): value is ClientOptions {
+export function isOptionsObject(value: unknown): value is ClientOptions {
   return typeof value === 'object' && value !== null
 }

@@ -1,19 +1,26 @@
 import { RedisConnectionError, RedisReplyError } from '../errors.ts'
-import { withPrefix } from '../group/redis/keys-of.ts'
-import { classifyReply, toReplyError } from '../group/redis/reply-errors.ts'
-import type { Answer, Argument, Command, Reply, SignIn, Transport } from '../group/redis/transport.ts'
-import { isCluster } from './cluster-client.ts'
-import { mastersOf, nodeAt } from './cluster-nodes.ts'
-import type { Result } from './cluster-pipeline.ts'
+import { withKeyPrefix } from '../group/redis/keys-of.ts'
+import { classifyReplyError, toReplyError } from '../group/redis/reply-errors.ts'
+import type {
+  CommandArgument,
+  RedisCommand,
+  RedisReply,
+  ReplyOrConnectionError,
+  SignIn,
+  Transport,
+} from '../group/redis/transport.ts'
+import { isClusterClient } from './cluster-client.ts'
+import { clusterNodeClient, fetchMasters } from './cluster-nodes.ts'
+import type { PipelineResult } from './cluster-pipeline.ts'
 import { ClusterPipeline } from './cluster-pipeline.ts'
 import { type Deadline, startDeadline } from './deadline.ts'
 import type { ClientHolder, HeldClient } from './held-client.ts'
 import type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { isRecord } from './ioredis-options.ts'
-import { clientReady } from './ready.ts'
-import { signInOf } from './sign-in.ts'
-import { describeTrouble } from './trouble.ts'
+import { isOptionsObject } from './ioredis-options.ts'
+import { waitForClient } from './ready.ts'
+import { signInFromOptions } from './sign-in.ts'
+import { describeSocketError } from './trouble.ts'
 import type { UrlClients } from './url-clients.ts'
 
 /** Sends over the client that a holder has, whichever that is by now. */
@@ -31,7 +38,7 @@ export class IoredisTransport implements Transport {
     this.#clients = clients
   }
 
-  async send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]> {
+  async send(commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]> {
     return this.#send(commands, timeoutMs)
   }
 
@@ -44,9 +51,9 @@ export class IoredisTransport implements Transport {
       await this.#askAboutCluster(timeoutMs)
     }
     const { client } = this.#holder.held() ?? {}
-    if (client && !isCluster(client)) return [this]
+    if (client && !isClusterClient(client)) return [this]
     const { scriptPrefix } = this
-    const masters = client ? await mastersOf(client) : []
+    const masters = client ? await fetchMasters(client) : []
     // a single node would pass for all of them
     if (masters.length === 0)
       throw new RedisConnectionError('Cannot reach Redis: the nodes of the cluster are not known')
@@ -58,23 +65,27 @@ export class IoredisTransport implements Transport {
   }
 
   /** Also connects; who may not ask is taken at the URL's word. @throws {RedisConnectionError} No answer came. */
-  async #askAboutCluster(timeoutMs: number | undefined): Promise<Answer | undefined> {
+  async #askAboutCluster(timeoutMs: number | undefined): Promise<ReplyOrConnectionError | undefined> {
     const [info] = await this.#send([['info', 'cluster']], timeoutMs)
     if (info instanceof RedisConnectionError) throw info
     return info
   }
 
   signIn(): SignIn | undefined {
-    return this.#clients?.signIn ?? signInOf(this.#holder.held()?.options)
+    return this.#clients?.signIn ?? signInFromOptions(this.#holder.held()?.options)
   }
 
   get #isCluster(): boolean {
     const { client } = this.#holder.held() ?? {}
-    return client !== undefined && isCluster(client)
+    return client !== undefined && isClusterClient(client)
   }
 
   /** @param key Of a cluster: the one node to send to. */
-  async #send(commands: readonly Command[], timeoutMs = Number.POSITIVE_INFINITY, key?: string): Promise<Answer[]> {
+  async #send(
+    commands: readonly RedisCommand[],
+    timeoutMs = Number.POSITIVE_INFINITY,
+    key?: string,
+  ): Promise<ReplyOrConnectionError[]> {
     if (commands.length === 0) return []
     const limitMs = Math.min(timeoutMs, this.#limitMs)
     let held = this.#holder.held()
@@ -85,14 +96,14 @@ export class IoredisTransport implements Transport {
     try {
       held ??= await deadline.of(this.#holder.take())
       const answers = await this.#ask(held, commands, deadline, key)
-      if (!this.#clients?.becomeCluster || isCluster(held.client) || !answers.some(isRedirection)) return answers
+      if (!this.#clients?.becomeCluster || isClusterClient(held.client) || !answers.some(isRedirection)) return answers
       const moved = answers.flatMap((answer, at) => (isRedirection(answer) ? [at] : []))
       // none of these was carried out
       this.#clients.becomeCluster()
       this.#holder.replace(held)
       held = await deadline.of(this.#holder.take())
-      const again = await this.#ask(held, moved.map((at) => commands[at] as Command), deadline) // biome-ignore format: one line
-      for (const [n, at] of moved.entries()) answers[at] = again[n] as Answer
+      const again = await this.#ask(held, moved.map((at) => commands[at] as RedisCommand), deadline) // biome-ignore format: one line
+      for (const [n, at] of moved.entries()) answers[at] = again[n] as ReplyOrConnectionError
       return answers
     } catch (error) {
       this.#holder.giveUp(held)
@@ -103,11 +114,16 @@ export class IoredisTransport implements Transport {
   }
 
   /** One answer per command; the client is given up where one did not come. */
-  async #ask(held: HeldClient, commands: readonly Command[], deadline: Deadline, key?: string): Promise<Answer[]> {
+  async #ask(
+    held: HeldClient,
+    commands: readonly RedisCommand[],
+    deadline: Deadline,
+    key?: string,
+  ): Promise<ReplyOrConnectionError[]> {
     let pipeline: Sending | undefined
     held.waiting.push(deadline)
     try {
-      if (needsReady(held)) await deadline.of(clientReady(held.client))
+      if (needsReady(held)) await deadline.of(waitForClient(held.client))
       pipeline = this.#pipeline(held, commands, key)
       const answers = readAnswers(held, commands, (await deadline.of(pipeline.exec())) ?? [])
       if (answers.some(endsClient)) this.#holder.giveUp(held)
@@ -121,12 +137,12 @@ export class IoredisTransport implements Transport {
     }
   }
 
-  #pipeline({ client, options }: HeldClient, given: readonly Command[], key?: string): Sending {
+  #pipeline({ client, options }: HeldClient, given: readonly RedisCommand[], key?: string): Sending {
     const prefix = this.#keyPrefix || prefixOf(options)
     // prefixed here: what ioredis takes for a key differs from version to version
-    const commands = prefix ? given.map((command) => withPrefix(command, prefix)) : given
-    if (!isCluster(client)) return put(client, commands, prefix)
-    const node = key === undefined ? undefined : nodeAt(client, key)
+    const commands = prefix ? given.map((command) => withKeyPrefix(command, prefix)) : given
+    if (!isClusterClient(client)) return put(client, commands, prefix)
+    const node = key === undefined ? undefined : clusterNodeClient(client, key)
     if (node) return put(node, commands, prefix)
     return new ClusterPipeline(client, commands, (node, some) => put(node, some, prefix))
   }
@@ -137,19 +153,19 @@ export class IoredisTransport implements Transport {
 }
 
 /** @param prefix Of the client, which has been put before the keys. */
-function put(client: IoredisClient, commands: readonly Command[], prefix: string): IoredisPipeline {
+function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {
   const pipeline = client.pipeline()
   if (prefix) Object.assign(pipeline, { options: { ...client.options, keyPrefix: '' } })
   // in capitals: transformers that other code sets for a command, process-wide, go by its name
-  for (const command of commands) pipeline.callBuffer(command[0].toUpperCase(), command.slice(1) as Argument[])
+  for (const command of commands) pipeline.callBuffer(command[0].toUpperCase(), command.slice(1) as CommandArgument[])
   return pipeline
 }
 
-function isRedirection(answer: Answer): boolean {
+function isRedirection(answer: ReplyOrConnectionError): boolean {
   return answer instanceof RedisReplyError && /^(MOVED|ASK) /.test(answer.message)
 }
 
-type Results = readonly Result[]
+type Results = readonly PipelineResult[]
 
 /** Commands that were put together, for one server or several. */
 interface Sending {
@@ -163,23 +179,30 @@ function answeredOf(pipeline: object | undefined): Results {
 }
 
 /** One answer per command. @param missing Of a command that has no result. */
-function readAnswers(held: HeldClient, commands: readonly Command[], results: Results, missing?: Error): Answer[] {
+function readAnswers(
+  held: HeldClient,
+  commands: readonly RedisCommand[],
+  results: Results,
+  missing?: Error,
+): ReplyOrConnectionError[] {
   // a server that hangs up after its refusal refused all
   const hangUp = results.some((result) => result?.[0]) ? hangUpIn(results) : undefined
-  const read = hasNumbersAsText(held.options) ? withNumbers : (reply: Reply) => reply
+  const read = hasNumbersAsText(held.options) ? withNumbers : (reply: RedisReply) => reply
   return commands.map((_command, at) => {
     const [error, reply] = results[at] ?? [missing ?? new Error('Connection is closed.')]
-    if (!error) return read(detach(reply as Reply))
+    if (!error) return read(detach(reply as RedisReply))
     return refusalOf(error) ?? hangUp ?? unanswered(held, error)
   })
 }
 
 function hangUpIn(results: Results): RedisReplyError | undefined {
-  return results.map((result) => refusalOf(result?.[0])).find((reply) => reply && classifyReply(reply.message).hangsUp)
+  return results
+    .map((result) => refusalOf(result?.[0]))
+    .find((reply) => reply && classifyReplyError(reply.message).hangsUp)
 }
 
 function hasNumbersAsText({ stringNumbers, redisOptions }: ClientOptions): boolean {
-  return stringNumbers === true || (isRecord(redisOptions) && redisOptions.stringNumbers === true)
+  return stringNumbers === true || (isOptionsObject(redisOptions) && redisOptions.stringNumbers === true)
 }
 
 // an ioredis error carries its command, payloads included, so only its text goes on
@@ -192,18 +215,18 @@ function unanswered(held: HeldClient, error: unknown): RedisConnectionError {
   if (error instanceof RedisConnectionError) return error
   const { message } = error as Error
   const isVague = /max retries per request|connection is closed|is ended|startup nodes|slots cache/i.test(message)
-  const said = isVague && held.trouble !== undefined ? held.trouble : describeTrouble(error)
+  const said = isVague && held.trouble !== undefined ? held.trouble : describeSocketError(error)
   return new RedisConnectionError(`Cannot reach Redis: ${said}`)
 }
 
-function endsClient(answer: Answer): boolean {
+function endsClient(answer: ReplyOrConnectionError): boolean {
   if (answer instanceof RedisConnectionError) return true
-  return answer instanceof RedisReplyError && classifyReply(answer.message).endsClient
+  return answer instanceof RedisReplyError && classifyReplyError(answer.message).endsClient
 }
 
 /** Where a client keeps no queue; a cluster's nodes are not known before. */
 function needsReady({ client, options }: HeldClient): boolean {
-  return client.status !== 'ready' && (options.enableOfflineQueue === false || isCluster(client))
+  return client.status !== 'ready' && (options.enableOfflineQueue === false || isClusterClient(client))
 }
 
 function prefixOf({ keyPrefix }: ClientOptions): string {
@@ -214,12 +237,12 @@ function prefixOf({ keyPrefix }: ClientOptions): string {
  * Takes a reply's items out of the array that ioredis knows: what a pipeline answered was seen to live until the next full garbage
  * collection, at a fifth of a poller's processor time.
  */
-function detach(reply: Reply): Reply {
+function detach(reply: RedisReply): RedisReply {
   return Array.isArray(reply) ? reply.splice(0) : reply
 }
 
 /** Integers that a client gave as text; texts of the server are Buffers here. */
-function withNumbers(reply: Reply): Reply {
+function withNumbers(reply: RedisReply): RedisReply {
   if (Array.isArray(reply)) return reply.map(withNumbers)
   return typeof reply === 'string' && /^-?\d+$/.test(reply) ? Number(reply) : reply
 }

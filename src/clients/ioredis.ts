@@ -1,14 +1,14 @@
-import { cannot, object } from '../core/options.ts'
+import { assertObject, wrongUseError } from '../core/options.ts'
 import type { Connection } from '../group/group.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
-import { DEFAULT_LIMIT_MS } from '../group/redis/transport.ts'
+import { DEFAULT_REPLY_TIMEOUT_MS } from '../group/redis/transport.ts'
 import type { ClientFactory } from './held-client.ts'
 import { ClientHolder } from './held-client.ts'
 import { checkUrlOptions } from './ioredis-options.ts'
 import { IoredisTransport } from './ioredis-transport.ts'
 import type { IoredisOptions } from './own-options.ts'
 import { parseRedisUrl } from './url.ts'
-import { clientsOf } from './url-clients.ts'
+import { createUrlClients } from './url-clients.ts'
 
 export type { IoredisClient, IoredisPipeline } from './ioredis-client.ts'
 export type { IoredisOptions } from './own-options.ts'
@@ -30,15 +30,15 @@ const COMMAND_TIMEOUT_MS = 5_000
  */
 export function connectIoredis(target: string | ClientFactory, options?: IoredisOptions): Connection {
   if (typeof target === 'function') {
-    if (options) throw cannot(ACTION, 'options go with a URL, not with a factory')
-    return createRedisConnection(new IoredisTransport(new ClientHolder(target, false), DEFAULT_LIMIT_MS))
+    if (options) throw wrongUseError(ACTION, 'options go with a URL, not with a factory')
+    return createRedisConnection(new IoredisTransport(new ClientHolder(target, false), DEFAULT_REPLY_TIMEOUT_MS))
   }
   const address = parseRedisUrl(ACTION, target)
   const given = options ?? {}
-  object(ACTION, 'options', given)
+  assertObject(ACTION, 'options', given)
   checkUrlOptions(ACTION, given, address.sentinel !== undefined)
   const { commandTimeout = COMMAND_TIMEOUT_MS, keyPrefix = '' } = given
-  const clients = clientsOf(address, given)
+  const clients = createUrlClients(address, given)
   const holder = new ClientHolder(() => clients.make(), true)
   return createRedisConnection(new IoredisTransport(holder, commandTimeout, keyPrefix, clients))
 }

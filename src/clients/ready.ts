@@ -1,14 +1,14 @@
 import type { IoredisClient } from './ioredis-client.ts'
 
 /** Waits until a client would need no queue. @throws {Error} It ended instead. */
-export const clientReady = onePerClient(async (client) => {
+export const waitForClient = onePerClient(async (client) => {
   if (client.status === undefined || client.status === 'ready') return
   if (client.status === 'wait') client.connect?.().catch(() => {})
   await readyOrEnded(client)
 })
 
 /** Waits until a node of a cluster takes commands: it tries once. @throws {Error} It does not. */
-export const nodeReady = onePerClient(async (node) => {
+export const waitForClusterNode = onePerClient(async (node) => {
   if (node.status === 'wait' || node.status === 'end') await node.connect?.()
   else await readyOrEnded(node)
 })

@@ -1,7 +1,7 @@
-import { cannot } from '../core/options.ts'
-import type { Primary } from './connector.ts'
+import { wrongUseError } from '../core/options.ts'
+import type { SentinelPrimary } from './connector.ts'
 import type { IoredisOptions } from './own-options.ts'
-import { passwordOf, tlsOption } from './own-options.ts'
+import { checkedTls, createPasswordGetter } from './own-options.ts'
 import { findPrimary } from './sentinels.ts'
 import type { RedisAddress, SentinelAddress } from './url.ts'
 
@@ -11,24 +11,24 @@ import type { RedisAddress, SentinelAddress } from './url.ts'
  *
  * @throws {TypeError} An option is of another type, or contradicts another.
  */
-export function sentinelsOf(
+export function createPrimaryFinder(
   action: string,
   address: RedisAddress,
   sentinel: SentinelAddress,
   options: IoredisOptions,
   connectTimeoutMs: number,
-): () => Promise<Primary> {
+): () => Promise<SentinelPrimary> {
   const { tls, sentinelUsername = sentinel.username, enableTLSForSentinelMode, failoverDetector = true } = options
   if (enableTLSForSentinelMode === false && tls && !address.tls)
-    throw cannot(action, 'options tls and enableTLSForSentinelMode: false contradict each other')
+    throw wrongUseError(action, 'options tls and enableTLSForSentinelMode: false contradict each other')
   if (sentinelUsername && sentinel.password === undefined && !('sentinelPassword' in options))
-    throw cannot(action, 'sentinelUsername needs a sentinelPassword')
+    throw wrongUseError(action, 'sentinelUsername needs a sentinelPassword')
   const target = {
     hosts: address.hosts,
     name: sentinel.name,
-    tls: tlsOption(action, 'sentinelTLS', options.sentinelTLS) ?? (address.tls ? (tls ?? {}) : undefined),
+    tls: checkedTls(action, 'sentinelTLS', options.sentinelTLS) ?? (address.tls ? (tls ?? {}) : undefined),
     username: sentinelUsername || undefined,
-    password: passwordOf(action, () => options.sentinelPassword ?? sentinel.password),
+    password: createPasswordGetter(action, () => options.sentinelPassword ?? sentinel.password),
     family: options.family,
     connectTimeoutMs,
     isWatched: failoverDetector,

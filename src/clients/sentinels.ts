@@ -2,10 +2,10 @@ import type { ConnectionOptions } from 'node:tls'
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../errors.ts'
 import { toReplyError } from '../group/redis/reply-errors.ts'
-import type { Primary } from './connector.ts'
-import { connectorTo } from './connector.ts'
+import type { SentinelPrimary } from './connector.ts'
+import { createSocketConnectorClass } from './connector.ts'
 import { startDeadline } from './deadline.ts'
-import { describeTrouble, NO_REDIS } from './trouble.ts'
+import { describeSocketError, NOT_REDIS_MESSAGE } from './trouble.ts'
 import type { HostPort } from './url.ts'
 
 /** Sentinels, and as whom they are asked for which primary. */
@@ -45,7 +45,7 @@ const OPTIONS = {
  *
  * @throws {RedisReplyError} The sentinels refuse the login. @throws {Error} None of them answered, or knows the name.
  */
-export async function findPrimary(target: SentinelTarget): Promise<Primary> {
+export async function findPrimary(target: SentinelTarget): Promise<SentinelPrimary> {
   const watch = new Watch(target)
   const deadline = startDeadline(target.connectTimeoutMs + GRACE_MS, () => new Error('no sentinel answered'))
   try {
@@ -60,7 +60,7 @@ export async function findPrimary(target: SentinelTarget): Promise<Primary> {
   }
 }
 
-class Watch implements Primary {
+class Watch implements SentinelPrimary {
   readonly #target: SentinelTarget
   readonly #clients = new Set<Redis>()
   #place: HostPort | undefined
@@ -106,7 +106,7 @@ class Watch implements Primary {
   #connect(host: HostPort): Redis {
     const { tls, username, password, family, connectTimeoutMs } = this.#target
     const place = { ...host, ...(family !== undefined && { family }) }
-    const connector = connectorTo({
+    const connector = createSocketConnectorClass({
       place,
       tls,
       username,
@@ -153,7 +153,7 @@ class Watch implements Primary {
 function placeIn(reply: unknown): HostPort {
   if (reply === null) throw new Error('the sentinel knows no primary by the name in the URL')
   const [host = '', port] = Array.isArray(reply) ? (reply as unknown[]).map(String) : []
-  if (host === '' || !(Number(port) > 0)) throw new Error(NO_REDIS)
+  if (host === '' || !(Number(port) > 0)) throw new Error(NOT_REDIS_MESSAGE)
   return { host, port: Number(port) }
 }
 
@@ -174,5 +174,5 @@ function whyNone(errors: readonly Error[]): Error {
     return new RedisReplyError(`no sentinel names a primary: ${said.replace(/[.\s]+$/, '')}; ${advice}`)
   }
   const unknown = errors.find(({ message }) => message.includes('knows no primary'))
-  return new Error(`no sentinel names a primary: ${describeTrouble(unknown ?? errors.at(-1))}`)
+  return new Error(`no sentinel names a primary: ${describeSocketError(unknown ?? errors.at(-1))}`)
 }

@@ -1,12 +1,12 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Redis, type Requester } from '@upstash/redis'
-import { MillraceError, quoted, RedisConnectionError } from '../errors.ts'
+import { MillraceError, quotedValue, RedisConnectionError } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
 import { toReplyError } from '../group/redis/reply-errors.ts'
-import type { Argument, Reply, Transport } from '../group/redis/transport.ts'
+import type { CommandArgument, RedisReply, Transport } from '../group/redis/transport.ts'
 import { startDeadline } from './deadline.ts'
-import { describeFailure } from './trouble.ts'
+import { describeUserFunctionFailure } from './trouble.ts'
 
 /** Where an Upstash database is, and how long to wait for it. */
 export interface UpstashOptions {
@@ -101,7 +101,7 @@ export function createUpstashTransport(options: UpstashOptions | (() => Redis | 
 function resolveUpstashOptions(options: UpstashOptions): Required<UpstashOptions> {
   const { url, token, commandTimeoutMs = defaults.commandTimeoutMs, ...unknown } = options
   const [unknownKey] = Object.keys(unknown)
-  if (unknownKey !== undefined) throw refusal(`unknown option ${quoted(unknownKey)}`)
+  if (unknownKey !== undefined) throw refusal(`unknown option ${quotedValue(unknownKey)}`)
   if (typeof url !== 'string' || !/^https?:\/\/[^\s@?#]+$/.test(url)) {
     throw refusal('url must be the REST URL of the database, https://…')
   }
@@ -161,12 +161,12 @@ function requestOf(redis: Redis): Request {
   return request
 }
 
-function toText(argument: Argument): string {
+function toText(argument: CommandArgument): string {
   return Buffer.isBuffer(argument) ? argument.toString('utf8') : String(argument)
 }
 
 interface Result {
-  readonly result?: Reply
+  readonly result?: RedisReply
   readonly error?: string
 }
 
@@ -175,7 +175,7 @@ function isAnswer(answer: unknown, length: number): answer is Result[] {
   return Array.isArray(answer) && answer.length === length && answer.every(isResult)
 }
 
-function toReply({ result, error }: Result): Reply {
+function toReply({ result, error }: Result): RedisReply {
   return error === undefined ? (result ?? null) : toReplyError(error)
 }
 
@@ -184,7 +184,9 @@ const REFUSED = 'Cannot use Upstash: the token was refused; set the REST token o
 /** A factory or a token that could not be had; ours are passed on. */
 function failedFactory(error: unknown): never {
   if (error instanceof MillraceError || (error as Error)?.message?.startsWith(CANNOT)) throw error
-  throw new RedisConnectionError(`Cannot use Upstash: the factory or the token failed: ${describeFailure(error)}`)
+  throw new RedisConnectionError(
+    `Cannot use Upstash: the factory or the token failed: ${describeUserFunctionFailure(error)}`,
+  )
 }
 
 function made(make: () => Redis | Promise<Redis>): Redis | Promise<Redis> {

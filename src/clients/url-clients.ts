@@ -1,18 +1,18 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { RedisOptions } from 'ioredis'
 import { Redis } from 'ioredis'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { SignIn } from '../group/redis/transport.ts'
-import { clustersOf } from './cluster-client.ts'
-import type { ConnectTarget } from './connector.ts'
-import { connectorTo } from './connector.ts'
+import { createClusterClients } from './cluster-client.ts'
+import type { SocketTarget } from './connector.ts'
+import { createSocketConnectorClass } from './connector.ts'
 import type { IoredisClient } from './ioredis-client.ts'
 import type { ClientOptions } from './ioredis-options.ts'
-import { SENTINEL_OPTIONS, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
+import { SENTINEL_OPTION_NAMES, SOCKET_TIMEOUT_MS } from './ioredis-options.ts'
 import type { IoredisOptions } from './own-options.ts'
-import { passwordOf, tlsOption } from './own-options.ts'
-import { sentinelsOf } from './sentinel-options.ts'
-import { isByIam } from './sign-in.ts'
+import { checkedTls, createPasswordGetter } from './own-options.ts'
+import { createPrimaryFinder } from './sentinel-options.ts'
+import { isIamSignIn } from './sign-in.ts'
 import type { RedisAddress } from './url.ts'
 
 const ACTION = 'connect with ioredis'
@@ -47,7 +47,7 @@ export interface UrlClients {
 }
 
 /** Makes the clients of a URL. Where to, login and database are the connector's: ioredis has no password that it could show. */
-export function clientsOf(address: RedisAddress, options: IoredisOptions): UrlClients {
+export function createUrlClients(address: RedisAddress, options: IoredisOptions): UrlClients {
   const target = targetOf(address, options)
   const { retryStrategy = LAMBDA_OPTIONS.retryStrategy, commandTimeout = 0 } = options
   const names = Object.keys(options).filter((name) => !OWN_OPTIONS.has(name))
@@ -66,8 +66,11 @@ export function clientsOf(address: RedisAddress, options: IoredisOptions): UrlCl
   } as RedisOptions & { readonly replyMapping: 'legacy' }
   let { cluster } = address
   // of a cluster every node has a place of its own
-  const clusters = clustersOf(address, { ...settings, Connector: connectorTo({ ...target, place: undefined }) })
-  const ofServer = { ...target.place, ...settings, Connector: connectorTo(target) }
+  const clusters = createClusterClients(address, {
+    ...settings,
+    Connector: createSocketConnectorClass({ ...target, place: undefined }),
+  })
+  const ofServer = { ...target.place, ...settings, Connector: createSocketConnectorClass(target) }
   const becomeCluster = () => {
     if (!cluster) process.emitWarning('the server of the URL is a cluster: add ?cluster to the URL')
     cluster = true
@@ -92,7 +95,7 @@ function guarded(strategy: (attempt: number) => unknown): (attempt: number) => u
 
 /** Options that are not handed on. */
 const OWN_OPTIONS = new Set([
-  ...SENTINEL_OPTIONS,
+  ...SENTINEL_OPTION_NAMES,
   'password',
   'username',
   'db',
@@ -103,7 +106,7 @@ const OWN_OPTIONS = new Set([
   'retryStrategy',
 ])
 
-function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget {
+function targetOf(address: RedisAddress, options: IoredisOptions): SocketTarget {
   const { hosts, path, cluster, iam, sentinel } = address
   const {
     db = address.db,
@@ -112,8 +115,8 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     connectTimeout = LAMBDA_OPTIONS.connectTimeout,
   } = options
   if (iam !== undefined && !('password' in options))
-    throw cannot(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
-  if (cluster && db > 0) throw cannot(ACTION, 'option db must be left out: a cluster has only database 0')
+    throw wrongUseError(ACTION, '?iam needs the options iamAuth({ userId, cacheName }) of millrace/lambda')
+  if (cluster && db > 0) throw wrongUseError(ACTION, 'option db must be left out: a cluster has only database 0')
   const [host] = hosts
   const tcp = host && !sentinel ? { ...host, ...(family !== undefined && { family }) } : undefined
   return {
@@ -121,17 +124,17 @@ function targetOf(address: RedisAddress, options: IoredisOptions): ConnectTarget
     family,
     tls: tlsOf(address, options),
     username: username || undefined,
-    password: passwordOf(ACTION, () => options.password ?? address.password),
-    isByIam: iam !== undefined || isByIam(options as ClientOptions),
+    password: createPasswordGetter(ACTION, () => options.password ?? address.password),
+    isByIam: iam !== undefined || isIamSignIn(options as ClientOptions),
     db,
     connectTimeoutMs: connectTimeout,
-    findPrimary: sentinel && sentinelsOf(ACTION, address, sentinel, options, connectTimeout),
+    findPrimary: sentinel && createPrimaryFinder(ACTION, address, sentinel, options, connectTimeout),
   }
 }
 
 function tlsOf(address: RedisAddress, options: IoredisOptions): ConnectionOptions | undefined {
   const { enableTLSForSentinelMode: isWanted } = options
-  const tls = tlsOption(ACTION, 'tls', options.tls)
+  const tls = checkedTls(ACTION, 'tls', options.tls)
   if (isWanted === false) return undefined
   return tls ?? (address.tls || isWanted ? {} : undefined)
 }

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 
 /** Where a Redis is, and as whom to sign in. Holds the password: never shown, never part of an error. */
 export interface RedisAddress {
@@ -47,7 +47,7 @@ const NO_PASSWORD = 'the URL has a user without a password; write user:password@
  * @throws {TypeError} Not the URL of a Redis: the message says which part is wrong.
  */
 export function parseRedisUrl(action: string, url: unknown): RedisAddress {
-  const wrong = (rule: string) => cannot(action, rule)
+  const wrong = (rule: string) => wrongUseError(action, rule)
   const text = typeof url === 'string' ? url : ''
   if (/^\/(?!\/)/.test(text)) return socketAddress(text, {}, wrong)
   const [, scheme = '', rest = ''] = /^(rediss?(?:\+sentinel)?|unix):\/\/(.*)$/is.exec(text) ?? []
@@ -67,9 +67,9 @@ function kindOf(url: unknown): string {
 }
 
 /** Makes an error of a rule. */
-export type Wrong = (rule: string) => Error
+export type UrlErrorFactory = (rule: string) => Error
 
-function tcpAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
+function tcpAddress(rest: string, tls: boolean, wrong: UrlErrorFactory): RedisAddress {
   const { user, hosts, db, query } = partsOf(rest, DEFAULT_PORT, wrong)
   const { cluster, iam } = parameters(query, wrong)
   if (hosts.length > 1 && !cluster) throw wrong('the URL must name one host, or have ?cluster')
@@ -81,7 +81,7 @@ function tcpAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
   return { kind: 'tcp', hosts, path: undefined, tls, ...user, db, cluster, iam, sentinel: undefined }
 }
 
-function sentinelAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress {
+function sentinelAddress(rest: string, tls: boolean, wrong: UrlErrorFactory): RedisAddress {
   const { user, hosts, db, query } = partsOf(rest, SENTINEL_PORT, wrong)
   const given = pairs(query, ['name', 'sentinelUsername', 'sentinelPassword', 'cluster', 'iam'], wrong)
   if (given.has('cluster')) throw wrong('the URL must have ?cluster or +sentinel: a cluster has no sentinels')
@@ -98,23 +98,23 @@ function sentinelAddress(rest: string, tls: boolean, wrong: Wrong): RedisAddress
 }
 
 /** What is the same in every URL of hosts. */
-function partsOf(rest: string, defaultPort: number, wrong: Wrong) {
-  const { user, place } = splitUser(rest, wrong)
+function partsOf(rest: string, defaultPort: number, wrong: UrlErrorFactory) {
+  const { user, place } = splitUserFromUrl(rest, wrong)
   const [, authority = '', path = '', query = ''] = /^([^/?#]*)([^?#]*)(?:\?([^#]*))?/s.exec(place) ?? []
   if (place.includes('#')) throw wrong('the URL must end before #')
-  const hosts = authority.split(',').map((host) => hostPort(host, wrong, defaultPort))
+  const hosts = authority.split(',').map((host) => parseHostPort(host, wrong, defaultPort))
   return { user, hosts, db: database(path, wrong), query }
 }
 
-function unixAddress(rest: string, wrong: Wrong): RedisAddress {
+function unixAddress(rest: string, wrong: UrlErrorFactory): RedisAddress {
   // a path may hold an @ as well, so that the password ends where a path begins
   const at = rest.startsWith('/') ? -1 : rest.lastIndexOf('@/')
-  const { user } = splitUser(at < 0 ? '' : rest.slice(0, at + 1), wrong)
+  const { user } = splitUserFromUrl(at < 0 ? '' : rest.slice(0, at + 1), wrong)
   if (user.username !== undefined && user.password === undefined) throw wrong(NO_PASSWORD)
   return socketAddress(decode(rest.slice(at + 1), 'path', wrong), user, wrong)
 }
 
-function socketAddress(place: string, user: Partial<User>, wrong: Wrong): RedisAddress {
+function socketAddress(place: string, user: Partial<User>, wrong: UrlErrorFactory): RedisAddress {
   const { username, password } = user
   const [, path = '', query = ''] = /^([^?]*)(?:\?(.*))?$/s.exec(place) ?? []
   if (!/^\/[^\0]+$/.test(path)) throw wrong("the socket's path must begin with / and name a file")
@@ -130,7 +130,10 @@ interface User {
 }
 
 /** The last `@` ends the user: neither a host nor what follows it holds one. */
-export function splitUser(rest: string, wrong: Wrong): { readonly user: User; readonly place: string } {
+export function splitUserFromUrl(
+  rest: string,
+  wrong: UrlErrorFactory,
+): { readonly user: User; readonly place: string } {
   const at = rest.lastIndexOf('@')
   if (at < 0) return { user: { username: undefined, password: undefined }, place: rest }
   const given = rest.slice(0, at)
@@ -140,7 +143,7 @@ export function splitUser(rest: string, wrong: Wrong): { readonly user: User; re
   return { user: { username: username || undefined, password: password || undefined }, place: rest.slice(at + 1) }
 }
 
-function decode(text: string, part: string, wrong: Wrong): string {
+function decode(text: string, part: string, wrong: UrlErrorFactory): string {
   if (!text.isWellFormed()) throw wrong(`the ${part} in the URL holds half a surrogate pair`)
   if (!text.includes('%')) return text
   const escapes = text.match(/%[0-9a-f]{2}/gi)?.length ?? 0
@@ -155,7 +158,7 @@ function decode(text: string, part: string, wrong: Wrong): string {
   }
 }
 
-export function hostPort(text: string, wrong: Wrong, defaultPort = DEFAULT_PORT): HostPort {
+export function parseHostPort(text: string, wrong: UrlErrorFactory, defaultPort = DEFAULT_PORT): HostPort {
   const [, v6, name = '', digits] =
     /^(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([^\s:[\]%\\<>^|]*))(?::(.*))?$/is.exec(text) ?? []
   // a zone is written behind %25, or behind a lone %
@@ -169,13 +172,16 @@ export function hostPort(text: string, wrong: Wrong, defaultPort = DEFAULT_PORT)
 }
 
 /** @param path With the slash before it. */
-function database(path: string, wrong: Wrong): number {
+function database(path: string, wrong: UrlErrorFactory): number {
   if (path === '' || path === '/') return 0
   if (/^\/(0|[1-9]\d{0,8})$/.test(path)) return Number(path.slice(1))
   throw wrong('the database in the URL must be a number from 0, as in /3')
 }
 
-function parameters(query: string, wrong: Wrong): { readonly cluster: boolean; readonly iam: string | undefined } {
+function parameters(
+  query: string,
+  wrong: UrlErrorFactory,
+): { readonly cluster: boolean; readonly iam: string | undefined } {
   const given = pairs(query, ['cluster', 'iam'], wrong)
   const cluster = given.get('cluster')
   if (!['true', '', undefined].includes(cluster)) throw wrong('?cluster in the URL must have no value')
@@ -184,11 +190,11 @@ function parameters(query: string, wrong: Wrong): { readonly cluster: boolean; r
   return { cluster: cluster !== undefined, iam }
 }
 
-function socketParameters(query: string, wrong: Wrong): { readonly db: number } {
+function socketParameters(query: string, wrong: UrlErrorFactory): { readonly db: number } {
   return { db: database(`/${pairs(query, ['db'], wrong).get('db') ?? ''}`, wrong) }
 }
 
-function pairs(query: string, known: readonly string[], wrong: Wrong): ReadonlyMap<string, string> {
+function pairs(query: string, known: readonly string[], wrong: UrlErrorFactory): ReadonlyMap<string, string> {
   const given = new Map<string, string>()
   for (const pair of query.split('&').filter(Boolean)) {
     const [name = '', value = ''] = pair.split(/=(.*)/s)

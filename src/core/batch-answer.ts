@@ -1,5 +1,5 @@
-import { BatchAnswerInvalidError, BatchItemFailedError, quoted } from '../errors.ts'
-import { silenceAll } from './thenable.ts'
+import { BatchAnswerInvalidError, BatchItemFailedError, quotedValue } from '../errors.ts'
+import { ignoreRejectionsWithin } from './thenable.ts'
 
 /**
  * Which entries of a batch failed, and with what. AWS's rules: nothing, `null`, and an empty or missing list are a success of all;
@@ -12,7 +12,7 @@ export function batchFailures(answer: unknown, entryIds: readonly string[]): Rea
   try {
     return checked(answer, entryIds)
   } catch (error) {
-    silenceAll(answer)
+    ignoreRejectionsWithin(answer)
     throw error
   }
 }
@@ -24,14 +24,15 @@ function checked(answer: unknown, entryIds: readonly string[]): ReadonlyMap<stri
   if (Object.prototype.toString.call(answer) !== '[object Object]') throw invalid(`got ${kind(answer)}`)
   const { batchItemFailures, ...others } = answer as Record<string, unknown>
   const [other] = Object.keys(others)
-  if (batchItemFailures === undefined && other !== undefined) throw invalid(`got the key ${quoted(other)}`)
+  if (batchItemFailures === undefined && other !== undefined) throw invalid(`got the key ${quotedValue(other)}`)
   if (batchItemFailures === undefined || batchItemFailures === null) return failures
   if (!Array.isArray(batchItemFailures)) throw invalid(`got ${kind(batchItemFailures)} for batchItemFailures`)
   const known = new Set(entryIds)
   for (const failure of batchItemFailures as unknown[]) {
     const { itemIdentifier: id, error } = (failure ?? {}) as { itemIdentifier?: unknown; error?: unknown }
     if (typeof id !== 'string' || id === '') throw invalid('got an itemIdentifier that is missing, empty or no string')
-    if (!known.has(id)) throw invalid(`got the itemIdentifier ${quoted(id.slice(0, 100))}, which is not in the batch`)
+    if (!known.has(id))
+      throw invalid(`got the itemIdentifier ${quotedValue(id.slice(0, 100))}, which is not in the batch`)
     failures.set(id, error ?? new BatchItemFailedError('The handler named it in batchItemFailures'))
   }
   return failures

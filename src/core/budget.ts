@@ -1,5 +1,5 @@
 /** The time an invocation has, in milliseconds of one monotonic clock. */
-export interface Budget {
+export interface TimeBudget {
   /** When the invocation is cut off. */
   readonly deadline: number
   /** When `maxRunMs` is over: nothing new is read or started after it. */
@@ -8,7 +8,7 @@ export interface Budget {
   readonly neededMs: number
 }
 
-export interface BudgetOptions {
+export interface TimeBudgetOptions {
   readonly now: number
   readonly remainingMs: number
   readonly maxRunMs: number
@@ -16,17 +16,23 @@ export interface BudgetOptions {
   readonly reserveMs: number
 }
 
-export function createBudget({ now, remainingMs, maxRunMs, handlerTimeoutMs, reserveMs }: BudgetOptions): Budget {
+export function createTimeBudget({
+  now,
+  remainingMs,
+  maxRunMs,
+  handlerTimeoutMs,
+  reserveMs,
+}: TimeBudgetOptions): TimeBudget {
   return { deadline: now + remainingMs, runUntil: now + maxRunMs, neededMs: handlerTimeoutMs + reserveMs }
 }
 
 /** Whether a handler that starts now can be settled in time. */
-export function mayStart(budget: Budget, now: number): boolean {
+export function mayStartHandler(budget: TimeBudget, now: number): boolean {
   return now < budget.runUntil && budget.deadline - now >= budget.neededMs
 }
 
 /** How many handlers can still run one after the other if each takes all its time. */
-export function roundsLeft(budget: Budget, now: number, handlerTimeoutMs: number): number {
-  if (!mayStart(budget, now)) return 0
+export function handlerRoundsLeft(budget: TimeBudget, now: number, handlerTimeoutMs: number): number {
+  if (!mayStartHandler(budget, now)) return 0
   return 1 + Math.floor((Math.min(budget.deadline - budget.neededMs, budget.runUntil) - now) / handlerTimeoutMs)
 }

@@ -1,6 +1,6 @@
 import { MalformedEntryError, MillraceError } from '../errors.ts'
 import type { Field } from './entry.ts'
-import { quoting } from './quotes.ts'
+import { findQuotingSentences } from './quotes.ts'
 
 /** Causes of causes that are inspected. */
 const MOST_CAUSES = 10
@@ -9,7 +9,7 @@ const MOST_CAUSES = 10
 export function codecError(error: unknown, fields: readonly Field[]): unknown {
   if (error instanceof MillraceError) return error
   try {
-    if (!quoting(textsOf(error), fields).includes(true)) return error
+    if (!findQuotingSentences(textsOf(error), fields).includes(true)) return error
   } catch {
     return error // what cannot be read quotes nothing
   }

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
-import { MalformedEntryError, quoted } from '../errors.ts'
+import { MalformedEntryError, quotedValue } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { cannot, text as checkText, knownOptions } from './options.ts'
+import { assertKnownOptions, assertText as checkText, wrongUseError } from './options.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -47,7 +47,7 @@ const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'oc
 type TextField = (typeof TEXT_FIELDS)[number]
 
 /** Gives an event its texts, those that there are. */
-export function withTexts<Event>(
+export function withOptionalTexts<Event>(
   event: Event,
   texts: { readonly [Name in TextField]?: string | undefined },
 ): Event & { [Name in TextField]?: string } {
@@ -102,7 +102,7 @@ export const envelopeCodec: Codec = {
       payload: parseJson(payload, 'payload'),
       eventId,
     }
-    return withTexts(event, envelope)
+    return withOptionalTexts(event, envelope)
   },
 }
 
@@ -160,9 +160,9 @@ export interface FlatCodecOptions {
  */
 export function flatCodec(options: FlatCodecOptions = {}): Codec {
   const action = 'make flatCodec'
-  knownOptions(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
+  assertKnownOptions(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
   const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
-  if (!Array.isArray(jsonFields)) throw cannot(action, `jsonFields must be an array, got ${typeof jsonFields}`)
+  if (!Array.isArray(jsonFields)) throw wrongUseError(action, `jsonFields must be an array, got ${typeof jsonFields}`)
   for (const [name, field] of Object.entries({ typeField, versionField, idField })) {
     if (field !== undefined) checkText(action, name, field)
   }
@@ -181,7 +181,7 @@ export function flatCodec(options: FlatCodecOptions = {}): Codec {
         texts.set(name, text(valueBytes, known))
       }
       const type = texts.get(typeField)
-      if (!type) throw new MalformedEntryError(`Field ${quoted(typeField)} is missing`)
+      if (!type) throw new MalformedEntryError(`Field ${quotedValue(typeField)} is missing`)
       const members = [...texts].filter(([name]) => !apart.has(name))
       return {
         type,
@@ -204,7 +204,7 @@ function text(bytes: Bytes, name: string | undefined): string {
 }
 
 function shown(name: string | undefined): string {
-  return name === undefined ? 'of the payload' : quoted(name)
+  return name === undefined ? 'of the payload' : quotedValue(name)
 }
 
 function parseVersion(version: string | undefined): number {
@@ -218,6 +218,6 @@ function parseJson(json: string, name: string): unknown {
   try {
     return JSON.parse(json)
   } catch {
-    throw new MalformedEntryError(`Field ${quoted(name)} must be JSON`)
+    throw new MalformedEntryError(`Field ${quotedValue(name)} must be JSON`)
   }
 }

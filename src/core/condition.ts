@@ -4,20 +4,20 @@ import { hash } from 'node:crypto'
 const LONGEST = 180
 
 /** Reasons of conditions that are our own: no policy may have such a name. */
-export const RESERVED_REASONS = ['retry', 'held', 'paused', 'unrouted', 'newer-version'] as const
+export const RESERVED_CONDITION_REASONS = ['retry', 'held', 'paused', 'unrouted', 'newer-version'] as const
 
 /**
  * What an entry waits for, as the index has it: a reason, and what that is about, as in `held OrderPaid`. Control characters, and percent signs, are written as in
  * a URL; what is long ends in its hash.
  */
-export function conditionOf(reason: string, what: string): string {
+export function formatCondition(reason: string, what: string): string {
   const text = escaped(what)
   const short = text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}~${hash('sha1', text)}`
   return `${escaped(reason).replaceAll(' ', '%20')} ${short}`
 }
 
 /** What a condition was made of; of what was long, it has the start and the hash. */
-export function partsOf(condition: string): { readonly reason: string; readonly what: string } {
+export function parseCondition(condition: string): { readonly reason: string; readonly what: string } {
   const space = condition.indexOf(' ')
   return { reason: unescaped(condition.slice(0, space)), what: unescaped(condition.slice(space + 1)) }
 }

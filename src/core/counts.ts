@@ -24,7 +24,7 @@ export interface SettleCounts {
   deadLettersTrimmed: number
 }
 
-export function noCounts(): SettleCounts {
+export function zeroSettleCounts(): SettleCounts {
   return {
     acked: 0,
     ackMissed: 0,

@@ -4,14 +4,14 @@ import { compareEntryIds } from './entry.ts'
 const START = '0-0'
 
 /** A place in a lap, which goes from name to name and through the ids that each holds: after that entry. `5-0 poller-1`. */
-export function cursorAt(
+export function formatLapCursor(
   entry: { readonly id: string; readonly from: { readonly owner: string } } | undefined,
 ): string {
   return entry ? `${entry.id} ${entry.from.owner}` : START
 }
 
 /** Negative if `a` comes before `b` in a lap. Names are compared as bytes, as the server has them. */
-export function compareCursors(a: string, b: string): number {
+export function compareLapCursors(a: string, b: string): number {
   const left = parsed(a)
   const right = parsed(b)
   return Buffer.compare(Buffer.from(left.name), Buffer.from(right.name)) || compareEntryIds(left.id, right.id)

@@ -1,7 +1,7 @@
 import { MalformedEntryError } from '../errors.ts'
 import type { DecodedEvent } from './codec.ts'
-import { withTexts } from './codec.ts'
-import { isThenable, silenceAll } from './thenable.ts'
+import { withOptionalTexts } from './codec.ts'
+import { ignoreRejectionsWithin, isThenable } from './thenable.ts'
 
 /**
  * What a codec answered, as an event of ours: a codec of the user's own may be wrong, or asynchronous. Each member is read once and checked;
@@ -11,11 +11,11 @@ import { isThenable, silenceAll } from './thenable.ts'
  * @throws {MalformedEntryError} It is no event.
  * @throws {unknown} What reading it throws.
  */
-export function readDecoded(answer: unknown, maxLength: number): DecodedEvent {
+export function checkDecodedEvent(answer: unknown, maxLength: number): DecodedEvent {
   try {
     return checked(answer, maxLength)
   } catch (error) {
-    silenceAll(answer)
+    ignoreRejectionsWithin(answer)
     throw error
   }
 }
@@ -31,7 +31,7 @@ function checked(answer: unknown, maxLength: number): DecodedEvent {
   if (isThenable(payload)) throw new MalformedEntryError('The codec must not give a promise as payload')
   const text = (name: string, value: unknown) => textOf(name, value, maxLength)
   const event = { type: text('type', type) as string, version, payload, eventId: text('eventId', eventId) }
-  return withTexts(event, {
+  return withOptionalTexts(event, {
     aggregateType: text('aggregateType', aggregateType),
     aggregateId: text('aggregateId', aggregateId),
     tenantId: text('tenantId', tenantId),

@@ -1,4 +1,4 @@
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 
 /** A field's name or value: bytes where the client can carry them (TCP), exact text over REST. */
 export type Bytes = Buffer | string
@@ -27,7 +27,9 @@ export function parseEntryId(id: string): { ms: bigint; seq: bigint } {
   const [, ms, seq = '0'] = ENTRY_ID.exec(id) ?? []
   const parsed = ms === undefined ? undefined : { ms: BigInt(ms), seq: BigInt(seq) }
   if (!parsed || parsed.ms > MAX || parsed.seq > MAX) {
-    throw new RangeError(`Cannot read entry id: must be <ms>-<seq>, two unsigned 64-bit integers, got ${quoted(id)}`)
+    throw new RangeError(
+      `Cannot read entry id: must be <ms>-<seq>, two unsigned 64-bit integers, got ${quotedValue(id)}`,
+    )
   }
   return parsed
 }
@@ -62,7 +64,7 @@ export function entryIdBefore(id: string): string {
 const SKEW_MS = 1_000
 
 /** Milliseconds since an entry was published, by its id; `undefined` for an id that is ahead of the clock: its age is not known. */
-export function ageOf(id: string, now: number): number | undefined {
+export function entryAgeMs(id: string, now: number): number | undefined {
   const ageMs = now - Number.parseInt(id, 10)
   // neither is that of a clock that says no number
   return ageMs >= -SKEW_MS && ageMs < Infinity ? Math.max(0, ageMs) : undefined
@@ -76,7 +78,7 @@ export function entryBytes(fields: readonly Field[]): number {
 }
 
 /** Bytes that they have at most: characters are counted in a fraction of the time. */
-export function maxBytesOf(fields: readonly Field[]): number {
+export function entryBytesUpperBound(fields: readonly Field[]): number {
   let units = 0
   for (const field of fields) units += field[0].length + field[1].length
   return MOST_BYTES_A_UNIT * units

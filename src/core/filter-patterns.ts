@@ -7,9 +7,9 @@
  * @see https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
  * @see https://github.com/aws/event-ruler
  */
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import type { DecodedEvent } from './codec.ts'
-import { boolean, cannot, text } from './options.ts'
+import { assertBoolean, assertText, wrongUseError } from './options.ts'
 
 /** A value that an event has as it is. */
 export type FilterValue = string | number | boolean | null
@@ -65,9 +65,9 @@ export type FilterPattern = {
 /**
  * Whether one of the patterns matches an event as it was decoded.
  *
- * @param patterns As `checkPatterns` lets them through.
+ * @param patterns As `checkFilterPatterns` lets them through.
  */
-export function isMatch(patterns: readonly FilterPattern[], event: DecodedEvent): boolean {
+export function matchesAnyPattern(patterns: readonly FilterPattern[], event: DecodedEvent): boolean {
   return patterns.some((pattern) => isOneMatch(pattern as FilterMembers, [event], [event]))
 }
 
@@ -132,7 +132,7 @@ const NUMERIC = {
 }
 
 /** What AWS takes at most, where somebody asked for more than five. */
-export const MOST_PATTERNS = 10
+export const MAX_FILTER_PATTERNS = 10
 
 /** Objects within each other that a pattern may have: more is one that has itself in it. */
 const DEEPEST = 64
@@ -144,9 +144,12 @@ const TEXT_COMPARISONS = ['prefix', 'suffix', 'equals-ignore-case']
  *
  * @throws {TypeError | RangeError} One that AWS would refuse, or that could match nothing. The message names the place.
  */
-export function checkPatterns(action: string, name: string, patterns: unknown): readonly FilterPattern[] {
-  if (!Array.isArray(patterns) || patterns.length === 0 || patterns.length > MOST_PATTERNS)
-    throw cannot(action, `${name} must be an array of 1 to ${MOST_PATTERNS} patterns, as in [{ type: ["OrderPaid"] }]`)
+export function checkFilterPatterns(action: string, name: string, patterns: unknown): readonly FilterPattern[] {
+  if (!Array.isArray(patterns) || patterns.length === 0 || patterns.length > MAX_FILTER_PATTERNS)
+    throw wrongUseError(
+      action,
+      `${name} must be an array of 1 to ${MAX_FILTER_PATTERNS} patterns, as in [{ type: ["OrderPaid"] }]`,
+    )
   // not forEach, which passes over holes
   for (const [n, pattern] of patterns.entries()) checkEvent(action, `${name}[${n}]`, pattern, 0)
   return Object.freeze(JSON.parse(JSON.stringify(patterns)) as FilterPattern[])
@@ -155,16 +158,16 @@ export function checkPatterns(action: string, name: string, patterns: unknown): 
 function checkEvent(action: string, at: string, pattern: unknown, depth: number): void {
   for (const [name, rules] of Object.entries(pattern ?? {}))
     if (name !== 'payload' && MEMBERS.includes(name as never) && !Array.isArray(rules))
-      throw cannot(
+      throw wrongUseError(
         action,
         `${at}.${name} must be an array of values and comparisons, as in ["OrderPaid"], got ${shown(rules)}`,
       )
   checkMembers(action, at, pattern, depth, checkEvent)
   const unknown = Object.keys(pattern as object).find((name) => name !== '$or' && !MEMBERS.includes(name as never))
   if (unknown === undefined) return
-  throw cannot(
+  throw wrongUseError(
     action,
-    `${at} must name members of an event, ${MEMBERS.join(', ')}, got ${quoted(unknown)}; what its payload has is asked for as ` +
+    `${at} must name members of an event, ${MEMBERS.join(', ')}, got ${quotedValue(unknown)}; what its payload has is asked for as ` +
       `{ payload: { ${/^\w+$/.test(unknown) ? unknown : '…'}: […] } }`,
   )
 }
@@ -179,19 +182,22 @@ function checkMembers(
   depth: number,
   alternative: Check = checkMembers,
 ): void {
-  if (depth > DEEPEST) throw cannot(action, `${at} must not be deeper than ${DEEPEST} objects`, RangeError)
+  if (depth > DEEPEST) throw wrongUseError(action, `${at} must not be deeper than ${DEEPEST} objects`, RangeError)
   if (typeof members !== 'object' || members === null || Array.isArray(members) || Object.keys(members).length === 0)
-    throw cannot(action, `${at} must be an object with members, as in { type: ["OrderPaid"] }, got ${shown(members)}`)
+    throw wrongUseError(
+      action,
+      `${at} must be an object with members, as in { type: ["OrderPaid"] }, got ${shown(members)}`,
+    )
   for (const [name, rules] of Object.entries(members)) {
     const path = `${at}.${name}`
     if (name === '$or') {
       if (!Array.isArray(rules) || rules.length < 2)
-        throw cannot(action, `${path} must be an array of two or more patterns, got ${shown(rules)}`)
+        throw wrongUseError(action, `${path} must be an array of two or more patterns, got ${shown(rules)}`)
       for (const [n, one] of rules.entries()) alternative(action, `${path}[${n}]`, one, depth + 1)
     } else if (Array.isArray(rules)) checkRules(action, path, rules)
     else if (typeof rules === 'object' && rules !== null) checkMembers(action, path, rules, depth + 1)
     else
-      throw cannot(
+      throw wrongUseError(
         action,
         `${path} must be an array of values and comparisons, as in ["OrderPaid"], or an object, got ${shown(rules)}`,
       )
@@ -199,7 +205,7 @@ function checkMembers(
 }
 
 function checkRules(action: string, at: string, rules: readonly unknown[]): void {
-  if (rules.length === 0) throw cannot(action, `${at} must have a value or a comparison, got an empty array`)
+  if (rules.length === 0) throw wrongUseError(action, `${at} must have a value or a comparison, got an empty array`)
   for (const [n, rule] of rules.entries()) {
     if (typeof rule === 'object' && rule !== null) checkComparison(action, `${at}[${n}]`, rule)
     else checkValue(action, `${at}[${n}]`, rule)
@@ -208,22 +214,25 @@ function checkRules(action: string, at: string, rules: readonly unknown[]): void
 
 function checkValue(action: string, at: string, value: unknown): void {
   if (!isLeaf(value) || (typeof value === 'number' && !Number.isFinite(value)))
-    throw cannot(action, `${at} must be a text, a number, true, false or null, got ${shown(value)}`)
+    throw wrongUseError(action, `${at} must be a text, a number, true, false or null, got ${shown(value)}`)
 }
 
 function checkComparison(action: string, at: string, rule: object): void {
   const [[name, operand] = [''], ...more] = Object.entries(rule)
   const path = `${at}.${name}`
   if (Array.isArray(rule) || more.length > 0)
-    throw cannot(action, `${at} must be a value or one comparison, as in { prefix: "Order" }, got ${shown(rule)}`)
-  if (TEXT_COMPARISONS.includes(name)) text(action, path, operand)
-  else if (name === 'exists') boolean(action, path, operand)
+    throw wrongUseError(
+      action,
+      `${at} must be a value or one comparison, as in { prefix: "Order" }, got ${shown(rule)}`,
+    )
+  if (TEXT_COMPARISONS.includes(name)) assertText(action, path, operand)
+  else if (name === 'exists') assertBoolean(action, path, operand)
   else if (name === 'numeric') checkNumeric(action, path, operand)
   else if (name === 'anything-but') checkAnythingBut(action, path, operand)
   else
-    throw cannot(
+    throw wrongUseError(
       action,
-      `${at} must be a comparison by ${[...TEXT_COMPARISONS, 'exists', 'numeric', 'anything-but'].join(', ')}, got ${quoted(name)}`,
+      `${at} must be a comparison by ${[...TEXT_COMPARISONS, 'exists', 'numeric', 'anything-but'].join(', ')}, got ${quotedValue(name)}`,
     )
 }
 
@@ -233,26 +242,26 @@ function checkNumeric(action: string, at: string, operand: unknown): void {
   const isOne = length === 2 && Object.hasOwn(NUMERIC, String(lower))
   const isRange = length === 4 && /^>=?$/.test(String(lower)) && /^<=?$/.test(String(upper)) && Number.isFinite(to)
   if (!(isOne || isRange) || !Number.isFinite(from))
-    throw cannot(
+    throw wrongUseError(
       action,
       `${at} must be an operator (=, <, <=, >, >=) and a number, or a lower and an upper bound, as in [">", 0, "<=", 5]`,
     )
   if (isRange && (from as number) >= (to as number))
-    throw cannot(action, `${at} must have a lower bound below the upper one, got ${from} and ${to}`, RangeError)
+    throw wrongUseError(action, `${at} must have a lower bound below the upper one, got ${from} and ${to}`, RangeError)
 }
 
 function checkAnythingBut(action: string, at: string, operand: unknown): void {
   if (typeof operand === 'object' && operand !== null && !Array.isArray(operand)) {
     const [[name, texts] = [''], ...more] = Object.entries(operand)
     if (!TEXT_COMPARISONS.includes(name) || more.length > 0)
-      throw cannot(action, `${at} must be a value, an array of values, or one of ${TEXT_COMPARISONS.join(', ')}`)
-    checkList(action, `${at}.${name}`, texts, text)
+      throw wrongUseError(action, `${at} must be a value, an array of values, or one of ${TEXT_COMPARISONS.join(', ')}`)
+    checkList(action, `${at}.${name}`, texts, assertText)
   } else checkList(action, at, operand, checkValue)
 }
 
-function checkList(action: string, at: string, given: unknown, check: typeof text): void {
+function checkList(action: string, at: string, given: unknown, check: typeof assertText): void {
   if (!Array.isArray(given)) check(action, at, given)
-  else if (given.length === 0) throw cannot(action, `${at} must have a value, got an empty array`)
+  else if (given.length === 0) throw wrongUseError(action, `${at} must have a value, got an empty array`)
   else for (const [n, value] of given.entries()) check(action, `${at}[${n}]`, value)
 }
 
@@ -260,5 +269,5 @@ function shown(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
   if (typeof value !== 'object' || value === null) return String(value === null ? null : typeof value)
   const names = Object.keys(value)
-  return names.length === 0 ? 'an empty object' : `an object with ${names.slice(0, 5).map(quoted).join(', ')}`
+  return names.length === 0 ? 'an empty object' : `an object with ${names.slice(0, 5).map(quotedValue).join(', ')}`
 }

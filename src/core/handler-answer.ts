@@ -1,5 +1,5 @@
 import { batchFailures } from './batch-answer.ts'
-import { isThenable, silenceAll } from './thenable.ts'
+import { ignoreRejectionsWithin, isThenable } from './thenable.ts'
 
 /** Things that are yet to be run or read to their end, by the members that they have. */
 const UNDONE: readonly (readonly [what: string, is: (members: Members) => boolean])[] = [
@@ -25,13 +25,13 @@ type Members = Readonly<Record<PropertyKey, unknown>>
  * @throws {BatchAnswerInvalidError} Its `batchItemFailures` are none of AWS's.
  * @throws {unknown} What it says the entry failed with.
  */
-export function assertHandled(answer: unknown, entryId: string): void {
+export function assertHandlerAnswer(answer: unknown, entryId: string): void {
   if (typeof answer !== 'object' || answer === null) return
   for (const [what, is] of UNDONE)
     if (is(answer as Members))
       throw new TypeError(`A handler must not answer ${what}, which nobody runs to its end: await that in the handler`)
   if (holdsPromises(answer)) {
-    silenceAll(answer)
+    ignoreRejectionsWithin(answer)
     throw new TypeError(
       'A handler must not answer promises in an array, a Set or a Map, which nobody waits for: await Promise.all(…) in the handler',
     )

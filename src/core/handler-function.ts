@@ -1,4 +1,4 @@
-import { callable, cannot } from './options.ts'
+import { assertFunction, wrongUseError } from './options.ts'
 
 /** Functions that only make what would have to be run, by what `Object.prototype.toString` says of them, also bound and of another realm. */
 const MAKES: Readonly<Record<string, string>> = {
@@ -12,13 +12,13 @@ const MAKES: Readonly<Record<string, string>> = {
  * @param takes What it is called with, as messages show it.
  * @throws {TypeError} No function, or one with a callback, a generator function, or a class.
  */
-export function awaitable(action: string, name: string, value: unknown, takes: string): void {
-  callable(action, name, value)
+export function assertAwaitableFunction(action: string, name: string, value: unknown, takes: string): void {
+  assertFunction(action, name, value)
   const made = madeBy(value as object)
-  if (made !== undefined) throw cannot(action, `${name} must be a function or an async function, got ${made}`)
+  if (made !== undefined) throw wrongUseError(action, `${name} must be a function or an async function, got ${made}`)
   const { length } = value as { readonly length: number }
   if (length > 2) {
-    throw cannot(
+    throw wrongUseError(
       action,
       `${name} must take (${takes}) and return a promise, got a function of ${length} parameters; no callback is passed, so make it async and return its result`,
     )
@@ -35,6 +35,6 @@ function madeBy(value: object): string | undefined {
 }
 
 /** Whether it is a function, neither async nor a generator: the engine waits for no hook. */
-export function answersAtOnce(value: unknown): boolean {
+export function isSynchronousFunction(value: unknown): boolean {
   return typeof value === 'function' && !/(?:Async|Generator)/.test(Object.prototype.toString.call(value))
 }

@@ -2,8 +2,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { ShownIssue } from '../errors.ts'
 import { InvalidPayloadError } from '../errors.ts'
 import type { SchemaIssue } from './issues.ts'
-import { ownNames } from './own-names.ts'
-import { quoting } from './quotes.ts'
+import { findQuotingSentences } from './quotes.ts'
+import { schemaMemberNames } from './schema-member-names.ts'
 
 /** What stands for a name that is not the schema's own. */
 const HIDDEN = '*'
@@ -18,17 +18,17 @@ const MOST_SHOWN = 10
  *
  * @param input All that was given to the schema.
  */
-export function invalidPayload(
+export function invalidPayloadError(
   { type, payload: schema }: { readonly type: string; readonly payload: StandardSchemaV1 },
   issues: readonly SchemaIssue[],
   input: unknown,
 ): InvalidPayloadError {
   const first = issues.slice(0, MOST_SHOWN)
-  const quoted = quoting(
+  const quoted = findQuotingSentences(
     first.map(({ message }) => message),
     input,
   )
-  const names = ownNames(schema)
+  const names = schemaMemberNames(schema)
   const shown = first.map((issue, n) => shownOf(issue, names, quoted[n] === true))
   const all = issues.map(({ path, message }) => ({ path: path.join('.'), message }))
   return new InvalidPayloadError(type, all, shown)

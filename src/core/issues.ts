@@ -1,8 +1,8 @@
-import { MAX_KEPT } from '../errors.ts'
-import { isThenable, silenceAll } from './thenable.ts'
+import { MAX_KEPT_ISSUES } from '../errors.ts'
+import { ignoreRejectionsWithin, isThenable } from './thenable.ts'
 
 /** What a schema answered, read once. */
-export type Checked =
+export type SchemaResult =
   | { readonly issues: readonly SchemaIssue[] }
   | { readonly issues?: undefined; readonly value: unknown }
 
@@ -14,38 +14,38 @@ export interface SchemaIssue {
 }
 
 /** A schema's answer as Standard Schema has it; any other is an issue of the payload, since nothing says that it fits. */
-export function readResult(result: unknown): Checked {
+export function readSchemaResult(result: unknown): SchemaResult {
   try {
     const { issues } = (result ?? {}) as { readonly issues?: unknown }
     if (issues !== undefined && issues !== null) return { issues: issuesOf(issues) }
     if (typeof result === 'object' && result !== null && 'value' in result) return valueIn(result.value)
-    return wrong('its schema answered neither a value nor issues')
+    return oneIssue('its schema answered neither a value nor issues')
   } catch {
-    return wrong('its schema gave an answer that cannot be read')
+    return oneIssue('its schema gave an answer that cannot be read')
   }
 }
 
 /** One issue, of the payload itself. */
-export function wrong(message: string): { readonly issues: readonly SchemaIssue[] } {
+export function oneIssue(message: string): { readonly issues: readonly SchemaIssue[] } {
   return { issues: [{ path: [], message }] }
 }
 
-function valueIn(value: unknown): Checked {
+function valueIn(value: unknown): SchemaResult {
   if (!isThenable(value)) return { value }
-  silenceAll(value)
-  return wrong('its schema gave a promise as value')
+  ignoreRejectionsWithin(value)
+  return oneIssue('its schema gave a promise as value')
 }
 
 function issuesOf(issues: unknown): readonly SchemaIssue[] {
-  silenceAll(issues)
-  if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT).map(issueOf)
-  return wrong('its schema gave issues that are no array').issues
+  ignoreRejectionsWithin(issues)
+  if (Array.isArray(issues)) return issues.slice(0, MAX_KEPT_ISSUES).map(issueOf)
+  return oneIssue('its schema gave issues that are no array').issues
 }
 
 function issueOf(issue: unknown): SchemaIssue {
   try {
     const { path, message } = issue as { readonly path?: unknown; readonly message?: unknown }
-    const segments: unknown[] = Array.isArray(path) ? path.slice(0, MAX_KEPT) : []
+    const segments: unknown[] = Array.isArray(path) ? path.slice(0, MAX_KEPT_ISSUES) : []
     return { path: segments.map(segmentOf), message: String(message) }
   } catch {
     return { path: [], message: 'its schema gave an issue that cannot be read' }

@@ -1,5 +1,5 @@
 /** Commands that may join an acknowledgement, and the type of key that each takes; '' any. None of them can be refused once type, right and memory are there. */
-export const JOINABLE: Readonly<Record<string, string>> = {
+export const COMMANDS_JOINABLE_TO_ACK: Readonly<Record<string, string>> = {
   set: '',
   del: '',
   pexpire: '',

@@ -15,7 +15,7 @@ interface JsonWithSources {
 const json = JSON as unknown as JsonWithSources
 
 /** Reads JSON, numbers as a `NumberSource` where JavaScript would write them otherwise; `undefined` for what is no JSON. */
-export function parseKeepingNumbers(text: string): unknown {
+export function parseJsonKeepingNumbers(text: string): unknown {
   try {
     return json.parse(text, (_key, value, { source }) =>
       typeof value === 'number' && source !== undefined && String(value) !== source ? new NumberSource(source) : value,
@@ -26,7 +26,7 @@ export function parseKeepingNumbers(text: string): unknown {
 }
 
 /** The number for JSON.stringify, as its source has it if that is the same number. */
-export function rawJson(value: number, source: unknown): unknown {
+export function rawJsonNumber(value: number, source: unknown): unknown {
   const isSame = source instanceof NumberSource && Object.is(Number(source.source), value)
   return isSame ? json.rawJSON(source.source) : value
 }

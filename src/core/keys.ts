@@ -1,5 +1,5 @@
-import { quoted } from '../errors.ts'
-import { cannot } from './options.ts'
+import { quotedValue } from '../errors.ts'
+import { wrongUseError } from './options.ts'
 
 /** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together. */
 export interface ConsumerKeys {
@@ -21,10 +21,10 @@ export interface ConsumerKeys {
 }
 
 /** The consumer name that owns what is set aside, until an index says that it comes back. */
-export const PARKED = 'parked'
+export const PARKED_CONSUMER = 'parked'
 
 /** The consumer name of what no index could take: it comes back by its age, and is no suspect. */
-export const AGING = 'aging'
+export const AGING_CONSUMER = 'aging'
 
 /**
  * The keys of a group: `{orders}:billing:dlq` and so on. A stream whose name carries a hash tag keeps its name as it is:
@@ -75,8 +75,8 @@ export function hashSlot(key: string): number {
 function slotPrefix(stream: string): string {
   if (hashTag(stream) !== stream) return stream
   if (!stream.includes('}')) return `{${stream}}`
-  throw cannot(
-    `name keys for stream ${quoted(stream)}`,
+  throw wrongUseError(
+    `name keys for stream ${quotedValue(stream)}`,
     'a name with "}" must carry a hash tag that is not empty, as in "{shop}:orders"; otherwise no other key can share its hash slot',
   )
 }

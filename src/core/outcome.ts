@@ -51,7 +51,7 @@ export type Outcome =
     }
 
 /** What each kind of outcome does to its entry on the server, and which number of the report counts it once that is stored. */
-export const OUTCOMES = {
+export const OUTCOME_KINDS = {
   ack: { op: 'ack', counter: 'acked' },
   'ack-with': { op: 'join', counter: 'acked' },
   ignore: { op: 'ignore', counter: 'ignored' },
@@ -62,8 +62,8 @@ export const OUTCOMES = {
 } as const satisfies Record<Outcome['kind'], { readonly op: string; readonly counter: string }>
 
 /** Whether an outcome takes its entry off the pending list for good, and nothing else. */
-export function isAcked({ kind }: Outcome): boolean {
-  const { counter } = OUTCOMES[kind]
+export function isPlainAck({ kind }: Outcome): boolean {
+  const { counter } = OUTCOME_KINDS[kind]
   return counter === 'acked' || counter === 'ignored'
 }
 
@@ -84,11 +84,11 @@ export interface DeadLetterFacts {
   readonly failedAt: number
 }
 
-export const ACK: Outcome = { kind: 'ack' }
-export const IGNORE: Outcome = { kind: 'ignore' }
+export const ACK_OUTCOME: Outcome = { kind: 'ack' }
+export const IGNORE_OUTCOME: Outcome = { kind: 'ignore' }
 
 /** What a handler's failure means for its entry. */
-export type Verdict =
+export type FailureVerdict =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead-letter'; readonly reason: DeadLetterReason }
   /** It will not pass by itself if it is lasting. */
@@ -105,7 +105,12 @@ export interface FailureRules {
  *
  * Errors are known by their `code`, so that a handler bundled with its own copy of this package is understood.
  */
-export function judgeFailure(error: unknown, deliveryCount: number, rules: FailureRules, random: number): Verdict {
+export function judgeFailure(
+  error: unknown,
+  deliveryCount: number,
+  rules: FailureRules,
+  random: number,
+): FailureVerdict {
   const { code, retryAfterMs, isLasting } = wishOf(error)
   if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
   if (code === 'ERR_UNAVAILABLE') return { kind: 'release', isLasting: Boolean(isLasting) }

@@ -5,7 +5,7 @@ import { entryBytes } from './entry.ts'
 const PAGE = { bytes: 4 * 1024 * 1024, entries: 100, first: 10 }
 
 /** How many entries of a stream to ask for: as many as would fit into a page if all were as large as the largest one seen. */
-export class PageSize {
+export class AdaptivePageSize {
   count = PAGE.first
   #largest = 1
 

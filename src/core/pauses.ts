@@ -1,4 +1,4 @@
-import { conditionOf, partsOf } from './condition.ts'
+import { formatCondition, parseCondition } from './condition.ts'
 
 /** In place of an event type: the whole group. */
 export const WHOLE_GROUP = '*'
@@ -72,12 +72,12 @@ export function timeText(ms: number): string {
 
 /** What entries of a paused type wait for. */
 export function pausedType(type: string): string {
-  return conditionOf('paused', type)
+  return formatCondition('paused', type)
 }
 
 /** The type whose pause a condition waits for; `undefined`: it waits for something else. */
 export function typeOfPaused(condition: string): string | undefined {
-  const { reason, what } = partsOf(condition)
+  const { reason, what } = parseCondition(condition)
   return reason === 'paused' ? what : undefined
 }
 

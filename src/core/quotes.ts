@@ -5,7 +5,7 @@ const QUOTED = 4
  * Which sentences have four characters in a row of a key or a value that is anywhere in the input: in whatever case, escaped as JSON, HTML or a
  * URL do it, and whatever stands between them. One pass over the input; where it cannot be read, all may.
  */
-export function quoting(sentences: readonly string[], input: unknown): boolean[] {
+export function findQuotingSentences(sentences: readonly string[], input: unknown): boolean[] {
   const runs = new Runs(sentences)
   try {
     findIn(input, runs)

@@ -2,4 +2,4 @@
  * Names what makes the password of each new connection, on the `retryStrategy` that goes with it: it survives where options are spread, which reads
  * a getter but once.
  */
-export const MAKES_PASSWORD = Symbol.for('millrace.makesPassword')
+export const PASSWORD_MAKER = Symbol.for('millrace.makesPassword')

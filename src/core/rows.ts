@@ -1,8 +1,8 @@
 import { MAX_DELAY_MS } from './backoff.ts'
-import { integerFrom, numberFrom } from './options.ts'
+import { assertInteger, assertNumber } from './options.ts'
 
 /** An option that is a number: its unit, its value where nobody gives one, and its bounds. */
-export interface NumberRow {
+export interface NumberOptionRow {
   readonly unit: 'entries' | 'handlers' | 'ms' | 'deliveries' | 'bytes' | 'pollers' | 'times'
   /** `Infinity`: no limit. Left out: the option has no value until somebody gives one. */
   readonly default?: number
@@ -15,10 +15,10 @@ export interface NumberRow {
 const MOST = Number.MAX_SAFE_INTEGER
 
 /** The limit of an entry's size, which publishers and consumers share. */
-const ENTRY_BYTES = { unit: 'bytes', default: 1_048_576, min: 1, max: MOST } as const satisfies NumberRow
+const ENTRY_BYTES = { unit: 'bytes', default: 1_048_576, min: 1, max: MOST } as const satisfies NumberOptionRow
 
 /** Every number among the options of a consumer. Code, deployment, doctor and console take their defaults and bounds from here. */
-export const NUMBERS = {
+export const CONSUMER_NUMBER_OPTIONS = {
   batchSize: { unit: 'entries', default: 100, min: 1, max: 10_000 },
   concurrency: { unit: 'handlers', default: 10, min: 1, max: 1_000 },
   handlerTimeoutMs: { unit: 'ms', default: 10_000, min: 1, max: MAX_DELAY_MS },
@@ -31,39 +31,39 @@ export const NUMBERS = {
   maxRunMs: { unit: 'ms', default: Infinity, min: 1, max: Infinity, hasFraction: true },
   reserveMs: { unit: 'ms', default: 1_000, min: 100, max: MOST },
   maxPollers: { unit: 'pollers', default: 4, min: 1, max: 64 },
-} as const satisfies Readonly<Record<string, NumberRow>>
+} as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** The numbers of a consumer's `backoff`; a wait above 24 hours is taken as 24 hours. */
-export const BACKOFF = {
+export const BACKOFF_NUMBER_OPTIONS = {
   firstMs: { unit: 'ms', default: 1_000, min: 0, max: Infinity, hasFraction: true },
   factor: { unit: 'times', default: 2, min: 1, max: Infinity, hasFraction: true },
   maxMs: { unit: 'ms', default: 60_000, min: 0, max: Infinity, hasFraction: true },
-} as const satisfies Readonly<Record<string, NumberRow>>
+} as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** The numbers of a consumer's `deadLetters`. */
-export const DEAD_LETTERS = {
+export const DEAD_LETTER_NUMBER_OPTIONS = {
   maxLength: { unit: 'entries', default: Infinity, min: 1, max: MOST },
-} as const satisfies Readonly<Record<string, NumberRow>>
+} as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** The numbers of a publisher. Its `maxLength` may be `Infinity` as well, which keeps all entries. */
-export const PUBLISHING = {
+export const PUBLISHER_NUMBER_OPTIONS = {
   maxLength: { unit: 'entries', default: 1_000_000, min: 1, max: MOST },
   retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
   maxEntryBytes: ENTRY_BYTES,
-} as const satisfies Readonly<Record<string, NumberRow>>
+} as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** @throws {TypeError | RangeError} Not a number as its row wants it. */
-export function checkNumber(action: string, name: string, value: unknown, row: NumberRow): void {
-  const check = row.hasFraction ? numberFrom : integerFrom
+export function checkNumberOption(action: string, name: string, value: unknown, row: NumberOptionRow): void {
+  const check = row.hasFraction ? assertNumber : assertInteger
   check(action, name, value, row.min, row.max)
 }
 
-type Defaults = Readonly<Record<keyof typeof NUMBERS, number>>
+type Defaults = Readonly<Record<keyof typeof CONSUMER_NUMBER_OPTIONS, number>>
 
 /** The default of each of them; marked as pure, so that bundles of publishers do without. */
-export const NUMBER_DEFAULTS: Defaults = /* @__PURE__ */ defaultsOf(NUMBERS)
+export const CONSUMER_NUMBER_DEFAULTS: Defaults = /* @__PURE__ */ defaultsOf(CONSUMER_NUMBER_OPTIONS)
 
-function defaultsOf(rows: typeof NUMBERS): Defaults {
+function defaultsOf(rows: typeof CONSUMER_NUMBER_OPTIONS): Defaults {
   return Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, row.default])) as Defaults
 }
 

@@ -9,7 +9,7 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
  *
  * @throws {unknown} What reading `then` throws.
  */
-export function promiseOf<T>(value: T | PromiseLike<T>): Promise<T> | undefined {
+export function promiseIfThenable<T>(value: T | PromiseLike<T>): Promise<T> | undefined {
   if ((typeof value !== 'object' || value === null) && typeof value !== 'function') return undefined
   const { then } = value as { readonly then?: unknown }
   if (typeof then !== 'function') return undefined
@@ -24,18 +24,18 @@ export function promiseOf<T>(value: T | PromiseLike<T>): Promise<T> | undefined 
 const LOOK = { members: 10_000, depth: 3 }
 
 /** Silences a value that is refused, and the promises in it. */
-export function silenceAll(value: unknown, depth = LOOK.depth): void {
-  silence(value)
+export function ignoreRejectionsWithin(value: unknown, depth = LOOK.depth): void {
+  ignoreRejection(value)
   if (typeof value !== 'object' || value === null || depth === 0) return
   try {
     const members = value instanceof Set || value instanceof Map ? [...value.values()] : Object.values(value)
-    for (const member of members.slice(0, LOOK.members)) silenceAll(member, depth - 1)
+    for (const member of members.slice(0, LOOK.members)) ignoreRejectionsWithin(member, depth - 1)
   } catch {} // then nobody reads it
 }
 
 /** Sees to it that nobody hears of what a promise comes to that should not have been one: a rejection would end the process. */
-export function silence(value: unknown): void {
+export function ignoreRejection(value: unknown): void {
   try {
-    promiseOf(value)?.catch(() => {})
+    promiseIfThenable(value)?.catch(() => {})
   } catch {} // then it is none
 }

@@ -1,30 +1,30 @@
 /** Numbers and times for a reader, and times as a reader writes them. */
 
 /** Milliseconds of a unit, the largest first. */
-export const UNIT_MS = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 } as const
+export const MS_PER_UNIT = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 } as const
 
 const SPANS = [
-  ['d', UNIT_MS.d],
-  ['h', UNIT_MS.h],
-  ['min', UNIT_MS.m],
-  ['s', UNIT_MS.s],
+  ['d', MS_PER_UNIT.d],
+  ['h', MS_PER_UNIT.h],
+  ['min', MS_PER_UNIT.m],
+  ['s', MS_PER_UNIT.s],
 ] as const
 
 /** Milliseconds by their largest unit: `3 min`. */
-export function span(ms: number): string {
+export function formatDurationRoughly(ms: number): string {
   const [unit, length] = SPANS.find(([, length]) => ms >= length) ?? ['ms', 1]
-  return `${number(Math.round(ms / length))} ${unit}`
+  return `${formatNumber(Math.round(ms / length))} ${unit}`
 }
 
 const PARTS = ['d', 'h', 'm', 's'] as const
 
 /** Milliseconds by their two largest units: `3m 12s`. */
-export function duration(ms: number): string {
-  if (ms < UNIT_MS.s) return '<1s'
+export function formatDuration(ms: number): string {
+  if (ms < MS_PER_UNIT.s) return '<1s'
   let left = ms
   const parts = PARTS.map((unit) => {
-    const count = Math.floor(left / UNIT_MS[unit])
-    left -= count * UNIT_MS[unit]
+    const count = Math.floor(left / MS_PER_UNIT[unit])
+    left -= count * MS_PER_UNIT[unit]
     return { count, unit }
   })
   const first = parts.findIndex(({ count }) => count > 0)
@@ -33,11 +33,11 @@ export function duration(ms: number): string {
 }
 
 /** A number with its thousands apart: `12,345`. */
-export function number(value: number): string {
+export function formatNumber(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 2 : 0 })
 }
 
 /** `1 entry`, `2 entries`. */
-export function count(value: number, one: string, many = `${one}s`): string {
-  return `${number(value)} ${value === 1 ? one : many}`
+export function formatCount(value: number, one: string, many = `${one}s`): string {
+  return `${formatNumber(value)} ${value === 1 ? one : many}`
 }

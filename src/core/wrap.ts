@@ -1,8 +1,8 @@
-import { quoted } from '../errors.ts'
-import { describeError } from './dead-letter/dead-letter.ts'
-import { awaitable } from './handler-function.ts'
-import { cannot } from './options.ts'
-import { promiseOf, silence } from './thenable.ts'
+import { quotedValue } from '../errors.ts'
+import { errorTexts } from './dead-letter/dead-letter.ts'
+import { assertAwaitableFunction } from './handler-function.ts'
+import { wrongUseError } from './options.ts'
+import { ignoreRejection, promiseIfThenable } from './thenable.ts'
 
 type Handle = (input: unknown, context: object) => unknown
 
@@ -30,14 +30,14 @@ const CALL = Symbol('call')
  *
  * @throws {TypeError} A wrap threw, or gave no function whose end can be waited for.
  */
-export function wrapAround(handler: Handle, wraps: readonly NamedWrap[]): Handle {
+export function wrapHandler(handler: Handle, wraps: readonly NamedWrap[]): Handle {
   const outermost = wraps.reduceRight(around, innermost(handler))
   return (input, context) => {
     const call: WrappedCall = { context, hasBegun: false, hasEnded: false, given: [] }
     Object.defineProperty(context, CALL, { value: call, configurable: true })
     try {
       const answer = outermost(input, context)
-      const promise = promiseOf(answer)
+      const promise = promiseIfThenable(answer)
       if (promise) {
         return promise.then(
           (value) => succeed(call, value),
@@ -59,16 +59,16 @@ export function wrapAround(handler: Handle, wraps: readonly NamedWrap[]): Handle
 function innermost(handler: Handle): Handle {
   return (input, context) => {
     const call = (context as { [CALL]?: WrappedCall } | undefined)?.[CALL]
-    if (!call) throw cannot('call the handler', 'next must be called with the context that its wrap was given')
+    if (!call) throw wrongUseError('call the handler', 'next must be called with the context that its wrap was given')
     const refusal = refusalOf(call)
     if (refusal !== undefined) {
-      const refused = new Given(Promise.reject(cannot('call the handler', refusal)))
+      const refused = new Given(Promise.reject(wrongUseError('call the handler', refusal)))
       call.given.push(refused)
       return refused
     }
     call.hasBegun = true
     const answer = handler(input, context)
-    const running = promiseOf(answer)
+    const running = promiseIfThenable(answer)
     if (!running) return answer
     const given = new Given(running)
     call.given.push(given)
@@ -77,21 +77,21 @@ function innermost(handler: Handle): Handle {
 }
 
 function around(inner: Handle, policy: NamedWrap): Handle {
-  const action = `wrap a handler with ${quoted(policy.name)}`
+  const action = `wrap a handler with ${quotedValue(policy.name)}`
   let handle: unknown
   try {
     handle = policy.wrap(inner)
   } catch (error) {
-    const { name, message } = describeError(error)
+    const { name, message } = errorTexts(error)
     throw new TypeError(`Cannot ${action}: ${name}: ${message}`, { cause: error })
   }
-  silence(handle)
+  ignoreRejection(handle)
   if (typeof handle !== 'function')
-    throw cannot(
+    throw wrongUseError(
       action,
       `a wrap must return a function, as (next) => (event, context) => next(event, context), got ${typeof handle}`,
     )
-  awaitable(action, 'what it returns', handle, 'event, context')
+  assertAwaitableFunction(action, 'what it returns', handle, 'event, context')
   return handle as Handle
 }
 

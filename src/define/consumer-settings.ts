@@ -4,18 +4,18 @@ import { parseEntryId } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { consumerKeys, hashSlot } from '../core/keys.ts'
 import {
-  boolean,
-  cannot,
-  integerFrom,
-  numberFrom,
-  object,
-  oneOf,
-  refuseUnknownKeys,
-  text,
+  assertBoolean,
+  assertInteger,
+  assertKnownKeys,
+  assertNumber,
+  assertObject,
+  assertOneOf,
+  assertText,
   withDefaults,
+  wrongUseError,
 } from '../core/options.ts'
-import { NUMBER_DEFAULTS, NUMBERS, type NumberRow, POLL_MODES } from '../core/rows.ts'
-import { quoted } from '../errors.ts'
+import { CONSUMER_NUMBER_DEFAULTS, CONSUMER_NUMBER_OPTIONS, type NumberOptionRow, POLL_MODES } from '../core/rows.ts'
+import { quotedValue } from '../errors.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
@@ -135,7 +135,7 @@ export interface ConsumerSettings {
 const IDLE_MARGIN_MS = 5_000
 
 const DEFAULTS: ConsumerSettings = {
-  ...NUMBER_DEFAULTS,
+  ...CONSUMER_NUMBER_DEFAULTS,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
   maxDeadLetters: Infinity,
   allowLongHandlers: false,
@@ -150,35 +150,35 @@ const DEFAULTS: ConsumerSettings = {
 
 type Check = (action: string, name: string, value: unknown) => void
 const within =
-  ({ min, max }: NumberRow): Check =>
+  ({ min, max }: NumberOptionRow): Check =>
   (action, name, value) =>
-    integerFrom(action, name, value, min, max)
+    assertInteger(action, name, value, min, max)
 
 /** A check an option; the relations between them follow in `checkRelations`. */
 const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDeadLetters'>, Check>> = {
-  batchSize: within(NUMBERS.batchSize),
-  concurrency: within(NUMBERS.concurrency),
-  handlerTimeoutMs: within(NUMBERS.handlerTimeoutMs),
-  minIdleMs: within(NUMBERS.minIdleMs),
-  maxDeliveries: within(NUMBERS.maxDeliveries),
-  maxPending: within(NUMBERS.maxPending),
-  maxParked: within(NUMBERS.maxParked),
-  allowLongHandlers: boolean,
-  maxEntryBytes: within(NUMBERS.maxEntryBytes),
-  maxBytes: within(NUMBERS.maxBytes),
-  unrouted: (action, name, value) => oneOf(action, name, value, UNROUTED),
-  newerVersion: (action, name, value) => oneOf(action, name, value, NEWER_VERSION),
-  maxAgeMs: (action, name, value) => numberFrom(action, name, value, 1),
+  batchSize: within(CONSUMER_NUMBER_OPTIONS.batchSize),
+  concurrency: within(CONSUMER_NUMBER_OPTIONS.concurrency),
+  handlerTimeoutMs: within(CONSUMER_NUMBER_OPTIONS.handlerTimeoutMs),
+  minIdleMs: within(CONSUMER_NUMBER_OPTIONS.minIdleMs),
+  maxDeliveries: within(CONSUMER_NUMBER_OPTIONS.maxDeliveries),
+  maxPending: within(CONSUMER_NUMBER_OPTIONS.maxPending),
+  maxParked: within(CONSUMER_NUMBER_OPTIONS.maxParked),
+  allowLongHandlers: assertBoolean,
+  maxEntryBytes: within(CONSUMER_NUMBER_OPTIONS.maxEntryBytes),
+  maxBytes: within(CONSUMER_NUMBER_OPTIONS.maxBytes),
+  unrouted: (action, name, value) => assertOneOf(action, name, value, UNROUTED),
+  newerVersion: (action, name, value) => assertOneOf(action, name, value, NEWER_VERSION),
+  maxAgeMs: (action, name, value) => assertNumber(action, name, value, 1),
   expired: notForUs,
-  mode: (action, name, value) => oneOf(action, name, value, POLL_MODES),
-  maxRunMs: (action, name, value) => numberFrom(action, name, value, 1),
-  reserveMs: within(NUMBERS.reserveMs),
-  maxPollers: within(NUMBERS.maxPollers),
+  mode: (action, name, value) => assertOneOf(action, name, value, POLL_MODES),
+  maxRunMs: (action, name, value) => assertNumber(action, name, value, 1),
+  reserveMs: within(CONSUMER_NUMBER_OPTIONS.reserveMs),
+  maxPollers: within(CONSUMER_NUMBER_OPTIONS.maxPollers),
   startAt: checkStartAt,
 }
 
 /** The names of all settings. */
-export const SETTINGS: readonly string[] = ['backoff', 'deadLetters', ...Object.keys(CHECKS)]
+export const SETTING_NAMES: readonly string[] = ['backoff', 'deadLetters', ...Object.keys(CHECKS)]
 
 /**
  * Fills in the defaults, and checks ranges and relations.
@@ -187,9 +187,9 @@ export const SETTINGS: readonly string[] = ['backoff', 'deadLetters', ...Object.
  */
 export function resolveSettings(action: string, options: SettingOptions): ConsumerSettings {
   const { backoff, deadLetters = {}, ...rest } = options
-  object(action, 'deadLetters', deadLetters)
-  refuseUnknownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
-  if (deadLetters.maxLength !== undefined) integerFrom(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
+  assertObject(action, 'deadLetters', deadLetters)
+  assertKnownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
+  if (deadLetters.maxLength !== undefined) assertInteger(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
   const settings = withDefaults<ConsumerSettings>(DEFAULTS, {
     ...rest,
     backoff: resolveBackoff(action, backoff),
@@ -201,21 +201,21 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
 }
 
 /** What a deployment or one run may set otherwise than its consumer says. */
-export const RUN_OVERRIDES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'maxPollers'] as const
+export const RUN_OVERRIDE_NAMES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'maxPollers'] as const
 
 /** The settings of a run that has some of its own. */
 export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {
-  const overrides = Object.fromEntries(RUN_OVERRIDES.map((name) => [name, run[name]]))
+  const overrides = Object.fromEntries(RUN_OVERRIDE_NAMES.map((name) => [name, run[name]]))
   const overridden = withDefaults<ConsumerSettings>(settings, overrides)
-  for (const name of RUN_OVERRIDES) CHECKS[name](action, name, overridden[name])
+  for (const name of RUN_OVERRIDE_NAMES) CHECKS[name](action, name, overridden[name])
   return overridden
 }
 
 /** What one run may do otherwise than its consumer says. */
-export type RunOverrides = Pick<SettingOptions, (typeof RUN_OVERRIDES)[number]>
+export type RunOverrides = Pick<SettingOptions, (typeof RUN_OVERRIDE_NAMES)[number]>
 
 /** @throws {TypeError | RangeError} A name that gives no keys, or dead letters that cannot lie beside the stream. */
-export function resolveKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {
+export function resolveConsumerKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {
   const keys = consumerKeys(stream, group)
   if (deadLetters === undefined) return keys
   checkDeadLetterStream(action, deadLetters, keys)
@@ -224,7 +224,7 @@ export function resolveKeys(action: string, stream: string, group: string, deadL
 
 function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, allowLongHandlers }: ConsumerSettings): void {
   if (allowLongHandlers || minIdleMs >= handlerTimeoutMs + IDLE_MARGIN_MS) return
-  throw cannot(
+  throw wrongUseError(
     action,
     `minIdleMs must be >= handlerTimeoutMs + ${IDLE_MARGIN_MS}, got minIdleMs ${minIdleMs} and handlerTimeoutMs ` +
       `${handlerTimeoutMs}; or set allowLongHandlers: true if handlers may outlast minIdleMs`,
@@ -233,43 +233,43 @@ function checkRelations(action: string, { minIdleMs, handlerTimeoutMs, allowLong
 }
 
 function notForUs(action: string, name: string, value: unknown): void {
-  oneOf(action, name, value, NOT_FOR_US)
+  assertOneOf(action, name, value, NOT_FOR_US)
 }
 
 function checkStartAt(action: string, name: string, value: unknown): void {
-  text(action, name, value)
+  assertText(action, name, value)
   if (value === '$') return
   try {
     parseEntryId(value as string)
   } catch {
-    throw cannot(action, `${name} must be "0", "$" or an entry id, got ${quoted(value)}`, RangeError)
+    throw wrongUseError(action, `${name} must be "0", "$" or an entry id, got ${quotedValue(value)}`, RangeError)
   }
 }
 
 function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
-  object(action, 'backoff', given)
-  refuseUnknownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
+  assertObject(action, 'backoff', given)
+  assertKnownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
   const backoff = withDefaults(DEFAULTS.backoff, given)
-  numberFrom(action, 'backoff.firstMs', backoff.firstMs, 0)
-  numberFrom(action, 'backoff.factor', backoff.factor, 1)
-  numberFrom(action, 'backoff.maxMs', backoff.maxMs, 0)
+  assertNumber(action, 'backoff.firstMs', backoff.firstMs, 0)
+  assertNumber(action, 'backoff.factor', backoff.factor, 1)
+  assertNumber(action, 'backoff.maxMs', backoff.maxMs, 0)
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
   const { stream, due, state, wake } = keys
-  text(action, 'deadLetters.stream', name)
+  assertText(action, 'deadLetters.stream', name)
   if ([stream, due, state, wake].includes(name) || name.startsWith(keys.slot(''))) {
-    throw cannot(
+    throw wrongUseError(
       action,
-      `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quoted(name)}`,
+      `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quotedValue(name)}`,
       RangeError,
     )
   }
   if (hashSlot(name) !== hashSlot(stream)) {
-    throw cannot(
+    throw wrongUseError(
       action,
-      `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quoted(name)} in slot ` +
+      `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quotedValue(name)} in slot ` +
         `${hashSlot(name)}; give it the stream's hash tag`,
       RangeError,
     )

@@ -1,23 +1,23 @@
 import type { Codec } from '../core/codec.ts'
 import { envelopeCodec } from '../core/codec.ts'
-import { awaitable } from '../core/handler-function.ts'
+import { assertAwaitableFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { cannot, knownOptions, object, refuseUnknownKeys, text } from '../core/options.ts'
+import { assertKnownKeys, assertKnownOptions, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import type { NamedWrap } from '../core/wrap.ts'
-import { wrapAround } from '../core/wrap.ts'
-import { quoted } from '../errors.ts'
+import { wrapHandler } from '../core/wrap.ts'
+import { quotedValue } from '../errors.ts'
 import type { ConsumerSettings, SettingOptions } from './consumer-settings.ts'
-import { resolveKeys, resolveSettings, SETTINGS } from './consumer-settings.ts'
+import { resolveConsumerKeys, resolveSettings, SETTING_NAMES } from './consumer-settings.ts'
 import type { EventDefinition, EventOf } from './event.ts'
-import { assertDefinition } from './event.ts'
+import { assertEventDefinition } from './event.ts'
 import type { EventFilter } from './filter-patterns.ts'
-import type { EventHandler, WrappedHandler } from './handler.ts'
+import type { EventHandler, MiddyWrappedHandler } from './handler.ts'
 import type { DeadLetterNotice } from './observe.ts'
-import type { BoundPolicy, Policy, UsedPolicy } from './policy.ts'
-import { maxPollersWithin, policies, policiesTogether } from './policy.ts'
+import type { Policy, PolicyOnRoute, UsedPolicy } from './policy.ts'
+import { checkPolicies, combinePolicies, limitMaxPollers } from './policy.ts'
 import type { Route } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
-import { ROUTE_OPTIONS, routeRules } from './route-options.ts'
+import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -58,7 +58,7 @@ export interface Consumer {
   /** Something expires by the server's time. */
   readonly asksTime: boolean
   /** Policies that do more than wrap, in the order in which they are asked. */
-  readonly policies: readonly BoundPolicy[]
+  readonly policies: readonly PolicyOnRoute[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
 }
@@ -76,7 +76,7 @@ export function on<Definition extends EventDefinition>(
 ): Route
 export function on<Definition extends EventDefinition>(
   event: Definition,
-  handler: WrappedHandler<EventOf<Definition>>,
+  handler: MiddyWrappedHandler<EventOf<Definition>>,
   options?: RouteOptions<EventOf<Definition>>,
 ): Route
 export function on<Definition extends EventDefinition>(
@@ -85,11 +85,11 @@ export function on<Definition extends EventDefinition>(
   options: RouteOptions<never> = {},
 ): Route {
   const action = 'define a route'
-  assertDefinition(action, event)
-  awaitable(action, `the handler of ${quoted(event.type)}`, handler, 'event, context')
-  const name = `${action} for ${quoted(event.type)}`
-  knownOptions(name, options, ROUTE_OPTIONS)
-  return Object.freeze({ event, handler: handler as EventHandler<never>, ...routeRules(name, options) })
+  assertEventDefinition(action, event)
+  assertAwaitableFunction(action, `the handler of ${quotedValue(event.type)}`, handler, 'event, context')
+  const name = `${action} for ${quotedValue(event.type)}`
+  assertKnownOptions(name, options, ROUTE_OPTION_NAMES)
+  return Object.freeze({ event, handler: handler as EventHandler<never>, ...resolveRouteRules(name, options) })
 }
 
 /**
@@ -98,12 +98,12 @@ export function on<Definition extends EventDefinition>(
  * @throws {TypeError | RangeError} A bad option, an unknown one, or two that do not go together; the message names the rule and the values.
  */
 export function defineConsumer(options: ConsumerOptions): Consumer {
-  object('define consumer', 'options', options)
+  assertObject('define consumer', 'options', options)
   const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, ...rest } = options
-  const action = `define consumer ${quoted(group)} on stream ${quoted(stream)}`
-  text(action, 'stream', stream)
-  text(action, 'group', group)
-  refuseUnknownKeys(action, options, [
+  const action = `define consumer ${quotedValue(group)} on stream ${quotedValue(stream)}`
+  assertText(action, 'stream', stream)
+  assertText(action, 'group', group)
+  assertKnownKeys(action, options, [
     'stream',
     'group',
     'routes',
@@ -111,19 +111,19 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     'onDeadLetter',
     'filter',
     'use',
-    ...SETTINGS,
+    ...SETTING_NAMES,
   ])
-  if (typeof codec?.decode !== 'function') throw cannot(action, 'codec must have a decode function')
+  if (typeof codec?.decode !== 'function') throw wrongUseError(action, 'codec must have a decode function')
   const { typeField } = codec
-  if (typeField !== undefined) text(action, 'codec.typeField', typeField)
-  if (onDeadLetter !== undefined) awaitable(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
+  if (typeField !== undefined) assertText(action, 'codec.typeField', typeField)
+  if (onDeadLetter !== undefined) assertAwaitableFunction(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
   if (filter !== undefined && typeof filter?.matches !== 'function')
-    throw cannot(action, 'filter must come from filterPatterns([…])')
+    throw wrongUseError(action, 'filter must come from filterPatterns([…])')
   const settings = resolveSettings(action, rest)
-  const own = policies(action, use)
+  const own = checkPolicies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
   const bound = boundPolicies(own, byType)
-  const keys = resolveKeys(action, stream, group, rest.deadLetters?.stream)
+  const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters?.stream)
   return Object.freeze({
     stream,
     group,
@@ -131,14 +131,14 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     onDeadLetter,
     filter,
     asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
-    ...policiesTogether(action, bound, { keys, typeField }),
-    settings: Object.freeze({ ...settings, maxPollers: maxPollersWithin(settings.maxPollers, bound) }),
+    ...combinePolicies(action, bound, { keys, typeField }),
+    settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
   })
 }
 
-function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly BoundPolicy[] {
+function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly PolicyOnRoute[] {
   return [
     ...own.map((policy) => ({ policy, eventType: undefined })),
     ...[...routes].flatMap(([eventType, { use = [] }]) => use.map((policy) => ({ policy, eventType }))),
@@ -151,31 +151,31 @@ function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Rout
     [...routes].map(([type, route]) => {
       const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)
       if (wraps.length === 0) return [type, route]
-      return [type, Object.freeze({ ...route, wrapped: wrapAround(route.handler as never, wraps as NamedWrap[]) })]
+      return [type, Object.freeze({ ...route, wrapped: wrapHandler(route.handler as never, wraps as NamedWrap[]) })]
     }),
   )
 }
 
 function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
   if (!Array.isArray(routes) || routes.length === 0) {
-    throw cannot(action, 'routes must be an array with at least one route, as on(Event, handler)')
+    throw wrongUseError(action, 'routes must be an array with at least one route, as on(Event, handler)')
   }
   const byType = new Map<string, Route>()
   for (const route of routes as readonly Route[]) {
     if (typeof route?.handler !== 'function' || !route.event)
-      throw cannot(action, 'every route must come from on or onBatch')
+      throw wrongUseError(action, 'every route must come from on or onBatch')
     const { type } = route.event
     // what a remote function may take is part of what minIdleMs has to outlast
     const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
     if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
-      throw cannot(
+      throw wrongUseError(
         action,
-        `timeoutMs of the function for ${quoted(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
+        `timeoutMs of the function for ${quotedValue(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
           `and handlerTimeoutMs ${handlerTimeoutMs}`,
         RangeError,
       )
     }
-    if (byType.has(type)) throw cannot(action, `event type ${quoted(type)} must have one route, got two`)
+    if (byType.has(type)) throw wrongUseError(action, `event type ${quotedValue(type)} must have one route, got two`)
     byType.set(type, route)
   }
   return byType

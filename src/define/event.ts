@@ -1,6 +1,13 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { callable, cannot, integerFrom, knownOptions, object, text } from '../core/options.ts'
-import { quoted } from '../errors.ts'
+import {
+  assertFunction,
+  assertInteger,
+  assertKnownOptions,
+  assertObject,
+  assertText,
+  wrongUseError,
+} from '../core/options.ts'
+import { quotedValue } from '../errors.ts'
 
 /** `upcast[n]` lifts a payload of version n to n + 1. What the last one returns is checked by the schema. */
 export type Upcasts = Readonly<Record<number, (old: Record<string, unknown>) => unknown>>
@@ -59,37 +66,37 @@ export function defineEvent<const Type extends string, Schema extends StandardSc
   type: Type,
   options: EventOptions<Schema>,
 ): EventDefinition<Type, Schema> {
-  const action = typeof type === 'string' ? `define event ${quoted(type)}` : 'define event'
-  text(action, 'type', type)
+  const action = typeof type === 'string' ? `define event ${quotedValue(type)}` : 'define event'
+  assertText(action, 'type', type)
   // some schema libraries' schemas are functions
-  if (isSchema(options)) throw cannot(action, 'the schema must be given as { payload: schema }')
-  knownOptions(action, options, ['payload', 'version', 'upcast'])
+  if (isSchema(options)) throw wrongUseError(action, 'the schema must be given as { payload: schema }')
+  assertKnownOptions(action, options, ['payload', 'version', 'upcast'])
   const { payload, version = 1, upcast = {} } = options
   if (!isSchema(payload)) {
-    throw cannot(action, `payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`)
+    throw wrongUseError(action, `payload must be a Standard Schema, got ${payload === null ? 'null' : typeof payload}`)
   }
-  integerFrom(action, 'version', version, 1)
-  object(action, 'upcast', upcast)
+  assertInteger(action, 'version', version, 1)
+  assertObject(action, 'upcast', upcast)
   for (const [from, lift] of Object.entries(upcast)) {
     if (!/^[1-9]\d*$/.test(from) || Number(from) >= version) {
-      throw cannot(
+      throw wrongUseError(
         action,
         version === 1
           ? 'upcast needs a version of 2 or more, got version 1'
-          : `upcast must lift versions from 1 to ${version - 1}, got ${quoted(from)}`,
+          : `upcast must lift versions from 1 to ${version - 1}, got ${quotedValue(from)}`,
         RangeError,
       )
     }
-    callable(action, `upcast[${from}]`, lift)
+    assertFunction(action, `upcast[${from}]`, lift)
   }
   return Object.freeze({ type, version, payload, upcast: Object.freeze({ ...upcast }) })
 }
 
 /** @throws {TypeError} Not what `defineEvent` gives. */
-export function assertDefinition(action: string, event: EventDefinition): void {
-  object(action, 'event', event)
-  text(action, 'event.type', event.type)
-  if (!isSchema(event.payload)) throw cannot(action, `${quoted(event.type)} must come from defineEvent`)
+export function assertEventDefinition(action: string, event: EventDefinition): void {
+  assertObject(action, 'event', event)
+  assertText(action, 'event.type', event.type)
+  if (!isSchema(event.payload)) throw wrongUseError(action, `${quotedValue(event.type)} must come from defineEvent`)
 }
 
 function isSchema(value: unknown): value is StandardSchemaV1 {

@@ -1,6 +1,6 @@
 import type { DecodedEvent } from '../core/codec.ts'
 import type { FilterPattern } from '../core/filter-patterns.ts'
-import { checkPatterns, isMatch } from '../core/filter-patterns.ts'
+import { checkFilterPatterns, matchesAnyPattern } from '../core/filter-patterns.ts'
 
 /** Which events are for a group. */
 export interface EventFilter {
@@ -30,6 +30,10 @@ export function filterPatterns(patterns?: readonly FilterPattern[]): EventFilter
 }
 
 function filterBy(action: string, given: unknown): EventFilter {
-  const patterns = checkPatterns(action, 'filterPatterns', given)
-  return Object.freeze({ patterns, matches: (event: DecodedEvent) => isMatch(patterns, event), with: filterBy })
+  const patterns = checkFilterPatterns(action, 'filterPatterns', given)
+  return Object.freeze({
+    patterns,
+    matches: (event: DecodedEvent) => matchesAnyPattern(patterns, event),
+    with: filterBy,
+  })
 }

@@ -49,7 +49,7 @@ export type EventHandler<E extends Event = Event> = (event: E, context: HandlerC
  * A handler that Middy wraps, as `middy(handler).use(…)`. Its type asks for all that AWS's types have in a context, also what Lambda's runtime
  * for Node.js 24 has no more, and for what its middlewares put there.
  */
-export interface WrappedHandler<E extends Event = Event> {
+export interface MiddyWrappedHandler<E extends Event = Event> {
   (event: E, context: never): unknown
   use(...middlewares: never[]): unknown
 }

@@ -1,6 +1,6 @@
-import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { cannot } from '../core/options.ts'
-import { promiseOf, silence } from '../core/thenable.ts'
+import { errorTexts } from '../core/dead-letter/dead-letter.ts'
+import { wrongUseError } from '../core/options.ts'
+import { ignoreRejection, promiseIfThenable } from '../core/thenable.ts'
 import type { Observed, ObservedScopes, Observer } from './observe.ts'
 
 /** Those who observe, notified one after the other. Whatever they throw is a warning of the process: it changes nothing. */
@@ -15,7 +15,7 @@ export class Observers {
     for (const observer of this.#all) {
       try {
         const listener = observer[name] as ((observed: Observed[Name]) => void) | undefined
-        promiseOf<unknown>(listener?.call(observer, observed))?.catch(warn)
+        promiseIfThenable<unknown>(listener?.call(observer, observed))?.catch(warn)
       } catch (error) {
         warn(error)
       }
@@ -43,7 +43,7 @@ export class Observers {
         return withoutFailure(once())
       }
       try {
-        promiseOf<unknown>(observer.within?.[name]?.(scope, inner))?.catch(warn)
+        promiseIfThenable<unknown>(observer.within?.[name]?.(scope, inner))?.catch(warn)
       } catch (error) {
         warn(error)
       }
@@ -69,7 +69,7 @@ function outcomeOf<T>(run: () => T): () => T {
 function withoutFailure<T>(outcome: () => T): T {
   try {
     const returned = outcome()
-    const promise = promiseOf<unknown>(returned)
+    const promise = promiseIfThenable<unknown>(returned)
     return (promise ? promise.catch(() => {}) : returned) as T
   } catch {
     return undefined as T
@@ -83,11 +83,11 @@ export function resolveObservers(
 ): Observers | undefined {
   const all: readonly Observer[] = Array.isArray(given) ? [...given] : given === undefined ? [] : [given as Observer]
   if (all.some((observer) => typeof observer !== 'object' || observer === null))
-    throw cannot(action, 'observe must be an observer, or an array of them')
+    throw wrongUseError(action, 'observe must be an observer, or an array of them')
   return all.length > 0 ? new Observers(all) : undefined
 }
 
 function warn(error: unknown): void {
-  silence(error)
-  process.emitWarning(`An observer failed: ${describeError(error).message}`, 'MillraceWarning')
+  ignoreRejection(error)
+  process.emitWarning(`An observer failed: ${errorTexts(error).message}`, 'MillraceWarning')
 }

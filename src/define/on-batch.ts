@@ -1,15 +1,15 @@
 import { batchFailures } from '../core/batch-answer.ts'
-import { awaitable } from '../core/handler-function.ts'
-import { integerFrom, knownOptions, withDefaults } from '../core/options.ts'
-import { promiseOf } from '../core/thenable.ts'
-import { quoted } from '../errors.ts'
+import { assertAwaitableFunction } from '../core/handler-function.ts'
+import { assertInteger, assertKnownOptions, withDefaults } from '../core/options.ts'
+import { promiseIfThenable } from '../core/thenable.ts'
+import { quotedValue } from '../errors.ts'
 import type { BatchEvent, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
-import { assertDefinition } from './event.ts'
+import { assertEventDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
-import type { BatchCall, BatchItem, Batching, BatchSurroundings, Route } from './route.ts'
+import type { BatchRouteRules, EventForBatch, Route, RunningBatch, SharedBatchContext } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
-import { ROUTE_OPTIONS, routeRules } from './route-options.ts'
+import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
 
 /** How large a batch may get, and how long it may wait for that. A wrap in `use` gets the array of events; `when` is asked of each before it joins one. */
 export interface BatchOptions<E extends Event = Event> extends RouteOptions<E> {
@@ -37,22 +37,22 @@ export function onBatch<Definition extends EventDefinition>(
   options: BatchOptions<EventOf<Definition>> = {},
 ): Route {
   const action = 'define a batch route'
-  assertDefinition(action, event)
-  const name = `${action} for ${quoted(event.type)}`
-  awaitable(name, 'the handler', handler, 'events, context')
-  knownOptions(name, options, [...ROUTE_OPTIONS, ...Object.keys(DEFAULTS)])
+  assertEventDefinition(action, event)
+  const name = `${action} for ${quotedValue(event.type)}`
+  assertAwaitableFunction(name, 'the handler', handler, 'events, context')
+  assertKnownOptions(name, options, [...ROUTE_OPTION_NAMES, ...Object.keys(DEFAULTS)])
   const { use, when, maxAgeMs, ...rest } = options
   const limits = Object.freeze(withDefaults(DEFAULTS, rest))
-  integerFrom(name, 'maxEvents', limits.maxEvents, 1, 10_000)
-  integerFrom(name, 'maxBytes', limits.maxBytes, 1)
-  integerFrom(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
-  const batching: Batching = {
+  assertInteger(name, 'maxEvents', limits.maxEvents, 1, 10_000)
+  assertInteger(name, 'maxBytes', limits.maxBytes, 1)
+  assertInteger(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
+  const batching: BatchRouteRules = {
     limits,
     gather: () => createGathering(limits),
     call: (items, surroundings, remainingMs, wrapped) =>
       callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
   }
-  const rules = routeRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
+  const rules = resolveRouteRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
   return Object.freeze({
     event,
     handler: handler as BatchHandler<never>,
@@ -63,23 +63,23 @@ export function onBatch<Definition extends EventDefinition>(
 
 function callBatch(
   handler: BatchHandler,
-  items: readonly BatchItem[],
-  surroundings: BatchSurroundings,
+  items: readonly EventForBatch[],
+  surroundings: SharedBatchContext,
   remainingMs: () => number,
   wrapped: Route['wrapped'],
-): BatchCall {
+): RunningBatch {
   const abort = new AbortController()
   const events = items.map((item) => toBatchEvent(item, surroundings.group))
   const entryIds = items.map(({ delivery }) => delivery.id)
   const context = { ...surroundings, signal: abort.signal, getRemainingTimeInMillis: remainingMs }
   const call = async () => {
     const answer: unknown = wrapped ? wrapped(events, context) : handler(events, context)
-    return batchFailures(await (promiseOf(answer) ?? answer), entryIds)
+    return batchFailures(await (promiseIfThenable(answer) ?? answer), entryIds)
   }
   return { failures: call(), abort: (reason) => abort.abort(reason) }
 }
 
-function toBatchEvent({ delivery, prepared }: BatchItem, group: string): BatchEvent {
+function toBatchEvent({ delivery, prepared }: EventForBatch, group: string): BatchEvent {
   const event = prepared?.event as Event
   return {
     ...event,

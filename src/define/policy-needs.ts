@@ -1,14 +1,14 @@
-import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { JOINABLE } from '../core/joinable.ts'
+import { errorTexts } from '../core/dead-letter/dead-letter.ts'
+import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
-import { cannot, text } from '../core/options.ts'
-import { quoted } from '../errors.ts'
+import { assertText, wrongUseError } from '../core/options.ts'
+import { quotedValue } from '../errors.ts'
 import type { Consumer } from './consumer.ts'
 import type { PolicyDefinition } from './policy.ts'
 
 /** What a policy needs on one key. */
-export interface Need {
+export interface PolicyKeyNeed {
   readonly policy: string
   /** A `*` at its end stands for any text. */
   readonly key: string
@@ -32,34 +32,37 @@ const GUARDING = { all: 'exists', types: 'sismember' } as const
  *
  * @throws {TypeError} A policy's `needs` or `guard` threw, or answered something else; the message names it.
  */
-export function needsOf({ group, stream, keys, policies }: Consumer): readonly Need[] {
-  const action = `list what group ${quoted(group)} on stream ${quoted(stream)} needs`
+export function listPolicyKeyNeeds({ group, stream, keys, policies }: Consumer): readonly PolicyKeyNeed[] {
+  const action = `list what group ${quotedValue(group)} on stream ${quotedValue(stream)} needs`
   return unique(policies.map(({ policy }) => policy)).flatMap((policy) => {
     const needs = [...sentBy(action, policy, keys), ...askedFor(action, policy, keys)]
     for (const { key } of needs) {
-      text(action, `every key of ${quoted(policy.name)}`, key)
+      assertText(action, `every key of ${quotedValue(policy.name)}`, key)
       if (hashSlot(key) !== hashSlot(stream))
-        throw cannot(action, `keys of ${quoted(policy.name)} must lie in the stream's hash slot, got ${quoted(key)}`)
+        throw wrongUseError(
+          action,
+          `keys of ${quotedValue(policy.name)} must lie in the stream's hash slot, got ${quotedValue(key)}`,
+        )
     }
     return needs
   })
 }
 
 /** What a policy sends. */
-function sentBy(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+function sentBy(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly PolicyKeyNeed[] {
   const { name } = policy
   const needs = answerOf(action, policy, 'needs', () => [...(policy.needs?.(keys).keys ?? [])])
   return needs.map(({ key, commands }) => {
     const names = namesOf(action, name, commands)
-    const joins = names.some((command) => Object.hasOwn(JOINABLE, command))
+    const joins = names.some((command) => Object.hasOwn(COMMANDS_JOINABLE_TO_ACK, command))
     return { policy: name, key, commands: unique([...names, ...(joins ? [BEFORE_JOINING] : [])]), isOfClaimers: false }
   })
 }
 
 /** What the server asks for a policy. */
-function askedFor(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly Need[] {
+function askedFor(action: string, policy: PolicyDefinition, keys: ConsumerKeys): readonly PolicyKeyNeed[] {
   const { name } = policy
-  const needs: Need[] = []
+  const needs: PolicyKeyNeed[] = []
   const guard = answerOf(action, policy, 'guard', () => policy.guard?.(keys))
   if (guard) {
     const { key, holds } = guard
@@ -73,15 +76,18 @@ function namesOf(action: string, by: string, commands: readonly string[]): reado
     ? commands.findIndex((command) => typeof command !== 'string' || !COMMAND.test(command))
     : 0
   if (unnamed < 0) return commands.map((command) => command.toLowerCase())
-  throw cannot(action, `commands of ${quoted(by)} must be names of commands, got ${quoted(commands?.[unnamed])}`)
+  throw wrongUseError(
+    action,
+    `commands of ${quotedValue(by)} must be names of commands, got ${quotedValue(commands?.[unnamed])}`,
+  )
 }
 
 function answerOf<T>(action: string, { name }: PolicyDefinition, hook: string, ask: () => T): T {
   try {
     return ask()
   } catch (error) {
-    const { name: kind, message } = describeError(error)
-    throw cannot(action, `${hook} of ${quoted(name)} must answer, got ${kind}: ${message}`)
+    const { name: kind, message } = errorTexts(error)
+    throw wrongUseError(action, `${hook} of ${quotedValue(name)} must answer, got ${kind}: ${message}`)
   }
 }
 

@@ -1,10 +1,10 @@
 import type { Field } from '../core/entry.ts'
-import { awaitable } from '../core/handler-function.ts'
+import { assertAwaitableFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import type { Event } from './event.ts'
 
 /**
@@ -26,7 +26,7 @@ export type Wrap = (next: (event: any, context: any) => unknown) => (event: any,
  * Kinds of policies, in the order in which they are asked: the first refusal decides. What has no kind is asked after these, the consumer's before
  * the routes'.
  */
-export const KINDS = [
+export const POLICY_KINDS = [
   'maxAge',
   'when',
   'pause',
@@ -39,7 +39,7 @@ export const KINDS = [
 ] as const
 
 /** What a policy is about. */
-export type PolicyKind = (typeof KINDS)[number]
+export type PolicyKind = (typeof POLICY_KINDS)[number]
 
 /** A policy that does more than wrap, or says more of itself, as `definePolicy` takes it. */
 export interface PolicyDefinition {
@@ -164,11 +164,11 @@ export interface RunPolicy {
  * Under which a policy carries what puts it to work, so that a consumer without policies is deployed without. The number rises with each change of what
  * is carried: a policy that another version of the package defined is refused, never understood by halves.
  */
-export const MACHINERY: unique symbol = Symbol.for('millrace.policies.1') as never
+export const POLICY_MACHINERY: unique symbol = Symbol.for('millrace.policies.1') as never
 
 /** A policy that `definePolicy` made. */
 export interface DefinedPolicy extends PolicyDefinition {
-  readonly [MACHINERY]: PolicyMachinery
+  readonly [POLICY_MACHINERY]: PolicyMachinery
 }
 
 /** What a policy carries, as far as defining a consumer needs it; what a run needs of it says `PolicyEngine`. */
@@ -178,48 +178,49 @@ export interface PolicyMachinery {
    *
    * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard.
    */
-  together(action: string, bound: readonly BoundPolicy[], facts: ConsumerFacts): PoliciesTogether
+  together(action: string, bound: readonly PolicyOnRoute[], facts: ConsumerFactsForPolicies): CombinedPolicies
 }
 
 /** What is known of a consumer once its policies are checked. */
-export interface ConsumerFacts {
+export interface ConsumerFactsForPolicies {
   readonly keys: ConsumerKeys
   /** The codec's. */
   readonly typeField: string | undefined
 }
 
 /** What a consumer's policies come to. */
-export interface PoliciesTogether {
+export interface CombinedPolicies {
   /** Those that do more than wrap, in the order in which they are asked. */
-  readonly policies: readonly BoundPolicy[]
+  readonly policies: readonly PolicyOnRoute[]
 }
 
 /** A policy of a list; a wrap has its name there, and no machinery. */
 export interface UsedPolicy extends PolicyDefinition {
-  readonly [MACHINERY]?: PolicyMachinery
+  readonly [POLICY_MACHINERY]?: PolicyMachinery
 }
 
 /** A policy, and the event type of the route that it is used on. */
-export interface BoundPolicy {
+export interface PolicyOnRoute {
   readonly policy: UsedPolicy
   readonly eventType: string | undefined
 }
 
-const NONE: PoliciesTogether = { policies: [] }
+const NONE: CombinedPolicies = { policies: [] }
 
 /**
  * Checks a list of policies.
  *
  * @throws {TypeError} No list, no policy, or the same one twice.
  */
-export function policies(action: string, use: unknown): readonly UsedPolicy[] {
+export function checkPolicies(action: string, use: unknown): readonly UsedPolicy[] {
   if (use === undefined) return []
-  if (!Array.isArray(use)) throw cannot(action, 'use must be an array of policies')
+  if (!Array.isArray(use)) throw wrongUseError(action, 'use must be an array of policies')
   const seen = new Set<unknown>()
   return Array.from(use, (given: unknown, n) => {
     const policy = usedPolicy(action, given, `use[${n}]`)
-    const identity = policy[MACHINERY] ? policy.name : given
-    if (seen.has(identity)) throw cannot(action, `use must have each policy once, got ${quoted(policy.name)} twice`)
+    const identity = policy[POLICY_MACHINERY] ? policy.name : given
+    if (seen.has(identity))
+      throw wrongUseError(action, `use must have each policy once, got ${quotedValue(policy.name)} twice`)
     seen.add(identity)
     return policy
   })
@@ -227,13 +228,14 @@ export function policies(action: string, use: unknown): readonly UsedPolicy[] {
 
 function usedPolicy(action: string, given: unknown, at: string): UsedPolicy {
   if (typeof given === 'function') {
-    awaitable(action, at, given, 'next')
+    assertAwaitableFunction(action, at, given, 'next')
     return { name: given.name || 'wrap', wrap: given as Wrap }
   }
-  if (typeof given === 'object' && given !== null && Object.hasOwn(given, MACHINERY)) return given as DefinedPolicy
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, POLICY_MACHINERY))
+    return given as DefinedPolicy
   const { name } = (given ?? {}) as Partial<PolicyDefinition>
-  const what = typeof name === 'string' ? `${at}, ${quoted(name)},` : at
-  throw cannot(action, `${what} must be a policy: a function around the handler, or from definePolicy({ … })`)
+  const what = typeof name === 'string' ? `${at}, ${quotedValue(name)},` : at
+  throw wrongUseError(action, `${what} must be a policy: a function around the handler, or from definePolicy({ … })`)
 }
 
 /**
@@ -241,28 +243,28 @@ function usedPolicy(action: string, given: unknown, at: string): UsedPolicy {
  *
  * @throws {TypeError} The same one on the consumer and a route; or what the policies' machinery says.
  */
-export function policiesTogether(
+export function combinePolicies(
   action: string,
-  bound: readonly BoundPolicy[],
-  facts: ConsumerFacts,
-): PoliciesTogether {
+  bound: readonly PolicyOnRoute[],
+  facts: ConsumerFactsForPolicies,
+): CombinedPolicies {
   const ofConsumer = bound.flatMap(({ policy, eventType }) => (eventType === undefined ? [identityOf(policy)] : []))
   for (const { policy, eventType } of bound)
     if (eventType !== undefined && ofConsumer.includes(identityOf(policy)))
-      throw cannot(
+      throw wrongUseError(
         action,
-        `${quoted(policy.name)} must be used on the consumer or on ${quoted(eventType)}, not on both`,
+        `${quotedValue(policy.name)} must be used on the consumer or on ${quotedValue(eventType)}, not on both`,
       )
-  const machinery = bound.find(({ policy }) => policy[MACHINERY])?.policy[MACHINERY]
+  const machinery = bound.find(({ policy }) => policy[POLICY_MACHINERY])?.policy[POLICY_MACHINERY]
   return machinery?.together(action, bound, facts) ?? NONE
 }
 
 /** A wrap's is its function. */
 function identityOf(policy: UsedPolicy): unknown {
-  return policy[MACHINERY] ? policy : policy.wrap
+  return policy[POLICY_MACHINERY] ? policy : policy.wrap
 }
 
 /** Pollers that may run at once, as far as policies allow. */
-export function maxPollersWithin(maxPollers: number, bound: readonly BoundPolicy[]): number {
+export function limitMaxPollers(maxPollers: number, bound: readonly PolicyOnRoute[]): number {
   return Math.min(maxPollers, ...bound.map(({ policy }) => policy.maxPollers ?? Infinity))
 }

@@ -1,8 +1,8 @@
-import { answersAtOnce } from '../core/handler-function.ts'
-import { cannot, numberFrom } from '../core/options.ts'
+import { isSynchronousFunction } from '../core/handler-function.ts'
+import { assertNumber, wrongUseError } from '../core/options.ts'
 import type { Event } from './event.ts'
 import type { Policy, UsedPolicy } from './policy.ts'
-import { policies } from './policy.ts'
+import { checkPolicies } from './policy.ts'
 
 /** What one route does otherwise. */
 export interface RouteOptions<E extends Event = Event> {
@@ -28,13 +28,13 @@ export interface RouteRules {
   readonly maxAgeMs?: number | undefined
 }
 
-export const ROUTE_OPTIONS = ['use', 'when', 'maxAgeMs'] as const satisfies readonly (keyof RouteOptions)[]
+export const ROUTE_OPTION_NAMES = ['use', 'when', 'maxAgeMs'] as const satisfies readonly (keyof RouteOptions)[]
 
 /** @throws {TypeError | RangeError} A bad option. */
-export function routeRules(action: string, { use: given, when, maxAgeMs }: RouteOptions<never>): RouteRules {
-  const use = policies(action, given)
-  if (when !== undefined && !answersAtOnce(when))
-    throw cannot(action, 'when must be a function, not async, that answers true or false')
-  if (maxAgeMs !== undefined) numberFrom(action, 'maxAgeMs', maxAgeMs, 1)
+export function resolveRouteRules(action: string, { use: given, when, maxAgeMs }: RouteOptions<never>): RouteRules {
+  const use = checkPolicies(action, given)
+  if (when !== undefined && !isSynchronousFunction(when))
+    throw wrongUseError(action, 'when must be a function, not async, that answers true or false')
+  if (maxAgeMs !== undefined) assertNumber(action, 'maxAgeMs', maxAgeMs, 1)
   return { use, when, maxAgeMs }
 }

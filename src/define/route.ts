@@ -12,32 +12,32 @@ export interface Route extends RouteRules {
   /** The handler within the wraps of consumer and route; left out where there are none. */
   readonly wrapped?: (input: unknown, context: object) => unknown
   /** How events come together for a batch handler; left out where each has a call of its own. */
-  readonly batching?: Batching
+  readonly batching?: BatchRouteRules
 }
 
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
-export interface Batching {
+export interface BatchRouteRules {
   readonly limits: { readonly maxEvents: number; readonly maxBatchingWindowMs: number }
-  gather<Item extends BatchItem>(): Gathering<Item>
+  gather<Item extends EventForBatch>(): Gathering<Item>
   /** @param surroundings What the handler's context says beside its signal and its time. */
   call(
-    items: readonly BatchItem[],
-    surroundings: BatchSurroundings,
+    items: readonly EventForBatch[],
+    surroundings: SharedBatchContext,
     remainingMs: () => number,
     wrapped?: Route['wrapped'],
-  ): BatchCall
+  ): RunningBatch
 }
 
-export type BatchSurroundings = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
+export type SharedBatchContext = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
 
 /** An event on its way to a batch handler. */
-export interface BatchItem {
+export interface EventForBatch {
   readonly delivery: Entry & { readonly deliveryCount: number }
   readonly prepared: { readonly event: Event } | undefined
 }
 
 /** A batch handler at work. */
-export interface BatchCall {
+export interface RunningBatch {
   /** Which entries failed, and with what; rejects if all did. */
   readonly failures: PromiseLike<ReadonlyMap<string, unknown>>
   /** Ends the handler's time. */

@@ -1,12 +1,12 @@
-import { cannot, withDefaults } from '../core/options.ts'
-import { periodOf } from '../core/schedule-period.ts'
-import { arnLike, options, orFalse, whole } from './option-rows.ts'
-import type { Reference } from './resources.ts'
+import { withDefaults, wrongUseError } from '../core/options.ts'
+import { schedulePeriodMs } from '../core/schedule-period.ts'
+import { arnOptionRow, nestedOptionsRow, optionRowOrFalse, wholeNumberOptionRow } from './option-rows.ts'
+import type { TemplateReference } from './resources.ts'
 
 /** Which alarms a consumer has, and whom they notify. */
 export interface AlarmOptions {
   /** ARN of the SNS topic that the alarms notify, or a reference to it. Default: none. */
-  readonly topic?: string | Reference
+  readonly topic?: string | TemplateReference
   /**
    * Milliseconds without any poll, 180,000 to 259,200,000 (three days); a longer silence alarms. Rounded up to three times whole minutes.
    * Three periods of the schedule or more. Default: 180,000, or three periods of the schedule where that is longer; must be given where the
@@ -28,7 +28,7 @@ export interface AlarmSettings extends Required<Omit<AlarmOptions, 'topic'>> {
   /** Milliseconds between two runs: the schedule's, or a third of `noPollMs` where it has no fixed period; `undefined`: who knows. */
   readonly tickMs: number | undefined
   /** `undefined`: the alarms notify nobody. */
-  readonly topic: string | Reference | undefined
+  readonly topic: string | TemplateReference | undefined
 }
 
 const ALARM_DEFAULTS = {
@@ -44,12 +44,12 @@ const MAX_SILENCE_MS = 3 * 86_400_000
 const MOST = Number.MAX_SAFE_INTEGER
 
 /** The rules of the options. */
-export const alarmRow = options({
-  topic: arnLike('{ Ref: … }'), // of a topic, that is the ARN
-  noPollMs: orFalse(whole(MIN_SILENCE_MS, MAX_SILENCE_MS)),
-  oldestPendingMs: whole(1_000, MOST),
-  maxLag: whole(0, MOST),
-  deadLettersPer5Minutes: whole(0, MOST),
+export const alarmOptionsRow = nestedOptionsRow({
+  topic: arnOptionRow('{ Ref: … }'), // of a topic, that is the ARN
+  noPollMs: optionRowOrFalse(wholeNumberOptionRow(MIN_SILENCE_MS, MAX_SILENCE_MS)),
+  oldestPendingMs: wholeNumberOptionRow(1_000, MOST),
+  maxLag: wholeNumberOptionRow(0, MOST),
+  deadLettersPer5Minutes: wholeNumberOptionRow(0, MOST),
 })
 
 /**
@@ -57,12 +57,12 @@ export const alarmRow = options({
  *
  * @throws {TypeError | RangeError} The message names the rule and the value.
  */
-export function resolveAlarms(
+export function resolveAlarmOptions(
   action: string,
   { topic, noPollMs, ...limits }: AlarmOptions = {},
   { schedule, enabled }: { readonly schedule: string; readonly enabled: boolean },
 ): AlarmSettings {
-  const period = periodOf(schedule)
+  const period = schedulePeriodMs(schedule)
   if (noPollMs && period !== undefined) checkSilence(action, noPollMs, period, schedule)
   const tickMs = period ?? (noPollMs ? noPollMs / 3 : undefined)
   const silence = enabled && (noPollMs ?? threePeriodsOf(action, period, schedule))
@@ -73,7 +73,7 @@ export function resolveAlarms(
 function checkSilence(action: string, noPollMs: number, period: number, schedule: string): void {
   const least = threePeriodsOf(action, period, schedule)
   if (noPollMs >= least) return
-  throw cannot(
+  throw wrongUseError(
     action,
     `alarms.noPollMs must be >= ${least}, three periods of the schedule ${schedule}, got ${noPollMs}`,
     RangeError,
@@ -82,14 +82,14 @@ function checkSilence(action: string, noPollMs: number, period: number, schedule
 
 function threePeriodsOf(action: string, period: number | undefined, schedule: string): number {
   if (period === undefined) {
-    throw cannot(
+    throw wrongUseError(
       action,
       `alarms.noPollMs must be given where the schedule has no fixed period, got schedule ${schedule}; false leaves that ` +
         'alarm out',
     )
   }
   if (3 * period <= MAX_SILENCE_MS) return Math.max(MIN_SILENCE_MS, 3 * period)
-  throw cannot(
+  throw wrongUseError(
     action,
     `alarms.noPollMs must be false where the schedule is slower than once a day, got schedule ${schedule}; nothing alarms ` +
       'of silence then',

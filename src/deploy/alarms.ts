@@ -1,14 +1,14 @@
 import type { AlarmSettings } from './alarm-options.ts'
-import { joinText } from './join.ts'
-import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
-import type { FunctionTarget, Resource } from './resources.ts'
+import { joinTemplateText } from './join.ts'
+import { type CloudWatchMetric, consumerMetric, functionMetric, type MetricSource } from './metrics.ts'
+import type { CloudFormationResource, InvokedFunction } from './resources.ts'
 
 /** What a consumer's alarms are about. */
-export interface AlarmSubject extends MetricSource {
+export interface AlarmedConsumer extends MetricSource {
   /** Stem of the logical ids, as in `OrdersBilling`. */
   readonly id: string
-  readonly poller: FunctionTarget
-  readonly claimer: FunctionTarget
+  readonly poller: InvokedFunction
+  readonly claimer: InvokedFunction
   readonly alarms: AlarmSettings
 }
 
@@ -20,7 +20,7 @@ interface Alarm {
   readonly trouble: string
   /** What it means, and what to check first. */
   readonly means: readonly unknown[]
-  readonly metric: Metric
+  readonly metric: CloudWatchMetric
   readonly statistic: 'SampleCount' | 'Sum' | 'Maximum'
   readonly when: readonly ['<' | '>', number]
   readonly periodSeconds: number
@@ -48,7 +48,7 @@ const FAILING_PERIODS = 3
  * What is only reported when a function runs says nothing while none does. `NoPoll` and `OldestPending` are the two that take silence
  * for trouble, one for each function; the others leave that to them, so that a stopped schedule wakes somebody twice and not six times.
  */
-export function describeAlarms(subject: AlarmSubject): Resource[] {
+export function createAlarmResources(subject: AlarmedConsumer): CloudFormationResource[] {
   const { poller, claimer } = subject
   const alarms = [
     noPoll(subject),
@@ -62,7 +62,7 @@ export function describeAlarms(subject: AlarmSubject): Resource[] {
   return alarms.filter((alarm) => alarm !== undefined).map((alarm) => translate(alarm, subject))
 }
 
-function noPoll(subject: AlarmSubject): Alarm | undefined {
+function noPoll(subject: AlarmedConsumer): Alarm | undefined {
   const { noPollMs } = subject.alarms
   if (noPollMs === false) return undefined
   return {
@@ -86,7 +86,7 @@ function noPoll(subject: AlarmSubject): Alarm | undefined {
   }
 }
 
-function oldestPending(subject: AlarmSubject): Alarm {
+function oldestPending(subject: AlarmedConsumer): Alarm {
   const { oldestPendingMs, noPollMs } = subject.alarms
   return {
     id: 'OldestPending',
@@ -109,7 +109,7 @@ function oldestPending(subject: AlarmSubject): Alarm {
   }
 }
 
-function deadLetters(subject: AlarmSubject): Alarm {
+function deadLetters(subject: AlarmedConsumer): Alarm {
   const { deadLettersPer5Minutes: limit } = subject.alarms
   return {
     id: 'DeadLetters',
@@ -129,7 +129,7 @@ function deadLetters(subject: AlarmSubject): Alarm {
   }
 }
 
-function lost(subject: AlarmSubject): Alarm {
+function lost(subject: AlarmedConsumer): Alarm {
   return {
     id: 'Lost',
     trouble: 'entries lost',
@@ -147,7 +147,7 @@ function lost(subject: AlarmSubject): Alarm {
   }
 }
 
-function lag(subject: AlarmSubject): Alarm {
+function lag(subject: AlarmedConsumer): Alarm {
   const { maxLag: limit } = subject.alarms
   return {
     id: 'Lag',
@@ -168,7 +168,7 @@ function lag(subject: AlarmSubject): Alarm {
   }
 }
 
-function failing(part: 'Poller' | 'Claimer', fn: FunctionTarget, { alarms }: AlarmSubject): Alarm {
+function failing(part: 'Poller' | 'Claimer', fn: InvokedFunction, { alarms }: AlarmedConsumer): Alarm {
   const runs = ofRuns(alarms, [FAILING_PERIODS, 5])
   const [bad, of] = runs.bad
   return {
@@ -190,15 +190,15 @@ function failing(part: 'Poller' | 'Claimer', fn: FunctionTarget, { alarms }: Ala
   }
 }
 
-function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: AlarmSubject): Resource {
+function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: AlarmedConsumer): CloudFormationResource {
   const [comparison, threshold] = alarm.when
   const [bad, of] = alarm.bad
   return {
     id: `${id}${alarm.id}Alarm`,
     type: 'AWS::CloudWatch::Alarm',
     properties: {
-      AlarmName: joinText({ Ref: 'AWS::StackName' }, ` ${stream}/${group}: ${alarm.trouble}`),
-      AlarmDescription: joinText(...alarm.means),
+      AlarmName: joinTemplateText({ Ref: 'AWS::StackName' }, ` ${stream}/${group}: ${alarm.trouble}`),
+      AlarmDescription: joinTemplateText(...alarm.means),
       Namespace: alarm.metric.namespace,
       MetricName: alarm.metric.name,
       Dimensions: Object.entries(alarm.metric.dimensions).map(([Name, Value]) => ({ Name, Value })),
@@ -228,7 +228,7 @@ function wholeMinutes(ms: number): number {
   return 60 * Math.ceil(ms / 60_000)
 }
 
-function logOf(fn: FunctionTarget): readonly unknown[] {
+function logOf(fn: InvokedFunction): readonly unknown[] {
   return ['the log of ', fn.name]
 }
 

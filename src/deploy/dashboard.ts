@@ -1,14 +1,14 @@
 import type { AlarmSettings } from './alarm-options.ts'
-import { joinJson } from './join.ts'
-import { consumerMetric, functionMetric, type Metric, type MetricSource } from './metrics.ts'
-import type { FunctionTarget, Resource } from './resources.ts'
+import { joinTemplateJson } from './join.ts'
+import { type CloudWatchMetric, consumerMetric, functionMetric, type MetricSource } from './metrics.ts'
+import type { CloudFormationResource, InvokedFunction } from './resources.ts'
 
 /** What a consumer's dashboard shows. */
 export interface DashboardSubject extends MetricSource {
   /** What the ids of the consumer's resources start with, as in `OrdersBilling`. */
   readonly id: string
-  readonly poller: FunctionTarget
-  readonly claimer: FunctionTarget
+  readonly poller: InvokedFunction
+  readonly claimer: InvokedFunction
   /** Their limits are drawn as lines. */
   readonly alarms: AlarmSettings | false
   /** ARNs of the consumer's alarms, or references to them, shown first. */
@@ -20,7 +20,7 @@ export interface DashboardSubject extends MetricSource {
 type Statistic = 'Sum' | 'Maximum' | 'p50' | 'p99'
 
 interface Line {
-  readonly metric: Metric
+  readonly metric: CloudWatchMetric
   readonly statistic: Statistic
   readonly label?: unknown
   /** On the right axis, where its unit differs from the others'. */
@@ -39,7 +39,7 @@ const ALARMS = { width: 24, height: 3 }
 const PERIOD_SECONDS = 60
 
 /** The dashboard of one consumer: a graph for each question that its reader asks, from what comes in to what it costs Redis. */
-export function describeDashboard(subject: DashboardSubject): Resource {
+export function createDashboardResource(subject: DashboardSubject): CloudFormationResource {
   const { alarmArns } = subject
   const top = alarmArns.length === 0 ? 0 : ALARMS.height
   return {
@@ -47,7 +47,7 @@ export function describeDashboard(subject: DashboardSubject): Resource {
     type: 'AWS::CloudWatch::Dashboard',
     properties: {
       DashboardName: { 'Fn::Join': ['-', [{ Ref: 'AWS::StackName' }, subject.id]] },
-      DashboardBody: joinJson({
+      DashboardBody: joinTemplateJson({
         widgets: [
           ...(alarmArns.length === 0 ? [] : [alarmWidget(subject, alarmArns)]),
           ...graphsOf(subject).map((graph, at) => graphWidget(graph, at, top)),

@@ -1,31 +1,31 @@
 import type { FilterPattern } from '../core/filter-patterns.ts'
 import { consumerKeys } from '../core/keys.ts'
-import { cannot, object, withDefaults } from '../core/options.ts'
-import { NUMBERS, POLL_MODES } from '../core/rows.ts'
-import type { PollMode, RUN_OVERRIDES } from '../define/consumer-settings.ts'
-import { quoted } from '../errors.ts'
+import { assertObject, withDefaults, wrongUseError } from '../core/options.ts'
+import { CONSUMER_NUMBER_OPTIONS, POLL_MODES } from '../core/rows.ts'
+import type { PollMode, RUN_OVERRIDE_NAMES } from '../define/consumer-settings.ts'
+import { quotedValue } from '../errors.ts'
 import type { AlarmOptions, AlarmSettings } from './alarm-options.ts'
-import { alarmRow, resolveAlarms } from './alarm-options.ts'
+import { alarmOptionsRow, resolveAlarmOptions } from './alarm-options.ts'
 import {
-  anyObject,
-  anyText,
-  arnLike,
+  arnOptionRow,
+  booleanOptionRow,
   checkOptions,
-  flag,
-  listOf,
-  numberOf,
-  options,
-  orFalse,
-  orReference,
-  patternRow,
-  type Row,
-  type Schema,
-  textLike,
-  whole,
-  within,
-  wordOf,
+  filterPatternsOptionRow,
+  type JsonSchema,
+  listOptionRow,
+  nestedOptionsRow,
+  numberOptionRow,
+  type OptionRow,
+  objectOptionRow,
+  oneOfNumbersOptionRow,
+  oneOfWordsOptionRow,
+  optionRowOrFalse,
+  optionRowOrReference,
+  textOptionRow,
+  textPatternOptionRow,
+  wholeNumberOptionRow,
 } from './option-rows.ts'
-import type { Reference, Statement } from './resources.ts'
+import type { IamStatement, TemplateReference } from './resources.ts'
 
 /** What the deployment of a consumer, its poller and its claimer, takes. */
 export interface EventSourceOptions {
@@ -76,20 +76,20 @@ export interface EventSourceOptions {
    * Functions that the handlers invoke, one or a list: names, with or without a qualifier as in `notify:live`, ARNs or references, of which
    * `{ Ref: … }` names a function of the template. Both functions may invoke them and, the poller itself excepted, no others. Default: none.
    */
-  readonly targets?: OneOrMany<string | Reference>
+  readonly targets?: OneOrMany<string | TemplateReference>
   /** IAM statements, added to the roles of both functions, for whatever else the handlers need. Default: none. */
-  readonly statements?: OneOrMany<Statement>
+  readonly statements?: OneOrMany<IamStatement>
   /**
    * ARN of the SQS queue, or a reference to that ARN as in `{ 'Fn::GetAtt': ['Failed', 'Arn'] }`, that takes what a schedule could not deliver. By default one is made, encrypted and for TLS
    * only, which keeps them for 14 days.
    */
-  readonly failedSchedules?: string | Reference
+  readonly failedSchedules?: string | TemplateReference
   /** What to be alarmed at; `false`: nothing. By default every alarm is made and notifies nobody. */
   readonly alarms?: AlarmOptions | false
   /** Whether there is a dashboard. Default `true`. */
   readonly dashboard?: boolean
   /** Id of the ElastiCache node whose memory the dashboard shows as well, or a reference to it. Default: none. */
-  readonly cacheClusterId?: string | Reference
+  readonly cacheClusterId?: string | TemplateReference
 }
 
 /** The event as serverless.yml has it, at the poller: `- redisStream: { stream, group, claimer, … }`. */
@@ -112,17 +112,17 @@ export interface EventSourceSettings {
   readonly reservedConcurrency: { readonly poller?: number; readonly claimer?: number }
   readonly logRetentionInDays: number
   readonly parameters: { readonly poller: readonly string[]; readonly claimer: readonly string[] }
-  readonly targets: readonly (string | Reference)[]
-  readonly statements: readonly Statement[]
+  readonly targets: readonly (string | TemplateReference)[]
+  readonly statements: readonly IamStatement[]
   /** `undefined`: a queue is made. */
-  readonly failedSchedules: string | Reference | undefined
+  readonly failedSchedules: string | TemplateReference | undefined
   readonly alarms: AlarmSettings | false
   readonly dashboard: boolean
-  readonly cacheClusterId: string | Reference | undefined
+  readonly cacheClusterId: string | TemplateReference | undefined
 }
 
 /** What the deployment says instead of the code. */
-type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDES)[number] | 'filterPatterns'>
+type Overrides = Pick<EventSourceOptions, (typeof RUN_OVERRIDE_NAMES)[number] | 'filterPatterns'>
 
 const DEFAULTS = {
   schedule: 'rate(1 minute)',
@@ -140,47 +140,58 @@ const RETENTIONS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ]
 
-const schedule = textLike(
+const schedule = textPatternOptionRow(
   /^(rate\([1-9]\d* (minute|hour|day)s?\)|cron\(\S+( \S+){5}\))$/,
   'rate(…) of minutes, hours or days, or cron(…) with six fields',
 )
-const parameters = listOf(textLike(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'))
-const functionText = textLike(
+const parameters = listOptionRow(
+  textPatternOptionRow(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'),
+)
+const functionText = textPatternOptionRow(
   /^([\w-]+(:[\w$-]+)?|arn:.+|.*\$\{Token\[.+)$/,
   "a function's name, name:qualifier, an ARN or a reference",
 )
-const target = orReference({ ...functionText, schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' } })
+const target = optionRowOrReference({
+  ...functionText,
+  schema: { type: 'string', pattern: '^([\\w-]+(:[\\w$-]+)?|arn:.+)$' },
+})
 const OVERRIDES = {
-  batchSize: within(NUMBERS.batchSize),
-  concurrency: within(NUMBERS.concurrency),
-  mode: wordOf(POLL_MODES),
-  maxRunMs: within({ ...NUMBERS.maxRunMs, max: 900_000 }), // what a function may take at all
-  maxPollers: within(NUMBERS.maxPollers),
-  filterPatterns: patternRow,
-} satisfies Record<keyof Overrides, Row>
+  batchSize: numberOptionRow(CONSUMER_NUMBER_OPTIONS.batchSize),
+  concurrency: numberOptionRow(CONSUMER_NUMBER_OPTIONS.concurrency),
+  mode: oneOfWordsOptionRow(POLL_MODES),
+  maxRunMs: numberOptionRow({ ...CONSUMER_NUMBER_OPTIONS.maxRunMs, max: 900_000 }), // what a function may take at all
+  maxPollers: numberOptionRow(CONSUMER_NUMBER_OPTIONS.maxPollers),
+  filterPatterns: filterPatternsOptionRow,
+} satisfies Record<keyof Overrides, OptionRow>
 
 const OPTIONS = {
-  stream: anyText,
-  group: anyText,
+  stream: textOptionRow,
+  group: textOptionRow,
   schedule,
-  pollers: within(NUMBERS.maxPollers),
-  enabled: flag,
+  pollers: numberOptionRow(CONSUMER_NUMBER_OPTIONS.maxPollers),
+  enabled: booleanOptionRow,
   ...OVERRIDES,
-  reservedConcurrency: options({ poller: whole(1, 1_000), claimer: whole(1, 1_000) }),
-  logRetentionInDays: numberOf(RETENTIONS),
-  parameters: options({ poller: parameters, claimer: parameters }),
-  targets: listOf(target),
-  statements: listOf(anyObject),
-  failedSchedules: arnLike('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL
-  alarms: orFalse(alarmRow),
-  dashboard: flag,
-  cacheClusterId: orReference(anyText),
-} satisfies Record<keyof EventSourceOptions, Row>
+  reservedConcurrency: nestedOptionsRow({
+    poller: wholeNumberOptionRow(1, 1_000),
+    claimer: wholeNumberOptionRow(1, 1_000),
+  }),
+  logRetentionInDays: oneOfNumbersOptionRow(RETENTIONS),
+  parameters: nestedOptionsRow({ poller: parameters, claimer: parameters }),
+  targets: listOptionRow(target),
+  statements: listOptionRow(objectOptionRow),
+  failedSchedules: arnOptionRow('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL
+  alarms: optionRowOrFalse(alarmOptionsRow),
+  dashboard: booleanOptionRow,
+  cacheClusterId: optionRowOrReference(textOptionRow),
+} satisfies Record<keyof EventSourceOptions, OptionRow>
 
 const REQUIRED = ['stream', 'group']
 
 /** The schema of the event, for osls' `defineFunctionEvent`. */
-export const redisStreamSchema: Schema = options({ claimer: anyText, ...OPTIONS }, [...REQUIRED, 'claimer']).schema
+export const redisStreamEventSchema: JsonSchema = nestedOptionsRow({ claimer: textOptionRow, ...OPTIONS }, [
+  ...REQUIRED,
+  'claimer',
+]).schema
 
 /**
  * Fills in the defaults, and checks ranges and relations.
@@ -189,7 +200,7 @@ export const redisStreamSchema: Schema = options({ claimer: anyText, ...OPTIONS 
  * @throws {TypeError | RangeError} The message names the rule and the value.
  */
 export function resolveEventSource(action: string, given: EventSourceOptions): EventSourceSettings {
-  object(action, 'the options', given)
+  assertObject(action, 'the options', given)
   checkOptions(action, OPTIONS, REQUIRED, given)
   checkRelations(action, given)
   checkNames(action, given)
@@ -206,7 +217,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
     statements: listed(given.statements),
     failedSchedules: given.failedSchedules,
     cacheClusterId: given.cacheClusterId,
-    alarms: given.alarms !== false && resolveAlarms(action, given.alarms, settings),
+    alarms: given.alarms !== false && resolveAlarmOptions(action, given.alarms, settings),
   })
 }
 
@@ -215,7 +226,7 @@ export function resolveEventSource(action: string, given: EventSourceOptions): E
  *
  * @returns JSON, or `undefined` where nothing is overridden.
  */
-export function overridesOf(consumers: readonly EventSourceSettings[]): string | undefined {
+export function encodeEnvironmentOverrides(consumers: readonly EventSourceSettings[]): string | undefined {
   const elements = consumers
     .filter(({ overrides }) => Object.keys(overrides).length > 0)
     .map(({ stream, group, overrides }) => ({ stream, group, ...overrides }))
@@ -232,9 +243,13 @@ function checkRelations(action: string, given: EventSourceOptions): void {
 }
 
 function checkPollers(action: string, given: EventSourceOptions): void {
-  const { pollers = DEFAULTS.pollers, maxPollers = NUMBERS.maxPollers.default, reservedConcurrency = {} } = given
+  const {
+    pollers = DEFAULTS.pollers,
+    maxPollers = CONSUMER_NUMBER_OPTIONS.maxPollers.default,
+    reservedConcurrency = {},
+  } = given
   if (pollers > maxPollers) {
-    throw cannot(
+    throw wrongUseError(
       action,
       `pollers must be <= maxPollers, got pollers ${pollers} and maxPollers ${maxPollers}; set maxPollers here if there are to be more`,
       RangeError,
@@ -242,7 +257,7 @@ function checkPollers(action: string, given: EventSourceOptions): void {
   }
   const { poller = pollers } = reservedConcurrency
   if (poller < pollers) {
-    throw cannot(
+    throw wrongUseError(
       action,
       `reservedConcurrency.poller must be >= pollers, got reservedConcurrency.poller ${poller} and pollers ${pollers}`,
       RangeError,
@@ -256,14 +271,14 @@ function checkNames(action: string, { stream, group, alarms, dashboard }: EventS
   const without = 'or alarms and dashboard must both be false'
   for (const [name, value] of Object.entries({ stream, group })) {
     if (/^[ -~]+$/.test(value) && /[A-Za-z0-9]/.test(value)) continue
-    throw cannot(
+    throw wrongUseError(
       action,
-      `${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${quoted(value)}`,
+      `${name} must be printable ASCII with a letter or a digit, as CloudWatch wants it, ${without}, got ${quotedValue(value)}`,
     )
   }
   const length = stream.length + group.length
   if (length <= MAX_NAMES) return
-  throw cannot(
+  throw wrongUseError(
     action,
     `stream and group must have ${MAX_NAMES} characters or fewer together, since alarms are named after them, ${without}, ` +
       `got ${length}`,

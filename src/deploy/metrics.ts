@@ -1,4 +1,4 @@
-import type { FunctionTarget } from './resources.ts'
+import type { InvokedFunction } from './resources.ts'
 
 /** Where a consumer's metrics are found. */
 export interface MetricSource {
@@ -9,18 +9,18 @@ export interface MetricSource {
 }
 
 /** A metric by its CloudWatch identity. */
-export interface Metric {
+export interface CloudWatchMetric {
   readonly namespace: string
   readonly name: string
   readonly dimensions: Readonly<Record<string, unknown>>
 }
 
 /** A metric of a consumer's reports. The poller's and the claimer's have the same dimensions, and add up. */
-export function consumerMetric({ service, stream, group }: MetricSource, name: string): Metric {
+export function consumerMetric({ service, stream, group }: MetricSource, name: string): CloudWatchMetric {
   return { namespace: 'Millrace', name, dimensions: { service, EventSource: stream, ConsumerGroup: group } }
 }
 
 /** A metric that Lambda itself keeps of a function. */
-export function functionMetric({ name }: FunctionTarget, metric: string): Metric {
+export function functionMetric({ name }: InvokedFunction, metric: string): CloudWatchMetric {
   return { namespace: 'AWS/Lambda', name: metric, dimensions: { FunctionName: name } }
 }

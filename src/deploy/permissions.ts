@@ -1,12 +1,12 @@
 import type { EventSourceSettings } from './event-source.ts'
-import type { Reference, Resource, Statement } from './resources.ts'
-import { arnOf, policyDocument } from './resources.ts'
+import type { CloudFormationResource, IamStatement, TemplateReference } from './resources.ts'
+import { arnReference, iamPolicyDocument } from './resources.ts'
 
 /** What a role has to know about its function. */
-export interface FunctionPermissions {
+export interface FunctionRoleInputs {
   /**
    * The function's own ARN. It must not be a reference to the function, which needs the role first: make it of the function's name, by
-   * `arnOf('lambda', 'function:<name>')`.
+   * `arnReference('lambda', 'function:<name>')`.
    */
   readonly arn: unknown
   /** The same for every version and alias: the ARN and `:*`. */
@@ -31,7 +31,7 @@ const ATTACH_NETWORK = [
 const ANY_NETWORK = { 'Fn::Sub': `arn:\${AWS::Partition}:ec2:\${AWS::Region}:*:*/*` }
 
 /** X-Ray knows no narrower resource. */
-const TRACE: Statement = {
+const TRACE: IamStatement = {
   Sid: 'Trace',
   Effect: 'Allow',
   Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
@@ -39,12 +39,12 @@ const TRACE: Statement = {
 }
 
 /** All that a poller may do: write its log, read its parameters, invoke its targets and itself, be in its VPC. */
-export function pollerStatements(settings: EventSourceSettings, fn: FunctionPermissions): Statement[] {
+export function pollerIamStatements(settings: EventSourceSettings, fn: FunctionRoleInputs): IamStatement[] {
   return [...functionStatements(settings, settings.parameters.poller, fn), invokeItself(fn)]
 }
 
 /** All that a claimer may do: the same, without invoking itself. */
-export function claimerStatements(settings: EventSourceSettings, fn: FunctionPermissions): Statement[] {
+export function claimerIamStatements(settings: EventSourceSettings, fn: FunctionRoleInputs): IamStatement[] {
   return functionStatements(settings, settings.parameters.claimer, fn)
 }
 
@@ -53,12 +53,12 @@ export function claimerStatements(settings: EventSourceSettings, fn: FunctionPer
  *
  * @param own What else the user gave it. Its statements are a policy apart, whose ids are free.
  */
-export function describeFunctionRole(
+export function createFunctionRoleResource(
   id: string,
-  statements: readonly Statement[],
-  own: { readonly properties: Resource['properties']; readonly statements: readonly Statement[] },
-): Resource {
-  const trust = policyDocument([
+  statements: readonly IamStatement[],
+  own: { readonly properties: CloudFormationResource['properties']; readonly statements: readonly IamStatement[] },
+): CloudFormationResource {
+  const trust = iamPolicyDocument([
     { Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' },
   ])
   const policies = Object.entries({ run: statements, provider: own.statements })
@@ -70,7 +70,7 @@ export function describeFunctionRole(
       AssumeRolePolicyDocument: trust,
       Policies: policies
         .filter(([, all]) => all.length > 0)
-        .map(([PolicyName, all]) => ({ PolicyName, PolicyDocument: policyDocument(all) })),
+        .map(([PolicyName, all]) => ({ PolicyName, PolicyDocument: iamPolicyDocument(all) })),
     },
   }
 }
@@ -80,7 +80,7 @@ export function describeFunctionRole(
  *
  * @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
  */
-function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement[] {
+function networkStatements({ arn }: Pick<FunctionRoleInputs, 'arn'>): IamStatement[] {
   return [
     { Sid: 'DescribeNetwork', Effect: 'Allow', Action: DESCRIBE_NETWORK, Resource: '*' },
     // the subnets of a shared VPC are another account's
@@ -96,9 +96,9 @@ function networkStatements({ arn }: Pick<FunctionPermissions, 'arn'>): Statement
 }
 
 /** What a function may read of the parameter store, and decrypt: these parameters and no others. */
-function parameterStatements(names: readonly string[]): Statement[] {
+function parameterStatements(names: readonly string[]): IamStatement[] {
   if (names.length === 0) return []
-  const arns = names.map((name) => arnOf('ssm', `parameter/${name.replace(/^\//, '')}`))
+  const arns = names.map((name) => arnReference('ssm', `parameter/${name.replace(/^\//, '')}`))
   return [
     { Sid: 'ReadParameters', Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arns },
     decryptStatement(arns),
@@ -106,12 +106,12 @@ function parameterStatements(names: readonly string[]): Statement[] {
 }
 
 /** Whichever key of this account encrypts the parameters: the conditions leave room only for these. */
-function decryptStatement(arns: readonly unknown[]): Statement {
+function decryptStatement(arns: readonly unknown[]): IamStatement {
   return {
     Sid: 'DecryptParameters',
     Effect: 'Allow',
     Action: 'kms:Decrypt',
-    Resource: arnOf('kms', 'key/*'),
+    Resource: arnReference('kms', 'key/*'),
     Condition: {
       StringEquals: {
         'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
@@ -122,26 +122,26 @@ function decryptStatement(arns: readonly unknown[]): Statement {
 }
 
 /** What handlers invoke, and nothing else. */
-function targetStatements(targets: readonly (string | Reference)[]): Statement[] {
+function targetStatements(targets: readonly (string | TemplateReference)[]): IamStatement[] {
   if (targets.length === 0) return []
   return [{ Sid: 'InvokeTargets', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: targets.map(targetArn) }]
 }
 
-function targetArn(target: string | Reference): unknown {
+function targetArn(target: string | TemplateReference): unknown {
   if (typeof target !== 'string') return 'Ref' in target ? { 'Fn::GetAtt': [target.Ref, 'Arn'] } : target // a function's Ref is its name
-  return /^[\w-]+(:[\w$-]+)?$/.test(target) ? arnOf('lambda', `function:${target}`) : target
+  return /^[\w-]+(:[\w$-]+)?$/.test(target) ? arnReference('lambda', `function:${target}`) : target
 }
 
 /** A poller invokes itself where there is more than it can do: further slots, and what its own time is too short for. */
-function invokeItself({ arn, versionsArn }: Pick<FunctionPermissions, 'arn' | 'versionsArn'>): Statement {
+function invokeItself({ arn, versionsArn }: Pick<FunctionRoleInputs, 'arn' | 'versionsArn'>): IamStatement {
   return { Sid: 'InvokeItself', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: [arn, versionsArn] }
 }
 
 function functionStatements(
   { targets, statements }: EventSourceSettings,
   parameters: readonly string[],
-  fn: FunctionPermissions,
-): Statement[] {
+  fn: FunctionRoleInputs,
+): IamStatement[] {
   return [
     ...(fn.logGroupArn === undefined ? [] : [writeLog(fn.logGroupArn)]),
     ...parameterStatements(parameters),
@@ -152,7 +152,7 @@ function functionStatements(
   ]
 }
 
-function writeLog(logGroupArn: unknown): Statement {
+function writeLog(logGroupArn: unknown): IamStatement {
   return {
     Sid: 'WriteLog',
     Effect: 'Allow',

@@ -1,5 +1,5 @@
 /** A resource of a template, spelled as CloudFormation spells it. */
-export interface Resource {
+export interface CloudFormationResource {
   /** Logical id; unique within a stack, and the same for the same resource of another consumer. */
   readonly id: string
   /** As in `AWS::Scheduler::Schedule`. */
@@ -10,7 +10,7 @@ export interface Resource {
 }
 
 /** A function that others invoke. */
-export interface FunctionTarget {
+export interface InvokedFunction {
   /** Stem of the logical ids of what belongs to it, as in `OrdersPoller`. */
   readonly id: string
   /** What people read of it; its id where nothing is said. */
@@ -22,10 +22,10 @@ export interface FunctionTarget {
 }
 
 /** A reference that the template resolves, as in `{ Ref: 'AlarmTopic' }` or `{ 'Fn::ImportValue': 'alarm-topic' }`. */
-export type Reference = Readonly<Record<string, unknown>>
+export type TemplateReference = Readonly<Record<string, unknown>>
 
 /** How a description refers to a resource that it describes, by that resource's id. */
-export interface References {
+export interface TemplateReferences {
   /** What CloudFormation's `Ref` answers for it. */
   ref(id: string): unknown
   /** What `Fn::GetAtt` answers for it, as in `attribute('OrdersPollerRole', 'Arn')`. */
@@ -33,13 +33,13 @@ export interface References {
 }
 
 /** References by logical ids as they are, for a template that is written as such. */
-export const plainReferences: References = {
+export const logicalIdReferences: TemplateReferences = {
   ref: (id) => ({ Ref: id }),
   attribute: (id, name) => ({ 'Fn::GetAtt': [id, name] }),
 }
 
 /** An IAM statement, as a policy document has it. */
-export interface Statement {
+export interface IamStatement {
   readonly Sid?: string
   readonly Effect: 'Allow' | 'Deny'
   readonly Principal?: unknown
@@ -49,11 +49,11 @@ export interface Statement {
 }
 
 /** A policy of these statements. */
-export function policyDocument(statements: readonly Statement[]): Readonly<Record<string, unknown>> {
+export function iamPolicyDocument(statements: readonly IamStatement[]): Readonly<Record<string, unknown>> {
   return { Version: '2012-10-17', Statement: statements }
 }
 
 /** An ARN in the partition, region and account that the stack is in. */
-export function arnOf(service: string, resource: string): Reference {
+export function arnReference(service: string, resource: string): TemplateReference {
   return { 'Fn::Sub': `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}` }
 }

@@ -1,6 +1,6 @@
 import type { EventSourceSettings } from './event-source.ts'
-import type { FunctionTarget, References, Resource, Statement } from './resources.ts'
-import { policyDocument } from './resources.ts'
+import type { CloudFormationResource, IamStatement, InvokedFunction, TemplateReferences } from './resources.ts'
+import { iamPolicyDocument } from './resources.ts'
 
 /** Ids of what the consumers of a stack share. */
 const GROUP = 'RedisStreamSchedules'
@@ -13,9 +13,9 @@ const NO_RETRY = { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }
 const FOURTEEN_DAYS_IN_SECONDS = 1_209_600
 
 interface ScheduleParts {
-  readonly poller: FunctionTarget
-  readonly claimer: FunctionTarget
-  readonly references: References
+  readonly poller: InvokedFunction
+  readonly claimer: InvokedFunction
+  readonly references: TemplateReferences
   readonly failedSchedulesKey?: unknown
 }
 
@@ -30,10 +30,10 @@ interface Queue {
  *
  * Schedules are all equal: a poller takes the lowest free slot, whoever woke it.
  */
-export function describeSchedules(
+export function createScheduleResources(
   settings: EventSourceSettings,
   { poller, claimer, references, failedSchedulesKey }: ScheduleParts,
-): Resource[] {
+): CloudFormationResource[] {
   const { failedSchedules } = settings
   const queue = { arn: failedSchedules ?? references.attribute(QUEUE, 'Arn'), keyArn: failedSchedulesKey }
   return [
@@ -44,17 +44,17 @@ export function describeSchedules(
   ]
 }
 
-function ownedBy(owner: 'poller' | 'claimer', resources: readonly Resource[]): Resource[] {
+function ownedBy(owner: 'poller' | 'claimer', resources: readonly CloudFormationResource[]): CloudFormationResource[] {
   return resources.map((resource) => ({ ...resource, owner }))
 }
 
 function describeTicks(
-  target: FunctionTarget,
+  target: InvokedFunction,
   count: number,
   { schedule, enabled }: EventSourceSettings,
   queue: Queue,
-  references: References,
-): Resource[] {
+  references: TemplateReferences,
+): CloudFormationResource[] {
   const roleId = `${target.id}ScheduleRole`
   const properties = {
     Description: `Wakes ${target.title ?? target.id}: ${schedule}`,
@@ -82,8 +82,13 @@ function describeTicks(
  *
  * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
  */
-function describeRole(id: string, target: FunctionTarget, queue: Queue, references: References): Resource {
-  const policy = policyDocument([
+function describeRole(
+  id: string,
+  target: InvokedFunction,
+  queue: Queue,
+  references: TemplateReferences,
+): CloudFormationResource {
+  const policy = iamPolicyDocument([
     { Sid: 'Wake', Effect: 'Allow', Action: 'lambda:InvokeFunction', Resource: target.arn },
     { Sid: 'ReportFailure', Effect: 'Allow', Action: 'sqs:SendMessage', Resource: queue.arn },
     ...encryptionStatements(queue),
@@ -99,12 +104,12 @@ function describeRole(id: string, target: FunctionTarget, queue: Queue, referenc
 }
 
 /** Schedules of this group take the role, and nobody else does. */
-function trustOfSchedules(references: References) {
+function trustOfSchedules(references: TemplateReferences) {
   const from = {
     'aws:SourceAccount': { Ref: 'AWS::AccountId' },
     'aws:SourceArn': references.attribute(GROUP, 'Arn'),
   }
-  return policyDocument([
+  return iamPolicyDocument([
     {
       Effect: 'Allow',
       Principal: { Service: 'scheduler.amazonaws.com' },
@@ -115,13 +120,13 @@ function trustOfSchedules(references: References) {
 }
 
 /** Without these, an encrypted queue refuses what the role sends, and the failed tick is lost. */
-function encryptionStatements({ keyArn }: Queue): Statement[] {
+function encryptionStatements({ keyArn }: Queue): IamStatement[] {
   if (keyArn === undefined) return []
   return [{ Sid: 'EncryptFailure', Effect: 'Allow', Action: ['kms:GenerateDataKey', 'kms:Decrypt'], Resource: keyArn }]
 }
 
 /** Scheduler invokes asynchronously: without this, Lambda would retry a failure twice, and keep a throttled tick for hours. */
-function describeInvokeConfig({ id, name }: FunctionTarget): Resource {
+function describeInvokeConfig({ id, name }: InvokedFunction): CloudFormationResource {
   return {
     id: `${id}EventInvokeConfig`,
     type: 'AWS::Lambda::EventInvokeConfig',
@@ -130,8 +135,8 @@ function describeInvokeConfig({ id, name }: FunctionTarget): Resource {
 }
 
 /** Where Scheduler puts what it could not deliver: encrypted, and only over TLS. */
-function describeQueue(references: References): Resource[] {
-  const policy = policyDocument([
+function describeQueue(references: TemplateReferences): CloudFormationResource[] {
+  const policy = iamPolicyDocument([
     {
       Sid: 'OnlyOverTls',
       Effect: 'Deny',

@@ -1,14 +1,14 @@
 import type { SettleCounts } from '../core/counts.ts'
 import type { Entry, Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { AGING, PARKED } from '../core/keys.ts'
-import { cannot } from '../core/options.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../core/keys.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
 import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
 import type { Pausing } from './pausing.ts'
-import type { Call } from './redis/sender.ts'
+import type { RedisCall } from './redis/sender.ts'
 
 /**
  * A consumer group as a port. `group.contract.ts` is its test suite; every adapter passes it.
@@ -22,7 +22,7 @@ export interface Group {
   readonly roundTrips: number
 
   /** The claimer's side; left out by an adapter that is smaller without it, whose claimer brings it along. */
-  readonly claims?: Claims
+  readonly claims?: ClaimerOperations
 
   /**
    * Takes the lowest free slot of a kind for at most `leaseMs`; `undefined` if none is free. When memory is full and no lease can be
@@ -37,7 +37,7 @@ export interface Group {
    * never reached us, since its reply was lost: it is released.
    * @returns Whether there was a flag to take back: whoever it woke may have found every slot taken.
    */
-  giveSlot(slot: Slot, end?: RunEnd): Promise<boolean>
+  giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean>
 
   /**
    * Gives entries their outcomes. Refusals are counted, never thrown.
@@ -54,7 +54,7 @@ export interface Group {
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
-  renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult>
+  renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult>
 
   /** Sends commands of policies on keys beside the group. One round trip, in chunks where a service takes no more. @returns An answer each. */
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
@@ -65,13 +65,13 @@ export interface Group {
    *
    * @throws {RedisReplyError} The server refused.
    */
-  measure(): Promise<Measured | undefined>
+  measure(): Promise<GroupMeasurement | undefined>
 }
 
 /** What a claimer does to a group beside that. */
-export interface Claims {
+export interface ClaimerOperations {
   /** Takes a slot, and claims the first page under it, in one round trip; `undefined` if no slot is free. */
-  takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined>
+  takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<OpenedClaimerSlot | undefined>
 
   /**
    * Settles, and takes over up to `room` entries that have been idle for `minIdleMs`, from `cursor` on, consumer by consumer: their process died. What is set aside is not
@@ -83,13 +83,13 @@ export interface Claims {
    * Settles, and starts what was set aside and is due, or waits for a condition that holds by now: delivery counts rise by one and bodies come back. What is at its last delivery, or
    * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none.
    */
-  settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult>
+  settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult>
 
   /** Settles, and gives back what the last take brought, whose answer was lost: due at once, at no delivery. One round trip. */
   settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
 
   /** Gives a group that was made again a page of what was set aside in its last life. One round trip. */
-  heal(slot: Slot): Promise<Healed>
+  heal(slot: Slot): Promise<HealedPage>
 
   /**
    * Settles, and starts claimed entries: their delivery counts rise by one and their bodies come back. One round trip. Where the group is
@@ -98,9 +98,9 @@ export interface Claims {
   settleAndStart(
     slot: Slot,
     settlements: readonly Settlement[],
-    claimed: readonly Claimed[],
-    bounds?: StartBounds,
-  ): Promise<StartResult>
+    claimed: readonly ClaimedEntry[],
+    bounds?: StartClaimedBounds,
+  ): Promise<StartClaimedResult>
 
   /**
    * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, takes off what was trimmed while it was set aside, measures, gives the slot back, and removes
@@ -108,33 +108,33 @@ export interface Claims {
    *
    * @param hasAcked Something was acknowledged; when, is noted.
    */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<FinishedClaims>
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<ClaimerRunEnd>
 }
 
 /** A slot, and the page that was claimed with it. */
-export interface Opened {
+export interface OpenedClaimerSlot {
   readonly slot: Slot
   readonly page: ClaimResult
 }
 
 /** A key while which there is nothing is started; or, of a set of values, nothing that has one of them in the field that `unless` names. */
-export interface Guard {
+export interface StartGuardKey {
   readonly key: string
   readonly holds: 'all' | 'values'
 }
 
 /** Which claimed entries are not started. */
-export interface StartBounds {
+export interface StartClaimedBounds {
   /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
   readonly maxBytes?: number
   /** Entries that have one of those values in a field of that name are left alone. */
   readonly unless?: { readonly field: string; readonly values: readonly string[] } | undefined
   /** Inspected by the server in the same step. Default: none. */
-  readonly guards?: readonly Guard[] | undefined
+  readonly guards?: readonly StartGuardKey[] | undefined
 }
 
 /** How a poller's run ended. */
-export interface RunEnd {
+export interface PollerRunEnd {
   /** Ids of what reached us and may still be pending under our name. */
   readonly known: readonly string[]
   /** A read was not answered, and may yet be carried out: what it reads then is nobody's, and is released by whoever finds it. */
@@ -145,7 +145,7 @@ export interface RunEnd {
   readonly hasAcked: boolean
 }
 
-export interface Measured {
+export interface GroupMeasurement {
   readonly backlog: Backlog
   /** Poller slots that are taken. */
   readonly pollers: number
@@ -192,23 +192,23 @@ export interface Delivery extends Entry {
   readonly isTaken?: boolean
 }
 
-export interface Owner {
+export interface PreviousOwner {
   readonly owner: string
   readonly idleMs: number
 }
 
 /** An entry that the claimer took over and has not started. */
-export interface Claimed extends HeldEntry {
+export interface ClaimedEntry extends HeldEntry {
   /** Who had it, and for how long it had been idle. */
-  readonly from: Owner
+  readonly from: PreviousOwner
 }
 
 /**
  * To whom a claimed entry goes back that is not run: what was set aside, to its index. A suspect stays under the name of who claimed it, idle for no time, and is claimed again by its age:
  * under its former owner's name it would pass for what that has read since.
  */
-export function returnOf({ from }: Claimed, { consumerName }: Slot): string {
-  return from.owner === PARKED || from.owner === AGING ? PARKED : consumerName
+export function ownerToReturnTo({ from }: ClaimedEntry, { consumerName }: Slot): string {
+  return from.owner === PARKED_CONSUMER || from.owner === AGING_CONSUMER ? PARKED_CONSUMER : consumerName
 }
 
 export interface Settlement {
@@ -223,11 +223,11 @@ export interface Settlement {
 }
 
 /** A settlement that sets an entry aside. */
-export interface Letter extends Settlement {
+export interface DeadLetterSettlement extends Settlement {
   readonly outcome: Extract<Outcome, { readonly kind: 'dead-letter' }>
 }
 
-export function isLetter(settlement: Settlement): settlement is Letter {
+export function isDeadLetterSettlement(settlement: Settlement): settlement is DeadLetterSettlement {
   return settlement.outcome.kind === 'dead-letter'
 }
 
@@ -238,9 +238,9 @@ export interface SettleResult {
   /** Dead letters that the server refused, one error per kind. Their entries are still pending, under the name `parked`. */
   readonly refusals: readonly Error[]
   /** The dead letters that were written. */
-  readonly letters: readonly Letter[]
+  readonly letters: readonly DeadLetterSettlement[]
   /** The dead letters that the server refused. */
-  readonly refusedLetters: readonly Letter[]
+  readonly refusedLetters: readonly DeadLetterSettlement[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
   /** There where no reply came to all of a request: the counts are those of what was answered. */
@@ -255,7 +255,7 @@ interface Unanswered {
   readonly settlements: readonly Settlement[]
 }
 
-export interface RenewResult extends Seeing {
+export interface IdleRenewalResult extends Seeing {
   /** Entries that turned out to be trimmed and are pending no more, which settling would then take for superseded ones. */
   readonly lost: number
   readonly leaseLost: boolean
@@ -289,7 +289,7 @@ export interface ReadResult extends SettleResult, Seeing {
 
 export interface ClaimRequest {
   readonly minIdleMs: number
-  /** Where to go on, as `cursorAt` has it; `undefined`: where the last run stopped. */
+  /** Where to go on, as `formatLapCursor` has it; `undefined`: where the last run stopped. */
   readonly cursor: string | undefined
   readonly room: number
   /** Commands that are carried out before it, in the same write. Default: none. */
@@ -302,12 +302,12 @@ export interface ClaimResult extends SettleResult, Seeing {
   readonly from: string
   /** Where the next one starts; `0-0` once all names were inspected; `undefined` if nothing was claimed, the lease being gone. */
   readonly cursor: string | undefined
-  readonly claimed: readonly Claimed[]
+  readonly claimed: readonly ClaimedEntry[]
   /** Entries that were trimmed while pending; they are pending no more. */
   readonly lost: number
   readonly groupRecreated: boolean
   /** What else there is. */
-  readonly aside: SetAside
+  readonly aside: SetAsideSummary
   /** A group that was made again has yet to get back what was set aside. */
   readonly isHealing: boolean
   /** An answer for each rider; left out where there are none. */
@@ -315,7 +315,7 @@ export interface ClaimResult extends SettleResult, Seeing {
 }
 
 /** What of what is set aside is taken. */
-export interface TakeRequest {
+export interface TakeDueRequest {
   /** How many entries at most. */
   readonly room: number
   /** Bytes of names and values after which nothing more is started; the first few always are. Default: no bound. */
@@ -327,13 +327,13 @@ export interface TakeRequest {
   /** Conditions that hold by now. */
   readonly conditions: readonly string[]
   /** Entries that have one of those values in a field of that name wait until they are no longer among them. */
-  readonly unless?: StartBounds['unless']
+  readonly unless?: StartClaimedBounds['unless']
   /** Inspected by the server in the same step. Default: none. */
-  readonly guards?: StartBounds['guards']
+  readonly guards?: StartClaimedBounds['guards']
 }
 
 /** What is set aside, as far as it was inspected. */
-export interface SetAside {
+export interface SetAsideSummary {
   /** Milliseconds until the next entry is due; left out where none waits for a time. */
   readonly dueInMs?: number | undefined
   /** What entries wait for, at most a hundred conditions. */
@@ -341,47 +341,47 @@ export interface SetAside {
 }
 
 /** A delivery of what was set aside, and for how long that was, in milliseconds. */
-export interface TakenDelivery extends Delivery {
+export interface DeliveryFromSetAside extends Delivery {
   readonly idleMs: number
 }
 
 /** What was taken. */
-export interface TakeResult extends SettleResult, Seeing {
+export interface TakeDueResult extends SettleResult, Seeing {
   /** Up to when the index was inspected, in milliseconds since 1970. */
   readonly till: number
-  readonly started: readonly TakenDelivery[]
+  readonly started: readonly DeliveryFromSetAside[]
   /** At their last delivery, or without one that is left: not started. */
-  readonly handed: readonly Claimed[]
+  readonly handed: readonly ClaimedEntry[]
   /** Entries that were trimmed while they were set aside; they are pending no more. */
   readonly lost: number
-  readonly left: SetAside
+  readonly left: SetAsideSummary
   /** There is more to take. */
   readonly isMore: boolean
 }
 
 /** A page of what was set aside when a group was lost. */
-export interface Healed {
+export interface HealedPage {
   readonly isDone: boolean
   /** Entries that had been trimmed. */
   readonly lost: number
 }
 
 /** How a claimer's run ended. */
-export interface FinishedClaims {
+export interface ClaimerRunEnd {
   /** What `measure` does, or how the server refused it. */
-  readonly measured: Measured | Error | undefined
+  readonly measured: GroupMeasurement | Error | undefined
   /** Entries that were trimmed while they were set aside. */
   readonly lost: number
 }
 
 /** The counts are those of the settlements and of the claimed entries that could not be started. */
-export interface StartResult extends SettleResult, Seeing {
+export interface StartClaimedResult extends SettleResult, Seeing {
   readonly started: readonly Delivery[]
-  /** Those that `StartBounds.unless` left alone, and those that `maxBytes` had no room for: they are under our name as before. */
-  readonly leftAlone: readonly Claimed[]
-  readonly noRoom: readonly Claimed[]
+  /** Those that `StartClaimedBounds.unless` left alone, and those that `maxBytes` had no room for: they are under our name as before. */
+  readonly leftAlone: readonly ClaimedEntry[]
+  readonly noRoom: readonly ClaimedEntry[]
   /** Those of a paused type, or of a paused group: they are under our name as before. Left out where there are none. */
-  readonly leftPaused?: readonly Claimed[]
+  readonly leftPaused?: readonly ClaimedEntry[]
 }
 
 /** Which group, and what its adapter must know of it. */
@@ -390,7 +390,7 @@ export interface GroupAddress {
   readonly group: string
   readonly keys: ConsumerKeys
   /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
-  readonly joinCalls?: Joining | undefined
+  readonly joinCalls?: SettleWithCommands | undefined
   /** The server is asked for its time with each slot, in the same write. Memory, which has its process's, is not. */
   readonly asksTime?: boolean | undefined
   readonly settings: {
@@ -402,16 +402,20 @@ export interface GroupAddress {
 }
 
 /** Settles acknowledgements with what joins them. Policies bring it along: a consumer without is deployed without. */
-export type Joining = (address: GroupAddress, slot: Slot, settlements: readonly Settlement[]) => readonly JoinCall[]
+export type SettleWithCommands = (
+  address: GroupAddress,
+  slot: Slot,
+  settlements: readonly Settlement[],
+) => readonly JoinCall[]
 
 /** A call, and what it settles. */
 interface JoinCall {
   readonly chunk: readonly Settlement[]
-  readonly call: Call
+  readonly call: RedisCall
 }
 
 /** How a stream is bounded. */
-export type Trim =
+export type StreamTrim =
   | { readonly kind: 'length'; readonly maxLength: number; readonly exact: boolean }
   /** Entries that are older than that on the server's clock go. */
   | { readonly kind: 'age'; readonly retentionMs: number; readonly exact: boolean }
@@ -424,7 +428,7 @@ export interface WakeFlag {
 }
 
 /** What became of entries and flags, in order. */
-export interface Appended {
+export interface AppendResult {
   /** An id or an error for each entry; an error also where it was not sent any more, or no reply came. */
   readonly answers: readonly (string | Error)[]
   /** Whether each flag was raised; false if it stood already. */
@@ -432,12 +436,12 @@ export interface Appended {
 }
 
 /** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */
-export type Append = (
+export type AppendEntries = (
   stream: string,
   entries: readonly (readonly Field[])[],
-  trim: Trim,
+  trim: StreamTrim,
   flags?: readonly WakeFlag[],
-) => Promise<Appended>
+) => Promise<AppendResult>
 
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
@@ -445,8 +449,8 @@ export interface Connection {
   readonly maxPendingPerName?: number | undefined
   /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
   group(address: GroupAddress, remainingMs?: () => number): Group
-  /** Left out by connections to servers: see `appenderOf`. */
-  readonly append?: Append
+  /** Left out by connections to servers: see `createAppender`. */
+  readonly append?: AppendEntries
   /** Left out by connections to servers: see `pausingOf`. */
   readonly pausing?: Pausing
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
@@ -458,5 +462,5 @@ export interface Connection {
 /** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
 export function assertConnection(action: string, redis: Connection): void {
   if (typeof redis?.group === 'function') return
-  throw cannot(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
+  throw wrongUseError(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
 }

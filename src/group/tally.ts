@@ -1,15 +1,15 @@
-import { noCounts } from '../core/counts.ts'
-import { PARKED } from '../core/keys.ts'
+import { zeroSettleCounts } from '../core/counts.ts'
+import { PARKED_CONSUMER } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { OUTCOMES } from '../core/outcome.ts'
+import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { RedisConnectionError } from '../errors.ts'
 import { RedisReplyError } from '../errors.ts'
-import type { Letter, Settlement, SettleResult } from './group.ts'
-import { isLetter } from './group.ts'
-import { SETTLED } from './redis/scripts/settle.ts'
+import type { DeadLetterSettlement, Settlement, SettleResult } from './group.ts'
+import { isDeadLetterSettlement } from './group.ts'
+import { SETTLE_SCRIPT_ANSWERS } from './redis/scripts/settle.ts'
 
 /** Where an entry goes that is neither acked nor dead-lettered. */
-export interface Move {
+export interface ReturnToPending {
   /** `parked` for what is set aside. */
   readonly owner: string
   readonly deliveryCount: number
@@ -19,9 +19,9 @@ export interface Move {
 }
 
 /** @param isTaken It was set aside before: what had no turn then does not lose its place. */
-export function moveOf(outcome: Outcome, deliveryCount: number, isTaken = false): Move {
+export function planReturnToPending(outcome: Outcome, deliveryCount: number, isTaken = false): ReturnToPending {
   const delayMs = isTaken && outcome.kind === 'release' ? -Infinity : 0
-  const move = { owner: PARKED, deliveryCount, delayMs, condition: undefined }
+  const move = { owner: PARKED_CONSUMER, deliveryCount, delayMs, condition: undefined }
   if (outcome.kind === 'release') return { ...move, condition: undefined, ...outcome }
   if (outcome.kind === 'park') return { ...move, condition: undefined, ...outcome, deliveryCount: deliveryCount - 1 }
   return outcome.kind === 'retry' ? { ...move, delayMs: outcome.delayMs } : move
@@ -29,12 +29,12 @@ export function moveOf(outcome: Outcome, deliveryCount: number, isTaken = false)
 
 /** Counts what became of settlements: the same for every adapter. */
 export class Tally {
-  readonly counts = noCounts()
+  readonly counts = zeroSettleCounts()
   /** One a message: a hundred refusals of the same kind are one failure. */
   readonly #failures = new Map<string, Error>()
   readonly #refusals = new Map<string, Error>()
-  readonly #letters: Letter[] = []
-  readonly #refusedLetters: Letter[] = []
+  readonly #letters: DeadLetterSettlement[] = []
+  readonly #refusedLetters: DeadLetterSettlement[] = []
   #leaseLost = false
   readonly #unanswered: Settlement[] = []
 
@@ -53,24 +53,24 @@ export class Tally {
   settled(settlement: Settlement, status: number | string): void {
     const { outcome } = settlement
     if (typeof status === 'string') {
-      const what = isLetter(settlement) ? 'write a dead letter' : 'acknowledge with what joins it'
+      const what = isDeadLetterSettlement(settlement) ? 'write a dead letter' : 'acknowledge with what joins it'
       const refusal = new RedisReplyError(`Cannot ${what}: ${status}`)
       this.#refusals.set(refusal.message, refusal)
-      if (isLetter(settlement)) this.#refusedLetters.push(settlement)
+      if (isDeadLetterSettlement(settlement)) this.#refusedLetters.push(settlement)
       this.counts.unsettled++
-    } else if (status === SETTLED.leaseLost) {
+    } else if (status === SETTLE_SCRIPT_ANSWERS.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
-    } else if (status === SETTLED.done) {
-      this.counts[OUTCOMES[outcome.kind].counter]++
-      if (isLetter(settlement)) this.#letters.push(settlement)
+    } else if (status === SETTLE_SCRIPT_ANSWERS.done) {
+      this.counts[OUTCOME_KINDS[outcome.kind].counter]++
+      if (isDeadLetterSettlement(settlement)) this.#letters.push(settlement)
     } else this.counts.superseded++
-    if (status === SETTLED.lost) this.counts.lost++
+    if (status === SETTLE_SCRIPT_ANSWERS.lost) this.counts.lost++
   }
 
   // a lost group is no failure of the invocation: the next read makes it again, and what it held comes again
   /** A command that the server refused, how many entries it was for, and which of them were to become dead letters. */
-  refused(entries: number, error: RedisReplyError, letters: readonly Letter[] = []): void {
+  refused(entries: number, error: RedisReplyError, letters: readonly DeadLetterSettlement[] = []): void {
     this.counts.unsettled += entries
     if (error.is('NOGROUP')) return
     this.#failures.set(error.message, error)

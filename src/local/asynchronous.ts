@@ -8,7 +8,7 @@ const MAX_THROTTLE_RETRY_MS = 300_000
 /** Why an event was given up. */
 export type DropReason = 'RetriesExhausted' | 'EventAgeExceeded'
 
-export interface DeliveryOptions {
+export interface AsyncDeliveryOptions {
   readonly clock: Clock
   /** Stops the waiting. */
   readonly signal: AbortSignal
@@ -25,7 +25,12 @@ export interface DeliveryOptions {
  * @returns Why it was given up; `undefined` if it was handled, or stopped by the signal.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
  */
-export async function deliver({ clock, signal, settings, attempt }: DeliveryOptions): Promise<DropReason | undefined> {
+export async function deliverAsyncEvent({
+  clock,
+  signal,
+  settings,
+  attempt,
+}: AsyncDeliveryOptions): Promise<DropReason | undefined> {
   const queuedAt = clock.monotonic()
   let failures = 0
   let throttles = 0

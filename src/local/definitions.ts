@@ -37,14 +37,14 @@ export function withFunctionDefaults(definition: FunctionDefinition): DeployedFu
 }
 
 /** One event on its way to a function. */
-export interface Invocation {
+export interface LocalInvocation {
   readonly requestId: string
   /** JSON. */
   readonly payload: string
 }
 
 /** How one run of a function ended. */
-export interface InvocationResult {
+export interface LocalInvocationResult {
   /** JSON: what the handler answered, or Lambda's description of the failure. */
   readonly payload: string
   /** Set if the function failed, by itself or by a limit. */
@@ -56,7 +56,7 @@ export interface InvocationResult {
 }
 
 /** A run of a function, reported when it is over. */
-export interface InvocationReport extends InvocationResult {
+export interface LocalInvocationReport extends LocalInvocationResult {
   readonly functionName: string
   readonly requestId: string
   readonly type: 'RequestResponse' | 'Event'
@@ -65,7 +65,7 @@ export interface InvocationReport extends InvocationResult {
 }
 
 /** A line that a function or the platform wrote. */
-export interface LogLine {
+export interface FunctionOutputLine {
   readonly functionName: string
   /** `platform` wrote START, END, REPORT and the like. */
   readonly source: 'stdout' | 'stderr' | 'platform'

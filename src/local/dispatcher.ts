@@ -1,26 +1,32 @@
 import type { Clock } from '../clock.ts'
-import { type DropReason, deliver } from './asynchronous.ts'
-import type { FunctionDefinition, Invocation, InvocationReport, InvocationResult, LogLine } from './definitions.ts'
+import { type DropReason, deliverAsyncEvent } from './asynchronous.ts'
+import type {
+  FunctionDefinition,
+  FunctionOutputLine,
+  LocalInvocation,
+  LocalInvocationReport,
+  LocalInvocationResult,
+} from './definitions.ts'
 import { withFunctionDefaults } from './definitions.ts'
+import { InvokeApiError } from './invoke-api-error.ts'
 import { LocalFunction } from './local-function.ts'
-import { ServiceError } from './service-error.ts'
-import { functionArn, type Surroundings } from './variables.ts'
+import { functionArn, type LocalSurroundings } from './variables.ts'
 
-export interface DispatcherOptions {
+export interface LocalInvocationDispatcherOptions {
   readonly clock: Clock
-  readonly onLog: (line: LogLine) => void
-  readonly onInvocation: (report: InvocationReport) => void
+  readonly onLog: (line: FunctionOutputLine) => void
+  readonly onInvocation: (report: LocalInvocationReport) => void
 }
 
 /** All functions, by name, and what is on its way to them. */
-export class Dispatcher {
+export class LocalInvocationDispatcher {
   readonly #functions = new Map<string, LocalFunction>()
-  readonly #where: Surroundings
-  readonly #options: DispatcherOptions
+  readonly #where: LocalSurroundings
+  readonly #options: LocalInvocationDispatcherOptions
   readonly #closing = new AbortController()
   readonly #underway = new Set<Promise<unknown>>()
 
-  constructor(where: Surroundings, options: DispatcherOptions) {
+  constructor(where: LocalSurroundings, options: LocalInvocationDispatcherOptions) {
     this.#where = where
     this.#options = options
   }
@@ -33,20 +39,20 @@ export class Dispatcher {
     else this.#functions.set(deployed.name, new LocalFunction(deployed, this.#where, this.#options.onLog))
   }
 
-  /** @throws {ServiceError} No function has that name. */
+  /** @throws {InvokeApiError} No function has that name. */
   find(name: string): LocalFunction {
     const found = this.#functions.get(name)
     if (found) return found
-    throw new ServiceError('ResourceNotFoundException', 404, `Function not found: ${functionArn(name, this.#where)}`)
+    throw new InvokeApiError('ResourceNotFoundException', 404, `Function not found: ${functionArn(name, this.#where)}`)
   }
 
   /**
    * Runs the function and waits for it.
    *
    * @param payload JSON.
-   * @throws {ServiceError} No such function, or it was throttled.
+   * @throws {InvokeApiError} No such function, or it was throttled.
    */
-  invoke(name: string, payload: string): Promise<Invocation & { readonly result: InvocationResult }> {
+  invoke(name: string, payload: string): Promise<LocalInvocation & { readonly result: LocalInvocationResult }> {
     const invocation = { requestId: crypto.randomUUID(), payload }
     const run = this.#run(name, invocation, 'RequestResponse', 1)
     return this.#track(run.then((result) => ({ ...invocation, result })))
@@ -56,12 +62,12 @@ export class Dispatcher {
    * Takes the event and runs the function by and by.
    *
    * @returns The request's id.
-   * @throws {ServiceError} No such function.
+   * @throws {InvokeApiError} No such function.
    */
   enqueue(name: string, payload: string): string {
     const target = this.find(name)
     const invocation = { requestId: crypto.randomUUID(), payload }
-    const delivery = deliver({
+    const delivery = deliverAsyncEvent({
       clock: this.#options.clock,
       signal: this.#closing.signal,
       settings: () => target.deployed,
@@ -69,7 +75,7 @@ export class Dispatcher {
         this.#run(name, invocation, 'Event', number).then(
           (result) => (result.functionError ? 'failed' : 'handled'),
           (error: unknown) => {
-            if (error instanceof ServiceError) return 'throttled'
+            if (error instanceof InvokeApiError) return 'throttled'
             throw error
           },
         ),
@@ -92,13 +98,13 @@ export class Dispatcher {
 
   async #run(
     functionName: string,
-    invocation: Invocation,
-    type: InvocationReport['type'],
+    invocation: LocalInvocation,
+    type: LocalInvocationReport['type'],
     attempt: number,
-  ): Promise<InvocationResult> {
+  ): Promise<LocalInvocationResult> {
     const target = this.find(functionName)
     if (this.#closing.signal.aborted)
-      throw new ServiceError('ResourceNotFoundException', 404, 'The local Lambda is closed')
+      throw new InvokeApiError('ResourceNotFoundException', 404, 'The local Lambda is closed')
     const result = await target.invoke(invocation)
     this.#options.onInvocation({ functionName, requestId: invocation.requestId, type, attempt, ...result })
     return result

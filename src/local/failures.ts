@@ -10,7 +10,7 @@ export function timeoutText(limitMs: number): string {
 }
 
 /** The function's process ended by itself or was killed. */
-export function exited(requestId: string, code: number | null, signal: NodeJS.Signals | null): string {
+export function processExitedAnswer(requestId: string, code: number | null, signal: NodeJS.Signals | null): string {
   const how = signal === null ? `exit status ${code}` : `signal: ${SIGNALS[signal] ?? signal}`
   const text = code === 0 ? 'Runtime exited without providing a reason' : `Runtime exited with error: ${how}`
   return failure('Runtime.ExitError', requestId, text)

@@ -7,7 +7,7 @@ const OF_PAGES = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-dest', 'sec-
 const OUR_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i
 
 /** Whether a request was made by a web page, by its headers: nobody asked the developer whose browser sent it. */
-export function isFromAPage({ headersDistinct, url }: IncomingMessage): boolean {
+export function isFromWebPage({ headersDistinct, url }: IncomingMessage): boolean {
   // a target that is a whole URL, as proxies have it, names a host as well
   const hosts = [...(headersDistinct.host ?? []), ...(/^\w+:\/\/([^/?#]*)/.exec(url ?? '')?.slice(1) ?? [])]
   return OF_PAGES.some((name) => headersDistinct[name] !== undefined) || !hosts.every((host) => OUR_HOST.test(host))

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module'
 import { extname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { guard, signalGroup } from './guard.ts'
-import { MEMORY_POLL_MS, residentMb } from './memory.ts'
+import { killChildGroupOnExit, signalProcessGroup } from './guard.ts'
+import { MEMORY_CHECK_INTERVAL_MS, peakMemoryMb } from './memory.ts'
 
 /** This module's own extension: `.js` when built, `.ts` when run from the sources. */
 const CLIENT = fileURLToPath(new URL(`./rapid-client${extname(import.meta.url)}`, import.meta.url))
@@ -12,7 +12,7 @@ const CLIENT = fileURLToPath(new URL(`./rapid-client${extname(import.meta.url)}`
 const OLD_SPACE_SHARE = 0.9
 const SEMI_SPACE_SHARE = 0.05
 
-export interface ProcessOptions {
+export interface FunctionProcessOptions {
   readonly variables: Readonly<Record<string, string>>
   readonly folder: string
   readonly memoryMb: number
@@ -20,7 +20,7 @@ export interface ProcessOptions {
 }
 
 /** How a process ended. */
-export interface ProcessEnd {
+export interface FunctionProcessEnd {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
@@ -30,14 +30,14 @@ export interface ProcessEnd {
  * gone when this process is.
  */
 export class FunctionProcess {
-  readonly ended: Promise<ProcessEnd>
+  readonly ended: Promise<FunctionProcessEnd>
   readonly #child: ChildProcess
   readonly #memoryMb: number
   #peakMb = 0
   #deadline: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
 
-  constructor({ variables, folder, memoryMb, onLine }: ProcessOptions) {
+  constructor({ variables, folder, memoryMb, onLine }: FunctionProcessOptions) {
     this.#memoryMb = memoryMb
     const child = spawn(process.execPath, [...heapOptions(memoryMb), '--import', CLIENT, findRuntimeClient()], {
       cwd: folder,
@@ -46,12 +46,12 @@ export class FunctionProcess {
       detached: true,
     })
     this.#child = child
-    guard(child)
+    killChildGroupOnExit(child)
     createInterface(child.stdout).on('line', (text) => onLine('stdout', text))
     createInterface(child.stderr).on('line', (text) => onLine('stderr', text))
     child.on('error', (error) => onLine('stderr', error.message))
     // What the function started would otherwise outlive it, and keep its output open.
-    child.once('exit', () => signalGroup(child, 'SIGKILL'))
+    child.once('exit', () => signalProcessGroup(child, 'SIGKILL'))
     this.ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         this.unwatch()
@@ -66,7 +66,7 @@ export class FunctionProcess {
 
   /** The most memory that it had at any time it was inspected, in MB. */
   get peakMb(): number {
-    if (this.#child.pid !== undefined) this.#peakMb = Math.max(this.#peakMb, residentMb(this.#child.pid))
+    if (this.#child.pid !== undefined) this.#peakMb = Math.max(this.#peakMb, peakMemoryMb(this.#child.pid))
     return this.#peakMb
   }
 
@@ -76,15 +76,15 @@ export class FunctionProcess {
   }
 
   freeze(): void {
-    signalGroup(this.#child, 'SIGSTOP')
+    signalProcessGroup(this.#child, 'SIGSTOP')
   }
 
   thaw(): void {
-    signalGroup(this.#child, 'SIGCONT')
+    signalProcessGroup(this.#child, 'SIGCONT')
   }
 
   kill(): void {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) signalGroup(this.#child, 'SIGKILL')
+    if (this.#child.exitCode === null && this.#child.signalCode === null) signalProcessGroup(this.#child, 'SIGKILL')
   }
 
   /** Kills it after that long, and as soon as it has more memory than it may, until `unwatch()`. */
@@ -95,7 +95,7 @@ export class FunctionProcess {
     }, limitMs)
     this.#poll = setInterval(() => {
       if (this.isOverLimit) this.kill()
-    }, MEMORY_POLL_MS)
+    }, MEMORY_CHECK_INTERVAL_MS)
   }
 
   unwatch(): void {

@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
  *
  * @param child Leads a process group of its own, as with `detached: true`.
  */
-export function guard(child: ChildProcess): void {
+export function killChildGroupOnExit(child: ChildProcess): void {
   if (child.pid === undefined) return
   const shell = spawn('/bin/sh', ['-c', 'read -r _; kill -s KILL -- "-$1" 2>/dev/null', 'sh', `${child.pid}`], {
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -18,7 +18,7 @@ export function guard(child: ChildProcess): void {
 }
 
 /** Sends a signal to the child and what it started. A group that is gone is left alone. */
-export function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+export function signalProcessGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   if (child.pid === undefined) return
   try {
     process.kill(-child.pid, signal)

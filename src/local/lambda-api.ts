@@ -2,10 +2,10 @@ import { isUtf8 } from 'node:buffer'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { quoted } from '../errors.ts'
-import type { Dispatcher } from './dispatcher.ts'
-import { isFromAPage } from './from-a-page.ts'
-import { ServiceError } from './service-error.ts'
+import { quotedValue } from '../errors.ts'
+import type { LocalInvocationDispatcher } from './dispatcher.ts'
+import { isFromWebPage } from './from-a-page.ts'
+import { InvokeApiError } from './invoke-api-error.ts'
 
 const HOST = '127.0.0.1'
 const PATH = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/
@@ -21,15 +21,15 @@ type InvocationType = keyof typeof MAX_BYTES
  *
  * @see https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
  */
-export class LambdaApi {
+export class LocalInvokeApi {
   readonly #server = createServer((request, response) => {
     this.#answer(request, response).catch((error: Error) => refuse(response, error))
   })
-  #dispatcher: Dispatcher | undefined
+  #dispatcher: LocalInvocationDispatcher | undefined
 
   /** Opens a free port; what functions there are is said by `serve()`, since functions get the address. */
-  static async start(): Promise<LambdaApi> {
-    const api = new LambdaApi()
+  static async start(): Promise<LocalInvokeApi> {
+    const api = new LocalInvokeApi()
     api.#server.listen(0, HOST)
     await once(api.#server, 'listening')
     return api
@@ -39,7 +39,7 @@ export class LambdaApi {
     return `http://${HOST}:${(this.#server.address() as AddressInfo).port}`
   }
 
-  serve(dispatcher: Dispatcher): void {
+  serve(dispatcher: LocalInvocationDispatcher): void {
     this.#dispatcher = dispatcher
   }
 
@@ -56,12 +56,16 @@ export class LambdaApi {
   }
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, dispatcher: Dispatcher): Promise<void> {
-  if (isFromAPage(request))
-    throw new ServiceError('AccessDeniedException', 403, 'Requests of web pages are not served here')
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  dispatcher: LocalInvocationDispatcher,
+): Promise<void> {
+  if (isFromWebPage(request))
+    throw new InvokeApiError('AccessDeniedException', 403, 'Requests of web pages are not served here')
   const asked = askedFor(request.url ?? '/')
   if (request.method !== 'POST' || asked === undefined)
-    throw new ServiceError('ResourceNotFoundException', 404, 'Only Invoke is served here')
+    throw new InvokeApiError('ResourceNotFoundException', 404, 'Only Invoke is served here')
   const name = resolveName(asked.name, asked.qualifier)
   const type = typeOf(request)
   const payload = await readPayload(request, type)
@@ -73,7 +77,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, dispat
   show(response, await dispatcher.invoke(name, payload))
 }
 
-function show(response: ServerResponse, { requestId, result }: Awaited<ReturnType<Dispatcher['invoke']>>): void {
+function show(
+  response: ServerResponse,
+  { requestId, result }: Awaited<ReturnType<LocalInvocationDispatcher['invoke']>>,
+): void {
   response.writeHead(200, {
     'Content-Type': 'application/json',
     'X-Amzn-RequestId': requestId,
@@ -99,10 +106,14 @@ function askedFor(path: string): { readonly name: string; readonly qualifier: st
 function resolveName(text: string, parameter: string | null): string {
   const [, name, suffix] = FUNCTION.exec(text) ?? []
   if (name === undefined)
-    throw new ServiceError('InvalidParameterValueException', 400, `Not a function's name or ARN: ${quoted(text)}`)
+    throw new InvokeApiError(
+      'InvalidParameterValueException',
+      400,
+      `Not a function's name or ARN: ${quotedValue(text)}`,
+    )
   const qualifier = suffix ?? parameter ?? LATEST
   if (qualifier !== LATEST)
-    throw new ServiceError(
+    throw new InvokeApiError(
       'ResourceNotFoundException',
       404,
       `Function not found: ${name}:${qualifier}; there is only ${LATEST} here`,
@@ -113,14 +124,14 @@ function resolveName(text: string, parameter: string | null): string {
 function typeOf(request: IncomingMessage): InvocationType {
   const type = request.headers['x-amz-invocation-type'] ?? 'RequestResponse'
   if (typeof type === 'string' && Object.hasOwn(MAX_BYTES, type)) return type as InvocationType
-  throw new ServiceError('InvalidParameterValueException', 400, `No invocation type ${quoted(type)}`)
+  throw new InvokeApiError('InvalidParameterValueException', 400, `No invocation type ${quotedValue(type)}`)
 }
 
 async function readPayload(request: IncomingMessage, type: InvocationType): Promise<string> {
   const body = await readBody(request, type)
   const payload = body.toString() || '{}'
   if (isUtf8(body) && isJson(payload)) return payload
-  throw new ServiceError('InvalidRequestContentException', 400, 'Could not parse request body into json')
+  throw new InvokeApiError('InvalidRequestContentException', 400, 'Could not parse request body into json')
 }
 
 async function readBody(request: IncomingMessage, type: InvocationType): Promise<Buffer> {
@@ -132,7 +143,7 @@ async function readBody(request: IncomingMessage, type: InvocationType): Promise
   }
   if (size <= MAX_BYTES[type]) return Buffer.concat(chunks)
   const text = `${size} byte payload is too large for the ${type} invocation type (limit ${MAX_BYTES[type]} bytes)`
-  throw new ServiceError('RequestTooLargeException', 413, text)
+  throw new InvokeApiError('RequestTooLargeException', 413, text)
 }
 
 function isJson(payload: string): boolean {
@@ -146,7 +157,7 @@ function isJson(payload: string): boolean {
 
 function refuse(response: ServerResponse, error: Error): void {
   const { name, statusCode, reason } =
-    error instanceof ServiceError ? error : { name: 'ServiceException', statusCode: 500 }
+    error instanceof InvokeApiError ? error : { name: 'ServiceException', statusCode: 500 }
   response.writeHead(statusCode, { 'Content-Type': 'application/json', 'X-Amzn-ErrorType': name })
   const type = statusCode === 500 ? 'Service' : 'User'
   response.end(JSON.stringify({ Type: type, message: error.message, ...(reason && { Reason: reason }) }))

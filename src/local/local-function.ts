@@ -1,13 +1,13 @@
-import type { DeployedFunction, Invocation, InvocationResult, LogLine } from './definitions.ts'
-import { Environment, type EnvironmentState } from './environment.ts'
-import { throttled } from './service-error.ts'
-import type { Surroundings } from './variables.ts'
+import type { DeployedFunction, FunctionOutputLine, LocalInvocation, LocalInvocationResult } from './definitions.ts'
+import { ExecutionEnvironment, type ExecutionEnvironmentState } from './execution-environment.ts'
+import { throttledError } from './invoke-api-error.ts'
+import type { LocalSurroundings } from './variables.ts'
 
 /** What can be seen of an execution environment. */
-export interface EnvironmentView {
+export interface ExecutionEnvironmentView {
   /** Undefined for a moment, until the process is there. */
   readonly pid: number | undefined
-  readonly state: EnvironmentState
+  readonly state: ExecutionEnvironmentState
   /** Events that it was given. */
   readonly served: number
   /** 1 for the function as it was at first, one more with every `deploy()`. */
@@ -15,21 +15,21 @@ export interface EnvironmentView {
 }
 
 interface Housed {
-  readonly environment: Environment
+  readonly environment: ExecutionEnvironment
   readonly deployment: number
 }
 
 /** A function and its execution environments: one an invocation at a time, the warm ones used again. */
 export class LocalFunction {
-  readonly #where: Surroundings
-  readonly #onLog: (line: LogLine) => void
+  readonly #where: LocalSurroundings
+  readonly #onLog: (line: FunctionOutputLine) => void
   /** Those with nothing to do, the one that was busy last at the end. */
   readonly #idle: Housed[] = []
   readonly #busy = new Set<Housed>()
   #deployed: DeployedFunction
   #deployment = 1
 
-  constructor(deployed: DeployedFunction, where: Surroundings, onLog: (line: LogLine) => void) {
+  constructor(deployed: DeployedFunction, where: LocalSurroundings, onLog: (line: FunctionOutputLine) => void) {
     this.#deployed = deployed
     this.#where = where
     this.#onLog = onLog
@@ -39,7 +39,7 @@ export class LocalFunction {
     return this.#deployed
   }
 
-  get environments(): EnvironmentView[] {
+  get environments(): ExecutionEnvironmentView[] {
     return [...this.#idle, ...this.#busy]
       .map(({ environment, deployment }) => ({
         pid: environment.pid,
@@ -50,9 +50,9 @@ export class LocalFunction {
       .filter(({ state }) => state !== 'ended')
   }
 
-  /** @throws {ServiceError} As many invocations as are reserved are running. */
-  async invoke(invocation: Invocation): Promise<InvocationResult> {
-    if (this.#busy.size >= this.#deployed.reservedConcurrency) throw throttled()
+  /** @throws {InvokeApiError} As many invocations as are reserved are running. */
+  async invoke(invocation: LocalInvocation): Promise<LocalInvocationResult> {
+    if (this.#busy.size >= this.#deployed.reservedConcurrency) throw throttledError()
     const housed = this.#takeIdle() ?? this.#start()
     this.#busy.add(housed)
     try {
@@ -85,6 +85,9 @@ export class LocalFunction {
   }
 
   #start(): Housed {
-    return { environment: new Environment(this.#deployed, this.#where, this.#onLog), deployment: this.#deployment }
+    return {
+      environment: new ExecutionEnvironment(this.#deployed, this.#where, this.#onLog),
+      deployment: this.#deployment,
+    }
   }
 }

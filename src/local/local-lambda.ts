@@ -1,10 +1,10 @@
 import { type Clock, systemClock } from '../clock.ts'
-import type { FunctionDefinition, InvocationReport, LogLine } from './definitions.ts'
-import { Dispatcher } from './dispatcher.ts'
+import type { FunctionDefinition, FunctionOutputLine, LocalInvocationReport } from './definitions.ts'
+import { LocalInvocationDispatcher } from './dispatcher.ts'
 import { findRuntimeClient } from './function-process.ts'
-import { LambdaApi } from './lambda-api.ts'
-import type { EnvironmentView } from './local-function.ts'
-import { type ScheduleDefinition, Schedules } from './schedules.ts'
+import { LocalInvokeApi } from './lambda-api.ts'
+import type { ExecutionEnvironmentView } from './local-function.ts'
+import { LocalSchedules, type ScheduleDefinition } from './schedules.ts'
 
 export interface LocalLambdaOptions {
   readonly functions: readonly FunctionDefinition[]
@@ -16,9 +16,9 @@ export interface LocalLambdaOptions {
   /** What schedules and the retries of asynchronous invocations go by; limits of functions go by the system's clock. */
   readonly clock?: Clock
   /** Every line that a function or the platform writes. */
-  readonly onLog?: (line: LogLine) => void
+  readonly onLog?: (line: FunctionOutputLine) => void
   /** Every run of a function, when it is over. */
-  readonly onInvocation?: (report: InvocationReport) => void
+  readonly onInvocation?: (report: LocalInvocationReport) => void
 }
 
 /** What an invocation is answered. */
@@ -39,17 +39,21 @@ export interface LocalLambda {
   /**
    * Invokes a function as the API does.
    *
-   * @throws {ServiceError} `ResourceNotFoundException`, `TooManyRequestsException`.
+   * @throws {InvokeApiError} `ResourceNotFoundException`, `TooManyRequestsException`.
    */
-  invoke(name: string, payload?: unknown, options?: { readonly type?: InvocationReport['type'] }): Promise<InvokeAnswer>
+  invoke(
+    name: string,
+    payload?: unknown,
+    options?: { readonly type?: LocalInvocationReport['type'] },
+  ): Promise<InvokeAnswer>
   /** Adds functions, or puts new versions in their places: new invocations go to those while running ones finish in the old. */
   deploy(...functions: readonly FunctionDefinition[]): Promise<void>
   /** Puts these schedules in the place of those that run. */
   schedule(schedules: readonly ScheduleDefinition[]): void
   /** Wakes what a schedule wakes, now; without a name, what all enabled ones do. */
   tick(name?: string): void
-  /** @throws {ServiceError} `ResourceNotFoundException`. */
-  environments(name: string): EnvironmentView[]
+  /** @throws {InvokeApiError} `ResourceNotFoundException`. */
+  environments(name: string): ExecutionEnvironmentView[]
   /** Resolves when nothing runs and no event waits. */
   idle(): Promise<void>
   /** Ends everything: no process and no port is left. */
@@ -66,20 +70,20 @@ export async function startLocalLambda(options: LocalLambdaOptions): Promise<Loc
   assertPossible()
   const { region = 'us-east-1', accountId = '000000000000', clock = systemClock } = options
   const { onLog = () => {}, onInvocation = () => {} } = options
-  const api = await LambdaApi.start()
+  const api = await LocalInvokeApi.start()
   const { url } = api
-  const dispatcher = new Dispatcher({ region, accountId, endpoint: url }, { clock, onLog, onInvocation })
+  const dispatcher = new LocalInvocationDispatcher({ region, accountId, endpoint: url }, { clock, onLog, onInvocation })
   api.serve(dispatcher)
   const startSchedules = (definitions: readonly ScheduleDefinition[]) => {
     for (const { functionName } of definitions) dispatcher.find(functionName)
-    return new Schedules(definitions, {
+    return new LocalSchedules(definitions, {
       clock,
       region,
       accountId,
       wake: (name, event) => dispatcher.enqueue(name, event),
     })
   }
-  let schedules: Schedules
+  let schedules: LocalSchedules
   try {
     for (const definition of options.functions) await dispatcher.deploy(definition)
     schedules = startSchedules(options.schedules ?? [])
@@ -110,10 +114,10 @@ export async function startLocalLambda(options: LocalLambdaOptions): Promise<Loc
 }
 
 async function invoke(
-  dispatcher: Dispatcher,
+  dispatcher: LocalInvocationDispatcher,
   name: string,
   payload: unknown,
-  type: InvocationReport['type'],
+  type: LocalInvocationReport['type'],
 ): Promise<InvokeAnswer> {
   const event = JSON.stringify(payload)
   if (type === 'Event') return { statusCode: 202, requestId: dispatcher.enqueue(name, event) }

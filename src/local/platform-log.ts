@@ -1,17 +1,17 @@
-import type { InvocationResult } from './definitions.ts'
+import type { LocalInvocationResult } from './definitions.ts'
 
 /** The lines that Lambda writes around an invocation. @see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-logging.html */
 
-export function startLine(requestId: string): string {
+export function startLogLine(requestId: string): string {
   return `START RequestId: ${requestId} Version: $LATEST`
 }
 
-export function endLine(requestId: string): string {
+export function endLogLine(requestId: string): string {
   return `END RequestId: ${requestId}`
 }
 
 /** @param memoryMb The function's limit. */
-export function reportLine(requestId: string, result: InvocationResult, memoryMb: number): string {
+export function reportLine(requestId: string, result: LocalInvocationResult, memoryMb: number): string {
   const { durationMs, initMs, maxMemoryMb } = result
   const parts = [
     `REPORT RequestId: ${requestId}`,

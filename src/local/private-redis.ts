@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { guard, signalGroup } from './guard.ts'
+import { killChildGroupOnExit, signalProcessGroup } from './guard.ts'
 
 const HOST = '127.0.0.1'
 const PROGRAM = 'redis-server'
@@ -48,7 +48,7 @@ async function launch(dir: string): Promise<{ child: ChildProcess; port: number 
     const port = await findFreePort()
     const args = ['--port', `${port}`, '--bind', HOST, '--dir', dir, '--save', '', '--appendonly', 'no']
     const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
-    guard(child)
+    killChildGroupOnExit(child)
     const failure = await waitUntilReady(child)
     if (failure === undefined) return { child, port }
     if (!failure.includes('Address already in use') || attempt === ATTEMPTS)
@@ -79,8 +79,8 @@ function waitUntilReady(child: ChildProcess): Promise<string | undefined> {
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
-  const killer = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_TIMEOUT_MS)
-  signalGroup(child, 'SIGTERM')
+  const killer = setTimeout(() => signalProcessGroup(child, 'SIGKILL'), STOP_TIMEOUT_MS)
+  signalProcessGroup(child, 'SIGTERM')
   await exited
   clearTimeout(killer)
 }

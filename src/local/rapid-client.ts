@@ -3,18 +3,18 @@
 // itself, as an error of loading, goes through node:http as well, and gets the Runtime API's secret there.
 import http, { Agent, type IncomingMessage, type RequestOptions } from 'node:http'
 import Module from 'node:module'
-import { SECRET_HEADER, SECRET_VARIABLE } from './rapid-secret.ts'
+import { RUNTIME_SECRET_HEADER, RUNTIME_SECRET_VARIABLE } from './rapid-secret.ts'
 
 const NATIVE_MODULE = 'rapid-client.node'
 const { hostname, port } = new URL(`http://${process.env.AWS_LAMBDA_RUNTIME_API}`)
-const secret = process.env[SECRET_VARIABLE] ?? ''
-delete process.env[SECRET_VARIABLE]
+const secret = process.env[RUNTIME_SECRET_VARIABLE] ?? ''
+delete process.env[RUNTIME_SECRET_VARIABLE]
 
 const plain = http.request
 /** Requests to the Runtime API carry its secret; all others are as they are. */
 const request = (options: RequestOptions, onResponse?: (response: IncomingMessage) => void) => {
   if (options.hostname === hostname && String(options.port) === port)
-    options.headers = { ...(options.headers as Record<string, string>), [SECRET_HEADER]: secret }
+    options.headers = { ...(options.headers as Record<string, string>), [RUNTIME_SECRET_HEADER]: secret }
   return plain(options, onResponse)
 }
 http.request = request as typeof plain

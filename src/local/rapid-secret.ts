@@ -1,5 +1,5 @@
 /** Carries the secret of a Runtime API in every request to it. */
-export const SECRET_HEADER = 'x-millrace-runtime'
+export const RUNTIME_SECRET_HEADER = 'x-millrace-runtime'
 
 /** Hands that secret to a function's process. Gone before the function is loaded. */
-export const SECRET_VARIABLE = 'MILLRACE_RUNTIME_SECRET'
+export const RUNTIME_SECRET_VARIABLE = 'MILLRACE_RUNTIME_SECRET'

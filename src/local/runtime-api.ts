@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { SECRET_HEADER } from './rapid-secret.ts'
+import { RUNTIME_SECRET_HEADER } from './rapid-secret.ts'
 
 const HOST = '127.0.0.1'
 const PATH = /^\/2018-06-01\/runtime\/(?:(invocation\/next|init\/error)|invocation\/([^/]+)\/(response|error))$/
@@ -11,17 +11,17 @@ const PATH = /^\/2018-06-01\/runtime\/(?:(invocation\/next|init\/error)|invocati
 const MAX_ANSWER_BYTES = 6_291_556
 
 /** What a function answered to one event. */
-export interface Answer {
+export interface FunctionAnswer {
   /** JSON. */
   readonly payload: string
   readonly isError: boolean
 }
 
 /** What the runtime client says. */
-export interface RuntimeListener {
+export interface RuntimeApiListener {
   /** It asks for the next event and waits for it. */
   onNext(): void
-  onAnswer(requestId: string, answer: Answer): void
+  onAnswer(requestId: string, answer: FunctionAnswer): void
   /** The function could not be loaded. */
   onInitError(payload: string): void
 }
@@ -43,12 +43,12 @@ export interface RuntimeEvent {
  */
 export class RuntimeApi {
   readonly #server: Server
-  readonly #listener: RuntimeListener
+  readonly #listener: RuntimeApiListener
   /** What requests must carry. */
   readonly secret = randomUUID()
   #waiting: ServerResponse | undefined
 
-  private constructor(listener: RuntimeListener) {
+  private constructor(listener: RuntimeApiListener) {
     this.#listener = listener
     this.#server = createServer((request, response) => {
       this.#handle(request, response).catch(() => response.destroy())
@@ -57,7 +57,7 @@ export class RuntimeApi {
     Object.assign(this.#server, { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 })
   }
 
-  static async start(listener: RuntimeListener): Promise<RuntimeApi> {
+  static async start(listener: RuntimeApiListener): Promise<RuntimeApi> {
     const api = new RuntimeApi(listener)
     api.#server.listen(0, HOST)
     await once(api.#server, 'listening')
@@ -88,7 +88,7 @@ export class RuntimeApi {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!isSame(request.headers[SECRET_HEADER], this.secret)) return void response.writeHead(403).end()
+    if (!isSame(request.headers[RUNTIME_SECRET_HEADER], this.secret)) return void response.writeHead(403).end()
     const [, call, requestId = '', kind] = PATH.exec(request.url ?? '') ?? []
     if (call === 'invocation/next') {
       this.#waiting = response
@@ -112,7 +112,7 @@ function isSame(given: string | string[] | undefined, secret: string): boolean {
   return bytes.length === secret.length && timingSafeEqual(bytes, Buffer.from(secret))
 }
 
-function bounded(answer: Answer): Answer {
+function bounded(answer: FunctionAnswer): FunctionAnswer {
   if (Buffer.byteLength(answer.payload) <= MAX_ANSWER_BYTES) return answer
   const errorMessage = `Response payload size exceeded maximum allowed payload size (${MAX_ANSWER_BYTES} bytes).`
   return { payload: JSON.stringify({ errorType: 'Function.ResponseSizeTooLarge', errorMessage }), isError: true }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { isoTime } from '../core/iso-time.ts'
-import { periodOf as ratePeriodOf } from '../core/schedule-period.ts'
-import { quoted } from '../errors.ts'
+import { schedulePeriodMs as ratePeriodOf } from '../core/schedule-period.ts'
+import { quotedValue } from '../errors.ts'
 
 /** A schedule that wakes a function. */
 export interface ScheduleDefinition {
@@ -18,7 +18,7 @@ export interface ScheduleDefinition {
   readonly enabled?: boolean
 }
 
-export interface SchedulesOptions {
+export interface LocalSchedulesOptions {
   readonly clock: Clock
   readonly region: string
   readonly accountId: string
@@ -32,25 +32,25 @@ export interface SchedulesOptions {
  * @throws {RangeError} Not `rate(…)`, or not as EventBridge takes it.
  * @see https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
  */
-export function periodOf(expression: string): number {
+export function ratePeriodMs(expression: string): number {
   const period = ratePeriodOf(expression)
   if (period) return period
   throw new RangeError(
-    `Cannot run schedule ${quoted(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
+    `Cannot run schedule ${quotedValue(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
   )
 }
 
 /** Schedules that run: the first time one period after their start, without retry, without a flexible window. */
-export class Schedules {
+export class LocalSchedules {
   readonly #definitions: readonly ScheduleDefinition[]
-  readonly #options: SchedulesOptions
+  readonly #options: LocalSchedulesOptions
   readonly #cancels = new Map<ScheduleDefinition, () => void>()
 
   /** @throws {RangeError} One of the expressions is not supported; none is started then. */
-  constructor(definitions: readonly ScheduleDefinition[], options: SchedulesOptions) {
+  constructor(definitions: readonly ScheduleDefinition[], options: LocalSchedulesOptions) {
     this.#definitions = definitions
     this.#options = options
-    const periods = definitions.map(({ expression, everyMs }) => everyMs ?? periodOf(expression))
+    const periods = definitions.map(({ expression, everyMs }) => everyMs ?? ratePeriodMs(expression))
     for (const [index, definition] of definitions.entries())
       if (definition.enabled !== false) this.#start(definition, periods[index] as number)
   }
@@ -63,7 +63,7 @@ export class Schedules {
   tick(name?: string): void {
     const chosen = this.#definitions.filter((one) => (name === undefined ? one.enabled !== false : one.name === name))
     if (name !== undefined && chosen.length === 0)
-      throw new RangeError(`Cannot tick: no schedule is named ${quoted(name)}`)
+      throw new RangeError(`Cannot tick: no schedule is named ${quotedValue(name)}`)
     for (const definition of chosen) this.#wake(definition)
   }
 

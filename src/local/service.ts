@@ -3,23 +3,23 @@ import { mkdir, readFile, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { FunctionDefinition } from './definitions.ts'
 import { readTemplate, type TemplateContents } from './template.ts'
-import type { StackNames, Template } from './template-resources.ts'
+import type { LocalStackIdentity, PackagedTemplate } from './template-resources.ts'
 import { unzip } from './unzip.ts'
 
 /** What Lambda's Node.js runtime brings, and bundles leave out. */
 const IN_RUNTIME = ['@aws-sdk', '@smithy']
 
-export interface ServiceOptions {
+export interface UnpackServiceOptions {
   /** Gets the functions' code; has to be there. */
   readonly folder: string
   /** Where the AWS SDK is searched for, upwards, as Lambda's runtime has it without being asked. Default: the template's folder. */
   readonly project?: string
   /** Variables of every function, over those of the template. */
   readonly environment?: Readonly<Record<string, string>>
-  readonly names?: Partial<StackNames>
+  readonly names?: Partial<LocalStackIdentity>
 }
 
-export interface Service extends Omit<TemplateContents, 'functions'> {
+export interface UnpackedService extends Omit<TemplateContents, 'functions'> {
   readonly functions: readonly FunctionDefinition[]
 }
 
@@ -28,8 +28,8 @@ export interface Service extends Omit<TemplateContents, 'functions'> {
  *
  * @throws {Error} A zip file is missing.
  */
-export async function unpackService(templateFile: string, options: ServiceOptions): Promise<Service> {
-  const template = JSON.parse(await readFile(templateFile, 'utf8')) as Template
+export async function unpackService(templateFile: string, options: UnpackServiceOptions): Promise<UnpackedService> {
+  const template = JSON.parse(await readFile(templateFile, 'utf8')) as PackagedTemplate
   const names = { region: 'us-east-1', accountId: '000000000000', stackName: 'local', ...options.names }
   const { functions, ...rest } = readTemplate(template, names)
   await linkRuntimeModules(options.project ?? dirname(templateFile), options.folder)

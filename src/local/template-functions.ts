@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import type { FunctionDefinition } from './definitions.ts'
-import type { Properties, TemplateResource } from './template-resources.ts'
+import type { ResourceProperties, TemplateResource } from './template-resources.ts'
 
 /** A function whose code is still in its zip. */
 export interface TemplateFunction extends Omit<FunctionDefinition, 'codeFolder'> {
@@ -10,13 +10,13 @@ export interface TemplateFunction extends Omit<FunctionDefinition, 'codeFolder'>
 }
 
 /** @param skipped Gets a sentence for each function that is not run locally. */
-export function readFunctions(resources: readonly TemplateResource[], skipped: string[]): TemplateFunction[] {
+export function readTemplateFunctions(resources: readonly TemplateResource[], skipped: string[]): TemplateFunction[] {
   const invokeConfigs = resources.filter(({ type }) => type === 'AWS::Lambda::EventInvokeConfig')
   const functions = []
   for (const { id, type, properties } of resources) {
     if (type !== 'AWS::Lambda::Function') continue
     const { FunctionName: name, Runtime, Code } = properties
-    const key = (Code as Properties | undefined)?.S3Key
+    const key = (Code as ResourceProperties | undefined)?.S3Key
     if (typeof key !== 'string' || !`${Runtime}`.startsWith('nodejs')) {
       skipped.push(`Function ${name} is not run locally: only zip packages for Node.js are`)
       continue
@@ -27,8 +27,11 @@ export function readFunctions(resources: readonly TemplateResource[], skipped: s
   return functions
 }
 
-function functionOf(properties: Properties, invokeConfig: Properties): Omit<FunctionDefinition, 'codeFolder'> {
-  const variables = (properties.Environment as Properties | undefined)?.Variables ?? {}
+function functionOf(
+  properties: ResourceProperties,
+  invokeConfig: ResourceProperties,
+): Omit<FunctionDefinition, 'codeFolder'> {
+  const variables = (properties.Environment as ResourceProperties | undefined)?.Variables ?? {}
   const seconds = (value: unknown) => number(value, 1_000)
   return withoutUndefined({
     name: properties.FunctionName as string,

@@ -1,16 +1,16 @@
-import { resolve, type Scope } from './intrinsics.ts'
+import { resolveIntrinsics, type TemplateKnownValues } from './intrinsics.ts'
 import { functionArn } from './variables.ts'
 
 /** A CloudFormation template, as far as it matters here. */
-export interface Template {
+export interface PackagedTemplate {
   readonly Parameters?: Readonly<Record<string, { readonly Type?: string; readonly Default?: unknown }>>
-  readonly Resources?: Readonly<Record<string, { readonly Type: string; readonly Properties?: Properties }>>
+  readonly Resources?: Readonly<Record<string, { readonly Type: string; readonly Properties?: ResourceProperties }>>
 }
 
-export type Properties = Readonly<Record<string, unknown>>
+export type ResourceProperties = Readonly<Record<string, unknown>>
 
 /** The stack that the template would become. */
-export interface StackNames {
+export interface LocalStackIdentity {
   readonly region: string
   readonly accountId: string
   readonly stackName: string
@@ -20,13 +20,16 @@ export interface StackNames {
 export interface TemplateResource {
   readonly id: string
   readonly type: string
-  readonly properties: Properties
+  readonly properties: ResourceProperties
 }
 
 const FUNCTION = 'AWS::Lambda::Function'
 
 /** Every resource, resolved in two rounds: functions' names first, since other resources refer to functions. */
-export function resolveResources({ Resources = {}, Parameters = {} }: Template, names: StackNames): TemplateResource[] {
+export function resolveTemplate(
+  { Resources = {}, Parameters = {} }: PackagedTemplate,
+  names: LocalStackIdentity,
+): TemplateResource[] {
   const refs = new Map<string, unknown>([
     ['AWS::Region', names.region],
     ['AWS::AccountId', names.accountId],
@@ -38,10 +41,10 @@ export function resolveResources({ Resources = {}, Parameters = {} }: Template, 
   for (const [name, { Type = '', Default }] of Object.entries(Parameters))
     if (!Type.startsWith('AWS::SSM::')) refs.set(name, Default)
   const attributes = new Map<string, unknown>()
-  const scope: Scope = { refs, attributes }
+  const scope: TemplateKnownValues = { refs, attributes }
   for (const [id, { Type, Properties = {} }] of Object.entries(Resources)) {
     if (Type !== FUNCTION) continue
-    const name = `${resolve(Properties.FunctionName, scope) ?? id}`
+    const name = `${resolveIntrinsics(Properties.FunctionName, scope) ?? id}`
     refs.set(id, name)
     attributes.set(`${id}.Arn`, functionArn(name, names))
   }
@@ -49,7 +52,7 @@ export function resolveResources({ Resources = {}, Parameters = {} }: Template, 
     id,
     type: Type,
     properties: {
-      ...(resolve(Properties, scope) as Properties),
+      ...(resolveIntrinsics(Properties, scope) as ResourceProperties),
       ...(Type === FUNCTION && { FunctionName: refs.get(id) }),
     },
   }))

@@ -1,5 +1,5 @@
-import { periodOf, type ScheduleDefinition } from './schedules.ts'
-import type { Properties, TemplateResource } from './template-resources.ts'
+import { ratePeriodMs, type ScheduleDefinition } from './schedules.ts'
+import type { ResourceProperties, TemplateResource } from './template-resources.ts'
 
 interface FoundSchedule extends Omit<ScheduleDefinition, 'functionName'> {
   /** What it wakes. */
@@ -11,7 +11,7 @@ interface FoundSchedule extends Omit<ScheduleDefinition, 'functionName'> {
  *
  * @param skipped Gets a sentence for each schedule that is not run locally.
  */
-export function readSchedules(
+export function readTemplateSchedules(
   resources: readonly TemplateResource[],
   namesByArn: ReadonlyMap<string, string>,
   skipped: string[],
@@ -38,13 +38,13 @@ function findSchedules({ id, type, properties }: TemplateResource): FoundSchedul
 }
 
 function targetOf(target: unknown): Pick<FoundSchedule, 'arn' | 'input'> {
-  const { Arn, Input } = (target ?? {}) as Properties
+  const { Arn, Input } = (target ?? {}) as ResourceProperties
   return { arn: Arn, ...(typeof Input === 'string' && { input: Input }) }
 }
 
 function isSupported(expression: string): boolean {
   try {
-    periodOf(expression)
+    ratePeriodMs(expression)
     return true
   } catch {
     return false

@@ -1,7 +1,7 @@
 import type { ScheduleDefinition } from './schedules.ts'
-import { readFunctions, type TemplateFunction } from './template-functions.ts'
-import { resolveResources, type StackNames, type Template } from './template-resources.ts'
-import { readSchedules } from './template-schedules.ts'
+import { readTemplateFunctions, type TemplateFunction } from './template-functions.ts'
+import { type LocalStackIdentity, type PackagedTemplate, resolveTemplate } from './template-resources.ts'
+import { readTemplateSchedules } from './template-schedules.ts'
 import { functionArn } from './variables.ts'
 
 /** What a template says of functions, and of what wakes them. */
@@ -13,10 +13,10 @@ export interface TemplateContents {
 }
 
 /** Reads functions, EventInvokeConfigs and schedules. What depends on other resources, also in environment variables, is left out. */
-export function readTemplate(template: Template, names: StackNames): TemplateContents {
+export function readTemplate(template: PackagedTemplate, names: LocalStackIdentity): TemplateContents {
   const skipped: string[] = []
-  const resources = resolveResources(template, names)
-  const functions = readFunctions(resources, skipped)
+  const resources = resolveTemplate(template, names)
+  const functions = readTemplateFunctions(resources, skipped)
   const namesByArn = new Map(functions.map(({ name }) => [functionArn(name, names), name]))
-  return { functions, schedules: readSchedules(resources, namesByArn, skipped), skipped }
+  return { functions, schedules: readTemplateSchedules(resources, namesByArn, skipped), skipped }
 }

@@ -2,14 +2,17 @@ import { delimiter } from 'node:path'
 import type { DeployedFunction } from './definitions.ts'
 
 /** Where the functions believe they are. */
-export interface Surroundings {
+export interface LocalSurroundings {
   readonly region: string
   readonly accountId: string
   /** The Invoke API's address. */
   readonly endpoint: string
 }
 
-export function functionArn(name: string, { region, accountId }: Pick<Surroundings, 'region' | 'accountId'>): string {
+export function functionArn(
+  name: string,
+  { region, accountId }: Pick<LocalSurroundings, 'region' | 'accountId'>,
+): string {
   return `arn:aws:lambda:${region}:${accountId}:function:${name}`
 }
 
@@ -19,7 +22,7 @@ export function functionArn(name: string, { region, accountId }: Pick<Surroundin
  *
  * @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
  */
-export function environmentVariables(deployed: DeployedFunction, where: Surroundings): Record<string, string> {
+export function environmentVariables(deployed: DeployedFunction, where: LocalSurroundings): Record<string, string> {
   const { name, handler, codeFolder, memoryMb } = deployed
   return {
     PATH: ['/usr/local/bin', '/usr/bin', '/bin', process.env.PATH ?? ''].join(delimiter),

@@ -1,29 +1,29 @@
 import { HandlerTimeoutError, RedisConnectionError } from '../errors.ts'
-import { Call } from '../run/call.ts'
-import type { Decided } from '../run/decided.ts'
-import { outcomeOf } from '../run/decided.ts'
-import { isDone } from '../run/in-hand.ts'
+import type { CheckedPolicyDecision } from '../run/checked-policy-decision.ts'
+import { policyDecisionOutcome } from '../run/checked-policy-decision.ts'
+import { hasOutcome } from '../run/entry-in-hand.ts'
 import type { Job } from '../run/job.ts'
 import type { Run } from '../run/run.ts'
+import { RunningCall } from '../run/running-call.ts'
 
 /**
  * Lets policies decide about what was read or started, before it waits for its call: all of it is decoded, then asked about in one request, then
  * decided. What is not to be called has its outcome afterwards.
  */
-export async function admit(
+export async function letPoliciesDecide(
   run: Run,
   jobs: readonly Job[],
-  decide: (ready: readonly Job[]) => Promise<ReadonlyMap<Job, Decided>>,
+  decide: (ready: readonly Job[]) => Promise<ReadonlyMap<Job, CheckedPolicyDecision>>,
 ): Promise<void> {
   const { settler, time } = run
   await prepareAll(run, jobs)
-  const ready = jobs.filter((job) => job.prepared && !isDone(job))
+  const ready = jobs.filter((job) => job.prepared && !hasOutcome(job))
   try {
     const decisions = await decide(ready)
-    for (const [job, decision] of decisions) job.outcome = outcomeOf(decision, job, time.clock.now())
+    for (const [job, decision] of decisions) job.outcome = policyDecisionOutcome(decision, job, time.clock.now())
   } catch (error) {
     // what could not be decided is not called, and nothing more is read
-    for (const job of ready) if (!isDone(job)) job.release()
+    for (const job of ready) if (!hasOutcome(job)) job.release()
     time.stop()
     if (error instanceof RedisConnectionError) throw error
     settler.note(error as Error)
@@ -34,9 +34,9 @@ export async function admit(
 async function prepareAll(run: Run, jobs: readonly Job[]): Promise<void> {
   const { clock } = run.time
   const { handlerTimeoutMs } = run.parts.consumer.settings
-  const waiting: { readonly call: Call; readonly preparing: PromiseLike<void> }[] = []
+  const waiting: { readonly call: RunningCall; readonly preparing: PromiseLike<void> }[] = []
   for (const job of jobs) {
-    const call = new Call([job], clock.monotonic(), false)
+    const call = new RunningCall([job], clock.monotonic(), false)
     try {
       const preparing = call.prepare()
       if (preparing) waiting.push({ call, preparing })

@@ -1,22 +1,22 @@
-import { RESERVED_REASONS } from '../core/condition.ts'
-import { answersAtOnce } from '../core/handler-function.ts'
-import { cannot, oneOf, text } from '../core/options.ts'
+import { RESERVED_CONDITION_REASONS } from '../core/condition.ts'
+import { isSynchronousFunction } from '../core/handler-function.ts'
+import { assertOneOf, assertText, wrongUseError } from '../core/options.ts'
 import type { DefinedPolicy, Policy, PolicyDefinition } from '../define/policy.ts'
-import { KINDS, MACHINERY } from '../define/policy.ts'
-import { quoted } from '../errors.ts'
-import { joinCalls } from '../group/redis/joining.ts'
+import { POLICY_KINDS, POLICY_MACHINERY } from '../define/policy.ts'
+import { quotedValue } from '../errors.ts'
+import { joinScriptCalls } from '../group/redis/joining.ts'
 import type { PolicyEngine } from '../run/policy-engine.ts'
+import { combineConsumerPolicies } from './combine-consumer-policies.ts'
 import { RunPolicies } from './run-policies.ts'
-import { together } from './together.ts'
 
 /** What may be in a definition, and what it must be; the others are functions. */
 const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'needs', 'begin'] as const
 const FUNCTIONS = ['wrap', 'guard', 'needs', 'begin'] as const
 
 const ENGINE: PolicyEngine = {
-  together,
+  together: combineConsumerPolicies,
   atWork: (parts, time, fail) => new RunPolicies(parts, time, fail),
-  joinCalls,
+  joinCalls: joinScriptCalls,
 }
 
 /**
@@ -33,7 +33,7 @@ export function definePolicy(definition: PolicyDefinition): Policy {
   })
   const policy = Object.fromEntries(hooks)
   // not to be seen by those who copy it: what they make of it was not checked
-  Object.defineProperty(policy, MACHINERY, { value: ENGINE })
+  Object.defineProperty(policy, POLICY_MACHINERY, { value: ENGINE })
   return Object.freeze(policy) as unknown as DefinedPolicy
 }
 
@@ -44,26 +44,27 @@ function ownOf(value: unknown, definition: PolicyDefinition): unknown {
 
 function checkDefinition(definition: PolicyDefinition): void {
   if (typeof definition !== 'object' || definition === null)
-    throw cannot(
+    throw wrongUseError(
       'define a policy',
       'it must be an object with a name and hooks; a function around the handler is one by itself',
     )
   const { name, maxPollers, excludes, kind } = definition
-  text('define a policy', 'name', name)
-  const action = `define policy ${quoted(name)}`
-  if (RESERVED_REASONS.includes(name as never))
-    throw cannot(
+  assertText('define a policy', 'name', name)
+  const action = `define policy ${quotedValue(name)}`
+  if (RESERVED_CONDITION_REASONS.includes(name as never))
+    throw wrongUseError(
       action,
-      `its name must be none of ${RESERVED_REASONS.join(', ')}: entries that wait have these reasons`,
+      `its name must be none of ${RESERVED_CONDITION_REASONS.join(', ')}: entries that wait have these reasons`,
     )
   const unknown = Object.keys(definition).find((hook) => !HOOKS.includes(hook as never))
-  if (unknown !== undefined) throw cannot(action, `there is no hook ${quoted(unknown)}; there are ${HOOKS.join(', ')}`)
+  if (unknown !== undefined)
+    throw wrongUseError(action, `there is no hook ${quotedValue(unknown)}; there are ${HOOKS.join(', ')}`)
   for (const hook of FUNCTIONS)
-    if (definition[hook] !== undefined && !answersAtOnce(definition[hook]))
-      throw cannot(action, `${hook} must be a function that answers at once`)
-  if (kind !== undefined) oneOf(action, 'kind', kind, KINDS)
+    if (definition[hook] !== undefined && !isSynchronousFunction(definition[hook]))
+      throw wrongUseError(action, `${hook} must be a function that answers at once`)
+  if (kind !== undefined) assertOneOf(action, 'kind', kind, POLICY_KINDS)
   if (maxPollers !== undefined && !(Number.isInteger(maxPollers) && maxPollers > 0))
-    throw cannot(action, 'maxPollers must be a whole number >= 1')
+    throw wrongUseError(action, 'maxPollers must be a whole number >= 1')
   if (excludes !== undefined && !(Array.isArray(excludes) && excludes.every((other) => typeof other === 'string')))
-    throw cannot(action, 'excludes must be an array of names')
+    throw wrongUseError(action, 'excludes must be an array of names')
 }

@@ -1,10 +1,10 @@
-import { JOINABLE } from '../core/joinable.ts'
+import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
-import { quoted } from '../errors.ts'
-import { joinArguments, MOST_ARGUMENTS } from '../group/redis/joining.ts'
+import { quotedValue } from '../errors.ts'
+import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/joining.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */
 const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$/
@@ -17,47 +17,51 @@ const ON_STREAM = ['xadd', 'xlen', 'xrange', 'xrevrange']
  *
  * @throws {TypeError} No commands; one without a key in the stream's hash slot, on a key of the consumer's own, or that is for a connection alone.
  */
-export function commandsFor(keys: ConsumerKeys, commands: unknown): readonly JoinedCommand[] {
-  if (!Array.isArray(commands)) throw cannot('send commands', 'they must be an array of arrays')
+export function checkPolicyCommands(keys: ConsumerKeys, commands: unknown): readonly JoinedCommand[] {
+  if (!Array.isArray(commands)) throw wrongUseError('send commands', 'they must be an array of arrays')
   for (const command of commands as unknown[]) checkCommand(keys, command)
   return commands as readonly JoinedCommand[]
 }
 
 /** The same, and each must be one that may join: whatever it is refused for is known before the first of them is carried out. */
-export function joinsFor(keys: ConsumerKeys, commands: unknown): readonly JoinedCommand[] {
-  const joined = commandsFor(keys, commands)
+export function checkJoinedCommands(keys: ConsumerKeys, commands: unknown): readonly JoinedCommand[] {
+  const joined = checkPolicyCommands(keys, commands)
   const kinds = new Map<string, string>()
   for (const [name, key, ...rest] of joined) {
-    const action = `acknowledge with ${quoted(name)}`
+    const action = `acknowledge with ${quotedValue(name)}`
     const lower = name.toLowerCase()
     const takes = Object.hasOwn(TAKES, lower) ? TAKES[lower] : undefined
-    if (!takes) throw cannot(action, `a command must be one of ${Object.keys(TAKES).join(', ')}`)
-    if (!takes.isRight(rest.map(String))) throw cannot(action, `after its key it must have ${takes.what}`)
-    const kind = lower === 'set' ? 'string' : JOINABLE[lower]
+    if (!takes) throw wrongUseError(action, `a command must be one of ${Object.keys(TAKES).join(', ')}`)
+    if (!takes.isRight(rest.map(String))) throw wrongUseError(action, `after its key it must have ${takes.what}`)
+    const kind = lower === 'set' ? 'string' : COMMANDS_JOINABLE_TO_ACK[lower]
     if (!kind) continue
     const known = kinds.get(String(key)) ?? kind
-    if (known !== kind) throw cannot(action, `a key must be of one type, got a ${known} and a ${kind}`)
+    if (known !== kind) throw wrongUseError(action, `a key must be of one type, got a ${known} and a ${kind}`)
     kinds.set(String(key), kind)
   }
-  if (joinArguments(joined) > MOST_ARGUMENTS)
-    throw cannot('acknowledge with so much', `all commands of an entry must have at most ${MOST_ARGUMENTS} arguments`)
+  if (countJoinArguments(joined) > MAX_JOIN_ARGUMENTS)
+    throw wrongUseError(
+      'acknowledge with so much',
+      `all commands of an entry must have at most ${MAX_JOIN_ARGUMENTS} arguments`,
+    )
   return joined
 }
 
 function checkCommand(keys: ConsumerKeys, command: unknown): void {
   if (!Array.isArray(command))
-    throw cannot('send commands', 'each must be an array of its name, its key, and arguments')
+    throw wrongUseError('send commands', 'each must be an array of its name, its key, and arguments')
   const [name, key] = command as unknown[]
-  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name)) throw cannot('send a command', 'its name must be a word')
-  const action = `send ${quoted(name)}`
+  if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+    throw wrongUseError('send a command', 'its name must be a word')
+  const action = `send ${quotedValue(name)}`
   const isArgument = (value: unknown) => typeof value === 'string' || Number.isFinite(value)
-  if (!command.every(isArgument)) throw cannot(action, 'its arguments must be strings or numbers')
+  if (!command.every(isArgument)) throw wrongUseError(action, 'its arguments must be strings or numbers')
   if (hashSlot(String(key)) !== hashSlot(keys.stream) || command.length < 2)
-    throw cannot(action, `its key must lie in the stream's hash slot, got ${quoted(String(key))}`)
+    throw wrongUseError(action, `its key must lie in the stream's hash slot, got ${quotedValue(String(key))}`)
   const lower = name.toLowerCase()
-  if (OF_THE_CONNECTION.test(lower)) throw cannot(action, 'others use its connection, too')
+  if (OF_THE_CONNECTION.test(lower)) throw wrongUseError(action, 'others use its connection, too')
   if (isOwn(keys, String(key)) && !(key === keys.stream && ON_STREAM.includes(lower)))
-    throw cannot(action, `its key must not be one of the consumer's own, got ${quoted(String(key))}`)
+    throw wrongUseError(action, `its key must not be one of the consumer's own, got ${quotedValue(String(key))}`)
 }
 
 function isOwn(keys: ConsumerKeys, key: string): boolean {

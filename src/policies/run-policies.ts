@@ -1,20 +1,27 @@
-import { partsOf } from '../core/condition.ts'
+import { parseCondition } from '../core/condition.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { ACK } from '../core/outcome.ts'
+import { ACK_OUTCOME } from '../core/outcome.ts'
 import type { PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../define/policy.ts'
-import { quoted } from '../errors.ts'
-import type { Guard } from '../group/group.ts'
-import type { Decidable, Decided } from '../run/decided.ts'
-import { checkedDecision, outcomeOf } from '../run/decided.ts'
+import { quotedValue } from '../errors.ts'
+import type { StartGuardKey } from '../group/group.ts'
+import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
+import { checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
-import type { PoliciesAtWork, Ride } from '../run/policy-engine.ts'
-import type { Time } from '../run/time.ts'
-import { admit } from './admission.ts'
-import { atOnce, checkedHooks, decisionsOf, hooked, timeFrom, wholeFrom } from './hook-answers.ts'
-import { commandsFor, joinsFor } from './policy-commands.ts'
+import type { CommandsAlongRequest, PoliciesOfRun } from '../run/policy-engine.ts'
+import type { RunTime } from '../run/time.ts'
+import { letPoliciesDecide } from './admission.ts'
+import {
+  assertNotPromise,
+  callPolicyHook,
+  checkDecisions,
+  checkHookLimit,
+  checkHookTime,
+  checkRunHooks,
+} from './hook-answers.ts'
+import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
 
 /** A policy at work in a run. */
 interface AtWork {
@@ -31,9 +38,9 @@ const FAILED = Symbol('failed')
 const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
 
 /** The policies of a consumer at work in one run. */
-export class RunPolicies implements PoliciesAtWork {
+export class RunPolicies implements PoliciesOfRun {
   resume: () => void = () => {}
-  readonly guards: readonly Guard[]
+  readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
   readonly follows: boolean
@@ -43,7 +50,7 @@ export class RunPolicies implements PoliciesAtWork {
   readonly #fail: (error: Error) => void
   readonly #all: readonly AtWork[]
 
-  constructor(parts: RunParts, time: Time, fail: (error: Error) => void) {
+  constructor(parts: RunParts, time: RunTime, fail: (error: Error) => void) {
     const { consumer, slot, action } = parts
     const { stream, group, keys } = consumer
     const begin = (eventType: string | undefined): PolicyRun => ({
@@ -62,9 +69,10 @@ export class RunPolicies implements PoliciesAtWork {
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
       const { name } = policy
       const hooks = this.#safely(name, undefined, () => {
-        const begun = checkedHooks(policy.begin?.(begin(eventType)))
+        const begun = checkRunHooks(policy.begin?.(begin(eventType)))
         const whole = eventType !== undefined && OF_CONSUMER.find((hook) => begun?.[hook])
-        if (whole) throw cannot(`use it on ${quoted(eventType)}`, `${whole} is for a policy of the consumer`)
+        if (whole)
+          throw wrongUseError(`use it on ${quotedValue(eventType)}`, `${whole} is for a policy of the consumer`)
         return begun
       })
       return hooks ? [{ name, hooks, eventType }] : []
@@ -86,16 +94,16 @@ export class RunPolicies implements PoliciesAtWork {
       if (hooks.limit)
         limit = Math.min(
           limit,
-          this.#safely(name, 0, () => wholeFrom(atOnce(hooks.limit?.()))),
+          this.#safely(name, 0, () => checkHookLimit(assertNotPromise(hooks.limit?.()))),
         )
     return limit
   }
 
-  ride(): Ride {
+  ride(): CommandsAlongRequest {
     const asked = this.#all.map(({ name, hooks }) => ({
       name,
       hooks,
-      commands: this.#safely(name, [], () => commandsFor(this.#keys, atOnce(hooks.riders?.()) ?? [])),
+      commands: this.#safely(name, [], () => checkPolicyCommands(this.#keys, assertNotPromise(hooks.riders?.()) ?? [])),
     }))
     return {
       riders: asked.flatMap(({ commands }) => commands),
@@ -110,12 +118,14 @@ export class RunPolicies implements PoliciesAtWork {
     }
   }
 
-  inspect(job: Decidable, now: number): void {
+  inspect(job: DecidableJob, now: number): void {
     for (const { name, hooks } of this.#all) {
       if (job.outcome) return
-      const decision = this.#safely(name, FAILED, () => checkedDecision(atOnce(hooks.inspect?.(job)), name))
+      const decision = this.#safely(name, FAILED, () =>
+        checkPolicyDecision(assertNotPromise(hooks.inspect?.(job)), name),
+      )
       if (decision === FAILED) job.release()
-      else if (decision) job.outcome = outcomeOf(decision, job, now)
+      else if (decision) job.outcome = policyDecisionOutcome(decision, job, now)
     }
   }
 
@@ -123,7 +133,7 @@ export class RunPolicies implements PoliciesAtWork {
     const [job] = jobs
     if (!job || !this.#admits) return
     const { group } = job.run.parts
-    await admit(job.run, jobs, (ready) => this.#decide(ready, (commands) => group.ask(commands)))
+    await letPoliciesDecide(job.run, jobs, (ready) => this.#decide(ready, (commands) => group.ask(commands)))
   }
 
   /**
@@ -136,21 +146,25 @@ export class RunPolicies implements PoliciesAtWork {
   async #decide(
     jobs: readonly Job[],
     ask: (commands: readonly PolicyCommand[]) => Promise<readonly PolicyReply[]>,
-  ): Promise<ReadonlyMap<Job, Decided>> {
+  ): Promise<ReadonlyMap<Job, CheckedPolicyDecision>> {
     const asked = this.#all.map((one) => {
       const own = jobs.filter((job) => appliesTo(one, job))
       const questions = () => (own.length > 0 ? (one.hooks.questions?.([...own]) ?? []) : [])
-      return { ...one, own, commands: hooked(one.name, () => commandsFor(this.#keys, atOnce(questions()))) }
+      return {
+        ...one,
+        own,
+        commands: callPolicyHook(one.name, () => checkPolicyCommands(this.#keys, assertNotPromise(questions()))),
+      }
     })
     const commands = asked.flatMap((one) => one.commands)
     const replies = commands.length > 0 ? await ask(commands) : []
-    const decisions = new Map<Job, Decided>()
+    const decisions = new Map<Job, CheckedPolicyDecision>()
     let at = 0
     for (const { name, hooks, own, commands: sent } of asked) {
       const answers = replies.slice(at, at + sent.length)
       at += sent.length
       if (!hooks.admit || own.length === 0) continue
-      const decided = hooked(name, () => decisionsOf(hooks.admit?.([...own], answers), own.length, name))
+      const decided = callPolicyHook(name, () => checkDecisions(hooks.admit?.([...own], answers), own.length, name))
       for (const [n, job] of own.entries()) {
         const decision = decided[n]
         if (decision && !decisions.has(job)) decisions.set(job, decision)
@@ -159,20 +173,22 @@ export class RunPolicies implements PoliciesAtWork {
     return decisions
   }
 
-  isHeld(job: Decidable): boolean {
-    return this.#of(job).some(({ name, hooks }) => this.#safely(name, true, () => atOnce(hooks.holds?.(job)) === true))
+  isHeld(job: DecidableJob): boolean {
+    return this.#of(job).some(({ name, hooks }) =>
+      this.#safely(name, true, () => assertNotPromise(hooks.holds?.(job)) === true),
+    )
   }
 
-  started(job: Decidable): void {
+  started(job: DecidableJob): void {
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
-  ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decided> {
-    const decisions = new Map<string, Decided>()
+  ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
+    const decisions = new Map<string, CheckedPolicyDecision>()
     for (const { name, hooks } of this.#of(job)) {
       this.#safely(name, undefined, () => {
-        for (const [id, told] of atOnce(hooks.ended?.(job, isDone)) ?? []) {
-          const decision = checkedDecision(told, name)
+        for (const [id, told] of assertNotPromise(hooks.ended?.(job, isDone)) ?? []) {
+          const decision = checkPolicyDecision(told, name)
           if (decision && !decisions.has(id)) decisions.set(id, decision)
         }
       })
@@ -180,46 +196,49 @@ export class RunPolicies implements PoliciesAtWork {
     return decisions
   }
 
-  outcomeOf(decision: Decided, job: Decidable, now: number): Outcome {
-    return outcomeOf(decision, job, now)
+  outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome {
+    return policyDecisionOutcome(decision, job, now)
   }
 
-  success(job: Decidable): Outcome {
-    const told = this.#of(job).map(({ hooks }) => atOnce(hooks.joins?.(job)) ?? [])
-    const commands = joinsFor(
+  success(job: DecidableJob): Outcome {
+    const told = this.#of(job).map(({ hooks }) => assertNotPromise(hooks.joins?.(job)) ?? [])
+    const commands = checkJoinedCommands(
       this.#keys,
-      told.flatMap((own) => commandsFor(this.#keys, own)),
+      told.flatMap((own) => checkPolicyCommands(this.#keys, own)),
     )
-    return commands.length === 0 ? ACK : { kind: 'ack-with', commands }
+    return commands.length === 0 ? ACK_OUTCOME : { kind: 'ack-with', commands }
   }
 
   isOver(condition: string): boolean {
-    const { reason, what } = partsOf(condition)
+    const { reason, what } = parseCondition(condition)
     return this.#all.some(
-      ({ name, hooks }) => name === reason && this.#safely(name, false, () => atOnce(hooks.isOver?.(what)) === true),
+      ({ name, hooks }) =>
+        name === reason && this.#safely(name, false, () => assertNotPromise(hooks.isOver?.(what)) === true),
     )
   }
 
   dueAt(): number {
     return Math.min(
       Infinity,
-      ...this.#all.map(({ name, hooks }) => this.#safely(name, Infinity, () => timeFrom(atOnce(hooks.dueAt?.())))),
+      ...this.#all.map(({ name, hooks }) =>
+        this.#safely(name, Infinity, () => checkHookTime(assertNotPromise(hooks.dueAt?.()))),
+      ),
     )
   }
 
   end(): readonly PolicyCommand[] {
     return this.#all.flatMap(({ name, hooks }) =>
-      this.#safely(name, [], () => commandsFor(this.#keys, atOnce(hooks.end?.()) ?? [])),
+      this.#safely(name, [], () => checkPolicyCommands(this.#keys, assertNotPromise(hooks.end?.()) ?? [])),
     )
   }
 
-  #of(job: Decidable): readonly AtWork[] {
+  #of(job: DecidableJob): readonly AtWork[] {
     return this.#all.filter((one) => appliesTo(one, job))
   }
 
   #safely<T, Fallback = T>(name: string, fallback: Fallback, hook: () => T): T | Fallback {
     try {
-      return hooked(name, hook)
+      return callPolicyHook(name, hook)
     } catch (error) {
       this.#fail(error as Error)
       return fallback
@@ -231,6 +250,6 @@ export class RunPolicies implements PoliciesAtWork {
   }
 }
 
-function appliesTo({ eventType }: AtWork, job: Decidable): boolean {
+function appliesTo({ eventType }: AtWork, job: DecidableJob): boolean {
   return eventType === undefined || job.event?.type === eventType
 }

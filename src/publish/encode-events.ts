@@ -1,15 +1,15 @@
 import type { Clock } from '../clock.ts'
 import { encodeEnvelope } from '../core/codec.ts'
 import type { Field } from '../core/entry.ts'
-import { entryBytes, maxBytesOf } from '../core/entry.ts'
-import { invalidPayload } from '../core/invalid-payload.ts'
+import { entryBytes, entryBytesUpperBound } from '../core/entry.ts'
+import { invalidPayloadError } from '../core/invalid-payload.ts'
 import { isoTime } from '../core/iso-time.ts'
-import { readResult } from '../core/issues.ts'
-import { cannot } from '../core/options.ts'
-import { promiseOf } from '../core/thenable.ts'
+import { readSchemaResult } from '../core/issues.ts'
+import { wrongUseError } from '../core/options.ts'
+import { promiseIfThenable } from '../core/thenable.ts'
 import type { EventDefinition } from '../define/event.ts'
-import { OversizeEntryError, quoted } from '../errors.ts'
-import type { Draft } from './publication.ts'
+import { OversizeEntryError, quotedValue } from '../errors.ts'
+import type { EventDraft } from './publication.ts'
 
 /** What every event of a publisher is encoded by. */
 export interface EncodeSettings {
@@ -19,10 +19,10 @@ export interface EncodeSettings {
 }
 
 /** The fields of each event, once every payload was checked. Waits only for schemas that are asynchronous. */
-export async function encodeAll(
+export async function encodeEvents(
   action: string,
   settings: EncodeSettings,
-  drafts: readonly Draft[],
+  drafts: readonly EventDraft[],
   traced: string | undefined,
 ): Promise<readonly Encoded[]> {
   const now = isoTime(settings.clock.now())
@@ -32,7 +32,7 @@ export async function encodeAll(
     // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
     const checked = event.payload['~standard'].validate(JSON.parse(json))
     const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
-    const waiting = promiseOf(checked)?.then(encoded)
+    const waiting = promiseIfThenable(checked)?.then(encoded)
     if (!waiting) return encoded(checked as Checked)
     waiting.catch(() => {}) // thrown below, unless another event's refusal is first
     return waiting
@@ -48,26 +48,26 @@ type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['valid
 function encode(
   action: string,
   { producer, maxEntryBytes }: EncodeSettings,
-  { event, payload: given, options, eventId }: Draft,
+  { event, payload: given, options, eventId }: EventDraft,
   payload: string,
   checked: Checked,
   { now, traced }: { readonly now: string; readonly traced: string | undefined },
 ): readonly Field[] {
   const { type, version } = event
-  const { issues } = readResult(checked)
-  if (issues) throw invalidPayload(event, issues, [given, JSON.parse(payload)])
+  const { issues } = readSchemaResult(checked)
+  if (issues) throw invalidPayloadError(event, issues, [given, JSON.parse(payload)])
   const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
   const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
   const fields = encodeEnvelope({ type, version, payload, eventId, ...texts })
-  if (maxBytesOf(fields) <= maxEntryBytes) return fields
+  if (entryBytesUpperBound(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return fields
 }
 
 function toJson(action: string, type: string, payload: unknown): string {
-  const rule = () => `Cannot ${action}: the payload of ${quoted(type)} must be JSON`
+  const rule = () => `Cannot ${action}: the payload of ${quotedValue(type)} must be JSON`
   let json: string | undefined
   try {
     json = JSON.stringify(payload)
@@ -85,7 +85,11 @@ function toIso(action: string, occurredAt: Date | string): string {
   const date = isText ? new Date(occurredAt) : occurredAt
   const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
   if (!isValid) {
-    throw cannot(action, `occurredAt must be a valid Date or ISO 8601, got ${quoted(occurredAt)}`, RangeError)
+    throw wrongUseError(
+      action,
+      `occurredAt must be a valid Date or ISO 8601, got ${quotedValue(occurredAt)}`,
+      RangeError,
+    )
   }
   return isText ? occurredAt : date.toISOString()
 }

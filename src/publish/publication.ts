@@ -1,6 +1,6 @@
-import { cannot, knownOptions, text } from '../core/options.ts'
+import { assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
-import { assertDefinition } from '../define/event.ts'
+import { assertEventDefinition } from '../define/event.ts'
 
 /** What an event says beside its payload. */
 export interface PublishOptions {
@@ -23,7 +23,7 @@ export type Publication<Definition extends EventDefinition = EventDefinition> = 
 ]
 
 /** One event of `publishMany`, checked but for its payload. */
-export interface Draft {
+export interface EventDraft {
   readonly event: EventDefinition
   readonly payload: unknown
   readonly options: PublishOptions
@@ -36,17 +36,17 @@ const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt']
 const NO_OPTIONS: PublishOptions = {}
 
 /** @throws {TypeError} No publication, no event, or an option that is unknown or none. */
-export function draftOf(action: string, publication: Publication): Draft {
+export function checkPublication(action: string, publication: Publication): EventDraft {
   if (!Array.isArray(publication)) {
-    throw cannot(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
+    throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
   const [event, payload, options = NO_OPTIONS] = publication as Publication
-  assertDefinition(action, event)
+  assertEventDefinition(action, event)
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
   return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
 }
 
 function checkPublishOptions(action: string, options: PublishOptions): void {
-  knownOptions(action, options, PUBLISH_OPTIONS)
-  for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) text(action, name, options[name])
+  assertKnownOptions(action, options, PUBLISH_OPTIONS)
+  for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
 }

@@ -1,12 +1,20 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import { consumerKeys } from '../core/keys.ts'
-import { boolean, cannot, integerFrom, object, refuseUnknownKeys, text, withDefaults } from '../core/options.ts'
-import { checkNumber, PUBLISHING } from '../core/rows.ts'
+import {
+  assertBoolean,
+  assertInteger,
+  assertKnownKeys,
+  assertObject,
+  assertText,
+  withDefaults,
+  wrongUseError,
+} from '../core/options.ts'
+import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
-import { quoted } from '../errors.ts'
-import type { Connection, Trim } from '../group/group.ts'
+import { quotedValue } from '../errors.ts'
+import type { Connection, StreamTrim } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
 
 /** Into which stream, and how it is bounded. */
@@ -55,29 +63,29 @@ export interface Wake {
 }
 
 const DEFAULTS = {
-  maxLength: PUBLISHING.maxLength.default as number,
+  maxLength: PUBLISHER_NUMBER_OPTIONS.maxLength.default as number,
   exactTrimming: false,
-  maxEntryBytes: PUBLISHING.maxEntryBytes.default as number,
+  maxEntryBytes: PUBLISHER_NUMBER_OPTIONS.maxEntryBytes.default as number,
   clock: systemClock,
 }
 const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
 
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
-  object('create publisher', 'options', options)
+  assertObject('create publisher', 'options', options)
   const { stream, redis, producer } = options
-  const action = `create publisher for stream ${quoted(stream)}`
-  text(action, 'stream', stream)
-  refuseUnknownKeys(action, options, KNOWN)
-  if (producer !== undefined) text(action, 'producer', producer)
+  const action = `create publisher for stream ${quotedValue(stream)}`
+  assertText(action, 'stream', stream)
+  assertKnownKeys(action, options, KNOWN)
+  if (producer !== undefined) assertText(action, 'producer', producer)
   assertConnection(action, redis)
   const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
     maxEntryBytes: options.maxEntryBytes,
     exactTrimming: options.exactTrimming,
     clock: options.clock,
   })
-  checkNumber(action, 'maxEntryBytes', maxEntryBytes, PUBLISHING.maxEntryBytes)
-  boolean(action, 'exactTrimming', exactTrimming)
+  checkNumberOption(action, 'maxEntryBytes', maxEntryBytes, PUBLISHER_NUMBER_OPTIONS.maxEntryBytes)
+  assertBoolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
   const trim = resolveTrim(action, options, exactTrimming)
   return {
@@ -96,23 +104,23 @@ function resolveWakes(action: string, stream: string, given: Wake | readonly Wak
   const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
   return wakes.map((wake) => {
     if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
-      throw cannot(action, 'wake must come from wakePoller of millrace/lambda')
-    text(action, 'wake.group', wake.group)
-    integerFrom(action, 'wake.windowMs', wake.windowMs, 1)
+      throw wrongUseError(action, 'wake must come from wakePoller of millrace/lambda')
+    assertText(action, 'wake.group', wake.group)
+    assertInteger(action, 'wake.windowMs', wake.windowMs, 1)
     return { ...wake, key: consumerKeys(stream, wake.group).wake }
   })
 }
 
-function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOptions, exact: boolean): Trim {
+function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOptions, exact: boolean): StreamTrim {
   if (retentionMs === undefined) {
     const length = maxLength === undefined ? DEFAULTS.maxLength : maxLength
     if (length === Infinity) return { kind: 'none' }
-    checkNumber(action, 'maxLength', length, PUBLISHING.maxLength)
+    checkNumberOption(action, 'maxLength', length, PUBLISHER_NUMBER_OPTIONS.maxLength)
     return { kind: 'length', maxLength: length, exact }
   }
   if (maxLength !== undefined) {
-    throw cannot(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
+    throw wrongUseError(action, `maxLength and retentionMs must not both be given, got ${maxLength} and ${retentionMs}`)
   }
-  checkNumber(action, 'retentionMs', retentionMs, PUBLISHING.retentionMs)
+  checkNumberOption(action, 'retentionMs', retentionMs, PUBLISHER_NUMBER_OPTIONS.retentionMs)
   return { kind: 'age', retentionMs, exact }
 }

@@ -1,13 +1,13 @@
 import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { cannot } from '../core/options.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
-import { PublishFailedError, quoted } from '../errors.ts'
-import { appenderOf } from '../group/redis/append.ts'
-import { encodeAll } from './encode-events.ts'
-import type { Draft, Publication, PublishOptions } from './publication.ts'
-import { draftOf } from './publication.ts'
+import { PublishFailedError, quotedValue } from '../errors.ts'
+import { createAppender } from '../group/redis/append.ts'
+import { encodeEvents } from './encode-events.ts'
+import type { EventDraft, Publication, PublishOptions } from './publication.ts'
+import { checkPublication } from './publication.ts'
 import type { PublisherOptions, Wake } from './publisher-options.ts'
 import { resolvePublisherOptions } from './publisher-options.ts'
 
@@ -52,8 +52,8 @@ export interface Publisher {
  */
 export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, ...settings } = resolvePublisherOptions(options)
-  const action = `publish to stream ${quoted(settings.stream)}`
-  const publishing = { ...settings, action, appendTo: appenderOf(action, redis) }
+  const action = `publish to stream ${quotedValue(settings.stream)}`
+  const publishing = { ...settings, action, appendTo: createAppender(action, redis) }
   return {
     async publish(event, payload, publishOptions) {
       const [published] = await publishAll(publishing, [[event, payload, publishOptions]])
@@ -67,13 +67,14 @@ export function createPublisher(options: PublisherOptions): Publisher {
 interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'redis'> {
   /** As messages say it. */
   readonly action: string
-  readonly appendTo: ReturnType<typeof appenderOf>
+  readonly appendTo: ReturnType<typeof createAppender>
 }
 
 async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Published[]> {
   const { action, stream, observers } = publishing
-  if (!Array.isArray(publications)) throw cannot(action, `publications must be an array, got ${typeof publications}`)
-  const drafts = publications.map((publication) => draftOf(action, publication))
+  if (!Array.isArray(publications))
+    throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
+  const drafts = publications.map((publication) => checkPublication(action, publication))
   if (drafts.length === 0) return []
   if (!observers) return append(publishing, drafts)
   const events = drafts.map(({ event, eventId }) => ({ type: event.type, eventId }))
@@ -81,14 +82,14 @@ async function publishAll(publishing: Publishing, publications: readonly Publica
   return observers.within('publish', call, () => append(publishing, drafts, call))
 }
 
-async function append(publishing: Publishing, drafts: readonly Draft[], call?: PublishCall): Promise<Published[]> {
+async function append(publishing: Publishing, drafts: readonly EventDraft[], call?: PublishCall): Promise<Published[]> {
   const { action, stream, trim, wakes, observers, clock } = publishing
   const startedAt = clock.monotonic()
   let entries: readonly (readonly Field[])[] = []
   let answers: readonly (string | Error)[] = []
   let error: Error | undefined
   try {
-    entries = await encodeAll(action, publishing, drafts, tracedBy(call))
+    entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
     const appended = await publishing.appendTo(stream, entries, trim, wakes)
     answers = appended.answers
     await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))

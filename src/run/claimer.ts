@@ -1,14 +1,14 @@
 import type { Consumer } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
-import type { RunKind } from './consumer-run.ts'
-import { deployedConsumers } from './event-source.ts'
-import { claim as feedLeftBehind, openClaims } from './feed/claim.ts'
+import type { PollOrClaimRun } from './consumer-run.ts'
+import { applyDeployedSettings } from './event-source.ts'
+import { feedRetries as feedLeftBehind, openClaimerSlot } from './feed/feed-retries.ts'
 import { createIsolationGate } from './feed/isolation-gate.ts'
 import { runConsumers } from './invocation.ts'
 import type { ScheduledHandler } from './scheduled.ts'
 import { createScheduledHandler } from './scheduled.ts'
 import type { RunOptions, RunSurroundings } from './targets.ts'
-import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
+import { HANDLER_OPTION_NAMES, RUN_OPTION_NAMES, resolveRunConsumers } from './targets.ts'
 
 /** Where a claimer finds its server. */
 export interface ClaimerOptions extends RunSurroundings {}
@@ -23,8 +23,8 @@ export function createClaimer(
   consumers: Consumer | readonly Consumer[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
-  const targets = deployedConsumers(
-    resolveTargets('create claimer', consumers, options, TARGET_OPTIONS),
+  const targets = applyDeployedSettings(
+    resolveRunConsumers('create claimer', consumers, options, HANDLER_OPTION_NAMES),
     process.env,
     options.redis,
   )
@@ -40,7 +40,7 @@ export function createClaimer(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function claim(consumers: Consumer | readonly Consumer[], options: RunOptions): Promise<Report> {
-  const targets = resolveTargets('claim', consumers, options, RUN_OPTIONS)
+  const targets = resolveRunConsumers('claim', consumers, options, RUN_OPTION_NAMES)
   return runConsumers(claiming(targets), targets, options)
 }
 
@@ -48,12 +48,12 @@ export async function claim(consumers: Consumer | readonly Consumer[], options: 
  * The claimers of one invocation: what may kill the process runs while nothing else does, whichever consumer it is of. In every other invocation it
  * goes first, so that neither starves the other where there is time for one of them only.
  */
-function claiming(consumers: readonly Consumer[]): RunKind {
+function claiming(consumers: readonly Consumer[]): PollOrClaimRun {
   const gate = createIsolationGate(consumers.length, Math.random() < 0.5)
   return {
     action: 'claim',
     async open(request) {
-      const opened = await openClaims(request).catch((error: unknown) => {
+      const opened = await openClaimerSlot(request).catch((error: unknown) => {
         gate.pass()
         throw error
       })

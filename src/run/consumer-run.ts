@@ -1,27 +1,27 @@
 import type { Clock } from '../clock.ts'
-import type { Budget } from '../core/budget.ts'
-import { createBudget } from '../core/budget.ts'
+import type { TimeBudget } from '../core/budget.ts'
+import { createTimeBudget } from '../core/budget.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Connection, Group, Slot } from '../group/group.ts'
 import type { ConsumerFailure } from './invocation-errors.ts'
 import type { RunParts } from './parts.ts'
-import { engineOf } from './policy-engine.ts'
+import { findPolicyEngine } from './policy-engine.ts'
 import { Run } from './run.ts'
 
 /** What kind of run it is, and what it does once it has its slot. */
-export interface RunKind {
+export interface PollOrClaimRun {
   readonly action: 'poll' | 'claim'
   /** Takes a slot; `undefined` if none is free. */
-  open(request: OpenRequest): Promise<OpenedRun | undefined>
+  open(request: OpenSlotRequest): Promise<OpenedRun | undefined>
 }
 
 /** What a slot is taken for. */
-export interface OpenRequest {
+export interface OpenSlotRequest {
   readonly consumer: Consumer
   readonly group: Group
   readonly leaseMs: number
-  readonly budget: Budget
+  readonly budget: TimeBudget
   readonly clock: Clock
 }
 
@@ -39,7 +39,7 @@ const LEASE_MARGIN_MS = 5_000
 export const ANSWER_MARGIN_MS = 50
 
 /** How a consumer's part in an invocation ended. */
-export interface ConsumerEnd {
+export interface ConsumerRunEnd {
   readonly failures: readonly ConsumerFailure[]
   /** Only the time kept it from going on. */
   readonly isCutOff: boolean
@@ -47,16 +47,16 @@ export interface ConsumerEnd {
 
 /** Runs a consumer: takes a slot, works, gives it back. Whatever goes wrong is in how it ended. */
 export async function runConsumer(
-  kind: RunKind,
+  kind: PollOrClaimRun,
   parts: Omit<RunParts, 'group' | 'slot' | 'budget'>,
   redis: Connection,
   remainingMs: number,
-): Promise<ConsumerEnd> {
+): Promise<ConsumerRunEnd> {
   const { consumer, clock, report } = parts
   const { stream, group: name, settings } = consumer
   const start = clock.monotonic()
-  const budget = createBudget({ now: start, remainingMs, ...settings })
-  const joinCalls = engineOf(consumer)?.joinCalls
+  const budget = createTimeBudget({ now: start, remainingMs, ...settings })
+  const joinCalls = findPolicyEngine(consumer)?.joinCalls
   const address = joinCalls ? { ...consumer, joinCalls } : consumer
   const group = redis.group(address, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
   let end: RunEnd = NO_RUN
@@ -88,7 +88,7 @@ interface RunEnd {
 
 const NO_RUN: RunEnd = { errors: [], isCutOff: false, isWanted: false }
 
-async function runSlot({ action }: RunKind, opened: OpenedRun, run: Run): Promise<RunEnd> {
+async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run): Promise<RunEnd> {
   const { settler, time } = run
   const { group, slot, report, consumer } = run.parts
   try {

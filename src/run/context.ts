@@ -1,7 +1,7 @@
 import type { Field } from '../core/entry.ts'
 import type { Event } from '../define/event.ts'
 import type { HandlerContext } from '../define/handler.ts'
-import type { BatchSurroundings } from '../define/route.ts'
+import type { SharedBatchContext } from '../define/route.ts'
 import type { Delivery } from '../group/group.ts'
 import type { RunParts } from './parts.ts'
 
@@ -30,7 +30,7 @@ export class EntryContext implements HandlerContext {
   #aborted: Error | undefined
 
   constructor(
-    surroundings: BatchSurroundings,
+    surroundings: SharedBatchContext,
     extras: object | undefined,
     delivery: Delivery,
     event: Event,
@@ -82,7 +82,7 @@ function copy(bytes: Buffer | string): Buffer | string {
 }
 
 /** What every handler of a run learns about where it runs. */
-export function surroundingsOf({ consumer, slot, lambda = {}, extras }: RunParts): BatchSurroundings {
+export function sharedBatchContext({ consumer, slot, lambda = {}, extras }: RunParts): SharedBatchContext {
   return {
     ...extras,
     functionName: lambda.functionName ?? '',
@@ -123,7 +123,7 @@ const SET_MEMBERS = new Set([
 ])
 
 /** What else is in Lambda's context, such as what a middleware put there; `undefined` if nothing is. */
-export function extrasOf(lambda: object | undefined): object | undefined {
+export function lambdaContextExtras(lambda: object | undefined): object | undefined {
   const extras = Object.entries(lambda ?? {}).filter(([name]) => !SET_MEMBERS.has(name))
   return extras.length > 0 ? Object.fromEntries(extras) : undefined
 }

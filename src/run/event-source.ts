@@ -1,11 +1,11 @@
-import { cannot, refuseUnknownKeys } from '../core/options.ts'
+import { assertKnownKeys, wrongUseError } from '../core/options.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { RunOverrides } from '../define/consumer-settings.ts'
-import { overrideSettings, RUN_OVERRIDES } from '../define/consumer-settings.ts'
+import { overrideSettings, RUN_OVERRIDE_NAMES } from '../define/consumer-settings.ts'
 import type { EventFilter } from '../define/filter-patterns.ts'
-import { quoted } from '../errors.ts'
+import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
-import { settingsWithin } from './limits.ts'
+import { limitSettings } from './limits.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */
 export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
@@ -15,7 +15,7 @@ export const EVENT_SOURCE_VARIABLE = 'MILLRACE_EVENT_SOURCE'
  *
  * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
  */
-export function deployedConsumers(
+export function applyDeployedSettings(
   consumers: readonly Consumer[],
   env: NodeJS.ProcessEnv,
   redis?: Connection,
@@ -31,7 +31,7 @@ export function deployedConsumers(
     return {
       ...consumer,
       filter: filterPatterns === undefined ? consumer.filter : filterOf(action, consumer, filterPatterns),
-      settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, overrides), redis),
+      settings: limitSettings(action, consumer, overrideSettings(action, consumer.settings, overrides), redis),
     }
   })
 }
@@ -45,15 +45,15 @@ type EventSource = {
 /** The code of a filter comes with the consumer's own: who uses none is deployed without. */
 function filterOf(action: string, { filter, group }: Consumer, patterns: unknown): EventFilter {
   if (filter) return filter.with(action, patterns)
-  throw cannot(action, `filterPatterns need filter: filterPatterns() in the code of group ${quoted(group)}`)
+  throw wrongUseError(action, `filterPatterns need filter: filterPatterns() in the code of group ${quotedValue(group)}`)
 }
 
 function parse(action: string, json: string): readonly EventSource[] {
   const sources = parsed(json)
   if (!Array.isArray(sources) || !sources.every((source) => source?.stream && source.group))
-    throw cannot(action, 'it must be a JSON array of { stream, group, … }, one per consumer')
+    throw wrongUseError(action, 'it must be a JSON array of { stream, group, … }, one per consumer')
   for (const source of sources as EventSource[])
-    refuseUnknownKeys(action, source, ['stream', 'group', 'filterPatterns', ...RUN_OVERRIDES])
+    assertKnownKeys(action, source, ['stream', 'group', 'filterPatterns', ...RUN_OVERRIDE_NAMES])
   return sources as EventSource[]
 }
 

@@ -1,14 +1,14 @@
-import { MAX_HOPS } from './scale-out.ts'
+import { MAX_POLLER_HOPS } from './scale-out.ts'
 
 /** The event of a poller that another poller, or a publisher, calls. @param hop How many calls of pollers led to it. */
-export function eventOfHop(hop: number): { readonly millrace: { readonly hop: number } } {
+export function createHopEvent(hop: number): { readonly millrace: { readonly hop: number } } {
   return { millrace: { hop } }
 }
 
 /** How many calls led to an invocation: 0 unless its event says otherwise, and no more are made where it says something odd. */
-export function hopOf(event: unknown): number {
+export function readHopCount(event: unknown): number {
   const own = (event as { millrace?: { hop?: unknown } } | null | undefined)?.millrace
   if (own === undefined) return 0
   const hop = own?.hop as number
-  return Number.isInteger(hop) && hop >= 0 ? hop : MAX_HOPS
+  return Number.isInteger(hop) && hop >= 0 ? hop : MAX_POLLER_HOPS
 }

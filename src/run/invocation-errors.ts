@@ -1,4 +1,4 @@
-import { MillraceError, quoted } from '../errors.ts'
+import { MillraceError, quotedValue } from '../errors.ts'
 import type { Report } from '../report.ts'
 
 /** One consumer's trouble within an invocation. */
@@ -16,7 +16,9 @@ export class InvocationFailedError extends MillraceError {
   readonly failures: readonly ConsumerFailure[]
 
   constructor(action: 'poll' | 'claim', failures: readonly ConsumerFailure[], report: Report) {
-    const said = failures.map((f) => `group ${quoted(f.group)} on stream ${quoted(f.stream)}: ${f.error.message}`)
+    const said = failures.map(
+      (f) => `group ${quotedValue(f.group)} on stream ${quotedValue(f.stream)}: ${f.error.message}`,
+    )
     super(`Cannot finish ${action}: ${[...new Set(said)].join('; ')}`, { cause: failures[0]?.error })
     this.failures = failures
     this.report = report
@@ -40,7 +42,7 @@ export class InvocationTooShortError extends MillraceError {
   ) {
     const { remainingMs, handlerTimeoutMs, reserveMs } = limits
     super(
-      `Cannot run group ${quoted(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
+      `Cannot run group ${quotedValue(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
         `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
     )
     this.group = group

@@ -4,9 +4,9 @@ import type { Consumer } from '../define/consumer.ts'
 import { resolveObservers } from '../define/observers.ts'
 import type { Report } from '../report.ts'
 import { sumReports } from '../report.ts'
-import type { ConsumerEnd, RunKind } from './consumer-run.ts'
+import type { ConsumerRunEnd, PollOrClaimRun } from './consumer-run.ts'
 import { ANSWER_MARGIN_MS, runConsumer } from './consumer-run.ts'
-import { extrasOf } from './context.ts'
+import { lambdaContextExtras } from './context.ts'
 import type { ConsumerFailure } from './invocation-errors.ts'
 import { InvocationFailedError, InvocationTooShortError } from './invocation-errors.ts'
 import { RunReport } from './run-report.ts'
@@ -26,7 +26,7 @@ export interface InvocationOptions extends RunOptions {
  * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
  */
 export async function runConsumers(
-  kind: RunKind,
+  kind: PollOrClaimRun,
   consumers: readonly Consumer[],
   options: InvocationOptions,
 ): Promise<Report> {
@@ -42,7 +42,7 @@ export async function runConsumers(
   const deadline = clock.monotonic() + remainingMs
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
   const { action } = kind
-  const ofLambda = { lambda: context, extras: extrasOf(context) }
+  const ofLambda = { lambda: context, extras: lambdaContextExtras(context) }
   const shared = { action, clock, ...ofLambda, signal, further, observers, invocation, random: Math.random }
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
@@ -70,8 +70,8 @@ function tooShort(
   { stream, group, settings: { handlerTimeoutMs, reserveMs } }: Consumer,
   { numbers }: RunReport,
   remainingMs: number,
-  { action }: RunKind,
-): ConsumerEnd | undefined {
+  { action }: PollOrClaimRun,
+): ConsumerRunEnd | undefined {
   if (remainingMs >= handlerTimeoutMs + reserveMs) return undefined
   const report = sumReports(action, [numbers])
   const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
@@ -79,7 +79,7 @@ function tooShort(
 }
 
 function errorOf(
-  { action }: RunKind,
+  { action }: PollOrClaimRun,
   consumers: readonly Consumer[],
   failures: readonly ConsumerFailure[],
   report: Report,

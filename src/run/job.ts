@@ -1,16 +1,16 @@
 import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { PARKED } from '../core/keys.ts'
+import { PARKED_CONSUMER } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Event } from '../define/event.ts'
 import type { PolicyJob } from '../define/policy.ts'
 import type { Delivery } from '../group/group.ts'
-import type { InHand } from './in-hand.ts'
-import type { Prepared } from './prepare.ts'
+import type { EntryInHand } from './entry-in-hand.ts'
+import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 
 /** A delivery in a run's hands, until the outcome that it gets is settled. */
-export class Job implements InHand, PolicyJob {
+export class Job implements EntryInHand, PolicyJob {
   readonly run: Run
   readonly id: string
   readonly deliveryCount: number
@@ -20,7 +20,7 @@ export class Job implements InHand, PolicyJob {
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
   /** There once its event was read. */
-  prepared: Prepared | undefined = undefined
+  prepared: PreparedEntry | undefined = undefined
   outcome: Outcome | undefined = undefined
   /** What its handler failed with. */
   error: unknown = undefined
@@ -61,7 +61,7 @@ export class Job implements InHand, PolicyJob {
 
   /** Its type is paused: it is set aside until that is over, and had no delivery; or, if it was left behind, goes back to where it came from. */
   pause(condition: string): void {
-    if (this.delivery.returnTo === PARKED) this.outcome = { kind: 'park', delayMs: 0, condition }
+    if (this.delivery.returnTo === PARKED_CONSUMER) this.outcome = { kind: 'park', delayMs: 0, condition }
     else this.release()
   }
 
@@ -71,7 +71,7 @@ export class Job implements InHand, PolicyJob {
     const deliveryCount = this.deliveryCount - 1
     // a suspect that was set aside would be none
     this.outcome =
-      owner === PARKED
+      owner === PARKED_CONSUMER
         ? { kind: 'release', owner, deliveryCount, condition }
         : { kind: 'release', owner, deliveryCount }
   }

@@ -1,9 +1,9 @@
-import { cannot } from '../core/options.ts'
-import { NUMBERS } from '../core/rows.ts'
+import { wrongUseError } from '../core/options.ts'
+import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
-import { maxPollersWithin } from '../define/policy.ts'
-import { quoted } from '../errors.ts'
+import { limitMaxPollers } from '../define/policy.ts'
+import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 
 /**
@@ -13,7 +13,7 @@ import type { Connection } from '../group/group.ts'
  * @param redis Where it is known by now.
  * @throws {RangeError} A setting above it; the message names both.
  */
-export function settingsWithin(
+export function limitSettings(
   action: string,
   { group, routes, policies }: Consumer,
   settings: ConsumerSettings,
@@ -21,7 +21,9 @@ export function settingsWithin(
 ): ConsumerSettings {
   const { maxPendingPerName: most = Infinity } = redis ?? {}
   const within = (name: 'maxPending' | 'maxParked') =>
-    settings[name] === NUMBERS[name].default ? Math.min(most, NUMBERS[name].default) : settings[name]
+    settings[name] === CONSUMER_NUMBER_OPTIONS[name].default
+      ? Math.min(most, CONSUMER_NUMBER_OPTIONS[name].default)
+      : settings[name]
   const maxPending = within('maxPending')
   const maxParked = within('maxParked')
   const chosen: [name: string, value: number][] = [
@@ -30,15 +32,15 @@ export function settingsWithin(
     ['maxParked', maxParked],
     ...[...routes.values()].flatMap(({ event, batching }): [string, number][] =>
       batching?.limits && batching.limits.maxBatchingWindowMs > 0
-        ? [[`maxEvents of ${quoted(event.type)}, which waits for others,`, batching.limits.maxEvents]]
+        ? [[`maxEvents of ${quotedValue(event.type)}, which waits for others,`, batching.limits.maxEvents]]
         : [],
     ),
   ]
   for (const [name, value] of chosen) {
     if (value > most) {
       const rule = `${name} must be <= ${most} over this connection, got ${value}: the service lets a consumer have no more pending entries`
-      throw cannot(`${action} for group ${quoted(group)}`, rule, RangeError)
+      throw wrongUseError(`${action} for group ${quotedValue(group)}`, rule, RangeError)
     }
   }
-  return { ...settings, maxPending, maxParked, maxPollers: maxPollersWithin(settings.maxPollers, policies) }
+  return { ...settings, maxPending, maxParked, maxPollers: limitMaxPollers(settings.maxPollers, policies) }
 }

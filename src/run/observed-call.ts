@@ -1,13 +1,13 @@
-import { ageOf } from '../core/entry.ts'
+import { entryAgeMs } from '../core/entry.ts'
 import type { HandlerCall } from '../define/observe.ts'
 import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
-import type { Prepared } from './prepare.ts'
+import type { PreparedEntry } from './prepare.ts'
 
 /** What observers learn about a handler's call. */
-export function describeCall(jobs: readonly Job[], { consumer, slot, clock, invocation }: RunParts): HandlerCall {
+export function toObservedCall(jobs: readonly Job[], { consumer, slot, clock, invocation }: RunParts): HandlerCall {
   const [first] = jobs as [Job]
-  const { event, batching } = (first.prepared as Prepared).route
+  const { event, batching } = (first.prepared as PreparedEntry).route
   const now = clock.now()
   return {
     invocation,
@@ -18,10 +18,10 @@ export function describeCall(jobs: readonly Job[], { consumer, slot, clock, invo
     isBatch: batching !== undefined,
     deliveries: jobs.map(({ id, deliveryCount, prepared }) => ({
       entryId: id,
-      eventId: (prepared as Prepared).event.eventId,
+      eventId: (prepared as PreparedEntry).event.eventId,
       deliveryCount,
-      ageMs: ageOf(id, now),
-      traceparent: (prepared as Prepared).event.traceparent,
+      ageMs: entryAgeMs(id, now),
+      traceparent: (prepared as PreparedEntry).event.traceparent,
     })),
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Budget } from '../core/budget.ts'
+import type { TimeBudget } from '../core/budget.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
@@ -14,7 +14,7 @@ export interface RunParts {
   readonly consumer: Consumer
   readonly group: Group
   readonly slot: Slot
-  readonly budget: Budget
+  readonly budget: TimeBudget
   readonly clock: Clock
   readonly signal: AbortSignal | undefined
   readonly report: RunReport

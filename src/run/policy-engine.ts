@@ -1,30 +1,30 @@
 import type { Outcome } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
-import { MACHINERY } from '../define/policy.ts'
-import type { Guard, Joining } from '../group/group.ts'
-import type { Decidable, Decided } from './decided.ts'
+import { POLICY_MACHINERY } from '../define/policy.ts'
+import type { SettleWithCommands, StartGuardKey } from '../group/group.ts'
+import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
 import type { RunParts } from './parts.ts'
-import type { Time } from './time.ts'
+import type { RunTime } from './time.ts'
 
 /** What puts policies to work. Each carries it, so that a run knows no more than this: a consumer without policies is deployed without. */
 export interface PolicyEngine extends PolicyMachinery {
   /** All policies of a consumer in one run. @param fail Ends the run with that error: a hook threw, or one could not begin. */
-  atWork(parts: RunParts, time: Time, fail: (error: Error) => void): PoliciesAtWork
+  atWork(parts: RunParts, time: RunTime, fail: (error: Error) => void): PoliciesOfRun
   /** Settles acknowledgements with what joins them. */
-  readonly joinCalls: Joining
+  readonly joinCalls: SettleWithCommands
 }
 
 /** The engine of a consumer's first policy, which serves all of them; `undefined` where none does more than wrap. */
-export function engineOf({ policies }: Consumer): PolicyEngine | undefined {
-  return policies[0]?.policy[MACHINERY] as PolicyEngine | undefined
+export function findPolicyEngine({ policies }: Consumer): PolicyEngine | undefined {
+  return policies[0]?.policy[POLICY_MACHINERY] as PolicyEngine | undefined
 }
 
 /** What the policies of a consumer do in one run, all together. */
-export interface PoliciesAtWork {
+export interface PoliciesOfRun {
   /** Has the pool look again; set by whoever has one. */
   resume: () => void
-  readonly guards: readonly Guard[]
+  readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
   /** A policy hears of the ends of calls. */
@@ -32,24 +32,24 @@ export interface PoliciesAtWork {
   /** How many entries a read or a page may bring; 0 none. */
   limit(most: number): number
   /** What travels with a read or a page, and who gets the answers. */
-  ride(): Ride
+  ride(): CommandsAlongRequest
   /** Gives an entry its outcome that is not to be decoded. @param now Milliseconds since 1970. */
-  inspect(job: Decidable, now: number): void
+  inspect(job: DecidableJob, now: number): void
   /**
    * Gives jobs that were read or started their outcomes that are not to be called.
    *
    * @throws {RedisConnectionError} No reply came. None of them is called.
    */
-  admit(jobs: readonly Decidable[]): Promise<void>
+  admit(jobs: readonly DecidableJob[]): Promise<void>
   /** Whether a job has to wait. What a failing hook cannot say waits for the end of the run, which is near. */
-  isHeld(job: Decidable): boolean
-  started(job: Decidable): void
+  isHeld(job: DecidableJob): boolean
+  started(job: DecidableJob): void
   /** @returns What becomes of others that were held back, by their ids. */
-  ended(job: Decidable, isDone: boolean): ReadonlyMap<string, Decided>
+  ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision>
   /** @param now Milliseconds since 1970. */
-  outcomeOf(decision: Decided, job: Decidable, now: number): Outcome
+  outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
-  success(job: Decidable): Outcome
+  success(job: DecidableJob): Outcome
   /** Whether what waits for a condition comes back now, as far as policies go. */
   isOver(condition: string): boolean
   /** When something is due that the run should wait for, in milliseconds since 1970. */
@@ -59,7 +59,7 @@ export interface PoliciesAtWork {
 }
 
 /** Commands that travel with a request. */
-export interface Ride {
+export interface CommandsAlongRequest {
   readonly riders: readonly PolicyCommand[]
   answered(replies: readonly PolicyReply[]): void
 }

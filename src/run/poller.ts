@@ -2,17 +2,17 @@ import { systemClock } from '../clock.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
 import type { Report } from '../report.ts'
-import type { RunKind } from './consumer-run.ts'
-import { deployedConsumers } from './event-source.ts'
-import { poll as feedNew } from './feed/poll.ts'
-import { hopOf } from './hop.ts'
+import type { PollOrClaimRun } from './consumer-run.ts'
+import { applyDeployedSettings } from './event-source.ts'
+import { feedNewEntries as feedNew } from './feed/feed-new-entries.ts'
+import { readHopCount } from './hop.ts'
 import { runConsumers } from './invocation.ts'
 import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
 import { createScheduledHandler } from './scheduled.ts'
 import type { RunOptions, RunSurroundings } from './targets.ts'
-import { RUN_OPTIONS, resolveTargets, TARGET_OPTIONS } from './targets.ts'
+import { HANDLER_OPTION_NAMES, RUN_OPTION_NAMES, resolveRunConsumers } from './targets.ts'
 
 /** Where a poller finds its server, and what it does otherwise than its consumers say. */
 interface PollerTarget extends RunSurroundings {
@@ -42,12 +42,12 @@ export function createPoller(
   options: PollerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create poller'
-  const own = resolveTargets(action, consumers, options, [...TARGET_OPTIONS, 'mode', 'maxRunMs', 'scaleOut'])
-  const targets = deployedConsumers(own, process.env, options.redis)
+  const own = resolveRunConsumers(action, consumers, options, [...HANDLER_OPTION_NAMES, 'mode', 'maxRunMs', 'scaleOut'])
+  const targets = applyDeployedSettings(own, process.env, options.redis)
   const { scaleOut } = options
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler('poll', (event, context) => {
-    const further = scaleOut && new FurtherPollers(scaleOut, hopOf(event), context, options.clock ?? systemClock)
+    const further = scaleOut && new FurtherPollers(scaleOut, readHopCount(event), context, options.clock ?? systemClock)
     return runConsumers(POLL, targets, { ...options, context, further })
   })
 }
@@ -59,10 +59,14 @@ export function createPoller(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function poll(consumers: Consumer | readonly Consumer[], options: PollOptions): Promise<Report> {
-  return runConsumers(POLL, resolveTargets('poll', consumers, options, [...RUN_OPTIONS, 'mode', 'maxRunMs']), options)
+  return runConsumers(
+    POLL,
+    resolveRunConsumers('poll', consumers, options, [...RUN_OPTION_NAMES, 'mode', 'maxRunMs']),
+    options,
+  )
 }
 
-const POLL: RunKind = {
+const POLL: PollOrClaimRun = {
   action: 'poll',
   async open({ group, consumer, leaseMs }) {
     const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)

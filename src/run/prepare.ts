@@ -1,25 +1,25 @@
 import type { DecodedEvent } from '../core/codec.ts'
-import { withTexts } from '../core/codec.ts'
+import { withOptionalTexts } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
-import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { readDecoded } from '../core/decoded-event.ts'
+import { errorTexts } from '../core/dead-letter/dead-letter.ts'
+import { checkDecodedEvent } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
-import { invalidPayload } from '../core/invalid-payload.ts'
-import type { Checked } from '../core/issues.ts'
-import { readResult, wrong } from '../core/issues.ts'
+import { invalidPayloadError } from '../core/invalid-payload.ts'
+import type { SchemaResult } from '../core/issues.ts'
+import { oneIssue, readSchemaResult } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { isThenable, promiseOf, silence } from '../core/thenable.ts'
+import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Event } from '../define/event.ts'
 import type { Route } from '../define/route.ts'
-import { NoRouteError, quoted, UnsupportedVersionError } from '../errors.ts'
-import { newerVersion, unrouted } from './awaited.ts'
-import type { Expiry } from './expiry.ts'
-import type { Awaiting, Ignored, Rejected } from './rejected.ts'
-import { IGNORED } from './rejected.ts'
+import { NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
+import { newerVersionCondition, unroutedCondition } from './awaited.ts'
+import type { ExpiryCheck } from './expiry.ts'
+import type { AwaitingEntry, IgnoredEntry, RejectedEntry } from './rejected.ts'
+import { IGNORED_ENTRY } from './rejected.ts'
 
 /** An entry ready for its handler. */
-export interface Prepared {
+export interface PreparedEntry {
   readonly kind: 'prepared'
   readonly event: Event
   readonly route: Route
@@ -27,24 +27,29 @@ export interface Prepared {
 }
 
 /** What became of an entry before its handler is called. */
-export type Readied = Prepared | Rejected | Ignored | Awaiting
+export type PrepareResult = PreparedEntry | RejectedEntry | IgnoredEntry | AwaitingEntry
 
 /**
  * Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. Whether it is for the group comes before
  * whether it has expired, and both before what its payload must be.
  */
-export function prepare(entry: Entry, consumer: Consumer, expiry?: Expiry): Readied | Promise<Prepared | Rejected> {
+export function prepareEntry(
+  entry: Entry,
+  consumer: Consumer,
+  expiry?: ExpiryCheck,
+): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
   let decoded: DecodedEvent
   try {
-    decoded = readDecoded(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
+    decoded = checkDecodedEvent(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
   } catch (error) {
-    silence(error)
+    ignoreRejection(error)
     return rejected('malformed', codecError(error, entry.fields))
   }
-  if (consumer.filter && !consumer.filter.matches(decoded)) return IGNORED
+  if (consumer.filter && !consumer.filter.matches(decoded)) return IGNORED_ENTRY
   const route = consumer.routes.get(decoded.type)
-  if (!route && consumer.settings.unrouted === 'ignore') return IGNORED
-  if (!route && consumer.settings.unrouted === 'park') return { kind: 'awaiting', condition: unrouted(decoded.type) }
+  if (!route && consumer.settings.unrouted === 'ignore') return IGNORED_ENTRY
+  if (!route && consumer.settings.unrouted === 'park')
+    return { kind: 'awaiting', condition: unroutedCondition(decoded.type) }
   if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
   return expiry?.(entry.id, route, decoded) ?? check(entry, consumer, route, decoded)
 }
@@ -55,13 +60,13 @@ export function prepare(entry: Entry, consumer: Consumer, expiry?: Expiry): Read
  * @throws {TypeError} It answered something else than true or false.
  * @throws {unknown} What it threw.
  */
-export function isWanted({ route, event }: Prepared): boolean {
+export function isWantedByRoute({ route, event }: PreparedEntry): boolean {
   if (!route.when) return true
   const answer = route.when(event as never)
   if (typeof answer === 'boolean') return answer
-  silence(answer)
+  ignoreRejection(answer)
   const got = isThenable(answer) ? 'a promise' : typeof answer
-  throw new TypeError(`when of ${quoted(event.type)} must answer true or false, got ${got}`)
+  throw new TypeError(`when of ${quotedValue(event.type)} must answer true or false, got ${got}`)
 }
 
 function check(
@@ -69,36 +74,36 @@ function check(
   { stream, settings }: Consumer,
   route: Route,
   decoded: DecodedEvent,
-): Readied | Promise<Prepared | Rejected> {
+): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
   const { type, version: current, payload: schema } = route.event
   const version = decoded.version ?? 1
   if (!isSupported(route, version)) {
     if (version > current && settings.newerVersion === 'park')
-      return { kind: 'awaiting', condition: newerVersion(type, version) }
+      return { kind: 'awaiting', condition: newerVersionCondition(type, version) }
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
   let payload: unknown
-  const finish = (checked: Checked): Prepared | Rejected => {
+  const finish = (checked: SchemaResult): PreparedEntry | RejectedEntry => {
     if (checked.issues)
-      return rejected('invalid', invalidPayload(route.event, checked.issues, [decoded.payload, payload]), decoded)
+      return rejected('invalid', invalidPayloadError(route.event, checked.issues, [decoded.payload, payload]), decoded)
     return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, checked.value, stream, entry.id) }
   }
   try {
     payload = lift(route, version, decoded.payload)
   } catch (error) {
-    silence(error)
-    const { name, message } = describeError(error)
-    return finish(wrong(`the upcast from version ${version} failed: ${name}: ${message}`))
+    ignoreRejection(error)
+    const { name, message } = errorTexts(error)
+    return finish(oneIssue(`the upcast from version ${version} failed: ${name}: ${message}`))
   }
   const result: unknown = schema['~standard'].validate(payload)
   let promise: Promise<unknown> | undefined
   try {
-    promise = promiseOf(result)
+    promise = promiseIfThenable(result)
   } catch {
-    return finish(readResult(undefined))
+    return finish(readSchemaResult(undefined))
   }
-  return promise ? promise.then((answer) => finish(readResult(answer))) : finish(readResult(result))
+  return promise ? promise.then((answer) => finish(readSchemaResult(answer))) : finish(readSchemaResult(result))
 }
 
 /** Whether the definition is at that version, or lifts lead from it to there. */
@@ -112,7 +117,7 @@ function lift({ event }: Route, version: number, payload: unknown): unknown {
   let lifted = payload
   for (let from = version; from < event.version; from++) {
     lifted = event.upcast[from]?.(lifted as Record<string, unknown>)
-    const promise = promiseOf(lifted)
+    const promise = promiseIfThenable(lifted)
     promise?.catch(() => {})
     if (promise) throw new TypeError('it gave a promise, which an upcast must not')
   }
@@ -121,9 +126,9 @@ function lift({ event }: Route, version: number, payload: unknown): unknown {
 
 function toEvent(decoded: DecodedEvent, version: number, payload: unknown, stream: string, entryId: string): Event {
   const { type, eventId } = decoded
-  return withTexts({ type, version, payload, eventId: eventId || `${stream}:${entryId}` }, decoded)
+  return withOptionalTexts({ type, version, payload, eventId: eventId || `${stream}:${entryId}` }, decoded)
 }
 
-function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): Rejected {
+function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): RejectedEntry {
   return { kind: 'rejected', reason, error, decoded }
 }

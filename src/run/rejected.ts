@@ -2,7 +2,7 @@ import type { DecodedEvent } from '../core/codec.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
 
 /** An entry that no retry can help: it never reaches a handler. */
-export interface Rejected {
+export interface RejectedEntry {
   readonly kind: 'rejected'
   readonly reason: DeadLetterReason
   readonly error: unknown
@@ -11,14 +11,14 @@ export interface Rejected {
 }
 
 /** An entry that is not for the group. */
-export interface Ignored {
+export interface IgnoredEntry {
   readonly kind: 'ignored'
 }
 
 /** An entry that is not for this deployment, or not yet: it waits for a condition. */
-export interface Awaiting {
+export interface AwaitingEntry {
   readonly kind: 'awaiting'
   readonly condition: string
 }
 
-export const IGNORED: Ignored = { kind: 'ignored' }
+export const IGNORED_ENTRY: IgnoredEntry = { kind: 'ignored' }

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { isInEffect, type Pause, type Pauses, pausedType, typeOfPaused, WHOLE_GROUP } from '../core/pauses.ts'
 import type { SeenPauses } from '../group/group.ts'
 import type { RunReport } from './run-report.ts'
-import type { Time } from './time.ts'
+import type { RunTime } from './time.ts'
 
 const NONE: Pauses = new Map()
 
@@ -14,13 +14,13 @@ const NONE: Pauses = new Map()
  */
 export class RunPauses {
   readonly #clock: Clock
-  readonly #time: Time
+  readonly #time: RunTime
   readonly #report: RunReport
   #pauses = NONE
   /** The server's time at least, ahead of our monotonic clock. */
   #aheadMs = Number.NEGATIVE_INFINITY
 
-  constructor(time: Time, report: RunReport) {
+  constructor(time: RunTime, report: RunReport) {
     this.#clock = time.clock
     this.#time = time
     this.#report = report

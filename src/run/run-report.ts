@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts'
-import { ageOf } from '../core/entry.ts'
-import { OUTCOMES } from '../core/outcome.ts'
+import { entryAgeMs } from '../core/entry.ts'
+import { OUTCOME_KINDS } from '../core/outcome.ts'
 import { WHOLE_GROUP } from '../core/pauses.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
-import type { Claimed, Delivery, Settlement, SettleResult } from '../group/group.ts'
+import type { ClaimedEntry, Delivery, Settlement, SettleResult } from '../group/group.ts'
 import type { Backlog, ConsumerReport, OpenReport } from '../report.ts'
-import { openReport } from '../report.ts'
+import { createOpenReport } from '../report.ts'
 
 /**
  * A consumer's report while its run goes on. Nobody else writes it: there is one method per event, which counts it and notifies observers.
@@ -27,7 +27,7 @@ export class RunReport {
     invocation: ObservedInvocation,
     observers: Observers | undefined,
   ) {
-    this.#report = openReport(stream, group)
+    this.#report = createOpenReport(stream, group)
     this.#clock = clock
     this.#invocation = invocation
     this.#observers = observers
@@ -68,7 +68,7 @@ export class RunReport {
     const last = entries.at(-1) as Delivery
     report.read += entries.length
     report.batches++
-    const ageMs = ageOf(last.id, this.#clock.now())
+    const ageMs = entryAgeMs(last.id, this.#clock.now())
     if (ageMs !== undefined) report.iteratorAgeMs = Math.max(report.iteratorAgeMs ?? 0, ageMs)
     if (this.#observers) this.#tell('entriesRead', { entryIds: entries.map(({ id }) => id) })
   }
@@ -79,14 +79,14 @@ export class RunReport {
     this.#report.groupRecreated ||= groupRecreated
   }
 
-  claimed(claimed: readonly Claimed[]): void {
+  claimed(claimed: readonly ClaimedEntry[]): void {
     this.#report.claimed += claimed.length
     this.#report.batches++
     if (!this.#observers) return
     const now = this.#clock.now()
     const entries = claimed.map(({ id: entryId, deliveryCount, from }) => ({
       entryId,
-      ageMs: ageOf(entryId, now),
+      ageMs: entryAgeMs(entryId, now),
       deliveryCount,
       owner: from.owner,
       idleMs: from.idleMs,
@@ -121,8 +121,12 @@ export class RunReport {
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) report[name] += counts[name]
     if (!this.#observers || counts.acked === 0) return
     const now = this.#clock.now()
-    const acked = settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].counter === 'acked')
-    const entries = acked.map(({ id: entryId, eventType = '' }) => ({ entryId, eventType, ageMs: ageOf(entryId, now) }))
+    const acked = settlements.filter(({ outcome }) => OUTCOME_KINDS[outcome.kind].counter === 'acked')
+    const entries = acked.map(({ id: entryId, eventType = '' }) => ({
+      entryId,
+      eventType,
+      ageMs: entryAgeMs(entryId, now),
+    }))
     this.#tell('acked', { entries })
   }
 

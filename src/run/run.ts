@@ -1,58 +1,58 @@
-import type { BatchSurroundings } from '../define/route.ts'
-import { AlwaysOn } from './always-on.ts'
-import { surroundingsOf } from './context.ts'
-import type { Expiry } from './expiry.ts'
-import { createExpiry } from './expiry.ts'
-import { createNotices } from './notices.ts'
+import type { SharedBatchContext } from '../define/route.ts'
+import { BuiltInPolicy } from './built-in-policy.ts'
+import { sharedBatchContext } from './context.ts'
+import { createDeadLetterNotices } from './dead-letter-notices.ts'
+import type { ExpiryCheck } from './expiry.ts'
+import { createExpiryCheck } from './expiry.ts'
+import { IdleRenewal } from './idle-renewal.ts'
 import type { RunParts } from './parts.ts'
-import type { PoliciesAtWork } from './policy-engine.ts'
-import { engineOf } from './policy-engine.ts'
-import { Renewal } from './renewal.ts'
+import type { PoliciesOfRun } from './policy-engine.ts'
+import { findPolicyEngine } from './policy-engine.ts'
 import { RunPauses } from './run-pauses.ts'
 import type { RunReport } from './run-report.ts'
 import { Settler } from './settler.ts'
-import { Time } from './time.ts'
+import { RunTime } from './time.ts'
 
 /** One run of a consumer, from taking its slot to giving it back. */
 export class Run {
   readonly parts: RunParts
-  readonly time: Time
+  readonly time: RunTime
   readonly settler: Settler
   readonly report: RunReport
-  readonly surroundings: BatchSurroundings
+  readonly surroundings: SharedBatchContext
   /** `undefined` where no policy is used that does more than wrap. */
-  readonly policies: PoliciesAtWork | undefined
-  readonly alwaysOn: AlwaysOn
+  readonly policies: PoliciesOfRun | undefined
+  readonly alwaysOn: BuiltInPolicy
   readonly pauses: RunPauses
   /** `undefined` where nothing expires. */
-  readonly expiry: Expiry | undefined
+  readonly expiry: ExpiryCheck | undefined
   /** Nothing was left to do, and the slot went back with the answer that said so. */
   hasGivenSlot = false
   /** Deliveries of handlers past their time that have not settled. */
   overrunning = 0
   #hasEnded = false
-  readonly #renewal: Renewal
-  readonly #notices: ReturnType<typeof createNotices>
+  readonly #renewal: IdleRenewal
+  readonly #notices: ReturnType<typeof createDeadLetterNotices>
 
   constructor(parts: RunParts) {
     const { consumer, group, slot, report, clock, budget, signal } = parts
     this.parts = parts
     this.report = report
-    this.surroundings = surroundingsOf(parts)
-    this.expiry = consumer.asksTime ? createExpiry(consumer, slot.takenAt, clock) : undefined
-    this.alwaysOn = new AlwaysOn(consumer.settings)
-    this.time = new Time(clock, budget, consumer.settings, signal)
+    this.surroundings = sharedBatchContext(parts)
+    this.expiry = consumer.asksTime ? createExpiryCheck(consumer, slot.takenAt, clock) : undefined
+    this.alwaysOn = new BuiltInPolicy(consumer.settings)
+    this.time = new RunTime(clock, budget, consumer.settings, signal)
     this.pauses = new RunPauses(this.time, report)
     this.pauses.see(slot.paused)
-    this.#notices = createNotices(parts)
+    this.#notices = createDeadLetterNotices(parts)
     this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices })
     const fail = (error: Error) => {
       this.settler.note(error)
       this.time.stop()
     }
-    this.policies = engineOf(consumer)?.atWork(parts, this.time, fail)
+    this.policies = findPolicyEngine(consumer)?.atWork(parts, this.time, fail)
     const { time, settler, pauses } = this
-    this.#renewal = new Renewal({ consumer, group, slot, report, time, settler, pauses })
+    this.#renewal = new IdleRenewal({ consumer, group, slot, report, time, settler, pauses })
   }
 
   /** Whether there is time to wait for others, and others may come. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
-import { describeError } from '../core/dead-letter/dead-letter.ts'
-import { cannot } from '../core/options.ts'
+import { errorTexts } from '../core/dead-letter/dead-letter.ts'
+import { wrongUseError } from '../core/options.ts'
 import type { LambdaContext } from '../define/handler.ts'
 
 /** How a poller that cannot keep up calls further ones; `invokeSelf` of `millrace/lambda` makes one. */
@@ -17,7 +17,7 @@ export interface ScaleOut {
 }
 
 /** A chain of calls is no longer than this; the schedule goes on from there. Lambda itself ends a chain at 16. */
-export const MAX_HOPS = 8
+export const MAX_POLLER_HOPS = 8
 
 const CALL_TIMEOUT_MS = 2_000
 
@@ -42,7 +42,7 @@ export class FurtherPollers {
   }
 
   mayCall(leftMs: number): boolean {
-    return this.#hop < MAX_HOPS && leftMs >= CALL_MIN_MS
+    return this.#hop < MAX_POLLER_HOPS && leftMs >= CALL_MIN_MS
   }
 
   /** @throws {Error} The call was refused, or took too long; whatever becomes of it then. */
@@ -58,7 +58,7 @@ export class FurtherPollers {
     try {
       await Promise.race([this.#scaleOut.call(this.#hop + 1, this.#context, abort.signal), timeUp.promise])
     } catch (error) {
-      const { name, message } = describeError(error)
+      const { name, message } = errorTexts(error)
       throw new Error(`Cannot call a further poller: ${name}: ${message}`, { cause: error })
     } finally {
       cancel()
@@ -69,5 +69,5 @@ export class FurtherPollers {
 /** @throws {TypeError} Not a way to call further pollers. */
 export function assertScaleOut(action: string, scaleOut: ScaleOut): void {
   if (typeof scaleOut?.call === 'function' && scaleOut.entriesPerPoller >= 1) return
-  throw cannot(action, 'scaleOut must come from invokeSelf of millrace/lambda')
+  throw wrongUseError(action, 'scaleOut must come from invokeSelf of millrace/lambda')
 }

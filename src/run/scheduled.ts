@@ -25,7 +25,7 @@ export interface ScheduledHandler<Result> {
 }
 
 /** Whether an event only keeps the function warm, as those of serverless-plugin-warmup and lambda-warmer do. */
-export function isWarmUp(event: unknown): boolean {
+export function isWarmUpEvent(event: unknown): boolean {
   const { source, warmer } = (event ?? {}) as { readonly source?: unknown; readonly warmer?: unknown }
   return source === 'serverless-plugin-warmup' || warmer === true
 }
@@ -39,7 +39,7 @@ export function createScheduledHandler(
   run: (event: unknown, context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
   const handle = (event: unknown, context: Partial<LambdaContext>) =>
-    isWarmUp(event) ? { ...sumReports(action, []), drained: false } : run(event, context)
+    isWarmUpEvent(event) ? { ...sumReports(action, []), drained: false } : run(event, context)
   // a run ends before its time is over, with its report; Middy would end it without
   const handler: unknown = middy(handle, { timeoutEarlyInMillis: 0 })
   return handler as ScheduledHandler<Report>

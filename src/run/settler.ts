@@ -1,22 +1,22 @@
-import { isAcked } from '../core/outcome.ts'
+import { isPlainAck } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
-import type { InHand } from './in-hand.ts'
-import { isDone } from './in-hand.ts'
-import type { Notices } from './notices.ts'
+import type { DeadLetterNotices } from './dead-letter-notices.ts'
+import type { EntryInHand } from './entry-in-hand.ts'
+import { hasOutcome } from './entry-in-hand.ts'
 import type { RunReport } from './run-report.ts'
-import type { Time } from './time.ts'
+import type { RunTime } from './time.ts'
 
 /** What a settler settles for. */
 interface SettlerParts {
   readonly consumer: Consumer
   readonly group: Group
   readonly slot: Slot
-  readonly time: Time
+  readonly time: RunTime
   readonly report: RunReport
   /** `undefined` where nobody asked for notices of dead letters. */
-  readonly notices: Notices | undefined
+  readonly notices: DeadLetterNotices | undefined
 }
 
 /**
@@ -25,7 +25,7 @@ interface SettlerParts {
  */
 export class Settler {
   readonly #parts: SettlerParts
-  #inHand: InHand[] = []
+  #inHand: EntryInHand[] = []
   /** Entries whose outcome may not be stored: the server refused a request that they were in. */
   readonly #refused = new Set<string>()
   /** Entries of requests of which the fence refused some: whoever claimed them may give them back to our name. */
@@ -42,18 +42,18 @@ export class Settler {
     this.#parts = parts
   }
 
-  take(entries: readonly InHand[]): void {
+  take(entries: readonly EntryInHand[]): void {
     this.#inHand = this.#inHand.length === 0 ? [...entries] : [...this.#inHand, ...entries]
   }
 
   /** They leave our hands without an outcome: another request takes care of them. */
-  drop(entries: readonly InHand[]): void {
+  drop(entries: readonly EntryInHand[]): void {
     const dropped = new Set(entries)
     this.#inHand = this.#inHand.filter((entry) => !dropped.has(entry))
   }
 
   /** What is under our name and has to stay so: all but what did not end in time. */
-  get held(): readonly InHand[] {
+  get held(): readonly EntryInHand[] {
     return this.#inHand.filter(({ overran }) => !overran)
   }
 
@@ -63,20 +63,20 @@ export class Settler {
   }
 
   get hasDone(): boolean {
-    return this.#inHand.some(isDone)
+    return this.#inHand.some(hasOutcome)
   }
 
   /** Nothing has failed, or was released, of what this settles. */
   get hasOnlyAcks(): boolean {
-    return this.#inHand.every(({ outcome }) => outcome === undefined || isAcked(outcome))
+    return this.#inHand.every(({ outcome }) => outcome === undefined || isPlainAck(outcome))
   }
 
   /** What has its outcome leaves our hands, to be settled by the next request. */
   takeDone(): Settlement[] {
     const done: Settlement[] = []
-    const left: InHand[] = []
+    const left: EntryInHand[] = []
     for (const entry of this.#inHand) {
-      if (isDone(entry)) done.push(entry)
+      if (hasOutcome(entry)) done.push(entry)
       else left.push(entry)
     }
     this.#inHand = left

@@ -1,17 +1,17 @@
 import type { Clock } from '../clock.ts'
 import { assertClock } from '../clock.ts'
-import { cannot, knownOptions, numberFrom, object } from '../core/options.ts'
+import { assertKnownOptions, assertNumber, assertObject, wrongUseError } from '../core/options.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { RunOverrides } from '../define/consumer-settings.ts'
 import { overrideSettings } from '../define/consumer-settings.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
-import { MACHINERY } from '../define/policy.ts'
-import { quoted } from '../errors.ts'
+import { POLICY_MACHINERY } from '../define/policy.ts'
+import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/group.ts'
 import { assertConnection } from '../group/group.ts'
-import { settingsWithin } from './limits.ts'
+import { limitSettings } from './limits.ts'
 
 /** Where a run finds its server, and its time. */
 export interface RunSurroundings {
@@ -34,51 +34,51 @@ export interface RunOptions extends RunSurroundings {
 }
 
 /** The options of a handler that is made, and those of a single run. */
-export const TARGET_OPTIONS = ['redis', 'observe', 'clock']
-export const RUN_OPTIONS = [...TARGET_OPTIONS, 'remainingMs', 'signal', 'context']
+export const HANDLER_OPTION_NAMES = ['redis', 'observe', 'clock']
+export const RUN_OPTION_NAMES = [...HANDLER_OPTION_NAMES, 'remainingMs', 'signal', 'context']
 
 /**
  * The consumers of a poller or claimer as a list, with what the run overrides.
  *
  * @throws {TypeError | RangeError} A bad option, no consumer, something else, the same group twice, or a policy that the connection cannot serve.
  */
-export function resolveTargets(
+export function resolveRunConsumers(
   action: string,
   given: Consumer | readonly Consumer[],
   options: RunOptions & RunOverrides,
   known: readonly string[],
 ): readonly Consumer[] {
-  knownOptions(action, options, known)
+  assertKnownOptions(action, options, known)
   assertConnection(action, options.redis)
   resolveObservers(action, options.observe)
   if (options.clock !== undefined) assertClock(action, options.clock)
-  if (options.remainingMs !== undefined) numberFrom(action, 'remainingMs', options.remainingMs, 0)
-  if (options.context !== undefined) object(action, 'context', options.context)
+  if (options.remainingMs !== undefined) assertNumber(action, 'remainingMs', options.remainingMs, 0)
+  if (options.context !== undefined) assertObject(action, 'context', options.context)
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw cannot(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
+    throw wrongUseError(action, `signal must be an AbortSignal, got ${typeof options.signal}`)
   }
   const consumers = asConsumers(action, given)
   for (const consumer of consumers) options.redis.assertServes?.(action, consumer)
   return consumers.map((consumer) => ({
     ...consumer,
-    settings: settingsWithin(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
+    settings: limitSettings(action, consumer, overrideSettings(action, consumer.settings, options), options.redis),
   }))
 }
 
 function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {
   const consumers = (Array.isArray(given) ? given : [given]) as readonly Consumer[]
-  if (consumers.length === 0) throw cannot(action, 'there must be at least one consumer')
+  if (consumers.length === 0) throw wrongUseError(action, 'there must be at least one consumer')
   const seen = new Set<string>()
   for (const consumer of consumers) {
     if (!consumer?.settings || !consumer.keys) {
-      throw cannot(action, 'a consumer must come from defineConsumer')
+      throw wrongUseError(action, 'a consumer must come from defineConsumer')
     }
-    const name = `group ${quoted(consumer.group)} on stream ${quoted(consumer.stream)}`
-    if (seen.has(name)) throw cannot(action, `${name} must appear once, got it twice`)
+    const name = `group ${quotedValue(consumer.group)} on stream ${quotedValue(consumer.stream)}`
+    if (seen.has(name)) throw wrongUseError(action, `${name} must appear once, got it twice`)
     seen.add(name)
     // a consumer of another version of the package: its policies would be left out
-    if (consumer.policies.some(({ policy }) => !policy[MACHINERY]))
-      throw cannot(action, `policies of ${name} must come from definePolicy of this version of millrace`)
+    if (consumer.policies.some(({ policy }) => !policy[POLICY_MACHINERY]))
+      throw wrongUseError(action, `policies of ${name} must come from definePolicy of this version of millrace`)
   }
   return consumers
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
-import type { Budget } from '../core/budget.ts'
-import { mayStart, roundsLeft } from '../core/budget.ts'
+import type { TimeBudget } from '../core/budget.ts'
+import { handlerRoundsLeft, mayStartHandler } from '../core/budget.ts'
 
 /** What of a consumer's settings bounds a run's time. */
 interface TimeSettings {
@@ -12,15 +12,15 @@ interface TimeSettings {
 const WAIT_MARGIN_MS = 50
 
 /** The time of a run: how much is left for what, until it is over or something has ended it before. */
-export class Time {
+export class RunTime {
   readonly clock: Clock
-  readonly #budget: Budget
+  readonly #budget: TimeBudget
   readonly #settings: TimeSettings
   readonly #signal: AbortSignal | undefined
   #isStopped = false
   readonly #interrupted = new Set<() => void>()
 
-  constructor(clock: Clock, budget: Budget, settings: TimeSettings, signal: AbortSignal | undefined) {
+  constructor(clock: Clock, budget: TimeBudget, settings: TimeSettings, signal: AbortSignal | undefined) {
     this.clock = clock
     this.#budget = budget
     this.#settings = settings
@@ -56,12 +56,12 @@ export class Time {
 
   /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. */
   mayStart(at = this.clock.monotonic()): boolean {
-    return !this.isStopped && mayStart(this.#budget, at)
+    return !this.isStopped && mayStartHandler(this.#budget, at)
   }
 
   /** How many handlers can still run one after the other, each taking all its time. */
   roundsLeft(): number {
-    return this.isStopped ? 0 : roundsLeft(this.#budget, this.clock.monotonic(), this.#settings.handlerTimeoutMs)
+    return this.isStopped ? 0 : handlerRoundsLeft(this.#budget, this.clock.monotonic(), this.#settings.handlerTimeoutMs)
   }
 
   /** Milliseconds for which an event may wait for others and still be handled. */

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
-import { integerFrom, knownOptions } from '../core/options.ts'
+import { assertInteger, assertKnownOptions } from '../core/options.ts'
 
 /** Where a virtual clock starts. */
 export interface VirtualClockOptions {
@@ -23,9 +23,9 @@ export interface VirtualClock extends Clock {
  * @throws {TypeError | RangeError} A bad option.
  */
 export function createVirtualClock(options: VirtualClockOptions = {}): VirtualClock {
-  knownOptions('create virtual clock', options, ['startMs'])
+  assertKnownOptions('create virtual clock', options, ['startMs'])
   const { startMs = Date.UTC(2030, 0, 1) } = options
-  integerFrom('create virtual clock', 'startMs', startMs, 0)
+  assertInteger('create virtual clock', 'startMs', startMs, 0)
   let now = startMs
   const timers = new Set<{ readonly at: number; readonly callback: () => void }>()
   return {

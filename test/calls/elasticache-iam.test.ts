@@ -5,7 +5,7 @@ import { Redis as Redis5 } from 'ioredis5'
 import { connectIoredis } from 'millrace/ioredis'
 import { iamAuth, iamToken } from 'millrace/lambda'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { appenderOf } from '../../src/group/redis/append.ts'
+import { createAppender } from '../../src/group/redis/append.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 
 const NOW = Date.UTC(2030, 0, 2, 3, 4, 5)
@@ -97,7 +97,7 @@ describe('iamAuth()', () => {
       await server.stop()
     })
     const accept = (token: string) => admin.acl('SETUSER', options.userId, 'reset', 'on', `>${token}`, '~*', '+@all')
-    const append = () => appenderOf('append', redis)('orders', [[['type', 'OrderPaid']]], { kind: 'none' })
+    const append = () => createAppender('append', redis)('orders', [[['type', 'OrderPaid']]], { kind: 'none' })
     // the client is made when it is first used
     vi.setSystemTime(NOW + 30 * MINUTE)
     await accept(iamToken(options))

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { invocationLine, outputLine } from '../../src/cli/invocation-line.ts'
-import type { InvocationReport } from '../../src/local/definitions.ts'
+import { functionOutputLine, invocationLine } from '../../src/cli/invocation-line.ts'
+import type { LocalInvocationReport } from '../../src/local/definitions.ts'
 
-function aReport(report: Partial<InvocationReport>): InvocationReport {
+function aReport(report: Partial<LocalInvocationReport>): LocalInvocationReport {
   return {
     functionName: 'poller',
     requestId: 'r-1',
@@ -15,7 +15,7 @@ function aReport(report: Partial<InvocationReport>): InvocationReport {
   }
 }
 
-test.each<[string, Partial<InvocationReport>, string]>([
+test.each<[string, Partial<LocalInvocationReport>, string]>([
   [
     'counts other than 0, and what is true',
     {
@@ -50,5 +50,5 @@ test.each<['stdout' | 'platform', string, string | undefined]>([
     '  poller | {"level":"WARN","message":"Poll needs a look: lost"}',
   ],
 ])('of what %s writes, %j is printed as %j', (source, text, line) => {
-  expect(outputLine({ functionName: 'poller', source, text })).toBe(line)
+  expect(functionOutputLine({ functionName: 'poller', source, text })).toBe(line)
 })

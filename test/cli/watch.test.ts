@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { isIgnored, watchSources } from '../../src/cli/watch.ts'
+import { isIgnoredPath, watchSources } from '../../src/cli/watch.ts'
 
 test.each([
   ['functions/orders/poller.ts', false],
@@ -18,7 +18,7 @@ test.each([
   ['functions/poller.ts~', true],
   ['npm-debug.log', true],
 ])('%s is ignored: %j', (path, ignored) => {
-  expect(isIgnored(path)).toBe(ignored)
+  expect(isIgnoredPath(path)).toBe(ignored)
 })
 
 /** A watched folder with `functions/` in it. `changed()` resolves at the next call back. */

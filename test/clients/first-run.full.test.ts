@@ -17,12 +17,12 @@ import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { classifyReply, toReplyError } from '../../src/group/redis/reply-errors.ts'
+import { classifyReplyError, toReplyError } from '../../src/group/redis/reply-errors.ts'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../support/client-options.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
-import { startCluster } from '../support/one-node-cluster.ts'
+import { startOneNodeCluster } from '../support/one-node-cluster.ts'
 
 type Redises = Parameters<typeof connectIoredis>
 
@@ -237,7 +237,7 @@ test('a lease refused in any words is no lease: poller and claimer go on', async
   expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, acked: 1 })
 })
 
-describe('classifyReply()', () => {
+describe('classifyReplyError()', () => {
   test.each([
     ['OOM command not allowed', 'OOM'],
     ['ERR DB capacity quota exceeded', 'OOM'],
@@ -250,7 +250,7 @@ describe('classifyReply()', () => {
   test.each(['NOSCRIPT No matching script', 'BUSYGROUP Consumer Group name already exists', 'NOPERM no'])(
     'leaves %s as it is',
     (text) => {
-      expect([toReplyError(text).message, classifyReply(text).isPassing]).toEqual([text, false])
+      expect([toReplyError(text).message, classifyReplyError(text).isPassing]).toEqual([text, false])
     },
   )
 })
@@ -501,7 +501,7 @@ describe('an environment', () => {
   test.each(PURPOSES)(
     'holds one connection a client, and nothing of it once that is closed: %s',
     async (client, of, most) => {
-      const own = client === 'Cluster' ? await startCluster() : await startRedisServer()
+      const own = client === 'Cluster' ? await startOneNodeCluster() : await startRedisServer()
       onTestFinished(() => own.stop())
       const raw = new Redis(own.url)
       onTestFinished(() => raw.disconnect())
@@ -537,7 +537,7 @@ describe('a time limit', () => {
   test('holds for a warm Cluster whose node hangs: publish, status and redrive end', async () => {
     await Promise.all(
       [Cluster, Cluster5].map(async (Kind) => {
-        const own = await startCluster()
+        const own = await startOneNodeCluster()
         onTestFinished(() => own.stop())
         const redis = connectIoredis(() => new Kind([{ host: own.host, port: own.port }]) as never)
         const consumer = billing(() => {})

@@ -8,7 +8,7 @@ import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { startCluster } from '../support/one-node-cluster.ts'
+import { startOneNodeCluster } from '../support/one-node-cluster.ts'
 
 const order = { orderId: 'o' } as never
 type Factory = (url: string, options?: object) => Redis
@@ -24,7 +24,7 @@ async function aServer(args: readonly string[] = [], options: PrivateRedisOption
 }
 
 async function aCluster(): Promise<PrivateRedis> {
-  const server = await startCluster()
+  const server = await startOneNodeCluster()
   onTestFinished(() => server.stop())
   return server
 }

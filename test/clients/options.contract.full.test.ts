@@ -9,7 +9,7 @@ import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts
 import { describeGroup } from '../group/group.contract.ts'
 import { openRedis } from '../group/redis/redis-outside.ts'
 import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../support/client-options.ts'
-import { startCluster } from '../support/one-node-cluster.ts'
+import { startOneNodeCluster } from '../support/one-node-cluster.ts'
 import { type RestServer, startRestServer } from '../support/rest-server.ts'
 
 /** Options that change replies or what is sent, each as far from its default as it goes. */
@@ -88,7 +88,7 @@ const token = 'the-token-of-this-test'
 
 beforeAll(async () => {
   server = await startRedisServer()
-  cluster = await startCluster()
+  cluster = await startOneNodeCluster()
   rest = await startRestServer({ redisUrl: server.url, token })
 })
 afterAll(async () => {

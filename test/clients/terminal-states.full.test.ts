@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { OrderPaid } from '../support/consumer.ts'
-import { becomeWhole, startCluster } from '../support/one-node-cluster.ts'
+import { becomeWhole, startOneNodeCluster } from '../support/one-node-cluster.ts'
 
 /** Servers of one kind, and how they are found. */
 interface World {
@@ -58,7 +58,7 @@ const WORLDS: Readonly<Record<'Redis' | 'Sentinel' | 'Cluster', Start>> = {
     return { ...servers, whole: async () => {} }
   },
   async Cluster(password) {
-    const server = await startCluster(password)
+    const server = await startOneNodeCluster(password)
     return { server, all: [server], whole: () => becomeWhole(server, password) }
   },
 }

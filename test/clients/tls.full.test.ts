@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { type Authority, makeAuthority } from '../support/authority.ts'
 import { OrderPaid } from '../support/consumer.ts'
-import { startCluster } from '../support/one-node-cluster.ts'
+import { startOneNodeCluster } from '../support/one-node-cluster.ts'
 import { startRestServer } from '../support/rest-server.ts'
 
 type Target = Parameters<typeof connectIoredis>
@@ -28,7 +28,7 @@ let clusterPort: number
 beforeAll(async () => {
   authority = await makeAuthority()
   server = await startRedisServer()
-  cluster = await startCluster()
+  cluster = await startOneNodeCluster()
   const { key, cert, ca } = authority
   port = await startTls(server.port, { key, cert })
   strictPort = await startTls(server.port, { key, cert, ca, requestCert: true, rejectUnauthorized: true })

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { connectUpstash, createUpstashTransport } from '../../src/clients/upstash.ts'
 import { RedisConnectionError, RedisReplyError } from '../../src/errors.ts'
-import { appenderOf } from '../../src/group/redis/append.ts'
+import { createAppender } from '../../src/group/redis/append.ts'
 import type { Transport } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -210,7 +210,7 @@ test('connectUpstash() gives a connection over that transport', async () => {
   const connection = connectUpstash({ url: rest.url, token })
   const {
     answers: [id],
-  } = await appenderOf('append', connection)('s', [[['f', '007']]], { kind: 'none' })
+  } = await createAppender('append', connection)('s', [[['f', '007']]], { kind: 'none' })
   expect(await direct.xrange('s', '-', '+')).toEqual([[id, ['f', '007']]])
   await connection.close()
 })

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { parseAddress } from '../../src/clients/rest-url.ts'
+import { parseServerUrl } from '../../src/clients/rest-url.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 
 const plain = {
@@ -109,9 +109,9 @@ const REFUSED: readonly (readonly [url: unknown, rule: string])[] = [
   ['https://:T@h?x=1', 'must end with its path'],
 ]
 
-describe('parseAddress()', () => {
+describe('parseServerUrl()', () => {
   test.each(READ)('reads %s', (url, address) => {
-    expect(parseAddress('connect', url)).toEqual(address)
+    expect(parseServerUrl('connect', url)).toEqual(address)
   })
 
   test.each(REFUSED)('refuses %s when the connection is made, and shows none of it', (url, rule) => {
@@ -136,8 +136,9 @@ describe('a password', () => {
         fc.constantFrom('redis', 'rediss', 'unix'),
         (one, other, place, scheme) => {
           const encoded = (password: string) => `redis://u:${encodeURIComponent(password)}@h/3`
-          expect(parseAddress('connect', encoded(one))).toMatchObject({ username: 'u', password: one, db: 3 })
-          if (!one.includes('%')) expect(parseAddress('connect', `redis://:${one}@h`)).toMatchObject({ password: one })
+          expect(parseServerUrl('connect', encoded(one))).toMatchObject({ username: 'u', password: one, db: 3 })
+          if (!one.includes('%'))
+            expect(parseServerUrl('connect', `redis://:${one}@h`)).toMatchObject({ password: one })
           const errors = [one, other].map((password) =>
             shownOf(() => connectIoredis(`${scheme}://:${encodeURIComponent(password)}@${place}`)),
           )

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  ageOf,
   compareEntryIds,
+  entryAgeMs,
   entryBytes,
+  entryBytesUpperBound,
   entryIdAfter,
   entryIdBefore,
-  maxBytesOf,
   parseEntryId,
 } from '../../src/core/entry.ts'
 
@@ -123,7 +123,7 @@ describe('entryIdAfter() and entryIdBefore()', () => {
   })
 })
 
-describe('ageOf()', () => {
+describe('entryAgeMs()', () => {
   test.each([
     ['of the past', '1000-0', 3_000, 2_000],
     ['a little ahead of the clock', '1000-0', 500, 0],
@@ -131,11 +131,11 @@ describe('ageOf()', () => {
     ['on a clock that says no number', '1000-0', Number.NaN, undefined],
     ['on a clock beyond all numbers', '1000-0', Infinity, undefined],
   ])('knows the age of an id %s, or that it is not known', (_, id, now, ageMs) => {
-    expect(ageOf(id, now)).toBe(ageMs)
+    expect(entryAgeMs(id, now)).toBe(ageMs)
   })
 })
 
-describe('entryBytes() and maxBytesOf()', () => {
+describe('entryBytes() and entryBytesUpperBound()', () => {
   test('counts the bytes of names and values, in text as in Buffers', () => {
     const field = fc.tuple(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }))
     fc.assert(
@@ -143,7 +143,7 @@ describe('entryBytes() and maxBytesOf()', () => {
         const bytes = Buffer.from(fields.flat().join('')).length
         const asBuffers = fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
         expect([entryBytes(fields), entryBytes(asBuffers)]).toEqual([bytes, bytes])
-        expect(Math.min(maxBytesOf(fields), maxBytesOf(asBuffers))).toBeGreaterThanOrEqual(bytes)
+        expect(Math.min(entryBytesUpperBound(fields), entryBytesUpperBound(asBuffers))).toBeGreaterThanOrEqual(bytes)
       }),
     )
   })

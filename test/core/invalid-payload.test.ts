@@ -2,9 +2,9 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as zod from 'zod'
 import * as z from 'zod/mini'
-import { describeError } from '../../src/core/dead-letter/dead-letter.ts'
-import { invalidPayload as invalid } from '../../src/core/invalid-payload.ts'
-import { readResult } from '../../src/core/issues.ts'
+import { errorTexts } from '../../src/core/dead-letter/dead-letter.ts'
+import { invalidPayloadError as invalid } from '../../src/core/invalid-payload.ts'
+import { readSchemaResult } from '../../src/core/issues.ts'
 import { defineEvent } from '../../src/define/event.ts'
 
 const Order = defineEvent('Order', {
@@ -24,10 +24,10 @@ function errorOf(event: ReturnType<typeof defineEvent>, payload: unknown) {
 }
 
 function invalidPayload(event: ReturnType<typeof defineEvent>, result: unknown, payload: unknown) {
-  return invalid(event, readResult(result).issues ?? [], payload)
+  return invalid(event, readSchemaResult(result).issues ?? [], payload)
 }
 
-describe('invalidPayload()', () => {
+describe('invalidPayloadError()', () => {
   test.each<[refused: string, payload: unknown]>([
     ['orderId', { orderId: 5 }],
     ['orderId, note', { note: 5 }],
@@ -42,7 +42,7 @@ describe('invalidPayload()', () => {
     const Strict = defineEvent('Strict', { payload: zod.strictObject({ a: zod.number() }) })
     const error = errorOf(Strict, { a: 1, 'bob@example.com': 1 })
 
-    expect(describeError(error, () => '').message).not.toContain('bob')
+    expect(errorTexts(error, () => '').message).not.toContain('bob')
     expect(error.shown).toEqual([{ path: '', message: undefined }])
     expect(error.issues).toEqual([{ path: '', message: 'Unrecognized key: "bob@example.com"' }])
   })
@@ -110,7 +110,7 @@ describe('invalidPayload()', () => {
         const result = event.payload['~standard'].validate(payload) as { issues?: never[] }
         if (!result.issues) return
         const error = invalidPayload(event, result, payload)
-        const said = [error.message, JSON.stringify(error.shown), error.stack, describeError(error).message].join('\n')
+        const said = [error.message, JSON.stringify(error.shown), error.stack, errorTexts(error).message].join('\n')
         for (const text of textsOf(payload))
           for (let at = 0; at + 4 <= text.length; at++) expect(said).not.toContain(text.slice(at, at + 4))
       }),

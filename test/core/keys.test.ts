@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumerKeys } from '../../src/core/keys.ts'
-import { consumerKeys, hashSlot, hashTag, PARKED } from '../../src/core/keys.ts'
+import { consumerKeys, hashSlot, hashTag, PARKED_CONSUMER } from '../../src/core/keys.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const namesOf = ({ stream, deadLetters, due, state, slot }: ConsumerKeys) => ({
@@ -175,5 +175,5 @@ describe('hashTag()', () => {
 })
 
 test('PARKED is a name that no slot has', () => {
-  expect(PARKED).toBe('parked')
+  expect(PARKED_CONSUMER).toBe('parked')
 })

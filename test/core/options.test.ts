@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import {
-  boolean,
-  integerFrom,
-  numberFrom,
-  object,
-  oneOf,
-  refuseUnknownKeys,
-  text,
+  assertBoolean,
+  assertInteger,
+  assertKnownKeys,
+  assertNumber,
+  assertObject,
+  assertOneOf,
+  assertText,
   withDefaults,
 } from '../../src/core/options.ts'
 
@@ -22,12 +22,12 @@ function refusalOf(check: () => void): unknown {
 
 type Check = (value: unknown) => void
 const checks = {
-  integerFrom: (value) => integerFrom('mill', 'size', value, 1, 10),
-  numberFrom: (value) => numberFrom('mill', 'size', value, 0, 1),
-  text: (value) => text('mill', 'name', value),
-  boolean: (value) => boolean('mill', 'fast', value),
-  object: (value) => object('mill', 'options', value),
-  oneOf: (value) => oneOf('mill', 'mode', value, ['once', 'drain']),
+  integerFrom: (value) => assertInteger('mill', 'size', value, 1, 10),
+  numberFrom: (value) => assertNumber('mill', 'size', value, 0, 1),
+  text: (value) => assertText('mill', 'name', value),
+  boolean: (value) => assertBoolean('mill', 'fast', value),
+  object: (value) => assertObject('mill', 'options', value),
+  oneOf: (value) => assertOneOf('mill', 'mode', value, ['once', 'drain']),
 } satisfies Record<string, Check>
 
 test.each<[name: keyof typeof checks, values: unknown[]]>([
@@ -67,19 +67,19 @@ test.each<[name: keyof typeof checks, refusal: Error, value: unknown]>([
   expect(refusalOf(() => checks[name](value))).toEqual(refusal)
 })
 
-test('integerFrom() without an upper bound stops at the last safe integer', () => {
-  const refusals = [2 ** 53 - 1, 2 ** 53].map((value) => refusalOf(() => integerFrom('mill', 'size', value, 1)))
+test('assertInteger() without an upper bound stops at the last safe integer', () => {
+  const refusals = [2 ** 53 - 1, 2 ** 53].map((value) => refusalOf(() => assertInteger('mill', 'size', value, 1)))
 
   expect(refusals).toEqual([undefined, new RangeError(`Cannot mill: size must be <= ${2 ** 53 - 1}, got ${2 ** 53}`)])
 })
 
-test('refuseUnknownKeys() names every unknown key and the known ones', () => {
+test('assertKnownKeys() names every unknown key and the known ones', () => {
   const given = { stream: 'orders', gruop: 'billing', batchsize: 1 }
 
-  expect(refusalOf(() => refuseUnknownKeys('mill', given, ['stream', 'group']))).toEqual(
+  expect(refusalOf(() => assertKnownKeys('mill', given, ['stream', 'group']))).toEqual(
     new TypeError('Cannot mill: unknown option "gruop", "batchsize"; known are stream, group'),
   )
-  expect(refusalOf(() => refuseUnknownKeys('mill', given, Object.keys(given)))).toBeUndefined()
+  expect(refusalOf(() => assertKnownKeys('mill', given, Object.keys(given)))).toBeUndefined()
 })
 
 test('withDefaults() fills in what is left out or undefined, and nothing else', () => {

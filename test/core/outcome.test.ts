@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import type { Verdict } from '../../src/core/outcome.ts'
-import { ACK, judgeFailure } from '../../src/core/outcome.ts'
+import type { FailureVerdict } from '../../src/core/outcome.ts'
+import { ACK_OUTCOME, judgeFailure } from '../../src/core/outcome.ts'
 import { HandlerTimeoutError, MalformedEntryError, NonRetryableError, RetryAfterError } from '../../src/errors.ts'
 
 const rules = { backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 }, maxDeliveries: 5 }
 const judge = (error: unknown, deliveryCount = 1) => judgeFailure(error, deliveryCount, rules, 0)
 
-const retry = (delayMs: number): Verdict => ({ kind: 'retry', delayMs })
-const nonRetryable: Verdict = { kind: 'dead-letter', reason: 'non-retryable' }
-const usedUp: Verdict = { kind: 'dead-letter', reason: 'max-deliveries' }
+const retry = (delayMs: number): FailureVerdict => ({ kind: 'retry', delayMs })
+const nonRetryable: FailureVerdict = { kind: 'dead-letter', reason: 'non-retryable' }
+const usedUp: FailureVerdict = { kind: 'dead-letter', reason: 'max-deliveries' }
 
 /** What a handler bundled with a copy of its own throws: the same code, another class. */
 class ForeignError extends Error {
@@ -95,5 +95,5 @@ describe('judgeFailure()', () => {
 })
 
 test('ACK is an ack', () => {
-  expect(ACK).toEqual({ kind: 'ack' })
+  expect(ACK_OUTCOME).toEqual({ kind: 'ack' })
 })

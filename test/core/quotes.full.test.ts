@@ -1,10 +1,10 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { quoting } from '../../src/core/quotes.ts'
+import { findQuotingSentences } from '../../src/core/quotes.ts'
 
 const SECRET = `Bob <b&b@example.com> said "ünïcode" 1234\n5678`
 
-describe('quoting()', () => {
+describe('findQuotingSentences()', () => {
   test.each<[how: string, said: string]>([
     ['as it is', SECRET],
     ['cut', `got ${SECRET.slice(0, 5)}…`],
@@ -24,7 +24,10 @@ describe('quoting()', () => {
     ['letter by letter', 'e x a m p l e'],
     ['a number with its thousands apart', '12,345'],
   ])('knows a value %s', (_how, said) => {
-    expect(quoting([`expected something else, got ${said}`, 'no'], [{ deep: [{ er: SECRET }] }])).toEqual([true, false])
+    expect(findQuotingSentences([`expected something else, got ${said}`, 'no'], [{ deep: [{ er: SECRET }] }])).toEqual([
+      true,
+      false,
+    ])
   })
 
   test.each<[kind: string, input: unknown]>([
@@ -37,12 +40,17 @@ describe('quoting()', () => {
     ['bytes', Buffer.from('bob@example.com')],
     ['a symbol', Symbol('bob@example.com')],
   ])('looks into %s', (_kind, input) => {
-    expect(quoting(['no bob@example.com here'], { input })).toEqual([true])
+    expect(findQuotingSentences(['no bob@example.com here'], { input })).toEqual([true])
   })
 
   test('takes a number, a date and a big integer by their digits', () => {
     const input = [9_007_199, new Date(0), 12_345n]
-    expect(quoting(['9,007,199', '1970-01-01', '2345', 'received undefined'], input)).toEqual([true, true, true, false])
+    expect(findQuotingSentences(['9,007,199', '1970-01-01', '2345', 'received undefined'], input)).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ])
   })
 
   test('takes every sentence for one that quotes where the input cannot be read', () => {
@@ -51,7 +59,7 @@ describe('quoting()', () => {
         throw new Error('no')
       },
     }
-    expect(quoting(['expected string'], hostile)).toEqual([true])
+    expect(findQuotingSentences(['expected string'], hostile)).toEqual([true])
   })
 
   test('says nothing of what has no four characters, of circles, and of depth', () => {
@@ -59,7 +67,7 @@ describe('quoting()', () => {
     circle.self = circle
     let deep: unknown = 'end'
     for (let n = 0; n < 100_000; n++) deep = [deep]
-    expect(quoting(['expected abc'], ['abc', circle, deep])).toEqual([false])
+    expect(findQuotingSentences(['expected abc'], ['abc', circle, deep])).toEqual([false])
   })
 
   test.each<[how: string, transform: (text: string) => string]>([
@@ -102,7 +110,7 @@ describe('quoting()', () => {
       fc.property(anyText, fc.nat(), fc.nat(), (text, start, more) => {
         const from = start % (text.length - 3)
         const cut = text.slice(from, from + 4 + more)
-        expect(quoting([`must be a number, got <${transform(cut)}>`], { [text]: 1 })).toEqual([true])
+        expect(findQuotingSentences([`must be a number, got <${transform(cut)}>`], { [text]: 1 })).toEqual([true])
       }),
       { numRuns: 2_000 },
     )

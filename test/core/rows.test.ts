@@ -4,8 +4,14 @@ import { createPublisher, defineConsumer, defineEvent, on } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
-import { BACKOFF, DEAD_LETTERS, NUMBERS, type NumberRow, PUBLISHING } from '../../src/core/rows.ts'
-import { redisStreamSchema } from '../../src/deploy/event-source.ts'
+import {
+  BACKOFF_NUMBER_OPTIONS,
+  CONSUMER_NUMBER_OPTIONS,
+  DEAD_LETTER_NUMBER_OPTIONS,
+  type NumberOptionRow,
+  PUBLISHER_NUMBER_OPTIONS,
+} from '../../src/core/rows.ts'
+import { redisStreamEventSchema } from '../../src/deploy/event-source.ts'
 import { resolvePublisherOptions } from '../../src/publish/publisher-options.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -24,7 +30,7 @@ const publisherWith = (options: object) => createPublisher({ stream: 'orders', r
 interface Table {
   /** What stands before an option's name in messages. */
   readonly prefix: string
-  readonly rows: Readonly<Record<string, NumberRow>>
+  readonly rows: Readonly<Record<string, NumberOptionRow>>
   /** Where an option has its docstring. */
   readonly file: string
   readonly define: (options: object) => unknown
@@ -37,7 +43,7 @@ const { settings } = consumerWith({})
 const TABLES: readonly Table[] = [
   {
     prefix: '',
-    rows: NUMBERS,
+    rows: CONSUMER_NUMBER_OPTIONS,
     file: 'src/define/consumer-settings.ts',
     define: consumerWith,
     defaults: { ...settings },
@@ -45,7 +51,7 @@ const TABLES: readonly Table[] = [
   },
   {
     prefix: 'backoff.',
-    rows: BACKOFF,
+    rows: BACKOFF_NUMBER_OPTIONS,
     file: 'src/core/backoff.ts',
     define: (backoff) => consumerWith({ backoff }),
     defaults: { ...settings.backoff },
@@ -53,7 +59,7 @@ const TABLES: readonly Table[] = [
   },
   {
     prefix: 'deadLetters.',
-    rows: DEAD_LETTERS,
+    rows: DEAD_LETTER_NUMBER_OPTIONS,
     file: 'src/define/consumer-settings.ts',
     define: (deadLetters) => consumerWith({ deadLetters }),
     defaults: { maxLength: settings.maxDeadLetters },
@@ -61,7 +67,7 @@ const TABLES: readonly Table[] = [
   },
   {
     prefix: '',
-    rows: PUBLISHING,
+    rows: PUBLISHER_NUMBER_OPTIONS,
     file: 'src/publish/publisher-options.ts',
     define: publisherWith,
     defaults: publisherDefaults(),
@@ -135,9 +141,9 @@ describe('every number among the options of a consumer and a publisher', () => {
   it.each(['batchSize', 'concurrency', 'maxRunMs', 'maxPollers'] as const)(
     'has the same bounds in a deployment: %s',
     (name) => {
-      const minimum = NUMBERS[name].min
-      const maximum = name === 'maxRunMs' ? 900_000 : NUMBERS[name].max
-      const { properties } = redisStreamSchema as { readonly properties: Readonly<Record<string, unknown>> }
+      const minimum = CONSUMER_NUMBER_OPTIONS[name].min
+      const maximum = name === 'maxRunMs' ? 900_000 : CONSUMER_NUMBER_OPTIONS[name].max
+      const { properties } = redisStreamEventSchema as { readonly properties: Readonly<Record<string, unknown>> }
 
       expect(properties[name]).toEqual({ type: 'integer', minimum, maximum })
       expect(docOf('src/deploy/event-source.ts', name)).toContain(`${minimum} to ${number(maximum)}`)
@@ -146,6 +152,6 @@ describe('every number among the options of a consumer and a publisher', () => {
 })
 
 /** Whether there is a number to be shown as its default. */
-function isShown(row: NumberRow): row is NumberRow & { readonly default: number } {
+function isShown(row: NumberOptionRow): row is NumberOptionRow & { readonly default: number } {
   return row.default !== undefined && Number.isFinite(row.default)
 }

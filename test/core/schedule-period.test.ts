@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { periodOf } from '../../src/core/schedule-period.ts'
+import { schedulePeriodMs } from '../../src/core/schedule-period.ts'
 
-describe('periodOf()', () => {
+describe('schedulePeriodMs()', () => {
   test.each([
     ['rate(1 minute)', 60_000],
     ['rate(5 minutes)', 300_000],
@@ -9,6 +9,6 @@ describe('periodOf()', () => {
     ['rate(2 days)', 172_800_000],
     ['cron(0/5 * * * ? *)', undefined],
   ])('answers for %s: %s ms', (schedule, ms) => {
-    expect(periodOf(schedule)).toBe(ms)
+    expect(schedulePeriodMs(schedule)).toBe(ms)
   })
 })

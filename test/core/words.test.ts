@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { count, duration, number, span } from '../../src/core/words.ts'
+import { formatCount, formatDuration, formatDurationRoughly, formatNumber } from '../../src/core/words.ts'
 
 test.each([
   [0, '<1s'],
@@ -14,7 +14,7 @@ test.each([
   [183_600_000, '2d 3h'],
   [8_640_000_000, '100d'],
 ])('duration(%i) is %s', (ms, text) => {
-  expect(duration(ms)).toBe(text)
+  expect(formatDuration(ms)).toBe(text)
 })
 
 test.each([
@@ -25,7 +25,7 @@ test.each([
   [7_500_000, '2 h'],
   [183_600_000, '2 d'],
 ])('span(%i) is %s', (ms, text) => {
-  expect(span(ms)).toBe(text)
+  expect(formatDurationRoughly(ms)).toBe(text)
 })
 
 test.each([
@@ -34,7 +34,7 @@ test.each([
   [12.5, '13'],
   [1_234_567, '1,234,567'],
 ])('number(%d) is %s', (value, text) => {
-  expect(number(value)).toBe(text)
+  expect(formatNumber(value)).toBe(text)
 })
 
 test.each([
@@ -42,5 +42,5 @@ test.each([
   [2, '2 entries'],
   [1_204, '1,204 entries'],
 ])('count(%i) is %s', (value, text) => {
-  expect(count(value, 'entry', 'entries')).toBe(text)
+  expect(formatCount(value, 'entry', 'entries')).toBe(text)
 })

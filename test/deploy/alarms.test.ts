@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { AlarmOptions } from '../../src/deploy/alarm-options.ts'
-import { describeAlarms } from '../../src/deploy/alarms.ts'
+import { createAlarmResources } from '../../src/deploy/alarms.ts'
 import { type EventSourceOptions, resolveEventSource } from '../../src/deploy/event-source.ts'
-import type { Resource } from '../../src/deploy/resources.ts'
+import type { CloudFormationResource } from '../../src/deploy/resources.ts'
 
 const poller = { id: 'OrdersPoller', name: { Ref: 'PollerFn' }, arn: { 'Fn::GetAtt': ['PollerFn', 'Arn'] } }
 const claimer = { id: 'OrdersClaimer', name: { Ref: 'ClaimerFn' }, arn: { 'Fn::GetAtt': ['ClaimerFn', 'Arn'] } }
@@ -13,11 +13,11 @@ const NIGHTLY = { schedule: 'cron(0 3 * * ? *)' }
 
 type Options = Omit<EventSourceOptions, 'stream' | 'group' | 'alarms'> & { readonly alarms?: AlarmOptions }
 
-function alarmsOf(options: Options = {}): Resource[] {
+function alarmsOf(options: Options = {}): CloudFormationResource[] {
   const given = { stream: 'orders', group: 'billing', ...options, alarms: { topic, ...options.alarms } }
   const { alarms } = resolveEventSource('deploy', given)
   if (alarms === false) return []
-  return describeAlarms({
+  return createAlarmResources({
     id: 'OrdersBilling',
     service: 'shop',
     stream: 'orders',

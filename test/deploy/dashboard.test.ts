@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type DashboardSubject, describeDashboard } from '../../src/deploy/dashboard.ts'
+import { createDashboardResource, type DashboardSubject } from '../../src/deploy/dashboard.ts'
 
 const subject: DashboardSubject = {
   id: 'OrdersBilling',
@@ -17,7 +17,7 @@ type Widget = any
 
 /** The body as CloudFormation would write it, a reference by what it refers to. */
 function widgetsOf(options: Partial<DashboardSubject> = {}): Widget[] {
-  const body = describeDashboard({ ...subject, ...options }).properties.DashboardBody as {
+  const body = createDashboardResource({ ...subject, ...options }).properties.DashboardBody as {
     'Fn::Join': [string, (string | { Ref?: string; 'Fn::GetAtt'?: string[] })[]]
   }
   const [, parts] = body['Fn::Join']

@@ -2,7 +2,11 @@ import { defineConsumer, defineEvent, on } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
-import { overridesOf, redisStreamSchema, resolveEventSource } from '../../src/deploy/event-source.ts'
+import {
+  encodeEnvironmentOverrides,
+  redisStreamEventSchema,
+  resolveEventSource,
+} from '../../src/deploy/event-source.ts'
 import { someSettings } from './settings.ts'
 
 const ORDERS: EventSourceOptions = { stream: 'orders', group: 'billing' }
@@ -214,7 +218,8 @@ describe('what overrides the code', () => {
   test.each(['batchSize', 'concurrency', 'maxPollers'] as const)(
     'has the bounds that defineConsumer has: %s',
     (name) => {
-      const { minimum, maximum } = (redisStreamSchema.properties as Record<string, Record<string, number>>)[name] ?? {}
+      const { minimum, maximum } =
+        (redisStreamEventSchema.properties as Record<string, Record<string, number>>)[name] ?? {}
 
       for (const bound of [minimum, maximum] as number[]) {
         expect(someSettings({ [name]: bound }).overrides).toEqual({ [name]: bound })
@@ -233,7 +238,7 @@ describe('what overrides the code', () => {
       someSettings({ group: 'mail', filterPatterns: [{ type: ['OrderPaid'] }] }),
     ]
 
-    expect(JSON.parse(overridesOf(consumers) ?? '')).toEqual([
+    expect(JSON.parse(encodeEnvironmentOverrides(consumers) ?? '')).toEqual([
       { stream: 'orders', group: 'billing', batchSize: 10, mode: 'once' },
       { stream: 'orders', group: 'audit', concurrency: 1, maxRunMs: 5_000, maxPollers: 8 },
       { stream: 'orders', group: 'mail', filterPatterns: [{ type: ['OrderPaid'] }] },
@@ -241,6 +246,6 @@ describe('what overrides the code', () => {
   })
 
   test('is nothing where nothing is overridden', () => {
-    expect(overridesOf([someSettings({ schedule: 'rate(5 minutes)' })])).toBeUndefined()
+    expect(encodeEnvironmentOverrides([someSettings({ schedule: 'rate(5 minutes)' })])).toBeUndefined()
   })
 })

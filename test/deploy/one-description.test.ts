@@ -3,10 +3,10 @@ import { Template } from 'aws-cdk-lib/assertions'
 import { Code, Function as DeployedFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { RedisStreamConsumer } from 'millrace/cdk'
 import { expect, test } from 'vitest'
-import { describeConsumer } from '../../src/deploy/consumer-resources.ts'
+import { createConsumerResources } from '../../src/deploy/consumer-resources.ts'
 import { resolveEventSource } from '../../src/deploy/event-source.ts'
-import { claimerStatements, pollerStatements } from '../../src/deploy/permissions.ts'
-import { plainReferences, type Resource, type Statement } from '../../src/deploy/resources.ts'
+import { claimerIamStatements, pollerIamStatements } from '../../src/deploy/permissions.ts'
+import { type CloudFormationResource, type IamStatement, logicalIdReferences } from '../../src/deploy/resources.ts'
 
 const OPTIONS = {
   schedule: 'rate(2 minutes)',
@@ -50,12 +50,12 @@ const settings = resolveEventSource('test', {
 })
 
 test('the construct makes the resources that the plugin makes, and no others', () => {
-  const described = describeConsumer(settings, {
+  const described = createConsumerResources(settings, {
     id: 'OrdersBilling',
     service: 'Shop',
     poller: targetOf('OrdersPoller'),
     claimer: targetOf('OrdersClaimer'),
-    references: plainReferences,
+    references: logicalIdReferences,
   })
 
   expect(constructed()).toEqual(byId(described))
@@ -67,8 +67,10 @@ test("the construct grants functions the plugin's permissions, beside those that
     return { arn, versionsArn: { 'Fn::Join': ['', [arn, ':*']] }, logGroupArn: undefined, inVpc: false }
   }
 
-  expect(statementsOf('OrdersPoller')).toEqual(comparable(pollerStatements(settings, permissions('OrdersPoller'))))
-  expect(statementsOf('OrdersClaimer')).toEqual(comparable(claimerStatements(settings, permissions('OrdersClaimer'))))
+  expect(statementsOf('OrdersPoller')).toEqual(comparable(pollerIamStatements(settings, permissions('OrdersPoller'))))
+  expect(statementsOf('OrdersClaimer')).toEqual(
+    comparable(claimerIamStatements(settings, permissions('OrdersClaimer'))),
+  )
 })
 
 function makeFunction(id: string): DeployedFunction {
@@ -80,7 +82,11 @@ function makeFunction(id: string): DeployedFunction {
 }
 
 function targetOf(id: string) {
-  return { id, name: plainReferences.ref(`${id}Function`), arn: plainReferences.attribute(`${id}Function`, 'Arn') }
+  return {
+    id,
+    name: logicalIdReferences.ref(`${id}Function`),
+    arn: logicalIdReferences.attribute(`${id}Function`, 'Arn'),
+  }
 }
 
 function describedId(resource: CfnResource): string {
@@ -95,10 +101,14 @@ function constructed(): Record<string, unknown> {
   const resources = Object.entries(template.Resources as Record<string, { Type: string; Properties?: object }>).map(
     ([id, { Type, Properties = {} }]) => ({ id: ids.get(id) as string, type: Type, properties: renamed(Properties) }),
   )
-  return byId(resources.filter(({ id, type }) => !id.includes('/') && type !== 'AWS::Lambda::Function') as Resource[])
+  return byId(
+    resources.filter(
+      ({ id, type }) => !id.includes('/') && type !== 'AWS::Lambda::Function',
+    ) as CloudFormationResource[],
+  )
 }
 
-function byId(resources: readonly Resource[]): Record<string, unknown> {
+function byId(resources: readonly CloudFormationResource[]): Record<string, unknown> {
   return Object.fromEntries(resources.map(({ id, type, properties }) => [id, { type, properties: flat(properties) }]))
 }
 
@@ -114,13 +124,13 @@ function statementsOf(id: string): unknown[] {
 }
 
 /** In any order, without names, and a list of one like that one. */
-function comparable(statements: readonly Statement[]): unknown[] {
+function comparable(statements: readonly IamStatement[]): unknown[] {
   return statements
     .map(({ Sid: _sid, ...statement }) => flat(unlisted(statement)))
     .sort((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)))
 }
 
-function unlisted({ Resource, ...statement }: Statement): object {
+function unlisted({ Resource, ...statement }: IamStatement): object {
   return { ...statement, Resource: Array.isArray(Resource) && Resource.length === 1 ? Resource[0] : Resource }
 }
 

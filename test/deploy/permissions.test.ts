@@ -1,18 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import { claimerStatements, type FunctionPermissions, pollerStatements } from '../../src/deploy/permissions.ts'
-import { arnOf, type Statement } from '../../src/deploy/resources.ts'
+import { claimerIamStatements, type FunctionRoleInputs, pollerIamStatements } from '../../src/deploy/permissions.ts'
+import { arnReference, type IamStatement } from '../../src/deploy/resources.ts'
 import { someSettings } from './settings.ts'
 
-const FUNCTION: FunctionPermissions = {
-  arn: arnOf('lambda', 'function:shop'),
-  versionsArn: arnOf('lambda', 'function:shop:*'),
+const FUNCTION: FunctionRoleInputs = {
+  arn: arnReference('lambda', 'function:shop'),
+  versionsArn: arnReference('lambda', 'function:shop:*'),
   logGroupArn: { 'Fn::GetAtt': ['ShopLogGroup', 'Arn'] },
   inVpc: false,
 }
 
 const NOTIFY = { 'Fn::ImportValue': 'notify' }
 
-const sids = (statements: readonly Statement[]) => statements.map(({ Sid }) => Sid)
+const sids = (statements: readonly IamStatement[]) => statements.map(({ Sid }) => Sid)
 
 describe('what a function may do', () => {
   test('is to write its log, and for the poller to invoke itself', () => {
@@ -26,17 +26,17 @@ describe('what a function may do', () => {
       Sid: 'InvokeItself',
       Effect: 'Allow',
       Action: 'lambda:InvokeFunction',
-      Resource: [arnOf('lambda', 'function:shop'), arnOf('lambda', 'function:shop:*')],
+      Resource: [arnReference('lambda', 'function:shop'), arnReference('lambda', 'function:shop:*')],
     }
 
-    expect(pollerStatements(someSettings(), FUNCTION)).toEqual([log, itself])
-    expect(claimerStatements(someSettings(), FUNCTION)).toEqual([log])
+    expect(pollerIamStatements(someSettings(), FUNCTION)).toEqual([log, itself])
+    expect(claimerIamStatements(someSettings(), FUNCTION)).toEqual([log])
   })
 
   test('is to read and decrypt its own parameters, not those of the other', () => {
     const settings = someSettings({ parameters: { poller: ['/shop/url', 'plain'], claimer: '/shop/claimer' } })
-    const [, read, decrypt] = pollerStatements(settings, FUNCTION)
-    const arns = [arnOf('ssm', 'parameter/shop/url'), arnOf('ssm', 'parameter/plain')]
+    const [, read, decrypt] = pollerIamStatements(settings, FUNCTION)
+    const arns = [arnReference('ssm', 'parameter/shop/url'), arnReference('ssm', 'parameter/plain')]
 
     expect([read, decrypt]).toMatchObject([
       { Action: 'ssm:GetParameter', Resource: arns },
@@ -50,7 +50,7 @@ describe('what a function may do', () => {
         },
       },
     ])
-    expect(JSON.stringify(claimerStatements(settings, FUNCTION))).not.toContain('/shop/url')
+    expect(JSON.stringify(claimerIamStatements(settings, FUNCTION))).not.toContain('/shop/url')
   })
 
   test('is to invoke the targets that are listed, by name, ARN or reference', () => {
@@ -61,20 +61,20 @@ describe('what a function may do', () => {
       Effect: 'Allow',
       Action: 'lambda:InvokeFunction',
       Resource: [
-        arnOf('lambda', 'function:notify-shipping'),
-        arnOf('lambda', 'function:other:live'),
+        arnReference('lambda', 'function:notify-shipping'),
+        arnReference('lambda', 'function:other:live'),
         arn,
         NOTIFY,
         { 'Fn::GetAtt': ['Notify', 'Arn'] },
       ],
     }
 
-    expect(pollerStatements(settings, FUNCTION)).toContainEqual(statement)
-    expect(claimerStatements(settings, FUNCTION)).toContainEqual(statement)
+    expect(pollerIamStatements(settings, FUNCTION)).toContainEqual(statement)
+    expect(claimerIamStatements(settings, FUNCTION)).toContainEqual(statement)
   })
 
   test('in a VPC includes what Lambda needs to attach it, but not for its code', () => {
-    const statements = claimerStatements(someSettings(), { ...FUNCTION, inVpc: true })
+    const statements = claimerIamStatements(someSettings(), { ...FUNCTION, inVpc: true })
     const [, describeNetwork, attach, deny] = statements
 
     expect(sids(statements)).toEqual(['WriteLog', 'DescribeNetwork', 'AttachNetwork', 'DenyNetworkToCode'])
@@ -93,7 +93,7 @@ describe('what a function may do', () => {
     const statements = [{ Effect: 'Allow', Action: 's3:GetObject', Resource: 'arn:aws:s3:::shop/*' }] as const
     const given = { ...FUNCTION, logGroupArn: undefined, traced: true }
 
-    expect(claimerStatements(someSettings({ statements }), given)).toEqual([
+    expect(claimerIamStatements(someSettings({ statements }), given)).toEqual([
       {
         Sid: 'Trace',
         Effect: 'Allow',

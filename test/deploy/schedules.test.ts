@@ -1,17 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import type { EventSourceOptions } from '../../src/deploy/event-source.ts'
-import { plainReferences, type Resource } from '../../src/deploy/resources.ts'
-import { describeSchedules } from '../../src/deploy/schedules.ts'
+import { type CloudFormationResource, logicalIdReferences } from '../../src/deploy/resources.ts'
+import { createScheduleResources } from '../../src/deploy/schedules.ts'
 import { aTarget, someSettings } from './settings.ts'
 
 const QUEUE = 'arn:aws:sqs:eu-central-1:123456789012:failed'
 
-function describeWith(options: Partial<EventSourceOptions> = {}): ReadonlyMap<string, Resource> {
-  const parts = { poller: aTarget('Poller'), claimer: aTarget('Claimer'), references: plainReferences }
-  return new Map(describeSchedules(someSettings(options), parts).map((resource) => [resource.id, resource]))
+function describeWith(options: Partial<EventSourceOptions> = {}): ReadonlyMap<string, CloudFormationResource> {
+  const parts = { poller: aTarget('Poller'), claimer: aTarget('Claimer'), references: logicalIdReferences }
+  return new Map(createScheduleResources(someSettings(options), parts).map((resource) => [resource.id, resource]))
 }
 
-describe('describeSchedules()', () => {
+describe('createScheduleResources()', () => {
   test('wakes the poller and the claimer, without a retry, and keeps what failed', () => {
     expect([...describeWith().values()].map(({ id, type }) => [id, type])).toEqual([
       ['RedisStreamSchedules', 'AWS::Scheduler::ScheduleGroup'],

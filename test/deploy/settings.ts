@@ -1,7 +1,7 @@
 import type { EventSourceOptions, EventSourceSettings } from '../../src/deploy/event-source.ts'
 import { resolveEventSource } from '../../src/deploy/event-source.ts'
-import type { FunctionTarget } from '../../src/deploy/resources.ts'
-import { plainReferences } from '../../src/deploy/resources.ts'
+import type { InvokedFunction } from '../../src/deploy/resources.ts'
+import { logicalIdReferences } from '../../src/deploy/resources.ts'
 
 /** Settings of group `billing` on stream `orders`. */
 export function someSettings(options: Partial<EventSourceOptions> = {}): EventSourceSettings {
@@ -9,7 +9,7 @@ export function someSettings(options: Partial<EventSourceOptions> = {}): EventSo
 }
 
 /** A function of a template, by the stem of its ids. */
-export function aTarget(id: string): FunctionTarget {
+export function aTarget(id: string): InvokedFunction {
   const logicalId = `${id}LambdaFunction`
-  return { id, name: plainReferences.ref(logicalId), arn: plainReferences.attribute(logicalId, 'Arn') }
+  return { id, name: logicalIdReferences.ref(logicalId), arn: logicalIdReferences.attribute(logicalId, 'Arn') }
 }

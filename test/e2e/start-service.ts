@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { onTestFinished } from 'vitest'
-import type { FunctionDefinition, InvocationReport } from '../../src/local/definitions.ts'
+import type { FunctionDefinition, LocalInvocationReport } from '../../src/local/definitions.ts'
 import type { LocalLambda } from '../../src/local/local-lambda.ts'
 import { startLocalLambda } from '../../src/local/local-lambda.ts'
 import { unpackService } from '../../src/local/service.ts'
@@ -48,7 +48,7 @@ export interface ErrandService {
   readonly lambda: LocalLambda
   readonly functions: { readonly poller: FunctionDefinition; readonly claimer: FunctionDefinition }
   /** Every run of a function that is over. */
-  readonly runs: readonly InvocationReport[]
+  readonly runs: readonly LocalInvocationReport[]
   readonly log: readonly string[]
   publish(
     ...errands: readonly { readonly name: string; readonly takesMs?: number; readonly death?: 'loop' | 'memory' }[]
@@ -88,7 +88,7 @@ async function start(
   const service = await unpackService(templateFile, { folder, project: root, environment })
   const functionOf = (name: string) => service.functions.find((found) => found.name === name) as FunctionDefinition
   const functions = { poller: { ...functionOf(POLLER), ...changes }, claimer: functionOf(CLAIMER) }
-  const runs: InvocationReport[] = []
+  const runs: LocalInvocationReport[] = []
   const log: string[] = []
   const lambda = await startLocalLambda({
     functions: Object.values(functions),

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
 import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
-import type { Claimed, Delivery, HeldEntry, Slot } from '../../src/group/group.ts'
+import type { ClaimedEntry, Delivery, HeldEntry, Slot } from '../../src/group/group.ts'
 import type { Pausing } from '../../src/group/pausing.ts'
-import { joinCalls } from '../../src/group/redis/joining.ts'
+import { joinScriptCalls } from '../../src/group/redis/joining.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
@@ -125,7 +125,7 @@ class Side {
   readonly #pausing: Pausing
   readonly #slots = new Map<string, Slot>()
   #held: (HeldEntry & Pick<Delivery, 'isTaken'>)[] = []
-  #claimed: readonly Claimed[] = []
+  #claimed: readonly ClaimedEntry[] = []
   #added = 0
 
   constructor(world: World) {
@@ -133,7 +133,9 @@ class Side {
     const caller: Caller = { call: async (request) => request.reply(await request.carryOut(0, request.parts)) }
     const settings = { startAt: '0', maxDeadLetters: Infinity, minIdleMs: MIN_IDLE_MS, maxPollers: 2 }
     const connection = world.connect(caller)
-    this.#group = bothSides(connection.group({ stream: STREAM, group: GROUP, keys: KEYS, settings, joinCalls }))
+    this.#group = bothSides(
+      connection.group({ stream: STREAM, group: GROUP, keys: KEYS, settings, joinCalls: joinScriptCalls }),
+    )
     this.#pausing = pausingOf('pause', connection)
   }
 

@@ -2,25 +2,25 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SettleCounts } from '../../src/core/counts.ts'
 import { entryIdBefore } from '../../src/core/entry.ts'
-import { consumerKeys, PARKED } from '../../src/core/keys.ts'
+import { consumerKeys, PARKED_CONSUMER } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
-import { ACK } from '../../src/core/outcome.ts'
+import { ACK_OUTCOME } from '../../src/core/outcome.ts'
 import type {
-  Claimed,
+  ClaimedEntry,
   ClaimResult,
   Connection,
   Delivery,
   Group,
   GroupAddress,
-  Measured,
-  Opened,
+  GroupMeasurement,
+  OpenedClaimerSlot,
   SeenPauses,
   Settlement,
   SettleResult,
   Slot,
-  TakeRequest,
+  TakeDueRequest,
 } from '../../src/group/group.ts'
-import { appenderOf } from '../../src/group/redis/append.ts'
+import { createAppender } from '../../src/group/redis/append.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
@@ -258,7 +258,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         const slot = await aSlot(group)
         const read = await group.settleAndRead(slot, [], { count: 10 })
-        const returnTo = PARKED
+        const returnTo = PARKED_CONSUMER
         expect({ ...read, entries: read.entries.map(asText) }).toEqual({
           ...counted(),
           entries: [
@@ -356,7 +356,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           hasEnded: false,
           groupRecreated: false,
         })
-        const settlements = settleAs(ACK, entries.slice(0, 1))
+        const settlements = settleAs(ACK_OUTCOME, entries.slice(0, 1))
         const { entries: read, pendingLimitReached } = await group.settleAndRead(slot, settlements, {
           count: 10,
           maxPending: 2,
@@ -383,10 +383,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries } = await aReader(4)
         const [first, second, third, fourth] = entries as [Delivery, Delivery, Delivery, Delivery]
         const settlements = [
-          ...settleAs(ACK, [first]),
+          ...settleAs(ACK_OUTCOME, [first]),
           ...settleAs(retry(0), [second]),
           ...settleAs(aLetter(), [third]),
-          ...settleAs({ kind: 'release', owner: PARKED, deliveryCount: 0 }, [fourth]),
+          ...settleAs({ kind: 'release', owner: PARKED_CONSUMER, deliveryCount: 0 }, [fourth]),
         ]
         await group.settle(slot, settleAs(retry(0), [{ id: '1-1', deliveryCount: 1 }])) // the server knows the script now
         const id = await outside.add(BODY)
@@ -413,8 +413,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('acks entries, and counts those that were no longer pending', async () => {
         const { group, slot, entries } = await aReader(3)
-        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
-        expect(await group.settle(slot, settleAs(ACK, entries))).toEqual(counted({ acked: 3, ackMissed: 1 }))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(0, 1)))
+        expect(await group.settle(slot, settleAs(ACK_OUTCOME, entries))).toEqual(counted({ acked: 3, ackMissed: 1 }))
         expect(await outside.pending()).toEqual([])
       })
 
@@ -424,7 +424,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           settleAs(retry(delayMs), entries.slice(n, n + 1)),
         )
         expect(await group.settle(slot, settlements)).toEqual(counted({ retried: 3 }))
-        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 1]))
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED_CONSUMER, 0, 1]))
         expect(await dueInMinutes(ids)).toEqual([0, 4, 60])
       })
 
@@ -432,7 +432,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries, ids } = await aReader(2)
         const park: Outcome = { kind: 'park', delayMs: 0, condition: 'shelf a' }
         expect(await group.settle(slot, settleAs(park, entries))).toEqual(counted({ parked: 2 }))
-        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 0]))
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED_CONSUMER, 0, 0]))
         const claimer = await aSlot(group, 'claimer')
         expect(await group.settleAndClaim(claimer, [], page())).toMatchObject({
           claimed: [],
@@ -449,7 +449,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         ]
         expect(await group.settle(slot, settlements)).toEqual(counted({ released: 2 }))
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 0, 0],
+          [ids[0], PARKED_CONSUMER, 0, 0],
           [ids[1], 'poller-3', 0, 4],
         ])
         expect(await dueInMinutes(ids)).toEqual([0, undefined])
@@ -458,7 +458,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('lets a released entry be taken at once, and counts its start as first delivery', async () => {
         const { group, slot, entries } = await aReader(1)
         const [entry] = entries as [Delivery]
-        await group.settle(slot, settleAs({ kind: 'release', owner: PARKED, deliveryCount: 0 }, [entry]))
+        await group.settle(slot, settleAs({ kind: 'release', owner: PARKED_CONSUMER, deliveryCount: 0 }, [entry]))
         const { started } = await group.settleAndTake(await aSlot(group, 'claimer'), [], taking())
         expect(started.map(({ id, deliveryCount }) => [id, deliveryCount])).toEqual([[entry.id, 1]])
       })
@@ -543,7 +543,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test.each<Outcome>([
         retry(0),
         retry(60 * MINUTE),
-        { kind: 'release', owner: PARKED, deliveryCount: 0 },
+        { kind: 'release', owner: PARKED_CONSUMER, deliveryCount: 0 },
         aLetter(),
       ])('counts an entry as lost that was trimmed meanwhile: $kind $delayMs', async (outcome) => {
         const { group, slot, entries, ids } = await aReader(2)
@@ -558,11 +558,11 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries, ids } = await aReader(310)
         const settlements = [
           ...settleAs(retry(0), entries.slice(0, 210)),
-          ...settleAs(ACK, entries.slice(210, 250)),
+          ...settleAs(ACK_OUTCOME, entries.slice(210, 250)),
           ...settleAs(aLetter(), entries.slice(250)),
         ]
         expect(await group.settle(slot, settlements)).toEqual(counted({ acked: 40, retried: 210, deadLettered: 60 }))
-        expect(await pendingRows()).toEqual(ids.slice(0, 210).map((id) => [id, PARKED, 0, 1]))
+        expect(await pendingRows()).toEqual(ids.slice(0, 210).map((id) => [id, PARKED_CONSUMER, 0, 1]))
         expect((await outside.deadLetters()).map(originOf)).toEqual(ids.slice(250))
       })
     })
@@ -575,7 +575,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       const outcomes: readonly [name: string, outcome: Outcome][] = [
         ['retry', retry(0)],
         ['a retry that is due later', retry(60 * MINUTE)],
-        ['release', { kind: 'release', owner: PARKED, deliveryCount: 0 }],
+        ['release', { kind: 'release', owner: PARKED_CONSUMER, deliveryCount: 0 }],
         ['dead letter', aLetter()],
       ]
       const cases = takenAway.flatMap(([how, take]) =>
@@ -593,7 +593,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test.each(outcomes)('refuses %s of an entry that was acked', async (_name, outcome) => {
         const { group, slot, entries } = await aReader(1)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         expect(await group.settle(slot, settleAs(outcome, entries))).toEqual(counted({ superseded: 1 }))
         expect([await outside.pending(), await outside.deadLetters()]).toEqual([[], []])
       })
@@ -616,7 +616,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.hand(ids[0] as string, { consumerName: 'claimer-1', idleMs: 0, deliveryCount: 2 })
         await outside.endLease(slot.consumerName)
         await aSlot(group)
-        expect(await group.settle(slot, settleAs(ACK, entries))).toEqual(counted({ acked: 2 }))
+        expect(await group.settle(slot, settleAs(ACK_OUTCOME, entries))).toEqual(counted({ acked: 2 }))
         expect(await outside.pending()).toEqual([])
       })
 
@@ -656,7 +656,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('a lost answer', () => {
       const release = (settlement: Partial<Extract<Outcome, { kind: 'release' }>> = {}): Outcome => ({
         kind: 'release',
-        owner: PARKED,
+        owner: PARKED_CONSUMER,
         deliveryCount: 1,
         ...settlement,
       })
@@ -691,7 +691,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ],
           [
             [known[0], 'poller-0', 0, 1],
-            [unheard, PARKED, 0, 0],
+            [unheard, PARKED_CONSUMER, 0, 0],
           ],
         ])
       })
@@ -702,8 +702,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await group.settle(slot, superseded, [])).toEqual(counted({ superseded: 1 }))
         expect(await group.settle(slot, settleAs(retry(0), entries), [])).toEqual(counted({ retried: 1 }))
         expect(await pendingRows()).toEqual([
-          [known[0], PARKED, 0, 1],
-          [unheard, PARKED, 0, 0],
+          [known[0], PARKED_CONSUMER, 0, 1],
+          [unheard, PARKED_CONSUMER, 0, 0],
         ])
         expect(await dueInMinutes([unheard])).toEqual([10])
       })
@@ -743,7 +743,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.giveSlot(slot, ended({ known }))
         expect(await pendingRows()).toEqual([
           [known[0], 'poller-0', 0, 1],
-          [unheard, PARKED, 0, 0],
+          [unheard, PARKED_CONSUMER, 0, 0],
         ])
       })
 
@@ -751,7 +751,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, known, unheard } = await aDoubter()
         const read = await group.settleAndRead(slot, [], { count: 1, maxPending: 10, ifEmpty: 'give' })
         expect(read.hasEnded).toBe(true)
-        expect(await pendingRows()).toEqual([known[0], unheard].map((id) => [id, PARKED, 0, 0]))
+        expect(await pendingRows()).toEqual([known[0], unheard].map((id) => [id, PARKED_CONSUMER, 0, 0]))
       })
 
       test.each([
@@ -762,7 +762,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await aSlot(group)).toMatchObject({ consumerName: 'poller-0' })
         expect(await pendingRows()).toEqual([
           [known, 'poller-0', 0, 1],
-          isInDoubt ? [late, PARKED, 0, 0] : [late, 'poller-0', 0, 1],
+          isInDoubt ? [late, PARKED_CONSUMER, 0, 0] : [late, 'poller-0', 0, 1],
         ])
       })
 
@@ -777,7 +777,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await aSlot(group)
         expect(await pendingRows()).toEqual([
           [known, 'poller-0', 0, 1],
-          [late, PARKED, 0, 0],
+          [late, PARKED_CONSUMER, 0, 0],
           [own, 'poller-0', 0, 1],
         ])
       })
@@ -794,7 +794,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           [known, 'poller-0', 1],
           ...(isInDoubt ? [] : [[late, 'poller-0', 1]]),
         ])
-        expect((await pendingRows())[1]).toEqual(isInDoubt ? [late, PARKED, 0, 0] : [late, 'claimer-0', 0, 1])
+        expect((await pendingRows())[1]).toEqual(isInDoubt ? [late, PARKED_CONSUMER, 0, 0] : [late, 'claimer-0', 0, 1])
         expect(await dueInMinutes([late])).toEqual([isInDoubt ? 0 : undefined])
       })
 
@@ -813,7 +813,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           [Infinity, Infinity, 0],
           [0, 0, 0],
         ])
-        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 0, 1]))
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED_CONSUMER, 0, 1]))
       })
 
       test('settleAndGiveBack() leaves what was settled since, and what is a successor’s', async () => {
@@ -826,7 +826,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settleAndGiveBack(slot, [])
         expect(await dueInMinutes(ids)).toEqual([60, Infinity])
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 0, 2],
+          [ids[0], PARKED_CONSUMER, 0, 2],
           [ids[1], 'claimer-0', 0, 2],
         ])
       })
@@ -842,7 +842,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.hand(ids[0] as string, { consumerName: slot.consumerName, idleMs: 0, deliveryCount })
         expect(await group.settle(slot, settleAs(release({ mayHaveStarted }), claimed))).toEqual(expected)
         expect(await pendingRows()).toEqual([
-          expected.counts.released > 0 ? [ids[0], PARKED, 0, 1] : [ids[0], 'claimer-0', 0, deliveryCount],
+          expected.counts.released > 0 ? [ids[0], PARKED_CONSUMER, 0, 1] : [ids[0], 'claimer-0', 0, deliveryCount],
         ])
       })
 
@@ -850,7 +850,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, claimed, ids } = await aClaim(1)
         await group.settle(slot, settleAs(release({ mayHaveStarted: true }), claimed))
         expect((await group.settleAndStart(slot, [], claimed)).counts).toEqual(counted({ superseded: 1 }).counts)
-        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
+        expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 1]])
       })
     })
 
@@ -887,10 +887,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           const { claimed } = await group.settleAndClaim(slot, [], page())
           const told = Math.min(Number(deliveryCount), 2 ** 53)
           expect(claimed.map((entry) => entry.deliveryCount)).toEqual([told, told, told])
-          const [first, second, third] = claimed as [Claimed, Claimed, Claimed]
+          const [first, second, third] = claimed as [ClaimedEntry, ClaimedEntry, ClaimedEntry]
           const settled = await group.settle(slot, [
             ...settleAs(aLetter(), [first]),
-            ...settleAs({ kind: 'release', owner: PARKED, deliveryCount: told }, [second]),
+            ...settleAs({ kind: 'release', owner: PARKED_CONSUMER, deliveryCount: told }, [second]),
             ...settleAs(retry(0), [third]),
           ])
           expect(settled).toEqual(counted({ deadLettered: 1, released: 1, retried: 1 }))
@@ -901,14 +901,15 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('does not inspect what is set aside, however idle, and says when the next is due', async () => {
         const { group, slot, entries, ids } = await aReader(2)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries))
-        for (const id of ids) await outside.hand(id, { consumerName: PARKED, idleMs: 30 * MINUTE, deliveryCount: 2 })
+        for (const id of ids)
+          await outside.hand(id, { consumerName: PARKED_CONSUMER, idleMs: 30 * MINUTE, deliveryCount: 2 })
         const claimer = await aSlot(group, 'claimer')
         const first = await group.settleAndClaim(claimer, [], page())
         await outside.makeDue(ids[1] as string)
         const second = await group.settleAndClaim(claimer, [], page())
         expect([first.claimed, first.cursor, second.claimed]).toEqual([[], '0-0', []])
         expect([first, second].map(({ aside: { dueInMs = 1 } }) => Math.round(dueInMs / MINUTE))).toEqual([60, 0])
-        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED, 30, 2]))
+        expect(await pendingRows()).toEqual(ids.map((id) => [id, PARKED_CONSUMER, 30, 2]))
       })
 
       test('goes through names in the order of their bytes, aging among them', async () => {
@@ -981,7 +982,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('goes on where the last run stopped', async () => {
         const { group, slot, ids } = await aClaimer(3)
         await group.finishClaims(slot, `${ids[0]} poller-0`, MIN_IDLE_MS)
-        const opened = (await aGroup().takeSlotAndClaim(LEASE_MS, page())) as Opened
+        const opened = (await aGroup().takeSlotAndClaim(LEASE_MS, page())) as OpenedClaimerSlot
         const { from, claimed, cursor } = opened.page
         expect([from, idsOf(claimed), cursor]).toEqual([`${ids[0]} poller-0`, ids.slice(1), '0-0'])
       })
@@ -989,7 +990,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('takeSlotAndClaim() takes a slot and the first page in one round trip, or neither', async () => {
         const { group, ids } = await aClaimer(2)
         const before = group.roundTrips
-        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as OpenedClaimerSlot
         expect([opened.slot.consumerName, idsOf(opened.page.claimed)]).toEqual(['claimer-1', ids])
         expect(await group.takeSlotAndClaim(LEASE_MS, page())).toBeUndefined()
         expect(group.roundTrips - before).toBe(2)
@@ -1058,7 +1059,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         })
         expect(group.roundTrips - before).toBe(1)
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 0, 2],
+          [ids[0], PARKED_CONSUMER, 0, 2],
           [ids[1], 'claimer-0', 0, 2],
         ])
       })
@@ -1091,7 +1092,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
             id: ids[n],
             fields: [['n', String(n)]],
             deliveryCount: 2,
-            returnTo: PARKED,
+            returnTo: PARKED_CONSUMER,
             isTaken: true,
             idleMs: expect.any(Number),
           })),
@@ -1099,7 +1100,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await pendingRows()).toEqual([
           [ids[0], 'claimer-0', 0, 2],
           [ids[1], 'claimer-0', 0, 2],
-          [ids[2], PARKED, 0, 1],
+          [ids[2], PARKED_CONSUMER, 0, 1],
         ])
         expect(await dueInMinutes(ids)).toEqual([Infinity, Infinity, 60])
       })
@@ -1119,13 +1120,13 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('hands over what is at its last delivery, or has none left, as it is', async () => {
         const { group, slot, ids } = await aShelf(3)
         for (const [n, id] of ids.entries())
-          await outside.hand(id, { consumerName: PARKED, idleMs: 5 * MINUTE, deliveryCount: n + 1 })
+          await outside.hand(id, { consumerName: PARKED_CONSUMER, idleMs: 5 * MINUTE, deliveryCount: n + 1 })
         const result = await group.settleAndTake(slot, [], taking({ maxDeliveries: 3 }))
         expect([idsOf(result.started), inMinutes(result.handed)]).toEqual([
           [ids[0]],
           [
-            { id: ids[1], deliveryCount: 2, from: { owner: PARKED, idleMs: 5 * MINUTE } },
-            { id: ids[2], deliveryCount: 3, from: { owner: PARKED, idleMs: 5 * MINUTE } },
+            { id: ids[1], deliveryCount: 2, from: { owner: PARKED_CONSUMER, idleMs: 5 * MINUTE } },
+            { id: ids[2], deliveryCount: 3, from: { owner: PARKED_CONSUMER, idleMs: 5 * MINUTE } },
           ],
         ])
         const { started } = await group.settleAndStart(
@@ -1182,7 +1183,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('counts an entry as lost that was trimmed meanwhile, and forgets what is no longer pending', async () => {
         const { group, slot, ids } = await aShelf(3)
         await outside.trimEntry(ids[0] as string)
-        await group.settle(slot, settleAs(ACK, [{ id: ids[1] as string, deliveryCount: 1 }]))
+        await group.settle(slot, settleAs(ACK_OUTCOME, [{ id: ids[1] as string, deliveryCount: 1 }]))
         const { started, lost } = await group.settleAndTake(slot, [], taking())
         expect([idsOf(started), lost]).toEqual([[ids[2]], 1])
         expect(await dueInMinutes(ids)).toEqual([undefined, undefined, Infinity])
@@ -1194,7 +1195,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const before = group.roundTrips
         const result = await group.settleAndTake(
           slot,
-          settleAs(ACK, started.slice(0, 1)).map((one) => ({ ...one, isTaken: true })),
+          settleAs(ACK_OUTCOME, started.slice(0, 1)).map((one) => ({ ...one, isTaken: true })),
           taking(),
         )
         expect([group.roundTrips - before, result.counts, idsOf(result.started)]).toEqual([
@@ -1210,7 +1211,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.endLease(slot.consumerName)
         await aSlot(group, 'claimer')
         expect(await group.settleAndTake(slot, [], taking())).toMatchObject({ started: [], leaseLost: true })
-        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 1]])
+        expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 1]])
       })
 
       test('starts nothing where the group is gone, and is no failure', async () => {
@@ -1359,7 +1360,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries, ids } = await aReader(3)
         await outside.hand(ids[0] as string, { consumerName: 'claimer-0', idleMs: 5 * MINUTE, deliveryCount: 1 })
         await outside.hand(ids[1] as string, { consumerName: 'poller-0', idleMs: 5 * MINUTE, deliveryCount: 2 })
-        await group.settle(slot, settleAs(ACK, entries.slice(2)))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(2)))
         await group.renew(slot, entries)
         expect(await pendingRows()).toEqual([
           [ids[0], 'claimer-0', 5, 1],
@@ -1380,7 +1381,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('a lost group', () => {
       test('is made again at the mark, below the oldest entry that was pending', async () => {
         const { group, slot, entries, ids } = await aReader(4)
-        await group.settle(slot, settleAs(ACK, entries.slice(0, 2)))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(0, 2)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const read = await group.settleAndRead(slot, [], { count: 10 })
@@ -1393,7 +1394,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('still knows when something was last acknowledged', async () => {
         const { group, slot, entries } = await aReader(1)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, true)
         await outside.dropGroup()
         await group.settleAndRead(slot, [], { count: 10 })
@@ -1402,7 +1403,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('is made again at the last delivered entry if nothing was pending', async () => {
         const { group, slot, entries } = await aReader(3)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const id = await outside.add(BODY)
@@ -1412,7 +1413,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('is made again at the mark by a process that never saw it', async () => {
         const { group, slot, entries, ids } = await aReader(3, { startAt: '0' })
-        await group.settle(slot, settleAs(ACK, entries.slice(0, 1)))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(0, 1)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropGroup()
         const read = await aGroup({ startAt: '$' }).settleAndRead(slot, [], { count: 10 })
@@ -1443,7 +1444,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
 
       test('is made again at 0 if the mark is above the last id', async () => {
         const { group, slot, entries } = await aReader(2)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         await outside.dropStream()
         await outside.add(BODY, '5-1')
@@ -1464,7 +1465,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           aside: { conditions: [] },
           isHealing: true,
         }
-        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as Opened
+        const opened = (await group.takeSlotAndClaim(LEASE_MS, page())) as OpenedClaimerSlot
         expect(opened.page).toEqual({ ...nothing, groupRecreated: true })
         expect(await group.settleAndClaim(opened.slot, [], page())).toEqual({ ...nothing, groupRecreated: false })
       })
@@ -1473,7 +1474,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries, ids } = await aReader(3)
         await group.settle(slot, settleAs(retry(60 * MINUTE), entries.slice(0, 1)))
         await group.settle(slot, settleAs({ kind: 'park', delayMs: 0, condition: 'shelf a' }, entries.slice(1, 2)))
-        await group.settle(slot, settleAs(ACK, entries.slice(2)))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(2)))
         await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS)
         const [above] = await addEntries(1)
         const read = await group.settleAndRead(slot, [], { count: 10 })
@@ -1485,8 +1486,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect((await group.settleAndClaim(claimer, [], page())).isHealing).toBe(true)
         expect(await group.heal(claimer)).toEqual({ isDone: true, lost: 0 })
         expect(await pendingRows()).toEqual([
-          [ids[0], PARKED, 0, 1],
-          [ids[1], PARKED, 0, 0],
+          [ids[0], PARKED_CONSUMER, 0, 1],
+          [ids[1], PARKED_CONSUMER, 0, 0],
           [above, 'poller-0', 0, 1],
         ])
         const { isHealing, aside } = await group.settleAndClaim(claimer, [], page())
@@ -1502,7 +1503,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const page1 = await group.settleAndClaim(claimer, [], page())
         await group.heal(claimer)
         expect(page1.groupRecreated).toBe(true)
-        expect(await pendingRows()).toEqual([[ids[0], PARKED, 0, 2]])
+        expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 2]])
         expect(await dueInMinutes(ids)).toEqual([0])
       })
 
@@ -1521,7 +1522,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries, ids } = await aReader(3)
         await outside.dropGroup()
         const settlements = [
-          ...settleAs(ACK, entries.slice(0, 1)),
+          ...settleAs(ACK_OUTCOME, entries.slice(0, 1)),
           ...settleAs(retry(0), entries.slice(1, 2)),
           ...settleAs(aLetter(), entries.slice(2)),
         ]
@@ -1584,7 +1585,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('forgets what ran from the index and is no longer pending', async () => {
         const { group, slot, ids } = await aShelf(2)
         const { started } = await group.settleAndTake(slot, [], taking())
-        await group.settle(slot, settleAs(ACK, started.slice(0, 1)))
+        await group.settle(slot, settleAs(ACK_OUTCOME, started.slice(0, 1)))
         const before = await dueInMinutes(ids)
         await group.finishClaims(slot, '0-0', MIN_IDLE_MS)
         expect(before).toEqual([Infinity, Infinity])
@@ -1643,10 +1644,13 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('reports pending entries and their age, waiting entries, stream and dead-letter lengths, and running pollers', async () => {
         const { group, slot, entries } = await aReader(3)
         await addEntries(4)
-        await group.settle(slot, [...settleAs(ACK, entries.slice(0, 1)), ...settleAs(aLetter(), entries.slice(1, 2))])
+        await group.settle(slot, [
+          ...settleAs(ACK_OUTCOME, entries.slice(0, 1)),
+          ...settleAs(aLetter(), entries.slice(1, 2)),
+        ])
         await aSlot(group)
         await aSlot(group, 'claimer')
-        const { backlog, pollers } = (await group.measure()) as Measured
+        const { backlog, pollers } = (await group.measure()) as GroupMeasurement
         const { oldestPendingMs, ...counts } = backlog
         expect(counts).toEqual({ pending: 1, parked: 0, lag: 4, streamLength: 7, deadLetters: 1 })
         expect([Math.floor((oldestPendingMs as number) / MINUTE), pollers]).toEqual([0, 2])
@@ -1659,7 +1663,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, `${now - 10 * MINUTE}-0`)
         await addEntries(1)
         await group.settleAndRead(await aSlot(group), [], { count: 2 })
-        const { backlog } = (await group.measure()) as Measured
+        const { backlog } = (await group.measure()) as GroupMeasurement
         expect(Math.round((backlog.oldestPendingMs as number) / MINUTE)).toBe(10)
       })
 
@@ -1667,21 +1671,21 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const group = aGroup()
         await outside.add(BODY, '99999999999999-0')
         await group.settleAndRead(await aSlot(group), [], { count: 1 })
-        const { backlog } = (await group.measure()) as Measured
+        const { backlog } = (await group.measure()) as GroupMeasurement
         expect(backlog).toEqual({ pending: 1, parked: 0, lag: 0, streamLength: 1, deadLetters: 0 })
       })
 
       test('says 0 once nothing waits and nothing is pending, also when what was delivered is gone', async () => {
         const { group, slot, entries, ids } = await aReader(2)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         for (const id of ids) await outside.trimEntry(id)
-        const { backlog } = (await group.measure()) as Measured
+        const { backlog } = (await group.measure()) as GroupMeasurement
         expect(backlog).toEqual({ pending: 0, parked: 0, oldestPendingMs: 0, lag: 0, streamLength: 0, deadLetters: 0 })
       })
 
       test('reports how long ago a run ended that acknowledged something', async () => {
         const { group, slot, entries } = await aReader(1)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         await group.giveSlot(slot, ended())
         expect((await group.measure())?.backlog).not.toHaveProperty('sinceLastSuccessMs')
 
@@ -1697,7 +1701,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, entries } = await aReader(1)
         const ids = await addEntries(30)
         for (const id of ids.slice(0, 25)) await outside.trimEntry(id)
-        await group.settle(slot, settleAs(ACK, entries))
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries))
         expect((await group.measure())?.backlog).toMatchObject({ lag: 5, streamLength: 6 })
       })
 
@@ -1712,7 +1716,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     describe('the flag of publishers', () => {
       const flag = { key: anAddress().keys.wake, windowMs: 60 * MINUTE }
       const none = { kind: 'none' } as const
-      const raise = (connection = outside.connect()) => appenderOf('raise', connection)('orders', [BODY], none, [flag])
+      const raise = (connection = outside.connect()) =>
+        createAppender('raise', connection)('orders', [BODY], none, [flag])
 
       test('is raised by one of them until it ends or a poller takes its slot', async () => {
         const first = await raise()
@@ -1758,7 +1763,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('appends in order, under rising ids, and keeps maxLength entries', async () => {
         const connection = outside.connect()
         const trim = { kind: 'length', maxLength: 2, exact: true } as const
-        const { answers: ids } = await appenderOf('append', connection)(
+        const { answers: ids } = await createAppender('append', connection)(
           'orders',
           [[['n', '0']], [['n', '1']], [['n', '2']]],
           trim,
@@ -1775,7 +1780,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.add(BODY, '5-1')
         const connection = outside.connect()
         const trim = { kind: 'age', retentionMs: 60 * MINUTE, exact: true } as const
-        const { answers: ids } = await appenderOf('append', connection)('orders', [BODY], trim)
+        const { answers: ids } = await createAppender('append', connection)('orders', [BODY], trim)
         const group = connection.group(anAddress())
         expect(idsOf((await group.settleAndRead(await aSlot(group), [], { count: 10 })).entries)).toEqual(ids)
       })
@@ -1787,11 +1792,11 @@ function page(request: { cursor?: string; room?: number } = {}) {
   return { minIdleMs: MIN_IDLE_MS, cursor: undefined, room: 100, ...request }
 }
 
-function taking(request: Partial<TakeRequest> = {}): TakeRequest {
+function taking(request: Partial<TakeDueRequest> = {}): TakeDueRequest {
   return { room: 100, maxDeliveries: 5, till: undefined, conditions: [], ...request }
 }
 
-function inMinutes(claimed: readonly Claimed[]): Claimed[] {
+function inMinutes(claimed: readonly ClaimedEntry[]): ClaimedEntry[] {
   const round = (idleMs: number) => Math.round(idleMs / MINUTE) * MINUTE
   return claimed.map((c) => ({ ...c, from: { ...c.from, idleMs: round(c.from.idleMs) } }))
 }

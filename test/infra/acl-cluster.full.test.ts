@@ -2,13 +2,13 @@ import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } f
 import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Node, type PrivateCluster, slotMove, startNodes } from '../support/cluster.ts'
+import { type Node, type PrivateCluster, slotMove, startCluster } from '../support/cluster.ts'
 import { OrderPaid } from '../support/consumer.ts'
 import { createAclUsers, urlOf } from './acl-users.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({ empty: 1 })
+  cluster = await startCluster({ empty: 1 })
   for (const { raw } of cluster.nodes) await createAclUsers(raw)
 }, 30_000)
 afterAll(() => cluster.stop())

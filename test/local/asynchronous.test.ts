@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { deliver } from '../../src/local/asynchronous.ts'
+import { deliverAsyncEvent } from '../../src/local/asynchronous.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { aFunction, startLambda } from '../support/local-lambda.ts'
 
@@ -10,7 +10,7 @@ function startDelivery(outcomes: readonly Outcome[], settings: { maxRetryAttempt
   const clock = createVirtualClock({ startMs: 0 })
   const closing = new AbortController()
   const attempts: (readonly [seconds: number, number: number])[] = []
-  const reason = deliver({
+  const reason = deliverAsyncEvent({
     clock,
     signal: closing.signal,
     settings: () => settings,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { periodOf, type ScheduleDefinition, Schedules } from '../../src/local/schedules.ts'
+import { LocalSchedules, ratePeriodMs, type ScheduleDefinition } from '../../src/local/schedules.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { aFunction, startLambda } from '../support/local-lambda.ts'
 
@@ -7,7 +7,7 @@ function startSchedules(...definitions: Partial<ScheduleDefinition>[]) {
   const clock = createVirtualClock({ startMs: 0 })
   const woken: (readonly [seconds: number, functionName: string])[] = []
   const payloads: unknown[] = []
-  const schedules = new Schedules(
+  const schedules = new LocalSchedules(
     definitions.map((definition) => ({
       name: 'tick',
       expression: 'rate(1 minute)',
@@ -33,7 +33,7 @@ test.each([
   ['rate(1 hour)', 3_600_000],
   ['rate(2 days)', 172_800_000],
 ])('%s is a period of %i ms', (expression, ms) => {
-  expect(periodOf(expression)).toBe(ms)
+  expect(ratePeriodMs(expression)).toBe(ms)
 })
 
 test.each([
@@ -44,7 +44,7 @@ test.each([
   'at(2026-01-01T00:00:00)',
   '',
 ])('%j is refused, and what is supported is named', (expression) => {
-  expect(() => periodOf(expression)).toThrow(
+  expect(() => ratePeriodMs(expression)).toThrow(
     new RangeError(
       `Cannot run schedule ${JSON.stringify(expression)}: only rate(n minutes), rate(n hours) and rate(n days) are run locally`,
     ),

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { type Service, unpackService } from '../../src/local/service.ts'
+import { type UnpackedService, unpackService } from '../../src/local/service.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { type PackagedFunctions, packageFunctions } from '../infra/package-functions.ts'
 import { startLambda } from '../support/local-lambda.ts'
@@ -23,7 +23,7 @@ afterAll(async () => {
   await packaged?.remove()
 })
 
-function unpack(environment: Record<string, string>): Promise<Service> {
+function unpack(environment: Record<string, string>): Promise<UnpackedService> {
   return unpackService(packaged.templateFile, { folder, environment })
 }
 

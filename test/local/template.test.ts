@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of Fn::Sub look like JavaScript's
 import { expect, test } from 'vitest'
-import { resolve } from '../../src/local/intrinsics.ts'
+import { resolveIntrinsics } from '../../src/local/intrinsics.ts'
 import { readTemplate } from '../../src/local/template.ts'
-import type { Template } from '../../src/local/template-resources.ts'
+import type { PackagedTemplate } from '../../src/local/template-resources.ts'
 
 const NAMES = { region: 'eu-west-1', accountId: '000000000000', stackName: 'shop-dev' }
 
@@ -40,7 +40,7 @@ const SCHEDULE = {
   },
 }
 
-function aTemplate(resources: Template['Resources']): Template {
+function aTemplate(resources: PackagedTemplate['Resources']): PackagedTemplate {
   return {
     Parameters: {
       Stage: { Type: 'String', Default: 'dev' },
@@ -149,5 +149,5 @@ test.each<[string, unknown, unknown]>([
 ])('%s', (_case, value, expected) => {
   const scope = { refs: new Map([['Stage', 'dev']]), attributes: new Map([['Fn.Arn', 'arn']]) }
 
-  expect(resolve(value, scope)).toEqual(expected)
+  expect(resolveIntrinsics(value, scope)).toEqual(expected)
 })

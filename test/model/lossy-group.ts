@@ -1,5 +1,5 @@
-import { noCounts } from '../../src/core/counts.ts'
-import { OUTCOMES } from '../../src/core/outcome.ts'
+import { zeroSettleCounts } from '../../src/core/counts.ts'
+import { OUTCOME_KINDS } from '../../src/core/outcome.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { Settlement, SettleResult, Slot } from '../../src/group/group.ts'
 import type { BothSides } from '../support/both-sides.ts'
@@ -55,7 +55,7 @@ export function requestOf(group: BothSides, name: string, args: readonly unknown
 function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: readonly unknown[]): Request<unknown> {
   const [slot, settlements, rest] = args as [Slot, readonly Settlement[], unknown]
   const parts: Part[] = (['ack', 'ignore', 'join', 'aside', 'dead'] as const)
-    .map((op) => settlements.filter(({ outcome }) => OUTCOMES[outcome.kind].op === op))
+    .map((op) => settlements.filter(({ outcome }) => OUTCOME_KINDS[outcome.kind].op === op))
     .filter(({ length }) => length > 0)
     .map((some) => ({ settlements: some, carryOut: () => group.settle(slot, some) }))
   // what is settled by this request is known, whatever became of it
@@ -79,7 +79,7 @@ function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: reado
 }
 
 const NOTHING: SettleResult = {
-  counts: noCounts(),
+  counts: zeroSettleCounts(),
   failures: [],
   refusals: [],
   letters: [],

@@ -1,4 +1,4 @@
-import { PARKED } from '../../src/core/keys.ts'
+import { PARKED_CONSUMER } from '../../src/core/keys.ts'
 import type { Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
 import type { Method, Row, Sight } from './world.ts'
@@ -225,11 +225,11 @@ export class Model {
     for (const row of sight.pending) {
       const was = before.get(row.id)
       if (was && isSame(was, row)) continue
-      const isTaken = row.owner !== PARKED && row.idleMs < DRIFT_MS
+      const isTaken = row.owner !== PARKED_CONSUMER && row.idleMs < DRIFT_MS
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
       const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
       // what is set aside comes back by its index, whatever its age
-      const mayTake = isTaken && (!was || ((isIdle || was.owner === PARKED) && isLeased))
+      const mayTake = isTaken && (!was || ((isIdle || was.owner === PARKED_CONSUMER) && isLeased))
       const mayRelease = was?.count === 1 && row.count === 0 && this.#isNobodys(row.id)
       assert(
         mayTake || mayDecide(row) || mayRelease,
@@ -237,7 +237,7 @@ export class Model {
       )
       if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
       // what a lost group gets back has the count of its last life
-      const isBack = !was && row.owner === PARKED
+      const isBack = !was && row.owner === PARKED_CONSUMER
       if (!isBack && (!was || row.count > was.count)) {
         this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
         this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
@@ -303,7 +303,7 @@ export class Model {
     const rows = new Map(after.pending.map((row) => [row.id, row]))
     const passedOver = before.pending.filter((was) => {
       const is = rows.get(was.id)
-      return was.owner !== PARKED && was.idleMs >= MIN_IDLE_MS && is && isSame(was, is)
+      return was.owner !== PARKED_CONSUMER && was.idleMs >= MIN_IDLE_MS && is && isSame(was, is)
     })
     assert(passedOver.length === 0, `a claimer passed over ${JSON.stringify(passedOver)}`)
   }

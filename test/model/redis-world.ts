@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
-import type { Answer, Command, Reply } from '../../src/group/redis/transport.ts'
+import type { RedisCommand, RedisReply, ReplyOrConnectionError } from '../../src/group/redis/transport.ts'
 import type { World } from './world.ts'
 import { dueText, fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
@@ -81,11 +81,11 @@ type Look = [
 export function createRedisWorld(url: string): World & { close(): void } {
   const client = new Redis(url, { protocol: 2 })
   const outside = new Redis(url, { protocol: 2 })
-  const run = async (commands: readonly Command[]): Promise<Reply[]> => {
+  const run = async (commands: readonly RedisCommand[]): Promise<RedisReply[]> => {
     const pipeline = client.pipeline()
     for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
     const results = (await pipeline.exec()) ?? []
-    return results.map(([error, reply]) => (error ? new RedisReplyError(error.message) : (reply as Reply)))
+    return results.map(([error, reply]) => (error ? new RedisReplyError(error.message) : (reply as RedisReply)))
   }
   // without the scripts, too: how many round trips a call takes must not depend on what was played before
   const flush = async () => void (await outside.pipeline().flushall().script('FLUSH').exec())
@@ -102,7 +102,9 @@ export function createRedisWorld(url: string): World & { close(): void } {
               parts: commands.length,
               carryOut: (from, to) => run(commands.slice(from, to)),
               reply: (answers, lost) =>
-                commands.map((_command, n) => (answers[n] ?? (n < answers.length ? null : lost)) as Answer),
+                commands.map(
+                  (_command, n) => (answers[n] ?? (n < answers.length ? null : lost)) as ReplyOrConnectionError,
+                ),
             },
             timeoutMs,
           ),

@@ -19,7 +19,7 @@ const MACHINERY = [
   'policies/define-policy',
   'policies/policy-commands',
   'policies/run-policies',
-  'policies/together',
+  'policies/combine-consumer-policies',
 ]
 
 test.each([

@@ -2,12 +2,14 @@ import { createClaimer, createPoller, filterPatterns as withPatterns } from 'mil
 import { connectMemory } from 'millrace/testing'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createPublisher } from '../../src/publish/publisher.ts'
-import { deployedConsumers } from '../../src/run/event-source.ts'
+import { applyDeployedSettings } from '../../src/run/event-source.ts'
 import { billing, noting, OrderPaid } from '../support/scenario.ts'
 
 const consumer = billing(() => {})
 const read = (value: unknown) =>
-  deployedConsumers([consumer], { MILLRACE_EVENT_SOURCE: typeof value === 'string' ? value : JSON.stringify(value) })
+  applyDeployedSettings([consumer], {
+    MILLRACE_EVENT_SOURCE: typeof value === 'string' ? value : JSON.stringify(value),
+  })
 
 afterEach(() => void vi.unstubAllEnvs())
 
@@ -20,7 +22,7 @@ describe('what the deployment sets', () => {
   })
 
   test('is nothing where it says nothing, or speaks of others', () => {
-    expect(deployedConsumers([consumer], {})).toEqual([consumer])
+    expect(applyDeployedSettings([consumer], {})).toEqual([consumer])
     expect(read([{ stream: 'orders', group: 'search', batchSize: 7 }])).toEqual([consumer])
   })
 
@@ -52,7 +54,7 @@ describe('what the deployment sets', () => {
 
   test('does not change what the code filters by where it says nothing of it', () => {
     const filtered = billing(() => {}, { filter: withPatterns([{ type: ['OrderPaid'] }]) })
-    const [deployed] = deployedConsumers([filtered], {
+    const [deployed] = applyDeployedSettings([filtered], {
       MILLRACE_EVENT_SOURCE: JSON.stringify([{ stream: 'orders', group: 'billing', batchSize: 1 }]),
     })
 
@@ -67,7 +69,7 @@ describe('what the deployment sets', () => {
     const source = JSON.stringify([{ stream: 'orders', group: 'billing', filterPatterns }])
     const filtered = billing(() => {}, { filter: withPatterns() })
 
-    expect(() => deployedConsumers([filtered], { MILLRACE_EVENT_SOURCE: source })).toThrow(message)
+    expect(() => applyDeployedSettings([filtered], { MILLRACE_EVENT_SOURCE: source })).toThrow(message)
   })
 
   test.each([

@@ -10,7 +10,7 @@ import { defineConsumer, on } from '../../src/define/consumer.ts'
 import type { EventDefinition } from '../../src/define/event.ts'
 import { defineEvent } from '../../src/define/event.ts'
 import { InvalidPayloadError, MalformedEntryError, NoRouteError, UnsupportedVersionError } from '../../src/errors.ts'
-import { prepare } from '../../src/run/prepare.ts'
+import { prepareEntry } from '../../src/run/prepare.ts'
 
 const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
 
@@ -48,7 +48,7 @@ const decodedOf = (more: Partial<DecodedEvent> = {}): DecodedEvent => ({
   ...more,
 })
 
-describe('prepare()', () => {
+describe('prepareEntry()', () => {
   test('gives the event, its route and what was decoded, at once', () => {
     const consumer = aConsumer()
     const rest = {
@@ -61,7 +61,7 @@ describe('prepare()', () => {
       traceparent: '00-1-2-01',
     }
 
-    expect(prepare(anEntry(rest), consumer)).toEqual({
+    expect(prepareEntry(anEntry(rest), consumer)).toEqual({
       kind: 'prepared',
       route: consumer.routes.get('OrderPaid'),
       decoded: decodedOf(rest),
@@ -70,11 +70,11 @@ describe('prepare()', () => {
   })
 
   test.each([undefined, ''])('names the event after its entry where its own id is %j', (eventId) => {
-    expect(prepare(anEntry({ eventId }), aConsumer())).toMatchObject({ event: { eventId: 'orders:5-1' } })
+    expect(prepareEntry(anEntry({ eventId }), aConsumer())).toMatchObject({ event: { eventId: 'orders:5-1' } })
   })
 
   test('leaves out of the event what the entry does not say', () => {
-    const { event } = prepare(anEntry(), aConsumer()) as { event: object }
+    const { event } = prepareEntry(anEntry(), aConsumer()) as { event: object }
 
     expect(Object.keys(event)).toEqual(['type', 'version', 'payload', 'eventId'])
   })
@@ -84,7 +84,7 @@ describe('prepare()', () => {
     const bytes = fields.map(([name, value]): Field => [Buffer.from(name), Buffer.from(value)])
     const consumer = aConsumer()
 
-    expect(prepare({ id, fields: bytes }, consumer)).toEqual(prepare({ id, fields }, consumer))
+    expect(prepareEntry({ id, fields: bytes }, consumer)).toEqual(prepareEntry({ id, fields }, consumer))
   })
 
   test("hands on the schema's output", () => {
@@ -97,7 +97,7 @@ describe('prepare()', () => {
     })
     const consumer = aConsumer(defineEvent('OrderPaid', { payload }))
 
-    expect(prepare(anEntry(), consumer)).toMatchObject({
+    expect(prepareEntry(anEntry(), consumer)).toMatchObject({
       decoded: { payload: { orderId: 'o-1' } },
       event: { payload: { orderId: 'O-1', currency: 'EUR' } },
     })
@@ -113,14 +113,17 @@ describe('prepare()', () => {
     }
     const entry = anEntry()
 
-    expect(prepare(entry, aConsumer(OrderPaid, { codec }))).toMatchObject({ kind: 'prepared', event: { version: 1 } })
+    expect(prepareEntry(entry, aConsumer(OrderPaid, { codec }))).toMatchObject({
+      kind: 'prepared',
+      event: { version: 1 },
+    })
     expect(seen).toEqual([[entry.fields, '5-1']])
   })
 })
 
-describe('prepare() rejects', () => {
+describe('prepareEntry() rejects', () => {
   test('what the codec cannot read as malformed', () => {
-    expect(prepare(anEntry({ payload: 'secret' }), aConsumer())).toEqual({
+    expect(prepareEntry(anEntry({ payload: 'secret' }), aConsumer())).toEqual({
       kind: 'rejected',
       reason: 'malformed',
       error: new MalformedEntryError('Field "payload" must be JSON'),
@@ -135,7 +138,7 @@ describe('prepare() rejects', () => {
       },
     }
 
-    expect(prepare(anEntry(), aConsumer(OrderPaid, { codec }))).toEqual({
+    expect(prepareEntry(anEntry(), aConsumer(OrderPaid, { codec }))).toEqual({
       kind: 'rejected',
       reason: 'malformed',
       error: thrown,
@@ -144,7 +147,7 @@ describe('prepare() rejects', () => {
   })
 
   test.each(['OrderShipped', 'orderPaid', '__proto__', 'constructor'])('the type %j as unrouted', (type) => {
-    expect(prepare(anEntry({ type, eventId: 'e-1' }), aConsumer())).toEqual({
+    expect(prepareEntry(anEntry({ type, eventId: 'e-1' }), aConsumer())).toEqual({
       kind: 'rejected',
       reason: 'unrouted',
       error: new NoRouteError(type),
@@ -159,7 +162,7 @@ describe('prepare() rejects', () => {
   ])('version %d of a definition that lifts versions 2 and 3 to 4 as %s', (version, reason) => {
     const { event, lifted } = aLiftedEvent()
 
-    expect(prepare(anEntry({ version }), aConsumer(event, { newerVersion: 'deadLetter' }))).toEqual({
+    expect(prepareEntry(anEntry({ version }), aConsumer(event, { newerVersion: 'deadLetter' }))).toEqual({
       kind: 'rejected',
       reason,
       error: new UnsupportedVersionError('OrderPaid', version, 4),
@@ -172,12 +175,12 @@ describe('prepare() rejects', () => {
     const upcast = { 1: (old: object) => old, 3: (old: object) => old }
     const event = defineEvent('OrderPaid', { version: 4, payload: z.any(), upcast })
 
-    expect(prepare(anEntry({ version: 1 }), aConsumer(event))).toMatchObject({ reason: 'unsupported-version' })
-    expect(prepare(anEntry({ version: 3 }), aConsumer(event))).toMatchObject({ kind: 'prepared' })
+    expect(prepareEntry(anEntry({ version: 1 }), aConsumer(event))).toMatchObject({ reason: 'unsupported-version' })
+    expect(prepareEntry(anEntry({ version: 3 }), aConsumer(event))).toMatchObject({ kind: 'prepared' })
   })
 
   test('a payload that the schema refuses as invalid', () => {
-    expect(prepare(anEntry({ payload: '{"orderId":5}' }), aConsumer())).toEqual({
+    expect(prepareEntry(anEntry({ payload: '{"orderId":5}' }), aConsumer())).toEqual({
       kind: 'rejected',
       reason: 'invalid',
       error: new InvalidPayloadError('OrderPaid', [{ path: 'orderId', message: 'Invalid input' }]),
@@ -193,7 +196,7 @@ describe('prepare() rejects', () => {
     ]
     const event = defineEvent('OrderPaid', { payload: aSchema(() => ({ issues })) })
 
-    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({
+    expect(prepareEntry(anEntry(), aConsumer(event))).toMatchObject({
       error: {
         issues: [
           { path: '', message: 'everything' },
@@ -213,7 +216,7 @@ describe('prepare() rejects', () => {
     }
     const event = defineEvent('OrderPaid', { version: 2, payload: z.any(), upcast })
 
-    expect(prepare(anEntry(), aConsumer(event))).toEqual({
+    expect(prepareEntry(anEntry(), aConsumer(event))).toEqual({
       kind: 'rejected',
       reason: 'invalid',
       error: new InvalidPayloadError('OrderPaid', [
@@ -227,11 +230,11 @@ describe('prepare() rejects', () => {
     const upcast = { 1: () => ({ orderId: null }) }
     const event = defineEvent('OrderPaid', { version: 2, payload: z.object({ orderId: z.string() }), upcast })
 
-    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+    expect(prepareEntry(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
   })
 })
 
-describe('prepare() with a codec of the user’s own', () => {
+describe('prepareEntry() with a codec of the user’s own', () => {
   const decoding = (decode: () => unknown) => aConsumer(OrderPaid, { codec: { decode: decode as () => DecodedEvent } })
   const payload = { orderId: 'o-1' }
 
@@ -242,7 +245,7 @@ describe('prepare() with a codec of the user’s own', () => {
     ['is asynchronous', async () => ({ type: 'OrderPaid', payload })],
     ['is asynchronous and rejects', () => Promise.reject(new Error('no'))],
   ])('that %s rejects the entry as malformed', (_title, decode) => {
-    expect(prepare(anEntry(), decoding(decode))).toMatchObject({
+    expect(prepareEntry(anEntry(), decoding(decode))).toMatchObject({
       kind: 'rejected',
       reason: 'malformed',
       error: { code: 'ERR_ENTRY_MALFORMED' },
@@ -250,13 +253,13 @@ describe('prepare() with a codec of the user’s own', () => {
   })
 })
 
-describe('prepare() with a schema', () => {
+describe('prepareEntry() with a schema', () => {
   test('that answers with a promise of another realm waits for it', async () => {
     const event = defineEvent('OrderPaid', {
       payload: aSchema(() => runInNewContext(`Promise.resolve({ issues: [{ message: 'no' }] })`)),
     })
 
-    expect(await prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+    expect(await prepareEntry(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
   })
 
   test.each([[{}], [undefined], [null], [7], [{ issues: {} }], [{ issues: 'no' }], [Object.create(null)]])(
@@ -264,12 +267,12 @@ describe('prepare() with a schema', () => {
     (answer) => {
       const event = defineEvent('OrderPaid', { payload: aSchema(() => answer as never) })
 
-      expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
+      expect(prepareEntry(anEntry(), aConsumer(event))).toMatchObject({ kind: 'rejected', reason: 'invalid' })
     },
   )
 })
 
-describe('prepare() lifts', () => {
+describe('prepareEntry() lifts', () => {
   test.each([
     [2, { orderId: 'o-1', two: true, three: true }],
     [3, { orderId: 'o-1', three: true }],
@@ -277,7 +280,7 @@ describe('prepare() lifts', () => {
   ])('a payload of version %d one version at a time', (version, payload) => {
     const { event, lifted } = aLiftedEvent()
 
-    expect(prepare(anEntry({ version }), aConsumer(event))).toMatchObject({
+    expect(prepareEntry(anEntry({ version }), aConsumer(event))).toMatchObject({
       decoded: { version, payload: { orderId: 'o-1' } },
       event: { version: 4, payload },
     })
@@ -287,16 +290,16 @@ describe('prepare() lifts', () => {
   test('an event without a version from 1', () => {
     const event = defineEvent('OrderPaid', { version: 2, payload: z.any(), upcast: { 1: () => 'lifted' } })
 
-    expect(prepare(anEntry(), aConsumer(event))).toMatchObject({ event: { version: 2, payload: 'lifted' } })
+    expect(prepareEntry(anEntry(), aConsumer(event))).toMatchObject({ event: { version: 2, payload: 'lifted' } })
   })
 })
 
-describe('prepare() with an asynchronous schema', () => {
+describe('prepareEntry() with an asynchronous schema', () => {
   const payload = z.object({ orderId: z.string().check(z.refine(async (id) => id !== 'o-0')) })
   const consumer = aConsumer(defineEvent('OrderPaid', { payload }))
 
   test('waits for it', async () => {
-    const prepared = prepare(anEntry({ eventId: 'e-1' }), consumer)
+    const prepared = prepareEntry(anEntry({ eventId: 'e-1' }), consumer)
 
     expect(prepared).toBeInstanceOf(Promise)
     expect(await prepared).toMatchObject({
@@ -306,7 +309,7 @@ describe('prepare() with an asynchronous schema', () => {
   })
 
   test('rejects what it refuses', async () => {
-    expect(await prepare(anEntry({ payload: '{"orderId":"o-0"}' }), consumer)).toMatchObject({
+    expect(await prepareEntry(anEntry({ payload: '{"orderId":"o-0"}' }), consumer)).toMatchObject({
       kind: 'rejected',
       reason: 'invalid',
       error: new InvalidPayloadError('OrderPaid', [{ path: 'orderId', message: 'Invalid input' }]),
@@ -317,6 +320,6 @@ describe('prepare() with an asynchronous schema', () => {
     const trouble = new Error('the price list cannot be reached')
     const event = defineEvent('OrderPaid', { payload: aSchema(() => Promise.reject(trouble)) })
 
-    await expect(Promise.resolve(prepare(anEntry(), aConsumer(event)))).rejects.toBe(trouble)
+    await expect(Promise.resolve(prepareEntry(anEntry(), aConsumer(event)))).rejects.toBe(trouble)
   })
 })

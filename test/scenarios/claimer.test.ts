@@ -3,7 +3,7 @@ import type { Connection, EventHandler } from 'millrace'
 import { claim, defineConsumer, on, poll } from 'millrace'
 import { createVirtualClock } from 'millrace/testing'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { start } from '../../dist/group/redis/scripts/start.js'
+import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
@@ -147,8 +147,8 @@ describe('promise 6: a claimer', () => {
     const consumer = billing(handler, { maxDeliveries: 2, backoff: { firstMs: 0 } })
     await publish('a')
     await poll(consumer, { redis })
-    await raw.script('LOAD', start.lua)
-    const cut = proxy.cutAfter(String(evalsha(start, '', [], [])[1]))
+    await raw.script('LOAD', startClaimedScript.lua)
+    const cut = proxy.cutAfter(String(evalsha(startClaimedScript, '', [], [])[1]))
 
     const report = await claim(consumer, { redis: connect(proxy.url) })
     await cut

@@ -6,11 +6,11 @@ import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashSlot } from '../../src/core/keys.ts'
 import { Account, EVENTS, pause } from '../support/account.ts'
-import { failOver, type Node, type PrivateCluster, slotMove, startNodes } from '../support/cluster.ts'
+import { failOver, type Node, type PrivateCluster, slotMove, startCluster } from '../support/cluster.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({ empty: 1, args: ['--appendonly', 'yes', '--appendfsync', 'always'], program })
+  cluster = await startCluster({ empty: 1, args: ['--appendonly', 'yes', '--appendfsync', 'always'], program })
 }, 40_000)
 afterAll(() => cluster.stop())
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { claim, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
-import { start } from '../../dist/group/redis/scripts/start.js'
-import { take } from '../../dist/group/redis/scripts/take.js'
+import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
+import { takeSetAsideScript } from '../../dist/group/redis/scripts/take.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
@@ -108,7 +108,7 @@ describe('promises 1 and 4: a process that dies', () => {
     await age(60_000)
     const proxy = await startFaultProxy(server)
 
-    const starting = proxy.pauseOn(String(evalsha(start, '', [], [])[1]))
+    const starting = proxy.pauseOn(String(evalsha(startClaimedScript, '', [], [])[1]))
     const victim = startVictim({ url: proxy.url, action: 'claim', options: {} })
     await starting
     await victim.kill()
@@ -131,7 +131,7 @@ describe('promises 1 and 4: a process that dies', () => {
     await poll(fail, { redis })
     const proxy = await startFaultProxy(server)
 
-    const taking = proxy.pauseOn(String(evalsha(take, '', [], [])[1]))
+    const taking = proxy.pauseOn(String(evalsha(takeSetAsideScript, '', [], [])[1]))
     const victim = startVictim({ url: proxy.url, action: 'claim', options: {} })
     await taking
     await victim.kill()

@@ -4,7 +4,7 @@ import type { InvocationFailedError } from 'millrace'
 import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
-import { readBounded } from '../../dist/group/redis/scripts/read-bounded.js'
+import { readUnlessPendingLimit } from '../../dist/group/redis/scripts/read-unless-pending-limit.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import { passOnDue } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
@@ -122,7 +122,7 @@ describe('promise 12: a cut connection', () => {
     const consumer = billing(handler, { maxDeliveries: 1 })
     await poll(consumer, { redis: direct })
     await publish('a', 'b')
-    const cut = proxy.cutAfter(String(evalsha(readBounded, '', [], [])[1]))
+    const cut = proxy.cutAfter(String(evalsha(readUnlessPendingLimit, '', [], [])[1]))
 
     const report = await poll(consumer, { redis: connect(proxy.url) })
     await cut

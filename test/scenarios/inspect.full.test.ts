@@ -304,6 +304,7 @@ test('without XINFO STREAM the server is believed, but never a 0', async () => {
     'isOurs',
     'lag',
     'oldestPending',
+    'paused',
     'undeliveredAgeMs',
   ])
 })

@@ -4,7 +4,7 @@ import type { InvocationFailedError, Report } from 'millrace'
 import { claim, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { start } from '../../dist/group/redis/scripts/start.js'
+import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -140,7 +140,7 @@ describe('promise 2: a start whose answer is lost', () => {
     await publish(...orders)
     await poll(consumer, { redis: patient })
     await age(60_000)
-    const lost = proxy.freezeAfter(String(evalsha(start, '', [], [])[1]), 0)
+    const lost = proxy.freezeAfter(String(evalsha(startClaimedScript, '', [], [])[1]), 0)
 
     const report = await failed(claim(consumer, { redis }))
 

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, InvocationFailedError, Report } from 'millrace'
 import { claim, poll, RetryAfterError } from 'millrace'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { appenderOf } from '../../src/group/redis/append.ts'
+import { createAppender } from '../../src/group/redis/append.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { createAclUsers, urlOf } from '../infra/acl-users.ts'
 import { passOnDue } from '../support/due.ts'
@@ -57,7 +57,7 @@ async function restart({ server, raw }: Scenario, connections: readonly Connecti
   await ready
   // a client that was refused meanwhile may fail its next command, once
   const elsewhere = connections.map((connection) =>
-    appenderOf('append', connection)('elsewhere', [[['a', 'b']]], { kind: 'none' }),
+    createAppender('append', connection)('elsewhere', [[['a', 'b']]], { kind: 'none' }),
   )
   await Promise.allSettled(elsewhere)
 }

@@ -16,7 +16,7 @@ import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { systemClock } from '../../src/clock.ts'
-import { imbalanceOf } from '../../src/report.ts'
+import { reportImbalance } from '../../src/report.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { counts, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -312,7 +312,7 @@ describe.each([
     const report = await place.claim(billing(handler, options, route as RouteOptions))
 
     expect(counts(report)).toMatchObject({ claimed: 1, ...counted })
-    expect(imbalanceOf(report)).toBe(0)
+    expect(reportImbalance(report)).toBe(0)
     expect(calls).toEqual([])
     expect(await place.pending()).toBe(0)
   })

@@ -2,7 +2,7 @@ import { createPublisher, defineConsumer, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { pause, resume } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
-import { STREAM_OF, startNodes } from '../support/cluster.ts'
+import { STREAM_OF, startCluster } from '../support/cluster.ts'
 import { OrderPaid } from '../support/consumer.ts'
 
 test.each(['url', 'plainUrl'] as const)(
@@ -11,7 +11,7 @@ test.each(['url', 'plainUrl'] as const)(
     timeout: 60_000,
   },
   async (url) => {
-    const cluster = await startNodes()
+    const cluster = await startCluster()
     onTestFinished(() => cluster.stop())
     const redis = connectIoredis(cluster[url])
     onTestFinished(() => redis.close())

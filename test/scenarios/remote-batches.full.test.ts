@@ -5,7 +5,7 @@ import type { LambdaFunctionOptions } from 'millrace/lambda'
 import { lambdaFunction, notifyFunction } from 'millrace/lambda'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import * as z from 'zod/mini'
-import type { FunctionDefinition, InvocationReport } from '../../src/local/definitions.ts'
+import type { FunctionDefinition, LocalInvocationReport } from '../../src/local/definitions.ts'
 import type { LocalLambda } from '../../src/local/local-lambda.ts'
 import { startLocalLambda } from '../../src/local/local-lambda.ts'
 import { counts, difference, startScenario } from '../support/scenario.ts'
@@ -13,7 +13,7 @@ import { counts, difference, startScenario } from '../support/scenario.ts'
 const OrderShipped = defineEvent('OrderShipped', { payload: z.object({ orderId: z.string(), fails: z.boolean() }) })
 
 const codeFolder = join(import.meta.dirname, '../interop/functions')
-const runs: InvocationReport[] = []
+const runs: LocalInvocationReport[] = []
 const log: string[] = []
 let lambda: LocalLambda
 

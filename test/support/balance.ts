@@ -1,13 +1,13 @@
 import { afterEach, expect } from 'vitest'
 import { RunReport } from '../../dist/run/run-report.js'
-import { imbalanceOf } from '../../src/report.ts'
+import { reportImbalance } from '../../src/report.ts'
 
 /** Promise 13 in every test: whatever a test is about, each report of a run that it made adds up. */
 const unbalanced: unknown[] = []
 const { ended } = RunReport.prototype
 RunReport.prototype.ended = function (...numbers) {
   ended.apply(this, numbers)
-  if (imbalanceOf(this.numbers) !== 0) unbalanced.push(this.numbers)
+  if (reportImbalance(this.numbers) !== 0) unbalanced.push(this.numbers)
 }
 
 afterEach(() => {

@@ -1,11 +1,11 @@
-import type { Claims, Group, RunEnd } from '../../src/group/group.ts'
-import { claimsOf } from '../../src/group/redis/redis-claims.ts'
+import type { ClaimerOperations, Group, PollerRunEnd } from '../../src/group/group.ts'
+import { claimerOperationsOf } from '../../src/group/redis/redis-claims.ts'
 
-export type BothSides = Group & Claims
+export type BothSides = Group & ClaimerOperations
 
 /** A group with what a claimer brings along, and with members of a test's own. */
 export function bothSides(group: Group, change: (both: BothSides) => Partial<BothSides> = () => ({})): BothSides {
-  const claims = claimsOf(group)
+  const claims = claimerOperationsOf(group)
   const having = (changed: Partial<BothSides>) =>
     new Proxy(group as BothSides, {
       has: (_target, name) => name in group || name in claims,
@@ -20,7 +20,7 @@ export function bothSides(group: Group, change: (both: BothSides) => Partial<Bot
 }
 
 /** How a poller's run ends that settled all it read. */
-export const ended = (end: Partial<RunEnd> = {}): RunEnd => ({
+export const ended = (end: Partial<PollerRunEnd> = {}): PollerRunEnd => ({
   known: [],
   isInDoubt: false,
   takesFlag: false,

@@ -3,7 +3,7 @@ import { hashSlot } from '../../src/core/keys.ts'
 import type { Node, PrivateCluster } from '../../tools/redis-cluster.ts'
 
 export type { Node, PrivateCluster } from '../../tools/redis-cluster.ts'
-export { startNodes } from '../../tools/redis-cluster.ts'
+export { startCluster } from '../../tools/redis-cluster.ts'
 
 const PATIENCE_MS = 20_000
 /** A master votes for a replica of the same master once in two node timeouts. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { FunctionDefinition, InvocationReport } from '../../src/local/definitions.ts'
+import type { FunctionDefinition, LocalInvocationReport } from '../../src/local/definitions.ts'
 import type { LocalLambda, LocalLambdaOptions } from '../../src/local/local-lambda.ts'
 import { startLocalLambda } from '../../src/local/local-lambda.ts'
 
@@ -19,7 +19,7 @@ export async function aFunction(
 
 export interface ObservedLambda extends LocalLambda {
   /** What was reported so far. */
-  readonly reports: readonly InvocationReport[]
+  readonly reports: readonly LocalInvocationReport[]
   /** What was written so far: source, a space, text. */
   readonly lines: readonly string[]
   /** Resolves once a line matches. */
@@ -28,7 +28,7 @@ export interface ObservedLambda extends LocalLambda {
 
 /** A local Lambda that ends with the test. */
 export async function startLambda(options: LocalLambdaOptions): Promise<ObservedLambda> {
-  const reports: InvocationReport[] = []
+  const reports: LocalInvocationReport[] = []
   const lines: string[] = []
   const waiting = new Set<() => void>()
   const lambda = await startLocalLambda({

@@ -4,7 +4,7 @@ import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 
 /** A cluster of one node, which has all hash slots. @param password The server's, if it wants one. */
-export async function startCluster(password?: string): Promise<PrivateRedis> {
+export async function startOneNodeCluster(password?: string): Promise<PrivateRedis> {
   const login = password === undefined ? [] : ['--requirepass', password]
   const server = await startRedisServer({
     args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', ...login],

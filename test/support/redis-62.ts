@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/group.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
-import type { Reply, Transport } from '../../src/group/redis/transport.ts'
+import type { RedisReply, Transport } from '../../src/group/redis/transport.ts'
 
 /** The set of entry ids that count as trimmed. */
 export const TRIMMED = 'trimmed'
@@ -54,7 +54,7 @@ export function connectLike62(url: string): Connection {
       const pipeline = client.pipeline()
       for (const [name, ...args] of commands) pipeline.callBuffer(name, args)
       const results = (await pipeline.exec()) ?? []
-      return results.map(([error, reply]) => (error ? new RedisReplyError(error.message) : (reply as Reply)))
+      return results.map(([error, reply]) => (error ? new RedisReplyError(error.message) : (reply as RedisReply)))
     },
     async close() {
       client.disconnect()

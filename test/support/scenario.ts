@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import type { Connection, EventHandler, Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { onTestFinished } from 'vitest'
-import { imbalanceOf } from '../../src/report.ts'
+import { reportImbalance } from '../../src/report.ts'
 import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { connectByName } from './clients.ts'
@@ -122,7 +122,7 @@ export function counts(report: Report): Record<string, number | boolean> {
 }
 
 /** What is missing from the sum of a report: 0. */
-export const difference: (report: Report) => number = imbalanceOf
+export const difference: (report: Report) => number = reportImbalance
 
 export function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${n}`)

@@ -1,5 +1,5 @@
-import { UNIT_MS } from '../../core/words.ts'
-import { quoted } from '../../errors.ts'
+import { MS_PER_UNIT } from '../../core/words.ts'
+import { quotedValue } from '../../errors.ts'
 import { UsageError } from '../usage-error.ts'
 
 /**
@@ -7,10 +7,10 @@ import { UsageError } from '../usage-error.ts'
  *
  * @throws {UsageError} Something else.
  */
-export function readDuration(command: string, option: string, text: string): number {
+export function parseDurationOption(command: string, option: string, text: string): number {
   const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text) ?? []
-  if (digits !== undefined) return Number(digits) * UNIT_MS[unit as keyof typeof UNIT_MS]
+  if (digits !== undefined) return Number(digits) * MS_PER_UNIT[unit as keyof typeof MS_PER_UNIT]
   throw new UsageError(
-    `millrace ${command}: ${option} must be a number with one of s, m, h, d, w after it, as in 2h, got ${quoted(text)}`,
+    `millrace ${command}: ${option} must be a number with one of s, m, h, d, w after it, as in 2h, got ${quotedValue(text)}`,
   )
 }

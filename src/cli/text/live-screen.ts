@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 
 /** What is used of a terminal. */
-export interface Terminal {
+export interface ScreenTerminal {
   readonly isTTY?: boolean
   readonly columns?: number
   readonly rows?: number
@@ -24,19 +24,19 @@ const CLEAR_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
 
 /** On a terminal, its second screen, cut to its size and drawn again when that changes; elsewhere block after block. */
-export function createLiveScreen(stdout: Terminal): LiveScreen {
+export function createLiveScreen(stdout: ScreenTerminal): LiveScreen {
   return stdout.isTTY
     ? terminalScreen(stdout)
     : { show: (lines) => stdout.write(`${lines.join('\n')}\n\n`), close() {} }
 }
 
-function terminalScreen(stdout: Terminal): LiveScreen {
+function terminalScreen(stdout: ScreenTerminal): LiveScreen {
   let shown: readonly string[] = []
   let isOpen = true
   const draw = () => {
     // 0 is what a terminal says that does not know
     const [columns, rows] = [stdout.columns || 80, stdout.rows || 24]
-    const lines = fitLines(shown, columns, rows)
+    const lines = fitLinesToTerminal(shown, columns, rows)
     // cleared before it is written: after a full line the cursor still stands on its last character
     const rest = lines.length < rows ? `\r\n${CLEAR_BELOW}` : ''
     stdout.write(HOME + lines.map((line) => CLEAR_LINE + line).join('\r\n') + rest)
@@ -63,7 +63,7 @@ function terminalScreen(stdout: Terminal): LiveScreen {
 }
 
 /** Lines that a terminal of that size shows without wrapping or scrolling; one that is cut loses its colours. */
-export function fitLines(lines: readonly string[], columns: number, rows: number): string[] {
+export function fitLinesToTerminal(lines: readonly string[], columns: number, rows: number): string[] {
   const cut = lines.map((line) => {
     const plain = stripVTControlCharacters(line)
     return plain.length <= columns ? line : `${plain.slice(0, Math.max(0, columns - 1))}…`

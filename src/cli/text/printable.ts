@@ -4,7 +4,7 @@ const HARMFUL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 const HARMFUL_IN_JSON = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
 /** A text cut to so many characters, with how many there are more. */
-export function cut(text: string, most: number): string {
+export function cutText(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most)}… (${text.length - most} more)`
 }
 
@@ -13,7 +13,7 @@ const NAME = 100
 
 /** A name on one line of a terminal, cut. */
 export function printableName(text: string): string {
-  return printable(cut(text, NAME))
+  return printable(cutText(text, NAME))
 }
 
 /** A text on one line of a terminal: what would do something there is shown as `\u{…}`. */

@@ -1,5 +1,5 @@
 /** Where a bar is drawn. */
-export interface Terminal {
+export interface ProgressTerminal {
   readonly isTTY?: boolean
   write(text: string): unknown
 }
@@ -9,9 +9,9 @@ const CLEAR_LINE = '\r\u001B[2K'
 
 /** A bar on one line, drawn over and over; nothing where there is no terminal. */
 export class ProgressBar {
-  readonly #terminal: Terminal
+  readonly #terminal: ProgressTerminal
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: ProgressTerminal) {
     this.#terminal = terminal
   }
 

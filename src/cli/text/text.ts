@@ -9,7 +9,7 @@ export type Paint = (format: Format, text: string) => string
 export const paint: Paint = (format, text) => styleText(format, text, { stream: process.stdout })
 
 /** Bytes, a KB being 1,024: `12.3 MB`. */
-export function bytes(value: number): string {
+export function formatBytes(value: number): string {
   const power = Math.min(Math.floor(Math.log2(Math.max(1, value)) / 10), SIZES.length - 1)
   return `${power === 0 ? value : (value / 1_024 ** power).toFixed(1)} ${SIZES[power]}`
 }
@@ -17,7 +17,7 @@ export function bytes(value: number): string {
 const SIZES = ['B', 'KB', 'MB', 'GB', 'TB']
 
 /** A cell of a table, or only its text. */
-export type Cell = string | { readonly text: string; readonly as: Format }
+export type TableCell = string | { readonly text: string; readonly as: Format }
 
 export interface TableColumn {
   readonly title: string
@@ -28,11 +28,11 @@ export interface TableColumn {
 /** Aligned lines: the titles, then one line per row. */
 export function tableLines(
   columns: readonly TableColumn[],
-  rows: readonly (readonly Cell[])[],
+  rows: readonly (readonly TableCell[])[],
   colour: Paint = paint,
 ): string[] {
   const widths = widthsOf(columns, rows)
-  const line = (cells: readonly Cell[], as?: Format) =>
+  const line = (cells: readonly TableCell[], as?: Format) =>
     columns
       .map(({ align }, n) => {
         const cell = cells[n] ?? ''
@@ -46,14 +46,14 @@ export function tableLines(
   return [line(titles, 'dim'), ...rows.map((row) => line(row))]
 }
 
-function widthsOf(columns: readonly TableColumn[], rows: readonly (readonly Cell[])[]): number[] {
+function widthsOf(columns: readonly TableColumn[], rows: readonly (readonly TableCell[])[]): number[] {
   // not spread: there may be more rows than a call has arguments
   return columns.map(({ title }, n) =>
     rows.reduce((widest, row) => Math.max(widest, textOf(row[n]).length), title.length),
   )
 }
 
-function textOf(cell: Cell | undefined): string {
+function textOf(cell: TableCell | undefined): string {
   return typeof cell === 'object' ? cell.text : (cell ?? '')
 }
 

@@ -18,8 +18,8 @@ export const MAX_ERROR_BYTES = 8_192
  * The fields of a dead letter up to `fieldCount`, name and value in turn, in their fixed order; `''` where there is nothing to say.
  * The server adds `fieldCount`, the number of the entry's own pairs, and then those pairs as they are.
  */
-export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
-  const error = describeError(facts.error, detail)
+export function deadLetterHeadFields(origin: DeadLetterOrigin, facts: DeadLetterFacts): string[] {
+  const error = errorTexts(facts.error, detail)
   const head: Record<string, string | undefined> = {
     originalStream: origin.stream,
     originalId: origin.entryId,
@@ -41,7 +41,7 @@ export function deadLetterHead(origin: DeadLetterOrigin, facts: DeadLetterFacts)
 }
 
 /** What was thrown, as texts: handlers may throw anything, also what cannot be read. All empty if nothing was. */
-export function describeError(
+export function errorTexts(
   error: unknown,
   detailOf: (error: object) => string = () => '',
 ): { name: string; message: string; stack: string } {
@@ -60,8 +60,8 @@ export function describeError(
 }
 
 /** What was thrown, as an error whose message can be read: the thing itself if it is one. */
-export function errorOf(thrown: unknown): Error {
-  const { message } = describeError(thrown)
+export function toReadableError(thrown: unknown): Error {
+  const { message } = errorTexts(thrown)
   try {
     if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
   } catch {} // then it is none

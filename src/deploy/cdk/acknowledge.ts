@@ -5,7 +5,7 @@ import type { IConstruct } from 'constructs'
 // What cdk-nag's AwsSolutions finds in what is described, and why it stands: an app that runs it need not say so itself.
 
 /** @param construct The role that decrypts. */
-export function acknowledgeKeys(construct: IConstruct): void {
+export function acknowledgeNagKeyWildcard(construct: IConstruct): void {
   Validations.of(construct).acknowledge({
     id: 'AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:kms:<AWS::Region>:<AWS::AccountId>:key/*]',
     reason:
@@ -14,7 +14,7 @@ export function acknowledgeKeys(construct: IConstruct): void {
 }
 
 /** @param construct The policy by which the function invokes itself. */
-export function acknowledgeVersions(construct: IConstruct, fn: IFunction): void {
+export function acknowledgeNagVersionWildcard(construct: IConstruct, fn: IFunction): void {
   const show = () => asTheRuleShows(Stack.of(construct).resolve(fn.functionArn))
   const acknowledge = (arn: string) =>
     Validations.of(construct).acknowledge({
@@ -47,7 +47,7 @@ function asTheRuleShows(value: unknown): string {
 }
 
 /** @param construct The queue for failed schedules. */
-export function acknowledgeDeadLetterQueue(construct: IConstruct): void {
+export function acknowledgeNagQueueWithoutDlq(construct: IConstruct): void {
   Validations.of(construct).acknowledge({
     id: 'AwsSolutions-SQS3',
     reason: 'The queue is a dead-letter queue itself: that of the schedules.',

@@ -2,42 +2,44 @@ import { type CfnResource, Stack, Token } from 'aws-cdk-lib'
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import { CfnFunction, type Function as DeployedFunction, type IFunction } from 'aws-cdk-lib/aws-lambda'
 import type { Construct } from 'constructs'
-import { quoted } from '../../errors.ts'
+import { quotedValue } from '../../errors.ts'
 import { EVENT_SOURCE_VARIABLE } from '../../run/event-source.ts'
-import { type EventSourceSettings, overridesOf } from '../event-source.ts'
-import { idOf } from '../ids.ts'
-import type { FunctionTarget, Statement } from '../resources.ts'
-import { acknowledgeKeys, acknowledgeVersions } from './acknowledge.ts'
-import { withTokens } from './to-cfn.ts'
+import { type EventSourceSettings, encodeEnvironmentOverrides } from '../event-source.ts'
+import { toLogicalId } from '../ids.ts'
+import type { IamStatement, InvokedFunction } from '../resources.ts'
+import { acknowledgeNagKeyWildcard, acknowledgeNagVersionWildcard } from './acknowledge.ts'
+import { replaceReferencesByTokens } from './create-cfn-resource.ts'
 
 /** The name of a parameter of a consumer that is a function. */
-export type Part = 'poller' | 'claimer'
+export type FunctionProp = 'poller' | 'claimer'
 
 const SERVICE = 'POWERTOOLS_SERVICE_NAME'
 
 /** What a function is, and of which consumers, in the order they were added: its environment speaks of all of them. */
-const usesOf = new WeakMap<IFunction, { readonly part: Part; readonly consumers: EventSourceSettings[] }>()
+const usesOf = new WeakMap<IFunction, { readonly part: FunctionProp; readonly consumers: EventSourceSettings[] }>()
 
 /**
  * Poller and claimer by ids that differ: those of functions in two stacks may be the same, and so may `Orders/Handler` and `OrdersHandler`.
  *
  * @throws {TypeError} A version or an alias, which has schedules and retries of its own.
  */
-export function targetsOf(fns: Readonly<Record<Part, IFunction>>): Record<Part, FunctionTarget> {
+export function toInvokedFunctions(
+  fns: Readonly<Record<FunctionProp, IFunction>>,
+): Record<FunctionProp, InvokedFunction> {
   const poller = targetOf('poller', fns.poller)
   const claimer = targetOf('claimer', fns.claimer)
   const { id } = claimer
   return { poller, claimer: id === poller.id ? { ...claimer, id: `${id}Claimer`, title: id } : claimer }
 }
 
-function targetOf(part: Part, fn: IFunction): FunctionTarget {
+function targetOf(part: FunctionProp, fn: IFunction): InvokedFunction {
   // an import shows only by its ARN: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
   if ('version' in fn || fn.functionArn.split(':').length > 7) {
     throw new TypeError(
       `${part} cannot be a version or an alias, got ${fn.node.path}: schedules, permissions and retries are those of the function itself`,
     )
   }
-  return { id: idOf(pathInStack(fn)), name: fn.functionName, arn: fn.functionArn }
+  return { id: toLogicalId(pathInStack(fn)), name: fn.functionName, arn: fn.functionArn }
 }
 
 /**
@@ -46,7 +48,11 @@ function targetOf(part: Part, fn: IFunction): FunctionTarget {
  *
  * @throws {TypeError} They say different things, or are not known.
  */
-export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFunction>>, given?: string): string {
+export function sharedServiceName(
+  scope: Construct,
+  fns: Readonly<Record<FunctionProp, IFunction>>,
+  given?: string,
+): string {
   const stack = Stack.of(scope)
   const said = Object.entries(fns).map(([part, fn]) => ({ part, fn, service: environmentOf(fn)[SERVICE] }))
   const service = given ?? said.find((one) => one.service !== undefined)?.service ?? stack.stackName
@@ -68,7 +74,7 @@ export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFun
     if (one.service === undefined) addEnvironment(one.fn, SERVICE, service as string)
     else if (JSON.stringify(one.service) !== JSON.stringify(stack.resolve(service))) {
       throw new TypeError(
-        `${SERVICE} cannot differ between poller, claimer and serviceName, got ${quoted(one.service)} in the ${one.part} and ` +
+        `${SERVICE} cannot differ between poller, claimer and serviceName, got ${quotedValue(one.service)} in the ${one.part} and ` +
           JSON.stringify(stack.resolve(service)),
       )
     }
@@ -77,7 +83,7 @@ export function agreeOnService(scope: Construct, fns: Readonly<Record<Part, IFun
 }
 
 /** @returns What is wrong when the template is made: somebody may have changed the environment since. */
-export function checkService(scope: Construct, fns: readonly IFunction[], service: string): string[] {
+export function findServiceNameProblems(scope: Construct, fns: readonly IFunction[], service: string): string[] {
   const expected = Stack.of(scope).resolve(service)
   return fns
     .filter((fn) => !isImported(fn))
@@ -85,8 +91,8 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
     .filter(({ now }) => JSON.stringify(now) !== JSON.stringify(expected))
     .map(
       ({ fn, now }) =>
-        `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${quoted(now)}: alarms and dashboard ` +
-        `search for ${quoted(expected)}`,
+        `${SERVICE} of ${fn.node.path} cannot change after the event source was added, got ${quotedValue(now)}: alarms and dashboard ` +
+        `search for ${quotedValue(expected)}`,
     )
 }
 
@@ -96,7 +102,7 @@ export function checkService(scope: Construct, fns: readonly IFunction[], servic
  * @throws {TypeError} The function is imported, so that its environment cannot be set, or is a poller that another number of schedules wakes, or
  *   that may not run as often, or is the other part of another consumer.
  */
-export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSettings): void {
+export function addEnvironmentOverrides(part: FunctionProp, fn: IFunction, settings: EventSourceSettings): void {
   const { part: known, consumers } = usesOf.get(fn) ?? { part, consumers: [] }
   if (known !== part) {
     throw new TypeError(
@@ -113,7 +119,7 @@ export function addOverrides(part: Part, fn: IFunction, settings: EventSourceSet
   }
   consumers.push(settings)
   usesOf.set(fn, { part, consumers })
-  const overrides = overridesOf(consumers)
+  const overrides = encodeEnvironmentOverrides(consumers)
   if (overrides === undefined) return
   if (isImported(fn)) {
     throw new TypeError(
@@ -139,7 +145,12 @@ function assertConcurrency(fn: IFunction, { pollers }: EventSourceSettings): voi
  *
  * @throws {TypeError} An imported function without a role, which nothing can be added to.
  */
-export function addStatements(scope: Construct, fn: IFunction, part: Part, statements: readonly Statement[]): void {
+export function addRoleStatements(
+  scope: Construct,
+  fn: IFunction,
+  part: FunctionProp,
+  statements: readonly IamStatement[],
+): void {
   const own = statements.filter(({ Sid }) => Sid === 'InvokeItself')
   const others = statements.filter((statement) => !own.includes(statement))
   if (fn.role === undefined) {
@@ -150,10 +161,10 @@ export function addStatements(scope: Construct, fn: IFunction, part: Part, state
     )
   }
   for (const statement of others) fn.addToRolePolicy(asPolicyStatement(statement))
-  acknowledgeKeys(fn.role)
+  acknowledgeNagKeyWildcard(fn.role)
   if (own.length === 0 || scope.node.tryFindChild('InvokeItself') !== undefined) return
   const policy = new Policy(scope, 'InvokeItself', { statements: own.map(asPolicyStatement), roles: [fn.role] })
-  acknowledgeVersions(policy, fn)
+  acknowledgeNagVersionWildcard(policy, fn)
 }
 
 /** `Orders/Poller` of a stack is `Orders/Poller`, wherever the stack itself is. */
@@ -185,6 +196,6 @@ function resourceOf(fn: IFunction): CfnFunction | undefined {
 }
 
 /** Without its `Sid`: those of a policy must differ, and another consumer of the function may say the same of other resources. */
-function asPolicyStatement({ Sid: _sid, ...statement }: Statement): PolicyStatement {
-  return PolicyStatement.fromJson(withTokens(statement))
+function asPolicyStatement({ Sid: _sid, ...statement }: IamStatement): PolicyStatement {
+  return PolicyStatement.fromJson(replaceReferencesByTokens(statement))
 }

@@ -176,7 +176,7 @@ const ACTION = 'add Redis stream'
  *
  * @throws {TypeError | RangeError} Under the props' names, as the CDK's own errors are: `batchSize cannot be over 10000, got 20000`.
  */
-export function settingsOf(props: RedisStreamEventSourceProps): EventSourceSettings {
+export function resolveProps(props: RedisStreamEventSourceProps): EventSourceSettings {
   const options = optionsOf(props)
   try {
     return resolveEventSource(ACTION, options)
@@ -187,7 +187,7 @@ export function settingsOf(props: RedisStreamEventSourceProps): EventSourceSetti
 }
 
 /** ARN of the key that encrypts `onFailedSchedule`: that of the key itself, since permissions know no alias. */
-export function keyOf({ onFailedSchedule }: RedisStreamEventSourceProps): string | undefined {
+export function failedScheduleKeyArn({ onFailedSchedule }: RedisStreamEventSourceProps): string | undefined {
   const key = onFailedSchedule?.encryptionMasterKey
   return key !== undefined && 'aliasTargetKey' in key ? (key as IAlias).aliasTargetKey.keyArn : key?.keyArn
 }

@@ -2,14 +2,20 @@ import { type CfnResource, Lazy, Stack, Token } from 'aws-cdk-lib'
 import type { CfnAlarm, CfnDashboard } from 'aws-cdk-lib/aws-cloudwatch'
 import type { IFunction } from 'aws-cdk-lib/aws-lambda'
 import { Construct } from 'constructs'
-import { describeConsumer } from '../consumer-resources.ts'
+import { createConsumerResources } from '../consumer-resources.ts'
 import type { EventSourceSettings } from '../event-source.ts'
-import { idOf } from '../ids.ts'
-import { claimerStatements, pollerStatements } from '../permissions.ts'
-import type { FunctionTarget, References, Resource } from '../resources.ts'
-import { addOverrides, addStatements, agreeOnService, checkService, targetsOf } from './functions.ts'
-import { keyOf, type RedisStreamConsumerProps, settingsOf } from './props.ts'
-import { assertAgreement, toCfn } from './to-cfn.ts'
+import { toLogicalId } from '../ids.ts'
+import { claimerIamStatements, pollerIamStatements } from '../permissions.ts'
+import type { CloudFormationResource, InvokedFunction, TemplateReferences } from '../resources.ts'
+import { assertSameResource, createCfnResource } from './create-cfn-resource.ts'
+import {
+  addEnvironmentOverrides,
+  addRoleStatements,
+  findServiceNameProblems,
+  sharedServiceName,
+  toInvokedFunctions,
+} from './functions.ts'
+import { failedScheduleKeyArn, type RedisStreamConsumerProps, resolveProps } from './props.ts'
 
 /** The alarms of a consumer; one that was switched off is not there. */
 export interface RedisStreamAlarms {
@@ -46,24 +52,24 @@ export class RedisStreamConsumer extends Construct {
     if (poller === claimer) throw new TypeError(`claimer cannot be the poller itself, got ${poller.node.path} for both`)
     this.poller = poller
     this.claimer = claimer
-    const settings = settingsOf(props)
-    const targets = targetsOf({ poller, claimer })
+    const settings = resolveProps(props)
+    const targets = toInvokedFunctions({ poller, claimer })
     const stem = stemOf(this, settings)
-    this.serviceName = agreeOnService(this, { poller, claimer }, props.serviceName)
-    this.node.addValidation({ validate: () => checkService(this, [poller, claimer], this.serviceName) })
-    addOverrides('poller', poller, settings)
-    addOverrides('claimer', claimer, settings)
+    this.serviceName = sharedServiceName(this, { poller, claimer }, props.serviceName)
+    this.node.addValidation({ validate: () => findServiceNameProblems(this, [poller, claimer], this.serviceName) })
+    addEnvironmentOverrides('poller', poller, settings)
+    addEnvironmentOverrides('claimer', claimer, settings)
     this.#addPermissions(settings)
     const parts = {
       id: stem,
       service: this.serviceName,
       ...targets,
       references: this.#references(),
-      failedSchedulesKey: keyOf(props),
+      failedSchedulesKey: failedScheduleKeyArn(props),
     }
-    const resources = describeConsumer(settings, parts)
+    const resources = createConsumerResources(settings, parts)
     for (const resource of resources) this.#add(resource, stem, targets)
-    for (const resource of resources) assertAgreement(this.#resources.get(resource.id) as CfnResource, resource)
+    for (const resource of resources) assertSameResource(this.#resources.get(resource.id) as CfnResource, resource)
     this.alarms = this.#alarms(stem)
     const dashboard = this.#resources.get(`${stem}Dashboard`) as CfnDashboard | undefined
     if (dashboard !== undefined) this.dashboard = dashboard
@@ -71,26 +77,30 @@ export class RedisStreamConsumer extends Construct {
 
   #addPermissions(settings: EventSourceSettings): void {
     for (const [part, statementsOf] of [
-      ['poller', pollerStatements],
-      ['claimer', claimerStatements],
+      ['poller', pollerIamStatements],
+      ['claimer', claimerIamStatements],
     ] as const) {
       const fn = this[part]
       // the CDK gives a function's role what logging and a VPC take
       const own = { arn: fn.functionArn, versionsArn: `${fn.functionArn}:*`, logGroupArn: undefined, inVpc: false }
-      addStatements(this.#scopeOf(fn), fn, part, statementsOf(settings, own))
+      addRoleStatements(this.#scopeOf(fn), fn, part, statementsOf(settings, own))
     }
   }
 
-  #add(resource: Resource, stem: string, targets: Readonly<Record<'poller' | 'claimer', FunctionTarget>>): void {
+  #add(
+    resource: CloudFormationResource,
+    stem: string,
+    targets: Readonly<Record<'poller' | 'claimer', InvokedFunction>>,
+  ): void {
     const [scope, id] = this.#placeOf(resource, stem, targets)
-    this.#resources.set(resource.id, toCfn(scope, id, resource))
+    this.#resources.set(resource.id, createCfnResource(scope, id, resource))
   }
 
   /** Under whose name a resource stands in the tree, so that it says whose it is. */
   #placeOf(
-    resource: Resource,
+    resource: CloudFormationResource,
     stem: string,
-    targets: Readonly<Record<'poller' | 'claimer', FunctionTarget>>,
+    targets: Readonly<Record<'poller' | 'claimer', InvokedFunction>>,
   ): [Construct, string] {
     const { id, owner } = resource
     if (owner === 'stack') return [Stack.of(this), id]
@@ -107,7 +117,7 @@ export class RedisStreamConsumer extends Construct {
   }
 
   /** Described before it is made: whoever refers to it gets it when the template is made. */
-  #references(): References {
+  #references(): TemplateReferences {
     const made = (id: string) => this.#resources.get(id) as CfnResource
     return {
       ref: (id) => Lazy.string({ produce: () => made(id).ref }),
@@ -143,14 +153,14 @@ function stemOf(construct: Construct, { stream, group }: EventSourceSettings): s
   const known = consumersOf.get(Stack.of(construct)) ?? new Map<string, Named>()
   consumersOf.set(Stack.of(construct), known)
   const { path } = construct.node
-  const stem = Token.isUnresolved(stream + group) ? idOf(path) : idOf(stream) + idOf(group)
+  const stem = Token.isUnresolved(stream + group) ? toLogicalId(path) : toLogicalId(stream) + toLogicalId(group)
   const other = known.get(stem)
   if (other?.stream === stream && other.group === group) {
     throw new TypeError(
       `group cannot be used twice for a stream in one stack, got ${group} on ${stream} at ${other.path}, too`,
     )
   }
-  const free = other === undefined ? stem : idOf(path)
+  const free = other === undefined ? stem : toLogicalId(path)
   known.set(free, { stream, group, path })
   return free
 }

@@ -1,6 +1,6 @@
-import type { Reference, Statement } from '../resources.ts'
-import { arnOf } from '../resources.ts'
-import type { Destination, ServerlessFunction } from './serverless.ts'
+import type { IamStatement, TemplateReference } from '../resources.ts'
+import { arnReference } from '../resources.ts'
+import type { AsyncInvokeDestination, ServerlessFunction } from './serverless.ts'
 
 /** What an ARN's service, or the type that a destination names, lets a function do there. */
 const SENDING: Readonly<Record<string, string>> = {
@@ -19,11 +19,11 @@ type PropertyOf = (name: string) => unknown
  * What osls adds to the role that it makes for all, and to no other: what Lambda itself does in the function's name, because of the options
  * `onError`, `kmsKeyArn`, `fileSystemConfig` and `destinations`.
  */
-export function optionStatements(
+export function sharedRoleStatements(
   { destinations }: Pick<ServerlessFunction, 'destinations'>,
   propertyOf: PropertyOf,
   functions: Readonly<Record<string, ServerlessFunction>>,
-): Statement[] {
+): IamStatement[] {
   const { TargetArn: onError } = (propertyOf('DeadLetterConfig') ?? {}) as { TargetArn?: unknown }
   const key = propertyOf('KmsKeyArn')
   const fileSystems = (propertyOf('FileSystemConfigs') ?? []) as readonly { readonly Arn: unknown }[]
@@ -36,14 +36,17 @@ export function optionStatements(
   ]
 }
 
-function toDestination(target: Destination, functions: Readonly<Record<string, ServerlessFunction>>): Statement {
+function toDestination(
+  target: AsyncInvokeDestination,
+  functions: Readonly<Record<string, ServerlessFunction>>,
+): IamStatement {
   if (typeof target === 'object') return allow([SENDING[target.type] as string], target.arn)
   if (target.startsWith('arn:')) return allow(sendingTo(target), target)
   const { name = target, targetAlias } = functions[target] ?? {}
   // by its name: a reference to a function whose role this is would be circular
   return allow(
     ['lambda:InvokeFunction'],
-    arnOf('lambda', `function:${[name, targetAlias?.name].filter(Boolean).join(':')}`),
+    arnReference('lambda', `function:${[name, targetAlias?.name].filter(Boolean).join(':')}`),
   )
 }
 
@@ -53,6 +56,6 @@ function sendingTo(arn: unknown): readonly string[] {
   return [SENDING[arn.split(':')[2] as string] ?? 'sns:Publish']
 }
 
-function allow(Action: readonly string[], Resource: unknown): Statement {
-  return { Effect: 'Allow', Action, Resource: Resource as string | Reference }
+function allow(Action: readonly string[], Resource: unknown): IamStatement {
+  return { Effect: 'Allow', Action, Resource: Resource as string | TemplateReference }
 }

@@ -1,20 +1,20 @@
-import { quoted } from '../../errors.ts'
+import { quotedValue } from '../../errors.ts'
 import { EVENT_SOURCE_VARIABLE } from '../../run/event-source.ts'
-import { describeConsumer } from '../consumer-resources.ts'
-import { overridesOf, redisStreamSchema } from '../event-source.ts'
-import { idOf } from '../ids.ts'
-import type { FunctionPermissions } from '../permissions.ts'
-import { claimerStatements, describeFunctionRole, pollerStatements } from '../permissions.ts'
-import type { FunctionTarget, Resource } from '../resources.ts'
-import { arnOf, plainReferences } from '../resources.ts'
-import { optionStatements } from './function-statements.ts'
-import { providerRole } from './provider-role.ts'
-import type { Serverless, ServerlessFunction } from './serverless.ts'
-import type { ConsumerFunction, ServiceConsumer } from './service-consumers.ts'
-import { consumersOf, functionsOf } from './service-consumers.ts'
-import { addResources } from './template.ts'
+import { createConsumerResources } from '../consumer-resources.ts'
+import { encodeEnvironmentOverrides, redisStreamEventSchema } from '../event-source.ts'
+import { toLogicalId } from '../ids.ts'
+import type { FunctionRoleInputs } from '../permissions.ts'
+import { claimerIamStatements, createFunctionRoleResource, pollerIamStatements } from '../permissions.ts'
+import type { CloudFormationResource, InvokedFunction } from '../resources.ts'
+import { arnReference, logicalIdReferences } from '../resources.ts'
+import { sharedRoleStatements } from './function-statements.ts'
+import type { ServerlessFramework, ServerlessFunction } from './serverless.ts'
+import type { FunctionWithConsumers, ServiceConsumer } from './service-consumers.ts'
+import { groupConsumersByFunction, readServiceConsumers } from './service-consumers.ts'
+import { sharedRoleOf } from './shared-role.ts'
+import { addTemplateResources } from './template.ts'
 
-const STATEMENTS = { poller: pollerStatements, claimer: claimerStatements }
+const STATEMENTS = { poller: pollerIamStatements, claimer: claimerIamStatements }
 
 /**
  * Plugin of osls, and of Serverless 3: the event `redisStream`, put at the poller, deploys a consumer. The functions' own properties
@@ -22,14 +22,14 @@ const STATEMENTS = { poller: pollerStatements, claimer: claimerStatements }
  */
 class RedisStreamPlugin {
   readonly hooks: Readonly<Record<string, () => void>>
-  readonly #serverless: Serverless
+  readonly #serverless: ServerlessFramework
   #consumers: readonly ServiceConsumer[] = []
   /** Ids of the roles that are ours to describe, by the function's name. */
   readonly #roles = new Map<string, string>()
 
-  constructor(serverless: Serverless) {
+  constructor(serverless: ServerlessFramework) {
     this.#serverless = serverless
-    serverless.configSchemaHandler.defineFunctionEvent('aws', 'redisStream', redisStreamSchema)
+    serverless.configSchemaHandler.defineFunctionEvent('aws', 'redisStream', redisStreamEventSchema)
     this.hooks = {
       // every command: `deploy function` and `invoke local` want the environment, too
       initialize: () => this.#explain(() => this.#configureFunctions()),
@@ -42,14 +42,17 @@ class RedisStreamPlugin {
   #configureFunctions(): void {
     const { functions, provider } = this.#serverless.service
     const { logRetentionInDays } = provider
-    this.#consumers = consumersOf(functions ?? {}, logRetentionInDays === undefined ? {} : { logRetentionInDays })
-    for (const fn of functionsOf(this.#consumers)) this.#configureFunction(fn)
+    this.#consumers = readServiceConsumers(
+      functions ?? {},
+      logRetentionInDays === undefined ? {} : { logRetentionInDays },
+    )
+    for (const fn of groupConsumersByFunction(this.#consumers)) this.#configureFunction(fn)
   }
 
-  #configureFunction({ name, part, consumers }: ConsumerFunction): void {
+  #configureFunction({ name, part, consumers }: FunctionWithConsumers): void {
     const fn = this.#function(name)
     const [{ logRetentionInDays, reservedConcurrency }] = consumers
-    const overrides = overridesOf(consumers)
+    const overrides = encodeEnvironmentOverrides(consumers)
     fn.environment = {
       POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
       ...(overrides !== undefined && { [EVENT_SOURCE_VARIABLE]: overrides }),
@@ -60,7 +63,7 @@ class RedisStreamPlugin {
   }
 
   #assignRoles(): void {
-    for (const { name } of functionsOf(this.#consumers)) {
+    for (const { name } of groupConsumersByFunction(this.#consumers)) {
       const fn = this.#function(name)
       if (this.#hasRole(fn)) continue
       const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
@@ -71,34 +74,34 @@ class RedisStreamPlugin {
 
   #addResources(): void {
     const template = this.#serverless.service.provider.compiledCloudFormationTemplate
-    for (const fn of functionsOf(this.#consumers))
-      addResources(template, this.#describeRole(fn), this.#function(fn.name).condition)
+    for (const fn of groupConsumersByFunction(this.#consumers))
+      addTemplateResources(template, this.#describeRole(fn), this.#function(fn.name).condition)
     for (const { settings, poller, claimer } of this.#consumers) {
       const parts = {
-        id: idOf(settings.stream) + idOf(settings.group),
+        id: toLogicalId(settings.stream) + toLogicalId(settings.group),
         service: this.#commonServiceName(poller, claimer),
         poller: this.#target(poller),
         claimer: this.#target(claimer),
-        references: plainReferences,
+        references: logicalIdReferences,
       }
-      addResources(template, describeConsumer(settings, parts), this.#commonCondition(poller, claimer))
+      addTemplateResources(template, createConsumerResources(settings, parts), this.#commonCondition(poller, claimer))
     }
   }
 
-  #describeRole({ name, part, consumers: [settings] }: ConsumerFunction): Resource[] {
+  #describeRole({ name, part, consumers: [settings] }: FunctionWithConsumers): CloudFormationResource[] {
     const id = this.#roles.get(name)
     if (id === undefined) return []
     const { provider, functions = {} } = this.#serverless.service
-    const more = optionStatements(this.#function(name), (property) => this.#property(name, property), functions)
+    const more = sharedRoleStatements(this.#function(name), (property) => this.#property(name, property), functions)
     const statements = [...STATEMENTS[part](settings, this.#permissions(name)), ...more]
-    return [describeFunctionRole(id, statements, providerRole(provider))]
+    return [createFunctionRoleResource(id, statements, sharedRoleOf(provider))]
   }
 
-  #permissions(name: string): FunctionPermissions {
+  #permissions(name: string): FunctionRoleInputs {
     const fn = this.#function(name)
     return {
-      arn: arnOf('lambda', `function:${fn.name}`),
-      versionsArn: arnOf('lambda', `function:${fn.name}:*`),
+      arn: arnReference('lambda', `function:${fn.name}`),
+      versionsArn: arnReference('lambda', `function:${fn.name}:*`),
       logGroupArn: fn.disableLogs ? undefined : this.#logGroupArn(name),
       inVpc: this.#property(name, 'VpcConfig') !== undefined,
       traced: this.#property(name, 'TracingConfig') !== undefined,
@@ -108,9 +111,9 @@ class RedisStreamPlugin {
   /** Its own, unless the function writes to another. */
   #logGroupArn(name: string): unknown {
     const { LogGroup: group } = (this.#property(name, 'LoggingConfig') ?? {}) as { LogGroup?: unknown }
-    if (group === undefined) return plainReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn')
-    if (typeof group === 'string') return arnOf('logs', `log-group:${group}:*`)
-    return { 'Fn::Sub': [arnOf('logs', `log-group:\${LogGroup}:*`)['Fn::Sub'], { LogGroup: group }] }
+    if (group === undefined) return logicalIdReferences.attribute(this.#naming.getLogGroupLogicalId(name), 'Arn')
+    if (typeof group === 'string') return arnReference('logs', `log-group:${group}:*`)
+    return { 'Fn::Sub': [arnReference('logs', `log-group:\${LogGroup}:*`)['Fn::Sub'], { LogGroup: group }] }
   }
 
   /** As an option of the function or the provider set it, or an extension of the resource. */
@@ -121,12 +124,12 @@ class RedisStreamPlugin {
     return resources?.extensions?.[id]?.Properties?.[property] ?? compiled?.Properties?.[property]
   }
 
-  #target(name: string): FunctionTarget {
+  #target(name: string): InvokedFunction {
     const id = this.#naming.getLambdaLogicalId(name)
     return {
       id: this.#naming.getNormalizedFunctionName(name),
-      name: plainReferences.ref(id),
-      arn: plainReferences.attribute(id, 'Arn'),
+      name: logicalIdReferences.ref(id),
+      arn: logicalIdReferences.attribute(id, 'Arn'),
     }
   }
 
@@ -151,8 +154,8 @@ class RedisStreamPlugin {
     const [one, other] = [poller, claimer].map((name) => this.#function(name).condition)
     if (one === other) return one
     throw new TypeError(
-      `Cannot deploy functions ${quoted(poller)} and ${quoted(claimer)}: condition must be the same in both, got ` +
-        `${quoted(one) ?? 'none'} and ${quoted(other) ?? 'none'}`,
+      `Cannot deploy functions ${quotedValue(poller)} and ${quotedValue(claimer)}: condition must be the same in both, got ` +
+        `${quotedValue(one) ?? 'none'} and ${quotedValue(other) ?? 'none'}`,
     )
   }
 
@@ -160,8 +163,8 @@ class RedisStreamPlugin {
     const [one, other] = [poller, claimer].map((name) => this.#serviceName(this.#function(name)))
     if (typeof one === 'string' && one === other) return one
     throw new TypeError(
-      `Cannot alarm for functions ${quoted(poller)} and ${quoted(claimer)}: POWERTOOLS_SERVICE_NAME must be the same text ` +
-        `in both, got ${quoted(one)} and ${quoted(other)}`,
+      `Cannot alarm for functions ${quotedValue(poller)} and ${quotedValue(claimer)}: POWERTOOLS_SERVICE_NAME must be the same text ` +
+        `in both, got ${quotedValue(one)} and ${quotedValue(other)}`,
     )
   }
 

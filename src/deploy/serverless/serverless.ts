@@ -1,11 +1,11 @@
-import type { Schema } from '../option-rows.ts'
-import type { Reference, Statement } from '../resources.ts'
-import type { Template } from './template.ts'
+import type { JsonSchema } from '../option-rows.ts'
+import type { IamStatement, TemplateReference } from '../resources.ts'
+import type { CloudFormationTemplate } from './template.ts'
 
 /** What the plugin reads and writes of osls, and of Serverless 3; neither has types of it. */
-export interface Serverless {
+export interface ServerlessFramework {
   readonly service: ServerlessService
-  readonly configSchemaHandler: { defineFunctionEvent(provider: string, name: string, schema: Schema): void }
+  readonly configSchemaHandler: { defineFunctionEvent(provider: string, name: string, schema: JsonSchema): void }
   readonly classes: { readonly Error: new (message: string, code: string) => Error }
   getProvider(name: 'aws'): AwsProvider
 }
@@ -18,13 +18,13 @@ interface ServerlessService {
 
 /** `provider`, as far as it is read. */
 export interface ServerlessProvider {
-  readonly compiledCloudFormationTemplate: Template
+  readonly compiledCloudFormationTemplate: CloudFormationTemplate
   readonly environment?: Readonly<Record<string, unknown>>
   readonly logRetentionInDays?: number
   /** A role that exists is text; one that osls makes is described. */
   readonly iam?: { readonly role?: string | RoleOptions }
   /** Older names of what is in `iam.role`. */
-  readonly iamRoleStatements?: readonly Statement[]
+  readonly iamRoleStatements?: readonly IamStatement[]
   readonly iamManagedPolicies?: readonly unknown[]
   readonly rolePermissionsBoundary?: unknown
 }
@@ -36,11 +36,11 @@ interface RoleOptions {
   readonly permissionBoundary?: unknown
   readonly managedPolicies?: readonly unknown[]
   readonly tags?: Readonly<Record<string, string>>
-  readonly statements?: readonly Statement[]
+  readonly statements?: readonly IamStatement[]
 }
 
 /** Where Lambda sends what became of an asynchronous invocation: an ARN, the name of a function here, or a reference with its type. */
-export type Destination = string | { readonly type: string; readonly arn: Reference }
+export type AsyncInvokeDestination = string | { readonly type: string; readonly arn: TemplateReference }
 
 /** A function as it was configured; what is written to it is compiled. */
 export interface ServerlessFunction {
@@ -52,7 +52,7 @@ export interface ServerlessFunction {
   readonly condition?: string
   /** The option of serverless-iam-roles-per-function. */
   readonly iamRoleStatements?: unknown
-  readonly destinations?: { readonly onSuccess?: Destination; readonly onFailure?: Destination }
+  readonly destinations?: { readonly onSuccess?: AsyncInvokeDestination; readonly onFailure?: AsyncInvokeDestination }
   readonly targetAlias?: { readonly name: string }
   environment?: Readonly<Record<string, unknown>>
   logRetentionInDays?: number

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { quoted } from '../../errors.ts'
+import { quotedValue } from '../../errors.ts'
 import type { EventSourceSettings, RedisStreamEvent } from '../event-source.ts'
 import { resolveEventSource } from '../event-source.ts'
 
@@ -19,7 +19,7 @@ export interface ServiceConsumer {
 }
 
 /** A function of the service with what its consumers want of it. */
-export interface ConsumerFunction {
+export interface FunctionWithConsumers {
   readonly name: string
   readonly part: 'poller' | 'claimer'
   /** All that share it agree on what concerns it. */
@@ -50,7 +50,10 @@ const OF_FUNCTION: Readonly<Record<'poller' | 'claimer', (settings: EventSourceS
  * @param defaults What holds where an event says nothing.
  * @throws {TypeError | RangeError} An event that cannot be deployed; the message says where it stands, the rule and the value.
  */
-export function consumersOf(functions: Functions, defaults: Partial<RedisStreamEvent> = {}): ServiceConsumer[] {
+export function readServiceConsumers(
+  functions: Functions,
+  defaults: Partial<RedisStreamEvent> = {},
+): ServiceConsumer[] {
   const consumers: ServiceConsumer[] = []
   for (const [poller, { events = [] }] of Object.entries(functions)) {
     for (const [index, event] of events.entries()) {
@@ -68,7 +71,7 @@ export function consumersOf(functions: Functions, defaults: Partial<RedisStreamE
 }
 
 /** Each function once, with all its consumers. */
-export function functionsOf(consumers: readonly ServiceConsumer[]): ConsumerFunction[] {
+export function groupConsumersByFunction(consumers: readonly ServiceConsumer[]): FunctionWithConsumers[] {
   return (['poller', 'claimer'] as const).flatMap((part) => {
     const byName = Map.groupBy(consumers, (consumer) => consumer[part])
     return [...byName].map(([name, sharing]) => ({
@@ -92,12 +95,12 @@ function checkClaimer(path: string, claimer: string, functions: Functions): void
   if (!Object.hasOwn(functions, claimer)) {
     const names = Object.keys(functions).join(', ')
     throw new TypeError(
-      `Cannot use ${path}: claimer must name a function of this service, got ${quoted(claimer)}; there are ${names}`,
+      `Cannot use ${path}: claimer must name a function of this service, got ${quotedValue(claimer)}; there are ${names}`,
     )
   }
   if (functions[claimer]?.events?.some((event) => redisStreamOf(event) !== undefined)) {
     throw new TypeError(
-      `Cannot use ${path}: claimer must name a function that polls nothing, got ${quoted(claimer)}, which has a redisStream event`,
+      `Cannot use ${path}: claimer must name a function that polls nothing, got ${quotedValue(claimer)}, which has a redisStream event`,
     )
   }
 }
@@ -106,7 +109,7 @@ function checkTogether(consumer: ServiceConsumer, other: ServiceConsumer): void 
   const { stream, group } = consumer.settings
   if (stream === other.settings.stream && group === other.settings.group) {
     throw new TypeError(
-      `Cannot use ${consumer.path}: group must be used once for a stream, got ${quoted(group)} here and in ${other.path}`,
+      `Cannot use ${consumer.path}: group must be used once for a stream, got ${quotedValue(group)} here and in ${other.path}`,
     )
   }
   for (const part of ['poller', 'claimer'] as const) {
@@ -120,7 +123,7 @@ function checkAgreement(part: 'poller' | 'claimer', consumer: ServiceConsumer, o
   for (const [name, value] of Object.entries(OF_FUNCTION[part](consumer.settings))) {
     if (isDeepStrictEqual(value, others[name])) continue
     throw new TypeError(
-      `Cannot use ${consumer.path}: ${name} must be the same for all consumers of function ${quoted(consumer[part])}, got ` +
+      `Cannot use ${consumer.path}: ${name} must be the same for all consumers of function ${quotedValue(consumer[part])}, got ` +
         `${show(value)} here and ${show(others[name])} in ${other.path}`,
     )
   }

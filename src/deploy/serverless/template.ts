@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Resource } from '../resources.ts'
+import type { CloudFormationResource } from '../resources.ts'
 
 /** A CloudFormation template, as far as resources are concerned. */
-export interface Template {
+export interface CloudFormationTemplate {
   readonly Resources: Record<string, TemplateResource>
 }
 
@@ -21,7 +21,11 @@ const SHARED = new Set(['AWS::Scheduler::ScheduleGroup', 'AWS::SQS::Queue', 'AWS
  * @param condition The condition under which they are made; what all consumers share is made in any case. Default: none.
  * @throws {TypeError} Another resource has that id.
  */
-export function addResources(template: Template, resources: readonly Resource[], condition?: string): void {
+export function addTemplateResources(
+  template: CloudFormationTemplate,
+  resources: readonly CloudFormationResource[],
+  condition?: string,
+): void {
   for (const { id, type, properties } of resources) {
     const isConditional = condition !== undefined && !SHARED.has(type)
     const resource = { Type: type, ...(isConditional && { Condition: condition }), Properties: properties }
@@ -40,7 +44,11 @@ export function addResources(template: Template, resources: readonly Resource[],
  * A function has one configuration of asynchronous invocations. Where `destinations` or the like made one, what is set there stays, and the
  * rest is as described.
  */
-function fillInvokeConfig(template: Template, id: string, properties: Resource['properties']): boolean {
+function fillInvokeConfig(
+  template: CloudFormationTemplate,
+  id: string,
+  properties: CloudFormationResource['properties'],
+): boolean {
   const others = Object.entries(template.Resources).filter(
     ([other, resource]) => other !== id && isInvokeConfig(resource),
   )
@@ -54,6 +62,6 @@ function isInvokeConfig({ Type }: TemplateResource): boolean {
   return Type === 'AWS::Lambda::EventInvokeConfig'
 }
 
-function isOfSameFunction(one: TemplateResource['Properties'], other: Resource['properties']): boolean {
+function isOfSameFunction(one: TemplateResource['Properties'], other: CloudFormationResource['properties']): boolean {
   return isDeepStrictEqual([one?.FunctionName, one?.Qualifier], [other.FunctionName, other.Qualifier])
 }

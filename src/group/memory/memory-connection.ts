@@ -1,15 +1,15 @@
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
-import { cannot, knownOptions } from '../../core/options.ts'
+import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { needsOf } from '../../define/policy-needs.ts'
-import { quoted } from '../../errors.ts'
+import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
+import { quotedValue } from '../../errors.ts'
 import type { Connection, HeldEntry } from '../group.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
-import { isKnown } from './memory-values.ts'
+import { isMemoryCommand } from './memory-values.ts'
 
 /** What streams in memory go by. */
 export interface MemoryOptions {
@@ -48,7 +48,7 @@ export interface MemoryPending extends HeldEntry {
  * @throws {TypeError} A bad option.
  */
 export function connectMemory(options: MemoryOptions = {}): MemoryConnection {
-  knownOptions('connect to memory', options, ['clock'])
+  assertKnownOptions('connect to memory', options, ['clock'])
   return createMemoryConnection(new MemoryServer(options.clock ?? systemClock))
 }
 
@@ -58,12 +58,12 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const now = () => server.clock.now()
   return {
     assertServes(action, consumer) {
-      for (const { policy, key, commands } of needsOf(consumer as Consumer)) {
-        const unknown = commands.find((command) => !isKnown(command))
+      for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
+        const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
-          throw cannot(
+          throw wrongUseError(
             action,
-            `policy ${quoted(policy)} needs ${unknown.toUpperCase()} on ${quoted(key)}, which memory does not know`,
+            `policy ${quotedValue(policy)} needs ${unknown.toUpperCase()} on ${quotedValue(key)}, which memory does not know`,
           )
       }
     },

@@ -1,37 +1,37 @@
-import { PARKED } from '../../core/keys.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
-  Claims,
+  ClaimerOperations,
   Delivery,
   Group,
   GroupAddress,
+  GroupMeasurement,
   HeldEntry,
-  Measured,
+  IdleRenewalResult,
+  PollerRunEnd,
   ReadRequest,
   ReadResult,
-  RenewResult,
-  RunEnd,
   Settlement,
   SettleResult,
   Slot,
   SlotKind,
 } from '../group.ts'
-import { plain } from '../redis/commands/reply.ts'
-import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-bounded.ts'
-import { MemoryCalls } from './memory-calls.ts'
-import { MemoryClaims } from './memory-claims.ts'
+import { toPlainReply } from '../redis/commands/reply.ts'
+import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limit.ts'
+import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
+import { MemoryGroupBase } from './memory-group-base.ts'
 import type { MemoryServer } from './memory-server.ts'
-import { settle } from './memory-settling.ts'
+import { settleInMemory } from './memory-settling.ts'
 
 /** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
 export class MemoryGroup implements Group {
-  readonly claims: Claims
-  readonly #calls: MemoryCalls
+  readonly claims: ClaimerOperations
+  readonly #calls: MemoryGroupBase
 
   constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>) {
-    this.#calls = new MemoryCalls(address, server, lived)
-    this.claims = new MemoryClaims(this.#calls)
+    this.#calls = new MemoryGroupBase(address, server, lived)
+    this.claims = new MemoryClaimerOperations(this.#calls)
   }
 
   get roundTrips(): number {
@@ -42,11 +42,11 @@ export class MemoryGroup implements Group {
     return this.#calls.takeSlot(kind, slots, leaseMs)
   }
 
-  async measure(): Promise<Measured | undefined> {
+  async measure(): Promise<GroupMeasurement | undefined> {
     return this.#calls.measure()
   }
 
-  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     if (slot.token === '') return false
     this.#calls.roundTrips++
     if (!this.#calls.isLeased(slot)) return false
@@ -60,7 +60,7 @@ export class MemoryGroup implements Group {
   async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
     const handsBack = known !== undefined && slot.token !== ''
     if (settlements.length > 0 || handsBack) this.#calls.roundTrips++
-    const settled = settle(this.#calls, slot, settlements)
+    const settled = settleInMemory(this.#calls, slot, settlements)
     if (handsBack && this.#calls.isLeased(slot)) this.#handBack(slot, [...known, ...settlements.map(({ id }) => id)])
     return settled
   }
@@ -71,14 +71,14 @@ export class MemoryGroup implements Group {
     { count, maxPending = Infinity, maxParked = Infinity, ifEmpty = 'keep', riders = [] }: ReadRequest,
   ): Promise<ReadResult> {
     this.#calls.roundTrips++
-    const settled = settle(this.#calls, slot, settlements)
+    const settled = settleInMemory(this.#calls, slot, settlements)
     const holder = this.#calls.server.holder(this.#calls.address.keys.slot(slot.consumerName))
     const leaseLost = holder !== undefined && holder !== slot.token
     const isBounded = maxPending !== Infinity
     // a plain XREADGROUP reads what is paused all the same
     const isPaused = isBounded && !leaseLost && this.#calls.isAllPaused
     const opened = isPaused ? undefined : this.#calls.open()
-    const answers = riders.map((rider) => plain(this.#calls.server.values.run(rider)))
+    const answers = riders.map((rider) => toPlainReply(this.#calls.server.values.run(rider)))
     const nothing = {
       ...settled,
       entries: [],
@@ -92,7 +92,7 @@ export class MemoryGroup implements Group {
     if (!opened) return nothing
     if (leaseLost && isBounded) return { ...nothing, leaseLost }
     const { group } = opened
-    const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED).length
+    const parked = [...group.pending.values()].filter(({ owner }) => owner === PARKED_CONSUMER).length
     const parkedLimitReached = isBounded && parked > maxParked
     if (parkedLimitReached || group.pending.size - parked > maxPending) {
       this.#calls.server.flags.set(this.#calls.address.keys.wake, this.#calls.now + PENDING_LIMIT_FLAG_MS)
@@ -101,7 +101,7 @@ export class MemoryGroup implements Group {
     const entries = this.#calls.stream.after(group.lastDeliveredId, count).map(({ id, fields }): Delivery => {
       group.lastDeliveredId = id
       this.#calls.take(group, slot, { id, deliveryCount: 1 })
-      return { id, fields, deliveryCount: 1, returnTo: PARKED }
+      return { id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }
     })
     group.consumers.set(slot.consumerName, this.#calls.now)
     // as a plain XREADGROUP, which asks nobody whose the name is
@@ -113,7 +113,7 @@ export class MemoryGroup implements Group {
     return { ...nothing, hasEnded: true }
   }
 
-  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {
+  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult> {
     this.#calls.roundTrips++
     const group = this.#calls.find()
     if (!this.#calls.isLeased(slot)) return { lost: 0, leaseLost: true }
@@ -123,7 +123,7 @@ export class MemoryGroup implements Group {
 
   async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
     if (commands.length > 0) this.#calls.roundTrips++
-    return commands.map((command) => plain(this.#calls.server.values.run(command)))
+    return commands.map((command) => toPlainReply(this.#calls.server.values.run(command)))
   }
 
   /** Releases what was read under our lease and never reached us, which is what we do not know of. */

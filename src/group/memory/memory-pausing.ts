@@ -9,7 +9,7 @@ import type {
   ResumeAnswer,
   ResumeRequest,
 } from '../pausing.ts'
-import { scoreOf } from './memory-calls.ts'
+import { dueScore } from './memory-group-base.ts'
 import type { MemoryServer } from './memory-server.ts'
 
 /** Pauses groups in memory, as the scripts of the same names do on a server. */
@@ -59,7 +59,7 @@ export class MemoryPausing implements Pausing {
       return { waiting: ids.length, ...aged(ids) }
     }
     const due = [...this.#server.due(keys.due)]
-      .filter(([, score]) => score <= scoreOf(this.#now, Infinity))
+      .filter(([, score]) => score <= dueScore(this.#now, Infinity))
       .map(([id]) => id)
     const stream = this.#server.streams.get(keys.stream)
     const { lastDeliveredId } = stream?.groups.get(group) ?? {}

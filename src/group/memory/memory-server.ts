@@ -1,13 +1,13 @@
 import type { Clock } from '../../clock.ts'
-import { saturatedCount } from '../../core/delivery-count.ts'
+import { clampDeliveryCount } from '../../core/delivery-count.ts'
 import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
-import type { HeldEntry, Owner, Trim, WakeFlag } from '../group.ts'
-import { LAST_ID } from '../redis/scripts/fence.ts'
+import type { HeldEntry, PreviousOwner, StreamTrim, WakeFlag } from '../group.ts'
+import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
 import { MemoryValues } from './memory-values.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
-export interface Pending {
+export interface StoredPendingEntry {
   readonly owner: string
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
@@ -15,9 +15,9 @@ export interface Pending {
 }
 
 /** A group as a server keeps it. */
-export class GroupState {
+export class MemoryConsumerGroup {
   lastDeliveredId: string
-  readonly pending = new Map<string, Pending>()
+  readonly pending = new Map<string, StoredPendingEntry>()
   /** When each consumer name was last used. */
   readonly consumers = new Map<string, number>()
 
@@ -28,16 +28,16 @@ export class GroupState {
   /** Makes an entry pending under a consumer name, or hands it to another one. */
   hand(
     id: string,
-    { owner, idleMs = 0 }: Partial<Owner> & Pick<Owner, 'owner'>,
+    { owner, idleMs = 0 }: Partial<PreviousOwner> & Pick<PreviousOwner, 'owner'>,
     deliveryCount: number,
     nowMs: number,
   ): void {
-    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: saturatedCount(deliveryCount) })
+    this.pending.set(id, { owner, deliveredAt: nowMs - idleMs, deliveryCount: clampDeliveryCount(deliveryCount) })
     this.consumers.set(owner, nowMs)
   }
 
   /** What is pending, in the order of ids. */
-  get rows(): [id: string, pending: Pending][] {
+  get rows(): [id: string, pending: StoredPendingEntry][] {
     return [...this.pending].sort(([a], [b]) => compareEntryIds(a, b))
   }
 
@@ -54,7 +54,7 @@ export class GroupState {
 }
 
 /** Where the claimer goes on, and where a lost group is made again. */
-export interface State {
+export interface StoredClaimerState {
   cursor?: string
   mark?: string
   /** Milliseconds since 1970. */
@@ -73,7 +73,7 @@ export class MemoryServer {
   /** Flags of publishers: key → milliseconds since 1970 at which they end. */
   readonly flags = new Map<string, number>()
   /** Hashes. */
-  readonly states = new Map<string, State>()
+  readonly states = new Map<string, StoredClaimerState>()
   /** Sorted sets of what comes back at a time: entry id → score, as on a server. */
   readonly dueTimes = new Map<string, Map<string, number>>()
   /** Sorted sets of what waits: condition → entry id → delivery count. */
@@ -93,7 +93,7 @@ export class MemoryServer {
     return made(this.streams, key, () => new MemoryStream())
   }
 
-  state(key: string): State {
+  state(key: string): StoredClaimerState {
     return made(this.states, key, () => ({}))
   }
 
@@ -129,7 +129,7 @@ export class MemoryServer {
 
 export class MemoryStream {
   lastId = '0-0'
-  readonly groups = new Map<string, GroupState>()
+  readonly groups = new Map<string, MemoryConsumerGroup>()
   /** In the order of ids. */
   readonly #entries: Entry[] = []
 
@@ -150,7 +150,7 @@ export class MemoryStream {
   }
 
   after(id: string, count: number): Entry[] {
-    if (id === LAST_ID) return []
+    if (id === HIGHEST_ENTRY_ID) return []
     const from = this.#indexOf(entryIdAfter(id))
     return this.#entries.slice(from, from + count)
   }
@@ -160,7 +160,7 @@ export class MemoryStream {
   }
 
   /** Removes the oldest entries; always exactly. @param now By the server's clock. @returns How many. */
-  trim(trim: Trim, now: number): number {
+  trim(trim: StreamTrim, now: number): number {
     const { length } = this.#entries
     if (trim.kind === 'age')
       this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(now - trim.retentionMs))}`))

@@ -1,10 +1,10 @@
-import { conditionOf, partsOf } from '../../core/condition.ts'
+import { formatCondition, parseCondition } from '../../core/condition.ts'
 import { compareEntryIds, entryBytes } from '../../core/entry.ts'
-import { PARKED } from '../../core/keys.ts'
-import type { Claimed, Slot, TakenDelivery, TakeRequest } from '../group.ts'
-import type { MemoryCalls } from './memory-calls.ts'
-import { countIn, RUNNING, scoreOf } from './memory-calls.ts'
-import type { GroupState } from './memory-server.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
+import type { ClaimedEntry, DeliveryFromSetAside, Slot, TakeDueRequest } from '../group.ts'
+import type { MemoryGroupBase } from './memory-group-base.ts'
+import { countInDueScore, dueScore, TAKEN_SCORE } from './memory-group-base.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
 
 /** Members of an index that one call inspects, at most. */
 const LOOKS = 1_000
@@ -15,18 +15,18 @@ export class MemoryTake {
   /** What something waited for when that was inspected. */
   conditions: readonly string[]
   isMore = false
-  readonly #calls: MemoryCalls
-  readonly #group: GroupState
-  readonly #request: TakeRequest & { readonly till: number }
+  readonly #calls: MemoryGroupBase
+  readonly #group: MemoryConsumerGroup
+  readonly #request: TakeDueRequest & { readonly till: number }
   /** The type of an entry or a condition that is not to be started now. */
   readonly #isClosed: (value: string) => boolean
-  readonly #found: Claimed[] = []
+  readonly #found: ClaimedEntry[] = []
   #looked = 0
 
   constructor(
-    calls: MemoryCalls,
-    group: GroupState,
-    request: TakeRequest & { readonly till: number },
+    calls: MemoryGroupBase,
+    group: MemoryConsumerGroup,
+    request: TakeDueRequest & { readonly till: number },
     isClosed: (value: string) => boolean,
   ) {
     this.conditions = calls.left.conditions
@@ -39,15 +39,15 @@ export class MemoryTake {
   find(): void {
     const { room, till, conditions } = this.#request
     const due = [...this.#calls.dueTimes]
-      .filter(([, score]) => score < RUNNING && score <= scoreOf(till, Infinity))
+      .filter(([, score]) => score < TAKEN_SCORE && score <= dueScore(till, Infinity))
       .sort(([a, x], [b, y]) => x - y || Buffer.compare(Buffer.from(a), Buffer.from(b)))
     for (const [id, score] of due) {
       if (this.#found.length >= room || this.#looked >= LOOKS) break
-      if (!this.#look(id, countIn(score))) this.#calls.dueTimes.delete(id)
+      if (!this.#look(id, countInDueScore(score))) this.#calls.dueTimes.delete(id)
     }
     this.conditions = this.#calls.left.conditions
     for (const [condition, ids] of this.#calls.waiting) {
-      const { reason, what } = partsOf(condition)
+      const { reason, what } = parseCondition(condition)
       const isOpen =
         (reason === 'held' && !this.#isClosed(what)) || (reason === 'paused' && !this.#calls.isPaused(what))
       if (!conditions.includes(condition) && !isOpen) continue
@@ -61,29 +61,29 @@ export class MemoryTake {
   }
 
   /** Starts what was found, but for what is at its last delivery or has none left. */
-  start(slot: Slot): { readonly started: readonly TakenDelivery[]; readonly handed: readonly Claimed[] } {
+  start(slot: Slot): { readonly started: readonly DeliveryFromSetAside[]; readonly handed: readonly ClaimedEntry[] } {
     const { maxBytes = Infinity, maxDeliveries, till } = this.#request
-    const started: TakenDelivery[] = []
-    const handed: Claimed[] = []
+    const started: DeliveryFromSetAside[] = []
+    const handed: ClaimedEntry[] = []
     let bytes = 0
     for (const found of this.#found) {
       const { id, deliveryCount, from } = found
       const fields = this.#calls.stream.get(id)?.fields ?? []
       const isLast = deliveryCount + 1 >= maxDeliveries
       if (bytes >= maxBytes) {
-        this.#calls.dueTimes.set(id, scoreOf(till, deliveryCount))
+        this.#calls.dueTimes.set(id, dueScore(till, deliveryCount))
         continue
       }
       const held = isLast ? found : { id, deliveryCount: deliveryCount + 1 }
       this.#calls.take(this.#group, slot, held)
-      this.#calls.dueTimes.set(id, RUNNING + held.deliveryCount)
+      this.#calls.dueTimes.set(id, TAKEN_SCORE + held.deliveryCount)
       if (isLast) handed.push(found)
       else {
         bytes += entryBytes(fields)
-        started.push({ ...held, fields, returnTo: PARKED, isTaken: true, idleMs: from.idleMs })
+        started.push({ ...held, fields, returnTo: PARKED_CONSUMER, isTaken: true, idleMs: from.idleMs })
       }
     }
-    const isDue = (score: number) => score < RUNNING && score <= scoreOf(till, Infinity)
+    const isDue = (score: number) => score < TAKEN_SCORE && score <= dueScore(till, Infinity)
     this.isMore ||= this.#looked > 0 && [...this.#calls.dueTimes.values()].some(isDue)
     return { started, handed }
   }
@@ -96,9 +96,9 @@ export class MemoryTake {
     const group = this.#group
     const { healing } = state
     if (!group.pending.has(id) && healing !== undefined && compareEntryIds(id, healing) <= 0 && stream.get(id))
-      group.hand(id, { owner: PARKED }, count, now)
+      group.hand(id, { owner: PARKED_CONSUMER }, count, now)
     const pending = group.pending.get(id)
-    if (pending?.owner !== PARKED) return false
+    if (pending?.owner !== PARKED_CONSUMER) return false
     const entry = stream.get(id)
     if (!entry) {
       this.#calls.drop(group, id)
@@ -109,11 +109,11 @@ export class MemoryTake {
     const { deliveryCount, deliveredAt } = pending
     const reason = type === undefined ? undefined : this.#refusalOf(String(type))
     if (reason !== undefined) {
-      const move = { deliveryCount, delayMs: 0, condition: conditionOf(reason, String(type)) }
+      const move = { deliveryCount, delayMs: 0, condition: formatCondition(reason, String(type)) }
       this.#calls.setAside(group, id, move)
       return false
     }
-    this.#found.push({ id, deliveryCount, from: { owner: PARKED, idleMs: now - deliveredAt } })
+    this.#found.push({ id, deliveryCount, from: { owner: PARKED_CONSUMER, idleMs: now - deliveredAt } })
     return true
   }
 

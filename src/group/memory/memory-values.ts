@@ -1,8 +1,8 @@
-import { JOINABLE } from '../../core/joinable.ts'
+import { COMMANDS_JOINABLE_TO_ACK } from '../../core/joinable.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { Trim } from '../group.ts'
-import type { Reply } from '../redis/transport.ts'
+import type { StreamTrim } from '../group.ts'
+import type { RedisReply } from '../redis/transport.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores
 
@@ -15,7 +15,7 @@ interface Kept {
   until: number
 }
 
-type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Reply
+type Carry = (values: MemoryValues, key: string, args: readonly string[]) => RedisReply
 
 /** What holds streams beside the values, and gives the time. */
 interface StreamsBeside {
@@ -23,12 +23,12 @@ interface StreamsBeside {
   readonly streams: { has(key: string): boolean }
   stream(key: string): {
     add(fields: readonly (readonly [string, string])[], nowMs: number): string
-    trim(trim: Trim, nowMs: number): number
+    trim(trim: StreamTrim, nowMs: number): number
   }
 }
 
 /** Whether a policy may send that command to memory. */
-export function isKnown(command: string): boolean {
+export function isMemoryCommand(command: string): boolean {
   return Object.hasOwn(COMMANDS, command.toLowerCase())
 }
 
@@ -42,8 +42,8 @@ export class MemoryValues {
   }
 
   /** Carries a command out as a server does; its refusal is the answer. */
-  run([name, ...args]: JoinedCommand): Reply {
-    const carry = isKnown(name) && COMMANDS[name.toLowerCase()]
+  run([name, ...args]: JoinedCommand): RedisReply {
+    const carry = isMemoryCommand(name) && COMMANDS[name.toLowerCase()]
     if (!carry) return new RedisReplyError(`ERR unknown command '${name}' in memory`)
     const [key = '', ...rest] = args.map(String)
     try {
@@ -55,7 +55,7 @@ export class MemoryValues {
 
   /** Why a command would be refused, by the type of its key. */
   refusalOf([name, key]: JoinedCommand): string | undefined {
-    const wanted = JOINABLE[name.toLowerCase()]
+    const wanted = COMMANDS_JOINABLE_TO_ACK[name.toLowerCase()]
     if (wanted === undefined) return `ERR unknown command '${name}' in memory`
     const is = this.typeOf(String(key))
     if (wanted === '' || is === 'none' || is === wanted) return undefined
@@ -116,7 +116,7 @@ export class MemoryValues {
 function changed<T extends Exclude<Value, string>>(
   kind: string,
   make: () => T,
-  change: (value: T, args: readonly string[]) => Reply,
+  change: (value: T, args: readonly string[]) => RedisReply,
 ): Carry {
   return (values, key, args) => {
     const found = values.get<T>(key, kind)

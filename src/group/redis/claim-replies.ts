@@ -1,33 +1,38 @@
-import { PARKED } from '../../core/keys.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type {
-  Claimed,
+  ClaimedEntry,
   ClaimRequest,
   ClaimResult,
   Delivery,
-  SetAside,
+  DeliveryFromSetAside,
+  SetAsideSummary,
   SettleResult,
   Slot,
-  StartResult,
-  TakenDelivery,
-  TakeRequest,
-  TakeResult,
+  StartClaimedResult,
+  TakeDueRequest,
+  TakeDueResult,
 } from '../group.ts'
-import { returnOf } from '../group.ts'
+import { ownerToReturnTo } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
-import { asFields, asText, items } from './commands/reply.ts'
-import type { SettledWith } from './redis-calls.ts'
-import { STARTED } from './scripts/start.ts'
+import { replyAsFields, replyAsText, replyItems } from './commands/reply.ts'
+import type { SettledWithReplies } from './redis-group-calls.ts'
+import { START_SCRIPT_ANSWERS } from './scripts/start.ts'
 import { isReplyError } from './sender.ts'
-import type { Answer, Reply } from './transport.ts'
+import type { RedisReply, ReplyOrConnectionError } from './transport.ts'
 
 /** What was started, and what of the claimed could not be. */
-export function startedOf(slot: Slot, settled: SettleResult, reply: Answer, claimed: readonly Claimed[]): StartResult {
+export function parseStartReply(
+  slot: Slot,
+  settled: SettleResult,
+  reply: ReplyOrConnectionError,
+  claimed: readonly ClaimedEntry[],
+): StartClaimedResult {
   const counts = { ...settled.counts }
   const started: Delivery[] = []
-  const leftAlone: Claimed[] = []
-  const noRoom: Claimed[] = []
-  const leftPaused: Claimed[] = []
+  const leftAlone: ClaimedEntry[] = []
+  const noRoom: ClaimedEntry[] = []
+  const leftPaused: ClaimedEntry[] = []
   const result = { ...settled, counts, started, leftAlone, noRoom }
   if (reply instanceof RedisConnectionError) return result
   if (reply instanceof RedisReplyError) {
@@ -35,31 +40,35 @@ export function startedOf(slot: Slot, settled: SettleResult, reply: Answer, clai
     return reply.is('NOGROUP') ? result : { ...result, failures: [...settled.failures, reply] }
   }
   let { leaseLost } = settled
-  const [statuses = [], text, now] = items(reply)
-  for (const [n, item] of items(statuses).entries()) {
-    const entry = claimed[n] as Claimed
+  const [statuses = [], text, now] = replyItems(reply)
+  for (const [n, item] of replyItems(statuses).entries()) {
+    const entry = claimed[n] as ClaimedEntry
     const { id, deliveryCount } = entry
-    const [status, fields] = items(item)
-    if (status === STARTED.yes)
+    const [status, fields] = replyItems(item)
+    if (status === START_SCRIPT_ANSWERS.yes)
       started.push({
         id,
-        fields: asFields(fields),
+        fields: replyAsFields(fields),
         deliveryCount: deliveryCount + 1,
-        returnTo: returnOf(entry, slot),
+        returnTo: ownerToReturnTo(entry, slot),
         isTaken: true,
       })
-    else if (status === STARTED.leftAlone) leftAlone.push(entry)
-    else if (status === STARTED.noRoom) noRoom.push(entry)
-    else if (status === STARTED.paused) leftPaused.push(entry)
-    else counts[status === STARTED.leaseLost ? 'unsettled' : 'superseded']++
-    if (status === STARTED.lost) counts.lost++
-    leaseLost ||= status === STARTED.leaseLost
+    else if (status === START_SCRIPT_ANSWERS.leftAlone) leftAlone.push(entry)
+    else if (status === START_SCRIPT_ANSWERS.noRoom) noRoom.push(entry)
+    else if (status === START_SCRIPT_ANSWERS.paused) leftPaused.push(entry)
+    else counts[status === START_SCRIPT_ANSWERS.leaseLost ? 'unsettled' : 'superseded']++
+    if (status === START_SCRIPT_ANSWERS.lost) counts.lost++
+    leaseLost ||= status === START_SCRIPT_ANSWERS.leaseLost
   }
   return { ...result, leaseLost, ...(leftPaused.length > 0 && { leftPaused }), ...seenBy(text, now) }
 }
 
 /** What a take brought. */
-export function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequest): TakeResult {
+export function parseTakeReply(
+  settled: SettleResult,
+  reply: ReplyOrConnectionError,
+  { till }: TakeDueRequest,
+): TakeDueResult {
   const nothing = {
     ...settled,
     till: till ?? 0,
@@ -72,41 +81,41 @@ export function takenOf(settled: SettleResult, reply: Answer, { till }: TakeRequ
   if (reply instanceof RedisConnectionError || isReplyError(reply, 'NOGROUP')) return nothing
   if (reply instanceof RedisReplyError) return { ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...nothing, leaseLost: true }
-  const [lookedTill, entries, lost, dueInMs, conditions, isMore, text, now] = items(reply)
-  const started: TakenDelivery[] = []
-  const handed: Claimed[] = []
-  for (const item of items(entries)) {
-    const [id, count, fields, idle] = items(item)
+  const [lookedTill, entries, lost, dueInMs, conditions, isMore, text, now] = replyItems(reply)
+  const started: DeliveryFromSetAside[] = []
+  const handed: ClaimedEntry[] = []
+  for (const item of replyItems(entries)) {
+    const [id, count, fields, idle] = replyItems(item)
     const idleMs = Number(idle)
-    const held = { id: asText(id), deliveryCount: Number(asText(count)) }
+    const held = { id: replyAsText(id), deliveryCount: Number(replyAsText(count)) }
     if (Array.isArray(fields))
-      started.push({ ...held, fields: asFields(fields), returnTo: PARKED, isTaken: true, idleMs })
-    else handed.push({ ...held, from: { owner: PARKED, idleMs } })
+      started.push({ ...held, fields: replyAsFields(fields), returnTo: PARKED_CONSUMER, isTaken: true, idleMs })
+    else handed.push({ ...held, from: { owner: PARKED_CONSUMER, idleMs } })
   }
   const left = setAsideOf(dueInMs, conditions)
   return {
     ...settled,
-    till: Number(asText(lookedTill)),
+    till: Number(replyAsText(lookedTill)),
     started,
     handed,
-    lost: items(lost).length,
+    lost: replyItems(lost).length,
     left,
     isMore: isMore === 1,
     ...seenBy(text, now),
   }
 }
 
-function seenBy(text: Reply = '', now: Reply = '') {
-  return seenPauses(asText(text), Number(asText(now)))
+function seenBy(text: RedisReply = '', now: RedisReply = '') {
+  return seenPauses(replyAsText(text), Number(replyAsText(now)))
 }
 
-function setAsideOf(dueInMs: Reply = '', conditions: Reply = []): SetAside {
-  const due = asText(dueInMs)
-  return { ...(due !== '' && { dueInMs: Number(due) }), conditions: items(conditions).map(asText) }
+function setAsideOf(dueInMs: RedisReply = '', conditions: RedisReply = []): SetAsideSummary {
+  const due = replyAsText(dueInMs)
+  return { ...(due !== '' && { dueInMs: Number(due) }), conditions: replyItems(conditions).map(replyAsText) }
 }
 
 /** The sums of parts that were sent one after the other. */
-export function together(settled: SettleResult, parts: readonly StartResult[]): StartResult {
+export function together(settled: SettleResult, parts: readonly StartClaimedResult[]): StartClaimedResult {
   const counts = { ...settled.counts }
   for (const part of parts)
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += part.counts[name]
@@ -128,8 +137,8 @@ export function together(settled: SettleResult, parts: readonly StartResult[]): 
 }
 
 /** A page of what was left behind. */
-export function pageOf(
-  { settled, replies, ...told }: SettledWith & { readonly groupRecreated: boolean },
+export function parseClaimPageReply(
+  { settled, replies, ...told }: SettledWithReplies & { readonly groupRecreated: boolean },
   { cursor = '' }: ClaimRequest,
 ): ClaimResult {
   const [reply = null] = replies
@@ -138,13 +147,13 @@ export function pageOf(
   if (reply instanceof RedisConnectionError) return { ...settled, ...nothing }
   if (reply instanceof RedisReplyError) return { ...settled, ...nothing, failures: [...settled.failures, reply] }
   if (!Array.isArray(reply)) return { ...settled, ...nothing, leaseLost: true }
-  const [from, after, claimed, lost, dueInMs, conditions, isHealing, text, now] = items(reply)
+  const [from, after, claimed, lost, dueInMs, conditions, isHealing, text, now] = replyItems(reply)
   return {
     ...settled,
-    from: asText(from),
-    cursor: asText(after),
-    claimed: items(claimed).map(asClaimed),
-    lost: items(lost).length,
+    from: replyAsText(from),
+    cursor: replyAsText(after),
+    claimed: replyItems(claimed).map(asClaimed),
+    lost: replyItems(lost).length,
     aside: setAsideOf(dueInMs, conditions),
     isHealing: isHealing === 1,
     ...seenBy(text, now),
@@ -152,7 +161,11 @@ export function pageOf(
   }
 }
 
-function asClaimed(item: Reply): Claimed {
-  const [id, owner, idle, count] = items(item)
-  return { id: asText(id), deliveryCount: Number(asText(count)), from: { owner: asText(owner), idleMs: Number(idle) } }
+function asClaimed(item: RedisReply): ClaimedEntry {
+  const [id, owner, idle, count] = replyItems(item)
+  return {
+    id: replyAsText(id),
+    deliveryCount: Number(replyAsText(count)),
+    from: { owner: replyAsText(owner), idleMs: Number(idle) },
+  }
 }

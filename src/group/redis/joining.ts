@@ -1,24 +1,24 @@
-import { JOINABLE } from '../../core/joinable.ts'
+import { COMMANDS_JOINABLE_TO_ACK } from '../../core/joinable.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
-import type { GroupAddress, Joining, Settlement, Slot } from '../group.ts'
-import { join } from './scripts/join.ts'
-import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import type { Call } from './sender.ts'
-import type { Argument } from './transport.ts'
+import type { GroupAddress, Settlement, SettleWithCommands, Slot } from '../group.ts'
+import { acknowledgeWithCommandsScript } from './scripts/join.ts'
+import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
+import type { RedisCall } from './sender.ts'
+import type { CommandArgument } from './transport.ts'
 
 /** Arguments that one call of the script takes at most: a service refuses requests of 4,000. */
-export const MOST_ARGUMENTS = 3_500
+export const MAX_JOIN_ARGUMENTS = 3_500
 
 /** Settlements with what joins them, as many a call as it has room for. */
-export const joinCalls: Joining = (address, slot, settlements) =>
+export const joinScriptCalls: SettleWithCommands = (address, slot, settlements) =>
   joinChunks(settlements).map((chunk) => ({ chunk, call: joinScript(address, slot, chunk) }))
 
 function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
   const chunks: Settlement[][] = []
   let args = Infinity
   for (const settlement of settlements) {
-    const own = joinArguments(commandsOf(settlement))
-    if (args + own > MOST_ARGUMENTS || chunks.at(-1)?.length === SCRIPT_ENTRIES) {
+    const own = countJoinArguments(commandsOf(settlement))
+    if (args + own > MAX_JOIN_ARGUMENTS || chunks.at(-1)?.length === MAX_ENTRIES_PER_SCRIPT_CALL) {
       chunks.push([])
       args = 0
     }
@@ -29,13 +29,13 @@ function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
 }
 
 /** Arguments that an entry's commands take of a call. */
-export function joinArguments(commands: readonly JoinedCommand[]): number {
+export function countJoinArguments(commands: readonly JoinedCommand[]): number {
   return commands.reduce((sum, command) => sum + command.length + 3, 3)
 }
 
-function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
+function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): RedisCall {
   const touched = [stream, keys.slot(slot.consumerName), keys.due]
-  const args: Argument[] = [group, slot.consumerName, slot.token]
+  const args: CommandArgument[] = [group, slot.consumerName, slot.token]
   const placeOf = (key: string) => {
     const known = touched.indexOf(key, 3)
     return known >= 0 ? known + 1 : touched.push(key)
@@ -44,9 +44,9 @@ function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: re
     const commands = commandsOf(settlement)
     args.push(settlement.id, settlement.deliveryCount, commands.length)
     for (const [name, key, ...rest] of commands)
-      args.push(name, placeOf(String(key)), JOINABLE[name.toLowerCase()] ?? '', rest.length, ...rest)
+      args.push(name, placeOf(String(key)), COMMANDS_JOINABLE_TO_ACK[name.toLowerCase()] ?? '', rest.length, ...rest)
   }
-  return { script: join, keys: touched, args }
+  return { script: acknowledgeWithCommandsScript, keys: touched, args }
 }
 
 function commandsOf({ outcome }: Settlement): readonly JoinedCommand[] {

@@ -1,7 +1,7 @@
-import type { Argument, Command } from './transport.ts'
+import type { CommandArgument, RedisCommand } from './transport.ts'
 
 /** Where a command has its keys: from argument, to argument, the name being argument 0. */
-const PLACES: Readonly<Record<string, (command: Command) => readonly [from: number, to: number]>> = {
+const PLACES: Readonly<Record<string, (command: RedisCommand) => readonly [from: number, to: number]>> = {
   eval: scriptKeys,
   evalsha: scriptKeys,
   xreadgroup: (command) => {
@@ -23,7 +23,7 @@ const PLACES: Readonly<Record<string, (command: Command) => readonly [from: numb
   script: none,
 }
 
-function scriptKeys(command: Command): readonly [number, number] {
+function scriptKeys(command: RedisCommand): readonly [number, number] {
   return [3, 3 + Number(command[2])]
 }
 
@@ -32,18 +32,18 @@ function none(): readonly [number, number] {
 }
 
 /** Where the keys of a command of ours are: from argument, to argument (not included), its name being argument 0. */
-export function keysAt(command: Command): readonly [from: number, to: number] {
+export function commandKeyRange(command: RedisCommand): readonly [from: number, to: number] {
   return PLACES[command[0].toLowerCase()]?.(command) ?? [1, 2]
 }
 
 /** A command with that before each of its keys. */
-export function withPrefix(command: Command, prefix: string): Command {
-  const [from, to] = keysAt(command)
+export function withKeyPrefix(command: RedisCommand, prefix: string): RedisCommand {
+  const [from, to] = commandKeyRange(command)
   return command.map((argument, at) =>
     at >= from && at < to ? prefixed(argument, prefix) : argument,
-  ) as unknown as Command
+  ) as unknown as RedisCommand
 }
 
-function prefixed(key: Argument, prefix: string): Argument {
+function prefixed(key: CommandArgument, prefix: string): CommandArgument {
   return Buffer.isBuffer(key) ? Buffer.concat([Buffer.from(prefix), key]) : prefix + key
 }

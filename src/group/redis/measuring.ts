@@ -1,32 +1,32 @@
 import { RedisReplyError } from '../../errors.ts'
-import { slotNames } from '../consumer-names.ts'
-import type { GroupAddress, Measured } from '../group.ts'
-import { items } from './commands/reply.ts'
-import { measure, UNKNOWN } from './scripts/measure.ts'
-import type { Call } from './sender.ts'
+import { slotConsumerNames } from '../consumer-names.ts'
+import type { GroupAddress, GroupMeasurement } from '../group.ts'
+import { replyItems } from './commands/reply.ts'
+import { measureBacklogScript, UNKNOWN_LAG } from './scripts/measure.ts'
+import type { RedisCall } from './sender.ts'
 import { isReplyError } from './sender.ts'
-import type { Reply } from './transport.ts'
+import type { RedisReply } from './transport.ts'
 
-export function measureCall({ stream, group, keys, settings }: GroupAddress): Call {
-  const leases = slotNames('poller', settings.maxPollers).map((name) => keys.slot(name))
-  return { script: measure, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
+export function measureBacklogCall({ stream, group, keys, settings }: GroupAddress): RedisCall {
+  const leases = slotConsumerNames('poller', settings.maxPollers).map((name) => keys.slot(name))
+  return { script: measureBacklogScript, keys: [stream, keys.deadLetters, keys.state, ...leases], args: [group] }
 }
 
 /** What the script measured, `undefined` where there is no group, or how the server refused it. */
-export function measuredOf(reply: Reply | undefined): Measured | RedisReplyError | undefined {
+export function parseBacklogMeasurement(reply: RedisReply | undefined): GroupMeasurement | RedisReplyError | undefined {
   if (isReplyError(reply, 'NOGROUP')) return undefined
   if (reply instanceof RedisReplyError) return reply
-  const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs, parked] = items(
+  const [pending, oldestPendingMs, lag, streamLength, deadLetters, pollers, sinceLastSuccessMs, parked] = replyItems(
     reply,
   ).map(Number) as [number, number, number, number, number, number, number, number]
   const backlog = {
     pending,
     parked,
-    ...(oldestPendingMs !== UNKNOWN && { oldestPendingMs }),
+    ...(oldestPendingMs !== UNKNOWN_LAG && { oldestPendingMs }),
     streamLength,
     deadLetters,
-    ...(lag !== UNKNOWN && { lag }),
-    ...(sinceLastSuccessMs !== UNKNOWN && { sinceLastSuccessMs }),
+    ...(lag !== UNKNOWN_LAG && { lag }),
+    ...(sinceLastSuccessMs !== UNKNOWN_LAG && { sinceLastSuccessMs }),
   }
   return { backlog, pollers }
 }

@@ -2,10 +2,10 @@ import { type Pause, parsePauses, pausedType, WHOLE_GROUP } from '../../core/pau
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../group.ts'
 import type { PauseAnswer, PauseRequest, Pausing, PausingAddress, ResumeAnswer, ResumeRequest } from '../pausing.ts'
-import { asText, items } from './commands/reply.ts'
-import { senderOf } from './redis-connection.ts'
+import { replyAsText, replyItems } from './commands/reply.ts'
+import { createOperatorSender } from './redis-connection.ts'
 import { PAUSED, pause, resume } from './scripts/pause.ts'
-import type { ScriptCall, Sender } from './sender.ts'
+import type { CallSender, ScriptCall } from './sender.ts'
 import { isReplyError } from './sender.ts'
 
 /** Milliseconds for which a replica is waited for. */
@@ -17,33 +17,37 @@ const REPLICA_MS = 500
  */
 export function pausingOf(action: string, redis: Connection): Pausing {
   if (redis.pausing) return redis.pausing
-  const sender = senderOf(action, redis)
+  const sender = createOperatorSender(action, redis)
   return {
     pause: (address, request) => pauseOver(sender, address, request),
     resume: (address, request) => resumeOver(sender, address, request),
   }
 }
 
-async function pauseOver(sender: Sender, { group, keys }: PausingAddress, request: PauseRequest): Promise<PauseAnswer> {
+async function pauseOver(
+  sender: CallSender,
+  { group, keys }: PausingAddress,
+  request: PauseRequest,
+): Promise<PauseAnswer> {
   const { type = WHOLE_GROUP, until = '', why = '', by = '', defaultBy = '' } = request
   const { reply, confirmed } = await confirmedBy(sender, {
     script: pause,
     keys: [keys.stream, keys.paused, keys.state],
     args: [group, type, until, why, by, defaultBy],
   })
-  const [is, now, text, before = null] = items(reply)
+  const [is, now, text, before = null] = replyItems(reply)
   if (is === PAUSED.unknown) return { is: 'unknown' }
-  if (is === PAUSED.past) return { is: 'past', now: Number(asText(now)) }
+  if (is === PAUSED.past) return { is: 'past', now: Number(replyAsText(now)) }
   return {
     is: 'paused',
-    pause: readPause(asText(text)),
-    ...(before !== null && { before: readPause(asText(before)) }),
+    pause: readPause(replyAsText(text)),
+    ...(before !== null && { before: readPause(replyAsText(before)) }),
     ...confirmed,
   }
 }
 
 async function resumeOver(
-  sender: Sender,
+  sender: CallSender,
   { group, keys }: PausingAddress,
   request: ResumeRequest,
 ): Promise<ResumeAnswer> {
@@ -54,12 +58,12 @@ async function resumeOver(
     keys: [keys.stream, keys.paused, keys.state, keys.due, keys.waiting],
     args: [group, type ?? WHOLE_GROUP, condition, maxAgeMs],
   })
-  const [is, , was, waiting, unread, aged, isMore] = items(reply)
+  const [is, , was, waiting, unread, aged, isMore] = replyItems(reply)
   if (is === PAUSED.unknown) return { is: 'unknown' }
   if (is === PAUSED.notPaused) return { is: 'not-paused' }
   return {
     is: 'resumed',
-    was: readPause(asText(was)),
+    was: readPause(replyAsText(was)),
     waiting: Number(waiting),
     ...(type === undefined && Number(unread) >= 0 && { unread: Number(unread) }),
     ...(maxAgeMs !== '' && { expiring: Number(aged), ...(isMore === 1 && { isMoreExpiring: true }) }),
@@ -77,11 +81,11 @@ function readPause(text: string): Pause {
  *
  * @returns The script's answer, and whether a replica has it, where there is one.
  */
-async function confirmedBy(sender: Sender, call: ScriptCall) {
+async function confirmedBy(sender: CallSender, call: ScriptCall) {
   let moved: RedisReplyError | undefined
   for (const node of await sender.masters()) {
     const [info = null] = await node.send([['info', 'replication']])
-    const [, replicas] = /^connected_slaves:(\d+)/m.exec(info instanceof RedisReplyError ? '' : asText(info)) ?? []
+    const [, replicas] = /^connected_slaves:(\d+)/m.exec(info instanceof RedisReplyError ? '' : replyAsText(info)) ?? []
     const waits = replicas === '0' ? [] : [['wait', 1, REPLICA_MS] as const]
     const [reply = null, waited] = await node.send([node.withText(call), ...waits])
     if (isReplyError(reply, 'MOVED')) {
@@ -89,7 +93,7 @@ async function confirmedBy(sender: Sender, call: ScriptCall) {
       continue
     }
     if (reply instanceof RedisReplyError) throw reply
-    const isConfirmed = !(waited instanceof RedisReplyError) && Number(asText(waited)) > 0
+    const isConfirmed = !(waited instanceof RedisReplyError) && Number(replyAsText(waited)) > 0
     return { reply, confirmed: waited === undefined ? {} : { isConfirmed } }
   }
   throw moved ?? new RedisReplyError('MOVED no node of the cluster has the keys')

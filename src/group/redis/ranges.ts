@@ -1,9 +1,9 @@
-import { chunksOf } from '../../core/chunks.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
 import { compareEntryIds } from '../../core/entry.ts'
-import { MOST_IDS } from './commands/xack.ts'
+import { MAX_XACK_IDS } from './commands/xack.ts'
 
 /** Ids that one command takes, and the part of all ids that is theirs. */
-export interface Range {
+export interface IdRange {
   /** Inclusive, or exclusive after a `(`. */
   readonly from: string
   readonly to: string
@@ -11,9 +11,9 @@ export interface Range {
 }
 
 /** Cuts ids into as many ranges as there must be commands, at least one; together they cover every id there is. */
-export function rangesOf(ids: readonly string[]): Range[] {
-  if (ids.length <= MOST_IDS) return [{ from: '-', to: '+', ids }]
-  const chunks = chunksOf(ids.toSorted(compareEntryIds), MOST_IDS)
+export function splitIntoIdRanges(ids: readonly string[]): IdRange[] {
+  if (ids.length <= MAX_XACK_IDS) return [{ from: '-', to: '+', ids }]
+  const chunks = splitIntoChunks(ids.toSorted(compareEntryIds), MAX_XACK_IDS)
   return chunks.map((chunk, n) => ({
     from: n === 0 ? '-' : `(${chunks[n - 1]?.at(-1)}`,
     to: n === chunks.length - 1 ? '+' : (chunk.at(-1) as string),

@@ -1,41 +1,41 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { RedisReplyError } from '../../errors.ts'
-import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../consumer-names.ts'
+import { CLAIMER_SLOT_COUNT, isLeftOverConsumer, slotConsumerNames } from '../consumer-names.ts'
 import type {
-  Claimed,
+  ClaimedEntry,
+  ClaimerOperations,
+  ClaimerRunEnd,
   ClaimRequest,
   ClaimResult,
-  Claims,
-  FinishedClaims,
   Group,
-  Healed,
-  Opened,
+  HealedPage,
+  OpenedClaimerSlot,
   Settlement,
   SettleResult,
   Slot,
-  StartBounds,
-  StartResult,
-  TakeRequest,
-  TakeResult,
+  StartClaimedBounds,
+  StartClaimedResult,
+  TakeDueRequest,
+  TakeDueResult,
 } from '../group.ts'
 import { Tally } from '../tally.ts'
-import { pageOf, startedOf, takenOf, together } from './claim-replies.ts'
-import { items } from './commands/reply.ts'
+import { parseClaimPageReply, parseStartReply, parseTakeReply, together } from './claim-replies.ts'
+import { replyItems } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
-import { measureCall, measuredOf } from './measuring.ts'
-import type { RedisCalls } from './redis-calls.ts'
-import { pairs } from './redis-calls.ts'
+import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
 import type { RedisGroup } from './redis-group.ts'
-import { claimPage } from './scripts/claim-page.ts'
-import { finishClaims } from './scripts/finish-claims.ts'
-import { heal } from './scripts/heal.ts'
-import { removeConsumer } from './scripts/remove-consumer.ts'
+import type { RedisGroupCalls } from './redis-group-calls.ts'
+import { heldEntryArguments } from './redis-group-calls.ts'
+import { claimPageScript } from './scripts/claim-page.ts'
+import { finishClaimerRunScript } from './scripts/finish-claims.ts'
+import { healGroupScript } from './scripts/heal.ts'
+import { removeConsumerScript } from './scripts/remove-consumer.ts'
 import { repair } from './scripts/repair.ts'
-import { start, startGuarded } from './scripts/start.ts'
-import { take, takeGuarded, untake } from './scripts/take.ts'
-import type { Call } from './sender.ts'
-import { isReplyError, isTooLarge } from './sender.ts'
-import { slotGiving, slotTaking } from './slot-taking.ts'
+import { startClaimedScript, startGuardedScript } from './scripts/start.ts'
+import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from './scripts/take.ts'
+import type { RedisCall } from './sender.ts'
+import { isReplyError, isRequestTooLarge } from './sender.ts'
+import { giveSlotBackCalls, takeSlotCalls } from './take-slot-calls.ts'
 
 /** Pages of what is set aside that a run compares with its index. */
 const REPAIR_PAGES = 20
@@ -44,28 +44,28 @@ const REPAIR_PAGES = 20
  * The claimer's side of a group. A group on Redis does not have it: the claimer brings it along, and what a poller is deployed with stays
  * small.
  */
-export function claimsOf(group: Group): Claims {
+export function claimerOperationsOf(group: Group): ClaimerOperations {
   return group.claims ?? new RedisClaims((group as RedisGroup).calls)
 }
 
 /** The claimer's side of the group port on Redis. */
-class RedisClaims implements Claims {
-  readonly #calls: RedisCalls
+class RedisClaims implements ClaimerOperations {
+  readonly #calls: RedisGroupCalls
   /** Of the last take. */
   #nonce: string | undefined
 
-  constructor(calls: RedisCalls) {
+  constructor(calls: RedisGroupCalls) {
     this.#calls = calls
   }
 
   async settleAndClaim(slot: Slot, settlements: readonly Settlement[], request: ClaimRequest): Promise<ClaimResult> {
     const call = this.#claim(slot.token, [slot.consumerName], request)
-    return pageOf(await this.#calls.settleAnd(slot, settlements, [call], request.riders), request)
+    return parseClaimPageReply(await this.#calls.settleAnd(slot, settlements, [call], request.riders), request)
   }
 
-  async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<Opened | undefined> {
-    const names = slotNames('claimer', CLAIMER_SLOTS)
-    const take = slotTaking(this.#calls.address, 'claimer', CLAIMER_SLOTS, leaseMs)
+  async takeSlotAndClaim(leaseMs: number, request: ClaimRequest): Promise<OpenedClaimerSlot | undefined> {
+    const names = slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)
+    const take = takeSlotCalls(this.#calls.address, 'claimer', CLAIMER_SLOT_COUNT, leaseMs)
     const claim = this.#claim(take.token, names, request)
     const [taken, reply = null, told] = await this.#calls.sender.send([take.call, claim, ...take.also])
     const slot = take.slotOf(taken, told)
@@ -74,37 +74,40 @@ class RedisClaims implements Claims {
     if (slot.token === '' || isReplyError(reply, 'NOGROUP'))
       return { slot, page: await this.settleAndClaim(slot, [], request) }
     this.#calls.seen(reply)
-    return { slot, page: pageOf({ settled: new Tally().result(), replies: [reply], groupRecreated: false }, request) }
+    return {
+      slot,
+      page: parseClaimPageReply({ settled: new Tally().result(), replies: [reply], groupRecreated: false }, request),
+    }
   }
 
-  #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): Call {
+  #claim(token: string, names: readonly string[], { minIdleMs, cursor = '', room }: ClaimRequest): RedisCall {
     const { stream, group, keys } = this.#calls.address
     return {
-      script: claimPage,
+      script: claimPageScript,
       keys: [stream, keys.due, keys.waiting, keys.state, keys.paused, ...names.map((name) => keys.slot(name))],
       args: [group, token, minIdleMs, cursor, room, ...names],
     }
   }
 
-  async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeRequest): Promise<TakeResult> {
+  async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult> {
     const nonce = crypto.randomUUID()
     this.#nonce = nonce
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [this.#take(slot, nonce, request)])
     const [reply = null] = replies
-    if (!(reply instanceof RedisReplyError && isTooLarge(reply) && request.room > 1))
-      return takenOf(settled, reply, request)
+    if (!(reply instanceof RedisReplyError && isRequestTooLarge(reply) && request.room > 1))
+      return parseTakeReply(settled, reply, request)
     await this.settleAndGiveBack(slot, [])
     const again = await this.settleAndTake(slot, [], { ...request, room: Math.ceil(request.room / 2) })
     return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
   }
 
-  #take(slot: Slot, nonce: string, request: TakeRequest): Call {
+  #take(slot: Slot, nonce: string, request: TakeDueRequest): RedisCall {
     const { keys } = this.#calls.address
     const { room, maxBytes = '', maxDeliveries, till = '', conditions, unless, guards = [] } = request
     const { field, values } = unless ?? { field: '', values: [] }
     const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
     return {
-      script: guards.length > 0 ? takeGuarded : take,
+      script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
       keys: [...this.#asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
       args: [...this.#calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
     }
@@ -117,64 +120,74 @@ class RedisClaims implements Claims {
 
   async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
     const keys = [...this.#asideKeys(slot), this.#calls.address.keys.state]
-    const call = { script: untake, keys, args: [...this.#calls.fence(slot), this.#nonce ?? ''] }
+    const call = { script: undoTakeScript, keys, args: [...this.#calls.fence(slot), this.#nonce ?? ''] }
     return (await this.#calls.settleWith(slot, settlements, [call])).settled
   }
 
-  async heal(slot: Slot): Promise<Healed> {
+  async heal(slot: Slot): Promise<HealedPage> {
     const keys = [...this.#asideKeys(slot), this.#calls.address.keys.state]
-    const [reply = null] = await this.#calls.sender.send([{ script: heal, keys, args: this.#calls.fence(slot) }])
+    const [reply = null] = await this.#calls.sender.send([
+      { script: healGroupScript, keys, args: this.#calls.fence(slot) },
+    ])
     if (isReplyError(reply, 'NOGROUP')) return { isDone: true, lost: 0 }
     if (reply instanceof RedisReplyError) throw reply
-    const [status, lost] = items(reply).map(Number) as [number, number]
+    const [status, lost] = replyItems(reply).map(Number) as [number, number]
     return { isDone: status !== 2, lost }
   }
 
   async settleAndStart(
     slot: Slot,
     settlements: readonly Settlement[],
-    given: readonly Claimed[],
-    bounds: StartBounds = {},
-  ): Promise<StartResult> {
+    given: readonly ClaimedEntry[],
+    bounds: StartClaimedBounds = {},
+  ): Promise<StartClaimedResult> {
     // consumer by consumer, and by their times, they came
     const claimed = given.toSorted((a, b) => compareEntryIds(a.id, b.id))
     const { settled, replies } = await this.#calls.settleWith(slot, settlements, [this.#start(slot, claimed, bounds)])
     const [reply = null] = replies
-    if (reply instanceof RedisReplyError && isTooLarge(reply) && claimed.length > 1)
+    if (reply instanceof RedisReplyError && isRequestTooLarge(reply) && claimed.length > 1)
       return together(settled, await this.#startHalves(slot, claimed, bounds))
-    return startedOf(slot, settled, reply, claimed)
+    return parseStartReply(slot, settled, reply, claimed)
   }
 
-  #start(slot: Slot, claimed: readonly Claimed[], { maxBytes, unless, guards = [] }: StartBounds): Call {
+  #start(
+    slot: Slot,
+    claimed: readonly ClaimedEntry[],
+    { maxBytes, unless, guards = [] }: StartClaimedBounds,
+  ): RedisCall {
     const { stream, keys } = this.#calls.address
     const { field, values } = unless ?? { field: '', values: [] }
     const kinds = guards.map(({ holds }) => holds)
     const fence = this.#calls.fence(slot)
     return {
-      script: guards.length > 0 ? startGuarded : start,
+      script: guards.length > 0 ? startGuardedScript : startClaimedScript,
       keys: [stream, this.#calls.lease(slot), keys.due, keys.paused, ...guards.map(({ key }) => key)],
-      args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...pairs(claimed)],
+      args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...heldEntryArguments(claimed)],
     }
   }
 
   /** Starts what was too much for one answer; sent again it counts no delivery twice. */
-  async #startHalves(slot: Slot, claimed: readonly Claimed[], bounds: StartBounds): Promise<StartResult[]> {
+  async #startHalves(
+    slot: Slot,
+    claimed: readonly ClaimedEntry[],
+    bounds: StartClaimedBounds,
+  ): Promise<StartClaimedResult[]> {
     const middle = Math.ceil(claimed.length / 2)
     const first = await this.settleAndStart(slot, [], claimed.slice(0, middle), bounds)
     return [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)]
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<FinishedClaims> {
+  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<ClaimerRunEnd> {
     const { stream, group, keys } = this.#calls.address
     const finish = {
-      script: finishClaims,
+      script: finishClaimerRunScript,
       keys: [...this.#asideKeys(slot), keys.state],
       args: [...this.#calls.fence(slot), cursor, Number(hasAcked)],
     }
-    const calls = [finish, xinfoConsumers(stream, group), measureCall(this.#calls.address)]
+    const calls = [finish, xinfoConsumers(stream, group), measureBacklogCall(this.#calls.address)]
     const [finished = null, consumers, measured] = await this.#calls.sender.send([
       ...calls,
-      ...slotGiving(this.#calls.address, slot),
+      ...giveSlotBackCalls(this.#calls.address, slot),
     ])
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
     if (isReplyError(finished, 'NOGROUP')) return { measured: undefined, lost: 0 }
@@ -185,14 +198,14 @@ class RedisClaims implements Claims {
         (info) =>
           info.pending === 0 &&
           info.idleMs >= minIdleMs &&
-          isLeftOver(info.name, this.#calls.address.settings.maxPollers),
+          isLeftOverConsumer(info.name, this.#calls.address.settings.maxPollers),
       ),
       minIdleMs,
     )
-    const [, trimmed = null, differs = 0] = finished instanceof RedisReplyError ? [] : items(finished)
+    const [, trimmed = null, differs = 0] = finished instanceof RedisReplyError ? [] : replyItems(finished)
     if (differs === 1) await this.#repair()
-    const lost = items(trimmed).reduce<number>((sum, reason) => sum + Number(items(reason)[1]), 0)
-    return { measured: measuredOf(measured), lost }
+    const lost = replyItems(trimmed).reduce<number>((sum, reason) => sum + Number(replyItems(reason)[1]), 0)
+    return { measured: parseBacklogMeasurement(measured), lost }
   }
 
   /** Compares the index with what is set aside, as many pages as a run has for it; the next run goes on. */
@@ -210,7 +223,7 @@ class RedisClaims implements Claims {
     const { stream, group, keys } = this.#calls.address
     await this.#calls.sender.send(
       consumers.map(({ name }) => ({
-        script: removeConsumer,
+        script: removeConsumerScript,
         keys: [stream, keys.slot(name)],
         args: [group, name, minIdleMs],
       })),

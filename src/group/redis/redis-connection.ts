@@ -1,11 +1,11 @@
-import { cannot } from '../../core/options.ts'
+import { wrongUseError } from '../../core/options.ts'
 import type { Connection } from '../group.ts'
 import { assertConnection } from '../group.ts'
-import { RedisCalls } from './redis-calls.ts'
-import type { ReadSize } from './redis-group.ts'
+import type { ReadLimits } from './redis-group.ts'
 import { RedisGroup } from './redis-group.ts'
+import { RedisGroupCalls } from './redis-group-calls.ts'
 import { resendRefused } from './resend-refused.ts'
-import { Sender } from './sender.ts'
+import { CallSender } from './sender.ts'
 import type { SignIn, Transport } from './transport.ts'
 
 /** A connection to a server, which can be sent any call. */
@@ -20,18 +20,18 @@ type ConnectionLimits = Pick<Connection, 'maxPendingPerName'>
 export function createRedisConnection(client: Transport, limits: ConnectionLimits = {}): RedisConnection {
   const transport = resendRefused(client)
   const lived = new Set<string>()
-  const size: ReadSize = { mostEntries: Infinity }
+  const size: ReadLimits = { mostEntries: Infinity }
   return {
     ...limits,
     transport,
     group: (address, remainingMs) =>
-      new RedisGroup(new RedisCalls(address, new Sender(transport, remainingMs), lived), size),
+      new RedisGroup(new RedisGroupCalls(address, new CallSender(transport, remainingMs), lived), size),
     close: () => transport.close(),
   }
 }
 
 /** How the connections log in; `undefined`: it is not known. */
-export function signInOf(redis: Connection): SignIn | undefined {
+export function connectionSignIn(redis: Connection): SignIn | undefined {
   return (redis as Partial<RedisConnection>).transport?.signIn?.()
 }
 
@@ -41,9 +41,9 @@ export function signInOf(redis: Connection): SignIn | undefined {
  * @param remainingMs Milliseconds in which an answer is still of use. Default: no end.
  * @throws {TypeError} Not a connection to a server.
  */
-export function senderOf(action: string, redis: Connection, remainingMs?: () => number): Sender {
+export function createOperatorSender(action: string, redis: Connection, remainingMs?: () => number): CallSender {
   assertConnection(action, redis)
   const { transport } = redis as Partial<RedisConnection>
-  if (transport) return new Sender(transport, remainingMs)
-  throw cannot(action, 'redis must be a connection to a server, as from connectIoredis(url)')
+  if (transport) return new CallSender(transport, remainingMs)
+  throw wrongUseError(action, 'redis must be a connection to a server, as from connectIoredis(url)')
 }

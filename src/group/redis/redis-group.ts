@@ -1,17 +1,17 @@
-import { chunksOf } from '../../core/chunks.ts'
-import { PARKED } from '../../core/keys.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type {
   Delivery,
   Group,
+  GroupMeasurement,
   HeldEntry,
-  Measured,
+  IdleRenewalResult,
+  PollerRunEnd,
   ReadRequest,
   ReadResult,
-  RenewResult,
-  RunEnd,
   Settlement,
   SettleResult,
   Slot,
@@ -19,35 +19,35 @@ import type {
 } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { mget } from './commands/mget.ts'
-import { asText, items } from './commands/reply.ts'
+import { replyAsText, replyItems } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
-import { measureCall, measuredOf } from './measuring.ts'
-import type { Range } from './ranges.ts'
-import { rangesOf } from './ranges.ts'
-import type { RedisCalls } from './redis-calls.ts'
-import { pairs } from './redis-calls.ts'
-import { finishReads } from './scripts/finish-reads.ts'
-import { handBack } from './scripts/hand-back.ts'
-import { IF_EMPTY, NOT_READ, readBounded } from './scripts/read-bounded.ts'
-import { renew } from './scripts/renew.ts'
-import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import type { Call } from './sender.ts'
-import { isTooLarge } from './sender.ts'
-import { slotGiving, slotTaking } from './slot-taking.ts'
-import type { Reply } from './transport.ts'
+import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
+import type { IdRange } from './ranges.ts'
+import { splitIntoIdRanges } from './ranges.ts'
+import type { RedisGroupCalls } from './redis-group-calls.ts'
+import { heldEntryArguments } from './redis-group-calls.ts'
+import { finishPollerRunScript } from './scripts/finish-reads.ts'
+import { releaseUnreceivedScript } from './scripts/hand-back.ts'
+import { NOT_READ_ANSWERS, readUnlessPendingLimit, SLOT_IF_NOTHING_READ } from './scripts/read-unless-pending-limit.ts'
+import { renewIdleScript } from './scripts/renew.ts'
+import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
+import type { RedisCall } from './sender.ts'
+import { isRequestTooLarge } from './sender.ts'
+import { giveSlotBackCalls, takeSlotCalls } from './take-slot-calls.ts'
+import type { RedisReply } from './transport.ts'
 
 /** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
-export interface ReadSize {
+export interface ReadLimits {
   mostEntries: number
 }
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
-  readonly calls: RedisCalls
-  readonly #size: ReadSize
+  readonly calls: RedisGroupCalls
+  readonly #size: ReadLimits
 
   /** @param size What the connection's reads ask for at most. */
-  constructor(calls: RedisCalls, size: ReadSize) {
+  constructor(calls: RedisGroupCalls, size: ReadLimits) {
     this.calls = calls
     this.#size = size
   }
@@ -57,24 +57,24 @@ export class RedisGroup implements Group {
   }
 
   async takeSlot(kind: SlotKind, slots: number, leaseMs: number): Promise<Slot | undefined> {
-    const taking = slotTaking(this.calls.address, kind, slots, leaseMs)
+    const taking = takeSlotCalls(this.calls.address, kind, slots, leaseMs)
     const [reply, told] = await this.calls.sender.send([taking.call, ...taking.also])
     return taking.slotOf(reply, told)
   }
 
-  async giveSlot(slot: Slot, end?: RunEnd): Promise<boolean> {
+  async giveSlot(slot: Slot, end?: PollerRunEnd): Promise<boolean> {
     if (slot.token === '') return false
     const lease = this.calls.lease(slot)
     if (!end) {
-      await this.calls.sender.send(slotGiving(this.calls.address, slot))
+      await this.calls.sender.send(giveSlotBackCalls(this.calls.address, slot))
       return false
     }
     const { stream, keys, settings } = this.calls.address
     const flag = end.takesFlag ? [keys.wake] : []
-    const ranges = rangesOf(end.known)
-    const { from, ids } = ranges.pop() as Range
+    const ranges = splitIntoIdRanges(end.known)
+    const { from, ids } = ranges.pop() as IdRange
     const finish = {
-      script: finishReads,
+      script: finishPollerRunScript,
       keys: [stream, lease, keys.due, keys.state, ...flag],
       args: [
         ...this.calls.fence(slot),
@@ -96,13 +96,13 @@ export class RedisGroup implements Group {
     const { calls } = this
     if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
     const ids = [...known, ...settlements.map(({ id }) => id)]
-    return (await calls.settleWith(slot, settlements, this.#handBack(slot, rangesOf(ids)))).settled
+    return (await calls.settleWith(slot, settlements, this.#handBack(slot, splitIntoIdRanges(ids)))).settled
   }
 
-  #handBack(slot: Slot, ranges: readonly Range[]): Call[] {
+  #handBack(slot: Slot, ranges: readonly IdRange[]): RedisCall[] {
     const { stream, keys, settings } = this.calls.address
     return ranges.map(({ from, to, ids }) => ({
-      script: handBack,
+      script: releaseUnreceivedScript,
       keys: [stream, this.calls.lease(slot), keys.due],
       args: [...this.calls.fence(slot), slot.leaseMs, settings.minIdleMs, from, to, ...ids],
     }))
@@ -116,7 +116,7 @@ export class RedisGroup implements Group {
     }
     try {
       const first = await this.#settleAndRead(slot, settlements, { ...request, count })
-      const tooLarge = first.failures.find(isTooLarge)
+      const tooLarge = first.failures.find(isRequestTooLarge)
       if (tooLarge === undefined || count === 1) return first
       // what the refused answer held never reached us, and is handed back at the end
       const second = await again([])
@@ -129,7 +129,7 @@ export class RedisGroup implements Group {
       }
     } catch (error) {
       // the service refused the request as a whole
-      if (!isTooLarge(error as Error) || count === 1) throw error
+      if (!isRequestTooLarge(error as Error) || count === 1) throw error
       return again(settlements)
     }
   }
@@ -149,51 +149,51 @@ export class RedisGroup implements Group {
     if (replies.some((reply) => reply instanceof RedisConnectionError)) return nothing
     const refusal = replies.find((reply) => reply instanceof RedisReplyError)
     if (refusal) return { ...nothing, failures: [...settled.failures, refusal] }
-    const { reply, holder, seen } = readOf(replies as readonly Reply[])
+    const { reply, holder, seen } = readOf(replies as readonly RedisReply[])
     // what was read under a name that went to another is not ours to run: its new holder releases it
-    if (reply === NOT_READ.slotLost || (holder !== null && asText(holder) !== slot.token))
+    if (reply === NOT_READ_ANSWERS.slotLost || (holder !== null && replyAsText(holder) !== slot.token))
       return { ...nothing, leaseLost: true }
     if (typeof reply === 'number')
       return {
         ...nothing,
         ...seen,
-        pendingLimitReached: reply === NOT_READ.pendingLimit,
-        parkedLimitReached: reply === NOT_READ.parkedLimit,
-        hasEnded: reply === NOT_READ.ended,
+        pendingLimitReached: reply === NOT_READ_ANSWERS.pendingLimit,
+        parkedLimitReached: reply === NOT_READ_ANSWERS.parkedLimit,
+        hasEnded: reply === NOT_READ_ANSWERS.ended,
       }
     const entries = parseXreadgroup(reply).map(
-      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED }),
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
     )
     return { ...nothing, ...seen, entries }
   }
 
-  #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): Call[] {
+  #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): RedisCall[] {
     const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
     if (maxPending === undefined)
       return [xreadgroup(stream, group, slot.consumerName, count), mget([lease, keys.paused])]
     const most = maxParked === Infinity ? 'inf' : maxParked
-    const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, IF_EMPTY[ifEmpty]]
+    const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, SLOT_IF_NOTHING_READ[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
-    return [{ script: readBounded, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
+    return [{ script: readUnlessPendingLimit, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
   }
 
-  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<RenewResult> {
+  async renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult> {
     const { stream, keys } = this.calls.address
     const replies = await this.calls.sender.send(
-      chunksOf(held, SCRIPT_ENTRIES).map((chunk) => ({
-        script: renew,
+      splitIntoChunks(held, MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => ({
+        script: renewIdleScript,
         keys: [stream, this.calls.lease(slot), keys.paused],
-        args: [...this.calls.fence(slot), ...pairs(chunk)],
+        args: [...this.calls.fence(slot), ...heldEntryArguments(chunk)],
       })),
     )
-    const seen = replies.map((reply) => (Array.isArray(reply) ? (reply as readonly Reply[]) : [reply]))
+    const seen = replies.map((reply) => (Array.isArray(reply) ? (reply as readonly RedisReply[]) : [reply]))
     const counts = seen.map(([count]) => (typeof count === 'number' ? count : 0))
     const [, text = '', now = ''] = seen.at(-1) ?? []
     return {
       lost: counts.reduce((sum, lost) => sum + Math.max(0, lost), 0),
       leaseLost: counts.includes(-1),
-      ...seenPauses(asText(text), Number(asText(now))),
+      ...seenPauses(replyAsText(text), Number(replyAsText(now))),
     }
   }
 
@@ -201,9 +201,9 @@ export class RedisGroup implements Group {
     return this.calls.ask(commands)
   }
 
-  async measure(): Promise<Measured | undefined> {
-    const [reply] = await this.calls.sender.send([measureCall(this.calls.address)])
-    const measured = measuredOf(reply)
+  async measure(): Promise<GroupMeasurement | undefined> {
+    const [reply] = await this.calls.sender.send([measureBacklogCall(this.calls.address)])
+    const measured = parseBacklogMeasurement(reply)
     if (measured instanceof RedisReplyError) throw measured
     return measured
   }
@@ -214,13 +214,13 @@ function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: Se
   return { counts, refusals, letters, refusedLetters, ...(unanswered && { unanswered }) }
 }
 
-/** What a script or the commands of a read answer: the entries or a number of NOT_READ, whose the slot is (as far as that has yet to be inspected), and what is paused. */
-function readOf(replies: readonly Reply[]) {
+/** What a script or the commands of a read answer: the entries or a number of NOT_READ_ANSWERS, whose the slot is (as far as that has yet to be inspected), and what is paused. */
+function readOf(replies: readonly RedisReply[]) {
   const [first = null, beside] = replies
   if (beside !== undefined) {
-    const [holder = null, text = ''] = items(beside)
-    return { reply: first, holder, seen: seenPauses(asText(text)) }
+    const [holder = null, text = ''] = replyItems(beside)
+    return { reply: first, holder, seen: seenPauses(replyAsText(text)) }
   }
-  const [reply = null, text = '', now = ''] = items(first)
-  return { reply, holder: null, seen: seenPauses(asText(text), Number(asText(now))) }
+  const [reply = null, text = '', now = ''] = replyItems(first)
+  return { reply, holder: null, seen: seenPauses(replyAsText(text), Number(replyAsText(now))) }
 }

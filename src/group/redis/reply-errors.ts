@@ -95,7 +95,7 @@ const FINAL: ReplyClass = {
 }
 
 /** What a refusal means, by the server's text. */
-export function classifyReply(text: string): ReplyClass {
+export function classifyReplyError(text: string): ReplyClass {
   return { ...FINAL, ...rowOf(plain(text)) }
 }
 
@@ -110,7 +110,7 @@ export function toReplyError(text: string): RedisReplyError {
 /** A refused SELECT as ours: the server's text says neither which setting it was nor what to do. @param setting What names the database. */
 export function toSelectError(text: string, setting: string): RedisReplyError {
   const reply = toReplyError(text)
-  const { advice } = classifyReply(text)
+  const { advice } = classifyReplyError(text)
   const fix = 'the user needs +select, the server more databases; a cluster has only database 0'
   return advice ? reply : new RedisReplyError(`${reply.message.replace(/[.\s]+$/, '')}; ${setting} was refused: ${fix}`)
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import { classifyReply } from './reply-errors.ts'
-import type { Answer, Command, Transport } from './transport.ts'
+import { classifyReplyError } from './reply-errors.ts'
+import type { RedisCommand, ReplyOrConnectionError, Transport } from './transport.ts'
 
 const FIRST_WAIT_MS = 50
 const LONGEST_WAIT_MS = 1_000
@@ -26,24 +26,24 @@ export function resendRefused(transport: Transport): Transport {
       if (!replies.some((reply) => passesWithinMs(reply) > 0)) return replies
       for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
         const refused = replies.flatMap((reply, at) => (passesWithinMs(reply) > 0 ? [at] : []))
-        const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at] as Answer)))
+        const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at] as ReplyOrConnectionError)))
         if (spent() + waitMs > Math.min(mostMs, timeoutMs - KEPT_MS)) return replies
         await sleep(waitMs)
         const again = await transport
           .send(
-            refused.map((at) => commands[at] as Command),
+            refused.map((at) => commands[at] as RedisCommand),
             timeoutMs - spent(),
           )
           // what was answered before stays answered; what was refused before may have run by now
           .catch((error: RedisConnectionError) => refused.map(() => error))
-        for (const [n, at] of refused.entries()) replies[at] = again[n] as Answer
+        for (const [n, at] of refused.entries()) replies[at] = again[n] as ReplyOrConnectionError
       }
     },
   }
 }
 
-function passesWithinMs(reply: Answer): number {
+function passesWithinMs(reply: ReplyOrConnectionError): number {
   if (!(reply instanceof RedisReplyError)) return 0
-  const { isPassing, passesWithinMs: ms } = classifyReply(reply.message)
+  const { isPassing, passesWithinMs: ms } = classifyReplyError(reply.message)
   return isPassing ? ms : 0
 }

@@ -1,20 +1,20 @@
-import { quoted, RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import { keysAt } from './keys-of.ts'
-import type { Script } from './scripts/script.ts'
-import { evalsha, evalText } from './scripts/script.ts'
-import type { Answer, Argument, Command, Reply, Transport } from './transport.ts'
+import { quotedValue, RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { commandKeyRange } from './keys-of.ts'
+import type { LuaScript } from './scripts/script.ts'
+import { evalScriptText, evalsha } from './scripts/script.ts'
+import type { CommandArgument, RedisCommand, RedisReply, ReplyOrConnectionError, Transport } from './transport.ts'
 
 /** A command, or a script with its keys and arguments. */
-export type Call = Command | ScriptCall
+export type RedisCall = RedisCommand | ScriptCall
 
 export interface ScriptCall {
-  readonly script: Script
+  readonly script: LuaScript
   readonly keys: readonly string[]
-  readonly args: readonly Argument[]
+  readonly args: readonly CommandArgument[]
 }
 
 /** Sends calls over a transport, counts the round trips, and sends a script's text where the server does not know its digest. */
-export class Sender {
+export class CallSender {
   roundTrips = 0
   readonly #transport: Transport
 
@@ -27,7 +27,7 @@ export class Sender {
   }
 
   /** One reply per call, error replies in their places. @throws {RedisConnectionError} No reply came, to one of them at least. */
-  async send(calls: readonly Call[]): Promise<Reply[]> {
+  async send(calls: readonly RedisCall[]): Promise<RedisReply[]> {
     return (await this.ask(calls)).map((answer) => {
       if (isUnanswered(answer)) throw answer
       return answer
@@ -35,37 +35,37 @@ export class Sender {
   }
 
   /** One answer per call: its reply, an error reply, or what kept it from being answered. */
-  async ask(calls: readonly Call[]): Promise<Answer[]> {
+  async ask(calls: readonly RedisCall[]): Promise<ReplyOrConnectionError[]> {
     if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
     const unknown = calls.flatMap((call, at) =>
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
     )
     if (unknown.length === 0) return named(calls, replies)
-    const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalText)))
-    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as Answer
+    const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalScriptText)))
+    for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as ReplyOrConnectionError
     return named(calls, replies)
   }
 
   /** What asks each node of a cluster that has keys; only itself elsewhere. @throws {RedisConnectionError} No reply came. */
-  async masters(): Promise<Sender[]> {
+  async masters(): Promise<CallSender[]> {
     const masters = await this.#transport.masters?.(this.#timeoutMs())
-    return masters?.map((master) => new Sender(master, this.#remainingMs)) ?? [this]
+    return masters?.map((master) => new CallSender(master, this.#remainingMs)) ?? [this]
   }
 
   /** The reply of one call. @throws {RedisReplyError} The server refused it. */
-  async call(call: Call): Promise<Reply> {
+  async call(call: RedisCall): Promise<RedisReply> {
     const [reply = null] = await this.send([call])
     if (reply instanceof RedisReplyError) throw reply
     return reply
   }
 
   /** A script as a command that carries its text: what goes in one write with it comes after it in any case. */
-  withText(call: ScriptCall): Command {
-    return this.#command(call, evalText)
+  withText(call: ScriptCall): RedisCommand {
+    return this.#command(call, evalScriptText)
   }
 
-  async #write(commands: readonly Command[]): Promise<Answer[]> {
+  async #write(commands: readonly RedisCommand[]): Promise<ReplyOrConnectionError[]> {
     this.roundTrips++
     try {
       return await this.#transport.send(commands, this.#timeoutMs())
@@ -79,38 +79,38 @@ export class Sender {
     return this.#remainingMs && Math.max(1, Math.floor(this.#remainingMs()))
   }
 
-  #command(call: Call, form: typeof evalsha): Command {
+  #command(call: RedisCall, form: typeof evalsha): RedisCommand {
     return isScript(call) ? form(call.script, this.#transport.scriptPrefix, call.keys, call.args) : call
   }
 }
 
-export function isUnanswered(answer: Answer | undefined): answer is RedisConnectionError {
+export function isUnanswered(answer: ReplyOrConnectionError | undefined): answer is RedisConnectionError {
   return answer instanceof RedisConnectionError
 }
 
-export function isReplyError(reply: Answer | undefined, replyCode: string): reply is RedisReplyError {
+export function isReplyError(reply: ReplyOrConnectionError | undefined, replyCode: string): reply is RedisReplyError {
   return reply instanceof RedisReplyError && reply.is(replyCode)
 }
 
 /** Whether a service says that a request, or its answer, is larger than it takes. */
-export function isTooLarge(error: Error): boolean {
+export function isRequestTooLarge(error: Error): boolean {
   return /max(imum)? (request|response|reply) size|(request|response|reply) (is )?too large/i.test(error.message)
 }
 
 /** Names the keys of calls that met another type: the server does not. */
-function named(calls: readonly Call[], replies: Answer[]): Answer[] {
+function named(calls: readonly RedisCall[], replies: ReplyOrConnectionError[]): ReplyOrConnectionError[] {
   for (const [at, call] of calls.entries()) {
     const reply = replies[at]
     if (!isReplyError(reply, 'WRONGTYPE')) continue
-    const keys = isScript(call) ? call.keys : call.slice(...keysAt(call))
+    const keys = isScript(call) ? call.keys : call.slice(...commandKeyRange(call))
     const [what, found] = keys.length === 1 ? ['key', keys] : ['one of the keys', keys.slice(0, 5)]
     replies[at] = new RedisReplyError(
-      `${reply.message}; ${what} ${found.map((key) => quoted(String(key))).join(', ')} is of another type`,
+      `${reply.message}; ${what} ${found.map((key) => quotedValue(String(key))).join(', ')} is of another type`,
     )
   }
   return replies
 }
 
-function isScript(call: Call): call is ScriptCall {
+function isScript(call: RedisCall): call is ScriptCall {
   return !Array.isArray(call)
 }

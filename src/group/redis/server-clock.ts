@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { parseTime } from './commands/time.ts'
-import type { Answer } from './transport.ts'
+import type { ReplyOrConnectionError } from './transport.ts'
 
 /** How long an answer of the server is relied on; what has passed since is counted on the monotonic clock. */
 const FRESH_MS = 60_000
@@ -27,7 +27,7 @@ export class ServerClock {
   }
 
   /** Takes in the reply to a TIME. A server that refuses it is warned of once, by a warning of the process. */
-  learn(reply: Answer): void {
+  learn(reply: ReplyOrConnectionError): void {
     if (reply instanceof RedisConnectionError) return
     if (!(reply instanceof RedisReplyError)) this.#answer = { ms: parseTime(reply), at: this.#clock.monotonic() }
     else if (!this.#isRefused) {

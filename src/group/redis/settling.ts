@@ -1,41 +1,41 @@
-import { chunksOf } from '../../core/chunks.ts'
-import { deadLetterHead } from '../../core/dead-letter/dead-letter.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
+import { deadLetterHeadFields } from '../../core/dead-letter/dead-letter.ts'
 import { compareEntryIds } from '../../core/entry.ts'
-import { PARKED } from '../../core/keys.ts'
-import { OUTCOMES } from '../../core/outcome.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { OUTCOME_KINDS } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { GroupAddress, Joining, Settlement, SettleResult, Slot } from '../group.ts'
-import { isLetter } from '../group.ts'
-import { moveOf, Tally } from '../tally.ts'
-import { asText, items } from './commands/reply.ts'
-import { MOST_IDS, xack } from './commands/xack.ts'
+import type { GroupAddress, Settlement, SettleResult, SettleWithCommands, Slot } from '../group.ts'
+import { isDeadLetterSettlement } from '../group.ts'
+import { planReturnToPending, Tally } from '../tally.ts'
+import { replyAsText, replyItems } from './commands/reply.ts'
+import { MAX_XACK_IDS, xack } from './commands/xack.ts'
 import { zrem } from './commands/zrem.ts'
-import { SCRIPT_ENTRIES } from './scripts/script.ts'
-import { settle } from './scripts/settle.ts'
-import type { Call } from './sender.ts'
+import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
+import { settleEntriesScript } from './scripts/settle.ts'
+import type { RedisCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
-import type { Answer, Argument } from './transport.ts'
+import type { CommandArgument, ReplyOrConnectionError } from './transport.ts'
 
 /** What settles a batch: XACKs for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
-  readonly calls: readonly Call[]
+  readonly calls: readonly RedisCall[]
   /** @param answers One per call, in order; more may follow. */
-  result(answers: readonly Answer[]): SettleResult
+  result(answers: readonly ReplyOrConnectionError[]): SettleResult
 }
 
 export function settleCalls(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): SettleCalls {
   const byOp: Record<Op, Settlement[]> = { ack: [], ignore: [], join: [], aside: [], dead: [] }
-  for (const settlement of settlements) byOp[OUTCOMES[settlement.outcome.kind].op].push(settlement)
+  for (const settlement of settlements) byOp[OUTCOME_KINDS[settlement.outcome.kind].op].push(settlement)
   // where the dead letters' key is denied, the server refuses every script that names it
-  const chunks = [byOp.aside, byOp.dead].flatMap((some) => chunksOf(inOrder(some), SCRIPT_ENTRIES))
-  const acks = chunksOf(byOp.ack, MOST_IDS)
-  const ignores = chunksOf(byOp.ignore, MOST_IDS)
+  const chunks = [byOp.aside, byOp.dead].flatMap((some) => splitIntoChunks(inOrder(some), MAX_ENTRIES_PER_SCRIPT_CALL))
+  const acks = splitIntoChunks(byOp.ack, MAX_XACK_IDS)
+  const ignores = splitIntoChunks(byOp.ignore, MAX_XACK_IDS)
   const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
   // such an outcome comes of a policy alone, and so does what settles it
-  const joins = byOp.join.length > 0 ? (address.joinCalls as Joining)(address, slot, byOp.join) : []
+  const joins = byOp.join.length > 0 ? (address.joinCalls as SettleWithCommands)(address, slot, byOp.join) : []
   const taken = [...byOp.ack, ...byOp.ignore].filter(({ isTaken }) => isTaken)
-  const zrems = chunksOf(taken, MOST_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
+  const zrems = splitIntoChunks(taken, MAX_XACK_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
   return {
     calls: [...xacks, ...joins.map(({ call }) => call), ...scripts, ...zrems],
     result(answers) {
@@ -50,7 +50,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   }
 }
 
-type Op = (typeof OUTCOMES)[keyof typeof OUTCOMES]['op']
+type Op = (typeof OUTCOME_KINDS)[keyof typeof OUTCOME_KINDS]['op']
 
 const idOf = ({ id }: Settlement) => id
 
@@ -58,25 +58,29 @@ function inOrder(settlements: readonly Settlement[]): Settlement[] {
   return settlements.toSorted((a, b) => compareEntryIds(a.id, b.id))
 }
 
-function settleScript({ stream, group, keys, settings }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): Call {
+function settleScript(
+  { stream, group, keys, settings }: GroupAddress,
+  slot: Slot,
+  chunk: readonly Settlement[],
+): RedisCall {
   const origin = { stream, group, consumerName: slot.consumerName }
   const keep = Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
-  const args: Argument[] = [group, slot.consumerName, slot.token, keep]
+  const args: CommandArgument[] = [group, slot.consumerName, slot.token, keep]
   for (const { id, deliveryCount, outcome, isTaken } of chunk) {
     if (outcome.kind === 'dead-letter') {
-      const head = deadLetterHead({ ...origin, entryId: id, deliveryCount }, outcome.letter)
+      const head = deadLetterHeadFields({ ...origin, entryId: id, deliveryCount }, outcome.letter)
       args.push('dead', id, deliveryCount, head.length, ...head)
     } else {
-      const move = moveOf(outcome, deliveryCount, isTaken)
+      const move = planReturnToPending(outcome, deliveryCount, isTaken)
       const mayHaveStarted = Number(outcome.kind === 'release' && outcome.mayHaveStarted === true)
       const fence = [id, deliveryCount, mayHaveStarted, move.deliveryCount]
-      if (move.owner === PARKED) args.push('aside', ...fence, wholeMs(move.delayMs), move.condition ?? '')
+      if (move.owner === PARKED_CONSUMER) args.push('aside', ...fence, wholeMs(move.delayMs), move.condition ?? '')
       else args.push('back', ...fence, move.owner)
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due, keys.waiting]
-  const buries = chunk.some(isLetter)
-  return { script: settle, keys: buries ? [...touched, keys.deadLetters] : touched, args }
+  const buries = chunk.some(isDeadLetterSettlement)
+  return { script: settleEntriesScript, keys: buries ? [...touched, keys.deadLetters] : touched, args }
 }
 
 function wholeMs(delayMs: number): number | '' {
@@ -86,7 +90,7 @@ function wholeMs(delayMs: number): number | '' {
 function countAcks(
   tally: Tally,
   acks: readonly Settlement[],
-  reply: Answer | undefined,
+  reply: ReplyOrConnectionError | undefined,
   count: (pending: number) => void,
 ): void {
   if (isUnanswered(reply)) tally.unanswered(acks)
@@ -94,19 +98,19 @@ function countAcks(
   else count(Number(reply))
 }
 
-function countChunk(tally: Tally, chunk: readonly Settlement[], reply: Answer | undefined): void {
+function countChunk(tally: Tally, chunk: readonly Settlement[], reply: ReplyOrConnectionError | undefined): void {
   if (isUnanswered(reply)) {
     tally.unanswered(chunk)
     return
   }
   if (reply instanceof RedisReplyError) {
-    tally.refused(chunk.length, reply, chunk.filter(isLetter))
+    tally.refused(chunk.length, reply, chunk.filter(isDeadLetterSettlement))
     return
   }
-  const [trimmed, ...statuses] = items(reply)
+  const [trimmed, ...statuses] = replyItems(reply)
   tally.counts.deadLettersTrimmed += Number(trimmed)
   for (const [n, settlement] of chunk.entries()) {
     const status = statuses[n]
-    tally.settled(settlement, typeof status === 'number' ? status : asText(status))
+    tally.settled(settlement, typeof status === 'number' ? status : replyAsText(status))
   }
 }

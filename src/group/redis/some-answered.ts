@@ -5,7 +5,7 @@ import { RedisConnectionError } from '../../errors.ts'
  *
  * @throws {Error} Another failure, or the first one where no node answered.
  */
-export function failuresOfSome(ends: readonly PromiseSettledResult<unknown>[]): (Error | undefined)[] {
+export function failuresIfSomeAnswered(ends: readonly PromiseSettledResult<unknown>[]): (Error | undefined)[] {
   const failures = ends.map((end) => (end.status === 'rejected' ? (end.reason as Error) : undefined))
   const isNone = failures.every((failure) => failure !== undefined)
   const worst = failures.find((failure) => failure && (isNone || !(failure instanceof RedisConnectionError)))

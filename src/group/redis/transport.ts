@@ -1,26 +1,26 @@
 import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 
-export type Argument = string | Buffer | number
+export type CommandArgument = string | Buffer | number
 
 /** One Redis command, its name in lower case (ioredis keys its reply transformers by it). */
-export type Command = readonly [name: string, ...args: Argument[]]
+export type RedisCommand = readonly [name: string, ...args: CommandArgument[]]
 
 /** What a server answers. Bulk strings are Buffers where the transport can carry bytes, else strings. */
-export type Reply =
+export type RedisReply =
   | null
   | number
   | string
   | Buffer
   | RedisReplyError
-  | readonly Reply[]
-  | Map<Reply, Reply>
-  | { readonly [name: string]: Reply }
+  | readonly RedisReply[]
+  | Map<RedisReply, RedisReply>
+  | { readonly [name: string]: RedisReply }
 
 /** Milliseconds after which a command without an answer has failed, where nothing else says so. */
-export const DEFAULT_LIMIT_MS = 10_000
+export const DEFAULT_REPLY_TIMEOUT_MS = 10_000
 
 /** What came for a command: its reply, or word that none came though others of the same write were answered. */
-export type Answer = Reply | RedisConnectionError
+export type ReplyOrConnectionError = RedisReply | RedisConnectionError
 
 /** How a connection logs in. */
 export interface SignIn {
@@ -34,10 +34,10 @@ export interface Transport {
   /**
    * Sends commands in one write, in order, and gives one answer each; an error reply is returned in its place.
    *
-   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_LIMIT_MS, holds as well.
+   * @param timeoutMs Milliseconds after which it gives up, and throws its client away if need be. The client's own limit, or DEFAULT_REPLY_TIMEOUT_MS, holds as well.
    * @throws {RedisConnectionError} No reply came, to any of them.
    */
-  send(commands: readonly Command[], timeoutMs?: number): Promise<Answer[]>
+  send(commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]>
   /** What sends to one node each of a cluster, for what a server is asked as a whole. Default: there is but one. */
   masters?(timeoutMs?: number): Promise<readonly Transport[]>
   /** How its connections log in, as far as is known by now. */

@@ -1,8 +1,16 @@
 import type { Context, Tracer } from '@opentelemetry/api'
 import { context, SpanKind, trace } from '@opentelemetry/api'
-import { boolean, cannot, knownOptions } from '../../core/options.ts'
+import { assertBoolean, assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { HandlerCall, Observed, ObservedInvocation, Observer, PublishCall } from '../../define/observe.ts'
-import { errorOf, fail, linksTo, messageOf, operation, placeOf, typesOf } from './attributes.ts'
+import {
+  errorAttributes,
+  eventTypeAttributes,
+  markSpanFailed,
+  messageAttributes,
+  operationAttributes,
+  streamAttributes,
+  traceparentLinks,
+} from './attributes.ts'
 import { RunningSpans } from './running-spans.ts'
 import { formatTraceparent } from './traceparent.ts'
 
@@ -48,18 +56,19 @@ export function reportTraces(options: ReportTracesOptions = {}): Observer {
 
 function resolve(options: ReportTracesOptions): Required<ReportTracesOptions> {
   const action = 'report traces'
-  knownOptions(action, options, ['tracer', 'invocations'])
+  assertKnownOptions(action, options, ['tracer', 'invocations'])
   const { tracer = trace.getTracer('millrace'), invocations = true } = options
-  boolean(action, 'invocations', invocations)
-  if (typeof tracer?.startSpan !== 'function') throw cannot(action, 'tracer must be a tracer of @opentelemetry/api')
+  assertBoolean(action, 'invocations', invocations)
+  if (typeof tracer?.startSpan !== 'function')
+    throw wrongUseError(action, 'tracer must be a tracer of @opentelemetry/api')
   return { tracer, invocations }
 }
 
 function startInvocation(spans: RunningSpans, invocation: ObservedInvocation): void {
   const { action, consumers } = invocation
   const attributes = {
-    ...operation(action),
-    ...(consumers.length === 1 && consumers[0] && placeOf(consumers[0])),
+    ...operationAttributes(action),
+    ...(consumers.length === 1 && consumers[0] && streamAttributes(consumers[0])),
     'faas.invocation_id': invocation.context.awsRequestId,
   }
   spans.start(invocation, spans.make({ attributes }))
@@ -69,17 +78,17 @@ function endInvocation(spans: RunningSpans, { invocation, report, error }: Obser
   spans.end(invocation, (span) => {
     for (const [name, value] of Object.entries(report))
       if (typeof value === 'number' && value > 0) span.setAttribute(`millrace.report.${name}`, value)
-    if (error) fail(span, error)
+    if (error) markSpanFailed(span, error)
   })
 }
 
 function startPublishing(spans: RunningSpans, call: PublishCall): Context {
   const { stream, events } = call
   const attributes = {
-    ...operation('publish', 'send'),
-    ...placeOf({ stream }),
+    ...operationAttributes('publish', 'send'),
+    ...streamAttributes({ stream }),
     ...(events.length > 1 && { 'messaging.batch.message_count': events.length }),
-    ...typesOf(events),
+    ...eventTypeAttributes(events),
   }
   const span = spans.make({ kind: SpanKind.PRODUCER, attributes })
   call.traceparent = formatTraceparent(span.spanContext()) ?? call.traceparent
@@ -89,20 +98,22 @@ function startPublishing(spans: RunningSpans, call: PublishCall): Context {
 function endPublishing(spans: RunningSpans, { call, entryIds, error }: Observed['published']): void {
   spans.end(call, (span) => {
     if (call.events.length === 1 && entryIds[0]) span.setAttribute('messaging.message.id', entryIds[0])
-    if (error) fail(span, error)
+    if (error) markSpanFailed(span, error)
   })
 }
 
 function startHandler(spans: RunningSpans, call: HandlerCall): Context {
   const { deliveries, isBatch, eventType } = call
   const attributes = {
-    ...operation('process', 'process'),
-    ...placeOf(call),
+    ...operationAttributes('process', 'process'),
+    ...streamAttributes(call),
     'messaging.client.id': call.consumerName,
     'millrace.event_type': eventType,
-    ...(isBatch ? { 'messaging.batch.message_count': deliveries.length } : messageOf(deliveries[0])),
+    ...(isBatch ? { 'messaging.batch.message_count': deliveries.length } : messageAttributes(deliveries[0])),
   }
-  const links = deliveries.flatMap((delivery) => linksTo(delivery.traceparent, isBatch ? messageOf(delivery) : {}))
+  const links = deliveries.flatMap((delivery) =>
+    traceparentLinks(delivery.traceparent, isBatch ? messageAttributes(delivery) : {}),
+  )
   const span = spans.make({ kind: SpanKind.CONSUMER, attributes, links }, spans.parentOf(call.invocation))
   return spans.start(call, span)
 }
@@ -111,11 +122,11 @@ function endHandler(spans: RunningSpans, { call, outcomes }: Observed['handlerEn
   spans.end(call, (span) => {
     if (!call.isBatch && outcomes[0]) span.setAttribute('millrace.outcome', outcomes[0].kind)
     const failure = outcomes.find(({ kind }) => kind !== 'ack')
-    if (failure) fail(span, failure.error)
+    if (failure) markSpanFailed(span, failure.error)
     for (const [n, { kind, error }] of outcomes.entries()) {
       const delivery = call.deliveries[n]
       if (kind === 'ack' || !delivery) continue
-      span.addEvent(kind, { ...messageOf(delivery), ...errorOf(error) })
+      span.addEvent(kind, { ...messageAttributes(delivery), ...errorAttributes(error) })
       if (kind === 'dead-letter') spans.remember(call, delivery, span)
     }
   })
@@ -124,15 +135,15 @@ function endHandler(spans: RunningSpans, { call, outcomes }: Observed['handlerEn
 function spanLetter(spans: RunningSpans, { invocation, notice }: Observed['deadLettered'], isRefused: boolean): void {
   const { entryId, reason, deadLetters, traceparent, eventType } = notice
   const attributes = {
-    ...operation('dead-letter', 'settle'),
-    ...placeOf(notice),
+    ...operationAttributes('dead-letter', 'settle'),
+    ...streamAttributes(notice),
     'messaging.message.id': entryId,
     'millrace.dead_letter.reason': reason,
     'millrace.dead_letter.stream': deadLetters,
     ...(eventType && { 'millrace.event_type': eventType }),
   }
   const parent = spans.parentOfLetter(invocation, notice, entryId)
-  const span = spans.make({ kind: SpanKind.CLIENT, attributes, links: linksTo(traceparent) }, parent)
-  if (isRefused) fail(span, undefined)
+  const span = spans.make({ kind: SpanKind.CLIENT, attributes, links: traceparentLinks(traceparent) }, parent)
+  if (isRefused) markSpanFailed(span, undefined)
   span.end()
 }

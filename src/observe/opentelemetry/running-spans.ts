@@ -1,8 +1,8 @@
 import type { Context, Span, SpanContext, SpanOptions, Tracer } from '@opentelemetry/api'
 import { context, trace } from '@opentelemetry/api'
 import type { HandlerCall, ObservedDelivery, ObservedInvocation, PublishCall } from '../../define/observe.ts'
-import type { Place } from './attributes.ts'
-import { keyOf, nameOf } from './attributes.ts'
+import type { StreamAndGroup } from './attributes.ts'
+import { spanKeyOfEntry, spanName } from './attributes.ts'
 
 type Spanned = ObservedInvocation | HandlerCall | PublishCall
 
@@ -19,7 +19,7 @@ export class RunningSpans {
 
   /** A span named by its attributes. */
   make(options: SpanOptions & Required<Pick<SpanOptions, 'attributes'>>, parent?: Context): Span {
-    return this.#tracer.startSpan(nameOf(options.attributes), options, parent)
+    return this.#tracer.startSpan(spanName(options.attributes), options, parent)
   }
 
   /** @returns A context in which the span is the active one. */
@@ -45,12 +45,12 @@ export class RunningSpans {
   /** Notes which span failed an entry that becomes a dead letter. */
   remember({ invocation, ...place }: HandlerCall, { entryId }: ObservedDelivery, span: Span): void {
     const own = this.#failed.get(invocation) ?? new Map<string, SpanContext>()
-    this.#failed.set(invocation, own.set(keyOf(place, entryId), span.spanContext()))
+    this.#failed.set(invocation, own.set(spanKeyOfEntry(place, entryId), span.spanContext()))
   }
 
   /** The context of the span that failed an entry, which is forgotten; the invocation's if none is known. */
-  parentOfLetter(invocation: ObservedInvocation, place: Place, entryId: string): Context {
-    const key = keyOf(place, entryId)
+  parentOfLetter(invocation: ObservedInvocation, place: StreamAndGroup, entryId: string): Context {
+    const key = spanKeyOfEntry(place, entryId)
     const parent = this.parentOf(invocation, this.#failed.get(invocation)?.get(key))
     this.#failed.get(invocation)?.delete(key)
     return parent

@@ -1,10 +1,10 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics'
-import { Sample } from './sample.ts'
+import { BoundedSample } from './sample.ts'
 
-export type Dimensions = Readonly<Record<string, string>>
+export type MetricDimensions = Readonly<Record<string, string>>
 
 /** Metrics by name: a number, or how something is spread; `undefined` is left out, for a 0 in its place would be wrong. */
-export type Values = Readonly<Record<string, number | readonly number[] | undefined>>
+export type MetricValues = Readonly<Record<string, number | readonly number[] | undefined>>
 
 /** CloudWatch takes 100 values of a metric, and with the hundredth Powertools writes a line out before it is complete. */
 const MOST_VALUES = 99
@@ -16,22 +16,22 @@ const UNITS = [
 
 /** Metrics that share their dimensions, on their way to one line. */
 export class MetricLine {
-  readonly #dimensions: Dimensions
-  readonly #values = new Map<string, number | Sample>()
+  readonly #dimensions: MetricDimensions
+  readonly #values = new Map<string, number | BoundedSample>()
 
-  constructor(dimensions: Dimensions) {
+  constructor(dimensions: MetricDimensions) {
     this.#dimensions = dimensions
   }
 
   /** Numbers are added up, what is spread is joined. */
-  add(values: Values): void {
+  add(values: MetricValues): void {
     // half of the time of Object.entries, at every call of a handler
     for (const name in values) {
       const value = values[name]
       const before = this.#values.get(name)
       if (typeof value === 'number') this.#values.set(name, value + ((before as number | undefined) ?? 0))
       else if (value) {
-        const sample = (before as Sample | undefined) ?? new Sample()
+        const sample = (before as BoundedSample | undefined) ?? new BoundedSample()
         this.#values.set(name, sample)
         for (const one of value) sample.add(one)
       }
@@ -50,7 +50,7 @@ export class MetricLine {
    *
    * @param detail Dimensions of a second set, beside the first.
    */
-  write(metrics: Metrics, detail?: Dimensions): void {
+  write(metrics: Metrics, detail?: MetricDimensions): void {
     const { _aws, service, ...others } = metrics.singleMetric().serializeMetrics()
     const namespace = _aws.CloudWatchMetrics[0]?.Namespace ?? ''
     const own = new Metrics({ namespace, defaultDimensions: { service: `${service}`, ...this.#dimensions } })
@@ -60,7 +60,7 @@ export class MetricLine {
       const unit = UNITS.find(([end]) => end.test(name))?.[1] ?? MetricUnit.Count
       // errors are counted where there are any
       const isNone = name.endsWith('ErrorCount') && (value as number) <= 0
-      const values = value instanceof Sample ? value.values(MOST_VALUES) : isNone ? [] : [value]
+      const values = value instanceof BoundedSample ? value.values(MOST_VALUES) : isNone ? [] : [value]
       for (const one of values) own.addMetric(name, unit, one)
     }
     own.publishStoredMetrics()

@@ -1,5 +1,5 @@
 import type { ObservedInvocation, ObservedRun } from '../../define/observe.ts'
-import type { Values } from './metric-line.ts'
+import type { MetricValues } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 
 /** The lines of the invocations that are under way: they may overlap in one process. */
@@ -15,7 +15,7 @@ export class MetricLines {
   }
 
   /** What is known of an event type is known of the consumer, too. @param EventType `''`: of none. */
-  add({ invocation, stream, group }: ObservedRun, EventType: string, values: Values): void {
+  add({ invocation, stream, group }: ObservedRun, EventType: string, values: MetricValues): void {
     const own = this.of(invocation)
     own.of(stream, group).add(values)
     if (EventType) own.of(stream, group, 'EventType', EventType).add(values)

@@ -2,7 +2,7 @@ import { Metrics } from '@aws-lambda-powertools/metrics'
 import type { Observed, Observer } from '../../define/observe.ts'
 import type { ConsumerReport, Report } from '../../report.ts'
 import { InvocationFailedError } from '../../run/invocation-errors.ts'
-import type { Values } from './metric-line.ts'
+import type { MetricValues } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 import { MetricLines } from './metric-lines.ts'
 
@@ -49,7 +49,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
   }
 }
 
-function valuesOfCall({ call, durationMs, outcomes }: Observed['handlerEnded']): Values {
+function valuesOfCall({ call, durationMs, outcomes }: Observed['handlerEnded']): MetricValues {
   const failed = outcomes.filter(({ kind }) => kind === 'retry' || kind === 'dead-letter').length
   return {
     InvokedEventCount: outcomes.length,

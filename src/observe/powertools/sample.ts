@@ -2,7 +2,7 @@
 const KEPT = 2_000
 
 /** How something is spread. Its size is bounded: of many values every other is kept, then every fourth, and so on. */
-export class Sample {
+export class BoundedSample {
   #kept: number[] = []
   #every = 1
   #seen = 0

@@ -1,29 +1,29 @@
-import { chunksOf } from '../../core/chunks.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
 import type { DeadLetter, UnreadableDeadLetter } from '../../core/dead-letter/parse-dead-letter.ts'
 import { parseDeadLetter } from '../../core/dead-letter/parse-dead-letter.ts'
 import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import {
-  cannot,
-  integerFrom,
-  knownOptions,
-  numberFrom,
-  object,
-  oneOf,
-  refuseUnknownKeys,
-  text,
+  assertInteger,
+  assertKnownKeys,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
+  assertOneOf,
+  assertText,
+  wrongUseError,
 } from '../../core/options.ts'
 import type { DeadLetterReason } from '../../core/outcome.ts'
 import { DEAD_LETTER_REASONS } from '../../core/outcome.ts'
-import { PageSize } from '../../core/page-size.ts'
+import { AdaptivePageSize } from '../../core/page-size.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { resolveKeys } from '../../define/consumer-settings.ts'
+import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import type { Connection } from '../../group/group.ts'
-import { parseTime, time } from '../../group/redis/commands/time.ts'
-import { parseXrange, xlast, xrange } from '../../group/redis/commands/xrange.ts'
-import { senderOf } from '../../group/redis/redis-connection.ts'
-import type { Sender } from '../../group/redis/sender.ts'
+import { parseTime, timeCommand } from '../../group/redis/commands/time.ts'
+import { newestEntryCommand, parseXrange, xrange } from '../../group/redis/commands/xrange.ts'
+import { createOperatorSender } from '../../group/redis/redis-connection.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
 
 /** Whose dead letters: a consumer's, or those of a group by its name. */
 export type DeadLetterSource = Consumer | DeadLetterGroup
@@ -53,16 +53,24 @@ export interface DeadLetterFilters {
   readonly limit?: number
 }
 
-export const FILTERS = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId', 'limit'] as const
+export const DEAD_LETTER_FILTER_NAMES = [
+  'types',
+  'reasons',
+  'olderThanMs',
+  'newerThanMs',
+  'ids',
+  'upToId',
+  'limit',
+] as const
 
 /** The filters that choose; `limit` alone does not. */
-export const CHOOSING = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId'] as const
+export const SELECTIVE_FILTER_NAMES = ['types', 'reasons', 'olderThanMs', 'newerThanMs', 'ids', 'upToId'] as const
 
 /** A group's dead letters, and what can be sent to where they are. */
-export interface Letters {
+export interface OpenedDeadLetters {
   readonly group: string
   readonly keys: ConsumerKeys
-  readonly sender: Sender
+  readonly sender: CallSender
   readonly filters: DeadLetterFilters
 }
 
@@ -72,41 +80,42 @@ export interface Letters {
  * @param known The names of its options beside those.
  * @throws {TypeError | RangeError} A bad option, an unknown one, or a connection to no server.
  */
-export function resolveLetters(
+export function openDeadLetters(
   action: string,
   source: DeadLetterSource,
   options: DeadLetterFilters & { readonly redis: Connection },
   known: readonly string[],
-): Letters {
-  object(action, 'the source', source)
+): OpenedDeadLetters {
+  assertObject(action, 'the source', source)
   const { stream, group } = source
-  text(action, 'stream', stream)
-  text(action, 'group', group)
-  if (!('keys' in source)) refuseUnknownKeys(action, source, ['stream', 'group', 'deadLetters'])
-  const keys = 'keys' in source ? source.keys : resolveKeys(action, stream, group, source.deadLetters)
-  knownOptions(action, options, ['redis', ...known])
+  assertText(action, 'stream', stream)
+  assertText(action, 'group', group)
+  if (!('keys' in source)) assertKnownKeys(action, source, ['stream', 'group', 'deadLetters'])
+  const keys = 'keys' in source ? source.keys : resolveConsumerKeys(action, stream, group, source.deadLetters)
+  assertKnownOptions(action, options, ['redis', ...known])
   checkFilters(action, options)
-  return { group, keys, sender: senderOf(action, options.redis), filters: options }
+  return { group, keys, sender: createOperatorSender(action, options.redis), filters: options }
 }
 
 function checkFilters(action: string, options: DeadLetterFilters): void {
   const { types, reasons, olderThanMs, newerThanMs, ids, upToId, limit } = options
   for (const [name, list] of Object.entries({ types, reasons, ids }))
-    if (list !== undefined && !Array.isArray(list)) throw cannot(action, `${name} must be an array, got ${typeof list}`)
-  for (const type of types ?? []) text(action, 'each of types', type)
-  for (const reason of reasons ?? []) oneOf(action, 'each of reasons', reason, DEAD_LETTER_REASONS)
+    if (list !== undefined && !Array.isArray(list))
+      throw wrongUseError(action, `${name} must be an array, got ${typeof list}`)
+  for (const type of types ?? []) assertText(action, 'each of types', type)
+  for (const reason of reasons ?? []) assertOneOf(action, 'each of reasons', reason, DEAD_LETTER_REASONS)
   for (const id of ids ?? []) {
-    text(action, 'each of ids', id)
+    assertText(action, 'each of ids', id)
     parseEntryId(id)
   }
   if (upToId !== undefined) parseEntryId(upToId)
   for (const [name, ms] of Object.entries({ olderThanMs, newerThanMs }))
-    if (ms !== undefined) numberFrom(action, name, ms, 0, Number.MAX_SAFE_INTEGER)
-  if (limit !== undefined) integerFrom(action, 'limit', limit, 1)
+    if (ms !== undefined) assertNumber(action, name, ms, 0, Number.MAX_SAFE_INTEGER)
+  if (limit !== undefined) assertInteger(action, 'limit', limit, 1)
 }
 
 /** Some letters that were inspected together. */
-export interface LetterPage {
+export interface DeadLetterPage {
   /** How many, also those that do not fit. */
   readonly looked: number
   /** Those that fit, oldest first. */
@@ -119,7 +128,7 @@ export interface LetterPage {
  *
  * @param isBounded Ends at the letter that is the last one now, since a redriven entry may come back as a new letter.
  */
-export async function* pagesOf(letters: Letters, isBounded: boolean): AsyncGenerator<LetterPage> {
+export async function* pagesOf(letters: OpenedDeadLetters, isBounded: boolean): AsyncGenerator<DeadLetterPage> {
   const { filters } = letters
   const range = await rangeOf(letters, isBounded)
   let room = filters.limit ?? Infinity
@@ -134,7 +143,7 @@ export async function* pagesOf(letters: Letters, isBounded: boolean): AsyncGener
   }
 }
 
-function fits({ group, keys, filters }: Letters, letter: DeadLetter | UnreadableDeadLetter): boolean {
+function fits({ group, keys, filters }: OpenedDeadLetters, letter: DeadLetter | UnreadableDeadLetter): boolean {
   const { types, reasons } = filters
   if (letter.problem !== undefined) return types === undefined && reasons === undefined
   if (letter.stream !== keys.stream || letter.group !== group) return false
@@ -152,24 +161,27 @@ const FIRST_ID = '0-0'
 const LAST_SEQ = String(2n ** 64n - 1n)
 const LAST_ID = `${LAST_SEQ}-${LAST_SEQ}`
 
-async function rangeOf({ keys, sender, filters }: Letters, isBounded: boolean): Promise<Range> {
+async function rangeOf({ keys, sender, filters }: OpenedDeadLetters, isBounded: boolean): Promise<Range> {
   const { olderThanMs, newerThanMs, upToId } = filters
   let [first, last] = [FIRST_ID, LAST_ID]
   if (olderThanMs !== undefined || newerThanMs !== undefined) {
-    const now = parseTime(await sender.call(time))
+    const now = parseTime(await sender.call(timeCommand))
     const ago = (ms: number) => Math.max(0, Math.floor(now - ms))
     if (newerThanMs !== undefined) first = `${ago(newerThanMs)}-0`
     if (olderThanMs !== undefined) last = `${ago(olderThanMs)}-${LAST_SEQ}`
   }
   if (upToId !== undefined && compareEntryIds(upToId, last) < 0) last = upToId
   if (!isBounded) return { first, last }
-  const [newest] = parseXrange(await sender.call(xlast(keys.deadLetters)))
+  const [newest] = parseXrange(await sender.call(newestEntryCommand(keys.deadLetters)))
   if (!newest || compareEntryIds(newest.id, last) > 0) return { first, last: newest ? last : FIRST_ID }
   return { first, last: newest.id }
 }
 
-async function* entriesIn({ keys, sender }: Letters, { first, last }: Range): AsyncGenerator<readonly Entry[]> {
-  const size = new PageSize()
+async function* entriesIn(
+  { keys, sender }: OpenedDeadLetters,
+  { first, last }: Range,
+): AsyncGenerator<readonly Entry[]> {
+  const size = new AdaptivePageSize()
   let from = first
   while (true) {
     const { count } = size
@@ -187,7 +199,7 @@ async function* entriesIn({ keys, sender }: Letters, { first, last }: Range): As
 const IDS_AT_ONCE = 10
 
 async function* entriesById(
-  { keys, sender }: Letters,
+  { keys, sender }: OpenedDeadLetters,
   ids: readonly string[],
   { first, last }: Range,
 ): AsyncGenerator<readonly Entry[]> {
@@ -195,7 +207,7 @@ async function* entriesById(
   const wanted = [...new Set(full)]
     .filter((id) => compareEntryIds(id, first) >= 0 && compareEntryIds(id, last) <= 0)
     .sort(compareEntryIds)
-  for (const chunk of chunksOf(wanted, IDS_AT_ONCE)) {
+  for (const chunk of splitIntoChunks(wanted, IDS_AT_ONCE)) {
     const found: Entry[] = []
     for (const id of chunk) found.push(...parseXrange(await sender.call(xrange(keys.deadLetters, id, id, 1))))
     yield found

@@ -1,14 +1,14 @@
 import type { DeadLetter, UnreadableDeadLetter } from '../../core/dead-letter/parse-dead-letter.ts'
-import { boolean, callable, cannot, oneOf } from '../../core/options.ts'
+import { assertBoolean, assertFunction, assertOneOf, wrongUseError } from '../../core/options.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
 import { xdel } from '../../group/redis/commands/xdel.ts'
 import { xlen } from '../../group/redis/commands/xlen.ts'
-import { REDRIVEN, redrive } from '../../group/redis/scripts/redrive.ts'
-import type { Call } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
-import type { DeadLetterFilters, DeadLetterSource, Letters } from './dead-letter-pages.ts'
-import { CHOOSING, FILTERS, pagesOf, resolveLetters } from './dead-letter-pages.ts'
+import { REDRIVE_SCRIPT_ANSWERS, redriveScript } from '../../group/redis/scripts/redrive.ts'
+import type { RedisCall } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import type { DeadLetterFilters, DeadLetterSource, OpenedDeadLetters } from './dead-letter-pages.ts'
+import { DEAD_LETTER_FILTER_NAMES, openDeadLetters, pagesOf, SELECTIVE_FILTER_NAMES } from './dead-letter-pages.ts'
 
 /** Where the letters are, and which of them. */
 export interface ListDeadLettersOptions extends DeadLetterFilters {
@@ -53,7 +53,7 @@ export interface DeadLetterProgress<Outcome extends string> {
  * - `unreadable`: it is no dead letter of ours.
  * - `gone`: another had it first, or this request was sent again since its answer was lost.
  */
-export type RedriveOutcome = keyof typeof REDRIVEN | 'unreadable'
+export type RedriveOutcome = keyof typeof REDRIVE_SCRIPT_ANSWERS | 'unreadable'
 
 /** `found` is how many letters fit: the sum of the others. */
 export type RedriveCounts = Readonly<Record<RedriveOutcome | 'found', number>>
@@ -82,7 +82,7 @@ export type DropCounts = Readonly<Record<DropOutcome | 'found', number>>
 
 export interface DropDeadLettersOptions extends ChangeOptions<DropOutcome> {}
 
-const CHANGE_OPTIONS = [...FILTERS, 'all', 'dryRun', 'onProgress', 'signal']
+const CHANGE_OPTIONS = [...DEAD_LETTER_FILTER_NAMES, 'all', 'dryRun', 'onProgress', 'signal']
 
 /**
  * Goes through the dead letters of a group, oldest first, in pages of about 4 MB. What is no letter of ours has a `problem`.
@@ -94,10 +94,10 @@ export function listDeadLetters(
   source: DeadLetterSource,
   options: ListDeadLettersOptions,
 ): AsyncIterable<DeadLetter | UnreadableDeadLetter> {
-  return flatten(resolveLetters('list dead letters', source, options, FILTERS))
+  return flatten(openDeadLetters('list dead letters', source, options, DEAD_LETTER_FILTER_NAMES))
 }
 
-async function* flatten(letters: Letters): AsyncGenerator<DeadLetter | UnreadableDeadLetter> {
+async function* flatten(letters: OpenedDeadLetters): AsyncGenerator<DeadLetter | UnreadableDeadLetter> {
   for await (const page of pagesOf(letters, false)) yield* page.letters
 }
 
@@ -113,7 +113,7 @@ export async function readDeadLetter(
   id: string,
   options: { readonly redis: Connection },
 ): Promise<DeadLetter | UnreadableDeadLetter | undefined> {
-  const one = resolveLetters('read a dead letter', source, { ...options, ids: [id] }, ['ids'])
+  const one = openDeadLetters('read a dead letter', source, { ...options, ids: [id] }, ['ids'])
   for await (const letter of flatten(one)) return letter
   return undefined
 }
@@ -133,19 +133,19 @@ export async function redriveDeadLetters(
   options: RedriveDeadLettersOptions,
 ): Promise<RedriveCounts> {
   const action = 'redrive dead letters'
-  const letters = resolveLetters(action, source, options, [...CHANGE_OPTIONS, 'republish'])
+  const letters = openDeadLetters(action, source, options, [...CHANGE_OPTIONS, 'republish'])
   checkChange(action, options)
   const { republish, dryRun } = options
-  if (republish !== undefined) oneOf(action, 'republish', republish, ['group', 'all'])
+  if (republish !== undefined) assertOneOf(action, 'republish', republish, ['group', 'all'])
   const { keys, group } = letters
   return change(letters, options, {
     outcomes: [...OUTCOMES, 'unreadable'],
-    answers: new Map(OUTCOMES.map((outcome) => [REDRIVEN[outcome], outcome])),
+    answers: new Map(OUTCOMES.map((outcome) => [REDRIVE_SCRIPT_ANSWERS[outcome], outcome])),
     callFor: (letter) =>
       letter.problem !== undefined
         ? 'unreadable'
         : {
-            script: redrive,
+            script: redriveScript,
             keys: [keys.stream, keys.state, keys.due, keys.deadLetters],
             args: [keys.stream, group, letter.id, letter.entryId, republish ?? '', dryRun ? 1 : 0],
           },
@@ -161,7 +161,7 @@ export async function redriveDeadLetters(
  */
 export async function dropDeadLetters(source: DeadLetterSource, options: DropDeadLettersOptions): Promise<DropCounts> {
   const action = 'drop dead letters'
-  const letters = resolveLetters(action, source, options, CHANGE_OPTIONS)
+  const letters = openDeadLetters(action, source, options, CHANGE_OPTIONS)
   checkChange(action, options)
   const { ids, dryRun } = options
   return change(letters, options, {
@@ -177,28 +177,28 @@ export async function dropDeadLetters(source: DeadLetterSource, options: DropDea
   })
 }
 
-const OUTCOMES = Object.keys(REDRIVEN) as (keyof typeof REDRIVEN)[]
+const OUTCOMES = Object.keys(REDRIVE_SCRIPT_ANSWERS) as (keyof typeof REDRIVE_SCRIPT_ANSWERS)[]
 
 function checkChange<Outcome extends string>(action: string, options: ChangeOptions<Outcome>): void {
   const { all, dryRun, onProgress } = options
-  for (const [name, flag] of Object.entries({ all, dryRun })) if (flag !== undefined) boolean(action, name, flag)
-  if (onProgress !== undefined) callable(action, 'onProgress', onProgress)
+  for (const [name, flag] of Object.entries({ all, dryRun })) if (flag !== undefined) assertBoolean(action, name, flag)
+  if (onProgress !== undefined) assertFunction(action, 'onProgress', onProgress)
   // a filter that is undefined by mistake must not mean everything
-  if (all || CHOOSING.some((name) => options[name] !== undefined)) return
-  throw cannot(action, `one of ${CHOOSING.join(', ')} must say which, or all: true`)
+  if (all || SELECTIVE_FILTER_NAMES.some((name) => options[name] !== undefined)) return
+  throw wrongUseError(action, `one of ${SELECTIVE_FILTER_NAMES.join(', ')} must say which, or all: true`)
 }
 
 /** How letters are changed. */
 interface Change<Outcome extends string> {
   readonly outcomes: readonly Outcome[]
   /** What to send for a letter, or what becomes of it without. */
-  readonly callFor: (letter: DeadLetter | UnreadableDeadLetter) => Call | Outcome
+  readonly callFor: (letter: DeadLetter | UnreadableDeadLetter) => RedisCall | Outcome
   /** What the server's answers to that mean. */
-  readonly answers: ReadonlyMap<Reply, Outcome>
+  readonly answers: ReadonlyMap<RedisReply, Outcome>
 }
 
 async function change<Outcome extends string>(
-  letters: Letters,
+  letters: OpenedDeadLetters,
   { signal, onProgress }: ChangeOptions<Outcome>,
   { outcomes, callFor, answers }: Change<Outcome>,
 ): Promise<Record<Outcome | 'found', number>> {
@@ -224,7 +224,7 @@ async function change<Outcome extends string>(
   }
   return counts
 
-  async function resultsOf(wanted: readonly (Call | Outcome)[]): Promise<(Outcome | RedisReplyError)[]> {
+  async function resultsOf(wanted: readonly (RedisCall | Outcome)[]): Promise<(Outcome | RedisReplyError)[]> {
     const calls = wanted.filter((one) => typeof one !== 'string')
     const replies = (calls.length > 0 ? await letters.sender.send(calls) : []).values()
     return wanted.map((one) => {
@@ -236,6 +236,6 @@ async function change<Outcome extends string>(
   }
 }
 
-async function totalOf({ sender, keys, filters }: Letters): Promise<number> {
+async function totalOf({ sender, keys, filters }: OpenedDeadLetters): Promise<number> {
   return filters.ids?.length ?? Number(await sender.call(xlen(keys.deadLetters)))
 }

@@ -1,10 +1,10 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { PARKED } from '../../core/keys.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
-import { asText, items } from '../../group/redis/commands/reply.ts'
-import type { Call, Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
-import type { Answers, Told } from '../ask.ts'
+import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
+import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import type { AnswerOrRefusal, AnswersByName } from '../ask.ts'
 import { inspectWaiting, timedCalls, timedOf } from '../inspect/aside.ts'
 import type { TimedInspection, WaitingInspection } from '../inspect/inspection.ts'
 
@@ -35,12 +35,12 @@ const NONE = { entries: 0, due: 0, running: 0 }
 
 /** Asks about what a group has set aside: one round trip, some more where numbers differ, and one or two for each condition. */
 export async function askAside(
-  sender: Sender,
+  sender: CallSender,
   group: string,
   keys: ConsumerKeys,
   at: number,
-): Promise<Answers<AsideFacts>> {
-  const looks: Told<Places | undefined>[] = []
+): Promise<AnswersByName<AsideFacts>> {
+  const looks: AnswerOrRefusal<Places | undefined>[] = []
   let replies: Replies
   do {
     replies = await lookAt(sender, group, keys, at)
@@ -50,11 +50,11 @@ export async function askAside(
 }
 
 async function indexesOf(
-  sender: Sender,
+  sender: CallSender,
   keys: ConsumerKeys,
   { timed, waiting }: Replies,
   at: number,
-): Promise<Omit<Answers<AsideFacts>, 'places'>> {
+): Promise<Omit<AnswersByName<AsideFacts>, 'places'>> {
   const byTime = timedOf(timed, at)
   const byCondition =
     waiting instanceof RedisReplyError ? waiting : await inspectWaiting(sender, keys, Number(waiting), at)
@@ -67,23 +67,23 @@ async function indexesOf(
 }
 
 interface Replies {
-  readonly pending: readonly [before: Reply, after: Reply]
-  readonly timed: readonly Reply[]
-  readonly waiting: Reply
-  readonly repaired: Reply
-  readonly healing: Reply
+  readonly pending: readonly [before: RedisReply, after: RedisReply]
+  readonly timed: readonly RedisReply[]
+  readonly waiting: RedisReply
+  readonly repaired: RedisReply
+  readonly healing: RedisReply
 }
 
-async function lookAt(sender: Sender, group: string, keys: ConsumerKeys, at: number): Promise<Replies> {
+async function lookAt(sender: CallSender, group: string, keys: ConsumerKeys, at: number): Promise<Replies> {
   const { stream, waiting, state } = keys
-  const pending: Call = ['xpending', stream, group]
+  const pending: RedisCall = ['xpending', stream, group]
   const timed = timedCalls(keys, at)
-  const beside: Call[] = [
+  const beside: RedisCall[] = [
     ['zcard', waiting],
     ['hget', state, 'repaired'],
     ['hget', state, 'healing'],
   ]
-  const replies = (await sender.send([pending, ...timed, ...beside, pending])) as Reply[]
+  const replies = (await sender.send([pending, ...timed, ...beside, pending])) as RedisReply[]
   const [places = null, repaired = null, healing = null, after = null] = replies.slice(1 + timed.length)
   return {
     pending: [replies[0] ?? null, after],
@@ -95,7 +95,7 @@ async function lookAt(sender: Sender, group: string, keys: ConsumerKeys, at: num
 }
 
 /** No value where entries were set aside, or came back, meanwhile. */
-function placesOf({ pending, timed, waiting, repaired, healing }: Replies): Told<Places | undefined> {
+function placesOf({ pending, timed, waiting, repaired, healing }: Replies): AnswerOrRefusal<Places | undefined> {
   const [before, after] = pending
   const refusal = [before, after, timed[0], waiting, repaired, healing].find(
     (reply) => reply instanceof RedisReplyError,
@@ -105,23 +105,23 @@ function placesOf({ pending, timed, waiting, repaired, healing }: Replies): Told
   if (refusal) return { refusal, right: RIGHT }
   const parked = parkedIn(after)
   if (parked !== parkedIn(before)) return { value: undefined }
-  const [, known = '0'] = /^\d+ (-?\d+)$/.exec(asText(repaired)) ?? []
+  const [, known = '0'] = /^\d+ (-?\d+)$/.exec(replyAsText(repaired)) ?? []
   return {
     value: { parked, indexed: Number(timed[0]) + Number(waiting), known: Number(known), isHealing: healing !== null },
   }
 }
 
-function parkedIn(pending: Reply): number {
-  const owners = items(items(pending)[3]).map((item) => items(item).map(asText))
-  return Number(owners.find(([name]) => name === PARKED)?.[1] ?? 0)
+function parkedIn(pending: RedisReply): number {
+  const owners = replyItems(replyItems(pending)[3]).map((item) => replyItems(item).map(replyAsText))
+  return Number(owners.find(([name]) => name === PARKED_CONSUMER)?.[1] ?? 0)
 }
 
-function mayDiffer(told: Told<Places | undefined> | undefined): boolean {
+function mayDiffer(told: AnswerOrRefusal<Places | undefined> | undefined): boolean {
   return told !== undefined && 'value' in told && (told.value === undefined || differenceOf(told.value) !== 0)
 }
 
 /** The last look's, unless an earlier one saw another difference. */
-function lastingOf(looks: readonly Told<Places | undefined>[]): Told<Places | undefined> {
+function lastingOf(looks: readonly AnswerOrRefusal<Places | undefined>[]): AnswerOrRefusal<Places | undefined> {
   const last = looks.at(-1) ?? { value: undefined }
   if (!('value' in last) || last.value === undefined) return last
   const difference = differenceOf(last.value)
@@ -133,7 +133,7 @@ function differenceOf({ parked, indexed }: Places): number {
   return parked - indexed
 }
 
-function toldOf<T>(seen: T | RedisReplyError, none: T): Told<T> {
+function toldOf<T>(seen: T | RedisReplyError, none: T): AnswerOrRefusal<T> {
   if (!(seen instanceof RedisReplyError)) return { value: seen }
   return isOfOtherType(seen) ? { value: none } : { refusal: seen, right: RIGHT }
 }

@@ -1,21 +1,27 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { quoted } from '../../errors.ts'
+import { quotedValue } from '../../errors.ts'
 import type { SignIn } from '../../group/redis/transport.ts'
-import type { Answers, Refusal, Told } from '../ask.ts'
+import type { AnswerOrRefusal, AnswersByName, RefusedAnswer } from '../ask.ts'
 import type { AsideFacts } from './aside-facts.ts'
-import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
-import type { Finding, Verdict } from './finding.ts'
-import { error, unknown } from './finding.ts'
+import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFacts } from './facts.ts'
+import type { CheckResult, Finding } from './finding.ts'
+import { errorResult, unknownResult } from './finding.ts'
 
 /** Everything that a check may need to know. */
-export interface Facts extends ServerFacts, StreamFacts, GroupFacts, AheadFacts, RightsFacts, AsideFacts {}
+export interface DoctorFacts
+  extends ServerFacts,
+    StreamFacts,
+    GroupFacts,
+    UnreadEntriesFacts,
+    RightsFacts,
+    AsideFacts {}
 
 /** What a check is made for: once per server, per stream, or per group. */
-export type Scope = 'server' | 'stream' | 'group'
+export type CheckScope = 'server' | 'stream' | 'group'
 
 /** What a check inspects, beside what the server answered. */
-export interface Subject {
+export interface CheckSubject {
   /** Milliseconds since 1970, by the server's clock if it is known. */
   readonly now: number
   /** Milliseconds since 1970, by the clock of whoever asks. */
@@ -39,55 +45,62 @@ export interface Subject {
 }
 
 /** One row of the table of checks. */
-export interface Check {
+export interface DoctorCheck {
   readonly check: string
-  readonly scope: Scope
-  readonly needs: readonly (keyof Facts)[]
+  readonly scope: CheckScope
+  readonly needs: readonly (keyof DoctorFacts)[]
   /** Whether there is anything to inspect. Default: always. */
-  readonly isFor?: ((subject: Subject) => boolean) | undefined
-  look(facts: Facts, subject: Subject): readonly Verdict[]
+  readonly isFor?: ((subject: CheckSubject) => boolean) | undefined
+  look(facts: DoctorFacts, subject: CheckSubject): readonly CheckResult[]
 }
 
 /** A check that is handed what it needs and nothing else, once all of it is known. */
-export function check<Need extends keyof Facts = never>(row: {
+export function defineCheck<Need extends keyof DoctorFacts = never>(row: {
   readonly check: string
-  readonly scope: Scope
+  readonly scope: CheckScope
   readonly needs: readonly Need[]
-  readonly isFor?: (subject: Subject) => boolean
-  look(facts: Pick<Facts, Need>, subject: Subject): readonly Verdict[]
-}): Check {
+  readonly isFor?: (subject: CheckSubject) => boolean
+  look(facts: Pick<DoctorFacts, Need>, subject: CheckSubject): readonly CheckResult[]
+}): DoctorCheck {
   return row
 }
 
 /** Makes a check; what it does not know makes it a finding of its own. */
-export function make(row: Check, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
+export function runCheck(
+  row: DoctorCheck,
+  told: Partial<AnswersByName<DoctorFacts>>,
+  subject: CheckSubject,
+): Finding[] {
   const { check, scope, needs, isFor } = row
   if (isFor?.(subject) === false) return []
   const refused = needs.map((name) => told[name]).filter(isRefusal)
-  const facts = Object.fromEntries(needs.map((name) => [name, toldValue(told[name])])) as unknown as Facts
+  const facts = Object.fromEntries(needs.map((name) => [name, toldValue(told[name])])) as unknown as DoctorFacts
   const verdicts = refused[0] ? [untold(refused[0], subject)] : row.look(facts, subject)
   const { stream, group } = subject
   const where = scope === 'server' ? {} : scope === 'stream' ? { stream } : { stream, group }
   return verdicts.map((verdict) => ({ check, ...where, ...verdict }))
 }
 
-function isRefusal(told: Told<unknown> | undefined): told is Refusal {
+function isRefusal(told: AnswerOrRefusal<unknown> | undefined): told is RefusedAnswer {
   return told !== undefined && 'refusal' in told
 }
 
-function toldValue(told: Told<unknown> | undefined): unknown {
+function toldValue(told: AnswerOrRefusal<unknown> | undefined): unknown {
   return told && 'value' in told ? told.value : undefined
 }
 
-function untold({ refusal: { message: refusal }, right }: Refusal, { stream }: Subject): Verdict {
+function untold({ refusal: { message: refusal }, right }: RefusedAnswer, { stream }: CheckSubject): CheckResult {
   const message = `Not told: ${refusal}`
   if (/\bMOVED\b/.test(refusal))
-    return error(
+    return errorResult(
       message,
       'the server is a cluster: ?cluster in the URL, or connectIoredis(() => new Cluster([…])), finds its nodes',
     )
   if (!/\bNOPERM\b/.test(refusal))
-    return unknown(message, `ask somewhere that answers ${right.replaceAll('+', '').toUpperCase().replace('|', ' ')}`)
-  const rights = /\bkeys?\b/i.test(refusal) ? `rights on the keys of ${quoted(stream)}, ~ in its ACL` : right
-  return unknown(message, `look with a user that has ${rights}`)
+    return unknownResult(
+      message,
+      `ask somewhere that answers ${right.replaceAll('+', '').toUpperCase().replace('|', ' ')}`,
+    )
+  const rights = /\bkeys?\b/i.test(refusal) ? `rights on the keys of ${quotedValue(stream)}, ~ in its ACL` : right
+  return unknownResult(message, `look with a user that has ${rights}`)
 }

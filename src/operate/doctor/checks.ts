@@ -1,50 +1,56 @@
-import type { Check } from './check.ts'
+import type { DoctorCheck } from './check.ts'
 import { aging, index, setAside, unknownTypes } from './checks/aside.ts'
-import { bytes, keyPrefix } from './checks/client.ts'
-import { consumers } from './checks/consumers.ts'
-import { deadLetters } from './checks/dead-letters.ts'
-import { groupStart } from './checks/group-start.ts'
-import { iam } from './checks/iam.ts'
-import { eviction, memory } from './checks/memory.ts'
+import { clientBytesCheck, keyPrefixCheck } from './checks/client.ts'
+import { consumerNamesCheck } from './checks/consumers.ts'
+import { deadLettersCheck } from './checks/dead-letters.ts'
+import { groupStartCheck } from './checks/group-start.ts'
+import { iamCheck } from './checks/iam.ts'
+import { evictionCheck, memoryCheck } from './checks/memory.ts'
 import { paused } from './checks/paused.ts'
-import { claiming, pending } from './checks/pending.ts'
-import { polling } from './checks/polling.ts'
-import { retention } from './checks/retention.ts'
-import { rights } from './checks/rights.ts'
-import { clock, cluster, persistence, role, version } from './checks/server.ts'
-import { slots } from './checks/slots.ts'
-import { expiry, idsAhead, otherGroups, stream } from './checks/stream.ts'
-import { timeouts } from './checks/timeouts.ts'
+import { claimingCheck, pendingCheck } from './checks/pending.ts'
+import { pollingCheck } from './checks/polling.ts'
+import { retentionCheck } from './checks/retention.ts'
+import { policyRightsCheck } from './checks/rights.ts'
+import {
+  clusterKeysCheck,
+  persistenceCheck,
+  serverClockCheck,
+  serverRoleCheck,
+  serverVersionCheck,
+} from './checks/server.ts'
+import { slotsCheck } from './checks/slots.ts'
+import { idsAheadOfClockCheck, otherGroupsCheck, streamCheck, streamExpiryCheck } from './checks/stream.ts'
+import { timeoutsCheck } from './checks/timeouts.ts'
 
 /** Every check that there is. */
-export const CHECKS: readonly Check[] = [
-  version,
-  clock,
-  role,
-  cluster,
-  eviction,
-  memory,
-  persistence,
-  iam,
-  bytes,
-  keyPrefix,
-  stream,
-  expiry,
-  idsAhead,
-  otherGroups,
-  timeouts,
-  rights,
-  groupStart,
+export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
+  serverVersionCheck,
+  serverClockCheck,
+  serverRoleCheck,
+  clusterKeysCheck,
+  evictionCheck,
+  memoryCheck,
+  persistenceCheck,
+  iamCheck,
+  clientBytesCheck,
+  keyPrefixCheck,
+  streamCheck,
+  streamExpiryCheck,
+  idsAheadOfClockCheck,
+  otherGroupsCheck,
+  timeoutsCheck,
+  policyRightsCheck,
+  groupStartCheck,
   paused,
-  retention,
-  polling,
-  claiming,
-  pending,
+  retentionCheck,
+  pollingCheck,
+  claimingCheck,
+  pendingCheck,
   setAside,
   index,
   aging,
   unknownTypes,
-  slots,
-  consumers,
-  deadLetters,
+  slotsCheck,
+  consumerNamesCheck,
+  deadLettersCheck,
 ]

@@ -1,10 +1,10 @@
-import { knownOptions } from '../../core/options.ts'
+import { assertKnownOptions } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import type { Connection } from '../../group/group.ts'
 import { assertConnection } from '../../group/group.ts'
-import { deployedConsumers } from '../../run/event-source.ts'
+import { applyDeployedSettings } from '../../run/event-source.ts'
 import type { Middleware, MiddlewareRequest } from '../../run/scheduled.ts'
-import { isWarmUp } from '../../run/scheduled.ts'
+import { isWarmUpEvent } from '../../run/scheduled.ts'
 import { diagnose } from './diagnose.ts'
 import type { Finding } from './finding.ts'
 
@@ -43,7 +43,7 @@ const WORTH_MS = 100
  */
 export function checkAtColdStart(consumers: Consumer | readonly Consumer[], options: ColdStartOptions): Middleware {
   const action = 'check at cold start'
-  knownOptions(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
+  assertKnownOptions(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
   assertConnection(action, options.redis)
   const { redis, targetTimeoutsMs = {}, logger = JSON_LINES, onFindings } = options
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
@@ -52,11 +52,11 @@ export function checkAtColdStart(consumers: Consumer | readonly Consumer[], opti
 
   async function over({ event, context }: MiddlewareRequest): Promise<void> {
     const timeoutMs = Math.min(LIMIT_MS, (context.getRemainingTimeInMillis?.() ?? Infinity) - MARGIN_MS)
-    if (isDone || isWarmUp(event) || timeoutMs < WORTH_MS) return
+    if (isDone || isWarmUpEvent(event) || timeoutMs < WORTH_MS) return
     isDone = true
     try {
       const limits = { redis, timeoutMs, targetTimeoutsMs, ...(functionTimeoutMs && { functionTimeoutMs }) }
-      const findings = await diagnose(deployedConsumers(given, process.env), limits)
+      const findings = await diagnose(applyDeployedSettings(given, process.env), limits)
       logFindings(logger, findings)
       onFindings?.(findings)
     } catch (error) {

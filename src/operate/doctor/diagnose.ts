@@ -3,26 +3,33 @@ import { assertClock, systemClock } from '../../clock.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys } from '../../core/keys.ts'
-import { cannot, integerFrom, knownOptions, numberFrom, object, text } from '../../core/options.ts'
-import { NUMBERS } from '../../core/rows.ts'
+import {
+  assertInteger,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
+  assertText,
+  wrongUseError,
+} from '../../core/options.ts'
+import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { needsOf } from '../../define/policy-needs.ts'
-import { quoted } from '../../errors.ts'
+import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
+import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import { senderOf, signInOf } from '../../group/redis/redis-connection.ts'
-import type { Sender } from '../../group/redis/sender.ts'
-import { failuresOfSome } from '../../group/redis/some-answered.ts'
-import type { Answers, Asking } from '../ask.ts'
-import { Inquiry } from '../ask.ts'
+import { connectionSignIn, createOperatorSender } from '../../group/redis/redis-connection.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import { failuresIfSomeAnswered } from '../../group/redis/some-answered.ts'
+import type { AnswersByName, CallsWithReceiver } from '../ask.ts'
+import { QuestionSet } from '../ask.ts'
 import { type AsideFacts, askAside } from './aside-facts.ts'
 import { askOrFail } from './ask-or-fail.ts'
-import type { Facts, Scope, Subject } from './check.ts'
-import { make } from './check.ts'
-import { CHECKS } from './checks.ts'
-import type { AheadFacts, GroupFacts, RightsFacts, ServerFacts, StreamFacts } from './facts.ts'
-import { aheadQuestions, groupQuestions, rightsQuestions, serverQuestions, streamQuestions } from './facts.ts'
+import type { CheckScope, CheckSubject, DoctorFacts } from './check.ts'
+import { runCheck } from './check.ts'
+import { DOCTOR_CHECKS } from './checks.ts'
+import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFacts } from './facts.ts'
+import { groupQuestions, rightsQuestions, serverQuestions, streamQuestions, unreadEntriesQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
-import { error, SEVERITIES } from './finding.ts'
+import { errorResult, SEVERITIES } from './finding.ts'
 
 /** Where the doctor looks, and what the server cannot say. */
 export interface DoctorOptions {
@@ -68,7 +75,11 @@ export async function diagnose(
   const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
   const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options
   const deadline = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
-  const sender = senderOf('diagnose', redis, deadline === undefined ? undefined : () => deadline - clock.monotonic())
+  const sender = createOperatorSender(
+    'diagnose',
+    redis,
+    deadline === undefined ? undefined : () => deadline - clock.monotonic(),
+  )
 
   const names = [...new Set([...given.map(({ stream }) => stream), ...streams])]
   const patients = names.map((name) => new StreamPatient(name, given, streams.includes(name) ? group : undefined))
@@ -83,7 +94,7 @@ export async function diagnose(
     functionTimeoutMs,
     targetTimeoutsMs,
     pollers,
-    signIn: signInOf(redis),
+    signIn: connectionSignIn(redis),
     group: '',
     keys: undefined,
     consumer: undefined,
@@ -94,11 +105,11 @@ export async function diagnose(
 
 /** Streams that one server is asked about, together with itself. */
 interface Ward {
-  readonly server: Inquiry<ServerFacts>
+  readonly server: QuestionSet<ServerFacts>
   readonly patients: readonly StreamPatient[]
 }
 
-type About = Omit<Subject, 'stream' | 'ours'>
+type About = Omit<CheckSubject, 'stream' | 'ours'>
 
 function examineWard({ server, patients }: Ward, about: About): Finding[] {
   const [{ name: stream }] = patients as readonly [StreamPatient]
@@ -110,7 +121,7 @@ function examineWard({ server, patients }: Ward, about: About): Finding[] {
 
 function examineStream(
   { name, ours, inquiry, groups }: StreamPatient,
-  ofServer: Partial<Answers<Facts>>,
+  ofServer: Partial<AnswersByName<DoctorFacts>>,
   about: About,
 ): Finding[] {
   const known = { ...about, stream: name, ours }
@@ -122,15 +133,15 @@ function examineStream(
   return [...examine('stream', told, known), ...ofGroups]
 }
 
-function examine(scope: Scope, told: Partial<Answers<Facts>>, subject: Subject): Finding[] {
-  return CHECKS.filter((check) => check.scope === scope).flatMap((check) => make(check, told, subject))
+function examine(scope: CheckScope, told: Partial<AnswersByName<DoctorFacts>>, subject: CheckSubject): Finding[] {
+  return DOCTOR_CHECKS.filter((check) => check.scope === scope).flatMap((check) => runCheck(check, told, subject))
 }
 
 /** One for all; of a cluster one per stream, since every node knows only itself. */
-async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Promise<Ward[]> {
+async function wardsOf(sender: CallSender, patients: readonly StreamPatient[]): Promise<Ward[]> {
   const isCluster = patients.length > 1 && (await sender.masters()).length > 1
   return (isCluster ? patients.map((patient) => [patient]) : [patients]).map((together) => ({
-    server: new Inquiry(serverQuestions((together[0] as StreamPatient).name)),
+    server: new QuestionSet(serverQuestions((together[0] as StreamPatient).name)),
     patients: together,
   }))
 }
@@ -141,11 +152,11 @@ async function wardsOf(sender: Sender, patients: readonly StreamPatient[]): Prom
  * @throws {RedisConnectionError} None answers.
  */
 async function lookedAt(
-  sender: Sender,
+  sender: CallSender,
   wards: readonly Ward[],
   clock: Clock,
 ): Promise<{ seen: Ward[]; unseen: Finding[] }> {
-  const failures = failuresOfSome(await Promise.allSettled(wards.map((ward) => look(sender, ward, clock))))
+  const failures = failuresIfSomeAnswered(await Promise.allSettled(wards.map((ward) => look(sender, ward, clock))))
   const unseen = wards.flatMap(({ patients }, at) => {
     const failure = failures[at]
     return failure ? patients.map(({ name }) => unreachable(name, failure)) : []
@@ -155,11 +166,11 @@ async function lookedAt(
 
 function unreachable(stream: string, { message }: Error): Finding {
   const fix = 'see whether the node runs, and whether a replica takes its place'
-  const told = error(`The node that has the stream does not answer: ${message}`, fix)
+  const told = errorResult(`The node that has the stream does not answer: ${message}`, fix)
   return { check: 'reachable', stream, ...told }
 }
 
-async function look(sender: Sender, { server, patients }: Ward, clock: Clock): Promise<void> {
+async function look(sender: CallSender, { server, patients }: Ward, clock: Clock): Promise<void> {
   await askOrFail(sender, [server, ...patients.flatMap((patient) => patient.inquiries)])
   const further = patients.flatMap((patient) => [
     ...patient.findGroups().map(({ inquiry }) => inquiry),
@@ -183,13 +194,13 @@ interface GroupPatient {
   readonly group: string
   readonly keys: ConsumerKeys
   readonly consumer: Consumer | undefined
-  readonly inquiry: Inquiry<GroupFacts>
+  readonly inquiry: QuestionSet<GroupFacts>
   /** Of a consumer's group whose policies need some. */
-  readonly rights: Inquiry<RightsFacts> | undefined
+  readonly rights: QuestionSet<RightsFacts> | undefined
   /** Of a consumer's group that has not read all. */
-  ahead?: Inquiry<AheadFacts>
+  ahead?: QuestionSet<UnreadEntriesFacts>
   /** What it has set aside. */
-  aside?: Answers<AsideFacts>
+  aside?: AnswersByName<AsideFacts>
 }
 
 /** A stream that is inspected, with its groups. */
@@ -197,19 +208,19 @@ class StreamPatient {
   readonly name: string
   /** The groups of the given consumers. */
   readonly ours: ReadonlySet<string>
-  readonly inquiry: Inquiry<StreamFacts>
+  readonly inquiry: QuestionSet<StreamFacts>
   readonly groups: GroupPatient[]
 
   constructor(name: string, consumers: readonly Consumer[], group: string | undefined) {
     const own = consumers.filter(({ stream }) => stream === name)
     this.name = name
     this.ours = new Set(own.map((consumer) => consumer.group))
-    this.inquiry = new Inquiry(streamQuestions(name))
+    this.inquiry = new QuestionSet(streamQuestions(name))
     this.groups = own.map((consumer) => asPatient(consumer.group, consumer.keys, consumer))
     if (group !== undefined && !this.ours.has(group)) this.groups.push(...patientOf(name, group))
   }
 
-  get inquiries(): readonly Asking[] {
+  get inquiries(): readonly CallsWithReceiver[] {
     return [this.inquiry, ...this.groups.flatMap(({ inquiry, rights }) => (rights ? [inquiry, rights] : [inquiry]))]
   }
 
@@ -222,13 +233,13 @@ class StreamPatient {
   }
 
   /** Of a consumer's group that has not read all, what it has before it; to be asked about. */
-  findAhead(patient: GroupPatient): Inquiry<AheadFacts> | undefined {
+  findAhead(patient: GroupPatient): QuestionSet<UnreadEntriesFacts> | undefined {
     const { stream, groups } = this.inquiry.answers
     const found = valueOr(stream, 'missing')
     const made = valueOr(groups, []).find(({ name }) => name === patient.group)
     if (!patient.consumer || !made || typeof found === 'string') return undefined
     if (compareEntryIds(made.lastDeliveredId, found.lastGeneratedId) >= 0) return undefined
-    patient.ahead = new Inquiry(aheadQuestions(this.name, made.lastDeliveredId))
+    patient.ahead = new QuestionSet(unreadEntriesQuestions(this.name, made.lastDeliveredId))
     return patient.ahead
   }
 }
@@ -242,32 +253,34 @@ function patientOf(stream: string, group: string): GroupPatient[] {
 }
 
 function asPatient(group: string, keys: ConsumerKeys, consumer: Consumer | undefined): GroupPatient {
-  const inquiry = new Inquiry(groupQuestions(group, keys, consumer?.settings.maxPollers ?? NUMBERS.maxPollers.default))
-  const needs = consumer ? needsOf(consumer) : []
-  const rights = needs.length > 0 ? new Inquiry(rightsQuestions(keys.stream, needs)) : undefined
+  const inquiry = new QuestionSet(
+    groupQuestions(group, keys, consumer?.settings.maxPollers ?? CONSUMER_NUMBER_OPTIONS.maxPollers.default),
+  )
+  const needs = consumer ? listPolicyKeyNeeds(consumer) : []
+  const rights = needs.length > 0 ? new QuestionSet(rightsQuestions(keys.stream, needs)) : undefined
   return { group, keys, consumer, inquiry, rights }
 }
 
-function valueOr<T>(told: Answers<{ value: T }>['value'], otherwise: T): T {
+function valueOr<T>(told: AnswersByName<{ value: T }>['value'], otherwise: T): T {
   return 'value' in told ? told.value : otherwise
 }
 
 function checkOptions(consumers: readonly Consumer[], options: DoctorOptions): void {
   const action = 'diagnose'
-  knownOptions(action, options, OPTIONS)
+  assertKnownOptions(action, options, OPTIONS)
   const { streams = [], group, functionTimeoutMs, targetTimeoutsMs = {}, pollers, timeoutMs, clock } = options
-  if (!Array.isArray(streams)) throw cannot(action, `streams must be an array, got ${typeof streams}`)
-  for (const stream of streams) text(action, 'every stream', stream)
-  if (group !== undefined) text(action, 'group', group)
-  if (functionTimeoutMs !== undefined) numberFrom(action, 'functionTimeoutMs', functionTimeoutMs, 1)
-  object(action, 'targetTimeoutsMs', targetTimeoutsMs)
+  if (!Array.isArray(streams)) throw wrongUseError(action, `streams must be an array, got ${typeof streams}`)
+  for (const stream of streams) assertText(action, 'every stream', stream)
+  if (group !== undefined) assertText(action, 'group', group)
+  if (functionTimeoutMs !== undefined) assertNumber(action, 'functionTimeoutMs', functionTimeoutMs, 1)
+  assertObject(action, 'targetTimeoutsMs', targetTimeoutsMs)
   for (const [type, ms] of Object.entries(targetTimeoutsMs))
-    numberFrom(action, `targetTimeoutsMs of ${quoted(type)}`, ms, 1)
-  if (pollers !== undefined) integerFrom(action, 'pollers', pollers, 1)
-  if (timeoutMs !== undefined) numberFrom(action, 'timeoutMs', timeoutMs, 1)
+    assertNumber(action, `targetTimeoutsMs of ${quotedValue(type)}`, ms, 1)
+  if (pollers !== undefined) assertInteger(action, 'pollers', pollers, 1)
+  if (timeoutMs !== undefined) assertNumber(action, 'timeoutMs', timeoutMs, 1)
   if (clock !== undefined) assertClock(action, clock)
   for (const consumer of consumers)
-    if (!consumer?.settings || !consumer.keys) throw cannot(action, 'a consumer must come from defineConsumer')
+    if (!consumer?.settings || !consumer.keys) throw wrongUseError(action, 'a consumer must come from defineConsumer')
   if (consumers.length + streams.length === 0)
-    throw cannot(action, 'there must be at least one consumer, or one of streams')
+    throw wrongUseError(action, 'there must be at least one consumer, or one of streams')
 }

@@ -1,31 +1,31 @@
 import type { Entry } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { PARKED } from '../../core/keys.ts'
-import { NUMBERS } from '../../core/rows.ts'
-import type { Need } from '../../define/policy-needs.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
+import type { PolicyKeyNeed } from '../../define/policy-needs.ts'
 import type { RedisReplyError } from '../../errors.ts'
-import { CLAIMER_SLOTS, slotNames } from '../../group/consumer-names.ts'
-import { asText, items } from '../../group/redis/commands/reply.ts'
+import { CLAIMER_SLOT_COUNT, slotConsumerNames } from '../../group/consumer-names.ts'
+import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
-import type { Question, Questions } from '../ask.ts'
+import type { QuestionsByName, ServerQuestion } from '../ask.ts'
 import {
-  type Absence,
-  absenceBy,
-  aheadQuestion,
   consumersQuestion,
+  groupStateMemberQuestion,
   groupsQuestion,
-  memberQuestion,
-  oldestQuestion,
+  oldestPendingQuestion,
   pausesQuestion,
-  streamQuestion,
+  readStreamAbsence,
+  type StreamAbsence,
+  streamInfoQuestion,
   timeQuestion,
+  unreadEntriesQuestion,
 } from '../questions.ts'
-import type { Echo } from './echo.ts'
-import { echoQuestion } from './echo.ts'
-import { type Lacking, rightsQuestion } from './rights.ts'
+import type { EchoedBytes } from './echoed-bytes.ts'
+import { echoedBytesQuestion } from './echoed-bytes.ts'
+import { type MissingRight, missingRightsQuestion } from './rights.ts'
 
 /** What the server says of itself: INFO's members by name. */
 type ServerInfo = Readonly<Record<string, string>>
@@ -34,11 +34,11 @@ export interface ServerFacts {
   readonly info: ServerInfo
   /** The server's clock, in milliseconds since 1970. */
   readonly now: number
-  readonly echo: Echo
+  readonly echo: EchoedBytes
 }
 
 /** What stands where a stream should. */
-type Found = StreamInfo | Absence
+type Found = StreamInfo | StreamAbsence
 
 export interface StreamFacts {
   readonly stream: Found
@@ -48,7 +48,7 @@ export interface StreamFacts {
 }
 
 /** Pending entries of a group in sum. */
-export interface PendingSum {
+export interface PendingTotals {
   readonly count: number
   /** `undefined` if nothing is pending. */
   readonly oldestId: string | undefined
@@ -56,7 +56,7 @@ export interface PendingSum {
 
 export interface GroupFacts {
   readonly consumers: readonly ConsumerInfo[]
-  readonly pending: PendingSum
+  readonly pending: PendingTotals
   /** The ten oldest. */
   readonly oldest: readonly PendingEntry[]
   /** Leases held under the names of the slots, and under those beyond. */
@@ -73,7 +73,7 @@ export interface GroupFacts {
 }
 
 /** What is asked once it is known how far a group has read. */
-export interface AheadFacts {
+export interface UnreadEntriesFacts {
   /** The oldest entry that the group has not read; `undefined` if it has read all. */
   readonly ahead: string | undefined
 }
@@ -81,24 +81,24 @@ export interface AheadFacts {
 /** What is asked of a group whose policies need rights. */
 export interface RightsFacts {
   /** Those that whoever asks lacks; `undefined`: the server cannot know. */
-  readonly lacking: readonly Lacking[] | undefined
+  readonly lacking: readonly MissingRight[] | undefined
 }
 
 const OLDEST = 10
 
 /** @param probeKey A key that scripts may name; it is not inspected. */
-export function serverQuestions(probeKey: string): Questions<ServerFacts> {
+export function serverQuestions(probeKey: string): QuestionsByName<ServerFacts> {
   return {
-    info: { call: ['info'], right: '+info', read: (reply) => readInfo(asText(reply)) },
+    info: { call: ['info'], right: '+info', read: (reply) => readInfo(replyAsText(reply)) },
     now: timeQuestion,
-    echo: echoQuestion(probeKey),
+    echo: echoedBytesQuestion(probeKey),
   }
 }
 
-export function streamQuestions(stream: string): Questions<StreamFacts> {
+export function streamQuestions(stream: string): QuestionsByName<StreamFacts> {
   return {
     stream: foundQuestion(stream),
-    groups: { ...groupsQuestion(stream), answerOf: (error) => (absenceBy(error) ? [] : undefined) },
+    groups: { ...groupsQuestion(stream), answerOf: (error) => (readStreamAbsence(error) ? [] : undefined) },
     ttlMs: {
       call: ['pttl', stream],
       right: '+pttl',
@@ -107,17 +107,17 @@ export function streamQuestions(stream: string): Questions<StreamFacts> {
   }
 }
 
-export function groupQuestions(group: string, keys: ConsumerKeys, slots: number): Questions<GroupFacts> {
+export function groupQuestions(group: string, keys: ConsumerKeys, slots: number): QuestionsByName<GroupFacts> {
   const { stream, deadLetters } = keys
-  const pollers = slotNames('poller', NUMBERS.maxPollers.max)
+  const pollers = slotConsumerNames('poller', CONSUMER_NUMBER_OPTIONS.maxPollers.max)
   return {
     consumers: { ...consumersQuestion(stream, group), answerOf: noneIfMissing },
     pending: pendingQuestion(stream, group),
-    oldest: { ...oldestQuestion(stream, group, OLDEST), answerOf: noneIfMissing },
+    oldest: { ...oldestPendingQuestion(stream, group, OLDEST), answerOf: noneIfMissing },
     pollers: heldQuestion(keys, pollers.slice(0, slots)),
     // parked never has a lease: it is there for those who have all the slots
-    beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED]),
-    claimers: heldQuestion(keys, slotNames('claimer', CLAIMER_SLOTS)),
+    beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED_CONSUMER]),
+    claimers: heldQuestion(keys, slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)),
     deadLetters: foundQuestion(deadLetters),
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
@@ -125,41 +125,41 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
   }
 }
 
-const NOTHING: PendingSum = { count: 0, oldestId: undefined }
+const NOTHING: PendingTotals = { count: 0, oldestId: undefined }
 
-function pendingQuestion(stream: string, group: string): Question<PendingSum> {
+function pendingQuestion(stream: string, group: string): ServerQuestion<PendingTotals> {
   return {
     call: ['xpending', stream, group],
     right: '+xpending',
     read: (reply) => {
-      const [count, oldestId] = items(reply)
-      return Number(count) > 0 ? { count: Number(count), oldestId: asText(oldestId) } : NOTHING
+      const [count, oldestId] = replyItems(reply)
+      return Number(count) > 0 ? { count: Number(count), oldestId: replyAsText(oldestId) } : NOTHING
     },
     answerOf: (error) => (isMissing(error) ? NOTHING : undefined),
   }
 }
 
 /** How many of these names have a lease. */
-function heldQuestion(keys: ConsumerKeys, names: readonly string[]): Question<number> {
+function heldQuestion(keys: ConsumerKeys, names: readonly string[]): ServerQuestion<number> {
   return { call: ['exists', ...names.map((name) => keys.slot(name))], right: '+exists', read: Number }
 }
 
-function knownMember(keys: ConsumerKeys, name: string): Question<string | undefined> {
-  const question = memberQuestion(keys, name)
+function knownMember(keys: ConsumerKeys, name: string): ServerQuestion<string | undefined> {
+  const question = groupStateMemberQuestion(keys, name)
   return { ...question, read: (reply) => (reply === null ? undefined : question.read(reply)) }
 }
 
-export function rightsQuestions(stream: string, needs: readonly Need[]): Questions<RightsFacts> {
-  return { lacking: rightsQuestion(stream, needs) }
+export function rightsQuestions(stream: string, needs: readonly PolicyKeyNeed[]): QuestionsByName<RightsFacts> {
+  return { lacking: missingRightsQuestion(stream, needs) }
 }
 
-export function aheadQuestions(stream: string, lastDeliveredId: string): Questions<AheadFacts> {
-  const question: Omit<Question<readonly Entry[]>, 'answerOf'> = aheadQuestion(stream, lastDeliveredId, 1)
+export function unreadEntriesQuestions(stream: string, lastDeliveredId: string): QuestionsByName<UnreadEntriesFacts> {
+  const question: Omit<ServerQuestion<readonly Entry[]>, 'answerOf'> = unreadEntriesQuestion(stream, lastDeliveredId, 1)
   return { ahead: { ...question, read: (reply) => question.read(reply)[0]?.id } }
 }
 
-function foundQuestion(key: string): Question<Found> {
-  return { ...streamQuestion(key), answerOf: absenceBy }
+function foundQuestion(key: string): ServerQuestion<Found> {
+  return { ...streamInfoQuestion(key), answerOf: readStreamAbsence }
 }
 
 function noneIfMissing(error: RedisReplyError): [] | undefined {
@@ -167,7 +167,7 @@ function noneIfMissing(error: RedisReplyError): [] | undefined {
 }
 
 function isMissing(error: RedisReplyError): boolean {
-  return error.is('NOGROUP') || absenceBy(error) === 'missing'
+  return error.is('NOGROUP') || readStreamAbsence(error) === 'missing'
 }
 
 function readInfo(text: string): ServerInfo {

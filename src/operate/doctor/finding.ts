@@ -19,20 +19,20 @@ export interface Finding {
 }
 
 /** What a check says; where it looked is added to it. */
-export type Verdict = Pick<Finding, 'severity' | 'message' | 'fix'>
+export type CheckResult = Pick<Finding, 'severity' | 'message' | 'fix'>
 
-export function error(message: string, fix: string): Verdict {
+export function errorResult(message: string, fix: string): CheckResult {
   return { severity: 'error', message, fix }
 }
 
-export function warning(message: string, fix: string): Verdict {
+export function warningResult(message: string, fix: string): CheckResult {
   return { severity: 'warning', message, fix }
 }
 
-export function info(message: string, fix: string): Verdict {
+export function infoResult(message: string, fix: string): CheckResult {
   return { severity: 'info', message, fix }
 }
 
-export function unknown(message: string, fix: string): Verdict {
+export function unknownResult(message: string, fix: string): CheckResult {
   return { severity: 'unknown', message, fix }
 }

@@ -1,16 +1,16 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys } from '../../core/keys.ts'
-import { cannot, knownOptions } from '../../core/options.ts'
+import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import { items } from '../../group/redis/commands/reply.ts'
+import { replyItems } from '../../group/redis/commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from '../../group/redis/commands/xinfo-consumers.ts'
 import { parseXinfoGroups, xinfoGroups } from '../../group/redis/commands/xinfo-groups.ts'
-import { senderOf } from '../../group/redis/redis-connection.ts'
+import { createOperatorSender } from '../../group/redis/redis-connection.ts'
 import { repair } from '../../group/redis/scripts/repair.ts'
-import type { Call, Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
+import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
 import { parkedOf } from './parked.ts'
 
 /** Whose indexes to repair. */
@@ -45,7 +45,7 @@ export async function repairIndexes(
 ): Promise<readonly Repaired[]> {
   const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
   checkOptions(given, options)
-  const sender = senderOf(ACTION, options.redis)
+  const sender = createOperatorSender(ACTION, options.redis)
   const rows: Repaired[] = []
   for (const { group, keys } of await groupsTo(sender, given, options)) {
     const repaired = await compareAll(sender, group, keys)
@@ -57,11 +57,11 @@ export async function repairIndexes(
 const ACTION = 'repair indexes'
 
 function checkOptions(consumers: readonly Consumer[], options: RepairOptions): void {
-  knownOptions(ACTION, options, ['redis', 'streams', 'group'])
+  assertKnownOptions(ACTION, options, ['redis', 'streams', 'group'])
   for (const consumer of consumers)
-    if (!consumer?.keys) throw cannot(ACTION, 'a consumer must come from defineConsumer')
+    if (!consumer?.keys) throw wrongUseError(ACTION, 'a consumer must come from defineConsumer')
   if (consumers.length + (options.streams?.length ?? 0) === 0)
-    throw cannot(ACTION, 'there must be at least one consumer, or one of streams')
+    throw wrongUseError(ACTION, 'there must be at least one consumer, or one of streams')
 }
 
 interface Named {
@@ -71,7 +71,7 @@ interface Named {
 
 /** The groups of consumers and of further streams, each once. */
 async function groupsTo(
-  sender: Sender,
+  sender: CallSender,
   consumers: readonly Consumer[],
   { streams = [], group }: RepairOptions,
 ): Promise<Iterable<Named>> {
@@ -83,7 +83,7 @@ async function groupsTo(
 
 /** The group that was named; else, of a stream without consumers, those that have something set aside. */
 async function groupsOf(
-  sender: Sender,
+  sender: CallSender,
   stream: string,
   group: string | undefined,
   consumers: readonly Consumer[],
@@ -100,7 +100,7 @@ async function groupsOf(
 }
 
 /** How many had no place; `undefined` where there is no such group. */
-async function compareAll(sender: Sender, group: string, keys: ConsumerKeys): Promise<number | undefined> {
+async function compareAll(sender: CallSender, group: string, keys: ConsumerKeys): Promise<number | undefined> {
   const { stream, due, waiting, state } = keys
   const call = { script: repair, keys: [stream, due, waiting, state], args: [group] }
   // a claimer may have stopped on its way: what it has passed is compared in a second round
@@ -109,15 +109,15 @@ async function compareAll(sender: Sender, group: string, keys: ConsumerKeys): Pr
     const [reply = null] = await sender.send([call])
     if (reply instanceof RedisReplyError && reply.is('NOGROUP')) return undefined
     if (reply instanceof RedisReplyError) throw reply
-    const [isDone, found] = items(reply as Reply).map(Number) as [number, number]
+    const [isDone, found] = replyItems(reply as RedisReply).map(Number) as [number, number]
     repaired += found
     if (isDone === 1 && --rounds === 0) return repaired
   }
 }
 
 /** @throws {RedisReplyError} The server refused. */
-async function ask(sender: Sender, call: Call): Promise<Reply> {
+async function ask(sender: CallSender, call: RedisCall): Promise<RedisReply> {
   const [reply = null] = await sender.send([call])
   if (reply instanceof RedisReplyError) throw reply
-  return reply as Reply
+  return reply as RedisReply
 }

@@ -1,11 +1,11 @@
-import type { Need } from '../../define/policy-needs.ts'
-import { items } from '../../group/redis/commands/reply.ts'
-import type { Script } from '../../group/redis/scripts/script.ts'
-import type { Reply } from '../../group/redis/transport.ts'
-import type { Question } from '../ask.ts'
+import type { PolicyKeyNeed } from '../../define/policy-needs.ts'
+import { replyItems } from '../../group/redis/commands/reply.ts'
+import type { LuaScript } from '../../group/redis/scripts/script.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import type { ServerQuestion } from '../ask.ts'
 
 /** A command that a policy needs, and that whoever asks may not send. */
-export interface Lacking {
+export interface MissingRight {
   readonly policy: string
   readonly key: string
   readonly command: string
@@ -18,7 +18,7 @@ export interface Lacking {
  * KEYS stream. ARGV the stream as we name it, then for each command its key, its name, and a subcommand ('' none). Answers the numbers of those that are
  * denied, from 1; -1 on servers before 7.0, which do not report.
  */
-const rights: Script = {
+const rights: LuaScript = {
   keyCount: 1,
   lua: `
 if not redis.acl_check_cmd then return -1 end
@@ -36,7 +36,10 @@ return denied
 /** Whoever may not claim is no claimer, and needs nothing of what only claimers do. */
 const CLAIMING = 'xautoclaim'
 
-export function rightsQuestion(stream: string, needs: readonly Need[]): Question<readonly Lacking[] | undefined> {
+export function missingRightsQuestion(
+  stream: string,
+  needs: readonly PolicyKeyNeed[],
+): ServerQuestion<readonly MissingRight[] | undefined> {
   const asked = needs.flatMap(({ commands, ...need }) => commands.map((command) => ({ ...need, command })))
   const args = [...asked, { key: stream, command: CLAIMING }].flatMap(({ key, command }) => {
     const [name = '', sub = ''] = command.split('|')
@@ -45,9 +48,9 @@ export function rightsQuestion(stream: string, needs: readonly Need[]): Question
   return {
     call: { script: rights, keys: [stream], args: [stream, ...args] },
     right: '+eval +evalsha',
-    read: (reply: Reply) => {
+    read: (reply: RedisReply) => {
       if (!Array.isArray(reply)) return undefined
-      const denied = new Set(items(reply).map(Number))
+      const denied = new Set(replyItems(reply).map(Number))
       const claims = !denied.has(asked.length + 1)
       return asked.filter(({ isOfClaimers }, n) => denied.has(n + 1) && (claims || !isOfClaimers))
     },

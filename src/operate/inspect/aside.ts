@@ -1,11 +1,11 @@
-import { partsOf } from '../../core/condition.ts'
+import { parseCondition } from '../../core/condition.ts'
 import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
-import { asText, items } from '../../group/redis/commands/reply.ts'
-import type { Call, Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
-import { ageOf } from './ages.ts'
+import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
+import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import { ageOfEntryIfKnown } from './ages.ts'
 import type { ConditionInspection, TimedInspection, WaitingInspection } from './inspection.ts'
 
 /** Conditions that are inspected at most, by a claimer too. */
@@ -20,7 +20,7 @@ export interface Aside {
 }
 
 /** The requests that show what comes back at a time. */
-export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): readonly Call[] {
+export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): readonly RedisCall[] {
   return [
     ['zcount', due, '-inf', `(${RUNNING}`],
     ['zcount', due, '-inf', at * COUNTS + COUNTS - 1],
@@ -30,12 +30,12 @@ export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): read
 }
 
 /** What those requests answer. */
-export function timedOf(replies: readonly Reply[], at: number): TimedInspection | RedisReplyError {
+export function timedOf(replies: readonly RedisReply[], at: number): TimedInspection | RedisReplyError {
   const refusal = replies.find((reply) => reply instanceof RedisReplyError)
   if (refusal) return refusal
   const [entries, due, running] = replies.slice(0, 3).map(Number) as [number, number, number]
-  const [, score] = items(replies[3]).flat() as Reply[]
-  const nextDueInMs = score === undefined ? undefined : Math.floor(Number(asText(score)) / COUNTS) - at
+  const [, score] = replyItems(replies[3]).flat() as RedisReply[]
+  const nextDueInMs = score === undefined ? undefined : Math.floor(Number(replyAsText(score)) / COUNTS) - at
   return { entries, due, running, ...(nextDueInMs !== undefined && { nextDueInMs }) }
 }
 
@@ -43,10 +43,10 @@ export function timedOf(replies: readonly Reply[], at: number): TimedInspection 
  * Inspects what is set aside, by commands whose cost does not grow with it: one round trip, and at most two more for each hundred entries or each condition that are met
  * on the way from one condition to the next.
  */
-export async function inspectAside(sender: Sender, keys: ConsumerKeys, at: number): Promise<Aside> {
+export async function inspectAside(sender: CallSender, keys: ConsumerKeys, at: number): Promise<Aside> {
   const calls = timedCalls(keys, at)
-  const replies = (await sender.send([...calls, ['zcard', keys.waiting]])) as Reply[]
-  const entries = replies[calls.length] as Reply
+  const replies = (await sender.send([...calls, ['zcard', keys.waiting]])) as RedisReply[]
+  const entries = replies[calls.length] as RedisReply
   return {
     byTime: timedOf(replies.slice(0, calls.length), at),
     byCondition: entries instanceof RedisReplyError ? entries : await inspectWaiting(sender, keys, Number(entries), at),
@@ -55,7 +55,7 @@ export async function inspectAside(sender: Sender, keys: ConsumerKeys, at: numbe
 
 /** Inspects so many entries that wait for a condition. */
 export async function inspectWaiting(
-  sender: Sender,
+  sender: CallSender,
   keys: ConsumerKeys,
   entries: number,
   at: number,
@@ -64,13 +64,13 @@ export async function inspectWaiting(
   if (found instanceof RedisReplyError) return found
   const counts = (await sender.send(
     [...found.keys()].map((condition) => ['zlexcount', keys.waiting, startOf(condition), endOf(condition)] as const),
-  )) as Reply[]
+  )) as RedisReply[]
   const refusal = counts.find((reply) => reply instanceof RedisReplyError)
   if (refusal) return refusal
   const conditions = [...found].map(([condition, oldestId], n): ConditionInspection => {
-    const oldestAgeMs = ageOf(oldestId, at)
+    const oldestAgeMs = ageOfEntryIfKnown(oldestId, at)
     return {
-      ...partsOf(condition),
+      ...parseCondition(condition),
       entries: Number(counts[n]),
       oldestId,
       ...(oldestAgeMs !== undefined && { oldestAgeMs }),
@@ -81,16 +81,16 @@ export async function inspectWaiting(
 
 /** Conditions that something waits for, each with the lowest of its ids: from one to the next, whatever waits for either. */
 async function findConditions(
-  sender: Sender,
+  sender: CallSender,
   { waiting }: ConsumerKeys,
 ): Promise<Map<string, string> | RedisReplyError> {
   const found = new Map<string, string>()
   let from = '-'
   // what is no member of ours is passed page by page: not for ever
   for (let looks = 0; looks < 2 * MAX_CONDITIONS && found.size < MAX_CONDITIONS; looks++) {
-    const [reply = null] = (await sender.send([['zrangebylex', waiting, from, '+', 'LIMIT', 0, PAGE]])) as Reply[]
+    const [reply = null] = (await sender.send([['zrangebylex', waiting, from, '+', 'LIMIT', 0, PAGE]])) as RedisReply[]
     if (reply instanceof RedisReplyError) return reply
-    const page = items(reply).map(asText)
+    const page = replyItems(reply).map(replyAsText)
     const last = page.at(-1)
     if (last === undefined) break
     addConditions(found, page)

@@ -1,7 +1,7 @@
 import { RedisReplyError } from '../../errors.ts'
-import { parseScan, scanStreams } from '../../group/redis/commands/scan.ts'
-import type { Sender } from '../../group/redis/sender.ts'
-import { failuresOfSome } from '../../group/redis/some-answered.ts'
+import { parseScan, scan } from '../../group/redis/commands/scan.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import { failuresIfSomeAnswered } from '../../group/redis/some-answered.ts'
 
 /** Keys that one SCAN inspects, and those that a search inspects in all. */
 const KEYS = { aCall: 1_000, inAll: 100_000 }
@@ -13,7 +13,7 @@ const KEYS = { aCall: 1_000, inAll: 100_000 }
  * @throws {RedisReplyError} The server refuses SCAN.
  */
 export async function discoverStreams(
-  sender: Sender,
+  sender: CallSender,
   maxStreams: number,
 ): Promise<{ streams: string[]; incomplete: string | undefined }> {
   const masters = await sender.masters()
@@ -25,9 +25,9 @@ export async function discoverStreams(
 }
 
 /** A node that is gone hides only its own streams. @throws {RedisConnectionError} No node answers. */
-async function searched(masters: readonly Sender[], maxStreams: number) {
+async function searched(masters: readonly CallSender[], maxStreams: number) {
   const ends = await Promise.allSettled(masters.map((master) => scanNode(master, maxStreams)))
-  const failures = failuresOfSome(ends)
+  const failures = failuresIfSomeAnswered(ends)
   return ends.map((end, at) =>
     end.status === 'fulfilled'
       ? end.value
@@ -35,7 +35,7 @@ async function searched(masters: readonly Sender[], maxStreams: number) {
   )
 }
 
-async function scanNode(sender: Sender, maxStreams: number) {
+async function scanNode(sender: CallSender, maxStreams: number) {
   const found = new Set<string>()
   let incomplete: string | undefined
   let cursor = '0'
@@ -53,9 +53,9 @@ async function scanNode(sender: Sender, maxStreams: number) {
 }
 
 /** @throws {RedisReplyError} The server refuses SCAN. */
-async function pageAt(sender: Sender, cursor: string) {
+async function pageAt(sender: CallSender, cursor: string) {
   try {
-    return parseScan(await sender.call(scanStreams(cursor, KEYS.aCall)))
+    return parseScan(await sender.call(scan(cursor, KEYS.aCall)))
   } catch (cause) {
     if (!(cause instanceof RedisReplyError)) throw cause
     throw new RedisReplyError(`Cannot search for streams, name them instead: ${cause.message}`, { cause })

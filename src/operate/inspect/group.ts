@@ -1,25 +1,25 @@
 import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { consumerKeys, isOwnedBy, PARKED } from '../../core/keys.ts'
+import { consumerKeys, isOwnedBy, PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import type { ConsumerInfo } from '../../group/redis/commands/xinfo-consumers.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
-import type { Sender } from '../../group/redis/sender.ts'
-import type { Told } from '../ask.ts'
-import { answersTo } from '../ask.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import type { AnswerOrRefusal } from '../ask.ts'
+import { askQuestions } from '../ask.ts'
 import {
-  absenceBy,
-  aheadQuestion,
   consumersQuestion,
-  memberQuestion,
-  oldestQuestion,
+  groupStateMemberQuestion,
+  oldestPendingQuestion,
   pausesQuestion,
-  streamQuestion,
+  readStreamAbsence,
+  streamInfoQuestion,
+  unreadEntriesQuestion,
 } from '../questions.ts'
-import { ageOf } from './ages.ts'
+import { ageOfEntryIfKnown } from './ages.ts'
 import { inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
 import type {
@@ -30,9 +30,9 @@ import type {
   OldestPending,
   PauseInspection,
 } from './inspection.ts'
-import { COUNTED, lagByCount, lagByEnds } from './lag.ts'
-import type { StreamRequest } from './request.ts'
-import { Unknowns } from './unknowns.ts'
+import { lagFromCount, lagFromStreamEnds, MAX_COUNTED_LAG } from './lag.ts'
+import type { StreamInspectionRequest } from './request.ts'
+import { UnknownFactsCollector } from './unknowns.ts'
 
 /** Pending entries of a group that are inspected. */
 const SAMPLE = 100
@@ -41,30 +41,30 @@ const MAX_CONSUMERS = 1_000
 
 /** Inspects a group: two round trips, and one or two more for each condition that something waits for; bounded ones however much is pending. */
 export async function inspectGroup(
-  sender: Sender,
-  request: StreamRequest,
+  sender: CallSender,
+  request: StreamInspectionRequest,
   info: StreamInfo | undefined,
   group: GroupInfo,
 ): Promise<GroupInspection> {
   const { stream, at } = request
   const expected = request.expected.find((one) => one.group === group.name)
   const keys = keysOf(stream, group.name, expected?.deadLetters)
-  const byEnds = info && lagByEnds(group.lastDeliveredId, info)
+  const byEnds = info && lagFromStreamEnds(group.lastDeliveredId, info)
   const listsConsumers = group.consumers <= MAX_CONSUMERS
-  const told = await answersTo(sender, {
-    sample: oldestQuestion(stream, group.name, SAMPLE),
+  const told = await askQuestions(sender, {
+    sample: oldestPendingQuestion(stream, group.name, SAMPLE),
     ...(listsConsumers && { consumers: consumersQuestion(stream, group.name) }),
     ...(keys && keysQuestions(keys)),
-    ...(byEnds === undefined && { ahead: aheadQuestion(stream, group.lastDeliveredId, COUNTED) }),
+    ...(byEnds === undefined && { ahead: unreadEntriesQuestion(stream, group.lastDeliveredId, MAX_COUNTED_LAG) }),
   })
 
-  const unknowns = new Unknowns()
+  const unknowns = new UnknownFactsCollector()
   if (!listsConsumers) unknowns.reasons.consumers = `there are more than ${MAX_CONSUMERS}`
   const sample = unknowns.read('oldestPending', told.sample)
   const consumers = unknowns.read('consumers', told.consumers)
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
-  const parked = consumers && (consumers.find(({ name }) => name === PARKED)?.pending ?? 0)
+  const parked = consumers && (consumers.find(({ name }) => name === PARKED_CONSUMER)?.pending ?? 0)
   const [listed, aside] = await Promise.all([
     consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
     keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
@@ -92,7 +92,12 @@ export async function inspectGroup(
   }
 }
 
-async function asideOf(sender: Sender, keys: ConsumerKeys, at: number, unknowns: Unknowns): Promise<AsideInspection> {
+async function asideOf(
+  sender: CallSender,
+  keys: ConsumerKeys,
+  at: number,
+  unknowns: UnknownFactsCollector,
+): Promise<AsideInspection> {
   const { byTime, byCondition } = await inspectAside(sender, keys, at)
   return { byTime: unknowns.keep('byTime', byTime), byCondition: unknowns.keep('byCondition', byCondition) }
 }
@@ -100,9 +105,9 @@ async function asideOf(sender: Sender, keys: ConsumerKeys, at: number, unknowns:
 /** What the keys of a group of ours say. */
 function keysQuestions(keys: ConsumerKeys) {
   return {
-    owner: memberQuestion(keys, 'stream'),
-    deadLetters: streamQuestion(keys.deadLetters),
-    acked: memberQuestion(keys, 'acked'),
+    owner: groupStateMemberQuestion(keys, 'stream'),
+    deadLetters: streamInfoQuestion(keys.deadLetters),
+    acked: groupStateMemberQuestion(keys, 'acked'),
     paused: pausesQuestion(keys),
   }
 }
@@ -133,7 +138,7 @@ function isOursBy(
   consumers: readonly ConsumerInfo[] | undefined,
 ): boolean | undefined {
   if (owner) return isOwnedBy(stream, owner)
-  if (consumers?.some(({ name }) => name === PARKED || /^(poller|claimer)-/.test(name))) return true
+  if (consumers?.some(({ name }) => name === PARKED_CONSUMER || /^(poller|claimer)-/.test(name))) return true
   return owner === undefined || consumers === undefined ? undefined : false
 }
 
@@ -141,16 +146,16 @@ function lagOf(
   group: GroupInfo,
   info: StreamInfo | undefined,
   byEnds: number | undefined,
-  ahead: Told<readonly Entry[]> | undefined,
+  ahead: AnswerOrRefusal<readonly Entry[]> | undefined,
   at: number,
-  unknowns: Unknowns,
+  unknowns: UnknownFactsCollector,
 ): Pick<GroupInspection, 'lag' | 'lagAtLeast' | 'undeliveredAgeMs'> {
   if (byEnds !== undefined)
-    return { lag: byEnds, undeliveredAgeMs: byEnds === 0 ? undefined : ageOf(info?.firstId, at) }
+    return { lag: byEnds, undeliveredAgeMs: byEnds === 0 ? undefined : ageOfEntryIfKnown(info?.firstId, at) }
   const entries = unknowns.read('undeliveredAgeMs', ahead)
-  const { reason, ...lag } = lagByCount(entries?.length, group.lag, info?.length)
+  const { reason, ...lag } = lagFromCount(entries?.length, group.lag, info?.length)
   if (reason !== undefined) unknowns.reasons.lag = reason
-  return { ...lag, undeliveredAgeMs: ageOf(entries?.[0]?.id, at) }
+  return { ...lag, undeliveredAgeMs: ageOfEntryIfKnown(entries?.[0]?.id, at) }
 }
 
 function oldestOf(
@@ -161,7 +166,14 @@ function oldestOf(
   if (oldest === undefined) return undefined
   const { id, consumerName, idleMs, deliveryCount } = oldest
   const isTrimmed = info !== undefined && (info.firstId === undefined || compareEntryIds(id, info.firstId) < 0)
-  return { id, consumerName, ageMs: ageOf(id, at), idleMs: idleMs < 0 ? undefined : idleMs, deliveryCount, isTrimmed }
+  return {
+    id,
+    consumerName,
+    ageMs: ageOfEntryIfKnown(id, at),
+    idleMs: idleMs < 0 ? undefined : idleMs,
+    deliveryCount,
+    isTrimmed,
+  }
 }
 
 function countDeliveries(sample: readonly PendingEntry[]): DeliveryCounts | undefined {
@@ -175,23 +187,24 @@ function deadLettersOf(
   keys: ConsumerKeys | undefined,
   owner: string | undefined,
   stream: string,
-  told: Told<StreamInfo> | undefined,
+  told: AnswerOrRefusal<StreamInfo> | undefined,
   at: number,
-  unknowns: Unknowns,
+  unknowns: UnknownFactsCollector,
 ): DeadLettersInspection | undefined {
   if (keys === undefined) return undefined
   if (owner && !isOwnedBy(stream, owner)) {
     unknowns.reasons.deadLetters = `the keys of this group belong to stream ${owner}`
     return undefined
   }
-  if (told && 'refusal' in told && absenceBy(told.refusal) === 'missing') return { stream: keys.deadLetters, length: 0 }
+  if (told && 'refusal' in told && readStreamAbsence(told.refusal) === 'missing')
+    return { stream: keys.deadLetters, length: 0 }
   const info = unknowns.read('deadLetters', told)
   return (
     info && {
       stream: keys.deadLetters,
       length: info.length,
-      oldestAgeMs: ageOf(info.firstId, at),
-      newestAgeMs: ageOf(info.lastId, at),
+      oldestAgeMs: ageOfEntryIfKnown(info.firstId, at),
+      newestAgeMs: ageOfEntryIfKnown(info.lastId, at),
     }
   )
 }

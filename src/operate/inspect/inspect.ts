@@ -1,14 +1,14 @@
-import { chunksOf } from '../../core/chunks.ts'
-import { cannot, integerFrom, knownOptions, text } from '../../core/options.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
+import { assertInteger, assertKnownOptions, assertText, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import type { Connection } from '../../group/group.ts'
-import { senderOf } from '../../group/redis/redis-connection.ts'
-import type { Sender } from '../../group/redis/sender.ts'
-import { answersTo } from '../ask.ts'
+import { createOperatorSender } from '../../group/redis/redis-connection.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import { askQuestions } from '../ask.ts'
 import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
-import type { Expected, StreamRequest } from './request.ts'
+import type { ExpectedGroup, StreamInspectionRequest } from './request.ts'
 import { inspectStream } from './stream.ts'
 
 /** What to inspect. */
@@ -49,7 +49,7 @@ export async function inspectStreams(options: InspectOptions): Promise<Inspectio
   const { streams, incomplete } =
     named.length > 0 ? { streams: named, incomplete: undefined } : await discoverStreams(sender, maxStreams)
   const inspected: StreamInspection[] = []
-  for (const chunk of chunksOf(streams, STREAMS_AT_ONCE)) {
+  for (const chunk of splitIntoChunks(streams, STREAMS_AT_ONCE)) {
     const look = (stream: string) => inspectStream(sender, { stream, at, group, expected: expected(stream) })
     inspected.push(...(await Promise.all(chunk.map(look))))
   }
@@ -57,8 +57,8 @@ export async function inspectStreams(options: InspectOptions): Promise<Inspectio
 }
 
 /** The server's clock, which entry ids are made by; ours where it refuses to report it. */
-async function readClock(sender: Sender): Promise<Pick<Inspection, 'at' | 'clock'>> {
-  const { now } = await answersTo(sender, { now: timeQuestion })
+async function readClock(sender: CallSender): Promise<Pick<Inspection, 'at' | 'clock'>> {
+  const { now } = await askQuestions(sender, { now: timeQuestion })
   if ('value' in now) return { at: now.value, clock: 'server' }
   if (now.refusal.is('NOPERM') || /unknown command/i.test(now.refusal.message))
     return { at: Date.now(), clock: 'local' }
@@ -75,17 +75,17 @@ function found(streams: readonly StreamInspection[], group: string | undefined):
 }
 
 interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'maxStreams'>> {
-  readonly sender: Sender
-  readonly group: StreamRequest['group']
-  readonly expected: (stream: string) => Expected[]
+  readonly sender: CallSender
+  readonly group: StreamInspectionRequest['group']
+  readonly expected: (stream: string) => ExpectedGroup[]
 }
 
 function resolve(options: InspectOptions): Resolved {
-  knownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
+  assertKnownOptions(ACTION, options, ['redis', 'streams', 'consumers', 'group', 'maxStreams'])
   checkOptions(options)
   const { redis, streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS } = options
   return {
-    sender: senderOf(ACTION, redis),
+    sender: createOperatorSender(ACTION, redis),
     streams: [...new Set(streams.length > 0 ? streams : consumers.map(({ stream }) => stream))],
     group,
     maxStreams,
@@ -95,14 +95,15 @@ function resolve(options: InspectOptions): Resolved {
 
 function checkOptions({ streams = [], consumers = [], group, maxStreams = DEFAULT_MAX_STREAMS }: InspectOptions): void {
   for (const [name, list] of Object.entries({ streams, consumers }))
-    if (!Array.isArray(list)) throw cannot(ACTION, `${name} must be an array, got ${typeof list}`)
-  for (const stream of streams) text(ACTION, 'each of streams', stream)
+    if (!Array.isArray(list)) throw wrongUseError(ACTION, `${name} must be an array, got ${typeof list}`)
+  for (const stream of streams) assertText(ACTION, 'each of streams', stream)
   for (const consumer of consumers)
-    if (!consumer?.keys || !consumer.settings) throw cannot(ACTION, 'each of consumers must come from defineConsumer')
-  if (group !== undefined) text(ACTION, 'group', group)
-  integerFrom(ACTION, 'maxStreams', maxStreams, 1, 1_000)
+    if (!consumer?.keys || !consumer.settings)
+      throw wrongUseError(ACTION, 'each of consumers must come from defineConsumer')
+  if (group !== undefined) assertText(ACTION, 'group', group)
+  assertInteger(ACTION, 'maxStreams', maxStreams, 1, 1_000)
 }
 
-function expectedOf({ group, keys, settings }: Consumer): Expected {
+function expectedOf({ group, keys, settings }: Consumer): ExpectedGroup {
   return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers }
 }

@@ -2,10 +2,10 @@ import { compareEntryIds } from '../../core/entry.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 
 /** Entries beyond a group that are counted one by one; of more, the server is asked. */
-export const COUNTED = 10
+export const MAX_COUNTED_LAG = 10
 
 /** Exact, at least that many, or neither. */
-export interface Lag {
+export interface GroupLag {
   readonly lag?: number
   readonly lagAtLeast?: number
   /** Why it is not exact. */
@@ -16,7 +16,10 @@ export interface Lag {
  * The lag that the ends of a stream show: 0 where nothing is beyond the group, everything where nothing is behind it; `undefined` where only
  * counting helps.
  */
-export function lagByEnds(lastDeliveredId: string, { length, firstId, lastId }: StreamInfo): number | undefined {
+export function lagFromStreamEnds(
+  lastDeliveredId: string,
+  { length, firstId, lastId }: StreamInfo,
+): number | undefined {
   if (firstId === undefined || lastId === undefined) return length === 0 ? 0 : undefined
   if (compareEntryIds(lastId, lastDeliveredId) <= 0) return 0
   return compareEntryIds(firstId, lastDeliveredId) > 0 ? length : undefined
@@ -29,8 +32,12 @@ export function lagByEnds(lastDeliveredId: string, { length, firstId, lastId }: 
  * @param reported What the server says, which knows nothing before 7.0 and after deletions, and may be wrong.
  * @param length Entries in the stream, if known: of a group in mid-stream, at least one is behind it.
  */
-export function lagByCount(counted: number | undefined, reported: number | undefined, length: number | undefined): Lag {
-  if (counted !== undefined && counted < COUNTED) return { lag: counted }
+export function lagFromCount(
+  counted: number | undefined,
+  reported: number | undefined,
+  length: number | undefined,
+): GroupLag {
+  if (counted !== undefined && counted < MAX_COUNTED_LAG) return { lag: counted }
   // what is known to be beyond it, since the ends of the stream have shown that something is
   const atLeast = counted ?? (length === undefined ? 0 : 1)
   if (reported !== undefined && reported > 0 && reported >= atLeast)

@@ -1,5 +1,5 @@
 /** A group that somebody expects, and what its consumer's settings say of it. */
-export interface Expected {
+export interface ExpectedGroup {
   readonly group: string
   readonly deadLetters: string
   /** Poller slots. */
@@ -7,11 +7,11 @@ export interface Expected {
 }
 
 /** What is asked of a stream. */
-export interface StreamRequest {
+export interface StreamInspectionRequest {
   readonly stream: string
   /** When it is, in milliseconds since 1970. */
   readonly at: number
   /** Only one group. */
   readonly group: string | undefined
-  readonly expected: readonly Expected[]
+  readonly expected: readonly ExpectedGroup[]
 }

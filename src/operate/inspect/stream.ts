@@ -1,17 +1,17 @@
-import { chunksOf } from '../../core/chunks.ts'
+import { splitIntoChunks } from '../../core/chunks.ts'
 import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
 import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
-import type { Sender } from '../../group/redis/sender.ts'
-import type { Reply } from '../../group/redis/transport.ts'
-import type { Question, Told } from '../ask.ts'
-import { answersTo } from '../ask.ts'
-import { absenceBy, groupsQuestion, streamQuestion } from '../questions.ts'
-import { ageOf } from './ages.ts'
+import type { CallSender } from '../../group/redis/sender.ts'
+import type { RedisReply } from '../../group/redis/transport.ts'
+import type { AnswerOrRefusal, ServerQuestion } from '../ask.ts'
+import { askQuestions } from '../ask.ts'
+import { groupsQuestion, readStreamAbsence, streamInfoQuestion } from '../questions.ts'
+import { ageOfEntryIfKnown } from './ages.ts'
 import { inspectGroup } from './group.ts'
 import type { GroupInspection, StreamInspection } from './inspection.ts'
-import type { StreamRequest } from './request.ts'
-import { Unknowns } from './unknowns.ts'
+import type { StreamInspectionRequest } from './request.ts'
+import { UnknownFactsCollector } from './unknowns.ts'
 
 /** Groups of a stream that are inspected. */
 const MAX_GROUPS = 100
@@ -19,15 +19,15 @@ const MAX_GROUPS = 100
 const GROUPS_AT_ONCE = 10
 
 /** Inspects a stream and its groups. All keys lie in one hash slot, so that this works on a cluster, too. */
-export async function inspectStream(sender: Sender, request: StreamRequest): Promise<StreamInspection> {
+export async function inspectStream(sender: CallSender, request: StreamInspectionRequest): Promise<StreamInspection> {
   const { stream, at } = request
   // groups before the stream: what is then the last entry was not beyond a group that had it delivered before
-  const told = await answersTo(sender, {
+  const told = await askQuestions(sender, {
     groups: groupsQuestion(stream),
-    info: streamQuestion(stream),
+    info: streamInfoQuestion(stream),
     memoryBytes: memoryQuestion(stream),
   })
-  const unknowns = new Unknowns()
+  const unknowns = new UnknownFactsCollector()
   const state = stateOf([told.groups, told.info])
   const expected = expectedGroups(request)
   if (state === 'missing' || state === 'other-type')
@@ -51,13 +51,13 @@ export async function inspectStream(sender: Sender, request: StreamRequest): Pro
 }
 
 async function inspectGroups(
-  sender: Sender,
-  request: StreamRequest,
+  sender: CallSender,
+  request: StreamInspectionRequest,
   info: StreamInfo | undefined,
   groups: readonly GroupInfo[],
 ): Promise<GroupInspection[]> {
   const inspected: GroupInspection[] = []
-  for (const chunk of chunksOf(groups, GROUPS_AT_ONCE))
+  for (const chunk of splitIntoChunks(groups, GROUPS_AT_ONCE))
     inspected.push(...(await Promise.all(chunk.map((group) => inspectGroup(sender, request, info, group)))))
   return inspected
 }
@@ -75,24 +75,28 @@ function idAfter(entryId: string): string {
   return `${ms}-${BigInt(seq) + 1n}`
 }
 
-function memoryQuestion(stream: string): Question<number | undefined> {
-  const read = (reply: Reply) => (reply === null ? undefined : Number(reply))
+function memoryQuestion(stream: string): ServerQuestion<number | undefined> {
+  const read = (reply: RedisReply) => (reply === null ? undefined : Number(reply))
   return { call: ['memory', 'USAGE', stream], right: '+memory|usage', read }
 }
 
-function stateOf(told: readonly Told<unknown>[]): StreamInspection['state'] {
+function stateOf(told: readonly AnswerOrRefusal<unknown>[]): StreamInspection['state'] {
   const refusals = told.flatMap((each) => ('value' in each ? [] : [each.refusal]))
   if (refusals.length < told.length) return 'stream'
-  const absences = refusals.map(absenceBy)
+  const absences = refusals.map(readStreamAbsence)
   if (absences.includes('another type')) return 'other-type'
   return absences.includes('missing') ? 'missing' : 'unknown'
 }
 
-function expectedGroups({ group, expected }: StreamRequest): string[] {
+function expectedGroups({ group, expected }: StreamInspectionRequest): string[] {
   return group === undefined ? expected.map((one) => one.group) : [group]
 }
 
-function chooseGroups(infos: readonly GroupInfo[], group: string | undefined, { reasons }: Unknowns): GroupInfo[] {
+function chooseGroups(
+  infos: readonly GroupInfo[],
+  group: string | undefined,
+  { reasons }: UnknownFactsCollector,
+): GroupInfo[] {
   const chosen = infos.filter(({ name }) => group === undefined || name === group)
   if (chosen.length > MAX_GROUPS) reasons.groups = `only ${MAX_GROUPS} of ${chosen.length} are inspected`
   return chosen.slice(0, MAX_GROUPS)
@@ -100,5 +104,5 @@ function chooseGroups(infos: readonly GroupInfo[], group: string | undefined, { 
 
 function endsOf(info: StreamInfo | undefined, at: number): Partial<StreamInspection> {
   const { firstId, lastId } = info ?? {}
-  return { firstId, firstAgeMs: ageOf(firstId, at), lastId, lastAgeMs: ageOf(lastId, at) }
+  return { firstId, firstAgeMs: ageOfEntryIfKnown(firstId, at), lastId, lastAgeMs: ageOfEntryIfKnown(lastId, at) }
 }

@@ -1,12 +1,12 @@
 import { RedisReplyError } from '../../errors.ts'
-import type { Told } from '../ask.ts'
+import type { AnswerOrRefusal } from '../ask.ts'
 
 /** Takes answers; of refusals it keeps the reason. */
-export class Unknowns {
+export class UnknownFactsCollector {
   readonly reasons: Record<string, string> = {}
 
   /** The answer; `undefined` where nothing was asked, or where the server refused: then the reason is kept under that name. */
-  read<T>(name: string, told: Told<T> | undefined): T | undefined {
+  read<T>(name: string, told: AnswerOrRefusal<T> | undefined): T | undefined {
     if (told === undefined) return undefined
     return 'value' in told ? told.value : this.keep<T>(name, told.refusal)
   }

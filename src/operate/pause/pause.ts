@@ -1,8 +1,15 @@
-import { cannot, knownOptions, numberFrom, object, refuseUnknownKeys, text } from '../../core/options.ts'
+import {
+  assertKnownKeys,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
+  assertText,
+  wrongUseError,
+} from '../../core/options.ts'
 import { isPausable, type Pause } from '../../core/pauses.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { resolveKeys } from '../../define/consumer-settings.ts'
-import { quoted } from '../../errors.ts'
+import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
+import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
 import type { PausingAddress, Resumable } from '../../group/pausing.ts'
 import { pausingOf } from '../../group/redis/pausing.ts'
@@ -65,13 +72,14 @@ export interface Resumed extends Confirmed, Resumable {
 export async function pause(source: PauseSource, options: PauseOptions): Promise<Paused> {
   const { action, address } = resolveSource('pause', source, options, ['until', 'why', 'by', 'defaultBy'])
   const { redis, type, until, why, by, defaultBy } = options
-  for (const [name, value] of Object.entries({ why, by, defaultBy })) if (value !== undefined) text(action, name, value)
+  for (const [name, value] of Object.entries({ why, by, defaultBy }))
+    if (value !== undefined) assertText(action, name, value)
   if (until !== undefined && !(until instanceof Date && Number.isFinite(until.getTime())))
-    throw cannot(action, 'until must be a valid Date')
+    throw wrongUseError(action, 'until must be a valid Date')
   const answer = await pausingOf(action, redis).pause(address, { type, until: until?.getTime(), why, by, defaultBy })
   if (answer.is === 'unknown') throw noGroup(action)
   if (answer.is === 'past')
-    throw cannot(
+    throw wrongUseError(
       action,
       `until must be in the future; the server's clock says ${new Date(answer.now).toISOString()}`,
       RangeError,
@@ -91,7 +99,7 @@ export async function pause(source: PauseSource, options: PauseOptions): Promise
 export async function resume(source: PauseSource, options: ResumeOptions): Promise<Resumed | undefined> {
   const { action, address } = resolveSource('resume', source, options, ['maxAgeMs'])
   const { redis, type, maxAgeMs = maxAgeOf(source, type) } = options
-  if (maxAgeMs !== undefined) numberFrom(action, 'maxAgeMs', maxAgeMs, 1, Number.MAX_SAFE_INTEGER)
+  if (maxAgeMs !== undefined) assertNumber(action, 'maxAgeMs', maxAgeMs, 1, Number.MAX_SAFE_INTEGER)
   const answer = await pausingOf(action, redis).resume(address, { type, maxAgeMs })
   if (answer.is === 'unknown') throw noGroup(action)
   if (answer.is === 'not-paused') return undefined
@@ -105,18 +113,24 @@ function resolveSource(
   options: Options,
   known: readonly string[],
 ): { readonly action: string; readonly address: PausingAddress } {
-  object(verb, 'the source', source)
+  assertObject(verb, 'the source', source)
   const { stream, group } = source
-  text(verb, 'stream', stream)
-  text(verb, 'group', group)
-  const action = `${verb} group ${quoted(group)} of stream ${quoted(stream)}`
-  if (!('keys' in source)) refuseUnknownKeys(action, source, ['stream', 'group'])
-  knownOptions(action, options, ['redis', 'type', ...known])
+  assertText(verb, 'stream', stream)
+  assertText(verb, 'group', group)
+  const action = `${verb} group ${quotedValue(group)} of stream ${quotedValue(stream)}`
+  if (!('keys' in source)) assertKnownKeys(action, source, ['stream', 'group'])
+  assertKnownOptions(action, options, ['redis', 'type', ...known])
   const { type } = options
-  if (type !== undefined) text(action, 'type', type)
+  if (type !== undefined) assertText(action, 'type', type)
   if (type !== undefined && !isPausable(type))
-    throw cannot(action, 'type must be an event type of at most 180 characters; left out, the whole group is meant')
-  return { action, address: { group, keys: 'keys' in source ? source.keys : resolveKeys(action, stream, group) } }
+    throw wrongUseError(
+      action,
+      'type must be an event type of at most 180 characters; left out, the whole group is meant',
+    )
+  return {
+    action,
+    address: { group, keys: 'keys' in source ? source.keys : resolveConsumerKeys(action, stream, group) },
+  }
 }
 
 /** How old entries may get, if a consumer is given and says so. */
@@ -127,5 +141,5 @@ function maxAgeOf(source: PauseSource, type: string | undefined): number | undef
 }
 
 function noGroup(action: string): Error {
-  return cannot(action, 'there must be such a group; its poller makes it when it first runs', RangeError)
+  return wrongUseError(action, 'there must be such a group; its poller makes it when it first runs', RangeError)
 }

@@ -1,6 +1,6 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
-import { type Need, needsOf } from '../../define/policy-needs.ts'
+import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
 
 /** ACL rules of a consumer's functions, for `ACL SETUSER` or a cache's user: its keys, and no command that it does not need. */
 export interface AccessStrings {
@@ -40,7 +40,7 @@ const FUNCTIONS = {
  * @throws {TypeError} A policy does not say what it needs.
  */
 export function accessOf(consumer: Consumer): AccessStrings {
-  const needs = needsOf(consumer)
+  const needs = listPolicyKeyNeeds(consumer)
   return {
     poller: accessString(
       consumer.keys,
@@ -51,7 +51,7 @@ export function accessOf(consumer: Consumer): AccessStrings {
   }
 }
 
-function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: readonly Need[]): string {
+function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
   const group = keys.slot('').replace(/slot:$/, '')
   const isOwn = (key: string) => key.startsWith(group)
   const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]

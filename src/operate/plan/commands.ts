@@ -1,5 +1,5 @@
 /** Commands that are sent, those within scripts not among them. `test/operate/plan/plan.test.ts` compares them with what a server sees. */
-export const COMMANDS = {
+export const COMMANDS_PER_STEP = {
   /** Take a slot, read nothing and give the slot back. */
   idlePoll: 2,
   /** More for a poll that finds something: give the slot back by itself. */
@@ -16,4 +16,4 @@ export const COMMANDS = {
 } as const
 
 /** Requests of an invocation in which nothing is to be done. */
-export const ROUND_TRIPS = { idlePoll: 2, idleClaim: 2 } as const
+export const IDLE_ROUND_TRIPS = { idlePoll: 2, idleClaim: 2 } as const

@@ -1,10 +1,10 @@
 import {
-  boolean,
-  integerFrom,
-  knownOptions,
-  numberFrom,
-  object,
-  refuseUnknownKeys,
+  assertBoolean,
+  assertInteger,
+  assertKnownKeys,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
   withDefaults,
 } from '../../core/options.ts'
 
@@ -63,16 +63,16 @@ const AMOUNTS = ['eventsPerSecond', 'handlerMs', 'roundTripMs'] as const
 /** @throws {TypeError | RangeError} A bad option. */
 export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
   const action = 'plan'
-  knownOptions(action, options, Object.keys(DEFAULTS))
+  assertKnownOptions(action, options, Object.keys(DEFAULTS))
   const resolved = withDefaults<ResolvedPlanOptions>(DEFAULTS, options)
-  for (const name of POSITIVE) numberFrom(action, name, resolved[name], 1, Number.MAX_SAFE_INTEGER)
-  for (const name of AMOUNTS) numberFrom(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)
-  integerFrom(action, 'pollers', resolved.pollers, 1)
-  boolean(action, 'wakes', resolved.wakes)
-  object(action, 'rates', resolved.rates)
-  refuseUnknownKeys(`${action}: rates`, resolved.rates, RATES)
+  for (const name of POSITIVE) assertNumber(action, name, resolved[name], 1, Number.MAX_SAFE_INTEGER)
+  for (const name of AMOUNTS) assertNumber(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)
+  assertInteger(action, 'pollers', resolved.pollers, 1)
+  assertBoolean(action, 'wakes', resolved.wakes)
+  assertObject(action, 'rates', resolved.rates)
+  assertKnownKeys(`${action}: rates`, resolved.rates, RATES)
   for (const name of RATES)
     if (resolved.rates[name] !== undefined)
-      numberFrom(action, `rates.${name}`, resolved.rates[name], 0, Number.MAX_SAFE_INTEGER)
+      assertNumber(action, `rates.${name}`, resolved.rates[name], 0, Number.MAX_SAFE_INTEGER)
   return resolved
 }

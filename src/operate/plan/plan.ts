@@ -1,6 +1,6 @@
 import type { Consumer } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
-import { COMMANDS, ROUND_TRIPS } from './commands.ts'
+import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
 
@@ -111,15 +111,15 @@ function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate:
   const batches = polls * parts(eventsAPoll, batchSize)
   const rounds = polls * parts(eventsAPoll, concurrency)
   const busyMs = polls * pollMs(options) + batches * roundTripMs + rounds * handlerMs
-  const perBatch = mode === 'once' ? COMMANDS.onlyBatch : COMMANDS.drainBatch
+  const perBatch = mode === 'once' ? COMMANDS_PER_STEP.onlyBatch : COMMANDS_PER_STEP.drainBatch
   const poller = functionMonth(
     options,
     polls,
     busyMs,
-    polls * COMMANDS.idlePoll + Math.min(polls, batches) * COMMANDS.giveSlot + batches * perBatch,
+    polls * COMMANDS_PER_STEP.idlePoll + Math.min(polls, batches) * COMMANDS_PER_STEP.giveSlot + batches * perBatch,
   )
-  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS.idleClaim)
-  const perEvent = COMMANDS.publish + (wakes ? COMMANDS.flag : 0)
+  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim)
+  const perEvent = COMMANDS_PER_STEP.publish + (wakes ? COMMANDS_PER_STEP.flag : 0)
   const publisherCommands = Math.round(options.eventsPerSecond * MONTH_SECONDS * perEvent)
   const month = { poller, claimer, publisherCommands, ticks: Math.round(ticks * (pollers + 1)) }
   return { ...month, price: priceOf(month, options.rates) }
@@ -173,11 +173,11 @@ function speedOf(
 }
 
 function pollMs({ roundTripMs }: ResolvedPlanOptions): number {
-  return RUNTIME_MS + ROUND_TRIPS.idlePoll * roundTripMs
+  return RUNTIME_MS + IDLE_ROUND_TRIPS.idlePoll * roundTripMs
 }
 
 function claimMs({ roundTripMs }: ResolvedPlanOptions): number {
-  return RUNTIME_MS + ROUND_TRIPS.idleClaim * roundTripMs
+  return RUNTIME_MS + IDLE_ROUND_TRIPS.idleClaim * roundTripMs
 }
 
 /** Into how many parts so many go; less than one is there so seldom. */

@@ -1,22 +1,22 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Outcome } from '../../core/outcome.ts'
-import { ACK } from '../../core/outcome.ts'
+import { ACK_OUTCOME } from '../../core/outcome.ts'
 import type { Delivery, HeldEntry, Settlement } from '../../group/group.ts'
-import { asFields, asText, items } from '../../group/redis/commands/reply.ts'
-import { MIN_IDLE_MS, type TryArea } from './try-area.ts'
+import { replyAsFields, replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
+import { TRY_MIN_IDLE_MS, type TryCheckKeys } from './try-check-keys.ts'
 
 /** One thing that a server must do. */
 interface Check {
   readonly name: string
   /** @throws {Error} The server does otherwise. */
-  run(area: TryArea): Promise<void>
+  run(area: TryCheckKeys): Promise<void>
 }
 
 const RETRY: Outcome = { kind: 'retry', delayMs: 0 }
 const LETTER: Outcome = { kind: 'dead-letter', letter: { reason: 'non-retryable', lastDeliveredAt: 0, failedAt: 0 } }
 
 /** The contract, in short: a row a promise that hangs on the server. */
-export const CHECKS: readonly Check[] = [
+export const TRY_CHECKS: readonly Check[] = [
   {
     name: 'reads in order and counts one delivery',
     async run(area) {
@@ -43,9 +43,9 @@ export const CHECKS: readonly Check[] = [
         const entries = await area.read(slot, area.redis.maxPendingPerName ?? 5_000)
         if (entries.length === 0) break
         read.push(...entries)
-        if (area.redis.maxPendingPerName !== undefined) await settle(area, slot, entries, ACK)
+        if (area.redis.maxPendingPerName !== undefined) await settle(area, slot, entries, ACK_OUTCOME)
       }
-      if (area.redis.maxPendingPerName === undefined) await settle(area, slot, read, ACK)
+      if (area.redis.maxPendingPerName === undefined) await settle(area, slot, read, ACK_OUTCOME)
       same([read.length, (await area.pending()).length], [5_000, 0])
     },
   },
@@ -70,7 +70,7 @@ export const CHECKS: readonly Check[] = [
     async run(area) {
       await area.add('1')
       const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), { kind: 'retry', delayMs: 2 * MIN_IDLE_MS })
+      await settle(area, slot, await area.read(slot), { kind: 'retry', delayMs: 2 * TRY_MIN_IDLE_MS })
       const before = await area.pending()
       const claimer = await area.slot('claimer')
       const { claimed } = await area.claims.settleAndClaim(claimer, [], page())
@@ -96,7 +96,7 @@ export const CHECKS: readonly Check[] = [
       const [id = ''] = await area.add('1')
       const slot = await area.slot()
       await settle(area, slot, await area.read(slot), RETRY)
-      await area.claims.finishClaims(await area.slot('claimer'), '0-0', MIN_IDLE_MS)
+      await area.claims.finishClaims(await area.slot('claimer'), '0-0', TRY_MIN_IDLE_MS)
       await area.call('xgroup', 'DESTROY', area.keys.stream, area.address.group)
       const claimer = await area.slot('claimer')
       await area.claims.settleAndClaim(claimer, [], page())
@@ -110,7 +110,7 @@ export const CHECKS: readonly Check[] = [
       const ids = await area.add('1', '2', '3')
       const slot = await area.slot()
       await area.read(slot)
-      await area.age(slot, ids.slice(0, 2), MIN_IDLE_MS)
+      await area.age(slot, ids.slice(0, 2), TRY_MIN_IDLE_MS)
       const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
       same(
         claimed.map(({ id, deliveryCount }) => [id, deliveryCount]),
@@ -124,7 +124,7 @@ export const CHECKS: readonly Check[] = [
       const ids = await area.add('1')
       const slot = await area.slot()
       const entries = await area.read(slot)
-      await area.age(slot, ids, MIN_IDLE_MS)
+      await area.age(slot, ids, TRY_MIN_IDLE_MS)
       await area.group.renew(slot, entries)
       const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
       same([claimed, await area.pending()], [[], [[ids[0], slot.consumerName, 1]]])
@@ -191,7 +191,7 @@ export const CHECKS: readonly Check[] = [
       const ids = await area.add('1', '2')
       const slot = await area.slot()
       await area.read(slot)
-      await area.age(slot, ids, MIN_IDLE_MS)
+      await area.age(slot, ids, TRY_MIN_IDLE_MS)
       await area.call('xdel', area.keys.stream, ids[0] ?? '')
       const { claimed, lost } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
       same([claimed.map(({ id }) => id), lost, (await area.pending()).length], [[ids[1]], 1, 1])
@@ -202,8 +202,8 @@ export const CHECKS: readonly Check[] = [
     async run(area) {
       await area.add('1')
       const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), ACK)
-      await area.claims.finishClaims(await area.slot('claimer'), '0-0', MIN_IDLE_MS)
+      await settle(area, slot, await area.read(slot), ACK_OUTCOME)
+      await area.claims.finishClaims(await area.slot('claimer'), '0-0', TRY_MIN_IDLE_MS)
       await area.call('xgroup', 'DESTROY', area.keys.stream, area.address.group)
       const ids = await area.add('2')
       same(
@@ -249,7 +249,7 @@ export const CHECKS: readonly Check[] = [
 const TAKE = { room: 100, maxDeliveries: 5, till: undefined, conditions: [] }
 
 function page() {
-  return { minIdleMs: MIN_IDLE_MS, cursor: undefined, room: 100 }
+  return { minIdleMs: TRY_MIN_IDLE_MS, cursor: undefined, room: 100 }
 }
 
 function settlements(held: readonly HeldEntry[], outcome: Outcome): Settlement[] {
@@ -257,8 +257,8 @@ function settlements(held: readonly HeldEntry[], outcome: Outcome): Settlement[]
 }
 
 async function settle(
-  area: TryArea,
-  slot: Parameters<TryArea['read']>[0],
+  area: TryCheckKeys,
+  slot: Parameters<TryCheckKeys['read']>[0],
   entries: readonly Delivery[],
   outcome: Outcome,
 ) {
@@ -268,10 +268,10 @@ async function settle(
 }
 
 /** The entries' own fields of the letters. */
-async function lettersOf(area: TryArea): Promise<string[][]> {
-  const letters = items(await area.call('xrange', area.keys.deadLetters, '-', '+'))
+async function lettersOf(area: TryCheckKeys): Promise<string[][]> {
+  const letters = replyItems(await area.call('xrange', area.keys.deadLetters, '-', '+'))
   return letters.map((letter) => {
-    const fields = asFields(items(letter)[1]).map((pair) => pair.map(asText))
+    const fields = replyAsFields(replyItems(letter)[1]).map((pair) => pair.map(replyAsText))
     return fields.slice(fields.findIndex(([name]) => name === 'fieldCount') + 1).flat()
   })
 }

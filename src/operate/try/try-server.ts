@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import { asText } from '../../group/redis/commands/reply.ts'
-import { senderOf } from '../../group/redis/redis-connection.ts'
-import { CHECKS } from './checks.ts'
-import { KEYS_BEGIN_WITH, TryArea } from './try-area.ts'
+import { replyAsText } from '../../group/redis/commands/reply.ts'
+import { createOperatorSender } from '../../group/redis/redis-connection.ts'
+import { TRY_CHECKS } from './checks.ts'
+import { TRY_KEY_PREFIX, TryCheckKeys } from './try-check-keys.ts'
 
 /** What came of one check. */
-export interface Tried {
+export interface TryCheckResult {
   readonly name: string
   /** Left out where the server does as it must. */
   readonly problem?: string
@@ -22,13 +22,13 @@ const LIMIT_MS = { check: 20_000, all: 120_000 }
  *
  * @param signal Ends it after the check that is under way; its keys are removed all the same.
  */
-export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<Tried> {
+export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncGenerator<TryCheckResult> {
   const endsAt = performance.now() + LIMIT_MS.all
   const left: string[] = []
-  for (const check of CHECKS) {
+  for (const check of TRY_CHECKS) {
     if (signal.aborted) break
     const { name } = check
-    const area = new TryArea(redis)
+    const area = new TryCheckKeys(redis)
     try {
       await within(Math.max(0, Math.min(LIMIT_MS.check, endsAt - performance.now())), check.run(area))
       yield { name }
@@ -39,7 +39,7 @@ export async function* tryServer(redis: Connection, signal: AbortSignal): AsyncG
     }
   }
   if (left.length === 0) return
-  yield { name: 'removes its keys', problem: `${left[0]}; delete those that begin with ${KEYS_BEGIN_WITH}` }
+  yield { name: 'removes its keys', problem: `${left[0]}; delete those that begin with ${TRY_KEY_PREFIX}` }
 }
 
 /** Waits for a check. @throws {Error} It failed, or has no outcome in time. */
@@ -52,12 +52,12 @@ async function within(limitMs: number, running: Promise<void>): Promise<void> {
 }
 
 /** What a server calls itself: `Redis 7.0.15`, `Valkey 9.1.2`; by INFO, and where that is refused by HELLO's silence. */
-export async function nameOf(redis: Connection): Promise<string> {
-  const [reply = null] = await senderOf('try a server', redis).send([['info', 'server']])
+export async function readServerNameAndVersion(redis: Connection): Promise<string> {
+  const [reply = null] = await createOperatorSender('try a server', redis).send([['info', 'server']])
   if (reply instanceof RedisReplyError || reply instanceof RedisConnectionError)
     return 'a server that reports no version'
   const info = Object.fromEntries(
-    [...asText(reply).matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]),
+    [...replyAsText(reply).matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]),
   )
   if (info.valkey_version) return `Valkey ${info.valkey_version}`
   const others = ['dragonfly_version', 'kvrocks_version', 'garnet_version'].filter((name) => info[name])

@@ -1,4 +1,4 @@
-import { slotNames } from '../../group/consumer-names.ts'
+import { slotConsumerNames } from '../../group/consumer-names.ts'
 import type { Run } from '../run.ts'
 
 /**
@@ -14,7 +14,7 @@ export class BacklogScaler {
   constructor(run: Run) {
     const { further, slot } = run.parts
     this.#run = run
-    this.#nextAt = further && slot.consumerName === slotNames('poller', 1)[0] ? 0 : Infinity
+    this.#nextAt = further && slot.consumerName === slotConsumerNames('poller', 1)[0] ? 0 : Infinity
   }
 
   /** Inspects the backlog after a full batch was read, and calls pollers; not before as many more were read as one poller is left to deal with. */

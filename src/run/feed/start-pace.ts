@@ -1,4 +1,4 @@
-import { PAGE } from '../../group/redis/scripts/claim-page.ts'
+import { CLAIM_PAGE_LIMITS } from '../../group/redis/scripts/claim-page.ts'
 
 /**
  * How many entries a request may start. Counts should rise when handlers start, so at first a request starts no more than run side by side; as
@@ -20,7 +20,7 @@ export class StartPace {
   /** @param requestMs What the last request took. @param handlersMs What all its handlers took; `undefined` if some still run. */
   note(requestMs: number, handlersMs: number | undefined): void {
     const isFast = handlersMs !== undefined && handlersMs < requestMs
-    const entries = isFast ? Math.min(PAGE.finds, this.#entries * 2) : Math.floor(this.#entries / 2)
+    const entries = isFast ? Math.min(CLAIM_PAGE_LIMITS.finds, this.#entries * 2) : Math.floor(this.#entries / 2)
     this.#entries = Math.max(this.#slowest, entries)
   }
 }

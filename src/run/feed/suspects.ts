@@ -1,8 +1,8 @@
-import { AGING, PARKED } from '../../core/keys.ts'
-import type { Claimed } from '../../group/group.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
+import type { ClaimedEntry } from '../../group/group.ts'
 
 /** Claimed entries by how they run. */
-export interface Suspects<Entry extends Claimed> {
+export interface CrashSuspects<Entry extends ClaimedEntry> {
   /** No delivery is left: they need no handler. */
   readonly usedUp: readonly Entry[]
   /** Side by side. */
@@ -21,10 +21,10 @@ export interface Suspects<Entry extends Claimed> {
  *
  * Where a process dies during last deliveries, nothing is left for those that ran beside the one that killed it.
  */
-export function suspectsAmong<Entry extends Claimed>(
+export function findCrashSuspects<Entry extends ClaimedEntry>(
   entries: readonly Entry[],
   maxDeliveries: number,
-): Suspects<Entry> {
+): CrashSuspects<Entry> {
   const isLast = ({ deliveryCount }: Entry) => deliveryCount + 1 >= maxDeliveries
   const mustBeAlone = (entry: Entry) => entry.deliveryCount > 1 || isLast(entry)
   const waiting = entries.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
@@ -40,6 +40,6 @@ export function suspectsAmong<Entry extends Claimed>(
 }
 
 /** What is set aside failed and said so, and what has no delivery never ran. */
-function isAboveSuspicion({ from, deliveryCount }: Claimed): boolean {
-  return from.owner === PARKED || from.owner === AGING || deliveryCount === 0
+function isAboveSuspicion({ from, deliveryCount }: ClaimedEntry): boolean {
+  return from.owner === PARKED_CONSUMER || from.owner === AGING_CONSUMER || deliveryCount === 0
 }

@@ -1,10 +1,10 @@
-import type { Pool } from '../pool.ts'
+import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
 import type { IsolationGate } from './isolation-gate.ts'
 import type { StartPace } from './start-pace.ts'
 
 /** How one kind of entries is retried. */
-export interface Turn {
+export interface RetryTurn {
   readonly atOnce: number
   /** Lets more be started than run. Left out: no more than there is room for. */
   readonly pace?: StartPace
@@ -16,25 +16,30 @@ export interface Turn {
 }
 
 /** Feeds a pool in turns: what runs side by side, or alone, across the consumers of an invocation. */
-export class Turns {
+export class RetryTurns {
   readonly #run: Run
-  readonly #pool: Pool
+  readonly #pool: CallPool
   readonly #gate: IsolationGate
 
   /** @param gate Shared by all runs of the invocation. */
-  constructor(run: Run, pool: Pool, gate: IsolationGate) {
+  constructor(run: Run, pool: CallPool, gate: IsolationGate) {
     this.#run = run
     this.#pool = pool
     this.#gate = gate
   }
 
   /** By itself, with nothing beside it. */
-  async alone(turn: Turn): Promise<void> {
+  async alone(turn: RetryTurn): Promise<void> {
     await this.#gate.alone(() => this.#turn(turn))
   }
 
   /** Side by side, for as long as nobody waits to be alone. */
-  async together(hasMore: Turn['hasMore'], start: Turn['start'], rounds: number, pace?: StartPace): Promise<void> {
+  async together(
+    hasMore: RetryTurn['hasMore'],
+    start: RetryTurn['start'],
+    rounds: number,
+    pace?: StartPace,
+  ): Promise<void> {
     const { time, parts } = this.#run
     const atOnce = parts.consumer.settings.concurrency
     while (hasMore() && time.roundsLeft() >= rounds) {
@@ -51,7 +56,7 @@ export class Turns {
   }
 
   /** Runs entries for as long as they may go on; what runs then is waited for. */
-  async #turn(turn: Turn): Promise<void> {
+  async #turn(turn: RetryTurn): Promise<void> {
     const pool = this.#pool
     pool.atOnce = turn.atOnce
     try {
@@ -64,7 +69,7 @@ export class Turns {
     if (this.#gate.isShared) await this.#run.settler.settle()
   }
 
-  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: Turn): Promise<void> {
+  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: RetryTurn): Promise<void> {
     const { settler, time, parts } = this.#run
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import { createLiveScreen, fitLines } from '../../../src/cli/text/live-screen.ts'
+import { createLiveScreen, fitLinesToTerminal } from '../../../src/cli/text/live-screen.ts'
 
 /** A terminal that notes what is written. */
 class FakeTerminal extends EventEmitter {
@@ -82,5 +82,5 @@ test.each([
   [['a', 'b', 'c'], 20, 2, ['a', '… 2 more lines']],
   [['a', 'b'], 20, 1, ['… 2 more lines']],
 ])('fitLines() makes %j fit %i columns and %i rows', (lines, columns, rows, fitted) => {
-  expect(fitLines(lines, columns, rows)).toEqual(fitted)
+  expect(fitLinesToTerminal(lines, columns, rows)).toEqual(fitted)
 })

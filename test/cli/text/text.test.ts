@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bytes, tableLines } from '../../../src/cli/text/text.ts'
+import { formatBytes, tableLines } from '../../../src/cli/text/text.ts'
 
 test.each([
   [0, '0 B'],
@@ -8,7 +8,7 @@ test.each([
   [12_900_000, '12.3 MB'],
   [2 ** 51, '2048.0 TB'],
 ])('bytes(%i) is %s', (size, text) => {
-  expect(bytes(size)).toBe(text)
+  expect(formatBytes(size)).toBe(text)
 })
 
 describe('tableLines()', () => {

@@ -3,13 +3,13 @@ import { Cluster as Cluster5 } from 'ioredis5'
 import { type Connection, createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { failOver, type PrivateCluster, startNodes } from '../../support/cluster.ts'
+import { failOver, type PrivateCluster, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 // what a test breaks is no other's
 let cluster: PrivateCluster
 beforeEach(async () => {
-  cluster = await startNodes()
+  cluster = await startCluster()
 }, 30_000)
 afterEach(() => cluster.stop())
 

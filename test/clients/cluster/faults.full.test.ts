@@ -5,12 +5,12 @@ import { inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
-import { type Node, type PrivateCluster, STREAM_OF, slotMove, startNodes } from '../../support/cluster.ts'
+import { type Node, type PrivateCluster, STREAM_OF, slotMove, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({ empty: 1 })
+  cluster = await startCluster({ empty: 1 })
 }, 30_000)
 afterAll(() => cluster.stop())
 

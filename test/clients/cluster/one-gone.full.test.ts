@@ -3,7 +3,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { diagnose, inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
-import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'
+import { type PrivateCluster, STREAM_OF, startCluster } from '../../support/cluster.ts'
 import { OrderPaid } from '../../support/consumer.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 
@@ -11,7 +11,7 @@ const [FIRST, GONE, THIRD] = STREAM_OF as [string, string, string]
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({
+  cluster = await startCluster({
     args: ['--cluster-require-full-coverage', 'no', '--cluster-replica-no-failover', 'yes'],
   })
   const redis = connectIoredis(cluster.url)

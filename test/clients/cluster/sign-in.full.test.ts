@@ -4,7 +4,7 @@ import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { iamAuth } from 'millrace/lambda'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Node, type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'
+import { type Node, type PrivateCluster, STREAM_OF, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 const USER = 'app'
@@ -18,7 +18,7 @@ const token = () => iamAuth(options).password
 beforeAll(async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', 'key')
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'secret')
-  cluster = await startNodes()
+  cluster = await startCluster()
 }, 30_000)
 afterAll(() => cluster.stop())
 

@@ -4,12 +4,12 @@ import { claim, createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
-import { type PrivateCluster, slotMove, startNodes } from '../../support/cluster.ts'
+import { type PrivateCluster, slotMove, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({ empty: 1 })
+  cluster = await startCluster({ empty: 1 })
 }, 30_000)
 afterAll(() => cluster.stop())
 

@@ -3,7 +3,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { diagnose, dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
-import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'
+import { type PrivateCluster, STREAM_OF, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 let cluster: PrivateCluster
@@ -16,7 +16,7 @@ const consumers = STREAM_OF.map((stream) =>
   ),
 )
 beforeAll(async () => {
-  cluster = await startNodes()
+  cluster = await startCluster()
   const redis = connectIoredis(cluster.url)
   for (const stream of STREAM_OF)
     await createPublisher({ stream, redis }).publishMany([

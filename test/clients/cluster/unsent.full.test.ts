@@ -5,7 +5,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
-import { type PrivateCluster, startNodes } from '../../support/cluster.ts'
+import { type PrivateCluster, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
 /** In the middle of the hash slots: of the second master, which is never the first that is asked. */
@@ -16,7 +16,7 @@ const OTHER = Array.from({ length: 100 }, (_each, n) => `shop-${n}`).find((name)
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes({
+  cluster = await startCluster({
     args: ['--cluster-require-full-coverage', 'no', '--cluster-replica-no-failover', 'yes'],
   })
 }, 30_000)

@@ -6,13 +6,13 @@ import { promisify } from 'node:util'
 import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { type PrivateCluster, STREAM_OF, startNodes } from '../../support/cluster.ts'
+import { type PrivateCluster, STREAM_OF, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 
 let cluster: PrivateCluster
 beforeAll(async () => {
-  cluster = await startNodes()
+  cluster = await startCluster()
 }, 30_000)
 afterAll(() => cluster.stop())
 
@@ -94,7 +94,7 @@ test('over TLS nodes are connected to by the name in their certificate, which th
   const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1']
   const name = ['-subj', '/CN=orders', '-addext', 'subjectAltName=DNS:localhost']
   await promisify(execFile)('openssl', [...made, '-keyout', key, '-out', cert, ...name])
-  const named = await startNodes({ hostname: 'localhost', tls: { cert, key } })
+  const named = await startCluster({ hostname: 'localhost', tls: { cert, key } })
   const options = { tls: { ca: await readFile(cert) } }
   const byUrl = connectIoredis(`${named.plainUrl}?cluster`, options)
   const detected = connectIoredis(named.plainUrl, options)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { deadLetterHead, MAX_ERROR_BYTES } from '../../../src/core/dead-letter/dead-letter.ts'
+import { deadLetterHeadFields, MAX_ERROR_BYTES } from '../../../src/core/dead-letter/dead-letter.ts'
 import type { DeadLetterFacts } from '../../../src/core/outcome.ts'
 import { InvalidPayloadError, NonRetryableError } from '../../../src/errors.ts'
 
@@ -12,7 +12,7 @@ function pairsOf(head: readonly string[]): [string, string][] {
 }
 
 function lettersOf(error: unknown): Record<string, string> {
-  return Object.fromEntries(pairsOf(deadLetterHead(origin, { ...someFacts, error })))
+  return Object.fromEntries(pairsOf(deadLetterHeadFields(origin, { ...someFacts, error })))
 }
 
 /** The texts of the error in its dead letter. */
@@ -21,11 +21,11 @@ function textsOf(error: unknown): { name: string; message: string; stack: string
   return { name: errorName, message: errorMessage, stack: errorStack }
 }
 
-describe('deadLetterHead()', () => {
+describe('deadLetterHeadFields()', () => {
   test('gives every field in its order', () => {
     const error = new NonRetryableError('card declined')
     error.stack = 'NonRetryableError: card declined\n    at here'
-    const head = deadLetterHead(origin, {
+    const head = deadLetterHeadFields(origin, {
       reason: 'non-retryable',
       error,
       eventId: 'e-1',
@@ -56,7 +56,7 @@ describe('deadLetterHead()', () => {
   })
 
   test('leaves a field empty where there is nothing to say', () => {
-    const head = deadLetterHead(origin, someFacts)
+    const head = deadLetterHeadFields(origin, someFacts)
 
     expect(pairsOf(head)).toEqual([
       ['originalStream', 'orders'],

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { deadLetterHead } from '../../../src/core/dead-letter/dead-letter.ts'
+import { deadLetterHeadFields } from '../../../src/core/dead-letter/dead-letter.ts'
 import type { DeadLetter } from '../../../src/core/dead-letter/parse-dead-letter.ts'
 import { parseDeadLetter } from '../../../src/core/dead-letter/parse-dead-letter.ts'
 import type { Bytes, Field } from '../../../src/core/entry.ts'
@@ -13,7 +13,7 @@ function aLetter(
   own: readonly Field[],
   { facts: more = {}, count = own.length }: { facts?: object; count?: number | string } = {},
 ) {
-  const head = [...deadLetterHead(origin, { ...facts, ...more }), 'fieldCount', String(count)]
+  const head = [...deadLetterHeadFields(origin, { ...facts, ...more }), 'fieldCount', String(count)]
   return [...pairsOf(head.map((text) => Buffer.from(text))), ...own]
 }
 

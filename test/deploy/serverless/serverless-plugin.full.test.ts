@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import RedisStreamPlugin from 'millrace/serverless'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { arnOf } from '../../../src/deploy/resources.ts'
+import { arnReference } from '../../../src/deploy/resources.ts'
 import { type PackagedService, packageService, type Resource } from '../../infra/osls.ts'
 import { validateTemplate } from '../../support/validate-template.ts'
 
@@ -212,15 +212,15 @@ describe('a service with options of its own for roles and logs', () => {
     expect(allowed('PollerRole')).toEqual([
       [['sns:Publish'], 'arn:aws:sns:eu-central-1:123456789012:failed'],
       [['kms:Decrypt'], KEY],
-      [['lambda:InvokeFunction'], arnOf('lambda', 'function:shop-dev-bystander')],
+      [['lambda:InvokeFunction'], arnReference('lambda', 'function:shop-dev-bystander')],
       [['sqs:SendMessage'], QUEUE],
     ])
     expect(allowed('ClaimerRole')).toEqual([[['sns:Publish', 'sqs:SendMessage'], { 'Fn::GetAtt': ['Failed', 'Arn'] }]])
   })
 
   test('lets functions write to the log group that they name', () => {
-    expect(statementsOf('PollerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/mine:*'))
-    expect(statementsOf('ClaimerRole')[0].Resource).toEqual(arnOf('logs', 'log-group:/shop/all:*'))
+    expect(statementsOf('PollerRole')[0].Resource).toEqual(arnReference('logs', 'log-group:/shop/mine:*'))
+    expect(statementsOf('ClaimerRole')[0].Resource).toEqual(arnReference('logs', 'log-group:/shop/all:*'))
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { RedisStreamEvent } from '../../../src/deploy/event-source.ts'
-import { consumersOf } from '../../../src/deploy/serverless/service-consumers.ts'
+import { readServiceConsumers } from '../../../src/deploy/serverless/service-consumers.ts'
 
 const BILLING: RedisStreamEvent = { stream: 'orders', group: 'billing', claimer: 'claimer' }
 const SEARCH: RedisStreamEvent = { ...BILLING, group: 'search' }
@@ -11,7 +11,7 @@ function aService(pollers: Readonly<Record<string, readonly object[]>>) {
   return { ...Object.fromEntries(functions), claimer: { events: [] }, other: {} }
 }
 
-describe('consumersOf()', () => {
+describe('readServiceConsumers()', () => {
   test('finds every redisStream event, where it stands, among other events', () => {
     const events = [
       { sqs: 'arn:…' },
@@ -19,7 +19,7 @@ describe('consumersOf()', () => {
       { redisStream: { ...SEARCH, pollers: 2 } },
     ]
 
-    expect(consumersOf(aService({ poller: events }))).toMatchObject([
+    expect(readServiceConsumers(aService({ poller: events }))).toMatchObject([
       { path: 'functions.poller.events.1.redisStream', poller: 'poller', claimer: 'claimer', settings: { pollers: 2 } },
       { path: 'functions.poller.events.2.redisStream', poller: 'poller', settings: { group: 'search' } },
     ])
@@ -28,7 +28,7 @@ describe('consumersOf()', () => {
   test('takes what is null as left out, as a variable without a value is', () => {
     const service = aService({ poller: [{ redisStream: { ...BILLING, schedule: null } }] })
 
-    expect(consumersOf(service)[0]?.settings.schedule).toBe('rate(1 minute)')
+    expect(readServiceConsumers(service)[0]?.settings.schedule).toBe('rate(1 minute)')
   })
 
   test('lets pollers share a claimer, and go their own ways where it is theirs', () => {
@@ -37,7 +37,7 @@ describe('consumersOf()', () => {
       second: [{ redisStream: { ...SEARCH, parameters: { poller: '/two' } } }],
     })
 
-    expect(consumersOf(service).map(({ poller }) => poller)).toEqual(['poller', 'second'])
+    expect(readServiceConsumers(service).map(({ poller }) => poller)).toEqual(['poller', 'second'])
   })
 
   test.each<[string, Record<string, object[]>, string]>([
@@ -78,6 +78,6 @@ describe('consumersOf()', () => {
       'functions.poller.events.0.redisStream: batchSize must be >= 1, got 0',
     ],
   ])('refuses %s', (_case, pollers, message) => {
-    expect(() => consumersOf(aService(pollers))).toThrow(`Cannot use ${message}`)
+    expect(() => readServiceConsumers(aService(pollers))).toThrow(`Cannot use ${message}`)
   })
 })

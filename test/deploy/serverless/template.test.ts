@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import type { Resource } from '../../../src/deploy/resources.ts'
-import { addResources, type Template } from '../../../src/deploy/serverless/template.ts'
+import type { CloudFormationResource } from '../../../src/deploy/resources.ts'
+import { addTemplateResources, type CloudFormationTemplate } from '../../../src/deploy/serverless/template.ts'
 
-const QUEUE: Resource = { id: 'Queue', type: 'AWS::SQS::Queue', properties: { DelaySeconds: 1 } }
+const QUEUE: CloudFormationResource = { id: 'Queue', type: 'AWS::SQS::Queue', properties: { DelaySeconds: 1 } }
 
-function invokeConfig(id: string, properties: object): Resource {
+function invokeConfig(id: string, properties: object): CloudFormationResource {
   return {
     id,
     type: 'AWS::Lambda::EventInvokeConfig',
@@ -12,16 +12,16 @@ function invokeConfig(id: string, properties: object): Resource {
   }
 }
 
-describe('addResources()', () => {
+describe('addTemplateResources()', () => {
   test('keeps one of what is described twice', () => {
-    const template: Template = { Resources: {} }
-    addResources(template, [QUEUE, { ...QUEUE }])
+    const template: CloudFormationTemplate = { Resources: {} }
+    addTemplateResources(template, [QUEUE, { ...QUEUE }])
 
     expect(template.Resources).toEqual({ Queue: { Type: 'AWS::SQS::Queue', Properties: { DelaySeconds: 1 } } })
   })
 
   test('refuses another resource of the same id', () => {
-    const add = () => addResources({ Resources: {} }, [QUEUE, { ...QUEUE, properties: {} }])
+    const add = () => addTemplateResources({ Resources: {} }, [QUEUE, { ...QUEUE, properties: {} }])
 
     expect(add).toThrow(
       new TypeError(
@@ -31,8 +31,8 @@ describe('addResources()', () => {
   })
 
   test('fills in what a configuration of asynchronous invocations that is there leaves open', () => {
-    const template: Template = { Resources: {} }
-    addResources(template, [
+    const template: CloudFormationTemplate = { Resources: {} }
+    addTemplateResources(template, [
       invokeConfig('Theirs', { MaximumRetryAttempts: 1 }),
       invokeConfig('Ours', { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }),
     ])

@@ -4,12 +4,12 @@ import { iamAuth } from 'millrace/lambda'
 import { diagnose } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Connection } from '../../../src/group/group.ts'
-import { make } from '../../../src/operate/doctor/check.ts'
-import { iam } from '../../../src/operate/doctor/checks/iam.ts'
+import { runCheck } from '../../../src/operate/doctor/check.ts'
+import { iamCheck } from '../../../src/operate/doctor/checks/iam.ts'
 import { freePorts } from '../../../tools/redis-cluster.ts'
 import { type PrivateRedis, startRedisServer } from '../../../tools/redis-server.ts'
 import { type Certificate, makeCertificate } from '../../support/certificate.ts'
-import { startCluster } from '../../support/one-node-cluster.ts'
+import { startOneNodeCluster } from '../../support/one-node-cluster.ts'
 
 let certificate: Certificate
 let server: PrivateRedis
@@ -26,7 +26,7 @@ beforeAll(async () => {
   const tls = ['--tls-port', `${tlsPort}`, '--tls-cert-file', certFile, '--tls-key-file', keyFile]
   const ca = ['--tls-ca-cert-file', certFile, '--tls-auth-clients', 'no']
   server = await startRedisServer({ args: [...tls, ...ca] })
-  cluster = await startCluster()
+  cluster = await startOneNodeCluster()
   for (const { port } of [server, cluster]) {
     const raw = new Redis({ port })
     // takes any token
@@ -74,7 +74,7 @@ describe('diagnose() of a connection that signs in by IAM', () => {
     [{}, ['unknown The server does not report its version']],
   ])('says whether a server of %j takes tokens', (info, expected) => {
     const subject = { signIn: { byIam: true, tls: true } } as never
-    const verdicts = make(iam, { info: { value: info as never } }, subject)
+    const verdicts = runCheck(iamCheck, { info: { value: info as never } }, subject)
     expect(verdicts.map(({ severity, message }) => `${severity} ${message.split(':')[0]}`)).toEqual(expected)
   })
 })

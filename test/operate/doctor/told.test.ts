@@ -1,12 +1,12 @@
 import { RedisReplyError } from 'millrace'
 import { describe, expect, test } from 'vitest'
-import { make, type Subject } from '../../../src/operate/doctor/check.ts'
-import { clock, persistence, version } from '../../../src/operate/doctor/checks/server.ts'
-import { stream } from '../../../src/operate/doctor/checks/stream.ts'
+import { type CheckSubject, runCheck } from '../../../src/operate/doctor/check.ts'
+import { persistenceCheck, serverClockCheck, serverVersionCheck } from '../../../src/operate/doctor/checks/server.ts'
+import { streamCheck } from '../../../src/operate/doctor/checks/stream.ts'
 
 // what no server of this machine says: other versions, a broken disk, another node of a cluster
 
-const subject: Subject = {
+const subject: CheckSubject = {
   localNow: 0,
   now: 0,
   signIn: undefined,
@@ -35,7 +35,7 @@ describe('the version', () => {
     [{ redis_version: '7.2.4', valkey_version: '9.1.2' }, []],
     [{}, [/^unknown: The server does not report its version/]],
   ])('of %j', (info, expected) => {
-    const found = make(version, { info: { value: info } }, subject)
+    const found = runCheck(serverVersionCheck, { info: { value: info } }, subject)
 
     expect(found.map(({ severity, message }) => `${severity}: ${message}`)).toEqual(
       expected.map((pattern) => expect.stringMatching(pattern)),
@@ -48,7 +48,7 @@ test.each([
   [-300_000, ["warning: The server's clock is 5 min behind"]],
   [59_000, []],
 ])('the clock of a server %d ms off', (now, expected) => {
-  const found = make(clock, { now: { value: now } }, subject)
+  const found = runCheck(serverClockCheck, { now: { value: now } }, subject)
 
   expect(found.map(({ severity, message }) => `${severity}: ${message}`)).toEqual(
     expected.map((text) => expect.stringContaining(text)),
@@ -58,7 +58,7 @@ test.each([
 test('a server that cannot write to its disk is an error', () => {
   const info = { aof_enabled: '1', aof_last_write_status: 'err', rdb_last_bgsave_status: 'ok' }
 
-  expect(make(persistence, { info: { value: info }, now: { value: 0 } }, subject)).toMatchObject([
+  expect(runCheck(persistenceCheck, { info: { value: info }, now: { value: 0 } }, subject)).toMatchObject([
     { severity: 'error', message: expect.stringMatching(/^aof_last_write_status is err/) },
   ])
 })
@@ -66,7 +66,7 @@ test('a server that cannot write to its disk is an error', () => {
 test('another node of a cluster is an error of the client', () => {
   const refusal = { refusal: new RedisReplyError('MOVED 105 127.0.0.1:7001'), right: '+xinfo|stream' }
 
-  expect(make(stream, { stream: refusal }, subject)).toEqual([
+  expect(runCheck(streamCheck, { stream: refusal }, subject)).toEqual([
     {
       check: 'stream',
       severity: 'error',

@@ -1,7 +1,7 @@
 import { claim, createPublisher, poll } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
-import { COMMANDS, ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
+import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
 import { billing, names, OrderPaid, startScenario } from '../../support/scenario.ts'
 import { watchCommands } from '../../support/watch-commands.ts'
 
@@ -23,11 +23,11 @@ describe('what plan() counts with is what is sent', () => {
       return () => poll(consumer, { redis, mode })
     })
     const batches = Math.ceil(events / 10)
-    const perBatch = mode === 'once' ? COMMANDS.onlyBatch : COMMANDS.drainBatch
+    const perBatch = mode === 'once' ? COMMANDS_PER_STEP.onlyBatch : COMMANDS_PER_STEP.drainBatch
 
-    const give = batches > 0 ? COMMANDS.giveSlot : 0
-    expect(sent).toBe(COMMANDS.idlePoll + give + batches * perBatch)
-    if (batches === 0) expect(roundTrips).toBe(ROUND_TRIPS.idlePoll)
+    const give = batches > 0 ? COMMANDS_PER_STEP.giveSlot : 0
+    expect(sent).toBe(COMMANDS_PER_STEP.idlePoll + give + batches * perBatch)
+    if (batches === 0) expect(roundTrips).toBe(IDLE_ROUND_TRIPS.idlePoll)
   })
 
   test('idleClaim: a claim of nothing', async () => {
@@ -37,8 +37,8 @@ describe('what plan() counts with is what is sent', () => {
           claim(consumer, { redis }),
     )
 
-    expect(sent).toBe(COMMANDS.idleClaim)
-    expect(roundTrips).toBe(ROUND_TRIPS.idleClaim)
+    expect(sent).toBe(COMMANDS_PER_STEP.idleClaim)
+    expect(roundTrips).toBe(IDLE_ROUND_TRIPS.idleClaim)
   })
 
   test.each([false, true])('publish and flag: an event, its publisher waking: %s', async (wakes) => {
@@ -49,7 +49,7 @@ describe('what plan() counts with is what is sent', () => {
     })
 
     // this one raised it
-    expect(sent).toBe(COMMANDS.publish + (wakes ? COMMANDS.flag + 1 : 0))
+    expect(sent).toBe(COMMANDS_PER_STEP.publish + (wakes ? COMMANDS_PER_STEP.flag + 1 : 0))
   })
 
   /** Warms up both functions, so that scripts are known and the group is there, and counts what the work sends. */

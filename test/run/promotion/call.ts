@@ -8,10 +8,10 @@ interface CallLike {
 
 /** The prototype of the engine's calls. @throws {Error} It is not where it was: this has to follow. */
 export async function callPrototype(): Promise<CallLike> {
-  const file = new URL('../../../dist/run/call.js', import.meta.url)
-  const { Call } = (await import(file.href)) as { readonly Call?: { readonly prototype: CallLike } }
-  const { start, end } = Call?.prototype ?? {}
+  const file = new URL('../../../dist/run/running-call.js', import.meta.url)
+  const { RunningCall } = (await import(file.href)) as { readonly RunningCall?: { readonly prototype: CallLike } }
+  const { start, end } = RunningCall?.prototype ?? {}
   if (typeof start !== 'function' || typeof end !== 'function')
-    throw new Error(`Cannot put a mistake back: ${file.pathname} has no Call with start() and end()`)
-  return (Call as { readonly prototype: CallLike }).prototype
+    throw new Error(`Cannot put a mistake back: ${file.pathname} has no RunningCall with start() and end()`)
+  return (RunningCall as { readonly prototype: CallLike }).prototype
 }

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DeadLetter } from 'millrace/operate'
 import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
-import { start } from '../../../dist/group/redis/scripts/start.js'
+import { startClaimedScript } from '../../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../../src/group/redis/scripts/script.ts'
 import type { FaultProxy } from '../../support/fault-proxy.ts'
 import { startVictim } from '../../support/start-victim.ts'
@@ -84,7 +84,7 @@ async function trimmed(shop: Shop): Promise<void> {
   await shop.run('poll')
   await shop.later()
   const { proxy, redis } = await shop.startProxy()
-  const starting = proxy.pauseOn(String(evalsha(start, '', [], [])[1]))
+  const starting = proxy.pauseOn(String(evalsha(startClaimedScript, '', [], [])[1]))
   const claiming = shop.run('claim', BILLING, { redis })
   const held = await Promise.race([starting, claiming.then(() => undefined)])
   await shop.trim([taken as string])

@@ -1,6 +1,6 @@
-import type { Command } from '../transport.ts'
+import type { RedisCommand } from '../transport.ts'
 
 /** Answers a string's value, or nothing. @see https://redis.io/docs/latest/commands/get/ */
-export function get(key: string): Command {
+export function getCommand(key: string): RedisCommand {
   return ['get', key]
 }

@@ -1,6 +1,6 @@
 import type { Field } from '../../../core/entry.ts'
-import type { Trim } from '../../group.ts'
-import type { Argument, Command } from '../transport.ts'
+import type { StreamTrim } from '../../group.ts'
+import type { CommandArgument, RedisCommand } from '../transport.ts'
 
 /**
  * Appends an entry under an id of the server's.
@@ -8,14 +8,14 @@ import type { Argument, Command } from '../transport.ts'
  * @param nowMs The server's time in milliseconds since 1970. By age nothing is trimmed without.
  * @see https://redis.io/docs/latest/commands/xadd/
  */
-export function xadd(stream: string, fields: readonly Field[], trim: Trim, nowMs?: number): Command {
-  const command: [string, ...Argument[]] = ['xadd', stream, ...trimArguments(trim, nowMs), '*']
+export function xadd(stream: string, fields: readonly Field[], trim: StreamTrim, nowMs?: number): RedisCommand {
+  const command: [string, ...CommandArgument[]] = ['xadd', stream, ...trimArguments(trim, nowMs), '*']
   // a loop: `flat` takes several times as long, for each of many events
   for (const field of fields) command.push(field[0], field[1])
   return command
 }
 
-function trimArguments(trim: Trim, nowMs: number | undefined): readonly (string | number)[] {
+function trimArguments(trim: StreamTrim, nowMs: number | undefined): readonly (string | number)[] {
   if (trim.kind === 'none') return []
   const how = trim.exact ? '=' : '~'
   if (trim.kind === 'length') return ['MAXLEN', how, trim.maxLength]

@@ -1,5 +1,5 @@
-import type { Command, Reply } from '../transport.ts'
-import { asRecord, asText, items } from './reply.ts'
+import type { RedisCommand, RedisReply } from '../transport.ts'
+import { replyAsRecord, replyAsText, replyItems } from './reply.ts'
 
 /** A consumer name of a group as the server sees it. */
 export interface ConsumerInfo {
@@ -10,13 +10,13 @@ export interface ConsumerInfo {
 }
 
 /** @see https://redis.io/docs/latest/commands/xinfo-consumers/ */
-export function xinfoConsumers(stream: string, group: string): Command {
+export function xinfoConsumers(stream: string, group: string): RedisCommand {
   return ['xinfo', 'CONSUMERS', stream, group]
 }
 
-export function parseXinfoConsumers(reply: Reply): ConsumerInfo[] {
-  return items(reply).map((consumer) => {
-    const { name, pending, idle } = asRecord(consumer)
-    return { name: asText(name), pending: Number(pending), idleMs: Number(idle) }
+export function parseXinfoConsumers(reply: RedisReply): ConsumerInfo[] {
+  return replyItems(reply).map((consumer) => {
+    const { name, pending, idle } = replyAsRecord(consumer)
+    return { name: replyAsText(name), pending: Number(pending), idleMs: Number(idle) }
   })
 }

@@ -1,5 +1,5 @@
-import type { Command, Reply } from '../transport.ts'
-import { asRecord, asText, items } from './reply.ts'
+import type { RedisCommand, RedisReply } from '../transport.ts'
+import { replyAsRecord, replyAsText, replyItems } from './reply.ts'
 
 /** A consumer group as the server sees it. */
 export interface GroupInfo {
@@ -15,24 +15,24 @@ export interface GroupInfo {
 }
 
 /** @see https://redis.io/docs/latest/commands/xinfo-groups/ */
-export function xinfoGroups(stream: string): Command {
+export function xinfoGroups(stream: string): RedisCommand {
   return ['xinfo', 'GROUPS', stream]
 }
 
-export function parseXinfoGroups(reply: Reply): GroupInfo[] {
-  return items(reply).map((group) => {
-    const info = asRecord(group)
+export function parseXinfoGroups(reply: RedisReply): GroupInfo[] {
+  return replyItems(reply).map((group) => {
+    const info = replyAsRecord(group)
     return {
-      name: asText(info.name),
+      name: replyAsText(info.name),
       consumers: Number(info.consumers),
       pending: Number(info.pending),
-      lastDeliveredId: asText(info['last-delivered-id']),
+      lastDeliveredId: replyAsText(info['last-delivered-id']),
       entriesRead: count(info['entries-read']),
       lag: count(info.lag),
     }
   })
 }
 
-function count(reply: Reply | undefined): number | undefined {
+function count(reply: RedisReply | undefined): number | undefined {
   return reply === undefined || reply === null ? undefined : Number(reply)
 }

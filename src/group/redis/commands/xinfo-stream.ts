@@ -1,5 +1,5 @@
-import type { Command, Reply } from '../transport.ts'
-import { asRecord, asText, items } from './reply.ts'
+import type { RedisCommand, RedisReply } from '../transport.ts'
+import { replyAsRecord, replyAsText, replyItems } from './reply.ts'
 
 /** A stream as the server sees it. */
 export interface StreamInfo {
@@ -14,23 +14,23 @@ export interface StreamInfo {
 }
 
 /** Also answers the first and the last entry with their bodies. @see https://redis.io/docs/latest/commands/xinfo-stream/ */
-export function xinfoStream(stream: string): Command {
+export function xinfoStream(stream: string): RedisCommand {
   return ['xinfo', 'STREAM', stream]
 }
 
-export function parseXinfoStream(reply: Reply): StreamInfo {
-  const info = asRecord(reply)
+export function parseXinfoStream(reply: RedisReply): StreamInfo {
+  const info = replyAsRecord(reply)
   const added = info['entries-added'] ?? null
   return {
     length: Number(info.length),
-    lastGeneratedId: asText(info['last-generated-id']),
+    lastGeneratedId: replyAsText(info['last-generated-id']),
     entriesAdded: added === null ? undefined : Number(added),
     firstId: idOf(info['first-entry']),
     lastId: idOf(info['last-entry']),
   }
 }
 
-function idOf(entry: Reply | undefined): string | undefined {
-  const [id] = items(entry)
-  return id === undefined ? undefined : asText(id)
+function idOf(entry: RedisReply | undefined): string | undefined {
+  const [id] = replyItems(entry)
+  return id === undefined ? undefined : replyAsText(id)
 }

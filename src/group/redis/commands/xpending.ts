@@ -1,6 +1,6 @@
-import { saturatedCount } from '../../../core/delivery-count.ts'
-import type { Command, Reply } from '../transport.ts'
-import { asText, items } from './reply.ts'
+import { clampDeliveryCount } from '../../../core/delivery-count.ts'
+import type { RedisCommand, RedisReply } from '../transport.ts'
+import { replyAsText, replyItems } from './reply.ts'
 
 /** A pending entry as the server sees it. */
 export interface PendingEntry {
@@ -17,18 +17,18 @@ export interface PendingEntry {
  *
  * @see https://redis.io/docs/latest/commands/xpending/
  */
-export function xpending(stream: string, group: string, count: number): Command {
+export function xpending(stream: string, group: string, count: number): RedisCommand {
   return ['xpending', stream, group, '-', '+', count]
 }
 
-export function parseXpending(reply: Reply): PendingEntry[] {
-  return items(reply).map((row) => {
-    const [id, consumerName, idle, count] = items(row)
+export function parseXpending(reply: RedisReply): PendingEntry[] {
+  return replyItems(reply).map((row) => {
+    const [id, consumerName, idle, count] = replyItems(row)
     return {
-      id: asText(id),
-      consumerName: asText(consumerName),
+      id: replyAsText(id),
+      consumerName: replyAsText(consumerName),
       idleMs: Number(idle),
-      deliveryCount: saturatedCount(Number(count)),
+      deliveryCount: clampDeliveryCount(Number(count)),
     }
   })
 }

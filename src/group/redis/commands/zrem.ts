@@ -1,5 +1,5 @@
-import type { Command } from '../transport.ts'
+import type { RedisCommand } from '../transport.ts'
 
-export function zrem(key: string, members: readonly string[]): Command {
+export function zrem(key: string, members: readonly string[]): RedisCommand {
   return ['zrem', key, ...members]
 }

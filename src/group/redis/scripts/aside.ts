@@ -1,8 +1,8 @@
 import { COUNTS, RUNNING } from '../../../core/due-score.ts'
-import { AGING, PARKED } from '../../../core/keys.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
 
 /** `running(count)` is the place of what was taken. */
-export const RUNNING_OF = `
+export const LUA_TAKEN_SCORE = `
 local RUNNING = ${RUNNING}
 local function num(n) return ('%.0f'):format(n) end
 local function running(count) return num(RUNNING + math.min(count, ${COUNTS - 1})) end
@@ -17,8 +17,8 @@ local function running(count) return num(RUNNING + math.min(count, ${COUNTS - 1}
  *
  * Needs GONE, BESIDE and the locals stream, group, due.
  */
-export const ASIDE = `
-${RUNNING_OF}
+export const LUA_SET_ASIDE = `
+${LUA_TAKEN_SCORE}
 local function score(ms, count) return num(ms * ${COUNTS} + math.min(count, ${COUNTS - 1})) end
 -- anybody may have written the score: what has no count has none
 local function countOf(text)
@@ -47,10 +47,10 @@ local function refuses(...)
   return type(reply) == 'table' and reply.err
 end
 local function aside(id, count, key, score, member)
-  if not hand('${PARKED}', id, count) then return false end
+  if not hand('${PARKED_CONSUMER}', id, count) then return false end
   local isRefused = refuses('ZADD', key, score, member)
   if key ~= due or isRefused then redis.pcall('ZREM', due, id) end
-  if isRefused then hand('${AGING}', id, count) end
+  if isRefused then hand('${AGING_CONSUMER}', id, count) end
   return true
 end
 `
@@ -63,7 +63,7 @@ const NAMED = 100
  * `conditions()` names up to a hundred, from where the last run stopped, and from the start again: with more of them, each run has others in view. `moveOn()` says where the next run begins: by chance,
  * since runs that take turns, as of two deployments, would each have the same in view for ever. Needs ASIDE and the locals waiting, state; `moveOn` the local now, too.
  */
-export const CONDITIONS = `
+export const LUA_WAITING_CONDITIONS = `
 local function conditionsFrom(from, to, found, most)
   local looks = most + ${10 * NAMED}
   while #found < most and looks > 0 do
@@ -91,7 +91,7 @@ end
 `
 
 /** `nextDue()` is in how many milliseconds the earliest of the index is due; '' where there is none. Needs ASIDE and the local now. */
-export const NEXT_DUE = `
+export const LUA_NEXT_DUE_MS = `
 local function nextDue()
   local first = beside('ZRANGEBYSCORE', due, '-inf', '(' .. num(RUNNING), 'WITHSCORES', 'LIMIT', 0, 1)
   return first and first[2] and num(math.max(0, math.floor(first[2] / ${COUNTS}) - now)) or ''
@@ -99,6 +99,6 @@ end
 `
 
 /** `dueBy(ms)` is the highest score of what is due by then. Needs ASIDE. */
-export const DUE_BY = `
+export const LUA_HIGHEST_DUE_SCORE = `
 local function dueBy(ms) return num(ms * ${COUNTS} + ${COUNTS - 1}) end
 `

@@ -1,12 +1,12 @@
-import { PARKED } from '../../../core/keys.ts'
-import { ASIDE, CONDITIONS, NEXT_DUE } from './aside.ts'
-import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
-import { DOUBT } from './hand-back.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_NEXT_DUE_MS, LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
+import { HIGHEST_ENTRY_ID, LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import { LUA_READ_DOUBT_TIME } from './hand-back.ts'
 import { SEES_PAUSES } from './pauses.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** Entries that one page takes at most; where a name holds too many to be asked for its stale ones, as many of its ids are inspected as `looks`. */
-export const PAGE = { finds: 100, looks: 1_000 }
+export const CLAIM_PAGE_LIMITS = { finds: 100, looks: 1_000 }
 
 /** Entries that a name may hold and still be asked for its stale ones: it costs a millisecond for so many. */
 const FEW = 10_000
@@ -30,7 +30,7 @@ local names, holds, sum = {}, {}, 0
 local pending = redis.call('XPENDING', stream, group)
 for _, c in ipairs(pending[4] or {}) do
   sum = sum + c[2]
-  if c[1] ~= '${PARKED}' and not less(c[1], name) then
+  if c[1] ~= '${PARKED_CONSUMER}' and not less(c[1], name) then
     names[#names + 1] = c[1]
     holds[c[1]] = tonumber(c[2])
   end
@@ -48,12 +48,12 @@ local function isStale(p, who) return p[2] == who and (p[3] >= idle or p[3] < 0)
 local function staleOf(who, from, most)
   if holds[who] <= ${FEW} then return redis.call('XPENDING', stream, group, 'IDLE', ('%d'):format(idle), from, '+', most, who) end
   local rows, some = {}, nil
-  if who == '' then some = redis.call('XPENDING', stream, group, from, '+', ${PAGE.looks})
-  else some = redis.call('XPENDING', stream, group, from, '+', ${PAGE.looks}, who) end
+  if who == '' then some = redis.call('XPENDING', stream, group, from, '+', ${CLAIM_PAGE_LIMITS.looks})
+  else some = redis.call('XPENDING', stream, group, from, '+', ${CLAIM_PAGE_LIMITS.looks}, who) end
   for _, p in ipairs(some) do
     if isStale(p, who) and #rows < most then rows[#rows + 1] = p end
   end
-  return rows, #rows < most and #some == ${PAGE.looks} and some[#some][1]
+  return rows, #rows < most and #some == ${CLAIM_PAGE_LIMITS.looks} and some[#some][1]
 end`
 
 /** Takes stale entries over as they are: by XAUTOCLAIM where they stand alone in their range, by id elsewhere. */
@@ -116,25 +116,25 @@ end`
  * is due ('' none), the conditions that something waits for, 1 if a group that was made again has yet to get back what was set aside,
  * and the text of what is paused (nil: nothing is) with the server's time.
  */
-export const claimPage: Script = {
+export const claimPageScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local stream, due, waiting, state, paused, lease = unpack(KEYS)
 local group, token, idle, cursor, room, consumer = unpack(ARGV)
-idle, room = tonumber(idle), math.min(tonumber(room), ${PAGE.finds})
+idle, room = tonumber(idle), math.min(tonumber(room), ${CLAIM_PAGE_LIMITS.finds})
 local holders, ours = redis.call('MGET', unpack(KEYS, 5)), token == ''
 local text = table.remove(holders, 1)
 for i, holder in ipairs(holders) do
   if holder == token then lease, consumer, ours = KEYS[i + 5], ARGV[i + 5], true end
 end
-${FENCE}
-${GONE}
-${NOW}
-${DOUBT}
-${BESIDE}
-${ASIDE}
-${CONDITIONS}
-${NEXT_DUE}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_DOUBT_TIME}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+${LUA_WAITING_CONDITIONS}
+${LUA_NEXT_DUE_MS}
 ${SEES_PAUSES}
 if not ours then return 0 end
 see(text)
@@ -149,7 +149,7 @@ local function page()
   for _, who in ipairs(names) do
     if #out >= room then return '0-0 ' .. who end
     local from = who == name and after ~= '0-0' and '(' .. after or '-'
-    if from ~= '(${LAST_ID}' then
+    if from ~= '(${HIGHEST_ENTRY_ID}' then
       local most = room - #out
       local rows, last = staleOf(who, from, most)
       local isFull = #rows == most and rows[most][1]

@@ -1,8 +1,8 @@
-import { BESIDE } from './fence.ts'
-import type { Script } from './script.ts'
+import { LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** What the script answers. */
-export const CREATED = { existed: 0, created: 1, recreated: 2 } as const
+export const CREATE_GROUP_SCRIPT_ANSWERS = { existed: 0, created: 1, recreated: 2 } as const
 
 /**
  * Makes a group. One that lived before starts at its mark, or at 0 if there is none or it is above the stream's last id, which then has
@@ -15,13 +15,13 @@ export const CREATED = { existed: 0, created: 1, recreated: 2 } as const
  * KEYS stream, state. ARGV group, where a new group starts, 1 if this group is known to have lived.
  * Answers a number of CREATED.
  */
-export const createGroup: Script = {
+export const createGroupScript: LuaScript = {
   keyCount: 2,
   lua: `
 local stream, state = unpack(KEYS)
 local group, from, known = unpack(ARGV)
 
-${BESIDE}
+${LUA_READ_KEYS_BESIDE_GROUP}
 local function padded(digits) return ('0'):rep(20 - #digits) .. digits end
 local function sortable(id)
   local ms, seq = id:match('^(%d+)%-?(%d*)$')
@@ -43,13 +43,13 @@ local lived = known == '1' or redis.call('EXISTS', state) == 1
 if lived then from = kept and sortable(last) >= sortable(kept) and kept or '0' end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, from, 'MKSTREAM')
 if made.err then
-  if made.err:find('BUSYGROUP', 1, true) then return ${CREATED.existed} end
+  if made.err:find('BUSYGROUP', 1, true) then return ${CREATE_GROUP_SCRIPT_ANSWERS.existed} end
   return made
 end
 local mark = from == '$' and last or from:find('-', 1, true) and from or from .. '-0'
 redis.pcall('HSET', state, 'stream', stream, 'mark', mark)
 if lived then redis.pcall('HSET', state, 'healing', mark, 'healDue', '0', 'healWaiting', '') end
 beside('HDEL', state, 'cursor')
-return lived and ${CREATED.recreated} or ${CREATED.created}
+return lived and ${CREATE_GROUP_SCRIPT_ANSWERS.recreated} or ${CREATE_GROUP_SCRIPT_ANSWERS.created}
 `,
 }

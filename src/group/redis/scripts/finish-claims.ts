@@ -1,8 +1,8 @@
-import { PARKED } from '../../../core/keys.ts'
-import { ASIDE, CONDITIONS } from './aside.ts'
-import { BEFORE, BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
+import { LUA_FENCE, LUA_ID_BEFORE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { REPAIRING } from './repair.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** Nothing is set aside for longer than a hundred years, in ms. */
 const LONGEST_MS = 100 * 365 * 86_400_000
@@ -14,7 +14,7 @@ const TRIMMED = 500
 const TAKE_OFF = `
 local function takeOff()
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  local rows = redis.call('XPENDING', stream, group, '-', first and '(' .. first[1] or '+', ${TRIMMED}, '${PARKED}')
+  local rows = redis.call('XPENDING', stream, group, '-', first and '(' .. first[1] or '+', ${TRIMMED}, '${PARKED_CONSUMER}')
   local ids, isIn = {}, {}
   for _, p in ipairs(rows) do if trimmed(p[1]) then ids[#ids + 1], isIn[p[1]] = p[1], true end end
   local others = #ids
@@ -48,18 +48,18 @@ end`
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
  * the mark, [reason, number] for what was trimmed while it was set aside, and 1 if the index must be compared with what is set aside.
  */
-export const finishClaims: Script = {
+export const finishClaimerRunScript: LuaScript = {
   keyCount: 5,
   lua: `
 local stream, lease, due, waiting, state = unpack(KEYS)
 local group, consumer, token, cursor, acked = unpack(ARGV)
-${FENCE}
-${GONE}
-${NOW}
-${BEFORE}
-${BESIDE}
-${ASIDE}
-${CONDITIONS}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_ID_BEFORE}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+${LUA_WAITING_CONDITIONS}
 ${REPAIRING}
 local lost = {}
 ${TAKE_OFF}
@@ -67,7 +67,7 @@ local pending = redis.call('XPENDING', stream, group)
 local lowest, sum, parked = nil, 0, 0
 for _, c in ipairs(pending[4] or {}) do
   sum = sum + c[2]
-  if c[1] == '${PARKED}' then parked = tonumber(c[2])
+  if c[1] == '${PARKED_CONSUMER}' then parked = tonumber(c[2])
   else
     local p = redis.call('XPENDING', stream, group, '-', '+', 1, c[1])[1]
     if p and (not lowest or sortable(p[1]) < sortable(lowest)) then lowest = p[1] end
@@ -93,7 +93,7 @@ if #ran > 0 and beside('HEXISTS', state, 'healing') ~= 1 then
   for _, id in ipairs(ran) do
     local p = isId(id) and redis.call('XPENDING', stream, group, id, id, 1)[1]
     if not p then beside('ZREM', due, id)
-    elseif p[2] == '${PARKED}' then
+    elseif p[2] == '${PARKED_CONSUMER}' then
       -- the time is none of ours: nothing that is set aside runs
       local count = saturated(p[4])
       aside(id, count, due, score(now, count), id)

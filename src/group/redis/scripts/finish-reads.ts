@@ -1,6 +1,6 @@
-import { DROP, NOW } from './fence.ts'
-import { HAND_BACK } from './hand-back.ts'
-import type { Script } from './script.ts'
+import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
+import { LUA_RELEASE_UNRECEIVED } from './hand-back.ts'
+import type { LuaScript } from './script.ts'
 
 /**
  * Ends a poller's run: releases what never reached it, and gives its lease back. A read that was not answered may still be carried out after that, if
@@ -10,17 +10,17 @@ import type { Script } from './script.ts'
  * acknowledged something, whose time is noted, 1 if a read is in doubt, from which id on what never reached it
  * is handed back, then ids beyond that did reach it. Answers 1 if the flag was up.
  */
-export const finishReads: Script = {
+export const finishPollerRunScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local stream, lease, due, state, flag = unpack(KEYS)
 local group, consumer, token, length, idle, acked, doubt, from = unpack(ARGV, 1, 8)
-${HAND_BACK}
-${DROP}
+${LUA_RELEASE_UNRECEIVED}
+${LUA_DELETE_TEXT_KEY}
 if redis.pcall('GET', lease) ~= token then return 0 end
 handBack(from, '+', 9)
 if acked == '1' or doubt == '1' then
-  ${NOW}
+  ${LUA_NOW_MS}
   if acked == '1' then redis.pcall('HSET', state, 'acked', num(now)) end
   if doubt == '1' then redis.pcall('HSET', state, 'doubt:' .. consumer, num(now)) end
 end

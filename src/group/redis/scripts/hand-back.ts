@@ -1,6 +1,6 @@
-import { ASIDE } from './aside.ts'
-import { BESIDE, GONE, NOW } from './fence.ts'
-import type { Script } from './script.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** Entries that a poller may have under its name: those of two of the largest reads, and some more. */
 const MOST = 30_000
@@ -9,7 +9,7 @@ const MOST = 30_000
  * `doubtOf(consumer)` gives the time, in ms since 1970, at which a poller of that name gave its slot back though a read of its was not answered;
  * what is read under the name after that, until somebody takes it again, is nobody's. Needs the local state.
  */
-export const DOUBT = `
+export const LUA_READ_DOUBT_TIME = `
 local function doubtOf(consumer)
   local since = redis.pcall('HGET', state, 'doubt:' .. consumer)
   -- anybody may have written it: what is no time is absent
@@ -24,16 +24,16 @@ end
  *
  * Needs the locals stream, lease, due, group, consumer, length, idle.
  */
-export const HAND_BACK = `
-${GONE}
-${BESIDE}
-${ASIDE}
+export const LUA_RELEASE_UNRECEIVED = `
+${LUA_IS_TRIMMED}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 local function handBack(from, to, first)
   -- where it is an error, as in a lost group, it has no entries. Before PTTL: up to 7.0 each reads the clock, so that what was read in the first
   -- moment of the lease would seem older than it
   local pending = redis.pcall('XPENDING', stream, group, from, to, ${MOST}, consumer)
   if #pending == 0 then return end
-  ${NOW}
+  ${LUA_NOW_MS}
   local known, age = {}, length - redis.call('PTTL', lease)
   for i = first, #ARGV do known[ARGV[i]] = true end
   for _, p in ipairs(pending) do
@@ -50,12 +50,12 @@ end
  * KEYS stream, lease, due. ARGV group, consumer, token, the lease's length in ms, min-idle ms, the first and the last id of a range, then
  * its ids that did reach it. Answers 1 if the lease is still ours.
  */
-export const handBack: Script = {
+export const releaseUnreceivedScript: LuaScript = {
   keyCount: 3,
   lua: `
 local stream, lease, due = unpack(KEYS)
 local group, consumer, token, length, idle, from, to = unpack(ARGV, 1, 7)
-${HAND_BACK}
+${LUA_RELEASE_UNRECEIVED}
 if redis.pcall('GET', lease) ~= token then return 0 end
 handBack(from, to, 8)
 return 1

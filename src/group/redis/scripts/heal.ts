@@ -1,7 +1,7 @@
-import { PARKED } from '../../../core/keys.ts'
-import { ASIDE } from './aside.ts'
-import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
-import type { Script } from './script.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** Members of an index that one call deals with: three to five milliseconds (`npm run bench:aside`). */
 const PAGE = 250
@@ -12,16 +12,16 @@ const PAGE = 250
  *
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token. Answers 0 if the lease is gone, else 1 if all is done and 2 if not, and how many had been trimmed.
  */
-export const heal: Script = {
+export const healGroupScript: LuaScript = {
   keyCount: 5,
   lua: `
 local stream, lease, due, waiting, state = unpack(KEYS)
 local group, consumer, token = unpack(ARGV)
-${FENCE}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 if not leased() then return {0, 0} end
 local mark, at, from = unpack(beside('HMGET', state, 'healing', 'healDue', 'healWaiting') or {})
 if not mark then return {1, 0} end
@@ -39,7 +39,7 @@ local function again(id, count)
   if redis.call('XPENDING', stream, group, id, id, 1)[1] then return true, false end
   if sortable(id) > sortable(mark) then return false end
   if #redis.call('XRANGE', stream, id, id) == 0 then lost = lost + 1 return false end
-  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')
+  redis.call('XCLAIM', stream, group, '${PARKED_CONSUMER}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')
   return true, true
 end
 

@@ -1,7 +1,7 @@
-import { ASIDE } from './aside.ts'
-import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
-import type { Script } from './script.ts'
-import { REFUSED_MS, SETTLED } from './settle.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
+import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
 
 /**
  * Acknowledges entries, each in one step with commands of its own, behind the fence. What a command could be refused for is asked before the first of
@@ -12,16 +12,16 @@ import { REFUSED_MS, SETTLED } from './settle.ts'
  * command its name, its key's place in KEYS, the type that the key must have ('' any), number of further arguments, and these.
  * Answers 0, then for each entry a number of SETTLED or the refusal's text.
  */
-export const join: Script = {
+export const acknowledgeWithCommandsScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local stream, lease, due = unpack(KEYS, 1, 3)
 local group, consumer, token = unpack(ARGV, 1, 3)
-${FENCE}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 local ours, out = leased(), {0}
 
 local function refusalOf(command, kind)
@@ -31,7 +31,7 @@ local function refusalOf(command, kind)
 end
 
 local function refuse(id, count, text)
-  aside(id, tonumber(count), due, score(now + ${REFUSED_MS}, tonumber(count)), id)
+  aside(id, tonumber(count), due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, tonumber(count)), id)
   return text
 end
 
@@ -46,7 +46,7 @@ local function carryOut(id, count, commands, kinds)
   end
   redis.call('XACK', stream, group, id)
   beside('ZREM', due, id)
-  return ${SETTLED.done}
+  return ${SETTLE_SCRIPT_ANSWERS.done}
 end
 
 local at = 4
@@ -61,8 +61,8 @@ while at <= #ARGV do
     commands[#commands + 1], kinds[#kinds + 1] = command, kind
     at, left = at + 4 + args, left - 1
   end
-  if not ours then out[#out + 1] = ${SETTLED.leaseLost}
-  elseif not mine(id, count) then out[#out + 1] = ${SETTLED.superseded}
+  if not ours then out[#out + 1] = ${SETTLE_SCRIPT_ANSWERS.leaseLost}
+  elseif not mine(id, count) then out[#out + 1] = ${SETTLE_SCRIPT_ANSWERS.superseded}
   else out[#out + 1] = carryOut(id, count, commands, kinds) end
 end
 return out

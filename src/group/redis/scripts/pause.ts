@@ -1,7 +1,7 @@
-import { ASIDE, DUE_BY } from './aside.ts'
-import { BESIDE, DROP, GONE, NOW } from './fence.ts'
+import { LUA_HIGHEST_DUE_SCORE, LUA_SET_ASIDE } from './aside.ts'
+import { LUA_DELETE_TEXT_KEY, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { PAUSES } from './pauses.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** What both scripts answer first. */
 export const PAUSED = { done: 1, unknown: 0, past: 2, notPaused: 3 } as const
@@ -34,7 +34,7 @@ end
  * end to a stream. `inEffect(all)` is what of it is not over.
  */
 const STORE = `
-${DROP}
+${LUA_DELETE_TEXT_KEY}
 ${PAUSES}
 local function inEffect(all)
   local some = {}
@@ -53,12 +53,12 @@ end
  * KEYS stream, paused, state. ARGV group, type or '*', until in ms since 1970 ('' not given), why ('' not given), by ('' not given), by whom if nobody is named.
  * Answers a number of PAUSED, the server's time, the pause, and how it was paused before (nil: it was not), both as JSON.
  */
-export const pause: Script = {
+export const pause: LuaScript = {
   keyCount: 3,
   lua: `
 local stream, key, state = unpack(KEYS)
 local group, what, ends, why, by, fallback = unpack(ARGV)
-${NOW}
+${LUA_NOW_MS}
 ${GROUP}
 ${STORE}
 local at = ('%.0f'):format(now)
@@ -86,16 +86,16 @@ return {${PAUSED.done}, at, cjson.encode(pause), before or false}
  * Answers a number of PAUSED, the server's time, what the pause was as JSON, how many wait, how many the group has not read (-1: the server does not know), and
  * how many of both are older than the limit; 1 if there may be more of these.
  */
-export const resume: Script = {
+export const resume: LuaScript = {
   keyCount: 5,
   lua: `
 local stream, key, state, due, waiting = unpack(KEYS)
 local group, what, condition, limit = unpack(ARGV)
-${NOW}
-${GONE}
-${BESIDE}
-${ASIDE}
-${DUE_BY}
+${LUA_NOW_MS}
+${LUA_IS_TRIMMED}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+${LUA_HIGHEST_DUE_SCORE}
 ${GROUP}
 ${STORE}
 local all = inEffect(pausesIn(redis.call('GET', key)))

@@ -1,13 +1,13 @@
-import { PARKED } from '../../../core/keys.ts'
-import { ASIDE } from './aside.ts'
-import { BESIDE, GONE, LAST_ID, NOW } from './fence.ts'
-import type { Script } from './script.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { HIGHEST_ENTRY_ID, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** Field pairs that can be appended anew: letters of before may have more than are written now. */
 const MOST_PAIRS = 3_900
 
 /** What the script answers. */
-export const REDRIVEN = {
+export const REDRIVE_SCRIPT_ANSWERS = {
   gone: 0,
   redriven: 1,
   republished: 2,
@@ -32,20 +32,20 @@ export const REDRIVEN = {
  * KEYS stream, state, due, dead letters. ARGV the stream's name as letters have it (a client's keyPrefix stands before the key), group, id of
  * the letter, id of its entry, what to do if that was trimmed ('' nothing, 'group', 'all'), 1 to change nothing. Answers a number of REDRIVEN.
  */
-export const redrive: Script = {
+export const redriveScript: LuaScript = {
   keyCount: 4,
   lua: `
 local stream, state, due, letters = unpack(KEYS)
 local name, group, letter, id, append, dry = unpack(ARGV)
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 local found = redis.call('XRANGE', letters, letter, letter)[1]
-if not found then return ${REDRIVEN.gone} end
+if not found then return ${REDRIVE_SCRIPT_ANSWERS.gone} end
 local body = found[2]
-if body[2] ~= name or body[4] ~= id or body[6] ~= group then return ${REDRIVEN.gone} end
-if redis.call('EXISTS', stream) == 0 then return ${REDRIVEN.noGroup} end
+if body[2] ~= name or body[4] ~= id or body[6] ~= group then return ${REDRIVE_SCRIPT_ANSWERS.gone} end
+if redis.call('EXISTS', stream) == 0 then return ${REDRIVE_SCRIPT_ANSWERS.noGroup} end
 
 local last, others = nil, {}
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -53,32 +53,32 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
   if fields.name == group then last = fields['last-delivered-id'] else others[#others + 1] = fields end
 end
-if not last then return ${REDRIVEN.noGroup} end
-if redis.call('XPENDING', stream, group, id, id, 1)[1] then return ${REDRIVEN.pending} end
+if not last then return ${REDRIVE_SCRIPT_ANSWERS.noGroup} end
+if redis.call('XPENDING', stream, group, id, id, 1)[1] then return ${REDRIVE_SCRIPT_ANSWERS.pending} end
 
-local function ahead(from, to) return from ~= '${LAST_ID}' and redis.call('XRANGE', stream, '(' .. from, to, 'COUNT', 1)[1] end
+local function ahead(from, to) return from ~= '${HIGHEST_ENTRY_ID}' and redis.call('XRANGE', stream, '(' .. from, to, 'COUNT', 1)[1] end
 
 if redis.call('XRANGE', stream, id, id)[1] then
-  if ahead(last, id) then return ${REDRIVEN.unread} end
-  if dry == '1' then return ${REDRIVEN.redriven} end
-  redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
+  if ahead(last, id) then return ${REDRIVE_SCRIPT_ANSWERS.unread} end
+  if dry == '1' then return ${REDRIVE_SCRIPT_ANSWERS.redriven} end
+  redis.call('XCLAIM', stream, group, '${PARKED_CONSUMER}', 0, id, 'IDLE', 0, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
   local made = redis.call('XPENDING', stream, group, id, id, 1)[1]
   if not made then return redis.error_reply('ERR the server did not make the entry pending') end
   beside('HSETNX', state, 'stream', stream)
   aside(id, 0, due, score(now, 0), id)
   redis.call('XDEL', letters, letter)
-  return ${REDRIVEN.redriven}
+  return ${REDRIVE_SCRIPT_ANSWERS.redriven}
 end
 
-if append == '' then return ${REDRIVEN.trimmed} end
+if append == '' then return ${REDRIVE_SCRIPT_ANSWERS.trimmed} end
 local at = 1
 while at < #body and body[at] ~= 'fieldCount' do at = at + 2 end
-if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) or #body - at - 1 > 2 * ${MOST_PAIRS} then return ${REDRIVEN.packed} end
+if #body - at - 1 ~= 2 * tonumber(body[at + 1] or 0) or #body - at - 1 > 2 * ${MOST_PAIRS} then return ${REDRIVE_SCRIPT_ANSWERS.packed} end
 if append == 'all' then others = {} end
 for _, info in ipairs(others) do
-  if ahead(info['last-delivered-id'], '+') then return ${REDRIVEN.othersBehind} end
+  if ahead(info['last-delivered-id'], '+') then return ${REDRIVE_SCRIPT_ANSWERS.othersBehind} end
 end
-if dry == '1' then return ${REDRIVEN.republished} end
+if dry == '1' then return ${REDRIVE_SCRIPT_ANSWERS.republished} end
 local add = {'XADD', stream, '*'}
 for i = at + 2, #body do add[#add + 1] = body[i] end
 local copy = redis.call(unpack(add))
@@ -99,6 +99,6 @@ for _, info in ipairs(others) do
 end
 beside('ZREM', due, id)
 redis.call('XDEL', letters, letter)
-return ${REDRIVEN.republished}
+return ${REDRIVE_SCRIPT_ANSWERS.republished}
 `,
 }

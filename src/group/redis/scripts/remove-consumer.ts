@@ -1,4 +1,4 @@
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /**
  * Removes a consumer name that has no live lease, owns nothing, and has been idle. DELCONSUMER would drop what it owns for good, so all of
@@ -6,7 +6,7 @@ import type { Script } from './script.ts'
  *
  * KEYS stream, lease. ARGV group, consumer, min-idle ms. Answers 1 if it was removed, else 0.
  */
-export const removeConsumer: Script = {
+export const removeConsumerScript: LuaScript = {
   keyCount: 2,
   lua: `
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end

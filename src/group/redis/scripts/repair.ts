@@ -1,7 +1,7 @@
-import { PARKED } from '../../../core/keys.ts'
-import { ASIDE, CONDITIONS } from './aside.ts'
-import { BESIDE, FENCE, GONE, LAST_ID, NOW } from './fence.ts'
-import type { Script } from './script.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
+import { HIGHEST_ENTRY_ID, LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** Entries that one call compares with the index. */
 const PAGE = 500
@@ -73,21 +73,21 @@ end`
  *
  * KEYS stream, due, waiting, state. ARGV group. Answers 1 if all was compared by now, and how many had no place.
  */
-export const repair: Script = {
+export const repair: LuaScript = {
   keyCount: 4,
   lua: `
 local stream, due, waiting, state = unpack(KEYS)
 local group, lease, consumer, token = ARGV[1], '', '', ''
-${FENCE}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
-${CONDITIONS}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+${LUA_WAITING_CONDITIONS}
 local repaired = 0
 local after = beside('HGET', state, 'repairing') or ''
 if not after:match('^%d+%-%d+$') or not idOr(after, nil) then after = nil end
-local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED}')
+local rows = redis.call('XPENDING', stream, group, after and '(' .. after or '-', '+', ${PAGE}, '${PARKED_CONSUMER}')
 ${WAITING_AMONG}
 for _, p in ipairs(rows) do
   if not beside('ZSCORE', due, p[1]) and isKnown and not waits(p[1], p[4]) then
@@ -96,12 +96,12 @@ for _, p in ipairs(rows) do
   end
 end
 local last = rows[${PAGE}] and rows[${PAGE}][1]
-if last and last ~= '${LAST_ID}' then
+if last and last ~= '${HIGHEST_ENTRY_ID}' then
   beside('HSET', state, 'repairing', last)
   return {0, repaired}
 end
 local parked = 0
-for _, c in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do if c[1] == '${PARKED}' then parked = tonumber(c[2]) end end
+for _, c in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do if c[1] == '${PARKED_CONSUMER}' then parked = tonumber(c[2]) end end
 local indexed = (beside('ZCOUNT', due, '-inf', '(' .. num(RUNNING)) or 0) + (beside('ZCARD', waiting) or 0)
 beside('HDEL', state, 'repairing')
 beside('HSET', state, 'repaired', num(now) .. ' ' .. ('%.0f'):format(parked - indexed))

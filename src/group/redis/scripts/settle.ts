@@ -1,12 +1,12 @@
-import { ASIDE } from './aside.ts'
-import { BESIDE, FENCE, GONE, HELD, NOW } from './fence.ts'
-import type { Script } from './script.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_FENCE, LUA_HELD_ENTRIES, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
-export const SETTLED = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
+export const SETTLE_SCRIPT_ANSWERS = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
 
 /** Field pairs that one XADD can take from Lua (its stack ends near 8,000 values); an entry with more is written packed. */
-export const MAX_PAIRS = 3_900
+export const MAX_XADD_FIELD_PAIRS = 3_900
 
 /**
  * Field pairs that every server takes so. What has more is written packed where the server refuses it: ElastiCache Serverless takes 3,999 arguments per
@@ -15,7 +15,7 @@ export const MAX_PAIRS = 3_900
 const SURE_PAIRS = 1_000
 
 /** Milliseconds after which a dead letter that was refused is tried again. */
-export const REFUSED_MS = 60_000
+export const REFUSED_DEAD_LETTER_RETRY_MS = 60_000
 
 /**
  * Gives entries their outcomes, each behind the fence. An ack is no business of this script.
@@ -31,17 +31,17 @@ export const REFUSED_MS = 60_000
  *   'dead', id, count, number of head values, the head's names and values
  * Answers the number of dead letters trimmed away, then for each entry a number of SETTLED or the refusal's text.
  */
-export const settle: Script = {
+export const settleEntriesScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local stream, lease, due, waiting, letters = unpack(KEYS, 1, 5)
 local group, consumer, token, keep = unpack(ARGV, 1, 4)
-${FENCE}
-${HELD}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
+${LUA_FENCE}
+${LUA_HELD_ENTRIES}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 local ours, dropped, out = leased(), 0, {}
 
 local function ack(id, status)
@@ -54,12 +54,12 @@ local function setAside(id, count, delay, condition)
   local isHere
   if condition == '' then isHere = aside(id, count, due, score(delay == '' and 0 or now + delay, count), id)
   else isHere = aside(id, count, waiting, 0, member(condition, id, count)) end
-  return isHere and ${SETTLED.done} or ack(id, ${SETTLED.lost})
+  return isHere and ${SETTLE_SCRIPT_ANSWERS.done} or ack(id, ${SETTLE_SCRIPT_ANSWERS.lost})
 end
 
 local function giveBack(id, count, owner)
   -- an index that it ran from keeps it: the mark may be above it
-  return hand(owner, id, count) and ${SETTLED.done} or ack(id, ${SETTLED.lost})
+  return hand(owner, id, count) and ${SETTLE_SCRIPT_ANSWERS.done} or ack(id, ${SETTLE_SCRIPT_ANSWERS.lost})
 end
 
 local function pack(fields)
@@ -81,17 +81,17 @@ end
 
 local function deadLetter(id, count, first, last)
   local entry = redis.call('XRANGE', stream, id, id)[1]
-  if not entry then return ack(id, ${SETTLED.lost}) end
+  if not entry then return ack(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
   local fields, added = entry[2], nil
-  if #fields <= ${2 * MAX_PAIRS} then added = write(first, last, #fields / 2, fields) end
+  if #fields <= ${2 * MAX_XADD_FIELD_PAIRS} then added = write(first, last, #fields / 2, fields) end
   if not added or added.err and #fields > ${2 * SURE_PAIRS} then added = write(first, last, #fields / 2, {'packed', pack(fields)}) end
   if added.err then
-    aside(id, count, due, score(now + ${REFUSED_MS}, count), id)
+    aside(id, count, due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, count), id)
     return added.err
   end
   ack(id)
   if keep ~= '' then dropped = dropped + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
-  return ${SETTLED.done}
+  return ${SETTLE_SCRIPT_ANSWERS.done}
 end
 
 local places = {}
@@ -105,8 +105,8 @@ local counts = ours and held(ARGV[places[1] + 1], ARGV[places[#places] + 1])
 for n, at in ipairs(places) do
   local op, id, count, more, new, a, b = unpack(ARGV, at, at + 6)
   local has = ours and counts(id)
-  if not ours then out[n] = ${SETTLED.leaseLost}
-  elseif not (has == tonumber(count) or op ~= 'dead' and more == '1' and has == count + 1) then out[n] = ${SETTLED.superseded}
+  if not ours then out[n] = ${SETTLE_SCRIPT_ANSWERS.leaseLost}
+  elseif not (has == tonumber(count) or op ~= 'dead' and more == '1' and has == count + 1) then out[n] = ${SETTLE_SCRIPT_ANSWERS.superseded}
   elseif op == 'aside' then out[n] = setAside(id, tonumber(new), a, b)
   elseif op == 'back' then out[n] = giveBack(id, tonumber(new), a)
   else out[n] = deadLetter(id, tonumber(count), at + 4, at + 3 + more) end

@@ -1,10 +1,18 @@
-import { RUNNING_OF } from './aside.ts'
-import { BESIDE, FENCE, HELD } from './fence.ts'
+import { LUA_TAKEN_SCORE } from './aside.ts'
+import { LUA_FENCE, LUA_HELD_ENTRIES, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { SEES_PAUSES } from './pauses.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** What the script answers for an entry. */
-export const STARTED = { yes: 1, superseded: 0, leaseLost: 2, lost: 3, leftAlone: 4, noRoom: 5, paused: 6 } as const
+export const START_SCRIPT_ANSWERS = {
+  yes: 1,
+  superseded: 0,
+  leaseLost: 2,
+  lost: 3,
+  leftAlone: 4,
+  noRoom: 5,
+  paused: 6,
+} as const
 
 /** Entries that one XCLAIM starts: how many bytes they have is known after it. */
 const CHUNK = 10
@@ -13,15 +21,15 @@ const CHUNK = 10
 const refusalBy = (isLeft: string) => `
 local inspects = field ~= '' and (next(left) or #sets > 0 or next(pausedTypes))
 local function refusal(id)
-  if isAllPaused then return ${STARTED.paused} end
-  if closed then return ${STARTED.leftAlone} end
+  if isAllPaused then return ${START_SCRIPT_ANSWERS.paused} end
+  if closed then return ${START_SCRIPT_ANSWERS.leftAlone} end
   local entry = inspects and redis.call('XRANGE', stream, id, id)[1]
   if not entry then return nil end
   for i = 1, #entry[2], 2 do
     local value = entry[2][i + 1]
     if entry[2][i] == field then
-      if pausedTypes[value] then return ${STARTED.paused} end
-      if ${isLeft} then return ${STARTED.leftAlone} end
+      if pausedTypes[value] then return ${START_SCRIPT_ANSWERS.paused} end
+      if ${isLeft} then return ${START_SCRIPT_ANSWERS.leftAlone} end
     end
   end
 end`
@@ -34,13 +42,13 @@ local function startChunk()
   local ids, at, count = {}, {}, chunk[1][3]
   for n, c in ipairs(chunk) do
     ids[n], at[c[1]] = c[1], c[2]
-    out[c[2]] = {${STARTED.lost}}
+    out[c[2]] = {${START_SCRIPT_ANSWERS.lost}}
   end
   local claim, places = {'XCLAIM', stream, group, consumer, 0, unpack(ids)}, {'ZADD', due, 'XX'}
   claim[#claim + 1], claim[#claim + 2] = 'RETRYCOUNT', count
   for _, entry in ipairs(redis.call(unpack(claim))) do
     if entry then
-      out[at[entry[1]]] = {${STARTED.yes}, entry[2]}
+      out[at[entry[1]]] = {${START_SCRIPT_ANSWERS.yes}, entry[2]}
       for _, value in ipairs(entry[2]) do bytes = bytes + #value end
     end
   end
@@ -49,7 +57,7 @@ local function startChunk()
   beside(unpack(places))
   for _, c in ipairs(chunk) do
     -- before 7.0 a trimmed entry stays pending
-    if out[c[2]][1] == ${STARTED.lost} then
+    if out[c[2]][1] == ${START_SCRIPT_ANSWERS.lost} then
       redis.call('XACK', stream, group, c[1])
       beside('ZREM', due, c[1])
     end
@@ -62,8 +70,8 @@ for n = 1, (#ARGV - first + 1) / 2 do
   local id, raised = ARGV[first + 2 * n - 2], ARGV[first + 2 * n - 1] + 1
   local isOurs = ours and (counts(id) == raised - 1 or counts(id) == raised)
   if #chunk == ${CHUNK} or chunk[1] and chunk[1][3] ~= raised then startChunk() end
-  if not isOurs then out[n] = {ours and ${STARTED.superseded} or ${STARTED.leaseLost}}
-  elseif bytes >= room then out[n] = {${STARTED.noRoom}}
+  if not isOurs then out[n] = {ours and ${START_SCRIPT_ANSWERS.superseded} or ${START_SCRIPT_ANSWERS.leaseLost}}
+  elseif bytes >= room then out[n] = {${START_SCRIPT_ANSWERS.noRoom}}
   elseif refusal(id) then out[n] = {refusal(id)}
   else chunk[#chunk + 1] = {id, n, raised} end
 end
@@ -73,10 +81,10 @@ function startBy(guards: string, isLeft: string): string {
   return `
 local stream, lease, due, paused = unpack(KEYS, 1, 4)
 local group, consumer, token, room, field, values = unpack(ARGV, 1, 6)
-${FENCE}
-${HELD}
-${BESIDE}
-${RUNNING_OF}
+${LUA_FENCE}
+${LUA_HELD_ENTRIES}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_TAKEN_SCORE}
 ${SEES_PAUSES}
 local left = {}
 for i = 7, 6 + values do left[ARGV[i]] = true end
@@ -107,10 +115,10 @@ return seeing({out})
  * an entry from being started, the values, for each guard 'all' or 'values', then for each entry id, count, lowest id first.
  * Answers for each entry [a number of STARTED, fields], then the text of what is paused (nil: nothing is) with the server's time.
  */
-export const start: Script = { keyCount: 4, lua: startBy('', 'left[value]') }
+export const startClaimedScript: LuaScript = { keyCount: 4, lua: startBy('', 'left[value]') }
 
 /** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
-export const startGuarded: Script = {
+export const startGuardedScript: LuaScript = {
   keyCount: undefined,
   lua: startBy(
     `

@@ -1,12 +1,12 @@
 import { MAX_DELAY_MS } from '../../../core/backoff.ts'
-import { ASIDE } from './aside.ts'
-import { BESIDE, DROP, GONE, NOW } from './fence.ts'
-import { DOUBT } from './hand-back.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_DELETE_TEXT_KEY, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import { LUA_READ_DOUBT_TIME } from './hand-back.ts'
 import { PAUSES } from './pauses.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** What `takeSlot` answers where no lease can be written. */
-export const NO_LEASE = -2
+export const NO_LEASE_WRITTEN = -2
 
 /** An invocation's time is capped, and its lease outlives it by seconds. */
 const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
@@ -24,20 +24,20 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words; where something
  * is paused, an array of that, the text and the server's time.
  */
-export const takeSlot: Script = {
+export const takeSlotScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local token, length, poller, group = unpack(ARGV, 1, 4)
 local flag, stream, due, state = unpack(KEYS, 1, 4)
-${DOUBT}
-${DROP}
+${LUA_READ_DOUBT_TIME}
+${LUA_DELETE_TEXT_KEY}
 local function release(consumer)
   local since = doubtOf(consumer)
   if not since then return end
-  ${GONE}
-  ${NOW}
-  ${BESIDE}
-  ${ASIDE}
+  ${LUA_IS_TRIMMED}
+  ${LUA_NOW_MS}
+  ${LUA_READ_KEYS_BESIDE_GROUP}
+  ${LUA_SET_ASIDE}
   for _, p in ipairs(redis.pcall('XPENDING', stream, group, '-', '+', 10000, consumer)) do
     if p[4] == 1 and now - p[3] > since then
       aside(p[1], 0, due, score(now, 0), p[1])
@@ -66,7 +66,7 @@ for i, holder in ipairs(holders) do
     if refused then drop(key) end
   end
   -- before 6.2 there is no GETEX, and nothing else would work either
-  if refused then return refused.err:lower():find('unknown', 1, true) and refused or answer(${NO_LEASE}) end
+  if refused then return refused.err:lower():find('unknown', 1, true) and refused or answer(${NO_LEASE_WRITTEN}) end
   if set == 1 then
     if poller == '1' then
       if not (text and isIn(pausesIn(text)['*'], now)) then drop(flag) end

@@ -1,8 +1,8 @@
-import { AGING, PARKED } from '../../../core/keys.ts'
-import { ASIDE, CONDITIONS, DUE_BY, NEXT_DUE } from './aside.ts'
-import { BESIDE, FENCE, GONE, NOW } from './fence.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { LUA_HIGHEST_DUE_SCORE, LUA_NEXT_DUE_MS, LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
+import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { SEES_PAUSES } from './pauses.ts'
-import type { Script } from './script.ts'
+import type { LuaScript } from './script.ts'
 
 /** Members of an index that one call inspects, at most. */
 const LOOKS = 1_000
@@ -67,20 +67,20 @@ local function lookUp(ids)
       if not high or sortable(id) > sortable(high) then high = id end
     end
   end
-  rows = low and redis.call('XPENDING', stream, group, low, high, 2 * #ids, '${PARKED}') or {}
+  rows = low and redis.call('XPENDING', stream, group, low, high, 2 * #ids, '${PARKED_CONSUMER}') or {}
   local own = {}
   for _, p in ipairs(rows) do own[p[1]] = p end
   return function(id)
     if own[id] or #rows < 2 * #ids then return own[id] end
-    return redis.call('XPENDING', stream, group, id, id, 1, '${PARKED}')[1]
+    return redis.call('XPENDING', stream, group, id, id, 1, '${PARKED_CONSUMER}')[1]
   end
 end
 -- what is no longer pending is forgotten; what a lost group has not made pending again yet is made so now
 local function pendingOf(id, count, own)
   local p = own(id)
   if p or not healing or sortable(id) > sortable(healing) or redis.call('XPENDING', stream, group, id, id, 1)[1] then return p end
-  local made = redis.call('XCLAIM', stream, group, '${PARKED}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')[1]
-  return made and {id, '${PARKED}', 0, count}
+  local made = redis.call('XCLAIM', stream, group, '${PARKED_CONSUMER}', 0, id, 'IDLE', 0, 'RETRYCOUNT', num(count), 'FORCE', 'JUSTID')[1]
+  return made and {id, '${PARKED_CONSUMER}', 0, count}
 end
 local function lose(id)
   redis.call('XACK', stream, group, id)
@@ -131,7 +131,7 @@ for _, condition in ipairs(named) do
     local own = lookUp(ids)
     for _, text in ipairs(page) do
       local _, id, count = parts(text)
-      if id and look(id, count, own, true) == nil then hand('${AGING}', id, count) end
+      if id and look(id, count, own, true) == nil then hand('${AGING_CONSUMER}', id, count) end
     end
   end
   if isOver and beside('ZRANGEBYLEX', waiting, '[' .. condition .. '\\n', '(' .. condition .. '\\11', 'LIMIT', 0, 1)[1] then isMore = 1 end
@@ -200,24 +200,24 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
  * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
  */
-export const take: Script = { keyCount: 6, lua: takeBy('') }
+export const takeSetAsideScript: LuaScript = { keyCount: 6, lua: takeBy('') }
 
 /** The same with guards of policies: its own script, so that who uses none needs no right to ask for them. KEYS, after these, theirs. */
-export const takeGuarded: Script = { keyCount: undefined, lua: takeBy(GUARDED) }
+export const takeSetAsideGuardedScript: LuaScript = { keyCount: undefined, lua: takeBy(GUARDED) }
 
 function takeBy(guards: string): string {
   return `
 local stream, lease, due, waiting, state, paused = unpack(KEYS, 1, 6)
 local group, consumer, token, nonce, room, room_bytes, max, till, field, values = unpack(ARGV, 1, 10)
 room = tonumber(room)
-${FENCE}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
-${CONDITIONS}
-${NEXT_DUE}
-${DUE_BY}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+${LUA_WAITING_CONDITIONS}
+${LUA_NEXT_DUE_MS}
+${LUA_HIGHEST_DUE_SCORE}
 ${SEES_PAUSES}
 local ours, text = leaseAndPauses()
 if not ours then return 0 end
@@ -252,16 +252,16 @@ return seeing({num(till), entries, lost, nextDue(), there, isMore})
  *
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, nonce. Answers how many.
  */
-export const untake: Script = {
+export const undoTakeScript: LuaScript = {
   keyCount: 5,
   lua: `
 local stream, lease, due, waiting, state = unpack(KEYS)
 local group, consumer, token, nonce = unpack(ARGV)
-${FENCE}
-${GONE}
-${NOW}
-${BESIDE}
-${ASIDE}
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
 if not leased() then return 0 end
 local took, given = beside('HGET', state, 'took:' .. consumer), 0
 if type(took) == 'string' and took:sub(1, #nonce + 1) == nonce .. ' ' then

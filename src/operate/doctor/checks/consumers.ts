@@ -1,11 +1,11 @@
-import { AGING, PARKED } from '../../../core/keys.ts'
-import { count, span } from '../../../core/words.ts'
-import { CLAIMER_SLOTS, isLeftOver, slotNames } from '../../../group/consumer-names.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { CLAIMER_SLOT_COUNT, isLeftOverConsumer, slotConsumerNames } from '../../../group/consumer-names.ts'
 import type { ConsumerInfo } from '../../../group/redis/commands/xinfo-consumers.ts'
-import { check } from '../check.ts'
-import type { Verdict } from '../finding.ts'
-import { info, warning } from '../finding.ts'
-import { list, word } from '../text.ts'
+import { defineCheck } from '../check.ts'
+import type { CheckResult } from '../finding.ts'
+import { infoResult, warningResult } from '../finding.ts'
+import { listFirstNames, quoteForShell } from '../text.ts'
 
 /** Who has not read for that long is taken for dead. */
 const DEAD_MS = 600_000
@@ -14,7 +14,7 @@ const DEAD_MS = 600_000
 const MANY = 20
 
 /** Names that others gave: what they read never reaches our handlers, what they held they hold for ever. */
-export const consumers = check({
+export const consumerNamesCheck = defineCheck({
   check: 'consumers',
   scope: 'group',
   needs: ['consumers'],
@@ -22,8 +22,8 @@ export const consumers = check({
     const others = all.filter(({ name }) => !isOurs(name))
     const dead = others.filter(({ idleMs }) => idleMs >= DEAD_MS)
     const idle = dead.filter(({ pending }) => pending === 0)
-    const remove = `XGROUP DELCONSUMER ${word(stream)} ${word(group)} <name>, only for names without pending entries: what is pending goes with its name`
-    const verdicts: Verdict[] = []
+    const remove = `XGROUP DELCONSUMER ${quoteForShell(stream)} ${quoteForShell(group)} <name>, only for names without pending entries: what is pending goes with its name`
+    const verdicts: CheckResult[] = []
     if (consumer) verdicts.push(...ofStrangers(others.filter(({ idleMs }) => idleMs < DEAD_MS)))
     verdicts.push(
       ...ofDead(
@@ -33,43 +33,51 @@ export const consumers = check({
     )
     if (idle.length > MANY)
       verdicts.push(
-        warning(
-          `${count(idle.length, 'consumer name')} that nobody uses any more: ${list(namesOf(idle))}; something makes a name for every process`,
+        warningResult(
+          `${formatCount(idle.length, 'consumer name')} that nobody uses any more: ${listFirstNames(namesOf(idle))}; something makes a name for every process`,
           `read under stable names; remove these by ${remove}`,
         ),
       )
     else if (idle.length > 0)
       verdicts.push(
-        info(`${count(idle.length, 'consumer name')} that nobody uses any more: ${list(namesOf(idle))}`, remove),
+        infoResult(
+          `${formatCount(idle.length, 'consumer name')} that nobody uses any more: ${listFirstNames(namesOf(idle))}`,
+          remove,
+        ),
       )
     return verdicts
   },
 })
 
-function ofStrangers(active: readonly ConsumerInfo[]): Verdict[] {
+function ofStrangers(active: readonly ConsumerInfo[]): CheckResult[] {
   if (active.length === 0) return []
   return [
-    warning(
-      `Something else reads as the same group, under ${list(namesOf(active))}: what it reads does not come to these handlers`,
+    warningResult(
+      `Something else reads as the same group, under ${listFirstNames(namesOf(active))}: what it reads does not come to these handlers`,
       'give it a group of its own, or stop it',
     ),
   ]
 }
 
-function ofDead(dead: readonly ConsumerInfo[], remove: string): Verdict[] {
+function ofDead(dead: readonly ConsumerInfo[], remove: string): CheckResult[] {
   const [first] = dead
   if (!first) return []
   const pending = dead.reduce((sum, one) => sum + one.pending, 0)
   return [
-    warning(
-      `${count(pending, 'entry is', 'entries are')} pending under names that are dead: ${list(namesOf(dead))}; "${first.name}" last read ${span(first.idleMs)} ago`,
+    warningResult(
+      `${formatCount(pending, 'entry is', 'entries are')} pending under names that are dead: ${listFirstNames(namesOf(dead))}; "${first.name}" last read ${formatDurationRoughly(first.idleMs)} ago`,
       `run the claimer, which takes them over after minIdleMs; then ${remove}`,
     ),
   ]
 }
 
 function isOurs(name: string): boolean {
-  return name === PARKED || name === AGING || slotNames('claimer', CLAIMER_SLOTS).includes(name) || isLeftOver(name, 0)
+  return (
+    name === PARKED_CONSUMER ||
+    name === AGING_CONSUMER ||
+    slotConsumerNames('claimer', CLAIMER_SLOT_COUNT).includes(name) ||
+    isLeftOverConsumer(name, 0)
+  )
 }
 
 function namesOf(consumers: readonly ConsumerInfo[]): string[] {

@@ -1,12 +1,12 @@
 import { consumerKeys } from '../../../core/keys.ts'
-import { count, span } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import { error, warning } from '../finding.ts'
-import { word } from '../text.ts'
+import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import { errorResult, warningResult } from '../finding.ts'
+import { quoteForShell } from '../text.ts'
 
 /** What was set aside waits for somebody to inspect it. */
-export const deadLetters = check({
+export const deadLettersCheck = defineCheck({
   check: 'dead-letters',
   scope: 'group',
   needs: ['deadLetters'],
@@ -14,19 +14,19 @@ export const deadLetters = check({
     const key = keys?.deadLetters ?? ''
     if (deadLetters === 'another type')
       return [
-        error(
-          `Key ${quoted(key)} holds no stream: dead letters are refused`,
-          `remove it (DEL ${word(key)}), or set deadLetters.stream`,
+        errorResult(
+          `Key ${quotedValue(key)} holds no stream: dead letters are refused`,
+          `remove it (DEL ${quoteForShell(key)}), or set deadLetters.stream`,
         ),
       ]
     if (deadLetters === 'missing' || deadLetters.firstId === undefined) return []
     const { length, firstId, lastId = firstId } = deadLetters
-    const age = (id: string) => span(Math.max(0, now - Number.parseInt(id, 10)))
-    const elsewhere = key === consumerKeys(stream, group).deadLetters ? '' : ` --dead-letters ${word(key)}`
+    const age = (id: string) => formatDurationRoughly(Math.max(0, now - Number.parseInt(id, 10)))
+    const elsewhere = key === consumerKeys(stream, group).deadLetters ? '' : ` --dead-letters ${quoteForShell(key)}`
     return [
-      warning(
-        `${count(length, 'dead letter')} in ${quoted(key)}, the oldest ${age(firstId)} old, the newest ${age(lastId)} old`,
-        `millrace dlq ls --stream ${word(stream)} --group ${word(group)}${elsewhere}; then redrive or drop them`,
+      warningResult(
+        `${formatCount(length, 'dead letter')} in ${quotedValue(key)}, the oldest ${age(firstId)} old, the newest ${age(lastId)} old`,
+        `millrace dlq ls --stream ${quoteForShell(stream)} --group ${quoteForShell(group)}${elsewhere}; then redrive or drop them`,
       ),
     ]
   },

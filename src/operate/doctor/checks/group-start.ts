@@ -1,24 +1,24 @@
 import { compareEntryIds } from '../../../core/entry.ts'
 import { isOwnedBy } from '../../../core/keys.ts'
-import { count } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
+import { formatCount } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
 import type { GroupInfo } from '../../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
-import { check } from '../check.ts'
-import type { Verdict } from '../finding.ts'
-import { error, info, warning } from '../finding.ts'
-import { word } from '../text.ts'
+import { defineCheck } from '../check.ts'
+import type { CheckResult } from '../finding.ts'
+import { errorResult, infoResult, warningResult } from '../finding.ts'
+import { quoteForShell } from '../text.ts'
 
 /** Which entries a group never gets because of where it starts. */
-export const groupStart = check({
+export const groupStartCheck = defineCheck({
   check: 'group-start',
   scope: 'group',
   needs: ['stream', 'groups', 'mark', 'keysOf'],
   look({ stream, groups, mark, keysOf }, { stream: key, group, consumer }) {
     if (keysOf !== undefined && !isOwnedBy(key, keysOf))
       return [
-        error(
-          `The keys of this group belong to stream ${quoted(keysOf)}: both names share a hash tag`,
+        errorResult(
+          `The keys of this group belong to stream ${quotedValue(keysOf)}: both names share a hash tag`,
           'rename the stream or the group; nothing is read until then',
         ),
       ]
@@ -27,7 +27,7 @@ export const groupStart = check({
     if (made) return typeof stream === 'string' ? [] : ofGroup(key, made, stream, mark, startAt)
     if (mark !== undefined)
       return [
-        warning(
+        warningResult(
           `The group is gone; it had got to ${mark}`,
           'poll: it is made again there, or at 0 if the stream was emptied. A flush, a failover or an expiry took it: see persistence',
         ),
@@ -36,19 +36,20 @@ export const groupStart = check({
   },
 })
 
-function ofMissing(length: number, startAt: string | undefined): Verdict[] {
+function ofMissing(length: number, startAt: string | undefined): CheckResult[] {
   if (startAt === undefined || startAt === '0')
     return [
-      info(
-        `There is no such group yet; the first poll makes it, before all of ${count(length, 'entry', 'entries')}`,
+      infoResult(
+        `There is no such group yet; the first poll makes it, before all of ${formatCount(length, 'entry', 'entries')}`,
         'poll',
       ),
     ]
-  if (length === 0) return [info(`There is no such group yet; the first poll makes it at ${quoted(startAt)}`, 'poll')]
+  if (length === 0)
+    return [infoResult(`There is no such group yet; the first poll makes it at ${quotedValue(startAt)}`, 'poll')]
   return [
-    warning(
-      `There is no such group yet; the first poll makes it at ${quoted(startAt)}, and what is before that of ` +
-        `${count(length, 'entry', 'entries')} is never read`,
+    warningResult(
+      `There is no such group yet; the first poll makes it at ${quotedValue(startAt)}, and what is before that of ` +
+        `${formatCount(length, 'entry', 'entries')} is never read`,
       'set startAt to "0" if it is to be',
     ),
   ]
@@ -61,12 +62,12 @@ function ofGroup(
   { firstId, entriesAdded, length }: StreamInfo,
   mark: string | undefined,
   startAt: string | undefined,
-): Verdict[] {
+): CheckResult[] {
   const isMidStream = entriesAdded !== undefined && entriesRead === undefined && lastDeliveredId !== '0-0'
   if (!isMidStream || firstId === undefined || compareEntryIds(firstId, lastDeliveredId) > 0) return []
-  const seen = `The group was made in mid-stream: of ${count(length, 'entry', 'entries')} those up to ${lastDeliveredId} may never have been read by it`
-  const fix = `if they are to be, without a poller running: XGROUP SETID ${word(key)} ${word(name)} 0 (what was handled already is handled again)`
+  const seen = `The group was made in mid-stream: of ${formatCount(length, 'entry', 'entries')} those up to ${lastDeliveredId} may never have been read by it`
+  const fix = `if they are to be, without a poller running: XGROUP SETID ${quoteForShell(key)} ${quoteForShell(name)} 0 (what was handled already is handled again)`
   // where our own state lies beside it, it was made as declared, or recreated
   const isWanted = mark !== undefined || (startAt !== undefined && startAt !== '0')
-  return [isWanted ? info(seen, fix) : warning(seen, fix)]
+  return [isWanted ? infoResult(seen, fix) : warningResult(seen, fix)]
 }

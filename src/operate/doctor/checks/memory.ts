@@ -1,27 +1,34 @@
-import { count } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import { error, info, unknown, warning } from '../finding.ts'
+import { formatCount } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import { errorResult, infoResult, unknownResult, warningResult } from '../finding.ts'
 
 const KEEP = 'set maxmemory-policy noeviction: CONFIG SET maxmemory-policy noeviction, or the parameter group'
 
 /** Whatever may be evicted may be lost: the stream with all that is pending, the group, a lease. */
-export const eviction = check({
+export const evictionCheck = defineCheck({
   check: 'eviction',
   scope: 'server',
   needs: ['info'],
   look({ info: server }) {
     const { maxmemory_policy: policy, maxmemory = '0' } = server
     if (policy === undefined)
-      return [unknown('The server does not report its maxmemory-policy', 'look it up where the server is managed')]
+      return [
+        unknownResult('The server does not report its maxmemory-policy', 'look it up where the server is managed'),
+      ]
     if (policy === 'noeviction') return []
     const gone = Number(server.evicted_keys ?? 0)
-    const seen = `maxmemory-policy is ${quoted(policy)}${gone > 0 ? `, and ${count(gone, 'key was', 'keys were')} evicted since the server started` : ''}`
-    if (Number(maxmemory) === 0) return [info(`${seen}; nothing is evicted while maxmemory is 0`, KEEP)]
+    const seen = `maxmemory-policy is ${quotedValue(policy)}${gone > 0 ? `, and ${formatCount(gone, 'key was', 'keys were')} evicted since the server started` : ''}`
+    if (Number(maxmemory) === 0) return [infoResult(`${seen}; nothing is evicted while maxmemory is 0`, KEEP)]
     if (policy.startsWith('allkeys-'))
-      return [error(`${seen}: a full server may evict the stream, and with it the group and all that is pending`, KEEP)]
+      return [
+        errorResult(`${seen}: a full server may evict the stream, and with it the group and all that is pending`, KEEP),
+      ]
     return [
-      warning(`${seen}: a full server may evict leases of slots, and streams that are given a time to live`, KEEP),
+      warningResult(
+        `${seen}: a full server may evict leases of slots, and streams that are given a time to live`,
+        KEEP,
+      ),
     ]
   },
 })
@@ -29,7 +36,7 @@ export const eviction = check({
 const ALMOST = 0.9
 
 /** A full server refuses events, dead letters and leases. */
-export const memory = check({
+export const memoryCheck = defineCheck({
   check: 'memory',
   scope: 'server',
   needs: ['info'],
@@ -38,7 +45,7 @@ export const memory = check({
     const most = Number(server.maxmemory)
     if (!(most > 0) || !(used > ALMOST * most)) return []
     return [
-      warning(
+      warningResult(
         `${Math.round((100 * used) / most)} % of maxmemory are used: used_memory ${used}, maxmemory ${most} bytes`,
         'trim the streams (maxLength or retentionMs of createPublisher, deadLetters.maxLength), or take a larger server',
       ),

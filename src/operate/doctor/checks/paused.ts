@@ -1,38 +1,40 @@
 import { arePauses, isInEffect, type Pause, parsePauses, timeText, WHOLE_GROUP } from '../../../core/pauses.ts'
-import { duration } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import type { Verdict } from '../finding.ts'
-import { info, warning } from '../finding.ts'
-import { word } from '../text.ts'
+import { formatDuration } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import type { CheckResult } from '../finding.ts'
+import { infoResult, warningResult } from '../finding.ts'
+import { quoteForShell } from '../text.ts'
 
 /** A pause that lasts for longer may have been forgotten. */
 const LONG_MS = 86_400_000
 
 /** What somebody paused: it is read, started and claimed by nobody. */
-export const paused = check({
+export const paused = defineCheck({
   check: 'paused',
   scope: 'group',
   needs: ['paused'],
   look({ paused: text }, { now, stream, group, keys }) {
     if (text === '') return []
     const inEffect = [...parsePauses(text)].filter(([, pause]) => isInEffect(pause, now))
-    const verdicts = inEffect.map(([type, pause]) => verdictOn(type, pause, now, `${word(stream)} ${word(group)}`))
+    const verdicts = inEffect.map(([type, pause]) =>
+      verdictOn(type, pause, now, `${quoteForShell(stream)} ${quoteForShell(group)}`),
+    )
     if (arePauses(text)) return verdicts
-    const unreadable = warning(
+    const unreadable = warningResult(
       'What is paused cannot be read, and is not paused',
-      `see what is in it, and drop it: GETDEL ${word(keys?.paused ?? '')}; then pause anew`,
+      `see what is in it, and drop it: GETDEL ${quoteForShell(keys?.paused ?? '')}; then pause anew`,
     )
     return [unreadable, ...verdicts]
   },
 })
 
-function verdictOn(type: string, { at, until, by, why }: Pause, now: number, words: string): Verdict {
+function verdictOn(type: string, { at, until, by, why }: Pause, now: number, words: string): CheckResult {
   const isWhole = type === WHOLE_GROUP
-  const what = isWhole ? 'The group' : quoted(type)
+  const what = isWhole ? 'The group' : quotedValue(type)
   const end = until === undefined ? '' : `, until ${timeText(until)}`
-  const who = by === undefined ? '' : ` by ${quoted(by)}`
-  const message = `${what} has been paused${who} for ${duration(now - at)}${end}${why === undefined ? '' : `: ${quoted(why)}`}`
-  const fix = `millrace resume ${words}${isWhole ? '' : ` --type ${word(type)}`}`
-  return now - at > LONG_MS ? warning(message, fix) : info(message, fix)
+  const who = by === undefined ? '' : ` by ${quotedValue(by)}`
+  const message = `${what} has been paused${who} for ${formatDuration(now - at)}${end}${why === undefined ? '' : `: ${quotedValue(why)}`}`
+  const fix = `millrace resume ${words}${isWhole ? '' : ` --type ${quoteForShell(type)}`}`
+  return now - at > LONG_MS ? warningResult(message, fix) : infoResult(message, fix)
 }

@@ -1,7 +1,7 @@
-import { PARKED } from '../../../core/keys.ts'
-import { count, span } from '../../../core/words.ts'
-import { check } from '../check.ts'
-import { error, warning } from '../finding.ts'
+import { PARKED_CONSUMER } from '../../../core/keys.ts'
+import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { defineCheck } from '../check.ts'
+import { errorResult, warningResult } from '../finding.ts'
 import { parkedOf } from '../parked.ts'
 
 /** How long after `minIdleMs`, or after a time that an entry was set aside for, a claimer may take to come by. */
@@ -10,7 +10,7 @@ const PATIENCE_MS = 300_000
 const FIX = "see that the claimer is scheduled and succeeds: its schedule, its log, the alarm 'claimer fails'"
 
 /** What failed or was left behind must be claimed. */
-export const claiming = check({
+export const claimingCheck = defineCheck({
   check: 'claiming',
   scope: 'group',
   needs: ['oldest', 'byTime'],
@@ -18,20 +18,20 @@ export const claiming = check({
     if (!consumer) return []
     if (nextDueInMs <= -PATIENCE_MS)
       return [
-        error(
-          `Nobody claims: ${count(due, 'entry that was', 'entries that were')} set aside ${due === 1 ? 'is' : 'are'} due, the first for ${span(-nextDueInMs)}`,
+        errorResult(
+          `Nobody claims: ${formatCount(due, 'entry that was', 'entries that were')} set aside ${due === 1 ? 'is' : 'are'} due, the first for ${formatDurationRoughly(-nextDueInMs)}`,
           FIX,
         ),
       ]
     const limitMs = consumer.settings.minIdleMs + PATIENCE_MS
     // what is set aside comes back by its index, whatever its idle clock says
-    const left = oldest.filter(({ consumerName, idleMs }) => consumerName !== PARKED && idleMs >= limitMs)
+    const left = oldest.filter(({ consumerName, idleMs }) => consumerName !== PARKED_CONSUMER && idleMs >= limitMs)
     const [first] = left
     if (!first) return []
     return [
-      error(
+      errorResult(
         `Nobody claims: ${left.length} of the ${oldest.length} oldest pending entries are idle past minIdleMs; ${first.id}, of consumer ` +
-          `"${first.consumerName}", for ${span(first.idleMs)}`,
+          `"${first.consumerName}", for ${formatDurationRoughly(first.idleMs)}`,
         FIX,
       ),
     ]
@@ -39,7 +39,7 @@ export const claiming = check({
 })
 
 /** Above `maxPending` in hand pollers read nothing new. */
-export const pending = check({
+export const pendingCheck = defineCheck({
   check: 'pending',
   scope: 'group',
   needs: ['pending', 'consumers'],
@@ -47,8 +47,8 @@ export const pending = check({
     const inHand = all - parkedOf(consumers)
     if (!consumer || inHand <= consumer.settings.maxPending) return []
     return [
-      warning(
-        `${count(inHand, 'entry is', 'entries are')} pending and not set aside, above maxPending, ${consumer.settings.maxPending}: pollers read nothing new`,
+      warningResult(
+        `${formatCount(inHand, 'entry is', 'entries are')} pending and not set aside, above maxPending, ${consumer.settings.maxPending}: pollers read nothing new`,
         'fix what fails (the log, the dead letters’ reasons), let the claimer catch up, or raise maxPending',
       ),
     ]

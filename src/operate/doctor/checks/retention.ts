@@ -1,11 +1,11 @@
 import { compareEntryIds } from '../../../core/entry.ts'
-import { count, number, span } from '../../../core/words.ts'
+import { formatCount, formatDurationRoughly, formatNumber } from '../../../core/words.ts'
 import type { GroupInfo } from '../../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../../group/redis/commands/xinfo-stream.ts'
-import { check } from '../check.ts'
-import type { PendingSum } from '../facts.ts'
-import type { Verdict } from '../finding.ts'
-import { error, info, unknown, warning } from '../finding.ts'
+import { defineCheck } from '../check.ts'
+import type { PendingTotals } from '../facts.ts'
+import type { CheckResult } from '../finding.ts'
+import { errorResult, infoResult, unknownResult, warningResult } from '../finding.ts'
 
 const KEEP_MORE = 'raise maxLength or retentionMs of every publisher of the stream'
 const GO_FASTER = 'poll faster (scaleOut, pollers, concurrency, batchSize)'
@@ -17,7 +17,7 @@ const NEAR = 0.2
 const ENOUGH = 100
 
 /** Trimming takes what no group has read, and what is pending, without a word. */
-export const retention = check({
+export const retentionCheck = defineCheck({
   check: 'retention',
   scope: 'group',
   needs: ['stream', 'groups', 'pending'],
@@ -29,11 +29,11 @@ export const retention = check({
   },
 })
 
-function pendingTrimmed({ firstId }: StreamInfo, { count: pending, oldestId }: PendingSum): Verdict[] {
+function pendingTrimmed({ firstId }: StreamInfo, { count: pending, oldestId }: PendingTotals): CheckResult[] {
   if (oldestId === undefined || (firstId !== undefined && compareEntryIds(oldestId, firstId) >= 0)) return []
   return [
-    error(
-      `${count(pending, 'entry is', 'entries are')} pending, from ${oldestId} on, and the stream begins at ${firstId ?? 'its next entry'}: what is ` +
+    errorResult(
+      `${formatCount(pending, 'entry is', 'entries are')} pending, from ${oldestId} on, and the stream begins at ${firstId ?? 'its next entry'}: what is ` +
         'before that was trimmed or deleted, and is lost',
       `${KEEP_MORE}, or ${GO_FASTER}; claimers report such entries as lost`,
     ),
@@ -44,7 +44,7 @@ function pendingTrimmed({ firstId }: StreamInfo, { count: pending, oldestId }: P
 function unreadTrimmed(
   { length, firstId, lastGeneratedId, entriesAdded }: StreamInfo,
   { lastDeliveredId, entriesRead }: GroupInfo,
-): Verdict[] {
+): CheckResult[] {
   const gone = entriesAdded === undefined ? 0 : entriesAdded - length
   const isBehind = firstId === undefined || compareEntryIds(lastDeliveredId, firstId) < 0
   if (gone === 0 || !isBehind) return []
@@ -52,17 +52,22 @@ function unreadTrimmed(
   if (entriesRead !== undefined) {
     if (gone <= entriesRead) return []
     return [
-      error(
-        `${count(gone - entriesRead, 'entry was', 'entries were')} trimmed or deleted before the group read them: ${number(gone)} are gone, ${number(entriesRead)} were read`,
+      errorResult(
+        `${formatCount(gone - entriesRead, 'entry was', 'entries were')} trimmed or deleted before the group read them: ${formatNumber(gone)} are gone, ${formatNumber(entriesRead)} were read`,
         fix,
       ),
     ]
   }
   if (compareEntryIds(lastDeliveredId, lastGeneratedId) >= 0) return []
   if (lastDeliveredId === '0-0')
-    return [warning(`The group has read nothing yet, and ${count(gone, 'entry is', 'entries are')} gone already`, fix)]
+    return [
+      warningResult(
+        `The group has read nothing yet, and ${formatCount(gone, 'entry is', 'entries are')} gone already`,
+        fix,
+      ),
+    ]
   return [
-    unknown(
+    unknownResult(
       `The stream begins at ${firstId ?? 'its next entry'}, after the last read entry, ${lastDeliveredId}: the server cannot know what was between`,
       'the server knows again once the group has read all; until then compare ids with the publisher’s',
     ),
@@ -72,8 +77,8 @@ function unreadTrimmed(
 function nearTheEnd(
   { length, firstId, lastId, lastGeneratedId, entriesAdded }: StreamInfo,
   { lastDeliveredId }: GroupInfo,
-  { oldestId }: PendingSum,
-): Verdict[] {
+  { oldestId }: PendingTotals,
+): CheckResult[] {
   const isAllRead = compareEntryIds(lastDeliveredId, lastGeneratedId) >= 0
   const slowest = oldestId ?? (isAllRead ? undefined : lastDeliveredId)
   if (slowest === undefined || firstId === undefined || lastId === undefined) return []
@@ -82,8 +87,8 @@ function nearTheEnd(
   const keptMs = to - from
   if (keptMs <= 0 || at - from >= NEAR * keptMs) return []
   const seen =
-    `The slowest entry, ${slowest}, is ${span(Math.max(0, at - from))} from the end at which the stream is trimmed; it keeps ${count(length, 'entry', 'entries')}, ` +
-    `${span(keptMs)} at ${number((1_000 * length) / keptMs)} a second`
+    `The slowest entry, ${slowest}, is ${formatDurationRoughly(Math.max(0, at - from))} from the end at which the stream is trimmed; it keeps ${formatCount(length, 'entry', 'entries')}, ` +
+    `${formatDurationRoughly(keptMs)} at ${formatNumber((1_000 * length) / keptMs)} a second`
   const fix = `${GO_FASTER}, or ${KEEP_MORE}`
-  return [entriesAdded === undefined ? info(`${seen}, if it is trimmed at all`, fix) : warning(seen, fix)]
+  return [entriesAdded === undefined ? infoResult(`${seen}, if it is trimmed at all`, fix) : warningResult(seen, fix)]
 }

@@ -1,32 +1,35 @@
 import { hashSlot } from '../../../core/keys.ts'
-import { count, span } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import type { Verdict } from '../finding.ts'
-import { error, info, unknown, warning } from '../finding.ts'
+import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import type { CheckResult } from '../finding.ts'
+import { errorResult, infoResult, unknownResult, warningResult } from '../finding.ts'
 import { compareVersions } from '../version.ts'
 
 /** What a restart or a failover takes along. */
-export const persistence = check({
+export const persistenceCheck = defineCheck({
   check: 'persistence',
   scope: 'server',
   needs: ['info', 'now'],
   look({ info: server, now }) {
     const { aof_enabled: aof, connected_slaves: replicas = '0' } = server
     if (aof === undefined)
-      return [unknown('The server does not report how it persists', 'look it up where the server is managed')]
+      return [unknownResult('The server does not report how it persists', 'look it up where the server is managed')]
     const broken = refusingWrites(server)
     if (broken) return [broken]
     if (aof === '1') return []
-    if (/amazon/i.test(server.os ?? '')) return [info(...MANAGED)]
+    if (/amazon/i.test(server.os ?? '')) return [infoResult(...MANAGED)]
     const fix = 'turn the append-only file on: CONFIG SET appendonly yes, and in its configuration'
     if (Number(replicas) > 0)
       return [
-        info(`No append-only file; ${count(Number(replicas), 'replica')}: a failover may lose the last writes`, fix),
+        infoResult(
+          `No append-only file; ${formatCount(Number(replicas), 'replica')}: a failover may lose the last writes`,
+          fix,
+        ),
       ]
     const saved = Number(server.rdb_last_save_time) * 1_000
-    const since = saved > 0 ? `, the last snapshot ${span(Math.max(0, now - saved))} old` : ''
-    return [warning(`No append-only file and no replica${since}: a restart loses what was written since`, fix)]
+    const since = saved > 0 ? `, the last snapshot ${formatDurationRoughly(Math.max(0, now - saved))} old` : ''
+    return [warningResult(`No append-only file and no replica${since}: a restart loses what was written since`, fix)]
   },
 })
 
@@ -37,10 +40,10 @@ const MANAGED = [
   "look up EffectiveDurability: aws elasticache describe-replication-groups; 'sync' needs Valkey 9 in cluster mode",
 ] as const
 
-function refusingWrites(server: Readonly<Record<string, string>>): Verdict | undefined {
+function refusingWrites(server: Readonly<Record<string, string>>): CheckResult | undefined {
   const failed = ['aof_last_write_status', 'rdb_last_bgsave_status'].filter((name) => server[name] === 'err')
   if (failed.length === 0) return undefined
-  return error(
+  return errorResult(
     `${failed.join(' and ')} is err: the server cannot write to its disk, and may refuse writes (MISCONF)`,
     "see the server's log: its disk is full, or its directory not writable",
   )
@@ -49,7 +52,7 @@ function refusingWrites(server: Readonly<Record<string, string>>): Verdict | und
 const SKEW_MS = 60_000
 
 /** Ids, ages and due times are the server's: nothing is lost by a wrong clock, but every age is wrong. */
-export const clock = check({
+export const serverClockCheck = defineCheck({
   check: 'clock',
   scope: 'server',
   needs: ['now'],
@@ -58,8 +61,8 @@ export const clock = check({
     if (Math.abs(skewMs) <= SKEW_MS) return []
     const way = skewMs > 0 ? 'ahead of' : 'behind'
     return [
-      warning(
-        `The server's clock is ${span(Math.abs(skewMs))} ${way} this machine's: ages and retention go by the server's`,
+      warningResult(
+        `The server's clock is ${formatDurationRoughly(Math.abs(skewMs))} ${way} this machine's: ages and retention go by the server's`,
         "set the server's clock by NTP; then this machine's",
       ),
     ]
@@ -67,13 +70,15 @@ export const clock = check({
 })
 
 /** A replica takes no acknowledgement. */
-export const role = check({
+export const serverRoleCheck = defineCheck({
   check: 'role',
   scope: 'server',
   needs: ['info'],
   look({ info: server }) {
     if (server.role !== 'slave') return []
-    return [error('The server is a replica: it refuses every write (READONLY)', "connect to the primary's endpoint")]
+    return [
+      errorResult('The server is a replica: it refuses every write (READONLY)', "connect to the primary's endpoint"),
+    ]
   },
 })
 
@@ -94,7 +99,7 @@ const FLAWS: readonly Flaw[] = [
 ]
 
 /** Below 6.2 nothing works, and the first two of 6.2 have bugs in what is new there; what is missing above is worked around. */
-export const version = check({
+export const serverVersionCheck = defineCheck({
   check: 'version',
   scope: 'server',
   needs: ['info'],
@@ -102,32 +107,39 @@ export const version = check({
     if (server.valkey_version) return []
     const { redis_version: version } = server
     if (version === undefined)
-      return [unknown('The server does not report its version', 'it must be Redis 6.2.2 or newer')]
+      return [unknownResult('The server does not report its version', 'it must be Redis 6.2.2 or newer')]
     const fix = 'upgrade to Redis 6.2.2 or newer, or to Valkey'
-    if (compareVersions(version, '6.2.0') < 0) return [error(`Redis ${version} has no XAUTOCLAIM`, fix)]
+    if (compareVersions(version, '6.2.0') < 0) return [errorResult(`Redis ${version} has no XAUTOCLAIM`, fix)]
     if (compareVersions(version, '6.2.2') < 0)
-      return [error(`Redis ${version} counts a delivery where XAUTOCLAIM has JUSTID, and trims too much by MINID`, fix)]
+      return [
+        errorResult(`Redis ${version} counts a delivery where XAUTOCLAIM has JUSTID, and trims too much by MINID`, fix),
+      ]
     const flaws = FLAWS.filter(
       ({ from, below }) => compareVersions(version, from) >= 0 && compareVersions(version, below) < 0,
     )
-    const patched = flaws.map(({ below, what }) => warning(`Redis ${version}: ${what}`, `upgrade to ${below} or newer`))
+    const patched = flaws.map(({ below, what }) =>
+      warningResult(`Redis ${version}: ${what}`, `upgrade to ${below} or newer`),
+    )
     return [...patched, ...missing(version)]
   },
 })
 
-function missing(version: string): Verdict[] {
+function missing(version: string): CheckResult[] {
   const fix = 'nothing has to be done; with Redis 8, or Valkey, the numbers are known'
   if (compareVersions(version, '7.0.0') < 0)
     return [
-      info(`Redis ${version} reports no lag of ten entries and more, nor which pending entries were trimmed away`, fix),
+      infoResult(
+        `Redis ${version} reports no lag of ten entries and more, nor which pending entries were trimmed away`,
+        fix,
+      ),
     ]
   if (compareVersions(version, '8.0.0') < 0)
-    return [info(`Redis ${version} counts a lag too high once entries were trimmed that nobody had read`, fix)]
+    return [infoResult(`Redis ${version} counts a lag too high once entries were trimmed that nobody had read`, fix)]
   return []
 }
 
 /** Where hash slots matter, a consumer's keys must still share one once the client has prefixed them. */
-export const cluster = check({
+export const clusterKeysCheck = defineCheck({
   check: 'cluster',
   scope: 'server',
   needs: ['info', 'echo'],
@@ -138,8 +150,8 @@ export const cluster = check({
     const others = `${prefix}{${key}}`
     if (prefix === '' || key.includes('{') || hashSlot(keySeen) === hashSlot(others)) return []
     return [
-      error(
-        `The server is a cluster, and the client's prefix ${quoted(prefix)} puts ${quoted(keySeen)} into another hash slot than ${quoted(others)}:…`,
+      errorResult(
+        `The server is a cluster, and the client's prefix ${quotedValue(prefix)} puts ${quotedValue(keySeen)} into another hash slot than ${quotedValue(others)}:…`,
         `leave keyPrefix out, or end it by a hash tag of its own, as in "{${prefix.replace(/\W+$/, '')}}:"`,
       ),
     ]

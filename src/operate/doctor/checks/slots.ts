@@ -1,10 +1,10 @@
-import { count } from '../../../core/words.ts'
-import { CLAIMER_SLOTS } from '../../../group/consumer-names.ts'
-import { check } from '../check.ts'
-import { info, warning } from '../finding.ts'
+import { formatCount } from '../../../core/words.ts'
+import { CLAIMER_SLOT_COUNT } from '../../../group/consumer-names.ts'
+import { defineCheck } from '../check.ts'
+import { infoResult, warningResult } from '../finding.ts'
 
 /** A poller that finds no slot reads nothing. */
-export const slots = check({
+export const slotsCheck = defineCheck({
   check: 'slots',
   scope: 'group',
   needs: ['pollers', 'beyond', 'claimers'],
@@ -14,29 +14,29 @@ export const slots = check({
     const verdicts = []
     if (woken !== undefined && woken > maxPollers)
       verdicts.push(
-        warning(
-          `${count(woken, 'poller')} are woken at once, and there are ${count(maxPollers, 'slot')}`,
+        warningResult(
+          `${formatCount(woken, 'poller')} are woken at once, and there are ${formatCount(maxPollers, 'slot')}`,
           `set maxPollers to ${woken}`,
         ),
       )
     if (beyond > 0)
       verdicts.push(
-        warning(
-          `${count(beyond, 'lease is', 'leases are')} held under poller names beyond maxPollers, ${maxPollers}: a poller with a higher maxPollers runs`,
+        warningResult(
+          `${formatCount(beyond, 'lease is', 'leases are')} held under poller names beyond maxPollers, ${maxPollers}: a poller with a higher maxPollers runs`,
           'give every deployment of the consumer the same maxPollers',
         ),
       )
     if (pollers >= maxPollers)
       verdicts.push(
-        info(
-          `All of ${count(maxPollers, 'slot')} are taken: a further poller reads nothing`,
+        infoResult(
+          `All of ${formatCount(maxPollers, 'slot')} are taken: a further poller reads nothing`,
           'set maxPollers higher if it is to read',
         ),
       )
-    if (claimers >= CLAIMER_SLOTS)
+    if (claimers >= CLAIMER_SLOT_COUNT)
       verdicts.push(
-        info(
-          `All of ${count(CLAIMER_SLOTS, 'claimer slot')} are taken: a further claimer does nothing`,
+        infoResult(
+          `All of ${formatCount(CLAIMER_SLOT_COUNT, 'claimer slot')} are taken: a further claimer does nothing`,
           'one schedule for the claimer is enough; a killed one frees its slot at its own deadline',
         ),
       )

@@ -1,22 +1,27 @@
 import { parseEntryId } from '../../../core/entry.ts'
-import { count, span } from '../../../core/words.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import { error, info, warning } from '../finding.ts'
-import { word } from '../text.ts'
+import { formatCount, formatDurationRoughly } from '../../../core/words.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import { errorResult, infoResult, warningResult } from '../finding.ts'
+import { quoteForShell } from '../text.ts'
 
 /** There must be a stream, and it must stay. */
-export const stream = check({
+export const streamCheck = defineCheck({
   check: 'stream',
   scope: 'stream',
   needs: ['stream'],
   look({ stream: found }, { stream: key }) {
     if (found === 'another type')
-      return [error(`Key ${quoted(key)} holds no stream`, `name another stream, or remove it: DEL ${word(key)}`)]
+      return [
+        errorResult(
+          `Key ${quotedValue(key)} holds no stream`,
+          `name another stream, or remove it: DEL ${quoteForShell(key)}`,
+        ),
+      ]
     if (found === 'missing')
       return [
-        info(
-          `There is no stream ${quoted(key)} yet`,
+        infoResult(
+          `There is no stream ${quotedValue(key)} yet`,
           'publish something, or compare the name with the publisher’s: millrace status lists the streams that there are',
         ),
       ]
@@ -25,14 +30,17 @@ export const stream = check({
 })
 
 /** A key that expires takes the groups along. */
-export const expiry = check({
+export const streamExpiryCheck = defineCheck({
   check: 'expiry',
   scope: 'stream',
   needs: ['ttlMs'],
   look({ ttlMs }, { stream: key }) {
     if (ttlMs === undefined) return []
     return [
-      error(`The stream is gone in ${span(ttlMs)}, with its groups and all that is pending`, `PERSIST ${word(key)}`),
+      errorResult(
+        `The stream is gone in ${formatDurationRoughly(ttlMs)}, with its groups and all that is pending`,
+        `PERSIST ${quoteForShell(key)}`,
+      ),
     ]
   },
 })
@@ -41,7 +49,7 @@ export const expiry = check({
 const SKEW_MS = 60_000
 
 /** An id of the future makes every later one as high: nothing is known by ids any more. */
-export const idsAhead = check({
+export const idsAheadOfClockCheck = defineCheck({
   check: 'ids-ahead',
   scope: 'stream',
   needs: ['stream'],
@@ -50,9 +58,9 @@ export const idsAhead = check({
     const aheadMs = Number(parseEntryId(found.lastGeneratedId).ms) - now
     if (aheadMs < SKEW_MS) return []
     return [
-      warning(
-        `The ids are ${span(aheadMs)} ahead of the server's clock: ages are left out of metrics, so that alarms on them stay silent, and retentionMs trims nothing until then`,
-        `set the server's clock right, or, if somebody wrote such an id (${found.lastGeneratedId}), publish into another stream: ids of ${word(key)} never go back`,
+      warningResult(
+        `The ids are ${formatDurationRoughly(aheadMs)} ahead of the server's clock: ages are left out of metrics, so that alarms on them stay silent, and retentionMs trims nothing until then`,
+        `set the server's clock right, or, if somebody wrote such an id (${found.lastGeneratedId}), publish into another stream: ids of ${quoteForShell(key)} never go back`,
       ),
     ]
   },
@@ -61,7 +69,7 @@ export const idsAhead = check({
 const SHOWN = 20
 
 /** Groups that nobody given here polls. */
-export const otherGroups = check({
+export const otherGroupsCheck = defineCheck({
   check: 'other-groups',
   scope: 'stream',
   needs: ['groups'],
@@ -69,10 +77,10 @@ export const otherGroups = check({
     if (ours.size === 0) return []
     const others = groups.filter(({ name }) => !ours.has(name)).slice(0, SHOWN)
     return others.map(({ name, pending, lag }) =>
-      info(
-        `Group ${quoted(name)} belongs to none of the consumers that were given: ${count(pending, 'entry', 'entries')} pending, ` +
-          `${lag === undefined ? 'an unknown number' : count(lag, 'entry', 'entries')} not read; what trims by the slowest group waits for it`,
-        `give its consumer as well, or, if nobody needs it, XGROUP DESTROY ${word(key)} ${word(name)}`,
+      infoResult(
+        `Group ${quotedValue(name)} belongs to none of the consumers that were given: ${formatCount(pending, 'entry', 'entries')} pending, ` +
+          `${lag === undefined ? 'an unknown number' : formatCount(lag, 'entry', 'entries')} not read; what trims by the slowest group waits for it`,
+        `give its consumer as well, or, if nobody needs it, XGROUP DESTROY ${quoteForShell(key)} ${quoteForShell(name)}`,
       ),
     )
   },

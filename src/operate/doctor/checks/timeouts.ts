@@ -1,9 +1,9 @@
 import type { ConsumerSettings } from '../../../define/consumer-settings.ts'
 import type { Route } from '../../../define/route.ts'
-import { quoted } from '../../../errors.ts'
-import { check } from '../check.ts'
-import type { Verdict } from '../finding.ts'
-import { error, info, unknown, warning } from '../finding.ts'
+import { quotedValue } from '../../../errors.ts'
+import { defineCheck } from '../check.ts'
+import type { CheckResult } from '../finding.ts'
+import { errorResult, infoResult, unknownResult, warningResult } from '../finding.ts'
 
 /** What `lambdaFunction` makes says of itself. */
 interface RemoteHandler {
@@ -12,7 +12,7 @@ interface RemoteHandler {
 }
 
 /** The function, its handlers, the functions that they invoke, and the claimer must agree on how long anything takes. */
-export const timeouts = check({
+export const timeoutsCheck = defineCheck({
   check: 'timeouts',
   scope: 'group',
   needs: [],
@@ -31,17 +31,17 @@ function ofFunction({ handlerTimeoutMs, reserveMs }: ConsumerSettings, functionT
   const needed = handlerTimeoutMs + reserveMs
   if (functionTimeoutMs === undefined || functionTimeoutMs >= needed) return []
   return [
-    error(
+    errorResult(
       `The function's timeout, ${functionTimeoutMs} ms, is below handlerTimeoutMs + reserveMs, ${handlerTimeoutMs} + ${reserveMs} ms: nothing runs`,
       `set the function's timeout to ${Math.ceil(needed / 1_000)} s or more, or handlerTimeoutMs to at most ${Math.max(0, functionTimeoutMs - reserveMs)}`,
     ),
   ]
 }
 
-function ofRenewal({ allowLongHandlers, minIdleMs, handlerTimeoutMs }: ConsumerSettings): Verdict[] {
+function ofRenewal({ allowLongHandlers, minIdleMs, handlerTimeoutMs }: ConsumerSettings): CheckResult[] {
   if (!allowLongHandlers || minIdleMs >= handlerTimeoutMs) return []
   return [
-    info(
+    infoResult(
       `Handlers may take handlerTimeoutMs, ${handlerTimeoutMs} ms, and are claimed after minIdleMs, ${minIdleMs} ms, unless renewed`,
       `set minIdleMs to ${handlerTimeoutMs + 5_000} or more where a handler may block the event loop: it then cannot be renewed, and runs twice`,
     ),
@@ -49,22 +49,22 @@ function ofRenewal({ allowLongHandlers, minIdleMs, handlerTimeoutMs }: ConsumerS
 }
 
 /** @param ownMs The timeout of the function behind the route. */
-function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): Verdict[] {
+function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): CheckResult[] {
   if (!isRemote(handler)) return []
   const { handlerTimeoutMs, minIdleMs } = settings
   const { timeoutMs: waitMs = handlerTimeoutMs } = handler
-  const name = `The function that handles ${quoted(event.type)}`
-  const verdicts: Verdict[] = []
+  const name = `The function that handles ${quotedValue(event.type)}`
+  const verdicts: CheckResult[] = []
   if (ownMs === undefined)
     verdicts.push(
-      unknown(
+      unknownResult(
         `${name} has a timeout that is not known here; it should be at most the ${waitMs} ms that are waited for`,
         `give it: --target-timeout ${event.type}=SECONDS, or targetTimeoutsMs; aws lambda get-function-configuration shows it`,
       ),
     )
   else if (ownMs > waitMs)
     verdicts.push(
-      warning(
+      warningResult(
         `${name} may run for ${ownMs} ms and is waited for ${waitMs} ms: what it still does then overlaps with the retry`,
         `set handlerTimeoutMs to ${ownMs} and minIdleMs to ${Math.max(minIdleMs, ownMs + 5_000)} or more, or its timeout to at most ` +
           `${Math.max(1, Math.floor(waitMs / 1_000))} s`,

@@ -1,28 +1,28 @@
 import { describe, expect, test } from 'vitest'
 import { RedisReplyError } from '../../../../src/errors.ts'
-import { asFields, asRecord, asText, items } from '../../../../src/group/redis/commands/reply.ts'
+import { replyAsFields, replyAsRecord, replyAsText, replyItems } from '../../../../src/group/redis/commands/reply.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 
-test('items() gives the members of an array, and none of anything else', () => {
+test('replyItems() gives the members of an array, and none of anything else', () => {
   const nothing = [null, undefined, 1, 'text', bytes('text'), new Map(), { a: 1 }, new RedisReplyError('ERR no')]
 
-  expect([[1, null, 'a'], [], ...nothing].map((reply) => items(reply))).toEqual([
+  expect([[1, null, 'a'], [], ...nothing].map((reply) => replyItems(reply))).toEqual([
     [1, null, 'a'],
     [],
     ...nothing.map(() => []),
   ])
 })
 
-test('asText() reads bytes, text and numbers, and nothing as empty', () => {
-  expect([bytes('🦊'), '🦊', '', 5, 0, null, undefined].map(asText)).toEqual(['🦊', '🦊', '', '5', '0', '', ''])
+test('replyAsText() reads bytes, text and numbers, and nothing as empty', () => {
+  expect([bytes('🦊'), '🦊', '', 5, 0, null, undefined].map(replyAsText)).toEqual(['🦊', '🦊', '', '5', '0', '', ''])
 })
 
-describe('asFields()', () => {
+describe('replyAsFields()', () => {
   test('pairs names and values in order, repeated ones too, and leaves bytes as they are', () => {
     const binary = Buffer.from([0xff, 0])
 
-    expect(asFields([bytes('a'), binary, bytes('a'), bytes(''), 'b', '2'])).toEqual([
+    expect(replyAsFields([bytes('a'), binary, bytes('a'), bytes(''), 'b', '2'])).toEqual([
       [bytes('a'), binary],
       [bytes('a'), bytes('')],
       ['b', '2'],
@@ -30,11 +30,11 @@ describe('asFields()', () => {
   })
 
   test.each([[null], [undefined], [[]], [['alone']]])('gives none for %j', (reply) => {
-    expect(asFields(reply)).toEqual([])
+    expect(replyAsFields(reply)).toEqual([])
   })
 })
 
-describe('asRecord()', () => {
+describe('replyAsRecord()', () => {
   const record = { name: 'poller-0', pending: 2 }
   test.each([
     ["RESP2's array of text", ['name', 'poller-0', 'pending', 2]],
@@ -49,10 +49,10 @@ describe('asRecord()', () => {
     ],
     ["a client's object", record],
   ])('reads %s', (_title, reply) => {
-    expect(asRecord(reply)).toEqual(record)
+    expect(replyAsRecord(reply)).toEqual(record)
   })
 
   test.each([[null], [undefined], [[]], [new Map()]])('is empty for %j', (reply) => {
-    expect(asRecord(reply)).toEqual({})
+    expect(replyAsRecord(reply)).toEqual({})
   })
 })

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { parseScan, scanStreams } from '../../../../src/group/redis/commands/scan.ts'
+import { parseScan, scan } from '../../../../src/group/redis/commands/scan.ts'
 
-test('scanStreams() asks for streams alone', () => {
-  expect(scanStreams('0', 1_000)).toEqual(['scan', '0', 'COUNT', 1_000, 'TYPE', 'stream'])
+test('scan() asks for streams alone', () => {
+  expect(scan('0', 1_000)).toEqual(['scan', '0', 'COUNT', 1_000, 'TYPE', 'stream'])
 })
 
 test('parseScan() reads cursor and keys', () => {

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { Field } from '../../../../src/core/entry.ts'
-import type { Trim } from '../../../../src/group/group.ts'
+import type { StreamTrim } from '../../../../src/group/group.ts'
 import { xadd } from '../../../../src/group/redis/commands/xadd.ts'
 
 const fields: Field[] = [['a', '1']]
 
 describe('xadd()', () => {
-  test.each<[trim: Trim, args: (string | number)[]]>([
+  test.each<[trim: StreamTrim, args: (string | number)[]]>([
     [{ kind: 'none' }, []],
     [{ kind: 'length', maxLength: 5, exact: false }, ['MAXLEN', '~', 5]],
     [{ kind: 'length', maxLength: 5, exact: true }, ['MAXLEN', '=', 5]],

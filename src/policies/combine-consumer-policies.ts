@@ -1,0 +1,64 @@
+import { hashSlot } from '../core/keys.ts'
+import { wrongUseError } from '../core/options.ts'
+import type { CombinedPolicies, ConsumerFactsForPolicies, PolicyOnRoute, StartGuard } from '../define/policy.ts'
+import { POLICY_KINDS } from '../define/policy.ts'
+import { quotedValue } from '../errors.ts'
+
+/**
+ * Checks all policies of a consumer and its routes.
+ *
+ * @throws {TypeError} Two that cannot be combined, what holds for a whole consumer on a route, or a bad guard.
+ */
+export function combineConsumerPolicies(
+  action: string,
+  bound: readonly PolicyOnRoute[],
+  facts: ConsumerFactsForPolicies,
+): CombinedPolicies {
+  checkPlaces(action, bound)
+  checkGuards(action, bound, facts)
+  return {
+    policies: asAsked(bound).filter(
+      ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,
+    ),
+  }
+}
+
+function checkPlaces(action: string, bound: readonly PolicyOnRoute[]): void {
+  for (const { policy, eventType } of bound) {
+    const { name, excludes, guard, maxPollers } = policy
+    if (eventType !== undefined && (maxPollers ?? guard) !== undefined)
+      throw wrongUseError(
+        action,
+        `${quotedValue(name)} must be used on the consumer, got it on ${quotedValue(eventType)}`,
+      )
+    const other = bound.find((one) => one.policy !== policy && excludes?.includes(one.policy.name))
+    if (other)
+      throw wrongUseError(action, `${quotedValue(name)} cannot be combined with ${quotedValue(other.policy.name)}`)
+  }
+}
+
+/** Checks what policies have the server check. */
+function checkGuards(
+  action: string,
+  bound: readonly PolicyOnRoute[],
+  { keys, typeField }: ConsumerFactsForPolicies,
+): void {
+  for (const { policy } of bound) {
+    const guard: Partial<StartGuard> | undefined = policy.guard?.(keys)
+    if (!policy.guard) continue
+    const rule = `guard of ${quotedValue(policy.name)} must answer`
+    const { key, holds } = guard ?? {}
+    if (typeof key !== 'string' || hashSlot(key) !== hashSlot(keys.stream))
+      throw wrongUseError(action, `${rule} a key in the stream's hash slot, got ${quotedValue(String(key))}`)
+    if (holds !== 'all' && holds !== 'types')
+      throw wrongUseError(action, `${rule} what the key holds: 'all' or 'types'`)
+    if (holds === 'types' && typeField === undefined)
+      throw wrongUseError(action, `${rule} 'all' where the codec has no typeField: the server does not know types`)
+  }
+}
+
+/** In the order in which they are asked. */
+function asAsked(bound: readonly PolicyOnRoute[]): readonly PolicyOnRoute[] {
+  const place = ({ policy: { kind } }: PolicyOnRoute) => (kind ? POLICY_KINDS.indexOf(kind) : POLICY_KINDS.length)
+  return bound.toSorted((a, b) => place(a) - place(b))
+}

@@ -1,0 +1,116 @@
+import { CallPool } from '../call-pool.ts'
+import type { Run } from '../run.ts'
+import { BacklogScaler } from './backlog-scaler.ts'
+import { StreamReader } from './stream-reader.ts'
+
+/** How soon the stream is inspected again for events that others wait for; each empty read doubles the wait. After a full read, at once. */
+const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
+
+/**
+ * Feeds a pool with new entries until none are left, the consumer's mode says stop, or time is up. What is done is settled with the next read,
+ * the rest by itself at the end.
+ *
+ * @returns Whether only the time kept it from reading on.
+ * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
+ */
+export async function feedNewEntries(run: Run): Promise<boolean> {
+  const { time, settler, parts } = run
+  const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
+  const scaler = new BacklogScaler(run)
+  const reader = new StreamReader(run, scaler)
+  const end = async () => {
+    // it runs where there is time after all, else it is released
+    pool.add(await reader.takeAhead())
+    await pool.until(() => pool.isIdle)
+  }
+  try {
+    await readOn(run, pool, reader)
+    await end()
+    await settler.finish()
+  } catch (error) {
+    time.stop()
+    pool.fill()
+    await end().catch(() => pool.until(() => pool.isIdle))
+    await settler.finish().catch(() => {})
+    throw error
+  } finally {
+    // what calls others is waited for last: nothing that is settled waits for it
+    await scaler.end()
+  }
+  return reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound
+}
+
+/**
+ * Reads on once all that was read is done, or while events wait for others and there is room for more; while handlers are fast, the next read is
+ * under way meanwhile.
+ */
+async function readOn(run: Run, pool: CallPool, reader: StreamReader): Promise<void> {
+  const { time, parts } = run
+  const { batchSize, mode } = parts.consumer.settings
+  let pauseMs = LOOK_AGAIN_MS.first
+  let handlersMs = Infinity
+  while (time.mayStart() && run.alwaysOn.limit() > 0) {
+    const wasAhead = reader.isAhead
+    if (!wasAhead && reader.isVetoed) {
+      if (!(await isDue(run, pool))) return
+      await reader.ask()
+      continue
+    }
+    const jobs = await reader.next()
+    if (reader.isEmpty && pool.isIdle && !wasAhead) {
+      if (mode === 'drain' && (await isDue(run, pool))) continue
+      return
+    }
+    const addedAt = time.clock.monotonic()
+    const { isFull } = reader
+    // sent before handlers start, so that the server is at work meanwhile
+    if (isFull && pool.isIdle && reader.mayReadAhead(handlersMs)) reader.readAhead()
+    pool.add(jobs)
+    if (isFull && reader.mayReadAhead(handlersMs)) {
+      // no more than two batches are under our name, whatever still runs of the one before
+      await pool.until(() => pool.open <= batchSize)
+      if (reader.mayReadAhead(handlersMs)) reader.readAhead()
+    }
+    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+    if (reader.isAhead) await pool.until(() => pool.hasRoom)
+    else await wanting(pool, run, reader, isFull ? 0 : pauseMs)
+    handlersMs = time.clock.monotonic() - addedAt
+    if (mode === 'once' && pool.isIdle) return
+  }
+}
+
+/** Waits for what a policy says is due within the run's time. @returns Whether there is such. */
+async function isDue({ policies, time }: Run, pool: CallPool): Promise<boolean> {
+  if (!policies) return false
+  let isTime = false
+  while (!isTime && !time.isStopped) {
+    const waitMs = policies.dueAt() - time.clock.now()
+    if (!(waitMs <= time.waitableMs())) return false
+    let isOver = false
+    const end = (isDue: boolean) => () => {
+      isOver = true
+      isTime ||= isDue
+      pool.notify()
+    }
+    const cancels = [time.clock.after(Math.max(LOOK_AGAIN_MS.first, waitMs), end(true)), time.onAbort(end(false))]
+    // no sooner than after an empty read: a policy may say so whenever it is asked
+    policies.resume = () => void cancels.push(time.clock.after(LOOK_AGAIN_MS.first, end(false)))
+    await pool.until(() => isOver)
+    for (const cancel of cancels) cancel()
+  }
+  policies.resume = () => {}
+  return isTime
+}
+
+/** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */
+async function wanting(pool: CallPool, run: Run, reader: StreamReader, pauseMs: number): Promise<void> {
+  if (pool.isIdle) return
+  let isTime = pauseMs === 0
+  const cancel = run.time.clock.after(pauseMs, () => {
+    isTime = true
+    pool.notify()
+  })
+  const mayRead = () => isTime && pool.isGathering && pool.hasRoom && reader.hasRoom && run.mayWait()
+  await pool.until(() => pool.isIdle || mayRead())
+  cancel()
+}

@@ -1,0 +1,123 @@
+import { handlerRoundsLeft } from '../../core/budget.ts'
+import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
+import type { ClaimerOperations, ClaimResult, OpenedClaimerSlot } from '../../group/group.ts'
+import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'
+import { CLAIM_PAGE_LIMITS } from '../../group/redis/scripts/claim-page.ts'
+import type { OpenSlotRequest } from '../consumer-run.ts'
+import type { Run } from '../run.ts'
+import type { IsolationGate } from './isolation-gate.ts'
+import { RetryFeeder } from './retry-feeder.ts'
+import { findCrashSuspects } from './suspects.ts'
+
+/** How long a consumer waits for the first pages of the others, where what must be alone goes first. */
+const PATIENCE_MS = 250
+
+/** Takes a claimer's slot and the first page, where the last run stopped; `undefined` if no slot is free. */
+export function openClaimerSlot({
+  consumer,
+  group,
+  leaseMs,
+  budget,
+  clock,
+}: OpenSlotRequest): Promise<OpenedClaimerSlot | undefined> {
+  const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
+  const rounds = handlerRoundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
+  // policies say how many once the run has begun
+  const room = consumer.policies.length > 0 ? 0 : Math.min(CLAIM_PAGE_LIMITS.finds, concurrency * Math.max(1, rounds))
+  return claimerOperationsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
+}
+
+/**
+ * Feeds a pool with what was set aside and comes back now, and with what was left behind: goes through the names that hold pending entries once, page by page, from where the
+ * last run stopped to the end and then from the start to there. The cursor moves past a page once the page was dealt with; what is left of a page is settled with the claim of
+ * the next.
+ *
+ * @param gate Shared by all runs of the invocation.
+ * @param first The page that was claimed with the slot.
+ * @returns Whether only the time kept it from going on: for a claimer that is nobody's concern, its schedule goes on.
+ * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
+ */
+export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimResult): Promise<false> {
+  const { settler, report, parts } = run
+  const claims = claimerOperationsOf(parts.group)
+  try {
+    await arrive(run, gate, first)
+    const cursor = await lap(run, claims, new RetryFeeder(run, claims, gate), first)
+    await settler.finish()
+    if (cursor === undefined) return false
+    await run.endPolicies()
+    const { acked, ackMissed } = report.numbers
+    const { minIdleMs } = parts.consumer.settings
+    const { measured, lost } = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    run.hasGivenSlot = true
+    report.lost(lost)
+    if (!(measured instanceof Error)) {
+      if (measured) report.measured(measured.backlog)
+    } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
+  } catch (error) {
+    await settler.finish().catch(() => {})
+    throw error
+  } finally {
+    gate.leave()
+  }
+  return false
+}
+
+async function arrive({ time, parts }: Run, gate: IsolationGate, { claimed }: ClaimResult): Promise<void> {
+  const { alone } = findCrashSuspects(claimed, parts.consumer.settings.maxDeliveries)
+  const patience = Promise.withResolvers<void>()
+  const cancel = time.clock.after(PATIENCE_MS, patience.resolve)
+  await gate.arrive(alone.length > 0, patience.promise)
+  cancel()
+}
+
+/** @returns Where the next run goes on; `undefined` if nothing could be claimed. */
+async function lap(
+  run: Run,
+  claims: ClaimerOperations,
+  retries: RetryFeeder,
+  first: ClaimResult,
+): Promise<string | undefined> {
+  const { settler, report, time, parts } = run
+  const { minIdleMs } = parts.consumer.settings
+  const lapStart = first.from
+  let answer = Promise.resolve(first)
+  let settlements: ReturnType<typeof settler.takeDone> = []
+  let ride: ReturnType<NonNullable<typeof run.policies>['ride']> | undefined
+  for (let hasWrapped = false; ; ) {
+    const page = await settler.by(settlements, answer)
+    ride?.answered(page.answers ?? [])
+    report.lookedAtPage(page)
+    run.pauses.see(page.paused)
+    const { cursor, claimed } = page
+    if (cursor === undefined) return undefined
+    if (run.pauses.isAll && claimed.length === 0) return page.from
+    if (page.isHealing) await heal(run, claims)
+    const left = await retries.retry(claimed, page)
+    if (left !== undefined) return left === 0 ? page.from : formatLapCursor(claimed[left - 1])
+    // where there are policies the first page has no room
+    if (page !== first || parts.consumer.policies.length === 0) {
+      const isEnd = cursor === '0-0'
+      if (hasWrapped ? isEnd || compareLapCursors(cursor, lapStart) >= 0 : isEnd && lapStart === '0-0') {
+        if (!retries.hasLeft) report.lapEnded()
+        return cursor
+      }
+      hasWrapped ||= isEnd
+    }
+    const room = Math.min(CLAIM_PAGE_LIMITS.finds, retries.room)
+    if (!time.mayStart() || room === 0) return cursor
+    settlements = settler.takeDone()
+    ride = run.policies?.ride()
+    const request = { minIdleMs, cursor, room, ...(ride && { riders: ride.riders }) }
+    answer = claims.settleAndClaim(parts.slot, settlements, request)
+  }
+}
+
+/** Gives a group that was made again what was set aside in its last life, page by page. */
+async function heal({ time, report, parts }: Run, claims: ClaimerOperations): Promise<void> {
+  for (let isDone = false; !isDone && time.mayStart(); ) {
+    const healed = await claims.heal(parts.slot)
+    report.lost(healed.lost)
+    isDone = healed.isDone
+  }
+}

@@ -1,0 +1,224 @@
+import { toReadableError } from '../core/dead-letter/dead-letter.ts'
+import { assertHandlerAnswer } from '../core/handler-answer.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { ACK_OUTCOME, IGNORE_OUTCOME, judgeFailure } from '../core/outcome.ts'
+import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
+import type { EventHandler } from '../define/handler.ts'
+import type { HandlerCall } from '../define/observe.ts'
+import type { RunningBatch } from '../define/route.ts'
+import { noWorkCondition } from './awaited.ts'
+import { deadLetterOutcome } from './checked-policy-decision.ts'
+import { EntryContext } from './context.ts'
+import { hasOutcome } from './entry-in-hand.ts'
+import type { Job } from './job.ts'
+import { toObservedCall } from './observed-call.ts'
+import type { PreparedEntry, PrepareResult } from './prepare.ts'
+import { isWantedByRoute, prepareEntry } from './prepare.ts'
+import type { RejectedEntry } from './rejected.ts'
+import type { Run } from './run.ts'
+
+/**
+ * One call of a handler, for one job or for a batch of them: `prepare` → `start` → `end`, `fail` or `expire`. Its jobs are prepared, then its
+ * handler is called, and once that has ended, or its time has, each of them has its outcome; all are judged here.
+ */
+export class RunningCall {
+  readonly jobs: readonly Job[]
+  /** Of events that were gathered. */
+  readonly isBatch: boolean
+  /** When its time is over, on the monotonic clock. */
+  readonly endsAt: number
+  /** Waits for an asynchronous schema. */
+  isPreparing = false
+  /** Its time was over before its handler ended. */
+  isExpired = false
+  readonly #run: Run
+  #isCalled = false
+  // not closures: V8 makes one that is assigned to a member in old space, where it keeps the whole entry until the next full collection
+  #context: EntryContext | undefined
+  #batch: RunningBatch | undefined
+  #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
+
+  /**
+   * @param jobs Of one run; of one route, if they were gathered.
+   * @param now On the monotonic clock.
+   */
+  constructor(jobs: readonly Job[], now: number, isBatch: boolean) {
+    const [job] = jobs as [Job]
+    this.#run = job.run
+    this.jobs = jobs
+    this.isBatch = isBatch
+    this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
+  }
+
+  /** Reads the event of a job; one that no retry can help has its outcome then. @returns What to wait for, if anything. */
+  prepare(): PromiseLike<void> | undefined {
+    const [job] = this.jobs as [Job]
+    if (job.prepared) return undefined
+    const { policies, alwaysOn, expiry, parts, time } = this.#run
+    if (policies?.inspects) policies.inspect(job, time.clock.now())
+    const expired = hasOutcome(job) ? undefined : expiry?.(job.id)
+    if (expired) this.#prepared(job, expired)
+    const refused = hasOutcome(job) ? undefined : alwaysOn.inspect(job)
+    if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
+    if (hasOutcome(job)) return undefined
+    const prepared = prepareEntry(job.delivery, parts.consumer, expiry)
+    if (!isThenable(prepared)) return this.#prepared(job, prepared)
+    this.isPreparing = true
+    return prepared.then((ready) => this.#prepared(job, ready))
+  }
+
+  /** Calls the handler, unless there is nothing to call it for. @returns What to wait for, if anything. */
+  start(): PromiseLike<unknown> | undefined {
+    const { parts, report, alwaysOn } = this.#run
+    const [job] = this.jobs as [Job]
+    for (const one of this.jobs) this.#pause(one, one.eventType)
+    if (hasOutcome(job)) return undefined
+    if (alwaysOn.unavailable.has((job.prepared as PreparedEntry).route)) return this.#throttle()
+    report.invoked(this.jobs.length)
+    this.#isCalled = true
+    if (!parts.observers) return this.#start()
+    const call = toObservedCall(this.jobs, parts)
+    this.#observed = { call, startedAt: parts.clock.monotonic() }
+    return parts.observers.within('handler', call, () => this.#start())
+  }
+
+  /**
+   * Whatever has no outcome by now has succeeded.
+   *
+   * @param answer What was waited for came to.
+   * @throws {unknown} The answer says that it failed.
+   */
+  end(answer?: unknown): void {
+    this.#assertHandled(answer)
+    for (const job of this.jobs) if (!hasOutcome(job)) this.#succeed(job)
+    if (this.#observed) this.#tellEnded(this.#observed)
+  }
+
+  /** All have failed that have no outcome yet. */
+  fail(error: unknown): void {
+    for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error)
+    if (this.#observed) this.#tellEnded(this.#observed)
+  }
+
+  /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
+  expire(error: Error): void {
+    this.isExpired = true
+    if (this.#context) EntryContext.abort(this.#context, error)
+    this.#batch?.abort(error)
+    this.#run.overrunning += this.jobs.length
+    for (const job of this.jobs) job.overran = true
+    this.fail(error)
+  }
+
+  /** The handler of an expired call has ended after all. */
+  forget(): void {
+    this.#run.overrunning -= this.jobs.length
+  }
+
+  #prepared(job: Job, prepared: PrepareResult): undefined {
+    if (this.isExpired) return
+    if (prepared.kind === 'rejected') this.#reject(job, prepared)
+    else if (prepared.kind === 'ignored') job.outcome = IGNORE_OUTCOME
+    else if (prepared.kind === 'awaiting') job.outcome = { kind: 'park', delayMs: 0, condition: prepared.condition }
+    else {
+      job.prepared = prepared
+      if (!isWantedByRoute(prepared)) job.outcome = IGNORE_OUTCOME
+      else this.#pause(job, prepared.event.type)
+    }
+  }
+
+  /** What has expired goes, paused or not; what else is wrong with an entry of a paused type may be why somebody paused it. */
+  #reject(job: Job, rejected: RejectedEntry): void {
+    if (rejected.reason !== 'expired') this.#pause(job, rejected.decoded?.type)
+    if (!hasOutcome(job)) job.outcome = this.#letter(job, rejected)
+  }
+
+  /** Sets aside an entry whose type is paused. */
+  #pause(job: Job, type: string | undefined): void {
+    const condition = this.#run.pauses.conditionFor(type)
+    if (condition !== undefined) job.pause(condition)
+  }
+
+  #start(): PromiseLike<unknown> | undefined {
+    const run = this.#run
+    const [job] = this.jobs as [Job]
+    const { route, event } = job.prepared as PreparedEntry
+    const remainingMs = remainingUntil(run.time.clock, this.endsAt)
+    if (route.batching) {
+      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, route.wrapped)
+      return this.#batch.failures.then((failures) => this.#failSome(failures))
+    }
+    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
+    const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
+    const answer = promiseIfThenable(returned)
+    if (!answer) this.#assertHandled(returned)
+    return answer
+  }
+
+  #assertHandled(answer: unknown): void {
+    if (this.#context) assertHandlerAnswer(answer, (this.jobs[0] as Job).id)
+  }
+
+  #throttle(): undefined {
+    this.#run.report.throttled(this.jobs.length)
+    for (const job of this.jobs) job.release(heldOf(job))
+  }
+
+  #failSome(failures: ReadonlyMap<string, unknown>): void {
+    if (!this.isExpired) for (const job of this.jobs) if (failures.has(job.id)) this.#fail(job, failures.get(job.id))
+  }
+
+  /** What a policy cannot say of one job is no concern of the others. */
+  #succeed(job: Job): void {
+    const { policies } = this.#run
+    try {
+      job.outcome = policies && this.#isCalled ? policies.success(job) : ACK_OUTCOME
+    } catch (error) {
+      this.#fail(job, error)
+    }
+  }
+
+  #fail(job: Job, error: unknown): void {
+    const { parts, report } = this.#run
+    ignoreRejection(error)
+    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
+    if (this.#isCalled) {
+      job.error = error
+      if (verdict.kind === 'release') {
+        this.#run.alwaysOn.unavailable.add((job.prepared as PreparedEntry).route)
+        if (verdict.isLasting) this.#run.settler.note(toReadableError(error))
+      } else report.failed()
+    }
+    if (verdict.kind === 'retry') job.outcome = verdict
+    else if (verdict.kind === 'dead-letter')
+      job.outcome = this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded })
+    else {
+      report.throttled(1)
+      job.release(heldOf(job))
+    }
+  }
+
+  #letter(job: Job, { reason, error, decoded }: Omit<RejectedEntry, 'kind'>): Outcome {
+    return deadLetterOutcome(job, reason, error, decoded, this.#run.time.clock.now())
+  }
+
+  #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
+    const { observers, clock } = this.#run.parts
+    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
+    observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
+  }
+}
+
+/** What a job waits for whose handler takes no work now. */
+function heldOf({ eventType }: Job): string | undefined {
+  return eventType === undefined ? undefined : noWorkCondition(eventType)
+}
+
+/** What observers get to see: how an entry is acknowledged is no concern of theirs. */
+function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with'> {
+  return kind === 'ack-with' ? 'ack' : kind
+}
+
+function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {
+  return () => Math.max(0, endsAt - clock.monotonic())
+}
