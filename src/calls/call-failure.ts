@@ -81,7 +81,7 @@ export function entriesErrorOfCall(
 }
 
 /** The error of an event that was refused by itself: it has used up a delivery. */
-export function refusedEventError(functionName: string, cause: unknown): Error {
+export function singleEventRefusedError(functionName: string, cause: unknown): Error {
   const { name = 'Error', message = '' } = (cause ?? {}) as Facts
   return new FunctionFailedError(functionName, name, `${message}; the request with only this event was refused`)
 }

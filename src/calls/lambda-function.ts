@@ -23,7 +23,7 @@ export interface LambdaFunctionOptions {
 }
 
 /** A batch handler that is another function. */
-export interface LambdaFunction extends BatchHandler {
+export interface LambdaBatchHandler extends BatchHandler {
   readonly timeoutMs: number | undefined
 }
 
@@ -42,7 +42,7 @@ export interface LambdaFunction extends BatchHandler {
  * @throws {TypeError | RangeError} A bad option.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
  */
-export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}): LambdaFunction {
+export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}): LambdaBatchHandler {
   const action = 'make lambdaFunction'
   assertKnownOptions(action, options, ['qualifier', 'envelope', 'timeoutMs'])
   const { qualifier, envelope = 'redis', timeoutMs } = options
@@ -61,7 +61,7 @@ export function lambdaFunction(name: string, options: LambdaFunctionOptions = {}
       call.end()
     }
   }
-  return Object.defineProperty(handler, 'timeoutMs', { value: timeoutMs, enumerable: true }) as LambdaFunction
+  return Object.defineProperty(handler, 'timeoutMs', { value: timeoutMs, enumerable: true }) as LambdaBatchHandler
 }
 
 /** The events as they are sent; one whose payload is no JSON fails by itself. */

@@ -1,7 +1,7 @@
 import type { InvokeCommandOutput } from '@aws-sdk/client-lambda'
 import type { BatchContext, BatchResponse } from '../define/batch-handler.ts'
 import { BatchItemFailedError, FunctionFailedError, NonRetryableError, quotedValue } from '../errors.ts'
-import { entriesErrorOfCall, judgeCall, refusedEventError } from './call-failure.ts'
+import { entriesErrorOfCall, judgeCall, singleEventRefusedError } from './call-failure.ts'
 import { CallTimeLimit } from './call-time-limit.ts'
 import { failedEntries } from './function-answer.ts'
 import type { FunctionTarget } from './function-target.ts'
@@ -98,7 +98,10 @@ export class RemoteHandlerCall {
       const failure = judgeCall(error, wasSent)
       if (failure === 'unacceptable') return { alone: unsendableEventError(name) }
       if (failure === 'refused')
-        return { alone: refusedEventError(name, error), together: entriesErrorOfCall(name, 'misconfigured', error) }
+        return {
+          alone: singleEventRefusedError(name, error),
+          together: entriesErrorOfCall(name, 'misconfigured', error),
+        }
       throw entriesErrorOfCall(name, failure, error)
     }
   }

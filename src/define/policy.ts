@@ -55,7 +55,7 @@ export interface PolicyDefinition {
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
-  readonly needs?: (keys: ConsumerKeys) => PolicyNeeds
+  readonly needs?: (keys: ConsumerKeys) => PolicyKeyRights
   /** Called once per run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
 }
@@ -71,7 +71,7 @@ export interface StartGuard {
  * Keys of a policy, each with the commands that it sends to it, from whatever hook. A `*` at a key's end stands for any text: `{orders}:seen:*`. Nothing
  * is refused at run time for not being named here; but the functions' users have no right to it, where they have what `millrace plan --acl` prints.
  */
-export interface PolicyNeeds {
+export interface PolicyKeyRights {
   readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
 }
 

@@ -41,7 +41,7 @@ export type PauseAnswer =
     })
 
 /** What waits for a pause to end. */
-export interface Resumable {
+export interface PausedBacklog {
   /** Entries that were set aside for it, or, of a group, that are due. */
   readonly waiting: number
   /** Of a group: entries that it has not read; left out where the server does not know. */
@@ -55,7 +55,7 @@ export interface Resumable {
 export type ResumeAnswer =
   | Unknown
   | { readonly is: 'not-paused' }
-  | (Confirmed & Resumable & { readonly is: 'resumed'; readonly was: Pause })
+  | (Confirmed & PausedBacklog & { readonly is: 'resumed'; readonly was: Pause })
 
 /** Whose it is. */
 export interface PausingAddress {

@@ -11,7 +11,7 @@ export type {
   RedriveOutcome,
 } from './dead-letters/dead-letters.ts'
 export { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } from './dead-letters/dead-letters.ts'
-export type { ColdStartOptions, FindingLogger } from './doctor/cold-start.ts'
+export type { CheckAtColdStartOptions, FindingLogger } from './doctor/cold-start.ts'
 export { checkAtColdStart } from './doctor/cold-start.ts'
 export type { DoctorOptions } from './doctor/diagnose.ts'
 export { diagnose } from './doctor/diagnose.ts'

@@ -25,7 +25,7 @@ import { toPlainReply } from '../redis/commands/reply.ts'
 import { CLAIM_PAGE_LIMITS } from '../redis/scripts/claim-page.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
 import { TAKEN_SCORE } from './memory-group-base.ts'
-import { isGuardClosed, isLeft, isPaused, isTypeHeldByGuards } from './memory-guards.ts'
+import { isGuardClosed, isPaused, isStartForbidden, isTypeHeldByGuards } from './memory-guards.ts'
 import { healInMemory } from './memory-heal.ts'
 import type { MemoryConsumerGroup, StoredPendingEntry } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
@@ -178,7 +178,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
       if (!entry) this.#calls.drop(group, id)
       else if (bytes >= maxBytes) noRoom.push(claim)
       else if (isPaused(this.#calls, entry, unless)) leftPaused.push(claim)
-      else if (isLeft(this.#calls.server.values, entry, unless, guards)) leftAlone.push(claim)
+      else if (isStartForbidden(this.#calls.server.values, entry, unless, guards)) leftAlone.push(claim)
       else {
         bytes += entryBytes(entry.fields)
         started.push({

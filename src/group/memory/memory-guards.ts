@@ -20,7 +20,7 @@ export function isTypeHeldByGuards(
 }
 
 /** Whether an entry is not started, by a policy's word. */
-export function isLeft(
+export function isStartForbidden(
   values: MemoryValues,
   { fields }: Entry,
   unless: StartClaimedBounds['unless'],

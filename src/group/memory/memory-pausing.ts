@@ -2,10 +2,10 @@ import { compareEntryIds } from '../../core/entry.ts'
 import { isInEffect, type Pause, parsePauses, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
 import type {
   PauseAnswer,
+  PausedBacklog,
   PauseRequest,
   Pausing,
   PausingAddress,
-  Resumable,
   ResumeAnswer,
   ResumeRequest,
 } from '../pausing.ts'
@@ -49,7 +49,7 @@ export class MemoryPausing implements Pausing {
     return { is: 'resumed', was, ...this.#waiting(address, type, maxAgeMs) }
   }
 
-  #waiting({ group, keys }: PausingAddress, type: string | undefined, maxAgeMs: number | undefined): Resumable {
+  #waiting({ group, keys }: PausingAddress, type: string | undefined, maxAgeMs: number | undefined): PausedBacklog {
     const aged = (ids: readonly string[]) => {
       const oldest = `${Math.max(0, this.#now - (maxAgeMs ?? 0))}-0`
       return maxAgeMs === undefined ? {} : { expiring: ids.filter((id) => compareEntryIds(id, oldest) < 0).length }

@@ -15,7 +15,7 @@ export interface FindingLogger {
   error(message: string, fields: Record<string, unknown>): void
 }
 
-export interface ColdStartOptions {
+export interface CheckAtColdStartOptions {
   /** The function's own connection. */
   readonly redis: Connection
   /** The timeouts of functions that `lambdaFunction` invokes, in milliseconds, by the event type that they handle. Default: not known. */
@@ -41,7 +41,10 @@ const WORTH_MS = 100
  *
  * @throws {TypeError} A bad option.
  */
-export function checkAtColdStart(consumers: Consumer | readonly Consumer[], options: ColdStartOptions): Middleware {
+export function checkAtColdStart(
+  consumers: Consumer | readonly Consumer[],
+  options: CheckAtColdStartOptions,
+): Middleware {
   const action = 'check at cold start'
   assertKnownOptions(action, options, ['redis', 'targetTimeoutsMs', 'logger', 'onFindings'])
   assertConnection(action, options.redis)

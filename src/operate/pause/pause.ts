@@ -11,7 +11,7 @@ import type { Consumer } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/group.ts'
-import type { PausingAddress, Resumable } from '../../group/pausing.ts'
+import type { PausedBacklog, PausingAddress } from '../../group/pausing.ts'
 import { pausingOf } from '../../group/redis/pausing.ts'
 
 export type { Pause } from '../../core/pauses.ts'
@@ -56,7 +56,7 @@ export interface Paused extends Confirmed {
 }
 
 /** What was paused, and what has waited for its end. */
-export interface Resumed extends Confirmed, Resumable {
+export interface Resumed extends Confirmed, PausedBacklog {
   readonly was: Pause
 }
 
