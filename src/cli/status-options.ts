@@ -34,17 +34,8 @@ export function readStatusOptions(args: readonly string[]): StatusOptions {
     withWatchValue(args),
     OPTIONS,
   )
-  const { watch, details, json, help, redis, stream, group } = values
-  return {
-    modules: positionals,
-    redis,
-    stream,
-    group,
-    details,
-    json,
-    help,
-    watchSeconds: watch === undefined ? undefined : readSeconds(watch),
-  }
+  const { watch, ...options } = values
+  return { modules: positionals, ...options, watchSeconds: watch === undefined ? undefined : readSeconds(watch) }
 }
 
 const OPTIONS = {

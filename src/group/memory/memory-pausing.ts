@@ -21,20 +21,13 @@ export class MemoryPausing implements Pausing {
   }
 
   async pause(address: PausingAddress, request: PauseRequest): Promise<PauseAnswer> {
-    const { type = WHOLE_GROUP, until, why, by, defaultBy } = request
+    const { type = WHOLE_GROUP, until } = request
     const now = this.#now
     if (!this.#isKnown(address)) return { is: 'unknown' }
     if (until !== undefined && until <= now) return { is: 'past', now }
     const all = this.#inEffect(address)
     const before = all.get(type)
-    const who = by ?? before?.by ?? (before ? undefined : defaultBy)
-    const pause: Pause = {
-      at: now,
-      ...before,
-      ...(until !== undefined && { until }),
-      ...(why !== undefined && { why }),
-      ...(who !== undefined && { by: who }),
-    }
+    const pause = pauseAfter(before, request, now)
     this.#store(address, all.set(type, pause))
     return { is: 'paused', pause, ...(before && { before }) }
   }
@@ -92,5 +85,17 @@ export class MemoryPausing implements Pausing {
 
   get #now(): number {
     return Math.floor(this.#server.clock.now())
+  }
+}
+
+/** What a request leaves out stays as it was. */
+function pauseAfter(before: Pause | undefined, { until, why, by, defaultBy }: PauseRequest, now: number): Pause {
+  const who = by ?? before?.by ?? (before ? undefined : defaultBy)
+  return {
+    at: now,
+    ...before,
+    ...(until !== undefined && { until }),
+    ...(why !== undefined && { why }),
+    ...(who !== undefined && { by: who }),
   }
 }

@@ -72,10 +72,7 @@ export interface Resumed extends Confirmed, PausedBacklog {
 export async function pause(source: PauseSource, options: PauseOptions): Promise<Paused> {
   const { action, address } = resolveSource('pause', source, options, ['until', 'why', 'by', 'defaultBy'])
   const { redis, type, until, why, by, defaultBy } = options
-  for (const [name, value] of Object.entries({ why, by, defaultBy }))
-    if (value !== undefined) assertText(action, name, value)
-  if (until !== undefined && !(until instanceof Date && Number.isFinite(until.getTime())))
-    throw wrongUseError(action, 'until must be a valid Date')
+  checkPauseOptions(action, options)
   const answer = await pausingOf(action, redis).pause(address, { type, until: until?.getTime(), why, by, defaultBy })
   if (answer.is === 'unknown') throw noGroup(action)
   if (answer.is === 'past')
@@ -86,6 +83,13 @@ export async function pause(source: PauseSource, options: PauseOptions): Promise
     )
   const { is: _is, ...paused } = answer
   return paused
+}
+
+function checkPauseOptions(action: string, { until, why, by, defaultBy }: PauseOptions): void {
+  for (const [name, value] of Object.entries({ why, by, defaultBy }))
+    if (value !== undefined) assertText(action, name, value)
+  if (until !== undefined && !(until instanceof Date && Number.isFinite(until.getTime())))
+    throw wrongUseError(action, 'until must be a valid Date')
 }
 
 /**

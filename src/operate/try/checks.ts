@@ -1,32 +1,24 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Outcome } from '../../core/outcome.ts'
 import { ACK_OUTCOME } from '../../core/outcome.ts'
-import type { Delivery, HeldEntry, Settlement } from '../../group/group.ts'
 import { replyAsFields, replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
+import { assertSame, claimPage, settleAll, settlementsOf, type TryCheck } from './check-kit.ts'
+import { SET_ASIDE_CHECKS } from './set-aside-checks.ts'
 import { TRY_MIN_IDLE_MS, type TryCheckKeys } from './try-check-keys.ts'
 
-/** One thing that a server must do. */
-interface Check {
-  readonly name: string
-  /** @throws {Error} The server does otherwise. */
-  run(area: TryCheckKeys): Promise<void>
-}
-
-const RETRY: Outcome = { kind: 'retry', delayMs: 0 }
 const LETTER: Outcome = { kind: 'dead-letter', letter: { reason: 'non-retryable', lastDeliveredAt: 0, failedAt: 0 } }
 
 /** The contract, in short: a row a promise that hangs on the server. */
-export const TRY_CHECKS: readonly Check[] = [
+export const TRY_CHECKS: readonly TryCheck[] = [
   {
     name: 'reads in order and counts one delivery',
     async run(area) {
       const ids = await area.add('1', '2', '3')
       const slot = await area.slot()
-      same(
+      assertSame(
         (await area.read(slot)).map(({ id }) => id),
         ids,
       )
-      same(
+      assertSame(
         await area.pending(),
         ids.map((id) => [id, slot.consumerName, 1]),
       )
@@ -43,67 +35,13 @@ export const TRY_CHECKS: readonly Check[] = [
         const entries = await area.read(slot, area.redis.maxPendingPerName ?? 5_000)
         if (entries.length === 0) break
         read.push(...entries)
-        if (area.redis.maxPendingPerName !== undefined) await settle(area, slot, entries, ACK_OUTCOME)
+        if (area.redis.maxPendingPerName !== undefined) await settleAll(area, slot, entries, ACK_OUTCOME)
       }
-      if (area.redis.maxPendingPerName === undefined) await settle(area, slot, read, ACK_OUTCOME)
-      same([read.length, (await area.pending()).length], [5_000, 0])
+      if (area.redis.maxPendingPerName === undefined) await settleAll(area, slot, read, ACK_OUTCOME)
+      assertSame([read.length, (await area.pending()).length], [5_000, 0])
     },
   },
-  {
-    name: 'brings a failure back when it is due, and counts when it starts',
-    async run(area) {
-      const [id = ''] = await area.add('1')
-      const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), RETRY)
-      same(await area.pending(), [[id, 'parked', 1]])
-      const claimer = await area.slot('claimer')
-      const { started } = await area.claims.settleAndTake(claimer, [], TAKE)
-      same(
-        started.map((one) => [one.id, one.deliveryCount]),
-        [[id, 2]],
-      )
-      same(await area.pending(), [[id, claimer.consumerName, 2]])
-    },
-  },
-  {
-    name: 'leaves a wait as it was',
-    async run(area) {
-      await area.add('1')
-      const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), { kind: 'retry', delayMs: 2 * TRY_MIN_IDLE_MS })
-      const before = await area.pending()
-      const claimer = await area.slot('claimer')
-      const { claimed } = await area.claims.settleAndClaim(claimer, [], page())
-      const { started } = await area.claims.settleAndTake(claimer, [], TAKE)
-      same([claimed, started, await area.pending()], [[], [], before])
-    },
-  },
-  {
-    name: 'brings back what waits for a condition, once it holds',
-    async run(area) {
-      const ids = await area.add('1', '2')
-      const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), { kind: 'park', delayMs: 0, condition: 'try it' })
-      const claimer = await area.slot('claimer')
-      const early = await area.claims.settleAndTake(claimer, [], TAKE)
-      const { started } = await area.claims.settleAndTake(claimer, [], { ...TAKE, conditions: early.left.conditions })
-      same([early.started, started.map(({ id, deliveryCount }) => [id, deliveryCount])], [[], ids.map((id) => [id, 1])])
-    },
-  },
-  {
-    name: 'gives a lost group back what was set aside',
-    async run(area) {
-      const [id = ''] = await area.add('1')
-      const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), RETRY)
-      await area.claims.finishClaims(await area.slot('claimer'), '0-0', TRY_MIN_IDLE_MS)
-      await area.call('xgroup', 'DESTROY', area.keys.stream, area.address.group)
-      const claimer = await area.slot('claimer')
-      await area.claims.settleAndClaim(claimer, [], page())
-      await area.claims.heal(claimer)
-      same(await area.pending(), [[id, 'parked', 1]])
-    },
-  },
+  ...SET_ASIDE_CHECKS,
   {
     name: 'claims what is idle and nothing else',
     async run(area) {
@@ -111,8 +49,8 @@ export const TRY_CHECKS: readonly Check[] = [
       const slot = await area.slot()
       await area.read(slot)
       await area.age(slot, ids.slice(0, 2), TRY_MIN_IDLE_MS)
-      const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
-      same(
+      const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], claimPage())
+      assertSame(
         claimed.map(({ id, deliveryCount }) => [id, deliveryCount]),
         ids.slice(0, 2).map((id) => [id, 1]),
       )
@@ -126,8 +64,8 @@ export const TRY_CHECKS: readonly Check[] = [
       const entries = await area.read(slot)
       await area.age(slot, ids, TRY_MIN_IDLE_MS)
       await area.group.renew(slot, entries)
-      const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
-      same([claimed, await area.pending()], [[], [[ids[0], slot.consumerName, 1]]])
+      const { claimed } = await area.claims.settleAndClaim(await area.slot('claimer'), [], claimPage())
+      assertSame([claimed, await area.pending()], [[], [[ids[0], slot.consumerName, 1]]])
     },
   },
   {
@@ -136,19 +74,19 @@ export const TRY_CHECKS: readonly Check[] = [
       await area.add('1')
       const slot = await area.slot()
       const entries = await area.read(slot)
-      await area.claims.settleAndClaim(await area.slot('claimer'), [], { ...page(), minIdleMs: 0 })
-      const { counts } = await area.group.settle(slot, settlements(entries, LETTER))
-      same([counts.superseded, counts.deadLettered], [1, 0])
+      await area.claims.settleAndClaim(await area.slot('claimer'), [], { ...claimPage(), minIdleMs: 0 })
+      const { counts } = await area.group.settle(slot, settlementsOf(entries, LETTER))
+      assertSame([counts.superseded, counts.deadLettered], [1, 0])
     },
   },
   {
     name: 'gives a slot to only one',
     async run(area) {
       const slots = await Promise.all([area.slot(), area.slot(), area.slot(), area.slot()])
-      same(new Set(slots.map(({ consumerName }) => consumerName)).size, 4)
-      same(await area.group.takeSlot('poller', 4, 1_000), undefined)
+      assertSame(new Set(slots.map(({ consumerName }) => consumerName)).size, 4)
+      assertSame(await area.group.takeSlot('poller', 4, 1_000), undefined)
       await area.group.giveSlot(slots[0] as never)
-      same((await area.slot()).consumerName, slots[0]?.consumerName)
+      assertSame((await area.slot()).consumerName, slots[0]?.consumerName)
     },
   },
   {
@@ -158,9 +96,9 @@ export const TRY_CHECKS: readonly Check[] = [
       await area.call('xadd', area.keys.stream, '*', ...fields)
       const slot = await area.slot()
       const entries = await area.read(slot)
-      await settle(area, slot, entries, LETTER)
-      await area.group.settle(slot, settlements(entries, LETTER))
-      same([await lettersOf(area), await area.pending()], [[fields], []])
+      await settleAll(area, slot, entries, LETTER)
+      await area.group.settle(slot, settlementsOf(entries, LETTER))
+      assertSame([await lettersOf(area), await area.pending()], [[fields], []])
     },
   },
   {
@@ -171,8 +109,8 @@ export const TRY_CHECKS: readonly Check[] = [
       const added = await area.sender.send([['xadd', area.keys.stream, '*', ...fields]])
       if (added[0] instanceof Error) return
       const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), LETTER)
-      same([(await lettersOf(area)).length, await area.pending()], [1, []])
+      await settleAll(area, slot, await area.read(slot), LETTER)
+      assertSame([(await lettersOf(area)).length, await area.pending()], [1, []])
     },
   },
   {
@@ -181,8 +119,8 @@ export const TRY_CHECKS: readonly Check[] = [
       await area.call('setnx', area.keys.deadLetters, 'in the way')
       await area.add('1')
       const slot = await area.slot()
-      const { counts } = await area.group.settle(slot, settlements(await area.read(slot), LETTER))
-      same([counts.deadLettered, counts.unsettled, (await area.pending()).length], [0, 1, 1])
+      const { counts } = await area.group.settle(slot, settlementsOf(await area.read(slot), LETTER))
+      assertSame([counts.deadLettered, counts.unsettled, (await area.pending()).length], [0, 1, 1])
     },
   },
   {
@@ -193,8 +131,8 @@ export const TRY_CHECKS: readonly Check[] = [
       await area.read(slot)
       await area.age(slot, ids, TRY_MIN_IDLE_MS)
       await area.call('xdel', area.keys.stream, ids[0] ?? '')
-      const { claimed, lost } = await area.claims.settleAndClaim(await area.slot('claimer'), [], page())
-      same([claimed.map(({ id }) => id), lost, (await area.pending()).length], [[ids[1]], 1, 1])
+      const { claimed, lost } = await area.claims.settleAndClaim(await area.slot('claimer'), [], claimPage())
+      assertSame([claimed.map(({ id }) => id), lost, (await area.pending()).length], [[ids[1]], 1, 1])
     },
   },
   {
@@ -202,11 +140,11 @@ export const TRY_CHECKS: readonly Check[] = [
     async run(area) {
       await area.add('1')
       const slot = await area.slot()
-      await settle(area, slot, await area.read(slot), ACK_OUTCOME)
+      await settleAll(area, slot, await area.read(slot), ACK_OUTCOME)
       await area.claims.finishClaims(await area.slot('claimer'), '0-0', TRY_MIN_IDLE_MS)
       await area.call('xgroup', 'DESTROY', area.keys.stream, area.address.group)
       const ids = await area.add('2')
-      same(
+      assertSame(
         (await area.read(slot)).map(({ id }) => id),
         ids,
       )
@@ -221,7 +159,7 @@ export const TRY_CHECKS: readonly Check[] = [
         retentionMs: 60_000,
         exact: true,
       })
-      same([Number(await area.call('xlen', area.keys.stream)), typeof answers[0]], [1, 'string'])
+      assertSame([Number(await area.call('xlen', area.keys.stream)), typeof answers[0]], [1, 'string'])
     },
   },
   {
@@ -229,10 +167,10 @@ export const TRY_CHECKS: readonly Check[] = [
     async run(area) {
       const flag = { key: area.keys.wake, windowMs: 60_000 }
       const raise = async () => (await area.append(area.keys.stream, [[['v', '1']]], { kind: 'none' }, [flag])).raised
-      same([await raise(), await raise()], [[true], [false]])
-      same(Number(await area.call('pttl', flag.key)) > 0, true)
+      assertSame([await raise(), await raise()], [[true], [false]])
+      assertSame(Number(await area.call('pttl', flag.key)) > 0, true)
       await area.slot()
-      same(await raise(), [true])
+      assertSame(await raise(), [true])
     },
   },
   {
@@ -241,31 +179,10 @@ export const TRY_CHECKS: readonly Check[] = [
       await area.add('1', '2', '3')
       await area.read(await area.slot(), 1)
       const { backlog, pollers } = (await area.group.measure()) ?? {}
-      same([backlog?.pending, backlog?.lag, backlog?.streamLength, pollers], [1, 2, 3, 1])
+      assertSame([backlog?.pending, backlog?.lag, backlog?.streamLength, pollers], [1, 2, 3, 1])
     },
   },
 ]
-
-const TAKE = { room: 100, maxDeliveries: 5, till: undefined, conditions: [] }
-
-function page() {
-  return { minIdleMs: TRY_MIN_IDLE_MS, cursor: undefined, room: 100 }
-}
-
-function settlements(held: readonly HeldEntry[], outcome: Outcome): Settlement[] {
-  return held.map(({ id, deliveryCount }) => ({ id, deliveryCount, outcome }))
-}
-
-async function settle(
-  area: TryCheckKeys,
-  slot: Parameters<TryCheckKeys['read']>[0],
-  entries: readonly Delivery[],
-  outcome: Outcome,
-) {
-  const { failures, refusals } = await area.group.settle(slot, settlements(entries, outcome))
-  const [failure] = [...failures, ...refusals]
-  if (failure) throw failure
-}
 
 /** The entries' own fields of the letters. */
 async function lettersOf(area: TryCheckKeys): Promise<string[][]> {
@@ -274,9 +191,4 @@ async function lettersOf(area: TryCheckKeys): Promise<string[][]> {
     const fields = replyAsFields(replyItems(letter)[1]).map((pair) => pair.map(replyAsText))
     return fields.slice(fields.findIndex(([name]) => name === 'fieldCount') + 1).flat()
   })
-}
-
-function same(got: unknown, expected: unknown): void {
-  if (isDeepStrictEqual(got, expected)) return
-  throw new Error(`expected ${JSON.stringify(expected)?.slice(0, 200)}, got ${JSON.stringify(got)?.slice(0, 200)}`)
 }
