@@ -190,6 +190,16 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     expect([work.calls, await pending()]).toEqual([['a/2', 'a/3'], []])
   })
 
+  it('with an id in another spelling, among many that wait', async () => {
+    const { redis, raw, pending, ids, consumer, work } = await startFailed(names('o', 20), IN_AN_HOUR)
+    await raw.zadd(DUE, 1, ids[0] ?? '', 1, ids[19] ?? '', 2, `0${ids[0]}`)
+    work.answer = ok
+
+    const report = await claim(consumer, { redis })
+
+    expect([work.calls, report.acked, (await pending()).length]).toEqual([['o0/2', 'o19/2'], 2, 18])
+  })
+
   it('with an entry both due and waiting, for two conditions: it runs once', async () => {
     const { redis, raw, pending, ids } = await startWaiting(['Tea'])
     await raw.zadd(DUE, 1, ids[0] ?? '')

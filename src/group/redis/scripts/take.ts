@@ -57,7 +57,6 @@ end
 /** Looks up what may be taken: of the index, then of the conditions. */
 const FIND = `
 local found, seen, looked, passed, isMore = {}, {}, 0, 0, 0
-local function isId(text) return text and text:match('^%d+%-%d+$') and idOr(text, nil) and true end
 -- looks up what of a page is set aside: its neighbours by one command, what is far from them by itself
 local function lookUp(ids)
   local low, high, rows
