@@ -50,14 +50,26 @@ export interface PrivateCluster {
 const THIRDS = ['0-5460', '5461-10922', '10923-16383']
 const NODE_TIMEOUT_MS = 1_000
 const START_TIMEOUT_MS = 20_000
+const START_ATTEMPTS = 3
 
 const OF_EVERY_NODE = (
   '--cluster-enabled yes --cluster-announce-ip 127.0.0.1 --repl-diskless-sync-delay 0 ' +
   `--cluster-node-timeout ${NODE_TIMEOUT_MS} --cluster-replica-validity-factor 0 --cluster-allow-replica-migration no`
 ).split(' ')
 
-/** Starts a cluster: the nodes know each other from a file, so that nothing has to be negotiated. */
+/** Starts a cluster. Between choosing its ports and binding them another process may take one: then it starts again on others. */
 export async function startCluster(options: ClusterOptions = {}): Promise<PrivateCluster> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launchCluster(options)
+    } catch (error) {
+      if (attempt === START_ATTEMPTS || !String(error).includes('Address already in use')) throw error
+    }
+  }
+}
+
+/** The nodes know each other from a file, so that nothing has to be negotiated. */
+async function launchCluster(options: ClusterOptions): Promise<PrivateCluster> {
   const { empty = 0, args = [], admin = {}, program, hostname, tls } = options
   const count = 6 + empty
   const ports = await freePorts(3 * count)
@@ -85,7 +97,17 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Privat
     raw.on('error', () => {})
     return { id, server, raw }
   })
-  const nodes = await Promise.all(starts)
+  const stop = async () => {
+    const started = await Promise.allSettled(starts)
+    const nodes = started.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
+    for (const { raw } of nodes) raw.disconnect()
+    await Promise.all(nodes.map(({ server }) => server.stop()))
+    await Promise.all(dirs.map((dir) => rm(dir, { recursive: true, force: true })))
+  }
+  const nodes = await Promise.all(starts).catch(async (error: unknown) => {
+    await stop()
+    throw error
+  })
   const scheme = tls ? 'rediss' : 'redis'
   const host = hostname ?? '127.0.0.1'
   const cluster: PrivateCluster = {
@@ -109,11 +131,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Privat
         await sleep(20)
       }
     },
-    async stop() {
-      for (const { raw } of nodes) raw.disconnect()
-      await Promise.all(nodes.map(({ server }) => server.stop()))
-      await Promise.all(dirs.map((dir) => rm(dir, { recursive: true, force: true })))
-    },
+    stop,
   }
   await cluster.whole()
   return cluster

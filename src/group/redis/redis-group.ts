@@ -18,7 +18,7 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
-import { mget } from './commands/mget.ts'
+import { getCommand } from './commands/get.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
@@ -147,7 +147,7 @@ export class RedisGroup implements Group {
     }
     // entries that came while it is not known whose the slot is are not run: they are handed back with those that did not come
     if (replies.some((reply) => reply instanceof RedisConnectionError)) return nothing
-    const refusal = replies.find((reply) => reply instanceof RedisReplyError)
+    const refusal = replies.slice(0, 2).find((reply) => reply instanceof RedisReplyError)
     if (refusal) return { ...nothing, failures: [...settled.failures, refusal] }
     const { reply, holder, seen } = readOf(replies as readonly RedisReply[])
     // what was read under a name that went to another is not ours to run: its new holder releases it
@@ -170,8 +170,9 @@ export class RedisGroup implements Group {
   #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): RedisCall[] {
     const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
+    // one key a command: while a hash slot moves, keys that are on two nodes cannot be asked for together
     if (maxPending === undefined)
-      return [xreadgroup(stream, group, slot.consumerName, count), mget([lease, keys.paused])]
+      return [xreadgroup(stream, group, slot.consumerName, count), getCommand(lease), getCommand(keys.paused)]
     const most = maxParked === Infinity ? 'inf' : maxParked
     const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, SLOT_IF_NOTHING_READ[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
@@ -216,11 +217,13 @@ function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: Se
 
 /** What a script or the commands of a read answer: the entries or a number of NOT_READ_ANSWERS, whose the slot is (as far as that has yet to be inspected), and what is paused. */
 function readOf(replies: readonly RedisReply[]) {
-  const [first = null, beside] = replies
-  if (beside !== undefined) {
-    const [holder = null, text = ''] = replyItems(beside)
-    return { reply: first, holder, seen: seenPauses(replyAsText(text)) }
-  }
+  const [first = null, holder, paused = null] = replies
+  if (holder !== undefined)
+    return {
+      reply: first,
+      holder,
+      seen: seenPauses(paused instanceof RedisReplyError ? '' : replyAsText(paused ?? '')),
+    }
   const [reply = null, text = '', now = ''] = replyItems(first)
   return { reply, holder: null, seen: seenPauses(replyAsText(text), Number(replyAsText(now))) }
 }
