@@ -9,7 +9,8 @@ import type { Loss } from './world.ts'
  * among the calls and handlers it waits for, `which` among the entries; all of them count from 0, and begin again where there are fewer.
  */
 export type Command =
-  | { readonly do: 'publish'; readonly entries: readonly (readonly Behaviour[])[] }
+  /** @param isNewer Of the newer version, which older processes park. */
+  | { readonly do: 'publish'; readonly entries: readonly (readonly Behaviour[])[]; readonly isNewer?: boolean }
   /** Starts a process. */
   | { readonly do: 'poll' | 'claim'; readonly remainingMs: number }
   /** Has operations come to their end, one after the other: handlers, or calls with their replies. */
@@ -31,6 +32,12 @@ export type Command =
   | { readonly do: 'lose'; readonly what: Loss }
   /** From now on the server refuses dead letters, or takes them again. */
   | { readonly do: 'jam'; readonly isJammed: boolean }
+  /** From now on processes start with the older version, or with the newer. */
+  | { readonly do: 'deploy'; readonly isOlder: boolean }
+  | { readonly do: 'pause'; readonly what: PausedWhat | undefined }
+
+/** What is paused: the group, or its only event type. */
+export type PausedWhat = 'group' | 'type'
 
 /** What all processes of an interleaving have in common. */
 export interface Setting {
@@ -57,6 +64,12 @@ const behaviour = weighted<Behaviour>({ ok: 6, throw: 5, fatal: 1, soon: 1, late
 const publish = record({
   do: fc.constant('publish' as const),
   entries: fc.array(fc.array(behaviour, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 4, size: 'max' }),
+  isNewer: fc.constantFrom(false, false, true),
+})
+const deploy = record({ do: fc.constant('deploy' as const), isOlder: fc.boolean() })
+const pause = record({
+  do: fc.constant('pause' as const),
+  what: fc.constantFrom<PausedWhat | undefined>('group', 'type', undefined, undefined),
 })
 const start = record({
   do: fc.constantFrom('poll' as const, 'claim' as const),
@@ -109,6 +122,8 @@ const calmCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 3, arbitrary: run },
   { weight: 1, arbitrary: send },
   { weight: 4, arbitrary: pass(fc.constant(true)) },
+  { weight: 1, arbitrary: deploy },
+  { weight: 1, arbitrary: pause },
 )
 /** A process freezes until another has taken over what it held, and then comes back. */
 const zombie: fc.Arbitrary<readonly Command[]> = record({

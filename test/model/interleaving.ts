@@ -1,9 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
 import * as z from 'zod/mini'
+import { WHOLE_GROUP } from '../../src/core/pauses.ts'
 import type { Connection } from '../../src/group/group.ts'
 import type { HandlerContext, InvocationFailedError, Report } from '../../src/index.ts'
 import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryAfterError } from '../../src/index.ts'
-import type { Command, Plan, Setting } from './commands.ts'
+import type { Command, PausedWhat, Plan, Setting } from './commands.ts'
 import type { Behaviour, Published, Result } from './model.ts'
 import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
 import { once, serial, shelf } from './policies.ts'
@@ -12,7 +13,9 @@ import { Process } from './process.ts'
 import type { Loss, Method, World } from './world.ts'
 import { GROUP, STREAM } from './world.ts'
 
-const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
+const payload = z.object({ orderId: z.string() })
+const OlderOrderPaid = defineEvent('OrderPaid', { payload })
+const OrderPaid = defineEvent('OrderPaid', { payload, version: 2, upcast: { 1: (order) => order } })
 
 const SOON_MS = 5_000
 const LATER_MS = 150_000
@@ -55,6 +58,8 @@ class Interleaving {
   #started = 0
   /** The server refuses dead letters. */
   #isJammed = false
+  /** Processes start with the older version. */
+  #isOlder = false
   /** How often the server lost something, or changed its mind about dead letters: a run that sees it may fail. */
   #troubles = 0
   /** What does not hold, as a callback found. */
@@ -70,7 +75,7 @@ class Interleaving {
     this.#model.tick++
     switch (command.do) {
       case 'publish':
-        await this.#publish(command.entries)
+        await this.#publish(command.entries, command.isNewer)
         break
       case 'poll':
       case 'claim':
@@ -93,6 +98,13 @@ class Interleaving {
         this.#note(`${command.ms} ms pass${command.isPrompt ? '' : ', and nothing is answered'}`)
         await this.#pass(command.ms, command.isPrompt)
         break
+      case 'deploy':
+        this.#note(`the ${command.isOlder ? 'older' : 'newer'} version is deployed`)
+        this.#isOlder = command.isOlder
+        break
+      case 'pause':
+        await this.#pause(command.what)
+        break
       case 'deliver':
         await this.#deliver(command.times)
         break
@@ -114,6 +126,8 @@ class Interleaving {
   async drain(): Promise<void> {
     this.#note('all goes to its end')
     await this.carryOut({ do: 'jam', isJammed: false })
+    await this.carryOut({ do: 'pause', what: undefined })
+    await this.carryOut({ do: 'deploy', isOlder: false })
     for (const process of this.#live()) if (!process.isFrozen) await this.#run(process)
     await this.#workUntilDrained()
     const frozen = this.#live()
@@ -177,8 +191,15 @@ class Interleaving {
       await process.fail(operation, command.fault)
   }
 
-  async #publish(entries: readonly (readonly Behaviour[])[]): Promise<void> {
-    const published = entries.map((behaviours) => this.#model.publish(behaviours))
+  async #pause(what: PausedWhat | undefined): Promise<void> {
+    this.#note(what === undefined ? 'nothing is paused' : `the ${what} is paused`)
+    const { tick } = this.#model
+    this.#model.paused = what === undefined ? undefined : { tick, nowMs: this.#time.nowMs }
+    await this.#world.pause(what && { group: WHOLE_GROUP, type: OrderPaid.type }[what])
+  }
+
+  async #publish(entries: readonly (readonly Behaviour[])[], isNewer?: boolean): Promise<void> {
+    const published = entries.map((behaviours) => this.#model.publish(behaviours, isNewer))
     this.#note(`published: ${published.map(({ orderId, behaviours }) => `${orderId} (${behaviours})`).join(' ')}`)
     await this.#world.add(published.map(({ id, orderId }) => [id, orderId]))
   }
@@ -215,13 +236,19 @@ class Interleaving {
     }
     const process = new Process(name, this.#time, server, (line) => this.#note(line))
     process.bornIn = this.#model.life
+    process.startedAt = this.#model.tick
+    process.isOlder = this.#isOlder
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
     const { maxDeliveries, concurrency, batchSize, maxPollers, backoffMs, mode, usesPolicies } = this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
-      routes: [on(OrderPaid, ({ payload }, context) => this.#handle(process, payload.orderId, context))],
+      routes: [
+        on(this.#isOlder ? OlderOrderPaid : OrderPaid, ({ payload }, context) =>
+          this.#handle(process, payload.orderId, context),
+        ),
+      ],
       maxDeliveries,
       concurrency,
       batchSize,
@@ -396,7 +423,18 @@ const ENDS: Readonly<
   hang: { result: 'timed out', error: () => new Error('at last') },
 }
 
-type NonActor = 'publish' | 'deliver' | 'poll' | 'claim' | 'trim' | 'lose' | 'jam' | 'pass' | 'thaw'
+type NonActor =
+  | 'publish'
+  | 'deliver'
+  | 'poll'
+  | 'claim'
+  | 'trim'
+  | 'lose'
+  | 'jam'
+  | 'pass'
+  | 'thaw'
+  | 'deploy'
+  | 'pause'
 
 function chosen<T>(list: readonly T[], n: number): T | undefined {
   return list[n % list.length]

@@ -5,7 +5,7 @@ import { MemoryServer } from '../../src/group/memory/memory-server.ts'
 import { bothSides } from '../support/both-sides.ts'
 import { requestOf } from './lossy-group.ts'
 import type { Sight, World } from './world.ts'
-import { dueText, fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import { dueText, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Streams in memory. A call is one method of the group port, in the parts that a group on Redis would send. */
 export function createMemoryWorld(): World {
@@ -89,6 +89,10 @@ export function createMemoryWorld(): World {
       else await clear()
     },
     jam: async () => {},
+    async pause(name) {
+      if (name === undefined) server.pauses.delete(KEYS.paused)
+      else server.pauses.set(KEYS.paused, pauseText(name))
+    },
     clear,
   }
 }

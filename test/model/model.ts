@@ -1,7 +1,7 @@
 import { PARKED_CONSUMER } from '../../src/core/keys.ts'
 import type { Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
-import type { Method, Row, Sight } from './world.ts'
+import { isNewer, type Method, type Row, type Sight } from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
@@ -54,6 +54,10 @@ interface Actor {
   /** Lives of the group before it started. */
   readonly bornIn: number
   readonly methods: readonly Method[]
+  /** It does not know the newer version. */
+  readonly isOlder: boolean
+  /** After how many commands. */
+  readonly startedAt: number
 }
 
 /** A delivery that the server has counted. */
@@ -89,6 +93,8 @@ export class Model {
   life = 0
   /** Commands so far. */
   tick = 0
+  /** After how many commands, and when, it was paused. */
+  paused: { readonly tick: number; readonly nowMs: number } | undefined
   /** Changes of the server by processes so far. */
   changes = 0
   hasCrashed = false
@@ -114,9 +120,9 @@ export class Model {
     this.#rules = rules
   }
 
-  publish(behaviours: readonly Behaviour[]): Published {
+  publish(behaviours: readonly Behaviour[], isNewerVersion = false): Published {
     const n = this.entries.length + 1
-    const entry = { id: `${n}-0`, orderId: `o${n}`, behaviours, trimmedAt: undefined }
+    const entry = { id: `${n}-0`, orderId: `o${n}${isNewerVersion ? '+' : ''}`, behaviours, trimmedAt: undefined }
     const published = { ...entry, results: [], letters: 0, dueMs: 0 }
     this.entries.push(published)
     this.#byOrder.set(published.orderId, published)
@@ -139,6 +145,7 @@ export class Model {
   /** The group is gone; with everything the dead letters are. */
   endLife(isEverything: boolean): void {
     this.life++
+    if (isEverything) this.paused = undefined
     this.#holders.clear()
     if (isEverything) this.#lettersSeen = 0
   }
@@ -164,6 +171,8 @@ export class Model {
       entry.trimmedAt === undefined || entry.trimmedAt > deliveredAt.tick,
       `${said}: it had been trimmed before it was delivered`,
     )
+    assert(!(by.isOlder && isNewer(orderId)), `${said}: by a process that does not know its version`)
+    this.#assertNotPaused(by, nowMs, said)
     // a failure that its process took along was never settled
     if (this.#rules.isCalm && !this.hasCrashed)
       assert(nowMs >= entry.dueMs, `${said}: ${entry.dueMs - nowMs} ms too early`)
@@ -179,6 +188,14 @@ export class Model {
         this.hasCrashed ||= result === 'crashed'
       },
     }
+  }
+
+  /** Nothing starts while paused: in a process that has begun since, and, where the network is prompt, in any after a third of `minIdleMs`. */
+  #assertNotPaused(by: Actor, nowMs: number, said: string): void {
+    if (!this.paused) return
+    assert(by.startedAt <= this.paused.tick, `${said}: by a process that has begun since a pause`)
+    const agoMs = nowMs - this.paused.nowMs
+    assert(!this.#rules.isCalm || agoMs <= MIN_IDLE_MS / 3, `${said}: ${agoMs} ms after a pause`)
   }
 
   /** A run that was not killed has ended. */

@@ -99,6 +99,9 @@ export class Process implements Caller {
 
   /** Lives of the group before it started. */
   bornIn = 0
+  /** After how many commands it started. */
+  startedAt = 0
+  isOlder = false
 
   /** What it waits for still. */
   get expected(): Operation[] {

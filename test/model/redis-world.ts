@@ -3,7 +3,7 @@ import { RedisReplyError } from '../../src/errors.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
 import type { RedisCommand, RedisReply, ReplyOrConnectionError } from '../../src/group/redis/transport.ts'
 import type { World } from './world.ts'
-import { dueText, fieldsOf, GROUP, KEYS, letterOf, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import { dueText, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
@@ -151,6 +151,8 @@ export function createRedisWorld(url: string): World & { close(): void } {
         await outside.rename(ASIDE, KEYS.deadLetters).catch(() => {})
       }
     },
+    pause: async (name) =>
+      void (await (name === undefined ? outside.del(KEYS.paused) : outside.set(KEYS.paused, pauseText(name)))),
     clear: flush,
     close() {
       client.disconnect()

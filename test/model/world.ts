@@ -25,6 +25,8 @@ export interface World {
   lose(what: Loss): Promise<void>
   /** From now on dead letters are refused, or taken again. Does nothing where they are never refused. */
   jam(isJammed: boolean): Promise<void>
+  /** From now on that is paused, or nothing is. */
+  pause(name: string | undefined): Promise<void>
   clear(): Promise<void>
 }
 
@@ -89,12 +91,22 @@ export interface Row {
   readonly count: number
 }
 
-/** What an order is published as. */
+/** What an order is published as: with a `+` in it, of the newer version. */
 export function fieldsOf(orderId: string): readonly (readonly [string, string])[] {
   return [
     ['eventType', 'OrderPaid'],
+    ['schemaVersion', isNewer(orderId) ? '2' : '1'],
     ['payload', JSON.stringify({ orderId })],
   ]
+}
+
+export function isNewer(orderId: string): boolean {
+  return orderId.endsWith('+')
+}
+
+/** What is kept of a pause, which never ends by itself. */
+export function pauseText(name: string): string {
+  return JSON.stringify({ [name]: { at: 1 } })
 }
 
 /** What a dead letter says, of all its names and values. */
