@@ -1,14 +1,20 @@
 import type { Consumer, EventHandler, EventOf } from 'millrace'
 import { defineConsumer, on } from 'millrace'
-import { perform, Work, waitOf } from './kinds.ts'
+import { NewerWork, perform, Work, waitOf } from './kinds.ts'
 import type { Notebook } from './notes.ts'
 import { GROUP, SETTINGS, STREAM } from './settings.ts'
 
 /** A poison that blocks does so for longer than any invocation lasts, and yet not for ever if nobody is left to kill it. */
 const BLOCK_MS = 60_000
 
-export function soakConsumer(handler: EventHandler<EventOf<typeof Work>>): Consumer {
-  return defineConsumer({ stream: STREAM, group: GROUP, routes: [on(Work, handler)], ...SETTINGS })
+/** @param isOlder Whether it knows the older version only. */
+export function soakConsumer(handler: EventHandler<EventOf<typeof Work>>, isOlder = false): Consumer {
+  return defineConsumer({
+    stream: STREAM,
+    group: GROUP,
+    routes: [on(isOlder ? Work : NewerWork, handler)],
+    ...SETTINGS,
+  })
 }
 
 /** Notes each call before it acts, and each end before it returns. */

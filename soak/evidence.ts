@@ -57,6 +57,8 @@ export interface Evidence {
   readonly published: readonly Published[]
   readonly processes: readonly Process[]
   readonly holdings: Holdings
+  /** When the group, or its only event type, was paused. */
+  readonly pauses: readonly Interval[]
   /** From a server's time, which is in entry ids, to the processes' clock. */
   readonly serverEpochMs: number
 }
@@ -69,6 +71,10 @@ export interface Records {
   readonly standstills: readonly Interval[]
   /** When the server did not answer. */
   readonly silences: readonly Interval[]
+}
+
+export function pausesOf(faults: readonly Fault[]): Interval[] {
+  return faults.filter(({ kind }) => kind.endsWith(' paused'))
 }
 
 /** Puts together what each process noted, and what was done to it. */

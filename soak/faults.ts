@@ -1,11 +1,15 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connectIoredis } from 'millrace/ioredis'
+import { pause, resume } from 'millrace/operate'
 import type { Random } from '../demo/random.ts'
 import type { FaultProxy } from '../test/support/fault-proxy.ts'
 import type { PrivateRedis } from '../tools/redis-server.ts'
 import type { Fleet, Seat } from './fleet.ts'
 import type { CutCommand, Journal } from './journal.ts'
-import { SETTINGS } from './settings.ts'
+import { Work } from './kinds.ts'
+import { insist } from './publish.ts'
+import { GROUP, SETTINGS, STREAM } from './settings.ts'
 
 /** What faults are done to. */
 export interface Stage {
@@ -27,6 +31,7 @@ interface FaultSource {
 
 interface OpenStage extends Stage {
   isRestarting: boolean
+  isPaused: boolean
   /** Resolves when the stage's signal is aborted. */
   readonly over: Promise<unknown>
 }
@@ -38,6 +43,8 @@ const STALL_MS = [200, 2 * minIdleMs] as const
 /** Longer than others wait; the long ones outlast the lease, so that another process has the same consumer name. */
 const FREEZE_MS = [minIdleMs + 500, 2 * minIdleMs + 1_000] as const
 const LONG_FREEZE_MS = [10_000, 14_000] as const
+/** Long enough that what was under way is over. */
+const PAUSE_MS = [1_500, 4_000] as const
 
 /** Claimers have two slots, and one that dies or stands still holds its own for seconds: more such faults and nobody would claim. */
 const SOURCES: readonly FaultSource[] = [
@@ -56,13 +63,15 @@ const SOURCES: readonly FaultSource[] = [
   { share: 2, inflict: (stage) => cut(stage, 'xadd') },
   { share: 3, inflict: (stage) => restartServer(stage, 'server killed') },
   { share: 3, inflict: (stage) => restartServer(stage, 'server restarted') },
+  { share: 5, inflict: (stage) => pauseFor(stage, 'group paused', undefined) },
+  { share: 5, inflict: (stage) => pauseFor(stage, 'type paused', Work.type) },
 ]
 const DECK = SOURCES.flatMap((source) => Array.from({ length: source.share }, () => source))
 
 /** Injects one fault after the other, several of them lasting at once, until it is stopped; then nothing is left of any. */
 export async function injectFaults(given: Stage): Promise<void> {
   const { random, signal } = given
-  const stage: OpenStage = { ...given, isRestarting: false, over: once(signal, 'abort') }
+  const stage: OpenStage = { ...given, isRestarting: false, isPaused: false, over: once(signal, 'abort') }
   const lasting = new Set<Promise<void>>()
   while (!signal.aborted) {
     await sleep(random.integer(...WAIT_MS), undefined, { signal }).catch(() => {})
@@ -124,3 +133,28 @@ async function restartServer(stage: OpenStage, kind: 'server killed' | 'server r
   isOver()
   stage.isRestarting = false
 }
+
+/** Pauses, and resumes; one pause at a time. A server that is away is asked again. */
+async function pauseFor(
+  stage: OpenStage,
+  kind: 'group paused' | 'type paused',
+  type: string | undefined,
+): Promise<void> {
+  if (stage.isPaused) return
+  stage.isPaused = true
+  const redis = connectIoredis(stage.server.url)
+  const options = { redis, ...(type !== undefined && { type }) }
+  const source = { stream: STREAM, group: GROUP }
+  try {
+    await insist(NEVER, () => pause(source, options))
+    const isOver = stage.journal.begin(kind)
+    await sleep(stage.random.integer(...PAUSE_MS), undefined, { signal: stage.signal }).catch(() => {})
+    isOver()
+    await insist(NEVER, () => resume(source, options))
+  } finally {
+    await redis.close()
+    stage.isPaused = false
+  }
+}
+
+const NEVER = new AbortController().signal

@@ -18,6 +18,8 @@ export interface WorkerOrder {
   readonly action: Action
   readonly dir: string
   readonly name: string
+  /** It was deployed before a newer version of the event was. */
+  readonly isOlder: boolean
 }
 
 /** What wakes a worker. */
@@ -197,7 +199,10 @@ export class Seat {
     const { server, dir } = this.#options
     const isProxied = this.#random.integer(0, 4) > 0
     const name = `worker-${this.number}-${this.lives.length}`
-    const order: WorkerOrder = { url: isProxied ? this.proxy.url : server.url, action: this.action, dir, name }
+    // on every other seat, so that there is always somebody for what the older ones leave
+    const isOlder = this.number % 2 === 1 && this.#random.integer(0, 2) > 0
+    const url = isProxied ? this.proxy.url : server.url
+    const order: WorkerOrder = { url, action: this.action, dir, name, isOlder }
     const startedAt = now()
     this.#end = undefined
     const child = fork(PROGRAM, [JSON.stringify(order)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })

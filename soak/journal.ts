@@ -1,6 +1,6 @@
 import { now } from './time.ts'
 
-/** What is done to the processes, their connections, or the server. */
+/** What is done to the processes, their connections, the server, or the group. */
 export type FaultKind =
   | 'process killed'
   | 'process frozen'
@@ -8,6 +8,8 @@ export type FaultKind =
   | 'server restarted'
   | 'connection severed'
   | 'connection stalled'
+  | 'group paused'
+  | 'type paused'
   | `cut ${'before' | 'after'} ${CutCommand}`
 
 /** Commands whose connection is cut before the server sees them, or after it and before the reply. */

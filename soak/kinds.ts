@@ -4,16 +4,23 @@ import { defineEvent, NonRetryableError, RetryAfterError } from 'millrace'
 import * as z from 'zod/mini'
 import { SETTINGS } from './settings.ts'
 
-/** What an event makes its handler do. */
-export const Work = defineEvent('Work', {
-  payload: z.object({
-    kind: z.string(),
-    /** How long the handler takes. */
-    handlerMs: z.number(),
-    /** Deliveries that fail before one succeeds. */
-    failures: z.number(),
-  }),
+const payload = z.object({
+  kind: z.string(),
+  /** How long the handler takes. */
+  handlerMs: z.number(),
+  /** Deliveries that fail before one succeeds. */
+  failures: z.number(),
 })
+
+/** What an event makes its handler do. */
+export const Work = defineEvent('Work', { payload })
+
+/** The same of a later version: processes that know the older one only leave it to others. */
+export const NewerWork = defineEvent('Work', { payload, version: 2, upcast: { 1: (order) => order } })
+
+export function definitionOf({ kind }: Order) {
+  return kind === 'newer' ? NewerWork : Work
+}
 
 export interface Order {
   readonly kind: string
@@ -40,7 +47,8 @@ export type Die = (how: 'exits' | 'throws' | 'blocks') => Promise<never>
 const RETRY_AFTER_MS = 3 * SETTINGS.minIdleMs
 
 export const KINDS: Readonly<Record<string, Kind>> = {
-  ok: { share: 720, handlerMs: [0, 60], fate: 'handled', act: () => undefined },
+  ok: { share: 690, handlerMs: [0, 60], fate: 'handled', act: () => undefined },
+  newer: { share: 30, handlerMs: [0, 60], fate: 'handled', act: () => undefined },
   slow: { share: 70, handlerMs: [150, 0.9 * SETTINGS.handlerTimeoutMs], fate: 'handled', act: () => undefined },
   long: {
     share: 0,

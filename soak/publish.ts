@@ -4,7 +4,7 @@ import type { Publisher } from 'millrace'
 import { PublishFailedError } from 'millrace'
 import type { Random } from '../demo/random.ts'
 import type { Order } from './kinds.ts'
-import { KINDS, POISONS, Work } from './kinds.ts'
+import { definitionOf, KINDS, POISONS } from './kinds.ts'
 import { BURST, POISON_EVERY_MS, RATE } from './settings.ts'
 import { now } from './time.ts'
 
@@ -77,7 +77,7 @@ async function publishEvents(
     const batch = left
     try {
       const answers = await publisher.publishMany(
-        batch.map(({ eventId, ...order }) => [Work, order, { eventId }] as const),
+        batch.map(({ eventId, ...order }) => [definitionOf(order), order, { eventId }] as const),
       )
       note(answers.map(({ entryId }) => entryId))
     } catch (error) {
@@ -105,7 +105,7 @@ function draft(kind: string, random: Random): Draft {
 }
 
 /** Tries again while the server is away. */
-async function insist<T>(interrupt: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+export async function insist<T>(interrupt: AbortSignal, attempt: () => Promise<T>): Promise<T> {
   const giveUpAt = now() + GIVE_UP_MS
   for (;;) {
     try {

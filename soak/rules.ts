@@ -14,7 +14,9 @@ export interface Rule {
   broken(evidence: Evidence, stories: readonly Story[]): string[]
 }
 
-const { maxDeliveries } = SETTINGS
+const { maxDeliveries, minIdleMs } = SETTINGS
+/** Between an answer of the server and the handlers that start after it. */
+const REPLY_MS = 500
 /** Two clocks are compared, and an entry id's has no fractions. */
 const CLOCK_MS = 50
 /** Timers may be early by less than a millisecond. */
@@ -150,6 +152,20 @@ export const RULES: readonly Rule[] = [
     rule: 'what the codec cannot read reaches no handler',
     broken: (_, stories) =>
       stories.filter(({ entry, calls }) => calls.length > 0 && !KINDS[entry.kind]?.act).map(({ entry }) => entry.id),
+  },
+  {
+    rule: 'nothing starts while it is paused',
+    broken: ({ processes, pauses }) =>
+      processes.flatMap((process) =>
+        process.calls
+          .filter(({ startedAt }) =>
+            pauses.some(({ from, to }) => {
+              const span = { from: from + minIdleMs / 3, to: startedAt }
+              return startedAt > span.from + REPLY_MS && startedAt < to && !isDisturbed(process, { ...span, from })
+            }),
+          )
+          .map(({ entryId, startedAt }) => `${nameOf(process)}: ${entryId} at ${Math.round(startedAt)}`),
+      ),
   },
   {
     rule: 'consumer names are those of slots, claimers and parked',

@@ -9,7 +9,7 @@ import { startFaultProxy } from '../test/support/fault-proxy.ts'
 import { startRedisServer } from '../tools/redis-server.ts'
 import { soakConsumer } from './consumer.ts'
 import type { Evidence } from './evidence.ts'
-import { processesOf } from './evidence.ts'
+import { pausesOf, processesOf } from './evidence.ts'
 import { injectFaults } from './faults.ts'
 import { Fleet } from './fleet.ts'
 import type { Fault } from './journal.ts'
@@ -150,7 +150,7 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   const seen = { lives, faults, standstills, silences, published, holdings, serverEpochMs }
   if (task.notes !== undefined) await writeFile(join(dir, 'seen.json'), JSON.stringify(seen))
   const processes = processesOf({ lives, notes: readNotes(dir), faults, standstills, silences })
-  return { faults, evidence: { published, processes, holdings, serverEpochMs } }
+  return { faults, evidence: { published, processes, holdings, pauses: pausesOf(faults), serverEpochMs } }
 }
 
 /** Leases come and go as long as somebody polls. */

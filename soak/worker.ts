@@ -8,11 +8,14 @@ import type { ReportNumbers } from './notes.ts'
 import { Notebook } from './notes.ts'
 import { watchStandstill } from './time.ts'
 
-const { url, action, dir, name } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
+const { url, action, dir, name, isOlder } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
 const notebook = new Notebook(dir, name)
 const redis = connectIoredis(url)
 let current = 0
-const consumer = soakConsumer(notingHandler(notebook, () => current))
+const consumer = soakConsumer(
+  notingHandler(notebook, () => current),
+  isOlder,
+)
 
 watchStandstill(({ from }) => notebook.write({ note: 'stood', from }))
 // a Ctrl-C reaches every process of the terminal; it is the soak that ends this one

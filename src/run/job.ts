@@ -6,6 +6,7 @@ import type { Event } from '../define/event.ts'
 import type { PolicyJob } from '../define/policy.ts'
 import type { Delivery } from '../group/group.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
+import { runsAlone } from './feed/suspects.ts'
 import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 
@@ -63,6 +64,16 @@ export class Job implements EntryInHand, PolicyJob {
   pause(condition: string): void {
     if (this.delivery.returnTo === PARKED_CONSUMER) this.outcome = { kind: 'park', delayMs: 0, condition }
     else this.release()
+  }
+
+  /**
+   * This deployment cannot run it: it is set aside for one that can, and had no delivery. A suspect that has to run alone goes back to where it came from, or others would run
+   * beside it once it comes back.
+   */
+  awaitDeployment(condition: string): void {
+    const isSuspect = this.delivery.returnTo !== PARKED_CONSUMER
+    if (isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries)) this.release()
+    else this.outcome = { kind: 'park', delayMs: 0, condition }
   }
 
   /** It was to run and did not: it goes back to where it came from, with one delivery less. @param condition What it waits for. Default: nothing. */

@@ -115,3 +115,29 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     expect(calls).toEqual(events.map(({ type }, n) => `${type} 1 ${n} 1`))
   })
 })
+
+it('promise 4: a suspect that an older deployment claims stays one', async () => {
+  const { redis, raw, age, pending } = await startScenario()
+  const orders = createPublisher({ stream: 'orders', redis })
+  const [twice, once] = [await orders.publish(Paid2, { id: 'twice' }), await orders.publish(Paid2, { id: 'once' })]
+  await raw.xgroup('CREATE', 'orders', 'billing', '0')
+  await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'STREAMS', 'orders', '>')
+  for (const [{ entryId }, count] of [
+    [twice, 2],
+    [once, 1],
+  ] as const)
+    await raw.call('xclaim', 'orders', 'billing', 'poller-0', 0, entryId, 'RETRYCOUNT', count, 'JUSTID')
+  await age(600_000)
+
+  await claim(deployment([], [Paid], { maxDeliveries: 5 }), { redis })
+
+  const owners = (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string, string, number, number][]
+  expect(owners.map(([id, owner, , count]) => [id, owner, count])).toEqual([
+    [twice.entryId, 'claimer-0', 2],
+    [once.entryId, 'parked', 1],
+  ])
+  await age(600_000)
+  const newer: string[] = []
+  await claim(deployment(newer, [Paid2], { maxDeliveries: 5 }), { redis })
+  expect([newer.toSorted(), await pending()]).toEqual([['Paid 2 once 2', 'Paid 2 twice 3'], []])
+})

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { accountFor } from '../../soak/account.ts'
 import type { Evidence } from '../../soak/evidence.ts'
-import { processesOf } from '../../soak/evidence.ts'
+import { pausesOf, processesOf } from '../../soak/evidence.ts'
 import type { Life } from '../../soak/fleet.ts'
 import type { Fault } from '../../soak/journal.ts'
 import type { DatedNote, Note, ReportNumbers } from '../../soak/notes.ts'
@@ -240,6 +240,11 @@ describe('accountFor()', () => {
       { holdings: { consumerNames: ['parked', 'poller-0', `poller-${SETTINGS.maxPollers}`] } },
     ],
     [
+      'nothing starts while it is paused',
+      'a call in the middle of a pause',
+      { workers: [aWorker(called(1, 'succeeded', 5_000))], faults: [aFault('group paused', 100, 9_000)] },
+    ],
+    [
       'a report adds up',
       'an entry too many',
       { workers: [aWorker(called(1, 'succeeded', 100, { report: { read: 2 } }))] },
@@ -313,6 +318,7 @@ function someEvidence({
   }))
   return {
     serverEpochMs: 1_000,
+    pauses: pausesOf(faults),
     published: [{ eventId: 'event', kind, entryId: ENTRY }],
     holdings: {
       entries: [{ id: ENTRY, eventId: 'event', kind }],

@@ -26,7 +26,7 @@ export function findCrashSuspects<Entry extends ClaimedEntry>(
   maxDeliveries: number,
 ): CrashSuspects<Entry> {
   const isLast = ({ deliveryCount }: Entry) => deliveryCount + 1 >= maxDeliveries
-  const mustBeAlone = (entry: Entry) => entry.deliveryCount > 1 || isLast(entry)
+  const mustBeAlone = (entry: Entry) => runsAlone(entry.deliveryCount + 1, maxDeliveries)
   const waiting = entries.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
   const above = waiting.filter(isAboveSuspicion)
   const suspects = waiting.filter((entry) => !isAboveSuspicion(entry))
@@ -37,6 +37,11 @@ export function findCrashSuspects<Entry extends ClaimedEntry>(
     grouped: suspects.filter((entry) => !mustBeAlone(entry)),
     alone: suspects.filter(mustBeAlone).sort((a, b) => a.deliveryCount - b.deliveryCount),
   }
+}
+
+/** Whether that delivery of a suspect runs with nothing beside it: at least two processes died of it, or it is the last. */
+export function runsAlone(deliveryCount: number, maxDeliveries: number): boolean {
+  return deliveryCount > 2 || deliveryCount >= maxDeliveries
 }
 
 /** What is set aside failed and said so, and what has no delivery never ran. */
