@@ -267,8 +267,9 @@ describe('promise 6: a claimer’s work is bounded', () => {
       // a handful of commands per entry, however many wait
       expect(commands / entryIds.length).toBeLessThan(15)
     }
-    const inOrder = runs.flatMap(({ entryIds }) => entryIds)
-    expect(inOrder).toEqual(await firstIds(raw, inOrder.length))
+    // none is passed over; what a run had no time for comes first in the next, as text
+    const called = runs.flatMap(({ entryIds }) => entryIds)
+    expect(called.toSorted()).toEqual((await firstIds(raw, called.length)).toSorted())
     expect((await raw.xpending('orders', 'billing'))[0]).toBe(MILLION)
     await redis.close()
   })
