@@ -18,6 +18,7 @@ export interface DecidableJob extends PolicyJob {
   readonly prepared: PreparedEntry | undefined
   outcome: Outcome | undefined
   release(): void
+  setAside(delayMs: number, condition?: string): Outcome
 }
 
 /** The dead letter of a job. @param failedAt Milliseconds since 1970. */
@@ -67,7 +68,6 @@ export function policyDecisionOutcome(decision: CheckedPolicyDecision, job: Deci
   if (decision.action === 'ignore') return IGNORE_OUTCOME
   if (decision.action === 'deadLetter')
     return deadLetterOutcome(job, decision.reason, decision.error, job.prepared?.decoded, now)
-  if ('until' in decision)
-    return { kind: 'park', delayMs: 0, condition: formatCondition(decision.policy, decision.until) }
-  return { kind: 'park', delayMs: Math.ceil(decision.delayMs) }
+  if ('until' in decision) return job.setAside(0, formatCondition(decision.policy, decision.until))
+  return job.setAside(Math.ceil(decision.delayMs))
 }

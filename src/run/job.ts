@@ -67,23 +67,29 @@ export class Job implements EntryInHand, PolicyJob {
   }
 
   /**
-   * This deployment cannot run it: it is set aside for one that can, and had no delivery. A suspect that has to run alone goes back to where it came from, or others would run
-   * beside it once it comes back.
+   * The outcome of what is not called now: it is set aside, and had no delivery. A suspect that has to run alone goes back to where it came from, or others would run beside it
+   * once it comes back.
+   *
+   * @param condition What it waits for. Default: only for that time.
    */
-  awaitDeployment(condition: string): void {
+  setAside(delayMs: number, condition?: string): Outcome {
     const isSuspect = this.delivery.returnTo !== PARKED_CONSUMER
-    if (isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries)) this.release()
-    else this.outcome = { kind: 'park', delayMs: 0, condition }
+    if (isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries))
+      return this.#released(undefined)
+    return { kind: 'park', delayMs, condition }
   }
 
   /** It was to run and did not: it goes back to where it came from, with one delivery less. @param condition What it waits for. Default: nothing. */
   release(condition?: string): void {
+    this.outcome = this.#released(condition)
+  }
+
+  #released(condition: string | undefined): Outcome {
     const { returnTo: owner } = this.delivery
     const deliveryCount = this.deliveryCount - 1
     // a suspect that was set aside would be none
-    this.outcome =
-      owner === PARKED_CONSUMER
-        ? { kind: 'release', owner, deliveryCount, condition }
-        : { kind: 'release', owner, deliveryCount }
+    return owner === PARKED_CONSUMER
+      ? { kind: 'release', owner, deliveryCount, condition }
+      : { kind: 'release', owner, deliveryCount }
   }
 }

@@ -119,7 +119,7 @@ export class RunningCall {
     if (this.isExpired) return
     if (prepared.kind === 'rejected') this.#reject(job, prepared)
     else if (prepared.kind === 'ignored') job.outcome = IGNORE_OUTCOME
-    else if (prepared.kind === 'awaiting') job.awaitDeployment(prepared.condition)
+    else if (prepared.kind === 'awaiting') job.outcome = job.setAside(0, prepared.condition)
     else {
       job.prepared = prepared
       if (!isWantedByRoute(prepared)) job.outcome = IGNORE_OUTCOME

@@ -1,5 +1,5 @@
 import type { Connection, Consumer, ConsumerOptions, EventDefinition } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { claim, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
@@ -116,20 +116,24 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
   })
 })
 
-it('promise 4: a suspect that an older deployment claims stays one', async () => {
+const parksAll = definePolicy({
+  name: 'parks all',
+  begin: () => ({ admit: (jobs) => jobs.map(() => ({ action: 'park', delayMs: 0 })) }),
+})
+
+it.each([
+  ['an older deployment sets aside', Paid, {}],
+  ['a policy sets aside', Paid2, { use: [parksAll] }],
+] as const)('promise 4: a suspect that %s stays one', async (_who, known, options) => {
   const { redis, raw, age, pending } = await startScenario()
   const orders = createPublisher({ stream: 'orders', redis })
   const [twice, once] = [await orders.publish(Paid2, { id: 'twice' }), await orders.publish(Paid2, { id: 'once' })]
   await raw.xgroup('CREATE', 'orders', 'billing', '0')
   await raw.xreadgroup('GROUP', 'billing', 'poller-0', 'STREAMS', 'orders', '>')
-  for (const [{ entryId }, count] of [
-    [twice, 2],
-    [once, 1],
-  ] as const)
-    await raw.call('xclaim', 'orders', 'billing', 'poller-0', 0, entryId, 'RETRYCOUNT', count, 'JUSTID')
+  await raw.xclaim('orders', 'billing', 'poller-0', 0, twice.entryId, 'RETRYCOUNT', 2, 'JUSTID')
   await age(600_000)
 
-  await claim(deployment([], [Paid], { maxDeliveries: 5 }), { redis })
+  await claim(deployment([], [known], { maxDeliveries: 5, ...options }), { redis })
 
   const owners = (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string, string, number, number][]
   expect(owners.map(([id, owner, , count]) => [id, owner, count])).toEqual([
@@ -137,7 +141,7 @@ it('promise 4: a suspect that an older deployment claims stays one', async () =>
     [once.entryId, 'parked', 1],
   ])
   await age(600_000)
-  const newer: string[] = []
-  await claim(deployment(newer, [Paid2], { maxDeliveries: 5 }), { redis })
-  expect([newer.toSorted(), await pending()]).toEqual([['Paid 2 once 2', 'Paid 2 twice 3'], []])
+  const calls: string[] = []
+  await claim(deployment(calls, [Paid2], { maxDeliveries: 5 }), { redis })
+  expect([calls.toSorted(), await pending()]).toEqual([['Paid 2 once 2', 'Paid 2 twice 3'], []])
 })
