@@ -111,9 +111,9 @@ const COMPARISONS = {
   suffix: (value: unknown, end: string) => typeof value === 'string' && value.endsWith(end),
   'equals-ignore-case': (value: unknown, other: string) =>
     typeof value === 'string' && value.toLowerCase() === other.toLowerCase(),
-  numeric: (value: unknown, [operator, number, ...more]: readonly never[]): boolean =>
+  numeric: (value: unknown, [operator, number, ...more]: readonly (string | number)[]): boolean =>
     typeof value === 'number' &&
-    NUMERIC[operator as unknown as keyof typeof NUMERIC](value, number as unknown as number) &&
+    NUMERIC[operator as keyof typeof NUMERIC](value, number as number) &&
     (more.length === 0 || COMPARISONS.numeric(value, more)),
   'anything-but': (value: unknown, other: object | FilterValue) => {
     if (typeof other !== 'object' || other === null || Array.isArray(other)) return ![other].flat().includes(value)

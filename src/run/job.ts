@@ -62,8 +62,7 @@ export class Job implements EntryInHand, PolicyJob {
 
   /** Its type is paused: it is set aside until that is over, and had no delivery; or, if it was left behind, goes back to where it came from. */
   pause(condition: string): void {
-    if (this.delivery.returnTo === PARKED_CONSUMER) this.outcome = { kind: 'park', delayMs: 0, condition }
-    else this.release()
+    this.outcome = this.#isSuspect ? this.#released(undefined) : { kind: 'park', delayMs: 0, condition }
   }
 
   /**
@@ -73,8 +72,7 @@ export class Job implements EntryInHand, PolicyJob {
    * @param condition What it waits for. Default: only for that time.
    */
   setAside(delayMs: number, condition?: string): Outcome {
-    const isSuspect = this.delivery.returnTo !== PARKED_CONSUMER
-    if (isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries))
+    if (this.#isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries))
       return this.#released(undefined)
     return { kind: 'park', delayMs, condition }
   }
@@ -88,8 +86,13 @@ export class Job implements EntryInHand, PolicyJob {
     const { returnTo: owner } = this.delivery
     const deliveryCount = this.deliveryCount - 1
     // a suspect that was set aside would be none
-    return owner === PARKED_CONSUMER
-      ? { kind: 'release', owner, deliveryCount, condition }
-      : { kind: 'release', owner, deliveryCount }
+    return this.#isSuspect
+      ? { kind: 'release', owner, deliveryCount }
+      : { kind: 'release', owner, deliveryCount, condition }
+  }
+
+  /** It was left behind by a process that died, and may be what killed it. */
+  get #isSuspect(): boolean {
+    return this.delivery.returnTo !== PARKED_CONSUMER
   }
 }

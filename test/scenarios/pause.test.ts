@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import type { Connection, Consumer, EventOf } from 'millrace'
 import { claim, createPublisher, defineConsumer, defineEvent, envelopeCodec, on, onBatch, poll } from 'millrace'
 import { connect } from 'millrace/connect'
@@ -6,7 +7,7 @@ import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { startRestServer } from '../support/rest-server.ts'
-import { counts, difference, startScenario } from '../support/scenario.ts'
+import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
 
 const payload = z.object({ orderId: z.string() })
 const OrderPaid = defineEvent('OrderPaid', { payload })
@@ -23,8 +24,11 @@ interface Place {
 
 async function overTcp(): Promise<Place> {
   const { redis, raw } = await startScenario()
+  return { redis, ...groupOn(raw) }
+}
+
+function groupOn(raw: Redis): Omit<Place, 'redis'> {
   return {
-    redis,
     async pending() {
       const rows = (await raw.xpending('orders', 'billing', '-', '+', 1_000)) as [string, string, number, number][]
       return rows.map(([, owner, , count]) => [owner, count])
@@ -41,14 +45,7 @@ async function overRest(): Promise<Place> {
     await redis.close()
     await rest.close()
   })
-  return {
-    redis,
-    async pending() {
-      const rows = (await raw.xpending('orders', 'billing', '-', '+', 1_000)) as [string, string, number, number][]
-      return rows.map(([, owner, , count]) => [owner, count])
-    },
-    loseGroup: async () => void (await raw.xgroup('DESTROY', 'orders', 'billing')),
-  }
+  return { redis, ...groupOn(raw) }
 }
 
 async function inMemory(): Promise<Place> {
@@ -395,4 +392,15 @@ it('events that wait for others are set aside when their group is paused', async
     ['parked', 0],
     ['parked', 0],
   ])
+})
+
+it('a key of another type in place of pauses pauses nothing, at any read', async () => {
+  const { redis, raw, publish } = await startScenario()
+  await publish(...names('o', 5))
+  await raw.rpush('{orders}:billing:paused', 'no pause')
+  const { calls, handler } = noting()
+
+  const report = await poll(billing(handler, { batchSize: 2 }), { redis })
+
+  expect([calls, report.acked]).toEqual([names('o', 5), 5])
 })
