@@ -27,6 +27,9 @@ export interface HeldClient {
 }
 
 const ACTION = 'connect with ioredis'
+const SHARED =
+  "mode 'listen' waits on a connection of its own, and the factory gave the client that is used already; it must make a " +
+  'new one each time, as in connectIoredis(() => new Redis(url))'
 const SAME_AGAIN =
   'the factory gave a client again that got no answer or was refused; it must make a new one each time, as in ' +
   'connectIoredis(() => new Redis(url)), and not share one with the application'
@@ -40,6 +43,8 @@ export class ClientHolder {
   readonly #create: ClientFactory
   /** Nobody else has the clients: one is destroyed as soon as it is given up. */
   readonly #isOwn: boolean
+  /** Whose client must be another one. */
+  readonly #beside: ClientHolder | undefined
   readonly #gone = new WeakSet<IoredisClient>()
   /** Given up, and not destroyed before the factory has given another, or, of a cluster, while other nodes still answer. */
   readonly #left = new Map<IoredisClient, HeldClient | undefined>()
@@ -49,9 +54,15 @@ export class ClientHolder {
   /** An option was refused, which no other client of the factory will have otherwise. */
   #wrong: Error | undefined
 
-  constructor(create: ClientFactory, isOwn: boolean) {
+  constructor(create: ClientFactory, isOwn: boolean, beside?: ClientHolder) {
     this.#create = create
     this.#isOwn = isOwn
+    this.#beside = beside
+  }
+
+  /** What has another client of the same kind, for itself. It sends nothing again once its connection is gone. */
+  another(): ClientHolder {
+    return new ClientHolder(this.#create, true, this)
   }
 
   /** The client that is there, so that a command is written at once: a handler that never yields may follow. */
@@ -116,6 +127,7 @@ export class ClientHolder {
   /** @param isAwaited Whether somebody still waits for it. */
   async #adopt(isAwaited: () => boolean): Promise<HeldClient> {
     const client = await this.#ask()
+    if (client === this.#beside?.held()?.client) throw wrongUseError(ACTION, SHARED)
     if (this.#gone.has(client)) throw new RedisConnectionError(`Cannot use Redis: ${SAME_AGAIN}`)
     if (!isAwaited()) throw this.#leave(client)
     const { options = {} } = client
@@ -127,7 +139,9 @@ export class ClientHolder {
       await this.#drop(client)
       throw error
     }
-    this.#held = hold(client, options)
+    const held = hold(client, options)
+    this.#held = held
+    if (this.#beside) client.on('close', () => endWaits(held))
     this.#destroyLeft()
     return this.#held
   }
@@ -253,6 +267,12 @@ function refuse(held: HeldClient, refusal: RedisReplyError): void {
   held.client.stream?.destroy()
   held.refusal = refusal
   for (const each of held.waiting) each.fail(refusal)
+}
+
+/** What was sent may have been carried out. */
+function endWaits(held: HeldClient): void {
+  const said = held.trouble ?? 'the connection was closed'
+  for (const each of held.waiting) each.fail(new RedisConnectionError(`Cannot reach Redis: ${said}`))
 }
 
 interface ClientError extends Error {

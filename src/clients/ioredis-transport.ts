@@ -8,6 +8,7 @@ import type {
   ReplyOrConnectionError,
   SignIn,
   Transport,
+  WaitingTransport,
 } from '../group/redis/transport.ts'
 import { isClusterClient } from './cluster-client.ts'
 import { clusterNodeClient, fetchMasters } from './cluster-nodes.ts'
@@ -22,6 +23,9 @@ import { waitForClient } from './ready.ts'
 import { signInFromOptions } from './sign-in.ts'
 import { describeSocketError } from './trouble.ts'
 import type { UrlClients } from './url-clients.ts'
+
+/** Milliseconds that a command waits at most: whoever listens hears within so long of what does not end a wait. */
+const MOST_WAIT_MS = 1_000
 
 /** Sends over the client that a holder has, whichever that is by now. */
 export class IoredisTransport implements Transport {
@@ -69,6 +73,10 @@ export class IoredisTransport implements Transport {
     const [info] = await this.#send([['info', 'cluster']], timeoutMs)
     if (info instanceof RedisConnectionError) throw info
     return info
+  }
+
+  waiting(): WaitingTransport {
+    return new WaitingIoredisTransport(this.#holder.another(), this.#keyPrefix, this.#clients)
   }
 
   signIn(): SignIn | undefined {
@@ -152,6 +160,20 @@ export class IoredisTransport implements Transport {
   }
 }
 
+/** The same for commands that wait: no other is sent beside them. */
+class WaitingIoredisTransport extends IoredisTransport implements WaitingTransport {
+  readonly #own: ClientHolder
+
+  constructor(holder: ClientHolder, keyPrefix: string, clients: UrlClients | undefined) {
+    super(holder, Number.POSITIVE_INFINITY, keyPrefix, clients)
+    this.#own = holder
+  }
+
+  get maxWaitMs(): number {
+    return longestWait(this.#own.held())
+  }
+}
+
 /** @param prefix Of the client, which has been put before the keys. */
 function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: string): IoredisPipeline {
   const pipeline = client.pipeline()
@@ -159,6 +181,14 @@ function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: s
   // in capitals: transformers that other code sets for a command, process-wide, go by its name
   for (const command of commands) pipeline.callBuffer(command[0].toUpperCase(), command.slice(1) as CommandArgument[])
   return pipeline
+}
+
+/** Of a client that is not known yet, little. */
+function longestWait(held: HeldClient | undefined): number {
+  const { commandTimeout, socketTimeout, redisOptions } = held?.options ?? { commandTimeout: 500 }
+  const node = isOptionsObject(redisOptions) ? redisOptions : {}
+  const limits = [commandTimeout, socketTimeout, node.commandTimeout, node.socketTimeout].map(Number).filter(Boolean)
+  return Math.floor(Math.min(...limits, 2 * MOST_WAIT_MS) / 2)
 }
 
 function isRedirection(answer: ReplyOrConnectionError): boolean {

@@ -29,6 +29,7 @@ export const CONSUMER_NUMBER_OPTIONS = {
   maxEntryBytes: ENTRY_BYTES,
   maxBytes: { unit: 'bytes', default: 67_108_864, min: 1, max: MOST },
   maxRunMs: { unit: 'ms', default: Infinity, min: 1, max: Infinity, hasFraction: true },
+  lingerMs: { unit: 'ms', default: 0, min: 0, max: MAX_DELAY_MS, hasFraction: true },
   reserveMs: { unit: 'ms', default: 1_000, min: 100, max: MOST },
   maxPollers: { unit: 'pollers', default: 4, min: 1, max: 64 },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
@@ -68,4 +69,4 @@ function defaultsOf(rows: typeof CONSUMER_NUMBER_OPTIONS): Defaults {
 }
 
 /** How a poller may go about it. */
-export const POLL_MODES = ['once', 'drain'] as const
+export const POLL_MODES = ['once', 'drain', 'listen'] as const

@@ -19,7 +19,7 @@ import { quotedValue } from '../errors.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
- * nothing is left or time is up.
+ * nothing is left or time is up; `listen` goes on until time is up, and takes what comes when it comes: new entries, and retries when they are due.
  */
 export type PollMode = (typeof POLL_MODES)[number]
 
@@ -87,6 +87,11 @@ export interface SettingOptions {
   readonly mode?: PollMode
   /** Milliseconds after which a run reads and starts nothing new. Default: the invocation's own time. */
   readonly maxRunMs?: number
+  /**
+   * Milliseconds for which a poller that was woken, as by `wakePoller`, goes on listening after its last entry, up to 86,400,000. Default 0: it ends once nothing is left. A schedule's
+   * poller listens with `mode: 'listen'` only, and until its time is up.
+   */
+  readonly lingerMs?: number
   /** Milliseconds before the invocation's deadline kept for settling, 100 or more. Default 1,000. */
   readonly reserveMs?: number
   /** Pollers that may run at once, each under a name of its own, 1 to 64. Default 4. */
@@ -126,6 +131,7 @@ export interface ConsumerSettings {
   readonly mode: PollMode
   /** `Infinity`: the invocation's own time. */
   readonly maxRunMs: number
+  readonly lingerMs: number
   readonly reserveMs: number
   readonly maxPollers: number
   readonly startAt: string
@@ -172,6 +178,7 @@ const CHECKS: Readonly<Record<Exclude<keyof ConsumerSettings, 'backoff' | 'maxDe
   expired: notForUs,
   mode: (action, name, value) => assertOneOf(action, name, value, POLL_MODES),
   maxRunMs: (action, name, value) => assertNumber(action, name, value, 1),
+  lingerMs: (action, name, value) => assertNumber(action, name, value, 0, MAX_DELAY_MS),
   reserveMs: within(CONSUMER_NUMBER_OPTIONS.reserveMs),
   maxPollers: within(CONSUMER_NUMBER_OPTIONS.maxPollers),
   startAt: checkStartAt,
@@ -201,7 +208,7 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
 }
 
 /** What a deployment or one run may set otherwise than its consumer says. */
-export const RUN_OVERRIDE_NAMES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'maxPollers'] as const
+export const RUN_OVERRIDE_NAMES = ['batchSize', 'concurrency', 'mode', 'maxRunMs', 'lingerMs', 'maxPollers'] as const
 
 /** The settings of a run that has some of its own. */
 export function overrideSettings(action: string, settings: ConsumerSettings, run: RunOverrides): ConsumerSettings {

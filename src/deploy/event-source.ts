@@ -49,10 +49,15 @@ export interface EventSourceOptions {
   readonly batchSize?: number
   /** Handlers that run side by side, 1 to 1,000, instead of what the code says. */
   readonly concurrency?: number
-  /** Whether an invocation reads one batch (`once`) or all there are (`drain`), instead of what the code says. */
+  /**
+   * Whether an invocation reads one batch (`once`), all there are (`drain`), or listens until its time is up (`listen`), instead of what the code says. Who listens needs a timeout of the schedule's period, a
+   * handler's time and the reserve, so that the next one listens before it ends.
+   */
   readonly mode?: PollMode
   /** Milliseconds after which an invocation reads and starts nothing new, 1 to 900,000, instead of what the code says. */
   readonly maxRunMs?: number
+  /** Milliseconds for which an invocation that a publisher woke goes on listening, 0 to 900,000, instead of what the code says. */
+  readonly lingerMs?: number
   /** Pollers that may run at once, 1 to 64, instead of what the code says, which is 4 unless it says so. */
   readonly maxPollers?: number
   /**
@@ -160,6 +165,7 @@ const OVERRIDES = {
   concurrency: numberOptionRow(CONSUMER_NUMBER_OPTIONS.concurrency),
   mode: oneOfWordsOptionRow(POLL_MODES),
   maxRunMs: numberOptionRow({ ...CONSUMER_NUMBER_OPTIONS.maxRunMs, max: 900_000 }), // what a function may take at all
+  lingerMs: numberOptionRow({ ...CONSUMER_NUMBER_OPTIONS.lingerMs, max: 900_000 }),
   maxPollers: numberOptionRow(CONSUMER_NUMBER_OPTIONS.maxPollers),
   filterPatterns: filterPatternsOptionRow,
 } satisfies Record<keyof Overrides, OptionRow>

@@ -53,6 +53,9 @@ export interface Group {
    */
   settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult>
 
+  /** What reads new entries when they come; left out by an adapter that is smaller without it, whose listening poller brings it along. */
+  openWaiter?(): EntryWaiter
+
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
   renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult>
 
@@ -66,6 +69,33 @@ export interface Group {
    * @throws {RedisReplyError} The server refused.
    */
   measure(): Promise<GroupMeasurement | undefined>
+}
+
+/** Reads new entries when they come: one read at a time, on a connection of its own where requests can wait. */
+export interface EntryWaiter {
+  /** Milliseconds that a read may wait for the first entry; 0 where it answers at once, as over REST. */
+  readonly maxWaitMs: number
+  /** Reads as `settleAndRead` does, and settles nothing. A missing group is not made again. */
+  read(slot: Slot, request: WaitRequest): Promise<WaitResult>
+  /** Lets go of the connection. */
+  end(): Promise<void>
+}
+
+export interface WaitRequest {
+  readonly count: number
+  /** Milliseconds to wait for the first entry, at most `maxWaitMs`. */
+  readonly waitMs: number
+  /** Keeps publishers for that many milliseconds from waking others. Default: it does not. */
+  readonly holdFlagMs?: number | undefined
+  /** Commands that are carried out before it, in the same write. Default: none. */
+  readonly riders?: readonly JoinedCommand[]
+}
+
+/** What came, and what else there is by then. */
+export interface WaitResult extends ReadResult {
+  readonly isGroupMissing: boolean
+  /** Milliseconds until the next of what is set aside is due; left out where nothing waits for a time. */
+  readonly dueInMs?: number
 }
 
 /** What a claimer does to a group beside that. */
@@ -372,6 +402,8 @@ export interface ClaimerRunEnd {
   readonly measured: GroupMeasurement | Error | undefined
   /** Entries that were trimmed while they were set aside. */
   readonly lost: number
+  /** Milliseconds until the next of what is set aside is due; left out where nothing waits for a time, or the server refused to say. */
+  readonly dueInMs?: number
 }
 
 /** The counts are those of the settlements and of the claimed entries that could not be started. */

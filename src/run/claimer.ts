@@ -1,3 +1,4 @@
+import { assertNumber } from '../core/options.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
 import type { PollOrClaimRun } from './consumer-run.ts'
@@ -10,12 +11,23 @@ import { createScheduledHandler } from './scheduled.ts'
 import type { RunOptions, RunSurroundings } from './targets.ts'
 import { HANDLER_OPTION_NAMES, RUN_OPTION_NAMES, resolveRunConsumers } from './targets.ts'
 
-/** Where a claimer finds its server. */
-export interface ClaimerOptions extends RunSurroundings {}
+interface ClaimerTarget extends RunSurroundings {
+  /**
+   * Milliseconds, 0 or more, that may pass until the next retry is due for a run to wait for it, as far as its time allows. Waiting costs no command; on Lambda it costs its time.
+   * Default `Infinity`.
+   */
+  readonly lingerMs?: number
+}
+
+/** Where a claimer finds its server, and how long it waits for what is due next. */
+export interface ClaimerOptions extends ClaimerTarget {}
+
+/** One claim: a claimer's target, and the time and the signal that Lambda would give. */
+export interface ClaimOptions extends ClaimerTarget, RunOptions {}
 
 /**
  * Makes the Lambda handler that claims what was left behind: it retries failed entries once they are due, takes over what a dead process
- * held, and dead-letters what has used up its deliveries. It resolves to the report.
+ * held, and dead-letters what has used up its deliveries. Where a retry is due before its time is up, it waits for that. It resolves to the report.
  *
  * @throws {TypeError} A bad option.
  */
@@ -23,13 +35,16 @@ export function createClaimer(
   consumers: Consumer | readonly Consumer[],
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
+  const action = 'create claimer'
+  const { lingerMs: waitMs, ...own } = options
   const targets = applyDeployedSettings(
-    resolveRunConsumers('create claimer', consumers, options, HANDLER_OPTION_NAMES),
+    resolveRunConsumers(action, consumers, own, HANDLER_OPTION_NAMES),
     process.env,
     options.redis,
   )
+  const lingerMs = lingersFor(action, waitMs)
   return createScheduledHandler('claim', (_event, context) =>
-    runConsumers(claiming(targets), targets, { ...options, context }),
+    runConsumers(claiming(targets), targets, { ...own, context, lingerMs }),
   )
 }
 
@@ -39,9 +54,15 @@ export function createClaimer(
  * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
-export async function claim(consumers: Consumer | readonly Consumer[], options: RunOptions): Promise<Report> {
-  const targets = resolveRunConsumers('claim', consumers, options, RUN_OPTION_NAMES)
-  return runConsumers(claiming(targets), targets, options)
+export async function claim(consumers: Consumer | readonly Consumer[], options: ClaimOptions): Promise<Report> {
+  const { lingerMs: waitMs, ...own } = options
+  const targets = resolveRunConsumers('claim', consumers, own, RUN_OPTION_NAMES)
+  return runConsumers(claiming(targets), targets, { ...own, lingerMs: lingersFor('claim', waitMs) })
+}
+
+function lingersFor(action: string, lingerMs = Infinity): () => number {
+  assertNumber(action, 'lingerMs', lingerMs, 0)
+  return () => lingerMs
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { TimeBudget } from '../core/budget.ts'
-import { createTimeBudget } from '../core/budget.ts'
+import { createTimeBudget, mayStartHandler } from '../core/budget.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Connection, Group, Slot } from '../group/group.ts'
@@ -28,8 +28,15 @@ export interface OpenSlotRequest {
 /** A slot that was taken, and what is done under it. */
 interface OpenedRun {
   readonly slot: Slot
-  /** @returns Whether only the time kept it from going on. */
-  work(run: Run): Promise<boolean>
+  work(run: Run): Promise<WorkEnd>
+}
+
+/** How the work of a run ended. */
+export interface WorkEnd {
+  /** Only the time kept it from going on. */
+  readonly isCutOff: boolean
+  /** Milliseconds after which the invocation has to run again. Left out: it has not. */
+  readonly againInMs?: number | undefined
 }
 
 /** A lease outlives its invocation by that much, so that nobody takes the slot before Lambda has ended it. */
@@ -61,14 +68,15 @@ export async function runConsumer(
   const group = redis.group(address, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
   let end: RunEnd = NO_RUN
   try {
-    for (let isFirst = true; isFirst || end.isWanted; isFirst = false) {
+    for (let isFirst = true; isFirst || (await isAgain(end, parts)); isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
-      if (!opened) {
-        if (isFirst) report.noSlot()
-        break
+      if (opened || isFirst) report.slotTaken(opened !== undefined)
+      if (opened) end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
+      else {
+        const isLeft = mayStartHandler(budget, clock.monotonic() + NO_SLOT_MS)
+        end = { ...end, againInMs: isLeft && waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
       }
-      end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
@@ -78,32 +86,57 @@ export async function runConsumer(
 }
 
 /** How a run ended. */
-interface RunEnd {
+interface RunEnd extends WorkEnd {
   readonly errors: readonly Error[]
-  /** Only the time kept it from going on. */
-  readonly isCutOff: boolean
-  /** A publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more. */
-  readonly isWanted: boolean
 }
 
-const NO_RUN: RunEnd = { errors: [], isCutOff: false, isWanted: false }
+const NO_RUN: RunEnd = { errors: [], isCutOff: false }
+
+/** How soon somebody looks again for a slot that others hold by now. */
+const NO_SLOT_MS = 1_000
+
+/** Who listens takes over from others; and who waited for what is due sees to it that somebody takes it. */
+function waitsForSlot(
+  { action }: PollOrClaimRun,
+  { lingerMs }: Pick<RunParts, 'lingerMs'>,
+  isFirst: boolean,
+): boolean {
+  return action === 'poll' ? lingerMs === Infinity : !isFirst
+}
+
+/** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to. */
+async function isAgain({ againInMs }: RunEnd, { clock, signal }: Pick<RunParts, 'clock' | 'signal'>): Promise<boolean> {
+  if (againInMs === undefined) return false
+  if (againInMs === 0) return true
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const stop = () => resolve(false)
+  const cancel = clock.after(againInMs, () => resolve(true))
+  signal?.addEventListener('abort', stop, { once: true })
+  if (signal?.aborted) stop()
+  const is = await promise
+  cancel()
+  signal?.removeEventListener('abort', stop)
+  return is
+}
 
 async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run): Promise<RunEnd> {
   const { settler, time } = run
-  const { group, slot, report, consumer } = run.parts
+  const { group, slot, report, consumer, lingerMs } = run.parts
   try {
-    const isCutOff = await opened.work(run)
+    const { isCutOff, againInMs } = await opened.work(run)
     await run.end()
     if (!run.hasGivenSlot) await run.endPolicies()
-    if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, isWanted: false }
+    if (run.hasGivenSlot) return { errors: settler.failures, isCutOff, againInMs }
     const { drained, acked, ackMissed } = report.numbers
     const isPoll = action === 'poll'
-    const mayGoOn = isPoll && consumer.settings.mode === 'drain' && drained && run.isSound && time.mayStart()
+    const isToDrain = isPoll && consumer.settings.mode !== 'once' && lingerMs !== Infinity
+    const mayGoOn = isToDrain && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
     const { isSettled, isReadInDoubt: isInDoubt, known } = settler
     const end = { known, isInDoubt, hasAcked, takesFlag: mayGoOn && isSettled }
+    // a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more
     const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
-    return { errors: settler.failures, isCutOff, isWanted }
+    return { errors: settler.failures, isCutOff, againInMs: isWanted ? 0 : againInMs }
   } catch (error) {
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
@@ -115,7 +148,7 @@ async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run):
     // a connection that was gone for one call is gone for the next
     const isKnown = error instanceof RedisConnectionError && settler.isCut
     const errors = isKnown ? settler.failures : [...settler.failures, error as Error]
-    return { errors, isCutOff: false, isWanted: false }
+    return { errors, isCutOff: false }
   } finally {
     settler.giveUp()
   }

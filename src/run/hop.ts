@@ -5,10 +5,10 @@ export function createHopEvent(hop: number): { readonly millrace: { readonly hop
   return { millrace: { hop } }
 }
 
-/** How many calls led to an invocation: 0 unless its event says otherwise, and no more are made where it says something odd. */
-export function readHopCount(event: unknown): number {
+/** How many calls led to an invocation, 0 for one that a publisher woke; `undefined` for a schedule's. No more are made where it says something odd. */
+export function readHopCount(event: unknown): number | undefined {
   const own = (event as { millrace?: { hop?: unknown } } | null | undefined)?.millrace
-  if (own === undefined) return 0
+  if (own === undefined) return undefined
   const hop = own?.hop as number
   return Number.isInteger(hop) && hop >= 0 ? hop : MAX_POLLER_HOPS
 }

@@ -17,6 +17,8 @@ import type { RunOptions } from './targets.ts'
 export interface InvocationOptions extends RunOptions {
   /** The pollers that it may call. */
   readonly further?: FurtherPollers | undefined
+  /** For how long a run waits for what comes next, in milliseconds: a poller after its last entry, a claimer for what is due next. */
+  lingerMs(consumer: Consumer): number
 }
 
 /**
@@ -47,7 +49,9 @@ export async function runConsumers(
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)
-    return end ? Promise.resolve(end) : runConsumer(kind, { ...shared, consumer, report }, options.redis, remainingMs)
+    if (end) return Promise.resolve(end)
+    const parts = { ...shared, consumer, report, lingerMs: options.lingerMs(consumer) }
+    return runConsumer(kind, parts, options.redis, remainingMs)
   })
   const ends = await Promise.all(runs)
   const failures = ends.flatMap((end) => end.failures)

@@ -25,6 +25,8 @@ export interface RunParts {
   readonly extras: object | undefined
   /** The pollers that the invocation may call. */
   readonly further: FurtherPollers | undefined
+  /** Milliseconds for which a poller listens after its last entry, or that may pass until something is due for a claimer to wait for it. */
+  readonly lingerMs: number
   readonly invocation: ObservedInvocation
   readonly observers: Observers | undefined
 }

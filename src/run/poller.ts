@@ -2,11 +2,12 @@ import { systemClock } from '../clock.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
 import type { Report } from '../report.ts'
-import type { PollOrClaimRun } from './consumer-run.ts'
+import type { PollOrClaimRun, WorkEnd } from './consumer-run.ts'
 import { applyDeployedSettings } from './event-source.ts'
-import { feedNewEntries as feedNew } from './feed/feed-new-entries.ts'
+import { feedNewEntries } from './feed/feed-new-entries.ts'
 import { readHopCount } from './hop.ts'
 import { runConsumers } from './invocation.ts'
+import type { Run } from './run.ts'
 import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
@@ -16,10 +17,12 @@ import { HANDLER_OPTION_NAMES, RUN_OPTION_NAMES, resolveRunConsumers } from './t
 
 /** Where a poller finds its server, and what it does otherwise than its consumers say. */
 interface PollerTarget extends RunSurroundings {
-  /** `drain` reads until nothing is left or time is up, `once` reads one batch. Default: the consumer's. */
+  /** `drain` reads until nothing is left or time is up, `once` reads one batch, `listen` goes on until time is up. Default: the consumer's. */
   readonly mode?: PollMode
   /** Milliseconds after which nothing new is read or started. Default: the consumer's. */
   readonly maxRunMs?: number
+  /** Milliseconds for which a poller that was woken goes on listening after its last entry. Default: the consumer's. */
+  readonly lingerMs?: number
 }
 
 /** A poller's options. */
@@ -42,13 +45,14 @@ export function createPoller(
   options: PollerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create poller'
-  const own = resolveRunConsumers(action, consumers, options, [...HANDLER_OPTION_NAMES, 'mode', 'maxRunMs', 'scaleOut'])
+  const own = resolveRunConsumers(action, consumers, options, [...HANDLER_OPTION_NAMES, ...POLLER_NAMES, 'scaleOut'])
   const targets = applyDeployedSettings(own, process.env, options.redis)
   const { scaleOut } = options
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler('poll', (event, context) => {
-    const further = scaleOut && new FurtherPollers(scaleOut, readHopCount(event), context, options.clock ?? systemClock)
-    return runConsumers(POLL, targets, { ...options, context, further })
+    const hop = readHopCount(event)
+    const further = scaleOut && new FurtherPollers(scaleOut, hop ?? 0, context, options.clock ?? systemClock)
+    return runConsumers(POLL, targets, { ...options, context, further, lingerMs: (consumer) => listenMs(consumer, hop) })
   })
 }
 
@@ -59,17 +63,34 @@ export function createPoller(
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
 export async function poll(consumers: Consumer | readonly Consumer[], options: PollOptions): Promise<Report> {
-  return runConsumers(
-    POLL,
-    resolveRunConsumers('poll', consumers, options, [...RUN_OPTION_NAMES, 'mode', 'maxRunMs']),
-    options,
-  )
+  const targets = resolveRunConsumers('poll', consumers, options, [...RUN_OPTION_NAMES, ...POLLER_NAMES])
+  const hop = options.lingerMs === undefined ? undefined : 0
+  return runConsumers(POLL, targets, { ...options, lingerMs: (consumer) => listenMs(consumer, hop) })
+}
+
+const POLLER_NAMES = ['mode', 'maxRunMs', 'lingerMs']
+
+/**
+ * Milliseconds for which a poller listens after its last entry; 0: it does not.
+ *
+ * @param hop Calls that led to it: 0 for one that somebody woke, `undefined` for a schedule's. One that another poller called deals with a backlog.
+ */
+function listenMs({ settings: { mode, lingerMs } }: Consumer, hop: number | undefined): number {
+  if (hop === undefined) return mode === 'listen' ? Infinity : 0
+  return hop === 0 && mode !== 'once' ? lingerMs : 0
+}
+
+/** What listens is loaded by who listens. */
+async function feed(run: Run): Promise<WorkEnd> {
+  if (run.parts.lingerMs === 0) return feedNewEntries(run)
+  const { listen } = await import('./feed/listen.ts')
+  return listen(run)
 }
 
 const POLL: PollOrClaimRun = {
   action: 'poll',
   async open({ group, consumer, leaseMs }) {
     const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)
-    return slot && { slot, work: feedNew }
+    return slot && { slot, work: feed }
   },
 }

@@ -41,6 +41,11 @@ export class RunPauses {
     if (types.includes(WHOLE_GROUP)) this.#time.interrupt()
   }
 
+  /** How many types are paused, the whole group being one. */
+  get number(): number {
+    return [...this.#pauses.values()].filter((pause) => this.#isInEffect(pause)).length
+  }
+
   /** The group as a whole. */
   get isAll(): boolean {
     return this.#has(WHOLE_GROUP)

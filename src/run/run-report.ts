@@ -37,8 +37,9 @@ export class RunReport {
     return this.#report
   }
 
-  noSlot(): void {
-    this.#report.noFreeSlot = true
+  /** A slot was taken, or every one was by others. */
+  slotTaken(is: boolean): void {
+    this.#report.noFreeSlot = !is
   }
 
   /** That is paused: event types, or the group as a whole. */

@@ -37,6 +37,7 @@ export class Settler {
   readonly #failures = new Map<string, Error>()
   readonly #notes = new Map<string, Error>()
   #meanwhile: Promise<void> | undefined
+  #hasTakenBack = false
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -64,6 +65,13 @@ export class Settler {
 
   get hasDone(): boolean {
     return this.#inHand.some(hasOutcome)
+  }
+
+  /** Something was settled since that was asked last that stays pending: it failed, or was released. */
+  tookBack(): boolean {
+    const has = this.#hasTakenBack
+    this.#hasTakenBack = false
+    return has
   }
 
   /** Nothing has failed, or was released, of what this settles. */
@@ -99,6 +107,7 @@ export class Settler {
     const back = new Set(unanswered?.settlements)
     const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
     report.settled(answered, result)
+    this.#hasTakenBack ||= answered.some(({ outcome }) => !isPlainAck(outcome))
     for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
     if (result.failures.length > 0 || result.leaseLost) time.stop()
     if (result.counts.unsettled > 0) for (const { id } of answered) this.#refused.add(id)
@@ -120,12 +129,26 @@ export class Settler {
     this.#giveBack = giveBack
   }
 
-  /** Settles what is done. @throws {RedisConnectionError} No reply came. */
-  async settle(): Promise<void> {
+  /** Something waits to be settled, or to be given back. */
+  get owesRequest(): boolean {
+    return this.#giveBack !== undefined || this.hasDone
+  }
+
+  /**
+   * Settles what is done.
+   *
+   * @param isReading A read is under way, whose entries are not known yet: what one brought that was not answered is handed back later.
+   * @throws {RedisConnectionError} No reply came.
+   */
+  async settle(isReading = false): Promise<void> {
     const { group, slot } = this.#parts
+    if (this.#giveBack) {
+      const done = this.takeDone()
+      await this.by(done, this.#giveBack(done))
+      this.#giveBack = undefined
+    }
     const done = this.takeDone()
-    if (this.#isReadInDoubt) await this.by(done, group.settle(slot, done, this.known))
-    else if (this.#giveBack) await this.by(done, this.#giveBack(done))
+    if (this.#isReadInDoubt && !isReading) await this.by(done, group.settle(slot, done, this.known))
     else if (done.length > 0) await this.by(done, group.settle(slot, done))
   }
 

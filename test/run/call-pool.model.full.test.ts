@@ -239,6 +239,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     lambda: undefined,
     extras: undefined,
     further: undefined,
+    lingerMs: 0,
     invocation,
     observers: undefined,
   })

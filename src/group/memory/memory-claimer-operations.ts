@@ -221,7 +221,8 @@ export class MemoryClaimerOperations implements ClaimerOperations {
         group.consumers.delete(consumerName)
     }
     leave()
-    return { measured, lost }
+    const { dueInMs } = this.#calls.left
+    return { measured, lost, ...(dueInMs !== undefined && { dueInMs }) }
   }
 
   /** Takes off what was trimmed while it was set aside: what is below the stream's first entry. */

@@ -4,6 +4,7 @@ import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
   ClaimerOperations,
   Delivery,
+  EntryWaiter,
   Group,
   GroupAddress,
   GroupMeasurement,
@@ -20,6 +21,7 @@ import type {
 import { toPlainReply } from '../redis/commands/reply.ts'
 import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limit.ts'
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
+import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { MemoryGroupBase } from './memory-group-base.ts'
 import type { MemoryServer } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
@@ -32,6 +34,10 @@ export class MemoryGroup implements Group {
   constructor(address: GroupAddress, server: MemoryServer, lived: Set<string>) {
     this.#calls = new MemoryGroupBase(address, server, lived)
     this.claims = new MemoryClaimerOperations(this.#calls)
+  }
+
+  openWaiter(): EntryWaiter {
+    return new MemoryEntryWaiter(this.#calls, this)
   }
 
   get roundTrips(): number {

@@ -130,6 +130,8 @@ export class MemoryServer {
 export class MemoryStream {
   lastId = '0-0'
   readonly groups = new Map<string, MemoryConsumerGroup>()
+  /** Called back when an entry was added. */
+  readonly waiting = new Set<() => void>()
   /** In the order of ids. */
   readonly #entries: Entry[] = []
 
@@ -141,6 +143,7 @@ export class MemoryStream {
   add(fields: readonly Field[], nowMs: number, id = this.#nextId(nowMs)): string {
     this.#entries.push({ id, fields: fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)]) })
     this.lastId = id
+    for (const wake of [...this.waiting]) wake()
     return id
   }
 

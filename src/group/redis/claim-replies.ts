@@ -110,8 +110,13 @@ function seenBy(text: RedisReply = '', now: RedisReply = '') {
 }
 
 function setAsideOf(dueInMs: RedisReply = '', conditions: RedisReply = []): SetAsideSummary {
-  const due = replyAsText(dueInMs)
-  return { ...(due !== '' && { dueInMs: Number(due) }), conditions: replyItems(conditions).map(replyAsText) }
+  return { ...parseDueInMs(dueInMs), conditions: replyItems(conditions).map(replyAsText) }
+}
+
+/** Milliseconds until the next entry is due, as a member of a result; none where nothing waits for a time. */
+export function parseDueInMs(reply: RedisReply): { readonly dueInMs?: number } {
+  const due = replyAsText(reply)
+  return due === '' ? {} : { dueInMs: Number(due) }
 }
 
 /** The sums of parts that were sent one after the other. */

@@ -19,7 +19,7 @@ import type {
   TakeDueResult,
 } from '../group.ts'
 import { Tally } from '../tally.ts'
-import { parseClaimPageReply, parseStartReply, parseTakeReply, together } from './claim-replies.ts'
+import { parseClaimPageReply, parseDueInMs, parseStartReply, parseTakeReply, together } from './claim-replies.ts'
 import { replyItems } from './commands/reply.ts'
 import { parseXinfoConsumers, xinfoConsumers } from './commands/xinfo-consumers.ts'
 import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
@@ -202,10 +202,10 @@ class RedisClaims implements ClaimerOperations {
       ),
       minIdleMs,
     )
-    const [, trimmed = null, differs = 0] = finished instanceof RedisReplyError ? [] : replyItems(finished)
+    const [, trimmed = null, differs = 0, due = ''] = finished instanceof RedisReplyError ? [] : replyItems(finished)
     if (differs === 1) await this.#repair()
     const lost = replyItems(trimmed).reduce<number>((sum, reason) => sum + Number(replyItems(reason)[1]), 0)
-    return { measured: parseBacklogMeasurement(measured), lost }
+    return { measured: parseBacklogMeasurement(measured), lost, ...parseDueInMs(due) }
   }
 
   /** Compares the index with what is set aside, as many pages as a run has for it; the next run goes on. */

@@ -7,6 +7,7 @@ import { RedisGroupCalls } from './redis-group-calls.ts'
 import { resendRefused } from './resend-refused.ts'
 import { CallSender } from './sender.ts'
 import type { SignIn, Transport } from './transport.ts'
+import { WaitingTransports } from './waiting-transports.ts'
 
 /** A connection to a server, which can be sent any call. */
 interface RedisConnection extends Connection {
@@ -21,12 +22,15 @@ export function createRedisConnection(client: Transport, limits: ConnectionLimit
   const transport = resendRefused(client)
   const lived = new Set<string>()
   const size: ReadLimits = { mostEntries: Infinity }
+  const waiting = new WaitingTransports(transport)
   return {
     ...limits,
     transport,
     group: (address, remainingMs) =>
-      new RedisGroup(new RedisGroupCalls(address, new CallSender(transport, remainingMs), lived), size),
-    close: () => transport.close(),
+      new RedisGroup(new RedisGroupCalls(address, new CallSender(transport, remainingMs), lived), size, waiting),
+    async close() {
+      await Promise.all([transport.close(), waiting.close()])
+    },
   }
 }
 

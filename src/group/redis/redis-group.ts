@@ -35,6 +35,7 @@ import type { RedisCall } from './sender.ts'
 import { isRequestTooLarge } from './sender.ts'
 import { giveSlotBackCalls, takeSlotCalls } from './take-slot-calls.ts'
 import type { RedisReply } from './transport.ts'
+import type { WaitingTransports } from './waiting-transports.ts'
 
 /** What reads ask for at most: less once an answer was larger than a service takes, for as long as the connection lasts. */
 export interface ReadLimits {
@@ -45,11 +46,14 @@ export interface ReadLimits {
 export class RedisGroup implements Group {
   readonly calls: RedisGroupCalls
   readonly #size: ReadLimits
+  /** The connections of those who listen. */
+  readonly waiting: WaitingTransports
 
   /** @param size What the connection's reads ask for at most. */
-  constructor(calls: RedisGroupCalls, size: ReadLimits) {
+  constructor(calls: RedisGroupCalls, size: ReadLimits, waiting: WaitingTransports) {
     this.calls = calls
     this.#size = size
+    this.waiting = waiting
   }
 
   get roundTrips(): number {

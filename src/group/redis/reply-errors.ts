@@ -65,6 +65,8 @@ const ROWS: readonly Row[] = [
     endsClient: true,
     advice: "connect to the primary's endpoint",
   },
+  // whoever waits hears that its primary became a replica
+  { pattern: /^UNBLOCKED\b/, endsClient: true },
   { pattern: /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|NOREPLICAS)\b/, ...PASSING },
   { pattern: /^TRYAGAIN\b/, ...PASSING, passesWithinMs: MOVING_MS },
   {

@@ -17,6 +17,8 @@ export function resendRefused(transport: Transport): Transport {
     scriptPrefix: transport.scriptPrefix,
     close: () => transport.close(),
     signIn: () => transport.signIn?.(),
+    // what waits is asked again by whoever listens
+    ...(transport.waiting && { waiting: () => (transport as Required<Transport>).waiting() }),
     masters: async (timeoutMs) =>
       (await transport.masters?.(timeoutMs))?.map(resendRefused) ?? [resendRefused(transport)],
     async send(commands, timeoutMs = Number.POSITIVE_INFINITY) {

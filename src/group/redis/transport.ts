@@ -29,6 +29,12 @@ export interface SignIn {
   readonly tls: boolean
 }
 
+/** What sends commands that wait for something to come. */
+export interface WaitingTransport extends Transport {
+  /** Milliseconds that a command may wait, so that the client does not take it for one that is not answered. */
+  readonly maxWaitMs: number
+}
+
 /** What a client adapter is: it sends commands, and knows nothing of streams. */
 export interface Transport {
   /**
@@ -40,6 +46,8 @@ export interface Transport {
   send(commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]>
   /** What sends to one node each of a cluster, for what a server is asked as a whole. Default: there is but one. */
   masters?(timeoutMs?: number): Promise<readonly Transport[]>
+  /** A connection of its own to the same server, for commands that wait. Left out where none can, as over REST. */
+  waiting?(): WaitingTransport
   /** How its connections log in, as far as is known by now. */
   signIn?(): SignIn | undefined
   /** Text put before every Lua script. */

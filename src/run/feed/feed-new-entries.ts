@@ -1,4 +1,5 @@
 import { CallPool } from '../call-pool.ts'
+import type { WorkEnd } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { StreamReader } from './stream-reader.ts'
@@ -10,10 +11,9 @@ const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
  * Feeds a pool with new entries until none are left, the consumer's mode says stop, or time is up. What is done is settled with the next read,
  * the rest by itself at the end.
  *
- * @returns Whether only the time kept it from reading on.
  * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
  */
-export async function feedNewEntries(run: Run): Promise<boolean> {
+export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const { time, settler, parts } = run
   const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
   const scaler = new BacklogScaler(run)
@@ -37,7 +37,7 @@ export async function feedNewEntries(run: Run): Promise<boolean> {
     // what calls others is waited for last: nothing that is settled waits for it
     await scaler.end()
   }
-  return reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound
+  return { isCutOff: reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound }
 }
 
 /**

@@ -3,7 +3,7 @@ import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
 import type { ClaimerOperations, ClaimResult, OpenedClaimerSlot } from '../../group/group.ts'
 import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'
 import { CLAIM_PAGE_LIMITS } from '../../group/redis/scripts/claim-page.ts'
-import type { OpenSlotRequest } from '../consumer-run.ts'
+import type { OpenSlotRequest, WorkEnd } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
 import type { IsolationGate } from './isolation-gate.ts'
 import { RetryFeeder } from './retry-feeder.ts'
@@ -34,33 +34,53 @@ export function openClaimerSlot({
  *
  * @param gate Shared by all runs of the invocation.
  * @param first The page that was claimed with the slot.
- * @returns Whether only the time kept it from going on: for a claimer that is nobody's concern, its schedule goes on.
+ * Where something is set aside until a time that the invocation still has, another run has to take it then. That only the time kept it from going on is nobody's concern: its schedule goes on.
+ *
  * @throws {RedisConnectionError} No reply came. What ran has ended, and what could be settled is.
  */
-export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimResult): Promise<false> {
+export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimResult): Promise<WorkEnd> {
   const { settler, report, parts } = run
   const claims = claimerOperationsOf(parts.group)
+  const doneBefore = numberDone(run)
   try {
     await arrive(run, gate, first)
     const cursor = await lap(run, claims, new RetryFeeder(run, claims, gate), first)
     await settler.finish()
-    if (cursor === undefined) return false
+    if (cursor === undefined) return { isCutOff: false }
     await run.endPolicies()
     const { acked, ackMissed } = report.numbers
     const { minIdleMs } = parts.consumer.settings
-    const { measured, lost } = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    const end = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    const { measured } = end
     run.hasGivenSlot = true
-    report.lost(lost)
+    report.lost(end.lost)
     if (!(measured instanceof Error)) {
       if (measured) report.measured(measured.backlog)
     } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
+    return { isCutOff: false, againInMs: againInMs(run, end.dueInMs, numberDone(run) > doneBefore) }
   } catch (error) {
     await settler.finish().catch(() => {})
     throw error
   } finally {
     gate.leave()
   }
-  return false
+}
+
+/** How soon a run looks again that left something due: nothing of it could be started now. */
+const STUCK_MS = 1_000
+
+/** When the invocation has to run again for what is due next, if it may wait for that. */
+function againInMs(run: Run, dueInMs: number | undefined, hasDone: boolean): number | undefined {
+  const { time, pauses, parts } = run
+  if (dueInMs === undefined || dueInMs > parts.lingerMs || pauses.isAll || !run.isSound) return undefined
+  // a timer may be early by less than a millisecond
+  const waitMs = dueInMs > 0 ? dueInMs + 1 : hasDone ? 0 : STUCK_MS
+  return time.mayStart(time.clock.monotonic() + waitMs) ? waitMs : undefined
+}
+
+/** Entries that left the invocation's hands in a way that changes something. */
+function numberDone({ report: { numbers } }: Run): number {
+  return numbers.claimed - numbers.released - numbers.unsettled
 }
 
 async function arrive({ time, parts }: Run, gate: IsolationGate, { claimed }: ClaimResult): Promise<void> {

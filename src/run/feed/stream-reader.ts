@@ -1,5 +1,5 @@
 import { isPlainAck } from '../../core/outcome.ts'
-import type { Delivery, ReadRequest } from '../../group/group.ts'
+import type { Delivery, EntryWaiter, ReadRequest, ReadResult } from '../../group/group.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
@@ -7,6 +7,13 @@ import type { BacklogScaler } from './backlog-scaler.ts'
 
 /** Reading ahead pays while handlers take no longer than so many requests; slower ones would keep from other pollers what waits for them. */
 const AHEAD_REQUESTS = 10
+
+/** What a wait brought. */
+interface Waited {
+  readonly jobs: readonly Job[]
+  /** Milliseconds until the next of what is set aside is due. */
+  readonly dueInMs: number | undefined
+}
 
 /** Reads a stream on, settling with each read what is done by then. What it brings is in the run's hands at once. */
 export class StreamReader {
@@ -41,6 +48,12 @@ export class StreamReader {
   /** A read ahead was sent and what it brings has yet to be taken. */
   get isAhead(): boolean {
     return this.#ahead !== undefined
+  }
+
+  /** More may be pending, or set aside, than the consumer allows: the next read has to look. */
+  get mustLook(): boolean {
+    this.#mayBeAtLimit ||= this.#run.settler.tookBack()
+    return this.#mayBeAtLimit
   }
 
   /** Whether policies let nothing be read now. */
@@ -110,8 +123,28 @@ export class StreamReader {
     }
   }
 
+  /**
+   * Waits for new entries, and settles nothing.
+   *
+   * @returns What came, and what else there is; without it if the group is gone, which the next read makes again.
+   * @throws {RedisConnectionError} No reply came.
+   */
+  async wait(waiter: EntryWaiter, waitMs: number, holdFlagMs: number | undefined): Promise<Waited> {
+    const { settler, policies, parts } = this.#run
+    const count = Math.max(1, Math.floor(this.#room))
+    const ride = policies?.ride()
+    const request = { count, waitMs, holdFlagMs, ...(ride && { riders: ride.riders }) }
+    const read = await settler.by([], waiter.read(parts.slot, request)).catch((error: unknown) => {
+      settler.doubtRead()
+      throw error
+    })
+    ride?.answered(read.answers ?? [])
+    if (read.isGroupMissing) this.#mayBeAtLimit = true
+    return { jobs: await this.#took(read, count), dueInMs: read.dueInMs }
+  }
+
   async #read(isAhead: boolean): Promise<readonly Job[]> {
-    const { settler, report, policies, pauses, parts } = this.#run
+    const { settler, policies, parts } = this.#run
     const { group, slot, consumer } = parts
     const { maxPending, maxParked } = consumer.settings
     const most = this.#most
@@ -139,12 +172,18 @@ export class StreamReader {
         settler.doubtRead()
         throw error
       })
+    this.#mayBeAtLimit = read.pendingLimitReached || read.parkedLimitReached
+    this.#run.hasGivenSlot = read.hasEnded
+    ride?.answered(read.answers ?? [])
+    return this.#took(read, count, isAhead)
+  }
+
+  /** What a read brought, in hand. */
+  async #took(read: ReadResult, count: number, isAhead = false): Promise<readonly Job[]> {
+    const { report, policies, pauses } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
-    this.#mayBeAtLimit = isAtLimit
-    this.#run.hasGivenSlot = read.hasEnded
     pauses.see(read.paused)
-    ride?.answered(read.answers ?? [])
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran
@@ -165,7 +204,7 @@ export class StreamReader {
   /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */
   get #ifEmpty(): NonNullable<ReadRequest['ifEmpty']> {
     const { policies, parts } = this.#run
-    if (!this.#isFirst || policies) return 'keep'
+    if (!this.#isFirst || policies || parts.lingerMs > 0) return 'keep'
     return parts.consumer.settings.mode === 'drain' ? 'giveWithFlag' : 'give'
   }
 

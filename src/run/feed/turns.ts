@@ -13,6 +13,8 @@ export interface RetryTurn {
   readonly hasMore: () => boolean
   /** Starts so many, with a request that settles what is done. */
   readonly start: (most: number) => Promise<void>
+  /** When there may be more to start, on the monotonic clock. Default: only once something has ended. */
+  readonly moreAt?: (() => number) | undefined
 }
 
 /** Feeds a pool in turns: what runs side by side, or alone, across the consumers of an invocation. */
@@ -39,6 +41,7 @@ export class RetryTurns {
     start: RetryTurn['start'],
     rounds: number,
     pace?: StartPace,
+    moreAt?: RetryTurn['moreAt'],
   ): Promise<void> {
     const { time, parts } = this.#run
     const atOnce = parts.consumer.settings.concurrency
@@ -50,7 +53,7 @@ export class RetryTurns {
           isFirst = false
           return isTurn && time.roundsLeft() >= rounds
         }
-        await this.#turn({ atOnce, mayGoOn, hasMore, start, ...(pace && { pace }) })
+        await this.#turn({ atOnce, mayGoOn, hasMore, start, moreAt, ...(pace && { pace }) })
       })
     }
   }
@@ -69,7 +72,7 @@ export class RetryTurns {
     if (this.#gate.isShared) await this.#run.settler.settle()
   }
 
-  async #feed({ atOnce, pace, mayGoOn, hasMore, start }: RetryTurn): Promise<void> {
+  async #feed({ atOnce, pace, mayGoOn, hasMore, start, moreAt }: RetryTurn): Promise<void> {
     const { settler, time, parts } = this.#run
     const pool = this.#pool
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
@@ -87,7 +90,25 @@ export class RetryTurns {
         last = { requestMs: repliedAt - sentAt, repliedAt }
       } else if (pool.isIdle) return
       else if (settler.hasDone && !isFull) await settler.settle()
-      else await pool.ended()
+      else await this.#endedOr(isFull ? undefined : moreAt?.())
     }
+  }
+
+  /** Resolves once a call ends, or at that time. */
+  async #endedOr(at = Infinity): Promise<void> {
+    const { clock } = this.#run.time
+    const pool = this.#pool
+    const { open } = pool
+    // what is due by then was not to be started
+    const isLater = at !== Infinity && at > clock.monotonic()
+    let isTime = false
+    const cancel = isLater
+      ? clock.after(at - clock.monotonic(), () => {
+          isTime = true
+          pool.notify()
+        })
+      : () => {}
+    await pool.until(() => isTime || pool.open < open)
+    cancel()
   }
 }

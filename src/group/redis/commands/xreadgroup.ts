@@ -2,9 +2,22 @@ import type { Entry } from '../../../core/entry.ts'
 import type { RedisCommand, RedisReply } from '../transport.ts'
 import { replyAsFields, replyAsText, replyItems } from './reply.ts'
 
-/** Reads new entries; never BLOCKs, never reads the history. @see https://redis.io/docs/latest/commands/xreadgroup/ */
-export function xreadgroup(stream: string, group: string, consumerName: string, count: number): RedisCommand {
-  return ['xreadgroup', 'GROUP', group, consumerName, 'COUNT', count, 'STREAMS', stream, '>']
+/**
+ * Reads new entries, never the history.
+ *
+ * @param waitMs Milliseconds to wait for the first one, on a connection that nobody else uses. Default: it does not wait.
+ * @see https://redis.io/docs/latest/commands/xreadgroup/
+ */
+export function xreadgroup(
+  stream: string,
+  group: string,
+  consumerName: string,
+  count: number,
+  waitMs = 0,
+): RedisCommand {
+  // 0 would wait for ever
+  const block = waitMs > 0 ? ['BLOCK', waitMs] : []
+  return ['xreadgroup', 'GROUP', group, consumerName, 'COUNT', count, ...block, 'STREAMS', stream, '>']
 }
 
 /** The entries of one stream's reply: RESP2's `[[stream, entries]]`, RESP3's map, or nothing. */

@@ -1,5 +1,5 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
-import { LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
+import { LUA_NEXT_DUE_MS, LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
 import { LUA_FENCE, LUA_ID_BEFORE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { REPAIRING } from './repair.ts'
 import type { LuaScript } from './script.ts'
@@ -46,7 +46,7 @@ end`
  * What was trimmed while it was set aside is taken off, though nobody asks for it. What ran from the index and is pending no more, as a zombie's, is forgotten.
  *
  * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
- * the mark, [reason, number] for what was trimmed while it was set aside, and 1 if the index must be compared with what is set aside.
+ * the mark, [reason, number] for what was trimmed while it was set aside, 1 if the index must be compared with what is set aside, and in how many ms the next of it is due ('' none).
  */
 export const finishClaimerRunScript: LuaScript = {
   keyCount: 5,
@@ -60,6 +60,7 @@ ${LUA_ID_BEFORE}
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SET_ASIDE}
 ${LUA_WAITING_CONDITIONS}
+${LUA_NEXT_DUE_MS}
 ${REPAIRING}
 local lost = {}
 ${TAKE_OFF}
@@ -115,6 +116,6 @@ if parked > 0 then
   for _, reason in ipairs(lost) do parked = parked - reason[2] end
   differs = mustRepair(parked, indexed)
 end
-return {mark, lost, differs and 1 or 0}
+return {mark, lost, differs and 1 or 0, nextDue()}
 `,
 }

@@ -1,0 +1,114 @@
+import { COUNTS, RUNNING } from '../../core/due-score.ts'
+import { PARKED_CONSUMER } from '../../core/keys.ts'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Delivery, EntryWaiter, Group, Slot, WaitRequest, WaitResult } from '../group.ts'
+import { seenPauses } from '../seen-pauses.ts'
+import { Tally } from '../tally.ts'
+import { getCommand } from './commands/get.ts'
+import { replyAsText, replyItems, toPlainReply } from './commands/reply.ts'
+import { expireAfter, setIfAbsent } from './commands/set.ts'
+import { parseTime, timeCommand } from './commands/time.ts'
+import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
+import type { RedisGroup } from './redis-group.ts'
+import type { RedisGroupCalls } from './redis-group-calls.ts'
+import type { RedisCall } from './sender.ts'
+import { CallSender, isReplyError } from './sender.ts'
+import type { RedisReply, ReplyOrConnectionError, WaitingTransport } from './transport.ts'
+import type { WaitingTransports } from './waiting-transports.ts'
+
+/** Milliseconds that an answer may be late after its wait; then nothing is known of what was read, and the connection is given up. */
+const ANSWER_MS = 800
+
+/** What reads a group's new entries when they come. A group on Redis does not have it: a poller that listens brings it along. */
+export function openEntryWaiter(group: Group): EntryWaiter {
+  return group.openWaiter?.() ?? new RedisEntryWaiter(group as RedisGroup)
+}
+
+/** Reads a group's new entries when they come. */
+class RedisEntryWaiter implements EntryWaiter {
+  readonly #calls: RedisGroupCalls
+  readonly #connections: WaitingTransports
+  readonly #sender: CallSender
+  /** `undefined` where no request can wait. */
+  readonly #transport: WaitingTransport | undefined
+  #waitMs = 0
+
+  constructor({ calls, waiting }: RedisGroup) {
+    this.#calls = calls
+    this.#connections = waiting
+    this.#transport = waiting.take()
+    this.#sender = this.#transport ? new CallSender(this.#transport, () => this.#waitMs + ANSWER_MS) : calls.sender
+  }
+
+  get maxWaitMs(): number {
+    return this.#transport?.maxWaitMs ?? 0
+  }
+
+  async end(): Promise<void> {
+    if (this.#transport) await this.#connections.leave(this.#transport)
+  }
+
+  async read(slot: Slot, { count, waitMs, holdFlagMs, riders = [] }: WaitRequest): Promise<WaitResult> {
+    this.#waitMs = Math.ceil(Math.min(waitMs, this.maxWaitMs))
+    const { keys } = this.#calls.address
+    const hold = holdFlagMs === undefined ? [] : [setIfAbsent(keys.wake, 'held'), expireAfter(keys.wake, holdFlagMs)]
+    const before = [...riders, ...hold]
+    const answers = await this.#sender.ask([...before, ...this.#read(slot, count)])
+    if (this.#transport) this.#calls.sender.roundTrips++
+    const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
+    return { ...this.#result(slot, answers.slice(before.length)), ...rode }
+  }
+
+  /** One key a command: while a hash slot moves, keys that are on two nodes cannot be asked for together. */
+  #read({ consumerName }: Slot, count: number): RedisCall[] {
+    const { stream, group, keys } = this.#calls.address
+    return [
+      xreadgroup(stream, group, consumerName, count, this.#waitMs),
+      getCommand(keys.slot(consumerName)),
+      getCommand(keys.paused),
+      ['zrangebyscore', keys.due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1],
+      timeCommand,
+    ]
+  }
+
+  #result(slot: Slot, replies: readonly ReplyOrConnectionError[]): WaitResult {
+    const nothing = {
+      ...new Tally().result(),
+      entries: [],
+      pendingLimitReached: false,
+      parkedLimitReached: false,
+      hasEnded: false,
+      groupRecreated: false,
+      isGroupMissing: false,
+    }
+    const cut = replies.find((reply) => reply instanceof RedisConnectionError)
+    if (cut) return { ...nothing, unanswered: { error: cut, settlements: [] } }
+    const [read = null, holder = null, paused = null, due = null, time = null] = replies as readonly RedisReply[]
+    if (isReplyError(read, 'NOGROUP')) return { ...nothing, isGroupMissing: true }
+    this.#calls.seen(read)
+    const isAbsent = (reply: RedisReply) => isReplyError(reply, 'WRONGTYPE')
+    const needed = [read, holder, time, ...[paused, due].filter((reply) => !isAbsent(reply))]
+    const refusal = needed.find((reply) => reply instanceof RedisReplyError)
+    if (refusal) return { ...nothing, failures: [refusal] }
+    // what was read under a name that went to another is not ours to run: its new holder releases it
+    if (slot.token !== '' && holder !== null && replyAsText(holder) !== slot.token) return { ...nothing, leaseLost: true }
+    const entries = parseXreadgroup(read).map(
+      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
+    )
+    const text = paused instanceof RedisReplyError ? '' : replyAsText(paused ?? '')
+    const now = parseTime(time)
+    return { ...nothing, entries, ...seenPauses(text, now), ...nextDue(due, now) }
+  }
+}
+
+function nextDue(reply: RedisReply, now: number): { readonly dueInMs?: number } {
+  const [, score] = reply instanceof RedisReplyError ? [] : firstWithScore(reply)
+  return score === undefined ? {} : { dueInMs: Math.max(0, Math.floor(Number(replyAsText(score)) / COUNTS) - now) }
+}
+
+/** RESP2 answers member and score, RESP3 pairs of them. */
+function firstWithScore(reply: RedisReply): readonly RedisReply[] {
+  const items = replyItems(reply)
+  const [first] = items
+  return Array.isArray(first) ? (first as readonly RedisReply[]) : items
+}

@@ -1,0 +1,317 @@
+import type { EntryWaiter } from '../../group/group.ts'
+import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
+import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'
+import { classifyReplyError } from '../../group/redis/reply-errors.ts'
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { CallPool } from '../call-pool.ts'
+import type { WorkEnd } from '../consumer-run.ts'
+import type { Run } from '../run.ts'
+import { BacklogScaler } from './backlog-scaler.ts'
+import { LastDeliveries } from './last-deliveries.ts'
+import { RetryStarter } from './retry-starter.ts'
+import { StartPace } from './start-pace.ts'
+import { StreamReader } from './stream-reader.ts'
+
+/** How soon the stream is read again where a request cannot wait; each empty read doubles it. */
+const READ_AGAIN_MS = { first: 50, last: 1_000 }
+
+/** How soon a request is sent again that was not answered; each further one doubles it. */
+const TROUBLE_MS = { first: 50, last: 1_000 }
+
+/** How soon another run of the invocation listens, once the slot was lost, or the server was no primary any more; and once the group was paused. */
+const AGAIN_MS = { lost: 250, paused: 2_000 }
+
+/** Nothing of what is due could be started: how soon it is looked at again. */
+const STUCK_MS = 250
+
+/** While reads do not wait nobody says what is due: how often that is asked. */
+const ASK_DUE_MS = 1_000
+
+/** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
+const FLAG_MS = 4_000
+
+/**
+ * Listens until time is up, or for `lingerMs` after the last entry: feeds a pool with new entries when they come, and with what was set aside once it is due. Reading and settling go on side by side, on
+ * connections of their own; an answer that is lost costs the time until the server answers again, not the run.
+ *
+ * @throws {RedisConnectionError} No reply came up to the end. What ran has ended, and what could be settled is.
+ */
+export async function listen(run: Run): Promise<WorkEnd> {
+  const listening = new Listening(run)
+  try {
+    await listening.untilOver()
+  } catch (error) {
+    run.time.stop()
+    await listening.end().catch(() => {})
+    throw error
+  }
+  await listening.end()
+  return { isCutOff: listening.isFull && run.isSound, againInMs: againInMs(run) }
+}
+
+/** When another run of the invocation has to listen, if more than the time ended this one. */
+function againInMs({ time, pauses, settler, parts }: Run): number | undefined {
+  const { failures } = settler
+  if (!time.isStopped || parts.signal?.aborted || !failures.every(isPassing)) return undefined
+  return pauses.isAll ? AGAIN_MS.paused : AGAIN_MS.lost
+}
+
+/** The server, or its connection, is one that another takes the place of. */
+function isPassing(failure: Error): boolean {
+  if (!(failure instanceof RedisReplyError)) return failure instanceof RedisConnectionError
+  const { isPassing, endsClient } = classifyReplyError(failure.message)
+  return isPassing || endsClient
+}
+
+class Listening {
+  readonly #run: Run
+  readonly #pool: CallPool
+  readonly #reader: StreamReader
+  readonly #scaler: BacklogScaler
+  readonly #waiter: EntryWaiter
+  readonly #retries: RetryStarter
+  readonly #last: LastDeliveries
+  /** When the next of what is set aside is due, on the monotonic clock, as far as is known; and when that was asked. */
+  #dueAt: number
+  #askedAt = Number.NEGATIVE_INFINITY
+  /** Nothing is taken before: what is due could not be started. */
+  #takeAt = Number.NEGATIVE_INFINITY
+  #cancelDue: () => void = () => {}
+  readonly #pace: StartPace
+  /** The last take. */
+  #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
+  #lastEntryAt: number
+  #flagAt = Number.NEGATIVE_INFINITY
+  #pauseMs = READ_AGAIN_MS.first
+  #troubleMs = TROUBLE_MS.first
+  #isReading = false
+  #hasEndedReading = false
+  /** No request is sent beside one that hands back what a lost answer brought. */
+  #handingBack: Promise<void> | undefined
+
+  constructor(run: Run) {
+    const { time, parts } = run
+    this.#run = run
+    this.#pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
+    this.#scaler = new BacklogScaler(run)
+    this.#reader = new StreamReader(run, this.#scaler)
+    this.#waiter = openEntryWaiter(parts.group)
+    this.#retries = new RetryStarter(run, claimerOperationsOf(parts.group), this.#pool)
+    this.#last = new LastDeliveries(run, this.#retries)
+    this.#pace = new StartPace(parts.consumer.settings.concurrency)
+    this.#lastEntryAt = time.clock.monotonic()
+    this.#dueAt = this.#lastEntryAt
+  }
+
+  /** The last read brought as many as it asked for. */
+  get isFull(): boolean {
+    return this.#reader.isFull
+  }
+
+  /** Resolves once nothing more is read, and all that was is done. @throws What ended it, once both have ended. */
+  async untilOver(): Promise<void> {
+    const stopped = (error: unknown) => {
+      this.#run.time.stop()
+      this.#pool.fill()
+      throw error
+    }
+    const cancel = this.#run.time.onAbort(() => this.#pool.fill())
+    const ends = await Promise.allSettled([
+      this.#readOn().finally(() => this.#notifyEnd()).catch(stopped),
+      this.#settleOn().catch(stopped),
+    ])
+    cancel()
+    const failed = ends.find(({ status }) => status === 'rejected')
+    if (failed) throw (failed as PromiseRejectedResult).reason
+  }
+
+  /** Waits for what runs, settles it, and lets go of everything. */
+  async end(): Promise<void> {
+    this.#cancelDue()
+    try {
+      await this.#waiter.end()
+      this.#pool.fill()
+      await this.#pool.until(() => this.#pool.isIdle)
+      this.#retries.giveBack()
+      await this.#run.settler.finish()
+    } finally {
+      await this.#scaler.end()
+    }
+  }
+
+  #notifyEnd(): void {
+    this.#hasEndedReading = true
+    this.#pool.notify()
+  }
+
+  get #goesOn(): boolean {
+    const { time, alwaysOn } = this.#run
+    return time.mayStart() && this.#leftMs > 0 && alwaysOn.limit() > 0
+  }
+
+  /** Milliseconds for which it goes on. */
+  get #leftMs(): number {
+    const { time, parts } = this.#run
+    const lingers = this.#pool.isIdle ? this.#lastEntryAt + parts.lingerMs - time.clock.monotonic() : Infinity
+    return Math.min(time.waitableMs(), lingers)
+  }
+
+  async #readOn(): Promise<void> {
+    while (this.#goesOn) {
+      await this.#pool.until(() => !this.#goesOn || this.#mayRead)
+      if (!this.#goesOn) return
+      this.#isReading = true
+      const isQuiet = await this.#answered(() => this.#read())
+      this.#isReading = false
+      this.#last.hasRead()
+      this.#pool.notify()
+      if (isQuiet) await this.#sleep(this.#pauseMs)
+    }
+  }
+
+  get #mayRead(): boolean {
+    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#last.isTurn
+  }
+
+  /** @returns Whether the next read should not follow at once. */
+  async #read(): Promise<boolean> {
+    const { settler } = this.#run
+    const reader = this.#reader
+    if (settler.isReadInDoubt) await this.#handBack()
+    if (reader.isVetoed) {
+      this.#pauseMs = READ_AGAIN_MS.last
+      await reader.ask()
+      return true
+    }
+    // where more is to be expected, what is done is settled with the read
+    const isSettling = reader.mustLook || reader.isFull || this.#last.isWaiting
+    const jobs = isSettling ? await reader.next() : await this.#wait()
+    if (jobs.length > 0) {
+      this.#lastEntryAt = this.#run.time.clock.monotonic()
+      this.#pauseMs = READ_AGAIN_MS.first
+      this.#pool.add(jobs)
+      return false
+    }
+    if (reader.mustLook) this.#pauseMs = READ_AGAIN_MS.last
+    else if (isSettling || this.#waiter.maxWaitMs > 0) return false
+    else this.#pauseMs = Math.min(2 * this.#pauseMs, READ_AGAIN_MS.last)
+    return true
+  }
+
+  async #wait() {
+    const { clock } = this.#run.time
+    const now = clock.monotonic()
+    const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
+    if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
+    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#dueAt - now))
+    const { pauses } = this.#run
+    const paused = pauses.number
+    const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, waitMs, holdFlagMs)
+    // what waited for a pause comes back with what is due
+    this.#noteDue(pauses.number < paused ? 0 : dueInMs)
+    return jobs
+  }
+
+  /** A flag that stood at the run's end would keep the next entry waiting for the schedule. */
+  get #flagMs(): number | undefined {
+    const flagMs = Math.floor(Math.min(FLAG_MS, this.#leftMs - 2 * READ_AGAIN_MS.last))
+    return flagMs > 0 ? flagMs : undefined
+  }
+
+  async #settleOn(): Promise<void> {
+    const { settler } = this.#run
+    const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !settler.owesRequest
+    while (!isOver()) {
+      await this.#pool.until(() => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast)
+      await this.#handingBack
+      if (this.#mayStartLast) await this.#answered(() => this.#startLast())
+      else if (this.#mayTake) await this.#answered(() => this.#take())
+      else if (settler.owesRequest) await this.#answered(() => settler.settle(this.#isReading))
+      this.#lastEntryAt = this.#run.time.clock.monotonic()
+    }
+  }
+
+  get #mayTake(): boolean {
+    const now = this.#run.time.clock.monotonic()
+    // while reads do not wait, nobody says what is due
+    const isDue = now >= this.#dueAt || (this.#reader.isFull && now >= this.#askedAt + ASK_DUE_MS)
+    return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.#last.isWaiting && this.#goesOn
+  }
+
+  /** Takes what is due, as much as there is room for. */
+  async #take(): Promise<void> {
+    const { time, policies } = this.#run
+    const sentAt = time.clock.monotonic()
+    if (this.#taken)
+      this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
+    const free = Math.max(1, this.#pace.entries - this.#pool.open)
+    const room = policies ? policies.limit(free) : free
+    const taken = room > 0 ? await this.#retries.take({ room, till: undefined, conditions: [] }) : undefined
+    const repliedAt = time.clock.monotonic()
+    this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
+    this.#last.add(taken?.handed ?? [])
+    this.#retries.forgetStarted()
+    const has = taken !== undefined && taken.started.length + taken.handed.length > 0
+    if (has) this.#lastEntryAt = time.clock.monotonic()
+    this.#takeAt = time.clock.monotonic() + (has ? 0 : STUCK_MS)
+    this.#noteDue(taken?.isMore ? 0 : taken?.left.dueInMs)
+  }
+
+  get #mayStartLast(): boolean {
+    return this.#last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
+  }
+
+  /** Starts a last delivery, with nothing beside it. */
+  async #startLast(): Promise<void> {
+    await this.#last.start()
+    await this.#pool.until(() => this.#pool.isIdle)
+    this.#last.hasRun()
+    this.#lastEntryAt = this.#run.time.clock.monotonic()
+  }
+
+  #noteDue(dueInMs: number | undefined): void {
+    const { clock } = this.#run.time
+    this.#askedAt = clock.monotonic()
+    this.#cancelDue()
+    // a timer may be early by less than a millisecond
+    this.#dueAt = dueInMs === undefined ? Infinity : this.#askedAt + (dueInMs > 0 ? dueInMs + 1 : 0)
+    const at = Math.max(this.#dueAt, this.#takeAt)
+    this.#cancelDue = at === Infinity ? () => {} : clock.after(at - this.#askedAt, () => this.#pool.notify())
+    this.#pool.notify()
+  }
+
+  /** Hands back what a read brought whose answer was lost. */
+  async #handBack(): Promise<void> {
+    this.#handingBack = this.#run.settler.settle().finally(() => {
+      this.#handingBack = undefined
+    })
+    await this.#handingBack
+  }
+
+  /** Makes requests; where one is not answered, the next may be. @returns What they bring; `undefined` if no answer came. */
+  async #answered<T>(ask: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const answer = await ask()
+      this.#troubleMs = TROUBLE_MS.first
+      return answer
+    } catch (error) {
+      if (!(error instanceof RedisConnectionError) || !this.#goesOn) throw error
+      await this.#sleep(this.#troubleMs)
+      this.#troubleMs = Math.min(2 * this.#troubleMs, TROUBLE_MS.last)
+      return undefined
+    }
+  }
+
+  /** Waits for that long, or until nothing more is read. */
+  async #sleep(ms: number): Promise<void> {
+    const { time } = this.#run
+    let isOver = false
+    const end = () => {
+      isOver = true
+      this.#pool.notify()
+    }
+    const cancels = [time.clock.after(Math.min(ms, Math.max(0, this.#leftMs)), end), time.onAbort(end)]
+    await this.#pool.until(() => isOver)
+    for (const cancel of cancels) cancel()
+  }
+}
