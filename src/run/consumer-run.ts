@@ -96,11 +96,7 @@ const NO_RUN: RunEnd = { errors: [], isCutOff: false }
 const NO_SLOT_MS = 1_000
 
 /** Who listens takes over from others; and who waited for what is due sees to it that somebody takes it. */
-function waitsForSlot(
-  { action }: PollOrClaimRun,
-  { lingerMs }: Pick<RunParts, 'lingerMs'>,
-  isFirst: boolean,
-): boolean {
+function waitsForSlot({ action }: PollOrClaimRun, { lingerMs }: Pick<RunParts, 'lingerMs'>, isFirst: boolean): boolean {
   return action === 'poll' ? lingerMs === Infinity : !isFirst
 }
 

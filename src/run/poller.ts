@@ -52,7 +52,12 @@ export function createPoller(
   return createScheduledHandler('poll', (event, context) => {
     const hop = readHopCount(event)
     const further = scaleOut && new FurtherPollers(scaleOut, hop ?? 0, context, options.clock ?? systemClock)
-    return runConsumers(POLL, targets, { ...options, context, further, lingerMs: (consumer) => listenMs(consumer, hop) })
+    return runConsumers(POLL, targets, {
+      ...options,
+      context,
+      further,
+      lingerMs: (consumer) => listenMs(consumer, hop),
+    })
   })
 }
 

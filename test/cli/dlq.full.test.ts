@@ -1,6 +1,7 @@
 import { join } from 'node:path'
-import { claim, NonRetryableError, poll } from 'millrace'
+import { NonRetryableError, poll } from 'millrace'
 import { expect, test } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, DLQ, noting, startScenario } from '../support/scenario.ts'
 import { millrace, type Run } from './millrace.ts'
@@ -31,7 +32,7 @@ async function ended(run: Run): Promise<[exit: number | null, ...lines: string[]
 
 async function handledAfter({ redis }: Scenario): Promise<string[]> {
   const { calls, handler } = noting()
-  await claim(billing(handler), { redis })
+  await claimOnce(billing(handler), { redis })
   return calls
 }
 

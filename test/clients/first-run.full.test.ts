@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { Redis as Upstash } from '@upstash/redis'
 import { Cluster, Redis } from 'ioredis'
 import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
@@ -20,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { classifyReplyError, toReplyError } from '../../src/group/redis/reply-errors.ts'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { IOREDIS_OPTIONS, UPSTASH_OPTIONS } from '../support/client-options.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
 import { startOneNodeCluster } from '../support/one-node-cluster.ts'
@@ -234,7 +235,7 @@ test('a lease refused in any words is no lease: poller and claimer go on', async
   )
   expect(await poll(failing, { redis })).toMatchObject({ read: 1, retried: 1 })
   const consumer = billing(() => {})
-  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, acked: 1 })
+  expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 1, acked: 1 })
 })
 
 describe('classifyReplyError()', () => {
@@ -364,7 +365,7 @@ describe('an option', () => {
         { maxDeliveries: 2, backoff: { firstMs: 0, maxMs: 0 } },
       )
       expect(await poll(failing, { redis })).toMatchObject({ read: 1, retried: 1 })
-      await expect.poll(async () => (await claim(failing, { redis })).deadLettered, { timeout: 10_000 }).toBe(1)
+      await expect.poll(async () => (await claimOnce(failing, { redis })).deadLettered, { timeout: 10_000 }).toBe(1)
     }
   })
 
@@ -514,7 +515,7 @@ describe('an environment', () => {
       const consumer = billing(() => {})
       for (let n = 0; n < 3; n++) {
         await createPublisher({ stream: 'orders', redis }).publish(OrderPaid, { orderId: 'o' } as never)
-        await Promise.all([poll(consumer, { redis }), claim(consumer, { redis })])
+        await Promise.all([poll(consumer, { redis }), claimOnce(consumer, { redis })])
       }
       await expect.poll(held).toBe(most)
       console.info(`connections that publish, poll and claim hold together, over ${client}: ${await held()}`)

@@ -1,11 +1,12 @@
 import { Cluster, Redis } from 'ioredis'
 import { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
 import type { Connection } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { PrivateRedis, PrivateRedisOptions } from '../../tools/redis-server.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startOneNodeCluster } from '../support/one-node-cluster.ts'
@@ -94,7 +95,7 @@ describe('a database that is refused', () => {
           billing(() => {}),
           { redis },
         ),
-        claim(
+        claimOnce(
           billing(() => {}),
           { redis },
         ),

@@ -5,11 +5,12 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis5'
 import type { Connection } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { type Authority, makeAuthority } from '../support/authority.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, OrderPaid } from '../support/consumer.ts'
 
 let authority: Authority
@@ -57,7 +58,7 @@ test.each(Object.keys(KINDS))('the server’s own TLS, with a client’s certifi
     [OrderPaid, { orderId: 'b' }],
   ])
 
-  const [polled, claimed] = [await poll(consumer, { redis }), await claim(consumer, { redis })]
+  const [polled, claimed] = [await poll(consumer, { redis }), await claimOnce(consumer, { redis })]
 
   expect([polled.acked, polled.retried, claimed.unsettled]).toEqual([1, 1, 0])
 })

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { Connection, Consumer, Policy } from 'millrace'
-import { claim, createPublisher, definePolicy, NonRetryableError, poll } from 'millrace'
+import { createPublisher, definePolicy, NonRetryableError, poll } from 'millrace'
 import { repairIndexes } from 'millrace/operate'
 import { describe, expect, it } from 'vitest'
 import type { Group } from '../../src/group/group.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, names, OrderPaid, type Scenario, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
 
@@ -48,10 +49,10 @@ async function everything({ redis, raw, publish }: Scenario): Promise<void> {
   await createPublisher({ stream: 'orders', redis, wake }).publish(OrderPaid, { orderId: 'fine' })
   await publish('hopeless', 'a@north', 'b@over', ...names('fails', 600))
   await poll(consumer, { redis })
-  await claim(consumer, { redis })
+  await claimOnce(consumer, { redis })
   await raw.xgroup('DESTROY', 'orders', 'billing')
   await poll(consumer, { redis })
-  await claim(consumer, { redis })
+  await claimOnce(consumer, { redis })
   await raw.del(`${PREFIX}due`)
   await repairIndexes(consumer, { redis })
   await leaveInDoubt(redis, consumer)

@@ -1,7 +1,8 @@
-import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
+import { createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { type Node, type PrivateCluster, slotMove, startCluster } from '../support/cluster.ts'
 import { OrderPaid } from '../support/consumer.ts'
 import { createAclUsers, urlOf } from './acl-users.ts'
@@ -43,7 +44,7 @@ test('the users of infra/redis-acl.txt do their work on a cluster while the hash
     await orders.publishMany(['good', 'bad', 'later'].map((orderId) => [OrderPaid, { orderId }] as const))
     const read = await poll(billing, { redis: poller as never, remainingMs: 20_000 })
     await new Promise((resolve) => setTimeout(resolve, 300))
-    const claimed = await claim(billing, { redis: claimer as never, remainingMs: 20_000 })
+    const claimed = await claimOnce(billing, { redis: claimer as never, remainingMs: 20_000 })
     const { streams } = await inspectStreams({ redis: console as never, streams: ['orders'] })
     const redriven = await redriveDeadLetters(billing, { redis: operator as never, all: true })
     expect({ read, claimed, streams, redriven }).toMatchObject({
@@ -54,7 +55,7 @@ test('the users of infra/redis-acl.txt do their work on a cluster while the hash
     })
   }
   await round()
-  await claim(billing, { redis: claimer as never, remainingMs: 20_000 })
+  await claimOnce(billing, { redis: claimer as never, remainingMs: 20_000 })
   await move.begin()
   await move.move('orders')
   const moving = new Promise((resolve) => setTimeout(resolve, 1_500)).then(() => move.finish())

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Connection } from 'millrace'
 import {
-  claim,
   createPoller,
   createPublisher,
   defineConsumer,
@@ -53,6 +52,7 @@ import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '.
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startMonitor } from '../support/start-monitor.ts'
 import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 
@@ -316,7 +316,7 @@ describe('under the users of the ACL file', () => {
       retried: 4,
       deadLettered: 1,
     })
-    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({
+    expect(await monitor.during(CLAIMER, () => claimOnce(billing, { redis: claimer }))).toMatchObject({
       claimed: 3,
       acked: 1,
       retried: 1,
@@ -327,7 +327,7 @@ describe('under the users of the ACL file', () => {
     await admin.xgroup('DESTROY', 'orders', 'billing')
     expect(await monitor.during(POLLER, () => poll(billing, { redis: poller }))).toMatchObject({ groupRecreated: true })
     await admin.xgroup('DESTROY', 'orders', 'billing')
-    expect(await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).toMatchObject({
+    expect(await monitor.during(CLAIMER, () => claimOnce(billing, { redis: claimer }))).toMatchObject({
       groupRecreated: true,
     })
 
@@ -345,7 +345,7 @@ describe('under the users of the ACL file', () => {
     let acked = 0
     await expect
       .poll(async () => {
-        acked += (await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))).acked
+        acked += (await monitor.during(CLAIMER, () => claimOnce(billing, { redis: claimer }))).acked
         return acked
       })
       .toBeGreaterThanOrEqual(2)
@@ -355,7 +355,7 @@ describe('under the users of the ACL file', () => {
     await expect.poll(() => idleOf('poller-63')).toBeGreaterThan(MIN_IDLE_MS)
     // a key that never ends is no lease
     await admin.set('{orders}:billing:slot:claimer-0', 'nobody')
-    await monitor.during(CLAIMER, () => claim(billing, { redis: claimer }))
+    await monitor.during(CLAIMER, () => claimOnce(billing, { redis: claimer }))
     expect(await idleOf('poller-63')).toBeUndefined()
 
     const console = connectAs(CONSOLE)
@@ -509,7 +509,7 @@ describe('without selectors', () => {
     await orders.publishMany(['fine', 'hopeless', 'again'].map((behaviour) => [Order, { behaviour }] as const))
 
     expect(await poll(billing, { redis: poller })).toMatchObject({ read: 3, acked: 1, deadLettered: 1, retried: 1 })
-    expect(await claim(billing, { redis: claimer })).toMatchObject({ claimed: 1, acked: 1 })
+    expect(await claimOnce(billing, { redis: claimer })).toMatchObject({ claimed: 1, acked: 1 })
     await Promise.all(connections.map((connection) => connection.close()))
     owner.disconnect()
   })

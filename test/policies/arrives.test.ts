@@ -2,12 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Policy } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { definePolicy as definedByACopy } from '../../src/index.ts'
 import { bytesByModule } from '../../tools/bundle.ts'
+import { claimOnce } from '../support/claim-once.ts'
 
 const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
 
@@ -81,7 +82,7 @@ test.each([
 
 test.each([
   ['poll()', poll],
-  ['claim()', claim],
+  ['claim()', claimOnce],
 ])('%s refuses a consumer whose policies carry nothing that puts them to work', async (_name, run) => {
   const consumer = defineConsumer({ stream: 'orders', group: 'billing', routes: [on(Paid, () => {})] })
   const old = { ...consumer, policies: [{ policy: { name: 'old', begin: () => ({}) }, eventType: undefined }] }

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
-import { claim, createPoller, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
+import { createPoller, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { accessOf, diagnose } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { readAclUsers } from '../infra/acl-users.ts'
+import { claimOnce } from '../support/claim-once.ts'
 
 const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
 
@@ -191,7 +192,7 @@ describe('under the users of accessOf()', () => {
     const failed = await poll(billing([busy, pauses], true), { redis: polling })
     for (const [id] of (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string][])
       await raw.xclaim('orders', 'billing', 'parked', 0, id, 'IDLE', 60_000, 'JUSTID')
-    const claimed = await claim(billing([busy, pauses]), { redis: claiming })
+    const claimed = await claimOnce(billing([busy, pauses]), { redis: claiming })
 
     expect(polled).toMatchObject({ read: 2, acked: 2 })
     expect(failed).toMatchObject({ read: 1, retried: 1 })
@@ -220,7 +221,7 @@ describe('under the users of accessOf() with a policy that parks', () => {
     const parked = await poll(consumer, { redis: polling })
     await raw.xgroup('DESTROY', 'orders', 'billing')
     const again = await poll(consumer, { redis: polling })
-    const started = await claim(consumer, { redis: claiming })
+    const started = await claimOnce(consumer, { redis: claiming })
 
     expect([parked.parked, again.parked, again.groupRecreated, started.acked]).toEqual([1, 1, true, 1])
     expect(await raw.call('ACL', 'LOG')).toEqual([])
@@ -289,6 +290,6 @@ describe('memory', () => {
     const refusal = 'policy "scans" needs SSCAN on "{orders}:big", which memory does not know'
 
     expect(() => createPoller(billing([scans]), { redis })).toThrow(`Cannot create poller: ${refusal}`)
-    await expect(claim(billing([scans]), { redis })).rejects.toThrow(`Cannot claim: ${refusal}`)
+    await expect(claimOnce(billing([scans]), { redis })).rejects.toThrow(`Cannot claim: ${refusal}`)
   })
 })

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { claim, NonRetryableError, poll } from 'millrace'
+import { NonRetryableError, poll } from 'millrace'
 import { expect, test } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
 
@@ -88,9 +89,9 @@ test('a consumer without use sends what it sent before there were policies', asy
 
   const polled = await sent(() => poll(consumer, { redis }))
   await age(120_000)
-  const retried = await sent(() => claim(consumer, { redis }))
+  const retried = await sent(() => claimOnce(consumer, { redis }))
   await age(120_000)
-  const last = await sent(() => claim(consumer, { redis }))
+  const last = await sent(() => claimOnce(consumer, { redis }))
 
   expect({ polled, retried, last }).toEqual(BEFORE)
 })

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import type { Connection, Consumer, ConsumerOptions, EventHandler, Report } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll, RedisConnectionError } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, poll, RedisConnectionError } from 'millrace'
 import { connect as connectUrl } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { connectMemory } from 'millrace/testing'
@@ -9,6 +9,7 @@ import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { startRestServer } from '../support/rest-server.ts'
 
@@ -119,7 +120,7 @@ function runs(redis: Connection, extra: object = {}): Pick<World, 'poll' | 'clai
   return {
     redis,
     poll: (consumer, options = {}) => poll(consumer, { redis, remainingMs: 20_000, ...extra, ...options }),
-    claim: (consumer) => claim(consumer, { redis, remainingMs: 20_000, ...extra }),
+    claim: (consumer) => claimOnce(consumer, { redis, remainingMs: 20_000, ...extra }),
     async publish(...ids) {
       for (const text of ids) {
         const [id = '', key] = text.split('/')

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { BatchContext, BatchEvent, BatchHandler, BatchOptions, Connection, ConsumerOptions, Route } from 'millrace'
 import {
-  claim,
   createPublisher,
   defineConsumer,
   defineEvent,
@@ -18,6 +17,7 @@ import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { counts, names, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const PageViewed = defineEvent('PageViewed', { payload: z.object({ orderId: z.string() }) })
@@ -262,7 +262,7 @@ describe('a batch handler', () => {
     const viewed: string[][] = []
     const routes = [on(OrderPaid, () => {}), onBatch(slowlyViewed(200), (events) => void viewed.push(idsOf(events)))]
 
-    const claiming = claim(having(routes, { concurrency: 3 }), { redis: cut })
+    const claiming = claimOnce(having(routes, { concurrency: 3 }), { redis: cut })
 
     await expect(claiming).rejects.toThrow('cut')
     expect(viewed).toEqual([['fast']])
@@ -282,7 +282,7 @@ describe('a batch handler', () => {
     )
 
     await poll(failing, { redis })
-    for (let lap = 0; lap < 3; lap++) await claim(failing, { redis })
+    for (let lap = 0; lap < 3; lap++) await claimOnce(failing, { redis })
 
     expect(counted.flat().toSorted((one, other) => one - other)).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3])
     expect((await deadLetters()).map(({ head }) => head.reason)).toEqual(Array(3).fill('max-deliveries'))
@@ -304,7 +304,7 @@ describe('a batch handler', () => {
       await raw.xclaim('orders', 'billing', 'poller-3', 0, id, 'RETRYCOUNT', '2', 'JUSTID')
     await age(60_000)
 
-    const report = await claim(consumer, { redis })
+    const report = await claimOnce(consumer, { redis })
 
     expect(report).toMatchObject({ claimed: 5, acked: 5 })
     expect(calls.slice(0, -2).flat().toSorted()).toEqual(['c', 'd', 'e'])
@@ -474,7 +474,7 @@ describe('maxBatchingWindowMs', () => {
     const polling = poll(consumer, { redis })
     await delay(1_000)
 
-    expect(await claim(consumer, { redis })).toMatchObject({ claimed: 0 })
+    expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 0 })
     expect(await polling).toMatchObject({ acked: 1, ackMissed: 0 })
   })
 
@@ -536,7 +536,7 @@ describe('UnavailableError', () => {
       ['a', 'parked', 0],
       ['b', 'parked', 0],
     ])
-    const calm = await claim(
+    const calm = await claimOnce(
       viewing(() => {}),
       { redis },
     )
@@ -590,7 +590,7 @@ describe('UnavailableError', () => {
     await age(60_000)
     let calls = 0
 
-    const report = await claim(
+    const report = await claimOnce(
       both(
         () => {
           calls++

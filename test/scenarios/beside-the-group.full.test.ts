@@ -1,6 +1,7 @@
 import type { Report } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, difference, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -109,15 +110,15 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await poll(consumer, { redis })
       await publish('a', 'b')
       await poll(consumer, { redis })
-      await claim(consumer, { redis })
+      await claimOnce(consumer, { redis })
       await put(scenario)
       await age(90_000)
       state.isFailing = false
       calls.length = 0
       // what has lost its place in the index is found by the first, and where no index takes it comes back by its age
-      const claims = [await adding(claim(consumer, { redis }))]
+      const claims = [await adding(claimOnce(consumer, { redis }))]
       await age(90_000)
-      for (let n = 0; n < 2; n++) claims.push(await adding(claim(consumer, { redis })))
+      for (let n = 0; n < 2; n++) claims.push(await adding(claimOnce(consumer, { redis })))
       await publish('c')
       await adding(poll(consumer, { redis }))
       const acked = claims.reduce((sum, report) => sum + report.acked, 0)
@@ -127,7 +128,7 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await raw.xgroup('DESTROY', 'orders', 'billing')
       await publish('d')
       // a process that never saw the group skips nothing
-      await adding(claim(consumer, { redis: connect() }))
+      await adding(claimOnce(consumer, { redis: connect() }))
       await adding(poll(consumer, { redis: connect() }))
       expect([what, calls.at(-1)]).toEqual([what, 'd'])
     }
@@ -144,8 +145,8 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await poll(consumer, { redis })
       await raw.call('zadd', DUE, due, id)
       await age(90_000)
-      const { acked } = await adding(claim(consumer, { redis }))
-      const next = await adding(claim(consumer, { redis }))
+      const { acked } = await adding(claimOnce(consumer, { redis }))
+      const next = await adding(claimOnce(consumer, { redis }))
       expect([due, acked + next.acked, await pending()]).toEqual([due, 1, []])
     }
   })
@@ -160,7 +161,7 @@ describe('what lies beside a group is absent where it cannot be read', () => {
       await raw.hset(STATE, 'doubt:poller-2', doubt)
       await age(90_000)
       const deliveries: number[] = []
-      await claim(
+      await claimOnce(
         billing((_event, { deliveryCount }) => void deliveries.push(deliveryCount)),
         { redis },
       )
@@ -177,12 +178,12 @@ describe('what lies beside a group is absent where it cannot be read', () => {
     await poll(consumer, { redis })
     await raw.xgroup('SETID', 'orders', 'billing', LAST)
     await age(90_000)
-    expect(await adding(claim(consumer, { redis }))).toMatchObject({ claimed: 1, acked: 1 })
-    expect(await adding(claim(consumer, { redis }))).toMatchObject({ claimed: 0, drained: true })
+    expect(await adding(claimOnce(consumer, { redis }))).toMatchObject({ claimed: 1, acked: 1 })
+    expect(await adding(claimOnce(consumer, { redis }))).toMatchObject({ claimed: 0, drained: true })
     expect(await adding(poll(consumer, { redis }))).toMatchObject({ read: 0 })
     expect(await pending()).toEqual([])
     await raw.xgroup('DESTROY', 'orders', 'billing')
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(await adding(poll(consumer, { redis }))).toMatchObject({ read: 1 })
   })
 
@@ -196,7 +197,7 @@ describe('what lies beside a group is absent where it cannot be read', () => {
     await raw.xadd('orders', LAST, ...fields)
     await poll(consumer, { redis })
     await age(90_000)
-    expect(await adding(claim(consumer, { redis }))).toMatchObject({ claimed: 1, acked: 1 })
+    expect(await adding(claimOnce(consumer, { redis }))).toMatchObject({ claimed: 1, acked: 1 })
     expect([await pending(), (await adding(poll(consumer, { redis }))).read]).toEqual([[], 0])
   })
 })

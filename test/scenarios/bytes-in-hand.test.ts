@@ -1,6 +1,7 @@
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
 import { startScenario } from '../support/scenario.ts'
 
 const Large = defineEvent('Large', { payload: z.object({ text: z.string() }) })
@@ -63,7 +64,7 @@ describe('maxBytes of a claimer', () => {
     fails = false
     await age(60_000)
 
-    const report = await claim(consumer, {
+    const report = await claimOnce(consumer, {
       redis,
       observe: {
         acked({ entries }) {

@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, EventHandler } from 'millrace'
-import { claim, defineConsumer, on, poll } from 'millrace'
+import { defineConsumer, on, poll } from 'millrace'
 import { createVirtualClock } from 'millrace/testing'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import { bothSides } from '../support/both-sides.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 
@@ -50,7 +51,7 @@ describe('promise 6: a claimer', () => {
       await age(60_000)
       stop = new AbortController()
       calls.length = 0
-      const report = await claim(billing(handler, options), { redis, signal: stop.signal })
+      const report = await claimOnce(billing(handler, options), { redis, signal: stop.signal })
       expect(difference(report)).toBe(0)
       seen.push(...calls)
     }
@@ -67,7 +68,7 @@ describe('promise 6: a claimer', () => {
     )
     await raw.hset('{orders}:billing:state', 'cursor', '99-5')
 
-    const report = await claim(
+    const report = await claimOnce(
       billing(() => {}),
       { redis },
     )
@@ -86,12 +87,12 @@ describe('promise 6: a claimer', () => {
     )
     const stop = new AbortController()
 
-    const report = await claim(
+    const report = await claimOnce(
       billing(() => stop.abort(), options),
       { redis, signal: stop.signal },
     )
     const left = await pending()
-    const rest = await claim(
+    const rest = await claimOnce(
       billing(() => {}, options),
       { redis },
     )
@@ -107,7 +108,7 @@ describe('promise 6: a claimer', () => {
     const fail = billing(async () => Promise.reject(new Error('no')), options)
     const most = async (redis: Connection) => {
       const sizes: number[] = []
-      await claim(fail, { redis: recordingStarts(redis, sizes) })
+      await claimOnce(fail, { redis: recordingStarts(redis, sizes) })
       return Math.max(...sizes)
     }
     await publish(...names('o', 300))
@@ -134,7 +135,7 @@ describe('promise 6: a claimer', () => {
     )
     await raw.xtrim('orders', 'MAXLEN', '=', 1)
 
-    const report = await claim(billing(handler, options), { redis })
+    const report = await claimOnce(billing(handler, options), { redis })
 
     expect(counts(report)).toEqual({ claimed: 1, acked: 1, lost: 1_000, batches: 1, drained: true })
     expect([calls, report.roundTrips < 30]).toEqual([['alive'], true])
@@ -150,7 +151,7 @@ describe('promise 6: a claimer', () => {
     await raw.script('LOAD', startClaimedScript.lua)
     const cut = proxy.cutAfter(String(evalsha(startClaimedScript, '', [], [])[1]))
 
-    const report = await claim(consumer, { redis: connect(proxy.url) })
+    const report = await claimOnce(consumer, { redis: connect(proxy.url) })
     await cut
 
     expect(counts(report)).toEqual({ claimed: 1, deadLettered: 1, batches: 1, drained: true })
@@ -187,7 +188,7 @@ describe('promise 6: a claimer', () => {
     await poll(search(fail), { redis })
     await raw.xclaim('orders', 'billing', 'poller-9', 0, suspect, 'IDLE', 60_000, 'RETRYCOUNT', 3, 'JUSTID')
 
-    await claim([billing(track('billing') as never), search(track('search') as never)], { redis })
+    await claimOnce([billing(track('billing') as never), search(track('search') as never)], { redis })
 
     expect(beside.find(([name]) => name === 'billing suspect')).toEqual(['billing suspect'])
     expect(new Set(beside.map(([name]) => name))).toEqual(
@@ -220,7 +221,7 @@ describe('promise 6: a claimer', () => {
 
     vi.spyOn(Math, 'random').mockReturnValue(0.9) // what must be alone does not go first in this invocation
     onTestFinished(() => void vi.restoreAllMocks())
-    await claim([search(() => delay(20)), billing(look)], { redis })
+    await claimOnce([search(() => delay(20)), billing(look)], { redis })
 
     expect(pendingMeanwhile).toEqual([second])
   })
@@ -253,7 +254,7 @@ describe('promise 6: a claimer', () => {
       onTestFinished(() => void vi.restoreAllMocks())
 
       // time for one handler, and for no second one after one that hangs
-      await claim([search(hang), billing(() => void calls.push('suspect'), options)], { redis, remainingMs: 750 })
+      await claimOnce([search(hang), billing(() => void calls.push('suspect'), options)], { redis, remainingMs: 750 })
 
       expect(calls.slice(0, 1)).toEqual(reached)
     },
@@ -271,10 +272,10 @@ describe('promise 6: a claimer', () => {
     const stop = new AbortController()
     const { calls, handler } = noting(() => stop.abort())
 
-    await claim(billing(handler, options), { redis, signal: stop.signal })
+    await claimOnce(billing(handler, options), { redis, signal: stop.signal })
     const left = await pending()
     await age(60_000)
-    await claim(billing(handler, options), { redis })
+    await claimOnce(billing(handler, options), { redis })
 
     expect(left).toEqual([['orphan', 'claimer-0', 1]])
     expect(calls).toEqual(['a', 'orphan'])
@@ -299,7 +300,7 @@ describe('promise 6: a claimer', () => {
     )
     await raw.xclaim('orders', 'billing', 'poller-9', 0, orphan, 'IDLE', 60_000, 'JUSTID')
 
-    await claim(billing(handler, options), { redis, clock, remainingMs: 450 })
+    await claimOnce(billing(handler, options), { redis, clock, remainingMs: 450 })
 
     expect(calls).toEqual(['o0', 'o1', 'o2', 'o3', 'orphan'])
   })
@@ -315,7 +316,7 @@ describe('promise 6: a claimer', () => {
     }
     await delay(5)
 
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     const consumers = (await raw.xinfo('CONSUMERS', 'orders', 'billing')) as string[][]
     expect(consumers.map(([, name]) => name)).toEqual(['claimer-0', 'mine', 'parked', 'poller-0', 'poller-alice'])

@@ -3,9 +3,10 @@ import { connect as connectSocket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Report } from 'millrace'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import type { PrivateRedis } from '../../tools/redis-server.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { setAside } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
@@ -34,7 +35,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
     await setAside(raw, ids.slice(500, 520))
     await orphan(raw, ids.slice(520))
 
-    const report = await claim(billing(handler), { redis })
+    const report = await claimOnce(billing(handler), { redis })
 
     expect(counts(report)).toMatchObject({ claimed: 40, acked: 40, drained: true })
     expect(calls.toSorted()).toEqual(stale.toSorted())
@@ -55,7 +56,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
 
     const reports: Report[] = []
     for (let run = 0; run < 12 && new Set(calls).size < 260; run++)
-      reports.push(await claim(billing(handler, options), { redis: connect(), remainingMs: 700 }))
+      reports.push(await claimOnce(billing(handler, options), { redis: connect(), remainingMs: 700 }))
 
     expect(reports.length).toBeGreaterThan(1)
     expect([...new Set(calls)].toSorted()).toEqual([...heads, ...tail].toSorted())
@@ -77,7 +78,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
     const { calls, handler } = noting(() => {
       if (calls.length === 150) stop.abort()
     })
-    await claim(billing(handler, ALWAYS_DUE), { redis, signal: stop.signal })
+    await claimOnce(billing(handler, ALWAYS_DUE), { redis, signal: stop.signal })
     expect(await raw.hget('{orders}:billing:state', 'cursor')).not.toBe('0-0')
 
     await raw.xgroup('DESTROY', 'orders', 'billing')
@@ -94,7 +95,7 @@ describe('promise 6: every stale entry is reached within one lap', () => {
 describe('promise 11: no more is started than can finish in its time', () => {
   it.each([
     ['poll', poll],
-    ['claim', claim],
+    ['claim', claimOnce],
   ] as const)('%s, with handlers that take nearly all of it', async (action, run) => {
     const { redis, publish, pending } = await startScenario()
     const orders = names('o', 40)
@@ -141,7 +142,7 @@ describe('promise 6: two claimers at once', () => {
       return delay(3)
     })
 
-    const reports = await Promise.all([connect(), connect()].map((own) => claim(billing(handler), { redis: own })))
+    const reports = await Promise.all([connect(), connect()].map((own) => claimOnce(billing(handler), { redis: own })))
 
     expect(calls.toSorted()).toEqual(orders.slice(0, 450).toSorted())
     expect(owners).toEqual(new Set(['claimer-0', 'claimer-1']))
@@ -164,11 +165,11 @@ describe('promise 6: two claimers at once', () => {
     })
     const consumer = billing(handler, ALWAYS_DUE)
     const starting = proxy.pauseOn(id)
-    const late = claim(consumer, { redis: connect(proxy.url) })
+    const late = claimOnce(consumer, { redis: connect(proxy.url) })
     const held = await starting
     await age(60_000)
 
-    const report = await claim(consumer, { redis })
+    const report = await claimOnce(consumer, { redis })
 
     expect([calls, report.acked, await pending()]).toEqual([['a'], 1, []])
     expect(await raw.keys(`${LEASE}*`)).toEqual([])
@@ -189,14 +190,14 @@ describe('promise 6: two claimers at once', () => {
     while (!((await owns('claimer-0')) && (await owns('claimer-1')))) await delay(5)
     await Promise.all(killed.map((victim) => victim.kill()))
 
-    expect(counts(await claim(consumer, { redis }))).toEqual({ noFreeSlot: true })
+    expect(counts(await claimOnce(consumer, { redis }))).toEqual({ noFreeSlot: true })
     const leases = await Promise.all([raw.pttl(`${LEASE}0`), raw.pttl(`${LEASE}1`)])
     for (const leaseMs of leases) expect([leaseMs > 0, leaseMs <= 65_000]).toEqual([true, true])
     await raw.pexpire(`${LEASE}1`, 1) // one of them is over
     while ((await raw.exists(`${LEASE}1`)) > 0) await delay(1)
     await age(60_000)
 
-    expect(counts(await claim(consumer, { redis }))).toMatchObject({ claimed: 250, acked: 250, drained: true })
+    expect(counts(await claimOnce(consumer, { redis }))).toMatchObject({ claimed: 250, acked: 250, drained: true })
     expect(calls.toSorted()).toEqual(orders.toSorted())
   })
 })
@@ -214,7 +215,7 @@ describe('promise 6: a claimer’s work is bounded', () => {
     await orphan(raw, ids.slice(2_400))
     const watch = await watchCommands(server.url)
 
-    await claim(
+    await claimOnce(
       billing(() => {}),
       { redis },
     )
@@ -251,7 +252,7 @@ describe('promise 6: a claimer’s work is bounded', () => {
       }
       await raw.config('RESETSTAT')
       const context = lambdaContext(remainingMs)
-      const report = await claim(billing(handler as never, options), { redis: connect(), context })
+      const report = await claimOnce(billing(handler as never, options), { redis: connect(), context })
       const leftMs = context.getRemainingTimeInMillis()
       const stats = await raw.info('commandstats')
       const calls = [...stats.matchAll(/cmdstat_(\S+?):calls=(\d+)/g)].map(([, name, n]) => [name, Number(n)] as const)

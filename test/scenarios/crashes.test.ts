@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
 import { takeSetAsideScript } from '../../dist/group/redis/scripts/take.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
 import { startVictim } from '../support/start-victim.ts'
@@ -26,9 +27,9 @@ describe('promises 1 and 4: a process that dies', () => {
       ['a', 'poller-0', 1],
       ['b', 'poller-0', 1],
     ])
-    expect(counts(await claim(billing(handler), { redis }))).toEqual({ drained: true })
+    expect(counts(await claimOnce(billing(handler), { redis }))).toEqual({ drained: true })
     await age(60_000)
-    expect(counts(await claim(billing(handler), { redis }))).toEqual({
+    expect(counts(await claimOnce(billing(handler), { redis }))).toEqual({
       claimed: 2,
       acked: 2,
       batches: 1,
@@ -120,7 +121,7 @@ describe('promises 1 and 4: a process that dies', () => {
 
     await age(60_000)
     const { calls, handler } = noting()
-    await claim(billing(handler), { redis })
+    await claimOnce(billing(handler), { redis })
     expect(calls).toEqual(['b', 'c'])
   })
 
@@ -153,7 +154,7 @@ describe('promises 1 and 4: a process that dies', () => {
     await age(60_000)
     await raw.del('{orders}:billing:slot:claimer-0', '{orders}:billing:slot:claimer-1')
     const { calls, handler } = noting()
-    await claim(billing(handler, { maxDeliveries: 9 }), { redis })
+    await claimOnce(billing(handler, { maxDeliveries: 9 }), { redis })
     expect(calls.toSorted()).toEqual(['a', 'b'])
   })
 })

@@ -1,8 +1,9 @@
 import type { Connection, Consumer, ConsumerOptions, EventDefinition } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
 import { counts, startScenario } from '../support/scenario.ts'
 
 const payload = z.looseObject({ id: z.string() })
@@ -39,8 +40,8 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     await orders.publish(Paid, { id: 'b' })
 
     const polled = await poll(deployment(old, [Paid]), { redis })
-    const still = await claim(deployment(old, [Paid]), { redis })
-    const claimed = await claim(deployment(newer, [Paid2]), { redis })
+    const still = await claimOnce(deployment(old, [Paid]), { redis })
+    const claimed = await claimOnce(deployment(newer, [Paid2]), { redis })
 
     expect(counts(polled)).toMatchObject({ read: 2, acked: 1, parked: 1 })
     expect([still.claimed, still.drained]).toEqual([0, true])
@@ -54,11 +55,11 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     const orders = createPublisher({ stream: 'orders', redis })
     for (const id of ['a', 'b', 'c']) await orders.publish(Paid2, { id })
     await poll(deployment(calls, [Paid]), { redis })
-    await claim(deployment(calls, [Paid]), { redis }) // the server knows the scripts now
+    await claimOnce(deployment(calls, [Paid]), { redis }) // the server knows the scripts now
 
     const trips = [0, 0, 0]
-    for (const n of trips.keys()) trips[n] = (await claim(deployment(calls, [Paid]), { redis })).roundTrips
-    await claim(deployment(calls, [Paid2]), { redis })
+    for (const n of trips.keys()) trips[n] = (await claimOnce(deployment(calls, [Paid]), { redis })).roundTrips
+    await claimOnce(deployment(calls, [Paid2]), { redis })
 
     expect(new Set(trips).size).toBe(1)
     expect(calls.toSorted()).toEqual(['Paid 2 a 1', 'Paid 2 b 1', 'Paid 2 c 1'])
@@ -81,8 +82,8 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     await orders.publish(Paid, { id: 'b' })
 
     const polled = await poll(deployment(calls, [Paid], { unrouted: 'park' }), { redis })
-    const still = await claim(deployment(calls, [Paid], { unrouted: 'park' }), { redis })
-    const claimed = await claim(deployment(calls, [Paid, Shipped]), { redis })
+    const still = await claimOnce(deployment(calls, [Paid], { unrouted: 'park' }), { redis })
+    const claimed = await claimOnce(deployment(calls, [Paid, Shipped]), { redis })
 
     expect(counts(polled)).toMatchObject({ read: 2, acked: 1, parked: 1 })
     expect(still.claimed).toBe(0)
@@ -96,7 +97,7 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     await orders.publish(Shipped, { id: 'a' })
     await poll(deployment([], [Paid], { unrouted: 'park' }), { redis })
 
-    const report = await claim(deployment([], [Paid], { unrouted: 'ignore' }), { redis })
+    const report = await claimOnce(deployment([], [Paid], { unrouted: 'ignore' }), { redis })
 
     expect(counts(report)).toMatchObject({ claimed: 1, ignored: 1 })
   })
@@ -110,7 +111,7 @@ describe.each(Object.entries(WORLDS))('promise 22: deploys in any order, %s', (_
     for (const [n, event] of events.entries()) await orders.publish(event, { id: String(n) })
     await poll(deployment(calls, [Paid], { unrouted: 'park' }), { redis })
 
-    for (const event of events) await claim(deployment(calls, [event], { unrouted: 'park' }), { redis })
+    for (const event of events) await claimOnce(deployment(calls, [event], { unrouted: 'park' }), { redis })
 
     expect(calls).toEqual(events.map(({ type }, n) => `${type} 1 ${n} 1`))
   })
@@ -133,7 +134,7 @@ it.each([
   await raw.xclaim('orders', 'billing', 'poller-0', 0, twice.entryId, 'RETRYCOUNT', 2, 'JUSTID')
   await age(600_000)
 
-  await claim(deployment([], [known], { maxDeliveries: 5, ...options }), { redis })
+  await claimOnce(deployment([], [known], { maxDeliveries: 5, ...options }), { redis })
 
   const owners = (await raw.xpending('orders', 'billing', '-', '+', 10)) as [string, string, number, number][]
   expect(owners.map(([id, owner, , count]) => [id, owner, count])).toEqual([
@@ -142,6 +143,6 @@ it.each([
   ])
   await age(600_000)
   const calls: string[] = []
-  await claim(deployment(calls, [Paid2], { maxDeliveries: 5 }), { redis })
+  await claimOnce(deployment(calls, [Paid2], { maxDeliveries: 5 }), { redis })
   expect([calls.toSorted(), await pending()]).toEqual([['Paid 2 once 2', 'Paid 2 twice 3'], []])
 })

@@ -1,11 +1,12 @@
 import { inspect } from 'node:util'
 import { Redis as Redis5 } from 'ioredis5'
 import type { InvocationFailedError } from 'millrace'
-import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
+import { createPoller, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
 import { readUnlessPendingLimit } from '../../dist/group/redis/scripts/read-unless-pending-limit.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import {
@@ -49,7 +50,7 @@ describe('promise 8: a lost group', () => {
     const consumer = billing(handler)
     await publish('done', 'bad', 'also-done')
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await publish('new')
     calls.length = 0
@@ -60,12 +61,12 @@ describe('promise 8: a lost group', () => {
       groupRecreated: true,
     })
     await age(120_000)
-    expect(counts(await claim(consumer, { redis }))).toMatchObject({ claimed: 1, retried: 1 })
+    expect(counts(await claimOnce(consumer, { redis }))).toMatchObject({ claimed: 1, retried: 1 })
     expect(calls).toEqual(['new', 'bad'])
     expect(await pending()).toEqual([['bad', 'parked', 2]])
 
     await raw.xgroup('DESTROY', 'orders', 'billing')
-    expect(counts(await claim(consumer, { redis }))).toEqual({ drained: true, groupRecreated: true })
+    expect(counts(await claimOnce(consumer, { redis }))).toEqual({ drained: true, groupRecreated: true })
     expect(await pending()).toEqual([['bad', 'parked', 2]])
   })
 
@@ -106,7 +107,7 @@ describe('promise 12: a cut connection', () => {
     await cut
     expect(difference(report)).toBe(0)
     await age(60_000)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect(new Set(calls)).toEqual(new Set(orders))
     expect((await deadLetters()).map(({ fields }) => fields.at(-1)?.[1])).toEqual(['{"orderId":"o1"}'])
@@ -133,7 +134,7 @@ describe('promise 12: a cut connection', () => {
       ['b', 'parked', 0],
     ])
     await age(60_000)
-    expect(counts(await claim(consumer, { redis: direct }))).toMatchObject({ claimed: 2, acked: 2 })
+    expect(counts(await claimOnce(consumer, { redis: direct }))).toMatchObject({ claimed: 2, acked: 2 })
     expect(calls).toEqual(['a', 'b'])
     await proxy.close()
   })
@@ -301,7 +302,7 @@ describe('promise 3: a server that refuses', () => {
 
     await raw.del(DLQ)
     await passOnDue(raw, 60_000)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect((await deadLetters()).map(({ head }) => head.reason)).toEqual(['non-retryable', 'non-retryable'])
   })
 
@@ -361,7 +362,7 @@ describe('promise 10: slots', () => {
     for (let run = 0; run < 5; run++) {
       await publish('a')
       await poll(consumer, { redis })
-      await claim(consumer, { redis })
+      await claimOnce(consumer, { redis })
     }
 
     // before 7.2 a claim that finds nothing makes no name
@@ -381,7 +382,7 @@ describe('promise 9: a trimmed entry', () => {
     await poll(consumer, { redis })
     await raw.xdel('orders', first)
 
-    const report = await claim(consumer, { redis })
+    const report = await claimOnce(consumer, { redis })
 
     expect(counts(report)).toEqual({ claimed: 1, retried: 1, lost: 1, batches: 1, drained: true })
     expect(calls).toEqual(['a', 'b', 'b'])

@@ -1,8 +1,9 @@
 import { Redis as Redis5 } from 'ioredis5'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, counts, noting, startScenario } from '../support/scenario.ts'
 
@@ -45,7 +46,7 @@ describe.each(CLIENTS)(
       await raw.call('xclaim', 'orders', 'billing', 'x', 0, wrapped, 'IDLE', 90_000, 'JUSTID')
       calls.length = 0
 
-      expect(counts(await claim(consumer, { redis }))).toEqual({
+      expect(counts(await claimOnce(consumer, { redis }))).toEqual({
         claimed: 6,
         acked: 1,
         deadLettered: 5,

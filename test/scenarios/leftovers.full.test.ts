@@ -5,16 +5,17 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Redis } from 'ioredis'
 import type { Connection, Consumer, InvocationFailedError, Report, RunOptions } from 'millrace'
-import { claim, NonRetryableError, poll } from 'millrace'
+import { NonRetryableError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, DLQ, difference, lambdaContext, noting, startScenario } from '../support/scenario.ts'
 
 type Run = (consumer: Consumer, options: RunOptions) => Promise<Report>
 const ACTIONS: readonly (readonly [action: string, run: Run])[] = [
   ['poll', poll],
-  ['claim', claim],
+  ['claim', claimOnce],
 ]
 
 /** How far the heap may grow over four hundred invocations: half a kilobyte each. */
@@ -103,7 +104,7 @@ describe('promise 11: a thousand invocations leave nothing behind', () => {
     const total = { read: 0, claimed: 0, acked: 0, deadLettered: 0 }
     const fourInvocations = async () => {
       await publish('good', 'fails', 'gone')
-      for (const run of [poll, claim, poll, claim]) {
+      for (const run of [poll, claimOnce, poll, claimOnce]) {
         const report = await run(consumer, { redis, signal })
         for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += report[name]
       }
@@ -166,13 +167,13 @@ describe('promise 11: a warm start after a freeze', () => {
     const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
     await publish('a')
     await poll(failing, { redis: polling })
-    await claim(failing, { redis: claiming })
+    await claimOnce(failing, { redis: claiming })
     await publish('b')
 
     proxy.freezeLinks()
     const reports = await Promise.all([
       poll(billing(handler), { redis: polling }),
-      claim(billing(handler), { redis: claiming }),
+      claimOnce(billing(handler), { redis: claiming }),
     ])
 
     expect(reports.map(counts)).toEqual([
@@ -218,7 +219,7 @@ describe('promise 12: a connection that is gone ends the invocation with one err
     const { server, redis: direct, publish, pending } = await startScenario()
     const failing = billing(() => Promise.reject(new Error('no')), { backoff: { firstMs: 0 } })
     await publish('a', 'b')
-    if (run === claim) await poll(failing, { redis: direct })
+    if (run === claimOnce) await poll(failing, { redis: direct })
     const before = resources()
     const proxy = await startFaultProxy(server)
     onTestFinished(() => proxy.close())
@@ -246,7 +247,7 @@ describe('promise 12: a connection that is gone ends the invocation with one err
     await proxy.close()
     await settled(() => resources().sockets <= before.sockets && resources().timers <= before.timers)
     expect(getEventListeners(signal, 'abort').length).toBe(0)
-    if (run === claim || when === 'during') expect((await pending()).map(([order]) => order)).toEqual(['a', 'b'])
+    if (run === claimOnce || when === 'during') expect((await pending()).map(([order]) => order)).toEqual(['a', 'b'])
   })
 
   it('and the next one on the same connection works, once the network does', async () => {
@@ -262,7 +263,7 @@ describe('promise 12: a connection that is gone ends the invocation with one err
     proxy.resume()
     await age(60_000)
 
-    expect(counts(await claim(consumer, { redis }))).toEqual({ claimed: 1, acked: 1, batches: 1, drained: true })
+    expect(counts(await claimOnce(consumer, { redis }))).toEqual({ claimed: 1, acked: 1, batches: 1, drained: true })
     expect(calls).toEqual(['a', 'a'])
     await proxy.close()
   })

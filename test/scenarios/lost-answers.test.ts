@@ -1,11 +1,12 @@
 import { Redis } from 'ioredis'
 import { Redis as Redis5 } from 'ioredis5'
 import type { InvocationFailedError, Report } from 'millrace'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startClaimedScript } from '../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../src/group/redis/scripts/script.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, difference, names, noting, startScenario } from '../support/scenario.ts'
 
@@ -51,7 +52,7 @@ describe('promise 2: a read whose answer is lost', () => {
     expect(report).toMatchObject({ read: 10, unsettled: 0, ...known })
     expect(await pending()).toEqual(orders.slice(10, 20).map((order) => [order, 'parked', 0]))
     await age(60_000)
-    await claim(billing(handler, OPTIONS), { redis: patient })
+    await claimOnce(billing(handler, OPTIONS), { redis: patient })
     await poll(billing(handler, OPTIONS), { redis: patient })
     expect([calls.toSorted(), await pending(), await deadLetters()]).toEqual([orders.toSorted(), [], []])
   })
@@ -92,7 +93,7 @@ describe('promise 2: a read whose answer is lost', () => {
       if (who !== 'a claimer') await poll(billing(handler, OPTIONS), { redis: patient })
       await age(60_000)
       await raw.hincrby('{orders}:billing:state', 'doubt:poller-0', who === 'a claimer' ? -60_000 : 0)
-      const report = await claim(billing(handler, OPTIONS), { redis: patient })
+      const report = await claimOnce(billing(handler, OPTIONS), { redis: patient })
       expect([report.acked, calls, await pending(), await deadLetters()]).toEqual([10, orders, [], []])
     },
   )
@@ -136,19 +137,19 @@ describe('promise 2: a start whose answer is lost', () => {
     const orders = names('o', 5)
     const consumer = billing(handler, { maxDeliveries: 2, backoff: { firstMs: 1, factor: 1, maxMs: 1 } })
     await poll(consumer, { redis: patient })
-    await claim(consumer, { redis: patient })
+    await claimOnce(consumer, { redis: patient })
     await publish(...orders)
     await poll(consumer, { redis: patient })
     await age(60_000)
     const lost = proxy.freezeAfter(String(evalsha(startClaimedScript, '', [], [])[1]), 0)
 
-    const report = await failed(claim(consumer, { redis }))
+    const report = await failed(claimOnce(consumer, { redis }))
 
     await lost
     expect(report).toMatchObject({ claimed: 5, released: 5, unsettled: 0 })
     expect(await pending()).toEqual(orders.map((order) => [order, 'parked', 1]))
     await age(60_000)
-    await claim(consumer, { redis: patient })
+    await claimOnce(consumer, { redis: patient })
     expect([calls.length, await pending(), await deadLetters()]).toEqual([10, [], []])
   })
 })

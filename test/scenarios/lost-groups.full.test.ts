@@ -1,10 +1,11 @@
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, InvocationFailedError, Report } from 'millrace'
-import { claim, poll, RetryAfterError } from 'millrace'
+import { poll, RetryAfterError } from 'millrace'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createAppender } from '../../src/group/redis/append.ts'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { createAclUsers, urlOf } from '../infra/acl-users.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
@@ -19,7 +20,7 @@ const ONLY_NEW: Partial<ConsumerOptions> = { startAt: '$', backoff: { firstMs: 0
 
 const PATHS = [
   { path: 'poll', run: poll },
-  { path: 'claim', run: claim },
+  { path: 'claim', run: claimOnce },
 ] as const
 
 /** What takes a group away. */
@@ -100,7 +101,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     await poll(consumer, { redis })
     await publish('done', 'bad')
     await poll(consumer, { redis })
-    await claim(consumer, { redis: claimer })
+    await claimOnce(consumer, { redis: claimer })
     await raw.hset(STATE, 'cursor', '99-9')
     expect(calls).toEqual(['done', 'bad'])
 
@@ -112,7 +113,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     const sideKeys = [await raw.exists(DUE), await raw.hget(STATE, 'cursor')]
     const next = await adding(poll(consumer, { redis }))
     await passOnDue(raw, 3_600_000)
-    await adding(claim(consumer, { redis: claimer }))
+    await adding(claimOnce(consumer, { redis: claimer }))
 
     expect([healing.groupRecreated, healing.drained, next.groupRecreated]).toEqual([true, true, false])
     // a claimer gives back, or forgets, what was set aside in the life before
@@ -128,7 +129,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     await poll(consumer, { redis })
     await publish('done')
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await publish('new')
 
@@ -145,7 +146,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     await poll(consumer, { redis })
     const [id = ''] = await publish('done')
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     const [[, fields] = ['', []]] = await raw.xrange('orders', id, id)
     await raw.del('orders')
     for (const lower of ['5-1', '5-2']) await raw.xadd('orders', lower, ...fields)
@@ -162,7 +163,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     const { calls, handler } = noting()
     const consumer = billing(handler, ONLY_NEW)
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     const groupRecreated: boolean[] = []
     for (const order of ['a', 'b', 'c']) {
       await raw.flushall()
@@ -189,7 +190,7 @@ describe.each(PATHS)('promise 8: a lost group is recreated by $path()', ({ run }
     await poll(consumer, { redis })
     await publish('late')
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual(['late'])
 
     failover.happen()
@@ -270,13 +271,13 @@ describe('promise 8: a group that went back', () => {
     await failover.detach()
     state.isFailing = false
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual(['bad', 'done', 'unread', 'bad'])
 
     failover.happen()
     calls.length = 0
     const polled = await adding(poll(consumer, { redis }))
-    const claimed = await adding(claim(consumer, { redis }))
+    const claimed = await adding(claimOnce(consumer, { redis }))
 
     expect([counts(polled), counts(claimed)]).toEqual([
       { read: 1, acked: 1, batches: 1, drained: true },
@@ -292,14 +293,14 @@ describe('promise 8: a group that went back', () => {
     await poll(consumer, { redis })
     await publish('done', 'bad')
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(await pending()).toEqual([['bad', 'parked', 2]])
     await raw.xgroup('SETID', 'orders', 'billing', '0')
     await publish('new')
     calls.length = 0
 
     const polled = await adding(poll(consumer, { redis }))
-    for (let run = 0; run < 4; run++) await adding(claim(consumer, { redis }))
+    for (let run = 0; run < 4; run++) await adding(claimOnce(consumer, { redis }))
 
     expect(counts(polled)).toMatchObject({ read: 3, acked: 2, retried: 1 })
     expect(calls).toEqual(['done', 'bad', 'new', 'bad', 'bad'])
@@ -317,9 +318,9 @@ describe('promise 8: a group that went back', () => {
     await publish('done', 'bad')
     await poll(consumer, { redis })
     await raw.xgroup('SETID', 'orders', 'billing', '0')
-    await adding(claim(consumer, { redis }))
+    await adding(claimOnce(consumer, { redis }))
     await adding(poll(consumer, { redis }))
-    await adding(claim(consumer, { redis }))
+    await adding(claimOnce(consumer, { redis }))
 
     expect(calls).toEqual(['done', 'bad', 'bad', 'done', 'bad', 'bad'])
     expect([await pending(), (await deadLetters()).map(({ head }) => head.deliveryCount)]).toEqual([[], ['2', '2']])
@@ -338,7 +339,7 @@ describe('promise 8: a group that went back', () => {
     await raw.xgroup('SETID', 'orders', 'billing', '0')
     await poll(consumer, { redis })
     await age(60_000)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect([calls, await pending(), await raw.exists(DUE)]).toEqual([['a', 'a', 'a'], [], 0])
   })
@@ -369,7 +370,7 @@ describe('promise 8: a group lost while handlers run', () => {
     await publish(...orders)
     await poll(consumer, { redis })
     isClaiming = true
-    const report = await adding(claim(consumer, { redis }))
+    const report = await adding(claimOnce(consumer, { redis }))
     calls.length = 0
     await publish('new')
     await adding(poll(consumer, { redis }))
@@ -419,7 +420,7 @@ describe('promise 8: twenty pollers at once', () => {
     const { calls, handler } = noting()
     const consumer = billing(handler, { ...ONLY_NEW, maxPollers: 20, batchSize: 10 })
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     await raw.xgroup('DESTROY', 'orders', 'billing')
     const orders = names('o', 300)
     await publish(...orders)
@@ -488,7 +489,7 @@ describe.each(PATHS)('promise 8: a group whose creation is refused, on the way o
     const redis: Connection = connect(urlOf(server, `orders-${path}er`))
     await poll(consumer, { redis: admin })
     await run(consumer, { redis })
-    await claim(consumer, { redis: admin })
+    await claimOnce(consumer, { redis: admin })
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await publish('a')
     await refuse(raw)

@@ -96,7 +96,8 @@ describe('promises 1, 2 and 6: the main job', () => {
 
     const reports = [await createPoller(consumer, { redis })({}, lambdaContext())]
     expect(await pending()).toEqual([['a', 'parked', 1]])
-    for (let run = 0; run < 2; run++) reports.push(await createClaimer(consumer, { redis })({}, lambdaContext()))
+    for (let run = 0; run < 2; run++)
+      reports.push(await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()))
 
     expect(attempts).toEqual([1, 2, 3])
     expect(reports.map(counts)).toEqual([
@@ -115,12 +116,14 @@ describe('promises 1, 2 and 6: the main job', () => {
     await createPoller(consumer, { redis })({}, lambdaContext())
     const dueMs = await dueInMs(raw, id as string)
 
-    expect(counts(await createClaimer(consumer, { redis })({}, lambdaContext()))).toEqual({ drained: true })
+    expect(counts(await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()))).toEqual({
+      drained: true,
+    })
     expect(dueMs).toBeGreaterThan(23_000)
     expect(dueMs).toBeLessThan(37_000)
 
     await age(60_000)
-    expect(counts(await createClaimer(consumer, { redis })({}, lambdaContext()))).toMatchObject({
+    expect(counts(await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()))).toMatchObject({
       claimed: 1,
       retried: 1,
     })
@@ -143,7 +146,9 @@ describe('promises 1, 2 and 6: the main job', () => {
     await createPoller(consumer, { redis })({}, lambdaContext())
     await age(70_000)
 
-    expect(counts(await createClaimer(consumer, { redis })({}, lambdaContext()))).toEqual({ drained: true })
+    expect(counts(await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()))).toEqual({
+      drained: true,
+    })
     const [[, owner, idleMs, deliveries]] = (await raw.xpending('orders', 'billing', id, id, 1)) as [
       [string, string, number, number],
     ]
@@ -151,7 +156,7 @@ describe('promises 1, 2 and 6: the main job', () => {
     expect(await dueInMs(raw, id)).toBeGreaterThan(3_500_000)
 
     await passOnDue(raw, 3_600_000)
-    expect(counts(await createClaimer(consumer, { redis })({}, lambdaContext()))).toMatchObject({
+    expect(counts(await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()))).toMatchObject({
       claimed: 1,
       retried: 1,
     })
@@ -169,7 +174,7 @@ describe('promises 1, 2 and 6: the main job', () => {
     const before = await raw.xrange('orders', id, id)
 
     await createPoller(consumer, { redis })({}, lambdaContext())
-    for (let run = 0; run < 4; run++) await createClaimer(consumer, { redis })({}, lambdaContext())
+    for (let run = 0; run < 4; run++) await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext())
 
     expect(calls).toEqual(['a', 'a', 'a'])
     expect(await pending()).toEqual([])

@@ -34,7 +34,7 @@ describe('what reportMetrics() writes of invocations', () => {
     await publish(scenario)
     const written = captureOutput()
     const poller = createPoller(consumer, { redis: scenario.redis, observe })
-    const claimer = createClaimer(consumer, { redis: scenario.redis, observe })
+    const claimer = createClaimer(consumer, { redis: scenario.redis, observe, lingerMs: 0 })
     const reports: Report[] = []
     for (const run of [poller, claimer, claimer, claimer, poller]) {
       reports.push(await run({}, lambdaContext()))

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
 import { startVictim } from '../support/start-victim.ts'
@@ -34,7 +35,7 @@ describe('promise 10: consumer names stay few', () => {
     const most = { names: 0 }
     const coldStart = async (n: number) => {
       const redis = connectIoredis(server.url)
-      await (n % 2 === 0 ? poll : claim)(consumer, { redis })
+      await (n % 2 === 0 ? poll : claimOnce)(consumer, { redis })
       await redis.close()
     }
     /** What a killed invocation leaves: its lease, which lives as long as it might have, and an entry under its name. */
@@ -78,7 +79,7 @@ describe('promise 10: consumer names stay few', () => {
     ])
 
     await idleFor(raw, 50)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect((await consumerNames(raw)).some(({ name }) => name === own)).toBe(false)
   })
@@ -106,7 +107,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     await raw.xack('orders', 'billing', busy)
 
     // the run ends at its first handler, far from the entries that left-over names own
-    const report = await claim(consumer, { redis, signal: stop.signal })
+    const report = await claimOnce(consumer, { redis, signal: stop.signal })
 
     const kept = await consumerNames(raw)
     const slots = ['claimer-0', 'claimer-1', 'parked', 'poller-0', 'poller-3']
@@ -131,7 +132,7 @@ describe('promise 10: a left-over name is removed only if nobody can miss it', (
     await idleFor(raw, 50)
 
     const paused = proxy.pauseOn('poller-9')
-    const claiming = claim(consumer, { redis })
+    const claiming = claimOnce(consumer, { redis })
     const held = await paused
     await raw.xreadgroup('GROUP', 'billing', 'poller-9', 'COUNT', 1, 'STREAMS', 'orders', '>')
     await idleFor(raw, 50)

@@ -1,6 +1,5 @@
 import type { BatchEvent, Consumer, ConsumerOptions, EventHandler, Report, RouteOptions } from 'millrace'
 import {
-  claim,
   createClaimer,
   createPoller,
   createPublisher,
@@ -17,6 +16,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { systemClock } from '../../src/clock.ts'
 import { reportImbalance } from '../../src/report.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { counts, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -41,7 +41,7 @@ async function onServer(): Promise<Place> {
     poll: (consumer) => createPoller(consumer, { redis })(),
     async claim(consumer) {
       await age(60_000)
-      return createClaimer(consumer, { redis })()
+      return createClaimer(consumer, { redis, lingerMs: 0 })()
     },
     async append(...entries) {
       for (const [type, payload, id = '*'] of entries)
@@ -61,7 +61,7 @@ async function inMemory(): Promise<Place> {
     poll: (consumer) => createPoller(consumer, given)(),
     claim(consumer) {
       offset += 60_000
-      return createClaimer(consumer, given)()
+      return createClaimer(consumer, { ...given, lingerMs: 0 })()
     },
     async append(...entries) {
       for (const [type, payload, id] of entries) {
@@ -370,7 +370,7 @@ describe('an age', () => {
         billing(() => {}, options),
         { redis },
       )()
-      const claimed = await claim(
+      const claimed = await claimOnce(
         billing(() => {}, options),
         { redis },
       )
@@ -394,7 +394,7 @@ describe('an age', () => {
     await createPoller(billing(failing), { redis })()
     await age(60_000)
 
-    expect(counts(await createClaimer(billing(failing, { maxAgeMs: HOUR }), { redis })())).toMatchObject({
+    expect(counts(await createClaimer(billing(failing, { maxAgeMs: HOUR }), { redis, lingerMs: 0 })())).toMatchObject({
       deadLettered: 1,
     })
     const [letter] = await deadLetters()

@@ -1,7 +1,8 @@
 import type { DeadLetterNotice, Observed, Observer } from 'millrace'
-import { claim, createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
+import { createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
 import { createVirtualClock } from 'millrace/testing'
 import { describe, expect, it, vi } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, DLQ, OrderPaid, startScenario } from '../support/scenario.ts'
 
 const NAMES = [
@@ -79,7 +80,7 @@ describe('observe', () => {
     await age(90_000)
     const { observer, of } = anObserver()
 
-    await claim(
+    await claimOnce(
       billing(() => {}),
       { redis, observe: [observer] },
     )
@@ -270,7 +271,7 @@ describe('onDeadLetter', () => {
 
     await poll(consumer, { redis })
     await age(60_000)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect(
       notices.map(([{ reason, deliveryCount, error }, letters]) => [reason, deliveryCount, error?.message, letters]),

@@ -21,7 +21,7 @@ describe('promise 15: over REST', () => {
 
     const reports = [
       await createPoller(consumer, { redis })({}, lambdaContext()),
-      await createClaimer(consumer, { redis })({}, lambdaContext()),
+      await createClaimer(consumer, { redis, lingerMs: 0 })({}, lambdaContext()),
     ]
 
     expect(calls).toEqual(['42', 'again', 'bad ✓', 'again'])

@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis'
 import type { Connection, Consumer, EventOf } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, envelopeCodec, on, onBatch, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, envelopeCodec, on, onBatch, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { type PauseOptions, pause, resume } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
 
@@ -106,7 +107,7 @@ describe.each([
     await pause(consumer, { redis, by: 'anna', why: 'mail is down' })
     await publish(redis, ...paid('a', 'b'))
 
-    const reports = [await poll(consumer, { redis }), await claim(consumer, { redis })]
+    const reports = [await poll(consumer, { redis }), await claimOnce(consumer, { redis })]
 
     expect(reports.map(counts)).toEqual([{ paused: true }, { paused: true }])
     expect(await place.pending()).toEqual([])
@@ -132,11 +133,11 @@ describe.each([
     expect(calls.length).toBeLessThan(4)
     expect((await place.pending()).every(([owner, deliveries]) => owner === 'parked' && deliveries === 0)).toBe(true)
     const done = [...calls]
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual(done)
     await resume(consumer, { redis })
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls.toSorted()).toEqual(['a', 'b', 'c', 'd'])
     expect(await place.pending()).toEqual([])
   })
@@ -150,7 +151,7 @@ describe.each([
     await publish(redis, [OrderPaid, 'a'], [OrderShipped, 'x'], [OrderPaid, 'b'], [OrderShipped, 'y'])
 
     const report = await poll(consumer, { redis })
-    const claimed = await claim(consumer, { redis })
+    const claimed = await claimOnce(consumer, { redis })
 
     expect(counts(report)).toMatchObject({ read: 4, acked: 2, parked: 2, drained: true })
     expect(report.consumers[0]?.pausedTypes).toEqual(['OrderPaid'])
@@ -164,8 +165,8 @@ describe.each([
       waiting: 2,
       expiring: 0,
     })
-    await claim(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual(['x', 'y', 'a', 'b'])
     expect(await place.pending()).toEqual([])
   })
@@ -183,14 +184,14 @@ describe.each([
     isDown = false
     calls.length = 0
 
-    const first = await claim(consumer, { redis })
-    await claim(consumer, { redis })
+    const first = await claimOnce(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect(first).toMatchObject({ claimed: 1, acked: 1 })
     expect(calls).toEqual(['x'])
     expect(await place.pending()).toEqual([['parked', 1]])
     expect(await resume(consumer, { redis, type: 'OrderPaid' })).toMatchObject({ waiting: 1 })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual(['x', 'a'])
     expect(await place.pending()).toEqual([])
   })
@@ -203,18 +204,18 @@ describe.each([
     await pause(consumer, { redis, type: 'OrderPaid' })
     await publish(redis, [OrderPaid, 'a'], [OrderShipped, 'x'])
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     await pause(consumer, { redis })
     await place.loseGroup()
 
     expect(counts(await poll(consumer, { redis }))).toEqual({ paused: true })
-    expect(counts(await claim(consumer, { redis }))).toEqual({ paused: true })
+    expect(counts(await claimOnce(consumer, { redis }))).toEqual({ paused: true })
     expect(await resume(consumer, { redis })).toMatchObject({ was: {} })
     await poll(consumer, { redis })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).not.toContain('a')
     await resume(consumer, { redis, type: 'OrderPaid' })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls.filter((orderId) => orderId === 'a')).toEqual(['a'])
     expect(await place.pending()).toEqual([])
   })
@@ -313,13 +314,13 @@ it('a claimer that runs handlers hears of a pause a third of minIdleMs later', a
   isDown = false
   calls.length = 0
 
-  const report = await claim(consumer, { redis })
+  const report = await claimOnce(consumer, { redis })
 
   expect(report).toMatchObject({ paused: true, failed: 0, deadLettered: 0 })
   expect(calls.length).toBeLessThan(20)
   expect(difference(report)).toBe(0)
   await resume(consumer, { redis })
-  await claim(consumer, { redis })
+  await claimOnce(consumer, { redis })
   expect(calls.toSorted()).toEqual(Array.from({ length: 60 }, (_, n) => `o${n}`).toSorted())
 })
 
@@ -338,11 +339,11 @@ it('a type that only a codec can read is taken and put back without a delivery',
   isDown = false
   await pause(consumer, { redis, type: 'OrderPaid' })
 
-  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 1, parked: 1 })
-  expect(await claim(consumer, { redis })).toMatchObject({ claimed: 0 })
+  expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 1, parked: 1 })
+  expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 0 })
   expect(await pending()).toEqual([['parked', 1]])
   await resume(consumer, { redis, type: 'OrderPaid' })
-  await claim(consumer, { redis })
+  await claimOnce(consumer, { redis })
   expect(calls).toEqual(['a', 'a'])
 })
 
@@ -355,7 +356,7 @@ it('what a dead process held of a paused type keeps its count, and stays a suspe
   await age(120_000)
   await pause(consumer, { redis, type: 'OrderPaid' })
 
-  const report = await claim(consumer, { redis })
+  const report = await claimOnce(consumer, { redis })
 
   expect(report).toMatchObject({ claimed: 1, released: 1, throttled: 0 })
   expect(calls).toEqual([])
@@ -363,7 +364,7 @@ it('what a dead process held of a paused type keeps its count, and stays a suspe
   expect(row?.slice(1)).toEqual(['claimer-0', expect.any(Number), 1])
   await resume(consumer, { redis, type: 'OrderPaid' })
   await age(120_000)
-  await claim(consumer, { redis })
+  await claimOnce(consumer, { redis })
   expect(calls).toEqual(['a'])
 })
 

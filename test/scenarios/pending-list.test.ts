@@ -1,5 +1,6 @@
-import { claim, poll, RetryAfterError } from 'millrace'
+import { poll, RetryAfterError } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { billing, counts, names, noting, startScenario } from '../support/scenario.ts'
 
@@ -52,7 +53,7 @@ describe('promise 6: a bounded pending list', () => {
     await poll(billing(fail, options), { redis })
     const consumer = billing(() => {}, options)
 
-    expect(counts(await claim(consumer, { redis }))).toMatchObject({ claimed: 20, acked: 20 })
+    expect(counts(await claimOnce(consumer, { redis }))).toMatchObject({ claimed: 20, acked: 20 })
     expect(counts(await poll(consumer, { redis }))).toEqual({ read: 10, acked: 10, batches: 1, drained: true })
   })
 
@@ -97,9 +98,9 @@ describe('promise 6: a bounded pending list', () => {
     await raw.xack('orders', 'billing', acked)
     await raw.xdel('orders', trimmed)
 
-    const early = await claim(later, { redis })
+    const early = await claimOnce(later, { redis })
     await passOnDue(raw, HOUR_MS)
-    const due = await claim(
+    const due = await claimOnce(
       billing(() => {}),
       { redis },
     )
@@ -118,7 +119,7 @@ describe('promise 6: a bounded pending list', () => {
     await raw.xreadgroup('GROUP', 'billing', 'poller-3', 'COUNT', 1, 'STREAMS', 'orders', '>')
     await age(60_000)
 
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect(calls).toEqual(['a', 'a'])
   })

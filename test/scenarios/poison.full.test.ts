@@ -1,5 +1,6 @@
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -164,7 +165,7 @@ describe('promise 4: what a cut connection orphaned', () => {
     const orders = await orphanHundred(scenario)
     const { calls, handler } = noting()
 
-    const report = await claim(billing(handler, { ...QUICK, maxDeliveries }), { redis: scenario.redis })
+    const report = await claimOnce(billing(handler, { ...QUICK, maxDeliveries }), { redis: scenario.redis })
 
     expect(counts(report)).toMatchObject({ claimed: 100, acked: 100 })
     expect([calls.toSorted(), await scenario.pending()]).toEqual([orders.toSorted(), []])
@@ -175,18 +176,18 @@ describe('promise 4: what a cut connection orphaned', () => {
     const { server, redis, connect, pending, deadLetters } = scenario
     const { calls, handler } = noting()
     const consumer = billing(handler, { ...QUICK, maxDeliveries: 2 })
-    await claim(consumer, { redis }) // the server knows the scripts
+    await claimOnce(consumer, { redis }) // the server knows the scripts
     const orders = await orphanHundred(scenario)
     const proxy = await startFaultProxy(server)
 
     // the claim is the first request that needs to know what is due
     const cut = proxy.cutAfter('{orders}:billing:due')
-    const first = await claim(consumer, { redis: connect(proxy.url) })
+    const first = await claimOnce(consumer, { redis: connect(proxy.url) })
     await cut
     await proxy.close()
     const owners = new Set((await pending()).map(([, owner, count]) => `${owner} ${count}`))
     await wait(scenario)
-    const second = await claim(consumer, { redis })
+    const second = await claimOnce(consumer, { redis })
 
     expect(owners).toEqual(new Set(['claimer-0 1']))
     expect([difference(first), difference(second), second.drained]).toEqual([0, 0, true])
@@ -198,15 +199,15 @@ describe('promise 4: what a cut connection orphaned', () => {
     const { server, redis, connect, pending, deadLetters } = scenario
     const { calls, handler } = noting()
     const consumer = billing(handler, { ...QUICK, maxDeliveries: 2 })
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     const orders = await orphanHundred(scenario)
     const proxy = await startFaultProxy(server)
 
     const closed = proxy.cutAfter('{orders}:billing:due').then(() => proxy.close())
-    const error = await claim(consumer, { redis: connect(proxy.url) }).catch((caught: unknown) => caught)
+    const error = await claimOnce(consumer, { redis: connect(proxy.url) }).catch((caught: unknown) => caught)
     await closed
     await wait(scenario)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect(error).toMatchObject({
       code: 'ERR_INVOCATION_FAILED',

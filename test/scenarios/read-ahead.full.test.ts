@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { InvocationFailedError } from 'millrace'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -89,7 +90,7 @@ describe('reading ahead', () => {
     expect((await pending()).map(([order]) => order)).toEqual(orders.slice(50, 70))
     await age(60_000)
     const { calls, handler } = noting()
-    const report = await claim(billing(handler, options), { redis })
+    const report = await claimOnce(billing(handler, options), { redis })
     expect([report.acked, calls.toSorted(), await pending()]).toEqual([20, orders.slice(50, 70), []])
   })
 
@@ -114,7 +115,7 @@ describe('reading ahead', () => {
     expect([difference(report), report.acked]).toEqual([0, 30])
     await poll(consumer, { redis: scenario.redis })
     await scenario.age(60_000)
-    await claim(consumer, { redis: scenario.redis })
+    await claimOnce(consumer, { redis: scenario.redis })
     expect(new Set(calls)).toEqual(new Set(orders))
     expect(await scenario.pending()).toEqual([])
   })

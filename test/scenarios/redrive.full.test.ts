@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Consumer, HandlerContext } from 'millrace'
-import { claim, NonRetryableError, poll } from 'millrace'
+import { NonRetryableError, poll } from 'millrace'
 import { connect } from 'millrace/connect'
 import { connectIoredis } from 'millrace/ioredis'
 import type { RedriveDeadLettersOptions } from 'millrace/operate'
@@ -8,6 +8,7 @@ import { dropDeadLetters, listDeadLetters, readDeadLetter, redriveDeadLetters } 
 import { connectMemory } from 'millrace/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { redriveDeadLetters as redriveFromSource } from '../../src/operate/dead-letters/dead-letters.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { connectLike62, TRIMMED } from '../support/redis-62.ts'
 import { startRestServer } from '../support/rest-server.ts'
@@ -37,7 +38,7 @@ async function startShop(options?: ScenarioOptions) {
   const runAll = async (redis = scenario.redis) => {
     for (const one of [consumer, search]) {
       await poll(one, { redis })
-      await claim(one, { redis })
+      await claimOnce(one, { redis })
     }
   }
   return {
@@ -114,7 +115,7 @@ describe('redriveDeadLetters()', () => {
       { maxDeliveries: 3, backoff: { firstMs: 0 } },
     )
     await shop.redrive()
-    for (let run = 0; run < 4; run++) await claim(consumer, { redis: shop.redis })
+    for (let run = 0; run < 4; run++) await claimOnce(consumer, { redis: shop.redis })
 
     expect(deliveries).toEqual([1, 2, 3])
     expect((await shop.deadLetters()).map(({ head }) => [head.originalId, head.reason, head.deliveryCount])).toEqual([
@@ -296,7 +297,7 @@ describe('redriveDeadLetters()', () => {
       onProgress: () => void proxy.pauseOn('xrange').then(betweenPages.resolve),
     })
     const held = await betweenPages.promise
-    await claim(
+    await claimOnce(
       billing(() => Promise.reject(new NonRetryableError('still'))),
       { redis: shop.redis },
     )
@@ -335,7 +336,7 @@ describe('redriveDeadLetters()', () => {
     await poll(consumer(true), { redis: shop.redis })
     const letters = (await listed(consumer(true), shop)) as { fields: unknown }[]
     expect(some(await shop.redrive())).toEqual({ found: 2, redriven: 2 })
-    await claim(consumer(false), { redis: shop.redis })
+    await claimOnce(consumer(false), { redis: shop.redis })
 
     const [packed, plain] = received
     expect(received).toEqual([packed, plain, packed, plain])
@@ -348,7 +349,7 @@ describe('redriveDeadLetters()', () => {
     await shop.bury('a')
 
     expect(some(await shop.redrive())).toEqual({ found: 1, redriven: 1 })
-    await claim(shop.consumer, { redis: shop.redis })
+    await claimOnce(shop.consumer, { redis: shop.redis })
     expect(shop.calls.billing).toMatchObject([{ orderId: 'a', deliveryCount: 1 }])
   })
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { ConsumerOptions } from 'millrace'
-import { claim, createPublisher, defineConsumer, defineEvent, onBatch, poll } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, onBatch, poll } from 'millrace'
 import type { LambdaFunctionOptions } from 'millrace/lambda'
 import { lambdaFunction, notifyFunction } from 'millrace/lambda'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -8,6 +8,7 @@ import * as z from 'zod/mini'
 import type { FunctionDefinition, LocalInvocationReport } from '../../src/local/definitions.ts'
 import type { LocalLambda } from '../../src/local/local-lambda.ts'
 import { startLocalLambda } from '../../src/local/local-lambda.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { counts, difference, startScenario } from '../support/scenario.ts'
 
 const OrderShipped = defineEvent('OrderShipped', { payload: z.object({ orderId: z.string(), fails: z.boolean() }) })
@@ -69,7 +70,7 @@ describe('another function that handles batches', () => {
       ['B', 'parked', 1],
       ['D', 'parked', 1],
     ])
-    const claimed = await claim(consumer, { redis })
+    const claimed = await claimOnce(consumer, { redis })
 
     expect(counts(claimed)).toMatchObject({ claimed: 2, deadLettered: 2 })
     expect([difference(polled), difference(claimed), await pending()]).toEqual([0, 0, []])
@@ -86,14 +87,14 @@ describe('another function that handles batches', () => {
     await lambda.deploy(aFunction('plain.echo', { name: 'throttled', reservedConcurrency: 0 }))
 
     expect(await poll(consumer, { redis })).toMatchObject({ read: 2, released: 2, throttled: 2, failed: 0 })
-    expect(await claim(consumer, { redis })).toMatchObject({ claimed: 2, released: 2, throttled: 2, failed: 0 })
+    expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 2, released: 2, throttled: 2, failed: 0 })
     expect(await pending()).toEqual([
       ['a', 'parked', 0],
       ['b', 'parked', 0],
     ])
     await lambda.deploy(aFunction('plain.echo', { name: 'throttled' }))
 
-    expect(await claim(consumer, { redis })).toMatchObject({ claimed: 2, acked: 2 })
+    expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 2, acked: 2 })
     expect(await deadLetters()).toEqual([])
   })
 
@@ -101,7 +102,7 @@ describe('another function that handles batches', () => {
     const { redis, pending, deadLetters } = await startShipping('a')
     const consumer = shipping('typo', { maxDeliveries: 1 })
 
-    for (const action of [poll, claim, claim]) {
+    for (const action of [poll, claimOnce, claimOnce]) {
       await expect(action(consumer, { redis })).rejects.toMatchObject({
         code: 'ERR_INVOCATION_FAILED',
         failures: [{ error: { code: 'ERR_UNAVAILABLE', message: expect.stringContaining('"typo"') } }],
@@ -116,7 +117,7 @@ describe('another function that handles batches', () => {
     const consumer = shipping('plain-dying', { maxDeliveries: 2 })
 
     expect(await poll(consumer, { redis })).toMatchObject({ read: 2, failed: 2, retried: 2 })
-    expect(await claim(consumer, { redis })).toMatchObject({ claimed: 2, failed: 2, deadLettered: 2 })
+    expect(await claimOnce(consumer, { redis })).toMatchObject({ claimed: 2, failed: 2, deadLettered: 2 })
 
     expect((await deadLetters()).map(({ head }) => head)).toMatchObject(
       [1, 2].map(() => ({ reason: 'max-deliveries', errorMessage: expect.stringContaining('Runtime.ExitError') })),

@@ -1,6 +1,7 @@
 import type { Report } from 'millrace'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { billing, counts, names, startScenario } from '../support/scenario.ts'
 
 const ENTRIES = 10_000
@@ -32,7 +33,7 @@ describe('promise 4: retries are no slower for the fear of a crash', () => {
       await raw.flushall()
       await publish(...names('o', ENTRIES))
       const polled = await rateOf(poll(failOnce, { redis }))
-      const retried = await rateOf(claim(failOnce, { redis }))
+      const retried = await rateOf(claimOnce(failOnce, { redis }))
 
       expect([counts(polled.report), counts(retried.report)]).toMatchObject([
         { read: ENTRIES, retried: ENTRIES },

@@ -1,8 +1,9 @@
-import { claim, createPoller, createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
+import { createPoller, createPublisher, defineConsumer, NonRetryableError, onBatch, poll } from 'millrace'
 import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
 import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { consumerKeys } from '../../src/core/keys.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { startNarrowServer } from '../support/narrow-server.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, counts, DLQ, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
@@ -83,7 +84,7 @@ describe('a server that refuses more than 3,999 arguments per request', () => {
     await age(60_000)
     const second = defineConsumer(failing(2))
     for (let left = 4_000; left > 0; ) {
-      const { acked, claimed } = await claim(second, { redis })
+      const { acked, claimed } = await claimOnce(second, { redis })
       expect(acked).toBe(claimed)
       left -= acked
     }
@@ -161,7 +162,7 @@ describe('a consumer that meets a REST connection', () => {
       await publish(...names(`o${n}-`, 40))
       await poll(consumer, { redis: rest })
       await age(60_000)
-      await claim(consumer, { redis: rest })
+      await claimOnce(consumer, { redis: rest })
     }
 
     expect([calls.length, new Set(calls).size]).toEqual([200, 200])

@@ -1,17 +1,9 @@
 import type { Redis } from 'ioredis'
 import type { Connection, Consumer, ConsumerOptions, EventHandler, Report } from 'millrace'
-import {
-  claim,
-  createPublisher,
-  defineConsumer,
-  defineEvent,
-  on,
-  poll,
-  RetryAfterError,
-  UnavailableError,
-} from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, poll, RetryAfterError, UnavailableError } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { billing, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -68,7 +60,7 @@ async function startFailed(orders: readonly string[], options: Partial<ConsumerO
 
 async function claimTimes(times: number, consumer: Consumer, redis: Connection): Promise<Report[]> {
   const reports: Report[] = []
-  for (let n = 0; n < times; n++) reports.push(await claim(consumer, { redis }))
+  for (let n = 0; n < times; n++) reports.push(await claimOnce(consumer, { redis }))
   return reports
 }
 
@@ -90,8 +82,8 @@ describe('promise 22: what waits comes back, whatever else waits', () => {
     const { calls, handler } = noting()
 
     for (let turn = 0; turn < 30 && calls.length === 0; turn++) {
-      await claim(OLD, { redis })
-      await claim(knowing(['T99'], handler), { redis }) // the last of them, as the index sorts them
+      await claimOnce(OLD, { redis })
+      await claimOnce(knowing(['T99'], handler), { redis }) // the last of them, as the index sorts them
     }
 
     expect(calls).toEqual(['T99'])
@@ -133,7 +125,7 @@ describe('promise 22: what waits comes back, whatever else waits', () => {
     const parked = (await pending()).length
     const { calls, handler } = noting()
     for (let n = 0; n < 12; n++) {
-      await claim(knowing(types, handler, options), { redis })
+      await claimOnce(knowing(types, handler, options), { redis })
       await poll(knowing(types, handler, options), { redis })
     }
 
@@ -170,7 +162,7 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
 
     const reports = await claimTimes(4, consumer, redis)
     await passOnDue(raw, 300 * 365 * 24 * HOUR_MS)
-    reports.push(await claim(consumer, { redis }))
+    reports.push(await claimOnce(consumer, { redis }))
 
     expect([total(reports, 'lost'), reports.map(difference)]).toEqual([0, [0, 0, 0, 0, 0]])
     expect(work.calls.toSorted()).toEqual(orders.map((order) => `${order}/2`))
@@ -182,10 +174,10 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     await raw.zadd(DUE, 1, `0${ids[0]}`, 1, `00${ids[0]}`)
     work.answer = fail
 
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(await pending()).toEqual([['a', 'parked', 2]])
     work.answer = ok
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect([work.calls, await pending()]).toEqual([['a/2', 'a/3'], []])
   })
@@ -195,7 +187,7 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     await raw.zadd(DUE, 1, ids[0] ?? '', 1, ids[19] ?? '', 2, `0${ids[0]}`)
     work.answer = ok
 
-    const report = await claim(consumer, { redis })
+    const report = await claimOnce(consumer, { redis })
 
     expect([work.calls, report.acked, (await pending()).length]).toEqual([['o0/2', 'o19/2'], 2, 18])
   })
@@ -222,7 +214,7 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     await raw.xreadgroup('GROUP', 'billing', 'poller-3', 'STREAMS', 'orders', '>')
     await raw.zadd(key, 1, place(id))
 
-    await claim(billing(handler), { redis })
+    await claimOnce(billing(handler), { redis })
 
     expect([calls, await pending(), await places(raw)]).toEqual([[], [['a', 'poller-3', 1]], [0, 0]])
   })
@@ -231,7 +223,7 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     const { redis, raw, ids, consumer, work } = await startFailed(['a', 'b'], IN_AN_HOUR)
     await raw.xack('orders', 'billing', ids[0] ?? '')
     await raw.zrem(DUE, ids[1] ?? '')
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     const [at] = ((await raw.hget(STATE, 'repaired')) ?? '').split(' ')
     await raw.hset(STATE, 'repaired', `${Number(at) - 25 * HOUR_MS} 0`)
 
@@ -264,9 +256,9 @@ describe('promise 6: whatever the index holds, nothing is lost and nothing block
     const { redis, raw, ids, consumer, work } = await startFailed(['a', 'b'], {}, inADay)
     for (const id of ids) await raw.zincrby(DUE, HOUR_MS * 1_024, id)
 
-    const early = await claim(consumer, { redis })
+    const early = await claimOnce(consumer, { redis })
     await passOnDue(raw, 26 * HOUR_MS)
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
 
     expect([early.claimed, early.lost, work.calls]).toEqual([0, 0, ['a/2', 'b/2']])
   })
@@ -297,7 +289,7 @@ describe('promise 8: a lost group gets back what was set aside', () => {
   ])('healing goes on %s', async (_name, spoil) => {
     const orders = names('o', 1_200)
     const { redis, raw, pending, consumer, work } = await startFailed(orders, IN_AN_HOUR)
-    await claim(consumer, { redis }) // notes how far the group has read
+    await claimOnce(consumer, { redis }) // notes how far the group has read
     await raw.xgroup('DESTROY', 'orders', 'billing')
     await poll(consumer, { redis })
     expect(await raw.hexists(STATE, 'healing')).toBe(1)
@@ -317,9 +309,9 @@ describe('promise 8: a lost group gets back what was set aside', () => {
     const proxy = await startFaultProxy(server)
     const { calls, handler } = noting()
     const consumer = knowing(['Tea'], handler)
-    await claim(OLD, { redis })
+    await claimOnce(OLD, { redis })
     const taking = proxy.pauseOn('unrouted Tea')
-    const run = claim(consumer, { redis: connect(proxy.url) }).catch(ok)
+    const run = claimOnce(consumer, { redis: connect(proxy.url) }).catch(ok)
     const held = await taking
     await raw.xgroup('DESTROY', 'orders', 'billing')
     held.release()
@@ -334,20 +326,20 @@ describe('promise 8: a lost group gets back what was set aside', () => {
   it('acknowledged by its taker after the group was lost and made twice', async () => {
     const { redis, raw, connect, pending, consumer, work } = await startFailed(['a', 'b'], AT_ONCE)
     work.answer = fail
-    await claim(consumer, { redis }) // notes how far the group has read
+    await claimOnce(consumer, { redis }) // notes how far the group has read
     const started = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
     work.answer = () => {
       started.resolve()
       return gate.promise
     }
-    const run = claim(consumer, { redis: connect() })
+    const run = claimOnce(consumer, { redis: connect() })
     await started.promise
     work.answer = fail
     for (let loss = 0; loss < 2; loss++) {
       await raw.xgroup('DESTROY', 'orders', 'billing')
       await poll(consumer, { redis })
-      await claim(consumer, { redis: connect() })
+      await claimOnce(consumer, { redis: connect() })
     }
     gate.resolve()
     const report = await run

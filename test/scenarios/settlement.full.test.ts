@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, EventHandler, HandlerContext, Report } from 'millrace'
-import { claim, InvocationFailedError, NonRetryableError, poll, RetryAfterError } from 'millrace'
+import { InvocationFailedError, NonRetryableError, poll, RetryAfterError } from 'millrace'
 import { describe, expect, it } from 'vitest'
+import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, counts, DLQ, difference, lambdaContext, names, noting, startScenario } from '../support/scenario.ts'
@@ -11,7 +12,7 @@ import { watchCommands } from '../support/watch-commands.ts'
 
 const ACTIONS = [
   ['poll', poll],
-  ['claim', claim],
+  ['claim', claimOnce],
 ] as const
 const HOUR_MS = 3_600_000
 const DUE = '{orders}:billing:due'
@@ -99,13 +100,13 @@ describe('promise 7: a zombie whose slot, and whose entry, went to another of th
     const attempts: number[] = []
     const sibling = noting((_event, { deliveryCount }) => void attempts.push(deliveryCount))
     const [id = ''] = await give(scenario, 'claim', 'a')
-    const zombieRun = claim(billing(zombie.handler), { redis })
+    const zombieRun = claimOnce(billing(zombie.handler), { redis })
     await until(() => zombie.calls.length === 1)
 
     await endLease(raw, 'claimer-0')
     await age(60_000)
     const starting = proxy.pauseOn(id)
-    const siblingRun = claim(billing(sibling.handler), { redis: connect(proxy.url) })
+    const siblingRun = claimOnce(billing(sibling.handler), { redis: connect(proxy.url) })
     const held = await starting
     thaw.resolve()
     const report = await zombieRun
@@ -162,7 +163,7 @@ describe('promise 7: a claimer that was frozen', () => {
     const { redis, raw, pending } = scenario
     const frozen = await freezeClaimer(scenario, { handlerTimeoutMs: 700 })
     const putOff = billing(() => Promise.reject(new RetryAfterError(HOUR_MS)))
-    expect(counts(await claim(putOff, { redis }))).toMatchObject({ claimed: 1, retried: 1 })
+    expect(counts(await claimOnce(putOff, { redis }))).toMatchObject({ claimed: 1, retried: 1 })
     const before = [await pending(), await raw.zrange(DUE, '0', '-1', 'WITHSCORES')]
 
     frozen.thaw()
@@ -180,7 +181,7 @@ describe('promise 7: a claimer that was frozen', () => {
     const options = { handlerTimeoutMs: 700, maxDeliveries: 2 }
     const frozen = await freezeClaimer(scenario, options)
     const { calls, handler } = noting()
-    expect(counts(await claim(billing(handler, options), { redis }))).toMatchObject({ claimed: 1, deadLettered: 1 })
+    expect(counts(await claimOnce(billing(handler, options), { redis }))).toMatchObject({ claimed: 1, deadLettered: 1 })
 
     frozen.thaw()
     await frozen.exit
@@ -194,7 +195,7 @@ describe('promise 7: a claimer that was frozen', () => {
     const scenario = await startScenario()
     const { redis, pending } = scenario
     const frozen = await freezeClaimer(scenario, {}, 300)
-    expect(counts(await claim(billing(fail), { redis }))).toMatchObject({ claimed: 1, retried: 1 })
+    expect(counts(await claimOnce(billing(fail), { redis }))).toMatchObject({ claimed: 1, retried: 1 })
     expect(await pending()).toEqual([['a', 'parked', 3]])
 
     frozen.thaw()
@@ -281,7 +282,7 @@ describe('promise 3: a dead letter', () => {
 
       await refuse(scenario)
       for (let run = 0; run < 2; run++) {
-        const error = (await claim(consumer, { redis }).catch((caught: unknown) => caught)) as InvocationFailedError
+        const error = (await claimOnce(consumer, { redis }).catch((caught: unknown) => caught)) as InvocationFailedError
         expect(error).toMatchObject({ code: 'ERR_INVOCATION_FAILED', message: expect.stringContaining(code) })
         expect([error.failures.length, difference(error.report)]).toEqual([1, 0])
         expect(await pendingAndBuried(scenario)).toEqual(expect.arrayContaining([usedUp, last]))
@@ -290,7 +291,7 @@ describe('promise 3: a dead letter', () => {
 
       await repair(scenario)
       for (let run = 0; run < 2; run++) {
-        await claim(consumer, { redis })
+        await claimOnce(consumer, { redis })
         await age(60_000)
       }
       expect([calls.includes('good'), await pending()]).toEqual([true, []])
@@ -321,7 +322,7 @@ describe('promise 3: a dead letter', () => {
     expect(await pendingAndBuried(scenario)).toEqual([bad[0], bad[2]])
     await repair(scenario)
     await age(60_000)
-    await claim(billing(handler), { redis })
+    await claimOnce(billing(handler), { redis })
     expect(await buried(scenario)).toEqual([bad[0], bad[2]])
     expect([calls.slice(0, 3), await pending()]).toEqual([['bad 1', 'good', 'bad 2'], []])
   })
@@ -344,12 +345,12 @@ describe('promise 3: a dead letter', () => {
     const { calls, handler } = noting()
 
     for (let run = 0; run < 6; run++) {
-      await claim(billing(handler), { redis }).catch(() => {})
+      await claimOnce(billing(handler), { redis }).catch(() => {})
       await age(60_000)
     }
     await repair(scenario)
     for (let run = 0; run < 2; run++) {
-      await claim(billing(handler), { redis })
+      await claimOnce(billing(handler), { redis })
       await age(60_000)
     }
 
@@ -389,7 +390,7 @@ describe('promise 2: the last delivery', () => {
     const passing = connect()
     const passed: unknown[] = []
     for (const from = performance.now(); performance.now() - from < 1_500; await delay(60))
-      passed.push(counts(await claim(billing(fail, options), { redis: passing })))
+      passed.push(counts(await claimOnce(billing(fail, options), { redis: passing })))
     finish.resolve()
 
     expect(new Set(passed.map((report) => JSON.stringify(report)))).toEqual(new Set(['{"drained":true}']))
@@ -417,7 +418,7 @@ describe('promise 2: a release', () => {
     expect(await pending()).toEqual(orders.slice(1).map((order) => [order, 'parked', before]))
     const attempts: number[] = []
     const next = noting((_event, { deliveryCount }) => void attempts.push(deliveryCount))
-    await claim(billing(next.handler), { redis: connect() })
+    await claimOnce(billing(next.handler), { redis: connect() })
     expect([next.calls.toSorted(), attempts]).toEqual([orders.slice(1), orders.slice(1).map(() => before + 1)])
     const reads = (await watch.seen()).filter(([name]) => name === 'xreadgroup')
     expect(reads.filter((args) => args.at(-1) !== '>')).toEqual([])
@@ -449,7 +450,7 @@ describe('promise 6: back-off', () => {
 
     await poll(consumer, { redis })
     while ((await deadLetters()).length < 2) {
-      await claim(consumer, { redis })
+      await claimOnce(consumer, { redis })
       await delay(20)
     }
 
@@ -515,10 +516,10 @@ describe('promise 6: back-off', () => {
       return left.join() === 'claimer-0 2,poller-0 1'
     })
     await Promise.all(victims.map((victim) => victim.kill()))
-    expect(counts(await claim(billing(handler, options), { redis: connect() }))).toEqual({ drained: true })
+    expect(counts(await claimOnce(billing(handler, options), { redis: connect() }))).toEqual({ drained: true })
     await age(60_000)
 
-    expect(counts(await claim(billing(handler, options), { redis }))).toMatchObject({ claimed: 2, acked: 2 })
+    expect(counts(await claimOnce(billing(handler, options), { redis }))).toMatchObject({ claimed: 2, acked: 2 })
     expect(calls.toSorted()).toEqual(['new', 'put off'])
   })
 })
@@ -552,7 +553,7 @@ describe('promises 2 and 3: a server that dies and comes back with its append-on
       },
       { batchSize: 12, concurrency: 4, maxDeliveries: 3, backoff: { firstMs: 0 }, mode: 'once' },
     )
-    const invoke = async (run: typeof poll | typeof claim, own: Connection) => {
+    const invoke = async (run: typeof poll | typeof claimOnce, own: Connection) => {
       const report = await run(consumer, { redis: own }).catch((error: unknown) => {
         if (error instanceof InvocationFailedError) return error.report
         throw error
@@ -570,12 +571,12 @@ describe('promises 2 and 3: a server that dies and comes back with its append-on
     await invoke(poll, redis)
     await whenSettled
     callsUntilCrash = 2
-    await invoke(claim, redis)
+    await invoke(claimOnce, redis)
     const [first] = (await raw.xpending('orders', 'billing', '-', '+', 1)) as [string][]
     const whenStarted = proxy.cutAfter(String(first?.[0])).then(dieNow)
-    await invoke(claim, redis)
+    await invoke(claimOnce, redis)
     await whenStarted
-    for (let run = 0; run < 6; run++) for (const action of [poll, claim]) await invoke(action, redis)
+    for (let run = 0; run < 6; run++) for (const action of [poll, claimOnce]) await invoke(action, redis)
 
     expect([crashes, await pending()]).toEqual([4, []])
     expect([...attempts.keys()].toSorted()).toEqual(orders.toSorted())
@@ -602,7 +603,7 @@ describe('promise 5: a batch', () => {
     await until(() => calls.length > 0)
     const passing = connect()
     const passed: unknown[] = []
-    for (; !isOver; await delay(40)) passed.push(counts(await claim(billing(fail, options), { redis: passing })))
+    for (; !isOver; await delay(40)) passed.push(counts(await claimOnce(billing(fail, options), { redis: passing })))
 
     expect(new Set(passed.map((report) => JSON.stringify(report)))).toEqual(new Set(['{"drained":true}']))
     expect(counts(await polling)).toEqual({ read: 30, acked: 30, batches: 1, drained: true })
@@ -623,7 +624,7 @@ describe('promise 5: a batch', () => {
     })
     await until(() => calls.length > 0)
     const passing = connect()
-    for (; !isOver; await delay(40)) await claim(billing(second.handler, options), { redis: passing })
+    for (; !isOver; await delay(40)) await claimOnce(billing(second.handler, options), { redis: passing })
 
     expect([second.calls, attempts]).toEqual([['hangs'], [2]])
     expect(counts(await polling)).toMatchObject({ read: 51, acked: 50, retried: 1, overran: 1 })
@@ -763,7 +764,7 @@ describe('promises 3 and 16: what a handler receives is its own copy', () => {
     )
 
     await poll(consumer, { redis, context: lambda })
-    await claim(consumer, { redis, context: lambda })
+    await claimOnce(consumer, { redis, context: lambda })
 
     expect(seen.slice(6)).toEqual(
       seen.slice(0, 6).map((sight) => {

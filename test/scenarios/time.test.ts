@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { claim, createPoller, createPublisher, poll } from 'millrace'
+import { createPoller, createPublisher, poll } from 'millrace'
 import { createVirtualClock, type VirtualClock } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import {
   billing,
   counts,
@@ -38,7 +39,7 @@ describe('promises 5 and 11: time', () => {
     expect(counts(report)).toEqual({ read: 20, acked: 8, released: 12, batches: 1 })
     expect(await pending()).toEqual(orders.slice(8).map((order) => [order, 'parked', 0]))
 
-    expect(counts(await claim(consumer, { redis }))).toMatchObject({ claimed: 12, acked: 12 })
+    expect(counts(await claimOnce(consumer, { redis }))).toMatchObject({ claimed: 12, acked: 12 })
     expect(calls.toSorted()).toEqual(orders.toSorted())
   })
 
@@ -169,7 +170,7 @@ describe('promises 5 and 11: time', () => {
     const claims = []
     for (let waited = 0; waited < 900; waited += 100) {
       await delay(100)
-      claims.push(counts(await claim(consumer, { redis: connect() })))
+      claims.push(counts(await claimOnce(consumer, { redis: connect() })))
     }
     expect(new Set(claims.map((claimed) => JSON.stringify(claimed)))).toEqual(new Set(['{"drained":true}']))
     expect(

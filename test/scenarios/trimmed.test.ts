@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Report } from 'millrace'
-import { claim, NonRetryableError, poll, RetryAfterError } from 'millrace'
+import { NonRetryableError, poll, RetryAfterError } from 'millrace'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startRedisServer } from '../../tools/redis-server.ts'
+import { claimOnce } from '../support/claim-once.ts'
 import { connectLike62, LIKE_62, TRIMMED } from '../support/redis-62.ts'
 import type { Scenario } from '../support/scenario.ts'
 import { billing, DLQ, difference, names, noting, startScenario } from '../support/scenario.ts'
@@ -46,9 +47,12 @@ async function pendingCount(raw: Scenario['raw']): Promise<unknown> {
 }
 
 /** Claims until a whole lap found nothing. */
-async function claimAll(consumer: Parameters<typeof claim>[0], { redis }: Pick<Scenario, 'redis'>): Promise<Report[]> {
+async function claimAll(
+  consumer: Parameters<typeof claimOnce>[0],
+  { redis }: Pick<Scenario, 'redis'>,
+): Promise<Report[]> {
   const reports: Report[] = []
-  do reports.push(await claim(consumer, { redis }))
+  do reports.push(await claimOnce(consumer, { redis }))
   while (reports.length < 5 && (reports.at(-1)?.claimed ?? 0) > 0)
   return reports
 }
@@ -134,7 +138,7 @@ describe.each(WORLDS)('promise 9: trimmed while pending is counted as lost, on $
     const consumer = billing(handler, RETRIED_AT_ONCE)
     await publish('polled', 'claimed')
 
-    const reports = [await poll(consumer, { redis }), await claim(consumer, { redis })]
+    const reports = [await poll(consumer, { redis }), await claimOnce(consumer, { redis })]
     if (world.isLike62 || !(await isPurging(raw))) await age(60_000)
     reports.push(...(await claimAll(consumer, scenario)))
 
@@ -238,7 +242,7 @@ describe.each(WORLDS)('promise 9: trimmed while pending is counted as lost, on $
 
     const polling = poll(consumer, { redis })
     await expect.poll(() => calls.length).toBe(2)
-    const reports = [await claim(consumer, { redis: connect() })]
+    const reports = [await claimOnce(consumer, { redis: connect() })]
     await delay(100)
     release.resolve()
     reports.push(await polling)

@@ -1,6 +1,7 @@
-import { claim, createPublisher, defineConsumer, defineEvent, on, poll, UnavailableError } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, poll, UnavailableError } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
 import { difference, startScenario } from '../support/scenario.ts'
 
 const payload = z.object({ n: z.number() })
@@ -31,7 +32,7 @@ describe('an unavailable route', () => {
     calls.throttled = 0
     await age(60_000)
 
-    const report = await claim(consumer, { redis })
+    const report = await claimOnce(consumer, { redis })
 
     expect(calls).toEqual({ throttled: expect.toSatisfy((count: number) => count <= 5), plain: 100 })
     // what its type keeps from being started is not even taken

@@ -1,5 +1,6 @@
 import type { Connection, Consumer } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
+import { claimOnce } from './claim-once.ts'
 import { billing, OrderPaid } from './consumer.ts'
 
 /** How often a function is invoked. */
@@ -53,7 +54,7 @@ export class Account {
     await pause(1_100)
     for (let n = 0; n < 3; n++) {
       await poll(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch(() => {})
-      await claim(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch(() => {})
+      await claimOnce(this.#consumer, { redis: this.#redis, remainingMs: 15_000 }).catch(() => {})
     }
   }
 

@@ -1,8 +1,9 @@
 // A poller or claimer in a process of its own, to be killed. Says on stdout which orders its handler finished, then the report.
 import { writeSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { claim, poll } from 'millrace'
+import { poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { claimOnce } from './claim-once.ts'
 import { billing } from './consumer.ts'
 import type { Death, VictimOrder } from './start-victim.ts'
 
@@ -48,5 +49,5 @@ const consumer = billing(async (event, { deliveryCount }) => {
   await delay(handlerMs)
   say(`handled ${orderId}`)
 }, options)
-say(`report ${JSON.stringify(await (action === 'poll' ? poll : claim)(consumer, { redis }))}`)
+say(`report ${JSON.stringify(await (action === 'poll' ? poll : claimOnce)(consumer, { redis }))}`)
 await redis.close()

@@ -91,7 +91,8 @@ class RedisEntryWaiter implements EntryWaiter {
     const refusal = needed.find((reply) => reply instanceof RedisReplyError)
     if (refusal) return { ...nothing, failures: [refusal] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
-    if (slot.token !== '' && holder !== null && replyAsText(holder) !== slot.token) return { ...nothing, leaseLost: true }
+    if (slot.token !== '' && holder !== null && replyAsText(holder) !== slot.token)
+      return { ...nothing, leaseLost: true }
     const entries = parseXreadgroup(read).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
     )

@@ -1,8 +1,8 @@
+import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { EntryWaiter } from '../../group/group.ts'
 import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
 import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'
 import { classifyReplyError } from '../../group/redis/reply-errors.ts'
-import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
@@ -117,7 +117,9 @@ class Listening {
     }
     const cancel = this.#run.time.onAbort(() => this.#pool.fill())
     const ends = await Promise.allSettled([
-      this.#readOn().finally(() => this.#notifyEnd()).catch(stopped),
+      this.#readOn()
+        .finally(() => this.#notifyEnd())
+        .catch(stopped),
       this.#settleOn().catch(stopped),
     ])
     cancel()

@@ -83,7 +83,9 @@ export class RetryStarter {
   }
 
   /** Takes what comes back and starts it, but for what is at its last delivery: that waits. @throws {RedisConnectionError} No reply came. */
-  async take(wanted: TakeRequest): Promise<Omit<TakeDueResult, 'handed'> & { readonly handed: readonly WaitingClaimedEntry[] }> {
+  async take(
+    wanted: TakeRequest,
+  ): Promise<Omit<TakeDueResult, 'handed'> & { readonly handed: readonly WaitingClaimedEntry[] }> {
     const { settler, report, pauses, parts } = this.#run
     const done = settler.takeDone()
     const { maxDeliveries } = parts.consumer.settings

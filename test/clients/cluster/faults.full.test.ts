@@ -1,10 +1,11 @@
 import { Cluster } from 'ioredis'
-import { type Connection, type ConsumerOptions, claim, createPublisher, poll } from 'millrace'
+import { type Connection, type ConsumerOptions, createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { inspectStreams } from 'millrace/operate'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
 import { startRedisServer } from '../../../tools/redis-server.ts'
+import { claimOnce } from '../../support/claim-once.ts'
 import { type Node, type PrivateCluster, STREAM_OF, slotMove, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
@@ -265,7 +266,7 @@ test('a claimer waits for a slot that moves', async () => {
   const m = slotMove(cluster, stream, owner, to)
   await m.begin()
   await m.move(stream)
-  const claimed = claim(
+  const claimed = claimOnce(
     billing(async () => {}, { stream, minIdleMs: 200, handlerTimeoutMs: 1000, allowLongHandlers: true } as never),
     { redis, remainingMs: 15_000 },
   )

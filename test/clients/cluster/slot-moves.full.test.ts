@@ -1,9 +1,10 @@
 import { Cluster } from 'ioredis'
 import { Cluster as Cluster5 } from 'ioredis5'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hashSlot } from '../../../src/core/keys.ts'
+import { claimOnce } from '../../support/claim-once.ts'
 import { type PrivateCluster, slotMove, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
@@ -72,7 +73,7 @@ describe.each(Object.entries(CLIENTS))('%s', (_name, connect) => {
       const report = await poll(consumer, { redis, remainingMs: 20_000 })
       expect(handled).toEqual(orderIds(8).map(([, { orderId }]) => orderId))
       expect(report).toMatchObject({ read: 8, acked: 8, retried: 0, unsettled: 0 })
-      expect(await claim(consumer, { redis, remainingMs: 20_000 })).toMatchObject({ deadLettered: 0 })
+      expect(await claimOnce(consumer, { redis, remainingMs: 20_000 })).toMatchObject({ deadLettered: 0 })
       expect(await from.raw.call('CLUSTER', 'COUNTKEYSINSLOT', hashSlot(stream))).toBe(0)
     } finally {
       await redis.close()

@@ -1,8 +1,9 @@
-import { claim, createPublisher, NonRetryableError, poll } from 'millrace'
+import { createPublisher, NonRetryableError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { diagnose, dropDeadLetters, inspectStreams, redriveDeadLetters } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { millrace } from '../../cli/millrace.ts'
+import { claimOnce } from '../../support/claim-once.ts'
 import { type PrivateCluster, STREAM_OF, startCluster } from '../../support/cluster.ts'
 import { billing, OrderPaid } from '../../support/consumer.ts'
 
@@ -83,7 +84,7 @@ test('dead letters are redriven and dropped on every node', async () => {
     if (n === 0) expect(await redriveDeadLetters(source, { redis, all: true })).toMatchObject({ redriven: 1 })
     else expect(await dropDeadLetters(source, { redis, all: true })).toMatchObject({ dropped: 1 })
   }
-  await claim(consumers, { redis, remainingMs: 20_000 })
+  await claimOnce(consumers, { redis, remainingMs: 20_000 })
   await redis.close()
 })
 

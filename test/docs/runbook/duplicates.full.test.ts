@@ -1,6 +1,7 @@
 import type { EventHandler } from 'millrace'
-import { claim, createPublisher, NonRetryableError, poll } from 'millrace'
+import { createPublisher, NonRetryableError, poll } from 'millrace'
 import { describe, expect, test } from 'vitest'
+import { claimOnce } from '../../support/claim-once.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { publishAgo } from '../../support/past.ts'
 import { causeOf, deskAt, page, seenBy } from '../../support/runbook.ts'
@@ -63,7 +64,7 @@ describe('the runbook: duplicates', () => {
 
     await desk.sees(looks[0])
     const again = keyed()
-    await claim(again.consumer, { redis })
+    await claimOnce(again.consumer, { redis })
     expect(again.calls).toEqual([`billing:${(await eventIds(scenario))[0]}`]) // while the first still ran
     await publish('slow')
     const enough = billing(() => new Promise((resolve) => setTimeout(resolve, 200)), settings)
@@ -80,7 +81,7 @@ describe('the runbook: duplicates', () => {
     const { calls, effects, consumer } = keyed()
     await publish(...names('o', 3))
     await poll(consumer, { redis })
-    await claim(consumer, { redis }) // notes the mark
+    await claimOnce(consumer, { redis }) // notes the mark
     await publish(...names('later', 2))
     await poll(consumer, { redis })
     await raw.xgroup('DESTROY', 'orders', 'billing')
@@ -157,7 +158,7 @@ describe('the runbook: duplicates', () => {
     const [eventId] = await eventIds(scenario)
     await desk.run(String(fixes[0]).replace(' --republish group', ''))
     const { calls, consumer } = keyed()
-    await claim(consumer, { redis })
+    await claimOnce(consumer, { redis })
     expect(calls).toEqual([`billing:${eventId}`])
 
     await raw.xtrim('orders', 'MAXLEN', 0)

@@ -1,7 +1,8 @@
 import type { Report } from 'millrace'
-import { claim, createPublisher, defineEvent, poll } from 'millrace'
+import { createPublisher, defineEvent, poll } from 'millrace'
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
+import { claimOnce } from '../../support/claim-once.ts'
 import { causeOf, deskAt, seenBy } from '../../support/runbook.ts'
 import { billing, DLQ, names, noting, OrderPaid, type Scenario, startScenario } from '../../support/scenario.ts'
 
@@ -80,7 +81,7 @@ describe('the runbook: entries disappear', () => {
     const mended = billing(handler, {
       routes: [Shipped, Renamed].map((event) => ({ event, handler: () => {} })) as never,
     })
-    expect(await claim(mended, { redis })).toMatchObject({ acked: 2 })
+    expect(await claimOnce(mended, { redis })).toMatchObject({ acked: 2 })
 
     await desk.sees(results[0])
     expect([await seenBy(scenario), await raw.xlen(DLQ)]).toEqual([{ length: 2, pending: 0, unread: 0 }, 0])
@@ -99,7 +100,7 @@ describe('the runbook: entries disappear', () => {
     for (const look of looks) await desk.sees(look)
     await scenario.age(60_000)
     const { calls, handler } = noting()
-    await claim(billing(handler), { redis })
+    await claimOnce(billing(handler), { redis })
     expect(calls.toSorted()).toEqual(names('o', 12).toSorted())
     await desk.run(fixes[0] as string)
 
@@ -163,7 +164,7 @@ describe('the runbook: entries disappear', () => {
     const { looks, results } = causeOf('The stream was deleted')
     await publish('o-1')
     await pollFine(scenario)
-    await claim(fine, { redis })
+    await claimOnce(fine, { redis })
     await raw.pexpire('orders', 1)
     await expect.poll(() => raw.exists('orders')).toBe(0)
 

@@ -1,6 +1,7 @@
 import type { ConsumerOptions } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { claimOnce } from '../../support/claim-once.ts'
 import { publishAgo } from '../../support/past.ts'
 import { causeOf, deskAt, seenBy } from '../../support/runbook.ts'
 import { billing, DLQ, names, OrderPaid, startScenario } from '../../support/scenario.ts'
@@ -18,14 +19,14 @@ describe('the runbook: pending grows', () => {
     const { looks, fixes, results } = causeOf('Handlers fail')
     await publish(...names('o', 12))
     await poll(failing, { redis })
-    for (const _delivery of [2, 3, 4, 5]) await claim(failing, { redis })
+    for (const _delivery of [2, 3, 4, 5]) await claimOnce(failing, { redis })
     await publish(...names('later', 12))
     await poll(failing, { redis })
 
     for (const look of looks) await desk.sees(look)
     await desk.run(fixes[0] as string)
     await scenario.age(60_000)
-    await claim(fine, { redis })
+    await claimOnce(fine, { redis })
 
     await desk.sees(results[0])
     expect([await seenBy(scenario), await raw.xlen(DLQ)]).toEqual([{ length: 24, pending: 0, unread: 0 }, 0])
@@ -48,13 +49,13 @@ describe('the runbook: pending grows', () => {
     await startVictim({ url: server.url, action: 'claim', options, poison: 'poison' }).exit
     await afterDeath()
     await scenario.age(60_000)
-    await claim(
+    await claimOnce(
       billing(() => {}, options),
       { redis },
     )
     await desk.sees(looks[1])
     await desk.run(fixes[0] as string)
-    await claim(
+    await claimOnce(
       billing(() => {}, options),
       { redis },
     )

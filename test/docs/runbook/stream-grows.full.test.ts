@@ -1,6 +1,7 @@
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { pause } from 'millrace/operate'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { claimOnce } from '../../support/claim-once.ts'
 import { publishAgo, quietSince } from '../../support/past.ts'
 import { causeOf, deskAt, seenBy } from '../../support/runbook.ts'
 import { billing, names, OrderPaid, startScenario } from '../../support/scenario.ts'
@@ -131,7 +132,7 @@ describe('the runbook: the stream grows', () => {
         { redis },
       ),
     ).toMatchObject({ parkedLimitReached: false, acked: 50 })
-    await claim(
+    await claimOnce(
       billing(() => {}, atOnce),
       { redis },
     )

@@ -90,7 +90,7 @@ describe('reportMetrics()', () => {
     await publish(redis, 'o-2')
     await clock.advance(2_000)
 
-    await createClaimer(consumer, { redis, clock, observe: reportMetrics() })({}, CONTEXT)
+    await createClaimer(consumer, { redis, clock, lingerMs: 0, observe: reportMetrics() })({}, CONTEXT)
 
     const { PolledEventCount: _, ScaledOutCount: __, ...claimed } = NOTHING
     expect(metricsIn(written)).toEqual([

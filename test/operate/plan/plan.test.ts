@@ -1,7 +1,8 @@
-import { claim, createPublisher, poll } from 'millrace'
+import { createPublisher, poll } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
+import { claimOnce } from '../../support/claim-once.ts'
 import { billing, names, OrderPaid, startScenario } from '../../support/scenario.ts'
 import { watchCommands } from '../../support/watch-commands.ts'
 
@@ -34,7 +35,7 @@ describe('what plan() counts with is what is sent', () => {
     const { sent, roundTrips } = await during(
       async ({ redis }) =>
         () =>
-          claim(consumer, { redis }),
+          claimOnce(consumer, { redis }),
     )
 
     expect(sent).toBe(COMMANDS_PER_STEP.idleClaim)
@@ -58,7 +59,7 @@ describe('what plan() counts with is what is sent', () => {
   ) {
     const scenario = await startScenario()
     await scenario.publish('a')
-    for (const run of [poll, claim]) await run(consumer, { redis: scenario.redis })
+    for (const run of [poll, claimOnce]) await run(consumer, { redis: scenario.redis })
     const work = await prepare(scenario)
     const watch = await watchCommands(scenario.server.url)
     const before = (await watch.sent()).length

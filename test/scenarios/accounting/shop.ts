@@ -1,10 +1,11 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
 import type { Redis } from 'ioredis'
 import type { Connection, Consumer, Observed, ObservedRun, Observer, Report } from 'millrace'
-import { claim, defineConsumer, InvocationFailedError, on, onBatch, poll } from 'millrace'
+import { defineConsumer, InvocationFailedError, on, onBatch, poll } from 'millrace'
 import { reportMetrics } from 'millrace/powertools'
 import type { Random } from '../../../demo/random.ts'
 import { createRandom } from '../../../demo/random.ts'
+import { claimOnce } from '../../support/claim-once.ts'
 import type { FaultProxy } from '../../support/fault-proxy.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { captureOutput } from '../../support/metric-lines.ts'
@@ -141,7 +142,7 @@ export class Shop {
     const consumers = groups.map((group) => this.consumers[group])
     const context = { awsRequestId: requestId }
     const options = { redis, remainingMs, context, observe: [this.#metrics, this.observer] }
-    const { report, failedFor } = await { poll, claim }[action](consumers, options).then(
+    const { report, failedFor } = await { poll, claim: claimOnce }[action](consumers, options).then(
       (ended) => ({ report: ended, failedFor: [] }),
       (error) => {
         if (!(error instanceof InvocationFailedError)) throw error
