@@ -72,7 +72,7 @@ export {
   UnavailableError,
   UnsupportedVersionError,
 } from './errors.ts'
-export type { Connection } from './group/group.ts'
+export type { Connection } from './group/connection.ts'
 export { definePolicy } from './policies/define-policy.ts'
 export type { Publication, PublishOptions } from './publish/publication.ts'
 export type { Published, Publisher } from './publish/publisher.ts'

@@ -1,5 +1,5 @@
 import type { DeadLetter, UnreadableDeadLetter } from '../core/dead-letter/parse-dead-letter.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import type { DeadLetterFilters, DeadLetterSource } from '../operate/dead-letters/dead-letter-pages.ts'
 import type { DeadLetterProgress } from '../operate/dead-letters/dead-letters.ts'
 import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from '../operate/dead-letters/dead-letters.ts'

@@ -5,7 +5,7 @@ import { parseServerUrl } from '../clients/rest-url.ts'
 import type { RedisAddress } from '../clients/url.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { quotedValue } from '../errors.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import { UsageError } from './usage-error.ts'
 
 /** The options of every command that inspects a server, for `parseArgs`. */

@@ -1,4 +1,4 @@
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import { connectIoredis } from './ioredis.ts'
 import { parseServerUrl } from './rest-url.ts'
 import { connectUpstash } from './upstash.ts'

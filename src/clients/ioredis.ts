@@ -1,5 +1,5 @@
 import { assertObject, wrongUseError } from '../core/options.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
 import { DEFAULT_REPLY_TIMEOUT_MS } from '../group/redis/transport.ts'
 import type { ClientFactory } from './held-client.ts'

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Redis, type Requester } from '@upstash/redis'
 import { MillraceError, quotedValue, RedisConnectionError } from '../errors.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import { createRedisConnection } from '../group/redis/redis-connection.ts'
 import { toReplyError } from '../group/redis/reply-errors.ts'
 import type { CommandArgument, RedisReply, Transport } from '../group/redis/transport.ts'

@@ -67,6 +67,11 @@ export function isPlainAck({ kind }: Outcome): boolean {
   return counter === 'acked' || counter === 'ignored'
 }
 
+/** Whether an outcome sets its entry aside until a time. */
+export function comesBackInTime(outcome: Outcome): outcome is Outcome & { readonly delayMs: number } {
+  return outcome.kind === 'retry' || (outcome.kind === 'park' && outcome.condition === undefined)
+}
+
 /** A command that joins an acknowledgement, on keys in the stream's hash slot; the first argument is its key. */
 export type JoinedCommand = readonly [name: string, ...args: (string | number)[]]
 

@@ -1,13 +1,11 @@
 import type { SettleCounts } from '../core/counts.ts'
-import type { Entry, Field } from '../core/entry.ts'
+import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../core/keys.ts'
-import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, Outcome } from '../core/outcome.ts'
 import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
-import type { Pausing } from './pausing.ts'
 import type { RedisCall } from './redis/sender.ts'
 
 /**
@@ -444,55 +442,4 @@ export type SettleWithCommands = (
 interface JoinCall {
   readonly chunk: readonly Settlement[]
   readonly call: RedisCall
-}
-
-/** How a stream is bounded. */
-export type StreamTrim =
-  | { readonly kind: 'length'; readonly maxLength: number; readonly exact: boolean }
-  /** Entries that are older than that on the server's clock go. */
-  | { readonly kind: 'age'; readonly retentionMs: number; readonly exact: boolean }
-  | { readonly kind: 'none' }
-
-/** A key that stands for `windowMs`, unless a poller deletes it before: who raises it wakes that poller, nobody else does. */
-export interface WakeFlag {
-  readonly key: string
-  readonly windowMs: number
-}
-
-/** What became of entries and flags, in order. */
-export interface AppendResult {
-  /** An id or an error for each entry; an error also where it was not sent any more, or no reply came. */
-  readonly answers: readonly (string | Error)[]
-  /** Whether each flag was raised; false if it stood already. */
-  readonly raised: readonly (boolean | Error)[]
-}
-
-/** Appends entries and then raises flags: in one round trip, or a bounded request after the other. */
-export type AppendEntries = (
-  stream: string,
-  entries: readonly (readonly Field[])[],
-  trim: StreamTrim,
-  flags?: readonly WakeFlag[],
-) => Promise<AppendResult>
-
-/** A server, or something that behaves like one. What the option `redis` takes. */
-export interface Connection {
-  /** Pending entries that the server lets one consumer name have. Default: any number. */
-  readonly maxPendingPerName?: number | undefined
-  /** @param remainingMs Milliseconds left to the invocation: no call waits for an answer beyond them. */
-  group(address: GroupAddress, remainingMs?: () => number): Group
-  /** Left out by connections to servers: see `createAppender`. */
-  readonly append?: AppendEntries
-  /** Left out by connections to servers: see `pausingOf`. */
-  readonly pausing?: Pausing
-  /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
-  assertServes?(action: string, consumer: GroupAddress): void
-  /** Lets go of the sockets. */
-  close(): Promise<void>
-}
-
-/** @throws {TypeError} Not a connection: a client, a URL, or nothing. */
-export function assertConnection(action: string, redis: Connection): void {
-  if (typeof redis?.group === 'function') return
-  throw wrongUseError(action, 'redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
 }

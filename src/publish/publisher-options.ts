@@ -14,8 +14,8 @@ import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
 import { quotedValue } from '../errors.ts'
-import type { Connection, StreamTrim } from '../group/group.ts'
-import { assertConnection } from '../group/group.ts'
+import type { Connection, StreamTrim } from '../group/connection.ts'
+import { assertConnection } from '../group/connection.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {

@@ -4,7 +4,7 @@ import type { RunOverrides } from '../define/consumer-settings.ts'
 import { overrideSettings, RUN_OVERRIDE_NAMES } from '../define/consumer-settings.ts'
 import type { EventFilter } from '../define/filter-patterns.ts'
 import { quotedValue } from '../errors.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 import { limitSettings } from './limits.ts'
 
 /** Where the deployment says what its event sources set: JSON, an array with one object a consumer, `{ stream, group, batchSize, … }`. */

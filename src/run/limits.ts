@@ -4,7 +4,7 @@ import type { Consumer } from '../define/consumer.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
 import { limitMaxPollers } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
-import type { Connection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
 
 /**
  * A consumer's settings as far as its policies and its connection allow: no more pollers than a policy says; and where the server lets a consumer name have

@@ -2,12 +2,12 @@ import { systemClock } from '../clock.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
 import type { Report } from '../report.ts'
-import type { PollOrClaimRun, WorkEnd } from './consumer-run.ts'
+import type { PollOrClaimRun } from './consumer-run.ts'
 import { applyDeployedSettings } from './event-source.ts'
 import { feedNewEntries } from './feed/feed-new-entries.ts'
+import { listen } from './feed/listen.ts'
 import { readHopCount } from './hop.ts'
 import { runConsumers } from './invocation.ts'
-import type { Run } from './run.ts'
 import type { ScaleOut } from './scale-out.ts'
 import { assertScaleOut, FurtherPollers } from './scale-out.ts'
 import type { ScheduledHandler } from './scheduled.ts'
@@ -85,17 +85,10 @@ function listenMs({ settings: { mode, lingerMs } }: Consumer, hop: number | unde
   return hop === 0 && mode !== 'once' ? lingerMs : 0
 }
 
-/** What listens is loaded by who listens. */
-async function feed(run: Run): Promise<WorkEnd> {
-  if (run.parts.lingerMs === 0) return feedNewEntries(run)
-  const { listen } = await import('./feed/listen.ts')
-  return listen(run)
-}
-
 const POLL: PollOrClaimRun = {
   action: 'poll',
   async open({ group, consumer, leaseMs }) {
     const slot = await group.takeSlot('poller', consumer.settings.maxPollers, leaseMs)
-    return slot && { slot, work: feed }
+    return slot && { slot, work: (run) => (run.parts.lingerMs > 0 ? listen(run) : feedNewEntries(run)) }
   },
 }

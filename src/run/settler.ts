@@ -1,4 +1,4 @@
-import { isPlainAck } from '../core/outcome.ts'
+import { comesBackInTime, isPlainAck } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
@@ -38,6 +38,7 @@ export class Settler {
   readonly #notes = new Map<string, Error>()
   #meanwhile: Promise<void> | undefined
   #hasTakenBack = false
+  #soonestMs = Infinity
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -74,6 +75,13 @@ export class Settler {
     return has
   }
 
+  /** Milliseconds until the first of what was set aside since that was asked last comes back; Infinity if nothing was. */
+  soonestMs(): number {
+    const soonest = this.#soonestMs
+    this.#soonestMs = Infinity
+    return soonest
+  }
+
   /** Nothing has failed, or was released, of what this settles. */
   get hasOnlyAcks(): boolean {
     return this.#inHand.every(({ outcome }) => outcome === undefined || isPlainAck(outcome))
@@ -107,7 +115,10 @@ export class Settler {
     const back = new Set(unanswered?.settlements)
     const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
     report.settled(answered, result)
-    this.#hasTakenBack ||= answered.some(({ outcome }) => !isPlainAck(outcome))
+    for (const { outcome } of answered) {
+      this.#hasTakenBack ||= !isPlainAck(outcome)
+      if (comesBackInTime(outcome)) this.#soonestMs = Math.min(this.#soonestMs, outcome.delayMs)
+    }
     for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
     if (result.failures.length > 0 || result.leaseLost) time.stop()
     if (result.counts.unsettled > 0) for (const { id } of answered) this.#refused.add(id)

@@ -9,8 +9,8 @@ import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
-import type { Connection } from '../group/group.ts'
-import { assertConnection } from '../group/group.ts'
+import type { Connection } from '../group/connection.ts'
+import { assertConnection } from '../group/connection.ts'
 import { limitSettings } from './limits.ts'
 
 /** Where a run finds its server, and its time. */

@@ -5,10 +5,10 @@ import { entryIdBefore } from '../../src/core/entry.ts'
 import { consumerKeys, PARKED_CONSUMER } from '../../src/core/keys.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK_OUTCOME } from '../../src/core/outcome.ts'
+import type { Connection } from '../../src/group/connection.ts'
 import type {
   ClaimedEntry,
   ClaimResult,
-  Connection,
   Delivery,
   Group,
   GroupAddress,

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import * as z from 'zod/mini'
 import { WHOLE_GROUP } from '../../src/core/pauses.ts'
-import type { Connection } from '../../src/group/group.ts'
+import type { Connection } from '../../src/group/connection.ts'
 import type { HandlerContext, InvocationFailedError, Report } from '../../src/index.ts'
 import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryAfterError } from '../../src/index.ts'
 import type { Command, PausedWhat, Plan, Setting } from './commands.ts'

@@ -1,6 +1,6 @@
 import { consumerKeys } from '../../src/core/keys.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
-import type { Connection } from '../../src/group/group.ts'
+import type { Connection } from '../../src/group/connection.ts'
 
 export const STREAM = 'orders'
 export const GROUP = 'billing'

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
-import type { Connection } from '../../src/group/group.ts'
+import type { Connection } from '../../src/group/connection.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
 import type { RedisReply, Transport } from '../../src/group/redis/transport.ts'
 

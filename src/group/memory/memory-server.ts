@@ -2,7 +2,8 @@ import type { Clock } from '../../clock.ts'
 import { clampDeliveryCount } from '../../core/delivery-count.ts'
 import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
-import type { HeldEntry, PreviousOwner, StreamTrim, WakeFlag } from '../group.ts'
+import type { StreamTrim, WakeFlag } from '../connection.ts'
+import type { HeldEntry, PreviousOwner } from '../group.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
 import { MemoryValues } from './memory-values.ts'
 
@@ -143,7 +144,7 @@ export class MemoryStream {
   add(fields: readonly Field[], nowMs: number, id = this.#nextId(nowMs)): string {
     this.#entries.push({ id, fields: fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)]) })
     this.lastId = id
-    for (const wake of [...this.waiting]) wake()
+    for (const wake of this.waiting) wake()
     return id
   }
 

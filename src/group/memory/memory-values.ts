@@ -1,7 +1,7 @@
 import { COMMANDS_JOINABLE_TO_ACK } from '../../core/joinable.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { StreamTrim } from '../group.ts'
+import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
 
 type Value = string | Set<string> | Map<string, string> | Scores

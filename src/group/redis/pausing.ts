@@ -1,6 +1,6 @@
 import { type Pause, parsePauses, pausedType, WHOLE_GROUP } from '../../core/pauses.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { Connection } from '../group.ts'
+import type { Connection } from '../connection.ts'
 import type { PauseAnswer, PauseRequest, Pausing, PausingAddress, ResumeAnswer, ResumeRequest } from '../pausing.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
 import { createOperatorSender } from './redis-connection.ts'

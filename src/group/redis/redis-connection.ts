@@ -1,6 +1,6 @@
 import { wrongUseError } from '../../core/options.ts'
-import type { Connection } from '../group.ts'
-import { assertConnection } from '../group.ts'
+import type { Connection } from '../connection.ts'
+import { assertConnection } from '../connection.ts'
 import type { ReadLimits } from './redis-group.ts'
 import { RedisGroup } from './redis-group.ts'
 import { RedisGroupCalls } from './redis-group-calls.ts'

@@ -1,7 +1,7 @@
 import type { DeadLetter, UnreadableDeadLetter } from '../../core/dead-letter/parse-dead-letter.ts'
 import { assertBoolean, assertFunction, assertOneOf, wrongUseError } from '../../core/options.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { Connection } from '../../group/group.ts'
+import type { Connection } from '../../group/connection.ts'
 import { xdel } from '../../group/redis/commands/xdel.ts'
 import { xlen } from '../../group/redis/commands/xlen.ts'
 import { REDRIVE_SCRIPT_ANSWERS, redriveScript } from '../../group/redis/scripts/redrive.ts'

@@ -10,7 +10,7 @@ import { isPausable, type Pause } from '../../core/pauses.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
 import { quotedValue } from '../../errors.ts'
-import type { Connection } from '../../group/group.ts'
+import type { Connection } from '../../group/connection.ts'
 import type { PausedBacklog, PausingAddress } from '../../group/pausing.ts'
 import { pausingOf } from '../../group/redis/pausing.ts'
 

@@ -1,14 +1,7 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys } from '../../core/keys.ts'
-import type {
-  AppendEntries,
-  ClaimerOperations,
-  Connection,
-  Delivery,
-  Group,
-  GroupAddress,
-  Slot,
-} from '../../group/group.ts'
+import type { AppendEntries, Connection } from '../../group/connection.ts'
+import type { ClaimerOperations, Delivery, Group, GroupAddress, Slot } from '../../group/group.ts'
 import { createAppender } from '../../group/redis/append.ts'
 import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import type { Connection } from '../../group/group.ts'
+import type { Connection } from '../../group/connection.ts'
 import { replyAsText } from '../../group/redis/commands/reply.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
 import { TRY_CHECKS } from './checks.ts'

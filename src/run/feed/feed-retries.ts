@@ -72,15 +72,17 @@ const STUCK_MS = 1_000
 /** When the invocation has to run again for what is due next, if it may wait for that. */
 function againInMs(run: Run, dueInMs: number | undefined, hasDone: boolean): number | undefined {
   const { time, pauses, parts } = run
-  if (dueInMs === undefined || dueInMs > parts.lingerMs || pauses.isAll || !run.isSound) return undefined
+  const { lingerMs } = parts
+  if (dueInMs === undefined || lingerMs === 0 || dueInMs > lingerMs || pauses.isAll || !run.isSound) return undefined
   // a timer may be early by less than a millisecond
-  const waitMs = dueInMs > 0 ? dueInMs + 1 : hasDone ? 0 : STUCK_MS
+  const waitMs = Math.max(dueInMs > 0 ? dueInMs + 1 : 0, hasDone ? 0 : STUCK_MS)
   return time.mayStart(time.clock.monotonic() + waitMs) ? waitMs : undefined
 }
 
-/** Entries that left the invocation's hands in a way that changes something. */
+/** Deliveries that were used, and entries that are pending no more. */
 function numberDone({ report: { numbers } }: Run): number {
-  return numbers.claimed - numbers.released - numbers.unsettled
+  const { acked, ignored, retried, deadLettered } = numbers
+  return acked + ignored + retried + deadLettered
 }
 
 async function arrive({ time, parts }: Run, gate: IsolationGate, { claimed }: ClaimResult): Promise<void> {

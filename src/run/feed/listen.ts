@@ -1,15 +1,13 @@
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { EntryWaiter } from '../../group/group.ts'
+
 import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
-import { claimerOperationsOf } from '../../group/redis/redis-claims.ts'
 import { classifyReplyError } from '../../group/redis/reply-errors.ts'
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
-import { LastDeliveries } from './last-deliveries.ts'
-import { RetryStarter } from './retry-starter.ts'
-import { StartPace } from './start-pace.ts'
+import { DueRetries } from './due-retries.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** How soon the stream is read again where a request cannot wait; each empty read doubles it. */
@@ -20,12 +18,6 @@ const TROUBLE_MS = { first: 50, last: 1_000 }
 
 /** How soon another run of the invocation listens, once the slot was lost, or the server was no primary any more; and once the group was paused. */
 const AGAIN_MS = { lost: 250, paused: 2_000 }
-
-/** Nothing of what is due could be started: how soon it is looked at again. */
-const STUCK_MS = 250
-
-/** While reads do not wait nobody says what is due: how often that is asked. */
-const ASK_DUE_MS = 1_000
 
 /** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
 const FLAG_MS = 4_000
@@ -69,17 +61,7 @@ class Listening {
   readonly #reader: StreamReader
   readonly #scaler: BacklogScaler
   readonly #waiter: EntryWaiter
-  readonly #retries: RetryStarter
-  readonly #last: LastDeliveries
-  /** When the next of what is set aside is due, on the monotonic clock, as far as is known; and when that was asked. */
-  #dueAt: number
-  #askedAt = Number.NEGATIVE_INFINITY
-  /** Nothing is taken before: what is due could not be started. */
-  #takeAt = Number.NEGATIVE_INFINITY
-  #cancelDue: () => void = () => {}
-  readonly #pace: StartPace
-  /** The last take. */
-  #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
+  readonly #retries: DueRetries
   #lastEntryAt: number
   #flagAt = Number.NEGATIVE_INFINITY
   #pauseMs = READ_AGAIN_MS.first
@@ -96,11 +78,8 @@ class Listening {
     this.#scaler = new BacklogScaler(run)
     this.#reader = new StreamReader(run, this.#scaler)
     this.#waiter = openEntryWaiter(parts.group)
-    this.#retries = new RetryStarter(run, claimerOperationsOf(parts.group), this.#pool)
-    this.#last = new LastDeliveries(run, this.#retries)
-    this.#pace = new StartPace(parts.consumer.settings.concurrency)
+    this.#retries = new DueRetries(run, this.#pool)
     this.#lastEntryAt = time.clock.monotonic()
-    this.#dueAt = this.#lastEntryAt
   }
 
   /** The last read brought as many as it asked for. */
@@ -116,12 +95,11 @@ class Listening {
       throw error
     }
     const cancel = this.#run.time.onAbort(() => this.#pool.fill())
-    const ends = await Promise.allSettled([
-      this.#readOn()
-        .finally(() => this.#notifyEnd())
-        .catch(stopped),
-      this.#settleOn().catch(stopped),
-    ])
+    const reading = this.#readOn().finally(() => {
+      this.#hasEndedReading = true
+      this.#pool.notify()
+    })
+    const ends = await Promise.allSettled([reading.catch(stopped), this.#settleOn().catch(stopped)])
     cancel()
     const failed = ends.find(({ status }) => status === 'rejected')
     if (failed) throw (failed as PromiseRejectedResult).reason
@@ -129,21 +107,15 @@ class Listening {
 
   /** Waits for what runs, settles it, and lets go of everything. */
   async end(): Promise<void> {
-    this.#cancelDue()
     try {
       await this.#waiter.end()
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
-      this.#retries.giveBack()
+      this.#retries.end()
       await this.#run.settler.finish()
     } finally {
       await this.#scaler.end()
     }
-  }
-
-  #notifyEnd(): void {
-    this.#hasEndedReading = true
-    this.#pool.notify()
   }
 
   get #goesOn(): boolean {
@@ -165,28 +137,27 @@ class Listening {
       this.#isReading = true
       const isQuiet = await this.#answered(() => this.#read())
       this.#isReading = false
-      this.#last.hasRead()
+      this.#retries.last.hasRead()
       this.#pool.notify()
       if (isQuiet) await this.#sleep(this.#pauseMs)
     }
   }
 
   get #mayRead(): boolean {
-    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#last.isTurn
+    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn
   }
 
   /** @returns Whether the next read should not follow at once. */
   async #read(): Promise<boolean> {
-    const { settler } = this.#run
     const reader = this.#reader
-    if (settler.isReadInDoubt) await this.#handBack()
+    if (this.#run.settler.isReadInDoubt) await this.#handBack()
     if (reader.isVetoed) {
       this.#pauseMs = READ_AGAIN_MS.last
       await reader.ask()
       return true
     }
     // where more is to be expected, what is done is settled with the read
-    const isSettling = reader.mustLook || reader.isFull || this.#last.isWaiting
+    const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     const jobs = isSettling ? await reader.next() : await this.#wait()
     if (jobs.length > 0) {
       this.#lastEntryAt = this.#run.time.clock.monotonic()
@@ -202,15 +173,15 @@ class Listening {
 
   async #wait() {
     const { clock } = this.#run.time
+    const { pauses } = this.#run
     const now = clock.monotonic()
     const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
-    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#dueAt - now))
-    const { pauses } = this.#run
+    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#retries.dueInMs))
     const paused = pauses.number
     const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, waitMs, holdFlagMs)
     // what waited for a pause comes back with what is due
-    this.#noteDue(pauses.number < paused ? 0 : dueInMs)
+    this.#retries.note(pauses.number < paused ? 0 : dueInMs)
     return jobs
   }
 
@@ -227,58 +198,28 @@ class Listening {
       await this.#pool.until(() => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast)
       await this.#handingBack
       if (this.#mayStartLast) await this.#answered(() => this.#startLast())
-      else if (this.#mayTake) await this.#answered(() => this.#take())
+      else if (this.#mayTake) await this.#answered(() => this.#retries.take())
       else if (settler.owesRequest) await this.#answered(() => settler.settle(this.#isReading))
       this.#lastEntryAt = this.#run.time.clock.monotonic()
+      this.#retries.noteSettled()
     }
   }
 
   get #mayTake(): boolean {
-    const now = this.#run.time.clock.monotonic()
-    // while reads do not wait, nobody says what is due
-    const isDue = now >= this.#dueAt || (this.#reader.isFull && now >= this.#askedAt + ASK_DUE_MS)
-    return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.#last.isWaiting && this.#goesOn
-  }
-
-  /** Takes what is due, as much as there is room for. */
-  async #take(): Promise<void> {
-    const { time, policies } = this.#run
-    const sentAt = time.clock.monotonic()
-    if (this.#taken)
-      this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
-    const free = Math.max(1, this.#pace.entries - this.#pool.open)
-    const room = policies ? policies.limit(free) : free
-    const taken = room > 0 ? await this.#retries.take({ room, till: undefined, conditions: [] }) : undefined
-    const repliedAt = time.clock.monotonic()
-    this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
-    this.#last.add(taken?.handed ?? [])
-    this.#retries.forgetStarted()
-    const has = taken !== undefined && taken.started.length + taken.handed.length > 0
-    if (has) this.#lastEntryAt = time.clock.monotonic()
-    this.#takeAt = time.clock.monotonic() + (has ? 0 : STUCK_MS)
-    this.#noteDue(taken?.isMore ? 0 : taken?.left.dueInMs)
+    // while reads do not wait, they do not say what is due
+    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull)
   }
 
   get #mayStartLast(): boolean {
-    return this.#last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
+    return this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
   }
 
   /** Starts a last delivery, with nothing beside it. */
   async #startLast(): Promise<void> {
-    await this.#last.start()
+    const { last } = this.#retries
+    await last.start()
     await this.#pool.until(() => this.#pool.isIdle)
-    this.#last.hasRun()
-    this.#lastEntryAt = this.#run.time.clock.monotonic()
-  }
-
-  #noteDue(dueInMs: number | undefined): void {
-    const { clock } = this.#run.time
-    this.#askedAt = clock.monotonic()
-    this.#cancelDue()
-    // a timer may be early by less than a millisecond
-    this.#dueAt = dueInMs === undefined ? Infinity : this.#askedAt + (dueInMs > 0 ? dueInMs + 1 : 0)
-    const at = Math.max(this.#dueAt, this.#takeAt)
-    this.#cancelDue = at === Infinity ? () => {} : clock.after(at - this.#askedAt, () => this.#pool.notify())
+    last.hasRun()
     this.#pool.notify()
   }
 

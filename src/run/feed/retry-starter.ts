@@ -1,12 +1,6 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import type {
-  ClaimedEntry,
-  ClaimerOperations,
-  Delivery,
-  StartClaimedBounds,
-  TakeDueRequest,
-  TakeDueResult,
-} from '../../group/group.ts'
+import type { ClaimedEntry, Delivery, StartClaimedBounds, TakeDueRequest, TakeDueResult } from '../../group/group.ts'
+import type { RetryOperations } from '../../group/redis/redis-retries.ts'
 import type { CallPool } from '../call-pool.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
@@ -21,18 +15,24 @@ export type Kinds = Omit<CrashSuspects<WaitingClaimedEntry>, 'usedUp'>
 /** What is taken of what is set aside. */
 type TakeRequest = Pick<TakeDueRequest, 'room' | 'till' | 'conditions'>
 
+/** What was taken: what waits for its start, and how many were called. */
+type Taken = Omit<TakeDueResult, 'handed'> & {
+  readonly handed: readonly WaitingClaimedEntry[]
+  readonly called: number
+}
+
 /**
  * Starts what was set aside and comes back, and claimed entries: each request settles what is done, and the pool runs what it started. What waits for its start is held until it
  * is started, or given back.
  */
 export class RetryStarter {
   readonly #run: Run
-  readonly #claims: ClaimerOperations
+  readonly #claims: RetryOperations
   readonly #pool: CallPool
   readonly #waiting = new Set<WaitingClaimedEntry>()
   #started: Job[] = []
 
-  constructor(run: Run, claims: ClaimerOperations, pool: CallPool) {
+  constructor(run: Run, claims: RetryOperations, pool: CallPool) {
     this.#run = run
     this.#claims = claims
     this.#pool = pool
@@ -83,9 +83,7 @@ export class RetryStarter {
   }
 
   /** Takes what comes back and starts it, but for what is at its last delivery: that waits. @throws {RedisConnectionError} No reply came. */
-  async take(
-    wanted: TakeRequest,
-  ): Promise<Omit<TakeDueResult, 'handed'> & { readonly handed: readonly WaitingClaimedEntry[] }> {
+  async take(wanted: TakeRequest): Promise<Taken> {
     const { settler, report, pauses, parts } = this.#run
     const done = settler.takeDone()
     const { maxDeliveries } = parts.consumer.settings
@@ -99,6 +97,7 @@ export class RetryStarter {
     pauses.see(taken.paused)
     const { started } = taken
     const handed = this.wait(taken.handed)
+    let called = 0
     if (started.length + handed.length > 0) {
       const given = started.map(({ id, deliveryCount, idleMs }) => ({
         id,
@@ -106,9 +105,9 @@ export class RetryStarter {
         from: { owner: PARKED_CONSUMER, idleMs },
       }))
       report.claimed([...given, ...handed])
-      await this.#runAll(started)
+      called = await this.#runAll(started)
     }
-    return { ...taken, handed }
+    return { ...taken, handed, called }
   }
 
   /** @returns Those that there was no room for: they wait on. @throws {RedisConnectionError} No reply came. */
@@ -142,14 +141,16 @@ export class RetryStarter {
     return waiting
   }
 
-  /** Has the pool run what was started. */
-  async #runAll(started: readonly Delivery[]): Promise<void> {
+  /** Has the pool run what was started. @returns How many, since a policy may let none be called. */
+  async #runAll(started: readonly Delivery[]): Promise<number> {
     const { settler, time, policies } = this.#run
     const now = time.clock.now()
     const jobs = started.map((delivery) => new Job(this.#run, delivery, now))
     this.#started.push(...jobs)
     settler.take(jobs)
     await policies?.admit(jobs)
-    this.#pool.add(policies ? jobs.filter((job) => !hasOutcome(job)) : jobs)
+    const called = policies ? jobs.filter((job) => !hasOutcome(job)) : jobs
+    this.#pool.add(called)
+    return called.length
   }
 }

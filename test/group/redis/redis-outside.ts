@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
-import type { Connection } from '../../../src/group/group.ts'
+import type { Connection } from '../../../src/group/connection.ts'
 import { bothSides, ended } from '../../support/both-sides.ts'
 import {
   aLetter,

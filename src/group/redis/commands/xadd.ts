@@ -1,5 +1,5 @@
 import type { Field } from '../../../core/entry.ts'
-import type { StreamTrim } from '../../group.ts'
+import type { StreamTrim } from '../../connection.ts'
 import type { CommandArgument, RedisCommand } from '../transport.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Field } from '../../../../src/core/entry.ts'
-import type { StreamTrim } from '../../../../src/group/group.ts'
+import type { StreamTrim } from '../../../../src/group/connection.ts'
 import { xadd } from '../../../../src/group/redis/commands/xadd.ts'
 
 const fields: Field[] = [['a', '1']]

@@ -1,0 +1,119 @@
+import { compareEntryIds } from '../../core/entry.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type {
+  ClaimedEntry,
+  ClaimerOperations,
+  Group,
+  Settlement,
+  SettleResult,
+  Slot,
+  StartClaimedBounds,
+  StartClaimedResult,
+  TakeDueRequest,
+  TakeDueResult,
+} from '../group.ts'
+import { parseStartReply, parseTakeReply, together } from './claim-replies.ts'
+import type { RedisGroup } from './redis-group.ts'
+import type { RedisGroupCalls } from './redis-group-calls.ts'
+import { heldEntryArguments } from './redis-group-calls.ts'
+import { startClaimedScript, startGuardedScript } from './scripts/start.ts'
+import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from './scripts/take.ts'
+import type { RedisCall } from './sender.ts'
+import { isRequestTooLarge } from './sender.ts'
+
+/** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
+export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart'>
+
+/** That side of a group. A group on Redis does not have it: who uses it brings it along. */
+export function retryOperationsOf(group: Group): RetryOperations {
+  return group.claims ?? new RedisRetries((group as RedisGroup).calls)
+}
+
+/** Takes and starts what comes back, on Redis. */
+export class RedisRetries implements RetryOperations {
+  protected readonly calls: RedisGroupCalls
+  /** Of the last take. */
+  #nonce: string | undefined
+
+  constructor(calls: RedisGroupCalls) {
+    this.calls = calls
+  }
+
+  async settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult> {
+    const nonce = crypto.randomUUID()
+    this.#nonce = nonce
+    const { settled, replies } = await this.calls.settleWith(slot, settlements, [this.#take(slot, nonce, request)])
+    const [reply = null] = replies
+    if (!(reply instanceof RedisReplyError && isRequestTooLarge(reply) && request.room > 1))
+      return parseTakeReply(settled, reply, request)
+    await this.settleAndGiveBack(slot, [])
+    const again = await this.settleAndTake(slot, [], { ...request, room: Math.ceil(request.room / 2) })
+    return { ...again, ...settled, failures: [...settled.failures, ...again.failures] }
+  }
+
+  #take(slot: Slot, nonce: string, request: TakeDueRequest): RedisCall {
+    const { keys } = this.calls.address
+    const { room, maxBytes = '', maxDeliveries, till = '', conditions, unless, guards = [] } = request
+    const { field, values } = unless ?? { field: '', values: [] }
+    const bounds = [nonce, room, maxBytes, maxDeliveries, till, field, values.length, ...values]
+    return {
+      script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
+      keys: [...this.asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
+      args: [...this.calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
+    }
+  }
+
+  async settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult> {
+    const keys = [...this.asideKeys(slot), this.calls.address.keys.state]
+    const call = { script: undoTakeScript, keys, args: [...this.calls.fence(slot), this.#nonce ?? ''] }
+    return (await this.calls.settleWith(slot, settlements, [call])).settled
+  }
+
+  async settleAndStart(
+    slot: Slot,
+    settlements: readonly Settlement[],
+    given: readonly ClaimedEntry[],
+    bounds: StartClaimedBounds = {},
+  ): Promise<StartClaimedResult> {
+    // consumer by consumer, and by their times, they came
+    const claimed = given.toSorted((a, b) => compareEntryIds(a.id, b.id))
+    const { settled, replies } = await this.calls.settleWith(slot, settlements, [this.#start(slot, claimed, bounds)])
+    const [reply = null] = replies
+    if (reply instanceof RedisReplyError && isRequestTooLarge(reply) && claimed.length > 1)
+      return together(settled, await this.#startHalves(slot, claimed, bounds))
+    return parseStartReply(slot, settled, reply, claimed)
+  }
+
+  #start(
+    slot: Slot,
+    claimed: readonly ClaimedEntry[],
+    { maxBytes, unless, guards = [] }: StartClaimedBounds,
+  ): RedisCall {
+    const { stream, keys } = this.calls.address
+    const { field, values } = unless ?? { field: '', values: [] }
+    const kinds = guards.map(({ holds }) => holds)
+    const fence = this.calls.fence(slot)
+    return {
+      script: guards.length > 0 ? startGuardedScript : startClaimedScript,
+      keys: [stream, this.calls.lease(slot), keys.due, keys.paused, ...guards.map(({ key }) => key)],
+      args: [...fence, maxBytes ?? '', field, values.length, ...values, ...kinds, ...heldEntryArguments(claimed)],
+    }
+  }
+
+  /** Starts what was too much for one answer; sent again it counts no delivery twice. */
+  async #startHalves(
+    slot: Slot,
+    claimed: readonly ClaimedEntry[],
+    bounds: StartClaimedBounds,
+  ): Promise<StartClaimedResult[]> {
+    const middle = Math.ceil(claimed.length / 2)
+    const first = await this.settleAndStart(slot, [], claimed.slice(0, middle), bounds)
+    return [first, await this.settleAndStart(slot, [], claimed.slice(middle), bounds)]
+  }
+
+  /** What every script has that sets aside. */
+  protected asideKeys(slot: Slot): string[] {
+    const { stream, keys } = this.calls.address
+    return [stream, this.calls.lease(slot), keys.due, keys.waiting]
+  }
+}

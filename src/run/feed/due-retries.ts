@@ -1,0 +1,96 @@
+import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
+import type { CallPool } from '../call-pool.ts'
+import type { Run } from '../run.ts'
+import { LastDeliveries } from './last-deliveries.ts'
+import { RetryStarter } from './retry-starter.ts'
+import { StartPace } from './start-pace.ts'
+
+/** Nothing of what is due could be started: how soon it is looked at again. */
+const STUCK_MS = 250
+
+/** While nobody says what is due: how often that is asked. */
+const ASK_DUE_MS = 1_000
+
+/** Takes what was set aside once it is due, for a run that reads as well, and has the pool run it. */
+export class DueRetries {
+  readonly last: LastDeliveries
+  readonly #run: Run
+  readonly #pool: CallPool
+  readonly #starter: RetryStarter
+  readonly #pace: StartPace
+  /** When the next of it is due, on the monotonic clock, as far as is known; and when that was asked. */
+  #dueAt: number
+  #askedAt = Number.NEGATIVE_INFINITY
+  /** Nothing is taken before: what is due could not be started. */
+  #takeAt = Number.NEGATIVE_INFINITY
+  #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
+  #cancel: () => void = () => {}
+
+  constructor(run: Run, pool: CallPool) {
+    this.#run = run
+    this.#pool = pool
+    this.#starter = new RetryStarter(run, retryOperationsOf(run.parts.group), pool)
+    this.last = new LastDeliveries(run, this.#starter)
+    this.#pace = new StartPace(run.parts.consumer.settings.concurrency)
+    this.#dueAt = this.#now
+  }
+
+  get #now(): number {
+    return this.#run.time.clock.monotonic()
+  }
+
+  /** Milliseconds until the next is due, as far as is known. */
+  get dueInMs(): number {
+    return this.#dueAt - this.#now
+  }
+
+  /** @param isKnown Somebody says regularly what is due. */
+  mayTake(isKnown: boolean): boolean {
+    const now = this.#now
+    const isDue = now >= this.#dueAt || (!isKnown && now >= this.#askedAt + ASK_DUE_MS)
+    return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.last.isWaiting
+  }
+
+  /** Takes as much as there is room for. @returns Whether anything came. @throws {RedisConnectionError} No reply came. */
+  async take(): Promise<boolean> {
+    const { policies } = this.#run
+    const sentAt = this.#now
+    if (this.#taken)
+      this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
+    const free = Math.max(1, this.#pace.entries - this.#pool.open)
+    const room = policies ? policies.limit(free) : free
+    const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions: [] }) : undefined
+    const repliedAt = this.#now
+    this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
+    this.last.add(taken?.handed ?? [])
+    this.#starter.forgetStarted()
+    const has = taken !== undefined && taken.called + taken.handed.length > 0
+    this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
+    this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
+    return has
+  }
+
+  /** Something was settled, which may come back before anybody says so. */
+  noteSettled(): void {
+    const soonestMs = this.#run.settler.soonestMs()
+    if (soonestMs < this.dueInMs) this.note(soonestMs)
+  }
+
+  /** Somebody said in how many milliseconds the next is due; left out: nothing waits for a time. */
+  note(dueInMs = Infinity): void {
+    const now = this.#now
+    this.#askedAt = now
+    // a timer may be early by less than a millisecond
+    this.#dueAt = now + (dueInMs > 0 ? dueInMs + 1 : 0)
+    const at = Math.max(this.#dueAt, this.#takeAt)
+    this.#cancel()
+    this.#cancel = at === Infinity ? () => {} : this.#run.time.clock.after(at - now, () => this.#pool.notify())
+    this.#pool.notify()
+  }
+
+  /** What waits for its start goes back, and no timer is left. */
+  end(): void {
+    this.#cancel()
+    this.#starter.giveBack()
+  }
+}
