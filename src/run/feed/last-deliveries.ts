@@ -15,6 +15,7 @@ export class LastDeliveries {
   #tookMs = 0
   #sinceMs = 0
   #isTurn = true
+  #isRunning = false
 
   constructor(run: Run, starter: RetryStarter) {
     this.#run = run
@@ -32,9 +33,9 @@ export class LastDeliveries {
     return this.#waiting.length > 0
   }
 
-  /** The next one waits for nothing but that what runs has ended. */
+  /** One runs, or waits for nothing but that what runs has ended: nothing starts beside it. */
   get isTurn(): boolean {
-    return this.isWaiting && this.#isTurn
+    return this.#isTurn && (this.isWaiting || this.#isRunning)
   }
 
   /** Starts the next, or all. @throws {RedisConnectionError} No reply came. */
@@ -44,6 +45,7 @@ export class LastDeliveries {
     const mayBeAlone = this.#tookMs < handlerTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
     const next = this.#waiting.slice(0, mayBeAlone ? 1 : concurrency)
     this.#waiting = this.#waiting.slice(next.length)
+    this.#isRunning = true
     const waiting = await this.#starter.start(next)
     this.#waiting = [...waiting, ...this.#waiting]
   }
@@ -52,6 +54,7 @@ export class LastDeliveries {
   hasRun(): void {
     this.#tookMs += this.#run.time.clock.monotonic() - this.#sinceMs
     this.#isTurn = false
+    this.#isRunning = false
   }
 
   /** The stream was read. */

@@ -211,16 +211,19 @@ class Listening {
   }
 
   get #mayStartLast(): boolean {
-    return this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
+    return this.#retries.last.isWaiting && this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
   }
 
   /** Starts a last delivery, with nothing beside it. */
   async #startLast(): Promise<void> {
     const { last } = this.#retries
-    await last.start()
-    await this.#pool.until(() => this.#pool.isIdle)
-    last.hasRun()
-    this.#pool.notify()
+    try {
+      await last.start()
+      await this.#pool.until(() => this.#pool.isIdle)
+    } finally {
+      last.hasRun()
+      this.#pool.notify()
+    }
   }
 
   /** Hands back what a read brought whose answer was lost. */
