@@ -1,3 +1,4 @@
+export type { ClaimerWake } from '../run/claimer-wake.ts'
 export type { ScaleOut } from '../run/scale-out.ts'
 export type { IamAuth, IamAuthOptions } from './elasticache-iam.ts'
 export { iamAuth, iamToken } from './elasticache-iam.ts'
@@ -7,5 +8,7 @@ export type { LambdaBatchHandler, LambdaFunctionOptions } from './lambda-functio
 export { lambdaFunction } from './lambda-function.ts'
 export type { NotifyFunctionOptions } from './notify-function.ts'
 export { notifyFunction } from './notify-function.ts'
+export type { WakeClaimerOptions } from './wake-claimer.ts'
+export { wakeClaimer } from './wake-claimer.ts'
 export type { WakePollerOptions } from './wake-poller.ts'
 export { wakePoller } from './wake-poller.ts'

@@ -1,5 +1,7 @@
 /** The time an invocation has, in milliseconds of one monotonic clock. */
 export interface TimeBudget {
+  /** When the invocation started. */
+  readonly startedAt: number
   /** When the invocation is cut off. */
   readonly deadline: number
   /** When `maxRunMs` is over: nothing new is read or started after it. */
@@ -23,7 +25,12 @@ export function createTimeBudget({
   handlerTimeoutMs,
   reserveMs,
 }: TimeBudgetOptions): TimeBudget {
-  return { deadline: now + remainingMs, runUntil: now + maxRunMs, neededMs: handlerTimeoutMs + reserveMs }
+  return {
+    startedAt: now,
+    deadline: now + remainingMs,
+    runUntil: now + maxRunMs,
+    neededMs: handlerTimeoutMs + reserveMs,
+  }
 }
 
 /** Whether a handler that starts now can be settled in time. */

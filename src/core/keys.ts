@@ -14,6 +14,8 @@ export interface ConsumerKeys {
   readonly state: string
   /** The flag of publishers: while it stands, none of them wakes a poller. */
   readonly wake: string
+  /** When a claimer comes next for what is due, in milliseconds since 1970: a string. While it stands nobody wakes another for the same. */
+  readonly nextClaim: string
   /** What somebody paused of the group: a string of JSON. Without it nothing is paused. */
   readonly paused: string
   /** The lease of a slot: a string holding its owner's token. */
@@ -42,6 +44,7 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     waiting: `${prefix}:waiting`,
     state: `${prefix}:state`,
     wake: `${prefix}:wake`,
+    nextClaim: `${prefix}:next-claim`,
     paused: `${prefix}:paused`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
   }

@@ -57,6 +57,13 @@ export interface Group {
   /** Sets the idle time of entries that are still ours to 0; their counts stay. Best effort. */
   renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult>
 
+  /**
+   * Notes that a claimer comes for what is due in so many milliseconds.
+   *
+   * @returns Whether nobody comes in time otherwise: the caller wakes one.
+   */
+  planClaim(dueInMs: number): Promise<boolean>
+
   /** Sends commands of policies on keys beside the group. One round trip, in chunks where a service takes no more. @returns An answer each. */
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
 
@@ -134,9 +141,17 @@ export interface ClaimerOperations {
    * Ends a claimer's run: keeps the cursor (behind the fence), notes the mark, takes off what was trimmed while it was set aside, measures, gives the slot back, and removes
    * consumer names that nobody holds any more. One round trip, and another one where there are such names, or an index that differs from what is set aside.
    *
-   * @param hasAcked Something was acknowledged; when, is noted.
+   * @param end How the run ended.
    */
-  finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked?: boolean): Promise<ClaimerRunEnd>
+  finishClaims(slot: Slot, cursor: string, minIdleMs: number, end?: ClaimsEnd): Promise<ClaimerRunEnd>
+}
+
+/** How a claimer's run ended, as it sees it. */
+export interface ClaimsEnd {
+  /** Something was acknowledged; when, is noted. Default false. */
+  readonly hasAcked?: boolean
+  /** Where others wake claimers: the claimer waits for what is due within so many milliseconds, which is noted. Default: nobody asks. */
+  readonly waitsMs?: number | undefined
 }
 
 /** A slot, and the page that was claimed with it. */

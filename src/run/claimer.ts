@@ -1,6 +1,8 @@
 import { assertNumber } from '../core/options.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
+import type { ClaimerWake } from './claimer-wake.ts'
+import { assertClaimerWake } from './claimer-wake.ts'
 import type { PollOrClaimRun } from './consumer-run.ts'
 import { applyDeployedSettings } from './event-source.ts'
 import { feedRetries as feedLeftBehind, openClaimerSlot } from './feed/feed-retries.ts'
@@ -20,7 +22,10 @@ interface ClaimerTarget extends RunSurroundings {
 }
 
 /** Where a claimer finds its server, and how long it waits for what is due next. */
-export interface ClaimerOptions extends ClaimerTarget {}
+export interface ClaimerOptions extends ClaimerTarget {
+  /** How it wakes another claimer for what is due once its own time is up, as `wakeClaimer()` of `millrace/lambda`. Default: it does not; its schedule goes on. */
+  readonly wake?: ClaimerWake
+}
 
 /** One claim: a claimer's target, and the time and the signal that Lambda would give. */
 export interface ClaimOptions extends ClaimerTarget, RunOptions {}
@@ -36,7 +41,8 @@ export function createClaimer(
   options: ClaimerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create claimer'
-  const { lingerMs: waitMs, ...own } = options
+  const { lingerMs: waitMs, wake: claimerWake, ...own } = options
+  if (claimerWake !== undefined) assertClaimerWake(action, claimerWake)
   const targets = applyDeployedSettings(
     resolveRunConsumers(action, consumers, own, HANDLER_OPTION_NAMES),
     process.env,
@@ -44,7 +50,7 @@ export function createClaimer(
   )
   const lingerMs = lingersFor(action, waitMs)
   return createScheduledHandler('claim', (_event, context) =>
-    runConsumers(claiming(targets), targets, { ...own, context, lingerMs }),
+    runConsumers(claiming(targets), targets, { ...own, context, claimerWake, lingerMs }),
   )
 }
 

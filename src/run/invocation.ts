@@ -4,6 +4,7 @@ import type { Consumer } from '../define/consumer.ts'
 import { resolveObservers } from '../define/observers.ts'
 import type { Report } from '../report.ts'
 import { sumReports } from '../report.ts'
+import type { ClaimerWake } from './claimer-wake.ts'
 import type { ConsumerRunEnd, PollOrClaimRun } from './consumer-run.ts'
 import { ANSWER_MARGIN_MS, runConsumer } from './consumer-run.ts'
 import { lambdaContextExtras } from './context.ts'
@@ -17,6 +18,8 @@ import type { RunOptions } from './targets.ts'
 export interface InvocationOptions extends RunOptions {
   /** The pollers that it may call. */
   readonly further?: FurtherPollers | undefined
+  /** The claimer that it may wake. */
+  readonly claimerWake?: ClaimerWake | undefined
   /** For how long a run waits for what comes next, in milliseconds: a poller after its last entry, a claimer for what is due next. */
   lingerMs(consumer: Consumer): number
 }
@@ -32,7 +35,7 @@ export async function runConsumers(
   consumers: readonly Consumer[],
   options: InvocationOptions,
 ): Promise<Report> {
-  const { clock = systemClock, further, context, signal } = options
+  const { clock = systemClock, further, claimerWake, context, signal } = options
   const remainingMs = Math.min(options.remainingMs ?? context?.getRemainingTimeInMillis?.() ?? 60_000, MAX_DELAY_MS)
   const observers = resolveObservers(kind.action, options.observe)
   const invocation = {
@@ -45,7 +48,17 @@ export async function runConsumers(
   const reports = consumers.map((consumer) => new RunReport(consumer, clock, invocation, observers))
   const { action } = kind
   const ofLambda = { lambda: context, extras: lambdaContextExtras(context) }
-  const shared = { action, clock, ...ofLambda, signal, further, observers, invocation, random: Math.random }
+  const shared = {
+    action,
+    clock,
+    ...ofLambda,
+    signal,
+    further,
+    claimerWake,
+    observers,
+    invocation,
+    random: Math.random,
+  }
   const runs = consumers.map((consumer, n) => {
     const report = reports[n] as RunReport
     const end = tooShort(consumer, report, remainingMs, kind)

@@ -5,6 +5,7 @@ import type { LambdaContext } from '../define/handler.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
 import type { Group, Slot } from '../group/group.ts'
+import type { ClaimerWake } from './claimer-wake.ts'
 import type { RunReport } from './run-report.ts'
 import type { FurtherPollers } from './scale-out.ts'
 
@@ -25,6 +26,8 @@ export interface RunParts {
   readonly extras: object | undefined
   /** The pollers that the invocation may call. */
   readonly further: FurtherPollers | undefined
+  /** Who is woken for what is set aside until a time. */
+  readonly claimerWake: ClaimerWake | undefined
   /** Milliseconds for which a poller listens after its last entry, or that may pass until something is due for a claimer to wait for it. */
   readonly lingerMs: number
   readonly invocation: ObservedInvocation

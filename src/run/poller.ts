@@ -2,6 +2,8 @@ import { systemClock } from '../clock.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
 import type { Report } from '../report.ts'
+import type { ClaimerWake } from './claimer-wake.ts'
+import { assertClaimerWake } from './claimer-wake.ts'
 import type { PollOrClaimRun } from './consumer-run.ts'
 import { applyDeployedSettings } from './event-source.ts'
 import { feedNewEntries } from './feed/feed-new-entries.ts'
@@ -29,6 +31,8 @@ interface PollerTarget extends RunSurroundings {
 export interface PollerOptions extends PollerTarget {
   /** How it calls further pollers, as `invokeSelf()` of `millrace/lambda`. Default: it does not; only schedules do. */
   readonly scaleOut?: ScaleOut
+  /** How it wakes the claimer for what failed, as `wakeClaimer()` of `millrace/lambda`, so that retries start when they are due. Default: it does not; the claimer's schedule finds them. */
+  readonly wake?: ClaimerWake
 }
 
 /** One poll: a poller's target, and the time and the signal that Lambda would give. */
@@ -45,19 +49,21 @@ export function createPoller(
   options: PollerOptions,
 ): ScheduledHandler<Report> {
   const action = 'create poller'
-  const own = resolveRunConsumers(action, consumers, options, [...HANDLER_OPTION_NAMES, ...POLLER_NAMES, 'scaleOut'])
+  const own = resolveRunConsumers(action, consumers, options, [
+    ...HANDLER_OPTION_NAMES,
+    ...POLLER_NAMES,
+    'scaleOut',
+    'wake',
+  ])
   const targets = applyDeployedSettings(own, process.env, options.redis)
-  const { scaleOut } = options
+  const { scaleOut, wake: claimerWake } = options
+  if (claimerWake !== undefined) assertClaimerWake(action, claimerWake)
   if (scaleOut !== undefined) assertScaleOut(action, scaleOut)
   return createScheduledHandler('poll', (event, context) => {
     const hop = readHopCount(event)
     const further = scaleOut && new FurtherPollers(scaleOut, hop ?? 0, context, options.clock ?? systemClock)
-    return runConsumers(POLL, targets, {
-      ...options,
-      context,
-      further,
-      lingerMs: (consumer) => listenMs(consumer, hop),
-    })
+    const lingerMs = (consumer: Consumer) => listenMs(consumer, hop)
+    return runConsumers(POLL, targets, { ...options, context, further, claimerWake, lingerMs })
   })
 }
 

@@ -1,5 +1,6 @@
 import type { SharedBatchContext } from '../define/route.ts'
 import { BuiltInPolicy } from './built-in-policy.ts'
+import { ClaimerCalls } from './claimer-wake.ts'
 import { sharedBatchContext } from './context.ts'
 import { createDeadLetterNotices } from './dead-letter-notices.ts'
 import type { ExpiryCheck } from './expiry.ts'
@@ -23,6 +24,8 @@ export class Run {
   /** `undefined` where no policy is used that does more than wrap. */
   readonly policies: PoliciesOfRun | undefined
   readonly alwaysOn: BuiltInPolicy
+  /** `undefined` where nobody is woken. */
+  readonly claimerCalls: ClaimerCalls | undefined
   readonly pauses: RunPauses
   /** `undefined` where nothing expires. */
   readonly expiry: ExpiryCheck | undefined
@@ -45,7 +48,11 @@ export class Run {
     this.pauses = new RunPauses(this.time, report)
     this.pauses.see(slot.paused)
     this.#notices = createDeadLetterNotices(parts)
-    this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices })
+    const { claimerWake, lingerMs } = parts
+    this.claimerCalls = claimerWake && new ClaimerCalls(claimerWake, group, this.time)
+    // who listens to its end, or is a claimer, takes what is due itself
+    const wakes = parts.action === 'poll' && lingerMs !== Infinity ? this.claimerCalls : undefined
+    this.settler = new Settler({ consumer, group, slot, report, time: this.time, notices: this.#notices, wakes })
     const fail = (error: Error) => {
       this.settler.note(error)
       this.time.stop()
@@ -81,6 +88,7 @@ export class Run {
     if (!this.#hasEnded) this.report.overran(this.overrunning)
     this.#hasEnded = true
     await this.#renewal.end()
+    await this.claimerCalls?.end()
     await this.#notices?.end(this.time.spareMs())
   }
 }

@@ -2,6 +2,7 @@ import { comesBackInTime, isPlainAck } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
 import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
+import type { ClaimerCalls } from './claimer-wake.ts'
 import type { DeadLetterNotices } from './dead-letter-notices.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
 import { hasOutcome } from './entry-in-hand.ts'
@@ -17,6 +18,8 @@ interface SettlerParts {
   readonly report: RunReport
   /** `undefined` where nobody asked for notices of dead letters. */
   readonly notices: DeadLetterNotices | undefined
+  /** `undefined` where nobody is woken for what is set aside. */
+  readonly wakes: ClaimerCalls | undefined
 }
 
 /**
@@ -106,7 +109,7 @@ export class Settler {
    * @throws {RedisConnectionError} No reply came, to a part of it at least. What is not known is in hand again.
    */
   async by<Result extends SettleResult>(settlements: readonly Settlement[], call: Promise<Result>): Promise<Result> {
-    const { report, time, notices } = this.#parts
+    const { report, time, notices, wakes } = this.#parts
     const result = await call.catch((error: unknown) => {
       this.#inHand = [...settlements, ...this.#inHand]
       throw error
@@ -115,9 +118,12 @@ export class Settler {
     const back = new Set(unanswered?.settlements)
     const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
     report.settled(answered, result)
-    for (const { outcome } of answered) {
-      this.#hasTakenBack ||= !isPlainAck(outcome)
-      if (comesBackInTime(outcome)) this.#soonestMs = Math.min(this.#soonestMs, outcome.delayMs)
+    this.#hasTakenBack ||= answered.some(({ outcome }) => !isPlainAck(outcome))
+    const delays = answered.flatMap(({ outcome }) => (comesBackInTime(outcome) ? [outcome.delayMs] : []))
+    if (delays.length > 0) {
+      const soonestMs = Math.min(...delays)
+      this.#soonestMs = Math.min(this.#soonestMs, soonestMs)
+      wakes?.plan(soonestMs)
     }
     for (const failure of [...result.failures, ...result.refusals]) this.#failures.set(failure.message, failure)
     if (result.failures.length > 0 || result.leaseLost) time.stop()

@@ -77,6 +77,12 @@ export class RunTime {
     return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() + 1
   }
 
+  /** Whether a fresh invocation of the same function would have at least twice the time. */
+  isMostlyOver(): boolean {
+    const { startedAt, deadline } = this.#budget
+    return this.clock.monotonic() - startedAt >= (deadline - startedAt) / 2
+  }
+
   /** Milliseconds until the invocation is cut off. */
   leftMs(): number {
     return this.#budget.deadline - this.clock.monotonic()

@@ -230,7 +230,7 @@ class Side {
       case 'finish': {
         if (!claimer) return undefined
         this.#slots.delete('claimer')
-        return this.#group.finishClaims(claimer, '0-0', MIN_IDLE_MS, true)
+        return this.#group.finishClaims(claimer, '0-0', MIN_IDLE_MS, { hasAcked: true })
       }
       case 'pass':
         await this.world.pass(STEP_MS)

@@ -1395,7 +1395,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('still knows when something was last acknowledged', async () => {
         const { group, slot, entries } = await aReader(1)
         await group.settle(slot, settleAs(ACK_OUTCOME, entries))
-        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, true)
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, { hasAcked: true })
         await outside.dropGroup()
         await group.settleAndRead(slot, [], { count: 10 })
         expect((await group.measure())?.backlog.sinceLastSuccessMs).toBeLessThan(MINUTE)
@@ -1693,7 +1693,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const since = (await group.measure())?.backlog.sinceLastSuccessMs as number
         expect(since).toBeGreaterThanOrEqual(0)
         expect(since).toBeLessThan(MINUTE)
-        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, true)
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, { hasAcked: true })
         expect((await group.measure())?.backlog.sinceLastSuccessMs).toBeLessThan(MINUTE)
       })
 

@@ -239,6 +239,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     lambda: undefined,
     extras: undefined,
     further: undefined,
+    claimerWake: undefined,
     lingerMs: 0,
     invocation,
     observers: undefined,

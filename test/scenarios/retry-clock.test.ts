@@ -1,5 +1,6 @@
-import type { HandlerContext } from 'millrace'
-import { claim, createPublisher, poll } from 'millrace'
+import type { ClaimerWake, Consumer, HandlerContext, Report } from 'millrace'
+import { claim, createClaimer, createPoller, createPublisher, poll } from 'millrace'
+import type { VirtualClock } from 'millrace/testing'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { describe, expect, it } from 'vitest'
 import { billing, OrderPaid, startScenario } from '../support/scenario.ts'
@@ -28,6 +29,12 @@ function expectKept(attempts: readonly { at: number; deliveryCount: number }[]):
     expect(at - before).toBeLessThanOrEqual(1.2 * backoffMs + 2 * SECOND)
     before = at
   }
+}
+
+/** A context of Lambda with that much time. */
+function within(clock: VirtualClock, ms: number) {
+  const deadline = clock.monotonic() + ms
+  return { getRemainingTimeInMillis: () => deadline - clock.monotonic() }
 }
 
 /** A group in memory whose functions are invoked once a minute for that long. */
@@ -92,6 +99,100 @@ describe('the retry clock, in virtual time', () => {
     const report = await claim(consumer, { redis, clock, remainingMs: MINUTE })
 
     expect(report).toMatchObject({ claimed: 0, drained: true })
+  })
+})
+
+describe('the retry clock with a claimer that is woken', () => {
+  /** A poller whose failures wake a claimer of that much time. */
+  function waking(clock: VirtualClock, consumer: Consumer, timeoutMs: number) {
+    const redis = connectMemory({ clock })
+    const claiming: Promise<Report>[] = []
+    const invoked: number[] = []
+    const wake: ClaimerWake = {
+      async wake() {
+        invoked.push(clock.now())
+        claiming.push(claimer({}, within(clock, timeoutMs)))
+      },
+      onError: (error) => {
+        throw error
+      },
+    }
+    const claimer = createClaimer(consumer, { redis, clock, wake })
+    return { redis, invoked, claiming, poller: createPoller(consumer, { redis, clock, wake }) }
+  }
+
+  /** What becomes within a minute of an entry that is published and polled once. */
+  async function afterOne(clock: VirtualClock, consumer: Consumer, timeoutMs: number) {
+    const { redis, poller, invoked, claiming } = waking(clock, consumer, timeoutMs)
+    await createPublisher({ stream: 'orders', redis, clock }).publish(OrderPaid, { orderId: 'a' })
+    const polling = poller({}, within(clock, timeoutMs))
+    await clock.advance(MINUTE)
+    await Promise.all([polling, ...claiming])
+    return { redis, invoked }
+  }
+
+  it('the attempts start at their second, at the cost of one invocation', async () => {
+    const clock = createVirtualClock()
+    const { attempts, consumer } = failing(clock.now)
+
+    const { redis, invoked } = await afterOne(clock, consumer, MINUTE)
+
+    expectKept(attempts)
+    expect(invoked).toHaveLength(1)
+    expect(redis.entries('{orders}:billing:dlq')).toHaveLength(1)
+  })
+
+  it('a claimer whose time is up wakes the next one', async () => {
+    const clock = createVirtualClock()
+    const { attempts, consumer } = failing(clock.now, { handlerTimeoutMs: SECOND, minIdleMs: MINUTE })
+
+    const { invoked } = await afterOne(clock, consumer, 12 * SECOND)
+
+    expectKept(attempts)
+    expect(invoked.length).toBeGreaterThan(1)
+    expect(invoked.length).toBeLessThan(5)
+  })
+
+  it("what can be in nobody's time wakes nobody again and again", async () => {
+    const clock = createVirtualClock()
+    const { attempts, consumer } = failing(clock.now, {
+      handlerTimeoutMs: SECOND,
+      minIdleMs: MINUTE,
+      backoff: { firstMs: 40 * SECOND, maxMs: MINUTE },
+    })
+
+    const { invoked } = await afterOne(clock, consumer, 5 * SECOND)
+
+    expect(attempts).toHaveLength(1)
+    expect(invoked).toHaveLength(1)
+  })
+
+  it('failures of every moment are retried in time by few invocations', async () => {
+    const clock = createVirtualClock()
+    const attempts = new Map<string, { at: number; deliveryCount: number }[]>()
+    const consumer = billing(
+      (event: never, { deliveryCount }: HandlerContext) => {
+        const { orderId } = (event as { payload: { orderId: string } }).payload
+        attempts.set(orderId, [...(attempts.get(orderId) ?? []), { at: clock.now(), deliveryCount }])
+        throw new Error('no')
+      },
+      { concurrency: 50 },
+    )
+    const { redis, poller, invoked, claiming } = waking(clock, consumer, MINUTE)
+    const publisher = createPublisher({ stream: 'orders', redis, clock })
+    const polling: Promise<Report>[] = []
+    for (let n = 0; n < 40; n++) {
+      await publisher.publish(OrderPaid, { orderId: `o${n}` })
+      polling.push(poller({}, within(clock, MINUTE)))
+      await clock.advance(SECOND / 2)
+    }
+    await clock.advance(MINUTE)
+    await Promise.all([...polling, ...claiming])
+
+    expect(attempts.size).toBe(40)
+    for (const each of attempts.values()) expectKept(each)
+    expect(redis.entries('{orders}:billing:dlq')).toHaveLength(40)
+    expect(invoked.length).toBeLessThan(15)
   })
 })
 

@@ -8,6 +8,7 @@ import type {
   ClaimerRunEnd,
   ClaimRequest,
   ClaimResult,
+  ClaimsEnd,
   Delivery,
   HealedPage,
   HeldEntry,
@@ -192,7 +193,12 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     return { started, leftAlone, noRoom, leftPaused }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<ClaimerRunEnd> {
+  async finishClaims(
+    slot: Slot,
+    cursor: string,
+    minIdleMs: number,
+    { hasAcked = false, waitsMs }: ClaimsEnd = {},
+  ): Promise<ClaimerRunEnd> {
     const { keys, settings } = this.#calls.address
     const group = this.#calls.find()
     const isLeased = this.#calls.isLeased(slot)
@@ -222,6 +228,8 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     }
     leave()
     const { dueInMs } = this.#calls.left
+    if (waitsMs !== undefined)
+      this.#calls.planNextClaim(dueInMs !== undefined && dueInMs <= waitsMs ? dueInMs : undefined)
     return { measured, lost, ...(dueInMs !== undefined && { dueInMs }) }
   }
 

@@ -164,6 +164,13 @@ export class MemoryGroupBase {
     }
   }
 
+  /** Notes when a claimer comes next. @param dueInMs `undefined`: nobody knows. */
+  planNextClaim(dueInMs: number | undefined): void {
+    const { nextClaim } = this.address.keys
+    if (dueInMs === undefined) this.server.plans.delete(nextClaim)
+    else this.server.plans.set(nextClaim, Math.floor(this.now) + dueInMs)
+  }
+
   /** What waits, by its condition, in order. */
   get waiting(): [condition: string, ids: Map<string, number>][] {
     const all = this.server.waits(this.address.keys.waiting)

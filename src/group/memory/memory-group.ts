@@ -19,6 +19,7 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
+import { CLAIM_TOLERANCE_MS, LATE_CLAIM_MS } from '../redis/scripts/plan-claim.ts'
 import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limit.ts'
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
@@ -125,6 +126,16 @@ export class MemoryGroup implements Group {
     if (!this.#calls.isLeased(slot)) return { lost: 0, leaseLost: true }
     for (const entry of held) if (group?.isHeldBy(slot.consumerName, entry)) this.#calls.take(group, slot, entry)
     return { lost: 0, leaseLost: false, ...this.#calls.seenPauses } // a trimmed entry stays pending here until it is settled, which counts it
+  }
+
+  async planClaim(dueInMs: number): Promise<boolean> {
+    this.#calls.roundTrips++
+    const { now, server, address } = this.#calls
+    const planned = server.plans.get(address.keys.nextClaim)
+    if (planned !== undefined && planned <= now + dueInMs + CLAIM_TOLERANCE_MS && planned > now - LATE_CLAIM_MS)
+      return false
+    this.#calls.planNextClaim(dueInMs)
+    return true
   }
 
   async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {

@@ -81,6 +81,8 @@ export class MemoryServer {
   readonly waiting = new Map<string, Map<string, Map<string, number>>>()
   /** Strings that say what is paused, as on a server. */
   readonly pauses = new Map<string, string>()
+  /** When a claimer comes next, in milliseconds since 1970. */
+  readonly plans = new Map<string, number>()
   /** Keys of policies. */
   readonly values: MemoryValues
 

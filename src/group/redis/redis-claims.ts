@@ -5,6 +5,7 @@ import type {
   ClaimerRunEnd,
   ClaimRequest,
   ClaimResult,
+  ClaimsEnd,
   Group,
   HealedPage,
   OpenedClaimerSlot,
@@ -82,12 +83,22 @@ class RedisClaims extends RedisRetries implements ClaimerOperations {
     return { isDone: status !== 2, lost }
   }
 
-  async finishClaims(slot: Slot, cursor: string, minIdleMs: number, hasAcked = false): Promise<ClaimerRunEnd> {
+  async finishClaims(
+    slot: Slot,
+    cursor: string,
+    minIdleMs: number,
+    { hasAcked = false, waitsMs }: ClaimsEnd = {},
+  ): Promise<ClaimerRunEnd> {
     const { stream, group, keys } = this.calls.address
     const finish = {
       script: finishClaimerRunScript,
-      keys: [...this.asideKeys(slot), keys.state],
-      args: [...this.calls.fence(slot), cursor, Number(hasAcked)],
+      keys: [...this.asideKeys(slot), keys.state, ...(waitsMs === undefined ? [] : [keys.nextClaim])],
+      args: [
+        ...this.calls.fence(slot),
+        cursor,
+        Number(hasAcked),
+        ...(waitsMs === undefined ? [] : [Math.floor(waitsMs)]),
+      ],
     }
     const calls = [finish, xinfoConsumers(stream, group), measureBacklogCall(this.calls.address)]
     const [finished = null, consumers, measured] = await this.calls.sender.send([

@@ -28,6 +28,7 @@ import type { RedisGroupCalls } from './redis-group-calls.ts'
 import { heldEntryArguments } from './redis-group-calls.ts'
 import { finishPollerRunScript } from './scripts/finish-reads.ts'
 import { releaseUnreceivedScript } from './scripts/hand-back.ts'
+import { planClaimScript } from './scripts/plan-claim.ts'
 import { NOT_READ_ANSWERS, readUnlessPendingLimit, SLOT_IF_NOTHING_READ } from './scripts/read-unless-pending-limit.ts'
 import { renewIdleScript } from './scripts/renew.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
@@ -200,6 +201,12 @@ export class RedisGroup implements Group {
       leaseLost: counts.includes(-1),
       ...seenPauses(replyAsText(text), Number(replyAsText(now))),
     }
+  }
+
+  async planClaim(dueInMs: number): Promise<boolean> {
+    const { keys } = this.calls.address
+    const call = { script: planClaimScript, keys: [keys.nextClaim], args: [Math.ceil(dueInMs)] }
+    return (await this.calls.sender.call(call)) === 1
   }
 
   ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {

@@ -50,14 +50,18 @@ export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimRes
     await run.endPolicies()
     const { acked, ackMissed } = report.numbers
     const { minIdleMs } = parts.consumer.settings
-    const end = await claims.finishClaims(parts.slot, cursor, minIdleMs, acked > ackMissed)
+    const hasAcked = acked > ackMissed // how long it may wait is known before it is known for what
+    const waitsMs = parts.claimerWake && Math.max(0, Math.min(parts.lingerMs, run.time.waitableMs()))
+    const end = await claims.finishClaims(parts.slot, cursor, minIdleMs, { hasAcked, waitsMs })
     const { measured } = end
     run.hasGivenSlot = true
     report.lost(end.lost)
     if (!(measured instanceof Error)) {
       if (measured) report.measured(measured.backlog)
     } else if (settler.failures.length === 0) settler.note(measured) // else it has been said what the server refuses
-    return { isCutOff: false, againInMs: againInMs(run, end.dueInMs, numberDone(run) > doneBefore) }
+    const againIn = againInMs(run, end.dueInMs, numberDone(run) > doneBefore)
+    if (againIn === undefined) handOver(run, end.dueInMs)
+    return { isCutOff: false, againInMs: againIn }
   } catch (error) {
     await settler.finish().catch(() => {})
     throw error
@@ -77,6 +81,12 @@ function againInMs(run: Run, dueInMs: number | undefined, hasDone: boolean): num
   // a timer may be early by less than a millisecond
   const waitMs = Math.max(dueInMs > 0 ? dueInMs + 1 : 0, hasDone ? 0 : STUCK_MS)
   return time.mayStart(time.clock.monotonic() + waitMs) ? waitMs : undefined
+}
+
+/** Wakes another claimer for what is due next, if that has more time left than this one. */
+function handOver({ time, pauses, claimerCalls }: Run, dueInMs: number | undefined): void {
+  if (dueInMs === undefined || pauses.isAll || time.isStopped || !time.isMostlyOver()) return
+  claimerCalls?.plan(dueInMs)
 }
 
 /** Deliveries that were used, and entries that are pending no more. */

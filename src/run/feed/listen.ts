@@ -211,7 +211,9 @@ class Listening {
   }
 
   get #mayStartLast(): boolean {
-    return this.#retries.last.isWaiting && this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
+    return (
+      this.#retries.last.isWaiting && this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
+    )
   }
 
   /** Starts a last delivery, with nothing beside it. */

@@ -1,6 +1,14 @@
 import { PARKED_CONSUMER } from '../../../core/keys.ts'
 import { LUA_NEXT_DUE_MS, LUA_SET_ASIDE, LUA_WAITING_CONDITIONS } from './aside.ts'
-import { LUA_FENCE, LUA_ID_BEFORE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import {
+  LUA_DELETE_TEXT_KEY,
+  LUA_FENCE,
+  LUA_ID_BEFORE,
+  LUA_IS_TRIMMED,
+  LUA_NOW_MS,
+  LUA_READ_KEYS_BESIDE_GROUP,
+} from './fence.ts'
+import { LUA_PLAN_CLAIM } from './plan-claim.ts'
 import { REPAIRING } from './repair.ts'
 import type { LuaScript } from './script.ts'
 
@@ -45,14 +53,15 @@ end`
  *
  * What was trimmed while it was set aside is taken off, though nobody asks for it. What ran from the index and is pending no more, as a zombie's, is forgotten.
  *
- * KEYS stream, lease, due, waiting, state. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted. Answers
+ * KEYS stream, lease, due, waiting, state, and the key of the plan where claimers are woken. ARGV group, consumer, token, cursor, 1 if the run acknowledged something, whose time is noted, and with a plan the ms for which the claimer
+ * waits: what is due within them is planned, and nothing is otherwise. Answers
  * the mark, [reason, number] for what was trimmed while it was set aside, 1 if the index must be compared with what is set aside, and in how many ms the next of it is due ('' none).
  */
 export const finishClaimerRunScript: LuaScript = {
-  keyCount: 5,
+  keyCount: undefined,
   lua: `
-local stream, lease, due, waiting, state = unpack(KEYS)
-local group, consumer, token, cursor, acked = unpack(ARGV)
+local stream, lease, due, waiting, state, planned = unpack(KEYS)
+local group, consumer, token, cursor, acked, waits = unpack(ARGV)
 ${LUA_FENCE}
 ${LUA_IS_TRIMMED}
 ${LUA_NOW_MS}
@@ -116,6 +125,12 @@ if parked > 0 then
   for _, reason in ipairs(lost) do parked = parked - reason[2] end
   differs = mustRepair(parked, indexed)
 end
-return {mark, lost, differs and 1 or 0, nextDue()}
+local nextInMs = nextDue()
+if planned then
+  ${LUA_DELETE_TEXT_KEY}
+  ${LUA_PLAN_CLAIM}
+  if nextInMs ~= '' and tonumber(nextInMs) <= tonumber(waits) then plan(tonumber(nextInMs)) else drop(planned) end
+end
+return {mark, lost, differs and 1 or 0, nextInMs}
 `,
 }
