@@ -9,7 +9,7 @@ const aBudget = (maxRunMs = Number.POSITIVE_INFINITY) =>
   createTimeBudget({ now: 1_000, remainingMs: 60_000, maxRunMs, handlerTimeoutMs, reserveMs: 1_000 })
 
 test('createTimeBudget() counts from now', () => {
-  expect(aBudget(20_000)).toEqual({ deadline: 61_000, runUntil: 21_000, neededMs: 11_000 })
+  expect(aBudget(20_000)).toEqual({ startedAt: 1_000, deadline: 61_000, runUntil: 21_000, neededMs: 11_000 })
 })
 
 describe('mayStartHandler()', () => {

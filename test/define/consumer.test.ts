@@ -99,6 +99,7 @@ describe('defineConsumer()', () => {
       expired: 'deadLetter',
       mode: 'drain',
       maxRunMs: Number.POSITIVE_INFINITY,
+      lingerMs: 0,
       reserveMs: 1_000,
       maxPollers: 4,
       startAt: '0',
@@ -124,6 +125,7 @@ describe('defineConsumer()', () => {
       expired: 'ignore',
       mode: 'once',
       maxRunMs: 1,
+      lingerMs: 600.5,
       reserveMs: 100,
       maxPollers: 64,
       startAt: '5-1',
@@ -168,6 +170,7 @@ describe('defineConsumer()', () => {
         deadLetters: '{orders}:billing:dlq',
         due: '{orders}:billing:due',
         waiting: '{orders}:billing:waiting',
+        nextClaim: '{orders}:billing:next-claim',
         paused: '{orders}:billing:paused',
         state: '{orders}:billing:state',
         wake: '{orders}:billing:wake',
@@ -207,7 +210,7 @@ describe('defineConsumer()', () => {
     )
   const known =
     'known are stream, group, routes, codec, onDeadLetter, filter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
-    'maxDeliveries, maxPending, maxParked, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, newerVersion, maxAgeMs, expired, mode, maxRunMs, reserveMs, maxPollers, startAt'
+    'maxDeliveries, maxPending, maxParked, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, newerVersion, maxAgeMs, expired, mode, maxRunMs, lingerMs, reserveMs, maxPollers, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')
   test.each<[refusal: Error, options: object]>([
@@ -260,7 +263,7 @@ describe('defineConsumer()', () => {
     [type(': filter must come from filterPatterns([…])'), { filter: [{ type: ['OrderPaid'] }] }],
     [type(': filter must come from filterPatterns([…])'), { filter: null }],
     [type(': filter must come from filterPatterns([…])'), { filter: filterPatterns }],
-    [type(': mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
+    [type(': mode must be one of "once", "drain", "listen", got "tail"'), { mode: 'tail' }],
     [range(': maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
     [range(': maxRunMs must be >= 1, got NaN'), { maxRunMs: Number.NaN }],
     [range(': reserveMs must be >= 100, got 99'), { reserveMs: 99 }],
@@ -338,7 +341,7 @@ describe('overrideSettings()', () => {
   })
 
   test.each<[refusal: Error, run: object]>([
-    [new TypeError('Cannot poll: mode must be one of "once", "drain", got "tail"'), { mode: 'tail' }],
+    [new TypeError('Cannot poll: mode must be one of "once", "drain", "listen", got "tail"'), { mode: 'tail' }],
     [new RangeError('Cannot poll: maxRunMs must be >= 1, got 0'), { maxRunMs: 0 }],
   ])('throws %s', (refusal, run) => {
     expect(refusalOf(() => overrideSettings('poll', settings, run))).toEqual(refusal)

@@ -40,7 +40,7 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
     'pollers must be <= maxPollers, got pollers 3 and maxPollers 2; set maxPollers here if there are to be more',
   ],
   [{ enabled: 'yes' }, 'enabled must be true or false, got string'],
-  [{ mode: 'tail' }, 'mode must be one of "once", "drain", got "tail"'],
+  [{ mode: 'tail' }, 'mode must be one of "once", "drain", "listen", got "tail"'],
   [{ maxRunMs: 900_001 }, 'maxRunMs must be <= 900000, got 900001'],
   [{ reservedConcurrency: { poller: 0 } }, 'reservedConcurrency.poller must be >= 1, got 0'],
   [

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Connection, Consumer, Policy } from 'millrace'
-import { createPublisher, definePolicy, NonRetryableError, poll } from 'millrace'
+import { createPoller, createPublisher, definePolicy, NonRetryableError, poll } from 'millrace'
 import { repairIndexes } from 'millrace/operate'
 import { describe, expect, it } from 'vitest'
 import type { Group } from '../../src/group/group.ts'
@@ -48,7 +48,7 @@ async function everything({ redis, raw, publish }: Scenario): Promise<void> {
   const wake = { group: 'billing', windowMs: 60_000, wake: async () => {}, onError: () => {} }
   await createPublisher({ stream: 'orders', redis, wake }).publish(OrderPaid, { orderId: 'fine' })
   await publish('hopeless', 'a@north', 'b@over', ...names('fails', 600))
-  await poll(consumer, { redis })
+  await createPoller(consumer, { redis, wake })()
   await claimOnce(consumer, { redis })
   await raw.xgroup('DESTROY', 'orders', 'billing')
   await poll(consumer, { redis })

@@ -40,6 +40,7 @@ import { healGroupScript } from '../../src/group/redis/scripts/heal.ts'
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
+import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -71,7 +72,13 @@ const SHARED_SCRIPTS = [
   renewIdleScript,
   measureBacklogScript,
 ]
-const POLLER_SCRIPTS = [...SHARED_SCRIPTS, readUnlessPendingLimit, releaseUnreceivedScript, finishPollerRunScript]
+const POLLER_SCRIPTS = [
+  ...SHARED_SCRIPTS,
+  readUnlessPendingLimit,
+  releaseUnreceivedScript,
+  finishPollerRunScript,
+  planClaimScript,
+]
 const CLAIMER_SCRIPTS = [
   ...SHARED_SCRIPTS,
   claimPageScript,

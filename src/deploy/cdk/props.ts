@@ -62,6 +62,12 @@ export interface RedisStreamEventSourceProps {
    */
   readonly maxRun?: Duration
   /**
+   * Time for which an invocation that a publisher woke goes on listening after its last entry, at most 15 minutes.
+   *
+   * @default what the code says
+   */
+  readonly linger?: Duration
+  /**
    * Pollers that may run at once, 1 to 64.
    *
    * @default what the code says, which is 4 unless it says so
@@ -163,6 +169,7 @@ export interface RedisStreamAlarmOptions {
 /** What errors of the description call what our props call otherwise. */
 const NAMES: Readonly<Record<string, string>> = {
   maxRunMs: 'maxRun',
+  lingerMs: 'linger',
   failedSchedules: 'onFailedSchedule',
   'alarms.topic': 'alarmTopic',
   'alarms.noPollMs': 'alarms.noPoll',
@@ -209,6 +216,7 @@ function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
     schedule: props.schedule && expressionOf(props.schedule),
     filterPatterns: props.filterPatterns,
     maxRunMs: props.maxRun?.toMilliseconds(),
+    lingerMs: props.linger?.toMilliseconds(),
     targets: props.targets?.map(({ functionArn }) => functionArn),
     failedSchedules: props.onFailedSchedule?.queueArn,
     alarms: props.alarms === false ? false : alarmOptionsOf(props.alarms, props.alarmTopic),

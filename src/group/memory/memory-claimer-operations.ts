@@ -1,7 +1,7 @@
 import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
-import { compareEntryIds, entryBytes, entryIdBefore } from '../../core/entry.ts'
+import { entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import { CLAIMER_SLOT_COUNT, isLeftOverConsumer } from '../consumer-names.ts'
+import { CLAIMER_SLOT_COUNT } from '../consumer-names.ts'
 import type {
   ClaimedEntry,
   ClaimerOperations,
@@ -24,6 +24,7 @@ import type {
 import { ownerToReturnTo } from '../group.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
 import { CLAIM_PAGE_LIMITS } from '../redis/scripts/claim-page.ts'
+import { removeConsumersInMemory, takeOffTrimmedInMemory } from './memory-clean-up.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
 import { TAKEN_SCORE } from './memory-group-base.ts'
 import { isGuardClosed, isPaused, isStartForbidden, isTypeHeldByGuards } from './memory-guards.ts'
@@ -199,7 +200,7 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     minIdleMs: number,
     { hasAcked = false, waitsMs }: ClaimsEnd = {},
   ): Promise<ClaimerRunEnd> {
-    const { keys, settings } = this.#calls.address
+    const { keys } = this.#calls.address
     const group = this.#calls.find()
     const isLeased = this.#calls.isLeased(slot)
     const leave = () => {
@@ -217,31 +218,14 @@ export class MemoryClaimerOperations implements ClaimerOperations {
     if (this.#calls.state.healing === undefined)
       for (const [id, score] of this.#calls.dueTimes)
         if (score >= TAKEN_SCORE && !group.pending.has(id)) this.#calls.dueTimes.delete(id)
-    const lost = this.#takeOff(group)
+    const lost = takeOffTrimmedInMemory(this.#calls, group)
     const measured = await this.#calls.measure()
-    const owners = new Set([...group.pending.values()].map(({ owner }) => owner))
-    for (const [consumerName, usedAt] of group.consumers) {
-      const isIdle = this.#calls.now - usedAt >= minIdleMs && !owners.has(consumerName)
-      const isHeld = this.#calls.server.holder(keys.slot(consumerName)) !== undefined
-      if (isIdle && !isHeld && isLeftOverConsumer(consumerName, settings.maxPollers))
-        group.consumers.delete(consumerName)
-    }
+    removeConsumersInMemory(this.#calls, group, minIdleMs)
     leave()
     const { dueInMs } = this.#calls.left
     if (waitsMs !== undefined)
       this.#calls.planNextClaim(dueInMs !== undefined && dueInMs <= waitsMs ? dueInMs : undefined)
     return { measured, lost, ...(dueInMs !== undefined && { dueInMs }) }
-  }
-
-  /** Takes off what was trimmed while it was set aside: what is below the stream's first entry. */
-  #takeOff(group: MemoryConsumerGroup): number {
-    const [first] = this.#calls.stream.entries
-    const isBelow = (id: string) => first === undefined || compareEntryIds(id, first.id) < 0
-    const lost = group.ids.filter((id) => group.pending.get(id)?.owner === PARKED_CONSUMER && isBelow(id))
-    if (lost.length > 0)
-      for (const [, ids] of this.#calls.waiting) for (const id of ids.keys()) if (isBelow(id)) ids.delete(id)
-    for (const id of lost) this.#calls.drop(group, id)
-    return lost.length
   }
 
   /** Stale entries of each name, from a place on, those trimmed meanwhile taken off, and where the next page starts. */

@@ -20,6 +20,9 @@ const EACH = words(
 )
 const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 
+/** What a poller that listens needs beside: it takes what is due. */
+const LISTENING = words('zrangebyscore zrangebylex')
+
 const FUNCTIONS = {
   poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
   claimer: {
@@ -41,10 +44,13 @@ const FUNCTIONS = {
  */
 export function accessOf(consumer: Consumer): AccessStrings {
   const needs = listPolicyKeyNeeds(consumer)
+  const { mode, lingerMs } = consumer.settings
+  const { poller } = FUNCTIONS
+  const listens = mode === 'listen' || lingerMs > 0
   return {
     poller: accessString(
       consumer.keys,
-      FUNCTIONS.poller,
+      listens ? { ...poller, onAll: [...poller.onAll, ...LISTENING] } : poller,
       needs.filter(({ isOfClaimers }) => !isOfClaimers),
     ),
     claimer: accessString(consumer.keys, FUNCTIONS.claimer, needs),
