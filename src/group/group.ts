@@ -90,6 +90,8 @@ export interface WaitRequest {
   readonly count: number
   /** Milliseconds to wait for the first entry, at most `maxWaitMs`. */
   readonly waitMs: number
+  /** Asks when the next of what is set aside is due. */
+  readonly asksDue: boolean
   /** Keeps publishers for that many milliseconds from waking others. Default: it does not. */
   readonly holdFlagMs?: number | undefined
   /** Commands that are carried out before it, in the same write. Default: none. */
@@ -99,7 +101,7 @@ export interface WaitRequest {
 /** What came, and what else there is by then. */
 export interface WaitResult extends ReadResult {
   readonly isGroupMissing: boolean
-  /** Milliseconds until the next of what is set aside is due; left out where nothing waits for a time. */
+  /** Milliseconds until the next of what is set aside is due; left out where nothing waits for a time, or it was not asked. */
   readonly dueInMs?: number
 }
 

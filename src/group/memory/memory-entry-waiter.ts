@@ -15,7 +15,7 @@ export class MemoryEntryWaiter implements EntryWaiter {
 
   async end(): Promise<void> {}
 
-  async read(slot: Slot, { count, waitMs, holdFlagMs, riders }: WaitRequest): Promise<WaitResult> {
+  async read(slot: Slot, { count, waitMs, asksDue, holdFlagMs, riders }: WaitRequest): Promise<WaitResult> {
     if (holdFlagMs !== undefined) {
       this.#calls.server.lower(this.#calls.address.keys.wake)
       this.#calls.server.raise({ key: this.#calls.address.keys.wake, windowMs: holdFlagMs })
@@ -24,7 +24,7 @@ export class MemoryEntryWaiter implements EntryWaiter {
     if (!this.#calls.find()) return { ...NOTHING_READ, ...new Tally().result(), isGroupMissing: true }
     const read = await this.#group.settleAndRead(slot, [], { count, ...(riders && { riders }) })
     const { dueInMs } = this.#calls.left
-    return { ...read, isGroupMissing: false, ...(dueInMs !== undefined && { dueInMs }) }
+    return { ...read, isGroupMissing: false, ...(asksDue && dueInMs !== undefined && { dueInMs }) }
   }
 
   /** There is something to read, or nothing that could be waited for. */

@@ -13,7 +13,7 @@ import type { RedisGroup } from './redis-group.ts'
 import type { RedisGroupCalls } from './redis-group-calls.ts'
 import type { RedisCall } from './sender.ts'
 import { CallSender, isReplyError } from './sender.ts'
-import type { RedisReply, ReplyOrConnectionError, WaitingTransport } from './transport.ts'
+import type { RedisCommand, RedisReply, ReplyOrConnectionError, WaitingTransport } from './transport.ts'
 import type { WaitingTransports } from './waiting-transports.ts'
 
 /** Milliseconds that an answer may be late after its wait; then nothing is known of what was read, and the connection is given up. */
@@ -48,26 +48,25 @@ class RedisEntryWaiter implements EntryWaiter {
     if (this.#transport) await this.#connections.leave(this.#transport)
   }
 
-  async read(slot: Slot, { count, waitMs, holdFlagMs, riders = [] }: WaitRequest): Promise<WaitResult> {
+  async read(slot: Slot, { count, waitMs, asksDue, holdFlagMs, riders = [] }: WaitRequest): Promise<WaitResult> {
     this.#waitMs = Math.ceil(Math.min(waitMs, this.maxWaitMs))
     const { keys } = this.#calls.address
     const hold = holdFlagMs === undefined ? [] : [setIfAbsent(keys.wake, 'held'), expireAfter(keys.wake, holdFlagMs)]
     const before = [...riders, ...hold]
-    const answers = await this.#sender.ask([...before, ...this.#read(slot, count)])
+    const answers = await this.#sender.ask([...before, ...this.#read(slot, count, asksDue)])
     if (this.#transport) this.#calls.sender.roundTrips++
     const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
     return { ...this.#result(slot, answers.slice(before.length)), ...rode }
   }
 
   /** One key a command: while a hash slot moves, keys that are on two nodes cannot be asked for together. */
-  #read({ consumerName }: Slot, count: number): RedisCall[] {
+  #read({ consumerName }: Slot, count: number, asksDue: boolean): RedisCall[] {
     const { stream, group, keys } = this.#calls.address
     return [
       xreadgroup(stream, group, consumerName, count, this.#waitMs),
       getCommand(keys.slot(consumerName)),
       getCommand(keys.paused),
-      ['zrangebyscore', keys.due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1],
-      timeCommand,
+      ...(asksDue ? [firstDue(keys.due), timeCommand] : []),
     ]
   }
 
@@ -83,11 +82,10 @@ class RedisEntryWaiter implements EntryWaiter {
     }
     const cut = replies.find((reply) => reply instanceof RedisConnectionError)
     if (cut) return { ...nothing, unanswered: { error: cut, settlements: [] } }
-    const [read = null, holder = null, paused = null, due = null, time = null] = replies as readonly RedisReply[]
+    const [read = null, holder = null, paused = null, due, time] = replies as readonly RedisReply[]
     if (isReplyError(read, 'NOGROUP')) return { ...nothing, isGroupMissing: true }
     this.#calls.seen(read)
-    const isAbsent = (reply: RedisReply) => isReplyError(reply, 'WRONGTYPE')
-    const needed = [read, holder, time, ...[paused, due].filter((reply) => !isAbsent(reply))]
+    const needed = [read, holder, time, ...[paused, due].filter((reply) => !isReplyError(reply, 'WRONGTYPE'))]
     const refusal = needed.find((reply) => reply instanceof RedisReplyError)
     if (refusal) return { ...nothing, failures: [refusal] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
@@ -97,14 +95,21 @@ class RedisEntryWaiter implements EntryWaiter {
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
     )
     const text = paused instanceof RedisReplyError ? '' : replyAsText(paused ?? '')
-    const now = parseTime(time)
+    const now = time === undefined ? undefined : parseTime(time)
     return { ...nothing, entries, ...seenPauses(text, now), ...nextDue(due, now) }
   }
 }
 
-function nextDue(reply: RedisReply, now: number): { readonly dueInMs?: number } {
-  const [, score] = reply instanceof RedisReplyError ? [] : firstWithScore(reply)
-  return score === undefined ? {} : { dueInMs: Math.max(0, Math.floor(Number(replyAsText(score)) / COUNTS) - now) }
+/** The first of the index that does not run. */
+function firstDue(due: string): RedisCommand {
+  return ['zrangebyscore', due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1]
+}
+
+function nextDue(reply: RedisReply | undefined, now: number | undefined): { readonly dueInMs?: number } {
+  const [, score] = reply === undefined || reply instanceof RedisReplyError ? [] : firstWithScore(reply)
+  return score === undefined || now === undefined
+    ? {}
+    : { dueInMs: Math.max(0, Math.floor(Number(replyAsText(score)) / COUNTS) - now) }
 }
 
 /** RESP2 answers member and score, RESP3 pairs of them. */

@@ -8,8 +8,8 @@ import { StartPace } from './start-pace.ts'
 /** Nothing of what is due could be started: how soon it is looked at again. */
 const STUCK_MS = 250
 
-/** While nobody says what is due: how often that is asked. */
-const ASK_DUE_MS = 1_000
+/** Others set aside as well: how often is asked what is due. */
+const ASK_DUE_MS = 900
 
 /** Takes what was set aside once it is due, for a run that reads as well, and has the pool run it. */
 export class DueRetries {
@@ -44,10 +44,15 @@ export class DueRetries {
     return this.#dueAt - this.#now
   }
 
+  /** It is time to ask. */
+  get asksDue(): boolean {
+    return this.#now >= this.#askedAt + ASK_DUE_MS
+  }
+
   /** @param isKnown Somebody says regularly what is due. */
   mayTake(isKnown: boolean): boolean {
     const now = this.#now
-    const isDue = now >= this.#dueAt || (!isKnown && now >= this.#askedAt + ASK_DUE_MS)
+    const isDue = now >= this.#dueAt || (!isKnown && this.asksDue)
     return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.last.isWaiting
   }
 

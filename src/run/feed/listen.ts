@@ -179,9 +179,11 @@ class Listening {
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
     const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#retries.dueInMs))
     const paused = pauses.number
-    const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, waitMs, holdFlagMs)
+    const { asksDue } = this.#retries
+    const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
     // what waited for a pause comes back with what is due
-    this.#retries.note(pauses.number < paused ? 0 : dueInMs)
+    if (pauses.number < paused) this.#retries.note(0)
+    else if (asksDue) this.#retries.note(dueInMs)
     return jobs
   }
 

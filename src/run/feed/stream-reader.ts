@@ -1,5 +1,5 @@
 import { isPlainAck } from '../../core/outcome.ts'
-import type { Delivery, EntryWaiter, ReadRequest, ReadResult } from '../../group/group.ts'
+import type { Delivery, EntryWaiter, ReadRequest, ReadResult, WaitRequest } from '../../group/group.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
@@ -129,11 +129,11 @@ export class StreamReader {
    * @returns What came, and what else there is; without it if the group is gone, which the next read makes again.
    * @throws {RedisConnectionError} No reply came.
    */
-  async wait(waiter: EntryWaiter, waitMs: number, holdFlagMs: number | undefined): Promise<Waited> {
+  async wait(waiter: EntryWaiter, wanted: Omit<WaitRequest, 'count' | 'riders'>): Promise<Waited> {
     const { settler, policies, parts } = this.#run
     const count = Math.max(1, Math.floor(this.#room))
     const ride = policies?.ride()
-    const request = { count, waitMs, holdFlagMs, ...(ride && { riders: ride.riders }) }
+    const request = { ...wanted, count, ...(ride && { riders: ride.riders }) }
     const read = await settler.by([], waiter.read(parts.slot, request)).catch((error: unknown) => {
       settler.doubtRead()
       throw error
