@@ -26,6 +26,7 @@ import type { UrlClients } from './url-clients.ts'
 
 /** Milliseconds that a command waits at most: whoever listens hears within so long of what does not end a wait. */
 const MOST_WAIT_MS = 1_000
+const FIRST_WAIT_MS = 250
 
 /** Sends over the client that a holder has, whichever that is by now. */
 export class IoredisTransport implements Transport {
@@ -163,14 +164,21 @@ export class IoredisTransport implements Transport {
 /** The same for commands that wait: no other is sent beside them. */
 class WaitingIoredisTransport extends IoredisTransport implements WaitingTransport {
   readonly #own: ClientHolder
+  #known: HeldClient | undefined
+  #maxWaitMs = 0
 
   constructor(holder: ClientHolder, keyPrefix: string, clients: UrlClients | undefined) {
     super(holder, Number.POSITIVE_INFINITY, keyPrefix, clients)
     this.#own = holder
   }
 
+  /** Of a client that is not known yet, little. */
   get maxWaitMs(): number {
-    return longestWait(this.#own.held())
+    const held = this.#own.held()
+    if (!held) return FIRST_WAIT_MS
+    if (held !== this.#known) this.#maxWaitMs = longestWait(held.options)
+    this.#known = held
+    return this.#maxWaitMs
   }
 }
 
@@ -183,9 +191,7 @@ function put(client: IoredisClient, commands: readonly RedisCommand[], prefix: s
   return pipeline
 }
 
-/** Of a client that is not known yet, little. */
-function longestWait(held: HeldClient | undefined): number {
-  const { commandTimeout, socketTimeout, redisOptions } = held?.options ?? { commandTimeout: 500 }
+function longestWait({ commandTimeout, socketTimeout, redisOptions }: ClientOptions): number {
   const node = isOptionsObject(redisOptions) ? redisOptions : {}
   const limits = [commandTimeout, socketTimeout, node.commandTimeout, node.socketTimeout].map(Number).filter(Boolean)
   return Math.floor(Math.min(...limits, 2 * MOST_WAIT_MS) / 2)

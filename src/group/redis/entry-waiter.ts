@@ -4,7 +4,7 @@ import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Delivery, EntryWaiter, Group, Slot, WaitRequest, WaitResult } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { Tally } from '../tally.ts'
-import { getCommand } from './commands/get.ts'
+import { mgetCommand } from './commands/mget.ts'
 import { replyAsText, replyItems, toPlainReply } from './commands/reply.ts'
 import { expireAfter, setIfAbsent } from './commands/set.ts'
 import { parseTime, timeCommand } from './commands/time.ts'
@@ -56,18 +56,24 @@ class RedisEntryWaiter implements EntryWaiter {
     const answers = await this.#sender.ask([...before, ...this.#read(slot, count, asksDue)])
     if (this.#transport) this.#calls.sender.roundTrips++
     const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
-    return { ...this.#result(slot, answers.slice(before.length)), ...rode }
+    const [read = null, texts, ...due] = answers.slice(before.length)
+    const replies = [read, ...(await this.#calls.texts(this.#beside(slot), texts)), ...due]
+    return { ...this.#result(slot, replies), ...rode }
   }
 
-  /** One key a command: while a hash slot moves, keys that are on two nodes cannot be asked for together. */
-  #read({ consumerName }: Slot, count: number, asksDue: boolean): RedisCall[] {
+  #read(slot: Slot, count: number, asksDue: boolean): RedisCall[] {
     const { stream, group, keys } = this.#calls.address
     return [
-      xreadgroup(stream, group, consumerName, count, this.#waitMs),
-      getCommand(keys.slot(consumerName)),
-      getCommand(keys.paused),
+      xreadgroup(stream, group, slot.consumerName, count, this.#waitMs),
+      mgetCommand(...this.#beside(slot)),
       ...(asksDue ? [firstDue(keys.due), timeCommand] : []),
     ]
+  }
+
+  /** Keys that are looked at with a read. */
+  #beside({ consumerName }: Slot): string[] {
+    const { keys } = this.#calls.address
+    return [keys.slot(consumerName), keys.paused]
   }
 
   #result(slot: Slot, replies: readonly ReplyOrConnectionError[]): WaitResult {

@@ -8,6 +8,7 @@ const PLACES: Readonly<Record<string, (command: RedisCommand) => readonly [from:
     const from = command.indexOf('STREAMS') + 1
     return [from, from + (command.length - from) / 2]
   },
+  mget: (command) => [1, command.length],
   exists: (command) => [1, command.length],
   del: (command) => [1, command.length],
   memory: () => [2, 3],

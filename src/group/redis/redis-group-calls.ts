@@ -1,12 +1,13 @@
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type { GroupAddress, HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
+import { getCommand } from './commands/get.ts'
 import { toPlainReply } from './commands/reply.ts'
 import { CREATE_GROUP_SCRIPT_ANSWERS, createGroupScript } from './scripts/create-group.ts'
 import type { CallSender, RedisCall } from './sender.ts'
 import { isReplyError, isUnanswered } from './sender.ts'
 import { settleCalls } from './settling.ts'
-import type { ReplyOrConnectionError } from './transport.ts'
+import type { RedisReply, ReplyOrConnectionError } from './transport.ts'
 
 /** What settles a batch, and what came back for the calls that travelled with it. */
 export interface SettledWithReplies {
@@ -75,6 +76,15 @@ export class RedisGroupCalls {
     this.#lived.add(this.#name)
     const again = withAnswers(first.settled, await this.sender.ask(calls))
     return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
+  }
+
+  /** What MGET answered for keys; asked for one by one where they could not be asked for together. */
+  async texts(
+    keys: readonly string[],
+    reply: ReplyOrConnectionError = null,
+  ): Promise<readonly ReplyOrConnectionError[]> {
+    if (isReplyError(reply, 'TRYAGAIN')) return this.sender.ask(keys.map(getCommand))
+    return Array.isArray(reply) ? (reply as readonly RedisReply[]) : keys.map(() => reply)
   }
 
   /** Sends commands of policies. @throws {RedisConnectionError} No reply came, to one of them at least. */

@@ -18,7 +18,7 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
-import { getCommand } from './commands/get.ts'
+import { mgetCommand } from './commands/mget.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
 import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import { measureBacklogCall, parseBacklogMeasurement } from './measuring.ts'
@@ -141,7 +141,10 @@ export class RedisGroup implements Group {
 
   async #settleAndRead(slot: Slot, settlements: readonly Settlement[], request: ReadRequest): Promise<ReadResult> {
     const read = this.#read(slot, request)
-    const { settled, replies, ...told } = await this.calls.settleAnd(slot, settlements, read, request.riders)
+    const answered = await this.calls.settleAnd(slot, settlements, read, request.riders)
+    const { settled, replies: given, ...told } = answered
+    const replies =
+      read.length === 1 ? given : [given[0] ?? null, ...(await this.calls.texts(this.#beside(slot), given[1]))]
     const nothing = {
       ...settled,
       entries: [],
@@ -175,13 +178,17 @@ export class RedisGroup implements Group {
   #read(slot: Slot, { count, maxPending, maxParked = Infinity, ifEmpty = 'keep' }: ReadRequest): RedisCall[] {
     const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
-    // one key a command: while a hash slot moves, keys that are on two nodes cannot be asked for together
     if (maxPending === undefined)
-      return [xreadgroup(stream, group, slot.consumerName, count), getCommand(lease), getCommand(keys.paused)]
+      return [xreadgroup(stream, group, slot.consumerName, count), mgetCommand(...this.#beside(slot))]
     const most = maxParked === Infinity ? 'inf' : maxParked
     const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, SLOT_IF_NOTHING_READ[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
     return [{ script: readUnlessPendingLimit, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
+  }
+
+  /** Keys that are looked at with a read. */
+  #beside(slot: Slot): string[] {
+    return [this.calls.lease(slot), this.calls.address.keys.paused]
   }
 
   async renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult> {

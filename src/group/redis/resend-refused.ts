@@ -25,10 +25,10 @@ export function resendRefused(transport: Transport): Transport {
       const startedAt = performance.now()
       const spent = () => performance.now() - startedAt
       const replies = await transport.send(commands, timeoutMs)
-      if (!replies.some((reply) => passesWithinMs(reply) > 0)) return replies
+      if (!replies.some((reply, at) => passesWithinMs(reply, commands[at]) > 0)) return replies
       for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
-        const refused = replies.flatMap((reply, at) => (passesWithinMs(reply) > 0 ? [at] : []))
-        const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at] as ReplyOrConnectionError)))
+        const refused = replies.flatMap((reply, at) => (passesWithinMs(reply, commands[at]) > 0 ? [at] : []))
+        const mostMs = Math.max(0, ...refused.map((at) => passesWithinMs(replies[at])))
         if (spent() + waitMs > Math.min(mostMs, timeoutMs - KEPT_MS)) return replies
         await sleep(waitMs)
         const again = await transport
@@ -44,8 +44,10 @@ export function resendRefused(transport: Transport): Transport {
   }
 }
 
-function passesWithinMs(reply: ReplyOrConnectionError): number {
+function passesWithinMs(reply: ReplyOrConnectionError | undefined, command?: RedisCommand): number {
   if (!(reply instanceof RedisReplyError)) return 0
+  // whoever asks for several keys asks for them one by one then
+  if (command?.[0] === 'mget' && reply.is('TRYAGAIN')) return 0
   const { isPassing, passesWithinMs: ms } = classifyReplyError(reply.message)
   return isPassing ? ms : 0
 }

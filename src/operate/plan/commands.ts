@@ -5,7 +5,7 @@ export const COMMANDS_PER_STEP = {
   /** More for a poll that finds something: give the slot back by itself. */
   giveSlot: 1,
   /** A batch more, in `drain`: its acknowledgement, the next read, whether the slot is still ours, and what is paused. */
-  drainBatch: 4,
+  drainBatch: 3,
   /** The batch of a poll in `once`: its acknowledgement. */
   onlyBatch: 1,
   /** Take a slot and a page; note cursor and mark, inspect the names, measure, give the slot back. */

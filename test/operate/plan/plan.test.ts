@@ -88,7 +88,7 @@ describe('plan()', () => {
     expect(month.poller).toEqual({
       invocations: MINUTES,
       gbSeconds: (MINUTES * (10 + 6 * 100)) / 1_000,
-      redisCommands: MINUTES * (3 + 6 * 4),
+      redisCommands: MINUTES * (3 + 6 * 3),
     })
     expect(month.publisherCommands).toBe(MINUTES * 60)
   })
