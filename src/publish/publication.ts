@@ -1,6 +1,10 @@
-import { assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
+import type { Clock } from '../clock.ts'
+import { assertKnownOptions, assertNumber, assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
+import { quotedValue } from '../errors.ts'
+import type { EventDelay } from '../group/delays.ts'
+import { MAX_EVENT_DELAY_MS } from '../group/redis/scripts/delays.ts'
 
 /** What an event says beside its payload. */
 export interface PublishOptions {
@@ -15,11 +19,26 @@ export interface PublishOptions {
   readonly traceparent?: string
 }
 
+/** What an event says beside its payload, and when it is to be in the stream, by the server's clock: at most 366 days from now, and never before. */
+export type DelayOptions = PublishOptions & (DelayedByMs | DelayedUntil)
+
+interface DelayedByMs {
+  /** Milliseconds from now, 0 or more. */
+  readonly delayMs: number
+  readonly deliverAt?: undefined
+}
+
+interface DelayedUntil {
+  /** At that time; a time of the past is now. */
+  readonly deliverAt: Date
+  readonly delayMs?: undefined
+}
+
 /** The arguments of `publish`, as one tuple. */
 export type Publication<Definition extends EventDefinition = EventDefinition> = readonly [
   event: Definition,
   payload: PayloadOf<Definition>,
-  options?: PublishOptions | undefined,
+  options?: PublishOptions | DelayOptions | undefined,
 ]
 
 /** One event of `publishMany`, checked but for its payload. */
@@ -28,25 +47,59 @@ export interface EventDraft {
   readonly payload: unknown
   readonly options: PublishOptions
   readonly eventId: string
+  /** `undefined`: it is for now. */
+  readonly delay: EventDelay | undefined
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt']
+const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt']
+
+/** What the clocks of a publisher and its server may differ by, where a time is refused before anything is sent. */
+const MAX_CLOCK_SKEW_MS = 86_400_000
 
 const NO_OPTIONS: PublishOptions = {}
 
-/** @throws {TypeError} No publication, no event, or an option that is unknown or none. */
-export function checkPublication(action: string, publication: Publication): EventDraft {
+/** @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time. */
+export function checkPublication(action: string, publication: Publication, clock: Clock): EventDraft {
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
   const [event, payload, options = NO_OPTIONS] = publication as Publication
   assertEventDefinition(action, event)
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
-  return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
+  const eventId = options.eventId ?? crypto.randomUUID()
+  return { event, payload, options, eventId, delay: checkDelay(action, eventId, options, clock) }
 }
 
 function checkPublishOptions(action: string, options: PublishOptions): void {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
+}
+
+function checkDelay(
+  action: string,
+  eventId: string,
+  { delayMs, deliverAt }: Partial<DelayOptions>,
+  clock: Clock,
+): EventDelay | undefined {
+  if (delayMs === undefined && deliverAt === undefined) return undefined
+  if (delayMs !== undefined && deliverAt !== undefined)
+    throw wrongUseError(action, 'delayMs and deliverAt must not both be given')
+  if (delayMs !== undefined) {
+    assertNumber(action, 'delayMs', delayMs, 0, MAX_EVENT_DELAY_MS)
+    return { eventId, delayMs }
+  }
+  const at = (deliverAt as unknown) instanceof Date ? (deliverAt as unknown as Date).getTime() : Number.NaN
+  if (Number.isNaN(at)) throw wrongUseError(action, `deliverAt must be a valid Date, got ${kindOf(deliverAt)}`)
+  // the script decides by the server's clock
+  if (at > clock.now() + MAX_EVENT_DELAY_MS + MAX_CLOCK_SKEW_MS) {
+    const got = new Date(at).toISOString()
+    throw wrongUseError(action, `deliverAt must be within 366 days, got ${got}`, RangeError)
+  }
+  return { eventId, deliverAt: at }
+}
+
+function kindOf(value: unknown): string {
+  if (value instanceof Date) return 'an invalid one'
+  return typeof value === 'string' ? quotedValue(value) : typeof value
 }

@@ -4,6 +4,7 @@ import type { Entry, Field } from '../../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
 import type { HeldEntry, PreviousOwner, StreamTrim, WakeFlag } from '../group.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
+import { MemoryDelays } from './memory-delays.ts'
 import { MemoryValues } from './memory-values.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
@@ -80,12 +81,15 @@ export class MemoryServer {
   readonly waiting = new Map<string, Map<string, Map<string, number>>>()
   /** Strings that say what is paused, as on a server. */
   readonly pauses = new Map<string, string>()
+  /** Delayed events by stream. */
+  readonly delays: MemoryDelays
   /** Keys of policies. */
   readonly values: MemoryValues
 
   constructor(clock: Clock) {
     this.clock = clock
     this.values = new MemoryValues(this)
+    this.delays = new MemoryDelays(this)
   }
 
   // like a command that writes, each of these makes the key if it is missing

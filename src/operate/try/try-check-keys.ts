@@ -54,7 +54,7 @@ export class TryCheckKeys {
     )
     return answers.map((answer) => {
       if (answer instanceof Error) throw answer
-      return answer
+      return String(answer)
     })
   }
 
