@@ -1,4 +1,3 @@
-import type { Clock } from '../clock.ts'
 import { assertKnownOptions, assertNumber, assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
@@ -7,7 +6,7 @@ import type { EventDelay } from '../group/delays.ts'
 import { MAX_EVENT_DELAY_MS } from '../group/redis/scripts/delays.ts'
 
 /** What an event says beside its payload. */
-export interface PublishOptions {
+interface EventTexts {
   /** Identifies the event; consumers' idempotency keys are made of it. Default: a random UUID. */
   readonly eventId?: string
   readonly aggregateType?: string
@@ -19,33 +18,47 @@ export interface PublishOptions {
   readonly traceparent?: string
 }
 
-/** What an event says beside its payload, and when it is to be in the stream, by the server's clock: at most 366 days from now, and never before. */
-export type DelayOptions = PublishOptions & (DelayedByMs | DelayedUntil)
-
-interface DelayedByMs {
-  /** Milliseconds from now, 0 or more. */
-  readonly delayMs: number
+/** What an event for now says beside its payload. */
+export interface PublishOptions extends EventTexts {
+  /** Left out: an event with one of these goes by `DelayOptions`. */
+  readonly delayMs?: undefined
   readonly deliverAt?: undefined
 }
 
-interface DelayedUntil {
-  /** At that time; a time of the past is now. */
-  readonly deliverAt: Date
-  readonly delayMs?: undefined
-}
+/** What a delayed event says beside its payload, and when it is to be in the stream: by the server's clock, at most 366 days ahead, and never before. */
+export type DelayOptions = EventTexts &
+  (
+    | {
+        /** Milliseconds from now, 0 or more. */
+        readonly delayMs: number
+        readonly deliverAt?: undefined
+      }
+    | {
+        /** The time; one of the past is now. */
+        readonly deliverAt: Date
+        readonly delayMs?: undefined
+      }
+  )
+
+/** Options of an event that may be delayed. */
+export type MaybeDelayOptions = EventTexts &
+  (
+    | { readonly delayMs?: number | undefined; readonly deliverAt?: undefined }
+    | { readonly deliverAt?: Date | undefined; readonly delayMs?: undefined }
+  )
 
 /** The arguments of `publish`, as one tuple. */
 export type Publication<Definition extends EventDefinition = EventDefinition> = readonly [
   event: Definition,
   payload: PayloadOf<Definition>,
-  options?: PublishOptions | DelayOptions | undefined,
+  options?: MaybeDelayOptions | undefined,
 ]
 
 /** One event of `publishMany`, checked but for its payload. */
 export interface EventDraft {
   readonly event: EventDefinition
   readonly payload: unknown
-  readonly options: PublishOptions
+  readonly options: EventTexts
   readonly eventId: string
   /** `undefined`: it is for now. */
   readonly delay: EventDelay | undefined
@@ -54,13 +67,10 @@ export interface EventDraft {
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
 const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt']
 
-/** What the clocks of a publisher and its server may differ by, where a time is refused before anything is sent. */
-const MAX_CLOCK_SKEW_MS = 86_400_000
-
-const NO_OPTIONS: PublishOptions = {}
+const NO_OPTIONS: MaybeDelayOptions = {}
 
 /** @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time. */
-export function checkPublication(action: string, publication: Publication, clock: Clock): EventDraft {
+export function checkPublication(action: string, publication: Publication): EventDraft {
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
@@ -68,10 +78,10 @@ export function checkPublication(action: string, publication: Publication, clock
   assertEventDefinition(action, event)
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
   const eventId = options.eventId ?? crypto.randomUUID()
-  return { event, payload, options, eventId, delay: checkDelay(action, eventId, options, clock) }
+  return { event, payload, options, eventId, delay: checkDelay(action, eventId, options) }
 }
 
-function checkPublishOptions(action: string, options: PublishOptions): void {
+function checkPublishOptions(action: string, options: EventTexts): void {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
 }
@@ -79,8 +89,7 @@ function checkPublishOptions(action: string, options: PublishOptions): void {
 function checkDelay(
   action: string,
   eventId: string,
-  { delayMs, deliverAt }: Partial<DelayOptions>,
-  clock: Clock,
+  { delayMs, deliverAt }: MaybeDelayOptions,
 ): EventDelay | undefined {
   if (delayMs === undefined && deliverAt === undefined) return undefined
   if (delayMs !== undefined && deliverAt !== undefined)
@@ -89,13 +98,9 @@ function checkDelay(
     assertNumber(action, 'delayMs', delayMs, 0, MAX_EVENT_DELAY_MS)
     return { eventId, delayMs }
   }
-  const at = (deliverAt as unknown) instanceof Date ? (deliverAt as unknown as Date).getTime() : Number.NaN
+  const at = deliverAt instanceof Date ? deliverAt.getTime() : Number.NaN
   if (Number.isNaN(at)) throw wrongUseError(action, `deliverAt must be a valid Date, got ${kindOf(deliverAt)}`)
-  // the script decides by the server's clock
-  if (at > clock.now() + MAX_EVENT_DELAY_MS + MAX_CLOCK_SKEW_MS) {
-    const got = new Date(at).toISOString()
-    throw wrongUseError(action, `deliverAt must be within 366 days, got ${got}`, RangeError)
-  }
+  // how far ahead it may be, the script decides by the server's clock
   return { eventId, deliverAt: at }
 }
 

@@ -9,7 +9,7 @@ import type { Connection } from '../group/group.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
 import { encodeEvents } from './encode-events.ts'
-import type { DelayOptions, EventDraft, Publication, PublishOptions } from './publication.ts'
+import type { DelayOptions, EventDraft, MaybeDelayOptions, Publication, PublishOptions } from './publication.ts'
 import { checkPublication } from './publication.ts'
 import type { PublisherOptions, Wake } from './publisher-options.ts'
 import { resolvePublisherOptions } from './publisher-options.ts'
@@ -30,11 +30,13 @@ export interface Delayed {
 
 /** What a publication comes to, by its options. */
 type ResultOf<Given> = Given extends readonly [unknown, unknown, (infer Options)?] ? ResultOfOptions<Options> : never
-type ResultOfOptions<Options> = [Options] extends [{ readonly delayMs: number } | { readonly deliverAt: Date }]
-  ? Delayed
-  : Options extends { readonly delayMs?: number | undefined } | { readonly deliverAt?: Date | undefined }
-    ? Published | Delayed
-    : Published
+type ResultOfOptions<Options> = unknown extends Options
+  ? Published
+  : [Options] extends [{ readonly delayMs: number } | { readonly deliverAt: Date }]
+    ? Delayed
+    : [Options] extends [PublishOptions | undefined]
+      ? Published
+      : Published | Delayed
 
 /** Appends events to one stream. */
 export interface Publisher {
@@ -42,8 +44,8 @@ export interface Publisher {
    * Delays an event: a run of a consumer with `delays: promoteDelays()` brings it into the stream when it is due, once. One event of an `eventId` waits at a
    * time; publishing it again answers until when the first one does, or did, and changes nothing.
    *
-   * @throws As below; `PublishFailedError` also where memory is full, and then nothing is written.
-   * @throws {TypeError | RangeError} No time, a negative one, one beyond 366 days, or both options.
+   * @throws As below; `PublishFailedError` also where memory is full, and where `deliverAt` is beyond 366 days by the server's clock. Then nothing is written.
+   * @throws {TypeError | RangeError} No time, a negative one, a `delayMs` beyond 366 days, or both options.
    */
   publish<Definition extends EventDefinition>(
     event: Definition,
@@ -65,6 +67,11 @@ export interface Publisher {
     payload: PayloadOf<Definition>,
     options?: PublishOptions,
   ): Promise<Published>
+  publish<Definition extends EventDefinition>(
+    event: Definition,
+    payload: PayloadOf<Definition>,
+    options: MaybeDelayOptions,
+  ): Promise<Published | Delayed>
   /**
    * Publishes many, in order: a thousand or a megabyte in one round trip, more in as many as that takes. All are checked before the first is
    * sent. Where one is refused, or a reply does not come, what was not sent yet is not sent.
@@ -131,10 +138,10 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
 type Result = Published | Delayed
 
 async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Result[]> {
-  const { action, stream, observers, clock } = publishing
+  const { action, stream, observers } = publishing
   if (!Array.isArray(publications))
     throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
-  const drafts = publications.map((publication) => checkPublication(action, publication, clock))
+  const drafts = publications.map((publication) => checkPublication(action, publication))
   if (drafts.length === 0) return []
   if (!observers) return append(publishing, drafts)
   const events = drafts.map(({ event, eventId }) => ({ type: event.type, eventId }))

@@ -52,7 +52,7 @@ export class MemoryDelays implements Delaying {
     const now = this.#now
     const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
     if (due - now > MAX_EVENT_DELAY_MS)
-      return new RedisReplyError('ERR an event must be due within 366 days, by the clock of the server')
+      return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
     const waits = waiting.get(eventId)
     if (waits) return waits.due
     const ended = this.#endedAs(stream, eventId)

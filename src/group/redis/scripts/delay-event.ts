@@ -32,7 +32,7 @@ local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
   if how == 'in' and not (due >= now) or not (due >= 0) then return 'a delay must be milliseconds, and a time milliseconds since 1970' end
-  if due - now > ${MAX_EVENT_DELAY_MS} then return 'an event must be due within 366 days, by the clock of the server' end
+  if due - now > ${MAX_EVENT_DELAY_MS} then return 'deliverAt must be within 366 days by the clock of the server' end
   if trim ~= '' and not trim:match('^MAXLEN [~=] %d+$') and not trim:match('^MINID [~=] %d+$') then return 'a stream must be trimmed by MAXLEN or MINID' end
   local values = #ARGV - first + 1
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
