@@ -1,4 +1,5 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
+import { delayKeys } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
 
@@ -19,6 +20,12 @@ const EACH = words(
   'eval evalsha xack xpending xclaim xrange xinfo|stream xinfo|groups xlen xgroup|create hget get mget exists pttl time cluster|slots asking',
 )
 const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
+
+/** What promotes delayed events sends to the stream, and to the keys of what is delayed. */
+const PROMOTING = {
+  onStream: words('xadd type'),
+  onDelayed: words('type zcard zrangebyscore zadd zrem hset hdel setnx getdel pexpireat'),
+}
 
 const FUNCTIONS = {
   poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
@@ -43,27 +50,38 @@ export function accessOf(consumer: Consumer): AccessStrings {
   const needs = listPolicyKeyNeeds(consumer)
   return {
     poller: accessString(
-      consumer.keys,
+      consumer,
       FUNCTIONS.poller,
       needs.filter(({ isOfClaimers }) => !isOfClaimers),
     ),
-    claimer: accessString(consumer.keys, FUNCTIONS.claimer, needs),
+    claimer: accessString(consumer, FUNCTIONS.claimer, needs),
   }
 }
 
-function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
+function accessString({ keys, delays }: Consumer, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
   const group = keys.slot('').replace(/slot:$/, '')
   const isOwn = (key: string) => key.startsWith(group)
   const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]
   // a script's keys must all be among those of one rule, also those of policies among the first
   const ofPolicies = [...new Set(needs.map(({ key }) => key))]
-  const all = new Set([patternOf(keys.stream), ...own, ...ofPolicies.filter((key) => !isOwn(key)).map(needPattern)])
+  const delayed = delays ? delayedPatterns(keys) : []
+  const others = ofPolicies.filter((key) => !isOwn(key)).map(needPattern)
+  const all = new Set([patternOf(keys.stream), ...own, ...delayed, ...others])
   const selectors = ofPolicies.flatMap((key) => {
     const commands = new Set(needs.flatMap((need) => (need.key === key ? need.commands : [])))
     const further = [...commands].filter((command) => !onAll.includes(command))
     return further.length === 0 ? [] : selector([needPattern(key)], further)
   })
-  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...selector(own, beside), ...selectors].join(' ')
+  const promoting = delays
+    ? [...selector([patternOf(keys.stream)], PROMOTING.onStream), ...selector(delayed, PROMOTING.onDelayed)]
+    : []
+  const ownRules = selector(own, beside)
+  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...ownRules, ...promoting, ...selectors].join(' ')
+}
+
+function delayedPatterns({ stream }: ConsumerKeys): string[] {
+  const { delayed } = delayKeys(stream)
+  return [patternOf(delayed), `${patternOf(delayed)}:*`]
 }
 
 function selector(keys: readonly string[], commands: readonly string[]): string[] {
