@@ -72,7 +72,7 @@ export const overdueCheck = defineCheck({
           )
         : errorResult(
             `${seen}: no run looks, since ${next} ${flag === '' ? 'is gone' : 'says later'}`,
-            `SET ${quoteForShell(next)} ${until}`,
+            `SET ${quoteForShell(next)} 0: the next run looks, and sets it right`,
           ),
     ]
   },
