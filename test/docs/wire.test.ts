@@ -33,7 +33,7 @@ test('the page has the script that delays, word for word', () => {
   expect(codeIn('lua').trim()).toBe(plain(delayEventScript.lua))
 })
 
-test('the page has every field of an entry, and its program in Python has at most 30 lines', () => {
+test('the page has every field of an entry, and at most 30 lines of Python', () => {
   const texts = {
     aggregateType: 'a',
     aggregateId: 'a',
@@ -48,7 +48,7 @@ test('the page has every field of an entry, and its program in Python has at mos
   expect(codeIn('python').trim().split('\n').length).toBeLessThanOrEqual(30)
 })
 
-test('what Python publishes is handled, its flag wakes one poller, and what it delays comes when it is due', async () => {
+test('what Python publishes is handled, its flag is heeded, and what it delays comes', async () => {
   const scenario = await startScenario()
   const { redis, raw } = scenario
   const { calls, handler } = noting()

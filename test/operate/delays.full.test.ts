@@ -35,7 +35,7 @@ async function spoil(scenario: Scenario, raw: Redis, eventId: string): Promise<v
 }
 
 describe('inspectStreams()', () => {
-  it('counts what is delayed, and says when the first of it is due, also before there is a stream', async () => {
+  it('counts what is delayed and says when the first is due, without a stream as well', async () => {
     const scenario = await startScenario()
     await later(scenario, 'a', 'b')
 
@@ -53,7 +53,7 @@ describe('inspectStreams()', () => {
     expect((await delaysOf(scenario))?.delays).toMatchObject({ events: 1, unreadable: 1 })
   })
 
-  it('leaves delays out where nothing is delayed, and says why where the server does not tell', async () => {
+  it('leaves delays out where nothing is delayed, and says why where it is unknown', async () => {
     const scenario = await startScenario()
     await scenario.publish('o')
     const without = await delaysOf(scenario)

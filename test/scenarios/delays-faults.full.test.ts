@@ -93,7 +93,7 @@ describe.each(LOSSES)('a lost answer, %s', (loss) => {
 })
 
 describe('a promoter that is gone', () => {
-  it('before it raises a flag: the event is in the stream, and the lost wake-up is reported', async () => {
+  it('before it raises a flag: the event is published, and the lost wake-up is reported', async () => {
     const { proxy, cut, redis, entries } = await startBehindProxy()
     const told: string[] = []
     const wake = {
@@ -280,7 +280,7 @@ describe('a record', () => {
     expect(await raw.exists(DELAYED, EVENTS, NEXT)).toBe(0)
   })
 
-  it('is refused when it is written, with too many fields, none, or a time that is none', async () => {
+  it('is refused when it is written, with too many fields, none, or no time', async () => {
     const { raw } = await startBehindProxy()
     const call = (...args: (string | number)[]) => raw.eval(delayEventScript.lua, KEYS.length, ...KEYS, ...args)
     const tooMany = names('f', 2_002)
@@ -323,7 +323,7 @@ it('streams whose keys would be the same do not share them: the second is refuse
   })
 })
 
-it('the flag says when the first event is due, after each call, and is gone with the last', async () => {
+it('after each call the flag says when the first event is due; the last takes it along', async () => {
   const { redis, raw } = await startBehindProxy()
   const publisher = createPublisher({ stream: 'orders', redis })
   const flag = async () => Number(await raw.get(NEXT))

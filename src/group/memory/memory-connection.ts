@@ -76,7 +76,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       }
     },
     group: (address) => new MemoryGroup(address, server, lived),
-    append: async (key, entries, trim, flags = [], delayed = undefined) => {
+    append: async (key, entries, trim, flags = [], delayed) => {
       const answers = entries.map((fields, n) => {
         const delay = delayed?.delays[n]
         if (delay) return server.delays.add(key, delay, { fields, trim, groups: delayed?.groups ?? [] })

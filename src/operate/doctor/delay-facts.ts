@@ -35,8 +35,8 @@ export function delayFactQuestions(stream: string): QuestionsByName<DelayFacts> 
   } satisfies QuestionsByName<DelayFacts>
 }
 
-function answered<T>({ call, right, read }: ServerQuestion<T>): ServerQuestion<DelayAnswer<T>> {
-  return { call, right, read: (reply) => ({ is: read(reply) }), answerOf }
+function answered<T>(question: ServerQuestion<T>): ServerQuestion<DelayAnswer<T>> {
+  return { ...question, read: (reply) => ({ is: question.read(reply) }), answerOf }
 }
 
 function answerOf(error: RedisReplyError): 'another type' | 'not told' | undefined {

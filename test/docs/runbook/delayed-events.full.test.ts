@@ -31,10 +31,10 @@ describe('the runbook: delayed events do not come', () => {
     expect(await scenario.raw.xlen('orders')).toBe(12)
   })
 
-  test('No run looks for delayed events', async () => {
+  test('The flag of runs is gone', async () => {
     const scenario = await startScenario(DURABLE)
     const desk = deskAt(scenario)
-    const { looks, fixes, results } = causeOf('No run looks for delayed events')
+    const { looks, fixes, results } = causeOf('The flag of runs is gone')
     await overdue(scenario, 12)
     await scenario.raw.del(`${DELAYED}:next`)
 

@@ -3,7 +3,7 @@ import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
 /** What the script answers first. */
-export const DELAY_SCRIPT_ANSWERS = { added: 1, waits: 2, promoted: 3 } as const
+const DELAY_SCRIPT_ANSWERS = { added: 1, waits: 2, promoted: 3 } as const
 
 /** Field pairs that an entry may have to be promoted by every server. */
 const MAX_FIELD_PAIRS = 1_000
