@@ -114,7 +114,6 @@ const MAX_UNANSWERED = 1_000
 
 /** A call that was not answered may have been carried out: the next one for the event has the same nonce, and so the same answer. */
 function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
-  const cancel = createCanceller(action, redis)
   const unanswered = new Map<string, string>()
   return async (eventId) => {
     assertText(action, 'eventId', eventId)
@@ -122,7 +121,7 @@ function cancelOnce(action: string, stream: string, redis: Connection): Publishe
     unanswered.set(eventId, nonce)
     const [oldest] = unanswered.keys()
     if (unanswered.size > MAX_UNANSWERED && oldest !== undefined) unanswered.delete(oldest)
-    const answer = await cancel(stream, eventId, nonce)
+    const answer = await createCanceller(action, redis)(stream, eventId, nonce)
     unanswered.delete(eventId)
     return answer
   }

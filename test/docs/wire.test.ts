@@ -48,7 +48,7 @@ test('the page has every field of an entry, and at most 30 lines of Python', () 
   expect(codeIn('python').trim().split('\n').length).toBeLessThanOrEqual(30)
 })
 
-test('what Python publishes is handled, its flag is heeded, and what it delays comes', async () => {
+test('what Python publishes is handled, its flag keeps others from waking, and its delay comes', async () => {
   const scenario = await startScenario()
   const { redis, raw } = scenario
   const { calls, handler } = noting()

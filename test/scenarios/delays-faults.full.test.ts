@@ -323,7 +323,7 @@ it('streams whose keys would be the same do not share them: the second is refuse
   })
 })
 
-it('after each call the flag says when the first event is due; the last takes it along', async () => {
+it('the flag says after each call when the first is due, and goes with the last', async () => {
   const { redis, raw } = await startBehindProxy()
   const publisher = createPublisher({ stream: 'orders', redis })
   const flag = async () => Number(await raw.get(NEXT))

@@ -21,7 +21,7 @@ describe.each([
   ['REST', delayOverRest],
   ['memory', delayInMemory],
 ] as const)('over %s', (_name, start) => {
-  it('a delayed event has no entry until it is due, then the one of a plain publish', async () => {
+  it('a delayed event has no entry until it is due, then that of a publish', async () => {
     const place = await start()
     const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z', aggregateId: 'a', tenantId: 'ü' }
     const publisher = aPublisher(place.redis, { producer: 'shop' })
