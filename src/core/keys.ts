@@ -56,7 +56,7 @@ export interface DelayKeys {
   readonly events: string
   /** Text: when the first of them is due; absent where nothing is delayed. */
   readonly next: string
-  /** Two hashes, used in turn each hour: event id → how it ended. Each expires before its turn comes again. */
+  /** Two hashes, used in turn each hour: event id → how it ended, and under `''` the hour. What was there two hours ago is dropped. */
   readonly ended: readonly [string, string]
 }
 

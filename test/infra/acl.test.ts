@@ -169,12 +169,14 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
   [PUBLISHER, 'EVAL return(0) 1 orders'],
   [DELAYER, 'PEXPIREAT orders 1'],
+  [DELAYER, 'UNLINK orders'],
   [DELAYER, 'XADD {orders}:delayed * a b'],
   [DELAYER, 'XRANGE orders - +'],
   [DELAYER, 'ZADD orders 1 a'],
   [DELAYER, 'DEL {orders}:delayed'],
   [DELAYER, 'HGET {orders}:billing:state mark'],
   [PROMOTER, 'PEXPIREAT orders 1'],
+  [PROMOTER, 'UNLINK orders'],
   [PROMOTER, 'XADD {orders}:delayed * a b'],
   [PROMOTER, 'XTRIM orders MAXLEN 0'],
   [PROMOTER, 'DEL {orders}:delayed:events'],
@@ -460,6 +462,7 @@ describe('under the users of the ACL file', () => {
       await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'c', delayMs: 0 })
     })
     await admin.hset('{orders}:delayed:events', 'tc', 'unreadable')
+    await admin.del('{orders}:delayed:ended:0', '{orders}:delayed:ended:1')
     const promoter = connectAs(PROMOTER)
     for (const each of seen.get(POLLER) ?? []) seen.set(PROMOTER, (seen.get(PROMOTER) ?? new Set()).add(each))
     const delays = promoteDelays({ wake })

@@ -342,13 +342,31 @@ it('the flag says after each call when the first is due, and goes with the last'
   expect(await raw.exists(DELAYED, EVENTS, NEXT)).toBe(0)
 })
 
-it('what ended is remembered for one to two hours, in two hashes that expire', async () => {
-  const { redis, raw } = await startBehindProxy()
-  await later(redis, 'a', 0)
-  await promoteAll(redis)
-  const hour = Math.floor(Date.now() / HOUR)
-  const kept = ENDED[hour % 2] as string
+describe('what ended', () => {
+  it('is remembered in the hash of the hour, which ends by itself', async () => {
+    const { redis, raw } = await startBehindProxy()
+    await later(redis, 'a', 0)
+    await promoteAll(redis)
+    const hour = Math.floor(Date.now() / HOUR)
+    const kept = ENDED[hour % 2] as string
 
-  expect(await raw.hkeys(kept)).toEqual(['ta'])
-  expect(await raw.pexpiretime(kept)).toBe((hour + 2) * HOUR)
+    expect((await raw.hkeys(kept)).sort()).toEqual(['', 'ta'])
+    expect(await raw.pexpiretime(kept)).toBe((hour + 3) * HOUR)
+  })
+
+  it('is remembered for the hour after, and dropped when its hash has its turn again', async () => {
+    const { redis, raw } = await startBehindProxy()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    const hour = Math.floor(Date.now() / HOUR)
+    const [now = '', before = ''] = [ENDED[hour % 2], ENDED[(hour + 1) % 2]]
+    await raw.hset(before, '', hour - 1, 'tbefore', 'p5')
+    await raw.hset(now, '', hour - 2, 'tlong-ago', 'p5')
+
+    const answers = [await publisher.cancel('before'), await publisher.cancel('long-ago')]
+    await later(redis, 'new')
+    await publisher.cancel('new')
+
+    expect(answers).toEqual(['too-late', 'unknown'])
+    expect((await raw.hkeys(now)).sort()).toEqual(['', 'tnew'])
+  })
 })

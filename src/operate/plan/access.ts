@@ -24,7 +24,7 @@ const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 /** What promotes delayed events sends to the stream, and to the keys of what is delayed. */
 const PROMOTING = {
   onStream: words('xadd type'),
-  onDelayed: words('type zcard zrangebyscore zadd zrem hset hdel setnx getdel pexpireat'),
+  onDelayed: words('type zcard zrangebyscore zadd zrem hset hdel setnx getdel unlink pexpireat'),
 }
 
 const FUNCTIONS = {

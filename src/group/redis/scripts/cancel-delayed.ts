@@ -18,7 +18,7 @@ ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
 local member, mark = memberOf(ARGV[1]), '${ENDED.cancelled}' .. ARGV[2]
 local refused = refusal({
-  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1},
+  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''},
 })
 if refused then return redis.error_reply(refused) end

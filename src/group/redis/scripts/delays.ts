@@ -18,7 +18,8 @@ local NAMES = {
 /**
  * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
  * keys that belong to another stream, and from 7.0 on a missing right. `endedAs(member)` is how an event ended within the last hour or two, or false;
- * `noteEnded(member, how)` remembers it, `keepFlag()` keeps the time of the first one right and returns it. `memberOf(id)` stores a UUID as 16 bytes.
+ * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
+ * others waiting. `keepFlag()` keeps the time of the first one right and returns it. `memberOf(id)` stores a UUID as 16 bytes.
  *
  * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1.
  */
@@ -53,12 +54,17 @@ local function memberOf(id)
   return 'u' .. bytes
 end
 
+local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
 local function endedAs(member)
-  return redis.call('HGET', endedNow, member) or redis.call('HGET', endedBefore, member)
+  return isOf(endedNow, hour) and redis.call('HGET', endedNow, member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, member)
 end
 local function noteEnded(member, how)
+  if not isOf(endedNow, hour) then
+    redis.call('UNLINK', endedNow)
+    redis.call('HSET', endedNow, '', ms(hour))
+    redis.call('PEXPIREAT', endedNow, ms((hour + 3) * 3600000))
+  end
   redis.call('HSET', endedNow, member, how)
-  redis.call('PEXPIREAT', endedNow, ms((hour + 2) * 3600000))
 end
 
 local function keepFlag()

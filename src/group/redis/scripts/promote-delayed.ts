@@ -84,7 +84,7 @@ local function take(member, due, record)
 end
 
 refused = refusal({
-  {'XADD', stream, '*', 'a', ''}, {'ZADD', delayed, 0, ''}, {'ZREM', delayed, ''}, {'HDEL', events, ''}, {'HSET', endedNow, '', ''}, {'PEXPIREAT', endedNow, 1},
+  {'XADD', stream, '*', 'a', ''}, {'ZADD', delayed, 0, ''}, {'ZREM', delayed, ''}, {'HDEL', events, ''}, {'HSET', endedNow, '', ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''},
 }) or false
 if refused then return {0, ms(now), '', 0, refused} end
