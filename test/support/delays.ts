@@ -5,7 +5,7 @@ import { connect } from 'millrace/connect'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { onTestFinished } from 'vitest'
 import { startRestServer } from './rest-server.ts'
-import { type Scenario, startScenario } from './scenario.ts'
+import { type Scenario, type ScenarioOptions, startScenario } from './scenario.ts'
 
 /** The keys of delayed events of stream `orders`. */
 export const DELAYED = '{orders}:delayed'
@@ -23,9 +23,13 @@ export interface DelayPlace {
   delayed(): Promise<number>
 }
 
-export async function delayOverTcp(): Promise<DelayPlace & { readonly scenario: Scenario }> {
-  const scenario = await startScenario()
-  return { redis: scenario.redis, scenario, ...delaysOn(scenario.raw) }
+/** @param options How the scenario differs from the plain one: another server, another client. @param prefix What its client puts before keys. */
+export async function delayOverTcp(
+  options: ScenarioOptions = {},
+  prefix = '',
+): Promise<DelayPlace & { readonly scenario: Scenario }> {
+  const scenario = await startScenario(options)
+  return { redis: scenario.redis, scenario, ...delaysOn(scenario.raw, prefix) }
 }
 
 export async function delayOverRest(): Promise<DelayPlace> {
@@ -52,17 +56,17 @@ export async function delayInMemory(): Promise<DelayPlace> {
 }
 
 /** The same of a server that another client sees. */
-export function delaysOn(raw: Redis): Omit<DelayPlace, 'redis'> {
+export function delaysOn(raw: Redis, prefix = ''): Omit<DelayPlace, 'redis'> {
   return {
     now: () => Date.now(),
-    pass: (ms) => passDelays(raw, ms),
+    pass: (ms) => passDelays(raw, ms, prefix),
     async entries() {
-      const entries = await raw.xrange('orders', '-', '+')
+      const entries = await raw.xrange(`${prefix}orders`, '-', '+')
       return entries.map(([, flat]) =>
         Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n] as string, flat[2 * n + 1] as string] as const),
       )
     },
-    delayed: () => raw.zcard(DELAYED),
+    delayed: () => raw.zcard(`${prefix}${DELAYED}`),
   }
 }
 
@@ -73,8 +77,8 @@ if first then redis.call('SET', KEYS[2], ('%.0f'):format(first)) end
 `
 
 /** A server's clock cannot be moved: what is delayed is moved instead, and the flag with it. */
-export async function passDelays(raw: Redis, ms: number): Promise<void> {
-  await raw.eval(NEARER, 2, DELAYED, `${DELAYED}:next`, ms)
+export async function passDelays(raw: Redis, ms: number, prefix = ''): Promise<void> {
+  await raw.eval(NEARER, 2, `${prefix}${DELAYED}`, `${prefix}${DELAYED}:next`, ms)
 }
 
 /** Promotes all that is due on stream `orders`, a page after the other. @returns How many that were. */
