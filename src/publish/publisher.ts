@@ -112,18 +112,21 @@ export function createPublisher(options: PublisherOptions): Publisher {
 /** Cancel calls that were not answered whose nonces are kept. */
 const MAX_UNANSWERED = 1_000
 
-/** A call that was not answered may have been carried out: the next one for the event has the same nonce, and so the same answer. */
+/** A call that was not answered may have been carried out: the next one for its event has the same nonce, and so the same answer. */
 function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
   const unanswered = new Map<string, string>()
   return async (eventId) => {
     assertText(action, 'eventId', eventId)
     const nonce = unanswered.get(eventId) ?? crypto.randomUUID()
-    unanswered.set(eventId, nonce)
-    const [oldest] = unanswered.keys()
-    if (unanswered.size > MAX_UNANSWERED && oldest !== undefined) unanswered.delete(oldest)
-    const answer = await createCanceller(action, redis)(stream, eventId, nonce)
     unanswered.delete(eventId)
-    return answer
+    try {
+      return await createCanceller(action, redis)(stream, eventId, nonce)
+    } catch (error) {
+      const [oldest = eventId] = unanswered.keys()
+      if (unanswered.size >= MAX_UNANSWERED) unanswered.delete(oldest)
+      unanswered.set(eventId, nonce)
+      throw error
+    }
   }
 }
 

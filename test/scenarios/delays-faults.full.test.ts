@@ -80,6 +80,19 @@ describe.each(LOSSES)('a lost answer, %s', (loss) => {
     expect([answer, await publisher.cancel('e'), await delayed()]).toEqual(['cancelled', 'already-cancelled', 0])
   })
 
+  it('of cancel(): asked again after the event was published once more, it cancels that', async () => {
+    const { proxy, cut, redis, delayed } = await startBehindProxy()
+    await later(redis, 'e')
+    await createPublisher({ stream: 'orders', redis }).cancel('nobody')
+    const publisher = createPublisher({ stream: 'orders', redis: cut })
+    const lost = proxy.freezeAfter('evalsha', 0)
+    await expect(publisher.cancel('e')).rejects.toThrow(RedisConnectionError)
+    await lost
+    await later(redis, 'e')
+
+    expect([await publisher.cancel('e'), await delayed()]).toEqual(['cancelled', 0])
+  })
+
   it('of a promotion: each event comes once', async () => {
     const { proxy, cut, redis, entries } = await startBehindProxy()
     await Promise.all(names('e', 250).map((id) => later(redis, id, 0)))

@@ -148,6 +148,32 @@ describe.each(PLACES)('over %s', (_name, start) => {
     expect([await place.delayed(), await publisher.cancel('a'), await place.delayed()]).toEqual([1, 'cancelled', 0])
   })
 
+  it('of many cancel() at once, one answers that it cancelled the event', async () => {
+    const place = await start()
+    const publisher = aPublisher(place.redis)
+    await publisher.publish(Reminder, { orderId: 'o' }, { eventId: 'e', delayMs: HOUR })
+
+    const answers = await Promise.all(names('c', 10).map(() => publisher.cancel('e')))
+
+    expect(answers.toSorted()).toEqual([...names('c', 9).map(() => 'already-cancelled'), 'cancelled'])
+  })
+
+  it('an event that is due and cancelled at once is cancelled or comes, never both', async () => {
+    const place = await start()
+    const publisher = aPublisher(place.redis)
+    const ids = names('e', 100)
+    await publisher.publishMany(
+      ids.map((eventId) => [Reminder, { orderId: eventId }, { eventId, delayMs: 0 }] as const),
+    )
+    await place.pass(1)
+
+    const [answers] = await Promise.all([Promise.all(ids.map((id) => publisher.cancel(id))), promoteAll(place.redis)])
+
+    const late = ids.filter((_id, n) => answers[n] === 'too-late')
+    expect(ordersOf(await place.entries()).sort()).toEqual(late.sort())
+    expect(answers.filter((answer) => answer === 'cancelled')).toHaveLength(100 - late.length)
+  })
+
   it('2,000 events are promoted once each by ten promoters at once', async () => {
     const place = await start()
     const orders = names('o', 2_000)

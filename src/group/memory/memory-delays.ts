@@ -64,12 +64,12 @@ export class MemoryDelays implements Delaying {
   }
 
   async cancel(stream: string, eventId: string, nonce: string): Promise<CancelAnswer> {
-    const ended = this.#endedAs(stream, eventId)
-    if (ended === nonce) return 'cancelled'
     if (this.#of(stream).waiting.delete(eventId)) {
       this.#noteEnded(stream, eventId, nonce)
       return 'cancelled'
     }
+    const ended = this.#endedAs(stream, eventId)
+    if (ended === nonce) return 'cancelled'
     if (ended === undefined) return 'unknown'
     return typeof ended === 'string' ? 'already-cancelled' : 'too-late'
   }

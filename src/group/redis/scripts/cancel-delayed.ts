@@ -23,14 +23,14 @@ local refused = refusal({
 })
 if refused then return redis.error_reply(refused) end
 
-local ended = endedAs(member)
-if ended == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
 if redis.call('ZREM', delayed, member) == 1 then
   redis.call('HDEL', events, member)
   noteEnded(member, mark)
   keepFlag()
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end
+local ended = endedAs(member)
+if ended == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
 if not ended then return ${CANCEL_SCRIPT_ANSWERS.unknown} end
 return ended:sub(1, 1) == '${ENDED.cancelled}' and ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled} or ${CANCEL_SCRIPT_ANSWERS.tooLate}
 `,
