@@ -9,7 +9,7 @@ import { promoteDelayedScript } from './scripts/promote-delayed.ts'
 import type { CallSender } from './sender.ts'
 
 /** What promotes delayed events, and raises flags as publishers do. */
-export interface Promotion extends Pick<Delaying, 'promote'> {
+export interface DelayPromotion extends Pick<Delaying, 'promote'> {
   /** @returns Whether each flag was raised; false if it stood already. */
   raise(stream: string, flags: readonly WakeFlag[]): Promise<AppendResult['raised']>
 }
@@ -19,7 +19,7 @@ export interface Promotion extends Pick<Delaying, 'promote'> {
  *
  * @param remainingMs Milliseconds in which an answer is still of use. Default: no end.
  */
-export function promotionOf(action: string, redis: Connection, remainingMs?: () => number): Promotion {
+export function promotionOf(action: string, redis: Connection, remainingMs?: () => number): DelayPromotion {
   const { delaying, append } = redis
   if (delaying && append)
     return {
