@@ -9,6 +9,7 @@ import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
 import { DELAYED, delayOverTcp, delaysOn, passDelays, promoteAll } from '../support/delays.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import { names, startScenario } from '../support/scenario.ts'
+import { watchCommands } from '../support/watch-commands.ts'
 
 const Reminder = defineEvent('Reminder', { payload: z.object({ orderId: z.string() }) })
 const HOUR = 3_600_000
@@ -308,6 +309,36 @@ describe('a record', () => {
     await expect(call('e', 'by', 1, '', 0, 'a', 'b')).rejects.toThrow('must be in or at')
     await expect(call('e', 'in', 1, 'ALL', 0, 'a', 'b')).rejects.toThrow('MAXLEN or MINID')
     expect(await raw.keys('*')).toEqual([])
+  })
+})
+
+describe('publishMany()', () => {
+  const wake = { group: 'g', windowMs: 60_000, wake: async () => {}, onError: () => {} }
+  const mixed = (n: number) => [Reminder, { orderId: `${n}` }, n % 2 ? { delayMs: HOUR } : {}] as const
+
+  it('sends delayed events among others, in order, in one request', async () => {
+    const { proxy, cut, redis, server } = await startBehindProxy()
+    await later(redis, 'warm')
+    const publisher = createPublisher({ stream: 'orders', redis: cut, wake })
+    await publisher.publish(Reminder, { orderId: 'o' }, { delayMs: HOUR })
+    const { requests } = proxy
+    const watch = await watchCommands(server.url)
+
+    await publisher.publishMany([0, 1, 2, 3].map(mixed))
+
+    const names = (await watch.sent()).map(([name]) => name)
+    expect(names).toEqual(['xadd', 'evalsha', 'xadd', 'evalsha', 'setnx', 'get', 'getex'])
+    expect(proxy.requests - requests).toBe(2) // the flag's end has its own
+  })
+
+  it('sends the text of the script once to a server that does not know it', async () => {
+    const { redis, server, delayed } = await startBehindProxy()
+    const watch = await watchCommands(server.url)
+
+    await createPublisher({ stream: 'orders', redis }).publishMany(names('o', 500).map((_id, n) => mixed(2 * n + 1)))
+
+    const sent = (await watch.sent()).map(([name]) => name)
+    expect([sent.filter((name) => name === 'eval').length, await delayed()]).toEqual([1, 500])
   })
 })
 
