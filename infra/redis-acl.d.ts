@@ -1,6 +1,8 @@
 /** Access strings of the users of redis-acl.txt, for ElastiCache. */
 export const publisher: string
+export const delayer: string
 export const poller: string
+export const promoter: string
 export const claimer: string
 export const console: string
 export const operator: string

@@ -11,7 +11,9 @@ const users = Object.fromEntries(
 )
 
 export const publisher = users['orders-publisher']
+export const delayer = users['orders-delayer']
 export const poller = users['orders-poller']
+export const promoter = users['orders-promoter']
 export const claimer = users['orders-claimer']
 export const console = users['orders-console']
 export const operator = users['orders-operator']

@@ -225,21 +225,29 @@ export class RedisConnectionError extends MillraceError {
   readonly code = 'ERR_REDIS_CONNECTION'
 }
 
-/** Some of the events could not be written. `entryIds` has the ids of those that were, in the order they were given. */
+/** Some of the events could not be written. `entryIds` and `delayedUntil` have those that were, in the order they were given. */
 export class PublishFailedError extends MillraceError {
   override readonly name = 'PublishFailedError'
   readonly code = 'ERR_PUBLISH_FAILED'
   readonly stream: string
-  /** One per event, in order; `undefined` where the event was refused, or where no reply says. */
+  /** One per event, in order; `undefined` where the event is delayed, was refused, or where no reply says. */
   readonly entryIds: readonly (string | undefined)[]
+  /** One per event, in order: until when it is delayed; `undefined` where it is not, was refused, or where no reply says. */
+  readonly delayedUntil: readonly (Date | undefined)[]
 
-  constructor(stream: string, entryIds: readonly (string | undefined)[], cause: Error) {
-    const missing = entryIds.filter((id) => id === undefined).length
+  constructor(
+    stream: string,
+    entryIds: readonly (string | undefined)[],
+    cause: Error,
+    delayedUntil: readonly (Date | undefined)[] = entryIds.map(() => undefined),
+  ) {
+    const missing = entryIds.filter((id, n) => id === undefined && delayedUntil[n] === undefined).length
     super(`Cannot publish ${missing} of ${entryIds.length} events to stream ${quotedValue(stream)}: ${cause.message}`, {
       cause,
     })
     this.stream = stream
     this.entryIds = entryIds
+    this.delayedUntil = delayedUntil
   }
 }
 

@@ -17,6 +17,7 @@ export type {
   SettingOptions,
   Unrouted,
 } from './define/consumer-settings.ts'
+export type { DelayPromoter, Promotion, PromotionRequest } from './define/delay-promoter.ts'
 export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './define/event.ts'
 export { defineEvent } from './define/event.ts'
 export type { EventFilter } from './define/filter-patterns.ts'
@@ -73,9 +74,12 @@ export {
   UnsupportedVersionError,
 } from './errors.ts'
 export type { Connection } from './group/connection.ts'
+export type { CancelAnswer } from './group/delays.ts'
 export { definePolicy } from './policies/define-policy.ts'
-export type { Publication, PublishOptions } from './publish/publication.ts'
-export type { Published, Publisher } from './publish/publisher.ts'
+export type { PromoteDelaysOptions } from './publish/promote-delays.ts'
+export { promoteDelays } from './publish/promote-delays.ts'
+export type { DelayOptions, MaybeDelayOptions, Publication, PublishOptions } from './publish/publication.ts'
+export type { Delayed, Published, Publisher } from './publish/publisher.ts'
 export { createPublisher } from './publish/publisher.ts'
 export type { PublisherOptions, Wake } from './publish/publisher-options.ts'
 export type { Backlog, ConsumerReport, Report } from './report.ts'

@@ -29,6 +29,7 @@ const isErrorClass = (exported: unknown) =>
 
 const report = sumReports('poll', [createOpenReport('orders', 'billing')])
 const refused = new RedisReplyError('WRONGTYPE no stream')
+const delayedUntil = [undefined, new Date(5), undefined, undefined]
 const issues = [
   { path: 'items.0.sku', message: 'expected string' },
   { path: '', message: 'expected object' },
@@ -124,10 +125,10 @@ const EVERY_ERROR = {
     facts: { eventType: 'OrderPaid' },
   },
   ERR_PUBLISH_FAILED: {
-    error: new PublishFailedError('orders', ['1-0', undefined, '2-0', undefined], refused),
+    error: new PublishFailedError('orders', ['1-0', undefined, '2-0', undefined], refused, delayedUntil),
     name: 'PublishFailedError',
-    message: 'Cannot publish 2 of 4 events to stream "orders": WRONGTYPE no stream',
-    facts: { stream: 'orders', entryIds: ['1-0', undefined, '2-0', undefined] },
+    message: 'Cannot publish 1 of 4 events to stream "orders": WRONGTYPE no stream',
+    facts: { stream: 'orders', entryIds: ['1-0', undefined, '2-0', undefined], delayedUntil },
     cause: refused,
   },
   ERR_REDIS_CONNECTION: {

@@ -37,6 +37,7 @@ test('the package exports these names', () => {
       "on",
       "onBatch",
       "poll",
+      "promoteDelays",
     ]
   `)
 })

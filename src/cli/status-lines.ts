@@ -10,6 +10,7 @@ import type {
   Unknown,
 } from '../operate/inspect/inspection.ts'
 import { asideLines } from './aside-lines.ts'
+import { delayLines } from './delay-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Paint, TableCell, TableColumn } from './text/text.ts'
@@ -59,7 +60,8 @@ function streamLines(
 ): string[] {
   const { groups, missingGroups, state } = stream
   const head = `${colour('bold', printableName(stream.stream))}  ${stateText(stream)}`
-  if (state === 'missing' || state === 'other-type') return [head]
+  const delayed = delayLines(stream.delays, colour).map((line) => `  ${line}`)
+  if (state === 'missing' || state === 'other-type') return [head, ...delayed]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
   if (details) body.push(...trimLines(stream))
@@ -71,7 +73,12 @@ function streamLines(
   ]
   if (groups.length > 0) body.unshift(titles)
   else if (stream.unknown.groups === undefined && missingGroups.length === 0) body.push(colour('dim', 'no groups'))
-  return [head, ...body.map((line) => `  ${line}`), ...notes.map((note) => `  ${colour('yellow', `! ${note}`)}`)]
+  return [
+    head,
+    ...delayed,
+    ...body.map((line) => `  ${line}`),
+    ...notes.map((note) => `  ${colour('yellow', `! ${note}`)}`),
+  ]
 }
 
 /** What of a stream may go, and whether anybody sees to it. */
@@ -181,6 +188,7 @@ const NAMES: Readonly<Record<string, string>> = {
   byCondition: 'what waits for a condition',
   byTime: 'what waits for its time',
   consumers: 'consumers',
+  delays: 'delayed events',
   deadLetters: 'dead letters',
   groups: 'groups',
   isOurs: 'whose group it is',

@@ -50,6 +50,35 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
   }
 }
 
+/** Where a stream's delayed events are kept, in its hash slot. No group shares one of these keys: its own have other endings. */
+export interface DelayKeys {
+  readonly stream: string
+  /** Sorted set: event id → when it is due, in milliseconds since 1970. What cannot be read stands above 9e15. */
+  readonly delayed: string
+  /** Hash: event id → its record, and under `''` the stream that the keys belong to. */
+  readonly events: string
+  /** Text: when the first of them is due; absent where nothing is delayed. */
+  readonly next: string
+  /** Two hashes, used in turn each hour: event id → how it ended, and under `''` the hour. What was there two hours ago is dropped. */
+  readonly ended: readonly [string, string]
+}
+
+/**
+ * The keys of a stream's delayed events: `{orders}:delayed` and so on.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function delayKeys(stream: string): DelayKeys {
+  const delayed = `${slotPrefix(stream)}:delayed`
+  return {
+    stream,
+    delayed,
+    events: `${delayed}:events`,
+    next: `${delayed}:next`,
+    ended: [`${delayed}:ended:0`, `${delayed}:ended:1`],
+  }
+}
+
 /**
  * Whether keys belong to a stream, by the owner that they name: streams `orders` and `{orders}` would share them. The owner is named as the
  * server sees it, with the client's `keyPrefix` before it if it has one.

@@ -8,6 +8,7 @@ import { wrapHandler } from '../core/wrap.ts'
 import { quotedValue } from '../errors.ts'
 import type { ConsumerSettings, SettingOptions } from './consumer-settings.ts'
 import { resolveConsumerKeys, resolveSettings, SETTING_NAMES } from './consumer-settings.ts'
+import type { DelayPromoter } from './delay-promoter.ts'
 import type { EventDefinition, EventOf } from './event.ts'
 import { assertEventDefinition } from './event.ts'
 import type { EventFilter } from './filter-patterns.ts'
@@ -42,6 +43,8 @@ export interface ConsumerOptions extends SettingOptions {
   readonly filter?: EventFilter
   /** Policies of all routes, outside those that a route has itself. Default: none. */
   readonly use?: readonly Policy[]
+  /** What brings delayed events of the stream into it when they are due, as `promoteDelays()` does. Default: nothing; the runs of another consumer may. */
+  readonly delays?: DelayPromoter
 }
 
 /** What a consumer calls with its dead letters. */
@@ -55,6 +58,7 @@ export interface Consumer {
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
   readonly filter: EventFilter | undefined
+  readonly delays: DelayPromoter | undefined
   /** Something expires by the server's time. */
   readonly asksTime: boolean
   /** Policies that do more than wrap, in the order in which they are asked. */
@@ -99,7 +103,7 @@ export function on<Definition extends EventDefinition>(
  */
 export function defineConsumer(options: ConsumerOptions): Consumer {
   assertObject('define consumer', 'options', options)
-  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, ...rest } = options
+  const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, delays, ...rest } = options
   const action = `define consumer ${quotedValue(group)} on stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertText(action, 'group', group)
@@ -111,6 +115,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     'onDeadLetter',
     'filter',
     'use',
+    'delays',
     ...SETTING_NAMES,
   ])
   if (typeof codec?.decode !== 'function') throw wrongUseError(action, 'codec must have a decode function')
@@ -119,6 +124,8 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   if (onDeadLetter !== undefined) assertAwaitableFunction(action, 'onDeadLetter', onDeadLetter, 'notice, { signal }')
   if (filter !== undefined && typeof filter?.matches !== 'function')
     throw wrongUseError(action, 'filter must come from filterPatterns([…])')
+  if (delays !== undefined && typeof delays?.promote !== 'function')
+    throw wrongUseError(action, 'delays must come from promoteDelays()')
   const settings = resolveSettings(action, rest)
   const own = checkPolicies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
@@ -130,6 +137,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     codec,
     onDeadLetter,
     filter,
+    delays,
     asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
     ...combinePolicies(action, bound, { keys, typeField }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),

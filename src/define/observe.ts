@@ -107,8 +107,10 @@ export interface Observed {
     readonly durationMs: number
     /** Bytes of names and values, one per event. */
     readonly bytes: readonly number[]
-    /** One per event; `undefined` where it was not written. */
+    /** One per event; `undefined` where it was not written, or is delayed. */
     readonly entryIds: readonly (string | undefined)[]
+    /** One per event: until when it is delayed; `undefined` where it is not, or was not written. */
+    readonly delayedUntil: readonly (Date | undefined)[]
     readonly error?: Error | undefined
   }
 }

@@ -1,5 +1,6 @@
 import type { Field } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
+import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
 import type { Pausing } from './pausing.ts'
 
@@ -18,8 +19,8 @@ export interface WakeFlag {
 
 /** What became of entries and flags, in order. */
 export interface AppendResult {
-  /** An id or an error for each entry; an error also where it was not sent any more, or no reply came. */
-  readonly answers: readonly (string | Error)[]
+  /** An id, the time at which a delayed one is due, or an error for each entry; an error also where it was not sent any more, or no reply came. */
+  readonly answers: readonly (string | number | Error)[]
   /** Whether each flag was raised; false if it stood already. */
   readonly raised: readonly (boolean | Error)[]
 }
@@ -30,6 +31,7 @@ export type AppendEntries = (
   entries: readonly (readonly Field[])[],
   trim: StreamTrim,
   flags?: readonly WakeFlag[],
+  delayed?: DelayedEntries,
 ) => Promise<AppendResult>
 
 /** A server, or something that behaves like one. What the option `redis` takes. */
@@ -42,6 +44,8 @@ export interface Connection {
   readonly append?: AppendEntries
   /** Left out by connections to servers: see `pausingOf`. */
   readonly pausing?: Pausing
+  /** Left out by connections to servers: see `promotionOf` and `createCanceller`. */
+  readonly delaying?: Delaying
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
   assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */

@@ -25,6 +25,7 @@ export type {
   ConditionInspection,
   ConsumerInspection,
   DeadLettersInspection,
+  DelaysInspection,
   DeliveryCounts,
   GroupInspection,
   Inspection,

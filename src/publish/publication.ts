@@ -1,9 +1,12 @@
-import { assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
+import { assertKnownOptions, assertNumber, assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
+import { quotedValue } from '../errors.ts'
+import type { EventDelay } from '../group/delays.ts'
+import { MAX_EVENT_DELAY_MS } from '../group/redis/scripts/delays.ts'
 
 /** What an event says beside its payload. */
-export interface PublishOptions {
+interface EventTexts {
   /** Identifies the event; consumers' idempotency keys are made of it. Default: a random UUID. */
   readonly eventId?: string
   readonly aggregateType?: string
@@ -15,27 +18,58 @@ export interface PublishOptions {
   readonly traceparent?: string
 }
 
+/** What an event for now says beside its payload. */
+export interface PublishOptions extends EventTexts {
+  /** Left out: an event with one of these goes by `DelayOptions`. */
+  readonly delayMs?: undefined
+  readonly deliverAt?: undefined
+}
+
+/** What a delayed event says beside its payload, and when it is to be in the stream: by the server's clock, at most 366 days ahead, and never before. */
+export type DelayOptions = EventTexts &
+  (
+    | {
+        /** Milliseconds from now, 0 or more. */
+        readonly delayMs: number
+        readonly deliverAt?: undefined
+      }
+    | {
+        /** The time; one of the past is now. */
+        readonly deliverAt: Date
+        readonly delayMs?: undefined
+      }
+  )
+
+/** Options of an event that may be delayed. */
+export type MaybeDelayOptions = EventTexts &
+  (
+    | { readonly delayMs?: number | undefined; readonly deliverAt?: undefined }
+    | { readonly deliverAt?: Date | undefined; readonly delayMs?: undefined }
+  )
+
 /** The arguments of `publish`, as one tuple. */
 export type Publication<Definition extends EventDefinition = EventDefinition> = readonly [
   event: Definition,
   payload: PayloadOf<Definition>,
-  options?: PublishOptions | undefined,
+  options?: MaybeDelayOptions | undefined,
 ]
 
 /** One event of `publishMany`, checked but for its payload. */
 export interface EventDraft {
   readonly event: EventDefinition
   readonly payload: unknown
-  readonly options: PublishOptions
+  readonly options: EventTexts
   readonly eventId: string
+  /** `undefined`: it is for now. */
+  readonly delay: EventDelay | undefined
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt']
+const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt']
 
-const NO_OPTIONS: PublishOptions = {}
+const NO_OPTIONS: MaybeDelayOptions = {}
 
-/** @throws {TypeError} No publication, no event, or an option that is unknown or none. */
+/** @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time. */
 export function checkPublication(action: string, publication: Publication): EventDraft {
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
@@ -43,10 +77,34 @@ export function checkPublication(action: string, publication: Publication): Even
   const [event, payload, options = NO_OPTIONS] = publication as Publication
   assertEventDefinition(action, event)
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
-  return { event, payload, options, eventId: options.eventId ?? crypto.randomUUID() }
+  const eventId = options.eventId ?? crypto.randomUUID()
+  return { event, payload, options, eventId, delay: checkDelay(action, eventId, options) }
 }
 
-function checkPublishOptions(action: string, options: PublishOptions): void {
+function checkPublishOptions(action: string, options: EventTexts): void {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
+}
+
+function checkDelay(
+  action: string,
+  eventId: string,
+  { delayMs, deliverAt }: MaybeDelayOptions,
+): EventDelay | undefined {
+  if (delayMs === undefined && deliverAt === undefined) return undefined
+  if (delayMs !== undefined && deliverAt !== undefined)
+    throw wrongUseError(action, 'delayMs and deliverAt must not both be given')
+  if (delayMs !== undefined) {
+    assertNumber(action, 'delayMs', delayMs, 0, MAX_EVENT_DELAY_MS)
+    return { eventId, delayMs }
+  }
+  const at = deliverAt instanceof Date ? deliverAt.getTime() : Number.NaN
+  if (Number.isNaN(at)) throw wrongUseError(action, `deliverAt must be a valid Date, got ${kindOf(deliverAt)}`)
+  // how far ahead it may be, the script decides by the server's clock
+  return { eventId, deliverAt: at }
+}
+
+function kindOf(value: unknown): string {
+  if (value instanceof Date) return 'an invalid one'
+  return typeof value === 'string' ? quotedValue(value) : typeof value
 }

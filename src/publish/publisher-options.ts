@@ -101,14 +101,19 @@ export function resolvePublisherOptions(options: PublisherOptions) {
 }
 
 function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
+  return checkWakes(action, given).map((wake) => ({ ...wake, key: consumerKeys(stream, wake.group).wake }))
+}
+
+/** @throws {TypeError | RangeError} Something that is no `Wake`. */
+export function checkWakes(action: string, given: Wake | readonly Wake[]): readonly Wake[] {
   const wakes = (Array.isArray(given) ? given : [given]) as readonly Wake[]
-  return wakes.map((wake) => {
+  for (const wake of wakes) {
     if (typeof wake?.wake !== 'function' || typeof wake.onError !== 'function')
       throw wrongUseError(action, 'wake must come from wakePoller of millrace/lambda')
     assertText(action, 'wake.group', wake.group)
     assertInteger(action, 'wake.windowMs', wake.windowMs, 1)
-    return { ...wake, key: consumerKeys(stream, wake.group).wake }
-  })
+  }
+  return wakes
 }
 
 function resolveTrim(action: string, { maxLength, retentionMs }: PublisherOptions, exact: boolean): StreamTrim {

@@ -1,15 +1,19 @@
 import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
-import { wrongUseError } from '../core/options.ts'
+import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
 import { PublishFailedError, quotedValue } from '../errors.ts'
+import type { Connection } from '../group/connection.ts'
+import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
+import { createCanceller } from '../group/redis/cancelling.ts'
 import { encodeEvents } from './encode-events.ts'
-import type { EventDraft, Publication, PublishOptions } from './publication.ts'
+import type { DelayOptions, EventDraft, MaybeDelayOptions, Publication, PublishOptions } from './publication.ts'
 import { checkPublication } from './publication.ts'
 import type { PublisherOptions, Wake } from './publisher-options.ts'
 import { resolvePublisherOptions } from './publisher-options.ts'
+import { wakeIfRaised } from './wake-if-raised.ts'
 
 /** Where an event went. */
 export interface Published {
@@ -17,8 +21,37 @@ export interface Published {
   readonly eventId: string
 }
 
+/** Until when an event is delayed. */
+export interface Delayed {
+  readonly eventId: string
+  /** By the server's clock: no run promotes it before. */
+  readonly deliverAt: Date
+}
+
+/** What a publication comes to, by its options. */
+type ResultOf<Given> = Given extends readonly [unknown, unknown, (infer Options)?] ? ResultOfOptions<Options> : never
+type ResultOfOptions<Options> = unknown extends Options
+  ? Published
+  : [Options] extends [{ readonly delayMs: number } | { readonly deliverAt: Date }]
+    ? Delayed
+    : [Options] extends [PublishOptions | undefined]
+      ? Published
+      : Published | Delayed
+
 /** Appends events to one stream. */
 export interface Publisher {
+  /**
+   * Delays an event: a run of a consumer with `delays: promoteDelays()` brings it into the stream when it is due, once. One event of an `eventId` waits at a
+   * time; publishing it again answers until when the first one does, or did, and changes nothing.
+   *
+   * @throws As below; `PublishFailedError` also where memory is full, and where `deliverAt` is beyond 366 days by the server's clock. Then nothing is written.
+   * @throws {TypeError | RangeError} No time, a negative one, a `delayMs` beyond 366 days, or both options.
+   */
+  publish<Definition extends EventDefinition>(
+    event: Definition,
+    payload: PayloadOf<Definition>,
+    options: DelayOptions,
+  ): Promise<Delayed>
   /**
    * Checks a payload, as the JSON that consumers will read, and appends it to the stream as it was given.
    *
@@ -34,15 +67,28 @@ export interface Publisher {
     payload: PayloadOf<Definition>,
     options?: PublishOptions,
   ): Promise<Published>
+  publish<Definition extends EventDefinition>(
+    event: Definition,
+    payload: PayloadOf<Definition>,
+    options: MaybeDelayOptions,
+  ): Promise<Published | Delayed>
   /**
    * Publishes many, in order: a thousand or a megabyte in one round trip, more in as many as that takes. All are checked before the first is
    * sent. Where one is refused, or a reply does not come, what was not sent yet is not sent.
    *
    * @throws As `publish`; `PublishFailedError` names those that are known to be written, whatever stopped it.
    */
-  publishMany<const Definitions extends readonly EventDefinition[]>(
-    publications: readonly [...{ readonly [N in keyof Definitions]: Publication<Definitions[N]> }],
-  ): Promise<Published[]>
+  publishMany<const Definitions extends readonly EventDefinition[], Given extends readonly Publication[]>(
+    publications: Given & readonly [...{ readonly [N in keyof Definitions]: Publication<Definitions[N]> }],
+  ): Promise<{ -readonly [N in keyof Given]: ResultOf<Given[N]> }>
+  /**
+   * Cancels a delayed event: `too-late` if it was promoted, `already-cancelled` by another call, `unknown` if there is none, or it ended more than an hour or two
+   * ago. Asked again after a lost answer it answers the same.
+   *
+   * @throws {TypeError} No event id.
+   * @throws {RedisReplyError | RedisConnectionError} The server refused, or no reply came: ask again.
+   */
+  cancel(eventId: string): Promise<CancelAnswer>
 }
 
 /**
@@ -52,14 +98,35 @@ export interface Publisher {
  */
 export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, ...settings } = resolvePublisherOptions(options)
-  const action = `publish to stream ${quotedValue(settings.stream)}`
+  const stream = quotedValue(settings.stream)
+  const action = `publish to stream ${stream}`
   const publishing = { ...settings, action, appendTo: createAppender(action, redis) }
+  const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   return {
-    async publish(event, payload, publishOptions) {
-      const [published] = await publishAll(publishing, [[event, payload, publishOptions]])
-      return published as Published
-    },
-    publishMany: (publications) => publishAll(publishing, publications as readonly Publication[]),
+    publish: publishOne as Publisher['publish'],
+    publishMany: ((publications) => publishAll(publishing, publications)) as Publisher['publishMany'],
+    cancel: cancelOnce(`cancel an event of stream ${stream}`, settings.stream, redis),
+  }
+}
+
+/** Cancel calls that were not answered whose nonces are kept. */
+const MAX_UNANSWERED = 1_000
+
+/** A call that was not answered may have been carried out: the next one for its event has the same nonce, and so the same answer. */
+function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
+  const unanswered = new Map<string, string>()
+  return async (eventId) => {
+    assertText(action, 'eventId', eventId)
+    const nonce = unanswered.get(eventId) ?? crypto.randomUUID()
+    unanswered.delete(eventId)
+    try {
+      return await createCanceller(action, redis)(stream, eventId, nonce)
+    } catch (error) {
+      const [oldest = eventId] = unanswered.keys()
+      if (unanswered.size >= MAX_UNANSWERED) unanswered.delete(oldest)
+      unanswered.set(eventId, nonce)
+      throw error
+    }
   }
 }
 
@@ -70,7 +137,9 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
   readonly appendTo: ReturnType<typeof createAppender>
 }
 
-async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Published[]> {
+type Result = Published | Delayed
+
+async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Result[]> {
   const { action, stream, observers } = publishing
   if (!Array.isArray(publications))
     throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
@@ -82,20 +151,23 @@ async function publishAll(publishing: Publishing, publications: readonly Publica
   return observers.within('publish', call, () => append(publishing, drafts, call))
 }
 
-async function append(publishing: Publishing, drafts: readonly EventDraft[], call?: PublishCall): Promise<Published[]> {
+async function append(publishing: Publishing, drafts: readonly EventDraft[], call?: PublishCall): Promise<Result[]> {
   const { action, stream, trim, wakes, observers, clock } = publishing
   const startedAt = clock.monotonic()
   let entries: readonly (readonly Field[])[] = []
-  let answers: readonly (string | Error)[] = []
+  let answers: readonly (string | number | Error)[] = []
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
-    const appended = await publishing.appendTo(stream, entries, trim, wakes)
+    const delayed = delayedOf(drafts, wakes)
+    // what is delayed wakes nobody yet
+    const flags = delayed?.delays.every(Boolean) ? [] : wakes
+    const appended = await publishing.appendTo(stream, entries, trim, flags, delayed)
     answers = appended.answers
     await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
     const refusal = answers.find((answer) => answer instanceof Error)
-    if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal)
-    return drafts.map(({ eventId }, n) => ({ entryId: answers[n] as string, eventId }))
+    if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal, answers.map(timeOnly))
+    return drafts.map(({ eventId }, n) => resultOf(eventId, answers[n]))
   } catch (thrown) {
     error = thrown as Error
     throw thrown
@@ -103,20 +175,9 @@ async function append(publishing: Publishing, drafts: readonly EventDraft[], cal
     if (call) {
       const durationMs = clock.monotonic() - startedAt
       const entryIds = drafts.map((_draft, n) => idOnly(answers[n]))
-      observers?.tell('published', { call, durationMs, bytes: entries.map(entryBytes), entryIds, error })
+      const delayedUntil = drafts.map((_draft, n) => timeOnly(answers[n]))
+      observers?.tell('published', { call, durationMs, bytes: entries.map(entryBytes), entryIds, delayedUntil, error })
     }
-  }
-}
-
-/** The event is in the stream by now, so that nothing that goes wrong here is the caller's trouble. */
-async function wakeIfRaised(wake: Wake, raised: boolean | Error | undefined): Promise<void> {
-  try {
-    if (raised instanceof Error) throw raised
-    if (raised) await wake.wake()
-  } catch (error) {
-    try {
-      wake.onError(error as Error)
-    } catch {} // nor is this
   }
 }
 
@@ -133,4 +194,17 @@ function tracedBy(call: PublishCall | undefined): string | undefined {
   }
 }
 
-const idOnly = (answer: string | Error | undefined) => (typeof answer === 'string' ? answer : undefined)
+type Answer = string | number | Error | undefined
+
+const idOnly = (answer: Answer) => (typeof answer === 'string' ? answer : undefined)
+const timeOnly = (answer: Answer) => (typeof answer === 'number' ? new Date(answer) : undefined)
+
+function resultOf(eventId: string, answer: Answer): Result {
+  return typeof answer === 'number' ? { eventId, deliverAt: new Date(answer) } : { entryId: answer as string, eventId }
+}
+
+/** `undefined` where nothing is delayed. */
+function delayedOf(drafts: readonly EventDraft[], wakes: readonly Wake[]): DelayedEntries | undefined {
+  const delays = drafts.map(({ delay }) => delay)
+  return delays.some(Boolean) ? { delays, groups: wakes.map(({ group }) => group) } : undefined
+}

@@ -1,4 +1,10 @@
-export type { MemoryConnection, MemoryEntry, MemoryOptions, MemoryPending } from '../group/memory/memory-connection.ts'
+export type {
+  MemoryConnection,
+  MemoryDelayed,
+  MemoryEntry,
+  MemoryOptions,
+  MemoryPending,
+} from '../group/memory/memory-connection.ts'
 export { connectMemory } from '../group/memory/memory-connection.ts'
 export { createHandlerContext } from './handler-context.ts'
 export type { VirtualClock, VirtualClockOptions } from './virtual-clock.ts'

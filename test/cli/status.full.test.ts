@@ -116,6 +116,7 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
   const { code, lines } = await printed(['status', '--redis', url, '--stream', 'orders', '--group', 'billing'])
   expect([code, lines[2]]).toEqual([0, ' billing 12 1 0 1 ? 2 ? -'])
   expect(lines.slice(3)).toEqual([
+    expect.stringMatching(/^ ! delayed events: NOPERM /),
     expect.stringMatching(/^ ! memory: NOPERM /),
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),

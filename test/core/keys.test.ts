@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumerKeys } from '../../src/core/keys.ts'
-import { consumerKeys, hashSlot, hashTag, PARKED_CONSUMER } from '../../src/core/keys.ts'
+import { consumerKeys, delayKeys, hashSlot, hashTag, PARKED_CONSUMER } from '../../src/core/keys.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const namesOf = ({ stream, deadLetters, due, state, slot }: ConsumerKeys) => ({
@@ -157,6 +157,33 @@ function namedOrRefused(stream: string, group: string): ConsumerKeys | undefined
     return undefined
   }
 }
+
+describe('delayKeys()', () => {
+  test.each([
+    ['orders', '{orders}:delayed'],
+    ['{shop}:orders', '{shop}:orders:delayed'],
+  ])('of stream %s lie in its hash slot', (stream, delayed) => {
+    const keys = delayKeys(stream)
+
+    expect(keys).toEqual({
+      stream,
+      delayed,
+      events: `${delayed}:events`,
+      next: `${delayed}:next`,
+      ended: [`${delayed}:ended:0`, `${delayed}:ended:1`],
+    })
+    const slots = [keys.delayed, keys.events, keys.next, ...keys.ended].map(hashSlot)
+    expect(new Set(slots)).toEqual(new Set([hashSlot(stream)]))
+  })
+
+  test.each(['delayed', 'delayed:events', 'delayed:ended', ''])('share no key with a group named %j', (group) => {
+    const { slot, ...keys } = consumerKeys('orders', group)
+    const ofGroup = [...Object.values(keys), slot('poller-0'), slot('0')]
+    const { delayed, events, next, ended } = delayKeys('orders')
+
+    expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])
+  })
+})
 
 describe('hashTag()', () => {
   test.each([

@@ -209,7 +209,7 @@ describe('defineConsumer()', () => {
         'or set allowLongHandlers: true if handlers may outlast minIdleMs',
     )
   const known =
-    'known are stream, group, routes, codec, onDeadLetter, filter, use, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
+    'known are stream, group, routes, codec, onDeadLetter, filter, use, delays, backoff, deadLetters, batchSize, concurrency, handlerTimeoutMs, minIdleMs, ' +
     'maxDeliveries, maxPending, maxParked, allowLongHandlers, maxEntryBytes, maxBytes, unrouted, newerVersion, maxAgeMs, expired, mode, maxRunMs, lingerMs, reserveMs, maxPollers, startAt'
   const noRoutes = type(': routes must be an array with at least one route, as on(Event, handler)')
   const noRoute = type(': every route must come from on or onBatch')

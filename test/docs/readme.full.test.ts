@@ -138,6 +138,7 @@ describe('README', () => {
         'deadLetters',
         'codec',
         'filter',
+        'delays',
         'onDeadLetter',
         'use',
       ].toSorted(),

@@ -11,7 +11,9 @@ import {
   NonRetryableError,
   on,
   poll,
+  promoteDelays,
   RetryAfterError,
+  type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
@@ -30,8 +32,10 @@ import { xlen } from '../../src/group/redis/commands/xlen.ts'
 import { xpending } from '../../src/group/redis/commands/xpending.ts'
 import { newestEntryCommand, xrange } from '../../src/group/redis/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/redis/commands/xreadgroup.ts'
+import { cancelDelayedScript } from '../../src/group/redis/scripts/cancel-delayed.ts'
 import { claimPageScript } from '../../src/group/redis/scripts/claim-page.ts'
 import { createGroupScript } from '../../src/group/redis/scripts/create-group.ts'
+import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
 import { finishClaimerRunScript } from '../../src/group/redis/scripts/finish-claims.ts'
 import { finishPollerRunScript } from '../../src/group/redis/scripts/finish-reads.ts'
 import { giveSlotBackScript } from '../../src/group/redis/scripts/give-slot.ts'
@@ -41,6 +45,7 @@ import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/red
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
+import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -58,11 +63,13 @@ import { startMonitor } from '../support/start-monitor.ts'
 import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 
 const PUBLISHER = 'orders-publisher'
+const DELAYER = 'orders-delayer'
 const POLLER = 'orders-poller'
+const PROMOTER = 'orders-promoter'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
-const USERS = [PUBLISHER, POLLER, CLAIMER, CONSOLE, OPERATOR]
+const USERS = [PUBLISHER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -90,6 +97,7 @@ const CLAIMER_SCRIPTS = [
   finishClaimerRunScript,
   removeConsumerScript,
 ]
+const DELAYER_SCRIPTS = [delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [joinScript, takeSetAsideGuardedScript]
@@ -97,6 +105,14 @@ const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
 const OF_CLUSTERS = ['asking', 'cluster|slots']
+
+const POLLING: readonly RedisCommand[] = [
+  ...EVALS,
+  xreadgroup('', '', '', 1),
+  getCommand(''),
+  xack('', '', []),
+  ...POLLER_SCRIPTS.flatMap(callsOf),
+]
 
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
@@ -107,13 +123,16 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     getCommand(''),
     timeCommand,
   ]),
-  [POLLER]: aclNames([
+  [DELAYER]: aclNames([
     ...EVALS,
-    xreadgroup('', '', '', 1),
+    xadd('', [], { kind: 'none' }),
+    setIfAbsent('', ''),
+    expireAfter('', 1),
     getCommand(''),
-    xack('', '', []),
-    ...POLLER_SCRIPTS.flatMap(callsOf),
+    ...DELAYER_SCRIPTS.flatMap(callsOf),
   ]),
+  [POLLER]: aclNames(POLLING),
+  [PROMOTER]: aclNames([...POLLING, ...callsOf(promoteDelayedScript)]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
   [CONSOLE]: aclNames([
     timeCommand,
@@ -156,6 +175,20 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'SETNX orders x'],
   [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
   [PUBLISHER, 'EVAL return(0) 1 orders'],
+  [DELAYER, 'PEXPIREAT orders 1'],
+  [DELAYER, 'UNLINK orders'],
+  [DELAYER, 'XADD {orders}:delayed * a b'],
+  [DELAYER, 'XRANGE orders - +'],
+  [DELAYER, 'ZADD orders 1 a'],
+  [DELAYER, 'DEL {orders}:delayed'],
+  [DELAYER, 'HGET {orders}:billing:state mark'],
+  [PROMOTER, 'PEXPIREAT orders 1'],
+  [PROMOTER, 'UNLINK orders'],
+  [PROMOTER, 'XADD {orders}:delayed * a b'],
+  [PROMOTER, 'XTRIM orders MAXLEN 0'],
+  [PROMOTER, 'DEL {orders}:delayed:events'],
+  [POLLER, 'ZADD {orders}:delayed 1 a'],
+  [PUBLISHER, 'ZADD {orders}:delayed 1 a'],
   [POLLER, 'SET orders x'],
   [POLLER, 'DEL orders'],
   [POLLER, 'UNLINK orders'],
@@ -255,8 +288,10 @@ afterAll(async () => {
   await server.stop()
 })
 
+const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
+
 describe('the ACL file', () => {
-  test("names four users, with only the stream's and group's keys, and no command category", () => {
+  test("names users with only the stream's and group's keys, and no command category", () => {
     const rules = [...users.values()].map(({ name, keys, rules }) => [
       name,
       keys,
@@ -266,9 +301,21 @@ describe('the ACL file', () => {
 
     expect(rules).toEqual([
       [PUBLISHER, ['orders'], ['on', '-@all', '~{orders}:billing:wake -@all'], false],
+      [
+        DELAYER,
+        ['orders', ...DELAYED],
+        ['on', '-@all', '~orders -@all', `~${DELAYED.join(' ~')} -@all`, '~{orders}:billing:wake -@all'],
+        false,
+      ],
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
+      [
+        PROMOTER,
+        ['orders', '{orders}:billing:*', ...DELAYED],
+        ['on', '-@all', '~{orders}:billing:* -@all', '~orders -@all', `~${DELAYED.join(' ~')} -@all`],
+        false,
+      ],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
-      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*'], ['on', '-@all'], false],
+      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed'], ['on', '-@all'], false],
       [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
     ])
   })
@@ -280,9 +327,16 @@ describe('the ACL file', () => {
   test('leaves no script out', async () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/redis/scripts'))
 
-    expect(files.filter((file) => !['aside.ts', 'fence.ts', 'script.ts'].includes(file))).toHaveLength(
+    expect(files.filter((file) => !['aside.ts', 'delays.ts', 'fence.ts', 'script.ts'].includes(file))).toHaveLength(
       // two of them are in the file of another
-      new Set([...POLLER_SCRIPTS, ...CLAIMER_SCRIPTS, ...OPERATOR_SCRIPTS, ...POLICY_SCRIPTS]).size - 2,
+      new Set([
+        ...DELAYER_SCRIPTS,
+        promoteDelayedScript,
+        ...POLLER_SCRIPTS,
+        ...CLAIMER_SCRIPTS,
+        ...OPERATOR_SCRIPTS,
+        ...POLICY_SCRIPTS,
+      ]).size - 2,
     )
   })
 })
@@ -398,8 +452,32 @@ describe('under the users of the ACL file', () => {
       return resume(billing, { redis, maxAgeMs })
     })
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
+    await delayAndPromote(monitor, wake)
     monitor.stop()
   })
+
+  /** Everything that a publisher with delays does, and a poller that promotes beside its own work. */
+  async function delayAndPromote(monitor: CommandWatch, wake: Wake): Promise<void> {
+    const redis = connectAs(DELAYER)
+    const reminders = createPublisher({ stream: 'orders', redis, wake })
+    await admin.del('{orders}:billing:wake')
+    await monitor.during(DELAYER, async () => {
+      await reminders.publish(Order, { behaviour: 'fine' })
+      await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'a', delayMs: 60_000 })
+      await reminders.cancel('a')
+      await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'b', delayMs: 0 })
+      await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'c', delayMs: 0 })
+    })
+    await admin.hset('{orders}:delayed:events', 'tc', 'unreadable')
+    await admin.del('{orders}:delayed:ended:0', '{orders}:delayed:ended:1')
+    const promoter = connectAs(PROMOTER)
+    for (const each of seen.get(POLLER) ?? []) seen.set(PROMOTER, (seen.get(PROMOTER) ?? new Set()).add(each))
+    const delays = promoteDelays({ wake })
+    await admin.del('{orders}:billing:wake')
+    const promoted = await monitor.during(PROMOTER, () => delays.promote({ redis: promoter, stream: 'orders' }))
+    expect(promoted).toMatchObject({ promoted: 1, unreadable: 1, refusals: [] })
+    expect((await poll(billing, { redis: promoter })).acked).toBeGreaterThan(0)
+  }
 
   test.each(USERS)('%s needed every command that it has', (name) => {
     expect([...(seen.get(name) ?? [])].sort()).toEqual(SENT[name])

@@ -12,6 +12,20 @@ import { claimOnce } from '../support/claim-once.ts'
 
 const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
 
+/** What delays, cancels and promotes events. */
+const DELAYS = [
+  'group/memory/memory-delays',
+  'group/redis/cancelling',
+  'group/redis/delay-call',
+  'group/redis/promoting',
+  'group/redis/raising',
+  'group/redis/scripts/cancel-delayed',
+  'group/redis/scripts/delay-event',
+  'group/redis/scripts/delays',
+  'group/redis/scripts/promote-delayed',
+  'publish/promote-delays',
+]
+
 const MACHINERY = [
   'core/joinable',
   'group/redis/joining',
@@ -45,6 +59,30 @@ test.each([
     expect(deployed).toEqual(expected)
   },
 )
+
+test.each([
+  ['a poller', 'nothing', 'createPoller, defineConsumer, defineEvent, on', () => false],
+  ['a claimer', 'nothing', 'createClaimer, defineConsumer, defineEvent, on', () => false],
+  [
+    'a publisher',
+    'nothing that promotes',
+    'createPublisher, defineEvent',
+    (name: string) => !/memory|promot/.test(name),
+  ],
+  [
+    'a poller with promoteDelays()',
+    'nothing that delays or cancels',
+    'createPoller, defineConsumer, on, promoteDelays',
+    (name: string) => !/memory|cancel|delay-event/.test(name),
+  ],
+])('%s is deployed with %s', { timeout: 30_000 }, async (_name, _what, names, isThere) => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-arrives-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const code = `export { ${names} } from 'millrace'; export { connectIoredis } from 'millrace/ioredis'`
+  const bytes = await bytesByModule({ code, external: ['ioredis'] }, join(folder, 'function.mjs'))
+
+  expect(DELAYS.filter((name) => (bytes.get(`dist/${name}.js`) ?? 0) > 0)).toEqual(DELAYS.filter(isThere))
+})
 
 test.each([
   ['before', (copied: never, own: Policy) => [copied, own]],

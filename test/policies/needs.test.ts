@@ -1,6 +1,15 @@
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
-import { createPoller, createPublisher, defineConsumer, defineEvent, definePolicy, on, poll } from 'millrace'
+import {
+  createPoller,
+  createPublisher,
+  defineConsumer,
+  defineEvent,
+  definePolicy,
+  on,
+  poll,
+  promoteDelays,
+} from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { accessOf, diagnose } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -92,6 +101,19 @@ describe('accessOf()', () => {
 
     expect(asSets(poller)).toEqual(file('orders-poller'))
     expect(asSets(claimer)).toEqual(file('orders-claimer'))
+  })
+
+  test('gives the functions of a consumer that promotes delayed events what the ACL file has', async () => {
+    const users = await readAclUsers()
+    const plain = billing(undefined)
+    const [{ poller, claimer }, without] = [accessOf({ ...plain, delays: promoteDelays() }), accessOf(plain)]
+    const rulesOf = (access: string): readonly string[] => access.match(/\([^)]*\)|\S+/g) ?? []
+    const added = (access: string, before: string) => rulesOf(access).filter((rule) => !rulesOf(before).includes(rule))
+    const sorted = (rules: readonly string[]) =>
+      rules.map((rule) => rule.replace(/[()]/g, '').split(' ').sort().join(' ')).sort()
+
+    expect(sorted(rulesOf(poller))).toEqual(sorted(users.get('orders-promoter')?.rules ?? []))
+    expect(added(claimer, without.claimer)).toEqual(added(poller, without.poller))
   })
 
   test('adds what policies need, each command on its own key, and guards for the claimer only', () => {

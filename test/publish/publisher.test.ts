@@ -228,13 +228,13 @@ describe('publish()', () => {
     [new TypeError(`${here}options must be an object, got null`), null],
     [
       new TypeError(
-        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt`,
+        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt`,
       ),
       { id: 'e-1' },
     ],
     [
       new TypeError(
-        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt`,
+        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt`,
       ),
       { producer: 'shop' },
     ],

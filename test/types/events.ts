@@ -1,5 +1,5 @@
-import type { Event, EventOf, PayloadOf } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, on } from 'millrace'
+import type { Delayed, Event, EventOf, PayloadOf, Published } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, promoteDelays } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import * as z from 'zod/mini'
 import type { Equal, Expect } from './equal.ts'
@@ -46,6 +46,52 @@ export async function publishes(): Promise<void> {
   )
   const ids: string[] = [published, ...many, ...mapped].flatMap(({ entryId, eventId }) => [entryId, eventId])
   console.log(ids)
+}
+
+export async function delays(delayMs: number | undefined): Promise<void> {
+  const now = await orders.publish(Ping, 1, { eventId: 'e' })
+  const later = await orders.publish(Ping, 1, { delayMs: 5, eventId: 'e' })
+  const until = await orders.publish(Ping, 1, { deliverAt: new Date() })
+  const maybe = await orders.publish(Ping, 1, { delayMs })
+  const either = await orders.publish(Ping, 1, delayMs ? { delayMs } : {})
+  const [first, second, third, fourth, fifth] = await orders.publishMany([
+    [Ping, 1, { delayMs: 5 }],
+    [OrderPaid, { orderId: 'o-1', paidAt: '2026-01-02' }],
+    [Ping, 1, { deliverAt: new Date() }],
+    [Ping, 1, { delayMs }],
+    [Ping, 1, { eventId: 'e' }],
+  ])
+  const mapped = await orders.publishMany([1, 2].map((n) => [Ping, n, { delayMs: 5 }] as const))
+  const assertions: [
+    Expect<Equal<typeof now, Published>>,
+    Expect<Equal<typeof later, Delayed>>,
+    Expect<Equal<typeof until, Delayed>>,
+    Expect<Equal<typeof maybe, Published | Delayed>>,
+    Expect<Equal<typeof either, Published | Delayed>>,
+    Expect<Equal<typeof first, Delayed>>,
+    Expect<Equal<typeof second, Published>>,
+    Expect<Equal<typeof third, Delayed>>,
+    Expect<Equal<typeof fourth, Published | Delayed>>,
+    Expect<Equal<typeof fifth, Published>>,
+    Expect<Equal<typeof mapped, Delayed[]>>,
+  ] = [true, true, true, true, true, true, true, true, true, true, true]
+  const cancelled: 'cancelled' | 'already-cancelled' | 'too-late' | 'unknown' = await orders.cancel(later.eventId)
+  // @ts-expect-error it is in no stream yet
+  console.log(later.entryId, cancelled, assertions)
+}
+
+export async function doesNotDelay(): Promise<void> {
+  // @ts-expect-error both at once
+  await orders.publish(Ping, 1, { delayMs: 5, deliverAt: new Date() })
+  // @ts-expect-error a time is a Date
+  await orders.publish(Ping, 1, { deliverAt: '2030-01-01' })
+  // @ts-expect-error a delay is a number
+  await orders.publish(Ping, 1, { delayMs: '5' })
+  // @ts-expect-error there is no such option
+  await orders.publishMany([[Ping, 1, { delay: 5 }]])
+  // @ts-expect-error an object of one's own is no promoter
+  defineConsumer({ stream: 'orders', group: 'g', routes: [on(Ping, () => {})], delays: {} })
+  defineConsumer({ stream: 'orders', group: 'g', routes: [on(Ping, () => {})], delays: promoteDelays() })
 }
 
 export async function doesNotPublish(): Promise<void> {

@@ -24,6 +24,8 @@ export interface MemoryConnection extends Connection {
   entries(stream: string): readonly MemoryEntry[]
   /** The pending entries of a group, oldest first; none where there is no such group. */
   pending(stream: string, group: string): readonly MemoryPending[]
+  /** The delayed events of a stream, in due order; their fields as text. */
+  delayed(stream: string): readonly MemoryDelayed[]
   /** Removes the oldest entries, also pending ones, so that at most `length` stay. */
   trim(stream: string, length: number): void
   /** Removes a group and what was pending in it, as XGROUP DESTROY does. */
@@ -35,6 +37,12 @@ export interface MemoryEntry {
   /** `<ms>-<seq>`. */
   readonly id: string
   readonly fields: readonly (readonly [name: string, value: string])[]
+}
+
+/** A delayed event in memory. */
+export interface MemoryDelayed extends Pick<MemoryEntry, 'fields'> {
+  readonly eventId: string
+  readonly deliverAt: Date
 }
 
 /** A pending entry of a group in memory. */
@@ -69,9 +77,11 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       }
     },
     group: (address) => new MemoryGroup(address, server, lived),
-    append: async (key, entries, trim, flags = []) => {
-      const stream = server.stream(key)
-      const answers = entries.map((fields) => {
+    append: async (key, entries, trim, flags = [], delayed) => {
+      const answers = entries.map((fields, n) => {
+        const delay = delayed?.delays[n]
+        if (delay) return server.delays.add(key, delay, { fields, trim, groups: delayed?.groups ?? [] })
+        const stream = server.stream(key)
         const id = stream.add(fields, now())
         stream.trim(trim, now())
         return id
@@ -79,6 +89,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       return { answers, raised: flags.map((flag) => server.raise(flag)) }
     },
     pausing: new MemoryPausing(server),
+    delaying: server.delays,
     close: async () => {},
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),
@@ -92,6 +103,10 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
           idleMs: now() - deliveredAt,
           deliveryCount,
         })) ?? [],
+    delayed: (key) =>
+      server.delays
+        .waiting(key)
+        .map(({ eventId, due, fields }) => ({ eventId, deliverAt: new Date(due), fields: fields.map(asText) })),
     trim: (key, length) =>
       void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
     destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),

@@ -5,6 +5,7 @@ import { compareEntryIds, entryIdAfter } from '../../core/entry.ts'
 import type { StreamTrim, WakeFlag } from '../connection.ts'
 import type { HeldEntry, PreviousOwner } from '../group.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
+import { MemoryDelays } from './memory-delays.ts'
 import { MemoryValues } from './memory-values.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
@@ -83,12 +84,15 @@ export class MemoryServer {
   readonly pauses = new Map<string, string>()
   /** When a claimer comes next, in milliseconds since 1970. */
   readonly plans = new Map<string, number>()
+  /** Delayed events by stream. */
+  readonly delays: MemoryDelays
   /** Keys of policies. */
   readonly values: MemoryValues
 
   constructor(clock: Clock) {
     this.clock = clock
     this.values = new MemoryValues(this)
+    this.delays = new MemoryDelays(this)
   }
 
   // like a command that writes, each of these makes the key if it is missing

@@ -1,24 +1,32 @@
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
 import { entryBytes, entryBytesUpperBound } from '../../core/entry.ts'
-import type { RedisConnectionError } from '../../errors.ts'
-import { RedisReplyError } from '../../errors.ts'
+import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { AppendEntries, AppendResult, Connection, StreamTrim, WakeFlag } from '../connection.ts'
-import { getCommand } from './commands/get.ts'
+import type { DelayedEntries } from '../delays.ts'
 import { replyAsText } from './commands/reply.ts'
-import { expireAfter, setIfAbsent } from './commands/set.ts'
 import { timeCommand } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
+import { delayCall, readDueTime } from './delay-call.ts'
+import { errorOr, Raising } from './raising.ts'
 import { createOperatorSender } from './redis-connection.ts'
-import type { CallSender } from './sender.ts'
+import type { CallSender, RedisCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
 import { ServerClock } from './server-clock.ts'
-import type { RedisCommand, RedisReply, ReplyOrConnectionError } from './transport.ts'
 
 /** What one request carries; a larger entry goes alone. */
 const REQUEST = { entries: 1_000, bytes: 1_048_576 }
 
 type Entries = readonly (readonly Field[])[]
+
+/** Where entries go. */
+interface Destination {
+  readonly stream: string
+  readonly trim: StreamTrim
+  readonly delayed: DelayedEntries
+}
+
+const NONE_DELAYED: DelayedEntries = { delays: [], groups: [] }
 
 /**
  * What appends over a connection. A connection to a server does not have it: the publisher brings it along, and what a poller is deployed with stays
@@ -28,7 +36,8 @@ export function createAppender(action: string, redis: Connection): AppendEntries
   if (redis.append) return redis.append
   const sender = createOperatorSender(action, redis)
   const clock = new ServerClock(systemClock)
-  return (stream, entries, trim, flags = []) => append(sender, clock, stream, entries, trim, flags)
+  return (stream, entries, trim, flags = [], delayed = NONE_DELAYED) =>
+    append(sender, clock, { stream, trim, delayed }, entries, flags)
 }
 
 /**
@@ -40,23 +49,25 @@ export function createAppender(action: string, redis: Connection): AppendEntries
 async function append(
   sender: CallSender,
   clock: ServerClock,
-  stream: string,
+  to: Destination,
   entries: Entries,
-  trim: StreamTrim,
   flags: readonly WakeFlag[],
 ): Promise<AppendResult> {
+  const { delays } = to.delayed
+  const needsTime = to.trim.kind === 'age' && entries.some((_fields, n) => !delays[n])
   // only at a publisher's first: later the answer travels with the entries
-  if (trim.kind === 'age' && clock.now() === undefined) clock.learn((await sender.send([timeCommand]))[0] ?? null)
-  const answers: (string | RedisReplyError | RedisConnectionError)[] = []
+  if (needsTime && clock.now() === undefined) clock.learn((await sender.send([timeCommand]))[0] ?? null)
+  const answers: (string | number | RedisReplyError | RedisConnectionError)[] = []
   let raised: AppendResult['raised'] = flags.map(() => false)
   for (let at = 0; at < entries.length; ) {
     const end = endOfRequest(entries, at)
-    const ask = trim.kind === 'age' && clock.isStale ? [timeCommand] : []
-    const appends = entries.slice(at, end).map((fields) => xadd(stream, fields, trim, clock.now()))
+    const ask = needsTime && clock.isStale ? [timeCommand] : []
+    const appends = entries.slice(at, end).map((fields, n) => appendCall(to, fields, at + n, clock))
     const raise = end === entries.length ? new Raising(flags) : new Raising([])
     const replies = await sender.ask([...ask, ...appends, ...raise.commands])
     if (ask.length > 0) clock.learn(replies.shift() ?? null)
-    for (const reply of replies.slice(0, appends.length)) answers.push(errorOr(reply, replyAsText))
+    for (const [n, reply] of replies.slice(0, appends.length).entries())
+      answers.push(errorOr<string | number>(reply, delays[at + n] ? readDueTime : replyAsText))
     if (end === entries.length) raised = await raise.finish(sender, replies.slice(appends.length))
     const failure = answers.slice(at).findLast((answer) => answer instanceof Error)
     at = end
@@ -66,6 +77,16 @@ async function append(
   const [first] = answers
   if (isUnanswered(first) && answers.every(isUnanswered)) throw first
   return { answers, raised }
+}
+
+function appendCall(
+  { stream, trim, delayed }: Destination,
+  fields: readonly Field[],
+  n: number,
+  clock: ServerClock,
+): RedisCall {
+  const delay = delayed.delays[n]
+  return delay ? delayCall(stream, fields, trim, delay, delayed.groups) : xadd(stream, fields, trim, clock.now())
 }
 
 function endOfRequest(entries: Entries, from: number): number {
@@ -89,41 +110,4 @@ function endWithin(
     if (bytes > REQUEST.bytes) break
   }
   return end
-}
-
-/**
- * Flags of publishers, as they are raised: set with the entries, and given their end by whoever set them, in a request of its own before it
- * wakes anybody. A flag whose publisher died in between stands until the next poller takes it back.
- */
-class Raising {
-  readonly commands: readonly RedisCommand[]
-  readonly #flags: readonly WakeFlag[]
-  /** A SETNX whose reply was lost is sent again, and finds the key then: its value says whose it is. */
-  readonly #token = crypto.randomUUID()
-
-  constructor(flags: readonly WakeFlag[]) {
-    this.#flags = flags
-    this.commands = flags.flatMap(({ key }) => [setIfAbsent(key, this.#token), getCommand(key)])
-  }
-
-  async finish(sender: CallSender, replies: readonly ReplyOrConnectionError[]): Promise<(boolean | Error)[]> {
-    const raised = this.#flags.map((_flag, n) => {
-      const [set = null, holder = null] = replies.slice(2 * n)
-      return errorOr(
-        set,
-        (answer) => answer === 1 || (!(holder instanceof Error) && replyAsText(holder) === this.#token),
-      )
-    })
-    const ours = this.#flags.filter((_flag, n) => raised[n] === true)
-    // where no answer comes the entries are written, and the flag is up
-    const unended = (await sender.ask(ours.map(({ key, windowMs }) => expireAfter(key, windowMs)))).find(isUnanswered)
-    return raised.map((is) => (is === true && unended ? unended : is))
-  }
-}
-
-function errorOr<T>(
-  answer: ReplyOrConnectionError,
-  read: (reply: RedisReply) => T,
-): T | RedisReplyError | RedisConnectionError {
-  return answer instanceof RedisReplyError || isUnanswered(answer) ? answer : read(answer)
 }

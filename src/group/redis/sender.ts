@@ -42,7 +42,9 @@ export class CallSender {
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
     )
     if (unknown.length === 0) return named(calls, replies)
-    const again = await this.#write(unknown.map(({ call }) => this.#command(call, evalScriptText)))
+    const again = await this.#write(
+      unknown.map(({ call }, n) => this.#command(call, isFirstOf(unknown, n) ? evalScriptText : evalsha)),
+    )
     for (const [n, { at }] of unknown.entries()) replies[at] = again[n] as ReplyOrConnectionError
     return named(calls, replies)
   }
@@ -82,6 +84,12 @@ export class CallSender {
   #command(call: RedisCall, form: typeof evalsha): RedisCommand {
     return isScript(call) ? form(call.script, this.#transport.scriptPrefix, call.keys, call.args) : call
   }
+}
+
+/** Whether no call before it has the same script and keys: the node that has these knows the text from then on. */
+function isFirstOf(unknown: readonly { readonly call: ScriptCall }[], n: number): boolean {
+  const { script, keys } = (unknown[n] as { readonly call: ScriptCall }).call
+  return unknown.findIndex(({ call }) => call.script === script && `${call.keys}` === `${keys}`) === n
 }
 
 export function isUnanswered(answer: ReplyOrConnectionError | undefined): answer is RedisConnectionError {

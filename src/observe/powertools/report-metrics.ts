@@ -72,10 +72,13 @@ function addLetter(lines: MetricLines, { invocation, notice }: Observed['deadLet
   lines.add({ invocation, stream, group }, (reason !== 'unrouted' && eventType) || '', { [name]: 1 })
 }
 
-function writePublished(metrics: Metrics, { call, durationMs, bytes, entryIds }: Observed['published']): void {
+function writePublished(
+  metrics: Metrics,
+  { call, durationMs, bytes, entryIds, delayedUntil }: Observed['published'],
+): void {
   const { stream, events } = call
   for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
-    const written = places.filter((n) => entryIds[n]).length
+    const written = places.filter((n) => entryIds[n] ?? delayedUntil[n]).length
     const line = new MetricLine({ EventSource: stream })
     line.add({
       PublishedEventCount: written,

@@ -3,6 +3,7 @@ import { aging, index, setAside, unknownTypes } from './checks/aside.ts'
 import { clientBytesCheck, keyPrefixCheck } from './checks/client.ts'
 import { consumerNamesCheck } from './checks/consumers.ts'
 import { deadLettersCheck } from './checks/dead-letters.ts'
+import { delayKeysCheck, overdueCheck, unreadableDelaysCheck } from './checks/delays.ts'
 import { groupStartCheck } from './checks/group-start.ts'
 import { iamCheck } from './checks/iam.ts'
 import { evictionCheck, memoryCheck } from './checks/memory.ts'
@@ -38,6 +39,9 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   streamExpiryCheck,
   idsAheadOfClockCheck,
   otherGroupsCheck,
+  delayKeysCheck,
+  overdueCheck,
+  unreadableDelaysCheck,
   timeoutsCheck,
   policyRightsCheck,
   groupStartCheck,

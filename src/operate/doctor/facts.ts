@@ -23,6 +23,7 @@ import {
   timeQuestion,
   unreadEntriesQuestion,
 } from '../questions.ts'
+import { type DelayFacts, delayFactQuestions } from './delay-facts.ts'
 import type { EchoedBytes } from './echoed-bytes.ts'
 import { echoedBytesQuestion } from './echoed-bytes.ts'
 import { type MissingRight, missingRightsQuestion } from './rights.ts'
@@ -40,7 +41,7 @@ export interface ServerFacts {
 /** What stands where a stream should. */
 type Found = StreamInfo | StreamAbsence
 
-export interface StreamFacts {
+export interface StreamFacts extends DelayFacts {
   readonly stream: Found
   readonly groups: readonly GroupInfo[]
   /** Milliseconds until the key expires; `undefined`: it does not. */
@@ -104,6 +105,7 @@ export function streamQuestions(stream: string): QuestionsByName<StreamFacts> {
       right: '+pttl',
       read: (reply) => (Number(reply) >= 0 ? Number(reply) : undefined),
     },
+    ...(delayFactQuestions(stream) as QuestionsByName<DelayFacts>),
   }
 }
 

@@ -34,6 +34,8 @@ export interface StreamInspection {
   readonly lastAgeMs?: number | undefined
   /** What it takes on the server, groups included, as MEMORY USAGE estimates it. */
   readonly memoryBytes?: number | undefined
+  /** Events that are not in the stream yet; left out where there are none. */
+  readonly delays?: DelaysInspection | undefined
   readonly groups: readonly GroupInspection[]
   /**
    * Every group has read and done what is before this id: trimming up to there takes nothing that one of them needs (`XTRIM … MINID`), though a
@@ -43,6 +45,16 @@ export interface StreamInspection {
   /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
   readonly missingGroups: readonly string[]
   readonly unknown: Unknown
+}
+
+/** The delayed events of a stream. */
+export interface DelaysInspection {
+  /** Events that wait for their time, or are due and not promoted yet. */
+  readonly events: number
+  /** Milliseconds until the first of them is due, negative where it has been due for so long; left out where there is none. */
+  readonly nextDueInMs?: number | undefined
+  /** Events whose record cannot be read: they are set aside, and do not come. */
+  readonly unreadable: number
 }
 
 /** Somebody paused a group, or an event type of it. Times are the server's, in milliseconds since 1970. */

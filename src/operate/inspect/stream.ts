@@ -8,6 +8,7 @@ import type { AnswerOrRefusal, ServerQuestion } from '../ask.ts'
 import { askQuestions } from '../ask.ts'
 import { groupsQuestion, readStreamAbsence, streamInfoQuestion } from '../questions.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
+import { delayQuestions, delaysOf } from './delays.ts'
 import { inspectGroup } from './group.ts'
 import type { GroupInspection, StreamInspection } from './inspection.ts'
 import type { StreamInspectionRequest } from './request.ts'
@@ -26,12 +27,14 @@ export async function inspectStream(sender: CallSender, request: StreamInspectio
     groups: groupsQuestion(stream),
     info: streamInfoQuestion(stream),
     memoryBytes: memoryQuestion(stream),
+    ...delayQuestions(stream),
   })
   const unknowns = new UnknownFactsCollector()
+  const delays = delaysOf(told, at, unknowns)
   const state = stateOf([told.groups, told.info])
   const expected = expectedGroups(request)
   if (state === 'missing' || state === 'other-type')
-    return { stream, state, groups: [], missingGroups: expected, unknown: {} }
+    return { stream, state, delays, groups: [], missingGroups: expected, unknown: {} }
   const infos = unknowns.read('groups', told.groups)
   const info = unknowns.read('length', told.info)
   const chosen = chooseGroups(infos ?? [], request.group, unknowns)
@@ -43,6 +46,7 @@ export async function inspectStream(sender: CallSender, request: StreamInspectio
     entriesAdded: info?.entriesAdded,
     ...endsOf(info, at),
     memoryBytes: unknowns.read('memoryBytes', told.memoryBytes),
+    delays,
     groups,
     doneBeforeId: groups.length === infos?.length ? doneBefore(groups) : undefined,
     missingGroups: infos === undefined ? [] : expected.filter((name) => !infos.some((group) => group.name === name)),

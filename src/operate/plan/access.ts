@@ -1,4 +1,5 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
+import { delayKeys } from '../../core/keys.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
 
@@ -22,6 +23,11 @@ const EACH_BESIDE = words('xadd xtrim zadd zrem hset hdel setnx getex getdel')
 
 /** What a poller that listens needs beside: it takes what is due. */
 const LISTENING = words('zrangebyscore zrangebylex')
+/** What promotes delayed events sends to the stream, and to the keys of what is delayed. */
+const PROMOTING = {
+  onStream: words('xadd type'),
+  onDelayed: words('type zcard zrangebyscore zadd zrem hset hdel setnx getdel unlink pexpireat'),
+}
 
 const FUNCTIONS = {
   poller: { onAll: [...EACH, 'xreadgroup'], beside: EACH_BESIDE },
@@ -49,27 +55,38 @@ export function accessOf(consumer: Consumer): AccessStrings {
   const listens = mode === 'listen' || lingerMs > 0
   return {
     poller: accessString(
-      consumer.keys,
+      consumer,
       listens ? { ...poller, onAll: [...poller.onAll, ...LISTENING] } : poller,
       needs.filter(({ isOfClaimers }) => !isOfClaimers),
     ),
-    claimer: accessString(consumer.keys, FUNCTIONS.claimer, needs),
+    claimer: accessString(consumer, FUNCTIONS.claimer, needs),
   }
 }
 
-function accessString(keys: ConsumerKeys, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
+function accessString({ keys, delays }: Consumer, { onAll, beside }: Rights, needs: readonly PolicyKeyNeed[]): string {
   const group = keys.slot('').replace(/slot:$/, '')
   const isOwn = (key: string) => key.startsWith(group)
   const own = [`${patternOf(group)}*`, ...(isOwn(keys.deadLetters) ? [] : [patternOf(keys.deadLetters)])]
   // a script's keys must all be among those of one rule, also those of policies among the first
   const ofPolicies = [...new Set(needs.map(({ key }) => key))]
-  const all = new Set([patternOf(keys.stream), ...own, ...ofPolicies.filter((key) => !isOwn(key)).map(needPattern)])
+  const delayed = delays ? delayedPatterns(keys) : []
+  const others = ofPolicies.filter((key) => !isOwn(key)).map(needPattern)
+  const all = new Set([patternOf(keys.stream), ...own, ...delayed, ...others])
   const selectors = ofPolicies.flatMap((key) => {
     const commands = new Set(needs.flatMap((need) => (need.key === key ? need.commands : [])))
     const further = [...commands].filter((command) => !onAll.includes(command))
     return further.length === 0 ? [] : selector([needPattern(key)], further)
   })
-  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...selector(own, beside), ...selectors].join(' ')
+  const promoting = delays
+    ? [...selector([patternOf(keys.stream)], PROMOTING.onStream), ...selector(delayed, PROMOTING.onDelayed)]
+    : []
+  const ownRules = selector(own, beside)
+  return ['on', ...patterns([...all]), '-@all', ...allowed(onAll), ...ownRules, ...promoting, ...selectors].join(' ')
+}
+
+function delayedPatterns({ stream }: ConsumerKeys): string[] {
+  const { delayed } = delayKeys(stream)
+  return [patternOf(delayed), `${patternOf(delayed)}:*`]
 }
 
 function selector(keys: readonly string[], commands: readonly string[]): string[] {

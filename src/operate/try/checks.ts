@@ -2,6 +2,7 @@ import type { Outcome } from '../../core/outcome.ts'
 import { ACK_OUTCOME } from '../../core/outcome.ts'
 import { replyAsFields, replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import { assertSame, claimPage, settleAll, settlementsOf, type TryCheck } from './check-kit.ts'
+import { DELAY_CHECKS } from './delay-checks.ts'
 import { SET_ASIDE_CHECKS } from './set-aside-checks.ts'
 import { TRY_MIN_IDLE_MS, type TryCheckKeys } from './try-check-keys.ts'
 
@@ -42,6 +43,7 @@ export const TRY_CHECKS: readonly TryCheck[] = [
     },
   },
   ...SET_ASIDE_CHECKS,
+  ...DELAY_CHECKS,
   {
     name: 'claims what is idle and nothing else',
     async run(area) {

@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
-import { consumerKeys } from '../../core/keys.ts'
+import { consumerKeys, delayKeys } from '../../core/keys.ts'
 import type { AppendEntries, Connection } from '../../group/connection.ts'
 import type { ClaimerOperations, Delivery, Group, GroupAddress, Slot } from '../../group/group.ts'
 import { createAppender } from '../../group/redis/append.ts'
@@ -47,7 +47,7 @@ export class TryCheckKeys {
     )
     return answers.map((answer) => {
       if (answer instanceof Error) throw answer
-      return answer
+      return String(answer)
     })
   }
 
@@ -91,7 +91,9 @@ export class TryCheckKeys {
   async remove(): Promise<void> {
     const { stream, deadLetters, due, waiting, paused, state, wake } = this.keys
     const slots = ['poller', 'claimer'].flatMap((kind) => [0, 1, 2, 3].map((n) => this.keys.slot(`${kind}-${n}`)))
-    for (const key of [stream, deadLetters, due, waiting, paused, state, wake, ...slots])
+    const { delayed, events, next, ended } = delayKeys(stream)
+    const delays = [delayed, events, next, ...ended]
+    for (const key of [stream, deadLetters, due, waiting, paused, state, wake, ...slots, ...delays])
       await this.call('del', key)
         .catch(() => this.call('unlink', key))
         .catch(() => this.call('pexpire', key, 1))

@@ -24,7 +24,7 @@ describe('reportTraces()', () => {
   test('makes a producer span of a publisher’s request and gives its events that span’s traceparent', () => {
     const call = aPublishCall('e-1')
     const within = observer.within?.publish?.(call, () => trace.getActiveSpan()?.spanContext().spanId)
-    observer.published?.({ call, durationMs: 5, bytes: [100], entryIds: ['7-0'] })
+    observer.published?.({ call, durationMs: 5, bytes: [100], entryIds: ['7-0'], delayedUntil: [] })
 
     const span = tracing.span('publish orders')
     expect(call.traceparent).toBe(traceparentOf(span))
@@ -45,7 +45,7 @@ describe('reportTraces()', () => {
     const call = aPublishCall('e-1', 'e-2')
     observer.within?.publish?.(call, () => {})
     const error = new RangeError('secret')
-    observer.published?.({ call, durationMs: 5, bytes: [], entryIds: [undefined, undefined], error })
+    observer.published?.({ call, durationMs: 5, bytes: [], entryIds: [undefined, undefined], delayedUntil: [], error })
 
     const { attributes, status, events } = tracing.span('publish orders')
     expect(attributes).toMatchObject({ 'messaging.batch.message_count': 2, 'error.type': 'RangeError' })
@@ -255,7 +255,7 @@ describe('reportTraces()', () => {
     const call = aPublishCall('e-1')
 
     expect(observer.within?.publish?.(call, () => 'ran')).toBe('ran')
-    observer.published?.({ call, durationMs: 5, bytes: [1], entryIds: ['1-0'] })
+    observer.published?.({ call, durationMs: 5, bytes: [1], entryIds: ['1-0'], delayedUntil: [] })
     const handled = aCall(aRun(), { deliveries: [aDelivery(1, { traceparent: PUBLISHER })] })
     expect(observer.within?.handler?.(handled, () => 'ran')).toBe('ran')
     observer.handlerEnded?.({ call: handled, durationMs: 5, outcomes: [{ kind: 'ack' }] })

@@ -206,7 +206,9 @@ describe('reportMetrics()', () => {
       { type: 'OrderPaid', eventId: 'e-3' },
     ]
     const call: PublishCall = { stream: 'orders', events }
-    observer.published?.({ call, durationMs: 8, bytes: [100, 50, 200], entryIds: ['1-0', undefined, '1-1'] })
+    const entryIds = ['1-0', undefined, undefined]
+    const delayedUntil = [undefined, undefined, new Date(5)]
+    observer.published?.({ call, durationMs: 8, bytes: [100, 50, 200], entryIds, delayedUntil })
 
     const [paid, shipped] = lines()
     expect(paid).toEqual({
@@ -228,7 +230,8 @@ describe('reportMetrics()', () => {
 
   test('says nothing of the size of events that were refused before they were sent', () => {
     const call: PublishCall = { stream: 'orders', events: [{ type: 'OrderPaid', eventId: 'e-1' }] }
-    observer.published?.({ call, durationMs: 1, bytes: [], entryIds: [undefined], error: new Error('secret') })
+    const error = new Error('secret')
+    observer.published?.({ call, durationMs: 1, bytes: [], entryIds: [undefined], delayedUntil: [], error })
 
     expect(lines().map(({ metrics }) => metrics)).toEqual([
       { PublishedEventCount: 0, PublishErrorCount: 1, PublishLatency: 1 },

@@ -1,0 +1,126 @@
+import type { Field } from '../../core/entry.ts'
+import { RedisReplyError } from '../../errors.ts'
+import type { StreamTrim } from '../connection.ts'
+import type { CancelAnswer, Delaying, EventDelay, PromotedPage } from '../delays.ts'
+import { MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
+import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../redis/scripts/script.ts'
+
+const HOUR_MS = 3_600_000
+
+/** An event that waits. */
+interface DelayedEvent {
+  readonly due: number
+  readonly fields: readonly Field[]
+  readonly trim: StreamTrim
+  readonly groups: readonly string[]
+}
+
+/** How an event ended, and until when that is remembered. */
+interface Ended {
+  readonly until: number
+  /** When a promoted one was due; the nonce of who cancelled it. */
+  readonly how: number | string
+}
+
+interface DelayedOfStream {
+  readonly waiting: Map<string, DelayedEvent>
+  readonly ended: Map<string, Ended>
+}
+
+/** What holds the streams, and gives the time. */
+interface StreamsBeside {
+  readonly clock: { now(): number }
+  stream(key: string): {
+    add(fields: readonly Field[], nowMs: number): string
+    trim(trim: StreamTrim, nowMs: number): number
+  }
+}
+
+/** Delays events in memory, as the scripts do on a server. */
+export class MemoryDelays implements Delaying {
+  readonly #server: StreamsBeside
+  readonly #streams = new Map<string, DelayedOfStream>()
+
+  constructor(server: StreamsBeside) {
+    this.#server = server
+  }
+
+  /** Delays an event. @returns When it is due, or the refusal. */
+  add(stream: string, delay: EventDelay, event: Omit<DelayedEvent, 'due'>): number | Error {
+    const { eventId } = delay
+    const { waiting } = this.#of(stream)
+    const now = this.#now
+    const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
+    if (due - now > MAX_EVENT_DELAY_MS)
+      return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
+    const waits = waiting.get(eventId)
+    if (waits) return waits.due
+    const ended = this.#endedAs(stream, eventId)
+    if (typeof ended === 'number') return ended
+    // the bytes are those of this moment
+    const fields = event.fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
+    waiting.set(eventId, { ...event, due, fields })
+    return due
+  }
+
+  async cancel(stream: string, eventId: string, nonce: string): Promise<CancelAnswer> {
+    if (this.#of(stream).waiting.delete(eventId)) {
+      this.#noteEnded(stream, eventId, nonce)
+      return 'cancelled'
+    }
+    const ended = this.#endedAs(stream, eventId)
+    if (ended === nonce) return 'cancelled'
+    if (ended === undefined) return 'unknown'
+    return typeof ended === 'string' ? 'already-cancelled' : 'too-late'
+  }
+
+  async promote(key: string): Promise<PromotedPage> {
+    const nowMs = this.#now
+    const { waiting } = this.#of(key)
+    const due = this.waiting(key).filter((event) => event.due <= nowMs)
+    const page = due.slice(0, MAX_ENTRIES_PER_SCRIPT_CALL)
+    const groups = new Set<string>()
+    for (const { eventId, fields, trim, ...event } of page) {
+      const stream = this.#server.stream(key)
+      stream.add(fields, nowMs)
+      stream.trim(trim, nowMs)
+      waiting.delete(eventId)
+      this.#noteEnded(key, eventId, event.due)
+      for (const group of event.groups) groups.add(group)
+    }
+    const nextDueAt = this.nextDueAt(key)
+    return { promoted: page.length, unreadable: 0, nowMs, nextDueAt, groups: [...groups], refusal: undefined }
+  }
+
+  /** What waits, in due order. */
+  waiting(stream: string): readonly (DelayedEvent & { readonly eventId: string })[] {
+    return [...this.#of(stream).waiting]
+      .map(([eventId, event]) => ({ ...event, eventId }))
+      .sort((a, b) => a.due - b.due || (a.eventId < b.eventId ? -1 : 1))
+  }
+
+  /** When the first of them is due: the flag of runs. `undefined`: nothing is delayed. */
+  nextDueAt(stream: string): number | undefined {
+    return this.waiting(stream)[0]?.due
+  }
+
+  #endedAs(stream: string, eventId: string): Ended['how'] | undefined {
+    const ended = this.#of(stream).ended.get(eventId)
+    return ended && ended.until > this.#now ? ended.how : undefined
+  }
+
+  #noteEnded(stream: string, eventId: string, how: Ended['how']): void {
+    const until = (Math.floor(this.#now / HOUR_MS) + 2) * HOUR_MS
+    this.#of(stream).ended.set(eventId, { until, how })
+  }
+
+  #of(stream: string): DelayedOfStream {
+    const found = this.#streams.get(stream) ?? { waiting: new Map(), ended: new Map() }
+    this.#streams.set(stream, found)
+    return found
+  }
+
+  get #now(): number {
+    return Math.floor(this.#server.clock.now())
+  }
+}

@@ -1,0 +1,37 @@
+import { ENDED, LUA_DELAYS } from './delays.ts'
+import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
+import type { LuaScript } from './script.ts'
+
+/** What the script answers. */
+export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLate: 3, unknown: 0 } as const
+
+/**
+ * Cancels a delayed event. A call that is sent again answers the same: its nonce is remembered.
+ *
+ * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce. Answers a number of CANCEL_SCRIPT_ANSWERS.
+ */
+export const cancelDelayedScript: LuaScript = {
+  keyCount: 6,
+  lua: `
+${LUA_NOW_MS}
+${LUA_DELETE_TEXT_KEY}
+${LUA_DELAYS}
+local member, mark = memberOf(ARGV[1]), '${ENDED.cancelled}' .. ARGV[2]
+local refused = refusal({
+  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
+  {'GETDEL', flag}, {'SETNX', flag, ''},
+})
+if refused then return redis.error_reply(refused) end
+
+if redis.call('ZREM', delayed, member) == 1 then
+  redis.call('HDEL', events, member)
+  noteEnded(member, mark)
+  keepFlag()
+  return ${CANCEL_SCRIPT_ANSWERS.cancelled}
+end
+local ended = endedAs(member)
+if ended == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+if not ended then return ${CANCEL_SCRIPT_ANSWERS.unknown} end
+return ended:sub(1, 1) == '${ENDED.cancelled}' and ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled} or ${CANCEL_SCRIPT_ANSWERS.tooLate}
+`,
+}

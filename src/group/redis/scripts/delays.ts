@@ -1,0 +1,80 @@
+/** Scores from here on are of records that cannot be read: out of the due order, the time of which is what is above it. */
+export const UNREADABLE_SCORE = 9_000_000_000_000_000
+
+/** Milliseconds for which an event may be delayed: 366 days. */
+export const MAX_EVENT_DELAY_MS = 366 * 86_400_000
+
+/** What `ended` holds of an event: the first letter says how it ended. */
+export const ENDED = { promoted: 'p', cancelled: 'c' } as const
+
+/** Field names that a record abbreviates; `i` is the field eventId where it holds the event's own id. */
+export const LUA_RECORD_NAMES = `
+local NAMES = {
+  t = 'eventType', v = 'schemaVersion', k = 'aggregateType', a = 'aggregateId', n = 'tenantId',
+  p = 'producer', o = 'occurredAt', r = 'traceparent', d = 'payload',
+}
+`
+
+/**
+ * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
+ * keys that belong to another stream, and from 7.0 on a missing right. `endedAs(member)` is how an event ended within the last hour or two, or false;
+ * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
+ * others waiting. `keepFlag()` keeps the time of the first one right and returns it. `memberOf(id)` stores a UUID as 16 bytes.
+ *
+ * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1.
+ */
+export const LUA_DELAYS = `
+local stream, delayed, events, flag, ended0, ended1 = unpack(KEYS)
+local hour = math.floor(now / 3600000)
+local endedNow, endedBefore = ended0, ended1
+if hour % 2 == 1 then endedNow, endedBefore = ended1, ended0 end
+
+local function ms(number) return ('%.0f'):format(tonumber(number)) end
+
+local TYPES = {'stream', 'zset', 'hash', 'string', 'hash', 'hash'}
+local function refusal(writes)
+  for n, key in ipairs(KEYS) do
+    local is = redis.call('TYPE', key).ok
+    if is ~= 'none' and is ~= TYPES[n] then return 'WRONGTYPE ' .. key .. ' must be a ' .. TYPES[n] .. ', and is a ' .. is end
+  end
+  local owner = redis.call('HGET', events, '')
+  if owner and owner ~= stream then return 'ERR the keys of delayed events belong to stream ' .. owner end
+  for _, command in ipairs(writes) do
+    if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then
+      return 'NOPERM no permission to run ' .. command[1] .. ' on ' .. command[2]
+    end
+  end
+end
+
+local X = '%x%x%x%x'
+local UUID = '^' .. X .. X .. ('%-' .. X):rep(4) .. X .. X .. '$'
+local function memberOf(id)
+  if not id:match(UUID) or id:find('%u') then return 't' .. id end
+  local bytes = id:gsub('%-', ''):gsub('..', function(hex) return string.char(tonumber(hex, 16)) end)
+  return 'u' .. bytes
+end
+
+local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
+local function endedAs(member)
+  return isOf(endedNow, hour) and redis.call('HGET', endedNow, member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, member)
+end
+local function noteEnded(member, how)
+  if not isOf(endedNow, hour) then
+    redis.call('UNLINK', endedNow)
+    redis.call('HSET', endedNow, '', ms(hour))
+    redis.call('PEXPIREAT', endedNow, ms((hour + 3) * 3600000))
+  end
+  redis.call('HSET', endedNow, member, how)
+end
+
+local function keepFlag()
+  local first = redis.call('ZRANGEBYSCORE', delayed, '-inf', '(${UNREADABLE_SCORE}', 'WITHSCORES', 'LIMIT', 0, 1)
+  local due = first[2] and ms(first[2]) or false
+  if due ~= redis.call('GET', flag) then
+    drop(flag)
+    if due then redis.call('SETNX', flag, due) end
+  end
+  if not due and redis.call('ZCARD', delayed) == 0 then redis.call('HDEL', events, '') end
+  return due
+end
+`
