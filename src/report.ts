@@ -39,6 +39,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly pausedTypes?: readonly string[]
   /** The group was gone and was made again. */
   readonly groupRecreated: boolean
+  /** Delayed events that were due and that it put into the stream. Stands beside the sum. */
+  readonly promoted: number
   /** Further pollers that this one called, since it saw a backlog. */
   readonly scaledOut: number
   /** Time was up before the backlog was, and another poller was called to go on. */
@@ -90,6 +92,7 @@ export function createOpenReport(stream: string, group: string): OpenReport {
     overran: 0,
     batches: 0,
     roundTrips: 0,
+    promoted: 0,
     scaledOut: 0,
     drained: false,
     noFreeSlot: false,

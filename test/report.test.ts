@@ -24,6 +24,7 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     invoked: 15 * unit,
     failed: 16 * unit,
     throttled: 18 * unit,
+    promoted: 21 * unit,
     scaledOut: 17 * unit,
     batches: 13 * unit,
     roundTrips: 14 * unit,

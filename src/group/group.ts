@@ -205,10 +205,20 @@ export interface SeenPauses {
   readonly now?: number
 }
 
+/** When the next delayed event of the stream is due, as a request saw it. */
+export interface SeenDelays {
+  /** Milliseconds since 1970. */
+  readonly nextAt: number
+  /** When it was seen, on the server's clock; left out where the server was not asked. */
+  readonly now?: number
+}
+
 /** What a request saw beside its answer. */
 interface Seeing {
   /** Left out where nothing is paused. */
   readonly paused?: SeenPauses
+  /** Left out where nothing is delayed, or nobody asks. */
+  readonly delayed?: SeenDelays
 }
 
 /** A consumer name held under a lease. */
@@ -438,6 +448,8 @@ export interface GroupAddress {
   readonly keys: ConsumerKeys
   /** Settles what is acknowledged with commands that join. There where policies are; memory needs none. */
   readonly joinCalls?: SettleWithCommands | undefined
+  /** Somebody promotes delayed events: what reads, or takes a slot, sees when the next one is due. */
+  readonly delays?: object | undefined
   /** The server is asked for its time with each slot, in the same write. Memory, which has its process's, is not. */
   readonly asksTime?: boolean | undefined
   readonly settings: {

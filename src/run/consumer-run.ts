@@ -56,24 +56,28 @@ export interface ConsumerRunEnd {
 /** Runs a consumer: takes a slot, works, gives it back. Whatever goes wrong is in how it ended. */
 export async function runConsumer(
   kind: PollOrClaimRun,
-  parts: Omit<RunParts, 'group' | 'slot' | 'budget'>,
+  parts: Omit<RunParts, 'group' | 'slot' | 'budget' | 'promote'>,
   redis: Connection,
   remainingMs: number,
 ): Promise<ConsumerRunEnd> {
   const { consumer, clock, report } = parts
-  const { stream, group: name, settings } = consumer
+  const { stream, group: name, settings, delays } = consumer
   const start = clock.monotonic()
   const budget = createTimeBudget({ now: start, remainingMs, ...settings })
   const joinCalls = findPolicyEngine(consumer)?.joinCalls
   const address = joinCalls ? { ...consumer, joinCalls } : consumer
-  const group = redis.group(address, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
+  const remaining = () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS
+  const group = redis.group(address, remaining)
+  // a poller reads what it promoted itself
+  const request = { redis, stream, remainingMs: remaining, ownGroup: kind.action === 'poll' ? name : undefined }
+  const promote = delays && (() => delays.promote(request))
   let end: RunEnd = NO_RUN
   try {
     for (let isFirst = true; isFirst || (await isAgain(end, parts)); isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
       if (opened || isFirst) report.slotTaken(opened !== undefined)
-      if (opened) end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
+      if (opened) end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }))
       else {
         const isLeft = mayStartHandler(budget, clock.monotonic() + NO_SLOT_MS)
         end = { ...end, againInMs: isLeft && waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { TimeBudget } from '../core/budget.ts'
 import type { Consumer } from '../define/consumer.ts'
+import type { Promotion } from '../define/delay-promoter.ts'
 import type { LambdaContext } from '../define/handler.ts'
 import type { ObservedInvocation } from '../define/observe.ts'
 import type { Observers } from '../define/observers.ts'
@@ -26,6 +27,8 @@ export interface RunParts {
   readonly extras: object | undefined
   /** The pollers that the invocation may call. */
   readonly further: FurtherPollers | undefined
+  /** Promotes a page of delayed events of the stream; `undefined` where the consumer does not. */
+  readonly promote: (() => Promise<Promotion>) | undefined
   /** Who is woken for what is set aside until a time. */
   readonly claimerWake: ClaimerWake | undefined
   /** Milliseconds for which a poller listens after its last entry, or that may pass until something is due for a claimer to wait for it. */

@@ -141,6 +141,11 @@ export class RunReport {
     this.#report.lost += entries
   }
 
+  /** Delayed events went into the stream. */
+  promoted(events: number): void {
+    this.#report.promoted += events
+  }
+
   scaledOut(): void {
     this.#report.scaledOut++
   }

@@ -9,6 +9,7 @@ import { IdleRenewal } from './idle-renewal.ts'
 import type { RunParts } from './parts.ts'
 import type { PoliciesOfRun } from './policy-engine.ts'
 import { findPolicyEngine } from './policy-engine.ts'
+import { RunDelays } from './run-delays.ts'
 import { RunPauses } from './run-pauses.ts'
 import type { RunReport } from './run-report.ts'
 import { Settler } from './settler.ts'
@@ -27,6 +28,8 @@ export class Run {
   /** `undefined` where nobody is woken. */
   readonly claimerCalls: ClaimerCalls | undefined
   readonly pauses: RunPauses
+  /** `undefined` where the consumer promotes no delayed events. */
+  readonly delays: RunDelays | undefined
   /** `undefined` where nothing expires. */
   readonly expiry: ExpiryCheck | undefined
   /** Nothing was left to do, and the slot went back with the answer that said so. */
@@ -47,6 +50,8 @@ export class Run {
     this.time = new RunTime(clock, budget, consumer.settings, signal)
     this.pauses = new RunPauses(this.time, report)
     this.pauses.see(slot.paused)
+    this.delays = parts.promote && new RunDelays(parts.promote, clock, report, (error) => this.settler.note(error))
+    this.delays?.see(slot.delayed)
     this.#notices = createDeadLetterNotices(parts)
     const { claimerWake, lingerMs } = parts
     this.claimerCalls = claimerWake && new ClaimerCalls(claimerWake, group, this.time)

@@ -240,6 +240,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     extras: undefined,
     further: undefined,
     claimerWake: undefined,
+    promote: undefined,
     lingerMs: 0,
     invocation,
     observers: undefined,

@@ -24,6 +24,7 @@ export function aReport(more: Partial<ConsumerReport> = {}): ConsumerReport {
     overran: 0,
     batches: 0,
     roundTrips: 0,
+    promoted: 0,
     scaledOut: 0,
     drained: false,
     noFreeSlot: false,

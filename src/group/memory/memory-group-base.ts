@@ -6,6 +6,7 @@ import type {
   GroupAddress,
   GroupMeasurement,
   HeldEntry,
+  SeenDelays,
   SeenPauses,
   SetAsideSummary,
   Slot,
@@ -50,7 +51,13 @@ export class MemoryGroupBase {
     const names = slotConsumerNames(kind, slots)
     const consumerName = names.find((name) => this.server.holder(this.address.keys.slot(name)) === undefined)
     if (consumerName === undefined) return undefined
-    const slot = { consumerName, token: crypto.randomUUID(), leaseMs: Math.ceil(leaseMs), ...this.seenPauses }
+    const slot = {
+      consumerName,
+      token: crypto.randomUUID(),
+      leaseMs: Math.ceil(leaseMs),
+      ...this.seenPauses,
+      ...this.seenDelays,
+    }
     const until = this.now + slot.leaseMs
     this.server.leases.set(this.address.keys.slot(consumerName), { token: slot.token, until })
     if (kind === 'poller') {
@@ -188,6 +195,12 @@ export class MemoryGroupBase {
   /** What is paused, as members of an answer. */
   get seenPauses(): { readonly paused?: SeenPauses } {
     return seenPauses(this.#pauses, Math.floor(this.now))
+  }
+
+  /** When the next delayed event is due, as members of an answer, where somebody promotes. */
+  get seenDelays(): { readonly delayed?: SeenDelays } {
+    const nextAt = this.address.delays && this.server.delays.nextDueAt(this.address.stream)
+    return nextAt === undefined ? {} : { delayed: { nextAt, now: Math.floor(this.now) } }
   }
 
   get isAllPaused(): boolean {

@@ -94,7 +94,7 @@ export class MemoryGroup implements Group {
       hasEnded: false,
       groupRecreated: opened?.groupRecreated === true,
       ...(riders.length > 0 && { answers }),
-      ...(!leaseLost && this.#calls.seenPauses),
+      ...(!leaseLost && { ...this.#calls.seenPauses, ...this.#calls.seenDelays }),
     }
     if (!opened) return nothing
     if (leaseLost && isBounded) return { ...nothing, leaseLost }

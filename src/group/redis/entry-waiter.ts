@@ -2,6 +2,7 @@ import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { Delivery, EntryWaiter, Group, Slot, WaitRequest, WaitResult } from '../group.ts'
+import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { Tally } from '../tally.ts'
 import { mgetCommand } from './commands/mget.ts'
@@ -57,26 +58,24 @@ class RedisEntryWaiter implements EntryWaiter {
     if (this.#transport) this.#calls.sender.roundTrips++
     const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
     const [read = null, texts, ...due] = answers.slice(before.length)
-    const replies = [read, ...(await this.#calls.texts(this.#beside(slot), texts)), ...due]
-    return { ...this.#result(slot, replies), ...rode }
+    const beside = await this.#calls.texts(this.#calls.besideRead(slot), texts)
+    return { ...this.#result(slot, [read, ...due], beside), ...rode }
   }
 
   #read(slot: Slot, count: number, asksDue: boolean): RedisCall[] {
     const { stream, group, keys } = this.#calls.address
     return [
       xreadgroup(stream, group, slot.consumerName, count, this.#waitMs),
-      mgetCommand(...this.#beside(slot)),
+      mgetCommand(...this.#calls.besideRead(slot)),
       ...(asksDue ? [firstDue(keys.due), timeCommand] : []),
     ]
   }
 
-  /** Keys that are looked at with a read. */
-  #beside({ consumerName }: Slot): string[] {
-    const { keys } = this.#calls.address
-    return [keys.slot(consumerName), keys.paused]
-  }
-
-  #result(slot: Slot, replies: readonly ReplyOrConnectionError[]): WaitResult {
+  #result(
+    slot: Slot,
+    replies: readonly ReplyOrConnectionError[],
+    beside: readonly ReplyOrConnectionError[],
+  ): WaitResult {
     const nothing = {
       ...new Tally().result(),
       entries: [],
@@ -86,12 +85,13 @@ class RedisEntryWaiter implements EntryWaiter {
       groupRecreated: false,
       isGroupMissing: false,
     }
-    const cut = replies.find((reply) => reply instanceof RedisConnectionError)
+    const cut = [...replies, ...beside].find((reply) => reply instanceof RedisConnectionError)
     if (cut) return { ...nothing, unanswered: { error: cut, settlements: [] } }
-    const [read = null, holder = null, paused = null, due, time] = replies as readonly RedisReply[]
+    const [read = null, due, time] = replies as readonly RedisReply[]
+    const [holder = null, paused = null, delayed = null] = beside as readonly RedisReply[]
     if (isReplyError(read, 'NOGROUP')) return { ...nothing, isGroupMissing: true }
     this.#calls.seen(read)
-    const needed = [read, holder, time, ...[paused, due].filter((reply) => !isReplyError(reply, 'WRONGTYPE'))]
+    const needed = [read, holder, time, ...[paused, delayed, due].filter((reply) => !isReplyError(reply, 'WRONGTYPE'))]
     const refusal = needed.find((reply) => reply instanceof RedisReplyError)
     if (refusal) return { ...nothing, failures: [refusal] }
     // what was read under a name that went to another is not ours to run: its new holder releases it
@@ -100,10 +100,15 @@ class RedisEntryWaiter implements EntryWaiter {
     const entries = parseXreadgroup(read).map(
       ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
     )
-    const text = paused instanceof RedisReplyError ? '' : replyAsText(paused ?? '')
     const now = time === undefined ? undefined : parseTime(time)
-    return { ...nothing, entries, ...seenPauses(text, now), ...nextDue(due, now) }
+    const seen = { ...seenPauses(textOf(paused), now), ...seenDelays(textOf(delayed), now) }
+    return { ...nothing, entries, ...seen, ...nextDue(due, now) }
   }
+}
+
+/** What is of another type is absent. */
+function textOf(reply: RedisReply): string {
+  return reply instanceof RedisReplyError ? '' : replyAsText(reply ?? '')
 }
 
 /** The first of the index that does not run. */

@@ -1,3 +1,4 @@
+import { delayKeys } from '../../core/keys.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type { GroupAddress, HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
@@ -76,6 +77,12 @@ export class RedisGroupCalls {
     this.#lived.add(this.#name)
     const again = withAnswers(first.settled, await this.sender.ask(calls))
     return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
+  }
+
+  /** Keys that are looked at with a read: the lease, what is paused, and where somebody promotes, when the next delayed event is due. */
+  besideRead(slot: Slot): string[] {
+    const { stream, keys, delays } = this.address
+    return [this.lease(slot), keys.paused, ...(delays ? [delayKeys(stream).next] : [])]
   }
 
   /** What MGET answered for keys; asked for one by one where they could not be asked for together. */

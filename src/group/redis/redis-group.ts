@@ -17,6 +17,7 @@ import type {
   Slot,
   SlotKind,
 } from '../group.ts'
+import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { mgetCommand } from './commands/mget.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
@@ -144,7 +145,7 @@ export class RedisGroup implements Group {
     const answered = await this.calls.settleAnd(slot, settlements, read, request.riders)
     const { settled, replies: given, ...told } = answered
     const replies =
-      read.length === 1 ? given : [given[0] ?? null, ...(await this.calls.texts(this.#beside(slot), given[1]))]
+      read.length === 1 ? given : [given[0] ?? null, ...(await this.calls.texts(this.calls.besideRead(slot), given[1]))]
     const nothing = {
       ...settled,
       entries: [],
@@ -179,16 +180,11 @@ export class RedisGroup implements Group {
     const { stream, group, keys, settings } = this.calls.address
     const lease = this.calls.lease(slot)
     if (maxPending === undefined)
-      return [xreadgroup(stream, group, slot.consumerName, count), mgetCommand(...this.#beside(slot))]
+      return [xreadgroup(stream, group, slot.consumerName, count), mgetCommand(...this.calls.besideRead(slot))]
     const most = maxParked === Infinity ? 'inf' : maxParked
     const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, SLOT_IF_NOTHING_READ[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
     return [{ script: readUnlessPendingLimit, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
-  }
-
-  /** Keys that are looked at with a read. */
-  #beside(slot: Slot): string[] {
-    return [this.calls.lease(slot), this.calls.address.keys.paused]
   }
 
   async renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult> {
@@ -235,13 +231,13 @@ function settledOf({ counts, refusals, letters, refusedLetters, unanswered }: Se
 
 /** What a script or the commands of a read answer: the entries or a number of NOT_READ_ANSWERS, whose the slot is (as far as that has yet to be inspected), and what is paused. */
 function readOf(replies: readonly RedisReply[]) {
-  const [first = null, holder, paused = null] = replies
+  const [first = null, holder, paused = null, delayed = null] = replies
   if (holder !== undefined)
-    return {
-      reply: first,
-      holder,
-      seen: seenPauses(paused instanceof RedisReplyError ? '' : replyAsText(paused ?? '')),
-    }
+    return { reply: first, holder, seen: { ...seenPauses(textOf(paused)), ...seenDelays(textOf(delayed)) } }
   const [reply = null, text = '', now = ''] = replyItems(first)
   return { reply, holder: null, seen: seenPauses(replyAsText(text), Number(replyAsText(now))) }
+}
+
+function textOf(reply: RedisReply): string {
+  return reply instanceof RedisReplyError ? '' : replyAsText(reply ?? '')
 }

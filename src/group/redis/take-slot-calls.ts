@@ -1,6 +1,8 @@
+import { delayKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import { slotConsumerNames } from '../consumer-names.ts'
 import type { GroupAddress, Slot, SlotKind } from '../group.ts'
+import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { replyAsText } from './commands/reply.ts'
 import { parseTime, timeCommand } from './commands/time.ts'
@@ -30,7 +32,7 @@ export interface TakeSlotCalls {
 }
 
 export function takeSlotCalls(
-  { stream, group, keys, asksTime }: GroupAddress,
+  { stream, group, keys, asksTime, delays }: GroupAddress,
   kind: SlotKind,
   slots: number,
   leaseMs: number,
@@ -41,14 +43,25 @@ export function takeSlotCalls(
   return {
     call: {
       script: takeSlotScript,
-      keys: [keys.wake, stream, keys.due, keys.state, keys.paused, ...names.map((name) => keys.slot(name))],
+      keys: [
+        keys.wake,
+        stream,
+        keys.due,
+        keys.state,
+        keys.paused,
+        ...names.map((name) => keys.slot(name)),
+        ...(delays ? [delayKeys(stream).next] : []),
+      ],
       args,
     },
     also: asksTime ? [timeCommand] : [],
     token,
     slotOf(answer, told) {
-      const [reply, text = '', now] = Array.isArray(answer) ? (answer as readonly RedisReply[]) : [answer]
-      const seen = seenPauses(replyAsText(text), Number(replyAsText(now)))
+      const [reply, text = '', time = '', next = ''] = Array.isArray(answer)
+        ? (answer as readonly RedisReply[])
+        : [answer]
+      const now = Number(replyAsText(time))
+      const seen = { ...seenPauses(replyAsText(text), now), ...seenDelays(replyAsText(next), now) }
       if (isUnknownCommand(reply)) throw new RedisReplyError(TOO_OLD, { cause: reply })
       if (reply === NO_LEASE_WRITTEN || isReplyError(reply, 'OOM'))
         return { consumerName: `${kind}-${token}`, token: '', leaseMs, ...takenAt(told), ...seen }

@@ -50,6 +50,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader): Promise<v
   let pauseMs = LOOK_AGAIN_MS.first
   let handlersMs = Infinity
   while (time.mayStart() && run.alwaysOn.limit() > 0) {
+    if (run.delays?.isDue) await run.delays.promote()
     const wasAhead = reader.isAhead
     if (!wasAhead && reader.isVetoed) {
       if (!(await isDue(run, pool))) return

@@ -43,6 +43,7 @@ export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimRes
   const claims = claimerOperationsOf(parts.group)
   const doneBefore = numberDone(run)
   try {
+    while (run.delays?.isDue && run.time.mayStart()) await run.delays.promote()
     await arrive(run, gate, first)
     const cursor = await lap(run, claims, new RetryFeeder(run, claims, gate), first)
     await settler.finish()
@@ -74,10 +75,11 @@ export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimRes
 const STUCK_MS = 1_000
 
 /** When the invocation has to run again for what is due next, if it may wait for that. */
-function againInMs(run: Run, dueInMs: number | undefined, hasDone: boolean): number | undefined {
-  const { time, pauses, parts } = run
+function againInMs(run: Run, retryInMs: number | undefined, hasDone: boolean): number | undefined {
+  const { time, pauses, parts, delays } = run
   const { lingerMs } = parts
-  if (dueInMs === undefined || lingerMs === 0 || dueInMs > lingerMs || pauses.isAll || !run.isSound) return undefined
+  const dueInMs = Math.min(retryInMs ?? Infinity, Math.ceil(delays?.dueInMs ?? Infinity))
+  if (dueInMs === Infinity || lingerMs === 0 || dueInMs > lingerMs || pauses.isAll || !run.isSound) return undefined
   // a timer may be early by less than a millisecond
   const waitMs = Math.max(dueInMs > 0 ? dueInMs + 1 : 0, hasDone ? 0 : STUCK_MS)
   return time.mayStart(time.clock.monotonic() + waitMs) ? waitMs : undefined

@@ -177,7 +177,8 @@ class Listening {
     const now = clock.monotonic()
     const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
-    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#retries.dueInMs))
+    const dueNextMs = Math.min(this.#retries.dueInMs, this.#run.delays?.dueInMs ?? Infinity)
+    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, dueNextMs))
     const paused = pauses.number
     const { asksDue } = this.#retries
     const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
@@ -197,14 +198,27 @@ class Listening {
     const { settler } = this.#run
     const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !settler.owesRequest
     while (!isOver()) {
-      await this.#pool.until(() => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast)
+      await this.#pool.until(
+        () => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast || this.#mayPromote,
+      )
       await this.#handingBack
+      if (this.#mayPromote) await this.#answered(() => this.#promote())
       if (this.#mayStartLast) await this.#answered(() => this.#startLast())
       else if (this.#mayTake) await this.#answered(() => this.#retries.take())
       else if (settler.owesRequest) await this.#answered(() => settler.settle(this.#isReading))
       this.#lastEntryAt = this.#run.time.clock.monotonic()
       this.#retries.noteSettled()
     }
+  }
+
+  get #mayPromote(): boolean {
+    return this.#goesOn && this.#run.delays?.isDue === true
+  }
+
+  /** What is promoted comes by the next read. */
+  async #promote(): Promise<void> {
+    await this.#run.delays?.promote()
+    this.#lastEntryAt = this.#run.time.clock.monotonic()
   }
 
   get #mayTake(): boolean {

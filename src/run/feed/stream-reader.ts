@@ -180,10 +180,12 @@ export class StreamReader {
 
   /** What a read brought, in hand. */
   async #took(read: ReadResult, count: number, isAhead = false): Promise<readonly Job[]> {
-    const { report, policies, pauses } = this.#run
+    const { report, policies, pauses, delays } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
     pauses.see(read.paused)
+    // what looks at the limit does not say
+    if (read.delayed) delays?.see(read.delayed)
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
     // what was read ahead says nothing of what came while its handlers ran

@@ -87,6 +87,11 @@ refused = refusal({
   {'XADD', stream, '*', 'a', ''}, {'ZADD', delayed, 0, ''}, {'ZREM', delayed, ''}, {'HDEL', events, ''}, {'HSET', endedNow, '', ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''},
 }) or false
+-- before 7.0 rights cannot be asked for: what follows an append must not be what is refused, or it would be appended again. No member is called x
+for _, command in ipairs(not refused and not redis.acl_check_cmd and {{'ZREM', delayed, 'x'}, {'HDEL', events, 'x'}} or {}) do
+  local reply = redis.pcall(unpack(command))
+  refused = refused or type(reply) == 'table' and reply.err
+end
 if refused then return {0, ms(now), '', 0, refused} end
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', ms(now), 'WITHSCORES', 'LIMIT', 0, ${MAX_ENTRIES_PER_SCRIPT_CALL})
 for n = 1, #due, 2 do

@@ -20,9 +20,9 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
  *
  * A poller of a group that is paused leaves the flag: publishers need not wake others.
  *
- * KEYS the flag, stream, due, state, paused, then a lease per slot, lowest first. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
+ * KEYS the flag, stream, due, state, paused, then a lease per slot, lowest first, then where somebody asks the time at which the next delayed event is due. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words; where something
- * is paused, an array of that, the text and the server's time.
+ * is paused, or delayed, an array of that, the text ('' nothing is paused), the server's time, and when the next delayed event is due ('' none).
  */
 export const takeSlotScript: LuaScript = {
   keyCount: undefined,
@@ -49,11 +49,12 @@ ${PAUSES}
 local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
 local holders = redis.call('MGET', unpack(KEYS, 5))
 local text, now = table.remove(holders, 1), nil
-if text then
+local delayed = #KEYS - 5 > #ARGV - 4 and table.remove(holders)
+if text or delayed then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function answer(n) return text and {n, text, ('%.0f'):format(now)} or n end
+local function answer(n) return now and {n, text or '', ('%.0f'):format(now), delayed or ''} or n end
 for i, holder in ipairs(holders) do if holder == token then return answer(i - 1) end end
 for i, holder in ipairs(holders) do
   local key = KEYS[i + 5]
