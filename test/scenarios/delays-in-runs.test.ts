@@ -43,7 +43,7 @@ function promoting(options: Partial<Parameters<typeof billing>[1]> = {}) {
   return { consumer, lateMs, publish }
 }
 
-/** A run until it is told to end. */
+/** A run until somebody ends it. */
 function running(
   run: (consumer: Consumer, options: PollOptions & ClaimOptions) => Promise<Report>,
   consumer: Consumer,

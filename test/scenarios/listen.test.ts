@@ -32,7 +32,7 @@ interface Listening {
   end(): Promise<Report>
 }
 
-/** A poller that listens until it is told to end. */
+/** A poller that listens until somebody ends it. */
 function listening(
   redis: Connection,
   options: Partial<Parameters<typeof billing>[1]> & { remainingMs?: number } = {},
@@ -301,7 +301,7 @@ describe('mode listen, once something breaks', () => {
 })
 
 describe('mode listen, beside others', () => {
-  it('a pause is heeded at the wake-up, and the end of a pause too', async () => {
+  it('a pause holds from the wake-up on, until it ends', async () => {
     const scenario = await startScenario()
     const { calls, end } = listening(scenario.redis)
     await listens(scenario)

@@ -79,7 +79,7 @@ export class RedisGroupCalls {
     return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
   }
 
-  /** Keys that are looked at with a read: the lease, what is paused, and where somebody promotes, when the next delayed event is due. */
+  /** Keys that are asked for with a read: the lease, what is paused, and where somebody promotes, when the next delayed event is due. */
   besideRead(slot: Slot): string[] {
     const { stream, keys, delays } = this.address
     return [this.lease(slot), keys.paused, ...(delays ? [delayKeys(stream).next] : [])]

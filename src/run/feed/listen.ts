@@ -156,7 +156,7 @@ class Listening {
       await reader.ask()
       return true
     }
-    // where more is to be expected, what is done is settled with the read
+    // where the next read does not wait, it settles what is done
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     const jobs = isSettling ? await reader.next() : await this.#wait()
     if (jobs.length > 0) {

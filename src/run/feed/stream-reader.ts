@@ -184,7 +184,7 @@ export class StreamReader {
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
     pauses.see(read.paused)
-    // what looks at the limit does not say
+    // a read that inspects the limit does not say
     if (read.delayed) delays?.see(read.delayed)
     this.isFull = entries.length === count
     this.isEmpty = entries.length === 0
