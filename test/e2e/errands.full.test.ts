@@ -161,6 +161,22 @@ describe('the packaged functions in Lambda’s runtime client', () => {
     await redis.close()
   })
 
+  it.each(['listen', 'wake'] as const)('retry to the second by the default back-off: %s', async (by) => {
+    const service = await errands.start({}, { by, timeoutMs: 30_000 })
+    await service.publish({ name: 'fails', fails: true })
+    void service.lambda.invoke(POLLER).catch(() => {})
+    await until(async () => (await service.deadLetters()).length === 1)
+
+    const starts = (await service.diary()).map(({ at = 0 }) => at)
+    const waits = starts.slice(1).map((at, n) => at - (starts[n] as number))
+    expect(waits).toHaveLength(4)
+    for (const [n, wait] of waits.entries()) {
+      expect(wait).toBeGreaterThanOrEqual(800 * 2 ** n)
+      expect(wait).toBeLessThanOrEqual(1_200 * 2 ** n + 2_000)
+    }
+    if (by === 'wake') expect(service.runs.length).toBeLessThanOrEqual(2)
+  })
+
   it('scale out to four slots for a backlog, and back', async () => {
     const service = await errands.start({ timeoutMs: 30_000 })
     await service.publish(...numbered(400, 150))

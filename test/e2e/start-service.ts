@@ -31,11 +31,20 @@ export interface Note {
   readonly deliveryCount: number
   readonly consumerName: string
   readonly version?: string
+  /** Milliseconds since 1970. */
+  readonly at?: number
+}
+
+/** How retries come at their second. */
+export interface TimeKeeping {
+  readonly by: 'listen' | 'wake'
+  readonly timeoutMs: number
 }
 
 /** The service as it is packaged, to be started by each test anew. */
 export interface PackagedErrands {
-  start(changes?: Partial<FunctionDefinition>): Promise<ErrandService>
+  /** @param changes To the poller. @param time How it and the claimer keep time, and for how long they run. */
+  start(changes?: Partial<FunctionDefinition>, time?: TimeKeeping): Promise<ErrandService>
   remove(): Promise<void>
 }
 
@@ -51,7 +60,12 @@ export interface ErrandService {
   readonly runs: readonly LocalInvocationReport[]
   readonly log: readonly string[]
   publish(
-    ...errands: readonly { readonly name: string; readonly takesMs?: number; readonly death?: 'loop' | 'memory' }[]
+    ...errands: readonly {
+      readonly name: string
+      readonly takesMs?: number
+      readonly death?: 'loop' | 'memory'
+      readonly fails?: boolean
+    }[]
   ): Promise<void>
   diary(): Promise<Note[]>
   /** Makes every pending entry look as if nothing had happened to it for long. */
@@ -69,7 +83,7 @@ export async function packageErrands(): Promise<PackagedErrands> {
   const { templateFile } = await packageIn(folder)
   let started = 0
   return {
-    start: (changes) => start(templateFile, join(folder, `started-${started++}`), changes),
+    start: (changes, time) => start(templateFile, join(folder, `started-${started++}`), changes, time),
     remove: () => rm(folder, { recursive: true, force: true }),
   }
 }
@@ -78,16 +92,21 @@ async function start(
   templateFile: string,
   folder: string,
   changes: Partial<FunctionDefinition> = {},
+  time?: TimeKeeping,
 ): Promise<ErrandService> {
   const server = await startRedisServer()
   const proxy = await startFaultProxy(server)
   const raw = new Redis(server.url)
   raw.on('error', () => {})
   const diary = join(folder, 'diary')
-  const environment = { REDIS_URL: proxy.url, DIARY: diary, VERSION: '1' }
+  const environment = { REDIS_URL: proxy.url, DIARY: diary, VERSION: '1', ...(time && { KEEPS_TIME: time.by }) }
   const service = await unpackService(templateFile, { folder, project: root, environment })
   const functionOf = (name: string) => service.functions.find((found) => found.name === name) as FunctionDefinition
-  const functions = { poller: { ...functionOf(POLLER), ...changes }, claimer: functionOf(CLAIMER) }
+  const timed = time && { timeoutMs: time.timeoutMs }
+  const functions = {
+    poller: { ...functionOf(POLLER), ...timed, ...changes },
+    claimer: { ...functionOf(CLAIMER), ...timed },
+  }
   const runs: LocalInvocationReport[] = []
   const log: string[] = []
   const lambda = await startLocalLambda({

@@ -12,6 +12,7 @@ export const Errand = defineEvent('Errand', {
     takesMs: z.optional(z.number()),
     /** Ends the process: blocks the event loop until Lambda does, or takes all memory. */
     death: z.optional(z.enum(['loop', 'memory'])),
+    fails: z.optional(z.boolean()),
   }),
 })
 
@@ -19,8 +20,9 @@ async function run(
   { payload }: EventOf<typeof Errand>,
   { deliveryCount, consumerName }: HandlerContext,
 ): Promise<void> {
-  const { name, takesMs = 0, death } = payload
-  note({ name, deliveryCount, consumerName, version: process.env.VERSION, event: 'started' })
+  const { name, takesMs = 0, death, fails } = payload
+  note({ name, deliveryCount, consumerName, version: process.env.VERSION, at: Date.now(), event: 'started' })
+  if (fails) throw new Error('no')
   if (death === 'loop') for (;;);
   if (death === 'memory') await fillMemory()
   await delay(takesMs)
@@ -47,6 +49,7 @@ export const runner = defineConsumer({
   minIdleMs: 1_000,
   allowLongHandlers: true,
   reserveMs: 200,
-  maxDeliveries: 2,
-  backoff: { firstMs: 0 },
+  // retries by the default back-off, to the second, where a test wants them
+  ...(process.env.KEEPS_TIME ? { maxDeliveries: 5 } : { maxDeliveries: 2, backoff: { firstMs: 0 } }),
+  ...(process.env.KEEPS_TIME === 'listen' && { mode: 'listen' as const }),
 })

@@ -1,6 +1,6 @@
 import { createPoller } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { invokeSelf } from 'millrace/lambda'
+import { invokeSelf, wakeClaimer } from 'millrace/lambda'
 import { reportMetrics } from 'millrace/powertools'
 import { runner } from './errand.ts'
 
@@ -8,5 +8,6 @@ const redis = connectIoredis(process.env.REDIS_URL ?? '')
 export const handler = createPoller(runner, {
   redis,
   scaleOut: invokeSelf({ entriesPerPoller: 20 }),
+  ...(process.env.KEEPS_TIME === 'wake' && { wake: wakeClaimer({ functionName: 'errands-test-claimer' }) }),
   observe: reportMetrics(),
 })
