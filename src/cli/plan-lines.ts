@@ -2,7 +2,7 @@ import { type PlanOptions, resolvePlanOptions } from '../operate/plan/options.ts
 import type { Plan } from '../operate/plan/plan.ts'
 
 /** A plan as a reader sees it. */
-export function planLines(name: string, { latency, capacity, month }: Plan, given: PlanOptions): string[] {
+export function planLines(name: string, { latency, retries, capacity, month }: Plan, given: PlanOptions): string[] {
   const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb } = resolvePlanOptions(given)
   const woken = `${pollers === 1 ? 'a poller' : `${pollers} pollers`} every ${time(scheduleMs)}${wakes ? ' and when publishers wake it' : ''}`
   const used = Math.round(100 * capacity.used)
@@ -12,6 +12,7 @@ export function planLines(name: string, { latency, capacity, month }: Plan, give
     `${name}: ${amount(eventsPerSecond)} events/s, handlers of ${time(handlerMs)}, ${woken}, ${amount(memoryMb)} MB`,
     '',
     `Latency        mean ${time(latency.meanMs)}, worst ${time(latency.worstMs)}; after a crash at most ${time(latency.afterCrashMs)}`,
+    `Retries        the first at most ${time(retries.firstMs)} late, others ${time(retries.laterMs)}; waiting takes at most ${amount(retries.waitingGbSeconds)} GB-seconds in 30 days`,
     `Capacity       ${amount(capacity.eventsPerSecond)} events/s, ${capacity.keepsUp ? `of which ${used} % are used` : 'less than come: THE STREAM GROWS'}`,
     '',
     ...table([

@@ -10,7 +10,7 @@ import { planLines } from './plan-lines.ts'
 import { loadConsumers } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
-const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes]
+const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes] [--wakes-claimer]
               [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--lambda-gb-second PRICE] [--lambda-request PRICE]
               [--schedule-tick PRICE] [--redis-command PRICE] [--json]
 millrace plan --acl MODULE...
@@ -24,6 +24,7 @@ for events that come evenly, warm functions and nothing that fails; it connects 
   --schedule RATE           wakes the functions (default: rate(1 minute))
   --pollers N               pollers that a tick wakes (default: 1)
   --wakes                   publishers wake the poller, as with wakePoller
+  --wakes-claimer           pollers wake the claimer, as with wakeClaimer
   --memory MB               of each function (default: 512)
   --timeout SECONDS         of each function (default: 55)
   --round-trip-ms N         to Redis and back (default: 2)
@@ -103,6 +104,7 @@ function parse(args: readonly string[]) {
     ...(numbers as Record<NumberName, typeof text>),
     schedule: { type: 'string', default: 'rate(1 minute)' },
     wakes: flag,
+    'wakes-claimer': flag,
     acl: flag,
     json: flag,
     help: { type: 'boolean', short: 'h', default: false },
@@ -110,7 +112,11 @@ function parse(args: readonly string[]) {
   return parseCommandLine({ name: 'plan', usage: USAGE }, args, options)
 }
 
-type Values = Partial<Record<NumberName, string>> & { readonly schedule: string; readonly wakes: boolean }
+type Values = Partial<Record<NumberName, string>> & {
+  readonly schedule: string
+  readonly wakes: boolean
+  readonly 'wakes-claimer': boolean
+}
 
 function readOptions(values: Values): PlanOptions {
   const scheduleMs = schedulePeriodMs(values.schedule)
@@ -118,7 +124,7 @@ function readOptions(values: Values): PlanOptions {
     throw new UsageError(
       `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${quotedValue(values.schedule)}`,
     )
-  let options: PlanOptions = { scheduleMs, wakes: values.wakes }
+  let options: PlanOptions = { scheduleMs, wakes: values.wakes, wakesClaimer: values['wakes-claimer'] }
   for (const [name, read] of Object.entries(NUMBERS)) {
     const text = values[name as NumberName]
     if (text === undefined) continue

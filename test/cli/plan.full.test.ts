@@ -24,6 +24,7 @@ describe('millrace plan', () => {
         'Group billing of stream orders: 0 events/s, handlers of 50 ms, a poller every 1 min, 512 MB',
         '',
         'Latency        mean 30.06 s, worst 60.06 s; after a crash at most 120 s',
+        'Retries        the first at most 60.01 s late, others 2 s; waiting takes at most 1,188,000 GB-seconds in 30 days',
         'Capacity       146 events/s, of which 0 % are used',
         '',
         'In 30 days       poller  claimer  publishers      sum',

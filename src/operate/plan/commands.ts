@@ -8,6 +8,10 @@ export const COMMANDS_PER_STEP = {
   drainBatch: 3,
   /** The batch of a poll in `once`: its acknowledgement. */
   onlyBatch: 1,
+  /** A second of a poller that listens to nothing: a read that waits, what is looked up with it, what is due, the server's time, and every other second the flag that keeps publishers from waking others. */
+  listenSecond: 5,
+  /** More for an event that comes alone: the next read, what is looked up with it, and its acknowledgement. */
+  listenEvent: 3,
   /** Take a slot and a page; note cursor and mark, inspect the names, measure, give the slot back. */
   idleClaim: 6,
   publish: 1,

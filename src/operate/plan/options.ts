@@ -24,6 +24,8 @@ export interface PlanOptions {
   readonly pollers?: number
   /** Whether publishers wake the poller. Default false. */
   readonly wakes?: boolean
+  /** Whether pollers wake the claimer for what failed. Default false. */
+  readonly wakesClaimer?: boolean
   /** Milliseconds to the server and back. Default 2. */
   readonly roundTripMs?: number
   /** What things cost; what is left out is not priced. */
@@ -52,6 +54,7 @@ const DEFAULTS: ResolvedPlanOptions = {
   functionTimeoutMs: 55_000,
   pollers: 1,
   wakes: false,
+  wakesClaimer: false,
   roundTripMs: 2,
   rates: {},
 }
@@ -69,6 +72,7 @@ export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
   for (const name of AMOUNTS) assertNumber(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)
   assertInteger(action, 'pollers', resolved.pollers, 1)
   assertBoolean(action, 'wakes', resolved.wakes)
+  assertBoolean(action, 'wakesClaimer', resolved.wakesClaimer)
   assertObject(action, 'rates', resolved.rates)
   assertKnownKeys(`${action}: rates`, resolved.rates, RATES)
   for (const name of RATES)

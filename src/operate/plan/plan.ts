@@ -13,6 +13,15 @@ export interface Plan {
     /** Milliseconds until an entry whose process died is handled again, at the latest. */
     readonly afterCrashMs: number
   }
+  /** How much later than it is due a retry starts, at most, in milliseconds. */
+  readonly retries: {
+    /** The first of an entry. */
+    readonly firstMs: number
+    /** Those after it, as long as they fit into the claimer's time. */
+    readonly laterMs: number
+    /** What waiting for them takes in 30 days where something is always set aside. */
+    readonly waitingGbSeconds: number
+  }
   readonly capacity: {
     /** Events a second that the pollers can handle. */
     readonly eventsPerSecond: number
@@ -53,6 +62,9 @@ const RUNTIME_MS = 10
 /** Assumed: from a wake-up to the start of a warm function. */
 const WAKE_MS = 50
 
+/** What is due starts no later than that where somebody waits for it. */
+const KEPT_MS = 2_000
+
 /**
  * Works out what a consumer does and costs: latency, capacity, commands, invocations, price. Arithmetic, for events that come evenly and
  * one by one, handlers that take the same time, warm functions, and nothing that fails; it inspects no server.
@@ -65,6 +77,7 @@ export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions
   const capacity = capacityOf(settings, given)
   return {
     latency: latencyOf(settings, given, capacity.keepsUp),
+    retries: retriesOf(settings, given),
     capacity,
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
   }
@@ -83,20 +96,40 @@ function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): P
 
 /** The first of what came since the last poll waited for a whole period, the last one for all before it. */
 function latencyOf(settings: ConsumerSettings, options: ResolvedPlanOptions, keepsUp: boolean): Plan['latency'] {
-  const { scheduleMs, handlerMs, eventsPerSecond, functionTimeoutMs, wakes } = options
+  const { scheduleMs, handlerMs, eventsPerSecond, functionTimeoutMs, roundTripMs, wakes } = options
   const handledMs = pollMs(options) + handlerMs
   const waiting = (scheduleMs / 1_000) * eventsPerSecond
   const drainMs = (1_000 * waiting) / (pollersOf(settings, options) * speedOf(settings, options))
-  const meanMs = wakes ? WAKE_MS + handledMs : scheduleMs / 2 + drainMs / 2 + handledMs
+  // between two that listen nobody does
+  const gapMs = listens(settings) ? Math.max(0, scheduleMs - runMs(settings, options)) : scheduleMs
+  const waitMs = gapMs ** 2 / (2 * scheduleMs) + (gapMs > 0 ? drainMs / 2 : 0)
+  const meanMs = wakes ? WAKE_MS + handledMs : waitMs + (listens(settings) ? roundTripMs + handlerMs : handledMs)
   return {
     meanMs: keepsUp ? Math.round(meanMs) : Infinity,
     // a wake-up may be lost; the schedule is not
-    worstMs: keepsUp ? Math.round(scheduleMs + handledMs) : Infinity,
+    worstMs: keepsUp
+      ? Math.round(listens(settings) ? Math.max(gapMs, KEPT_MS) + handledMs : scheduleMs + handledMs)
+      : Infinity,
     // it was read just before its function was killed, or just after a claimer had looked
     afterCrashMs: Math.round(
       Math.max(functionTimeoutMs, settings.minIdleMs) + scheduleMs + claimMs(options) + handlerMs,
     ),
   }
+}
+
+function retriesOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['retries'] {
+  const { scheduleMs, memoryMb, functionTimeoutMs, wakesClaimer } = options
+  const isKept = wakesClaimer || (listens(settings) && runMs(settings, options) >= scheduleMs)
+  const waiting = Math.min(1, functionTimeoutMs / scheduleMs)
+  return {
+    firstMs: isKept ? KEPT_MS : Math.max(KEPT_MS, Math.round(scheduleMs + claimMs(options))),
+    laterMs: KEPT_MS,
+    waitingGbSeconds: Math.round(MONTH_SECONDS * waiting * (memoryMb / 1_024)),
+  }
+}
+
+function listens({ mode }: ConsumerSettings): boolean {
+  return mode === 'listen'
 }
 
 function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate: number): Plan['month'] {
@@ -110,13 +143,19 @@ function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate:
   const eventsAPoll = (rate * MONTH_SECONDS) / polls
   const batches = polls * parts(eventsAPoll, batchSize)
   const rounds = polls * parts(eventsAPoll, concurrency)
-  const busyMs = polls * pollMs(options) + batches * roundTripMs + rounds * handlerMs
+  const workMs = polls * pollMs(options) + batches * roundTripMs + rounds * handlerMs
+  const listenMs = listens(settings) ? ticks * pollers * runMs(settings, options) : 0
+  const busyMs = Math.max(workMs, listenMs)
   const perBatch = mode === 'once' ? COMMANDS_PER_STEP.onlyBatch : COMMANDS_PER_STEP.drainBatch
+  const listening =
+    (listenMs / 1_000) * COMMANDS_PER_STEP.listenSecond + rate * MONTH_SECONDS * COMMANDS_PER_STEP.listenEvent
   const poller = functionMonth(
     options,
     polls,
     busyMs,
-    polls * COMMANDS_PER_STEP.idlePoll + Math.min(polls, batches) * COMMANDS_PER_STEP.giveSlot + batches * perBatch,
+    polls * COMMANDS_PER_STEP.idlePoll +
+      Math.min(polls, batches) * COMMANDS_PER_STEP.giveSlot +
+      (listens(settings) ? listening : batches * perBatch),
   )
   const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim)
   const perEvent = COMMANDS_PER_STEP.publish + (wakes ? COMMANDS_PER_STEP.flag : 0)
@@ -157,11 +196,15 @@ function pollersOf({ maxPollers }: ConsumerSettings, { pollers }: ResolvedPlanOp
 
 /** How many pollers may be at work on average: each starts nothing more once a handler could not end in time. */
 function runningPollers(settings: ConsumerSettings, options: ResolvedPlanOptions): number {
-  const { maxRunMs, handlerTimeoutMs, reserveMs, maxPollers } = settings
-  const runMs = Math.max(0, Math.min(maxRunMs, options.functionTimeoutMs - handlerTimeoutMs - reserveMs))
-  if (runMs === 0) return 0
-  const scheduled = (pollersOf(settings, options) * runMs) / options.scheduleMs
-  return Math.min(maxPollers, options.wakes ? Math.max(1, scheduled) : scheduled)
+  const ms = runMs(settings, options)
+  if (ms === 0) return 0
+  const scheduled = (pollersOf(settings, options) * ms) / options.scheduleMs
+  return Math.min(settings.maxPollers, options.wakes ? Math.max(1, scheduled) : scheduled)
+}
+
+/** Milliseconds of an invocation in which handlers may start. */
+function runMs({ maxRunMs, handlerTimeoutMs, reserveMs }: ConsumerSettings, options: ResolvedPlanOptions): number {
+  return Math.max(0, Math.min(maxRunMs, options.functionTimeoutMs - handlerTimeoutMs - reserveMs))
 }
 
 /** Events a second of one poller at work: a batch after the other, each in rounds of `concurrency` handlers. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { createPublisher, poll } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
@@ -29,6 +30,30 @@ describe('what plan() counts with is what is sent', () => {
     const give = batches > 0 ? COMMANDS_PER_STEP.giveSlot : 0
     expect(sent).toBe(COMMANDS_PER_STEP.idlePoll + give + batches * perBatch)
     if (batches === 0) expect(roundTrips).toBe(IDLE_ROUND_TRIPS.idlePoll)
+  })
+
+  test('listenSecond and listenEvent: a poller that listens', async () => {
+    const scenario = await startScenario()
+    const listener = billing(() => {}, { mode: 'listen', handlerTimeoutMs: 200, reserveMs: 100, minIdleMs: 6_000 })
+    const stop = new AbortController()
+    const polling = poll(listener, { redis: scenario.redis, remainingMs: 20_000, signal: stop.signal })
+    await delay(1_500)
+    const watch = await watchCommands(scenario.server.url)
+    const count = async () => (await watch.sent()).length
+    const before = await count()
+    await delay(4_000)
+    const idle = (await count()) - before
+    for (const order of names('o', 20)) {
+      await scenario.publish(order)
+      await delay(20)
+    }
+    const atEvents = (await count()) - before - idle
+    stop.abort()
+    await polling
+
+    expect(idle / 4).toBeLessThanOrEqual(COMMANDS_PER_STEP.listenSecond + 1)
+    // what is published is sent, too
+    expect((atEvents - 20) / 20).toBeLessThanOrEqual(COMMANDS_PER_STEP.listenEvent + 0.5)
   })
 
   test('idleClaim: a claim of nothing', async () => {
@@ -69,6 +94,24 @@ describe('what plan() counts with is what is sent', () => {
 })
 
 describe('plan()', () => {
+  test('a poller that listens works all the time, and keeps every second', () => {
+    const listener = billing(() => {}, { mode: 'listen' })
+    const given = { eventsPerSecond: 1, handlerMs: 50, memoryMb: 1_024, roundTripMs: 2, functionTimeoutMs: 71_000 }
+
+    const { latency, retries, month } = plan(listener, given)
+    expect(latency).toMatchObject({ meanMs: 52, worstMs: 2_064 })
+    expect(retries).toEqual({ firstMs: 2_000, laterMs: 2_000, waitingGbSeconds: 2_592_000 })
+    expect(month.poller.gbSeconds).toBe(MINUTES * 60)
+  })
+
+  test.each([
+    [{}, 60_014],
+    [{ wakesClaimer: true }, 2_000],
+    [{ scheduleMs: 1_000 }, 2_000],
+  ])('says how late a first retry may be with %o', (options, firstMs) => {
+    expect(plan(consumer, options).retries.firstMs).toBe(firstMs)
+  })
+
   test('an idle consumer costs its ticks', () => {
     const { month } = plan(consumer, { eventsPerSecond: 0 })
 
