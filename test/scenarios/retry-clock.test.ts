@@ -54,7 +54,7 @@ async function everyMinute(
   await Promise.all(running)
 }
 
-describe('the retry clock, in virtual time', () => {
+describe('promise 20: the retry clock, in virtual time', () => {
   it('with mode listen the attempts start at their second', async () => {
     const clock = createVirtualClock()
     const redis = connectMemory({ clock })
