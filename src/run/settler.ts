@@ -136,6 +136,17 @@ export class Settler {
     throw unanswered.error
   }
 
+  /**
+   * Takes note of a call that settles nothing.
+   *
+   * @throws {RedisConnectionError} No reply came.
+   */
+  heard({ unanswered, failures, leaseLost }: SettleResult): void {
+    if (unanswered) throw unanswered.error
+    for (const failure of failures) this.#failures.set(failure.message, failure)
+    if (failures.length > 0 || leaseLost) this.#parts.time.stop()
+  }
+
   /** A read was not answered: whatever settles from now on hands back what it brought. */
   doubtRead(): void {
     this.#isReadInDoubt = true

@@ -58,7 +58,8 @@ class RedisEntryWaiter implements EntryWaiter {
     if (this.#transport) this.#calls.sender.roundTrips++
     const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
     const [read = null, texts, ...due] = answers.slice(before.length)
-    const beside = await this.#calls.texts(this.#calls.besideRead(slot), texts)
+    const asked = this.#calls.texts(this.#calls.besideRead(slot), texts)
+    const beside = asked instanceof Promise ? await asked : asked
     return { ...this.#result(slot, [read, ...due], beside), ...rode }
   }
 
@@ -76,15 +77,7 @@ class RedisEntryWaiter implements EntryWaiter {
     replies: readonly ReplyOrConnectionError[],
     beside: readonly ReplyOrConnectionError[],
   ): WaitResult {
-    const nothing = {
-      ...new Tally().result(),
-      entries: [],
-      pendingLimitReached: false,
-      parkedLimitReached: false,
-      hasEnded: false,
-      groupRecreated: false,
-      isGroupMissing: false,
-    }
+    const nothing = NOTHING_READ
     const cut = [...replies, ...beside].find((reply) => reply instanceof RedisConnectionError)
     if (cut) return { ...nothing, unanswered: { error: cut, settlements: [] } }
     const [read = null, due, time] = replies as readonly RedisReply[]
@@ -105,6 +98,16 @@ class RedisEntryWaiter implements EntryWaiter {
     return { ...nothing, entries, ...seen, ...nextDue(due, now) }
   }
 }
+
+const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
+  ...new Tally().result(),
+  entries: [],
+  pendingLimitReached: false,
+  parkedLimitReached: false,
+  hasEnded: false,
+  groupRecreated: false,
+  isGroupMissing: false,
+})
 
 /** What is of another type is absent. */
 function textOf(reply: RedisReply): string {

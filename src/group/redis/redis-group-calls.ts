@@ -85,11 +85,11 @@ export class RedisGroupCalls {
     return [this.lease(slot), keys.paused, ...(delays ? [delayKeys(stream).next] : [])]
   }
 
-  /** What MGET answered for keys; asked for one by one where they could not be asked for together. */
-  async texts(
+  /** What MGET answered for keys; a promise where they have to be asked for one by one. */
+  texts(
     keys: readonly string[],
     reply: ReplyOrConnectionError = null,
-  ): Promise<readonly ReplyOrConnectionError[]> {
+  ): readonly ReplyOrConnectionError[] | Promise<readonly ReplyOrConnectionError[]> {
     if (isReplyError(reply, 'TRYAGAIN')) return this.sender.ask(keys.map(getCommand))
     return Array.isArray(reply) ? (reply as readonly RedisReply[]) : keys.map(() => reply)
   }

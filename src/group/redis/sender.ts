@@ -38,6 +38,7 @@ export class CallSender {
   async ask(calls: readonly RedisCall[]): Promise<ReplyOrConnectionError[]> {
     if (calls.length === 0) return []
     const replies = await this.#write(calls.map((call) => this.#command(call, evalsha)))
+    if (!replies.some(isError)) return replies
     const unknown = calls.flatMap((call, at) =>
       isScript(call) && isReplyError(replies[at], 'NOSCRIPT') ? [{ call, at }] : [],
     )
@@ -90,6 +91,10 @@ export class CallSender {
 function isFirstOf(unknown: readonly { readonly call: ScriptCall }[], n: number): boolean {
   const { script, keys } = (unknown[n] as { readonly call: ScriptCall }).call
   return unknown.findIndex(({ call }) => call.script === script && `${call.keys}` === `${keys}`) === n
+}
+
+function isError(reply: ReplyOrConnectionError): boolean {
+  return reply instanceof Error
 }
 
 export function isUnanswered(answer: ReplyOrConnectionError | undefined): answer is RedisConnectionError {

@@ -1,5 +1,5 @@
 import { isPlainAck } from '../../core/outcome.ts'
-import type { Delivery, EntryWaiter, ReadRequest, ReadResult, WaitRequest } from '../../group/group.ts'
+import type { Delivery, EntryWaiter, ReadRequest, ReadResult, WaitRequest, WaitResult } from '../../group/group.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
@@ -134,10 +134,14 @@ export class StreamReader {
     const count = Math.max(1, Math.floor(this.#room))
     const ride = policies?.ride()
     const request = { ...wanted, count, ...(ride && { riders: ride.riders }) }
-    const read = await settler.by([], waiter.read(parts.slot, request)).catch((error: unknown) => {
+    let read: WaitResult
+    try {
+      read = await waiter.read(parts.slot, request)
+      settler.heard(read)
+    } catch (error) {
       settler.doubtRead()
       throw error
-    })
+    }
     ride?.answered(read.answers ?? [])
     if (read.isGroupMissing) this.#mayBeAtLimit = true
     return { jobs: await this.#took(read, count), dueInMs: read.dueInMs }
