@@ -69,15 +69,12 @@ export async function runConsumer(
   const group = redis.group(address, () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS)
   let end: RunEnd = NO_RUN
   try {
-    for (let isFirst = true; isFirst || (await isAgain(end, parts)); isFirst = false) {
+    for (let isFirst = true; isFirst || (await isAgain(end, budget, parts)); isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
       if (opened || isFirst) report.slotTaken(opened !== undefined)
       if (opened) end = await runSlot(kind, opened, new Run({ ...parts, group, slot: opened.slot, budget }))
-      else {
-        const isLeft = mayStartHandler(budget, clock.monotonic() + NO_SLOT_MS)
-        end = { ...end, againInMs: isLeft && waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
-      }
+      else end = { ...end, againInMs: waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
@@ -101,9 +98,13 @@ function waitsForSlot({ action }: PollOrClaimRun, { lingerMs }: Pick<RunParts, '
   return action === 'poll' ? lingerMs === Infinity : !isFirst
 }
 
-/** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to. */
-async function isAgain({ againInMs }: RunEnd, { clock, signal }: Pick<RunParts, 'clock' | 'signal'>): Promise<boolean> {
-  if (againInMs === undefined) return false
+/** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to, and a handler still fits in then. */
+async function isAgain(
+  { againInMs }: RunEnd,
+  budget: TimeBudget,
+  { clock, signal }: Pick<RunParts, 'clock' | 'signal'>,
+): Promise<boolean> {
+  if (againInMs === undefined || !mayStartHandler(budget, clock.monotonic() + againInMs)) return false
   if (againInMs === 0) return true
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const stop = () => resolve(false)

@@ -47,6 +47,11 @@ export interface Setting {
   readonly maxPollers: number
   readonly backoffMs: number
   readonly mode: PollMode
+  /** For how long a poller that was woken goes on; `undefined`: none is woken. */
+  readonly pollLingerMs: number | undefined
+  /** How long a claimer waits for what is due next. */
+  readonly claimLingerMs: number
+  readonly maxPending: number
   /** The network is prompt, and processes die only by their handlers. */
   readonly isCalm: boolean
   /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
@@ -192,7 +197,10 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       batchSize: fc.constantFrom(1, 2, 8),
       maxPollers: fc.constantFrom(1, 2),
       backoffMs: fc.constantFrom(0, 10_000, 90_000),
-      mode: fc.constantFrom<PollMode>('drain', 'once'),
+      mode: fc.constantFrom<PollMode>('drain', 'once', 'listen', 'listen'),
+      pollLingerMs: fc.constantFrom(undefined, undefined, undefined, 20_000, 0),
+      claimLingerMs: fc.constantFrom(Infinity, Infinity, 20_000, 0),
+      maxPending: fc.constantFrom(10_000, 10_000, 2),
       isCalm: fc.constant(isCalm),
       usesPolicies: fc.constantFrom(false, false, true),
     }),

@@ -13,6 +13,9 @@ const setting: Setting = {
   maxPollers: 1,
   backoffMs: 0,
   mode: 'drain',
+  pollLingerMs: undefined,
+  claimLingerMs: Infinity,
+  maxPending: 10_000,
   isCalm: false,
   usesPolicies: false,
 }

@@ -68,8 +68,8 @@ class Listening {
   #troubleMs = TROUBLE_MS.first
   #isReading = false
   #hasEndedReading = false
-  /** No request is sent beside one that hands back what a lost answer brought. */
-  #handingBack: Promise<void> | undefined
+  /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
+  #lastInTurn: Promise<unknown> = Promise.resolve()
 
   constructor(run: Run) {
     const { time, parts } = run
@@ -144,13 +144,14 @@ class Listening {
   }
 
   get #mayRead(): boolean {
-    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn
+    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }
 
   /** @returns Whether the next read should not follow at once. */
   async #read(): Promise<boolean> {
     const reader = this.#reader
-    if (this.#run.settler.isReadInDoubt) await this.#handBack()
+    const { settler } = this.#run
+    if (settler.isReadInDoubt) await this.#inTurn(() => settler.handBack())
     if (reader.isVetoed) {
       this.#pauseMs = READ_AGAIN_MS.last
       await reader.ask()
@@ -193,21 +194,23 @@ class Listening {
 
   async #settleOn(): Promise<void> {
     const { settler } = this.#run
-    const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !settler.owesRequest
+    const owes = () => settler.hasDone || settler.owesGiveBack
+    const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !owes()
     while (!isOver()) {
-      await this.#pool.until(() => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast)
-      await this.#handingBack
-      if (this.#mayStartLast) await this.#answered(() => this.#startLast())
-      else if (this.#mayTake) await this.#answered(() => this.#retries.take())
-      else if (settler.owesRequest) await this.#answered(() => settler.settle(this.#isReading))
-      this.#lastEntryAt = this.#run.time.clock.monotonic()
+      await this.#pool.until(() => isOver() || owes() || this.#mayTake || this.#mayStartLast)
+      let hasCome = true
+      if (settler.owesGiveBack) await this.#answered(() => this.#inTurn(() => settler.giveBack()))
+      else if (this.#mayStartLast) await this.#answered(() => this.#startLast())
+      else if (this.#mayTake) hasCome = (await this.#answered(() => this.#inTurn(() => this.#retries.take()))) === true
+      else if (settler.hasDone) await this.#answered(() => settler.settle())
+      if (hasCome) this.#lastEntryAt = this.#run.time.clock.monotonic()
       this.#retries.noteSettled()
     }
   }
 
   get #mayTake(): boolean {
     // while reads do not wait, they do not say what is due
-    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull)
+    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull && !this.#reader.mustLook)
   }
 
   get #mayStartLast(): boolean {
@@ -217,18 +220,19 @@ class Listening {
   /** Starts a last delivery, with nothing beside it. */
   async #startLast(): Promise<void> {
     const { last } = this.#retries
-    await last.start()
-    await this.#pool.until(() => this.#pool.isIdle)
-    last.hasRun()
-    this.#pool.notify()
+    try {
+      await this.#inTurn(() => last.start())
+      await this.#pool.until(() => this.#pool.isIdle)
+    } finally {
+      last.hasRun()
+      this.#pool.notify()
+    }
   }
 
-  /** Hands back what a read brought whose answer was lost. */
-  async #handBack(): Promise<void> {
-    this.#handingBack = this.#run.settler.settle().finally(() => {
-      this.#handingBack = undefined
-    })
-    await this.#handingBack
+  #inTurn<T>(ask: () => Promise<T>): Promise<T> {
+    const asking = this.#lastInTurn.then(ask)
+    this.#lastInTurn = asking.catch(() => {})
+    return asking
   }
 
   /** Makes requests; where one is not answered, the next may be. @returns What they bring; `undefined` if no answer came. */
