@@ -26,6 +26,8 @@ interface SettlerParts {
 export class Settler {
   readonly #parts: SettlerParts
   #inHand: EntryInHand[] = []
+  /** Of requests that were not answered yet. */
+  #underWay: readonly (readonly Settlement[])[] = []
   /** Entries whose outcome may not be stored: the server refused a request that they were in. */
   readonly #refused = new Set<string>()
   /** Entries of requests of which the fence refused some: whoever claimed them may give them back to our name. */
@@ -106,6 +108,18 @@ export class Settler {
    * @throws {RedisConnectionError} No reply came, to a part of it at least. What is not known is in hand again.
    */
   async by<Result extends SettleResult>(settlements: readonly Settlement[], call: Promise<Result>): Promise<Result> {
+    this.#underWay = [...this.#underWay, settlements]
+    try {
+      return await this.#answered(settlements, call)
+    } finally {
+      this.#underWay = this.#underWay.filter((other) => other !== settlements)
+    }
+  }
+
+  async #answered<Result extends SettleResult>(
+    settlements: readonly Settlement[],
+    call: Promise<Result>,
+  ): Promise<Result> {
     const { report, time, notices } = this.#parts
     const result = await call.catch((error: unknown) => {
       this.#inHand = [...settlements, ...this.#inHand]
@@ -219,7 +233,8 @@ export class Settler {
 
   /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
   get known(): readonly string[] {
-    return [...this.#refused, ...this.#superseded, ...this.#inHand.filter(mayHaveRun).map(({ id }) => id)]
+    const ours = [...this.#inHand.filter(mayHaveRun), ...this.#underWay.flat()]
+    return [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
   }
 
   get isReadInDoubt(): boolean {
