@@ -130,8 +130,9 @@ export class Model {
   #leases: readonly string[] = []
   #tokens: Sight['leases'] = new Map()
   #dueInMs: Sight['dueInMs'] = new Map()
-  /** Delivery counts of what is set aside, by id. */
+  /** Delivery counts of what is set aside, by id, and of what waits for a condition. */
   #aside: ReadonlyMap<string, number> = new Map()
+  #waiting: ReadonlyMap<string, number> = new Map()
   /** Since when each entry is due that was not taken. */
   readonly #dueSince = new Map<string, number>()
   /** How far the server's clock had gone on by itself by then. */
@@ -311,7 +312,8 @@ export class Model {
   /** Takes note of what a server holds, after a change that no process made. */
   seen({ pending, leases, due, waiting, dueInMs }: Sight): void {
     this.#dueInMs = dueInMs
-    this.#aside = countsOf([...due, ...waiting])
+    this.#waiting = countsOf(waiting)
+    this.#aside = new Map([...countsOf(due), ...this.#waiting])
     this.#seenAt = this.#driftMs()
     this.#rows = new Map(pending.map((row) => [row.id, row]))
     this.#leases = [...leases.values()]
@@ -326,7 +328,7 @@ export class Model {
    */
   changed(by: Actor, sight: Sight, method: Method, isHeard: boolean): void {
     this.changes++
-    const [before, leases, aside] = [this.#rows, this.#leases, this.#aside]
+    const [before, leases, aside, waiting] = [this.#rows, this.#leases, this.#aside, this.#waiting]
     const [dueInMs, sinceMs] = [this.#dueInMs, this.#driftMs() - this.#seenAt]
     if (by.token !== '') this.#actors.set(by.token, by)
     const mayDecide = ({ id }: { readonly id: string }) => {
@@ -343,7 +345,9 @@ export class Model {
       const was = before.get(row.id)
       if (was && isSame(was, row)) continue
       const isTaken = row.owner !== PARKED_CONSUMER && row.idleMs < DRIFT_MS
-      const waitMs = was?.owner === PARKED_CONSUMER && isTaken ? (dueInMs.get(row.id) ?? 0) : 0
+      // a limit: what waited for a condition in a life of the group before may do so still
+      const isAside = was?.owner === PARKED_CONSUMER && !waiting.has(row.id)
+      const waitMs = isAside && isTaken ? (dueInMs.get(row.id) ?? 0) : 0
       assert(waitMs <= sinceMs + ROUNDING_MS, `${by.name} has taken ${row.id} ${waitMs} ms before it is due`)
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
       const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
