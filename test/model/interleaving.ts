@@ -195,6 +195,7 @@ class Interleaving {
   async #pause(what: PausedWhat | undefined): Promise<void> {
     this.#note(what === undefined ? 'nothing is paused' : `the ${what} is paused`)
     const { tick } = this.#model
+    if (this.#model.paused) this.#model.pauseEndedAt = tick
     this.#model.paused = what === undefined ? undefined : { tick, nowMs: this.#time.nowMs }
     await this.#world.pause(what && { group: WHOLE_GROUP, type: OrderPaid.type }[what])
   }

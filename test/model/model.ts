@@ -119,6 +119,8 @@ export class Model {
   tick = 0
   /** After how many commands, and when, it was paused. */
   paused: { readonly tick: number; readonly nowMs: number } | undefined
+  /** After how many commands the last pause ended. */
+  pauseEndedAt = -1
   /** Changes of the server by processes so far. */
   changes = 0
   hasCrashed = false
@@ -299,13 +301,15 @@ export class Model {
   /** Nothing but the time ends who listens, and who waits for what is due within its time. */
   checkEnd(actor: Actor, nowMs: number): void {
     const { isCalm, mode, pollLingerMs, claimLingerMs } = this.#rules
-    const { name, kind, deadline, sawDueAt = Infinity } = actor
+    const { name, kind, deadline, startedAt, sawDueAt = Infinity } = actor
     if (!isCalm) return
     const leftMs = deadline - nowMs - NEEDED_MS - MARGIN_MS
     if (kind === 'poll' && mode === 'listen' && pollLingerMs === undefined)
       assert(leftMs <= PROMPT_MS, `${name} has ended ${leftMs} ms early`)
     const isTooFar = sawDueAt > deadline - NEEDED_MS - MARGIN_MS || sawDueAt - nowMs > claimLingerMs
-    if (kind === 'claim' && claimLingerMs > 0 && !this.paused)
+    // what it saw paused may be so no more
+    const hadPause = this.paused !== undefined || this.pauseEndedAt >= startedAt
+    if (kind === 'claim' && claimLingerMs > 0 && !hadPause)
       assert(isTooFar, `${name} has ended ${sawDueAt - nowMs} ms before the next is due`)
   }
 
