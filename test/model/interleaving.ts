@@ -308,14 +308,14 @@ class Interleaving {
     })
     const { behaviour, end } = call ?? { behaviour: 'hang', end: () => {} }
     const due = (waitMs = this.#setting.backoffMs) => this.#time.nowMs + waitMs
-    context.signal.addEventListener('abort', () => end('timed out', due()))
+    context.signal.addEventListener('abort', () => end('timed out', due(), this.#time.nowMs))
     return new Promise((resolve, reject) => {
       const { error, result, waitMs } = ENDS[behaviour]
       const isHanging = () => behaviour === 'hang' && !context.signal.aborted
       process.handle(`${orderId} ${behaviour}`, isHanging, () => {
         // an overrunning handler cannot be stopped, so that nothing runs alone beside it: in calm it is harmless
         const isHarmless = this.#setting.isCalm && context.signal.aborted
-        end(result, due(waitMs))
+        end(result, due(waitMs), this.#time.nowMs)
         if (behaviour === 'crash' && !isHarmless) void process.die()
         else if (error) reject(error())
         else resolve()
@@ -427,7 +427,10 @@ class Interleaving {
   }
 
   #note(line: string): void {
-    this.story.push(line)
+    const last = this.story.at(-1) ?? ''
+    const [, times] = last.startsWith(`${line} `) ? (/^ \((\d+) times\)$/.exec(last.slice(line.length)) ?? []) : []
+    if (last === line || times) this.story.splice(-1, 1, `${line} (${Number(times ?? 1) + 1} times)`)
+    else this.story.push(line)
   }
 }
 

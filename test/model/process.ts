@@ -3,11 +3,11 @@ import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
-import type { EntryWaiter, Group } from '../../src/group/group.ts'
+import type { EntryWaiter, Group, Slot } from '../../src/group/group.ts'
 import { openEntryWaiter } from '../../src/group/redis/entry-waiter.ts'
 import type { Report } from '../../src/index.ts'
 import { bothSides } from '../support/both-sides.ts'
-import { assert } from './model.ts'
+import { assert, type Published } from './model.ts'
 import type { Caller, Method, Request } from './world.ts'
 
 /** Time as all processes see it. */
@@ -108,6 +108,8 @@ export class Process implements Caller {
   isOlder = false
   kind: 'poll' | 'claim' = 'poll'
   deadline = 0
+  lastTookMs = 0
+  readonly running = new Map<Published, { readonly isLast: boolean }>()
   readySince: number | undefined
   sawDueAt: number | undefined
 
@@ -189,7 +191,9 @@ export class Process implements Caller {
           if (typeof member !== 'function') return member
           return async (...args: unknown[]) => {
             const isHandBack = name === 'giveSlot' || (name === 'settle' && args[2] !== undefined)
-            const reply = await this.#noted(String(name), isHandBack, () => Reflect.apply(member, group, args))
+            const gave = name === 'giveSlot' ? (args[0] as Slot).consumerName : undefined
+            const call = () => Reflect.apply(member, group, args) as Promise<unknown>
+            const reply = await this.#noted({ name: String(name), isHandBack, gave }, call)
             if (typeof reply !== 'object' || reply === null) return reply
             const slot = 'slot' in reply ? (reply.slot as object) : reply
             if ('token' in slot) this.token = String(slot.token)
@@ -203,14 +207,17 @@ export class Process implements Caller {
   #observeWaiter(waiter: EntryWaiter): EntryWaiter {
     return {
       maxWaitMs: waiter.maxWaitMs,
-      read: (slot, request) => this.#noted('read', false, () => waiter.read(slot, request)),
+      read: (slot, request) => this.#noted({ name: 'read', isHandBack: false, gave: undefined }, () => waiter.read(slot, request)),
       end: () => waiter.end(),
     }
   }
 
-  async #noted<Reply>(name: string, isHandBack: boolean, call: () => Promise<Reply>): Promise<Reply> {
+  async #noted<Reply>(
+    what: Pick<Method, 'name' | 'isHandBack' | 'gave'>,
+    call: () => Promise<Reply>,
+  ): Promise<Reply> {
     const { changes } = this.#server
-    const called = { name, isHandBack, sentAt: changes, carriedOutAt: changes }
+    const called = { ...what, sentAt: changes, carriedOutAt: changes }
     const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }
     this.methods.push(method)
     const reply = await this.#doing.run(method, call)

@@ -20,6 +20,8 @@ const setting: Setting = {
   usesPolicies: false,
 }
 
+const LISTENING: Setting = { ...setting, mode: 'listen' }
+
 /** Makes the group and has the server know all scripts, so that a call takes one round trip in every world. */
 const START: readonly Command[] = [
   { do: 'publish', entries: [['throw', 'ok']] },
@@ -150,6 +152,93 @@ export const REGRESSIONS: readonly Regression[] = [
         { do: 'poll', remainingMs: 300_000 },
         { do: 'pass', ms: 61_000, isPrompt: true },
         { do: 'claim', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'a listener is paused until its time is up',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'pause', what: 'group' },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, beside the start of a last delivery',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'publish', entries: [['ok'], ['ok'], ['throw']] },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, beside the settlement of a failure',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 2 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'thaw', who: 0 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'publish', entries: [['throw']] },
+        { do: 'go', who: 0, what: 1, times: 3 },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, whose settlement is on its way',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'publish', entries: [['ok'], ['ok'], ['throw']] },
+        { do: 'pass', ms: 5_000, isPrompt: false },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'send', who: 0, what: 3 },
+      ],
+    },
+  },
+  {
+    why: 'a read of a listener is carried out while it is paused, two runs later',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: true } },
+        { do: 'pause', what: 'group' },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'publish', entries: [['throw']] },
+        { do: 'deliver', times: 1 },
+        { do: 'pause', what: undefined },
+      ],
+    },
+  },
+  {
+    why: 'a last delivery is due while a listener may run others beside it',
+    plan: {
+      setting: { ...LISTENING, concurrency: 3, batchSize: 2, isCalm: true },
+      commands: [
+        { do: 'publish', entries: [['throw', 'ok'], ['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'publish', entries: [['ok'], ['throw', 'ok']] },
+        { do: 'go', who: 0, what: 1, times: 5 },
+        { do: 'publish', entries: [['hang'], ['ok']] },
         { do: 'pass', ms: 5_000, isPrompt: true },
       ],
     },

@@ -62,6 +62,8 @@ export interface Hold {
 /** A call of the group port by a process. What is counted is changes to the server. */
 export interface Method {
   readonly name: string
+  /** Under which consumer name it gave a slot back. */
+  readonly gave: string | undefined
   /** It releases what was read and never reached its caller. */
   readonly isHandBack: boolean
   readonly sentAt: number
