@@ -176,6 +176,22 @@ const lossy: fc.Arbitrary<readonly Command[]> = record({
   { do: 'deliver', times },
 ])
 
+/** A read brings what was published, its answer is lost, and its process goes on for longer than minIdleMs, beside a claimer. */
+const deaf: fc.Arbitrary<readonly Command[]> = record({
+  before: fc.integer({ min: 1, max: 4 }),
+  faults: fc.array(fault, { minLength: 1, maxLength: 2, size: 'max' }),
+  ms: fc.constantFrom(5_000, 61_000, 61_000, 130_000),
+}).map(({ before, faults, ms }) => [
+  { do: 'poll', remainingMs: 300_000 },
+  { do: 'go', who: 0, what: 0, times: before },
+  { do: 'pass', ms: 5_000, isPrompt: true },
+  { do: 'publish', entries: [['throw', 'ok'], ['ok']] },
+  ...faults.map((one) => ({ do: 'fail', who: 0, what: 0, fault: one }) as const),
+  { do: 'pass', ms, isPrompt: true },
+  { do: 'claim', remainingMs: 300_000 },
+  { do: 'run', who: 0 },
+])
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 25, arbitrary: calmCommand },
   { weight: 1, arbitrary: pass(fc.constant(false)) },
@@ -186,6 +202,7 @@ const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
   { weight: 20, arbitrary: command.map((one) => [one]) },
   { weight: 1, arbitrary: zombie },
   { weight: 2, arbitrary: lossy },
+  { weight: 1, arbitrary: deaf },
 )
 
 /** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */

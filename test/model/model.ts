@@ -354,6 +354,7 @@ export class Model {
     const [before, leases, aside, waiting] = [this.#rows, this.#leases, this.#aside, this.#waiting]
     const [dueInMs, sinceMs] = [this.#dueInMs, this.#driftMs() - this.#seenAt]
     if (by.token !== '') this.#actors.set(by.token, by)
+    if (READS.includes(method.name)) assertHandedBack(by, method)
     const mayDecide = ({ id }: { readonly id: string }) => {
       const holder = this.#holders.get(id)
       return leases.includes(by.token) && (holder === by || !holder || !leases.includes(holder.token))
@@ -526,6 +527,15 @@ function mayCost({ by, owner, method, at, life, holder, isTakenAway }: Given): b
   )
   const isEnough = tries.length > 1 || tries.some(({ isTooLate }) => isTooLate)
   return isEnough && !tries.some(({ isAnswered, carriedOutAt }) => isAnswered && carriedOutAt > at)
+}
+
+/** Nobody reads on before what a read brought that was not answered is handed back; or the slot was taken again. */
+function assertHandedBack({ name, methods }: Actor, next: Method): void {
+  const before = methods.slice(0, methods.indexOf(next))
+  const lostAt = before.findLastIndex((method) => READS.includes(method.name) && method.lostAt !== undefined)
+  const since = before.slice(lostAt + 1)
+  const isClear = since.some((method) => method.name === 'takeSlot' || (method.isHandBack && method.isAnswered))
+  assert(lostAt < 0 || isClear, `${name} reads on before it hands back what a lost read may have brought`)
 }
 
 const READS: readonly string[] = ['settleAndRead', 'read']
