@@ -29,6 +29,8 @@ const MOST_PROCESSES = 4
 const MOST_ROUNDS = 200
 const MOST_STEPS = 5_000
 const MOST_CALLS = 2_000
+/** What a process may call while time goes by: for what it settles and starts, and to see whether there is more. */
+const CALLS = { atOnce: 60, perEntry: 20, perSecond: 45 }
 
 /**
  * Plays a plan on a world. After each command the server must hold what the model allows; at the end all work is done, once without and
@@ -357,6 +359,7 @@ class Interleaving {
 
   async #pass(ms: number, isPrompt: boolean): Promise<void> {
     const until = this.#time.nowMs + ms
+    const before = this.#live().map((process) => ({ process, calls: process.methods.length }))
     if (isPrompt) await this.#answerAll()
     for (let next = this.#nextTimer(until); next; next = this.#nextTimer(until)) {
       if (isPrompt) this.#model.watch(this.#live(), this.#time.nowMs)
@@ -369,6 +372,9 @@ class Interleaving {
     if (isPrompt) this.#model.watch(this.#live(), this.#time.nowMs)
     await this.#passTo(until)
     if (isPrompt) await this.#answerAll()
+    const most = CALLS.atOnce + CALLS.perEntry * this.#model.entries.length + (ms / 1_000) * CALLS.perSecond
+    for (const { process, calls } of before)
+      assert(process.methods.length - calls <= most, `${process.name} makes over ${most} calls within ${ms} ms`)
   }
 
   async #passTo(nowMs: number): Promise<void> {

@@ -244,6 +244,22 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'the answer of a take is lost by a listener that could take more before it gives that back',
+    plan: {
+      setting: { ...LISTENING, maxDeliveries: 3, backoffMs: 90_000 },
+      commands: [
+        { do: 'publish', entries: [['hang', 'ok'], ['hang', 'ok']] },
+        { do: 'poll', remainingMs: 60_000 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'pass', ms: 130_000, isPrompt: true },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 1, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
     why: 'a listener could read while it runs a last delivery, which must have nothing beside it',
     plan: {
       setting: { ...LISTENING, concurrency: 3, isCalm: true },

@@ -178,7 +178,9 @@ class Listening {
     const now = clock.monotonic()
     const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
-    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, this.#retries.dueInMs))
+    // what is due by now waits for something else than a read
+    const dueMs = this.#retries.dueInMs > 0 ? this.#retries.dueInMs : READ_AGAIN_MS.first
+    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, dueMs))
     const paused = pauses.number
     const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, waitMs, holdFlagMs)
     // what waited for a pause comes back with what is due
@@ -217,12 +219,12 @@ class Listening {
     return this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
   }
 
-  /** Starts a last delivery, with nothing beside it. */
+  /** Starts a last delivery, with nothing beside it; or several, which are not waited for. */
   async #startLast(): Promise<void> {
     const { last } = this.#retries
     try {
       await this.#inTurn(() => last.start())
-      await this.#pool.until(() => this.#pool.isIdle)
+      if (last.isAlone) await this.#pool.until(() => this.#pool.isIdle)
     } finally {
       last.hasRun()
       this.#pool.notify()
