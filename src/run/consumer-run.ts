@@ -119,12 +119,7 @@ async function isAgain(
 }
 
 /** @param doubts Names under which a read of this invocation was not answered, and may be carried out still. */
-async function runSlot(
-  { action }: PollOrClaimRun,
-  opened: OpenedRun,
-  run: Run,
-  doubts: Set<string>,
-): Promise<RunEnd> {
+async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, doubts: Set<string>): Promise<RunEnd> {
   const { settler, time } = run
   const { group, slot, report, consumer, lingerMs } = run.parts
   const isInDoubt = () => {

@@ -144,7 +144,7 @@ export class Settler {
     throw unanswered.error
   }
 
-  /** A read was not answered: what it brought is to be handed back. */
+  /** A read was not answered: the next hand-back releases what it brought. */
   doubtRead(): void {
     this.#isReadInDoubt = true
   }

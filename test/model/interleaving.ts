@@ -247,7 +247,8 @@ class Interleaving {
     process.deadline = this.#time.nowMs + remainingMs
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
-    const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode, usesPolicies } = this.#setting
+    const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode, usesPolicies } =
+      this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -306,7 +307,9 @@ class Interleaving {
     this.#note(`  ${process.name} calls the handler of ${orderId}, delivery ${deliveryCount}`)
     let call: ReturnType<Model['called']> | undefined
     this.#finding(() => {
-      call = this.#model.called(process, { orderId, entryId, deliveryCount }, this.#time.nowMs, () => this.#world.driftMs())
+      call = this.#model.called(process, { orderId, entryId, deliveryCount }, this.#time.nowMs, () =>
+        this.#world.driftMs(),
+      )
     })
     const { behaviour, end } = call ?? { behaviour: 'hang', end: () => {} }
     const due = (waitMs = this.#setting.backoffMs) => this.#time.nowMs + waitMs
@@ -405,7 +408,9 @@ class Interleaving {
     for (let isQuiet = false; !isQuiet; ) {
       isQuiet = true
       for (const process of this.#live()) {
-        const call = process.isFrozen ? undefined : process.expected.find((one) => one.kind === 'call' && !one.isHanging())
+        const call = process.isFrozen
+          ? undefined
+          : process.expected.find((one) => one.kind === 'call' && !one.isHanging())
         if (!call) continue
         assert(++calls <= MOST_CALLS, `${process.name} makes one call after the other while no time goes by`)
         await process.go(call)

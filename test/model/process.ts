@@ -207,15 +207,13 @@ export class Process implements Caller {
   #observeWaiter(waiter: EntryWaiter): EntryWaiter {
     return {
       maxWaitMs: waiter.maxWaitMs,
-      read: (slot, request) => this.#noted({ name: 'read', isHandBack: false, gave: undefined }, () => waiter.read(slot, request)),
+      read: (slot, request) =>
+        this.#noted({ name: 'read', isHandBack: false, gave: undefined }, () => waiter.read(slot, request)),
       end: () => waiter.end(),
     }
   }
 
-  async #noted<Reply>(
-    what: Pick<Method, 'name' | 'isHandBack' | 'gave'>,
-    call: () => Promise<Reply>,
-  ): Promise<Reply> {
+  async #noted<Reply>(what: Pick<Method, 'name' | 'isHandBack' | 'gave'>, call: () => Promise<Reply>): Promise<Reply> {
     const { changes } = this.#server
     const called = { ...what, sentAt: changes, carriedOutAt: changes }
     const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }

@@ -248,7 +248,13 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {
       setting: { ...LISTENING, maxDeliveries: 3, backoffMs: 90_000 },
       commands: [
-        { do: 'publish', entries: [['hang', 'ok'], ['hang', 'ok']] },
+        {
+          do: 'publish',
+          entries: [
+            ['hang', 'ok'],
+            ['hang', 'ok'],
+          ],
+        },
         { do: 'poll', remainingMs: 60_000 },
         { do: 'pass', ms: 61_000, isPrompt: true },
         { do: 'pass', ms: 130_000, isPrompt: true },

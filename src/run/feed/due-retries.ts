@@ -5,7 +5,7 @@ import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'
 
-/** Nothing of what is due could be started: how soon it is looked at again. */
+/** Nothing of what is due could be started: how soon it is inspected again. */
 const STUCK_MS = 250
 
 /** While nobody says what is due: how often that is asked. */

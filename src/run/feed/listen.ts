@@ -157,7 +157,7 @@ class Listening {
       await reader.ask()
       return true
     }
-    // where more is to be expected, what is done is settled with the read
+    // where there may be more, a read settles what is done
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     const jobs = isSettling ? await reader.next() : await this.#wait()
     if (jobs.length > 0) {
