@@ -23,6 +23,7 @@ const LATER_MS = 150_000
 const LONG_MS = 500_000
 /** Time for handlers side by side, and none after them. */
 const SHORT_MS = 12_000
+const LISTENING_MS = 40_000
 /** How much later at least a call is carried out that its caller has given up. */
 const STALL_MS = 1_000
 const MOST_PROCESSES = 4
@@ -156,7 +157,11 @@ class Interleaving {
       this.#note(`${LONG_MS} ms pass`)
       await this.#pass(LONG_MS, true)
       await this.#claimOneLap(round % 2 === 0 ? SHORT_MS : LONG_MS)
-      await this.#run(await this.#start('poll', LONG_MS))
+      // a listener does not end before its time, and reads once a second
+      const { mode, pollLingerMs } = this.#setting
+      await this.#run(
+        await this.#start('poll', mode === 'listen' && pollLingerMs === undefined ? LISTENING_MS : LONG_MS),
+      )
     }
     await this.#pass(LONG_MS, true)
     await this.#claimOneLap(LONG_MS)
