@@ -311,7 +311,8 @@ export class Model {
     const listens = actor.kind === 'poll' && mode === 'listen' && pollLingerMs === undefined
     if (!listens || !this.#isPrompt(actor) || usesPolicies || this.paused) return false
     const [owner] = [...this.#tokens].find(([, token]) => token === actor.token) ?? []
-    const held = [...this.#rows.values()].filter((row) => row.owner === owner)
+    // its name may have entries of a process that died
+    const held = [...this.#rows.values()].filter((row) => row.owner === owner && this.#holders.get(row.id) === actor)
     const hasLast = held.some(({ count }) => count >= maxDeliveries)
     const isFree = owner !== undefined && actor.handlers < concurrency && held.length <= actor.handlers && !hasLast
     return isFree && actor.deadline - nowMs > NEEDED_MS + MARGIN_MS

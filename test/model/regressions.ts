@@ -266,6 +266,23 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'something is due that another process set aside while a listener reads nothing, because of maxPending',
+    plan: {
+      setting: { ...LISTENING, maxDeliveries: 3, batchSize: 8, maxPending: 1, backoffMs: 10_000, isCalm: true },
+      commands: [
+        { do: 'publish', entries: [['crash', 'hang', 'ok'], ['ok'], ['ok']] },
+        { do: 'poll', remainingMs: 12_000 },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'claim', remainingMs: 12_000 },
+        { do: 'pass', ms: 25_000, isPrompt: true },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
     why: 'a listener could read while it runs a last delivery, which must have nothing beside it',
     plan: {
       setting: { ...LISTENING, concurrency: 3, isCalm: true },
