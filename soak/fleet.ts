@@ -20,6 +20,8 @@ export interface WorkerOrder {
   readonly name: string
   /** It was deployed before a newer version of the event was. */
   readonly isOlder: boolean
+  /** A poller listens, and a claimer waits for what is due next, until their time is up; else they end once nothing is left to do. */
+  readonly waits: boolean
 }
 
 /** What wakes a worker. */
@@ -201,8 +203,9 @@ export class Seat {
     const name = `worker-${this.number}-${this.lives.length}`
     // on every other seat, so that there is always somebody for what the older ones leave
     const isOlder = this.number % 2 === 1 && this.#random.integer(0, 2) > 0
+    const waits = this.#random.integer(0, 2) > 0
     const url = isProxied ? this.proxy.url : server.url
-    const order: WorkerOrder = { url, action: this.action, dir, name, isOlder }
+    const order: WorkerOrder = { url, action: this.action, dir, name, isOlder, waits }
     const startedAt = now()
     this.#end = undefined
     const child = fork(PROGRAM, [JSON.stringify(order)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })

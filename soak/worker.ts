@@ -8,7 +8,7 @@ import type { ReportNumbers } from './notes.ts'
 import { Notebook } from './notes.ts'
 import { watchStandstill } from './time.ts'
 
-const { url, action, dir, name, isOlder } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
+const { url, action, dir, name, isOlder, waits } = JSON.parse(process.argv[2] ?? '{}') as WorkerOrder
 const notebook = new Notebook(dir, name)
 const redis = connectIoredis(url)
 let current = 0
@@ -28,7 +28,10 @@ async function run({ invocation, remainingMs }: Invoke): Promise<void> {
   current = invocation
   notebook.write({ note: 'invoked', invocation })
   try {
-    const report = await { poll, claim }[action](consumer, { redis, remainingMs })
+    const options = { redis, remainingMs }
+    const report = await (action === 'poll'
+      ? poll(consumer, { ...options, mode: waits ? 'listen' : 'drain' })
+      : claim(consumer, { ...options, lingerMs: waits ? Number.POSITIVE_INFINITY : 0 }))
     notebook.write({ note: 'ended', invocation, report: numbersOf(report) })
   } catch (error) {
     const { message, report } = error as InvocationFailedError

@@ -71,17 +71,16 @@ export async function runConsumer(
   // a poller reads what it promoted itself
   const request = { redis, stream, remainingMs: remaining, ownGroup: kind.action === 'poll' ? name : undefined }
   const promote = delays && (() => delays.promote(request))
+  const doubts = new Set<string>()
   let end: RunEnd = NO_RUN
   try {
-    for (let isFirst = true; isFirst || (await isAgain(end, parts)); isFirst = false) {
+    for (let isFirst = true; isFirst || (await isAgain(end, budget, parts)); isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
       const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
       if (opened || isFirst) report.slotTaken(opened !== undefined)
-      if (opened) end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }))
-      else {
-        const isLeft = mayStartHandler(budget, clock.monotonic() + NO_SLOT_MS)
-        end = { ...end, againInMs: isLeft && waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
-      }
+      if (opened)
+        end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }), doubts)
+      else end = { ...end, againInMs: waitsForSlot(kind, parts, isFirst) ? NO_SLOT_MS : undefined }
     }
   } catch (error) {
     end = { ...NO_RUN, errors: [error as Error] }
@@ -105,9 +104,13 @@ function waitsForSlot({ action }: PollOrClaimRun, { lingerMs }: Pick<RunParts, '
   return action === 'poll' ? lingerMs === Infinity : !isFirst
 }
 
-/** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to. */
-async function isAgain({ againInMs }: RunEnd, { clock, signal }: Pick<RunParts, 'clock' | 'signal'>): Promise<boolean> {
-  if (againInMs === undefined) return false
+/** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to, and a handler still fits in then. */
+async function isAgain(
+  { againInMs }: RunEnd,
+  budget: TimeBudget,
+  { clock, signal }: Pick<RunParts, 'clock' | 'signal'>,
+): Promise<boolean> {
+  if (againInMs === undefined || !mayStartHandler(budget, clock.monotonic() + againInMs)) return false
   if (againInMs === 0) return true
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const stop = () => resolve(false)
@@ -120,9 +123,14 @@ async function isAgain({ againInMs }: RunEnd, { clock, signal }: Pick<RunParts, 
   return is
 }
 
-async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run): Promise<RunEnd> {
+/** @param doubts Names under which a read of this invocation was not answered, and may be carried out still. */
+async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, doubts: Set<string>): Promise<RunEnd> {
   const { settler, time } = run
   const { group, slot, report, consumer, lingerMs } = run.parts
+  const isInDoubt = () => {
+    if (settler.isReadInDoubt) doubts.add(slot.consumerName)
+    return doubts.has(slot.consumerName)
+  }
   try {
     const { isCutOff, againInMs } = await opened.work(run)
     await run.end()
@@ -133,8 +141,8 @@ async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run):
     const isToDrain = isPoll && consumer.settings.mode !== 'once' && lingerMs !== Infinity
     const mayGoOn = isToDrain && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
-    const { isSettled, isReadInDoubt: isInDoubt, known } = settler
-    const end = { known, isInDoubt, hasAcked, takesFlag: mayGoOn && isSettled }
+    const { isSettled, known } = settler
+    const end = { known, isInDoubt: isInDoubt(), hasAcked, takesFlag: mayGoOn && isSettled }
     // a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more
     const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
     return { errors: settler.failures, isCutOff, againInMs: isWanted ? 0 : againInMs }
@@ -142,8 +150,7 @@ async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run):
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
     await run.end() // after it: it may have written dead letters, which somebody wants to know
-    const { isReadInDoubt: isInDoubt, known } = settler
-    const end = { known, isInDoubt, hasAcked: false, takesFlag: false }
+    const end = { known: settler.known, isInDoubt: isInDoubt(), hasAcked: false, takesFlag: false }
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, action === 'poll' ? end : undefined).catch(() => {})
     // a connection that was gone for one call is gone for the next

@@ -29,6 +29,8 @@ interface SettlerParts {
 export class Settler {
   readonly #parts: SettlerParts
   #inHand: EntryInHand[] = []
+  /** Of requests that were not answered yet. */
+  #underWay: readonly (readonly Settlement[])[] = []
   /** Entries whose outcome may not be stored: the server refused a request that they were in. */
   readonly #refused = new Set<string>()
   /** Entries of requests of which the fence refused some: whoever claimed them may give them back to our name. */
@@ -109,6 +111,18 @@ export class Settler {
    * @throws {RedisConnectionError} No reply came, to a part of it at least. What is not known is in hand again.
    */
   async by<Result extends SettleResult>(settlements: readonly Settlement[], call: Promise<Result>): Promise<Result> {
+    this.#underWay = [...this.#underWay, settlements]
+    try {
+      return await this.#answered(settlements, call)
+    } finally {
+      this.#underWay = this.#underWay.filter((other) => other !== settlements)
+    }
+  }
+
+  async #answered<Result extends SettleResult>(
+    settlements: readonly Settlement[],
+    call: Promise<Result>,
+  ): Promise<Result> {
     const { report, time, notices, wakes } = this.#parts
     const result = await call.catch((error: unknown) => {
       this.#inHand = [...settlements, ...this.#inHand]
@@ -147,37 +161,47 @@ export class Settler {
     if (failures.length > 0 || leaseLost) this.#parts.time.stop()
   }
 
-  /** A read was not answered: whatever settles from now on hands back what it brought. */
+  /** A read was not answered: the next hand-back releases what it brought. */
   doubtRead(): void {
     this.#isReadInDoubt = true
   }
 
-  /** A take was not answered. @param giveBack Settles, and gives back what it brought: in place of what settles from now on. */
+  /** A take was not answered. @param giveBack Settles, and gives back what it brought. */
   doubtTake(giveBack: (done: readonly Settlement[]) => Promise<SettleResult>): void {
     this.#giveBack = giveBack
   }
 
-  /** Something waits to be settled, or to be given back. */
-  get owesRequest(): boolean {
-    return this.#giveBack !== undefined || this.hasDone
+  /** A take was not answered, and what it brought has yet to be given back, before anything is taken again. */
+  get owesGiveBack(): boolean {
+    return this.#giveBack !== undefined
+  }
+
+  /** Settles what is done. @throws {RedisConnectionError} No reply came. */
+  async settle(): Promise<void> {
+    const { group, slot } = this.#parts
+    const done = this.takeDone()
+    if (done.length > 0) await this.by(done, group.settle(slot, done))
+  }
+
+  /** Settles what is done, and gives back what a take brought that was not answered. Nothing may be taken meanwhile. @throws {RedisConnectionError} No reply came. */
+  async giveBack(): Promise<void> {
+    if (!this.#giveBack) return
+    const done = this.takeDone()
+    await this.by(done, this.#giveBack(done))
+    this.#giveBack = undefined
   }
 
   /**
-   * Settles what is done.
+   * Settles what is done, and hands back what reads and takes brought that were not answered. Nothing may be read, taken or started meanwhile: it would be handed back, too, as it is not known yet.
    *
-   * @param isReading A read is under way, whose entries are not known yet: what one brought that was not answered is handed back later.
    * @throws {RedisConnectionError} No reply came.
    */
-  async settle(isReading = false): Promise<void> {
+  async handBack(): Promise<void> {
     const { group, slot } = this.#parts
-    if (this.#giveBack) {
-      const done = this.takeDone()
-      await this.by(done, this.#giveBack(done))
-      this.#giveBack = undefined
-    }
+    await this.giveBack()
+    if (!this.#isReadInDoubt) return this.settle()
     const done = this.takeDone()
-    if (this.#isReadInDoubt && !isReading) await this.by(done, group.settle(slot, done, this.known))
-    else if (done.length > 0) await this.by(done, group.settle(slot, done))
+    await this.by(done, group.settle(slot, done, this.known))
   }
 
   /** Settles what is done while handlers run; where no reply comes, the run ends with them. */
@@ -190,13 +214,13 @@ export class Settler {
   }
 
   /**
-   * Settles all that is done; when it resolves, or fails, nothing that settles is under way.
+   * Settles all that is done, and hands back what never reached us; when it resolves, or fails, nothing that settles is under way.
    *
    * @throws {RedisConnectionError} No reply came.
    */
   async finish(): Promise<void> {
     await this.#meanwhile
-    await this.settle()
+    await this.handBack()
   }
 
   /** The run is over: what is in hand still, nobody knows of. */
@@ -226,12 +250,16 @@ export class Settler {
 
   /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
   get known(): readonly string[] {
-    // what was to be released or parked never ran: where no settlement says so, the hand-back does
-    const inHand = this.#inHand.filter(({ outcome }) => outcome?.kind !== 'release' && outcome?.kind !== 'park')
-    return [...this.#refused, ...this.#superseded, ...inHand.map(({ id }) => id)]
+    const ours = [...this.#inHand.filter(mayHaveRun), ...this.#underWay.flat()]
+    return [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
   }
 
   get isReadInDoubt(): boolean {
     return this.#isReadInDoubt
   }
+}
+
+/** What was to be released or parked never ran, unless in a delivery before: where no settlement says so, the hand-back does. */
+function mayHaveRun({ outcome }: EntryInHand): boolean {
+  return outcome?.kind === 'release' ? outcome.deliveryCount > 0 : outcome?.kind !== 'park'
 }

@@ -47,6 +47,11 @@ export interface Setting {
   readonly maxPollers: number
   readonly backoffMs: number
   readonly mode: PollMode
+  /** For how long a poller that was woken goes on; `undefined`: none is woken. */
+  readonly pollLingerMs: number | undefined
+  /** How long a claimer waits for what is due next. */
+  readonly claimLingerMs: number
+  readonly maxPending: number
   /** The network is prompt, and processes die only by their handlers. */
   readonly isCalm: boolean
   /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
@@ -171,6 +176,22 @@ const lossy: fc.Arbitrary<readonly Command[]> = record({
   { do: 'deliver', times },
 ])
 
+/** A read brings what was published, its answer is lost, and its process goes on for longer than minIdleMs, beside a claimer. */
+const deaf: fc.Arbitrary<readonly Command[]> = record({
+  before: fc.integer({ min: 1, max: 4 }),
+  faults: fc.array(fault, { minLength: 1, maxLength: 2, size: 'max' }),
+  ms: fc.constantFrom(5_000, 61_000, 61_000, 130_000),
+}).map(({ before, faults, ms }) => [
+  { do: 'poll', remainingMs: 300_000 },
+  { do: 'go', who: 0, what: 0, times: before },
+  { do: 'pass', ms: 5_000, isPrompt: true },
+  { do: 'publish', entries: [['throw', 'ok'], ['ok']] },
+  ...faults.map((one) => ({ do: 'fail', who: 0, what: 0, fault: one }) as const),
+  { do: 'pass', ms, isPrompt: true },
+  { do: 'claim', remainingMs: 300_000 },
+  { do: 'run', who: 0 },
+])
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 25, arbitrary: calmCommand },
   { weight: 1, arbitrary: pass(fc.constant(false)) },
@@ -181,6 +202,7 @@ const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
   { weight: 20, arbitrary: command.map((one) => [one]) },
   { weight: 1, arbitrary: zombie },
   { weight: 2, arbitrary: lossy },
+  { weight: 1, arbitrary: deaf },
 )
 
 /** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */
@@ -192,7 +214,10 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       batchSize: fc.constantFrom(1, 2, 8),
       maxPollers: fc.constantFrom(1, 2),
       backoffMs: fc.constantFrom(0, 10_000, 90_000),
-      mode: fc.constantFrom<PollMode>('drain', 'once'),
+      mode: fc.constantFrom<PollMode>('drain', 'once', 'listen', 'listen'),
+      pollLingerMs: fc.constantFrom(undefined, undefined, undefined, 20_000, 0),
+      claimLingerMs: fc.constantFrom(Infinity, Infinity, 20_000, 0),
+      maxPending: fc.constantFrom(10_000, 10_000, 2),
       isCalm: fc.constant(isCalm),
       usesPolicies: fc.constantFrom(false, false, true),
     }),

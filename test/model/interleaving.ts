@@ -23,11 +23,15 @@ const LATER_MS = 150_000
 const LONG_MS = 500_000
 /** Time for handlers side by side, and none after them. */
 const SHORT_MS = 12_000
+const LISTENING_MS = 40_000
 /** How much later at least a call is carried out that its caller has given up. */
 const STALL_MS = 1_000
 const MOST_PROCESSES = 4
 const MOST_ROUNDS = 200
 const MOST_STEPS = 5_000
+const MOST_CALLS = 2_000
+/** What a process may call while time goes by: for what it settles and starts, and to see whether there is more. */
+const CALLS = { atOnce: 60, perEntry: 20, perSecond: 45 }
 
 /**
  * Plays a plan on a world. After each command the server must hold what the model allows; at the end all work is done, once without and
@@ -68,7 +72,7 @@ class Interleaving {
   constructor(world: World, setting: Setting) {
     this.#world = world
     this.#setting = setting
-    this.#model = new Model(setting)
+    this.#model = new Model(setting, () => world.driftMs())
   }
 
   async carryOut(command: Command): Promise<void> {
@@ -153,7 +157,11 @@ class Interleaving {
       this.#note(`${LONG_MS} ms pass`)
       await this.#pass(LONG_MS, true)
       await this.#claimOneLap(round % 2 === 0 ? SHORT_MS : LONG_MS)
-      await this.#run(await this.#start('poll', LONG_MS))
+      // a listener does not end before its time, and reads once a second
+      const { mode, pollLingerMs } = this.#setting
+      await this.#run(
+        await this.#start('poll', mode === 'listen' && pollLingerMs === undefined ? LISTENING_MS : LONG_MS),
+      )
     }
     await this.#pass(LONG_MS, true)
     await this.#claimOneLap(LONG_MS)
@@ -186,7 +194,7 @@ class Interleaving {
     }
     if (command.do === 'go') return this.#goOn(process, command)
     if (operation?.kind !== 'call') return
-    if (command.do === 'send' && !operation.isLate) await process.send(operation)
+    if (command.do === 'send' && !operation.isLate && !operation.isHanging()) await process.send(operation)
     if (command.do === 'fail' && (command.fault !== 'resend' || this.#world.resends))
       await process.fail(operation, command.fault)
   }
@@ -194,6 +202,7 @@ class Interleaving {
   async #pause(what: PausedWhat | undefined): Promise<void> {
     this.#note(what === undefined ? 'nothing is paused' : `the ${what} is paused`)
     const { tick } = this.#model
+    if (this.#model.paused) this.#model.pauseEndedAt = tick
     this.#model.paused = what === undefined ? undefined : { tick, nowMs: this.#time.nowMs }
     await this.#world.pause(what && { group: WHOLE_GROUP, type: OrderPaid.type }[what])
   }
@@ -228,6 +237,7 @@ class Interleaving {
       changed: async (by: Process, method: Method, isHeard: boolean) => {
         const sight = await this.#world.look()
         this.#finding(() => this.#model.changed(by, sight, method, isHeard))
+        if (method.name === 'finishClaims') this.#model.finished(by, sight, this.#time.nowMs)
       },
       get changes() {
         return model.changes
@@ -238,9 +248,12 @@ class Interleaving {
     process.bornIn = this.#model.life
     process.startedAt = this.#model.tick
     process.isOlder = this.#isOlder
+    process.kind = kind
+    process.deadline = this.#time.nowMs + remainingMs
     this.#note(`${name} starts with ${remainingMs} ms`)
     this.#processes.push(process)
-    const { maxDeliveries, concurrency, batchSize, maxPollers, backoffMs, mode, usesPolicies } = this.#setting
+    const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode, usesPolicies } =
+      this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -253,6 +266,7 @@ class Interleaving {
       concurrency,
       batchSize,
       maxPollers,
+      maxPending,
       mode,
       minIdleMs: MIN_IDLE_MS,
       use: usesPolicies ? [once, shelf, serial] : [],
@@ -260,7 +274,14 @@ class Interleaving {
       backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
     })
     const redis: Connection = process.observe(this.#world.connect(process))
-    const run = (kind === 'poll' ? poll : claim)(consumer, { redis, clock: process.clock, remainingMs })
+    const { pollLingerMs, claimLingerMs } = this.#setting
+    const options = { redis, clock: process.clock, remainingMs }
+    // a consumer that says how long is asked by who was woken, and by nobody else
+    const lingering = pollLingerMs === undefined ? {} : { lingerMs: pollLingerMs }
+    const run =
+      kind === 'poll'
+        ? poll(consumer, { ...options, ...lingering })
+        : claim(consumer, { ...options, lingerMs: claimLingerMs })
     const troubles = this.#troubles
     const end = (report: Report | undefined, error?: unknown) => {
       process.isOver = true
@@ -268,6 +289,7 @@ class Interleaving {
       this.#note(`${name} has ended${error === undefined ? '' : ` with ${String(error)}`}`)
       this.#finding(() => {
         process.assertEnded()
+        this.#model.checkEnd(process, this.#time.nowMs)
         this.#model.ended(
           name,
           report,
@@ -290,18 +312,20 @@ class Interleaving {
     this.#note(`  ${process.name} calls the handler of ${orderId}, delivery ${deliveryCount}`)
     let call: ReturnType<Model['called']> | undefined
     this.#finding(() => {
-      call = this.#model.called(process, { orderId, entryId, deliveryCount }, this.#time.nowMs)
+      call = this.#model.called(process, { orderId, entryId, deliveryCount }, this.#time.nowMs, () =>
+        this.#world.driftMs(),
+      )
     })
     const { behaviour, end } = call ?? { behaviour: 'hang', end: () => {} }
     const due = (waitMs = this.#setting.backoffMs) => this.#time.nowMs + waitMs
-    context.signal.addEventListener('abort', () => end('timed out', due()))
+    context.signal.addEventListener('abort', () => end('timed out', due(), this.#time.nowMs))
     return new Promise((resolve, reject) => {
       const { error, result, waitMs } = ENDS[behaviour]
       const isHanging = () => behaviour === 'hang' && !context.signal.aborted
       process.handle(`${orderId} ${behaviour}`, isHanging, () => {
         // an overrunning handler cannot be stopped, so that nothing runs alone beside it: in calm it is harmless
         const isHarmless = this.#setting.isCalm && context.signal.aborted
-        end(result, due(waitMs))
+        end(result, due(waitMs), this.#time.nowMs)
         if (behaviour === 'crash' && !isHarmless) void process.die()
         else if (error) reject(error())
         else resolve()
@@ -313,7 +337,7 @@ class Interleaving {
   async #run(process: Process): Promise<void> {
     for (let step = 0; !process.isQuiet && !process.isFrozen; step++) {
       assert(step < MOST_STEPS, `${process.name} does not end`)
-      const next = process.expected.find((operation) => operation.kind === 'call' || !operation.isHanging())
+      const next = process.expected.find((operation) => !operation.isHanging())
       if (next) await this.#go(process, next)
       else await this.#pass(SOON_MS, true)
     }
@@ -327,7 +351,7 @@ class Interleaving {
   }
 
   async #go(process: Process, operation: Operation): Promise<void> {
-    if (operation.kind === 'handling' && operation.isHanging()) return
+    if (operation.isHanging()) return
     await process.go(operation)
   }
 
@@ -343,13 +367,22 @@ class Interleaving {
 
   async #pass(ms: number, isPrompt: boolean): Promise<void> {
     const until = this.#time.nowMs + ms
+    const before = this.#live().map((process) => ({ process, calls: process.methods.length }))
     if (isPrompt) await this.#answerAll()
     for (let next = this.#nextTimer(until); next; next = this.#nextTimer(until)) {
+      if (isPrompt) this.#model.watch(this.#live(), this.#time.nowMs)
       await this.#passTo(next.timer.at)
       await next.process.fire(next.timer)
-      if (isPrompt) await this.#answerAll()
+      if (!isPrompt) continue
+      await this.#answerAll()
+      this.#finding(() => this.#model.checkPrompt(this.#live(), this.#time.nowMs))
     }
+    if (isPrompt) this.#model.watch(this.#live(), this.#time.nowMs)
     await this.#passTo(until)
+    if (isPrompt) await this.#answerAll()
+    const most = CALLS.atOnce + CALLS.perEntry * this.#model.entries.length + (ms / 1_000) * CALLS.perSecond
+    for (const { process, calls } of before)
+      assert(process.methods.length - calls <= most, `${process.name} makes over ${most} calls within ${ms} ms`)
   }
 
   async #passTo(nowMs: number): Promise<void> {
@@ -376,11 +409,15 @@ class Interleaving {
   }
 
   async #answerAll(): Promise<void> {
+    let calls = 0
     for (let isQuiet = false; !isQuiet; ) {
       isQuiet = true
       for (const process of this.#live()) {
-        const call = process.isFrozen ? undefined : process.expected.find(({ kind }) => kind === 'call')
+        const call = process.isFrozen
+          ? undefined
+          : process.expected.find((one) => one.kind === 'call' && !one.isHanging())
         if (!call) continue
+        assert(++calls <= MOST_CALLS, `${process.name} makes one call after the other while no time goes by`)
         await process.go(call)
         isQuiet = false
       }
@@ -406,7 +443,10 @@ class Interleaving {
   }
 
   #note(line: string): void {
-    this.story.push(line)
+    const last = this.story.at(-1) ?? ''
+    const [, times] = last.startsWith(`${line} `) ? (/^ \((\d+) times\)$/.exec(last.slice(line.length)) ?? []) : []
+    if (last === line || times) this.story.splice(-1, 1, `${line} (${Number(times ?? 1) + 1} times)`)
+    else this.story.push(line)
   }
 }
 

@@ -1,11 +1,12 @@
 import type { Field } from '../../src/core/entry.ts'
-import type { Group } from '../../src/group/group.ts'
+import type { RedisConnectionError } from '../../src/errors.ts'
+import type { EntryWaiter, Group } from '../../src/group/group.ts'
 import { createMemoryConnection } from '../../src/group/memory/memory-connection.ts'
 import { MemoryServer } from '../../src/group/memory/memory-server.ts'
 import { bothSides } from '../support/both-sides.ts'
 import { requestOf } from './lossy-group.ts'
-import type { Sight, World } from './world.ts'
-import { dueText, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import type { Caller, Sight, World } from './world.ts'
+import { dueOf, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Streams in memory. A call is one method of the group port, in the parts that a group on Redis would send. */
 export function createMemoryWorld(): World {
@@ -16,6 +17,12 @@ export function createMemoryWorld(): World {
   const clear = async () => {
     for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting, server.pauses])
       kept.clear()
+  }
+  /** There is something to read, or no group to wait for. */
+  const isThere = () => {
+    const stream = server.streams.get(STREAM)
+    const group = stream?.groups.get(GROUP)
+    return !stream || !group || stream.after(group.lastDeliveredId, 1).length > 0
   }
   return {
     name: 'memory',
@@ -28,6 +35,7 @@ export function createMemoryWorld(): World {
           new Proxy(bothSides(connection.group(address, remainingMs)), {
             get(group, name, asked: unknown) {
               if (name === 'claims') return asked
+              if (name === 'openWaiter') return () => openWaiter(group.openWaiter?.(), caller, isThere)
               const member: unknown = Reflect.get(group, name)
               if (typeof member !== 'function') return member
               return async (...args: unknown[]) => {
@@ -56,7 +64,7 @@ export function createMemoryWorld(): World {
           count: deliveryCount,
         })),
         letters,
-        due: [...(server.dueTimes.get(KEYS.due) ?? [])].map(([id, score]) => dueText(id, score)),
+        ...dueOf([...(server.dueTimes.get(KEYS.due) ?? [])], now),
         waiting: [...(server.waiting.get(KEYS.waiting) ?? [])].flatMap(([condition, ids]) =>
           [...ids].map(([id, count]) => `${condition} ${id} ${count}`),
         ),
@@ -88,12 +96,40 @@ export function createMemoryWorld(): World {
       else if (what === 'stream') server.streams.delete(STREAM)
       else await clear()
     },
+    driftMs: () => 0,
     jam: async () => {},
     async pause(name) {
       if (name === undefined) server.pauses.delete(KEYS.paused)
       else server.pauses.set(KEYS.paused, pauseText(name))
     },
     clear,
+  }
+}
+
+/** How much later than its wait an answer may come; as on Redis. */
+const ANSWER_MS = 800
+
+/** Each read of it is a call, which the server holds until there is something to answer with. */
+function openWaiter(waiter: EntryWaiter | undefined, caller: Caller, isThere: () => boolean): EntryWaiter {
+  const { maxWaitMs = 0 } = waiter ?? {}
+  return {
+    maxWaitMs,
+    read(slot, request) {
+      const ms = Math.min(request.waitMs, maxWaitMs)
+      const read = {
+        label: 'read',
+        parts: 1,
+        hold: { ms, isOver: isThere },
+        carryOut: async (from: number, to: number) =>
+          from < to ? [await waiter?.read(slot, { ...request, waitMs: 0 })] : [],
+        reply(answers: readonly unknown[], lost?: RedisConnectionError) {
+          if (lost) throw lost
+          return answers[0] as Awaited<ReturnType<EntryWaiter['read']>>
+        },
+      }
+      return caller.call(read, ms + ANSWER_MS)
+    },
+    end: async () => {},
   }
 }
 

@@ -1,11 +1,19 @@
 import { PARKED_CONSUMER } from '../../src/core/keys.ts'
-import type { Report } from '../../src/index.ts'
+import type { PollMode, Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
 import { isNewer, type Method, type Row, type Sight } from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
 const DRIFT_MS = 4_000
+/** What is lost of a real server's time as it is read and written in whole milliseconds. */
+const ROUNDING_MS = 2
+/** What is due is started within that time of a run that could start it. */
+const PROMPT_MS = 2_000
+/** What a handler needs before the deadline, and what a run that listens does not use. */
+const HANDLER_MS = 10_000
+const NEEDED_MS = HANDLER_MS + 1_000
+const MARGIN_MS = 1_000
 
 /**
  * What a handler does when it is called: it succeeds, throws, throws NonRetryableError, throws RetryAfterError with a wait below or beyond
@@ -24,8 +32,10 @@ export interface Published {
   /** What came of each call of its handler. */
   readonly results: Result[]
   letters: number
-  /** When the wait after its last failure is over. */
+  /** When the wait after its last failure is over, by the clock of plans. */
   dueMs: number
+  /** How far the server's clock had gone on by itself when that was said. */
+  dueSaidAt: number
 }
 
 /** A call is `open` while it runs, and stays so if its process dies. */
@@ -58,11 +68,27 @@ interface Actor {
   readonly isOlder: boolean
   /** After how many commands. */
   readonly startedAt: number
+  readonly kind: 'poll' | 'claim'
+  readonly isFrozen: boolean
+  /** When its time is up. */
+  readonly deadline: number
+  /** Handlers under way, those included that did not end in time. */
+  readonly handlers: number
+  /** Handlers within their time, and whether each has the last delivery. */
+  readonly running: Map<Published, { readonly isLast: boolean }>
+  /** Milliseconds that last deliveries took. */
+  lastTookMs: number
+  /** Since when it could have started what is due, as far as is known. */
+  readySince?: number | undefined
+  /** When the first was due of what it saw set aside as its last run ended. */
+  sawDueAt?: number | undefined
 }
 
 /** A delivery that the server has counted. */
 interface Given {
   readonly by: Actor
+  /** The consumer name that it was delivered to. */
+  readonly owner: string
   readonly method: Method
   readonly at: number
   readonly life: number
@@ -83,6 +109,11 @@ export interface Rules {
   readonly maxDeliveries: number
   /** The network is prompt and processes die only by their handlers: then numbers are exact. */
   readonly isCalm: boolean
+  readonly concurrency: number
+  readonly mode: PollMode
+  readonly pollLingerMs: number | undefined
+  readonly claimLingerMs: number
+  readonly usesPolicies: boolean
 }
 
 /** What the promises allow, kept beside the server. Whatever is not allowed is thrown. */
@@ -95,6 +126,8 @@ export class Model {
   tick = 0
   /** After how many commands, and when, it was paused. */
   paused: { readonly tick: number; readonly nowMs: number } | undefined
+  /** After how many commands the last pause ended. */
+  pauseEndedAt = -1
   /** Changes of the server by processes so far. */
   changes = 0
   hasCrashed = false
@@ -105,6 +138,15 @@ export class Model {
   #rows: ReadonlyMap<string, Row> = new Map()
   #leases: readonly string[] = []
   #tokens: Sight['leases'] = new Map()
+  #dueInMs: Sight['dueInMs'] = new Map()
+  /** Delivery counts of what is set aside, by id, and of what waits for a condition. */
+  #aside: ReadonlyMap<string, number> = new Map()
+  #waiting: ReadonlyMap<string, number> = new Map()
+  /** Since when each entry is due that was not taken. */
+  readonly #dueSince = new Map<string, number>()
+  /** How far the server's clock had gone on by itself by then. */
+  #seenAt = 0
+  readonly #driftMs: () => number
   /** Who read or took over an entry, and has not let go of it. */
   readonly #holders = new Map<string, Actor>()
   /** When a process last had an entry delivered, by both. */
@@ -116,14 +158,16 @@ export class Model {
   /** Who has ever held a lease, by its token. */
   readonly #actors = new Map<string, Actor>()
 
-  constructor(rules: Rules) {
+  /** @param driftMs As a world's. */
+  constructor(rules: Rules, driftMs: () => number) {
     this.#rules = rules
+    this.#driftMs = driftMs
   }
 
   publish(behaviours: readonly Behaviour[], isNewerVersion = false): Published {
     const n = this.entries.length + 1
     const entry = { id: `${n}-0`, orderId: `o${n}${isNewerVersion ? '+' : ''}`, behaviours, trimmedAt: undefined }
-    const published = { ...entry, results: [], letters: 0, dueMs: 0 }
+    const published = { ...entry, results: [], letters: 0, dueMs: 0, dueSaidAt: 0 }
     this.entries.push(published)
     this.#byOrder.set(published.orderId, published)
     return published
@@ -155,7 +199,7 @@ export class Model {
    *
    * @returns What it does, and what to call when that is done.
    */
-  called(by: Actor, { orderId, entryId, deliveryCount }: Called, nowMs: number) {
+  called(by: Actor, { orderId, entryId, deliveryCount }: Called, nowMs: number, driftMs: () => number) {
     const entry = this.entry(orderId)
     const { maxDeliveries } = this.#rules
     const deliveredAt = demand(
@@ -175,19 +219,35 @@ export class Model {
     this.#assertNotPaused(by, nowMs, said)
     // a failure that its process took along was never settled
     if (this.#rules.isCalm && !this.hasCrashed)
-      assert(nowMs >= entry.dueMs, `${said}: ${entry.dueMs - nowMs} ms too early`)
+      assert(
+        nowMs + driftMs() - entry.dueSaidAt + ROUNDING_MS >= entry.dueMs,
+        `${said}: ${entry.dueMs - nowMs} ms too early`,
+      )
     this.#assertAllUsed(deliveredAt.life, entry, deliveryCount - 1, said)
+    const isLast = maxDeliveries > 1 && deliveryCount === maxDeliveries
+    this.#assertLastIsAlone(by, isLast, said)
+    by.running.set(entry, { isLast })
     attempts.push(deliveryCount)
     const call = entry.results.push('open') - 1
     return {
       behaviour: entry.behaviours[Math.min(call, entry.behaviours.length - 1)] ?? 'ok',
-      end: (result: Result, dueMs: number) => {
+      end: (result: Result, dueMs: number, endMs: number) => {
         if (entry.results[call] !== 'open') return
+        by.running.delete(entry)
+        if (isLast) by.lastTookMs += endMs - nowMs
         entry.results[call] = result
         entry.dueMs = dueMs
+        entry.dueSaidAt = driftMs()
         this.hasCrashed ||= result === 'crashed'
       },
     }
+  }
+
+  /** Whoever reads as well runs a last delivery with nothing beside it, until those have taken long enough to hold up the rest. */
+  #assertLastIsAlone(by: Actor, isLast: boolean, said: string): void {
+    if (!this.#rules.isCalm || by.kind !== 'poll' || by.lastTookMs >= HANDLER_MS) return
+    const beside = [...by.running].find(([, one]) => isLast || one.isLast)
+    assert(!beside, `${said}: beside ${beside?.[0].orderId}, one of them for the last time`)
   }
 
   /** Nothing starts while paused: in a process that has begun since, and, where the network is prompt, in any after a third of `minIdleMs`. */
@@ -212,8 +272,73 @@ export class Model {
     )
   }
 
+  /** A claimer's run has given its slot back: what it saw set aside, it is to take if its time allows. */
+  finished(by: Actor, { dueInMs }: Sight, nowMs: number): void {
+    by.sawDueAt = dueInMs.size > 0 ? nowMs + Math.max(0, Math.min(...dueInMs.values())) : undefined
+  }
+
+  /** Time is about to go by, and every call was answered. */
+  watch(actors: readonly Actor[], nowMs: number): void {
+    for (const actor of actors) actor.readySince = this.#isReady(actor, nowMs) ? (actor.readySince ?? nowMs) : undefined
+    for (const id of this.#dueSince.keys()) if (!this.#dueInMs.has(id)) this.#dueSince.delete(id)
+    for (const [id, ms] of this.#dueInMs)
+      if (ms > 0) this.#dueSince.delete(id)
+      else if (!this.#dueSince.has(id)) this.#dueSince.set(id, nowMs)
+  }
+
+  /**
+   * Where the network is prompt, what is due is started within 2 s: by whoever listens, has room and time, and is not paused; and by a claimer that waits for it.
+   * Nothing starts beside a last delivery, nor before one that a listener has in hand beside the handlers under way.
+   */
+  checkPrompt(actors: readonly Actor[], nowMs: number): void {
+    const overdue = [...this.#dueSince].find(([id, since]) => this.#dueInMs.has(id) && since < nowMs - PROMPT_MS)
+    for (const actor of actors) {
+      const { name, kind, readySince = Infinity, sawDueAt = Infinity, methods } = actor
+      const isLate = overdue !== undefined && readySince < nowMs - PROMPT_MS
+      assert(!isLate, `${name} listens, and has left ${overdue?.[0]} alone, due ${nowMs - (overdue?.[1] ?? 0)} ms ago`)
+      const hasFinished = kind === 'claim' && methods.at(-1)?.name === 'finishClaims' && !actor.isOver
+      if (hasFinished && this.#isPrompt(actor) && !this.paused && actor.deadline - nowMs > NEEDED_MS + MARGIN_MS)
+        assert(sawDueAt >= nowMs - PROMPT_MS, `${name} waits for what was due ${nowMs - sawDueAt} ms ago`)
+    }
+  }
+
+  #isPrompt({ isDead, isOver, isFrozen }: Actor): boolean {
+    return this.#rules.isCalm && !isDead && !isOver && !isFrozen
+  }
+
+  #isReady(actor: Actor, nowMs: number): boolean {
+    const { mode, pollLingerMs, maxDeliveries, concurrency, usesPolicies } = this.#rules
+    const listens = actor.kind === 'poll' && mode === 'listen' && pollLingerMs === undefined
+    if (!listens || !this.#isPrompt(actor) || usesPolicies || this.paused) return false
+    const [owner] = [...this.#tokens].find(([, token]) => token === actor.token) ?? []
+    // its name may have entries of a process that died
+    const held = [...this.#rows.values()].filter((row) => row.owner === owner && this.#holders.get(row.id) === actor)
+    const hasLast = held.some(({ count }) => count >= maxDeliveries)
+    const isFree = owner !== undefined && actor.handlers < concurrency && held.length <= actor.handlers && !hasLast
+    return isFree && actor.deadline - nowMs > NEEDED_MS + MARGIN_MS
+  }
+
+  /** Nothing but the time ends who listens, and who waits for what is due within its time. */
+  checkEnd(actor: Actor, nowMs: number): void {
+    const { isCalm, mode, pollLingerMs, claimLingerMs } = this.#rules
+    const { name, kind, deadline, startedAt, sawDueAt = Infinity } = actor
+    if (!isCalm) return
+    const leftMs = deadline - nowMs - NEEDED_MS - MARGIN_MS
+    if (kind === 'poll' && mode === 'listen' && pollLingerMs === undefined)
+      assert(leftMs <= PROMPT_MS, `${name} has ended ${leftMs} ms early`)
+    const isTooFar = sawDueAt > deadline - NEEDED_MS - MARGIN_MS || sawDueAt - nowMs > claimLingerMs
+    // what it saw paused may be so no more
+    const hadPause = this.paused !== undefined || this.pauseEndedAt >= startedAt
+    if (kind === 'claim' && claimLingerMs > 0 && !hadPause)
+      assert(isTooFar, `${name} has ended ${sawDueAt - nowMs} ms before the next is due`)
+  }
+
   /** Takes note of what a server holds, after a change that no process made. */
-  seen({ pending, leases }: Sight): void {
+  seen({ pending, leases, due, waiting, dueInMs }: Sight): void {
+    this.#dueInMs = dueInMs
+    this.#waiting = countsOf(waiting)
+    this.#aside = new Map([...countsOf(due), ...this.#waiting])
+    this.#seenAt = this.#driftMs()
     this.#rows = new Map(pending.map((row) => [row.id, row]))
     this.#leases = [...leases.values()]
     this.#tokens = leases
@@ -227,8 +352,10 @@ export class Model {
    */
   changed(by: Actor, sight: Sight, method: Method, isHeard: boolean): void {
     this.changes++
-    const [before, leases] = [this.#rows, this.#leases]
+    const [before, leases, aside, waiting] = [this.#rows, this.#leases, this.#aside, this.#waiting]
+    const [dueInMs, sinceMs] = [this.#dueInMs, this.#driftMs() - this.#seenAt]
     if (by.token !== '') this.#actors.set(by.token, by)
+    if (READS.includes(method.name)) assertHandedBack(by, method)
     const mayDecide = ({ id }: { readonly id: string }) => {
       const holder = this.#holders.get(id)
       return leases.includes(by.token) && (holder === by || !holder || !leases.includes(holder.token))
@@ -243,6 +370,10 @@ export class Model {
       const was = before.get(row.id)
       if (was && isSame(was, row)) continue
       const isTaken = row.owner !== PARKED_CONSUMER && row.idleMs < DRIFT_MS
+      // a limit: what waited for a condition in a life of the group before may do so still
+      const isAside = was?.owner === PARKED_CONSUMER && !waiting.has(row.id)
+      const waitMs = isAside && isTaken ? (dueInMs.get(row.id) ?? 0) : 0
+      assert(waitMs <= sinceMs + ROUNDING_MS, `${by.name} has taken ${row.id} ${waitMs} ms before it is due`)
       const isIdle = was !== undefined && was.idleMs >= MIN_IDLE_MS - DRIFT_MS
       const isLeased = leases.includes(by.token) || method.name === 'takeSlotAndClaim'
       // what is set aside comes back by its index, whatever its age
@@ -254,7 +385,8 @@ export class Model {
       )
       if (was && row.count < was.count) this.#assertNotCalled(row.id, was.count)
       // what a lost group gets back has the count of its last life
-      const isBack = !was && row.owner === PARKED_CONSUMER
+      const isHanded = method.name === 'settleAndTake' && row.count === aside.get(row.id)
+      const isBack = !was && (row.owner === PARKED_CONSUMER || isHanded)
       if (!isBack && (!was || row.count > was.count)) {
         this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
         this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
@@ -268,9 +400,9 @@ export class Model {
     const token = this.#tokens.get(owner)
     const holder = token === undefined ? undefined : this.#actors.get(token)
     // who took the slot lost the answer to that, and its server with it; or a limit: the doubt has ended with the slot's next holder
-    const givenAt = by.methods.findLast(({ name }) => name === 'giveSlot')?.carriedOutAt ?? 0
+    const givenAt = by.methods.findLast(({ gave }) => gave === owner)?.carriedOutAt ?? 0
     const isTakenAway = holder === undefined && (token !== undefined || (this.#takenAt.get(owner) ?? 0) > givenAt)
-    return { by, method, at: this.changes, life: this.life, holder, isTakenAway }
+    return { by, owner, method, at: this.changes, life: this.life, holder, isTakenAway }
   }
 
   // a limit: what was read and is not known of, by the holder of the name, is handed back by its last requests, and claimed if they are later than minIdleMs
@@ -379,7 +511,7 @@ export class Model {
 }
 
 /** Whether a delivery may have been lost without a call. */
-function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean {
+function mayCost({ by, owner, method, at, life, holder, isTakenAway }: Given): boolean {
   if (isTakenAway || hasNoSay(by, life)) return true
   const settling = handingBack(by, method)
   if (method.isAnswered) return !settling.at(-1)?.isAnswered
@@ -388,7 +520,7 @@ function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean 
   const { lostAt = 0 } = method
   if (holder === undefined)
     return !by.methods.some(
-      ({ name, carriedOutAt, isAnswered }) => name === 'giveSlot' && isAnswered && carriedOutAt > lostAt,
+      ({ gave, carriedOutAt, isAnswered }) => gave === owner && isAnswered && carriedOutAt > lostAt,
     )
   // it must have tried twice at least, once while it goes on and once with its slot, or to the end of its time, and have had no answer
   const tries = settling.filter(
@@ -398,20 +530,43 @@ function mayCost({ by, method, at, life, holder, isTakenAway }: Given): boolean 
   return isEnough && !tries.some(({ isAnswered, carriedOutAt }) => isAnswered && carriedOutAt > at)
 }
 
+/** Nobody reads on before what a read brought that was not answered is handed back; or the slot was taken again. */
+function assertHandedBack({ name, methods }: Actor, next: Method): void {
+  const before = methods.slice(0, methods.indexOf(next))
+  const lostAt = before.findLastIndex((method) => READS.includes(method.name) && method.lostAt !== undefined)
+  const since = before.slice(lostAt + 1)
+  const isClear = since.some((method) => method.name === 'takeSlot' || (method.isHandBack && method.isAnswered))
+  assert(lostAt < 0 || isClear, `${name} reads on before it hands back what a lost read may have brought`)
+}
+
+const READS: readonly string[] = ['settleAndRead', 'read']
+
 /** It died, was frozen, or lost its lease and its group. */
 function hasNoSay({ isDead, wasFrozen, bornIn }: Actor, life: number): boolean {
   return isDead || wasFrozen || bornIn !== life
 }
 
-/** Calls that hand back what is not known of a call; a claimer gives its slot back without regard to that. */
+/** Calls that hand back what came of a call, or may have; a claimer gives its slot back without regard to that. */
 function handingBack({ name, methods }: Actor, of: Method): readonly Method[] {
-  if (of.name === 'settleAndTake') return methods.filter((method) => method.name === 'settleAndGiveBack')
+  if (!of.isAnswered && of.name === 'settleAndTake')
+    return methods.filter((method) => method.name === 'settleAndGiveBack')
+  if (!of.isAnswered && READS.includes(of.name)) return methods.filter(({ isHandBack }) => isHandBack)
   const isClaimer = name.startsWith('claimer')
   return methods.filter((method) => method.name.startsWith('settle') || (method.name === 'giveSlot' && !isClaimer))
 }
 
 function isSame(was: Row, is: Row): boolean {
   return was.owner === is.owner && was.count === is.count && is.idleMs > was.idleMs - DRIFT_MS
+}
+
+/** Delivery counts, by id. */
+function countsOf(texts: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(
+    texts.flatMap((text) => {
+      const [, id, count] = /(\d+-\d+) (\d+)/.exec(text) ?? []
+      return id === undefined ? [] : [[id, Number(count)] as const]
+    }),
+  )
 }
 
 /** Whether a group has gone past an entry. */

@@ -3,10 +3,11 @@ import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '../../src/clock.ts'
 import { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
-import type { Group } from '../../src/group/group.ts'
+import type { EntryWaiter, Group, Slot } from '../../src/group/group.ts'
+import { openEntryWaiter } from '../../src/group/redis/entry-waiter.ts'
 import type { Report } from '../../src/index.ts'
 import { bothSides } from '../support/both-sides.ts'
-import { assert } from './model.ts'
+import { assert, type Published } from './model.ts'
 import type { Caller, Method, Request } from './world.ts'
 
 /** Time as all processes see it. */
@@ -25,6 +26,8 @@ export interface Call {
   /** The method of the port that it is a part of. */
   readonly method: Method
   readonly settle: (settle: () => void) => void
+  /** The server has nothing to answer with yet. */
+  readonly isHanging: () => boolean
   readonly resolve: (reply: unknown) => void
   readonly reject: (error: unknown) => void
   /** Of the parts that were carried out. */
@@ -103,6 +106,16 @@ export class Process implements Caller {
   /** After how many commands it started. */
   startedAt = 0
   isOlder = false
+  kind: 'poll' | 'claim' = 'poll'
+  deadline = 0
+  lastTookMs = 0
+  readonly running = new Map<Published, { readonly isLast: boolean }>()
+  readySince: number | undefined
+  sawDueAt: number | undefined
+
+  get handlers(): number {
+    return this.waiting.filter(({ kind }) => kind === 'handling').length
+  }
 
   /** What it waits for still. */
   get expected(): Operation[] {
@@ -129,7 +142,9 @@ export class Process implements Caller {
     if (this.isDead || !method) return new Promise(() => {})
     const label = method.name === request.label ? method.name : `${method.name} (${request.label})`
     return new Promise<Reply>((resolve, reject) => {
-      let cancel = () => {}
+      const cancels: (() => void)[] = []
+      const { hold } = request
+      const answersAt = this.#time.nowMs + (hold?.ms ?? 0)
       const call: Call = {
         kind: 'call',
         label,
@@ -139,21 +154,25 @@ export class Process implements Caller {
         resolve: resolve as (reply: unknown) => void,
         reject,
         settle(settle) {
-          cancel()
+          for (const cancel of cancels) cancel()
           settle()
         },
+        isHanging: () => hold !== undefined && this.#time.nowMs < answersAt && !hold.isOver(),
         answers: [],
         isLate: false,
       }
       this.waiting.push(call)
+      // where the network is prompt, the answer comes then
+      if (hold) cancels.push(this.#after(hold.ms, () => {}))
       if (timeoutMs === undefined) return
       method.isTooLate = timeoutMs <= 1
-      cancel = this.#after(Math.max(1, timeoutMs), () => {
+      const giveUp = () => {
         this.#note(`${this.name} gives up on ${label}`)
         call.isLate = true
         this.isFaulted = true
         this.#tell(call, [], new RedisConnectionError('Cannot reach Redis: no answer within the time that was left'))
-      })
+      }
+      cancels.push(this.#after(Math.max(1, timeoutMs), giveUp))
     })
   }
 
@@ -167,15 +186,14 @@ export class Process implements Caller {
       new Proxy(group, {
         get: (_group, name, noted: unknown) => {
           if (name === 'claims') return noted
+          if (name === 'openWaiter') return () => this.#observeWaiter(openEntryWaiter(group))
           const member: unknown = Reflect.get(group, name)
           if (typeof member !== 'function') return member
           return async (...args: unknown[]) => {
-            const { changes } = this.#server
-            const called = { name: String(name), sentAt: changes, carriedOutAt: changes }
-            const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }
-            this.methods.push(method)
-            const reply: unknown = await this.#doing.run(method, () => Reflect.apply(member, group, args))
-            method.isAnswered = method.lostAt === undefined
+            const isHandBack = name === 'giveSlot' || (name === 'settle' && args[2] !== undefined)
+            const gave = name === 'giveSlot' ? (args[0] as Slot).consumerName : undefined
+            const call = () => Reflect.apply(member, group, args) as Promise<unknown>
+            const reply = await this.#noted({ name: String(name), isHandBack, gave }, call)
             if (typeof reply !== 'object' || reply === null) return reply
             const slot = 'slot' in reply ? (reply.slot as object) : reply
             if ('token' in slot) this.token = String(slot.token)
@@ -184,6 +202,25 @@ export class Process implements Caller {
         },
       })
     return { ...connection, group: (address, remainingMs) => noting(bothSides(connection.group(address, remainingMs))) }
+  }
+
+  #observeWaiter(waiter: EntryWaiter): EntryWaiter {
+    return {
+      maxWaitMs: waiter.maxWaitMs,
+      read: (slot, request) =>
+        this.#noted({ name: 'read', isHandBack: false, gave: undefined }, () => waiter.read(slot, request)),
+      end: () => waiter.end(),
+    }
+  }
+
+  async #noted<Reply>(what: Pick<Method, 'name' | 'isHandBack' | 'gave'>, call: () => Promise<Reply>): Promise<Reply> {
+    const { changes } = this.#server
+    const called = { ...what, sentAt: changes, carriedOutAt: changes }
+    const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }
+    this.methods.push(method)
+    const reply = await this.#doing.run(method, call)
+    method.isAnswered = method.lostAt === undefined
+    return reply
   }
 
   /** When a run is over none of its commands and timers may be left, but for what was given up, or if it was frozen past its deadline. */

@@ -3,7 +3,7 @@ import { RedisReplyError } from '../../src/errors.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
 import type { RedisCommand, RedisReply, ReplyOrConnectionError } from '../../src/group/redis/transport.ts'
 import type { World } from './world.ts'
-import { dueText, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import { dueOf, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
@@ -58,7 +58,8 @@ for at = 6, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
 local names = {}
 for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
-  redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting}
+  redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting,
+  redis.call('TIME')[1] * 1000 + math.floor(redis.call('TIME')[2] / 1000)}
 `
 
 /** Where the dead letters are while new ones are refused. */
@@ -75,6 +76,7 @@ type Look = [
   string[],
   string[],
   string[],
+  number,
 ]
 
 /** A private Redis, all of whose processes share one socket: a call is one write of commands, and may be cut in the middle. */
@@ -113,13 +115,16 @@ export function createRedisWorld(url: string): World & { close(): void } {
     async look() {
       const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, KEYS.waiting, ...LEASES]
       const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP)) as Look
-      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting] = reply
+      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting, nowMs] = reply
       return {
         lastDelivered: lastDelivered ?? undefined,
         stream,
         pending: pending.map(([id, owner, idleMs, count]) => ({ id, owner, idleMs, count })),
         letters: letters.map(([, flat]) => letterOf(pairs(flat))),
-        due: pairs(due).map(([id, score]) => dueText(id, Number(score))),
+        ...dueOf(
+          pairs(due).map(([id, score]) => [id, Number(score)]),
+          nowMs,
+        ),
         waiting,
         leases: new Map(SLOTS.flatMap((name, n) => (leases[n] ? [[name, leases[n]] as const] : []))),
         consumers,
@@ -153,6 +158,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
     },
     pause: async (name) =>
       void (await (name === undefined ? outside.del(KEYS.paused) : outside.set(KEYS.paused, pauseText(name)))),
+    driftMs: () => performance.now(),
     clear: flush,
     close() {
       client.disconnect()

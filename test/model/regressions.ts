@@ -13,9 +13,14 @@ const setting: Setting = {
   maxPollers: 1,
   backoffMs: 0,
   mode: 'drain',
+  pollLingerMs: undefined,
+  claimLingerMs: Infinity,
+  maxPending: 10_000,
   isCalm: false,
   usesPolicies: false,
 }
+
+const LISTENING: Setting = { ...setting, mode: 'listen' }
 
 /** Makes the group and has the server know all scripts, so that a call takes one round trip in every world. */
 const START: readonly Command[] = [
@@ -147,6 +152,145 @@ export const REGRESSIONS: readonly Regression[] = [
         { do: 'poll', remainingMs: 300_000 },
         { do: 'pass', ms: 61_000, isPrompt: true },
         { do: 'claim', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'a listener is paused until its time is up',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'pause', what: 'group' },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, beside the start of a last delivery',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'publish', entries: [['ok'], ['ok'], ['throw']] },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, beside the settlement of a failure',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 2 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'thaw', who: 0 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'publish', entries: [['throw']] },
+        { do: 'go', who: 0, what: 1, times: 3 },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, whose settlement is on its way',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'publish', entries: [['ok'], ['ok'], ['throw']] },
+        { do: 'pass', ms: 5_000, isPrompt: false },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'send', who: 0, what: 3 },
+      ],
+    },
+  },
+  {
+    why: 'a read of a listener is carried out while it is paused, two runs later',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: true } },
+        { do: 'pause', what: 'group' },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'publish', entries: [['throw']] },
+        { do: 'deliver', times: 1 },
+        { do: 'pause', what: undefined },
+      ],
+    },
+  },
+  {
+    why: 'the answer of a read is lost by a listener that goes on for longer than minIdleMs',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'publish', entries: [['throw', 'ok']] },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 12_000 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'the answer of a take is lost by a listener that could take more before it gives that back',
+    plan: {
+      setting: { ...LISTENING, maxDeliveries: 3, backoffMs: 90_000 },
+      commands: [
+        {
+          do: 'publish',
+          entries: [
+            ['hang', 'ok'],
+            ['hang', 'ok'],
+          ],
+        },
+        { do: 'poll', remainingMs: 60_000 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'pass', ms: 130_000, isPrompt: true },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'fail', who: 0, what: 1, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'something is due that another process set aside while a listener reads nothing, because of maxPending',
+    plan: {
+      setting: { ...LISTENING, maxDeliveries: 3, batchSize: 8, maxPending: 1, backoffMs: 10_000, isCalm: true },
+      commands: [
+        { do: 'publish', entries: [['crash', 'hang', 'ok'], ['ok'], ['ok']] },
+        { do: 'poll', remainingMs: 12_000 },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'claim', remainingMs: 12_000 },
+        { do: 'pass', ms: 25_000, isPrompt: true },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'a listener could read while it runs a last delivery, which must have nothing beside it',
+    plan: {
+      setting: { ...LISTENING, concurrency: 3, isCalm: true },
+      commands: [
+        { do: 'publish', entries: [['hang']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 11_000, isPrompt: true },
+        { do: 'publish', entries: [['ok']] },
         { do: 'pass', ms: 5_000, isPrompt: true },
       ],
     },

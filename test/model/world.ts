@@ -1,3 +1,4 @@
+import { COUNTS, RUNNING } from '../../src/core/due-score.ts'
 import { consumerKeys } from '../../src/core/keys.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
@@ -23,6 +24,8 @@ export interface World {
   /** What is pending of it has been idle for long from then on: no time can pass for it on a server. */
   trim(ids: readonly string[]): Promise<void>
   lose(what: Loss): Promise<void>
+  /** Milliseconds that have gone by on the server by themselves, since whenever: on a real one time does not stand still between passes. */
+  driftMs(): number
   /** From now on dead letters are refused, or taken again. Does nothing where they are never refused. */
   jam(isJammed: boolean): Promise<void>
   /** From now on that is paused, or nothing is. */
@@ -37,6 +40,8 @@ export type Loss = 'group' | 'stream' | 'everything'
 export interface Request<Reply> {
   readonly label: string
   readonly parts: number
+  /** Left out: the server answers at once. */
+  readonly hold?: Hold
   /** @returns What each part from the one on, up to the other, answers. */
   carryOut(from: number, to: number): Promise<readonly unknown[]>
   /**
@@ -47,9 +52,20 @@ export interface Request<Reply> {
   reply(answers: readonly unknown[], lost?: RedisConnectionError): Reply
 }
 
+/** How long a server waits with its answer. */
+export interface Hold {
+  readonly ms: number
+  /** There is something to answer with. */
+  isOver(): boolean
+}
+
 /** A call of the group port by a process. What is counted is changes to the server. */
 export interface Method {
   readonly name: string
+  /** Under which consumer name it gave a slot back. */
+  readonly gave: string | undefined
+  /** It releases what was read and never reached its caller. */
+  readonly isHandBack: boolean
   readonly sentAt: number
   /** When a part of it was carried out last. */
   carriedOutAt: number
@@ -76,6 +92,8 @@ export interface Sight {
   readonly letters: readonly { readonly orderId: string; readonly reason: string; readonly count: number }[]
   /** Ids in the index of times, each with its delivery count, and `running` if it was taken. */
   readonly due: readonly string[]
+  /** Milliseconds until each of them is due that was not taken, by id. */
+  readonly dueInMs: ReadonlyMap<string, number>
   /** What waits: the condition, the id and the delivery count. */
   readonly waiting: readonly string[]
   /** Tokens of the slots that are held, by consumer name. */
@@ -115,7 +133,13 @@ export function letterOf(pairs: readonly (readonly [string, string])[]): Sight['
   return { orderId: (JSON.parse(payload) as { orderId: string }).orderId, reason, count: Number(deliveryCount) }
 }
 
-/** A member of the index of times. */
-export function dueText(id: string, score: number): string {
-  return score >= 9e15 ? `${id} ${score - 9e15} running` : `${id} ${score % 1_024}`
+/** What of the index of times a sight has. @param nowMs The server's time. */
+export function dueOf(index: readonly (readonly [id: string, score: number])[], nowMs: number) {
+  const text = (id: string, score: number) =>
+    score >= RUNNING ? `${id} ${score - RUNNING} running` : `${id} ${score % COUNTS}`
+  const times = index.filter(([, score]) => score < RUNNING)
+  return {
+    due: index.map(([id, score]) => text(id, score)),
+    dueInMs: new Map(times.map(([id, score]) => [id, Math.floor(score / COUNTS) - nowMs])),
+  }
 }

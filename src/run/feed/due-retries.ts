@@ -39,9 +39,9 @@ export class DueRetries {
     return this.#run.time.clock.monotonic()
   }
 
-  /** Milliseconds until the next is due, as far as is known. */
+  /** Milliseconds until the next is due and may be taken, as far as is known. */
   get dueInMs(): number {
-    return this.#dueAt - this.#now
+    return Math.max(this.#dueAt, this.#takeAt) - this.#now
   }
 
   /** It is time to ask. */
@@ -60,6 +60,8 @@ export class DueRetries {
   async take(): Promise<boolean> {
     const { policies } = this.#run
     const sentAt = this.#now
+    // until it is answered, and where it is not
+    this.#takeAt = sentAt + STUCK_MS
     if (this.#taken)
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.open)
@@ -78,7 +80,7 @@ export class DueRetries {
   /** Something was settled, which may come back before anybody says so. */
   noteSettled(): void {
     const soonestMs = this.#run.settler.soonestMs()
-    if (soonestMs < this.dueInMs) this.note(soonestMs)
+    if (soonestMs < this.#dueAt - this.#now) this.note(soonestMs)
   }
 
   /** Somebody said in how many milliseconds the next is due; left out: nothing waits for a time. */

@@ -15,7 +15,7 @@ export class LastDeliveries {
   #tookMs = 0
   #sinceMs = 0
   #isTurn = true
-  #isRunning = false
+  #isAlone = false
 
   constructor(run: Run, starter: RetryStarter) {
     this.#run = run
@@ -33,28 +33,32 @@ export class LastDeliveries {
     return this.#waiting.length > 0
   }
 
-  /** One runs, or waits for nothing but that what runs has ended: nothing starts beside it. */
+  /** The next one waits for nothing but that what runs has ended. */
   get isTurn(): boolean {
-    return this.#isTurn && (this.isWaiting || this.#isRunning)
+    return this.isWaiting && this.#isTurn
+  }
+
+  /** One is started, or runs, and nothing may run beside it. */
+  get isAlone(): boolean {
+    return this.#isAlone
   }
 
   /** Starts the next, or all. @throws {RedisConnectionError} No reply came. */
   async start(): Promise<void> {
     const { concurrency, handlerTimeoutMs } = this.#run.parts.consumer.settings
     this.#sinceMs = this.#run.time.clock.monotonic()
-    const mayBeAlone = this.#tookMs < handlerTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
-    const next = this.#waiting.slice(0, mayBeAlone ? 1 : concurrency)
+    this.#isAlone = this.#tookMs < handlerTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
+    const next = this.#waiting.slice(0, this.#isAlone ? 1 : concurrency)
     this.#waiting = this.#waiting.slice(next.length)
-    this.#isRunning = true
     const waiting = await this.#starter.start(next)
     this.#waiting = [...waiting, ...this.#waiting]
   }
 
-  /** They ended. */
+  /** They ended, or were not started. */
   hasRun(): void {
+    this.#isAlone = false
     this.#tookMs += this.#run.time.clock.monotonic() - this.#sinceMs
     this.#isTurn = false
-    this.#isRunning = false
   }
 
   /** The stream was read. */

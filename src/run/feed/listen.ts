@@ -68,8 +68,8 @@ class Listening {
   #troubleMs = TROUBLE_MS.first
   #isReading = false
   #hasEndedReading = false
-  /** No request is sent beside one that hands back what a lost answer brought. */
-  #handingBack: Promise<void> | undefined
+  /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
+  #lastInTurn: Promise<unknown> = Promise.resolve()
 
   constructor(run: Run) {
     const { time, parts } = run
@@ -144,13 +144,14 @@ class Listening {
   }
 
   get #mayRead(): boolean {
-    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn
+    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }
 
   /** @returns Whether the next read should not follow at once. */
   async #read(): Promise<boolean> {
     const reader = this.#reader
-    if (this.#run.settler.isReadInDoubt) await this.#handBack()
+    const { settler } = this.#run
+    if (settler.isReadInDoubt) await this.#inTurn(() => settler.handBack())
     if (reader.isVetoed) {
       this.#pauseMs = READ_AGAIN_MS.last
       await reader.ask()
@@ -177,8 +178,11 @@ class Listening {
     const now = clock.monotonic()
     const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
-    const dueNextMs = Math.min(this.#retries.dueInMs, this.#run.delays?.dueInMs ?? Infinity)
-    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, dueNextMs))
+    // what is due by now waits for something else than a read
+    const [retryMs, delayMs] = [this.#retries.dueInMs, this.#run.delays?.dueInMs ?? Infinity].map((ms) =>
+      ms > 0 ? ms : READ_AGAIN_MS.first,
+    ) as [number, number]
+    const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, retryMs, delayMs))
     const paused = pauses.number
     const { asksDue } = this.#retries
     const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
@@ -196,17 +200,17 @@ class Listening {
 
   async #settleOn(): Promise<void> {
     const { settler } = this.#run
-    const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !settler.owesRequest
+    const owes = () => settler.hasDone || settler.owesGiveBack
+    const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !owes()
     while (!isOver()) {
-      await this.#pool.until(
-        () => isOver() || settler.owesRequest || this.#mayTake || this.#mayStartLast || this.#mayPromote,
-      )
-      await this.#handingBack
+      await this.#pool.until(() => isOver() || owes() || this.#mayTake || this.#mayStartLast || this.#mayPromote)
       if (this.#mayPromote) await this.#answered(() => this.#promote())
-      if (this.#mayStartLast) await this.#answered(() => this.#startLast())
-      else if (this.#mayTake) await this.#answered(() => this.#retries.take())
-      else if (settler.owesRequest) await this.#answered(() => settler.settle(this.#isReading))
-      this.#lastEntryAt = this.#run.time.clock.monotonic()
+      let hasCome = true
+      if (settler.owesGiveBack) await this.#answered(() => this.#inTurn(() => settler.giveBack()))
+      else if (this.#mayStartLast) await this.#answered(() => this.#startLast())
+      else if (this.#mayTake) hasCome = (await this.#answered(() => this.#inTurn(() => this.#retries.take()))) === true
+      else if (settler.hasDone) await this.#answered(() => settler.settle())
+      if (hasCome) this.#lastEntryAt = this.#run.time.clock.monotonic()
       this.#retries.noteSettled()
     }
   }
@@ -223,33 +227,29 @@ class Listening {
 
   get #mayTake(): boolean {
     // while reads do not wait, they do not say what is due
-    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull)
+    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull && !this.#reader.mustLook)
   }
 
   get #mayStartLast(): boolean {
-    return (
-      this.#retries.last.isWaiting && this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
-    )
+    return this.#retries.last.isTurn && this.#pool.isIdle && !this.#isReading && this.#goesOn
   }
 
-  /** Starts a last delivery, with nothing beside it. */
+  /** Starts a last delivery, with nothing beside it; or several, which are not waited for. */
   async #startLast(): Promise<void> {
     const { last } = this.#retries
     try {
-      await last.start()
-      await this.#pool.until(() => this.#pool.isIdle)
+      await this.#inTurn(() => last.start())
+      if (last.isAlone) await this.#pool.until(() => this.#pool.isIdle)
     } finally {
       last.hasRun()
       this.#pool.notify()
     }
   }
 
-  /** Hands back what a read brought whose answer was lost. */
-  async #handBack(): Promise<void> {
-    this.#handingBack = this.#run.settler.settle().finally(() => {
-      this.#handingBack = undefined
-    })
-    await this.#handingBack
+  #inTurn<T>(ask: () => Promise<T>): Promise<T> {
+    const asking = this.#lastInTurn.then(ask)
+    this.#lastInTurn = asking.catch(() => {})
+    return asking
   }
 
   /** Makes requests; where one is not answered, the next may be. @returns What they bring; `undefined` if no answer came. */
