@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { SettleCounts } from '../../src/core/counts.ts'
 import { entryIdBefore } from '../../src/core/entry.ts'
 import { consumerKeys, PARKED_CONSUMER } from '../../src/core/keys.ts'
@@ -19,8 +19,10 @@ import type {
   SettleResult,
   Slot,
   TakeDueRequest,
+  WaitRequest,
 } from '../../src/group/group.ts'
 import { createAppender } from '../../src/group/redis/append.ts'
+import { openEntryWaiter } from '../../src/group/redis/entry-waiter.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
@@ -1546,6 +1548,99 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
           ...nobodyLeft,
           started: [],
         })
+      })
+    })
+
+    describe('openWaiter()', () => {
+      /** A poller's slot, and a waiter that is let go with the test. */
+      async function aWaiter() {
+        const group = outside.connect().group(anAddress())
+        const slot = await aSlot(bothSides(group))
+        await group.settleAndRead(slot, [], { count: 1 }) // makes the group
+        const waiter = openEntryWaiter(group)
+        onTestFinished(() => waiter.end())
+        // its time goes by
+        const read = async (change: Partial<WaitRequest> = {}, meanwhile?: () => Promise<unknown>) => {
+          const reading = waiter.read(slot, { count: 10, waitMs: 20, asksDue: true, ...change })
+          await meanwhile?.()
+          await outside.pass(30)
+          return reading
+        }
+        return { group: bothSides(group), slot, read }
+      }
+      test('reads what is there, as a read does', async () => {
+        const { slot, read } = await aWaiter()
+        const ids = await addEntries(3)
+        const brought = await read({ count: 2 })
+        expect(idsOf(brought.entries)).toEqual(ids.slice(0, 2))
+        expect(brought).toMatchObject({ ...counted(), isGroupMissing: false, hasEnded: false })
+        expect(await pendingRows()).toMatchObject(ids.slice(0, 2).map((id) => [id, slot.consumerName, 0, 1]))
+      })
+
+      test('brings nothing once the wait is over, and what comes meanwhile where it can wait', async () => {
+        const { read } = await aWaiter()
+        expect((await read()).entries).toEqual([])
+        let id = ''
+        const brought = await read({ waitMs: 500 }, async () => {
+          id = await outside.add(BODY)
+        })
+        const { entries } = brought.entries.length > 0 ? brought : await read()
+        expect(idsOf(entries)).toEqual([id])
+      })
+
+      test('says when the next of what is set aside is due, if it is asked', async () => {
+        const { group, slot, read } = await aWaiter()
+        const [id = ''] = await addEntries(1)
+        await read()
+        expect((await read()).dueInMs).toBeUndefined()
+        await group.settle(slot, settleAs(retry(60 * MINUTE), [{ id, deliveryCount: 1 }]))
+        const { dueInMs = 0 } = await read()
+        expect(Math.round(dueInMs / MINUTE)).toBe(60)
+        expect(await read({ asksDue: false })).not.toHaveProperty('dueInMs')
+      })
+
+      test('hands over nothing under a slot that went to another', async () => {
+        const { group, slot, read } = await aWaiter()
+        await outside.endLease(slot.consumerName)
+        await aSlot(group)
+        await addEntries(1)
+        expect(await read()).toMatchObject({ entries: [], leaseLost: true })
+      })
+
+      test('does not make a missing group again', async () => {
+        const { group, slot, read } = await aWaiter()
+        await outside.dropGroup()
+        expect(await read()).toMatchObject({ entries: [], isGroupMissing: true })
+        expect((await group.settleAndRead(slot, [], { count: 1 })).groupRecreated).toBe(true)
+      })
+
+      test('keeps publishers from waking others, for that long', async () => {
+        const { read } = await aWaiter()
+        await read({ holdFlagMs: 60_000 })
+        const flag = { key: anAddress().keys.wake, windowMs: 60_000 }
+        const append = createAppender('append', outside.connect())
+        expect((await append('orders', [BODY], { kind: 'none' }, [flag])).raised).toEqual([false])
+      })
+    })
+
+    describe('planClaim()', () => {
+      test('has one claimer woken for what it will find, and another for what is due well before', async () => {
+        const group = aGroup()
+        const plans = []
+        for (const minutes of [10, 10, 20, 5, 10]) plans.push(await group.planClaim(minutes * MINUTE))
+        expect(plans).toEqual([true, false, false, true, false])
+      })
+
+      test('a claimer that waits is planned, and one that waits for nothing is not', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await group.settle(slot, settleAs(retry(20 * MINUTE), entries))
+        await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, { waitsMs: 30 * MINUTE })
+        const planned = [await group.planClaim(20 * MINUTE), await group.planClaim(10 * MINUTE)]
+        const { dueInMs = 0 } = await group.finishClaims(await aSlot(group, 'claimer'), '0-0', MIN_IDLE_MS, {
+          waitsMs: MINUTE,
+        })
+        expect([...planned, await group.planClaim(20 * MINUTE)]).toEqual([false, true, true])
+        expect(Math.round(dueInMs / MINUTE)).toBe(20)
       })
     })
 
