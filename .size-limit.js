@@ -15,9 +15,9 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '173.4 KB'],
-  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '179.7 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '146.8 KB'],
+  'a poller over TCP': [POLLER, '174.2 KB'],
+  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '180.3 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '147.6 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '95.0 KB'],
 }
 
@@ -49,10 +49,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '193.7 KB',
+  millrace: '194.5 KB',
   'millrace/ioredis': '71.2 KB',
   'millrace/upstash': '43.8 KB',
-  'millrace/operate': '95.5 KB',
+  'millrace/operate': '96.2 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

@@ -1624,7 +1624,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
     })
 
     describe('planClaim()', () => {
-      test('has one claimer woken for what it will find, and another for what is due well before', async () => {
+      test('has one claimer woken for what it finds, another for what is due well before', async () => {
         const group = aGroup()
         const plans = []
         for (const minutes of [10, 10, 20, 5, 10]) plans.push(await group.planClaim(minutes * MINUTE))

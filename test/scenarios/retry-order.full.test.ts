@@ -24,7 +24,7 @@ it.each([
   const ids = await raw.zrange(DUE, 0, -1)
   const at = (Math.floor(Date.now() / 1_000) + 2) * 1_000
   const dueAt = new Map(ids.map((id, n) => [id, at + ((n * 7_919) % 1_000)]))
-  for (const [id, ms] of dueAt) await raw.call('ZADD', DUE, ms * 1_024 + 1, id)
+  for (const [id, ms] of dueAt) await raw.call('ZADD', DUE, String(ms * 1_024 + 1), id)
 
   const startedAt = Date.now()
   await run(consumer, { redis, remainingMs: 14_000 })
