@@ -14,7 +14,7 @@ export interface PromotionRequest {
   /** A connection, as from `connectIoredis(url)`. */
   readonly redis: object
   readonly stream: string
-  /** Milliseconds in which an answer is still of use. Default: no end. */
+  /** Milliseconds in which an answer is still of use, and a poller may be woken. Default: no end. */
   readonly remainingMs?: (() => number) | undefined
   /** A group that is not woken: its poller asks. Default: none. */
   readonly ownGroup?: string | undefined
@@ -30,4 +30,6 @@ export interface Promotion {
   readonly unreadable: number
   /** What the server refused: it stays delayed, and to go on at once would change nothing. */
   readonly refusals: readonly Error[]
+  /** Resolves once pollers were woken, or there is no more time for it. */
+  readonly woken?: Promise<void> | undefined
 }

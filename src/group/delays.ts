@@ -26,8 +26,11 @@ export interface PromotedPage {
 
 /** Delayed events, beside what adds them: that is `AppendEntries`. Each method is one step on the server. */
 export interface Delaying {
-  /** @param nonce Of the caller's: a call that is sent again answers the same. */
-  cancel(stream: string, eventId: string, nonce: string): Promise<CancelAnswer>
+  /**
+   * @param nonce Of this call: sent again it answers the same, and cancels nothing that was published meanwhile.
+   * @param before Of a call of the same caller whose answer was lost: if it was that one, this answers `cancelled` too.
+   */
+  cancel(stream: string, eventId: string, nonce: string, before?: string): Promise<CancelAnswer>
   /** Promotes a page of what is due, in due order. */
   promote(stream: string): Promise<PromotedPage>
 }

@@ -37,11 +37,23 @@ async function promote(wakes: readonly Wake[], request: PromotionRequest): Promi
     remainingMs,
   )
   const { groups, refusal, ...page } = await promotion.promote(stream)
-  const woken = wakes.filter(({ group }) => group !== ownGroup && groups.includes(group))
-  if (woken.length > 0) {
-    const flags = woken.map(({ group, windowMs }) => ({ key: consumerKeys(stream, group).wake, windowMs }))
-    const raised = await promotion.raise(stream, flags)
-    await Promise.all(woken.map((wake, n) => wakeIfRaised(wake, raised[n])))
-  }
-  return { ...page, refusals: refusal ? [refusal] : [] }
+  const called = wakes.filter(({ group }) => group !== ownGroup && groups.includes(group))
+  const told = { ...page, refusals: refusal ? [refusal] : [] }
+  const limitMs = Math.min(WAKE_TIMEOUT_MS, remainingMs?.() ?? Infinity)
+  if (called.length === 0 || limitMs < WAKE_MIN_MS) return told
+  const flags = called.map(({ group, windowMs }) => ({ key: consumerKeys(stream, group).wake, windowMs }))
+  const raised = await promotion.raise(stream, flags)
+  const waking = Promise.all(called.map((wake, n) => wakeIfRaised(wake, raised[n])))
+  return { ...told, woken: within(limitMs, waking) }
+}
+
+/** Nobody waits longer for a poller to be woken; in less time nobody is called. */
+const WAKE_TIMEOUT_MS = 2_000
+const WAKE_MIN_MS = 500
+
+async function within(ms: number, waking: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  await Promise.race([waking, promise])
+  clearTimeout(timer)
 }

@@ -92,16 +92,27 @@ function checkDelay(
   { delayMs, deliverAt }: MaybeDelayOptions,
 ): EventDelay | undefined {
   if (delayMs === undefined && deliverAt === undefined) return undefined
+  if (!eventId.isWellFormed())
+    throw wrongUseError(action, 'the eventId of a delayed event must be text of whole characters')
   if (delayMs !== undefined && deliverAt !== undefined)
     throw wrongUseError(action, 'delayMs and deliverAt must not both be given')
   if (delayMs !== undefined) {
     assertNumber(action, 'delayMs', delayMs, 0, MAX_EVENT_DELAY_MS)
     return { eventId, delayMs }
   }
-  const at = deliverAt instanceof Date ? deliverAt.getTime() : Number.NaN
+  const at = timeOf(deliverAt)
   if (Number.isNaN(at)) throw wrongUseError(action, `deliverAt must be a valid Date, got ${kindOf(deliverAt)}`)
   // how far ahead it may be, the script decides by the server's clock
   return { eventId, deliverAt: at }
+}
+
+/** Milliseconds since 1970; NaN of what is no date, whatever else it says it is. */
+function timeOf(value: unknown): number {
+  try {
+    return Date.prototype.getTime.call(value)
+  } catch {
+    return Number.NaN
+  }
 }
 
 function kindOf(value: unknown): string {

@@ -112,19 +112,22 @@ export function createPublisher(options: PublisherOptions): Publisher {
 /** Cancel calls that were not answered whose nonces are kept. */
 const MAX_UNANSWERED = 1_000
 
-/** A call that was not answered may have been carried out: the next one for its event has the same nonce, and so the same answer. */
+/** A call that was not answered may have been carried out: the next one for its event says which it was, and so gets the same answer. */
 function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
   const unanswered = new Map<string, string>()
   return async (eventId) => {
     assertText(action, 'eventId', eventId)
-    const nonce = unanswered.get(eventId) ?? crypto.randomUUID()
-    unanswered.delete(eventId)
+    const nonce = crypto.randomUUID()
+    const before = unanswered.get(eventId)
     try {
-      return await createCanceller(action, redis)(stream, eventId, nonce)
+      const answer = await createCanceller(action, redis)(stream, eventId, nonce, before)
+      unanswered.delete(eventId)
+      return answer
     } catch (error) {
       const [oldest = eventId] = unanswered.keys()
       if (unanswered.size >= MAX_UNANSWERED) unanswered.delete(oldest)
-      unanswered.set(eventId, nonce)
+      // of several the first is the one that found it
+      unanswered.set(eventId, before ?? nonce)
       throw error
     }
   }

@@ -124,6 +124,11 @@ async function isAgain(
 }
 
 /** @param doubts Names under which a read of this invocation was not answered, and may be carried out still. */
+/** Delayed events are for all groups of the stream: they come though this one is paused. @throws {RedisConnectionError} No reply came. */
+async function promoteFirst({ delays, time }: Run): Promise<void> {
+  while (delays?.isDue && time.spareMs() > 0) await delays.promote()
+}
+
 async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, doubts: Set<string>): Promise<RunEnd> {
   const { settler, time } = run
   const { group, slot, report, consumer, lingerMs } = run.parts
@@ -132,6 +137,7 @@ async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, 
     return doubts.has(slot.consumerName)
   }
   try {
+    await promoteFirst(run)
     const { isCutOff, againInMs } = await opened.work(run)
     await run.end()
     if (!run.hasGivenSlot) await run.endPolicies()

@@ -94,6 +94,7 @@ export class Run {
     this.#hasEnded = true
     await this.#renewal.end()
     await this.claimerCalls?.end()
+    await this.delays?.end()
     await this.#notices?.end(this.time.spareMs())
   }
 }

@@ -21,7 +21,7 @@ it.each([
   for (let n = 0; n < 10; n++) await publish(...names(`o${n}-`, 1_000))
   await poll(consumer, { redis, mode: 'drain' })
   // all of them at one second, each at a millisecond of it
-  const ids = await raw.zrange(DUE, 0, -1)
+  const ids = (await raw.zrange(DUE, '0', '-1')) as string[]
   const at = (Math.floor(Date.now() / 1_000) + 2) * 1_000
   const dueAt = new Map(ids.map((id, n) => [id, at + ((n * 7_919) % 1_000)]))
   for (const [id, ms] of dueAt) await raw.call('ZADD', DUE, String(ms * 1_024 + 1), id)

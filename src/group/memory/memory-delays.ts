@@ -63,13 +63,14 @@ export class MemoryDelays implements Delaying {
     return due
   }
 
-  async cancel(stream: string, eventId: string, nonce: string): Promise<CancelAnswer> {
+  async cancel(stream: string, eventId: string, nonce: string, before?: string): Promise<CancelAnswer> {
+    const ended = this.#endedAs(stream, eventId)
+    if (ended === nonce) return 'cancelled'
     if (this.#of(stream).waiting.delete(eventId)) {
       this.#noteEnded(stream, eventId, nonce)
       return 'cancelled'
     }
-    const ended = this.#endedAs(stream, eventId)
-    if (ended === nonce) return 'cancelled'
+    if (ended !== undefined && ended === before) return 'cancelled'
     if (ended === undefined) return 'unknown'
     return typeof ended === 'string' ? 'already-cancelled' : 'too-late'
   }

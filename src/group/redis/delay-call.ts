@@ -22,7 +22,15 @@ export function delayCall(
   groups: readonly string[],
 ): ScriptCall {
   const [how, ms] = 'delayMs' in delay ? ['in', delay.delayMs] : ['at', Math.max(0, delay.deliverAt)]
-  const args: CommandArgument[] = [delay.eventId, how, ms, trimText(trim), groups.length, ...groups]
+  const args: CommandArgument[] = [
+    delay.eventId,
+    how,
+    ms,
+    trimText(trim),
+    crypto.randomUUID().slice(0, 8),
+    groups.length,
+    ...groups,
+  ]
   for (const [name, value] of fields) args.push(name, value)
   return { script: delayEventScript, keys: delayKeyArguments(stream), args }
 }

@@ -59,6 +59,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader): Promise<v
     }
     const jobs = await reader.next()
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
+      if (run.delays?.isDue && mode !== 'once') continue
       if (mode === 'drain' && (await isDue(run, pool))) continue
       return
     }

@@ -43,7 +43,6 @@ export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimRes
   const claims = claimerOperationsOf(parts.group)
   const doneBefore = numberDone(run)
   try {
-    while (run.delays?.isDue && run.time.mayStart()) await run.delays.promote()
     await arrive(run, gate, first)
     const cursor = await lap(run, claims, new RetryFeeder(run, claims, gate), first)
     await settler.finish()

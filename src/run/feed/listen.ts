@@ -19,6 +19,9 @@ const TROUBLE_MS = { first: 50, last: 1_000 }
 /** How soon another run of the invocation listens, once the slot was lost, or the server was no primary any more; and once the group was paused. */
 const AGAIN_MS = { lost: 250, paused: 2_000 }
 
+/** For how long a listener without room does not ask whether delayed events are due. */
+const UNSEEN_MS = 1_000
+
 /** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
 const FLAG_MS = 4_000
 
@@ -66,6 +69,7 @@ class Listening {
   #flagAt = Number.NEGATIVE_INFINITY
   #pauseMs = READ_AGAIN_MS.first
   #troubleMs = TROUBLE_MS.first
+  #cancelBeat: () => void = () => {}
   #isReading = false
   #hasEndedReading = false
   /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
@@ -95,14 +99,24 @@ class Listening {
       throw error
     }
     const cancel = this.#run.time.onAbort(() => this.#pool.fill())
+    if (this.#run.delays) this.#beat()
     const reading = this.#readOn().finally(() => {
       this.#hasEndedReading = true
       this.#pool.notify()
     })
     const ends = await Promise.allSettled([reading.catch(stopped), this.#settleOn().catch(stopped)])
     cancel()
+    this.#cancelBeat()
     const failed = ends.find(({ status }) => status === 'rejected')
     if (failed) throw (failed as PromiseRejectedResult).reason
+  }
+
+  /** Has those who wait for something look every second. */
+  #beat(): void {
+    this.#cancelBeat = this.#run.time.clock.after(UNSEEN_MS, () => {
+      this.#pool.notify()
+      this.#beat()
+    })
   }
 
   /** Waits for what runs, settles it, and lets go of everything. */
@@ -216,7 +230,9 @@ class Listening {
   }
 
   get #mayPromote(): boolean {
-    return this.#goesOn && this.#run.delays?.isDue === true
+    const { delays } = this.#run
+    // who has no room does not read, and so does not see what is due
+    return this.#goesOn && delays !== undefined && (delays.isDue || (!this.#isReading && delays.isUnseenFor(UNSEEN_MS)))
   }
 
   /** What is promoted comes by the next read. */

@@ -6,9 +6,9 @@ import type { LuaScript } from './script.ts'
 export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLate: 3, unknown: 0 } as const
 
 /**
- * Cancels a delayed event. A call that is sent again answers the same: its nonce is remembered.
+ * Cancels a delayed event. A call that is sent again answers the same, and cancels nothing that was published meanwhile: its nonce is remembered.
  *
- * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce. Answers a number of CANCEL_SCRIPT_ANSWERS.
+ * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce, the nonce of a call whose answer was lost ('' none). Answers a number of CANCEL_SCRIPT_ANSWERS.
  */
 export const cancelDelayedScript: LuaScript = {
   keyCount: 6,
@@ -23,14 +23,25 @@ local refused = refusal({
 })
 if refused then return redis.error_reply(refused) end
 
+-- who published it, in case that call is sent again
+local function publishedBy()
+  local record = redis.call('HGET', events, member) or ''
+  local length, from = record:match('^1(%d+):()')
+  if not length then return '' end
+  local bytes, at = record:match('^c(%d+):()', from + length)
+  return bytes and record:sub(at, at + bytes - 1) or ''
+end
+local ended = endedAs(member)
+local cancelledBy = ended and ended:match('^%S+')
+if cancelledBy == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+local by = publishedBy()
 if redis.call('ZREM', delayed, member) == 1 then
   redis.call('HDEL', events, member)
-  noteEnded(member, mark)
+  noteEnded(member, mark .. ' ' .. by)
   keepFlag()
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end
-local ended = endedAs(member)
-if ended == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+if ARGV[3] ~= '' and cancelledBy == '${ENDED.cancelled}' .. ARGV[3] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
 if not ended then return ${CANCEL_SCRIPT_ANSWERS.unknown} end
 return ended:sub(1, 1) == '${ENDED.cancelled}' and ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled} or ${CANCEL_SCRIPT_ANSWERS.tooLate}
 `,

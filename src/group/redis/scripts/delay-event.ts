@@ -14,7 +14,7 @@ const MAX_FIELD_PAIRS = 1_000
  *
  * KEYS stream, delayed, events, next, ended 0, ended 1.
  * ARGV event id; 'in' or 'at'; milliseconds from now, or since 1970; how the stream is trimmed then ('' not at all, 'MAXLEN ~ 1000', 'MINID ~ 60000' by age in
- * ms, = for ~ is exact); number of groups to wake, and these; then the entry's names and values.
+ * ms, = for ~ is exact); a nonce of the call, which is the same when it is sent again ('' none); number of groups to wake, and these; then the entry's names and values.
  * Answers a number of DELAY_SCRIPT_ANSWERS, and when the event is due.
  */
 export const delayEventScript: LuaScript = {
@@ -24,8 +24,9 @@ ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
 ${LUA_RECORD_NAMES}
-local id, how, time, trim, groups = unpack(ARGV, 1, 5)
-local first = 6 + (tonumber(groups) or 0)
+local id, how, time, trim, nonce, groups = unpack(ARGV, 1, 6)
+local count = (groups or ''):match('^%d%d?%d?$')
+local first = 7 + (count and tonumber(count) or #ARGV)
 local member = memberOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
@@ -33,16 +34,18 @@ local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
   if how == 'in' and not (due >= now) or not (due >= 0) then return 'a delay must be milliseconds, and a time milliseconds since 1970' end
   if due - now > ${MAX_EVENT_DELAY_MS} then return 'deliverAt must be within 366 days by the clock of the server' end
-  if trim ~= '' and not trim:match('^MAXLEN [~=] %d+$') and not trim:match('^MINID [~=] %d+$') then return 'a stream must be trimmed by MAXLEN or MINID' end
+  local bound = trim:match('^MAXLEN [~=] (%d+)$') or trim:match('^MINID [~=] (%d+)$')
+  if trim ~= '' and not (bound and #bound < 16) then return 'a stream must be trimmed by MAXLEN or MINID' end
+  if not count then return 'the number of groups must be a whole number below 1000' end
   local values = #ARGV - first + 1
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
 end
 
 local function text(value) return ('%d:'):format(#value) .. value end
 local function record()
-  local letters, parts = {}, {'1', text(trim)}
+  local letters, parts = {}, {'1', text(trim), 'c', text(nonce)}
   for letter, name in pairs(NAMES) do letters[name] = letter end
-  for n = 6, first - 1 do parts[#parts + 1] = 'g' .. text(ARGV[n]) end
+  for n = 7, first - 1 do parts[#parts + 1] = 'g' .. text(ARGV[n]) end
   for n = first, #ARGV, 2 do
     local name, value = ARGV[n], ARGV[n + 1]
     if name == 'eventId' and value == id then parts[#parts + 1] = 'i'
@@ -53,7 +56,7 @@ end
 
 local wrong = fault()
 local refused = wrong and 'ERR ' .. wrong or refusal({
-  {'ZADD', delayed, 0, member}, {'HSET', events, member, ''}, {'HSETNX', events, '', stream}, {'GETDEL', flag}, {'SETNX', flag, ''},
+  {'ZSCORE', delayed, member}, {'ZADD', delayed, 0, member}, {'HSET', events, member, ''}, {'HSETNX', events, '', stream}, {'GETDEL', flag}, {'SETNX', flag, ''},
 })
 if refused then return redis.error_reply(refused) end
 
@@ -61,8 +64,11 @@ local waits = redis.call('ZSCORE', delayed, member)
 if waits then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(waits % ${UNREADABLE_SCORE})} end
 local ended = endedAs(member)
 if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
+-- this call is sent again: its answer was lost, and its event cancelled meanwhile
+if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(due)} end
+local written = record()
 redis.call('ZADD', delayed, ms(due), member)
-redis.call('HSET', events, member, record())
+redis.call('HSET', events, member, written)
 redis.call('HSETNX', events, '', stream)
 keepFlag()
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}

@@ -17,7 +17,7 @@ local NAMES = {
 
 /**
  * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
- * keys that belong to another stream, and from 7.0 on a missing right. `endedAs(member)` is how an event ended within the last hour or two, or false;
+ * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
  * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
  * others waiting. `keepFlag()` keeps the time of the first one right and returns it. `memberOf(id)` stores a UUID as 16 bytes.
  *
@@ -32,18 +32,26 @@ if hour % 2 == 1 then endedNow, endedBefore = ended1, ended0 end
 local function ms(number) return ('%.0f'):format(tonumber(number)) end
 
 local TYPES = {'stream', 'zset', 'hash', 'string', 'hash', 'hash'}
+local READS = {
+  {'TYPE', stream}, {'TYPE', delayed}, {'HGET', events, ''}, {'HGET', endedNow, ''}, {'ZCARD', delayed},
+  {'ZRANGEBYSCORE', delayed, 0, 1}, {'GET', flag},
+}
+local function denied(commands)
+  for _, command in ipairs(commands) do
+    if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then
+      return 'NOPERM no permission to run ' .. command[1] .. ' on ' .. command[2]
+    end
+  end
+end
 local function refusal(writes)
+  local without = denied(READS) or denied(writes)
+  if without then return without end
   for n, key in ipairs(KEYS) do
     local is = redis.call('TYPE', key).ok
     if is ~= 'none' and is ~= TYPES[n] then return 'WRONGTYPE ' .. key .. ' must be a ' .. TYPES[n] .. ', and is a ' .. is end
   end
   local owner = redis.call('HGET', events, '')
   if owner and owner ~= stream then return 'ERR the keys of delayed events belong to stream ' .. owner end
-  for _, command in ipairs(writes) do
-    if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then
-      return 'NOPERM no permission to run ' .. command[1] .. ' on ' .. command[2]
-    end
-  end
 end
 
 local X = '%x%x%x%x'
@@ -69,7 +77,8 @@ end
 
 local function keepFlag()
   local first = redis.call('ZRANGEBYSCORE', delayed, '-inf', '(${UNREADABLE_SCORE}', 'WITHSCORES', 'LIMIT', 0, 1)
-  local due = first[2] and ms(first[2]) or false
+  -- what anybody wrote below 0 is due
+  local due = first[2] and ms(math.max(0, tonumber(first[2]) or 0)) or false
   if due ~= redis.call('GET', flag) then
     drop(flag)
     if due then redis.call('SETNX', flag, due) end

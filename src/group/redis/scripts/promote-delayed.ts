@@ -39,9 +39,15 @@ local function read(record, member)
   if record:sub(1, 1) ~= '1' then error('of another version') end
   local add, trim = {'XADD', stream}, text()
   local kind, how, bound = trim:match('^(%u+) ([~=]) (%d+)$')
+  if trim ~= '' and not (bound and #bound < 16 and (kind == 'MAXLEN' or kind == 'MINID')) then error('of no trim') end
   if kind == 'MINID' then bound = ms(math.max(0, now - bound)) end
   if kind then add[3], add[4], add[5] = kind, how, bound end
   add[#add + 1] = '*'
+  local heads = #add
+  if record:sub(at, at) == 'c' then
+    at = at + 1
+    text()
+  end
   while record:sub(at, at) == 'g' do
     at = at + 1
     groups[#groups + 1] = text()
@@ -52,13 +58,16 @@ local function read(record, member)
     add[#add + 1] = letter == 'i' and 'eventId' or letter and NAMES[letter] or text()
     add[#add + 1] = letter == 'i' and idOf(member) or text()
   end
+  if #add == heads then error('of no fields') end
   return add, groups
 end
 
--- the server's refusal, or false; an error where Lua has no room for so many fields
+-- the server's refusal, or false; an error where Lua has no room for so many fields, or the record is one that is refused for ever
 local function append(add)
   local reply = redis.pcall(unpack(add))
-  return type(reply) == 'table' and reply.err or false
+  local err = type(reply) == 'table' and reply.err or false
+  if err and (err:find('wrong number', 1, true) or err:find('Wrong number', 1, true) or err:find('integer', 1, true) or err:find('syntax', 1, true)) then error(err) end
+  return err
 end
 
 local promoted, unreadable, bytes, refused, groups, isNamed = 0, 0, 0, false, {}, {}
