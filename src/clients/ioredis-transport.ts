@@ -26,7 +26,6 @@ import type { UrlClients } from './url-clients.ts'
 
 /** Milliseconds that a command waits at most: whoever listens hears within so long of what does not end a wait. */
 const MOST_WAIT_MS = 1_000
-const FIRST_WAIT_MS = 250
 
 /** Sends over the client that a holder has, whichever that is by now. */
 export class IoredisTransport implements Transport {
@@ -172,10 +171,13 @@ class WaitingIoredisTransport extends IoredisTransport implements WaitingTranspo
     this.#own = holder
   }
 
-  /** Of a client that is not known yet, little. */
+  get isConnected(): boolean {
+    return this.#own.held()?.client.status === 'ready'
+  }
+
   get maxWaitMs(): number {
     const held = this.#own.held()
-    if (!held) return FIRST_WAIT_MS
+    if (!held) return MOST_WAIT_MS
     if (held !== this.#known) this.#maxWaitMs = longestWait(held.options)
     this.#known = held
     return this.#maxWaitMs

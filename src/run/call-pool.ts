@@ -30,8 +30,9 @@ interface Gathered {
 export class CallPool {
   /** Calls that run side by side. */
   atOnce: number
+  /** Events wait for others for as long as their route allows; else until nothing is left to take. */
+  mayLinger: boolean
   readonly #clock: Clock
-  readonly #mayLinger: boolean
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: Job[] = []
   #next = 0
@@ -56,7 +57,7 @@ export class CallPool {
   constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
     this.#clock = clock
     this.atOnce = atOnce
-    this.#mayLinger = mayLinger
+    this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
   }
 
@@ -246,7 +247,7 @@ export class CallPool {
 
   #isDue({ run, events }: Gathered, now: number): boolean {
     if (events.dueAt === undefined) return false
-    if (!this.#mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
+    if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
     return !run.mayWait() || events.isDue(now)
   }
 
@@ -291,7 +292,7 @@ export class CallPool {
     let waitMs = Infinity
     // what is held back is released once nothing can start any more
     if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
-    if (this.#mayLinger)
+    if (this.mayLinger)
       for (const { run, events } of this.#gathered) {
         if (events.dueAt === undefined) continue
         waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())

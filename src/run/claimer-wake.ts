@@ -13,8 +13,9 @@ export interface ClaimerWake {
 /** What is due later than that the claimer's schedule has in time. */
 const WAKE_WITHIN_MS = 60_000
 
-/** In less time nobody is called: the call might be accepted, and count as failed. */
+/** In less time nobody is called: the call might be accepted, and count as failed. Nobody waits longer than the second. */
 const WAKE_MIN_MS = 500
+const WAKE_TIMEOUT_MS = 2_000
 
 /** Wakes a claimer for what a run sets aside until a time. Nothing that goes wrong with it is the run's trouble. */
 export class ClaimerCalls {
@@ -47,9 +48,19 @@ export class ClaimerCalls {
     await this.#calling
   }
 
+  /** Waits for a call, and no longer than that. */
+  async #within(ms: number, calling: Promise<void>): Promise<void> {
+    const late = Promise.withResolvers<never>()
+    const error = new Error(`no answer within ${Math.floor(ms)} ms`)
+    const cancel = this.#time.clock.after(ms, () => late.reject(error))
+    await Promise.race([calling, late.promise]).finally(cancel)
+  }
+
   async #call(dueInMs: number): Promise<void> {
     try {
-      if (await this.#group.planClaim(dueInMs)) await this.#wake.wake()
+      const spareMs = this.#time.spareMs()
+      if (spareMs < WAKE_MIN_MS || !(await this.#group.planClaim(dueInMs))) return
+      await this.#within(Math.min(WAKE_TIMEOUT_MS, spareMs), this.#wake.wake())
     } catch (error) {
       try {
         this.#wake.onError(error as Error)

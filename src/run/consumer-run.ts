@@ -7,6 +7,7 @@ import type { Connection } from '../group/connection.ts'
 import type { Group, Slot } from '../group/group.ts'
 import type { ConsumerFailure } from './invocation-errors.ts'
 import type { RunParts } from './parts.ts'
+import { isPassingFailure } from './passing-failure.ts'
 import { findPolicyEngine } from './policy-engine.ts'
 import { Run } from './run.ts'
 
@@ -76,7 +77,12 @@ export async function runConsumer(
   try {
     for (let isFirst = true; isFirst || (await isAgain(end, budget, parts)); isFirst = false) {
       const leaseMs = budget.deadline - clock.monotonic() + LEASE_MARGIN_MS
-      const opened = await kind.open({ consumer, group, leaseMs, budget, clock })
+      const opening = kind.open({ consumer, group, leaseMs, budget, clock })
+      const opened = isFirst || !listens(kind, parts) ? await opening : await opening.catch(passing)
+      if (opened instanceof Error) {
+        end = { errors: [opened], isCutOff: false, againInMs: TROUBLE_MS }
+        continue
+      }
       if (opened || isFirst) report.slotTaken(opened !== undefined)
       if (opened)
         end = await runSlot(kind, opened, new Run({ ...parts, promote, group, slot: opened.slot, budget }), doubts)
@@ -96,12 +102,25 @@ interface RunEnd extends WorkEnd {
 
 const NO_RUN: RunEnd = { errors: [], isCutOff: false }
 
+/** How soon who listens tries again, once the server could not be asked. */
+const TROUBLE_MS = 500
+
+function listens({ action }: PollOrClaimRun, { lingerMs }: Pick<RunParts, 'lingerMs'>): boolean {
+  return action === 'poll' && lingerMs === Infinity
+}
+
+/** @throws What will not pass. */
+function passing(error: unknown): Error {
+  if (isPassingFailure(error)) return error as Error
+  throw error
+}
+
 /** How soon somebody looks again for a slot that others hold by now. */
 const NO_SLOT_MS = 1_000
 
 /** Who listens takes over from others; and who waited for what is due sees to it that somebody takes it. */
-function waitsForSlot({ action }: PollOrClaimRun, { lingerMs }: Pick<RunParts, 'lingerMs'>, isFirst: boolean): boolean {
-  return action === 'poll' ? lingerMs === Infinity : !isFirst
+function waitsForSlot(kind: PollOrClaimRun, parts: Pick<RunParts, 'lingerMs'>, isFirst: boolean): boolean {
+  return listens(kind, parts) || (kind.action === 'claim' && !isFirst)
 }
 
 /** Waits, with no slot and no command, until the invocation has to run again. @returns Whether it has to, and a handler still fits in then. */
@@ -123,13 +142,15 @@ async function isAgain(
   return is
 }
 
-/** @param doubts Names under which a read of this invocation was not answered, and may be carried out still. */
 /** Delayed events are for all groups of the stream: they come though this one is paused. @throws {RedisConnectionError} No reply came. */
 async function promoteFirst({ delays, time }: Run): Promise<void> {
   while (delays?.isDue && time.spareMs() > 0) await delays.promote()
 }
 
-async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, doubts: Set<string>): Promise<RunEnd> {
+/** @param doubts Names under which a read of this invocation was not answered, and may be carried out still. */
+async function runSlot(kind: PollOrClaimRun, opened: OpenedRun, run: Run, doubts: Set<string>): Promise<RunEnd> {
+  const { action } = kind
+  const isListening = listens(kind, run.parts)
   const { settler, time } = run
   const { group, slot, report, consumer, lingerMs } = run.parts
   const isInDoubt = () => {
@@ -148,21 +169,24 @@ async function runSlot({ action }: PollOrClaimRun, opened: OpenedRun, run: Run, 
     const mayGoOn = isToDrain && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
     const { isSettled, known } = settler
-    const end = { known, isInDoubt: isInDoubt(), hasAcked, takesFlag: mayGoOn && isSettled }
+    // who listened kept publishers from waking others
+    const takesFlag = isListening || (mayGoOn && isSettled)
+    const end = { known, isInDoubt: isInDoubt(), hasAcked, takesFlag }
     // a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more
     const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
-    return { errors: settler.failures, isCutOff, againInMs: isWanted ? 0 : againInMs }
+    return { errors: settler.failures, isCutOff, againInMs: isWanted && mayGoOn ? 0 : againInMs }
   } catch (error) {
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
     await run.end() // after it: it may have written dead letters, which somebody wants to know
-    const end = { known: settler.known, isInDoubt: isInDoubt(), hasAcked: false, takesFlag: false }
+    const end = { known: settler.known, isInDoubt: isInDoubt(), hasAcked: false, takesFlag: isListening }
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, action === 'poll' ? end : undefined).catch(() => {})
     // a connection that was gone for one call is gone for the next
     const isKnown = error instanceof RedisConnectionError && settler.isCut
     const errors = isKnown ? settler.failures : [...settler.failures, error as Error]
-    return { errors, isCutOff: false }
+    const goesOn = isListening && !run.parts.signal?.aborted && errors.every(isPassingFailure)
+    return { errors, isCutOff: false, againInMs: goesOn ? TROUBLE_MS : undefined }
   } finally {
     settler.giveUp()
   }

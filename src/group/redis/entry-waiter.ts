@@ -15,6 +15,7 @@ import type { RedisGroupCalls } from './redis-group-calls.ts'
 import type { RedisCall } from './sender.ts'
 import { CallSender, isReplyError } from './sender.ts'
 import type { RedisCommand, RedisReply, ReplyOrConnectionError, WaitingTransport } from './transport.ts'
+import { DEFAULT_REPLY_TIMEOUT_MS } from './transport.ts'
 import type { WaitingTransports } from './waiting-transports.ts'
 
 /** Milliseconds that an answer may be late after its wait; then nothing is known of what was read, and the connection is given up. */
@@ -33,12 +34,13 @@ class RedisEntryWaiter implements EntryWaiter {
   /** `undefined` where no request can wait. */
   readonly #transport: WaitingTransport | undefined
   #waitMs = 0
+  #limitMs = 0
 
   constructor({ calls, waiting }: RedisGroup) {
     this.#calls = calls
     this.#connections = waiting
     this.#transport = waiting.take()
-    this.#sender = this.#transport ? new CallSender(this.#transport, () => this.#waitMs + ANSWER_MS) : calls.sender
+    this.#sender = this.#transport ? new CallSender(this.#transport, () => this.#limitMs) : calls.sender
   }
 
   get maxWaitMs(): number {
@@ -50,7 +52,10 @@ class RedisEntryWaiter implements EntryWaiter {
   }
 
   async read(slot: Slot, { count, waitMs, asksDue, holdFlagMs, riders = [] }: WaitRequest): Promise<WaitResult> {
-    this.#waitMs = Math.ceil(Math.min(waitMs, this.maxWaitMs))
+    // the first command of a client connects, which may take longer than a wait
+    const isConnected = this.#transport?.isConnected !== false
+    this.#waitMs = isConnected ? Math.ceil(Math.min(waitMs, this.maxWaitMs)) : 0
+    this.#limitMs = isConnected ? this.#waitMs + ANSWER_MS : DEFAULT_REPLY_TIMEOUT_MS
     const { keys } = this.#calls.address
     const hold = holdFlagMs === undefined ? [] : [setIfAbsent(keys.wake, 'held'), expireAfter(keys.wake, holdFlagMs)]
     const before = [...riders, ...hold]

@@ -33,6 +33,8 @@ export interface SignIn {
 export interface WaitingTransport extends Transport {
   /** Milliseconds that a command may wait, so that the client does not take it for one that is not answered. */
   readonly maxWaitMs: number
+  /** There is a connection: a command that waits is not kept from it. */
+  readonly isConnected: boolean
 }
 
 /** What a client adapter is: it sends commands, and knows nothing of streams. */

@@ -11,6 +11,9 @@ const STUCK_MS = 250
 /** Others set aside as well: how often is asked what is due. */
 const ASK_DUE_MS = 900
 
+/** A timer of more would end at once. */
+const LONGEST_TIMER_MS = 86_400_000
+
 /** Takes what was set aside once it is due, for a run that reads as well, and has the pool run it. */
 export class DueRetries {
   readonly last: LastDeliveries
@@ -91,7 +94,10 @@ export class DueRetries {
     this.#dueAt = now + (dueInMs > 0 ? dueInMs + 1 : 0)
     const at = Math.max(this.#dueAt, this.#takeAt)
     this.#cancel()
-    this.#cancel = at === Infinity ? () => {} : this.#run.time.clock.after(at - now, () => this.#pool.notify())
+    this.#cancel =
+      at === Infinity
+        ? () => {}
+        : this.#run.time.clock.after(Math.min(at - now, LONGEST_TIMER_MS), () => this.#pool.notify())
     this.#pool.notify()
   }
 

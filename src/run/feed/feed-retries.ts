@@ -1,3 +1,4 @@
+import { MAX_DELAY_MS } from '../../core/backoff.ts'
 import { handlerRoundsLeft } from '../../core/budget.ts'
 import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
 import type { ClaimerOperations, ClaimResult, OpenedClaimerSlot } from '../../group/group.ts'
@@ -51,7 +52,9 @@ export async function feedRetries(run: Run, gate: IsolationGate, first: ClaimRes
     const { acked, ackMissed } = report.numbers
     const { minIdleMs } = parts.consumer.settings
     const hasAcked = acked > ackMissed // how long it may wait is known before it is known for what
-    const waitsMs = parts.claimerWake && Math.max(0, Math.min(parts.lingerMs, run.time.waitableMs()))
+    // what no claimer has the time for wakes nobody again
+    const waitableMs = run.time.isMostlyOver() ? Math.max(0, run.time.waitableMs()) : MAX_DELAY_MS
+    const waitsMs = parts.claimerWake && waitableMs
     const end = await claims.finishClaims(parts.slot, cursor, minIdleMs, { hasAcked, waitsMs })
     const { measured } = end
     run.hasGivenSlot = true

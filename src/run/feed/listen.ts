@@ -1,10 +1,9 @@
-import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { RedisConnectionError } from '../../errors.ts'
 import type { EntryWaiter } from '../../group/group.ts'
-
 import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
-import { classifyReplyError } from '../../group/redis/reply-errors.ts'
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
+import { isPassingFailure } from '../passing-failure.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { DueRetries } from './due-retries.ts'
@@ -19,8 +18,14 @@ const TROUBLE_MS = { first: 50, last: 1_000 }
 /** How soon another run of the invocation listens, once the slot was lost, or the server was no primary any more; and once the group was paused. */
 const AGAIN_MS = { lost: 250, paused: 2_000 }
 
-/** For how long a listener without room does not ask whether delayed events are due. */
-const UNSEEN_MS = 1_000
+/** Who waits for room, or for the end of time, looks so often whether it is there; a listener without room asks so often whether delayed events are due. */
+const BEAT_MS = 1_000
+
+/** For so long after an answer was lost each read is preceded by a hand-back: the lost one may be carried out late. */
+const DOUBT_MS = 5_000
+
+/** A read of so many entries whose handlers take longer than that is followed by a smaller one: what is due waits behind what was read. */
+const SLOW_MS = 500
 
 /** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
 const FLAG_MS = 4_000
@@ -47,15 +52,8 @@ export async function listen(run: Run): Promise<WorkEnd> {
 /** When another run of the invocation has to listen, if more than the time ended this one. */
 function againInMs({ time, pauses, settler, parts }: Run): number | undefined {
   const { failures } = settler
-  if (!time.isStopped || parts.signal?.aborted || !failures.every(isPassing)) return undefined
+  if (!time.isStopped || parts.signal?.aborted || !failures.every(isPassingFailure)) return undefined
   return pauses.isAll ? AGAIN_MS.paused : AGAIN_MS.lost
-}
-
-/** The server, or its connection, is one that another takes the place of. */
-function isPassing(failure: Error): boolean {
-  if (!(failure instanceof RedisReplyError)) return failure instanceof RedisConnectionError
-  const { isPassing, endsClient } = classifyReplyError(failure.message)
-  return isPassing || endsClient
 }
 
 class Listening {
@@ -70,6 +68,12 @@ class Listening {
   #pauseMs = READ_AGAIN_MS.first
   #troubleMs = TROUBLE_MS.first
   #cancelBeat: () => void = () => {}
+  #paused = 0
+  /** When an answer was lost last, and whether what it brought may have to be handed back. */
+  #doubtAt = Number.NEGATIVE_INFINITY
+  #owesHandBack = true
+  /** When the pool got what was read last. */
+  #addedAt: number | undefined
   #isReading = false
   #hasEndedReading = false
   /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
@@ -84,6 +88,8 @@ class Listening {
     this.#waiter = openEntryWaiter(parts.group)
     this.#retries = new DueRetries(run, this.#pool)
     this.#lastEntryAt = time.clock.monotonic()
+    this.#doubtAt = this.#lastEntryAt
+    this.#reader.atMost = parts.consumer.settings.concurrency
   }
 
   /** The last read brought as many as it asked for. */
@@ -99,7 +105,7 @@ class Listening {
       throw error
     }
     const cancel = this.#run.time.onAbort(() => this.#pool.fill())
-    if (this.#run.delays) this.#beat()
+    this.#beat()
     const reading = this.#readOn().finally(() => {
       this.#hasEndedReading = true
       this.#pool.notify()
@@ -111,12 +117,21 @@ class Listening {
     if (failed) throw (failed as PromiseRejectedResult).reason
   }
 
-  /** Has those who wait for something look every second. */
+  /** Has those who wait for something look every second, and at the end of time. */
   #beat(): void {
-    this.#cancelBeat = this.#run.time.clock.after(UNSEEN_MS, () => {
+    const { clock } = this.#run.time
+    this.#cancelBeat = clock.after(Math.max(1, Math.min(BEAT_MS, this.#leftMs + 1)), () => {
+      this.#notePauses()
       this.#pool.notify()
-      this.#beat()
+      if (this.#goesOn) this.#beat()
     })
+  }
+
+  /** What waited for a pause comes back with what is due. */
+  #notePauses(): void {
+    const { number } = this.#run.pauses
+    if (number < this.#paused) this.#retries.note(0)
+    this.#paused = number
   }
 
   /** Waits for what runs, settles it, and lets go of everything. */
@@ -152,20 +167,32 @@ class Listening {
       const isQuiet = await this.#answered(() => this.#read())
       this.#isReading = false
       this.#retries.last.hasRead()
+      this.#notePauses()
       this.#pool.notify()
       if (isQuiet) await this.#sleep(this.#pauseMs)
     }
   }
 
   get #mayRead(): boolean {
-    return this.#pool.hasRoom && this.#reader.hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
+    const { batchSize, concurrency } = this.#run.parts.consumer.settings
+    const pool = this.#pool
+    // what a policy holds back takes no place
+    const hasFew = pool.isGathering || pool.open < Math.max(batchSize, concurrency)
+    const hasRoom = pool.isIdle || (pool.hasRoom && hasFew && this.#reader.hasRoom)
+    return hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }
 
   /** @returns Whether the next read should not follow at once. */
   async #read(): Promise<boolean> {
     const reader = this.#reader
     const { settler } = this.#run
-    if (settler.isReadInDoubt) await this.#inTurn(() => settler.handBack())
+    this.#notePace()
+    const { clock } = this.#run.time
+    if (settler.isReadInDoubt && this.#owesHandBack) {
+      const isLast = clock.monotonic() >= this.#doubtAt + DOUBT_MS
+      await this.#inTurn(() => settler.handBack())
+      this.#owesHandBack = !isLast
+    }
     if (reader.isVetoed) {
       this.#pauseMs = READ_AGAIN_MS.last
       await reader.ask()
@@ -175,20 +202,30 @@ class Listening {
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     const jobs = isSettling ? await reader.next() : await this.#wait()
     if (jobs.length > 0) {
-      this.#lastEntryAt = this.#run.time.clock.monotonic()
+      this.#lastEntryAt = clock.monotonic()
       this.#pauseMs = READ_AGAIN_MS.first
       this.#pool.add(jobs)
+      this.#addedAt = this.#lastEntryAt
       return false
     }
-    if (reader.mustLook) this.#pauseMs = READ_AGAIN_MS.last
+    if (reader.isAtLimit) this.#pauseMs = READ_AGAIN_MS.last
     else if (isSettling || this.#waiter.maxWaitMs > 0) return false
     else this.#pauseMs = Math.min(2 * this.#pauseMs, READ_AGAIN_MS.last)
     return true
   }
 
+  /** There is room again: while handlers are quick reads get larger, up to a batch; where they are slow, no more is read than runs side by side. */
+  #notePace(): void {
+    if (this.#addedAt === undefined) return
+    const isQuick = this.#run.time.clock.monotonic() - this.#addedAt < SLOW_MS
+    const { concurrency } = this.#run.parts.consumer.settings
+    if (!isQuick) this.#reader.atMost = concurrency
+    else if (this.#reader.isFull) this.#reader.atMost *= 2
+    this.#addedAt = undefined
+  }
+
   async #wait() {
     const { clock } = this.#run.time
-    const { pauses } = this.#run
     const now = clock.monotonic()
     const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
     if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
@@ -197,12 +234,9 @@ class Listening {
       ms > 0 ? ms : READ_AGAIN_MS.first,
     ) as [number, number]
     const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, retryMs, delayMs))
-    const paused = pauses.number
     const { asksDue } = this.#retries
     const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
-    // what waited for a pause comes back with what is due
-    if (pauses.number < paused) this.#retries.note(0)
-    else if (asksDue) this.#retries.note(dueInMs)
+    if (asksDue) this.#retries.note(dueInMs)
     return jobs
   }
 
@@ -232,7 +266,7 @@ class Listening {
   get #mayPromote(): boolean {
     const { delays } = this.#run
     // who has no room does not read, and so does not see what is due
-    return this.#goesOn && delays !== undefined && (delays.isDue || (!this.#isReading && delays.isUnseenFor(UNSEEN_MS)))
+    return this.#goesOn && delays !== undefined && (delays.isDue || (!this.#isReading && delays.isUnseenFor(BEAT_MS)))
   }
 
   /** What is promoted comes by the next read. */
@@ -255,8 +289,12 @@ class Listening {
     const { last } = this.#retries
     try {
       await this.#inTurn(() => last.start())
+      // alone it waits for no others
+      this.#pool.mayLinger = !last.isAlone
+      this.#pool.fill()
       if (last.isAlone) await this.#pool.until(() => this.#pool.isIdle)
     } finally {
+      this.#pool.mayLinger = true
       last.hasRun()
       this.#pool.notify()
     }
@@ -276,6 +314,8 @@ class Listening {
       return answer
     } catch (error) {
       if (!(error instanceof RedisConnectionError) || !this.#goesOn) throw error
+      this.#doubtAt = this.#run.time.clock.monotonic()
+      this.#owesHandBack = true
       await this.#sleep(this.#troubleMs)
       this.#troubleMs = Math.min(2 * this.#troubleMs, TROUBLE_MS.last)
       return undefined

@@ -21,6 +21,10 @@ export class StreamReader {
   isFull = false
   /** The last read brought nothing. */
   isEmpty = false
+  /** The last read brought nothing, since more is pending, or set aside, than the consumer allows. */
+  isAtLimit = false
+  /** Entries that a read brings at most. Default: a batch. */
+  atMost = Infinity
   readonly #run: Run
   readonly #scaler: BacklogScaler
   /** An event of a batch route is handed over with those of its own read, and a death would use up the only delivery of two batches. */
@@ -79,8 +83,8 @@ export class StreamReader {
 
   /** How many entries a read may bring, whatever is in hand. */
   get #most(): number {
-    const { batchSize } = this.#run.parts.consumer.settings
-    return this.#run.policies ? this.#run.policies.limit(batchSize) : batchSize
+    const most = Math.min(this.#run.parts.consumer.settings.batchSize, this.atMost)
+    return this.#run.policies ? this.#run.policies.limit(most) : most
   }
 
   #roomWithin(most: number): number {
@@ -187,6 +191,7 @@ export class StreamReader {
     const { report, policies, pauses, delays } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
+    this.isAtLimit = isAtLimit
     pauses.see(read.paused)
     // a read that inspects the limit does not say
     if (read.delayed) delays?.see(read.delayed)
