@@ -39,7 +39,8 @@ async function promote(wakes: readonly Wake[], request: PromotionRequest): Promi
   const { groups, refusal, ...page } = await promotion.promote(stream)
   const called = wakes.filter(({ group }) => group !== ownGroup && groups.includes(group))
   const told = { ...page, refusals: refusal ? [refusal] : [] }
-  const limitMs = Math.min(WAKE_TIMEOUT_MS, remainingMs?.() ?? Infinity)
+  // the rest is for settling
+  const limitMs = Math.min(WAKE_TIMEOUT_MS, (remainingMs?.() ?? Infinity) / 2)
   if (called.length === 0 || limitMs < WAKE_MIN_MS) return told
   const flags = called.map(({ group, windowMs }) => ({ key: consumerKeys(stream, group).wake, windowMs }))
   const raised = await promotion.raise(stream, flags)

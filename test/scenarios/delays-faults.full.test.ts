@@ -294,6 +294,33 @@ describe('a record', () => {
     expect(await raw.exists(DELAYED, EVENTS, NEXT)).toBe(0)
   })
 
+  it('of a call that is sent again does not bring back what was cancelled meanwhile', async () => {
+    const { raw, redis } = await startBehindProxy()
+    const args = ['e', 'in', 60_000, '', 'nonce-1', 0, 'eventType', 'OrderPaid'] as const
+    const delayed = () => raw.eval(delayEventScript.lua, KEYS.length, ...KEYS, ...args)
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await delayed()
+
+    expect(await publisher.cancel('e')).toBe('cancelled')
+    await delayed()
+    expect(await raw.exists(DELAYED)).toBe(0)
+    expect(await publisher.cancel('e')).toBe('already-cancelled')
+  })
+
+  it.each([
+    ['a trim beyond all numbers', '20:MAXLEN = 99999999999a'],
+    ['a trim of another kind', '10:NOMKST ~ 5a'],
+    ['no fields', '0:'],
+  ])('with %s blocks no others', async (_what, text) => {
+    const { raw, redis } = await startBehindProxy()
+    await later(redis, 'a')
+    await later(redis, 'b')
+    await raw.hset(EVENTS, 'ta', `1${text}`)
+    await passDelays(raw, HOUR)
+
+    expect(await promote(redis)).toMatchObject({ promoted: 1, unreadable: 1, refusals: [] })
+  })
+
   it('is refused when it is written, with too many fields, none, or no time', async () => {
     const { raw } = await startBehindProxy()
     const call = (...args: (string | number)[]) => raw.eval(delayEventScript.lua, KEYS.length, ...KEYS, ...args)

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ClaimOptions, Connection, Consumer, DelayOptions, PollOptions, Report } from 'millrace'
 import { claim, createPublisher, poll, promoteDelays } from 'millrace'
 import { connect } from 'millrace/connect'
+import { pause } from 'millrace/operate'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startRestServer } from '../support/rest-server.ts'
@@ -103,6 +104,31 @@ describe.each(Object.entries(PLACES))('delayed events in runs, %s', (_place, ope
 })
 
 describe('delayed events in runs', () => {
+  it.each([
+    ['poll', poll],
+    ['claim', claim],
+  ] as const)('come though the group is paused whose run promotes them: %s', async (_action, run) => {
+    const { redis } = await startScenario()
+    const { consumer, publish } = promoting()
+    await poll(consumer, { redis })
+    await pause({ stream: 'orders', group: 'billing' }, { redis })
+    await publish(redis, 'a', { delayMs: 0 })
+
+    expect(await run(consumer, { redis })).toMatchObject({ promoted: 1, paused: true, read: 0 })
+  })
+
+  it('a wake-up that never settles keeps no run from its end', async () => {
+    const { redis } = await startScenario()
+    const never = { group: 'search', windowMs: 1_000, wake: () => new Promise<void>(() => {}), onError: () => {} }
+    const { consumer } = promoting({ delays: promoteDelays({ wake: never }) })
+    const publisher = createPublisher({ stream: 'orders', redis, wake: { ...never, wake: async () => {} } })
+    await publisher.publish(OrderPaid, { orderId: 'a' }, { delayMs: 0 })
+    const startedAt = performance.now()
+
+    expect(await poll(consumer, { redis, remainingMs: 2_000 })).toMatchObject({ promoted: 1, acked: 1 })
+    expect(performance.now() - startedAt).toBeLessThan(2_000)
+  })
+
   it('each comes once, however many pollers listen and claimers wait', async () => {
     const { redis, raw } = await startScenario()
     const { consumer, lateMs, publish } = promoting({ mode: 'listen' })
