@@ -36,7 +36,7 @@ export interface Note {
 }
 
 /** How retries come at their second. */
-export interface TimeKeeping {
+interface TimeKeeping {
   readonly by: 'listen' | 'wake'
   readonly timeoutMs: number
 }

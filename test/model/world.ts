@@ -53,7 +53,7 @@ export interface Request<Reply> {
 }
 
 /** How long a server waits with its answer. */
-export interface Hold {
+interface Hold {
   readonly ms: number
   /** There is something to answer with. */
   isOver(): boolean

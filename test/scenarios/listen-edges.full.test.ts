@@ -181,7 +181,7 @@ it('what a policy holds back keeps a listening poller from reading without end',
   expect(length).toBeLessThanOrEqual(200)
 })
 
-it('a wait that is refused, and a server that is away then, do not end a listening poller', async () => {
+it('a refused wait and a server that is away do not end a listening poller', async () => {
   const scenario = await startScenario()
   const { handled, end } = listening(scenario)
   await scenario.publish('before')
