@@ -7,6 +7,8 @@ import { isPassingFailure } from '../passing-failure.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { DueRetries } from './due-retries.ts'
+import { LostReads } from './lost-reads.ts'
+import { ReadPace } from './read-pace.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** How soon the stream is read again where a request cannot wait; each empty read doubles it. */
@@ -20,12 +22,6 @@ const AGAIN_MS = { lost: 250, paused: 2_000 }
 
 /** Who waits for room, or for the end of time, looks so often whether it is there; a listener without room asks so often whether delayed events are due. */
 const BEAT_MS = 1_000
-
-/** For so long after an answer was lost each read is preceded by a hand-back: the lost one may be carried out late. */
-const DOUBT_MS = 5_000
-
-/** A read of so many entries whose handlers take longer than that is followed by a smaller one: what is due waits behind what was read. */
-const SLOW_MS = 500
 
 /** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
 const FLAG_MS = 4_000
@@ -46,7 +42,7 @@ export async function listen(run: Run): Promise<WorkEnd> {
     throw error
   }
   await listening.end()
-  return { isCutOff: listening.isFull && run.isSound, againInMs: againInMs(run) }
+  return { isCutOff: listening.reader.isFull && run.isSound, againInMs: againInMs(run) }
 }
 
 /** When another run of the invocation has to listen, if more than the time ended this one. */
@@ -59,21 +55,18 @@ function againInMs({ time, pauses, settler, parts }: Run): number | undefined {
 class Listening {
   readonly #run: Run
   readonly #pool: CallPool
-  readonly #reader: StreamReader
+  readonly reader: StreamReader
   readonly #scaler: BacklogScaler
   readonly #waiter: EntryWaiter
   readonly #retries: DueRetries
+  readonly #pace: ReadPace
+  readonly #lostReads: LostReads
   #lastEntryAt: number
   #flagAt = Number.NEGATIVE_INFINITY
   #pauseMs = READ_AGAIN_MS.first
   #troubleMs = TROUBLE_MS.first
   #cancelBeat: () => void = () => {}
   #paused = 0
-  /** When an answer was lost last, and whether what it brought may have to be handed back. */
-  #doubtAt = Number.NEGATIVE_INFINITY
-  #owesHandBack = true
-  /** When the pool got what was read last. */
-  #addedAt: number | undefined
   #isReading = false
   #hasEndedReading = false
   /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
@@ -84,17 +77,12 @@ class Listening {
     this.#run = run
     this.#pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
     this.#scaler = new BacklogScaler(run)
-    this.#reader = new StreamReader(run, this.#scaler)
+    this.reader = new StreamReader(run, this.#scaler)
     this.#waiter = openEntryWaiter(parts.group)
     this.#retries = new DueRetries(run, this.#pool)
     this.#lastEntryAt = time.clock.monotonic()
-    this.#doubtAt = this.#lastEntryAt
-    this.#reader.atMost = parts.consumer.settings.concurrency
-  }
-
-  /** The last read brought as many as it asked for. */
-  get isFull(): boolean {
-    return this.#reader.isFull
+    this.#pace = new ReadPace(time.clock, this.reader, parts.consumer.settings.concurrency)
+    this.#lostReads = new LostReads(time.clock, run.settler)
   }
 
   /** Resolves once nothing more is read, and all that was is done. @throws What ended it, once both have ended. */
@@ -178,21 +166,15 @@ class Listening {
     const pool = this.#pool
     // what a policy holds back takes no place
     const hasFew = pool.isGathering || pool.open < Math.max(batchSize, concurrency)
-    const hasRoom = pool.isIdle || (pool.hasRoom && hasFew && this.#reader.hasRoom)
+    const hasRoom = pool.isIdle || (pool.hasRoom && hasFew && this.reader.hasRoom)
     return hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }
 
   /** @returns Whether the next read should not follow at once. */
   async #read(): Promise<boolean> {
-    const reader = this.#reader
-    const { settler } = this.#run
-    this.#notePace()
-    const { clock } = this.#run.time
-    if (settler.isReadInDoubt && this.#owesHandBack) {
-      const isLast = clock.monotonic() >= this.#doubtAt + DOUBT_MS
-      await this.#inTurn(() => settler.handBack())
-      this.#owesHandBack = !isLast
-    }
+    const reader = this.reader
+    this.#pace.hasRoom()
+    if (this.#lostReads.mayOwe) await this.#inTurn(() => this.#lostReads.handBack())
     if (reader.isVetoed) {
       this.#pauseMs = READ_AGAIN_MS.last
       await reader.ask()
@@ -202,26 +184,16 @@ class Listening {
     const isSettling = reader.mustLook || reader.isFull || this.#retries.last.isWaiting
     const jobs = isSettling ? await reader.next() : await this.#wait()
     if (jobs.length > 0) {
-      this.#lastEntryAt = clock.monotonic()
+      this.#lastEntryAt = this.#run.time.clock.monotonic()
       this.#pauseMs = READ_AGAIN_MS.first
       this.#pool.add(jobs)
-      this.#addedAt = this.#lastEntryAt
+      this.#pace.added()
       return false
     }
     if (reader.isAtLimit) this.#pauseMs = READ_AGAIN_MS.last
     else if (isSettling || this.#waiter.maxWaitMs > 0) return false
     else this.#pauseMs = Math.min(2 * this.#pauseMs, READ_AGAIN_MS.last)
     return true
-  }
-
-  /** There is room again: while handlers are quick reads get larger, up to a batch; where they are slow, no more is read than runs side by side. */
-  #notePace(): void {
-    if (this.#addedAt === undefined) return
-    const isQuick = this.#run.time.clock.monotonic() - this.#addedAt < SLOW_MS
-    const { concurrency } = this.#run.parts.consumer.settings
-    if (!isQuick) this.#reader.atMost = concurrency
-    else if (this.#reader.isFull) this.#reader.atMost *= 2
-    this.#addedAt = undefined
   }
 
   async #wait() {
@@ -235,7 +207,7 @@ class Listening {
     ) as [number, number]
     const waitMs = Math.max(1, Math.min(this.#waiter.maxWaitMs, this.#leftMs, retryMs, delayMs))
     const { asksDue } = this.#retries
-    const { jobs, dueInMs } = await this.#reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
+    const { jobs, dueInMs } = await this.reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
     if (asksDue) this.#retries.note(dueInMs)
     return jobs
   }
@@ -277,7 +249,7 @@ class Listening {
 
   get #mayTake(): boolean {
     // while reads do not wait, they do not say what is due
-    return this.#goesOn && this.#retries.mayTake(!this.#reader.isFull && !this.#reader.mustLook)
+    return this.#goesOn && this.#retries.mayTake(!this.reader.isFull && !this.reader.mustLook)
   }
 
   get #mayStartLast(): boolean {
@@ -314,8 +286,7 @@ class Listening {
       return answer
     } catch (error) {
       if (!(error instanceof RedisConnectionError) || !this.#goesOn) throw error
-      this.#doubtAt = this.#run.time.clock.monotonic()
-      this.#owesHandBack = true
+      this.#lostReads.lost()
       await this.#sleep(this.#troubleMs)
       this.#troubleMs = Math.min(2 * this.#troubleMs, TROUBLE_MS.last)
       return undefined
