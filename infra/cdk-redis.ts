@@ -20,8 +20,10 @@ import { CfnParameter as StoredParameter } from 'aws-cdk-lib/aws-ssm'
 import {
   claimer as claimerMay,
   console as consoleMay,
+  delayer as delayerMay,
   operator as operatorMay,
   poller as pollerMay,
+  promoter as promoterMay,
   publisher as publisherMay,
 } from './redis-acl.js'
 
@@ -71,7 +73,9 @@ function usersOf(stack: Stack, stage: string) {
   return {
     default: userOf('default', 'default', 'off -@all', 'no-password-required'),
     publisher: byIam('publisher', publisherMay),
+    delayer: byIam('delayer', delayerMay),
     poller: byIam('poller', pollerMay),
+    promoter: byIam('promoter', promoterMay),
     claimer: byIam('claimer', claimerMay),
     console: byIam('console', consoleMay),
     operator: byIam('operator', operatorMay),

@@ -23,7 +23,7 @@ const FUNCTIONS = [
     id: 'OrdersPoller',
     bundle: 'functions/orders/poller.mjs',
     user: 'orders-poller',
-    maxKB: 385,
+    maxKB: 425,
   },
   // the claimer has the doctor with it
   {
@@ -31,7 +31,7 @@ const FUNCTIONS = [
     id: 'OrdersClaimer',
     bundle: 'functions/orders/claimer.mjs',
     user: 'orders-claimer',
-    maxKB: 445,
+    maxKB: 470,
   },
 ] as const
 

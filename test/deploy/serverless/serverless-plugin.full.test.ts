@@ -278,7 +278,7 @@ describe('a wrong event', () => {
       `${at}.schedule': must match pattern`,
       `${at}.pollers': must be >= 1`,
       `${at}.batchSize': must be <= 10000`,
-      `${at}.mode': must be equal to one of the allowed values [once, drain]`,
+      `${at}.mode': must be equal to one of the allowed values [once, drain, listen]`,
       `${at}.logRetentionInDays': must be equal to one of the allowed values`,
       `${at}.reservedConcurrency': unrecognized property 'publisher'`,
       `${at}.parameters.poller.0': must match pattern`,
