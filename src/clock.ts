@@ -19,6 +19,28 @@ export const systemClock: Clock = {
   },
 }
 
+/**
+ * Waits for an answer, and no longer than that.
+ *
+ * @param late Called with the error once time is up.
+ * @throws {Error} No answer came in time; whatever becomes of the call then.
+ */
+export async function answerWithin<T>(
+  clock: Pick<Clock, 'after'>,
+  ms: number,
+  calling: Promise<T>,
+  late?: (error: Error) => void,
+): Promise<T> {
+  const limitMs = Math.floor(ms)
+  const timeUp = Promise.withResolvers<never>()
+  const cancel = clock.after(limitMs, () => {
+    const error = new Error(`no answer within ${limitMs} ms`)
+    late?.(error)
+    timeUp.reject(error)
+  })
+  return Promise.race([calling, timeUp.promise]).finally(cancel)
+}
+
 /** @throws {TypeError} Not a clock. */
 export function assertClock(action: string, clock: Clock): void {
   const given = (clock ?? {}) as Partial<Clock>

@@ -1,3 +1,5 @@
+import { answerWithin, systemClock } from '../clock.ts'
+import { CALL_MS } from '../core/call-limits.ts'
 import { consumerKeys } from '../core/keys.ts'
 import { assertKnownOptions } from '../core/options.ts'
 import type { DelayPromoter, Promotion, PromotionRequest } from '../define/delay-promoter.ts'
@@ -40,21 +42,11 @@ async function promote(wakes: readonly Wake[], request: PromotionRequest): Promi
   const called = wakes.filter(({ group }) => group !== ownGroup && groups.includes(group))
   const told = { ...page, refusals: refusal ? [refusal] : [] }
   // the rest is for settling
-  const limitMs = Math.min(WAKE_TIMEOUT_MS, (remainingMs?.() ?? Infinity) / 2)
-  if (called.length === 0 || limitMs < WAKE_MIN_MS) return told
+  const limitMs = Math.min(CALL_MS.max, (remainingMs?.() ?? Infinity) / 2)
+  if (called.length === 0 || limitMs < CALL_MS.min) return told
   const flags = called.map(({ group, windowMs }) => ({ key: consumerKeys(stream, group).wake, windowMs }))
   const raised = await promotion.raise(stream, flags)
-  const waking = Promise.all(called.map((wake, n) => wakeIfRaised(wake, raised[n])))
-  return { ...told, woken: within(limitMs, waking) }
-}
-
-/** Nobody waits longer for a poller to be woken; in less time nobody is called. */
-const WAKE_TIMEOUT_MS = 2_000
-const WAKE_MIN_MS = 500
-
-async function within(ms: number, waking: Promise<unknown>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  await Promise.race([waking, promise])
-  clearTimeout(timer)
+  const waking = Promise.all(called.map((wake, n) => wakeIfRaised(wake, raised[n]))).then(() => {})
+  // who is late may still be woken
+  return { ...told, woken: answerWithin(systemClock, limitMs, waking).catch(() => {}) }
 }

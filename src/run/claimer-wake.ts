@@ -1,3 +1,5 @@
+import { answerWithin } from '../clock.ts'
+import { CALL_MS } from '../core/call-limits.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Group } from '../group/group.ts'
 import type { RunTime } from './time.ts'
@@ -12,10 +14,6 @@ export interface ClaimerWake {
 
 /** What is due later than that the claimer's schedule has in time. */
 const WAKE_WITHIN_MS = 60_000
-
-/** In less time nobody is called: the call might be accepted, and count as failed. Nobody waits longer than the second. */
-const WAKE_MIN_MS = 500
-const WAKE_TIMEOUT_MS = 2_000
 
 /** Wakes a claimer for what a run sets aside until a time. Nothing that goes wrong with it is the run's trouble. */
 export class ClaimerCalls {
@@ -38,7 +36,7 @@ export class ClaimerCalls {
     const now = clock.monotonic()
     const at = now + dueInMs
     const isPlanned = this.#plannedAt <= at && this.#plannedAt > now
-    if (isPlanned || dueInMs > WAKE_WITHIN_MS || this.#time.spareMs() < WAKE_MIN_MS) return
+    if (isPlanned || dueInMs > WAKE_WITHIN_MS || this.#time.spareMs() < CALL_MS.min) return
     this.#plannedAt = at
     this.#calling = this.#calling.then(() => this.#call(dueInMs))
   }
@@ -48,19 +46,11 @@ export class ClaimerCalls {
     await this.#calling
   }
 
-  /** Waits for a call, and no longer than that. */
-  async #within(ms: number, calling: Promise<void>): Promise<void> {
-    const late = Promise.withResolvers<never>()
-    const error = new Error(`no answer within ${Math.floor(ms)} ms`)
-    const cancel = this.#time.clock.after(ms, () => late.reject(error))
-    await Promise.race([calling, late.promise]).finally(cancel)
-  }
-
   async #call(dueInMs: number): Promise<void> {
     try {
       const spareMs = this.#time.spareMs()
-      if (spareMs < WAKE_MIN_MS || !(await this.#group.planClaim(dueInMs))) return
-      await this.#within(Math.min(WAKE_TIMEOUT_MS, spareMs), this.#wake.wake())
+      if (spareMs < CALL_MS.min || !(await this.#group.planClaim(dueInMs))) return
+      await answerWithin(this.#time.clock, Math.min(CALL_MS.max, spareMs), this.#wake.wake())
     } catch (error) {
       try {
         this.#wake.onError(error as Error)

@@ -1,4 +1,5 @@
-import type { Clock } from '../clock.ts'
+import { answerWithin, type Clock } from '../clock.ts'
+import { CALL_MS } from '../core/call-limits.ts'
 import { errorTexts } from '../core/dead-letter/dead-letter.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { LambdaContext } from '../define/handler.ts'
@@ -19,11 +20,6 @@ export interface ScaleOut {
 /** A chain of calls is no longer than this; the schedule goes on from there. Lambda itself ends a chain at 16. */
 export const MAX_POLLER_HOPS = 8
 
-const CALL_TIMEOUT_MS = 2_000
-
-/** In less time no call is made: it might be accepted, and count as failed. The schedule goes on. */
-const CALL_MIN_MS = 500
-
 /** The pollers that one invocation may still call. */
 export class FurtherPollers {
   readonly entriesPerPoller: number
@@ -42,26 +38,18 @@ export class FurtherPollers {
   }
 
   mayCall(leftMs: number): boolean {
-    return this.#hop < MAX_POLLER_HOPS && leftMs >= CALL_MIN_MS
+    return this.#hop < MAX_POLLER_HOPS && leftMs >= CALL_MS.min
   }
 
   /** @throws {Error} The call was refused, or took too long; whatever becomes of it then. */
   async call(leftMs: number): Promise<void> {
-    const limitMs = Math.min(CALL_TIMEOUT_MS, Math.floor(leftMs))
     const abort = new AbortController()
-    const timeUp = Promise.withResolvers<never>()
-    const cancel = this.#clock.after(limitMs, () => {
-      const error = new Error(`no answer within ${limitMs} ms`)
-      abort.abort(error)
-      timeUp.reject(error)
-    })
     try {
-      await Promise.race([this.#scaleOut.call(this.#hop + 1, this.#context, abort.signal), timeUp.promise])
+      const calling = this.#scaleOut.call(this.#hop + 1, this.#context, abort.signal)
+      await answerWithin(this.#clock, Math.min(CALL_MS.max, leftMs), calling, (error) => abort.abort(error))
     } catch (error) {
       const { name, message } = errorTexts(error)
       throw new Error(`Cannot call a further poller: ${name}: ${message}`, { cause: error })
-    } finally {
-      cancel()
     }
   }
 }
