@@ -10,11 +10,11 @@ import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts
 const run = promisify(execFile)
 const ENTRIES = 40_000
 const CHUNK = 2_000
+const DRAINS = 3
 /** As large from the start as it grows to be: what is promoted is then what something keeps alive. */
 const YOUNG_MB = 8
 
 let server: PrivateRedis
-let asItIs: number
 
 beforeAll(async () => {
   server = await startRedisServer()
@@ -24,7 +24,6 @@ beforeAll(async () => {
   for (let n = 0; n < ENTRIES; n += CHUNK)
     await publisher.publishMany(Array.from({ length: CHUNK }, () => [Paid, { orderId: 'o-1' }] as const))
   await redis.close()
-  asItIs = await promotedBytes()
 }, 60_000)
 
 afterAll(() => server.stop())
@@ -35,10 +34,17 @@ test.each([
 ])(
   'a drain lets V8 promote at most half of what it promotes with %s',
   async (_mistake, file) => {
-    expect(asItIs).toBeLessThanOrEqual((await promotedBytes(file)) / 2)
+    expect(await leastPromotedBytes()).toBeLessThanOrEqual((await leastPromotedBytes(file)) / 2)
   },
   60_000,
 )
+
+/** Of a few drains: on a busy machine more is under way at a time, and V8 promotes what is under way. */
+async function leastPromotedBytes(mistake?: string): Promise<number> {
+  const drains: number[] = []
+  for (let n = 0; n < DRAINS; n++) drains.push(await promotedBytes(mistake))
+  return Math.min(...drains)
+}
 
 /** Bytes that V8 promotes to old space while all entries are drained. @param mistake A module that puts one back. */
 async function promotedBytes(mistake?: string): Promise<number> {
