@@ -4,6 +4,8 @@ export interface SettleCounts {
   acked: number
   /** How many of `acked` were no longer pending: somebody else had acked them, or the group was lost meanwhile. */
   ackMissed: number
+  /** How many of `acked` were acknowledged without a call, since another entry of their event had been handled. */
+  duplicates: number
   /** Entries acknowledged without a call, since a policy said that they are not for this group. */
   ignored: number
   /** Failed entries that were set aside until their next delivery. */
@@ -28,6 +30,7 @@ export function zeroSettleCounts(): SettleCounts {
   return {
     acked: 0,
     ackMissed: 0,
+    duplicates: 0,
     ignored: 0,
     retried: 0,
     deadLettered: 0,

@@ -31,8 +31,10 @@ export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 /** What an entry gets once its run is over. */
 export type Outcome =
   | { readonly kind: 'ack' }
-  /** Acknowledged in one fenced step with these commands: all or none. */
-  | { readonly kind: 'ack-with'; readonly commands: readonly JoinedCommand[] }
+  /** Acknowledged in one fenced step with these commands, and its marker: all or none. */
+  | { readonly kind: 'ack-with'; readonly commands: readonly JoinedCommand[]; readonly marker?: Marker | undefined }
+  /** Acknowledged without a call, if its marker says that its event was handled; else set aside, at no delivery. */
+  | { readonly kind: 'duplicate'; readonly marker: Marker }
   /** Acknowledged without a call. */
   | { readonly kind: 'ignore' }
   /** Set aside without a call, and without using up its delivery: back after `delayMs`, or once that condition holds. */
@@ -54,6 +56,7 @@ export type Outcome =
 export const OUTCOME_KINDS = {
   ack: { op: 'ack', counter: 'acked' },
   'ack-with': { op: 'join', counter: 'acked' },
+  duplicate: { op: 'join', counter: 'acked' },
   ignore: { op: 'ignore', counter: 'ignored' },
   park: { op: 'aside', counter: 'parked' },
   retry: { op: 'aside', counter: 'retried' },
@@ -71,6 +74,16 @@ export function isPlainAck({ kind }: Outcome): boolean {
 export function comesBackInTime(outcome: Outcome): outcome is Outcome & { readonly delayMs: number } {
   return outcome.kind === 'retry' || (outcome.kind === 'park' && outcome.condition === undefined)
 }
+
+/** A key in the stream's hash slot that says which entry of an event was handled, or is being handled. */
+export interface Marker {
+  readonly key: string
+  /** Milliseconds for which it stands. */
+  readonly ttlMs: number
+}
+
+/** What a marker's text begins with; the entry's id follows. */
+export const MARKER_STATES = { handled: 'd', held: 'h' } as const
 
 /** A command that joins an acknowledgement, on keys in the stream's hash slot; the first argument is its key. */
 export type JoinedCommand = readonly [name: string, ...args: (string | number)[]]

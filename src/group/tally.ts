@@ -61,7 +61,11 @@ export class Tally {
     } else if (status === SETTLE_SCRIPT_ANSWERS.leaseLost) {
       this.#leaseLost = true
       this.counts.unsettled++
-    } else if (status === SETTLE_SCRIPT_ANSWERS.done) {
+    } else if (status === SETTLE_SCRIPT_ANSWERS.duplicate) {
+      this.counts.acked++
+      this.counts.duplicates++
+    } else if (status === SETTLE_SCRIPT_ANSWERS.postponed) this.counts.parked++
+    else if (status === SETTLE_SCRIPT_ANSWERS.done) {
       this.counts[OUTCOME_KINDS[outcome.kind].counter]++
       if (isDeadLetterSettlement(settlement)) this.#letters.push(settlement)
     } else this.counts.superseded++

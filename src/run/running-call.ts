@@ -215,8 +215,8 @@ function heldOf({ eventType }: Job): string | undefined {
 }
 
 /** What observers get to see: how an entry is acknowledged is no concern of theirs. */
-function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with'> {
-  return kind === 'ack-with' ? 'ack' : kind
+function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with' | 'duplicate'> {
+  return kind === 'ack-with' || kind === 'duplicate' ? 'ack' : kind
 }
 
 function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {

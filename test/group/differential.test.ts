@@ -30,7 +30,12 @@ type Step =
   | { readonly do: 'pause' | 'resume'; readonly type: string | undefined }
 
 const reason: DeadLetterReason = 'non-retryable'
+const markers = ['a', 'b'].map((key) => ({ key: `{${STREAM}}:${GROUP}:done:${key}`, ttlMs: 100_000_000 }))
 const outcome = fc.constantFrom<Outcome>(
+  ...markers.map((marker): Outcome => ({ kind: 'ack-with', commands: [], marker })),
+  ...markers.map((marker): Outcome => ({ kind: 'duplicate', marker })),
+  { kind: 'ack-with', commands: [['SET', `{${STREAM}}:joined`, 'x']], marker: markers[0] },
+  { kind: 'ack-with', commands: [['SADD', `{${STREAM}}:marker`, 'x']], marker: markers[1] },
   { kind: 'ack' },
   { kind: 'ignore' },
   { kind: 'ack-with', commands: [['SET', `{${STREAM}}:marker`, 'x']] },

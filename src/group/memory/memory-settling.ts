@@ -1,11 +1,12 @@
 import { deadLetterHeadFields } from '../../core/dead-letter/dead-letter.ts'
 import type { Field } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import type { DeadLetterFacts, JoinedCommand } from '../../core/outcome.ts'
+import type { DeadLetterFacts } from '../../core/outcome.ts'
 import type { HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
-import { MAX_XADD_FIELD_PAIRS, REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from '../redis/scripts/settle.ts'
+import { MAX_XADD_FIELD_PAIRS, SETTLE_SCRIPT_ANSWERS } from '../redis/scripts/settle.ts'
 import { planReturnToPending, Tally } from '../tally.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
+import { hasJoin, settleJoin } from './memory-joining.ts'
 import type { MemoryConsumerGroup } from './memory-server.ts'
 
 /** Settles at once, behind the fence, what the calls of `redis/settling.ts` do. */
@@ -18,10 +19,10 @@ export function settleInMemory(calls: MemoryGroupBase, slot: Slot, settlements: 
     else if (outcome.kind === 'ignore') {
       acked(calls, group, settlement)
       tally.ignored(1)
-    } else if (!calls.isLeased(slot)) tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.leaseLost)
+    } else if (group && hasJoin(settlement)) tally.settled(settlement, settleJoin(calls, group, slot, settlement))
+    else if (!calls.isLeased(slot)) tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.leaseLost)
     else if (!group) tally.counts.unsettled++
     else if (!isOurs(group, slot, settlement)) tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.superseded)
-    else if (outcome.kind === 'ack-with') tally.settled(settlement, join(calls, group, settlement, outcome.commands))
     else if (!calls.stream.get(id)) {
       calls.drop(group, id)
       tally.settled(settlement, SETTLE_SCRIPT_ANSWERS.lost)
@@ -49,23 +50,6 @@ function move(
   const move = planReturnToPending(outcome, deliveryCount, isTaken)
   if (move.owner === PARKED_CONSUMER) calls.setAside(group, id, move)
   else group.hand(id, move, move.deliveryCount, calls.now)
-}
-
-/** @returns A number of SETTLED, or the refusal's text. */
-function join(
-  calls: MemoryGroupBase,
-  group: MemoryConsumerGroup,
-  { id, deliveryCount }: Settlement,
-  commands: readonly JoinedCommand[],
-): number | string {
-  const refusal = commands.map((command) => calls.server.values.refusalOf(command)).find((text) => text !== undefined)
-  if (refusal !== undefined) {
-    calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_DEAD_LETTER_RETRY_MS, condition: undefined })
-    return refusal
-  }
-  for (const command of commands) calls.server.values.run(command)
-  calls.drop(group, id)
-  return SETTLE_SCRIPT_ANSWERS.done
 }
 
 /** @returns How many older dead letters were trimmed away. */

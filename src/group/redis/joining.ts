@@ -1,5 +1,5 @@
 import { COMMANDS_JOINABLE_TO_ACK } from '../../core/joinable.ts'
-import type { JoinedCommand } from '../../core/outcome.ts'
+import type { JoinedCommand, Marker } from '../../core/outcome.ts'
 import type { GroupAddress, Settlement, SettleWithCommands, Slot } from '../group.ts'
 import { acknowledgeWithCommandsScript } from './scripts/join.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'
@@ -30,7 +30,7 @@ function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
 
 /** Arguments that an entry's commands take of a call. */
 export function countJoinArguments(commands: readonly JoinedCommand[]): number {
-  return commands.reduce((sum, command) => sum + command.length + 3, 3)
+  return commands.reduce((sum, command) => sum + command.length + 3, 7)
 }
 
 function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: readonly Settlement[]): RedisCall {
@@ -41,12 +41,19 @@ function joinScript({ stream, group, keys }: GroupAddress, slot: Slot, chunk: re
     return known >= 0 ? known + 1 : touched.push(key)
   }
   for (const settlement of chunk) {
+    const { id, deliveryCount, outcome } = settlement
     const commands = commandsOf(settlement)
-    args.push(settlement.id, settlement.deliveryCount, commands.length)
+    const marker = markerOf(settlement)
+    const op = outcome.kind === 'duplicate' ? 'duplicate' : 'ack'
+    args.push(op, id, deliveryCount, marker ? placeOf(marker.key) : 0, marker?.ttlMs ?? 0, commands.length)
     for (const [name, key, ...rest] of commands)
       args.push(name, placeOf(String(key)), COMMANDS_JOINABLE_TO_ACK[name.toLowerCase()] ?? '', rest.length, ...rest)
   }
   return { script: acknowledgeWithCommandsScript, keys: touched, args }
+}
+
+function markerOf({ outcome }: Settlement): Marker | undefined {
+  return outcome.kind === 'ack-with' || outcome.kind === 'duplicate' ? outcome.marker : undefined
 }
 
 function commandsOf({ outcome }: Settlement): readonly JoinedCommand[] {

@@ -1,15 +1,86 @@
+import { MARKER_STATES } from '../../../core/outcome.ts'
 import { LUA_SET_ASIDE } from './aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
 
 /**
- * Acknowledges entries, each in one step with commands of its own, behind the fence. What a command could be refused for is asked before the first of
- * an entry is carried out: the key's type, and from 7.0 on the right; memory is asked for by the server at the first write. Where one is refused
- * nothing of that entry has happened: it is set aside, so that it does not pass for one whose process died.
+ * `refusalOf(command, kind)` is why a command could not be carried out: its key's type, and from 7.0 on the right. `kind` is the type that the key must have,
+ * '' any.
+ */
+const LUA_REFUSAL = `
+local function refusalOf(command, kind)
+  local is = redis.call('TYPE', command[2]).ok
+  if kind ~= '' and is ~= 'none' and is ~= kind then return 'WRONGTYPE ' .. command[1] .. ' needs a ' .. kind .. ', the key is a ' .. is end
+  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then return 'NOPERM no permission to run ' .. command[1] .. ' on its key' end
+end
+`
+
+/** What becomes of one entry: see the script. */
+const LUA_SETTLE_ENTRY = `
+local function acknowledge(id, status)
+  redis.call('XACK', stream, group, id)
+  beside('ZREM', due, id)
+  return status
+end
+
+local function refuse(id, count, text)
+  aside(id, tonumber(count), due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, tonumber(count)), id)
+  return text
+end
+
+local function carryOut(id, count, marker, ttl, commands, kinds)
+  if marker then
+    table.insert(commands, 1, {'SET', marker, '${MARKER_STATES.handled}' .. id, 'PX', ttl})
+    table.insert(kinds, 1, 'string')
+  end
+  for n, command in ipairs(commands) do
+    local refusal = refusalOf(command, kinds[n])
+    if refusal then return refuse(id, count, refusal) end
+  end
+  for _, command in ipairs(commands) do
+    local reply = redis.pcall(unpack(command))
+    if type(reply) == 'table' and reply.err then return refuse(id, count, reply.err) end
+  end
+  return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.done})
+end
+
+-- the entry that a marker says was handled
+local function handledBy(marker)
+  local text = marker and redis.pcall('GET', marker)
+  return type(text) == 'string' and text:match('^${MARKER_STATES.handled}(.+)$')
+end
+
+local function postpone(id, count)
+  if not aside(id, count, due, score(now, count), id) then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
+  return ${SETTLE_SCRIPT_ANSWERS.postponed}
+end
+
+local function settle(op, id, count, marker, ttl, commands, kinds)
+  local by = handledBy(marker)
+  if op == 'duplicate' and by then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
+  local isOurs = ours and mine(id, count)
+  -- sent again: the first sending has done it
+  if by == id and not isOurs then return ${SETTLE_SCRIPT_ANSWERS.done} end
+  if not ours then return ${SETTLE_SCRIPT_ANSWERS.leaseLost} end
+  if not isOurs then return ${SETTLE_SCRIPT_ANSWERS.superseded} end
+  if op == 'duplicate' then return postpone(id, count - 1) end
+  if by then return acknowledge(id, by == id and ${SETTLE_SCRIPT_ANSWERS.done} or ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
+  return carryOut(id, count, marker, ttl, commands, kinds)
+end
+`
+
+/**
+ * Acknowledges entries, each in one step with its marker and commands of its own, behind the fence. What a command could be refused for is asked before the
+ * first of an entry is carried out; memory is asked for by the server at the first write. Where one is refused nothing of that entry has happened: it is set
+ * aside, so that it does not pass for one whose process died.
  *
- * KEYS stream, lease, due, then the commands' keys. ARGV group, consumer, token, then for each entry id, count, number of commands, and for each
- * command its name, its key's place in KEYS, the type that the key must have ('' any), number of further arguments, and these.
+ * A marker names the entry of its event that was handled. Where it names another one the entry is a duplicate: it is acknowledged, and none of its commands is
+ * carried out. What is said to be a duplicate and is none by now is set aside, at no delivery.
+ *
+ * KEYS stream, lease, due, then markers and the commands' keys. ARGV group, consumer, token, then for each entry 'ack' or 'duplicate', id, count, its
+ * marker's place in KEYS (0 none), the marker's ms, number of commands, and for each command its name, its key's place in KEYS, the type that the key must
+ * have ('' any), number of further arguments, and these.
  * Answers 0, then for each entry a number of SETTLED or the refusal's text.
  */
 export const acknowledgeWithCommandsScript: LuaScript = {
@@ -23,37 +94,13 @@ ${LUA_NOW_MS}
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SET_ASIDE}
 local ours, out = leased(), {0}
-
-local function refusalOf(command, kind)
-  local is = redis.call('TYPE', command[2]).ok
-  if kind ~= '' and is ~= 'none' and is ~= kind then return 'WRONGTYPE ' .. command[1] .. ' needs a ' .. kind .. ', the key is a ' .. is end
-  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then return 'NOPERM no permission to run ' .. command[1] .. ' on its key' end
-end
-
-local function refuse(id, count, text)
-  aside(id, tonumber(count), due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, tonumber(count)), id)
-  return text
-end
-
-local function carryOut(id, count, commands, kinds)
-  for n, command in ipairs(commands) do
-    local refusal = refusalOf(command, kinds[n])
-    if refusal then return refuse(id, count, refusal) end
-  end
-  for _, command in ipairs(commands) do
-    local reply = redis.pcall(unpack(command))
-    if type(reply) == 'table' and reply.err then return refuse(id, count, reply.err) end
-  end
-  redis.call('XACK', stream, group, id)
-  beside('ZREM', due, id)
-  return ${SETTLE_SCRIPT_ANSWERS.done}
-end
-
+${LUA_REFUSAL}
+${LUA_SETTLE_ENTRY}
 local at = 4
 while at <= #ARGV do
-  local id, count, commands, kinds = ARGV[at], ARGV[at + 1], {}, {}
-  local left = tonumber(ARGV[at + 2])
-  at = at + 3
+  local op, id, count, marker, ttl, left = unpack(ARGV, at, at + 5)
+  local commands, kinds = {}, {}
+  at, left = at + 6, tonumber(left)
   while left > 0 do
     local name, place, kind, args = unpack(ARGV, at, at + 3)
     local command = {name, KEYS[tonumber(place)]}
@@ -61,9 +108,7 @@ while at <= #ARGV do
     commands[#commands + 1], kinds[#kinds + 1] = command, kind
     at, left = at + 4 + args, left - 1
   end
-  if not ours then out[#out + 1] = ${SETTLE_SCRIPT_ANSWERS.leaseLost}
-  elseif not mine(id, count) then out[#out + 1] = ${SETTLE_SCRIPT_ANSWERS.superseded}
-  else out[#out + 1] = carryOut(id, count, commands, kinds) end
+  out[#out + 1] = settle(op, id, count, KEYS[tonumber(marker)], ttl, commands, kinds)
 end
 return out
 `,

@@ -3,7 +3,14 @@ import { LUA_FENCE, LUA_HELD_ENTRIES, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_
 import type { LuaScript } from './script.ts'
 
 /** What the script answers for an entry; a text in its place is the server's refusal. */
-export const SETTLE_SCRIPT_ANSWERS = { done: 1, superseded: 0, leaseLost: 2, lost: 3 } as const
+export const SETTLE_SCRIPT_ANSWERS = {
+  done: 1,
+  superseded: 0,
+  leaseLost: 2,
+  lost: 3,
+  duplicate: 4,
+  postponed: 5,
+} as const
 
 /** Field pairs that one XADD can take from Lua (its stack ends near 8,000 values); an entry with more is written packed. */
 export const MAX_XADD_FIELD_PAIRS = 3_900

@@ -1,0 +1,80 @@
+import type { JoinedCommand, Marker, Outcome } from '../../core/outcome.ts'
+import { MARKER_STATES } from '../../core/outcome.ts'
+import type { Settlement, Slot } from '../group.ts'
+import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from '../redis/scripts/settle.ts'
+import type { MemoryGroupBase } from './memory-group-base.ts'
+import type { MemoryConsumerGroup } from './memory-server.ts'
+
+/** A settlement with what joins it. */
+interface Joined extends Settlement {
+  readonly outcome: Extract<Outcome, { readonly kind: 'ack-with' | 'duplicate' }>
+}
+
+export function hasJoin(settlement: Settlement): settlement is Joined {
+  const { kind } = settlement.outcome
+  return kind === 'ack-with' || kind === 'duplicate'
+}
+
+/** Settles at once what `scripts/join.ts` does. @returns A number of SETTLED, or the refusal's text. */
+export function settleJoin(
+  calls: MemoryGroupBase,
+  group: MemoryConsumerGroup,
+  slot: Slot,
+  settlement: Joined,
+): number | string {
+  const { id, deliveryCount, outcome } = settlement
+  const by = outcome.marker && handledBy(calls, outcome.marker)
+  const acknowledge = (status: number) => {
+    calls.drop(group, id)
+    return status
+  }
+  const { done, duplicate, lost, postponed, leaseLost, superseded } = SETTLE_SCRIPT_ANSWERS
+  if (outcome.kind === 'duplicate' && by !== undefined) return acknowledge(duplicate)
+  const isLeased = calls.isLeased(slot)
+  const isOurs = isLeased && group.isHeldBy(slot.consumerName, settlement)
+  if (by === id && !isOurs) return done
+  if (!isLeased) return leaseLost
+  if (!isOurs) return superseded
+  if (outcome.kind === 'duplicate') {
+    if (!calls.stream.get(id)) return acknowledge(lost)
+    calls.setAside(group, id, { deliveryCount: deliveryCount - 1, delayMs: 0, condition: undefined })
+    return postponed
+  }
+  if (by !== undefined) return acknowledge(by === id ? done : duplicate)
+  const kind = outcome.marker && calls.server.values.typeOf(outcome.marker.key)
+  const isMarkable = kind === undefined || kind === 'none' || kind === 'string'
+  const refusal = isMarkable ? undefined : `WRONGTYPE SET needs a string, the key is a ${kind}`
+  return carryOut(calls, group, settlement, commandsOf(id, outcome), refusal)
+}
+
+function commandsOf(
+  id: string,
+  { commands, marker }: Extract<Outcome, { readonly kind: 'ack-with' }>,
+): readonly JoinedCommand[] {
+  if (!marker) return commands
+  return [['SET', marker.key, MARKER_STATES.handled + id, 'PX', marker.ttlMs], ...commands]
+}
+
+function carryOut(
+  calls: MemoryGroupBase,
+  group: MemoryConsumerGroup,
+  { id, deliveryCount }: Joined,
+  commands: readonly JoinedCommand[],
+  ofMarker: string | undefined,
+): number | string {
+  const refusals = [ofMarker, ...commands.map((command) => calls.server.values.refusalOf(command))]
+  const refusal = refusals.find((text) => text !== undefined)
+  if (refusal !== undefined) {
+    calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_DEAD_LETTER_RETRY_MS, condition: undefined })
+    return refusal
+  }
+  for (const command of commands) calls.server.values.run(command)
+  calls.drop(group, id)
+  return SETTLE_SCRIPT_ANSWERS.done
+}
+
+/** The entry that a marker says was handled. */
+function handledBy({ server }: MemoryGroupBase, { key }: Marker): string | undefined {
+  const text = server.values.run(['GET', key])
+  return typeof text === 'string' && text.startsWith(MARKER_STATES.handled) ? text.slice(1) : undefined
+}
