@@ -45,6 +45,8 @@ export type {
   PolicyJob,
   PolicyKeyRights,
   PolicyKind,
+  PolicyMarker,
+  PolicyQuestion,
   PolicyReply,
   PolicyRun,
   RunPolicy,
@@ -76,6 +78,8 @@ export {
 export type { Connection } from './group/connection.ts'
 export type { CancelAnswer } from './group/delays.ts'
 export { definePolicy } from './policies/define-policy.ts'
+export type { IdempotentOptions } from './policies/idempotent.ts'
+export { idempotent } from './policies/idempotent.ts'
 export type { PromoteDelaysOptions } from './publish/promote-delays.ts'
 export { promoteDelays } from './publish/promote-delays.ts'
 export type { DelayOptions, MaybeDelayOptions, Publication, PublishOptions } from './publish/publication.ts'

@@ -19,6 +19,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly failed: number
   /** Deliveries that were released because what their handler needs took no work: it threw `UnavailableError`; or since a policy's guard kept them from starting. */
   readonly throttled: number
+  /** How many of `invoked` had no key that guards them against duplicates, where `idempotent` allows that. */
+  readonly unguarded: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
   readonly overran: number
   /** Batches (poller) or pages (claimer) that held at least one entry. */
@@ -89,6 +91,7 @@ export function createOpenReport(stream: string, group: string): OpenReport {
     invoked: 0,
     failed: 0,
     throttled: 0,
+    unguarded: 0,
     overran: 0,
     batches: 0,
     roundTrips: 0,

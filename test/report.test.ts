@@ -11,6 +11,8 @@ function aReport(group: string, unit: number, more: Partial<ConsumerReport> = {}
     claimed: 2 * unit,
     acked: 3 * unit,
     ackMissed: 4 * unit,
+    duplicates: 20 * unit,
+    unguarded: 21 * unit,
     retried: 5 * unit,
     deadLettered: 6 * unit,
     released: 7 * unit,

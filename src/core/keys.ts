@@ -20,6 +20,8 @@ export interface ConsumerKeys {
   readonly paused: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string
+  /** What is known of an event, by its id or what else names it: a string, whether an entry of it is held or was handled, and the id of that. */
+  marker(event: string): string
 }
 
 /** The consumer name that owns what is set aside, until an index says that it comes back. */
@@ -47,6 +49,7 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     nextClaim: `${prefix}:next-claim`,
     paused: `${prefix}:paused`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
+    marker: (event) => `${prefix}:event:${event}`,
   }
 }
 

@@ -88,6 +88,13 @@ export const MARKER_STATES = { handled: 'd', held: 'h' } as const
 /** A command that joins an acknowledgement, on keys in the stream's hash slot; the first argument is its key. */
 export type JoinedCommand = readonly [name: string, ...args: (string | number)[]]
 
+/** A script of this package that asks about what was read. */
+export interface ScriptQuestion {
+  readonly script: { readonly lua: string; readonly keyCount: number | undefined }
+  readonly keys: readonly string[]
+  readonly args: readonly (string | number)[]
+}
+
 /** What a dead letter says beside the entry itself. */
 export interface DeadLetterFacts {
   readonly reason: DeadLetterReason

@@ -266,7 +266,10 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
   const { stream, due, waiting, state, wake, nextClaim, paused } = keys
   assertText(action, 'deadLetters.stream', name)
-  if ([stream, due, waiting, state, wake, nextClaim, paused].includes(name) || name.startsWith(keys.slot(''))) {
+  if (
+    [stream, due, waiting, state, wake, nextClaim, paused].includes(name) ||
+    [keys.slot(''), keys.marker('')].some((prefix) => name.startsWith(prefix))
+  ) {
     throw wrongUseError(
       action,
       `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quotedValue(name)}`,

@@ -139,7 +139,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     filter,
     delays,
     asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
-    ...combinePolicies(action, bound, { keys, typeField }),
+    ...combinePolicies(action, bound, { keys, typeField, settings }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),

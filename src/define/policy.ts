@@ -2,9 +2,10 @@ import type { Field } from '../core/entry.ts'
 import { assertAwaitableFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
-import type { DeadLetterReason, JoinedCommand } from '../core/outcome.ts'
+import type { DeadLetterReason, JoinedCommand, Marker, ScriptQuestion } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { quotedValue } from '../errors.ts'
+import type { ConsumerSettings } from './consumer-settings.ts'
 import type { Event } from './event.ts'
 
 /**
@@ -54,6 +55,8 @@ export interface PolicyDefinition {
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
+  /** Throws where the consumer's settings do not go with it. Called once, when the consumer is defined. */
+  readonly assertFits?: (settings: ConsumerSettings) => void
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyKeyRights
   /** Called once per run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
@@ -84,6 +87,9 @@ export interface PolicyRun {
   readonly consumerName: string
   /** The type of the route that it is used on; `undefined` for one of the consumer. */
   readonly eventType: string | undefined
+  readonly settings: ConsumerSettings
+  /** Counts a delivery that is called though no key guards it against duplicates: `unguarded` of the report. */
+  countUnguarded(): void
   /** Milliseconds since 1970, on the run's clock. */
   now(): number
   /** Milliseconds left to start something. */
@@ -98,6 +104,12 @@ export interface PolicyRun {
  * that policies need.
  */
 export type PolicyCommand = JoinedCommand
+
+/** What `questions` may ask: commands; a script only of this package's own policies. */
+export type PolicyQuestion = PolicyCommand | ScriptQuestion
+
+/** A marker of a policy: a key in the stream's hash slot, and how long it stands. */
+export type PolicyMarker = Marker
 
 /** What a command answers, bulk strings as text; an error reply is an `Error`. */
 export type PolicyReply = PlainReply
@@ -116,6 +128,8 @@ export interface PolicyJob {
 export type Decision =
   /** Acknowledged without a call. */
   | { readonly action: 'ignore' }
+  /** Acknowledged without a call, and counted, if the marker says that another entry of its event was handled; else set aside, and back in a second. */
+  | { readonly action: 'duplicate'; readonly marker: PolicyMarker }
   /** Set aside, and back after so many milliseconds, 0 to 100 years. */
   | { readonly action: 'park'; readonly delayMs: number }
   /** Set aside, and back once this policy's `isOver` says so of that text, of 1 to 100 characters: a claimer asks each text that something waits for, never each entry. */
@@ -137,14 +151,14 @@ export interface RunPolicy {
   /** On the bytes of an entry, before it is decoded. On a consumer only. */
   inspect?(job: PolicyJob): Decision | undefined
   /** What must be asked of the server about what was read: all policies together make one request. */
-  questions?(jobs: readonly PolicyJob[]): readonly PolicyCommand[]
+  questions?(jobs: readonly PolicyJob[]): readonly PolicyQuestion[]
   /** What becomes of what was read, in order; `undefined`: it is called, as far as this policy goes. */
   admit?(jobs: readonly PolicyJob[], replies: readonly PolicyReply[]): readonly (Decision | undefined)[]
   /** Whether a job has to wait in the run's queue, though there is room. Asked again whenever a call ends, and at `resume()`. */
   holds?(job: PolicyJob): boolean
   /** It leaves the queue for its call; its event is there. */
   started?(job: PolicyJob): void
-  /** Its call has ended, or it was taken out of the queue. Answers what becomes of others that `holds` holds back. */
+  /** Its call has ended, it was taken out of the queue, or another policy decided about it in `admit`. Answers what becomes of others that `holds` holds back. */
   ended?(job: PolicyJob, isDone: boolean): ReadonlyMap<string, Decision> | undefined
   /**
    * Commands that take place in one step with the acknowledgement of a job whose handler succeeded: all or none, and only if the entry is still ours.
@@ -152,6 +166,11 @@ export interface RunPolicy {
    * the server would refuse of them without reading its keys is a failure of the job before anything is sent.
    */
   joins?(job: PolicyJob): readonly PolicyCommand[]
+  /**
+   * The marker that is written in one step with the acknowledgement of a job whose handler succeeded, and names its entry. Where it names another one already, the
+   * entry is acknowledged as a duplicate, and nothing joins.
+   */
+  marks?(job: PolicyJob): PolicyMarker | undefined
   /** Whether what this policy parked until that comes back now. Asked by claimers, for each such text that there is. */
   isOver?(until: string): boolean
   /** When something is due that this run should wait for, in milliseconds since 1970; asked again after 50 ms at the earliest. On a consumer only. */
@@ -186,6 +205,7 @@ export interface ConsumerFactsForPolicies {
   readonly keys: ConsumerKeys
   /** The codec's. */
   readonly typeField: string | undefined
+  readonly settings: ConsumerSettings
 }
 
 /** What a consumer's policies come to. */

@@ -2,7 +2,7 @@ import type { SettleCounts } from '../core/counts.ts'
 import type { Entry } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../core/keys.ts'
-import type { JoinedCommand, Outcome } from '../core/outcome.ts'
+import type { JoinedCommand, Outcome, ScriptQuestion } from '../core/outcome.ts'
 import type { Pauses } from '../core/pauses.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import type { Backlog } from '../report.ts'
@@ -65,7 +65,7 @@ export interface Group {
   planClaim(dueInMs: number): Promise<boolean>
 
   /** Sends commands of policies on keys beside the group. One round trip, in chunks where a service takes no more. @returns An answer each. */
-  ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]>
+  ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]>
 
   /**
    * Inspects what the group has before it, and how many poller slots are taken; `undefined` where there is no group. One round trip, and a

@@ -1,8 +1,15 @@
 import { hashSlot } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
-import type { CombinedPolicies, ConsumerFactsForPolicies, PolicyOnRoute, StartGuard } from '../define/policy.ts'
+import type {
+  CombinedPolicies,
+  ConsumerFactsForPolicies,
+  PolicyDefinition,
+  PolicyOnRoute,
+  StartGuard,
+} from '../define/policy.ts'
 import { POLICY_KINDS } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
+import { assertNotPromise } from './hook-answers.ts'
 
 /**
  * Checks all policies of a consumer and its routes.
@@ -16,6 +23,7 @@ export function combineConsumerPolicies(
 ): CombinedPolicies {
   checkPlaces(action, bound)
   checkGuards(action, bound, facts)
+  for (const { policy } of bound) checkFit(action, policy, facts)
   return {
     policies: asAsked(bound).filter(
       ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,
@@ -23,17 +31,44 @@ export function combineConsumerPolicies(
   }
 }
 
+/** Kinds of which an event has one policy. */
+const ONE_OF_A_KIND: readonly (typeof POLICY_KINDS)[number][] = ['order', 'idempotent']
+
+/** Whether a policy of the consumer is of the kind that one of a route is. */
+function isSecond(one: PolicyOnRoute, { kind }: PolicyDefinition, eventType: string | undefined): boolean {
+  return eventType !== undefined && one.eventType === undefined && one.policy.kind === kind
+}
+
 function checkPlaces(action: string, bound: readonly PolicyOnRoute[]): void {
   for (const { policy, eventType } of bound) {
-    const { name, excludes, guard, maxPollers } = policy
+    const { name, kind, excludes, guard, maxPollers } = policy
     if (eventType !== undefined && (maxPollers ?? guard) !== undefined)
       throw wrongUseError(
         action,
         `${quotedValue(name)} must be used on the consumer, got it on ${quotedValue(eventType)}`,
       )
+    if (kind && ONE_OF_A_KIND.includes(kind) && bound.some((one) => isSecond(one, policy, eventType)))
+      throw wrongUseError(
+        action,
+        `an event must have one policy like ${quotedValue(name)}, got it on the consumer and on a route`,
+      )
     const other = bound.find((one) => one.policy !== policy && excludes?.includes(one.policy.name))
     if (other)
       throw wrongUseError(action, `${quotedValue(name)} cannot be combined with ${quotedValue(other.policy.name)}`)
+  }
+}
+
+/** @throws {TypeError | RangeError} The policy says that the consumer's settings do not go with it. */
+function checkFit(
+  action: string,
+  { name, assertFits }: PolicyDefinition,
+  { settings }: ConsumerFactsForPolicies,
+): void {
+  try {
+    assertNotPromise(assertFits?.(settings))
+  } catch (error) {
+    const Kind = error instanceof RangeError ? RangeError : TypeError
+    throw wrongUseError(action, `${quotedValue(name)}: ${(error as Error).message}`, Kind)
   }
 }
 

@@ -10,8 +10,8 @@ import { combineConsumerPolicies } from './combine-consumer-policies.ts'
 import { RunPolicies } from './run-policies.ts'
 
 /** What may be in a definition, and what it must be; the others are functions. */
-const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'needs', 'begin'] as const
-const FUNCTIONS = ['wrap', 'guard', 'needs', 'begin'] as const
+const HOOKS = ['name', 'kind', 'excludes', 'wrap', 'maxPollers', 'guard', 'assertFits', 'needs', 'begin'] as const
+const FUNCTIONS = ['wrap', 'guard', 'assertFits', 'needs', 'begin'] as const
 
 const ENGINE: PolicyEngine = {
   together: combineConsumerPolicies,

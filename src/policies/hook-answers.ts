@@ -18,6 +18,7 @@ const RUN_HOOKS = [
   'started',
   'ended',
   'joins',
+  'marks',
   'isOver',
   'dueAt',
   'end',

@@ -2,9 +2,10 @@ import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
-import type { JoinedCommand } from '../core/outcome.ts'
+import type { JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
 import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/joining.ts'
+import { holdMarkersScript } from '../group/redis/scripts/hold-markers.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */
 const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$/
@@ -21,6 +22,19 @@ export function checkPolicyCommands(keys: ConsumerKeys, commands: unknown): read
   if (!Array.isArray(commands)) throw wrongUseError('send commands', 'they must be an array of arrays')
   for (const command of commands as unknown[]) checkCommand(keys, command)
   return commands as readonly JoinedCommand[]
+}
+
+/** The same; a script of this package may be among them. */
+export function checkPolicyQuestions(
+  keys: ConsumerKeys,
+  questions: unknown,
+): readonly (JoinedCommand | ScriptQuestion)[] {
+  if (!Array.isArray(questions)) throw wrongUseError('send commands', 'they must be an array of arrays')
+  checkPolicyCommands(
+    keys,
+    questions.filter((question: unknown) => (question as Partial<ScriptQuestion> | null)?.script !== holdMarkersScript),
+  )
+  return questions as readonly (JoinedCommand | ScriptQuestion)[]
 }
 
 /** The same, and each must be one that may join: whatever it is refused for is known before the first of them is carried out. */
@@ -65,7 +79,9 @@ function checkCommand(keys: ConsumerKeys, command: unknown): void {
 }
 
 function isOwn(keys: ConsumerKeys, key: string): boolean {
-  return Object.values(keys as object).includes(key) || key.startsWith(keys.slot(''))
+  return (
+    Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
+  )
 }
 
 /** What commands that join take after their key. */

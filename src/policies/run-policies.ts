@@ -3,11 +3,18 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK_OUTCOME } from '../core/outcome.ts'
-import type { PolicyCommand, PolicyReply, PolicyRun, RunPolicy } from '../define/policy.ts'
+import type {
+  PolicyCommand,
+  PolicyMarker,
+  PolicyQuestion,
+  PolicyReply,
+  PolicyRun,
+  RunPolicy,
+} from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import type { StartGuardKey } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
-import { checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
+import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
 import type { CommandsAlongRequest, PoliciesOfRun } from '../run/policy-engine.ts'
@@ -21,7 +28,7 @@ import {
   checkHookTime,
   checkRunHooks,
 } from './hook-answers.ts'
-import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
+import { checkJoinedCommands, checkPolicyCommands, checkPolicyQuestions } from './policy-commands.ts'
 
 /** A policy at work in a run. */
 interface AtWork {
@@ -60,6 +67,8 @@ export class RunPolicies implements PoliciesOfRun {
       keys,
       consumerName: slot.consumerName,
       eventType,
+      settings: consumer.settings,
+      countUnguarded: () => parts.report.unguarded(),
       now: () => time.clock.now(),
       remainingMs: () => Math.max(0, time.waitableMs()),
       resume: () => this.resume(),
@@ -145,7 +154,7 @@ export class RunPolicies implements PoliciesOfRun {
    */
   async #decide(
     jobs: readonly Job[],
-    ask: (commands: readonly PolicyCommand[]) => Promise<readonly PolicyReply[]>,
+    ask: (questions: readonly PolicyQuestion[]) => Promise<readonly PolicyReply[]>,
   ): Promise<ReadonlyMap<Job, CheckedPolicyDecision>> {
     const asked = this.#all.map((one) => {
       const own = jobs.filter((job) => appliesTo(one, job))
@@ -153,7 +162,7 @@ export class RunPolicies implements PoliciesOfRun {
       return {
         ...one,
         own,
-        commands: callPolicyHook(one.name, () => checkPolicyCommands(this.#keys, assertNotPromise(questions()))),
+        commands: callPolicyHook(one.name, () => checkPolicyQuestions(this.#keys, assertNotPromise(questions()))),
       }
     })
     const commands = asked.flatMap((one) => one.commands)
@@ -170,7 +179,18 @@ export class RunPolicies implements PoliciesOfRun {
         if (decision && !decisions.has(job)) decisions.set(job, decision)
       }
     }
+    this.#hearOf(decisions, jobs)
     return decisions
+  }
+
+  /** Policies hear of what others decided, and may decide about what hangs on it, and so on. */
+  #hearOf(decisions: Map<Job, CheckedPolicyDecision>, jobs: readonly Job[]): void {
+    if (!this.follows) return
+    for (const [job] of decisions)
+      for (const [id, decision] of this.ended(job, false)) {
+        const other = jobs.find((one) => one.id === id)
+        if (other && !decisions.has(other)) decisions.set(other, decision)
+      }
   }
 
   isHeld(job: DecidableJob): boolean {
@@ -206,7 +226,16 @@ export class RunPolicies implements PoliciesOfRun {
       this.#keys,
       told.flatMap((own) => checkPolicyCommands(this.#keys, own)),
     )
-    return commands.length === 0 ? ACK_OUTCOME : { kind: 'ack-with', commands }
+    const marker = this.#markerOf(job)
+    return commands.length === 0 && !marker ? ACK_OUTCOME : { kind: 'ack-with', commands, marker }
+  }
+
+  #markerOf(job: DecidableJob): PolicyMarker | undefined {
+    for (const { hooks } of this.#of(job)) {
+      const marker = assertNotPromise(hooks.marks?.(job))
+      if (marker) return checkMarker(marker)
+    }
+    return undefined
   }
 
   isOver(condition: string): boolean {

@@ -1,5 +1,5 @@
 import { formatCondition } from '../core/condition.ts'
-import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
+import type { DeadLetterReason, Marker, Outcome } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS, IGNORE_OUTCOME } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../define/policy.ts'
 import type { PreparedEntry } from './prepare.ts'
@@ -40,6 +40,14 @@ export function deadLetterOutcome(
 /** A decision, and the policy that made it. */
 export type CheckedPolicyDecision = Decision & { readonly policy: string }
 
+/** @throws {TypeError} It is no marker. */
+export function checkMarker(marker: unknown): Marker {
+  const { key, ttlMs } = (marker ?? {}) as Partial<Record<keyof Marker, unknown>>
+  if (typeof key === 'string' && key !== '' && Number.isSafeInteger(ttlMs) && (ttlMs as number) > 0)
+    return { key, ttlMs: ttlMs as number }
+  throw new TypeError('a marker must have a key, and whole milliseconds from 1 as ttlMs')
+}
+
 /**
  * What a policy decided, checked and copied where it enters: what is read of it once says the same later.
  *
@@ -48,10 +56,11 @@ export type CheckedPolicyDecision = Decision & { readonly policy: string }
  */
 export function checkPolicyDecision(decision: Decision | undefined, policy: string): CheckedPolicyDecision | undefined {
   if (decision === undefined) return undefined
-  const { action, delayMs, until, reason, error } = (decision ?? {}) as Partial<
-    Record<'action' | 'delayMs' | 'until' | 'reason' | 'error', unknown>
+  const { action, delayMs, until, reason, error, marker } = (decision ?? {}) as Partial<
+    Record<'action' | 'delayMs' | 'until' | 'reason' | 'error' | 'marker', unknown>
   >
   if (action === 'ignore') return { action, policy }
+  if (action === 'duplicate') return { action, marker: checkMarker(marker), policy }
   if (action === 'park' && typeof until === 'string' && until.length > 0 && until.length <= LONGEST_UNTIL)
     return { action, until, policy }
   if (action === 'park' && typeof delayMs === 'number' && delayMs >= 0 && delayMs <= LONGEST_PARK_MS)
@@ -59,13 +68,14 @@ export function checkPolicyDecision(decision: Decision | undefined, policy: stri
   if (action === 'deadLetter' && DEAD_LETTER_REASONS.includes(reason as DeadLetterReason))
     return { action, reason: reason as DeadLetterReason, error: error as Error, policy }
   throw new TypeError(
-    'a decision must be to ignore, to park for delayMs from 0 to 100 years or until a text of 1 to 100 characters, or a deadLetter for one of the reasons there are',
+    'a decision must be to ignore, a duplicate, to park for delayMs from 0 to 100 years or until a text of 1 to 100 characters, or a deadLetter for one of the reasons there are',
   )
 }
 
 /** The outcome that a policy decided for. @param now Milliseconds since 1970. */
 export function policyDecisionOutcome(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome {
   if (decision.action === 'ignore') return IGNORE_OUTCOME
+  if (decision.action === 'duplicate') return { kind: 'duplicate', marker: decision.marker }
   if (decision.action === 'deadLetter')
     return deadLetterOutcome(job, decision.reason, decision.error, job.prepared?.decoded, now)
   if ('until' in decision) return job.setAside(0, formatCondition(decision.policy, decision.until))

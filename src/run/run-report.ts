@@ -112,6 +112,10 @@ export class RunReport {
     this.#report.throttled += deliveries
   }
 
+  unguarded(): void {
+    this.#report.unguarded++
+  }
+
   overran(deliveries: number): void {
     this.#report.overran += deliveries
   }

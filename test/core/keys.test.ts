@@ -177,8 +177,8 @@ describe('delayKeys()', () => {
   })
 
   test.each(['delayed', 'delayed:events', 'delayed:ended', ''])('share no key with a group named %j', (group) => {
-    const { slot, ...keys } = consumerKeys('orders', group)
-    const ofGroup = [...Object.values(keys), slot('poller-0'), slot('0')]
+    const { slot, marker, ...keys } = consumerKeys('orders', group)
+    const ofGroup = [...Object.values(keys), slot('poller-0'), slot('0'), marker('0'), marker('')]
     const { delayed, events, next, ended } = delayKeys('orders')
 
     expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])

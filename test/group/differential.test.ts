@@ -6,6 +6,7 @@ import type { ClaimedEntry, Delivery, HeldEntry, Slot } from '../../src/group/gr
 import type { Pausing } from '../../src/group/pausing.ts'
 import { joinScriptCalls } from '../../src/group/redis/joining.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
+import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
@@ -25,7 +26,7 @@ type Step =
   | { readonly do: 'add' | 'read' | 'claim' | 'take-on'; readonly count: number }
   | { readonly do: 'take' | 'give'; readonly kind: 'poller' | 'claimer' }
   | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
-  | { readonly do: 'start' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' | 'heal' | 'give-back' }
+  | { readonly do: 'start' | 'hold' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' | 'heal' | 'give-back' }
   | { readonly do: 'trim'; readonly which: number }
   | { readonly do: 'pause' | 'resume'; readonly type: string | undefined }
 
@@ -74,6 +75,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         'start' as const,
         'start' as const,
         'renew' as const,
+        'hold' as const,
+        'hold' as const,
         'finish' as const,
         'pass' as const,
         'pass' as const,
@@ -170,6 +173,16 @@ class Side {
           Array.from({ length: step.count }, () => [`${++this.#added}-0`, `o${this.#added}`] as const),
         )
         return undefined
+      case 'hold': {
+        const held = this.#held.slice(0, 3)
+        const names = held.map(({ id }) => markers[Number.parseInt(id, 10) % 2]?.key as string)
+        const args = [GROUP, 100_000_000, MIN_IDLE_MS, ...held.map(({ id }) => id)]
+        const keys = [STREAM, KEYS.due, ...names]
+        const [answers] = await this.#group.ask([{ script: holdMarkersScript, keys, args }])
+        const soon = (answer: unknown) =>
+          typeof answer === 'number' && answer > 0 ? Math.round(answer / 5_000) : answer
+        return [(answers as unknown[]).map(soon), await this.#group.ask(markers.map(({ key }) => ['GET', key]))]
+      }
       case 'take': {
         const taken = await this.#group.takeSlot(step.kind, 2, LEASE_MS)
         if (taken) this.#slots.set(step.kind, taken)

@@ -23,7 +23,10 @@ import type {
 } from '../../src/group/group.ts'
 import { createAppender } from '../../src/group/redis/append.ts'
 import { openEntryWaiter } from '../../src/group/redis/entry-waiter.ts'
+import { joinScriptCalls } from '../../src/group/redis/joining.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
+import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
+import type { BothSides } from '../support/both-sides.ts'
 import { bothSides, ended } from '../support/both-sides.ts'
 
 /** A server seen from outside: what a test sets up, and inspects, past the connection it tests. All of it is about one group. */
@@ -88,6 +91,7 @@ export function anAddress(settings: Partial<GroupAddress['settings']> = {}): Gro
     stream: 'orders',
     group: 'billing',
     keys: consumerKeys('orders', 'billing'),
+    joinCalls: joinScriptCalls,
     settings: { startAt: '0', maxDeadLetters: 1_000, minIdleMs: MIN_IDLE_MS, maxPollers: 4, ...settings },
   }
 }
@@ -115,6 +119,7 @@ export function counted(counts: Partial<SettleCounts> = {}): SettleResult {
   const none = {
     acked: 0,
     ackMissed: 0,
+    duplicates: 0,
     retried: 0,
     deadLettered: 0,
     released: 0,
@@ -853,6 +858,99 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await group.settle(slot, settleAs(release({ mayHaveStarted: true }), claimed))
         expect((await group.settleAndStart(slot, [], claimed)).counts).toEqual(counted({ superseded: 1 }).counts)
         expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 1]])
+      })
+    })
+
+    describe('markers', () => {
+      const { keys } = anAddress()
+      const marker = { key: keys.marker('e1'), ttlMs: MINUTE }
+      const markedAck: Outcome = { kind: 'ack-with', commands: [], marker }
+      const duplicate: Outcome = { kind: 'duplicate', marker }
+
+      /** Asks to handle the one event for some entries. */
+      async function hold(group: BothSides, ...ids: string[]) {
+        const asked = [keys.stream, keys.due, ...ids.map(() => marker.key)]
+        const args = ['billing', MINUTE, MINUTE, ...ids]
+        const [answers] = await group.ask([{ script: holdMarkersScript, keys: asked, args }])
+        return answers
+      }
+
+      test('are held for the first that asks; others wait while it runs, whichever is older', async () => {
+        const { group, ids } = await aReader(3)
+        const [first = '', second = '', third = ''] = ids
+        expect(await hold(group, second)).toEqual([-1, second])
+        expect(await hold(group, first, second, third)).toEqual([1_000, second, -1, second, 1_000, second])
+      })
+
+      test('go to an older entry from one that is set aside, never to a younger', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        const [first = '', second = ''] = ids
+        await hold(group, second)
+        await group.settle(slot, settleAs(retry(30_000), entries.slice(1)))
+        expect(await hold(group, first)).toEqual([-1, first])
+        expect(await hold(group, second)).toEqual([1_000, first])
+        await group.settle(slot, settleAs(retry(30 * MINUTE), entries.slice(0, 1)))
+
+        const [waitMs, holder] = (await hold(group, second)) as [number, string]
+        expect([Math.round(waitMs / MINUTE), holder]).toEqual([30, first])
+      })
+
+      test('are taken over by an older entry from one whose process died', async () => {
+        const { group, ids } = await aReader(2)
+        const [first = '', second = ''] = ids
+        await hold(group, second)
+        await outside.hand(second, { consumerName: 'poller-0', idleMs: MINUTE, deliveryCount: 1 })
+
+        expect(await hold(group, first)).toEqual([-1, first])
+      })
+
+      test('are void once their entry is no longer pending', async () => {
+        const { group, slot, entries, ids } = await aReader(2)
+        const [first = '', second = ''] = ids
+        await hold(group, first)
+        await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(0, 1)))
+
+        expect(await hold(group, second)).toEqual([-1, second])
+      })
+
+      test('say which entry was handled; others are duplicates', async () => {
+        const { group, slot, entries, ids } = await aReader(3)
+        const [first, second] = settleAs(markedAck, entries)
+        expect(await group.settle(slot, [first as Settlement])).toEqual(counted({ acked: 1 }))
+        expect(await hold(group, ids[1] as string)).toEqual([-2, ids[0]])
+        expect(await group.settle(slot, [second as Settlement])).toEqual(counted({ acked: 1, duplicates: 1 }))
+        const [, , third] = settleAs(duplicate, entries)
+        expect(await group.settle(slot, [third as Settlement])).toEqual(counted({ acked: 1, duplicates: 1 }))
+        expect(await pendingRows()).toEqual([])
+      })
+
+      test('settled again after a lost answer are acked, also without the lease', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await group.settle(slot, settleAs(markedAck, entries))
+        expect(await group.settle(slot, settleAs(markedAck, entries))).toEqual(counted({ acked: 1 }))
+        await group.giveSlot(slot)
+        expect(await group.settle(slot, settleAs(markedAck, entries))).toEqual(counted({ acked: 1 }))
+      })
+
+      test('are not written for an entry that went to another, and it stays pending', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
+        await outside.hand(ids[0] as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 2 })
+        expect(await group.settle(slot, settleAs(markedAck, entries))).toEqual(counted({ superseded: 1 }))
+        expect(await group.ask([['GET', marker.key]])).toEqual([null])
+        expect(await pendingRows()).toEqual([[ids[0], 'claimer-0', 0, 2]])
+      })
+
+      test('that say nothing make no duplicate: it is set aside, at no delivery', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
+        expect(await group.settle(slot, settleAs(duplicate, entries))).toEqual(counted({ parked: 1 }))
+        expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 0]])
+      })
+
+      test('of another type refuse the acknowledgement', async () => {
+        const { group, slot, entries } = await aReader(1)
+        await group.ask([['SADD', marker.key, 'x']])
+        const { counts, refusals } = await group.settle(slot, settleAs(markedAck, entries))
+        expect([counts.unsettled, String(refusals[0])]).toEqual([1, expect.stringContaining('WRONGTYPE')])
       })
     })
 

@@ -41,6 +41,7 @@ import { finishPollerRunScript } from '../../src/group/redis/scripts/finish-read
 import { giveSlotBackScript } from '../../src/group/redis/scripts/give-slot.ts'
 import { releaseUnreceivedScript } from '../../src/group/redis/scripts/hand-back.ts'
 import { healGroupScript } from '../../src/group/redis/scripts/heal.ts'
+import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
@@ -100,7 +101,7 @@ const CLAIMER_SCRIPTS = [
 const DELAYER_SCRIPTS = [delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
-const POLICY_SCRIPTS = [joinScript, takeSetAsideGuardedScript]
+const POLICY_SCRIPTS = [joinScript, holdMarkersScript, takeSetAsideGuardedScript]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */

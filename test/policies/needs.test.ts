@@ -6,6 +6,7 @@ import {
   defineConsumer,
   defineEvent,
   definePolicy,
+  idempotent,
   on,
   poll,
   promoteDelays,
@@ -18,6 +19,7 @@ import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
 import { readAclUsers } from '../infra/acl-users.ts'
 import { claimOnce } from '../support/claim-once.ts'
+import { passOnDue } from '../support/due.ts'
 
 const Paid = defineEvent('Paid', { payload: z.object({ id: z.string() }) })
 
@@ -221,6 +223,31 @@ describe('under the users of accessOf()', () => {
     expect(claimed).toMatchObject({ claimed: 1, acked: 1 })
     expect(await raw.exists('{orders}:seen:1', '{orders}:seen:2', '{orders}:seen:3')).toBe(3)
     expect(await raw.get('{orders}:runs')).toBe('3')
+    expect(await raw.call('ACL', 'LOG')).toEqual([])
+    await redis.close()
+  })
+})
+
+describe('under the users of accessOf() with idempotent', () => {
+  test('duplicates are found, wait, and are acknowledged, and no command is refused', async () => {
+    const { raw, redis, as } = await startServer()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    const idempotentOnce = [idempotent({ ttlMs: 86_400_000 })]
+    const { poller, claimer } = accessOf(billing(idempotentOnce))
+    const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
+    for (const id of ['1', '2', '1']) await publisher.publish(Paid, { id }, { eventId: id })
+
+    const failed = await poll(billing(idempotentOnce, true), { redis: polling })
+    for (let round = 0; round < 3; round++) {
+      await passOnDue(raw, 120_000)
+      await claimOnce(billing(idempotentOnce), { redis: claiming })
+    }
+    await publisher.publish(Paid, { id: '1' }, { eventId: '1' })
+    const polled = await poll(billing(idempotentOnce), { redis: polling })
+
+    expect(failed).toMatchObject({ read: 3, retried: 2, parked: 1 })
+    expect(polled).toMatchObject({ read: 1, acked: 1, duplicates: 1 })
+    expect(await raw.xpending('orders', 'billing', '-', '+', 10)).toEqual([])
     expect(await raw.call('ACL', 'LOG')).toEqual([])
     await redis.close()
   })

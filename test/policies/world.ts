@@ -103,6 +103,7 @@ export function counts(report: Report): Record<string, number> {
     'read',
     'claimed',
     'acked',
+    'duplicates',
     'ignored',
     'retried',
     'deadLettered',
@@ -111,6 +112,7 @@ export function counts(report: Report): Record<string, number> {
     'superseded',
     'unsettled',
     'invoked',
+    'unguarded',
   ] as const
   return Object.fromEntries(names.flatMap((name) => (report[name] ? [[name, report[name]]] : [])))
 }

@@ -1,5 +1,5 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import type { JoinedCommand } from '../../core/outcome.ts'
+import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type {
   ClaimerOperations,
@@ -24,6 +24,7 @@ import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limi
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { MemoryGroupBase } from './memory-group-base.ts'
+import { holdMarkersInMemory, isScriptQuestion } from './memory-holding.ts'
 import type { MemoryServer } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
@@ -138,9 +139,13 @@ export class MemoryGroup implements Group {
     return true
   }
 
-  async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+  async ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]> {
     if (commands.length > 0) this.#calls.roundTrips++
-    return commands.map((command) => toPlainReply(this.#calls.server.values.run(command)))
+    return commands.map((command) =>
+      isScriptQuestion(command)
+        ? holdMarkersInMemory(this.#calls, command)
+        : toPlainReply(this.#calls.server.values.run(command)),
+    )
   }
 
   /** Releases what was read under our lease and never reached us, which is what we do not know of. */

@@ -1,6 +1,7 @@
 import type { JoinedCommand, Marker, Outcome } from '../../core/outcome.ts'
 import { MARKER_STATES } from '../../core/outcome.ts'
 import type { Settlement, Slot } from '../group.ts'
+import { HOLD_WAIT_MS } from '../redis/scripts/hold-markers.ts'
 import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from '../redis/scripts/settle.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
 import type { MemoryConsumerGroup } from './memory-server.ts'
@@ -37,7 +38,7 @@ export function settleJoin(
   if (!isOurs) return superseded
   if (outcome.kind === 'duplicate') {
     if (!calls.stream.get(id)) return acknowledge(lost)
-    calls.setAside(group, id, { deliveryCount: deliveryCount - 1, delayMs: 0, condition: undefined })
+    calls.setAside(group, id, { deliveryCount: deliveryCount - 1, delayMs: HOLD_WAIT_MS.running, condition: undefined })
     return postponed
   }
   if (by !== undefined) return acknowledge(by === id ? done : duplicate)

@@ -1,5 +1,5 @@
 import { delayKeys } from '../../core/keys.ts'
-import type { JoinedCommand } from '../../core/outcome.ts'
+import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import type { GroupAddress, HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
 import { getCommand } from './commands/get.ts'
@@ -95,7 +95,7 @@ export class RedisGroupCalls {
   }
 
   /** Sends commands of policies. @throws {RedisConnectionError} No reply came, to one of them at least. */
-  async ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+  async ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]> {
     return (await this.sender.send(commands)).map(toPlainReply)
   }
 

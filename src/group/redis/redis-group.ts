@@ -1,6 +1,6 @@
 import { splitIntoChunks } from '../../core/chunks.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import type { JoinedCommand } from '../../core/outcome.ts'
+import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type {
@@ -212,7 +212,7 @@ export class RedisGroup implements Group {
     return (await this.calls.sender.call(call)) === 1
   }
 
-  ask(commands: readonly JoinedCommand[]): Promise<readonly PlainReply[]> {
+  ask(commands: readonly (JoinedCommand | ScriptQuestion)[]): Promise<readonly PlainReply[]> {
     return this.calls.ask(commands)
   }
 

@@ -113,6 +113,8 @@ function valuesOf(
     FailedInvokeEventCount: report.failed,
     ThrottledEventCount: report.throttled || undefined,
     DeletedEventCount: report.acked - report.ackMissed,
+    DuplicateEventCount: report.duplicates || undefined,
+    UnguardedEventCount: report.unguarded || undefined,
     // AWS's own name for what a filter leaves out
     FilteredOutEventCount: report.ignored || undefined,
     RetriedEventCount: report.retried,

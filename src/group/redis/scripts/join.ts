@@ -1,6 +1,7 @@
 import { MARKER_STATES } from '../../../core/outcome.ts'
 import { LUA_SET_ASIDE } from './aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import { HOLD_WAIT_MS } from './hold-markers.ts'
 import type { LuaScript } from './script.ts'
 import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
 
@@ -52,7 +53,7 @@ local function handledBy(marker)
 end
 
 local function postpone(id, count)
-  if not aside(id, count, due, score(now, count), id) then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
+  if not aside(id, count, due, score(now + ${HOLD_WAIT_MS.running}, count), id) then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
   return ${SETTLE_SCRIPT_ANSWERS.postponed}
 end
 
@@ -76,7 +77,7 @@ end
  * aside, so that it does not pass for one whose process died.
  *
  * A marker names the entry of its event that was handled. Where it names another one the entry is a duplicate: it is acknowledged, and none of its commands is
- * carried out. What is said to be a duplicate and is none by now is set aside, at no delivery.
+ * carried out. What is said to be a duplicate and is none by now is set aside for a second, at no delivery.
  *
  * KEYS stream, lease, due, then markers and the commands' keys. ARGV group, consumer, token, then for each entry 'ack' or 'duplicate', id, count, its
  * marker's place in KEYS (0 none), the marker's ms, number of commands, and for each command its name, its key's place in KEYS, the type that the key must

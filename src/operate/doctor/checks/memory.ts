@@ -26,7 +26,7 @@ export const evictionCheck = defineCheck({
       ]
     return [
       warningResult(
-        `${seen}: a full server may evict leases of slots, and streams that are given a time to live`,
+        `${seen}: a full server may evict leases of slots, markers of duplicates, and streams that are given a time to live`,
         KEEP,
       ),
     ]

@@ -1,0 +1,68 @@
+import { COUNTS, RUNNING } from '../../../core/due-score.ts'
+import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
+import { MARKER_STATES } from '../../../core/outcome.ts'
+import { LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
+import type { LuaScript } from './script.ts'
+
+/** What the script answers for an entry; a number from 0 is the milliseconds after which it asks again. */
+export const HOLD_ANSWERS = { held: -1, handled: -2 } as const
+
+/** How soon an entry asks again whose event another one holds. */
+export const HOLD_WAIT_MS = { running: 1_000, afterDue: 500, forCondition: 10_000 } as const
+
+/**
+ * Holds events for the entries that are about to be handled, so that of several entries of one event one is handled at a time. A hold names its entry, and stands
+ * while that is pending. What is held by another entry waits for it if that one is older, or runs now; else it takes the hold over: so two never wait for each
+ * other. Sent again it answers the same.
+ *
+ * KEYS stream, due, then a marker an entry. ARGV group, the markers' ms, min-idle ms, then the entries' ids, in order.
+ * Answers for each entry a number of HOLD_ANSWERS or milliseconds, then the id of the entry that holds or was handled.
+ */
+export const holdMarkersScript: LuaScript = {
+  keyCount: undefined,
+  lua: `
+local stream, due = unpack(KEYS, 1, 2)
+local group, ttl, idle = unpack(ARGV, 1, 3)
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+local function padded(id)
+  local ms, seq = id:match('^(%d+)%-(%d+)$')
+  return ms and ('0'):rep(20 - #ms) .. ms .. ('0'):rep(20 - #seq) .. seq
+end
+local function isBefore(id, other) return padded(id) < padded(other) end
+-- a group that is gone has nothing pending
+local function pending(id)
+  local rows = redis.pcall('XPENDING', stream, group, id, id, 1)
+  return not rows.err and rows[1]
+end
+local function isAside(row) return row[2] == '${PARKED_CONSUMER}' or row[2] == '${AGING_CONSUMER}' end
+
+-- how long to wait for a holder that is pending; nil to take over
+local function waitFor(row, id)
+  local other, isSetAside = row[1], isAside(row)
+  if isBefore(id, other) and (isSetAside or row[3] >= tonumber(idle)) then return nil end
+  if not isSetAside then return ${HOLD_WAIT_MS.running} end
+  local place = tonumber(beside('ZSCORE', due, other) or '')
+  if not place or place >= ${RUNNING} then return ${HOLD_WAIT_MS.forCondition} end
+  return math.max(0, math.floor(place / ${COUNTS}) - now) + ${HOLD_WAIT_MS.afterDue}
+end
+
+local out = {}
+local function answer(number, id) out[#out + 1], out[#out + 2] = number, id end
+for n = 3, #KEYS do
+  local marker, id = KEYS[n], ARGV[n + 1]
+  local state, other = (redis.call('GET', marker) or ''):match('^(.)(%d+%-%d+)$')
+  if state == '${MARKER_STATES.handled}' then answer(${HOLD_ANSWERS.handled}, other)
+  else
+    local row = state and other ~= id and padded(other) and pending(other)
+    local wait = row and waitFor(row, id)
+    if wait then answer(wait, other)
+    else
+      redis.call('SET', marker, '${MARKER_STATES.held}' .. id, 'PX', ttl)
+      answer(${HOLD_ANSWERS.held}, id)
+    end
+  end
+end
+return out
+`,
+}

@@ -1,0 +1,307 @@
+import type { Report } from 'millrace'
+import { defineConsumer, definePolicy, idempotent, on, onBatch, RetryAfterError } from 'millrace'
+import { expect, it } from 'vitest'
+import type { World } from './world.ts'
+import { billing, counts, describeEverywhere, loseAnswer, Paid, Shipped } from './world.ts'
+
+const DAY_MS = 86_400_000
+const once = { use: [idempotent({ ttlMs: DAY_MS })] }
+
+/** Polls and claims until nothing is pending. */
+async function settleAll(world: World, consumer: Parameters<World['poll']>[0]): Promise<Report[]> {
+  const reports: Report[] = []
+  for (let round = 0; round < 6; round++) {
+    reports.push(await world.poll(consumer))
+    await world.pass(120_000)
+    reports.push(await world.claim(consumer))
+    await world.pass(120_000)
+  }
+  expect(await world.pending()).toEqual([])
+  return reports
+}
+
+describeEverywhere('idempotent()', (start) => {
+  it('acknowledges an event that was handled without a call, and counts it', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), once)
+    await world.publish('p1')
+    const first = counts(await world.poll(consumer))
+    await world.publish('p1', 'p2')
+    const second = counts(await world.poll(consumer))
+
+    expect(calls).toEqual(['p1', 'p2'])
+    expect([first, second]).toEqual([
+      { read: 1, acked: 1, invoked: 1 },
+      { read: 2, acked: 2, duplicates: 1, invoked: 1 },
+    ])
+    expect(await world.pending()).toEqual([])
+  })
+
+  it('calls once for entries of one event that are read together', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(async ({ payload }) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      calls.push(payload.id)
+    }, once)
+    await world.publish('p1', 'p1', 'p2', 'p1')
+
+    const report = await world.poll(consumer)
+
+    expect(calls.sort()).toEqual(['p1', 'p2'])
+    expect(counts(report)).toEqual({ read: 4, acked: 4, duplicates: 2, invoked: 2 })
+    expect(await world.pending()).toEqual([])
+  })
+
+  it('calls for the next of an event once the one before is a dead letter', async () => {
+    const world = await start()
+    const calls: number[] = []
+    let fails = true
+    const consumer = billing(
+      (_event, { deliveryCount }) => {
+        calls.push(deliveryCount)
+        if (fails && deliveryCount === 2) fails = false
+        if (fails || deliveryCount === 2) throw new Error('no')
+      },
+      { ...once, maxDeliveries: 2 },
+    )
+    await world.publish('p1', 'p1')
+
+    const first = await world.poll(consumer)
+    expect(counts(first)).toEqual({ read: 2, retried: 1, parked: 1, invoked: 1 })
+    expect(await world.pending()).toEqual([
+      ['p1', 'parked', 1],
+      ['p1', 'parked', 0],
+    ])
+    const reports = await settleAll(world, consumer)
+
+    expect(calls).toEqual([1, 2, 1])
+    const sum = (name: 'deadLettered' | 'acked' | 'duplicates') => reports.reduce((n, report) => n + report[name], 0)
+    expect([sum('deadLettered'), sum('acked'), sum('duplicates')]).toEqual([1, 1, 0])
+  })
+
+  it('acknowledges those that wait once the one that failed has succeeded', async () => {
+    const world = await start()
+    const calls: number[] = []
+    const consumer = billing((_event, { deliveryCount }) => {
+      calls.push(deliveryCount)
+      if (deliveryCount < 3) throw new RetryAfterError(1_000)
+    }, once)
+    await world.publish('p1', 'p1', 'p1')
+
+    const reports = await settleAll(world, consumer)
+
+    expect(calls).toEqual([1, 2, 3])
+    expect(reports.reduce((n, { duplicates }) => n + duplicates, 0)).toBe(2)
+  })
+
+  it('has an entry wait for one that another poller runs', async () => {
+    const world = await start()
+    const calls: string[] = []
+    let nested: Report | undefined
+    const consumer = billing(
+      async ({ payload }) => {
+        calls.push(payload.id)
+        if (calls.length > 1) return
+        await world.publish('p1')
+        nested = await world.poll(consumer)
+      },
+      { ...once, batchSize: 1, mode: 'once' },
+    )
+    await world.publish('p1')
+
+    const report = await world.poll(consumer)
+    expect(counts(nested as Report)).toEqual({ read: 1, parked: 1 })
+    expect(counts(report)).toEqual({ read: 1, acked: 1, invoked: 1 })
+    const reports = await settleAll(world, consumer)
+
+    expect(calls).toEqual(['p1'])
+    expect(reports.reduce((n, { duplicates }) => n + duplicates, 0)).toBe(1)
+  })
+
+  it('acknowledges no duplicate of an entry whose acknowledgement was refused', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const joins = definePolicy({ name: 'joins', begin: () => ({ joins: () => [['SADD', '{orders}:text', 'x']] }) })
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [...once.use, joins] })
+    await world.command('SET', '{orders}:text', 'no set')
+    await world.publish('p1', 'p1')
+
+    await expect(world.poll(consumer)).rejects.toThrow(/WRONGTYPE/)
+    expect(await world.pending()).toEqual([
+      ['p1', 'parked', 1],
+      ['p1', 'parked', 0],
+    ])
+    await world.command('DEL', '{orders}:text')
+    const reports = await settleAll(world, consumer)
+
+    expect(calls).toEqual(['p1', 'p1'])
+    expect(reports.reduce((n, { duplicates }) => n + duplicates, 0)).toBe(1)
+  })
+
+  it('has no other entry wait for one that a policy refuses', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const seen = new Set<string>()
+    const first = definePolicy({
+      name: 'first',
+      begin: () => ({
+        admit: (jobs) =>
+          jobs.map((job) => (seen.size === 0 && seen.add(job.entryId) ? { action: 'park', delayMs: 0 } : undefined)),
+      }),
+    })
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use: [first, ...once.use] })
+    await world.publish('p1', 'p1')
+
+    expect(counts(await world.poll(consumer))).toEqual({ read: 2, parked: 2 })
+    await settleAll(world, consumer)
+    expect(calls).toEqual(['p1'])
+  })
+
+  it('remembers over the life of its group', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), once)
+    await world.publish('p1', 'p2')
+    await world.poll(consumer)
+    await world.loseGroup()
+
+    const reports = await settleAll(world, consumer)
+
+    expect(calls).toEqual(['p1', 'p2'])
+    expect(reports.reduce((n, { duplicates }) => n + duplicates, 0)).toBe(2)
+  })
+
+  it.each([1, 2])('calls once though the answer to read %i is lost, and twice published', async (nth) => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), once)
+    await world.publish('p1', 'p2', 'p1')
+
+    await loseAnswer(world, consumer, { nth, change: () => world.publish('p1', 'p2') })
+
+    expect(calls.sort()).toEqual(['p1', 'p2'])
+  })
+
+  it('goes by what `by` answers, for each type on its own', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const by = ({ payload }: { readonly payload: unknown }) => (payload as { key?: string }).key
+    const use = [idempotent({ ttlMs: DAY_MS, by, withoutKey: 'call' })]
+    const consumer = billing(({ payload }) => calls.push(payload.id), { use })
+    await world.publish('p1/a', 'p2/a', 's1/a', 'p3', 'p4')
+
+    const report = await world.poll(consumer)
+
+    expect(calls.sort()).toEqual(['p1', 'p3', 'p4', 's1'])
+    expect(counts(report)).toEqual({ read: 5, acked: 5, duplicates: 1, invoked: 4, unguarded: 2 })
+  })
+
+  it.each<[string, () => unknown]>([
+    ['undefined', () => undefined],
+    ['empty text', () => ''],
+    ['a number', () => 7],
+    ['a promise', () => Promise.reject(new Error('no'))],
+    ['more than a kilobyte', () => 'é'.repeat(513)],
+    [
+      'nothing, since it throws',
+      () => {
+        throw new Error('no')
+      },
+    ],
+  ])('makes an entry a dead letter for which `by` answers %s', async (_what, by) => {
+    const world = await start()
+    const consumer = billing(() => {}, { use: [idempotent({ ttlMs: DAY_MS, by: by as () => string })] })
+    await world.publish('p1')
+
+    expect(counts(await world.poll(consumer))).toEqual({ read: 1, deadLettered: 1 })
+  })
+
+  it('guards each event of a batch', async () => {
+    const world = await start()
+    const calls: string[][] = []
+    const consumer = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes: [onBatch(Paid, (events) => void calls.push(events.map(({ payload }) => payload.id)))],
+      ...once,
+    })
+    await world.publish('p1', 'p2', 'p1')
+    const first = counts(await world.poll(consumer))
+    await world.publish('p2', 'p3')
+    const second = counts(await world.poll(consumer))
+
+    expect(calls).toEqual([['p1', 'p2'], ['p3']])
+    expect([first, second]).toEqual([
+      { read: 3, acked: 3, duplicates: 1, invoked: 2 },
+      { read: 2, acked: 2, duplicates: 1, invoked: 1 },
+    ])
+  })
+
+  it('guards the route that it is used on alone', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const handle = ({ payload }: { payload: { id: string } }) => void calls.push(payload.id)
+    const consumer = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes: [on(Paid, handle, once), on(Shipped, handle)],
+    })
+    await world.publish('p1', 'p1', 's1', 's1')
+    await world.poll(consumer)
+
+    expect(calls.sort()).toEqual(['p1', 's1', 's1'])
+  })
+
+  it('handles more than a script takes at once', async () => {
+    const world = await start()
+    let calls = 0
+    const ids = Array.from({ length: 250 }, (_, n) => `p${n}`)
+    const consumer = billing(() => calls++, { ...once, batchSize: 1_000 })
+    await world.publish(...ids, ...ids)
+
+    const report = await world.poll(consumer)
+
+    expect(calls).toBe(250)
+    expect(counts(report)).toEqual({ read: 500, acked: 500, duplicates: 250, invoked: 250 })
+  })
+
+  it('calls nothing where a marker is of another type, and the run fails', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(({ payload }) => calls.push(payload.id), once)
+    await world.command('SADD', '{orders}:billing:event:p1', 'x')
+    await world.publish('p1')
+
+    await expect(world.poll(consumer)).rejects.toThrow(/idempotent/)
+    expect(calls).toEqual([])
+    expect(await world.pending()).toEqual([['p1', 'parked', 0]])
+  })
+})
+
+it.each<[string, () => unknown, RegExp]>([
+  ['no ttlMs', () => idempotent({} as never), /ttlMs/],
+  ['a ttlMs of a part', () => idempotent({ ttlMs: 1.5 }), /ttlMs/],
+  ['an unknown option', () => idempotent({ ttlMs: 1, days: 1 } as never), /days/],
+  ['a by that answers later', () => idempotent({ ttlMs: 1, by: (async () => 'x') as never }), /by/],
+  ['a withoutKey that is none', () => idempotent({ ttlMs: 1, withoutKey: 'ignore' as never }), /withoutKey/],
+  [
+    'a ttlMs below the retries',
+    () => billing(() => {}, { use: [idempotent({ ttlMs: 10 })], backoff: {} }),
+    /ttlMs must be >= 58000/,
+  ],
+  [
+    'one on the consumer and one on a route',
+    () =>
+      defineConsumer({
+        stream: 's',
+        group: 'g',
+        routes: [on(Paid, () => {}, { use: [idempotent({ ttlMs: DAY_MS })] })],
+        ...once,
+      }),
+    /on the consumer and on a route/,
+  ],
+])('idempotent() refuses %s', (_what, make, message) => {
+  expect(make).toThrow(message)
+})
