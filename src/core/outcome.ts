@@ -1,5 +1,6 @@
 import type { Backoff } from './backoff.ts'
 import { backoffDelayMs, capDelayMs } from './backoff.ts'
+import type { Marker } from './markers.ts'
 
 /** Why an entry became a dead letter. */
 export const DEAD_LETTER_REASONS = [
@@ -74,16 +75,6 @@ export function isPlainAck({ kind }: Outcome): boolean {
 export function comesBackInTime(outcome: Outcome): outcome is Outcome & { readonly delayMs: number } {
   return outcome.kind === 'retry' || (outcome.kind === 'park' && outcome.condition === undefined)
 }
-
-/** A key in the stream's hash slot that says which entry of an event was handled, or is being handled. */
-export interface Marker {
-  readonly key: string
-  /** Milliseconds for which it stands. */
-  readonly ttlMs: number
-}
-
-/** What a marker's text begins with; the entry's id follows. */
-export const MARKER_STATES = { handled: 'd', held: 'h' } as const
 
 /** A command that joins an acknowledgement, on keys in the stream's hash slot; the first argument is its key. */
 export type JoinedCommand = readonly [name: string, ...args: (string | number)[]]

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { splitIntoChunks } from '../core/chunks.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
+import { HOLD_ANSWERS, HOLD_WAIT_MS } from '../core/markers.ts'
 import { assertInteger, assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
 import { ignoreRejection } from '../core/thenable.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
@@ -16,7 +17,7 @@ import type {
   RunPolicy,
 } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
-import { HOLD_ANSWERS, HOLD_WAIT_MS, holdMarkersScript } from '../group/redis/scripts/hold-markers.ts'
+import { holdMarkersScript } from '../group/redis/scripts/hold-markers.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../group/redis/scripts/script.ts'
 import { definePolicy } from './define-policy.ts'
 

@@ -3,9 +3,9 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { hashSlot } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
+import type { PolicyQuestion } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/joining.ts'
-import { holdMarkersScript } from '../group/redis/scripts/hold-markers.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */
 const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$/
@@ -24,17 +24,12 @@ export function checkPolicyCommands(keys: ConsumerKeys, commands: unknown): read
   return commands as readonly JoinedCommand[]
 }
 
-/** The same; a script of this package may be among them. */
-export function checkPolicyQuestions(
-  keys: ConsumerKeys,
-  questions: unknown,
-): readonly (JoinedCommand | ScriptQuestion)[] {
+/** The same; scripts of this package may be among them. */
+export function checkPolicyQuestions(keys: ConsumerKeys, questions: unknown): readonly PolicyQuestion[] {
   if (!Array.isArray(questions)) throw wrongUseError('send commands', 'they must be an array of arrays')
-  checkPolicyCommands(
-    keys,
-    questions.filter((question: unknown) => (question as Partial<ScriptQuestion> | null)?.script !== holdMarkersScript),
-  )
-  return questions as readonly (JoinedCommand | ScriptQuestion)[]
+  const isCommand = (question: unknown) => !Array.isArray((question as Partial<ScriptQuestion> | null)?.keys)
+  checkPolicyCommands(keys, questions.filter(isCommand))
+  return questions as readonly PolicyQuestion[]
 }
 
 /** The same, and each must be one that may join: whatever it is refused for is known before the first of them is carried out. */

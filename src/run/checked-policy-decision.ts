@@ -1,5 +1,6 @@
 import { formatCondition } from '../core/condition.ts'
-import type { DeadLetterReason, Marker, Outcome } from '../core/outcome.ts'
+import type { Marker } from '../core/markers.ts'
+import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
 import { DEAD_LETTER_REASONS, IGNORE_OUTCOME } from '../core/outcome.ts'
 import type { Decision, PolicyJob } from '../define/policy.ts'
 import type { PreparedEntry } from './prepare.ts'

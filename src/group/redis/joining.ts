@@ -1,5 +1,6 @@
 import { COMMANDS_JOINABLE_TO_ACK } from '../../core/joinable.ts'
-import type { JoinedCommand, Marker } from '../../core/outcome.ts'
+import type { Marker } from '../../core/markers.ts'
+import type { JoinedCommand } from '../../core/outcome.ts'
 import type { GroupAddress, Settlement, SettleWithCommands, Slot } from '../group.ts'
 import { acknowledgeWithCommandsScript } from './scripts/join.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from './scripts/script.ts'

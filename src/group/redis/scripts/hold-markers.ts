@@ -1,14 +1,8 @@
 import { COUNTS, RUNNING } from '../../../core/due-score.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
-import { MARKER_STATES } from '../../../core/outcome.ts'
+import { HOLD_ANSWERS, HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
 import { LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
-
-/** What the script answers for an entry; a number from 0 is the milliseconds after which it asks again. */
-export const HOLD_ANSWERS = { held: -1, handled: -2 } as const
-
-/** How soon an entry asks again whose event another one holds. */
-export const HOLD_WAIT_MS = { running: 1_000, afterDue: 500, forCondition: 10_000 } as const
 
 /**
  * Holds events for the entries that are about to be handled, so that of several entries of one event one is handled at a time. A hold names its entry, and stands

@@ -1,7 +1,6 @@
-import { MARKER_STATES } from '../../../core/outcome.ts'
+import { HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
 import { LUA_SET_ASIDE } from './aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
-import { HOLD_WAIT_MS } from './hold-markers.ts'
 import type { LuaScript } from './script.ts'
 import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
 
