@@ -100,11 +100,9 @@ class RedisClaims extends RedisRetries implements ClaimerOperations {
         ...(waitsMs === undefined ? [] : [Math.floor(waitsMs)]),
       ],
     }
+    const calls = [finish, xinfoConsumers(stream, group), measureBacklogCall(this.calls.address)]
     const [finished = null, consumers, measured] = await this.calls.sender.send([
-      // with its text: a server that knows only the script that gives the slot back would carry out that one first
-      this.calls.sender.withText(finish),
-      xinfoConsumers(stream, group),
-      measureBacklogCall(this.calls.address),
+      ...calls,
       ...giveSlotBackCalls(this.calls.address, slot),
     ])
     // a group lost by now is made again by the next run; with memory full the last cursor and mark stay, and are still right
