@@ -89,6 +89,8 @@ export interface Observed {
       readonly eventType: string
       /** Milliseconds between the entry's id and the acknowledgement; `undefined` for an id of the future. */
       readonly ageMs: number | undefined
+      /** No handler was called for it: another entry of its event had been handled. Left out otherwise. */
+      readonly isDuplicate?: boolean
     }[]
   }
   /** The server has an entry's dead letter, and the entry is no longer pending. */

@@ -298,6 +298,8 @@ export interface SettleResult {
   readonly refusedLetters: readonly DeadLetterSettlement[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
+  /** Acknowledgements with what joins them, or for duplicates, that did not take place. Left out where there are none. */
+  readonly notAcked?: readonly Settlement[]
   /** There where no reply came to all of a request: the counts are those of what was answered. */
   readonly unanswered?: Unanswered
 }

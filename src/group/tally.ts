@@ -37,6 +37,7 @@ export class Tally {
   readonly #refusedLetters: DeadLetterSettlement[] = []
   #leaseLost = false
   readonly #unanswered: Settlement[] = []
+  readonly #notAcked: Settlement[] = []
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
   acked(asked: number, pending: number): void {
@@ -52,6 +53,9 @@ export class Tally {
   /** One settlement that is not an ack. @param status A number of `SETTLED`, or the text with which its dead letter was refused. */
   settled(settlement: Settlement, status: number | string): void {
     const { outcome } = settlement
+    const { done, duplicate } = SETTLE_SCRIPT_ANSWERS
+    if (OUTCOME_KINDS[outcome.kind].op === 'join' && status !== done && status !== duplicate)
+      this.#notAcked.push(settlement)
     if (typeof status === 'string') {
       const what = isDeadLetterSettlement(settlement) ? 'write a dead letter' : 'acknowledge with what joins it'
       const refusal = new RedisReplyError(`Cannot ${what}: ${status}`)
@@ -95,6 +99,7 @@ export class Tally {
       letters: this.#letters,
       refusedLetters: this.#refusedLetters,
       leaseLost: this.#leaseLost,
+      ...(this.#notAcked.length > 0 && { notAcked: this.#notAcked }),
       ...(lost && { unanswered: { error: lost, settlements: this.#unanswered } }),
     }
   }

@@ -121,16 +121,18 @@ export class RunReport {
   }
 
   /** Outcomes were sent, and answered. */
-  settled(settlements: readonly Settlement[], { counts }: SettleResult): void {
+  settled(settlements: readonly Settlement[], { counts, notAcked = [] }: SettleResult): void {
     const report = this.#report
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) report[name] += counts[name]
     if (!this.#observers || counts.acked === 0) return
     const now = this.#clock.now()
-    const acked = settlements.filter(({ outcome }) => OUTCOME_KINDS[outcome.kind].counter === 'acked')
-    const entries = acked.map(({ id: entryId, eventType = '' }) => ({
+    const missed = new Set(notAcked)
+    const acked = settlements.filter((one) => OUTCOME_KINDS[one.outcome.kind].counter === 'acked' && !missed.has(one))
+    const entries = acked.map(({ id: entryId, eventType = '', outcome }) => ({
       entryId,
       eventType,
       ageMs: entryAgeMs(entryId, now),
+      ...(outcome.kind === 'duplicate' && { isDuplicate: true }),
     }))
     this.#tell('acked', { entries })
   }

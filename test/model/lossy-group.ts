@@ -90,6 +90,7 @@ const NOTHING: SettleResult = {
 function added(sum: SettleResult, one: SettleResult): SettleResult {
   const counts = { ...sum.counts }
   for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += one.counts[name]
+  const notAcked = [...(sum.notAcked ?? []), ...(one.notAcked ?? [])]
   return {
     ...one,
     counts,
@@ -98,6 +99,7 @@ function added(sum: SettleResult, one: SettleResult): SettleResult {
     letters: [...sum.letters, ...one.letters],
     refusedLetters: [...sum.refusedLetters, ...one.refusedLetters],
     leaseLost: sum.leaseLost || one.leaseLost,
+    ...(notAcked.length > 0 && { notAcked }),
   }
 }
 

@@ -1,6 +1,9 @@
-import type { Report } from 'millrace'
-import { defineConsumer, definePolicy, idempotent, on, onBatch, RetryAfterError } from 'millrace'
+import { Metrics } from '@aws-lambda-powertools/metrics'
+import type { Observed, Report } from 'millrace'
+import { defineConsumer, definePolicy, idempotent, on, onBatch, poll, RetryAfterError } from 'millrace'
+import { reportMetrics } from 'millrace/powertools'
 import { expect, it } from 'vitest'
+import { captureOutput } from '../support/metric-lines.ts'
 import type { World } from './world.ts'
 import { billing, counts, describeEverywhere, loseAnswer, Paid, Shipped } from './world.ts'
 
@@ -36,6 +39,29 @@ describeEverywhere('idempotent()', (start) => {
       { read: 2, acked: 2, duplicates: 1, invoked: 1 },
     ])
     expect(await world.pending()).toEqual([])
+  })
+
+  it('shows observers what was acknowledged without a call, and counts no commit that failed', async () => {
+    const world = await start()
+    const acked: unknown[] = []
+    const lines = captureOutput()
+    const observe = [
+      reportMetrics(new Metrics({ namespace: 'Millrace', serviceName: 'shop' })),
+      { acked: ({ entries }: Observed['acked']) => void acked.push(...entries.map((entry) => entry.isDuplicate)) },
+    ]
+    await world.publish('p1', 'p1', 'p2')
+
+    await poll(
+      billing(() => {}, once),
+      { redis: world.redis, remainingMs: 20_000, observe },
+    )
+
+    const metric = (name: string) => lines.flatMap((line) => (JSON.parse(line) as Record<string, number>)[name] ?? [])
+    expect(acked.sort()).toEqual([true, undefined, undefined])
+    expect([metric('DuplicateEventCount'), metric('CommitErrorCount').filter((count) => count !== 0)]).toEqual([
+      [1],
+      [],
+    ])
   })
 
   it('calls once for entries of one event that are read together', async () => {

@@ -32,7 +32,8 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
         lines.add(run, eventType, {
           DeletedEventCount: acked.length,
           PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
-          CommitErrorCount: -acked.length,
+          // what no handler was called for had nothing to commit
+          CommitErrorCount: -acked.filter(({ isDuplicate }) => !isDuplicate).length,
         })
       }
     },
