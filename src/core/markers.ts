@@ -9,7 +9,10 @@ export interface Marker {
 export const MARKER_STATES = { handled: 'd', held: 'h' } as const
 
 /** What the script that holds markers answers for an entry; a number from 0 is the milliseconds after which it asks again. */
-export const HOLD_ANSWERS = { held: -1, handled: -2 } as const
+export const HOLD_ANSWERS = { held: -1, handled: -2, running: -3 } as const
 
 /** How soon an entry asks again whose event another one holds. */
 export const HOLD_WAIT_MS = { running: 1_000, afterDue: 500, forCondition: 10_000 } as const
+
+/** The least that a hold stands: longer than an entry runs, or waits for its retry. */
+export const HOLD_MS = 25 * 3_600_000

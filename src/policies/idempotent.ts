@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { splitIntoChunks } from '../core/chunks.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
-import { HOLD_ANSWERS, HOLD_WAIT_MS } from '../core/markers.ts'
+import { HOLD_ANSWERS, HOLD_MS, HOLD_WAIT_MS } from '../core/markers.ts'
 import { assertInteger, assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
 import { ignoreRejection } from '../core/thenable.ts'
 import type { ConsumerSettings } from '../define/consumer-settings.ts'
@@ -42,6 +42,9 @@ const MAX_TTL_MS = 366 * 86_400_000
 
 /** What back-off may add to a wait: see `backoffDelayMs`. */
 const JITTER = 1.2
+
+/** The longest that one of many waits for another look, in waits of one. */
+const MOST_WAITS = 30
 
 /** Events handled by this run whose acknowledgement may be under way. */
 const MAX_HANDLED = 10_000
@@ -85,21 +88,20 @@ function resolveOptions(options: IdempotentOptions): ResolvedOptions {
 }
 
 /** @throws {RangeError} An entry may be retried for longer than it would be known. */
-function assertOutlastsRetries(
-  ttlMs: number,
-  {
-    backoff,
-    maxDeliveries,
-    handlerTimeoutMs,
-  }: Pick<ConsumerSettings, 'backoff' | 'maxDeliveries' | 'handlerTimeoutMs'>,
-): void {
-  let spanMs = 0
-  for (let retry = 0; retry < maxDeliveries - 1; retry++)
-    spanMs += Math.min(backoff.maxMs, backoff.firstMs * backoff.factor ** retry * JITTER) + handlerTimeoutMs
+function assertOutlastsRetries(ttlMs: number, settings: RetrySettings): void {
+  const { maxDeliveries, handlerTimeoutMs } = settings
+  let spanMs = maxDeliveries * handlerTimeoutMs
+  for (let retry = 0; retry < maxDeliveries - 1 && spanMs <= ttlMs; retry++) spanMs += longestWaitMs(settings, retry)
   if (ttlMs >= spanMs) return
   throw new RangeError(
-    `ttlMs must be >= ${Math.ceil(spanMs)}, which its retries of one entry may take (back-off and handlerTimeoutMs), got ${ttlMs}`,
+    `ttlMs must be >= the time that retries of one entry may take (back-off and handlerTimeoutMs), here ${Math.ceil(spanMs)} or more, got ${ttlMs}`,
   )
+}
+
+type RetrySettings = Pick<ConsumerSettings, 'backoff' | 'maxDeliveries' | 'handlerTimeoutMs'>
+
+function longestWaitMs({ backoff: { firstMs, factor, maxMs } }: RetrySettings, retry: number): number {
+  return firstMs === 0 ? 0 : Math.min(maxMs, firstMs * factor ** retry * JITTER)
 }
 
 /** What names an event, or why nothing does. */
@@ -109,6 +111,16 @@ type EventName = { readonly name: string } | { readonly problem: unknown } | und
 interface NamedJob {
   readonly job: PolicyJob
   readonly marker: string
+}
+
+interface AnsweredJob extends NamedJob {
+  readonly answer: HoldAnswer
+}
+
+/** Of one read: entries that hold their events, and how many were parked by marker. */
+interface Read {
+  readonly holders: ReadonlySet<string>
+  readonly parked: Map<string, number>
 }
 
 /** A number of HOLD_ANSWERS or milliseconds, and the entry that holds or was handled. */
@@ -123,8 +135,8 @@ class DuplicateGuard implements RunPolicy {
   readonly #holders = new Map<string, PolicyJob>()
   /** Entries that wait for one of these, of the same read: by marker. */
   readonly #waiting = new Map<string, string[]>()
-  /** Markers of events that were handled, whose acknowledgement may be under way. */
-  readonly #handled = new Set<string>()
+  /** Entries that handled their events, whose acknowledgement may be under way: by marker. */
+  readonly #handled = new Map<string, string>()
 
   constructor(run: PolicyRun, options: ResolvedOptions) {
     this.#run = run
@@ -136,16 +148,17 @@ class DuplicateGuard implements RunPolicy {
     return splitIntoChunks(this.#named(jobs), MAX_ENTRIES_PER_SCRIPT_CALL).map((chunk) => ({
       script: holdMarkersScript,
       keys: [keys.stream, keys.due, ...chunk.map(({ marker }) => marker)],
-      args: [group, this.#options.ttlMs, settings.minIdleMs, ...chunk.map(({ job }) => job.entryId)],
+      args: [group, Math.max(this.#options.ttlMs, HOLD_MS), settings.minIdleMs, ...chunk.map(({ job }) => job.entryId)],
     }))
   }
 
   admit(jobs: readonly PolicyJob[], replies: readonly PolicyReply[]): readonly (Decision | undefined)[] {
     const answers = replies.flatMap(readAnswers)
-    const here = new Set(jobs.map(({ entryId }) => entryId))
-    const decided = new Map(
-      this.#named(jobs).map((named, n) => [named.job, this.#decide(named, answers[n] as HoldAnswer, here)]),
-    )
+    const named = this.#named(jobs).map((one, n) => ({ ...one, answer: answers[n] as HoldAnswer }))
+    const held = named.filter(({ answer: [answer] }) => answer === HOLD_ANSWERS.held)
+    for (const { job, marker } of held) this.#holders.set(marker, job)
+    const read = { holders: new Set(held.map(({ job }) => job.entryId)), parked: new Map<string, number>() }
+    const decided = new Map(named.map((one) => [one.job, this.#decide(one, read)]))
     return jobs.map((job) => (decided.has(job) ? decided.get(job) : this.#withoutName(job)))
   }
 
@@ -160,7 +173,7 @@ class DuplicateGuard implements RunPolicy {
     const waiting = this.#waiting.get(marker) ?? []
     this.#holders.delete(marker)
     this.#waiting.delete(marker)
-    if (isDone) this.#noteHandled(marker)
+    if (isDone) this.#noteHandled(marker, job)
     const decision: Decision = isDone ? this.#duplicate(marker) : { action: 'park', delayMs: HOLD_WAIT_MS.running }
     return new Map(waiting.map((id) => [id, decision]))
   }
@@ -170,16 +183,19 @@ class DuplicateGuard implements RunPolicy {
     return key === undefined ? undefined : { key, ttlMs: this.#options.ttlMs }
   }
 
-  /** @param here Entries of the same read. */
-  #decide({ job, marker }: NamedJob, [answer, holder]: HoldAnswer, here: ReadonlySet<string>): Decision | undefined {
-    if (answer === HOLD_ANSWERS.handled || this.#handled.has(marker)) return this.#duplicate(marker)
-    if (answer === HOLD_ANSWERS.held) this.#holders.set(marker, job)
-    else if (this.#holders.get(marker)?.entryId === holder && here.has(holder)) this.#wait(marker, job)
-    else return { action: 'park', delayMs: answer }
-    return undefined
+  #decide({ job, marker, answer: [answer, by] }: AnsweredJob, { holders, parked }: Read): Decision | undefined {
+    if (answer === HOLD_ANSWERS.held) return undefined
+    if (answer === HOLD_ANSWERS.handled) return this.#duplicate(marker)
+    if (answer !== HOLD_ANSWERS.running) return { action: 'park', delayMs: answer }
+    if (this.#handled.get(marker) === by) return this.#duplicate(marker)
+    if (holders.has(by)) return this.#wait(marker, job)
+    // of many that wait few ask soon
+    const before = parked.get(marker) ?? 0
+    parked.set(marker, before + 1)
+    return { action: 'park', delayMs: HOLD_WAIT_MS.running * Math.min(before + 1, MOST_WAITS) }
   }
 
-  #wait(marker: string, { entryId }: PolicyJob): void {
+  #wait(marker: string, { entryId }: PolicyJob): undefined {
     const waiting = this.#waiting.get(marker)
     if (waiting) waiting.push(entryId)
     else this.#waiting.set(marker, [entryId])
@@ -198,10 +214,10 @@ class DuplicateGuard implements RunPolicy {
     return { action: 'duplicate', marker: { key, ttlMs: this.#options.ttlMs } }
   }
 
-  #noteHandled(marker: string): void {
-    const [oldest = ''] = this.#handled
+  #noteHandled(marker: string, { entryId }: PolicyJob): void {
+    const [oldest = ''] = this.#handled.keys()
     if (this.#handled.size >= MAX_HANDLED) this.#handled.delete(oldest)
-    this.#handled.add(marker)
+    this.#handled.set(marker, entryId)
   }
 
   #named(jobs: readonly PolicyJob[]): readonly NamedJob[] {
@@ -225,7 +241,8 @@ class DuplicateGuard implements RunPolicy {
     if (!event) return undefined
     const { by } = this.#options
     // what has none in its entry is named by it
-    if (!by) return event.eventId === `${this.#run.stream}:${entryId}` ? undefined : { name: spelled(event.eventId) }
+    if (!by)
+      return event.eventId === `${this.#run.stream}:${entryId}` ? undefined : { name: spelled(`id:${event.eventId}`) }
     try {
       const name: unknown = by(event)
       if (name === undefined) return undefined
@@ -234,7 +251,7 @@ class DuplicateGuard implements RunPolicy {
         throw new TypeError(
           `Cannot find duplicates of ${quotedValue(event.type)}: by must answer text of 1 to ${MAX_NAME_BYTES} bytes, or undefined`,
         )
-      return { name: spelled(`${event.type} ${name}`) }
+      return { name: spelled(`by:${encodeURIComponent(event.type.toWellFormed())}:${name}`) }
     } catch (problem) {
       return { problem }
     }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'v
 import type { SettleCounts } from '../../src/core/counts.ts'
 import { entryIdBefore } from '../../src/core/entry.ts'
 import { consumerKeys, PARKED_CONSUMER } from '../../src/core/keys.ts'
+import { HOLD_ANSWERS } from '../../src/core/markers.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK_OUTCOME } from '../../src/core/outcome.ts'
 import type { Connection } from '../../src/group/connection.ts'
@@ -878,8 +879,15 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('are held for the first that asks; others wait while it runs, whichever is older', async () => {
         const { group, ids } = await aReader(3)
         const [first = '', second = '', third = ''] = ids
-        expect(await hold(group, second)).toEqual([-1, second])
-        expect(await hold(group, first, second, third)).toEqual([1_000, second, -1, second, 1_000, second])
+        expect(await hold(group, second)).toEqual([HOLD_ANSWERS.held, second])
+        expect(await hold(group, first, second, third)).toEqual([
+          HOLD_ANSWERS.running,
+          second,
+          HOLD_ANSWERS.held,
+          second,
+          HOLD_ANSWERS.running,
+          second,
+        ])
       })
 
       test('go to an older entry from one that is set aside, never to a younger', async () => {
@@ -887,8 +895,8 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const [first = '', second = ''] = ids
         await hold(group, second)
         await group.settle(slot, settleAs(retry(30_000), entries.slice(1)))
-        expect(await hold(group, first)).toEqual([-1, first])
-        expect(await hold(group, second)).toEqual([1_000, first])
+        expect(await hold(group, first)).toEqual([HOLD_ANSWERS.held, first])
+        expect(await hold(group, second)).toEqual([HOLD_ANSWERS.running, first])
         await group.settle(slot, settleAs(retry(30 * MINUTE), entries.slice(0, 1)))
 
         const [waitMs, holder] = (await hold(group, second)) as [number, string]
@@ -901,7 +909,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await hold(group, second)
         await outside.hand(second, { consumerName: 'poller-0', idleMs: MINUTE, deliveryCount: 1 })
 
-        expect(await hold(group, first)).toEqual([-1, first])
+        expect(await hold(group, first)).toEqual([HOLD_ANSWERS.held, first])
       })
 
       test('are void once their entry is no longer pending', async () => {
@@ -910,14 +918,14 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await hold(group, first)
         await group.settle(slot, settleAs(ACK_OUTCOME, entries.slice(0, 1)))
 
-        expect(await hold(group, second)).toEqual([-1, second])
+        expect(await hold(group, second)).toEqual([HOLD_ANSWERS.held, second])
       })
 
       test('say which entry was handled; others are duplicates', async () => {
         const { group, slot, entries, ids } = await aReader(3)
         const [first, second] = settleAs(markedAck, entries)
         expect(await group.settle(slot, [first as Settlement])).toEqual(counted({ acked: 1 }))
-        expect(await hold(group, ids[1] as string)).toEqual([-2, ids[0]])
+        expect(await hold(group, ids[1] as string)).toEqual([HOLD_ANSWERS.handled, ids[0]])
         expect(await group.settle(slot, [second as Settlement])).toEqual(counted({ acked: 1, duplicates: 1 }))
         const [, , third] = settleAs(duplicate, entries)
         expect(await group.settle(slot, [third as Settlement])).toEqual(counted({ acked: 1, duplicates: 1 }))
@@ -949,11 +957,16 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         expect(await pendingRows()).toEqual([[ids[0], PARKED_CONSUMER, 0, 0]])
       })
 
-      test('of another type refuse the acknowledgement', async () => {
-        const { group, slot, entries } = await aReader(1)
+      test('of another type are replaced', async () => {
+        const { group, slot, entries, ids } = await aReader(1)
         await group.ask([['SADD', marker.key, 'x']])
-        const { counts, refusals } = await group.settle(slot, settleAs(markedAck, entries))
-        expect([counts.unsettled, String(refusals[0])]).toEqual([1, expect.stringContaining('WRONGTYPE')])
+        expect(await hold(group, ids[0] as string)).toEqual([HOLD_ANSWERS.held, ids[0]])
+        await group.ask([
+          ['DEL', marker.key],
+          ['SADD', marker.key, 'x'],
+        ])
+        expect(await group.settle(slot, settleAs(markedAck, entries))).toEqual(counted({ acked: 1 }))
+        expect(await group.ask([['GET', marker.key]])).toEqual([`d${ids[0]}`])
       })
     })
 

@@ -293,16 +293,85 @@ describeEverywhere('idempotent()', (start) => {
     expect(counts(report)).toEqual({ read: 500, acked: 500, duplicates: 250, invoked: 250 })
   })
 
-  it('calls nothing where a marker is of another type, and the run fails', async () => {
+  it.each(['\n1-1', 'é1-1', 'x1-1', 'h', 'd1-', 'nothing'])(
+    'takes a marker that is none for none: %j',
+    async (text) => {
+      const world = await start()
+      const calls: string[] = []
+      await world.command('SET', '{orders}:billing:event:id:p1', text)
+      await world.publish('p1', 'p2', 'p1')
+
+      const report = await world.poll(billing(({ payload }) => calls.push(payload.id), once))
+
+      expect([calls.sort(), counts(report)]).toEqual([['p1', 'p2'], { read: 3, acked: 3, duplicates: 1, invoked: 2 }])
+    },
+  )
+
+  it('takes a marker of another type for none', async () => {
     const world = await start()
     const calls: string[] = []
-    const consumer = billing(({ payload }) => calls.push(payload.id), once)
-    await world.command('SADD', '{orders}:billing:event:p1', 'x')
-    await world.publish('p1')
+    await world.command('SADD', '{orders}:billing:event:id:p1', 'x')
+    await world.publish('p1', 'p2', 'p1')
 
-    await expect(world.poll(consumer)).rejects.toThrow(/idempotent/)
-    expect(calls).toEqual([])
-    expect(await world.pending()).toEqual([['p1', 'parked', 0]])
+    const report = await world.poll(billing(({ payload }) => calls.push(payload.id), once))
+
+    expect([calls.sort(), counts(report)]).toEqual([['p1', 'p2'], { read: 3, acked: 3, duplicates: 1, invoked: 2 }])
+  })
+
+  it('holds an event for longer than its marker stands', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const use = [idempotent({ ttlMs: 30 })]
+    const options = { use, maxDeliveries: 1, handlerTimeoutMs: 30, concurrency: 1 }
+    const consumer = billing(async ({ payload }) => {
+      calls.push(payload.id)
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }, options)
+    await world.publish('p1', 'p2', 'p3', 'p4', 'p5')
+    const polling = world.poll(consumer)
+    await expect.poll(() => calls.length).toBeGreaterThan(0)
+    await world.publish('p5')
+    await world.poll(consumer)
+    await polling
+
+    expect(calls.filter((id) => id === 'p5')).toHaveLength(1)
+  })
+
+  it('believes the server, not what it remembers of a run', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const consumer = billing(
+      async ({ payload }) => {
+        calls.push(payload.id)
+        if (payload.id !== 'p2') return
+        // as an eviction does
+        await world.command('DEL', '{orders}:billing:event:id:p1')
+        await world.publish('p1')
+      },
+      { ...once, batchSize: 1 },
+    )
+    await world.publish('p1', 'p2')
+
+    await world.poll(consumer)
+
+    expect(calls).toEqual(['p1', 'p2', 'p1'])
+  })
+
+  it('keeps names of types, and of events, apart', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const by = ({ type, payload }: { readonly type: string; readonly payload: unknown }) =>
+      type === 'Paid' ? (payload as { id: string }).id : undefined
+    const handle = ({ payload }: { payload: { id: string } }) => void calls.push(payload.id)
+    const consumer = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes: [on(Paid, handle, { use: [idempotent({ ttlMs: DAY_MS, by })] }), on(Shipped, handle, once)],
+    })
+    await world.publish('pp', 'sby:Paid:pp', 'sid:pp')
+    await world.poll(consumer)
+
+    expect(calls.sort()).toEqual(['pp', 'sby:Paid:pp', 'sid:pp'])
   })
 })
 
@@ -315,7 +384,13 @@ it.each<[string, () => unknown, RegExp]>([
   [
     'a ttlMs below the retries',
     () => billing(() => {}, { use: [idempotent({ ttlMs: 10 })], backoff: {} }),
-    /ttlMs must be >= 58000/,
+    /ttlMs must be >= .* 50000 or more, got 10/,
+  ],
+  [
+    'a ttlMs below the retries of a consumer that retries without end',
+    () =>
+      billing(() => {}, { use: [idempotent({ ttlMs: 10 })], maxDeliveries: 1e9, backoff: { firstMs: 0, factor: 2 } }),
+    /or more, got 10/,
   ],
   [
     'one on the consumer and one on a route',

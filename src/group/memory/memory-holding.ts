@@ -7,6 +7,9 @@ import type { MemoryGroupBase } from './memory-group-base.ts'
 import { TAKEN_SCORE } from './memory-group-base.ts'
 import type { StoredPendingEntry } from './memory-server.ts'
 
+/** `d` or `h`, and an entry's id. */
+const MARKER = new RegExp(`^([${MARKER_STATES.handled}${MARKER_STATES.held}])(\\d+-\\d+)$`)
+
 export function isScriptQuestion(question: JoinedCommand | ScriptQuestion): question is ScriptQuestion {
   return !Array.isArray(question)
 }
@@ -18,9 +21,7 @@ export function holdMarkersInMemory(calls: MemoryGroupBase, { keys, args }: Scri
   const out: (string | number)[] = []
   for (const [n, id] of ids.map(String).entries()) {
     const marker = keys[n + 2] as string
-    const text = values.run(['GET', marker])
-    if (text instanceof Error) return text
-    const [, state, holder = ''] = /^(.)(\d+-\d+)$/.exec(String(text)) ?? []
+    const [, state, holder = ''] = MARKER.exec(String(values.run(['GET', marker]))) ?? []
     const waitMs = state && holder !== id ? waitMsFor(calls, holder, id, Number(minIdleMs)) : undefined
     if (state === MARKER_STATES.handled) out.push(HOLD_ANSWERS.handled, holder)
     else if (waitMs !== undefined) out.push(waitMs, holder)
@@ -37,7 +38,7 @@ function waitMsFor(calls: MemoryGroupBase, holder: string, id: string, minIdleMs
   const row = calls.find()?.pending.get(holder)
   if (!row) return undefined
   if (compareEntryIds(id, holder) < 0 && (isAside(row) || calls.now - row.deliveredAt >= minIdleMs)) return undefined
-  if (!isAside(row)) return HOLD_WAIT_MS.running
+  if (!isAside(row)) return HOLD_ANSWERS.running
   const score = calls.dueTimes.get(holder)
   if (score === undefined || score >= TAKEN_SCORE) return HOLD_WAIT_MS.forCondition
   return Math.max(0, Math.floor(score / 1_024) - calls.now) + HOLD_WAIT_MS.afterDue

@@ -42,10 +42,7 @@ export function settleJoin(
     return postponed
   }
   if (by !== undefined) return acknowledge(by === id ? done : duplicate)
-  const kind = outcome.marker && calls.server.values.typeOf(outcome.marker.key)
-  const isMarkable = kind === undefined || kind === 'none' || kind === 'string'
-  const refusal = isMarkable ? undefined : `WRONGTYPE SET needs a string, the key is a ${kind}`
-  return carryOut(calls, group, settlement, commandsOf(id, outcome), refusal)
+  return carryOut(calls, group, settlement, commandsOf(id, outcome))
 }
 
 function commandsOf(
@@ -61,10 +58,8 @@ function carryOut(
   group: MemoryConsumerGroup,
   { id, deliveryCount }: Joined,
   commands: readonly JoinedCommand[],
-  ofMarker: string | undefined,
 ): number | string {
-  const refusals = [ofMarker, ...commands.map((command) => calls.server.values.refusalOf(command))]
-  const refusal = refusals.find((text) => text !== undefined)
+  const refusal = commands.map((command) => calls.server.values.refusalOf(command)).find((text) => text !== undefined)
   if (refusal !== undefined) {
     calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_DEAD_LETTER_RETRY_MS, condition: undefined })
     return refusal

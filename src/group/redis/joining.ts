@@ -12,7 +12,13 @@ export const MAX_JOIN_ARGUMENTS = 3_500
 
 /** Settlements with what joins them, as many a call as it has room for. */
 export const joinScriptCalls: SettleWithCommands = (address, slot, settlements) =>
-  joinChunks(settlements).map((chunk) => ({ chunk, call: joinScript(address, slot, chunk) }))
+  joinChunks(duplicatesLast(settlements)).map((chunk) => ({ chunk, call: joinScript(address, slot, chunk) }))
+
+/** A duplicate finds the marker that is written with it. */
+function duplicatesLast(settlements: readonly Settlement[]): readonly Settlement[] {
+  const isDuplicate = ({ outcome }: Settlement) => Number(outcome.kind === 'duplicate')
+  return settlements.toSorted((a, b) => isDuplicate(a) - isDuplicate(b))
+}
 
 function joinChunks(settlements: readonly Settlement[]): Settlement[][] {
   const chunks: Settlement[][] = []

@@ -9,7 +9,9 @@ import type { LuaScript } from './script.ts'
  * while that is pending. What is held by another entry waits for it if that one is older, or runs now; else it takes the hold over: so two never wait for each
  * other. Sent again it answers the same.
  *
- * KEYS stream, due, then a marker an entry. ARGV group, the markers' ms, min-idle ms, then the entries' ids, in order.
+ * What anybody else wrote there is none of ours, and is replaced.
+ *
+ * KEYS stream, due, then a marker an entry. ARGV group, the holds' ms, min-idle ms, then the entries' ids, in order.
  * Answers for each entry a number of HOLD_ANSWERS or milliseconds, then the id of the entry that holds or was handled.
  */
 export const holdMarkersScript: LuaScript = {
@@ -35,7 +37,7 @@ local function isAside(row) return row[2] == '${PARKED_CONSUMER}' or row[2] == '
 local function waitFor(row, id)
   local other, isSetAside = row[1], isAside(row)
   if isBefore(id, other) and (isSetAside or row[3] >= tonumber(idle)) then return nil end
-  if not isSetAside then return ${HOLD_WAIT_MS.running} end
+  if not isSetAside then return ${HOLD_ANSWERS.running} end
   local place = tonumber(beside('ZSCORE', due, other) or '')
   if not place or place >= ${RUNNING} then return ${HOLD_WAIT_MS.forCondition} end
   return math.max(0, math.floor(place / ${COUNTS}) - now) + ${HOLD_WAIT_MS.afterDue}
@@ -45,7 +47,8 @@ local out = {}
 local function answer(number, id) out[#out + 1], out[#out + 2] = number, id end
 for n = 3, #KEYS do
   local marker, id = KEYS[n], ARGV[n + 1]
-  local state, other = (redis.call('GET', marker) or ''):match('^(.)(%d+%-%d+)$')
+  local text = redis.pcall('GET', marker)
+  local state, other = (type(text) == 'string' and text or ''):match('^([${MARKER_STATES.handled}${MARKER_STATES.held}])(%d+%-%d+)$')
   if state == '${MARKER_STATES.handled}' then answer(${HOLD_ANSWERS.handled}, other)
   else
     local row = state and other ~= id and padded(other) and pending(other)

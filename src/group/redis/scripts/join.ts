@@ -32,7 +32,7 @@ end
 local function carryOut(id, count, marker, ttl, commands, kinds)
   if marker then
     table.insert(commands, 1, {'SET', marker, '${MARKER_STATES.handled}' .. id, 'PX', ttl})
-    table.insert(kinds, 1, 'string')
+    table.insert(kinds, 1, '')
   end
   for n, command in ipairs(commands) do
     local refusal = refusalOf(command, kinds[n])
