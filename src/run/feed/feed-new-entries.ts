@@ -37,7 +37,10 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
     // what calls others is waited for last: nothing that is settled waits for it
     await scaler.end()
   }
-  return { isCutOff: reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound }
+  const { mode } = parts.consumer.settings
+  // the read that brought nothing gave the slot back
+  const isAgain = run.hasGivenSlot && mode !== 'once' && run.delays?.isDue
+  return { isCutOff: reader.isFull && mode !== 'once' && run.isSound, ...(isAgain && { againInMs: 0 }) }
 }
 
 /**
@@ -59,7 +62,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader): Promise<v
     }
     const jobs = await reader.next()
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
-      if (run.delays?.isDue && mode !== 'once') continue
+      if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
       if (mode === 'drain' && (await isDue(run, pool))) continue
       return
     }
