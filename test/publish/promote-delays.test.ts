@@ -98,7 +98,7 @@ describe('a publisher', () => {
     expect(seen).toMatchObject([{ entryIds: [undefined, '1-0', undefined], delayedUntil, error }])
   })
 
-  it('is told cancelled by whichever of its calls did, after several lost answers', async () => {
+  it('says cancelled, whichever of its calls did, after several lost answers', async () => {
     const memory = connectMemory()
     const losses = ['before', 'after', 'before']
     const { delaying } = memory

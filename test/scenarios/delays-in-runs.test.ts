@@ -173,7 +173,7 @@ describe('delayed events in runs', () => {
     expect(sent.slice(2)).toEqual(sent.slice(0, 2))
   })
 
-  it('one that is due just after the slot was taken comes, and its outcome is written under a slot', async () => {
+  it('one that is due just after a slot was taken is settled under a slot', async () => {
     const memory = connectMemory()
     const { consumer, publish } = promoting()
     let isFirst = true
