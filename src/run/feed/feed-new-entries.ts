@@ -37,10 +37,10 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
     // what calls others is waited for last: nothing that is settled waits for it
     await scaler.end()
   }
-  const { mode } = parts.consumer.settings
+  const mayGoOn = parts.consumer.settings.mode !== 'once'
   // the read that brought nothing gave the slot back
-  const isAgain = run.hasGivenSlot && mode !== 'once' && run.delays?.isDue
-  return { isCutOff: reader.isFull && mode !== 'once' && run.isSound, ...(isAgain && { againInMs: 0 }) }
+  const againInMs = mayGoOn && run.hasGivenSlot && run.delays?.isDue ? 0 : undefined
+  return { isCutOff: mayGoOn && reader.isFull && run.isSound, againInMs }
 }
 
 /**

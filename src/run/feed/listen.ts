@@ -69,7 +69,7 @@ class Listening {
   #paused = 0
   #isReading = false
   /** It reads again soon, and hears then what is due. */
-  #isPausing = false
+  #rests = false
   #hasEndedReading = false
   /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
   #lastInTurn: Promise<unknown> = Promise.resolve()
@@ -161,9 +161,9 @@ class Listening {
       this.#notePauses()
       this.#pool.notify()
       if (!isQuiet) continue
-      this.#isPausing = !this.reader.isVetoed && !this.reader.isAtLimit
+      this.#rests = !this.reader.isVetoed && !this.reader.isAtLimit
       await this.#sleep(this.#pauseMs)
-      this.#isPausing = false
+      this.#rests = false
     }
   }
 
@@ -251,8 +251,8 @@ class Listening {
   get #mayPromote(): boolean {
     const { delays } = this.#run
     // who has no room does not read, and so does not see what is due
-    const isDeaf = !this.#isReading && !this.#isPausing
-    return this.#goesOn && delays !== undefined && (delays.isDue || (isDeaf && delays.isUnseenFor(BEAT_MS)))
+    if (!this.#goesOn || !delays) return false
+    return delays.isDue || (!this.#isReading && !this.#rests && delays.isUnseenFor(BEAT_MS))
   }
 
   /** What is promoted comes by the next read. */
