@@ -92,7 +92,7 @@ const publish = record({
   isNewer: fc.constantFrom(false, false, true),
 })
 /** Some are due a millisecond after others, or after time that passes at once. */
-const delayMs = fc.constantFrom(0, 1, 2, 3, 4_999, 5_000, 5_001, 11_001, 25_000, 61_000, 130_000, 400_000)
+const delayMs = fc.constantFrom(0, 1, 2, 20, 4_999, 5_000, 5_001, 11_001, 25_000, 61_000, 130_000, 400_000)
 const delayed = record({ behaviours, ms: delayMs, isTime: fc.boolean(), isNewer: fc.constantFrom(false, false, true) })
 const delay = record({
   do: fc.constant('delay' as const),

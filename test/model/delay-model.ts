@@ -74,6 +74,8 @@ export class DelayModel {
   changed(by: string, sight: Sight, method: Method, fresh: Sight['stream'], moment: Moment): readonly Promoted[] {
     const before = this.#waiting
     const after = new Map(sight.delays.waiting)
+    const left = fresh.find(({ eventId }) => after.has(eventId))
+    assert(!left, `${by} has put ${left?.eventId} into the stream, and it waits still`)
     const promoted = fresh.map((entry) => this.#promoted(by, method, entry, moment))
     this.#assertInOrder(by, fresh, after)
     for (const [eventId, dueAt] of before) if (!after.has(eventId)) this.#left(by, method, eventId, dueAt, moment)

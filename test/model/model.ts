@@ -348,7 +348,8 @@ export class Model {
     // its name may have entries of a process that died
     const held = [...this.#rows.values()].filter((row) => row.owner === owner && this.#holders.get(row.id) === actor)
     const hasLast = held.some(({ count }) => count >= maxDeliveries)
-    return actor.handlers < concurrency && held.length <= actor.handlers && !hasLast
+    // what overran takes a place, and is held no more
+    return actor.handlers < concurrency && held.length <= actor.running.size && !hasLast
   }
 
   /** Nothing but the time ends who listens, and who waits for what is due within its time. */
