@@ -1,6 +1,7 @@
 import type { Evidence } from './evidence.ts'
 import type { Excuse } from './explain.ts'
 import { excuseOf } from './explain.ts'
+import type { Delayed } from './publish.ts'
 import { RULES } from './rules.ts'
 import type { Story } from './stories.ts'
 import { hasFailed, isHandled, isLost, isUnlucky, repeatsOf, storiesOf } from './stories.ts'
@@ -13,8 +14,11 @@ interface Breach {
 
 /** What the soak comes to. */
 export interface Account {
-  /** Events. */
+  /** Events, delayed ones included. */
   readonly published: number
+  /** Delayed events, and those of them that were cancelled in time. */
+  readonly delayed: number
+  readonly cancelled: number
   readonly entries: number
   /** Entries whose handler succeeded at least once. */
   readonly handled: number
@@ -36,15 +40,22 @@ type Duplicate = Excuse | 'its event was written twice' | 'unexplained'
 
 /** Compares what was published with what became of it, by what all processes noted and what the server holds in the end. */
 export function accountFor(evidence: Evidence): Account {
-  const { published, holdings, processes } = evidence
+  const { published, delayed, holdings, processes } = evidence
   const stories = storiesOf(evidence)
   const invocations = processes.flatMap((process) => process.invocations)
   const known = new Set(holdings.entries.map(({ id }) => id))
+  const events = new Set(holdings.entries.map(({ eventId }) => eventId))
+  const hasGone = ({ eventId, cancelled }: Delayed) => cancelled !== 'cancelled' && !events.has(eventId)
   return {
-    published: new Set(published.map(({ eventId }) => eventId)).size,
+    published: new Set([...published, ...delayed].map(({ eventId }) => eventId)).size,
+    delayed: delayed.length,
+    cancelled: delayed.filter(({ cancelled }) => cancelled === 'cancelled').length,
     entries: stories.length,
     handled: stories.filter(isHandled).length,
-    lost: stories.filter(isLost).length + published.filter(({ entryId }) => !known.has(entryId)).length,
+    lost:
+      stories.filter(isLost).length +
+      published.filter(({ entryId }) => !known.has(entryId)).length +
+      delayed.filter(hasGone).length,
     retries: stories.flatMap(repeatsOf).filter(([before, { startedAt }]) => hasFailed(before, startedAt)).length,
     duplicates: duplicatesOf(stories),
     deadLetters: countBy(holdings.letters.map(({ reason }) => reason)),

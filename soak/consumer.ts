@@ -1,5 +1,5 @@
 import type { Consumer, EventHandler, EventOf } from 'millrace'
-import { defineConsumer, on } from 'millrace'
+import { defineConsumer, on, promoteDelays } from 'millrace'
 import { NewerWork, perform, Work, waitOf } from './kinds.ts'
 import type { Notebook } from './notes.ts'
 import { GROUP, SETTINGS, STREAM } from './settings.ts'
@@ -13,6 +13,7 @@ export function soakConsumer(handler: EventHandler<EventOf<typeof Work>>, isOlde
     stream: STREAM,
     group: GROUP,
     routes: [on(isOlder ? Work : NewerWork, handler)],
+    delays: promoteDelays(),
     ...SETTINGS,
   })
 }

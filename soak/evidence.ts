@@ -2,7 +2,7 @@ import type { Life } from './fleet.ts'
 import type { Fault } from './journal.ts'
 import type { DatedNote, ReportNumbers } from './notes.ts'
 import type { Holdings } from './observer.ts'
-import type { Published } from './publish.ts'
+import type { Delayed, Published } from './publish.ts'
 import type { Interval } from './time.ts'
 import { overlap } from './time.ts'
 
@@ -55,6 +55,7 @@ export interface Process extends Life {
 /** All that the account goes by. */
 export interface Evidence {
   readonly published: readonly Published[]
+  readonly delayed: readonly Delayed[]
   readonly processes: readonly Process[]
   readonly holdings: Holdings
   /** When the group, or its only event type, was paused. */

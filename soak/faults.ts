@@ -61,6 +61,7 @@ const SOURCES: readonly FaultSource[] = [
   { share: 8, inflict: (stage) => cut(stage, 'xack', aSeat(stage)) },
   { share: 8, inflict: (stage) => cut(stage, 'evalsha', aSeat(stage)) },
   { share: 2, inflict: (stage) => cut(stage, 'xadd') },
+  { share: 3, inflict: (stage) => cut(stage, 'evalsha') },
   { share: 3, inflict: (stage) => restartServer(stage, 'server killed') },
   { share: 3, inflict: (stage) => restartServer(stage, 'server restarted') },
   { share: 5, inflict: (stage) => pauseFor(stage, 'group paused', undefined) },

@@ -7,7 +7,7 @@ export interface Gauges {
   readonly backlog: number
   readonly pending: number
   readonly deadLetters: number
-  /** Keys beside the stream, the dead letters and the state: leases and due times. */
+  /** Keys beside the stream, the dead letters, the state and how delayed events ended: leases, due times and what is delayed. */
   readonly sideKeys: readonly string[]
 }
 
@@ -108,7 +108,9 @@ export class Observer {
   async #sideKeys(): Promise<string[]> {
     const { keys } = this.#consumer
     const known = [keys.stream, keys.deadLetters, keys.state]
-    return (await this.#redis.keys('*')).filter((key) => !known.includes(key)).sort()
+    return (await this.#redis.keys('*'))
+      .filter((key) => !known.includes(key) && !key.includes(':delayed:ended:'))
+      .sort()
   }
 
   /** Counted here: the server may have lost count over a restart. */

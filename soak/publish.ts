@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Publisher } from 'millrace'
+import type { CancelAnswer, Publisher } from 'millrace'
 import { PublishFailedError } from 'millrace'
 import type { Random } from '../demo/random.ts'
 import type { Order } from './kinds.ts'
 import { definitionOf, KINDS, POISONS } from './kinds.ts'
-import { BURST, POISON_EVERY_MS, RATE } from './settings.ts'
+import { BURST, DELAYS, POISON_EVERY_MS, RATE } from './settings.ts'
 import { now } from './time.ts'
 
 /** An event that was published, as its publisher knows it. */
@@ -13,6 +13,16 @@ export interface Published {
   readonly eventId: string
   readonly kind: string
   readonly entryId: string
+}
+
+/** An event that was delayed, as its publisher knows it. */
+export interface Delayed {
+  readonly eventId: string
+  readonly kind: string
+  /** By the server's clock, in milliseconds since 1970. */
+  readonly deliverAt: number
+  /** What became of it, as the publisher that cancelled it was answered; `undefined`: nobody cancels it. */
+  cancelled?: CancelAnswer
 }
 
 export interface PublishStage {
@@ -27,10 +37,21 @@ export interface PublishStage {
   /** Ends it at once. */
   readonly interrupt: AbortSignal
   readonly onPublished: (published: Published) => void
+  readonly onDelayed: (delayed: Delayed) => void
 }
 
 interface Draft extends Order {
   readonly eventId: string
+  /** `undefined`: it is for now. */
+  readonly delayMs: number | undefined
+  /** In how many milliseconds it is cancelled; `undefined`: it is not. */
+  readonly cancelInMs: number | undefined
+}
+
+/** A delayed event that is cancelled then. */
+interface Cancellation {
+  readonly delayed: Delayed
+  readonly at: number
 }
 
 const TICK_MS = 100
@@ -45,6 +66,7 @@ const DECK = Object.entries(KINDS).flatMap(([kind, { share }]) => Array.from({ l
 export async function publishOn(stage: PublishStage): Promise<void> {
   const { append, random, isHeld, signal, interrupt, onPublished } = stage
   const startedAt = now()
+  const cancellations: Cancellation[] = []
   let poisons = 0
   let bursts = 0
   for (let tick = 0; !signal.aborted; tick++) {
@@ -58,7 +80,8 @@ export async function publishOn(stage: PublishStage): Promise<void> {
       bursts++
     }
     const drafts = kinds.map((kind) => draft(kind, random))
-    await publishEvents(drafts.filter(isEvent), stage)
+    await publishEvents(drafts.filter(isEvent), stage, cancellations)
+    await cancelDue(cancellations, stage)
     for (const { eventId, kind } of drafts.filter((one) => !isEvent(one))) {
       const entryId = await insist(interrupt, () => append(['eventId', eventId, 'kind', kind]))
       onPublished({ eventId, kind, entryId })
@@ -70,33 +93,58 @@ const isEvent = ({ kind }: Draft): boolean => KINDS[kind]?.act !== undefined
 
 async function publishEvents(
   drafts: readonly Draft[],
-  { publisher, interrupt, onPublished }: PublishStage,
+  { publisher, interrupt, onPublished, onDelayed }: PublishStage,
+  cancellations: Cancellation[],
 ): Promise<void> {
   let left = drafts
   await insist(interrupt, async () => {
     const batch = left
     try {
       const answers = await publisher.publishMany(
-        batch.map(({ eventId, ...order }) => [definitionOf(order), order, { eventId }] as const),
+        batch.map(({ eventId, delayMs, cancelInMs: _cancelInMs, ...order }) => [
+          definitionOf(order),
+          order,
+          { eventId, delayMs },
+        ]),
       )
-      note(answers.map(({ entryId }) => entryId))
+      note(answers.map((answer) => ('entryId' in answer ? answer.entryId : answer.deliverAt)))
     } catch (error) {
-      if (error instanceof PublishFailedError) note(error.entryIds)
+      if (error instanceof PublishFailedError) note(error.entryIds.map((id, n) => id ?? error.delayedUntil[n]))
       throw error
     }
-    function note(entryIds: readonly (string | undefined)[]): void {
-      left = batch.filter((_, n) => entryIds[n] === undefined)
-      for (const [n, { eventId, kind }] of batch.entries()) {
-        const entryId = entryIds[n]
-        if (entryId !== undefined) onPublished({ eventId, kind, entryId })
+    function note(answers: readonly (string | Date | undefined)[]): void {
+      left = batch.filter((_, n) => answers[n] === undefined)
+      for (const [n, draft] of batch.entries()) {
+        const answer = answers[n]
+        const { eventId, kind } = draft
+        if (typeof answer === 'string') onPublished({ eventId, kind, entryId: answer })
+        else if (answer) noteDelayed(draft, answer)
       }
+    }
+    function noteDelayed({ eventId, kind, cancelInMs }: Draft, deliverAt: Date): void {
+      const delayed: Delayed = { eventId, kind, deliverAt: deliverAt.getTime() }
+      onDelayed(delayed)
+      if (cancelInMs !== undefined) cancellations.push({ delayed, at: now() + cancelInMs })
     }
   })
 }
 
+/** Cancels those whose time it is, and asks again while no answer comes. */
+async function cancelDue(cancellations: Cancellation[], { publisher, interrupt }: PublishStage): Promise<void> {
+  for (const cancellation of cancellations.filter(({ at }) => at <= now())) {
+    cancellations.splice(cancellations.indexOf(cancellation), 1)
+    const { delayed } = cancellation
+    delayed.cancelled = await insist(interrupt, () => publisher.cancel(delayed.eventId))
+  }
+}
+
 function draft(kind: string, random: Random): Draft {
   const [min, max] = KINDS[kind]?.handlerMs ?? [0, 0]
+  const isDelayed = random.integer(0, DELAYS.oneOf) === 0
+  const isCancelled = random.integer(0, DELAYS.cancelsOneOf) === 0
   return {
+    delayMs: isDelayed ? random.integer(0, DELAYS.ms + 1) : undefined,
+    cancelInMs: isCancelled ? random.integer(0, DELAYS.ms + 1) : undefined,
     eventId: randomUUID(),
     kind,
     handlerMs: random.integer(min, max + 1),

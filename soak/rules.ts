@@ -47,6 +47,43 @@ export const RULES: readonly Rule[] = [
     },
   },
   {
+    rule: 'a delayed event enters the stream once, and never if it was cancelled',
+    broken({ delayed, holdings }) {
+      const entries = Map.groupBy(holdings.entries, ({ eventId }) => eventId)
+      return delayed.flatMap(({ eventId, kind, cancelled }) => {
+        const ids = (entries.get(eventId) ?? []).map(({ id }) => id)
+        const due = cancelled === 'cancelled' ? 0 : 1
+        return ids.length === due ? [] : [`${eventId}: ${kind}, ${cancelled ?? 'not cancelled'}, entries [${ids}]`]
+      })
+    },
+  },
+  {
+    rule: 'a delayed event never enters the stream before its time',
+    broken({ delayed, holdings }) {
+      const dueAt = new Map(delayed.map(({ eventId, deliverAt }) => [eventId, deliverAt]))
+      return holdings.entries.flatMap(({ id, eventId }) => {
+        const earlyMs = (dueAt.get(eventId) ?? 0) - Number.parseInt(id, 10)
+        return earlyMs > 0 ? [`${eventId}: as ${id}, ${earlyMs} ms early`] : []
+      })
+    },
+  },
+  {
+    rule: 'who cancels a delayed event for the first time did, or comes too late',
+    broken: ({ delayed }) =>
+      delayed
+        .filter(({ cancelled = 'cancelled' }) => cancelled !== 'cancelled' && cancelled !== 'too-late')
+        .map(({ eventId, cancelled }) => `${eventId}: ${cancelled}`),
+  },
+  {
+    rule: 'reports promote no more than entered the stream',
+    broken(evidence) {
+      const reported = reports(evidence).reduce((sum, [, { promoted }]) => sum + promoted, 0)
+      const ids = new Set(evidence.delayed.map(({ eventId }) => eventId))
+      const entered = evidence.holdings.entries.filter(({ eventId }) => ids.has(eventId)).length
+      return reported > entered ? [`${reported} reported, ${entered} entries`] : []
+    },
+  },
+  {
     rule: 'nothing is left in the end',
     broken: ({ holdings: { pending, backlog, sideKeys } }) => [
       ...pending.map(({ id, owner, deliveryCount }) => `${id}: pending under ${owner}, delivery ${deliveryCount}`),

@@ -35,6 +35,9 @@ export const RATE = 60
 /** Slow entries at once: who reads them holds the last ones for longer than minIdleMs, and has to renew them. */
 export const BURST = { everyMs: 10_000, kind: 'long', entries: 130 } as const
 
+/** One event of so many is delayed, by up to so long, and one of so many of these is cancelled meanwhile, or when it is too late. */
+export const DELAYS = { oneOf: 8, ms: 6_000, cancelsOneOf: 4 } as const
+
 /** An entry that kills costs the claimers several deaths, and each death a slot for some seconds: more of them would pile up. */
 export const POISON_EVERY_MS = 25_000
 

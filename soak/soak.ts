@@ -18,7 +18,7 @@ import { readNotes } from './notes.ts'
 import type { Gauges } from './observer.ts'
 import { Observer } from './observer.ts'
 import { lineEveryMs, progressLine } from './progress.ts'
-import type { Published } from './publish.ts'
+import type { Delayed, Published } from './publish.ts'
 import { publishOn } from './publish.ts'
 import { ACTIONS, DRAIN_LIMIT_MS, LEASES_LIMIT_MS, MAX_PENDING, STREAM, TIMING } from './settings.ts'
 import type { Interval } from './time.ts'
@@ -107,6 +107,7 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
     (made) => made.stop(true),
   )
   const published: Published[] = []
+  const delayed: Delayed[] = []
   const status = { phase: 'faults' }
   task.print(`Redis on port ${server.port}, ${ACTIONS.length} processes, seed ${seed}`)
   let gauges: Gauges | undefined
@@ -119,7 +120,11 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   later(
     every(lineEveryMs(process.stdout), () => {
       const elapsedMs = now() - startedAt
-      const counts = { published: published.length, faults: journal.faults.length, invocations: fleet.invocations }
+      const counts = {
+        published: published.length + delayed.length,
+        faults: journal.faults.length,
+        invocations: fleet.invocations,
+      }
       task.print(progressLine({ ...status, elapsedMs, gauges, ...counts }))
     }),
     (stop) => stop(),
@@ -135,6 +140,7 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
         signal: over,
         interrupt: signal,
         onPublished: (one) => published.push(one),
+        onDelayed: (one) => delayed.push(one),
       }),
     (over) => injectFaults({ server, fleet, publisherProxy, journal, random: randomOf(ROWS.faults), signal: over }),
   ])
@@ -147,10 +153,10 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   const { lives } = fleet
   const holdings = await observer.holdings()
   const serverEpochMs = Date.now() - now()
-  const seen = { lives, faults, standstills, silences, published, holdings, serverEpochMs }
+  const seen = { lives, faults, standstills, silences, published, delayed, holdings, serverEpochMs }
   if (task.notes !== undefined) await writeFile(join(dir, 'seen.json'), JSON.stringify(seen))
   const processes = processesOf({ lives, notes: readNotes(dir), faults, standstills, silences })
-  return { faults, evidence: { published, processes, holdings, pauses: pausesOf(faults), serverEpochMs } }
+  return { faults, evidence: { published, delayed, processes, holdings, pauses: pausesOf(faults), serverEpochMs } }
 }
 
 /** Leases come and go as long as somebody polls. */

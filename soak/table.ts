@@ -13,6 +13,8 @@ export function tableOf(account: Account, faults: readonly Fault[]): string[] {
   return [
     '',
     row('published', account.published),
+    row('  of these, delayed', account.delayed),
+    row('  of these, cancelled in time', account.cancelled),
     row('entries in the stream', account.entries),
     row('handled at least once', account.handled),
     row('retries after a failure', account.retries),

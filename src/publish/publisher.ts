@@ -109,25 +109,25 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 }
 
-/** Cancel calls that were not answered whose nonces are kept. */
-const MAX_UNANSWERED = 1_000
+/** Events, and cancel calls of each that were not answered, whose nonces are kept. */
+const MAX_UNANSWERED = { events: 1_000, calls: 100 }
 
-/** A call that was not answered may have been carried out: the next one for its event says which it was, and so gets the same answer. */
+/** A call that was not answered may have been carried out: the next one for its event says which there were, and so gets the same answer. */
 function cancelOnce(action: string, stream: string, redis: Connection): Publisher['cancel'] {
-  const unanswered = new Map<string, string>()
+  const unanswered = new Map<string, readonly string[]>()
   return async (eventId) => {
     assertText(action, 'eventId', eventId)
     const nonce = crypto.randomUUID()
-    const before = unanswered.get(eventId)
     try {
-      const answer = await createCanceller(action, redis)(stream, eventId, nonce, before)
+      const answer = await createCanceller(action, redis)(stream, eventId, nonce, unanswered.get(eventId))
       unanswered.delete(eventId)
       return answer
     } catch (error) {
+      // of several, any may be the one that found it
+      const nonces = [...(unanswered.get(eventId) ?? []), nonce].slice(-MAX_UNANSWERED.calls)
       const [oldest = eventId] = unanswered.keys()
-      if (unanswered.size >= MAX_UNANSWERED) unanswered.delete(oldest)
-      // of several the first is the one that found it
-      unanswered.set(eventId, before ?? nonce)
+      if (unanswered.size >= MAX_UNANSWERED.events) unanswered.delete(oldest)
+      unanswered.set(eventId, nonces)
       throw error
     }
   }

@@ -139,7 +139,8 @@ async function isAgain(
   const is = await promise
   cancel()
   signal?.removeEventListener('abort', stop)
-  return is
+  // a process that was frozen meanwhile may come back after its time: a lease that is over at once keeps nobody away
+  return is && mayStartHandler(budget, clock.monotonic())
 }
 
 /** Delayed events are for all groups of the stream: they come though this one is paused. @throws {RedisConnectionError} No reply came. */

@@ -1,8 +1,7 @@
 import fc from 'fast-check'
 import type { PollMode } from '../../src/index.ts'
-import type { Behaviour } from './model.ts'
 import type { Fault } from './process.ts'
-import type { Loss } from './world.ts'
+import type { Behaviour, Loss } from './world.ts'
 
 /**
  * One step of an interleaving. `who` chooses among the processes that are awake (to thaw: among the frozen), the youngest first, `what`
@@ -11,6 +10,16 @@ import type { Loss } from './world.ts'
 export type Command =
   /** @param isNewer Of the newer version, which older processes park. */
   | { readonly do: 'publish'; readonly entries: readonly (readonly Behaviour[])[]; readonly isNewer?: boolean }
+  /**
+   * Starts a process that publishes delayed events, in one request, and again while no answer comes.
+   *
+   * @param again Events whose ids were published before, from that one on.
+   */
+  | { readonly do: 'delay'; readonly events: readonly Delayed[]; readonly again?: number | undefined }
+  /** Starts a process that cancels one of all delayed events, the youngest first, and asks again while no answer comes. */
+  | { readonly do: 'cancel'; readonly which: number }
+  /** Starts a process that promotes until nothing is due. */
+  | { readonly do: 'promote' }
   /** Starts a process. */
   | { readonly do: 'poll' | 'claim'; readonly remainingMs: number }
   /** Has operations come to their end, one after the other: handlers, or calls with their replies. */
@@ -36,6 +45,14 @@ export type Command =
   | { readonly do: 'deploy'; readonly isOlder: boolean }
   | { readonly do: 'pause'; readonly what: PausedWhat | undefined }
 
+/** An event that is published for later: so many milliseconds after the server has it, or after now by the server's clock. */
+export interface Delayed {
+  readonly behaviours: readonly Behaviour[]
+  readonly ms: number
+  readonly isTime: boolean
+  readonly isNewer: boolean
+}
+
 /** What is paused: the group, or its only event type. */
 export type PausedWhat = 'group' | 'type'
 
@@ -56,6 +73,8 @@ export interface Setting {
   readonly isCalm: boolean
   /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
   readonly usesPolicies: boolean
+  /** Pollers and claimers promote. */
+  readonly promotes: boolean
 }
 
 export interface Plan {
@@ -66,11 +85,22 @@ export interface Plan {
 const who = fc.nat(3)
 const what = fc.nat(3)
 const behaviour = weighted<Behaviour>({ ok: 6, throw: 5, fatal: 1, soon: 1, later: 2, crash: 2, hang: 1 })
+const behaviours = fc.array(behaviour, { minLength: 1, maxLength: 3 })
 const publish = record({
   do: fc.constant('publish' as const),
-  entries: fc.array(fc.array(behaviour, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 4, size: 'max' }),
+  entries: fc.array(behaviours, { minLength: 1, maxLength: 4, size: 'max' }),
   isNewer: fc.constantFrom(false, false, true),
 })
+/** Some are due a millisecond after others, or after time that passes at once. */
+const delayMs = fc.constantFrom(0, 1, 2, 20, 4_999, 5_000, 5_001, 11_001, 25_000, 61_000, 130_000, 400_000)
+const delayed = record({ behaviours, ms: delayMs, isTime: fc.boolean(), isNewer: fc.constantFrom(false, false, true) })
+const delay = record({
+  do: fc.constant('delay' as const),
+  events: fc.array(delayed, { minLength: 1, maxLength: 3, size: 'max' }),
+  again: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.nat(9) }),
+})
+const cancel = record({ do: fc.constant('cancel' as const), which: fc.nat(9) })
+const promote = record({ do: fc.constant('promote' as const) })
 const deploy = record({ do: fc.constant('deploy' as const), isOlder: fc.boolean() })
 const pause = record({
   do: fc.constant('pause' as const),
@@ -129,6 +159,9 @@ const calmCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: pass(fc.constant(true)) },
   { weight: 1, arbitrary: deploy },
   { weight: 1, arbitrary: pause },
+  { weight: 2, arbitrary: delay },
+  { weight: 1, arbitrary: cancel },
+  { weight: 1, arbitrary: promote },
 )
 /** A process freezes until another has taken over what it held, and then comes back. */
 const zombie: fc.Arbitrary<readonly Command[]> = record({
@@ -192,6 +225,43 @@ const deaf: fc.Arbitrary<readonly Command[]> = record({
   { do: 'run', who: 0 },
 ])
 
+const faults = fc.array(fault, { maxLength: 3, size: 'max' })
+/** Who started last loses calls and goes on, or is killed or frozen. */
+const hit = (faults: readonly Fault[], end: 'run' | 'kill' | 'freeze'): readonly Command[] => [
+  ...faults.map((one) => ({ do: 'fail', who: 0, what: 0, fault: one }) as const),
+  end === 'run' ? { do: 'run', who: 0 } : { do: end, who: 0, what: 0, parts: 9 },
+]
+const end = fc.constantFrom('run' as const, 'run' as const, 'run' as const, 'kill' as const, 'freeze' as const)
+const hits = record({ faults, end }).map(({ faults, end }) => hit(faults, end))
+
+/** An event is delayed, perhaps cancelled, and promoted by several, who lose calls; then the server carries out what it had stalled. */
+const delays: fc.Arbitrary<readonly Command[]> = record({
+  delay,
+  published: hits,
+  cancelled: fc.array(hits, { maxLength: 2 }),
+  isFirst: fc.boolean(),
+  ms: fc.constantFrom(1, 4_999, 5_000, 61_000, 130_000),
+  promoted: fc.array(fc.tuple(fc.constantFrom('promote' as const, 'poll' as const, 'claim' as const), hits), {
+    maxLength: 3,
+    size: 'max',
+  }),
+  times: fc.nat(2),
+}).map(({ delay, published, cancelled, isFirst, ms, promoted, times }) => {
+  const cancels = cancelled.flatMap((hits): readonly Command[] => [{ do: 'cancel', which: 0 }, ...hits])
+  return [
+    delay,
+    ...published,
+    ...(isFirst ? cancels : []),
+    { do: 'pass', ms, isPrompt: true } as const,
+    ...promoted.flatMap(([what, hits]): readonly Command[] => [
+      what === 'promote' ? { do: what } : { do: what, remainingMs: 300_000 },
+      ...hits,
+    ]),
+    ...(isFirst ? [] : cancels),
+    { do: 'deliver', times } as const,
+  ]
+})
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 25, arbitrary: calmCommand },
   { weight: 1, arbitrary: pass(fc.constant(false)) },
@@ -203,6 +273,7 @@ const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
   { weight: 1, arbitrary: zombie },
   { weight: 2, arbitrary: lossy },
   { weight: 1, arbitrary: deaf },
+  { weight: 2, arbitrary: delays },
 )
 
 /** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */
@@ -220,6 +291,7 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       maxPending: fc.constantFrom(10_000, 10_000, 2),
       isCalm: fc.constant(isCalm),
       usesPolicies: fc.constantFrom(false, false, true),
+      promotes: fc.boolean(),
     }),
     commands: isCalm
       ? fc.array(calmCommand, { maxLength: 60, size: 'max' })

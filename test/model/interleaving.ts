@@ -1,21 +1,18 @@
 import { setImmediate } from 'node:timers/promises'
-import * as z from 'zod/mini'
 import { WHOLE_GROUP } from '../../src/core/pauses.ts'
 import type { Connection } from '../../src/group/connection.ts'
 import type { HandlerContext, InvocationFailedError, Report } from '../../src/index.ts'
-import { claim, defineConsumer, defineEvent, NonRetryableError, on, poll, RetryAfterError } from '../../src/index.ts'
-import type { Command, PausedWhat, Plan, Setting } from './commands.ts'
-import type { Behaviour, Published, Result } from './model.ts'
-import { assert, isDelivered, MIN_IDLE_MS, Model } from './model.ts'
+import { claim, defineConsumer, NonRetryableError, on, poll, RetryAfterError } from '../../src/index.ts'
+import { assert } from './assert.ts'
+import type { Command, Delayed, PausedWhat, Plan, Setting } from './commands.ts'
+import { cancelEvent, delayEvents, OlderOrderPaid, OrderPaid, observedPromoter, promoteDue } from './delay-clients.ts'
+import type { Published, Result } from './model.ts'
+import { isDelivered, MIN_IDLE_MS, Model } from './model.ts'
 import { once, serial, shelf } from './policies.ts'
 import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
-import type { Loss, Method, World } from './world.ts'
+import type { Behaviour, Loss, Method, ProcessKind, World } from './world.ts'
 import { GROUP, STREAM } from './world.ts'
-
-const payload = z.object({ orderId: z.string() })
-const OlderOrderPaid = defineEvent('OrderPaid', { payload })
-const OrderPaid = defineEvent('OrderPaid', { payload, version: 2, upcast: { 1: (order) => order } })
 
 const SOON_MS = 5_000
 const LATER_MS = 150_000
@@ -26,6 +23,7 @@ const SHORT_MS = 12_000
 const LISTENING_MS = 40_000
 /** How much later at least a call is carried out that its caller has given up. */
 const STALL_MS = 1_000
+/** Of pollers and claimers, and of others. */
 const MOST_PROCESSES = 4
 const MOST_ROUNDS = 200
 const MOST_STEPS = 5_000
@@ -83,8 +81,16 @@ class Interleaving {
         break
       case 'poll':
       case 'claim':
-        if (this.#live().filter(({ isQuiet }) => !isQuiet).length < MOST_PROCESSES)
-          await this.#start(command.do, command.remainingMs)
+        if (this.#hasRoom(true)) await this.#start(command.do, command.remainingMs)
+        break
+      case 'delay':
+        if (this.#hasRoom(false)) await this.#delay(command.events, command.again)
+        break
+      case 'cancel':
+        if (this.#hasRoom(false)) await this.#cancel(command.which)
+        break
+      case 'promote':
+        if (this.#hasRoom(false)) await this.#promote()
         break
       case 'trim':
         await this.#trim(command.which)
@@ -147,8 +153,9 @@ class Interleaving {
   async #workUntilDrained(): Promise<void> {
     for (let round = 0; ; round++) {
       await this.#check()
-      const { pending, lastDelivered } = await this.#world.look()
-      const isLeft = pending.length > 0 || this.#model.kept.some(({ id }) => !isDelivered(id, lastDelivered))
+      const { pending, lastDelivered, delays } = await this.#world.look()
+      const isWaiting = pending.length > 0 || delays.waiting.length > 0
+      const isLeft = isWaiting || this.#model.kept.some(({ id }) => !isDelivered(id, lastDelivered))
       if (!isLeft && round > 0) break
       assert(
         round < MOST_ROUNDS,
@@ -156,6 +163,7 @@ class Interleaving {
       )
       this.#note(`${LONG_MS} ms pass`)
       await this.#pass(LONG_MS, true)
+      if (!this.#setting.promotes) await this.#run(await this.#promote())
       await this.#claimOneLap(round % 2 === 0 ? SHORT_MS : LONG_MS)
       // a listener does not end before its time, and reads once a second
       const { mode, pollLingerMs } = this.#setting
@@ -226,17 +234,68 @@ class Interleaving {
     this.#note(`lost: ${what}`)
     this.#troubles++
     if (what !== 'group') this.#model.trim(this.#model.kept)
-    this.#model.endLife(what === 'everything')
+    this.#model.endLife(what === 'everything', this.#time.nowMs)
     await this.#world.lose(what)
+    // ids are times: none must come again
+    await this.#passTo(this.#time.nowMs + 1)
   }
 
-  async #start(kind: 'poll' | 'claim', remainingMs: number): Promise<Process> {
-    const name = `${kind === 'poll' ? 'poller' : 'claimer'} ${++this.#started}`
+  /** @param runs Whether for a poller or a claimer. */
+  #hasRoom(runs: boolean): boolean {
+    const isRun = ({ kind }: Process) => kind === 'poll' || kind === 'claim'
+    return this.#live().filter((one) => !one.isQuiet && isRun(one) === runs).length < MOST_PROCESSES
+  }
+
+  async #delay(events: readonly Delayed[], again: number | undefined): Promise<void> {
+    const { eventIds } = this.#model.delays
+    const wishes = events.map(({ behaviours, ms, isTime, isNewer }, n) => ({
+      eventId: (again !== undefined && chosen(eventIds, again + n)) || eventIdOf(eventIds.length + n),
+      when: isTime ? { at: this.#world.nowMs() + ms } : { inMs: ms },
+      nextOrder: () => this.#model.order(behaviours, isNewer),
+    }))
+    const apart = [...new Map(wishes.map((wish) => [wish.eventId, wish])).values()]
+    const said = apart.map(({ eventId, when }) => `${eventId} ${JSON.stringify(when)}`).join(', ')
+    await this.#startClient('delay', `delays ${said}`, (client) => delayEvents(client, apart))
+  }
+
+  async #cancel(which: number): Promise<void> {
+    const eventId = chosen(this.#model.delays.eventIds, which)
+    if (eventId !== undefined)
+      await this.#startClient('cancel', `cancels ${eventId}`, (client) => cancelEvent(client, eventId))
+  }
+
+  #promote(): Promise<Process> {
+    return this.#startClient('promote', 'promotes', promoteDue)
+  }
+
+  /** Starts a process that has no slot, and no time that could be up. */
+  async #startClient(
+    kind: ProcessKind,
+    does: string,
+    work: (client: Parameters<typeof delayEvents>[0]) => Promise<void>,
+  ): Promise<Process> {
+    const process = this.#add(kind, Infinity)
+    this.#note(`${process.name} ${does}`)
+    const redis = process.observe(this.#world.connect(process))
+    const end = (error?: unknown) => {
+      process.isOver = true
+      this.#finding(() => {
+        if (error !== undefined) throw error
+        process.assertEnded()
+      })
+    }
+    work({ process, redis, model: this.#model.delays, nowMs: () => this.#time.nowMs }).then(() => end(), end)
+    await setImmediate()
+    return process
+  }
+
+  #add(kind: ProcessKind, deadline: number): Process {
+    const name = `${NAMES[kind]} ${++this.#started}`
     const model = this.#model
     const server = {
       changed: async (by: Process, method: Method, isHeard: boolean) => {
         const sight = await this.#world.look()
-        this.#finding(() => this.#model.changed(by, sight, method, isHeard))
+        this.#finding(() => this.#model.changed(by, sight, method, isHeard, this.#time.nowMs))
         if (method.name === 'finishClaims') this.#model.finished(by, sight, this.#time.nowMs)
       },
       get changes() {
@@ -249,11 +308,17 @@ class Interleaving {
     process.startedAt = this.#model.tick
     process.isOlder = this.#isOlder
     process.kind = kind
-    process.deadline = this.#time.nowMs + remainingMs
-    this.#note(`${name} starts with ${remainingMs} ms`)
+    process.deadline = deadline
     this.#processes.push(process)
-    const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode, usesPolicies } =
-      this.#setting
+    return process
+  }
+
+  async #start(kind: 'poll' | 'claim', remainingMs: number): Promise<Process> {
+    const process = this.#add(kind, this.#time.nowMs + remainingMs)
+    const { name } = process
+    this.#note(`${name} starts with ${remainingMs} ms`)
+    const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode } = this.#setting
+    const { usesPolicies, promotes } = this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -270,6 +335,7 @@ class Interleaving {
       mode,
       minIdleMs: MIN_IDLE_MS,
       use: usesPolicies ? [once, shelf, serial] : [],
+      ...(promotes && { delays: observedPromoter(process) }),
       // no longer than the first wait, so that there is no jitter: a plan always plays the same
       backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
     })
@@ -291,7 +357,7 @@ class Interleaving {
         process.assertEnded()
         this.#model.checkEnd(process, this.#time.nowMs)
         this.#model.ended(
-          name,
+          process,
           report,
           error,
           process.isFaulted || process.wasFrozen || this.#isJammed || this.#troubles !== troubles,
@@ -463,8 +529,19 @@ const ENDS: Readonly<
   hang: { result: 'timed out', error: () => new Error('at last') },
 }
 
+const NAMES: Readonly<Record<ProcessKind, string>> = {
+  poll: 'poller',
+  claim: 'claimer',
+  delay: 'publisher',
+  cancel: 'canceller',
+  promote: 'promoter',
+}
+
 type NonActor =
   | 'publish'
+  | 'delay'
+  | 'cancel'
+  | 'promote'
   | 'deliver'
   | 'poll'
   | 'claim'
@@ -475,6 +552,11 @@ type NonActor =
   | 'thaw'
   | 'deploy'
   | 'pause'
+
+/** Every other one is a UUID, which is kept otherwise. */
+function eventIdOf(n: number): string {
+  return n % 2 === 0 ? `e${n}` : `00000000-0000-4000-8000-${`${n}`.padStart(12, '0')}`
+}
 
 function chosen<T>(list: readonly T[], n: number): T | undefined {
   return list[n % list.length]

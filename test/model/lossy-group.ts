@@ -1,9 +1,11 @@
 import { zeroSettleCounts } from '../../src/core/counts.ts'
 import { OUTCOME_KINDS } from '../../src/core/outcome.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
+import type { AppendResult, Connection } from '../../src/group/connection.ts'
+import type { Delaying } from '../../src/group/delays.ts'
 import type { Settlement, SettleResult, Slot } from '../../src/group/group.ts'
 import type { BothSides } from '../support/both-sides.ts'
-import type { Request } from './world.ts'
+import type { Caller, Request } from './world.ts'
 
 /** What a method of the port asks for beside settling, and what its caller gets where that was not answered. */
 const RESTS = {
@@ -75,6 +77,51 @@ function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: reado
       ...answers.reduce<SettleResult>((sum, answer) => added(sum, answer as SettleResult), NOTHING),
       ...(lost && { unanswered: unansweredOf(parts.slice(answers.length), lost) }),
     }),
+  }
+}
+
+/** What a connection has of delayed events, each call as a request: what is published together has a part for each event. */
+export function delaysOf(
+  { append }: Pick<Connection, 'append'>,
+  server: { readonly delays: Delaying },
+  caller: Caller,
+): Required<Pick<Connection, 'append' | 'delaying'>> {
+  const step = <Reply>(label: string, carryOut: () => Promise<Reply>) =>
+    caller.call(
+      {
+        label,
+        parts: 1,
+        carryOut: async (from, to) => (from < to ? [await carryOut()] : []),
+        reply(answers, lost) {
+          if (lost && answers.length === 0) throw lost
+          return answers[0] as Reply
+        },
+      },
+      undefined,
+    )
+  return {
+    append: (stream, entries, trim, _flags, delayed) =>
+      caller.call(
+        {
+          label: 'append',
+          parts: entries.length,
+          async carryOut(from, to) {
+            const delays = delayed?.delays.slice(from, to) ?? []
+            const done = await append?.(stream, entries.slice(from, to), trim, [], { delays, groups: [] })
+            return done?.answers ?? []
+          },
+          reply(answers, lost) {
+            if (lost && answers.length === 0) throw lost
+            const all = entries.map((_fields, n) => answers[n] ?? lost)
+            return { answers: all as unknown as AppendResult['answers'], raised: [] }
+          },
+        },
+        undefined,
+      ),
+    delaying: {
+      cancel: (...call) => step('cancel', () => server.delays.cancel(...call)),
+      promote: (stream) => step('promote', () => server.delays.promote(stream)),
+    },
   }
 }
 

@@ -2,11 +2,23 @@ import type { Field } from '../../src/core/entry.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { EntryWaiter, Group } from '../../src/group/group.ts'
 import { createMemoryConnection } from '../../src/group/memory/memory-connection.ts'
+import { MemoryDelays } from '../../src/group/memory/memory-delays.ts'
 import { MemoryServer } from '../../src/group/memory/memory-server.ts'
 import { bothSides } from '../support/both-sides.ts'
-import { requestOf } from './lossy-group.ts'
+import { delaysOf, requestOf } from './lossy-group.ts'
 import type { Caller, Sight, World } from './world.ts'
-import { dueOf, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import {
+  dueOf,
+  fieldsOf,
+  GROUP,
+  KEYS,
+  letterOf,
+  pauseText,
+  SLOTS,
+  STREAM,
+  streamEntry,
+  TRIMMED_IDLE_MS,
+} from './world.ts'
 
 /** Streams in memory. A call is one method of the group port, in the parts that a group on Redis would send. */
 export function createMemoryWorld(): World {
@@ -17,6 +29,8 @@ export function createMemoryWorld(): World {
   const clear = async () => {
     for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting, server.pauses])
       kept.clear()
+    const emptied: { delays: MemoryDelays } = server
+    emptied.delays = new MemoryDelays(server)
   }
   /** There is something to read, or no group to wait for. */
   const isThere = () => {
@@ -31,6 +45,7 @@ export function createMemoryWorld(): World {
       const connection = createMemoryConnection(server)
       return {
         ...connection,
+        ...delaysOf(connection, server, caller),
         group: (address, remainingMs) =>
           new Proxy(bothSides(connection.group(address, remainingMs)), {
             get(group, name, asked: unknown) {
@@ -54,9 +69,18 @@ export function createMemoryWorld(): World {
       ]
       const stream = server.streams.get(STREAM)
       const group = stream?.groups.get(GROUP)
+      const waiting = server.delays.waiting(STREAM)
       return {
         lastDelivered: group?.lastDeliveredId,
-        stream: (stream?.entries ?? []).map(({ id }) => id),
+        nowMs: now,
+        stream: (stream?.entries ?? []).map(({ id, fields }) =>
+          streamEntry(id, textOf(fields, 'eventId'), () => textOf(fields, 'payload')),
+        ),
+        delays: {
+          waiting: waiting.map(({ eventId, due }) => [eventId, due] as const),
+          nextAt: server.delays.nextDueAt(STREAM),
+          records: waiting.length,
+        },
         pending: (group?.rows ?? []).map(([id, { owner, deliveredAt, deliveryCount }]) => ({
           id,
           owner,
@@ -96,6 +120,7 @@ export function createMemoryWorld(): World {
       else if (what === 'stream') server.streams.delete(STREAM)
       else await clear()
     },
+    nowMs: () => now,
     driftMs: () => 0,
     jam: async () => {},
     async pause(name) {
@@ -135,6 +160,11 @@ function openWaiter(waiter: EntryWaiter | undefined, caller: Caller, isThere: ()
 
 function asBytes([name, value]: readonly [string, string]): readonly [Buffer, Buffer] {
   return [Buffer.from(name), Buffer.from(value)]
+}
+
+function textOf(fields: readonly Field[], wanted: string): string {
+  const [, value] = fields.find(([name]) => name.length === wanted.length && name.toString() === wanted) ?? []
+  return value?.toString() ?? ''
 }
 
 function asText([name, value]: Field): readonly [string, string] {

@@ -1,7 +1,10 @@
+import { compareEntryIds } from '../../src/core/entry.ts'
 import { PARKED_CONSUMER } from '../../src/core/keys.ts'
 import type { PollMode, Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
-import { isNewer, type Method, type Row, type Sight } from './world.ts'
+import { assert } from './assert.ts'
+import { DelayModel } from './delay-model.ts'
+import { type Behaviour, isNewer, type Method, type Order, type ProcessKind, type Row, type Sight } from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
@@ -10,23 +13,16 @@ const DRIFT_MS = 4_000
 const ROUNDING_MS = 2
 /** What is due is started within that time of a run that could start it. */
 const PROMPT_MS = 2_000
+/** Ids from here on are times. */
+const FIRST_TIME = 1_000_000_000
 /** What a handler needs before the deadline, and what a run that listens does not use. */
 const HANDLER_MS = 10_000
 const NEEDED_MS = HANDLER_MS + 1_000
 const MARGIN_MS = 1_000
 
-/**
- * What a handler does when it is called: it succeeds, throws, throws NonRetryableError, throws RetryAfterError with a wait below or beyond
- * minIdleMs, takes the process with it, or never ends.
- */
-export type Behaviour = 'ok' | 'throw' | 'fatal' | 'soon' | 'later' | 'crash' | 'hang'
-
 /** A published entry and what became of it. */
-export interface Published {
+export interface Published extends Order {
   readonly id: string
-  readonly orderId: string
-  /** One per call; the last one is repeated. */
-  readonly behaviours: readonly Behaviour[]
   /** After how many commands it was trimmed. */
   trimmedAt: number | undefined
   /** What came of each call of its handler. */
@@ -68,7 +64,7 @@ interface Actor {
   readonly isOlder: boolean
   /** After how many commands. */
   readonly startedAt: number
-  readonly kind: 'poll' | 'claim'
+  readonly kind: ProcessKind
   readonly isFrozen: boolean
   /** When its time is up. */
   readonly deadline: number
@@ -80,6 +76,8 @@ interface Actor {
   lastTookMs: number
   /** Since when it could have started what is due, as far as is known. */
   readySince?: number | undefined
+  /** Since when it listens, and so promotes what is due. */
+  listensSince?: number | undefined
   /** When the first was due of what it saw set aside as its last run ended. */
   sawDueAt?: number | undefined
 }
@@ -114,11 +112,14 @@ export interface Rules {
   readonly pollLingerMs: number | undefined
   readonly claimLingerMs: number
   readonly usesPolicies: boolean
+  readonly promotes: boolean
 }
 
 /** What the promises allow, kept beside the server. Whatever is not allowed is thrown. */
 export class Model {
   readonly entries: Published[] = []
+  readonly delays = new DelayModel()
+  #orders = 0
   readonly #byOrder = new Map<string, Published>()
   /** Lives of the group so far. */
   life = 0
@@ -164,13 +165,26 @@ export class Model {
     this.#driftMs = driftMs
   }
 
-  publish(behaviours: readonly Behaviour[], isNewerVersion = false): Published {
-    const n = this.entries.length + 1
-    const entry = { id: `${n}-0`, orderId: `o${n}${isNewerVersion ? '+' : ''}`, behaviours, trimmedAt: undefined }
-    const published = { ...entry, results: [], letters: 0, dueMs: 0, dueSaidAt: 0 }
-    this.entries.push(published)
-    this.#byOrder.set(published.orderId, published)
-    return published
+  publish(behaviours: readonly Behaviour[], isNewerVersion?: boolean): Published {
+    return this.#add(this.#nextId(), this.order(behaviours, isNewerVersion))
+  }
+
+  /** An order that is not in the stream yet. */
+  order(behaviours: readonly Behaviour[], isNewerVersion = false): Order {
+    return { orderId: `o${++this.#orders}${isNewerVersion ? '+' : ''}`, behaviours }
+  }
+
+  #add(id: string, order: Order): Published {
+    const entry = { ...order, id, trimmedAt: undefined, results: [], letters: 0, dueMs: 0, dueSaidAt: 0 }
+    this.entries.push(entry)
+    this.#byOrder.set(entry.orderId, entry)
+    return entry
+  }
+
+  /** A number, or the next one of the time at which something was promoted last. */
+  #nextId(): string {
+    const [ms = 0, seq = 0] = (this.entries.at(-1)?.id ?? '0-0').split('-').map(Number)
+    return ms < FIRST_TIME ? `${ms + 1}-0` : `${ms}-${seq + 1}`
   }
 
   entry(orderId: string): Published {
@@ -187,9 +201,10 @@ export class Model {
   }
 
   /** The group is gone; with everything the dead letters are. */
-  endLife(isEverything: boolean): void {
+  endLife(isEverything: boolean, nowMs: number): void {
     this.life++
     if (isEverything) this.paused = undefined
+    if (isEverything) this.delays.lost({ changes: this.changes, nowMs })
     this.#holders.clear()
     if (isEverything) this.#lettersSeen = 0
   }
@@ -259,10 +274,13 @@ export class Model {
   }
 
   /** A run that was not killed has ended. */
-  ended(name: string, report: Report | undefined, error: unknown, mayFail: boolean): void {
+  ended({ name }: Actor, report: Report | undefined, error: unknown, mayFail: boolean): void {
     assert(report !== undefined, `${name} failed without a report: ${String(error)}`)
     assert(difference(report) === 0, `the report of ${name} does not add up: ${JSON.stringify(report)}`)
     assert(mayFail || error === undefined, `${name} failed though nothing failed it: ${String(error)}`)
+    const [said, promoted] = [report.promoted, this.delays.promotedBy(name)]
+    const isSaid = this.#rules.isCalm ? said === promoted : said <= promoted
+    assert(isSaid, `${name} has promoted ${promoted} delayed events and reports ${said}`)
     if (!this.#rules.isCalm) return
     const { ackMissed, superseded, unsettled, lost, groupRecreated } = report
     const odd = { ackMissed, superseded, unsettled, lost, groupRecreated }
@@ -279,7 +297,11 @@ export class Model {
 
   /** Time is about to go by, and every call was answered. */
   watch(actors: readonly Actor[], nowMs: number): void {
-    for (const actor of actors) actor.readySince = this.#isReady(actor, nowMs) ? (actor.readySince ?? nowMs) : undefined
+    this.delays.watch(nowMs)
+    for (const actor of actors) {
+      actor.readySince = this.#isReady(actor, nowMs) ? (actor.readySince ?? nowMs) : undefined
+      actor.listensSince = this.#isListening(actor, nowMs) ? (actor.listensSince ?? nowMs) : undefined
+    }
     for (const id of this.#dueSince.keys()) if (!this.#dueInMs.has(id)) this.#dueSince.delete(id)
     for (const [id, ms] of this.#dueInMs)
       if (ms > 0) this.#dueSince.delete(id)
@@ -291,6 +313,11 @@ export class Model {
    * Nothing starts beside a last delivery, nor before one that a listener has in hand beside the handlers under way.
    */
   checkPrompt(actors: readonly Actor[], nowMs: number): void {
+    const delayed = this.delays.overdueSince(nowMs - PROMPT_MS)
+    for (const { name, listensSince = Infinity } of actors) {
+      const isLate = delayed !== undefined && this.#rules.promotes && listensSince < nowMs - PROMPT_MS
+      assert(!isLate, `${name} listens, and has not promoted ${delayed}, due more than ${PROMPT_MS} ms ago`)
+    }
     const overdue = [...this.#dueSince].find(([id, since]) => this.#dueInMs.has(id) && since < nowMs - PROMPT_MS)
     for (const actor of actors) {
       const { name, kind, readySince = Infinity, sawDueAt = Infinity, methods } = actor
@@ -306,16 +333,23 @@ export class Model {
     return this.#rules.isCalm && !isDead && !isOver && !isFrozen
   }
 
-  #isReady(actor: Actor, nowMs: number): boolean {
-    const { mode, pollLingerMs, maxDeliveries, concurrency, usesPolicies } = this.#rules
+  /** Until its time is up, under a lease. */
+  #isListening(actor: Actor, nowMs: number): boolean {
+    const { mode, pollLingerMs } = this.#rules
     const listens = actor.kind === 'poll' && mode === 'listen' && pollLingerMs === undefined
-    if (!listens || !this.#isPrompt(actor) || usesPolicies || this.paused) return false
+    const hasSlot = this.#leases.includes(actor.token)
+    return listens && hasSlot && this.#isPrompt(actor) && actor.deadline - nowMs > NEEDED_MS + MARGIN_MS
+  }
+
+  #isReady(actor: Actor, nowMs: number): boolean {
+    const { maxDeliveries, concurrency, usesPolicies } = this.#rules
+    if (!this.#isListening(actor, nowMs) || usesPolicies || this.paused) return false
     const [owner] = [...this.#tokens].find(([, token]) => token === actor.token) ?? []
     // its name may have entries of a process that died
     const held = [...this.#rows.values()].filter((row) => row.owner === owner && this.#holders.get(row.id) === actor)
     const hasLast = held.some(({ count }) => count >= maxDeliveries)
-    const isFree = owner !== undefined && actor.handlers < concurrency && held.length <= actor.handlers && !hasLast
-    return isFree && actor.deadline - nowMs > NEEDED_MS + MARGIN_MS
+    // what overran takes a place, and is held no more
+    return actor.handlers < concurrency && held.length <= actor.running.size && !hasLast
   }
 
   /** Nothing but the time ends who listens, and who waits for what is due within its time. */
@@ -334,7 +368,9 @@ export class Model {
   }
 
   /** Takes note of what a server holds, after a change that no process made. */
-  seen({ pending, leases, due, waiting, dueInMs }: Sight): void {
+  seen(sight: Sight): void {
+    const { pending, leases, due, waiting, dueInMs } = sight
+    this.delays.seen(sight)
     this.#dueInMs = dueInMs
     this.#waiting = countsOf(waiting)
     this.#aside = new Map([...countsOf(due), ...this.#waiting])
@@ -350,8 +386,11 @@ export class Model {
    *
    * @param isHeard The reply may reach it. If not, what it read or took over is held by nobody.
    */
-  changed(by: Actor, sight: Sight, method: Method, isHeard: boolean): void {
+  changed(by: Actor, sight: Sight, method: Method, isHeard: boolean, nowMs: number): void {
     this.changes++
+    const moment = { changes: this.changes, nowMs }
+    for (const { id, order } of this.delays.changed(by.name, sight, method, this.#fresh(sight), moment))
+      this.#add(id, order)
     const [before, leases, aside, waiting] = [this.#rows, this.#leases, this.#aside, this.#waiting]
     const [dueInMs, sinceMs] = [this.#dueInMs, this.#driftMs() - this.#seenAt]
     if (by.token !== '') this.#actors.set(by.token, by)
@@ -396,6 +435,12 @@ export class Model {
     }
   }
 
+  /** Entries that were not in the stream before. */
+  #fresh({ stream }: Sight): Sight['stream'] {
+    const last = this.entries.at(-1)?.id ?? '0-0'
+    return stream.slice(stream.findLastIndex(({ id }) => compareEntryIds(id, last) <= 0) + 1)
+  }
+
   #give(by: Actor, method: Method, { owner }: Row): Given {
     const token = this.#tokens.get(owner)
     const holder = token === undefined ? undefined : this.#actors.get(token)
@@ -431,8 +476,10 @@ export class Model {
   /** Compares what a server holds with what may be. */
   check(sight: Sight): void {
     const expected = this.kept.map(({ id }) => id)
-    assert(`${sight.stream}` === `${expected}`, `the stream holds [${sight.stream}], not [${expected}]`)
+    const stream = sight.stream.map(({ id }) => id)
+    assert(`${stream}` === `${expected}`, `the stream holds [${stream}], not [${expected}]`)
     this.seen(sight)
+    this.delays.check(sight)
     assert(this.#countLetters(sight).length === 0, 'a dead letter came from nobody')
     // a group that was made again has yet to get back what was set aside
     const indexed = [...sight.due, ...sight.waiting].flatMap((text) => /\d+-\d+/.exec(text) ?? [])
@@ -461,9 +508,9 @@ export class Model {
   checkDrained(sight: Sight): void {
     this.check(sight)
     const undone = this.kept.filter((entry) => !isDone(entry)).map(({ orderId }) => orderId)
-    const { pending, due, waiting, leases } = sight
-    const leftOver = { undone, pending, due, waiting, leases: [...leases] }
-    const nothing = { undone: [], pending: [], due: [], waiting: [], leases: [] }
+    const { pending, due, waiting, leases, delays } = sight
+    const leftOver = { undone, pending, due, waiting, leases: [...leases], delayed: delays.waiting }
+    const nothing = { undone: [], pending: [], due: [], waiting: [], leases: [], delayed: [] }
     assert(JSON.stringify(leftOver) === JSON.stringify(nothing), `not drained: ${JSON.stringify(leftOver)}`)
     if (this.#rules.isCalm && !this.hasCrashed) for (const entry of this.entries) this.#checkExact(entry)
   }
@@ -571,11 +618,7 @@ function countsOf(texts: readonly string[]): ReadonlyMap<string, number> {
 
 /** Whether a group has gone past an entry. */
 export function isDelivered(id: string, lastDelivered: string | undefined): boolean {
-  return lastDelivered !== undefined && Number.parseInt(id, 10) <= Number.parseInt(lastDelivered, 10)
-}
-
-export function assert(holds: boolean, message: string): asserts holds {
-  if (!holds) throw new Error(message)
+  return lastDelivered !== undefined && compareEntryIds(id, lastDelivered) <= 0
 }
 
 function isDone({ results, letters }: Published): boolean {

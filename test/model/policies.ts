@@ -17,9 +17,16 @@ export const once = definePolicy({
   }),
 })
 
-function aside(id: number): Decision | undefined {
-  if (id % 3 === 0) return { action: 'park', delayMs: 90_000 }
-  return id % 3 === 1 ? { action: 'park', until: 'a claimer looks' } : undefined
+/** Of its order: `o12+` is the twelfth. */
+function numberOf({ fields }: PolicyJob): number {
+  const [, payload] = fields.find(([name]) => name.toString() === 'payload') ?? []
+  const { orderId } = JSON.parse(payload?.toString() ?? '{}') as { orderId?: string }
+  return Number.parseInt(orderId?.slice(1) ?? '0', 10)
+}
+
+function aside(n: number): Decision | undefined {
+  if (n % 3 === 0) return { action: 'park', delayMs: 90_000 }
+  return n % 3 === 1 ? { action: 'park', until: 'a claimer looks' } : undefined
 }
 
 /** Two of three entries wait once, at no delivery: for a while, or until a claimer looks. */
@@ -27,18 +34,17 @@ export const shelf = definePolicy({
   name: 'shelf',
   begin: () => ({
     questions: (jobs) => jobs.map(({ entryId }) => ['SET', `{${STREAM}}:${GROUP}:shelved:${entryId}`, 1, 'NX']),
-    admit: (jobs, replies) =>
-      jobs.map(({ entryId }, n) => (replies[n] === 'OK' ? aside(Number.parseInt(entryId, 10)) : undefined)),
+    admit: (jobs, replies) => jobs.map((job, n) => (replies[n] === 'OK' ? aside(numberOf(job)) : undefined)),
     isOver: (until) => until === 'a claimer looks',
   }),
 })
 
-/** Entries whose ids are equal but for an even and an odd end run one after the other. */
+/** Entries whose orders have numbers that are equal but for an even and an odd end run one after the other. */
 export const serial = definePolicy({
   name: 'serial',
   begin() {
     const running = new Set<number>()
-    const pairOf = ({ entryId }: PolicyJob) => Math.floor(Number.parseInt(entryId, 10) / 2)
+    const pairOf = (job: PolicyJob) => Math.floor(numberOf(job) / 2)
     return {
       riders: () => [['GET', `{${STREAM}}:nothing`]],
       answered([reply]) {

@@ -7,8 +7,9 @@ import type { EntryWaiter, Group, Slot } from '../../src/group/group.ts'
 import { openEntryWaiter } from '../../src/group/redis/entry-waiter.ts'
 import type { Report } from '../../src/index.ts'
 import { bothSides } from '../support/both-sides.ts'
-import { assert, type Published } from './model.ts'
-import type { Caller, Method, Request } from './world.ts'
+import { assert } from './assert.ts'
+import type { Published } from './model.ts'
+import type { Caller, Method, ProcessKind, Request } from './world.ts'
 
 /** Time as all processes see it. */
 export interface Time {
@@ -65,8 +66,11 @@ export interface Loss {
   readonly isLate: boolean
 }
 
+/** What a call is for, as its caller says. */
+type Noted = Pick<Method, 'name'> & Partial<Pick<Method, 'isHandBack' | 'gave' | 'asks' | 'remainingMs'>>
+
 /**
- * A process that runs a poller or a claimer. Its calls and handlers wait until the test lets them go on, so that whatever two processes do
+ * A process that runs a poller or a claimer, or publishes. Its calls and handlers wait until the test lets them go on, so that whatever two processes do
  * can happen in any order. A process runs, may be frozen and thawed (then its timers do not fire), and ends, or dies at any point.
  */
 export class Process implements Caller {
@@ -106,11 +110,12 @@ export class Process implements Caller {
   /** After how many commands it started. */
   startedAt = 0
   isOlder = false
-  kind: 'poll' | 'claim' = 'poll'
+  kind: ProcessKind = 'poll'
   deadline = 0
   lastTookMs = 0
   readonly running = new Map<Published, { readonly isLast: boolean }>()
   readySince: number | undefined
+  listensSince: number | undefined
   sawDueAt: number | undefined
 
   get handlers(): number {
@@ -137,9 +142,10 @@ export class Process implements Caller {
     return !this.isDead && (!this.isOver || this.waiting.length > 0)
   }
 
-  call<Reply>(request: Request<Reply>, timeoutMs: number | undefined): Promise<Reply> {
+  call<Reply>(request: Request<Reply>, wantedMs: number | undefined): Promise<Reply> {
     const method = this.#doing.getStore()
     if (this.isDead || !method) return new Promise(() => {})
+    const timeoutMs = wantedMs ?? method.remainingMs?.()
     const label = method.name === request.label ? method.name : `${method.name} (${request.label})`
     return new Promise<Reply>((resolve, reject) => {
       const cancels: (() => void)[] = []
@@ -193,7 +199,7 @@ export class Process implements Caller {
             const isHandBack = name === 'giveSlot' || (name === 'settle' && args[2] !== undefined)
             const gave = name === 'giveSlot' ? (args[0] as Slot).consumerName : undefined
             const call = () => Reflect.apply(member, group, args) as Promise<unknown>
-            const reply = await this.#noted({ name: String(name), isHandBack, gave }, call)
+            const reply = await this.noted({ name: String(name), isHandBack, gave }, call)
             if (typeof reply !== 'object' || reply === null) return reply
             const slot = 'slot' in reply ? (reply.slot as object) : reply
             if ('token' in slot) this.token = String(slot.token)
@@ -207,19 +213,25 @@ export class Process implements Caller {
   #observeWaiter(waiter: EntryWaiter): EntryWaiter {
     return {
       maxWaitMs: waiter.maxWaitMs,
-      read: (slot, request) =>
-        this.#noted({ name: 'read', isHandBack: false, gave: undefined }, () => waiter.read(slot, request)),
+      read: (slot, request) => this.noted({ name: 'read' }, () => waiter.read(slot, request)),
       end: () => waiter.end(),
     }
   }
 
-  async #noted<Reply>(what: Pick<Method, 'name' | 'isHandBack' | 'gave'>, call: () => Promise<Reply>): Promise<Reply> {
+  /** Makes a call of the port, or of what else takes to the server. @param heard Called with it once it was answered. */
+  async noted<Reply>(
+    what: Noted,
+    call: () => Promise<Reply>,
+    heard?: (method: Method, reply: Reply) => void,
+  ): Promise<Reply> {
     const { changes } = this.#server
-    const called = { ...what, sentAt: changes, carriedOutAt: changes }
+    const { name, isHandBack = false, gave, asks = [], remainingMs } = what
+    const called = { name, isHandBack, gave, asks, remainingMs, sentAt: changes, carriedOutAt: changes }
     const method: Method = { ...called, lostAt: undefined, isTooLate: false, isAnswered: false }
     this.methods.push(method)
     const reply = await this.#doing.run(method, call)
     method.isAnswered = method.lostAt === undefined
+    heard?.(method, reply)
     return reply
   }
 

@@ -1,13 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { RedisReplyError } from '../../src/errors.ts'
 import { createRedisConnection } from '../../src/group/redis/redis-connection.ts'
 import type { RedisCommand, RedisReply, ReplyOrConnectionError } from '../../src/group/redis/transport.ts'
-import type { World } from './world.ts'
-import { dueOf, fieldsOf, GROUP, KEYS, letterOf, pauseText, SLOTS, STREAM, TRIMMED_IDLE_MS } from './world.ts'
+import type { Sight, World } from './world.ts'
+import {
+  DELAY_KEYS,
+  dueOf,
+  fieldsOf,
+  GROUP,
+  KEYS,
+  letterOf,
+  pauseText,
+  SLOTS,
+  STREAM,
+  streamEntry,
+  TRIMMED_IDLE_MS,
+} from './world.ts'
 
 /** Time goes by: entries age, due times and the ends of leases come nearer. What is trimmed is left alone: XCLAIM would drop it. */
 const PASS = `
-local stream, due, state, group, ms = KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2])
+local stream, due, state, delayed, next, group, ms = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[1], tonumber(ARGV[2])
 local pending = redis.pcall('XPENDING', stream, group, '-', '+', 100000)
 if pending.err then pending = {} end
 for _, p in ipairs(pending) do
@@ -23,7 +36,9 @@ for _, field in ipairs(redis.call('HKEYS', state)) do
   -- entries age a little more than they should: their idle times are read and set by two clocks
   if field:find('^doubt:') then redis.call('HINCRBY', state, field, 1 - ms) end
 end
-for at = 4, #KEYS do
+for _, member in ipairs(redis.call('ZRANGE', delayed, 0, -1)) do redis.call('ZINCRBY', delayed, -ms, member) end
+if redis.call('EXISTS', next) == 1 then redis.call('DECRBY', next, ms) end
+for at = 6, #KEYS do
   local left = redis.call('PTTL', KEYS[at])
   if left > ms then redis.call('PEXPIRE', KEYS[at], left - ms) elseif left >= 0 then redis.call('DEL', KEYS[at]) end
 end
@@ -39,7 +54,7 @@ end
 `
 
 const LOOK = `
-local stream, due, letters, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local stream, due, letters, delayed, events, next, group = KEYS[1], KEYS[2], KEYS[3], KEYS[6], KEYS[7], KEYS[8], ARGV[1]
 if redis.call('TYPE', letters).ok == 'string' then letters = KEYS[4] end
 local waiting = {}
 for _, text in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
@@ -53,13 +68,26 @@ for _, info in ipairs(groups.err and {} or groups) do
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
   if fields['name'] == group then last = fields['last-delivered-id'] end
 end
-for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do ids[#ids + 1] = entry[1] end
-for at = 6, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
+for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+')) do
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  ids[#ids + 1] = {entry[1], fields['eventId'] or '', fields['payload'] or ''}
+end
+local waits = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
+for at = 1, #waits, 2 do
+  local member = waits[at]
+  waits[at] = member:sub(2)
+  if member:sub(1, 1) == 'u' then
+    waits[at] = ('%02x'):rep(16):format(member:byte(2, 17)):gsub('^(........)(....)(....)(....)', '%1-%2-%3-%4-')
+  end
+end
+for at = 9, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
 local names = {}
 for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
   redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting,
-  redis.call('TIME')[1] * 1000 + math.floor(redis.call('TIME')[2] / 1000)}
+  redis.call('TIME')[1] * 1000 + math.floor(redis.call('TIME')[2] / 1000),
+  waits, redis.call('GET', next), math.max(0, redis.call('HLEN', events) - redis.call('HEXISTS', events, ''))}
 `
 
 /** Where the dead letters are while new ones are refused. */
@@ -69,13 +97,16 @@ const LEASES = SLOTS.map(KEYS.slot)
 
 type Look = [
   string | null,
-  string[],
+  [string, string, string][],
   [string, string, number, number][],
   [string, string[]][],
   string[],
   string[],
   string[],
   string[],
+  number,
+  string[],
+  string | null,
   number,
 ]
 
@@ -113,12 +144,15 @@ export function createRedisWorld(url: string): World & { close(): void } {
         close: async () => {},
       }),
     async look() {
-      const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, KEYS.waiting, ...LEASES]
+      const { delayed, events, next } = DELAY_KEYS
+      const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, KEYS.waiting, delayed, events, next, ...LEASES]
       const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP)) as Look
-      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting, nowMs] = reply
+      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting, nowMs, ...delays] = reply
       return {
         lastDelivered: lastDelivered ?? undefined,
-        stream,
+        nowMs,
+        stream: stream.map(([id, eventId, payload]) => streamEntry(id, eventId, () => payload)),
+        delays: seenDelays(...delays),
         pending: pending.map(([id, owner, idleMs, count]) => ({ id, owner, idleMs, count })),
         letters: letters.map(([, flat]) => letterOf(pairs(flat))),
         ...dueOf(
@@ -131,7 +165,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
       }
     },
     async pass(ms) {
-      const keys = [STREAM, KEYS.due, KEYS.state, ...LEASES]
+      const keys = [STREAM, KEYS.due, KEYS.state, DELAY_KEYS.delayed, DELAY_KEYS.next, ...LEASES]
       await outside.eval(PASS, keys.length, ...keys, GROUP, ms)
     },
     async add(entries) {
@@ -144,6 +178,8 @@ export function createRedisWorld(url: string): World & { close(): void } {
       if (what === 'group') await outside.xgroup('DESTROY', STREAM, GROUP).catch(() => {})
       else if (what === 'stream') await outside.del(STREAM)
       else await flush()
+      // ids are times: none must come again
+      await sleep(2)
     },
     async jam(isJammed) {
       const isNow = (await outside.type(KEYS.deadLetters)) === 'string'
@@ -158,6 +194,7 @@ export function createRedisWorld(url: string): World & { close(): void } {
     },
     pause: async (name) =>
       void (await (name === undefined ? outside.del(KEYS.paused) : outside.set(KEYS.paused, pauseText(name)))),
+    nowMs: () => Date.now(),
     driftMs: () => performance.now(),
     clear: flush,
     close() {
@@ -165,6 +202,11 @@ export function createRedisWorld(url: string): World & { close(): void } {
       outside.disconnect()
     },
   }
+}
+
+function seenDelays(waits: readonly string[], next: string | null, records: number): Sight['delays'] {
+  const waiting = pairs(waits).map(([eventId, dueAt]) => [eventId, Number(dueAt)] as const)
+  return { waiting, nextAt: next === null ? undefined : Number(next), records }
 }
 
 function pairs(flat: readonly string[]): [string, string][] {

@@ -18,6 +18,7 @@ const setting: Setting = {
   maxPending: 10_000,
   isCalm: false,
   usesPolicies: false,
+  promotes: false,
 }
 
 const LISTENING: Setting = { ...setting, mode: 'listen' }
@@ -28,6 +29,16 @@ const START: readonly Command[] = [
   { do: 'poll', remainingMs: 300_000 },
   { do: 'run', who: 0 },
   { do: 'claim', remainingMs: 300_000 },
+  { do: 'run', who: 0 },
+]
+
+/** The same for scripts of delays. */
+const DELAYS: readonly Command[] = [
+  { do: 'delay', events: [{ behaviours: ['ok'], ms: 5_000, isTime: false, isNewer: false }] },
+  { do: 'run', who: 0 },
+  { do: 'cancel', which: 0 },
+  { do: 'run', who: 0 },
+  { do: 'promote' },
   { do: 'run', who: 0 },
 ]
 
@@ -292,6 +303,89 @@ export const REGRESSIONS: readonly Regression[] = [
         { do: 'pass', ms: 11_000, isPrompt: true },
         { do: 'publish', entries: [['ok']] },
         { do: 'pass', ms: 5_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'a listener that waits for a slot is frozen until after its time, and the read of its former holder is carried out then',
+    plan: {
+      setting: LISTENING,
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 2 },
+        { do: 'pass', ms: 5_000, isPrompt: false },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 400_000, isPrompt: true },
+        { do: 'thaw', who: 0 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'publish', entries: [['ok']] },
+        { do: 'deliver', times: 1 },
+      ],
+    },
+  },
+  {
+    why: 'the answers of two calls that cancel are lost, of which the second was carried out',
+    plan: {
+      setting,
+      commands: [
+        ...DELAYS,
+        { do: 'delay', events: [{ behaviours: ['ok'], ms: 5_000, isTime: false, isNewer: false }] },
+        { do: 'run', who: 0 },
+        { do: 'cancel', which: 0 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'an event is due as the read is answered that brought nothing, and so gave the slot back',
+    plan: {
+      setting: { ...setting, promotes: true, isCalm: true },
+      commands: [
+        ...START,
+        { do: 'delay', events: [{ behaviours: ['soon'], ms: 5_000, isTime: false, isNewer: false }] },
+        { do: 'run', who: 0 },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'send', who: 0, what: 0 },
+        { do: 'pass', ms: 5_000, isPrompt: false },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'an event is due while a listener runs a last delivery, which must have nothing beside it',
+    plan: {
+      setting: { ...LISTENING, promotes: true, isCalm: true },
+      commands: [
+        { do: 'publish', entries: [['hang']] },
+        { do: 'delay', events: [{ behaviours: ['ok'], ms: 11_001, isTime: false, isNewer: false }] },
+        { do: 'run', who: 0 },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'pass', ms: 25_000, isPrompt: true },
+      ],
+    },
+  },
+  {
+    why: 'an event is promoted twice by calls that are lost, and cancelled when it is too late',
+    plan: {
+      setting,
+      commands: [
+        ...DELAYS,
+        { do: 'delay', events: [{ behaviours: ['ok'], ms: 5_000, isTime: true, isNewer: true }] },
+        { do: 'run', who: 0 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'promote' },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'promote' },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: true } },
+        { do: 'cancel', which: 0 },
+        { do: 'run', who: 0 },
+        { do: 'deliver', times: 2 },
       ],
     },
   },

@@ -1,11 +1,12 @@
 import { COUNTS, RUNNING } from '../../src/core/due-score.ts'
-import { consumerKeys } from '../../src/core/keys.ts'
+import { consumerKeys, delayKeys } from '../../src/core/keys.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
 
 export const STREAM = 'orders'
 export const GROUP = 'billing'
 export const KEYS = consumerKeys(STREAM, GROUP)
+export const DELAY_KEYS = delayKeys(STREAM)
 /** For how long what was trimmed has been idle. */
 export const TRIMMED_IDLE_MS = 600_000
 export const SLOTS = ['poller-0', 'poller-1', 'poller-2', 'poller-3', 'claimer-0', 'claimer-1']
@@ -24,6 +25,8 @@ export interface World {
   /** What is pending of it has been idle for long from then on: no time can pass for it on a server. */
   trim(ids: readonly string[]): Promise<void>
   lose(what: Loss): Promise<void>
+  /** The server's time, in milliseconds since 1970. */
+  nowMs(): number
   /** Milliseconds that have gone by on the server by themselves, since whenever: on a real one time does not stand still between passes. */
   driftMs(): number
   /** From now on dead letters are refused, or taken again. Does nothing where they are never refused. */
@@ -69,11 +72,40 @@ export interface Method {
   readonly sentAt: number
   /** When a part of it was carried out last. */
   carriedOutAt: number
+  /** Delayed events that it is about. */
+  readonly asks: readonly DelayAsk[]
+  /** Milliseconds in which an answer is of use, where the port does not say. */
+  readonly remainingMs: (() => number) | undefined
   /** When its caller learned that its answer is lost. */
   lostAt: number | undefined
   /** Its time was over before it was sent, so that no answer could come. */
   isTooLate: boolean
   isAnswered: boolean
+}
+
+/** What a process does: it runs a poller or a claimer, publishes delayed events, cancels one, or promotes what is due. */
+export type ProcessKind = 'poll' | 'claim' | 'delay' | 'cancel' | 'promote'
+
+/** What a call asks for of a delayed event. */
+export interface DelayAsk {
+  readonly eventId: string
+  /** Its payload, which is another with each call. Left out: the call cancels it. */
+  readonly order?: Order
+  /** Milliseconds from when the server has it, or the time in milliseconds since 1970. */
+  readonly when?: { readonly inMs: number } | { readonly at: number }
+}
+
+/**
+ * What a handler does when it is called: it succeeds, throws, throws NonRetryableError, throws RetryAfterError with a wait below or beyond
+ * minIdleMs, takes the process with it, or never ends.
+ */
+export type Behaviour = 'ok' | 'throw' | 'fatal' | 'soon' | 'later' | 'crash' | 'hang'
+
+/** What an entry is about, and what a handler does with it. */
+export interface Order {
+  readonly orderId: string
+  /** One per call; the last one is repeated. */
+  readonly behaviours: readonly Behaviour[]
 }
 
 /** Who makes calls. */
@@ -86,8 +118,10 @@ export interface Caller {
 export interface Sight {
   /** `undefined`: there is no group. */
   readonly lastDelivered: string | undefined
-  /** Ids of the stream's entries. */
-  readonly stream: readonly string[]
+  /** The server's time, in milliseconds since 1970. */
+  readonly nowMs: number
+  readonly stream: readonly StreamEntry[]
+  readonly delays: SeenDelays
   readonly pending: readonly Row[]
   readonly letters: readonly { readonly orderId: string; readonly reason: string; readonly count: number }[]
   /** Ids in the index of times, each with its delivery count, and `running` if it was taken. */
@@ -99,6 +133,20 @@ export interface Sight {
   /** Tokens of the slots that are held, by consumer name. */
   readonly leases: ReadonlyMap<string, string>
   readonly consumers: readonly string[]
+}
+
+/** An entry of the stream; one that was delayed has an event id and its order. */
+interface StreamEntry {
+  readonly id: string
+  readonly eventId: string
+  readonly orderId: string
+}
+
+/** What is kept of delayed events: when each is due that waits, in due order, when the first is by the flag of runs, and how many records there are. */
+interface SeenDelays {
+  readonly waiting: readonly (readonly [eventId: string, dueAt: number])[]
+  readonly nextAt: number | undefined
+  readonly records: number
 }
 
 /** A pending entry. */
@@ -125,6 +173,11 @@ export function isNewer(orderId: string): boolean {
 /** What is kept of a pause, which never ends by itself. */
 export function pauseText(name: string): string {
   return JSON.stringify({ [name]: { at: 1 } })
+}
+
+/** An entry as a sight has it. @param payload Asked for only where it was delayed. */
+export function streamEntry(id: string, eventId: string, payload: () => string): StreamEntry {
+  return { id, eventId, orderId: eventId === '' ? '' : (JSON.parse(payload()) as { orderId: string }).orderId }
 }
 
 /** What a dead letter says, of all its names and values. */

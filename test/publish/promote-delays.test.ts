@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { defineConsumer, on } from '../../src/define/consumer.ts'
 import { defineEvent } from '../../src/define/event.ts'
 import type { Observed } from '../../src/define/observe.ts'
-import { type PublishFailedError, RedisReplyError } from '../../src/errors.ts'
+import { type PublishFailedError, RedisConnectionError, RedisReplyError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
 import type { DelayedEntries } from '../../src/group/delays.ts'
 import { connectMemory } from '../../src/group/memory/memory-connection.ts'
@@ -96,6 +96,32 @@ describe('a publisher', () => {
     expect(error).toMatchObject({ entryIds: [undefined, '1-0', undefined], delayedUntil })
     expect((error as PublishFailedError).message).toMatch(/^Cannot publish 1 of 3 events/)
     expect(seen).toMatchObject([{ entryIds: [undefined, '1-0', undefined], delayedUntil, error }])
+  })
+
+  it('says cancelled, whichever of its calls did, after several lost answers', async () => {
+    const memory = connectMemory()
+    const losses = ['before', 'after', 'before']
+    const { delaying } = memory
+    const redis: Connection = {
+      ...memory,
+      delaying: {
+        promote: (stream) => delaying?.promote(stream) as never,
+        async cancel(...call) {
+          const lost = losses.shift()
+          const answer = lost === 'before' ? undefined : await delaying?.cancel(...call)
+          if (lost !== undefined || !answer) throw new RedisConnectionError('the connection broke')
+          return answer
+        },
+      },
+    }
+    const publisher = createPublisher({ stream: 'orders', redis })
+    await publisher.publish(Ping, 1, { eventId: 'a', delayMs: HOUR })
+
+    const answers: unknown[] = []
+    for (let n = 0; n < 5; n++) answers.push(await publisher.cancel('a').catch((error: unknown) => error))
+
+    const lost = expect.any(RedisConnectionError) as unknown
+    expect(answers).toEqual([lost, lost, lost, 'cancelled', 'already-cancelled'])
   })
 
   it.each(['', undefined, 5])('cancels no event id %j', async (eventId) => {

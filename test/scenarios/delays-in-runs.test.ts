@@ -5,6 +5,8 @@ import { connect } from 'millrace/connect'
 import { pause } from 'millrace/operate'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { EntryWaiter } from '../../src/group/group.ts'
+import { type BothSides, bothSides } from '../support/both-sides.ts'
 import { startRestServer } from '../support/rest-server.ts'
 import { billing, difference, names, OrderPaid, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -42,6 +44,11 @@ function promoting(options: Partial<Parameters<typeof billing>[1]> = {}) {
     dueAt.set(orderId, deliverAt.getTime())
   }
   return { consumer, lateMs, publish }
+}
+
+/** A connection whose groups do some of it otherwise. */
+function withGroup(redis: Connection, change: (group: BothSides) => Partial<BothSides>): Connection {
+  return { ...redis, group: (...request) => bothSides(redis.group(...request), change) }
 }
 
 /** A run until somebody ends it. */
@@ -164,6 +171,74 @@ describe('delayed events in runs', () => {
       }
 
     expect(sent.slice(2)).toEqual(sent.slice(0, 2))
+  })
+
+  it('one that is due just after a slot was taken is settled under a slot', async () => {
+    const memory = connectMemory()
+    const { consumer, publish } = promoting()
+    let isFirst = true
+    const redis = withGroup(memory, (group) => ({
+      async takeSlot(...request) {
+        const slot = await group.takeSlot(...request)
+        if (isFirst) await publish(memory, 'a', { delayMs: 0 })
+        isFirst = false
+        return slot
+      },
+    }))
+
+    expect(await poll(consumer, { redis })).toMatchObject({ promoted: 1, read: 1, acked: 1, unsettled: 0 })
+    const failing = billing(() => Promise.reject(new Error('no')), { ...QUICK, delays: promoteDelays() })
+    isFirst = true
+    expect(await poll(failing, { redis })).toMatchObject({ promoted: 1, read: 1, retried: 1, unsettled: 0 })
+  })
+
+  it('who listens promotes in time beside a last delivery, which runs alone', async () => {
+    const clock = createVirtualClock()
+    const redis = connectMemory({ clock })
+    const handler = ({ payload: { orderId } }: { payload: { orderId: string } }) =>
+      orderId === 'long'
+        ? new Promise<void>((_resolve, reject) => clock.after(8_000, () => reject(new Error('no'))))
+        : undefined
+    const consumer = billing(handler as never, {
+      mode: 'listen',
+      delays: promoteDelays(),
+      maxDeliveries: 2,
+      backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+    })
+    const publisher = createPublisher({ stream: 'orders', redis, clock })
+    await publisher.publish(OrderPaid, { orderId: 'long' })
+    await publisher.publish(OrderPaid, { orderId: 'delayed' }, { delayMs: 10_000 })
+    const polling = poll(consumer, { redis, clock, remainingMs: 60_000 })
+
+    await clock.advance(9_900)
+    expect([redis.pending('orders', 'billing'), redis.delayed('orders')]).toMatchObject([[{ deliveryCount: 2 }], [{}]])
+    await clock.advance(2_000)
+    expect([redis.pending('orders', 'billing'), redis.delayed('orders')]).toMatchObject([[{ deliveryCount: 2 }], []])
+    await clock.advance(50_000)
+    expect(await polling).toMatchObject({ promoted: 1, acked: 1, deadLettered: 1 })
+  })
+
+  it('who listens where no request waits, and hears of none, promotes nothing', async () => {
+    const clock = createVirtualClock()
+    const redis = withGroup(connectMemory({ clock }), (group) => ({
+      openWaiter() {
+        const waiter = group.openWaiter?.() as EntryWaiter
+        return {
+          end: () => waiter.end(),
+          maxWaitMs: 0,
+          read: (slot, request) => waiter.read(slot, { ...request, waitMs: 0 }),
+        }
+      },
+    }))
+    const promote = vi.fn(promoteDelays().promote)
+    const polling = poll(
+      billing(() => {}, { mode: 'listen', delays: { promote } }),
+      { redis, clock, remainingMs: 60_000 },
+    )
+    await clock.advance(60_000)
+    await polling
+
+    expect(promote).not.toHaveBeenCalled()
   })
 
   it('a claimer in virtual time promotes each at its millisecond, and wakes the poller', async () => {

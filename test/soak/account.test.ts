@@ -6,6 +6,7 @@ import type { Life } from '../../soak/fleet.ts'
 import type { Fault } from '../../soak/journal.ts'
 import type { DatedNote, Note, ReportNumbers } from '../../soak/notes.ts'
 import type { Holdings, Letter } from '../../soak/observer.ts'
+import type { Delayed } from '../../soak/publish.ts'
 import { SETTINGS } from '../../soak/settings.ts'
 import { breachLines } from '../../soak/table.ts'
 
@@ -18,6 +19,8 @@ describe('accountFor()', () => {
 
     expect(account).toEqual({
       published: 1,
+      delayed: 0,
+      cancelled: 0,
       entries: 1,
       handled: 1,
       lost: 0,
@@ -105,7 +108,55 @@ describe('accountFor()', () => {
     })
   })
 
+  test.each<[what: string, Partial<Scene>, counts: object]>([
+    ['that came at its time', { delayed: [aDelayed()] }, { published: 1, delayed: 1, cancelled: 0 }],
+    ['that was promoted before it was cancelled', { delayed: [aDelayed({ cancelled: 'too-late' })] }, { cancelled: 0 }],
+    [
+      'that was cancelled',
+      { delayed: [aDelayed({ cancelled: 'cancelled' })], holdings: { entries: [] }, workers: [] },
+      { published: 1, delayed: 1, cancelled: 1, lost: 0 },
+    ],
+  ])('finds nothing wrong with a delayed event %s', (_, scene, counts) => {
+    const workers = [aWorker(called(1, 'succeeded', 100, { report: { promoted: 1 } }))]
+
+    expect(accountFor(someEvidence({ workers, ...scene }))).toMatchObject({ ...counts, breaches: [] })
+  })
+
   test.each<[rule: string, what: string, Partial<Scene>]>([
+    [
+      'a delayed event enters the stream once, and never if it was cancelled',
+      'one that never came',
+      { delayed: [aDelayed()], holdings: { entries: [] } },
+    ],
+    [
+      'a delayed event enters the stream once, and never if it was cancelled',
+      'one that came twice',
+      {
+        delayed: [aDelayed()],
+        holdings: { entries: [ENTRY, '1000-1'].map((id) => ({ id, eventId: 'event', kind: 'ok' })) },
+      },
+    ],
+    [
+      'a delayed event enters the stream once, and never if it was cancelled',
+      'one that came though it was cancelled',
+      { delayed: [aDelayed({ cancelled: 'cancelled' })] },
+    ],
+    [
+      'a delayed event never enters the stream before its time',
+      'a millisecond',
+      { delayed: [aDelayed({ deliverAt: 1_001 })] },
+    ],
+    [
+      'who cancels a delayed event for the first time did, or comes too late',
+      'an answer that nobody can have caused',
+      { delayed: [aDelayed({ cancelled: 'already-cancelled' })] },
+    ],
+    [
+      'reports promote no more than entered the stream',
+      'one too many',
+      { delayed: [aDelayed()], workers: [aWorker(called(1, 'succeeded', 100, { report: { promoted: 2 } }))] },
+    ],
+    ['nothing is left in the end', 'a delayed event', { holdings: { sideKeys: ['{orders}:delayed'] } }],
     ['no entry is lost', 'an entry that nobody handled', { workers: [] }],
     ['no entry is lost', 'an entry that only failed', { workers: [aWorker(called(1, 'failed'))] }],
     [
@@ -303,6 +354,8 @@ interface Scene {
   readonly faults: readonly Fault[]
   readonly letters: readonly Letter[]
   readonly holdings: Partial<Holdings>
+  /** If any, the entry came by a promotion. */
+  readonly delayed: readonly Delayed[]
 }
 
 function someEvidence({
@@ -311,6 +364,7 @@ function someEvidence({
   faults = [],
   letters = [],
   holdings = {},
+  delayed = [],
 }: Partial<Scene>): Evidence {
   const named = workers.map(({ life, notes }, n) => ({
     notes,
@@ -319,7 +373,8 @@ function someEvidence({
   return {
     serverEpochMs: 1_000,
     pauses: pausesOf(faults),
-    published: [{ eventId: 'event', kind, entryId: ENTRY }],
+    published: delayed.length > 0 ? [] : [{ eventId: 'event', kind, entryId: ENTRY }],
+    delayed,
     holdings: {
       entries: [{ id: ENTRY, eventId: 'event', kind }],
       letters,
@@ -401,6 +456,10 @@ function aLetter(letter: Partial<Letter> = {}): Letter {
   return { id: '1300-0', entryId: ENTRY, reason: 'non-retryable', deliveryCount: 1, ...letter }
 }
 
+function aDelayed(delayed: Partial<Delayed> = {}): Delayed {
+  return { eventId: 'event', kind: 'ok', deliverAt: 1_000, ...delayed }
+}
+
 const noNumbers = Object.fromEntries(
   [
     'read',
@@ -414,5 +473,6 @@ const noNumbers = Object.fromEntries(
     'superseded',
     'unsettled',
     'lost',
+    'promoted',
   ].map((name) => [name, 0]),
 )

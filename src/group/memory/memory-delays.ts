@@ -63,16 +63,16 @@ export class MemoryDelays implements Delaying {
     return due
   }
 
-  async cancel(stream: string, eventId: string, nonce: string, before?: string): Promise<CancelAnswer> {
+  async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
     const ended = this.#endedAs(stream, eventId)
     if (ended === nonce) return 'cancelled'
     if (this.#of(stream).waiting.delete(eventId)) {
       this.#noteEnded(stream, eventId, nonce)
       return 'cancelled'
     }
-    if (ended !== undefined && ended === before) return 'cancelled'
     if (ended === undefined) return 'unknown'
-    return typeof ended === 'string' ? 'already-cancelled' : 'too-late'
+    if (typeof ended === 'number') return 'too-late'
+    return before.includes(ended) ? 'cancelled' : 'already-cancelled'
   }
 
   async promote(key: string): Promise<PromotedPage> {

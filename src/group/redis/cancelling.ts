@@ -9,9 +9,9 @@ export function createCanceller(action: string, redis: Connection): Delaying['ca
   const { delaying } = redis
   if (delaying) return (...call) => delaying.cancel(...call)
   const sender = createOperatorSender(action, redis)
-  return async (stream, eventId, nonce, before = '') => {
+  return async (stream, eventId, nonce, before = []) => {
     const keys = delayKeyArguments(stream)
-    const reply = await sender.call({ script: cancelDelayedScript, keys, args: [eventId, nonce, before] })
+    const reply = await sender.call({ script: cancelDelayedScript, keys, args: [eventId, nonce, ...before] })
     return ANSWERS.get(Number(reply)) ?? 'unknown'
   }
 }

@@ -37,7 +37,10 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
     // what calls others is waited for last: nothing that is settled waits for it
     await scaler.end()
   }
-  return { isCutOff: reader.isFull && parts.consumer.settings.mode !== 'once' && run.isSound }
+  const mayGoOn = parts.consumer.settings.mode !== 'once'
+  // the read that brought nothing gave the slot back
+  const againInMs = mayGoOn && run.hasGivenSlot && run.delays?.isDue ? 0 : undefined
+  return { isCutOff: mayGoOn && reader.isFull && run.isSound, againInMs }
 }
 
 /**
@@ -59,7 +62,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader): Promise<v
     }
     const jobs = await reader.next()
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
-      if (run.delays?.isDue && mode !== 'once') continue
+      if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
       if (mode === 'drain' && (await isDue(run, pool))) continue
       return
     }

@@ -68,6 +68,8 @@ class Listening {
   #cancelBeat: () => void = () => {}
   #paused = 0
   #isReading = false
+  /** It reads again soon, and hears then what is due. */
+  #rests = false
   #hasEndedReading = false
   /** The last of the requests that take, start, or hand back what a lost answer brought, which go one after the other: what a take brings would be handed back as well. */
   #lastInTurn: Promise<unknown> = Promise.resolve()
@@ -85,7 +87,7 @@ class Listening {
     this.#lostReads = new LostReads(time.clock, run.settler)
   }
 
-  /** Resolves once nothing more is read, and all that was is done. @throws What ended it, once both have ended. */
+  /** Resolves once nothing more is read, and all that was is done. @throws What ended it, once all have ended. */
   async untilOver(): Promise<void> {
     const stopped = (error: unknown) => {
       this.#run.time.stop()
@@ -98,7 +100,8 @@ class Listening {
       this.#hasEndedReading = true
       this.#pool.notify()
     })
-    const ends = await Promise.allSettled([reading.catch(stopped), this.#settleOn().catch(stopped)])
+    const others = [this.#settleOn(), this.#promoteOn()].map((one) => one.catch(stopped))
+    const ends = await Promise.allSettled([reading.catch(stopped), ...others])
     cancel()
     this.#cancelBeat()
     const failed = ends.find(({ status }) => status === 'rejected')
@@ -157,7 +160,10 @@ class Listening {
       this.#retries.last.hasRead()
       this.#notePauses()
       this.#pool.notify()
-      if (isQuiet) await this.#sleep(this.#pauseMs)
+      if (!isQuiet) continue
+      this.#rests = !this.reader.isVetoed && !this.reader.isAtLimit
+      await this.#sleep(this.#pauseMs)
+      this.#rests = false
     }
   }
 
@@ -223,8 +229,7 @@ class Listening {
     const owes = () => settler.hasDone || settler.owesGiveBack
     const isOver = () => this.#hasEndedReading && this.#pool.isIdle && !owes()
     while (!isOver()) {
-      await this.#pool.until(() => isOver() || owes() || this.#mayTake || this.#mayStartLast || this.#mayPromote)
-      if (this.#mayPromote) await this.#answered(() => this.#promote())
+      await this.#pool.until(() => isOver() || owes() || this.#mayTake || this.#mayStartLast)
       let hasCome = true
       if (settler.owesGiveBack) await this.#answered(() => this.#inTurn(() => settler.giveBack()))
       else if (this.#mayStartLast) await this.#answered(() => this.#startLast())
@@ -235,10 +240,19 @@ class Listening {
     }
   }
 
+  /** Side by side with all else: what runs alone keeps no delayed event waiting. */
+  async #promoteOn(): Promise<void> {
+    while (!this.#hasEndedReading) {
+      await this.#pool.until(() => this.#hasEndedReading || this.#mayPromote)
+      if (this.#mayPromote) await this.#answered(() => this.#promote())
+    }
+  }
+
   get #mayPromote(): boolean {
     const { delays } = this.#run
     // who has no room does not read, and so does not see what is due
-    return this.#goesOn && delays !== undefined && (delays.isDue || (!this.#isReading && delays.isUnseenFor(BEAT_MS)))
+    if (!this.#goesOn || !delays) return false
+    return delays.isDue || (!this.#isReading && !this.#rests && delays.isUnseenFor(BEAT_MS))
   }
 
   /** What is promoted comes by the next read. */

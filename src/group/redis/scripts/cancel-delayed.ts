@@ -8,7 +8,7 @@ export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLat
 /**
  * Cancels a delayed event. A call that is sent again answers the same, and cancels nothing that was published meanwhile: its nonce is remembered.
  *
- * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce, the nonce of a call whose answer was lost ('' none). Answers a number of CANCEL_SCRIPT_ANSWERS.
+ * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce, then the nonces of calls whose answers were lost. Answers a number of CANCEL_SCRIPT_ANSWERS.
  */
 export const cancelDelayedScript: LuaScript = {
   keyCount: 6,
@@ -41,7 +41,9 @@ if redis.call('ZREM', delayed, member) == 1 then
   keepFlag()
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end
-if ARGV[3] ~= '' and cancelledBy == '${ENDED.cancelled}' .. ARGV[3] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+for n = 3, #ARGV do
+  if cancelledBy == '${ENDED.cancelled}' .. ARGV[n] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+end
 if not ended then return ${CANCEL_SCRIPT_ANSWERS.unknown} end
 return ended:sub(1, 1) == '${ENDED.cancelled}' and ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled} or ${CANCEL_SCRIPT_ANSWERS.tooLate}
 `,
