@@ -20,6 +20,7 @@ import { CfnParameter as StoredParameter } from 'aws-cdk-lib/aws-ssm'
 import {
   claimer as claimerMay,
   console as consoleMay,
+  deduplicator as deduplicatorMay,
   delayer as delayerMay,
   operator as operatorMay,
   poller as pollerMay,
@@ -73,6 +74,7 @@ function usersOf(stack: Stack, stage: string) {
   return {
     default: userOf('default', 'default', 'off -@all', 'no-password-required'),
     publisher: byIam('publisher', publisherMay),
+    deduplicator: byIam('deduplicator', deduplicatorMay),
     delayer: byIam('delayer', delayerMay),
     poller: byIam('poller', pollerMay),
     promoter: byIam('promoter', promoterMay),

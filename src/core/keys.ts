@@ -83,6 +83,17 @@ export function delayKeys(stream: string): DelayKeys {
 }
 
 /**
+ * The marker of an event id that a stream has been given within its window: `{orders}::published:e-1`. The name of a group would stand between the two colons, and
+ * none is empty, so that no group shares the key, whatever its name and the id. Stream `{orders}` has a colon more than stream `orders`.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function publishedKey(stream: string, eventId: string): string {
+  const colons = stream === `{${hashTag(stream)}}` ? ':::' : '::'
+  return `${slotPrefix(stream)}${colons}published:${eventId}`
+}
+
+/**
  * Whether keys belong to a stream, by the owner that they name: streams `orders` and `{orders}` would share them. The owner is named as the
  * server sees it, with the client's `keyPrefix` before it if it has one.
  */

@@ -51,6 +51,7 @@ export const PUBLISHER_NUMBER_OPTIONS = {
   maxLength: { unit: 'entries', default: 1_000_000, min: 1, max: MOST },
   retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
   maxEntryBytes: ENTRY_BYTES,
+  deduplicateMs: { unit: 'ms', min: 1, max: 366 * 86_400_000 },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** @throws {TypeError | RangeError} Not a number as its row wants it. */

@@ -113,6 +113,8 @@ export interface Observed {
     readonly entryIds: readonly (string | undefined)[]
     /** One per event: until when it is delayed; `undefined` where it is not, or was not written. */
     readonly delayedUntil: readonly (Date | undefined)[]
+    /** The places of events that were not added, since their id was published within `deduplicateMs` before: what stands above is the first one's. Left out: none. */
+    readonly duplicates?: ReadonlySet<number> | undefined
     readonly error?: Error | undefined
   }
 }

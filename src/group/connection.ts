@@ -17,10 +17,18 @@ export interface WakeFlag {
   readonly windowMs: number
 }
 
+/** An event that is added unless one of its id was within the window before. */
+export interface OnceWithin {
+  readonly eventId: string
+  readonly windowMs: number
+}
+
 /** What became of entries and flags, in order. */
 export interface AppendResult {
   /** An id, the time at which a delayed one is due, or an error for each entry; an error also where it was not sent any more, or no reply came. */
   readonly answers: readonly (string | number | Error)[]
+  /** The places of entries that were not added, since their id was published within its window: their answer is that of the first. Left out: none. */
+  readonly duplicates?: ReadonlySet<number>
   /** Whether each flag was raised; false if it stood already. */
   readonly raised: readonly (boolean | Error)[]
 }
@@ -32,6 +40,7 @@ export type AppendEntries = (
   trim: StreamTrim,
   flags?: readonly WakeFlag[],
   delayed?: DelayedEntries,
+  once?: readonly (OnceWithin | undefined)[],
 ) => Promise<AppendResult>
 
 /** A server, or something that behaves like one. What the option `redis` takes. */

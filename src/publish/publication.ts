@@ -1,7 +1,9 @@
 import { assertKnownOptions, assertNumber, assertText, wrongUseError } from '../core/options.ts'
+import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
+import type { OnceWithin } from '../group/connection.ts'
 import type { EventDelay } from '../group/delays.ts'
 import { MAX_EVENT_DELAY_MS } from '../group/redis/scripts/delays.ts'
 
@@ -16,6 +18,12 @@ interface EventTexts {
   readonly occurredAt?: Date | string
   /** W3C trace context. */
   readonly traceparent?: string
+  /**
+   * Milliseconds within which the event's id is added to the stream once, whoever publishes it, and however often a lost answer has it sent again: a whole number, at
+   * most 366 days. The window begins when the server has the first one. Too short a window lets a late repeat in; each id takes memory until it is over. Default:
+   * the publisher's.
+   */
+  readonly deduplicateMs?: number | undefined
 }
 
 /** What an event for now says beside its payload. */
@@ -62,15 +70,24 @@ export interface EventDraft {
   readonly eventId: string
   /** `undefined`: it is for now. */
   readonly delay: EventDelay | undefined
+  /** `undefined`: it is added however often it is published. */
+  readonly once: OnceWithin | undefined
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt']
+const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt', 'deduplicateMs']
 
 const NO_OPTIONS: MaybeDelayOptions = {}
 
-/** @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time. */
-export function checkPublication(action: string, publication: Publication): EventDraft {
+/**
+ * @param deduplicateMs The publisher's.
+ * @throws {TypeError | RangeError} No publication, no event, an option that is unknown or none, or no time.
+ */
+export function checkPublication(
+  action: string,
+  publication: Publication,
+  deduplicateMs: number | undefined,
+): EventDraft {
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
@@ -78,7 +95,8 @@ export function checkPublication(action: string, publication: Publication): Even
   assertEventDefinition(action, event)
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
   const eventId = options.eventId ?? crypto.randomUUID()
-  return { event, payload, options, eventId, delay: checkDelay(action, eventId, options) }
+  const delay = checkDelay(action, eventId, options)
+  return { event, payload, options, eventId, delay, once: checkOnce(action, eventId, options, deduplicateMs) }
 }
 
 function checkPublishOptions(action: string, options: EventTexts): void {
@@ -92,8 +110,7 @@ function checkDelay(
   { delayMs, deliverAt }: MaybeDelayOptions,
 ): EventDelay | undefined {
   if (delayMs === undefined && deliverAt === undefined) return undefined
-  if (!eventId.isWellFormed())
-    throw wrongUseError(action, 'the eventId of a delayed event must be text of whole characters')
+  assertWholeCharacters(action, eventId, 'a delayed event')
   if (delayMs !== undefined && deliverAt !== undefined)
     throw wrongUseError(action, 'delayMs and deliverAt must not both be given')
   if (delayMs !== undefined) {
@@ -104,6 +121,25 @@ function checkDelay(
   if (Number.isNaN(at)) throw wrongUseError(action, `deliverAt must be a valid Date, got ${kindOf(deliverAt)}`)
   // how far ahead it may be, the script decides by the server's clock
   return { eventId, deliverAt: at }
+}
+
+function checkOnce(
+  action: string,
+  eventId: string,
+  { deduplicateMs }: EventTexts,
+  ofPublisher: number | undefined,
+): OnceWithin | undefined {
+  if (deduplicateMs !== undefined)
+    checkNumberOption(action, 'deduplicateMs', deduplicateMs, PUBLISHER_NUMBER_OPTIONS.deduplicateMs)
+  const windowMs = deduplicateMs ?? ofPublisher
+  if (windowMs === undefined) return undefined
+  assertWholeCharacters(action, eventId, 'an event with deduplicateMs')
+  return { eventId, windowMs }
+}
+
+/** An id that a server compares: halves of characters would all be the same there. */
+function assertWholeCharacters(action: string, eventId: string, which: string): void {
+  if (!eventId.isWellFormed()) throw wrongUseError(action, `the eventId of ${which} must be text of whole characters`)
 }
 
 /** Milliseconds since 1970; NaN of what is no date, whatever else it says it is. */

@@ -39,6 +39,11 @@ export interface PublisherOptions {
   readonly exactTrimming?: boolean
   /** Bytes of names and values; a larger event is refused. Default 1,048,576, as the consumer's. */
   readonly maxEntryBytes?: number
+  /**
+   * Milliseconds within which an event's id is added to the stream once, of every event that does not say otherwise: a whole number, at most 366 days. Default: events
+   * are added however often they are published.
+   */
+  readonly deduplicateMs?: number
   /** Pollers to wake, as from `wakePoller` of `millrace/lambda`. Default: none; their schedule finds what was published. */
   readonly wake?: Wake | readonly Wake[]
   /** Observers of what is published, such as `reportMetrics()` of `millrace/powertools`. Default: nobody. */
@@ -68,12 +73,21 @@ const DEFAULTS = {
   maxEntryBytes: PUBLISHER_NUMBER_OPTIONS.maxEntryBytes.default as number,
   clock: systemClock,
 }
-const KNOWN = ['stream', 'redis', 'producer', 'retentionMs', 'wake', 'observe', ...Object.keys(DEFAULTS)]
+const KNOWN = [
+  'stream',
+  'redis',
+  'producer',
+  'retentionMs',
+  'deduplicateMs',
+  'wake',
+  'observe',
+  ...Object.keys(DEFAULTS),
+]
 
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
   assertObject('create publisher', 'options', options)
-  const { stream, redis, producer } = options
+  const { stream, redis, producer, deduplicateMs } = options
   const action = `create publisher for stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertKnownKeys(action, options, KNOWN)
@@ -85,6 +99,8 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     clock: options.clock,
   })
   checkNumberOption(action, 'maxEntryBytes', maxEntryBytes, PUBLISHER_NUMBER_OPTIONS.maxEntryBytes)
+  if (deduplicateMs !== undefined)
+    checkNumberOption(action, 'deduplicateMs', deduplicateMs, PUBLISHER_NUMBER_OPTIONS.deduplicateMs)
   assertBoolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
   const trim = resolveTrim(action, options, exactTrimming)
@@ -93,6 +109,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     redis,
     producer,
     maxEntryBytes,
+    deduplicateMs,
     clock,
     trim,
     observers: resolveObservers(action, options.observe),

@@ -4,7 +4,7 @@ import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
 import { PublishFailedError, quotedValue } from '../errors.ts'
-import type { Connection } from '../group/connection.ts'
+import type { Connection, OnceWithin } from '../group/connection.ts'
 import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
@@ -19,6 +19,8 @@ import { wakeIfRaised } from './wake-if-raised.ts'
 export interface Published {
   readonly entryId: string
   readonly eventId: string
+  /** Nothing was added, since its id was published within `deduplicateMs` before: the entry is the first one's. Where that is delayed, there is its `deliverAt` instead. */
+  readonly duplicate?: true
 }
 
 /** Until when an event is delayed. */
@@ -26,6 +28,8 @@ export interface Delayed {
   readonly eventId: string
   /** By the server's clock: no run promotes it before. */
   readonly deliverAt: Date
+  /** Nothing was added, since its id was published within `deduplicateMs` before: the time is the first one's. Where that is in the stream, there is its `entryId` instead. */
+  readonly duplicate?: true
 }
 
 /** What a publication comes to, by its options. */
@@ -55,11 +59,12 @@ export interface Publisher {
   /**
    * Checks a payload, as the JSON that consumers will read, and appends it to the stream as it was given.
    *
-   * When a reply is lost the command is sent again, so an event may stand in the stream twice, with the same `eventId`.
+   * When a reply is lost the command is sent again, so an event may stand in the stream twice, with the same `eventId`. With `deduplicateMs` it does not: within that
+   * time an `eventId` is added once, and publishing it again answers where the first one went, with `duplicate: true`.
    *
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
-   * @throws {PublishFailedError} The server refused it.
+   * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.
    */
   publish<Definition extends EventDefinition>(
@@ -143,10 +148,10 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
 type Result = Published | Delayed
 
 async function publishAll(publishing: Publishing, publications: readonly Publication[]): Promise<Result[]> {
-  const { action, stream, observers } = publishing
+  const { action, stream, observers, deduplicateMs } = publishing
   if (!Array.isArray(publications))
     throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
-  const drafts = publications.map((publication) => checkPublication(action, publication))
+  const drafts = publications.map((publication) => checkPublication(action, publication, deduplicateMs))
   if (drafts.length === 0) return []
   if (!observers) return append(publishing, drafts)
   const events = drafts.map(({ event, eventId }) => ({ type: event.type, eventId }))
@@ -159,18 +164,20 @@ async function append(publishing: Publishing, drafts: readonly EventDraft[], cal
   const startedAt = clock.monotonic()
   let entries: readonly (readonly Field[])[] = []
   let answers: readonly (string | number | Error)[] = []
+  let duplicates: ReadonlySet<number> | undefined
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
     const delayed = delayedOf(drafts, wakes)
     // what is delayed wakes nobody yet
     const flags = delayed?.delays.every(Boolean) ? [] : wakes
-    const appended = await publishing.appendTo(stream, entries, trim, flags, delayed)
+    const appended = await publishing.appendTo(stream, entries, trim, flags, delayed, onceOf(drafts))
     answers = appended.answers
+    duplicates = appended.duplicates
     await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
     const refusal = answers.find((answer) => answer instanceof Error)
     if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal, answers.map(timeOnly))
-    return drafts.map(({ eventId }, n) => resultOf(eventId, answers[n]))
+    return drafts.map(({ eventId }, n) => resultOf(eventId, answers[n], duplicates?.has(n)))
   } catch (thrown) {
     error = thrown as Error
     throw thrown
@@ -179,7 +186,8 @@ async function append(publishing: Publishing, drafts: readonly EventDraft[], cal
       const durationMs = clock.monotonic() - startedAt
       const entryIds = drafts.map((_draft, n) => idOnly(answers[n]))
       const delayedUntil = drafts.map((_draft, n) => timeOnly(answers[n]))
-      observers?.tell('published', { call, durationMs, bytes: entries.map(entryBytes), entryIds, delayedUntil, error })
+      const bytes = entries.map(entryBytes)
+      observers?.tell('published', { call, durationMs, bytes, entryIds, delayedUntil, duplicates, error })
     }
   }
 }
@@ -202,12 +210,20 @@ type Answer = string | number | Error | undefined
 const idOnly = (answer: Answer) => (typeof answer === 'string' ? answer : undefined)
 const timeOnly = (answer: Answer) => (typeof answer === 'number' ? new Date(answer) : undefined)
 
-function resultOf(eventId: string, answer: Answer): Result {
-  return typeof answer === 'number' ? { eventId, deliverAt: new Date(answer) } : { entryId: answer as string, eventId }
+function resultOf(eventId: string, answer: Answer, isDuplicate = false): Result {
+  const repeat = isDuplicate ? ({ duplicate: true } as const) : {}
+  if (typeof answer === 'number') return { eventId, deliverAt: new Date(answer), ...repeat }
+  return { entryId: answer as string, eventId, ...repeat }
 }
 
 /** `undefined` where nothing is delayed. */
 function delayedOf(drafts: readonly EventDraft[], wakes: readonly Wake[]): DelayedEntries | undefined {
   const delays = drafts.map(({ delay }) => delay)
   return delays.some(Boolean) ? { delays, groups: wakes.map(({ group }) => group) } : undefined
+}
+
+/** `undefined` where everything is added however often it is published. */
+function onceOf(drafts: readonly EventDraft[]): readonly (OnceWithin | undefined)[] | undefined {
+  const once = drafts.map((draft) => draft.once)
+  return once.some(Boolean) ? once : undefined
 }

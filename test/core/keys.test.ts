@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumerKeys } from '../../src/core/keys.ts'
-import { consumerKeys, delayKeys, hashSlot, hashTag, PARKED_CONSUMER } from '../../src/core/keys.ts'
+import { consumerKeys, delayKeys, hashSlot, hashTag, PARKED_CONSUMER, publishedKey } from '../../src/core/keys.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const namesOf = ({ stream, deadLetters, due, state, slot }: ConsumerKeys) => ({
@@ -182,6 +182,30 @@ describe('delayKeys()', () => {
     const { delayed, events, next, ended } = delayKeys('orders')
 
     expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])
+  })
+})
+
+describe('publishedKey()', () => {
+  test.each([
+    ['orders', '{orders}::published:e-1'],
+    ['{shop}:orders', '{shop}:orders::published:e-1'],
+    ['{orders}', '{orders}:::published:e-1'],
+  ])('of stream %s lies in its hash slot, and is that of no other stream', (stream, key) => {
+    expect(publishedKey(stream, 'e-1')).toBe(key)
+    expect(hashSlot(key)).toBe(hashSlot(stream))
+  })
+
+  test('is no key of a group or of delayed events, whatever the names', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.constant('published'), troublesome), troublesome, (group, eventId) => {
+        const { slot, ...keys } = consumerKeys('orders', group)
+        const { ended, ...delayed } = delayKeys('orders')
+        const others = [...Object.values(keys), slot(eventId), ...ended, ...Object.values(delayed)]
+
+        expect(others).not.toContain(publishedKey('orders', eventId))
+        expect(publishedKey('orders', eventId).startsWith(keys.due.slice(0, -'due'.length))).toBe(false)
+      }),
+    )
   })
 })
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { EventHandler } from 'millrace'
 import { createPublisher, defineConsumer, on, poll } from 'millrace'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
 import { passOnDue } from '../support/due.ts'
 import { startScenario } from '../support/scenario.ts'
@@ -11,6 +11,7 @@ import { startScenario } from '../support/scenario.ts'
 const root = new URL('../../', import.meta.url).pathname
 const page = await readFile(join(root, 'docs/once.md'), 'utf8')
 const readme = await readFile(join(root, 'README.md'), 'utf8')
+const [, checkout = ''] = /```ts\n(\/\/ checkout\.ts\n.*?)```/s.exec(page) ?? []
 const [, events = ''] = /```ts\n(\/\/ events\.ts\n.*?)```/s.exec(readme) ?? []
 
 type Recipe = (effectsAt: never) => EventHandler<never>
@@ -73,6 +74,27 @@ test('the recipe of docs/once.md for a provider gives each delivery of an event 
   const calls = await handleTwice(OrderPaid, (chargeCard as Recipe)({ charge } as never))
 
   expect([calls, [...charges]]).toEqual([3, [['billing:e1', { orderId: 'o-1', amount: '9.00' }]]])
+})
+
+test('the program of docs/once.md publishes an order that is paid twice once', async () => {
+  const { server, raw } = await startScenario()
+  const printed: unknown[][] = []
+  const log = vi.spyOn(console, 'log').mockImplementation((...texts) => void printed.push(texts))
+  onTestFinished(() => log.mockRestore())
+  await mkdir(join(root, '.readme'), { recursive: true })
+  const folder = await mkdtemp(join(root, '.readme', 'once-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  await writeFile(join(folder, 'checkout.ts'), checkout.replace('redis://127.0.0.1', server.url))
+  const { paid } = (await import(join(folder, 'checkout.ts'))) as { paid(orderId: string): Promise<void> }
+
+  await Promise.all([paid('o-1'), paid('o-1')])
+
+  const [[entryId] = []] = await raw.xrange('orders', '-', '+')
+  expect(printed).toEqual([
+    ['o-1', 'is published as', entryId],
+    ['o-1', 'was published before as', entryId],
+  ])
+  expect(await raw.xlen('orders')).toBe(1)
 })
 
 /** One call after the other, as transactions of one connection are. */

@@ -7,12 +7,14 @@ import { createPublisher, poll } from 'millrace'
 import { expect, onTestFinished, test } from 'vitest'
 import { encodeEnvelope } from '../../src/core/codec.ts'
 import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
+import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
 import { findPython } from '../../tools/find-python.ts'
 import { DELAYED, passDelays, promoteAll } from '../support/delays.ts'
 import { billing, noting, OrderPaid, type Scenario, startScenario } from '../support/scenario.ts'
 
 const page = await readFile(new URL('../../docs/wire.md', import.meta.url), 'utf8')
-const codeIn = (language: string) => new RegExp(`\`\`\`${language}\n(.*?)\`\`\``, 's').exec(page)?.[1] ?? ''
+const codeIn = (language: string, n = 0) =>
+  [...page.matchAll(new RegExp(`\`\`\`${language}\n(.*?)\`\`\``, 'gs'))][n]?.[1] ?? ''
 
 const DAY_MS = 86_400_000
 
@@ -27,10 +29,12 @@ async function runPython({ server }: Scenario): Promise<string[]> {
   return stdout.trim().split('\n')
 }
 
-test('the page has the script that delays, word for word', () => {
+test('the page has the scripts that delay and that publish once, word for word', () => {
   const plain = (lua: string) => lua.trim().replace(/\n{2,}/g, '\n\n')
 
-  expect(codeIn('lua').trim()).toBe(plain(delayEventScript.lua))
+  expect([codeIn('lua').trim(), codeIn('lua', 1).trim()]).toEqual(
+    [delayEventScript.lua, publishOnceScript.lua].map(plain),
+  )
 })
 
 test('the page has every field of an entry, and at most 30 lines of Python', () => {

@@ -47,6 +47,7 @@ import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
+import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -64,13 +65,14 @@ import { startMonitor } from '../support/start-monitor.ts'
 import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
 
 const PUBLISHER = 'orders-publisher'
+const DEDUPLICATOR = 'orders-deduplicator'
 const DELAYER = 'orders-delayer'
 const POLLER = 'orders-poller'
 const PROMOTER = 'orders-promoter'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
-const USERS = [PUBLISHER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
+const USERS = [PUBLISHER, DEDUPLICATOR, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -98,7 +100,7 @@ const CLAIMER_SCRIPTS = [
   finishClaimerRunScript,
   removeConsumerScript,
 ]
-const DELAYER_SCRIPTS = [delayEventScript, cancelDelayedScript]
+const DELAYER_SCRIPTS = [publishOnceScript, delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [joinScript, holdMarkersScript, takeSetAsideGuardedScript]
@@ -115,23 +117,18 @@ const POLLING: readonly RedisCommand[] = [
   ...POLLER_SCRIPTS.flatMap(callsOf),
 ]
 
+const PUBLISHING: readonly RedisCommand[] = [
+  xadd('', [], { kind: 'none' }),
+  setIfAbsent('', ''),
+  expireAfter('', 1),
+  getCommand(''),
+]
+
 /** What each part sends, and what its scripts call. */
 const SENT: Readonly<Record<string, readonly string[]>> = {
-  [PUBLISHER]: aclNames([
-    xadd('', [], { kind: 'none' }),
-    setIfAbsent('', ''),
-    expireAfter('', 1),
-    getCommand(''),
-    timeCommand,
-  ]),
-  [DELAYER]: aclNames([
-    ...EVALS,
-    xadd('', [], { kind: 'none' }),
-    setIfAbsent('', ''),
-    expireAfter('', 1),
-    getCommand(''),
-    ...DELAYER_SCRIPTS.flatMap(callsOf),
-  ]),
+  [PUBLISHER]: aclNames([...PUBLISHING, timeCommand]),
+  [DEDUPLICATOR]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...callsOf(publishOnceScript)]),
+  [DELAYER]: aclNames([...EVALS, ...PUBLISHING, ...DELAYER_SCRIPTS.flatMap(callsOf)]),
   [POLLER]: aclNames(POLLING),
   [PROMOTER]: aclNames([...POLLING, ...callsOf(promoteDelayedScript)]),
   [CLAIMER]: aclNames([...EVALS, xack('', '', []), xinfoConsumers('', ''), ...CLAIMER_SCRIPTS.flatMap(callsOf)]),
@@ -176,7 +173,19 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'SETNX orders x'],
   [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
   [PUBLISHER, 'EVAL return(0) 1 orders'],
+  [PUBLISHER, 'GET {orders}::published:e'],
+  [DEDUPLICATOR, 'XRANGE orders - +'],
+  [DEDUPLICATOR, 'SETNX orders x'],
+  [DEDUPLICATOR, 'GETDEL orders'],
+  [DEDUPLICATOR, 'GETEX orders PX 1'],
+  [DEDUPLICATOR, 'XADD {orders}:delayed * a b'],
+  [DEDUPLICATOR, 'ZADD {orders}:delayed 1 a'],
+  [DEDUPLICATOR, 'SET {orders}::published:e x'],
+  [DEDUPLICATOR, 'DEL {orders}::published:e'],
+  [DEDUPLICATOR, 'XADD {orders}::published:e * a b'],
+  [DEDUPLICATOR, 'GET {orders}:published:state'],
   [DELAYER, 'PEXPIREAT orders 1'],
+  [DELAYER, 'PEXPIREAT {orders}::published:e 1'],
   [DELAYER, 'UNLINK orders'],
   [DELAYER, 'XADD {orders}:delayed * a b'],
   [DELAYER, 'XRANGE orders - +'],
@@ -290,6 +299,7 @@ afterAll(async () => {
 })
 
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
+const MARKERS = '{orders}::published:*'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {
@@ -303,9 +313,29 @@ describe('the ACL file', () => {
     expect(rules).toEqual([
       [PUBLISHER, ['orders'], ['on', '-@all', '~{orders}:billing:wake -@all'], false],
       [
+        DEDUPLICATOR,
+        ['orders', '{orders}:delayed', MARKERS],
+        [
+          'on',
+          '-@all',
+          '~orders -@all',
+          '~{orders}:delayed -@all',
+          `~${MARKERS} -@all`,
+          '~{orders}:billing:wake -@all',
+        ],
+        false,
+      ],
+      [
         DELAYER,
-        ['orders', ...DELAYED],
-        ['on', '-@all', '~orders -@all', `~${DELAYED.join(' ~')} -@all`, '~{orders}:billing:wake -@all'],
+        ['orders', ...DELAYED, MARKERS],
+        [
+          'on',
+          '-@all',
+          '~orders -@all',
+          `~${DELAYED.join(' ~')} -@all`,
+          `~${MARKERS} -@all`,
+          '~{orders}:billing:wake -@all',
+        ],
         false,
       ],
       [POLLER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
@@ -328,7 +358,9 @@ describe('the ACL file', () => {
   test('leaves no script out', async () => {
     const files = await readdir(join(import.meta.dirname, '../../src/group/redis/scripts'))
 
-    expect(files.filter((file) => !['aside.ts', 'delays.ts', 'fence.ts', 'script.ts'].includes(file))).toHaveLength(
+    expect(
+      files.filter((file) => !['aside.ts', 'delays.ts', 'fence.ts', 'marker.ts', 'script.ts'].includes(file)),
+    ).toHaveLength(
       // two of them are in the file of another
       new Set([
         ...DELAYER_SCRIPTS,
@@ -454,8 +486,22 @@ describe('under the users of the ACL file', () => {
     })
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
     await delayAndPromote(monitor, wake)
+    await deduplicate(monitor, wake)
     monitor.stop()
   })
+
+  /** Everything that a publisher with deduplicateMs does. */
+  async function deduplicate(monitor: CommandWatch, wake: Wake): Promise<void> {
+    const redis = connectAs(DEDUPLICATOR)
+    const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000, deduplicateMs: 60_000 })
+    await admin.del('{orders}:billing:wake')
+    await admin.zadd('{orders}:delayed', Date.now() + 60_000, 'tsomething')
+    const answers = await monitor.during(DEDUPLICATOR, () =>
+      orders.publishMany(['e', 'f', 'e'].map((eventId) => [Order, { behaviour: 'fine' }, { eventId }] as const)),
+    )
+    expect(answers.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, true])
+    await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId: 'e' }))
+  }
 
   /** Everything that a publisher with delays does, and a poller that promotes beside its own work. */
   async function delayAndPromote(monitor: CommandWatch, wake: Wake): Promise<void> {
@@ -468,6 +514,10 @@ describe('under the users of the ACL file', () => {
       await reminders.cancel('a')
       await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'b', delayMs: 0 })
       await reminders.publish(Order, { behaviour: 'fine' }, { eventId: 'c', delayMs: 0 })
+      const once = { eventId: 'd', deduplicateMs: 60_000 }
+      await reminders.publish(Order, { behaviour: 'fine' }, { ...once, delayMs: 60_000 })
+      await reminders.cancel('d')
+      await reminders.publish(Order, { behaviour: 'fine' }, once)
     })
     await admin.hset('{orders}:delayed:events', 'tc', 'unreadable')
     await admin.del('{orders}:delayed:ended:0', '{orders}:delayed:ended:1')
@@ -566,23 +616,26 @@ describe('without selectors', () => {
     'ZADD orders 1 a',
   ]
 
-  test.each([PUBLISHER, POLLER, CLAIMER, OPERATOR])('%s cannot put an end to the stream', async (name) => {
-    const own = await startRedisServer()
-    onTestFinished(() => own.stop())
-    const owner = new Redis(own.url)
-    await createAclUsers(owner, 'flat')
-    const id = await owner.xadd('orders', '*', 'a', 'b')
-    const client = new Redis(urlOf(own, name), { enableReadyCheck: false, disableClientInfo: true, protocol: 2 })
-    for (const command of ON_STREAM) {
-      const [word = '', ...args] = command.split(' ')
-      await client.call(word, ...args).catch(() => {})
-    }
-    client.disconnect()
+  test.each([PUBLISHER, DEDUPLICATOR, POLLER, CLAIMER, OPERATOR])(
+    '%s cannot put an end to the stream',
+    async (name) => {
+      const own = await startRedisServer()
+      onTestFinished(() => own.stop())
+      const owner = new Redis(own.url)
+      await createAclUsers(owner, 'flat')
+      const id = await owner.xadd('orders', '*', 'a', 'b')
+      const client = new Redis(urlOf(own, name), { enableReadyCheck: false, disableClientInfo: true, protocol: 2 })
+      for (const command of ON_STREAM) {
+        const [word = '', ...args] = command.split(' ')
+        await client.call(word, ...args).catch(() => {})
+      }
+      client.disconnect()
 
-    expect(await owner.xrange('orders', '-', '+')).toEqual([[id, ['a', 'b']]])
-    expect(await owner.pttl('orders')).toBe(-1)
-    owner.disconnect()
-  })
+      expect(await owner.xrange('orders', '-', '+')).toEqual([[id, ['a', 'b']]])
+      expect(await owner.pttl('orders')).toBe(-1)
+      owner.disconnect()
+    },
+  )
 
   test('events are published, polled and claimed', async () => {
     const own = await startRedisServer()

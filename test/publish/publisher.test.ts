@@ -52,7 +52,7 @@ describe('createPublisher()', () => {
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
   const known =
-    'known are stream, redis, producer, retentionMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
+    'known are stream, redis, producer, retentionMs, deduplicateMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
     [type(`unknown option "maxlen"; ${known}`), { maxlen: 5 }],
@@ -228,13 +228,13 @@ describe('publish()', () => {
     [new TypeError(`${here}options must be an object, got null`), null],
     [
       new TypeError(
-        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt`,
+        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt, deduplicateMs`,
       ),
       { id: 'e-1' },
     ],
     [
       new TypeError(
-        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt`,
+        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt, deduplicateMs`,
       ),
       { producer: 'shop' },
     ],

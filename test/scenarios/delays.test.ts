@@ -1,11 +1,8 @@
-import { Redis } from 'ioredis'
 import type { Connection, DelayOptions } from 'millrace'
 import { createPublisher, defineConsumer, defineEvent, on, poll, promoteDelays } from 'millrace'
-import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
-import { connectByName } from '../support/clients.ts'
-import { type DelayPlace, delayInMemory, delayOverRest, delayOverTcp, promoteAll } from '../support/delays.ts'
+import { DELAY_PLACES, delayInMemory, promoteAll } from '../support/delays.ts'
 import { names } from '../support/scenario.ts'
 
 const Reminder = defineEvent('Reminder', { payload: z.object({ orderId: z.string() }) })
@@ -19,21 +16,7 @@ function ordersOf(entries: readonly (readonly (readonly [string, string])[])[]):
   return entries.map((fields) => (JSON.parse(new Map(fields).get('payload') ?? '{}') as { orderId: string }).orderId)
 }
 
-/** Servers beside the one that is found. */
-const BINARIES = (process.env.MILLRACE_REDIS_BINARIES ?? '').split(/[:,\s]+/).filter(Boolean)
-
-const withPrefix = (url: string) => connectIoredis(() => new Redis(url, { keyPrefix: 'shop:' }))
-
-const PLACES: readonly (readonly [name: string, start: () => Promise<DelayPlace>])[] = [
-  ['TCP', () => delayOverTcp()],
-  ['TCP with RESP3', () => delayOverTcp({ connect: (url) => connectByName(url, 'RESP3') })],
-  ['TCP with a key prefix', () => delayOverTcp({ connect: withPrefix }, 'shop:')],
-  ...BINARIES.map((program) => [`TCP to ${program}`, () => delayOverTcp({ server: { program } })] as const),
-  ['REST', delayOverRest],
-  ['memory', delayInMemory],
-]
-
-describe.each(PLACES)('over %s', (_name, start) => {
+describe.each(DELAY_PLACES)('over %s', (_name, start) => {
   it('a delayed event has no entry until it is due, then that of a publish', async () => {
     const place = await start()
     const always = { eventId: 'e-1', occurredAt: '2026-01-02T03:04:05Z', aggregateId: 'a', tenantId: 'ü' }

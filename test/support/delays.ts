@@ -1,21 +1,26 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Connection } from 'millrace'
 import { promoteDelays } from 'millrace'
 import { connect } from 'millrace/connect'
+import { connectIoredis } from 'millrace/ioredis'
 import { connectMemory, createVirtualClock } from 'millrace/testing'
 import { onTestFinished } from 'vitest'
+import { connectByName } from './clients.ts'
 import { startRestServer } from './rest-server.ts'
 import { type Scenario, type ScenarioOptions, startScenario } from './scenario.ts'
 
 /** The keys of delayed events of stream `orders`. */
 export const DELAYED = '{orders}:delayed'
 
+/** The marker of an event id of stream `orders`. */
+export const MARKER_OF = (eventId: string): string => `{orders}::published:${eventId}`
+
 /** Where events are delayed, and what every kind of connection has to show of it. */
 export interface DelayPlace {
   readonly redis: Connection
   /** What the server's clock says, to within a second. */
   now(): number
-  /** Lets that much time pass for everything that is delayed. */
+  /** Lets that much time pass for everything that is delayed, and for markers of event ids. */
   pass(ms: number): Promise<void>
   /** Entries of stream `orders`: their fields as text. */
   entries(): Promise<readonly (readonly (readonly [string, string])[])[]>
@@ -32,7 +37,7 @@ export async function delayOverTcp(
   return { redis: scenario.redis, scenario, ...delaysOn(scenario.raw, prefix) }
 }
 
-export async function delayOverRest(): Promise<DelayPlace> {
+async function delayOverRest(): Promise<DelayPlace> {
   const { server, raw } = await startScenario()
   const rest = await startRestServer({ redisUrl: server.url, token: 'secret' })
   const redis = connect(rest.url.replace('://', '://:secret@'))
@@ -55,11 +60,29 @@ export async function delayInMemory(): Promise<DelayPlace> {
   }
 }
 
+/** Servers beside the one that is found. */
+const BINARIES = (process.env.MILLRACE_REDIS_BINARIES ?? '').split(/[:,\s]+/).filter(Boolean)
+
+const withPrefix = (url: string) => connectIoredis(() => new Redis(url, { keyPrefix: 'shop:' }))
+
+/** Every kind of connection, by name. */
+export const DELAY_PLACES: readonly (readonly [name: string, start: () => Promise<DelayPlace>])[] = [
+  ['TCP', () => delayOverTcp()],
+  ['TCP with RESP3', () => delayOverTcp({ connect: (url) => connectByName(url, 'RESP3') })],
+  ['TCP with a key prefix', () => delayOverTcp({ connect: withPrefix }, 'shop:')],
+  ...BINARIES.map((program) => [`TCP to ${program}`, () => delayOverTcp({ server: { program } })] as const),
+  ['REST', delayOverRest],
+  ['memory', delayInMemory],
+]
+
 /** The same of a server that another client sees. */
 export function delaysOn(raw: Redis, prefix = ''): Omit<DelayPlace, 'redis'> {
   return {
     now: () => Date.now(),
-    pass: (ms) => passDelays(raw, ms, prefix),
+    async pass(ms) {
+      await passDelays(raw, ms, prefix)
+      await passMarkers(raw, ms, prefix)
+    },
     async entries() {
       const entries = await raw.xrange(`${prefix}orders`, '-', '+')
       return entries.map(([, flat]) =>
@@ -79,6 +102,12 @@ if first then redis.call('SET', KEYS[2], ('%.0f'):format(first)) end
 /** A server's clock cannot be moved: what is delayed is moved instead, and the flag with it. */
 export async function passDelays(raw: Redis, ms: number, prefix = ''): Promise<void> {
   await raw.eval(NEARER, 2, `${prefix}${DELAYED}`, `${prefix}${DELAYED}:next`, ms)
+}
+
+/** The same for markers of event ids: their windows are shortened. */
+async function passMarkers(raw: Redis, ms: number, prefix: string): Promise<void> {
+  const markers = await raw.keys(`${prefix}${MARKER_OF('*')}`)
+  await Promise.all(markers.map(async (key) => raw.pexpire(key, (await raw.pttl(key)) - ms)))
 }
 
 /** Promotes all that is due on stream `orders`, a page after the other. @returns How many that were. */

@@ -80,6 +80,29 @@ export async function delays(delayMs: number | undefined): Promise<void> {
   console.log(later.entryId, cancelled, assertions)
 }
 
+export async function deduplicates(deduplicateMs: number | undefined): Promise<void> {
+  const publisher = createPublisher({ stream: 'orders', redis, deduplicateMs: 60_000 })
+  const now = await publisher.publish(Ping, 1, { eventId: 'e', deduplicateMs: 5 })
+  const later = await publisher.publish(Ping, 1, { eventId: 'e', deduplicateMs, delayMs: 5 })
+  const [first, second] = await publisher.publishMany([
+    [Ping, 1, { deduplicateMs: 5 }],
+    [Ping, 1, { deduplicateMs, deliverAt: new Date() }],
+  ])
+  const assertions: [
+    Expect<Equal<typeof now, Published>>,
+    Expect<Equal<typeof later, Delayed>>,
+    Expect<Equal<typeof first, Published>>,
+    Expect<Equal<typeof second, Delayed>>,
+    Expect<Equal<Published['duplicate'], true | undefined>>,
+    Expect<Equal<Delayed['duplicate'], true | undefined>>,
+  ] = [true, true, true, true, true, true]
+  console.log(assertions)
+  // @ts-expect-error a window is a number
+  await publisher.publish(Ping, 1, { deduplicateMs: '5' })
+  // @ts-expect-error a window is a number
+  createPublisher({ stream: 'orders', redis, deduplicateMs: '5' })
+}
+
 export async function doesNotDelay(): Promise<void> {
   // @ts-expect-error both at once
   await orders.publish(Ping, 1, { delayMs: 5, deliverAt: new Date() })

@@ -7,6 +7,7 @@ import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../connection.ts'
 import type { HeldEntry } from '../group.ts'
+import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
@@ -77,17 +78,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       }
     },
     group: (address) => new MemoryGroup(address, server, lived),
-    append: async (key, entries, trim, flags = [], delayed) => {
-      const answers = entries.map((fields, n) => {
-        const delay = delayed?.delays[n]
-        if (delay) return server.delays.add(key, delay, { fields, trim, groups: delayed?.groups ?? [] })
-        const stream = server.stream(key)
-        const id = stream.add(fields, now())
-        stream.trim(trim, now())
-        return id
-      })
-      return { answers, raised: flags.map((flag) => server.raise(flag)) }
-    },
+    append: appenderTo(server),
     pausing: new MemoryPausing(server),
     delaying: server.delays,
     close: async () => {},

@@ -4,6 +4,7 @@ import type { StreamTrim } from '../connection.ts'
 import type { CancelAnswer, Delaying, EventDelay, PromotedPage } from '../delays.ts'
 import { MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../redis/scripts/script.ts'
+import type { MemoryMarkers } from './memory-markers.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -30,6 +31,7 @@ interface DelayedOfStream {
 /** What holds the streams, and gives the time. */
 interface StreamsBeside {
   readonly clock: { now(): number }
+  readonly markers: MemoryMarkers
   stream(key: string): {
     add(fields: readonly Field[], nowMs: number): string
     trim(trim: StreamTrim, nowMs: number): number
@@ -46,28 +48,45 @@ export class MemoryDelays implements Delaying {
   }
 
   /** Delays an event. @returns When it is due, or the refusal. */
-  add(stream: string, delay: EventDelay, event: Omit<DelayedEvent, 'due'>): number | Error {
+  add(stream: string, delay: EventDelay, { trim, groups, ...event }: Omit<DelayedEvent, 'due'>): number | Error {
     const { eventId } = delay
-    const { waiting } = this.#of(stream)
-    const now = this.#now
-    const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
-    if (due - now > MAX_EVENT_DELAY_MS)
-      return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
-    const waits = waiting.get(eventId)
-    if (waits) return waits.due
-    const ended = this.#endedAs(stream, eventId)
-    if (typeof ended === 'number') return ended
+    const due = this.dueOf(delay)
+    if (due instanceof Error) return due
+    const first = this.waits(stream, eventId) ?? this.wasPromoted(stream, eventId)
+    if (first !== undefined) return first
     // the bytes are those of this moment
     const fields = event.fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
-    waiting.set(eventId, { ...event, due, fields })
+    this.#of(stream).waiting.set(eventId, { due, fields, trim, groups })
     return due
+  }
+
+  /** When an event would be due, or the refusal. */
+  dueOf(delay: EventDelay): number | Error {
+    const now = this.#now
+    const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
+    if (due - now <= MAX_EVENT_DELAY_MS) return due
+    return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
+  }
+
+  /** When the event of that id is due that waits. */
+  waits(stream: string, eventId: string): number | undefined {
+    return this.#of(stream).waiting.get(eventId)?.due
+  }
+
+  /** When the event of that id was due that was promoted within the last hour or two. */
+  wasPromoted(stream: string, eventId: string): number | undefined {
+    const ended = this.#endedAs(stream, eventId)
+    return typeof ended === 'number' ? ended : undefined
   }
 
   async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
     const ended = this.#endedAs(stream, eventId)
     if (ended === nonce) return 'cancelled'
-    if (this.#of(stream).waiting.delete(eventId)) {
+    const due = this.waits(stream, eventId)
+    if (due !== undefined) {
+      this.#of(stream).waiting.delete(eventId)
       this.#noteEnded(stream, eventId, nonce)
+      this.#server.markers.remove(stream, eventId, due)
       return 'cancelled'
     }
     if (ended === undefined) return 'unknown'

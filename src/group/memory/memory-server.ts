@@ -6,6 +6,7 @@ import type { StreamTrim, WakeFlag } from '../connection.ts'
 import type { HeldEntry, PreviousOwner } from '../group.ts'
 import { HIGHEST_ENTRY_ID } from '../redis/scripts/fence.ts'
 import { MemoryDelays } from './memory-delays.ts'
+import { MemoryMarkers } from './memory-markers.ts'
 import { MemoryValues } from './memory-values.ts'
 
 /** A pending entry: whose it is, since when, and how often it was delivered. */
@@ -84,6 +85,8 @@ export class MemoryServer {
   readonly pauses = new Map<string, string>()
   /** When a claimer comes next, in milliseconds since 1970. */
   readonly plans = new Map<string, number>()
+  /** Markers of event ids, by stream. */
+  readonly markers: MemoryMarkers
   /** Delayed events by stream. */
   readonly delays: MemoryDelays
   /** Keys of policies. */
@@ -92,6 +95,7 @@ export class MemoryServer {
   constructor(clock: Clock) {
     this.clock = clock
     this.values = new MemoryValues(this)
+    this.markers = new MemoryMarkers(clock)
     this.delays = new MemoryDelays(this)
   }
 

@@ -2,14 +2,16 @@ import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
 import { entryBytes, entryBytesUpperBound } from '../../core/entry.ts'
 import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
-import type { AppendEntries, AppendResult, Connection, StreamTrim, WakeFlag } from '../connection.ts'
+import type { AppendEntries, AppendResult, Connection, OnceWithin, StreamTrim, WakeFlag } from '../connection.ts'
 import type { DelayedEntries } from '../delays.ts'
 import { replyAsText } from './commands/reply.ts'
 import { timeCommand } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
-import { delayCall, readDueTime } from './delay-call.ts'
+import { delayCall } from './delay-call.ts'
+import { isDuplicateReply, publishOnceCall, readPlace } from './once-call.ts'
 import { errorOr, Raising } from './raising.ts'
 import { createOperatorSender } from './redis-connection.ts'
+import type { LuaScript } from './scripts/script.ts'
 import type { CallSender, RedisCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
 import { ServerClock } from './server-clock.ts'
@@ -24,6 +26,7 @@ interface Destination {
   readonly stream: string
   readonly trim: StreamTrim
   readonly delayed: DelayedEntries
+  readonly once: readonly (OnceWithin | undefined)[]
 }
 
 const NONE_DELAYED: DelayedEntries = { delays: [], groups: [] }
@@ -36,8 +39,8 @@ export function createAppender(action: string, redis: Connection): AppendEntries
   if (redis.append) return redis.append
   const sender = createOperatorSender(action, redis)
   const clock = new ServerClock(systemClock)
-  return (stream, entries, trim, flags = [], delayed = NONE_DELAYED) =>
-    append(sender, clock, { stream, trim, delayed }, entries, flags)
+  return (stream, entries, trim, flags = [], delayed = NONE_DELAYED, once = []) =>
+    append(sender, clock, { stream, trim, delayed, once }, entries, flags)
 }
 
 /**
@@ -58,16 +61,21 @@ async function append(
   // only at a publisher's first: later the answer travels with the entries
   if (needsTime && clock.now() === undefined) clock.learn((await sender.send([timeCommand]))[0] ?? null)
   const answers: (string | number | RedisReplyError | RedisConnectionError)[] = []
+  const duplicates = new Set<number>()
   let raised: AppendResult['raised'] = flags.map(() => false)
   for (let at = 0; at < entries.length; ) {
     const end = endOfRequest(entries, at)
     const ask = needsTime && clock.isStale ? [timeCommand] : []
     const appends = entries.slice(at, end).map((fields, n) => appendCall(to, fields, at + n, clock))
     const raise = end === entries.length ? new Raising(flags) : new Raising([])
-    const replies = await sender.ask([...ask, ...appends, ...raise.commands])
+    const calls = to.once.length > 0 ? inOrder(sender, appends) : appends
+    const replies = await sender.ask([...ask, ...calls, ...raise.commands])
     if (ask.length > 0) clock.learn(replies.shift() ?? null)
-    for (const [n, reply] of replies.slice(0, appends.length).entries())
-      answers.push(errorOr<string | number>(reply, delays[at + n] ? readDueTime : replyAsText))
+    for (const [n, reply] of replies.slice(0, appends.length).entries()) {
+      const once = to.once[at + n]
+      answers.push(errorOr<string | number>(reply, once || delays[at + n] ? readPlace : replyAsText))
+      if (once && isDuplicateReply(reply)) duplicates.add(at + n)
+    }
     if (end === entries.length) raised = await raise.finish(sender, replies.slice(appends.length))
     const failure = answers.slice(at).findLast((answer) => answer instanceof Error)
     at = end
@@ -76,17 +84,33 @@ async function append(
   }
   const [first] = answers
   if (isUnanswered(first) && answers.every(isUnanswered)) throw first
-  return { answers, raised }
+  return { answers, duplicates, raised }
 }
 
 function appendCall(
-  { stream, trim, delayed }: Destination,
+  { stream, trim, delayed, once: windows }: Destination,
   fields: readonly Field[],
   n: number,
   clock: ServerClock,
 ): RedisCall {
-  const delay = delayed.delays[n]
-  return delay ? delayCall(stream, fields, trim, delay, delayed.groups) : xadd(stream, fields, trim, clock.now())
+  const [delay, once] = [delayed.delays[n], windows[n]]
+  if (delay) return delayCall(stream, fields, trim, delay, delayed.groups, once)
+  const now = clock.now()
+  return once ? publishOnceCall(stream, fields, trim, once, now) : xadd(stream, fields, trim, now)
+}
+
+/**
+ * The first call of each script with its text: a server that does not know a script refuses its calls, and carries out what stands beside them, so that these would
+ * come later. What is alone has no order to keep.
+ */
+function inOrder(sender: CallSender, calls: readonly RedisCall[]): readonly RedisCall[] {
+  if (calls.length === 1) return calls
+  const known = new Set<LuaScript>()
+  return calls.map((call) => {
+    if (!('script' in call) || known.has(call.script)) return call
+    known.add(call.script)
+    return sender.withText(call)
+  })
 }
 
 function endOfRequest(entries: Entries, from: number): number {

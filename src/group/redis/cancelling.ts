@@ -1,3 +1,4 @@
+import { publishedKey } from '../../core/keys.ts'
 import type { Connection } from '../connection.ts'
 import type { CancelAnswer, Delaying } from '../delays.ts'
 import { delayKeyArguments } from './delay-call.ts'
@@ -10,7 +11,7 @@ export function createCanceller(action: string, redis: Connection): Delaying['ca
   if (delaying) return (...call) => delaying.cancel(...call)
   const sender = createOperatorSender(action, redis)
   return async (stream, eventId, nonce, before = []) => {
-    const keys = delayKeyArguments(stream)
+    const keys = [...delayKeyArguments(stream), publishedKey(stream, eventId)]
     const reply = await sender.call({ script: cancelDelayedScript, keys, args: [eventId, nonce, ...before] })
     return ANSWERS.get(Number(reply)) ?? 'unknown'
   }

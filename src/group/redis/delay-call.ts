@@ -1,11 +1,11 @@
 import type { Field } from '../../core/entry.ts'
-import { delayKeys } from '../../core/keys.ts'
-import type { StreamTrim } from '../connection.ts'
+import { delayKeys, publishedKey } from '../../core/keys.ts'
+import type { OnceWithin, StreamTrim } from '../connection.ts'
 import type { EventDelay } from '../delays.ts'
-import { replyAsText, replyItems } from './commands/reply.ts'
+import { callNonce } from './once-call.ts'
 import { delayEventScript } from './scripts/delay-event.ts'
 import type { ScriptCall } from './sender.ts'
-import type { CommandArgument, RedisReply } from './transport.ts'
+import type { CommandArgument } from './transport.ts'
 
 /** Keys as every script of delayed events takes them. */
 export function delayKeyArguments(stream: string): readonly string[] {
@@ -13,13 +13,14 @@ export function delayKeyArguments(stream: string): readonly string[] {
   return [stream, delayed, events, next, ...ended]
 }
 
-/** Delays an event instead of appending its entry. @param groups To wake when it is promoted. */
+/** Delays an event instead of appending its entry. @param groups To wake when it is promoted. @param once Where its id is published once. */
 export function delayCall(
   stream: string,
   fields: readonly Field[],
   trim: StreamTrim,
   delay: EventDelay,
   groups: readonly string[],
+  once: OnceWithin | undefined,
 ): ScriptCall {
   const [how, ms] = 'delayMs' in delay ? ['in', delay.delayMs] : ['at', Math.max(0, delay.deliverAt)]
   const args: CommandArgument[] = [
@@ -27,17 +28,14 @@ export function delayCall(
     how,
     ms,
     trimText(trim),
-    crypto.randomUUID().slice(0, 8),
+    callNonce(),
     groups.length,
+    ...(once ? [once.windowMs] : []),
     ...groups,
   ]
   for (const [name, value] of fields) args.push(name, value)
-  return { script: delayEventScript, keys: delayKeyArguments(stream), args }
-}
-
-/** When the event is due, in milliseconds since 1970. */
-export function readDueTime(reply: RedisReply): number {
-  return Number(replyAsText(replyItems(reply)[1]))
+  const keys = delayKeyArguments(stream)
+  return { script: delayEventScript, keys: once ? [...keys, publishedKey(stream, once.eventId)] : keys, args }
 }
 
 function trimText(trim: StreamTrim): string {

@@ -75,14 +75,16 @@ function addLetter(lines: MetricLines, { invocation, notice }: Observed['deadLet
 
 function writePublished(
   metrics: Metrics,
-  { call, durationMs, bytes, entryIds, delayedUntil }: Observed['published'],
+  { call, durationMs, bytes, entryIds, delayedUntil, duplicates }: Observed['published'],
 ): void {
   const { stream, events } = call
   for (const [EventType, places] of Map.groupBy(events.keys(), (n) => events[n]?.type as string)) {
     const written = places.filter((n) => entryIds[n] ?? delayedUntil[n]).length
+    const repeated = places.filter((n) => duplicates?.has(n)).length
     const line = new MetricLine({ EventSource: stream })
     line.add({
-      PublishedEventCount: written,
+      PublishedEventCount: written - repeated,
+      ...(repeated > 0 && { PublishDuplicateCount: repeated }),
       PublishErrorCount: places.length - written,
       PublishLatency: durationMs,
       PayloadBytes: places.flatMap((n) => bytes[n] ?? []),

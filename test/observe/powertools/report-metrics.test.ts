@@ -228,6 +228,22 @@ describe('reportMetrics()', () => {
     })
   })
 
+  test('counts a duplicate apart from what was published', () => {
+    const events = ['e-1', 'e-2', 'e-1'].map((eventId) => ({ type: 'OrderPaid', eventId }))
+    const entryIds = ['1-0', '2-0', '1-0']
+    const call: PublishCall = { stream: 'orders', events }
+    observer.published?.({
+      call,
+      durationMs: 8,
+      bytes: [1, 1, 1],
+      entryIds,
+      delayedUntil: [],
+      duplicates: new Set([2]),
+    })
+
+    expect(lines()[0]?.metrics).toMatchObject({ PublishedEventCount: 2, PublishDuplicateCount: 1 })
+  })
+
   test('says nothing of the size of events that were refused before they were sent', () => {
     const call: PublishCall = { stream: 'orders', events: [{ type: 'OrderPaid', eventId: 'e-1' }] }
     const error = new Error('secret')

@@ -6,12 +6,13 @@ import type { LuaScript } from './script.ts'
 export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLate: 3, unknown: 0 } as const
 
 /**
- * Cancels a delayed event. A call that is sent again answers the same, and cancels nothing that was published meanwhile: its nonce is remembered.
+ * Cancels a delayed event, and its marker, so that the event may be published again. A call that is sent again answers the same, and cancels nothing that was published
+ * meanwhile: its nonce is remembered.
  *
- * KEYS stream, delayed, events, next, ended 0, ended 1. ARGV event id, nonce, then the nonces of calls whose answers were lost. Answers a number of CANCEL_SCRIPT_ANSWERS.
+ * KEYS stream, delayed, events, next, ended 0, ended 1, marker. ARGV event id, nonce, then the nonces of calls whose answers were lost. Answers a number of CANCEL_SCRIPT_ANSWERS.
  */
 export const cancelDelayedScript: LuaScript = {
-  keyCount: 6,
+  keyCount: 7,
   lua: `
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
@@ -19,7 +20,7 @@ ${LUA_DELAYS}
 local member, mark = memberOf(ARGV[1]), '${ENDED.cancelled}' .. ARGV[2]
 local refused = refusal({
   {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
-  {'GETDEL', flag}, {'SETNX', flag, ''},
+  {'GETDEL', flag}, {'SETNX', flag, ''}, {'GETDEL', marker},
 })
 if refused then return redis.error_reply(refused) end
 
@@ -39,6 +40,8 @@ if redis.call('ZREM', delayed, member) == 1 then
   redis.call('HDEL', events, member)
   noteEnded(member, mark .. ' ' .. by)
   keepFlag()
+  -- that of another call stands for another event
+  if (redis.call('GET', marker) or ''):match('^%d+ (%S*)$') == by then redis.call('GETDEL', marker) end
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end
 for n = 3, #ARGV do

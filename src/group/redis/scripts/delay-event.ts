@@ -1,41 +1,47 @@
 import { ENDED, LUA_DELAYS, LUA_RECORD_NAMES, MAX_EVENT_DELAY_MS, UNREADABLE_SCORE } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
+import { LUA_MARKER } from './marker.ts'
 import type { LuaScript } from './script.ts'
 
-/** What the script answers first. */
-const DELAY_SCRIPT_ANSWERS = { added: 1, waits: 2, promoted: 3 } as const
+/** What the script answers first; `published`: an entry of that id is in the stream, and its marker says which. */
+const DELAY_SCRIPT_ANSWERS = { added: 1, waits: 2, promoted: 3, published: 4 } as const
 
 /** Field pairs that an entry may have to be promoted by every server. */
 const MAX_FIELD_PAIRS = 1_000
 
 /**
  * Delays an event. While one of that id waits, or is remembered to have been promoted, nothing is added: a call that is sent again does no harm. Memory is asked
- * for by the first write, and everything else before it: nothing is ever half written.
+ * for by the first write, and everything else before it: nothing is ever half written. With a marker, nothing is added while that stands, which is written with the
+ * event: an id is added once within the window.
  *
- * KEYS stream, delayed, events, next, ended 0, ended 1.
+ * KEYS stream, delayed, events, next, ended 0, ended 1, and the marker, or none.
  * ARGV event id; 'in' or 'at'; milliseconds from now, or since 1970; how the stream is trimmed then ('' not at all, 'MAXLEN ~ 1000', 'MINID ~ 60000' by age in
- * ms, = for ~ is exact); a nonce of the call, which is the same when it is sent again ('' none); number of groups to wake, and these; then the entry's names and values.
- * Answers a number of DELAY_SCRIPT_ANSWERS, and when the event is due.
+ * ms, = for ~ is exact); a nonce of the call, which is the same when it is sent again ('' none); number of groups to wake; with a
+ * marker, the window in milliseconds; these groups; then the entry's names and values.
+ * Answers a number of DELAY_SCRIPT_ANSWERS, and when the event is due; where it is in the stream, and the marker says so, its entry's id.
  */
 export const delayEventScript: LuaScript = {
-  keyCount: 6,
+  keyCount: undefined,
   lua: `
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
 ${LUA_RECORD_NAMES}
 local id, how, time, trim, nonce, groups = unpack(ARGV, 1, 6)
+local window, firstGroup = marker and ARGV[7] or '1', marker and 8 or 7
 local count = (groups or ''):match('^%d%d?%d?$')
-local first = 7 + (count and tonumber(count) or #ARGV)
+local first = firstGroup + (count and tonumber(count) or #ARGV)
 local member = memberOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
+${LUA_MARKER}
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
   if how == 'in' and not (due >= now) or not (due >= 0) then return 'a delay must be milliseconds, and a time milliseconds since 1970' end
   if due - now > ${MAX_EVENT_DELAY_MS} then return 'deliverAt must be within 366 days by the clock of the server' end
   local bound = trim:match('^MAXLEN [~=] (%d+)$') or trim:match('^MINID [~=] (%d+)$')
   if trim ~= '' and not (bound and #bound < 16) then return 'a stream must be trimmed by MAXLEN or MINID' end
+  if not isWindow() then return 'a window must be milliseconds, 1 to 11 digits' end
   if not count then return 'the number of groups must be a whole number below 1000' end
   local values = #ARGV - first + 1
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
@@ -45,7 +51,7 @@ local function text(value) return ('%d:'):format(#value) .. value end
 local function record()
   local letters, parts = {}, {'1', text(trim), 'c', text(nonce)}
   for letter, name in pairs(NAMES) do letters[name] = letter end
-  for n = 7, first - 1 do parts[#parts + 1] = 'g' .. text(ARGV[n]) end
+  for n = firstGroup, first - 1 do parts[#parts + 1] = 'g' .. text(ARGV[n]) end
   for n = first, #ARGV, 2 do
     local name, value = ARGV[n], ARGV[n + 1]
     if name == 'eventId' and value == id then parts[#parts + 1] = 'i'
@@ -55,22 +61,27 @@ local function record()
 end
 
 local wrong = fault()
-local refused = wrong and 'ERR ' .. wrong or refusal({
+local refused = wrong and 'ERR ' .. wrong or marker and denied(markRights) or refusal({
   {'ZSCORE', delayed, member}, {'ZADD', delayed, 0, member}, {'HSET', events, member, ''}, {'HSETNX', events, '', stream}, {'GETDEL', flag}, {'SETNX', flag, ''},
 })
 if refused then return redis.error_reply(refused) end
 
+local place, isOurs = placeIn(marker and redis.call('GET', marker))
+if place and place:find('-', 1, true) then return {${DELAY_SCRIPT_ANSWERS.published}, place} end
+if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT_ANSWERS.waits}, place} end
 local waits = redis.call('ZSCORE', delayed, member)
 if waits then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(waits % ${UNREADABLE_SCORE})} end
 local ended = endedAs(member)
 if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
 -- this call is sent again: its answer was lost, and its event cancelled meanwhile
-if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(due)} end
+if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
+if marker then tryMarking() end
 local written = record()
 redis.call('ZADD', delayed, ms(due), member)
 redis.call('HSET', events, member, written)
 redis.call('HSETNX', events, '', stream)
 keepFlag()
+if marker then mark(ms(due)) end
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}
 `,
 }

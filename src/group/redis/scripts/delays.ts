@@ -15,27 +15,19 @@ local NAMES = {
 }
 `
 
-/**
- * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
- * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
- * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
- * others waiting. `keepFlag()` keeps the time of the first one right and returns it. `memberOf(id)` stores a UUID as 16 bytes.
- *
- * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1.
- */
-export const LUA_DELAYS = `
-local stream, delayed, events, flag, ended0, ended1 = unpack(KEYS)
-local hour = math.floor(now / 3600000)
-local endedNow, endedBefore = ended0, ended1
-if hour % 2 == 1 then endedNow, endedBefore = ended1, ended0 end
+/** `memberOf(id)` is how an event id stands among what is delayed: a UUID takes 16 bytes. */
+export const LUA_DELAYED_MEMBER = `
+local X = '%x%x%x%x'
+local UUID = '^' .. X .. X .. ('%-' .. X):rep(4) .. X .. X .. '$'
+local function memberOf(id)
+  if not id:match(UUID) or id:find('%u') then return 't' .. id end
+  local bytes = id:gsub('%-', ''):gsub('..', function(hex) return string.char(tonumber(hex, 16)) end)
+  return 'u' .. bytes
+end
+`
 
-local function ms(number) return ('%.0f'):format(tonumber(number)) end
-
-local TYPES = {'stream', 'zset', 'hash', 'string', 'hash', 'hash'}
-local READS = {
-  {'TYPE', stream}, {'TYPE', delayed}, {'HGET', events, ''}, {'HGET', endedNow, ''}, {'ZCARD', delayed},
-  {'ZRANGEBYSCORE', delayed, 0, 1}, {'GET', flag},
-}
+/** `denied(commands)` is the refusal of the first one that the user may not run, from 7.0 on: before, rights cannot be asked for. */
+export const LUA_DENIED = `
 local function denied(commands)
   for _, command in ipairs(commands) do
     if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then
@@ -43,6 +35,33 @@ local function denied(commands)
     end
   end
 end
+`
+
+/** `ms(number)` is a number of milliseconds as text, to the last digit. */
+export const LUA_MS_TEXT = `
+local function ms(number) return ('%.0f'):format(tonumber(number)) end
+`
+
+/**
+ * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
+ * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
+ * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
+ * others waiting. `keepFlag()` keeps the time of the first one right and returns it.
+ *
+ * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1, and, where an id is published once, its marker.
+ */
+export const LUA_DELAYS = `
+local stream, delayed, events, flag, ended0, ended1, marker = unpack(KEYS)
+local hour = math.floor(now / 3600000)
+local endedNow, endedBefore = ended0, ended1
+if hour % 2 == 1 then endedNow, endedBefore = ended1, ended0 end
+${LUA_MS_TEXT}
+local TYPES = {'stream', 'zset', 'hash', 'string', 'hash', 'hash', 'string'}
+local READS = {
+  {'TYPE', stream}, {'TYPE', delayed}, {'HGET', events, ''}, {'HGET', endedNow, ''}, {'ZCARD', delayed},
+  {'ZRANGEBYSCORE', delayed, 0, 1}, {'GET', flag}, marker and {'GET', marker},
+}
+${LUA_DENIED}
 local function refusal(writes)
   local without = denied(READS) or denied(writes)
   if without then return without end
@@ -53,15 +72,7 @@ local function refusal(writes)
   local owner = redis.call('HGET', events, '')
   if owner and owner ~= stream then return 'ERR the keys of delayed events belong to stream ' .. owner end
 end
-
-local X = '%x%x%x%x'
-local UUID = '^' .. X .. X .. ('%-' .. X):rep(4) .. X .. X .. '$'
-local function memberOf(id)
-  if not id:match(UUID) or id:find('%u') then return 't' .. id end
-  local bytes = id:gsub('%-', ''):gsub('..', function(hex) return string.char(tonumber(hex, 16)) end)
-  return 'u' .. bytes
-end
-
+${LUA_DELAYED_MEMBER}
 local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
 local function endedAs(member)
   return isOf(endedNow, hour) and redis.call('HGET', endedNow, member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, member)

@@ -7,21 +7,22 @@ import { watchCommands } from '../support/watch-commands.ts'
 
 const contributing = readFileSync(new URL('../../CONTRIBUTING.md', import.meta.url), 'utf8')
 const acl = readFileSync(new URL('../../infra/redis-acl.txt', import.meta.url), 'utf8')
-const [, section = ''] = /^## Keys of delayed events\n([\s\S]*?)^## /m.exec(contributing) ?? []
+const [, section = ''] = /^## Keys of publishers\n([\s\S]*?)^## /m.exec(contributing) ?? []
 const rows = [...section.matchAll(/^\| `([^`]+)` \|(.*)\|$/gm)].map(([, name = '', cells = '']) => ({
   name,
   cells: cells.split(' | ').map((cell) => cell.trim()),
 }))
 
 /** Names that say which of two it is, as the page writes them. */
-const general = (name: string) => name.replace(/ended:\d$/, 'ended:<n>')
+const general = (name: string) => name.replace(/ended:\d$/, 'ended:<n>').replace(/(published:).*/, '$1<eventId>')
 
-it('"Keys of delayed events" lists every key that is written, no other', async () => {
+it('"Keys of publishers" lists every key that is written, no other', async () => {
   const { server, redis, raw } = await startScenario()
   const watch = await watchCommands(server.url)
   const publisher = createPublisher({ stream: 'orders', redis })
   for (const eventId of ['a', 'b', 'c'])
     await publisher.publish(OrderPaid, { orderId: 'o' }, { eventId, delayMs: 1_000 })
+  await publisher.publish(OrderPaid, { orderId: 'o' }, { eventId: 'd', deduplicateMs: 1_000 })
   await publisher.cancel('a')
   await raw.hset('{orders}:delayed:events', 'tb', 'x')
   await passDelays(raw, 2_000)
@@ -35,7 +36,7 @@ it('"Keys of delayed events" lists every key that is written, no other', async (
 
 it.each(rows)('says all of $name, and names users that have these rights', ({ cells }) => {
   const lacking = [...(cells.at(-1) ?? '').matchAll(/([a-z, ]+?): `([^`]+)`/g)].flatMap(([, who = '', commands = '']) =>
-    (who.match(/delayer|promoter|console/g) ?? []).flatMap((user) => {
+    (who.match(/deduplicator|delayer|promoter|console/g) ?? []).flatMap((user) => {
       const [line = ''] = new RegExp(`^user orders-${user} .*$`, 'm').exec(acl) ?? []
       return commands.split(' ').filter((command) => !line.includes(`+${command}`))
     }),

@@ -1,0 +1,44 @@
+import { LUA_DELAYED_MEMBER, LUA_DENIED, LUA_MS_TEXT, UNREADABLE_SCORE } from './delays.ts'
+import { LUA_MARKER, ONCE_ANSWERS } from './marker.ts'
+import type { LuaScript } from './script.ts'
+
+/**
+ * Appends an entry, unless its event id has a marker or is delayed: within the window an id is added once. The marker is written in the same step. A call that is
+ * sent again answers the same: its nonce stands in the marker. What may be refused is asked for before the entry is added, so that none is without its marker.
+ *
+ * KEYS stream, marker, delayed. ARGV event id; a nonce of the call, which is the same when it is sent again ('' none); the window in milliseconds; then the
+ * arguments of XADD behind its key.
+ * Answers a number of ONCE_ANSWERS, and where the first one is: an entry's id, or when it is due, in milliseconds since 1970.
+ */
+export const publishOnceScript: LuaScript = {
+  keyCount: 3,
+  lua: `
+local stream, marker, delayed = unpack(KEYS)
+local id, nonce, window = unpack(ARGV, 1, 3)
+${LUA_MS_TEXT}
+${LUA_DELAYED_MEMBER}
+${LUA_DENIED}
+${LUA_MARKER}
+local function refusalOf(reply, key, kind)
+  if type(reply) ~= 'table' then return false end
+  return redis.error_reply(reply.err:find('WRONGTYPE', 1, true) and 'WRONGTYPE ' .. key .. ' must be a ' .. kind or reply.err)
+end
+
+local without = not isWindow() and 'ERR a window must be milliseconds, 1 to 11 digits' or denied(markRights) or denied({{'ZCARD', delayed}, {'ZSCORE', delayed, ''}, {'XADD', stream, '*', 'a', ''}})
+if without then return redis.error_reply(without) end
+local text, waiting = redis.pcall('GET', marker), redis.pcall('ZCARD', delayed)
+local refused = refusalOf(text, marker, 'string') or refusalOf(waiting, delayed, 'zset')
+if refused then return refused end
+local place, isOurs = placeIn(text)
+if place then return {isOurs and ${ONCE_ANSWERS.added} or ${ONCE_ANSWERS.duplicate}, place} end
+local due = waiting > 0 and redis.call('ZSCORE', delayed, memberOf(id))
+if due then return {${ONCE_ANSWERS.duplicate}, ms(due % ${UNREADABLE_SCORE})} end
+tryMarking()
+-- memory is asked for here
+local added = redis.pcall('XADD', stream, unpack(ARGV, 4))
+refused = refusalOf(added, stream, 'stream')
+if refused then return refused end
+mark(added)
+return {${ONCE_ANSWERS.added}, added}
+`,
+}
