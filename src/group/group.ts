@@ -275,6 +275,19 @@ export interface Settlement {
   readonly eventType?: string | undefined
   /** The index may have it, and has to forget it. Default: it was read. */
   readonly isTaken?: boolean | undefined
+  /** What its handler asked for, of an `ack-with`. Default: nothing. */
+  readonly effects?: SettlementEffects | undefined
+}
+
+/** Effects of a handler: they take place with the acknowledgement of its entry, behind the fence, all or none. */
+export interface SettlementEffects {
+  readonly commands: readonly JoinedCommand[]
+  /** Those that share it are settled all together, or none of them. Default: it is settled by itself. */
+  readonly together?: object | undefined
+  /** What settles it comes with effects: a function that uses none is deployed without. Memory needs none. */
+  readonly joinCalls: SettleWithCommands
+  /** The effects cannot take place, and nothing was written: its entry has failed, and gets another outcome. */
+  refused(refusal: string): void
 }
 
 /** A settlement that sets an entry aside. */
@@ -298,6 +311,8 @@ export interface SettleResult {
   readonly refusedLetters: readonly DeadLetterSettlement[]
   /** The slot is no longer ours, so that nothing but acks is accepted from us. */
   readonly leaseLost: boolean
+  /** Those whose effects cannot take place, in no count: nothing of them has happened, and they are pending as before. Left out where there are none. */
+  readonly failed?: readonly { readonly settlement: Settlement; readonly refusal: string }[]
   /** There where no reply came to all of a request: the counts are those of what was answered. */
   readonly unanswered?: Unanswered
 }
@@ -468,7 +483,7 @@ export type SettleWithCommands = (
 ) => readonly JoinCall[]
 
 /** A call, and what it settles. */
-interface JoinCall {
+export interface JoinCall {
   readonly chunk: readonly Settlement[]
   readonly call: RedisCall
 }
