@@ -102,7 +102,7 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
     '100',
   ],
   'more arguments than a request takes': [
-    (e) => e.addToSet(KEY, ...Array.from({ length: 3_000 }, String)),
+    (e) => e.addToSet(KEY, ...Array.from({ length: 3_000 }, (_, n) => `m${n}`)),
     'RangeError',
     'all effects of an entry must have at most 2993 arguments, got 3011',
   ],

@@ -339,6 +339,37 @@ describeEverywhere('effects(context)', (start) => {
     expect(there).toEqual([1, 1, 0])
   })
 
+  it('leaves pending an entry for which a policy joins what is refused', async () => {
+    const world = await withSet(await start())
+    const joins = definePolicy({ name: 'joins', begin: () => ({ joins: () => [['HSET', '{orders}:s', 'a', 'b']] }) })
+    await world.publish('p1')
+
+    const error: unknown = await world
+      .poll(asking((e) => e.increment('{orders}:n'), { use: [joins] }))
+      .catch((thrown: unknown) => thrown)
+
+    expect((error as { report: Report }).report).toMatchObject({ unsettled: 1, failed: 0 })
+    expect(await world.command('EXISTS', '{orders}:n')).toBe(0)
+    expect(await world.pending()).toEqual([['p1', 'parked', 1]])
+  })
+
+  it.each([
+    [['PEXPIRE', '{orders}:s', -1], 1],
+    [['SET', '{orders}:s', 'x', 'XX'], 0],
+    [['SET', '{orders}:s', 'x', 'NX'], 1],
+    [['SET', '{orders}:q', 'x', 'XX'], 1],
+  ] as const)('knows what a policy makes of a key by %j', async (command, acked) => {
+    const world = await withSet(await start())
+    const joins = definePolicy({ name: 'joins', begin: () => ({ joins: () => [command] }) })
+    await world.publish('p1')
+
+    const report = await world.poll(
+      asking((e) => e.addToSet('{orders}:s', 'b').setFields('{orders}:q', { a: 1 }), { use: [joins] }),
+    )
+
+    expect(report).toMatchObject({ acked, failed: 1 - acked })
+  })
+
   it('fails an entry for which policies join more than a request takes', async () => {
     const world = await start()
     const many = Array.from({ length: 1_500 }, (_, n) => `m${n}`)

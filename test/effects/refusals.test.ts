@@ -34,7 +34,12 @@ async function prepare({ raw }: Scenario): Promise<void> {
   await raw.pfadd('{orders}:p', 'a')
   await raw.rpush('{orders}:l', 'a')
   await raw.sadd('{orders}:s', 'a')
-  await raw.set('{orders}:torn', (await raw.getBuffer('{orders}:p'))?.subarray(0, 17) ?? '')
+  const sparse = (await raw.getBuffer('{orders}:p')) as Buffer
+  await raw.set('{orders}:torn', sparse.subarray(0, 17))
+  await raw.set('{orders}:half', Buffer.concat([sparse.subarray(0, 16), Buffer.from([0x7f])]))
+  await raw.set('{orders}:encoded', Buffer.concat([sparse.subarray(0, 4), Buffer.from([2]), sparse.subarray(5)]))
+  await raw.pfadd('{orders}:dense', ...Array.from({ length: 5_000 }, (_, n) => `e${n}`))
+  await raw.set('{orders}:torn-dense', ((await raw.getBuffer('{orders}:dense')) as Buffer).subarray(0, 9_000))
 }
 
 /** Every key that is no part of the group, byte for byte. */
@@ -64,6 +69,11 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'PFADD of a sorted set': (e) => e.addToHyperLogLog('{orders}:l', 'a'),
   'PFADD of a text': (e) => e.addToHyperLogLog('{orders}:word', 'a'),
   'PFADD of a HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn', 'a'),
+  'PFADD of a dense HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn-dense', 'a'),
+  'PFADD of a HyperLogLog of another encoding': (e) => e.addToHyperLogLog('{orders}:encoded', 'a'),
+  'PFADD of a HyperLogLog that ends within a run': (e) => e.addToHyperLogLog('{orders}:half', 'a'),
+  'PFADD of two, the second of them torn': (e) =>
+    e.addToHyperLogLog('{orders}:new', 'a').addToHyperLogLog('{orders}:torn', 'a'),
   'INCRBY of a text': (e) => e.increment('{orders}:word'),
   'INCRBY of a long text': (e) => e.increment('{orders}:long'),
   'INCRBY of a HyperLogLog': (e) => e.increment('{orders}:torn'),
@@ -116,7 +126,7 @@ describe.each([
 
   it('all take place where nothing is wrong, integers at the bounds and a dense HyperLogLog', async () => {
     const { raw, redis } = scenario
-    await raw.pfadd('{orders}:p', ...Array.from({ length: 5_000 }, String))
+    await raw.pfadd('{orders}:p', ...Array.from({ length: 5_000 }, (_, n) => `e${n}`))
     await poll(
       asking((e) =>
         fine(e)
