@@ -9,6 +9,7 @@ import { RedisReplyError } from '../errors.ts'
 import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/join-calls.ts'
 import { effectScriptCalls } from '../group/redis/settling-effects.ts'
 import type { CallEffects, JobWithEffects } from '../run/call-effects.ts'
+import type { Job } from '../run/job.ts'
 import { bytesOf } from './arguments.ts'
 import { EffectList } from './effect-list.ts'
 
@@ -128,7 +129,11 @@ export class EffectsOfCall implements CallEffects {
         )
         continue
       }
-      const refused = (refusal: string) => fail(job, new RedisReplyError(`Cannot carry out effects: ${refusal}`))
+      const refused = (refusal: string) => {
+        const error = new RedisReplyError(`Cannot carry out effects: ${refusal}`)
+        fail(job, error)
+        notifyOfRefusal(job as Job, error)
+      }
       job.effects = { commands, together, joinCalls: effectScriptCalls, refused }
       job.outcome = { kind: 'ack-with', commands: joinedOf(job), marker: (job.outcome as Partial<AckWith>).marker }
     }
@@ -142,4 +147,11 @@ export class EffectsOfCall implements CallEffects {
 
 function joinedOf({ outcome }: JobWithEffects): readonly JoinedCommand[] {
   return outcome?.kind === 'ack-with' ? outcome.commands : []
+}
+
+/** Observers heard of a success when the handler ended. */
+function notifyOfRefusal({ id: entryId, deliveryCount, eventType = '', run }: Job, error: Error): void {
+  const { observers, invocation, consumer } = run.parts
+  const { stream, group } = consumer
+  observers?.tell('effectsRefused', { invocation, stream, group, entryId, eventType, deliveryCount, error })
 }

@@ -354,20 +354,36 @@ describeEverywhere('effects(context)', (start) => {
   })
 
   it.each([
-    [['PEXPIRE', '{orders}:s', -1], 1],
     [['SET', '{orders}:s', 'x', 'XX'], 0],
     [['SET', '{orders}:s', 'x', 'NX'], 1],
     [['SET', '{orders}:q', 'x', 'XX'], 1],
+    [['SET', '{orders}:p', 'x'], 0],
   ] as const)('knows what a policy makes of a key by %j', async (command, acked) => {
     const world = await withSet(await start())
     const joins = definePolicy({ name: 'joins', begin: () => ({ joins: () => [command] }) })
     await world.publish('p1')
 
     const report = await world.poll(
-      asking((e) => e.addToSet('{orders}:s', 'b').setFields('{orders}:q', { a: 1 }), { use: [joins] }),
+      asking(
+        (e) => e.addToSet('{orders}:s', 'b').setFields('{orders}:q', { a: 1 }).addToHyperLogLog('{orders}:p', 'a'),
+        {
+          use: [joins],
+        },
+      ),
     )
 
     expect(report).toMatchObject({ acked, failed: 1 - acked })
+  })
+
+  it('knows that a policy ends a key', async () => {
+    const world = await withSet(await start())
+    const joins = definePolicy({ name: 'joins', begin: () => ({ joins: () => [['PEXPIRE', '{orders}:s', -1]] }) })
+    await world.publish('p1')
+
+    const report = await world.poll(asking((e) => e.increment('{orders}:s'), { use: [joins] }))
+
+    expect(report).toMatchObject({ acked: 1, failed: 0 })
+    expect(await world.command('GET', '{orders}:s')).toBe('1')
   })
 
   it('fails an entry for which policies join more than a request takes', async () => {

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Consumer, Effects, Report } from 'millrace'
 import { effects, NonRetryableError, poll } from 'millrace'
+import { connectMemory } from 'millrace/testing'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
 import { connectLike62 } from '../support/redis-62.ts'
@@ -36,6 +37,8 @@ async function prepare({ raw }: Scenario): Promise<void> {
   await raw.sadd('{orders}:s', 'a')
   const sparse = (await raw.getBuffer('{orders}:p')) as Buffer
   await raw.set('{orders}:torn', sparse.subarray(0, 17))
+  await raw.set('{orders}:short', Buffer.concat([sparse.subarray(0, 16), Buffer.from([0x3f])]))
+  await raw.set('{orders}:named', Buffer.concat([Buffer.from('XYLL'), sparse.subarray(4)]))
   await raw.set('{orders}:half', Buffer.concat([sparse.subarray(0, 16), Buffer.from([0x7f])]))
   await raw.set('{orders}:encoded', Buffer.concat([sparse.subarray(0, 4), Buffer.from([2]), sparse.subarray(5)]))
   await raw.pfadd('{orders}:dense', ...Array.from({ length: 5_000 }, (_, n) => `e${n}`))
@@ -70,6 +73,8 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'PFADD of a text': (e) => e.addToHyperLogLog('{orders}:word', 'a'),
   'PFADD of a HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn', 'a'),
   'PFADD of a dense HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn-dense', 'a'),
+  'PFADD of a HyperLogLog that lacks registers': (e) => e.addToHyperLogLog('{orders}:short', 'a'),
+  'PFADD of what begins otherwise': (e) => e.addToHyperLogLog('{orders}:named', 'a'),
   'PFADD of a HyperLogLog of another encoding': (e) => e.addToHyperLogLog('{orders}:encoded', 'a'),
   'PFADD of a HyperLogLog that ends within a run': (e) => e.addToHyperLogLog('{orders}:half', 'a'),
   'PFADD of two, the second of them torn': (e) =>
@@ -78,6 +83,10 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'INCRBY of a long text': (e) => e.increment('{orders}:long'),
   'INCRBY of a HyperLogLog': (e) => e.increment('{orders}:torn'),
   'INCRBY beyond the highest': (e) => e.increment('{orders}:max'),
+  'INCRBY beyond the highest, by a carry': (e) =>
+    e.set('{orders}:q', 9_223_372_035_900_000_000n).increment('{orders}:q', 999_999_999),
+  'INCRBY of one more than the highest': (e) => e.set('{orders}:q', '9223372036854775808').increment('{orders}:q', -1),
+  'INCRBY of one less than the lowest': (e) => e.set('{orders}:q', '-9223372036854775809').increment('{orders}:q'),
   'INCRBY below the lowest': (e) => e.increment('{orders}:min', -1),
   'INCRBY twice, which overflows only together': (e) =>
     e.increment('{orders}:n', 9_223_372_036_854_775_792n).increment('{orders}:n'),
@@ -96,7 +105,7 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
 }
 
 // no command is sent over a publisher's own connection
-const memory = { group: () => undefined as never, close: async () => {} }
+const memory = connectMemory()
 
 describe.each([
   ['', undefined],
@@ -132,12 +141,22 @@ describe.each([
         fine(e)
           .delete('{orders}:h')
           .increment('{orders}:h', -9_223_372_036_854_775_808n)
-          .increment('{orders}:h', 9_223_372_036_854_775_807n),
+          .increment('{orders}:h', 9_223_372_036_854_775_807n)
+          .set('{orders}:q', 9_223_372_036_500_000_000n)
+          .increment('{orders}:q', -999_999_999)
+          .increment('{orders}:q', 1_100_000_000)
+          .set('{orders}:r', -9_223_372_036_500_000_000n)
+          .increment('{orders}:r', 999_999_999)
+          .increment('{orders}:r', -1_100_000_000),
       ),
       { redis },
     )
 
-    expect(await raw.get('{orders}:h')).toBe('-1')
+    expect(await raw.mget('{orders}:h', '{orders}:q', '{orders}:r')).toEqual([
+      '-1',
+      '9223372036600000001',
+      '-9223372036600000001',
+    ])
     expect(await raw.get('{orders}:n')).toBe('15')
   })
 
@@ -204,14 +223,17 @@ describe.each([
   )
 })
 
-it('a dead letter of refused effects says why', async () => {
+it('a dead letter of refused effects says why, and observers are notified', async () => {
   const scenario = await startScenario()
   await prepare(scenario)
   await scenario.publish('o-1')
 
+  const notified: unknown[] = []
+  const observe = { effectsRefused: (refused: object) => void notified.push(refused) }
+
   await poll(
     asking((e) => e.increment('{orders}:word'), { maxDeliveries: 1 }),
-    { redis: scenario.redis },
+    { redis: scenario.redis, observe },
   )
 
   const [{ head }] = (await scenario.deadLetters()) as unknown as [{ head: Record<string, string> }]
@@ -220,6 +242,7 @@ it('a dead letter of refused effects says why', async () => {
     errorName: 'RedisReplyError',
     errorMessage: 'Cannot carry out effects: ERR INCRBY needs an integer of 64 bits where it adds: {orders}:word',
   })
+  expect(notified).toMatchObject([{ group: 'billing', eventType: 'OrderPaid', error: expect.any(Error) }])
 })
 
 it('a batch whose effects are its own is settled together, or not at all', async () => {
@@ -237,6 +260,18 @@ it('a batch whose effects are its own is settled together, or not at all', async
     { claimed: 2, acked: 2 },
   ])
   expect(await raw.get('{orders}:n')).toBe('2')
+})
+
+it('effects under a lease that has ended do not take place', async () => {
+  const { raw, redis, publish } = await startScenario()
+  await publish('o-1')
+  const consumer = billing((async (_event: unknown, context: never) => {
+    effects(context).increment('{orders}:n')
+    await raw.del('{orders}:billing:slot:poller-0')
+  }) as never)
+
+  expect(await reportOf(poll(consumer, { redis }))).toMatchObject({ acked: 0, unsettled: 1 })
+  expect(await raw.exists('{orders}:n')).toBe(0)
 })
 
 it('what a handler throws wins over its effects', async () => {

@@ -63,6 +63,7 @@ const effect = fc.constantFrom<JoinedCommand>(
   ['SADD', `{${STREAM}}:n`, 'x'],
   ['XADD', `{${STREAM}}:x`, 'MAXLEN', '=', 2, '*', 'a', 'b'],
   ['DEL', `{${STREAM}}:n`],
+  ['SADD', markers[0]?.key ?? '', 'x'],
 )
 const asked = fc.record({
   outcome: fc.constantFrom<Outcome>(
@@ -91,7 +92,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   {
-    weight: 3,
+    weight: 6,
     arbitrary: fc.record({
       do: fc.constant('settle-effects' as const),
       asked: fc.array(asked, { minLength: 1, maxLength: 4 }),
@@ -205,6 +206,7 @@ class Side {
       ['GET', `{${STREAM}}:n`],
       ['HGET', `{${STREAM}}:h`, 'f'],
       ['TYPE', `{${STREAM}}:n`],
+      ...markers.map((marker) => ['GET', marker.key] as const),
     ])
     return {
       ...result,

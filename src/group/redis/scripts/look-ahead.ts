@@ -7,7 +7,7 @@ local BILLION, TOP = 1e9, {9223372036, 854775807}
 local function integer(text)
   if #text > 20 then return nil end
   local sign, digits = text:match('^(%-?)(%d+)$')
-  if not digits or #digits > 19 or #digits > 1 and digits:sub(1, 1) == '0' or sign == '-' and digits == '0' then return nil end
+  if not digits or #digits > 1 and digits:sub(1, 1) == '0' or sign == '-' and digits == '0' then return nil end
   local low = tonumber(digits:sub(-9))
   local high = #digits > 9 and tonumber(digits:sub(1, -10)) or 0
   if high > TOP[1] or high == TOP[1] and low > TOP[2] + (sign == '-' and 1 or 0) then return nil end
@@ -81,7 +81,7 @@ end
  * `objectionTo(entries)` is why not all commands of some entries could be carried out in sequence, found without a write; nil if nothing speaks against any. A script's first writes stay when a later one fails.
  * What the handler asked for is wrong is a table of one text, anything else (a right, a policy's command, a server that refuses to say) a text.
  *
- * `SEES` has what each command needs, and what its key will be after it: its type (`kind`), the integer in it (`value`; false what is none), those of its `fields`. What is not known is
+ * `SEES` has what each command needs, and what its key will be after it, as if it were never emptied (a call may not take a key for two types): its type (`kind`), the integer in it (`value`; false what is none), those of its `fields`. What is not known is
  * asked for, unless the key is `new` by then. Needs the locals stream, lease.
  */
 export const LUA_LOOK_AHEAD = `
@@ -90,8 +90,7 @@ ${LUA_IS_HYPER_LOG_LOG}
 ${LUA_RIGHTS}
 local seen, isEffect, at, objection
 local function object(text)
-  text = text .. ': ' .. at
-  objection = isEffect and {text} or text
+  objection = isEffect and {text .. ': ' .. at} or text
   error(text, 0)
 end
 local function ask(...)
@@ -115,17 +114,10 @@ local function added(was, by, name)
   if not was then object('ERR ' .. name .. ' needs an integer of 64 bits where it adds') end
   return sum(was, integer(by)) or object('ERR ' .. name .. ' would overflow 64 bits')
 end
-local function takesOff(kind, name)
-  return function(key, ...)
-    if seen[key].kind == 'none' then return end
-    local at = become(key, kind, name)
-    if kind == 'hash' then for _, field in ipairs({...}) do at.fields[field] = {0, 0} end end
-  end
-end
-local function makes(kind, name) return function(key) become(key, kind, name) end end
+local function takes(kind, name) return function(key) become(key, kind, name) end end
 
 local SEES = {
-  SADD = makes('set', 'SADD'), SREM = takesOff('set', 'SREM'), ZREM = takesOff('zset', 'ZREM'), HDEL = takesOff('hash', 'HDEL'),
+  SADD = takes('set', 'SADD'), SREM = takes('set', 'SREM'), ZADD = takes('zset', 'ZADD'), ZREM = takes('zset', 'ZREM'),
   DEL = function(key) new(key, 'none') end,
   PEXPIRE = function(key, ms) if tonumber(ms) <= 0 then new(key, 'none') end end,
 }
@@ -156,9 +148,9 @@ function SEES.HINCRBY(key, field, by)
   end
   at.fields[field] = added(at.fields[field], by, 'HINCRBY')
 end
-function SEES.ZADD(key, option)
-  if option:upper() == 'XX' and seen[key].kind == 'none' then return end
-  become(key, 'zset', 'ZADD')
+function SEES.HDEL(key, ...)
+  local at = become(key, 'hash', 'HDEL')
+  for _, field in ipairs({...}) do at.fields[field] = {0, 0} end
 end
 function SEES.XADD(key)
   local at = become(key, 'stream', 'XADD')
