@@ -31,6 +31,7 @@ test('the package exports these names', () => {
       "defineConsumer",
       "defineEvent",
       "definePolicy",
+      "effects",
       "envelopeCodec",
       "filterPatterns",
       "flatCodec",

@@ -118,7 +118,12 @@ export function hashSlot(key: string): number {
   return crc % 16_384
 }
 
-function slotPrefix(stream: string): string {
+/**
+ * What a key begins with that lies in the stream's hash slot.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function slotPrefix(stream: string): string {
   if (hashTag(stream) !== stream) return stream
   if (!stream.includes('}')) return `{${stream}}`
   throw wrongUseError(

@@ -82,6 +82,13 @@ export interface Observed {
     /** One per delivery, in order. What a dead letter says of a failure is in `error`. */
     readonly outcomes: readonly { readonly kind: Outcome['kind']; readonly error?: unknown }[]
   }
+  /** The effects of a handler that had succeeded could not take place: its entry has failed after all, and gets another outcome. */
+  readonly effectsRefused: ObservedRun & {
+    readonly entryId: string
+    readonly eventType: string
+    readonly deliveryCount: number
+    readonly error: Error
+  }
   /** The server answered an acknowledgement. */
   readonly acked: ObservedRun & {
     readonly entries: readonly {

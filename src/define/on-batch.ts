@@ -1,9 +1,11 @@
 import { batchFailures } from '../core/batch-answer.ts'
 import { assertAwaitableFunction } from '../core/handler-function.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
 import { assertInteger, assertKnownOptions, withDefaults } from '../core/options.ts'
 import { promiseIfThenable } from '../core/thenable.ts'
 import { quotedValue } from '../errors.ts'
 import type { BatchEvent, BatchHandler } from './batch-handler.ts'
+import { keepBatch } from './batch-in-hand.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertEventDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
@@ -49,8 +51,7 @@ export function onBatch<Definition extends EventDefinition>(
   const batching: BatchRouteRules = {
     limits,
     gather: () => createGathering(limits),
-    call: (items, surroundings, remainingMs, wrapped) =>
-      callBatch(handler as BatchHandler, items, surroundings, remainingMs, wrapped),
+    call: (...args) => callBatch(handler as BatchHandler, ...args),
   }
   const rules = resolveRouteRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
   return Object.freeze({
@@ -66,6 +67,7 @@ function callBatch(
   items: readonly EventForBatch[],
   surroundings: SharedBatchContext,
   remainingMs: () => number,
+  keys: ConsumerKeys,
   wrapped: Route['wrapped'],
 ): RunningBatch {
   const abort = new AbortController()
@@ -76,7 +78,8 @@ function callBatch(
     const answer: unknown = wrapped ? wrapped(events, context) : handler(events, context)
     return batchFailures(await (promiseIfThenable(answer) ?? answer), entryIds)
   }
-  return { failures: call(), abort: (reason) => abort.abort(reason) }
+  const endEffects = keepBatch(context, keys, events)
+  return { failures: call(), abort: (reason) => abort.abort(reason), endEffects }
 }
 
 function toBatchEvent({ delivery, prepared }: EventForBatch, group: string): BatchEvent {

@@ -1,4 +1,5 @@
 import type { Entry } from '../core/entry.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
 import type { BatchContext, BatchHandler } from './batch-handler.ts'
 import type { Event, EventDefinition } from './event.ts'
 import type { Gathering } from './gathering.ts'
@@ -24,6 +25,7 @@ export interface BatchRouteRules {
     items: readonly EventForBatch[],
     surroundings: SharedBatchContext,
     remainingMs: () => number,
+    keys: ConsumerKeys,
     wrapped?: Route['wrapped'],
   ): RunningBatch
 }
@@ -42,4 +44,6 @@ export interface RunningBatch {
   readonly failures: PromiseLike<ReadonlyMap<string, unknown>>
   /** Ends the handler's time. */
   readonly abort: (reason: Error) => void
+  /** Its call has ended. @returns What `effects` collected for it, if anything was asked for. */
+  endEffects(): object | undefined
 }

@@ -275,6 +275,19 @@ export interface Settlement {
   readonly eventType?: string | undefined
   /** The index may have it, and has to forget it. Default: it was read. */
   readonly isTaken?: boolean | undefined
+  /** What its handler asked for, of an `ack-with`. Default: nothing. */
+  readonly effects?: SettlementEffects | undefined
+}
+
+/** Effects of a handler: they take place with the acknowledgement of its entry, behind the fence, all or none. */
+export interface SettlementEffects {
+  readonly commands: readonly JoinedCommand[]
+  /** Those that share it are settled all together, or none of them. Default: it is settled by itself. */
+  readonly together?: object | undefined
+  /** What settles it comes with effects: a function that uses none is deployed without. Memory needs none. */
+  readonly joinCalls: SettleWithCommands
+  /** The effects cannot take place, and nothing was written: its entry has failed, and gets another outcome. */
+  refused(refusal: string): void
 }
 
 /** A settlement that sets an entry aside. */
@@ -284,6 +297,14 @@ export interface DeadLetterSettlement extends Settlement {
 
 export function isDeadLetterSettlement(settlement: Settlement): settlement is DeadLetterSettlement {
   return settlement.outcome.kind === 'dead-letter'
+}
+
+/** Duplicates apart from the others, which come first: a duplicate finds the marker that is written with another. */
+export function splitDuplicates(settlements: readonly Settlement[]): [Settlement[], Settlement[]] {
+  const { true: duplicates = [], false: others = [] } = Object.groupBy(settlements, ({ outcome }) =>
+    outcome.kind === 'duplicate' ? 'true' : 'false',
+  )
+  return [others, duplicates]
 }
 
 export interface SettleResult {
@@ -300,6 +321,8 @@ export interface SettleResult {
   readonly leaseLost: boolean
   /** Acknowledgements with what joins them, or for duplicates, that did not take place. Left out where there are none. */
   readonly notAcked?: readonly Settlement[]
+  /** Those whose effects cannot take place, in no count: nothing of them has happened, and they are pending as before. Left out where there are none. */
+  readonly failed?: readonly { readonly settlement: Settlement; readonly refusal: string }[]
   /** There where no reply came to all of a request: the counts are those of what was answered. */
   readonly unanswered?: Unanswered
 }
@@ -470,7 +493,7 @@ export type SettleWithCommands = (
 ) => readonly JoinCall[]
 
 /** A call, and what it settles. */
-interface JoinCall {
+export interface JoinCall {
   readonly chunk: readonly Settlement[]
   readonly call: RedisCall
 }

@@ -38,6 +38,7 @@ export class Tally {
   #leaseLost = false
   readonly #unanswered: Settlement[] = []
   readonly #notAcked: Settlement[] = []
+  readonly #failed: { settlement: Settlement; refusal: string }[] = []
 
   /** An answered XACK: how many ids it held, and how many of them were pending. */
   acked(asked: number, pending: number): void {
@@ -76,6 +77,11 @@ export class Tally {
     if (status === SETTLE_SCRIPT_ANSWERS.lost) this.counts.lost++
   }
 
+  /** One whose effects cannot take place. @param refusal Why. */
+  failed(settlement: Settlement, refusal: string): void {
+    this.#failed.push({ settlement, refusal })
+  }
+
   // a lost group is no failure of the invocation: the next read makes it again, and what it held comes again
   /** A command that the server refused, how many entries it was for, and which of them were to become dead letters. */
   refused(entries: number, error: RedisReplyError, letters: readonly DeadLetterSettlement[] = []): void {
@@ -100,6 +106,7 @@ export class Tally {
       refusedLetters: this.#refusedLetters,
       leaseLost: this.#leaseLost,
       ...(this.#notAcked.length > 0 && { notAcked: this.#notAcked }),
+      ...(this.#failed.length > 0 && { failed: this.#failed }),
       ...(lost && { unanswered: { error: lost, settlements: this.#unanswered } }),
     }
   }

@@ -5,7 +5,7 @@ import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PolicyQuestion } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
-import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/joining.ts'
+import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/join-calls.ts'
 
 /** Commands that a connection is not the same after, or that others wait for. */
 const OF_THE_CONNECTION = /^(b[lrz](m?pop|move|poplpush)\w*|\w*subscribe|watch)$/

@@ -26,22 +26,36 @@ export async function encodeEvents(
   traced: string | undefined,
 ): Promise<readonly Encoded[]> {
   const now = isoTime(settings.clock.now())
-  const entries = drafts.map((draft) => {
-    const { event, payload } = draft
-    const json = toJson(action, event.type, payload)
-    // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
-    const checked = event.payload['~standard'].validate(JSON.parse(json))
-    const encoded = (result: Checked) => encode(action, settings, draft, json, result, { now, traced })
-    const waiting = promiseIfThenable(checked)?.then(encoded)
-    if (!waiting) return encoded(checked as Checked)
-    waiting.catch(() => {}) // thrown below, unless another event's refusal is first
-    return waiting
-  })
+  const entries = drafts.map((draft) => encodeEvent(action, settings, draft, { now, traced }))
   const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
   return entries.every(isEncoded) ? entries : Promise.all(entries.map((entry) => Promise.resolve(entry)))
 }
 
-type Encoded = readonly Field[]
+/** The fields of one event, once its payload was checked; a promise where the schema is asynchronous. */
+export function encodeEvent(
+  action: string,
+  settings: EncodeSettings,
+  draft: EventDraft,
+  stamp: Stamp = { now: isoTime(settings.clock.now()), traced: undefined },
+): Encoded | Promise<Encoded> {
+  const { event, payload } = draft
+  const json = toJson(action, event.type, payload)
+  // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
+  const checked = event.payload['~standard'].validate(JSON.parse(json))
+  const encoded = (result: Checked) => encode(action, settings, draft, json, result, stamp)
+  const waiting = promiseIfThenable(checked)?.then(encoded)
+  if (!waiting) return encoded(checked as Checked)
+  waiting.catch(() => {}) // thrown where it is waited for, unless another event's refusal is first
+  return waiting
+}
+
+export type Encoded = readonly Field[]
+
+/** What an event says of its publishing, unless its publisher says so. */
+interface Stamp {
+  readonly now: string
+  readonly traced: string | undefined
+}
 
 type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
 
@@ -51,7 +65,7 @@ function encode(
   { event, payload: given, options, eventId }: EventDraft,
   payload: string,
   checked: Checked,
-  { now, traced }: { readonly now: string; readonly traced: string | undefined },
+  { now, traced }: Stamp,
 ): readonly Field[] {
   const { type, version } = event
   const { issues } = readSchemaResult(checked)

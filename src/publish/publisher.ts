@@ -13,6 +13,7 @@ import type { DelayOptions, EventDraft, MaybeDelayOptions, Publication, PublishO
 import { checkPublication } from './publication.ts'
 import type { PublisherOptions, Wake } from './publisher-options.ts'
 import { resolvePublisherOptions } from './publisher-options.ts'
+import { withSettings } from './publishing.ts'
 import { wakeIfRaised } from './wake-if-raised.ts'
 
 /** Where an event went. */
@@ -107,11 +108,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const action = `publish to stream ${stream}`
   const publishing = { ...settings, action, appendTo: createAppender(action, redis) }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
-  return {
+  const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
     publishMany: ((publications) => publishAll(publishing, publications)) as Publisher['publishMany'],
     cancel: cancelOnce(`cancel an event of stream ${stream}`, settings.stream, redis),
   }
+  return withSettings(publisher, publishing)
 }
 
 /** Events, and cancel calls of each that were not answered, whose nonces are kept. */

@@ -1,8 +1,10 @@
 import type { Field } from '../core/entry.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
 import type { Event } from '../define/event.ts'
 import type { HandlerContext } from '../define/handler.ts'
 import type { SharedBatchContext } from '../define/route.ts'
 import type { Delivery } from '../group/group.ts'
+import type { CallEffects } from './call-effects.ts'
 import type { RunParts } from './parts.ts'
 
 /** A handler's context. The signal and the copy of the fields are made when they are first asked for: most handlers never do. */
@@ -28,6 +30,9 @@ export class EntryContext implements HandlerContext {
   #fields: readonly Field[] | undefined
   #abort: AbortController | undefined
   #aborted: Error | undefined
+  readonly #keys: ConsumerKeys
+  /** `null`: its call has ended. */
+  #effects: CallEffects | null | undefined
 
   constructor(
     surroundings: SharedBatchContext,
@@ -35,6 +40,7 @@ export class EntryContext implements HandlerContext {
     delivery: Delivery,
     event: Event,
     remainingMs: () => number,
+    keys: ConsumerKeys,
   ) {
     this.functionName = surroundings.functionName
     this.functionVersion = surroundings.functionVersion
@@ -53,6 +59,7 @@ export class EntryContext implements HandlerContext {
     this.idempotencyKey = `${surroundings.group}:${event.eventId}`
     this.getRemainingTimeInMillis = remainingMs
     this.#delivery = delivery
+    this.#keys = keys
     if (extras) Object.assign(this, extras)
   }
 
@@ -74,6 +81,21 @@ export class EntryContext implements HandlerContext {
   static abort(context: EntryContext, reason: Error): void {
     context.#aborted = reason
     context.#abort?.abort(reason)
+  }
+
+  /** What collects the effects of its call, made when it is first asked for; `null` once that has ended, `undefined` if it is no context of a call. */
+  static effects(context: object, make: (keys: ConsumerKeys) => CallEffects): CallEffects | null | undefined {
+    if (!(#keys in context)) return undefined
+    if (context.#effects === undefined) context.#effects = make(context.#keys)
+    return context.#effects
+  }
+
+  /** Its call has ended. @returns What was collected, if anything was asked for. */
+  static endEffects(context: EntryContext): CallEffects | undefined {
+    const effects = context.#effects
+    context.#effects = null
+    effects?.end()
+    return effects ?? undefined
   }
 }
 

@@ -4,7 +4,7 @@ import { PARKED_CONSUMER } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Event } from '../define/event.ts'
 import type { PolicyJob } from '../define/policy.ts'
-import type { Delivery } from '../group/group.ts'
+import type { Delivery, SettlementEffects } from '../group/group.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
 import { runsAlone } from './feed/suspects.ts'
 import type { PreparedEntry } from './prepare.ts'
@@ -23,6 +23,8 @@ export class Job implements EntryInHand, PolicyJob {
   /** There once its event was read. */
   prepared: PreparedEntry | undefined = undefined
   outcome: Outcome | undefined = undefined
+  /** What its handler asked for, of an outcome that acknowledges with it. */
+  effects: SettlementEffects | undefined = undefined
   /** What its handler failed with. */
   error: unknown = undefined
   overran = false

@@ -7,6 +7,7 @@ import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
 import type { RunningBatch } from '../define/route.ts'
 import { noWorkCondition } from './awaited.ts'
+import type { CallEffects } from './call-effects.ts'
 import { deadLetterOutcome } from './checked-policy-decision.ts'
 import { EntryContext } from './context.ts'
 import { hasOutcome } from './entry-in-hand.ts'
@@ -90,12 +91,15 @@ export class RunningCall {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
+    const effects = this.#endEffects()
     for (const job of this.jobs) if (!hasOutcome(job)) this.#succeed(job)
+    effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
+    this.#endEffects()
     for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error)
     if (this.#observed) this.#tellEnded(this.#observed)
   }
@@ -143,12 +147,13 @@ export class RunningCall {
     const run = this.#run
     const [job] = this.jobs as [Job]
     const { route, event } = job.prepared as PreparedEntry
+    const { keys } = run.parts.consumer
     const remainingMs = remainingUntil(run.time.clock, this.endsAt)
     if (route.batching) {
-      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, route.wrapped)
+      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, keys, route.wrapped)
       return this.#batch.failures.then((failures) => this.#failSome(failures))
     }
-    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs)
+    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs, keys)
     const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
     const answer = promiseIfThenable(returned)
     if (!answer) this.#assertHandled(returned)
@@ -157,6 +162,11 @@ export class RunningCall {
 
   #assertHandled(answer: unknown): void {
     if (this.#context) assertHandlerAnswer(answer, (this.jobs[0] as Job).id)
+  }
+
+  #endEffects(): CallEffects | undefined {
+    if (this.#context) return EntryContext.endEffects(this.#context)
+    return this.#batch?.endEffects() as CallEffects | undefined
   }
 
   #throttle(): undefined {
@@ -181,6 +191,7 @@ export class RunningCall {
   #fail(job: Job, error: unknown): void {
     const { parts, report } = this.#run
     ignoreRejection(error)
+    job.effects = undefined
     const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
     if (this.#isCalled) {
       job.error = error

@@ -128,9 +128,10 @@ export class Settler {
       this.#inHand = [...settlements, ...this.#inHand]
       throw error
     })
-    const { unanswered } = result
-    const back = new Set(unanswered?.settlements)
+    const { unanswered, failed = [] } = result
+    const back = new Set([...(unanswered?.settlements ?? []), ...failed.map(({ settlement }) => settlement)])
     const answered = back.size === 0 ? settlements : settlements.filter((settlement) => !back.has(settlement))
+    for (const { settlement, refusal } of failed) settlement.effects?.refused(refusal)
     report.settled(answered, result)
     this.#hasTakenBack ||= answered.some(({ outcome }) => !isPlainAck(outcome))
     const delays = answered.flatMap(({ outcome }) => (comesBackInTime(outcome) ? [outcome.delayMs] : []))
@@ -145,8 +146,8 @@ export class Settler {
     if (result.counts.superseded > 0) for (const { id } of answered) this.#superseded.add(id)
     for (const letter of result.letters) notices?.send(letter)
     for (const letter of result.refusedLetters) notices?.refused(letter)
+    if (back.size > 0) this.#inHand = [...back, ...this.#inHand]
     if (!unanswered) return result
-    this.#inHand = [...back, ...this.#inHand]
     throw unanswered.error
   }
 
@@ -180,7 +181,10 @@ export class Settler {
   async settle(): Promise<void> {
     const { group, slot } = this.#parts
     const done = this.takeDone()
-    if (done.length > 0) await this.by(done, group.settle(slot, done))
+    if (done.length === 0) return
+    const { failed } = await this.by(done, group.settle(slot, done))
+    // these have another outcome now
+    if (failed) await this.settle()
   }
 
   /** Settles what is done, and gives back what a take brought that was not answered. Nothing may be taken meanwhile. @throws {RedisConnectionError} No reply came. */
@@ -201,7 +205,8 @@ export class Settler {
     await this.giveBack()
     if (!this.#isReadInDoubt) return this.settle()
     const done = this.takeDone()
-    await this.by(done, group.settle(slot, done, this.known))
+    const { failed } = await this.by(done, group.settle(slot, done, this.known))
+    if (failed) await this.settle()
   }
 
   /** Settles what is done while handlers run; where no reply comes, the run ends with them. */

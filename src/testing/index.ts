@@ -4,8 +4,9 @@ export type {
   MemoryEntry,
   MemoryOptions,
   MemoryPending,
+  MemoryValue,
 } from '../group/memory/memory-connection.ts'
 export { connectMemory } from '../group/memory/memory-connection.ts'
-export { createHandlerContext } from './handler-context.ts'
+export { createHandlerContext, effectsOf } from './handler-context.ts'
 export type { VirtualClock, VirtualClockOptions } from './virtual-clock.ts'
 export { createVirtualClock } from './virtual-clock.ts'

@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compareEntryIds } from '../../src/core/entry.ts'
-import type { DeadLetterReason, Outcome } from '../../src/core/outcome.ts'
+import type { DeadLetterReason, JoinedCommand, Outcome } from '../../src/core/outcome.ts'
 import type { ClaimedEntry, Delivery, HeldEntry, Slot } from '../../src/group/group.ts'
 import type { Pausing } from '../../src/group/pausing.ts'
 import { joinScriptCalls } from '../../src/group/redis/joining.ts'
 import { pausingOf } from '../../src/group/redis/pausing.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
+import { effectScriptCalls } from '../../src/group/redis/settling-effects.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { createMemoryWorld } from '../model/memory-world.ts'
 import { createRedisWorld } from '../model/redis-world.ts'
@@ -26,9 +27,15 @@ type Step =
   | { readonly do: 'add' | 'read' | 'claim' | 'take-on'; readonly count: number }
   | { readonly do: 'take' | 'give'; readonly kind: 'poller' | 'claimer' }
   | { readonly do: 'settle'; readonly outcomes: readonly Outcome[] }
+  | { readonly do: 'settle-effects'; readonly asked: readonly AskedEffects[]; readonly together: boolean }
   | { readonly do: 'start' | 'hold' | 'renew' | 'finish' | 'pass' | 'measure' | 'lose' | 'heal' | 'give-back' }
   | { readonly do: 'trim'; readonly which: number }
   | { readonly do: 'pause' | 'resume'; readonly type: string | undefined }
+
+interface AskedEffects {
+  readonly outcome: Outcome
+  readonly commands: readonly JoinedCommand[]
+}
 
 const reason: DeadLetterReason = 'non-retryable'
 const markers = ['a', 'b'].map((key) => ({ key: `{${STREAM}}:${GROUP}:done:${key}`, ttlMs: 100_000_000 }))
@@ -51,6 +58,23 @@ const outcome = fc.constantFrom<Outcome>(
   { kind: 'release', owner: 'poller-9', deliveryCount: 1 },
   { kind: 'dead-letter', letter: { reason, lastDeliveredAt: 1, failedAt: 2 } },
 )
+const effect = fc.constantFrom<JoinedCommand>(
+  ['INCRBY', `{${STREAM}}:n`, '9223372036854775807'],
+  ['INCRBY', `{${STREAM}}:n`, '-1'],
+  ['HINCRBY', `{${STREAM}}:h`, 'f', '2'],
+  ['SADD', `{${STREAM}}:n`, 'x'],
+  ['XADD', `{${STREAM}}:x`, 'MAXLEN', '=', 2, '*', 'a', 'b'],
+  ['DEL', `{${STREAM}}:n`],
+  ['SADD', markers[0]?.key ?? '', 'x'],
+)
+const asked = fc.record({
+  outcome: fc.constantFrom<Outcome>(
+    { kind: 'ack-with', commands: [] },
+    { kind: 'ack-with', commands: [['SADD', `{${STREAM}}:marker`, 'x']] },
+    ...markers.map((marker): Outcome => ({ kind: 'ack-with', commands: [], marker })),
+  ),
+  commands: fc.array(effect, { maxLength: 3 }),
+})
 const count = fc.integer({ min: 1, max: 4 })
 const kind = fc.constantFrom('poller' as const, 'poller' as const, 'claimer' as const)
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -67,6 +91,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('settle' as const),
       outcomes: fc.array(outcome, { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('settle-effects' as const),
+      asked: fc.array(asked, { minLength: 1, maxLength: 4 }),
+      together: fc.boolean(),
     }),
   },
   {
@@ -170,6 +202,29 @@ class Side {
     })
   }
 
+  /** What has failed stays in hand, first. */
+  async #settleEffects(slot: Slot, asked: readonly AskedEffects[], isTogether: boolean): Promise<unknown> {
+    const together = isTogether ? {} : undefined
+    const how = { together, joinCalls: effectScriptCalls, refused: () => {} }
+    const settlements = asked.flatMap(({ outcome, commands }, n) =>
+      this.#held[n] ? [{ ...this.#held[n], outcome, effects: { ...how, commands } }] : [],
+    )
+    this.#held = this.#held.slice(settlements.length)
+    const { failed = [], ...result } = await this.#group.settle(slot, settlements)
+    this.#held = [...failed.map(({ settlement: { id, deliveryCount } }) => ({ id, deliveryCount })), ...this.#held]
+    const values = await this.#group.ask([
+      ['GET', `{${STREAM}}:n`],
+      ['HGET', `{${STREAM}}:h`, 'f'],
+      ['TYPE', `{${STREAM}}:n`],
+      ...markers.map((marker) => ['GET', marker.key] as const),
+    ])
+    return {
+      ...result,
+      failed: failed.map(({ settlement: { id } }) => id),
+      values: values.map((value) => (value instanceof Error ? 'refused' : value)),
+    }
+  }
+
   async #answer(step: Step): Promise<unknown> {
     const poller = this.#slots.get('poller')
     const claimer = this.#slots.get('claimer')
@@ -250,6 +305,8 @@ class Side {
           settlements.map(({ id, deliveryCount, outcome, isTaken }) => ({ id, deliveryCount, outcome, isTaken })),
         )
       }
+      case 'settle-effects':
+        return slot && this.#settleEffects(slot, step.asked, step.together)
       case 'renew':
         return slot && this.#held.length > 0 ? (await this.#group.renew(slot, this.#held)).leaseLost : undefined
       case 'finish': {
@@ -280,6 +337,7 @@ class Side {
 function comparable(value: unknown): unknown {
   if (Buffer.isBuffer(value)) return value.toString()
   if (value instanceof Error) return value.message
+  if (typeof value === 'function' || typeof value === 'symbol') return typeof value
   if (Array.isArray(value)) return value.map(comparable)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 const SRC = join(import.meta.dirname, '../../src')
 
 /** Each may import those before it. `clock.ts` and `report.ts` are the root's own room, `index.ts` imports what it likes. */
-const INWARD = ['errors', 'core', 'root', 'define', 'group', 'publish', 'run', 'policies']
+const INWARD = ['errors', 'core', 'root', 'define', 'group', 'publish', 'run', 'policies', 'effects']
 
 /** These stand outside: nobody imports them but who is named, and they import whatever is inside. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {

@@ -28,8 +28,10 @@ const DELAYS = [
 
 const MACHINERY = [
   'core/joinable',
+  'group/redis/join-calls',
   'group/redis/joining',
   'group/redis/scripts/join',
+  'group/redis/scripts/settle-entry',
   'policies/admission',
   'policies/define-policy',
   'policies/policy-commands',
@@ -82,6 +84,34 @@ test.each([
   const bytes = await bytesByModule({ code, external: ['ioredis'] }, join(folder, 'function.mjs'))
 
   expect(DELAYS.filter((name) => (bytes.get(`dist/${name}.js`) ?? 0) > 0)).toEqual(DELAYS.filter(isThere))
+})
+
+/** What collects effects and carries them out. */
+const EFFECTS = [
+  'effects/effect-list',
+  'effects/effects-of-call',
+  'effects/effects',
+  'effects/publish-command',
+  'group/redis/join-calls',
+  'group/redis/scripts/effects',
+  'group/redis/scripts/look-ahead',
+  'group/redis/scripts/settle-entry',
+  'group/redis/settling-effects',
+]
+
+test.each([
+  ['a poller', 'nothing', 'createPoller, defineConsumer, defineEvent, on, onBatch', []],
+  ['a claimer', 'nothing', 'createClaimer, defineConsumer, defineEvent, on, onBatch', []],
+  ['a publisher', 'nothing', 'createPublisher, defineEvent', []],
+  ['a poller with effects()', 'all', 'createPoller, defineConsumer, effects, on', EFFECTS],
+])('%s is deployed with %s of effects', { timeout: 30_000 }, async (_name, _what, names, expected) => {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-arrives-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const code = `export { ${names} } from 'millrace'; export { connectIoredis } from 'millrace/ioredis'`
+  const bytes = await bytesByModule({ code, external: ['ioredis'] }, join(folder, 'function.mjs'))
+
+  expect(EFFECTS.filter((name) => (bytes.get(`dist/${name}.js`) ?? 0) > 0)).toEqual(expected)
+  expect(bytes.get('dist/group/redis/scripts/join.js') ?? 0).toBe(0)
 })
 
 test.each([

@@ -11,6 +11,7 @@ import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
+import { copyOf } from './memory-value-kinds.ts'
 import { isMemoryCommand } from './memory-values.ts'
 
 /** What streams in memory go by. */
@@ -27,11 +28,16 @@ export interface MemoryConnection extends Connection {
   pending(stream: string, group: string): readonly MemoryPending[]
   /** The delayed events of a stream, in due order; their fields as text. */
   delayed(stream: string): readonly MemoryDelayed[]
+  /** What a key of effects or policies holds: text, a set (also of a HyperLogLog's elements), a hash or a sorted set by its names; a copy. */
+  value(key: string): MemoryValue | undefined
   /** Removes the oldest entries, also pending ones, so that at most `length` stay. */
   trim(stream: string, length: number): void
   /** Removes a group and what was pending in it, as XGROUP DESTROY does. */
   destroyGroup(stream: string, group: string): void
 }
+
+/** What a key in memory holds. */
+export type MemoryValue = string | ReadonlySet<string> | ReadonlyMap<string, string | number>
 
 /** An entry of a stream in memory. */
 export interface MemoryEntry {
@@ -98,6 +104,10 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
       server.delays
         .waiting(key)
         .map(({ eventId, due, fields }) => ({ eventId, deliverAt: new Date(due), fields: fields.map(asText) })),
+    value: (key) => {
+      const value = server.values.valueOf(key)
+      return value === undefined ? undefined : copyOf(value)
+    },
     trim: (key, length) =>
       void server.streams.get(key)?.trim({ kind: 'length', maxLength: length, exact: true }, now()),
     destroyGroup: (key, group) => void server.streams.get(key)?.groups.delete(group),

@@ -7,7 +7,7 @@ import type { MemoryGroupBase } from './memory-group-base.ts'
 import type { MemoryConsumerGroup } from './memory-server.ts'
 
 /** A settlement with what joins it. */
-interface Joined extends Settlement {
+export interface Joined extends Settlement {
   readonly outcome: Extract<Outcome, { readonly kind: 'ack-with' | 'duplicate' }>
 }
 
@@ -42,35 +42,39 @@ export function settleJoin(
     return postponed
   }
   if (by !== undefined) return acknowledge(by === id ? done : duplicate)
-  return carryOut(calls, group, settlement, commandsOf(id, outcome))
+  const refusal = refusalOfPolicies(calls, settlement)
+  if (refusal !== undefined) return refuse(calls, group, settlement, refusal)
+  for (const command of commandsOfPolicies(settlement)) calls.server.values.run(command)
+  return acknowledge(done)
 }
 
-function commandsOf(
-  id: string,
-  { commands, marker }: Extract<Outcome, { readonly kind: 'ack-with' }>,
-): readonly JoinedCommand[] {
-  if (!marker) return commands
-  return [['SET', marker.key, MARKER_STATES.handled + id, 'PX', marker.ttlMs], ...commands]
+/** What policies join, the marker first. */
+export function commandsOfPolicies({ id, outcome }: Joined): readonly JoinedCommand[] {
+  const commands = outcome.kind === 'ack-with' ? outcome.commands : []
+  const { marker } = outcome
+  return marker ? [['SET', marker.key, MARKER_STATES.handled + id, 'PX', marker.ttlMs], ...commands] : commands
 }
 
-function carryOut(
+/** Why what policies join could not be carried out, by the types of its keys. */
+export function refusalOfPolicies({ server: { values } }: MemoryGroupBase, settlement: Joined): string | undefined {
+  return commandsOfPolicies(settlement)
+    .map((command) => values.refusalOf(command))
+    .find((text) => text !== undefined)
+}
+
+/** Sets aside what the server refuses. @returns The refusal. */
+export function refuse(
   calls: MemoryGroupBase,
   group: MemoryConsumerGroup,
-  { id, deliveryCount }: Joined,
-  commands: readonly JoinedCommand[],
-): number | string {
-  const refusal = commands.map((command) => calls.server.values.refusalOf(command)).find((text) => text !== undefined)
-  if (refusal !== undefined) {
-    calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_DEAD_LETTER_RETRY_MS, condition: undefined })
-    return refusal
-  }
-  for (const command of commands) calls.server.values.run(command)
-  calls.drop(group, id)
-  return SETTLE_SCRIPT_ANSWERS.done
+  { id, deliveryCount }: Settlement,
+  refusal: string,
+): string {
+  calls.setAside(group, id, { deliveryCount, delayMs: REFUSED_DEAD_LETTER_RETRY_MS, condition: undefined })
+  return refusal
 }
 
 /** The entry that a marker says was handled. */
-function handledBy({ server }: MemoryGroupBase, { key }: Marker): string | undefined {
+export function handledBy({ server }: MemoryGroupBase, { key }: Marker): string | undefined {
   const text = server.values.run(['GET', key])
   return typeof text === 'string' && text.startsWith(MARKER_STATES.handled) ? text.slice(1) : undefined
 }

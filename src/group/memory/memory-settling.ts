@@ -3,9 +3,14 @@ import type { Field } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { DeadLetterFacts } from '../../core/outcome.ts'
 import type { HeldEntry, Settlement, SettleResult, Slot } from '../group.ts'
+import { splitDuplicates } from '../group.ts'
 import { MAX_XADD_FIELD_PAIRS, SETTLE_SCRIPT_ANSWERS } from '../redis/scripts/settle.ts'
+import { groupTogether } from '../redis/settling-effects.ts'
 import { planReturnToPending, Tally } from '../tally.ts'
+import type { JoinAnswer } from './memory-effects.ts'
+import { settleTogether } from './memory-effects.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
+import type { Joined } from './memory-joining.ts'
 import { hasJoin, settleJoin } from './memory-joining.ts'
 import type { MemoryConsumerGroup } from './memory-server.ts'
 
@@ -13,7 +18,9 @@ import type { MemoryConsumerGroup } from './memory-server.ts'
 export function settleInMemory(calls: MemoryGroupBase, slot: Slot, settlements: readonly Settlement[]): SettleResult {
   const tally = new Tally()
   const group = calls.find()
-  for (const settlement of settlements) {
+  if (group) settleEffects(calls, group, slot, settlements, tally)
+  for (const settlement of splitDuplicates(settlements).flat()) {
+    if (group && settlement.effects) continue
     const { id, outcome } = settlement
     if (outcome.kind === 'ack') tally.acked(1, Number(acked(calls, group, settlement)))
     else if (outcome.kind === 'ignore') {
@@ -34,6 +41,24 @@ export function settleInMemory(calls: MemoryGroupBase, slot: Slot, settlements: 
     }
   }
   return tally.result()
+}
+
+/** Those that are settled together all at once. */
+function settleEffects(
+  calls: MemoryGroupBase,
+  group: MemoryConsumerGroup,
+  slot: Slot,
+  settlements: readonly Settlement[],
+  tally: Tally,
+): void {
+  for (const unit of groupTogether(settlements.filter((settlement) => settlement.effects && hasJoin(settlement)))) {
+    const answers = settleTogether(calls, group, slot, unit as readonly Joined[])
+    for (const [n, settlement] of unit.entries()) {
+      const answer = answers[n] as JoinAnswer
+      if (typeof answer === 'object') tally.failed(settlement, answer.failed)
+      else tally.settled(settlement, answer)
+    }
+  }
 }
 
 /** @returns Whether it was pending. */

@@ -3,11 +3,8 @@ import type { JoinedCommand } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
-
-type Value = string | Set<string> | Map<string, string> | Scores
-
-/** A sorted set. */
-class Scores extends Map<string, number> {}
+import type { Value } from './memory-value-kinds.ts'
+import { added, added64, addScores, copyOf, count, HyperLogLog, pairsOf, Scores, within } from './memory-value-kinds.ts'
 
 interface Kept {
   value: Value
@@ -20,7 +17,7 @@ type Carry = (values: MemoryValues, key: string, args: readonly string[]) => Red
 /** What holds streams beside the values, and gives the time. */
 interface StreamsBeside {
   readonly clock: { now(): number }
-  readonly streams: { has(key: string): boolean }
+  readonly streams: { has(key: string): boolean; delete(key: string): boolean }
   stream(key: string): {
     add(fields: readonly (readonly [string, string])[], nowMs: number): string
     trim(trim: StreamTrim, nowMs: number): number
@@ -36,9 +33,33 @@ export function isMemoryCommand(command: string): boolean {
 export class MemoryValues {
   readonly #server: StreamsBeside
   readonly #kept = new Map<string, Kept>()
+  readonly #original: MemoryValues | undefined
 
-  constructor(server: StreamsBeside) {
+  /** @param original What it is a trial of. */
+  constructor(server: StreamsBeside, original?: MemoryValues) {
     this.#server = server
+    this.#original = original
+  }
+
+  /** What a key holds. */
+  valueOf(key: string): Value | undefined {
+    return this.#alive(key)?.value
+  }
+
+  /** The same again, for trying commands out: nothing of it is seen here. */
+  trial(): MemoryValues {
+    const streams = new Map<string, boolean>()
+    const has = (key: string) => streams.get(key) ?? this.#server.streams.has(key)
+    const remove = (key: string) => {
+      const was = has(key)
+      streams.set(key, false)
+      return was
+    }
+    const stream = (key: string) => {
+      streams.set(key, true)
+      return { add: () => '0-1', trim: () => 0 }
+    }
+    return new MemoryValues({ clock: this.#server.clock, streams: { has, delete: remove }, stream }, this)
   }
 
   /** Carries a command out as a server does; its refusal is the answer. */
@@ -65,7 +86,7 @@ export class MemoryValues {
   typeOf(key: string): string {
     const value = this.#alive(key)?.value
     if (value === undefined) return this.#server.streams.has(key) ? 'stream' : 'none'
-    if (typeof value === 'string') return 'string'
+    if (typeof value === 'string' || value instanceof HyperLogLog) return 'string'
     return value instanceof Set ? 'set' : value instanceof Scores ? 'zset' : 'hash'
   }
 
@@ -77,7 +98,15 @@ export class MemoryValues {
   }
 
   put(key: string, value: Value, ttlMs = Infinity): void {
+    this.#server.streams.delete(key)
     this.#kept.set(key, { value, until: this.#server.clock.now() + ttlMs })
+  }
+
+  /** Puts a value in the place of what a key holds; its time to live stays. */
+  change(key: string, value: Value): void {
+    const kept = this.#alive(key)
+    if (kept) kept.value = value
+    else this.put(key, value)
   }
 
   expire(key: string, ttlMs: number): boolean {
@@ -88,12 +117,14 @@ export class MemoryValues {
 
   delete(key: string): boolean {
     const isThere = this.#alive(key) !== undefined
-    this.#kept.delete(key)
-    return isThere
+    if (this.#original) this.#kept.set(key, { value: '', until: -Infinity })
+    else this.#kept.delete(key)
+    return this.#server.streams.delete(key) || isThere
   }
 
   /** @param args Of XADD, after its key; the id is `*`. */
   append(key: string, args: readonly string[]): string {
+    this.get(key, 'stream')
     const at = args.indexOf('*')
     const pairs = args.slice(at + 1)
     const fields = Array.from(
@@ -103,12 +134,24 @@ export class MemoryValues {
     const { clock } = this.#server
     const stream = this.#server.stream(key)
     const id = stream.add(fields, clock.now())
-    if (at > 0) stream.trim({ kind: 'length', maxLength: Number(args[at - 1]), exact: true }, clock.now())
+    const bound = Number(args[at - 1])
+    if (args[0]?.toUpperCase() === 'MINID') stream.trim({ kind: 'age', retentionMs: bound, exact: true }, clock.now())
+    else if (at > 0) stream.trim({ kind: 'length', maxLength: bound, exact: true }, clock.now())
     return id
   }
 
+  /** Of what a trial has not touched yet. */
+  #copyOf(key: string): Kept | undefined {
+    if (!this.#original) return undefined
+    const kept = this.#original.#alive(key)
+    if (!kept) return undefined
+    const copy = { value: copyOf(kept.value), until: kept.until }
+    this.#kept.set(key, copy)
+    return copy
+  }
+
   #alive(key: string): Kept | undefined {
-    const kept = this.#kept.get(key)
+    const kept = this.#kept.get(key) ?? this.#copyOf(key)
     return kept && kept.until > this.#server.clock.now() ? kept : undefined
   }
 }
@@ -128,20 +171,11 @@ function changed<T extends Exclude<Value, string>>(
   }
 }
 
-const count = (list: readonly boolean[]) => list.filter(Boolean).length
-const pairsOf = (args: readonly string[]) =>
-  Array.from({ length: args.length / 2 }, (_, n) => [args[2 * n] ?? '', args[2 * n + 1] ?? ''] as const)
-const within = (bound: string | undefined) =>
-  bound === '-inf' ? -Infinity : bound === '+inf' ? Infinity : Number(bound)
-
-function added(map: Map<string, unknown>, key: string, value: unknown): boolean {
-  const isNew = !map.has(key)
-  map.set(key, value)
-  return isNew
-}
-
 const COMMANDS: Readonly<Record<string, Carry>> = {
-  get: (values, key) => values.get<string>(key, 'string') ?? null,
+  get: (values, key) => {
+    const text = values.get<string | HyperLogLog>(key, 'string') ?? null
+    return text instanceof HyperLogLog ? `HYLL${text.size}` : text
+  },
   exists: (values, key) => Number(values.typeOf(key) !== 'none'),
   set: (values, key, [value = '', ...options]) => {
     const upper = options.map((option) => option.toUpperCase())
@@ -153,6 +187,29 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     return 'OK'
   },
   del: (values, key) => Number(values.delete(key)),
+  incrby: (values, key, [by = '']) => {
+    const text = values.get<string | HyperLogLog>(key, 'string') ?? '0'
+    const next = added64(typeof text === 'string' ? text : '', by)
+    values.change(key, next)
+    return Number(next)
+  },
+  hincrby: (values, key, [field = '', by = '']) => {
+    const hash = values.get<Map<string, string>>(key, 'hash') ?? new Map<string, string>()
+    hash.set(field, added64(hash.get(field) ?? '0', by))
+    values.change(key, hash)
+    return Number(hash.get(field))
+  },
+  pfadd: (values, key, elements) => {
+    const found = values.get<string | HyperLogLog>(key, 'string') ?? new HyperLogLog()
+    if (!(found instanceof HyperLogLog))
+      throw new RedisReplyError('WRONGTYPE Key is not a valid HyperLogLog string value.')
+    const before = found.size
+    for (const element of elements) found.add(element)
+    values.change(key, found)
+    return Number(found.size > before)
+  },
+  pfcount: (values, key) => values.get<HyperLogLog>(key, 'string')?.size ?? 0,
+  hgetall: (values, key) => [...(values.get<Map<string, string>>(key, 'hash') ?? [])].flat(),
   pexpire: (values, key, [ms]) => Number(values.expire(key, Number(ms))),
   incr: (values, key) => {
     const next = Number(values.get<string>(key, 'string') ?? 0) + 1
@@ -186,11 +243,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     (hash, fields) => count(fields.map((field) => hash.delete(field))),
   ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
-  zadd: changed(
-    'zset',
-    () => new Scores(),
-    (scores, args) => count(pairsOf(args).map(([score, member]) => added(scores, member, Number(score)))),
-  ),
+  zadd: changed('zset', () => new Scores(), addScores),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',

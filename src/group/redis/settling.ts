@@ -4,8 +4,8 @@ import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { OUTCOME_KINDS } from '../../core/outcome.ts'
 import { RedisReplyError } from '../../errors.ts'
-import type { GroupAddress, Settlement, SettleResult, SettleWithCommands, Slot } from '../group.ts'
-import { isDeadLetterSettlement } from '../group.ts'
+import type { GroupAddress, JoinCall, Settlement, SettleResult, SettleWithCommands, Slot } from '../group.ts'
+import { isDeadLetterSettlement, splitDuplicates } from '../group.ts'
 import { planReturnToPending, Tally } from '../tally.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
 import { MAX_XACK_IDS, xack } from './commands/xack.ts'
@@ -32,8 +32,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const ignores = splitIntoChunks(byOp.ignore, MAX_XACK_IDS)
   const xacks = [...acks, ...ignores].map((chunk) => xack(address.stream, address.group, chunk.map(idOf)))
   const scripts = chunks.map((chunk) => settleScript(address, slot, chunk))
-  // such an outcome comes of a policy alone, and so does what settles it
-  const joins = byOp.join.length > 0 ? (address.joinCalls as SettleWithCommands)(address, slot, byOp.join) : []
+  const joins = joinsOf(address, slot, byOp.join)
   const taken = [...byOp.ack, ...byOp.ignore].filter(({ isTaken }) => isTaken)
   const zrems = splitIntoChunks(taken, MAX_XACK_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
   return {
@@ -48,6 +47,14 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
       return tally.result(answers.find(isUnanswered))
     },
   }
+}
+
+/** Such an outcome comes of policies or effects alone, and so does what settles it. */
+function joinsOf(address: GroupAddress, slot: Slot, settlements: readonly Settlement[]): readonly JoinCall[] {
+  return splitDuplicates(settlements).flatMap((part) => {
+    const byCalls = Map.groupBy(part, ({ effects }) => effects?.joinCalls ?? address.joinCalls)
+    return [...byCalls].flatMap(([calls, some]) => (calls as SettleWithCommands)(address, slot, some))
+  })
 }
 
 type Op = (typeof OUTCOME_KINDS)[keyof typeof OUTCOME_KINDS]['op']
@@ -111,6 +118,7 @@ function countChunk(tally: Tally, chunk: readonly Settlement[], reply: ReplyOrCo
   tally.counts.deadLettersTrimmed += Number(trimmed)
   for (const [n, settlement] of chunk.entries()) {
     const status = statuses[n]
-    tally.settled(settlement, typeof status === 'number' ? status : replyAsText(status))
+    if (Array.isArray(status)) tally.failed(settlement, replyAsText(status[0]))
+    else tally.settled(settlement, typeof status === 'number' ? status : replyAsText(status))
   }
 }

@@ -27,6 +27,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
       })
     },
     handlerEnded: (ended) => lines.add(ended.call, ended.call.eventType, valuesOfCall(ended)),
+    effectsRefused: (refused) => lines.add(refused, refused.eventType, { FailedInvokeEventCount: 1 }),
     acked({ entries, ...run }) {
       for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
         lines.add(run, eventType, {

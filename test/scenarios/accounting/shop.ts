@@ -38,6 +38,7 @@ const TOLD = Object.keys({
   entriesRead: true,
   entriesClaimed: true,
   handlerEnded: true,
+  effectsRefused: true,
   acked: true,
   deadLettered: true,
   deadLetterRefused: true,

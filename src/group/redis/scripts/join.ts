@@ -1,8 +1,9 @@
-import { HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
+import { MARKER_STATES } from '../../../core/markers.ts'
 import { LUA_SET_ASIDE } from './aside.ts'
 import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
-import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
+import { SETTLE_SCRIPT_ANSWERS } from './settle.ts'
+import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY } from './settle-entry.ts'
 
 /**
  * `refusalOf(command, kind)` is why a command could not be carried out: its key's type, and from 7.0 on the right. `kind` is the type that the key must have,
@@ -16,19 +17,8 @@ local function refusalOf(command, kind)
 end
 `
 
-/** What becomes of one entry: see the script. */
-const LUA_SETTLE_ENTRY = `
-local function acknowledge(id, status)
-  redis.call('XACK', stream, group, id)
-  beside('ZREM', due, id)
-  return status
-end
-
-local function refuse(id, count, text)
-  aside(id, tonumber(count), due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, tonumber(count)), id)
-  return text
-end
-
+/** Carries out an entry's commands, once nothing speaks against any of them. */
+const LUA_CARRY_OUT = `
 local function carryOut(id, count, marker, ttl, commands, kinds)
   if marker then
     table.insert(commands, 1, {'SET', marker, '${MARKER_STATES.handled}' .. id, 'PX', ttl})
@@ -43,30 +33,6 @@ local function carryOut(id, count, marker, ttl, commands, kinds)
     if type(reply) == 'table' and reply.err then return refuse(id, count, reply.err) end
   end
   return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.done})
-end
-
--- the entry that a marker says was handled
-local function handledBy(marker)
-  local text = marker and redis.pcall('GET', marker)
-  return type(text) == 'string' and text:match('^${MARKER_STATES.handled}(.+)$')
-end
-
-local function postpone(id, count)
-  if not aside(id, count, due, score(now + ${HOLD_WAIT_MS.running}, count), id) then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
-  return ${SETTLE_SCRIPT_ANSWERS.postponed}
-end
-
-local function settle(op, id, count, marker, ttl, commands, kinds)
-  local by = handledBy(marker)
-  if op == 'duplicate' and by then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
-  local isOurs = ours and mine(id, count)
-  -- sent again: the first sending has done it
-  if by == id and not isOurs then return ${SETTLE_SCRIPT_ANSWERS.done} end
-  if not ours then return ${SETTLE_SCRIPT_ANSWERS.leaseLost} end
-  if not isOurs then return ${SETTLE_SCRIPT_ANSWERS.superseded} end
-  if op == 'duplicate' then return postpone(id, count - 1) end
-  if by then return acknowledge(id, by == id and ${SETTLE_SCRIPT_ANSWERS.done} or ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
-  return carryOut(id, count, marker, ttl, commands, kinds)
 end
 `
 
@@ -95,6 +61,8 @@ ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SET_ASIDE}
 local ours, out = leased(), {0}
 ${LUA_REFUSAL}
+${LUA_ACKNOWLEDGE_OR_REFUSE}
+${LUA_CARRY_OUT}
 ${LUA_SETTLE_ENTRY}
 local at = 4
 while at <= #ARGV do

@@ -1,0 +1,33 @@
+import type { ConsumerKeys } from '../core/keys.ts'
+import type { BatchContext, BatchEvent } from './batch-handler.ts'
+
+/** A call of a batch handler, as `effects` finds it. */
+export interface BatchInHand {
+  readonly keys: ConsumerKeys
+  readonly events: readonly BatchEvent[]
+  /** What `effects` collects for it; `null` once its call has ended. */
+  effects: { end(): void } | null | undefined
+}
+
+const BATCHES = new WeakMap<object, BatchInHand>()
+
+/** The call that was made with that very context, if it was one of a batch handler. */
+export function findBatch(context: object): BatchInHand | undefined {
+  return BATCHES.get(context)
+}
+
+/** @returns What ends the call, and answers what was collected for it. */
+export function keepBatch(
+  context: BatchContext,
+  keys: ConsumerKeys,
+  events: readonly BatchEvent[],
+): () => object | undefined {
+  const batch: BatchInHand = { keys, events, effects: undefined }
+  BATCHES.set(context, batch)
+  return () => {
+    const { effects } = batch
+    batch.effects = null
+    effects?.end()
+    return effects ?? undefined
+  }
+}

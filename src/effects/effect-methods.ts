@@ -1,0 +1,59 @@
+import type { EventDefinition, PayloadOf } from '../define/event.ts'
+import type { PublishOptions } from '../publish/publication.ts'
+import type { Publisher } from '../publish/publisher.ts'
+
+/** What an event that is published as an effect says beside its payload. It cannot be delayed. */
+export type EffectPublishOptions = Pick<
+  PublishOptions,
+  'aggregateType' | 'aggregateId' | 'tenantId' | 'occurredAt' | 'traceparent'
+> & {
+  /** Default: `<idempotencyKey>:<n>`, of the n-th event that the call publishes: the same each time the handler is called. */
+  readonly eventId?: string
+}
+
+/** When a member of a sorted set gets its score: `greater` and `less` than the one it has, or it has none; it has none (`absent`); it has one (`present`). */
+export type ScoreCondition = 'greater' | 'less' | 'absent' | 'present'
+
+/**
+ * What a handler wants to happen together with the acknowledgement of its entry: all or none, in order, and once. Every key lies in the stream's hash slot, and is not one of the
+ * consumer's own. Texts are whole characters.
+ *
+ * Each method throws a `TypeError` or `RangeError` for arguments that are wrong, and once the handler has ended; nothing is sent before it has succeeded.
+ */
+export interface Effects {
+  /** A key in the stream's hash slot: `{orders}:booked` for `booked`. */
+  key(name: string): string
+  /**
+   * Appends an event as that publisher would: its stream, producer, trimming and bounds. Its connection is not used, nobody is woken, and its observers hear nothing of it. A schema
+   * must answer at once.
+   *
+   * @throws {InvalidPayloadError} The schema refuses it.
+   * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
+   */
+  publish<Definition extends EventDefinition>(
+    publisher: Publisher,
+    event: Definition,
+    payload: PayloadOf<Definition>,
+    options?: EffectPublishOptions,
+  ): this
+  /** Adds to an integer of 64 bits. @param by A whole number, a bigint beyond 2^53. Default 1. @see https://redis.io/docs/latest/commands/incrby/ */
+  increment(key: string, by?: number | bigint): this
+  /** Sets a string, whatever the key held. @param options.ttlMs Milliseconds for which it stands. Default: for ever. */
+  set(key: string, value: string | number | bigint, options?: { readonly ttlMs?: number }): this
+  /** Sets fields of a hash. */
+  setFields(key: string, fields: Readonly<Record<string, string | number | bigint>>): this
+  /** Adds to an integer of 64 bits in a field of a hash. @param by Default 1. */
+  incrementField(key: string, field: string, by?: number | bigint): this
+  /** Deletes fields of a hash. */
+  deleteFields(key: string, ...fields: readonly string[]): this
+  addToSet(key: string, ...members: readonly string[]): this
+  removeFromSet(key: string, ...members: readonly string[]): this
+  /** Gives a member of a sorted set its score. @param options.if Only then. Default: always. @see https://redis.io/docs/latest/commands/zadd/ */
+  addToSortedSet(key: string, member: string, score: number, options?: { readonly if?: ScoreCondition }): this
+  removeFromSortedSet(key: string, ...members: readonly string[]): this
+  /** Counts elements in a HyperLogLog. */
+  addToHyperLogLog(key: string, ...elements: readonly string[]): this
+  /** Ends a key after so many milliseconds, 1 to 100 years. */
+  expire(key: string, ttlMs: number): this
+  delete(key: string): this
+}

@@ -1,0 +1,55 @@
+import type { ConsumerKeys } from '../core/keys.ts'
+import { assertKnownOptions, wrongUseError } from '../core/options.ts'
+import type { JoinedCommand } from '../core/outcome.ts'
+import { assertEventDefinition } from '../define/event.ts'
+import { quotedValue } from '../errors.ts'
+import type { StreamTrim } from '../group/connection.ts'
+import type { Encoded } from '../publish/encode-events.ts'
+import { encodeEvent } from '../publish/encode-events.ts'
+import type { Publication } from '../publish/publication.ts'
+import { checkPublication } from '../publish/publication.ts'
+import { settingsOf } from '../publish/publishing.ts'
+import { checkStream } from './arguments.ts'
+
+const OPTIONS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'occurredAt', 'traceparent']
+
+/**
+ * The command that appends an event as its publisher would. By age it says for how long an entry is kept, and the script by which id that is.
+ *
+ * @param eventId Unless the options have one.
+ * @throws {TypeError | RangeError} No publisher, one of another hash slot, an event that would be delayed, or a schema that does not answer at once.
+ */
+export function publishCommand(
+  keys: ConsumerKeys,
+  publisher: unknown,
+  [event, payload, options = {}]: Publication,
+  eventId: string,
+): JoinedCommand {
+  assertEventDefinition('publish as an effect', event)
+  const action = `publish ${quotedValue(event.type)} as an effect`
+  const settings = typeof publisher === 'object' && publisher !== null ? settingsOf(publisher) : undefined
+  if (!settings) throw wrongUseError(action, 'its publisher must be the very object that createPublisher made')
+  const delay = ['delayMs', 'deliverAt'].find((name) => Object.hasOwn(options ?? {}, name))
+  if (delay !== undefined) throw wrongUseError(action, `${delay} must be left out: an effect takes place at once`)
+  assertKnownOptions(action, options, OPTIONS)
+  checkStream(action, keys, settings.stream)
+  const draft = checkPublication(
+    action,
+    [event, payload, { ...options, eventId: options.eventId ?? eventId }],
+    undefined,
+  )
+  const encoded = encodeEvent(action, settings, draft)
+  if (encoded instanceof Promise)
+    throw wrongUseError(action, 'its schema must answer at once: validate before, or publish without effects')
+  return ['XADD', settings.stream, ...trimArguments(settings.trim), '*', ...textsOf(encoded)]
+}
+
+function trimArguments(trim: StreamTrim): readonly (string | number)[] {
+  if (trim.kind === 'none') return []
+  const how = trim.exact ? '=' : '~'
+  return trim.kind === 'length' ? ['MAXLEN', how, trim.maxLength] : ['MINID', how, trim.retentionMs]
+}
+
+function textsOf(fields: Encoded): readonly string[] {
+  return fields.flatMap(([name, value]) => [String(name), String(value)])
+}

@@ -1,0 +1,46 @@
+import { HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
+import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
+
+/** `acknowledge(id, status)`, and `refuse(id, count, text)`, which sets an entry aside for a while. Needs ASIDE and the locals stream, group, due, now. */
+export const LUA_ACKNOWLEDGE_OR_REFUSE = `
+local function acknowledge(id, status)
+  redis.call('XACK', stream, group, id)
+  beside('ZREM', due, id)
+  return status
+end
+
+local function refuse(id, count, text)
+  aside(id, tonumber(count), due, score(now + ${REFUSED_DEAD_LETTER_RETRY_MS}, tonumber(count)), id)
+  return text
+end
+`
+
+/**
+ * What becomes of one entry with a marker and commands. Needs ACKNOWLEDGE_OR_REFUSE, FENCE, the local ours, and `carryOut(id, count, marker, ttl, commands, kinds)`, which answers
+ * for an entry that is ours, and of whose event no other entry was handled.
+ */
+export const LUA_SETTLE_ENTRY = `
+-- the entry that a marker says was handled
+local function handledBy(marker)
+  local text = marker and redis.pcall('GET', marker)
+  return type(text) == 'string' and text:match('^${MARKER_STATES.handled}(.+)$')
+end
+
+local function postpone(id, count)
+  if not aside(id, count, due, score(now + ${HOLD_WAIT_MS.running}, count), id) then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.lost}) end
+  return ${SETTLE_SCRIPT_ANSWERS.postponed}
+end
+
+local function settle(op, id, count, marker, ttl, commands, kinds)
+  local by = handledBy(marker)
+  if op == 'duplicate' and by then return acknowledge(id, ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
+  local isOurs = ours and mine(id, count)
+  -- sent again: the first sending has done it
+  if by == id and not isOurs then return ${SETTLE_SCRIPT_ANSWERS.done} end
+  if not ours then return ${SETTLE_SCRIPT_ANSWERS.leaseLost} end
+  if not isOurs then return ${SETTLE_SCRIPT_ANSWERS.superseded} end
+  if op == 'duplicate' then return postpone(id, count - 1) end
+  if by then return acknowledge(id, by == id and ${SETTLE_SCRIPT_ANSWERS.done} or ${SETTLE_SCRIPT_ANSWERS.duplicate}) end
+  return carryOut(id, count, marker, ttl, commands, kinds)
+end
+`

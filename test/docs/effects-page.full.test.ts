@@ -1,0 +1,49 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Connection, Consumer, EventDefinition } from 'millrace'
+import { createPublisher, poll } from 'millrace'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { startScenario } from '../support/scenario.ts'
+
+const root = new URL('../../', import.meta.url).pathname
+const page = await readFile(join(root, 'docs/effects.md'), 'utf8')
+
+interface Program {
+  readonly redis: Connection
+  readonly OrderPaid: EventDefinition
+  readonly books: Consumer
+}
+
+async function load(name: string, change: (program: string) => string): Promise<unknown> {
+  const [, program = ''] = new RegExp(`\`\`\`ts\n(// ${name}\n[^]*?)\`\`\``).exec(page) ?? []
+  await mkdir(join(root, '.readme'), { recursive: true })
+  const folder = await mkdtemp(join(root, '.readme', 'effects-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  await writeFile(join(folder, name), change(program))
+  return import(join(folder, name))
+}
+
+test('the program of docs/effects.md books each order once', async () => {
+  const { server, raw } = await startScenario()
+  const loaded = await load('ledger.ts', (program) => program.replace('redis://127.0.0.1', server.url))
+  const { redis, OrderPaid, books } = loaded as Program
+  onTestFinished(() => redis.close())
+  const orders = createPublisher({ stream: 'orders', redis })
+  for (const cents of [700, 300]) await orders.publish(OrderPaid, { orderId: 'o-1', cents })
+
+  await poll(books, { redis })
+
+  expect(await raw.xlen('{orders}:ledger')).toBe(2)
+  expect(await raw.get('{orders}:booked')).toBe('2')
+  expect(await raw.zscore('{orders}:largest', 'o-1')).toBe('700')
+})
+
+test('the test of docs/effects.md shows what it says', async () => {
+  const printed: unknown[] = []
+  const log = vi.spyOn(console, 'log').mockImplementation((shown) => void printed.push(shown))
+  onTestFinished(() => log.mockRestore())
+
+  await load('ledger.test.ts', (program) => program)
+
+  expect(printed).toEqual([[['INCRBY', '{orders}:booked', '1']]])
+})
