@@ -42,7 +42,7 @@ export class IoredisTransport implements Transport {
     this.#clients = clients
   }
 
-  async send(commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]> {
+  send(commands: readonly RedisCommand[], timeoutMs?: number): Promise<ReplyOrConnectionError[]> {
     return this.#send(commands, timeoutMs)
   }
 

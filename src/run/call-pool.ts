@@ -34,7 +34,7 @@ export class CallPool {
   mayLinger: boolean
   readonly #clock: Clock
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
-  #queue: Job[] = []
+  #queue: readonly Job[] = []
   #next = 0
   /** Jobs that a policy holds back though there is room, the oldest first. */
   #held: Job[] = []
@@ -87,7 +87,7 @@ export class CallPool {
   }
 
   add(jobs: readonly Job[]): void {
-    this.#queue = [...this.#queue.slice(this.#next), ...jobs]
+    this.#queue = this.queued === 0 ? jobs : [...this.#queue.slice(this.#next), ...jobs]
     this.#next = 0
     this.#open += jobs.length
     const policies = jobs[0]?.run.policies

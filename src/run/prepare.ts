@@ -1,5 +1,5 @@
 import type { DecodedEvent } from '../core/codec.ts'
-import { withOptionalTexts } from '../core/codec.ts'
+import { envelopeCodec, withOptionalTexts } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
 import { errorTexts } from '../core/dead-letter/dead-letter.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
@@ -40,7 +40,10 @@ export function prepareEntry(
 ): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
   let decoded: DecodedEvent
   try {
-    decoded = checkDecodedEvent(consumer.codec.decode(entry.fields, entry.id), consumer.settings.maxEntryBytes)
+    const { codec } = consumer
+    const answer = codec.decode(entry.fields, entry.id)
+    // what our own answers is an event, and no longer than its entry
+    decoded = codec === envelopeCodec ? answer : checkDecodedEvent(answer, consumer.settings.maxEntryBytes)
   } catch (error) {
     ignoreRejection(error)
     return rejected('malformed', codecError(error, entry.fields))

@@ -1,6 +1,6 @@
 import { COUNTS, RUNNING } from '../../core/due-score.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import { RedisReplyError } from '../../errors.ts'
 import type { Delivery, EntryWaiter, Group, Slot, WaitRequest, WaitResult } from '../group.ts'
 import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
@@ -13,7 +13,7 @@ import { parseXreadgroup, xreadgroup } from './commands/xreadgroup.ts'
 import type { RedisGroup } from './redis-group.ts'
 import type { RedisGroupCalls } from './redis-group-calls.ts'
 import type { RedisCall } from './sender.ts'
-import { CallSender, isReplyError } from './sender.ts'
+import { CallSender, isError, isReplyError, isUnanswered } from './sender.ts'
 import type { RedisCommand, RedisReply, ReplyOrConnectionError, WaitingTransport } from './transport.ts'
 import { DEFAULT_REPLY_TIMEOUT_MS } from './transport.ts'
 import type { WaitingTransports } from './waiting-transports.ts'
@@ -61,11 +61,9 @@ class RedisEntryWaiter implements EntryWaiter {
     const before = [...riders, ...hold]
     const answers = await this.#sender.ask([...before, ...this.#read(slot, count, asksDue)])
     if (this.#transport) this.#calls.sender.roundTrips++
-    const rode = riders.length > 0 && { answers: answers.slice(0, riders.length).map(toPlainReply) }
-    const [read = null, texts, ...due] = answers.slice(before.length)
-    const asked = this.#calls.texts(this.#calls.besideRead(slot), texts)
-    const beside = asked instanceof Promise ? await asked : asked
-    return { ...this.#result(slot, [read, ...due], beside), ...rode }
+    const replies = before.length > 0 ? answers.slice(before.length) : answers
+    const result = replies.some(isError) ? await this.#refused(slot, replies) : this.#result(slot, replies)
+    return riders.length > 0 ? { ...result, answers: answers.slice(0, riders.length).map(toPlainReply) } : result
   }
 
   #read(slot: Slot, count: number, asksDue: boolean): RedisCall[] {
@@ -77,31 +75,45 @@ class RedisEntryWaiter implements EntryWaiter {
     ]
   }
 
-  #result(
-    slot: Slot,
-    replies: readonly ReplyOrConnectionError[],
-    beside: readonly ReplyOrConnectionError[],
-  ): WaitResult {
-    const nothing = NOTHING_READ
-    const cut = [...replies, ...beside].find((reply) => reply instanceof RedisConnectionError)
-    if (cut) return { ...nothing, unanswered: { error: cut, settlements: [] } }
-    const [read = null, due, time] = replies as readonly RedisReply[]
-    const [holder = null, paused = null, delayed = null] = beside as readonly RedisReply[]
-    if (isReplyError(read, 'NOGROUP')) return { ...nothing, isGroupMissing: true }
+  /** What came where a command was refused, or not answered; what may be absent is then. */
+  async #refused(slot: Slot, replies: readonly ReplyOrConnectionError[]): Promise<WaitResult> {
+    const [read, texts, due, time] = replies
+    const beside = await this.#calls.texts(this.#calls.besideRead(slot), texts)
+    const cut = [read, due, time, ...beside].find(isUnanswered)
+    if (cut) return { ...NOTHING_READ, unanswered: { error: cut, settlements: [] } }
+    if (isReplyError(read, 'NOGROUP')) return { ...NOTHING_READ, isGroupMissing: true }
     this.#calls.seen(read)
-    const needed = [read, holder, time, ...[paused, delayed, due].filter((reply) => !isReplyError(reply, 'WRONGTYPE'))]
-    const refusal = needed.find((reply) => reply instanceof RedisReplyError)
-    if (refusal) return { ...nothing, failures: [refusal] }
+    const [holder, ...optional] = beside
+    const known = [...optional, due].map((reply) => (isReplyError(reply, 'WRONGTYPE') ? null : reply))
+    const refusal = [read, holder, time, ...known].find((reply) => reply instanceof RedisReplyError)
+    if (refusal) return { ...NOTHING_READ, failures: [refusal] }
+    return this.#result(slot, [read, [holder, ...known.slice(0, -1)], known.at(-1), time] as RedisReply[])
+  }
+
+  /** What came where all was answered: handlers start after it, so that it takes few steps. */
+  #result(slot: Slot, replies: readonly ReplyOrConnectionError[]): WaitResult {
+    const [read = null, texts, due, time] = replies as readonly RedisReply[]
+    const [holder = null, paused = null, delayed = null] = replyItems(texts)
+    this.#calls.seen(read)
     // what was read under a name that went to another is not ours to run: its new holder releases it
     if (slot.token !== '' && holder !== null && replyAsText(holder) !== slot.token)
-      return { ...nothing, leaseLost: true }
-    const entries = parseXreadgroup(read).map(
-      ({ id, fields }): Delivery => ({ id, fields, deliveryCount: 1, returnTo: PARKED_CONSUMER }),
-    )
+      return { ...NOTHING_READ, leaseLost: true }
+    const entries = read === null ? [] : parseDeliveries(read)
+    const result = { ...NOTHING_READ, entries }
+    if (paused === null && delayed === null && time === undefined) return result
     const now = time === undefined ? undefined : parseTime(time)
-    const seen = { ...seenPauses(textOf(paused), now), ...seenDelays(textOf(delayed), now) }
-    return { ...nothing, entries, ...seen, ...nextDue(due, now) }
+    const seen = { ...seenPauses(replyAsText(paused), now), ...seenDelays(replyAsText(delayed), now) }
+    return { ...result, ...seen, ...nextDue(due, now) }
   }
+}
+
+function parseDeliveries(read: RedisReply): readonly Delivery[] {
+  return parseXreadgroup(read).map(({ id, fields }) => ({
+    id,
+    fields,
+    deliveryCount: 1,
+    returnTo: PARKED_CONSUMER,
+  }))
 }
 
 const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
@@ -114,18 +126,13 @@ const NOTHING_READ: WaitResult = /* @__PURE__ */ Object.freeze({
   isGroupMissing: false,
 })
 
-/** What is of another type is absent. */
-function textOf(reply: RedisReply): string {
-  return reply instanceof RedisReplyError ? '' : replyAsText(reply ?? '')
-}
-
 /** The first of the index that does not run. */
 function firstDue(due: string): RedisCommand {
   return ['zrangebyscore', due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1]
 }
 
 function nextDue(reply: RedisReply | undefined, now: number | undefined): { readonly dueInMs?: number } {
-  const [, score] = reply === undefined || reply instanceof RedisReplyError ? [] : firstWithScore(reply)
+  const [, score] = reply === undefined || reply === null ? [] : firstWithScore(reply)
   return score === undefined || now === undefined
     ? {}
     : { dueInMs: Math.max(0, Math.floor(Number(replyAsText(score)) / COUNTS) - now) }

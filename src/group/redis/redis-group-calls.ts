@@ -24,11 +24,13 @@ export class RedisGroupCalls {
   readonly sender: CallSender
   /** Groups that this process has seen alive: they are made again where they were, never where a new one starts. */
   readonly #lived: Set<string>
+  readonly #name: string
 
   constructor(address: GroupAddress, sender: CallSender, lived: Set<string>) {
     this.address = address
     this.sender = sender
     this.#lived = lived
+    this.#name = JSON.stringify([address.stream, address.group])
   }
 
   /** What every fenced script gets of its caller: group, consumer, token. */
@@ -108,10 +110,6 @@ export class RedisGroupCalls {
     const { stream, group, keys, settings } = this.address
     const args = [group, settings.startAt, this.#lived.has(this.#name) ? 1 : 0]
     return { script: createGroupScript, keys: [stream, keys.state], args }
-  }
-
-  get #name(): string {
-    return JSON.stringify([this.address.stream, this.address.group])
   }
 }
 

@@ -93,7 +93,7 @@ function isFirstOf(unknown: readonly { readonly call: ScriptCall }[], n: number)
   return unknown.findIndex(({ call }) => call.script === script && call.keys[0] === keys[0]) === n
 }
 
-function isError(reply: ReplyOrConnectionError): boolean {
+export function isError(reply: ReplyOrConnectionError): boolean {
   return reply instanceof Error
 }
 

@@ -2,6 +2,7 @@ import { isPlainAck } from '../../core/outcome.ts'
 import type { Delivery, EntryWaiter, ReadRequest, ReadResult, WaitRequest, WaitResult } from '../../group/group.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
+import type { PoliciesOfRun } from '../policy-engine.ts'
 import type { Run } from '../run.ts'
 import type { BacklogScaler } from './backlog-scaler.ts'
 
@@ -148,7 +149,8 @@ export class StreamReader {
     }
     ride?.answered(read.answers ?? [])
     if (read.isGroupMissing) this.#mayBeAtLimit = true
-    return { jobs: await this.#took(read, count), dueInMs: read.dueInMs }
+    const jobs = this.#took(read, count)
+    return { jobs: jobs instanceof Promise ? await jobs : jobs, dueInMs: read.dueInMs }
   }
 
   async #read(isAhead: boolean): Promise<readonly Job[]> {
@@ -186,8 +188,8 @@ export class StreamReader {
     return this.#took(read, count, isAhead)
   }
 
-  /** What a read brought, in hand. */
-  async #took(read: ReadResult, count: number, isAhead = false): Promise<readonly Job[]> {
+  /** What a read brought, in hand; a promise where policies are asked about it. */
+  #took(read: ReadResult, count: number, isAhead = false): readonly Job[] | Promise<readonly Job[]> {
     const { report, policies, pauses, delays } = this.#run
     const { entries, failures, pendingLimitReached, parkedLimitReached, groupRecreated } = read
     const isAtLimit = pendingLimitReached || parkedLimitReached
@@ -207,9 +209,7 @@ export class StreamReader {
     if (entries.length === 0) return []
     const jobs = this.#received(entries)
     // a policy is asked about none of what came in the moment before
-    if (!policies || pauses.isAll) return jobs
-    await policies.admit(jobs)
-    return jobs.filter((job) => !hasOutcome(job))
+    return !policies || pauses.isAll ? jobs : admitted(policies, jobs)
   }
 
   /** What becomes of the slot if a read brings nothing: policies may have something to send at the end. */
@@ -229,4 +229,9 @@ export class StreamReader {
     if (this.isFull) this.#scaler.look()
     return jobs
   }
+}
+
+async function admitted(policies: PoliciesOfRun, jobs: readonly Job[]): Promise<readonly Job[]> {
+  await policies.admit(jobs)
+  return jobs.filter((job) => !hasOutcome(job))
 }

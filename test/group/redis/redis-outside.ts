@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../../src/group/connection.ts'
+import { openEntryWaiter } from '../../../src/group/redis/entry-waiter.ts'
 import { bothSides, ended } from '../../support/both-sides.ts'
 import {
   aLetter,
@@ -179,6 +180,22 @@ export function describeServer(title: string, open: () => Promise<RedisOutside>)
       })
       expect(refusedLetters).toEqual(settleAs(aLetter(), held))
       expect(new Set(failures.map(({ message }) => /WRONGTYPE/.test(message)))).toEqual(new Set([true]))
+      await outside.close()
+    })
+
+    test('a waiter hands over what came though the due index is of another type', async () => {
+      const outside = await open()
+      const id = await outside.add([['n', '0']])
+      const group = outside.connect().group(anAddress())
+      const slot = await aSlot(bothSides(group))
+      await group.settleAndRead(slot, [], { count: 1 }) // makes the group
+      const next = await outside.add([['n', '1']])
+      await outside.raw.set(keys.due, 'no index')
+      const waiter = openEntryWaiter(group)
+      const { entries, failures, dueInMs } = await waiter.read(slot, { count: 10, waitMs: 20, asksDue: true })
+      expect([entries.map((entry) => entry.id), failures, dueInMs]).toEqual([[next], [], undefined])
+      expect((await outside.pending()).map((entry) => entry.id)).toEqual([id, next])
+      await waiter.end()
       await outside.close()
     })
 
