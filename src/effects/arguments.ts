@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../core/keys.ts'
-import { delayKeys, hashSlot } from '../core/keys.ts'
+import { delayKeys, hashSlot, publishedKey } from '../core/keys.ts'
 import { assertInteger, assertText, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
@@ -18,12 +18,12 @@ export function checkKey(action: string, keys: ConsumerKeys, key: unknown): void
   if (isOwnKey(keys, key as string)) throw wrongUseError(action, "its key must not be one of the consumer's own")
 }
 
-/** What a promise hangs on: the stream, what has the group's name before it, and delayed events. */
+/** What a promise hangs on: the stream, what has the group's name before it, delayed events, and markers of what was published. */
 function isOwnKey(keys: ConsumerKeys, key: string): boolean {
   const ofGroup = keys.due.slice(0, -'due'.length)
   const { delayed } = delayKeys(keys.stream)
   const isOfName = Object.values(keys as object).includes(key) || key === delayed
-  return isOfName || key.startsWith(ofGroup) || key.startsWith(`${delayed}:`)
+  return isOfName || [ofGroup, `${delayed}:`, publishedKey(keys.stream, '')].some((own) => key.startsWith(own))
 }
 
 /** @param mayBeEmpty Default false. @throws {TypeError} No text of whole characters. */
