@@ -3,7 +3,7 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import type { Event } from '../define/event.ts'
 import type { HandlerContext } from '../define/handler.ts'
 import type { SharedBatchContext } from '../define/route.ts'
-import type { Delivery } from '../group/group.ts'
+import type { Delivery } from '../group/delivery.ts'
 import type { CallEffects } from './call-effects.ts'
 import type { RunParts } from './parts.ts'
 

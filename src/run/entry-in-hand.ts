@@ -1,5 +1,6 @@
 import type { Outcome } from '../core/outcome.ts'
-import type { HeldEntry, Settlement, SettlementEffects } from '../group/group.ts'
+import type { HeldEntry } from '../group/delivery.ts'
+import type { Settlement, SettlementEffects } from '../group/group.ts'
 
 /** An entry under our name that this run settles: with an outcome it is its settlement. */
 export interface EntryInHand extends HeldEntry {

@@ -31,7 +31,11 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'the dead letters': [(e) => e.delete('{orders}:billing:dlq'), 'TypeError', "must not be one of the consumer's own"],
   'a marker': [(e) => e.expire('{orders}:billing:done:e1', 1), 'TypeError', "must not be one of the consumer's own"],
   'delayed events': [(e) => e.delete('{orders}:delayed:events'), 'TypeError', "must not be one of the consumer's own"],
-  'what was published': [(e) => e.delete('{orders}::published:e1'), 'TypeError', "must not be one of the consumer's own"],
+  'what was published': [
+    (e) => e.delete('{orders}::published:e1'),
+    'TypeError',
+    "must not be one of the consumer's own",
+  ],
   'half a character': [(e) => e.set(KEY, '\ud800'), 'TypeError', 'value must be text of whole characters'],
   'an increment by half': [(e) => e.increment(KEY, 1.5), 'RangeError', 'by must be a whole number'],
   'an increment by what a number cannot hold': [(e) => e.increment(KEY, 2 ** 53), 'RangeError', 'a bigint beyond 2^53'],

@@ -7,10 +7,9 @@ import { HOLD_ANSWERS } from '../../src/core/markers.ts'
 import type { DeadLetterFacts, Outcome } from '../../src/core/outcome.ts'
 import { ACK_OUTCOME } from '../../src/core/outcome.ts'
 import type { Connection } from '../../src/group/connection.ts'
+import type { ClaimedEntry, Delivery } from '../../src/group/delivery.ts'
 import type {
-  ClaimedEntry,
   ClaimResult,
-  Delivery,
   Group,
   GroupAddress,
   GroupMeasurement,

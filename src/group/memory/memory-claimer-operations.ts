@@ -2,16 +2,15 @@ import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
 import { entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT } from '../consumer-names.ts'
+import type { ClaimedEntry, Delivery, HeldEntry } from '../delivery.ts'
+import { ownerToReturnTo } from '../delivery.ts'
 import type {
-  ClaimedEntry,
   ClaimerOperations,
   ClaimerRunEnd,
   ClaimRequest,
   ClaimResult,
   ClaimsEnd,
-  Delivery,
   HealedPage,
-  HeldEntry,
   OpenedClaimerSlot,
   Settlement,
   SettleResult,
@@ -21,7 +20,6 @@ import type {
   TakeDueRequest,
   TakeDueResult,
 } from '../group.ts'
-import { ownerToReturnTo } from '../group.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
 import { CLAIM_PAGE_LIMITS } from '../redis/scripts/claim-page.ts'
 import { removeConsumersInMemory, takeOffTrimmedInMemory } from './memory-clean-up.ts'

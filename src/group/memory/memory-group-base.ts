@@ -2,10 +2,10 @@ import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
 import { slotConsumerNames } from '../consumer-names.ts'
+import type { HeldEntry } from '../delivery.ts'
 import type {
   GroupAddress,
   GroupMeasurement,
-  HeldEntry,
   SeenDelays,
   SeenPauses,
   SetAsideSummary,

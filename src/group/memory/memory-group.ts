@@ -1,14 +1,13 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
+import type { Delivery, HeldEntry } from '../delivery.ts'
 import type {
   ClaimerOperations,
-  Delivery,
   EntryWaiter,
   Group,
   GroupAddress,
   GroupMeasurement,
-  HeldEntry,
   IdleRenewalResult,
   PollerRunEnd,
   ReadRequest,

@@ -1,10 +1,10 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { ClaimedEntry, Delivery } from '../delivery.ts'
+import { ownerToReturnTo } from '../delivery.ts'
 import type {
-  ClaimedEntry,
   ClaimRequest,
   ClaimResult,
-  Delivery,
   DeliveryFromSetAside,
   SetAsideSummary,
   SettleResult,
@@ -13,7 +13,6 @@ import type {
   TakeDueRequest,
   TakeDueResult,
 } from '../group.ts'
-import { ownerToReturnTo } from '../group.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { replyAsFields, replyAsText, replyItems } from './commands/reply.ts'
 import type { SettledWithReplies } from './redis-group-calls.ts'

@@ -3,11 +3,10 @@ import { PARKED_CONSUMER } from '../../core/keys.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { RedisConnectionError, RedisReplyError } from '../../errors.ts'
+import type { Delivery, HeldEntry } from '../delivery.ts'
 import type {
-  Delivery,
   Group,
   GroupMeasurement,
-  HeldEntry,
   IdleRenewalResult,
   PollerRunEnd,
   ReadRequest,

@@ -1,7 +1,7 @@
 import { compareEntryIds } from '../../core/entry.ts'
 import { RedisReplyError } from '../../errors.ts'
+import type { ClaimedEntry } from '../delivery.ts'
 import type {
-  ClaimedEntry,
   ClaimerOperations,
   Group,
   Settlement,

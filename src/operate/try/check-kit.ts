@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Outcome } from '../../core/outcome.ts'
-import type { Delivery, HeldEntry, Settlement } from '../../group/group.ts'
+import type { Delivery, HeldEntry } from '../../group/delivery.ts'
+import type { Settlement } from '../../group/group.ts'
 import { TRY_MIN_IDLE_MS, type TryCheckKeys } from './try-check-keys.ts'
 
 /** One thing that a server must do. */

@@ -3,11 +3,12 @@ import type { EntryWaiter } from '../../group/group.ts'
 import { openEntryWaiter } from '../../group/redis/entry-waiter.ts'
 import { CallPool } from '../call-pool.ts'
 import type { WorkEnd } from '../consumer-run.ts'
-import { isPassingFailure } from '../passing-failure.ts'
 import type { Run } from '../run.ts'
 import { BacklogScaler } from './backlog-scaler.ts'
 import { DueRetries } from './due-retries.ts'
+import { listenAgainInMs } from './listen-again.ts'
 import { LostReads } from './lost-reads.ts'
+import { PublishersFlag } from './publishers-flag.ts'
 import { ReadPace } from './read-pace.ts'
 import { StreamReader } from './stream-reader.ts'
 
@@ -17,14 +18,8 @@ const READ_AGAIN_MS = { first: 50, last: 1_000 }
 /** How soon a request is sent again that was not answered; each further one doubles it. */
 const TROUBLE_MS = { first: 50, last: 1_000 }
 
-/** How soon another run of the invocation listens, once the slot was lost, or the server was no primary any more; and once the group was paused. */
-const AGAIN_MS = { lost: 250, paused: 2_000 }
-
 /** Who waits for room, or for the end of time, looks so often whether it is there; a listener without room asks so often whether delayed events are due. */
 const BEAT_MS = 1_000
-
-/** What keeps publishers from waking others stands for so long, is renewed in half that time, and is over before the run is. */
-const FLAG_MS = 4_000
 
 /**
  * Listens until time is up, or for `lingerMs` after the last entry: feeds a pool with new entries when they come, and with what was set aside once it is due. Reading and settling go on side by side, on
@@ -42,14 +37,7 @@ export async function listen(run: Run): Promise<WorkEnd> {
     throw error
   }
   await listening.end()
-  return { isCutOff: listening.reader.isFull && run.isSound, againInMs: againInMs(run) }
-}
-
-/** When another run of the invocation has to listen, if more than the time ended this one. */
-function againInMs({ time, pauses, settler, parts }: Run): number | undefined {
-  const { failures } = settler
-  if (!time.isStopped || parts.signal?.aborted || !failures.every(isPassingFailure)) return undefined
-  return pauses.isAll ? AGAIN_MS.paused : AGAIN_MS.lost
+  return { isCutOff: listening.reader.isFull && run.isSound, againInMs: listenAgainInMs(run) }
 }
 
 class Listening {
@@ -62,7 +50,7 @@ class Listening {
   readonly #pace: ReadPace
   readonly #lostReads: LostReads
   #lastEntryAt: number
-  #flagAt = Number.NEGATIVE_INFINITY
+  readonly #flag = new PublishersFlag()
   #pauseMs = READ_AGAIN_MS.first
   #troubleMs = TROUBLE_MS.first
   #cancelBeat: () => void = () => {}
@@ -204,9 +192,8 @@ class Listening {
 
   async #wait() {
     const { clock } = this.#run.time
-    const now = clock.monotonic()
-    const holdFlagMs = now < this.#flagAt ? undefined : this.#flagMs
-    if (holdFlagMs !== undefined) this.#flagAt = now + holdFlagMs / 2
+    // what stood at the run's end would keep the next entry waiting for the schedule
+    const holdFlagMs = this.#flag.holdMs(clock.monotonic(), this.#leftMs - 2 * READ_AGAIN_MS.last)
     // what is due by now waits for something else than a read
     const [retryMs, delayMs] = [this.#retries.dueInMs, this.#run.delays?.dueInMs ?? Infinity].map((ms) =>
       ms > 0 ? ms : READ_AGAIN_MS.first,
@@ -216,12 +203,6 @@ class Listening {
     const { jobs, dueInMs } = await this.reader.wait(this.#waiter, { waitMs, asksDue, holdFlagMs })
     if (asksDue) this.#retries.note(dueInMs)
     return jobs
-  }
-
-  /** A flag that stood at the run's end would keep the next entry waiting for the schedule. */
-  get #flagMs(): number | undefined {
-    const flagMs = Math.floor(Math.min(FLAG_MS, this.#leftMs - 2 * READ_AGAIN_MS.last))
-    return flagMs > 0 ? flagMs : undefined
   }
 
   async #settleOn(): Promise<void> {

@@ -1,4 +1,5 @@
-import type { ClaimedEntry, ClaimerOperations, ClaimResult, SetAsideSummary } from '../../group/group.ts'
+import type { ClaimedEntry } from '../../group/delivery.ts'
+import type { ClaimerOperations, ClaimResult, SetAsideSummary } from '../../group/group.ts'
 import { isDecidedByServer, isThere } from '../awaited.ts'
 import { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'

@@ -1,5 +1,6 @@
 import { PARKED_CONSUMER } from '../../core/keys.ts'
-import type { ClaimedEntry, Delivery, StartClaimedBounds, TakeDueRequest, TakeDueResult } from '../../group/group.ts'
+import type { ClaimedEntry, Delivery } from '../../group/delivery.ts'
+import type { StartClaimedBounds, TakeDueRequest, TakeDueResult } from '../../group/group.ts'
 import type { RetryOperations } from '../../group/redis/redis-retries.ts'
 import type { CallPool } from '../call-pool.ts'
 import { hasOutcome } from '../entry-in-hand.ts'

@@ -1,5 +1,6 @@
 import { isPlainAck } from '../../core/outcome.ts'
-import type { Delivery, EntryWaiter, ReadRequest, ReadResult, WaitRequest, WaitResult } from '../../group/group.ts'
+import type { Delivery } from '../../group/delivery.ts'
+import type { EntryWaiter, ReadRequest, ReadResult, WaitRequest, WaitResult } from '../../group/group.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
 import type { PoliciesOfRun } from '../policy-engine.ts'

@@ -1,5 +1,5 @@
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
-import type { ClaimedEntry } from '../../group/group.ts'
+import type { ClaimedEntry } from '../../group/delivery.ts'
 
 /** Claimed entries by how they run. */
 export interface CrashSuspects<Entry extends ClaimedEntry> {

@@ -1,8 +1,9 @@
 import { MAX_DELIVERY_COUNT } from '../../core/delivery-count.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import type { Outcome } from '../../core/outcome.ts'
-import type { ClaimedEntry, PreviousOwner, Slot } from '../../group/group.ts'
-import { ownerToReturnTo } from '../../group/group.ts'
+import type { ClaimedEntry, PreviousOwner } from '../../group/delivery.ts'
+import { ownerToReturnTo } from '../../group/delivery.ts'
+import type { Slot } from '../../group/group.ts'
 import type { EntryInHand } from '../entry-in-hand.ts'
 
 /** A claimed entry that waits for its start, or has got its outcome without one. */
