@@ -5,6 +5,7 @@ import { connectIoredis } from 'millrace/ioredis'
 import * as z from 'zod/mini'
 import { startRedisServer } from '../tools/redis-server.ts'
 import { median } from './median.ts'
+import { commandsRun, micros, serverMicros, usedMemory } from './server-cost.ts'
 
 const USAGE = `npm run bench:once -- [--ids 1000000] [--rounds 11]
 
@@ -99,29 +100,4 @@ async function weigh(raw: Redis, publisher: Publisher, ids: number): Promise<num
 async function publishIds(publisher: Publisher, ids: number): Promise<void> {
   for (let n = 0; n < ids; n += PER_CALL)
     await publisher.publishMany(Array.from({ length: PER_CALL }, () => [Paid, payload] as const))
-}
-
-async function micros(times: number, work: () => Promise<void>): Promise<number> {
-  const start = performance.now()
-  await work()
-  return ((performance.now() - start) * 1_000) / times
-}
-
-/** Processor time of the server. */
-async function serverMicros(raw: Redis): Promise<number> {
-  const info = await raw.info('cpu')
-  return ['sys', 'user'].reduce((sum, of) => sum + 1e6 * Number(new RegExp(`used_cpu_${of}:(\\S+)`).exec(info)?.[1]), 0)
-}
-
-/** Commands that it ran, those within scripts too. */
-async function commandsRun(raw: Redis): Promise<number> {
-  const stats = await raw.info('commandstats')
-  return [...stats.matchAll(/^cmdstat_(?!info|config)\S+?:calls=(\d+)/gm)].reduce(
-    (sum, [, calls]) => sum + Number(calls),
-    0,
-  )
-}
-
-async function usedMemory(raw: Redis): Promise<number> {
-  return Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
 }
