@@ -150,8 +150,8 @@ export class Model {
   readonly #driftMs: () => number
   /** Who read or took over an entry, and has not let go of it. */
   readonly #holders = new Map<string, Actor>()
-  /** When a process last had an entry delivered, by both. */
-  readonly #deliveries = new Map<string, Moment>()
+  /** When a process had an entry delivered, by both: in several lives of the group, it may hold it for each. */
+  readonly #deliveries = new Map<string, readonly Moment[]>()
   /** By life, entry and count. */
   readonly #given = new Map<string, Given>()
   /** When each slot was taken last, by consumer name. */
@@ -217,8 +217,9 @@ export class Model {
   called(by: Actor, { orderId, entryId, deliveryCount }: Called, nowMs: number, driftMs: () => number) {
     const entry = this.entry(orderId)
     const { maxDeliveries } = this.#rules
+    const moments = this.#deliveries.get(`${by.name} ${entryId}`) ?? []
     const deliveredAt = demand(
-      this.#deliveries.get(`${by.name} ${entryId}`),
+      moments.find(({ life }) => !this.#chapter(life, orderId).attempts.includes(deliveryCount)) ?? moments.at(-1),
       `${by.name} calls the handler of ${orderId}, which was not delivered to it`,
     )
     const { attempts } = this.#chapter(deliveredAt.life, orderId)
@@ -427,7 +428,8 @@ export class Model {
       const isHanded = method.name === 'settleAndTake' && row.count === aside.get(row.id)
       const isBack = !was && (row.owner === PARKED_CONSUMER || isHanded)
       if (!isBack && (!was || row.count > was.count)) {
-        this.#deliveries.set(`${by.name} ${row.id}`, { life: this.life, tick: this.tick })
+        const key = `${by.name} ${row.id}`
+        this.#deliveries.set(key, [...(this.#deliveries.get(key) ?? []), { life: this.life, tick: this.tick }])
         this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
       } else if (was && row.owner !== was.owner) this.#takenAway(row, by)
       if (isTaken && isHeard) this.#holders.set(row.id, by)

@@ -231,8 +231,15 @@ export class Process implements Caller {
     this.methods.push(method)
     const reply = await this.#doing.run(method, call)
     method.isAnswered = method.lostAt === undefined
+    if (method.isAnswered && name === 'settleAndGiveBack') this.#forgetLateTakes()
     heard?.(method, reply)
     return reply
+  }
+
+  // a limit: what a poller's take brings after it was given back passes for what a lost read brought, whose delivery was not used
+  #forgetLateTakes(): void {
+    const isLateTake = (one: Operation) => one.kind === 'call' && one.isLate && one.method.name === 'settleAndTake'
+    if (this.kind === 'poll') this.waiting = this.waiting.filter((one) => !isLateTake(one))
   }
 
   /** When a run is over none of its commands and timers may be left, but for what was given up, or if it was frozen past its deadline. */
