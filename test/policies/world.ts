@@ -48,12 +48,12 @@ export interface World {
     consumer: Consumer,
     options?: { remainingMs?: number; signal?: AbortSignal; redis?: Connection },
   ): Promise<Report>
-  claim(consumer: Consumer): Promise<Report>
+  claim(consumer: Consumer, options?: { redis?: Connection }): Promise<Report>
   /** Ids of pending entries' payloads, with owner and count. */
   pending(): Promise<[string, string, number][]>
 }
 
-const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
+export const WORLDS: Readonly<Record<string, () => Promise<World>>> = {
   memory: inMemory,
   TCP: () => onServer(false),
   REST: () => onServer(true),
@@ -122,7 +122,7 @@ function runs(redis: Connection, extra: object = {}): Pick<World, 'poll' | 'clai
   return {
     redis,
     poll: (consumer, options = {}) => poll(consumer, { redis, remainingMs: 20_000, ...extra, ...options }),
-    claim: (consumer) => claimOnce(consumer, { redis, remainingMs: 20_000, ...extra }),
+    claim: (consumer, options = {}) => claimOnce(consumer, { redis, remainingMs: 20_000, ...extra, ...options }),
     async publish(...ids) {
       for (const text of ids) {
         const [id = '', key] = text.split('/')
