@@ -35,6 +35,7 @@ test('the package exports these names', () => {
       "envelopeCodec",
       "filterPatterns",
       "flatCodec",
+      "idempotent",
       "on",
       "onBatch",
       "poll",

@@ -175,6 +175,7 @@ describe('defineConsumer()', () => {
         state: '{orders}:billing:state',
         wake: '{orders}:billing:wake',
         slot: expect.any(Function),
+        marker: expect.any(Function),
       },
     })
     expect([consumer, consumer.settings, consumer.settings.backoff].map(Object.isFrozen)).toEqual([true, true, true])

@@ -87,10 +87,10 @@ export class CallSender {
   }
 }
 
-/** Whether no call before it has the same script and first key: the node that has its keys knows the text from then on. */
+/** Whether no call before it has the same script and keys: the node that has these knows the text from then on. */
 function isFirstOf(unknown: readonly { readonly call: ScriptCall }[], n: number): boolean {
   const { script, keys } = (unknown[n] as { readonly call: ScriptCall }).call
-  return unknown.findIndex(({ call }) => call.script === script && call.keys[0] === keys[0]) === n
+  return unknown.findIndex(({ call }) => call.script === script && `${call.keys}` === `${keys}`) === n
 }
 
 export function isError(reply: ReplyOrConnectionError): boolean {
