@@ -22,7 +22,8 @@ export function keepBatch(
   keys: ConsumerKeys,
   events: readonly BatchEvent[],
 ): () => object | undefined {
-  const batch: BatchInHand = { keys, events, effects: undefined }
+  // a copy: a handler may empty its own
+  const batch: BatchInHand = { keys, events: [...events], effects: undefined }
   BATCHES.set(context, batch)
   return () => {
     const { effects } = batch

@@ -29,10 +29,19 @@ export function publishCommand(
   const action = `publish ${quotedValue(event.type)} as an effect`
   const settings = typeof publisher === 'object' && publisher !== null ? settingsOf(publisher) : undefined
   if (!settings) throw wrongUseError(action, 'its publisher must be the very object that createPublisher made')
-  const delay = ['delayMs', 'deliverAt'].find((name) => Object.hasOwn(options ?? {}, name))
-  if (delay !== undefined) throw wrongUseError(action, `${delay} must be left out: an effect takes place at once`)
+  const wrong = ['delayMs', 'deliverAt', 'deduplicateMs'].find((name) => Object.hasOwn(options ?? {}, name))
+  if (wrong !== undefined)
+    throw wrongUseError(action, `${wrong} must be left out: an effect takes place at once, and once`)
+  if (settings.deduplicateMs !== undefined)
+    throw wrongUseError(
+      action,
+      'its publisher must have no deduplicateMs: an effect takes place once, and leaves no marker',
+    )
   assertKnownOptions(action, options, OPTIONS)
   checkStream(action, keys, settings.stream)
+  for (const [name, text] of Object.entries(options))
+    if (typeof text === 'string' && !text.isWellFormed())
+      throw wrongUseError(action, `${name} must be text of whole characters`)
   const draft = checkPublication(
     action,
     [event, payload, { ...options, eventId: options.eventId ?? eventId }],

@@ -5,6 +5,7 @@ import type { EncodeSettings } from './encode-events.ts'
 export interface PublishingSettings extends EncodeSettings {
   readonly stream: string
   readonly trim: StreamTrim
+  readonly deduplicateMs?: number | undefined
 }
 
 const SETTINGS = new WeakMap<object, PublishingSettings>()

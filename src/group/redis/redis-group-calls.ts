@@ -51,7 +51,11 @@ export class RedisGroupCalls {
     riders: readonly JoinedCommand[] = [],
   ): Promise<SettledWithReplies> {
     const settling = settleCalls(this.address, slot, settlements)
-    const answers = await this.sender.ask([...settling.calls, ...riders, ...calls])
+    const apart = settling.isLarge ? settling.calls : []
+    const before = await this.#askEach(apart)
+    const rest = [...settling.calls.slice(apart.length), ...riders, ...calls]
+    const lost = before.find(isUnanswered)
+    const answers = [...before, ...(lost ? rest.map(() => lost) : await this.sender.ask(rest))]
     const at = settling.calls.length + riders.length
     return {
       settled: settling.result(answers),
@@ -80,6 +84,16 @@ export class RedisGroupCalls {
     this.#lived.add(this.#name)
     const again = withAnswers(first.settled, await this.sender.ask(calls))
     return { ...again, ...ridden, groupRecreated: created === CREATE_GROUP_SCRIPT_ANSWERS.recreated }
+  }
+
+  /** Each call by a request of its own; once one is not answered, none. */
+  async #askEach(calls: readonly RedisCall[]): Promise<ReplyOrConnectionError[]> {
+    const answers: ReplyOrConnectionError[] = []
+    for (const call of calls) {
+      const last = answers.at(-1)
+      answers.push(isUnanswered(last) ? last : ((await this.sender.ask([call]))[0] as ReplyOrConnectionError))
+    }
+    return answers
   }
 
   /** Keys that are asked for with a read: the lease, what is paused, and where somebody promotes, when the next delayed event is due. */

@@ -224,8 +224,9 @@ export class RedisGroup implements Group {
 }
 
 /** What a result says of settlements, without what was read. */
-function settledOf({ counts, refusals, letters, refusedLetters, notAcked, unanswered }: SettleResult) {
-  return { counts, refusals, letters, refusedLetters, ...(notAcked && { notAcked }), ...(unanswered && { unanswered }) }
+function settledOf({ counts, refusals, letters, refusedLetters, notAcked, failed, unanswered }: SettleResult) {
+  const kept = { counts, refusals, letters, refusedLetters }
+  return { ...kept, ...(notAcked && { notAcked }), ...(failed && { failed }), ...(unanswered && { unanswered }) }
 }
 
 /** What a script or the commands of a read answer: the entries or a number of NOT_READ_ANSWERS, whose the slot is (as far as that has yet to be inspected), and what is paused. */

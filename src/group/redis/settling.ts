@@ -19,6 +19,8 @@ import type { CommandArgument, ReplyOrConnectionError } from './transport.ts'
 /** What settles a batch: XACKs for the successes, one script a hundred of the rest; and how to read the answers. */
 export interface SettleCalls {
   readonly calls: readonly RedisCall[]
+  /** Too much for one request. */
+  readonly isLarge: boolean
   /** @param answers One per call, in order; more may follow. */
   result(answers: readonly ReplyOrConnectionError[]): SettleResult
 }
@@ -37,6 +39,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const zrems = splitIntoChunks(taken, MAX_XACK_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
   return {
     calls: [...xacks, ...joins.map(({ call }) => call), ...scripts, ...zrems],
+    isLarge: joins.length > 1 && bytesOf(byOp.join) > LARGEST_BYTES,
     result(answers) {
       const tally = new Tally()
       let at = 0
@@ -55,6 +58,14 @@ function joinsOf(address: GroupAddress, slot: Slot, settlements: readonly Settle
     const byCalls = Map.groupBy(part, ({ effects }) => effects?.joinCalls ?? address.joinCalls)
     return [...byCalls].flatMap(([calls, some]) => (calls as SettleWithCommands)(address, slot, some))
   })
+}
+
+/** Bytes of what joins, above which each call is a request of its own: a service may take no more. */
+const LARGEST_BYTES = 1_048_576
+
+function bytesOf(settlements: readonly Settlement[]): number {
+  const texts = settlements.flatMap(({ effects }) => effects?.commands ?? []).flat()
+  return texts.reduce<number>((sum, text) => sum + Buffer.byteLength(String(text)), 0)
 }
 
 type Op = (typeof OUTCOME_KINDS)[keyof typeof OUTCOME_KINDS]['op']

@@ -24,10 +24,9 @@ local function carryOut(id, count, marker, ttl, commands, kinds)
     table.insert(commands, 1, {'SET', marker, '${MARKER_STATES.handled}' .. id, 'PX', ttl})
     table.insert(kinds, 1, '')
   end
-  for n, command in ipairs(commands) do
-    local refusal = refusalOf(command, kinds[n])
-    if refusal then return refuse(id, count, refusal) end
-  end
+  local refusal = refusalOf({'XACK', stream, group, id}, '')
+  for n, command in ipairs(commands) do refusal = refusal or refusalOf(command, kinds[n]) end
+  if refusal then return refuse(id, count, refusal) end
   for _, command in ipairs(commands) do
     local reply = redis.pcall(unpack(command))
     if type(reply) == 'table' and reply.err then return refuse(id, count, reply.err) end

@@ -54,7 +54,7 @@ const LUA_RIGHTS = `
 local PROBES = {
   INCRBY = {stream, '1'}, HINCRBY = {stream, 'f', '1'}, HSET = {stream, 'f', 'v'}, HDEL = {stream, 'f'}, SADD = {stream, 'm'}, SREM = {stream, 'm'},
   ZADD = {stream, '1', 'm'}, ZREM = {stream, 'm'}, PFADD = {stream, 'e'}, SET = {stream, 'v', 'NX', 'XX'}, XADD = {stream, 'x', 'f', 'v'},
-  PEXPIRE = {stream, 'x'}, DEL = {lease .. ':none'},
+  PEXPIRE = {stream, 'x'}, DEL = {lease .. ':none'}, XACK = {stream, group, 'x'},
 }
 local DENIALS = {'NOPERM', "can't run this command", "can't access", 'OOM', 'READONLY', "can't write against a read only", 'NOREPLICAS', 'MISCONF'}
 local function denialBefore7(name)
@@ -82,7 +82,7 @@ end
  * What the handler asked for is wrong is a table of one text, anything else (a right, a policy's command, a server that refuses to say) a text.
  *
  * `SEES` has what each command needs, and what its key will be after it, as if it were never emptied (a call may not take a key for two types): its type (`kind`), the integer in it (`value`; false what is none), those of its `fields`. What is not known is
- * asked for, unless the key is `new` by then. Needs the locals stream, lease.
+ * asked for, unless the key is `new` by then. Needs the locals stream, lease, group.
  */
 export const LUA_LOOK_AHEAD = `
 ${LUA_INTEGERS}
@@ -171,22 +171,28 @@ function SEES.PFADD(key)
   at.value = false
 end
 
-local function look(command, kind)
-  local name, key = command[1], command[2]
-  isEffect, at = kind == '*', key
-  seen[key] = seen[key] or {kind = ask('TYPE', key).ok, fields = {}}
-  SEES[name](unpack(command, 2))
+local function mayRun(command)
   local denial = denialOf(command)
   if denial then
     objection = denial
     error(denial, 0)
   end
 end
+
+local function look(command, kind)
+  local name, key = command[1], command[2]
+  isEffect, at = kind == '*', key
+  seen[key] = seen[key] or {kind = ask('TYPE', key).ok, fields = {}}
+  SEES[name](unpack(command, 2))
+  mayRun(command)
+end
 local function objectionTo(entries)
   seen, objection = {}, nil
   local isFine, why = pcall(function()
     for _, entry in ipairs(entries) do
       for n, command in ipairs(entry.commands) do look(command, entry.kinds[n]) end
+      -- last: once a script has tried a write that needs no memory, the server asks for none any more
+      mayRun({'XACK', stream, group, entry.id})
     end
   end)
   return not isFine and (objection or 'ERR ' .. tostring(why)) or nil

@@ -5,7 +5,8 @@ import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts
 export const LUA_ACKNOWLEDGE_OR_REFUSE = `
 local function acknowledge(id, status)
   redis.call('XACK', stream, group, id)
-  beside('ZREM', due, id)
+  -- what cannot be taken off, the repair of the index does
+  redis.pcall('ZREM', due, id)
   return status
 end
 
