@@ -10,6 +10,8 @@ import type { Behaviour, Loss } from './world.ts'
 export type Command =
   /** @param isNewer Of the newer version, which older processes park. */
   | { readonly do: 'publish'; readonly entries: readonly (readonly Behaviour[])[]; readonly isNewer?: boolean }
+  /** Publishes entries of an event that was published before: the one of an entry, the youngest first. */
+  | { readonly do: 'repeat'; readonly which: number; readonly entries: readonly (readonly Behaviour[])[] }
   /**
    * Starts a process that publishes delayed events, in one request, and again while no answer comes.
    *
@@ -73,6 +75,8 @@ export interface Setting {
   readonly isCalm: boolean
   /** Policies are at work: a marker joins each acknowledgement, what has one is ignored, and one entry waits for another. */
   readonly usesPolicies: boolean
+  /** Entries of one event are handled once. */
+  readonly isOnce: boolean
   /** Pollers and claimers promote. */
   readonly promotes: boolean
 }
@@ -90,6 +94,11 @@ const publish = record({
   do: fc.constant('publish' as const),
   entries: fc.array(behaviours, { minLength: 1, maxLength: 4, size: 'max' }),
   isNewer: fc.constantFrom(false, false, true),
+})
+const repeat = record({
+  do: fc.constant('repeat' as const),
+  which: fc.nat(4),
+  entries: fc.array(behaviours, { minLength: 1, maxLength: 2, size: 'max' }),
 })
 /** Some are due a millisecond after others, or after time that passes at once. */
 const delayMs = fc.constantFrom(0, 1, 2, 20, 4_999, 5_000, 5_001, 11_001, 25_000, 61_000, 130_000, 400_000)
@@ -152,6 +161,7 @@ const disturbance = fc.oneof(
 
 const calmCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 3, arbitrary: publish },
+  { weight: 2, arbitrary: repeat },
   { weight: 5, arbitrary: start },
   { weight: 12, arbitrary: go },
   { weight: 3, arbitrary: run },
@@ -171,7 +181,14 @@ const zombie: fc.Arbitrary<readonly Command[]> = record({
   meanwhile: fc.constantFrom('poll' as const, 'claim' as const, 'claim' as const),
   between: fc.integer({ min: 1, max: 7 }),
   after: fc.nat(3),
-}).map(({ kind, before, ms, meanwhile, between, after }) => [
+  repeated: fc.option(repeat, { nil: undefined }),
+}).map(({ kind, before, ms, meanwhile, between, after, repeated }) => [
+  ...(repeated
+    ? ([
+        { do: 'publish', entries: [['ok', 'throw']] },
+        { ...repeated, which: 0 },
+      ] as const)
+    : []),
   { do: kind, remainingMs: 300_000 },
   { do: 'go', who: 0, what: 0, times: before },
   { do: 'freeze', who: 0, what: 0 },
@@ -262,6 +279,38 @@ const delays: fc.Arbitrary<readonly Command[]> = record({
   ]
 })
 
+/** Entries of one event are read by several, who lose calls and send settlements again, or go on after they were taken over. */
+const repeats: fc.Arbitrary<readonly Command[]> = record({
+  behaviours,
+  repeat,
+  isApart: fc.boolean(),
+  runs: fc.array(
+    record({
+      kind: fc.constantFrom('poll' as const, 'poll' as const, 'claim' as const),
+      before: fc.integer({ min: 1, max: 6 }),
+      hits,
+      ms: fc.constantFrom(0, 0, 1_000, 5_000, 61_000, 130_000),
+    }),
+    { minLength: 1, maxLength: 3, size: 'max' },
+  ),
+  times: fc.nat(2),
+}).map(({ behaviours, repeat, isApart, runs, times }) => {
+  const again: Command = { ...repeat, which: 0 }
+  return [
+    { do: 'publish', entries: [behaviours] } as const,
+    ...(isApart ? [] : [again]),
+    ...runs.flatMap(({ kind, before, hits, ms }, n): readonly Command[] => [
+      { do: kind, remainingMs: 300_000 },
+      { do: 'go', who: 0, what: 0, times: before },
+      ...(isApart && n === 0 ? [again] : []),
+      ...hits,
+      ...(ms > 0 ? [{ do: 'pass', ms, isPrompt: true } as const] : []),
+    ]),
+    { do: 'thaw', who: 0 } as const,
+    { do: 'deliver', times } as const,
+  ]
+})
+
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 25, arbitrary: calmCommand },
   { weight: 1, arbitrary: pass(fc.constant(false)) },
@@ -274,6 +323,7 @@ const scene: fc.Arbitrary<readonly Command[]> = fc.oneof(
   { weight: 2, arbitrary: lossy },
   { weight: 1, arbitrary: deaf },
   { weight: 2, arbitrary: delays },
+  { weight: 2, arbitrary: repeats },
 )
 
 /** Interleavings with no disturbance but handlers that take their process with them, or with all there can be. */
@@ -291,6 +341,7 @@ export function plans(isCalm: boolean): fc.Arbitrary<Plan> {
       maxPending: fc.constantFrom(10_000, 10_000, 2),
       isCalm: fc.constant(isCalm),
       usesPolicies: fc.constantFrom(false, false, true),
+      isOnce: fc.constantFrom(false, false, true),
       promotes: fc.boolean(),
     }),
     commands: isCalm

@@ -8,7 +8,7 @@ import type { Command, Delayed, PausedWhat, Plan, Setting } from './commands.ts'
 import { cancelEvent, delayEvents, OlderOrderPaid, OrderPaid, observedPromoter, promoteDue } from './delay-clients.ts'
 import type { Published, Result } from './model.ts'
 import { isDelivered, MIN_IDLE_MS, Model } from './model.ts'
-import { once, serial, shelf } from './policies.ts'
+import { handledOnce, once, serial, shelf } from './policies.ts'
 import type { Operation, Timer } from './process.ts'
 import { Process } from './process.ts'
 import type { Behaviour, Loss, Method, ProcessKind, World } from './world.ts'
@@ -78,6 +78,9 @@ class Interleaving {
     switch (command.do) {
       case 'publish':
         await this.#publish(command.entries, command.isNewer)
+        break
+      case 'repeat':
+        await this.#publish(command.entries, false, chosen(this.#model.entries.toReversed(), command.which))
         break
       case 'poll':
       case 'claim':
@@ -203,7 +206,7 @@ class Interleaving {
     if (command.do === 'go') return this.#goOn(process, command)
     if (operation?.kind !== 'call') return
     if (command.do === 'send' && !operation.isLate && !operation.isHanging()) await process.send(operation)
-    if (command.do === 'fail' && (command.fault !== 'resend' || this.#world.resends))
+    if (command.do === 'fail' && (command.fault !== 'resend' || this.#world.resends || operation.request.resends))
       await process.fail(operation, command.fault)
   }
 
@@ -215,8 +218,9 @@ class Interleaving {
     await this.#world.pause(what && { group: WHOLE_GROUP, type: OrderPaid.type }[what])
   }
 
-  async #publish(entries: readonly (readonly Behaviour[])[], isNewer?: boolean): Promise<void> {
-    const published = entries.map((behaviours) => this.#model.publish(behaviours, isNewer))
+  /** @param again Of whose event the entries are. Left out: each is of its own. */
+  async #publish(entries: readonly (readonly Behaviour[])[], isNewer?: boolean, again?: Published): Promise<void> {
+    const published = entries.map((behaviours) => this.#model.publish(behaviours, isNewer, again))
     this.#note(`published: ${published.map(({ orderId, behaviours }) => `${orderId} (${behaviours})`).join(' ')}`)
     await this.#world.add(published.map(({ id, orderId }) => [id, orderId]))
   }
@@ -318,7 +322,7 @@ class Interleaving {
     const { name } = process
     this.#note(`${name} starts with ${remainingMs} ms`)
     const { maxDeliveries, concurrency, batchSize, maxPollers, maxPending, backoffMs, mode } = this.#setting
-    const { usesPolicies, promotes } = this.#setting
+    const { usesPolicies, isOnce, promotes } = this.#setting
     const consumer = defineConsumer({
       stream: STREAM,
       group: GROUP,
@@ -334,7 +338,7 @@ class Interleaving {
       maxPending,
       mode,
       minIdleMs: MIN_IDLE_MS,
-      use: usesPolicies ? [once, shelf, serial] : [],
+      use: [...(isOnce ? [handledOnce] : []), ...(usesPolicies ? [once, shelf, serial] : [])],
       ...(promotes && { delays: observedPromoter(process) }),
       // no longer than the first wait, so that there is no jitter: a plan always plays the same
       backoff: { firstMs: backoffMs, factor: 1, maxMs: backoffMs },
@@ -539,6 +543,7 @@ const NAMES: Readonly<Record<ProcessKind, string>> = {
 
 type NonActor =
   | 'publish'
+  | 'repeat'
   | 'delay'
   | 'cancel'
   | 'promote'

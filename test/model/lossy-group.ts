@@ -67,6 +67,8 @@ function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: reado
   return {
     label: name,
     parts: parts.length,
+    // settling finds what is done; reading brings something else
+    resends: last === undefined,
     async carryOut(from, to) {
       const answers: unknown[] = []
       for (const part of parts.slice(from, to)) answers.push(await part.carryOut())

@@ -4,15 +4,19 @@ import type { EntryWaiter, Group } from '../../src/group/group.ts'
 import { createMemoryConnection } from '../../src/group/memory/memory-connection.ts'
 import { MemoryDelays } from '../../src/group/memory/memory-delays.ts'
 import { MemoryServer } from '../../src/group/memory/memory-server.ts'
+import { MemoryValues } from '../../src/group/memory/memory-values.ts'
 import { bothSides } from '../support/both-sides.ts'
 import { delaysOf, requestOf } from './lossy-group.ts'
 import type { Caller, Sight, World } from './world.ts'
 import {
   dueOf,
+  eventOf,
   fieldsOf,
   GROUP,
+  handledBy,
   KEYS,
   letterOf,
+  MARKERS,
   pauseText,
   SLOTS,
   STREAM,
@@ -26,11 +30,13 @@ export function createMemoryWorld(): World {
   const server = new MemoryServer({ now: () => now, monotonic: () => now, after: () => () => {} })
   const view = createMemoryConnection(server)
   let letters: Sight['letters'] = []
+  const events = new Set<string>()
   const clear = async () => {
     for (const kept of [server.streams, server.leases, server.states, server.dueTimes, server.waiting, server.pauses])
       kept.clear()
-    const emptied: { delays: MemoryDelays } = server
+    const emptied: { delays: MemoryDelays; values: MemoryValues } = server
     emptied.delays = new MemoryDelays(server)
+    emptied.values = new MemoryValues(server)
   }
   /** There is something to read, or no group to wait for. */
   const isThere = () => {
@@ -70,12 +76,14 @@ export function createMemoryWorld(): World {
       const stream = server.streams.get(STREAM)
       const group = stream?.groups.get(GROUP)
       const waiting = server.delays.waiting(STREAM)
+      const entries = (stream?.entries ?? []).map(({ id, fields }) =>
+        streamEntry(id, textOf(fields, 'eventId'), () => textOf(fields, 'payload')),
+      )
+      for (const { orderId } of entries) if (orderId !== '') events.add(eventOf(orderId))
       return {
         lastDelivered: group?.lastDeliveredId,
         nowMs: now,
-        stream: (stream?.entries ?? []).map(({ id, fields }) =>
-          streamEntry(id, textOf(fields, 'eventId'), () => textOf(fields, 'payload')),
-        ),
+        stream: entries,
         delays: {
           waiting: waiting.map(({ eventId, due }) => [eventId, due] as const),
           nextAt: server.delays.nextDueAt(STREAM),
@@ -92,6 +100,13 @@ export function createMemoryWorld(): World {
         waiting: [...(server.waiting.get(KEYS.waiting) ?? [])].flatMap(([condition, ids]) =>
           [...ids].map(([id, count]) => `${condition} ${id} ${count}`),
         ),
+        handled: new Map(
+          [...events].flatMap((event) => {
+            const value = server.values.valueOf(MARKERS + event)
+            const by = typeof value === 'string' ? handledBy(value) : undefined
+            return by === undefined ? [] : [[event, by] as const]
+          }),
+        ),
         leases: new Map(
           SLOTS.flatMap((name) => {
             const token = server.holder(KEYS.slot(name))
@@ -105,7 +120,10 @@ export function createMemoryWorld(): World {
       now += ms
     },
     async add(entries) {
-      for (const [id, orderId] of entries) server.stream(STREAM).add(fieldsOf(orderId).map(asBytes), now, id)
+      for (const [id, orderId] of entries) {
+        events.add(eventOf(orderId))
+        server.stream(STREAM).add(fieldsOf(orderId).map(asBytes), now, id)
+      }
     },
     async trim(ids) {
       const group = server.streams.get(STREAM)?.groups.get(GROUP)

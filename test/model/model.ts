@@ -4,7 +4,17 @@ import type { PollMode, Report } from '../../src/index.ts'
 import { difference } from '../support/scenario.ts'
 import { assert } from './assert.ts'
 import { DelayModel } from './delay-model.ts'
-import { type Behaviour, isNewer, type Method, type Order, type ProcessKind, type Row, type Sight } from './world.ts'
+import { DuplicateModel } from './duplicates.ts'
+import {
+  type Behaviour,
+  eventOf,
+  isNewer,
+  type Method,
+  type Order,
+  type ProcessKind,
+  type Row,
+  type Sight,
+} from './world.ts'
 
 export const MIN_IDLE_MS = 60_000
 /** What a real server's clock goes on by itself between two looks, at most. */
@@ -112,6 +122,7 @@ export interface Rules {
   readonly pollLingerMs: number | undefined
   readonly claimLingerMs: number
   readonly usesPolicies: boolean
+  readonly isOnce: boolean
   readonly promotes: boolean
 }
 
@@ -159,19 +170,26 @@ export class Model {
   /** Who has ever held a lease, by its token. */
   readonly #actors = new Map<string, Actor>()
 
+  readonly #duplicates = new DuplicateModel({
+    idleMs: MIN_IDLE_MS - DRIFT_MS,
+    holds: (by, id) => this.#holders.get(id) === by,
+  })
+
   /** @param driftMs As a world's. */
   constructor(rules: Rules, driftMs: () => number) {
     this.#rules = rules
     this.#driftMs = driftMs
   }
 
-  publish(behaviours: readonly Behaviour[], isNewerVersion?: boolean): Published {
-    return this.#add(this.#nextId(), this.order(behaviours, isNewerVersion))
+  /** @param again Of whose event it is. Left out: of its own. */
+  publish(behaviours: readonly Behaviour[], isNewerVersion?: boolean, again?: Published): Published {
+    return this.#add(this.#nextId(), this.order(behaviours, isNewerVersion, again))
   }
 
   /** An order that is not in the stream yet. */
-  order(behaviours: readonly Behaviour[], isNewerVersion = false): Order {
-    return { orderId: `o${++this.#orders}${isNewerVersion ? '+' : ''}`, behaviours }
+  order(behaviours: readonly Behaviour[], isNewerVersion = false, again?: Order): Order {
+    const event = again ? `=${eventOf(again.orderId)}` : ''
+    return { orderId: `o${++this.#orders}${event}${isNewerVersion ? '+' : ''}`, behaviours }
   }
 
   #add(id: string, order: Order): Published {
@@ -242,6 +260,7 @@ export class Model {
     this.#assertAllUsed(deliveredAt.life, entry, deliveryCount - 1, said)
     const isLast = maxDeliveries > 1 && deliveryCount === maxDeliveries
     this.#assertLastIsAlone(by, isLast, said)
+    const endOfEvent = this.#rules.isOnce ? this.#duplicates.called(by, entry, said) : undefined
     by.running.set(entry, { isLast })
     attempts.push(deliveryCount)
     const call = entry.results.push('open') - 1
@@ -250,6 +269,7 @@ export class Model {
       end: (result: Result, dueMs: number, endMs: number) => {
         if (entry.results[call] !== 'open') return
         by.running.delete(entry)
+        endOfEvent?.()
         if (isLast) by.lastTookMs += endMs - nowMs
         entry.results[call] = result
         entry.dueMs = dueMs
@@ -279,6 +299,10 @@ export class Model {
     assert(report !== undefined, `${name} failed without a report: ${String(error)}`)
     assert(difference(report) === 0, `the report of ${name} does not add up: ${JSON.stringify(report)}`)
     assert(mayFail || error === undefined, `${name} failed though nothing failed it: ${String(error)}`)
+    const { acked, duplicates } = report
+    this.#duplicates.reported += duplicates
+    const most = this.#rules.isOnce ? acked : 0
+    assert(duplicates <= most, `${name} acknowledged ${acked} entries, and reports ${duplicates} duplicates`)
     const [said, promoted] = [report.promoted, this.delays.promotedBy(name)]
     const isSaid = this.#rules.isCalm ? said === promoted : said <= promoted
     assert(isSaid, `${name} has promoted ${promoted} delayed events and reports ${said}`)
@@ -343,8 +367,8 @@ export class Model {
   }
 
   #isReady(actor: Actor, nowMs: number): boolean {
-    const { maxDeliveries, concurrency, usesPolicies } = this.#rules
-    if (!this.#isListening(actor, nowMs) || usesPolicies || this.paused) return false
+    const { maxDeliveries, concurrency, usesPolicies, isOnce } = this.#rules
+    if (!this.#isListening(actor, nowMs) || usesPolicies || isOnce || this.paused) return false
     const [owner] = [...this.#tokens].find(([, token]) => token === actor.token) ?? []
     // its name may have entries of a process that died
     const held = [...this.#rows.values()].filter((row) => row.owner === owner && this.#holders.get(row.id) === actor)
@@ -372,6 +396,7 @@ export class Model {
   seen(sight: Sight): void {
     const { pending, leases, due, waiting, dueInMs } = sight
     this.delays.seen(sight)
+    this.#duplicates.seen(sight, (id) => this.#holders.has(id))
     this.#dueInMs = dueInMs
     this.#waiting = countsOf(waiting)
     this.#aside = new Map([...countsOf(due), ...this.#waiting])
@@ -405,7 +430,7 @@ export class Model {
     this.seen(sight)
     for (const { orderId } of this.#countLetters(sight))
       assert(mayDecide(this.entry(orderId)), `${by.name} has dead-lettered ${orderId}, which it did not hold`)
-    for (const id of before.keys()) if (!this.#rows.has(id)) this.#holders.delete(id)
+    for (const id of before.keys()) if (!this.#rows.has(id)) this.#gone(id, by)
     for (const row of sight.pending) {
       const was = before.get(row.id)
       if (was && isSame(was, row)) continue
@@ -432,9 +457,22 @@ export class Model {
         this.#deliveries.set(key, [...(this.#deliveries.get(key) ?? []), { life: this.life, tick: this.tick }])
         this.#given.set(`${this.life} ${row.id} ${row.count}`, this.#give(by, method, row))
       } else if (was && row.owner !== was.owner) this.#takenAway(row, by)
+      if (isTaken && (row.owner !== was?.owner || row.count > was.count)) this.#duplicates.delivered(row.id)
       if (isTaken && isHeard) this.#holders.set(row.id, by)
       else this.#holders.delete(row.id)
     }
+  }
+
+  /** What is no longer pending was handled, or another entry of its event was, or it is a dead letter, or trimmed. */
+  #gone(id: string, by: Actor): void {
+    this.#holders.delete(id)
+    const entry = this.entries.find((one) => one.id === id)
+    const isExplained = !entry || entry.trimmedAt !== undefined || this.#isDone(entry)
+    assert(isExplained, `${by.name} has acknowledged ${entry?.orderId}, which nobody has handled`)
+  }
+
+  #isDone(entry: Published): boolean {
+    return isDone(entry) || (this.#rules.isOnce && this.#duplicates.isHandled(entry))
   }
 
   /** Entries that were not in the stream before. */
@@ -488,7 +526,10 @@ export class Model {
     const reachable = new Set([...sight.pending.map(({ id }) => id), ...indexed])
     for (const entry of this.kept) {
       const isReachable = !isDelivered(entry.id, sight.lastDelivered) || reachable.has(entry.id)
-      assert(isReachable || isDone(entry), `${entry.orderId} is lost: neither handled, nor dead-lettered, nor pending`)
+      assert(
+        isReachable || this.#isDone(entry),
+        `${entry.orderId} is lost: neither handled, nor dead-lettered, nor pending`,
+      )
     }
     for (const { id, owner, count } of sight.pending)
       assert(count <= this.#rules.maxDeliveries, `${id} is pending under ${owner} with ${count} deliveries`)
@@ -509,12 +550,21 @@ export class Model {
   /** What must hold once time has gone by and pollers and claimers have run until nothing was left. */
   checkDrained(sight: Sight): void {
     this.check(sight)
-    const undone = this.kept.filter((entry) => !isDone(entry)).map(({ orderId }) => orderId)
+    const undone = this.kept.filter((entry) => !this.#isDone(entry)).map(({ orderId }) => orderId)
     const { pending, due, waiting, leases, delays } = sight
     const leftOver = { undone, pending, due, waiting, leases: [...leases], delayed: delays.waiting }
     const nothing = { undone: [], pending: [], due: [], waiting: [], leases: [], delayed: [] }
     assert(JSON.stringify(leftOver) === JSON.stringify(nothing), `not drained: ${JSON.stringify(leftOver)}`)
-    if (this.#rules.isCalm && !this.hasCrashed) for (const entry of this.entries) this.#checkExact(entry)
+    if (!this.#rules.isCalm || this.hasCrashed) return
+    const handled = new Set(this.entries.filter(isHandled).map(({ orderId }) => eventOf(orderId)))
+    const duplicates = this.entries.filter(
+      (entry) => this.#rules.isOnce && !isDone(entry) && handled.has(eventOf(entry.orderId)),
+    )
+    const { reported } = this.#duplicates
+    assert(reported === duplicates.length, `there are ${duplicates.length} duplicates, and reports count ${reported}`)
+    for (const entry of this.entries) if (!duplicates.includes(entry)) this.#checkExact(entry)
+    const successes = this.#rules.isOnce ? this.entries.filter(isHandled).length : handled.size
+    assert(successes === handled.size, `of ${handled.size} events ${successes} entries were handled`)
   }
 
   /** Nobody died, so that an entry was called until it succeeded or was given up, and no more. */
@@ -621,6 +671,10 @@ function countsOf(texts: readonly string[]): ReadonlyMap<string, number> {
 /** Whether a group has gone past an entry. */
 export function isDelivered(id: string, lastDelivered: string | undefined): boolean {
   return lastDelivered !== undefined && compareEntryIds(id, lastDelivered) <= 0
+}
+
+function isHandled({ results }: Published): boolean {
+  return results.includes('succeeded')
 }
 
 function isDone({ results, letters }: Published): boolean {

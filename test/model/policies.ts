@@ -1,11 +1,17 @@
 import type { Decision, PolicyJob } from '../../src/index.ts'
-import { definePolicy } from '../../src/index.ts'
-import { GROUP, STREAM } from './world.ts'
+import { definePolicy, idempotent } from '../../src/index.ts'
+import { eventOf, GROUP, STREAM } from './world.ts'
 
 function marker({ event }: PolicyJob): string {
   const { orderId } = (event?.payload ?? {}) as { orderId?: string }
   return `{${STREAM}}:${GROUP}:seen:${orderId}`
 }
+
+/** What was handled is remembered for longer than any plan takes. */
+export const handledOnce = idempotent({
+  ttlMs: 366 * 86_400_000,
+  by: ({ payload }) => eventOf((payload as { orderId: string }).orderId),
+})
 
 /** A marker joins each acknowledgement; what has one is ignored. */
 export const once = definePolicy({

@@ -9,8 +9,10 @@ import {
   dueOf,
   fieldsOf,
   GROUP,
+  handledBy,
   KEYS,
   letterOf,
+  MARKERS,
   pauseText,
   SLOTS,
   STREAM,
@@ -82,10 +84,14 @@ for at = 1, #waits, 2 do
   end
 end
 for at = 9, #KEYS do leases[#leases + 1] = redis.call('GET', KEYS[at]) or '' end
-local names = {}
+local names, markers = {}, redis.call('KEYS', ARGV[2] .. '*')
+for at = #markers, 1, -1 do
+  local text = redis.call('GET', markers[at])
+  markers[at] = {markers[at]:sub(#ARGV[2] + 1), text}
+end
 for _, info in ipairs(last and redis.call('XINFO', 'CONSUMERS', stream, group) or {}) do names[#names + 1] = info[2] end
 return {last, ids, last and redis.call('XPENDING', stream, group, '-', '+', 100000) or {}, redis.call('XRANGE', letters, '-', '+'),
-  redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting,
+  redis.call('ZRANGE', due, 0, -1, 'WITHSCORES'), leases, names, waiting, markers,
   redis.call('TIME')[1] * 1000 + math.floor(redis.call('TIME')[2] / 1000),
   waits, redis.call('GET', next), math.max(0, redis.call('HLEN', events) - redis.call('HEXISTS', events, ''))}
 `
@@ -104,6 +110,7 @@ type Look = [
   string[],
   string[],
   string[],
+  [string, string][],
   number,
   string[],
   string | null,
@@ -146,8 +153,9 @@ export function createRedisWorld(url: string): World & { close(): void } {
     async look() {
       const { delayed, events, next } = DELAY_KEYS
       const keys = [STREAM, KEYS.due, KEYS.deadLetters, ASIDE, KEYS.waiting, delayed, events, next, ...LEASES]
-      const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP)) as Look
-      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting, nowMs, ...delays] = reply
+      const reply = (await outside.eval(LOOK, keys.length, ...keys, GROUP, MARKERS)) as Look
+      const [lastDelivered, stream, pending, letters, due, leases, consumers, waiting, markers, nowMs, ...delays] =
+        reply
       return {
         lastDelivered: lastDelivered ?? undefined,
         nowMs,
@@ -160,6 +168,12 @@ export function createRedisWorld(url: string): World & { close(): void } {
           nowMs,
         ),
         waiting,
+        handled: new Map(
+          markers.flatMap(([event, text]) => {
+            const by = handledBy(text)
+            return by === undefined ? [] : [[event, by] as const]
+          }),
+        ),
         leases: new Map(SLOTS.flatMap((name, n) => (leases[n] ? [[name, leases[n]] as const] : []))),
         consumers,
       }

@@ -18,6 +18,7 @@ const setting: Setting = {
   maxPending: 10_000,
   isCalm: false,
   usesPolicies: false,
+  isOnce: false,
   promotes: false,
 }
 
@@ -411,6 +412,42 @@ export const REGRESSIONS: readonly Regression[] = [
         { do: 'poll', remainingMs: 300_000 },
         { do: 'go', who: 0, what: 0, times: 1 },
         { do: 'thaw', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a duplicate waits for an entry whose process is overtaken before it acknowledges',
+    plan: {
+      setting: { ...setting, maxDeliveries: 3, batchSize: 8, isOnce: true },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok', 'throw', 'ok']] },
+        { do: 'repeat', which: 0, entries: [['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 3 },
+        { do: 'freeze', who: 0, what: 0 },
+        { do: 'pass', ms: 61_000, isPrompt: true },
+        { do: 'claim', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 6 },
+        { do: 'thaw', who: 0 },
+        { do: 'go', who: 1, what: 0, times: 3 },
+      ],
+    },
+  },
+  {
+    why: 'a settlement with a marker is sent again, and an entry of the same event comes by then',
+    plan: {
+      setting: { ...setting, mode: 'once', maxPollers: 2, isOnce: true },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 4 },
+        { do: 'repeat', which: 0, entries: [['throw'], ['ok']] },
+        { do: 'fail', who: 0, what: 0, fault: 'resend' },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 9, answered: 0, isLate: false } },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
       ],
     },
   },

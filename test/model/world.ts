@@ -1,5 +1,6 @@
 import { COUNTS, RUNNING } from '../../src/core/due-score.ts'
 import { consumerKeys, delayKeys } from '../../src/core/keys.ts'
+import { MARKER_STATES } from '../../src/core/markers.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
 
@@ -43,6 +44,8 @@ export type Loss = 'group' | 'stream' | 'everything'
 export interface Request<Reply> {
   readonly label: string
   readonly parts: number
+  /** It may be sent again in every world. */
+  readonly resends?: boolean
   /** Left out: the server answers at once. */
   readonly hold?: Hold
   /** @returns What each part from the one on, up to the other, answers. */
@@ -130,6 +133,8 @@ export interface Sight {
   readonly dueInMs: ReadonlyMap<string, number>
   /** What waits: the condition, the id and the delivery count. */
   readonly waiting: readonly string[]
+  /** Which entry was handled of each event that has a marker. */
+  readonly handled: ReadonlyMap<string, string>
   /** Tokens of the slots that are held, by consumer name. */
   readonly leases: ReadonlyMap<string, string>
   readonly consumers: readonly string[]
@@ -168,6 +173,19 @@ export function fieldsOf(orderId: string): readonly (readonly [string, string])[
 
 export function isNewer(orderId: string): boolean {
   return orderId.endsWith('+')
+}
+
+/** Which event an order is of: `o7=3` is one of the third, `o3` is, too. */
+export function eventOf(orderId: string): string {
+  return String(Number.parseInt(orderId.split('=')[1] ?? orderId.slice(1), 10))
+}
+
+/** What the key of an event's marker begins with. */
+export const MARKERS = KEYS.marker(`by:OrderPaid:`)
+
+/** What a marker says that was handled; `undefined`: nothing. */
+export function handledBy(marker: string | undefined): string | undefined {
+  return marker?.startsWith(MARKER_STATES.handled) ? marker.slice(MARKER_STATES.handled.length) : undefined
 }
 
 /** What is kept of a pause, which never ends by itself. */

@@ -2,7 +2,14 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { differencesIn } from './accounting/audit.ts'
 import type { Books } from './accounting/books.ts'
 import { keepBooks } from './accounting/chaos.ts'
-import { FORGERIES, metricNames, missesEvent, missesMetric, reportsMore } from './accounting/forgeries.ts'
+import {
+  FORGERIES,
+  metricNames,
+  missesEvent,
+  missesMetric,
+  ONCE_FORGERIES,
+  reportsMore,
+} from './accounting/forgeries.ts'
 import { partsOf, toldOf } from './accounting/views.ts'
 
 // Pollers and claimers of two groups on one stream, with everything done to them that can be. Whoever takes part keeps books of his own:
@@ -14,8 +21,11 @@ const SEED = Number(process.env.MILLRACE_ACCOUNTING_SEED ?? 1)
 const PATIENCE_MS = 120_000
 
 let kept: Promise<Books> | undefined
+let keptOnce: Promise<Books> | undefined
 /** Those of one run, whichever test asks first. */
 const books = () => (kept ??= keepBooks(SEED))
+/** Those of a run in which events are published more than once, and handled once. */
+const booksOnce = () => (keptOnce ??= keepBooks(SEED, { once: true }))
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -102,6 +112,43 @@ describe(`the books of a run with faults, seed ${SEED},`, { timeout: PATIENCE_MS
 
   it.each(Object.entries(FORGERIES))('disagree where %s', async (_what, forge) => {
     expect(differencesOf(forge(await books()))).not.toEqual([])
+  })
+})
+
+describe(`the books of a run with faults and duplicates, seed ${SEED},`, { timeout: PATIENCE_MS }, () => {
+  it('agree: each event was handled once, is a dead letter, or was lost', async () => {
+    expect(differencesIn(await booksOnce())).toEqual([])
+  })
+
+  it('report what was acknowledged without a call, and what waited', async () => {
+    const all = await booksOnce()
+    const sum = (member: 'duplicates' | 'parked', group: string) =>
+      partsOf(all).reduce((n, part) => (part.group === group ? n + part.report[member] : n), 0)
+
+    for (const group of all.groups) {
+      expect(sum('duplicates', group)).toBeGreaterThan(5)
+      expect(sum('parked', group)).toBeGreaterThan(2)
+    }
+    expect([all.killed.length, all.lostGroups.length]).toEqual([2, 1])
+    expect(metricNames(all)).toEqual(expect.arrayContaining(['DuplicateEventCount', 'ParkedEventCount']))
+  })
+
+  it.each(['DuplicateEventCount', 'ParkedEventCount', 'CommitErrorCount', 'DeletedEventCount'])(
+    'disagree where a line is without %s',
+    async (name) => {
+      expect(differencesOf(missesMetric(name)(await booksOnce()))).not.toEqual([])
+    },
+  )
+
+  it.each(['duplicates', 'parked', 'acked', 'lost', 'unguarded'] as const)(
+    'disagree where a report counts one too many as %s',
+    async (member) => {
+      expect(differencesOf(reportsMore(member)(await booksOnce()))).not.toEqual([])
+    },
+  )
+
+  it.each(Object.entries(ONCE_FORGERIES))('disagree where %s', async (_what, forge) => {
+    expect(differencesOf(forge(await booksOnce()))).not.toEqual([])
   })
 })
 

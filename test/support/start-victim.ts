@@ -15,6 +15,8 @@ export interface VictimOrder {
   readonly failures?: number
   /** Milliseconds a handler takes. */
   readonly handlerMs?: number
+  /** For how long it remembers what it handled. Left out: its consumer is not `idempotent`. */
+  readonly ttlMs?: number
 }
 
 /**

@@ -1,7 +1,7 @@
 // A poller or claimer in a process of its own, to be killed. Says on stdout which orders its handler finished, then the report.
 import { writeSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { poll } from 'millrace'
+import { idempotent, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { claimOnce } from './claim-once.ts'
 import { billing } from './consumer.ts'
@@ -15,6 +15,7 @@ const {
   death = 'exit',
   failures = 0,
   handlerMs = 0,
+  ttlMs,
 } = JSON.parse(process.argv[2] ?? '{}') as VictimOrder
 const DEATHS: Readonly<Record<Death, () => unknown>> = {
   exit: () => process.exit(3),
@@ -39,15 +40,19 @@ const DEATHS: Readonly<Record<Death, () => unknown>> = {
 
 const say = (line: string) => writeSync(1, `${line}\n`)
 const redis = connectIoredis(url)
-const consumer = billing(async (event, { deliveryCount }) => {
-  const { orderId } = (event as { payload: { orderId: string } }).payload
-  if (deliveryCount <= failures) throw new Error('no')
-  if (orderId === poison) {
-    say('poisoned')
-    await DEATHS[death]()
-  }
-  await delay(handlerMs)
-  say(`handled ${orderId}`)
-}, options)
+const use = ttlMs === undefined ? [] : [idempotent({ ttlMs })]
+const consumer = billing(
+  async (event, { deliveryCount }) => {
+    const { orderId } = (event as { payload: { orderId: string } }).payload
+    if (deliveryCount <= failures) throw new Error('no')
+    if (orderId === poison) {
+      say('poisoned')
+      await DEATHS[death]()
+    }
+    await delay(handlerMs)
+    say(`handled ${orderId}`)
+  },
+  { ...options, use },
+)
 say(`report ${JSON.stringify(await (action === 'poll' ? poll : claimOnce)(consumer, { redis }))}`)
 await redis.close()

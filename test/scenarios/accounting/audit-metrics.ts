@@ -4,7 +4,7 @@ import type { CloudWatch } from './cloud-watch.ts'
 import { ingest } from './cloud-watch.ts'
 import type { Ledger } from './ledger.ts'
 import { countBy, sum } from './ledger.ts'
-import { hasFailed, partsOf, toldOf } from './views.ts'
+import { hasFailed, isSkipped, partsOf, toldOf } from './views.ts'
 
 /** Metrics of a group and the number of its report that each is the sum of. */
 const COUNTED: Readonly<Record<string, (report: ConsumerReport) => number>> = {
@@ -12,6 +12,8 @@ const COUNTED: Readonly<Record<string, (report: ConsumerReport) => number>> = {
   FailedInvokeEventCount: ({ failed }) => failed,
   ThrottledEventCount: ({ throttled }) => throttled,
   DeletedEventCount: ({ acked, ackMissed }) => acked - ackMissed,
+  DuplicateEventCount: ({ duplicates }) => duplicates,
+  ParkedEventCount: ({ parked }) => parked,
   RetriedEventCount: ({ retried }) => retried,
   ReleasedEventCount: ({ released }) => released,
   SupersededEventCount: ({ superseded }) => superseded,
@@ -70,8 +72,9 @@ const auditGroup: Audit = (books, ledger, group, watch, dimensions) => {
     parts.filter(({ isFailed }) => isFailed).length,
   )
   const acks = sum(calls.map(({ outcomes }) => outcomes.filter(({ kind }) => kind === 'ack').length))
+  const skipped = toldOf(books, 'acked').flatMap((one) => (one.group === group ? one.entries.filter(isSkipped) : []))
   const acked = sum(parts.map(({ report }) => report.acked))
-  ledger.equal(`${group}: CommitErrorCount`, metric('CommitErrorCount'), acks - acked)
+  ledger.equal(`${group}: CommitErrorCount`, metric('CommitErrorCount'), acks - (acked - skipped.length))
 
   const failedBatches = calls.filter(
     ({ call, outcomes }) => call.isBatch && outcomes.every(({ kind }) => kind === 'retry' || kind === 'dead-letter'),

@@ -1,7 +1,7 @@
 import type { Books } from './books.ts'
 import type { Ledger } from './ledger.ts'
 import { sum } from './ledger.ts'
-import { hasFailed, outcomeOf, partsOf, toldOf, toldOfParts } from './views.ts'
+import { hasFailed, isSkipped, outcomeOf, partsOf, toldOf, toldOfParts } from './views.ts'
 
 /** What observers learned about each invocation is what its report says, and what handlers and `onDeadLetter` noted. */
 export function auditObservers(books: Books, ledger: Ledger): void {
@@ -36,6 +36,8 @@ function auditParts(books: Books, ledger: Ledger): void {
     const what = `${part.requestId} ${part.group}`
     const outcomes = told.ended.flatMap((one) => one.outcomes.map(({ kind }) => kind))
     const count = (...kinds: string[]) => outcomes.filter((kind) => kinds.includes(kind)).length
+    const skipped = told.acked.flatMap(({ entries }) => entries.filter(isSkipped)).length
+    const acked = report.acked - skipped
     ledger.equal(`${what}: entriesRead`, sum(told.read.map(({ entryIds }) => entryIds.length)), report.read)
     ledger.equal(`${what}: entriesClaimed`, sum(told.claimed.map(({ entries }) => entries.length)), report.claimed)
     ledger.equal(`${what}: batches`, told.read.length + told.claimed.length, report.batches)
@@ -50,17 +52,15 @@ function auditParts(books: Books, ledger: Ledger): void {
     ledger.equal(`${what}: deadLettered`, told.deadLettered.length, report.deadLettered)
     // an outcome that a handler asked for and that was not written was refused or got no answer
     const unwritten = report.superseded + report.unsettled
-    ledger.atMost(`${what}: acked of handlerEnded`, report.acked, count('ack'))
+    ledger.atMost(`${what}: duplicates without a call`, skipped, report.duplicates)
+    ledger.atMost(`${what}: acked of handlerEnded`, acked, count('ack'))
     ledger.atMost(`${what}: retried of handlerEnded`, report.retried, count('retry'))
-    ledger.atMost(
-      `${what}: asked for and not written`,
-      count('ack', 'retry') - report.acked - report.retried,
-      unwritten,
-    )
+    ledger.atMost(`${what}: asked for and not written`, count('ack', 'retry') - acked - report.retried, unwritten)
     if (part.troubles.size === 0) {
       // nothing was done to it: what a handler asked for is written, but for dead letters that were refused, and what was trimmed
       ledger.equal(`${what}: ackMissed`, report.ackMissed, 0)
-      ledger.equal(`${what}: acked, undisturbed`, report.acked, count('ack'))
+      ledger.equal(`${what}: acked, undisturbed`, acked, count('ack'))
+      ledger.equal(`${what}: duplicates, undisturbed`, report.duplicates, skipped)
       ledger.equal(`${what}: unsettled, undisturbed`, report.unsettled, told.refused.length)
       ledger.atMost(`${what}: superseded, undisturbed`, report.superseded, report.lost)
       ledger.atMost(
@@ -83,6 +83,7 @@ function auditParts(books: Books, ledger: Ledger): void {
 
 /** Deliveries as handlers noted them, and as observers were notified of them. */
 function auditHandlers(books: Books, ledger: Ledger): void {
+  auditAcked(books, ledger)
   const noted = books.visits
     .filter(({ requestId }) => !books.killed.includes(requestId))
     .map((visit) => {
@@ -107,6 +108,25 @@ function auditHandlers(books: Books, ledger: Ledger): void {
       visits.filter(({ ending }) => ending === 'open').length,
     )
   }
+}
+
+/** What was acked was handled there, and what was acked as a duplicate was not. */
+function auditAcked(books: Books, ledger: Ledger): void {
+  const name = (requestId: unknown, group: string, entryId: string) => `${String(requestId)} ${group} ${entryId}`
+  const succeeded = new Set(
+    books.visits
+      .filter(({ ending }) => ending === 'succeeded')
+      .map(({ requestId, group, entryId }) => name(requestId, group, entryId)),
+  )
+  const wrong = toldOf(books, 'acked').flatMap(({ invocation, group, entries }) =>
+    entries
+      .map((entry) => ({ ...entry, name: name(invocation.context.awsRequestId, group, entry.entryId) }))
+      .filter((entry) => succeeded.has(entry.name) === isSkipped(entry)),
+  )
+  ledger.none(
+    'acked without a success, or as a duplicate after one',
+    wrong.map((one) => one.name),
+  )
 }
 
 function auditNotices(books: Books, ledger: Ledger): void {

@@ -10,6 +10,9 @@ const ADDED = [
   'claimed',
   'acked',
   'ackMissed',
+  'duplicates',
+  'ignored',
+  'parked',
   'retried',
   'deadLettered',
   'released',
@@ -31,13 +34,18 @@ export function auditReports(books: Books, ledger: Ledger): void {
     for (const name of ADDED)
       ledger.equal(`${requestId}: ${name}`, report[name], sum(report.consumers.map((consumer) => consumer[name])))
 
-  for (const { requestId, group, report } of partsOf(books)) {
+  for (const { requestId, group, report, troubles } of partsOf(books)) {
     const { read, claimed, acked, ignored, retried, deadLettered, parked, released, superseded, unsettled } = report
     const what = `${requestId} ${group}`
     const settled = acked + ignored + retried + deadLettered + parked + released + superseded + unsettled
     ledger.equal(`${what}: settled`, settled, read + claimed)
     ledger.atMost(`${what}: ackMissed`, report.ackMissed, acked)
     ledger.atMost(`${what}: failed`, report.failed, report.invoked)
+    // nothing is ignored, and only duplicates wait
+    ledger.equal(`${what}: ignored and unguarded`, ignored + report.unguarded, 0)
+    if (!books.once) ledger.equal(`${what}: duplicates and parked`, report.duplicates + parked, 0)
+    const withoutCall = acked - (report.invoked - report.failed)
+    if (troubles.size === 0) ledger.atMost(`${what}: acked without a call`, withoutCall, report.duplicates)
     // what was handed back for want of capacity was released, or others had it by then
     ledger.atMost(`${what}: throttled`, report.throttled, released + superseded + unsettled)
     // a handler that overran has failed

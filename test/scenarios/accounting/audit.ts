@@ -1,3 +1,4 @@
+import { auditEvents } from './audit-events.ts'
 import { auditMetrics, auditPublished } from './audit-metrics.ts'
 import { auditObservers } from './audit-observers.ts'
 import { auditReports } from './audit-reports.ts'
@@ -11,6 +12,7 @@ const AUDITS: readonly ((books: Books, ledger: Ledger) => void)[] = [
   auditMetrics,
   auditPublished,
   auditServer,
+  auditEvents,
 ]
 
 /** Where the books do not agree with each other; nothing if they do. */

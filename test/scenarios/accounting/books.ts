@@ -29,6 +29,7 @@ export interface Visit {
   readonly group: string
   readonly entryId: string
   readonly eventType: string
+  readonly eventId: string
   readonly deliveryCount: number
   /** Which life of the entry in its group: after a lost group and a redrive its deliveries count anew. */
   readonly life: string
@@ -43,6 +44,8 @@ export type Told = {
 /** A publisher's call, as its caller knows it: the ids that it got, `undefined` where there was none. */
 export interface Publishing {
   readonly types: readonly string[]
+  /** Under which ids it published; some more than once. */
+  readonly eventIds: readonly string[]
   readonly entryIds: readonly (string | undefined)[]
   readonly isCut: boolean
 }
@@ -99,8 +102,15 @@ interface GroupHoldings {
   readonly letters: readonly Letter[]
 }
 
+/** How a run is done. */
+export interface BooksOptions {
+  /** Consumers are `idempotent`, and publishers publish some events more than once. */
+  readonly once?: boolean
+}
+
 /** All that was written down of a run, by everybody who took part. Nobody copied from another. */
 export interface Books {
+  readonly once: boolean
   readonly groups: readonly string[]
   readonly maxDeliveries: number
   readonly service: string
@@ -122,5 +132,7 @@ export interface Books {
   readonly measurements: readonly Measurement[]
   /** Ids in the stream, oldest first. */
   readonly stream: readonly string[]
+  /** Event ids by entry id, as the server has them or had them before it was trimmed; of what is an event. */
+  readonly eventIds: ReadonlyMap<string, string>
   readonly holdings: Readonly<Record<string, GroupHoldings>>
 }

@@ -1,5 +1,5 @@
 import type { ConsumerReport, Observed } from 'millrace'
-import type { Books, Measurement } from './books.ts'
+import type { Books, Measurement, Publishing, Visit } from './books.ts'
 
 /** The books with something in them that did not happen, or without something that did; `undefined`: there is nothing of the kind. */
 export type Forgery = (books: Books) => Books | undefined
@@ -113,6 +113,70 @@ export const FORGERIES: Readonly<Record<string, Forgery>> = {
     const { PendingEntries = 0 } = written
     return { ...measurement, written: { ...written, PendingEntries: PendingEntries + 1 } }
   }),
+}
+
+/** What may be wrong where events are handled once. */
+export const ONCE_FORGERIES: Readonly<Record<string, Forgery>> = {
+  'an event was handled again as another entry': (books) => {
+    const visit = acknowledged(books)
+    return visit && { ...books, visits: [...books.visits, { ...visit, entryId: '1-1' }] }
+  },
+  'an event was handled again in another life of its group': (books) => {
+    const visit = acknowledged(books)
+    return visit && { ...books, visits: [...books.visits, { ...visit, life: '1.0' }] }
+  },
+  'a handler was called for another event': ({ visits, ...books }) => ({
+    ...books,
+    visits: visits.with(0, { ...(visits[0] as Visit), eventId: 'event-0' }),
+  }),
+  'a duplicate was acknowledged of what was never handled': (books) => {
+    const [entryId] = skippedIn(books)
+    const eventId = entryId && books.eventIds.get(entryId)
+    if (!eventId) return undefined
+    const visits = books.visits.map((visit) => {
+      return visit.eventId === eventId && visit.ending === 'succeeded' ? { ...visit, ending: 'failed' as const } : visit
+    })
+    return { ...books, visits }
+  },
+  'a duplicate passes for handled': (books) => changesAcked(books, ({ isDuplicate: _isDuplicate, ...entry }) => entry),
+  'what was handled passes for a duplicate': (books) =>
+    changesAcked(books, (entry) => ({ ...entry, isDuplicate: true })),
+  'a duplicate is gone without a word': (books) => changesAcked(books, () => undefined),
+  'an event was published under another id': ({ publishings, ...books }) => {
+    const at = publishings.findIndex(({ entryIds }) => entryIds[0] !== undefined)
+    const { eventIds, ...publishing } = publishings[at] as Publishing
+    return { ...books, publishings: publishings.with(at, { ...publishing, eventIds: eventIds.with(0, 'event-0') }) }
+  },
+}
+
+type AckedEntry = Observed['acked']['entries'][number]
+
+/** A delivery that succeeded in a run that nothing was done to. */
+function acknowledged({ visits, invocations }: Books): Visit | undefined {
+  const calm = new Set(invocations.flatMap(({ requestId, troubles }) => (troubles.size === 0 ? [requestId] : [])))
+  return visits.find(({ ending, requestId }) => ending === 'succeeded' && calm.has(requestId))
+}
+
+function skippedIn({ told }: Books): string[] {
+  return told
+    .flatMap((one) => (one.name === 'acked' ? one.observed.entries : []))
+    .flatMap(({ isDuplicate, entryId }) => (isDuplicate ? [entryId] : []))
+}
+
+/** Changes the first entry that the change makes another one; without one it is left out. */
+function changesAcked(books: Books, change: (entry: AckedEntry) => AckedEntry | undefined): Books | undefined {
+  let isChanged = false
+  const changed = (entry: AckedEntry) => {
+    const other = isChanged ? entry : change(entry)
+    isChanged ||= other?.isDuplicate !== entry.isDuplicate || !other
+    return other ?? []
+  }
+  const told = books.told.map((one) =>
+    one.name === 'acked'
+      ? { ...one, observed: { ...one.observed, entries: one.observed.entries.flatMap(changed) } }
+      : one,
+  )
+  return isChanged ? { ...books, told } : undefined
 }
 
 interface EmfLine extends Readonly<Record<string, unknown>> {

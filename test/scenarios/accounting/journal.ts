@@ -43,9 +43,9 @@ export class Journal {
     )
   }
 
-  readonly paid: EventHandler<EventOf<typeof OrderPaid>> = ({ type, payload: { orderId } }, context) => {
+  readonly paid: EventHandler<EventOf<typeof OrderPaid>> = ({ type, eventId, payload: { orderId } }, context) => {
     const { entryId, deliveryCount, group, awsRequestId: requestId, signal } = context
-    const visit = this.#begin({ requestId, group, entryId, eventType: type, deliveryCount })
+    const visit = this.#begin({ requestId, group, entryId, eventType: type, eventId, deliveryCount })
     const end = (ending: Ending) => {
       visit.ending = signal.aborted ? 'late' : ending
     }
@@ -64,8 +64,8 @@ export class Journal {
 
   readonly shipped: BatchHandler<EventOf<typeof OrderShipped>> = async (events, context) => {
     const { group, awsRequestId: requestId, signal } = context
-    const visits = events.map(({ type, entryId, deliveryCount }) =>
-      this.#begin({ requestId, group, entryId, eventType: type, deliveryCount }),
+    const visits = events.map(({ type, entryId, eventId, deliveryCount }) =>
+      this.#begin({ requestId, group, entryId, eventType: type, eventId, deliveryCount }),
     )
     const has = (fate: string) => events.some((event) => isFirst(event, fate))
     const acting = events.map(async ({ payload: { orderId } }, n) =>

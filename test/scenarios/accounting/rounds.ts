@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DeadLetter } from 'millrace/operate'
 import { dropDeadLetters, redriveDeadLetters } from 'millrace/operate'
+import { acknowledgeWithCommandsScript } from '../../../dist/group/redis/scripts/join.js'
 import { startClaimedScript } from '../../../dist/group/redis/scripts/start.js'
 import { evalsha } from '../../../src/group/redis/scripts/script.ts'
 import type { FaultProxy } from '../../support/fault-proxy.ts'
@@ -10,7 +11,7 @@ import { OrderPaid } from './journal.ts'
 import { measure } from './measure.ts'
 import { GROUPS, STREAM } from './server-view.ts'
 import type { RunHow, Shop } from './shop.ts'
-import { SETTINGS } from './shop.ts'
+import { SETTINGS, TTL_MS } from './shop.ts'
 
 /** A fault, and work that meets it. Nobody runs before a round and after it. */
 type Round = (shop: Shop) => Promise<void>
@@ -84,13 +85,15 @@ async function trimmed(shop: Shop): Promise<void> {
   await shop.run('poll')
   await shop.later()
   const { proxy, redis } = await shop.startProxy()
-  const starting = proxy.pauseOn(String(evalsha(startClaimedScript, '', [], [])[1]))
+  const starting = proxy.pauseOn(shaOf(startClaimedScript))
   const claiming = shop.run('claim', BILLING, { redis })
   const held = await Promise.race([starting, claiming.then(() => undefined)])
   await shop.trim([taken as string])
   held?.release()
   await claiming
-  await shop.run('claim', SEARCH)
+  // where none was started apart it was parked again, and only a claim counts what is gone: time that passes takes it along
+  await shop.makeDue(BILLING)
+  await shop.run('claim')
   await redis.close()
   await proxy.close()
 }
@@ -116,7 +119,7 @@ async function refused(shop: Shop): Promise<void> {
 async function cut(shop: Shop): Promise<void> {
   const trap = (proxy: FaultProxy, mayBeDone: boolean) => {
     for (let traps = 0; traps < 3; traps++) {
-      const match = shop.random.pick(['xack', ':slot:', 'evalsha', 'xreadgroup'])
+      const match = shop.random.pick([ackOf(shop), ':slot:', 'evalsha', 'xreadgroup'])
       void (mayBeDone && shop.random.integer(0, 3) > 0 ? proxy.cutAfter(match) : proxy.cutBefore(match))
     }
   }
@@ -171,8 +174,9 @@ async function killed(shop: Shop): Promise<void> {
   ] as const) {
     await shop.later(BILLING)
     const { proxy, redis } = await shop.startProxy()
-    const held = proxy.pauseOn('xack')
-    const victim = startVictim({ url: proxy.url, action, options: SETTINGS })
+    const held = proxy.pauseOn(ackOf(shop))
+    const once = shop.once ? { ttlMs: TTL_MS } : {}
+    const victim = startVictim({ url: proxy.url, action, options: SETTINGS, ...once })
     await held
     await victim.kill()
     await redis.close()
@@ -180,12 +184,13 @@ async function killed(shop: Shop): Promise<void> {
     await shop.freeSlots()
     const requestId = shop.requestId('killed')
     shop.killed.push(requestId)
-    for (const [entryId] of orders.filter(([, id]) => victim.handled.includes(id)))
+    for (const { entryId, eventId } of orders.filter(({ orderId }) => victim.handled.includes(orderId)))
       shop.journal.note({
         requestId,
         group: 'billing',
         entryId,
         eventType: OrderPaid.type,
+        eventId,
         deliveryCount,
         ending: 'succeeded',
       })
@@ -347,6 +352,15 @@ async function meanwhile(
   await act(gate.open)
   gate.open()
   await running
+}
+
+/** What a request holds that acknowledges. */
+function ackOf({ once }: Shop): string {
+  return once ? shaOf(acknowledgeWithCommandsScript) : 'xack'
+}
+
+function shaOf(script: Parameters<typeof evalsha>[0]): string {
+  return String(evalsha(script, '', [], [])[1])
 }
 
 function letterOf({ id, entryId, reason, eventType }: DeadLetter): Letter {

@@ -47,6 +47,14 @@ export class ServerView {
     return (await this.#raw.xrange(STREAM, from, to)).map(([id]) => id)
   }
 
+  /** Event ids by entry id, of entries that have one. */
+  async eventIds(from: string, to: string): Promise<[entryId: string, eventId: string][]> {
+    return (await this.#raw.xrange(STREAM, from, to)).flatMap(([id, flat]) => {
+      const [, eventId] = chunk(flat).find(([name]) => name === 'eventId') ?? []
+      return eventId === undefined ? [] : [[id, eventId] as [string, string]]
+    })
+  }
+
   /** Dead letters as the server has them. */
   async letters(group: GroupName): Promise<Letter[]> {
     const { deadLetters } = this.#consumers[group].keys

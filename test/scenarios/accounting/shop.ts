@@ -1,7 +1,7 @@
 import { Metrics } from '@aws-lambda-powertools/metrics'
 import type { Redis } from 'ioredis'
 import type { Connection, Consumer, Observed, ObservedRun, Observer, Report } from 'millrace'
-import { defineConsumer, InvocationFailedError, on, onBatch, poll } from 'millrace'
+import { defineConsumer, InvocationFailedError, idempotent, on, onBatch, poll } from 'millrace'
 import { reportMetrics } from 'millrace/powertools'
 import type { Random } from '../../../demo/random.ts'
 import { createRandom } from '../../../demo/random.ts'
@@ -11,7 +11,17 @@ import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { captureOutput } from '../../support/metric-lines.ts'
 import type { Scenario } from '../../support/scenario.ts'
 import { startScenario } from '../../support/scenario.ts'
-import type { Books, Invocation, LostGroup, Measurement, Operated, Told, Trimmed, Trouble } from './books.ts'
+import type {
+  Books,
+  BooksOptions,
+  Invocation,
+  LostGroup,
+  Measurement,
+  Operated,
+  Told,
+  Trimmed,
+  Trouble,
+} from './books.ts'
 import { Journal, OrderPaid, OrderShipped } from './journal.ts'
 import { Publishers } from './publishers.ts'
 import type { GroupName } from './server-view.ts'
@@ -26,6 +36,9 @@ export const SETTINGS = {
   maxEntryBytes: 2_000,
   maxPollers: 3,
 } as const
+
+/** For how long it is known what was handled, where anything is. */
+export const TTL_MS = 86_400_000
 
 const NAMESPACE = 'Millrace'
 const SERVICE = 'shop'
@@ -63,6 +76,8 @@ export interface Gate {
 
 /** A stream, two groups on it, and the books that everybody keeps. What is done to them is in rounds.ts. */
 export class Shop {
+  /** Consumers are `idempotent`. */
+  readonly once: boolean
   readonly random: Random
   readonly scenario: Scenario
   readonly server: ServerView
@@ -82,11 +97,13 @@ export class Shop {
   /** In which life of an entry an invocation took it. */
   readonly #taken = new Map<string, string>()
   readonly #mended = new Set<string>()
+  readonly #trimmedIds = new Map<string, string>()
   readonly #metrics: Observer
   #gate: { enter(): Promise<void> } | undefined
   #runs = 0
 
-  private constructor(scenario: Scenario, seed: number) {
+  private constructor(scenario: Scenario, seed: number, { once = false }: BooksOptions) {
+    this.once = once
     this.scenario = scenario
     this.random = createRandom(seed)
     this.#metrics = reportMetrics(new Metrics({ namespace: NAMESPACE, serviceName: SERVICE }))
@@ -97,11 +114,13 @@ export class Shop {
       enterGate: async () => this.#gate?.enter(),
     })
     const { paid, shipped } = this.journal
+    const use = once ? [idempotent({ ttlMs: TTL_MS })] : []
     this.consumers = {
       billing: defineConsumer({
         stream: STREAM,
         group: 'billing',
         routes: [on(OrderPaid, paid), onBatch(OrderShipped, shipped, { maxEvents: 5, maxBatchingWindowMs: 30 })],
+        use,
         ...SETTINGS,
       }),
       search: defineConsumer({
@@ -114,17 +133,19 @@ export class Shop {
           noted.failed++
           throw new Error('no mail')
         },
+        use,
         ...SETTINGS,
         maxPollers: FEW_SLOTS,
       }),
     }
     this.server = new ServerView(scenario, this.consumers)
-    this.publishers = new Publishers(scenario, this.random, [this.#metrics, this.observer], SETTINGS.maxEntryBytes)
+    const observe = [this.#metrics, this.observer]
+    this.publishers = new Publishers(scenario, this.random, { observe, maxEntryBytes: SETTINGS.maxEntryBytes, once })
     this.written = captureOutput()
   }
 
-  static async open(seed: number): Promise<Shop> {
-    return new Shop(await startScenario(), seed)
+  static async open(seed: number, options: BooksOptions): Promise<Shop> {
+    return new Shop(await startScenario(), seed, options)
   }
 
   get raw(): Redis {
@@ -186,10 +207,15 @@ export class Shop {
 
   /** Lets so much time pass that everything pending is due. */
   async later(groups: readonly GroupName[] = GROUPS): Promise<void> {
+    await this.makeDue(groups)
+    for (const group of groups) await this.scenario.age(60_000, group)
+  }
+
+  /** Has all that was set aside until some time be due. */
+  async makeDue(groups: readonly GroupName[]): Promise<void> {
     for (const group of groups) {
       const { due } = this.consumers[group].keys
       for (const entryId of await this.raw.zrange(due, '0', '-1')) await this.raw.zadd(due, 0, entryId)
-      await this.scenario.age(60_000, group)
     }
   }
 
@@ -222,6 +248,7 @@ export class Shop {
         if ((await this.server.unread(group)).includes(entryId)) unreadIn.push(group)
       }
       this.trimmed.push({ entryId, pendingIn, unreadIn })
+      for (const [id, eventId] of await this.server.eventIds(entryId, entryId)) this.#trimmedIds.set(id, eventId)
       await this.raw.xdel(STREAM, entryId)
     }
   }
@@ -253,6 +280,7 @@ export class Shop {
       }
     }
     return {
+      once: this.once,
       groups: GROUPS,
       maxDeliveries: SETTINGS.maxDeliveries,
       service: SERVICE,
@@ -269,6 +297,7 @@ export class Shop {
       operated: this.operated,
       measurements: this.measurements,
       stream: await this.server.idsBetween('-', '+'),
+      eventIds: new Map([...this.#trimmedIds, ...(await this.server.eventIds('-', '+'))]),
       holdings,
     }
   }

@@ -64,6 +64,11 @@ export function toldOfParts(books: Books): (part: Pick<Part, 'requestId' | 'grou
   })
 }
 
+/** Acknowledged as a duplicate, without a call. */
+export function isSkipped({ isDuplicate = false }: { readonly isDuplicate?: boolean }): boolean {
+  return isDuplicate
+}
+
 /** Whether a visit was a failed delivery; one that was handed back was none. */
 export function hasFailed({ ending }: Visit): boolean {
   return ending !== 'succeeded' && ending !== 'unavailable'
@@ -74,4 +79,28 @@ export function outcomeOf({ ending, deliveryCount }: Visit, maxDeliveries: numbe
   if (ending === 'succeeded') return 'ack'
   if (ending === 'unavailable') return 'release'
   return ending === 'hopeless' || deliveryCount >= maxDeliveries ? 'dead-letter' : 'retry'
+}
+
+/** Entries whose dead letters are there, or were dropped. */
+export function buriedIn({ operated, holdings }: Books, group: string): string[] {
+  const dropped = operated.filter((one) => one.group === group && one.outcome === 'dropped').map(({ letter }) => letter)
+  return [...(holdings[group]?.letters ?? []), ...dropped].map(({ entryId }) => entryId)
+}
+
+/** Entries that a group has read: all that were in the stream, but for those that were trimmed before. */
+export function deliveredTo({ stream, trimmed }: Books, group: string): string[] {
+  return [...stream, ...trimmed.filter(({ unreadIn }) => !unreadIn.includes(group)).map(({ entryId }) => entryId)]
+}
+
+export function visitsOf({ visits }: Books, group: string): Visit[] {
+  return visits.filter((visit) => visit.group === group)
+}
+
+export function cutParts(books: Books, group: string): Part[] {
+  return partsOf(books).filter((part) => part.group === group && part.troubles.has('cut'))
+}
+
+/** How many outcomes may be written otherwise than such a report says. */
+export function hidden({ report: { ackMissed, superseded, unsettled } }: Part): number {
+  return ackMissed + superseded + unsettled
 }
