@@ -183,6 +183,8 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [DEDUPLICATOR, 'GETEX orders PX 1'],
   [DEDUPLICATOR, 'XADD {orders}:delayed * a b'],
   [DEDUPLICATOR, 'ZADD {orders}:delayed 1 a'],
+  [DEDUPLICATOR, 'HSET {orders}:delayed:events a b'],
+  [DEDUPLICATOR, 'HGET {orders}:delayed:ended:0 a'],
   [DEDUPLICATOR, 'SET {orders}::published:e x'],
   [DEDUPLICATOR, 'DEL {orders}::published:e'],
   [DEDUPLICATOR, 'XADD {orders}::published:e * a b'],
@@ -317,12 +319,13 @@ describe('the ACL file', () => {
       [PUBLISHER, ['orders'], ['on', '-@all', '~{orders}:billing:wake -@all'], false],
       [
         DEDUPLICATOR,
-        ['orders', '{orders}:delayed', MARKERS],
+        ['orders', '{orders}:delayed', '{orders}:delayed:events', MARKERS],
         [
           'on',
           '-@all',
           '~orders -@all',
           '~{orders}:delayed -@all',
+          '~{orders}:delayed:events -@all',
           `~${MARKERS} -@all`,
           '~{orders}:billing:wake -@all',
         ],
@@ -497,6 +500,7 @@ describe('under the users of the ACL file', () => {
     const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000, deduplicateMs: 60_000 })
     await admin.del('{orders}:billing:wake')
     await admin.zadd('{orders}:delayed', Date.now() + 60_000, 'tsomething')
+    await admin.hset('{orders}:delayed:events', '', 'orders')
     const answers = await monitor.during(DEDUPLICATOR, () =>
       orders.publishMany(['e', 'f', 'e'].map((eventId) => [Order, { behaviour: 'fine' }, { eventId }] as const)),
     )

@@ -135,6 +135,17 @@ describe.each(DELAY_PLACES)('promise 21: over %s', (_name, start) => {
     expect(again).toEqual(first.map((published) => ({ ...published, duplicate: true })))
   })
 
+  it('what is delayed on stream orders keeps nothing from stream {orders}, which shares its keys', async () => {
+    const { redis } = await start()
+    await aPublisher(redis).publish(Paid, paid('o'), { eventId: 'e', delayMs: HOUR })
+    const publisher = createPublisher({ stream: '{orders}', redis })
+
+    const first = await publisher.publish(Paid, paid('o'), once)
+
+    expect(first).toEqual({ entryId: expect.any(String), eventId: 'e' })
+    expect(await publisher.publish(Paid, paid('o'), once)).toEqual({ ...first, duplicate: true })
+  })
+
   it.each(['dlq', 'due', 'slot:poller-0', ':', '*', '{x}', 'ü🦊', 'a b\r\nc', 'x'.repeat(10_000)])(
     'an id may be any text: %j',
     async (eventId) => {

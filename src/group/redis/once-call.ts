@@ -21,7 +21,8 @@ export function publishOnceCall(
   { eventId, windowMs }: OnceWithin,
   nowMs: number | undefined,
 ): ScriptCall {
-  const keys = [stream, publishedKey(stream, eventId), delayKeys(stream).delayed]
+  const { delayed, events } = delayKeys(stream)
+  const keys = [stream, publishedKey(stream, eventId), delayed, events]
   const args: CommandArgument[] = [eventId, callNonce(), windowMs]
   // a loop: `push` of many arguments has no room for them
   for (const argument of xadd(stream, fields, trim, nowMs).slice(2)) args.push(argument)
