@@ -176,7 +176,7 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'SETNX orders x'],
   [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
   [PUBLISHER, 'EVAL return(0) 1 orders'],
-  [PUBLISHER, 'GET {orders}::published:e'],
+  [PUBLISHER, 'GET {orders}::published::e'],
   [DEDUPLICATOR, 'XRANGE orders - +'],
   [DEDUPLICATOR, 'SETNX orders x'],
   [DEDUPLICATOR, 'GETDEL orders'],
@@ -185,12 +185,13 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [DEDUPLICATOR, 'ZADD {orders}:delayed 1 a'],
   [DEDUPLICATOR, 'HSET {orders}:delayed:events a b'],
   [DEDUPLICATOR, 'HGET {orders}:delayed:ended:0 a'],
-  [DEDUPLICATOR, 'SET {orders}::published:e x'],
-  [DEDUPLICATOR, 'DEL {orders}::published:e'],
-  [DEDUPLICATOR, 'XADD {orders}::published:e * a b'],
+  [DEDUPLICATOR, 'SET {orders}::published::e x'],
+  [DEDUPLICATOR, 'DEL {orders}::published::e'],
+  [DEDUPLICATOR, 'XADD {orders}::published::e * a b'],
   [DEDUPLICATOR, 'GET {orders}:published:state'],
+  [DEDUPLICATOR, 'GET {orders}::published:state'],
   [DELAYER, 'PEXPIREAT orders 1'],
-  [DELAYER, 'PEXPIREAT {orders}::published:e 1'],
+  [DELAYER, 'PEXPIREAT {orders}::published::e 1'],
   [DELAYER, 'UNLINK orders'],
   [DELAYER, 'XADD {orders}:delayed * a b'],
   [DELAYER, 'XRANGE orders - +'],
@@ -304,7 +305,7 @@ afterAll(async () => {
 })
 
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
-const MARKERS = '{orders}::published:*'
+const MARKERS = '{orders}::published::*'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {

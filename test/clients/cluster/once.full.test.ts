@@ -53,7 +53,7 @@ describe.each(Object.entries(CLIENTS))('promise 21: on a cluster, %s', (name, co
   test('ids are added once while their hash slot moves, key by key', async () => {
     const stream = `moves-${name}`
     const ids = names('e', 200)
-    const marker = (id: string) => `{${stream}}::published:${id}`
+    const marker = (id: string) => `{${stream}}::published::${id}`
     const owner = await cluster.ownerOf(stream)
     const { begin, move, finish } = slotMove(cluster, stream, owner, cluster.nodes.at(-1) as never)
     const redis = connect()
