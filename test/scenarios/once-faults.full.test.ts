@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Connection, PublishFailedError } from 'millrace'
 import { createPublisher, defineEvent, RedisConnectionError } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -130,6 +130,52 @@ describe('promise 21: many events', () => {
 
     const orders = (await entries()).map((fields) => JSON.parse(new Map(fields).get('payload') ?? '').orderId)
     expect(orders.slice(1)).toEqual(['plain', 'o0', 'o1', 'o2', 'last'])
+  })
+})
+
+describe('promise 21: a server that forgets its scripts', () => {
+  const mixed = (round: number) =>
+    names(`r${round}-`, 600).map(
+      (eventId, n) => [Paid, { orderId: eventId }, n % 3 ? { ...once, eventId } : { eventId }] as const,
+    )
+  const idsOf = (many: ReturnType<typeof mixed>) => many.map(([, , { eventId }]) => eventId)
+
+  it('without a pause gets all events, in order', async () => {
+    const { redis, raw, server, entries } = await startBehindProxy()
+    const flusher = new Redis(server.url)
+    const stop = new AbortController()
+    const flushing = (async () => {
+      while (!stop.signal.aborted) await flusher.script('FLUSH', 'SYNC')
+    })()
+    onTestFinished(() => flusher.disconnect())
+    const publisher = createPublisher({ stream: 'orders', redis })
+
+    for (let round = 0; round < 20; round++) {
+      await raw.del('orders')
+      await publisher.publishMany(mixed(round))
+      expect((await entries()).map((fields) => new Map(fields).get('eventId'))).toEqual(idsOf(mixed(round)))
+    }
+    stop.abort()
+    await flushing
+  })
+
+  it('raises a flag after the entry, also for one event whose script is unknown', async () => {
+    const { raw, proxy, cut } = await startBehindProxy()
+    const woken: string[] = []
+    const wake = { group: 'billing', windowMs: 60_000, wake: async () => void woken.push('woken'), onError() {} }
+    const publisher = createPublisher({ stream: 'orders', redis: cut, wake })
+    await raw.set('{orders}:billing:wake', 'of another publisher', 'PX', 60_000)
+    const held = proxy.pauseOn('eval\r\n')
+
+    const publishing = publisher.publish(Paid, { orderId: 'o' }, once)
+    const { release } = await held
+    // the poller that was woken takes the flag back, and reads nothing
+    await raw.del('{orders}:billing:wake')
+    expect(await raw.xlen('orders')).toBe(0)
+    release()
+    await publishing
+
+    expect([woken, await raw.exists('{orders}:billing:wake')]).toEqual([['woken'], 1])
   })
 })
 

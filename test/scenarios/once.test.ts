@@ -300,7 +300,7 @@ describe('what is no window', () => {
 })
 
 describe('what is sent', () => {
-  it('is XADD without deduplicateMs, one script call with it, whose text comes first among many', async () => {
+  it('is one script call with deduplicateMs, whose text comes first among many; plain ones go by it too', async () => {
     const { redis, scenario } = await delayOverTcp()
     const publisher = aPublisher(redis)
     await publisher.publish(Paid, paid('o'), once)
@@ -314,6 +314,17 @@ describe('what is sent', () => {
       [Paid, paid('o'), once],
     ])
 
-    expect((await watch.sent()).slice(before).map(([name]) => name)).toEqual(['evalsha', 'xadd', 'eval', 'evalsha'])
+    expect((await watch.sent()).slice(before).map(([name]) => name)).toEqual(['evalsha', 'eval', 'evalsha', 'evalsha'])
+  })
+
+  it('is XADD in a request without a window, whatever others of the call have', async () => {
+    const { redis, scenario } = await delayOverTcp()
+    const watch = await watchCommands(scenario.server.url)
+    const plain = names('o', 1_500).map((orderId) => [Paid, paid(orderId)] as const)
+
+    await aPublisher(redis).publishMany([...plain, [Paid, paid('last'), once]])
+
+    const sent = (await watch.sent()).map(([name]) => name).filter((name) => name !== 'info')
+    expect([sent.slice(0, 1_000), sent.slice(1_000, 1_002)]).toEqual([Array(1_000).fill('xadd'), ['eval', 'evalsha']])
   })
 })

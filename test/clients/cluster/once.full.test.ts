@@ -73,4 +73,28 @@ describe.each(Object.entries(CLIENTS))('promise 21: on a cluster, %s', (name, co
       await redis.close()
     }
   })
+
+  test('events with and without a window come in order while their hash slot moves', async () => {
+    const stream = `mixed-${name}`
+    const redis = connect()
+    const publisher = createPublisher({ stream, redis })
+    try {
+      await publisher.publishMany(many(['first']))
+      const owner = await cluster.ownerOf(stream)
+      const { begin, finish } = slotMove(cluster, stream, owner, cluster.nodes.at(-1) as never)
+      await begin()
+      const ids = names('e', 20)
+      const mixed = ids.map(
+        (eventId, n) =>
+          [OrderPaid, { orderId: eventId }, n % 2 ? { eventId, deduplicateMs: 60_000 } : { eventId }] as const,
+      )
+      const publishing = publisher.publishMany(mixed)
+      setTimeout(() => void finish(), 200)
+
+      expect(await publishing).toHaveLength(20)
+      expect(await idsIn(stream)).toEqual(['first', ...ids])
+    } finally {
+      await redis.close()
+    }
+  })
 })

@@ -6,7 +6,8 @@ import type { LuaScript } from './script.ts'
  * Appends an entry, unless its event id has a marker or is delayed: within the window an id is added once. The marker is written in the same step. A call that is
  * sent again answers the same: its nonce stands in the marker. What is delayed counts where its keys belong to this stream. What may be refused is asked for before the entry is added, so that none is without its marker.
  *
- * KEYS stream, marker, delayed, events. ARGV event id; a nonce of the call, which is the same when it is sent again ('' none); the window in milliseconds; then the
+ * KEYS stream, marker, delayed, events. ARGV event id; a nonce of the call, which is the same when it is sent again ('' none); the window in milliseconds, or '' for
+ * an entry that is appended in any case, without a marker; then the
  * arguments of XADD behind its key.
  * Answers a number of ONCE_ANSWERS, and where the first one is: an entry's id, or when it is due, in milliseconds since 1970.
  */
@@ -24,6 +25,18 @@ local function refusalOf(reply, key, kind)
   return redis.error_reply(reply.err:find('WRONGTYPE', 1, true) and 'WRONGTYPE ' .. key .. ' must be a ' .. kind or reply.err)
 end
 
+-- an entry's id, and false; or nothing, and the refusal
+local function append()
+  local added = redis.pcall('XADD', stream, unpack(ARGV, 4))
+  if added == false then return nil, redis.error_reply('ERR there is no stream, and NOMKSTREAM adds none') end
+  local refused = refusalOf(added, stream, 'stream')
+  return not refused and added, refused
+end
+
+if window == '' then
+  local added, refused = append()
+  return refused or {${ONCE_ANSWERS.added}, added}
+end
 local without = not isWindow() and 'ERR a window must be milliseconds, 1 to 11 digits' or denied(markRights) or denied({{'ZCARD', delayed}, {'ZSCORE', delayed, ''}, {'HGET', events, ''}, {'XADD', stream, '*', 'a', ''}})
 if without then return redis.error_reply(without) end
 local text, waiting, owner = redis.pcall('GET', marker), redis.pcall('ZCARD', delayed), redis.pcall('HGET', events, '')
@@ -35,9 +48,8 @@ local due = waiting > 0 and owner == stream and redis.call('ZSCORE', delayed, me
 if due then return {${ONCE_ANSWERS.duplicate}, ms(due % ${UNREADABLE_SCORE})} end
 tryMarking()
 -- memory is asked for here
-local added = redis.pcall('XADD', stream, unpack(ARGV, 4))
-refused = refusalOf(added, stream, 'stream')
-if refused then return refused end
+local added, refusedBy = append()
+if refusedBy then return refusedBy end
 mark(added)
 return {${ONCE_ANSWERS.added}, added}
 `,
