@@ -279,14 +279,20 @@ describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, 
     expect(await raw.pttl(MARKER_OF('e'))).toBeGreaterThan(HOUR - 60_000)
   })
 
-  it.each(['setnx', 'getex', 'getdel'])('%s: adds nothing where rights cannot be asked for', async (command) => {
-    const { server, raw, redis } = await startScenario()
-    await userWithout(raw, command)
+  const late = when === 'now' ? ['xadd'] : ['zadd', 'hset', 'hsetnx', 'zrangebyscore']
+  it.each(['get', 'setnx', 'getex', 'getdel', ...late])(
+    '%s: leaves nothing where rights cannot be asked for',
+    async (command) => {
+      const { server, raw, redis } = await startScenario()
+      await userWithout(raw, command)
 
-    expect(await messageOf(publishLike62(asUser(server.url), options))).toMatch(/can't run this command|no permissions/)
-    expect([await raw.exists('orders'), await raw.exists(DELAYED)]).toEqual([0, 0])
-    expect(await publish(redis, options)).not.toHaveProperty('duplicate')
-  })
+      expect(await messageOf(publishLike62(asUser(server.url), options))).toMatch(
+        /can't run this command|no permissions/,
+      )
+      expect(await raw.keys('*')).toEqual([])
+      expect(await publish(redis, options)).not.toHaveProperty('duplicate')
+    },
+  )
 
   it('before 7.0, full memory refuses it as well', async () => {
     const { server, raw } = await startScenario()
@@ -294,5 +300,19 @@ describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, 
 
     expect(await messageOf(publishLike62(server.url, options))).toMatch(/OOM/)
     expect(await raw.keys('*')).toEqual([])
+  })
+})
+
+describe('before 7.0', () => {
+  it('a delay that is refused leaves another one, and the flag, as they were', async () => {
+    const { server, raw, redis } = await startScenario()
+    await publish(redis, { eventId: 'other', delayMs: HOUR })
+    await raw.call('ACL', 'SETUSER', 'p', 'reset', 'on', '>p', '~*', '+@all', '-hsetnx')
+    const before = await everything(raw)
+
+    const delaying = publishLike62(server.url.replace('redis://', 'redis://p:p@'), { eventId: 'e', delayMs: HOUR })
+
+    expect(await messageOf(delaying)).toMatch(/can't run this command|no permissions/)
+    expect(await everything(raw)).toEqual(before)
   })
 })

@@ -1,4 +1,4 @@
-import { ENDED, LUA_DELAYS, LUA_RECORD_NAMES, MAX_EVENT_DELAY_MS, UNREADABLE_SCORE } from './delays.ts'
+import { ENDED, LUA_DELAYS, LUA_RECORD_NAMES, LUA_TRIED, MAX_EVENT_DELAY_MS, UNREADABLE_SCORE } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { LUA_MARKER } from './marker.ts'
 import type { LuaScript } from './script.ts'
@@ -34,6 +34,7 @@ local first = firstGroup + (count and tonumber(count) or #ARGV)
 local member = memberOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
+${LUA_TRIED}
 ${LUA_MARKER}
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
@@ -75,11 +76,15 @@ local ended = endedAs(member)
 if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
 -- this call is sent again: its answer was lost, and its event cancelled meanwhile
 if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
-if marker then tryMarking() end
+local was = redis.call('GET', flag)
+local flagging = {{'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
+refused = tried({{'ZADD', delayed, 'x', member}}, 'float') or tried({{'HSET', events, member, '', 'x'}}, 'wrong number')
+  or tried(flagging) or marker and triedMarking() or tried({{'HSETNX', events, '', stream}})
+if refused then return redis.error_reply(refused) end
 local written = record()
-redis.call('ZADD', delayed, ms(due), member)
 redis.call('HSET', events, member, written)
 redis.call('HSETNX', events, '', stream)
+redis.call('ZADD', delayed, ms(due), member)
 keepFlag()
 if marker then mark(ms(due)) end
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}

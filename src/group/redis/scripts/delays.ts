@@ -37,6 +37,20 @@ local function denied(commands)
 end
 `
 
+/**
+ * `tried(commands)` is the refusal of the first one that is refused, before 7.0: `denied` cannot be asked there. Their effects must do no harm. A command that adds is given what it cannot
+ * read, and has no effect: `faulty` says by what words of its answer it was let in, and it must be the first, since a server that is full refuses only the first write of a script.
+ */
+export const LUA_TRIED = `
+local function tried(commands, faulty)
+  for _, command in ipairs(redis.acl_check_cmd and {} or commands) do
+    local reply = command and redis.pcall(unpack(command))
+    local err = type(reply) == 'table' and reply.err
+    if err and not (faulty and err:find(faulty, 1, true)) then return err end
+  end
+end
+`
+
 /** `ms(number)` is a number of milliseconds as text, to the last digit. */
 export const LUA_MS_TEXT = `
 local function ms(number) return ('%.0f'):format(tonumber(number)) end

@@ -1,4 +1,4 @@
-import { LUA_DELAYED_MEMBER, LUA_DENIED, LUA_MS_TEXT, UNREADABLE_SCORE } from './delays.ts'
+import { LUA_DELAYED_MEMBER, LUA_DENIED, LUA_MS_TEXT, LUA_TRIED, UNREADABLE_SCORE } from './delays.ts'
 import { LUA_MARKER, ONCE_ANSWERS } from './marker.ts'
 import type { LuaScript } from './script.ts'
 
@@ -19,6 +19,7 @@ local id, nonce, window = unpack(ARGV, 1, 3)
 ${LUA_MS_TEXT}
 ${LUA_DELAYED_MEMBER}
 ${LUA_DENIED}
+${LUA_TRIED}
 ${LUA_MARKER}
 local function refusalOf(reply, key, kind)
   if type(reply) ~= 'table' then return false end
@@ -46,8 +47,9 @@ local place, isOurs = placeIn(text)
 if place then return {isOurs and ${ONCE_ANSWERS.added} or ${ONCE_ANSWERS.duplicate}, place} end
 local due = waiting > 0 and owner == stream and redis.call('ZSCORE', delayed, memberOf(id))
 if due then return {${ONCE_ANSWERS.duplicate}, ms(due % ${UNREADABLE_SCORE})} end
-tryMarking()
--- memory is asked for here
+without = tried({{'XADD', stream, '?', 'a', ''}}, 'stream ID') or triedMarking()
+if without then return redis.error_reply(without) end
+-- from 7.0 on memory is asked for here
 local added, refusedBy = append()
 if refusedBy then return refusedBy end
 mark(added)
