@@ -1,5 +1,5 @@
 import type { Connection, DelayOptions, Observed } from 'millrace'
-import { createPublisher, defineEvent } from 'millrace'
+import { createPublisher, defineEvent, promoteDelays } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { DELAY_PLACES, delayInMemory, delayOverTcp, promoteAll } from '../support/delays.ts'
@@ -226,6 +226,49 @@ describe.each(DELAY_PLACES)('promise 21: delays over %s', (_name, start) => {
     expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...again, duplicate: true })
   })
 
+  it.each([
+    ['now', once],
+    ['later', later],
+  ])('a repeat for %s of what waits without a window is one for its own window', async (_when, repeat) => {
+    const { redis, entries, pass } = await start()
+    const publisher = aPublisher(redis)
+    const first = await publisher.publish(Paid, paid('a'), { eventId: 'e', delayMs: HOUR })
+
+    expect(await publisher.publish(Paid, paid('b'), repeat)).toEqual({ ...first, duplicate: true })
+    await pass(HOUR + 1)
+    await promoteAll(redis)
+    expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...first, duplicate: true })
+    expect(ordersOf(await entries())).toEqual(['a'])
+    await pass(DAY)
+    expect(await publisher.publish(Paid, paid('d'), once)).not.toHaveProperty('duplicate')
+  })
+
+  it('once it is cancelled, what waited without a window may be published again, whatever met it', async () => {
+    const { redis, entries } = await start()
+    const publisher = aPublisher(redis)
+    await publisher.publish(Paid, paid('a'), { eventId: 'e', delayMs: HOUR })
+    await publisher.publish(Paid, paid('b'), once)
+    await publisher.cancel('e')
+
+    expect(await publisher.publish(Paid, paid('c'), once)).not.toHaveProperty('duplicate')
+    expect(ordersOf(await entries())).toEqual(['c'])
+  })
+
+  it('delays of stream {orders} are refused while one of stream orders waits', async () => {
+    const { redis, delayed } = await start()
+    const other = createPublisher({ stream: '{orders}', redis })
+    await aPublisher(redis).publish(Paid, paid('a'), later)
+    const refusal = /the keys of delayed events belong to stream \S*orders$/
+
+    await expect(other.publish(Paid, paid('b'), { delayMs: HOUR })).rejects.toThrow(refusal)
+    await expect(other.publish(Paid, paid('b'), later)).rejects.toThrow(refusal)
+    await expect(other.cancel('e')).rejects.toThrow(refusal)
+    expect((await promoteDelays().promote({ redis, stream: '{orders}' })).refusals[0]?.message).toMatch(refusal)
+    expect(await delayed()).toBe(1)
+    await aPublisher(redis).cancel('e')
+    expect(await other.publish(Paid, paid('b'), { eventId: 'b', delayMs: HOUR })).not.toHaveProperty('duplicate')
+  })
+
   it('cancelling a delayed event leaves the marker of another event of its id', async () => {
     const { redis, entries } = await start()
     const publisher = aPublisher(redis)
@@ -257,6 +300,21 @@ describe.each(DELAY_PLACES)('promise 21: delays over %s', (_name, start) => {
       'entryId,eventId',
     ])
     expect([ordersOf(await entries()), await delayed()]).toEqual([['b', 'e'], 1])
+  })
+})
+
+describe('in memory', () => {
+  it('cancelling leaves the marker of an earlier event that was due at the same time', async () => {
+    const { redis, now, pass } = await delayInMemory()
+    const publisher = aPublisher(redis)
+    const deliverAt = new Date(now())
+    const first = await publisher.publish(Paid, paid('a'), { ...once, deliverAt })
+    await promoteAll(redis)
+    await pass(3 * HOUR)
+    await publisher.publish(Paid, paid('b'), { eventId: 'e', deliverAt })
+
+    expect(await publisher.cancel('e')).toBe('cancelled')
+    expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...first, duplicate: true })
   })
 })
 

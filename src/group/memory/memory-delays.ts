@@ -1,4 +1,5 @@
 import type { Field } from '../../core/entry.ts'
+import { delayKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { CancelAnswer, Delaying, EventDelay, PromotedPage } from '../delays.ts'
@@ -50,9 +51,9 @@ export class MemoryDelays implements Delaying {
   /** Delays an event. @returns When it is due, or the refusal. */
   add(stream: string, delay: EventDelay, { trim, groups, ...event }: Omit<DelayedEvent, 'due'>): number | Error {
     const { eventId } = delay
-    const due = this.dueOf(delay)
+    const due = this.dueOf(stream, delay)
     if (due instanceof Error) return due
-    const first = this.waits(stream, eventId) ?? this.wasPromoted(stream, eventId)
+    const first = this.waits(stream, eventId)?.due ?? this.wasPromoted(stream, eventId)
     if (first !== undefined) return first
     // the bytes are those of this moment
     const fields = event.fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
@@ -61,16 +62,16 @@ export class MemoryDelays implements Delaying {
   }
 
   /** When an event would be due, or the refusal. */
-  dueOf(delay: EventDelay): number | Error {
+  dueOf(stream: string, delay: EventDelay): number | Error {
     const now = this.#now
     const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
-    if (due - now <= MAX_EVENT_DELAY_MS) return due
+    if (due - now <= MAX_EVENT_DELAY_MS) return this.#refusal(stream) ?? due
     return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
   }
 
-  /** When the event of that id is due that waits. */
-  waits(stream: string, eventId: string): number | undefined {
-    return this.#of(stream).waiting.get(eventId)?.due
+  /** The event of that id that waits. */
+  waits(stream: string, eventId: string): { readonly due: number } | undefined {
+    return this.#of(stream).waiting.get(eventId)
   }
 
   /** When the event of that id was due that was promoted within the last hour or two. */
@@ -80,13 +81,15 @@ export class MemoryDelays implements Delaying {
   }
 
   async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
+    const refusal = this.#refusal(stream)
+    if (refusal) throw refusal
     const ended = this.#endedAs(stream, eventId)
     if (ended === nonce) return 'cancelled'
-    const due = this.waits(stream, eventId)
-    if (due !== undefined) {
+    const waiting = this.waits(stream, eventId)
+    if (waiting) {
       this.#of(stream).waiting.delete(eventId)
       this.#noteEnded(stream, eventId, nonce)
-      this.#server.markers.remove(stream, eventId, due)
+      this.#server.markers.remove(stream, eventId, waiting)
       return 'cancelled'
     }
     if (ended === undefined) return 'unknown'
@@ -96,6 +99,8 @@ export class MemoryDelays implements Delaying {
 
   async promote(key: string): Promise<PromotedPage> {
     const nowMs = this.#now
+    const refusal = this.#refusal(key)
+    if (refusal) return { promoted: 0, unreadable: 0, nowMs, nextDueAt: undefined, groups: [], refusal }
     const { waiting } = this.#of(key)
     const due = this.waiting(key).filter((event) => event.due <= nowMs)
     const page = due.slice(0, MAX_ENTRIES_PER_SCRIPT_CALL)
@@ -122,6 +127,15 @@ export class MemoryDelays implements Delaying {
   /** When the first of them is due: the flag of runs. `undefined`: nothing is delayed. */
   nextDueAt(stream: string): number | undefined {
     return this.waiting(stream)[0]?.due
+  }
+
+  /** Streams `orders` and `{orders}` share the keys of delayed events: these belong to the one of which an event waits. */
+  #refusal(stream: string): RedisReplyError | undefined {
+    const keyOf = (name: string) => delayKeys(name).delayed
+    const owner = [...this.#streams].find(
+      ([name, { waiting }]) => name !== stream && waiting.size > 0 && keyOf(name) === keyOf(stream),
+    )
+    return owner && new RedisReplyError(`ERR the keys of delayed events belong to stream ${owner[0]}`)
   }
 
   #endedAs(stream: string, eventId: string): Ended['how'] | undefined {

@@ -1,4 +1,4 @@
-import { ENDED, LUA_DELAYS } from './delays.ts'
+import { ENDED, LUA_CALL_OF_RECORD, LUA_DELAYS } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -17,6 +17,7 @@ export const cancelDelayedScript: LuaScript = {
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
+${LUA_CALL_OF_RECORD}
 local member, mark = memberOf(ARGV[1]), '${ENDED.cancelled}' .. ARGV[2]
 local refused = refusal({
   {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
@@ -24,18 +25,11 @@ local refused = refusal({
 })
 if refused then return redis.error_reply(refused) end
 
--- who published it, in case that call is sent again
-local function publishedBy()
-  local record = redis.call('HGET', events, member) or ''
-  local length, from = record:match('^1(%d+):()')
-  if not length then return '' end
-  local bytes, at = record:match('^c(%d+):()', from + length)
-  return bytes and record:sub(at, at + bytes - 1) or ''
-end
 local ended = endedAs(member)
 local cancelledBy = ended and ended:match('^%S+')
 if cancelledBy == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
-local by = publishedBy()
+-- who published it, in case that call is sent again
+local by = callOf(redis.call('HGET', events, member))
 if redis.call('ZREM', delayed, member) == 1 then
   redis.call('HDEL', events, member)
   noteEnded(member, mark .. ' ' .. by)

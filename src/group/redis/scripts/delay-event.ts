@@ -1,4 +1,12 @@
-import { ENDED, LUA_DELAYS, LUA_RECORD_NAMES, LUA_TRIED, MAX_EVENT_DELAY_MS, UNREADABLE_SCORE } from './delays.ts'
+import {
+  ENDED,
+  LUA_CALL_OF_RECORD,
+  LUA_DELAYS,
+  LUA_RECORD_NAMES,
+  LUA_TRIED,
+  MAX_EVENT_DELAY_MS,
+  UNREADABLE_SCORE,
+} from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { LUA_MARKER } from './marker.ts'
 import type { LuaScript } from './script.ts'
@@ -35,6 +43,7 @@ local member = memberOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
 ${LUA_TRIED}
+${LUA_CALL_OF_RECORD}
 ${LUA_MARKER}
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
@@ -71,7 +80,16 @@ local place, isOurs = placeIn(marker and redis.call('GET', marker))
 if place and place:find('-', 1, true) then return {${DELAY_SCRIPT_ANSWERS.published}, place} end
 if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT_ANSWERS.waits}, place} end
 local waits = redis.call('ZSCORE', delayed, member)
-if waits then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(waits % ${UNREADABLE_SCORE})} end
+if waits then
+  local comes, by = tonumber(waits) < ${UNREADABLE_SCORE}, callOf(redis.call('HGET', events, member))
+  waits = ms(waits % ${UNREADABLE_SCORE})
+  -- this call is sent again, after its window
+  if nonce ~= '' and by == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, waits} end
+  refused = marker and comes and triedMarking()
+  if refused then return redis.error_reply(refused) end
+  if marker and comes then mark(waits, by) end
+  return {${DELAY_SCRIPT_ANSWERS.waits}, waits}
+end
 local ended = endedAs(member)
 if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
 -- this call is sent again: its answer was lost, and its event cancelled meanwhile
@@ -86,7 +104,7 @@ redis.call('HSET', events, member, written)
 redis.call('HSETNX', events, '', stream)
 redis.call('ZADD', delayed, ms(due), member)
 keepFlag()
-if marker then mark(ms(due)) end
+if marker then mark(ms(due), nonce) end
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}
 `,
 }

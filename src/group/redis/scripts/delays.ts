@@ -26,6 +26,16 @@ local function memberOf(id)
 end
 `
 
+/** `callOf(record)` is the nonce of the call that delayed the event of a record; '' if it had none, or that cannot be read. */
+export const LUA_CALL_OF_RECORD = `
+local function callOf(record)
+  local length, from = (record or ''):match('^1(%d+):()')
+  local bytes, at = (record or ''):match('^c(%d+):()', length and from + length or 1)
+  local nonce = bytes and record:sub(at, at + bytes - 1) or ''
+  return nonce:find('%s') and '' or nonce
+end
+`
+
 /** `denied(commands)` is the refusal of the first one that the user may not run, from 7.0 on: before, rights cannot be asked for. */
 export const LUA_DENIED = `
 local function denied(commands)
