@@ -3,7 +3,7 @@ import { delayKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { CancelAnswer, Delaying, EventDelay, PromotedPage } from '../delays.ts'
-import { MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
+import { MAX_CANCELLATIONS, MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../redis/scripts/script.ts'
 import type { MemoryMarkers } from './memory-markers.ts'
 
@@ -20,8 +20,10 @@ interface DelayedEvent {
 /** How an event ended, and until when that is remembered. */
 interface Ended {
   readonly until: number
-  /** When a promoted one was due; the nonce of who cancelled it. */
-  readonly how: number | string
+  /** When it was due, if it was promoted; `undefined`: it was cancelled. */
+  readonly promoted: number | undefined
+  /** Nonces of who cancelled an event of that id, newest first. */
+  readonly cancelledBy: readonly string[]
 }
 
 interface DelayedOfStream {
@@ -76,25 +78,24 @@ export class MemoryDelays implements Delaying {
 
   /** When the event of that id was due that was promoted within the last hour or two. */
   wasPromoted(stream: string, eventId: string): number | undefined {
-    const ended = this.#endedAs(stream, eventId)
-    return typeof ended === 'number' ? ended : undefined
+    return this.#endedAs(stream, eventId)?.promoted
   }
 
   async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
     const refusal = this.#refusal(stream)
     if (refusal) throw refusal
     const ended = this.#endedAs(stream, eventId)
-    if (ended === nonce) return 'cancelled'
+    if (ended?.cancelledBy.includes(nonce)) return 'cancelled'
     const waiting = this.waits(stream, eventId)
     if (waiting) {
       this.#of(stream).waiting.delete(eventId)
-      this.#noteEnded(stream, eventId, nonce)
+      this.#noteEnded(stream, eventId, undefined, [nonce])
       this.#server.markers.remove(stream, eventId, waiting)
       return 'cancelled'
     }
     if (ended === undefined) return 'unknown'
-    if (typeof ended === 'number') return 'too-late'
-    return before.includes(ended) ? 'cancelled' : 'already-cancelled'
+    if (ended.promoted !== undefined) return 'too-late'
+    return before.some((call) => ended.cancelledBy.includes(call)) ? 'cancelled' : 'already-cancelled'
   }
 
   async promote(key: string): Promise<PromotedPage> {
@@ -138,14 +139,15 @@ export class MemoryDelays implements Delaying {
     return owner && new RedisReplyError(`ERR the keys of delayed events belong to stream ${owner[0]}`)
   }
 
-  #endedAs(stream: string, eventId: string): Ended['how'] | undefined {
+  #endedAs(stream: string, eventId: string): Ended | undefined {
     const ended = this.#of(stream).ended.get(eventId)
-    return ended && ended.until > this.#now ? ended.how : undefined
+    return ended && ended.until > this.#now ? ended : undefined
   }
 
-  #noteEnded(stream: string, eventId: string, how: Ended['how']): void {
+  #noteEnded(stream: string, eventId: string, promoted: number | undefined, cancelledBy: readonly string[] = []): void {
+    const all = [...cancelledBy, ...(this.#endedAs(stream, eventId)?.cancelledBy ?? [])]
     const until = (Math.floor(this.#now / HOUR_MS) + 2) * HOUR_MS
-    this.#of(stream).ended.set(eventId, { until, how })
+    this.#of(stream).ended.set(eventId, { until, promoted, cancelledBy: all.slice(0, MAX_CANCELLATIONS) })
   }
 
   #of(stream: string): DelayedOfStream {

@@ -52,6 +52,7 @@ local function fault()
   local bound = trim:match('^MAXLEN [~=] (%d+)$') or trim:match('^MINID [~=] (%d+)$')
   if trim ~= '' and not (bound and #bound < 16) then return 'a stream must be trimmed by MAXLEN or MINID' end
   if not isWindow() then return 'a window must be milliseconds, 1 to 11 digits' end
+  if nonce:find('%s') then return 'a nonce must be without white space' end
   if not count then return 'the number of groups must be a whole number below 1000' end
   local values = #ARGV - first + 1
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
@@ -76,6 +77,10 @@ local refused = wrong and 'ERR ' .. wrong or marker and denied(markRights) or re
 })
 if refused then return redis.error_reply(refused) end
 
+-- this call is sent again: its answer was lost, and its event cancelled meanwhile
+local ended = endedAs(member)
+local _, cancelledOf = callsOf(ended)
+if nonce ~= '' and cancelledOf[nonce] then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
 local place, isOurs = placeIn(marker and redis.call('GET', marker))
 if place and place:find('-', 1, true) then return {${DELAY_SCRIPT_ANSWERS.published}, place} end
 if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT_ANSWERS.waits}, place} end
@@ -90,10 +95,8 @@ if waits then
   if marker and comes then mark(waits, by) end
   return {${DELAY_SCRIPT_ANSWERS.waits}, waits}
 end
-local ended = endedAs(member)
-if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
--- this call is sent again: its answer was lost, and its event cancelled meanwhile
-if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
+local promoted = ended and ended:match('^${ENDED.promoted}(%S+)')
+if promoted then return {${DELAY_SCRIPT_ANSWERS.promoted}, promoted} end
 local was = redis.call('GET', flag)
 local flagging = {{'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
 refused = tried({{'ZADD', delayed, 'x', member}}, 'float') or tried({{'HSET', events, member, '', 'x'}}, 'wrong number')

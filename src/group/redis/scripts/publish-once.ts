@@ -47,7 +47,7 @@ if window == '' then
   local added, refused = append()
   return refused or {${ONCE_ANSWERS.added}, added}
 end
-local without = not isWindow() and 'ERR a window must be milliseconds, 1 to 11 digits' or denied(markRights) or denied({{'ZCARD', delayed}, {'ZSCORE', delayed, ''}, {'HGET', events, ''}, {'XADD', stream, '*', 'a', ''}})
+local without = not isWindow() and 'ERR a window must be milliseconds, 1 to 11 digits' or nonce:find('%s') and 'ERR a nonce must be without white space' or denied(markRights) or denied({{'ZCARD', delayed}, {'ZSCORE', delayed, ''}, {'HGET', events, ''}, {'XADD', stream, '*', 'a', ''}})
 if without then return redis.error_reply(without) end
 local text, waiting, owner = redis.pcall('GET', marker), redis.pcall('ZCARD', delayed), redis.pcall('HGET', events, '')
 local refused = refusalOf(text, marker, 'string') or refusalOf(waiting, delayed, 'zset') or refusalOf(owner, events, 'hash')
