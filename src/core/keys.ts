@@ -83,7 +83,7 @@ export function delayKeys(stream: string): DelayKeys {
 }
 
 /**
- * The marker of an event id that a stream has been given within its window: `{orders}::published::e-1`. Behind `published:` stands what tells the stream from others of its
+ * The marker of an event id that a stream has been given within its window: `{orders}::published::e-1`. Behind `published:` stands by what the stream differs from others of its
  * hash tag: nothing for `orders`, `%` for `{orders}`, `%%3Aarchive` for `{orders}:archive`. Behind the name of a group stands a word, so that no group shares the key, whatever
  * the names: only a stream whose own name begins with `{orders}::published` could.
  *

@@ -219,7 +219,7 @@ describe('publishedKey()', () => {
     )
   })
 
-  test('is no key of a group or of delayed events, of any stream of its hash tag', () => {
+  test('is no key of a group or of delayed events, of any stream with its tag', () => {
     const group = fc.oneof(fc.constantFrom('published', '%', ':', ':published:'), troublesome)
     fc.assert(
       fc.property(oddStream, group, oddStream, oddId, oddId, (stream, name, other, eventId, word) => {

@@ -113,7 +113,7 @@ it('promise 21: a delayed call that is sent again after its short window is no d
   ])
 })
 
-it('promise 21: in memory a cancel() is known by its nonce, after others of the id too', async () => {
+it('promise 21: in memory a cancel() is known by its nonce, also after others', async () => {
   const { redis, delayed } = await delayInMemory()
   const publisher = createPublisher({ stream: 'orders', redis })
   const later = () => publisher.publish(Reminder, { orderId: 'o' }, { eventId: 'e', delayMs: HOUR })
