@@ -83,14 +83,25 @@ export function delayKeys(stream: string): DelayKeys {
 }
 
 /**
- * The marker of an event id that a stream has been given within its window: `{orders}::published:e-1`. The name of a group would stand between the two colons, and
- * none is empty, so that no group shares the key, whatever its name and the id. Stream `{orders}` has a colon more than stream `orders`.
+ * The marker of an event id that a stream has been given within its window: `{orders}::published::e-1`. Behind `published:` stands by what the stream differs from others of its
+ * hash tag: nothing for `orders`, `%` for `{orders}`, `%%3Aarchive` for `{orders}:archive`. Behind the name of a group stands a word, so that no group shares the key, whatever
+ * the names: only a stream whose own name begins with `{orders}::published` could.
  *
  * @throws {TypeError} No hash tag gives the slot of that name.
  */
 export function publishedKey(stream: string, eventId: string): string {
-  const colons = stream === `{${hashTag(stream)}}` ? ':::' : '::'
-  return `${slotPrefix(stream)}${colons}published:${eventId}`
+  const tag = hashTag(stream)
+  const prefix = tag === stream ? slotPrefix(stream) : `{${tag}}`
+  return `${prefix}::published:${ownName(stream, tag)}:${eventId}`
+}
+
+/** A stream's name without its hash tag, as in a URL: without a colon, and of no other stream with that tag. */
+function ownName(stream: string, tag: string): string {
+  if (tag === stream) return ''
+  const text = stream.toWellFormed()
+  const at = stream.indexOf('{')
+  const [before, after] = [text.slice(0, at), text.slice(at + tag.length + 2)].map(encodeURIComponent)
+  return before ? `%${before}{}${after}` : `%${after}`
 }
 
 /**

@@ -187,24 +187,50 @@ describe('delayKeys()', () => {
 
 describe('publishedKey()', () => {
   test.each([
-    ['orders', '{orders}::published:e-1'],
-    ['{shop}:orders', '{shop}:orders::published:e-1'],
-    ['{orders}', '{orders}:::published:e-1'],
+    ['orders', '{orders}::published::e-1'],
+    ['{orders}', '{orders}::published:%:e-1'],
+    ['{orders}:', '{orders}::published:%%3A:e-1'],
+    ['{shop}:orders', '{shop}::published:%%3Aorders:e-1'],
+    ['{shop}25', '{shop}::published:%25:e-1'],
+    ['{shop}a', '{shop}::published:%a:e-1'],
+    ['a{shop}', '{shop}::published:%a{}:e-1'],
+    ['{shop}é \ud800', '{shop}::published:%%C3%A9%20%EF%BF%BD:e-1'],
   ])('of stream %s lies in its hash slot, and is that of no other stream', (stream, key) => {
     expect(publishedKey(stream, 'e-1')).toBe(key)
     expect(hashSlot(key)).toBe(hashSlot(stream))
   })
 
-  test('is no key of a group or of delayed events, whatever the names', () => {
-    fc.assert(
-      fc.property(fc.oneof(fc.constant('published'), troublesome), troublesome, (group, eventId) => {
-        const { slot, ...keys } = consumerKeys('orders', group)
-        const { ended, ...delayed } = delayKeys('orders')
-        const others = [...Object.values(keys), slot(eventId), ...ended, ...Object.values(delayed)]
+  /** Streams of one hash tag, with troublesome names around it. */
+  const around = fc.string({ unit: fc.constantFrom(':', '%', '{', '}', 'a', '3', 'A', '2', '5', 'B', 'D', 'é') })
+  const oddStream = fc.oneof(
+    fc.constantFrom('t', '{t}', '{t}:', '{t}::', '{t}:published', '{t}::publishe', '{t}::a'),
+    fc.tuple(around, around).map(([a, b]) => `${a.replaceAll('{', '')}{t}${b}`),
+  )
+  const oddId = fc.oneof(troublesome, fc.constantFrom('dlq', 'due', ':dlq', '%:e', '%%3A:e', ':e', 'e'), around)
 
-        expect(others).not.toContain(publishedKey('orders', eventId))
-        expect(publishedKey('orders', eventId).startsWith(keys.due.slice(0, -'due'.length))).toBe(false)
+  test('is that of one stream and one id, whatever the names', () => {
+    fc.assert(
+      fc.property(oddStream, oddId, oddStream, oddId, (stream, eventId, other, otherId) => {
+        fc.pre(stream !== other || eventId !== otherId)
+
+        expect(publishedKey(stream, eventId)).not.toBe(publishedKey(other, otherId))
       }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  test('is no key of a group or of delayed events, of any stream with its tag', () => {
+    const group = fc.oneof(fc.constantFrom('published', '%', ':', ':published:'), troublesome)
+    fc.assert(
+      fc.property(oddStream, group, oddStream, oddId, oddId, (stream, name, other, eventId, word) => {
+        fc.pre(!other.startsWith('{t}::published'))
+        const { slot, marker, ...keys } = consumerKeys(other, name)
+        const { ended, ...delayed } = delayKeys(other)
+        const others = [...Object.values(keys), slot(word), marker(word), ...ended, ...Object.values(delayed)]
+
+        expect(others.filter((key) => key !== other)).not.toContain(publishedKey(stream, eventId))
+      }),
+      { numRuns: 5_000 },
     )
   })
 })

@@ -32,7 +32,7 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'a marker': [(e) => e.expire('{orders}:billing:done:e1', 1), 'TypeError', "must not be one of the consumer's own"],
   'delayed events': [(e) => e.delete('{orders}:delayed:events'), 'TypeError', "must not be one of the consumer's own"],
   'what was published': [
-    (e) => e.delete('{orders}::published:e1'),
+    (e) => e.delete('{orders}::published::e1'),
     'TypeError',
     "must not be one of the consumer's own",
   ],

@@ -176,19 +176,22 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [PUBLISHER, 'SETNX orders x'],
   [PUBLISHER, 'XADD {orders}:billing:wake * a b'],
   [PUBLISHER, 'EVAL return(0) 1 orders'],
-  [PUBLISHER, 'GET {orders}::published:e'],
+  [PUBLISHER, 'GET {orders}::published::e'],
   [DEDUPLICATOR, 'XRANGE orders - +'],
   [DEDUPLICATOR, 'SETNX orders x'],
   [DEDUPLICATOR, 'GETDEL orders'],
   [DEDUPLICATOR, 'GETEX orders PX 1'],
   [DEDUPLICATOR, 'XADD {orders}:delayed * a b'],
   [DEDUPLICATOR, 'ZADD {orders}:delayed 1 a'],
-  [DEDUPLICATOR, 'SET {orders}::published:e x'],
-  [DEDUPLICATOR, 'DEL {orders}::published:e'],
-  [DEDUPLICATOR, 'XADD {orders}::published:e * a b'],
+  [DEDUPLICATOR, 'HSET {orders}:delayed:events a b'],
+  [DEDUPLICATOR, 'HGET {orders}:delayed:ended:0 a'],
+  [DEDUPLICATOR, 'SET {orders}::published::e x'],
+  [DEDUPLICATOR, 'DEL {orders}::published::e'],
+  [DEDUPLICATOR, 'XADD {orders}::published::e * a b'],
   [DEDUPLICATOR, 'GET {orders}:published:state'],
+  [DEDUPLICATOR, 'GET {orders}::published:state'],
   [DELAYER, 'PEXPIREAT orders 1'],
-  [DELAYER, 'PEXPIREAT {orders}::published:e 1'],
+  [DELAYER, 'PEXPIREAT {orders}::published::e 1'],
   [DELAYER, 'UNLINK orders'],
   [DELAYER, 'XADD {orders}:delayed * a b'],
   [DELAYER, 'XRANGE orders - +'],
@@ -302,7 +305,7 @@ afterAll(async () => {
 })
 
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
-const MARKERS = '{orders}::published:*'
+const MARKERS = '{orders}::published::*'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {
@@ -317,12 +320,13 @@ describe('the ACL file', () => {
       [PUBLISHER, ['orders'], ['on', '-@all', '~{orders}:billing:wake -@all'], false],
       [
         DEDUPLICATOR,
-        ['orders', '{orders}:delayed', MARKERS],
+        ['orders', '{orders}:delayed', '{orders}:delayed:events', MARKERS],
         [
           'on',
           '-@all',
           '~orders -@all',
           '~{orders}:delayed -@all',
+          '~{orders}:delayed:events -@all',
           `~${MARKERS} -@all`,
           '~{orders}:billing:wake -@all',
         ],
@@ -497,6 +501,7 @@ describe('under the users of the ACL file', () => {
     const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000, deduplicateMs: 60_000 })
     await admin.del('{orders}:billing:wake')
     await admin.zadd('{orders}:delayed', Date.now() + 60_000, 'tsomething')
+    await admin.hset('{orders}:delayed:events', '', 'orders')
     const answers = await monitor.during(DEDUPLICATOR, () =>
       orders.publishMany(['e', 'f', 'e'].map((eventId) => [Order, { behaviour: 'fine' }, { eventId }] as const)),
     )

@@ -12,7 +12,7 @@ import type { World } from './world.ts'
 // and on a real server. A failure prints its seed, the shortest plan that shows it, and the story; the plan goes into regressions.ts.
 //
 // MILLRACE_MODEL_RUNS=20000 npx vitest run test/model    that many random plans a property in memory, a tenth of them on Redis
-const RUNS = Number(process.env.MILLRACE_MODEL_RUNS ?? (process.env.MILLRACE_TIER === 'fast' ? 80 : 800))
+const RUNS = Number(process.env.MILLRACE_MODEL_RUNS ?? (process.env.MILLRACE_TIER === 'fast' ? 60 : 400))
 
 /** Shrinking a failure ends by then, so that it is reported before the test's own time is over. */
 const LIMIT_MS = 60_000 + 400 * RUNS

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Connection, PublishFailedError } from 'millrace'
 import { createPublisher, defineEvent, RedisConnectionError } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -133,6 +133,52 @@ describe('promise 21: many events', () => {
   })
 })
 
+describe('promise 21: a server that forgets its scripts', () => {
+  const mixed = (round: number) =>
+    names(`r${round}-`, 600).map(
+      (eventId, n) => [Paid, { orderId: eventId }, n % 3 ? { ...once, eventId } : { eventId }] as const,
+    )
+  const idsOf = (many: ReturnType<typeof mixed>) => many.map(([, , { eventId }]) => eventId)
+
+  it('without a pause gets all events, in order', async () => {
+    const { redis, raw, server, entries } = await startBehindProxy()
+    const flusher = new Redis(server.url)
+    const stop = new AbortController()
+    const flushing = (async () => {
+      while (!stop.signal.aborted) await flusher.script('FLUSH', 'SYNC')
+    })()
+    onTestFinished(() => flusher.disconnect())
+    const publisher = createPublisher({ stream: 'orders', redis })
+
+    for (let round = 0; round < 20; round++) {
+      await raw.del('orders')
+      await publisher.publishMany(mixed(round))
+      expect((await entries()).map((fields) => new Map(fields).get('eventId'))).toEqual(idsOf(mixed(round)))
+    }
+    stop.abort()
+    await flushing
+  })
+
+  it('raises a flag after the entry, also for one event whose script is unknown', async () => {
+    const { raw, proxy, cut } = await startBehindProxy()
+    const woken: string[] = []
+    const wake = { group: 'billing', windowMs: 60_000, wake: async () => void woken.push('woken'), onError() {} }
+    const publisher = createPublisher({ stream: 'orders', redis: cut, wake })
+    await raw.set('{orders}:billing:wake', 'of another publisher', 'PX', 60_000)
+    const held = proxy.pauseOn('eval\r\n')
+
+    const publishing = publisher.publish(Paid, { orderId: 'o' }, once)
+    const { release } = await held
+    // the poller that was woken takes the flag back, and reads nothing
+    await raw.del('{orders}:billing:wake')
+    expect(await raw.xlen('orders')).toBe(0)
+    release()
+    await publishing
+
+    expect([woken, await raw.exists('{orders}:billing:wake')]).toEqual([['woken'], 1])
+  })
+})
+
 describe('promise 21: a full server', () => {
   it.each(KINDS)('refuses an event for %s, adds none, and leaves no marker', async (_when, options) => {
     const { redis, raw } = await startScenario()
@@ -233,14 +279,20 @@ describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, 
     expect(await raw.pttl(MARKER_OF('e'))).toBeGreaterThan(HOUR - 60_000)
   })
 
-  it.each(['setnx', 'getex', 'getdel'])('%s: adds nothing where rights cannot be asked for', async (command) => {
-    const { server, raw, redis } = await startScenario()
-    await userWithout(raw, command)
+  const late = when === 'now' ? ['xadd'] : ['zadd', 'hset', 'hsetnx', 'zrangebyscore']
+  it.each(['get', 'setnx', 'getex', 'getdel', ...late])(
+    '%s: leaves nothing where rights cannot be asked for',
+    async (command) => {
+      const { server, raw, redis } = await startScenario()
+      await userWithout(raw, command)
 
-    expect(await messageOf(publishLike62(asUser(server.url), options))).toMatch(/can't run this command|no permissions/)
-    expect([await raw.exists('orders'), await raw.exists(DELAYED)]).toEqual([0, 0])
-    expect(await publish(redis, options)).not.toHaveProperty('duplicate')
-  })
+      expect(await messageOf(publishLike62(asUser(server.url), options))).toMatch(
+        /can't run this command|no permissions/,
+      )
+      expect(await raw.keys('*')).toEqual([])
+      expect(await publish(redis, options)).not.toHaveProperty('duplicate')
+    },
+  )
 
   it('before 7.0, full memory refuses it as well', async () => {
     const { server, raw } = await startScenario()
@@ -248,5 +300,19 @@ describe.each(KINDS)('promise 21: a missing right, for an event for %s', (when, 
 
     expect(await messageOf(publishLike62(server.url, options))).toMatch(/OOM/)
     expect(await raw.keys('*')).toEqual([])
+  })
+})
+
+describe('before 7.0', () => {
+  it('a delay that is refused leaves another one, and the flag, as they were', async () => {
+    const { server, raw, redis } = await startScenario()
+    await publish(redis, { eventId: 'other', delayMs: HOUR })
+    await raw.call('ACL', 'SETUSER', 'p', 'reset', 'on', '>p', '~*', '+@all', '-hsetnx')
+    const before = await everything(raw)
+
+    const delaying = publishLike62(server.url.replace('redis://', 'redis://p:p@'), { eventId: 'e', delayMs: HOUR })
+
+    expect(await messageOf(delaying)).toMatch(/can't run this command|no permissions/)
+    expect(await everything(raw)).toEqual(before)
   })
 })

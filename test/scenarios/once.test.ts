@@ -1,5 +1,5 @@
 import type { Connection, DelayOptions, Observed } from 'millrace'
-import { createPublisher, defineEvent } from 'millrace'
+import { createPublisher, defineEvent, promoteDelays } from 'millrace'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod/mini'
 import { DELAY_PLACES, delayInMemory, delayOverTcp, promoteAll } from '../support/delays.ts'
@@ -125,14 +125,25 @@ describe.each(DELAY_PLACES)('promise 21: over %s', (_name, start) => {
 
   it('streams know nothing of each other’s ids', async () => {
     const { redis } = await start()
-    const streams = ['orders', '{orders}', '{orders}:more']
+    const streams = ['orders', '{orders}', '{orders}:', '{orders}::', '{orders}:more', 'a{orders}', '{orders}a']
     const publish = (stream: string) => createPublisher({ stream, redis }).publish(Paid, paid('o'), once)
 
     const first = await Promise.all(streams.map(publish))
     const again = await Promise.all(streams.map(publish))
 
-    expect(first.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, undefined])
+    expect(first.filter(({ duplicate }) => duplicate)).toEqual([])
     expect(again).toEqual(first.map((published) => ({ ...published, duplicate: true })))
+  })
+
+  it('what is delayed on stream orders keeps nothing from stream {orders}, which shares its keys', async () => {
+    const { redis } = await start()
+    await aPublisher(redis).publish(Paid, paid('o'), { eventId: 'e', delayMs: HOUR })
+    const publisher = createPublisher({ stream: '{orders}', redis })
+
+    const first = await publisher.publish(Paid, paid('o'), once)
+
+    expect(first).toEqual({ entryId: expect.any(String), eventId: 'e' })
+    expect(await publisher.publish(Paid, paid('o'), once)).toEqual({ ...first, duplicate: true })
   })
 
   it.each(['dlq', 'due', 'slot:poller-0', ':', '*', '{x}', 'ü🦊', 'a b\r\nc', 'x'.repeat(10_000)])(
@@ -215,6 +226,49 @@ describe.each(DELAY_PLACES)('promise 21: delays over %s', (_name, start) => {
     expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...again, duplicate: true })
   })
 
+  it.each([
+    ['now', once],
+    ['later', later],
+  ])('a repeat for %s of what waits without a window is one for its own window', async (_when, repeat) => {
+    const { redis, entries, pass } = await start()
+    const publisher = aPublisher(redis)
+    const first = await publisher.publish(Paid, paid('a'), { eventId: 'e', delayMs: HOUR })
+
+    expect(await publisher.publish(Paid, paid('b'), repeat)).toEqual({ ...first, duplicate: true })
+    await pass(HOUR + 1)
+    await promoteAll(redis)
+    expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...first, duplicate: true })
+    expect(ordersOf(await entries())).toEqual(['a'])
+    await pass(DAY)
+    expect(await publisher.publish(Paid, paid('d'), once)).not.toHaveProperty('duplicate')
+  })
+
+  it('once it is cancelled, what waited without a window may be published again, whatever met it', async () => {
+    const { redis, entries } = await start()
+    const publisher = aPublisher(redis)
+    await publisher.publish(Paid, paid('a'), { eventId: 'e', delayMs: HOUR })
+    await publisher.publish(Paid, paid('b'), once)
+    await publisher.cancel('e')
+
+    expect(await publisher.publish(Paid, paid('c'), once)).not.toHaveProperty('duplicate')
+    expect(ordersOf(await entries())).toEqual(['c'])
+  })
+
+  it('delays of stream {orders} are refused while one of stream orders waits', async () => {
+    const { redis, delayed } = await start()
+    const other = createPublisher({ stream: '{orders}', redis })
+    await aPublisher(redis).publish(Paid, paid('a'), later)
+    const refusal = /the keys of delayed events belong to stream \S*orders$/
+
+    await expect(other.publish(Paid, paid('b'), { delayMs: HOUR })).rejects.toThrow(refusal)
+    await expect(other.publish(Paid, paid('b'), later)).rejects.toThrow(refusal)
+    await expect(other.cancel('e')).rejects.toThrow(refusal)
+    expect((await promoteDelays().promote({ redis, stream: '{orders}' })).refusals[0]?.message).toMatch(refusal)
+    expect(await delayed()).toBe(1)
+    await aPublisher(redis).cancel('e')
+    expect(await other.publish(Paid, paid('b'), { eventId: 'b', delayMs: HOUR })).not.toHaveProperty('duplicate')
+  })
+
   it('cancelling a delayed event leaves the marker of another event of its id', async () => {
     const { redis, entries } = await start()
     const publisher = aPublisher(redis)
@@ -246,6 +300,21 @@ describe.each(DELAY_PLACES)('promise 21: delays over %s', (_name, start) => {
       'entryId,eventId',
     ])
     expect([ordersOf(await entries()), await delayed()]).toEqual([['b', 'e'], 1])
+  })
+})
+
+describe('in memory', () => {
+  it('cancelling leaves the marker of an earlier event that was due at the same time', async () => {
+    const { redis, now, pass } = await delayInMemory()
+    const publisher = aPublisher(redis)
+    const deliverAt = new Date(now())
+    const first = await publisher.publish(Paid, paid('a'), { ...once, deliverAt })
+    await promoteAll(redis)
+    await pass(3 * HOUR)
+    await publisher.publish(Paid, paid('b'), { eventId: 'e', deliverAt })
+
+    expect(await publisher.cancel('e')).toBe('cancelled')
+    expect(await publisher.publish(Paid, paid('c'), once)).toEqual({ ...first, duplicate: true })
   })
 })
 
@@ -289,7 +358,7 @@ describe('what is no window', () => {
 })
 
 describe('what is sent', () => {
-  it('is XADD without deduplicateMs, one script call with it, whose text comes first among many', async () => {
+  it('is one script call with deduplicateMs, also for plain events among many, the first with text', async () => {
     const { redis, scenario } = await delayOverTcp()
     const publisher = aPublisher(redis)
     await publisher.publish(Paid, paid('o'), once)
@@ -303,6 +372,17 @@ describe('what is sent', () => {
       [Paid, paid('o'), once],
     ])
 
-    expect((await watch.sent()).slice(before).map(([name]) => name)).toEqual(['evalsha', 'xadd', 'eval', 'evalsha'])
+    expect((await watch.sent()).slice(before).map(([name]) => name)).toEqual(['evalsha', 'eval', 'evalsha', 'evalsha'])
+  })
+
+  it('is XADD in a request without a window, whatever others of the call have', async () => {
+    const { redis, scenario } = await delayOverTcp()
+    const watch = await watchCommands(scenario.server.url)
+    const many = names('o', 1_501).map((id, n) => [Paid, paid(id), n === 1_500 ? once : {}] as const)
+
+    await aPublisher(redis).publishMany(many)
+
+    const sent = (await watch.sent()).map(([name]) => name).filter((name) => name !== 'info')
+    expect([sent.slice(0, 1_000), sent.slice(1_000, 1_002)]).toEqual([Array(1_000).fill('xadd'), ['eval', 'evalsha']])
   })
 })

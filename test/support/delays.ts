@@ -13,7 +13,7 @@ import { type Scenario, type ScenarioOptions, startScenario } from './scenario.t
 export const DELAYED = '{orders}:delayed'
 
 /** The marker of an event id of stream `orders`. */
-export const MARKER_OF = (eventId: string): string => `{orders}::published:${eventId}`
+export const MARKER_OF = (eventId: string): string => `{orders}::published::${eventId}`
 
 /** Where events are delayed, and what every kind of connection has to show of it. */
 export interface DelayPlace {

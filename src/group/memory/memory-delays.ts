@@ -1,8 +1,9 @@
 import type { Field } from '../../core/entry.ts'
+import { delayKeys } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { CancelAnswer, Delaying, EventDelay, PromotedPage } from '../delays.ts'
-import { MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
+import { MAX_CANCELLATIONS, MAX_EVENT_DELAY_MS } from '../redis/scripts/delays.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../redis/scripts/script.ts'
 import type { MemoryMarkers } from './memory-markers.ts'
 
@@ -19,8 +20,10 @@ interface DelayedEvent {
 /** How an event ended, and until when that is remembered. */
 interface Ended {
   readonly until: number
-  /** When a promoted one was due; the nonce of who cancelled it. */
-  readonly how: number | string
+  /** When it was due, if it was promoted; `undefined`: it was cancelled. */
+  readonly promoted: number | undefined
+  /** Nonces of who cancelled an event of that id, newest first. */
+  readonly cancelledBy: readonly string[]
 }
 
 interface DelayedOfStream {
@@ -50,9 +53,9 @@ export class MemoryDelays implements Delaying {
   /** Delays an event. @returns When it is due, or the refusal. */
   add(stream: string, delay: EventDelay, { trim, groups, ...event }: Omit<DelayedEvent, 'due'>): number | Error {
     const { eventId } = delay
-    const due = this.dueOf(delay)
+    const due = this.dueOf(stream, delay)
     if (due instanceof Error) return due
-    const first = this.waits(stream, eventId) ?? this.wasPromoted(stream, eventId)
+    const first = this.waits(stream, eventId)?.due ?? this.wasPromoted(stream, eventId)
     if (first !== undefined) return first
     // the bytes are those of this moment
     const fields = event.fields.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
@@ -61,41 +64,44 @@ export class MemoryDelays implements Delaying {
   }
 
   /** When an event would be due, or the refusal. */
-  dueOf(delay: EventDelay): number | Error {
+  dueOf(stream: string, delay: EventDelay): number | Error {
     const now = this.#now
     const due = 'delayMs' in delay ? now + Math.ceil(delay.delayMs) : Math.max(0, delay.deliverAt)
-    if (due - now <= MAX_EVENT_DELAY_MS) return due
+    if (due - now <= MAX_EVENT_DELAY_MS) return this.#refusal(stream) ?? due
     return new RedisReplyError('ERR deliverAt must be within 366 days by the clock of the server')
   }
 
-  /** When the event of that id is due that waits. */
-  waits(stream: string, eventId: string): number | undefined {
-    return this.#of(stream).waiting.get(eventId)?.due
+  /** The event of that id that waits. */
+  waits(stream: string, eventId: string): { readonly due: number } | undefined {
+    return this.#of(stream).waiting.get(eventId)
   }
 
   /** When the event of that id was due that was promoted within the last hour or two. */
   wasPromoted(stream: string, eventId: string): number | undefined {
-    const ended = this.#endedAs(stream, eventId)
-    return typeof ended === 'number' ? ended : undefined
+    return this.#endedAs(stream, eventId)?.promoted
   }
 
   async cancel(stream: string, eventId: string, nonce: string, before: readonly string[] = []): Promise<CancelAnswer> {
+    const refusal = this.#refusal(stream)
+    if (refusal) throw refusal
     const ended = this.#endedAs(stream, eventId)
-    if (ended === nonce) return 'cancelled'
-    const due = this.waits(stream, eventId)
-    if (due !== undefined) {
+    if (ended?.cancelledBy.includes(nonce)) return 'cancelled'
+    const waiting = this.waits(stream, eventId)
+    if (waiting) {
       this.#of(stream).waiting.delete(eventId)
-      this.#noteEnded(stream, eventId, nonce)
-      this.#server.markers.remove(stream, eventId, due)
+      this.#noteEnded(stream, eventId, undefined, [nonce])
+      this.#server.markers.remove(stream, eventId, waiting)
       return 'cancelled'
     }
     if (ended === undefined) return 'unknown'
-    if (typeof ended === 'number') return 'too-late'
-    return before.includes(ended) ? 'cancelled' : 'already-cancelled'
+    if (ended.promoted !== undefined) return 'too-late'
+    return before.some((call) => ended.cancelledBy.includes(call)) ? 'cancelled' : 'already-cancelled'
   }
 
   async promote(key: string): Promise<PromotedPage> {
     const nowMs = this.#now
+    const refusal = this.#refusal(key)
+    if (refusal) return { promoted: 0, unreadable: 0, nowMs, nextDueAt: undefined, groups: [], refusal }
     const { waiting } = this.#of(key)
     const due = this.waiting(key).filter((event) => event.due <= nowMs)
     const page = due.slice(0, MAX_ENTRIES_PER_SCRIPT_CALL)
@@ -124,14 +130,24 @@ export class MemoryDelays implements Delaying {
     return this.waiting(stream)[0]?.due
   }
 
-  #endedAs(stream: string, eventId: string): Ended['how'] | undefined {
-    const ended = this.#of(stream).ended.get(eventId)
-    return ended && ended.until > this.#now ? ended.how : undefined
+  /** Streams `orders` and `{orders}` share the keys of delayed events: these belong to the one of which an event waits. */
+  #refusal(stream: string): RedisReplyError | undefined {
+    const keyOf = (name: string) => delayKeys(name).delayed
+    const owner = [...this.#streams].find(
+      ([name, { waiting }]) => name !== stream && waiting.size > 0 && keyOf(name) === keyOf(stream),
+    )
+    return owner && new RedisReplyError(`ERR the keys of delayed events belong to stream ${owner[0]}`)
   }
 
-  #noteEnded(stream: string, eventId: string, how: Ended['how']): void {
+  #endedAs(stream: string, eventId: string): Ended | undefined {
+    const ended = this.#of(stream).ended.get(eventId)
+    return ended && ended.until > this.#now ? ended : undefined
+  }
+
+  #noteEnded(stream: string, eventId: string, promoted: number | undefined, cancelledBy: readonly string[] = []): void {
+    const all = [...cancelledBy, ...(this.#endedAs(stream, eventId)?.cancelledBy ?? [])]
     const until = (Math.floor(this.#now / HOUR_MS) + 2) * HOUR_MS
-    this.#of(stream).ended.set(eventId, { until, how })
+    this.#of(stream).ended.set(eventId, { until, promoted, cancelledBy: all.slice(0, MAX_CANCELLATIONS) })
   }
 
   #of(stream: string): DelayedOfStream {

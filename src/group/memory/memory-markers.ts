@@ -4,6 +4,8 @@ import type { OnceWithin } from '../connection.ts'
 interface Marker {
   readonly place: string | number
   readonly until: number
+  /** The delayed event that it stands for, or that it stood for and is in the stream. */
+  readonly event: object | undefined
 }
 
 /** Markers of event ids in memory, as the scripts keep them on a server. */
@@ -21,14 +23,14 @@ export class MemoryMarkers {
     return marker && marker.until > this.#clock.now() ? marker.place : undefined
   }
 
-  set(stream: string, { eventId, windowMs }: OnceWithin, place: Marker['place']): void {
+  set(stream: string, { eventId, windowMs }: OnceWithin, place: Marker['place'], event?: object): void {
     const markers = this.#streams.get(stream) ?? new Map<string, Marker>()
-    this.#streams.set(stream, markers.set(eventId, { place, until: this.#clock.now() + windowMs }))
+    this.#streams.set(stream, markers.set(eventId, { place, until: this.#clock.now() + windowMs, event }))
   }
 
-  /** Takes off the marker of an event that was to be due then, not that of another event of its id. */
-  remove(stream: string, eventId: string, due: number): void {
+  /** Takes off the marker of a delayed event, not that of another event of its id. */
+  remove(stream: string, eventId: string, event: object): void {
     const markers = this.#streams.get(stream)
-    if (markers?.get(eventId)?.place === due) markers.delete(eventId)
+    if (markers?.get(eventId)?.event === event) markers.delete(eventId)
   }
 }

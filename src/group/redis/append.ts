@@ -4,6 +4,7 @@ import { entryBytes, entryBytesUpperBound } from '../../core/entry.ts'
 import type { RedisConnectionError, RedisReplyError } from '../../errors.ts'
 import type { AppendEntries, AppendResult, Connection, OnceWithin, StreamTrim, WakeFlag } from '../connection.ts'
 import type { DelayedEntries } from '../delays.ts'
+import { askInOrder } from './ask-in-order.ts'
 import { replyAsText } from './commands/reply.ts'
 import { timeCommand } from './commands/time.ts'
 import { xadd } from './commands/xadd.ts'
@@ -11,7 +12,6 @@ import { delayCall } from './delay-call.ts'
 import { isDuplicateReply, publishOnceCall, readPlace } from './once-call.ts'
 import { errorOr, Raising } from './raising.ts'
 import { createOperatorSender } from './redis-connection.ts'
-import type { LuaScript } from './scripts/script.ts'
 import type { CallSender, RedisCall } from './sender.ts'
 import { isUnanswered } from './sender.ts'
 import { ServerClock } from './server-clock.ts'
@@ -66,17 +66,20 @@ async function append(
   for (let at = 0; at < entries.length; ) {
     const end = endOfRequest(entries, at)
     const ask = needsTime && clock.isStale ? [timeCommand] : []
-    const appends = entries.slice(at, end).map((fields, n) => appendCall(to, fields, at + n, clock))
+    // what is refused because the server has forgotten a script is refused together, and comes in order
+    const isOnce = to.once.slice(at, end).some(Boolean)
+    const calls = [...ask, ...entries.slice(at, end).map((fields, n) => appendCall(to, fields, at + n, clock, isOnce))]
     const raise = end === entries.length ? new Raising(flags) : new Raising([])
-    const calls = to.once.length > 0 ? inOrder(sender, appends) : appends
-    const replies = await sender.ask([...ask, ...calls, ...raise.commands])
+    const replies = await (isOnce
+      ? askInOrder(sender, calls, raise.commands)
+      : sender.ask([...calls, ...raise.commands]))
     if (ask.length > 0) clock.learn(replies.shift() ?? null)
-    for (const [n, reply] of replies.slice(0, appends.length).entries()) {
+    for (const [n, reply] of replies.slice(0, end - at).entries()) {
       const once = to.once[at + n]
-      answers.push(errorOr<string | number>(reply, once || delays[at + n] ? readPlace : replyAsText))
+      answers.push(errorOr<string | number>(reply, isOnce || delays[at + n] ? readPlace : replyAsText))
       if (once && isDuplicateReply(reply)) duplicates.add(at + n)
     }
-    if (end === entries.length) raised = await raise.finish(sender, replies.slice(appends.length))
+    if (end === entries.length) raised = await raise.finish(sender, replies.slice(end - at))
     const failure = answers.slice(at).findLast((answer) => answer instanceof Error)
     at = end
     if (failure) while (answers.length < entries.length) answers.push(failure)
@@ -92,25 +95,12 @@ function appendCall(
   fields: readonly Field[],
   n: number,
   clock: ServerClock,
+  isOnce: boolean,
 ): RedisCall {
   const [delay, once] = [delayed.delays[n], windows[n]]
   if (delay) return delayCall(stream, fields, trim, delay, delayed.groups, once)
   const now = clock.now()
-  return once ? publishOnceCall(stream, fields, trim, once, now) : xadd(stream, fields, trim, now)
-}
-
-/**
- * The first call of each script with its text: a server that does not know a script refuses its calls, and carries out what stands beside them, so that these would
- * come later. What is alone has no order to keep.
- */
-function inOrder(sender: CallSender, calls: readonly RedisCall[]): readonly RedisCall[] {
-  if (calls.length === 1) return calls
-  const known = new Set<LuaScript>()
-  return calls.map((call) => {
-    if (!('script' in call) || known.has(call.script)) return call
-    known.add(call.script)
-    return sender.withText(call)
-  })
+  return isOnce ? publishOnceCall(stream, fields, trim, once, now) : xadd(stream, fields, trim, now)
 }
 
 function endOfRequest(entries: Entries, from: number): number {

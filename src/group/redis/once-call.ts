@@ -13,16 +13,17 @@ export function callNonce(): string {
   return crypto.randomUUID().slice(0, 8)
 }
 
-/** Appends an entry, unless its event id was published within the window. @param nowMs As `xadd` takes it. */
+/** Appends an entry, unless its event id was published within the window. @param once `undefined`: in any case, without a marker. @param nowMs As `xadd` takes it. */
 export function publishOnceCall(
   stream: string,
   fields: readonly Field[],
   trim: StreamTrim,
-  { eventId, windowMs }: OnceWithin,
+  once: OnceWithin | undefined,
   nowMs: number | undefined,
 ): ScriptCall {
-  const keys = [stream, publishedKey(stream, eventId), delayKeys(stream).delayed]
-  const args: CommandArgument[] = [eventId, callNonce(), windowMs]
+  const { delayed, events } = delayKeys(stream)
+  const keys = [stream, publishedKey(stream, once?.eventId ?? ''), delayed, events]
+  const args: CommandArgument[] = once ? [once.eventId, callNonce(), once.windowMs] : ['', '', '']
   // a loop: `push` of many arguments has no room for them
   for (const argument of xadd(stream, fields, trim, nowMs).slice(2)) args.push(argument)
   return { script: publishOnceScript, keys, args }

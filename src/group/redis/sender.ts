@@ -68,6 +68,11 @@ export class CallSender {
     return this.#command(call, evalScriptText)
   }
 
+  /** A script as a command that carries its digest: where the server does not know it, that is its answer. */
+  withDigest(call: ScriptCall): RedisCommand {
+    return this.#command(call, evalsha)
+  }
+
   async #write(commands: readonly RedisCommand[]): Promise<ReplyOrConnectionError[]> {
     this.roundTrips++
     try {

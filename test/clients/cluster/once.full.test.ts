@@ -53,7 +53,7 @@ describe.each(Object.entries(CLIENTS))('promise 21: on a cluster, %s', (name, co
   test('ids are added once while their hash slot moves, key by key', async () => {
     const stream = `moves-${name}`
     const ids = names('e', 200)
-    const marker = (id: string) => `{${stream}}::published:${id}`
+    const marker = (id: string) => `{${stream}}::published::${id}`
     const owner = await cluster.ownerOf(stream)
     const { begin, move, finish } = slotMove(cluster, stream, owner, cluster.nodes.at(-1) as never)
     const redis = connect()
@@ -69,6 +69,30 @@ describe.each(Object.entries(CLIENTS))('promise 21: on a cluster, %s', (name, co
       await publisher.publishMany(many(ids))
 
       expect((await idsIn(stream)).sort()).toEqual(ids.toSorted())
+    } finally {
+      await redis.close()
+    }
+  })
+
+  test('events with and without a window come in order while their hash slot moves', async () => {
+    const stream = `mixed-${name}`
+    const redis = connect()
+    const publisher = createPublisher({ stream, redis })
+    try {
+      await publisher.publishMany(many(['first']))
+      const owner = await cluster.ownerOf(stream)
+      const { begin, finish } = slotMove(cluster, stream, owner, cluster.nodes.at(-1) as never)
+      await begin()
+      const ids = names('e', 20)
+      const mixed = ids.map(
+        (eventId, n) =>
+          [OrderPaid, { orderId: eventId }, n % 2 ? { eventId, deduplicateMs: 60_000 } : { eventId }] as const,
+      )
+      const publishing = publisher.publishMany(mixed)
+      setTimeout(() => void finish(), 200)
+
+      expect(await publishing).toHaveLength(20)
+      expect(await idsIn(stream)).toEqual(['first', ...ids])
     } finally {
       await redis.close()
     }

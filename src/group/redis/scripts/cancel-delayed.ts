@@ -1,4 +1,4 @@
-import { ENDED, LUA_DELAYS } from './delays.ts'
+import { ENDED, LUA_CALL_OF_RECORD, LUA_DELAYS } from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -7,7 +7,7 @@ export const CANCEL_SCRIPT_ANSWERS = { cancelled: 1, alreadyCancelled: 2, tooLat
 
 /**
  * Cancels a delayed event, and its marker, so that the event may be published again. A call that is sent again answers the same, and cancels nothing that was published
- * meanwhile: its nonce is remembered.
+ * meanwhile: the nonces of the last MAX_CANCELLATIONS calls are remembered.
  *
  * KEYS stream, delayed, events, next, ended 0, ended 1, marker. ARGV event id, nonce, then the nonces of calls whose answers were lost. Answers a number of CANCEL_SCRIPT_ANSWERS.
  */
@@ -17,37 +17,32 @@ export const cancelDelayedScript: LuaScript = {
 ${LUA_NOW_MS}
 ${LUA_DELETE_TEXT_KEY}
 ${LUA_DELAYS}
-local member, mark = memberOf(ARGV[1]), '${ENDED.cancelled}' .. ARGV[2]
-local refused = refusal({
-  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, mark}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
+${LUA_CALL_OF_RECORD}
+local member, nonce = memberOf(ARGV[1]), ARGV[2]
+local refused = nonce:find('%s') and 'ERR a nonce must be without white space' or refusal({
+  {'ZREM', delayed, member}, {'HDEL', events, member}, {'HSET', endedNow, member, ''}, {'PEXPIREAT', endedNow, 1}, {'UNLINK', endedNow},
   {'GETDEL', flag}, {'SETNX', flag, ''}, {'GETDEL', marker},
 })
 if refused then return redis.error_reply(refused) end
 
--- who published it, in case that call is sent again
-local function publishedBy()
-  local record = redis.call('HGET', events, member) or ''
-  local length, from = record:match('^1(%d+):()')
-  if not length then return '' end
-  local bytes, at = record:match('^c(%d+):()', from + length)
-  return bytes and record:sub(at, at + bytes - 1) or ''
-end
 local ended = endedAs(member)
-local cancelledBy = ended and ended:match('^%S+')
-if cancelledBy == mark then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
-local by = publishedBy()
+local cancelled = callsOf(ended)
+if nonce ~= '' and cancelled[nonce] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+-- who published it, in case that call is sent again
+local by = callOf(redis.call('HGET', events, member))
 if redis.call('ZREM', delayed, member) == 1 then
   redis.call('HDEL', events, member)
-  noteEnded(member, mark .. ' ' .. by)
+  noteEnded(member, '${ENDED.cancelled}' .. nonce .. ' ' .. by)
   keepFlag()
   -- that of another call stands for another event
   if (redis.call('GET', marker) or ''):match('^%d+ (%S*)$') == by then redis.call('GETDEL', marker) end
   return ${CANCEL_SCRIPT_ANSWERS.cancelled}
 end
-for n = 3, #ARGV do
-  if cancelledBy == '${ENDED.cancelled}' .. ARGV[n] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
-end
 if not ended then return ${CANCEL_SCRIPT_ANSWERS.unknown} end
-return ended:sub(1, 1) == '${ENDED.cancelled}' and ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled} or ${CANCEL_SCRIPT_ANSWERS.tooLate}
+if ended:sub(1, 1) == '${ENDED.promoted}' then return ${CANCEL_SCRIPT_ANSWERS.tooLate} end
+for n = 3, #ARGV do
+  if cancelled[ARGV[n]] then return ${CANCEL_SCRIPT_ANSWERS.cancelled} end
+end
+return ${CANCEL_SCRIPT_ANSWERS.alreadyCancelled}
 `,
 }

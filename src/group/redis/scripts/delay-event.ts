@@ -1,4 +1,12 @@
-import { ENDED, LUA_DELAYS, LUA_RECORD_NAMES, MAX_EVENT_DELAY_MS, UNREADABLE_SCORE } from './delays.ts'
+import {
+  ENDED,
+  LUA_CALL_OF_RECORD,
+  LUA_DELAYS,
+  LUA_RECORD_NAMES,
+  LUA_TRIED,
+  MAX_EVENT_DELAY_MS,
+  UNREADABLE_SCORE,
+} from './delays.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_NOW_MS } from './fence.ts'
 import { LUA_MARKER } from './marker.ts'
 import type { LuaScript } from './script.ts'
@@ -34,6 +42,8 @@ local first = firstGroup + (count and tonumber(count) or #ARGV)
 local member = memberOf(id)
 local due = (how == 'in' and now or 0) + math.ceil(tonumber(time) or -1)
 
+${LUA_TRIED}
+${LUA_CALL_OF_RECORD}
 ${LUA_MARKER}
 local function fault()
   if how ~= 'in' and how ~= 'at' then return 'a time must be in or at' end
@@ -42,6 +52,7 @@ local function fault()
   local bound = trim:match('^MAXLEN [~=] (%d+)$') or trim:match('^MINID [~=] (%d+)$')
   if trim ~= '' and not (bound and #bound < 16) then return 'a stream must be trimmed by MAXLEN or MINID' end
   if not isWindow() then return 'a window must be milliseconds, 1 to 11 digits' end
+  if nonce:find('%s') then return 'a nonce must be without white space' end
   if not count then return 'the number of groups must be a whole number below 1000' end
   local values = #ARGV - first + 1
   if values < 2 or values % 2 == 1 or values > ${2 * MAX_FIELD_PAIRS} then return 'an entry must have 1 to ${MAX_FIELD_PAIRS} pairs of name and value' end
@@ -66,22 +77,37 @@ local refused = wrong and 'ERR ' .. wrong or marker and denied(markRights) or re
 })
 if refused then return redis.error_reply(refused) end
 
+-- this call is sent again: its answer was lost, and its event cancelled meanwhile
+local ended = endedAs(member)
+local _, cancelledOf = callsOf(ended)
+if nonce ~= '' and cancelledOf[nonce] then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
 local place, isOurs = placeIn(marker and redis.call('GET', marker))
 if place and place:find('-', 1, true) then return {${DELAY_SCRIPT_ANSWERS.published}, place} end
 if place then return {isOurs and ${DELAY_SCRIPT_ANSWERS.added} or ${DELAY_SCRIPT_ANSWERS.waits}, place} end
 local waits = redis.call('ZSCORE', delayed, member)
-if waits then return {${DELAY_SCRIPT_ANSWERS.waits}, ms(waits % ${UNREADABLE_SCORE})} end
-local ended = endedAs(member)
-if ended and ended:sub(1, 1) == '${ENDED.promoted}' then return {${DELAY_SCRIPT_ANSWERS.promoted}, ended:sub(2)} end
--- this call is sent again: its answer was lost, and its event cancelled meanwhile
-if ended and nonce ~= '' and ended:match(' (%S+)$') == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)} end
-if marker then tryMarking() end
+if waits then
+  local comes, by = tonumber(waits) < ${UNREADABLE_SCORE}, callOf(redis.call('HGET', events, member))
+  waits = ms(waits % ${UNREADABLE_SCORE})
+  -- this call is sent again, after its window
+  if nonce ~= '' and by == nonce then return {${DELAY_SCRIPT_ANSWERS.added}, waits} end
+  refused = marker and comes and triedMarking()
+  if refused then return redis.error_reply(refused) end
+  if marker and comes then mark(waits, by) end
+  return {${DELAY_SCRIPT_ANSWERS.waits}, waits}
+end
+local promoted = ended and ended:match('^${ENDED.promoted}(%S+)')
+if promoted then return {${DELAY_SCRIPT_ANSWERS.promoted}, promoted} end
+local was = redis.call('GET', flag)
+local flagging = {{'ZRANGEBYSCORE', delayed, 0, 1}, was and {'SETNX', flag, was} or {'GETDEL', flag}, {'GETDEL', flag}, {'SETNX', flag, was or ''}, not was and {'GETDEL', flag}}
+refused = tried({{'ZADD', delayed, 'x', member}}, 'float') or tried({{'HSET', events, member, '', 'x'}}, 'wrong number')
+  or tried(flagging) or marker and triedMarking() or tried({{'HSETNX', events, '', stream}})
+if refused then return redis.error_reply(refused) end
 local written = record()
-redis.call('ZADD', delayed, ms(due), member)
 redis.call('HSET', events, member, written)
 redis.call('HSETNX', events, '', stream)
+redis.call('ZADD', delayed, ms(due), member)
 keepFlag()
-if marker then mark(ms(due)) end
+if marker then mark(ms(due), nonce) end
 return {${DELAY_SCRIPT_ANSWERS.added}, ms(due)}
 `,
 }

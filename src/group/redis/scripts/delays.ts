@@ -4,8 +4,14 @@ export const UNREADABLE_SCORE = 9_000_000_000_000_000
 /** Milliseconds for which an event may be delayed: 366 days. */
 export const MAX_EVENT_DELAY_MS = 366 * 86_400_000
 
-/** What `ended` holds of an event: the first letter says how it ended. */
+/**
+ * What `ended` holds of an event: the first letter says how it ended. `p` and when it was due, if it was promoted; then, newest first, of each cancellation `c`, the nonce of its call, a
+ * space, and the nonce of the call that had delayed the event: so each of these calls answers the same when it is sent again.
+ */
 export const ENDED = { promoted: 'p', cancelled: 'c' } as const
+
+/** Cancellations that are remembered of an event id: a call that is sent again after more is a new one. */
+export const MAX_CANCELLATIONS = 8
 
 /** Field names that a record abbreviates; `i` is the field eventId where it holds the event's own id. */
 export const LUA_RECORD_NAMES = `
@@ -26,6 +32,16 @@ local function memberOf(id)
 end
 `
 
+/** `callOf(record)` is the nonce of the call that delayed the event of a record; '' if it had none, or that cannot be read. */
+export const LUA_CALL_OF_RECORD = `
+local function callOf(record)
+  local length, from = (record or ''):match('^1(%d+):()')
+  local bytes, at = (record or ''):match('^c(%d+):()', length and from + length or 1)
+  local nonce = bytes and record:sub(at, at + bytes - 1) or ''
+  return nonce:find('%s') and '' or nonce
+end
+`
+
 /** `denied(commands)` is the refusal of the first one that the user may not run, from 7.0 on: before, rights cannot be asked for. */
 export const LUA_DENIED = `
 local function denied(commands)
@@ -33,6 +49,20 @@ local function denied(commands)
     if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then
       return 'NOPERM no permission to run ' .. command[1] .. ' on ' .. command[2]
     end
+  end
+end
+`
+
+/**
+ * `tried(commands)` is the refusal of the first one that is refused, before 7.0: `denied` cannot be asked there. Their effects must do no harm. A command that adds is given what it cannot
+ * read, and has no effect: `faulty` says by what words of its answer it was let in, and it must be the first, since a server that is full refuses only the first write of a script.
+ */
+export const LUA_TRIED = `
+local function tried(commands, faulty)
+  for _, command in ipairs(redis.acl_check_cmd and {} or commands) do
+    local reply = command and redis.pcall(unpack(command))
+    local err = type(reply) == 'table' and reply.err
+    if err and not (faulty and err:find(faulty, 1, true)) then return err end
   end
 end
 `
@@ -45,7 +75,7 @@ local function ms(number) return ('%.0f'):format(tonumber(number)) end
 /**
  * What all scripts of delayed events have in common. Before anything is written, `refusal(writes)` is why something could not be: a key of another type,
  * keys that belong to another stream, and from 7.0 on a missing right, to read as well as to write. `endedAs(member)` is how an event ended within the last hour or two, or false;
- * `noteEnded(member, how)` remembers it in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
+ * `callsOf(ended)` are two sets: nonces of calls that cancelled an event of that id, and of calls that had delayed it. `noteEnded(member, how)` remembers it, beside earlier cancellations, in the hash of this hour, which is named under `''`: what was there two hours ago is unlinked, since a large hash that expires would keep
  * others waiting. `keepFlag()` keeps the time of the first one right and returns it.
  *
  * Needs now, and `drop`. KEYS stream, delayed, events, next, ended 0, ended 1, and, where an id is published once, its marker.
@@ -77,13 +107,22 @@ local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
 local function endedAs(member)
   return isOf(endedNow, hour) and redis.call('HGET', endedNow, member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, member)
 end
+local function callsOf(ended)
+  local cancelled, delayedBy = {}, {}
+  for cancel, delay in (ended or ''):gmatch('c(%S*) (%S*)') do cancelled[cancel], delayedBy[delay] = true, true end
+  return cancelled, delayedBy
+end
 local function noteEnded(member, how)
+  local kept, most = {how}, how:sub(1, 1) == '${ENDED.cancelled}' and ${MAX_CANCELLATIONS} or ${MAX_CANCELLATIONS + 1}
+  for call in (endedAs(member) or ''):gmatch('c%S* %S*') do
+    if #kept < most then kept[#kept + 1] = call end
+  end
   if not isOf(endedNow, hour) then
     redis.call('UNLINK', endedNow)
     redis.call('HSET', endedNow, '', ms(hour))
     redis.call('PEXPIREAT', endedNow, ms((hour + 3) * 3600000))
   end
-  redis.call('HSET', endedNow, member, how)
+  redis.call('HSET', endedNow, member, table.concat(kept, ' '))
 end
 
 local function keepFlag()
