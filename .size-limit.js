@@ -15,17 +15,17 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '178.1 KB'],
-  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '182.7 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '151.6 KB'],
-  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '105.4 KB'],
+  'a poller over TCP': [POLLER, '178.6 KB'],
+  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '183.2 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '152.1 KB'],
+  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '105.7 KB'],
 }
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '17.4 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '23 KB'],
-  'effects()': ["export { effects } from 'millrace'", '24.9 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '17.5 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '23.2 KB'],
+  'effects()': ["export { effects } from 'millrace'", '25.5 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
@@ -37,7 +37,7 @@ const FEATURES = {
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
   'iamAuth()': ["export { iamAuth } from 'millrace/lambda'", '1.8 KB'],
   'connect(), which has REST as well': ["export { connect } from 'millrace/connect'", '4.8 KB'],
-  'createPublisher()': ["export { createPublisher } from 'millrace'", '24.9 KB'],
+  'createPublisher()': ["export { createPublisher } from 'millrace'", '25.5 KB'],
   'promoteDelays()': ["export { promoteDelays } from 'millrace'", '10 KB'],
   'wakePoller(), with createPublisher()': [
     "export { createPublisher } from 'millrace'; export { wakePoller } from 'millrace/lambda'",
@@ -51,9 +51,9 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '236.3 KB',
-  'millrace/ioredis': '71.8 KB',
-  'millrace/upstash': '44.4 KB',
+  millrace: '236.7 KB',
+  'millrace/ioredis': '72.3 KB',
+  'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.2 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
