@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
 import {
@@ -229,11 +230,15 @@ describe('under the users of accessOf()', () => {
 })
 
 describe('under the users of accessOf() with idempotent', () => {
-  test('duplicates are found, wait, and are acknowledged, and no command is refused', async () => {
+  const idempotentOnce = [idempotent({ ttlMs: 86_400_000 })]
+
+  test.each([
+    ['accessOf()', async () => accessOf(billing(idempotentOnce))],
+    ['infra/redis-acl.txt', readAclFile],
+  ])('duplicates are found, wait, and are acknowledged, and no command is refused: %s', async (_where, read) => {
     const { raw, redis, as } = await startServer()
     const publisher = createPublisher({ stream: 'orders', redis })
-    const idempotentOnce = [idempotent({ ttlMs: 86_400_000 })]
-    const { poller, claimer } = accessOf(billing(idempotentOnce))
+    const { poller, claimer } = await read()
     const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
     for (const id of ['1', '2', '1']) await publisher.publish(Paid, { id }, { eventId: id })
 
@@ -342,3 +347,11 @@ describe('memory', () => {
     await expect(claimOnce(billing([scans]), { redis })).rejects.toThrow(`Cannot claim: ${refusal}`)
   })
 })
+
+/** The users of the ACL file, and what it says that they have for idempotent. */
+async function readAclFile(): Promise<{ poller: string; claimer: string }> {
+  const text = await readFile(new URL('../../infra/redis-acl.txt', import.meta.url), 'utf8')
+  const [, added = ''] = /For idempotent both\n# have also (\(.*\));/.exec(text) ?? []
+  const accessOfUser = (name: string) => new RegExp(`^user orders-${name} (.*)$`, 'm').exec(text)?.[1] ?? ''
+  return { poller: `${accessOfUser('poller')} ${added}`, claimer: `${accessOfUser('claimer')} ${added}` }
+}

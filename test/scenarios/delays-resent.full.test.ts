@@ -51,6 +51,19 @@ describe('promise 21: a call that is sent again after others of its id', () => {
     expect(await calls.waits()).toBe(1)
   })
 
+  it('knows nothing of the stream whose name is the hash tag', async () => {
+    const { redis, raw, delay } = await startCalls()
+    const inBraces = createPublisher({ stream: '{orders}', redis })
+    await delay('a', 0)
+    await promoteAll(redis)
+
+    const { deliverAt } = await inBraces.publish(Reminder, { orderId: 'o-1' }, { eventId: 'e', delayMs: HOUR })
+
+    expect(deliverAt.getTime()).toBeGreaterThan(Date.now() + HOUR / 2)
+    expect(await raw.zcard(DELAYED)).toBe(1)
+    expect(await inBraces.cancel('e')).toBe('cancelled')
+  })
+
   it('answers the same after another event of the id was promoted', async () => {
     const { redis, raw, delay, cancel } = await startCalls()
     await delay('a')

@@ -104,8 +104,10 @@ local function refusal(writes)
 end
 ${LUA_DELAYED_MEMBER}
 local function isOf(key, of) return redis.call('HGET', key, '') == ms(of) end
+-- streams orders and {orders} share these keys
+local own = stream:sub(-1) == '}' and '}' or ''
 local function endedAs(member)
-  return isOf(endedNow, hour) and redis.call('HGET', endedNow, member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, member)
+  return isOf(endedNow, hour) and redis.call('HGET', endedNow, own .. member) or isOf(endedBefore, hour - 1) and redis.call('HGET', endedBefore, own .. member)
 end
 local function callsOf(ended)
   local cancelled, delayedBy = {}, {}
@@ -122,7 +124,7 @@ local function noteEnded(member, how)
     redis.call('HSET', endedNow, '', ms(hour))
     redis.call('PEXPIREAT', endedNow, ms((hour + 3) * 3600000))
   end
-  redis.call('HSET', endedNow, member, table.concat(kept, ' '))
+  redis.call('HSET', endedNow, own .. member, table.concat(kept, ' '))
 end
 
 local function keepFlag()

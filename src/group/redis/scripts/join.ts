@@ -10,10 +10,13 @@ import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY } from './settle-entry.ts'
  * '' any.
  */
 const LUA_REFUSAL = `
+local function denialOf(command)
+  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then return 'NOPERM no permission to run ' .. command[1] .. ' on its key' end
+end
 local function refusalOf(command, kind)
   local is = redis.call('TYPE', command[2]).ok
   if kind ~= '' and is ~= 'none' and is ~= kind then return 'WRONGTYPE ' .. command[1] .. ' needs a ' .. kind .. ', the key is a ' .. is end
-  if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(command)) then return 'NOPERM no permission to run ' .. command[1] .. ' on its key' end
+  return denialOf(command)
 end
 `
 
@@ -24,7 +27,7 @@ local function carryOut(id, count, marker, ttl, commands, kinds)
     table.insert(commands, 1, {'SET', marker, '${MARKER_STATES.handled}' .. id, 'PX', ttl})
     table.insert(kinds, 1, '')
   end
-  local refusal = refusalOf({'XACK', stream, group, id}, '')
+  local refusal = denialOf({'XACK', stream, group, id})
   for n, command in ipairs(commands) do refusal = refusal or refusalOf(command, kinds[n]) end
   if refusal then return refuse(id, count, refusal) end
   for _, command in ipairs(commands) do
