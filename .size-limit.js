@@ -15,7 +15,7 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '178.6 KB'],
+  'a poller over TCP': [POLLER, '178.8 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '183.2 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '152.1 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '105.7 KB'],
@@ -51,10 +51,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '236.7 KB',
+  millrace: '237 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
-  'millrace/operate': '96.2 KB',
+  'millrace/operate': '96.3 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
