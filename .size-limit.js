@@ -18,14 +18,14 @@ const FUNCTIONS = {
   'a poller over TCP': [POLLER, '178.8 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '183.2 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '152.1 KB'],
-  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '105.7 KB'],
+  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '105.9 KB'],
 }
 
 /** To a poller over TCP. */
 const FEATURES = {
-  'definePolicy()': ["export { definePolicy } from 'millrace'", '17.5 KB'],
-  'idempotent()': ["export { idempotent } from 'millrace'", '23.2 KB'],
-  'effects()': ["export { effects } from 'millrace'", '25.5 KB'],
+  'definePolicy()': ["export { definePolicy } from 'millrace'", '17.7 KB'],
+  'idempotent()': ["export { idempotent } from 'millrace'", '23.4 KB'],
+  'effects()': ["export { effects } from 'millrace'", '25.7 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
@@ -37,14 +37,14 @@ const FEATURES = {
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
   'iamAuth()': ["export { iamAuth } from 'millrace/lambda'", '1.8 KB'],
   'connect(), which has REST as well': ["export { connect } from 'millrace/connect'", '4.8 KB'],
-  'createPublisher()': ["export { createPublisher } from 'millrace'", '25.5 KB'],
-  'promoteDelays()': ["export { promoteDelays } from 'millrace'", '10 KB'],
+  'createPublisher()': ["export { createPublisher } from 'millrace'", '25.7 KB'],
+  'promoteDelays()': ["export { promoteDelays } from 'millrace'", '10.2 KB'],
   'wakePoller(), with createPublisher()': [
     "export { createPublisher } from 'millrace'; export { wakePoller } from 'millrace/lambda'",
-    '25.6 KB',
+    '25.8 KB',
   ],
   'a claimer in the same function': ["export { createClaimer } from 'millrace'", '44 KB'],
-  'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.1 KB'],
+  'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.3 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.7 KB'],
   'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '42.9 KB'],
