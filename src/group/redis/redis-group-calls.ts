@@ -52,7 +52,8 @@ export class RedisGroupCalls {
   ): Promise<SettledWithReplies> {
     const settling = settleCalls(this.address, slot, settlements)
     const apart = settling.isLarge ? settling.calls : []
-    const before = await this.#askEach(apart)
+    // not awaited where there is nothing: a read ahead is sent before handlers start
+    const before = apart.length > 0 ? await this.#askEach(apart) : []
     const rest = [...settling.calls.slice(apart.length), ...riders, ...calls]
     const lost = before.find(isUnanswered)
     const answers = [...before, ...(lost ? rest.map(() => lost) : await this.sender.ask(rest))]
