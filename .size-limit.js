@@ -25,7 +25,7 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '17.7 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '23.4 KB'],
-  'effects()': ["export { effects } from 'millrace'", '25.7 KB'],
+  'effects()': ["export { effects } from 'millrace'", '25.9 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
@@ -37,7 +37,7 @@ const FEATURES = {
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
   'iamAuth()': ["export { iamAuth } from 'millrace/lambda'", '1.8 KB'],
   'connect(), which has REST as well': ["export { connect } from 'millrace/connect'", '4.8 KB'],
-  'createPublisher()': ["export { createPublisher } from 'millrace'", '25.7 KB'],
+  'createPublisher()': ["export { createPublisher } from 'millrace'", '25.9 KB'],
   'promoteDelays()': ["export { promoteDelays } from 'millrace'", '10.2 KB'],
   'wakePoller(), with createPublisher()': [
     "export { createPublisher } from 'millrace'; export { wakePoller } from 'millrace/lambda'",

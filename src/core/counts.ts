@@ -4,7 +4,7 @@ export interface SettleCounts {
   acked: number
   /** How many of `acked` were no longer pending: somebody else had acked them, or the group was lost meanwhile. */
   ackMissed: number
-  /** How many of `acked` were acknowledged without a call, since another entry of their event had been handled. */
+  /** How many of `acked` were duplicates: another entry of their event had been handled. No handler was called, unless both ran at once. */
   duplicates: number
   /** Entries acknowledged without a call, since a policy said that they are not for this group. */
   ignored: number

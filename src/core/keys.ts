@@ -53,6 +53,13 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
   }
 }
 
+/** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */
+export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
+  return (
+    Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
+  )
+}
+
 /** Where a stream's delayed events are kept, in its hash slot. No group shares one of these keys: its own have other endings. */
 export interface DelayKeys {
   readonly stream: string

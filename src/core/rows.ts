@@ -1,4 +1,5 @@
 import { MAX_DELAY_MS } from './backoff.ts'
+import { LONGEST_WINDOW_MS } from './longest-window.ts'
 import { assertInteger, assertNumber } from './options.ts'
 
 /** An option that is a number: its unit, its value where nobody gives one, and its bounds. */
@@ -51,7 +52,7 @@ export const PUBLISHER_NUMBER_OPTIONS = {
   maxLength: { unit: 'entries', default: 1_000_000, min: 1, max: MOST },
   retentionMs: { unit: 'ms', min: 1, max: MOST, hasFraction: true },
   maxEntryBytes: ENTRY_BYTES,
-  deduplicateMs: { unit: 'ms', min: 1, max: 366 * 86_400_000 },
+  deduplicateMs: { unit: 'ms', min: 1, max: LONGEST_WINDOW_MS },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** @throws {TypeError | RangeError} Not a number as its row wants it. */

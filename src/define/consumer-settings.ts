@@ -2,7 +2,7 @@ import type { Backoff } from '../core/backoff.ts'
 import { MAX_DELAY_MS } from '../core/backoff.ts'
 import { parseEntryId } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { consumerKeys, hashSlot } from '../core/keys.ts'
+import { consumerKeys, hashSlot, isKeyOfConsumer } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
@@ -264,12 +264,9 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
 }
 
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
-  const { stream, due, waiting, state, wake, nextClaim, paused } = keys
+  const { stream } = keys
   assertText(action, 'deadLetters.stream', name)
-  if (
-    [stream, due, waiting, state, wake, nextClaim, paused].includes(name) ||
-    [keys.slot(''), keys.marker('')].some((prefix) => name.startsWith(prefix))
-  ) {
+  if (name !== keys.deadLetters && isKeyOfConsumer(keys, name)) {
     throw wrongUseError(
       action,
       `deadLetters.stream must not be the stream itself or another key of the consumer, got ${quotedValue(name)}`,

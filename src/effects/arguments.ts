@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../core/keys.ts'
-import { delayKeys, hashSlot, publishedKey } from '../core/keys.ts'
+import { delayKeys, hashSlot, isKeyOfConsumer, publishedKey } from '../core/keys.ts'
 import { assertInteger, assertText, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
@@ -22,7 +22,7 @@ export function checkKey(action: string, keys: ConsumerKeys, key: unknown): void
 function isOwnKey(keys: ConsumerKeys, key: string): boolean {
   const ofGroup = keys.due.slice(0, -'due'.length)
   const { delayed } = delayKeys(keys.stream)
-  const isOfName = Object.values(keys as object).includes(key) || key === delayed
+  const isOfName = isKeyOfConsumer(keys, key) || key === delayed
   return isOfName || [ofGroup, `${delayed}:`, publishedKey(keys.stream, '')].some((own) => key.startsWith(own))
 }
 

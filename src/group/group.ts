@@ -265,10 +265,8 @@ export function isDeadLetterSettlement(settlement: Settlement): settlement is De
 
 /** Duplicates apart from the others, which come first: a duplicate finds the marker that is written with another. */
 export function splitDuplicates(settlements: readonly Settlement[]): [Settlement[], Settlement[]] {
-  const { true: duplicates = [], false: others = [] } = Object.groupBy(settlements, ({ outcome }) =>
-    outcome.kind === 'duplicate' ? 'true' : 'false',
-  )
-  return [others, duplicates]
+  const isDuplicate = ({ outcome }: Settlement) => outcome.kind === 'duplicate'
+  return [settlements.filter((one) => !isDuplicate(one)), settlements.filter(isDuplicate)]
 }
 
 export interface SettleResult {
@@ -459,5 +457,7 @@ export type SettleWithCommands = (
 /** A call, and what it settles. */
 export interface JoinCall {
   readonly chunk: readonly Settlement[]
+  /** Of what joins. */
+  readonly bytes: number
   readonly call: RedisCall
 }

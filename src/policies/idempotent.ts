@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto'
+import { backoffDelayMs } from '../core/backoff.ts'
 import { splitIntoChunks } from '../core/chunks.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
+import { LONGEST_WINDOW_MS } from '../core/longest-window.ts'
 import { HOLD_ANSWERS, HOLD_MS, HOLD_WAIT_MS } from '../core/markers.ts'
 import { assertInteger, assertKnownOptions, assertOneOf, wrongUseError } from '../core/options.ts'
 import { ignoreRejection } from '../core/thenable.ts'
@@ -36,12 +38,6 @@ const MAX_NAME_BYTES = 1_024
 
 /** Characters of a name that a marker's key spells out. */
 const MAX_SPELLED = 128
-
-/** The longest that a marker may stand. */
-const MAX_TTL_MS = 366 * 86_400_000
-
-/** What back-off may add to a wait: see `backoffDelayMs`. */
-const JITTER = 1.2
 
 /** The longest that one of many waits for another look, in waits of one. */
 const MOST_WAITS = 30
@@ -80,7 +76,7 @@ function resolveOptions(options: IdempotentOptions): ResolvedOptions {
   const action = 'make idempotent'
   assertKnownOptions(action, options, ['ttlMs', 'by', 'withoutKey'])
   const { ttlMs, by, withoutKey = 'deadLetter' } = options
-  assertInteger(action, 'ttlMs', ttlMs, 1, MAX_TTL_MS)
+  assertInteger(action, 'ttlMs', ttlMs, 1, LONGEST_WINDOW_MS)
   if (by !== undefined && !isSynchronousFunction(by))
     throw wrongUseError(action, 'by must be a function of the event that answers at once')
   assertOneOf(action, 'withoutKey', withoutKey, ['deadLetter', 'call'])
@@ -89,9 +85,9 @@ function resolveOptions(options: IdempotentOptions): ResolvedOptions {
 
 /** @throws {RangeError} An entry may be retried for longer than it would be known. */
 function assertOutlastsRetries(ttlMs: number, settings: RetrySettings): void {
-  const { maxDeliveries, handlerTimeoutMs } = settings
+  const { backoff, maxDeliveries, handlerTimeoutMs } = settings
   let spanMs = maxDeliveries * handlerTimeoutMs
-  for (let retry = 0; retry < maxDeliveries - 1 && spanMs <= ttlMs; retry++) spanMs += longestWaitMs(settings, retry)
+  for (let count = 1; count < maxDeliveries && spanMs <= ttlMs; count++) spanMs += backoffDelayMs(backoff, count, 1)
   if (ttlMs >= spanMs) return
   throw new RangeError(
     `ttlMs must be >= the time that retries of one entry may take (back-off and handlerTimeoutMs), here ${Math.ceil(spanMs)} or more, got ${ttlMs}`,
@@ -99,10 +95,6 @@ function assertOutlastsRetries(ttlMs: number, settings: RetrySettings): void {
 }
 
 type RetrySettings = Pick<ConsumerSettings, 'backoff' | 'maxDeliveries' | 'handlerTimeoutMs'>
-
-function longestWaitMs({ backoff: { firstMs, factor, maxMs } }: RetrySettings, retry: number): number {
-  return firstMs === 0 ? 0 : Math.min(maxMs, firstMs * factor ** retry * JITTER)
-}
 
 /** What names an event, or why nothing does. */
 type EventName = { readonly name: string } | { readonly problem: unknown } | undefined

@@ -1,6 +1,6 @@
 import { COMMANDS_JOINABLE_TO_ACK } from '../core/joinable.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { hashSlot } from '../core/keys.ts'
+import { hashSlot, isKeyOfConsumer } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PolicyQuestion } from '../define/policy.ts'
@@ -69,14 +69,8 @@ function checkCommand(keys: ConsumerKeys, command: unknown): void {
     throw wrongUseError(action, `its key must lie in the stream's hash slot, got ${quotedValue(String(key))}`)
   const lower = name.toLowerCase()
   if (OF_THE_CONNECTION.test(lower)) throw wrongUseError(action, 'others use its connection, too')
-  if (isOwn(keys, String(key)) && !(key === keys.stream && ON_STREAM.includes(lower)))
+  if (isKeyOfConsumer(keys, String(key)) && !(key === keys.stream && ON_STREAM.includes(lower)))
     throw wrongUseError(action, `its key must not be one of the consumer's own, got ${quotedValue(String(key))}`)
-}
-
-function isOwn(keys: ConsumerKeys, key: string): boolean {
-  return (
-    Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
-  )
 }
 
 /** What commands that join take after their key. */

@@ -24,7 +24,8 @@ export function appenderTo(server: MemoryServer): AppendEntries {
       if (first !== undefined) duplicates.add(n)
       return first ?? add(server, addition)
     })
-    return { answers, duplicates, raised: flags.map((flag) => server.raise(flag)) }
+    const raised = flags.map((flag) => server.raise(flag))
+    return { answers, raised, ...(duplicates.size > 0 && { duplicates }) }
   }
 }
 

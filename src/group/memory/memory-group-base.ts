@@ -1,3 +1,4 @@
+import { COUNTS } from '../../core/due-score.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
@@ -16,9 +17,6 @@ import { seenPauses } from '../seen-pauses.ts'
 import type { ReturnToPending } from '../tally.ts'
 import type { MemoryServer, MemoryStream, StoredClaimerState, StoredPendingEntry } from './memory-server.ts'
 import { MemoryConsumerGroup } from './memory-server.ts'
-
-/** A score has the count below the time. */
-const COUNTS = 1_024
 
 /** The score of what was taken, without its count: above every time. */
 export const TAKEN_SCORE = 9e15

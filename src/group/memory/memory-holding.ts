@@ -1,3 +1,4 @@
+import { COUNTS } from '../../core/due-score.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import { HOLD_ANSWERS, HOLD_WAIT_MS, MARKER_STATES } from '../../core/markers.ts'
@@ -41,7 +42,7 @@ function waitMsFor(calls: MemoryGroupBase, holder: string, id: string, minIdleMs
   if (!isAside(row)) return HOLD_ANSWERS.running
   const score = calls.dueTimes.get(holder)
   if (score === undefined || score >= TAKEN_SCORE) return HOLD_WAIT_MS.forCondition
-  return Math.max(0, Math.floor(score / 1_024) - calls.now) + HOLD_WAIT_MS.afterDue
+  return Math.max(0, Math.floor(score / COUNTS) - calls.now) + HOLD_WAIT_MS.afterDue
 }
 
 function isAside({ owner }: StoredPendingEntry): boolean {

@@ -87,7 +87,7 @@ async function append(
   }
   const [first] = answers
   if (isUnanswered(first) && answers.every(isUnanswered)) throw first
-  return { answers, duplicates, raised }
+  return { answers, raised, ...(duplicates.size > 0 && { duplicates }) }
 }
 
 function appendCall(

@@ -1,6 +1,6 @@
 import type { LuaScript } from './scripts/script.ts'
 import type { CallSender, RedisCall, ScriptCall } from './sender.ts'
-import { isReplyError, isUnanswered } from './sender.ts'
+import { isReplyError, isScript, isUnanswered } from './sender.ts'
 import type { RedisCommand, ReplyOrConnectionError } from './transport.ts'
 
 /** Calls that go with their texts in one request. */
@@ -65,8 +65,4 @@ function firstWithText(sender: CallSender, calls: readonly RedisCall[]): readonl
 
 function withDigest(sender: CallSender, call: RedisCall): RedisCommand {
   return isScript(call) ? sender.withDigest(call) : call
-}
-
-function isScript(call: RedisCall): call is ScriptCall {
-  return 'script' in call
 }

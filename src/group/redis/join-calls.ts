@@ -29,29 +29,43 @@ export function joinCalls(
   settlements: readonly Settlement[],
 ): readonly JoinCall[] {
   const units = how.together?.(settlements) ?? settlements.map((settlement) => [settlement])
-  return joinChunks(how, units).map((units) => ({ chunk: units.flat(), call: joinCall(how, address, slot, units) }))
+  return joinChunks(how, units).map(({ units, bytes }) => ({
+    chunk: units.flat(),
+    bytes,
+    call: joinCall(how, address, slot, units),
+  }))
 }
 
 type Unit = readonly Settlement[]
 
-function joinChunks(how: JoinScript, units: readonly Unit[]): readonly Unit[][] {
-  const chunks: Unit[][] = []
-  let [args, bytes, entries] = [Infinity, 0, 0]
+/** What one call settles. */
+interface Chunk {
+  readonly units: Unit[]
+  args: number
+  bytes: number
+  entries: number
+}
+
+function joinChunks(how: JoinScript, units: readonly Unit[]): readonly Chunk[] {
+  const chunks: Chunk[] = []
   for (const unit of units) {
     const commands = unit.map((settlement) => commandsOf(how, settlement).map(([, command]) => command))
-    const ownArgs = commands.reduce((sum, each) => sum + countJoinArguments(each), unit.length > 1 ? 2 : 0)
-    const ownBytes = commands.reduce((sum, each) => sum + countJoinBytes(each), 0)
-    const isFull = args + ownArgs > MAX_JOIN_ARGUMENTS || bytes + ownBytes > MAX_JOIN_BYTES
-    if (isFull || entries + unit.length > MAX_ENTRIES_PER_SCRIPT_CALL) {
-      chunks.push([])
-      args = bytes = entries = 0
-    }
-    chunks.at(-1)?.push(unit)
-    args += ownArgs
-    bytes += ownBytes
-    entries += unit.length
+    const args = commands.reduce((sum, each) => sum + countJoinArguments(each), unit.length > 1 ? 2 : 0)
+    const bytes = commands.reduce((sum, each) => sum + countJoinBytes(each), 0)
+    const last = chunks.at(-1)
+    if (last && hasRoom(last, unit, args, bytes)) {
+      last.units.push(unit)
+      last.args += args
+      last.bytes += bytes
+      last.entries += unit.length
+    } else chunks.push({ units: [unit], args, bytes, entries: unit.length })
   }
   return chunks
+}
+
+function hasRoom(chunk: Chunk, unit: Unit, args: number, bytes: number): boolean {
+  if (chunk.args + args > MAX_JOIN_ARGUMENTS || chunk.bytes + bytes > MAX_JOIN_BYTES) return false
+  return chunk.entries + unit.length <= MAX_ENTRIES_PER_SCRIPT_CALL
 }
 
 /** Arguments that an entry's commands take of a call. */

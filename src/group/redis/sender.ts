@@ -129,6 +129,6 @@ function named(calls: readonly RedisCall[], replies: ReplyOrConnectionError[]): 
   return replies
 }
 
-function isScript(call: RedisCall): call is ScriptCall {
+export function isScript(call: RedisCall): call is ScriptCall {
   return !Array.isArray(call)
 }

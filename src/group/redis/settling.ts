@@ -39,7 +39,7 @@ export function settleCalls(address: GroupAddress, slot: Slot, settlements: read
   const zrems = splitIntoChunks(taken, MAX_XACK_IDS).map((chunk) => zrem(address.keys.due, chunk.map(idOf)))
   return {
     calls: [...xacks, ...joins.map(({ call }) => call), ...scripts, ...zrems],
-    isLarge: joins.length > 1 && bytesOf(byOp.join) > LARGEST_BYTES,
+    isLarge: joins.length > 1 && joins.reduce((sum, { bytes }) => sum + bytes, 0) > LARGEST_BYTES,
     result(answers) {
       const tally = new Tally()
       let at = 0
@@ -62,11 +62,6 @@ function joinsOf(address: GroupAddress, slot: Slot, settlements: readonly Settle
 
 /** Bytes of what joins, above which each call is a request of its own: a service may take no more. */
 const LARGEST_BYTES = 1_048_576
-
-function bytesOf(settlements: readonly Settlement[]): number {
-  const texts = settlements.flatMap(({ effects }) => effects?.commands ?? []).flat()
-  return texts.reduce<number>((sum, text) => sum + Buffer.byteLength(String(text)), 0)
-}
 
 type Op = (typeof OUTCOME_KINDS)[keyof typeof OUTCOME_KINDS]['op']
 

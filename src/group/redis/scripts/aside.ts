@@ -8,6 +8,13 @@ local function num(n) return ('%.0f'):format(n) end
 local function running(count) return num(RUNNING + math.min(count, ${COUNTS - 1})) end
 `
 
+/** `sortable(id)` is a text that sorts as the id does. */
+export const LUA_SORTABLE_ID = `local function sortable(id)
+  local ms, seq = id:match('^(%d+)%-(%d+)$')
+  return string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
+end
+`
+
 /**
  * What is set aside comes back by an index only. `score(ms, count)` is a place in the sorted set of due times, `countOf(score)` the count in it,
  * `member(condition, id, count)` a place in the set of those that wait for a condition: a condition is one range there, in the order of ids.
@@ -26,10 +33,7 @@ local function countOf(text)
   if score >= RUNNING and score < RUNNING + ${COUNTS} then return score - RUNNING end
   return score >= 0 and score < RUNNING and math.floor(score) % ${COUNTS} or 0
 end
-local function sortable(id)
-  local ms, seq = id:match('^(%d+)%-(%d+)$')
-  return string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
-end
+${LUA_SORTABLE_ID}
 -- what the server would take for another spelling of an id is none: it would be dealt with twice
 local function isId(text)
   return text and text:match('^%d+%-%d+$') and not text:match('^0%d') and not text:match('%-0%d') and idOr(text, nil) ~= nil

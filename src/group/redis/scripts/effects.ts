@@ -1,10 +1,8 @@
 import { MARKER_STATES } from '../../../core/markers.ts'
-import { LUA_SET_ASIDE } from './aside.ts'
-import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { LUA_LOOK_AHEAD } from './look-ahead.ts'
 import type { LuaScript } from './script.ts'
 import { SETTLE_SCRIPT_ANSWERS } from './settle.ts'
-import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY } from './settle-entry.ts'
+import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY, LUA_SETTLE_FRAME } from './settle-entry.ts'
 
 /** In place of the type of a policy's key: the command is an effect of the handler. */
 export const EFFECT_KIND = '*'
@@ -72,14 +70,7 @@ end
 export const acknowledgeWithEffectsScript: LuaScript = {
   keyCount: undefined,
   lua: `
-local stream, lease, due = unpack(KEYS, 1, 3)
-local group, consumer, token = unpack(ARGV, 1, 3)
-${LUA_FENCE}
-${LUA_IS_TRIMMED}
-${LUA_NOW_MS}
-${LUA_READ_KEYS_BESIDE_GROUP}
-${LUA_SET_ASIDE}
-local ours, out = leased(), {0}
+${LUA_SETTLE_FRAME}
 ${LUA_LOOK_AHEAD}
 ${LUA_ACKNOWLEDGE_OR_REFUSE}
 ${LUA_CARRY_OUT_ALL}

@@ -1,6 +1,7 @@
 import { COUNTS, RUNNING } from '../../../core/due-score.ts'
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../../core/keys.ts'
 import { HOLD_ANSWERS, HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
+import { LUA_SORTABLE_ID } from './aside.ts'
 import { LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -21,12 +22,7 @@ local stream, due = unpack(KEYS, 1, 2)
 local group, ttl, idle = unpack(ARGV, 1, 3)
 ${LUA_NOW_MS}
 ${LUA_READ_KEYS_BESIDE_GROUP}
-local function padded(id)
-  local ms, seq = id:match('^(%d+)%-(%d+)$')
-  return ms and ('0'):rep(20 - #ms) .. ms .. ('0'):rep(20 - #seq) .. seq
-end
-local function isBefore(id, other) return padded(id) < padded(other) end
--- a group that is gone has nothing pending
+${LUA_SORTABLE_ID}-- a group that is gone has nothing pending
 local function pending(id)
   local rows = redis.pcall('XPENDING', stream, group, id, id, 1)
   return not rows.err and rows[1]
@@ -36,7 +32,7 @@ local function isAside(row) return row[2] == '${PARKED_CONSUMER}' or row[2] == '
 -- how long to wait for a holder that is pending; nil to take over
 local function waitFor(row, id)
   local other, isSetAside = row[1], isAside(row)
-  if isBefore(id, other) and (isSetAside or row[3] >= tonumber(idle)) then return nil end
+  if sortable(id) < sortable(other) and (isSetAside or row[3] >= tonumber(idle)) then return nil end
   if not isSetAside then return ${HOLD_ANSWERS.running} end
   local place = tonumber(beside('ZSCORE', due, other) or '')
   if not place or place >= ${RUNNING} then return ${HOLD_WAIT_MS.forCondition} end
@@ -51,7 +47,7 @@ for n = 3, #KEYS do
   local state, other = (type(text) == 'string' and text or ''):match('^([${MARKER_STATES.handled}${MARKER_STATES.held}])(%d+%-%d+)$')
   if state == '${MARKER_STATES.handled}' then answer(${HOLD_ANSWERS.handled}, other)
   else
-    local row = state and other ~= id and padded(other) and pending(other)
+    local row = state and other ~= id and pending(other)
     local wait = row and waitFor(row, id)
     if wait then answer(wait, other)
     else

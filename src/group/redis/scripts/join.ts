@@ -1,9 +1,7 @@
 import { MARKER_STATES } from '../../../core/markers.ts'
-import { LUA_SET_ASIDE } from './aside.ts'
-import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 import { SETTLE_SCRIPT_ANSWERS } from './settle.ts'
-import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY } from './settle-entry.ts'
+import { LUA_ACKNOWLEDGE_OR_REFUSE, LUA_SETTLE_ENTRY, LUA_SETTLE_FRAME } from './settle-entry.ts'
 
 /**
  * `refusalOf(command, kind)` is why a command could not be carried out: its key's type, and from 7.0 on the right. `kind` is the type that the key must have,
@@ -54,14 +52,7 @@ end
 export const acknowledgeWithCommandsScript: LuaScript = {
   keyCount: undefined,
   lua: `
-local stream, lease, due = unpack(KEYS, 1, 3)
-local group, consumer, token = unpack(ARGV, 1, 3)
-${LUA_FENCE}
-${LUA_IS_TRIMMED}
-${LUA_NOW_MS}
-${LUA_READ_KEYS_BESIDE_GROUP}
-${LUA_SET_ASIDE}
-local ours, out = leased(), {0}
+${LUA_SETTLE_FRAME}
 ${LUA_REFUSAL}
 ${LUA_ACKNOWLEDGE_OR_REFUSE}
 ${LUA_CARRY_OUT}

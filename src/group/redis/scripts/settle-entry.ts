@@ -1,5 +1,19 @@
 import { HOLD_WAIT_MS, MARKER_STATES } from '../../../core/markers.ts'
+import { LUA_SET_ASIDE } from './aside.ts'
+import { LUA_FENCE, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import { REFUSED_DEAD_LETTER_RETRY_MS, SETTLE_SCRIPT_ANSWERS } from './settle.ts'
+
+/** What scripts that settle with commands begin with: what KEYS and ARGV have first, the fence, whether the slot is ours, and their answer. */
+export const LUA_SETTLE_FRAME = `
+local stream, lease, due = unpack(KEYS, 1, 3)
+local group, consumer, token = unpack(ARGV, 1, 3)
+${LUA_FENCE}
+${LUA_IS_TRIMMED}
+${LUA_NOW_MS}
+${LUA_READ_KEYS_BESIDE_GROUP}
+${LUA_SET_ASIDE}
+local ours, out = leased(), {0}
+`
 
 /** `acknowledge(id, status)`, and `refuse(id, count, text)`, which sets an entry aside for a while. Needs ASIDE and the locals stream, group, due, now. */
 export const LUA_ACKNOWLEDGE_OR_REFUSE = `
