@@ -47,7 +47,7 @@ async function runService(options: DevOptions, signal: AbortSignal, cleanups: Cl
   const service = await build()
   const lambda = await startLocalLambda({
     ...service,
-    onInvocation: (report) => say(invocationLine(report)),
+    onInvocation: (report) => say(invocationLine(report, { isStopping: signal.aborted })),
     onLog(line) {
       const text = functionOutputLine(line)
       if (text !== undefined) console.log(text)

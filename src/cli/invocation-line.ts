@@ -3,18 +3,23 @@ import type { FunctionOutputLine, LocalInvocationReport } from '../local/definit
 /** Members of a report that show a reader nothing of what was done, or what others show. */
 const UNSAID = new Set(['durationMs', 'drained', 'roundTrips', 'invoked', 'iteratorAgeMs'])
 
-/** A run of a function in one line: what it counted other than 0, how long it took, what failed. */
-export function invocationLine(report: LocalInvocationReport): string {
+/**
+ * A run of a function in one line: what it counted other than 0, how long it took, what failed. What is killed since
+ * `millrace dev` stops has not failed: a claimer waits for what is due, a listening poller for what comes.
+ */
+export function invocationLine(report: LocalInvocationReport, { isStopping = false } = {}): string {
   const { functionName, functionError, payload, durationMs, initMs, attempt } = report
   const answer = JSON.parse(payload) as unknown
   const times = [`${Math.round(durationMs)} ms`]
   if (initMs !== undefined) times.push(`init ${Math.round(initMs)} ms`)
   if (attempt > 1) times.push(`attempt ${attempt}`)
-  return `${functionName}: ${functionError ? failureText(answer) : answerText(answer)} (${times.join(', ')})`
+  const outcome = functionError ? failureText(answer, isStopping) : answerText(answer)
+  return `${functionName}: ${outcome} (${times.join(', ')})`
 }
 
-function failureText(answer: unknown): string {
+function failureText(answer: unknown, isStopping: boolean): string {
   const { errorType, errorMessage } = (answer ?? {}) as { errorType?: string; errorMessage?: string }
+  if (isStopping && errorType === 'Runtime.ExitError') return 'stopped'
   return `failed: ${errorType}: ${errorMessage}`
 }
 

@@ -36,6 +36,18 @@ test.each<[string, Partial<LocalInvocationReport>, string]>([
   expect(invocationLine(aReport(report))).toBe(line)
 })
 
+test('what is killed when millrace dev stops has not failed', () => {
+  const killed = aReport({
+    functionError: 'Unhandled',
+    payload: '{"errorType":"Runtime.ExitError","errorMessage":"Runtime exited with error: signal: killed"}',
+  })
+  const failed = aReport({ functionError: 'Unhandled', payload: '{"errorType":"Error","errorMessage":"no"}' })
+
+  expect(invocationLine(killed, { isStopping: true })).toBe('poller: stopped (12 ms)')
+  expect(invocationLine(killed)).toMatch(/^poller: failed: Runtime.ExitError: /)
+  expect(invocationLine(failed, { isStopping: true })).toBe('poller: failed: Error: no (12 ms)')
+})
+
 test.each<['stdout' | 'platform', string, string | undefined]>([
   ['stdout', 'hello', '  poller | hello'],
   ['stdout', '2026-11-24T08:00:00.000Z\tr-1\tINFO\thello\tworld', '  poller | INFO hello\tworld'],
