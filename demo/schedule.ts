@@ -39,7 +39,8 @@ export function startSchedule(wakeups: readonly Wakeup[]): Schedule {
   }
 }
 
-function lambdaContext(functionName: string): LambdaContext {
+/** What Lambda gives a function, with half a minute to go. */
+export function lambdaContext(functionName: string): LambdaContext {
   const deadline = performance.now() + FUNCTION_TIMEOUT_MS
   return {
     functionName,

@@ -44,7 +44,7 @@ interface Around {
   readonly parameterOf: (name: string) => string
 }
 
-/** Adds the cache; each function connects as its own user, by IAM: both take `redis` from `functions/orders/redis-iam.ts`. */
+/** Adds the cache; each function connects as its own user, by IAM: both take `redis` from `functions/shared/redis-iam.ts`. */
 export function addRedis(stack: Stack, { stage, poller, claimer, parameterOf, ...network }: Around): void {
   const users = usersOf(stack, stage)
   const cache = cacheOf(stack, `orders-${stage}`, network, usersGroupOf(stack, `orders-${stage}`, Object.values(users)))

@@ -1,7 +1,7 @@
 import type { EventOf, HandlerContext } from 'millrace'
 import { NonRetryableError } from 'millrace'
+import type { OrderShipped } from '../events/orders.ts'
 import { carriers } from './carriers.ts'
-import type { OrderShipped } from './events.ts'
 
 /** Books the pick-up of an order's parcels. An unknown carrier stays unknown: no retry would help. */
 export async function bookShipment(event: EventOf<typeof OrderShipped>, context: HandlerContext): Promise<void> {

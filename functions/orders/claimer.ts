@@ -2,8 +2,8 @@ import { Logger } from '@aws-lambda-powertools/logger'
 import { createClaimer } from 'millrace'
 import { checkAtColdStart } from 'millrace/operate'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
+import { redis } from '../shared/redis.ts'
 import { billing } from './consumer.ts'
-import { redis } from './redis.ts'
 
 const logger = new Logger()
 

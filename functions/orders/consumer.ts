@@ -1,7 +1,7 @@
 import { defineConsumer, on } from 'millrace'
+import { OrderPaid, OrderShipped } from '../events/orders.ts'
+import { ordersStream } from '../shared/env.ts'
 import { bookShipment } from './book-shipment.ts'
-import { ordersStream } from './env.ts'
-import { OrderPaid, OrderShipped } from './events.ts'
 import { sendReceipt } from './send-receipt.ts'
 
 export const billing = defineConsumer({

@@ -1,8 +1,8 @@
 import { createPoller } from 'millrace'
 import { invokeSelf } from 'millrace/lambda'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
+import { redis } from '../shared/redis.ts'
 import { billing } from './consumer.ts'
-import { redis } from './redis.ts'
 
 /** Wakes on a schedule: handles what is new. */
 export const handler = createPoller(billing, {

@@ -1,5 +1,5 @@
 import type { EventOf, HandlerContext } from 'millrace'
-import type { OrderPaid } from './events.ts'
+import type { OrderPaid } from '../events/orders.ts'
 import { mail } from './mail.ts'
 
 /** Mails the receipt of an order. A mail server that is busy is asked again later: what is thrown here is retried. */

@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import { OrderPaid } from '../../functions/orders/events.ts'
+import { OrderPaid } from '../../functions/events/orders.ts'
 import { copyService } from '../infra/package-functions.ts'
 import { millrace } from './millrace.ts'
 

@@ -67,7 +67,7 @@ describe('millrace plan', () => {
     ['values have bounds', ['--pollers', '1.5'], /pollers must be a whole number, got 1.5$/],
     [
       'a module must export consumers',
-      ['functions/orders/events.ts'],
+      ['functions/events/orders.ts'],
       /events.ts must export what defineConsumer made$/,
     ],
     ['an unknown option is wrong usage', ['--fast'], /^millrace plan: Unknown option '--fast'/],

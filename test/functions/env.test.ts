@@ -115,7 +115,7 @@ describe('REDIS_URL_PARAMETER', () => {
 
 async function loadEnv(environment: Readonly<Record<string, string>>) {
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
-  return import('../../functions/orders/env.ts')
+  return import('../../functions/shared/env.ts')
 }
 
 /** A parameter store on loopback: what `answer` gives is its status and body; nothing, and it never answers. */

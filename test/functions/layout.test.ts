@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
@@ -10,6 +10,8 @@ const PACKAGES = ['millrace', ...Object.keys({ ...dependencies, ...peerDependenc
 
 function isOfOwnProject(specifier: string): boolean {
   if (specifier.startsWith('node:')) return true
+  // what systems of the shop share
+  if (/^\.\.\/(events|shared)\/[\w.-]+$/.test(specifier)) return true
   if (specifier.startsWith('.')) return /^\.\/[\w.-]+$/.test(specifier)
   return PACKAGES.some((name) => specifier === name || specifier.startsWith(`${name}/`))
 }
@@ -18,9 +20,16 @@ function importsOf(text: string): string[] {
   return [...text.matchAll(/(?:\bfrom|\bimport|\bimport\() ?'([^']+)'/g)].map(([, specifier = '']) => specifier)
 }
 
-const systems = readdirSync(join(ROOT, 'functions')).filter((name) => !name.endsWith('.md'))
+const SHARED = ['events', 'shared']
+const folders = readdirSync(join(ROOT, 'functions')).filter((name) => !name.endsWith('.md'))
+const systems = folders.filter((name) => !SHARED.includes(name))
+const examples = readdirSync(join(ROOT, 'examples')).filter((name) => !name.endsWith('.md'))
+
+const readmeOf = (folder: string) =>
+  existsSync(join(ROOT, folder, 'README.md')) ? `${folder}/README.md` : 'functions/README.md'
+
 const FOLDERS = [
-  ...systems.map((name) => ({ folder: `functions/${name}`, readme: 'functions/README.md' })),
+  ...folders.map((name) => ({ folder: `functions/${name}`, readme: readmeOf(`functions/${name}`) })),
   { folder: 'infra', readme: 'infra/README.md' },
 ]
 
@@ -28,7 +37,8 @@ describe.each(FOLDERS)('$folder', ({ folder, readme }) => {
   const files = readdirSync(join(ROOT, folder)).filter((name) => name !== 'README.md')
 
   it('imports what a project of its own has: its neighbours and packages', () => {
-    const imports = files.flatMap((name) => importsOf(readFileSync(join(ROOT, folder, name), 'utf8')))
+    const sources = files.filter((name) => /\.[cm]?[jt]s$/.test(name))
+    const imports = sources.flatMap((name) => importsOf(readFileSync(join(ROOT, folder, name), 'utf8')))
 
     expect(imports).not.toEqual([])
     expect(imports.filter((specifier) => !isOfOwnProject(specifier))).toEqual([])
@@ -48,8 +58,38 @@ describe.each(FOLDERS)('$folder', ({ folder, readme }) => {
 
 describe.each(systems)('functions/%s', (system) => {
   it('has the files that every system has', () => {
-    expect(readdirSync(join(ROOT, 'functions', system))).toEqual(
-      expect.arrayContaining(['events.ts', 'consumer.ts', 'poller.ts', 'claimer.ts']),
+    const files = readdirSync(join(ROOT, 'functions', system))
+
+    expect(files).toEqual(expect.arrayContaining(['poller.ts', 'claimer.ts']))
+    expect(files.some((name) => /^consumers?\.ts$/.test(name))).toBe(true)
+  })
+})
+
+const SYSTEMS = [...systems.map((name) => `functions/${name}`), ...examples.map((name) => `examples/${name}`)]
+
+describe.each(SYSTEMS)('%s', (system) => {
+  it('fits on a desk: at most 12 files and 500 lines, its README apart', () => {
+    const files = readdirSync(join(ROOT, system)).filter((name) => name !== 'README.md' && name !== 'node_modules')
+    const lines = files.reduce(
+      (sum, name) =>
+        sum +
+        readFileSync(join(ROOT, system, name), 'utf8')
+          .trimEnd()
+          .split('\n').length,
+      0,
     )
+
+    expect(files.length).toBeLessThanOrEqual(12)
+    expect(lines).toBeLessThanOrEqual(500)
+  })
+
+  it('has a README of one page, which examples/README.md lists', () => {
+    if (system === 'functions/orders') return
+    expect(
+      readFileSync(join(ROOT, system, 'README.md'), 'utf8')
+        .trimEnd()
+        .split('\n').length,
+    ).toBeLessThanOrEqual(80)
+    expect(readFileSync(join(ROOT, 'examples/README.md'), 'utf8')).toContain(`](../${system}/README.md)`)
   })
 })

@@ -1,8 +1,8 @@
 import type { EventOf, NonRetryableError } from 'millrace'
 import { createHandlerContext } from 'millrace/testing'
 import { describe, expect, test } from 'vitest'
+import { OrderPaid, OrderShipped } from '../../functions/events/orders.ts'
 import { bookShipment } from '../../functions/orders/book-shipment.ts'
-import { OrderPaid, OrderShipped } from '../../functions/orders/events.ts'
 import { sendReceipt } from '../../functions/orders/send-receipt.ts'
 
 describe('OrderPaid', () => {

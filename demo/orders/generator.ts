@@ -1,7 +1,7 @@
 import type { DeadLetterReason, Publisher } from 'millrace'
-import { OrderPaid, OrderShipped } from '../functions/orders/events.ts'
-import type { Random } from './random.ts'
-import { createRandom } from './random.ts'
+import { OrderPaid, OrderShipped } from '../../functions/events/orders.ts'
+import type { Random } from '../random.ts'
+import { createRandom } from '../random.ts'
 
 /** An order as a shop would know it; each becomes one entry. */
 export interface Order {

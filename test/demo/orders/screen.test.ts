@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import type { Picture } from '../../demo/screen.ts'
-import { createScreen } from '../../demo/screen.ts'
-import { Tally } from '../../demo/tally.ts'
+import type { Picture } from '../../../demo/orders/screen.ts'
+import { createScreen } from '../../../demo/orders/screen.ts'
+import { Tally } from '../../../demo/orders/tally.ts'
 
 test('createScreen() refreshes a table in place on a terminal', () => {
   const { stdout, writes } = anOutput({ isTTY: true, columns: 80 })

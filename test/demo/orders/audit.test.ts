@@ -1,11 +1,11 @@
 import type { Report } from 'millrace'
 import { describe, expect, test } from 'vitest'
-import type { Holdings } from '../../demo/audit.ts'
-import { equationsOf, isEven } from '../../demo/audit.ts'
-import type { Kind } from '../../demo/generator.ts'
-import { KINDS } from '../../demo/generator.ts'
-import { equationText } from '../../demo/summary.ts'
-import { COUNTS, Tally } from '../../demo/tally.ts'
+import { equationText, isEven } from '../../../demo/equation.ts'
+import type { Holdings } from '../../../demo/orders/audit.ts'
+import { equationsOf } from '../../../demo/orders/audit.ts'
+import type { Kind } from '../../../demo/orders/generator.ts'
+import { KINDS } from '../../../demo/orders/generator.ts'
+import { COUNTS, Tally } from '../../../demo/orders/tally.ts'
 
 describe('equationsOf()', () => {
   test('is even throughout when everything was acked or is a dead letter', () => {

@@ -1,5 +1,5 @@
+import { paint, seconds } from '../paint.ts'
 import type { Gauges } from './observer.ts'
-import { paint, seconds } from './paint.ts'
 import type { Counts, FunctionTally, Tally } from './tally.ts'
 
 /** What the screen shows. */

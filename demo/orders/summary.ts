@@ -1,8 +1,10 @@
-import type { Equation, Holdings, Term } from './audit.ts'
-import { isEven, reasonOf } from './audit.ts'
+import type { Equation } from '../equation.ts'
+import { equationLines } from '../equation.ts'
+import { paint } from '../paint.ts'
+import type { Holdings } from './audit.ts'
+import { reasonOf } from './audit.ts'
 import { KINDS } from './generator.ts'
 import type { DeadLetter } from './observer.ts'
-import { paint } from './paint.ts'
 import { functionTable } from './screen.ts'
 import type { Tally } from './tally.ts'
 
@@ -27,22 +29,6 @@ function kindLines(tally: Tally): string[] {
     const fate = kind.fate === 'acked' ? 'acked' : `dead letter, ${kind.fate}`
     return `${kind.label.padEnd(width)}${`${tally.published.get(kind) ?? 0}`.padStart(7)}  ${paint('dim', fate)}`
   })
-}
-
-function equationLines(equations: readonly Equation[]): string[] {
-  const width = Math.max(...equations.map(({ left }) => sideText(left).length))
-  return equations.map((equation) => {
-    const mark = isEven(equation) ? paint('green', 'ok') : paint('red', 'NO')
-    return `${mark}  ${equationText(equation, width)}`
-  })
-}
-
-export function equationText({ left, right }: Equation, width = 0): string {
-  return `${sideText(left).padEnd(width)} = ${sideText(right)}`
-}
-
-function sideText(terms: readonly Term[]): string {
-  return terms.map(([label, value]) => `${label} ${value}`.trim()).join(' + ')
 }
 
 /** One field a line; a value of several lines goes on below its first. */

@@ -1,17 +1,9 @@
 import type { Consumer } from 'millrace'
+import type { Equation, Term } from '../equation.ts'
 import type { Kind } from './generator.ts'
 import { KINDS } from './generator.ts'
 import type { DeadLetter, Observer } from './observer.ts'
 import type { Tally } from './tally.ts'
-
-/** A number and what it is. */
-export type Term = readonly [label: string, value: number]
-
-/** Both sides must be the same sum. */
-export interface Equation {
-  readonly left: readonly Term[]
-  readonly right: readonly Term[]
-}
 
 /** What the server holds in the end. */
 export interface Holdings {
@@ -74,12 +66,6 @@ export function equationsOf(tally: Tally, holdings: Holdings): Equation[] {
 }
 
 const NONE: readonly Term[] = [['', 0]]
-
-export function isEven({ left, right }: Equation): boolean {
-  return sum(left) === sum(right)
-}
-
-const sum = (terms: readonly Term[]) => terms.reduce((total, [, value]) => total + value, 0)
 
 export function reasonOf({ fields }: DeadLetter): string {
   return fields.find(([name]) => name === 'reason')?.[1] ?? ''

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Consumer, Report, ScheduledHandler } from 'millrace'
+import { startSchedule } from '../schedule.ts'
 import type { Order, Writers } from './generator.ts'
 import { TICK_MS } from './generator.ts'
 import type { Gauges, Observer } from './observer.ts'
-import { startSchedule } from './schedule.ts'
 import type { Screen } from './screen.ts'
 import { Tally } from './tally.ts'
 

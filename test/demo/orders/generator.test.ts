@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { KINDS, orderTicks } from '../../demo/generator.ts'
+import { KINDS, orderTicks } from '../../../demo/orders/generator.ts'
 
 test('orderTicks() gives ten ticks a second', () => {
   expect([...orderTicks(1, 3)]).toHaveLength(30)

@@ -1,0 +1,43 @@
+import { startRedisServer } from '../tools/redis-server.ts'
+import { equationLines, equationText, isEven } from './equation.ts'
+import type { DemoOptions } from './options.ts'
+import { paint } from './paint.ts'
+import type { SystemDemo } from './system-demo.ts'
+import { createView } from './view.ts'
+
+/** The systems of `functions/` and `examples/`, each with a sentence. */
+const SYSTEMS: readonly {
+  readonly name: string
+  readonly about: string
+  readonly load?: () => Promise<{ readonly demo: SystemDemo }>
+}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+
+export const NAMES = SYSTEMS.map(({ name }) => name)
+
+/** A line a system. */
+export function listOf(): string[] {
+  const width = Math.max(...NAMES.map((name) => name.length))
+  return SYSTEMS.map(({ name, about }) => `${name.padEnd(width)}  ${about}`)
+}
+
+/** Runs a system on a Redis of its own, and prints its invariants. Resolves to whether they hold. */
+export async function runSystem(options: DemoOptions, signal: AbortSignal): Promise<boolean> {
+  const server = await startRedisServer()
+  const view = createView(process.stdout)
+  try {
+    process.env.REDIS_URL = server.url
+    // their reports are on the screen
+    process.env.POWERTOOLS_METRICS_DISABLED = 'true'
+    process.env.POWERTOOLS_LOG_LEVEL = 'SILENT'
+    const system = await SYSTEMS.find(({ name }) => name === options.name)?.load?.()
+    if (!system) throw new Error(`Cannot run ${options.name}`)
+    const equations = await system.demo.run({ url: server.url, ...options, signal, show: (lines) => view.show(lines) })
+    for (const line of ['', paint('bold', 'Whether it adds up'), ...equationLines(equations), '']) console.log(line)
+    const wrong = equations.filter((equation) => !isEven(equation))
+    for (const equation of wrong) console.error(`Does not add up: ${equationText(equation)}`)
+    if (wrong.length === 0) console.log(paint('green', 'Everything adds up'))
+    return wrong.length === 0
+  } finally {
+    await server.stop()
+  }
+}
