@@ -7,7 +7,7 @@ const who = { user_id: z.string(), session_id: z.string() }
 /** What it cost: a text with two decimals, since no number holds money. */
 const amount = z.string().check(z.regex(/^\d{1,12}\.\d{2}$/))
 
-/** Somebody looked at a page. */
+/** Somebody viewed a page. */
 export const PageViewed = defineEvent('page_view', {
   payload: z.object({ ...who, action: z.literal('view'), page: z.string() }),
 })
