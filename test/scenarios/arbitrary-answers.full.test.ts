@@ -61,6 +61,7 @@ function expectSettled({ report, seen }: Awaited<ReturnType<typeof polled>>): vo
   for (const event of seen) {
     expect([typeof event.type, typeof event.eventId, event.version]).toEqual(['string', 'string', 2])
     for (const name of TEXTS) expect(['string', 'undefined']).toContain(typeof event[name])
+    for (const value of Object.values(event.attributes ?? {})) expect(value).toBeTypeOf('string')
   }
 }
 
@@ -73,6 +74,7 @@ test('whatever a codec answers is an event whose texts are texts, or malformed',
       version: member(fc.constantFrom(1, 2)),
       payload: member(fc.constant({ n: 1 })),
       eventId: text,
+      attributes: member(fc.dictionary(fc.string(), text, { maxKeys: 3 })),
       ...Object.fromEntries(TEXTS.map((name) => [name, text])),
     },
     { requiredKeys: [] },
