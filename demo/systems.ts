@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'monitoring',
+    about: 'Time series of many sources: samples twice, late and refused, compared with what is computed offline',
+    load: () => import('./monitoring.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 
