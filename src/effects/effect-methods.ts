@@ -51,6 +51,8 @@ export interface Effects {
   /** Gives a member of a sorted set its score. @param options.if Only then. Default: always. @see https://redis.io/docs/latest/commands/zadd/ */
   addToSortedSet(key: string, member: string, score: number, options?: { readonly if?: ScoreCondition }): this
   removeFromSortedSet(key: string, ...members: readonly string[]): this
+  /** Removes all but the members of a sorted set with the highest scores, so that it stays bounded whatever its members are named by. @param count Members that stay, 1 or more. @see https://redis.io/docs/latest/commands/zremrangebyrank/ */
+  keepHighest(key: string, count: number): this
   /** Counts elements in a HyperLogLog. */
   addToHyperLogLog(key: string, ...elements: readonly string[]): this
   /** Ends a key after so many milliseconds, 1 to 100 years. */

@@ -69,6 +69,7 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'SREM of a list': (e) => e.removeFromSet('{orders}:l', 'a'),
   'ZADD of a string': (e) => e.addToSortedSet('{orders}:word', 'm', 1),
   'ZREM of a string': (e) => e.removeFromSortedSet('{orders}:word', 'm'),
+  'ZREMRANGEBYRANK of a string': (e) => e.keepHighest('{orders}:word', 1),
   'PFADD of a sorted set': (e) => e.addToHyperLogLog('{orders}:l', 'a'),
   'PFADD of a text': (e) => e.addToHyperLogLog('{orders}:word', 'a'),
   'PFADD of a HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn', 'a'),
