@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'activity',
+    about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
+    load: () => import('./activity.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 
