@@ -10,7 +10,7 @@ import { splitTraceparent } from './traceparent.ts'
 
 /** Which fields of flat entries say what. Each is named at most once. */
 export interface FlatCodecOptions {
-  /** The type of all entries, where no field says it. The server then cannot tell by type which entries are paused: they are fetched, and put back. */
+  /** The type of all entries, where no field says it. The server then does not see types: entries of a paused one are fetched, and put back at no delivery. */
   readonly type?: string
   /** The field that names the event type. Default `event_type`, unless `type` is given. */
   readonly typeField?: string

@@ -141,10 +141,17 @@ describe.each(['TCP', 'REST'])('flat entries over %s', (transport) => {
     const byId = asking.events.toSorted((a, b) => a.eventId.localeCompare(b.eventId))
     expect(byId).toEqual(['e-1', 'e-2', 'e-3', 'e-4'].map((eventId) => ({ ...event, eventId })))
     const [[, flat] = expect.fail('no entry')] = await raw.xrange('orders', '-', '+', 'COUNT', 1)
-    expect(flat).toEqual([
-      ...['event_type', 'user_acted', 'event_id', 'e-1', 'user_id', 'u-1', 'tenant_id', 'acme', 'producer_id', 'shop'],
-      ...['published_at', '2026-01-02T03:04:05Z', 'trace_id', TRACEPARENT, 'action', 'bü 🦊'],
-      ...['metadata', '{"list":[1,null]}', 'comment', '[draft'],
+    expect(Array.from({ length: flat.length / 2 }, (_, n) => flat.slice(2 * n, 2 * n + 2))).toEqual([
+      ['event_type', 'user_acted'],
+      ['event_id', 'e-1'],
+      ['user_id', 'u-1'],
+      ['tenant_id', 'acme'],
+      ['producer_id', 'shop'],
+      ['published_at', '2026-01-02T03:04:05Z'],
+      ['trace_id', TRACEPARENT],
+      ['action', 'bü 🦊'],
+      ['metadata', '{"list":[1,null]}'],
+      ['comment', '[draft'],
     ])
   })
 
