@@ -30,7 +30,7 @@ import { counts, startScenario } from '../support/scenario.ts'
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
-/** Prints the fields of an entry as redis-py writes them, which takes strings, and numbers by repr(). */
+/** Prints the fields of an entry as redis-py writes them, which takes strings, and numbers as Python prints them. */
 const PYTHON = `
 import json, uuid
 from datetime import datetime, timezone
