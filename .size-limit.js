@@ -51,7 +51,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '242.9 KB',
+  millrace: '243.2 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.3 KB',

@@ -47,8 +47,8 @@ const HOSTS = ['web-1', 'web-2', 'web-3', 'db-1']
 const METRICS = { cpu: ['0.41', '0.97'], memory: ['0.63', '0.99'], disk: ['0.5', '0.91'], queue_depth: ['12', '4096'] }
 
 /**
- * What a shop's users do, without end: sessions side by side that view pages, fill carts, buy and log out; orders, some of them cancelled, some of those before they
- * are placed; what hosts measure. As producers do that wait for a reply in vain, it publishes about one event in fifty once more, a little later.
+ * Generates what a shop's users do, without end: sessions side by side that view pages, fill carts, buy and log out; orders, some of which are cancelled, a few of
+ * these before they are placed; samples of hosts. About one event in fifty comes again a little later, as from a producer that got no reply.
  */
 export function* simulateActivity({ seed, run, users }: SimulationOptions): Generator<Simulated> {
   const random = createRandom(seed)

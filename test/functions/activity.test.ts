@@ -26,7 +26,7 @@ const root = join(import.meta.dirname, '../..')
 const ENTRY = '1795971102000-0'
 
 describe('countPurchase()', () => {
-  test('counts the action and its user, and adds up cents, in keys of the day that end', () => {
+  test('counts the action, its user and its cents, in keys of the day that expire', () => {
     const context = createHandlerContext({ stream: STREAMS.actions, entryId: ENTRY })
     const event = { payload: { user_id: 'u-1', action: 'buy', amount: '12.50' } } as EventOf<typeof Purchased>
 
@@ -86,7 +86,7 @@ describe('the consumers', () => {
     expect(facts).toMatchObject({ user_id: 'u-1', amount: '2.00', items: '["mug"]', reason: 'out of stock' })
   })
 
-  test('take an event once that is sent twice, and ignore types and metrics that they do not know', async () => {
+  test('handle an event that is sent twice once, and ignore types and metrics without a route', async () => {
     const redis = connectMemory()
     const actions = createPublisher({ stream: STREAMS.actions, redis, codec: activityCodec })
     const metrics = createPublisher({ stream: STREAMS.metrics, redis, codec: activityCodec })
