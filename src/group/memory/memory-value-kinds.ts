@@ -55,3 +55,10 @@ export function addScores(scores: Scores, args: readonly string[]): number {
   const wanted = pairs.filter(([score, member]) => condition?.(scores.get(member), score) ?? true)
   return count(wanted.map(([score, member]) => added(scores, member, score)))
 }
+
+/** ZREMRANGEBYRANK: ranks count from the lowest score, negative ones from the highest. */
+export function removeByRank(scores: Scores, [start = '', stop = '']: readonly string[]): number {
+  const place = (rank: string) => (Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+  const between = inOrder(scores).filter((_, at) => at >= place(start) && at <= place(stop))
+  return count(between.map(([member]) => scores.delete(member)))
+}
