@@ -10,7 +10,7 @@ const EVENT_SOURCES: Readonly<Record<RecordEnvelope, string>> = { redis: 'redis:
 
 export const RECORD_ENVELOPES = Object.keys(EVENT_SOURCES)
 
-/** What else an event says, beside its payload. */
+/** What else an event says of itself, beside its payload. */
 const ATTRIBUTES = [
   'type',
   'version',
@@ -77,5 +77,10 @@ export function toSqsRecord(
 
 function messageAttributesOf(event: BatchEvent): SqsRecord['messageAttributes'] {
   const said = ATTRIBUTES.filter((name) => event[name]) // SQS has no empty values, and tools refuse them
-  return Object.fromEntries(said.map((name) => [name, { stringValue: `${event[name]}`, dataType: 'String' }]))
+  const further = Object.entries(event.attributes ?? {}).filter(([, value]) => value)
+  const own = said.map((name) => [name, `${event[name]}`] as const)
+  // an attribute that is named as what an event says of itself gives way
+  return Object.fromEntries(
+    [...further, ...own].map(([name, stringValue]) => [name, { stringValue, dataType: 'String' }]),
+  )
 }

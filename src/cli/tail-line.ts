@@ -80,6 +80,7 @@ function contentOf({ event, fields }: TailedEntry): { readonly payload?: unknown
 /** An entry as one line of JSON. */
 export function tailedEntryJson(entry: TailedEntry, withPayload: boolean): string {
   const { id, time, bytes: size, event, problem } = entry
-  const { payload: _, ...envelope } = event ?? { payload: undefined }
-  return printableJson({ id, time, ...envelope, problem, bytes: size, ...(withPayload ? contentOf(entry) : {}) })
+  const { payload: _, attributes, ...envelope } = event ?? { payload: undefined }
+  const content = withPayload ? { attributes, ...contentOf(entry) } : {}
+  return printableJson({ id, time, ...envelope, problem, bytes: size, ...content })
 }

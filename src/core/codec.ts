@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { MalformedEntryError, quotedValue } from '../errors.ts'
 import type { Bytes, Field } from './entry.ts'
-import { assertKnownOptions, assertText as checkText, wrongUseError } from './options.ts'
+import { wrongUseError } from './options.ts'
 
 /** What an entry says, before its payload is checked. */
 export interface DecodedEvent {
@@ -18,9 +18,30 @@ export interface DecodedEvent {
   readonly occurredAt?: string | undefined
   /** W3C trace context. */
   readonly traceparent?: string | undefined
+  /** What its entry says beside all that. Left out where it says nothing. */
+  readonly attributes?: Attributes | undefined
 }
 
-/** Reads events from entries. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can read. */
+/** Texts by name. */
+export type Attributes = Readonly<Record<string, string>>
+
+/** An event that a codec writes. */
+export interface EncodableEvent extends DecodedEvent {
+  /** As `JSON.parse` gives it. */
+  readonly payload: unknown
+  /** Texts that its publisher filled in unasked: a codec that has no field for one leaves it out. */
+  readonly filledIn?: readonly FilledIn[] | undefined
+}
+
+export type FilledIn = 'eventId' | 'occurredAt' | 'traceparent'
+
+/** A field of texts, as `encode` writes it. */
+export type TextField = readonly [name: string, value: string]
+
+/**
+ * Reads events from entries, and writes entries of events. Write one of your own for entries that neither `envelopeCodec` nor `flatCodec` can
+ * read.
+ */
 export interface Codec {
   /**
    * The field whose value is the event's type, where one field says it: by it the server leaves out entries whose handler takes no work, so that they are
@@ -34,7 +55,14 @@ export interface Codec {
    * @param fields Names and values, in the stream's order: Buffers over TCP, strings over REST.
    */
   decode(fields: readonly Field[], entryId: string): DecodedEvent
+  /**
+   * The fields of an event, one at least, that `decode` reads back the same. Whatever it throws is thrown by `publish`. Only a publisher needs it.
+   */
+  encode?(event: EncodableEvent): readonly TextField[]
 }
+
+/** A codec for consumers and publishers. */
+export type TwoWayCodec = Codec & Required<Pick<Codec, 'encode'>>
 
 /** An event about to be written. */
 export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
@@ -44,14 +72,15 @@ export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
 
 const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
 
-type TextField = (typeof TEXT_FIELDS)[number]
+/** What an event may say beside its type, version, payload and id. */
+type OptionalMembers = { [Name in (typeof TEXT_FIELDS)[number]]?: string } & { attributes?: Attributes }
 
-/** Gives an event its texts, those that there are. */
+/** Gives an event its texts and attributes, those that there are. */
 export function withOptionalTexts<Event>(
   event: Event,
-  texts: { readonly [Name in TextField]?: string | undefined },
-): Event & { [Name in TextField]?: string } {
-  const complete = event as Event & { [Name in TextField]?: string }
+  texts: { readonly [Name in keyof OptionalMembers]: OptionalMembers[Name] | undefined },
+): Event & OptionalMembers {
+  const complete = event as Event & OptionalMembers
   // one by one: members that are named take a fraction of the time of a loop's
   if (texts.aggregateType !== undefined) complete.aggregateType = texts.aggregateType
   if (texts.aggregateId !== undefined) complete.aggregateId = texts.aggregateId
@@ -59,6 +88,7 @@ export function withOptionalTexts<Event>(
   if (texts.producer !== undefined) complete.producer = texts.producer
   if (texts.occurredAt !== undefined) complete.occurredAt = texts.occurredAt
   if (texts.traceparent !== undefined) complete.traceparent = texts.traceparent
+  if (texts.attributes !== undefined) complete.attributes = texts.attributes
   return complete
 }
 
@@ -73,9 +103,13 @@ for (const name of ENVELOPE_FIELDS) {
   NAMES_BY_LENGTH[name.length]?.push({ name, bytes: Buffer.from(name) })
 }
 
-/** The fields that `publish` writes: absent ones are left out, and so is version 1. */
-export function encodeEnvelope(event: EnvelopeEvent): Field[] {
-  const fields: Field[] = []
+/**
+ * The fields that `publish` writes: absent ones are left out, and so is version 1. Attributes are fields of their own.
+ *
+ * @throws {TypeError} An attribute is named as one of the envelope's fields.
+ */
+export function encodeEnvelope(event: EnvelopeEvent): TextField[] {
+  const fields: TextField[] = []
   if (event.eventId !== undefined) fields.push(['eventId', event.eventId])
   fields.push(['eventType', event.type])
   if (event.version !== undefined && event.version !== 1) fields.push(['schemaVersion', String(event.version)])
@@ -83,12 +117,26 @@ export function encodeEnvelope(event: EnvelopeEvent): Field[] {
     const value = event[name]
     if (value !== undefined) fields.push([name, value])
   }
+  if (event.attributes !== undefined) fields.push(...attributeFields(event.type, event.attributes))
   fields.push(['payload', event.payload])
   return fields
 }
 
-/** Reads what `publish` writes: a payload of JSON in one field, its envelope in others. Fields it does not know are left alone. */
-export const envelopeCodec: Codec = {
+function attributeFields(type: string, attributes: Attributes): TextField[] {
+  const fields = Object.entries(attributes)
+  const taken = fields.find(([name]) => envelopeField(name) !== undefined)
+  if (taken === undefined) return fields
+  throw wrongUseError(
+    `encode ${quotedValue(type)}`,
+    `no attribute must be named as a field of the envelope, got ${quotedValue(taken[0])}`,
+  )
+}
+
+/**
+ * Reads and writes what `publish` writes by default: a payload of JSON in one field, its envelope in others. Further fields are the event's attributes; of a
+ * name that repeats, the last one. Those that are no UTF-8 are left out.
+ */
+export const envelopeCodec: TwoWayCodec = {
   typeField: 'eventType',
   decode(fields) {
     const envelope = new Envelope()
@@ -104,6 +152,7 @@ export const envelopeCodec: Codec = {
     }
     return withOptionalTexts(event, envelope)
   },
+  encode: (event) => encodeEnvelope({ ...event, payload: JSON.stringify(event.payload) }),
 }
 
 /** An entry's known fields as text. All members are there from the start, so that all envelopes have one shape. */
@@ -118,19 +167,34 @@ class Envelope implements Record<EnvelopeField, string | undefined> {
   occurredAt: string | undefined = undefined
   traceparent: string | undefined = undefined
   payload: string | undefined = undefined
+  #others: [string, string][] | undefined = undefined
+
+  get attributes(): Attributes | undefined {
+    return this.#others && Object.fromEntries(this.#others)
+  }
 
   add(bytes: Bytes, value: Bytes): void {
     const name = envelopeField(bytes)
-    if (name === undefined) return
-    if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
-    this[name] = text(value, name)
+    if (name === undefined) this.#addOther(bytes, value)
+    else if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
+    else this[name] = text(value, name)
+  }
+
+  #addOther(name: Bytes, value: Bytes): void {
+    if (!isText(name) || !isText(value)) return
+    this.#others ??= []
+    this.#others.push([name.toString(), value.toString()])
   }
 }
 
+function isText(bytes: Bytes): boolean {
+  return typeof bytes === 'string' || isUtf8(bytes)
+}
+
 function envelopeField(name: Bytes): EnvelopeField | undefined {
-  const isText = typeof name === 'string'
+  const isString = typeof name === 'string'
   for (const known of NAMES_BY_LENGTH[name.length] ?? [])
-    if (isText ? name === known.name : isSame(name, known.bytes)) return known.name
+    if (isString ? name === known.name : isSame(name, known.bytes)) return known.name
   return undefined
 }
 
@@ -140,81 +204,27 @@ function isSame(a: Buffer, b: Buffer): boolean {
   return true
 }
 
-/** How to read flat entries that another system writes. */
-export interface FlatCodecOptions {
-  /** The field that names the event type. Default `event_type`. */
-  readonly typeField?: string
-  /** The field that holds the schema version, a whole number. Default: every event has version 1. */
-  readonly versionField?: string
-  /** The field that identifies the event. Default: none, the entry's id does. */
-  readonly idField?: string
-  /** Fields that hold JSON; the others are strings. */
-  readonly jsonFields?: readonly string[]
-}
-
-/**
- * Reads entries whose fields are the payload: one member a field, a string or JSON. The fields that name type, version and id are no
- * part of the payload.
- *
- * @throws {TypeError} A bad option.
- */
-export function flatCodec(options: FlatCodecOptions = {}): Codec {
-  const action = 'make flatCodec'
-  assertKnownOptions(action, options, ['typeField', 'versionField', 'idField', 'jsonFields'])
-  const { typeField = 'event_type', versionField, idField, jsonFields = [] } = options
-  if (!Array.isArray(jsonFields)) throw wrongUseError(action, `jsonFields must be an array, got ${typeof jsonFields}`)
-  for (const [name, field] of Object.entries({ typeField, versionField, idField })) {
-    if (field !== undefined) checkText(action, name, field)
-  }
-  for (const field of jsonFields) checkText(action, 'each of jsonFields', field)
-  const json = new Set(jsonFields)
-  const apart = new Set([typeField, versionField, idField])
-  return {
-    typeField,
-    decode(fields) {
-      const texts = new Map<string, string>()
-      for (const [nameBytes, valueBytes] of fields) {
-        const name = text(nameBytes, 'name')
-        // a name that is not this codec's may be a key of the payload
-        const known = apart.has(name) || json.has(name) ? name : undefined
-        if (texts.has(name)) throw new MalformedEntryError(`Field ${shown(known)} must not repeat`)
-        texts.set(name, text(valueBytes, known))
-      }
-      const type = texts.get(typeField)
-      if (!type) throw new MalformedEntryError(`Field ${quotedValue(typeField)} is missing`)
-      const members = [...texts].filter(([name]) => !apart.has(name))
-      return {
-        type,
-        version: parseVersion(versionField === undefined ? undefined : texts.get(versionField)),
-        eventId: idField === undefined ? undefined : texts.get(idField),
-        payload: Object.fromEntries(
-          members.map(([name, value]) => [name, json.has(name) ? parseJson(value, name) : value]),
-        ),
-      }
-    },
-  }
-}
-
 /** Text, exact or refused: bytes that are no UTF-8 would come out changed. */
-function text(bytes: Bytes, name: string | undefined): string {
+export function text(bytes: Bytes, name: string | undefined): string {
   if (typeof bytes === 'string') return bytes
   const value = bytes.toString()
-  if (value.includes('\uFFFD') && !isUtf8(bytes)) throw new MalformedEntryError(`Field ${shown(name)} must be UTF-8`)
+  if (value.includes('\uFFFD') && !isUtf8(bytes))
+    throw new MalformedEntryError(`Field ${shownField(name)} must be UTF-8`)
   return value
 }
 
-function shown(name: string | undefined): string {
+export function shownField(name: string | undefined): string {
   return name === undefined ? 'of the payload' : quotedValue(name)
 }
 
-function parseVersion(version: string | undefined): number {
+export function parseVersion(version: string | undefined): number {
   if (version === undefined) return 1
   if (!/^[1-9]\d*$/.test(version)) throw new MalformedEntryError('Schema version must be a whole number from 1')
   return Number(version)
 }
 
 // JSON.parse quotes the payload in its message, so its error is not kept
-function parseJson(json: string, name: string): unknown {
+export function parseJson(json: string, name: string): unknown {
   try {
     return JSON.parse(json)
   } catch {

@@ -1,11 +1,11 @@
 import { MalformedEntryError } from '../errors.ts'
-import type { DecodedEvent } from './codec.ts'
+import type { Attributes, DecodedEvent } from './codec.ts'
 import { withOptionalTexts } from './codec.ts'
 import { ignoreRejectionsWithin, isThenable } from './thenable.ts'
 
 /**
  * What a codec answered, as an event of ours: a codec of the user's own may be wrong, or asynchronous. Each member is read once and checked;
- * nothing after this meets what the codec made, but the payload. A text that is null is taken as absent.
+ * nothing after this meets what the codec made, but the payload. A text, and so an attribute, that is null is taken as absent.
  *
  * @param maxLength Characters of a text: more than the entry may have makes no name and no key.
  * @throws {MalformedEntryError} It is no event.
@@ -24,7 +24,7 @@ function checked(answer: unknown, maxLength: number): DecodedEvent {
   if (isThenable(answer)) throw new MalformedEntryError('The codec must decode at once, not give a promise')
   const decoded = (answer ?? {}) as { readonly [Name in keyof DecodedEvent]?: unknown }
   const { type, version = 1, payload, eventId, aggregateType, aggregateId } = decoded
-  const { tenantId, producer, occurredAt, traceparent } = decoded
+  const { tenantId, producer, occurredAt, traceparent, attributes } = decoded
   if (typeof type !== 'string' || type === '') throw new MalformedEntryError('The codec must name a type')
   if (typeof version !== 'number' || !Number.isInteger(version) || version < 1)
     throw new MalformedEntryError('Schema version must be a whole number from 1')
@@ -38,7 +38,19 @@ function checked(answer: unknown, maxLength: number): DecodedEvent {
     producer: text('producer', producer),
     occurredAt: text('occurredAt', occurredAt),
     traceparent: text('traceparent', traceparent),
+    attributes: attributesOf(attributes, maxLength),
   })
+}
+
+function attributesOf(given: unknown, maxLength: number): Attributes | undefined {
+  if (given === undefined || given === null) return undefined
+  if (typeof given !== 'object' || isThenable(given))
+    throw new MalformedEntryError(`The codec must give attributes as an object of strings, got ${typeof given}`)
+  const attributes = Object.entries(given).flatMap(([name, value]): [string, string][] => {
+    const text = textOf('an attribute', value, maxLength)
+    return text === undefined ? [] : [[name, text]]
+  })
+  return attributes.length > 0 ? Object.fromEntries(attributes) : undefined
 }
 
 function textOf(name: string, value: unknown, maxLength: number): string | undefined {

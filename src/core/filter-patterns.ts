@@ -53,13 +53,16 @@ const MEMBERS = [
   'tenantId',
   'producer',
   'occurredAt',
+  'attributes',
 ] as const
 
 /** What an event must be, by its members; those that are not named may be anything. */
 export type FilterPattern = {
   readonly [Name in (typeof MEMBERS)[number]]?: Name extends 'payload'
     ? readonly FilterRule[] | FilterMembers
-    : readonly FilterRule[]
+    : Name extends 'attributes'
+      ? FilterMembers
+      : readonly FilterRule[]
 } & { readonly $or?: readonly FilterPattern[] }
 
 /**
@@ -157,7 +160,9 @@ export function checkFilterPatterns(action: string, name: string, patterns: unkn
 
 function checkEvent(action: string, at: string, pattern: unknown, depth: number): void {
   for (const [name, rules] of Object.entries(pattern ?? {}))
-    if (name !== 'payload' && MEMBERS.includes(name as never) && !Array.isArray(rules))
+    if (name === 'attributes' && Array.isArray(rules))
+      throw wrongUseError(action, `${at}.attributes must be an object, as in { source: ["web"] }, got ${shown(rules)}`)
+    else if (name !== 'payload' && name !== 'attributes' && MEMBERS.includes(name as never) && !Array.isArray(rules))
       throw wrongUseError(
         action,
         `${at}.${name} must be an array of values and comparisons, as in ["OrderPaid"], got ${shown(rules)}`,

@@ -46,6 +46,8 @@ export interface Event<Type extends string = string, Payload = unknown> {
   readonly occurredAt?: string
   /** W3C trace context. */
   readonly traceparent?: string
+  /** What its entry says beside all that, by name: of `envelopeCodec` its further fields. Left out where there is nothing. */
+  readonly attributes?: Readonly<Record<string, string>>
 }
 
 /** The event that handlers of a definition receive: its payload has the schema's output type. */

@@ -16,7 +16,7 @@ export interface EventFilter {
  * Makes the `filter` of a consumer from 1 to 10 patterns, in the grammar of AWS's event filtering: an event that matches none of them is
  * ignored. `filterPatterns([{ type: ['OrderPaid'], payload: { amount: [{ numeric: ['>', 100] }] } }])`.
  *
- * A pattern asks for `type`, `version`, `payload`, `eventId`, `aggregateType`, `aggregateId`, `tenantId`, `producer` and `occurredAt` as the codec
+ * A pattern asks for `type`, `version`, `payload`, `eventId`, `aggregateType`, `aggregateId`, `tenantId`, `producer`, `occurredAt` and `attributes` as the codec
  * decoded them, before the payload is lifted or checked. Rules are values (`null` and `''` too), `prefix`, `suffix`, `equals-ignore-case`,
  * `numeric`, `exists` and `anything-but`; members of a pattern must all match, `$or` has alternatives. Numbers match by value.
  *

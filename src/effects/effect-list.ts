@@ -1,6 +1,6 @@
 import type { ConsumerKeys } from '../core/keys.ts'
 import { slotPrefix } from '../core/keys.ts'
-import { assertKnownOptions, assertObject, assertOneOf, wrongUseError } from '../core/options.ts'
+import { assertInteger, assertKnownOptions, assertObject, assertOneOf, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
@@ -23,6 +23,7 @@ const KINDS: Readonly<Record<string, string>> = {
   ZADD: 'sorted set',
   ZINCRBY: 'sorted set',
   ZREM: 'sorted set',
+  ZREMRANGEBYRANK: 'sorted set',
   PFADD: 'HyperLogLog',
   XADD: 'stream',
 }
@@ -139,6 +140,13 @@ export class EffectList implements Effects {
 
   removeFromSortedSet(key: string, ...members: readonly string[]): this {
     return this.#on('remove from', key, (action) => ['ZREM', ...someTexts(action, 'members', members)])
+  }
+
+  keepHighest(key: string, count: number): this {
+    return this.#on('keep the highest of', key, (action) => {
+      assertInteger(action, 'count', count, 1, Number.MAX_SAFE_INTEGER)
+      return ['ZREMRANGEBYRANK', 0, -count - 1]
+    })
   }
 
   addToHyperLogLog(key: string, ...elements: readonly string[]): this {

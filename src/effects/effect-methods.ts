@@ -5,7 +5,7 @@ import type { Publisher } from '../publish/publisher.ts'
 /** What an event that is published as an effect says beside its payload. It cannot be delayed. */
 export type EffectPublishOptions = Pick<
   PublishOptions,
-  'aggregateType' | 'aggregateId' | 'tenantId' | 'occurredAt' | 'traceparent'
+  'aggregateType' | 'aggregateId' | 'tenantId' | 'occurredAt' | 'traceparent' | 'attributes'
 > & {
   /** Default: `<idempotencyKey>:<n>`, of the n-th event that the call publishes: the same each time the handler is called. */
   readonly eventId?: string
@@ -53,6 +53,8 @@ export interface Effects {
   /** Adds to the score of a member of a sorted set, 0 if it has none. A score is a double: whole numbers are exact up to 2^53. @param by A finite number. Default 1. @see https://redis.io/docs/latest/commands/zincrby/ */
   incrementScore(key: string, member: string, by?: number): this
   removeFromSortedSet(key: string, ...members: readonly string[]): this
+  /** Removes all but the members of a sorted set with the highest scores, so that it stays bounded whatever its members are named by. @param count Members that stay, 1 or more. @see https://redis.io/docs/latest/commands/zremrangebyrank/ */
+  keepHighest(key: string, count: number): this
   /** Counts elements in a HyperLogLog. */
   addToHyperLogLog(key: string, ...elements: readonly string[]): this
   /** Ends a key after so many milliseconds, 1 to 100 years. */

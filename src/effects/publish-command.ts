@@ -4,14 +4,13 @@ import type { JoinedCommand } from '../core/outcome.ts'
 import { assertEventDefinition } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
 import type { StreamTrim } from '../group/connection.ts'
-import type { Encoded } from '../publish/encode-events.ts'
 import { encodeEvent } from '../publish/encode-events.ts'
 import type { Publication } from '../publish/publication.ts'
 import { checkPublication } from '../publish/publication.ts'
 import { settingsOf } from '../publish/publishing.ts'
 import { checkStream } from './arguments.ts'
 
-const OPTIONS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'occurredAt', 'traceparent']
+const OPTIONS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'occurredAt', 'traceparent', 'attributes']
 
 /**
  * The command that appends an event as its publisher would. By age it says for how long an entry is kept, and the script by which id that is.
@@ -42,23 +41,15 @@ export function publishCommand(
   for (const [name, text] of Object.entries(options))
     if (typeof text === 'string' && !text.isWellFormed())
       throw wrongUseError(action, `${name} must be text of whole characters`)
-  const draft = checkPublication(
-    action,
-    [event, payload, { ...options, eventId: options.eventId ?? eventId }],
-    undefined,
-  )
-  const encoded = encodeEvent(action, settings, draft)
+  const draft = checkPublication(action, [event, payload, options], undefined)
+  const encoded = encodeEvent(action, settings, { ...draft, eventId: options.eventId ?? eventId })
   if (encoded instanceof Promise)
     throw wrongUseError(action, 'its schema must answer at once: validate before, or publish without effects')
-  return ['XADD', settings.stream, ...trimArguments(settings.trim), '*', ...textsOf(encoded)]
+  return ['XADD', settings.stream, ...trimArguments(settings.trim), '*', ...encoded.flat()]
 }
 
 function trimArguments(trim: StreamTrim): readonly (string | number)[] {
   if (trim.kind === 'none') return []
   const how = trim.exact ? '=' : '~'
   return trim.kind === 'length' ? ['MAXLEN', how, trim.maxLength] : ['MINID', how, trim.retentionMs]
-}
-
-function textsOf(fields: Encoded): readonly string[] {
-  return fields.flatMap(([name, value]) => [String(name), String(value)])
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
+import type { FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
 import { encodeEnvelope } from '../core/codec.ts'
-import type { Field } from '../core/entry.ts'
 import { entryBytes, entryBytesUpperBound } from '../core/entry.ts'
 import { invalidPayloadError } from '../core/invalid-payload.ts'
 import { isoTime } from '../core/iso-time.ts'
@@ -9,6 +9,7 @@ import { wrongUseError } from '../core/options.ts'
 import { promiseIfThenable } from '../core/thenable.ts'
 import type { EventDefinition } from '../define/event.ts'
 import { OversizeEntryError, quotedValue } from '../errors.ts'
+import { encodeByCodec } from './encode-by-codec.ts'
 import type { EventDraft } from './publication.ts'
 
 /** What every event of a publisher is encoded by. */
@@ -16,6 +17,8 @@ export interface EncodeSettings {
   readonly producer: string | undefined
   readonly maxEntryBytes: number
   readonly clock: Clock
+  /** `undefined`: as `envelopeCodec`. */
+  readonly codec: TwoWayCodec | undefined
 }
 
 /** The fields of each event, once every payload was checked. Waits only for schemas that are asynchronous. */
@@ -49,7 +52,7 @@ export function encodeEvent(
   return waiting
 }
 
-export type Encoded = readonly Field[]
+export type Encoded = readonly TextField[]
 
 /** What an event says of its publishing, unless its publisher says so. */
 interface Stamp {
@@ -57,23 +60,30 @@ interface Stamp {
   readonly traced: string | undefined
 }
 
+/** What a publisher fills in where nobody says it. */
+const FILLED_IN: readonly FilledIn[] = ['eventId', 'occurredAt', 'traceparent']
+
 type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['validate']>>
 
 function encode(
   action: string,
-  { producer, maxEntryBytes }: EncodeSettings,
+  { producer, maxEntryBytes, codec }: EncodeSettings,
   { event, payload: given, options, eventId }: EventDraft,
   payload: string,
   checked: Checked,
   { now, traced }: Stamp,
-): readonly Field[] {
+): Encoded {
   const { type, version } = event
   const { issues } = readSchemaResult(checked)
   if (issues) throw invalidPayloadError(event, issues, [given, JSON.parse(payload)])
-  const { aggregateType, aggregateId, tenantId, traceparent = traced } = options
+  const { aggregateType, aggregateId, tenantId, traceparent = traced, attributes } = options
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
   const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
-  const fields = encodeEnvelope({ type, version, payload, eventId, ...texts })
+  const said = { type, version, eventId, ...texts, attributes }
+  const filledIn = () => FILLED_IN.filter((name) => options[name] === undefined)
+  const fields = codec
+    ? encodeByCodec(action, codec, event, { ...said, payload: JSON.parse(payload), filledIn: filledIn() })
+    : encodeEnvelope({ ...said, payload })
   if (entryBytesUpperBound(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)

@@ -1,4 +1,4 @@
-import { assertKnownOptions, assertNumber, assertText, wrongUseError } from '../core/options.ts'
+import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
@@ -18,6 +18,8 @@ interface EventTexts {
   readonly occurredAt?: Date | string
   /** W3C trace context. */
   readonly traceparent?: string
+  /** Further fields of the entry, that handlers read as `event.attributes`: texts by name. None may be named as one of the codec's own. Default: none. */
+  readonly attributes?: Readonly<Record<string, string>>
   /**
    * Milliseconds within which the event's id is added to the stream once, whoever publishes it, and however often a lost answer has it sent again: a whole number, at
    * most 366 days. The window begins when the server has the first one. Too short a window lets a late repeat in; each id takes memory until it is over. Default:
@@ -75,7 +77,7 @@ export interface EventDraft {
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'delayMs', 'deliverAt', 'deduplicateMs']
+const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'attributes', 'delayMs', 'deliverAt', 'deduplicateMs']
 
 const NO_OPTIONS: MaybeDelayOptions = {}
 
@@ -102,6 +104,23 @@ export function checkPublication(
 function checkPublishOptions(action: string, options: EventTexts): void {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
+  if (options.attributes !== undefined) checkAttributes(action, options.attributes)
+}
+
+/** @throws {TypeError} Something that an entry could not say, or not read back. */
+function checkAttributes(action: string, attributes: unknown): void {
+  assertObject(action, 'attributes', attributes)
+  const prototype: unknown = Object.getPrototypeOf(attributes)
+  // of a Map or an array nothing would be written, or what nobody means
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null)
+    throw wrongUseError(action, 'attributes must be a plain object')
+  for (const [name, value] of Object.entries(attributes as object)) {
+    assertText(action, 'a name in attributes', name)
+    if (typeof value !== 'string')
+      throw wrongUseError(action, `attributes[${quotedValue(name)}] must be a string, got ${typeof value}`)
+    if (!name.isWellFormed() || !value.isWellFormed())
+      throw wrongUseError(action, 'attributes must be texts of whole characters')
+  }
 }
 
 function checkDelay(

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
+import type { Codec, TwoWayCodec } from '../core/codec.ts'
 import { consumerKeys } from '../core/keys.ts'
 import {
   assertBoolean,
@@ -23,6 +24,8 @@ export interface PublisherOptions {
   readonly stream: string
   /** The server; made once at module scope. */
   readonly redis: Connection
+  /** How entries are written: the codec that their consumers read them by, one with `encode`. Default `envelopeCodec`. */
+  readonly codec?: Codec
   /** Who publishes; written into every entry. Default: nobody. */
   readonly producer?: string
   /**
@@ -76,6 +79,7 @@ const DEFAULTS = {
 const KNOWN = [
   'stream',
   'redis',
+  'codec',
   'producer',
   'retentionMs',
   'deduplicateMs',
@@ -87,12 +91,14 @@ const KNOWN = [
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
   assertObject('create publisher', 'options', options)
-  const { stream, redis, producer, deduplicateMs } = options
+  const { stream, redis, codec, producer, deduplicateMs } = options
   const action = `create publisher for stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertKnownKeys(action, options, KNOWN)
   if (producer !== undefined) assertText(action, 'producer', producer)
   assertConnection(action, redis)
+  if (codec !== undefined && typeof codec?.encode !== 'function')
+    throw wrongUseError(action, 'codec must have an encode function: one without it can only be read')
   const { maxEntryBytes, exactTrimming, clock } = withDefaults(DEFAULTS, {
     maxEntryBytes: options.maxEntryBytes,
     exactTrimming: options.exactTrimming,
@@ -108,6 +114,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     stream,
     redis,
     producer,
+    codec: codec as TwoWayCodec | undefined,
     maxEntryBytes,
     deduplicateMs,
     clock,

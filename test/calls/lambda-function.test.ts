@@ -163,6 +163,22 @@ describe('the request of lambdaFunction()', () => {
     ])
   })
 
+  test('gives further attributes beside what the event says of itself, which goes before them', async () => {
+    answering(null)
+    const attributes = { source: 'web', empty: '', type: 'x', ['__proto__']: 'y' }
+    await notify([{ ...aBatchEvent(1), attributes }], aBatchContext())
+
+    const [{ messageAttributes } = expect.fail('no record')] = requests()[0]?.records ?? []
+    expect(Object.entries(messageAttributes).map(([name, { stringValue }]) => [name, stringValue])).toEqual([
+      ['source', 'web'],
+      ['type', 'OrderShipped'],
+      ['__proto__', 'y'],
+      ['version', '1'],
+      ['eventId', 'e-1'],
+      ['idempotencyKey', 'billing:e-1'],
+    ])
+  })
+
   test('says only what the event says, and at a first delivery when that was', async () => {
     answering(null)
     vi.setSystemTime(1_700_000_000_123)

@@ -77,6 +77,21 @@ test('millrace tail shows payloads only when asked, and neither they nor names s
   expect(full.lines).toEqual([`${bare.lines[0]}  {"a":"\\u{9b}"}`, `${bare.lines[1]}  [["no","ev\\u001bent"]]`])
 })
 
+test('millrace tail --json shows attributes with the payload only', async () => {
+  const { server, raw } = await startScenario()
+  await raw.xadd('orders', '1-1', 'source', 'web', 'eventType', 'Ping', 'payload', '1')
+  const shown = await Promise.all(
+    [[], ['--payload']].map(async (more) => {
+      const run = tail(server.url, '--from', '0', '--count', '1', '--json', ...more)
+      await run.exit
+      return JSON.parse(run.lines[0] ?? '') as object
+    }),
+  )
+
+  expect(shown[0]).not.toHaveProperty('attributes')
+  expect(shown[1]).toMatchObject({ attributes: { source: 'web' }, payload: 1 })
+})
+
 test('millrace tail --json prints a document a line', async () => {
   const { server, raw, publish } = await startScenario()
   const [id] = await publish('o-0')

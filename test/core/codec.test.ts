@@ -1,45 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Codec, EnvelopeEvent } from '../../src/core/codec.ts'
-import { encodeEnvelope, envelopeCodec, flatCodec } from '../../src/core/codec.ts'
+import type { EnvelopeEvent } from '../../src/core/codec.ts'
+import { encodeEnvelope, envelopeCodec } from '../../src/core/codec.ts'
 import type { Field } from '../../src/core/entry.ts'
+import { flatCodec } from '../../src/core/flat-codec.ts'
 import { MalformedEntryError } from '../../src/errors.ts'
+import { anyText, maybe, notUtf8, refusalOf, toBuffers, transports } from '../support/codecs.ts'
 
-const toBuffers = (fields: readonly Field[]): Field[] =>
-  fields.map(([name, value]) => [Buffer.from(name as string), Buffer.from(value as string)])
+const OWN_FIELDS = [
+  'eventId',
+  'eventType',
+  'schemaVersion',
+  'aggregateType',
+  'aggregateId',
+  'tenantId',
+  'producer',
+].concat(['occurredAt', 'traceparent', 'payload'])
 
-/** As REST gives fields, and as TCP does. */
-const transports = [
-  ['strings', (fields: readonly Field[]) => fields],
-  ['Buffers', toBuffers],
-] as const
-
-/** The error that reading the fields throws. */
-function refusalOf(codec: Codec, fields: readonly Field[]): unknown {
-  try {
-    codec.decode(fields, '1-0')
-  } catch (error) {
-    return error
-  }
-  return undefined
-}
-
-/** Any text that has a UTF-8 form: control characters, emojis, U+FFFD and U+FEFF among them. */
-const anyText = fc.oneof(
-  fc.string({ unit: 'binary' }),
-  fc.string({ unit: 'grapheme' }),
-  fc.constantFrom('', '🦊', '👩‍👩‍👧‍👦', '\uFFFD', '\uFEFF', '\u0000', '__proto__', '\u2028', 'é'),
-)
-const maybe = fc.option(anyText, { nil: undefined })
-
-/** No byte of these is UTF-8. */
-const notUtf8 = [
-  Buffer.from([0xff]),
-  Buffer.from([0xc3]),
-  Buffer.from([0xed, 0xa0, 0x80]),
-  Buffer.from([0xc0, 0x80]),
-  Buffer.concat([Buffer.from('"\uFFFD'), Buffer.from([0x80]), Buffer.from('"')]),
-]
+/** Attributes that no field of the envelope is among; `undefined` for none. */
+const someAttributes = fc
+  .uniqueArray(fc.tuple(anyText, anyText), { selector: ([name]) => name, maxLength: 4 })
+  .map((pairs) => pairs.filter(([name]) => !OWN_FIELDS.includes(name)))
+  .map((pairs) => (pairs.length > 0 ? Object.fromEntries(pairs) : undefined))
 
 describe('encodeEnvelope()', () => {
   test('writes every field in its order', () => {
@@ -70,6 +52,21 @@ describe('encodeEnvelope()', () => {
     ])
   })
 
+  test('writes attributes before the payload', () => {
+    expect(encodeEnvelope({ type: 'OrderPaid', attributes: { source: 'web', '': '' }, payload: '1' })).toEqual([
+      ['eventType', 'OrderPaid'],
+      ['source', 'web'],
+      ['', ''],
+      ['payload', '1'],
+    ])
+  })
+
+  test.each(OWN_FIELDS)('refuses an attribute named %s', (name) => {
+    expect(() => encodeEnvelope({ type: 'OrderPaid', attributes: { a: '1', [name]: 'x' }, payload: '1' })).toThrow(
+      new TypeError(`Cannot encode "OrderPaid": no attribute must be named as a field of the envelope, got "${name}"`),
+    )
+  })
+
   test('writes no version 1 and nothing that is absent', () => {
     expect(encodeEnvelope({ type: 'OrderPaid', version: 1, tenantId: undefined, payload: '1' })).toEqual([
       ['eventType', 'OrderPaid'],
@@ -91,17 +88,19 @@ describe.each(transports)('envelopeCodec, over %s', (_title, carry) => {
       producer: maybe,
       occurredAt: maybe,
       traceparent: maybe,
+      attributes: someAttributes,
     })
     fc.assert(
       fc.property(event, ({ payload, ...rest }) => {
         const json = JSON.stringify(payload)
-        const fields = carry(encodeEnvelope({ ...rest, payload: json }))
-        expect(envelopeCodec.decode(fields, '1-0')).toEqual({ ...rest, payload: JSON.parse(json) as unknown })
+        const back = { ...rest, payload: JSON.parse(json) as unknown }
+        expect(envelopeCodec.decode(carry(encodeEnvelope({ ...rest, payload: json })), '1-0')).toEqual(back)
+        expect(envelopeCodec.decode(carry(envelopeCodec.encode(back)), '1-0')).toEqual(back)
       }),
     )
   })
 
-  test('reads the fields in any order, and leaves alone those it does not know', () => {
+  test('reads the fields in any order, and makes attributes of those it does not know', () => {
     const fields: Field[] = [
       ['payload', '[1]'],
       ['', 'nameless'],
@@ -113,7 +112,24 @@ describe.each(transports)('envelopeCodec, over %s', (_title, carry) => {
       ['eventType', 'OrderPaid'],
     ]
 
-    expect(envelopeCodec.decode(carry(fields), '1-0')).toEqual({ type: 'OrderPaid', version: 1, payload: [1] })
+    const { attributes, ...event } = envelopeCodec.decode(carry(fields), '1-0')
+    expect(event).toEqual({ type: 'OrderPaid', version: 1, payload: [1] })
+    expect([Object.getPrototypeOf(attributes), Object.entries(attributes ?? {})]).toEqual([
+      Object.prototype,
+      [
+        ['', 'nameless'],
+        ['colour', 'blue'],
+        ['__proto__', '{}'],
+        ['constructor', 'x'],
+        ['eventtype', 'x'],
+      ],
+    ])
+  })
+
+  test('has no attributes where there is no further field', () => {
+    expect(envelopeCodec.decode(carry(encodeEnvelope({ type: 'Ping', payload: '1' })), '1-0')).not.toHaveProperty(
+      'attributes',
+    )
   })
 
   test('keeps a member named __proto__ a member', () => {
@@ -186,7 +202,7 @@ describe('envelopeCodec', () => {
     }
   })
 
-  test('leaves bytes that are no UTF-8 alone in fields of others', () => {
+  test('leaves out attributes whose bytes are no UTF-8', () => {
     const fields: Field[] = [
       ...notUtf8.flatMap((bytes): Field[] => [
         [bytes, bytes],
@@ -217,116 +233,6 @@ describe('envelopeCodec', () => {
           expect(error).toBeInstanceOf(MalformedEntryError)
           expect(`${(error as Error).stack} ${String((error as Error).cause)}`).not.toContain('s3cr3t')
         }
-      }),
-    )
-  })
-})
-
-describe.each(transports)('flatCodec(), over %s', (_title, carry) => {
-  test('makes the payload of the fields, as strings', () => {
-    const fields: Field[] = [
-      ['event_type', 'OrderPaid'],
-      ['orderId', 'o-1'],
-      ['amount', '007'],
-      ['note', '🦊'],
-      ['', ''],
-    ]
-
-    expect(flatCodec().decode(carry(fields), '1-0')).toEqual({
-      type: 'OrderPaid',
-      version: 1,
-      eventId: undefined,
-      payload: { orderId: 'o-1', amount: '007', note: '🦊', '': '' },
-    })
-  })
-
-  test('takes type, version and id from the named fields, and leaves them out of payloads', () => {
-    const codec = flatCodec({ typeField: 'kind', versionField: 'v', idField: 'id', jsonFields: ['items', 'absent'] })
-    const fields: Field[] = [
-      ['id', 'e-1'],
-      ['v', '3'],
-      ['kind', 'OrderPaid'],
-      ['event_type', 'a field like any other'],
-      ['items', '[{"sku":1}]'],
-    ]
-
-    expect(codec.decode(carry(fields), '1-0')).toEqual({
-      type: 'OrderPaid',
-      version: 3,
-      eventId: 'e-1',
-      payload: { event_type: 'a field like any other', items: [{ sku: 1 }] },
-    })
-  })
-
-  test('leaves version and id out where the entry has none', () => {
-    const codec = flatCodec({ versionField: 'v', idField: 'id' })
-
-    expect(codec.decode(carry([['event_type', 'Ping']]), '1-0')).toEqual({
-      type: 'Ping',
-      version: 1,
-      eventId: undefined,
-      payload: {},
-    })
-  })
-
-  test('keeps a field named __proto__ a member', () => {
-    const fields: Field[] = [
-      ['event_type', 'OrderPaid'],
-      ['__proto__', '{"isAdmin":true}'],
-      ['constructor', 'x'],
-    ]
-    const plain = flatCodec().decode(carry(fields), '1-0').payload as Record<string, unknown>
-    const json = flatCodec({ jsonFields: ['__proto__'] }).decode(carry(fields), '1-0').payload as { isAdmin?: true }
-
-    expect([Object.entries(plain), Object.getPrototypeOf(plain), json.isAdmin]).toEqual([
-      [
-        ['__proto__', '{"isAdmin":true}'],
-        ['constructor', 'x'],
-      ],
-      Object.prototype,
-      undefined,
-    ])
-  })
-
-  const options = { versionField: 'v', jsonFields: ['items'] }
-  const type: Field = ['event_type', 'OrderPaid']
-  const malformed: [fields: Field[], message: string][] = [
-    [[], 'Field "event_type" is missing'],
-    [[['event_type', '']], 'Field "event_type" is missing'],
-    [[type, type], 'Field "event_type" must not repeat'],
-    [[type, ['a', 'secret'], ['b', '2'], ['a', 'secret']], 'Field of the payload must not repeat'],
-    [[type, ['__proto__', '1'], ['__proto__', '2']], 'Field of the payload must not repeat'],
-    [[type, ['items', 'secret']], 'Field "items" must be JSON'],
-    [[type, ['v', 'secret']], 'Schema version must be a whole number from 1'],
-    [[type, ['v', '']], 'Schema version must be a whole number from 1'],
-  ]
-  test.each(malformed)('refuses %j', (fields, message) => {
-    expect(refusalOf(flatCodec(options), carry(fields))).toEqual(new MalformedEntryError(message))
-  })
-})
-
-describe('flatCodec()', () => {
-  test.each(notUtf8)('refuses values and names that are no UTF-8: %j', (bytes) => {
-    const type = [Buffer.from('event_type'), Buffer.from('OrderPaid')] as const
-    const refusals = [
-      refusalOf(flatCodec(), [type, [Buffer.from('note'), bytes]]),
-      refusalOf(flatCodec(), [type, [bytes, Buffer.from('')]]),
-    ]
-
-    expect(refusals).toEqual([
-      new MalformedEntryError('Field of the payload must be UTF-8'),
-      new MalformedEntryError('Field "name" must be UTF-8'),
-    ])
-  })
-
-  test('gives back any fields whose names differ', () => {
-    const fields = fc.uniqueArray(fc.tuple(anyText, anyText), { selector: ([name]) => name })
-    fc.assert(
-      fc.property(fields, (members) => {
-        fc.pre(!members.some(([name]) => name === 'event_type'))
-        const entry = toBuffers([...members, ['event_type', 'OrderPaid']])
-        const payload = flatCodec().decode(entry, '1-0').payload as object
-        expect(new Map(Object.entries(payload))).toEqual(new Map(members))
       }),
     )
   })

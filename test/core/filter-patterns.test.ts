@@ -145,9 +145,21 @@ describe('filterPatterns()', () => {
       [{ type: ['a'] }, {}],
     ],
     [
-      'filterPatterns[0] must name members of an event, type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt, ' +
+      'filterPatterns[0] must name members of an event, type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, occurredAt, attributes, ' +
         'got "body"; what its payload has is asked for as { payload: { body: […] } }',
       [{ type: ['a'], body: { id: ['x'] } }],
+    ],
+    [
+      'filterPatterns[0].attributes must be an object, as in { source: ["web"] }, got an array',
+      [{ attributes: ['web'] }],
+    ],
+    [
+      'filterPatterns[0].attributes must be an object with members, as in { type: ["OrderPaid"] }, got an empty object',
+      [{ attributes: {} }],
+    ],
+    [
+      'filterPatterns[0].attributes must be an array of values and comparisons, as in ["OrderPaid"], or an object, got string',
+      [{ attributes: 'web' }],
     ],
     [
       'filterPatterns[0].type must be an array of values and comparisons, as in ["OrderPaid"], got string',

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import { envelopeCodec, flatCodec } from '../../src/core/codec.ts'
+import { envelopeCodec } from '../../src/core/codec.ts'
+import { flatCodec } from '../../src/core/flat-codec.ts'
 import type { ConsumerOptions } from '../../src/define/consumer.ts'
 import { defineConsumer, on } from '../../src/define/consumer.ts'
 import { overrideSettings } from '../../src/define/consumer-settings.ts'

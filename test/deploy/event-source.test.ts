@@ -70,7 +70,7 @@ const REFUSED: readonly (readonly [options: object, message: string])[] = [
   [
     { filterPatterns: [{ body: { id: ['a'] } }] },
     'filterPatterns[0] must name members of an event, type, version, payload, eventId, aggregateType, aggregateId, tenantId, producer, ' +
-      'occurredAt, got "body"; what its payload has is asked for as { payload: { body: […] } }',
+      'occurredAt, attributes, got "body"; what its payload has is asked for as { payload: { body: […] } }',
   ],
   [{ alarms: { topic: 'topic' } }, 'alarms.topic must be an ARN or a reference, as in { Ref: … }, got "topic"'],
   [

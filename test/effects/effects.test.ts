@@ -92,6 +92,18 @@ const KINDS: Readonly<Record<string, Row>> = {
     ['ZSCORE', '{orders}:z', 'm'],
     null,
   ],
+  'keepHighest() of three': [
+    [['ZADD', '{orders}:z', 3, 'm', 1, 'n', 2, 'o']],
+    (e) => e.keepHighest('{orders}:z', 2),
+    ['ZRANGEBYSCORE', '{orders}:z', '-inf', '+inf'],
+    ['o', 'm'],
+  ],
+  'keepHighest() of fewer than stay': [
+    [],
+    (e) => e.addToSortedSet('{orders}:z', 'm', 1).keepHighest('{orders}:z', 3),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '1',
+  ],
   'addToHyperLogLog()': [
     [['PFADD', '{orders}:p', 'a']],
     (e) => e.addToHyperLogLog('{orders}:p', 'a', 'b', 'c'),

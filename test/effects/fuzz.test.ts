@@ -70,6 +70,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc
     .tuple(key, member)
     .map(([k, m]) => ({ ask: (e: Effects) => e.removeFromSortedSet(k, m), command: ['ZREM', k, m] as const })),
+  fc.tuple(key, fc.integer({ min: 1, max: 2 })).map(([k, n]) => ({
+    ask: (e: Effects) => e.keepHighest(k, n),
+    command: ['ZREMRANGEBYRANK', k, 0, -n - 1] as const,
+  })),
   fc
     .tuple(key, member)
     .map(([k, m]) => ({ ask: (e: Effects) => e.addToHyperLogLog(k, m), command: ['PFADD', k, m] as const })),

@@ -71,6 +71,7 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'ZADD of a string': (e) => e.addToSortedSet('{orders}:word', 'm', 1),
   'ZINCRBY of a string': (e) => e.incrementScore('{orders}:word', 'm'),
   'ZREM of a string': (e) => e.removeFromSortedSet('{orders}:word', 'm'),
+  'ZREMRANGEBYRANK of a string': (e) => e.keepHighest('{orders}:word', 1),
   'PFADD of a sorted set': (e) => e.addToHyperLogLog('{orders}:l', 'a'),
   'PFADD of a text': (e) => e.addToHyperLogLog('{orders}:word', 'a'),
   'PFADD of a HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn', 'a'),

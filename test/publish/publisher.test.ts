@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
+import type { EncodableEvent } from '../../src/core/codec.ts'
+import { envelopeCodec } from '../../src/core/codec.ts'
+import { flatCodec } from '../../src/core/flat-codec.ts'
 import { defineEvent } from '../../src/define/event.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError, RedisReplyError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
@@ -52,7 +55,8 @@ describe('createPublisher()', () => {
   const type = (message: string) => new TypeError(`Cannot create publisher for stream "orders": ${message}`)
   const range = (message: string) => new RangeError(`Cannot create publisher for stream "orders": ${message}`)
   const known =
-    'known are stream, redis, producer, retentionMs, deduplicateMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
+    'known are stream, redis, codec, producer, retentionMs, deduplicateMs, wake, observe, maxLength, exactTrimming, maxEntryBytes, clock'
+  const readOnly = type('codec must have an encode function: one without it can only be read')
   const noConnection = type('redis must be a connection, as from connectIoredis(url) or connectUpstash(options)')
   test.each<[refusal: Error, options: object]>([
     [type(`unknown option "maxlen"; ${known}`), { maxlen: 5 }],
@@ -74,6 +78,10 @@ describe('createPublisher()', () => {
     ],
     [type('exactTrimming must be true or false, got string'), { exactTrimming: 'yes' }],
     [range('maxEntryBytes must be >= 1, got 0'), { maxEntryBytes: 0 }],
+    [readOnly, { codec: { decode: () => ({}) } }],
+    [readOnly, { codec: {} }],
+    [readOnly, { codec: null }],
+    [readOnly, { codec: 'flat' }],
   ])('throws %s', (refusal, options) => {
     expect(() => create(options)).toThrow(refusal)
   })
@@ -228,13 +236,13 @@ describe('publish()', () => {
     [new TypeError(`${here}options must be an object, got null`), null],
     [
       new TypeError(
-        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt, deduplicateMs`,
+        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs`,
       ),
       { id: 'e-1' },
     ],
     [
       new TypeError(
-        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, delayMs, deliverAt, deduplicateMs`,
+        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs`,
       ),
       { producer: 'shop' },
     ],
@@ -244,6 +252,22 @@ describe('publish()', () => {
     [new TypeError(`${here}aggregateId must be a string that is not empty, got number`), { aggregateId: 5 }],
     [new TypeError(`${here}tenantId must be a string that is not empty, got object`), { tenantId: {} }],
     [new TypeError(`${here}traceparent must be a string that is not empty, got ""`), { traceparent: '' }],
+    [new TypeError(`${here}attributes must be an object, got string`), { attributes: 'a' }],
+    [new TypeError(`${here}attributes must be an object, got null`), { attributes: null }],
+    [new TypeError(`${here}attributes must be a plain object`), { attributes: ['a'] }],
+    [new TypeError(`${here}attributes must be a plain object`), { attributes: new Map([['a', 'b']]) }],
+    [
+      new TypeError(`${here}a name in attributes must be a string that is not empty, got ""`),
+      { attributes: { '': '' } },
+    ],
+    [new TypeError(`${here}attributes["a"] must be a string, got number`), { attributes: { a: 1 } }],
+    [new TypeError(`${here}attributes["a"] must be a string, got undefined`), { attributes: { a: undefined } }],
+    [new TypeError(`${here}attributes must be texts of whole characters`), { attributes: { a: '\uD800' } }],
+    [new TypeError(`${here}attributes must be texts of whole characters`), { attributes: { '\uD800': '' } }],
+    [
+      new TypeError('Cannot encode "Ping": no attribute must be named as a field of the envelope, got "payload"'),
+      { attributes: { payload: '' } },
+    ],
     [
       new RangeError(`${here}occurredAt must be a valid Date or ISO 8601, got "yesterday"`),
       { occurredAt: 'yesterday' },
@@ -344,5 +368,115 @@ describe('publishMany()', () => {
     )
 
     expect(error).toEqual(new PublishFailedError('orders', ['1-0', undefined, '1-1', undefined], refusals[0]))
+  })
+})
+
+describe('publish() with a codec', () => {
+  const Acted = defineEvent('Acted', { payload: z.looseObject({ user_id: z.string(), amount: z.optional(z.any()) }) })
+  const flat = flatCodec({ idField: 'id' })
+
+  test('writes the entry as its codec does', async () => {
+    const { calls, publisher } = aPublisher({ codec: flat })
+    const { eventId } = await publisher.publish(Acted, { user_id: '00123', gone: undefined })
+
+    expect(calls[0]?.[1]).toEqual([
+      [
+        ['event_type', 'Acted'],
+        ['id', eventId],
+        ['user_id', '00123'],
+      ],
+    ])
+  })
+
+  test('writes as by default with the envelopeCodec', async () => {
+    const [one, other] = [aPublisher({ codec: envelopeCodec, producer: 'shop' }), aPublisher({ producer: 'shop' })]
+    for (const { publisher } of [one, other])
+      await publisher.publish(OrderPaid, { orderId: 'o' }, { ...always, attributes: { source: 'web' } })
+
+    expect(one.calls).toEqual(other.calls)
+  })
+
+  test('gives encode all that the event says, and which of it was filled in', async () => {
+    const given: unknown[] = []
+    const codec = {
+      decode: () => ({ type: 'Ping', payload: 1 }),
+      encode: (event: EncodableEvent) => {
+        given.push(event)
+        return [['a', 'b']] as const
+      },
+    }
+    const { publisher } = aPublisher({ codec, producer: 'shop' })
+    await publisher.publish(Ping, { at: new Date(0) }, { occurredAt: always.occurredAt, attributes: { source: 'web' } })
+    await publisher.publish(Ping, 1, { ...always, traceparent: 't' })
+
+    expect(given).toMatchObject([
+      {
+        type: 'Ping',
+        version: 1,
+        payload: { at: '1970-01-01T00:00:00.000Z' },
+        eventId: expect.stringMatching(UUID) as string,
+        producer: 'shop',
+        occurredAt: always.occurredAt,
+        attributes: { source: 'web' },
+        filledIn: ['eventId', 'traceparent'],
+      },
+      { payload: 1, eventId: 'e-1', filledIn: [] },
+    ])
+  })
+
+  test.each([
+    ['nothing', () => undefined],
+    ['no field', () => []],
+    ['a promise', () => Promise.resolve([['a', 'b']])],
+    ['a rejection', () => Promise.reject(new Error('no'))],
+    ['an object', () => ({ a: 'b' })],
+    ['bytes', () => [['a', Buffer.from('b')]]],
+    ['a name alone', () => [['a']]],
+    ['texts', () => ['ab']],
+  ])('refuses an encode that answers %s', async (_title, answer) => {
+    const codec = { decode: () => ({ type: 'Ping', payload: 1 }), encode: () => answer() as never }
+    const { calls, publisher } = aPublisher({ codec })
+
+    expect(await failureOf(publisher.publish(Ping, 1))).toEqual(
+      new TypeError(
+        'Cannot publish to stream "orders": encode of its codec must answer [name, value] pairs of strings for "Ping"',
+      ),
+    )
+    expect(calls).toEqual([])
+  })
+
+  const member = (shown: string) =>
+    new TypeError(
+      `Cannot encode "Acted": member ${shown} of the payload must be a string, or be one of jsonFields: it would be read back as a string`,
+    )
+  test.each<[title: string, refusal: Error, payload: object, options: PublishOptions]>([
+    ['a member of the schema by its name', member('"amount"'), { amount: 5 }, {}],
+    ['another member without its name', member('*'), { 'jane@example.com': 5 }, {}],
+    [
+      'a text that no field holds',
+      new TypeError('Cannot encode "Acted": tenantId needs a field, by tenantIdField'),
+      {},
+      { tenantId: 't' },
+    ],
+  ])('refuses %s', async (_title, refusal, payload, options) => {
+    const { calls, publisher } = aPublisher({ codec: flat })
+    const error = await failureOf(publisher.publish(Acted, { user_id: 'u', ...payload }, options))
+
+    expect(error).toEqual(refusal)
+    expect(JSON.stringify(error)).toBe('{}')
+    expect(calls).toEqual([])
+  })
+
+  test('counts the bytes that its codec writes', async () => {
+    const { publisher } = aPublisher({ codec: flatCodec({ type: 'Acted' }), maxEntryBytes: 10 })
+
+    expect(await failureOf(publisher.publish(Acted, { user_id: 'abcd' }))).toEqual(new OversizeEntryError(11, 10))
+    expect(await failureOf(publisher.publish(Acted, { user_id: 'abc' }))).toBeUndefined()
+  })
+
+  test('checks the payload before it is encoded', async () => {
+    const { publisher } = aPublisher({ codec: flat })
+
+    expect(await failureOf(publisher.publish(Acted, { user_id: 5 } as never))).toBeInstanceOf(InvalidPayloadError)
   })
 })

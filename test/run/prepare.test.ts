@@ -239,6 +239,44 @@ describe('prepareEntry() with a codec of the user’s own', () => {
   const payload = { orderId: 'o-1' }
 
   test.each([
+    [
+      'those that are texts',
+      { a: '1', none: null, not: undefined, ['__proto__']: 'x' },
+      [
+        ['a', '1'],
+        ['__proto__', 'x'],
+      ],
+    ],
+    ['none where there are none', {}, undefined],
+    ['none of null', null, undefined],
+  ])('takes its attributes: %s', (_title, attributes, entries) => {
+    const { event } = prepareEntry(
+      anEntry(),
+      decoding(() => ({ type: 'OrderPaid', payload, attributes })),
+    ) as {
+      event: { attributes?: object }
+    }
+
+    expect(event.attributes && Object.entries(event.attributes)).toEqual(entries)
+    expect('attributes' in event).toBe(entries !== undefined)
+  })
+
+  test.each(['a=1', 5, Promise.resolve({}), { a: 1 }, { a: {} }])(
+    'rejects attributes that are none: %s',
+    (attributes) => {
+      expect(
+        prepareEntry(
+          anEntry(),
+          decoding(() => ({ type: 'OrderPaid', payload, attributes })),
+        ),
+      ).toMatchObject({
+        kind: 'rejected',
+        reason: 'malformed',
+      })
+    },
+  )
+
+  test.each([
     ['gives nothing', () => undefined],
     ['gives no type', () => ({ payload })],
     ['gives a version that is no number', () => ({ type: 'OrderPaid', version: Number.NaN, payload })],

@@ -6,6 +6,9 @@ export type Value = string | Set<string> | Map<string, string> | Scores
 /** A sorted set. */
 export class Scores extends Map<string, number> {}
 
+/** Members from the lowest score up; those of one score by name. */
+export const inOrder = (scores: Scores) => [...scores].sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
+
 /** Counts exactly, where a server estimates. */
 export class HyperLogLog extends Set<string> {}
 

@@ -4,7 +4,18 @@ import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
 import type { Value } from './memory-value-kinds.ts'
-import { added, added64, addScores, copyOf, count, HyperLogLog, pairsOf, Scores, within } from './memory-value-kinds.ts'
+import {
+  added,
+  added64,
+  addScores,
+  copyOf,
+  count,
+  HyperLogLog,
+  inOrder,
+  pairsOf,
+  Scores,
+  within,
+} from './memory-value-kinds.ts'
 
 interface Kept {
   value: Value
@@ -269,10 +280,22 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
       return count(inside.map(([member]) => scores.delete(member)))
     },
   ),
+  zremrangebyrank: changed(
+    'zset',
+    () => new Scores(),
+    (scores, [start, stop]) => {
+      const place = (rank = '0') => Math.max(0, Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+      const end = Number(stop) < -scores.size ? 0 : place(stop) + 1
+      return count(
+        inOrder(scores)
+          .slice(place(start), end)
+          .map(([member]) => scores.delete(member)),
+      )
+    },
+  ),
   zrangebyscore: (values, key, [min, max]) =>
-    [...(values.get<Scores>(key, 'zset') ?? [])]
+    inOrder(values.get<Scores>(key, 'zset') ?? new Scores())
       .filter(([, score]) => score >= within(min) && score <= within(max))
-      .sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
       .map(([member]) => member),
   xadd: (values, key, args) => values.append(key, args),
 }

@@ -1,17 +1,10 @@
 import type { SpanContext } from '@opentelemetry/api'
 import { isSpanContextValid, TraceFlags } from '@opentelemetry/api'
+import { splitTraceparent } from '../../core/traceparent.ts'
 
-/** Later versions may say more after the flags; version ff is none. */
-const TRACEPARENT = /^(?!ff)([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/
-
-/**
- * The span that a W3C `traceparent` names; `undefined` where it names none.
- *
- * @see https://www.w3.org/TR/trace-context/#traceparent-header
- */
+/** The span that a W3C `traceparent` names; `undefined` where it names none. */
 export function parseTraceparent(text: string | undefined): SpanContext | undefined {
-  const [, version, traceId = '', spanId = '', flags = '', more] = TRACEPARENT.exec(text ?? '') ?? []
-  if (version === '00' && more) return undefined
+  const { traceId, spanId, flags } = splitTraceparent(text ?? '') ?? { traceId: '', spanId: '', flags: '' }
   const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & TraceFlags.SAMPLED, isRemote: true }
   return isSpanContextValid(context) ? context : undefined
 }
