@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'analytics',
+    about: 'What users do: windows, a funnel, rankings and anomalies, equal to an offline computation',
+    load: () => import('./analytics.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 

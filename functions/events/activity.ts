@@ -8,7 +8,8 @@ export const STREAMS = { actions: 'user-actions', orders: 'user-orders', metrics
 export const activityCodec = flatCodec({
   typeField: 'event_type',
   idField: 'event_id',
-  jsonFields: ['items'],
+  occurredAtField: 'published_at',
+  jsonFields: 'all',
 })
 
 /** Names become keys and members of Redis: a bound keeps them small. */
@@ -49,5 +50,9 @@ export const OrderCancelled = defineEvent('order_cancelled', {
 
 /** What a host measured: a number as text, as Python prints one. */
 export const MetricSampled = defineEvent('metric', {
-  payload: z.object({ host: name, name, value: z.string().check(z.regex(/^-?\d{1,15}(\.\d{1,20})?(e[+-]?\d{1,2})?$/)) }),
+  payload: z.object({
+    host: name,
+    name,
+    value: z.string().check(z.regex(/^-?\d{1,15}(\.\d{1,20})?(e[+-]?\d{1,2})?$/)),
+  }),
 })
