@@ -3,9 +3,6 @@ import { activityCodec, CartChanged, LoggedOut, PageViewed, Purchased, STREAMS }
 import { HOUR_MS } from '../shared/time.ts'
 import { countCart, countLogout, countPurchase, countView } from './count-activity.ts'
 
-/** How long an event is known: what is published again after that is late by its time, and counts in no window. */
-const KNOWN_MS = HOUR_MS
-
 export const dashboard = defineConsumer({
   stream: STREAMS.actions,
   group: 'dashboard',
@@ -16,7 +13,8 @@ export const dashboard = defineConsumer({
     on(Purchased, countPurchase),
     on(LoggedOut, countLogout),
   ],
-  use: [idempotent({ ttlMs: KNOWN_MS })],
+  // what is published again after an hour is late by its own time, and counts in no window
+  use: [idempotent({ ttlMs: HOUR_MS })],
   unrouted: 'ignore',
   batchSize: 500,
   concurrency: 50,

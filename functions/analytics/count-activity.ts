@@ -11,14 +11,13 @@ import { keys, placeOf, STEPS, sumField } from './windows.ts'
 const SUMS_LIFE_MS = 8 * DAY_MS
 const LIFE_MS = DAY_MS + 2 * HOUR_MS
 /** Names of an hour's ranking, and open sessions that are known. */
-const MAX_NAMES = 10_000
+const MAX_NAMES = 2_000
 const MAX_SESSIONS = 100_000
 const MAX_NAME_LENGTH = 100
 
-/** What an event adds to the windows of its time. */
+/** What an event adds to the windows of its time; `step` is the furthest one of the funnel. */
 interface Contribution {
   readonly sums: Readonly<Partial<Record<Measure, number | bigint>>>
-  /** The furthest one of the funnel. */
   readonly step: Step
   readonly ranked?: readonly [Ranking, readonly string[]]
 }

@@ -33,10 +33,10 @@ export async function readDashboard(ask: Ask, { from, to, top, sliding }: Dashbo
     'PFCOUNT',
     ...startsOf(since, until, SLICE_MS).map(keys.active),
   ]
-  const rank = (ranking: Ranking): Command => [
+  const rank = (of: Ranking): Command => [
     'ZUNION',
     hours.length,
-    ...hours.map((at) => keys.ranking(ranking, at)),
+    ...hours.map((h) => keys.ranking(of, h)),
     'WITHSCORES',
   ]
   // sent in one turn, in one write each: a round trip

@@ -8,7 +8,7 @@ import { detect, subjectOf } from './detector.ts'
 import { keys, minutesOf, sumOf, sumsQuestion } from './windows.ts'
 
 const ask = createAsk(redis, dashboard)
-const metrics = new Metrics({ namespace: 'Millrace' })
+const metrics = new Metrics({ namespace: 'Millrace', serviceName: 'analytics' })
 
 /** Wakes every minute: sends an alert once per episode of unusual figures, and writes the metrics of the last minute of which all is counted. */
 export async function handler(): Promise<void> {

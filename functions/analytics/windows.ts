@@ -38,6 +38,8 @@ export const keys = {
   anomalies: (ms: number) => key('anomalies', ms, DAY_MS),
 }
 
+type Place = { readonly at: number; readonly refused?: 'late' | 'ahead' }
+
 /**
  * Where an event belongs: into the windows of its time, or, `refused`, into the minute at which it was published, as one that came too late or too early.
  *
@@ -46,10 +48,7 @@ export const keys = {
  *
  * @throws {NonRetryableError} It does not say when it happened.
  */
-export function placeOf(
-  { occurredAt }: Pick<Event, 'occurredAt'>,
-  entryId: string,
-): { at: number; refused?: 'late' | 'ahead' } {
+export function placeOf({ occurredAt }: Pick<Event, 'occurredAt'>, entryId: string): Place {
   const at = timeOf(occurredAt)
   if (Number.isNaN(at)) throw new NonRetryableError('published_at must be a time in ISO 8601, or seconds since 1970')
   const publishedAt = Number(entryId.split('-')[0])

@@ -11,7 +11,7 @@ export function startsOf(fromMs: number, toMs: number, windowMs: number): number
   return Array.from({ length: Math.max(0, Math.ceil((toMs - first) / windowMs)) }, (_, n) => first + n * windowMs)
 }
 
-const ISO = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?$/
+const ISO = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?$/
 
 /** Milliseconds since 1970 of ISO 8601; NaN for what is no time. Without a zone it is UTC, as Python's `utcnow().isoformat()` means it, wherever this runs. */
 export function timeOf(text = ''): number {
