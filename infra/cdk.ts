@@ -1,4 +1,4 @@
-// The orders service as a CDK app; serverless.yml deploys the same by the plugin. `npm run synth` writes the template and the bundles to
+// The shop as a CDK app; serverless.yml deploys the same by the plugin. `npm run synth` writes the template and the bundles to
 // cdk.out/, without network and credentials.
 import { join } from 'node:path'
 import { App, CfnParameter, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib'
@@ -19,17 +19,13 @@ const stack = new Stack(app, `millrace-orders-${stage}`)
 const subnetIds = idsFrom('OrdersSubnetIds', 'Subnet', 'subnet-ids')
 const securityGroupIds = idsFrom('OrdersSecurityGroupIds', 'SecurityGroup', 'security-group-ids')
 
-const poller = makeFunction('OrdersPoller', 'poller', 'Polls the consumers of the orders stream')
-const claimer = makeFunction('OrdersClaimer', 'claimer', 'Claims what the consumers of the orders stream left behind')
+const orders = makeFunctions('orders', 'the orders stream', { ORDERS_STREAM: 'orders' })
+addConsumer(orders, 'orders', 'billing')
 
-poller.addEventSource(
-  new RedisStreamEventSource({
-    stream: 'orders',
-    group: 'billing',
-    claimer,
-    parameters: { poller: redisUrlOf('poller'), claimer: redisUrlOf('claimer') },
-  }),
-)
+const activity = makeFunctions('activity', 'the activity streams')
+addConsumer(activity, 'user-actions', 'analytics')
+addConsumer(activity, 'user-orders', 'fulfilment')
+addConsumer(activity, 'system-metrics', 'monitoring')
 
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
@@ -38,28 +34,47 @@ if (String(app.node.tryGetContext('redis')) === 'true')
     vpcId: idFrom('OrdersVpcId', 'AWS::EC2::VPC::Id', 'vpc-id').valueAsString,
     subnetIds: subnetIds.valueAsList,
     securityGroupIds: securityGroupIds.valueAsList,
-    poller,
-    claimer,
-    parameterOf: redisUrlOf,
+    systems: { orders, activity },
   })
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 app.synth()
 
-function makeFunction(id: string, name: 'poller' | 'claimer', description: string): NodejsFunction {
+function addConsumer({ poller, ...shared }: ReturnType<typeof makeFunctions>, stream: string, group: string): void {
+  poller.addEventSource(new RedisStreamEventSource({ stream, group, ...shared }))
+}
+
+/** A system's poller and claimer, and the parameters that each reads its URL from. */
+function makeFunctions(system: string, streams: string, environment: Readonly<Record<string, string>> = {}) {
+  const parameters = { poller: redisUrlOf(system, 'poller'), claimer: redisUrlOf(system, 'claimer') }
+  const make = (part: keyof typeof parameters, description: string) =>
+    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] })
+  return {
+    poller: make('poller', `Polls the consumers of ${streams}`),
+    claimer: make('claimer', `Claims what the consumers of ${streams} left behind`),
+    parameters,
+  }
+}
+
+function makeFunction(
+  system: string,
+  part: 'poller' | 'claimer',
+  description: string,
+  environment: Readonly<Record<string, string>>,
+): NodejsFunction {
+  const id = `${capitalized(system)}${capitalized(part)}`
   const fn = new NodejsFunction(stack, id, {
     description,
     runtime: Runtime.NODEJS_24_X,
     architecture: Architecture.ARM_64,
     memorySize: 512,
     timeout: Duration.seconds(55), // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
-    entry: join(root, `functions/orders/${name}.ts`),
+    entry: join(root, `functions/${system}/${part}.ts`),
     projectRoot: root,
     depsLockFilePath: join(root, 'package-lock.json'),
     environment: {
       NODE_OPTIONS: '--enable-source-maps',
-      ORDERS_STREAM: 'orders',
-      REDIS_URL_PARAMETER: redisUrlOf(name), // its name: what it holds is fetched when the function starts, and is in no template
+      ...environment, // the name of the parameter of its URL: what it holds is fetched when the function starts, and is in no template
     },
     logGroup: new LogGroup(stack, `${id}Log`, {
       retention: RetentionDays.ONE_MONTH,
@@ -106,6 +121,10 @@ function idFrom(id: string, type: string, parameter: string): CfnParameter {
   })
 }
 
-function redisUrlOf(name: string): string {
-  return `/millrace/${stage}/orders/${name}-redis-url`
+function redisUrlOf(system: string, part: string): string {
+  return `/millrace/${stage}/${system}/${part}-redis-url`
+}
+
+function capitalized(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1)
 }

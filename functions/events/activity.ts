@@ -9,6 +9,7 @@ export const activityCodec = flatCodec({
   typeField: 'event_type',
   idField: 'event_id',
   occurredAtField: 'published_at',
+  producerField: 'producer_id',
   jsonFields: 'all',
 })
 

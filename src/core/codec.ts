@@ -177,7 +177,7 @@ class Envelope implements Record<EnvelopeField, string | undefined> {
     const name = envelopeField(bytes)
     if (name === undefined) this.#addOther(bytes, value)
     else if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
-    else this[name] = text(value, name)
+    else this[name] = exactText(value, name)
   }
 
   #addOther(name: Bytes, value: Bytes): void {
@@ -205,7 +205,7 @@ function isSame(a: Buffer, b: Buffer): boolean {
 }
 
 /** Text, exact or refused: bytes that are no UTF-8 would come out changed. */
-export function text(bytes: Bytes, name: string | undefined): string {
+export function exactText(bytes: Bytes, name: string | undefined): string {
   if (typeof bytes === 'string') return bytes
   const value = bytes.toString()
   if (value.includes('\uFFFD') && !isUtf8(bytes))

@@ -8,3 +8,12 @@ const LAST_MS = 8.64e15
 export function isoTime(ms: number): string {
   return new Date(Math.min(Math.max(ms || 0, -LAST_MS), LAST_MS)).toISOString()
 }
+
+/** Seconds and milliseconds since 1970, as Python's time.time() and JavaScript's Date.now() give them from 2001 to 2286. */
+const SECONDS_OR_MS = /^(?:(\d{10})|\d{13})(?:\.\d+)?$/
+
+/** A time that another system wrote: as ISO 8601 where it is a number, otherwise as it stands there. */
+export function readTime(text: string): string {
+  const found = SECONDS_OR_MS.exec(text)
+  return found ? isoTime(Math.round(Number(text) * (found[1] === undefined ? 1 : 1_000))) : text
+}

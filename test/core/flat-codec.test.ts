@@ -5,7 +5,7 @@ import type { Field } from '../../src/core/entry.ts'
 import type { FlatCodecOptions } from '../../src/core/flat-codec.ts'
 import { flatCodec } from '../../src/core/flat-codec.ts'
 import { MalformedEntryError } from '../../src/errors.ts'
-import { anyText, notUtf8, refusalOf, toBuffers, transports } from '../support/codecs.ts'
+import { anyText, notUtf8, refusalOf, someName, someValue, toBuffers, transports } from '../support/codecs.ts'
 
 describe.each(transports)('flatCodec(), over %s', (_title, carry) => {
   test('makes the payload of the fields, as strings', () => {
@@ -144,12 +144,6 @@ const someOptions = fc
     return { ...named, ...(hasType ? { type: 'T' } : { typeField }), jsonFields } as FlatCodecOptions
   })
 
-const someName = fc.oneof(anyText, fc.constantFrom('items', 'meta', 'kind', 'trace_id', 'event_type'))
-const someValue = fc.oneof(
-  anyText,
-  fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown), // which has one 0
-  fc.constantFrom('{', '[1]', '[draft]', '{"a":1}'),
-)
 const someTrace = fc.constantFrom<Partial<EncodableEvent>>(
   {},
   { traceparent: TRACEPARENT },

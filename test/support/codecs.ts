@@ -37,3 +37,12 @@ export const notUtf8 = [
   Buffer.from([0xc0, 0x80]),
   Buffer.concat([Buffer.from('"\uFFFD'), Buffer.from([0x80]), Buffer.from('"')]),
 ]
+
+/** Names of members, some of which codecs know. */
+export const someName = fc.oneof(anyText, fc.constantFrom('items', 'meta', 'kind', 'trace_id', 'event_type'))
+/** What JSON has, and what only looks like it. */
+export const someValue = fc.oneof(
+  anyText,
+  fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown), // which has one 0
+  fc.constantFrom('{', '[1]', '[draft]', '{"a":1}'),
+)

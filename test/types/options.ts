@@ -7,6 +7,7 @@ import {
   createPublisher,
   defineConsumer,
   defineEvent,
+  envelopeCodec,
   filterPatterns,
   flatCodec,
   on,
@@ -51,6 +52,7 @@ export const billing = defineConsumer({
       },
     },
     { $or: [{ tenantId: ['a'] }, { producer: [{ exists: false }] }] },
+    { attributes: { source: ['web', { prefix: 'till' }] } },
   ]),
 })
 
@@ -104,6 +106,9 @@ export const consumers = [
   defineConsumer({ ...base, backoff: { first: 1_000 } }),
   // @ts-expect-error there is no such option of the dead letters
   defineConsumer({ ...base, deadLetters: { maxlen: 1_000 } }),
+  flatCodec({ type: 'OrderPaid', jsonFields: 'all', occurredAtField: 'at', traceIdField: 'trace_id' }).encode,
+  // @ts-expect-error it is all of them, or a list of names
+  flatCodec({ jsonFields: 'some' }),
   // @ts-expect-error there is no such option of the codec
   flatCodec({ typefield: 'kind' }),
 ]
@@ -111,6 +116,8 @@ export const consumers = [
 export const publishers = [
   createPublisher({ stream: 'orders', redis, producer: 'shop', maxLength: 1_000_000, exactTrimming: true }),
   createPublisher({ stream: 'orders', redis, retentionMs: 86_400_000 }),
+  createPublisher({ stream: 'orders', redis, codec: flatCodec({ type: 'OrderPaid' }) }),
+  createPublisher({ stream: 'orders', redis, codec: envelopeCodec }),
   // @ts-expect-error there is no such option
   createPublisher({ stream: 'orders', redis, maxlen: 5 }),
   // @ts-expect-error a connection is a must
