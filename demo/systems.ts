@@ -17,6 +17,11 @@ const SYSTEMS: readonly {
     about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
     load: () => import('./activity.ts'),
   },
+  {
+    name: 'analytics',
+    about: 'What users do: windows, a funnel, rankings and anomalies, equal to an offline computation',
+    load: () => import('./analytics.ts'),
+  },
 ]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)

@@ -21,6 +21,7 @@ const KINDS: Readonly<Record<string, string>> = {
   SADD: 'set',
   SREM: 'set',
   ZADD: 'sorted set',
+  ZINCRBY: 'sorted set',
   ZREM: 'sorted set',
   ZREMRANGEBYRANK: 'sorted set',
   PFADD: 'HyperLogLog',
@@ -126,6 +127,14 @@ export class EffectList implements Effects {
       if (options.if !== undefined) assertOneOf(action, 'if', options.if, Object.keys(CONDITIONS))
       const condition = options.if === undefined ? [] : [CONDITIONS[options.if]]
       return ['ZADD', ...condition, scoreText(action, score), textOf(action, 'member', member, true)]
+    })
+  }
+
+  incrementScore(key: string, member: string, by = 1): this {
+    return this.#on('increment a score of', key, (action) => {
+      if (typeof by !== 'number' || !Number.isFinite(by))
+        throw wrongUseError(action, `by must be a finite number, got ${typeof by === 'number' ? by : typeof by}`)
+      return ['ZINCRBY', by, textOf(action, 'member', member, true)]
     })
   }
 

@@ -57,6 +57,16 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
     'RangeError',
     'score must be a number, got NaN',
   ],
+  'a score that grows by what is not finite': [
+    (e) => e.incrementScore(KEY, 'm', Infinity),
+    'TypeError',
+    'by must be a finite number, got Infinity',
+  ],
+  'a score that grows by text': [
+    (e) => e.incrementScore(KEY, 'm', '1' as never),
+    'TypeError',
+    'by must be a finite number, got string',
+  ],
   'a condition that is none': [
     (e) => e.addToSortedSet(KEY, 'm', 1, { if: 'GT' as never }),
     'TypeError',

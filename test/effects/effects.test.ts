@@ -74,6 +74,18 @@ const KINDS: Readonly<Record<string, Row>> = {
     ['EXISTS', '{orders}:z'],
     0,
   ],
+  'incrementScore() of what is not there': [
+    [],
+    (e) => e.incrementScore('{orders}:z', 'm').incrementScore('{orders}:z', 'm', 1.5),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '2.5',
+  ],
+  'incrementScore() below 0': [
+    [['ZADD', '{orders}:z', 1, 'm']],
+    (e) => e.incrementScore('{orders}:z', 'm', -3),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '-2',
+  ],
   'removeFromSortedSet()': [
     [['ZADD', '{orders}:z', 1, 'm', 2, 'n']],
     (e) => e.removeFromSortedSet('{orders}:z', 'm'),
