@@ -29,38 +29,35 @@ interface Around {
   readonly vpcId: string
   readonly subnetIds: readonly string[]
   readonly securityGroupIds: readonly string[]
-  /** By name; a part of a system logs in as the user of that name, as `orders-poller`. */
-  readonly systems: Readonly<Record<string, System>>
+  /** By their users, as `orders-poller`. */
+  readonly logins: ReadonlyMap<string, Login>
 }
 
-interface System {
-  readonly poller: LambdaFunction
-  readonly claimer: LambdaFunction
-  /** Names of the parameters that each reads its URL from. */
-  readonly parameters: { readonly poller: string; readonly claimer: string }
+/** A function that connects, and the name of the parameter that it reads its URL from. */
+export interface Login {
+  readonly fn: LambdaFunction
+  readonly parameter: string
 }
 
 /** Adds the cache; each function connects as its own user, by IAM: all take `redis` from `functions/shared/redis-iam.ts`. */
-export function addRedis(stack: Stack, { stage, systems, ...network }: Around): void {
+export function addRedis(stack: Stack, { stage, logins, ...network }: Around): void {
   const users = usersOf(stack, stage)
   const group = usersGroupOf(stack, `orders-${stage}`, [...users.values()])
   const cache = cacheOf(stack, `orders-${stage}`, network, group)
   watchLag(stack, cache)
-  for (const [system, { parameters, ...parts }] of Object.entries(systems))
-    for (const part of ['poller', 'claimer'] as const)
-      connect(stack, `${system}-${part}`, { fn: parts[part], parameter: parameters[part], cache, users })
+  for (const [name, login] of logins) {
+    const user = users.get(name)
+    if (!user) throw new Error(`No user of redis-acl.txt is called ${name}`)
+    connect(stack, name, login, { cache, user })
+  }
 }
 
-interface Login {
-  readonly fn: LambdaFunction
-  readonly parameter: string
+interface Reached {
   readonly cache: CfnReplicationGroup
-  readonly users: ReadonlyMap<string, CfnUser>
+  readonly user: CfnUser
 }
 
-function connect(stack: Stack, name: string, { fn, parameter, cache, users }: Login): void {
-  const user = users.get(name)
-  if (!user) throw new Error(`No user of redis-acl.txt is called ${name}`)
+function connect(stack: Stack, name: string, { fn, parameter }: Login, { cache, user }: Reached): void {
   const resources = [cacheArn(stack, cache), user.attrArn]
   fn.addToRolePolicy(new PolicyStatement({ actions: ['elasticache:Connect'], resources }))
   const { attrConfigurationEndPointAddress: host, attrConfigurationEndPointPort: port } = cache
@@ -82,6 +79,10 @@ const USERS: Readonly<Record<string, string>> = {
   'activity-publisher': access.activityPublisher,
   'activity-poller': access.activityPoller,
   'activity-claimer': access.activityClaimer,
+  'analytics-poller': access.analyticsPoller,
+  'analytics-claimer': access.analyticsClaimer,
+  'analytics-detect': access.analyticsDetect,
+  'analytics-read': access.analyticsRead,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

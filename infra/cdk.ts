@@ -2,13 +2,17 @@
 // cdk.out/, without network and credentials.
 import { join } from 'node:path'
 import { App, CfnParameter, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib'
-import { ManagedPolicy } from 'aws-cdk-lib/aws-iam'
-import { Architecture, type CfnFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import { Rule, Schedule } from 'aws-cdk-lib/aws-events'
+import { LambdaFunction as RuleTarget } from 'aws-cdk-lib/aws-events-targets'
+import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import { Alias } from 'aws-cdk-lib/aws-kms'
+import { Architecture, type CfnFunction, FunctionUrlAuthType, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
+import { Topic } from 'aws-cdk-lib/aws-sns'
 import { AwsSolutionsChecks } from 'cdk-nag'
 import { RedisStreamEventSource } from 'millrace/cdk'
-import { addRedis } from './cdk-redis.ts'
+import { addRedis, type Login } from './cdk-redis.ts'
 
 const root = join(import.meta.dirname, '..')
 const app = new App({ outdir: process.env.CDK_OUTDIR ?? join(root, 'cdk.out') })
@@ -19,6 +23,9 @@ const stack = new Stack(app, `millrace-orders-${stage}`)
 const subnetIds = idsFrom('OrdersSubnetIds', 'Subnet', 'subnet-ids')
 const securityGroupIds = idsFrom('OrdersSecurityGroupIds', 'SecurityGroup', 'security-group-ids')
 
+/** What connects to Redis, by its user. */
+const logins = new Map<string, Login>()
+
 const orders = makeFunctions('orders', 'the orders stream', { ORDERS_STREAM: 'orders' })
 addConsumer(orders, 'orders', 'billing')
 
@@ -27,6 +34,24 @@ addConsumer(activity, 'user-actions', 'analytics')
 addConsumer(activity, 'user-orders', 'fulfilment')
 addConsumer(activity, 'system-metrics', 'monitoring')
 
+const analytics = makeFunctions('analytics', "the dashboard's stream")
+addConsumer(analytics, 'user-actions', 'dashboard')
+const alerts = new Topic(stack, 'AlertsTopic', {
+  displayName: 'Unusual figures of the shop',
+  enforceSSL: true,
+  masterKey: Alias.fromAliasName(stack, 'AlertsKey', 'alias/aws/sns'),
+})
+const detect = makeReader('detect', "Compares the shop's figures with those of the week before", {
+  ALERTS_TOPIC_ARN: alerts.topicArn,
+})
+detect.addToRolePolicy(new PolicyStatement({ actions: ['sns:Publish'], resources: [alerts.topicArn] }))
+detect.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) })
+new Rule(stack, 'AnalyticsDetectSchedule', {
+  schedule: Schedule.rate(Duration.minutes(1)),
+  targets: [new RuleTarget(detect)],
+})
+makeReader('read', "Answers the dashboard's data").addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
+
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
   addRedis(stack, {
@@ -34,7 +59,7 @@ if (String(app.node.tryGetContext('redis')) === 'true')
     vpcId: idFrom('OrdersVpcId', 'AWS::EC2::VPC::Id', 'vpc-id').valueAsString,
     subnetIds: subnetIds.valueAsList,
     securityGroupIds: securityGroupIds.valueAsList,
-    systems: { orders, activity },
+    logins,
   })
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
@@ -56,9 +81,19 @@ function makeFunctions(system: string, streams: string, environment: Readonly<Re
   }
 }
 
+/** A function of analytics that polls nothing. */
+function makeReader(part: string, description: string, environment: Readonly<Record<string, string>> = {}) {
+  const parameter = redisUrlOf('analytics', part)
+  const fn = makeFunction('analytics', part, description, { ...environment, REDIS_URL_PARAMETER: parameter })
+  // enough for a parameter under the account's own key; one under another key needs kms:Decrypt on that
+  const resources = [stack.formatArn({ service: 'ssm', resource: 'parameter', resourceName: parameter.slice(1) })]
+  fn.addToRolePolicy(new PolicyStatement({ actions: ['ssm:GetParameter'], resources }))
+  return fn
+}
+
 function makeFunction(
   system: string,
-  part: 'poller' | 'claimer',
+  part: string,
   description: string,
   environment: Readonly<Record<string, string>>,
 ): NodejsFunction {
@@ -93,6 +128,7 @@ function makeFunction(
     },
   })
   attachToNetwork(fn)
+  logins.set(`${system}-${part}`, { fn, parameter: redisUrlOf(system, part) })
   return fn
 }
 

@@ -10,3 +10,7 @@ export const operator: string
 export const activityPublisher: string
 export const activityPoller: string
 export const activityClaimer: string
+export const analyticsPoller: string
+export const analyticsClaimer: string
+export const analyticsDetect: string
+export const analyticsRead: string

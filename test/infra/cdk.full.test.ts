@@ -10,11 +10,13 @@ import { readAclUsers } from './acl-users.ts'
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
-const FUNCTIONS = ['orders', 'activity'].flatMap((system) =>
-  ['poller', 'claimer'].map((part) => ({
-    user: `${system}-${part}`,
-    parameter: `/millrace/dev/${system}/${part}-redis-url`,
-  })),
+const PARTS = {
+  orders: ['poller', 'claimer'],
+  activity: ['poller', 'claimer'],
+  analytics: ['poller', 'claimer', 'detect', 'read'],
+}
+const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
+  parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),
 )
 
 /** The logical id of a user. */
@@ -63,7 +65,7 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
   expect(assets.length).toBe(FUNCTIONS.length)
   const program = `console.log(typeof (await import('./index.mjs')).handler)`
   for (const asset of assets) {
-    const env = { REDIS_URL: 'redis://127.0.0.1:1' }
+    const env = { REDIS_URL: 'redis://127.0.0.1:1', ALERTS_TOPIC_ARN: 'arn:aws:sns:eu-west-1:123456789012:alerts' }
     const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], {
       cwd: join(out, 'cdk.out', asset),
       env,
@@ -73,8 +75,8 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
 })
 
 test('the CDK app has a dashboard of every group', () => {
-  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(4)
-  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(FUNCTIONS.length)
+  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(5)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(6)
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

@@ -26,16 +26,35 @@ const FUNCTIONS = [
   { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 470 },
   { name: 'activityPoller', system: 'activity', part: 'poller', maxKB: 480 },
   { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 525 },
-].map((fn) => ({
-  ...fn,
-  id: `${fn.name.charAt(0).toUpperCase()}${fn.name.slice(1)}`,
-  bundle: `functions/${fn.system}/${fn.part}.mjs`,
-  user: `${fn.system}-${fn.part}`,
-  parameter: `/millrace/dev/${fn.system}/${fn.part}-redis-url`,
-}))
+  { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 480 },
+  { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
+].map(complete)
+
+/** Functions of analytics that poll nothing: their roles stand in infra/analytics.yml. */
+const OTHERS = [
+  { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
+  { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
+].map(complete)
+const ALL = [...FUNCTIONS, ...OTHERS]
+
+function complete(fn: { name: string; system: string; part: string; maxKB: number }) {
+  return {
+    ...fn,
+    id: `${fn.name.charAt(0).toUpperCase()}${fn.name.slice(1)}`,
+    bundle: `functions/${fn.system}/${fn.part}.mjs`,
+    user: `${fn.system}-${fn.part}`,
+    parameter: `/millrace/dev/${fn.system}/${fn.part}-redis-url`,
+  }
+}
 
 /** Groups that the functions serve; each has alarms and a dashboard. */
-const CONSUMERS = ['OrdersBilling', 'UserActionsAnalytics', 'UserOrdersFulfilment', 'SystemMetricsMonitoring']
+const CONSUMERS = [
+  'OrdersBilling',
+  'UserActionsAnalytics',
+  'UserOrdersFulfilment',
+  'SystemMetricsMonitoring',
+  'UserActionsDashboard',
+]
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
 
@@ -50,18 +69,22 @@ beforeAll(async () => {
 afterAll(() => packaged?.remove())
 
 describe('the template', () => {
-  test('is valid', () => {
+  test('is valid', { timeout: 60_000 }, () => {
     expect(validateTemplate(packaged.template)).toEqual([])
   })
 
   test('has only functions, schedules, roles, logs, a queue for failures, alarms and dashboards', () => {
     const types = Object.values(packaged.template.Resources).map(({ Type }) => Type)
     const count = (times: number, type: string) => Array.from({ length: times }, () => type)
-    const ofFunctions = ['Lambda::Function', 'Lambda::EventInvokeConfig', 'Logs::LogGroup', 'Scheduler::Schedule']
+    const ofConsumers = ['Lambda::Function', 'Lambda::EventInvokeConfig', 'Logs::LogGroup', 'Scheduler::Schedule']
+    const ofDetector = ['CloudWatch::Alarm', 'CloudWatch::Dashboard', 'Events::Rule', 'SNS::Topic']
 
     expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual(
       [
-        ...ofFunctions.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
+        ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
+        ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
+        ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
+        'AWS::Lambda::Url',
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(7 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
@@ -207,6 +230,43 @@ describe('the template', () => {
     })
   })
 
+  describe.each(OTHERS)('for $name', ({ name, id, parameter }) => {
+    test('has a role of its own: its log, its parameter, its VPC, and for the detector the topic', () => {
+      const { Role, VpcConfig, Environment, FunctionName } = properties(`${id}LambdaFunction`)
+      const [log, read, decrypt, describeNetwork, attach, deny, ...others] = statementsOf(
+        properties(`${id}Role`).Policies,
+      )
+
+      expect(Role).toEqual({ 'Fn::GetAtt': [`${id}Role`, 'Arn'] })
+      expect(VpcConfig.SubnetIds).toEqual({ Ref: 'OrdersSubnetIds' })
+      expect(Environment.Variables.REDIS_URL_PARAMETER).toBe(parameter)
+      expect([log, read, decrypt]).toMatchObject([
+        { Effect: 'Allow', Resource: { 'Fn::GetAtt': [`${id}LogGroup`, 'Arn'] } },
+        { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arn('ssm', `parameter${parameter}`) },
+        { Effect: 'Allow', Action: 'kms:Decrypt' },
+      ])
+      expect(deny).toMatchObject({
+        Effect: 'Deny',
+        Action: [describeNetwork, attach].flatMap((statement) => statement?.Action),
+        Condition: { ArnEquals: { 'lambda:SourceFunctionArn': arn('lambda', `function:${FunctionName}`) } },
+      })
+      expect(others).toEqual(
+        name === 'analyticsDetect'
+          ? [{ Effect: 'Allow', Action: 'sns:Publish', Resource: { Ref: 'AlertsTopic' } }]
+          : [],
+      )
+    })
+  })
+
+  test('answers the dashboard only to who signs in, and wakes the detector every minute without a retry', () => {
+    expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
+    expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
+    expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
+      Ref: 'AlertsTopic',
+    })
+  })
+
   test('allows no action by a wildcard, and any resource only where EC2 knows no narrower one', () => {
     const allowed = Object.values(packaged.template.Resources)
       .flatMap(({ Properties }) => [...statementsOf(Properties?.Policies), ...statementsOf([Properties ?? {}])])
@@ -237,7 +297,7 @@ describe('the template with infra/redis.yml', () => {
 
   afterAll(() => withRedis?.remove())
 
-  test('is valid', () => {
+  test('is valid', { timeout: 60_000 }, () => {
     expect(validateTemplate(withRedis.template)).toEqual([])
   })
 
@@ -278,7 +338,7 @@ describe('the template with infra/redis.yml', () => {
     expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
   })
 
-  test.each(FUNCTIONS)('gives $name its address, without a password', ({ id, parameter }) => {
+  test.each(ALL)('gives $name its address, without a password', ({ id, parameter }) => {
     const cache = `\${OrdersRedis.ConfigurationEndPoint.Address}:\${OrdersRedis.ConfigurationEndPoint.Port}?cluster&iam=\${OrdersRedis}`
 
     expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({
@@ -288,7 +348,7 @@ describe('the template with infra/redis.yml', () => {
     })
   })
 
-  test.each(FUNCTIONS)('lets $name connect to it as its own user', ({ id }) => {
+  test.each(ALL)('lets $name connect to it as its own user', ({ id }) => {
     expect(withRedis.template.Resources[`${id}RedisPolicy`]?.Properties).toMatchObject({
       RoleName: { Ref: `${id}Role` },
       PolicyDocument: {
@@ -309,8 +369,15 @@ describe('the template with infra/redis.yml', () => {
 
 /** `OrdersRedisPoller` for `OrdersPoller`. */
 function redisUserOf(id: string): string {
-  return id.replace(/(?=(Poller|Claimer)$)/, 'Redis')
+  return id.replace(/(?=(Poller|Claimer|Detect|Read)$)/, 'Redis')
 }
+
+test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name, bundle, maxKB }) => {
+  const { files, folder } = artefactOf(name)
+
+  expect([...files].sort()).toEqual([bundle, `${bundle}.map`])
+  expect((await stat(join(folder, bundle))).size).toBeLessThan(maxKB * 1024)
+})
 
 describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
   test('is one ES module and its source map', () => {
@@ -438,7 +505,7 @@ describe('the bundles at work, each under its own Redis user', () => {
 
   /** One invocation in a process of its own. Lambda would freeze it with its connection open; here it exits. */
   async function invoke(name: string, env: Record<string, string>): Promise<Report> {
-    const { bundle, user } = FUNCTIONS.find((fn) => fn.name === name) as (typeof FUNCTIONS)[number]
+    const { bundle, user } = ALL.find((fn) => fn.name === name) as (typeof ALL)[number]
     const program = `
       const { handler } = await import('./${bundle}')
       const deadline = Date.now() + 55_000
