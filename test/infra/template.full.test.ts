@@ -231,7 +231,7 @@ describe('the template', () => {
   })
 
   describe.each(OTHERS)('for $name', ({ name, id, parameter }) => {
-    test('has a role of its own: its log, its parameter, its VPC, and for the detector the topic', () => {
+    test('allows its own log, parameter and VPC; only the detector may publish alerts', () => {
       const { Role, VpcConfig, Environment, FunctionName } = properties(`${id}LambdaFunction`)
       const [log, read, decrypt, describeNetwork, attach, deny, ...others] = statementsOf(
         properties(`${id}Role`).Policies,
@@ -258,7 +258,7 @@ describe('the template', () => {
     })
   })
 
-  test('answers the dashboard only to who signs in, and wakes the detector every minute without a retry', () => {
+  test('asks readers of the dashboard to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
