@@ -10,7 +10,7 @@ export interface DemoStage {
   /** Aborted by Ctrl-C: the demo rejects then, when nothing that it started runs any more. */
   readonly signal: AbortSignal
   /** Shows these lines in the place of those before. */
-  show(lines: readonly string[]): void
+  readonly show: (lines: readonly string[]) => void
 }
 
 /** How a system is shown; a file `demo/NAME.ts` exports one as `demo`, and `systems.ts` lists it. */
