@@ -25,7 +25,7 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '17.7 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '23.4 KB'],
-  'effects()': ["export { effects } from 'millrace'", '26.8 KB'],
+  'effects()': ["export { effects } from 'millrace'", '26.9 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
@@ -51,7 +51,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '242.9 KB',
+  millrace: '243.2 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.3 KB',

@@ -13,6 +13,16 @@ const SYSTEMS: readonly {
 }[] = [
   { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
   {
+    name: 'activity',
+    about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
+    load: () => import('./activity.ts'),
+  },
+  {
+    name: 'analytics',
+    about: 'What users do: windows, a funnel, rankings and anomalies, equal to an offline computation',
+    load: () => import('./analytics.ts'),
+  },
+  {
     name: 'monitoring',
     about: 'Time series of many sources: samples twice, late and refused, compared with what is computed offline',
     load: () => import('./monitoring.ts'),

@@ -6,6 +6,9 @@ export type Value = string | Set<string> | Map<string, string> | Scores
 /** A sorted set. */
 export class Scores extends Map<string, number> {}
 
+/** Members from the lowest score up; those of one score by name. */
+export const inOrder = (scores: Scores) => [...scores].sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
+
 /** Counts exactly, where a server estimates. */
 export class HyperLogLog extends Set<string> {}
 
@@ -51,4 +54,11 @@ export function addScores(scores: Scores, args: readonly string[]): number {
   const pairs = pairsOf(condition ? args.slice(1) : args).map(([score, member]) => [within(score), member] as const)
   const wanted = pairs.filter(([score, member]) => condition?.(scores.get(member), score) ?? true)
   return count(wanted.map(([score, member]) => added(scores, member, score)))
+}
+
+/** ZREMRANGEBYRANK: ranks count from the lowest score, negative ones from the highest. */
+export function removeByRank(scores: Scores, [start = '', stop = '']: readonly string[]): number {
+  const place = (rank: string) => (Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+  const between = inOrder(scores).filter((_, at) => at >= place(start) && at <= place(stop))
+  return count(between.map(([member]) => scores.delete(member)))
 }

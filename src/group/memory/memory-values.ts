@@ -4,7 +4,19 @@ import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
 import type { Value } from './memory-value-kinds.ts'
-import { added, added64, addScores, copyOf, count, HyperLogLog, pairsOf, Scores, within } from './memory-value-kinds.ts'
+import {
+  added,
+  added64,
+  addScores,
+  copyOf,
+  count,
+  HyperLogLog,
+  inOrder,
+  pairsOf,
+  removeByRank,
+  Scores,
+  within,
+} from './memory-value-kinds.ts'
 
 interface Kept {
   value: Value
@@ -244,6 +256,13 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
   ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
   zadd: changed('zset', () => new Scores(), addScores),
+  zincrby: (values, key, [by = '', member = '']) => {
+    const scores = values.get<Scores>(key, 'zset') ?? new Scores()
+    const score = (scores.get(member) ?? 0) + Number(by)
+    scores.set(member, score)
+    values.change(key, scores)
+    return String(score)
+  },
   type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
@@ -262,10 +281,10 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
       return count(inside.map(([member]) => scores.delete(member)))
     },
   ),
+  zremrangebyrank: changed('zset', () => new Scores(), removeByRank),
   zrangebyscore: (values, key, [min, max]) =>
-    [...(values.get<Scores>(key, 'zset') ?? [])]
+    inOrder(values.get<Scores>(key, 'zset') ?? new Scores())
       .filter(([, score]) => score >= within(min) && score <= within(max))
-      .sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
       .map(([member]) => member),
   xadd: (values, key, args) => values.append(key, args),
 }
