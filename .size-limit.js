@@ -17,7 +17,7 @@ const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 const FUNCTIONS = {
   'a poller over TCP': [POLLER, '179.6 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '184.2 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '153 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '153.1 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '107.6 KB'],
 }
 
@@ -31,7 +31,7 @@ const FEATURES = {
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
   'lambdaFunction(), with onBatch()': [
     "export { onBatch } from 'millrace'; export { lambdaFunction } from 'millrace/lambda'",
-    '12 KB',
+    '12.2 KB',
   ],
   'notifyFunction()': ["export { notifyFunction } from 'millrace/lambda'", '2 KB'],
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
@@ -51,7 +51,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '242.9 KB',
+  millrace: '243.3 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.3 KB',
