@@ -17,7 +17,7 @@ const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 const FUNCTIONS = {
   'a poller over TCP': [POLLER, '179.6 KB'],
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '184.2 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '153 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '153.1 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '107.6 KB'],
 }
 
@@ -31,7 +31,7 @@ const FEATURES = {
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
   'lambdaFunction(), with onBatch()': [
     "export { onBatch } from 'millrace'; export { lambdaFunction } from 'millrace/lambda'",
-    '12 KB',
+    '12.2 KB',
   ],
   'notifyFunction()': ["export { notifyFunction } from 'millrace/lambda'", '2 KB'],
   'invokeSelf()': ["export { invokeSelf } from 'millrace/lambda'", '0.7 KB'],
@@ -51,7 +51,11 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
+<<<<<<< HEAD
   millrace: '243.2 KB',
+=======
+  millrace: '243.3 KB',
+>>>>>>> 03d43d9a9ee193f0d3a9d3d581bad26cb7c58717
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.3 KB',

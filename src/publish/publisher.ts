@@ -201,7 +201,8 @@ const MAX_TRACEPARENT = 512
 function tracedBy(call: PublishCall | undefined): string | undefined {
   try {
     const traced: unknown = call?.traceparent
-    return typeof traced === 'string' && traced !== '' && traced.length <= MAX_TRACEPARENT ? traced : undefined
+    if (typeof traced !== 'string' || traced === '' || traced.length > MAX_TRACEPARENT) return undefined
+    return traced.isWellFormed() ? traced : undefined
   } catch {
     return undefined
   }
