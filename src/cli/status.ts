@@ -7,7 +7,7 @@ import { connectInspectionTargets, type InspectionTargets } from './targets.ts'
 import { createLiveScreen } from './text/live-screen.ts'
 import { printable, printableJson } from './text/printable.ts'
 import { paint } from './text/text.ts'
-import { sleepUnlessAborted, untilAborted } from './until-aborted.ts'
+import { sleepUnlessAborted, untilAborted } from '../operate/until-aborted.ts'
 
 /**
  * `millrace status`: shows streams and groups, once or until the signal.
