@@ -137,7 +137,8 @@ class Analyzer {
     const { groups, unknowns } = this.#parts.facts
     const { group } = this.#options
     const chosen = groups.filter(({ name }) => group === undefined || name === group)
-    if (group !== undefined && chosen.length === 0) unknowns.reasons.groups ??= `there is no group ${quotedValue(group)}`
+    if (group !== undefined && chosen.length === 0)
+      unknowns.reasons.groups ??= `there is no group ${quotedValue(group)}`
     if (chosen.length > MOST_GROUPS) unknowns.reasons.groups = `only ${MOST_GROUPS} of ${chosen.length} are examined`
     return chosen.slice(0, MOST_GROUPS)
   }

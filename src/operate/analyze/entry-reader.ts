@@ -61,7 +61,7 @@ function decode(entry: Entry, codec: Codec, named: ReadEntry): ReadEntry {
   const { payload, payloadBytes, entryBytes } = named
   try {
     const event = checkDecodedEvent(codec.decode(entry.fields, entry.id), Number.POSITIVE_INFINITY)
-    const { type, producer, occurredAt } = event
+    const { type, producer = named.producer, occurredAt = named.occurredAt } = event
     return { type, producer, occurredAt, payload, payloadBytes, entryBytes, decoded: { payload: event.payload } }
   } catch (error) {
     // what another codec throws may quote the payload

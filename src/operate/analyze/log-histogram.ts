@@ -15,6 +15,7 @@ export class LogHistogram {
   /** Of all that was added. */
   total = 0
   max = 0
+  #min = Infinity
   #sum = 0
   #belowOne = 0
   #buckets = new Float64Array(0)
@@ -24,6 +25,7 @@ export class LogHistogram {
     this.total += weight
     this.#sum += bounded * weight
     this.max = Math.max(this.max, bounded)
+    this.#min = Math.min(this.#min, bounded)
     if (bounded < 1) this.#belowOne += weight
     else this.#addToBucket(Math.ceil(Math.log(bounded) / LOG_FACTOR), weight)
   }
@@ -39,7 +41,8 @@ export class LogHistogram {
     for (const [bucket, weight] of this.#buckets.entries()) {
       left -= weight
       // what fractions of weights leave behind is not a number more
-      if (weight > 0 && left <= 1e-9 * this.total) return Math.min(this.max, Math.round(middleOf(bucket)))
+      if (weight > 0 && left <= 1e-9 * this.total)
+        return Math.min(this.max, Math.max(this.#min, Math.round(middleOf(bucket))))
     }
     return this.max
   }

@@ -124,7 +124,11 @@ function rangeOf(action: string, { from, to, lastMs }: Given): Pick<Given, 'from
     ...(to !== undefined && { to: boundOf(action, 'to', to) }),
   }
   if (range.from !== undefined && range.to !== undefined && isAfter(range.from, range.to))
-    throw wrongUseError(action, `from must not be after to, got ${quotedValue(from)} and ${quotedValue(to)}`, RangeError)
+    throw wrongUseError(
+      action,
+      `from must not be after to, got ${quotedValue(from)} and ${quotedValue(to)}`,
+      RangeError,
+    )
   return range
 }
 
@@ -148,7 +152,8 @@ function isAfter(from: string, to: string): boolean {
 
 function checkTimeZone(action: string, timeZone: string): string {
   try {
-    return new Intl.DateTimeFormat('en-US', { timeZone }).resolvedOptions().timeZone
+    new Intl.DateTimeFormat('en-US', { timeZone })
+    return timeZone
   } catch {
     throw wrongUseError(action, `timeZone must be one as in Europe/Berlin, got ${quotedValue(timeZone)}`, RangeError)
   }

@@ -89,7 +89,8 @@ export class PageReader {
 
   #took(entries: readonly Entry[]): void {
     this.#size.saw(entries)
-    if (this.#rate < Infinity) this.#freeAt = Math.max(performance.now(), this.#freeAt) + (1_000 * entries.length) / this.#rate
+    if (this.#rate < Infinity)
+      this.#freeAt = Math.max(performance.now(), this.#freeAt) + (1_000 * entries.length) / this.#rate
   }
 }
 

@@ -73,9 +73,13 @@ export class SampledSpans {
   }
 }
 
-/** An id as text, also of numbers that JavaScript writes with an exponent. */
+/** The highest that an id can have. */
+const LAST_MS = 2n ** 64n - 1n
+
+/** An id as text, also of numbers that JavaScript writes with an exponent, or rounds up. */
 function idOf(ms: number): string {
-  return BigInt(Math.max(0, ms)).toString()
+  const exact = BigInt(Math.max(0, ms))
+  return String(exact < LAST_MS ? exact : LAST_MS)
 }
 
 /** Yields the entries at the beginnings of spans, until the signal. */

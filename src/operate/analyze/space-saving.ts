@@ -52,9 +52,9 @@ export class SpaceSaving<Data = undefined> {
     return place.data
   }
 
-  /** All that have a place, the highest count first. */
+  /** All that have a place, the highest count first, of equal ones the surer, then by their keys. */
   counters(): Counter<Data>[] {
-    return this.#heap.toSorted((a, b) => b.count - a.count || b.count - b.error - (a.count - a.error))
+    return this.#heap.toSorted((a, b) => b.count - a.count || a.error - b.error || (a.key < b.key ? -1 : 1))
   }
 
   #place(key: string): Place<Data> {

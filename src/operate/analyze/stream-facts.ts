@@ -34,7 +34,9 @@ export async function askStreamFacts(
     groups: groupsQuestion(stream),
   })
   const unknowns = new UnknownFactsCollector()
-  const isMissing = [info, groups].some((answer) => 'refusal' in answer && readStreamAbsence(answer.refusal) === 'missing')
+  const isMissing = [info, groups].some(
+    (answer) => 'refusal' in answer && readStreamAbsence(answer.refusal) === 'missing',
+  )
   if (isInfoNeeded && !isMissing && 'refusal' in info) throw info.refusal
   const time = unlessNoRight(now)
   return {
