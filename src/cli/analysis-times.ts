@@ -6,15 +6,15 @@ const LAST_MS = 8.64e15
 /** Writes times as a clock in a zone shows them. */
 export interface ZonedTimeFormatter {
   /** `2026-01-31 12:00:05`; what is no date as the number that it is. */
-  format(ms: number): string
+  readonly format: (ms: number) => string
   /** When an entry was written, by its id. */
-  formatId(id: string): string
+  readonly formatId: (id: string) => string
 }
 
 export function zonedTimeFormatter(timeZone: string): ZonedTimeFormatter {
   // Swedish is written as ISO 8601 is, with a space
-  const { format: write } = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
-  const format = (ms: number) => (ms <= LAST_MS ? write(ms) : String(ms))
+  const zoned = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
+  const format = (ms: number) => (ms <= LAST_MS ? zoned.format(ms) : String(ms))
   return { format, formatId: (id) => format(Number.parseInt(id, 10)) }
 }
 

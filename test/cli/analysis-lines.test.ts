@@ -61,7 +61,7 @@ const analysis = fc
 /** What would steer a terminal, or end the line. */
 const DOES_SOMETHING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
 
-test('analysisLines() has lines of at most 80 columns that steer no terminal, whatever is in the stream', () => {
+test('analysisLines() has lines of at most 80 columns that steer no terminal, for any stream', () => {
   fc.assert(
     fc.property(analysis, (found) => {
       const lines = analysisLines(found).map(stripVTControlCharacters)

@@ -10,6 +10,8 @@ import { occurredAtMs } from './occurred-at-ms.ts'
 import type { WeightedEntries } from './read-range.ts'
 import { Timeline } from './timeline.ts'
 
+/** Characters of such a reason. */
+const REASON_LENGTH = 200
 /** Kinds of what is no event that are counted by themselves: a codec of the user's own may say anything. */
 const MOST_REASONS = 20
 
@@ -124,8 +126,9 @@ export class EntryTally {
   }
 
   #addProblem(problem: string, weight: number): void {
-    const isKnown = this.#problems.has(problem) || this.#problems.size < MOST_REASONS
-    const reason = isKnown ? problem : 'other reasons'
+    const short = problem.slice(0, REASON_LENGTH)
+    const isKnown = this.#problems.has(short) || this.#problems.size < MOST_REASONS
+    const reason = isKnown ? short : 'other reasons'
     this.#problems.set(reason, (this.#problems.get(reason) ?? 0) + weight)
   }
 

@@ -10,7 +10,7 @@ const CAPACITY = 1_000
 export interface ResultScale {
   /** What shares are of. */
   readonly total: number
-  count(weight: number): number
+  readonly count: (weight: number) => number
 }
 
 /** Counts values in bounded memory, however long they are and however many. */

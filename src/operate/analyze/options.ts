@@ -106,7 +106,7 @@ const INTEGERS = [
 function checkReaders(action: string, { codec, fields, signal }: ResolvedAnalyzeOptions): void {
   if (codec !== undefined) {
     assertObject(action, 'codec', codec)
-    assertFunction(action, 'codec.decode', codec.decode)
+    if (typeof codec.decode !== 'function') throw wrongUseError(action, 'codec must have a decode function')
   }
   assertObject(action, 'fields', fields)
   assertKnownKeys(`${action}: fields`, fields, ['type', 'payload', 'producer', 'occurredAt'])

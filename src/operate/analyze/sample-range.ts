@@ -4,7 +4,7 @@ import { untilAborted } from '../until-aborted.ts'
 import type { PageReader } from './page-reader.ts'
 import type { WeightedEntries } from './read-range.ts'
 
-/** Entries that are read at each place. */
+/** Entries that are read at each place, where there are places enough. */
 const PER_PROBE = 10
 
 /** Equal parts of a span of time; each is read at its beginning. */
@@ -12,6 +12,8 @@ export class SampledSpans {
   readonly #firstMs: number
   readonly #lastMs: number
   readonly #count: number
+  /** Entries that are read of each. */
+  readonly perProbe: number
   /** Sums over the spans that have been read, for the margin. */
   #probes = 0
   #weights = 0
@@ -23,6 +25,7 @@ export class SampledSpans {
     this.#lastMs = lastMs
     // no span is shorter than what tells two ids apart
     this.#count = Math.max(1, Math.min(Math.ceil(entries / PER_PROBE), lastMs - firstMs + 1))
+    this.perProbe = Math.ceil(entries / this.#count)
   }
 
   /** Ids between which the n-th span lies; `undefined` after the last one. */
@@ -46,7 +49,7 @@ export class SampledSpans {
 
   /** Entries that are read where each span has enough. */
   get expected(): number {
-    return this.#count * PER_PROBE
+    return this.#count * this.perProbe
   }
 
   get probes(): number {
@@ -87,7 +90,7 @@ export async function* sampleRange(reader: PageReader, spans: SampledSpans): Asy
   for (let n = 0; ; ) {
     const places = Array.from({ length: 10 }, (_, more) => spans.place(n + more)).filter((place) => place !== undefined)
     if (places.length === 0) return
-    const pages = await untilAborted(reader.readPlaces(places, PER_PROBE), reader.signal)
+    const pages = await untilAborted(reader.readPlaces(places, spans.perProbe), reader.signal)
     if (pages === undefined) return
     for (const { entries, asked } of pages) yield { entries, weight: spans.weightOf(n++, entries, asked) }
   }

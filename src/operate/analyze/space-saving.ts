@@ -20,7 +20,7 @@ interface Place<Data> {
  * Counts keys in bounded memory, exactly while there are no more than `capacity` of them. After that a new key takes the place of the one that
  * has been counted least, and that one's count as its error: no error is above total ÷ capacity, and no key above that is left out.
  *
- * @see https://www.cs.ucsb.edu/sites/default/files/documents/2005-23.pdf Metwally, Agrawal, El Abbadi: Space-Saving
+ * @see https://www.cs.ucsb.edu/sites/default/files/documents/2005-23.pdf Space-Saving, by its authors
  */
 export class SpaceSaving<Data = undefined> {
   /** Of all that was added. */
