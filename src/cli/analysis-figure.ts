@@ -1,4 +1,4 @@
-import { formatNumber } from '../core/words.ts'
+import { formatCount, formatNumber } from '../core/words.ts'
 import type { Analysis, FrequencyAnalysis, TimelineAnalysis } from '../operate/analyze/analysis.ts'
 import { zonedTimeFormatter } from './analysis-times.ts'
 import { fitColumns } from './text/columns.ts'
@@ -8,8 +8,8 @@ const WIDTH = 720
 const ROW = 22
 const NAME_COLUMNS = 36
 const TICKS = 6
-/** 1,500 as 1.5k. */
-const SHORT = "format(datum.value, '~s')"
+/** 1,500 as 1.5k, and 0.25 as it is. */
+const SHORT = "format(datum.value, datum.value < 1 ? '~g' : '~s')"
 const DAY_MS = 86_400_000
 const COLOURS = { bar: '#3b6ea8', others: '#b9c4d0', text: '#333333' }
 
@@ -48,9 +48,11 @@ export function analysisFigure(analysis: Analysis): Figure & Record<string, unkn
 function subtitleOf({ read, entries, sample, isComplete, firstId, lastId, hours }: Analysis): string[] {
   if (firstId === undefined || lastId === undefined) return ['nothing was read']
   const { formatId } = zonedTimeFormatter(hours.timeZone)
-  const many = sample ? `a sample of ${formatNumber(read)} of about ${formatNumber(entries)}` : formatNumber(read)
+  const many = sample
+    ? `a sample of ${formatNumber(read)} of about ${formatNumber(entries)} entries`
+    : formatCount(read, 'entry', 'entries')
   const partly = isComplete ? '' : ', stopped before the end'
-  return [`${many} entries${partly}`, `${formatId(firstId)} to ${formatId(lastId)} ${hours.timeZone}`]
+  return [`${many}${partly}`, `${formatId(firstId)} to ${formatId(lastId)} ${hours.timeZone}`]
 }
 
 function frequencyChart(title: string, { rows, others }: FrequencyAnalysis): object {
@@ -65,7 +67,12 @@ function frequencyChart(title: string, { rows, others }: FrequencyAnalysis): obj
     title: null,
     axis: { labelExpr: lookUp(labels), ticks: false, domain: false },
   }
-  const x = { field: 'count', type: 'quantitative', title: 'entries', axis: { labelExpr: SHORT, tickCount: TICKS } }
+  const x = {
+    field: 'count',
+    type: 'quantitative',
+    title: 'entries',
+    axis: { labelExpr: SHORT, tickCount: TICKS, tickMinStep: 1 },
+  }
   const color = {
     field: 'kind',
     type: 'nominal',
@@ -78,7 +85,12 @@ function frequencyChart(title: string, { rows, others }: FrequencyAnalysis): obj
 function hourChart(counts: readonly number[], timeZone: string): object {
   const values = counts.map((count, hour) => ({ hour: String(hour).padStart(2, '0'), count }))
   const x = { field: 'hour', type: 'ordinal', title: `hour, ${timeZone}`, axis: { labelAngle: 0 } }
-  const y = { field: 'count', type: 'quantitative', title: 'entries', axis: { labelExpr: SHORT, tickCount: 4 } }
+  const y = {
+    field: 'count',
+    type: 'quantitative',
+    title: 'entries',
+    axis: { labelExpr: SHORT, tickCount: 4, tickMinStep: 1 },
+  }
   return {
     ...chart('Hours of the day', 140),
     data: { values },

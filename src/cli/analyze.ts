@@ -23,7 +23,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   const options = readAnalyzeOptions(args)
   if (options.help) return console.log(ANALYZE_USAGE)
   // else V8 lets garbage grow to three times of what is needed; the program does nothing but this
-  setFlagsFromString('--optimize-for-size')
+  for (const flag of ['--optimize-for-size', '--semi-space-growth-factor=1']) setFlagsFromString(flag)
   const tools = await loadFigureTools(options)
   const analysis = await analyzeTarget(options, signal)
   console.log(options.json ? printableJson(analysis, 2) : analysisLines(analysis).join('\n'))
