@@ -15,7 +15,7 @@ memory than the smaller one. The default needs 2 GB of memory.`
 const MOST_GROWTH = 1.1
 const PROGRAM = join(import.meta.dirname, '../dist/cli/main.js')
 /** Loaded before the program: reports the memory that it took at most, in kilobytes, on its standard error. */
-const REPORT_PEAK = `data:text/javascript,${encodeURIComponent("process.on('exit', () => process.stderr.write(`peak ${process.resourceUsage().maxRSS}\n`))")}`
+const REPORT_PEAK = `data:text/javascript,${encodeURIComponent("process.on('exit', () => console.error('peak', process.resourceUsage().maxRSS))")}`
 
 const { values } = parseArgs({
   options: {
