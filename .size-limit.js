@@ -51,14 +51,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-<<<<<<< HEAD
-  millrace: '243.2 KB',
-=======
-  millrace: '243.3 KB',
->>>>>>> 03d43d9a9ee193f0d3a9d3d581bad26cb7c58717
+  millrace: '243.8 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
-  'millrace/operate': '96.3 KB',
+  'millrace/operate': '118 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',

@@ -16,7 +16,7 @@ import {
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
+import { analyze, dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { getCommand } from '../../src/group/redis/commands/get.ts'
@@ -463,6 +463,8 @@ describe('under the users of the ACL file', () => {
     const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
     await admin.del('{orders}:billing:waiting')
     expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
+    const analysis = await monitor.during(CONSOLE, () => analyze('orders', { redis: console }))
+    expect(analysis).toMatchObject({ isComplete: true, unknown: {} })
     // one letter whose entry is still there, one whose entry was trimmed, one to drop
     const redis = connectAs(OPERATOR)
     await admin.del('{orders}:billing:dlq')
