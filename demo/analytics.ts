@@ -51,7 +51,8 @@ export const demo: SystemDemo = {
   },
 }
 
-async function play({ seconds, seed, signal, show }: DemoStage, raw: Redis): Promise<readonly Equation[]> {
+async function play(stage: DemoStage, raw: Redis): Promise<readonly Equation[]> {
+  const { seconds, seed, signal } = stage
   const endMs = minuteOf(Date.now())
   const startMs = endMs - SHOWN_MS
   const sent = trafficUntil(createRandom(seed), endMs)
@@ -66,7 +67,7 @@ async function play({ seconds, seed, signal, show }: DemoStage, raw: Redis): Pro
     await send(raw, sent.slice(at, end < 0 ? sent.length : end), at)
     at = end < 0 ? sent.length : end
     await watch(alerts, now)
-    show(drawDashboard(await read(minuteOf(now) - HOUR_MS, minuteOf(now)), alerts, now))
+    stage.show(drawDashboard(await read(minuteOf(now) - HOUR_MS, minuteOf(now)), alerts, now))
     await sleep(FRAME_MS)
   }
   const giveUpAt = performance.now() + DRAIN_LIMIT_MS
@@ -75,7 +76,7 @@ async function play({ seconds, seed, signal, show }: DemoStage, raw: Redis): Pro
     await sleep(FRAME_MS)
   }
   await watch(alerts, endMs)
-  show(drawDashboard(await read(endMs - HOUR_MS, endMs), alerts, endMs))
+  stage.show(drawDashboard(await read(endMs - HOUR_MS, endMs), alerts, endMs))
   return conclude(sent, await read(startMs, endMs), alerts, { fromMs: startMs, toMs: endMs })
 }
 
