@@ -55,3 +55,10 @@ export function addScores(scores: Scores, args: readonly string[]): number {
   const wanted = pairs.filter(([score, member]) => condition?.(scores.get(member), score) ?? true)
   return count(wanted.map(([score, member]) => added(scores, member, score)))
 }
+
+/** @param args Of ZINCRBY, after its key. */
+export function addToScore(scores: Scores, [by = '', member = '']: readonly string[]): string {
+  const score = (scores.get(member) ?? 0) + Number(by)
+  scores.set(member, score)
+  return String(score)
+}

@@ -8,6 +8,7 @@ import {
   added,
   added64,
   addScores,
+  addToScore,
   copyOf,
   count,
   HyperLogLog,
@@ -255,13 +256,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
   ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
   zadd: changed('zset', () => new Scores(), addScores),
-  zincrby: (values, key, [by = '', member = '']) => {
-    const scores = values.get<Scores>(key, 'zset') ?? new Scores()
-    const score = (scores.get(member) ?? 0) + Number(by)
-    scores.set(member, score)
-    values.change(key, scores)
-    return String(score)
-  },
+  zincrby: changed('zset', () => new Scores(), addToScore),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
