@@ -62,3 +62,17 @@ export function addToScore(scores: Scores, [by = '', member = '']: readonly stri
   scores.set(member, score)
   return String(score)
 }
+
+/** @param args Of ZREMRANGEBYSCORE, after its key. */
+export function removeByScore(scores: Scores, [min, max]: readonly string[]): number {
+  const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
+  return count(inside.map(([member]) => scores.delete(member)))
+}
+
+/** @param args Of ZREMRANGEBYRANK, after its key. */
+export function removeByRank(scores: Scores, [start, stop]: readonly string[]): number {
+  const place = (rank = '0') => Math.max(0, Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+  const end = Number(stop) < -scores.size ? 0 : place(stop) + 1
+  const inside = inOrder(scores).slice(place(start), end)
+  return count(inside.map(([member]) => scores.delete(member)))
+}

@@ -14,6 +14,8 @@ import {
   HyperLogLog,
   inOrder,
   pairsOf,
+  removeByRank,
+  removeByScore,
   Scores,
   within,
 } from './memory-value-kinds.ts'
@@ -267,27 +269,8 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     const score = values.get<Scores>(key, 'zset')?.get(member)
     return score === undefined ? null : String(score)
   },
-  zremrangebyscore: changed(
-    'zset',
-    () => new Scores(),
-    (scores, [min, max]) => {
-      const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
-      return count(inside.map(([member]) => scores.delete(member)))
-    },
-  ),
-  zremrangebyrank: changed(
-    'zset',
-    () => new Scores(),
-    (scores, [start, stop]) => {
-      const place = (rank = '0') => Math.max(0, Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
-      const end = Number(stop) < -scores.size ? 0 : place(stop) + 1
-      return count(
-        inOrder(scores)
-          .slice(place(start), end)
-          .map(([member]) => scores.delete(member)),
-      )
-    },
-  ),
+  zremrangebyscore: changed('zset', () => new Scores(), removeByScore),
+  zremrangebyrank: changed('zset', () => new Scores(), removeByRank),
   zrangebyscore: (values, key, [min, max]) =>
     inOrder(values.get<Scores>(key, 'zset') ?? new Scores())
       .filter(([, score]) => score >= within(min) && score <= within(max))
