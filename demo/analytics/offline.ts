@@ -1,6 +1,7 @@
 import type { Sent } from './traffic.ts'
 
 const MINUTE_MS = 60_000
+const SLICE_MS = 5 * MINUTE_MS
 const HOUR_MS = 60 * MINUTE_MS
 const ALLOWED_MS = 10 * MINUTE_MS
 const GAP_MS = 30 * MINUTE_MS
@@ -61,7 +62,7 @@ export function computeOffline(
   )
   const minutes = Array.from({ length: (toMs - fromMs) / MINUTE_MS }, (_, n) => fromMs + n * MINUTE_MS)
   return {
-    users: distinct(within(fromMs, toMs), 'user_id'),
+    users: distinct(within(Math.floor(fromMs / SLICE_MS) * SLICE_MS, Math.ceil(toMs / SLICE_MS) * SLICE_MS), 'user_id'),
     usersByHour: hours.map((at) => distinct(within(at, at + HOUR_MS), 'user_id')),
     from: iso(fromMs),
     to: iso(toMs),

@@ -74,7 +74,7 @@ function* sendings(random: Random, at: number, fields: Readonly<Record<string, s
   if (random.integer(0, 10) === 0) yield { sentAt: at + lag + random.integer(0, 20 * SECOND_MS), fields: entry }
 }
 
-/** Never within half a minute of the bound, so that both sendings of an event lie on the same side. */
+/** Never within half a minute of the bound, so that both entries of an event lie on the same side. */
 function lagOf(random: Random): number {
   const fate = random.integer(0, 20)
   if (fate === 0) return random.integer(MINUTE_MS, 9 * MINUTE_MS)

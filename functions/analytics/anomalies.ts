@@ -24,7 +24,7 @@ export function judge(value: number, samples: readonly number[]) {
   return { expected: median(samples), z, isAnomaly: Math.abs(z) >= THRESHOLD }
 }
 
-/** Anscombe's: what it makes of counts has a standard deviation of 1, for all but the smallest. */
+/** The `Anscombe` transform: what it makes of counts has a standard deviation of 1, for all but the smallest. */
 const root = (count: number) => 2 * Math.sqrt(Math.max(0, count) + 3 / 8)
 
 export function median(values: readonly number[]): number {

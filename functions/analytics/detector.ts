@@ -12,7 +12,7 @@ const WATCHED = ['views', 'purchases', 'cents'] as const
 const PAST_DAYS = 7
 /** An episode is over once so many windows in a row were as usual. */
 const QUIET_SLICES = 6
-/** Episodes that began in so many windows are looked at again: what was not sent is. */
+/** Episodes that began in so many windows are checked again: what was not sent is. */
 const RECENT_SLICES = 12
 /** How long who sends an alert may take: longer than the function may run, so that nobody else sends it meanwhile. */
 const CLAIM_MS = 60_000

@@ -162,7 +162,7 @@ it('effects leave what their commands leave one by one, or nothing; memory decid
       if (isAcked) fine++
       else refused++
     }),
-    { numRuns: process.env.MILLRACE_TIER === 'fast' ? 150 : 1_000 },
+    { numRuns: process.env.MILLRACE_TIER === 'fast' ? 250 : 1_000 },
   )
 
   expect([fine > 20, refused > 20]).toEqual([true, true])

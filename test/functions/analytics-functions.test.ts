@@ -56,7 +56,7 @@ describe('detect()', () => {
     await pipeline.exec()
   }
 
-  /** What is sent; the first sendings fail. */
+  /** What is sent; the first tries fail. */
   function sending(failures = 0) {
     const sent: Alert[] = []
     return {
@@ -173,7 +173,13 @@ describe('the handlers', () => {
 
     const letters = await raw.xrange(`{${STREAM}}:dashboard:dlq`, '-', '+')
     const reasons = letters.map(([, fields]) => fields[fields.indexOf('reason') + 1])
-    expect(reasons.sort()).toEqual(['invalid', 'invalid', 'malformed', 'non-retryable', 'non-retryable'])
+    expect(reasons.toSorted((a = '', b = '') => a.localeCompare(b))).toEqual([
+      'invalid',
+      'invalid',
+      'malformed',
+      'non-retryable',
+      'non-retryable',
+    ])
     const sums = Object.values(await raw.hgetall(keys.sums(Date.now())))
     expect(sums).toEqual(['1'])
     expect(await raw.xpending(STREAM, 'dashboard')).toEqual([0, null, null, null])

@@ -121,7 +121,7 @@ describe('what handlers ask for', () => {
     expect(ofKeys(asked.filter(([name]) => name === 'PEXPIRE'))).toEqual(ofKeys(asked))
   })
 
-  it('a late view is counted as late, in the minute in which it was published, and nowhere else', () => {
+  it('a late view is counted as late, in the minute of its entry, and nowhere else', () => {
     const asking = context()
     countView(viewed('2026-11-29T16:00:00Z'), asking)
 

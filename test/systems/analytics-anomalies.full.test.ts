@@ -45,7 +45,7 @@ async function keepSums(week: Iterable<MinuteOfWeek>): Promise<void> {
   await pipeline.exec()
 }
 
-/** Wakes the detector through the days, and tells which of what was planted was found, and what was not planted. */
+/** Wakes the detector through the days, and reports which of what was planted was found, and what was not planted. */
 async function watch(fromMs: number, everyMs: number) {
   const { createAsk } = await import('../../functions/shared/ask.ts')
   const { detect } = await import('../../functions/analytics/detector.ts')

@@ -56,9 +56,23 @@ export function addScores(scores: Scores, args: readonly string[]): number {
   return count(wanted.map(([score, member]) => added(scores, member, score)))
 }
 
-/** ZREMRANGEBYRANK: ranks count from the lowest score, negative ones from the highest. */
-export function removeByRank(scores: Scores, [start = '', stop = '']: readonly string[]): number {
-  const place = (rank: string) => (Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
-  const between = inOrder(scores).filter((_, at) => at >= place(start) && at <= place(stop))
-  return count(between.map(([member]) => scores.delete(member)))
+/** @param args Of ZINCRBY, after its key. */
+export function addToScore(scores: Scores, [by = '', member = '']: readonly string[]): string {
+  const score = (scores.get(member) ?? 0) + Number(by)
+  scores.set(member, score)
+  return String(score)
+}
+
+/** @param args Of ZREMRANGEBYSCORE, after its key. */
+export function removeByScore(scores: Scores, [min, max]: readonly string[]): number {
+  const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
+  return count(inside.map(([member]) => scores.delete(member)))
+}
+
+/** @param args Of ZREMRANGEBYRANK, after its key. */
+export function removeByRank(scores: Scores, [start, stop]: readonly string[]): number {
+  const place = (rank = '0') => Math.max(0, Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+  const end = Number(stop) < -scores.size ? 0 : place(stop) + 1
+  const inside = inOrder(scores).slice(place(start), end)
+  return count(inside.map(([member]) => scores.delete(member)))
 }

@@ -8,12 +8,14 @@ import {
   added,
   added64,
   addScores,
+  addToScore,
   copyOf,
   count,
   HyperLogLog,
   inOrder,
   pairsOf,
   removeByRank,
+  removeByScore,
   Scores,
   within,
 } from './memory-value-kinds.ts'
@@ -256,13 +258,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
   ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
   zadd: changed('zset', () => new Scores(), addScores),
-  zincrby: (values, key, [by = '', member = '']) => {
-    const scores = values.get<Scores>(key, 'zset') ?? new Scores()
-    const score = (scores.get(member) ?? 0) + Number(by)
-    scores.set(member, score)
-    values.change(key, scores)
-    return String(score)
-  },
+  zincrby: changed('zset', () => new Scores(), addToScore),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
@@ -273,14 +269,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     const score = values.get<Scores>(key, 'zset')?.get(member)
     return score === undefined ? null : String(score)
   },
-  zremrangebyscore: changed(
-    'zset',
-    () => new Scores(),
-    (scores, [min, max]) => {
-      const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
-      return count(inside.map(([member]) => scores.delete(member)))
-    },
-  ),
+  zremrangebyscore: changed('zset', () => new Scores(), removeByScore),
   zremrangebyrank: changed('zset', () => new Scores(), removeByRank),
   zrangebyscore: (values, key, [min, max]) =>
     inOrder(values.get<Scores>(key, 'zset') ?? new Scores())
