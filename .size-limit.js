@@ -51,10 +51,10 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '243.8 KB',
+  millrace: '243.9 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
-  'millrace/operate': '118 KB',
+  'millrace/operate': '118.5 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
