@@ -4,7 +4,18 @@ import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
 import type { Value } from './memory-value-kinds.ts'
-import { added, added64, addScores, copyOf, count, HyperLogLog, pairsOf, Scores, within } from './memory-value-kinds.ts'
+import {
+  added,
+  added64,
+  addScores,
+  copyOf,
+  count,
+  HyperLogLog,
+  isExpected,
+  pairsOf,
+  Scores,
+  within,
+} from './memory-value-kinds.ts'
 
 interface Kept {
   value: Value
@@ -242,7 +253,12 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     () => new Map<string, string>(),
     (hash, fields) => count(fields.map((field) => hash.delete(field))),
   ),
-  hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
+  hget: (values, key, [field = '', how, wanted = '']) => {
+    const text = values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null
+    if (how !== undefined && !isExpected(text, how, wanted))
+      throw new RedisReplyError('ERR a field is not what its effects expect')
+    return text
+  },
   zadd: changed('zset', () => new Scores(), addScores),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
