@@ -1,5 +1,6 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders' } = process.env
+const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000' } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -11,9 +12,18 @@ if (REDIS_URL && !isRedisUrl(REDIS_URL)) refuse('REDIS_URL must be a redis:// or
 if (REDIS_URL_PARAMETER && !/^(arn:[\w:.-]+\/)?[\w./-]+$/.test(REDIS_URL_PARAMETER))
   refuse('REDIS_URL_PARAMETER must be the name of an SSM parameter, as in /shop/redis-url')
 if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`)
+if (PARTNERS_URL && !URL.canParse(PARTNERS_URL)) refuse('PARTNERS_URL must be a URL')
+if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
+  refuse(`CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds, got ${JSON.stringify(CHECKOUT_TIMEOUT_MS)}`)
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
+
+/** Where payment provider and carrier of the checkout are: `PARTNERS_URL`; without it, nobody is asked. */
+export const partnersUrl = PARTNERS_URL
+
+/** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
+export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)
 
 /**
  * Where Redis is, password included: `REDIS_URL` as it is, otherwise what the SSM parameter named by `REDIS_URL_PARAMETER` holds.
