@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'checkout',
+    about: 'A saga over order, payment, stock and shipping: every order is sent, or compensated whole',
+    load: () => import('./checkout.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 

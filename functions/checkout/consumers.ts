@@ -7,12 +7,16 @@ import { sendParcel } from './shipping.ts'
 import { releaseStock, reserveStock } from './stock.ts'
 import { markStuck } from './table.ts'
 
-/** A retry is the way out of a race: it comes soon, and there are more of them than writers of a field. */
+/**
+ * What one service says another one waits for: they listen, or each step of an order would wait for the next minute. A retry is the way out of a race: it comes soon, and there are
+ * more of them than writers of a field.
+ */
 const settings = {
   stream: 'checkout',
   unrouted: 'ignore',
   onDeadLetter: markStuck,
-  handlerTimeoutMs: 10_000,
+  mode: 'listen',
+  handlerTimeoutMs: 5_000,
   minIdleMs: 60_000,
   maxDeliveries: 10,
   backoff: { firstMs: 250, factor: 2, maxMs: 60_000 },
@@ -30,9 +34,9 @@ const order = defineConsumer({
     on(events.PaymentDeclined, followOrder),
     on(events.StockReserved, followOrder),
     on(events.StockMissing, followOrder),
+    on(events.OrderTimedOut, followOrder),
     on(events.ParcelSent, followOrder),
     on(events.ParcelRefused, followOrder),
-    on(events.OrderTimedOut, followOrder),
     on(events.PaymentClosed, followOrder),
     on(events.StockClosed, followOrder),
   ],
@@ -43,7 +47,7 @@ const payment = defineConsumer({
   ...settings,
   group: 'payment',
   routes: [
-    on(events.OrderPlaced, takePayment),
+    on(events.OrderOpened, takePayment),
     on(events.OrderCancelled, cancelPayment),
     on(events.RefundDue, refundPayment),
   ],
@@ -53,7 +57,7 @@ const payment = defineConsumer({
 const stock = defineConsumer({
   ...settings,
   group: 'stock',
-  routes: [on(events.OrderPlaced, reserveStock), on(events.OrderCancelled, releaseStock)],
+  routes: [on(events.OrderOpened, reserveStock), on(events.OrderCancelled, releaseStock)],
 })
 
 const shipping = defineConsumer({

@@ -1,6 +1,13 @@
 import type { EventDefinition, HandlerContext } from 'millrace'
 import type { OrderPlaced } from '../events/checkout.ts'
-import { OrderCancelled, OrderCompensated, OrderConfirmed, OrderFulfilled, OrderTimedOut } from '../events/checkout.ts'
+import {
+  OrderCancelled,
+  OrderCompensated,
+  OrderConfirmed,
+  OrderFulfilled,
+  OrderOpened,
+  OrderTimedOut,
+} from '../events/checkout.ts'
 import { checkoutTimeoutMs } from '../shared/env.ts'
 import { checkout } from './publisher.ts'
 import type { CheckoutEvent } from './table.ts'
@@ -11,7 +18,7 @@ const GIVES_UP = { PaymentDeclined: 'cancelling', StockMissing: 'cancelling', Or
 
 /** By state and event, the state that follows. An event that has no place there is late, or comes again: nothing follows from it. */
 export const NEXT: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  none: { OrderPlaced: 'open', PaymentTaken: 'paid', StockReserved: 'reserved', ...GIVES_UP },
+  none: { OrderPlaced: 'open', OrderTimedOut: 'cancelling' },
   open: { PaymentTaken: 'paid', StockReserved: 'reserved', ...GIVES_UP },
   paid: { StockReserved: 'confirmed', ...GIVES_UP },
   reserved: { PaymentTaken: 'confirmed', ...GIVES_UP },
@@ -24,6 +31,7 @@ export const NEXT: Readonly<Record<string, Readonly<Record<string, string>>>> = 
 }
 
 const ANNOUNCES: Readonly<Record<string, EventDefinition<string, (typeof OrderPlaced)['payload']>>> = {
+  open: OrderOpened,
   confirmed: OrderConfirmed,
   cancelling: OrderCancelled,
   shipped: OrderFulfilled,
@@ -42,7 +50,7 @@ export async function followOrder(event: CheckoutEvent, context: HandlerContext)
   const next = NEXT[state]?.[type]
   if (next === undefined) return
   // ahead of the step that opens the order: a crash in between repeats it under the same id, which adds none
-  if (state === 'none') await startClock(event)
+  if (next === 'open') await startClock(event)
   const moved = move(context, 'order', order, [state, next], ANNOUNCES[next])
   // when the entry was added, by the server's clock
   if (state === 'none') moved.addToSortedSet(OPEN, order.orderId, Number.parseInt(context.entryId, 10))

@@ -14,8 +14,11 @@ const payload = z.object({
 
 export type Order = z.infer<typeof payload>
 
-/** A customer has placed an order: all services begin. */
+/** A customer has placed an order. */
 export const OrderPlaced = defineEvent('OrderPlaced', { payload })
+
+/** An order is open: payment and stock begin. */
+export const OrderOpened = defineEvent('OrderOpened', { payload })
 
 /** The customer's money is here. */
 export const PaymentTaken = defineEvent('PaymentTaken', { payload })

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-const NAMES = ['REDIS_URL', 'REDIS_URL_PARAMETER', 'ORDERS_STREAM']
+const NAMES = ['REDIS_URL', 'REDIS_URL_PARAMETER', 'ORDERS_STREAM', 'PARTNERS_URL', 'CHECKOUT_TIMEOUT_MS']
 const SECRET = 'rediss://:hunter2@redis.example:6380'
 
 beforeEach(() => {
@@ -29,6 +29,32 @@ describe('ORDERS_STREAM', () => {
   test.each(['', ' '])('must not be blank, as %j is', async (ORDERS_STREAM) => {
     await expect(loadEnv({ REDIS_URL: SECRET, ORDERS_STREAM })).rejects.toThrow(
       `Cannot read the environment: ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`,
+    )
+  })
+})
+
+describe('PARTNERS_URL', () => {
+  test('says where the partners are; without it, nobody is asked', async () => {
+    expect((await loadEnv({ REDIS_URL: SECRET })).partnersUrl).toBeUndefined()
+    vi.resetModules()
+    expect((await loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'https://a.example' })).partnersUrl).toBe(
+      'https://a.example',
+    )
+  })
+
+  test('must be a URL', async () => {
+    await expect(loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'partners' })).rejects.toThrow('PARTNERS_URL must be a URL')
+  })
+})
+
+describe('CHECKOUT_TIMEOUT_MS', () => {
+  test('is 15 minutes unless it is set', async () => {
+    expect((await loadEnv({ REDIS_URL: SECRET })).checkoutTimeoutMs).toBe(900_000)
+  })
+
+  test.each(['', '99', '1e5', '-100'])('must be milliseconds, as %j is not', async (CHECKOUT_TIMEOUT_MS) => {
+    await expect(loadEnv({ REDIS_URL: SECRET, CHECKOUT_TIMEOUT_MS })).rejects.toThrow(
+      'CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds',
     )
   })
 })
