@@ -50,7 +50,7 @@ export function move(
   const moved = effects(context)
     .expectField(row, service, from === 'none' ? null : from)
     .setFields(row, { [service]: to })
-    .deleteFields(row, 'stuck')
+    .deleteFields(row, stuckOf(service))
   if (!announced) return moved
   return moved.publish(checkout, announced, order, {
     eventId: eventIdOf(announced, order),
@@ -58,8 +58,10 @@ export function move(
   })
 }
 
-/** Has the table say which step became a dead letter. A hint: a notice may get lost, the dead letter and the state it stopped in do not. */
+const stuckOf = (group: string) => `stuck:${group}`
+
+/** Has the table say which step of a service became a dead letter. A hint: a notice may get lost, the dead letter and the state it stopped in do not. */
 export async function markStuck({ group, eventType = '', eventId = '', reason }: DeadLetterNotice): Promise<void> {
   const row = rowOf(eventId.slice(eventType.length + 1))
-  if (await client.exists(row)) await client.hset(row, 'stuck', `${group}: ${eventType}, ${reason}`)
+  if (await client.exists(row)) await client.hset(row, stuckOf(group), `${eventType}, ${reason}`)
 }

@@ -277,14 +277,14 @@ describe('markStuck()', () => {
     eventType: 'RefundDue',
   } as const
 
-  test('says which step of an order is a dead letter, until its next step', async () => {
+  test('says which step of an order is a dead letter, until the next step of its service', async () => {
     row.set('payment', 'refunding')
 
     await markStuck({ ...notice, reason: 'non-retryable', eventId: 'RefundDue:o-1' })
 
-    expect(row.get('stuck')).toBe('payment: RefundDue, non-retryable')
+    expect(row.get('stuck:payment')).toBe('RefundDue, non-retryable')
     const { commands } = await step(refundPayment, 'payment', 'refunding')
-    expect(commands).toContainEqual(['HDEL', '{checkout}:row:o-1', 'stuck'])
+    expect(commands).toContainEqual(['HDEL', '{checkout}:row:o-1', 'stuck:payment'])
   })
 
   test.each(['RefundDue:o-2', undefined, 'x'])('writes nothing of an order that there is not: %s', async (eventId) => {
@@ -296,7 +296,7 @@ describe('markStuck()', () => {
 
 describe('read', () => {
   test('answers the states of an order, and since when it is open', async () => {
-    row.set('order', 'stock-closed').set('payment', 'refunding').set('stuck', 'payment: RefundDue, non-retryable')
+    row.set('order', 'stock-closed').set('payment', 'refunding').set('stuck:payment', 'RefundDue, non-retryable')
     open.set('o-1', '1700000000000')
 
     const { statusCode, body } = await read({ queryStringParameters: { orderId: 'o-1' } })
@@ -308,7 +308,7 @@ describe('read', () => {
         openSince: '2023-11-14T22:13:20.000Z',
         order: 'stock-closed',
         payment: 'refunding',
-        stuck: 'payment: RefundDue, non-retryable',
+        'stuck:payment': 'RefundDue, non-retryable',
       },
     ])
   })
