@@ -25,7 +25,7 @@ const settings = {
 /** Of several entries of one event one is handled at a time: no partner is asked twice at once. */
 const once = idempotent({ ttlMs: 86_400_000 })
 
-const order = defineConsumer({
+export const order = defineConsumer({
   ...settings,
   group: 'order',
   routes: [
@@ -43,7 +43,7 @@ const order = defineConsumer({
   delays: promoteDelays(),
 })
 
-const payment = defineConsumer({
+export const payment = defineConsumer({
   ...settings,
   group: 'payment',
   routes: [
@@ -54,20 +54,20 @@ const payment = defineConsumer({
   use: [once],
 })
 
-const stock = defineConsumer({
+export const stock = defineConsumer({
   ...settings,
   group: 'stock',
   routes: [on(events.OrderOpened, reserveStock), on(events.OrderCancelled, releaseStock)],
 })
 
-const shipping = defineConsumer({
+export const shipping = defineConsumer({
   ...settings,
   group: 'shipping',
   routes: [on(events.OrderConfirmed, sendParcel)],
   use: [once],
 })
 
-const stats = defineConsumer({
+export const stats = defineConsumer({
   ...settings,
   group: 'stats',
   routes: [on(events.OrderFulfilled, countEnded), on(events.OrderCompensated, countEnded)],

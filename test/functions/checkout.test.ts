@@ -181,9 +181,9 @@ describe.each([
   ],
 ] as const)('%s', (_name, handler, table) => {
   test.each(rowsOf(table))(
-    'in state %s asks for %s, told %s leads to %s and announces %s',
-    async (state, ask, told, next, announced) => {
-      for (const partner of Object.values(partners)) partner.mockResolvedValue(told === 'yes')
+    'in state %s asks for %s, answered %s leads to %s and announces %s',
+    async (state, ask, answer, next, announced) => {
+      for (const partner of Object.values(partners)) partner.mockResolvedValue(answer === 'yes')
 
       const moved = await step(handler, 'payment', state ?? '')
 
@@ -249,8 +249,8 @@ test.each(
   none     no   refused  ParcelRefused:o-1
   sent     yes  .        .
   refused  yes  .        .`),
-)('sendParcel() in state %s, told %s leads to %s and announces %s', async (state, told, next, announced) => {
-  partners.ship.mockResolvedValue(told === 'yes')
+)('sendParcel() in state %s, answered %s leads to %s and announces %s', async (state, answer, next, announced) => {
+  partners.ship.mockResolvedValue(answer === 'yes')
 
   const moved = await step(sendParcel, 'shipping', state ?? '')
 
@@ -277,7 +277,7 @@ describe('markStuck()', () => {
     eventType: 'RefundDue',
   } as const
 
-  test('says which step of an order is a dead letter, until the next step of its service', async () => {
+  test('says which step is a dead letter, until the next one of its service', async () => {
     row.set('payment', 'refunding')
 
     await markStuck({ ...notice, reason: 'non-retryable', eventId: 'RefundDue:o-1' })

@@ -1,4 +1,4 @@
-// Loaded ahead of the functions: what the services tell each other goes into a stream of the test's, which hands it on twice and in another sequence.
+// Loaded ahead of the functions: what the services announce to each other goes into a stream of the test's, which hands it on twice and in another sequence.
 import { registerHooks } from 'node:module'
 
 registerHooks({

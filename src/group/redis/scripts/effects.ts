@@ -28,7 +28,7 @@ local function carryOutAll(entries)
   if objection then return refuseAll(objection) end
   for _, entry in ipairs(entries) do
     for _, command in ipairs(entry.commands) do
-      -- only the first write of all can be refused, where memory is full or nothing may be written. What was expected has been looked at
+      -- only the first write of all can be refused, where memory is full or nothing may be written. The look-ahead has checked what is expected
       local reply = command[1] ~= 'HGET' and redis.pcall(unpack(command))
       if type(reply) == 'table' and reply.err then return refuseAll(reply.err) end
     end
