@@ -1,5 +1,5 @@
 import type { EventDefinition, HandlerContext } from 'millrace'
-import type { OrderPlaced } from '../events/checkout.ts'
+import type { Order, OrderPlaced } from '../events/checkout.ts'
 import {
   OrderCancelled,
   OrderCompensated,
@@ -8,10 +8,11 @@ import {
   OrderOpened,
   OrderTimedOut,
 } from '../events/checkout.ts'
+import { client } from '../shared/client.ts'
 import { checkoutTimeoutMs } from '../shared/env.ts'
 import { checkout } from './publisher.ts'
 import type { CheckoutEvent } from './table.ts'
-import { eventIdOf, move, OPEN, rowOf, stateOf } from './table.ts'
+import { eventIdOf, move, OPEN, rowOf } from './table.ts'
 
 /** What ends an order that is not confirmed yet. */
 const GIVES_UP = { PaymentDeclined: 'cancelling', StockMissing: 'cancelling', OrderTimedOut: 'cancelling' } as const
@@ -45,17 +46,21 @@ const KEEP_ENDED_MS = 30 * 86_400_000
 
 /** Follows an order from what the services say, in whatever sequence, and decides once: it is confirmed, or it is cancelled. */
 export async function followOrder(event: CheckoutEvent, context: HandlerContext): Promise<void> {
-  const { payload: order, type } = event
-  const state = await stateOf('order', order)
-  const next = NEXT[state]?.[type]
+  const { type, payload } = event
+  const row = rowOf(payload.orderId)
+  const [state, placed] = await client.hmget(row, 'order', 'placed')
+  const next = NEXT[state ?? 'none']?.[type]
   if (next === undefined) return
   // ahead of the step that opens the order: a crash in between repeats it under the same id, which adds none
   if (next === 'open') await startClock(event)
-  const moved = move(context, 'order', order, [state, next], ANNOUNCES[next])
-  // when the entry was added, by the server's clock
-  if (state === 'none') moved.addToSortedSet(OPEN, order.orderId, Number.parseInt(context.entryId, 10))
-  if (next === 'cancelling') moved.setFields(rowOf(order.orderId), { because: type })
-  if (ENDS.includes(next)) moved.removeFromSortedSet(OPEN, order.orderId).expire(rowOf(order.orderId), KEEP_ENDED_MS)
+  // as it was opened: what else is placed under its id changes nothing
+  const order: Order = placed ? JSON.parse(placed) : payload
+  const moved = move(context, 'order', order, [state ?? 'none', next], ANNOUNCES[next])
+  // since when: the time of the entry's id, by the server's clock
+  if (!state) moved.addToSortedSet(OPEN, order.orderId, Number.parseInt(context.entryId, 10))
+  if (!state) moved.setFields(row, { placed: JSON.stringify(order) })
+  if (next === 'cancelling') moved.setFields(row, { because: type })
+  if (ENDS.includes(next)) moved.removeFromSortedSet(OPEN, order.orderId).expire(row, KEEP_ENDED_MS)
 }
 
 async function startClock({ payload: order }: CheckoutEvent): Promise<void> {

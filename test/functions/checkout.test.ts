@@ -19,6 +19,7 @@ const { row, stock, published, partners, letters, open } = vi.hoisted(() => {
 vi.mock('../../functions/shared/client.ts', () => ({
   client: {
     hget: async (key: string, field: string) => (key === '{checkout}:stock' ? stock : row).get(field) ?? null,
+    hmget: async (_key: string, ...fields: string[]) => fields.map((field) => row.get(field) ?? null),
     hset: async (_key: string, field: string, value: string) => row.set(field, value),
     hgetall: async (key: string) => (key === '{checkout}:row:o-1' ? Object.fromEntries(row) : {}),
     exists: async (key: string) => Number(key === '{checkout}:row:o-1' && row.size > 0),
@@ -123,6 +124,18 @@ describe('followOrder()', () => {
 
     expect(published).toMatchObject([[events.OrderTimedOut, order, { eventId: 'OrderTimedOut:o-1', delayMs: 900_000 }]])
     expect(commands).toContainEqual(['ZADD', '{checkout}:open', '1700000000000', 'o-1'])
+    expect(commands).toContainEqual(['HSET', '{checkout}:row:o-1', 'placed', JSON.stringify(order)])
+  })
+
+  test('goes on with the order that was opened, whatever else is placed under its id', async () => {
+    const opened = { ...order, quantity: 1 }
+    row.set('order', 'reserved').set('placed', JSON.stringify(opened))
+    const context = createHandlerContext({ stream: 'checkout', group: 'order' })
+
+    await followOrder({ type: 'OrderTimedOut', payload: order }, context)
+
+    const announced = effectsOf(context).find(([name]) => name === 'XADD')
+    expect(announced?.[announced.indexOf('payload') + 1]).toBe(JSON.stringify(opened))
   })
 
   test('says why an order is cancelled', async () => {

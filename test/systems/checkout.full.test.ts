@@ -158,6 +158,7 @@ test('checkout: every order is paid, sent and counted, or compensated whole', { 
     'OrderCompensated:orders': String(cancelled.length),
     'OrderCompensated:cents': String(sum(cancelled)),
   })
+  expect((await raw.hvals('{checkout}:stock')).filter((left) => left.startsWith('-'))).toEqual([])
   for (const [sku, stocked] of Object.entries(STOCK)) {
     const sent = shipped.reduce((left, order) => left + (order.sku === sku ? order.quantity : 0), 0)
     expect(await raw.hget('{checkout}:stock', sku)).toBe(String(stocked - sent))
