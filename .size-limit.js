@@ -25,7 +25,7 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '17.7 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '23.4 KB'],
-  'effects()': ["export { effects } from 'millrace'", '25.9 KB'],
+  'effects()': ["export { effects } from 'millrace'", '27 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
@@ -51,7 +51,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '237 KB',
+  millrace: '237.6 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
   'millrace/operate': '96.3 KB',

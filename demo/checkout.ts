@@ -71,22 +71,26 @@ export const demo: SystemDemo = {
 
 /** Places orders tick by tick, and shows them, until each has ended. */
 async function play(
-  { seconds: time, signal, show }: DemoStage,
+  stage: DemoStage,
   raw: Redis,
   place: (orders: readonly Order[]) => Promise<Order[]>,
 ): Promise<Order[]> {
   const startedAt = performance.now()
   const orders: Order[] = []
-  for (let elapsedMs = 0; elapsedMs < time * 1_000 + DRAIN_LIMIT_MS; elapsedMs = performance.now() - startedAt) {
-    const isPlacing = elapsedMs < time * 1_000
+  for (
+    let elapsedMs = 0;
+    elapsedMs < stage.seconds * 1_000 + DRAIN_LIMIT_MS;
+    elapsedMs = performance.now() - startedAt
+  ) {
+    const isPlacing = elapsedMs < stage.seconds * 1_000
     if (isPlacing) orders.push(...(await place(orders)))
     const rows = await rowsOf(orders, raw)
-    show([
+    stage.show([
       `${seconds(elapsedMs).padStart(7)}  ${isPlacing ? 'placing' : 'ending'}  ${orders.length} orders, ${await raw.zcard('{checkout}:open')} open`,
       ...SERVICES.map((service) => `${service.padStart(9)}  ${countsOf(rows, service)}`),
     ])
     if (!isPlacing && (await countEnded(raw)) >= orders.length) break
-    await sleep(TICK_MS, undefined, { signal })
+    await sleep(TICK_MS, undefined, { signal: stage.signal })
   }
   return orders
 }
