@@ -47,8 +47,9 @@ export async function startPartners(
   async function decide(what: What, key: string, order: Order): Promise<number | boolean | undefined> {
     const known = answers.get(key)
     if (known !== undefined) return known
-    const attempt = (attempts.get(key) ?? 0) + 1
-    attempts.set(key, attempt)
+    const asked = `${what} ${order.orderId}`
+    const attempt = (attempts.get(asked) ?? 0) + 1
+    attempts.set(asked, attempt)
     const fate = await fateOf(what, order, attempt)
     if (fate === 'fail') return 503
     if (fate === 'refuse') return 422

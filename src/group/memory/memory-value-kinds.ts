@@ -31,8 +31,19 @@ export function added(map: Map<string, unknown>, key: string, value: unknown): b
 const isInteger = (digits: string) =>
   /^(?:0|-?[1-9]\d{0,18})$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)
 
+/** @param args Of HGET, after its key; for effects with what the field must be. @throws {RedisReplyError} It is not. */
+export function readField(
+  hash: ReadonlyMap<string, string> | undefined,
+  [field = '', how, wanted = '']: readonly string[],
+): string | null {
+  const text = hash?.get(field) ?? null
+  if (how !== undefined && !isExpected(text, how, wanted))
+    throw new RedisReplyError('ERR a field is not what its effects expect')
+  return text
+}
+
 /** Whether a field is what effects expect it to be: nothing (`none`), that text (`is`), or at least that integer (`min`). */
-export function isExpected(text: string | null, how: string, wanted: string): boolean {
+function isExpected(text: string | null, how: string, wanted: string): boolean {
   if (how === 'none') return text === null
   if (how === 'is') return text === wanted
   return isInteger(text ?? '0') && BigInt(text ?? '0') >= BigInt(wanted)

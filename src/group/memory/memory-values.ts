@@ -11,8 +11,8 @@ import {
   copyOf,
   count,
   HyperLogLog,
-  isExpected,
   pairsOf,
+  readField,
   Scores,
   within,
 } from './memory-value-kinds.ts'
@@ -253,12 +253,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     () => new Map<string, string>(),
     (hash, fields) => count(fields.map((field) => hash.delete(field))),
   ),
-  hget: (values, key, [field = '', how, wanted = '']) => {
-    const text = values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null
-    if (how !== undefined && !isExpected(text, how, wanted))
-      throw new RedisReplyError('ERR a field is not what its effects expect')
-    return text
-  },
+  hget: (values, key, args) => readField(values.get<Map<string, string>>(key, 'hash'), args),
   zadd: changed('zset', () => new Scores(), addScores),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
