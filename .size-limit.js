@@ -25,7 +25,7 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '17.7 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '23.4 KB'],
-  'effects()': ["export { effects } from 'millrace'", '26.9 KB'],
+  'effects()': ["export { effects } from 'millrace'", '27 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],

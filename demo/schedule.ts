@@ -5,6 +5,8 @@ import type { LambdaContext, Report, ScheduledHandler } from 'millrace'
 export interface Wakeup {
   readonly functionName: string
   readonly everyMs: number
+  /** How long it may take. Default 30 seconds. */
+  readonly timeoutMs?: number
   readonly handler: ScheduledHandler<Report>
   readonly onEnd: (result: Report | Error) => void
 }
@@ -22,7 +24,7 @@ export function startSchedule(wakeups: readonly Wakeup[]): Schedule {
   const running = new Set<Promise<void>>()
   function invoke(wakeup: Wakeup): void {
     const invocation = wakeup
-      .handler({ source: 'aws.scheduler' }, lambdaContext(wakeup.functionName))
+      .handler({ source: 'aws.scheduler' }, lambdaContext(wakeup.functionName, wakeup.timeoutMs))
       .then(wakeup.onEnd, wakeup.onEnd)
       .finally(() => running.delete(invocation))
     running.add(invocation)
@@ -39,9 +41,9 @@ export function startSchedule(wakeups: readonly Wakeup[]): Schedule {
   }
 }
 
-/** What Lambda gives a function, with half a minute to go. */
-export function lambdaContext(functionName: string): LambdaContext {
-  const deadline = performance.now() + FUNCTION_TIMEOUT_MS
+/** What Lambda gives a function, with half a minute to go unless it says otherwise. */
+export function lambdaContext(functionName: string, timeoutMs = FUNCTION_TIMEOUT_MS): LambdaContext {
+  const deadline = performance.now() + timeoutMs
   return {
     functionName,
     functionVersion: '$LATEST',

@@ -13,6 +13,11 @@ const SYSTEMS: readonly {
 }[] = [
   { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
   {
+    name: 'checkout',
+    about: 'A saga over order, payment, stock and shipping: every order is sent, or compensated whole',
+    load: () => import('./checkout.ts'),
+  },
+  {
     name: 'activity',
     about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
     load: () => import('./activity.ts'),

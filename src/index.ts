@@ -57,7 +57,7 @@ export type {
 } from './define/policy.ts'
 export type { Route } from './define/route.ts'
 export type { RouteOptions } from './define/route-options.ts'
-export type { EffectPublishOptions, Effects, ScoreCondition } from './effects/effect-methods.ts'
+export type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } from './effects/effect-methods.ts'
 export { effects } from './effects/effects.ts'
 export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {

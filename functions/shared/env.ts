@@ -1,5 +1,6 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
+const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000' } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -13,9 +14,18 @@ if (REDIS_URL_PARAMETER && !/^(arn:[\w:.-]+\/)?[\w./-]+$/.test(REDIS_URL_PARAMET
 if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`)
 if (ALERTS_TOPIC_ARN !== undefined && !/^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/.test(ALERTS_TOPIC_ARN))
   refuse(`ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got ${JSON.stringify(ALERTS_TOPIC_ARN)}`)
+if (PARTNERS_URL && !URL.canParse(PARTNERS_URL)) refuse('PARTNERS_URL must be a URL')
+if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
+  refuse(`CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds, got ${JSON.stringify(CHECKOUT_TIMEOUT_MS)}`)
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
+
+/** Where payment provider and carrier of the checkout are: `PARTNERS_URL`; without it, nobody is asked. */
+export const partnersUrl = PARTNERS_URL
+
+/** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
+export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)
 
 /**
  * The topic of alerts: `ALERTS_TOPIC_ARN`.

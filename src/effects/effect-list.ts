@@ -6,7 +6,7 @@ import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import { bytesOf, checkKey, checkTtlMs, integerText, scoreText, someTexts, textOf, valueText } from './arguments.ts'
-import type { EffectPublishOptions, Effects, ScoreCondition } from './effect-methods.ts'
+import type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } from './effect-methods.ts'
 import { publishCommand } from './publish-command.ts'
 
 /** What ZADD calls a condition. */
@@ -18,6 +18,7 @@ const KINDS: Readonly<Record<string, string>> = {
   HSET: 'hash',
   HINCRBY: 'hash',
   HDEL: 'hash',
+  HGET: 'hash',
   SADD: 'set',
   SREM: 'set',
   ZADD: 'sorted set',
@@ -107,6 +108,16 @@ export class EffectList implements Effects {
       textOf(action, 'field', field, true),
       integerText(action, 'by', by),
     ])
+  }
+
+  expectField(key: string, field: string, expected: FieldExpectation): this {
+    return this.#on('expect a field of', key, (action) => {
+      const name = textOf(action, 'field', field, true)
+      if (expected === null) return ['HGET', name, 'none']
+      if (typeof expected !== 'object') return ['HGET', name, 'is', valueText(action, 'expected', expected)]
+      assertKnownOptions(action, expected, ['atLeast'])
+      return ['HGET', name, 'min', integerText(action, 'atLeast', expected.atLeast)]
+    })
   }
 
   deleteFields(key: string, ...fields: readonly string[]): this {

@@ -15,6 +15,11 @@ export type EffectPublishOptions = Pick<
 export type ScoreCondition = 'greater' | 'less' | 'absent' | 'present'
 
 /**
+ * What a field of a hash must be for effects to take place: that value, at least that integer (a field that is not there is 0), or nothing (`null`).
+ */
+export type FieldExpectation = string | number | bigint | null | { readonly atLeast: number | bigint }
+
+/**
  * What a handler wants to happen together with the acknowledgement of its entry: all or none, in order, and once. Every key lies in the stream's hash slot, and is not one of the
  * consumer's own. Texts are whole characters.
  *
@@ -44,6 +49,11 @@ export interface Effects {
   setFields(key: string, fields: Readonly<Record<string, string | number | bigint>>): this
   /** Adds to an integer of 64 bits in a field of a hash. @param by Default 1. */
   incrementField(key: string, field: string, by?: number | bigint): this
+  /**
+   * Lets all these effects take place only if a field is so by then, what comes before in them included; else the entry has failed, and is retried. So what a handler has read still holds when what follows
+   * from it is written.
+   */
+  expectField(key: string, field: string, expected: FieldExpectation): this
   /** Deletes fields of a hash. */
   deleteFields(key: string, ...fields: readonly string[]): this
   addToSet(key: string, ...members: readonly string[]): this

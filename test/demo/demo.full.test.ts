@@ -93,6 +93,14 @@ test('npm run demo -- activity counts once what three streams were given', { tim
     expect(numbersOf(ran, new RegExp(`ok  ${name} (\\d+) += \\w+ (\\d+)$`, 'm'))[0]).toBeGreaterThan(0)
 })
 
+test('npm run demo -- checkout adds up', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['checkout', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/^ok {2}cents charged \d+ += shipped \d+ \+ refunded \d+$/m)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

@@ -1,9 +1,12 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Connection, Consumer, EventDefinition } from 'millrace'
-import { createPublisher, poll } from 'millrace'
+import type { Redis } from 'ioredis'
+import type { Connection, Consumer, EventDefinition, EventHandler } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, poll } from 'millrace'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { startScenario } from '../support/scenario.ts'
+import * as z from 'zod/mini'
+import { claimOnce } from '../support/claim-once.ts'
+import { counts, startScenario } from '../support/scenario.ts'
 
 const root = new URL('../../', import.meta.url).pathname
 const page = await readFile(join(root, 'docs/effects.md'), 'utf8')
@@ -46,4 +49,27 @@ test('the test of docs/effects.md shows what it says', async () => {
   await load('ledger.test.ts', (program) => program)
 
   expect(printed).toEqual([[['INCRBY', '{orders}:booked', '1']]])
+})
+
+test('its handler that reads reserves what is there, and no more, side by side', async () => {
+  const { raw, redis } = await startScenario()
+  await raw.hset('{orders}:stock', 'chairs', 2)
+  const { reserve } = (await load('reserve.ts', (program) => program)) as { reserve(client: Redis): EventHandler }
+  const OrderPaid = defineEvent('OrderPaid', { payload: z.object({ orderId: z.string() }) })
+  const consumer = defineConsumer({
+    stream: 'orders',
+    group: 'stock',
+    routes: [on(OrderPaid, reserve(raw))],
+    backoff: { firstMs: 0, factor: 1, maxMs: 0 },
+  })
+  const orders = createPublisher({ stream: 'orders', redis })
+  for (const orderId of ['o-1', 'o-2', 'o-3']) await orders.publish(OrderPaid, { orderId })
+
+  const reports = [await poll(consumer, { redis }), await claimOnce(consumer, { redis })]
+
+  expect(reports.map(counts)).toMatchObject([
+    { read: 3, acked: 2, retried: 1 },
+    { claimed: 1, deadLettered: 1 },
+  ])
+  expect(await raw.hget('{orders}:stock', 'chairs')).toBe('0')
 })

@@ -52,6 +52,21 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'an array of members': [(e) => e.removeFromSet(KEY, ['a'] as never), 'TypeError', 'members must be a string'],
   'no elements': [(e) => e.addToHyperLogLog(KEY), 'TypeError', 'elements must be one at least'],
   'a count below 1': [(e) => e.keepHighest(KEY, 0), 'RangeError', 'count must be >= 1, got 0'],
+  'an expectation of half': [
+    (e) => e.expectField(KEY, 'f', { atLeast: 0.5 }),
+    'RangeError',
+    'atLeast must be a whole number',
+  ],
+  'an expectation that is unknown': [
+    (e) => e.expectField(KEY, 'f', { atMost: 1 } as never),
+    'TypeError',
+    'unknown option "atMost"',
+  ],
+  'an expectation of nothing': [
+    (e) => e.expectField(KEY, 'f', undefined as never),
+    'TypeError',
+    'expected must be a string',
+  ],
   'a score that is none': [
     (e) => e.addToSortedSet(KEY, 'm', Number.NaN),
     'RangeError',

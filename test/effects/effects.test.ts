@@ -42,6 +42,39 @@ const KINDS: Readonly<Record<string, Row>> = {
     ['HGET', '{orders}:h', 'a'],
     '1',
   ],
+  'expectField() that holds, of texts, integers and what is not there': [
+    [['HSET', '{orders}:h', 'a', 'x', 'n', '-5']],
+    (e) =>
+      e
+        .expectField('{orders}:h', 'a', 'x')
+        .expectField('{orders}:h', 'n', -5)
+        .expectField('{orders}:h', 'n', { atLeast: -5n })
+        .expectField('{orders}:h', 'b', null)
+        .expectField('{orders}:h', 'b', { atLeast: 0 })
+        .expectField('{orders}:none', 'a', null)
+        .setFields('{orders}:h', { a: 'y' }),
+    ['HGET', '{orders}:h', 'a'],
+    'y',
+  ],
+  'expectField() of what effects before it made': [
+    [['HSET', '{orders}:h', 'a', 'x', 'n', '2999999999']],
+    (e) =>
+      e
+        .incrementField('{orders}:h', 'n', 2)
+        .expectField('{orders}:h', 'n', '3000000001')
+        .incrementField('{orders}:h', 'n', -6_000_000_002)
+        .expectField('{orders}:h', 'n', '-3000000001')
+        .deleteFields('{orders}:h', 'a')
+        .expectField('{orders}:h', 'a', null)
+        .setFields('{orders}:h', { a: 'z' })
+        .expectField('{orders}:h', 'a', 'z')
+        .delete('{orders}:h')
+        .expectField('{orders}:h', 'a', null)
+        .incrementField('{orders}:h', 'n')
+        .expectField('{orders}:h', 'n', { atLeast: 1 }),
+    ['HGET', '{orders}:h', 'n'],
+    '1',
+  ],
   'addToSet()': [[], (e) => e.addToSet('{orders}:s', 'a', 'b'), ['SISMEMBER', '{orders}:s', 'b'], 1],
   'removeFromSet() of the last': [
     [['SADD', '{orders}:s', 'a']],

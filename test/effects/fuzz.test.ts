@@ -35,6 +35,33 @@ const member = fc.constantFrom('m', 'o')
 const score = fc.constantFrom(1, 2.5, -7, 1e21, Infinity, -Infinity)
 const by = fc.constantFrom(...INTEGERS)
 const text = fc.constantFrom(...TEXTS)
+/** What is so, or an error, by Redis's own comparison of texts and integers. */
+function expectation(k: string, f: string, v: string | null | { readonly atLeast: bigint }) {
+  const [how, wanted] = v === null ? ['none', ''] : typeof v === 'string' ? ['is', v] : ['min', String(v.atLeast)]
+  return ['EVAL', EXPECT, 1, k, f, how, wanted] as const
+}
+// HINCRBY refuses what is no integer; what is below another one has a minus before it, or fewer digits, or a digit that is lower
+const EXPECT = `
+local text = redis.call('HGET', KEYS[1], ARGV[1])
+local how, wanted = ARGV[2], ARGV[3]
+local function key(t)
+  local digits = ('%020s'):format(t:gsub('-', '')):gsub(' ', '0')
+  if t:sub(1, 1) ~= '-' then return '1' .. digits end
+  return '0' .. digits:gsub('%d', function(d) return tostring(9 - tonumber(d)) end)
+end
+local isSo = text == wanted
+if how == 'none' then isSo = not text end
+if how == 'min' then
+  text = text or '0'
+  local probe = 'probe'
+  redis.call('DEL', probe)
+  redis.call('HSET', probe, 'f', text)
+  local reply = redis.pcall('HINCRBY', probe, 'f', 0)
+  redis.call('DEL', probe)
+  isSo = not (type(reply) == 'table' and reply.err) and key(text) >= key(wanted)
+end
+return isSo or redis.error_reply('ERR not so')
+`
 const CONDITIONS = { greater: 'GT', less: 'LT', absent: 'NX', present: 'XX' } as const
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc
@@ -47,6 +74,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.tuple(key, member, text).map(([k, f, v]) => ({
     ask: (e: Effects) => e.setFields(k, { [f]: v }),
     command: ['HSET', k, f, v] as const,
+  })),
+  fc.tuple(key, member, fc.oneof(text, fc.constant(null), fc.record({ atLeast: by }))).map(([k, f, v]) => ({
+    ask: (e: Effects) => e.expectField(k, f, v),
+    command: expectation(k, f, v),
   })),
   fc
     .tuple(key, member)

@@ -21,6 +21,7 @@ function fine(e: Effects): Effects {
     .incrementScore('{orders}:z', 'i', 3)
     .addToHyperLogLog('{orders}:p', 'b', 'c')
     .addToSet('{orders}:s', 'b')
+    .expectField('{orders}:h', 'w', 'x')
     .setFields('{orders}:h', { b: 'x' })
     .set('{orders}:v', 'hello', { ttlMs: 60_000 })
     .expire('{orders}:n', 50_000)
@@ -97,6 +98,14 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'HINCRBY of a text': (e) => e.incrementField('{orders}:h', 'w'),
   'HINCRBY beyond the highest': (e) => e.incrementField('{orders}:h', 'max'),
   'HINCRBY of what is set to a text': (e) => e.setFields('{orders}:h', { q: 'x' }).incrementField('{orders}:h', 'q'),
+  'HGET of a string': (e) => e.expectField('{orders}:word', 'a', null),
+  'HGET of another text than expected': (e) => e.expectField('{orders}:h', 'w', 'y'),
+  'HGET of what is not there': (e) => e.expectField('{orders}:h', 'q', ''),
+  'HGET of what should not be there': (e) => e.expectField('{orders}:h', 'w', null),
+  'HGET of less than expected': (e) =>
+    e.incrementField('{orders}:h', 'a', 2_999_999_998).expectField('{orders}:h', 'a', { atLeast: 3_000_000_002 }),
+  'HGET of a text where a number is expected': (e) => e.expectField('{orders}:h', 'w', { atLeast: -1 }),
+  'HGET of what was deleted': (e) => e.deleteFields('{orders}:h', 'w').expectField('{orders}:h', 'w', 'x'),
   'HINCRBY twice of what was deleted': (e) =>
     e
       .delete('{orders}:h')

@@ -4,7 +4,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-const NAMES = ['REDIS_URL', 'REDIS_URL_PARAMETER', 'ORDERS_STREAM', 'ALERTS_TOPIC_ARN']
+const NAMES = [
+  'REDIS_URL',
+  'REDIS_URL_PARAMETER',
+  'ORDERS_STREAM',
+  'ALERTS_TOPIC_ARN',
+  'PARTNERS_URL',
+  'CHECKOUT_TIMEOUT_MS',
+]
 const SECRET = 'rediss://:hunter2@redis.example:6380'
 
 beforeEach(() => {
@@ -48,6 +55,32 @@ describe('ALERTS_TOPIC_ARN', () => {
   test('must be the ARN of a topic', async () => {
     await expect(loadEnv({ REDIS_URL: SECRET, ALERTS_TOPIC_ARN: 'shop-alerts' })).rejects.toThrow(
       'ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got "shop-alerts"',
+    )
+  })
+})
+
+describe('PARTNERS_URL', () => {
+  test('says where the partners are; without it, nobody is asked', async () => {
+    expect((await loadEnv({ REDIS_URL: SECRET })).partnersUrl).toBeUndefined()
+    vi.resetModules()
+    expect((await loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'https://a.example' })).partnersUrl).toBe(
+      'https://a.example',
+    )
+  })
+
+  test('must be a URL', async () => {
+    await expect(loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'partners' })).rejects.toThrow('PARTNERS_URL must be a URL')
+  })
+})
+
+describe('CHECKOUT_TIMEOUT_MS', () => {
+  test('is 15 minutes unless it is set', async () => {
+    expect((await loadEnv({ REDIS_URL: SECRET })).checkoutTimeoutMs).toBe(900_000)
+  })
+
+  test.each(['', '99', '1e5', '-100'])('must be milliseconds, as %j is not', async (CHECKOUT_TIMEOUT_MS) => {
+    await expect(loadEnv({ REDIS_URL: SECRET, CHECKOUT_TIMEOUT_MS })).rejects.toThrow(
+      'CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds',
     )
   })
 })

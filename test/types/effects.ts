@@ -16,6 +16,8 @@ export function asks(context: HandlerContext): void {
     .increment('{orders}:booked', 2n)
     .set('{orders}:last', 'o-1', { ttlMs: 1 })
     .setFields('{orders}:h', { a: 1, b: 'c', d: 2n })
+    .expectField('{orders}:h', 'a', { atLeast: 1n })
+    .expectField('{orders}:h', 'e', null)
     .addToSet('{orders}:s', 'a', 'b')
     .addToSortedSet('{orders}:z', 'm', 1, { if: 'greater' })
     .incrementScore('{orders}:z', 'm', 2)
@@ -36,6 +38,8 @@ export function isRefused(context: HandlerContext): void {
   e.publish(ledger, Booked, { orderId: 'o-1' }, { delayMs: 1 })
   // @ts-expect-error a number or a bigint
   e.increment('{orders}:booked', '1')
+  // @ts-expect-error what is not there is null
+  e.expectField('{orders}:h', 'a', undefined)
   // @ts-expect-error a condition that there is not
   e.addToSortedSet('{orders}:z', 'm', 1, { if: 'GT' })
   // @ts-expect-error no raw command

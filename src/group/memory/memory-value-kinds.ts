@@ -31,10 +31,29 @@ export function added(map: Map<string, unknown>, key: string, value: unknown): b
   return isNew
 }
 
+const isInteger = (digits: string) =>
+  /^(?:0|-?[1-9]\d{0,18})$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)
+
+/** @param args Of HGET, after its key; for effects with what the field must be. @throws {RedisReplyError} It is not. */
+export function readField(
+  hash: ReadonlyMap<string, string> | undefined,
+  [field = '', how, wanted = '']: readonly string[],
+): string | null {
+  const text = hash?.get(field) ?? null
+  if (how !== undefined && !isExpected(text, how, wanted))
+    throw new RedisReplyError('ERR a field is not what its effects expect')
+  return text
+}
+
+/** Whether a field is what effects expect it to be: nothing (`none`), that text (`is`), or at least that integer (`min`). */
+function isExpected(text: string | null, how: string, wanted: string): boolean {
+  if (how === 'none') return text === null
+  if (how === 'is') return text === wanted
+  return isInteger(text ?? '0') && BigInt(text ?? '0') >= BigInt(wanted)
+}
+
 /** @throws {RedisReplyError} No integers of 64 bits, or their sum is none. */
 export function added64(text: string, by: string): string {
-  const isInteger = (digits: string) =>
-    /^(?:0|-?[1-9]\d{0,18})$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)
   if (!isInteger(text) || !isInteger(by)) throw new RedisReplyError('ERR value is not an integer or out of range')
   const sum = BigInt(text) + BigInt(by)
   if (!isInteger(String(sum))) throw new RedisReplyError('ERR increment or decrement would overflow')

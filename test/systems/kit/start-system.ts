@@ -37,6 +37,7 @@ export interface RunningSystem {
 }
 
 /**
+ * @param environment Of the process, read when it starts: its `REDIS_URL` may be that of a proxy by then.
  * @param functions Modules whose `handler` is a scheduled function, from the repository's root: `functions/orders/poller.ts`.
  * @param groups Whose work `drained()` waits for, and whose dead process is forgotten.
  */
@@ -69,8 +70,8 @@ export async function startSystem(
         ...process.env,
         POWERTOOLS_METRICS_DISABLED: 'true',
         POWERTOOLS_LOG_LEVEL: 'SILENT',
-        ...environment,
         REDIS_URL: server.url,
+        ...environment,
       },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })

@@ -1,6 +1,6 @@
 /**
  * Integers of 64 bits, which Lua's numbers are not: two doubles, `high * 1e9 + low`, both of one sign. `integer(text)` is one, nil where Redis takes the text for none;
- * `sum(a, b)` is nil where it overflows.
+ * `sum(a, b)` is nil where it overflows, `textOf(a)` is its text, `isAtLeast(a, b)` compares; nil is less than all.
  */
 const LUA_INTEGERS = `
 local BILLION, TOP = 1e9, {9223372036, 854775807}
@@ -20,6 +20,13 @@ local function sum(a, b)
   if high > 0 and low < 0 then high, low = high - 1, low + BILLION elseif high < 0 and low > 0 then high, low = high + 1, low - BILLION end
   if high > TOP[1] or high == TOP[1] and low > TOP[2] or high < -TOP[1] or high == -TOP[1] and low < -TOP[2] - 1 then return nil end
   return {high, low}
+end
+local function textOf(at)
+  if at[1] == 0 then return string.format('%.0f', at[2]) end
+  return string.format('%.0f%09.0f', at[1], math.abs(at[2]))
+end
+local function isAtLeast(a, b)
+  return a and (a[1] > b[1] or a[1] == b[1] and a[2] >= b[2])
 end
 `
 
@@ -53,7 +60,7 @@ end
 const LUA_RIGHTS = `
 local PROBES = {
   INCRBY = {stream, '1'}, HINCRBY = {stream, 'f', '1'}, HSET = {stream, 'f', 'v'}, HDEL = {stream, 'f'}, SADD = {stream, 'm'}, SREM = {stream, 'm'},
-  ZADD = {stream, '1', 'm'}, ZINCRBY = {stream, '1', 'm'}, ZREM = {stream, 'm'}, ZREMRANGEBYRANK = {stream, 'x', 'x'}, PFADD = {stream, 'e'}, SET = {stream, 'v', 'NX', 'XX'}, XADD = {stream, 'x', 'f', 'v'},
+  ZADD = {stream, '1', 'm'}, ZINCRBY = {stream, '1', 'm'}, ZREM = {stream, 'm'}, ZREMRANGEBYRANK = {stream, 'x', 'x'}, PFADD = {stream, 'e'}, SET = {stream, 'v', 'NX', 'XX'}, XADD = {stream, 'x', 'f', 'v'}, HGET = {stream, 'f'},
   PEXPIRE = {stream, 'x'}, DEL = {lease .. ':none'}, XACK = {stream, group, 'x'},
 }
 local DENIALS = {'NOPERM', "can't run this command", "can't access", 'OOM', 'READONLY', "can't write against a read only", 'NOREPLICAS', 'MISCONF'}
@@ -81,7 +88,7 @@ end
  * `objectionTo(entries)` is why not all commands of some entries could be carried out in sequence, found without a write; nil if nothing speaks against any. A script's first writes stay when a later one fails.
  * What the handler asked for is wrong is a table of one text, anything else (a right, a policy's command, a server that refuses to say) a text.
  *
- * `SEES` has what each command needs, and what its key will be after it, as if it were never emptied (a call may not take a key for two types): its type (`kind`), the integer in it (`value`; false what is none), those of its `fields`. What is not known is
+ * `SEES` has what each command needs, and what its key will be after it, as if it were never emptied (a call may not take a key for two types): its type (`kind`), the integer in it (`value`; false what is none), those of its `fields`, and the `texts` in them (false where there is none). What is not known is
  * asked for, unless the key is `new` by then. Needs the locals stream, lease, group.
  */
 export const LUA_LOOK_AHEAD = `
@@ -102,7 +109,7 @@ local function ask(...)
   return reply
 end
 local function new(key, kind, value)
-  seen[key] = {kind = kind, value = value, fields = {}, new = true}
+  seen[key] = {kind = kind, value = value, fields = {}, texts = {}, new = true}
 end
 local function become(key, kind, name)
   local is = seen[key].kind
@@ -140,7 +147,16 @@ function SEES.INCRBY(key, by)
 end
 function SEES.HSET(key, ...)
   local at, pairs = become(key, 'hash', 'HSET'), {...}
-  for i = 1, #pairs, 2 do at.fields[pairs[i]] = integer(pairs[i + 1]) or false end
+  for i = 1, #pairs, 2 do at.fields[pairs[i]], at.texts[pairs[i]] = integer(pairs[i + 1]) or false, pairs[i + 1] end
+end
+-- no command of its own: what must be so for the others to take place
+function SEES.HGET(key, field, how, wanted)
+  local at = become(key, 'hash', 'HGET')
+  local text = at.texts[field]
+  if text == nil then text = not at.new and ask('HGET', key, field) end
+  local isSo = text == wanted
+  if how == 'none' then isSo = not text elseif how == 'min' then isSo = isAtLeast(integer(text or '0'), integer(wanted)) end
+  if not isSo then object('ERR a field is not what its effects expect') end
 end
 function SEES.HINCRBY(key, field, by)
   local at = become(key, 'hash', 'HINCRBY')
@@ -149,10 +165,11 @@ function SEES.HINCRBY(key, field, by)
     at.fields[field] = integer(text) or false
   end
   at.fields[field] = added(at.fields[field], by, 'HINCRBY')
+  at.texts[field] = textOf(at.fields[field])
 end
 function SEES.HDEL(key, ...)
   local at = become(key, 'hash', 'HDEL')
-  for _, field in ipairs({...}) do at.fields[field] = {0, 0} end
+  for _, field in ipairs({...}) do at.fields[field], at.texts[field] = {0, 0}, false end
 end
 function SEES.XADD(key)
   local at = become(key, 'stream', 'XADD')
@@ -184,7 +201,7 @@ end
 local function look(command, kind)
   local name, key = command[1], command[2]
   isEffect, at = kind == '*', key
-  seen[key] = seen[key] or {kind = ask('TYPE', key).ok, fields = {}}
+  seen[key] = seen[key] or {kind = ask('TYPE', key).ok, fields = {}, texts = {}}
   SEES[name](unpack(command, 2))
   mayRun(command)
 end
