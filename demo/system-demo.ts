@@ -1,7 +1,7 @@
 import type { Equation } from './equation.ts'
 
 /** What a demo of a system runs on. */
-interface DemoStage {
+export interface DemoStage {
   /** The Redis of its own; `REDIS_URL` of the environment says the same. */
   readonly url: string
   /** How long to publish. */

@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'users',
+    about: 'Commands with outcomes, addresses that one user has, profiles made anew while they are read',
+    load: () => import('./users.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 
