@@ -1,9 +1,6 @@
 import { createClaimer } from 'millrace'
 import { reportLogs, reportMetrics } from 'millrace/powertools'
-import { deciding, directory, profiles } from './consumers.ts'
+import { all } from './consumers.ts'
 import { redis } from './redis.ts'
 
-export const handler = createClaimer([deciding, directory, ...profiles], {
-  redis,
-  observe: [reportMetrics(), reportLogs()],
-})
+export const handler = createClaimer(all, { redis, observe: [reportMetrics(), reportLogs()] })

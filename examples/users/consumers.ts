@@ -1,44 +1,37 @@
 import type { Consumer } from 'millrace'
 import { defineConsumer, idempotent, on } from 'millrace'
 import { changeEmail, deactivateUser, registerUser, renameUser } from './decide.ts'
-import {
-  ChangeEmail,
-  COMMANDS,
-  DeactivateUser,
-  EmailChanged,
-  EVENTS,
-  RegisterUser,
-  RenameUser,
-  UserDeactivated,
-  UserRegistered,
-  UserRenamed,
-} from './events.ts'
-import { tellSender } from './outcomes.ts'
+import * as events from './events.ts'
+import { reportFailure } from './outcomes.ts'
 import { countDeactivated, countMoved, countRegistered, showProfile } from './projections.ts'
 
 const DAY_MS = 86_400_000
 const use = [idempotent({ ttlMs: DAY_MS })]
 
-/** Two commands for one user or address at once: one of them comes again. Hence the short back-off and the many deliveries. */
+/** Two commands for one user or address at once: one of them comes again, so the back-off is short and deliveries are many. */
 export const deciding = defineConsumer({
-  stream: COMMANDS,
+  stream: events.COMMANDS,
   group: 'deciding',
   routes: [
-    on(RegisterUser, registerUser),
-    on(ChangeEmail, changeEmail),
-    on(RenameUser, renameUser),
-    on(DeactivateUser, deactivateUser),
+    on(events.RegisterUser, registerUser),
+    on(events.ChangeEmail, changeEmail),
+    on(events.RenameUser, renameUser),
+    on(events.DeactivateUser, deactivateUser),
   ],
   maxDeliveries: 10,
   backoff: { firstMs: 100, factor: 2, maxMs: 10_000 },
   use,
-  onDeadLetter: tellSender,
+  onDeadLetter: reportFailure,
 })
 
 export const directory = defineConsumer({
-  stream: EVENTS,
+  stream: events.EVENTS,
   group: 'directory',
-  routes: [on(UserRegistered, countRegistered), on(EmailChanged, countMoved), on(UserDeactivated, countDeactivated)],
+  routes: [
+    on(events.UserRegistered, countRegistered),
+    on(events.EmailChanged, countMoved),
+    on(events.UserDeactivated, countDeactivated),
+  ],
   unrouted: 'ignore',
   use,
 })
@@ -48,13 +41,13 @@ function defineProfiles(version: string): Consumer {
   if (!/^v\d+$/.test(version))
     throw new RangeError(`PROFILES must be versions as in v1,v2, got ${JSON.stringify(version)}`)
   return defineConsumer({
-    stream: EVENTS,
+    stream: events.EVENTS,
     group: `profiles-${version}`,
     routes: [
-      on(UserRegistered, showProfile),
-      on(EmailChanged, showProfile),
-      on(UserRenamed, showProfile),
-      on(UserDeactivated, showProfile),
+      on(events.UserRegistered, showProfile),
+      on(events.EmailChanged, showProfile),
+      on(events.UserRenamed, showProfile),
+      on(events.UserDeactivated, showProfile),
     ],
     startAt: '0',
   })
@@ -62,3 +55,4 @@ function defineProfiles(version: string): Consumer {
 
 /** `PROFILES` names those that are kept: `v1`, and `v1,v2` while the second one is made. */
 export const profiles = (process.env.PROFILES || 'v1').split(',').map(defineProfiles)
+export const all = [deciding, directory, ...profiles]

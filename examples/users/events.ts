@@ -1,5 +1,5 @@
 import { domainToASCII } from 'node:url'
-import { defineEvent } from 'millrace'
+import { defineEvent, type EventOf } from 'millrace'
 import * as z from 'zod/mini'
 
 /** One hash slot for all: what a command changes takes place in one step with its acknowledgement. */
@@ -7,8 +7,8 @@ export const COMMANDS = '{users}:commands'
 export const EVENTS = '{users}:events'
 
 /**
- * One text for all ways to write an address: compatible characters are one, letters are small, a domain is in ASCII. That providers tell `Ada@` from `ada@` is allowed,
- * and none does.
+ * One text for all ways to write an address: compatible characters are one, letters are small, a domain is in ASCII. A provider may take `Ada@` for
+ * another one than `ada@`; here they are one.
  */
 export function addressOf(email: string): string {
   const at = email.lastIndexOf('@')
@@ -45,10 +45,4 @@ export const EmailChanged = defineEvent('EmailChanged', { payload: z.object({ ..
 export const UserRenamed = defineEvent('UserRenamed', { payload: z.object(user) })
 export const UserDeactivated = defineEvent('UserDeactivated', { payload: z.object(user) })
 
-export interface User {
-  readonly userId: string
-  readonly version: number
-  readonly email: string
-  readonly name: string
-  readonly active: boolean
-}
+export type User = EventOf<typeof UserRegistered>['payload']

@@ -35,8 +35,8 @@ export async function awaitOutcome(commandId: string, timeoutMs = 5_000): Promis
   }
 }
 
-/** Tells the sender of a dead letter. Called at most once: what it misses is `unknown` to the sender. A redrive overwrites it. */
-export async function tellSender({ eventId, reason }: DeadLetterNotice): Promise<void> {
+/** Writes a dead letter's outcome. Called at most once: what it misses is `unknown` to the sender. A redrive overwrites it. */
+export async function reportFailure({ eventId, reason }: DeadLetterNotice): Promise<void> {
   if (eventId === undefined) return
   const failed: Outcome = { state: 'failed', reason }
   await client.set(outcomeKey(eventId), JSON.stringify(failed), 'PX', OUTCOME_TTL_MS, 'NX')

@@ -41,7 +41,7 @@ export function countDeactivated({ payload }: EventOf<typeof UserDeactivated>, c
   effects(context).incrementField(DIRECTORY, domainOf(payload.email), -1)
 }
 
-/** One step, so that a read is of one projection. All keys lie in one hash slot, and no other key can be told before. */
+/** One step, so that a read is of one projection. The profile's key is not known before; it lies in the hash slot of the one that is. */
 const READ = `
 local at = redis.call('GET', KEYS[1]) or ARGV[1]
 return redis.call('HVALS', '{users}:' .. at .. ':' .. ARGV[2])`

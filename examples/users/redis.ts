@@ -3,9 +3,6 @@ import { connectIoredis } from 'millrace/ioredis'
 
 /** `REDIS_URL` on this machine; on AWS the name of the SSM parameter that holds the URL, which then is in no template. */
 const { REDIS_URL, REDIS_URL_PARAMETER } = process.env
-const PARAMETER_TIMEOUT_MS = 5_000
-const COMMAND_TIMEOUT_MS = 2_000
-
 const url = REDIS_URL || (await readParameter())
 
 /** What polls, claims and publishes. */
@@ -16,7 +13,7 @@ export const client = new Redis(url, {
   lazyConnect: true,
   enableReadyCheck: false,
   maxRetriesPerRequest: 1,
-  commandTimeout: COMMAND_TIMEOUT_MS,
+  commandTimeout: 2_000,
 })
 // each command that fails says so itself
 client.on('error', () => {})
@@ -27,7 +24,7 @@ async function readParameter(): Promise<string> {
   const { GetParameterCommand, SSMClient } = await import('@aws-sdk/client-ssm')
   const ssm = new SSMClient()
   const command = new GetParameterCommand({ Name: REDIS_URL_PARAMETER, WithDecryption: true })
-  const { Parameter } = await ssm.send(command, { abortSignal: AbortSignal.timeout(PARAMETER_TIMEOUT_MS) })
-  if (!Parameter?.Value) throw new Error(`Cannot connect: the SSM parameter ${REDIS_URL_PARAMETER} is empty`)
-  return Parameter.Value
+  const { Parameter } = await ssm.send(command, { abortSignal: AbortSignal.timeout(5_000) })
+  if (/^rediss?:\/\/./.test(Parameter?.Value ?? '')) return Parameter?.Value as string
+  throw new Error('Cannot connect: the parameter that REDIS_URL_PARAMETER names must hold a redis:// or rediss:// URL')
 }

@@ -5,13 +5,6 @@ import { client } from './redis.ts'
 
 const EVERY_MS = 50
 
-interface Switch {
-  /** The group of the projection: `profiles-v2`. */
-  readonly to: string
-  /** How long to wait until it has caught up. Default 5,000. */
-  readonly timeoutMs?: number
-}
-
 /**
  * Has reads go to another projection, in one step with the question whether it has all that the present one has: so no read goes back in time. It may be ahead. Answers an empty text, or why not.
  */
@@ -36,8 +29,17 @@ if from and isBefore(to['last-delivered-id'], from['last-delivered-id']) then re
 redis.call('SET', KEYS[1], ARGV[2])
 return ''`
 
-/** @throws {Error} It did not catch up in time: the message says what was missing at last. Reads go where they went. */
-export async function handler({ to, timeoutMs = 5_000 }: Switch): Promise<void> {
+/**
+ * @param to The group of the projection: `profiles-v2`.
+ * @throws {Error} It did not catch up in time: the message says what was missing at last. Reads go where they went.
+ */
+export async function handler({
+  to,
+  timeoutMs = 5_000,
+}: {
+  readonly to: string
+  readonly timeoutMs?: number
+}): Promise<void> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const why = await client.eval(SWITCH, 2, POINTER, EVENTS, FIRST, to)

@@ -125,7 +125,7 @@ describe('commands', () => {
     })
   })
 
-  test('give an address to one of many who want it at once, and to another when it is free again', async () => {
+  test('give an address to one of many at once, and to another when it is free', async () => {
     const all = Array.from({ length: 50 }, () => randomUUID())
     const outcomes = await outcomesOf(...all.map((userId) => register(userId, 'one@example.com')))
     const winner = all[outcomes.indexOf('done 1')] as string
@@ -136,7 +136,7 @@ describe('commands', () => {
     expect(await raw.hgetall('{users}:addresses')).toEqual({ 'one@example.com': '1', 'two@example.com': '1' })
   })
 
-  test('for one user at once take place one after the other, each on what the one before left', async () => {
+  test('for one user at once take place one after the other', async () => {
     const userId = randomUUID()
     await outcomesOf(register(userId, 'a@example.com'))
     const outcomes = await outcomesOf(

@@ -116,7 +116,7 @@ function readAllTheTime(commands: readonly Command[], readProfile: ReadProfile) 
   let isOver = false
   let reads = 0
   async function read(): Promise<void> {
-    const { userId } = random.pick(commands.slice(-4 * PEOPLE))
+    const { userId } = commands.at(-1 - random.integer(0, Math.min(commands.length, 4 * PEOPLE))) as Command
     const user = await readProfile(userId)
     const before = latest.get(userId) ?? 0
     if ((user?.version ?? 0) < before) backwards.push(`${userId} was at ${before}, is at ${user?.version}`)
