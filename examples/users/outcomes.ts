@@ -17,7 +17,6 @@ export type Outcome =
 /** How long an outcome can be asked for. */
 export const OUTCOME_TTL_MS = 86_400_000
 const MAX_WAIT_MS = 250
-
 export const outcomeKey = (commandId: string) => `{users}:outcome:${commandId}`
 
 /** Sends commands: `commands.publish(RegisterUser, { userId, email, name })` resolves to the command's id, as `eventId`. */
