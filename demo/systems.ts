@@ -32,6 +32,11 @@ const SYSTEMS: readonly {
     about: 'Time series of many sources: samples twice, late and refused, compared with what is computed offline',
     load: () => import('./monitoring.ts'),
   },
+  {
+    name: 'users',
+    about: 'Commands with outcomes, addresses that one user has, profiles made anew while they are read',
+    load: () => import('./users.ts'),
+  },
 ]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)

@@ -19,8 +19,8 @@ export interface AclUser {
   readonly commands: readonly string[]
 }
 
-export async function readAclUsers(): Promise<ReadonlyMap<string, AclUser>> {
-  const lines = (await readFile(FILE, 'utf8')).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+export async function readAclUsers(file = FILE): Promise<ReadonlyMap<string, AclUser>> {
+  const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   return new Map(lines.map(parseUser).map((user) => [user.name, user]))
 }
 
@@ -39,8 +39,12 @@ function parseUser(line: string): AclUser {
 }
 
 /** Makes the users on a server, as the file says, or as it says for a server without selectors, with a password. */
-export async function createAclUsers(admin: Redis, form: 'rules' | 'flat' = 'rules'): Promise<void> {
-  for (const user of (await readAclUsers()).values())
+export async function createAclUsers(
+  admin: Redis,
+  form: 'rules' | 'flat' = 'rules',
+  file: string = FILE,
+): Promise<void> {
+  for (const user of (await readAclUsers(file)).values())
     await admin.call('ACL', 'SETUSER', user.name, 'reset', `>${PASSWORD}`, ...user[form])
 }
 

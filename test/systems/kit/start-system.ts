@@ -100,7 +100,7 @@ export async function startSystem(
       while ((await undone()) > 0) await sleep(CHECK_EVERY_MS)
     },
     async deadLetters({ stream, group }) {
-      const letters = await raw.xrange(`{${stream}}:${group}:dlq`, '-', '+')
+      const letters = await raw.xrange(`${slotPrefixOf(stream)}:${group}:dlq`, '-', '+')
       return letters.map(([, flat]) => Object.fromEntries(pairsOf(flat)))
     },
   }
@@ -129,13 +129,18 @@ async function countUndone(raw: Redis, { stream, group }: Group): Promise<number
 
 /** Ends a dead process's leases, and makes what it held look as if nothing had happened to it for long. */
 async function forgetHolder(raw: Redis, { stream, group }: Group): Promise<void> {
-  const slots = await raw.keys(`{${stream}}:${group}:slot:*`)
+  const slots = await raw.keys(`${slotPrefixOf(stream)}:${group}:slot:*`)
   if (slots.length > 0) await raw.del(...slots)
   const rows = (await raw.xpending(stream, group, '-', '+', 100_000).catch(() => [])) as [string, string][]
   for (const [id, owner] of rows) {
     // what is set aside comes back by itself, in its time
     if (owner !== 'parked') await raw.xclaim(stream, group, owner, 0, id, 'IDLE', LONG_IDLE_MS, 'JUSTID')
   }
+}
+
+/** A stream `{shop}:orders` keeps its own tag. */
+function slotPrefixOf(stream: string): string {
+  return stream.includes('{') ? stream : `{${stream}}`
 }
 
 function pairsOf<Value>(flat: readonly Value[]): [string, Value][] {
