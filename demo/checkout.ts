@@ -27,11 +27,10 @@ export const demo: SystemDemo = {
     process.env.PARTNERS_URL = partners.url
     process.env.CHECKOUT_TIMEOUT_MS = String(TIMEOUT_MS)
     const raw = new Redis(stage.url)
-    const [poller, claimer, { redis }, { client }] = await Promise.all([
+    const [poller, claimer, { redis }] = await Promise.all([
       import('../functions/checkout/poller.ts'),
       import('../functions/checkout/claimer.ts'),
       import('../functions/shared/redis.ts'),
-      import('../functions/shared/client.ts'),
     ])
     const stocked = stage.seconds * 8
     for (const sku of SKUS) await raw.hset('{checkout}:stock', sku, stocked)
@@ -62,7 +61,6 @@ export const demo: SystemDemo = {
     } finally {
       await schedule.stop()
       raw.disconnect()
-      client.disconnect()
       await redis.close()
       await partners.close()
     }

@@ -83,6 +83,10 @@ const USERS: Readonly<Record<string, string>> = {
   'analytics-claimer': access.analyticsClaimer,
   'analytics-detect': access.analyticsDetect,
   'analytics-read': access.analyticsRead,
+  'checkout-publisher': access.checkoutPublisher,
+  'checkout-poller': access.checkoutPoller,
+  'checkout-claimer': access.checkoutClaimer,
+  'checkout-read': access.checkoutRead,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

@@ -41,7 +41,7 @@ const alerts = new Topic(stack, 'AlertsTopic', {
   enforceSSL: true,
   masterKey: Alias.fromAliasName(stack, 'AlertsKey', 'alias/aws/sns'),
 })
-const detect = makeReader('detect', "Compares the shop's figures with those of the week before", {
+const detect = makeReader('analytics', 'detect', "Compares the shop's figures with those of the week before", {
   ALERTS_TOPIC_ARN: alerts.topicArn,
 })
 detect.addToRolePolicy(new PolicyStatement({ actions: ['sns:Publish'], resources: [alerts.topicArn] }))
@@ -50,7 +50,16 @@ new Rule(stack, 'AnalyticsDetectSchedule', {
   schedule: Schedule.rate(Duration.minutes(1)),
   targets: [new RuleTarget(detect)],
 })
-makeReader('read', "Answers the dashboard's data").addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
+makeReader('analytics', 'read', "Answers the dashboard's data").addFunctionUrl({
+  authType: FunctionUrlAuthType.AWS_IAM,
+})
+
+const checkout = makeFunctions('checkout', 'the checkout stream', {
+  CHECKOUT_TIMEOUT_MS: app.node.tryGetContext('checkoutTimeoutMs') ?? '900000',
+  PARTNERS_URL: app.node.tryGetContext('partnersUrl') ?? '', // payment provider and carrier; without it a sandbox answers
+})
+for (const group of ['order', 'payment', 'stock', 'shipping', 'stats']) addConsumer(checkout, 'checkout', group)
+makeReader('checkout', 'read', 'Answers the states of orders').addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
 
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
@@ -81,10 +90,15 @@ function makeFunctions(system: string, streams: string, environment: Readonly<Re
   }
 }
 
-/** A function of analytics that polls nothing. */
-function makeReader(part: string, description: string, environment: Readonly<Record<string, string>> = {}) {
-  const parameter = redisUrlOf('analytics', part)
-  const fn = makeFunction('analytics', part, description, { ...environment, REDIS_URL_PARAMETER: parameter })
+/** A function that polls nothing. */
+function makeReader(
+  system: string,
+  part: string,
+  description: string,
+  environment: Readonly<Record<string, string>> = {},
+) {
+  const parameter = redisUrlOf(system, part)
+  const fn = makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameter })
   // enough for a parameter under the account's own key; one under another key needs kms:Decrypt on that
   const resources = [stack.formatArn({ service: 'ssm', resource: 'parameter', resourceName: parameter.slice(1) })]
   fn.addToRolePolicy(new PolicyStatement({ actions: ['ssm:GetParameter'], resources }))

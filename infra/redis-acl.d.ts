@@ -14,3 +14,7 @@ export const analyticsPoller: string
 export const analyticsClaimer: string
 export const analyticsDetect: string
 export const analyticsRead: string
+export const checkoutPublisher: string
+export const checkoutPoller: string
+export const checkoutClaimer: string
+export const checkoutRead: string

@@ -8,11 +8,10 @@ import {
   OrderOpened,
   OrderTimedOut,
 } from '../events/checkout.ts'
-import { client } from '../shared/client.ts'
 import { checkoutTimeoutMs } from '../shared/env.ts'
 import { checkout } from './publisher.ts'
 import type { CheckoutEvent } from './table.ts'
-import { eventIdOf, move, OPEN, rowOf } from './table.ts'
+import { ask, eventIdOf, move, OPEN, rowOf } from './table.ts'
 
 /** What ends an order that is not confirmed yet. */
 const GIVES_UP = { PaymentDeclined: 'cancelling', StockMissing: 'cancelling', OrderTimedOut: 'cancelling' } as const
@@ -48,7 +47,8 @@ const KEEP_ENDED_MS = 30 * 86_400_000
 export async function followOrder(event: CheckoutEvent, context: HandlerContext): Promise<void> {
   const { type, payload } = event
   const row = rowOf(payload.orderId)
-  const [state, placed] = await client.hmget(row, 'order', 'placed')
+  const [found] = await ask([['HMGET', row, 'order', 'placed']])
+  const [state, placed] = found as (string | null)[]
   const next = NEXT[state ?? 'none']?.[type]
   if (next === undefined) return
   // ahead of the step that opens the order: a crash in between repeats it under the same id, which adds none

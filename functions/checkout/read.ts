@@ -1,7 +1,7 @@
 import * as z from 'zod/mini'
 import { orderId } from '../events/checkout.ts'
-import { client } from '../shared/client.ts'
-import { OPEN, rowOf, STATS } from './table.ts'
+import { pairsOf } from '../shared/ask.ts'
+import { ask, OPEN, rowOf, STATS } from './table.ts'
 
 const Query = z.strictObject({ orderId: z.optional(orderId) })
 const SERVICES = ['order', 'payment', 'stock', 'shipping', 'stats']
@@ -20,21 +20,29 @@ export async function handler({ queryStringParameters = {} }: HttpRequest) {
 }
 
 async function readOrder(orderId: string) {
-  const [row, openSince] = await Promise.all([client.hgetall(rowOf(orderId)), client.zscore(OPEN, orderId)])
-  if (Object.keys(row).length === 0) return answer(404, { error: 'there is no such order' })
-  return answer(200, { orderId, openSince: openSince === null ? null : isoTime(openSince), ...row })
+  const [found, openSince] = await ask([
+    ['HGETALL', rowOf(orderId)],
+    ['ZSCORE', OPEN, orderId],
+  ])
+  const row = pairsOf(found)
+  if (row.length === 0) return answer(404, { error: 'there is no such order' })
+  return answer(200, {
+    orderId,
+    openSince: openSince ? isoTime(openSince as string) : null,
+    ...Object.fromEntries(row),
+  })
 }
 
 async function readAll() {
-  const [count, oldest, ended, ...letters] = await Promise.all([
-    client.zcard(OPEN),
-    client.zrange(OPEN, 0, String(OLDEST - 1), 'WITHSCORES'),
-    client.hgetall(STATS),
-    ...SERVICES.map((group) => client.xlen(`{checkout}:${group}:dlq`)),
+  const [count, oldest, ended, ...letters] = await ask([
+    ['ZCARD', OPEN],
+    ['ZRANGE', OPEN, 0, OLDEST - 1, 'WITHSCORES'],
+    ['HGETALL', STATS],
+    ...SERVICES.map((group) => ['XLEN', `{checkout}:${group}:dlq`] as const),
   ])
-  const orders = oldest.flatMap((orderId, n) => (n % 2 ? [] : [{ orderId, openSince: isoTime(oldest[n + 1] ?? '') }]))
+  const orders = pairsOf(oldest).map(([orderId, since]) => ({ orderId, openSince: isoTime(since) }))
   const deadLetters = Object.fromEntries(SERVICES.map((group, n) => [group, letters[n]]))
-  return answer(200, { open: { count, oldest: orders }, ended, deadLetters })
+  return answer(200, { open: { count, oldest: orders }, ended: Object.fromEntries(pairsOf(ended)), deadLetters })
 }
 
 const isoTime = (ms: string) => new Date(Number(ms)).toISOString()

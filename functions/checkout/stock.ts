@@ -1,8 +1,7 @@
 import type { HandlerContext } from 'millrace'
 import { StockClosed, StockMissing, StockReserved } from '../events/checkout.ts'
-import { client } from '../shared/client.ts'
 import type { CheckoutEvent } from './table.ts'
-import { move, STOCK, stateOf } from './table.ts'
+import { ask, move, STOCK, stateOf } from './table.ts'
 
 // none → reserved | missing → released; none → released, too: then nothing is reserved later
 
@@ -10,8 +9,8 @@ import { move, STOCK, stateOf } from './table.ts'
 export async function reserveStock({ payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
   if ((await stateOf('stock', order)) !== 'none') return
   const { sku, quantity } = order
-  const left = Number((await client.hget(STOCK, sku)) ?? 0)
-  if (left < quantity) move(context, 'stock', order, ['none', 'missing'], StockMissing)
+  const [left] = await ask([['HGET', STOCK, sku]])
+  if (Number(left ?? 0) < quantity) move(context, 'stock', order, ['none', 'missing'], StockMissing)
   else
     move(context, 'stock', order, ['none', 'reserved'], StockReserved)
       .expectField(STOCK, sku, { atLeast: quantity })

@@ -1,7 +1,9 @@
 import type { DeadLetterNotice, Effects, EventDefinition, HandlerContext } from 'millrace'
-import { effects } from 'millrace'
-import type { Order, OrderPlaced } from '../events/checkout.ts'
-import { client } from '../shared/client.ts'
+import { defineConsumer, effects, on } from 'millrace'
+import type { Order } from '../events/checkout.ts'
+import { OrderPlaced } from '../events/checkout.ts'
+import { createAsk } from '../shared/ask.ts'
+import { redis } from '../shared/redis.ts'
 import { checkout } from './publisher.ts'
 
 // The table of states: a hash an order with a field a service, and nobody but that service writes the field.
@@ -27,9 +29,16 @@ export const STOCK = '{checkout}:stock'
 /** A hash: orders and cents that ended in each way. */
 export const STATS = '{checkout}:stats'
 
+/** Reads what all services keep: it lies in one hash slot, so that any group's consumer does; this one polls nothing. */
+export const ask = createAsk(
+  redis,
+  defineConsumer({ stream: 'checkout', group: 'order', routes: [on(OrderPlaced, async () => {})] }),
+)
+
 /** What the service has written of an order last; `none` before that. */
 export async function stateOf(service: Service, { orderId }: Order): Promise<string> {
-  return (await client.hget(rowOf(orderId), service)) ?? 'none'
+  const [state] = await ask([['HGET', rowOf(orderId), service]])
+  return (state ?? 'none') as string
 }
 
 /** Each event happens once to an order: its type and the order name it. */
@@ -63,5 +72,6 @@ const stuckOf = (group: string) => `stuck:${group}`
 /** Has the table say which step of a service became a dead letter. A hint: a notice may get lost, the dead letter and the state it stopped in do not. */
 export async function markStuck({ group, eventType = '', eventId = '', reason }: DeadLetterNotice): Promise<void> {
   const row = rowOf(eventId.slice(eventType.length + 1))
-  if (await client.exists(row)) await client.hset(row, stuckOf(group), `${eventType}, ${reason}`)
+  const [isThere] = await ask([['EXISTS', row]])
+  if (isThere) await ask([['HSET', row, stuckOf(group), `${eventType}, ${reason}`]])
 }

@@ -5,7 +5,7 @@ export type Reply = null | number | string | readonly Reply[]
 /** Sends commands in one round trip, in order. @throws {Error} The server refuses one of them. */
 export type Ask = (commands: readonly Command[]) => Promise<readonly Reply[]>
 
-/** Plain commands on what a consumer's effects keep, over the connection that consumers use: its URL, sign-in and time limits hold. */
+/** Plain commands on what a group's effects keep, over the connection that consumers use: its URL, sign-in and time limits hold. */
 export function createAsk(redis: Connection, consumer: Consumer): Ask {
   const group = redis.group(consumer)
   return async (commands) => {

@@ -16,19 +16,23 @@ const { row, stock, published, partners, letters, open } = vi.hoisted(() => {
   }
 })
 
-vi.mock('../../functions/shared/client.ts', () => ({
-  client: {
-    hget: async (key: string, field: string) => (key === '{checkout}:stock' ? stock : row).get(field) ?? null,
-    hmget: async (_key: string, ...fields: string[]) => fields.map((field) => row.get(field) ?? null),
-    hset: async (_key: string, field: string, value: string) => row.set(field, value),
-    hgetall: async (key: string) => (key === '{checkout}:row:o-1' ? Object.fromEntries(row) : {}),
-    exists: async (key: string) => Number(key === '{checkout}:row:o-1' && row.size > 0),
-    xlen: async (key: string) => letters.get(key) ?? 0,
-    zcard: async () => open.size,
-    zscore: async (_key: string, id: string) => open.get(id) ?? null,
-    zrange: async () => [...open].flat(),
-  },
-}))
+vi.mock('../../functions/shared/redis.ts', () => ({ redis: undefined }))
+vi.mock('../../functions/shared/ask.ts', async (importActual) => {
+  const COMMANDS: Record<string, (key: string, ...args: string[]) => unknown> = {
+    HGET: (key, field = '') => (key === '{checkout}:stock' ? stock : row).get(field) ?? null,
+    HMGET: (_key, ...fields) => fields.map((field) => row.get(field) ?? null),
+    HSET: (_key, field = '', value = '') => row.set(field, value).size,
+    HGETALL: (key) => (key === '{checkout}:row:o-1' ? [...row].flat() : []),
+    EXISTS: (key) => Number(key === '{checkout}:row:o-1' && row.size > 0),
+    XLEN: (key) => letters.get(key) ?? 0,
+    ZCARD: () => open.size,
+    ZSCORE: (_key, id = '') => open.get(id) ?? null,
+    ZRANGE: () => [...open].flat(),
+  }
+  const ask = async (commands: [name: string, key: string, ...args: string[]][]) =>
+    commands.map(([name, ...args]) => COMMANDS[name]?.(...args))
+  return { ...(await importActual<object>()), createAsk: () => ask }
+})
 vi.mock('../../functions/checkout/partners.ts', () => ({ partners }))
 vi.mock('../../functions/checkout/publisher.ts', async () => {
   const { createPublisher } = await import('millrace')

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
+import { OrderPlaced } from '../../functions/events/checkout.ts'
 import { OrderPaid } from '../../functions/events/orders.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { validateTemplate } from '../support/validate-template.ts'
@@ -20,7 +21,7 @@ import { type PackagedFunctions, packageFunctions } from './package-functions.ts
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
-/** A claimer has the doctor with it; a poller of activity has effects, and what knows duplicates. */
+/** A claimer has the doctor with it; a poller of activity has effects, and what knows duplicates; one of checkout publishes and delays as well. */
 const FUNCTIONS = [
   { name: 'ordersPoller', system: 'orders', part: 'poller', maxKB: 425 },
   { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 470 },
@@ -28,12 +29,15 @@ const FUNCTIONS = [
   { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 525 },
   { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 480 },
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
+  { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 505 },
+  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 550 },
 ].map(complete)
 
-/** Functions of analytics that poll nothing: their roles stand in infra/analytics.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
 const OTHERS = [
   { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
   { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
+  { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
@@ -54,7 +58,18 @@ const CONSUMERS = [
   'UserOrdersFulfilment',
   'SystemMetricsMonitoring',
   'UserActionsDashboard',
+  'CheckoutOrder',
+  'CheckoutPayment',
+  'CheckoutStock',
+  'CheckoutShipping',
+  'CheckoutStats',
 ]
+
+/** What the functions of a system have in their environment beside. */
+const ENVIRONMENTS: Readonly<Record<string, object>> = {
+  orders: { ORDERS_STREAM: 'orders' },
+  checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
+}
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
 
@@ -84,6 +99,7 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
+        'AWS::Lambda::Url',
         'AWS::Lambda::Url',
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(7 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
@@ -122,7 +138,7 @@ describe('the template', () => {
         NODE_OPTIONS: '--enable-source-maps',
         POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
         REDIS_URL_PARAMETER: parameter,
-        ...(system === 'orders' && { ORDERS_STREAM: 'orders' }),
+        ...ENVIRONMENTS[system],
       })
     })
 
@@ -258,8 +274,9 @@ describe('the template', () => {
     })
   })
 
-  test('asks readers of the dashboard to sign in, and wakes the detector every minute', () => {
+  test('asks readers of the dashboard and of orders to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -488,6 +505,29 @@ describe('the bundles at work, each under its own Redis user', () => {
     expect(await readCounts(raw)).toEqual(countsOf(published))
   })
 
+  test('the checkout functions bring an order to its end, and say so', async () => {
+    await raw.hset('{checkout}:stock', 'chair', 2)
+    const redis = connectIoredis(urlOf(server, 'checkout-publisher'))
+    const shop = createPublisher({ stream: 'checkout', redis, producer: 'shop' })
+    const order = { orderId: 'o-1', cents: 700, sku: 'chair', quantity: 1 }
+    await shop.publish(OrderPlaced, order, { eventId: 'OrderPlaced:o-1' })
+    await redis.close()
+    // they listen until their time is up
+    await invoke('checkoutPoller', {}, {}, 12_000)
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('checkoutRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+
+    expect(await invoke('checkoutClaimer', {}, {}, 12_000)).toMatchObject({ deadLettered: 0, unsettled: 0 })
+    expect(await invokeRead({ orderId: 'o-1' })).toMatchObject({ order: 'shipped', payment: 'paid', openSince: null })
+    expect(await invokeRead({})).toMatchObject({
+      open: { count: 0 },
+      ended: { 'OrderFulfilled:orders': '1' },
+      deadLetters: { order: 0 },
+    })
+  })
+
   /** As if nobody had done anything with what is pending for an hour. */
   async function leaveIdle(stream: string, group: string): Promise<void> {
     const rows = (await raw.xpending(stream, group, '-', '+', 100)) as [id: string, owner: string][]
@@ -504,12 +544,17 @@ describe('the bundles at work, each under its own Redis user', () => {
   }
 
   /** One invocation in a process of its own. Lambda would freeze it with its connection open; here it exits. */
-  async function invoke(name: string, env: Record<string, string>): Promise<Report> {
+  async function invoke<Answer = Report>(
+    name: string,
+    env: Record<string, string>,
+    event = {},
+    remainingMs = 55_000,
+  ): Promise<Answer> {
     const { bundle, user } = ALL.find((fn) => fn.name === name) as (typeof ALL)[number]
     const program = `
       const { handler } = await import('./${bundle}')
-      const deadline = Date.now() + 55_000
-      const report = await handler({}, {
+      const deadline = Date.now() + ${remainingMs}
+      const report = await handler(${JSON.stringify(event)}, {
         functionName: 'millrace-orders-dev-${name}',
         awsRequestId: 'request-1',
         callbackWaitsForEmptyEventLoop: true,
@@ -523,7 +568,7 @@ describe('the bundles at work, each under its own Redis user', () => {
       ...env,
     })
     // the metrics and the log come before it
-    return JSON.parse(stdout.split('\n').at(-1) as string) as Report
+    return JSON.parse(stdout.split('\n').at(-1) as string) as Answer
   }
 })
 
