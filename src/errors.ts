@@ -5,6 +5,8 @@ export type ErrorCode =
   | 'ERR_ENTRY_EXPIRED'
   | 'ERR_ENTRY_MALFORMED'
   | 'ERR_ENTRY_OVERSIZE'
+  | 'ERR_EVENTS_TRIMMED'
+  | 'ERR_EVENT_UNREADABLE'
   | 'ERR_FUNCTION_FAILED'
   | 'ERR_HANDLER_TIMEOUT'
   | 'ERR_INVOCATION_FAILED'
@@ -17,6 +19,7 @@ export type ErrorCode =
   | 'ERR_REDIS_REPLY'
   | 'ERR_RETRY_AFTER'
   | 'ERR_UNAVAILABLE'
+  | 'ERR_VERSION_CONFLICT'
   | 'ERR_VERSION_UNSUPPORTED'
 
 /** What every error of this package is: an `Error` with a stable `code`. */
@@ -249,6 +252,77 @@ export class PublishFailedError extends MillraceError {
     this.entryIds = entryIds
     this.delayedUntil = delayedUntil
   }
+}
+
+/** An aggregate of a stream; without an id it is the stream itself. */
+export interface AggregateName {
+  readonly stream: string
+  readonly aggregateType?: string | undefined
+  readonly aggregateId?: string | undefined
+}
+
+/** An aggregate was not at the version that `publish` expected: somebody published meanwhile. Nothing was written. Read it again, and decide again. */
+export class VersionConflictError extends MillraceError {
+  override readonly name = 'VersionConflictError'
+  readonly code = 'ERR_VERSION_CONFLICT'
+  readonly stream: string
+  readonly aggregateType: string | undefined
+  readonly aggregateId: string | undefined
+  readonly expectedVersion: number
+  readonly actualVersion: number
+
+  constructor(of: AggregateName, expectedVersion: number, actualVersion: number) {
+    super(`Cannot publish to ${nameOf(of)}: expectedVersion must be its version, ${actualVersion}, got ${expectedVersion}`)
+    this.stream = of.stream
+    this.aggregateType = of.aggregateType
+    this.aggregateId = of.aggregateId
+    this.expectedVersion = expectedVersion
+    this.actualVersion = actualVersion
+  }
+}
+
+/** An event that `readEvents` was asked for is no longer in the stream: it was trimmed, or deleted. */
+export class EventsTrimmedError extends MillraceError {
+  override readonly name = 'EventsTrimmedError'
+  readonly code = 'ERR_EVENTS_TRIMMED'
+  readonly stream: string
+  readonly aggregateType: string | undefined
+  readonly aggregateId: string | undefined
+  /** The version of the first event that is gone. */
+  readonly aggregateVersion: number
+
+  constructor(of: AggregateName, aggregateVersion: number) {
+    super(`Cannot read ${nameOf(of)}: the event of version ${aggregateVersion} is gone from the stream`)
+    this.stream = of.stream
+    this.aggregateType = of.aggregateType
+    this.aggregateId = of.aggregateId
+    this.aggregateVersion = aggregateVersion
+  }
+}
+
+/** An event that `readEvents` came upon cannot be read: no definition, no upcast, or a payload that its schema refuses. `cause` says which. */
+export class UnreadableEventError extends MillraceError {
+  override readonly name = 'UnreadableEventError'
+  readonly code = 'ERR_EVENT_UNREADABLE'
+  readonly stream: string
+  readonly entryId: string
+  readonly aggregateVersion: number
+
+  constructor(of: AggregateName, aggregateVersion: number, entryId: string, cause: Error) {
+    super(
+      `Cannot read ${nameOf(of)}: the event of version ${aggregateVersion}, entry ${entryId}, is unreadable: ${cause.message}`,
+      { cause },
+    )
+    this.stream = of.stream
+    this.entryId = entryId
+    this.aggregateVersion = aggregateVersion
+  }
+}
+
+function nameOf({ stream, aggregateType, aggregateId }: AggregateName): string {
+  if (aggregateId === undefined) return `stream ${quotedValue(stream)}`
+  const what = aggregateType === undefined ? 'aggregate' : quotedValue(aggregateType)
+  return `${what} ${quotedValue(aggregateId)} of stream ${quotedValue(stream)}`
 }
 
 /** Characters of a text that a message shows. */

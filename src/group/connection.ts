@@ -1,5 +1,6 @@
 import type { Field } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
+import type { Aggregates } from './aggregates.ts'
 import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
 import type { Pausing } from './pausing.ts'
@@ -51,6 +52,8 @@ export interface Connection {
   group(address: GroupAddress, remainingMs?: () => number): Group
   /** Left out by connections to servers: see `createAppender`. */
   readonly append?: AppendEntries
+  /** Left out by connections to servers: see `createExpectingAppender` and `createAggregateReader`. */
+  readonly aggregates?: Aggregates
   /** Left out by connections to servers: see `pausingOf`. */
   readonly pausing?: Pausing
   /** Left out by connections to servers: see `promotionOf` and `createCanceller`. */
