@@ -114,7 +114,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, ...settings } = resolvePublisherOptions(options)
   const stream = quotedValue(settings.stream)
   const action = `publish to stream ${stream}`
-  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting: createExpectingAppender(action, redis) }
+  let expecting: ReturnType<typeof createExpectingAppender> | undefined
+  const appendExpecting: typeof expecting = (...call) => (expecting ??= createExpectingAppender(action, redis))(...call)
+  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],

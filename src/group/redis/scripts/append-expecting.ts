@@ -74,6 +74,26 @@ for n, entry in ipairs(entries) do
   expected[entry.versions] = version + 1
 end
 
+-- places of what was trimmed before
+local function isBefore(id, other)
+  local ms, seq = id:match('^(%d+)%-(%d+)$')
+  local otherMs, otherSeq = other:match('^(%d+)%-(%d+)$')
+  if not ms then return true end
+  if ms == otherMs then ms, otherMs = seq, otherSeq end
+  if #ms ~= #otherMs then return #ms < #otherMs end
+  return ms < otherMs
+end
+local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+local gone = {}
+for n = 2, #KEYS do
+  gone[n] = 0
+  local first = redis.call('ZRANGE', KEYS[n], 0, 0)[1]
+  if first and oldest and isBefore(first, oldest[1]) then
+    local ids = redis.call('ZRANGE', KEYS[n], 0, ${MAX_FORGOTTEN})
+    while ids[gone[n] + 2] and isBefore(ids[gone[n] + 1], oldest[1]) do gone[n] = gone[n] + 1 end
+  end
+end
+
 local without = denied(writes) or tried({{'XADD', stream, '?', 'a', ''}}, 'stream ID') or tried(trials)
 if without then return redis.error_reply(without) end
 
@@ -88,23 +108,8 @@ for _, entry in ipairs(entries) do
   redis.call('ZADD', entry.versions, ('%.0f'):format(entry.expected + 1), id)
   added[#added + 1] = id
 end
-
-local function isBefore(id, other)
-  local ms, seq = id:match('^(%d+)%-(%d+)$')
-  local otherMs, otherSeq = other:match('^(%d+)%-(%d+)$')
-  if not ms then return true end
-  if ms == otherMs then ms, otherMs = seq, otherSeq end
-  if #ms ~= #otherMs then return #ms < #otherMs end
-  return ms < otherMs
-end
-local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
 for n = 2, #KEYS do
-  local gone = 0
-  if oldest and isBefore(redis.call('ZRANGE', KEYS[n], 0, 0)[1], oldest[1]) then
-    local ids = redis.call('ZRANGE', KEYS[n], 0, ${MAX_FORGOTTEN})
-    while ids[gone + 2] and isBefore(ids[gone + 1], oldest[1]) do gone = gone + 1 end
-  end
-  if gone > 0 then redis.call('ZREMRANGEBYRANK', KEYS[n], 0, gone - 1) end
+  if gone[n] > 0 then redis.call('ZREMRANGEBYRANK', KEYS[n], 0, gone[n] - 1) end
 end
 return added
 `,
