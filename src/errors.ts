@@ -261,61 +261,59 @@ export interface AggregateName {
   readonly aggregateId?: string | undefined
 }
 
-/** An aggregate was not at the version that `publish` expected: somebody published meanwhile. Nothing was written. Read it again, and decide again. */
-export class VersionConflictError extends MillraceError {
-  override readonly name = 'VersionConflictError'
-  readonly code = 'ERR_VERSION_CONFLICT'
+/** An error that names its aggregate. */
+abstract class AggregateRelatedError extends MillraceError {
   readonly stream: string
   readonly aggregateType: string | undefined
   readonly aggregateId: string | undefined
-  readonly expectedVersion: number
-  readonly actualVersion: number
 
-  constructor(of: AggregateName, expectedVersion: number, actualVersion: number) {
-    super(`Cannot publish to ${nameOf(of)}: expectedVersion must be its version, ${actualVersion}, got ${expectedVersion}`)
+  constructor(of: AggregateName, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.stream = of.stream
     this.aggregateType = of.aggregateType
     this.aggregateId = of.aggregateId
-    this.expectedVersion = expectedVersion
-    this.actualVersion = actualVersion
+  }
+}
+
+/** An aggregate was not at the version that `publish` expected: somebody published meanwhile. Nothing was written. Read it again, and decide again. */
+export class VersionConflictError extends AggregateRelatedError {
+  override readonly name = 'VersionConflictError'
+  readonly code = 'ERR_VERSION_CONFLICT'
+  readonly expectedVersion: number
+  readonly actualVersion: number
+
+  constructor(of: AggregateName, expected: number, actual: number) {
+    super(of, `Cannot publish to ${nameOf(of)}: expectedVersion must be its version, ${actual}, got ${expected}`)
+    this.expectedVersion = expected
+    this.actualVersion = actual
   }
 }
 
 /** An event that `readEvents` was asked for is no longer in the stream: it was trimmed, or deleted. */
-export class EventsTrimmedError extends MillraceError {
+export class EventsTrimmedError extends AggregateRelatedError {
   override readonly name = 'EventsTrimmedError'
   readonly code = 'ERR_EVENTS_TRIMMED'
-  readonly stream: string
-  readonly aggregateType: string | undefined
-  readonly aggregateId: string | undefined
   /** The version of the first event that is gone. */
   readonly aggregateVersion: number
 
-  constructor(of: AggregateName, aggregateVersion: number) {
-    super(`Cannot read ${nameOf(of)}: the event of version ${aggregateVersion} is gone from the stream`)
-    this.stream = of.stream
-    this.aggregateType = of.aggregateType
-    this.aggregateId = of.aggregateId
-    this.aggregateVersion = aggregateVersion
+  constructor(of: AggregateName, version: number) {
+    super(of, `Cannot read ${nameOf(of)}: the event of version ${version} is gone from the stream`)
+    this.aggregateVersion = version
   }
 }
 
 /** An event that `readEvents` came upon cannot be read: no definition, no upcast, or a payload that its schema refuses. `cause` says which. */
-export class UnreadableEventError extends MillraceError {
+export class UnreadableEventError extends AggregateRelatedError {
   override readonly name = 'UnreadableEventError'
   readonly code = 'ERR_EVENT_UNREADABLE'
-  readonly stream: string
-  readonly entryId: string
   readonly aggregateVersion: number
+  readonly entryId: string
 
-  constructor(of: AggregateName, aggregateVersion: number, entryId: string, cause: Error) {
-    super(
-      `Cannot read ${nameOf(of)}: the event of version ${aggregateVersion}, entry ${entryId}, is unreadable: ${cause.message}`,
-      { cause },
-    )
-    this.stream = of.stream
+  constructor(of: AggregateName, version: number, entryId: string, cause: Error) {
+    const which = `the event of version ${version}, entry ${entryId}, is unreadable`
+    super(of, `Cannot read ${nameOf(of)}: ${which}: ${cause.message}`, { cause })
+    this.aggregateVersion = version
     this.entryId = entryId
-    this.aggregateVersion = aggregateVersion
   }
 }
 

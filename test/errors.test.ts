@@ -80,7 +80,7 @@ const EVERY_ERROR = {
     name: 'UnreadableEventError',
     message:
       'Cannot read aggregate "a" of stream "accounts": the event of version 3, entry 1-0, is unreadable: WRONGTYPE no stream',
-    facts: { stream: 'accounts', entryId: '1-0', aggregateVersion: 3 },
+    facts: { stream: 'accounts', aggregateType: undefined, aggregateId: 'a', entryId: '1-0', aggregateVersion: 3 },
     cause: refused,
   },
   ERR_FUNCTION_FAILED: {
@@ -178,7 +178,13 @@ const EVERY_ERROR = {
     error: new VersionConflictError({ stream: 'accounts' }, 3, 4),
     name: 'VersionConflictError',
     message: 'Cannot publish to stream "accounts": expectedVersion must be its version, 4, got 3',
-    facts: { stream: 'accounts', aggregateType: undefined, aggregateId: undefined, expectedVersion: 3, actualVersion: 4 },
+    facts: {
+      stream: 'accounts',
+      aggregateType: undefined,
+      aggregateId: undefined,
+      expectedVersion: 3,
+      actualVersion: 4,
+    },
   },
   ERR_VERSION_UNSUPPORTED: {
     error: new UnsupportedVersionError('OrderPaid', 3, 2),

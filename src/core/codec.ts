@@ -100,7 +100,14 @@ export function withOptionalTexts<Event>(
 }
 
 /** The fields around a payload, in the order they are written. */
-const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'aggregateVersion', 'payload'] as const
+const ENVELOPE_FIELDS = [
+  'eventId',
+  'eventType',
+  'schemaVersion',
+  ...TEXT_FIELDS,
+  'aggregateVersion',
+  'payload',
+] as const
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
 
 /** Their names as bytes, by length: an entry's names are told apart without making strings of them. */

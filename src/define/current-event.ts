@@ -30,7 +30,12 @@ export function toCurrentEvent(
   let payload: unknown
   const finish = (checked: SchemaResult): Event | InvalidPayloadError => {
     if (checked.issues) return invalidPayloadError(definition, checked.issues, [decoded.payload, payload])
-    const event = { type, version: definition.version, payload: checked.value, eventId: eventId || `${stream}:${entryId}` }
+    const event = {
+      type,
+      version: definition.version,
+      payload: checked.value,
+      eventId: eventId || `${stream}:${entryId}`,
+    }
     return withOptionalTexts(event, decoded)
   }
   try {

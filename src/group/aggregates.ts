@@ -1,11 +1,8 @@
 import type { Field } from '../core/entry.ts'
-import type { AppendResult, StreamTrim, WakeFlag } from './connection.ts'
+import type { AggregateName } from '../errors.ts'
 
-/** An aggregate of a stream; without an id it is the stream itself. */
-export interface Aggregate {
-  readonly aggregateType?: string | undefined
-  readonly aggregateId?: string | undefined
-}
+/** Which one of a stream; without an id the stream itself. */
+export type Aggregate = Omit<AggregateName, 'stream'>
 
 /** An event, and the version at which it finds its aggregate. */
 export interface ExpectingEntry extends Aggregate {
@@ -21,22 +18,6 @@ export interface AggregatePage {
   readonly newestVersion: number
   /** None where the first one that was asked for is gone, or not there yet. */
   readonly entries: readonly { readonly id: string; readonly fields: readonly Field[] }[]
-}
-
-/** Events of aggregates: their versions count up by one, whoever publishes. */
-export interface Aggregates {
-  /**
-   * Appends entries in one step, all or none. Those that stand at their versions already are not added again. Where an aggregate is at another version, a
-   * VersionConflictError is the answer of all.
-   */
-  append(
-    stream: string,
-    entries: readonly ExpectingEntry[],
-    trim: StreamTrim,
-    flags?: readonly WakeFlag[],
-  ): Promise<AppendResult>
-  /** One page: so many events that it is bounded, of these versions. */
-  read(stream: string, aggregate: Aggregate, from: number, to: number): Promise<AggregatePage>
 }
 
 /** Events that are appended in one step, or read at once. */

@@ -1,6 +1,6 @@
 import type { Field } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
-import type { Aggregates } from './aggregates.ts'
+import type { Aggregate, AggregatePage, ExpectingEntry } from './aggregates.ts'
 import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
 import type { Pausing } from './pausing.ts'
@@ -43,6 +43,22 @@ export type AppendEntries = (
   delayed?: DelayedEntries,
   once?: readonly (OnceWithin | undefined)[],
 ) => Promise<AppendResult>
+
+/** Events of aggregates: their versions count up by one, whoever publishes. */
+export interface Aggregates {
+  /**
+   * Appends entries in one step, all or none. Those that stand at their versions already are not added again. Where an aggregate is at another version, a
+   * VersionConflictError is the answer of all.
+   */
+  append(
+    stream: string,
+    entries: readonly ExpectingEntry[],
+    trim: StreamTrim,
+    flags?: readonly WakeFlag[],
+  ): Promise<AppendResult>
+  /** One page: so many events that it is bounded, of these versions. */
+  read(stream: string, aggregate: Aggregate, from: number, to: number): Promise<AggregatePage>
+}
 
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {

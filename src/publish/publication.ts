@@ -1,5 +1,11 @@
-import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
-import { assertInteger } from '../core/options.ts'
+import {
+  assertInteger,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
+  assertText,
+  wrongUseError,
+} from '../core/options.ts'
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
@@ -85,7 +91,15 @@ export interface EventDraft {
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'attributes', 'delayMs', 'deliverAt', 'deduplicateMs', 'expectedVersion']
+const PUBLISH_OPTIONS = [
+  ...PUBLISH_TEXTS,
+  'occurredAt',
+  'attributes',
+  'delayMs',
+  'deliverAt',
+  'deduplicateMs',
+  'expectedVersion',
+]
 
 const NO_OPTIONS: MaybeDelayOptions = {}
 
@@ -178,7 +192,10 @@ function checkExpectedVersion(
   if (delayMs !== undefined || deliverAt !== undefined)
     throw wrongUseError(action, `${rule} not be delayed: what its aggregate will be like then, nobody knows`)
   if (deduplicateMs !== undefined || ofPublisher !== undefined)
-    throw wrongUseError(action, `${rule} have no deduplicateMs, nor its publisher: at its version its id is added once in any case`)
+    throw wrongUseError(
+      action,
+      `${rule} have no deduplicateMs, nor its publisher: at its version its id is added once in any case`,
+    )
   if (aggregateType !== undefined && aggregateId === undefined)
     throw wrongUseError(action, `${rule} have an aggregateId where it has an aggregateType`)
   for (const text of [eventId, aggregateType, aggregateId])

@@ -3,7 +3,7 @@ import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
 import { PublishFailedError, quotedValue, VersionConflictError } from '../errors.ts'
-import type { AppendResult, Connection, OnceWithin } from '../group/connection.ts'
+import type { Aggregates, AppendResult, Connection, OnceWithin } from '../group/connection.ts'
 import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createExpectingAppender } from '../group/redis/append-expecting.ts'
@@ -114,8 +114,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, ...settings } = resolvePublisherOptions(options)
   const stream = quotedValue(settings.stream)
   const action = `publish to stream ${stream}`
-  let expecting: ReturnType<typeof createExpectingAppender> | undefined
-  const appendExpecting: typeof expecting = (...call) => (expecting ??= createExpectingAppender(action, redis))(...call)
+  let expecting: Aggregates['append'] | undefined
+  const appendExpecting: Aggregates['append'] = (...call) => {
+    expecting ??= createExpectingAppender(action, redis)
+    return expecting(...call)
+  }
   const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
@@ -155,7 +158,7 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
   /** As messages say it. */
   readonly action: string
   readonly appendTo: ReturnType<typeof createAppender>
-  readonly appendExpecting: ReturnType<typeof createExpectingAppender>
+  readonly appendExpecting: Aggregates['append']
 }
 
 type Result = Published | Delayed

@@ -8,6 +8,7 @@ import { PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
 import type { Event, EventDefinition, EventOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
+import type { AggregateName } from '../errors.ts'
 import {
   EventsTrimmedError,
   MalformedEntryError,
@@ -86,16 +87,10 @@ export function readEvents<const Definition extends EventDefinition>(
   return read(of, definitions, codec, from, to, readPage) as AsyncGenerator<StoredEvent<Definition>, void, undefined>
 }
 
-interface Aggregate {
-  readonly stream: string
-  readonly aggregateType: string | undefined
-  readonly aggregateId: string | undefined
-}
-
 type Definitions = ReadonlyMap<string, EventDefinition>
 
 async function* read(
-  of: Aggregate,
+  of: AggregateName,
   definitions: Definitions,
   codec: Codec,
   from: number,
@@ -114,7 +109,7 @@ async function* read(
 }
 
 async function toStored(
-  of: Aggregate,
+  of: AggregateName,
   definitions: Definitions,
   codec: Codec,
   aggregateVersion: number,

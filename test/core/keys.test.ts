@@ -3,7 +3,15 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumerKeys } from '../../src/core/keys.ts'
-import { aggregateKey, consumerKeys, delayKeys, hashSlot, hashTag, PARKED_CONSUMER, publishedKey } from '../../src/core/keys.ts'
+import {
+  aggregateKey,
+  consumerKeys,
+  delayKeys,
+  hashSlot,
+  hashTag,
+  PARKED_CONSUMER,
+  publishedKey,
+} from '../../src/core/keys.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const namesOf = ({ stream, deadLetters, due, state, slot }: ConsumerKeys) => ({

@@ -14,7 +14,11 @@ const rows = [...section.matchAll(/^\| `([^`]+)` \|(.*)\|$/gm)].map(([, name = '
 }))
 
 /** Names that say which of two it is, as the page writes them. */
-const general = (name: string) => name.replace(/ended:\d$/, 'ended:<n>').replace(/(published::).*/, '$1<eventId>').replace(/(aggregate::).*/, '$1<aggregateType>:<aggregateId>')
+const general = (name: string) =>
+  name
+    .replace(/ended:\d$/, 'ended:<n>')
+    .replace(/(published::).*/, '$1<eventId>')
+    .replace(/(aggregate::).*/, '$1<aggregateType>:<aggregateId>')
 
 it('"Keys of publishers" lists every key that is written, no other', async () => {
   const { server, redis, raw } = await startScenario()

@@ -30,7 +30,7 @@ async function runPython({ server }: Scenario): Promise<string[]> {
   return stdout.trim().split('\n')
 }
 
-test('the page has the scripts that delay, publish once and append at a version, word for word', () => {
+test('the page has the scripts that publishers call, word for word', () => {
   const plain = (lua: string) => lua.trim().replace(/\n{2,}/g, '\n\n')
 
   expect([0, 1, 2].map((n) => codeIn('lua', n).trim())).toEqual(

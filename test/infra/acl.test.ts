@@ -12,8 +12,8 @@ import {
   on,
   poll,
   promoteDelays,
-  readEvents,
   RetryAfterError,
+  readEvents,
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -537,7 +537,11 @@ describe('under the users of the ACL file', () => {
     const redis = connectAs(DECIDER)
     const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000 })
     const publish = (expectedVersion: number) =>
-      orders.publish(Order, { behaviour: 'fine' }, { aggregateId: 'a', expectedVersion, eventId: `e-${expectedVersion}` })
+      orders.publish(
+        Order,
+        { behaviour: 'fine' },
+        { aggregateId: 'a', expectedVersion, eventId: `e-${expectedVersion}` },
+      )
     await admin.del('{orders}:billing:wake')
     await monitor.during(DECIDER, async () => {
       for (const expectedVersion of [0, 1, 1]) await publish(expectedVersion)

@@ -100,7 +100,7 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     expect(await entries()).toHaveLength(1)
   })
 
-  it('of 50 publishers that expect the same version one succeeds, the others learn what it is now', async () => {
+  it('of 50 publishers that expect the same version one succeeds, the others conflict', async () => {
     const { redis, entries } = await start()
     await aPublisher(redis).publish(Opened, { owner: 'o' }, at(0))
 
@@ -109,14 +109,14 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     )
 
     expect(answers.filter((answer) => answer === undefined)).toHaveLength(1)
-    expect(answers.filter((answer) => answer instanceof VersionConflictError && answer.actualVersion === 2)).toHaveLength(
-      49,
-    )
+    expect(
+      answers.filter((answer) => answer instanceof VersionConflictError && answer.actualVersion === 2),
+    ).toHaveLength(49)
     expect(await entries()).toHaveLength(2)
     expect(await readAll(redis)).toHaveLength(2)
   })
 
-  it('an event that is published again at its version is the one that is there, however late', async () => {
+  it('an event that is published again at its version is the one there', async () => {
     const { redis, entries } = await start()
     const publisher = aPublisher(redis)
     const first = await publisher.publish(Added, { amount: 1 }, at(0, { eventId: 'e' }))
@@ -200,7 +200,11 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     expect(amountsOf(await readAll(redis, { from: 3 }))).toEqual([3, 4])
     await expect(aPublisher(redis).publish(Added, { amount: 5 }, at(0))).rejects.toMatchObject({ actualVersion: 4 })
     // of all of them
-    await aPublisher(redis, { maxLength: 1, exactTrimming: true }).publish(Added, { amount: 6 }, at(0, { aggregateId: 'b' }))
+    await aPublisher(redis, { maxLength: 1, exactTrimming: true }).publish(
+      Added,
+      { amount: 6 },
+      at(0, { aggregateId: 'b' }),
+    )
     await expect(readAll(redis, { from: 4 })).rejects.toMatchObject({ aggregateVersion: 4 })
     await aPublisher(redis).publish(Added, { amount: 5 }, at(4))
     expect(amountsOf(await readAll(redis, { from: 5 }))).toEqual([5])
@@ -227,7 +231,7 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     expect(again.every((failure) => failure instanceof VersionConflictError && failure.actualVersion === 1)).toBe(true)
   })
 
-  it('a handler is told the version', async () => {
+  it('a handler gets the version', async () => {
     const { redis } = await start()
     await aPublisher(redis).publishMany(added([1, 2]))
     const versions: unknown[] = []
@@ -258,8 +262,16 @@ describe('readEvents()', () => {
 
   it.each([
     ['has no definition', [Opened], NoRouteError],
-    ['has no upcast', [defineEvent('Added', { version: 3, payload: z.any(), upcast: { 2: (old) => old } })], UnsupportedVersionError],
-    ['is refused by its schema', [defineEvent('Added', { payload: z.object({ amount: z.number() }) })], InvalidPayloadError],
+    [
+      'has no upcast',
+      [defineEvent('Added', { version: 3, payload: z.any(), upcast: { 2: (old) => old } })],
+      UnsupportedVersionError,
+    ],
+    [
+      'is refused by its schema',
+      [defineEvent('Added', { payload: z.object({ amount: z.number() }) })],
+      InvalidPayloadError,
+    ],
   ])('names an event that %s', async (_why, definitions, cause) => {
     const { redis } = await delayInMemory()
     const { entryId } = await aPublisher(redis).publish(Old, { amount: 'much' }, at(0))
@@ -274,12 +286,23 @@ describe('readEvents()', () => {
 
   it('reads by a codec of its own, and takes what that throws as a cause', async () => {
     const { redis } = await delayInMemory()
-    const codec = flatCodec({ idField: 'id', aggregateIdField: 'account', aggregateTypeField: 'kind', occurredAtField: 'at' })
+    const codec = flatCodec({
+      idField: 'id',
+      aggregateIdField: 'account',
+      aggregateTypeField: 'kind',
+      occurredAtField: 'at',
+    })
     const Named = defineEvent('Named', { payload: z.object({ name: z.string() }) })
     await aPublisher(redis, { codec }).publish(Named, { name: 'n' }, at(0, { eventId: 'e' }))
-    const broken = { decode: () => { throw 'nothing' } }
+    const broken = {
+      decode: () => {
+        throw 'nothing'
+      },
+    }
 
-    expect(await readAll(redis, { events: [Named], codec })).toMatchObject([{ payload: { name: 'n' }, eventId: 'e', aggregateVersion: 1 }])
+    expect(await readAll(redis, { events: [Named], codec })).toMatchObject([
+      { payload: { name: 'n' }, eventId: 'e', aggregateVersion: 1 },
+    ])
     const failure = await failureOf(readAll(redis, { events: [Named], codec: broken }))
     expect(failure).toMatchObject({ cause: new MalformedEntryError('The codec threw a string') })
   })
@@ -291,7 +314,8 @@ describe('readEvents()', () => {
     await readAll(redis)
     const watch = await watchCommands(scenario.server.url)
 
-    for await (const _event of readEvents('orders', { redis, events, aggregateType: 'account', aggregateId: 'a' })) break
+    for await (const _event of readEvents('orders', { redis, events, aggregateType: 'account', aggregateId: 'a' }))
+      break
     const one = (await watch.seen()).filter(([name]) => name === 'evalsha').length
     await readAll(redis)
 
@@ -307,7 +331,9 @@ describe('readEvents()', () => {
     await readAll(redis)
     const watch = await watchCommands(scenario.server.url)
 
-    expect((await readAll(redis)).map((event) => JSON.stringify(event.payload).length > 600_000)).toEqual(Array(4).fill(true))
+    expect((await readAll(redis)).map((event) => JSON.stringify(event.payload).length > 600_000)).toEqual(
+      Array(4).fill(true),
+    )
     expect((await watch.seen()).filter(([name]) => name === 'evalsha')).toHaveLength(4)
   })
 
@@ -339,9 +365,18 @@ describe('publish() with expectedVersion refuses, before anything is sent,', () 
     ['expectedVersion must be a whole number, got 0.5', at(0.5)],
     ['expectedVersion must be a number, got string', at('any' as never)],
     ['expectedVersion must be <= 9007199254740990, got 9007199254740991', at(Number.MAX_SAFE_INTEGER)],
-    ['an event with expectedVersion must not be delayed: what its aggregate will be like then, nobody knows', at(0, { delayMs: 5 })],
-    ['an event with expectedVersion must have no deduplicateMs, nor its publisher: at its version its id is added once in any case', at(0, { deduplicateMs: 5 })],
-    ['an event with expectedVersion must have an aggregateId where it has an aggregateType', at(0, { aggregateId: undefined })],
+    [
+      'an event with expectedVersion must not be delayed: what its aggregate will be like then, nobody knows',
+      at(0, { delayMs: 5 }),
+    ],
+    [
+      'an event with expectedVersion must have no deduplicateMs, nor its publisher: at its version its id is added once in any case',
+      at(0, { deduplicateMs: 5 }),
+    ],
+    [
+      'an event with expectedVersion must have an aggregateId where it has an aggregateType',
+      at(0, { aggregateId: undefined }),
+    ],
     ['eventId, aggregateType and aggregateId must be text of whole characters', at(0, { aggregateId: '\ud800' })],
   ])('%s', async (message, options) => {
     const { redis, entries } = await delayInMemory()
@@ -351,7 +386,10 @@ describe('publish() with expectedVersion refuses, before anything is sent,', () 
   })
 
   it.each<[message: string, publications: readonly unknown[]]>([
-    ['all events must have expectedVersion, or none: they are published in one step', [...added([1]), [Added, { amount: 2 }]]],
+    [
+      'all events must have expectedVersion, or none: they are published in one step',
+      [...added([1]), [Added, { amount: 2 }]],
+    ],
     ['expectedVersion of aggregate "a" must go up by one, from 0 to 1, got 0', [...added([1]), ...added([2])]],
     ['expectedVersion of aggregate "a" must go up by one, from 0 to 1, got 2', [...added([1]), ...added([2], 2)]],
     ['at most 100 events with expectedVersion are published in one step, got 101', added(Array(101).fill(1))],
@@ -366,9 +404,12 @@ describe('publish() with expectedVersion refuses, before anything is sent,', () 
     const { redis, entries } = await delayInMemory()
     const large = { owner: 'x'.repeat(600_000) }
 
-    await expect(aPublisher(redis).publishMany([[Opened, large, at(0)], [Opened, large, at(1)]])).rejects.toThrow(
-      'events with expectedVersion must have at most 1048576 bytes together, got',
-    )
+    await expect(
+      aPublisher(redis).publishMany([
+        [Opened, large, at(0)],
+        [Opened, large, at(1)],
+      ]),
+    ).rejects.toThrow('events with expectedVersion must have at most 1048576 bytes together, got')
     await expect(
       aPublisher(redis, { codec: flatCodec() }).publish(Opened, { owner: 'o' }, { expectedVersion: 0 }),
     ).rejects.toThrow('an event with expectedVersion needs a field for its eventId, by its codec')

@@ -106,8 +106,10 @@ export async function deduplicates(deduplicateMs: number | undefined): Promise<v
 export async function readsBack(): Promise<void> {
   await orders.publish(Ping, 1, { aggregateId: 'a', expectedVersion: 0 })
   for await (const event of readEvents('orders', { redis, events: [OrderPaid, Ping], aggregateId: 'a', from: 2 })) {
-    const assertions: [Expect<Equal<typeof event.aggregateVersion, number>>, Expect<Equal<typeof event.entryId, string>>] =
-      [true, true]
+    const assertions: [
+      Expect<Equal<typeof event.aggregateVersion, number>>,
+      Expect<Equal<typeof event.entryId, string>>,
+    ] = [true, true]
     console.log(assertions, event.type === 'Ping' ? event.payload.toFixed() : event.payload.paidAt.toISOString())
   }
   // @ts-expect-error a version is a number

@@ -1,13 +1,17 @@
+import { entryBytes } from '../../core/entry.ts'
 import { aggregateKey } from '../../core/keys.ts'
 import { VersionConflictError } from '../../errors.ts'
-import type { AggregatePage, Aggregates, ExpectingEntry } from '../aggregates.ts'
+import type { AggregatePage, ExpectingEntry } from '../aggregates.ts'
 import { MAX_AGGREGATE_BYTES, MAX_AGGREGATE_EVENTS } from '../aggregates.ts'
-import { entryBytes } from '../../core/entry.ts'
+import type { Aggregates } from '../connection.ts'
 import type { MemoryServer } from './memory-server.ts'
 
 /** Events of aggregates in memory: of each, its events' entry ids in the order of their versions, also of those that are gone. */
 export function memoryAggregates(server: MemoryServer): Aggregates {
-  const idsOf = (stream: string, { aggregateType, aggregateId }: Pick<ExpectingEntry, 'aggregateType' | 'aggregateId'>) => {
+  const idsOf = (
+    stream: string,
+    { aggregateType, aggregateId }: Pick<ExpectingEntry, 'aggregateType' | 'aggregateId'>,
+  ) => {
     const key = aggregateKey(stream, aggregateType, aggregateId)
     const ids = server.aggregates.get(key) ?? []
     server.aggregates.set(key, ids)

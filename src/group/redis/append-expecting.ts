@@ -1,8 +1,8 @@
 import { systemClock } from '../../clock.ts'
 import { aggregateKey } from '../../core/keys.ts'
 import { VersionConflictError } from '../../errors.ts'
-import type { Aggregates, ExpectingEntry } from '../aggregates.ts'
-import type { Connection, StreamTrim } from '../connection.ts'
+import type { ExpectingEntry } from '../aggregates.ts'
+import type { Aggregates, Connection, StreamTrim } from '../connection.ts'
 import { askInOrder } from './ask-in-order.ts'
 import { replyAsText, replyItems } from './commands/reply.ts'
 import { timeCommand } from './commands/time.ts'
@@ -61,6 +61,10 @@ function readAnswers(
   if (answer === EXPECTING_ANSWERS.added) return told.map(replyAsText)
   const [n, version] = told
   const refused = entries[Number(n) - 1] as ExpectingEntry
-  const conflict = new VersionConflictError({ stream, ...refused }, refused.expectedVersion, Number(replyAsText(version)))
+  const conflict = new VersionConflictError(
+    { stream, ...refused },
+    refused.expectedVersion,
+    Number(replyAsText(version)),
+  )
   return entries.map(() => conflict)
 }

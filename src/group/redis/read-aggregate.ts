@@ -1,7 +1,6 @@
 import { aggregateKey } from '../../core/keys.ts'
-import type { Aggregates } from '../aggregates.ts'
 import { MAX_AGGREGATE_BYTES, MAX_AGGREGATE_EVENTS } from '../aggregates.ts'
-import type { Connection } from '../connection.ts'
+import type { Aggregates, Connection } from '../connection.ts'
 import { replyAsFields, replyAsText, replyItems } from './commands/reply.ts'
 import { createOperatorSender } from './redis-connection.ts'
 import { readAggregateScript } from './scripts/read-aggregate.ts'
