@@ -423,6 +423,7 @@ it('the versions of an aggregate forget what was trimmed', async () => {
   for (let n = 0; n < 300; n += 100) await trimming.publishMany(added(Array(100).fill(1), n))
   for (let n = 300; n < 310; n++) await trimming.publish(Added, { amount: 1 }, at(n))
 
+  await expect(readAll(redis)).rejects.toMatchObject({ code: 'ERR_EVENTS_TRIMMED', aggregateVersion: 1 })
   // the last one was trimmed by the call itself
   expect(await raw.zcard('{orders}::aggregate::account:a')).toBe(11)
 })

@@ -89,8 +89,8 @@ for n = 2, #KEYS do
   gone[n] = 0
   local first = redis.call('ZRANGE', KEYS[n], 0, 0)[1]
   if first and oldest and isBefore(first, oldest[1]) then
-    local ids = redis.call('ZRANGE', KEYS[n], 0, ${MAX_FORGOTTEN})
-    while ids[gone[n] + 2] and isBefore(ids[gone[n] + 1], oldest[1]) do gone[n] = gone[n] + 1 end
+    local ids = redis.call('ZRANGE', KEYS[n], 0, ${MAX_FORGOTTEN - 1})
+    while ids[gone[n] + 1] and isBefore(ids[gone[n] + 1], oldest[1]) do gone[n] = gone[n] + 1 end
   end
 end
 
