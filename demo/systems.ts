@@ -10,7 +10,14 @@ const SYSTEMS: readonly {
   readonly name: string
   readonly about: string
   readonly load?: () => Promise<{ readonly demo: SystemDemo }>
-}[] = [{ name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' }]
+}[] = [
+  { name: 'orders', about: 'Payments and shipments: retries, dead letters, crashes, and an account that adds up' },
+  {
+    name: 'accounts',
+    about: 'Accounts as their events: deposits, withdrawals and transfers, and not a cent lost',
+    load: () => import('./accounts.ts'),
+  },
+]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)
 

@@ -18,6 +18,7 @@ let raw: Redis
 let folder: string
 let api: Api['handler']
 let load: Accounts['load']
+let saveSnapshot: Accounts['saveSnapshot']
 let execute: Commands['execute']
 let archive: (event?: unknown) => Promise<{ archived: number }>
 let transfers: Parameters<typeof poll>[0]
@@ -34,7 +35,7 @@ beforeAll(async () => {
     POWERTOOLS_METRICS_DISABLED: 'true',
   })
   ;({ handler: api } = await import('../../examples/accounts/api.ts'))
-  ;({ load } = await import('../../examples/accounts/account.ts'))
+  ;({ load, saveSnapshot } = await import('../../examples/accounts/account.ts'))
   ;({ execute } = await import('../../examples/accounts/commands.ts'))
   ;({ handler: archive } = await import('../../examples/accounts/archive.ts'))
   ;({ transfers } = await import('../../examples/accounts/consumer.ts'))
@@ -196,6 +197,17 @@ test('what is archived is no longer in the stream, and every balance and request
   await raw.del('{accounts}:snapshot:1:a')
   await expect(balanceOf('a')).rejects.toThrow(EventsTrimmedError)
   await expect(deposit('a', 2_000)).rejects.toThrow(EventsTrimmedError)
+})
+
+test('a slow process puts no older snapshot in the place of a newer one', async () => {
+  await open('a')
+  await deposit('a', 100)
+  const older = await load('a')
+  await deposit('a', 50)
+  await saveSnapshot(await load('a'))
+  await saveSnapshot(older)
+
+  expect(await load('a')).toMatchObject({ snapshotVersion: 3, cents: 150n })
 })
 
 test('what the transfers have not settled stays in the stream', async () => {
