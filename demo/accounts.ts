@@ -17,7 +17,7 @@ const PATIENCE_MS = 20_000
 
 /** Six accounts: deposits, withdrawals and transfers, many of them at once, some twice, some to nobody. */
 export const demo: SystemDemo = {
-  async run({ url, seconds, seed, signal, show }) {
+  async run({ url, seconds, seed, signal, ...stage }) {
     const { execute } = await import('../examples/accounts/commands.ts')
     const { load } = await import('../examples/accounts/account.ts')
     const { handler: poller } = await import('../examples/accounts/poller.ts')
@@ -45,7 +45,7 @@ export const demo: SystemDemo = {
         signal.throwIfAborted()
         if (done.failures.length > 0) throw done.failures[0]
         const audit = await auditAccounts(raw)
-        show(linesOf(audit.balances, audit.onItsWay, outcomes))
+        stage.show(linesOf(audit.balances, audit.onItsWay, outcomes))
         const isOver = performance.now() >= end
         if (isOver && (audit.onItsWay === 0 || performance.now() > end + PATIENCE_MS)) break
         if (!isOver) {
