@@ -1,7 +1,7 @@
 import type { Equation } from './equation.ts'
 
 /** What a demo of a system runs on. */
-interface DemoStage {
+export interface DemoStage {
   /** The Redis of its own; `REDIS_URL` of the environment says the same. */
   readonly url: string
   /** How long to publish. */
@@ -10,7 +10,7 @@ interface DemoStage {
   /** Aborted by Ctrl-C: the demo rejects then, when nothing that it started runs any more. */
   readonly signal: AbortSignal
   /** Shows these lines in the place of those before. */
-  show(lines: readonly string[]): void
+  readonly show: (lines: readonly string[]) => void
 }
 
 /** How a system is shown; a file `demo/NAME.ts` exports one as `demo`, and `systems.ts` lists it. */

@@ -17,6 +17,21 @@ const SYSTEMS: readonly {
     about: 'Accounts as their events: deposits, withdrawals and transfers, and not a cent lost',
     load: () => import('./accounts.ts'),
   },
+  {
+    name: 'activity',
+    about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
+    load: () => import('./activity.ts'),
+  },
+  {
+    name: 'analytics',
+    about: 'What users do: windows, a funnel, rankings and anomalies, equal to an offline computation',
+    load: () => import('./analytics.ts'),
+  },
+  {
+    name: 'monitoring',
+    about: 'Time series of many sources: samples twice, late and refused, compared with what is computed offline',
+    load: () => import('./monitoring.ts'),
+  },
 ]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)

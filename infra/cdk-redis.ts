@@ -17,16 +17,7 @@ import {
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda'
 import { CfnParameter as StoredParameter } from 'aws-cdk-lib/aws-ssm'
-import {
-  claimer as claimerMay,
-  console as consoleMay,
-  deduplicator as deduplicatorMay,
-  delayer as delayerMay,
-  operator as operatorMay,
-  poller as pollerMay,
-  promoter as promoterMay,
-  publisher as publisherMay,
-} from './redis-acl.js'
+import * as access from './redis-acl.js'
 
 const PORT = 6379
 const NODE_GROUPS = 2
@@ -38,50 +29,77 @@ interface Around {
   readonly vpcId: string
   readonly subnetIds: readonly string[]
   readonly securityGroupIds: readonly string[]
-  readonly poller: LambdaFunction
-  readonly claimer: LambdaFunction
-  /** The name of the parameter that a function reads its URL from. */
-  readonly parameterOf: (name: string) => string
+  /** By their users, as `orders-poller`. */
+  readonly logins: ReadonlyMap<string, Login>
 }
 
-/** Adds the cache; each function connects as its own user, by IAM: both take `redis` from `functions/shared/redis-iam.ts`. */
-export function addRedis(stack: Stack, { stage, poller, claimer, parameterOf, ...network }: Around): void {
+/** A function that connects, and the name of the parameter that it reads its URL from. */
+export interface Login {
+  readonly fn: LambdaFunction
+  readonly parameter: string
+}
+
+/** Adds the cache; each function connects as its own user, by IAM: all take `redis` from `functions/shared/redis-iam.ts`. */
+export function addRedis(stack: Stack, { stage, logins, ...network }: Around): void {
   const users = usersOf(stack, stage)
-  const cache = cacheOf(stack, `orders-${stage}`, network, usersGroupOf(stack, `orders-${stage}`, Object.values(users)))
+  const group = usersGroupOf(stack, `orders-${stage}`, [...users.values()])
+  const cache = cacheOf(stack, `orders-${stage}`, network, group)
   watchLag(stack, cache)
-  for (const [name, fn] of Object.entries({ poller, claimer })) {
-    const user = users[name as keyof typeof users]
-    const resources = [cacheArn(stack, cache), user.attrArn]
-    fn.addToRolePolicy(new PolicyStatement({ actions: ['elasticache:Connect'], resources }))
-    const { attrConfigurationEndPointAddress: host, attrConfigurationEndPointPort: port } = cache
-    // no password is in it, so that it is no secret
-    const value = `rediss://${user.ref}@${host}:${port}?cluster&iam=${cache.ref}`
-    new StoredParameter(stack, `OrdersRedisUrl-${name}`, { name: parameterOf(name), type: 'String', value })
+  for (const [name, login] of logins) {
+    const user = users.get(name)
+    if (!user) throw new Error(`No user of redis-acl.txt is called ${name}`)
+    connect(stack, name, login, { cache, user })
   }
 }
 
-/** Who logs in by IAM has the same name and id; `default` has no way to log in. */
-function usersOf(stack: Stack, stage: string) {
+interface Reached {
+  readonly cache: CfnReplicationGroup
+  readonly user: CfnUser
+}
+
+function connect(stack: Stack, name: string, { fn, parameter }: Login, { cache, user }: Reached): void {
+  const resources = [cacheArn(stack, cache), user.attrArn]
+  fn.addToRolePolicy(new PolicyStatement({ actions: ['elasticache:Connect'], resources }))
+  const { attrConfigurationEndPointAddress: host, attrConfigurationEndPointPort: port } = cache
+  // no password is in it, so that it is no secret
+  const value = `rediss://${user.ref}@${host}:${port}?cluster&iam=${cache.ref}`
+  new StoredParameter(stack, `RedisUrl-${name}`, { name: parameter, type: 'String', value })
+}
+
+/** Who may log in, and what each may do; `default` has no way to log in. */
+const USERS: Readonly<Record<string, string>> = {
+  'orders-publisher': access.publisher,
+  'orders-deduplicator': access.deduplicator,
+  'orders-delayer': access.delayer,
+  'orders-poller': access.poller,
+  'orders-promoter': access.promoter,
+  'orders-claimer': access.claimer,
+  'orders-console': access.console,
+  'orders-operator': access.operator,
+  'activity-publisher': access.activityPublisher,
+  'activity-poller': access.activityPoller,
+  'activity-claimer': access.activityClaimer,
+  'analytics-poller': access.analyticsPoller,
+  'analytics-claimer': access.analyticsClaimer,
+  'analytics-detect': access.analyticsDetect,
+  'analytics-read': access.analyticsRead,
+}
+
+/** By name. Who logs in by IAM has the same name and id. */
+function usersOf(stack: Stack, stage: string): ReadonlyMap<string, CfnUser> {
   const userOf = (name: string, userName: string, accessString: string, type: string) =>
-    new CfnUser(stack, `OrdersRedisUser-${name}`, {
+    new CfnUser(stack, `RedisUser-${name}`, {
       engine: 'redis', // Valkey takes it, and a group of that engine may hold a user who has no way to log in
-      userId: `orders-${name}-${stage}`,
+      userId: `${name}-${stage}`,
       userName,
       accessString,
       authenticationMode: { Type: type },
     })
-  const byIam = (name: string, may: string) => userOf(name, `orders-${name}-${stage}`, may, 'iam')
-  return {
-    default: userOf('default', 'default', 'off -@all', 'no-password-required'),
-    publisher: byIam('publisher', publisherMay),
-    deduplicator: byIam('deduplicator', deduplicatorMay),
-    delayer: byIam('delayer', delayerMay),
-    poller: byIam('poller', pollerMay),
-    promoter: byIam('promoter', promoterMay),
-    claimer: byIam('claimer', claimerMay),
-    console: byIam('console', consoleMay),
-    operator: byIam('operator', operatorMay),
-  }
+  const byIam = Object.entries(USERS).map(
+    ([name, accessString]) => [name, userOf(name, `${name}-${stage}`, accessString, 'iam')] as const,
+  )
+  const off = userOf('orders-default', 'default', 'off -@all', 'no-password-required')
+  return new Map([['default', off], ...byIam])
 }
 
 function usersGroupOf(stack: Stack, userGroupId: string, users: readonly CfnUser[]): CfnUserGroup {

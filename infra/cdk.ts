@@ -1,14 +1,18 @@
-// The orders service as a CDK app; serverless.yml deploys the same by the plugin. `npm run synth` writes the template and the bundles to
+// The shop as a CDK app; serverless.yml deploys the same by the plugin. `npm run synth` writes the template and the bundles to
 // cdk.out/, without network and credentials.
 import { join } from 'node:path'
 import { App, CfnParameter, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib'
-import { ManagedPolicy } from 'aws-cdk-lib/aws-iam'
-import { Architecture, type CfnFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
+import { Rule, Schedule } from 'aws-cdk-lib/aws-events'
+import { LambdaFunction as RuleTarget } from 'aws-cdk-lib/aws-events-targets'
+import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import { Alias } from 'aws-cdk-lib/aws-kms'
+import { Architecture, type CfnFunction, FunctionUrlAuthType, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
+import { Topic } from 'aws-cdk-lib/aws-sns'
 import { AwsSolutionsChecks } from 'cdk-nag'
 import { RedisStreamEventSource } from 'millrace/cdk'
-import { addRedis } from './cdk-redis.ts'
+import { addRedis, type Login } from './cdk-redis.ts'
 
 const root = join(import.meta.dirname, '..')
 const app = new App({ outdir: process.env.CDK_OUTDIR ?? join(root, 'cdk.out') })
@@ -19,17 +23,34 @@ const stack = new Stack(app, `millrace-orders-${stage}`)
 const subnetIds = idsFrom('OrdersSubnetIds', 'Subnet', 'subnet-ids')
 const securityGroupIds = idsFrom('OrdersSecurityGroupIds', 'SecurityGroup', 'security-group-ids')
 
-const poller = makeFunction('OrdersPoller', 'poller', 'Polls the consumers of the orders stream')
-const claimer = makeFunction('OrdersClaimer', 'claimer', 'Claims what the consumers of the orders stream left behind')
+/** What connects to Redis, by its user. */
+const logins = new Map<string, Login>()
 
-poller.addEventSource(
-  new RedisStreamEventSource({
-    stream: 'orders',
-    group: 'billing',
-    claimer,
-    parameters: { poller: redisUrlOf('poller'), claimer: redisUrlOf('claimer') },
-  }),
-)
+const orders = makeFunctions('orders', 'the orders stream', { ORDERS_STREAM: 'orders' })
+addConsumer(orders, 'orders', 'billing')
+
+const activity = makeFunctions('activity', 'the activity streams')
+addConsumer(activity, 'user-actions', 'analytics')
+addConsumer(activity, 'user-orders', 'fulfilment')
+addConsumer(activity, 'system-metrics', 'monitoring')
+
+const analytics = makeFunctions('analytics', "the dashboard's stream")
+addConsumer(analytics, 'user-actions', 'dashboard')
+const alerts = new Topic(stack, 'AlertsTopic', {
+  displayName: 'Unusual figures of the shop',
+  enforceSSL: true,
+  masterKey: Alias.fromAliasName(stack, 'AlertsKey', 'alias/aws/sns'),
+})
+const detect = makeReader('detect', "Compares the shop's figures with those of the week before", {
+  ALERTS_TOPIC_ARN: alerts.topicArn,
+})
+detect.addToRolePolicy(new PolicyStatement({ actions: ['sns:Publish'], resources: [alerts.topicArn] }))
+detect.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) })
+new Rule(stack, 'AnalyticsDetectSchedule', {
+  schedule: Schedule.rate(Duration.minutes(1)),
+  targets: [new RuleTarget(detect)],
+})
+makeReader('read', "Answers the dashboard's data").addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
 
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
@@ -38,28 +59,57 @@ if (String(app.node.tryGetContext('redis')) === 'true')
     vpcId: idFrom('OrdersVpcId', 'AWS::EC2::VPC::Id', 'vpc-id').valueAsString,
     subnetIds: subnetIds.valueAsList,
     securityGroupIds: securityGroupIds.valueAsList,
-    poller,
-    claimer,
-    parameterOf: redisUrlOf,
+    logins,
   })
 
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 app.synth()
 
-function makeFunction(id: string, name: 'poller' | 'claimer', description: string): NodejsFunction {
+function addConsumer({ poller, ...shared }: ReturnType<typeof makeFunctions>, stream: string, group: string): void {
+  poller.addEventSource(new RedisStreamEventSource({ stream, group, ...shared }))
+}
+
+/** A system's poller and claimer, and the parameters that each reads its URL from. */
+function makeFunctions(system: string, streams: string, environment: Readonly<Record<string, string>> = {}) {
+  const parameters = { poller: redisUrlOf(system, 'poller'), claimer: redisUrlOf(system, 'claimer') }
+  const make = (part: keyof typeof parameters, description: string) =>
+    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] })
+  return {
+    poller: make('poller', `Polls the consumers of ${streams}`),
+    claimer: make('claimer', `Claims what the consumers of ${streams} left behind`),
+    parameters,
+  }
+}
+
+/** A function of analytics that polls nothing. */
+function makeReader(part: string, description: string, environment: Readonly<Record<string, string>> = {}) {
+  const parameter = redisUrlOf('analytics', part)
+  const fn = makeFunction('analytics', part, description, { ...environment, REDIS_URL_PARAMETER: parameter })
+  // enough for a parameter under the account's own key; one under another key needs kms:Decrypt on that
+  const resources = [stack.formatArn({ service: 'ssm', resource: 'parameter', resourceName: parameter.slice(1) })]
+  fn.addToRolePolicy(new PolicyStatement({ actions: ['ssm:GetParameter'], resources }))
+  return fn
+}
+
+function makeFunction(
+  system: string,
+  part: string,
+  description: string,
+  environment: Readonly<Record<string, string>>,
+): NodejsFunction {
+  const id = `${capitalized(system)}${capitalized(part)}`
   const fn = new NodejsFunction(stack, id, {
     description,
     runtime: Runtime.NODEJS_24_X,
     architecture: Architecture.ARM_64,
     memorySize: 512,
     timeout: Duration.seconds(55), // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
-    entry: join(root, `functions/orders/${name}.ts`),
+    entry: join(root, `functions/${system}/${part}.ts`),
     projectRoot: root,
     depsLockFilePath: join(root, 'package-lock.json'),
     environment: {
       NODE_OPTIONS: '--enable-source-maps',
-      ORDERS_STREAM: 'orders',
-      REDIS_URL_PARAMETER: redisUrlOf(name), // its name: what it holds is fetched when the function starts, and is in no template
+      ...environment, // the name of the parameter of its URL: what it holds is fetched when the function starts, and is in no template
     },
     logGroup: new LogGroup(stack, `${id}Log`, {
       retention: RetentionDays.ONE_MONTH,
@@ -78,6 +128,7 @@ function makeFunction(id: string, name: 'poller' | 'claimer', description: strin
     },
   })
   attachToNetwork(fn)
+  logins.set(`${system}-${part}`, { fn, parameter: redisUrlOf(system, part) })
   return fn
 }
 
@@ -106,6 +157,10 @@ function idFrom(id: string, type: string, parameter: string): CfnParameter {
   })
 }
 
-function redisUrlOf(name: string): string {
-  return `/millrace/${stage}/orders/${name}-redis-url`
+function redisUrlOf(system: string, part: string): string {
+  return `/millrace/${stage}/${system}/${part}-redis-url`
+}
+
+function capitalized(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1)
 }

@@ -8,3 +8,10 @@ export const promoter: string
 export const claimer: string
 export const console: string
 export const operator: string
+export const activityPublisher: string
+export const activityPoller: string
+export const activityClaimer: string
+export const analyticsPoller: string
+export const analyticsClaimer: string
+export const analyticsDetect: string
+export const analyticsRead: string

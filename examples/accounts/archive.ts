@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { load, saveSnapshot } from './account.ts'
 import { transfers } from './consumer.ts'
@@ -41,20 +41,20 @@ export async function handler(_event?: unknown, context?: { getRemainingTimeInMi
 
 /** Up to where entries are old enough, and the transfers need none: they have read all, and have nothing undone. */
 async function oldestNeeded(): Promise<string> {
+  const pending = await client.xpending(STREAM, transfers.group).catch((error: Error) => {
+    if (!error.message.startsWith('NOGROUP')) throw error
+  })
+  if (!pending) return '0-0'
   const groups = (await client.xinfo('GROUPS', STREAM)) as (string | number)[][]
   const group = groups.find((fields) => fields[1] === transfers.group) ?? []
-  const [, oldestPending] = (await client.xpending(STREAM, transfers.group)) as [number, string | null]
   const lastRead = group[group.indexOf('last-delivered-id') + 1]
-  const times = [lastRead, oldestPending ?? lastRead].map((id) => Number.parseInt(String(id), 10))
+  const times = [lastRead, pending[1] ?? lastRead].map((id) => Number.parseInt(String(id), 10))
   return `${Math.max(0, Math.min(Date.now() - afterMs, ...times))}-0`
 }
 
 /** Entries as lines of `[id, [name, value, …]]`, to S3 or into a folder. */
 async function store(file: string, text: string): Promise<void> {
-  if (ARCHIVE_FOLDER) {
-    await mkdir(ARCHIVE_FOLDER, { recursive: true })
-    return writeFile(join(ARCHIVE_FOLDER, file), text)
-  }
+  if (ARCHIVE_FOLDER) return writeFile(join(ARCHIVE_FOLDER, file), text)
   if (!ARCHIVE_BUCKET) throw new Error('ARCHIVE_BUCKET, or ARCHIVE_FOLDER for local runs, must be set')
   const { PutObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
   const command = new PutObjectCommand({ Bucket: ARCHIVE_BUCKET, Key: `${STREAM}/${file}`, Body: text })

@@ -1,5 +1,5 @@
 /** The only place that reads the environment; checked once, when the module loads. */
-const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders' } = process.env
+const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -11,9 +11,20 @@ if (REDIS_URL && !isRedisUrl(REDIS_URL)) refuse('REDIS_URL must be a redis:// or
 if (REDIS_URL_PARAMETER && !/^(arn:[\w:.-]+\/)?[\w./-]+$/.test(REDIS_URL_PARAMETER))
   refuse('REDIS_URL_PARAMETER must be the name of an SSM parameter, as in /shop/redis-url')
 if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`)
+if (ALERTS_TOPIC_ARN !== undefined && !/^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/.test(ALERTS_TOPIC_ARN))
+  refuse(`ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got ${JSON.stringify(ALERTS_TOPIC_ARN)}`)
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
+
+/**
+ * The topic of alerts: `ALERTS_TOPIC_ARN`.
+ *
+ * @throws {Error} It is not set: functions that send none do without it.
+ */
+export function alertsTopicArn(): string {
+  return ALERTS_TOPIC_ARN ?? refuse('ALERTS_TOPIC_ARN must be set')
+}
 
 /**
  * Where Redis is, password included: `REDIS_URL` as it is, otherwise what the SSM parameter named by `REDIS_URL_PARAMETER` holds.

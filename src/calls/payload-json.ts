@@ -10,10 +10,14 @@ import { parseJsonKeepingNumbers, rawJsonNumber } from '../core/json-source.ts'
 export function payloadJson(payload: unknown, fields: readonly Field[]): string {
   const text = onlyText(fields, 'payload')
   if (text !== undefined && isWhatIsSaid(payload, text)) return text
-  return (
-    JSON.stringify(exactly(payload, text === undefined ? flat(fields, payload) : parseJsonKeepingNumbers(text))) ??
-    'null'
-  )
+  return JSON.stringify(exactly(payload, publishedOf(payload, fields, text))) ?? 'null'
+}
+
+/** What an entry may have said: JSON in one field, or one member a field, of which one may be named `payload`. */
+function publishedOf(payload: unknown, fields: readonly Field[], text: string | undefined): readonly unknown[] {
+  if (text === undefined) return [flat(fields, payload)]
+  const isMember = isPlain(payload) && Object.hasOwn(payload, 'payload')
+  return [parseJsonKeepingNumbers(text), ...(isMember ? [flat(fields, payload)] : [])]
 }
 
 /** Whether a payload is what a text of JSON says, in whatever order; of any depth. */
@@ -53,18 +57,20 @@ function onlyText(fields: readonly Field[], name: string): string | undefined {
   return others.length === 0 ? field?.[1].toString() : undefined
 }
 
-/** The payload, its numbers as they stand in what was published, wherever that has the same number at the same place. */
-function exactly(payload: unknown, published: unknown): unknown {
-  if (typeof payload === 'number') return rawJsonNumber(payload, published)
-  if (Array.isArray(payload))
-    return Array.isArray(published) ? payload.map((item, n) => exactly(item, published[n])) : payload
-  if (!isPlain(payload) || !isPlain(published)) return payload
-  return Object.fromEntries(
-    Object.entries(payload).map(([name, value]) => [
-      name,
-      Object.hasOwn(published, name) ? exactly(value, published[name]) : value,
-    ]),
-  )
+/** The payload, its numbers as they stand in what was published, wherever one reading of that has the same number at the same place. */
+function exactly(payload: unknown, published: readonly unknown[]): unknown {
+  if (published.length === 0) return payload
+  if (typeof payload === 'number')
+    return published.map((one) => rawJsonNumber(payload, one)).find((raw) => raw !== payload) ?? payload
+  if (Array.isArray(payload)) {
+    const arrays = published.filter((one) => Array.isArray(one))
+    const at = (n: number) => arrays.map((one): unknown => one[n])
+    return payload.map((item, n) => exactly(item, at(n)))
+  }
+  if (!isPlain(payload)) return payload
+  const objects = published.filter(isPlain)
+  const under = (name: string) => objects.filter((one) => Object.hasOwn(one, name)).map((one) => one[name])
+  return Object.fromEntries(Object.entries(payload).map(([name, value]) => [name, exactly(value, under(name))]))
 }
 
 function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -5,7 +5,7 @@ import { parseXrange, xrange } from '../group/redis/commands/xrange.ts'
 import type { CallSender } from '../group/redis/sender.ts'
 import { askQuestions } from '../operate/ask.ts'
 import { readStreamAbsence, streamInfoQuestion, timeQuestion } from '../operate/questions.ts'
-import { sleepUnlessAborted, untilAborted } from './until-aborted.ts'
+import { sleepUnlessAborted, untilAborted } from '../operate/until-aborted.ts'
 
 /** Where to start: at the end, that many milliseconds ago, or at an id, which is included. */
 export type FollowStartPosition =

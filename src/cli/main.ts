@@ -6,6 +6,7 @@ const USAGE = `millrace COMMAND [options]
 
   dev     runs a packaged service's functions on this machine, as Lambda would
   status  shows streams and their groups: lag, pending entries, consumers, dead letters
+  analyze says what is in a stream: types, values, hours, rates, sizes, lags, ages
   tail    follows a stream without touching any group
   doctor  says what is wrong with a consumer and its server, and what fixes it
   plan    works out what a consumer does and costs
@@ -28,6 +29,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dev: () => import('./dev.ts'),
   status: () => import('./status.ts'),
   tail: () => import('./tail.ts'),
+  analyze: () => import('./analyze.ts'),
   doctor: () => import('./doctor.ts'),
   plan: () => import('./plan.ts'),
   try: () => import('./try.ts'),

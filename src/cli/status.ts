@@ -1,13 +1,13 @@
 import { MillraceError } from '../errors.ts'
 import { inspectStreams } from '../operate/inspect/inspect.ts'
 import type { Inspection } from '../operate/inspect/inspection.ts'
+import { sleepUnlessAborted, untilAborted } from '../operate/until-aborted.ts'
 import { statusLines } from './status-lines.ts'
 import { readStatusOptions, STATUS_USAGE, type StatusOptions } from './status-options.ts'
 import { connectInspectionTargets, type InspectionTargets } from './targets.ts'
 import { createLiveScreen } from './text/live-screen.ts'
 import { printable, printableJson } from './text/printable.ts'
 import { paint } from './text/text.ts'
-import { sleepUnlessAborted, untilAborted } from './until-aborted.ts'
 
 /**
  * `millrace status`: shows streams and groups, once or until the signal.

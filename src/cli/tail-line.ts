@@ -1,4 +1,5 @@
 import type { Codec, DecodedEvent } from '../core/codec.ts'
+import { checkDecodedEvent } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
 import { entryBytes, parseEntryId } from '../core/entry.ts'
 import { MillraceError } from '../errors.ts'
@@ -27,7 +28,7 @@ const MOST_TEXT = 4_000
 export function readTailedEntry({ id, fields }: Entry, codec: Codec): TailedEntry {
   const entry = { id, time: timeOf(id), bytes: entryBytes(fields), fields }
   try {
-    return { ...entry, event: codec.decode(fields, id) }
+    return { ...entry, event: checkDecodedEvent(codec.decode(fields, id), Infinity) }
   } catch (error) {
     // what another codec throws may quote the payload
     return { ...entry, problem: error instanceof MillraceError ? error.message : 'its codec cannot read it' }

@@ -1,6 +1,7 @@
 import { MalformedEntryError } from '../errors.ts'
 import type { Attributes, DecodedEvent } from './codec.ts'
 import { withOptionalTexts } from './codec.ts'
+import { isPlainObject } from './plain-object.ts'
 import { ignoreRejectionsWithin, isThenable } from './thenable.ts'
 
 /**
@@ -50,8 +51,9 @@ function isVersion(value: unknown): value is number {
 
 function attributesOf(given: unknown, maxLength: number): Attributes | undefined {
   if (given === undefined || given === null) return undefined
-  if (typeof given !== 'object' || isThenable(given))
+  if (typeof given !== 'object')
     throw new MalformedEntryError(`The codec must give attributes as an object of strings, got ${typeof given}`)
+  if (!isPlainObject(given)) throw new MalformedEntryError('The codec must give attributes as a plain object')
   const attributes = Object.entries(given).flatMap(([name, value]): [string, string][] => {
     const text = textOf('an attribute', value, maxLength)
     return text === undefined ? [] : [[name, text]]

@@ -41,9 +41,12 @@ function textFieldsOf({ textFields }: Flat, event: EncodableEvent, refuse: Refus
   return TEXT_NAMES.flatMap((name): TextField[] => {
     const value = (name === 'traceparent' ? traceId : undefined) ?? event[name]
     const field = textFields[name]
-    if (value === undefined || (field === undefined && isFilledIn(name))) return []
+    if (value === undefined) return []
+    const isForeign = name === 'traceparent' && value !== traceId && splitTraceparent(value) === undefined
+    // what nobody asked for is left out where it cannot be said
+    if (isFilledIn(name) && (field === undefined || isForeign)) return []
     if (field === undefined) throw refuse(`${name} needs a field, by ${TEXT_OPTIONS[name]}`)
-    if (name === 'traceparent' && value !== traceId && !splitTraceparent(value) && !isFilledIn(name))
+    if (isForeign)
       throw refuse(`traceparent must be W3C's; another trace id is given as attributes[${quotedValue(field)}]`)
     if (name === 'occurredAt' && readTime(value) !== value) throw refuse('occurredAt must be ISO 8601')
     return [[field, value]]

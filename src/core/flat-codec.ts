@@ -16,7 +16,7 @@ export interface FlatCodecOptions {
   readonly typeField?: string
   /** The field that holds the schema version, a whole number. Default: every event has version 1. */
   readonly versionField?: string
-  /** The field that identifies the event. Default: none, the entry's id does. */
+  /** The field that identifies the event. Default: none, the entry's id does, and the `eventId` that `publish` answers stands in no entry. */
   readonly idField?: string
   /** The field of `aggregateType`. Default: none. */
   readonly aggregateTypeField?: string
@@ -72,9 +72,7 @@ function resolveFlat(options: FlatCodecOptions): Flat {
     const field = name === 'typeField' ? typeField : options[name]
     if (field === undefined) continue
     assertText(action, name, field)
-    const other = optionOf.get(field)
-    if (other !== undefined)
-      throw wrongUseError(action, `${other} and ${name} must name different fields, got ${quotedValue(field)}`)
+    assertIsFree(action, optionOf, field, name)
     optionOf.set(field, name)
   }
   const textFields = Object.fromEntries(TEXT_NAMES.map((name) => [name, options[TEXT_OPTIONS[name]]]))
@@ -84,14 +82,27 @@ function resolveFlat(options: FlatCodecOptions): Flat {
     versionField: options.versionField,
     textFields: textFields as Flat['textFields'],
     apart: new Set(optionOf.keys()),
-    members: resolveMembers(action, jsonFields),
+    members: resolveMembers(action, jsonFields, optionOf),
   }
 }
 
-function resolveMembers(action: string, jsonFields: readonly string[] | 'all'): FlatMembers {
+function assertIsFree(action: string, optionOf: ReadonlyMap<string, string>, field: string, name: string): void {
+  const other = optionOf.get(field)
+  if (other !== undefined)
+    throw wrongUseError(action, `${other} and ${name} must name different fields, got ${quotedValue(field)}`)
+}
+
+function resolveMembers(
+  action: string,
+  jsonFields: readonly string[] | 'all',
+  optionOf: ReadonlyMap<string, string>,
+): FlatMembers {
   if (jsonFields === 'all') return MEMBERS_BY_VALUE
   if (!Array.isArray(jsonFields))
     throw wrongUseError(action, `jsonFields must be an array, or "all", got ${typeof jsonFields}`)
-  for (const field of jsonFields) assertText(action, 'each of jsonFields', field)
+  for (const field of jsonFields) {
+    assertText(action, 'each of jsonFields', field)
+    assertIsFree(action, optionOf, field, 'jsonFields')
+  }
   return membersByName(jsonFields)
 }

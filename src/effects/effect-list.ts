@@ -1,6 +1,6 @@
 import type { ConsumerKeys } from '../core/keys.ts'
 import { slotPrefix } from '../core/keys.ts'
-import { assertKnownOptions, assertObject, assertOneOf, wrongUseError } from '../core/options.ts'
+import { assertInteger, assertKnownOptions, assertObject, assertOneOf, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
@@ -21,7 +21,9 @@ const KINDS: Readonly<Record<string, string>> = {
   SADD: 'set',
   SREM: 'set',
   ZADD: 'sorted set',
+  ZINCRBY: 'sorted set',
   ZREM: 'sorted set',
+  ZREMRANGEBYRANK: 'sorted set',
   PFADD: 'HyperLogLog',
   XADD: 'stream',
 }
@@ -128,8 +130,23 @@ export class EffectList implements Effects {
     })
   }
 
+  incrementScore(key: string, member: string, by = 1): this {
+    return this.#on('increment a score of', key, (action) => {
+      if (typeof by !== 'number' || !Number.isFinite(by))
+        throw wrongUseError(action, `by must be a finite number, got ${typeof by === 'number' ? by : typeof by}`)
+      return ['ZINCRBY', by, textOf(action, 'member', member, true)]
+    })
+  }
+
   removeFromSortedSet(key: string, ...members: readonly string[]): this {
     return this.#on('remove from', key, (action) => ['ZREM', ...someTexts(action, 'members', members)])
+  }
+
+  keepHighest(key: string, count: number): this {
+    return this.#on('keep the highest of', key, (action) => {
+      assertInteger(action, 'count', count, 1, Number.MAX_SAFE_INTEGER)
+      return ['ZREMRANGEBYRANK', 0, -count - 1]
+    })
   }
 
   addToHyperLogLog(key: string, ...elements: readonly string[]): this {

@@ -50,7 +50,11 @@ export interface Effects {
   removeFromSet(key: string, ...members: readonly string[]): this
   /** Gives a member of a sorted set its score. @param options.if Only then. Default: always. @see https://redis.io/docs/latest/commands/zadd/ */
   addToSortedSet(key: string, member: string, score: number, options?: { readonly if?: ScoreCondition }): this
+  /** Adds to the score of a member of a sorted set, 0 if it has none. A score is a double: whole numbers are exact up to 2^53. @param by A finite number. Default 1. @see https://redis.io/docs/latest/commands/zincrby/ */
+  incrementScore(key: string, member: string, by?: number): this
   removeFromSortedSet(key: string, ...members: readonly string[]): this
+  /** Removes all but the members of a sorted set with the highest scores, so that it stays bounded whatever its members are named by. @param count Members that stay, 1 or more. @see https://redis.io/docs/latest/commands/zremrangebyrank/ */
+  keepHighest(key: string, count: number): this
   /** Counts elements in a HyperLogLog. */
   addToHyperLogLog(key: string, ...elements: readonly string[]): this
   /** Ends a key after so many milliseconds, 1 to 100 years. */

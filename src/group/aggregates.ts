@@ -6,7 +6,8 @@ export type Aggregate = Omit<AggregateName, 'stream'>
 
 /** An event, and the version at which it finds its aggregate. */
 export interface ExpectingEntry extends Aggregate {
-  readonly eventId: string
+  /** The place of the field that says its event's id: by it an event that is published again is known. */
+  readonly idField: number
   /** How many events the aggregate has before it. */
   readonly expectedVersion: number
   readonly fields: readonly Field[]

@@ -1,4 +1,24 @@
 export type { DeadLetter, UnreadableDeadLetter } from '../core/dead-letter/parse-dead-letter.ts'
+export type {
+  Analysis,
+  FieldAnalysis,
+  FrequencyAnalysis,
+  FrequencyRow,
+  HourAnalysis,
+  LagAnalysis,
+  MinuteRateAnalysis,
+  NoEventAnalysis,
+  PendingAnalysis,
+  PendingGroup,
+  PendingTypeRow,
+  SampleAnalysis,
+  SizeAnalysis,
+  TimelineAnalysis,
+  TypeRow,
+} from './analyze/analysis.ts'
+export { analyze } from './analyze/analyze.ts'
+export type { AnalyzedFields, AnalyzeOptions, AnalyzeProgress } from './analyze/options.ts'
+export type { ValueText } from './analyze/value-key.ts'
 export type { DeadLetterFilters, DeadLetterGroup, DeadLetterSource } from './dead-letters/dead-letter-pages.ts'
 export type {
   DeadLetterProgress,

@@ -2,7 +2,7 @@ import type { EncodableEvent, TextField, TwoWayCodec } from '../core/codec.ts'
 import { UnwritableMemberError } from '../core/flat-members.ts'
 import { wrongUseError } from '../core/options.ts'
 import { schemaMemberNames } from '../core/schema-member-names.ts'
-import { ignoreRejection } from '../core/thenable.ts'
+import { ignoreRejectionsWithin } from '../core/thenable.ts'
 import type { EventDefinition } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
 
@@ -19,9 +19,10 @@ export function encodeByCodec(
   event: EncodableEvent,
 ): readonly TextField[] {
   try {
-    const fields: unknown = codec.encode(event)
-    if (Array.isArray(fields) && fields.length > 0 && fields.every(isTextField)) return fields
-    ignoreRejection(fields)
+    const answer: unknown = codec.encode(event)
+    const fields = copyFields(answer)
+    if (fields.length > 0 && fields.every(isTextField)) return fields
+    ignoreRejectionsWithin(answer)
   } catch (error) {
     if (!(error instanceof UnwritableMemberError) || !schemaMemberNames(schema).has(error.member)) throw error
     throw new UnwritableMemberError(type, error.member, error.rule, true)
@@ -30,6 +31,12 @@ export function encodeByCodec(
     action,
     `encode of its codec must answer [name, value] pairs, strings of whole characters, for ${quotedValue(type)}`,
   )
+}
+
+/** What a codec answers stays its own, and it may fill the same array for the next event. Holes, which `every` passes over, are `undefined` in the copy. */
+function copyFields(answer: unknown): readonly unknown[] {
+  if (!Array.isArray(answer)) return []
+  return Array.from<unknown, unknown>(answer, (pair) => (Array.isArray(pair) ? Array.from<unknown>(pair) : pair))
 }
 
 function isTextField(pair: unknown): pair is TextField {

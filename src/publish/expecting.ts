@@ -1,3 +1,4 @@
+import type { Codec } from '../core/codec.ts'
 import { entryBytes } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
 import { quotedValue } from '../errors.ts'
@@ -41,6 +42,7 @@ export function areExpecting(action: string, drafts: readonly EventDraft[]): boo
 /** Encoded events, and the versions at which they find their aggregates. @throws {TypeError | RangeError} Too many bytes, or an entry that does not say its id. */
 export function expectingEntries(
   action: string,
+  codec: Codec | undefined,
   drafts: readonly EventDraft[],
   encoded: readonly Encoded[],
 ): readonly ExpectingEntry[] {
@@ -52,10 +54,28 @@ export function expectingEntries(
       RangeError,
     )
   return drafts.map(({ options, eventId, expectedVersion = 0 }, n) => {
+    const { aggregateType, aggregateId } = options
     const fields = encoded[n] ?? []
-    // by it the server knows an event that is published again
-    if (!fields.some(([, value]) => value === eventId))
+    const idField = idFieldOf(codec, fields, eventId)
+    if (idField < 0)
       throw wrongUseError(action, 'an event with expectedVersion needs a field for its eventId, by its codec')
-    return { aggregateType: options.aggregateType, aggregateId: options.aggregateId, eventId, expectedVersion, fields }
+    return { aggregateType, aggregateId, expectedVersion, idField, fields }
   })
+}
+
+/** Of a codec of one's own: which field it reads the id from, since others may hold the same text. */
+function idFieldOf(codec: Codec | undefined, fields: Encoded, eventId: string): number {
+  if (!codec) return fields.findIndex(([name]) => name === 'eventId')
+  const other = `${eventId}~`
+  return fields.findIndex(
+    ([name, value], n) => value === eventId && idIn(codec, fields.with(n, [name, other])) === other,
+  )
+}
+
+function idIn(codec: Codec, fields: Encoded): unknown {
+  try {
+    return codec.decode(fields, '0-1')?.eventId
+  } catch {
+    return undefined
+  }
 }

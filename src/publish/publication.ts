@@ -6,6 +6,7 @@ import {
   assertText,
   wrongUseError,
 } from '../core/options.ts'
+import { isPlainObject } from '../core/plain-object.ts'
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { assertEventDefinition } from '../define/event.ts'
@@ -135,10 +136,7 @@ function checkPublishOptions(action: string, options: EventTexts): void {
 /** @throws {TypeError} Something that an entry could not say, or not read back. */
 function checkAttributes(action: string, attributes: unknown): void {
   assertObject(action, 'attributes', attributes)
-  const prototype: unknown = Object.getPrototypeOf(attributes)
-  // of a Map or an array nothing would be written, or what nobody means
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null)
-    throw wrongUseError(action, 'attributes must be a plain object')
+  if (!isPlainObject(attributes as object)) throw wrongUseError(action, 'attributes must be a plain object')
   for (const [name, value] of Object.entries(attributes as object)) {
     assertText(action, 'a name in attributes', name)
     if (typeof value !== 'string')

@@ -224,11 +224,11 @@ function send(
 }
 
 async function sendExpecting(
-  { action, stream, trim, wakes, appendExpecting }: Publishing,
+  { action, stream, trim, wakes, codec, appendExpecting }: Publishing,
   drafts: readonly EventDraft[],
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
-  return appendExpecting(stream, expectingEntries(action, drafts, entries), trim, wakes)
+  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, wakes)
 }
 
 /** Characters of a traceparent: a later version of it may be longer than today's 55. */
@@ -238,7 +238,8 @@ const MAX_TRACEPARENT = 512
 function tracedBy(call: PublishCall | undefined): string | undefined {
   try {
     const traced: unknown = call?.traceparent
-    return typeof traced === 'string' && traced !== '' && traced.length <= MAX_TRACEPARENT ? traced : undefined
+    if (typeof traced !== 'string' || traced === '' || traced.length > MAX_TRACEPARENT) return undefined
+    return traced.isWellFormed() ? traced : undefined
   } catch {
     return undefined
   }

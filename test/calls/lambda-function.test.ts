@@ -78,6 +78,25 @@ describe('the body of a record', () => {
       },
       '{"id":9007199254740993,"note":"1.0"}',
     ],
+    [
+      'a flat entry with a member named payload',
+      {
+        payload: { id: 9007199254740992, payload: { id: 9007199254740992 } },
+        fields: [
+          ['id', '9007199254740993'],
+          ['payload', '{"id":9007199254740993}'],
+        ],
+      },
+      '{"id":9007199254740993,"payload":{"id":9007199254740993}}',
+    ],
+    [
+      'what the schema left alone beside a member named payload',
+      {
+        payload: { payload: { id: 9007199254740992 } },
+        fields: [['payload', '{"payload":{"id":9007199254740993},"b":1}']],
+      },
+      '{"payload":{"id":9007199254740993}}',
+    ],
     ['fields that say nothing of it', { payload: { a: 1 }, fields: [['payload', 'no JSON']] }, '{"a":1}'],
     ['null where the schema made it of a number', { payload: [null], fields: [['payload', '[1e400]']] }, '[null]'],
     [

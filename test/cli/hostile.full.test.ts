@@ -101,6 +101,9 @@ test.each([
   ['dlq', 'redrive', ...GROUP, '--all'],
   ['dlq', 'drop', ...GROUP, '--all', '--yes'],
   ['doctor', 'functions/orders/consumer.ts'],
+  ['analyze', 'orders'],
+  ['analyze', 'orders', '--json'],
+  ['analyze', 'orders', '--sample', '100', '--from', '0-1', '--time-zone', 'Asia/Tokyo'],
 ])('millrace %s %s %s takes ids beyond any date', async (...args) => {
   const { server, raw } = await startScenario()
   await raw.xadd('orders', '1-0', 'eventType', 'OrderPaid', 'payload', '{}')
@@ -121,10 +124,14 @@ test.each([
   ['status', '--stream', 'orders', '--group', ''],
   ['dlq', 'ls', '--stream', 'orders', '--group', ''],
   ['doctor', '--stream', ''],
+  ['analyze', 'orders', '--group', ''],
 ])('millrace %s %s %j refuses a name that is empty', async (...args) => {
   const program = run('redis://127.0.0.1:1', ...args)
 
-  expect([await program.exit, program.text]).toEqual([2, expect.stringMatching(/--(stream|group) must not be empty/)])
+  expect([await program.exit, program.text]).toEqual([
+    2,
+    expect.stringMatching(/--(stream|group) must (not be empty|be a string that is not empty)/),
+  ])
 })
 
 test('tail goes on where the last id there can be is taken', async () => {
@@ -167,6 +174,8 @@ test.each([
   ['dlq', 'redrive', ...GROUP, '--all'],
   ['dlq', 'ls', '--stream', HOSTILE.replace('\u0000', ''), '--group', HOSTILE.replace('\u0000', '')],
   ['doctor', 'functions/orders/consumer.ts'],
+  ['analyze', 'orders', '--by', HOSTILE.replace('\u0000', '')],
+  ['analyze', 'orders', '--json', '--by', HOSTILE.replace('\u0000', '')],
 ])('millrace %s %s %s shows names and values that would do something in a terminal', async (...args) => {
   const { server, raw } = await startScenario()
   const h = HOSTILE

@@ -21,9 +21,12 @@ export interface Run {
   readonly exit: Promise<number | null>
 }
 
-/** Starts the built program; it is killed with the test. */
-export function millrace(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): Run {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+/** Starts the built program, or the one of another installation; it is killed with the test. */
+export function millrace(
+  args: readonly string[],
+  { program = PROGRAM, ...options }: { cwd?: string; env?: NodeJS.ProcessEnv; program?: string } = {},
+): Run {
+  const child = spawn(process.execPath, [program, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const lines: string[] = []
   const waiting = new Set<() => void>()

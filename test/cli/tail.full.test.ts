@@ -1,6 +1,10 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { Redis } from 'ioredis'
 import { createPublisher } from 'millrace'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { names, OrderPaid, startScenario } from '../support/scenario.ts'
 import { millrace } from './millrace.ts'
 
@@ -90,6 +94,39 @@ test('millrace tail --json shows attributes with the payload only', async () => 
 
   expect(shown[0]).not.toHaveProperty('attributes')
   expect(shown[1]).toMatchObject({ attributes: { source: 'web' }, payload: 1 })
+})
+
+test('millrace tail shows what a codec of a module’s own cannot read, and goes on', async () => {
+  const { server, raw } = await startScenario()
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'consumer.mjs')
+  const answers = [
+    `Promise.reject(new Error('no'))`,
+    `{ type: 'A', payload: 1, attributes: { n: 5n } }`,
+    `{ type: 'A', payload: 1, eventId: 5 }`,
+    `{ type: 'A', payload: 1 }`,
+  ]
+  const decode = `(fields) => [${answers.map((answer) => `() => (${answer})`).join()}][Number(fields[0][1])]()`
+  await writeFile(
+    file,
+    `import { defineConsumer, defineEvent, on } from ${JSON.stringify(pathToFileURL('dist/index.js').href)}
+const payload = { '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value }) } }
+const routes = [on(defineEvent('A', { payload }), () => {})]
+export const own = defineConsumer({ stream: 'orders', group: 'own', routes, codec: { decode: ${decode} } })
+`,
+  )
+  for (const n of answers.keys()) await raw.xadd('orders', `1-${n + 1}`, 'n', `${n}`)
+  const args = ['tail', file, '--redis', server.url, '--from', '0', '--to-end', '--json', '--payload']
+  const run = millrace(args, { env: { PATH: process.env.PATH } })
+
+  expect(await run.exit).toBe(0)
+  expect(run.lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+    { id: '1-1', problem: 'The codec must decode at once, not give a promise' },
+    { id: '1-2', problem: 'The codec must give an attribute as a string, got bigint' },
+    { id: '1-3', problem: 'The codec must give eventId as a string, got number' },
+    { id: '1-4', type: 'A', payload: 1 },
+  ])
 })
 
 test('millrace tail --json prints a document a line', async () => {

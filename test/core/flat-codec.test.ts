@@ -352,6 +352,13 @@ describe('encode of flatCodec()', () => {
     ])
   })
 
+  test('leaves out a trace that a publisher filled in and that would be read as another', () => {
+    expect(write({ traceIdField: 't' }, { traceparent: 'junk', filledIn: ['traceparent'] })).toEqual([
+      ['event_type', 'T'],
+      ['a', 'x'],
+    ])
+  })
+
   test("prefers an event's own trace id to the trace of its publishing", () => {
     const event = { traceparent: TRACEPARENT, filledIn: ['traceparent'] as const, attributes: { trace: 'abc' } }
 
@@ -434,6 +441,8 @@ describe('flatCodec()', () => {
     ['each of jsonFields must be a string that is not empty, got number', { jsonFields: [1] }],
     ['typeField and idField must name different fields, got "event_type"', { idField: 'event_type' }],
     ['idField and tenantIdField must name different fields, got "x"', { tenantIdField: 'x', idField: 'x' }],
+    ['idField and jsonFields must name different fields, got "x"', { idField: 'x', jsonFields: ['a', 'x'] }],
+    ['typeField and jsonFields must name different fields, got "event_type"', { jsonFields: ['event_type'] }],
   ])('refuses: %s', (rule, options) => {
     expect(() => flatCodec(options as FlatCodecOptions)).toThrow(new TypeError(`Cannot make flatCodec: ${rule}`))
   })

@@ -71,6 +71,28 @@ test('npm run demo -- --cluster adds up on three masters', { timeout: PATIENCE_M
   expect(ran.stdout).toMatch(/on a cluster of its own[\s\S]*\n\nEverything adds up\n$/)
 })
 
+test('npm run demo -- analytics shows what an offline computation has', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['analytics', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/ok {2}whole answers that differ: read 0 += offline 0\n/)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
+test('npm run demo -- activity counts once what three streams were given', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['activity', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+  for (const name of [
+    'actions view',
+    'orders to send in the end',
+    'ignored, of a type that nobody handles',
+    'dead letters',
+  ])
+    expect(numbersOf(ran, new RegExp(`ok  ${name} (\\d+) += \\w+ (\\d+)$`, 'm'))[0]).toBeGreaterThan(0)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

@@ -56,10 +56,21 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
   'no members': [(e) => e.addToSet(KEY), 'TypeError', 'members must be one at least'],
   'an array of members': [(e) => e.removeFromSet(KEY, ['a'] as never), 'TypeError', 'members must be a string'],
   'no elements': [(e) => e.addToHyperLogLog(KEY), 'TypeError', 'elements must be one at least'],
+  'a count below 1': [(e) => e.keepHighest(KEY, 0), 'RangeError', 'count must be >= 1, got 0'],
   'a score that is none': [
     (e) => e.addToSortedSet(KEY, 'm', Number.NaN),
     'RangeError',
     'score must be a number, got NaN',
+  ],
+  'a score that grows by what is not finite': [
+    (e) => e.incrementScore(KEY, 'm', Infinity),
+    'TypeError',
+    'by must be a finite number, got Infinity',
+  ],
+  'a score that grows by text': [
+    (e) => e.incrementScore(KEY, 'm', '1' as never),
+    'TypeError',
+    'by must be a finite number, got string',
   ],
   'a condition that is none': [
     (e) => e.addToSortedSet(KEY, 'm', 1, { if: 'GT' as never }),

@@ -74,11 +74,35 @@ const KINDS: Readonly<Record<string, Row>> = {
     ['EXISTS', '{orders}:z'],
     0,
   ],
+  'incrementScore() of what is not there': [
+    [],
+    (e) => e.incrementScore('{orders}:z', 'm').incrementScore('{orders}:z', 'm', 1.5),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '2.5',
+  ],
+  'incrementScore() below 0': [
+    [['ZADD', '{orders}:z', 1, 'm']],
+    (e) => e.incrementScore('{orders}:z', 'm', -3),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '-2',
+  ],
   'removeFromSortedSet()': [
     [['ZADD', '{orders}:z', 1, 'm', 2, 'n']],
     (e) => e.removeFromSortedSet('{orders}:z', 'm'),
     ['ZSCORE', '{orders}:z', 'm'],
     null,
+  ],
+  'keepHighest() of three': [
+    [['ZADD', '{orders}:z', 3, 'm', 1, 'n', 2, 'o']],
+    (e) => e.keepHighest('{orders}:z', 2),
+    ['ZRANGEBYSCORE', '{orders}:z', '-inf', '+inf'],
+    ['o', 'm'],
+  ],
+  'keepHighest() of fewer than stay': [
+    [],
+    (e) => e.addToSortedSet('{orders}:z', 'm', 1).keepHighest('{orders}:z', 3),
+    ['ZSCORE', '{orders}:z', 'm'],
+    '1',
   ],
   'addToHyperLogLog()': [
     [['PFADD', '{orders}:p', 'a']],

@@ -63,9 +63,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ask: (e: Effects) => e.addToSortedSet(k, m, s, { if: condition }),
     command: ['ZADD', k, CONDITIONS[condition], String(s).replace('Infinity', 'inf'), m] as const,
   })),
+  fc.tuple(key, member, fc.constantFrom(1, -2, 0.5, 2 ** 53, 1e300)).map(([k, m, n]) => ({
+    ask: (e: Effects) => e.incrementScore(k, m, n),
+    command: ['ZINCRBY', k, String(n), m] as const,
+  })),
   fc
     .tuple(key, member)
     .map(([k, m]) => ({ ask: (e: Effects) => e.removeFromSortedSet(k, m), command: ['ZREM', k, m] as const })),
+  fc.tuple(key, fc.integer({ min: 1, max: 2 })).map(([k, n]) => ({
+    ask: (e: Effects) => e.keepHighest(k, n),
+    command: ['ZREMRANGEBYRANK', k, 0, -n - 1] as const,
+  })),
   fc
     .tuple(key, member)
     .map(([k, m]) => ({ ask: (e: Effects) => e.addToHyperLogLog(k, m), command: ['PFADD', k, m] as const })),
@@ -154,7 +162,7 @@ it('effects leave what their commands leave one by one, or nothing; memory decid
       if (isAcked) fine++
       else refused++
     }),
-    { numRuns: process.env.MILLRACE_TIER === 'fast' ? 150 : 1_000 },
+    { numRuns: process.env.MILLRACE_TIER === 'fast' ? 250 : 1_000 },
   )
 
   expect([fine > 20, refused > 20]).toEqual([true, true])

@@ -18,6 +18,7 @@ function fine(e: Effects): Effects {
     .increment('{orders}:n', 5)
     .incrementField('{orders}:h', 'a', 2)
     .addToSortedSet('{orders}:z', 'k', 2.5)
+    .incrementScore('{orders}:z', 'i', 3)
     .addToHyperLogLog('{orders}:p', 'b', 'c')
     .addToSet('{orders}:s', 'b')
     .setFields('{orders}:h', { b: 'x' })
@@ -68,7 +69,9 @@ const WRONG: Readonly<Record<string, (e: Effects) => Effects>> = {
   'SADD of a list': (e) => e.addToSet('{orders}:l', 'a'),
   'SREM of a list': (e) => e.removeFromSet('{orders}:l', 'a'),
   'ZADD of a string': (e) => e.addToSortedSet('{orders}:word', 'm', 1),
+  'ZINCRBY of a string': (e) => e.incrementScore('{orders}:word', 'm'),
   'ZREM of a string': (e) => e.removeFromSortedSet('{orders}:word', 'm'),
+  'ZREMRANGEBYRANK of a string': (e) => e.keepHighest('{orders}:word', 1),
   'PFADD of a sorted set': (e) => e.addToHyperLogLog('{orders}:l', 'a'),
   'PFADD of a text': (e) => e.addToHyperLogLog('{orders}:word', 'a'),
   'PFADD of a HyperLogLog that is torn': (e) => e.addToHyperLogLog('{orders}:torn', 'a'),
@@ -197,6 +200,7 @@ describe.each([
     'incrby',
     'hincrby',
     'zadd',
+    'zincrby',
     'pfadd',
     'sadd',
     'hset',

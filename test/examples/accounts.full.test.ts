@@ -211,6 +211,7 @@ test('a slow process puts no older snapshot in the place of a newer one', async 
 })
 
 test('what the transfers have not settled stays in the stream', async () => {
+  expect(await archive()).toEqual({ archived: 0 })
   await open('a')
   await deposit('a', 100)
   await execute({ type: 'transfer', accountId: 'a', requestId: 't', to: 'b', cents: 5 })

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
-const NAMES = ['REDIS_URL', 'REDIS_URL_PARAMETER', 'ORDERS_STREAM']
+const NAMES = ['REDIS_URL', 'REDIS_URL_PARAMETER', 'ORDERS_STREAM', 'ALERTS_TOPIC_ARN']
 const SECRET = 'rediss://:hunter2@redis.example:6380'
 
 beforeEach(() => {
@@ -29,6 +29,25 @@ describe('ORDERS_STREAM', () => {
   test.each(['', ' '])('must not be blank, as %j is', async (ORDERS_STREAM) => {
     await expect(loadEnv({ REDIS_URL: SECRET, ORDERS_STREAM })).rejects.toThrow(
       `Cannot read the environment: ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`,
+    )
+  })
+})
+
+describe('ALERTS_TOPIC_ARN', () => {
+  const ARN = 'arn:aws:sns:eu-central-1:123456789012:shop-alerts'
+
+  test('is asked for by functions that send alerts', async () => {
+    expect((await loadEnv({ REDIS_URL: SECRET, ALERTS_TOPIC_ARN: ARN })).alertsTopicArn()).toBe(ARN)
+    vi.resetModules()
+    vi.stubEnv('ALERTS_TOPIC_ARN', undefined)
+    expect((await loadEnv({ REDIS_URL: SECRET })).alertsTopicArn).toThrow(
+      'Cannot read the environment: ALERTS_TOPIC_ARN must be set',
+    )
+  })
+
+  test('must be the ARN of a topic', async () => {
+    await expect(loadEnv({ REDIS_URL: SECRET, ALERTS_TOPIC_ARN: 'shop-alerts' })).rejects.toThrow(
+      'ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got "shop-alerts"',
     )
   })
 })

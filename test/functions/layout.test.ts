@@ -8,16 +8,29 @@ const { dependencies, peerDependencies, devDependencies } = JSON.parse(readFileS
 /** What a project that uses the package can install. */
 const PACKAGES = ['millrace', ...Object.keys({ ...dependencies, ...peerDependencies, ...devDependencies })]
 
-function isOfOwnProject(specifier: string): boolean {
-  if (specifier.startsWith('node:')) return true
-  // what systems of the shop share
-  if (/^\.\.\/(events|shared)\/[\w.-]+$/.test(specifier)) return true
-  if (specifier.startsWith('.')) return /^\.\/[\w.-]+$/.test(specifier)
-  return PACKAGES.some((name) => specifier === name || specifier.startsWith(`${name}/`))
+/** What a folder may import: its neighbours, and packages; systems of the shop also what they share. An example has the packages that it declares itself. */
+function mayImport(folder: string): (specifier: string) => boolean {
+  const isExample = folder.startsWith('examples/')
+  const packages = isExample ? declaredBy(folder) : PACKAGES
+  const own = isExample ? /^\.\/[\w.-]+$/ : /^(\.|\.\.\/(events|shared))\/[\w.-]+$/
+  return (specifier) =>
+    specifier.startsWith('node:') ||
+    own.test(specifier) ||
+    packages.some((name) => specifier === name || specifier.startsWith(`${name}/`))
+}
+
+function declaredBy(folder: string): string[] {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, folder, 'package.json'), 'utf8'))
+  return Object.keys({ ...dependencies, ...devDependencies })
 }
 
 function importsOf(text: string): string[] {
   return [...text.matchAll(/(?:\bfrom|\bimport|\bimport\() ?'([^']+)'/g)].map(([, specifier = '']) => specifier)
+}
+
+/** Without what tools leave behind. */
+function filesOf(folder: string): string[] {
+  return readdirSync(join(ROOT, folder)).filter((name) => !/^(README\.md|node_modules|\..*)$/.test(name))
 }
 
 const SHARED = ['events', 'shared']
@@ -31,17 +44,18 @@ const readmeOf = (folder: string) =>
 const FOLDERS = [
   ...folders.map((name) => ({ folder: `functions/${name}`, readme: readmeOf(`functions/${name}`) })),
   { folder: 'infra', readme: 'infra/README.md' },
+  ...examples.map((name) => ({ folder: `examples/${name}`, readme: `examples/${name}/README.md` })),
 ]
 
 describe.each(FOLDERS)('$folder', ({ folder, readme }) => {
-  const files = readdirSync(join(ROOT, folder)).filter((name) => name !== 'README.md')
+  const files = filesOf(folder)
 
   it('imports what a project of its own has: its neighbours and packages', () => {
     const sources = files.filter((name) => /\.[cm]?[jt]s$/.test(name))
     const imports = sources.flatMap((name) => importsOf(readFileSync(join(ROOT, folder, name), 'utf8')))
 
     expect(imports).not.toEqual([])
-    expect(imports.filter((specifier) => !isOfOwnProject(specifier))).toEqual([])
+    expect(imports.filter((specifier) => !mayImport(folder)(specifier))).toEqual([])
   })
 
   it('has a README with what each file is for', () => {
@@ -69,7 +83,7 @@ const SYSTEMS = [...systems.map((name) => `functions/${name}`), ...examples.map(
 
 describe.each(SYSTEMS)('%s', (system) => {
   it('fits on a desk: at most 12 files and 500 lines, its README apart', () => {
-    const files = readdirSync(join(ROOT, system)).filter((name) => name !== 'README.md' && name !== 'node_modules')
+    const files = filesOf(system)
     const lines = files.reduce(
       (sum, name) =>
         sum +

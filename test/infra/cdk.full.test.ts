@@ -10,6 +10,18 @@ import { readAclUsers } from './acl-users.ts'
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
+const PARTS = {
+  orders: ['poller', 'claimer'],
+  activity: ['poller', 'claimer'],
+  analytics: ['poller', 'claimer', 'detect', 'read'],
+}
+const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
+  parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),
+)
+
+/** The logical id of a user. */
+const idOf = (user: string) => `RedisUser${user.replaceAll('-', '')}`
+
 interface Template {
   // biome-ignore lint/suspicious/noExplicitAny: as many shapes as there are types of resources
   readonly Resources: Readonly<Record<string, { Type: string; Properties: any }>>
@@ -43,18 +55,17 @@ test('the CDK app makes a valid template, without network and credentials', () =
   expect(validateTemplate(template)).toEqual([])
 }, 120_000)
 
-test('the CDK app bundles both functions, each with a handler that Lambda can call', async () => {
+test('the CDK app bundles all functions, each with a handler that Lambda can call', async () => {
   const functions = resources('AWS::Lambda::Function')
 
-  expect(functions.map(({ Properties: { Handler, Runtime, Timeout } }) => [Handler, Runtime, Timeout])).toEqual([
-    ['index.handler', 'nodejs24.x', 55],
-    ['index.handler', 'nodejs24.x', 55],
-  ])
+  expect(functions.map(({ Properties: { Handler, Runtime, Timeout } }) => [Handler, Runtime, Timeout])).toEqual(
+    FUNCTIONS.map(() => ['index.handler', 'nodejs24.x', 55]),
+  )
   const assets = (await readdir(join(out, 'cdk.out'))).filter((name) => name.startsWith('asset.'))
-  expect(assets.length).toBe(2)
+  expect(assets.length).toBe(FUNCTIONS.length)
   const program = `console.log(typeof (await import('./index.mjs')).handler)`
   for (const asset of assets) {
-    const env = { REDIS_URL: 'redis://127.0.0.1:1' }
+    const env = { REDIS_URL: 'redis://127.0.0.1:1', ALERTS_TOPIC_ARN: 'arn:aws:sns:eu-west-1:123456789012:alerts' }
     const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], {
       cwd: join(out, 'cdk.out', asset),
       env,
@@ -63,10 +74,15 @@ test('the CDK app bundles both functions, each with a handler that Lambda can ca
   }
 })
 
+test('the CDK app has a dashboard of every group', () => {
+  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(5)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(6)
+})
+
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {
   expect(
     resources('AWS::Lambda::Function').map(({ Properties }) => Properties.Environment.Variables.REDIS_URL_PARAMETER),
-  ).toEqual(['/millrace/dev/orders/poller-redis-url', '/millrace/dev/orders/claimer-redis-url'])
+  ).toEqual(FUNCTIONS.map(({ parameter }) => parameter))
   expect(JSON.stringify(template)).not.toMatch(/rediss?:\/\/|password|secret/i)
 })
 
@@ -130,17 +146,15 @@ describe('the CDK app with a Redis of its own', () => {
 
   test('gives each function its address without a password, and lets it connect as its user', () => {
     const urls = only('AWS::SSM::Parameter').map(({ Name, Value }) => [Name, Value['Fn::Join'][1]])
-    for (const [at, name] of ['poller', 'claimer'].entries()) {
-      const user = { Ref: `OrdersRedisUser${name}` }
+    for (const [at, { user, parameter }] of FUNCTIONS.entries())
       expect(urls[at]).toMatchObject([
-        `/millrace/dev/orders/${name}-redis-url`,
-        ['rediss://', user, '@', {}, ':', {}, '?cluster&iam=', { Ref: 'OrdersRedis' }],
+        parameter,
+        ['rediss://', { Ref: idOf(user) }, '@', {}, ':', {}, '?cluster&iam=', { Ref: 'OrdersRedis' }],
       ])
-    }
     const policies = JSON.stringify(only('AWS::IAM::Policy'))
-    expect(policies.match(/elasticache:Connect/g)).toHaveLength(2)
-    expect(policies).toContain('"Fn::GetAtt":["OrdersRedisUserpoller","Arn"]')
-    expect(policies).not.toContain('OrdersRedisUseroperator')
+    expect(policies.match(/elasticache:Connect/g)).toHaveLength(FUNCTIONS.length)
+    for (const { user } of FUNCTIONS) expect(policies).toContain(`"Fn::GetAtt":["${idOf(user)}","Arn"]`)
+    expect(policies).not.toContain(idOf('orders-operator'))
   })
 })
 

@@ -29,11 +29,15 @@ export interface PackagedService {
   readonly output: string
 }
 
-/** Packages the service in a folder into its `package/`, with no credentials and no home folder to take them from. */
-export async function packageIn(folder: string): Promise<PackagedService> {
+/**
+ * Packages the service in a folder into its `package/`, with no credentials and no home folder to take them from.
+ *
+ * @param modules Whose osls it is. Default: this repository's.
+ */
+export async function packageIn(folder: string, modules = join(root, 'node_modules')): Promise<PackagedService> {
   const home = join(folder, 'home')
   await mkdir(home)
-  const osls = join(root, 'node_modules/.bin/osls')
+  const osls = join(modules, '.bin/osls')
   const { stdout, stderr } = await run(process.execPath, [osls, 'package', '--package', 'package'], {
     cwd: folder,
     env: { PATH: process.env.PATH, HOME: home, SLS_SCHEMA_CACHE_BASE_DIR: SCHEMAS },

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unzip } from '../../src/local/unzip.ts'
@@ -35,9 +35,11 @@ export async function packageFunctions(include?: string): Promise<PackagedFuncti
     const unpacked = join(folder, 'artefacts', name)
     return { folder: unpacked, files: await unzip(join(folder, `package/${name}.zip`), unpacked) }
   }
+  const files = await readdir(join(folder, 'package'))
+  const names = files.flatMap((file) => (file.endsWith('.zip') ? [file.slice(0, -'.zip'.length)] : []))
   return {
     ...packaged,
-    artefacts: { ordersPoller: await artefact('ordersPoller'), ordersClaimer: await artefact('ordersClaimer') },
+    artefacts: Object.fromEntries(await Promise.all(names.map(async (name) => [name, await artefact(name)] as const))),
     remove: () => rm(folder, { recursive: true, force: true }),
   }
 }

@@ -8,6 +8,9 @@ import type { Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { createActivityPublisher } from '../../functions/activity/load.ts'
+import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
 import { OrderPaid } from '../../functions/events/orders.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { validateTemplate } from '../support/validate-template.ts'
@@ -17,27 +20,45 @@ import { type PackagedFunctions, packageFunctions } from './package-functions.ts
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
+/** A claimer has the doctor with it; a poller of activity has effects, and what knows duplicates. */
 const FUNCTIONS = [
-  {
-    name: 'ordersPoller',
-    id: 'OrdersPoller',
-    bundle: 'functions/orders/poller.mjs',
-    user: 'orders-poller',
-    maxKB: 425,
-  },
-  // the claimer has the doctor with it
-  {
-    name: 'ordersClaimer',
-    id: 'OrdersClaimer',
-    bundle: 'functions/orders/claimer.mjs',
-    user: 'orders-claimer',
-    maxKB: 470,
-  },
-] as const
+  { name: 'ordersPoller', system: 'orders', part: 'poller', maxKB: 425 },
+  { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 470 },
+  { name: 'activityPoller', system: 'activity', part: 'poller', maxKB: 480 },
+  { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 525 },
+  { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 480 },
+  { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
+].map(complete)
+
+/** Functions of analytics that poll nothing: their roles stand in infra/analytics.yml. */
+const OTHERS = [
+  { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
+  { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
+].map(complete)
+const ALL = [...FUNCTIONS, ...OTHERS]
+
+function complete(fn: { name: string; system: string; part: string; maxKB: number }) {
+  return {
+    ...fn,
+    id: `${fn.name.charAt(0).toUpperCase()}${fn.name.slice(1)}`,
+    bundle: `functions/${fn.system}/${fn.part}.mjs`,
+    user: `${fn.system}-${fn.part}`,
+    parameter: `/millrace/dev/${fn.system}/${fn.part}-redis-url`,
+  }
+}
+
+/** Groups that the functions serve; each has alarms and a dashboard. */
+const CONSUMERS = [
+  'OrdersBilling',
+  'UserActionsAnalytics',
+  'UserOrdersFulfilment',
+  'SystemMetricsMonitoring',
+  'UserActionsDashboard',
+]
+
+const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
 
 const QUEUE_ARN = { 'Fn::GetAtt': ['RedisStreamFailedSchedules', 'Arn'] }
-
-type FunctionName = (typeof FUNCTIONS)[number]['name']
 
 let packaged: PackagedFunctions
 
@@ -48,39 +69,43 @@ beforeAll(async () => {
 afterAll(() => packaged?.remove())
 
 describe('the template', () => {
-  test('is valid', () => {
+  test('is valid', { timeout: 60_000 }, () => {
     expect(validateTemplate(packaged.template)).toEqual([])
   })
 
-  test('has only functions, schedules, roles, logs, a queue for failures, alarms and a dashboard', () => {
+  test('has only functions, schedules, roles, logs, a queue for failures, alarms and dashboards', () => {
     const types = Object.values(packaged.template.Resources).map(({ Type }) => Type)
+    const count = (times: number, type: string) => Array.from({ length: times }, () => type)
+    const ofConsumers = ['Lambda::Function', 'Lambda::EventInvokeConfig', 'Logs::LogGroup', 'Scheduler::Schedule']
+    const ofDetector = ['CloudWatch::Alarm', 'CloudWatch::Dashboard', 'Events::Rule', 'SNS::Topic']
 
-    expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual([
-      ...Array.from({ length: 7 }, () => 'AWS::CloudWatch::Alarm'),
-      'AWS::CloudWatch::Dashboard',
-      'AWS::IAM::Role',
-      'AWS::IAM::Role',
-      'AWS::IAM::Role',
-      'AWS::IAM::Role',
-      'AWS::Lambda::EventInvokeConfig',
-      'AWS::Lambda::EventInvokeConfig',
-      'AWS::Lambda::Function',
-      'AWS::Lambda::Function',
-      'AWS::Logs::LogGroup',
-      'AWS::Logs::LogGroup',
-      'AWS::SQS::Queue',
-      'AWS::SQS::QueuePolicy',
-      'AWS::Scheduler::Schedule',
-      'AWS::Scheduler::Schedule',
-      'AWS::Scheduler::ScheduleGroup',
-    ])
+    expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual(
+      [
+        ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
+        ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
+        ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
+        'AWS::Lambda::Url',
+        ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
+        ...count(7 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
+        ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
+        'AWS::SQS::Queue',
+        'AWS::SQS::QueuePolicy',
+        'AWS::Scheduler::ScheduleGroup',
+      ].sort(),
+    )
+  })
+
+  test.each(CONSUMERS)('has alarms and a dashboard of %s', (id) => {
+    const own = Object.keys(packaged.template.Resources).filter((name) => name.startsWith(id))
+
+    expect(own).toEqual(expect.arrayContaining([`${id}Dashboard`, `${id}DeadLettersAlarm`, `${id}OldestPendingAlarm`]))
   })
 
   test('has no URL anywhere, in which a password might be', () => {
     expect(JSON.stringify(packaged.template)).not.toMatch(/rediss?:\/\/|secret/i)
   })
 
-  describe.each(FUNCTIONS)('for $name', ({ name, id, user }) => {
+  describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter }) => {
     test('runs it on Node.js 24 and arm64, with a timeout for 10-second handlers', () => {
       expect(properties(`${id}LambdaFunction`)).toMatchObject({
         Runtime: 'nodejs24.x',
@@ -95,9 +120,9 @@ describe('the template', () => {
     test("puts the name of its Redis URL's parameter into the environment, and what is no secret", () => {
       expect(properties(`${id}LambdaFunction`).Environment.Variables).toEqual({
         NODE_OPTIONS: '--enable-source-maps',
-        ORDERS_STREAM: 'orders',
         POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
-        REDIS_URL_PARAMETER: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,
+        REDIS_URL_PARAMETER: parameter,
+        ...(system === 'orders' && { ORDERS_STREAM: 'orders' }),
       })
     })
 
@@ -171,7 +196,7 @@ describe('the template', () => {
     test('allows its own log, parameter and VPC; only the poller may invoke itself', () => {
       const { AssumeRolePolicyDocument, Policies, ManagedPolicyArns } = properties(`${id}Role`)
       const { FunctionName, Environment } = properties(`${id}LambdaFunction`)
-      const parameter = arn('ssm', `parameter${Environment.Variables.REDIS_URL_PARAMETER}`)
+      const readable = arn('ssm', `parameter${Environment.Variables.REDIS_URL_PARAMETER}`)
       const self = arn('lambda', `function:${FunctionName}`)
       const [log, read, decrypt, describeNetwork, attach, deny, ...others] = statementsOf(Policies)
 
@@ -180,14 +205,14 @@ describe('the template', () => {
       ])
       expect([log, read, decrypt]).toMatchObject([
         { Effect: 'Allow', Resource: { 'Fn::GetAtt': [`${id}LogGroup`, 'Arn'] } },
-        { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: [parameter] },
+        { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: [readable] },
         {
           Effect: 'Allow',
           Action: 'kms:Decrypt',
           Condition: {
             StringEquals: {
               'kms:ViaService': { 'Fn::Sub': `ssm.\${AWS::Region}.amazonaws.com` },
-              'kms:EncryptionContext:PARAMETER_ARN': [parameter],
+              'kms:EncryptionContext:PARAMETER_ARN': [readable],
             },
           },
         },
@@ -199,9 +224,46 @@ describe('the template', () => {
         Condition: { ArnEquals: { 'lambda:SourceFunctionArn': self } },
       })
       expect(others.map(({ Action, Resource }) => [Action, Resource])).toEqual(
-        name === 'ordersPoller' ? [['lambda:InvokeFunction', [self, arn('lambda', `function:${FunctionName}:*`)]]] : [],
+        part === 'poller' ? [['lambda:InvokeFunction', [self, arn('lambda', `function:${FunctionName}:*`)]]] : [],
       )
       expect(ManagedPolicyArns).toBeUndefined()
+    })
+  })
+
+  describe.each(OTHERS)('for $name', ({ name, id, parameter }) => {
+    test('allows its own log, parameter and VPC; only the detector may publish alerts', () => {
+      const { Role, VpcConfig, Environment, FunctionName } = properties(`${id}LambdaFunction`)
+      const [log, read, decrypt, describeNetwork, attach, deny, ...others] = statementsOf(
+        properties(`${id}Role`).Policies,
+      )
+
+      expect(Role).toEqual({ 'Fn::GetAtt': [`${id}Role`, 'Arn'] })
+      expect(VpcConfig.SubnetIds).toEqual({ Ref: 'OrdersSubnetIds' })
+      expect(Environment.Variables.REDIS_URL_PARAMETER).toBe(parameter)
+      expect([log, read, decrypt]).toMatchObject([
+        { Effect: 'Allow', Resource: { 'Fn::GetAtt': [`${id}LogGroup`, 'Arn'] } },
+        { Effect: 'Allow', Action: 'ssm:GetParameter', Resource: arn('ssm', `parameter${parameter}`) },
+        { Effect: 'Allow', Action: 'kms:Decrypt' },
+      ])
+      expect(deny).toMatchObject({
+        Effect: 'Deny',
+        Action: [describeNetwork, attach].flatMap((statement) => statement?.Action),
+        Condition: { ArnEquals: { 'lambda:SourceFunctionArn': arn('lambda', `function:${FunctionName}`) } },
+      })
+      expect(others).toEqual(
+        name === 'analyticsDetect'
+          ? [{ Effect: 'Allow', Action: 'sns:Publish', Resource: { Ref: 'AlertsTopic' } }]
+          : [],
+      )
+    })
+  })
+
+  test('asks readers of the dashboard to sign in, and wakes the detector every minute', () => {
+    expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
+    expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
+    expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
+      Ref: 'AlertsTopic',
     })
   })
 
@@ -235,7 +297,7 @@ describe('the template with infra/redis.yml', () => {
 
   afterAll(() => withRedis?.remove())
 
-  test('is valid', () => {
+  test('is valid', { timeout: 60_000 }, () => {
     expect(validateTemplate(withRedis.template)).toEqual([])
   })
 
@@ -276,17 +338,17 @@ describe('the template with infra/redis.yml', () => {
     expect(users.find(({ UserName }) => UserName === 'default')).toMatchObject({ AccessString: 'off -@all' })
   })
 
-  test.each(FUNCTIONS)('gives $name its address, without a password', ({ id, user }) => {
+  test.each(ALL)('gives $name its address, without a password', ({ id, parameter }) => {
     const cache = `\${OrdersRedis.ConfigurationEndPoint.Address}:\${OrdersRedis.ConfigurationEndPoint.Port}?cluster&iam=\${OrdersRedis}`
 
     expect(withRedis.template.Resources[`${id}RedisUrl`]?.Properties).toEqual({
-      Name: `/millrace/dev/orders/${user.slice('orders-'.length)}-redis-url`,
+      Name: parameter,
       Type: 'String',
-      Value: { 'Fn::Sub': `rediss://\${OrdersRedis${id.slice('Orders'.length)}}@${cache}` },
+      Value: { 'Fn::Sub': `rediss://\${${redisUserOf(id)}}@${cache}` },
     })
   })
 
-  test.each(FUNCTIONS)('lets $name connect to it as its own user', ({ id }) => {
+  test.each(ALL)('lets $name connect to it as its own user', ({ id }) => {
     expect(withRedis.template.Resources[`${id}RedisPolicy`]?.Properties).toMatchObject({
       RoleName: { Ref: `${id}Role` },
       PolicyDocument: {
@@ -296,13 +358,25 @@ describe('the template with infra/redis.yml', () => {
             Action: 'elasticache:Connect',
             Resource: [
               arn('elasticache', `replicationgroup:\${OrdersRedis}`),
-              { 'Fn::GetAtt': [`OrdersRedis${id.slice('Orders'.length)}`, 'Arn'] },
+              { 'Fn::GetAtt': [redisUserOf(id), 'Arn'] },
             ],
           },
         ],
       },
     })
   })
+})
+
+/** `OrdersRedisPoller` for `OrdersPoller`. */
+function redisUserOf(id: string): string {
+  return id.replace(/(?=(Poller|Claimer|Detect|Read)$)/, 'Redis')
+}
+
+test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name, bundle, maxKB }) => {
+  const { files, folder } = artefactOf(name)
+
+  expect([...files].sort()).toEqual([bundle, `${bundle}.map`])
+  expect((await stat(join(folder, bundle))).size).toBeLessThan(maxKB * 1024)
 })
 
 describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
@@ -396,6 +470,31 @@ describe('the bundles at work, each under its own Redis user', () => {
     expect(await invoke('ordersPoller', { REDIS_URL: '', REDIS_URL_PARAMETER })).toMatchObject({ read: 1, acked: 1 })
   })
 
+  test('the activity functions work off all three streams, and what a dead poller left behind', async () => {
+    const redis = connectIoredis(urlOf(server, 'activity-publisher'))
+    const events = simulateActivity({ seed: 1, run: 'test', users: 10 })
+    const published = Array.from({ length: 300 }, () => events.next().value as Simulated)
+    await createActivityPublisher(redis)(published)
+    await redis.close()
+    for (const [group, stream] of Object.entries(GROUPS_OF_ACTIVITY)) {
+      await raw.xgroup('CREATE', stream, group, '0')
+      await raw.xreadgroup('GROUP', group, 'poller-0', 'COUNT', 5, 'STREAMS', stream, '>')
+    }
+    const read = await invoke('activityPoller', {})
+    for (const [group, stream] of Object.entries(GROUPS_OF_ACTIVITY)) await leaveIdle(stream, group)
+
+    expect(read.read).toBe(300 - 15)
+    expect(await invoke('activityClaimer', {})).toMatchObject({ deadLettered: 0, unsettled: 0 })
+    expect(await readCounts(raw)).toEqual(countsOf(published))
+  })
+
+  /** As if nobody had done anything with what is pending for an hour. */
+  async function leaveIdle(stream: string, group: string): Promise<void> {
+    const rows = (await raw.xpending(stream, group, '-', '+', 100)) as [id: string, owner: string][]
+    for (const [id, owner] of rows)
+      if (owner !== 'parked') await raw.xclaim(stream, group, owner, 0, id, 'IDLE', 3_600_000, 'JUSTID')
+  }
+
   async function publish(orderId: string): Promise<string> {
     const redis = connectIoredis(urlOf(server, 'orders-publisher'))
     const orders = createPublisher({ stream: 'orders', redis, producer: 'shop' })
@@ -405,8 +504,8 @@ describe('the bundles at work, each under its own Redis user', () => {
   }
 
   /** One invocation in a process of its own. Lambda would freeze it with its connection open; here it exits. */
-  async function invoke(name: FunctionName, env: Record<string, string>): Promise<Report> {
-    const { bundle, user } = FUNCTIONS.find((fn) => fn.name === name) as (typeof FUNCTIONS)[number]
+  async function invoke(name: string, env: Record<string, string>): Promise<Report> {
+    const { bundle, user } = ALL.find((fn) => fn.name === name) as (typeof ALL)[number]
     const program = `
       const { handler } = await import('./${bundle}')
       const deadline = Date.now() + 55_000
@@ -433,7 +532,7 @@ function properties(id: string): any {
   return packaged.template.Resources[id]?.Properties
 }
 
-function artefactOf(name: FunctionName) {
+function artefactOf(name: string) {
   return packaged.artefacts[name] as PackagedFunctions['artefacts'][string]
 }
 

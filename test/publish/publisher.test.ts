@@ -4,6 +4,7 @@ import type { EncodableEvent } from '../../src/core/codec.ts'
 import { envelopeCodec } from '../../src/core/codec.ts'
 import { flatCodec } from '../../src/core/flat-codec.ts'
 import { defineEvent } from '../../src/define/event.ts'
+import type { Observer } from '../../src/define/observe.ts'
 import { InvalidPayloadError, OversizeEntryError, PublishFailedError, RedisReplyError } from '../../src/errors.ts'
 import type { Connection } from '../../src/group/connection.ts'
 import type { PublishOptions } from '../../src/publish/publication.ts'
@@ -434,6 +435,10 @@ describe('publish() with a codec', () => {
     ['a name alone', () => [['a']]],
     ['texts', () => ['ab']],
     ['half a character', () => [['a', '\uD800']]],
+    ['promises of pairs', () => [Promise.reject(new Error('no'))]],
+    ['a promise of a value', () => [['a', Promise.reject(new Error('no'))]]],
+    ['a hole', () => Object.assign([['a', 'b']], { length: 2 })],
+    ['a pair with a hole', () => [Object.assign(['a'], { length: 2 })]],
   ])('refuses an encode that answers %s', async (_title, answer) => {
     const codec = { decode: () => ({ type: 'Ping', payload: 1 }), encode: () => answer() as never }
     const { calls, publisher } = aPublisher({ codec })
@@ -444,6 +449,44 @@ describe('publish() with a codec', () => {
       ),
     )
     expect(calls).toEqual([])
+  })
+
+  test('writes each event of a codec that fills one array', async () => {
+    const fields: [string, string][] = [['', '']]
+    const codec = {
+      decode: () => ({ type: 'Ping', payload: 1 }),
+      encode: ({ payload }: EncodableEvent) => {
+        fields[0]?.splice(0, 2, 'a', `${payload}`)
+        return fields
+      },
+    }
+    const { calls, publisher } = aPublisher({ codec })
+    await publisher.publishMany([
+      [Ping, 1],
+      [Ping, 2],
+    ])
+
+    expect(calls[0]?.[1]).toEqual([[['a', '1']], [['a', '2']]])
+  })
+
+  test.each(['junk', '\uD800'])('leaves out a trace of its observers that is none: %j', async (traceparent) => {
+    const observe: Observer = {
+      within: {
+        publish: (call, run) => {
+          call.traceparent = traceparent
+          return run()
+        },
+      },
+    }
+    const { calls, publisher } = aPublisher({ codec: flatCodec({ traceIdField: 'trace' }), observe })
+    await publisher.publish(Acted, { user_id: 'u' })
+
+    expect(calls[0]?.[1]).toEqual([
+      [
+        ['event_type', 'Acted'],
+        ['user_id', 'u'],
+      ],
+    ])
   })
 
   const member = (shown: string) =>

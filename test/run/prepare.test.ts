@@ -261,7 +261,7 @@ describe('prepareEntry() with a codec of the user’s own', () => {
     expect('attributes' in event).toBe(entries !== undefined)
   })
 
-  test.each(['a=1', 5, Promise.resolve({}), { a: 1 }, { a: {} }])(
+  test.each(['a=1', 5, Promise.resolve({}), { a: 1 }, { a: {} }, new Map([['a', '1']]), ['a'], new Date(0)])(
     'rejects attributes that are none: %s',
     (attributes) => {
       expect(

@@ -307,6 +307,23 @@ describe('readEvents()', () => {
     expect(failure).toMatchObject({ cause: new MalformedEntryError('The codec threw a string') })
   })
 
+  it.each([
+    ['TCP', delayOverTcp],
+    ['memory', delayInMemory],
+  ] as const)('over %s an id that stands in other fields too is known by its own', async (_name, start) => {
+    const { redis, entries } = await start()
+    const codec = flatCodec({ versionField: 'v', idField: 'id', occurredAtField: 'at' })
+    const Named = defineEvent('Named', { version: 2, payload: z.object({ name: z.string() }) })
+    const publisher = aPublisher(redis, { codec })
+    const first = await publisher.publish(Named, { name: '2' }, { expectedVersion: 0, eventId: '1' })
+    const publish = (eventId: string) => publisher.publish(Named, { name: '2' }, { expectedVersion: 0, eventId })
+
+    await expect(publish('2')).rejects.toThrow(VersionConflictError)
+    await expect(publish('Named')).rejects.toThrow(VersionConflictError)
+    expect(await publish('1')).toEqual(first)
+    expect(await entries()).toHaveLength(1)
+  })
+
   it('is one round trip a page, and none more where nobody reads on', async () => {
     const { redis, scenario } = await delayOverTcp()
     await aPublisher(redis).publishMany(added(Array.from({ length: 100 }, (_, n) => n)))

@@ -18,6 +18,7 @@ export function asks(context: HandlerContext): void {
     .setFields('{orders}:h', { a: 1, b: 'c', d: 2n })
     .addToSet('{orders}:s', 'a', 'b')
     .addToSortedSet('{orders}:z', 'm', 1, { if: 'greater' })
+    .incrementScore('{orders}:z', 'm', 2)
   const key: string = all.key('booked')
   console.log(key, effectsOf(context)[0]?.[0])
 }

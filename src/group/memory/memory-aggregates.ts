@@ -17,8 +17,8 @@ export function memoryAggregates(server: MemoryServer): Aggregates {
     server.aggregates.set(key, ids)
     return ids
   }
-  const isAtItsVersion = (stream: string, { eventId, fields, expectedVersion, ...of }: ExpectingEntry) => {
-    const [name] = fields.find(([, value]) => value === eventId) ?? []
+  const isAtItsVersion = (stream: string, { idField, fields, expectedVersion, ...of }: ExpectingEntry) => {
+    const [name, eventId] = fields[idField] ?? []
     const found = server.stream(stream).get(idsOf(stream, of)[expectedVersion] ?? '0-0')
     return found?.fields.some(([field, value]) => String(field) === name && String(value) === eventId)
   }

@@ -6,6 +6,9 @@ export type Value = string | Set<string> | Map<string, string> | Scores
 /** A sorted set. */
 export class Scores extends Map<string, number> {}
 
+/** Members from the lowest score up; those of one score by name. */
+export const inOrder = (scores: Scores) => [...scores].sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
+
 /** Counts exactly, where a server estimates. */
 export class HyperLogLog extends Set<string> {}
 
@@ -51,4 +54,25 @@ export function addScores(scores: Scores, args: readonly string[]): number {
   const pairs = pairsOf(condition ? args.slice(1) : args).map(([score, member]) => [within(score), member] as const)
   const wanted = pairs.filter(([score, member]) => condition?.(scores.get(member), score) ?? true)
   return count(wanted.map(([score, member]) => added(scores, member, score)))
+}
+
+/** @param args Of ZINCRBY, after its key. */
+export function addToScore(scores: Scores, [by = '', member = '']: readonly string[]): string {
+  const score = (scores.get(member) ?? 0) + Number(by)
+  scores.set(member, score)
+  return String(score)
+}
+
+/** @param args Of ZREMRANGEBYSCORE, after its key. */
+export function removeByScore(scores: Scores, [min, max]: readonly string[]): number {
+  const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
+  return count(inside.map(([member]) => scores.delete(member)))
+}
+
+/** @param args Of ZREMRANGEBYRANK, after its key. */
+export function removeByRank(scores: Scores, [start, stop]: readonly string[]): number {
+  const place = (rank = '0') => Math.max(0, Number(rank) < 0 ? scores.size + Number(rank) : Number(rank))
+  const end = Number(stop) < -scores.size ? 0 : place(stop) + 1
+  const inside = inOrder(scores).slice(place(start), end)
+  return count(inside.map(([member]) => scores.delete(member)))
 }

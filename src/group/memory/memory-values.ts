@@ -4,7 +4,21 @@ import { RedisReplyError } from '../../errors.ts'
 import type { StreamTrim } from '../connection.ts'
 import type { RedisReply } from '../redis/transport.ts'
 import type { Value } from './memory-value-kinds.ts'
-import { added, added64, addScores, copyOf, count, HyperLogLog, pairsOf, Scores, within } from './memory-value-kinds.ts'
+import {
+  added,
+  added64,
+  addScores,
+  addToScore,
+  copyOf,
+  count,
+  HyperLogLog,
+  inOrder,
+  pairsOf,
+  removeByRank,
+  removeByScore,
+  Scores,
+  within,
+} from './memory-value-kinds.ts'
 
 interface Kept {
   value: Value
@@ -244,6 +258,7 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
   ),
   hget: (values, key, [field = '']) => values.get<Map<string, string>>(key, 'hash')?.get(field) ?? null,
   zadd: changed('zset', () => new Scores(), addScores),
+  zincrby: changed('zset', () => new Scores(), addToScore),
   type: (values, key) => values.typeOf(key),
   zrem: changed(
     'zset',
@@ -254,18 +269,11 @@ const COMMANDS: Readonly<Record<string, Carry>> = {
     const score = values.get<Scores>(key, 'zset')?.get(member)
     return score === undefined ? null : String(score)
   },
-  zremrangebyscore: changed(
-    'zset',
-    () => new Scores(),
-    (scores, [min, max]) => {
-      const inside = [...scores].filter(([, score]) => score >= within(min) && score <= within(max))
-      return count(inside.map(([member]) => scores.delete(member)))
-    },
-  ),
+  zremrangebyscore: changed('zset', () => new Scores(), removeByScore),
+  zremrangebyrank: changed('zset', () => new Scores(), removeByRank),
   zrangebyscore: (values, key, [min, max]) =>
-    [...(values.get<Scores>(key, 'zset') ?? [])]
+    inOrder(values.get<Scores>(key, 'zset') ?? new Scores())
       .filter(([, score]) => score >= within(min) && score <= within(max))
-      .sort(([a, left], [b, right]) => left - right || (a < b ? -1 : 1))
       .map(([member]) => member),
   xadd: (values, key, args) => values.append(key, args),
 }

@@ -42,10 +42,9 @@ function appendExpectingCall(
   const keys = [stream]
   const before = xadd(stream, [], trim, nowMs).slice(2)
   const args: CommandArgument[] = [entries.length, before.length, ...before]
-  for (const { aggregateType, aggregateId, expectedVersion, eventId, fields } of entries) {
+  for (const { aggregateType, aggregateId, expectedVersion, idField, fields } of entries) {
     const key = aggregateKey(stream, aggregateType, aggregateId)
     if (!keys.includes(key, 1)) keys.push(key)
-    const idField = fields.findIndex(([, value]) => value === eventId)
     args.push(keys.indexOf(key, 1), expectedVersion, idField + 1, fields.length)
     for (const field of fields) args.push(field[0], field[1])
   }

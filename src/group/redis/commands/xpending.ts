@@ -1,4 +1,5 @@
 import { clampDeliveryCount } from '../../../core/delivery-count.ts'
+import { HIGHEST_ENTRY_ID } from '../scripts/fence.ts'
 import type { RedisCommand, RedisReply } from '../transport.ts'
 import { replyAsText, replyItems } from './reply.ts'
 
@@ -13,12 +14,14 @@ export interface PendingEntry {
 }
 
 /**
- * The pending entries with the lowest ids. Never with IDLE: that looks through all of them until it has found enough.
+ * The pending entries with the lowest ids, from an id on; `(` before it leaves it out. Never with IDLE: that looks through all of them until it has found enough.
  *
  * @see https://redis.io/docs/latest/commands/xpending/
  */
-export function xpending(stream: string, group: string, count: number): RedisCommand {
-  return ['xpending', stream, group, '-', '+', count]
+export function xpending(stream: string, group: string, count: number, start = '-'): RedisCommand {
+  // no server takes the last id there can be for a start, and nothing comes after it
+  const [from, to] = start === `(${HIGHEST_ENTRY_ID}` ? ['+', '-'] : [start, '+']
+  return ['xpending', stream, group, from, to, count]
 }
 
 export function parseXpending(reply: RedisReply): PendingEntry[] {

@@ -63,7 +63,7 @@ end
  * fence. Types, numbers, overflow, ids, HyperLogLogs and rights are checked before the first write, through all commands in sequence. Where an effect could not be carried out nothing is
  * written, and the entries stay as they are: they have failed, and their run gives them another outcome. Where the server refuses, they are set aside.
  *
- * KEYS and ARGV as there. The type that a key must have is '*' for effects: INCRBY, HINCRBY, PFADD, and those that policies may join; an XADD may have MINID, and in place of its id how many
+ * KEYS and ARGV as there. The type that a key must have is '*' for effects: INCRBY, HINCRBY, ZINCRBY, ZREMRANGEBYRANK, PFADD, and those that policies may join; an XADD may have MINID, and in place of its id how many
  * milliseconds old it may be. Before entries that are settled together stands 'all' and their number.
  * Answers 0, then for each entry a number of SETTLED, the refusal's text, or a list of one text for what has failed.
  */

@@ -53,7 +53,7 @@ end
 const LUA_RIGHTS = `
 local PROBES = {
   INCRBY = {stream, '1'}, HINCRBY = {stream, 'f', '1'}, HSET = {stream, 'f', 'v'}, HDEL = {stream, 'f'}, SADD = {stream, 'm'}, SREM = {stream, 'm'},
-  ZADD = {stream, '1', 'm'}, ZREM = {stream, 'm'}, PFADD = {stream, 'e'}, SET = {stream, 'v', 'NX', 'XX'}, XADD = {stream, 'x', 'f', 'v'},
+  ZADD = {stream, '1', 'm'}, ZINCRBY = {stream, '1', 'm'}, ZREM = {stream, 'm'}, ZREMRANGEBYRANK = {stream, 'x', 'x'}, PFADD = {stream, 'e'}, SET = {stream, 'v', 'NX', 'XX'}, XADD = {stream, 'x', 'f', 'v'},
   PEXPIRE = {stream, 'x'}, DEL = {lease .. ':none'}, XACK = {stream, group, 'x'},
 }
 local DENIALS = {'NOPERM', "can't run this command", "can't access", 'OOM', 'READONLY', "can't write against a read only", 'NOREPLICAS', 'MISCONF'}
@@ -118,6 +118,8 @@ local function takes(kind, name) return function(key) become(key, kind, name) en
 
 local SEES = {
   SADD = takes('set', 'SADD'), SREM = takes('set', 'SREM'), ZADD = takes('zset', 'ZADD'), ZREM = takes('zset', 'ZREM'),
+  ZINCRBY = takes('zset', 'ZINCRBY'),
+  ZREMRANGEBYRANK = takes('zset', 'ZREMRANGEBYRANK'),
   DEL = function(key) new(key, 'none') end,
   PEXPIRE = function(key, ms) if tonumber(ms) <= 0 then new(key, 'none') end end,
 }

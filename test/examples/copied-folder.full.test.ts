@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { type Connection, createPublisher } from 'millrace'
+import { connectIoredis } from 'millrace/ioredis'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { SampleTaken } from '../../examples/monitoring/events.ts'
+import { millrace, type Run } from '../cli/millrace.ts'
+import { packageIn } from '../infra/osls.ts'
+import { validateTemplate } from '../support/validate-template.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
+const PATIENCE_MS = 300_000
+
+/** The program finds redis-server in PATH; here it may be elsewhere. */
+const PATH = [dirname(process.env.MILLRACE_REDIS_SERVER ?? ''), process.env.PATH].join(delimiter)
+
+/** What npm sets for the scripts that it runs would make an install go to this repository. */
+const ENVIRONMENT = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(?!config_(registry|cache|userconfig)$)|^INIT_CWD$/.test(name)),
+)
+
+type Invoke = (functionName: string, event: object) => Promise<unknown>
+
+/** How each system is seen to work: publishes something, and finds what became of it. */
+const WORKS: Readonly<Record<string, (redis: Connection, run: Run, invoke: Invoke) => Promise<void>>> = {
+  async accounts(_redis, run, invoke) {
+    const ask = async (command: object) => {
+      const { body } = (await invoke('accounts-dev-api', { body: JSON.stringify(command) })) as { body: string }
+      return (JSON.parse(body) as { outcome: string }).outcome
+    }
+    for (const accountId of ['anna', 'bert'])
+      expect(await ask({ type: 'open', accountId, requestId: 'open', owner: 'o' })).toBe('done')
+    expect(await ask({ type: 'deposit', accountId: 'anna', requestId: 'first', cents: 100 })).toBe('done')
+    const transfer = { type: 'transfer', accountId: 'anna', requestId: 'rent', to: 'bert', cents: 85 }
+    expect([await ask(transfer), await ask(transfer)]).toEqual(['done', 'done'])
+    await run.printed(/-poller: read \d+, acked \d+, .*batches/)
+    const read = () => invoke('accounts-dev-api', { queryStringParameters: { accountId: 'bert' } })
+    await expect.poll(read, { timeout: 20_000 }).toMatchObject({ body: expect.stringContaining('"cents":"85"') })
+  },
+  async monitoring(redis, run, invoke) {
+    const at = Date.now()
+    const sources = createPublisher({ stream: 'samples', redis })
+    await sources.publish(SampleTaken, { source: 'web-1', metric: 'latency', value: '12.5', at })
+    await run.printed(/-poller: read 1, acked 1, batches 1 \(\d+ ms/)
+    await run.printed(/-alert: /)
+    const queryStringParameters = { source: 'web-1', metric: 'latency', level: '1h', from: `${at}`, to: `${at + 1}` }
+    const { body } = (await invoke('monitoring-dev-query', { queryStringParameters })) as { body: string }
+    expect(JSON.parse(body).total).toMatchObject({ count: 1, sum: '12.500000', min: 12.5, max: 12.5 })
+  },
+}
+
+let packed: string
+let tarball: string
+beforeAll(async () => {
+  packed = await mkdtemp(join(tmpdir(), 'millrace-packed-'))
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', packed], {
+    cwd: root,
+    env: ENVIRONMENT,
+  })
+  const [{ filename } = { filename: '' }] = Object.values(JSON.parse(stdout) as Record<string, { filename: string }>)
+  tarball = join(packed, filename)
+})
+afterAll(() => rm(packed, { recursive: true, force: true }))
+
+const examples = (await readdir(join(root, 'examples'))).filter((name) => !name.endsWith('.md'))
+
+test.each(examples)(
+  'examples/%s, copied elsewhere, installs against the tarball, packages, validates and runs',
+  async (name) => {
+    const folder = await mkdtemp(join(tmpdir(), `millrace-copied-${name}-`))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    await cp(join(root, 'examples', name), folder, {
+      recursive: true,
+      filter: (path) => !/\/(node_modules|\.serverless|\.esbuild)$/.test(path),
+    })
+    const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball]
+    await run('npm', install, { cwd: folder, env: ENVIRONMENT })
+
+    const { template } = await packageIn(folder, join(folder, 'node_modules'))
+    expect(validateTemplate(template)).toEqual([])
+
+    const TMPDIR = await mkdtemp(join(tmpdir(), 'millrace-dev-'))
+    onTestFinished(() => rm(TMPDIR, { recursive: true, force: true }))
+    const dev = millrace(['dev', '--every', '1'], {
+      cwd: folder,
+      env: { PATH, TMPDIR, HOME: TMPDIR },
+      program: join(folder, 'node_modules/.bin/millrace'),
+    })
+    await dev.printed(/Ready: /)
+    const [, redisUrl = ''] = await dev.printed(/^ {2}Redis {3}(redis:.*)$/)
+    const [, endpoint] = await dev.printed(/--endpoint-url (\S+)/)
+    const redis = connectIoredis(redisUrl)
+    onTestFinished(() => redis.close())
+    await WORKS[name]?.(redis, dev, async (functionName, event) => {
+      const url = `${endpoint}/2015-03-31/functions/${functionName}/invocations`
+      return (await fetch(url, { method: 'POST', body: JSON.stringify(event) })).json()
+    })
+
+    dev.interrupt()
+    expect(await dev.exit).toBe(0)
+    expect(dev.lines.filter((line) => line.includes(': failed: '))).toEqual([])
+    expect((await readdir(TMPDIR)).filter((left) => left.startsWith('millrace-'))).toEqual([])
+    expect(Object.keys(WORKS)).toContain(name)
+  },
+  PATIENCE_MS,
+)
