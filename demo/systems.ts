@@ -37,6 +37,11 @@ const SYSTEMS: readonly {
     about: 'Commands with outcomes, addresses that one user has, profiles made anew while they are read',
     load: () => import('./users.ts'),
   },
+  {
+    name: 'accounts',
+    about: 'Accounts as their events: deposits, withdrawals and transfers, and not a cent lost',
+    load: () => import('./accounts.ts'),
+  },
 ]
 
 export const NAMES = SYSTEMS.map(({ name }) => name)

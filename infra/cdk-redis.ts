@@ -70,6 +70,7 @@ function connect(stack: Stack, name: string, { fn, parameter }: Login, { cache, 
 const USERS: Readonly<Record<string, string>> = {
   'orders-publisher': access.publisher,
   'orders-deduplicator': access.deduplicator,
+  'orders-decider': access.decider,
   'orders-delayer': access.delayer,
   'orders-poller': access.poller,
   'orders-promoter': access.promoter,

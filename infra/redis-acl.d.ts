@@ -1,6 +1,7 @@
 /** Access strings of the users of redis-acl.txt, for ElastiCache. */
 export const publisher: string
 export const deduplicator: string
+export const decider: string
 export const delayer: string
 export const poller: string
 export const promoter: string

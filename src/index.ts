@@ -63,6 +63,7 @@ export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
   BatchAnswerInvalidError,
   BatchItemFailedError,
+  EventsTrimmedError,
   ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
@@ -77,7 +78,9 @@ export {
   RedisReplyError,
   RetryAfterError,
   UnavailableError,
+  UnreadableEventError,
   UnsupportedVersionError,
+  VersionConflictError,
 } from './errors.ts'
 export type { Connection } from './group/connection.ts'
 export type { CancelAnswer } from './group/delays.ts'
@@ -90,6 +93,8 @@ export type { DelayOptions, MaybeDelayOptions, Publication, PublishOptions } fro
 export type { Delayed, Published, Publisher } from './publish/publisher.ts'
 export { createPublisher } from './publish/publisher.ts'
 export type { PublisherOptions, Wake } from './publish/publisher-options.ts'
+export type { ReadEventsOptions, StoredEvent } from './publish/read-events.ts'
+export { readEvents } from './publish/read-events.ts'
 export type { Backlog, ConsumerReport, Report } from './report.ts'
 export type { ClaimerOptions, ClaimOptions } from './run/claimer.ts'
 export { claim, createClaimer } from './run/claimer.ts'

@@ -4,6 +4,7 @@ import * as errors from '../src/errors.ts'
 import {
   BatchAnswerInvalidError,
   BatchItemFailedError,
+  EventsTrimmedError,
   ExpiredEntryError,
   FunctionFailedError,
   HandlerTimeoutError,
@@ -18,7 +19,9 @@ import {
   RedisReplyError,
   RetryAfterError,
   UnavailableError,
+  UnreadableEventError,
   UnsupportedVersionError,
+  VersionConflictError,
 } from '../src/errors.ts'
 import { createOpenReport, sumReports } from '../src/report.ts'
 import * as invocationErrors from '../src/run/invocation-errors.ts'
@@ -65,6 +68,20 @@ const EVERY_ERROR = {
     name: 'OversizeEntryError',
     message: 'Entry must be at most maxEntryBytes, 10 bytes of names and values, got 11',
     facts: { bytes: 11, maxEntryBytes: 10 },
+  },
+  ERR_EVENTS_TRIMMED: {
+    error: new EventsTrimmedError({ stream: 'accounts', aggregateType: 'account', aggregateId: 'a' }, 3),
+    name: 'EventsTrimmedError',
+    message: 'Cannot read "account" "a" of stream "accounts": the event of version 3 is gone from the stream',
+    facts: { stream: 'accounts', aggregateType: 'account', aggregateId: 'a', aggregateVersion: 3 },
+  },
+  ERR_EVENT_UNREADABLE: {
+    error: new UnreadableEventError({ stream: 'accounts', aggregateId: 'a' }, 3, '1-0', refused),
+    name: 'UnreadableEventError',
+    message:
+      'Cannot read aggregate "a" of stream "accounts": the event of version 3, entry 1-0, is unreadable: WRONGTYPE no stream',
+    facts: { stream: 'accounts', aggregateType: undefined, aggregateId: 'a', entryId: '1-0', aggregateVersion: 3 },
+    cause: refused,
   },
   ERR_FUNCTION_FAILED: {
     error: new FunctionFailedError('notify', 'RangeError', 'too far'),
@@ -156,6 +173,18 @@ const EVERY_ERROR = {
     message: 'throttled',
     facts: { isLasting: false },
     cause: refused,
+  },
+  ERR_VERSION_CONFLICT: {
+    error: new VersionConflictError({ stream: 'accounts' }, 3, 4),
+    name: 'VersionConflictError',
+    message: 'Cannot publish to stream "accounts": expectedVersion must be its version, 4, got 3',
+    facts: {
+      stream: 'accounts',
+      aggregateType: undefined,
+      aggregateId: undefined,
+      expectedVersion: 3,
+      actualVersion: 4,
+    },
   },
   ERR_VERSION_UNSUPPORTED: {
     error: new UnsupportedVersionError('OrderPaid', 3, 2),

@@ -7,6 +7,7 @@ test('the package exports these names', () => {
     [
       "BatchAnswerInvalidError",
       "BatchItemFailedError",
+      "EventsTrimmedError",
       "ExpiredEntryError",
       "FunctionFailedError",
       "HandlerTimeoutError",
@@ -23,7 +24,9 @@ test('the package exports these names', () => {
       "RedisReplyError",
       "RetryAfterError",
       "UnavailableError",
+      "UnreadableEventError",
       "UnsupportedVersionError",
+      "VersionConflictError",
       "claim",
       "createClaimer",
       "createPoller",
@@ -40,6 +43,7 @@ test('the package exports these names', () => {
       "onBatch",
       "poll",
       "promoteDelays",
+      "readEvents",
     ]
   `)
 })

@@ -17,6 +17,7 @@ const ATTRIBUTES = [
   'eventId',
   'aggregateType',
   'aggregateId',
+  'aggregateVersion',
   'tenantId',
   'producer',
   'occurredAt',

@@ -12,6 +12,8 @@ export interface DecodedEvent {
   readonly eventId?: string | undefined
   readonly aggregateType?: string | undefined
   readonly aggregateId?: string | undefined
+  /** Which event of its aggregate it is, from 1, if it was published with `expectedVersion`. */
+  readonly aggregateVersion?: number | undefined
   readonly tenantId?: string | undefined
   readonly producer?: string | undefined
   /** ISO 8601. */
@@ -74,7 +76,10 @@ export interface EnvelopeEvent extends Omit<DecodedEvent, 'payload'> {
 const TEXT_FIELDS = ['aggregateType', 'aggregateId', 'tenantId', 'producer', 'occurredAt', 'traceparent'] as const
 
 /** What an event may say beside its type, version, payload and id. */
-type OptionalMembers = { [Name in (typeof TEXT_FIELDS)[number]]?: string } & { attributes?: Attributes }
+type OptionalMembers = { [Name in (typeof TEXT_FIELDS)[number]]?: string } & {
+  aggregateVersion?: number
+  attributes?: Attributes
+}
 
 /** Gives an event its texts and attributes, those that there are. */
 export function withOptionalTexts<Event>(
@@ -85,6 +90,7 @@ export function withOptionalTexts<Event>(
   // one by one: members that are named take a fraction of the time of a loop's
   if (texts.aggregateType !== undefined) complete.aggregateType = texts.aggregateType
   if (texts.aggregateId !== undefined) complete.aggregateId = texts.aggregateId
+  if (texts.aggregateVersion !== undefined) complete.aggregateVersion = texts.aggregateVersion
   if (texts.tenantId !== undefined) complete.tenantId = texts.tenantId
   if (texts.producer !== undefined) complete.producer = texts.producer
   if (texts.occurredAt !== undefined) complete.occurredAt = texts.occurredAt
@@ -94,7 +100,14 @@ export function withOptionalTexts<Event>(
 }
 
 /** The fields around a payload, in the order they are written. */
-const ENVELOPE_FIELDS = ['eventId', 'eventType', 'schemaVersion', ...TEXT_FIELDS, 'payload'] as const
+const ENVELOPE_FIELDS = [
+  'eventId',
+  'eventType',
+  'schemaVersion',
+  ...TEXT_FIELDS,
+  'aggregateVersion',
+  'payload',
+] as const
 type EnvelopeField = (typeof ENVELOPE_FIELDS)[number]
 
 /** Their names as bytes, by length: an entry's names are told apart without making strings of them. */
@@ -118,6 +131,7 @@ export function encodeEnvelope(event: EnvelopeEvent): TextField[] {
     const value = event[name]
     if (value !== undefined) fields.push([name, value])
   }
+  if (event.aggregateVersion !== undefined) fields.push(['aggregateVersion', String(event.aggregateVersion)])
   if (event.attributes !== undefined) fields.push(...attributeFields(event.type, event.attributes))
   fields.push(['payload', event.payload])
   return fields
@@ -157,7 +171,7 @@ export const envelopeCodec: TwoWayCodec = {
 }
 
 /** An entry's known fields as text. All members are there from the start, so that all envelopes have one shape. */
-class Envelope implements Record<EnvelopeField, string | undefined> {
+class Envelope implements Record<Exclude<EnvelopeField, 'aggregateVersion'>, string | undefined> {
   eventId: string | undefined = undefined
   eventType: string | undefined = undefined
   schemaVersion: string | undefined = undefined
@@ -167,6 +181,7 @@ class Envelope implements Record<EnvelopeField, string | undefined> {
   producer: string | undefined = undefined
   occurredAt: string | undefined = undefined
   traceparent: string | undefined = undefined
+  aggregateVersion: number | undefined = undefined
   payload: string | undefined = undefined
   #others: [string, string][] | undefined = undefined
 
@@ -178,6 +193,7 @@ class Envelope implements Record<EnvelopeField, string | undefined> {
     const name = envelopeField(bytes)
     if (name === undefined) this.#addOther(bytes, value)
     else if (this[name] !== undefined) throw new MalformedEntryError(`Field ${name} must not repeat`)
+    else if (name === 'aggregateVersion') this[name] = parseVersion(exactText(value, name), 'Aggregate')
     else this[name] = exactText(value, name)
   }
 
@@ -218,9 +234,9 @@ export function shownField(name: string | undefined): string {
   return name === undefined ? 'of the payload' : quotedValue(name)
 }
 
-export function parseVersion(version: string | undefined): number {
+export function parseVersion(version: string | undefined, kind = 'Schema'): number {
   if (version === undefined) return 1
-  if (!/^[1-9]\d*$/.test(version)) throw new MalformedEntryError('Schema version must be a whole number from 1')
+  if (!/^[1-9]\d*$/.test(version)) throw new MalformedEntryError(`${kind} version must be a whole number from 1`)
   return Number(version)
 }
 

@@ -24,23 +24,29 @@ export function checkDecodedEvent(answer: unknown, maxLength: number): DecodedEv
 function checked(answer: unknown, maxLength: number): DecodedEvent {
   if (isThenable(answer)) throw new MalformedEntryError('The codec must decode at once, not give a promise')
   const decoded = (answer ?? {}) as { readonly [Name in keyof DecodedEvent]?: unknown }
-  const { type, version = 1, payload, eventId, aggregateType, aggregateId } = decoded
+  const { type, version = 1, payload, eventId, aggregateType, aggregateId, aggregateVersion } = decoded
   const { tenantId, producer, occurredAt, traceparent, attributes } = decoded
   if (typeof type !== 'string' || type === '') throw new MalformedEntryError('The codec must name a type')
-  if (typeof version !== 'number' || !Number.isInteger(version) || version < 1)
-    throw new MalformedEntryError('Schema version must be a whole number from 1')
+  if (!isVersion(version)) throw new MalformedEntryError('Schema version must be a whole number from 1')
+  if (aggregateVersion !== undefined && aggregateVersion !== null && !isVersion(aggregateVersion))
+    throw new MalformedEntryError('Aggregate version must be a whole number from 1')
   if (isThenable(payload)) throw new MalformedEntryError('The codec must not give a promise as payload')
   const text = (name: string, value: unknown) => textOf(name, value, maxLength)
   const event = { type: text('type', type) as string, version, payload, eventId: text('eventId', eventId) }
   return withOptionalTexts(event, {
     aggregateType: text('aggregateType', aggregateType),
     aggregateId: text('aggregateId', aggregateId),
+    aggregateVersion: aggregateVersion ?? undefined,
     tenantId: text('tenantId', tenantId),
     producer: text('producer', producer),
     occurredAt: text('occurredAt', occurredAt),
     traceparent: text('traceparent', traceparent),
     attributes: attributesOf(attributes, maxLength),
   })
+}
+
+function isVersion(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 1
 }
 
 function attributesOf(given: unknown, maxLength: number): Attributes | undefined {

@@ -97,9 +97,24 @@ export function delayKeys(stream: string): DelayKeys {
  * @throws {TypeError} No hash tag gives the slot of that name.
  */
 export function publishedKey(stream: string, eventId: string): string {
+  return `${publisherPrefix(stream, 'published')}${eventId}`
+}
+
+/**
+ * The versions of an aggregate of a stream: `{orders}::aggregate::order:o-1`, and `{orders}::aggregate:::` where the stream itself is the aggregate. A sorted set of its events' entry
+ * ids, each with the event's version. Named as `publishedKey` names, so that no group and no other stream shares the key.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function aggregateKey(stream: string, aggregateType = '', aggregateId = ''): string {
+  return `${publisherPrefix(stream, 'aggregate')}${encodeURIComponent(aggregateType)}:${aggregateId}`
+}
+
+/** What a key begins with that publishers keep of one stream. */
+export function publisherPrefix(stream: string, word: string): string {
   const tag = hashTag(stream)
   const prefix = tag === stream ? slotPrefix(stream) : `{${tag}}`
-  return `${prefix}::published:${ownName(stream, tag)}:${eventId}`
+  return `${prefix}::${word}:${ownName(stream, tag)}:`
 }
 
 /** A stream's name without its hash tag, as in a URL: without a colon, and of no other stream with that tag. */

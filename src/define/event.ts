@@ -40,6 +40,8 @@ export interface Event<Type extends string = string, Payload = unknown> {
   readonly eventId: string
   readonly aggregateType?: string
   readonly aggregateId?: string
+  /** Which event of its aggregate it is, from 1, if it was published with `expectedVersion`. */
+  readonly aggregateVersion?: number
   readonly tenantId?: string
   readonly producer?: string
   /** ISO 8601. */

@@ -1,5 +1,5 @@
 import type { ConsumerKeys } from '../core/keys.ts'
-import { delayKeys, hashSlot, isKeyOfConsumer, publishedKey } from '../core/keys.ts'
+import { delayKeys, hashSlot, isKeyOfConsumer, publisherPrefix } from '../core/keys.ts'
 import { assertInteger, assertText, wrongUseError } from '../core/options.ts'
 import type { JoinedCommand } from '../core/outcome.ts'
 import { quotedValue } from '../errors.ts'
@@ -23,7 +23,12 @@ function isOwnKey(keys: ConsumerKeys, key: string): boolean {
   const ofGroup = keys.due.slice(0, -'due'.length)
   const { delayed } = delayKeys(keys.stream)
   const isOfName = isKeyOfConsumer(keys, key) || key === delayed
-  return isOfName || [ofGroup, `${delayed}:`, publishedKey(keys.stream, '')].some((own) => key.startsWith(own))
+  return (
+    isOfName ||
+    [ofGroup, `${delayed}:`, ...['published', 'aggregate'].map((word) => publisherPrefix(keys.stream, word))].some(
+      (own) => key.startsWith(own),
+    )
+  )
 }
 
 /** @param mayBeEmpty Default false. @throws {TypeError} No text of whole characters. */

@@ -31,6 +31,11 @@ export function publishCommand(
   const wrong = ['delayMs', 'deliverAt', 'deduplicateMs'].find((name) => Object.hasOwn(options ?? {}, name))
   if (wrong !== undefined)
     throw wrongUseError(action, `${wrong} must be left out: an effect takes place at once, and once`)
+  if (Object.hasOwn(options ?? {}, 'expectedVersion'))
+    throw wrongUseError(
+      action,
+      'expectedVersion must be left out: publish it in the handler itself, with an eventId made of its idempotencyKey',
+    )
   if (settings.deduplicateMs !== undefined)
     throw wrongUseError(
       action,

@@ -1,5 +1,6 @@
 import type { Field } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
+import type { Aggregate, AggregatePage, ExpectingEntry } from './aggregates.ts'
 import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
 import type { Pausing } from './pausing.ts'
@@ -43,6 +44,22 @@ export type AppendEntries = (
   once?: readonly (OnceWithin | undefined)[],
 ) => Promise<AppendResult>
 
+/** Events of aggregates: their versions count up by one, whoever publishes. */
+export interface Aggregates {
+  /**
+   * Appends entries in one step, all or none. Those that stand at their versions already are not added again. Where an aggregate is at another version, a
+   * VersionConflictError is the answer of all.
+   */
+  append(
+    stream: string,
+    entries: readonly ExpectingEntry[],
+    trim: StreamTrim,
+    flags?: readonly WakeFlag[],
+  ): Promise<AppendResult>
+  /** One page: so many events that it is bounded, of these versions. */
+  read(stream: string, aggregate: Aggregate, from: number, to: number): Promise<AggregatePage>
+}
+
 /** A server, or something that behaves like one. What the option `redis` takes. */
 export interface Connection {
   /** Pending entries that the server lets one consumer name have. Default: any number. */
@@ -51,6 +68,8 @@ export interface Connection {
   group(address: GroupAddress, remainingMs?: () => number): Group
   /** Left out by connections to servers: see `createAppender`. */
   readonly append?: AppendEntries
+  /** Left out by connections to servers: see `createExpectingAppender` and `createAggregateReader`. */
+  readonly aggregates?: Aggregates
   /** Left out by connections to servers: see `pausingOf`. */
   readonly pausing?: Pausing
   /** Left out by connections to servers: see `promotionOf` and `createCanceller`. */

@@ -67,7 +67,7 @@ type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['valid
 function encode(
   action: string,
   { producer, maxEntryBytes, codec }: EncodeSettings,
-  { event, payload: given, options, eventId }: EventDraft,
+  { event, payload: given, options, eventId, expectedVersion }: EventDraft,
   payload: string,
   checked: Checked,
   { now, traced }: Stamp,
@@ -78,7 +78,8 @@ function encode(
   const { aggregateType, aggregateId, tenantId, traceparent = traced, attributes } = options
   const occurredAt = options.occurredAt === undefined ? now : toIso(action, options.occurredAt)
   const texts = { aggregateType, aggregateId, tenantId, producer, occurredAt, traceparent }
-  const said = { type, version, eventId, ...texts, attributes }
+  const aggregateVersion = expectedVersion === undefined ? undefined : expectedVersion + 1
+  const said = { type, version, eventId, ...texts, aggregateVersion, attributes }
   const filledIn = () => FILLED_IN.filter((name) => options[name] === undefined)
   const fields = codec
     ? encodeByCodec(action, codec, event, { ...said, payload: JSON.parse(payload), filledIn: filledIn() })

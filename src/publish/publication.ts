@@ -1,4 +1,11 @@
-import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
+import {
+  assertInteger,
+  assertKnownOptions,
+  assertNumber,
+  assertObject,
+  assertText,
+  wrongUseError,
+} from '../core/options.ts'
 import { isPlainObject } from '../core/plain-object.ts'
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
@@ -27,6 +34,12 @@ interface EventTexts {
    * the publisher's.
    */
   readonly deduplicateMs?: number | undefined
+  /**
+   * How many events its aggregate has so far: a whole number, 0 for a new one. The event is added only if that is so, and is then the next one. The aggregate is the one that `aggregateType` and
+   * `aggregateId` name within the stream, or the stream itself without an `aggregateId`. Not for delayed events, nor with `deduplicateMs`: an event of the same `eventId` at the same version is added once in any case.
+   * Default: it is added whatever there is, and is no part of what `readEvents` reads.
+   */
+  readonly expectedVersion?: number | undefined
 }
 
 /** What an event for now says beside its payload. */
@@ -37,8 +50,7 @@ export interface PublishOptions extends EventTexts {
 }
 
 /** What a delayed event says beside its payload, and when it is to be in the stream: by the server's clock, at most 366 days ahead, and never before. */
-export type DelayOptions = EventTexts &
-  (
+export type DelayOptions = EventTexts & { readonly expectedVersion?: undefined } & (
     | {
         /** Milliseconds from now, 0 or more. */
         readonly delayMs: number
@@ -75,10 +87,20 @@ export interface EventDraft {
   readonly delay: EventDelay | undefined
   /** `undefined`: it is added however often it is published. */
   readonly once: OnceWithin | undefined
+  /** `undefined`: it is added whatever there is. */
+  readonly expectedVersion: number | undefined
 }
 
 const PUBLISH_TEXTS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'traceparent'] as const
-const PUBLISH_OPTIONS = [...PUBLISH_TEXTS, 'occurredAt', 'attributes', 'delayMs', 'deliverAt', 'deduplicateMs']
+const PUBLISH_OPTIONS = [
+  ...PUBLISH_TEXTS,
+  'occurredAt',
+  'attributes',
+  'delayMs',
+  'deliverAt',
+  'deduplicateMs',
+  'expectedVersion',
+]
 
 const NO_OPTIONS: MaybeDelayOptions = {}
 
@@ -99,7 +121,10 @@ export function checkPublication(
   if (options !== NO_OPTIONS) checkPublishOptions(action, options)
   const eventId = options.eventId ?? crypto.randomUUID()
   const delay = checkDelay(action, eventId, options)
-  return { event, payload, options, eventId, delay, once: checkOnce(action, eventId, options, deduplicateMs) }
+  const once = checkOnce(action, eventId, options, deduplicateMs)
+  const { expectedVersion } = options
+  if (expectedVersion !== undefined) checkExpectedVersion(action, eventId, options, deduplicateMs)
+  return { event, payload, options, eventId, delay, once, expectedVersion }
 }
 
 function checkPublishOptions(action: string, options: EventTexts): void {
@@ -152,6 +177,28 @@ function checkOnce(
   if (windowMs === undefined) return undefined
   assertWholeCharacters(action, eventId, 'an event with deduplicateMs')
   return { eventId, windowMs }
+}
+
+function checkExpectedVersion(
+  action: string,
+  eventId: string,
+  { expectedVersion, delayMs, deliverAt, deduplicateMs, aggregateType, aggregateId }: MaybeDelayOptions,
+  ofPublisher: number | undefined,
+): void {
+  const rule = 'an event with expectedVersion must'
+  assertInteger(action, 'expectedVersion', expectedVersion, 0, Number.MAX_SAFE_INTEGER - 1)
+  if (delayMs !== undefined || deliverAt !== undefined)
+    throw wrongUseError(action, `${rule} not be delayed: what its aggregate will be like then, nobody knows`)
+  if (deduplicateMs !== undefined || ofPublisher !== undefined)
+    throw wrongUseError(
+      action,
+      `${rule} have no deduplicateMs, nor its publisher: at its version its id is added once in any case`,
+    )
+  if (aggregateType !== undefined && aggregateId === undefined)
+    throw wrongUseError(action, `${rule} have an aggregateId where it has an aggregateType`)
+  for (const text of [eventId, aggregateType, aggregateId])
+    if (text !== undefined && !text.isWellFormed())
+      throw wrongUseError(action, 'eventId, aggregateType and aggregateId must be text of whole characters')
 }
 
 /** An id that a server compares: halves of characters would all be the same there. */

@@ -1,14 +1,16 @@
-import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { assertText, wrongUseError } from '../core/options.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import type { PublishCall } from '../define/observe.ts'
-import { PublishFailedError, quotedValue } from '../errors.ts'
-import type { Connection, OnceWithin } from '../group/connection.ts'
+import { PublishFailedError, quotedValue, VersionConflictError } from '../errors.ts'
+import type { Aggregates, AppendResult, Connection, OnceWithin } from '../group/connection.ts'
 import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
+import { createExpectingAppender } from '../group/redis/append-expecting.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
+import type { Encoded } from './encode-events.ts'
 import { encodeEvents } from './encode-events.ts'
+import { areExpecting, expectingEntries } from './expecting.ts'
 import type { DelayOptions, EventDraft, MaybeDelayOptions, Publication, PublishOptions } from './publication.ts'
 import { checkPublication } from './publication.ts'
 import type { PublisherOptions, Wake } from './publisher-options.ts'
@@ -65,6 +67,9 @@ export interface Publisher {
    *
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
+   * With `expectedVersion` it is added only if its aggregate has so many events, and sent again or published again it is the same one.
+   *
+   * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.
    */
@@ -81,6 +86,9 @@ export interface Publisher {
   /**
    * Publishes many, in order: a thousand or a megabyte in one round trip, more in as many as that takes. All are checked before the first is
    * sent. Where one is refused, or a reply does not come, what was not sent yet is not sent.
+   *
+   * With `expectedVersion`, which all of them have or none, they are published in one step, all or none: at most 100 events and a megabyte, of one aggregate or of
+   * several. Versions of one aggregate go up by one.
    *
    * @throws As `publish`; `PublishFailedError` names those that are known to be written, whatever stopped it.
    */
@@ -106,7 +114,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const { redis, ...settings } = resolvePublisherOptions(options)
   const stream = quotedValue(settings.stream)
   const action = `publish to stream ${stream}`
-  const publishing = { ...settings, action, appendTo: createAppender(action, redis) }
+  let expecting: Aggregates['append'] | undefined
+  const appendExpecting: Aggregates['append'] = (...call) => {
+    expecting ??= createExpectingAppender(action, redis)
+    return expecting(...call)
+  }
+  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
@@ -145,6 +158,7 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
   /** As messages say it. */
   readonly action: string
   readonly appendTo: ReturnType<typeof createAppender>
+  readonly appendExpecting: Aggregates['append']
 }
 
 type Result = Published | Delayed
@@ -155,29 +169,33 @@ async function publishAll(publishing: Publishing, publications: readonly Publica
     throw wrongUseError(action, `publications must be an array, got ${typeof publications}`)
   const drafts = publications.map((publication) => checkPublication(action, publication, deduplicateMs))
   if (drafts.length === 0) return []
-  if (!observers) return append(publishing, drafts)
+  const isExpecting = areExpecting(action, drafts)
+  if (!observers) return append(publishing, drafts, isExpecting)
   const events = drafts.map(({ event, eventId }) => ({ type: event.type, eventId }))
   const call: PublishCall = { stream, events }
-  return observers.within('publish', call, () => append(publishing, drafts, call))
+  return observers.within('publish', call, () => append(publishing, drafts, isExpecting, call))
 }
 
-async function append(publishing: Publishing, drafts: readonly EventDraft[], call?: PublishCall): Promise<Result[]> {
-  const { action, stream, trim, wakes, observers, clock } = publishing
+async function append(
+  publishing: Publishing,
+  drafts: readonly EventDraft[],
+  isExpecting: boolean,
+  call?: PublishCall,
+): Promise<Result[]> {
+  const { action, stream, wakes, observers, clock } = publishing
   const startedAt = clock.monotonic()
-  let entries: readonly (readonly Field[])[] = []
+  let entries: readonly Encoded[] = []
   let answers: readonly (string | number | Error)[] = []
   let duplicates: ReadonlySet<number> | undefined
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
-    const delayed = delayedOf(drafts, wakes)
-    // what is delayed wakes nobody yet
-    const flags = delayed?.delays.every(Boolean) ? [] : wakes
-    const appended = await publishing.appendTo(stream, entries, trim, flags, delayed, onceOf(drafts))
+    const appended = await (isExpecting ? sendExpecting : send)(publishing, drafts, entries)
     answers = appended.answers
     duplicates = appended.duplicates
     await Promise.all(wakes.map((wake, n) => wakeIfRaised(wake, appended.raised[n])))
     const refusal = answers.find((answer) => answer instanceof Error)
+    if (refusal instanceof VersionConflictError) throw refusal
     if (refusal) throw new PublishFailedError(stream, answers.map(idOnly), refusal, answers.map(timeOnly))
     return drafts.map(({ eventId }, n) => resultOf(eventId, answers[n], duplicates?.has(n)))
   } catch (thrown) {
@@ -192,6 +210,25 @@ async function append(publishing: Publishing, drafts: readonly EventDraft[], cal
       observers?.tell('published', { call, durationMs, bytes, entryIds, delayedUntil, duplicates, error })
     }
   }
+}
+
+function send(
+  { stream, trim, wakes, appendTo }: Publishing,
+  drafts: readonly EventDraft[],
+  entries: readonly Encoded[],
+): Promise<AppendResult> {
+  const delayed = delayedOf(drafts, wakes)
+  // what is delayed wakes nobody yet
+  const flags = delayed?.delays.every(Boolean) ? [] : wakes
+  return appendTo(stream, entries, trim, flags, delayed, onceOf(drafts))
+}
+
+async function sendExpecting(
+  { action, stream, trim, wakes, codec, appendExpecting }: Publishing,
+  drafts: readonly EventDraft[],
+  entries: readonly Encoded[],
+): Promise<AppendResult> {
+  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, wakes)
 }
 
 /** Characters of a traceparent: a later version of it may be longer than today's 55. */

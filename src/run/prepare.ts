@@ -1,18 +1,15 @@
 import type { DecodedEvent } from '../core/codec.ts'
-import { envelopeCodec, withOptionalTexts } from '../core/codec.ts'
+import { envelopeCodec } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
-import { errorTexts } from '../core/dead-letter/dead-letter.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
-import { invalidPayloadError } from '../core/invalid-payload.ts'
-import type { SchemaResult } from '../core/issues.ts'
-import { oneIssue, readSchemaResult } from '../core/issues.ts'
 import type { DeadLetterReason } from '../core/outcome.ts'
-import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
+import { ignoreRejection, isThenable } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
+import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
 import type { Event } from '../define/event.ts'
 import type { Route } from '../define/route.ts'
-import { NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
+import { InvalidPayloadError, NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
 import { newerVersionCondition, unroutedCondition } from './awaited.ts'
 import type { ExpiryCheck } from './expiry.ts'
 import type { AwaitingEntry, IgnoredEntry, RejectedEntry } from './rejected.ts'
@@ -78,58 +75,20 @@ function check(
   route: Route,
   decoded: DecodedEvent,
 ): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
-  const { type, version: current, payload: schema } = route.event
+  const { type, version: current } = route.event
   const version = decoded.version ?? 1
-  if (!isSupported(route, version)) {
+  if (!isSupportedVersion(route.event, version)) {
     if (version > current && settings.newerVersion === 'park')
       return { kind: 'awaiting', condition: newerVersionCondition(type, version) }
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
-  let payload: unknown
-  const finish = (checked: SchemaResult): PreparedEntry | RejectedEntry => {
-    if (checked.issues)
-      return rejected('invalid', invalidPayloadError(route.event, checked.issues, [decoded.payload, payload]), decoded)
-    return { kind: 'prepared', route, decoded, event: toEvent(decoded, current, checked.value, stream, entry.id) }
-  }
-  try {
-    payload = lift(route, version, decoded.payload)
-  } catch (error) {
-    ignoreRejection(error)
-    const { name, message } = errorTexts(error)
-    return finish(oneIssue(`the upcast from version ${version} failed: ${name}: ${message}`))
-  }
-  const result: unknown = schema['~standard'].validate(payload)
-  let promise: Promise<unknown> | undefined
-  try {
-    promise = promiseIfThenable(result)
-  } catch {
-    return finish(readSchemaResult(undefined))
-  }
-  return promise ? promise.then((answer) => finish(readSchemaResult(answer))) : finish(readSchemaResult(result))
-}
-
-/** Whether the definition is at that version, or lifts lead from it to there. */
-function isSupported({ event }: Route, version: number): boolean {
-  if (version > event.version) return false
-  for (let from = version; from < event.version; from++) if (!event.upcast[from]) return false
-  return true
-}
-
-function lift({ event }: Route, version: number, payload: unknown): unknown {
-  let lifted = payload
-  for (let from = version; from < event.version; from++) {
-    lifted = event.upcast[from]?.(lifted as Record<string, unknown>)
-    const promise = promiseIfThenable(lifted)
-    promise?.catch(() => {})
-    if (promise) throw new TypeError('it gave a promise, which an upcast must not')
-  }
-  return lifted
-}
-
-function toEvent(decoded: DecodedEvent, version: number, payload: unknown, stream: string, entryId: string): Event {
-  const { type, eventId } = decoded
-  return withOptionalTexts({ type, version, payload, eventId: eventId || `${stream}:${entryId}` }, decoded)
+  const finish = (event: Event | InvalidPayloadError): PreparedEntry | RejectedEntry =>
+    event instanceof InvalidPayloadError
+      ? rejected('invalid', event, decoded)
+      : { kind: 'prepared', route, decoded, event }
+  const event = toCurrentEvent(route.event, decoded, stream, entry.id)
+  return event instanceof Promise ? event.then(finish) : finish(event)
 }
 
 function rejected(reason: DeadLetterReason, error: unknown, decoded?: DecodedEvent): RejectedEntry {

@@ -15,7 +15,7 @@ const OWN_FIELDS = [
   'aggregateId',
   'tenantId',
   'producer',
-].concat(['occurredAt', 'traceparent', 'payload'])
+].concat(['occurredAt', 'traceparent', 'aggregateVersion', 'payload'])
 
 /** Attributes that no field of the envelope is among; `undefined` for none. */
 const someAttributes = fc
@@ -165,9 +165,20 @@ describe.each(transports)('envelopeCodec, over %s', (_title, carry) => {
       [type, payload, version(text)],
       'Schema version must be a whole number from 1',
     ]),
+    ...['', '0', '-1', '1.5', 'secret'].map((text): [Field[], string] => [
+      [type, payload, ['aggregateVersion', text]],
+      'Aggregate version must be a whole number from 1',
+    ]),
+    [[type, payload, ['aggregateVersion', '1'], ['aggregateVersion', '1']], 'Field aggregateVersion must not repeat'],
   ]
   test.each(malformed)('refuses %j', (fields, message) => {
     expect(refusalOf(envelopeCodec, carry(fields))).toEqual(new MalformedEntryError(message))
+  })
+
+  test('reads the version of an aggregate that it writes', () => {
+    const event = { type: 'Ping', payload: '1', aggregateVersion: 12 }
+
+    expect(envelopeCodec.decode(carry(encodeEnvelope(event)), '1-0')).toMatchObject({ aggregateVersion: 12 })
   })
 
   test('reads a version of any size', () => {

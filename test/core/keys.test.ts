@@ -3,7 +3,15 @@ import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumerKeys } from '../../src/core/keys.ts'
-import { consumerKeys, delayKeys, hashSlot, hashTag, PARKED_CONSUMER, publishedKey } from '../../src/core/keys.ts'
+import {
+  aggregateKey,
+  consumerKeys,
+  delayKeys,
+  hashSlot,
+  hashTag,
+  PARKED_CONSUMER,
+  publishedKey,
+} from '../../src/core/keys.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 
 const namesOf = ({ stream, deadLetters, due, state, slot }: ConsumerKeys) => ({
@@ -182,6 +190,17 @@ describe('delayKeys()', () => {
     const { delayed, events, next, ended } = delayKeys('orders')
 
     expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])
+  })
+})
+
+describe('aggregateKey()', () => {
+  test.each([
+    ['orders', 'order', 'o-1', '{orders}::aggregate::order:o-1'],
+    ['orders', undefined, 'o-1', '{orders}::aggregate:::o-1'],
+    ['orders', undefined, undefined, '{orders}::aggregate:::'],
+    ['{shop}:orders', 'a:b', 'x:y', '{shop}::aggregate:%%3Aorders:a%3Ab:x:y'],
+  ])('of stream %j, type %j and id %j is %s', (stream, type, id, key) => {
+    expect(aggregateKey(stream, type, id)).toBe(key)
   })
 })
 

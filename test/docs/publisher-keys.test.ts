@@ -14,7 +14,11 @@ const rows = [...section.matchAll(/^\| `([^`]+)` \|(.*)\|$/gm)].map(([, name = '
 }))
 
 /** Names that say which of two it is, as the page writes them. */
-const general = (name: string) => name.replace(/ended:\d$/, 'ended:<n>').replace(/(published::).*/, '$1<eventId>')
+const general = (name: string) =>
+  name
+    .replace(/ended:\d$/, 'ended:<n>')
+    .replace(/(published::).*/, '$1<eventId>')
+    .replace(/(aggregate::).*/, '$1<aggregateType>:<aggregateId>')
 
 it('"Keys of publishers" lists every key that is written, no other', async () => {
   const { server, redis, raw } = await startScenario()
@@ -23,6 +27,8 @@ it('"Keys of publishers" lists every key that is written, no other', async () =>
   for (const eventId of ['a', 'b', 'c'])
     await publisher.publish(OrderPaid, { orderId: 'o' }, { eventId, delayMs: 1_000 })
   await publisher.publish(OrderPaid, { orderId: 'o' }, { eventId: 'd', deduplicateMs: 1_000 })
+  const of = { aggregateType: 'order', aggregateId: 'o' }
+  await publisher.publish(OrderPaid, { orderId: 'o' }, { ...of, expectedVersion: 0 })
   await publisher.cancel('a')
   await raw.hset('{orders}:delayed:events', 'tb', 'x')
   await passDelays(raw, 2_000)
@@ -36,7 +42,7 @@ it('"Keys of publishers" lists every key that is written, no other', async () =>
 
 it.each(rows)('says all of $name, and names users that have these rights', ({ cells }) => {
   const lacking = [...(cells.at(-1) ?? '').matchAll(/([a-z, ]+?): `([^`]+)`/g)].flatMap(([, who = '', commands = '']) =>
-    (who.match(/deduplicator|delayer|promoter|console/g) ?? []).flatMap((user) => {
+    (who.match(/deduplicator|decider|delayer|promoter|console/g) ?? []).flatMap((user) => {
       const [line = ''] = new RegExp(`^user orders-${user} .*$`, 'm').exec(acl) ?? []
       return commands.split(' ').filter((command) => !line.includes(`+${command}`))
     }),

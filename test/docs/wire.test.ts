@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { createPublisher, poll } from 'millrace'
 import { expect, onTestFinished, test } from 'vitest'
 import { encodeEnvelope } from '../../src/core/codec.ts'
+import { appendExpectingScript } from '../../src/group/redis/scripts/append-expecting.ts'
 import { delayEventScript } from '../../src/group/redis/scripts/delay-event.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
 import { findPython } from '../../tools/find-python.ts'
@@ -29,11 +30,11 @@ async function runPython({ server }: Scenario): Promise<string[]> {
   return stdout.trim().split('\n')
 }
 
-test('the page has the scripts that delay and that publish once, word for word', () => {
+test('the page has the scripts that publishers call, word for word', () => {
   const plain = (lua: string) => lua.trim().replace(/\n{2,}/g, '\n\n')
 
-  expect([codeIn('lua').trim(), codeIn('lua', 1).trim()]).toEqual(
-    [delayEventScript.lua, publishOnceScript.lua].map(plain),
+  expect([0, 1, 2].map((n) => codeIn('lua', n).trim())).toEqual(
+    [delayEventScript.lua, publishOnceScript.lua, appendExpectingScript.lua].map(plain),
   )
 })
 
@@ -46,7 +47,7 @@ test('the page has every field of an entry, and at most 30 lines of Python', () 
     occurredAt: 'o',
     traceparent: 't',
   }
-  const fields = encodeEnvelope({ type: 'T', version: 2, payload: '1', eventId: 'e', ...texts })
+  const fields = encodeEnvelope({ type: 'T', version: 2, aggregateVersion: 1, payload: '1', eventId: 'e', ...texts })
 
   for (const [name] of fields) expect(page).toMatch(new RegExp(`^\\|.*\`${name}\``, 'm'))
   expect(codeIn('python').trim().split('\n').length).toBeLessThanOrEqual(30)

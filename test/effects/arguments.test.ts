@@ -36,6 +36,11 @@ const WRONG: Readonly<Record<string, readonly [ask: (e: Effects) => unknown, kin
     'TypeError',
     "must not be one of the consumer's own",
   ],
+  'versions of an aggregate': [
+    (e) => e.delete('{orders}::aggregate::account:a'),
+    'TypeError',
+    "must not be one of the consumer's own",
+  ],
   'half a character': [(e) => e.set(KEY, '\ud800'), 'TypeError', 'value must be text of whole characters'],
   'an increment by half': [(e) => e.increment(KEY, 1.5), 'RangeError', 'by must be a whole number'],
   'an increment by what a number cannot hold': [(e) => e.increment(KEY, 2 ** 53), 'RangeError', 'a bigint beyond 2^53'],

@@ -94,6 +94,7 @@ it('effects of several entries are settled, though one request does not take the
 it.each([
   ['a publisher with deduplicateMs', { deduplicateMs: 1_000 }, {}, 'its publisher must have no deduplicateMs'],
   ['deduplicateMs', {}, { deduplicateMs: 1_000 }, 'deduplicateMs must be left out'],
+  ['expectedVersion', {}, { expectedVersion: 0 }, 'expectedVersion must be left out'],
   ['half a character', {}, { eventId: '\ud800' }, 'eventId must be text of whole characters'],
 ])('an effect does not publish with %s', async (_what, ofPublisher, options, message) => {
   const { redis, publish } = await startScenario()

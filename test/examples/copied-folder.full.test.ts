@@ -27,6 +27,20 @@ type Invoke = (functionName: string, event: object) => Promise<unknown>
 
 /** How each system is seen to work: publishes something, and finds what became of it. */
 const WORKS: Readonly<Record<string, (redis: Connection, run: Run, invoke: Invoke) => Promise<void>>> = {
+  async accounts(_redis, run, invoke) {
+    const ask = async (command: object) => {
+      const { body } = (await invoke('accounts-dev-api', { body: JSON.stringify(command) })) as { body: string }
+      return (JSON.parse(body) as { outcome: string }).outcome
+    }
+    for (const accountId of ['anna', 'bert'])
+      expect(await ask({ type: 'open', accountId, requestId: 'open', owner: 'o' })).toBe('done')
+    expect(await ask({ type: 'deposit', accountId: 'anna', requestId: 'first', cents: 100 })).toBe('done')
+    const transfer = { type: 'transfer', accountId: 'anna', requestId: 'rent', to: 'bert', cents: 85 }
+    expect([await ask(transfer), await ask(transfer)]).toEqual(['done', 'done'])
+    await run.printed(/-poller: read \d+, acked \d+, .*batches/)
+    const read = () => invoke('accounts-dev-api', { queryStringParameters: { accountId: 'bert' } })
+    await expect.poll(read, { timeout: 20_000 }).toMatchObject({ body: expect.stringContaining('"cents":"85"') })
+  },
   async monitoring(redis, run, invoke) {
     const at = Date.now()
     const sources = createPublisher({ stream: 'samples', redis })

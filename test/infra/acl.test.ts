@@ -13,6 +13,7 @@ import {
   poll,
   promoteDelays,
   RetryAfterError,
+  readEvents,
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
@@ -32,6 +33,7 @@ import { xlen } from '../../src/group/redis/commands/xlen.ts'
 import { xpending } from '../../src/group/redis/commands/xpending.ts'
 import { newestEntryCommand, xrange } from '../../src/group/redis/commands/xrange.ts'
 import { xreadgroup } from '../../src/group/redis/commands/xreadgroup.ts'
+import { appendExpectingScript } from '../../src/group/redis/scripts/append-expecting.ts'
 import { cancelDelayedScript } from '../../src/group/redis/scripts/cancel-delayed.ts'
 import { claimPageScript } from '../../src/group/redis/scripts/claim-page.ts'
 import { createGroupScript } from '../../src/group/redis/scripts/create-group.ts'
@@ -49,6 +51,7 @@ import { pause as pauseScript, resume as resumeScript } from '../../src/group/re
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
+import { readAggregateScript } from '../../src/group/redis/scripts/read-aggregate.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
@@ -67,13 +70,14 @@ import { type AclUser, createAclUsers, readAclUsers, urlOf } from './acl-users.t
 
 const PUBLISHER = 'orders-publisher'
 const DEDUPLICATOR = 'orders-deduplicator'
+const DECIDER = 'orders-decider'
 const DELAYER = 'orders-delayer'
 const POLLER = 'orders-poller'
 const PROMOTER = 'orders-promoter'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
-const USERS = [PUBLISHER, DEDUPLICATOR, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
+const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -101,6 +105,7 @@ const CLAIMER_SCRIPTS = [
   finishClaimerRunScript,
   removeConsumerScript,
 ]
+const DECIDER_SCRIPTS = [appendExpectingScript, readAggregateScript]
 const DELAYER_SCRIPTS = [publishOnceScript, delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
@@ -131,6 +136,7 @@ const PUBLISHING: readonly RedisCommand[] = [
 const SENT: Readonly<Record<string, readonly string[]>> = {
   [PUBLISHER]: aclNames([...PUBLISHING, timeCommand]),
   [DEDUPLICATOR]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...callsOf(publishOnceScript)]),
+  [DECIDER]: aclNames([...EVALS, ...PUBLISHING, timeCommand, ...DECIDER_SCRIPTS.flatMap(callsOf)]),
   [DELAYER]: aclNames([...EVALS, ...PUBLISHING, ...DELAYER_SCRIPTS.flatMap(callsOf)]),
   [POLLER]: aclNames(POLLING),
   [PROMOTER]: aclNames([...POLLING, ...callsOf(promoteDelayedScript)]),
@@ -190,6 +196,14 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [DEDUPLICATOR, 'XADD {orders}::published::e * a b'],
   [DEDUPLICATOR, 'GET {orders}:published:state'],
   [DEDUPLICATOR, 'GET {orders}::published:state'],
+  [DECIDER, 'XTRIM orders MAXLEN 0'],
+  [DECIDER, 'XDEL orders 1-1'],
+  [DECIDER, 'ZADD orders 1 a'],
+  [DECIDER, 'ZREM {orders}::aggregate::a a'],
+  [DECIDER, 'DEL {orders}::aggregate::a'],
+  [DECIDER, 'XADD {orders}::aggregate::a * a b'],
+  [DECIDER, 'ZADD {orders}::aggregate:%:a 1 a'],
+  [DECIDER, 'ZRANGE {orders}:delayed 0 -1'],
   [DELAYER, 'PEXPIREAT orders 1'],
   [DELAYER, 'PEXPIREAT {orders}::published::e 1'],
   [DELAYER, 'UNLINK orders'],
@@ -305,6 +319,7 @@ afterAll(async () => {
 })
 
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
+const AGGREGATES = '{orders}::aggregate::*'
 const MARKERS = '{orders}::published::*'
 
 describe('the ACL file', () => {
@@ -331,6 +346,12 @@ describe('the ACL file', () => {
           `~${MARKERS} -@all`,
           '~{orders}:billing:wake -@all',
         ],
+        false,
+      ],
+      [
+        DECIDER,
+        ['orders', AGGREGATES],
+        ['on', '-@all', '~orders -@all', `~${AGGREGATES} -@all`, '~{orders}:billing:wake -@all'],
         false,
       ],
       [
@@ -369,6 +390,7 @@ describe('the ACL file', () => {
     expect(files.filter((file) => !PARTS.includes(file))).toHaveLength(
       // two of them are in the file of another
       new Set([
+        ...DECIDER_SCRIPTS,
         ...DELAYER_SCRIPTS,
         promoteDelayedScript,
         ...POLLER_SCRIPTS,
@@ -495,6 +517,7 @@ describe('under the users of the ACL file', () => {
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
     await delayAndPromote(monitor, wake)
     await deduplicate(monitor, wake)
+    await decide(monitor, wake)
     monitor.stop()
   })
 
@@ -510,6 +533,32 @@ describe('under the users of the ACL file', () => {
     )
     expect(answers.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, true])
     await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId: 'e' }))
+  }
+
+  /** Everything that a publisher with expectedVersion does, and a reader of what it published. */
+  async function decide(monitor: CommandWatch, wake: Wake): Promise<void> {
+    const redis = connectAs(DECIDER)
+    const orders = createPublisher({ stream: 'orders', redis, wake, retentionMs: 86_400_000 })
+    const publish = (expectedVersion: number) =>
+      orders.publish(
+        Order,
+        { behaviour: 'fine' },
+        { aggregateId: 'a', expectedVersion, eventId: `e-${expectedVersion}` },
+      )
+    await admin.del('{orders}:billing:wake')
+    await monitor.during(DECIDER, async () => {
+      for (const expectedVersion of [0, 1, 1]) await publish(expectedVersion)
+    })
+    await admin.xtrim('orders', 'MAXLEN', 1)
+    const versions = await monitor.during(DECIDER, async () => {
+      await publish(2)
+      await orders.publish(Order, { behaviour: 'fine' })
+      const read: number[] = []
+      const options = { redis, events: [Order], aggregateId: 'a', from: 2 }
+      for await (const { aggregateVersion } of readEvents('orders', options)) read.push(aggregateVersion)
+      return read
+    })
+    expect([versions, await admin.zcard('{orders}::aggregate:::a')]).toEqual([[2, 3], 2])
   }
 
   /** Everything that a publisher with delays does, and a poller that promotes beside its own work. */
@@ -625,7 +674,7 @@ describe('without selectors', () => {
     'ZADD orders 1 a',
   ]
 
-  test.each([PUBLISHER, DEDUPLICATOR, POLLER, CLAIMER, OPERATOR])(
+  test.each([PUBLISHER, DEDUPLICATOR, DECIDER, POLLER, CLAIMER, OPERATOR])(
     '%s cannot put an end to the stream',
     async (name) => {
       const own = await startRedisServer()

@@ -1,5 +1,5 @@
-import type { Delayed, Event, EventOf, PayloadOf, Published } from 'millrace'
-import { createPublisher, defineConsumer, defineEvent, on, promoteDelays } from 'millrace'
+import type { Delayed, DelayOptions, Event, EventOf, PayloadOf, Published } from 'millrace'
+import { createPublisher, defineConsumer, defineEvent, on, promoteDelays, readEvents } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import * as z from 'zod/mini'
 import type { Equal, Expect } from './equal.ts'
@@ -101,6 +101,26 @@ export async function deduplicates(deduplicateMs: number | undefined): Promise<v
   await publisher.publish(Ping, 1, { deduplicateMs: '5' })
   // @ts-expect-error a window is a number
   createPublisher({ stream: 'orders', redis, deduplicateMs: '5' })
+}
+
+export async function readsBack(): Promise<void> {
+  await orders.publish(Ping, 1, { aggregateId: 'a', expectedVersion: 0 })
+  for await (const event of readEvents('orders', { redis, events: [OrderPaid, Ping], aggregateId: 'a', from: 2 })) {
+    const assertions: [
+      Expect<Equal<typeof event.aggregateVersion, number>>,
+      Expect<Equal<typeof event.entryId, string>>,
+    ] = [true, true]
+    console.log(assertions, event.type === 'Ping' ? event.payload.toFixed() : event.payload.paidAt.toISOString())
+  }
+  // @ts-expect-error a version is a number
+  await orders.publish(Ping, 1, { expectedVersion: 'any' })
+  // @ts-expect-error a delayed event has none
+  const delayed: DelayOptions = { expectedVersion: 0, delayMs: 5 }
+  console.log(delayed)
+  // @ts-expect-error events are definitions
+  readEvents('orders', { redis, events: ['Ping'] })
+  // @ts-expect-error which aggregate it is, is said by its id
+  readEvents('orders', { redis, events: [Ping], aggregate: 'a' })
 }
 
 export async function doesNotDelay(): Promise<void> {

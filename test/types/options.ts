@@ -168,6 +168,8 @@ export function describe(error: MillraceError): string {
     ERR_ENTRY_EXPIRED: 'expired',
     ERR_ENTRY_MALFORMED: 'malformed',
     ERR_ENTRY_OVERSIZE: 'oversize',
+    ERR_EVENTS_TRIMMED: 'trimmed',
+    ERR_EVENT_UNREADABLE: 'unreadable',
     ERR_FUNCTION_FAILED: 'remote',
     ERR_HANDLER_TIMEOUT: 'timeout',
     ERR_INVOCATION_FAILED: 'failed',
@@ -180,6 +182,7 @@ export function describe(error: MillraceError): string {
     ERR_REDIS_REPLY: 'reply',
     ERR_RETRY_AFTER: 'retry after',
     ERR_UNAVAILABLE: 'unavailable',
+    ERR_VERSION_CONFLICT: 'conflict',
     ERR_VERSION_UNSUPPORTED: 'unsupported version',
   }
   return meanings[error.code]

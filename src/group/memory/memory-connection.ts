@@ -7,6 +7,7 @@ import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../connection.ts'
 import type { HeldEntry } from '../delivery.ts'
+import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
 import { MemoryPausing } from './memory-pausing.ts'
@@ -85,6 +86,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
     },
     group: (address) => new MemoryGroup(address, server, lived),
     append: appenderTo(server),
+    aggregates: memoryAggregates(server),
     pausing: new MemoryPausing(server),
     delaying: server.delays,
     close: async () => {},

@@ -87,6 +87,8 @@ export class MemoryServer {
   readonly plans = new Map<string, number>()
   /** Markers of event ids, by stream. */
   readonly markers: MemoryMarkers
+  /** Entry ids of each aggregate's events, by the key of its versions. */
+  readonly aggregates = new Map<string, string[]>()
   /** Delayed events by stream. */
   readonly delays: MemoryDelays
   /** Keys of policies. */
