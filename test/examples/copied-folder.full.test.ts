@@ -1,12 +1,15 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { Redis } from 'ioredis'
 import { type Connection, createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { SampleTaken } from '../../examples/monitoring/events.ts'
+import { RegisterUser } from '../../examples/users/events.ts'
 import { millrace, type Run } from '../cli/millrace.ts'
 import { packageIn } from '../infra/osls.ts'
 import { validateTemplate } from '../support/validate-template.ts'
@@ -24,6 +27,11 @@ const ENVIRONMENT = Object.fromEntries(
 )
 
 type Invoke = (functionName: string, event: object) => Promise<unknown>
+
+const REDIS = /^ {2}Redis {3}(redis:.*)$/m
+
+/** What waits for a run of a poller on its schedule. */
+const SOON = { timeout: 30_000, interval: 50 }
 
 /** How each system is seen to work: publishes something, and finds what became of it. */
 const WORKS: Readonly<Record<string, (redis: Connection, run: Run, invoke: Invoke) => Promise<void>>> = {
@@ -50,6 +58,18 @@ const WORKS: Readonly<Record<string, (redis: Connection, run: Run, invoke: Invok
     const queryStringParameters = { source: 'web-1', metric: 'latency', level: '1h', from: `${at}`, to: `${at + 1}` }
     const { body } = (await invoke('monitoring-dev-query', { queryStringParameters })) as { body: string }
     expect(JSON.parse(body).total).toMatchObject({ count: 1, sum: '12.500000', min: 12.5, max: 12.5 })
+  },
+
+  // its poller listens for a minute, and says what it did after that
+  async users(redis, run, invoke) {
+    const raw = new Redis(REDIS.exec(run.text)?.[1] ?? '')
+    onTestFinished(() => raw.disconnect())
+    const userId = randomUUID()
+    const commands = createPublisher({ stream: '{users}:commands', redis })
+    const { eventId } = await commands.publish(RegisterUser, { userId, email: 'Ada@Example.com', name: 'Ada' })
+    await expect.poll(() => raw.get(`{users}:outcome:${eventId}`), SOON).toBe('{"state":"done","version":1}')
+    await expect.poll(() => raw.hget(`{users}:profiles-v1:${userId}`, '1'), SOON).toContain('"email":"ada@example.com"')
+    expect(await invoke('millrace-users-dev-switchProfiles', { to: 'profiles-v1' })).toBeNull()
   },
 }
 
@@ -91,7 +111,7 @@ test.each(examples)(
       program: join(folder, 'node_modules/.bin/millrace'),
     })
     await dev.printed(/Ready: /)
-    const [, redisUrl = ''] = await dev.printed(/^ {2}Redis {3}(redis:.*)$/)
+    const [, redisUrl = ''] = await dev.printed(REDIS)
     const [, endpoint] = await dev.printed(/--endpoint-url (\S+)/)
     const redis = connectIoredis(redisUrl)
     onTestFinished(() => redis.close())
