@@ -4,14 +4,17 @@ import { defineConfig } from 'vitest/config'
 /** Tests that start servers and child processes need more than vitest's own 5 s on a busy machine. */
 const PATIENCE_MS = 30_000
 
-/** `npm test`: what needs less than a few seconds a file. Named files are run whatever their tier. */
+/** `npm test`: what needs less than a few seconds a file; `npm run test:slow`: the rest of `npm run test:full`. Named files are run whatever their tier. */
 const isFast = process.env.MILLRACE_TIER === 'fast'
+const isSlow = process.env.MILLRACE_TIER === 'slow'
+/** Files of both tiers, which draw more cases in the slow one. */
+const DEEPER = ['test/model/*.test.ts', 'test/group/differential.test.ts', 'test/effects/fuzz.test.ts']
 const isNamed = process.argv.slice(2).some((argument) => argument.startsWith('test/'))
 const isNarrow = isFast && !isNamed
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: isSlow ? ['test/**/*.full.test.ts', ...DEEPER] : ['test/**/*.test.ts'],
     exclude: isNarrow ? ['**/*.full.test.ts'] : [],
     // a process for each file takes as long as most of these files
     isolate: !isNarrow,
