@@ -274,7 +274,7 @@ describe('the template', () => {
     })
   })
 
-  test('asks readers of the dashboard and of orders to sign in, and wakes the detector every minute', () => {
+  test('asks those who read to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
