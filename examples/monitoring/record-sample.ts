@@ -20,8 +20,8 @@ export const REFUSED = '{samples}:refused'
 export async function recordSample(event: EventOf<typeof SampleTaken>, context: HandlerContext): Promise<void> {
   const { source, metric, value, at } = event.payload
   const series = seriesOf(source, metric)
-  // an entry's id is the time at which the server had it
-  const aheadMs = at - Number.parseInt(context.entryId, 10)
+  // an entry's id is the time at which the server had it, unless a source gave one itself: all later ids are beyond that one
+  const aheadMs = at - Math.min(Number.parseInt(context.entryId, 10), Date.now())
   if (aheadMs > AHEAD_MS) throw new NonRetryableError(`A sample's time is ${aheadMs} ms in the future`)
   if (at < Date.now() - MAX_AGE_MS) effects(context).incrementField(REFUSED, 'late')
   else if (!(await admitSeries(series))) effects(context).incrementField(REFUSED, 'series')

@@ -6,7 +6,7 @@ const MAX_SERIES = Number(process.env.MAX_SERIES ?? 1_000)
 if (!(Number.isSafeInteger(MAX_SERIES) && MAX_SERIES > 0)) throw new Error('MAX_SERIES must be a whole number >= 1')
 
 /** A sorted set: series → ms since 1970 at which it was asked for last. */
-const SERIES = '{samples}:series'
+export const SERIES = '{samples}:series'
 /** One step on the server, so that any number of pollers admit no more than there is room for. */
 const ADMIT = `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] - ARGV[4])
@@ -14,8 +14,8 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
 return 1`
 
-/** For how long an answer goes without asking again: a series that is used is seen once an hour, one that was refused has another chance soon. */
-const REMEMBER_MS = { admitted: 3_600_000, refused: 10_000 }
+/** For how long an answer goes without asking again. Short, since the alert sees only what is listed: after the server's loss of its data a series is back in a minute. */
+const REMEMBER_MS = { admitted: 60_000, refused: 10_000 }
 const known = new Map<string, { readonly isAdmitted: boolean; readonly until: number }>()
 
 /** No two sources and metrics have one name: neither has a space in it. */

@@ -68,7 +68,21 @@ async function load(environment: Record<string, string> = {}) {
     client.disconnect()
     await redis.close()
   }
-  return { record, recordNow, admitSeries, query, alert, rollup, redis, claim, createPublisher, poll, accessOf, close }
+  return {
+    record,
+    recordNow,
+    recordSample,
+    admitSeries,
+    query,
+    alert,
+    rollup,
+    redis,
+    claim,
+    createPublisher,
+    poll,
+    accessOf,
+    close,
+  }
 }
 
 function at(ms: number): void {
@@ -134,6 +148,17 @@ describe('SampleTaken', () => {
   )
 })
 
+test.each([
+  ['value', 12.5, 'must be decimal text, as value.toFixed(6) gives'],
+  ['source', undefined, 'must be text of 1 to 100 printable ASCII characters without a space'],
+  ['at', NOW / 1_000, 'must be whole milliseconds since 1970'],
+  ['at', Math.floor(NOW / 1_000), 'must be whole milliseconds since 1970'],
+])('SampleTaken says what %s has to be instead of %s', async (member, value, message) => {
+  const result = await SampleTaken.payload['~standard'].validate({ ...aSample(), [member]: value })
+
+  expect(result.issues).toMatchObject([{ path: [member], message }])
+})
+
 describe('recordSample()', () => {
   test('adds a sample to a bucket of each level', async () => {
     at(NOW)
@@ -185,6 +210,16 @@ describe('recordSample()', () => {
     await close()
   })
 
+  test('refuses a time in the future though its entry has an id that is later', async () => {
+    at(NOW)
+    const { recordSample, close } = await load()
+    const context = createHandlerContext({ ...ENTRY, entryId: '9999999999999-0' })
+    const event = { type: 'SampleTaken', version: 1, eventId: 'e-1', payload: aSample({ at: NOW + 60_001 }) } as const
+
+    await expect(recordSample(event, context)).rejects.toThrow("A sample's time is 60001 ms in the future")
+    await close()
+  })
+
   test('counts samples of series beyond the cap', async () => {
     at(NOW)
     const { record, close } = await load({ MAX_SERIES: '1' })
@@ -216,6 +251,18 @@ test('admitSeries() forgets a series after 90 days without a sample', async () =
   expect(await admitSeries('new m')).toBe(true)
   await close()
   expect(await raw.zrange('{samples}:series', '0', '-1')).toEqual(['new m'])
+})
+
+test('admitSeries() lists a series again within a minute of the loss of the list', async () => {
+  at(NOW)
+  const { admitSeries, close } = await load()
+  await admitSeries('web-1 latency')
+  await raw.flushall()
+  at(NOW + 60_001)
+  await admitSeries('web-1 latency')
+  await close()
+
+  expect(await raw.zrange('{samples}:series', '0', '-1')).toEqual(['web-1 latency'])
 })
 
 describe('summarize()', () => {
@@ -286,17 +333,18 @@ describe('query', () => {
   })
 
   test.each([
-    ['nothing', undefined, 'source: '],
-    ['a level that does not exist', { ...question, level: '5m' }, 'level: '],
+    ['nothing', undefined, 'source: must be text of 1 to 100 printable ASCII characters'],
+    ['nothing, as a REST API says it', null, 'source: must be'],
+    ['a level that does not exist', { ...question, level: '5m' }, 'level: must be one of 1s, 1m, 1h'],
     ['a level that every object has', { ...question, level: 'constructor' }, 'level: '],
     ['a name with a space', { ...question, source: 'a b' }, 'source: '],
     ['times in seconds', { ...question, from: '1767323045' }, 'from: '],
-    ['times that go backwards', { ...question, to: question.from }, 'to: must be after its beginning'],
-    ['more than a thousand points', { ...question, from: `${NOW - 999_999}` }, 'by 1000 points of 1s at most'],
-    ['what it does not know', { ...question, limit: '5' }, ''],
+    ['times that go backwards', { ...question, to: question.from }, 'to: must be after from'],
+    ['more than a thousand points', { ...question, from: `${NOW - 999_999}` }, 'by at most 1000 points of 1s'],
+    ['what it does not know', { ...question, limit: '5' }, 'parameters: must be source, metric, level'],
   ])('refuses %s', async (_what, queryStringParameters, error) => {
     const { query, close } = await load()
-    const { statusCode, body } = await query(queryStringParameters ? { queryStringParameters } : {})
+    const { statusCode, body } = await query(queryStringParameters === undefined ? {} : { queryStringParameters })
     await close()
 
     expect(statusCode).toBe(400)
@@ -333,6 +381,70 @@ describe('alert', () => {
     expect(await run([3, 4], '501')).toEqual([])
     await raw.flushall()
     expect(await run([3, 4, 5, 6], '500')).toEqual([])
+  })
+
+  /** As `run` with three minutes above the limit, where something is broken: what was notified, and the error. */
+  async function runBroken(): Promise<{ lines: string[]; error: string }> {
+    const said = vi.spyOn(console, 'log').mockImplementation(() => {})
+    at(NOW)
+    const { recordNow, alert, close } = await load()
+    for (const minute of [3, 4, 5])
+      await recordNow(aSample({ value: '501', at: NOW - minute * MINUTE_MS })).catch(() => {})
+    const error = await alert().catch((error: Error) => error)
+    await close()
+    const lines = said.mock.calls.map(([line]) => String(line))
+    said.mockRestore()
+    return { lines, error: (error as Error).message }
+  }
+
+  const BAD = '{samples}:sums:1m:1767322860000:bad latency'
+  test.each([
+    ['a bucket of another type', BAD, () => raw.set(BAD, 'x'), `bad latency: Cannot read bucket "${BAD}": WRONGTYPE`],
+    ['an index that no sample has', BAD, () => raw.hset(BAD, 'p9999999999', 1), `its field "p9999999999" = "1"`],
+    ['a sum that is none', BAD, () => raw.hset(BAD, 'units', '1.5'), 'its field "units" = "1.5"; delete the field'],
+    ['what fires', '', () => raw.set('{samples}:firing', 'x'), 'key "{samples}:firing" holds another type; delete it'],
+    ['what was refused', '', () => raw.set('{samples}:refused', 'x'), 'key "{samples}:refused" holds another type'],
+  ])('judges all others where a key is foreign: %s', async (_what, series, spoil, message) => {
+    if (series) await raw.zadd('{samples}:series', NOW, 'bad latency')
+    await spoil()
+    const { lines, error } = await runBroken()
+
+    expect(lines).toEqual(['web-1 latency: FIRING, p99 over 5 minutes is 501, the limit 500'])
+    expect(error).toContain(message)
+  })
+
+  test('resolves what fires where the list of series is foreign, and what began at no time', async () => {
+    await raw.set('{samples}:series', 'x')
+    await raw.hset('{samples}:firing', 'gone latency', 'yesterday')
+    const { lines, error } = await runBroken()
+
+    expect(lines).toEqual(['gone latency: RESOLVED, since "yesterday", p99 over 5 minutes is unknown, the limit 500'])
+    expect(error).toContain('key "{samples}:series" holds another type')
+  })
+
+  test('resolves a series of a metric that the rule is no longer for', async () => {
+    at(NOW)
+    const { recordNow, close } = await load()
+    for (const minute of [3, 4, 5])
+      await recordNow(aSample({ metric: 'cpu', value: '600', at: NOW - minute * MINUTE_MS }))
+    await close()
+    await raw.hset('{samples}:firing', 'web-1 cpu', NOW)
+
+    expect(await run([], '1')).toEqual([expect.stringContaining('web-1 cpu: RESOLVED')])
+  })
+
+  test('ends at once when Redis cannot be reached', async () => {
+    const { alert, close } = await load({ REDIS_URL: 'redis://127.0.0.1:1' })
+
+    await expect(alert()).rejects.toThrow('max retries')
+    await close()
+  })
+
+  test.each([
+    [{ ALERT_METRIC: '' }, 'ALERT_METRIC must be a metric\'s name, got ""'],
+    [{ ALERT_P99_ABOVE: '0,5' }, 'ALERT_P99_ABOVE must be a number, got "0,5"'],
+  ])('refuses the rule %j', async (environment, message) => {
+    await expect(load(environment)).rejects.toThrow(message)
   })
 })
 

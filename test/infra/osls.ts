@@ -8,9 +8,9 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
 /** osls compiles its schema of serverless.yml in seconds, and keeps it by its hash. */
-const SCHEMAS = join(root, '.osls')
+export const SCHEMAS = join(root, '.osls')
 
-interface Template {
+export interface Template {
   readonly Resources: Readonly<Record<string, Resource>>
   readonly Parameters?: Readonly<Record<string, unknown>>
 }
