@@ -116,7 +116,8 @@ async function keepPast(raw: Redis, random: Random, sent: readonly Sent[], endMs
       for (const [measure, value] of Object.entries(sums))
         pipeline.hset(keys.sums(at), sumField(measure as keyof typeof sums, at), value)
     }
-  await pipeline.exec()
+  // what was before is no news
+  await pipeline.set(keys.checked, endMs - SHOWN_MS).exec()
 }
 
 /** Adds entries as of the time at which they were sent: an hour and a half passes in seconds. */

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
-import { centsOf } from '../../functions/activity/count-actions.ts'
 import { stateOf } from '../../functions/activity/keep-orders.ts'
 import type { Simulated } from '../../functions/activity/simulation.ts'
 import { isWatched, THRESHOLDS } from '../../functions/activity/watch-metrics.ts'
+import { centsOf } from '../../functions/shared/money.ts'
 import type { Equation } from '../equation.ts'
 
 /** What the handlers counted, or must have: numbers by what they are of. Those that are 0 are left out. */

@@ -51,6 +51,7 @@ export function computeOffline(
   const wholeHours = { from: Math.floor(fromMs / HOUR_MS) * HOUR_MS, to: Math.ceil(toMs / HOUR_MS) * HOUR_MS }
   const inHours = within(wholeHours.from, wholeHours.to)
   const lastSeen = new Map(counted.toSorted((a, b) => a.at - b.at).map(({ fields, at }) => [fields.session_id, at]))
+  const ended = new Set(counted.flatMap(({ fields }) => (fields.action === 'logout' ? fields.session_id : [])))
   const ranked = (names: readonly string[]) =>
     [...Map.groupBy(names, (name) => name)]
       .map(([name, times]) => ({ name, count: times.length }))
@@ -67,7 +68,7 @@ export function computeOffline(
     from: iso(fromMs),
     to: iso(toMs),
     totals: sumsOf(fromMs, toMs),
-    openSessions: [...lastSeen.values()].filter((at) => at >= toMs - GAP_MS).length,
+    openSessions: [...lastSeen].filter(([session, at]) => at >= toMs - GAP_MS && !ended.has(session)).length,
     hours: hours.map((at) => {
       const events = within(at, at + HOUR_MS)
       const bought = events.filter(({ fields }) => fields.event_type === 'purchase')

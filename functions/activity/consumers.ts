@@ -23,6 +23,9 @@ const shared = {
   unrouted: 'ignore',
   // an event without `event_id` is handled as often as it is sent, and counted as `unguarded`
   use: [idempotent({ ttlMs: REMEMBERED_MS, withoutKey: 'call' })],
+  // handlers only ask for effects: what waits longer lost its process
+  handlerTimeoutMs: 5_000,
+  minIdleMs: 15_000,
 } as const
 
 /** How much users do. */

@@ -1,6 +1,7 @@
 import type { EventOf, HandlerContext } from 'millrace'
 import { effects } from 'millrace'
 import type { CartChanged, LoggedOut, PageViewed, Purchased } from '../events/activity.ts'
+import { centsOf } from '../shared/money.ts'
 import { dayOf } from './entry-time.ts'
 
 type Action = EventOf<typeof PageViewed | typeof CartChanged | typeof Purchased | typeof LoggedOut>
@@ -21,11 +22,6 @@ export function countAction({ payload }: Action, context: HandlerContext): void 
 export function countPurchase(event: EventOf<typeof Purchased>, context: HandlerContext): void {
   countAction(event, context)
   effects(context).incrementField(countsKey(context), 'cents', centsOf(event.payload.amount))
-}
-
-/** Cents of `12.50`: whole numbers add up exactly. */
-export function centsOf(amount: string): bigint {
-  return BigInt(amount.replace('.', ''))
 }
 
 const countsKey = (context: HandlerContext) => effects(context).key(`activity:${dayOf(context.entryId)}`)

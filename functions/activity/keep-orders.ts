@@ -1,7 +1,7 @@
 import type { EventOf, HandlerContext } from 'millrace'
 import { effects } from 'millrace'
 import type { OrderCancelled, OrderPlaced } from '../events/activity.ts'
-import { centsOf } from './count-actions.ts'
+import { centsOf } from '../shared/money.ts'
 import { dayOf, entryTime } from './entry-time.ts'
 
 const KEPT_MS = 35 * 86_400_000

@@ -19,7 +19,7 @@ export const dashboard = defineConsumer({
   batchSize: 500,
   concurrency: 50,
   handlerTimeoutMs: 5_000,
-  minIdleMs: 60_000,
+  minIdleMs: 15_000, // handlers only ask for effects: what waits longer lost its process, and keeps windows open
   maxDeliveries: 5,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
 })

@@ -51,8 +51,8 @@ function count(event: OfUser, context: HandlerContext, { sums, step, ranked }: C
   all.addToHyperLogLog(keys.active(at), nameOf(event.payload.user_id)).expire(keys.active(at), LIFE_MS)
   for (const passed of STEPS.slice(0, STEPS.indexOf(step) + 1))
     all.addToSet(keys.step(passed, at), session).expire(keys.step(passed, at), LIFE_MS)
-  all.addToSortedSet(keys.seen, session, at, { if: 'greater' }).keepHighest(keys.seen, MAX_SESSIONS)
-  all.expire(keys.seen, LIFE_MS)
+  for (const known of sums.logouts ? [keys.seen, keys.ended] : [keys.seen])
+    all.addToSortedSet(known, session, at, { if: 'greater' }).keepHighest(known, MAX_SESSIONS).expire(known, LIFE_MS)
   if (!ranked || ranked[1].length === 0) return
   const ranking = keys.ranking(ranked[0], at)
   for (const [name, times] of Map.groupBy(ranked[1], nameOf)) all.incrementScore(ranking, name, times.length)

@@ -23,16 +23,13 @@ export interface DashboardQuery {
  * Reads everything at once, by commands that change nothing.
  *
  * What is distinct cannot be added up, so that `hours` are whole hours, and `top` is of these. `active` is of windows of five minutes, an estimate with that standard error. `minutes` has those
- * in which something was counted; `sliding` sums up that minute and those before. `openSessions` were heard of since half an hour before `to`.
+ * in which something was counted; `sliding` sums up that minute and those before. `openSessions` were heard of since half an hour before `to`, and did not log out.
  */
 export async function readDashboard(ask: Ask, { from, to, top, sliding }: DashboardQuery) {
   const first = from - (sliding - 1) * MINUTE_MS
   const hours = startsOf(from, to, HOUR_MS)
   const summed = startsOf(first, to, HOUR_MS)
-  const countUsers = (since: number, until: number): Command => [
-    'PFCOUNT',
-    ...startsOf(since, until, SLICE_MS).map(keys.active),
-  ]
+  const usersIn = (at: number, end: number): Command => ['PFCOUNT', ...startsOf(at, end, SLICE_MS).map(keys.active)]
   const rank = (of: Ranking): Command => [
     'ZUNION',
     hours.length,
@@ -40,12 +37,12 @@ export async function readDashboard(ask: Ask, { from, to, top, sliding }: Dashbo
     'WITHSCORES',
   ]
   // sent in one turn, in one write each: a round trip
-  const [sums, [users], active, steps, [open], rankings, anomalies] = await Promise.all([
+  const [sums, [users], active, steps, [seen, ended], rankings, anomalies] = await Promise.all([
     ask(summed.map(sumsQuestion)),
-    ask([countUsers(from, to)]),
-    ask(hours.map((at) => countUsers(at, at + HOUR_MS))),
+    ask([usersIn(from, to)]),
+    ask(hours.map((at) => usersIn(at, at + HOUR_MS))),
     ask(hours.flatMap((at) => STEPS.map((step): Command => ['SCARD', keys.step(step, at)]))),
-    ask([['ZCOUNT', keys.seen, to - SESSION_GAP_MS, '+inf']]),
+    ask([keys.seen, keys.ended].map((known): Command => ['ZCOUNT', known, to - SESSION_GAP_MS, '+inf'])),
     ask([rank('pages'), rank('skus')]),
     ask(startsOf(from, to, DAY_MS).map((at) => ['HVALS', keys.anomalies(at)])),
   ])
@@ -56,7 +53,7 @@ export async function readDashboard(ask: Ask, { from, to, top, sliding }: Dashbo
     to: isoOf(to),
     totals: sumsOf(minutes, from, to),
     active: { users: Number(users), standardError: STANDARD_ERROR },
-    openSessions: Number(open),
+    openSessions: Number(seen) - Number(ended),
     hours: hours.map((at, n) => {
       const [viewed = 0, carted = 0, bought = 0] = steps.slice(n * STEPS.length).map(Number)
       const funnel = { viewed, carted, bought }
@@ -66,14 +63,11 @@ export async function readDashboard(ask: Ask, { from, to, top, sliding }: Dashbo
     }),
     minutes: startsOf(from, to, MINUTE_MS)
       .filter((at) => minutes.has(at))
-      .map((at) => {
-        const until = at + MINUTE_MS
-        return {
-          at: isoOf(at),
-          ...sumsOf(minutes, at, until),
-          sliding: sumsOf(minutes, until - sliding * MINUTE_MS, until),
-        }
-      }),
+      .map((at) => ({
+        at: isoOf(at),
+        ...sumsOf(minutes, at, at + MINUTE_MS),
+        sliding: sumsOf(minutes, at + MINUTE_MS - sliding * MINUTE_MS, at + MINUTE_MS),
+      })),
     top: { pages, skus },
     anomalies: anomalies
       .flatMap((values) => (values as readonly string[]).map((json) => JSON.parse(json) as Alert))

@@ -43,7 +43,10 @@ export async function detect(ask: Ask, send: Send, now: number): Promise<{ sent:
   const countedUntil = await readProgress(ask, dashboard, now)
   if (countedUntil === undefined) return { sent: [] }
   const end = startOf(countedUntil - ALLOWED_LATENESS_MS, SLICE_MS)
-  const slices = startsOf(end - (RECENT_SLICES + QUIET_SLICES) * SLICE_MS, end, SLICE_MS)
+  const [checked] = await ask([['GET', keys.checked]])
+  // a day at most, after passes that were missed or failed
+  const from = Math.max(end - DAY_MS, Math.min(end, Number(checked)) - RECENT_SLICES * SLICE_MS)
+  const slices = startsOf(from - QUIET_SLICES * SLICE_MS, end, SLICE_MS)
   const days = Array.from({ length: PAST_DAYS + 1 }, (_, day) => day * DAY_MS)
   const hours = startsOf(slices[0] as number, end, HOUR_MS).flatMap((hour) => days.map((ms) => hour - ms))
   const minutes = minutesOf(hours, await ask(hours.map(sumsQuestion)))
@@ -53,6 +56,7 @@ export async function detect(ask: Ask, send: Send, now: number): Promise<{ sent:
     const isBeginning = n >= QUIET_SLICES && !unusual.slice(n - QUIET_SLICES, n).some((before) => before)
     if (alert && isBeginning && (await sendOnce(alert, ask, send))) sent.push(alert)
   }
+  await ask([['SET', keys.checked, Math.max(end, Number(checked)), 'PX', SENT_LIFE_MS]])
   return { sent, countedUntil }
 }
 
@@ -67,11 +71,9 @@ function alertOf(at: number, minutes: Minutes): Alert | undefined {
   const found = WATCHED.flatMap((measure) => {
     // revenue is compared as a count of purchases of the usual price
     const unit = measure === 'cents' ? price : 1
+    const countIn = (ms: number) => valueIn(measure, ms) / unit
     const value = valueIn(measure, at)
-    const verdict = judge(
-      value / unit,
-      past.map((ms) => valueIn(measure, ms) / unit),
-    )
+    const verdict = judge(countIn(at), past.map(countIn))
     if (!verdict?.isAnomaly || Number.isNaN(unit)) return []
     return [[measure, { value, expected: Math.round(verdict.expected * unit), z: verdict.z }] as const]
   })

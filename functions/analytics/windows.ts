@@ -32,8 +32,12 @@ export const keys = {
   ranking: (ranking: Ranking, ms: number) => key(ranking, ms, HOUR_MS),
   /** A sorted set: sessions and when they were last heard of. */
   seen: `{${STREAMS.actions}}:stats:seen`,
+  /** Likewise: those that logged out, and when. */
+  ended: `{${STREAMS.actions}}:stats:ended`,
   /** A text: who sends the alert of the episode that began then, or that it was sent. */
   alert: (ms: number) => key('alert', ms, SLICE_MS),
+  /** A text: until when all windows were compared, and what was unusual in them was sent. */
+  checked: `{${STREAMS.actions}}:stats:alert:checked`,
   /** A hash of a day: when an episode began, and its alert as JSON. */
   anomalies: (ms: number) => key('anomalies', ms, DAY_MS),
 }

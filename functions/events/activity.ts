@@ -21,6 +21,9 @@ const items = z.array(name).check(z.maxLength(100))
 /** What it cost: a text with two decimals, since no number holds money. */
 const amount = z.string().check(z.regex(/^\d{1,12}\.\d{2}$/))
 
+/** The shop's own currency, where one is named: a sum of two is the sum of none. */
+const currency = z.optional(z.literal('EUR'))
+
 /** Somebody viewed a page. */
 export const PageViewed = defineEvent('page_view', {
   payload: z.object({ ...who, action: z.literal('view'), page: z.string().check(z.maxLength(2_000)) }),
@@ -33,7 +36,7 @@ export const CartChanged = defineEvent('cart', {
 
 /** A cart was paid. */
 export const Purchased = defineEvent('purchase', {
-  payload: z.object({ ...who, action: z.literal('buy'), amount, items }),
+  payload: z.object({ ...who, action: z.literal('buy'), amount, currency, items }),
 })
 
 /** A session ended. */
@@ -41,7 +44,7 @@ export const LoggedOut = defineEvent('logout', { payload: z.object({ ...who, act
 
 /** What was paid is to be sent. */
 export const OrderPlaced = defineEvent('order_placed', {
-  payload: z.object({ order_id: name, user_id: name, amount, items }),
+  payload: z.object({ order_id: name, user_id: name, amount, currency, items }),
 })
 
 /** An order that is not to be sent after all. */

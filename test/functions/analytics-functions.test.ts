@@ -11,6 +11,7 @@ import { keys, sumField } from '../../functions/analytics/windows.ts'
 import type { Ask } from '../../functions/shared/ask.ts'
 import { createAsk } from '../../functions/shared/ask.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { createAclUsers, urlOf } from '../infra/acl-users.ts'
 import { captureOutput } from '../support/metric-lines.ts'
 
 const MINUTE_MS = 60_000
@@ -26,6 +27,7 @@ let ask: Ask
 beforeAll(async () => {
   server = await startRedisServer()
   raw = new Redis(server.url)
+  await createAclUsers(raw)
   redis = connectIoredis(server.url)
   ask = createAsk(redis, dashboard)
 })
@@ -43,13 +45,13 @@ describe('detect()', () => {
   const NOW = Date.parse('2026-11-29T17:20:00Z')
   const CLOSED = NOW - 15 * MINUTE_MS
 
-  /** Views of three usual days and of today until now; `unusual` in the last window that is closed. */
-  async function keepViews(unusual: number): Promise<void> {
+  /** Views of three usual days and of today until now; `unusual` from the last window on that is closed. */
+  async function keepViews(unusual: number, forMs = 5 * MINUTE_MS): Promise<void> {
     await raw.xgroup('CREATE', STREAM, 'dashboard', '$', 'MKSTREAM')
     const pipeline = raw.pipeline()
-    for (let ms = NOW - 4 * HOUR_MS; ms < NOW + HOUR_MS; ms += MINUTE_MS)
+    for (let ms = Date.parse('2026-11-29T13:00:00Z'); ms < Date.parse('2026-11-29T22:00:00Z'); ms += MINUTE_MS)
       for (const day of [0, 1, 2, 3]) {
-        const isUnusual = day === 0 && ms >= CLOSED && ms < CLOSED + 5 * MINUTE_MS
+        const isUnusual = day === 0 && ms >= CLOSED && ms < CLOSED + forMs
         const at = ms - day * DAY_MS
         pipeline.hset(keys.sums(at), sumField('views', at), isUnusual ? unusual : 20 + ((ms / MINUTE_MS) % 3))
       }
@@ -68,7 +70,7 @@ describe('detect()', () => {
     }
   }
 
-  const expireClaims = async () => raw.del(...(await raw.keys('*:alert:*')))
+  const expireClaims = async () => raw.del(...(await raw.keys('*:alert:2*')))
 
   it('sends one alert for an episode, however many passes see it and side by side', async () => {
     await keepViews(120)
@@ -101,7 +103,7 @@ describe('detect()', () => {
     await expect(detect(ask, send, NOW)).rejects.toThrow('no topic')
     await detect(ask, send, NOW)
     expect(sent).toEqual([])
-    expect(await raw.pttl((await raw.keys('*:alert:*'))[0] as string)).toBeLessThanOrEqual(60_000)
+    expect(await raw.pttl((await raw.keys('*:alert:2*'))[0] as string)).toBeLessThanOrEqual(60_000)
     await expireClaims()
     await detect(ask, send, NOW + 20 * MINUTE_MS)
 
@@ -123,6 +125,45 @@ describe('detect()', () => {
     await detect(ask, send, NOW + MINUTE_MS)
 
     expect(sent).toHaveLength(2)
+  })
+
+  test.each([
+    ['goes on', 3 * HOUR_MS],
+    ['is over', 10 * MINUTE_MS],
+  ])('sends what began while it did not run, and %s', async (_what, forMs) => {
+    await keepViews(120, forMs)
+    const { sent, send } = sending()
+
+    await detect(ask, send, CLOSED - 15 * MINUTE_MS)
+    await detect(ask, send, CLOSED + 2 * HOUR_MS)
+    await detect(ask, send, CLOSED + 3 * HOUR_MS)
+
+    expect(sent).toMatchObject([{ at: new Date(CLOSED).toISOString() }])
+  })
+
+  it('does not begin anew where the group does', async () => {
+    await keepViews(120)
+    const { send } = sending()
+    await detect(ask, send, NOW)
+    const checked = await raw.get(keys.checked)
+    await raw.xadd(STREAM, `${NOW}-0`, 'event_type', 'logout')
+
+    expect(await detect(ask, send, NOW)).toEqual({ sent: [], countedUntil: 0 })
+
+    expect(await raw.get(keys.checked)).toBe(checked)
+  })
+
+  it('sends what was refused for two hours, once it can', async () => {
+    await keepViews(120)
+    const { sent, send } = sending(100)
+    for (let minutes = 0; minutes < 120; minutes += 10) {
+      await detect(ask, send, NOW + minutes * MINUTE_MS).catch(() => {})
+      await expireClaims()
+    }
+
+    await detect(ask, async (alert) => void sent.push(alert), NOW + 120 * MINUTE_MS)
+
+    expect(sent).toHaveLength(1)
   })
 
   it('takes a backlog for none, and silence for a drop', async () => {
@@ -162,6 +203,16 @@ describe('the handlers', () => {
       view({ event_id: 'none', published_at: 'tomorrow' }),
       view({ event_id: 'far', published_at: '99999999999999' }),
       view({ event_id: 'empty', user_id: '' }),
+      view({ event_id: 'never', published_at: '2026-02-30T17:04:00Z' }),
+      {
+        ...view(),
+        event_id: 'dollars',
+        event_type: 'purchase',
+        action: 'buy',
+        amount: '1.00',
+        items: '[]',
+        currency: 'USD',
+      },
       { ...view(), event_id: 'money', event_type: 'purchase', action: 'buy', amount: '1e9', items: '[]' },
       { event_type: 'logout', published_at: new Date().toISOString(), action: 'logout', user_id: 'u', session_id: 's' },
       { event_type: 'refund', event_id: 'other' },
@@ -176,7 +227,9 @@ describe('the handlers', () => {
     expect(reasons.toSorted((a = '', b = '') => a.localeCompare(b))).toEqual([
       'invalid',
       'invalid',
+      'invalid',
       'malformed',
+      'non-retryable',
       'non-retryable',
       'non-retryable',
     ])
@@ -227,6 +280,39 @@ describe('read', () => {
     expect(body.hours.at(-1)).toMatchObject({ sessions: 0, conversion: null })
   })
 
+  it('knows a session as open until it logs out, whichever comes first', async () => {
+    const who = { user_id: 'u', action: 'view', page: '/' }
+    const add = (event_type: string, session_id: string, secondsAgo: number) => {
+      const published_at = iso(Date.now() - secondsAgo * 1_000)
+      const fields = { ...who, event_type, event_id: `${event_type}-${session_id}`, session_id, published_at }
+      const action = event_type === 'logout' ? 'logout' : 'view'
+      return raw.xadd(STREAM, '*', ...Object.entries({ ...fields, action }).flat())
+    }
+    await add('logout', 'over', 1)
+    for (const session of ['over', 'open', 'other']) await add('page_view', session, 2)
+    await poll(dashboard, { redis })
+
+    expect((await read()).body).toMatchObject({ openSessions: 2, totals: { views: 3, logouts: 1 } })
+  })
+
+  it('is of keys that all have an end', async () => {
+    const fields = { published_at: iso(Date.now()), user_id: 'u', session_id: 's', amount: '1.00', items: '["a"]' }
+    for (const [type, action] of [
+      ['purchase', 'buy'],
+      ['page_view', 'view'],
+      ['logout', 'logout'],
+    ] as const) {
+      const entry = { event_type: type, event_id: type, action, page: '/', ...fields }
+      await raw.xadd(STREAM, '*', ...Object.entries(entry).flat())
+    }
+    await poll(dashboard, { redis })
+    await detect(ask, async () => {}, Date.now())
+
+    const kept = await raw.keys('*:stats:*')
+    const lives = await Promise.all(kept.map((key) => raw.pttl(key)))
+    expect([kept.length, Math.min(...lives) > 0]).toEqual([10, true])
+  })
+
   test.each<[string, Record<string, string>]>([
     ['a time that is none', { from: 'yesterday' }],
     ['what ends before it begins', { from: iso(Date.now()), to: iso(Date.now() - HOUR_MS) }],
@@ -245,9 +331,7 @@ describe('read', () => {
   })
 
   it('reads under a user that may do nothing else', async () => {
-    const rules = '~{user-actions}:stats:* -@all +hgetall +pfcount +scard +zcount +zunion +hvals +cluster|slots +asking'
-    await raw.call('ACL', 'SETUSER', 'analytics-read', 'reset', 'on', '>p', ...rules.split(' '))
-    const narrow = connectIoredis(server.url.replace('redis://', 'redis://analytics-read:p@'))
+    const narrow = connectIoredis(urlOf(server, 'analytics-read'))
     const { readDashboard } = await import('../../functions/analytics/dashboard.ts')
     const to = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS
 
@@ -259,21 +343,8 @@ describe('read', () => {
 })
 
 test('poller and claimer run under users that may do nothing else with what is counted', async () => {
-  const group =
-    '~user-actions ~{user-actions}:dashboard:* ~{user-actions}:stats:* -@all +eval +evalsha +xack +xpending +xclaim +xrange +xinfo|stream +xinfo|groups +xlen +xgroup|create +hget +get +mget +exists +pttl +time +cluster|slots +asking'
-  const beside = [
-    '({user-actions}:dashboard:* -@all +xadd +xtrim +zadd +zrem +hset +hsetnx +hdel +setnx +getex +getdel)',
-    '({user-actions}:dashboard:event:* -@all +get +set +type)',
-    '({user-actions}:dashboard:due -@all +zscore)',
-    '({user-actions}:stats:* -@all +type +hget +hincrby +pexpire +strlen +getrange +pfadd +sadd +zadd +zincrby +zremrangebyrank)',
-  ].map((selector) => selector.replace('(', '(~'))
-  const claims =
-    '+xautoclaim +xinfo|consumers +xgroup|delconsumer +zrangebyscore +zrangebylex +zscan +zscore +zcard +zcount +hmget +hexists'
-  const users = { 'analytics-poller': '+xreadgroup', 'analytics-claimer': claims }
-  for (const [name, more] of Object.entries(users))
-    await raw.call('ACL', 'SETUSER', name, 'reset', 'on', '>p', ...group.split(' '), ...more.split(' '), ...beside)
-  const connectAs = (name: string) => connectIoredis(server.url.replace('redis://', `redis://${name}:p@`))
-  const [poller, claimer] = Object.keys(users).map(connectAs) as [Connection, Connection]
+  const connectAs = (name: string) => connectIoredis(urlOf(server, name))
+  const [poller, claimer] = ['analytics-poller', 'analytics-claimer'].map(connectAs) as [Connection, Connection]
   const now = Date.now()
   const fields = { published_at: String(now), user_id: 'u', session_id: 's', amount: '1.00', items: '["a"]' }
   for (const [n, action] of ['buy', 'view', 'buy'].entries()) {
@@ -306,7 +377,8 @@ describe('analyticsDetect', () => {
     const unusualAt = Math.floor((now - 25 * MINUTE_MS) / (5 * MINUTE_MS)) * 5 * MINUTE_MS
     await raw.xgroup('CREATE', STREAM, 'dashboard', '$', 'MKSTREAM')
     const pipeline = raw.pipeline()
-    for (let at = now - 4 * HOUR_MS; at < now + HOUR_MS; at += MINUTE_MS)
+    const hour = Math.floor(now / HOUR_MS) * HOUR_MS
+    for (let at = hour - 4 * HOUR_MS; at < hour + 2 * HOUR_MS; at += MINUTE_MS)
       for (const day of [0, 1, 2, 3]) {
         const views = day === 0 && at >= unusualAt && at < unusualAt + 5 * MINUTE_MS ? 300 : 20
         pipeline.hset(keys.sums(at - day * DAY_MS), sumField('views', at - day * DAY_MS), views)
@@ -333,9 +405,6 @@ describe('analyticsDetect', () => {
 })
 
 test('the detector runs under a user that may do nothing else', async () => {
-  const rules =
-    '~user-actions ~{user-actions}:stats:* -@all +exists +xinfo|stream +xinfo|groups +xpending +hgetall +pfcount +cluster|slots +asking (~{user-actions}:stats:alert:* -@all +set) (~{user-actions}:stats:anomalies:* -@all +hset +pexpire)'
-  await raw.call('ACL', 'SETUSER', 'analytics-detect', 'reset', 'on', '>p', ...(rules.match(/\([^)]*\)|\S+/g) ?? []))
   await raw.xgroup('CREATE', STREAM, 'dashboard', '$', 'MKSTREAM')
   const now = Date.parse('2026-11-29T17:20:00Z')
   for (const day of [1, 2, 3])
@@ -347,7 +416,7 @@ test('the detector runs under a user that may do nothing else', async () => {
   await raw.hset(keys.sums(now - 15 * MINUTE_MS), sumField('views', now - 15 * MINUTE_MS), 900)
   for (let ms = now - 3 * HOUR_MS; ms < now - 15 * MINUTE_MS; ms += MINUTE_MS)
     await raw.hset(keys.sums(ms), sumField('views', ms), 20)
-  const narrow = connectIoredis(server.url.replace('redis://', 'redis://analytics-detect:p@'))
+  const narrow = connectIoredis(urlOf(server, 'analytics-detect'))
 
   const { sent } = await detect(createAsk(narrow, dashboard), async () => {}, now)
   await narrow.close()

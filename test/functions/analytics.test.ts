@@ -44,8 +44,23 @@ describe('timeOf()', () => {
     '2026-11-29T18:04+01:00',
     '2026-11-29T17:04:00+0000',
     '2026-11-29T17:04',
+    '2026-11-29 17:04:00.000+00',
+    '2026-11-29t17:04:00,000z',
+    '2026-11-29T22:49+05:45',
   ])('reads %s, wherever it runs', (text) => {
     expect(timeOf(text)).toBe(PUBLISHED)
+  })
+
+  test.each([
+    '2026-02-30T00:00Z',
+    '2026-02-29T00:00',
+    '2026-11-31T00:00Z',
+    '2026-11-29T25:00Z',
+    '2026-11-29T17:04+01:',
+  ])('takes %s for none', (text) => expect(timeOf(text)).toBeNaN())
+
+  it('knows the leap day', () => {
+    expect(timeOf('2028-02-29T23:59:59.999Z')).toBe(Date.parse('2028-03-01') - 1)
   })
 })
 

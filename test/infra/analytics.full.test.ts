@@ -9,10 +9,16 @@ const FILE = join(import.meta.dirname, '../../infra/analytics.yml')
 let packaged: PackagedService
 
 beforeAll(async () => {
-  packaged = await packageService({ noop: { handler: 'noop.handler' } }, { resources: [`\${file(${FILE})}`] })
+  // the functions whose roles stand there: a role names the logs of its own
+  const handler = 'noop.handler'
+  const functions = {
+    analyticsDetect: { handler, role: 'AnalyticsDetectRole' },
+    analyticsRead: { handler, role: 'AnalyticsReadRole' },
+  }
+  packaged = await packageService(functions, { resources: [`\${file(${FILE})}`] })
 }, 150_000)
 
-test('analytics.yml is valid beside any service', { timeout: 120_000 }, () => {
+test('analytics.yml is valid with its two functions in any service', { timeout: 120_000 }, () => {
   expect(validateTemplate(packaged.template)).toEqual([])
 })
 
@@ -23,6 +29,7 @@ test('the dashboard of analytics.yml is JSON, and shows what the detector writes
     ({ properties }: { properties: { metrics?: string[][] } }) => properties.metrics ?? [],
   )
 
+  expect(body.widgets[0].properties.alarms).toHaveLength(2)
   expect(shown.map(([, name]: string[]) => name)).toEqual([
     'ActiveUserCount',
     'AlertCount',

@@ -92,7 +92,7 @@ describe('the template', () => {
     const types = Object.values(packaged.template.Resources).map(({ Type }) => Type)
     const count = (times: number, type: string) => Array.from({ length: times }, () => type)
     const ofConsumers = ['Lambda::Function', 'Lambda::EventInvokeConfig', 'Logs::LogGroup', 'Scheduler::Schedule']
-    const ofDetector = ['CloudWatch::Alarm', 'CloudWatch::Dashboard', 'Events::Rule', 'SNS::Topic']
+    const ofDetector = ['CloudWatch::Alarm', 'CloudWatch::Alarm', 'CloudWatch::Dashboard', 'Events::Rule', 'SNS::Topic']
 
     expect(types.filter((type) => !type.startsWith('AWS::S3::')).sort()).toEqual(
       [
