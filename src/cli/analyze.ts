@@ -5,7 +5,7 @@ import { analyze } from '../operate/analyze/analyze.ts'
 import type { AnalyzeProgress } from '../operate/analyze/options.ts'
 import { analysisLines } from './analysis-lines.ts'
 import { ANALYZE_USAGE, type AnalyzeCliOptions, analyzeUsageError, readAnalyzeOptions } from './analyze-options.ts'
-import { drawFigures, loadFigureTools } from './draw-figures.ts'
+import { checkFigureFolders, drawFigures, loadFigureTools } from './draw-figures.ts'
 import { connectInspectionTargets } from './targets.ts'
 import { printableJson } from './text/printable.ts'
 import { ProgressBar } from './text/progress-bar.ts'
@@ -24,6 +24,7 @@ export async function run(args: readonly string[], signal: AbortSignal): Promise
   if (options.help) return console.log(ANALYZE_USAGE)
   // else V8 lets garbage grow to three times of what is needed; the program does nothing but this
   for (const flag of ['--optimize-for-size', '--semi-space-growth-factor=1']) setFlagsFromString(flag)
+  await checkFigureFolders(options)
   const tools = await loadFigureTools(options)
   const analysis = await analyzeTarget(options, signal)
   console.log(options.json ? printableJson(analysis, 2) : analysisLines(analysis).join('\n'))
