@@ -140,9 +140,10 @@ function chart(title: string, height: number): object {
   return { width: WIDTH, height, title: { text: title, anchor: 'start', frame: 'group', fontSize: 13 } }
 }
 
-/** An expression that gives the text of a tick, whatever the text holds. */
+/** An expression that gives the text of a tick, whatever the text holds: a space before it, since Vega leaves out names such as `toString` wherever they stand. */
 function lookUp(labels: Readonly<Record<string, string>>): string {
-  return `(${JSON.stringify(labels)})[datum.value]`
+  const spaced = Object.fromEntries(Object.entries(labels).map(([name, label]) => [name, ` ${label}`]))
+  return `slice((${JSON.stringify(spaced)})[datum.value], 1)`
 }
 
 function nameText(text: string): string {

@@ -17,6 +17,10 @@ import { formatBytes, type Paint, type TableColumn, tableLines } from './text/te
 /** Columns that a table has, beside its indent. */
 const COLUMNS = 78
 const BAR_COLUMNS = 20
+/** Of a name that a line begins with. */
+const NAME_COLUMNS = 40
+/** Of the beginning of a long value. */
+const LONG_COLUMNS = 30
 /** Digits of a digest that tell two long values apart. */
 const DIGEST = 8
 
@@ -39,7 +43,7 @@ export function frequencyLines(table: FrequencyAnalysis, colour: Paint): string[
     const share = total > 0 ? (others.count / total) * sumOf(rows, others.count) : 0
     cells.push([formatNumber(others.count), ...(isExact ? [] : ['']), shareText(share), barText(share, BAR_COLUMNS)])
   }
-  const names = [...rows.map(nameText), ...(others.count > 0 ? [othersText(table)] : [])]
+  const names = [...rows.map(nameFitter), ...(others.count > 0 ? [() => othersText(table)] : [])]
   return withNames(tableLines(columns, cells, colour), names)
 }
 
@@ -77,7 +81,7 @@ export function lagLines({ rows }: FrequencyAnalysis<TypeRow>, colour: Paint): s
     formatNumber(ahead),
   ])
   const columns = [right('p50'), right('p99'), right('most'), right('entries'), right('ahead')]
-  return withNames(tableLines(columns, cells, colour), measured.map(({ row }) => nameText(row))) // biome-ignore format: one line
+  return withNames(tableLines(columns, cells, colour), measured.map(({ row }) => nameFitter(row))) // biome-ignore format: one line
 }
 
 export function pendingLines({ groups, types, noEvents }: PendingAnalysis, colour: Paint): string[] {
@@ -87,28 +91,39 @@ export function pendingLines({ groups, types, noEvents }: PendingAnalysis, colou
       const parts = [`${formatNumber(pending)} pending`]
       if (examined < pending) parts.push(`the oldest ${formatNumber(examined)} examined`)
       if (trimmed > 0) parts.push(`${formatNumber(trimmed)} of them trimmed from the stream`)
-      return fitColumns(`${parts.join(', ')}: ${printable(group)}`, COLUMNS)
+      return `${fitColumns(printable(group), NAME_COLUMNS)}: ${parts.join(', ')}`
     })
   if (noEvents > 0) lines.push(`${formatNumber(noEvents)} that are no events`)
   if (types.rows.length === 0) return lines
   const columns = [right('entries'), right('p50'), right('p99'), right('oldest')]
   const cells = types.rows.map(({ count, p50Ms, p99Ms, oldestMs }) => [formatNumber(count), ...[p50Ms, p99Ms, oldestMs].map(formatMs)]) // biome-ignore format: one line
   const others = types.others.count > 0 ? [`and ${formatNumber(types.others.count)} of other types`] : []
-  return [...lines, ...withNames(tableLines(columns, cells, colour), types.rows.map(nameText)), ...others]
+  return [...lines, ...withNames(tableLines(columns, cells, colour), types.rows.map(nameFitter)), ...others]
 }
 
 /** A table with a last column, which takes the room that is left. */
-function withNames(lines: readonly string[], names: readonly string[]): string[] {
+function withNames(lines: readonly string[], names: readonly NameFitter[]): string[] {
   const [titles = '', ...rows] = lines
   const width = rows.reduce((widest, row) => Math.max(widest, row.length), 0)
-  return [titles, ...rows.map((row, n) => `${row.padEnd(width)}  ${fitColumns(names[n] ?? '', COLUMNS - width - 2)}`)]
+  const room = COLUMNS - width - 2
+  return [titles, ...rows.map((row, n) => `${row.padEnd(width)}  ${fitColumns(names[n]?.(room) ?? '', room)}`)]
 }
 
-function nameText({ value, bytes, sha256, isUtf8 }: FrequencyRow): string {
-  if (value === '') return '""'
-  const more = bytes === undefined ? '' : ` (${formatBytes(bytes)}, sha256 ${sha256?.slice(0, DIGEST)}…)`
-  const room = 30
-  return (more ? fitColumns(printable(value), room) : printable(value)) + more + (isUtf8 === false ? ' (no UTF-8)' : '')
+/** A name in so many columns. */
+type NameFitter = (room: number) => string
+
+/** Cuts a value, and keeps its size and digest, by which it differs from others that begin alike. */
+function nameFitter({ value, bytes, sha256, isUtf8 }: FrequencyRow): NameFitter {
+  const size = bytes === undefined ? '' : ` (${formatBytes(bytes)}, sha256 ${sha256?.slice(0, DIGEST)}…)`
+  const more = size + (isUtf8 === false ? ' (no UTF-8)' : '')
+  const name = printable(quotedIfSpaced(value))
+  return (room) =>
+    fitColumns(name, Math.max(1, Math.min(bytes === undefined ? room : LONG_COLUMNS, room - more.length))) + more
+}
+
+/** Nobody sees a space at an end, nor an empty text. */
+function quotedIfSpaced(value: string): string {
+  return value === '' || value !== value.trim() ? `"${value}"` : value
 }
 
 function othersText({ distinct, rows, others }: FrequencyAnalysis): string {

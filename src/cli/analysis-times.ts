@@ -14,8 +14,8 @@ export interface ZonedTimeFormatter {
 export function zonedTimeFormatter(timeZone: string): ZonedTimeFormatter {
   // Swedish is written as ISO 8601 is, with a space
   const zoned = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
-  const format = (ms: number) => (ms <= LAST_MS ? zoned.format(ms) : String(ms))
-  return { format, formatId: (id) => format(Number.parseInt(id, 10)) }
+  const formatText = (ms: string) => (Number(ms) <= LAST_MS ? zoned.format(Number(ms)) : ms)
+  return { format: (ms) => formatText(String(ms)), formatId: (id) => formatText(id.replace(/-.*/, '')) }
 }
 
 /** Milliseconds; those below a second by themselves: `350 ms`. */

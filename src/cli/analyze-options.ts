@@ -1,3 +1,4 @@
+import { quotedValue } from '../errors.ts'
 import type { AnalyzedFields, AnalyzeOptions } from '../operate/analyze/options.ts'
 import { parseCommandLine } from './parse-command-line.ts'
 import { TARGET_CLI_OPTIONS } from './targets.ts'
@@ -100,18 +101,18 @@ function analyzeOptionsOf(values: Values): AnalyzeCliOptions['options'] {
   const lastMs = last === undefined ? undefined : parseDurationOption('analyze', '--last', last)
   const { sample, rate, top, 'max-pending': maxPending } = values
   const numbers = {
-    sample: numberOf(sample),
-    rate: numberOf(rate),
-    top: numberOf(top),
-    maxPending: numberOf(maxPending),
+    sample: numberOf('sample', sample),
+    rate: numberOf('rate', rate),
+    top: numberOf('top', top),
+    maxPending: numberOf('max-pending', maxPending),
   }
   return { ...given({ from, to, lastMs, by, group, timeZone, ...numbers }), fields }
 }
 
-/** A text that is no number is one that no check lets through. */
-function numberOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  return /^\d+$/.test(text) ? Number(text) : Number.NaN
+/** @throws {UsageError} It is no whole number. */
+function numberOf(option: string, text: string | undefined): number | undefined {
+  if (text === undefined || /^\d+$/.test(text)) return text === undefined ? undefined : Number(text)
+  throw new UsageError(`millrace analyze: --${option} must be a whole number, got ${quotedValue(text)}`)
 }
 
 type Given<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> }

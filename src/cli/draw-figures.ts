@@ -1,6 +1,8 @@
-import { writeFile } from 'node:fs/promises'
+import { access, constants, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { Analysis } from '../operate/analyze/analysis.ts'
 import { analysisFigure } from './analysis-figure.ts'
+import { printableName } from './text/printable.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Where to draw to. */
@@ -20,6 +22,20 @@ export interface FigureTools {
 const ZOOM = 2
 const PROBE =
   '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="15" font-size="12">x</text></svg>'
+
+/**
+ * Checks the folders that figures go to, before anything is read for them.
+ *
+ * @throws {UsageError} One is not there, or may not be written to.
+ */
+export async function checkFigureFolders({ svg, png }: FigureFiles): Promise<void> {
+  for (const file of [svg, png]) {
+    if (file === undefined) continue
+    await access(dirname(file), constants.W_OK).catch((cause: Error) => {
+      throw new UsageError(`millrace analyze: cannot write ${printableName(file)}: ${cause.message}`, { cause })
+    })
+  }
+}
 
 /**
  * Loads the packages that draw, before anything is read for them.

@@ -25,6 +25,22 @@ export function parseJsonKeepingNumbers(text: string): unknown {
   }
 }
 
+/** Digits that JavaScript may round. */
+const LONG = /\d{16}/
+const LONG_INTEGER = /^-?\d{16,}$/
+
+/**
+ * Reads JSON, integers as raw JSON where JavaScript would round them: for JSON.stringify, and for nothing else.
+ *
+ * @throws {SyntaxError} It is no JSON.
+ */
+export function parseJsonKeepingLongIntegers(text: string): unknown {
+  if (!LONG.test(text)) return JSON.parse(text)
+  return json.parse(text, (_key, value, { source = '' }) =>
+    typeof value === 'number' && LONG_INTEGER.test(source) && String(value) !== source ? json.rawJSON(source) : value,
+  )
+}
+
 /** The number for JSON.stringify, as its source has it if that is the same number. */
 export function rawJsonNumber(value: number, source: unknown): unknown {
   const isSame = source instanceof NumberSource && Object.is(Number(source.source), value)

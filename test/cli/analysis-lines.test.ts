@@ -1,7 +1,12 @@
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
+import { parse, View } from 'vega'
+import { compile } from 'vega-lite'
 import { expect, test } from 'vitest'
+import { analysisFigure } from '../../src/cli/analysis-figure.ts'
 import { analysisLines } from '../../src/cli/analysis-lines.ts'
+import { frequencyLines, pendingLines } from '../../src/cli/analysis-tables.ts'
+import { zonedTimeFormatter } from '../../src/cli/analysis-times.ts'
 import { columnsOf } from '../../src/cli/text/columns.ts'
 import type { Analysis } from '../../src/operate/analyze/analysis.ts'
 import { FrequencyTable } from '../../src/operate/analyze/frequency-table.ts'
@@ -60,6 +65,47 @@ const analysis = fc
 
 /** What would steer a terminal, or end the line. */
 const DOES_SOMETHING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
+
+test('pendingLines() names every group, however much there is to say of it', () => {
+  const counts = { pending: 100_000, examined: 10_000, trimmed: 10_000 }
+  const groups = ['billing', 'search', 'x'.repeat(200)].map((group) => ({ group, ...counts }))
+  const lines = pendingLines({ groups, types: table([], {} as never), noEvents: 0 }, (_, plain) => plain).join('\n')
+
+  for (const name of ['billing', 'search', 'xxxxx…']) expect(lines).toContain(`${name}: 100,000 pending`)
+})
+
+test('frequencyLines() tells values apart that begin alike, or have spaces around', () => {
+  const long = ['a', 'b'].map((end) => [`${'x'.repeat(300_000)}${end}`, 2_000_000] as const)
+  const spaced = ['paid', 'paid ', ' paid'].map((value) => [value, 1] as const)
+  const lines = frequencyLines(
+    { ...table([...long, ...spaced], {}), distinct: undefined as never },
+    (_, plain) => plain,
+  )
+
+  for (const line of lines.slice(1, 3)) expect(line).toMatch(/x… \(293\.0 KB, sha256 [0-9a-f]{8}…\)$/)
+  expect(lines.slice(3).map((line) => line.slice(-6))).toEqual(
+    ['" paid"', '  paid', '"paid "'].map((end) => end.slice(-6)),
+  )
+})
+
+test('zonedTimeFormatter() writes an id that is no date as the number that it is', () => {
+  const { formatId } = zonedTimeFormatter('UTC')
+
+  expect(formatId('18446744073709551615-3')).toBe('18446744073709551615')
+})
+
+test('analysisFigure() has a label for every value, also for names that expressions of Vega refuse', async () => {
+  const [found] = fc.sample(analysis, 1) as [Analysis]
+  const names = ['__proto__', 'constructor', 'toString', 'plain']
+  const types = table(
+    names.map((name) => [name, 1] as const),
+    {},
+  )
+  const { spec } = compile(analysisFigure({ ...found, types }) as never)
+  const svg = await new View(parse(spec), { renderer: 'none' }).toSVG()
+
+  for (const name of names) expect(svg).toContain(`>${name}</text>`)
+})
 
 test('analysisLines() has lines of at most 80 columns that steer no terminal, for any stream', () => {
   fc.assert(

@@ -1,4 +1,5 @@
 import type { Bytes, Entry } from '../../core/entry.ts'
+import { parseJsonKeepingLongIntegers } from '../../core/json-source.ts'
 import type { FieldAnalysis } from './analysis.ts'
 import type { ReadEntry } from './entry-reader.ts'
 import { bytesAsText } from './field-names.ts'
@@ -52,7 +53,7 @@ export class FieldCounter {
     if (decoded) return readJsonMember(decoded.payload, this.#path)
     if (payload === undefined) return undefined
     try {
-      return readJsonMember(JSON.parse(payload.toString()), this.#path)
+      return readJsonMember(parseJsonKeepingLongIntegers(payload.toString()), this.#path)
     } catch {
       return UNREADABLE
     }

@@ -189,6 +189,35 @@ describe('analyze()', () => {
     ])
   })
 
+  test.each([
+    ['Python, time.time()', '1769817600.25', 750],
+    ['whole seconds', '1769817600', 1_000],
+    ['Python, str() of a datetime', '2026-01-31 00:00:00.250000+00:00', 750],
+    ['PostgreSQL', '2026-01-31 01:00:00.25+01', 750],
+    ['no zone', '2026-01-31 00:00:00.25', 750],
+    ['milliseconds', '1769817600250', 750],
+  ])('reads when an event occurred as other systems write it: %s', async (_title, occurredAt, lagMs) => {
+    const { look, add } = await filled()
+    await add(`${DAY + 1_000}-0`, 'A', '{}', 'occurred_at', occurredAt)
+
+    expect((await look()).types.rows[0]?.lag).toMatchObject({ measured: 1, maxMs: lagMs })
+  })
+
+  test('tells numbers apart that JavaScript would round to the same one', async () => {
+    const { look, add } = await filled()
+    const ids = ['12345678901234567890', '12345678901234567891', '"12345678901234567891"', '1.10', '9007199254740991']
+    for (const [n, id] of ids.entries()) await add(n + 1, 'A', `{"user":{"id":${id}}}`)
+
+    const { by } = await look({ by: 'payload.user.id' })
+    expect(by?.rows.map(({ value, count }) => [value, count])).toEqual([
+      ['12345678901234567891', 2],
+      ['1.1', 1],
+      ['12345678901234567890', 1],
+      ['9007199254740991', 1],
+    ])
+    expect((await look({ by: 'user', from: '2', to: '2' })).by?.rows[0]?.value).toBe('{"id":12345678901234567891}')
+  })
+
   test('says how old pending entries are by type, and how many are trimmed', async () => {
     const { look, raw, add } = await filled()
     const [seconds] = await raw.time()
@@ -371,6 +400,8 @@ describe('analyze()', () => {
     [{ from: '2', to: '1' }, 'from must not be after to, got "2" and "1"'],
     [{ from: 'yesterday' }, 'from must be an entry id or a time'],
     [{ from: '2026-02-31T99:00' }, 'from must be an entry id or a time'],
+    [{ from: '2026-02-30' }, 'from must be an entry id or a time'],
+    [{ to: '2026-06-31T12:00+02:00' }, 'to must be an entry id or a time'],
     [{ from: '1', lastMs: 1 }, 'from and lastMs both say where to begin'],
     [{ timeZone: 'Mars/Olympus' }, 'timeZone must be one as in Europe/Berlin, got "Mars/Olympus"'],
     [{ sample: 10 }, 'sample must be >= 100, got 10'],
