@@ -73,7 +73,7 @@ describe('README', () => {
 
     expect(new Set(rows.map(([code]) => code))).toEqual(new Set(codes))
     for (const [code, name] of rows)
-      expect(source).toMatch(new RegExp(`class ${name} extends MillraceError {[^}]*readonly code = '${code}'`))
+      expect(source).toMatch(new RegExp(`class ${name} extends \\w+Error {[^}]*readonly code = '${code}'`))
     expect(rows.filter(([, name]) => !((name as string) in millrace))).toEqual([])
   })
 
