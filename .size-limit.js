@@ -54,7 +54,7 @@ const ENTRY_POINTS = {
   millrace: '256.5 KB',
   'millrace/ioredis': '72.3 KB',
   'millrace/upstash': '44.9 KB',
-  'millrace/operate': '118.9 KB',
+  'millrace/operate': '119.3 KB',
   'millrace/lambda': '18 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
