@@ -56,14 +56,12 @@ function binOf(value: number): string {
   return value === 0 ? '0' : `${value > 0 ? 'p' : 'n'}${mapping.key(Math.abs(value))}`
 }
 
-/** One or more buckets in one. */
+/** One or more buckets in one. The sum is exact, as decimal text; quantiles are within 1 % of the sample at that rank. */
 export interface Summary {
   readonly count: number
-  /** Exact, as decimal text. */
   readonly sum: string
   readonly min: number
   readonly max: number
-  /** Within 1 % of the sample at that rank. */
   readonly p50: number
   readonly p99: number
 }
@@ -75,35 +73,19 @@ export interface Bucket {
   readonly ends: readonly number[]
 }
 
-/** Fields of a bucket with their values. An index beyond these, which no sample has, makes the sketch fill the memory. */
-const FIELD = /^((units|micros) -?\d{1,19}|(0|[pn]-?\d{1,4}) \d{1,15})$/
-
-/**
- * Buckets of a series from one time up to, not including, another; those without a sample are left out.
- *
- * @throws {Error} A bucket cannot be read, or holds what no sample put there; the message names its key.
- */
+/** Buckets of a series from one time up to, not including, another; those without a sample are left out. */
 export async function readBuckets(client: Redis, series: string, level: Level, from: number, to: number) {
   const starts: number[] = []
   for (let start = startOf(level, from); start < to; start += LEVELS[level].bucketMs) starts.push(start)
   const buckets = await Promise.all(
     starts.map(async (at): Promise<Bucket> => {
       const { sums, ends } = keysOf(level, at, series)
-      const [hash, scores] = await Promise.all([
-        client.hgetall(sums).catch((cause) => refuseBucket(sums, cause.message, cause)),
-        client.zmscore(ends, 'min', 'max').catch((cause) => refuseBucket(ends, cause.message, cause)),
-      ])
-      const foreign = Object.entries(hash).find((field) => !FIELD.test(field.join(' ')))
-      if (foreign) refuseBucket(sums, `no sample wrote its field "${foreign.join('" = "')}"; delete the field`)
+      const [hash, scores] = await Promise.all([client.hgetall(sums), client.zmscore(ends, 'min', 'max')])
       return { at, sums: hash, ends: scores.filter((score) => score !== null).map(Number) }
     }),
   )
   // a bucket that ends between both answers is none any more; one that grows may show the extremes of a sample that it does not count yet
   return buckets.filter(({ sums, ends }) => ends.length > 0 && Object.keys(sums).length > 0)
-}
-
-function refuseBucket(key: string, why: string, cause?: unknown): never {
-  throw new Error(`Cannot read bucket "${key}": ${why}`, { cause })
 }
 
 /** `undefined` if there is nothing in them. */

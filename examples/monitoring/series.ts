@@ -6,7 +6,7 @@ const MAX_SERIES = Number(process.env.MAX_SERIES ?? 1_000)
 if (!(Number.isSafeInteger(MAX_SERIES) && MAX_SERIES > 0)) throw new Error('MAX_SERIES must be a whole number >= 1')
 
 /** A sorted set: series → ms since 1970 at which it was asked for last. */
-export const SERIES = '{samples}:series'
+const SERIES = '{samples}:series'
 /** One step on the server, so that any number of pollers admit no more than there is room for. */
 const ADMIT = `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] - ARGV[4])

@@ -8,6 +8,7 @@ import { Redis } from 'ioredis'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { SampleTaken } from '../../examples/monitoring/events.ts'
 import { RegisterUser } from '../../examples/users/events.ts'
 import { millrace, type Run } from '../cli/millrace.ts'
 import { SCHEMAS, type Template } from '../infra/osls.ts'
@@ -29,8 +30,6 @@ const ENVIRONMENT = Object.fromEntries(
 interface Copied {
   readonly redisUrl: string
   readonly run: Run
-  /** Runs a program of the copied folder; what it printed. */
-  runProgram(file: string): Promise<string>
   invoke(functionName: string, event: object): Promise<unknown>
 }
 
@@ -53,12 +52,19 @@ const WORKS: Readonly<Record<string, (copied: Copied) => Promise<void>>> = {
     const read = () => invoke('accounts-dev-api', { queryStringParameters: { accountId: 'bert' } })
     await expect.poll(read, { timeout: 20_000 }).toMatchObject({ body: expect.stringContaining('"cents":"85"') })
   },
-  async monitoring({ run, runProgram, invoke }) {
-    const question = await runProgram('send.ts')
+  async monitoring({ redisUrl, run, invoke }) {
+    const redis = connectIoredis(redisUrl)
+    onTestFinished(() => redis.close())
+    const [now, series] = [Date.now(), { source: 'web-1', metric: 'latency' }]
+    // in one request, so that one run of the poller has them all
+    await createPublisher({ stream: 'samples', redis }).publishMany(
+      Array.from({ length: 11 }, (_, n) => [SampleTaken, { ...series, value: '600', at: now - n * 60_000 }] as const),
+    )
     await run.printed(/-poller: read 11, acked 11, batches 1 \(\d+ ms/)
     await run.printed(/web-1 latency: FIRING, p99 over 5 minutes is 600, the limit 500/)
     await run.printed(/-alert: judged 1, notified 1 \(/)
-    const { body } = (await invoke('monitoring-dev-query', JSON.parse(question))) as { body: string }
+    const queryStringParameters = { ...series, level: '1m', from: `${now - 900_000}`, to: `${now + 1}` }
+    const { body } = (await invoke('monitoring-dev-query', { queryStringParameters })) as { body: string }
     const { points, total } = JSON.parse(body)
     expect(points).toHaveLength(11)
     expect(total).toMatchObject({ count: 11, sum: '6600.000000', min: 600, max: 600 })
@@ -135,15 +141,11 @@ test.each(examples)(
     await dev.printed(/Ready: /)
     const [, redisUrl = ''] = await dev.printed(/^ {2}Redis {3}(redis:.*)$/)
     const [, endpoint] = await dev.printed(/--endpoint-url (\S+)/)
-    const runProgram = async (file: string) => {
-      const { stdout } = await run(process.execPath, [file], { cwd: folder, env: { PATH, REDIS_URL: redisUrl } })
-      return stdout
-    }
     const invoke = async (functionName: string, event: object) => {
       const url = `${endpoint}/2015-03-31/functions/${functionName}/invocations`
       return (await fetch(url, { method: 'POST', body: JSON.stringify(event) })).json()
     }
-    await WORKS[name]?.({ redisUrl, run: dev, runProgram, invoke })
+    await WORKS[name]?.({ redisUrl, run: dev, invoke })
 
     const [template] = await templatesIn(TMPDIR)
     expect(template && validateTemplate(template)).toEqual([])
