@@ -29,7 +29,7 @@ test(
     const env = { PATH, TMPDIR, HOME: TMPDIR }
     const run = millrace(['dev', '--every', '1', '--env', 'ORDERS_STREAM=shop', '--stage', 'mine'], { cwd, env })
 
-    await run.printed(/Ready: millrace-orders-mine-ordersPoller, millrace-orders-mine-ordersClaimer$/)
+    await run.printed(/Ready: millrace-orders-mine-ordersPoller, millrace-orders-mine-ordersClaimer\b/)
     const [, redisUrl = ''] = await run.printed(/^ {2}Redis {3}(redis:.*)$/)
     const [, endpoint] = await run.printed(/--endpoint-url (\S+)/)
     const redis = connectIoredis(redisUrl)

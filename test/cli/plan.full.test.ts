@@ -68,7 +68,7 @@ describe('millrace plan', () => {
     [
       'a module must export consumers',
       ['functions/events/orders.ts'],
-      /events.ts must export what defineConsumer made$/,
+      /events\/orders.ts must export what defineConsumer made$/,
     ],
     ['an unknown option is wrong usage', ['--fast'], /^millrace plan: Unknown option '--fast'/],
   ])('%s', async (_title, args, line) => {
