@@ -1,10 +1,12 @@
+import { isoOf } from '../shared/time.ts'
+
 /**
  * When the stream took an entry, by the server's clock. What a producer says of the time may be anything: a key named by it could be any key.
  *
  * @throws {RangeError} An id that somebody made up, beyond every date.
  */
 export function entryTime(entryId: string): string {
-  return new Date(Number(entryId.split('-')[0])).toISOString()
+  return isoOf(Number(entryId.split('-')[0]))
 }
 
 /** As `2026-11-29`. */
