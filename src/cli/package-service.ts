@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { realpath } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { findUpwards } from '../local/service.ts'
 
@@ -13,7 +13,7 @@ export interface PackagingOptions {
   /** The service's folder. */
   readonly project: string
   readonly stage: string | undefined
-  /** Gets the template and the zip files. */
+  /** Gets the template and the zip files; the folder that it is in, what packaging leaves behind. */
   readonly folder: string
   readonly signal: AbortSignal
 }
@@ -32,6 +32,7 @@ export async function packageService({ project, stage, folder, signal }: Packagi
   try {
     await run(process.execPath, [await realpath(program), ...args], {
       cwd: project,
+      env: { ...process.env, TMPDIR: dirname(folder) },
       signal,
       maxBuffer: MAX_OUTPUT_BYTES,
     })

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { App, Aws, Duration, NestedStack, Stack, Token, Validations } from 'aws-cdk-lib'
 import { Match, Template } from 'aws-cdk-lib/assertions'
 import { PolicyStatement, Role } from 'aws-cdk-lib/aws-iam'
@@ -16,12 +17,24 @@ import { Queue } from 'aws-cdk-lib/aws-sqs'
 import { AwsSolutionsChecks } from 'cdk-nag'
 import { Construct } from 'constructs'
 import { RedisStreamConsumer, type RedisStreamConsumerProps, RedisStreamEventSource } from 'millrace/cdk'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { validateTemplate } from '../support/validate-template.ts'
 
 /** No bundling, and no start of the validator that the CDK runs by itself: what is to be valid is validated below. */
 const CONTEXT = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:validateAgainstDefaultRules': false }
 const consumer = { stream: 'orders', group: 'billing' }
+
+const outputs: string[] = []
+afterAll(() => {
+  for (const folder of outputs) rmSync(folder, { recursive: true, force: true })
+})
+
+/** What it writes to a temporary folder is removed in the end. */
+function newApp(): App {
+  const app = new App({ context: CONTEXT })
+  outputs.push(app.outdir)
+  return app
+}
 
 const FUNCTION = {
   handler: 'index.handler',
@@ -30,7 +43,7 @@ const FUNCTION = {
 }
 
 class Shop {
-  readonly app = new App({ context: CONTEXT })
+  readonly app = newApp()
   readonly stack = new Stack(this.app, 'Shop')
   readonly poller = this.addFunction('OrdersPoller')
   readonly claimer = this.addFunction('OrdersClaimer')
@@ -324,7 +337,7 @@ describe('RedisStreamConsumer', () => {
         },
       ],
     ])('%s', (_, placeIn) => {
-      const { stack, ...functions } = placeIn(new App({ context: CONTEXT }))
+      const { stack, ...functions } = placeIn(newApp())
       for (const group of ['billing', 'search'])
         new RedisStreamConsumer(stack, group, { ...consumer, ...functions, group, serviceName: 'shop' })
       const template = Template.fromStack(stack)

@@ -1,8 +1,9 @@
+import { rmSync } from 'node:fs'
 import { App, CfnResource, Stack } from 'aws-cdk-lib'
 import { Template } from 'aws-cdk-lib/assertions'
 import { Code, Function as DeployedFunction, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { RedisStreamConsumer } from 'millrace/cdk'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { createConsumerResources } from '../../src/deploy/consumer-resources.ts'
 import { resolveEventSource } from '../../src/deploy/event-source.ts'
 import { claimerIamStatements, pollerIamStatements } from '../../src/deploy/permissions.ts'
@@ -21,6 +22,7 @@ const TOPIC = 'arn:aws:sns:eu-west-1:123456789012:on-call'
 
 const app = new App({ context: { '@aws-cdk/core:validateAgainstDefaultRules': false } })
 const stack = new Stack(app, 'Shop')
+afterAll(() => rmSync(app.outdir, { recursive: true, force: true }))
 const poller = makeFunction('OrdersPoller')
 const claimer = makeFunction('OrdersClaimer')
 const consumer = new RedisStreamConsumer(stack, 'Billing', {

@@ -40,7 +40,7 @@ export async function packageIn(folder: string, modules = join(root, 'node_modul
   const osls = join(modules, '.bin/osls')
   const { stdout, stderr } = await run(process.execPath, [osls, 'package', '--package', 'package'], {
     cwd: folder,
-    env: { PATH: process.env.PATH, HOME: home, SLS_SCHEMA_CACHE_BASE_DIR: SCHEMAS },
+    env: { PATH: process.env.PATH, HOME: home, TMPDIR: home, SLS_SCHEMA_CACHE_BASE_DIR: SCHEMAS },
     timeout: 120_000,
   })
   const templateFile = join(folder, 'package/cloudformation-template-update-stack.json')
