@@ -1,4 +1,4 @@
-import type { Connection } from 'millrace'
+import type { Codec, Connection } from 'millrace'
 import {
   createPublisher,
   defineConsumer,
@@ -324,6 +324,32 @@ describe('readEvents()', () => {
     expect(await entries()).toHaveLength(1)
   })
 
+  it.each([
+    ['a UUID', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, '0192d3a4-0000-7000-8000-00000000000a'],
+    ['digits', /^\d+$/, '10'],
+    ['capitals of a length', /^[A-Z]{3}$/, 'XYA'],
+    ['text of a length', /^.{3}$/, 'x-~'],
+  ])('an id that its codec takes only if it is %s has its field', async (_name, rule, eventId) => {
+    const { redis } = await delayInMemory()
+    const codec: Codec = {
+      encode: (event) => [
+        ['kind', event.type],
+        ['id', `${event.eventId}`],
+      ],
+      decode: ([, [, id = ''] = []]) => {
+        if (!rule.test(`${id}`)) throw new MalformedEntryError('No such id')
+        return { type: 'Named', payload: null, eventId: `${id}` }
+      },
+    }
+    const Named = defineEvent('Named', { payload: z.null() })
+    const publish = (id: string) =>
+      aPublisher(redis, { codec }).publish(Named, null, { expectedVersion: 0, eventId: id })
+
+    const first = await publish(eventId)
+
+    expect(await publish(eventId)).toEqual(first)
+  })
+
   it('is one round trip a page, and none more where nobody reads on', async () => {
     const { redis, scenario } = await delayOverTcp()
     await aPublisher(redis).publishMany(added(Array.from({ length: 100 }, (_, n) => n)))
@@ -376,6 +402,12 @@ describe('readEvents()', () => {
   })
 })
 
+it('readEvents() refuses at once a stream beside which no key can lie', async () => {
+  const { redis } = await delayInMemory()
+
+  expect(() => readEvents('a}b', { redis, events })).toThrow('Cannot name keys for stream "a}b"')
+})
+
 describe('publish() with expectedVersion refuses, before anything is sent,', () => {
   it.each<[message: string, options: object]>([
     ['expectedVersion must be >= 0, got -1', at(-1)],
@@ -395,6 +427,10 @@ describe('publish() with expectedVersion refuses, before anything is sent,', () 
       at(0, { aggregateId: undefined }),
     ],
     ['eventId, aggregateType and aggregateId must be text of whole characters', at(0, { aggregateId: '\ud800' })],
+    [
+      'an event with expectedVersion must have at most 1000 fields, got 1007',
+      at(0, { attributes: Object.fromEntries(names('n', 1_000).map((name) => [name, 'x'])) }),
+    ],
   ])('%s', async (message, options) => {
     const { redis, entries } = await delayInMemory()
 
