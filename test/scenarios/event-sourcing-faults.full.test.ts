@@ -251,7 +251,7 @@ it('what was deleted within, or is no version, is never a wrong answer', async (
   await expect(publish(redis, 0)).rejects.toMatchObject({ actualVersion: 6 })
 })
 
-it('a history that loses its end while it is read, as by a failover, is an error', async () => {
+it('a history that loses its end while it is read is an error', async () => {
   const { redis, raw } = await startScenario()
   for (let n = 0; n < 150; n += 2) await two(redis, n)
   const found: number[] = []

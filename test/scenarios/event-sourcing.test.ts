@@ -149,6 +149,26 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     expect(await entries()).toHaveLength(3)
   })
 
+  it.each([
+    ['at once', z.number()],
+    ['later', z.number().check(z.refine(async () => true))],
+  ] as const)('goes by the options as they were given, where a schema answers %s', async (_when, payload) => {
+    const { redis } = await start()
+    const Counted = defineEvent('Counted', { payload })
+    const options = { ...at(0), attributes: { by: 'x' } }
+
+    const publishing = aPublisher(redis).publish(Counted, 1, options)
+    Object.assign(options, { aggregateId: 'b', expectedVersion: 7, eventId: 'changed' })
+    options.attributes.by = 'y'
+    const { eventId } = await publishing
+
+    expect(eventId).not.toBe('changed')
+    expect(await readAll(redis, { events: [Counted] })).toMatchObject([
+      { aggregateId: 'a', eventId, attributes: { by: 'x' } },
+    ])
+    expect(await readAll(redis, { events: [Counted], aggregateId: 'b' })).toEqual([])
+  })
+
   it('without an aggregateId the stream is the aggregate', async () => {
     const { redis } = await start()
     const publisher = aPublisher(redis)
@@ -284,6 +304,22 @@ describe('readEvents()', () => {
     expect((failure as Error).message).not.toContain('much')
   })
 
+  it.each(['at once', 'later'])('says nothing of what a schema throws %s, which is the cause', async (when) => {
+    const { redis } = await delayInMemory()
+    const thrown = new Error('The amount "much" is none')
+    const refuse = () => {
+      throw thrown
+    }
+    const validate = when === 'later' ? async () => refuse() : refuse
+    const Throwing = defineEvent('Added', { payload: { '~standard': { version: 1, vendor: 'test', validate } } })
+    await aPublisher(redis).publish(Old, { amount: 'much' }, at(0))
+
+    const failure = await failureOf(readAll(redis, { events: [Throwing] }))
+
+    expect(failure).toMatchObject({ code: 'ERR_EVENT_UNREADABLE', cause: thrown })
+    expect((failure as Error).message).toMatch(/is unreadable: its schema threw$/)
+  })
+
   it('reads by a codec of its own, and takes what that throws as a cause', async () => {
     const { redis } = await delayInMemory()
     const codec = flatCodec({
@@ -336,9 +372,10 @@ describe('readEvents()', () => {
         ['kind', event.type],
         ['id', `${event.eventId}`],
       ],
-      decode: ([, [, id = ''] = []]) => {
-        if (!rule.test(`${id}`)) throw new MalformedEntryError('No such id')
-        return { type: 'Named', payload: null, eventId: `${id}` }
+      decode: ([, idField]) => {
+        const id = `${idField?.[1]}`
+        if (!rule.test(id)) throw new MalformedEntryError('No such id')
+        return { type: 'Named', payload: null, eventId: id }
       },
     }
     const Named = defineEvent('Named', { payload: z.null() })
