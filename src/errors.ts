@@ -311,7 +311,9 @@ export class UnreadableEventError extends AggregateRelatedError {
 
   constructor(of: AggregateName, version: number, entryId: string, cause: Error) {
     const which = `the event of version ${version}, entry ${entryId}, is unreadable`
-    super(of, `Cannot read ${nameOf(of)}: ${which}: ${cause.message}`, { cause })
+    // what a schema of the user's own throws may quote the payload
+    const why = cause instanceof MillraceError ? cause.message : 'its schema threw'
+    super(of, `Cannot read ${nameOf(of)}: ${which}: ${why}`, { cause })
     this.aggregateVersion = version
     this.entryId = entryId
   }

@@ -1,3 +1,4 @@
+import { isDay } from '../core/iso-time.ts'
 import { quotedValue } from '../errors.ts'
 import { parseCommandLine } from './parse-command-line.ts'
 import { TARGET_CLI_OPTIONS } from './targets.ts'
@@ -103,7 +104,8 @@ function checkTexts(name: string, values: Readonly<Record<string, unknown>>): vo
 function readTime(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined
   const time = new Date(text)
-  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) && Number.isFinite(time.getTime())) return time
+  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) && isDay(text.slice(0, 10)) && Number.isFinite(time.getTime()))
+    return time
   throw new UsageError(`millrace pause: --until must be a time such as 2026-01-02T03:00Z, got ${quotedValue(text)}`)
 }
 

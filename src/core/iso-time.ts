@@ -17,3 +17,9 @@ export function readTime(text: string): string {
   const found = SECONDS_OR_MS.exec(text)
   return found ? isoTime(Math.round(Number(text) * (found[1] === undefined ? 1 : 1_000))) : text
 }
+
+/** Whether a month has such a day, `2026-01-31`: JavaScript takes February 30th for March 2nd. */
+export function isDay(day: string): boolean {
+  const ms = Date.parse(day)
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(day)
+}

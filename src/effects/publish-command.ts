@@ -34,7 +34,7 @@ export function publishCommand(
   if (Object.hasOwn(options ?? {}, 'expectedVersion'))
     throw wrongUseError(
       action,
-      'expectedVersion must be left out: publish it in the handler itself, with an eventId made of its idempotencyKey',
+      'expectedVersion must be left out: publish it in the handler itself, in one step with an event of an aggregate that its idempotencyKey names',
     )
   if (settings.deduplicateMs !== undefined)
     throw wrongUseError(

@@ -25,3 +25,5 @@ export interface AggregatePage {
 export const MAX_AGGREGATE_EVENTS = 100
 /** What they have together, of names and values; one that is larger goes alone. */
 export const MAX_AGGREGATE_BYTES = 1_048_576
+/** Fields of one of them: more do not fit into one call of XADD within a script. */
+export const MAX_AGGREGATE_FIELDS = 1_000

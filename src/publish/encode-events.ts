@@ -3,7 +3,7 @@ import type { FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
 import { encodeEnvelope } from '../core/codec.ts'
 import { entryBytes, entryBytesUpperBound } from '../core/entry.ts'
 import { invalidPayloadError } from '../core/invalid-payload.ts'
-import { isoTime } from '../core/iso-time.ts'
+import { isDay, isoTime } from '../core/iso-time.ts'
 import { readSchemaResult } from '../core/issues.ts'
 import { wrongUseError } from '../core/options.ts'
 import { promiseIfThenable } from '../core/thenable.ts'
@@ -107,7 +107,10 @@ const ISO_8601 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}
 function toIso(action: string, occurredAt: Date | string): string {
   const isText = typeof occurredAt === 'string'
   const date = isText ? new Date(occurredAt) : occurredAt
-  const isValid = date instanceof Date && !Number.isNaN(date.getTime()) && (!isText || ISO_8601.test(occurredAt))
+  const isValid =
+    date instanceof Date &&
+    !Number.isNaN(date.getTime()) &&
+    (!isText || (ISO_8601.test(occurredAt) && isDay(occurredAt.slice(0, 10))))
   if (!isValid) {
     throw wrongUseError(
       action,

@@ -3,7 +3,7 @@ import { entryBytes } from '../core/entry.ts'
 import { wrongUseError } from '../core/options.ts'
 import { quotedValue } from '../errors.ts'
 import type { ExpectingEntry } from '../group/aggregates.ts'
-import { MAX_AGGREGATE_BYTES, MAX_AGGREGATE_EVENTS } from '../group/aggregates.ts'
+import { MAX_AGGREGATE_BYTES, MAX_AGGREGATE_EVENTS, MAX_AGGREGATE_FIELDS } from '../group/aggregates.ts'
 import type { Encoded } from './encode-events.ts'
 import type { EventDraft } from './publication.ts'
 
@@ -39,7 +39,7 @@ export function areExpecting(action: string, drafts: readonly EventDraft[]): boo
   return true
 }
 
-/** Encoded events, and the versions at which they find their aggregates. @throws {TypeError | RangeError} Too many bytes, or an entry that does not say its id. */
+/** Encoded events, and the versions at which they find their aggregates. @throws {TypeError | RangeError} Too many bytes or fields, or an entry that does not say its id. */
 export function expectingEntries(
   action: string,
   codec: Codec | undefined,
@@ -56,6 +56,12 @@ export function expectingEntries(
   return drafts.map(({ options, eventId, expectedVersion = 0 }, n) => {
     const { aggregateType, aggregateId } = options
     const fields = encoded[n] ?? []
+    if (fields.length > MAX_AGGREGATE_FIELDS)
+      throw wrongUseError(
+        action,
+        `an event with expectedVersion must have at most ${MAX_AGGREGATE_FIELDS} fields, got ${fields.length}`,
+        RangeError,
+      )
     const idField = idFieldOf(codec, fields, eventId)
     if (idField < 0)
       throw wrongUseError(action, 'an event with expectedVersion needs a field for its eventId, by its codec')
@@ -66,10 +72,24 @@ export function expectingEntries(
 /** Of a codec of one's own: which field it reads the id from, since others may hold the same text. */
 function idFieldOf(codec: Codec | undefined, fields: Encoded, eventId: string): number {
   if (!codec) return fields.findIndex(([name]) => name === 'eventId')
-  const other = `${eventId}~`
-  return fields.findIndex(
-    ([name, value], n) => value === eventId && idIn(codec, fields.with(n, [name, other])) === other,
-  )
+  const others = [`${eventId}~`, sameFormAs(eventId)]
+  const isRead = (n: number, name: string) =>
+    others.some((other) => idIn(codec, fields.with(n, [name, other])) === other)
+  return fields.findIndex(([name, value], n) => value === eventId && isRead(n, name))
+}
+
+/** Two of each kind of character, decimals and hexadecimals among them. */
+const KINDS = [
+  [/\d/, '01'],
+  [/[a-z]/, 'ab'],
+  [/[A-Z]/, 'AB'],
+] as const
+
+/** Another id, for a codec that takes none but UUIDs, digits or so many characters: the last one is another of its kind. */
+function sameFormAs(eventId: string): string {
+  const last = eventId.slice(-1)
+  const [, two] = KINDS.find(([kind]) => kind.test(last)) ?? ['', '~_']
+  return eventId.slice(0, -1) + (two.startsWith(last) ? two.slice(1) : two.slice(0, 1))
 }
 
 function idIn(codec: Codec, fields: Encoded): unknown {

@@ -116,9 +116,10 @@ export function checkPublication(
   if (!Array.isArray(publication)) {
     throw wrongUseError(action, `every publication must be [event, payload, options?], got ${typeof publication}`)
   }
-  const [event, payload, options = NO_OPTIONS] = publication as Publication
+  const [event, payload, given] = publication as Publication
   assertEventDefinition(action, event)
-  if (options !== NO_OPTIONS) checkPublishOptions(action, options)
+  const options = given === undefined ? NO_OPTIONS : copyOptions(action, given)
+  checkPublishOptions(action, options)
   const eventId = options.eventId ?? crypto.randomUUID()
   const delay = checkDelay(action, eventId, options)
   const once = checkOnce(action, eventId, options, deduplicateMs)
@@ -127,8 +128,27 @@ export function checkPublication(
   return { event, payload, options, eventId, delay, once, expectedVersion }
 }
 
-function checkPublishOptions(action: string, options: EventTexts): void {
+/** Each is read once: whoever publishes may change them at once, and an asynchronous schema takes its time. @throws {TypeError} None, or one that is unknown. */
+function copyOptions(action: string, options: MaybeDelayOptions): MaybeDelayOptions {
   assertKnownOptions(action, options, PUBLISH_OPTIONS)
+  const { eventId, aggregateType, aggregateId, tenantId, occurredAt, traceparent, attributes } = options
+  const { delayMs, deliverAt, deduplicateMs, expectedVersion } = options
+  return {
+    eventId,
+    aggregateType,
+    aggregateId,
+    tenantId,
+    occurredAt: occurredAt instanceof Date ? new Date(occurredAt) : occurredAt,
+    traceparent,
+    attributes: attributes && isPlainObject(attributes) ? { ...attributes } : attributes,
+    delayMs,
+    deliverAt,
+    deduplicateMs,
+    expectedVersion,
+  } as MaybeDelayOptions
+}
+
+function checkPublishOptions(action: string, options: EventTexts): void {
   for (const name of PUBLISH_TEXTS) if (options[name] !== undefined) assertText(action, name, options[name])
   if (options.attributes !== undefined) checkAttributes(action, options.attributes)
 }

@@ -67,7 +67,7 @@ export interface Publisher {
    *
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
-   * With `expectedVersion` it is added only if its aggregate has so many events, and sent again or published again it is the same one.
+   * With `expectedVersion` it is added only if its aggregate has so many events; sent again, or published again with its `eventId` at the same version, it is the same one.
    *
    * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.

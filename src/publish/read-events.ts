@@ -3,6 +3,7 @@ import { envelopeCodec } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
 import type { Entry } from '../core/entry.ts'
+import { aggregateKey } from '../core/keys.ts'
 import { assertInteger, assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
 import { PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
@@ -51,10 +52,10 @@ const KNOWN = ['redis', 'events', 'aggregateId', 'aggregateType', 'from', 'to', 
 
 /**
  * Reads the events of an aggregate that were published with `expectedVersion`, in the order of their versions, none left out: lifted and checked, as handlers get them. A page of at most 100 events
- * or a megabyte is one round trip, and the next one is asked for when it is needed; whoever stops reading asks for no more.
+ * or a megabyte is one round trip, and the next one is asked for when it is needed; whoever stops reading asks for no more. Reads once: what is iterated again has ended.
  *
  * @throws {TypeError | RangeError} A bad option, at once; the message names the rule and the value.
- * @throws {EventsTrimmedError} An event is gone from the stream. What comes before it was read.
+ * @throws {EventsTrimmedError} An event is gone from the stream, or from the versions while they are read. What comes before it was read.
  * @throws {UnreadableEventError} An event has no definition, no upcast or a payload that its schema refuses. What comes before it was read.
  * @throws {RedisReplyError | RedisConnectionError} The server refused, or no reply came.
  */
@@ -81,6 +82,7 @@ export function readEvents<const Definition extends EventDefinition>(
   if (to !== Infinity) assertInteger(action, 'to', to, from)
   if (typeof codec?.decode !== 'function') throw wrongUseError(action, 'codec must have a decode function')
   const of = { stream, aggregateType, aggregateId }
+  aggregateKey(stream, aggregateType, aggregateId)
   const definitions = new Map<string, EventDefinition>(events.map((event) => [event.type, event]))
   if (definitions.size < events.length) throw wrongUseError(action, 'events must not define a type twice')
   const readPage = createAggregateReader(action, redis)
@@ -99,6 +101,8 @@ async function* read(
 ): AsyncGenerator<StoredEvent<EventDefinition>, void, undefined> {
   for (let version = from; ; ) {
     const { entries, newestVersion } = await readPage(of.stream, of, version, to)
+    // what was read of it a page ago is not in it any more: after a failover, or since somebody deleted the key
+    if (version > from && newestVersion < version - 1) throw new EventsTrimmedError(of, newestVersion + 1)
     for (const entry of entries) {
       yield await toStored(of, definitions, codec, version, entry)
       version += 1

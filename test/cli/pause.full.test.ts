@@ -95,6 +95,7 @@ test.each<[exit: number, what: string, args: string[], line: RegExp]>([
   [1, 'to resume what is not paused', ['resume', 'orders', 'billing'], /^Not paused: group billing of orders$/],
   [1, 'a time that is over', ['pause', 'orders', 'billing', '--until', '2020-01-02T03:00Z'], /must be in the future/],
   [2, 'a time that is none', ['pause', 'orders', 'billing', '--until', 'tomorrow'], /--until must be a time such as/],
+  [2, 'no such day', ['pause', 'orders', 'billing', '--until', '2126-02-30T03:00Z'], /--until must be a time such as/],
   [2, 'a group that is not named', ['pause', 'orders'], /a stream and a group must say what/],
   [2, 'an empty type', ['resume', 'orders', 'billing', '--type', ''], /--type must not be empty/],
   [

@@ -273,6 +273,10 @@ describe('publish()', () => {
       new RangeError(`${here}occurredAt must be a valid Date or ISO 8601, got "yesterday"`),
       { occurredAt: 'yesterday' },
     ],
+    [
+      new RangeError(`${here}occurredAt must be a valid Date or ISO 8601, got "2026-02-30T12:00:00Z"`),
+      { occurredAt: '2026-02-30T12:00:00Z' },
+    ],
   ])('rejects with %s', async (refusal, options) => {
     const { publisher, calls } = aPublisher()
 

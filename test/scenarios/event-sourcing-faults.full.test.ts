@@ -2,12 +2,14 @@ import type { Redis } from 'ioredis'
 import type { Connection } from 'millrace'
 import { createPublisher, defineEvent, readEvents, VersionConflictError } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { connectUpstash } from 'millrace/upstash'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { defineEvent as defineEventFromSource } from '../../src/define/event.ts'
 import { createPublisher as createPublisherFromSource } from '../../src/publish/publisher.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { connectLike62 } from '../support/redis-62.ts'
+import { startRestServer } from '../support/rest-server.ts'
 import { startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
 
@@ -211,6 +213,15 @@ describe('nothing is written where', () => {
     expect(await raw.xlen('orders')).toBe(1)
   })
 
+  it('the ids of the stream are used up before the last one', async () => {
+    const { redis, raw } = await startScenario()
+    await raw.xadd('orders', '18446744073709551615-18446744073709551614', 'a', 'b')
+    const before = await everything(raw)
+
+    expect(await messageOf(two(redis, 0))).toContain('the ids of the stream are used up')
+    expect(await everything(raw)).toEqual(before)
+  })
+
   it('an entry has more fields than one call takes', async () => {
     const { redis, raw } = await startScenario()
     const attributes = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`n${n}`, 'x']))
@@ -218,7 +229,7 @@ describe('nothing is written where', () => {
 
     const failure = messageOf(createPublisher({ stream: 'orders', redis }).publish(Added, { amount: 1 }, options))
 
-    expect(await failure).toContain('an entry must have at most 1000 fields')
+    expect(await failure).toContain('must have at most 1000 fields')
     expect(await raw.keys('*')).toEqual([])
   })
 })
@@ -238,6 +249,34 @@ it('what was deleted within, or is no version, is never a wrong answer', async (
   await raw.del('orders')
   await expect(readAll(redis)).rejects.toMatchObject({ code: 'ERR_EVENTS_TRIMMED' })
   await expect(publish(redis, 0)).rejects.toMatchObject({ actualVersion: 6 })
+})
+
+it('a history that loses its end while it is read is an error', async () => {
+  const { redis, raw } = await startScenario()
+  for (let n = 0; n < 150; n += 2) await two(redis, n)
+  const found: number[] = []
+
+  const reading = async () => {
+    for await (const { aggregateVersion } of readEvents('orders', { redis, events: [Added], ...of })) {
+      found.push(aggregateVersion)
+      if (aggregateVersion === 50) await raw.zremrangebyscore(VERSIONS, 81, '+inf')
+    }
+  }
+
+  await expect(reading()).rejects.toMatchObject({ code: 'ERR_EVENTS_TRIMMED', aggregateVersion: 81 })
+  expect(found).toHaveLength(100)
+})
+
+it('reads a page by halves where an answer is larger than a service gives', async () => {
+  const { redis, server } = await startScenario()
+  for (let n = 0; n < 40; n += 2) await two(redis, n)
+  const rest = await startRestServer({ redisUrl: server.url, token: 't', maxReplyBytes: 2_000 })
+  const narrow = connectUpstash({ url: rest.url, token: 't' })
+  onTestFinished(() => rest.close())
+
+  expect(await readAll(narrow)).toEqual(await readAll(redis))
+  rest.failNext('serverError')
+  await expect(readAll(narrow)).rejects.toThrow('internal server error')
 })
 
 it('the last hundred of a million events are one round trip', async () => {

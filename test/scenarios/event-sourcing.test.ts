@@ -1,4 +1,4 @@
-import type { Connection } from 'millrace'
+import type { Codec, Connection } from 'millrace'
 import {
   createPublisher,
   defineConsumer,
@@ -149,6 +149,26 @@ describe.each(DELAY_PLACES)('expectedVersion over %s', (_name, start) => {
     expect(await entries()).toHaveLength(3)
   })
 
+  it.each([
+    ['at once', z.number()],
+    ['later', z.number().check(z.refine(async () => true))],
+  ] as const)('goes by the options as they were given, where a schema answers %s', async (_when, payload) => {
+    const { redis } = await start()
+    const Counted = defineEvent('Counted', { payload })
+    const options = { ...at(0), attributes: { by: 'x' } }
+
+    const publishing = aPublisher(redis).publish(Counted, 1, options)
+    Object.assign(options, { aggregateId: 'b', expectedVersion: 7, eventId: 'changed' })
+    options.attributes.by = 'y'
+    const { eventId } = await publishing
+
+    expect(eventId).not.toBe('changed')
+    expect(await readAll(redis, { events: [Counted] })).toMatchObject([
+      { aggregateId: 'a', eventId, attributes: { by: 'x' } },
+    ])
+    expect(await readAll(redis, { events: [Counted], aggregateId: 'b' })).toEqual([])
+  })
+
   it('without an aggregateId the stream is the aggregate', async () => {
     const { redis } = await start()
     const publisher = aPublisher(redis)
@@ -284,6 +304,22 @@ describe('readEvents()', () => {
     expect((failure as Error).message).not.toContain('much')
   })
 
+  it.each(['at once', 'later'])('says nothing of what a schema throws %s, which is the cause', async (when) => {
+    const { redis } = await delayInMemory()
+    const thrown = new Error('The amount "much" is none')
+    const refuse = () => {
+      throw thrown
+    }
+    const validate = when === 'later' ? async () => refuse() : refuse
+    const Throwing = defineEvent('Added', { payload: { '~standard': { version: 1, vendor: 'test', validate } } })
+    await aPublisher(redis).publish(Old, { amount: 'much' }, at(0))
+
+    const failure = await failureOf(readAll(redis, { events: [Throwing] }))
+
+    expect(failure).toMatchObject({ code: 'ERR_EVENT_UNREADABLE', cause: thrown })
+    expect((failure as Error).message).toMatch(/is unreadable: its schema threw$/)
+  })
+
   it('reads by a codec of its own, and takes what that throws as a cause', async () => {
     const { redis } = await delayInMemory()
     const codec = flatCodec({
@@ -322,6 +358,33 @@ describe('readEvents()', () => {
     await expect(publish('Named')).rejects.toThrow(VersionConflictError)
     expect(await publish('1')).toEqual(first)
     expect(await entries()).toHaveLength(1)
+  })
+
+  it.each([
+    ['a UUID', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, '0192d3a4-0000-7000-8000-00000000000a'],
+    ['digits', /^\d+$/, '10'],
+    ['capitals of a length', /^[A-Z]{3}$/, 'XYA'],
+    ['text of a length', /^.{3}$/, 'x-~'],
+  ])('an id that its codec takes only if it is %s has its field', async (_name, rule, eventId) => {
+    const { redis } = await delayInMemory()
+    const codec: Codec = {
+      encode: (event) => [
+        ['kind', event.type],
+        ['id', `${event.eventId}`],
+      ],
+      decode: ([, idField]) => {
+        const id = `${idField?.[1]}`
+        if (!rule.test(id)) throw new MalformedEntryError('No such id')
+        return { type: 'Named', payload: null, eventId: id }
+      },
+    }
+    const Named = defineEvent('Named', { payload: z.null() })
+    const publish = (id: string) =>
+      aPublisher(redis, { codec }).publish(Named, null, { expectedVersion: 0, eventId: id })
+
+    const first = await publish(eventId)
+
+    expect(await publish(eventId)).toEqual(first)
   })
 
   it('is one round trip a page, and none more where nobody reads on', async () => {
@@ -376,6 +439,12 @@ describe('readEvents()', () => {
   })
 })
 
+it('readEvents() refuses at once a stream beside which no key can lie', async () => {
+  const { redis } = await delayInMemory()
+
+  expect(() => readEvents('a}b', { redis, events })).toThrow('Cannot name keys for stream "a}b"')
+})
+
 describe('publish() with expectedVersion refuses, before anything is sent,', () => {
   it.each<[message: string, options: object]>([
     ['expectedVersion must be >= 0, got -1', at(-1)],
@@ -395,6 +464,10 @@ describe('publish() with expectedVersion refuses, before anything is sent,', () 
       at(0, { aggregateId: undefined }),
     ],
     ['eventId, aggregateType and aggregateId must be text of whole characters', at(0, { aggregateId: '\ud800' })],
+    [
+      'an event with expectedVersion must have at most 1000 fields, got 1007',
+      at(0, { attributes: Object.fromEntries(names('n', 1_000).map((name) => [name, 'x'])) }),
+    ],
   ])('%s', async (message, options) => {
     const { redis, entries } = await delayInMemory()
 

@@ -99,7 +99,7 @@ export async function startRestServer(options: {
 
   async function send(words: Words): Promise<unknown> {
     const [name, args] = translate(words)
-    const reply = await redis.callBuffer(name, ...args)
+    const reply = await redis.callBuffer(name, args)
     if (name === 'script' && String(args[0]).toLowerCase() === 'load') return sha1(String(words[2]))
     return reply
   }

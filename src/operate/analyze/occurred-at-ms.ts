@@ -1,5 +1,5 @@
 import type { Bytes } from '../../core/entry.ts'
-import { readTime } from '../../core/iso-time.ts'
+import { isDay, readTime } from '../../core/iso-time.ts'
 
 /** ISO 8601, with a space for its T and hours alone for its zone, as Python and PostgreSQL write it. */
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?:Z|([+-]\d\d)(?::?(\d\d))?)?$/
@@ -13,6 +13,6 @@ const MOST = 40
 export function occurredAtMs(value: Bytes): number {
   if (value.length > MOST) return Number.NaN
   const [, day, time, hours, minutes = '00'] = TIME.exec(readTime(String(value))) ?? []
-  if (day === undefined) return Number.NaN
+  if (day === undefined || !isDay(day)) return Number.NaN
   return Date.parse(`${day}T${time}${hours === undefined ? 'Z' : `${hours}:${minutes}`}`)
 }

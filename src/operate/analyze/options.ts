@@ -1,5 +1,6 @@
 import type { Codec } from '../../core/codec.ts'
 import { compareEntryIds, parseEntryId } from '../../core/entry.ts'
+import { isDay } from '../../core/iso-time.ts'
 import {
   assertFunction,
   assertInteger,
@@ -144,12 +145,6 @@ function boundOf(action: string, name: string, value: string): string {
   const ms = isTime ? Date.parse(hasZone ? value : `${value}Z`) : Number.NaN
   if (ms >= 0) return String(ms)
   throw wrongUseError(action, `${name} must be an entry id or a time from 1970 on, as in 2026-01-31T12:00Z, got ${quotedValue(value)}`, RangeError) // biome-ignore format: one line
-}
-
-/** Whether a month has such a day: JavaScript takes February 30th for March 2nd. */
-function isDay(day: string): boolean {
-  const ms = Date.parse(day)
-  return ms >= 0 && new Date(ms).toISOString().startsWith(day)
 }
 
 function isAfter(from: string, to: string): boolean {

@@ -181,6 +181,7 @@ describe('analyze()', () => {
     await add(`${DAY}-1`, 'A', '{}', ...at(60_000))
     await add(`${DAY}-2`, 'A', '{}', 'occurredAt', 'yesterday')
     await add(`${DAY}-3`, 'B', '{}')
+    await add(`${DAY}-4`, 'A', '{}', 'occurredAt', '2026-02-30T00:00:00Z')
 
     const { types } = await look()
     expect(types.rows.map(({ value, lag }) => [value, lag])).toEqual([

@@ -1,3 +1,4 @@
+import { MAX_AGGREGATE_FIELDS } from '../../aggregates.ts'
 import { LUA_DENIED, LUA_TRIED } from './delays.ts'
 import type { LuaScript } from './script.ts'
 
@@ -6,9 +7,6 @@ export const EXPECTING_ANSWERS = { conflict: 0, added: 1 } as const
 
 /** Places of events that are gone from the stream, which one call takes off an aggregate's versions. */
 const MAX_FORGOTTEN = 100
-
-/** Fields of an entry: more do not fit into one call of XADD. */
-const MAX_FIELDS = 1_000
 
 /**
  * Appends entries in one step, all or none, if each aggregate is at the version that its first one expects; the versions of what an aggregate gets follow each other. Where all stand at their versions already, by their
@@ -29,7 +27,7 @@ ${LUA_TRIED}
 local entries, at = {}, 3 + tonumber(ARGV[2])
 for n = 1, tonumber(ARGV[1]) do
   local fields = tonumber(ARGV[at + 3])
-  if fields > ${MAX_FIELDS} then return redis.error_reply('ERR an entry must have at most ${MAX_FIELDS} fields') end
+  if fields > ${MAX_AGGREGATE_FIELDS} then return redis.error_reply('ERR an entry must have at most ${MAX_AGGREGATE_FIELDS} fields') end
   local from = at + 4
   entries[n] = {
     versions = KEYS[1 + ARGV[at]], expected = tonumber(ARGV[at + 1]), from = from, to = from + 2 * fields - 1,
@@ -84,6 +82,10 @@ local function isBefore(id, other)
   return ms < otherMs
 end
 local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+-- where ids end, the first one could be added, and not the others
+if #entries > 1 and redis.call('XRANGE', stream, '18446744073709551615-0', '+', 'COUNT', 1)[1] then
+  return redis.error_reply('ERR the ids of the stream are used up')
+end
 local gone = {}
 for n = 2, #KEYS do
   gone[n] = 0
