@@ -4,7 +4,7 @@ import { KEEP_MS, move, rowOf, STATS, stateOf } from './table.ts'
 
 // none → counted
 
-/** Counts how an order ended, once, however often it is told; from then on nothing of its row is needed but to know what comes late. */
+/** Counts how an order ended, once, however often that comes. From then on its row only serves to know what is late. */
 export async function countEnded({ type, payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
   if ((await stateOf('stats', order)) !== 'none') return
   move(context, 'stats', order, ['none', 'counted'])

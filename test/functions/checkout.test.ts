@@ -43,7 +43,7 @@ vi.mock('../../functions/checkout/publisher.ts', async () => {
 })
 
 const { services } = await import('../../functions/checkout/consumers.ts')
-const { followOrder } = await import('../../functions/checkout/order.ts')
+const { followOrder, NEXT } = await import('../../functions/checkout/order.ts')
 const { cancelPayment, refundPayment, takePayment } = await import('../../functions/checkout/payment.ts')
 const { releaseStock, reserveStock } = await import('../../functions/checkout/stock.ts')
 const { sendParcel } = await import('../../functions/checkout/shipping.ts')
@@ -122,6 +122,14 @@ describe('followOrder()', () => {
 
   test('has a route for each event of the table, and for no other', () => {
     expect([...(services[0]?.routes.keys() ?? [])]).toEqual(header.slice(1))
+  })
+
+  test('has more deliveries than its field has writes, each of which may cost an event one', () => {
+    const writesFrom = (state: string): number =>
+      Math.max(0, ...Object.values(NEXT[state] ?? {}).map((next) => 1 + writesFrom(next)))
+
+    expect(writesFrom('none')).toBe(6)
+    expect(services.filter(({ settings }) => settings.maxDeliveries <= writesFrom('none'))).toEqual([])
   })
 
   test('starts the clock before the order opens, which is open from then on', async () => {

@@ -57,7 +57,8 @@ test('of orders that want the last piece at once, one gets it', async () => {
   await drain()
 
   const states = (await rowsOf(orders)).map(({ stock }) => stock)
-  expect(states.toSorted()).toEqual([...Array(9).fill('missing'), 'reserved'])
+  expect(Map.groupBy(states, String).get('reserved')).toHaveLength(1)
+  expect(Map.groupBy(states, String).get('missing')).toHaveLength(9)
   expect(await raw.hget('{checkout}:stock', 'chair')).toBe('1')
 })
 
@@ -143,7 +144,7 @@ test('nothing follows from events of an order that the table does not have', asy
   expect(letters.map(([, fields]) => fields[fields.indexOf('reason') + 1])).toEqual(['expired', 'expired'])
 })
 
-test('a refund that is refused again and again is a letter and a state each time, and one refund in the end', async () => {
+test('a refund that is refused three times is a letter each time, and one refund', async () => {
   const [order] = ordersOf(1) as [Order]
   await raw.hset('{checkout}:stock', 'chair', 1)
   fateOf = (what) => (what === 'refunds' ? 'refuse' : what === 'parcels' ? 'no' : 'yes')
@@ -186,7 +187,7 @@ test.each([
   'PaymentClosed',
   'StockClosed',
   'OrderCompensated',
-])('an order whose %s was trimmed unread keeps its row, and goes on once it is published again', async (lost) => {
+])('an order whose %s was trimmed unread goes on once it is published again', async (lost) => {
   const [order] = ordersOf(1) as [Order]
   const isSent = ['OrderConfirmed', 'ParcelSent', 'OrderFulfilled'].includes(lost)
   fateOf = (what) => (what === 'parcels' && !isSent ? 'no' : 'yes')
