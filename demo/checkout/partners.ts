@@ -16,6 +16,8 @@ type Ledger = Readonly<Record<What, readonly Order[]>>
 export interface Partners {
   readonly url: string
   readonly ledger: Ledger
+  /** How many requests came while the same one was under way, from somebody who still waits for its answer. */
+  readonly overlaps: number
   close(): Promise<void>
 }
 
@@ -33,7 +35,8 @@ export async function startPartners(
   const ledger: Record<What, Order[]> = { charges: [], refunds: [], parcels: [] }
   const answers = new Map<string, boolean>()
   const attempts = new Map<string, number>()
-  const underWay = new Set<string>()
+  const underWay = new Map<string, ServerResponse>()
+  let overlaps = 0
   const closed = new Set<string>()
 
   function carryOut(what: What, order: Order): boolean {
@@ -63,8 +66,13 @@ export async function startPartners(
     const what = (request.url ?? '').slice(1) as What
     const key = String(request.headers['idempotency-key'])
     const order = (await json(request)) as Order
-    if (underWay.has(key)) return void response.writeHead(409).end()
-    underWay.add(key)
+    const first = underWay.get(key)
+    if (first) {
+      // who was killed does not wait
+      if (!first.closed) overlaps++
+      return void response.writeHead(409).end()
+    }
+    underWay.set(key, response)
     const decided = await decide(what, key, order).finally(() => underWay.delete(key))
     if (decided === undefined) response.destroy()
     else if (typeof decided === 'number') response.writeHead(decided).end()
@@ -76,6 +84,9 @@ export async function startPartners(
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     ledger,
+    get overlaps() {
+      return overlaps
+    },
     async close() {
       server.closeAllConnections()
       server.close()

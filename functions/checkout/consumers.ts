@@ -5,7 +5,7 @@ import { followOrder } from './order.ts'
 import { cancelPayment, refundPayment, takePayment } from './payment.ts'
 import { sendParcel } from './shipping.ts'
 import { releaseStock, reserveStock } from './stock.ts'
-import { markStuck } from './table.ts'
+import { KEEP_MS, markStuck } from './table.ts'
 
 /**
  * What one service says another one waits for: they listen, or each step of an order would wait for the next minute. A retry is the way out of a race: it comes soon, and there are
@@ -25,16 +25,19 @@ const settings = {
 /** Of several entries of one event one is handled at a time: no partner is asked twice at once. */
 const once = idempotent({ ttlMs: 86_400_000 })
 
+/** What writes a row where there is none. A lost group may have all of the stream again, also of orders whose rows are gone. */
+const opens = { maxAgeMs: KEEP_MS }
+
 export const order = defineConsumer({
   ...settings,
   group: 'order',
   routes: [
-    on(events.OrderPlaced, followOrder),
+    on(events.OrderPlaced, followOrder, opens),
     on(events.PaymentTaken, followOrder),
     on(events.PaymentDeclined, followOrder),
     on(events.StockReserved, followOrder),
     on(events.StockMissing, followOrder),
-    on(events.OrderTimedOut, followOrder),
+    on(events.OrderTimedOut, followOrder, opens),
     on(events.ParcelSent, followOrder),
     on(events.ParcelRefused, followOrder),
     on(events.PaymentClosed, followOrder),
@@ -71,7 +74,6 @@ export const stats = defineConsumer({
   ...settings,
   group: 'stats',
   routes: [on(events.OrderFulfilled, countEnded), on(events.OrderCompensated, countEnded)],
-  use: [once],
 })
 
 /** Every service is a group of its own on the one stream. */

@@ -1,9 +1,14 @@
 import type { HandlerContext } from 'millrace'
-import { effects } from 'millrace'
 import type { CheckoutEvent } from './table.ts'
-import { STATS } from './table.ts'
+import { KEEP_MS, move, rowOf, STATS, stateOf } from './table.ts'
 
-/** Counts how orders ended. It keeps no state of an order that would know an event again: `idempotent` does, in the same step. */
-export async function countEnded({ type, payload }: CheckoutEvent, context: HandlerContext): Promise<void> {
-  effects(context).incrementField(STATS, `${type}:orders`).incrementField(STATS, `${type}:cents`, payload.cents)
+// none → counted
+
+/** Counts how an order ended, once, however often that comes. From then on its row only serves to know what is late. */
+export async function countEnded({ type, payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
+  if ((await stateOf('stats', order)) !== 'none') return
+  move(context, 'stats', order, ['none', 'counted'])
+    .incrementField(STATS, `${type}:orders`)
+    .incrementField(STATS, `${type}:cents`, order.cents)
+    .expire(rowOf(order.orderId), KEEP_MS)
 }

@@ -40,9 +40,6 @@ const ANNOUNCES: Readonly<Record<string, EventDefinition<string, (typeof OrderPl
 
 const ENDS = ['shipped', 'cancelled']
 
-/** Longer than anything of an order may still come: redrives, replays. */
-const KEEP_ENDED_MS = 30 * 86_400_000
-
 /** Follows an order from what the services say, in whatever sequence, and decides once: it is confirmed, or it is cancelled. */
 export async function followOrder(event: CheckoutEvent, context: HandlerContext): Promise<void> {
   const { type, payload } = event
@@ -60,7 +57,7 @@ export async function followOrder(event: CheckoutEvent, context: HandlerContext)
   if (!state) moved.addToSortedSet(OPEN, order.orderId, Number.parseInt(context.entryId, 10))
   if (!state) moved.setFields(row, { placed: JSON.stringify(order) })
   if (next === 'cancelling') moved.setFields(row, { because: type })
-  if (ENDS.includes(next)) moved.removeFromSortedSet(OPEN, order.orderId).expire(row, KEEP_ENDED_MS)
+  if (ENDS.includes(next)) moved.removeFromSortedSet(OPEN, order.orderId)
 }
 
 async function startClock({ payload: order }: CheckoutEvent): Promise<void> {

@@ -6,7 +6,7 @@ import { move, stateOf } from './table.ts'
 
 // none → paid | declined → refunding → refunded | void; none → refunding, too: a charge may be under way
 
-const CLOSES = ['refunding', 'refunded', 'void']
+const STAYS = ['refunding', 'refunded', 'void', 'unknown']
 
 /** Takes the customer's money, once: the provider knows the order by its key. */
 export async function takePayment({ payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
@@ -18,7 +18,7 @@ export async function takePayment({ payload: order }: CheckoutEvent, context: Ha
 /** Writes down that the money has to go back, before anybody is asked for it: a refund that fails leaves a state that says so. */
 export async function cancelPayment({ payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
   const state = await stateOf('payment', order)
-  if (!CLOSES.includes(state)) move(context, 'payment', order, [state, 'refunding'], RefundDue)
+  if (!STAYS.includes(state)) move(context, 'payment', order, [state, 'refunding'], RefundDue)
 }
 
 /** Gives back what was taken, and has the provider take nothing later. It may refuse for good: a dead letter, while the state stays `refunding`. */

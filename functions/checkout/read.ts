@@ -9,12 +9,12 @@ const OLDEST = 100
 
 /** What a function URL, or an HTTP API, hands over of a request. */
 interface HttpRequest {
-  readonly queryStringParameters?: Readonly<Record<string, string>>
+  readonly queryStringParameters?: Readonly<Record<string, string>> | null
 }
 
 /** Answers `?orderId=` with the states of an order; without it, with the orders that are open longest, how orders ended, and how many dead letters each service has. */
-export async function handler({ queryStringParameters = {} }: HttpRequest) {
-  const query = Query.safeParse(queryStringParameters)
+export async function handler({ queryStringParameters }: HttpRequest) {
+  const query = Query.safeParse(queryStringParameters ?? {})
   if (!query.success) return answer(400, { error: 'orderId must be 1 to 64 letters, digits, _ or -' })
   return query.data.orderId === undefined ? readAll() : readOrder(query.data.orderId)
 }

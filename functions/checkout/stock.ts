@@ -20,7 +20,7 @@ export async function reserveStock({ payload: order }: CheckoutEvent, context: H
 /** Puts back what was set aside. */
 export async function releaseStock({ payload: order }: CheckoutEvent, context: HandlerContext): Promise<void> {
   const state = await stateOf('stock', order)
-  if (state === 'released') return
+  if (state === 'released' || state === 'unknown') return
   const moved = move(context, 'stock', order, [state, 'released'], StockClosed)
   if (state === 'reserved') moved.incrementField(STOCK, order.sku, order.quantity)
 }

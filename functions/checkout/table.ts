@@ -8,7 +8,7 @@ import { checkout } from './publisher.ts'
 
 // The table of states: a hash an order with a field a service, and nobody but that service writes the field.
 
-export type Service = 'order' | 'payment' | 'stock' | 'shipping'
+export type Service = 'order' | 'payment' | 'stock' | 'shipping' | 'stats'
 
 /** What all handlers take: every event has the same payload. */
 export interface CheckoutEvent {
@@ -35,10 +35,14 @@ export const ask = createAsk(
   defineConsumer({ stream: 'checkout', group: 'order', routes: [on(OrderPlaced, async () => {})] }),
 )
 
-/** What the service has written of an order last; `none` before that. */
+/** How long a row stays once its order was counted. An order that was placed longer ago is not opened: its row may be gone, and all of it would happen again. */
+export const KEEP_MS = 30 * 86_400_000
+
+/** What the service has written of an order last; `none` before that, and `unknown` of an order that the table does not have: nothing follows from that. */
 export async function stateOf(service: Service, { orderId }: Order): Promise<string> {
-  const [state] = await ask([['HGET', rowOf(orderId), service]])
-  return (state ?? 'none') as string
+  const [found] = await ask([['HMGET', rowOf(orderId), 'order', service]])
+  const [opened, state] = found as (string | null)[]
+  return opened ? (state ?? 'none') : 'unknown'
 }
 
 /** Each event happens once to an order: its type and the order name it. */
@@ -71,6 +75,7 @@ const stuckOf = (group: string) => `stuck:${group}`
 
 /** Has the table say which step of a service became a dead letter. A hint: a notice may get lost, the dead letter and the state it stopped in do not. */
 export async function markStuck({ group, eventType = '', eventId = '', reason }: DeadLetterNotice): Promise<void> {
+  if (!eventId.startsWith(`${eventType}:`)) return
   const row = rowOf(eventId.slice(eventType.length + 1))
   const [isThere] = await ask([['EXISTS', row]])
   if (isThere) await ask([['HSET', row, stuckOf(group), `${eventType}, ${reason}`]])

@@ -4,10 +4,13 @@ import * as z from 'zod/mini'
 /** What an order is called: part of keys, so that nothing else gets in. */
 export const orderId = z.string().check(z.regex(/^[\w-]{1,64}$/))
 
+/** So that the sum of all orders stays a 64-bit integer: one that does not fit would be refused, and every later one. */
+const MAX_CENTS = 1_000_000_000
+
 /** An order as it was placed. Every event of its checkout carries all of it, so that no service has to ask another one. */
 const payload = z.object({
   orderId,
-  cents: z.int().check(z.positive()),
+  cents: z.int().check(z.positive(), z.lte(MAX_CENTS)),
   sku: z.string().check(z.regex(/^[\w-]{1,64}$/)),
   quantity: z.int().check(z.gte(1), z.lte(1_000)),
 })

@@ -14,15 +14,16 @@ if (REDIS_URL_PARAMETER && !/^(arn:[\w:.-]+\/)?[\w./-]+$/.test(REDIS_URL_PARAMET
 if (ORDERS_STREAM.trim() === '') refuse(`ORDERS_STREAM must name a stream, got ${JSON.stringify(ORDERS_STREAM)}`)
 if (ALERTS_TOPIC_ARN !== undefined && !/^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/.test(ALERTS_TOPIC_ARN))
   refuse(`ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got ${JSON.stringify(ALERTS_TOPIC_ARN)}`)
-if (PARTNERS_URL && !URL.canParse(PARTNERS_URL)) refuse('PARTNERS_URL must be a URL')
+if (PARTNERS_URL && !(URL.canParse(PARTNERS_URL) && /^https?:[^?#]+$/.test(PARTNERS_URL)))
+  refuse('PARTNERS_URL must be an http:// or https:// URL without a query')
 if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
   refuse(`CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds, got ${JSON.stringify(CHECKOUT_TIMEOUT_MS)}`)
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
 
-/** Where payment provider and carrier of the checkout are: `PARTNERS_URL`; without it, nobody is asked. */
-export const partnersUrl = PARTNERS_URL
+/** Where payment provider and carrier of the checkout are: `PARTNERS_URL`, with a slash at its end, so that its path stays; without it, nobody is asked. */
+export const partnersUrl = PARTNERS_URL && `${PARTNERS_URL.replace(/\/+$/, '')}/`
 
 /** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
 export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)

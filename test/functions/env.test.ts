@@ -66,14 +66,24 @@ describe('PARTNERS_URL', () => {
   test('says where the partners are; without it, nobody is asked', async () => {
     expect((await loadEnv({ REDIS_URL: SECRET })).partnersUrl).toBeUndefined()
     vi.resetModules()
-    expect((await loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'https://a.example' })).partnersUrl).toBe(
-      'https://a.example',
-    )
+    expect((await loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: '' })).partnersUrl).toBeFalsy()
   })
 
-  test('must be a URL', async () => {
-    await expect(loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: 'partners' })).rejects.toThrow('PARTNERS_URL must be a URL')
-  })
+  test.each(['https://a.example', 'https://a.example/', 'http://a.example/v1', 'http://a.example/v1//'])(
+    'is what a request is resolved against: %s',
+    async (url) => {
+      const { partnersUrl = '' } = await loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: url })
+
+      expect(new URL('charges', partnersUrl).href).toBe(`${url.replace(/\/+$/, '')}/charges`)
+    },
+  )
+
+  test.each(['partners', 'redis://a.example', 'https://a.example?key=1', 'http://['])(
+    'must be an HTTP URL: %s',
+    async (url) => {
+      await expect(loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: url })).rejects.toThrow('PARTNERS_URL must be an http://')
+    },
+  )
 })
 
 describe('CHECKOUT_TIMEOUT_MS', () => {
