@@ -76,8 +76,11 @@ export class Fleet {
   private constructor(seats: readonly Seat[]) {
     this.seats = seats
     this.#runs = seats.map((seat) => seat.run())
+    let last = now()
     this.#watch = setInterval(() => {
-      for (const seat of seats) seat.enforceDeadline()
+      const lateMs = Math.max(0, now() - last - WATCH_MS)
+      last = now()
+      for (const seat of seats) seat.enforceDeadline(lateMs)
     }, WATCH_MS)
   }
 
@@ -186,8 +189,14 @@ export class Seat {
     this.proxy.severAll()
   }
 
-  /** Kills a process that has not ended its invocation in time, as Lambda does. */
-  enforceDeadline(): void {
+  /**
+   * Kills a process that has not ended its invocation in time, as Lambda does.
+   *
+   * @param unseenMs Milliseconds for which nobody watched, as this process got no processor: the word that an invocation has ended may have come meanwhile, and is not
+   * read yet. The deadline moves by as much.
+   */
+  enforceDeadline(unseenMs: number): void {
+    this.#deadline += unseenMs
     if (now() > this.#deadline + GRACE_MS && !this.#isFrozen) this.#kill('timed out')
   }
 

@@ -39,10 +39,10 @@ export interface Group {
   /**
    * Gives entries their outcomes. Refusals are counted, never thrown.
    *
-   * @param known The read before it was not answered: what is pending under the slot's name, was read under its lease, and is neither
-   * settled here nor among these ids, never reached us. It is released.
+   * @param handBack The read before it was not answered: what is pending under the slot's name, was read under its lease, and is neither
+   * settled here nor among `handBack.known`, never reached us. It is released.
    */
-  settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult>
+  settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult>
 
   /**
    * Settles, and reads new entries, in one round trip. A missing group is made again, once. Nothing comes for a slot that went to another:
@@ -177,10 +177,16 @@ export interface StartClaimedBounds {
   readonly guards?: readonly StartGuardKey[] | undefined
 }
 
-/** How a poller's run ended. */
-export interface PollerRunEnd {
+/** What is handed back: all that is pending under a slot's name and was read under its lease, but for what is known. */
+export interface HandBack {
   /** Ids of what reached us and may still be pending under our name. */
   readonly known: readonly string[]
+  /** From 1, higher each time: one that is carried out late does not know what was read since, and does nothing. */
+  readonly turn: number
+}
+
+/** How a poller's run ended. */
+export interface PollerRunEnd extends HandBack {
   /** A read was not answered, and may yet be carried out: what it reads then is nobody's, and is released by whoever finds it. */
   readonly isInDoubt: boolean
   /** A flag that publishers raised since the slot was taken is taken back. */

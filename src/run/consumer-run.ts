@@ -169,10 +169,10 @@ async function runSlot(kind: PollOrClaimRun, opened: OpenedRun, run: Run, doubts
     const isToDrain = isPoll && consumer.settings.mode !== 'once' && lingerMs !== Infinity
     const mayGoOn = isToDrain && drained && run.isSound && time.mayStart()
     const hasAcked = isPoll && acked > ackMissed // a claimer's own script has noted it
-    const { isSettled, known } = settler
+    const { isSettled } = settler
     // who listened kept publishers from waking others
     const takesFlag = isListening || (mayGoOn && isSettled)
-    const end = { known, isInDoubt: isInDoubt(), hasAcked, takesFlag }
+    const end = { ...settler.nextHandBack(), isInDoubt: isInDoubt(), hasAcked, takesFlag }
     // a publisher woke a poller meanwhile: it may have found every slot taken, so that this one reads once more
     const isWanted = await group.giveSlot(slot, isPoll ? end : undefined)
     return { errors: settler.failures, isCutOff, againInMs: isWanted && mayGoOn ? 0 : againInMs }
@@ -180,7 +180,7 @@ async function runSlot(kind: PollOrClaimRun, opened: OpenedRun, run: Run, doubts
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
     await run.end() // after it: it may have written dead letters, which somebody wants to know
-    const end = { known: settler.known, isInDoubt: isInDoubt(), hasAcked: false, takesFlag: isListening }
+    const end = { ...settler.nextHandBack(), isInDoubt: isInDoubt(), hasAcked: false, takesFlag: isListening }
     // a lease that cannot be given back ends by itself, but only with the invocation's time
     await group.giveSlot(slot, action === 'poll' ? end : undefined).catch(() => {})
     // a connection that was gone for one call is gone for the next

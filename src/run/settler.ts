@@ -1,7 +1,7 @@
 import { comesBackInTime, isPlainAck } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { RedisConnectionError } from '../errors.ts'
-import type { Group, Settlement, SettleResult, Slot } from '../group/group.ts'
+import type { Group, HandBack, Settlement, SettleResult, Slot } from '../group/group.ts'
 import type { ClaimerCalls } from './claimer-wake.ts'
 import type { DeadLetterNotices } from './dead-letter-notices.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
@@ -43,6 +43,7 @@ export class Settler {
   readonly #notes = new Map<string, Error>()
   #meanwhile: Promise<void> | undefined
   #hasTakenBack = false
+  #handBacks = 0
   #soonestMs = Infinity
 
   constructor(parts: SettlerParts) {
@@ -205,7 +206,7 @@ export class Settler {
     await this.giveBack()
     if (!this.#isReadInDoubt) return this.settle()
     const done = this.takeDone()
-    const { failed } = await this.by(done, group.settle(slot, done, this.known))
+    const { failed } = await this.by(done, group.settle(slot, done, this.nextHandBack()))
     if (failed) await this.settle()
   }
 
@@ -253,10 +254,11 @@ export class Settler {
     return this.#refused.size === 0 && this.#inHand.length === 0 && this.#failures.size === 0
   }
 
-  /** Ids of what reached us, may have run, and may still be pending under our name, or be again. */
-  get known(): readonly string[] {
+  /** What the next request that hands back has to say: it knows what reached us, may have run, and may still be pending under our name, or be again. */
+  nextHandBack(): HandBack {
     const ours = [...this.#inHand.filter(mayHaveRun), ...this.#underWay.flat()]
-    return [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
+    const known = [...this.#refused, ...this.#superseded, ...ours.map(({ id }) => id)]
+    return { known, turn: ++this.#handBacks }
   }
 
   get isReadInDoubt(): boolean {

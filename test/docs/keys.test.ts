@@ -3,7 +3,7 @@ import type { Connection, Consumer, Policy } from 'millrace'
 import { createPoller, createPublisher, definePolicy, NonRetryableError, poll } from 'millrace'
 import { repairIndexes } from 'millrace/operate'
 import { describe, expect, it } from 'vitest'
-import type { Group } from '../../src/group/group.ts'
+import type { Group, Slot } from '../../src/group/group.ts'
 import { claimOnce } from '../support/claim-once.ts'
 import { billing, names, OrderPaid, type Scenario, startScenario } from '../support/scenario.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -55,14 +55,20 @@ async function everything({ redis, raw, publish }: Scenario): Promise<void> {
   await claimOnce(consumer, { redis })
   await raw.del(`${PREFIX}due`)
   await repairIndexes(consumer, { redis })
+  await publish('last')
   await leaveInDoubt(redis, consumer)
 }
 
 async function leaveInDoubt(redis: Connection, { stream, group: name, keys, settings }: Consumer): Promise<void> {
   const group = (redis as unknown as { group(address: object): Group }).group({ stream, group: name, keys, settings })
-  const slot = await group.takeSlot('poller', settings.maxPollers, 60_000)
-  if (!slot) throw new Error('no free slot')
-  await group.giveSlot(slot, { known: [], isInDoubt: true, hasAcked: false, takesFlag: false })
+  const take = async () => (await group.takeSlot('poller', settings.maxPollers, 60_000)) as Slot
+  const slot = await take()
+  const { entries } = await group.settleAndRead(slot, [], { count: 1 })
+  const known = entries.map(({ id }) => id)
+  const end = { known, turn: 2, isInDoubt: true, hasAcked: false, takesFlag: false }
+  await group.settle(slot, [], { known, turn: 1 })
+  await group.giveSlot(slot, end)
+  await group.giveSlot(await take(), end)
 }
 
 /** Names that say whose something is, as the page writes them. */

@@ -690,7 +690,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, known, unheard } = await aDoubter()
         await group.settle(slot, [])
         const before = await pendingRows()
-        expect(await group.settle(slot, [], known)).toEqual(counted())
+        expect(await group.settle(slot, [], { known, turn: 1 })).toEqual(counted())
         expect([before, await pendingRows()]).toEqual([
           [
             [known[0], 'poller-0', 0, 1],
@@ -706,8 +706,10 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       test('settle() counts what it settles among what is known, whatever becomes of it', async () => {
         const { group, slot, entries, known, unheard } = await aDoubter()
         const superseded = settleAs(retry(0), [{ id: known[0] as string, deliveryCount: 2 }])
-        expect(await group.settle(slot, superseded, [])).toEqual(counted({ superseded: 1 }))
-        expect(await group.settle(slot, settleAs(retry(0), entries), [])).toEqual(counted({ retried: 1 }))
+        expect(await group.settle(slot, superseded, { known: [], turn: 1 })).toEqual(counted({ superseded: 1 }))
+        expect(await group.settle(slot, settleAs(retry(0), entries), { known: [], turn: 2 })).toEqual(
+          counted({ retried: 1 }),
+        )
         expect(await pendingRows()).toEqual([
           [known[0], PARKED_CONSUMER, 0, 1],
           [unheard, PARKED_CONSUMER, 0, 0],
@@ -720,17 +722,50 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 2 * MINUTE, deliveryCount: 1 })
         await outside.endLease(slot.consumerName)
         const next = (await group.takeSlot('poller', 1, MINUTE)) as Slot
-        if (how === 'settle()') await group.settle(next, [], [])
+        if (how === 'settle()') await group.settle(next, [], { known: [], turn: 1 })
         await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 2 * MINUTE, deliveryCount: 1 })
         await group.giveSlot(next, ended())
         expect((await pendingRows())[1]).toEqual([unheard, 'poller-0', 2, 1])
+      })
+
+      test.each(['settle()', 'giveSlot()'])(
+        '%s releases nothing that was under the name as it was taken',
+        async (how) => {
+          const { group, slot, known, unheard } = await aDoubter()
+          await outside.endLease(slot.consumerName)
+          const next = (await group.takeSlot('poller', 1, MINUTE)) as Slot
+          // the former holder renewed them in the millisecond in which the slot was taken
+          for (const id of [...known, unheard])
+            await outside.hand(id, { consumerName: slot.consumerName, idleMs: 0, deliveryCount: 1 })
+          const [own] = (await addEntries(1)) as [string]
+          await outside.readAs(slot.consumerName)
+          await (how === 'settle()' ? group.settle(next, [], { known: [], turn: 1 }) : group.giveSlot(next, ended()))
+          expect(await pendingRows()).toEqual([
+            ...[...known, unheard].map((id) => [id, 'poller-0', 0, 1]),
+            [own, PARKED_CONSUMER, 0, 0],
+          ])
+        },
+      )
+
+      test('settle() hands back once for each turn, and not after a later one', async () => {
+        const { group, slot, known, unheard } = await aDoubter()
+        await group.settle(slot, [], { known, turn: 2 })
+        const [next] = (await addEntries(1)) as [string]
+        await outside.readAs(slot.consumerName)
+        for (const turn of [1, 2]) await group.settle(slot, [], { known, turn })
+        const before = await pendingRows()
+        await group.settle(slot, [], { known, turn: 3 })
+        expect([before.at(-1), await pendingRows()]).toEqual([
+          [next, 'poller-0', 0, 1],
+          [[known[0], 'poller-0', 0, 1], ...[unheard, next].map((id) => [id, PARKED_CONSUMER, 0, 0])],
+        ])
       })
 
       test.each(['settle()', 'giveSlot()'])('%s releases nothing that was started, or is with others', async (how) => {
         const { group, slot, known, unheard } = await aDoubter()
         await outside.hand(known[0] as string, { consumerName: 'claimer-0', idleMs: 0, deliveryCount: 1 })
         await outside.hand(unheard, { consumerName: slot.consumerName, idleMs: 0, deliveryCount: 2 })
-        await (how === 'settle()' ? group.settle(slot, [], []) : group.giveSlot(slot, ended()))
+        await (how === 'settle()' ? group.settle(slot, [], { known: [], turn: 1 }) : group.giveSlot(slot, ended()))
         expect(await pendingRows()).toEqual([
           [known[0], 'claimer-0', 0, 1],
           [unheard, 'poller-0', 0, 2],
@@ -741,7 +776,7 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
         const { group, slot, known, unheard } = await aDoubter()
         await outside.endLease(slot.consumerName)
         await aSlot(group)
-        await (how === 'settle()' ? group.settle(slot, [], []) : group.giveSlot(slot, ended()))
+        await (how === 'settle()' ? group.settle(slot, [], { known: [], turn: 1 }) : group.giveSlot(slot, ended()))
         expect(await pendingRows()).toEqual([known[0], unheard].map((id) => [id, 'poller-0', 0, 1]))
       })
 

@@ -3,7 +3,7 @@ import { OUTCOME_KINDS } from '../../src/core/outcome.ts'
 import type { RedisConnectionError } from '../../src/errors.ts'
 import type { AppendResult, Connection } from '../../src/group/connection.ts'
 import type { Delaying } from '../../src/group/delays.ts'
-import type { Settlement, SettleResult, Slot } from '../../src/group/group.ts'
+import type { HandBack, Settlement, SettleResult, Slot } from '../../src/group/group.ts'
 import type { BothSides } from '../support/both-sides.ts'
 import type { Caller, Request } from './world.ts'
 
@@ -62,7 +62,7 @@ function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: reado
     .map((some) => ({ settlements: some, carryOut: () => group.settle(slot, some) }))
   // what is settled by this request is known, whatever became of it
   const ids = settlements.map(({ id }) => id)
-  const last = name === 'settle' && rest ? [...(rest as readonly string[]), ...ids] : (rest ?? LAST[name])
+  const last = name === 'settle' && rest ? withKnown(rest as HandBack, ids) : (rest ?? LAST[name])
   if (last !== undefined) parts.push({ settlements: [], carryOut: () => group[name](slot, [], last as never) })
   return {
     label: name,
@@ -80,6 +80,10 @@ function settlingRequest(group: BothSides, name: keyof typeof RESTS, args: reado
       ...(lost && { unanswered: unansweredOf(parts.slice(answers.length), lost) }),
     }),
   }
+}
+
+function withKnown({ known, turn }: HandBack, ids: readonly string[]): HandBack {
+  return { known: [...known, ...ids], turn }
 }
 
 /** What a connection has of delayed events, each call as a request: what is published together has a part for each event. */

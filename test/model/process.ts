@@ -328,8 +328,6 @@ export class Process implements Caller {
   async #carryOut(call: Call, upTo: number, isHeard: boolean): Promise<void> {
     if (call.answers.length >= upTo) return
     const { request, answers, method } = call
-    // what was read in the millisecond in which a slot is taken passes for read under its lease
-    if (method.name.startsWith('takeSlot')) await this.#server.tick()
     call.answers = [...answers, ...(await request.carryOut(answers.length, upTo))]
     await this.#server.changed(this, method, isHeard)
     method.carriedOutAt = this.#server.changes

@@ -256,6 +256,41 @@ export const REGRESSIONS: readonly Regression[] = [
     },
   },
   {
+    why: 'a slot is taken in the millisecond in which its former holder read what it could not settle',
+    plan: {
+      setting: { ...setting, maxDeliveries: 3 },
+      commands: [
+        ...START,
+        { do: 'publish', entries: [['ok'], ['throw']] },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 3 },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'run', who: 0 },
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'run', who: 0 },
+      ],
+    },
+  },
+  {
+    why: 'a listener hands back what a lost read brought, and that is carried out again, after the next read',
+    plan: {
+      setting: { ...LISTENING, maxDeliveries: 3 },
+      commands: [
+        { do: 'poll', remainingMs: 300_000 },
+        { do: 'go', who: 0, what: 0, times: 1 },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: false } },
+        { do: 'pass', ms: 51, isPrompt: false },
+        { do: 'fail', who: 0, what: 0, fault: { carriedOut: 0, answered: 0, isLate: true } },
+        { do: 'publish', entries: [['ok'], ['ok']] },
+        { do: 'pass', ms: 5_000, isPrompt: true },
+        { do: 'deliver', times: 1 },
+      ],
+    },
+  },
+  {
     why: 'the answer of a take is lost by a listener that could take more before it gives that back',
     plan: {
       setting: { ...LISTENING, maxDeliveries: 3, backoffMs: 90_000 },

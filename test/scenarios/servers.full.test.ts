@@ -109,10 +109,10 @@ describe('a server that refuses more than 3,999 arguments per request', () => {
     const lost = new Set(ids.filter((_id, n) => n % 10 === 3))
     const known = ids.filter((id) => !lost.has(id))
 
-    expect((await port.settle(slot, [], known)).unanswered).toBeUndefined()
+    expect((await port.settle(slot, [], { known, turn: 1 })).unanswered).toBeUndefined()
     const owners = (await pending()).map(([, owner, count]) => `${owner} ${count}`)
     expect([owners.length, owners.filter((owner) => owner === 'parked 0').length]).toEqual([10_000, 1_000])
-    await port.giveSlot(slot, { known, isInDoubt: false, takesFlag: false, hasAcked: false })
+    await port.giveSlot(slot, { known, turn: 2, isInDoubt: false, takesFlag: false, hasAcked: false })
     expect((await pending()).filter(([, owner]) => owner === 'parked').length).toBe(1_000)
     expect(server.refused).toBe(0)
   })

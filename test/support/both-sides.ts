@@ -22,6 +22,7 @@ export function bothSides(group: Group, change: (both: BothSides) => Partial<Bot
 /** How a poller's run ends that settled all it read. */
 export const ended = (end: Partial<PollerRunEnd> = {}): PollerRunEnd => ({
   known: [],
+  turn: 1_000,
   isInDoubt: false,
   takesFlag: false,
   hasAcked: false,

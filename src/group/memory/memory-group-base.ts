@@ -61,6 +61,7 @@ export class MemoryGroupBase {
     if (kind === 'poller') {
       if (!this.isAllPaused) this.server.lower(this.address.keys.wake)
       this.#releaseDoubted(slot)
+      this.#noteBefore(slot)
     }
     return slot
   }
@@ -138,6 +139,30 @@ export class MemoryGroupBase {
   #releaseDoubted(slot: Slot): void {
     this.releaseReads(slot, 0, (pending) => this.isDoubted(pending))
     delete this.state.doubts?.[slot.consumerName]
+  }
+
+  /** Notes the highest id that is pending under the name as its holder takes it: a read under the new lease brings none up to it. */
+  #noteBefore({ consumerName, token }: Slot): void {
+    const rows = [...(this.find()?.pending ?? [])].filter(([, { owner }]) => owner === consumerName)
+    const id = rows
+      .map(([id]) => id)
+      .toSorted(compareEntryIds)
+      .at(-1)
+    if (id !== undefined) this.state.before = { ...this.state.before, [consumerName]: { token, id } }
+  }
+
+  /** Whether an entry was pending under the slot's name already when that was taken. */
+  wasBefore({ consumerName, token }: Slot, id: string): boolean {
+    const noted = this.state.before?.[consumerName]
+    return noted?.token === token && compareEntryIds(id, noted.id) <= 0
+  }
+
+  /** Whether a hand-back of that turn is neither late nor carried out already; notes that it is. */
+  isTurn({ consumerName, token }: Slot, turn: number): boolean {
+    const noted = this.state.handedBack?.[consumerName]
+    if (noted?.token === token && turn <= noted.turn) return false
+    this.state.handedBack = { ...this.state.handedBack, [consumerName]: { token, turn } }
+    return true
   }
 
   /** Releases what is pending under a name since its read, where nobody has it. @param delayMs After which it comes back. */

@@ -8,6 +8,7 @@ import type {
   Group,
   GroupAddress,
   GroupMeasurement,
+  HandBack,
   IdleRenewalResult,
   PollerRunEnd,
   ReadRequest,
@@ -24,7 +25,7 @@ import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
 import { MemoryGroupBase } from './memory-group-base.ts'
 import { holdMarkersInMemory, isScriptQuestion } from './memory-holding.ts'
-import type { MemoryServer } from './memory-server.ts'
+import type { MemoryServer, StoredPendingEntry } from './memory-server.ts'
 import { settleInMemory } from './memory-settling.ts'
 
 /** The group port in memory. Each method does at once what the command or script of the same name does on a server. */
@@ -64,11 +65,12 @@ export class MemoryGroup implements Group {
     return end?.takesFlag === true && this.#calls.server.lower(this.#calls.address.keys.wake)
   }
 
-  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
-    const handsBack = known !== undefined && slot.token !== ''
+  async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
+    const handsBack = handBack !== undefined && slot.token !== ''
     if (settlements.length > 0 || handsBack) this.#calls.roundTrips++
     const settled = settleInMemory(this.#calls, slot, settlements)
-    if (handsBack && this.#calls.isLeased(slot)) this.#handBack(slot, [...known, ...settlements.map(({ id }) => id)])
+    if (handsBack && this.#calls.isLeased(slot) && this.#calls.isTurn(slot, handBack.turn))
+      this.#handBack(slot, [...handBack.known, ...settlements.map(({ id }) => id)])
     return settled
   }
 
@@ -152,6 +154,8 @@ export class MemoryGroup implements Group {
     const { until = 0 } = this.#calls.server.leases.get(this.#calls.address.keys.slot(slot.consumerName)) ?? {}
     const takenAt = until - slot.leaseMs
     const { minIdleMs } = this.#calls.address.settings
-    this.#calls.releaseReads(slot, minIdleMs, ({ deliveredAt }, id) => deliveredAt >= takenAt && !known.includes(id))
+    const isOurs = ({ deliveredAt }: StoredPendingEntry, id: string) =>
+      deliveredAt >= takenAt && !this.#calls.wasBefore(slot, id)
+    this.#calls.releaseReads(slot, minIdleMs, (pending, id) => isOurs(pending, id) && !known.includes(id))
   }
 }

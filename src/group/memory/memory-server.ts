@@ -66,6 +66,10 @@ export interface StoredClaimerState {
   healing?: string
   /** When a poller of that name gave its slot back with a read in doubt, in milliseconds since 1970. */
   doubts?: Record<string, number>
+  /** The highest id that was pending under a name when a poller took it, by its token. */
+  before?: Record<string, { readonly token: string; readonly id: string }>
+  /** The last hand-back of a name's holder. */
+  handedBack?: Record<string, { readonly token: string; readonly turn: number }>
 }
 
 /** What a Redis server keeps of streams and their consumers, under the same keys. */

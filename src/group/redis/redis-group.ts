@@ -7,6 +7,7 @@ import type { Delivery, HeldEntry } from '../delivery.ts'
 import type {
   Group,
   GroupMeasurement,
+  HandBack,
   IdleRenewalResult,
   PollerRunEnd,
   ReadRequest,
@@ -42,6 +43,9 @@ import type { WaitingTransports } from './waiting-transports.ts'
 export interface ReadLimits {
   mostEntries: number
 }
+
+/** Ranges of ids in one hand-back, at most. */
+const MAX_RANGES_OF_TURN = 1_000
 
 /** The group port on Redis, put together from commands and scripts. */
 export class RedisGroup implements Group {
@@ -91,25 +95,34 @@ export class RedisGroup implements Group {
         ...ids,
       ],
     }
-    const replies = await this.calls.sender.send([...this.#handBack(slot, ranges), finish])
+    const replies = await this.calls.sender.send([...this.#handBack(slot, ranges, end.turn), finish])
     const refusal = replies.find((reply) => reply instanceof RedisReplyError)
     if (refusal) throw refusal
     return end.takesFlag && replies.at(-1) === 1
   }
 
-  async settle(slot: Slot, settlements: readonly Settlement[], known?: readonly string[]): Promise<SettleResult> {
+  async settle(slot: Slot, settlements: readonly Settlement[], handBack?: HandBack): Promise<SettleResult> {
     const { calls } = this
-    if (!known || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
-    const ids = [...known, ...settlements.map(({ id }) => id)]
-    return (await calls.settleWith(slot, settlements, this.#handBack(slot, splitIntoIdRanges(ids)))).settled
+    if (!handBack || slot.token === '') return (await calls.settleWith(slot, settlements, [])).settled
+    const ranges = splitIntoIdRanges([...handBack.known, ...settlements.map(({ id }) => id)])
+    return (await calls.settleWith(slot, settlements, this.#handBack(slot, ranges, handBack.turn))).settled
   }
 
-  #handBack(slot: Slot, ranges: readonly IdRange[]): RedisCall[] {
+  /** Each range has a number of its own, above those of the turns before. */
+  #handBack(slot: Slot, ranges: readonly IdRange[], turn: number): RedisCall[] {
     const { stream, keys, settings } = this.calls.address
-    return ranges.map(({ from, to, ids }) => ({
+    return ranges.map(({ from, to, ids }, n) => ({
       script: releaseUnreceivedScript,
-      keys: [stream, this.calls.lease(slot), keys.due],
-      args: [...this.calls.fence(slot), slot.leaseMs, settings.minIdleMs, from, to, ...ids],
+      keys: [stream, this.calls.lease(slot), keys.due, keys.state],
+      args: [
+        ...this.calls.fence(slot),
+        slot.leaseMs,
+        settings.minIdleMs,
+        turn * MAX_RANGES_OF_TURN + n,
+        from,
+        to,
+        ...ids,
+      ],
     }))
   }
 
@@ -183,7 +196,9 @@ export class RedisGroup implements Group {
     const most = maxParked === Infinity ? 'inf' : maxParked
     const bounds = [slot.leaseMs, settings.minIdleMs, count, maxPending, most, SLOT_IF_NOTHING_READ[ifEmpty]]
     const args = [...this.calls.fence(slot), ...bounds]
-    return [{ script: readUnlessPendingLimit, keys: [stream, lease, keys.due, keys.wake, keys.paused], args }]
+    return [
+      { script: readUnlessPendingLimit, keys: [stream, lease, keys.due, keys.wake, keys.paused, keys.state], args },
+    ]
   }
 
   async renew(slot: Slot, held: readonly HeldEntry[]): Promise<IdleRenewalResult> {

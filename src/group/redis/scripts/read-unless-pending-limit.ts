@@ -19,13 +19,13 @@ export const SLOT_IF_NOTHING_READ = { keep: 0, give: 1, giveWithFlag: 2 } as con
  *
  * Where more are pending, publishers are kept from waking pollers that could not read.
  *
- * KEYS stream, lease, due, the flag of publishers, paused. ARGV group, consumer, token, the lease's length in ms, min-idle ms, count, max pending, max set aside, a number of SLOT_IF_NOTHING_READ.
+ * KEYS stream, lease, due, the flag of publishers, paused, state. ARGV group, consumer, token, the lease's length in ms, min-idle ms, count, max pending, max set aside, a number of SLOT_IF_NOTHING_READ.
  * Answers an array: what XREADGROUP does, or a number of NOT_READ_ANSWERS; where something is paused, then the text and the server's time.
  */
 export const readUnlessPendingLimit: LuaScript = {
-  keyCount: 5,
+  keyCount: 6,
   lua: `
-local stream, lease, due, flag, paused = unpack(KEYS)
+local stream, lease, due, flag, paused, state = unpack(KEYS)
 local group, consumer, token, length, idle, count, max, maxParked, ifEmpty = unpack(ARGV)
 ${LUA_RELEASE_UNRECEIVED}
 ${LUA_DELETE_TEXT_KEY}

@@ -1,7 +1,7 @@
 import { MAX_DELAY_MS } from '../../../core/backoff.ts'
 import { LUA_SET_ASIDE } from './aside.ts'
 import { LUA_DELETE_TEXT_KEY, LUA_IS_TRIMMED, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
-import { LUA_READ_DOUBT_TIME } from './hand-back.ts'
+import { LUA_HOLDER_NOTES, LUA_NOTE_BEFORE, LUA_READ_DOUBT_TIME } from './hand-back.ts'
 import { PAUSES } from './pauses.ts'
 import type { LuaScript } from './script.ts'
 
@@ -14,7 +14,7 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
 /**
  * Takes the lowest free lease. Sent twice after a lost reply, it answers the same slot. A poller takes back the flag of publishers first:
  * it reads after that, so that what is published from now on may wake another. What a read in doubt brought after its poller was gone is
- * released before the name has a holder again, who could not know it from his own. A key that never ends, or later than a lease may, is none, whoever wrote it.
+ * released before the name has a holder again, who could not know it from his own; what is under the name still is noted. A key that never ends, or later than a lease may, is none, whoever wrote it.
  *
  * Not SET, which would put a lease in the place of a stream. A lease that can be given no end is taken back.
  *
@@ -45,6 +45,11 @@ local function release(consumer)
   end
   redis.call('HDEL', state, 'doubt:' .. consumer)
 end
+local function noteWhatIsUnder(consumer)
+  ${LUA_HOLDER_NOTES}
+  ${LUA_NOTE_BEFORE}
+  noteBefore()
+end
 ${PAUSES}
 local function refusal(reply) return type(reply) == 'table' and reply.err and reply end
 local holders = redis.call('MGET', unpack(KEYS, 5))
@@ -72,6 +77,7 @@ for i, holder in ipairs(holders) do
     if poller == '1' then
       if not (text and isIn(pausesIn(text)['*'], now)) then drop(flag) end
       release(ARGV[i + 4])
+      noteWhatIsUnder(ARGV[i + 4])
     end
     return answer(i - 1)
   end
