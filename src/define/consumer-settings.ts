@@ -14,7 +14,13 @@ import {
   withDefaults,
   wrongUseError,
 } from '../core/options.ts'
-import { CONSUMER_NUMBER_DEFAULTS, CONSUMER_NUMBER_OPTIONS, type NumberOptionRow, POLL_MODES } from '../core/rows.ts'
+import {
+  CONSUMER_NUMBER_DEFAULTS,
+  CONSUMER_NUMBER_OPTIONS,
+  DEAD_LETTER_NUMBER_OPTIONS,
+  type NumberOptionRow,
+  POLL_MODES,
+} from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
 
 /**
@@ -104,7 +110,10 @@ export interface SettingOptions {
 export interface DeadLetterOptions {
   /** Another stream in the same hash slot. Default `{<stream>}:<group>:dlq`. */
   readonly stream?: string
-  /** Keep at most that many; the report counts what was removed. Default: all are kept. */
+  /**
+   * Dead letters kept, 1 or more, or `Infinity` for all: the newest. Report, status and doctor count what was removed (`deadLettersTrimmed`); what was redriven or dropped is not
+   * among it. Default 100,000.
+   */
   readonly maxLength?: number
 }
 
@@ -143,7 +152,7 @@ const IDLE_MARGIN_MS = 5_000
 const DEFAULTS: ConsumerSettings = {
   ...CONSUMER_NUMBER_DEFAULTS,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-  maxDeadLetters: Infinity,
+  maxDeadLetters: DEAD_LETTER_NUMBER_OPTIONS.maxLength.default,
   allowLongHandlers: false,
   unrouted: 'deadLetter',
   newerVersion: 'park',
@@ -196,11 +205,13 @@ export function resolveSettings(action: string, options: SettingOptions): Consum
   const { backoff, deadLetters = {}, ...rest } = options
   assertObject(action, 'deadLetters', deadLetters)
   assertKnownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
-  if (deadLetters.maxLength !== undefined) assertInteger(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
+  const { maxLength } = deadLetters
+  if (maxLength !== undefined && maxLength !== Infinity)
+    within(DEAD_LETTER_NUMBER_OPTIONS.maxLength)(action, 'deadLetters.maxLength', maxLength)
   const settings = withDefaults<ConsumerSettings>(DEFAULTS, {
     ...rest,
     backoff: resolveBackoff(action, backoff),
-    maxDeadLetters: deadLetters.maxLength,
+    maxDeadLetters: maxLength,
   })
   for (const [name, check] of Object.entries(CHECKS)) check(action, name, settings[name as keyof typeof CHECKS])
   checkRelations(action, settings)

@@ -90,7 +90,7 @@ describe('defineConsumer()', () => {
       maxPending: 10_000,
       maxParked: 100_000,
       backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-      maxDeadLetters: Number.POSITIVE_INFINITY,
+      maxDeadLetters: 100_000,
       allowLongHandlers: false,
       maxEntryBytes: 1_048_576,
       maxBytes: 67_108_864,
@@ -133,6 +133,7 @@ describe('defineConsumer()', () => {
     }
 
     expect(settingsOf({ ...given, deadLetters: { maxLength: 1 } })).toEqual({ ...given, maxDeadLetters: 1 })
+    expect(settingsOf({ deadLetters: { maxLength: Infinity } })).toMatchObject({ maxDeadLetters: Infinity })
   })
 
   test('takes undefined for left out', () => {
