@@ -280,7 +280,10 @@ describe('defineConsumer()', () => {
     [range(': backoff.factor must be >= 1, got 0.5'), { backoff: { factor: 0.5 } }],
     [range(': backoff.maxMs must be >= 0, got NaN'), { backoff: { maxMs: Number.NaN } }],
     [type(': deadLetters must be an object, got string'), { deadLetters: '{orders}:failed' }],
-    [type(': deadLetters: unknown option "key"; known are stream, maxLength'), { deadLetters: { key: 'a' } }],
+    [
+      type(': deadLetters: unknown option "key"; known are stream, maxLength, allowOtherSlot'),
+      { deadLetters: { key: 'a' } },
+    ],
     [range(': deadLetters.maxLength must be >= 1, got 0'), { deadLetters: { maxLength: 0 } }],
     [type(': deadLetters.stream must be a string that is not empty, got ""'), { deadLetters: { stream: '' } }],
     ...['{orders}:billing:due', '{orders}:billing:state', '{orders}:billing:slot:poller-0'].map(
@@ -297,7 +300,7 @@ describe('defineConsumer()', () => {
     ],
     [
       range(
-        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag',
+        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag, or set deadLetters.allowOtherSlot where the server is no cluster',
       ),
       { deadLetters: { stream: 'failed' } },
     ],

@@ -1,4 +1,4 @@
-import { consumerKeys } from '../../../core/keys.ts'
+import { consumerKeys, isInOtherSlot } from '../../../core/keys.ts'
 import { formatCount, formatDurationRoughly, formatNumber } from '../../../core/words.ts'
 import { quotedValue } from '../../../errors.ts'
 import { type CheckSubject, defineCheck } from '../check.ts'
@@ -61,3 +61,20 @@ function boundResults(length: number, trimmed: number, { consumer }: CheckSubjec
   }
   return results
 }
+
+/** Whether the server takes dead letters in another hash slot. */
+export const deadLetterSlotCheck = defineCheck({
+  check: 'dead-letter-slot',
+  scope: 'group',
+  needs: ['info'],
+  isFor: ({ keys }) => keys !== undefined && isInOtherSlot(keys),
+  look({ info }, { keys }) {
+    if (info.cluster_enabled !== '1') return []
+    return [
+      errorResult(
+        `The server is a cluster, and deadLetters.stream ${quotedValue(keys?.deadLetters)} lies in another hash slot than the stream: nothing is polled or claimed`,
+        "give it the stream's hash tag, and no allowOtherSlot",
+      ),
+    ]
+  },
+})
