@@ -38,7 +38,9 @@ async function publish(redis: Connection, ...orderIds: string[]) {
 }
 
 async function letters(redis: Connection): Promise<DeadLetter[]> {
-  return (await Array.fromAsync(listDeadLetters(consumer, { redis }))) as DeadLetter[]
+  const found: DeadLetter[] = []
+  for await (const letter of listDeadLetters(consumer, { redis })) found.push(letter as DeadLetter)
+  return found
 }
 
 describe('a dead-letter stream of another hash slot, on a server that is no cluster', () => {
@@ -142,14 +144,14 @@ describe('a dead-letter stream of another hash slot, on a cluster', () => {
     failing.isBroken = true
     await publish(redis, 'a')
     await poll(consumer, { redis })
-    const [[, fields = []] = []] = await raw.xrange(ELSEWHERE, '-', '+')
+    const [letter] = await raw.xrange(ELSEWHERE, '-', '+')
     const server = await startOneNodeCluster()
     onTestFinished(() => server.stop())
     const cluster = connectIoredis(`${server.url}?cluster`)
     onTestFinished(() => cluster.close())
     const admin = new Redis(server.url)
     onTestFinished(() => admin.disconnect())
-    await admin.xadd(ELSEWHERE, '*', ...fields)
+    await admin.xadd(ELSEWHERE, '*', ...(letter?.[1] ?? []))
 
     await expect(redriveDeadLetters(consumer, { redis: cluster, all: true })).rejects.toThrow(WORDS)
     expect(await dropDeadLetters(consumer, { redis: cluster, all: true })).toMatchObject({ dropped: 1 })
