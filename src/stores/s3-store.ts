@@ -13,7 +13,7 @@ export interface S3StoreOptions {
 
 const DAY_MS = 86_400_000
 
-/** The tag of an object that may go after so many days: what a lifecycle rule of the bucket looks for. */
+/** The tag of an object that may go after so many days: the one that a lifecycle rule of the bucket names. */
 const RETENTION_TAG = 'millrace-retention-days'
 
 /**

@@ -30,7 +30,7 @@ const Any = defineEvent('Any', { payload: z.unknown() })
 const SECRET = 'never to be seen '
 const long = (id: string) => ({ id, text: SECRET.repeat(20) })
 
-/** A store that counts what is fetched, and fails while it is told to. */
+/** A store that counts what is fetched, and fails where a test says so. */
 function aStore() {
   const store: MemoryStore = memoryStore()
   const state = { fetched: 0, failure: undefined as Error | undefined }
@@ -249,7 +249,7 @@ describe('a payload that is not there', () => {
     expect([codec.typeField, consumer().codec === codec]).toEqual(['eventType', true])
   })
 
-  it('and cannot be fetched: a failure that is retried, and a dead letter at last, with its type', async () => {
+  it('and cannot be fetched: a failure that is retried, at last a dead letter', async () => {
     const { redis, deadLetters } = await startScenario()
     const { publisher, consumer, seen, state } = aShop()
     await publisher(redis).publishMany(['1', '2'].map((id) => [Filed, long(id)] as const))
@@ -377,7 +377,7 @@ describe('a payload that cannot be kept', () => {
 describe('how long a payload is kept', () => {
   const DAY = 86_400_000
 
-  it('is what the store is told, with every publication of it', async () => {
+  it('is given to the store, with every publication of it', async () => {
     const { publisher, store } = aShop({ retentionMs: 7 * DAY })
     const orders = publisher(connectMemory())
     await orders.publish(Filed, long('1'))
