@@ -8,6 +8,7 @@ import { bundle } from './tools/bundle.ts'
 
 /** Of the sample's poller, which has metrics, logs and zod in it. */
 const OVER_IOREDIS_BYTES = 231_700
+const OVER_IOREDIS_BYTES = 232_500
 
 const DEFINE = "export { defineConsumer, defineEvent, on } from 'millrace';"
 const OVER_TCP = "export { connectIoredis } from 'millrace/ioredis';"
@@ -15,10 +16,10 @@ const OVER_REST = "export { connectUpstash } from 'millrace/upstash';"
 const POLLER = `export { createPoller } from 'millrace'; ${DEFINE} ${OVER_TCP}`
 
 const FUNCTIONS = {
-  'a poller over TCP': [POLLER, '181.5 KB'],
-  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '186.1 KB'],
-  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '155 KB'],
-  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '116.5 KB'],
+  'a poller over TCP': [POLLER, '182 KB'],
+  'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '186.6 KB'],
+  'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '155.5 KB'],
+  'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '116.6 KB'],
 }
 
 /** To a poller over TCP. */
@@ -28,6 +29,8 @@ const FEATURES = {
   'effects()': ["export { effects } from 'millrace'", '30.2 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
+  'claimCheck()': ["export { claimCheck } from 'millrace'", '3.1 KB'],
+  's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
   'lambdaFunction(), with onBatch()': [
     "export { onBatch } from 'millrace'; export { lambdaFunction } from 'millrace/lambda'",
@@ -47,15 +50,16 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.3 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '42.9 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '44 KB'],
 }
 
 const ENTRY_POINTS = {
-  millrace: '258 KB',
+  millrace: '262.2 KB',
   'millrace/ioredis': '73.4 KB',
   'millrace/upstash': '46 KB',
-  'millrace/operate': '119.3 KB',
+  'millrace/operate': '121 KB',
   'millrace/lambda': '18 KB',
+  'millrace/s3': '2 KB',
   'millrace/powertools': '43 KB',
   'millrace/opentelemetry': '17 KB',
 }

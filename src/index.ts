@@ -1,12 +1,23 @@
 export type { Clock } from './clock.ts'
 export type { Backoff } from './core/backoff.ts'
-export type { Codec, DecodedEvent, EncodableEvent, TwoWayCodec } from './core/codec.ts'
+export type { ClaimCheckOptions, PayloadStore } from './core/claim-check.ts'
+export { claimCheck } from './core/claim-check.ts'
+export type {
+  Codec,
+  DecodedEvent,
+  EncodableEvent,
+  LoadOptions,
+  Offloaded,
+  OffloadOptions,
+  TwoWayCodec,
+} from './core/codec.ts'
 export { envelopeCodec } from './core/codec.ts'
 export type { Bytes, Field } from './core/entry.ts'
 export type { FilterMembers, FilterPattern, FilterRule, FilterValue } from './core/filter-patterns.ts'
 export type { FlatCodecOptions } from './core/flat-codec.ts'
 export { flatCodec } from './core/flat-codec.ts'
 export type { DeadLetterReason } from './core/outcome.ts'
+export { PayloadGoneError, PayloadStoreError } from './core/payload-errors.ts'
 export type { BatchContext, BatchEvent, BatchHandler, BatchResponse } from './define/batch-handler.ts'
 export type { Consumer, ConsumerOptions, OnDeadLetter } from './define/consumer.ts'
 export { defineConsumer, on } from './define/consumer.ts'

@@ -145,4 +145,6 @@ export interface Backlog {
   readonly streamLength: number
   /** Entries in the dead-letter stream. */
   readonly deadLetters: number
+  /** How full it is: `deadLetters` in percent of `deadLetters.maxLength`; left out where that is `Infinity`. */
+  readonly deadLettersPercent?: number
 }

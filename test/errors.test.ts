@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import * as payloadErrors from '../src/core/payload-errors.ts'
+import { PayloadGoneError, PayloadStoreError } from '../src/core/payload-errors.ts'
 import type { ErrorCode } from '../src/errors.ts'
 import * as errors from '../src/errors.ts'
 import {
@@ -135,6 +137,19 @@ const EVERY_ERROR = {
     message: 'No route for event type "Order\\"Paid"',
     facts: { eventType: 'Order"Paid' },
   },
+  ERR_PAYLOAD_GONE: {
+    error: new PayloadGoneError('OrderPaid', 'abc', 'the store has none'),
+    name: 'PayloadGoneError',
+    message: 'Cannot fetch the payload of "OrderPaid", abc: the store has none',
+    facts: { eventType: 'OrderPaid', key: 'abc' },
+  },
+  ERR_PAYLOAD_STORE: {
+    error: new PayloadStoreError('keep', 'OrderPaid', refused),
+    name: 'PayloadStoreError',
+    message: 'Cannot keep the payload of "OrderPaid": its store failed',
+    facts: { eventType: 'OrderPaid' },
+    cause: refused,
+  },
   ERR_PAYLOAD_INVALID: {
     error: new InvalidPayloadError('OrderPaid', issues),
     name: 'InvalidPayloadError',
@@ -225,7 +240,7 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const classes = Object.values({ ...errors, ...invocationErrors }).filter(isErrorClass)
+    const classes = Object.values({ ...errors, ...invocationErrors, ...payloadErrors }).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 
     expect(new Set(made)).toEqual(new Set(classes))

@@ -65,7 +65,9 @@ function sourcesOf(
   }
   if (streams.length === 0 || group === undefined)
     throw new UsageError(`${command}: a MODULE, or --stream and --group, must say whose dead letters`)
-  return streams.map((stream) => ({ stream, group, ...(deadLetters !== undefined && { deadLetters }) }))
+  // whoever names a key has seen it: the server says whether it may lie there
+  const elsewhere = deadLetters !== undefined && { deadLetters, allowOtherSlot: true }
+  return streams.map((stream) => ({ stream, group, ...elsewhere }))
 }
 
 /** The letters that fit, of one group after the other. */

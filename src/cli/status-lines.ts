@@ -132,6 +132,7 @@ function detailLines({
   consumers = [],
   undeliveredAgeMs,
   sinceLastSuccessMs,
+  deadLetters,
   aside,
   isOurs,
 }: GroupInspection): string[] {
@@ -141,6 +142,7 @@ function detailLines({
   if (oldestPending) lines.push(oldestText(oldestPending))
   if (deliveries) lines.push(deliveriesText(deliveries))
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${formatDuration(sinceLastSuccessMs)} ago`)
+  if (deadLetters?.trimmed) lines.push(`dead letters trimmed  ${formatNumber(deadLetters.trimmed)}, by their maxLength`)
   if (aside) lines.push(...asideLines(aside))
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')

@@ -62,6 +62,37 @@ export interface Codec {
    * Writes an event, for a publisher: at once, one field at least, which `decode` reads back the same. Whatever it throws is thrown by `publish`.
    */
   encode?(event: EncodableEvent): readonly TextField[]
+  /**
+   * Takes a payload out of an event that is about to be written, before `encode`: what it answers is written in its place, once `store` has resolved. `undefined`: it stays. As `claimCheck` does. Whatever it throws, or
+   * `store` rejects with, is thrown by `publish`, and nothing is published.
+   */
+  offload?(event: EncodableEvent, options: OffloadOptions): Offloaded | undefined
+  /** Called when a publisher is made that keeps entries for so long. @throws {RangeError} What is offloaded is not kept for that long. */
+  assertKeeps?(action: string, retentionMs: number): void
+  /**
+   * Puts a payload back into an event that `decode` gave, once it is known to be for the group and to have a route; before the consumer's `filter` where there is one. An error that it answers makes the entry a dead letter,
+   * `malformed`; what it throws or rejects with is a failure like a handler's, and is retried.
+   */
+  load?(event: DecodedEvent, options: LoadOptions): DecodedEvent | Error | Promise<DecodedEvent | Error>
+}
+
+/** What an event is written as in place of its own payload. */
+export interface Offloaded {
+  readonly event: EncodableEvent
+  /** Keeps the payload; called once, when all events of the request are known to be in order. */
+  store(): Promise<void>
+}
+
+export interface OffloadOptions {
+  /** The payload. */
+  readonly json: string
+  /** Milliseconds for which its entry will be needed at least: its delay, and how long the stream keeps it, where that is by age. */
+  readonly keptMs: number
+}
+
+export interface LoadOptions {
+  /** Aborted when the handler's time is over. */
+  readonly signal: AbortSignal
 }
 
 /** A codec for consumers and publishers. */

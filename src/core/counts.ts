@@ -22,7 +22,7 @@ export interface SettleCounts {
   unsettled: number
   /** Entries trimmed from the stream while they were pending. Stands beside the sum. */
   lost: number
-  /** Dead letters that `deadLetters.maxLength` removed. */
+  /** Dead letters that `deadLetters.maxLength` removed. Stands beside the sum. */
   deadLettersTrimmed: number
 }
 

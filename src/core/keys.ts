@@ -1,7 +1,7 @@
 import { quotedValue } from '../errors.ts'
 import { wrongUseError } from './options.ts'
 
-/** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together. */
+/** Every key of a consumer. All lie in the stream's hash slot, so that one script may touch them together; dead letters may lie in another where `allowOtherSlot` says so. */
 export interface ConsumerKeys {
   readonly stream: string
   /** Dead-letter stream. */
@@ -58,6 +58,11 @@ export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
   return (
     Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
   )
+}
+
+/** Whether a consumer's dead letters lie in another hash slot than the rest of its keys, which no cluster takes. */
+export function isInOtherSlot({ stream, deadLetters }: ConsumerKeys): boolean {
+  return hashSlot(deadLetters) !== hashSlot(stream)
 }
 
 /** Where a stream's delayed events are kept, in its hash slot. No group shares one of these keys: its own have other endings. */

@@ -42,9 +42,9 @@ export const BACKOFF_NUMBER_OPTIONS = {
   maxMs: { unit: 'ms', default: 60_000, min: 0, max: Infinity, hasFraction: true },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
 
-/** The numbers of a consumer's `deadLetters`. */
+/** The numbers of a consumer's `deadLetters`. Its `maxLength` may be `Infinity` as well, which keeps all letters. */
 export const DEAD_LETTER_NUMBER_OPTIONS = {
-  maxLength: { unit: 'entries', default: Infinity, min: 1, max: MOST },
+  maxLength: { unit: 'entries', default: 100_000, min: 1, max: MOST },
 } as const satisfies Readonly<Record<string, NumberOptionRow>>
 
 /** The numbers of a publisher. Its `maxLength` may be `Infinity` as well, which keeps all entries. */

@@ -14,7 +14,13 @@ import {
   withDefaults,
   wrongUseError,
 } from '../core/options.ts'
-import { CONSUMER_NUMBER_DEFAULTS, CONSUMER_NUMBER_OPTIONS, type NumberOptionRow, POLL_MODES } from '../core/rows.ts'
+import {
+  CONSUMER_NUMBER_DEFAULTS,
+  CONSUMER_NUMBER_OPTIONS,
+  DEAD_LETTER_NUMBER_OPTIONS,
+  type NumberOptionRow,
+  POLL_MODES,
+} from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
 
 /**
@@ -104,7 +110,15 @@ export interface SettingOptions {
 export interface DeadLetterOptions {
   /** Another stream in the same hash slot. Default `{<stream>}:<group>:dlq`. */
   readonly stream?: string
-  /** Keep at most that many; the report counts what was removed. Default: all are kept. */
+  /**
+   * `stream` may lie in another hash slot, as `webhook:order-events:dlq` does: for servers that are no cluster. A cluster refuses the first command of every run, before anything is
+   * read. Default false.
+   */
+  readonly allowOtherSlot?: boolean
+  /**
+   * Dead letters kept, 1 or more, or `Infinity` for all: the newest. Report, status and doctor count what was removed (`deadLettersTrimmed`); what was redriven or dropped is not
+   * among it. Default 100,000.
+   */
   readonly maxLength?: number
 }
 
@@ -143,7 +157,7 @@ const IDLE_MARGIN_MS = 5_000
 const DEFAULTS: ConsumerSettings = {
   ...CONSUMER_NUMBER_DEFAULTS,
   backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-  maxDeadLetters: Infinity,
+  maxDeadLetters: DEAD_LETTER_NUMBER_OPTIONS.maxLength.default,
   allowLongHandlers: false,
   unrouted: 'deadLetter',
   newerVersion: 'park',
@@ -195,12 +209,15 @@ export const SETTING_NAMES: readonly string[] = ['backoff', 'deadLetters', ...Ob
 export function resolveSettings(action: string, options: SettingOptions): ConsumerSettings {
   const { backoff, deadLetters = {}, ...rest } = options
   assertObject(action, 'deadLetters', deadLetters)
-  assertKnownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength'])
-  if (deadLetters.maxLength !== undefined) assertInteger(action, 'deadLetters.maxLength', deadLetters.maxLength, 1)
+  assertKnownKeys(`${action}: deadLetters`, deadLetters, ['stream', 'maxLength', 'allowOtherSlot'])
+  const { maxLength, allowOtherSlot } = deadLetters
+  if (allowOtherSlot !== undefined) assertBoolean(action, 'deadLetters.allowOtherSlot', allowOtherSlot)
+  if (maxLength !== undefined && maxLength !== Infinity)
+    within(DEAD_LETTER_NUMBER_OPTIONS.maxLength)(action, 'deadLetters.maxLength', maxLength)
   const settings = withDefaults<ConsumerSettings>(DEFAULTS, {
     ...rest,
     backoff: resolveBackoff(action, backoff),
-    maxDeadLetters: deadLetters.maxLength,
+    maxDeadLetters: maxLength,
   })
   for (const [name, check] of Object.entries(CHECKS)) check(action, name, settings[name as keyof typeof CHECKS])
   checkRelations(action, settings)
@@ -222,10 +239,15 @@ export function overrideSettings(action: string, settings: ConsumerSettings, run
 export type RunOverrides = Pick<SettingOptions, (typeof RUN_OVERRIDE_NAMES)[number]>
 
 /** @throws {TypeError | RangeError} A name that gives no keys, or dead letters that cannot lie beside the stream. */
-export function resolveConsumerKeys(action: string, stream: string, group: string, deadLetters?: string): ConsumerKeys {
+export function resolveConsumerKeys(
+  action: string,
+  stream: string,
+  group: string,
+  { stream: deadLetters, allowOtherSlot }: DeadLetterOptions = {},
+): ConsumerKeys {
   const keys = consumerKeys(stream, group)
   if (deadLetters === undefined) return keys
-  checkDeadLetterStream(action, deadLetters, keys)
+  checkDeadLetterStream(action, deadLetters, keys, allowOtherSlot)
   return { ...keys, deadLetters }
 }
 
@@ -263,7 +285,7 @@ function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
   return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
-function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys): void {
+function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys, allowOtherSlot = false): void {
   const { stream } = keys
   assertText(action, 'deadLetters.stream', name)
   if (name !== keys.deadLetters && isKeyOfConsumer(keys, name)) {
@@ -273,11 +295,11 @@ function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys)
       RangeError,
     )
   }
-  if (hashSlot(name) !== hashSlot(stream)) {
+  if (!allowOtherSlot && hashSlot(name) !== hashSlot(stream)) {
     throw wrongUseError(
       action,
       `deadLetters.stream must lie in the stream's hash slot, ${hashSlot(stream)}, got ${quotedValue(name)} in slot ` +
-        `${hashSlot(name)}; give it the stream's hash tag`,
+        `${hashSlot(name)}; give it the stream's hash tag, or set deadLetters.allowOtherSlot where the server is no cluster`,
       RangeError,
     )
   }

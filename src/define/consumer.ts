@@ -130,7 +130,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
   const own = checkPolicies(action, use)
   const byType = routesByType(action, routes, settings.handlerTimeoutMs)
   const bound = boundPolicies(own, byType)
-  const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters?.stream)
+  const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
   return Object.freeze({
     stream,
     group,

@@ -22,7 +22,7 @@ interface Alarm {
   readonly means: readonly unknown[]
   readonly metric: CloudWatchMetric
   readonly statistic: 'SampleCount' | 'Sum' | 'Maximum'
-  readonly when: readonly ['<' | '>', number]
+  readonly when: readonly ['<' | '>' | '>=', number]
   readonly periodSeconds: number
   /** So many bad datapoints of so many. */
   readonly bad: readonly [number, number]
@@ -32,10 +32,14 @@ interface Alarm {
 const OPERATORS = {
   '<': 'LessThanThreshold',
   '>': 'GreaterThanThreshold',
+  '>=': 'GreaterThanOrEqualToThreshold',
 } as const
 
 const FIVE_MINUTES = 300
 const HOUR = 3_600
+
+/** How full a dead-letter stream may be, in percent of its `maxLength`; the doctor warns there, too. */
+const FULL_PERCENT = 80
 /** CloudWatch's longest period. */
 const DAY = 86_400
 
@@ -54,6 +58,7 @@ export function createAlarmResources(subject: AlarmedConsumer): CloudFormationRe
     noPoll(subject),
     oldestPending(subject),
     deadLetters(subject),
+    deadLettersFull(subject),
     failing('Poller', poller, subject),
     failing('Claimer', claimer, subject),
     lost(subject),
@@ -126,6 +131,23 @@ function deadLetters(subject: AlarmedConsumer): Alarm {
     periodSeconds: FIVE_MINUTES,
     bad: [1, 1],
     missingData: 'notBreaching', // nobody reported a dead letter
+  }
+}
+
+function deadLettersFull(subject: AlarmedConsumer): Alarm {
+  return {
+    id: 'DeadLettersFull',
+    trouble: 'dead letters nearly full',
+    means: [
+      `The dead-letter stream of group ${subject.group} on stream ${subject.stream} holds ${FULL_PERCENT} % or more of its deadLetters.maxLength: above it `,
+      'the oldest letters are removed, and nobody can redrive them. Look first at what they are (millrace dlq ls), fix the cause and redrive them, or drop ',
+      'them; else raise deadLetters.maxLength. TrimmedDeadLetterCount says how many are gone.',
+    ],
+    metric: consumerMetric(subject, 'DeadLetterUsagePercentage'),
+    statistic: 'Maximum',
+    when: ['>=', FULL_PERCENT],
+    ...ofRuns(subject.alarms, [1, 1]),
+    missingData: 'ignore', // no claimer ran, or all letters are kept
   }
 }
 

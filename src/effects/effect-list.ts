@@ -4,6 +4,7 @@ import { assertInteger, assertKnownOptions, assertObject, assertOneOf, wrongUseE
 import type { JoinedCommand } from '../core/outcome.ts'
 import type { EventDefinition, PayloadOf } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
+import type { Upload } from '../publish/encode-events.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import { bytesOf, checkKey, checkTtlMs, integerText, scoreText, someTexts, textOf, valueText } from './arguments.ts'
 import type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } from './effect-methods.ts'
@@ -36,6 +37,8 @@ interface CallOfEffects {
   assertOpen(action: string): void
   /** @throws {RangeError} With that command it would be more than one request takes. */
   assertRoom(action: string, list: EffectList, command: JoinedCommand): void
+  /** Keeps payloads that do not stand in their entries. */
+  store(uploads: readonly Upload[]): void
 }
 
 /** Effects as they were asked for, in order. */
@@ -71,9 +74,12 @@ export class EffectList implements Effects {
   ): this {
     this.#call.assertOpen('publish as an effect')
     const eventId = `${this.#idempotencyKey}:${this.#published + 1}`
-    const command = publishCommand(this.#call.keys, publisher, [event, payload, options], eventId)
+    const uploads: Upload[] = []
+    const keep = (upload: Upload) => void uploads.push(upload)
+    const command = publishCommand(this.#call.keys, publisher, [event, payload, options], eventId, keep)
     this.#add(`publish ${quotedValue(event.type)} as an effect`, command)
     this.#published++
+    this.#call.store(uploads)
     return this
   }
 

@@ -8,6 +8,7 @@ import type { HandlerContext } from '../define/handler.ts'
 import { RedisReplyError } from '../errors.ts'
 import { countJoinArguments, MAX_JOIN_ARGUMENTS } from '../group/redis/join-calls.ts'
 import { effectScriptCalls } from '../group/redis/settling-effects.ts'
+import type { Upload } from '../publish/encode-events.ts'
 import type { CallEffects, JobWithEffects } from '../run/call-effects.ts'
 import type { Job } from '../run/job.ts'
 import { bytesOf } from './arguments.ts'
@@ -25,6 +26,7 @@ export class EffectsOfCall implements CallEffects {
   /** What event ids are made of, by the entry's id; under `''` the call's. */
   readonly #idempotencyKeys: ReadonlyMap<string, string>
   readonly #lists = new Map<string, EffectList>()
+  readonly #storing: Promise<void>[] = []
   #hasEnded = false
 
   private constructor(keys: ConsumerKeys, isBatch: boolean, idempotencyKeys: ReadonlyMap<string, string>) {
@@ -60,6 +62,19 @@ export class EffectsOfCall implements CallEffects {
     if (typeof id !== 'string' || id === '' || !this.#idempotencyKeys.has(id))
       throw wrongUseError('collect effects', 'event must be one of the batch that the handler was called with')
     return id
+  }
+
+  /** Keeps payloads that do not stand in their entries, while the handler goes on. */
+  store(uploads: readonly Upload[]): void {
+    for (const upload of uploads) {
+      const storing = upload()
+      storing.catch(() => {}) // heard of where it is waited for
+      this.#storing.push(storing)
+    }
+  }
+
+  stored(): Promise<unknown> | undefined {
+    return this.#storing.length > 0 ? Promise.all(this.#storing) : undefined
   }
 
   end(): void {

@@ -4,7 +4,7 @@ import type { JoinedCommand } from '../core/outcome.ts'
 import { assertEventDefinition } from '../define/event.ts'
 import { quotedValue } from '../errors.ts'
 import type { StreamTrim } from '../group/connection.ts'
-import { encodeEvent } from '../publish/encode-events.ts'
+import { encodeEvent, type Upload } from '../publish/encode-events.ts'
 import type { Publication } from '../publish/publication.ts'
 import { checkPublication } from '../publish/publication.ts'
 import { settingsOf } from '../publish/publishing.ts'
@@ -16,6 +16,7 @@ const OPTIONS = ['eventId', 'aggregateType', 'aggregateId', 'tenantId', 'occurre
  * The command that appends an event as its publisher would. By age it says for how long an entry is kept, and the script by which id that is.
  *
  * @param eventId Unless the options have one.
+ * @param keep Is given what has to be kept before the entry may be there.
  * @throws {TypeError | RangeError} No publisher, one of another hash slot, an event that would be delayed, or a schema that does not answer at once.
  */
 export function publishCommand(
@@ -23,6 +24,7 @@ export function publishCommand(
   publisher: unknown,
   [event, payload, options = {}]: Publication,
   eventId: string,
+  keep: (upload: Upload) => void,
 ): JoinedCommand {
   assertEventDefinition('publish as an effect', event)
   const action = `publish ${quotedValue(event.type)} as an effect`
@@ -47,9 +49,11 @@ export function publishCommand(
     if (typeof text === 'string' && !text.isWellFormed())
       throw wrongUseError(action, `${name} must be text of whole characters`)
   const draft = checkPublication(action, [event, payload, options], undefined)
-  const encoded = encodeEvent(action, settings, { ...draft, eventId: options.eventId ?? eventId })
+  const uploads: Upload[] = []
+  const encoded = encodeEvent(action, settings, { ...draft, eventId: options.eventId ?? eventId }, uploads)
   if (encoded instanceof Promise)
     throw wrongUseError(action, 'its schema must answer at once: validate before, or publish without effects')
+  uploads.forEach(keep)
   return ['XADD', settings.stream, ...trimArguments(settings.trim), '*', ...encoded.flat()]
 }
 

@@ -51,6 +51,12 @@ export function groupStateMemberQuestion({ state }: ConsumerKeys, name: string):
   return { call: ['hget', state, name], right: '+hget', read: replyAsText }
 }
 
+/** Dead letters that settlements of the group ever trimmed. */
+export function lettersTrimmedQuestion(keys: ConsumerKeys): ServerQuestion<number> {
+  const { call, right } = groupStateMemberQuestion(keys, 'lettersTrimmed')
+  return { call, right, read: (reply) => Number(/^\d{1,15}$/.exec(replyAsText(reply))?.[0] ?? 0) }
+}
+
 /** What somebody paused, as it lies beside the group; `''` if nothing is. */
 export function pausesQuestion({ paused }: ConsumerKeys): ServerQuestion<string> {
   return { call: ['get', paused], right: '+get', read: replyAsText }

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
+import type { EncodableEvent, FilledIn, TextField, TwoWayCodec } from '../core/codec.ts'
 import { encodeEnvelope } from '../core/codec.ts'
 import { entryBytes, entryBytesUpperBound } from '../core/entry.ts'
 import { invalidPayloadError } from '../core/invalid-payload.ts'
@@ -9,6 +9,7 @@ import { wrongUseError } from '../core/options.ts'
 import { promiseIfThenable } from '../core/thenable.ts'
 import type { EventDefinition } from '../define/event.ts'
 import { OversizeEntryError, quotedValue } from '../errors.ts'
+import type { StreamTrim } from '../group/connection.ts'
 import { encodeByCodec } from './encode-by-codec.ts'
 import type { EventDraft } from './publication.ts'
 
@@ -16,6 +17,7 @@ import type { EventDraft } from './publication.ts'
 export interface EncodeSettings {
   readonly producer: string | undefined
   readonly maxEntryBytes: number
+  readonly trim: StreamTrim
   readonly clock: Clock
   /** `undefined`: as `envelopeCodec`. */
   readonly codec: TwoWayCodec | undefined
@@ -29,23 +31,40 @@ export async function encodeEvents(
   traced: string | undefined,
 ): Promise<readonly Encoded[]> {
   const now = isoTime(settings.clock.now())
-  const entries = drafts.map((draft) => encodeEvent(action, settings, draft, { now, traced }))
+  const uploads: Upload[] = []
+  const waiting = drafts.map((draft) => encodeEvent(action, settings, draft, uploads, { now, traced }))
   const isEncoded = (entry: Encoded | Promise<Encoded>): entry is Encoded => !(entry instanceof Promise)
-  return entries.every(isEncoded) ? entries : Promise.all(entries.map((entry) => Promise.resolve(entry)))
+  const entries = waiting.every(isEncoded) ? waiting : await Promise.all(waiting.map((entry) => Promise.resolve(entry)))
+  if (uploads.length > 0) await storeAll(uploads)
+  return entries
 }
 
-/** The fields of one event, once its payload was checked; a promise where the schema is asynchronous. */
+/** Keeps a payload that does not stand in its entry. */
+export type Upload = () => Promise<void>
+
+/** None of them goes on once this is over. @throws {unknown} What the first of them failed with. */
+async function storeAll(uploads: readonly Upload[]): Promise<void> {
+  const ends = await Promise.allSettled(uploads.map((upload) => upload()))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+/**
+ * The fields of one event, once its payload was checked; a promise where the schema is asynchronous.
+ *
+ * @param uploads What has to be kept before the entry may be there is added to it.
+ */
 export function encodeEvent(
   action: string,
   settings: EncodeSettings,
   draft: EventDraft,
+  uploads: Upload[],
   stamp: Stamp = { now: isoTime(settings.clock.now()), traced: undefined },
 ): Encoded | Promise<Encoded> {
   const { event, payload } = draft
   const json = toJson(action, event.type, payload)
   // what a consumer will read is checked, so that a Date or NaN is refused here and does not become a dead letter there
   const checked = event.payload['~standard'].validate(JSON.parse(json))
-  const encoded = (result: Checked) => encode(action, settings, draft, json, result, stamp)
+  const encoded = (result: Checked) => encode(action, settings, draft, json, result, uploads, stamp)
   const waiting = promiseIfThenable(checked)?.then(encoded)
   if (!waiting) return encoded(checked as Checked)
   waiting.catch(() => {}) // thrown where it is waited for, unless another event's refusal is first
@@ -66,12 +85,14 @@ type Checked = Awaited<ReturnType<EventDefinition['payload']['~standard']['valid
 
 function encode(
   action: string,
-  { producer, maxEntryBytes, codec }: EncodeSettings,
-  { event, payload: given, options, eventId, expectedVersion }: EventDraft,
+  settings: EncodeSettings,
+  { event, payload: given, options, eventId, expectedVersion, delay }: EventDraft,
   payload: string,
   checked: Checked,
+  uploads: Upload[],
   { now, traced }: Stamp,
 ): Encoded {
+  const { producer, maxEntryBytes, codec } = settings
   const { type, version } = event
   const { issues } = readSchemaResult(checked)
   if (issues) throw invalidPayloadError(event, issues, [given, JSON.parse(payload)])
@@ -81,13 +102,26 @@ function encode(
   const aggregateVersion = expectedVersion === undefined ? undefined : expectedVersion + 1
   const said = { type, version, eventId, ...texts, aggregateVersion, attributes }
   const filledIn = () => FILLED_IN.filter((name) => options[name] === undefined)
-  const fields = codec
-    ? encodeByCodec(action, codec, event, { ...said, payload: JSON.parse(payload), filledIn: filledIn() })
-    : encodeEnvelope({ ...said, payload })
+  let whole: EncodableEvent | undefined
+  if (codec) {
+    whole = { ...said, payload: JSON.parse(payload), filledIn: filledIn() }
+    const offloaded = codec.offload?.(whole, { json: payload, keptMs: keptMs(settings, delay) })
+    if (offloaded) {
+      whole = offloaded.event
+      uploads.push(() => offloaded.store())
+    }
+  }
+  const fields = codec && whole ? encodeByCodec(action, codec, event, whole) : encodeEnvelope({ ...said, payload })
   if (entryBytesUpperBound(fields) <= maxEntryBytes) return fields
   const bytes = entryBytes(fields)
   if (bytes > maxEntryBytes) throw new OversizeEntryError(bytes, maxEntryBytes)
   return fields
+}
+
+/** For how long an entry will be needed at least. */
+function keptMs({ trim, clock }: EncodeSettings, delay: EventDraft['delay']): number {
+  const delayMs = !delay ? 0 : 'delayMs' in delay ? delay.delayMs : Math.max(0, delay.deliverAt - clock.now())
+  return delayMs + (trim.kind === 'age' ? trim.retentionMs : 0)
 }
 
 function toJson(action: string, type: string, payload: unknown): string {

@@ -110,6 +110,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   assertBoolean(action, 'exactTrimming', exactTrimming)
   assertClock(action, clock)
   const trim = resolveTrim(action, options, exactTrimming)
+  if (trim.kind === 'age') codec?.assertKeeps?.(action, trim.retentionMs)
   return {
     stream,
     redis,

@@ -120,7 +120,7 @@ async function toStored(
   entry: Entry,
 ): Promise<StoredEvent<EventDefinition>> {
   try {
-    const decoded = decode(codec, entry)
+    const decoded = await loaded(codec, decode(codec, entry))
     if ((decoded.aggregateVersion ?? aggregateVersion) !== aggregateVersion)
       throw new MalformedEntryError(`It says that it is version ${decoded.aggregateVersion}`)
     const event = await toEvent(definitions, decoded, of.stream, entry.id)
@@ -137,6 +137,12 @@ function decode(codec: Codec, { id, fields }: Entry): DecodedEvent {
   } catch (error) {
     throw codecError(error, fields)
   }
+}
+
+async function loaded(codec: Codec, decoded: DecodedEvent): Promise<DecodedEvent> {
+  const event = await codec.load?.(decoded, { signal: new AbortController().signal })
+  if (event instanceof Error) throw event
+  return event ?? decoded
 }
 
 async function toEvent(

@@ -5,6 +5,8 @@ import type { SettlementEffects } from '../group/group.ts'
 export interface CallEffects {
   /** The call has ended: nothing more is collected. */
   end(): void
+  /** What has to be over before it can join, if anything has. */
+  stored(): Promise<unknown> | undefined
   /**
    * Has the jobs whose handler succeeded acknowledged with what it asked for.
    *

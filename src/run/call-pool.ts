@@ -137,6 +137,8 @@ export class CallPool {
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
+        const storing = hasJoined || call.isExpired ? undefined : call.stored()
+        if (storing) await this.#watched(call, storing)
         if (call.isExpired) return call.forget()
         if (!hasJoined) call.end(answer)
       } catch (error) {

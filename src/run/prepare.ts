@@ -1,4 +1,4 @@
-import type { DecodedEvent } from '../core/codec.ts'
+import type { Codec, DecodedEvent } from '../core/codec.ts'
 import { envelopeCodec } from '../core/codec.ts'
 import { codecError } from '../core/codec-error.ts'
 import { checkDecodedEvent } from '../core/decoded-event.ts'
@@ -34,7 +34,8 @@ export function prepareEntry(
   entry: Entry,
   consumer: Consumer,
   expiry?: ExpiryCheck,
-): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
+  loading?: Loading,
+): PrepareResult | Promise<PrepareResult> {
   let decoded: DecodedEvent
   try {
     const { codec } = consumer
@@ -45,13 +46,51 @@ export function prepareEntry(
     ignoreRejection(error)
     return rejected('malformed', codecError(error, entry.fields))
   }
-  if (consumer.filter && !consumer.filter.matches(decoded)) return IGNORED_ENTRY
-  const route = consumer.routes.get(decoded.type)
-  if (!route && consumer.settings.unrouted === 'ignore') return IGNORED_ENTRY
-  if (!route && consumer.settings.unrouted === 'park')
+  const { filter, codec } = consumer
+  if (filter && codec.load)
+    return load(codec, decoded, loading, (loaded) =>
+      filter.matches(loaded) ? route(entry, consumer, expiry, loaded, undefined) : IGNORED_ENTRY,
+    )
+  if (filter && !filter.matches(decoded)) return IGNORED_ENTRY
+  return route(entry, consumer, expiry, decoded, codec.load && loading)
+}
+
+/** Who waits for a payload that does not stand in its entry. */
+export interface Loading {
+  /** Aborted when its time is over. */
+  readonly signal: AbortSignal
+  /** The event that it is of. */
+  loadedFor: DecodedEvent | undefined
+}
+
+function load(
+  codec: Codec,
+  decoded: DecodedEvent,
+  loading: Loading | undefined,
+  go: (loaded: DecodedEvent) => PrepareResult | Promise<PrepareResult>,
+): PrepareResult | Promise<PrepareResult> {
+  const who = loading as Loading
+  who.loadedFor = decoded
+  const loaded = codec.load?.(decoded, who) ?? decoded
+  const finish = (event: DecodedEvent | Error) =>
+    event instanceof Error ? rejected('malformed', event, decoded) : go(event)
+  return isThenable(loaded) ? loaded.then(finish) : finish(loaded)
+}
+
+/** @param loading There if the payload has yet to be loaded. */
+function route(
+  entry: Entry,
+  consumer: Consumer,
+  expiry: ExpiryCheck | undefined,
+  decoded: DecodedEvent,
+  loading: Loading | undefined,
+): PrepareResult | Promise<PrepareResult> {
+  const found = consumer.routes.get(decoded.type)
+  if (!found && consumer.settings.unrouted === 'ignore') return IGNORED_ENTRY
+  if (!found && consumer.settings.unrouted === 'park')
     return { kind: 'awaiting', condition: unroutedCondition(decoded.type) }
-  if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
-  return expiry?.(entry.id, route, decoded) ?? check(entry, consumer, route, decoded)
+  if (!found) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
+  return expiry?.(entry.id, found, decoded) ?? check(entry, consumer, found, decoded, loading)
 }
 
 /**
@@ -71,10 +110,12 @@ export function isWantedByRoute({ route, event }: PreparedEntry): boolean {
 
 function check(
   entry: Entry,
-  { stream, settings }: Consumer,
+  consumer: Consumer,
   route: Route,
   decoded: DecodedEvent,
-): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
+  loading: Loading | undefined,
+): PrepareResult | Promise<PrepareResult> {
+  const { settings } = consumer
   const { type, version: current } = route.event
   const version = decoded.version ?? 1
   if (!isSupportedVersion(route.event, version)) {
@@ -83,6 +124,16 @@ function check(
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
+  if (loading) return load(consumer.codec, decoded, loading, (loaded) => checkPayload(entry, consumer, route, loaded))
+  return checkPayload(entry, consumer, route, decoded)
+}
+
+function checkPayload(
+  entry: Entry,
+  { stream }: Consumer,
+  route: Route,
+  decoded: DecodedEvent,
+): PreparedEntry | RejectedEntry | Promise<PreparedEntry | RejectedEntry> {
   const finish = (event: Event | InvalidPayloadError): PreparedEntry | RejectedEntry =>
     event instanceof InvalidPayloadError
       ? rejected('invalid', event, decoded)

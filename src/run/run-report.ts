@@ -18,17 +18,19 @@ import { createOpenReport } from '../report.ts'
  */
 export class RunReport {
   readonly #report: OpenReport
+  readonly #maxDeadLetters: number
   readonly #clock: Clock
   readonly #observers: Observers | undefined
   readonly #invocation: ObservedInvocation
 
   constructor(
-    { stream, group }: Consumer,
+    { stream, group, settings }: Consumer,
     clock: Clock,
     invocation: ObservedInvocation,
     observers: Observers | undefined,
   ) {
     this.#report = createOpenReport(stream, group)
+    this.#maxDeadLetters = settings.maxDeadLetters
     this.#clock = clock
     this.#invocation = invocation
     this.#observers = observers
@@ -158,7 +160,9 @@ export class RunReport {
   }
 
   measured(backlog: Backlog): void {
-    this.#report.backlog = backlog
+    const most = this.#maxDeadLetters
+    const deadLettersPercent = Math.round((10_000 * backlog.deadLetters) / most) / 100
+    this.#report.backlog = most === Infinity ? backlog : { ...backlog, deadLettersPercent }
   }
 
   /** Another poller goes on where this run's time was up. */

@@ -1,3 +1,4 @@
+import type { DecodedEvent } from '../core/codec.ts'
 import { toReadableError } from '../core/dead-letter/dead-letter.ts'
 import { assertHandlerAnswer } from '../core/handler-answer.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -33,10 +34,14 @@ export class RunningCall {
   /** Its time was over before its handler ended. */
   isExpired = false
   readonly #run: Run
+  /** Whose payload does not stand in its entry. */
+  loadedFor: DecodedEvent | undefined = undefined
+  #loading: AbortController | undefined
   #isCalled = false
   // not closures: V8 makes one that is assigned to a member in old space, where it keeps the whole entry until the next full collection
   #context: EntryContext | undefined
   #batch: RunningBatch | undefined
+  #effects: CallEffects | undefined
   #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
 
   /**
@@ -51,6 +56,12 @@ export class RunningCall {
     this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
   }
 
+  /** Aborted when its time is over, while its event is read. */
+  get signal(): AbortSignal {
+    this.#loading ??= new AbortController()
+    return this.#loading.signal
+  }
+
   /** Reads the event of a job; one that no retry can help has its outcome then. @returns What to wait for, if anything. */
   prepare(): PromiseLike<void> | undefined {
     const [job] = this.jobs as [Job]
@@ -62,7 +73,7 @@ export class RunningCall {
     const refused = hasOutcome(job) ? undefined : alwaysOn.inspect(job)
     if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (hasOutcome(job)) return undefined
-    const prepared = prepareEntry(job.delivery, parts.consumer, expiry)
+    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, this)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -83,6 +94,12 @@ export class RunningCall {
     return parts.observers.within('handler', call, () => this.#start())
   }
 
+  /** Its handler has ended. @returns What to wait for before what it asked for can take place, if anything. */
+  stored(): PromiseLike<unknown> | undefined {
+    this.#effects = this.#endEffects()
+    return this.#effects?.stored()
+  }
+
   /**
    * Whatever has no outcome by now has succeeded.
    *
@@ -91,9 +108,8 @@ export class RunningCall {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
-    const effects = this.#endEffects()
     for (const job of this.jobs) if (!hasOutcome(job)) this.#succeed(job)
-    effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
+    this.#effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -107,6 +123,7 @@ export class RunningCall {
   /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
   expire(error: Error): void {
     this.isExpired = true
+    this.#loading?.abort(error)
     if (this.#context) EntryContext.abort(this.#context, error)
     this.#batch?.abort(error)
     this.#run.overrunning += this.jobs.length
@@ -202,7 +219,11 @@ export class RunningCall {
     }
     if (verdict.kind === 'retry') job.outcome = verdict
     else if (verdict.kind === 'dead-letter')
-      job.outcome = this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded })
+      job.outcome = this.#letter(job, {
+        reason: verdict.reason,
+        error,
+        decoded: job.prepared?.decoded ?? this.loadedFor,
+      })
     else {
       report.throttled(1)
       job.release(heldOf(job))

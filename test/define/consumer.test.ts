@@ -90,7 +90,7 @@ describe('defineConsumer()', () => {
       maxPending: 10_000,
       maxParked: 100_000,
       backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
-      maxDeadLetters: Number.POSITIVE_INFINITY,
+      maxDeadLetters: 100_000,
       allowLongHandlers: false,
       maxEntryBytes: 1_048_576,
       maxBytes: 67_108_864,
@@ -133,6 +133,7 @@ describe('defineConsumer()', () => {
     }
 
     expect(settingsOf({ ...given, deadLetters: { maxLength: 1 } })).toEqual({ ...given, maxDeadLetters: 1 })
+    expect(settingsOf({ deadLetters: { maxLength: Infinity } })).toMatchObject({ maxDeadLetters: Infinity })
   })
 
   test('takes undefined for left out', () => {
@@ -279,7 +280,10 @@ describe('defineConsumer()', () => {
     [range(': backoff.factor must be >= 1, got 0.5'), { backoff: { factor: 0.5 } }],
     [range(': backoff.maxMs must be >= 0, got NaN'), { backoff: { maxMs: Number.NaN } }],
     [type(': deadLetters must be an object, got string'), { deadLetters: '{orders}:failed' }],
-    [type(': deadLetters: unknown option "key"; known are stream, maxLength'), { deadLetters: { key: 'a' } }],
+    [
+      type(': deadLetters: unknown option "key"; known are stream, maxLength, allowOtherSlot'),
+      { deadLetters: { key: 'a' } },
+    ],
     [range(': deadLetters.maxLength must be >= 1, got 0'), { deadLetters: { maxLength: 0 } }],
     [type(': deadLetters.stream must be a string that is not empty, got ""'), { deadLetters: { stream: '' } }],
     ...['{orders}:billing:due', '{orders}:billing:state', '{orders}:billing:slot:poller-0'].map(
@@ -296,7 +300,7 @@ describe('defineConsumer()', () => {
     ],
     [
       range(
-        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag',
+        ': deadLetters.stream must lie in the stream\'s hash slot, 105, got "failed" in slot 15654; give it the stream\'s hash tag, or set deadLetters.allowOtherSlot where the server is no cluster',
       ),
       { deadLetters: { stream: 'failed' } },
     ],

@@ -48,6 +48,12 @@ describe('the alarms of a consumer', () => {
         '1 of 1 × 300 s',
         'notBreaching',
       ],
+      [
+        'DeadLettersFull',
+        'Millrace Maximum DeadLetterUsagePercentage GreaterThanOrEqualToThreshold 80',
+        '1 of 1 × 60 s',
+        'ignore',
+      ],
       ['PollerFailing', 'AWS/Lambda Sum Errors GreaterThanThreshold 0', '3 of 5 × 60 s', 'notBreaching'],
       ['ClaimerFailing', 'AWS/Lambda Sum Errors GreaterThanThreshold 0', '3 of 5 × 60 s', 'notBreaching'],
       ['Lost', 'Millrace Sum LostEventCount GreaterThanThreshold 0', '1 of 1 × 300 s', 'notBreaching'],

@@ -97,7 +97,7 @@ describe('RedisStreamEventSource', () => {
     )
 
     shop.template.resourcePropertiesCountIs('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(5 minutes)' }, 3)
-    shop.template.resourceCountIs('AWS::CloudWatch::Alarm', 7)
+    shop.template.resourceCountIs('AWS::CloudWatch::Alarm', 8)
     shop.template.resourceCountIs('AWS::CloudWatch::Dashboard', 1)
     expect(validateTemplate(shop.template.toJSON())).toEqual([])
   })
@@ -141,6 +141,7 @@ describe('RedisStreamConsumer', () => {
     expect(Object.keys(alarms).sort()).toEqual([
       'claimerFailing',
       'deadLetters',
+      'deadLettersFull',
       'lag',
       'lost',
       'oldestPending',
@@ -223,7 +224,7 @@ describe('RedisStreamConsumer', () => {
       '1 AWS::SQS::QueuePolicy',
       '1 AWS::Scheduler::ScheduleGroup',
       '2 AWS::IAM::Policy',
-      '21 AWS::CloudWatch::Alarm',
+      '24 AWS::CloudWatch::Alarm',
       '3 AWS::CloudWatch::Dashboard',
       '4 AWS::Lambda::EventInvokeConfig',
       '4 AWS::Lambda::Function',

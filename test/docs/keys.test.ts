@@ -40,14 +40,14 @@ const consumer = billing(
     if (orderId.startsWith('hopeless')) throw new NonRetryableError('hopeless')
     if (orderId.startsWith('fails')) throw new Error('down')
   },
-  { use: [closed], backoff: { firstMs: 0 } },
+  { use: [closed], backoff: { firstMs: 0 }, deadLetters: { maxLength: 1 } },
 )
 
 /** Everything that writes beside a group: each kind of outcome, a lost group, a lost index, a read in doubt. */
 async function everything({ redis, raw, publish }: Scenario): Promise<void> {
   const wake = { group: 'billing', windowMs: 60_000, wake: async () => {}, onError: () => {} }
   await createPublisher({ stream: 'orders', redis, wake }).publish(OrderPaid, { orderId: 'fine' })
-  await publish('hopeless', 'a@north', 'b@over', ...names('fails', 600))
+  await publish('hopeless-0', 'hopeless-1', 'a@north', 'b@over', ...names('fails', 600))
   await createPoller(consumer, { redis, wake })()
   await claimOnce(consumer, { redis })
   await raw.xgroup('DESTROY', 'orders', 'billing')

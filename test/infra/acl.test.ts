@@ -430,6 +430,7 @@ describe('under the users of the ACL file', () => {
     const publications = Object.keys(BEHAVIOURS).map((behaviour) => [Order, { behaviour }] as const)
     await monitor.during(PUBLISHER, () => orders.publishMany(publications))
     expect(wakes).toEqual(['woken'])
+    await admin.xadd('{orders}:billing:dlq', '*', 'reason', 'crashed') // so that one letter is too many
     const scaleOut = { entriesPerPoller: 1_000, call: async () => {} }
     const pollAll = createPoller(billing, { redis: poller, scaleOut })
     expect(await monitor.during(POLLER, () => pollAll())).toMatchObject({
@@ -437,6 +438,7 @@ describe('under the users of the ACL file', () => {
       acked: 1,
       retried: 4,
       deadLettered: 1,
+      deadLettersTrimmed: 1,
     })
     expect(await monitor.during(CLAIMER, () => claimOnce(billing, { redis: claimer }))).toMatchObject({
       claimed: 3,

@@ -17,6 +17,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   local: ['cli'],
   cli: [],
   testing: [],
+  stores: [],
 }
 
 const ROOT = ['clock.ts', 'errors.ts', 'index.ts', 'report.ts']

@@ -12,6 +12,7 @@ const root = join(import.meta.dirname, '../..')
 const INSTALLED = [
   '@aws-lambda-powertools/logger',
   '@aws-lambda-powertools/metrics',
+  '@aws-sdk/client-s3',
   '@middy/core',
   '@opentelemetry/api',
   '@standard-schema/spec',
@@ -64,8 +65,8 @@ describe('the tarball', () => {
   test('is small', () => {
     expect(packed.files.length).toBeGreaterThan(5)
     expect(packed.files.length).toBeLessThan(1_550)
-    expect(packed.size).toBeLessThan(1_550_000)
-    expect(packed.unpackedSize).toBeLessThan(5_500_000)
+    expect(packed.size).toBeLessThan(1_570_000)
+    expect(packed.unpackedSize).toBeLessThan(5_600_000)
   })
 
   test('depends on @middy/core and @standard-schema/spec alone', async () => {
@@ -142,6 +143,7 @@ const ENTRY_POINTS = [
   'millrace/connect',
   'millrace/opentelemetry',
   'millrace/powertools',
+  'millrace/s3',
   'millrace/testing',
 ]
 
@@ -151,12 +153,13 @@ import * as ioredis from 'millrace/ioredis'
 import * as millrace from 'millrace'
 import * as opentelemetry from 'millrace/opentelemetry'
 import * as powertools from 'millrace/powertools'
+import * as s3 from 'millrace/s3'
 import * as testing from 'millrace/testing'
 import * as upstash from 'millrace/upstash'
 import * as z from 'zod/mini'
 
 export const OrderPaid = millrace.defineEvent('OrderPaid', { version: 1, payload: z.object({ orderId: z.string() }) })
-export const entryPoints = [connect, ioredis, millrace, opentelemetry, powertools, testing, upstash]
+export const entryPoints = [connect, ioredis, millrace, opentelemetry, powertools, s3, testing, upstash]
 `
 
 const COMPILER_OPTIONS = {

@@ -88,7 +88,7 @@ test('a group is shown as pollers and claimers left it', async () => {
               { name: 'parked', pending: 2, idleMs: AGE },
               { name: 'poller-0', pending: 0, idleMs: AGE, isLeased: false },
             ],
-            deadLetters: { stream: DLQ, length: await raw.xlen(DLQ), oldestAgeMs: AGE, newestAgeMs: AGE },
+            deadLetters: { stream: DLQ, length: await raw.xlen(DLQ), trimmed: 0, oldestAgeMs: AGE, newestAgeMs: AGE },
             sinceLastSuccessMs: AGE,
             isOurs: true,
             unknown: {},

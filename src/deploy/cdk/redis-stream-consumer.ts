@@ -22,6 +22,7 @@ export interface RedisStreamAlarms {
   readonly noPoll?: CfnAlarm
   readonly oldestPending?: CfnAlarm
   readonly deadLetters?: CfnAlarm
+  readonly deadLettersFull?: CfnAlarm
   readonly pollerFailing?: CfnAlarm
   readonly claimerFailing?: CfnAlarm
   readonly lost?: CfnAlarm

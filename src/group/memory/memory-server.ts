@@ -62,6 +62,8 @@ export interface StoredClaimerState {
   mark?: string
   /** Milliseconds since 1970. */
   acked?: number
+  /** Dead letters that were ever trimmed. */
+  lettersTrimmed?: number
   /** The mark of a group that was made again and has yet to get back what was set aside. */
   healing?: string
   /** When a poller of that name gave its slot back with a read in doubt, in milliseconds since 1970. */

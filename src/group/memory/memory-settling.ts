@@ -94,7 +94,9 @@ function bury(
   const letters = calls.server.stream(keys.deadLetters)
   letters.add([...pairs, ['fieldCount', String(fields.length)], ...body], calls.now)
   calls.drop(group, id)
-  return letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, calls.now)
+  const trimmed = letters.trim({ kind: 'length', maxLength: settings.maxDeadLetters, exact: true }, calls.now)
+  if (trimmed > 0) calls.state.lettersTrimmed = (calls.state.lettersTrimmed ?? 0) + trimmed
+  return trimmed
 }
 
 /** Whether an entry is under our name with the count that we know of, or one more where its start was not answered. */

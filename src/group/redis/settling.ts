@@ -77,7 +77,8 @@ function settleScript(
   chunk: readonly Settlement[],
 ): RedisCall {
   const origin = { stream, group, consumerName: slot.consumerName }
-  const keep = Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
+  const buries = chunk.some(isDeadLetterSettlement)
+  const keep = buries && Number.isFinite(settings.maxDeadLetters) ? settings.maxDeadLetters : ''
   const args: CommandArgument[] = [group, slot.consumerName, slot.token, keep]
   for (const { id, deliveryCount, outcome, isTaken } of chunk) {
     if (outcome.kind === 'dead-letter') {
@@ -92,8 +93,7 @@ function settleScript(
     }
   }
   const touched = [stream, keys.slot(slot.consumerName), keys.due, keys.waiting]
-  const buries = chunk.some(isDeadLetterSettlement)
-  return { script: settleEntriesScript, keys: buries ? [...touched, keys.deadLetters] : touched, args }
+  return { script: settleEntriesScript, keys: buries ? [...touched, keys.deadLetters, keys.state] : touched, args }
 }
 
 function wholeMs(delayMs: number): number | '' {

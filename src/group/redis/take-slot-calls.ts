@@ -1,4 +1,4 @@
-import { delayKeys } from '../../core/keys.ts'
+import { delayKeys, isInOtherSlot } from '../../core/keys.ts'
 import { RedisReplyError } from '../../errors.ts'
 import { slotConsumerNames } from '../consumer-names.ts'
 import type { GroupAddress, Slot, SlotKind } from '../group.ts'
@@ -6,6 +6,7 @@ import { seenDelays } from '../seen-delays.ts'
 import { seenPauses } from '../seen-pauses.ts'
 import { replyAsText } from './commands/reply.ts'
 import { parseTime, timeCommand } from './commands/time.ts'
+import { explainOtherSlot } from './other-slot.ts'
 import { giveSlotBackScript } from './scripts/give-slot.ts'
 import { NO_LEASE_WRITTEN, takeSlotScript } from './scripts/take-slot.ts'
 import type { RedisCall } from './sender.ts'
@@ -50,13 +51,16 @@ export function takeSlotCalls(
         keys.state,
         keys.paused,
         ...names.map((name) => keys.slot(name)),
+        // so that a cluster refuses them before anything is read
+        ...(isInOtherSlot(keys) ? [keys.deadLetters] : []),
         ...(delays ? [delayKeys(stream).next] : []),
       ],
       args,
     },
     also: asksTime ? [timeCommand] : [],
     token,
-    slotOf(answer, told) {
+    slotOf(first, told) {
+      const answer = explainOtherSlot(first, keys)
       const [reply, text = '', time = '', next = ''] = Array.isArray(answer)
         ? (answer as readonly RedisReply[])
         : [answer]

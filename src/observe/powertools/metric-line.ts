@@ -12,6 +12,7 @@ const MOST_VALUES = 99
 const UNITS = [
   [/(Age|Idle|Latency|Duration|Success)$/, MetricUnit.Milliseconds],
   [/Bytes$/, MetricUnit.Bytes],
+  [/Percentage$/, MetricUnit.Percent],
 ] as const
 
 /** Metrics that share their dimensions, on their way to one line. */

@@ -127,6 +127,7 @@ function valuesOf(
     SupersededEventCount: report.superseded,
     UnsettledEventCount: report.unsettled,
     OnFailureDestinationDeliveredEventCount: report.deadLettered,
+    TrimmedDeadLetterCount: report.deadLettersTrimmed || undefined,
     LostEventCount: report.lost,
     OverranEventCount: report.overran,
     Paused: report.paused || report.pausedTypes ? 1 : undefined,
@@ -140,5 +141,6 @@ function valuesOf(
     Lag: backlog?.lag,
     StreamLength: backlog?.streamLength,
     DeadLetterLength: backlog?.deadLetters,
+    DeadLetterUsagePercentage: backlog?.deadLettersPercent,
   }
 }

@@ -34,6 +34,8 @@ export interface DeadLetterGroup {
   readonly group: string
   /** The dead-letter stream, if the consumer names one of its own. Default `{<stream>}:<group>:dlq`. */
   readonly deadLetters?: string
+  /** As the consumer's `deadLetters.allowOtherSlot` says. Default false. */
+  readonly allowOtherSlot?: boolean
 }
 
 /** Which dead letters; those that fit all that is given. Default: all of the group's. */
@@ -90,11 +92,19 @@ export function openDeadLetters(
   const { stream, group } = source
   assertText(action, 'stream', stream)
   assertText(action, 'group', group)
-  if (!('keys' in source)) assertKnownKeys(action, source, ['stream', 'group', 'deadLetters'])
-  const keys = 'keys' in source ? source.keys : resolveConsumerKeys(action, stream, group, source.deadLetters)
+  const keys = 'keys' in source ? source.keys : keysOfGroup(action, source)
   assertKnownOptions(action, options, ['redis', ...known])
   checkFilters(action, options)
   return { group, keys, sender: createOperatorSender(action, options.redis), filters: options }
+}
+
+function keysOfGroup(action: string, source: DeadLetterGroup): ConsumerKeys {
+  assertKnownKeys(action, source, ['stream', 'group', 'deadLetters', 'allowOtherSlot'])
+  const { stream, group, deadLetters, allowOtherSlot } = source
+  return resolveConsumerKeys(action, stream, group, {
+    ...(deadLetters !== undefined && { stream: deadLetters }),
+    ...(allowOtherSlot !== undefined && { allowOtherSlot }),
+  })
 }
 
 function checkFilters(action: string, options: DeadLetterFilters): void {

@@ -4,6 +4,7 @@ import { RedisReplyError } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
 import { xdel } from '../../group/redis/commands/xdel.ts'
 import { xlen } from '../../group/redis/commands/xlen.ts'
+import { explainOtherSlot } from '../../group/redis/other-slot.ts'
 import { REDRIVE_SCRIPT_ANSWERS, redriveScript } from '../../group/redis/scripts/redrive.ts'
 import type { RedisCall } from '../../group/redis/sender.ts'
 import type { RedisReply } from '../../group/redis/transport.ts'
@@ -229,7 +230,7 @@ async function change<Outcome extends string>(
     const replies = (calls.length > 0 ? await letters.sender.send(calls) : []).values()
     return wanted.map((one) => {
       if (typeof one === 'string') return one
-      const reply = replies.next().value ?? null
+      const reply = explainOtherSlot(replies.next().value ?? null, letters.keys)
       if (reply instanceof RedisReplyError) return reply
       return answers.get(reply) ?? new RedisReplyError('ERR the answer is none that is known')
     })

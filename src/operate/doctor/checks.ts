@@ -2,7 +2,7 @@ import type { DoctorCheck } from './check.ts'
 import { aging, index, setAside, unknownTypes } from './checks/aside.ts'
 import { clientBytesCheck, keyPrefixCheck } from './checks/client.ts'
 import { consumerNamesCheck } from './checks/consumers.ts'
-import { deadLettersCheck } from './checks/dead-letters.ts'
+import { deadLetterSlotCheck, deadLettersCheck } from './checks/dead-letters.ts'
 import { delayKeysCheck, overdueCheck, unreadableDelaysCheck } from './checks/delays.ts'
 import { groupStartCheck } from './checks/group-start.ts'
 import { iamCheck } from './checks/iam.ts'
@@ -57,4 +57,5 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   slotsCheck,
   consumerNamesCheck,
   deadLettersCheck,
+  deadLetterSlotCheck,
 ]

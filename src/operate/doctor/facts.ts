@@ -15,6 +15,7 @@ import {
   consumersQuestion,
   groupStateMemberQuestion,
   groupsQuestion,
+  lettersTrimmedQuestion,
   oldestPendingQuestion,
   pausesQuestion,
   readStreamAbsence,
@@ -65,6 +66,8 @@ export interface GroupFacts {
   readonly beyond: number
   readonly claimers: number
   readonly deadLetters: Found
+  /** Dead letters that were ever trimmed. */
+  readonly lettersTrimmed: number
   /** Where a lost group is made again; `undefined`: there never was one of ours. */
   readonly mark: string | undefined
   /** What somebody paused, as it lies beside the group; `''` if nothing is. */
@@ -121,6 +124,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     beyond: heldQuestion(keys, [...pollers.slice(slots), PARKED_CONSUMER]),
     claimers: heldQuestion(keys, slotConsumerNames('claimer', CLAIMER_SLOT_COUNT)),
     deadLetters: foundQuestion(deadLetters),
+    lettersTrimmed: lettersTrimmedQuestion(keys),
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
     paused: pausesQuestion(keys),

@@ -13,6 +13,7 @@ import { askQuestions } from '../ask.ts'
 import {
   consumersQuestion,
   groupStateMemberQuestion,
+  lettersTrimmedQuestion,
   oldestPendingQuestion,
   pausesQuestion,
   readStreamAbsence,
@@ -81,7 +82,7 @@ export async function inspectGroup(
     aside,
     consumerCount: group.consumers,
     consumers: listed,
-    deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, at, unknowns),
+    deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, told.lettersTrimmed, at, unknowns),
     sinceLastSuccessMs: owner === stream ? sinceOf(unknowns.read('isOurs', told.acked), at) : undefined,
     paused:
       owner === undefined || isOwnedBy(stream, owner || stream)
@@ -107,6 +108,7 @@ function keysQuestions(keys: ConsumerKeys) {
   return {
     owner: groupStateMemberQuestion(keys, 'stream'),
     deadLetters: streamInfoQuestion(keys.deadLetters),
+    lettersTrimmed: lettersTrimmedQuestion(keys),
     acked: groupStateMemberQuestion(keys, 'acked'),
     paused: pausesQuestion(keys),
   }
@@ -188,6 +190,7 @@ function deadLettersOf(
   owner: string | undefined,
   stream: string,
   told: AnswerOrRefusal<StreamInfo> | undefined,
+  toldTrimmed: AnswerOrRefusal<number> | undefined,
   at: number,
   unknowns: UnknownFactsCollector,
 ): DeadLettersInspection | undefined {
@@ -196,13 +199,15 @@ function deadLettersOf(
     unknowns.reasons.deadLetters = `the keys of this group belong to stream ${owner}`
     return undefined
   }
+  const trimmed = unknowns.read('deadLetters', toldTrimmed)
   if (told && 'refusal' in told && readStreamAbsence(told.refusal) === 'missing')
-    return { stream: keys.deadLetters, length: 0 }
+    return { stream: keys.deadLetters, length: 0, trimmed }
   const info = unknowns.read('deadLetters', told)
   return (
     info && {
       stream: keys.deadLetters,
       length: info.length,
+      trimmed,
       oldestAgeMs: ageOfEntryIfKnown(info.firstId, at),
       newestAgeMs: ageOfEntryIfKnown(info.lastId, at),
     }

@@ -177,6 +177,8 @@ export interface ConsumerInspection {
 export interface DeadLettersInspection {
   readonly stream: string
   readonly length: number
+  /** Letters that `deadLetters.maxLength` ever removed from it, by settlements of this group; those redriven and dropped are not among them. */
+  readonly trimmed?: number | undefined
   /** Milliseconds since the oldest was written. */
   readonly oldestAgeMs?: number | undefined
   readonly newestAgeMs?: number | undefined

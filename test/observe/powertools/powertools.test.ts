@@ -106,13 +106,18 @@ describe('reportMetrics()', () => {
         Lag: 1,
         StreamLength: 2,
         DeadLetterLength: 0,
+        DeadLetterUsagePercentage: 0,
         ClaimedAge: 2_000,
         ClaimedIdle: expect.any(Number),
         Duration: 0,
         DeliveryCount: 2,
       },
     ])
-    expect(consumerLines(written)[0]?.units).toMatchObject({ Lag: 'Count', OldestPendingAge: 'Milliseconds' })
+    expect(consumerLines(written)[0]?.units).toMatchObject({
+      Lag: 'Count',
+      OldestPendingAge: 'Milliseconds',
+      DeadLetterUsagePercentage: 'Percent',
+    })
   })
 
   test('leaves out what is not known', async () => {

@@ -19,6 +19,7 @@ const COUNTED: Readonly<Record<string, (report: ConsumerReport) => number>> = {
   SupersededEventCount: ({ superseded }) => superseded,
   UnsettledEventCount: ({ unsettled }) => unsettled,
   OnFailureDestinationDeliveredEventCount: ({ deadLettered }) => deadLettered,
+  TrimmedDeadLetterCount: ({ deadLettersTrimmed }) => deadLettersTrimmed,
   LostEventCount: ({ lost }) => lost,
   OverranEventCount: ({ overran }) => overran,
 }
@@ -36,6 +37,7 @@ const MEASURED = {
   lag: 'Lag',
   streamLength: 'StreamLength',
   deadLetters: 'DeadLetterLength',
+  deadLettersPercent: 'DeadLetterUsagePercentage',
   oldestPendingMs: 'OldestPendingAge',
   sinceLastSuccessMs: 'TimeSinceLastSuccess',
 } as const

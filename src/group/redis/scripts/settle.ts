@@ -21,6 +21,9 @@ export const MAX_XADD_FIELD_PAIRS = 3_900
  */
 const SURE_PAIRS = 1_000
 
+/** Dead letters that one call takes off: a stream that had no bound before shrinks in steps, and holds up no other client. */
+const MOST_TRIMMED = 10_000
+
 /** Milliseconds after which a dead letter that was refused is tried again. */
 export const REFUSED_DEAD_LETTER_RETRY_MS = 60_000
 
@@ -31,7 +34,9 @@ export const REFUSED_DEAD_LETTER_RETRY_MS = 60_000
  * has been idle for no time. A dead letter is added before the entry is acknowledged: nothing can fail between the two, and where the add is refused nothing
  * has happened. The refused entry is set aside, so that it does not pass for one whose process died.
  *
- * KEYS stream, lease, due, waiting, and the dead letters if there are any to write.
+ * Above what is kept, the oldest letters go; the group's state counts them, for whoever asks later.
+ *
+ * KEYS stream, lease, due, waiting, and the dead letters and the group's state if there are any letters to write.
  * ARGV group, consumer, token, dead letters kept (or ''), then for each entry, lowest id first
  *   'aside', id, count, 1 if it may have one delivery more, new count, delay in ms ('' before all else), condition ('' comes back at its time)
  *   'back', id, count, 1 if it may have one delivery more, new count, owner
@@ -41,7 +46,7 @@ export const REFUSED_DEAD_LETTER_RETRY_MS = 60_000
 export const settleEntriesScript: LuaScript = {
   keyCount: undefined,
   lua: `
-local stream, lease, due, waiting, letters = unpack(KEYS, 1, 5)
+local stream, lease, due, waiting, letters, state = unpack(KEYS, 1, 6)
 local group, consumer, token, keep = unpack(ARGV, 1, 4)
 ${LUA_FENCE}
 ${LUA_HELD_ENTRIES}
@@ -49,7 +54,7 @@ ${LUA_IS_TRIMMED}
 ${LUA_NOW_MS}
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SET_ASIDE}
-local ours, dropped, out = leased(), 0, {}
+local ours, written, out = leased(), 0, {}
 
 local function ack(id, status)
   redis.call('XACK', stream, group, id)
@@ -97,8 +102,19 @@ local function deadLetter(id, count, first, last)
     return added.err
   end
   ack(id)
-  if keep ~= '' then dropped = dropped + redis.call('XTRIM', letters, 'MAXLEN', '=', keep) end
+  written = written + 1
   return ${SETTLE_SCRIPT_ANSWERS.done}
+end
+
+-- how many letters are too many, and were taken off
+local function trim()
+  local over = written > 0 and keep ~= '' and redis.call('XLEN', letters) - keep or 0
+  if over <= 0 then return 0 end
+  local trimmed = over > ${MOST_TRIMMED} and redis.call('XTRIM', letters, 'MAXLEN', '~', keep, 'LIMIT', ${MOST_TRIMMED})
+    or redis.call('XTRIM', letters, 'MAXLEN', '=', keep)
+  local before = msOr(beside('HGET', state, 'lettersTrimmed'), 0)
+  redis.pcall('HSET', state, 'lettersTrimmed', num(before + trimmed))
+  return trimmed
 end
 
 local places = {}
@@ -118,7 +134,7 @@ for n, at in ipairs(places) do
   elseif op == 'back' then out[n] = giveBack(id, tonumber(new), a)
   else out[n] = deadLetter(id, tonumber(count), at + 4, at + 3 + more) end
 end
-table.insert(out, 1, dropped)
+table.insert(out, 1, trim())
 return out
 `,
 }

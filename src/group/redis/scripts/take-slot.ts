@@ -20,7 +20,7 @@ const MAX_LEASE_MS = MAX_DELAY_MS + 60_000
  *
  * A poller of a group that is paused leaves the flag: publishers need not wake others.
  *
- * KEYS the flag, stream, due, state, paused, then a lease per slot, lowest first, then where somebody asks the time at which the next delayed event is due. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
+ * KEYS the flag, stream, due, state, paused, then a lease per slot, lowest first, then the dead letters if they lie in another hash slot, then where somebody asks the time at which the next delayed event is due. ARGV token, milliseconds, 1 for a poller, group, then a consumer name per slot.
  * Answers the slot's number from 0, -1 if none is free, or -2 when the server refuses to write a lease: its memory is full, in whatever words; where something
  * is paused, or delayed, an array of that, the text ('' nothing is paused), the server's time, and when the next delayed event is due ('' none).
  */
@@ -55,6 +55,7 @@ local function refusal(reply) return type(reply) == 'table' and reply.err and re
 local holders = redis.call('MGET', unpack(KEYS, 5))
 local text, now = table.remove(holders, 1), nil
 local delayed = #KEYS - 5 > #ARGV - 4 and table.remove(holders)
+holders[#ARGV - 3] = nil
 if text or delayed then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
