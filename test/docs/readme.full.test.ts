@@ -66,7 +66,7 @@ describe('README', () => {
   })
 
   it('its table of errors names every class with its code', async () => {
-    const files = ['src/errors.ts', 'src/run/invocation-errors.ts']
+    const files = ['src/errors.ts', 'src/core/payload-errors.ts', 'src/run/invocation-errors.ts']
     const source = (await Promise.all(files.map((path) => readFile(join(root, path), 'utf8')))).join('\n')
     const codes = [...source.matchAll(/^ {2}\| '(ERR_\w+)'$/gm)].map(([, code]) => code)
     const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| `(\w+)` \|/gm)].map(([, code, name]) => [code, name])
