@@ -1,3 +1,4 @@
+import { isKeyOfConsumer } from '../../core/keys.ts'
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
@@ -75,7 +76,10 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const now = () => server.clock.now()
   return {
     assertServes(action, consumer) {
+      const { keys } = consumer as Consumer
       for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
+        // what lies beside the group is for scripts, which memory has in its own words
+        if (isKeyOfConsumer(keys, key)) continue
         const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
           throw wrongUseError(
