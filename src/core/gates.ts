@@ -22,8 +22,11 @@ export const GATE_ANSWERS = {
 /** A limit of which nobody has taken a turn, or a place, for that long, though somebody waits in line: whoever comes need not wait in line. */
 export const LINE_IS_STALE_MS = 2_000
 
+/** The longest that anybody is told to wait for a place. */
+export const LONGEST_LINE_MS = 300_000
+
 /** A place's hold, in milliseconds, before any is known. */
-export const UNKNOWN_HOLD_MS = 1_000
+export const UNKNOWN_HOLD_MS = 100
 
 /** How soon who finds a probe under way asks again, in milliseconds. */
 export const PROBE_WAIT_MS = 1_000

@@ -1,4 +1,4 @@
-import { BREAKER_FIELDS, GATE_ANSWERS, LINE_IS_STALE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import { BREAKER_FIELDS, GATE_ANSWERS, LINE_IS_STALE_MS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
@@ -230,7 +230,8 @@ class MemoryGates {
       const limit = this.#limit(key)
       const isFree = limit.holders.size < max && (isKnown || !this.#hasLine(limit))
       if (limit.holders.has(`@${holder}`) || isFree) continue
-      return GATE_ANSWERS.place + num(this.#standInLine(limit, now, (limit.avg ?? UNKNOWN_HOLD_MS) / max))
+      const step = Math.min((limit.avg ?? UNKNOWN_HOLD_MS) / max, Math.max(0, now + LONGEST_LINE_MS - limit.line))
+      return GATE_ANSWERS.place + num(this.#standInLine(limit, now, step))
     }
     if (this.#most < 1 && rates.length === 0) return GATE_ANSWERS.none
     const limited = rates.map((rate) => {

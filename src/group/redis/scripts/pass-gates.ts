@@ -1,4 +1,4 @@
-import { GATE_ANSWERS, LINE_IS_STALE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../../core/gates.ts'
+import { GATE_ANSWERS, LINE_IS_STALE_MS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../../core/gates.ts'
 import { LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -138,7 +138,9 @@ local function pass(id, holder, isKnown, kind, places, rates)
   for _, place in ipairs(places) do
     local limit = limitOf(place.key)
     if not limit.holders['@' .. holder] and (limit.count >= place.max or not isKnown and hasLine(limit)) then
-      return '${GATE_ANSWERS.place}' .. num(standInLine(limit, now, (limit.avg or ${UNKNOWN_HOLD_MS}) / place.max))
+      -- nobody knows how long places are held: no wait is longer than that
+      local step = math.min((limit.avg or ${UNKNOWN_HOLD_MS}) / place.max, math.max(0, now + ${LONGEST_LINE_MS} - limit.line))
+      return '${GATE_ANSWERS.place}' .. num(standInLine(limit, now, step))
     end
   end
   if most < 1 and #rates == 0 then return '${GATE_ANSWERS.none}' end
