@@ -36,7 +36,8 @@ export function circuitBreaker(options: CircuitBreakerOptions): Policy {
   assertInteger(action, 'failures', failures, 1, MOST_FAILURES)
   assertInteger(action, 'perMs', perMs, 1, LONGEST_WINDOW_MS)
   assertInteger(action, 'probeAfterMs', probeAfterMs, 1, LONGEST_WINDOW_MS)
-  if (!isSynchronousFunction(when)) throw wrongUseError(action, 'when must be a function of the error that answers at once')
+  if (!isSynchronousFunction(when))
+    throw wrongUseError(action, 'when must be a function of the error that answers at once')
   const rules = { failures, perMs, probeAfterMs, when: (error: unknown) => saysSo(when, error) }
   return definePolicy({
     name: CIRCUIT_BREAKER,

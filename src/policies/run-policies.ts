@@ -261,7 +261,7 @@ export class RunPolicies implements PoliciesOfRun {
 
   isOver(condition: string): CameBack | boolean {
     const { reason, what } = parseCondition(condition)
-    const gated = this.#gate?.comesBack(condition)
+    const gated = this.comesBack(condition)
     if (gated) return gated
     return this.#all.some(
       ({ name, hooks }) =>
@@ -276,6 +276,10 @@ export class RunPolicies implements PoliciesOfRun {
         this.#safely(name, Infinity, () => checkHookTime(assertNotPromise(hooks.dueAt?.()))),
       ),
     )
+  }
+
+  comesBack(condition: string): CameBack | boolean {
+    return this.#gate?.comesBack(condition) ?? false
   }
 
   conditionDueAt(): number {

@@ -96,6 +96,8 @@ export interface PoliciesOfRun {
   failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
   /** Whether what waits for a condition comes back now, as far as policies go; or how much of it. */
   isOver(condition: string): CameBack | boolean
+  /** The same, of circuit breakers alone. */
+  comesBack(condition: string): CameBack | boolean
   /** When a condition may be met, on the monotonic clock; Infinity: nobody knows. */
   conditionDueAt(): number
   /** Resolves once policies ask nothing any more. */

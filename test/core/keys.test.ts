@@ -186,7 +186,16 @@ describe('delayKeys()', () => {
 
   test.each(['delayed', 'delayed:events', 'delayed:ended', ''])('share no key with a group named %j', (group) => {
     const { slot, marker, failures, rate, places, ...keys } = consumerKeys('orders', group)
-    const ofGroup = [...Object.values(keys), slot('poller-0'), slot('0'), marker('0'), marker(''), failures(''), rate(''), places('')]
+    const ofGroup = [
+      ...Object.values(keys),
+      slot('poller-0'),
+      slot('0'),
+      marker('0'),
+      marker(''),
+      failures(''),
+      rate(''),
+      places(''),
+    ]
     const { delayed, events, next, ended } = delayKeys('orders')
 
     expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])

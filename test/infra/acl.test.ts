@@ -47,6 +47,7 @@ import { healGroupScript } from '../../src/group/redis/scripts/heal.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
+import { passGatesScript } from '../../src/group/redis/scripts/pass-gates.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
@@ -111,7 +112,13 @@ const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 /** What scripts are made of. */
 const PARTS = ['aside.ts', 'delays.ts', 'fence.ts', 'look-ahead.ts', 'marker.ts', 'script.ts', 'settle-entry.ts']
-const POLICY_SCRIPTS = [acknowledgeWithEffectsScript, joinScript, holdMarkersScript, takeSetAsideGuardedScript]
+const POLICY_SCRIPTS = [
+  acknowledgeWithEffectsScript,
+  joinScript,
+  holdMarkersScript,
+  passGatesScript,
+  takeSetAsideGuardedScript,
+]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
@@ -167,6 +174,9 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     newestEntryCommand(''),
     xlen(''),
     xdel('', []),
+    // resume --breaker
+    ['hgetall'],
+    ['hdel'],
     ...OPERATOR_SCRIPTS.flatMap(callsOf),
   ]),
 }

@@ -1,7 +1,7 @@
-import { isKeyOfConsumer } from '../../core/keys.ts'
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
+import { isKeyOfConsumer } from '../../core/keys.ts'
 import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'

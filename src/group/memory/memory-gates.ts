@@ -1,4 +1,11 @@
-import { BREAKER_FIELDS, GATE_ANSWERS, LINE_IS_STALE_MS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import {
+  BREAKER_FIELDS,
+  GATE_ANSWERS,
+  LINE_IS_STALE_MS,
+  LONGEST_LINE_MS,
+  PROBE_WAIT_MS,
+  UNKNOWN_HOLD_MS,
+} from '../../core/gates.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'

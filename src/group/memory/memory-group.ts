@@ -18,8 +18,8 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
-import { CLAIM_TOLERANCE_MS, LATE_CLAIM_MS } from '../redis/scripts/plan-claim.ts'
 import { passGatesScript } from '../redis/scripts/pass-gates.ts'
+import { CLAIM_TOLERANCE_MS, LATE_CLAIM_MS } from '../redis/scripts/plan-claim.ts'
 import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limit.ts'
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'

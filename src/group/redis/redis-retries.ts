@@ -64,7 +64,12 @@ export class RedisRetries implements RetryOperations {
     return {
       script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
       keys: [...this.asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
-      args: [...this.calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions.map(conditionArgument)],
+      args: [
+        ...this.calls.fence(slot),
+        ...bounds,
+        ...guards.map(({ holds }) => holds),
+        ...conditions.map(conditionArgument),
+      ],
     }
   }
 

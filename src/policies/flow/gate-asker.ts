@@ -19,7 +19,10 @@ export class GateAsker {
   asked: Promise<void> = Promise.resolve()
   isAsking = false
   readonly #inside: PolicyRunInside
-  #operations: { readonly operation: GateOperation; readonly answered?: ((answer?: GateAnswer) => void) | undefined }[] = []
+  #operations: {
+    readonly operation: GateOperation
+    readonly answered?: ((answer?: GateAnswer) => void) | undefined
+  }[] = []
 
   constructor(inside: PolicyRunInside) {
     this.#inside = inside

@@ -96,7 +96,7 @@ export class KnownBreakers {
   }
 
   /** When the next probe is due. */
-  probeAt(now: number): number {
-    return Math.min(Infinity, ...[...this.#shutUntil.values()].map((at) => Math.max(at, now)))
+  get probeAt(): number {
+    return Math.min(Infinity, ...this.#shutUntil.values())
   }
 }

@@ -48,9 +48,7 @@ export class LimitNames {
   readonly admit = (jobs: readonly PolicyJob[]): readonly (Decision | undefined)[] =>
     jobs.map((job) => {
       const name = this.#of(job)
-      return name && 'problem' in name
-        ? { action: 'deadLetter', reason: 'malformed', error: name.problem }
-        : undefined
+      return name && 'problem' in name ? { action: 'deadLetter', reason: 'malformed', error: name.problem } : undefined
     })
 
   #of(job: PolicyJob): LimitName {

@@ -3,8 +3,8 @@ import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from 
 import { RUN_INSIDE } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
-import type { BreakerRules, FlowRule } from './flow-rules.ts'
 import { spelled } from '../spelled.ts'
+import type { BreakerRules, FlowRule } from './flow-rules.ts'
 import { GateAsker } from './gate-asker.ts'
 import type { GateAnswer } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
@@ -13,6 +13,13 @@ import { WaitingJob } from './waiting-job.ts'
 
 /** The name of the policy whose entries wait for a condition: that their circuit breaker is closed. */
 export const CIRCUIT_BREAKER = 'circuitBreaker'
+
+/** What the report counts of what each policy sets aside. */
+const COUNTERS = {
+  [CIRCUIT_BREAKER]: 'circuitOpen',
+  rateLimit: 'rateLimited',
+  concurrencyLimit: 'concurrencyLimited',
+} as const
 
 /** What may start within that time waits in the run; what may not is set aside. */
 const HOLD_MS = 1_000
@@ -59,9 +66,7 @@ export class RunGate implements GateOfRun {
   add(rule: FlowRule): void {
     this.#rules.push(rule)
     if (rule.kind === 'breaker')
-      for (const type of rule.eventType === undefined
-        ? this.#inside.parts.consumer.routes.keys()
-        : [rule.eventType])
+      for (const type of rule.eventType === undefined ? this.#inside.parts.consumer.routes.keys() : [rule.eventType])
         this.#breakers.types.add(type)
   }
 
@@ -93,7 +98,8 @@ export class RunGate implements GateOfRun {
   admit(jobs: readonly PolicyJob[]): readonly (Decision | undefined)[] {
     return jobs.map((job) => {
       const type = job.event?.type
-      if (type === undefined || !this.#breakers.types.has(type) || !this.#breakers.isShut(type, this.#now)) return undefined
+      if (type === undefined || !this.#breakers.types.has(type) || !this.#breakers.isShut(type, this.#now))
+        return undefined
       this.#inside.parts.report.limited('circuitOpen')
       return { action: 'park', until: breakerText(type) }
     })
@@ -152,19 +158,24 @@ export class RunGate implements GateOfRun {
     const others = this.#calls.get(call)
     const isShut = this.#breakers.isShut(type, this.#now)
     if (waiting.isProbe) waiting.hasReported = true
-    if (isShut && !waiting.isProbe && !others) return this.#parkDecision(type)
+    if (isShut && !waiting.isProbe && !others) {
+      this.#inside.parts.report.limited('circuitOpen')
+      return this.#parkDecision(type)
+    }
     if (others) others.push(job)
     else this.#report(waiting, type, rules, error, call)
     return 'later'
   }
 
   comesBack(condition: string): CameBack | boolean {
-    const type = [...this.#breakers.types].find((one) => condition === formatCondition(CIRCUIT_BREAKER, breakerText(one)))
+    const type = [...this.#breakers.types].find(
+      (one) => condition === formatCondition(CIRCUIT_BREAKER, breakerText(one)),
+    )
     return type !== undefined && this.#breakers.comesBack(type, this.#now)
   }
 
   conditionDueAt(): number {
-    return this.#breakers.probeAt(this.#now)
+    return this.#breakers.probeAt
   }
 
   async finish(): Promise<void> {
@@ -264,25 +275,27 @@ export class RunGate implements GateOfRun {
       this.#setAside(waiting, this.#parkDecision(type))
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
-      if (waitMs <= HOLD_MS) waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
-      else this.#setAside(waiting, waiting.parkDecision(answer.kind, waitMs - EARLY_MS, this.#inside.parts.report))
+      if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS) waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
+      else this.#setAside(waiting, waiting.parkDecision(answer.kind, waitMs - EARLY_MS))
     }
   }
 
   #parkDecision(type: string): CheckedPolicyDecision {
-    this.#inside.parts.report.limited('circuitOpen')
     return { action: 'park', until: breakerText(type), policy: CIRCUIT_BREAKER }
   }
 
   /** Not while the pool asks. */
   #setAsideSoon(waiting: WaitingJob): true {
-    if (waiting.phase !== 'leaves') queueMicrotask(() => this.#setAside(waiting, this.#parkDecision(waiting.breakerType)))
+    if (waiting.phase !== 'leaves')
+      queueMicrotask(() => this.#setAside(waiting, this.#parkDecision(waiting.breakerType)))
     waiting.phase = 'leaves'
     return true
   }
 
   #setAside({ job }: WaitingJob, decision: CheckedPolicyDecision): void {
-    if (this.#jobs.has(job)) this.#inside.policies.decide(job.entryId, decision)
+    if (!this.#jobs.has(job)) return
+    this.#inside.parts.report.limited(COUNTERS[decision.policy as keyof typeof COUNTERS])
+    this.#inside.policies.decide(job.entryId, decision)
   }
 
   #giveBack(waiting: WaitingJob, isDone: boolean): void {
@@ -317,7 +330,10 @@ export class RunGate implements GateOfRun {
       this.#calls.delete(call)
       const isOpen = answer?.kind === 'breaker'
       if (isOpen) this.#breakers.opened(type, this.#asker.serverTime.surelyAt(answer.at))
-      for (const one of jobs) this.#inside.policies.decide(one.entryId, isOpen ? this.#parkDecision(type) : undefined)
+      for (const one of jobs) {
+        if (isOpen) this.#inside.parts.report.limited('circuitOpen')
+        this.#inside.policies.decide(one.entryId, isOpen ? this.#parkDecision(type) : undefined)
+      }
       this.#inside.parts.report.circuitsOpen(this.#breakers.openTypes)
     })
     this.#askSoon()

@@ -2,7 +2,6 @@ import type { PolicyJob } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { PolicyRunInside } from '../../run/policy-engine.ts'
-import type { RunReport } from '../../run/run-report.ts'
 import type { FlowRule } from './flow-rules.ts'
 import type { GateAnswer, GateOperation, PlaceNeed, TurnNeed } from './gate-request.ts'
 import type { ServerTime } from './server-time.ts'
@@ -40,6 +39,7 @@ export class WaitingJob {
   hasReported = false
   /** It stands in line, or stood there before it came back. */
   #isKnown: boolean
+  #since: number | undefined
 
   private constructor(job: PolicyJob, breakerType: string, places: PlaceNeed[], turns: TurnNeed[], holder: string) {
     this.job = job
@@ -93,7 +93,8 @@ export class WaitingJob {
 
   /** Whether the turns of one are as good for the other. */
   sharesTurnsWith(other: WaitingJob): boolean {
-    const isEqual = this.turns.length === other.turns.length && this.turns.every((t, n) => t.key === other.turns[n]?.key)
+    const isEqual =
+      this.turns.length === other.turns.length && this.turns.every((t, n) => t.key === other.turns[n]?.key)
     return isEqual && this.turns.length > 0 && this.places.length + other.places.length === 0
   }
 
@@ -115,6 +116,12 @@ export class WaitingJob {
     this.until = this.turns.length > 0 ? serverTime.surelyUntil(at + lateMs) : now + PASS_MS
   }
 
+  /** Milliseconds since it was asked about first. */
+  hasWaitedMs(now: number): number {
+    this.#since ??= now
+    return now - this.#since
+  }
+
   wait(until: number): void {
     this.phase = 'waits'
     this.from = until
@@ -123,13 +130,12 @@ export class WaitingJob {
 
   /** A place became free. */
   placeLeft(places: readonly PlaceNeed[]): void {
-    if (this.phase === 'waits' && this.places.some(({ key }) => places.some((place) => place.key === key))) this.from = 0
+    if (this.phase === 'waits' && this.places.some(({ key }) => places.some((place) => place.key === key)))
+      this.from = 0
   }
 
-  parkDecision(kind: GateAnswer['kind'], delayMs: number, report: RunReport): CheckedPolicyDecision {
-    const isTurn = kind === 'turn'
-    report.limited(isTurn ? 'rateLimited' : 'concurrencyLimited')
-    return { action: 'park', delayMs, policy: isTurn ? 'rateLimit' : 'concurrencyLimit' }
+  parkDecision(kind: GateAnswer['kind'], delayMs: number): CheckedPolicyDecision {
+    return { action: 'park', delayMs, policy: kind === 'turn' ? 'rateLimit' : 'concurrencyLimit' }
   }
 }
 

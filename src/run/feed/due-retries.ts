@@ -1,5 +1,5 @@
 import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
-import { isOver, namedConditions } from '../awaited.ts'
+import { namedConditions } from '../awaited.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
 import { LastDeliveries } from './last-deliveries.ts'
@@ -72,9 +72,7 @@ export class DueRetries {
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.open)
     const room = policies ? policies.limit(free) : free
-    // only policies say of a condition that it is over: what else waits for one is for claimers
-    const over = policies ? this.#conditions.filter((condition) => isOver(condition, this.#run)) : []
-    const conditions = namedConditions(over, this.#run)
+    const conditions = namedConditions(this.#over, this.#run)
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
     this.#conditions = taken?.left.conditions ?? this.#conditions
     const repliedAt = this.#now
@@ -87,8 +85,14 @@ export class DueRetries {
     return has
   }
 
+  /** Conditions of circuit breakers that hold by now; others are for claimers. */
+  get #over(): readonly string[] {
+    const { policies } = this.#run
+    return policies ? this.#conditions.filter((condition) => policies.comesBack(condition)) : []
+  }
+
   get #conditionDueAt(): number {
-    return this.#run.policies?.conditionDueAt() ?? Infinity
+    return this.#over.length > 0 ? Number.NEGATIVE_INFINITY : (this.#run.policies?.conditionDueAt() ?? Infinity)
   }
 
   /** Starts a last delivery, with nothing beside it; or several, which are not waited for. @param inTurn Makes the request that starts them. */

@@ -22,7 +22,8 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
   const pool = new CallPool(time.clock, parts.consumer.settings.concurrency, true)
   const scaler = new BacklogScaler(run)
   const reader = new StreamReader(run, scaler)
-  const retries = run.policies?.setsAsideForTurns ? new DueRetries(run, pool) : undefined
+  const takesDue = parts.consumer.settings.mode === 'drain' && run.policies?.setsAsideForTurns
+  const retries = takesDue ? new DueRetries(run, pool) : undefined
   const end = async () => {
     // it runs where there is time after all, else it is released
     pool.add(await reader.takeAhead())
@@ -53,12 +54,7 @@ export async function feedNewEntries(run: Run): Promise<WorkEnd> {
  * Reads on once all that was read is done, or while events wait for others and there is room for more; while handlers are fast, the next read is
  * under way meanwhile.
  */
-async function readOn(
-  run: Run,
-  pool: CallPool,
-  reader: StreamReader,
-  retries: DueRetries | undefined,
-): Promise<void> {
+async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: DueRetries | undefined): Promise<void> {
   const { time, parts } = run
   const { batchSize, mode } = parts.consumer.settings
   let pauseMs = LOOK_AGAIN_MS.first
