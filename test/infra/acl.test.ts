@@ -17,7 +17,15 @@ import {
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { analyze, dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
+import {
+  analyze,
+  closeBreakers,
+  dropDeadLetters,
+  inspectStreams,
+  pause,
+  redriveDeadLetters,
+  resume,
+} from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { getCommand } from '../../src/group/redis/commands/get.ts'
@@ -517,11 +525,13 @@ describe('under the users of the ACL file', () => {
     const replica = await startRedisServer({ args: ['--replicaof', server.host, `${server.port}`] })
     onTestFinished(() => replica.stop())
     while (!/state=online/.test(await admin.info('replication'))) await new Promise(setImmediate)
+    await admin.hset('{orders}:billing:breakers', 'until Order', 1)
     const resumed = await monitor.during(OPERATOR, async () => {
       const maxAgeMs = 3_600_000
       await pause(billing, { redis, type: Order.type })
       await resume(billing, { redis, type: Order.type, maxAgeMs })
       await pause(billing, { redis })
+      await closeBreakers(billing, { redis })
       return resume(billing, { redis, maxAgeMs })
     })
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
