@@ -84,7 +84,10 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
       await pool.until(() => pool.open <= batchSize)
       if (reader.mayReadAhead(handlersMs)) reader.readAhead()
     }
-    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
+    pauseMs =
+      jobs.length > 0
+        ? LOOK_AGAIN_MS.first
+        : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
     if (reader.isAhead) await pool.until(() => pool.hasRoom)
     else await wanting(pool, run, reader, isFull ? 0 : pauseMs, retries)
     handlersMs = time.clock.monotonic() - addedAt
