@@ -29,8 +29,10 @@ test('the package exports these names', () => {
       "UnreadableEventError",
       "UnsupportedVersionError",
       "VersionConflictError",
+      "circuitBreaker",
       "claim",
       "claimCheck",
+      "concurrencyLimit",
       "createClaimer",
       "createPoller",
       "createPublisher",
@@ -46,6 +48,7 @@ test('the package exports these names', () => {
       "onBatch",
       "poll",
       "promoteDelays",
+      "rateLimit",
       "readEvents",
     ]
   `)
