@@ -10,6 +10,8 @@ export type BlockerReason =
   | 'lost'
   /** It was made again, and has not got back yet what was set aside. */
   | 'healing'
+  /** Nobody registered it, and the janitor's user may not read its keys, so that nobody knows what it needs. */
+  | 'denied'
   /** Its registration says that entries stay for so long. */
   | 'retention'
   /** Not a group: an id that somebody keeps beside the stream, or that the janitor was given. */

@@ -23,8 +23,10 @@ export interface KeepingRequest {
   readonly needsGroups: boolean
   /** Groups that need nothing, whatever they have not done. */
   readonly ignored: readonly string[]
-  /** The groups whose keys are given along: those that are registered, and those that there are. */
+  /** The groups whose keys are given along: those that are registered, and those that there are, without the ignored ones. */
   readonly groups: readonly string[]
+  /** Groups that there are, whose keys the user may not read: they need everything. */
+  readonly denied: readonly string[]
 }
 
 /** Entries that lie next to each other at the start of a stream. */

@@ -4,7 +4,7 @@ import { answerWithin } from '../clock.ts'
 import type { Entry } from '../core/entry.ts'
 import { compareEntryIds, entryIdAfter } from '../core/entry.ts'
 import type { OpenJanitorReport } from '../core/janitor-report.ts'
-import { quotedValue } from '../errors.ts'
+import { quotedValue, RedisReplyError } from '../errors.ts'
 import type { EntryRange, Keeping, KeepingRequest, KeepingStep } from '../group/keeping.ts'
 import type { Archive } from './archive.ts'
 import { archiveName } from './archive.ts'
@@ -76,7 +76,8 @@ async function requestOf(
     maxBytes: limits.rangeBytes,
     needsGroups,
     ignored,
-    groups: [...registered.keys()],
+    groups: [...registered.keys()].filter((group) => !ignored.includes(group)),
+    denied: [],
   }
 }
 
@@ -85,6 +86,8 @@ class Trimming {
   readonly #target: TrimTarget
   readonly #surroundings: TrimSurroundings
   #request: KeepingRequest
+  /** Groups that are not of the registry as it was read. */
+  readonly #found: string[] = []
 
   constructor(target: TrimTarget, surroundings: TrimSurroundings, request: KeepingRequest) {
     this.#target = target
@@ -126,7 +129,8 @@ class Trimming {
   async #step(ask: (request: KeepingRequest) => Promise<KeepingStep>): Promise<KeepingStep | undefined> {
     const { stream, report } = this.#target
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
-      const step = await ask(this.#request)
+      const step = await ask(this.#request).catch((error: unknown) => this.#deny(error))
+      if (step === undefined) continue
       if (step.is === 'busy' || step.is === 'lapsed') {
         report.busy = true
         return undefined
@@ -135,9 +139,19 @@ class Trimming {
         note(report, step)
         return step
       }
+      this.#found.push(...step.groups)
       this.#request = { ...this.#request, groups: [...new Set([...this.#request.groups, ...step.groups])] }
     }
     throw new Error(`groups of stream ${quotedValue(stream)} come faster than they are asked for`)
+  }
+
+  /** The user may read the keys of groups that it was made for: of others it is not known what they need. @throws {Error} Another refusal. */
+  #deny(error: unknown): undefined {
+    const { groups } = this.#request
+    const others = groups.filter((group) => this.#found.includes(group))
+    if (!(error instanceof RedisReplyError && error.is('NOPERM')) || others.length === 0) throw error
+    const denied = [...this.#request.denied, ...others]
+    this.#request = { ...this.#request, groups: groups.filter((group) => !others.includes(group)), denied }
   }
 }
 

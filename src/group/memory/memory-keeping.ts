@@ -145,7 +145,7 @@ class MemoryKeeping implements Keeping {
   #view(key: string, { groups, ignored, needsGroups, keepFrom }: KeepingRequest) {
     const { groups: registered, floors } = this.#of(key)
     const there = this.#server.streams.get(key)?.groups ?? new Map<string, MemoryConsumerGroup>()
-    const others = [...registered.keys(), ...there.keys()].filter((name) => !groups.includes(name))
+    const others = [...registered.keys(), ...there.keys()].filter((name) => ![...groups, ...ignored].includes(name))
     if (others.length > 0) return step({ is: 'groups', groups: others })
     const counted = groups.filter((name) => !ignored.includes(name) && (there.has(name) || registered.has(name)))
     const done = counted.map((name) => doneBy(this.#server, key, name, there.get(name), registered.get(name)))

@@ -84,6 +84,7 @@ function stepCall(mode: 'plan' | 'settle', stream: string, request: KeepingReque
       request.needsGroups ? 1 : 0,
       JSON.stringify(request.ignored),
       JSON.stringify(request.groups),
+      JSON.stringify(request.denied),
       settling,
     ],
   }

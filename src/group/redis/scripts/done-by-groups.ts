@@ -55,8 +55,9 @@ for _, info in ipairs(groups) do
   for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
   there[fields.name] = fields
 end
-for name in pairs(registered) do if not at[name] then others[#others + 1] = name end end
-for name in pairs(there) do if not at[name] then others[#others + 1] = name end end
+local function isNew(name) return not at[name] and not ignored[name] and not denied[name] end
+for name in pairs(registered) do if isNew(name) then others[#others + 1] = name end end
+for name in pairs(there) do if isNew(name) and not registered[name] then others[#others + 1] = name end end
 if #others > 0 then return {'groups', others} end
 
 local counted = 0
@@ -84,6 +85,13 @@ for name, n in pairs(at) do
     local isRead, registration = pcall(cjson.decode, registered[name] or '{}')
     local keepMs = isRead and type(registration) == 'table' and tonumber(registration.retentionMs) or 0
     if keepMs > 0 then lower(name, before(num(math.max(0, now - keepMs)) .. '-0'), 'retention') end
+  end
+end
+for name in pairs(denied) do
+  if there[name] and not ignored[name] then
+    counted = counted + 1
+    lower(name, '0-0', 'denied')
+    unregistered[#unregistered + 1] = name
   end
 end
 if counted == 0 and needsGroups == '1' then lower('', '0-0', 'no-groups') end

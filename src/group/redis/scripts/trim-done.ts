@@ -104,23 +104,24 @@ end
  *
  * KEYS stream, its registry, the janitor's notes, the floors; then of each group its state, and both indexes of what is set aside. ARGV `plan` or `settle`, token, lease in ms, 1 with an archive, then each or `''`: the
  * length, the age in ms and the id by which entries may go, the id from which on they stay; the entries and bytes of a range, 1 where nothing goes without groups, the ignored groups and those with
- * keys as JSON, and of `settle` the range as it was noted. Answers what it is, and the groups that are missing, or: the range, whether it is an earlier step's, whether it was
+ * keys as JSON, those whose keys may not be read, and of `settle` the range as it was noted. Answers what it is, and the groups that are missing, or: the range, whether it is an earlier step's, whether it was
  * archived, entries trimmed, the length, entries ever added or -1, entries trimmed ahead of a group, who blocks, groups that nobody registered.
  */
 export const trimDoneScript: LuaScript = {
   keyCount: undefined,
   lua: `
 local stream, registry, janitor, floors = unpack(KEYS, 1, 4)
-local mode, token, leaseMs, archives, maxLength, retentionMs, beforeId, keepFrom, maxEntries, maxBytes, needsGroups, ignoring, naming, settling = unpack(ARGV)
+local mode, token, leaseMs, archives, maxLength, retentionMs, beforeId, keepFrom, maxEntries, maxBytes, needsGroups, ignoring, naming, denying, settling = unpack(ARGV)
 ${LUA_NOW_MS}
 ${LUA_READ_KEYS_BESIDE_GROUP}
 ${LUA_SORTABLE_ID}
 ${LUA_ID_BEFORE}
 ${LUA_ID_AFTER}
 local function num(n) return ('%.0f'):format(n) end
-local at, ignored = {}, {}
+local at, ignored, denied = {}, {}, {}
 for n, name in ipairs(cjson.decode(naming)) do at[name] = 3 * n + 2 end
 for _, name in ipairs(cjson.decode(ignoring)) do ignored[name] = true end
+for _, name in ipairs(cjson.decode(denying)) do denied[name] = true end
 
 redis.call('HDEL', janitor, '')
 local holder = beside('HGET', janitor, 'lease') or ''
