@@ -13,7 +13,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   observe: [],
   calls: ['cli'],
   operate: ['cli'],
-  janitor: ['cli', 'operate', 'deploy'],
+  janitor: ['cli', 'deploy'],
   deploy: [],
   local: ['cli'],
   cli: [],
