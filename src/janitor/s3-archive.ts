@@ -1,10 +1,4 @@
-import {
-  GetObjectCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  S3Client,
-  type S3ServiceException,
-} from '@aws-sdk/client-s3'
+import type { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import type { Entry } from '../core/entry.ts'
 import { compareEntryIds } from '../core/entry.ts'
 import { assertKnownOptions, assertText, wrongUseError } from '../core/options.ts'
@@ -34,6 +28,7 @@ export interface ReadS3ArchiveOptions extends S3ArchiveOptions, ArchivePart {}
 export function s3Archive(options: S3ArchiveOptions): Archive {
   const { bucket, prefix, client } = open('archive to S3', options)
   return async ({ name, entries }, { signal }) => {
+    const { PutObjectCommand } = await import('@aws-sdk/client-s3')
     const command = new PutObjectCommand({
       Bucket: bucket,
       Key: `${prefix}${name}`,
@@ -43,7 +38,7 @@ export function s3Archive(options: S3ArchiveOptions): Archive {
       IfNoneMatch: '*',
     })
     try {
-      await client().send(command, { abortSignal: signal })
+      await (await client()).send(command, { abortSignal: signal })
     } catch (error) {
       if (!isThereAlready(error)) throw error
     }
@@ -61,10 +56,12 @@ export async function* readS3Archive(stream: string, options: ReadS3ArchiveOptio
   const { bucket, prefix, client } = open(action, options, ['from', 'to'])
   const { from, to } = options
   for (const id of [from, to]) if (id !== undefined) compareEntryIds(id, id)
+  const { GetObjectCommand, ListObjectsV2Command } = await import('@aws-sdk/client-s3')
+  const s3 = await client()
   const objects: ArchiveObject[] = []
   let token: string | undefined
   do {
-    const page = await client().send(
+    const page = await s3.send(
       new ListObjectsV2Command({
         Bucket: bucket,
         Prefix: `${prefix}${archivePrefix(stream)}`,
@@ -76,7 +73,7 @@ export async function* readS3Archive(stream: string, options: ReadS3ArchiveOptio
         objects.push({
           name,
           async read() {
-            const { Body } = await client().send(new GetObjectCommand({ Bucket: bucket, Key: name }))
+            const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key: name }))
             return (await Body?.transformToByteArray()) ?? new Uint8Array()
           },
         })
@@ -96,9 +93,11 @@ function open(action: string, options: S3ArchiveOptions, known: readonly string[
   return {
     bucket,
     prefix,
-    client: () => {
+    /** The SDK is loaded when it is first needed: Lambda's runtime brings it. */
+    async client() {
       if (client) return client as S3Client
-      own ??= new S3Client()
+      const sdk = await import('@aws-sdk/client-s3')
+      own ??= new sdk.S3Client()
       return own
     },
   }
