@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { sumJanitorReports } from '../src/core/janitor-report.ts'
 import type { ErrorCode } from '../src/errors.ts'
 import * as errors from '../src/errors.ts'
 import {
@@ -23,7 +24,6 @@ import {
   UnsupportedVersionError,
   VersionConflictError,
 } from '../src/errors.ts'
-import { sumJanitorReports } from '../src/core/janitor-report.ts'
 import * as janitorErrors from '../src/janitor/janitor-failed-error.ts'
 import { JanitorFailedError } from '../src/janitor/janitor-failed-error.ts'
 import { createOpenReport, sumReports } from '../src/report.ts'

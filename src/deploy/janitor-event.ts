@@ -23,7 +23,7 @@ import type { IamStatement, TemplateReference } from './resources.ts'
 import { LOG_RETENTION_DAYS, parametersOptionRow, scheduleOptionRow } from './shared-option-rows.ts'
 
 /** Which alarms a janitor has of a stream, and whom they notify. */
-export interface JanitorAlarmOptions {
+interface JanitorAlarmOptions {
   /** ARN of the SNS topic that the alarms notify, or a reference to it. Default: none. */
   readonly topic?: string | TemplateReference
   /** Milliseconds for which somebody may keep entries that are due to go, 60,000 or more; a longer time alarms, and so does a janitor that no longer reports. Default 86,400,000. */

@@ -94,7 +94,7 @@ function open(action: string, options: S3ArchiveOptions, known: readonly string[
     bucket,
     prefix,
     /** The SDK is loaded when it is first needed: Lambda's runtime brings it. */
-    async client() {
+    client: async () => {
       if (client) return client as S3Client
       const sdk = await import('@aws-sdk/client-s3')
       own ??= new sdk.S3Client()

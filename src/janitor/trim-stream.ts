@@ -11,7 +11,7 @@ import { archiveName } from './archive.ts'
 import type { RangeLimits } from './janitor-options.ts'
 import { assertEntryId } from './janitor-options.ts'
 
-/** A stream that is to be trimmed in a run. */
+/** A stream that a run trims. */
 export interface TrimTarget
   extends Pick<KeepingRequest, 'maxLength' | 'retentionMs' | 'beforeId' | 'needsGroups' | 'ignored'> {
   readonly stream: string

@@ -20,8 +20,18 @@ test('register says who owns a group, lists it, and takes it off', async () => {
       'register',
       'orders',
       'billing',
-      ...['--owner', 'team-billing', '--max-lag', '100', '--max-age-ms', '60000', '--retention-ms', '86400000'],
-      ...['--letters-owner', 'on-call', '--letters-retention-ms', '3600000'],
+      '--owner',
+      'team-billing',
+      '--max-lag',
+      '100',
+      '--max-age-ms',
+      '60000',
+      '--retention-ms',
+      '86400000',
+      '--letters-owner',
+      'on-call',
+      '--letters-retention-ms',
+      '3600000',
     ),
   ).toEqual([
     0,
@@ -52,7 +62,7 @@ test.each([
   expect(lines.join('\n')).toContain(message)
 })
 
-test('status and doctor name groups that are unknown, lost or behind, and what was trimmed ahead of one', async () => {
+test('status and doctor name groups that are unknown, lost, behind, or trimmed ahead of', async () => {
   const { run, raw, redis } = await aStream()
   await run('register', 'orders', 'billing', '--owner', 'team', '--max-lag', '1', '--max-age-ms', '1')
   await run('register', 'orders', 'gone', '--owner', 'nobody')
@@ -87,7 +97,7 @@ test('status and doctor name groups that are unknown, lost or behind, and what w
   expect(told).toContain('"gone" has kept entries from being trimmed for 2 d')
 })
 
-test('doctor names a group that is dead: nobody has read it for a day, and there is something to do', async () => {
+test('doctor names a group that nobody has read for a day, with something to do', async () => {
   const { run, raw } = await aStream()
   await run('register', 'orders', 'billing', '--owner', 'team')
   await raw.xgroup('CREATE', 'orders', 'billing', '0', 'MKSTREAM')

@@ -28,7 +28,10 @@ it('the programs of docs/janitor.md archive, trim and read back', async () => {
     s3.restore()
     vi.restoreAllMocks()
   })
-  s3.on(PutObjectCommand).callsFake(({ Key, Body }) => void objects.set(Key, Body) ?? {})
+  s3.on(PutObjectCommand).callsFake(({ Key, Body }) => {
+    objects.set(Key, Body)
+    return {}
+  })
   s3.on(ListObjectsV2Command).callsFake(() => ({ Contents: [...objects.keys()].map((Key) => ({ Key })) }))
   s3.on(GetObjectCommand).callsFake(({ Key }) => ({ Body: { transformToByteArray: async () => objects.get(Key) } }))
   await raw.xadd('orders', '1-0', 'old', 'x')

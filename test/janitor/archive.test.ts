@@ -64,7 +64,7 @@ describe('an archive’s object', () => {
 })
 
 describe('readArchive()', () => {
-  it('reads objects in the order of their ids, each entry once, and only a part if asked', async () => {
+  it('reads objects in the order of their ids, each entry once, or only a part', async () => {
     const object = async (first: number, last: number) => {
       const all = Array.from({ length: last - first + 1 }, (_, n) => ({ id: `${first + n}-0`, fields: [] }))
       const body = await encodeArchive(all)

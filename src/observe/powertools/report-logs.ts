@@ -64,7 +64,7 @@ function writeLine(logger: ReportLogger, report: Report, error: Error | undefine
   else logger[report.read + report.claimed > 0 ? 'info' : 'debug'](`${name} done`, fields)
 }
 
-/** A run that found nothing to trim is none to look at; entries that were trimmed ahead of a group, or that nobody registered a group for, are. */
+/** Worth a warning: entries that were trimmed ahead of a group, that are held, and groups that nobody registered. */
 function writeJanitorLine(logger: ReportLogger, report: JanitorReport, error: Error | undefined): void {
   const { failures = [] } = (error ?? {}) as { readonly failures?: readonly JanitorFailure[] }
   const notable = [

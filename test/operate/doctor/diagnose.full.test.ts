@@ -62,7 +62,9 @@ describe('diagnose()', () => {
     expect(sent.filter((name) => name === 'info')).toHaveLength(1)
     expect(sent.length).toBeLessThan(74)
     expect(new Set(sent)).toEqual(
-      new Set('info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' ')),
+      new Set(
+        'info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' '),
+      ),
     )
     expect(await scenario.raw.dump('orders')).toEqual(before)
     expect(await scenario.raw.keys('*')).toHaveLength(2)

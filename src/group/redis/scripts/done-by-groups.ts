@@ -1,4 +1,4 @@
-/** Places of an index that are looked through for the lowest id; a group that has more of them keeps everything until it is healed. */
+/** Places of an index that are looked through for the lowest id; a group that has more of them keeps everything until they are pending again. */
 export const MAX_INDEXED = 1_000
 /** `after(id)` is the first id above it. */
 export const LUA_ID_AFTER = `

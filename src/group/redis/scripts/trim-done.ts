@@ -3,7 +3,7 @@ import { LUA_DONE_BY_GROUPS, LUA_ID_AFTER } from './done-by-groups.ts'
 import { HIGHEST_ENTRY_ID, LUA_ID_BEFORE, LUA_NOW_MS, LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
-/** Entries that are looked at by one command. */
+/** Entries that one command reads. */
 const PAGE = 100
 /** Pending entries that are gone, of one group, which one step counts. */
 export const MAX_GONE = 1_000
