@@ -1,4 +1,4 @@
-import { claim, createPublisher, defineConsumer, NonRetryableError, on } from 'millrace'
+import { claim, createPublisher, defineConsumer, NonRetryableError, on, poll } from 'millrace'
 import type { JanitorStream } from 'millrace/janitor'
 import {
   createJanitor,
@@ -110,6 +110,20 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
     expect(await runJanitor({ ...ORDERS, ignoreGroups: ['console'] }, { redis })).toMatchObject({
       trimmed: 1,
       streams: [{ unregistered: [], blockers: [] }],
+    })
+  })
+
+  it('what is above the mark of a group stays, though the group has done it', async () => {
+    const { redis, publish, read } = await startWorld(kind)
+    await publish('a')
+    await read('billing')
+    await publish('b')
+    await poll(consumerOf('billing'), { redis })
+
+    expect(await runJanitor(ORDERS, { redis })).toMatchObject({
+      trimmed: 1,
+      kept: 1,
+      streams: [{ blockers: [{ name: 'billing', reason: 'mark' }] }],
     })
   })
 
