@@ -41,34 +41,36 @@ export function assertRegistration(action: string, name: string, given: unknown)
   const { owner, objective, retentionMs, deadLetters } = registration
   assertOwner(action, `${name}.owner`, owner)
   if (retentionMs !== undefined) assertInteger(action, `${name}.retentionMs`, retentionMs, 0)
-  if (objective !== undefined) {
-    assertObject(action, `${name}.objective`, objective)
-    assertKnownKeys(`${action}: ${name}.objective`, objective, ['maxLag', 'maxAgeMs'])
-    if (objective.maxLag !== undefined) assertInteger(action, `${name}.objective.maxLag`, objective.maxLag, 0)
-    if (objective.maxAgeMs !== undefined) assertInteger(action, `${name}.objective.maxAgeMs`, objective.maxAgeMs, 1)
-  }
-  if (deadLetters === undefined) return
-  assertObject(action, `${name}.deadLetters`, deadLetters)
-  assertKnownKeys(`${action}: ${name}.deadLetters`, deadLetters, ['owner', 'retentionMs', 'stream'])
-  if (deadLetters.owner !== undefined) assertOwner(action, `${name}.deadLetters.owner`, deadLetters.owner)
-  if (deadLetters.retentionMs !== undefined)
-    assertInteger(action, `${name}.deadLetters.retentionMs`, deadLetters.retentionMs, 1)
-  if (deadLetters.stream !== undefined) assertText(action, `${name}.deadLetters.stream`, deadLetters.stream)
+  if (objective !== undefined) assertObjective(action, `${name}.objective`, objective)
+  if (deadLetters !== undefined) assertDeadLetters(action, `${name}.deadLetters`, deadLetters)
+}
+
+function assertObjective(action: string, name: string, objective: GroupObjective): void {
+  assertObject(action, name, objective)
+  assertKnownKeys(`${action}: ${name}`, objective, ['maxLag', 'maxAgeMs'])
+  const { maxLag, maxAgeMs } = objective
+  if (maxLag !== undefined) assertInteger(action, `${name}.maxLag`, maxLag, 0)
+  if (maxAgeMs !== undefined) assertInteger(action, `${name}.maxAgeMs`, maxAgeMs, 1)
+}
+
+function assertDeadLetters(action: string, name: string, deadLetters: DeadLetterRegistration): void {
+  assertObject(action, name, deadLetters)
+  assertKnownKeys(`${action}: ${name}`, deadLetters, ['owner', 'retentionMs', 'stream'])
+  const { owner, retentionMs, stream } = deadLetters
+  if (owner !== undefined) assertOwner(action, `${name}.owner`, owner)
+  if (retentionMs !== undefined) assertInteger(action, `${name}.retentionMs`, retentionMs, 1)
+  if (stream !== undefined) assertText(action, `${name}.stream`, stream)
 }
 
 /** The same registration is the same text, whatever the order in which its members were given. */
 export function encodeRegistration({ owner, objective, retentionMs, deadLetters }: GroupRegistration): string {
+  const { maxLag, maxAgeMs } = objective ?? {}
+  const { owner: lettersOwner, retentionMs: lettersMs, stream } = deadLetters ?? {}
   return JSON.stringify({
     owner,
-    ...(objective && { objective: { maxLag: objective.maxLag, maxAgeMs: objective.maxAgeMs } }),
+    ...(objective && { objective: { maxLag, maxAgeMs } }),
     retentionMs,
-    ...(deadLetters && {
-      deadLetters: {
-        owner: deadLetters.owner,
-        retentionMs: deadLetters.retentionMs,
-        stream: deadLetters.stream,
-      },
-    }),
+    ...(deadLetters && { deadLetters: { owner: lettersOwner, retentionMs: lettersMs, stream } }),
   })
 }
 

@@ -150,12 +150,15 @@ function checkStream(action: string, given: JanitorStream): void {
   if (keepFrom !== undefined) assertFunction(action, 'keepFrom', keepFrom)
   if (archive !== undefined && archive !== false) assertFunction(action, 'archive', archive)
   if (groups !== undefined) checkGroups(action, stream, groups)
-  if (ignoreGroups === undefined) return
+  if (ignoreGroups !== undefined) checkIgnored(action, ignoreGroups, groups)
+}
+
+function checkIgnored(action: string, ignoreGroups: readonly string[], groups: JanitorStream['groups'] = {}): void {
   if (!Array.isArray(ignoreGroups))
     throw wrongUseError(action, `ignoreGroups must be an array, got ${typeof ignoreGroups}`)
   for (const group of ignoreGroups) {
     assertText(action, 'each of ignoreGroups', group)
-    if (groups && group in groups)
+    if (group in groups)
       throw wrongUseError(action, `group ${quotedValue(group)} must not be in both groups and ignoreGroups`)
   }
 }

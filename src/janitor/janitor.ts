@@ -72,11 +72,8 @@ async function runStreams(streams: readonly JanitorStream[], options: JanitorRun
   const report = sumJanitorReports(run.reports, clock.monotonic() - started)
   const error = run.failures.length > 0 ? new JanitorFailedError(run.failures, report) : undefined
   // a copy: an observer changes nothing
-  resolveObservers('run janitor', options.observe)?.tell('janitorEnded', {
-    context: context ?? {},
-    report: structuredClone(report),
-    error,
-  })
+  const ended = { context: context ?? {}, report: structuredClone(report), error }
+  resolveObservers('run janitor', options.observe)?.tell('janitorEnded', ended)
   if (error) throw error
   return report
 }

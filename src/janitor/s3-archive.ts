@@ -15,6 +15,8 @@ export interface S3ArchiveOptions {
   readonly client?: Pick<S3Client, 'send'>
 }
 
+const TYPE = { ContentType: 'application/x-ndjson', ContentEncoding: 'gzip' }
+
 /** Which entries to read, and where. */
 export interface ReadS3ArchiveOptions extends S3ArchiveOptions, ArchivePart {}
 
@@ -29,14 +31,8 @@ export function s3Archive(options: S3ArchiveOptions): Archive {
   const { bucket, prefix, client } = open('archive to S3', options)
   return async ({ name, entries }, { signal }) => {
     const { PutObjectCommand } = await import('@aws-sdk/client-s3')
-    const command = new PutObjectCommand({
-      Bucket: bucket,
-      Key: `${prefix}${name}`,
-      Body: await encodeArchive(entries),
-      ContentType: 'application/x-ndjson',
-      ContentEncoding: 'gzip',
-      IfNoneMatch: '*',
-    })
+    const object = { Body: await encodeArchive(entries), ...TYPE }
+    const command = new PutObjectCommand({ Bucket: bucket, Key: `${prefix}${name}`, IfNoneMatch: '*', ...object })
     try {
       await (await client()).send(command, { abortSignal: signal })
     } catch (error) {
@@ -89,17 +85,16 @@ function open(action: string, options: S3ArchiveOptions, known: readonly string[
   if (typeof prefix !== 'string') throw wrongUseError(action, `prefix must be a string, got ${typeof prefix}`)
   if (client !== undefined && typeof client?.send !== 'function')
     throw wrongUseError(action, 'client must be an S3Client')
-  let own: S3Client | undefined
-  return {
-    bucket,
-    prefix,
-    /** The SDK is loaded when it is first needed: Lambda's runtime brings it. */
-    client: async () => {
-      if (client) return client as S3Client
-      const sdk = await import('@aws-sdk/client-s3')
-      own ??= new sdk.S3Client()
-      return own
-    },
+  return { bucket, prefix, client: lazyClient(client) }
+}
+
+/** The SDK is loaded when it is first needed: Lambda's runtime brings it. */
+function lazyClient(given: S3ArchiveOptions['client']): () => Promise<S3Client> {
+  let own = given as S3Client | undefined
+  return async () => {
+    const sdk = own ? undefined : await import('@aws-sdk/client-s3')
+    if (sdk) own ??= new sdk.S3Client()
+    return own as S3Client
   }
 }
 

@@ -127,22 +127,17 @@ class Trimming {
 
   /** Asks until all groups are named. @returns `undefined`: another janitor has the stream. */
   async #step(ask: (request: KeepingRequest) => Promise<KeepingStep>): Promise<KeepingStep | undefined> {
-    const { stream, report } = this.#target
+    const { report } = this.#target
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       const step = await ask(this.#request).catch((error: unknown) => this.#deny(error))
       if (step === undefined) continue
-      if (step.is === 'busy' || step.is === 'lapsed') {
-        report.busy = true
-        return undefined
-      }
-      if (step.is !== 'groups') {
-        note(report, step)
-        return step
-      }
+      report.busy = step.is === 'busy' || step.is === 'lapsed'
+      if (report.busy) return undefined
+      if (step.is !== 'groups') return note(report, step)
       this.#found.push(...step.groups)
       this.#request = { ...this.#request, groups: [...new Set([...this.#request.groups, ...step.groups])] }
     }
-    throw new Error(`groups of stream ${quotedValue(stream)} come faster than they are asked for`)
+    throw new Error('groups of the stream come faster than they are asked for')
   }
 
   /** The user may read the keys of groups that it was made for: of others it is not known what they need. @throws {Error} Another refusal. */
@@ -155,11 +150,12 @@ class Trimming {
   }
 }
 
-function note(report: OpenJanitorReport, step: KeepingStep): void {
+function note(report: OpenJanitorReport, step: KeepingStep): KeepingStep {
   report.kept = step.length
   report.trimmedAhead += step.trimmedAhead
   report.unregistered = [...step.unregistered].sort()
   report.blockers = step.blockers.toSorted((a, b) => compareEntryIds(a.doneId, b.doneId) || (a.name < b.name ? -1 : 1))
+  return step
 }
 
 function count(report: OpenJanitorReport, range: EntryRange, trimmed: number): void {
@@ -186,11 +182,9 @@ async function archiveRange(
   if (entries.length === 0) return
   const { firstId, lastId } = range
   const aborting = new AbortController()
+  const name = archiveName(stream, firstId, lastId)
   const archiving = async () =>
-    archive(
-      { stream, firstId, lastId, name: archiveName(stream, firstId, lastId), entries, isRepeated },
-      { signal: aborting.signal },
-    )
+    archive({ stream, firstId, lastId, name, entries, isRepeated }, { signal: aborting.signal })
   await answerWithin(clock, Math.max(1, remainingMs() - MARGIN_MS), archiving(), (error) => aborting.abort(error))
 }
 

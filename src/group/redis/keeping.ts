@@ -139,15 +139,16 @@ async function readPage(
   count: number,
 ): Promise<Entry[]> {
   const entries = parseXrange(await sender.call(xrange(stream, firstId, lastId, count)))
-  const isLossy = entries.some(({ fields }) =>
-    fields.some((field) => field.some((text) => typeof text === 'string' && text.includes(LOST_BYTES))),
-  )
-  if (!isLossy) return entries
+  if (!entries.some(hasLostBytes)) return entries
   const call = { script: readBytesScript, keys: [stream], args: [firstId, lastId, count] }
   return parseXrange(await sender.call(call)).map(({ id, fields }) => ({
     id,
     fields: fields.map(([name, value]) => [readWritten(`${name}`), readWritten(`${value}`)] as const),
   }))
+}
+
+function hasLostBytes({ fields }: Entry): boolean {
+  return fields.flat().some((text) => typeof text === 'string' && text.includes(LOST_BYTES))
 }
 
 function readWritten(text: string): Buffer {

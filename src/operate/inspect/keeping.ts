@@ -57,20 +57,20 @@ export function readRegistry(registry: KeepingTexts['registry']): Readonly<Recor
 export function readNotes(notes: KeepingTexts['janitorNotes'], at: number): JanitorInspection | undefined {
   const { ranAt, archivedEntries, trimmed, archived } = notes
   if (ranAt === undefined) return undefined
-  const named = (prefix: string, read: (value: number) => number) =>
-    Object.fromEntries(
-      Object.entries(notes)
-        .filter(([name]) => name.startsWith(prefix))
-        .map(([name, value]) => [name.slice(prefix.length), read(Number(value))]),
-    )
   return {
     sinceRunMs: Math.max(0, at - Number(ranAt)),
     archived: Number(archivedEntries ?? 0),
     trimmed: Number(trimmed ?? 0),
     ...(archived !== undefined && { archivedToId: archived }),
-    trimmedAhead: named('ahead:', (count) => count),
-    blockers: named('since:', (since) => Math.max(0, at - since)),
+    trimmedAhead: notesNamed(notes, 'ahead:', (count) => count),
+    blockers: notesNamed(notes, 'since:', (since) => Math.max(0, at - since)),
   }
+}
+
+/** Numbers of the notes that begin with a word, by what follows it. */
+function notesNamed(notes: KeepingTexts['janitorNotes'], word: string, read: (value: number) => number) {
+  const named = Object.entries(notes).filter(([name]) => name.startsWith(word))
+  return Object.fromEntries(named.map(([name, value]) => [name.slice(word.length), read(Number(value))]))
 }
 
 function hashQuestion(key: string): ServerQuestion<Readonly<Record<string, string>>> {
