@@ -19,6 +19,10 @@ const FUNCTIONS = {
   'a claimer over TCP': [`export { createClaimer } from 'millrace'; ${DEFINE} ${OVER_TCP}`, '187.1 KB'],
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '156.7 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '116.6 KB'],
+  'a janitor over TCP, with s3Archive()': [
+    `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/archive-s3'; ${OVER_TCP}`,
+    '106.6 KB',
+  ],
 }
 
 /** To a poller over TCP. */
@@ -49,20 +53,22 @@ const FEATURES = {
     '35.7 KB',
   ],
   'a claimer in the same function': ["export { createClaimer } from 'millrace'", '44 KB'],
-  'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.3 KB'],
+  'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.7 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '44 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '48.3 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '284.7 KB',
   'millrace/ioredis': '73.4 KB',
   'millrace/upstash': '46 KB',
-  'millrace/operate': '121.8 KB',
+  'millrace/operate': '125 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '2 KB',
-  'millrace/powertools': '43 KB',
+  'millrace/powertools': '43.3 KB',
+  'millrace/janitor': '45.4 KB',
+  'millrace/archive-s3': '4.1 KB',
   'millrace/opentelemetry': '17 KB',
 }
 

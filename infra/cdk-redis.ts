@@ -77,6 +77,7 @@ const USERS: Readonly<Record<string, string>> = {
   'orders-claimer': access.claimer,
   'orders-console': access.console,
   'orders-operator': access.operator,
+  'orders-janitor': access.janitor,
   'activity-publisher': access.activityPublisher,
   'activity-poller': access.activityPoller,
   'activity-claimer': access.activityClaimer,

@@ -11,7 +11,7 @@ import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
 import { Topic } from 'aws-cdk-lib/aws-sns'
 import { AwsSolutionsChecks } from 'cdk-nag'
-import { RedisStreamEventSource } from 'millrace/cdk'
+import { RedisStreamEventSource, RedisStreamJanitor } from 'millrace/cdk'
 import { addRedis, type Login } from './cdk-redis.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -28,6 +28,7 @@ const logins = new Map<string, Login>()
 
 const orders = makeFunctions('orders', 'the orders stream', { ORDERS_STREAM: 'orders' })
 addConsumer(orders, 'orders', 'billing')
+addJanitor()
 
 const activity = makeFunctions('activity', 'the activity streams')
 addConsumer(activity, 'user-actions', 'analytics')
@@ -76,6 +77,25 @@ app.synth()
 
 function addConsumer({ poller, ...shared }: ReturnType<typeof makeFunctions>, stream: string, group: string): void {
   poller.addEventSource(new RedisStreamEventSource({ stream, group, ...shared }))
+}
+
+/** Trims the orders stream. With an archive, give its bucket here too: `archiveBucket`, and ARCHIVE_BUCKET in the environment. */
+function addJanitor(): void {
+  const parameters = redisUrlOf('orders', 'janitor')
+  const description = 'Trims the orders stream to what its groups have done'
+  const environment = { ORDERS_STREAM: 'orders', ARCHIVE_BUCKET: '', REDIS_URL_PARAMETER: parameters }
+  new RedisStreamJanitor(stack, 'OrdersJanitorOfStream', {
+    janitor: makeFunction('orders', 'janitor', description, environment),
+    stream: 'orders',
+    parameters,
+    groups: {
+      billing: {
+        owner: 'orders-team',
+        objective: { maxLag: 10_000, maxAgeMs: 900_000 },
+        deadLetters: { owner: 'orders-team', retentionMs: 1_209_600_000 },
+      },
+    },
+  })
 }
 
 /** A system's poller and claimer, and the parameters that each reads its URL from. */

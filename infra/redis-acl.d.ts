@@ -8,6 +8,7 @@ export const promoter: string
 export const claimer: string
 export const console: string
 export const operator: string
+export const janitor: string
 export const activityPublisher: string
 export const activityPoller: string
 export const activityClaimer: string

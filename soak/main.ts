@@ -32,12 +32,19 @@ async function runOutage(outageMs: number): Promise<boolean> {
 }
 
 /** Resolves to whether every promise was kept. */
-async function runSoak({ seconds, seed, notes }: SoakOptions): Promise<boolean> {
-  const { evidence, faults } = await soak({ seconds, seed, notes, signal: interrupt.signal, print: console.log })
+async function runSoak({ seconds, seed, notes, janitor }: SoakOptions): Promise<boolean> {
+  const { evidence, faults } = await soak({
+    seconds,
+    seed,
+    notes,
+    janitor,
+    signal: interrupt.signal,
+    print: console.log,
+  })
   const account = accountFor(evidence)
   for (const line of [...tableOf(account, faults), ...breachLines(account)]) console.log(line)
   const isKept = account.breaches.length === 0
   console.log(`\n${isKept ? 'Every promise was kept' : 'Promises were broken'}`)
-  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}`)
+  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}${janitor ? ' --janitor' : ''}`)
   return isKept
 }

@@ -1,6 +1,6 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
-const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000' } = process.env
+const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000', ARCHIVE_BUCKET } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -21,6 +21,9 @@ if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
 
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
+
+/** The bucket that takes what the janitor trims: `ARCHIVE_BUCKET`; without it, what is trimmed is gone. */
+export const archiveBucket = ARCHIVE_BUCKET
 
 /** Where payment provider and carrier of the checkout are: `PARTNERS_URL`, with a slash at its end, so that its path stays; without it, nobody is asked. */
 export const partnersUrl = PARTNERS_URL && `${PARTNERS_URL.replace(/\/+$/, '')}/`

@@ -11,6 +11,7 @@ import type {
 } from '../operate/inspect/inspection.ts'
 import { asideLines } from './aside-lines.ts'
 import { delayLines } from './delay-lines.ts'
+import { keepingLines, keepingNotes } from './keeping-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { printable, printableName } from './text/printable.ts'
 import type { Paint, TableCell, TableColumn } from './text/text.ts'
@@ -64,11 +65,12 @@ function streamLines(
   if (state === 'missing' || state === 'other-type') return [head, ...delayed]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
-  if (details) body.push(...trimLines(stream))
+  if (details) body.push(...trimLines(stream), ...keepingLines(stream.keeping))
   const notes = [
     ...reasonLines('', stream.unknown),
     ...groups.flatMap(({ group, unknown }) => reasonLines(`${printableName(group)}: `, unknown)),
     ...groups.flatMap((group) => pauseLines(group, at)),
+    ...keepingNotes(stream),
     ...missingGroups.map((name) => `no group ${printableName(name)}: its poller makes it when it first runs`),
   ]
   if (groups.length > 0) body.unshift(titles)
@@ -191,6 +193,7 @@ const NAMES: Readonly<Record<string, string>> = {
   byTime: 'what waits for its time',
   consumers: 'consumers',
   delays: 'delayed events',
+  keeping: 'owners of groups, and janitors',
   deadLetters: 'dead letters',
   groups: 'groups',
   isOurs: 'whose group it is',

@@ -126,6 +126,26 @@ export function aggregateKey(stream: string, aggregateType = '', aggregateId = '
   return `${publisherPrefix(stream, 'aggregate')}${encodeURIComponent(aggregateType)}:${aggregateId}`
 }
 
+/** What lies beside a stream for whoever watches over it, in its hash slot. No group and no other stream shares one of these keys. */
+export interface KeepingKeys {
+  /** Hash: group name → its registration, as JSON. */
+  readonly groups: string
+  /** Hash: what a janitor has noted: its lease, the range in hand, what was archived and trimmed, who blocks. */
+  readonly janitor: string
+  /** Hash: a name → the id from which on its owner needs the stream's entries. */
+  readonly floors: string
+}
+
+/**
+ * The keys of a stream's registry and of its janitor: `{orders}::stream::groups` and so on, named as `publishedKey` names.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function keepingKeys(stream: string): KeepingKeys {
+  const prefix = publisherPrefix(stream, 'stream')
+  return { groups: `${prefix}groups`, janitor: `${prefix}janitor`, floors: `${prefix}floors` }
+}
+
 /** What a key begins with that publishers keep of one stream. */
 export function publisherPrefix(stream: string, word: string): string {
   const tag = hashTag(stream)

@@ -49,6 +49,8 @@ export type {
   DeliveryCounts,
   GroupInspection,
   Inspection,
+  JanitorInspection,
+  KeepingInspection,
   OldestPending,
   PauseInspection,
   StreamInspection,

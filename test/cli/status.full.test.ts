@@ -118,6 +118,7 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
   expect(lines.slice(3)).toEqual([
     expect.stringMatching(/^ ! delayed events: NOPERM /),
     expect.stringMatching(/^ ! memory: NOPERM /),
+    expect.stringMatching(/^ ! owners of groups, and janitors: NOPERM /),
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for its time: NOPERM /),

@@ -17,6 +17,7 @@ import {
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
+import { runJanitor, unregisterGroups } from 'millrace/janitor'
 import {
   analyze,
   closeBreakers,
@@ -61,8 +62,10 @@ import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
 import { readAggregateScript } from '../../src/group/redis/scripts/read-aggregate.ts'
+import { readBytesScript } from '../../src/group/redis/scripts/read-bytes.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
+import { releaseJanitorScript } from '../../src/group/redis/scripts/release-janitor.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
 import { renewIdleScript } from '../../src/group/redis/scripts/renew.ts'
 import { repair } from '../../src/group/redis/scripts/repair.ts'
@@ -71,6 +74,7 @@ import { settleEntriesScript } from '../../src/group/redis/scripts/settle.ts'
 import { startClaimedScript } from '../../src/group/redis/scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '../../src/group/redis/scripts/take.ts'
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
+import { trimDoneScript } from '../../src/group/redis/scripts/trim-done.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { claimOnce } from '../support/claim-once.ts'
@@ -86,7 +90,8 @@ const PROMOTER = 'orders-promoter'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
-const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
+const JANITOR = 'orders-janitor'
+const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR, JANITOR]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -117,9 +122,19 @@ const CLAIMER_SCRIPTS = [
 const DECIDER_SCRIPTS = [appendExpectingScript, readAggregateScript]
 const DELAYER_SCRIPTS = [publishOnceScript, delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
+const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 /** What scripts are made of. */
-const PARTS = ['aside.ts', 'delays.ts', 'fence.ts', 'look-ahead.ts', 'marker.ts', 'script.ts', 'settle-entry.ts']
+const PARTS = [
+  'aside.ts',
+  'delays.ts',
+  'done-by-groups.ts',
+  'fence.ts',
+  'look-ahead.ts',
+  'marker.ts',
+  'script.ts',
+  'settle-entry.ts',
+]
 const POLICY_SCRIPTS = [
   acknowledgeWithEffectsScript,
   joinScript,
@@ -164,6 +179,7 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     xpending('', '', 1),
     xrange('', '', '', 1),
     ['hget'],
+    ['hgetall'],
     ['get'],
     ['pttl'],
     ['zcount'],
@@ -186,6 +202,14 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     ['hgetall'],
     ['hdel'],
     ...OPERATOR_SCRIPTS.flatMap(callsOf),
+  ]),
+  [JANITOR]: aclNames([
+    ...EVALS,
+    ['hgetall'],
+    ['hset'],
+    ['hdel'],
+    xrange('', '', '', 1),
+    ...JANITOR_SCRIPTS.flatMap(callsOf),
   ]),
 }
 
@@ -286,6 +310,16 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [OPERATOR, 'XGROUP DESTROY orders billing'],
   [OPERATOR, 'XRANGE {orders}:search:dlq - +'],
   [OPERATOR, 'SET {orders}:billing:slot:poller-0 mine'],
+  [JANITOR, 'XDEL orders 1-1'],
+  [JANITOR, 'DEL orders'],
+  [JANITOR, 'XADD orders * a b'],
+  [JANITOR, 'XACK orders billing 1-1'],
+  [JANITOR, 'XGROUP DESTROY orders billing'],
+  [JANITOR, 'HSET {orders}:billing:state mark 9-9'],
+  [JANITOR, 'HSET orders a b'],
+  [JANITOR, 'DEL {orders}::stream::janitor'],
+  [JANITOR, 'XTRIM {orders}:billing:state MAXLEN 0'],
+  [JANITOR, 'XRANGE {orders}:search:dlq - +'],
 ]
 
 const MIN_IDLE_MS = 200
@@ -339,6 +373,7 @@ afterAll(async () => {
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
 const AGGREGATES = '{orders}::aggregate::*'
 const MARKERS = '{orders}::published::*'
+const NOTES = '{orders}::stream:*'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {
@@ -393,8 +428,14 @@ describe('the ACL file', () => {
         false,
       ],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
-      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed'], ['on', '-@all'], false],
+      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed', `%R~${NOTES}`], ['on', '-@all'], false],
       [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
+      [
+        JANITOR,
+        ['orders', '{orders}:billing:*', NOTES],
+        ['on', '-@all', '~orders ~{orders}:billing:dlq -@all', `~${NOTES} -@all`],
+        false,
+      ],
     ])
   })
 
@@ -414,6 +455,7 @@ describe('the ACL file', () => {
         ...POLLER_SCRIPTS,
         ...CLAIMER_SCRIPTS,
         ...OPERATOR_SCRIPTS,
+        ...JANITOR_SCRIPTS,
         ...POLICY_SCRIPTS,
       ]).size - 2,
     )
@@ -540,6 +582,7 @@ describe('under the users of the ACL file', () => {
     await delayAndPromote(monitor, wake)
     await deduplicate(monitor, wake)
     await decide(monitor, wake)
+    await trim(monitor)
     monitor.stop()
   })
 
@@ -555,6 +598,32 @@ describe('under the users of the ACL file', () => {
     )
     expect(answers.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, true])
     await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId: 'e' }))
+  }
+
+  /** Everything that a janitor does: it archives, also what is no text, waits for a group that is lost, and trims dead letters. */
+  async function trim(monitor: CommandWatch): Promise<void> {
+    const redis = connectAs(JANITOR)
+    await admin.xadd('orders', '*', 'n', '�')
+    await admin.xgroup('SETID', 'orders', 'billing', '$')
+    await admin.xadd('{orders}:billing:dlq', '*', 'a', 'b')
+    const groups = { billing: { owner: 'team', deadLetters: { retentionMs: 1 } } }
+    const stream = { stream: 'orders', groups, ignoreGroups: ['search'] }
+    const archive = async () => {}
+    const first = await monitor.during(JANITOR, () => runJanitor(stream, { redis, archive }))
+    await admin.xgroup('DESTROY', 'orders', 'billing')
+    await admin.zadd('{orders}:billing:due', 1, '1-1')
+    await admin.xadd('orders', '*', 'a', 'b')
+    const reports = await monitor.during(JANITOR, async () => {
+      const denied = await runJanitor({ ...stream, ignoreGroups: [] }, { redis, archive })
+      expect(denied.streams[0]?.blockers).toMatchObject([{ name: 'search', reason: 'denied', isRegistered: false }, {}])
+      const second = await runJanitor(stream, { redis, archive })
+      await unregisterGroups('orders', ['billing'], { redis })
+      return [first, second]
+    })
+    expect(reports).toMatchObject([
+      { drained: true, streams: [{ stream: 'orders' }, { stream: '{orders}:billing:dlq', kept: 0 }] },
+      { streams: [{ trimmed: 0, blockers: [{ name: 'billing' }] }, {}] },
+    ])
   }
 
   /** Everything that a publisher with expectedVersion does, and a reader of what it published. */

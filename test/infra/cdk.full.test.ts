@@ -11,7 +11,7 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
 const PARTS = {
-  orders: ['poller', 'claimer'],
+  orders: ['poller', 'claimer', 'janitor'],
   activity: ['poller', 'claimer'],
   analytics: ['poller', 'claimer', 'detect', 'read'],
   checkout: ['poller', 'claimer', 'read'],
@@ -77,7 +77,7 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
 
 test('the CDK app has a dashboard of every group', () => {
   expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(10)
-  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(8)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(9)
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

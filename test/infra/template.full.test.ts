@@ -25,12 +25,13 @@ const root = join(import.meta.dirname, '../..')
 const FUNCTIONS = [
   { name: 'ordersPoller', system: 'orders', part: 'poller', maxKB: 425 },
   { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 470 },
+  { name: 'ordersJanitor', system: 'orders', part: 'janitor', maxKB: 385, schedule: 'rate(5 minutes)' },
   { name: 'activityPoller', system: 'activity', part: 'poller', maxKB: 480 },
-  { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 525 },
+  { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 530 },
   { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 480 },
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
-  { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 508 },
-  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 554 },
+  { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 510 },
+  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 560 },
 ].map(complete)
 
 /** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
@@ -41,8 +42,9 @@ const OTHERS = [
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
-function complete(fn: { name: string; system: string; part: string; maxKB: number }) {
+function complete(fn: { name: string; system: string; part: string; maxKB: number; schedule?: string }) {
   return {
+    schedule: 'rate(1 minute)',
     ...fn,
     id: `${fn.name.charAt(0).toUpperCase()}${fn.name.slice(1)}`,
     bundle: `functions/${fn.system}/${fn.part}.mjs`,
@@ -65,9 +67,24 @@ const CONSUMERS = [
   'CheckoutStats',
 ]
 
-/** What the functions of a system have in their environment beside. */
+/** What the functions of a system, or one of them, have in their environment beside. */
 const ENVIRONMENTS: Readonly<Record<string, object>> = {
   orders: { ORDERS_STREAM: 'orders' },
+  ordersJanitor: {
+    ARCHIVE_BUCKET: '',
+    MILLRACE_JANITOR: JSON.stringify([
+      {
+        stream: 'orders',
+        groups: {
+          billing: {
+            owner: 'orders-team',
+            objective: { maxLag: 10_000, maxAgeMs: 900_000 },
+            deadLetters: { owner: 'orders-team', retentionMs: 1_209_600_000 },
+          },
+        },
+      },
+    ]),
+  },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
 }
 
@@ -102,7 +119,7 @@ describe('the template', () => {
         'AWS::Lambda::Url',
         'AWS::Lambda::Url',
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
-        ...count(8 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
+        ...count(8 * CONSUMERS.length + 3, 'AWS::CloudWatch::Alarm'), // three of the janitor's
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
         'AWS::SQS::Queue',
         'AWS::SQS::QueuePolicy',
@@ -121,7 +138,7 @@ describe('the template', () => {
     expect(JSON.stringify(packaged.template)).not.toMatch(/rediss?:\/\/|secret/i)
   })
 
-  describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter }) => {
+  describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter, schedule }) => {
     test('runs it on Node.js 24 and arm64, with a timeout for 10-second handlers', () => {
       expect(properties(`${id}LambdaFunction`)).toMatchObject({
         Runtime: 'nodejs24.x',
@@ -139,10 +156,11 @@ describe('the template', () => {
         POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
         REDIS_URL_PARAMETER: parameter,
         ...ENVIRONMENTS[system],
+        ...ENVIRONMENTS[name],
       })
     })
 
-    test('wakes it every minute, without a retry', () => {
+    test('wakes it by its schedule, without a retry', () => {
       const schedules = Object.values(packaged.template.Resources).filter(
         ({ Type, Properties }) =>
           Type === 'AWS::Scheduler::Schedule' && Properties.Target.Arn['Fn::GetAtt'][0] === `${id}LambdaFunction`,
@@ -151,7 +169,7 @@ describe('the template', () => {
       expect(schedules).toMatchObject([
         {
           Properties: {
-            ScheduleExpression: 'rate(1 minute)',
+            ScheduleExpression: schedule,
             State: 'ENABLED',
             FlexibleTimeWindow: { Mode: 'OFF' },
             GroupName: { Ref: 'RedisStreamSchedules' },
@@ -386,7 +404,7 @@ describe('the template with infra/redis.yml', () => {
 
 /** `OrdersRedisPoller` for `OrdersPoller`. */
 function redisUserOf(id: string): string {
-  return id.replace(/(?=(Poller|Claimer|Detect|Read)$)/, 'Redis')
+  return id.replace(/(?=(Poller|Claimer|Janitor|Detect|Read)$)/, 'Redis')
 }
 
 test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name, bundle, maxKB }) => {
@@ -426,7 +444,7 @@ describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
       'ours',
       'redis-errors',
       'standard-as-callback',
-      'zod',
+      ...(name === 'ordersJanitor' ? [] : ['zod']), // it reads no event
     ])
   })
 

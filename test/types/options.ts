@@ -174,6 +174,7 @@ export function describe(error: MillraceError): string {
     ERR_HANDLER_TIMEOUT: 'timeout',
     ERR_INVOCATION_FAILED: 'failed',
     ERR_INVOCATION_TOO_SHORT: 'too short',
+    ERR_JANITOR_FAILED: 'janitor failed',
     ERR_NON_RETRYABLE: 'non-retryable',
     ERR_NO_ROUTE: 'no route',
     ERR_PAYLOAD_GONE: 'payload gone',

@@ -11,6 +11,7 @@ import type { HeldEntry } from '../delivery.ts'
 import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
+import { memoryKeeping } from './memory-keeping.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
 import { copyOf } from './memory-value-kinds.ts'
@@ -93,6 +94,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
     aggregates: memoryAggregates(server),
     pausing: new MemoryPausing(server),
     delaying: server.delays,
+    keeping: memoryKeeping(server),
     close: async () => {},
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),

@@ -192,6 +192,11 @@ export class MemoryStream {
     return length - this.#entries.length
   }
 
+  /** Removes the entries up to an id, it included. @returns How many. */
+  trimUpTo(id: string): number {
+    return this.#entries.splice(0, this.#indexOf(entryIdAfter(id))).length
+  }
+
   /** Where the first entry is that has this id or a later one. */
   #indexOf(id: string): number {
     let [low, high] = [0, this.#entries.length]

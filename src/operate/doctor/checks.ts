@@ -10,6 +10,7 @@ import { evictionCheck, memoryCheck } from './checks/memory.ts'
 import { paused } from './checks/paused.ts'
 import { claimingCheck, pendingCheck } from './checks/pending.ts'
 import { pollingCheck } from './checks/polling.ts'
+import { deadGroupCheck, janitorCheck, objectiveCheck, registryCheck } from './checks/registry.ts'
 import { retentionCheck } from './checks/retention.ts'
 import { policyRightsCheck } from './checks/rights.ts'
 import {
@@ -39,6 +40,8 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   streamExpiryCheck,
   idsAheadOfClockCheck,
   otherGroupsCheck,
+  registryCheck,
+  janitorCheck,
   delayKeysCheck,
   overdueCheck,
   unreadableDelaysCheck,
@@ -47,6 +50,8 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   groupStartCheck,
   paused,
   retentionCheck,
+  objectiveCheck,
+  deadGroupCheck,
   pollingCheck,
   claimingCheck,
   pendingCheck,

@@ -27,6 +27,7 @@ import {
 import { type DelayFacts, delayFactQuestions } from './delay-facts.ts'
 import type { EchoedBytes } from './echoed-bytes.ts'
 import { echoedBytesQuestion } from './echoed-bytes.ts'
+import { type KeepingFacts, keepingFactQuestions } from './keeping-facts.ts'
 import { type MissingRight, missingRightsQuestion } from './rights.ts'
 
 /** What the server says of itself: INFO's members by name. */
@@ -42,7 +43,7 @@ export interface ServerFacts {
 /** What stands where a stream should. */
 type Found = StreamInfo | StreamAbsence
 
-export interface StreamFacts extends DelayFacts {
+export interface StreamFacts extends DelayFacts, KeepingFacts {
   readonly stream: Found
   readonly groups: readonly GroupInfo[]
   /** Milliseconds until the key expires; `undefined`: it does not. */
@@ -109,6 +110,7 @@ export function streamQuestions(stream: string): QuestionsByName<StreamFacts> {
       read: (reply) => (Number(reply) >= 0 ? Number(reply) : undefined),
     },
     ...(delayFactQuestions(stream) as QuestionsByName<DelayFacts>),
+    ...(keepingFactQuestions(stream) as QuestionsByName<KeepingFacts>),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Pause } from '../../core/pauses.ts'
+import type { GroupRegistration } from '../../core/registration.ts'
 
 /**
  * What is not known, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
@@ -36,6 +37,8 @@ export interface StreamInspection {
   readonly memoryBytes?: number | undefined
   /** Events that are not in the stream yet; left out where there are none. */
   readonly delays?: DelaysInspection | undefined
+  /** Who owns the groups, and what janitors noted; left out where nobody registered a group and no janitor ran. */
+  readonly keeping?: KeepingInspection | undefined
   readonly groups: readonly GroupInspection[]
   /**
    * Every group has read and done what is before this id: trimming up to there takes nothing that one of them needs (`XTRIM … MINID`), though a
@@ -45,6 +48,33 @@ export interface StreamInspection {
   /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
   readonly missingGroups: readonly string[]
   readonly unknown: Unknown
+}
+
+/** A stream's registry, and what its janitors noted. */
+export interface KeepingInspection {
+  /** Group name → its registration. */
+  readonly registered: Readonly<Record<string, GroupRegistration>>
+  /** Groups that there are, and that nobody registered. */
+  readonly unregistered: readonly string[]
+  /** Groups that are registered, and that there are none of. */
+  readonly lost: readonly string[]
+  /** Left out where no janitor ran. */
+  readonly janitor?: JanitorInspection | undefined
+}
+
+/** What the janitors of a stream noted. */
+export interface JanitorInspection {
+  /** Milliseconds since one last looked. */
+  readonly sinceRunMs: number
+  /** Entries that they have archived and trimmed in all. */
+  readonly archived: number
+  readonly trimmed: number
+  /** The last entry that is archived. */
+  readonly archivedToId?: string | undefined
+  /** Entries that left the stream before a group had done them, by group. */
+  readonly trimmedAhead: Readonly<Record<string, number>>
+  /** Whoever keeps entries that are due to go, and for how many milliseconds. */
+  readonly blockers: Readonly<Record<string, number>>
 }
 
 /** The delayed events of a stream. */

@@ -62,7 +62,9 @@ describe('diagnose()', () => {
     expect(sent.filter((name) => name === 'info')).toHaveLength(1)
     expect(sent.length).toBeLessThan(74)
     expect(new Set(sent)).toEqual(
-      new Set('info time evalsha eval xinfo pttl xpending exists hget get zcount zcard zrangebyscore'.split(' ')),
+      new Set(
+        'info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' '),
+      ),
     )
     expect(await scenario.raw.dump('orders')).toEqual(before)
     expect(await scenario.raw.keys('*')).toHaveLength(2)
@@ -662,7 +664,7 @@ describe('what is refused', () => {
     ['orders-claimer', 'cluster eviction memory persistence role version'],
     [
       'orders-poller',
-      'aging claiming cluster consumers eviction index memory pending persistence polling role set-aside unknown-types version',
+      'aging claiming cluster consumers dead-group eviction index memory pending persistence polling role set-aside unknown-types version',
     ],
   ])('is unknown to %s, with the missing right, and all else is known', async (user, expected) => {
     const scenario = await healthy()
