@@ -28,7 +28,7 @@ function createClient(): Redis | Cluster {
     host: hostname.replace(/^\[|\]$/g, ''),
     port: Number(port || 6_379),
   }))
-  return new Cluster(nodes, {
+  const cluster = new Cluster(nodes, {
     lazyConnect: true,
     enableReadyCheck: false,
     dnsLookup: (name, done) => done(null, name), // TLS sees the name that is in the certificate
@@ -39,6 +39,13 @@ function createClient(): Redis | Cluster {
       ...(scheme === 'rediss://' && { tls: {} }),
     },
   })
+  // a command also waits while no node is known, and without this one for ever
+  const send = cluster.sendCommand.bind(cluster)
+  cluster.sendCommand = (command, ...rest) => {
+    command.setTimeout(COMMAND_MS)
+    return send(command, ...rest)
+  }
+  return cluster
 }
 
 /** `REDIS_URL` as it is, otherwise what the SSM parameter that `REDIS_URL_PARAMETER` names holds. */

@@ -31,7 +31,7 @@ function createClient(): Redis | Cluster {
     host: hostname.replace(/^\[|\]$/g, ''),
     port: Number(port || 6_379),
   }))
-  return new Cluster(nodes, {
+  const cluster = new Cluster(nodes, {
     lazyConnect: true,
     enableReadyCheck: false,
     dnsLookup: (name, done) => done(null, name), // TLS sees the name that is in the certificate
@@ -42,6 +42,13 @@ function createClient(): Redis | Cluster {
       ...(scheme === 'rediss://' && { tls: {} }),
     },
   })
+  // a command also waits while no node is known, and without this one for ever
+  const send = cluster.sendCommand.bind(cluster)
+  cluster.sendCommand = (command, ...rest) => {
+    command.setTimeout(COMMAND_MS)
+    return send(command, ...rest)
+  }
+  return cluster
 }
 
 /** @throws {Error} It cannot be read. Nothing quotes what it holds. */

@@ -63,6 +63,21 @@ test('accounts: commands, transfers, snapshots and the archive work on three mas
   }
 })
 
+test('users: who waits for an outcome is answered in time, though no node is there', {
+  timeout: START_MS,
+}, async () => {
+  vi.resetModules()
+  vi.stubEnv('REDIS_URL', 'redis://127.0.0.1:1,127.0.0.1:2?cluster')
+  const { client, redis } = await import('../../examples/users/redis.ts')
+  const { awaitOutcome } = await import('../../examples/users/outcomes.ts')
+  try {
+    await expect(awaitOutcome('nobody-sent-it', 100)).rejects.toThrow('Command timed out')
+  } finally {
+    client.disconnect()
+    await redis.close()
+  }
+})
+
 test.each(['users', 'accounts'])('%s: a URL of sentinels is refused in a sentence', async (system) => {
   vi.resetModules()
   vi.stubEnv('REDIS_URL', 'redis+sentinel://127.0.0.1:1?name=shop')
