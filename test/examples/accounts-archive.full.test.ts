@@ -43,14 +43,14 @@ async function loadFor(url: string) {
   const { load } = await import('../../examples/accounts/account.ts')
   const { handler: api } = await import('../../examples/accounts/api.ts')
   const { handler: archive } = await import('../../examples/accounts/archive.ts')
-  const { execute } = await import('../../examples/accounts/commands.ts')
+  const { execute, settleTransfer } = await import('../../examples/accounts/commands.ts')
   const { transfers } = await import('../../examples/accounts/consumer.ts')
   const { client, redis } = await import('../../examples/accounts/redis.ts')
   closers.push(async () => {
     client.disconnect()
     await redis.close()
   })
-  return { load, api, archive, execute, transfers, client, redis }
+  return { load, api, archive, execute, settleTransfer, transfers, client, redis }
 }
 
 /** Two accounts, a transfer that has arrived, and a deposit that keeps the newest entries in the stream. */
@@ -119,6 +119,17 @@ test.each([
     expect(left.length).toBeLessThan(entries.length)
   }
   expect(steps).toBeGreaterThan(LEAST_STEPS)
+})
+
+test('a transfer that comes again once it is archived changes nothing', async () => {
+  const system = await loadFor(server.url)
+  await fill(system)
+  await system.archive()
+  const payload = { requestId: 't', from: 'a', to: 'b', cents: 3 }
+  await system.settleTransfer({ payload } as Parameters<typeof system.settleTransfer>[0])
+
+  expect((await archived()).length).toBeGreaterThan(0)
+  expect([(await system.load('a')).cents, (await system.load('b')).cents]).toEqual([8n, 13n])
 })
 
 test('the functions work under the rights that the README gives them', async () => {
