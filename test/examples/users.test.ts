@@ -324,6 +324,27 @@ describe('projections', () => {
     expect(await users.readProfile(userId)).toMatchObject({ name: 'D', version: 4 })
   })
 
+  test('of profiles read the newest state, though a far older one was not swept', async () => {
+    const userId = randomUUID()
+    const payloadOf = (version: number) =>
+      JSON.stringify({ userId, version, email: 'a@example.com', name: `N${version}`, active: true })
+    for (const version of [1, 12])
+      await raw.xadd(
+        '{users}:events',
+        '*',
+        'eventId',
+        `e-${version}`,
+        'eventType',
+        'UserRenamed',
+        'payload',
+        payloadOf(version),
+      )
+    await settle([...users.profiles])
+
+    expect(await raw.hlen(`{users}:profiles-v1:${userId}`)).toBe(2)
+    expect(await users.readProfile(userId)).toMatchObject({ version: 12, name: 'N12' })
+  })
+
   test('of domains count active users, also when their group is lost', async () => {
     const [ada, bob] = [randomUUID(), randomUUID()]
     await outcomesOf(register(ada, 'ada@one.example'), register(bob, 'bob@one.example'))
