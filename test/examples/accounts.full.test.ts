@@ -109,7 +109,7 @@ test.each([
   expect(await raw.xlen('accounts')).toBe(2)
 })
 
-test('of a command that changes while it is read the amount is the one that was checked', async () => {
+test('the amount of a command that changes is the one that was checked', async () => {
   await open('a')
   let looks = 0
   const sly = { type: 'deposit', accountId: 'a', requestId: 'r', cents: 0 } as const
