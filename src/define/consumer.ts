@@ -128,7 +128,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     throw wrongUseError(action, 'delays must come from promoteDelays()')
   const settings = resolveSettings(action, rest)
   const own = checkPolicies(action, use)
-  const byType = routesByType(action, routes, settings.handlerTimeoutMs)
+  const byType = routesByType(action, routes, settings)
   const bound = boundPolicies(own, byType)
   const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters?.stream)
   return Object.freeze({
@@ -164,7 +164,11 @@ function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Rout
   )
 }
 
-function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
+function routesByType(
+  action: string,
+  routes: readonly Route[],
+  { handlerTimeoutMs, maxDeliveries }: ConsumerSettings,
+): ReadonlyMap<string, Route> {
   if (!Array.isArray(routes) || routes.length === 0) {
     throw wrongUseError(action, 'routes must be an array with at least one route, as on(Event, handler)')
   }
@@ -183,6 +187,12 @@ function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs
         RangeError,
       )
     }
+    if (route.batching?.bisectOnError && maxDeliveries < 2)
+      throw wrongUseError(
+        action,
+        `maxDeliveries must be >= 2 where batches of ${quotedValue(type)} are bisected, got ${maxDeliveries}: there is no second delivery in parts`,
+        RangeError,
+      )
     if (byType.has(type)) throw wrongUseError(action, `event type ${quotedValue(type)} must have one route, got two`)
     byType.set(type, route)
   }

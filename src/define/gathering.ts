@@ -9,7 +9,7 @@ export interface BatchLimits {
 }
 
 /** An event with its entry. */
-interface Gathered {
+export interface Gathered {
   readonly delivery: { readonly fields: readonly Field[] }
 }
 

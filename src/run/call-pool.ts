@@ -240,7 +240,8 @@ export class CallPool {
   #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
     const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
     if (known) return known.events
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>()
+    const { maxDeliveries } = run.parts.consumer.settings
+    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>(maxDeliveries)
     this.#gathered.push({ run, route, events })
     return events
   }

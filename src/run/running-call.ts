@@ -100,7 +100,8 @@ export class RunningCall {
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
     this.#endEffects()
-    for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error)
+    const isOfAll = this.jobs.length > 1 && this.jobs[0]?.prepared?.route.batching?.bisectOnError
+    for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error, isOfAll)
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -188,11 +189,12 @@ export class RunningCall {
     }
   }
 
-  #fail(job: Job, error: unknown): void {
+  /** @param isOfAll The error is of several events that come again in parts: which one it is of is not known. */
+  #fail(job: Job, error: unknown, isOfAll = false): void {
     const { parts, report } = this.#run
     ignoreRejection(error)
     job.effects = undefined
-    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
+    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random(), isOfAll)
     if (this.#isCalled) {
       job.error = error
       if (verdict.kind === 'release') {
