@@ -43,6 +43,12 @@ class BisectingGathering<Item extends Counted> implements Gathering<Item> {
     return this.#first?.[1].dueAt
   }
 
+  get size(): number {
+    let size = 0
+    for (const part of this.#parts.values()) size += part.size
+    return size
+  }
+
   add(item: Item, now: number): void {
     const { deliveryCount } = item.delivery
     const part = this.#parts.get(deliveryCount) ?? this.#partOf(deliveryCount)

@@ -167,7 +167,7 @@ function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Rout
 function routesByType(
   action: string,
   routes: readonly Route[],
-  { handlerTimeoutMs, maxDeliveries }: ConsumerSettings,
+  { handlerTimeoutMs, maxDeliveries, concurrency }: ConsumerSettings,
 ): ReadonlyMap<string, Route> {
   if (!Array.isArray(routes) || routes.length === 0) {
     throw wrongUseError(action, 'routes must be an array with at least one route, as on(Event, handler)')
@@ -187,6 +187,12 @@ function routesByType(
         RangeError,
       )
     }
+    if (route.concurrency !== undefined && route.concurrency > concurrency)
+      throw wrongUseError(
+        action,
+        `concurrency of ${quotedValue(type)} must be <= the consumer's, got ${route.concurrency} and ${concurrency}`,
+        RangeError,
+      )
     if (route.batching?.bisectOnError && maxDeliveries < 2)
       throw wrongUseError(
         action,

@@ -52,8 +52,8 @@ export function onBatch<Definition extends EventDefinition>(
   const name = `${action} for ${quotedValue(event.type)}`
   assertAwaitableFunction(name, 'the handler', handler, 'events, context')
   assertKnownOptions(name, options, OWN_NAMES)
-  const { use, when, maxAgeMs, bisectOnError = false, ...rest } = options
-  const limits = Object.freeze(withDefaults(DEFAULTS, rest))
+  const { maxEvents, maxBytes, maxBatchingWindowMs, bisectOnError = false, ...rules } = options
+  const limits = Object.freeze(withDefaults(DEFAULTS, { maxEvents, maxBytes, maxBatchingWindowMs }))
   assertInteger(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   assertInteger(name, 'maxBytes', limits.maxBytes, 1)
   assertInteger(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
@@ -65,12 +65,11 @@ export function onBatch<Definition extends EventDefinition>(
       bisectOnError ? createBisectingGathering(limits, maxDeliveries) : createGathering(limits),
     call: (...args) => callBatch(handler as BatchHandler, ...args),
   }
-  const rules = resolveRouteRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
   return Object.freeze({
     event,
     handler: handler as BatchHandler<never>,
     batching,
-    ...rules,
+    ...resolveRouteRules(name, rules as RouteOptions<never>),
   })
 }
 

@@ -1,5 +1,6 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import { assertNumber, wrongUseError } from '../core/options.ts'
+import { CONSUMER_NUMBER_OPTIONS, checkNumberOption } from '../core/rows.ts'
 import type { Event } from './event.ts'
 import type { Policy, UsedPolicy } from './policy.ts'
 import { checkPolicies } from './policy.ts'
@@ -19,6 +20,12 @@ export interface RouteOptions<E extends Event = Event> {
    * consumer's.
    */
   readonly maxAgeMs?: number
+  /**
+   * Calls of this route that run side by side in an invocation, 1 to the consumer's `concurrency`: a bulkhead, so that a slow dependency of one type leaves
+   * places to the others, which go past what waits. What waits is held by its run, at most about a batch; what never starts is released at no delivery. Where a deployment sets a
+   * lower `concurrency`, that holds. Default: the consumer's.
+   */
+  readonly concurrency?: number
 }
 
 /** What a route does otherwise, checked. */
@@ -26,15 +33,26 @@ export interface RouteRules {
   readonly use?: readonly UsedPolicy[] | undefined
   readonly when?: ((event: never) => unknown) | undefined
   readonly maxAgeMs?: number | undefined
+  readonly concurrency?: number | undefined
 }
 
-export const ROUTE_OPTION_NAMES = ['use', 'when', 'maxAgeMs'] as const satisfies readonly (keyof RouteOptions)[]
+export const ROUTE_OPTION_NAMES = [
+  'use',
+  'when',
+  'maxAgeMs',
+  'concurrency',
+] as const satisfies readonly (keyof RouteOptions)[]
 
 /** @throws {TypeError | RangeError} A bad option. */
-export function resolveRouteRules(action: string, { use: given, when, maxAgeMs }: RouteOptions<never>): RouteRules {
+export function resolveRouteRules(
+  action: string,
+  { use: given, when, maxAgeMs, concurrency }: RouteOptions<never>,
+): RouteRules {
   const use = checkPolicies(action, given)
   if (when !== undefined && !isSynchronousFunction(when))
     throw wrongUseError(action, 'when must be a function, not async, that answers true or false')
   if (maxAgeMs !== undefined) assertNumber(action, 'maxAgeMs', maxAgeMs, 1)
-  return { use, when, maxAgeMs }
+  if (concurrency !== undefined)
+    checkNumberOption(action, 'concurrency', concurrency, CONSUMER_NUMBER_OPTIONS.concurrency)
+  return { use, when, maxAgeMs, concurrency }
 }

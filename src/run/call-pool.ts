@@ -4,6 +4,7 @@ import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
+import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import type { Job } from './job.ts'
@@ -49,6 +50,7 @@ export class CallPool {
   readonly #free: number[] = []
   #running = 0
   readonly #gathered: Gathered[] = []
+  readonly #bulkheads = new Bulkheads()
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
   #cancelDue: (() => void) | undefined
@@ -71,9 +73,21 @@ export class CallPool {
     return this.#open
   }
 
-  /** More could start at once. */
+  /** Jobs that wait for a call of their own route to end: the others go past them. */
+  get waiting(): number {
+    let { waiting } = this.#bulkheads
+    for (const { route, events } of this.#gathered) if (!this.#bulkheads.hasRoom(route)) waiting += events.size
+    return waiting
+  }
+
+  /** More could start at once, or what comes next might. */
   get hasRoom(): boolean {
-    return this.queued === 0 && this.#running < this.atOnce
+    return this.queued === 0 && this.#running < this.atOnce && !this.isCongested
+  }
+
+  /** So many of one route wait for its calls to end that nothing more is brought. */
+  get isCongested(): boolean {
+    return this.#bulkheads.isFull((route) => this.#gathered.find((one) => one.route === route)?.events.size ?? 0)
   }
 
   /** Nothing runs and nothing waits. */
@@ -81,9 +95,9 @@ export class CallPool {
     return this.#open === 0
   }
 
-  /** Events wait for others. */
+  /** Events wait for others, and for nothing else. */
   get isGathering(): boolean {
-    return this.#gathered.some(({ events }) => events.dueAt !== undefined)
+    return this.#gathered.some(({ route, events }) => events.dueAt !== undefined && this.#bulkheads.hasRoom(route))
   }
 
   add(jobs: readonly Job[]): void {
@@ -133,7 +147,7 @@ export class CallPool {
         const preparing = call.prepare()
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call)
+        hasJoined = this.#join(call) || this.#isPutOff(call)
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
@@ -153,6 +167,8 @@ export class CallPool {
   }
 
   #leave(place: number, jobs: number): void {
+    const bulkhead = this.#places[place]?.bulkhead
+    if (bulkhead) this.#bulkheads.leave(bulkhead)
     this.#places[place] = undefined
     this.#running--
     this.#open -= jobs
@@ -165,6 +181,10 @@ export class CallPool {
       const call = this.#takeHeld(now)
       if (call) return call
     }
+    for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
+      if (job.run.time.mayStart(now)) return new RunningCall([job], now, false)
+      this.#release([job])
+    }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
@@ -173,7 +193,8 @@ export class CallPool {
       else return started(job, now)
     }
     for (const gathered of this.#gathered) {
-      const { events, run } = gathered
+      const { events, run, route } = gathered
+      if (!this.#bulkheads.hasRoom(route)) continue
       if (run.time.mayStart(now)) {
         if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
       } else while (events.dueAt !== undefined) this.#release(events.take())
@@ -226,6 +247,14 @@ export class CallPool {
     job.outcome = outcomeOf(job)
     this.#open--
     return job
+  }
+
+  /** Has a call wait for its route's `concurrency`, or counts it there. */
+  #isPutOff(call: RunningCall): boolean {
+    const entered = this.#bulkheads.enter(call.jobs)
+    if (entered === 'full') return true
+    call.bulkhead = entered
+    return false
   }
 
   /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
@@ -294,8 +323,9 @@ export class CallPool {
     // what is held back is released once nothing can start any more
     if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
     if (this.mayLinger)
-      for (const { run, events } of this.#gathered) {
-        if (events.dueAt === undefined) continue
+      for (const { run, route, events } of this.#gathered) {
+        // what waits for its route is taken when a call of that ends
+        if (events.dueAt === undefined || !this.#bulkheads.hasRoom(route)) continue
         waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
       }
     if (waitMs === Infinity) return

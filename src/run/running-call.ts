@@ -5,7 +5,7 @@ import { ACK_OUTCOME, IGNORE_OUTCOME, judgeFailure } from '../core/outcome.ts'
 import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
 import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
-import type { RunningBatch } from '../define/route.ts'
+import type { Route, RunningBatch } from '../define/route.ts'
 import { noWorkCondition } from './awaited.ts'
 import type { CallEffects } from './call-effects.ts'
 import { deadLetterOutcome } from './checked-policy-decision.ts'
@@ -28,6 +28,8 @@ export class RunningCall {
   readonly isBatch: boolean
   /** When its time is over, on the monotonic clock. */
   readonly endsAt: number
+  /** The route whose `concurrency` it counts in, once it started. */
+  bulkhead: Route | undefined
   /** Waits for an asynchronous schema. */
   isPreparing = false
   /** Its time was over before its handler ended. */

@@ -246,6 +246,16 @@ describe('defineConsumer()', () => {
     [type(': batchSize must be a number, got string'), { batchSize: '100' }],
     [range(': concurrency must be >= 1, got 0'), { concurrency: 0 }],
     [range(': concurrency must be <= 1000, got 1001'), { concurrency: 1_001 }],
+    [
+      range(': concurrency of "OrderPaid" must be <= the consumer\'s, got 3 and 2'),
+      { concurrency: 2, routes: [on(OrderPaid, handle, { concurrency: 3 })] },
+    ],
+    [
+      range(
+        ': maxDeliveries must be >= 2 where batches of "OrderPaid" are bisected, got 1: there is no second delivery in parts',
+      ),
+      { maxDeliveries: 1, routes: [onBatch(OrderPaid, handle, { bisectOnError: true })] },
+    ],
     [range(': handlerTimeoutMs must be >= 1, got 0'), { handlerTimeoutMs: 0 }],
     [range(': handlerTimeoutMs must be <= 86400000, got 86400001'), { handlerTimeoutMs: 86_400_001 }],
     [range(': handlerTimeoutMs must be a whole number, got 1.5'), { handlerTimeoutMs: 1.5 }],

@@ -48,6 +48,11 @@ const scene = fc.record({
     maxLength: 3,
   }),
   concurrency: fc.integer({ min: 1, max: 4 }),
+  /** A route's own `concurrency`, where it has one; no more than the consumer's. */
+  limits: fc.array(fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }), {
+    minLength: TYPES.length,
+    maxLength: TYPES.length,
+  }),
   maxEvents: fc.integer({ min: 1, max: 4 }),
   windowMs: fc.constantFrom(50, 400, 3_000),
   mayLinger: fc.boolean(),
@@ -70,18 +75,23 @@ async function play(given: Scene): Promise<void> {
 
   const { jobs, pool } = stage
   expect(jobs.map(({ outcome }) => outcome?.kind)).not.toContain(undefined)
-  expect([pool.open, pool.isIdle, pool.isGathering]).toEqual([0, true, false])
+  expect([pool.open, pool.waiting, pool.isIdle, pool.isGathering]).toEqual([0, 0, true, false])
   expect(stage.faults).toEqual([])
 }
 
 /** A run with a pool, whose handlers and schemas do as planned; and who notes what must not be. */
-function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
+function setTheStage({ concurrency, limits, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
   const clock = createVirtualClock()
   const faults: string[] = []
   const plans = new Map<string, Plan>()
   const called = new Set<string>()
   const jobs: Job[] = []
   let running = 0
+  const runningOf = new Map<string, number>()
+  const limitOf = (type: Plan['type']) => {
+    const limit = limits[TYPES.indexOf(type)]
+    return limit === undefined ? {} : { concurrency: Math.min(limit, concurrency) }
+  }
 
   const later = <T>(ms: number, value: () => T) =>
     new Promise<T>((resolve, reject) => {
@@ -121,12 +131,18 @@ function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs 
       if (called.has(id)) faults.push(`${id} was called twice`)
       called.add(id)
     }
-    const { ending, handlerMs } = plans.get(ids[0] as string) as Plan
+    const { type, ending, handlerMs } = plans.get(ids[0] as string) as Plan
+    const ofType = (runningOf.get(type) ?? 0) + 1
+    runningOf.set(type, ofType)
+    const { concurrency: limit = concurrency } = limitOf(type)
+    if (ofType > limit) faults.push(`${ofType} of ${type} run side by side`)
     if (++running > concurrency) faults.push(`${running} run side by side`)
     let isOver = false
     const over = () => {
-      if (!isOver) running--
+      if (isOver) return
       isOver = true
+      running--
+      runningOf.set(type, (runningOf.get(type) ?? 0) - 1)
     }
     // its time is over at the latest then; a timer may be early by a millisecond
     clock.after(leftMs - 2, over)
@@ -156,11 +172,15 @@ function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs 
     minIdleMs: 10_000,
     maxDeliveries: 2,
     routes: [
-      on(event('Plain', false), handleOne),
-      on(event('Checked', true), handleOne),
-      onBatch(event('Batched', false), handleBatch, { maxEvents }),
-      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents }),
-      onBatch(event('Lingering', false), handleBatch, { maxEvents, maxBatchingWindowMs: windowMs }),
+      on(event('Plain', false), handleOne, limitOf('Plain')),
+      on(event('Checked', true), handleOne, limitOf('Checked')),
+      onBatch(event('Batched', false), handleBatch, { maxEvents, ...limitOf('Batched') }),
+      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents, ...limitOf('CheckedBatched') }),
+      onBatch(event('Lingering', false), handleBatch, {
+        maxEvents,
+        maxBatchingWindowMs: windowMs,
+        ...limitOf('Lingering'),
+      }),
     ],
   })
   const run = aRun(consumer, clock, remainingMs)

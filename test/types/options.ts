@@ -57,8 +57,15 @@ export const billing = defineConsumer({
 })
 
 export const routes = [
-  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, use: [] }),
-  onBatch(OrderPaid, () => {}, { when: (event) => event.type === 'OrderPaid', maxEvents: 5 }),
+  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, concurrency: 2, use: [] }),
+  onBatch(OrderPaid, () => {}, {
+    when: (event) => event.type === 'OrderPaid',
+    maxEvents: 5,
+    concurrency: 1,
+    bisectOnError: true,
+  }),
+  // @ts-expect-error one event has no parts
+  on(OrderPaid, () => {}, { bisectOnError: true }),
   on(OrderPaid, () => {}, { when: (event: Event) => event.version > 1 }),
   // @ts-expect-error the payload has no such member
   on(OrderPaid, () => {}, { when: ({ payload }) => payload.amount > 0 }),

@@ -107,7 +107,7 @@ async function isDue({ policies, time }: Run, pool: CallPool): Promise<boolean> 
   return isTime
 }
 
-/** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */
+/** Resolves once all is done; or, where events wait for others or for their route, after that long, when there is room for more. */
 async function wanting(pool: CallPool, run: Run, reader: StreamReader, pauseMs: number): Promise<void> {
   if (pool.isIdle) return
   let isTime = pauseMs === 0
@@ -115,7 +115,9 @@ async function wanting(pool: CallPool, run: Run, reader: StreamReader, pauseMs: 
     isTime = true
     pool.notify()
   })
-  const mayRead = () => isTime && pool.isGathering && pool.hasRoom && reader.hasRoom && run.mayWait()
+  const readsPast = run.parts.consumer.settings.mode !== 'once'
+  const mayWait = () => pool.isGathering || (readsPast && pool.waiting > 0)
+  const mayRead = () => isTime && mayWait() && pool.hasRoom && reader.hasRoom && run.mayWait()
   await pool.until(() => pool.isIdle || mayRead())
   cancel()
 }

@@ -1,0 +1,80 @@
+import type { Route } from '../define/route.ts'
+import { hasOutcome } from './entry-in-hand.ts'
+import type { Job } from './job.ts'
+
+/** A route with a `concurrency` of its own. */
+interface Bulkhead {
+  readonly atOnce: number
+  /** How many of its jobs may wait for it before nothing more is brought: what comes next may be of the same route. */
+  readonly most: number
+  running: number
+  readonly waiting: Job[]
+}
+
+/** Keeps the calls of a route within its own `concurrency`, so that one slow dependency leaves places to the others. Other routes cost nothing here. */
+export class Bulkheads {
+  readonly #bulkheads = new Map<Route, Bulkhead>()
+  #waiting = 0
+
+  /** Jobs that wait for a call of their route to end. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Whether another call of the route may start. */
+  hasRoom(route: Route): boolean {
+    const bulkhead = this.#bulkheads.get(route)
+    return !bulkhead || bulkhead.running < bulkhead.atOnce
+  }
+
+  /** Whether so many of a route wait that nothing more is brought. @param gathered How many of its events wait beside its jobs. */
+  isFull(gathered: (route: Route) => number): boolean {
+    for (const [route, { most, waiting }] of this.#bulkheads) if (waiting.length + gathered(route) >= most) return true
+    return false
+  }
+
+  /**
+   * Counts a call that is about to start, if its route has a limit.
+   *
+   * @returns That route; `undefined` where it has none; `'full'` if its job has to wait instead, until `take` answers it.
+   */
+  enter([job]: readonly Job[]): Route | 'full' | undefined {
+    const route = (job as Job).prepared?.route
+    if (route?.concurrency === undefined || hasOutcome(job as Job)) return undefined
+    const bulkhead = this.#of(route, route.concurrency, job as Job)
+    if (bulkhead.running < bulkhead.atOnce) {
+      bulkhead.running++
+      return route
+    }
+    bulkhead.waiting.push(job as Job)
+    this.#waiting++
+    return 'full'
+  }
+
+  /** A call has ended, or its time has. @param route What `enter` answered for it. */
+  leave(route: Route): void {
+    const bulkhead = this.#bulkheads.get(route)
+    if (bulkhead) bulkhead.running--
+  }
+
+  /** The next job that waited and may start now. */
+  take(): Job | undefined {
+    if (this.#waiting === 0) return undefined
+    for (const { running, atOnce, waiting } of this.#bulkheads.values()) {
+      if (running >= atOnce || waiting.length === 0) continue
+      this.#waiting--
+      return waiting.shift()
+    }
+    return undefined
+  }
+
+  #of(route: Route, atOnce: number, { run }: Job): Bulkhead {
+    const known = this.#bulkheads.get(route)
+    if (known) return known
+    const { batchSize, concurrency } = run.parts.consumer.settings
+    const most = Math.max(batchSize, concurrency, route.batching?.limits.maxEvents ?? 0)
+    const made: Bulkhead = { atOnce, most, running: 0, waiting: [] }
+    this.#bulkheads.set(route, made)
+    return made
+  }
+}
