@@ -8,6 +8,7 @@ import type { PlainReply } from '../core/plain-reply.ts'
 import { quotedValue } from '../errors.ts'
 import type { ConsumerSettings } from './consumer-settings.ts'
 import type { Event } from './event.ts'
+import type { RouteSettings } from './route-settings.ts'
 
 /**
  * What `use` takes: a wrap around the handler, or what `definePolicy` makes of a name and hooks. A consumer's policies stand outside those of its routes,
@@ -56,7 +57,10 @@ export interface PolicyDefinition {
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /** Throws where the consumer's settings do not go with it. Called once, when the consumer is defined. */
+  /**
+   * Throws where the consumer's settings, with those that a route of it has otherwise, do not go with it. Called when the consumer is defined, once for all routes
+   * that have the same.
+   */
   readonly assertFits?: (settings: ConsumerSettings) => void
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyKeyRights
@@ -207,6 +211,7 @@ export interface ConsumerFactsForPolicies {
   /** The codec's. */
   readonly typeField: string | undefined
   readonly settings: ConsumerSettings
+  readonly routes: ReadonlyMap<string, { readonly settings: RouteSettings }>
 }
 
 /** What a consumer's policies come to. */

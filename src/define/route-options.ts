@@ -1,6 +1,8 @@
+import type { Backoff } from '../core/backoff.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import { assertNumber, wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS, checkNumberOption } from '../core/rows.ts'
+import { resolveBackoff } from './backoff-options.ts'
 import type { Event } from './event.ts'
 import type { Policy, UsedPolicy } from './policy.ts'
 import { checkPolicies } from './policy.ts'
@@ -26,6 +28,15 @@ export interface RouteOptions<E extends Event = Event> {
    * lower `concurrency`, that holds. Default: the consumer's.
    */
   readonly concurrency?: number
+  /**
+   * Milliseconds that a handler of this type may take, at most the consumer's `minIdleMs` − 5,000 unless `allowLongHandlers` is set. A run reads, takes and claims
+   * for as long as the longest of its routes fits; what it has in hand then starts as long as its own does. Default: the consumer's.
+   */
+  readonly handlerTimeoutMs?: number
+  /** Deliveries that an entry of this type gets before it becomes a dead letter, fewer or more than the consumer's. Default: the consumer's. */
+  readonly maxDeliveries?: number
+  /** Waits between deliveries of this type; what is left out is the consumer's. */
+  readonly backoff?: Partial<Backoff>
 }
 
 /** What a route does otherwise, checked. */
@@ -34,25 +45,34 @@ export interface RouteRules {
   readonly when?: ((event: never) => unknown) | undefined
   readonly maxAgeMs?: number | undefined
   readonly concurrency?: number | undefined
+  readonly handlerTimeoutMs?: number | undefined
+  readonly maxDeliveries?: number | undefined
+  readonly backoff?: Partial<Backoff> | undefined
 }
+
+/** Numbers that a route may have otherwise than its consumer, by the same bounds. */
+const NUMBERS = ['concurrency', 'handlerTimeoutMs', 'maxDeliveries'] as const
 
 export const ROUTE_OPTION_NAMES = [
   'use',
   'when',
   'maxAgeMs',
-  'concurrency',
+  'backoff',
+  ...NUMBERS,
 ] as const satisfies readonly (keyof RouteOptions)[]
 
 /** @throws {TypeError | RangeError} A bad option. */
 export function resolveRouteRules(
   action: string,
-  { use: given, when, maxAgeMs, concurrency }: RouteOptions<never>,
+  { use: given, when, maxAgeMs, backoff, ...numbers }: RouteOptions<never>,
 ): RouteRules {
   const use = checkPolicies(action, given)
   if (when !== undefined && !isSynchronousFunction(when))
     throw wrongUseError(action, 'when must be a function, not async, that answers true or false')
   if (maxAgeMs !== undefined) assertNumber(action, 'maxAgeMs', maxAgeMs, 1)
-  if (concurrency !== undefined)
-    checkNumberOption(action, 'concurrency', concurrency, CONSUMER_NUMBER_OPTIONS.concurrency)
-  return { use, when, maxAgeMs, concurrency }
+  for (const name of NUMBERS)
+    if (numbers[name] !== undefined) checkNumberOption(action, name, numbers[name], CONSUMER_NUMBER_OPTIONS[name])
+  if (backoff !== undefined) resolveBackoff(action, backoff)
+  const { concurrency, handlerTimeoutMs, maxDeliveries } = numbers
+  return { use, when, maxAgeMs, backoff: backoff && { ...backoff }, concurrency, handlerTimeoutMs, maxDeliveries }
 }

@@ -23,7 +23,7 @@ export function combineConsumerPolicies(
 ): CombinedPolicies {
   checkPlaces(action, bound)
   checkGuards(action, bound, facts)
-  for (const { policy } of bound) checkFit(action, policy, facts)
+  for (const used of bound) checkFit(action, used, facts)
   return {
     policies: asAsked(bound).filter(
       ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,
@@ -58,14 +58,16 @@ function checkPlaces(action: string, bound: readonly PolicyOnRoute[]): void {
   }
 }
 
-/** @throws {TypeError | RangeError} The policy says that the consumer's settings do not go with it. */
+/** @throws {TypeError | RangeError} The policy says that the settings of a route that it is used on do not go with it. */
 function checkFit(
   action: string,
-  { name, assertFits }: PolicyDefinition,
-  { settings }: ConsumerFactsForPolicies,
+  { policy: { name, assertFits }, eventType }: PolicyOnRoute,
+  { settings, routes }: ConsumerFactsForPolicies,
 ): void {
   try {
-    assertNotPromise(assertFits?.(settings))
+    // routes without settings of their own have the consumer's
+    const own = [...routes].flatMap(([type, route]) => (type === (eventType ?? type) ? [route.settings] : []))
+    for (const one of new Set(own)) assertNotPromise(assertFits?.({ ...settings, ...one }))
   } catch (error) {
     const Kind = error instanceof RangeError ? RangeError : TypeError
     throw wrongUseError(action, `${quotedValue(name)}: ${(error as Error).message}`, Kind)

@@ -3,6 +3,7 @@ import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
+import type { BoundRoute } from '../define/route-settings.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
@@ -16,7 +17,7 @@ import { Waiters } from './waiters.ts'
 /** Events of one batch route, of one run. */
 interface Gathered {
   readonly run: Run
-  readonly route: Route
+  readonly route: BoundRoute
   readonly events: Gathering<Job>
 }
 
@@ -145,6 +146,12 @@ export class CallPool {
       let hasJoined = false
       try {
         const preparing = call.prepare()
+        if (call.isTooLate) {
+          this.#leave(place, 0)
+          call.putBack(preparing)
+          this.#release(call.jobs)
+          continue
+        }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
         hasJoined = this.#join(call) || this.#isPutOff(call)
@@ -182,20 +189,20 @@ export class CallPool {
       if (call) return call
     }
     for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
-      if (job.run.time.mayStart(now)) return new RunningCall([job], now, false)
+      if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
       this.#release([job])
     }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
-      if (!job.run.time.mayStart(now)) this.#release([job])
+      if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
       else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
       else return started(job, now)
     }
     for (const gathered of this.#gathered) {
       const { events, run, route } = gathered
       if (!this.#bulkheads.hasRoom(route)) continue
-      if (run.time.mayStart(now)) {
+      if (run.time.mayStart(now, route.settings.handlerTimeoutMs)) {
         if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
       } else while (events.dueAt !== undefined) this.#release(events.take())
     }
@@ -204,7 +211,7 @@ export class CallPool {
 
   #takeHeld(now: number): RunningCall | undefined {
     for (const job of this.#held) {
-      const mayStart = job.run.time.mayStart(now)
+      const mayStart = job.run.time.mayStart(now, job.neededMs)
       if (mayStart && job.run.policies?.isHeld(job)) continue
       this.#held = this.#held.filter((other) => other !== job)
       if (mayStart) return started(job, now)
@@ -269,8 +276,7 @@ export class CallPool {
   #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
     const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
     if (known) return known.events
-    const { maxDeliveries } = run.parts.consumer.settings
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>(maxDeliveries)
+    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>(route.settings.maxDeliveries)
     this.#gathered.push({ run, route, events })
     return events
   }
@@ -306,8 +312,7 @@ export class CallPool {
       expired.push(call)
       this.#leave(place, call.jobs.length)
       this.#free.push(place)
-      const [{ run }] = call.jobs as [Job]
-      call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
+      call.expire(new HandlerTimeoutError(call.timeoutMs))
       this.#over(call.jobs)
     }
     for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
@@ -321,7 +326,8 @@ export class CallPool {
     if (this.#running >= this.atOnce) return
     let waitMs = Infinity
     // what is held back is released once nothing can start any more
-    if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
+    if (this.#running === 0)
+      for (const { run, neededMs } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs(neededMs))
     if (this.mayLinger)
       for (const { run, route, events } of this.#gathered) {
         // what waits for its route is taken when a call of that ends

@@ -8,7 +8,7 @@ import { ignoreRejection, isThenable } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
 import type { Event } from '../define/event.ts'
-import type { Route } from '../define/route.ts'
+import type { BoundRoute } from '../define/route-settings.ts'
 import { InvalidPayloadError, NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
 import { newerVersionCondition, unroutedCondition } from './awaited.ts'
 import type { ExpiryCheck } from './expiry.ts'
@@ -19,7 +19,7 @@ import { IGNORED_ENTRY } from './rejected.ts'
 export interface PreparedEntry {
   readonly kind: 'prepared'
   readonly event: Event
-  readonly route: Route
+  readonly route: BoundRoute
   readonly decoded: DecodedEvent
 }
 
@@ -29,11 +29,14 @@ export type PrepareResult = PreparedEntry | RejectedEntry | IgnoredEntry | Await
 /**
  * Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. Whether it is for the group comes before
  * whether it has expired, and both before what its payload must be.
+ *
+ * @param found Keeps the route as soon as it is known, also where the payload cannot be read.
  */
 export function prepareEntry(
   entry: Entry,
   consumer: Consumer,
   expiry?: ExpiryCheck,
+  found?: { route: BoundRoute | undefined },
 ): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
   let decoded: DecodedEvent
   try {
@@ -51,6 +54,7 @@ export function prepareEntry(
   if (!route && consumer.settings.unrouted === 'park')
     return { kind: 'awaiting', condition: unroutedCondition(decoded.type) }
   if (!route) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
+  if (found) found.route = route
   return expiry?.(entry.id, route, decoded) ?? check(entry, consumer, route, decoded)
 }
 
@@ -72,7 +76,7 @@ export function isWantedByRoute({ route, event }: PreparedEntry): boolean {
 function check(
   entry: Entry,
   { stream, settings }: Consumer,
-  route: Route,
+  route: BoundRoute,
   decoded: DecodedEvent,
 ): PrepareResult | Promise<PreparedEntry | RejectedEntry> {
   const { type, version: current } = route.event

@@ -26,8 +26,8 @@ export class RunningCall {
   readonly jobs: readonly Job[]
   /** Of events that were gathered. */
   readonly isBatch: boolean
-  /** When its time is over, on the monotonic clock. */
-  readonly endsAt: number
+  /** When it was made, on the monotonic clock. */
+  readonly startedAt: number
   /** The route whose `concurrency` it counts in, once it started. */
   bulkhead: Route | undefined
   /** Waits for an asynchronous schema. */
@@ -50,7 +50,26 @@ export class RunningCall {
     this.#run = job.run
     this.jobs = jobs
     this.isBatch = isBatch
-    this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
+    this.startedAt = now
+  }
+
+  /** Milliseconds that it may take: its route's, as soon as that is known. */
+  get timeoutMs(): number {
+    return (this.jobs[0] as Job).settings.handlerTimeoutMs
+  }
+
+  /** When its time is over, on the monotonic clock. */
+  get endsAt(): number {
+    return this.startedAt + this.timeoutMs
+  }
+
+  /** Its route takes longer than there was time for when it was made. */
+  get isTooLate(): boolean {
+    const [job] = this.jobs as [Job]
+    const { routeBounds } = this.#run.parts.consumer
+    // where all take as long, who made it has seen to that
+    if (job.neededMs === routeBounds.shortestTimeoutMs || hasOutcome(job)) return false
+    return !this.#run.time.mayStart(this.startedAt, job.neededMs)
   }
 
   /** Reads the event of a job; one that no retry can help has its outcome then. @returns What to wait for, if anything. */
@@ -64,7 +83,7 @@ export class RunningCall {
     const refused = hasOutcome(job) ? undefined : alwaysOn.inspect(job)
     if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (hasOutcome(job)) return undefined
-    const prepared = prepareEntry(job.delivery, parts.consumer, expiry)
+    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, job)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -117,6 +136,12 @@ export class RunningCall {
     this.fail(error)
   }
 
+  /** It is not to go on: what its schema says later does not count. */
+  putBack(preparing: PromiseLike<void> | undefined): void {
+    this.isExpired = true
+    preparing?.then(undefined, () => {})
+  }
+
   /** The handler of an expired call has ended after all. */
   forget(): void {
     this.#run.overrunning -= this.jobs.length
@@ -150,13 +175,28 @@ export class RunningCall {
     const run = this.#run
     const [job] = this.jobs as [Job]
     const { route, event } = job.prepared as PreparedEntry
+    const { maxDeliveries } = route.settings
     const { keys } = run.parts.consumer
     const remainingMs = remainingUntil(run.time.clock, this.endsAt)
     if (route.batching) {
-      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, keys, route.wrapped)
+      this.#batch = route.batching.call(
+        this.jobs,
+        { ...run.surroundings, maxDeliveries },
+        remainingMs,
+        keys,
+        route.wrapped,
+      )
       return this.#batch.failures.then((failures) => this.#failSome(failures))
     }
-    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs, keys)
+    this.#context = new EntryContext(
+      run.surroundings,
+      maxDeliveries,
+      run.parts.extras,
+      job.delivery,
+      event,
+      remainingMs,
+      keys,
+    )
     const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
     const answer = promiseIfThenable(returned)
     if (!answer) this.#assertHandled(returned)
@@ -196,7 +236,7 @@ export class RunningCall {
     const { parts, report } = this.#run
     ignoreRejection(error)
     job.effects = undefined
-    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random(), isOfAll)
+    const verdict = judgeFailure(error, job.deliveryCount, job.settings, parts.random(), isOfAll)
     if (this.#isCalled) {
       job.error = error
       if (verdict.kind === 'release') {

@@ -23,6 +23,7 @@ import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 const HANDLER_MS = 1_000
 const RESERVE_MS = 500
 const ENDINGS = ['returns', 'resolves', 'throws', 'rejects', 'fatal', 'unavailable', 'hangs'] as const
+const TIMEOUTS = [undefined, 300, 2_000] as const
 const TYPES = ['Plain', 'Checked', 'Batched', 'CheckedBatched', 'Lingering'] as const
 
 /** An entry: what its schema says and when, and what its handler does and when. Of a batch, the first event's. */
@@ -53,6 +54,8 @@ const scene = fc.record({
     minLength: TYPES.length,
     maxLength: TYPES.length,
   }),
+  /** A route's own `handlerTimeoutMs`, where it has one. */
+  timeouts: fc.array(fc.constantFrom(...TIMEOUTS), { minLength: TYPES.length, maxLength: TYPES.length }),
   maxEvents: fc.integer({ min: 1, max: 4 }),
   windowMs: fc.constantFrom(50, 400, 3_000),
   mayLinger: fc.boolean(),
@@ -80,17 +83,22 @@ async function play(given: Scene): Promise<void> {
 }
 
 /** A run with a pool, whose handlers and schemas do as planned; and who notes what must not be. */
-function setTheStage({ concurrency, limits, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
+function setTheStage({ concurrency, limits, timeouts, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
   const clock = createVirtualClock()
   const faults: string[] = []
   const plans = new Map<string, Plan>()
   const called = new Set<string>()
   const jobs: Job[] = []
+  const deadline = clock.monotonic() + remainingMs
   let running = 0
   const runningOf = new Map<string, number>()
-  const limitOf = (type: Plan['type']) => {
+  const ownOf = (type: Plan['type']) => {
     const limit = limits[TYPES.indexOf(type)]
-    return limit === undefined ? {} : { concurrency: Math.min(limit, concurrency) }
+    const handlerTimeoutMs = timeouts[TYPES.indexOf(type)]
+    return {
+      ...(limit !== undefined && { concurrency: Math.min(limit, concurrency) }),
+      ...(handlerTimeoutMs !== undefined && { handlerTimeoutMs }),
+    }
   }
 
   const later = <T>(ms: number, value: () => T) =>
@@ -134,7 +142,9 @@ function setTheStage({ concurrency, limits, maxEvents, windowMs, mayLinger, rema
     const { type, ending, handlerMs } = plans.get(ids[0] as string) as Plan
     const ofType = (runningOf.get(type) ?? 0) + 1
     runningOf.set(type, ofType)
-    const { concurrency: limit = concurrency } = limitOf(type)
+    const { concurrency: limit = concurrency, handlerTimeoutMs = HANDLER_MS } = ownOf(type)
+    if (leftMs > handlerTimeoutMs) faults.push(`${type} has ${leftMs} ms`)
+    if (clock.monotonic() + leftMs + RESERVE_MS > deadline) faults.push(`${type} starts with ${leftMs} ms, too late`)
     if (ofType > limit) faults.push(`${ofType} of ${type} run side by side`)
     if (++running > concurrency) faults.push(`${running} run side by side`)
     let isOver = false
@@ -172,14 +182,14 @@ function setTheStage({ concurrency, limits, maxEvents, windowMs, mayLinger, rema
     minIdleMs: 10_000,
     maxDeliveries: 2,
     routes: [
-      on(event('Plain', false), handleOne, limitOf('Plain')),
-      on(event('Checked', true), handleOne, limitOf('Checked')),
-      onBatch(event('Batched', false), handleBatch, { maxEvents, ...limitOf('Batched') }),
-      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents, ...limitOf('CheckedBatched') }),
+      on(event('Plain', false), handleOne, ownOf('Plain')),
+      on(event('Checked', true), handleOne, ownOf('Checked')),
+      onBatch(event('Batched', false), handleBatch, { maxEvents, ...ownOf('Batched') }),
+      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents, ...ownOf('CheckedBatched') }),
       onBatch(event('Lingering', false), handleBatch, {
         maxEvents,
         maxBatchingWindowMs: windowMs,
-        ...limitOf('Lingering'),
+        ...ownOf('Lingering'),
       }),
     ],
   })
@@ -218,7 +228,7 @@ function watched(job: Job, run: Run, faults: string[]): Job {
       if (outcome) faults.push(`${job.id} is ${outcome.kind}, and ${next?.kind} then`)
       if (
         next?.kind === 'release' &&
-        run.time.mayStart() &&
+        run.time.mayStart(undefined, job.neededMs) &&
         !run.alwaysOn.unavailable.has(job.prepared?.route as never)
       )
         faults.push(`${job.id} was released while it could start`)
@@ -243,7 +253,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     now: clock.monotonic(),
     remainingMs,
     maxRunMs: Infinity,
-    handlerTimeoutMs: HANDLER_MS,
+    handlerTimeoutMs: consumer.routeBounds.longestTimeoutMs,
     reserveMs: RESERVE_MS,
   })
   return new Run({

@@ -21,9 +21,9 @@ function bisecting(
 ) {
   const handler: BatchHandler = (events) => {
     calls.push(events)
-    if (idsOf(events).some((id) => id.startsWith('poison'))) return fail(events) as Promise<void>
+    return idsOf(events).some((id) => id.startsWith('poison')) ? (fail(events) as Promise<void>) : undefined
   }
-  const routes = [onBatch(Paid, handler as BatchHandler<never>, { bisectOnError: true, ...batch })]
+  const routes = [onBatch(Paid, handler as never, { bisectOnError: true, ...batch })]
   return defineConsumer({ stream: 'orders', group: 'billing', routes, backoff: { firstMs: 0 }, ...options })
 }
 

@@ -58,6 +58,9 @@ export const billing = defineConsumer({
 
 export const routes = [
   on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, concurrency: 2, use: [] }),
+  on(OrderPaid, () => {}, { handlerTimeoutMs: 5_000, maxDeliveries: 3, backoff: { firstMs: 10 } }),
+  // @ts-expect-error there is no such option of the back-off
+  on(OrderPaid, () => {}, { backoff: { first: 10 } }),
   onBatch(OrderPaid, () => {}, {
     when: (event) => event.type === 'OrderPaid',
     maxEvents: 5,

@@ -4,6 +4,7 @@ import type { Run } from '../run.ts'
 import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'
+import type { WaitingClaimedEntry } from './waiting-claimed-entry.ts'
 
 /** Nothing of what is due could be started: how soon it is asked for again. */
 const STUCK_MS = 250
@@ -72,12 +73,20 @@ export class DueRetries {
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions: [] }) : undefined
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
-    this.last.add(taken?.handed ?? [])
+    await this.#startHanded(taken?.handed ?? [])
     this.#starter.forgetStarted()
     const has = taken !== undefined && taken.called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has
+  }
+
+  /** What is at its last delivery waits to be alone; of a type that has more it runs beside others. What has none left becomes a dead letter. */
+  async #startHanded(handed: readonly WaitingClaimedEntry[]): Promise<void> {
+    if (handed.length === 0) return
+    const { trusted, last, grouped, alone } = await this.#starter.byKind(handed)
+    this.last.add([...last, ...grouped, ...alone])
+    if (trusted.length > 0) this.last.add(await this.#starter.start(trusted))
   }
 
   /** Something was settled, which may come back before anybody says so. */
