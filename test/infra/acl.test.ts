@@ -48,6 +48,7 @@ import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
+import { peekScript } from '../../src/group/redis/scripts/peek.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
@@ -99,6 +100,7 @@ const CLAIMER_SCRIPTS = [
   claimPageScript,
   takeSetAsideScript,
   undoTakeScript,
+  peekScript,
   healGroupScript,
   repair,
   startClaimedScript,
