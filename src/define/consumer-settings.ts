@@ -138,6 +138,9 @@ export interface ConsumerSettings {
   readonly startAt: string
 }
 
+/** What of its consumer's settings a route may have otherwise, resolved. */
+export type RouteSettings = Pick<ConsumerSettings, 'handlerTimeoutMs' | 'maxDeliveries' | 'backoff'>
+
 /** What an entry's idle time must leave room for beside its handler: settling, and a late timer. */
 export const IDLE_MARGIN_MS = 5_000
 

@@ -6,9 +6,8 @@ import { wrongUseError } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { quotedValue } from '../errors.ts'
-import type { ConsumerSettings } from './consumer-settings.ts'
+import type { ConsumerSettings, RouteSettings } from './consumer-settings.ts'
 import type { Event } from './event.ts'
-import type { RouteSettings } from './route-settings.ts'
 
 /**
  * What `use` takes: a wrap around the handler, or what `definePolicy` makes of a name and hooks. A consumer's policies stand outside those of its routes,

@@ -1,12 +1,9 @@
 import { withDefaults, wrongUseError } from '../core/options.ts'
 import { quotedValue } from '../errors.ts'
 import { resolveBackoff } from './backoff-options.ts'
-import type { ConsumerSettings } from './consumer-settings.ts'
+import type { ConsumerSettings, RouteSettings } from './consumer-settings.ts'
 import { IDLE_MARGIN_MS } from './consumer-settings.ts'
 import type { Route } from './route.ts'
-
-/** What of its consumer's settings a route may have otherwise, resolved. */
-export type RouteSettings = Pick<ConsumerSettings, 'handlerTimeoutMs' | 'maxDeliveries' | 'backoff'>
 
 /** A route of a consumer. */
 export interface BoundRoute extends Route {

@@ -35,7 +35,7 @@ export interface BatchRouteRules {
 
 export type SharedBatchContext = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
 
-/** What all handlers of a run are told; how many deliveries there are differs from route to route. */
+/** What all handlers of a run get to know; how many deliveries there are differs from route to route. */
 export type RunContext = Omit<SharedBatchContext, 'maxDeliveries'>
 
 /** An event on its way to a batch handler. */

@@ -1,6 +1,7 @@
 import type { Route } from '../define/route.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import type { Job } from './job.ts'
+import type { RunningCall } from './running-call.ts'
 
 /** A route with a `concurrency` of its own. */
 interface Bulkhead {
@@ -33,27 +34,25 @@ export class Bulkheads {
     return false
   }
 
-  /**
-   * Counts a call that is about to start, if its route has a limit.
-   *
-   * @returns That route; `undefined` where it has none; `'full'` if its job has to wait instead, until `take` answers it.
-   */
-  enter([job]: readonly Job[]): Route | 'full' | undefined {
-    const route = (job as Job).prepared?.route
-    if (route?.concurrency === undefined || hasOutcome(job as Job)) return undefined
-    const bulkhead = this.#of(route, route.concurrency, job as Job)
+  /** Counts a call that is about to start; or, where its route has as many as it may, keeps its job until `take` answers it. @returns Whether it was put off. */
+  putsOff(call: RunningCall): boolean {
+    const [job] = call.jobs as [Job]
+    const { route } = job
+    if (route?.concurrency === undefined || hasOutcome(job)) return false
+    const bulkhead = this.#of(route, route.concurrency, job)
     if (bulkhead.running < bulkhead.atOnce) {
       bulkhead.running++
-      return route
+      call.bulkhead = route
+      return false
     }
-    bulkhead.waiting.push(job as Job)
+    bulkhead.waiting.push(job)
     this.#waiting++
-    return 'full'
+    return true
   }
 
-  /** A call has ended, or its time has. @param route What `enter` answered for it. */
-  leave(route: Route): void {
-    const bulkhead = this.#bulkheads.get(route)
+  /** A call has ended, or its time has. */
+  leave(call: RunningCall | undefined): void {
+    const bulkhead = call?.bulkhead && this.#bulkheads.get(call.bulkhead)
     if (bulkhead) bulkhead.running--
   }
 

@@ -1,25 +1,16 @@
 import type { Clock } from '../clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
-import type { Gathering } from '../define/gathering.ts'
-import type { Route } from '../define/route.ts'
-import type { BoundRoute } from '../define/route-settings.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
+import type { Gathered } from './gatherings.ts'
+import { Gatherings } from './gatherings.ts'
 import type { Job } from './job.ts'
-import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
-
-/** Events of one batch route, of one run. */
-interface Gathered {
-  readonly run: Run
-  readonly route: BoundRoute
-  readonly events: Gathering<Job>
-}
 
 /**
  * Runs calls, at most `atOnce` side by side, each within its time, as long as there is time to settle them. It knows no stream: jobs bring
@@ -50,8 +41,8 @@ export class CallPool {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #gathered: Gathered[] = []
   readonly #bulkheads = new Bulkheads()
+  readonly #gatherings = new Gatherings(this.#bulkheads)
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
   #cancelDue: (() => void) | undefined
@@ -76,9 +67,7 @@ export class CallPool {
 
   /** Jobs that wait for a call of their own route to end: the others go past them. */
   get waiting(): number {
-    let { waiting } = this.#bulkheads
-    for (const { route, events } of this.#gathered) if (!this.#bulkheads.hasRoom(route)) waiting += events.size
-    return waiting
+    return this.#bulkheads.waiting + this.#gatherings.waiting
   }
 
   /** More could start at once, or what comes next might. */
@@ -88,7 +77,7 @@ export class CallPool {
 
   /** So many of one route wait for its calls to end that nothing more is brought. */
   get isCongested(): boolean {
-    return this.#bulkheads.isFull((route) => this.#gathered.find((one) => one.route === route)?.events.size ?? 0)
+    return this.#bulkheads.isFull((route) => this.#gatherings.sizeOf(route))
   }
 
   /** Nothing runs and nothing waits. */
@@ -98,7 +87,7 @@ export class CallPool {
 
   /** Events wait for others, and for nothing else. */
   get isGathering(): boolean {
-    return this.#gathered.some(({ route, events }) => events.dueAt !== undefined && this.#bulkheads.hasRoom(route))
+    return this.#gatherings.open.length > 0
   }
 
   add(jobs: readonly Job[]): void {
@@ -154,7 +143,7 @@ export class CallPool {
         }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call) || this.#isPutOff(call)
+        hasJoined = this.#join(call) || this.#bulkheads.putsOff(call)
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
@@ -174,8 +163,7 @@ export class CallPool {
   }
 
   #leave(place: number, jobs: number): void {
-    const bulkhead = this.#places[place]?.bulkhead
-    if (bulkhead) this.#bulkheads.leave(bulkhead)
+    this.#bulkheads.leave(this.#places[place])
     this.#places[place] = undefined
     this.#running--
     this.#open -= jobs
@@ -199,9 +187,8 @@ export class CallPool {
       else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
       else return started(job, now)
     }
-    for (const gathered of this.#gathered) {
+    for (const gathered of this.#gatherings.open) {
       const { events, run, route } = gathered
-      if (!this.#bulkheads.hasRoom(route)) continue
       if (run.time.mayStart(now, route.settings.handlerTimeoutMs)) {
         if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
       } else while (events.dueAt !== undefined) this.#release(events.take())
@@ -256,33 +243,16 @@ export class CallPool {
     return job
   }
 
-  /** Has a call wait for its route's `concurrency`, or counts it there. */
-  #isPutOff(call: RunningCall): boolean {
-    const entered = this.#bulkheads.enter(call.jobs)
-    if (entered === 'full') return true
-    call.bulkhead = entered
-    return false
-  }
-
   /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
   #join({ jobs, isBatch }: RunningCall): boolean {
     const [job] = jobs as [Job]
-    const { run, prepared } = job
+    const { prepared } = job
     if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
+    this.#gatherings.add(job, prepared, this.#clock.monotonic())
     return true
   }
 
-  #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
-    const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
-    if (known) return known.events
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>(route.settings.maxDeliveries)
-    this.#gathered.push({ run, route, events })
-    return events
-  }
-
   #isDue({ run, events }: Gathered, now: number): boolean {
-    if (events.dueAt === undefined) return false
     if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
     return !run.mayWait() || events.isDue(now)
   }
@@ -328,15 +298,10 @@ export class CallPool {
     // what is held back is released once nothing can start any more
     if (this.#running === 0)
       for (const { run, neededMs } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs(neededMs))
-    if (this.mayLinger)
-      for (const { run, route, events } of this.#gathered) {
-        // what waits for its route is taken when a call of that ends
-        if (events.dueAt === undefined || !this.#bulkheads.hasRoom(route)) continue
-        waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
-      }
+    if (this.mayLinger) waitMs = Math.min(waitMs, this.#gatherings.waitMs(this.#clock.monotonic()))
     if (waitMs === Infinity) return
     const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held, ...this.#gathered].map(({ run }) => run)
+    const runs = [...this.#held, ...this.#gatherings.open].map(({ run }) => run)
     const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
     this.#cancelDue = () => {
       cancelTimer()

@@ -33,7 +33,7 @@ async function untilDone(world: World, consumer: ReturnType<typeof bisecting>): 
 }
 
 describeEverywhere('bisectOnError', (start) => {
-  it('has a batch that failed as a whole come again in parts, the last delivery one by one', async () => {
+  it('has a failed batch come again in parts, at the last delivery one by one', async () => {
     const world = await start()
     const calls: Calls = []
     await world.publish('a', 'b', 'c', 'poison', 'e', 'f', 'g', 'h')

@@ -214,7 +214,7 @@ describe("a route's handlerTimeoutMs", () => {
     expect(errors).toEqual([expect.stringContaining('100 ms'), expect.stringContaining('900 ms')])
   })
 
-  it('and the reserve is left where a handler starts; what takes longer is released at no delivery (promise 11)', async () => {
+  it('and the reserve are left where a handler starts, else it is released (promise 11)', async () => {
     const calls: Calls = []
     const consumer = failing(
       calls,

@@ -31,7 +31,7 @@ export async function deliveryLimitOf(
     const some = asked.slice(at, at + size).map(({ id }) => id)
     const found = await claims.peek(some, typeField)
     for (const [n, fields] of found.entries()) {
-      const type = typeField === undefined ? await typeOf(some[n] as string, fields) : fields[0]?.[1].toString()
+      const type = typeField === undefined ? typeOf(some[n] as string, fields) : fields[0]?.[1].toString()
       const route = type === undefined ? undefined : routes.get(type)
       // what has no route is called by nobody
       known.set(some[n] as string, (route ?? { settings }).settings.maxDeliveries)
@@ -40,9 +40,9 @@ export async function deliveryLimitOf(
   return ({ id, deliveryCount }) =>
     known.get(id) ?? (deliveryCount + 1 < fewestDeliveries ? fewestDeliveries : mostDeliveries)
 
-  async function typeOf(id: string, fields: Parameters<typeof codec.decode>[0]): Promise<string | undefined> {
+  function typeOf(id: string, fields: Parameters<typeof codec.decode>[0]): string | undefined {
     try {
-      return (await codec.decode(fields, id)).type
+      return codec.decode(fields, id).type
     } catch {
       return undefined // a dead letter once it is started
     }
