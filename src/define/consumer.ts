@@ -19,6 +19,8 @@ import { checkPolicies, combinePolicies, limitMaxPollers } from './policy.ts'
 import type { Route } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
 import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
+import type { BoundRoute, RouteBounds } from './route-settings.ts'
+import { resolveRouteSettings, routeBounds } from './route-settings.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -54,7 +56,8 @@ export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal
 export interface Consumer {
   readonly stream: string
   readonly group: string
-  readonly routes: ReadonlyMap<string, Route>
+  readonly routes: ReadonlyMap<string, BoundRoute>
+  readonly routeBounds: RouteBounds
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
   readonly filter: EventFilter | undefined
@@ -128,7 +131,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     throw wrongUseError(action, 'delays must come from promoteDelays()')
   const settings = resolveSettings(action, rest)
   const own = checkPolicies(action, use)
-  const byType = routesByType(action, routes, settings.handlerTimeoutMs)
+  const byType = routesByType(action, routes, settings)
   const bound = boundPolicies(own, byType)
   const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
   return Object.freeze({
@@ -139,15 +142,12 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     filter,
     delays,
     asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
-    ...combinePolicies(action, bound, { keys, typeField, settings, batchTypes: batchTypesOf(byType) }),
+    ...combinePolicies(action, bound, { keys, typeField, settings, routes: byType }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
+    routeBounds: routeBounds(byType),
   })
-}
-
-function batchTypesOf(routes: ReadonlyMap<string, Route>): readonly string[] {
-  return [...routes].flatMap(([type, { batching }]) => (batching ? [type] : []))
 }
 
 function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly PolicyOnRoute[] {
@@ -158,7 +158,10 @@ function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, R
 }
 
 /** Puts the wraps of consumer and route around each handler. */
-function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
+function wrapRoutes(
+  own: readonly UsedPolicy[],
+  routes: ReadonlyMap<string, BoundRoute>,
+): ReadonlyMap<string, BoundRoute> {
   return new Map(
     [...routes].map(([type, route]) => {
       const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)
@@ -168,27 +171,21 @@ function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Rout
   )
 }
 
-function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
+function routesByType(
+  action: string,
+  routes: readonly Route[],
+  settings: ConsumerSettings,
+): ReadonlyMap<string, BoundRoute> {
   if (!Array.isArray(routes) || routes.length === 0) {
     throw wrongUseError(action, 'routes must be an array with at least one route, as on(Event, handler)')
   }
-  const byType = new Map<string, Route>()
+  const byType = new Map<string, BoundRoute>()
   for (const route of routes as readonly Route[]) {
     if (typeof route?.handler !== 'function' || !route.event)
       throw wrongUseError(action, 'every route must come from on or onBatch')
     const { type } = route.event
-    // what a remote function may take is part of what minIdleMs has to outlast
-    const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
-    if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
-      throw wrongUseError(
-        action,
-        `timeoutMs of the function for ${quotedValue(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
-          `and handlerTimeoutMs ${handlerTimeoutMs}`,
-        RangeError,
-      )
-    }
     if (byType.has(type)) throw wrongUseError(action, `event type ${quotedValue(type)} must have one route, got two`)
-    byType.set(type, route)
+    byType.set(type, Object.freeze({ ...route, settings: resolveRouteSettings(action, route, settings) }))
   }
   return byType
 }

@@ -6,7 +6,7 @@ import { wrongUseError } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { quotedValue } from '../errors.ts'
-import type { ConsumerSettings } from './consumer-settings.ts'
+import type { ConsumerSettings, RouteSettings } from './consumer-settings.ts'
 import type { Event } from './event.ts'
 
 /**
@@ -56,7 +56,10 @@ export interface PolicyDefinition {
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /** Throws where the consumer's settings do not go with it. Called once, when the consumer is defined. */
+  /**
+   * Throws where the consumer's settings, with those that a route of it has otherwise, do not go with it. Called when the consumer is defined, once for all routes
+   * that have the same.
+   */
   readonly assertFits?: (settings: ConsumerSettings, place: PolicyPlace) => void
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyKeyRights
@@ -217,11 +220,10 @@ export interface PolicyMachinery {
 /** What is known of a consumer once its policies are checked. */
 export interface ConsumerFactsForPolicies {
   readonly keys: ConsumerKeys
-  /** Event types with a batch route. */
-  readonly batchTypes: readonly string[]
   /** The codec's. */
   readonly typeField: string | undefined
   readonly settings: ConsumerSettings
+  readonly routes: ReadonlyMap<string, { readonly settings: RouteSettings; readonly batching?: unknown }>
 }
 
 /** What a consumer's policies come to. */

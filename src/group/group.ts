@@ -1,4 +1,5 @@
 import type { SettleCounts } from '../core/counts.ts'
+import type { Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { JoinedCommand, Outcome, ScriptQuestion } from '../core/outcome.ts'
 import type { Pauses } from '../core/pauses.ts'
@@ -120,6 +121,15 @@ export interface ClaimerOperations {
    * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none.
    */
   settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult>
+
+  /**
+   * Reads entries as they are, and changes nothing. One round trip.
+   *
+   * @param field Only that field of each. Default: all.
+   * @returns The fields of each, in the order of the ids; none where it is gone, or has no such field.
+   * @throws {RedisConnectionError | RedisReplyError} No reply came, or the server refused.
+   */
+  peek(ids: readonly string[], field?: string): Promise<readonly (readonly Field[])[]>
 
   /** Settles, and gives back what the last take brought, whose answer was lost: due at once, at no delivery. One round trip. */
   settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>

@@ -58,15 +58,18 @@ function checkPlaces(action: string, bound: readonly PolicyOnRoute[]): void {
   }
 }
 
-/** @throws {TypeError | RangeError} The policy says that the consumer's settings do not go with it. */
+/** @throws {TypeError | RangeError} The policy says that the settings of a route that it is used on do not go with it. */
 function checkFit(
   action: string,
   { policy: { name, assertFits }, eventType }: PolicyOnRoute,
-  { settings, batchTypes }: ConsumerFactsForPolicies,
+  { settings, routes }: ConsumerFactsForPolicies,
 ): void {
   try {
-    const types = batchTypes.filter((type) => eventType === undefined || type === eventType)
-    assertNotPromise(assertFits?.(settings, { eventType, batchTypes: types }))
+    const own = [...routes].filter(([type]) => type === (eventType ?? type))
+    const batchTypes = own.flatMap(([type, { batching }]) => (batching ? [type] : []))
+    // routes without settings of their own have the consumer's
+    for (const one of new Set(own.map(([, route]) => route.settings)))
+      assertNotPromise(assertFits?.({ ...settings, ...one }, { eventType, batchTypes }))
   } catch (error) {
     const Kind = error instanceof RangeError ? RangeError : TypeError
     throw wrongUseError(action, `${quotedValue(name)}: ${(error as Error).message}`, Kind)

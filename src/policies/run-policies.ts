@@ -49,7 +49,7 @@ const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
 export class RunPolicies implements PoliciesOfRun {
   resume: () => void = () => {}
   decide: PoliciesOfRun['decide'] = () => {}
-  room: () => number = () => 0
+  room: PoliciesOfRun['room'] = () => 0
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean

@@ -1,28 +1,21 @@
 import type { Clock } from '../clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
-import type { Gathering } from '../define/gathering.ts'
-import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
+import { Bulkheads } from './bulkheads.ts'
 import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
+import type { Gathered } from './gatherings.ts'
+import { Gatherings } from './gatherings.ts'
 import type { Job } from './job.ts'
 import type { PoliciesOfRun } from './policy-engine.ts'
-import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
 /** Jobs that policies hold back beside those that run. */
 const MOST_HELD = 100
-
-/** Events of one batch route, of one run. */
-interface Gathered {
-  readonly run: Run
-  readonly route: Route
-  readonly events: Gathering<Job>
-}
 
 /**
  * Runs calls, at most `atOnce` side by side, each within its time, as long as there is time to settle them. It knows no stream: jobs bring
@@ -55,7 +48,8 @@ export class CallPool {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #gathered: Gathered[] = []
+  readonly #bulkheads = new Bulkheads()
+  readonly #gatherings = new Gatherings(this.#bulkheads)
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
   #cancelDue: (() => void) | undefined
@@ -78,9 +72,19 @@ export class CallPool {
     return this.#open
   }
 
-  /** More could start at once. */
+  /** Jobs that wait for a call of their own route to end: the others go past them. */
+  get waiting(): number {
+    return this.#bulkheads.waiting + this.#gatherings.waiting
+  }
+
+  /** More could start at once, or what comes next might. */
   get hasRoom(): boolean {
-    return this.queued === 0 && this.#running < this.atOnce
+    return this.queued === 0 && this.#running < this.atOnce && !this.isCongested
+  }
+
+  /** So many of one route wait for its calls to end that nothing more is brought. */
+  get isCongested(): boolean {
+    return this.#bulkheads.isFull((route) => this.#gatherings.sizeOf(route))
   }
 
   /** Nothing runs and nothing waits. */
@@ -98,9 +102,9 @@ export class CallPool {
     return this.#held.length > 0
   }
 
-  /** Events wait for others. */
+  /** Events wait for others, and for nothing else. */
   get isGathering(): boolean {
-    return this.#gathered.some(({ events }) => events.dueAt !== undefined)
+    return this.#gatherings.open.length > 0
   }
 
   add(jobs: readonly Job[]): void {
@@ -111,7 +115,7 @@ export class CallPool {
     // not at once: whoever calls it is one that is being asked
     if (policies) {
       policies.resume = () => queueMicrotask(() => this.fill())
-      policies.room = () => Math.max(0, this.atOnce - this.#running)
+      policies.room = (route) => Math.max(0, Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)))
       const [{ run }] = jobs as [Job]
       policies.decide = (id, decision) => this.#decideNow(run, id, decision)
     }
@@ -153,9 +157,15 @@ export class CallPool {
       let hasJoined = false
       try {
         const preparing = call.prepare()
+        if (call.isTooLate) {
+          this.#leave(place)
+          call.putBack(preparing)
+          this.#release(call.jobs)
+          continue
+        }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call)
+        hasJoined = this.#join(call) || this.#bulkheads.putsOff(call)
         if (preparing) this.#endPreparing(call)
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
@@ -177,6 +187,7 @@ export class CallPool {
   }
 
   #leave(place: number): void {
+    this.#bulkheads.leave(this.#places[place])
     this.#places[place] = undefined
     this.#running--
   }
@@ -195,16 +206,20 @@ export class CallPool {
       const call = this.#takeHeld(now)
       if (call) return call
     }
+    for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
+      if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
+      this.#release([job])
+    }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
-      if (!job.run.time.mayStart(now)) this.#release([job])
-      else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
+      if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
+      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.push(job)
       else return started(job, now)
     }
-    for (const gathered of this.#gathered) {
-      const { events, run } = gathered
-      if (run.time.mayStart(now)) {
+    for (const gathered of this.#gatherings.open) {
+      const { events, run, route } = gathered
+      if (run.time.mayStart(now, route.settings.handlerTimeoutMs)) {
         if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
       } else while (events.dueAt !== undefined) this.#release(events.take())
     }
@@ -213,13 +228,19 @@ export class CallPool {
 
   #takeHeld(now: number): RunningCall | undefined {
     for (const job of this.#held) {
-      const mayStart = job.run.time.mayStart(now)
-      if (mayStart && job.run.policies?.isHeld(job)) continue
+      const mayStart = job.run.time.mayStart(now, job.neededMs)
+      if (mayStart && this.#isHeld(job)) continue
       this.#held = this.#held.filter((other) => other !== job)
       if (mayStart) return started(job, now)
       this.#release([job])
     }
     return undefined
+  }
+
+  /** Policies are asked only once its route has room: what waits for that holds nothing of theirs. */
+  #isHeld(job: Job): boolean {
+    const { policies } = job.run
+    return policies !== undefined && (this.#bulkheads.roomOf(job.route) === 0 || policies.isHeld(job))
   }
 
   #release(jobs: readonly Job[]): void {
@@ -277,22 +298,13 @@ export class CallPool {
   /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
   #join({ jobs, isBatch }: RunningCall): boolean {
     const [job] = jobs as [Job]
-    const { run, prepared } = job
+    const { prepared } = job
     if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
+    this.#gatherings.add(job, prepared, this.#clock.monotonic())
     return true
   }
 
-  #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
-    const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
-    if (known) return known.events
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>()
-    this.#gathered.push({ run, route, events })
-    return events
-  }
-
   #isDue({ run, events }: Gathered, now: number): boolean {
-    if (events.dueAt === undefined) return false
     if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
     return !run.mayWait() || events.isDue(now)
   }
@@ -322,8 +334,7 @@ export class CallPool {
       expired.push(call)
       this.#leave(place)
       this.#free.push(place)
-      const [{ run }] = call.jobs as [Job]
-      call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
+      call.expire(new HandlerTimeoutError(call.timeoutMs))
       this.#ended(call.jobs)
     }
     for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
@@ -337,15 +348,12 @@ export class CallPool {
     if (this.#running >= this.atOnce) return
     let waitMs = Infinity
     // what is held back is released once nothing can start any more
-    if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
-    if (this.mayLinger)
-      for (const { run, events } of this.#gathered) {
-        if (events.dueAt === undefined) continue
-        waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
-      }
+    if (this.#running === 0)
+      for (const { run, neededMs } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs(neededMs))
+    if (this.mayLinger) waitMs = Math.min(waitMs, this.#gatherings.waitMs(this.#clock.monotonic()))
     if (waitMs === Infinity) return
     const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held, ...this.#gathered].map(({ run }) => run)
+    const runs = [...this.#held, ...this.#gatherings.open].map(({ run }) => run)
     const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
     this.#cancelDue = () => {
       cancelTimer()

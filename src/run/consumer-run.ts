@@ -62,9 +62,14 @@ export async function runConsumer(
   remainingMs: number,
 ): Promise<ConsumerRunEnd> {
   const { consumer, clock, report } = parts
-  const { stream, group: name, settings, delays } = consumer
+  const { stream, group: name, settings, routeBounds, delays } = consumer
   const start = clock.monotonic()
-  const budget = createTimeBudget({ now: start, remainingMs, ...settings })
+  const budget = createTimeBudget({
+    ...settings,
+    now: start,
+    remainingMs,
+    handlerTimeoutMs: routeBounds.longestTimeoutMs,
+  })
   const joinCalls = findPolicyEngine(consumer)?.joinCalls
   const address = joinCalls ? { ...consumer, joinCalls } : consumer
   const remaining = () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS

@@ -2,6 +2,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
+import type { Route } from '../define/route.ts'
 import type { SettleWithCommands, StartGuardKey } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
 import type { RunParts } from './parts.ts'
@@ -62,8 +63,8 @@ export interface PoliciesOfRun {
   resume: () => void
   /** Decides about a job that waits in the pool; `undefined`: what its failure means. Set by whoever has one. */
   decide: (entryId: string, decision: CheckedPolicyDecision | undefined) => void
-  /** How many calls the pool has room for; set by whoever has one. */
-  room: () => number
+  /** How many calls the pool has room for, or how many of a route; set by whoever has one. */
+  room: (route?: Route) => number
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean

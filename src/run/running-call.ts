@@ -6,7 +6,7 @@ import { ACK_OUTCOME, IGNORE_OUTCOME, judgeFailure } from '../core/outcome.ts'
 import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
 import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
-import type { RunningBatch } from '../define/route.ts'
+import type { Route, RunningBatch } from '../define/route.ts'
 import { noWorkCondition } from './awaited.ts'
 import type { CallEffects } from './call-effects.ts'
 import { deadLetterOutcome } from './checked-policy-decision.ts'
@@ -27,8 +27,10 @@ export class RunningCall {
   readonly jobs: readonly Job[]
   /** Of events that were gathered. */
   readonly isBatch: boolean
-  /** When its time is over, on the monotonic clock. */
-  readonly endsAt: number
+  /** When it was made, on the monotonic clock. */
+  readonly startedAt: number
+  /** The route whose `concurrency` it counts in, once it started. */
+  bulkhead: Route | undefined
   /** Waits for an asynchronous schema. */
   isPreparing = false
   /** Its time was over before its handler ended. */
@@ -53,7 +55,26 @@ export class RunningCall {
     this.#run = job.run
     this.jobs = jobs
     this.isBatch = isBatch
-    this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
+    this.startedAt = now
+  }
+
+  /** Milliseconds that it may take: its route's, as soon as that is known. */
+  get timeoutMs(): number {
+    return (this.jobs[0] as Job).settings.handlerTimeoutMs
+  }
+
+  /** When its time is over, on the monotonic clock. */
+  get endsAt(): number {
+    return this.startedAt + this.timeoutMs
+  }
+
+  /** Its route takes longer than there was time for when it was made. */
+  get isTooLate(): boolean {
+    const [job] = this.jobs as [Job]
+    const { routeBounds } = this.#run.parts.consumer
+    // where all take as long, who made it has seen to that
+    if (job.neededMs === routeBounds.shortestTimeoutMs || hasOutcome(job)) return false
+    return !this.#run.time.mayStart(this.startedAt, job.neededMs)
   }
 
   /** Aborted when its time is over, while its event is read. */
@@ -73,7 +94,7 @@ export class RunningCall {
     const refused = hasOutcome(job) ? undefined : alwaysOn.inspect(job)
     if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (hasOutcome(job)) return undefined
-    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, this)
+    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, job, this)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
@@ -116,7 +137,8 @@ export class RunningCall {
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
     this.#endEffects()
-    for (const job of this.jobs) if (!isJudged(job)) this.#fail(job, error)
+    const isOfAll = this.jobs.length > 1 && this.jobs[0]?.prepared?.route.batching?.bisectOnError
+    for (const job of this.jobs) if (!isJudged(job)) this.#fail(job, error, isOfAll)
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -129,6 +151,12 @@ export class RunningCall {
     this.#run.overrunning += this.jobs.length
     for (const job of this.jobs) job.overran = true
     this.fail(error)
+  }
+
+  /** It is not to go on: what its schema says later does not count. */
+  putBack(preparing: PromiseLike<void> | undefined): void {
+    this.isExpired = true
+    preparing?.then(undefined, () => {})
   }
 
   /** The handler of an expired call has ended after all. */
@@ -164,13 +192,28 @@ export class RunningCall {
     const run = this.#run
     const [job] = this.jobs as [Job]
     const { route, event } = job.prepared as PreparedEntry
+    const { maxDeliveries } = route.settings
     const { keys } = run.parts.consumer
     const remainingMs = remainingUntil(run.time.clock, this.endsAt)
     if (route.batching) {
-      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, keys, route.wrapped)
+      this.#batch = route.batching.call(
+        this.jobs,
+        { ...run.surroundings, maxDeliveries },
+        remainingMs,
+        keys,
+        route.wrapped,
+      )
       return this.#batch.failures.then((failures) => this.#failSome(failures))
     }
-    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs, keys)
+    this.#context = new EntryContext(
+      run.surroundings,
+      maxDeliveries,
+      run.parts.extras,
+      job.delivery,
+      event,
+      remainingMs,
+      keys,
+    )
     const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
     const answer = promiseIfThenable(returned)
     if (!answer) this.#assertHandled(returned)
@@ -205,11 +248,12 @@ export class RunningCall {
     }
   }
 
-  #fail(job: Job, error: unknown): void {
+  /** @param isOfAll The error is of several events that come again in parts: which one it is of is not known. */
+  #fail(job: Job, error: unknown, isOfAll = false): void {
     const { parts, report } = this.#run
     ignoreRejection(error)
     job.effects = undefined
-    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
+    const verdict = judgeFailure(error, job.deliveryCount, job.settings, parts.random(), isOfAll)
     if (this.#isCalled) {
       job.error = error
       if (verdict.kind === 'release') {

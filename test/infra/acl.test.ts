@@ -58,6 +58,7 @@ import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/red
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
 import { passGatesScript } from '../../src/group/redis/scripts/pass-gates.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
+import { peekScript } from '../../src/group/redis/scripts/peek.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
@@ -113,6 +114,7 @@ const CLAIMER_SCRIPTS = [
   claimPageScript,
   takeSetAsideScript,
   undoTakeScript,
+  peekScript,
   healGroupScript,
   repair,
   startClaimedScript,

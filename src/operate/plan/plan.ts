@@ -72,7 +72,7 @@ const KEPT_MS = 2_000
  * @throws {TypeError | RangeError} A bad option.
  */
 export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions = {}): Plan {
-  const settings = 'settings' in consumer ? consumer.settings : consumer
+  const settings = 'settings' in consumer ? settingsOf(consumer) : consumer
   const given = resolvePlanOptions(options)
   const capacity = capacityOf(settings, given)
   return {
@@ -81,6 +81,11 @@ export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions
     capacity,
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
   }
+}
+
+/** A run starts what it reads as long as the longest of its routes fits. */
+function settingsOf({ settings, routeBounds }: Consumer): ConsumerSettings {
+  return { ...settings, handlerTimeoutMs: routeBounds.longestTimeoutMs }
 }
 
 function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['capacity'] {

@@ -1,6 +1,7 @@
 import { formatCondition } from '../../core/condition.ts'
 import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
 import { RUN_INSIDE } from '../../define/policy.ts'
+import type { Route } from '../../define/route.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
 import { spelled } from '../spelled.ts'
@@ -255,12 +256,22 @@ export class RunGate implements GateOfRun {
 
   #choose(): readonly WaitingJob[] {
     const now = this.#now
-    const ready = [...this.#jobs.values()].filter(({ phase, from }) => phase === 'passed' && from <= now).length
-    let room = this.#inside.policies.room() - ready
+    const ready = [...this.#jobs.values()].filter(({ phase, from }) => phase === 'passed' && from <= now)
+    let room = this.#inside.policies.room() - ready.length
+    const roomOf = new Map<Route, number>()
+    const hasRoom = ({ route }: WaitingJob) => {
+      if (route?.concurrency === undefined) return true
+      const taken = () => ready.filter((other) => other.route === route).length
+      const left = roomOf.get(route) ?? this.#inside.policies.room(route) - taken()
+      roomOf.set(route, left - 1)
+      return left > 0
+    }
     const wanting = [...this.#wanting].sort((a, b) => WaitingJob.inOrder(a, b))
     this.#wanting.clear()
     // what needs no turn has no line to stand in, and waits for room as any other
-    return wanting.filter(({ turns }) => turns.length > 0 || room-- > 0).slice(0, GateAsker.MOST)
+    return wanting
+      .filter((one) => one.turns.length > 0 || (room > 0 && hasRoom(one) && room-- > 0))
+      .slice(0, GateAsker.MOST)
   }
 
   #passed(waiting: WaitingJob, type: string, answer: GateAnswer | undefined): void {

@@ -1,4 +1,5 @@
 import type { PolicyJob } from '../../define/policy.ts'
+import type { Route } from '../../define/route.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { Job } from '../../run/job.ts'
 import type { PolicyRunInside } from '../../run/policy-engine.ts'
@@ -48,6 +49,10 @@ export class WaitingJob {
     this.turns = turns
     this.holder = holder
     this.#isKnown = (job as Job).isTaken === true
+  }
+
+  get route(): Route | undefined {
+    return (this.job as Job).route
   }
 
   /** @returns `undefined` if nothing holds it. */

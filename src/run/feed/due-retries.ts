@@ -5,6 +5,7 @@ import { namedConditions } from './conditions-over.ts'
 import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'
+import type { WaitingClaimedEntry } from './waiting-claimed-entry.ts'
 
 /** Nothing of what is due could be started: how soon it is asked for again. */
 const STUCK_MS = 250
@@ -70,19 +71,27 @@ export class DueRetries {
     this.#takeAt = sentAt + STUCK_MS
     if (this.#taken)
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
-    const free = Math.max(1, this.#pace.entries - this.#pool.load)
+    const free = Math.max(1, this.#pace.entries - this.#pool.load + this.#pool.waiting)
     const room = policies ? policies.limit(free) : free
     const conditions = namedConditions(this.#over, this.#run)
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
     this.#conditions = taken?.left.conditions ?? this.#conditions
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
-    this.last.add(taken?.handed ?? [])
+    await this.#startHanded(taken?.handed ?? [])
     this.#starter.forgetStarted()
     const has = taken !== undefined && taken.called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has
+  }
+
+  /** What is at its last delivery waits to be alone; of a type that has more it runs beside others. What has none left becomes a dead letter. */
+  async #startHanded(handed: readonly WaitingClaimedEntry[]): Promise<void> {
+    if (handed.length === 0) return
+    const { trusted, last, grouped, alone } = await this.#starter.byKind(handed)
+    this.last.add([...last, ...grouped, ...alone])
+    if (trusted.length > 0) this.last.add(await this.#starter.start(trusted))
   }
 
   /** Conditions of circuit breakers that hold by now; others are for claimers. */

@@ -134,7 +134,7 @@ async function isDue({ policies, time }: Run, pool: CallPool, retries: DueRetrie
   return isTime
 }
 
-/** Resolves once all is done; or, where events may wait for others, after that long, when there is room for more. */
+/** Resolves once all is done; or, where events wait for others, for their route or for policies, after that long, when there is room for more. */
 async function wanting(
   pool: CallPool,
   run: Run,
@@ -149,9 +149,9 @@ async function wanting(
     pool.notify()
   })
   retries?.noteSettled()
-  const { batchSize } = run.parts.consumer.settings
-  const hasFew = () => pool.isGathering || (pool.isHolding && pool.open < 2 * batchSize)
-  const mayRead = () => isTime && hasFew() && pool.hasRoom && reader.hasRoom && run.mayWait()
+  const { batchSize, mode } = run.parts.consumer.settings
+  const readsPast = () => (pool.isHolding && pool.open < 2 * batchSize) || (mode !== 'once' && pool.waiting > 0)
+  const mayRead = () => isTime && (pool.isGathering || readsPast()) && pool.hasRoom && reader.hasRoom && run.mayWait()
   await pool.until(() => pool.isIdle || mayRead() || (retries?.mayTake(true) === true && run.mayWait()))
   cancel()
 }

@@ -158,8 +158,8 @@ class Listening {
   get #mayRead(): boolean {
     const { batchSize, concurrency } = this.#run.parts.consumer.settings
     const pool = this.#pool
-    // what a policy holds back takes no place
-    const hasFew = pool.isGathering || pool.open < Math.max(batchSize, concurrency)
+    // what a policy holds back, or waits for its route, takes no place
+    const hasFew = pool.isGathering || pool.open - pool.waiting < Math.max(batchSize, concurrency)
     const hasRoom = pool.isIdle || (pool.hasRoom && hasFew && this.reader.hasRoom)
     return hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }

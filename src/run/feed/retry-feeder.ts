@@ -33,14 +33,14 @@ export class RetryFeeder {
 
   /** @param gate Shared by all runs of the invocation. */
   constructor(run: Run, claims: ClaimerOperations, gate: IsolationGate) {
-    const { concurrency, handlerTimeoutMs } = run.parts.consumer.settings
+    const { concurrency } = run.parts.consumer.settings
     this.#run = run
     this.#gate = gate
     this.#pool = new CallPool(run.time.clock, concurrency, false)
     this.#starter = new RetryStarter(run, claims, this.#pool)
     this.#turns = new RetryTurns(run, this.#pool, gate)
     this.#pace = new StartPace(concurrency)
-    this.#aloneMs = handlerTimeoutMs
+    this.#aloneMs = run.parts.consumer.routeBounds.longestTimeoutMs
   }
 
   /** Time was up before all was taken that comes back now. */
@@ -65,7 +65,7 @@ export class RetryFeeder {
     const page = this.#starter.wait(claimed)
     let left: ReadonlySet<string> = new Set()
     try {
-      await this.#inOrder(this.#starter.byKind(page), aside)
+      await this.#inOrder(await this.#starter.byKind(page), aside)
     } finally {
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
@@ -82,7 +82,7 @@ export class RetryFeeder {
     const alone = isFirst ? await this.#alone(page.alone, 1, () => true) : page.alone
     if (isFirst && alone.length > 0) return
     const kinds = [page.grouped, alone].filter(({ length }) => length > 0).length
-    const handed = this.#starter.byKind(await this.#takeOn(aside, 1 + kinds))
+    const handed = await this.#starter.byKind(await this.#takeOn(aside, 1 + kinds))
     await this.#together([...handed.trusted, ...page.trusted], 1 + kinds, this.#pace)
     await this.#last([...handed.last, ...page.last], 1 + kinds)
     await this.#together(page.grouped, alone.length > 0 ? 2 : 1)

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { createPublisher, poll } from 'millrace'
+import { createPublisher, defineConsumer, on, poll } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
@@ -178,6 +178,19 @@ describe('plan()', () => {
 
     expect(capacity).toMatchObject({ keepsUp: false, used: expect.closeTo(13.9, 1) })
     expect(latency).toMatchObject({ meanMs: Infinity, worstMs: Infinity })
+  })
+
+  test('keeps the time of the longest of its routes', () => {
+    const of = (handlerTimeoutMs: number) => ({ handlerTimeoutMs, minIdleMs: 60_000, batchSize: 10 })
+    const { stream, group } = consumer
+    const own = defineConsumer({
+      stream,
+      group,
+      ...of(1_000),
+      routes: [on(OrderPaid, () => {}, { handlerTimeoutMs: 30_000 })],
+    })
+
+    expect(plan(own)).toEqual(plan(billing(() => {}, of(30_000))))
   })
 
   test('takes settings as well', () => {
