@@ -247,7 +247,7 @@ describe('deliver()', () => {
 
   /** @returns What it threw, and its effects. */
   async function run(one: WebhookEvent = event) {
-    const context = createHandlerContext({ stream: 'webhooks', group: 'delivery', entryId: `${Date.now() - 400}-0` })
+    const context = createHandlerContext({ stream: 'webhooks', group: 'delivery', entryId: `${Date.now() - 1_200}-0` })
     const error = await deliver(one, context as HandlerContext).then(
       () => undefined,
       (thrown: Error) => thrown,
@@ -286,7 +286,7 @@ describe('deliver()', () => {
       commands: [
         `HINCRBY ${STATS} answer:202 1`,
         `PEXPIRE ${STATS} 2592000000`,
-        `HINCRBY ${STATS} within:500 1`,
+        `HINCRBY ${STATS} within:2500 1`,
         'DEL {webhooks}:sent:e-1',
       ],
     })
