@@ -27,7 +27,9 @@ test('the package exports these names', () => {
       "UnreadableEventError",
       "UnsupportedVersionError",
       "VersionConflictError",
+      "circuitBreaker",
       "claim",
+      "concurrencyLimit",
       "createClaimer",
       "createPoller",
       "createPublisher",
@@ -43,6 +45,7 @@ test('the package exports these names', () => {
       "onBatch",
       "poll",
       "promoteDelays",
+      "rateLimit",
       "readEvents",
     ]
   `)

@@ -20,6 +20,14 @@ export interface ConsumerKeys {
   readonly paused: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string
+  /** The circuit breakers that are open: a hash, as `gates.ts` says. Without a field of its event type, a breaker is closed. */
+  readonly breakers: string
+  /** Failures of an event type within the window of its circuit breaker: a sorted set, entry id and delivery count → server time in ms. */
+  failures(eventType: string): string
+  /** When the next turn of a rate limit is: a hash, gone once the limit is idle. */
+  rate(name: string): string
+  /** Who holds places of a concurrency limit: a hash, gone once nobody does. */
+  places(name: string): string
   /** What is known of an event, by its id or what else names it: a string, whether an entry of it is held or was handled, and the id of that. */
   marker(event: string): string
 }
@@ -50,14 +58,17 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     paused: `${prefix}:paused`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
     marker: (event) => `${prefix}:event:${event}`,
+    breakers: `${prefix}:breakers`,
+    failures: (eventType) => `${prefix}:failures:${eventType}`,
+    rate: (name) => `${prefix}:rate:${name}`,
+    places: (name) => `${prefix}:places:${name}`,
   }
 }
 
 /** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */
 export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
-  return (
-    Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
-  )
+  const prefixes = [keys.slot(''), keys.marker(''), keys.failures(''), keys.rate(''), keys.places('')]
+  return Object.values(keys as object).includes(key) || prefixes.some((own) => key.startsWith(own))
 }
 
 /** Where a stream's delayed events are kept, in its hash slot. No group shares one of these keys: its own have other endings. */

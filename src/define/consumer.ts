@@ -139,11 +139,15 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     filter,
     delays,
     asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
-    ...combinePolicies(action, bound, { keys, typeField, settings }),
+    ...combinePolicies(action, bound, { keys, typeField, settings, batchTypes: batchTypesOf(byType) }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
   })
+}
+
+function batchTypesOf(routes: ReadonlyMap<string, Route>): readonly string[] {
+  return [...routes].flatMap(([type, { batching }]) => (batching ? [type] : []))
 }
 
 function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly PolicyOnRoute[] {

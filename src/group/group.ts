@@ -356,6 +356,15 @@ export interface ClaimResult extends SettleResult, Seeing {
   readonly answers?: readonly PlainReply[]
 }
 
+/** A condition of which only the next entries are taken. */
+export interface LimitedCondition {
+  readonly condition: string
+  /** How many, at most. */
+  readonly most: number
+  /** Those behind that entry, and from the start once there is none. Default: from the start. */
+  readonly after?: string | undefined
+}
+
 /** What of what is set aside is taken. */
 export interface TakeDueRequest {
   /** How many entries at most. */
@@ -366,8 +375,8 @@ export interface TakeDueRequest {
   readonly maxDeliveries: number
   /** Up to when it is due, in milliseconds since 1970; `undefined`: now, on the server's clock. */
   readonly till: number | undefined
-  /** Conditions that hold by now. */
-  readonly conditions: readonly string[]
+  /** Conditions that hold by now; of some only the next entries that wait for them. */
+  readonly conditions: readonly (string | LimitedCondition)[]
   /** Entries that have one of those values in a field of that name wait until they are no longer among them. */
   readonly unless?: StartClaimedBounds['unless']
   /** Inspected by the server in the same step. Default: none. */

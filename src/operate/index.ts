@@ -56,6 +56,8 @@ export type {
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
+export type { BreakerOptions, OpenBreaker } from './pause/breakers.ts'
+export { closeBreakers, openBreakers } from './pause/breakers.ts'
 export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'
 export { pause, resume } from './pause/pause.ts'
 export type { AccessStrings } from './plan/access.ts'

@@ -11,13 +11,14 @@ import type {
   PolicyRun,
   RunPolicy,
 } from '../define/policy.ts'
+import { RUN_INSIDE } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import type { StartGuardKey } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
-import type { CommandsAlongRequest, PoliciesOfRun } from '../run/policy-engine.ts'
+import type { CameBack, CommandsAlongRequest, GateOfRun, PoliciesOfRun, PolicyRunInside } from '../run/policy-engine.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
 import {
@@ -47,6 +48,8 @@ const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
 /** The policies of a consumer at work in one run. */
 export class RunPolicies implements PoliciesOfRun {
   resume: () => void = () => {}
+  decide: PoliciesOfRun['decide'] = () => {}
+  room: () => number = () => 0
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
@@ -56,10 +59,12 @@ export class RunPolicies implements PoliciesOfRun {
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
   readonly #all: readonly AtWork[]
+  readonly #gate: GateOfRun | undefined
 
   constructor(parts: RunParts, time: RunTime, fail: (error: Error) => void) {
     const { consumer, slot, action } = parts
     const { stream, group, keys } = consumer
+    const inside: PolicyRunInside = { parts, time, policies: this, fail }
     const begin = (eventType: string | undefined): PolicyRun => ({
       action,
       stream,
@@ -72,6 +77,7 @@ export class RunPolicies implements PoliciesOfRun {
       now: () => time.clock.now(),
       remainingMs: () => Math.max(0, time.waitableMs()),
       resume: () => this.resume(),
+      [RUN_INSIDE]: inside,
     })
     this.#keys = keys
     this.#fail = fail
@@ -90,11 +96,16 @@ export class RunPolicies implements PoliciesOfRun {
       const guard = this.#safely(policy.name, undefined, () => policy.guard?.(keys))
       return guard ? [{ key: guard.key, holds: guard.holds === 'all' ? 'all' : 'values' } as const] : []
     })
-    this.holds = this.#has('holds')
+    this.#gate = inside.gate
+    this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
     this.follows = this.holds || this.#has('ended')
     // whoever is shown a job is shown its event
     this.#admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
+  }
+
+  get setsAsideForTurns(): boolean {
+    return this.#gate?.setsAsideForTurns === true
   }
 
   limit(most: number): number {
@@ -114,10 +125,12 @@ export class RunPolicies implements PoliciesOfRun {
       hooks,
       commands: this.#safely(name, [], () => checkPolicyCommands(this.#keys, assertNotPromise(hooks.riders?.()) ?? [])),
     }))
+    const gated = this.#gate?.riders() ?? []
     return {
-      riders: asked.flatMap(({ commands }) => commands),
+      riders: [...gated, ...asked.flatMap(({ commands }) => commands)],
       answered: (replies) => {
-        let at = 0
+        let at = gated.length
+        if (at > 0) this.#safely('circuitBreaker', undefined, () => this.#gate?.answered(replies.slice(0, at)))
         for (const { name, hooks, commands } of asked) {
           const own = replies.slice(at, at + commands.length)
           at += commands.length
@@ -194,17 +207,21 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   isHeld(job: DecidableJob): boolean {
-    return this.#of(job).some(({ name, hooks }) =>
+    const isHeld = this.#of(job).some(({ name, hooks }) =>
       this.#safely(name, true, () => assertNotPromise(hooks.holds?.(job)) === true),
     )
+    // what waits for something else takes no turn and no place
+    return isHeld || this.#gate?.holds(job) === true
   }
 
   started(job: DecidableJob): void {
+    this.#gate?.started(job)
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
     const decisions = new Map<string, CheckedPolicyDecision>()
+    this.#gate?.ended(job, isDone)
     for (const { name, hooks } of this.#of(job)) {
       this.#safely(name, undefined, () => {
         for (const [id, told] of assertNotPromise(hooks.ended?.(job, isDone)) ?? []) {
@@ -238,8 +255,14 @@ export class RunPolicies implements PoliciesOfRun {
     return undefined
   }
 
-  isOver(condition: string): boolean {
+  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
+    return this.#gate?.failed(job, error, call)
+  }
+
+  isOver(condition: string): CameBack | boolean {
     const { reason, what } = parseCondition(condition)
+    const gated = this.comesBack(condition)
+    if (gated) return gated
     return this.#all.some(
       ({ name, hooks }) =>
         name === reason && this.#safely(name, false, () => assertNotPromise(hooks.isOver?.(what)) === true),
@@ -253,6 +276,18 @@ export class RunPolicies implements PoliciesOfRun {
         this.#safely(name, Infinity, () => checkHookTime(assertNotPromise(hooks.dueAt?.()))),
       ),
     )
+  }
+
+  comesBack(condition: string): CameBack | boolean {
+    return this.#gate?.comesBack(condition) ?? false
+  }
+
+  conditionDueAt(): number {
+    return this.#gate?.conditionDueAt() ?? Infinity
+  }
+
+  async finish(): Promise<void> {
+    await this.#gate?.finish()
   }
 
   end(): readonly PolicyCommand[] {

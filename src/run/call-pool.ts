@@ -4,9 +4,11 @@ import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
+import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import type { Job } from './job.ts'
+import type { PoliciesOfRun } from './policy-engine.ts'
 import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 import { RunningCall } from './running-call.ts'
@@ -38,6 +40,8 @@ export class CallPool {
   #next = 0
   /** Jobs that a policy holds back though there is room, the oldest first. */
   #held: Job[] = []
+  /** Jobs of calls that failed, and whose outcome a policy has yet to say. */
+  #undecided: readonly Job[] = []
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -81,6 +85,11 @@ export class CallPool {
     return this.#open === 0
   }
 
+  /** Policies hold some back. */
+  get isHolding(): boolean {
+    return this.#held.length > 0
+  }
+
   /** Events wait for others. */
   get isGathering(): boolean {
     return this.#gathered.some(({ events }) => events.dueAt !== undefined)
@@ -92,7 +101,12 @@ export class CallPool {
     this.#open += jobs.length
     const policies = jobs[0]?.run.policies
     // not at once: whoever calls it is one that is being asked
-    if (policies) policies.resume = () => queueMicrotask(() => this.fill())
+    if (policies) {
+      policies.resume = () => queueMicrotask(() => this.fill())
+      policies.room = () => Math.max(0, this.atOnce - this.#running)
+      const [{ run }] = jobs as [Job]
+      policies.decide = (id, decision) => this.#decideNow(run, id, decision)
+    }
     this.fill()
   }
 
@@ -143,8 +157,8 @@ export class CallPool {
         if (call.isExpired) return call.forget()
         call.fail(error)
       }
-      this.#leave(place, hasJoined ? 0 : call.jobs.length)
-      if (!hasJoined) this.#over(call.jobs)
+      this.#leave(place)
+      if (!hasJoined) this.#ended(call.jobs)
       this.notify()
     }
     this.#free.push(place)
@@ -152,10 +166,16 @@ export class CallPool {
     this.fill()
   }
 
-  #leave(place: number, jobs: number): void {
+  #leave(place: number): void {
     this.#places[place] = undefined
     this.#running--
-    this.#open -= jobs
+  }
+
+  #ended(jobs: readonly Job[]): void {
+    const over = jobs.filter(hasOutcome)
+    if (over.length < jobs.length) this.#undecided = [...this.#undecided, ...jobs.filter((job) => !hasOutcome(job))]
+    this.#open -= over.length
+    if (over.length > 0) this.#over(over)
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
@@ -217,6 +237,22 @@ export class CallPool {
     }
   }
 
+  /** A policy says what becomes of a job that waits for its call, or whose call failed. */
+  #decideNow(run: Run, id: string, decision: CheckedPolicyDecision | undefined): void {
+    const outcomeOf = (job: Job) =>
+      decision ? (run.policies as PoliciesOfRun).outcomeOf(decision, job, run.time.clock.now()) : job.verdict
+    const failed = this.#undecided.find((one) => one.run === run && one.id === id)
+    if (failed) {
+      this.#undecided = this.#undecided.filter((other) => other !== failed)
+      failed.outcome = outcomeOf(failed)
+      this.#open--
+    }
+    const decided = failed ?? (decision && this.#decide(run, id, (job) => outcomeOf(job) as Outcome))
+    if (!decided) return
+    this.#over([decided])
+    this.fill()
+  }
+
   /** @returns The job that was decided about, if it still waited. */
   #decide(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
     const isIt = (one: Job) => one.run === run && one.id === id && !hasOutcome(one)
@@ -274,11 +310,11 @@ export class CallPool {
         continue
       }
       expired.push(call)
-      this.#leave(place, call.jobs.length)
+      this.#leave(place)
       this.#free.push(place)
       const [{ run }] = call.jobs as [Job]
       call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
-      this.#over(call.jobs)
+      this.#ended(call.jobs)
     }
     for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
     this.fill()

@@ -179,6 +179,7 @@ async function runSlot(kind: PollOrClaimRun, opened: OpenedRun, run: Run, doubts
   } catch (error) {
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
+    await run.policies?.finish().catch(() => {})
     await run.end() // after it: it may have written dead letters, which somebody wants to know
     const end = { known: settler.known, isInDoubt: isInDoubt(), hasAcked: false, takesFlag: isListening }
     // a lease that cannot be given back ends by itself, but only with the invocation's time

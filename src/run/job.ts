@@ -24,6 +24,8 @@ export class Job implements EntryInHand, PolicyJob {
   /** There once its event was read. */
   prepared: PreparedEntry | undefined = undefined
   outcome: Outcome | undefined = undefined
+  /** What its failure means, unless a policy says otherwise, which has yet to. */
+  verdict: Outcome | undefined = undefined
   /** What its handler asked for, of an outcome that acknowledges with it. */
   effects: SettlementEffects | undefined = undefined
   /** What its handler failed with. */

@@ -80,6 +80,7 @@ export class Run {
   /** Sends what policies want to be sent at the end. Its failure is noted. */
   async endPolicies(): Promise<void> {
     try {
+      await this.policies?.finish()
       const commands = this.policies?.end() ?? []
       const replies = commands.length > 0 ? await this.parts.group.ask(commands) : []
       for (const reply of replies) if (reply instanceof Error) this.settler.note(reply)

@@ -92,7 +92,7 @@ export class RunningCall {
   end(answer?: unknown): void {
     this.#assertHandled(answer)
     const effects = this.#endEffects()
-    for (const job of this.jobs) if (!hasOutcome(job)) this.#succeed(job)
+    for (const job of this.jobs) if (!isJudged(job)) this.#succeed(job)
     effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
     if (this.#observed) this.#tellEnded(this.#observed)
   }
@@ -100,7 +100,7 @@ export class RunningCall {
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
     this.#endEffects()
-    for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error)
+    for (const job of this.jobs) if (!isJudged(job)) this.#fail(job, error)
     if (this.#observed) this.#tellEnded(this.#observed)
   }
 
@@ -200,13 +200,21 @@ export class RunningCall {
         if (verdict.isLasting) this.#run.settler.note(toReadableError(error))
       } else report.failed()
     }
-    if (verdict.kind === 'retry') job.outcome = verdict
+    if (verdict.kind === 'retry') this.#judge(job, verdict, error)
     else if (verdict.kind === 'dead-letter')
-      job.outcome = this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded })
+      this.#judge(job, this.#letter(job, { reason: verdict.reason, error, decoded: job.prepared?.decoded }), error)
     else {
       report.throttled(1)
       job.release(heldOf(job))
     }
+  }
+
+  /** A policy may set aside what failed, or say later whether it does. */
+  #judge(job: Job, verdict: Outcome, error: unknown): void {
+    const { policies, time } = this.#run
+    const decision = policies && this.#isCalled ? policies.failed(job, error, this) : undefined
+    if (decision === 'later') job.verdict = verdict
+    else job.outcome = policies && decision ? policies.outcomeOf(decision, job, time.clock.now()) : verdict
   }
 
   #letter(job: Job, { reason, error, decoded }: Omit<RejectedEntry, 'kind'>): Outcome {
@@ -215,9 +223,16 @@ export class RunningCall {
 
   #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
     const { observers, clock } = this.#run.parts
-    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
+    const outcomes = this.jobs.map(({ outcome, verdict, error }) => ({
+      kind: toldKind((outcome ?? verdict) as Outcome),
+      error,
+    }))
     observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
   }
+}
+
+function isJudged(job: Job): boolean {
+  return hasOutcome(job) || job.verdict !== undefined
 }
 
 /** What a job waits for whose handler takes no work now. */

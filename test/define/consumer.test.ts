@@ -177,6 +177,10 @@ describe('defineConsumer()', () => {
         wake: '{orders}:billing:wake',
         slot: expect.any(Function),
         marker: expect.any(Function),
+        breakers: '{orders}:billing:breakers',
+        failures: expect.any(Function),
+        rate: expect.any(Function),
+        places: expect.any(Function),
       },
     })
     expect([consumer, consumer.settings, consumer.settings.backoff].map(Object.isFrozen)).toEqual([true, true, true])

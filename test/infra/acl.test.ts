@@ -17,7 +17,15 @@ import {
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { analyze, dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
+import {
+  analyze,
+  closeBreakers,
+  dropDeadLetters,
+  inspectStreams,
+  pause,
+  redriveDeadLetters,
+  resume,
+} from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { getCommand } from '../../src/group/redis/commands/get.ts'
@@ -47,6 +55,7 @@ import { healGroupScript } from '../../src/group/redis/scripts/heal.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
+import { passGatesScript } from '../../src/group/redis/scripts/pass-gates.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
@@ -111,7 +120,13 @@ const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 /** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 /** What scripts are made of. */
 const PARTS = ['aside.ts', 'delays.ts', 'fence.ts', 'look-ahead.ts', 'marker.ts', 'script.ts', 'settle-entry.ts']
-const POLICY_SCRIPTS = [acknowledgeWithEffectsScript, joinScript, holdMarkersScript, takeSetAsideGuardedScript]
+const POLICY_SCRIPTS = [
+  acknowledgeWithEffectsScript,
+  joinScript,
+  holdMarkersScript,
+  passGatesScript,
+  takeSetAsideGuardedScript,
+]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
@@ -167,6 +182,9 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     newestEntryCommand(''),
     xlen(''),
     xdel('', []),
+    // resume --breaker
+    ['hgetall'],
+    ['hdel'],
     ...OPERATOR_SCRIPTS.flatMap(callsOf),
   ]),
 }
@@ -507,11 +525,13 @@ describe('under the users of the ACL file', () => {
     const replica = await startRedisServer({ args: ['--replicaof', server.host, `${server.port}`] })
     onTestFinished(() => replica.stop())
     while (!/state=online/.test(await admin.info('replication'))) await new Promise(setImmediate)
+    await admin.hset('{orders}:billing:breakers', 'until Order', 1)
     const resumed = await monitor.during(OPERATOR, async () => {
       const maxAgeMs = 3_600_000
       await pause(billing, { redis, type: Order.type })
       await resume(billing, { redis, type: Order.type, maxAgeMs })
       await pause(billing, { redis })
+      await closeBreakers(billing, { redis })
       return resume(billing, { redis, maxAgeMs })
     })
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })

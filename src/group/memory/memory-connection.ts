@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
+import { isKeyOfConsumer } from '../../core/keys.ts'
 import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
@@ -75,7 +76,10 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const now = () => server.clock.now()
   return {
     assertServes(action, consumer) {
+      const { keys } = consumer as Consumer
       for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
+        // what lies beside the group is for scripts, which memory has in its own words
+        if (isKeyOfConsumer(keys, key)) continue
         const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
           throw wrongUseError(

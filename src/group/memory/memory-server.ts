@@ -91,6 +91,8 @@ export class MemoryServer {
   readonly aggregates = new Map<string, string[]>()
   /** Delayed events by stream. */
   readonly delays: MemoryDelays
+  /** The last answer that passed gates, by state and consumer name. */
+  readonly gateAnswers = new Map<string, { readonly nonce: string; readonly text: string }>()
   /** Keys of policies. */
   readonly values: MemoryValues
 

@@ -24,6 +24,11 @@ import { isRequestTooLarge } from './sender.ts'
 /** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
 export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart'>
 
+/** A line feed is in no condition. */
+function conditionArgument(one: TakeDueRequest['conditions'][number]): string {
+  return typeof one === 'string' ? one : `${one.condition}\n${one.most} ${one.after ?? ''}`
+}
+
 /** That side of a group. A group on Redis does not have it: who uses it brings it along. */
 export function retryOperationsOf(group: Group): RetryOperations {
   return group.claims ?? new RedisRetries((group as RedisGroup).calls)
@@ -59,7 +64,12 @@ export class RedisRetries implements RetryOperations {
     return {
       script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
       keys: [...this.asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
-      args: [...this.calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
+      args: [
+        ...this.calls.fence(slot),
+        ...bounds,
+        ...guards.map(({ holds }) => holds),
+        ...conditions.map(conditionArgument),
+      ],
     }
   }
 

@@ -119,6 +119,10 @@ function valuesOf(
     DeletedEventCount: report.acked - report.ackMissed,
     DuplicateEventCount: report.duplicates || undefined,
     UnguardedEventCount: report.unguarded || undefined,
+    RateLimitedEventCount: report.rateLimited || undefined,
+    ConcurrencyLimitedEventCount: report.concurrencyLimited || undefined,
+    CircuitOpenEventCount: report.circuitOpen || undefined,
+    OpenCircuits: report.openCircuits?.length,
     // AWS's own name for what a filter leaves out
     FilteredOutEventCount: report.ignored || undefined,
     RetriedEventCount: report.retried,

@@ -1,4 +1,5 @@
 import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
+import { namedConditions } from '../awaited.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
 import { LastDeliveries } from './last-deliveries.ts'
@@ -26,6 +27,8 @@ export class DueRetries {
   #askedAt = Number.NEGATIVE_INFINITY
   /** Nothing is taken before: what is due could not be started. */
   #takeAt = Number.NEGATIVE_INFINITY
+  /** What entries waited for when something was taken last. */
+  #conditions: readonly string[] = []
   #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
   #cancel: () => void = () => {}
 
@@ -44,7 +47,7 @@ export class DueRetries {
 
   /** Milliseconds until the next is due and may be taken, as far as is known. */
   get dueInMs(): number {
-    return Math.max(this.#dueAt, this.#takeAt) - this.#now
+    return Math.max(Math.min(this.#dueAt, this.#conditionDueAt), this.#takeAt) - this.#now
   }
 
   /** It is time to ask. */
@@ -55,7 +58,7 @@ export class DueRetries {
   /** @param isKnown Somebody says regularly what is due. */
   mayTake(isKnown: boolean): boolean {
     const now = this.#now
-    const isDue = now >= this.#dueAt || (!isKnown && this.asksDue)
+    const isDue = now >= Math.min(this.#dueAt, this.#conditionDueAt) || (!isKnown && this.asksDue)
     return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.last.isWaiting
   }
 
@@ -69,7 +72,9 @@ export class DueRetries {
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.open)
     const room = policies ? policies.limit(free) : free
-    const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions: [] }) : undefined
+    const conditions = namedConditions(this.#over, this.#run)
+    const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined
+    this.#conditions = taken?.left.conditions ?? this.#conditions
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
     this.last.add(taken?.handed ?? [])
@@ -78,6 +83,32 @@ export class DueRetries {
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has
+  }
+
+  /** Conditions of circuit breakers that hold by now; others are for claimers. */
+  get #over(): readonly string[] {
+    const { policies } = this.#run
+    return policies ? this.#conditions.filter((condition) => policies.comesBack(condition)) : []
+  }
+
+  get #conditionDueAt(): number {
+    return this.#over.length > 0 ? Number.NEGATIVE_INFINITY : (this.#run.policies?.conditionDueAt() ?? Infinity)
+  }
+
+  /** Starts a last delivery, with nothing beside it; or several, which are not waited for. @param inTurn Makes the request that starts them. */
+  async runLast(inTurn: (start: () => Promise<void>) => Promise<void>): Promise<void> {
+    const pool = this.#pool
+    try {
+      await inTurn(() => this.last.start())
+      // alone it waits for no others
+      pool.mayLinger = !this.last.isAlone
+      pool.fill()
+      if (this.last.isAlone) await pool.until(() => pool.isIdle)
+    } finally {
+      pool.mayLinger = true
+      this.last.hasRun()
+      pool.notify()
+    }
   }
 
   /** Something was settled, which may come back before anybody says so. */

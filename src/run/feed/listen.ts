@@ -253,18 +253,7 @@ class Listening {
 
   /** Starts a last delivery, with nothing beside it; or several, which are not waited for. */
   async #startLast(): Promise<void> {
-    const { last } = this.#retries
-    try {
-      await this.#inTurn(() => last.start())
-      // alone it waits for no others
-      this.#pool.mayLinger = !last.isAlone
-      this.#pool.fill()
-      if (last.isAlone) await this.#pool.until(() => this.#pool.isIdle)
-    } finally {
-      this.#pool.mayLinger = true
-      last.hasRun()
-      this.#pool.notify()
-    }
+    await this.#retries.runLast((start) => this.#inTurn(start))
   }
 
   #inTurn<T>(ask: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 import type { ClaimedEntry } from '../../group/delivery.ts'
 import type { ClaimerOperations, ClaimResult, SetAsideSummary } from '../../group/group.ts'
-import { isDecidedByServer, isThere } from '../awaited.ts'
+import { isOver, namedConditions } from '../awaited.ts'
 import { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
 import type { IsolationGate } from './isolation-gate.ts'
@@ -111,7 +111,7 @@ export class RetryFeeder {
         this.#dueAt = Infinity
         return
       }
-      const told = conditions.filter((condition) => !isDecidedByServer(condition))
+      const told = namedConditions(conditions, this.#run)
       const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told })
       this.#till = taken.till
       handed.push(...taken.handed)
@@ -136,12 +136,7 @@ export class RetryFeeder {
 
   /** Conditions that hold by now and that this run has not emptied. */
   #over({ conditions }: SetAsideSummary): readonly string[] {
-    const { policies, alwaysOn, pauses, parts } = this.#run
-    const isOver = (condition: string) =>
-      isThere(condition, parts.consumer, alwaysOn.unavailable) ||
-      pauses.isOver(condition) ||
-      policies?.isOver(condition) === true
-    return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition))
+    return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition, this.#run))
   }
 
   /** @returns Those that still wait. */

@@ -1,0 +1,357 @@
+import { formatCondition } from '../../core/condition.ts'
+import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
+import { RUN_INSIDE } from '../../define/policy.ts'
+import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
+import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
+import { spelled } from '../spelled.ts'
+import type { BreakerRules, FlowRule } from './flow-rules.ts'
+import { GateAsker } from './gate-asker.ts'
+import type { GateAnswer } from './gate-request.ts'
+import { breakerText, KnownBreakers } from './known-breakers.ts'
+import { TurnsAhead } from './turns-ahead.ts'
+import { WaitingJob } from './waiting-job.ts'
+
+/** The name of the policy whose entries wait for a condition: that their circuit breaker is closed. */
+export const CIRCUIT_BREAKER = 'circuitBreaker'
+
+/** What the report counts of what each policy sets aside. */
+const COUNTERS = {
+  [CIRCUIT_BREAKER]: 'circuitOpen',
+  rateLimit: 'rateLimited',
+  concurrencyLimit: 'concurrencyLimited',
+} as const
+
+/** What may start within that time waits in the run; what may not is set aside. */
+const HOLD_MS = 1_000
+
+/** How long before its time what was set aside comes back, or what waits asks again: so that its turn is given by then. */
+const EARLY_MS = 250
+
+/** For how long a circuit breaker that was closed is taken for closed. */
+const FRESH_MS = 100
+
+/** How soon asks again what there was no room for. */
+const NO_ROOM_MS = 20
+
+/**
+ * What circuit breakers, concurrency limits and rate limits of a run do together. A job that has to pass waits in the run's queue; once its call is near, it is asked for all that
+ * it needs, and given all or none. What cannot start within a second is set aside, so that others flow.
+ *
+ * A job is new, is asked about, then waits for a time, or has passed and starts, or lapses and is asked about again; each transition is in this class.
+ */
+export class RunGate implements GateOfRun {
+  readonly #inside: PolicyRunInside
+  readonly #rules: FlowRule[] = []
+  readonly #jobs = new Map<PolicyJob, WaitingJob>()
+  readonly #wanting = new Set<WaitingJob>()
+  readonly #asker: GateAsker
+  readonly #breakers: KnownBreakers
+  readonly #ahead: TurnsAhead
+  /** Failures that were reported and not answered yet, by event type. */
+  readonly #reporting = new Map<string, number>()
+  /** What becomes of jobs of a failed call hangs on its report. */
+  readonly #calls = new WeakMap<object, PolicyJob[]>()
+  #isAskPlanned = false
+  #wakesAt = Infinity
+  #cancelWake: () => void = () => {}
+
+  constructor(inside: PolicyRunInside) {
+    const { parts } = inside
+    this.#inside = inside
+    this.#asker = new GateAsker(inside)
+    this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
+    this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
+  }
+
+  add(rule: FlowRule): void {
+    this.#rules.push(rule)
+    if (rule.kind === 'breaker')
+      for (const type of rule.eventType === undefined ? this.#inside.parts.consumer.routes.keys() : [rule.eventType])
+        this.#breakers.types.add(type)
+  }
+
+  /** What the names of a policy's limits begin with: the event type, or `*` for the consumer, and a number if it is not the first of its kind there. */
+  scopeOf(kind: FlowRule['kind'], eventType: string | undefined): string {
+    const before = this.#rules.filter((rule) => rule.kind === kind && rule.eventType === eventType).length
+    const scope = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
+    return before === 0 ? scope : `${scope}~${before + 1}`
+  }
+
+  get setsAsideForTurns(): boolean {
+    return this.#rules.some(({ kind }) => kind !== 'breaker')
+  }
+
+  get #now(): number {
+    return this.#inside.time.clock.monotonic()
+  }
+
+  riders(): readonly PolicyCommand[] {
+    return this.#breakers.riders(this.#now)
+  }
+
+  answered([reply]: readonly PolicyReply[]): void {
+    this.#breakers.answered(reply)
+    this.#inside.parts.report.circuitsOpen(this.#breakers.openTypes)
+  }
+
+  /** An entry of a type whose circuit breaker is known to be open, and not to be probed yet. */
+  admit(jobs: readonly PolicyJob[]): readonly (Decision | undefined)[] {
+    return jobs.map((job) => {
+      const type = job.event?.type
+      if (type === undefined || !this.#breakers.types.has(type) || !this.#breakers.isShut(type, this.#now))
+        return undefined
+      this.#inside.parts.report.limited('circuitOpen')
+      return { action: 'park', until: breakerText(type) }
+    })
+  }
+
+  holds(job: PolicyJob): boolean {
+    const waiting = this.#jobs.get(job) ?? this.#begin(job)
+    if (!waiting) return false
+    const now = this.#now
+    const type = waiting.breakerType
+    if (type !== '' && this.#reporting.has(type)) return true
+    if (waiting.phase === 'passed') {
+      if (now > waiting.until) this.#lapse(waiting, now)
+      if (waiting.phase === 'passed') return now < waiting.from && this.#wakeAt(waiting.from)
+    }
+    if (type !== '' && !waiting.isProbe) {
+      if (this.#breakers.isShut(type, now)) return this.#setAsideSoon(waiting)
+      if (waiting.needsBreakerOnly && this.#breakers.wasClosed(type, now - FRESH_MS)) return false
+    }
+    if (waiting.phase === 'waits') {
+      if (now < waiting.from) return this.#wakeAt(waiting.from)
+      waiting.phase = 'new'
+    }
+    if (waiting.phase === 'new') {
+      this.#wanting.add(waiting)
+      this.#askSoon()
+    }
+    return true
+  }
+
+  started(job: PolicyJob): void {
+    const waiting = this.#jobs.get(job)
+    if (!waiting) return
+    waiting.phase = 'runs'
+    waiting.startedAt = this.#now
+    this.#ahead.kept()
+  }
+
+  ended(job: PolicyJob, isDone: boolean): void {
+    const waiting = this.#jobs.get(job)
+    if (!waiting) return
+    this.#jobs.delete(job)
+    this.#wanting.delete(waiting)
+    if (waiting.phase === 'runs') this.#ahead.took(this.#now - waiting.startedAt)
+    // what it is given is given back with the answer
+    if (waiting.phase !== 'asked') this.#giveBack(waiting, isDone)
+    waiting.phase = 'ended'
+  }
+
+  /** @param call One failed call is one failure, however many jobs it had. */
+  failed(job: PolicyJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
+    const waiting = this.#jobs.get(job)
+    const type = waiting?.breakerType
+    const rules = type && this.#breakerOf(job)
+    if (!waiting || !rules || !rules.when(error)) return undefined
+    const others = this.#calls.get(call)
+    const isShut = this.#breakers.isShut(type, this.#now)
+    if (waiting.isProbe) waiting.hasReported = true
+    if (isShut && !waiting.isProbe && !others) {
+      this.#inside.parts.report.limited('circuitOpen')
+      return this.#parkDecision(type)
+    }
+    if (others) others.push(job)
+    else this.#report(waiting, type, rules, error, call)
+    return 'later'
+  }
+
+  comesBack(condition: string): CameBack | boolean {
+    const type = [...this.#breakers.types].find(
+      (one) => condition === formatCondition(CIRCUIT_BREAKER, breakerText(one)),
+    )
+    return type !== undefined && this.#breakers.comesBack(type, this.#now)
+  }
+
+  conditionDueAt(): number {
+    return this.#breakers.probeAt
+  }
+
+  async finish(): Promise<void> {
+    this.#cancelWake()
+    while (this.#asker.hasOperations || this.#asker.isAsking) await this.#ask()
+  }
+
+  /** A turn came too late for its job: that takes the next one that the run has, so that it is not behind those that came later; the last of them asks again. */
+  #lapse(waiting: WaitingJob, now: number): void {
+    const passed = [...this.#jobs.values()].filter(
+      (other) => other === waiting || (other.phase === 'passed' && other.sharesTurnsWith(waiting)),
+    )
+    const turns = passed
+      .map(({ from, until }) => ({ from, until }))
+      .filter(({ until }) => until >= now)
+      .sort((a, b) => a.from - b.from)
+    this.#ahead.lapsed()
+    for (const [n, one] of passed.sort(WaitingJob.inOrder).entries()) {
+      const turn = turns[n]
+      if (turn) Object.assign(one, turn)
+      else one.phase = 'new'
+    }
+  }
+
+  #begin(job: PolicyJob): WaitingJob | undefined {
+    const waiting = WaitingJob.of(job, this.#rules, this.#inside, this.#ahead, this.#asker.serverTime)
+    if (waiting) this.#jobs.set(job, waiting)
+    return waiting
+  }
+
+  #breakerOf({ event }: PolicyJob) {
+    const rule = this.#rules.find(
+      ({ kind, eventType }) => kind === 'breaker' && (eventType === undefined || eventType === event?.type),
+    )
+    return rule?.kind === 'breaker' ? rule.rules : undefined
+  }
+
+  #wakeAt(at: number): true {
+    if (at >= this.#wakesAt) return true
+    this.#cancelWake()
+    this.#wakesAt = at
+    this.#cancelWake = this.#inside.time.clock.after(Math.max(0, at - this.#now), () => {
+      this.#wakesAt = Infinity
+      this.#inside.policies.resume()
+    })
+    return true
+  }
+
+  #askSoon(): void {
+    if (this.#isAskPlanned || this.#asker.isAsking) return
+    this.#isAskPlanned = true
+    queueMicrotask(() => {
+      this.#isAskPlanned = false
+      void this.#ask()
+    })
+  }
+
+  /** Asks for those that are near their calls, and tells what there is to tell. */
+  async #ask(): Promise<void> {
+    if (this.#asker.isAsking) return this.#asker.asked
+    const asked = this.#choose()
+    if (asked.length === 0 && !this.#asker.hasOperations) return
+    for (const waiting of asked) {
+      waiting.phase = 'asked'
+      const type = waiting.breakerType
+      const answered = (answer: GateAnswer | undefined) => this.#passed(waiting, type, answer)
+      this.#asker.add(waiting.ask(this.#ahead, this.#asker.serverTime), answered)
+    }
+    const passed = [...this.#jobs.values()].filter(({ phase }) => phase === 'passed').length
+    await this.#asker.send(Math.max(0, this.#inside.policies.room() + this.#ahead.count - passed))
+    this.#inside.policies.resume()
+    if (this.#asker.hasOperations) this.#askSoon()
+  }
+
+  #choose(): readonly WaitingJob[] {
+    const now = this.#now
+    const ready = [...this.#jobs.values()].filter(({ phase, from }) => phase === 'passed' && from <= now).length
+    let room = this.#inside.policies.room() - ready
+    const wanting = [...this.#wanting].sort(WaitingJob.inOrder)
+    this.#wanting.clear()
+    // what needs no turn has no line to stand in, and waits for room as any other
+    return wanting.filter(({ turns }) => turns.length > 0 || room-- > 0).slice(0, GateAsker.MOST)
+  }
+
+  #passed(waiting: WaitingJob, type: string, answer: GateAnswer | undefined): void {
+    const isGone = waiting.phase === 'ended'
+    const { serverTime } = this.#asker
+    const now = this.#now
+    if (type !== '' && answer && answer.kind !== 'breaker' && answer.kind !== 'probe') this.#breakers.closed(type, now)
+    if (!answer) waiting.phase = isGone ? 'ended' : 'new'
+    else if (answer.kind === 'pass' || answer.kind === 'probe') {
+      waiting.pass(answer, now, serverTime)
+      if (isGone) this.#giveBack(waiting, false)
+    } else if (isGone) return
+    else if (answer.kind === 'breaker') {
+      this.#breakers.opened(type, serverTime.surelyAt(answer.at))
+      this.#setAside(waiting, this.#parkDecision(type))
+    } else {
+      const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
+      if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS) waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
+      else this.#setAside(waiting, waiting.parkDecision(answer.kind, waitMs - EARLY_MS))
+    }
+  }
+
+  #parkDecision(type: string): CheckedPolicyDecision {
+    return { action: 'park', until: breakerText(type), policy: CIRCUIT_BREAKER }
+  }
+
+  /** Not while the pool asks. */
+  #setAsideSoon(waiting: WaitingJob): true {
+    if (waiting.phase !== 'leaves')
+      queueMicrotask(() => this.#setAside(waiting, this.#parkDecision(waiting.breakerType)))
+    waiting.phase = 'leaves'
+    return true
+  }
+
+  #setAside({ job }: WaitingJob, decision: CheckedPolicyDecision): void {
+    if (!this.#jobs.has(job)) return
+    this.#inside.parts.report.limited(COUNTERS[decision.policy as keyof typeof COUNTERS])
+    this.#inside.policies.decide(job.entryId, decision)
+  }
+
+  #giveBack(waiting: WaitingJob, isDone: boolean): void {
+    const { breakerType: eventType, job, places, holder } = waiting
+    if (waiting.hasPlaces) {
+      this.#asker.add({ op: 'left', holder, places, heldMs: this.#now - waiting.from })
+      for (const other of this.#jobs.values()) other.placeLeft(places)
+    }
+    if (waiting.isProbe && !waiting.hasReported) {
+      const failuresKey = this.#breakers.failuresKey(eventType)
+      const { entryId } = job
+      this.#asker.add(isDone ? { op: 'worked', eventType, failuresKey, entryId } : { op: 'void', eventType, entryId })
+      if (isDone) this.#breakers.closed(eventType, this.#now)
+      else this.#breakers.opened(eventType, this.#now)
+    }
+    if (this.#asker.hasOperations) this.#askSoon()
+  }
+
+  #report({ job }: WaitingJob, type: string, rules: BreakerRules, error: unknown, call: object): void {
+    const jobs = [job]
+    this.#calls.set(call, jobs)
+    this.#reporting.set(type, (this.#reporting.get(type) ?? 0) + 1)
+    const { failures, perMs, probeAfterMs } = rules
+    const { entryId } = job
+    const failuresKey = this.#breakers.failuresKey(type)
+    const member = `${entryId}:${job.deliveryCount}`
+    const told = { eventType: type, failuresKey, member, entryId, failures, perMs, probeAfterMs, error: nameOf(error) }
+    this.#asker.add({ op: 'failed', ...told }, (answer) => {
+      const left = (this.#reporting.get(type) ?? 1) - 1
+      if (left > 0) this.#reporting.set(type, left)
+      else this.#reporting.delete(type)
+      this.#calls.delete(call)
+      const isOpen = answer?.kind === 'breaker'
+      if (isOpen) this.#breakers.opened(type, this.#asker.serverTime.surelyAt(answer.at))
+      for (const one of jobs) {
+        if (isOpen) this.#inside.parts.report.limited('circuitOpen')
+        this.#inside.policies.decide(one.entryId, isOpen ? this.#parkDecision(type) : undefined)
+      }
+      this.#inside.parts.report.circuitsOpen(this.#breakers.openTypes)
+    })
+    this.#askSoon()
+  }
+}
+
+/** The gate of a run, one for all of its policies. */
+export function gateOf(run: PolicyRun): RunGate {
+  const inside = run[RUN_INSIDE] as PolicyRunInside
+  inside.gate ??= new RunGate(inside)
+  return inside.gate as RunGate
+}
+
+/** Of any value that was thrown. */
+function nameOf(error: unknown): string {
+  try {
+    return String((error as Error | undefined)?.name ?? typeof error).slice(0, 100)
+  } catch {
+    return 'Error'
+  }
+}
