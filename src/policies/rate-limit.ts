@@ -28,7 +28,7 @@ const MOST_TURNS = 1_000_000
  * one of all its routes together; with `by` one for each name. An entry whose turn is more than a second away is set aside until then, at no delivery. Several on one event, as one by customer and
  * one for all, let it start once all of them do.
  *
- * Turns are some 4 % farther apart than `perMs / max`, so that late starts make none too many.
+ * Turns are some 3 % farther apart than `perMs / max`, so that late starts make none too many.
  *
  * @throws {TypeError | RangeError} A bad option; where the consumer is defined, a batch route: its events start together.
  */

@@ -14,6 +14,9 @@ import type { Run } from './run.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
+/** Jobs that policies hold back beside those that run. */
+const MOST_HELD = 100
+
 /** Events of one batch route, of one run. */
 interface Gathered {
   readonly run: Run
@@ -83,6 +86,11 @@ export class CallPool {
   /** Nothing runs and nothing waits. */
   get isIdle(): boolean {
     return this.#open === 0
+  }
+
+  /** Jobs that count for how many more may come: all but what policies hold back, of which a few dozen may wait. */
+  get load(): number {
+    return this.#open - Math.min(this.#held.length, MOST_HELD)
   }
 
   /** Policies hold some back. */

@@ -19,6 +19,8 @@ interface Limit {
   free: number
   late: number
   avg: number | undefined
+  /** Up to when those have been told to ask again that were in line already. */
+  soon: number
   ends: number
   per: number
   hasChanged: boolean
@@ -191,7 +193,7 @@ class MemoryGates {
     const [line = 0, used = 0, free = 0, late = 0, avg] = ['line', 'used', 'free', 'late', 'avg'].map((name) =>
       numbers.get(name),
     )
-    const limit = { key, holders, line, used, free, late, avg, ends: 0, per: 0, hasChanged: false }
+    const limit = { key, holders, line, used, free, late, avg, soon: 0, ends: 0, per: 0, hasChanged: false }
     this.#limits.set(key, limit)
     return limit
   }
@@ -251,8 +253,13 @@ class MemoryGates {
     const furthest = now + (isProbe || places.length > 0 ? 0 : this.#ahead)
     let again: number | undefined
     for (const { limit, rate, apart } of limited)
-      if (this.#most < 1 || turn > furthest || (!isKnown && this.#hasLine(limit)))
-        again = Math.max(again ?? 0, this.#standInLine(limit, Math.max(now, limit.free - rate.slack), apart))
+      if (this.#most < 1 || turn > furthest || (!isKnown && this.#hasLine(limit))) {
+        const from = Math.max(now, limit.free - rate.slack)
+        let soon = Math.max(limit.soon, from) + apart
+        if (isKnown && soon - now <= this.#ahead) limit.soon = soon
+        else soon = this.#standInLine(limit, from, apart)
+        again = Math.max(again ?? 0, soon)
+      }
     if (again !== undefined) return GATE_ANSWERS.turn + num(again)
     this.#most--
     for (const { limit, apart } of limited)

@@ -27,6 +27,9 @@ const HOLD_MS = 1_000
 /** How long before its time what was set aside comes back, or what waits asks again: so that its turn is given by then. */
 const EARLY_MS = 250
 
+/** What is set aside comes back at multiples of that. */
+const TOGETHER_MS = 100
+
 /** For how long a circuit breaker that was closed is taken for closed. */
 const FRESH_MS = 100
 
@@ -276,7 +279,12 @@ export class RunGate implements GateOfRun {
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
       if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS) waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
-      else this.#setAside(waiting, waiting.parkDecision(answer.kind, waitMs - EARLY_MS))
+      else {
+        // those of one tenth of a second come back together
+        const dueAt = Math.ceil((answer.at - EARLY_MS) / TOGETHER_MS) * TOGETHER_MS
+        const delayMs = Math.max(0, serverTime.surelyAt(dueAt) - now)
+        this.#setAside(waiting, waiting.parkDecision(answer.kind, delayMs))
+      }
     }
   }
 

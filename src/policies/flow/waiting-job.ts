@@ -8,7 +8,7 @@ import type { ServerTime } from './server-time.ts'
 import type { TurnsAhead } from './turns-ahead.ts'
 
 /** What of a window of a rate limit is kept free, so that late starts and early turns never make one too many in it. */
-const SPARE = 0.04
+const SPARE = { late: 0.02, early: 0.01 }
 
 /** The least, and the most, that a turn lasts. */
 const LATE_MS = { least: 2, most: 500 }
@@ -140,10 +140,9 @@ export class WaitingJob {
 }
 
 function windowOf(perMs: number, factor: number, { uncertaintyMs }: ServerTime): Omit<TurnNeed, 'key' | 'max'> {
-  const half = (SPARE / 2) * perMs
-  const least = Math.max(LATE_MS.least, Math.min(LATE_MS.most, half))
+  const least = Math.max(LATE_MS.least, Math.min(LATE_MS.most, SPARE.late * perMs))
   // a turn must be wider than what is not known of the server's clock
   const known = uncertaintyMs === Infinity ? 0 : uncertaintyMs + LATE_MS.least
   const lateMs = Math.min(perMs, Math.max(least, known) * factor)
-  return { perMs, lateMs, slackMs: Math.max(0, Math.min(LATE_MS.most, SPARE * perMs - least)) }
+  return { perMs, lateMs, slackMs: Math.min(LATE_MS.most, SPARE.early * perMs) }
 }

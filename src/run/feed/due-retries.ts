@@ -70,7 +70,7 @@ export class DueRetries {
     this.#takeAt = sentAt + STUCK_MS
     if (this.#taken)
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
-    const free = Math.max(1, this.#pace.entries - this.#pool.open)
+    const free = Math.max(1, this.#pace.entries - this.#pool.load)
     const room = policies ? policies.limit(free) : free
     const conditions = namedConditions(this.#over, this.#run)
     const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions }) : undefined

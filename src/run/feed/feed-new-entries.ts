@@ -6,7 +6,7 @@ import { DueRetries } from './due-retries.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** How soon the stream is inspected again for events that others wait for; each empty read doubles the wait. After a full read, at once. */
-const LOOK_AGAIN_MS = { first: 50, last: 1_000 }
+const LOOK_AGAIN_MS = { first: 50, last: 1_000, forTurns: 200 }
 
 /** A run whose policies set entries aside until their turn waits so long for the next of them. */
 const TURN_WAIT_MS = 2_000
@@ -84,7 +84,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
       await pool.until(() => pool.open <= batchSize)
       if (reader.mayReadAhead(handlersMs)) reader.readAhead()
     }
-    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, LOOK_AGAIN_MS.last)
+    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
     if (reader.isAhead) await pool.until(() => pool.hasRoom)
     else await wanting(pool, run, reader, isFull ? 0 : pauseMs, retries)
     handlersMs = time.clock.monotonic() - addedAt
@@ -142,6 +142,7 @@ async function wanting(
     isTime = true
     pool.notify()
   })
+  retries?.noteSettled()
   const { batchSize } = run.parts.consumer.settings
   const hasFew = () => pool.isGathering || (pool.isHolding && pool.open < 2 * batchSize)
   const mayRead = () => isTime && hasFew() && pool.hasRoom && reader.hasRoom && run.mayWait()

@@ -78,14 +78,14 @@ export class RetryTurns {
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     for (;;) {
       pool.fill()
-      const isFull = pool.queued > 0 || pool.open >= atOnce
+      const isFull = pool.queued > 0 || pool.load >= atOnce
       const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
       const mayStart = !isFull && hasBytes && hasMore() && mayGoOn()
       if (last && (mayStart || pool.isIdle))
         pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
       if (mayStart) {
         const sentAt = time.clock.monotonic()
-        await start((pace?.entries ?? atOnce) - pool.open)
+        await start((pace?.entries ?? atOnce) - pool.load)
         const repliedAt = time.clock.monotonic()
         last = { requestMs: repliedAt - sentAt, repliedAt }
       } else if (pool.isIdle) return

@@ -96,7 +96,7 @@ end
  *
  * A rate limit is GCRA: \`free\` is when the next turn is, turns are \`(perMs + late + slack) / max\` apart, and one may come \`slack\` before. Since each starts no more than \`late\`
  * after its turn, no window of perMs has more than max starts; \`late\` never falls while the limit is in use. A place ends with its holder's lease. Who is told
- * to ask again stands in line: until then, what was not set aside yet has to stand behind.
+ * to ask again stands in line: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, but one near, does not stand behind all others again.
  *
  * Sent twice, it answers the same: the last answer is noted with the nonce. Where the lease is gone nothing is given.
  *
@@ -155,7 +155,12 @@ local function pass(id, holder, isKnown, kind, places, rates)
   for _, rate in ipairs(rates) do
     local limit = limitOf(rate.key)
     if most < 1 or turn > furthest or not isKnown and hasLine(limit) then
-      again = math.max(again or 0, standInLine(limit, math.max(now, limit.free - rate.slack), rate.apart))
+      local from = math.max(now, limit.free - rate.slack)
+      local soon = math.max(limit.soon or 0, from) + rate.apart
+      -- who stood in line already, and is near its turn, keeps its place
+      if isKnown and soon - now <= ahead then limit.soon = soon
+      else soon = standInLine(limit, from, rate.apart) end
+      again = math.max(again or 0, soon)
     end
   end
   if again then return '${GATE_ANSWERS.turn}' .. num(again) end
