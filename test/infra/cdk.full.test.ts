@@ -15,6 +15,7 @@ const PARTS = {
   activity: ['poller', 'claimer'],
   analytics: ['poller', 'claimer', 'detect', 'read'],
   checkout: ['poller', 'claimer', 'read'],
+  webhooks: ['poller', 'claimer', 'read'],
 }
 const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
   parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),

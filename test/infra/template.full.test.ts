@@ -7,12 +7,14 @@ import { Redis } from 'ioredis'
 import type { Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { SECRET, startMerchants } from '../../demo/webhooks/merchants.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
 import { OrderPlaced } from '../../functions/events/checkout.ts'
 import { OrderPaid } from '../../functions/events/orders.ts'
+import { WebhookDue } from '../../functions/events/webhooks.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { validateTemplate } from '../support/validate-template.ts'
 import { createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
@@ -31,13 +33,16 @@ const FUNCTIONS = [
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
   { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 505 },
   { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 550 },
+  { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 1 },
+  { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 1 },
 ].map(complete)
 
-/** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml and infra/webhooks.yml. */
 const OTHERS = [
   { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
   { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
   { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
+  { name: 'webhooksRead', system: 'webhooks', part: 'read', maxKB: 1 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
@@ -63,12 +68,14 @@ const CONSUMERS = [
   'CheckoutStock',
   'CheckoutShipping',
   'CheckoutStats',
+  'WebhooksDelivery',
 ]
 
 /** What the functions of a system have in their environment beside. */
 const ENVIRONMENTS: Readonly<Record<string, object>> = {
   orders: { ORDERS_STREAM: 'orders' },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
+  webhooks: { WEBHOOKS_TIMEOUT_MS: '15000' },
 }
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
@@ -99,8 +106,7 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
-        'AWS::Lambda::Url',
-        'AWS::Lambda::Url',
+        ...count(3, 'AWS::Lambda::Url'),
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(7 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
@@ -277,6 +283,7 @@ describe('the template', () => {
   test('asks those who read to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('WebhooksReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -526,6 +533,43 @@ describe('the bundles at work, each under its own Redis user', () => {
       ended: { 'OrderFulfilled:orders': '1' },
       deadLetters: { order: 0 },
     })
+  })
+
+  test('the webhooks functions deliver, send again, disable, and say so', async () => {
+    const merchants = await startMerchants(({ merchantId, attempt }) => {
+      if (merchantId === 'gone') return 410
+      return attempt === 1 ? { status: 429, headers: { 'retry-after': '1' } } : 200
+    })
+    onTestFinished(() => merchants.close())
+    const registrar = new Redis(urlOf(server, 'webhooks-registrar'), {
+      enableReadyCheck: false,
+      disableClientInfo: true,
+    })
+    for (const name of ['busy', 'gone'])
+      await registrar.hset(`{webhooks}:endpoint:${name}`, { url: merchants.urlOf(name), secrets: SECRET })
+    registrar.disconnect()
+    const redis = connectIoredis(urlOf(server, 'webhooks-publisher'))
+    const shop = createPublisher({ stream: 'webhooks', redis, producer: 'shop', retentionMs: 259_200_000 })
+    for (const merchantId of ['busy', 'gone', 'gone', 'nobody'])
+      await shop.publish(WebhookDue, { merchantId, type: 'order.paid', data: {} }, { aggregateId: merchantId })
+    await redis.close()
+    const environment = { WEBHOOKS_ALLOWED: '127.0.0.1', WEBHOOKS_TIMEOUT_MS: '1000' }
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('webhooksRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+    // they listen until their time is up
+    await invoke('webhooksPoller', environment, {}, 10_000)
+
+    expect(await invoke('webhooksClaimer', environment, {}, 10_000)).toMatchObject({ unsettled: 0 })
+    expect(merchants.done).toEqual(new Map([['busy', [expect.any(String)]]]))
+    expect(await invokeRead({})).toEqual({
+      pending: { count: 0, byMerchant: {} },
+      unread: { byMerchant: {} },
+      deadLetters: { count: 1, byMerchant: { nobody: 1 } },
+      paused: {},
+    })
+    expect((await invokeRead({ merchantId: 'busy' })).days[0]).toMatchObject({ answers: { 200: 1, 429: 1 } })
   })
 
   /** As if nobody had done anything with what is pending for an hour. */
