@@ -54,10 +54,9 @@ export const demo: SystemDemo = {
     try {
       const published = await play(stage, raw, merchants, async (count) => {
         const merchantId = random.pick(NAMES)
-        const eventId = `e-${count}`
-        const twice = random.integer(0, 3) === 0
-        for (const _ of twice ? [1, 2] : [1])
-          await announce(merchantId, 'order.paid', { cents: random.integer(1, 10_000) }, eventId)
+        const data = { cents: random.integer(1, 10_000) }
+        const times = random.integer(0, 3) === 0 ? 2 : 1
+        for (let time = 0; time < times; time++) await announce(merchantId, 'order.paid', data, `e-${count}`)
         return merchantId
       })
       await schedule.stop()
