@@ -9,7 +9,7 @@ import type { Fate, Merchants, Received } from './webhooks/merchants.ts'
 import { SECRET, startMerchants } from './webhooks/merchants.ts'
 
 const TICK_MS = 250
-const TIMEOUT_MS = 1_000
+const TIMEOUT_MS = 1_500
 const DRAIN_LIMIT_MS = 60_000
 
 /** What each merchant's endpoint does; a number of 0 to 9 that each event has says when. */
