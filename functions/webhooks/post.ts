@@ -24,7 +24,9 @@ export async function post(
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const addresses = await addressesOf(url).catch(whyNot)
+  const addresses = await addressesOf(url).catch(({ code }) =>
+    code === 'ERR_NON_RETRYABLE' ? 'forbidden' : 'unreachable',
+  )
   if (typeof addresses === 'string') return { status: addresses }
   const found = addresses.map((address) => ({ address, family: isIP(address) }))
   const lookup: LookupFunction = (_hostname, { all }, done) =>
@@ -53,8 +55,4 @@ export async function post(
     })
     sent.end(body)
   })
-}
-
-function whyNot(error: Error & { code?: unknown }): 'forbidden' | 'unreachable' {
-  return error.code === 'ERR_NON_RETRYABLE' ? 'forbidden' : 'unreachable'
 }

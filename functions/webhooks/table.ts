@@ -31,18 +31,8 @@ export const ask = createAsk(
   defineConsumer({ stream: 'webhooks', group: 'delivery', routes: [on(WebhookDue, async () => {})] }),
 )
 
-/** What is known before an event is sent. */
-export interface Known {
-  readonly url: string | null
-  readonly secrets: string
-  readonly isDisabled: boolean
-  /** Status and time of an answer whose acknowledgement was lost. */
-  readonly sent: string | null
-  readonly failures: number
-}
-
-/** In one round trip. */
-export async function readKnown(merchantId: string, eventId: string): Promise<Known> {
+/** What is known before an event is sent, in one round trip. `sent` is status and time of an answer whose acknowledgement was lost. */
+export async function readKnown(merchantId: string, eventId: string) {
   const [endpoint, sent, failures] = await ask([
     ['HMGET', endpointOf(merchantId), 'url', 'secrets', 'disabledAt'],
     ['GET', sentOf(eventId)],
