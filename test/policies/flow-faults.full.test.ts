@@ -1,5 +1,5 @@
 import type { Connection } from 'millrace'
-import { circuitBreaker, concurrencyLimit, rateLimit, RedisConnectionError } from 'millrace'
+import { circuitBreaker, concurrencyLimit, RedisConnectionError, rateLimit } from 'millrace'
 import { expect, it } from 'vitest'
 import { bothSides } from '../support/both-sides.ts'
 import type { World } from './world.ts'
