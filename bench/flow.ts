@@ -113,9 +113,10 @@ async function measureKeys(raw: Redis, keys: number, drain: () => Promise<void>)
   await raw.flushall()
   const before = await usedMemory(raw)
   let most = 0
-  const watching = setInterval(async () => {
+  const look = async () => {
     most = Math.max(most, await raw.dbsize().catch(() => 0))
-  }, 200)
+  }
+  const watching = setInterval(() => void look(), 200)
   await drain()
   clearInterval(watching)
   const [sample] = await raw.keys('*:rate:*')

@@ -1,6 +1,7 @@
 import { accountFor } from './account.ts'
 import type { SoakOptions } from './options.ts'
 import { readOptions, USAGE } from './options.ts'
+import { soakOutage } from './outage.ts'
 import { soak } from './soak.ts'
 import { breachLines, tableOf } from './table.ts'
 
@@ -14,12 +15,20 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => in
 try {
   const options = readOptions(process.argv.slice(2))
   if (options.help) console.log(USAGE)
-  else if (!(await runSoak(options))) process.exitCode = 1
+  else if (!(await (options.outageMs ? runOutage(options.outageMs) : runSoak(options)))) process.exitCode = 1
 } catch (error) {
   // a Ctrl-C reaches the server, too: what fails from then on means nothing
   const { aborted } = interrupt.signal
   console.error(aborted ? 'Stopped before it was done' : (error as Error).message)
   process.exitCode = aborted ? EXIT_INTERRUPTED : 1
+}
+
+/** Resolves to whether the outage cost nothing that it must not. */
+async function runOutage(outageMs: number): Promise<boolean> {
+  const { breaches, ...account } = await soakOutage(outageMs)
+  for (const [name, value] of Object.entries(account)) console.log(`${name.padEnd(16)} ${value}`)
+  for (const breach of breaches) console.log(breach)
+  return breaches.length === 0
 }
 
 /** Resolves to whether every promise was kept. */

@@ -22,7 +22,7 @@ export const GATE_ANSWERS = {
 /** A limit of which nobody has taken a turn, or a place, for that long, though somebody waits in line: whoever comes need not wait in line. */
 export const LINE_IS_STALE_MS = 2_000
 
-/** The longest that anybody is told to wait for a place. */
+/** The longest that an entry waits for a place before it asks again. */
 export const LONGEST_LINE_MS = 300_000
 
 /** A place's hold, in milliseconds, before any is known. */

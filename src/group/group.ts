@@ -357,7 +357,7 @@ export interface ClaimResult extends SettleResult, Seeing {
 }
 
 /** A condition of which only the next entries are taken. */
-export interface LimitedCondition {
+interface LimitedCondition {
   readonly condition: string
   /** How many, at most. */
   readonly most: number

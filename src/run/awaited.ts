@@ -1,9 +1,7 @@
-import { formatCondition, parseCondition, RESERVED_CONDITION_REASONS } from '../core/condition.ts'
+import { formatCondition, parseCondition } from '../core/condition.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { EventDefinition } from '../define/event.ts'
 import type { Route } from '../define/route.ts'
-import type { TakeDueRequest } from '../group/group.ts'
-import type { Run } from './run.ts'
 
 /** What an entry waits for whose handler takes no work now. */
 export function noWorkCondition(type: string): string {
@@ -41,32 +39,6 @@ export function isThere(condition: string, { routes, settings }: Consumer, unava
 function isKnown(condition: string, { type, version }: EventDefinition): boolean {
   const waits = Number(/^newer-version (\d+) /.exec(condition)?.[1])
   return waits <= version && condition === newerVersionCondition(type, waits)
-}
-
-/** Whether what entries wait for is over by now, as far as a run knows. What waits for a policy that is used no more waits for nothing. */
-export function isOver(condition: string, { policies, alwaysOn, pauses, parts }: Run): boolean {
-  const { consumer } = parts
-  return (
-    isThere(condition, consumer, alwaysOn.unavailable) ||
-    pauses.isOver(condition) ||
-    isAbandoned(condition, consumer) ||
-    Boolean(policies?.isOver(condition))
-  )
-}
-
-function isAbandoned(condition: string, { policies }: Consumer): boolean {
-  const { reason } = parseCondition(condition)
-  return !RESERVED_CONDITION_REASONS.includes(reason as never) && !policies.some(({ policy }) => policy.name === reason)
-}
-
-/** Of conditions that are over, those that the server has to be told; some with how much of them. */
-export function namedConditions(conditions: readonly string[], { policies }: Run): TakeDueRequest['conditions'] {
-  return conditions
-    .filter((condition) => !isDecidedByServer(condition))
-    .map((condition) => {
-      const over = policies?.isOver(condition)
-      return typeof over === 'object' ? { condition, ...over } : condition
-    })
 }
 
 /** Whether the server decides by itself that what waits for it comes back. */

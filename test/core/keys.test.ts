@@ -254,7 +254,8 @@ describe('publishedKey()', () => {
         fc.pre(!other.startsWith('{t}::published'))
         const { slot, marker, failures, rate, places, ...keys } = consumerKeys(other, name)
         const { ended, ...delayed } = delayKeys(other)
-        const others = [...Object.values(keys), slot(word), marker(word), ...ended, ...Object.values(delayed)]
+        const of = [slot, marker, failures, rate, places].map((key) => key(word))
+        const others = [...Object.values(keys), ...of, ...ended, ...Object.values(delayed)]
 
         expect(others.filter((key) => key !== other)).not.toContain(publishedKey(stream, eventId))
       }),

@@ -165,7 +165,7 @@ it('memory passes gates as the server does, and a repeated request changes nothi
   )
 }, 120_000)
 
-it('no window has more than max turns, however late each starts, and there are nearly as many', async () => {
+it('no window has more than max turns, and there are nearly as many', async () => {
   let now = 1_700_000_000_000
   const clock: Clock = { now: () => now, monotonic: () => now, after: () => () => {} }
   await fc.assert(

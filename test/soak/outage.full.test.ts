@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { soakOutage } from '../../soak/outage.ts'
 
-it('an outage costs no entry its life, holds up no other type, and all are handled after it', async () => {
+it('an outage makes no dead letter, and all are handled after it', async () => {
   const account = await soakOutage(4_000)
 
   expect(account.breaches).toEqual([])

@@ -19,7 +19,7 @@ interface Limit {
   free: number
   late: number
   avg: number | undefined
-  /** Up to when those have been told to ask again that were in line already. */
+  /** When the last of those asks again that were in line already, of this call. */
   soon: number
   ends: number
   per: number

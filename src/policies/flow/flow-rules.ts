@@ -1,6 +1,6 @@
 import type { PolicyJob } from '../../define/policy.ts'
 
-/** What a circuit breaker of an event type is told. */
+/** When a circuit breaker opens, and when it is probed. */
 export interface BreakerRules {
   readonly failures: number
   readonly perMs: number

@@ -11,7 +11,7 @@ const AHEAD_MS = 1_000
 /** How soon a request is sent again that was not answered: it says the same, and takes nothing twice. */
 const AGAIN_MS = [50, 100, 200, 400, 800] as const
 
-/** Tells and asks the server, one request after the other. What cannot be asked ends the run. */
+/** Sends operations to the server, one request after the other. What cannot be asked ends the run. */
 export class GateAsker {
   static readonly MOST = MAX_ENTRIES_PER_SCRIPT_CALL
   readonly serverTime = new ServerTime()

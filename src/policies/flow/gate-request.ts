@@ -20,7 +20,7 @@ export interface TurnNeed {
   readonly slackMs: number
 }
 
-/** One thing that the script is told, or asked. */
+/** One thing that the script takes note of, or answers. */
 export type GateOperation =
   | { readonly op: 'left'; readonly holder: string; readonly heldMs: number; readonly places: readonly PlaceNeed[] }
   | {

@@ -85,7 +85,7 @@ export class KnownBreakers {
     return (this.#closedAt.get(type) ?? Number.NEGATIVE_INFINITY) >= at
   }
 
-  /** Whether what waits for it comes back: all, if it is closed; the next one, if it is to be probed. */
+  /** Whether what waits for it comes back: all, if it is closed; the next one, once its probe is due. */
   comesBack(type: string, now: number): CameBack | boolean {
     const open = this.#open?.get(type)
     if (!this.#shutUntil.has(type)) return this.#closedAt.has(type)

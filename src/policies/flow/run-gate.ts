@@ -155,9 +155,9 @@ export class RunGate implements GateOfRun {
   /** @param call One failed call is one failure, however many jobs it had. */
   failed(job: PolicyJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
     const waiting = this.#jobs.get(job)
-    const type = waiting?.breakerType
-    const rules = type && this.#breakerOf(job)
-    if (!waiting || !rules || !rules.when(error)) return undefined
+    const rules = waiting?.breakerType ? this.#breakerOf(job) : undefined
+    if (!waiting || !rules?.when(error)) return undefined
+    const type = waiting.breakerType
     const others = this.#calls.get(call)
     const isShut = this.#breakers.isShut(type, this.#now)
     if (waiting.isProbe) waiting.hasReported = true
@@ -196,7 +196,7 @@ export class RunGate implements GateOfRun {
       .filter(({ until }) => until >= now)
       .sort((a, b) => a.from - b.from)
     this.#ahead.lapsed()
-    for (const [n, one] of passed.sort(WaitingJob.inOrder).entries()) {
+    for (const [n, one] of passed.sort((a, b) => WaitingJob.inOrder(a, b)).entries()) {
       const turn = turns[n]
       if (turn) Object.assign(one, turn)
       else one.phase = 'new'
@@ -236,7 +236,7 @@ export class RunGate implements GateOfRun {
     })
   }
 
-  /** Asks for those that are near their calls, and tells what there is to tell. */
+  /** Asks for those that are near their calls, and reports calls that ended. */
   async #ask(): Promise<void> {
     if (this.#asker.isAsking) return this.#asker.asked
     const asked = this.#choose()
@@ -257,7 +257,7 @@ export class RunGate implements GateOfRun {
     const now = this.#now
     const ready = [...this.#jobs.values()].filter(({ phase, from }) => phase === 'passed' && from <= now).length
     let room = this.#inside.policies.room() - ready
-    const wanting = [...this.#wanting].sort(WaitingJob.inOrder)
+    const wanting = [...this.#wanting].sort((a, b) => WaitingJob.inOrder(a, b))
     this.#wanting.clear()
     // what needs no turn has no line to stand in, and waits for room as any other
     return wanting.filter(({ turns }) => turns.length > 0 || room-- > 0).slice(0, GateAsker.MOST)
@@ -278,7 +278,8 @@ export class RunGate implements GateOfRun {
       this.#setAside(waiting, this.#parkDecision(type))
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
-      if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS) waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
+      if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS)
+        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
       else {
         // those of one tenth of a second come back together
         const dueAt = Math.ceil((answer.at - EARLY_MS) / TOGETHER_MS) * TOGETHER_MS

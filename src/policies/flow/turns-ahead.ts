@@ -36,7 +36,7 @@ export class TurnsAhead {
 
   /** A turn was not used in its time. */
   lapsed(): void {
-    this.#lapses++; (globalThis as any).DBG = ((globalThis as any).DBG ?? 0) + 1
+    this.#lapses++
     if (this.#lapses < LAPSES) return
     this.#factor = Math.min(16, this.#factor * 2)
     this.#lapses = 0

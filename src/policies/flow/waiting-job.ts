@@ -16,7 +16,7 @@ const LATE_MS = { least: 2, most: 500 }
 /** Without a turn, what has passed starts within that time. */
 const PASS_MS = 5_000
 
-/** Characters of a token that tell one holder of a slot from the next. */
+/** Characters of a token: enough that no holder of a slot passes for the next. */
 const TOKEN = 8
 
 /** A job, and what it needs before it starts. */
@@ -35,7 +35,7 @@ export class WaitingJob {
   startedAt = 0
   isProbe = false
   hasPlaces = false
-  /** Its failure as a probe was told already. */
+  /** Its failure as a probe was reported already. */
   hasReported = false
   /** It stands in line, or stood there before it came back. */
   #isKnown: boolean

@@ -1,7 +1,7 @@
 import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
-import { namedConditions } from '../awaited.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
+import { namedConditions } from './conditions-over.ts'
 import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'

@@ -59,9 +59,11 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
   const { batchSize, mode } = parts.consumer.settings
   let pauseMs = LOOK_AGAIN_MS.first
   let handlersMs = Infinity
+  let hasRead = false
   while (time.mayStart() && run.alwaysOn.limit() > 0) {
     if (run.delays?.isDue) await run.delays.promote()
-    if (retries) await takeDue(pool, retries)
+    // the first read makes the group
+    if (retries && hasRead) await takeDue(pool, retries)
     const wasAhead = reader.isAhead
     if (!wasAhead && reader.isVetoed) {
       if (!(await isDue(run, pool, undefined))) return
@@ -69,6 +71,7 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
       continue
     }
     const jobs = await reader.next()
+    hasRead = true
     if (reader.isEmpty && pool.isIdle && !wasAhead) {
       if (run.delays?.isDue && mode !== 'once' && !run.hasGivenSlot) continue
       if (mode === 'drain' && (await isDue(run, pool, retries))) continue
@@ -84,7 +87,10 @@ async function readOn(run: Run, pool: CallPool, reader: StreamReader, retries: D
       await pool.until(() => pool.open <= batchSize)
       if (reader.mayReadAhead(handlersMs)) reader.readAhead()
     }
-    pauseMs = jobs.length > 0 ? LOOK_AGAIN_MS.first : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
+    pauseMs =
+      jobs.length > 0
+        ? LOOK_AGAIN_MS.first
+        : Math.min(pauseMs * 2, retries ? LOOK_AGAIN_MS.forTurns : LOOK_AGAIN_MS.last)
     if (reader.isAhead) await pool.until(() => pool.hasRoom)
     else await wanting(pool, run, reader, isFull ? 0 : pauseMs, retries)
     handlersMs = time.clock.monotonic() - addedAt

@@ -48,7 +48,7 @@ local function byBreaker(kind, id)
 end
 `
 
-/** Places of concurrency limits, and turns of rate limits, each read once in a call. \`line\` is the time for which the last of those that wait was told to ask again. */
+/** Places of concurrency limits, and turns of rate limits, each read once in a call. \`line\` is the time at which the last of those that wait asks again. */
 const LIMITS = `
 local limits = {}
 local function limitOf(key)
@@ -95,7 +95,7 @@ end
  * all or none of it. Before that, it takes note of calls that ended.
  *
  * A rate limit is GCRA: \`free\` is when the next turn is, turns are \`(perMs + late + slack) / max\` apart, and one may come \`slack\` before. Since each starts no more than \`late\`
- * after its turn, no window of perMs has more than max starts; \`late\` never falls while the limit is in use. A place ends with its holder's lease. Who is told
+ * after its turn, no window of perMs has more than max starts; \`late\` never falls while the limit is in use. A place ends with its holder's lease. Who has
  * to ask again stands in line: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, but one near, does not stand behind all others again.
  *
  * Sent twice, it answers the same: the last answer is noted with the nonce. Where the lease is gone nothing is given.

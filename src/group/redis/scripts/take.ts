@@ -200,7 +200,7 @@ if #entries > 0 then beside('HSET', state, 'took:' .. consumer, table.concat(not
  *
  * KEYS stream, lease, due, waiting, state, paused. ARGV group, consumer, token, nonce, room, room in bytes ('' no bound), max deliveries, the ms since 1970 up to which an
  * entry is due ('' now), a field ('' none), the number of its values that are closed, the values, for each guard 'all' or 'values', then the conditions, each alone, or followed by a
- * line feed, how many of it are taken at most, a space, and the id of the entry behind which they are looked for, if any.
+ * line feed, how many of it are taken at most, a space, and the id of the entry behind which they stand, if any.
  * Answers 0 if the lease is gone, else the time up to which it looked, [id, count, fields or false, idle ms] an entry, the trimmed ids, in how many ms the next is due ('' none), the conditions that
  * something waits for, 1 if there is more to take, and the text of what is paused (nil: nothing is) with the server's time.
  */
