@@ -33,6 +33,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '40.6 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '41.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '41.4 KB'],
+  'effects()': ["export { effects } from 'millrace'", '30.2 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.1 KB'],
@@ -60,7 +61,7 @@ const FEATURES = {
 }
 
 const ENTRY_POINTS = {
-  millrace: '284.7 KB',
+  millrace: '286.2 KB',
   'millrace/ioredis': '73.4 KB',
   'millrace/upstash': '46 KB',
   'millrace/operate': '125 KB',

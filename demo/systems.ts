@@ -18,6 +18,11 @@ const SYSTEMS: readonly {
     load: () => import('./checkout.ts'),
   },
   {
+    name: 'webhooks',
+    about: "Merchants' endpoints that fail, hang and refuse: each event done once, a dead letter, or of who is gone",
+    load: () => import('./webhooks.ts'),
+  },
+  {
     name: 'activity',
     about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
     load: () => import('./activity.ts'),

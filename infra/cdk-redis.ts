@@ -89,6 +89,11 @@ const USERS: Readonly<Record<string, string>> = {
   'checkout-poller': access.checkoutPoller,
   'checkout-claimer': access.checkoutClaimer,
   'checkout-read': access.checkoutRead,
+  'webhooks-publisher': access.webhooksPublisher,
+  'webhooks-registrar': access.webhooksRegistrar,
+  'webhooks-poller': access.webhooksPoller,
+  'webhooks-claimer': access.webhooksClaimer,
+  'webhooks-read': access.webhooksRead,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

@@ -62,6 +62,17 @@ const checkout = makeFunctions('checkout', 'the checkout stream', {
 for (const group of ['order', 'payment', 'stock', 'shipping', 'stats']) addConsumer(checkout, 'checkout', group)
 makeReader('checkout', 'read', 'Answers the states of orders').addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
 
+const webhooks = makeFunctions(
+  'webhooks',
+  "merchants' stream",
+  { WEBHOOKS_TIMEOUT_MS: app.node.tryGetContext('webhooksTimeoutMs') ?? '15000' },
+  90, // nothing begins in the last 21 s: until then, the next minute's has begun
+)
+addConsumer(webhooks, 'webhooks', 'delivery')
+makeReader('webhooks', 'read', 'Answers how deliveries to merchants go').addFunctionUrl({
+  authType: FunctionUrlAuthType.AWS_IAM,
+})
+
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
   addRedis(stack, {
@@ -99,10 +110,15 @@ function addJanitor(): void {
 }
 
 /** A system's poller and claimer, and the parameters that each reads its URL from. */
-function makeFunctions(system: string, streams: string, environment: Readonly<Record<string, string>> = {}) {
+function makeFunctions(
+  system: string,
+  streams: string,
+  environment: Readonly<Record<string, string>> = {},
+  timeoutSeconds?: number,
+) {
   const parameters = { poller: redisUrlOf(system, 'poller'), claimer: redisUrlOf(system, 'claimer') }
   const make = (part: keyof typeof parameters, description: string) =>
-    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] })
+    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] }, timeoutSeconds)
   return {
     poller: make('poller', `Polls the consumers of ${streams}`),
     claimer: make('claimer', `Claims what the consumers of ${streams} left behind`),
@@ -130,6 +146,7 @@ function makeFunction(
   part: string,
   description: string,
   environment: Readonly<Record<string, string>>,
+  timeoutSeconds = 55, // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
 ): NodejsFunction {
   const id = `${capitalized(system)}${capitalized(part)}`
   const fn = new NodejsFunction(stack, id, {
@@ -137,7 +154,7 @@ function makeFunction(
     runtime: Runtime.NODEJS_24_X,
     architecture: Architecture.ARM_64,
     memorySize: 512,
-    timeout: Duration.seconds(55), // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
+    timeout: Duration.seconds(timeoutSeconds),
     entry: join(root, `functions/${system}/${part}.ts`),
     projectRoot: root,
     depsLockFilePath: join(root, 'package-lock.json'),

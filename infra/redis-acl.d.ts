@@ -20,3 +20,8 @@ export const checkoutPublisher: string
 export const checkoutPoller: string
 export const checkoutClaimer: string
 export const checkoutRead: string
+export const webhooksPublisher: string
+export const webhooksRegistrar: string
+export const webhooksPoller: string
+export const webhooksClaimer: string
+export const webhooksRead: string

@@ -1,6 +1,9 @@
+import { isIP } from 'node:net'
+
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
 const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000', ARCHIVE_BUCKET } = process.env
+const { WEBHOOKS_TIMEOUT_MS = '15000', WEBHOOKS_ALLOWED = '' } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -19,6 +22,12 @@ if (PARTNERS_URL && !(URL.canParse(PARTNERS_URL) && /^https?:[^?#]+$/.test(PARTN
 if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
   refuse(`CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds, got ${JSON.stringify(CHECKOUT_TIMEOUT_MS)}`)
 
+if (!(/^[1-9]\d{2,4}$/.test(WEBHOOKS_TIMEOUT_MS) && Number(WEBHOOKS_TIMEOUT_MS) <= 35_000))
+  refuse(`WEBHOOKS_TIMEOUT_MS must be 100 to 35000 milliseconds, got ${JSON.stringify(WEBHOOKS_TIMEOUT_MS)}`)
+const allowed = WEBHOOKS_ALLOWED.split(',').filter(Boolean)
+if (!allowed.every((address) => isIP(address)))
+  refuse(`WEBHOOKS_ALLOWED must be IP addresses with commas between, got ${JSON.stringify(WEBHOOKS_ALLOWED)}`)
+
 /** The stream of order events: `ORDERS_STREAM`, default `orders`. */
 export const ordersStream = ORDERS_STREAM
 
@@ -30,6 +39,12 @@ export const partnersUrl = PARTNERS_URL && `${PARTNERS_URL.replace(/\/+$/, '')}/
 
 /** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
 export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)
+
+/** How long a merchant's endpoint may take, in milliseconds: `WEBHOOKS_TIMEOUT_MS`, default 15 seconds. */
+export const webhooksTimeoutMs = Number(WEBHOOKS_TIMEOUT_MS)
+
+/** Addresses that webhooks go to though they are not public, also by `http:`: `WEBHOOKS_ALLOWED`, for local runs; default none. */
+export const webhooksAllowed: ReadonlySet<string> = new Set(allowed)
 
 /**
  * The topic of alerts: `ALERTS_TOPIC_ARN`. Local runs, which have `REDIS_URL`, may have none.

@@ -126,6 +126,15 @@ test('npm run demo -- accounts loses not a cent', { timeout: PATIENCE_MS }, asyn
   expect(balances).toBeGreaterThan(0)
 })
 
+test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['webhooks', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(numbersOf(ran, /^ok {2}delivered (\d+) += done by merchants (\d+)$/m)[0]).toBeGreaterThan(0)
+  expect(ran.stdout).toMatch(/^ok {2}events \d+ += delivered \d+ \+ dead letters \d+ \+ of a disabled endpoint \d+$/m)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

@@ -11,6 +11,8 @@ const NAMES = [
   'ALERTS_TOPIC_ARN',
   'PARTNERS_URL',
   'CHECKOUT_TIMEOUT_MS',
+  'WEBHOOKS_TIMEOUT_MS',
+  'WEBHOOKS_ALLOWED',
 ]
 const SECRET = 'rediss://:hunter2@redis.example:6380'
 
@@ -59,6 +61,29 @@ describe('ALERTS_TOPIC_ARN', () => {
     await expect(loadEnv({ REDIS_URL: SECRET, ALERTS_TOPIC_ARN: 'shop-alerts' })).rejects.toThrow(
       'ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got "shop-alerts"',
     )
+  })
+})
+
+describe('WEBHOOKS_TIMEOUT_MS and WEBHOOKS_ALLOWED', () => {
+  test('are 15 seconds, and no address, unless they are set', async () => {
+    expect(await loadEnv({ REDIS_URL: SECRET })).toMatchObject({
+      webhooksTimeoutMs: 15_000,
+      webhooksAllowed: new Set(),
+    })
+    vi.resetModules()
+    const env = await loadEnv({ REDIS_URL: SECRET, WEBHOOKS_TIMEOUT_MS: '300', WEBHOOKS_ALLOWED: '127.0.0.1,::1' })
+    expect(env).toMatchObject({ webhooksTimeoutMs: 300, webhooksAllowed: new Set(['127.0.0.1', '::1']) })
+  })
+
+  test.each([
+    ['WEBHOOKS_TIMEOUT_MS', '99'],
+    ['WEBHOOKS_TIMEOUT_MS', '35001'],
+    ['WEBHOOKS_TIMEOUT_MS', '1e3'],
+    ['WEBHOOKS_ALLOWED', 'localhost'],
+    ['WEBHOOKS_ALLOWED', '10.0.0.0/8'],
+    ['WEBHOOKS_ALLOWED', '127.0.0.1, ::1'],
+  ])('refuse %s=%s', async (name, value) => {
+    await expect(loadEnv({ REDIS_URL: SECRET, [name]: value })).rejects.toThrow(`${name} must be `)
   })
 })
 

@@ -7,12 +7,14 @@ import { Redis } from 'ioredis'
 import type { Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { SECRET, startMerchants } from '../../demo/webhooks/merchants.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
 import { OrderPlaced } from '../../functions/events/checkout.ts'
 import { OrderPaid } from '../../functions/events/orders.ts'
+import { WebhookDue } from '../../functions/events/webhooks.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { validateTemplate } from '../support/validate-template.ts'
 import { createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
@@ -32,13 +34,16 @@ const FUNCTIONS = [
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
   { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 510 },
   { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 560 },
+  { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 530 },
+  { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 575 },
 ].map(complete)
 
-/** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml and infra/webhooks.yml. */
 const OTHERS = [
   { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
   { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
   { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
+  { name: 'webhooksRead', system: 'webhooks', part: 'read', maxKB: 310 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
@@ -65,6 +70,7 @@ const CONSUMERS = [
   'CheckoutStock',
   'CheckoutShipping',
   'CheckoutStats',
+  'WebhooksDelivery',
 ]
 
 /** What the functions of a system, or one of them, have in their environment beside. */
@@ -86,6 +92,15 @@ const ENVIRONMENTS: Readonly<Record<string, object>> = {
     ]),
   },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
+  webhooks: { WEBHOOKS_TIMEOUT_MS: '15000' },
+}
+
+/** In seconds, of the functions whose handlers take more than 10. */
+const TIMEOUTS: Readonly<Record<string, number>> = { webhooks: 90 }
+
+/** What a system brings from npm beside what all have. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  webhooks: ['@stablelib/base64', 'fast-sha256', 'ipaddr.js', 'standardwebhooks'],
 }
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
@@ -116,8 +131,7 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
-        'AWS::Lambda::Url',
-        'AWS::Lambda::Url',
+        ...count(3, 'AWS::Lambda::Url'),
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(8 * CONSUMERS.length + 3, 'AWS::CloudWatch::Alarm'), // three of the janitor's
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
@@ -139,12 +153,12 @@ describe('the template', () => {
   })
 
   describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter, schedule }) => {
-    test('runs it on Node.js 24 and arm64, with a timeout for 10-second handlers', () => {
+    test('runs it on Node.js 24 and arm64, with a timeout for its handlers', () => {
       expect(properties(`${id}LambdaFunction`)).toMatchObject({
         Runtime: 'nodejs24.x',
         Architectures: ['arm64'],
         MemorySize: 512,
-        Timeout: 55,
+        Timeout: TIMEOUTS[system] ?? 55,
         Role: { 'Fn::GetAtt': [`${id}Role`, 'Arn'] },
         VpcConfig: { SubnetIds: { Ref: 'OrdersSubnetIds' }, SecurityGroupIds: { Ref: 'OrdersSecurityGroupIds' } },
       })
@@ -295,6 +309,7 @@ describe('the template', () => {
   test('asks those who read to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('WebhooksReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -414,7 +429,7 @@ test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name,
   expect((await stat(join(folder, bundle))).size).toBeLessThan(maxKB * 1024)
 })
 
-describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
+describe.each(FUNCTIONS)('the artefact of $name', ({ name, system, bundle, maxKB }) => {
   test('is one ES module and its source map', () => {
     expect([...artefactOf(name).files].sort()).toEqual([bundle, `${bundle}.map`])
   })
@@ -431,21 +446,24 @@ describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
     const { sources } = JSON.parse(map) as { sources: string[] }
     const owners = sources.map((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? 'ours')
 
-    expect([...new Set(owners)].sort()).toEqual([
-      '@aws-lambda-powertools/commons',
-      '@aws-lambda-powertools/logger',
-      '@aws-lambda-powertools/metrics',
-      '@aws/lambda-invoke-store',
-      '@ioredis/commands',
-      '@middy/core',
-      'cluster-key-slot',
-      'denque',
-      'ioredis',
-      'ours',
-      'redis-errors',
-      'standard-as-callback',
-      ...(name === 'ordersJanitor' ? [] : ['zod']), // it reads no event
-    ])
+    expect([...new Set(owners)].sort()).toEqual(
+      [
+        '@aws-lambda-powertools/commons',
+        '@aws-lambda-powertools/logger',
+        '@aws-lambda-powertools/metrics',
+        '@aws/lambda-invoke-store',
+        '@ioredis/commands',
+        '@middy/core',
+        'cluster-key-slot',
+        'denque',
+        'ioredis',
+        'ours',
+        'redis-errors',
+        'standard-as-callback',
+        ...(name === 'ordersJanitor' ? [] : ['zod']), // it reads no event
+        ...(PACKAGES[system] ?? []),
+      ].sort(),
+    )
   })
 
   test('has no path of the machine that made it in its code', async () => {
@@ -544,6 +562,43 @@ describe('the bundles at work, each under its own Redis user', () => {
       ended: { 'OrderFulfilled:orders': '1' },
       deadLetters: { order: 0 },
     })
+  })
+
+  test('the webhooks functions deliver, send again, disable, and say so', async () => {
+    const merchants = await startMerchants(({ merchantId, attempt }) => {
+      if (merchantId === 'gone') return 410
+      return attempt === 1 ? { status: 429, headers: { 'retry-after': '1' } } : 200
+    })
+    onTestFinished(() => merchants.close())
+    const registrar = new Redis(urlOf(server, 'webhooks-registrar'), {
+      enableReadyCheck: false,
+      disableClientInfo: true,
+    })
+    for (const name of ['busy', 'gone'])
+      await registrar.hset(`{webhooks}:endpoint:${name}`, { url: merchants.urlOf(name), secrets: SECRET })
+    registrar.disconnect()
+    const redis = connectIoredis(urlOf(server, 'webhooks-publisher'))
+    const shop = createPublisher({ stream: 'webhooks', redis, producer: 'shop', retentionMs: 259_200_000 })
+    for (const merchantId of ['busy', 'gone', 'gone', 'nobody'])
+      await shop.publish(WebhookDue, { merchantId, type: 'order.paid', data: {} }, { aggregateId: merchantId })
+    await redis.close()
+    const environment = { WEBHOOKS_ALLOWED: '127.0.0.1', WEBHOOKS_TIMEOUT_MS: '1000' }
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('webhooksRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+    // they listen until their time is up
+    await invoke('webhooksPoller', environment, {}, 10_000)
+
+    expect(await invoke('webhooksClaimer', environment, {}, 10_000)).toMatchObject({ unsettled: 0 })
+    expect(merchants.done).toEqual(new Map([['busy', [expect.any(String)]]]))
+    expect(await invokeRead({})).toEqual({
+      pending: { count: 0, byMerchant: {} },
+      unread: { byMerchant: {} },
+      deadLetters: { count: 1, byMerchant: { nobody: 1 } },
+      paused: {},
+    })
+    expect((await invokeRead({ merchantId: 'busy' })).days[0]).toMatchObject({ answers: { 200: 1, 429: 1 } })
   })
 
   /** As if nobody had done anything with what is pending for an hour. */
