@@ -29,7 +29,6 @@ const FUNCTIONS = {
 const FEATURES = {
   'definePolicy()': ["export { definePolicy } from 'millrace'", '18.3 KB'],
   'idempotent()': ["export { idempotent } from 'millrace'", '23.6 KB'],
-  'effects()': ["export { effects } from 'millrace'", '30.2 KB'],
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '40.6 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '41.4 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '41.4 KB'],
