@@ -1,28 +1,19 @@
 import type { Clock } from '../clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
-import type { Gathering } from '../define/gathering.ts'
-import type { Route } from '../define/route.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
+import { GatheredBatches } from './gathered-batches.ts'
 import type { Job } from './job.ts'
 import type { PoliciesOfRun } from './policy-engine.ts'
-import type { PreparedEntry } from './prepare.ts'
 import type { Run } from './run.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
 /** Jobs that policies hold back beside those that run. */
 const MOST_HELD = 100
-
-/** Events of one batch route, of one run. */
-interface Gathered {
-  readonly run: Run
-  readonly route: Route
-  readonly events: Gathering<Job>
-}
 
 /**
  * Runs calls, at most `atOnce` side by side, each within its time, as long as there is time to settle them. It knows no stream: jobs bring
@@ -55,7 +46,7 @@ export class CallPool {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #gathered: Gathered[] = []
+  readonly #batches = new GatheredBatches()
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
   #cancelDue: (() => void) | undefined
@@ -100,7 +91,7 @@ export class CallPool {
 
   /** Events wait for others. */
   get isGathering(): boolean {
-    return this.#gathered.some(({ events }) => events.dueAt !== undefined)
+    return this.#batches.isGathering
   }
 
   add(jobs: readonly Job[]): void {
@@ -155,8 +146,9 @@ export class CallPool {
         const preparing = call.prepare()
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call)
-        if (preparing) this.#endPreparing(call)
+        hasJoined = this.#batches.join(call, this.#clock.monotonic())
+        // a batch may have waited for it
+        if (call.endPreparing()) this.fill()
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
         const storing = hasJoined || call.isExpired ? undefined : call.stored()
@@ -202,13 +194,10 @@ export class CallPool {
       else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
       else return started(job, now)
     }
-    for (const gathered of this.#gathered) {
-      const { events, run } = gathered
-      if (run.time.mayStart(now)) {
-        if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
-      } else while (events.dueAt !== undefined) this.#release(events.take())
-    }
-    return undefined
+    for (const jobs of this.#batches.takeLate(now)) this.#release(jobs)
+    const isPreparing = () => this.#places.some((call) => call?.isPreparing)
+    const batch = this.#batches.takeDue(now, this.mayLinger, isPreparing)
+    return batch && new RunningCall(batch, now, true)
   }
 
   #takeHeld(now: number): RunningCall | undefined {
@@ -255,6 +244,7 @@ export class CallPool {
     if (failed) {
       this.#undecided = this.#undecided.filter((other) => other !== failed)
       failed.outcome = outcomeOf(failed)
+      failed.failedCall?.decided()
       this.#open--
     }
     const decided = failed ?? (decision && this.#decide(run, id, (job) => outcomeOf(job) as Outcome))
@@ -272,35 +262,6 @@ export class CallPool {
     job.outcome = outcomeOf(job)
     this.#open--
     return job
-  }
-
-  /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
-  #join({ jobs, isBatch }: RunningCall): boolean {
-    const [job] = jobs as [Job]
-    const { run, prepared } = job
-    if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
-    return true
-  }
-
-  #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
-    const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
-    if (known) return known.events
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>()
-    this.#gathered.push({ run, route, events })
-    return events
-  }
-
-  #isDue({ run, events }: Gathered, now: number): boolean {
-    if (events.dueAt === undefined) return false
-    if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
-    return !run.mayWait() || events.isDue(now)
-  }
-
-  /** A batch may have waited for it. */
-  #endPreparing(call: RunningCall): void {
-    call.isPreparing = false
-    this.fill()
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -338,14 +299,10 @@ export class CallPool {
     let waitMs = Infinity
     // what is held back is released once nothing can start any more
     if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
-    if (this.mayLinger)
-      for (const { run, events } of this.#gathered) {
-        if (events.dueAt === undefined) continue
-        waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
-      }
+    if (this.mayLinger) waitMs = Math.min(waitMs, this.#batches.waitMs(this.#clock.monotonic()))
     if (waitMs === Infinity) return
     const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held, ...this.#gathered].map(({ run }) => run)
+    const runs = [...this.#held.map(({ run }) => run), ...this.#batches.runs]
     const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
     this.#cancelDue = () => {
       cancelTimer()
