@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
+import * as z from 'zod/mini'
+import { connectMemory } from '../../src/group/memory/memory-connection.ts'
 import type { Connection, Consumer, Report } from '../../src/index.ts'
 import {
   circuitBreaker,
@@ -12,8 +14,6 @@ import {
   RedisConnectionError,
   rateLimit,
 } from '../../src/index.ts'
-import * as z from 'zod/mini'
-import { connectMemory } from '../../src/group/memory/memory-connection.ts'
 import type { VirtualClock } from '../../src/testing/virtual-clock.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import type { BothSides } from '../support/both-sides.ts'
@@ -22,6 +22,7 @@ import { assert } from './assert.ts'
 
 const STREAM = 'orders'
 const GROUP = 'billing'
+const BREAKERS = `{${STREAM}}:${GROUP}:breakers`
 const HOUR_MS = 3_600_000
 /** Longer than any lease, wait or window of a plan. */
 const LONG_MS = 400_000
@@ -89,15 +90,18 @@ class Flow {
   #outages = 0
   /** Deliveries that crashes and lost requests may have spent. */
   #lost = 0
+  #isDisturbed = false
 
   constructor(setting: FlowSetting) {
     this.#setting = setting
   }
 
   async carryOut(command: FlowCommand): Promise<void> {
+    this.#isDisturbed ||= command.do === 'crash' || command.do === 'lose'
     switch (command.do) {
       case 'publish':
-        for (const key of command.keys) await this.#publisher.publish(Paid, { key }, { eventId: `e${++this.#published}` })
+        for (const key of command.keys)
+          await this.#publisher.publish(Paid, { key }, { eventId: `e${++this.#published}` })
         break
       case 'poll':
       case 'claim':
@@ -124,6 +128,7 @@ class Flow {
   async drain(): Promise<void> {
     await this.carryOut({ do: 'outage', isOut: false })
     for (const process of this.#processes) process.losses.length = 0
+    await this.carryOut({ do: 'poll' })
     for (let round = 0; this.#handled.size < this.#published || this.#pending().length > 0; round++) {
       assert(round < MOST_ROUNDS, `after ${round} rounds there are still ${JSON.stringify(this.#pending())}`)
       await this.carryOut({ do: 'poll' })
@@ -132,6 +137,9 @@ class Flow {
     }
     await this.carryOut({ do: 'pass', ms: LONG_MS })
     assert(this.#live().length === 0, 'a run did not end')
+    const [open] = await this.#redis.group(this.#consumer(this.#processes[0] as Process)).ask([['HGETALL', BREAKERS]])
+    // who crashed after its probe had succeeded has not said so
+    if (!this.#isDisturbed) assert([open].flat().length === 0, `a circuit breaker stays open: ${String(open)}`)
   }
 
   #start(kind: 'poll' | 'claim'): void {

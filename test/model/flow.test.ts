@@ -21,7 +21,10 @@ const calm: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary
   { weight: 4, arbitrary: record({ do: fc.constantFrom('poll' as const, 'claim' as const) }) },
   {
     weight: 6,
-    arbitrary: record({ do: fc.constant('pass' as const), ms: fc.constantFrom(1, 20, 100, 500, 2_000, 10_000, 70_000) }),
+    arbitrary: record({
+      do: fc.constant('pass' as const),
+      ms: fc.constantFrom(1, 20, 100, 500, 2_000, 10_000, 70_000),
+    }),
   },
   { weight: 2, arbitrary: record({ do: fc.constant('outage' as const), isOut: fc.boolean() }) },
 ]
@@ -53,7 +56,14 @@ describe('runs with a circuit breaker, a rate limit and places', () => {
   it.each([
     ['that nothing disturbs', [...calm]],
     ['with crashes and lost requests', [...calm, ...disturbing]],
-  ])('%s keep their limits, spend no more than an outage may, and leave nothing behind', { timeout: 60_000 + 600 * RUNS }, (_title, commands) =>
-    fc.assert(fc.asyncProperty(plans(commands), playFlow), { numRuns: RUNS, interruptAfterTimeLimit: 50_000 + 500 * RUNS, markInterruptAsFailure: true }),
+  ])(
+    '%s keep their limits, spend no more than an outage may, and leave nothing behind',
+    { timeout: 60_000 + 600 * RUNS },
+    (_title, commands) =>
+      fc.assert(fc.asyncProperty(plans(commands), playFlow), {
+        numRuns: RUNS,
+        interruptAfterTimeLimit: 50_000 + 500 * RUNS,
+        markInterruptAsFailure: true,
+      }),
   )
 })
