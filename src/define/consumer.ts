@@ -62,7 +62,7 @@ export interface Consumer {
   readonly onDeadLetter: OnDeadLetter | undefined
   readonly filter: EventFilter | undefined
   readonly delays: DelayPromoter | undefined
-  /** Something expires by the server's time. */
+  /** Something expires by the server's time, or is probed by it. */
   readonly asksTime: boolean
   /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly PolicyOnRoute[]
@@ -141,13 +141,24 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     onDeadLetter,
     filter,
     delays,
-    asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
+    asksTime: asksTime([settings, ...byType.values()], bound),
     ...combinePolicies(action, bound, { keys, typeField, settings, routes: byType }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
     routeBounds: routeBounds(byType),
   })
+}
+
+/** What expires does so by the server's time; a circuit breaker is probed by it. */
+function asksTime(
+  limits: readonly { readonly maxAgeMs?: number | undefined }[],
+  bound: readonly PolicyOnRoute[],
+): boolean {
+  return (
+    limits.some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity) ||
+    bound.some(({ policy }) => policy.kind === 'breaker')
+  )
 }
 
 function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly PolicyOnRoute[] {

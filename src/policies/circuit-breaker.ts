@@ -1,6 +1,7 @@
 import { isSynchronousFunction } from '../core/handler-function.ts'
 import { LONGEST_WINDOW_MS } from '../core/longest-window.ts'
 import { assertInteger, assertKnownOptions, wrongUseError } from '../core/options.ts'
+import { ignoreRejection } from '../core/thenable.ts'
 import type { Policy } from '../define/policy.ts'
 import { definePolicy } from './define-policy.ts'
 import { CIRCUIT_BREAKER, gateOf } from './flow/run-gate.ts'
@@ -58,7 +59,9 @@ export function circuitBreaker(options: CircuitBreakerOptions): Policy {
 
 function saysSo(when: (error: unknown) => boolean, error: unknown): boolean {
   try {
-    return when(error) !== false
+    const answer = when(error)
+    ignoreRejection(answer)
+    return answer !== false
   } catch {
     return true
   }

@@ -6,7 +6,6 @@ import { Bulkheads } from './bulkheads.ts'
 import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
-import type { Gathered } from './gatherings.ts'
 import { Gatherings } from './gatherings.ts'
 import type { Job } from './job.ts'
 import type { PoliciesOfRun } from './policy-engine.ts'
@@ -104,7 +103,7 @@ export class CallPool {
 
   /** Events wait for others, and for nothing else. */
   get isGathering(): boolean {
-    return this.#gatherings.open.length > 0
+    return this.#gatherings.isGathering
   }
 
   add(jobs: readonly Job[]): void {
@@ -165,8 +164,9 @@ export class CallPool {
         }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call) || this.#bulkheads.putsOff(call)
-        if (preparing) this.#endPreparing(call)
+        hasJoined = this.#gatherings.join(call, this.#clock.monotonic()) || this.#bulkheads.putsOff(call)
+        // a batch may have waited for it
+        if (call.endPreparing()) this.fill()
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
         const storing = hasJoined || call.isExpired ? undefined : call.stored()
@@ -217,13 +217,10 @@ export class CallPool {
       else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.push(job)
       else return started(job, now)
     }
-    for (const gathered of this.#gatherings.open) {
-      const { events, run, route } = gathered
-      if (run.time.mayStart(now, route.settings.handlerTimeoutMs)) {
-        if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
-      } else while (events.dueAt !== undefined) this.#release(events.take())
-    }
-    return undefined
+    for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
+    const isPreparing = () => this.#places.some((call) => call?.isPreparing)
+    const batch = this.#gatherings.takeDue(now, this.mayLinger, isPreparing)
+    return batch && new RunningCall(batch, now, true)
   }
 
   #takeHeld(now: number): RunningCall | undefined {
@@ -276,6 +273,7 @@ export class CallPool {
     if (failed) {
       this.#undecided = this.#undecided.filter((other) => other !== failed)
       failed.outcome = outcomeOf(failed)
+      failed.failedCall?.decided()
       this.#open--
     }
     const decided = failed ?? (decision && this.#decide(run, id, (job) => outcomeOf(job) as Outcome))
@@ -293,26 +291,6 @@ export class CallPool {
     job.outcome = outcomeOf(job)
     this.#open--
     return job
-  }
-
-  /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
-  #join({ jobs, isBatch }: RunningCall): boolean {
-    const [job] = jobs as [Job]
-    const { prepared } = job
-    if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatherings.add(job, prepared, this.#clock.monotonic())
-    return true
-  }
-
-  #isDue({ run, events }: Gathered, now: number): boolean {
-    if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
-    return !run.mayWait() || events.isDue(now)
-  }
-
-  /** A batch may have waited for it. */
-  #endPreparing(call: RunningCall): void {
-    call.isPreparing = false
-    this.fill()
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -353,7 +331,7 @@ export class CallPool {
     if (this.mayLinger) waitMs = Math.min(waitMs, this.#gatherings.waitMs(this.#clock.monotonic()))
     if (waitMs === Infinity) return
     const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held, ...this.#gatherings.open].map(({ run }) => run)
+    const runs = [...this.#held.map(({ run }) => run), ...this.#gatherings.runs]
     const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
     this.#cancelDue = () => {
       cancelTimer()

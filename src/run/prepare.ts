@@ -98,7 +98,7 @@ function route(
   const found = consumer.routes.get(decoded.type)
   if (!found && consumer.settings.unrouted === 'ignore') return IGNORED_ENTRY
   if (!found && consumer.settings.unrouted === 'park')
-    return { kind: 'awaiting', condition: unroutedCondition(decoded.type) }
+    return { kind: 'awaiting', eventType: decoded.type, condition: unroutedCondition(decoded.type) }
   if (!found) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
   if (keeper) keeper.route = found
   return expiry?.(entry.id, found, decoded) ?? check(entry, consumer, found, decoded, loading)
@@ -131,7 +131,7 @@ function check(
   const version = decoded.version ?? 1
   if (!isSupportedVersion(route.event, version)) {
     if (version > current && settings.newerVersion === 'park')
-      return { kind: 'awaiting', condition: newerVersionCondition(type, version) }
+      return { kind: 'awaiting', eventType: type, condition: newerVersionCondition(type, version) }
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }

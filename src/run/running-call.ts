@@ -45,6 +45,8 @@ export class RunningCall {
   #batch: RunningBatch | undefined
   #effects: CallEffects | undefined
   #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
+  /** What observers hear. */
+  #told: { readonly call: HandlerCall; readonly durationMs: number } | undefined
 
   /**
    * @param jobs Of one run; of one route, if they were gathered.
@@ -100,11 +102,19 @@ export class RunningCall {
     return prepared.then((ready) => this.#prepared(job, ready))
   }
 
+  /** @returns Whether it waited for an asynchronous schema. */
+  endPreparing(): boolean {
+    const wasPreparing = this.isPreparing
+    this.isPreparing = false
+    return wasPreparing
+  }
+
   /** Calls the handler, unless there is nothing to call it for. @returns What to wait for, if anything. */
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
-    for (const one of this.jobs) this.#pause(one, one.eventType)
+    // what is decided stays so, paused or not
+    for (const one of this.jobs) if (!hasOutcome(one)) this.#pause(one, one.eventType)
     if (hasOutcome(job)) return undefined
     if (alwaysOn.unavailable.has((job.prepared as PreparedEntry).route)) return this.#throttle()
     report.invoked(this.jobs.length)
@@ -131,7 +141,7 @@ export class RunningCall {
     this.#assertHandled(answer)
     for (const job of this.jobs) if (!isJudged(job)) this.#succeed(job)
     this.#effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
-    if (this.#observed) this.#tellEnded(this.#observed)
+    this.#ended()
   }
 
   /** All have failed that have no outcome yet. */
@@ -139,7 +149,7 @@ export class RunningCall {
     this.#endEffects()
     const isOfAll = this.jobs.length > 1 && this.jobs[0]?.prepared?.route.batching?.bisectOnError
     for (const job of this.jobs) if (!isJudged(job)) this.#fail(job, error, isOfAll)
-    if (this.#observed) this.#tellEnded(this.#observed)
+    this.#ended()
   }
 
   /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
@@ -159,6 +169,11 @@ export class RunningCall {
     preparing?.then(undefined, () => {})
   }
 
+  /** A policy has said what becomes of one of its jobs that failed. */
+  decided(): void {
+    if (this.#told && this.jobs.every(hasOutcome)) this.#tellEnded(this.#told)
+  }
+
   /** The handler of an expired call has ended after all. */
   forget(): void {
     this.#run.overrunning -= this.jobs.length
@@ -168,8 +183,10 @@ export class RunningCall {
     if (this.isExpired) return
     if (prepared.kind === 'rejected') this.#reject(job, prepared)
     else if (prepared.kind === 'ignored') job.outcome = IGNORE_OUTCOME
-    else if (prepared.kind === 'awaiting') job.outcome = job.setAside(0, prepared.condition)
-    else {
+    else if (prepared.kind === 'awaiting') {
+      this.#pause(job, prepared.eventType)
+      if (!hasOutcome(job)) job.outcome = job.setAside(0, prepared.condition)
+    } else {
       job.prepared = prepared
       if (!isWantedByRoute(prepared)) job.outcome = IGNORE_OUTCOME
       else this.#pause(job, prepared.event.type)
@@ -275,7 +292,7 @@ export class RunningCall {
   #judge(job: Job, verdict: Outcome, error: unknown): void {
     const { policies, time } = this.#run
     const decision = policies && this.#isCalled ? policies.failed(job, error, this) : undefined
-    if (decision === 'later') job.verdict = verdict
+    if (decision === 'later') Object.assign(job, { verdict, failedCall: this })
     else job.outcome = policies && decision ? policies.outcomeOf(decision, job, time.clock.now()) : verdict
   }
 
@@ -283,13 +300,17 @@ export class RunningCall {
     return deadLetterOutcome(job, reason, error, decoded, this.#run.time.clock.now())
   }
 
-  #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
-    const { observers, clock } = this.#run.parts
-    const outcomes = this.jobs.map(({ outcome, verdict, error }) => ({
-      kind: toldKind((outcome ?? verdict) as Outcome),
-      error,
-    }))
-    observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
+  /** Observers hear of it once it is known what became of all its jobs. */
+  #ended(): void {
+    if (!this.#observed) return
+    const { call, startedAt } = this.#observed
+    this.#told = { call, durationMs: this.#run.parts.clock.monotonic() - startedAt }
+    this.decided()
+  }
+
+  #tellEnded(told: { readonly call: HandlerCall; readonly durationMs: number }): void {
+    const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
+    this.#run.parts.observers?.tell('handlerEnded', { ...told, outcomes })
   }
 }
 

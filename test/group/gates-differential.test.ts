@@ -202,3 +202,44 @@ it('no window has more than max turns, and there are nearly as many', async () =
     { numRuns: 100 },
   )
 }, 60_000)
+
+it.each(['server', 'memory'] as const)('who waits holds nothing that it was given before, on the %s', async (where) => {
+  const side = { server: () => serverSide(redis), memory: memorySide }[where]()
+  await side.clear()
+  const turn = { key: keys.rate('a'), max: 1, perMs: 60_000, lateMs: 10, slackMs: 0 }
+  const pass = (id: string, turns: readonly (typeof turn)[]): GateOperation => ({
+    op: 'pass',
+    entryId: id,
+    holder: id,
+    isKnown: true,
+    eventType: '',
+    places: [{ key: keys.places('a'), max: 1 }],
+    turns,
+  })
+  const kinds = async (nonce: string, ...operations: GateOperation[]) =>
+    (await side.ask(nonce, 4, operations)).map(({ kind }) => kind)
+
+  expect(await kinds('n1', pass('1-0', [turn]))).toEqual(['pass'])
+  expect(await kinds('n2', pass('1-0', [turn]), pass('2-0', []))).toEqual(['turn', 'pass'])
+})
+
+it.each(['server', 'memory'] as const)('a request that comes late gives nothing, on the %s', async (where) => {
+  const side = { server: () => serverSide(redis), memory: memorySide }[where]()
+  await side.clear()
+  const pass: GateOperation = {
+    op: 'pass',
+    entryId: '1-0',
+    holder: '1-0',
+    isKnown: true,
+    eventType: '',
+    places: [{ key: keys.places('a'), max: 1 }],
+    turns: [],
+  }
+  await side.ask('run:1', 1, [pass])
+  await side.ask('run:2', 1, [{ op: 'left', holder: '1-0', heldMs: 1, places: pass.places }])
+
+  const late = await side.ask('run:1', 1, [pass]).catch(() => [])
+  const others = await side.ask('other:1', 1, [{ ...pass, entryId: '2-0', holder: '2-0' }])
+
+  expect([late, others.map(({ kind }) => kind)]).toEqual([[], ['pass']])
+})

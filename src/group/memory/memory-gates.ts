@@ -60,6 +60,9 @@ export function passGatesInMemory(calls: MemoryGroupBase, question: ScriptQuesti
   const answers = server.gateAnswers
   const before = answers.get(`${state} ${consumer}`)
   if (before?.nonce === nonce) return [num(now), before.text]
+  const [, by, number] = /^(.*):(\d+)$/.exec(nonce) ?? []
+  const [, lastBy, last] = /^(.*):(\d+)$/.exec(before?.nonce ?? '') ?? []
+  if (by !== undefined && by === lastBy && Number(number) < Number(last)) return [num(now)]
   const ends = (token === '' ? undefined : server.leases.get(lease)?.until) ?? now + Number(length)
   const text = new MemoryGates(calls, question, ends, Number(ahead), Number(most)).answer()
   answers.set(`${state} ${consumer}`, { nonce, text })
@@ -131,7 +134,22 @@ class MemoryGates {
       const [max, per, late, slack] = [this.#take(), this.#take(), this.#take(), this.#take()].map(Number)
       return { key, max, per, late, slack } as Rate
     })
-    return this.#pass({ id, holder, isKnown, eventType, places, rates })
+    const answer = this.#pass({ id, holder, isKnown, eventType, places, rates })
+    const hasPassed = answer.startsWith(GATE_ANSWERS.pass) || answer.startsWith(GATE_ANSWERS.probe)
+    if (!hasPassed) this.#giveBack(id, holder, eventType, places)
+    return answer
+  }
+
+  /** Who waits holds nothing, also not what it was given before. */
+  #giveBack(id: string, holder: string, type: string, places: readonly { readonly key: string }[]): void {
+    for (const { key } of places) {
+      const limit = this.#limit(key)
+      if (!limit.holders.delete(`@${holder}`)) continue
+      this.#run('HDEL', key, `@${holder}`)
+      limit.hasChanged = true
+    }
+    if (type !== '' && this.#breaker(type).probe === id)
+      this.#run('HDEL', this.#breakers, `probe ${type}`, `held ${type}`)
   }
 
   #breaker(type: string): { at: number | undefined; probe: string | undefined; held: number } {

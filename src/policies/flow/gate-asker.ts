@@ -19,6 +19,8 @@ export class GateAsker {
   asked: Promise<void> = Promise.resolve()
   isAsking = false
   readonly #inside: PolicyRunInside
+  readonly #id = crypto.randomUUID()
+  #requests = 0
   #operations: {
     readonly operation: GateOperation
     readonly answered?: ((answer?: GateAnswer) => void) | undefined
@@ -26,6 +28,9 @@ export class GateAsker {
 
   constructor(inside: PolicyRunInside) {
     this.#inside = inside
+    const { slot } = inside.parts
+    // since then as long has passed as on our clock, or longer
+    if (slot.takenAt !== undefined) this.serverTime.noteAtLeast(slot.takenAt, inside.time.clock.monotonic())
   }
 
   get hasOperations(): boolean {
@@ -74,7 +79,7 @@ export class GateAsker {
       breakers: keys.breakers,
       consumerName: slot.consumerName,
       token: slot.token,
-      nonce: crypto.randomUUID(),
+      nonce: `${this.#id}:${++this.#requests}`,
       leaseMs: Math.max(1, time.leftMs()),
       aheadMs: AHEAD_MS,
       most,

@@ -7,7 +7,7 @@ import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engi
 import { spelled } from '../spelled.ts'
 import type { BreakerRules, FlowRule } from './flow-rules.ts'
 import { GateAsker } from './gate-asker.ts'
-import type { GateAnswer } from './gate-request.ts'
+import type { GateAnswer, GateOperation } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
 import { TurnsAhead } from './turns-ahead.ts'
 import { WaitingJob } from './waiting-job.ts'
@@ -161,13 +161,18 @@ export class RunGate implements GateOfRun {
     const type = waiting.breakerType
     const others = this.#calls.get(call)
     const isShut = this.#breakers.isShut(type, this.#now)
-    if (waiting.isProbe) waiting.hasReported = true
-    if (isShut && !waiting.isProbe && !others) {
+    const endsProbe = waiting.isProbe
+    if (endsProbe) waiting.hasReported = true
+    if (isShut && !endsProbe && !others) {
       this.#inside.parts.report.limited('circuitOpen')
       return this.#parkDecision(type)
     }
-    if (others) others.push(job)
-    else this.#report(waiting, type, rules, error, call)
+    if (!others) this.#report(waiting, type, rules, error, call)
+    else {
+      others.push(job)
+      // the failure that was reported is another's of that call
+      if (endsProbe) this.#asker.add(this.#failureOf(waiting, type, rules, error))
+    }
     return 'later'
   }
 
@@ -278,13 +283,17 @@ export class RunGate implements GateOfRun {
     const isGone = waiting.phase === 'ended'
     const { serverTime } = this.#asker
     const now = this.#now
-    if (type !== '' && answer && answer.kind !== 'breaker' && answer.kind !== 'probe') this.#breakers.closed(type, now)
+    // what found no place, or no turn, may have been about to be a probe
+    if (type !== '' && answer?.kind === 'pass') this.#breakers.closed(type, now)
     if (!answer) waiting.phase = isGone ? 'ended' : 'new'
     else if (answer.kind === 'pass' || answer.kind === 'probe') {
       waiting.pass(answer, now, serverTime)
       if (isGone) this.#giveBack(waiting, false)
-    } else if (isGone) return
-    else if (answer.kind === 'breaker') {
+      return
+    }
+    waiting.refused(answer)
+    if (isGone || !answer) return
+    if (answer.kind === 'breaker') {
       this.#breakers.opened(type, serverTime.surelyAt(answer.at))
       this.#setAside(waiting, this.#parkDecision(type))
     } else {
@@ -334,16 +343,19 @@ export class RunGate implements GateOfRun {
     if (this.#asker.hasOperations) this.#askSoon()
   }
 
-  #report({ job }: WaitingJob, type: string, rules: BreakerRules, error: unknown, call: object): void {
-    const jobs = [job]
+  #failureOf({ job }: WaitingJob, eventType: string, rules: BreakerRules, error: unknown): GateOperation {
+    const { failures, perMs, probeAfterMs } = rules
+    const { entryId, deliveryCount } = job
+    const failuresKey = this.#breakers.failuresKey(eventType)
+    const counted = { member: `${entryId}:${deliveryCount}`, entryId, failures, perMs, probeAfterMs }
+    return { op: 'failed', eventType, failuresKey, ...counted, error: nameOf(error) }
+  }
+
+  #report(waiting: WaitingJob, type: string, rules: BreakerRules, error: unknown, call: object): void {
+    const jobs = [waiting.job]
     this.#calls.set(call, jobs)
     this.#reporting.set(type, (this.#reporting.get(type) ?? 0) + 1)
-    const { failures, perMs, probeAfterMs } = rules
-    const { entryId } = job
-    const failuresKey = this.#breakers.failuresKey(type)
-    const member = `${entryId}:${job.deliveryCount}`
-    const told = { eventType: type, failuresKey, member, entryId, failures, perMs, probeAfterMs, error: nameOf(error) }
-    this.#asker.add({ op: 'failed', ...told }, (answer) => {
+    this.#asker.add(this.#failureOf(waiting, type, rules, error), (answer) => {
       const left = (this.#reporting.get(type) ?? 1) - 1
       if (left > 0) this.#reporting.set(type, left)
       else this.#reporting.delete(type)

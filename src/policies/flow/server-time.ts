@@ -22,6 +22,12 @@ export class ServerTime {
     this.#at = repliedAt
   }
 
+  /** The server had that time already. */
+  noteAtLeast(serverNow: number, now: number): void {
+    this.#least = Math.max(this.#least, serverNow - now)
+    this.#at = now
+  }
+
   /** By how much it may be wrong; Infinity before the first answer. */
   get uncertaintyMs(): number {
     return this.#most - this.#least

@@ -121,6 +121,11 @@ export class WaitingJob {
     this.until = this.turns.length > 0 ? serverTime.surelyUntil(at + lateMs) : now + PASS_MS
   }
 
+  /** What is refused holds nothing. */
+  refused(answer: GateAnswer | undefined): void {
+    if (answer) this.isProbe = this.hasPlaces = false
+  }
+
   /** Milliseconds since it was asked about first. */
   hasWaitedMs(now: number): number {
     this.#since ??= now

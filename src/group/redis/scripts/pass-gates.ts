@@ -98,7 +98,7 @@ end
  * after its turn, no window of perMs has more than max starts; \`late\` never falls while the limit is in use. A place ends with its holder's lease. Who has
  * to ask again stands in line: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, but one near, does not stand behind all others again.
  *
- * Sent twice, it answers the same: the last answer is noted with the nonce. Where the lease is gone nothing is given.
+ * Sent twice, it answers the same: the last answer is noted with the nonce, which ends in the number of the request; an earlier one is refused. Where the lease is gone nothing is given.
  *
  * KEYS lease, state, breakers, then those that ARGV names by their numbers. ARGV consumer, token, nonce, ms of a lease that is not there, how far ahead a turn may be in ms, how many may
  * pass, then operations:
@@ -123,6 +123,10 @@ ${LUA_READ_KEYS_BESIDE_GROUP}
 if token ~= '' and redis.pcall('GET', lease) ~= token then return {num(now)} end
 local asked = beside('HGET', state, 'asked:' .. consumer)
 if asked and asked:sub(1, #nonce + 1) == nonce .. ' ' then return {num(now), asked:sub(#nonce + 2)} end
+-- a request that the server got late: who sent it went on without it
+local by, number = nonce:match('^(.*):(%d+)$')
+local lastBy, last = (asked or ''):match('^(%S*):(%d+) ')
+if by and by == lastBy and tonumber(number) < tonumber(last) then return {num(now)} end
 local lasts = token ~= '' and redis.call('PTTL', lease) or -1
 local ends = now + (lasts >= 0 and lasts or tonumber(length))
 ${BREAKERS}
@@ -179,6 +183,20 @@ local function pass(id, holder, isKnown, kind, places, rates)
   return (isProbe and '${GATE_ANSWERS.probe}' or '${GATE_ANSWERS.pass}') .. num(turn)
 end
 
+-- who waits holds nothing, also not what it was given before
+local function giveBack(id, holder, kind, places)
+  for _, place in ipairs(places) do
+    local limit = limitOf(place.key)
+    if limit.holders['@' .. holder] then
+      limit.holders['@' .. holder], limit.count, limit.changed = nil, limit.count - 1, true
+      redis.call('HDEL', place.key, '@' .. holder)
+    end
+  end
+  if kind == '' then return end
+  local _, probe = breakerOf(kind)
+  if probe == id then redis.call('HDEL', breakers, unpack(fields(kind, 'probe', 'held'))) end
+end
+
 local at, out = 7, {}
 local function take(count)
   at = at + count
@@ -212,6 +230,7 @@ while at <= #ARGV do
       rates[n] = rate
     end
     answer = pass(id, holder, known == '1', kind, places, rates)
+    if answer:sub(1, 1):lower() ~= '${GATE_ANSWERS.pass}' then giveBack(id, holder, kind, places) end
   end
   out[#out + 1] = answer
 end
