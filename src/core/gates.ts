@@ -25,6 +25,9 @@ export const LINE_IS_STALE_MS = 2_000
 /** The longest that an entry waits for a place before it asks again. */
 export const LONGEST_LINE_MS = 300_000
 
+/** The longest that an entry waits for a turn before it asks again, so that a deployment which allows more reaches all that waits. */
+export const LONGEST_TURN_MS = 3_600_000
+
 /** A place's hold, in milliseconds, before any is known. */
 export const UNKNOWN_HOLD_MS = 100
 

@@ -18,7 +18,7 @@ const TOLERANCE_MS = 3_000
 
 const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = ['line', 'used', 'free', '@', 'opened ', 'until ', 'held ']
+const TIMES = ['line', 'back', 'used', 'free', 'since', '@', 'opened ', 'until ', 'held ']
 
 interface Side {
   ask(nonce: string, most: number, operations: readonly GateOperation[]): Promise<readonly GateAnswer[]>
@@ -82,6 +82,7 @@ const entryId = fc.integer({ min: 1, max: 5 }).map((n) => `${n}-0`)
 const eventType = fc.constantFrom('Paid', 'Shipped of')
 const place = fc.constantFrom({ key: keys.places('a'), max: 1 }, { key: keys.places('b'), max: 2 })
 const turn = fc.constantFrom(
+  { key: keys.rate('a'), max: 3, perMs: 60_000, lateMs: 10_000, slackMs: 0 },
   { key: keys.rate('a'), max: 2, perMs: 60_000, lateMs: 10_000, slackMs: 0 },
   { key: keys.rate('b'), max: 4, perMs: 60_000, lateMs: 0, slackMs: 20_000 },
   { key: keys.rate('b'), max: 4, perMs: 60_000, lateMs: 20_000, slackMs: 20_000 },

@@ -279,7 +279,7 @@ export class RunGate implements GateOfRun {
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
       if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS)
-        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
+        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? earlier(waitMs) : waitMs))
       else {
         // those of one tenth of a second come back together
         const dueAt = Math.ceil((answer.at - EARLY_MS) / TOGETHER_MS) * TOGETHER_MS
@@ -354,6 +354,11 @@ export function gateOf(run: PolicyRun): RunGate {
   const inside = run[RUN_INSIDE] as PolicyRunInside
   inside.gate ??= new RunGate(inside)
   return inside.gate as RunGate
+}
+
+/** How long what waits for a turn waits before it asks again: the nearer, the shorter. */
+function earlier(waitMs: number): number {
+  return waitMs > EARLY_MS ? waitMs - EARLY_MS : waitMs / 2
 }
 
 /** Of any value that was thrown. */
