@@ -3,7 +3,8 @@ import { LONGEST_WINDOW_MS } from '../core/longest-window.ts'
 import { assertInteger, assertKnownOptions, wrongUseError } from '../core/options.ts'
 import type { Policy } from '../define/policy.ts'
 import { definePolicy } from './define-policy.ts'
-import { CIRCUIT_BREAKER, gateOf } from './flow/run-gate.ts'
+import { gateOf } from './flow/run-gate.ts'
+import { CIRCUIT_BREAKER } from './flow/set-aside.ts'
 
 /** When an event type is left alone, and for how long. */
 export interface CircuitBreakerOptions {

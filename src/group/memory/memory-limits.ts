@@ -1,4 +1,4 @@
-import { LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
+import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_LINE_MS, LONGEST_TURN_MS, UNKNOWN_HOLD_MS } from '../../core/gates.ts'
 import type { JoinedCommand } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 
@@ -72,6 +72,8 @@ export class MemoryLimits {
       else if (value <= this.#now) this.#run('HDEL', key, name)
       else holders.add(name)
     }
+    if ((numbers.get('used') ?? 0) > this.#now + CLOCK_STEP_MS)
+      for (const name of ['line', 'back']) numbers.delete(name)
     const read = Object.fromEntries(NUMBERS.map((name) => [name, numbers.get(name) ?? 0]))
     const [avg, gap] = [numbers.get('avg'), numbers.get('gap')]
     const ofCall = { soon: 0, ends: 0, per: 0, hasChanged: false }
@@ -117,6 +119,8 @@ export class MemoryLimits {
     const apart = (rate.per + Math.max(limit.late, limit.peak) + rate.slack) / rate.max
     if (limit.gap !== undefined && Math.abs(limit.gap - gap) > 0.001)
       Object.assign(limit, { free: limit.free - limit.gap + apart, line: 0, back: 0 })
+    // nobody is given a turn later than that: the server's clock was set back
+    if (limit.free > now + this.#ahead + rate.slack + 2 * apart) limit.free = now + apart
     Object.assign(limit, { per: rate.per, gap })
     return { limit, apart, from: Math.max(now, limit.free - rate.slack) }
   }

@@ -1,4 +1,5 @@
 import {
+  CLOCK_STEP_MS,
   GATE_ANSWERS,
   LINE_IS_STALE_MS,
   LONGEST_LINE_MS,
@@ -71,6 +72,7 @@ local function limitOf(key)
   end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
   for _, name in ipairs({'line', 'back', 'used', 'free', 'late', 'peak', 'since'}) do known[name] = known.numbers[name] or 0 end
+  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.back = 0, 0 end
   known.avg, known.gap = known.numbers.avg, known.numbers.gap
   limits[key] = known
   return known
@@ -102,6 +104,8 @@ local function ruleOf(limit, rate)
   if limit.gap and math.abs(limit.gap - gap) > 0.001 then
     limit.free, limit.line, limit.back = limit.free - limit.gap + rate.apart, 0, 0
   end
+  -- nobody is given a turn later than that: the server's clock was set back
+  if limit.free > now + ahead + rate.slack + 2 * rate.apart then limit.free = now + rate.apart end
   limit.per, limit.gap = rate.per, gap
   rate.from = math.max(now, limit.free - rate.slack)
 end
