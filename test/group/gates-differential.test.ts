@@ -203,3 +203,23 @@ it('no window has more than max turns, and there are nearly as many', async () =
     { numRuns: 100 },
   )
 }, 60_000)
+
+it('a turn that one limit has later uses up none of another', async () => {
+  const now = 1_700_000_000_000
+  const clock: Clock = { now: () => now, monotonic: () => now, after: () => () => {} }
+  const ask = asker(connectMemory({ clock }))
+  const needs = (name: string, id: string, max: number): GateOperation => {
+    const one = { max, perMs: 1_000, lateMs: 20, slackMs: 0 }
+    const turns = [
+      { key: keys.rate(name), ...one },
+      { key: keys.rate('all'), ...one, max: 100 },
+    ]
+    return { op: 'pass', entryId: id, holder: id, isKnown: false, eventType: '', places: [], turns }
+  }
+
+  const answers = await ask('n1', 9, [needs('a', '1-0', 1), needs('a', '2-0', 1), needs('b', '3-0', 1)])
+
+  expect(answers.map(({ kind }) => kind)).toEqual(['pass', 'turn', 'pass'])
+  expect(answers[1]?.at).toBeGreaterThan(1_000)
+  expect(answers[2]?.at).toBeLessThan(11)
+})

@@ -196,7 +196,7 @@ class MemoryGates {
     const hasRoom = this.#most >= 1
     const behind = asked.filter(({ from, limit }) => from > furthest || (!isKnown && this.#limits.hasLine(limit)))
     // a turn that one limit has later would have others go by
-    const isWaste = asked.some(({ limit }) => turn > Math.max(this.#now, limit.free))
+    const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
     if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
     const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
     return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, isKnown, hasRoom)))

@@ -202,7 +202,7 @@ local function pass(id, holder, isKnown, kind, places, rates)
     rate.isBehind = rate.from > furthest or not isKnown and hasLine(rate.limit)
     isBehind = isBehind or rate.isBehind
     -- a turn that one limit has later would have others go by
-    isWaste = isWaste or turn > math.max(now, rate.limit.free)
+    isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
   end
   if most < 1 or isBehind or isWaste then
     for _, rate in ipairs(rates) do
