@@ -86,7 +86,9 @@ async function measure(entries: number, rounds: number, keys: number): Promise<v
         if (round >= 0) costs.get(kind)?.push([(await commandsRun(raw)) / entries, ofServer, clock])
       }
     for (const [kind, all] of costs) {
-      const [commands, ofServer, clock] = [0, 1, 2].map((n) => median(all.map((cost) => cost[n] as number)).toFixed(1))
+      const [commands, ofServer, clock] = [0, 1, 2].map((n) =>
+        median(all.map((cost) => cost[n] as number)).toFixed(n === 0 ? 2 : 1),
+      )
       console.log(`${kind.padEnd(16)} ${commands} commands, ${ofServer} µs of the server, ${clock} µs by the clock`)
     }
     await measureKeys(raw, keys, async () => {

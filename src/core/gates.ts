@@ -22,8 +22,14 @@ export const GATE_ANSWERS = {
 /** A limit of which nobody has taken a turn, or a place, for that long, though somebody waits in line: whoever comes need not wait in line. */
 export const LINE_IS_STALE_MS = 2_000
 
+/** A time of something past that is so far ahead says that the server's clock was set back: whoever waits by it stands in no line. */
+export const CLOCK_STEP_MS = 1_000
+
 /** The longest that an entry waits for a place before it asks again. */
 export const LONGEST_LINE_MS = 300_000
+
+/** The longest that an entry waits for a turn before it asks again, so that a deployment which allows more reaches all that waits. */
+export const LONGEST_TURN_MS = 3_600_000
 
 /** A place's hold, in milliseconds, before any is known. */
 export const UNKNOWN_HOLD_MS = 100

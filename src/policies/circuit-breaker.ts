@@ -4,7 +4,8 @@ import { assertInteger, assertKnownOptions, wrongUseError } from '../core/option
 import { ignoreRejection } from '../core/thenable.ts'
 import type { Policy } from '../define/policy.ts'
 import { definePolicy } from './define-policy.ts'
-import { CIRCUIT_BREAKER, gateOf } from './flow/run-gate.ts'
+import { gateOf } from './flow/run-gate.ts'
+import { CIRCUIT_BREAKER } from './flow/set-aside.ts'
 
 /** When an event type is left alone, and for how long. */
 export interface CircuitBreakerOptions {

@@ -18,7 +18,7 @@ const TOLERANCE_MS = 3_000
 
 const keys = consumerKeys('orders', 'billing')
 const address = { stream: 'orders', group: 'billing', keys, settings: resolveSettings('test', {}) }
-const TIMES = ['line', 'used', 'free', '@', 'opened ', 'until ', 'held ']
+const TIMES = ['line', 'back', 'used', 'free', 'since', '@', 'opened ', 'until ', 'held ']
 
 interface Side {
   ask(nonce: string, most: number, operations: readonly GateOperation[]): Promise<readonly GateAnswer[]>
@@ -82,6 +82,7 @@ const entryId = fc.integer({ min: 1, max: 5 }).map((n) => `${n}-0`)
 const eventType = fc.constantFrom('Paid', 'Shipped of')
 const place = fc.constantFrom({ key: keys.places('a'), max: 1 }, { key: keys.places('b'), max: 2 })
 const turn = fc.constantFrom(
+  { key: keys.rate('a'), max: 3, perMs: 60_000, lateMs: 10_000, slackMs: 0 },
   { key: keys.rate('a'), max: 2, perMs: 60_000, lateMs: 10_000, slackMs: 0 },
   { key: keys.rate('b'), max: 4, perMs: 60_000, lateMs: 0, slackMs: 20_000 },
   { key: keys.rate('b'), max: 4, perMs: 60_000, lateMs: 20_000, slackMs: 20_000 },
@@ -242,4 +243,24 @@ it.each(['server', 'memory'] as const)('a request that comes late gives nothing,
   const others = await side.ask('other:1', 1, [{ ...pass, entryId: '2-0', holder: '2-0' }])
 
   expect([late, others.map(({ kind }) => kind)]).toEqual([[], ['pass']])
+})
+
+it('a turn that one limit has later uses up none of another', async () => {
+  const now = 1_700_000_000_000
+  const clock: Clock = { now: () => now, monotonic: () => now, after: () => () => {} }
+  const ask = asker(connectMemory({ clock }))
+  const needs = (name: string, id: string, max: number): GateOperation => {
+    const one = { max, perMs: 1_000, lateMs: 20, slackMs: 0 }
+    const turns = [
+      { key: keys.rate(name), ...one },
+      { key: keys.rate('all'), ...one, max: 100 },
+    ]
+    return { op: 'pass', entryId: id, holder: id, isKnown: false, eventType: '', places: [], turns }
+  }
+
+  const answers = await ask('n1', 9, [needs('a', '1-0', 1), needs('a', '2-0', 1), needs('b', '3-0', 1)])
+
+  expect(answers.map(({ kind }) => kind)).toEqual(['pass', 'turn', 'pass'])
+  expect(answers[1]?.at).toBeGreaterThan(1_000)
+  expect(answers[2]?.at).toBeLessThan(11)
 })

@@ -1,38 +1,10 @@
-import {
-  BREAKER_FIELDS,
-  GATE_ANSWERS,
-  LINE_IS_STALE_MS,
-  LONGEST_LINE_MS,
-  PROBE_WAIT_MS,
-  UNKNOWN_HOLD_MS,
-} from '../../core/gates.ts'
+import { BREAKER_FIELDS, GATE_ANSWERS, PROBE_WAIT_MS } from '../../core/gates.ts'
 import type { JoinedCommand, ScriptQuestion } from '../../core/outcome.ts'
 import type { PlainReply } from '../../core/plain-reply.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
 import type { MemoryGroupBase } from './memory-group-base.ts'
-
-interface Limit {
-  readonly key: string
-  readonly holders: Set<string>
-  line: number
-  used: number
-  free: number
-  late: number
-  avg: number | undefined
-  /** When the last of those asks again that were in line already, of this call. */
-  soon: number
-  ends: number
-  per: number
-  hasChanged: boolean
-}
-
-interface Rate {
-  readonly key: string
-  readonly max: number
-  readonly per: number
-  readonly late: number
-  readonly slack: number
-}
+import type { AskedRate, Rate } from './memory-limits.ts'
+import { MemoryLimits, num } from './memory-limits.ts'
 
 interface Asking {
   readonly id: string
@@ -77,7 +49,7 @@ class MemoryGates {
   readonly #args: readonly string[]
   readonly #ends: number
   readonly #ahead: number
-  readonly #limits = new Map<string, Limit>()
+  readonly #limits: MemoryLimits
   #most: number
   #at = 6
 
@@ -89,12 +61,13 @@ class MemoryGates {
     this.#ends = ends
     this.#ahead = ahead
     this.#most = most
+    this.#limits = new MemoryLimits(this.#run, this.#now, ahead)
   }
 
   answer(): string {
     const out: string[] = []
     while (this.#at < this.#args.length) out.push(this.#operation(this.#take()))
-    for (const limit of this.#limits.values()) if (limit.hasChanged) this.#save(limit)
+    this.#limits.save()
     return out.join(' ')
   }
 
@@ -113,7 +86,7 @@ class MemoryGates {
   #operation(op: string): string {
     if (op === 'left') {
       const [holder, heldMs] = [this.#take(), Number(this.#take())]
-      for (const key of this.#times(() => this.#key())) this.#left(key, holder, heldMs)
+      for (const key of this.#times(() => this.#key())) this.#limits.left(key, holder, heldMs)
       return GATE_ANSWERS.noted
     }
     if (op === 'failed') return this.#failed()
@@ -143,7 +116,7 @@ class MemoryGates {
   /** Who waits holds nothing, also not what it was given before. */
   #giveBack(id: string, holder: string, type: string, places: readonly { readonly key: string }[]): void {
     for (const { key } of places) {
-      const limit = this.#limit(key)
+      const limit = this.#limits.of(key)
       if (!limit.holders.delete(`@${holder}`)) continue
       this.#run('HDEL', key, `@${holder}`)
       limit.hasChanged = true
@@ -196,103 +169,54 @@ class MemoryGates {
     return GATE_ANSWERS.breaker + until
   }
 
-  #limit(key: string): Limit {
-    const known = this.#limits.get(key)
-    if (known) return known
-    const flat = this.#run('HGETALL', key) as readonly string[]
-    const numbers = new Map<string, number>()
-    const holders = new Set<string>()
-    for (let at = 0; at < flat.length; at += 2) {
-      const [name, value] = [flat[at] as string, Number(flat[at + 1])]
-      if (!name.startsWith('@')) numbers.set(name, value)
-      else if (value <= this.#now) this.#run('HDEL', key, name)
-      else holders.add(name)
-    }
-    const [line = 0, used = 0, free = 0, late = 0, avg] = ['line', 'used', 'free', 'late', 'avg'].map((name) =>
-      numbers.get(name),
-    )
-    const limit = { key, holders, line, used, free, late, avg, soon: 0, ends: 0, per: 0, hasChanged: false }
-    this.#limits.set(key, limit)
-    return limit
-  }
-
-  #hasLine({ line, used }: Limit): boolean {
-    return line > this.#now && used > this.#now - LINE_IS_STALE_MS
-  }
-
-  #left(key: string, holder: string, heldMs: number): void {
-    const limit = this.#limit(key)
-    if (!limit.holders.delete(`@${holder}`)) return
-    limit.avg = limit.avg === undefined ? heldMs : limit.avg * 0.8 + heldMs * 0.2
-    this.#run('HDEL', key, `@${holder}`)
-    limit.hasChanged = true
-  }
-
-  #standInLine(limit: Limit, from: number, step: number): number {
-    if (limit.line <= this.#now) limit.used = this.#now
-    limit.line = Math.max(limit.line, from) + step
-    limit.hasChanged = true
-    return limit.line
-  }
-
-  #save({ key, line, used, free, late, avg, ends, per }: Limit): void {
-    const numbers = Object.entries({ line, used, free, late, ...(avg !== undefined && { avg }) })
-    this.#run('HSET', key, ...numbers.flatMap(([name, value]) => [name, num(value)]))
-    const livesMs = Math.max(line, free, ends) - this.#now + Math.max(per, LINE_IS_STALE_MS)
-    this.#run('PEXPIRE', key, Math.ceil(livesMs))
-  }
-
   #pass({ id, holder, isKnown, eventType, places, rates }: Asking): string {
     const now = this.#now
-    let isProbe = false
-    if (eventType !== '') {
-      const { at, probe, held } = this.#breaker(eventType)
-      if (at !== undefined && probe !== id) {
-        if (probe !== undefined && held > now) return GATE_ANSWERS.breaker + num(now + PROBE_WAIT_MS)
-        if (now < at) return GATE_ANSWERS.breaker + num(at)
-      }
-      isProbe = at !== undefined
-    }
-    for (const { key, max } of places) {
-      const limit = this.#limit(key)
-      const isFree = limit.holders.size < max && (isKnown || !this.#hasLine(limit))
-      if (limit.holders.has(`@${holder}`) || isFree) continue
-      const step = Math.min((limit.avg ?? UNKNOWN_HOLD_MS) / max, Math.max(0, now + LONGEST_LINE_MS - limit.line))
-      return GATE_ANSWERS.place + num(this.#standInLine(limit, now, step))
-    }
+    const breaker = this.#byBreaker(eventType, id)
+    if (breaker.refusal !== undefined) return breaker.refusal
+    const refusal = this.#byPlaces(places, holder, isKnown)
+    if (refusal !== undefined) return refusal
     if (this.#most < 1 && rates.length === 0) return GATE_ANSWERS.none
-    const limited = rates.map((rate) => {
-      const limit = this.#limit(rate.key)
-      limit.late = Math.max(limit.late, rate.late)
-      limit.per = rate.per
-      return { limit, rate, apart: (rate.per + limit.late + rate.slack) / rate.max }
-    })
-    const turn = Math.max(now, ...limited.map(({ limit, rate }) => limit.free - rate.slack))
-    const furthest = now + (isProbe || places.length > 0 ? 0 : this.#ahead)
-    let again: number | undefined
-    for (const { limit, rate, apart } of limited)
-      if (this.#most < 1 || turn > furthest || (!isKnown && this.#hasLine(limit))) {
-        const from = Math.max(now, limit.free - rate.slack)
-        let soon = Math.max(limit.soon, from) + apart
-        if (isKnown && soon - now <= this.#ahead) limit.soon = soon
-        else soon = this.#standInLine(limit, from, apart)
-        again = Math.max(again ?? 0, soon)
-      }
+    const asked = rates.map((rate) => this.#limits.asked(rate))
+    const turn = Math.max(now, ...asked.map(({ from }) => from))
+    const furthest = now + (breaker.isProbe || places.length > 0 ? 0 : this.#ahead)
+    const again = this.#byTurns(asked, turn, furthest, isKnown)
     if (again !== undefined) return GATE_ANSWERS.turn + num(again)
     this.#most--
-    for (const { limit, apart } of limited)
-      Object.assign(limit, { free: Math.max(limit.free, turn) + apart, used: now, hasChanged: true })
-    for (const { key } of places) {
-      const limit = this.#limit(key)
-      limit.holders.add(`@${holder}`)
-      Object.assign(limit, { ends: Math.max(limit.ends, this.#ends), used: now, hasChanged: true })
-      this.#run('HSET', key, `@${holder}`, num(this.#ends))
-    }
-    if (isProbe) this.#run('HSET', this.#breakers, `probe ${eventType}`, id, `held ${eventType}`, num(this.#ends))
-    return (isProbe ? GATE_ANSWERS.probe : GATE_ANSWERS.pass) + num(turn)
+    for (const rate of asked) this.#limits.takeTurn(rate, turn)
+    for (const { key } of places) this.#limits.hold(key, holder, this.#ends)
+    if (!breaker.isProbe) return GATE_ANSWERS.pass + num(turn)
+    this.#run('HSET', this.#breakers, `probe ${eventType}`, id, `held ${eventType}`, num(this.#ends))
+    return GATE_ANSWERS.probe + num(turn)
   }
-}
 
-function num(value: number): string {
-  return value.toFixed(3)
+  #byBreaker(eventType: string, id: string): { refusal?: string; isProbe: boolean } {
+    const { at, probe, held } = eventType === '' ? { at: undefined } : this.#breaker(eventType)
+    if (at === undefined || probe === id) return { isProbe: at !== undefined }
+    const now = this.#now
+    if (probe !== undefined && held > now)
+      return { refusal: GATE_ANSWERS.breaker + num(now + PROBE_WAIT_MS), isProbe: false }
+    if (now < at) return { refusal: GATE_ANSWERS.breaker + num(at), isProbe: false }
+    return { isProbe: true }
+  }
+
+  #byPlaces(places: Asking['places'], holder: string, isKnown: boolean): string | undefined {
+    for (const { key, max } of places) {
+      const limit = this.#limits.of(key)
+      const isFree = limit.holders.size < max && (isKnown || !this.#limits.hasLine(limit))
+      if (!limit.holders.has(`@${holder}`) && !isFree)
+        return GATE_ANSWERS.place + num(this.#limits.standForPlace(limit, max))
+    }
+    return undefined
+  }
+
+  /** @returns When it asks again if it has no turn. */
+  #byTurns(asked: readonly AskedRate[], turn: number, furthest: number, isKnown: boolean): number | undefined {
+    const hasRoom = this.#most >= 1
+    const behind = asked.filter(({ from, limit }) => from > furthest || (!isKnown && this.#limits.hasLine(limit)))
+    // a turn that one limit has later would have others go by
+    const isWaste = asked.some(({ limit, apart }) => turn > Math.max(this.#now, limit.free) + apart / 4)
+    if (asked.length === 0 || (hasRoom && behind.length === 0 && !isWaste)) return undefined
+    const refusing = behind.length > 0 ? behind : asked.filter(({ from }) => from === turn)
+    return Math.max(...refusing.map((rate) => this.#limits.standForTurn(rate, isKnown, hasRoom)))
+  }
 }

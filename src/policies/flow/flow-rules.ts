@@ -1,4 +1,5 @@
 import type { PolicyJob } from '../../define/policy.ts'
+import { spelled } from '../spelled.ts'
 
 /** When a circuit breaker opens, and when it is probed. */
 export interface BreakerRules {
@@ -24,3 +25,10 @@ export type FlowRule = {
       readonly nameOf: (job: PolicyJob) => string | undefined
     }
 )
+
+/** What the names of a policy's limits begin with: the event type, or `*` for the consumer, and a number if it is not the first of its kind there. */
+export function scopeOf(rules: readonly FlowRule[], kind: FlowRule['kind'], eventType: string | undefined): string {
+  const before = rules.filter((rule) => rule.kind === kind && rule.eventType === eventType).length
+  const scope = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
+  return before === 0 ? scope : `${scope}~${before + 1}`
+}

@@ -4,32 +4,18 @@ import { RUN_INSIDE } from '../../define/policy.ts'
 import type { Route } from '../../define/route.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
-import { spelled } from '../spelled.ts'
-import type { BreakerRules, FlowRule } from './flow-rules.ts'
+import { FailureReports } from './failure-reports.ts'
+import type { FlowRule } from './flow-rules.ts'
+import { scopeOf } from './flow-rules.ts'
 import { GateAsker } from './gate-asker.ts'
-import type { GateAnswer, GateOperation } from './gate-request.ts'
+import type { GateAnswer } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
+import { CIRCUIT_BREAKER, COUNTERS, comesBackAt, earlier, parkForBreaker } from './set-aside.ts'
 import { TurnsAhead } from './turns-ahead.ts'
 import { WaitingJob } from './waiting-job.ts'
 
-/** The name of the policy whose entries wait for a condition: that their circuit breaker is closed. */
-export const CIRCUIT_BREAKER = 'circuitBreaker'
-
-/** What the report counts of what each policy sets aside. */
-const COUNTERS = {
-  [CIRCUIT_BREAKER]: 'circuitOpen',
-  rateLimit: 'rateLimited',
-  concurrencyLimit: 'concurrencyLimited',
-} as const
-
 /** What may start within that time waits in the run; what may not is set aside. */
 const HOLD_MS = 1_000
-
-/** How long before its time what was set aside comes back, or what waits asks again: so that its turn is given by then. */
-const EARLY_MS = 250
-
-/** What is set aside comes back at multiples of that. */
-const TOGETHER_MS = 100
 
 /** For how long a circuit breaker that was closed is taken for closed. */
 const FRESH_MS = 100
@@ -51,10 +37,7 @@ export class RunGate implements GateOfRun {
   readonly #asker: GateAsker
   readonly #breakers: KnownBreakers
   readonly #ahead: TurnsAhead
-  /** Failures that were reported and not answered yet, by event type. */
-  readonly #reporting = new Map<string, number>()
-  /** What becomes of jobs of a failed call hangs on its report. */
-  readonly #calls = new WeakMap<object, PolicyJob[]>()
+  readonly #failures: FailureReports
   #isAskPlanned = false
   #wakesAt = Infinity
   #cancelWake: () => void = () => {}
@@ -64,6 +47,7 @@ export class RunGate implements GateOfRun {
     this.#inside = inside
     this.#asker = new GateAsker(inside)
     this.#breakers = new KnownBreakers(parts.consumer.keys, this.#asker.serverTime)
+    this.#failures = new FailureReports(inside, this.#asker, this.#breakers)
     this.#ahead = new TurnsAhead(parts.consumer.settings.concurrency)
   }
 
@@ -74,11 +58,9 @@ export class RunGate implements GateOfRun {
         this.#breakers.types.add(type)
   }
 
-  /** What the names of a policy's limits begin with: the event type, or `*` for the consumer, and a number if it is not the first of its kind there. */
+  /** What the names of a policy's limits begin with. */
   scopeOf(kind: FlowRule['kind'], eventType: string | undefined): string {
-    const before = this.#rules.filter((rule) => rule.kind === kind && rule.eventType === eventType).length
-    const scope = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
-    return before === 0 ? scope : `${scope}~${before + 1}`
+    return scopeOf(this.#rules, kind, eventType)
   }
 
   get setsAsideForTurns(): boolean {
@@ -114,7 +96,7 @@ export class RunGate implements GateOfRun {
     if (!waiting) return false
     const now = this.#now
     const type = waiting.breakerType
-    if (type !== '' && this.#reporting.has(type)) return true
+    if (type !== '' && this.#failures.areReported(type)) return true
     if (waiting.phase === 'passed') {
       if (now > waiting.until) this.#lapse(waiting, now)
       if (waiting.phase === 'passed') return now < waiting.from && this.#wakeAt(waiting.from)
@@ -158,22 +140,9 @@ export class RunGate implements GateOfRun {
     const waiting = this.#jobs.get(job)
     const rules = waiting?.breakerType ? this.#breakerOf(job) : undefined
     if (!waiting || !rules?.when(error)) return undefined
-    const type = waiting.breakerType
-    const others = this.#calls.get(call)
-    const isShut = this.#breakers.isShut(type, this.#now)
-    const endsProbe = waiting.isProbe
-    if (endsProbe) waiting.hasReported = true
-    if (isShut && !endsProbe && !others) {
-      this.#inside.parts.report.limited('circuitOpen')
-      return this.#parkDecision(type)
-    }
-    if (!others) this.#report(waiting, type, rules, error, call)
-    else {
-      others.push(job)
-      // the failure that was reported is another's of that call
-      if (endsProbe) this.#asker.add(this.#failureOf(waiting, type, rules, error))
-    }
-    return 'later'
+    const decision = this.#failures.failed(waiting, rules, error, call)
+    if (decision === 'later') this.#askSoon()
+    return decision
   }
 
   comesBack(condition: string): CameBack | boolean {
@@ -251,7 +220,7 @@ export class RunGate implements GateOfRun {
       waiting.phase = 'asked'
       const type = waiting.breakerType
       const answered = (answer: GateAnswer | undefined) => this.#passed(waiting, type, answer)
-      this.#asker.add(waiting.ask(this.#ahead, this.#asker.serverTime), answered)
+      this.#asker.add(waiting.ask(this.#ahead, this.#asker.serverTime, this.#now), answered)
     }
     const passed = [...this.#jobs.values()].filter(({ phase }) => phase === 'passed').length
     await this.#asker.send(Math.max(0, this.#inside.policies.room() + this.#ahead.count - passed))
@@ -295,28 +264,21 @@ export class RunGate implements GateOfRun {
     if (isGone || !answer) return
     if (answer.kind === 'breaker') {
       this.#breakers.opened(type, serverTime.surelyAt(answer.at))
-      this.#setAside(waiting, this.#parkDecision(type))
+      this.#setAside(waiting, parkForBreaker(type))
     } else {
       const waitMs = answer.kind === 'none' ? NO_ROOM_MS : serverTime.surelyAt(answer.at) - now
       if (waiting.hasWaitedMs(now) + waitMs <= HOLD_MS)
-        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? waitMs - EARLY_MS : waitMs))
+        waiting.wait(now + Math.max(1, waiting.turns.length > 0 ? earlier(waitMs) : waitMs))
       else {
-        // those of one tenth of a second come back together
-        const dueAt = Math.ceil((answer.at - EARLY_MS) / TOGETHER_MS) * TOGETHER_MS
-        const delayMs = Math.max(0, serverTime.surelyAt(dueAt) - now)
+        const delayMs = Math.max(0, serverTime.surelyAt(comesBackAt(answer.at)) - now)
         this.#setAside(waiting, waiting.parkDecision(answer.kind, delayMs))
       }
     }
   }
 
-  #parkDecision(type: string): CheckedPolicyDecision {
-    return { action: 'park', until: breakerText(type), policy: CIRCUIT_BREAKER }
-  }
-
   /** Not while the pool asks. */
   #setAsideSoon(waiting: WaitingJob): true {
-    if (waiting.phase !== 'leaves')
-      queueMicrotask(() => this.#setAside(waiting, this.#parkDecision(waiting.breakerType)))
+    if (waiting.phase !== 'leaves') queueMicrotask(() => this.#setAside(waiting, parkForBreaker(waiting.breakerType)))
     waiting.phase = 'leaves'
     return true
   }
@@ -342,34 +304,6 @@ export class RunGate implements GateOfRun {
     }
     if (this.#asker.hasOperations) this.#askSoon()
   }
-
-  #failureOf({ job }: WaitingJob, eventType: string, rules: BreakerRules, error: unknown): GateOperation {
-    const { failures, perMs, probeAfterMs } = rules
-    const { entryId, deliveryCount } = job
-    const failuresKey = this.#breakers.failuresKey(eventType)
-    const counted = { member: `${entryId}:${deliveryCount}`, entryId, failures, perMs, probeAfterMs }
-    return { op: 'failed', eventType, failuresKey, ...counted, error: nameOf(error) }
-  }
-
-  #report(waiting: WaitingJob, type: string, rules: BreakerRules, error: unknown, call: object): void {
-    const jobs = [waiting.job]
-    this.#calls.set(call, jobs)
-    this.#reporting.set(type, (this.#reporting.get(type) ?? 0) + 1)
-    this.#asker.add(this.#failureOf(waiting, type, rules, error), (answer) => {
-      const left = (this.#reporting.get(type) ?? 1) - 1
-      if (left > 0) this.#reporting.set(type, left)
-      else this.#reporting.delete(type)
-      this.#calls.delete(call)
-      const isOpen = answer?.kind === 'breaker'
-      if (isOpen) this.#breakers.opened(type, this.#asker.serverTime.surelyAt(answer.at))
-      for (const one of jobs) {
-        if (isOpen) this.#inside.parts.report.limited('circuitOpen')
-        this.#inside.policies.decide(one.entryId, isOpen ? this.#parkDecision(type) : undefined)
-      }
-      this.#inside.parts.report.circuitsOpen(this.#breakers.openTypes)
-    })
-    this.#askSoon()
-  }
 }
 
 /** The gate of a run, one for all of its policies. */
@@ -377,13 +311,4 @@ export function gateOf(run: PolicyRun): RunGate {
   const inside = run[RUN_INSIDE] as PolicyRunInside
   inside.gate ??= new RunGate(inside)
   return inside.gate as RunGate
-}
-
-/** Of any value that was thrown. */
-function nameOf(error: unknown): string {
-  try {
-    return String((error as Error | undefined)?.name ?? typeof error).slice(0, 100)
-  } catch {
-    return 'Error'
-  }
 }

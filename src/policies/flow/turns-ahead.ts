@@ -7,11 +7,15 @@ const MOST = 500
 /** So many turns that lapsed in a row make the next ones last longer. */
 const LAPSES = 3
 
+/** So many that did not lapse make them last shorter again. */
+const KEPT = 200
+
 /** How many turns a run can use that are still to come, by how long its handlers take, and how long a turn has to last. */
 export class TurnsAhead {
   readonly #concurrency: number
   #handlerMs: number | undefined
   #lapses = 0
+  #kept = 0
   #factor = 1
 
   constructor(concurrency: number) {
@@ -37,6 +41,7 @@ export class TurnsAhead {
   /** A turn was not used in its time. */
   lapsed(): void {
     this.#lapses++
+    this.#kept = 0
     if (this.#lapses < LAPSES) return
     this.#factor = Math.min(16, this.#factor * 2)
     this.#lapses = 0
@@ -44,5 +49,9 @@ export class TurnsAhead {
 
   kept(): void {
     this.#lapses = 0
+    this.#kept++
+    if (this.#kept < KEPT) return
+    this.#factor = Math.max(1, this.#factor / 2)
+    this.#kept = 0
   }
 }

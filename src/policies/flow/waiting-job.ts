@@ -41,6 +41,8 @@ export class WaitingJob {
   /** It stands in line, or stood there before it came back. */
   #isKnown: boolean
   #since: number | undefined
+  /** Until when turns last that it was given, by their keys. */
+  readonly #lasts = new Map<string, number>()
 
   private constructor(job: PolicyJob, breakerType: string, places: PlaceNeed[], turns: TurnNeed[], holder: string) {
     this.job = job
@@ -98,15 +100,16 @@ export class WaitingJob {
 
   /** Whether the turns of one are as good for the other. */
   sharesTurnsWith(other: WaitingJob): boolean {
-    const isEqual =
-      this.turns.length === other.turns.length && this.turns.every((t, n) => t.key === other.turns[n]?.key)
-    return isEqual && this.turns.length > 0 && this.places.length + other.places.length === 0
+    const isEqual = this.turns.length === 1 && other.turns.length === 1 && this.turns[0]?.key === other.turns[0]?.key
+    return isEqual && this.places.length + other.places.length === 0
   }
 
-  /** What it asks for, with turns that last as long as they have to by now. */
-  ask(ahead: TurnsAhead, serverTime: ServerTime): GateOperation {
+  /** What it asks for, with turns that last as long as they have to by now: of several, those that it has are not taken twice. */
+  ask(ahead: TurnsAhead, serverTime: ServerTime, now: number): GateOperation {
     this.turns = this.turns.map((turn) => ({ ...turn, ...windowOf(turn.perMs, ahead.lateFactor, serverTime) }))
-    const { job, holder, breakerType: eventType, places, turns } = this
+    for (const [key, until] of this.#lasts) if (until <= now) this.#lasts.delete(key)
+    const turns = this.turns.filter(({ key }) => !this.#lasts.has(key))
+    const { job, holder, breakerType: eventType, places } = this
     return { op: 'pass', entryId: job.entryId, holder, isKnown: this.#isKnown, eventType, places, turns }
   }
 
@@ -117,8 +120,11 @@ export class WaitingJob {
     this.#isKnown = true
     this.hasPlaces = this.places.length > 0
     this.from = Math.max(now, serverTime.surelyAt(at))
-    const lateMs = Math.min(...this.turns.map((turn) => turn.lateMs))
-    this.until = this.turns.length > 0 ? serverTime.surelyUntil(at + lateMs) : now + PASS_MS
+    for (const { key, lateMs } of this.turns)
+      if (!this.#lasts.has(key)) this.#lasts.set(key, serverTime.surelyUntil(at + lateMs))
+    this.until = this.turns.length > 0 ? Math.min(...this.#lasts.values()) : now + PASS_MS
+    // one turn may be another's by then
+    if (this.turns.length === 1) this.#lasts.clear()
   }
 
   /** What is refused holds nothing. */

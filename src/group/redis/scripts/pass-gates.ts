@@ -1,4 +1,12 @@
-import { GATE_ANSWERS, LINE_IS_STALE_MS, LONGEST_LINE_MS, PROBE_WAIT_MS, UNKNOWN_HOLD_MS } from '../../../core/gates.ts'
+import {
+  CLOCK_STEP_MS,
+  GATE_ANSWERS,
+  LINE_IS_STALE_MS,
+  LONGEST_LINE_MS,
+  LONGEST_TURN_MS,
+  PROBE_WAIT_MS,
+  UNKNOWN_HOLD_MS,
+} from '../../../core/gates.ts'
 import { LUA_READ_KEYS_BESIDE_GROUP } from './fence.ts'
 import type { LuaScript } from './script.ts'
 
@@ -63,13 +71,16 @@ local function limitOf(key)
     else known.holders[name], known.count = true, known.count + 1 end
   end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-  for _, name in ipairs({'line', 'used', 'free', 'late'}) do known[name] = known.numbers[name] or 0 end
-  known.avg = known.numbers.avg
+  for _, name in ipairs({'line', 'back', 'used', 'free', 'late', 'peak', 'since'}) do known[name] = known.numbers[name] or 0 end
+  if known.used > now + ${CLOCK_STEP_MS} then known.line, known.back = 0, 0 end
+  known.avg, known.gap = known.numbers.avg, known.numbers.gap
   limits[key] = known
   return known
 end
 -- others wait in line, and get their turn
-local function hasLine(limit) return limit.line > now and limit.used > now - ${LINE_IS_STALE_MS} end
+local function hasLine(limit)
+  return math.max(limit.line, limit.back) > now and math.max(limit.used, limit.free) > now - ${LINE_IS_STALE_MS}
+end
 local function left(key, member, heldMs)
   local limit = limitOf(key)
   if not limit.holders['@' .. member] then return end
@@ -84,9 +95,44 @@ local function standInLine(limit, from, step)
   limit.changed = true
   return limit.line
 end
+-- what a rate limit is by now: another deployment may allow more or less, and handlers that start late are forgotten a window after the last
+local function ruleOf(limit, rate)
+  local gap = rate.per / rate.max
+  if now - limit.since > rate.per + limit.late + ahead then limit.late, limit.peak, limit.since = limit.peak, 0, now end
+  limit.peak = math.max(limit.peak, rate.late)
+  rate.apart = (rate.per + math.max(limit.late, limit.peak) + rate.slack) / rate.max
+  if limit.gap and math.abs(limit.gap - gap) > 0.001 then
+    limit.free, limit.line, limit.back = limit.free - limit.gap + rate.apart, 0, 0
+  end
+  -- nobody is given a turn later than that: the server's clock was set back
+  if limit.free > now + ahead + rate.slack + 2 * rate.apart then limit.free = now + rate.apart end
+  limit.per, limit.gap = rate.per, gap
+  rate.from = math.max(now, limit.free - rate.slack)
+end
+-- when it asks for its turn again
+local function standForTurn(limit, rate, isKnown)
+  local from = most < 1 and rate.from + rate.apart or rate.from
+  local soon = math.max((limit.soon or 0) + rate.apart, from)
+  -- who stood in line already, and is near its turn, keeps its place
+  if isKnown and soon - now <= ahead then
+    limit.soon = soon
+    return soon
+  end
+  if limit.line <= now then limit.used = now end
+  -- what comes back stands before what comes new
+  local last = isKnown and limit.back or math.max(limit.line, limit.back)
+  local at = math.min(math.max(last > now and last + rate.apart or 0, from), now + ${LONGEST_TURN_MS})
+  limit[isKnown and 'back' or 'line'], limit.changed = at, true
+  return at
+end
 local function save(limit)
-  redis.call('HSET', limit.key, 'line', num(limit.line), 'used', num(limit.used), 'free', num(limit.free), 'late', num(limit.late), unpack(limit.avg and {'avg', num(limit.avg)} or {}))
-  redis.call('PEXPIRE', limit.key, ('%.0f'):format(math.ceil(math.max(limit.line, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS}))))
+  local fields = {'line', 'used', unpack(limit.gap and {'back', 'free', 'late', 'peak', 'since', 'gap'} or {})}
+  if limit.avg then fields[#fields + 1] = 'avg' end
+  local flat = {}
+  for _, name in ipairs(fields) do flat[#flat + 1], flat[#flat + 2] = name, num(limit[name]) end
+  redis.call('HSET', limit.key, unpack(flat))
+  local lasts = math.max(limit.line, limit.back, limit.free, limit.ends or 0) - now + math.max(limit.per or 0, ${LINE_IS_STALE_MS})
+  redis.call('PEXPIRE', limit.key, ('%.0f'):format(math.ceil(lasts)))
 end
 `
 
@@ -95,8 +141,9 @@ end
  * all or none of it. Before that, it takes note of calls that ended.
  *
  * A rate limit is GCRA: \`free\` is when the next turn is, turns are \`(perMs + late + slack) / max\` apart, and one may come \`slack\` before. Since each starts no more than \`late\`
- * after its turn, no window of perMs has more than max starts; \`late\` never falls while the limit is in use. A place ends with its holder's lease. Who has
- * to ask again stands in line: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, but one near, does not stand behind all others again.
+XX A place ends with its holder's lease. Who has
+ * to ask again stands in the line of each limit that refused it: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, stands in a line before that (`back`), or, where its turn
+ * is near, where it stood. None waits longer than an hour without asking.
  *
  * Sent twice, it answers the same: the last answer is noted with the nonce, which ends in the number of the request; an earlier one is refused. Where the lease is gone nothing is given.
  *
@@ -148,29 +195,30 @@ local function pass(id, holder, isKnown, kind, places, rates)
     end
   end
   if most < 1 and #rates == 0 then return '${GATE_ANSWERS.none}' end
-  local turn, again = now, false
+  local turn, again, isBehind, isWaste = now, false, false, false
   for _, rate in ipairs(rates) do
-    local limit = limitOf(rate.key)
-    limit.late, limit.per = math.max(limit.late, rate.late), rate.per
-    rate.apart = (rate.per + limit.late + rate.slack) / rate.max
-    turn = math.max(turn, limit.free - rate.slack)
+    rate.limit = limitOf(rate.key)
+    ruleOf(rate.limit, rate)
+    turn = math.max(turn, rate.from)
   end
   local furthest = now + ((isProbe or #places > 0) and 0 or ahead)
   for _, rate in ipairs(rates) do
-    local limit = limitOf(rate.key)
-    if most < 1 or turn > furthest or not isKnown and hasLine(limit) then
-      local from = math.max(now, limit.free - rate.slack)
-      local soon = math.max(limit.soon or 0, from) + rate.apart
-      -- who stood in line already, and is near its turn, keeps its place
-      if isKnown and soon - now <= ahead then limit.soon = soon
-      else soon = standInLine(limit, from, rate.apart) end
-      again = math.max(again or 0, soon)
+    rate.isBehind = rate.from > furthest or not isKnown and hasLine(rate.limit)
+    isBehind = isBehind or rate.isBehind
+    -- a turn that one limit has later would have others go by
+    isWaste = isWaste or turn > math.max(now, rate.limit.free) + rate.apart / 4
+  end
+  if most < 1 or isBehind or isWaste then
+    for _, rate in ipairs(rates) do
+      if rate.isBehind or not isBehind and rate.from == turn then
+        again = math.max(again or 0, standForTurn(rate.limit, rate, isKnown))
+      end
     end
   end
   if again then return '${GATE_ANSWERS.turn}' .. num(again) end
   most = most - 1
   for _, rate in ipairs(rates) do
-    local limit = limitOf(rate.key)
+    local limit = rate.limit
     limit.free, limit.used, limit.changed = math.max(limit.free, turn) + rate.apart, now, true
   end
   for _, place in ipairs(places) do
