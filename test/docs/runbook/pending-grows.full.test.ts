@@ -139,7 +139,7 @@ describe('the runbook: pending grows', () => {
 
     for (const look of looks) await desk.sees(look)
     await scenario.raw.del('{orders}:billing:rate:*')
-    await scenario.age(600_000)
+    await scenario.age(3_600_000)
     const raised = billing(() => {}, { use: [rateLimit({ max, perMs })] })
     await expect
       .poll(async () => {

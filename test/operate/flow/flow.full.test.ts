@@ -176,9 +176,9 @@ describe('inspectStreams()', () => {
 
   test('shows what was handed back apart from what waits, and gives it no time', async () => {
     const scenario = await limited()
-    const [, ...ids] = await scenario.raw.zrange(DUE, 0, -1)
+    const [, ...ids] = await scenario.raw.zrange(DUE, '0', '-1')
     await scenario.raw.zrem(DUE, ...ids)
-    const [[handedBack = '']] = (await scenario.raw.xpending('orders', 'billing', '-', '+', 1)) as [[string]]
+    const [[handedBack]] = (await scenario.raw.xpending('orders', 'billing', '-', '+', 1)) as [[string]]
     await scenario.raw.zadd(DUE, 0, handedBack)
     const { streams } = await inspectStreams({ redis: scenario.redis, streams: ['orders'] })
     const fresh = await found(scenario, 'claiming')
@@ -265,7 +265,7 @@ describe('diagnose()', () => {
     ])
   })
 
-  test('sees them under the rights of the console, and asks no poller without policies for more rights', async () => {
+  test('sees them as the console, and asks a poller without policies for nothing', async () => {
     const scenario = await open()
     await createAclUsers(scenario.raw)
     const as = async (user: string) =>
