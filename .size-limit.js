@@ -56,14 +56,14 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '21.7 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '48.3 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '56.4 KB'],
 }
 
 const ENTRY_POINTS = {
   millrace: '286.2 KB',
   'millrace/ioredis': '73.4 KB',
   'millrace/upstash': '46 KB',
-  'millrace/operate': '125 KB',
+  'millrace/operate': '137.7 KB',
   'millrace/lambda': '18 KB',
   'millrace/s3': '2 KB',
   'millrace/powertools': '43.3 KB',

@@ -42,19 +42,23 @@ export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {
   AsideInspection,
+  BreakerInspection,
   ConditionInspection,
   ConsumerInspection,
   DeadLettersInspection,
   DelaysInspection,
   DeliveryCounts,
+  FlowInspection,
   GroupInspection,
   Inspection,
   JanitorInspection,
   KeepingInspection,
+  LimitInspection,
   OldestPending,
   PauseInspection,
   StreamInspection,
   TimedInspection,
+  TimedSample,
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
@@ -67,3 +71,4 @@ export { accessOf } from './plan/access.ts'
 export type { PlanOptions, Rates } from './plan/options.ts'
 export type { FunctionMonth, Plan, Price } from './plan/plan.ts'
 export { plan } from './plan/plan.ts'
+export type { RateLimitPlan } from './plan/rate-limits.ts'

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { Connection } from 'millrace'
+import type { Connection, Consumer } from 'millrace'
 import {
   createPoller,
   createPublisher,
@@ -13,6 +13,7 @@ import {
   poll,
   promoteDelays,
   RetryAfterError,
+  rateLimit,
   readEvents,
   type Wake,
 } from 'millrace'
@@ -546,9 +547,16 @@ describe('under the users of the ACL file', () => {
 
     const console = connectAs(CONSOLE)
     await admin.zadd('{orders}:billing:waiting', 0, 'held Order\nA1A0:0')
-    const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
-    await admin.del('{orders}:billing:waiting')
-    expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
+    await admin.hset('{orders}:billing:breakers', 'until Order', 1)
+    await admin.hset('{orders}:billing:rate:*', 'line', 1)
+    const limited = { ...billing, policies: [{ policy: rateLimit({ max: 1, perMs: 1_000 }), eventType: undefined }] }
+    const { streams } = await monitor.during(CONSOLE, () =>
+      inspectStreams({ redis: console, consumers: [limited as Consumer] }),
+    )
+    await admin.del('{orders}:billing:waiting', '{orders}:billing:breakers', '{orders}:billing:rate:*')
+    expect(streams).toMatchObject([
+      { groups: [{ lag: 4, isOurs: true, flow: { breakers: [{}], limits: [{}] }, unknown: {} }], unknown: {} },
+    ])
     const analysis = await monitor.during(CONSOLE, () => analyze('orders', { redis: console }))
     expect(analysis).toMatchObject({ isComplete: true, unknown: {} })
     // one letter whose entry is still there, one whose entry was trimmed, one to drop

@@ -4,6 +4,7 @@ import { clientBytesCheck, keyPrefixCheck } from './checks/client.ts'
 import { consumerNamesCheck } from './checks/consumers.ts'
 import { deadLetterSlotCheck, deadLettersCheck } from './checks/dead-letters.ts'
 import { delayKeysCheck, overdueCheck, unreadableDelaysCheck } from './checks/delays.ts'
+import { breakerCheck, rateLimitCheck, starvedCheck } from './checks/flow.ts'
 import { groupStartCheck } from './checks/group-start.ts'
 import { iamCheck } from './checks/iam.ts'
 import { evictionCheck, memoryCheck } from './checks/memory.ts'
@@ -59,6 +60,9 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   index,
   aging,
   unknownTypes,
+  breakerCheck,
+  rateLimitCheck,
+  starvedCheck,
   slotsCheck,
   consumerNamesCheck,
   deadLettersCheck,

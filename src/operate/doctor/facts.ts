@@ -1,4 +1,5 @@
 import type { Entry } from '../../core/entry.ts'
+import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
@@ -11,6 +12,7 @@ import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
 import type { QuestionsByName, ServerQuestion } from '../ask.ts'
+import { breakersQuestion } from '../inspect/flow.ts'
 import {
   consumersQuestion,
   groupStateMemberQuestion,
@@ -73,6 +75,8 @@ export interface GroupFacts {
   readonly mark: string | undefined
   /** What somebody paused, as it lies beside the group; `''` if nothing is. */
   readonly paused: string
+  /** Circuit breakers that are open; none where whoever asks may not see them: only policies' users need to. */
+  readonly breakers: readonly OpenBreaker[]
   /** The stream that the group's keys belong to. */
   readonly keysOf: string | undefined
 }
@@ -130,6 +134,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
     paused: pausesQuestion(keys),
+    breakers: { ...breakersQuestion(keys), answerOf: (error) => (error.is('NOPERM') ? [] : undefined) },
   }
 }
 

@@ -3,6 +3,7 @@ import type { ConsumerSettings } from '../../define/consumer-settings.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
+import { limitOfAll, type RateLimitPlan, rateLimitPlan, rateLimitsOf } from './rate-limits.ts'
 
 /** What a consumer does and costs. */
 export interface Plan {
@@ -29,6 +30,8 @@ export interface Plan {
     readonly used: number
     readonly keepsUp: boolean
   }
+  /** What rate limits cost: those of the consumer, then that of the options. */
+  readonly rateLimits: readonly RateLimitPlan[]
   /** In 30 days. */
   readonly month: {
     readonly poller: FunctionMonth
@@ -74,11 +77,13 @@ const KEPT_MS = 2_000
 export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions = {}): Plan {
   const settings = 'settings' in consumer ? settingsOf(consumer) : consumer
   const given = resolvePlanOptions(options)
-  const capacity = capacityOf(settings, given)
+  const limits = rateLimitsOf(consumer, given)
+  const capacity = capacityOf(settings, given, limitOfAll(limits))
   return {
     latency: latencyOf(settings, given, capacity.keepsUp),
     retries: retriesOf(settings, given),
     capacity,
+    rateLimits: limits.map((limit) => rateLimitPlan(limit, settings, given)),
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
   }
 }
@@ -88,13 +93,14 @@ function settingsOf({ settings, routeBounds }: Consumer): ConsumerSettings {
   return { ...settings, handlerTimeoutMs: routeBounds.longestTimeoutMs }
 }
 
-function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['capacity'] {
+/** @param limit Events a second that rate limits of all routes let start. */
+function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions, limit: number): Plan['capacity'] {
   const { batchSize, mode } = settings
   const { eventsPerSecond, scheduleMs } = options
   const running = runningPollers(settings, options)
   const drained = running * speedOf(settings, options)
   const once = (1_000 * pollersOf(settings, options) * batchSize) / scheduleMs
-  const most = mode === 'once' && !options.wakes ? Math.min(once, drained) : drained
+  const most = Math.min(limit, mode === 'once' && !options.wakes ? Math.min(once, drained) : drained)
   const used = most > 0 ? eventsPerSecond / most : Infinity
   return { eventsPerSecond: most, used, keepsUp: used <= 1 }
 }

@@ -60,7 +60,7 @@ describe('diagnose()', () => {
     const sent = (await watch.seen()).map(([name]) => name)
 
     expect(sent.filter((name) => name === 'info')).toHaveLength(1)
-    expect(sent.length).toBeLessThan(74)
+    expect(sent.length).toBeLessThan(84)
     expect(new Set(sent)).toEqual(
       new Set(
         'info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' '),
