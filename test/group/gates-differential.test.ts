@@ -224,6 +224,31 @@ it.each(['server', 'memory'] as const)('who waits holds nothing that it was give
   expect(await kinds('n2', pass('1-0', [turn]), pass('2-0', []))).toEqual(['turn', 'pass'])
 })
 
+it.each(['server', 'memory'] as const)(
+  'a place that is given back leaves those of others, on the %s',
+  async (where) => {
+    const side = { server: () => serverSide(redis), memory: memorySide }[where]()
+    await side.clear()
+    const places = [{ key: keys.places('a'), max: 2 }]
+    const pass = (id: string): GateOperation => ({
+      op: 'pass',
+      entryId: id,
+      holder: id,
+      isKnown: false,
+      eventType: '',
+      places,
+      turns: [],
+    })
+    const kinds = async (nonce: string, ...operations: GateOperation[]) =>
+      (await side.ask(nonce, 4, operations)).map(({ kind }) => kind)
+    await kinds('n1', pass('1-0'), pass('2-0'))
+
+    await kinds('n2', { op: 'left', holder: '1-0', heldMs: 1, places })
+
+    expect(await kinds('n3', pass('3-0'), pass('4-0'))).toEqual(['pass', 'place'])
+  },
+)
+
 it.each(['server', 'memory'] as const)('a request that comes late gives nothing, on the %s', async (where) => {
   const side = { server: () => serverSide(redis), memory: memorySide }[where]()
   await side.clear()

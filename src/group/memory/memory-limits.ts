@@ -66,17 +66,21 @@ export class MemoryLimits {
     const flat = this.#run('HGETALL', key) as readonly string[]
     const numbers = new Map<string, number>()
     const holders = new Set<string>()
+    let ends = 0
     for (let at = 0; at < flat.length; at += 2) {
       const [name, value] = [flat[at] as string, Number(flat[at + 1])]
       if (!name.startsWith('@')) numbers.set(name, value)
       else if (value <= this.#now) this.#run('HDEL', key, name)
-      else holders.add(name)
+      else {
+        holders.add(name)
+        ends = Math.max(ends, value)
+      }
     }
     if ((numbers.get('used') ?? 0) > this.#now + CLOCK_STEP_MS)
       for (const name of ['line', 'back']) numbers.delete(name)
     const read = Object.fromEntries(NUMBERS.map((name) => [name, numbers.get(name) ?? 0]))
     const [avg, gap] = [numbers.get('avg'), numbers.get('gap')]
-    const ofCall = { soon: 0, ends: 0, per: 0, hasChanged: false }
+    const ofCall = { soon: 0, ends, per: 0, hasChanged: false }
     return { key, holders, avg, gap, ...(read as Record<(typeof NUMBERS)[number], number>), ...ofCall }
   }
 

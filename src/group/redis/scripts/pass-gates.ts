@@ -68,7 +68,7 @@ local function limitOf(key)
     local name, value = flat[i], tonumber(flat[i + 1]) or 0
     if name:sub(1, 1) ~= '@' then known.numbers[name] = value
     elseif value <= now then gone[#gone + 1] = name
-    else known.holders[name], known.count = true, known.count + 1 end
+    else known.holders[name], known.count, known.ends = true, known.count + 1, math.max(known.ends or 0, value) end
   end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
   for _, name in ipairs({'line', 'back', 'used', 'free', 'late', 'peak', 'since'}) do known[name] = known.numbers[name] or 0 end
