@@ -1,6 +1,7 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
 const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000' } = process.env
+const { WAREHOUSE_URL, EVENT_BUS_NAME, AUDIT_BUCKET } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -16,6 +17,8 @@ if (ALERTS_TOPIC_ARN !== undefined && !/^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]+$/.t
   refuse(`ALERTS_TOPIC_ARN must be the ARN of an SNS topic, got ${JSON.stringify(ALERTS_TOPIC_ARN)}`)
 if (PARTNERS_URL && !(URL.canParse(PARTNERS_URL) && /^https?:[^?#]+$/.test(PARTNERS_URL)))
   refuse('PARTNERS_URL must be an http:// or https:// URL without a query')
+if (WAREHOUSE_URL && !(URL.canParse(WAREHOUSE_URL) && /^https?:[^?#]+$/.test(WAREHOUSE_URL)))
+  refuse('WAREHOUSE_URL must be an http:// or https:// URL without a query')
 if (!/^[1-9]\d{2,9}$/.test(CHECKOUT_TIMEOUT_MS))
   refuse(`CHECKOUT_TIMEOUT_MS must be 100 or more milliseconds, got ${JSON.stringify(CHECKOUT_TIMEOUT_MS)}`)
 
@@ -27,6 +30,27 @@ export const partnersUrl = PARTNERS_URL && `${PARTNERS_URL.replace(/\/+$/, '')}/
 
 /** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
 export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)
+
+/** Where the warehouse is: `WAREHOUSE_URL`, with a slash at its end; without it, nobody is asked. */
+export const warehouseUrl = WAREHOUSE_URL && `${WAREHOUSE_URL.replace(/\/+$/, '')}/`
+
+/**
+ * The bus that orders are forwarded to: `EVENT_BUS_NAME`. Local runs, which have `REDIS_URL`, may have none.
+ *
+ * @throws {Error} It is not set.
+ */
+export function eventBusName(): string | undefined {
+  return EVENT_BUS_NAME || (REDIS_URL ? undefined : refuse('EVENT_BUS_NAME must be set'))
+}
+
+/**
+ * The bucket that keeps the record of orders: `AUDIT_BUCKET`. Local runs, which have `REDIS_URL`, may have none.
+ *
+ * @throws {Error} It is not set.
+ */
+export function auditBucket(): string | undefined {
+  return AUDIT_BUCKET || (REDIS_URL ? undefined : refuse('AUDIT_BUCKET must be set'))
+}
 
 /**
  * The topic of alerts: `ALERTS_TOPIC_ARN`. Local runs, which have `REDIS_URL`, may have none.
