@@ -19,7 +19,8 @@ const SYSTEMS: readonly {
   },
   {
     name: 'fan-out',
-    about: 'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',
+    about:
+      'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',
     load: () => import('./fan-out.ts'),
   },
   {

@@ -88,6 +88,11 @@ const USERS: Readonly<Record<string, string>> = {
   'checkout-poller': access.checkoutPoller,
   'checkout-claimer': access.checkoutClaimer,
   'checkout-read': access.checkoutRead,
+  'fan-out-publisher': access.fanOutPublisher,
+  'fan-out-poller': access.fanOutPoller,
+  'fan-out-claimer': access.fanOutClaimer,
+  'fan-out-read': access.fanOutRead,
+  'fan-out-operator': access.fanOutOperator,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

@@ -19,3 +19,8 @@ export const checkoutPublisher: string
 export const checkoutPoller: string
 export const checkoutClaimer: string
 export const checkoutRead: string
+export const fanOutPublisher: string
+export const fanOutPoller: string
+export const fanOutClaimer: string
+export const fanOutRead: string
+export const fanOutOperator: string

@@ -30,7 +30,12 @@ export function drawOrder(n: number, random: Random): Drawn[] {
 
 function drawnOf(event: Publication[0], payload: Drawn['payload'] & Record<string, unknown>): Drawn {
   const eventId = `${event.type}:${payload.orderId}`
-  return { type: event.type, eventId, payload, publication: [event, payload, { eventId, aggregateId: payload.orderId }] }
+  return {
+    type: event.type,
+    eventId,
+    payload,
+    publication: [event, payload, { eventId, aggregateId: payload.orderId }],
+  }
 }
 
 /** What each group takes. */
@@ -42,7 +47,8 @@ export const TAKES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** The events of a list that a group takes. */
-export const takenBy = (group: string, drawn: readonly Drawn[]) => drawn.filter(({ type }) => TAKES[group]?.includes(type))
+export const takenBy = (group: string, drawn: readonly Drawn[]) =>
+  drawn.filter(({ type }) => TAKES[group]?.includes(type))
 
 export const centsOf = (drawn: readonly Drawn[], type: string) =>
   drawn.reduce((sum, one) => sum + (one.type === type ? (one.payload.cents ?? 0) : 0), 0)

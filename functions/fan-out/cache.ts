@@ -8,10 +8,7 @@ export const pageOf = (orderId: string) => `{shop-orders}:page:${orderId}`
 export const listOf = (customerId: string) => `{shop-orders}:list:${customerId}`
 
 /** Drops the pages that an event makes stale. It may be done again at any time: a page that is gone is made anew. */
-export function dropPages(
-  { payload }: EventOf<(typeof ORDER_EVENTS)[number]>,
-  context: HandlerContext,
-): void {
+export function dropPages({ payload }: EventOf<(typeof ORDER_EVENTS)[number]>, context: HandlerContext): void {
   effects(context).delete(pageOf(payload.orderId)).delete(listOf(payload.customerId))
 }
 

@@ -21,7 +21,8 @@ export async function askAws<Answer>(service: string, request: Promise<Answer>):
     const status = $metadata?.httpStatusCode
     const isLasting = status !== undefined && REFUSED.includes(status)
     const isBusy = status === undefined || status === 429 || status >= 500 || /throttl|slowdown/i.test(name)
-    if (isLasting || isBusy) throw new UnavailableError(`${service} takes no work: ${name}`, { isLasting, cause: error })
+    if (isLasting || isBusy)
+      throw new UnavailableError(`${service} takes no work: ${name}`, { isLasting, cause: error })
     throw error
   }
 }

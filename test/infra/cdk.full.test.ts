@@ -15,6 +15,7 @@ const PARTS = {
   activity: ['poller', 'claimer'],
   analytics: ['poller', 'claimer', 'detect', 'read'],
   checkout: ['poller', 'claimer', 'read'],
+  'fan-out': ['poller', 'claimer', 'read'],
 }
 const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
   parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),
@@ -76,8 +77,8 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
 })
 
 test('the CDK app has a dashboard of every group', () => {
-  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(10)
-  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(8)
+  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(16)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(10)
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

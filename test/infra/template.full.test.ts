@@ -9,6 +9,8 @@ import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { drawOrder } from '../../demo/fan-out/draw.ts'
+import { createRandom } from '../../demo/random.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
 import { OrderPlaced } from '../../functions/events/checkout.ts'
@@ -31,13 +33,16 @@ const FUNCTIONS = [
   { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
   { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 505 },
   { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 550 },
+  { name: 'fanOutPoller', system: 'fan-out', part: 'poller', maxKB: 505 },
+  { name: 'fanOutClaimer', system: 'fan-out', part: 'claimer', maxKB: 550 },
 ].map(complete)
 
-/** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml and infra/fan-out.yml. */
 const OTHERS = [
   { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
   { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
   { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
+  { name: 'fanOutRead', system: 'fan-out', part: 'read', maxKB: 400 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
@@ -63,12 +68,19 @@ const CONSUMERS = [
   'CheckoutStock',
   'CheckoutShipping',
   'CheckoutStats',
+  'ShopOrdersBilling',
+  'ShopOrdersSearch',
+  'ShopOrdersCache',
+  'ShopOrdersWarehouse',
+  'ShopOrdersBridge',
+  'ShopOrdersAudit',
 ]
 
 /** What the functions of a system have in their environment beside. */
 const ENVIRONMENTS: Readonly<Record<string, object>> = {
   orders: { ORDERS_STREAM: 'orders' },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
+  'fan-out': { WAREHOUSE_URL: '', EVENT_BUS_NAME: { Ref: 'OrdersBus' }, AUDIT_BUCKET: { Ref: 'OrdersRecord' } },
 }
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
@@ -99,8 +111,9 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
-        'AWS::Lambda::Url',
-        'AWS::Lambda::Url',
+        ...count(3, 'AWS::Lambda::Url'),
+        'AWS::Events::EventBus', // of fan-out, as what its poller and claimer may do there
+        ...count(2, 'AWS::IAM::RolePolicy'),
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(7 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
@@ -277,6 +290,7 @@ describe('the template', () => {
   test('asks those who read to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('FanOutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -293,6 +307,24 @@ describe('the template', () => {
     expect(new Set(allowed.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action))).toEqual(
       new Set(['ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets']),
     )
+  })
+
+  test('lets the groups of fan-out forward events and write records, and nobody write one over another', () => {
+    for (const part of ['Poller', 'Claimer'])
+      expect(properties(`FanOut${part}Sinks`)).toMatchObject({
+        RoleName: { Ref: `FanOut${part}Role` },
+        PolicyDocument: {
+          Statement: [
+            { Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': ['OrdersBus', 'Arn'] } },
+            { Action: 's3:PutObject', Resource: { 'Fn::Sub': `\${OrdersRecord.Arn}/audit/*` } },
+          ],
+        },
+      })
+    expect(packaged.template.Resources.OrdersRecord).toMatchObject({ DeletionPolicy: 'Retain' })
+    expect(properties('OrdersRecordPolicy').PolicyDocument.Statement).toMatchObject([
+      { Effect: 'Deny', Action: 's3:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } },
+      { Effect: 'Deny', Action: 's3:PutObject', Condition: { Null: { 's3:if-none-match': 'true' } } },
+    ])
   })
 
   test('keeps what a schedule could not deliver, encrypted and over TLS alone', () => {
@@ -526,6 +558,28 @@ describe('the bundles at work, each under its own Redis user', () => {
       ended: { 'OrderFulfilled:orders': '1' },
       deadLetters: { order: 0 },
     })
+  })
+
+  test('the fan-out functions have each group do its part, and say how far it is', async () => {
+    const redis = connectIoredis(urlOf(server, 'fan-out-publisher'))
+    const shop = createPublisher({ stream: 'shop-orders', redis, producer: 'shop' })
+    const order = drawOrder(1, createRandom(1))
+    await shop.publishMany(order.map(({ publication }) => publication))
+    await redis.close()
+    await raw.set('{shop-orders}:page:o-1', 'page')
+    // some listen until their time is up; without a bus, a bucket and a warehouse nobody is asked
+    const report = await invoke('fanOutPoller', {}, {}, 14_000)
+    expect(await invoke('fanOutClaimer', {}, {}, 14_000)).toMatchObject({ deadLettered: 0, unsettled: 0 })
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('fanOutRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+
+    expect(report.read).toBe(6 * order.length)
+    expect(await raw.exists('{shop-orders}:page:o-1')).toBe(0)
+    expect((await invokeRead({})).groups).toMatchObject(Array.from({ length: 6 }, () => ({ lag: 0, isMet: true })))
+    const customerId = order[0]?.payload.customerId
+    expect(await invokeRead({ customerId })).toEqual({ orders: [{ orderId: 'o-1', state: expect.any(String) }] })
   })
 
   /** As if nobody had done anything with what is pending for an hour. */
