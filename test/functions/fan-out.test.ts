@@ -1,16 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { BatchContext, BatchEvent } from 'millrace'
+import type { BatchContext, BatchEvent, EventOf } from 'millrace'
 import { createPublisher, poll } from 'millrace'
 import type { StreamInspection } from 'millrace/operate'
-import { connectMemory } from 'millrace/testing'
+import { connectMemory, createHandlerContext, effectsOf } from 'millrace/testing'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { SinkRules } from '../../demo/fan-out/sinks.ts'
 import { startSinks } from '../../demo/fan-out/sinks.ts'
 import { ORDER_EVENTS, OrderCancelled, OrderPaid, OrderPlaced, STREAM } from '../../functions/events/shop-orders.ts'
-import { startAgain } from '../../functions/fan-out/cache.ts'
+import { dropPages, startAgain } from '../../functions/fan-out/cache.ts'
 import { OBJECTIVES, progressOf } from '../../functions/fan-out/objectives.ts'
-import { stateOf } from '../../functions/fan-out/search.ts'
+import { indexOrder, stateOf } from '../../functions/fan-out/search.ts'
+import { askAws } from '../../functions/shared/ask-aws.ts'
 
 vi.hoisted(() => {
   process.env.REDIS_URL = 'redis://127.0.0.1:1'
@@ -147,13 +148,58 @@ describe('keepRecord()', () => {
   test('writes an object once: the same batch again changes nothing, another one has another name', async () => {
     const { keepRecord, sinks } = await withSinks()
     await keepRecord(batchOf(3), context())
-    const before = new Map(sinks.objects)
+    const [[key = '', lines] = []] = [...sinks.objects]
     await keepRecord(batchOf(3), context())
 
-    expect(sinks.objects).toEqual(before)
+    // the very one that was written first
+    expect([sinks.objects.size, sinks.objects.get(key) === lines]).toEqual([1, true])
     const [first, , last] = batchOf(3) as [BatchEvent, BatchEvent, BatchEvent]
     await keepRecord([first, last], context())
     expect(sinks.objects.size).toBe(2)
+  })
+})
+
+describe('askAws()', () => {
+  const failing = (name: string, httpStatusCode?: number) =>
+    Object.assign(new Error(name), { name, ...(httpStatusCode && { $metadata: { httpStatusCode } }) })
+
+  test.each([
+    [failing('ThrottlingException', 400), { code: 'ERR_UNAVAILABLE', isLasting: false }],
+    [failing('InternalFailure', 500), { code: 'ERR_UNAVAILABLE', isLasting: false }],
+    [failing('ECONNREFUSED'), { code: 'ERR_UNAVAILABLE', isLasting: false }],
+    [failing('AccessDenied', 403), { code: 'ERR_UNAVAILABLE', isLasting: true }],
+    [failing('NoSuchBucket', 404), { code: 'ERR_UNAVAILABLE', isLasting: true }],
+    [failing('EntityTooLarge', 400), { name: 'EntityTooLarge' }],
+  ])('takes %s for what it is', async (error, expected) => {
+    await expect(askAws('S3', Promise.reject(error))).rejects.toMatchObject(expected)
+  })
+})
+
+describe('indexOrder() and dropPages()', () => {
+  const entry = { stream: STREAM, entryId: '1795971102000-0' }
+  const paid = { type: 'OrderPaid', payload: { ...WHO, cents: 700 } } as EventOf<typeof OrderPaid>
+
+  test('set the facts of their own type, and keep the newest orders of a customer', () => {
+    const handed = createHandlerContext(entry)
+    indexOrder(paid, handed)
+
+    expect(effectsOf(handed)).toEqual([
+      ['HSET', '{shop-orders}:document:o-1', 'customerId', 'c-1', 'OrderPaid', '{"cents":700}'],
+      ['PEXPIRE', '{shop-orders}:document:o-1', 7_776_000_000],
+      ['ZADD', '{shop-orders}:orders-of:c-1', 'GT', '1795971102000', 'o-1'],
+      ['ZREMRANGEBYRANK', '{shop-orders}:orders-of:c-1', 0, -1_001],
+      ['PEXPIRE', '{shop-orders}:orders-of:c-1', 7_776_000_000],
+    ])
+  })
+
+  test("drop the order's page, and its customer's list", () => {
+    const handed = createHandlerContext(entry)
+    dropPages(paid, handed)
+
+    expect(effectsOf(handed)).toEqual([
+      ['DEL', '{shop-orders}:page:o-1'],
+      ['DEL', '{shop-orders}:list:c-1'],
+    ])
   })
 })
 
