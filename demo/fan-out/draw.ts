@@ -39,7 +39,7 @@ function drawnOf(event: Publication[0], payload: Drawn['payload'] & Record<strin
 }
 
 /** What each group takes. */
-export const TAKES: Readonly<Record<string, readonly string[]>> = {
+const TAKES: Readonly<Record<string, readonly string[]>> = {
   billing: ['OrderPaid', 'OrderRefunded'],
   search: ['OrderPlaced', 'OrderPaid', 'OrderShipped', 'OrderCancelled'],
   warehouse: ['OrderPlaced', 'OrderPaid', 'OrderRefunded'],

@@ -14,12 +14,12 @@ export type Fate = 'yes' | 'busy' | 'fail' | 'drop'
 /** What becomes of one row or event, by its eventId. */
 export type Piece = 'taken' | 'later' | 'refused'
 
-export interface Line {
+interface Line {
   readonly entryId: string
   readonly fields: readonly (readonly [name: string, value: string])[]
 }
 
-export interface Forwarded {
+interface Forwarded {
   readonly DetailType: string
   readonly detail: { readonly eventId: string; readonly [member: string]: unknown }
 }
