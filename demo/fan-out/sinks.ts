@@ -31,7 +31,7 @@ export interface SinkRules {
   readonly doneWith?: (asked: Asked) => unknown
 }
 
-/** A warehouse, S3 and EventBridge, with what they hold: it outlives whoever asks. */
+/** A warehouse, S3 and EventBridge, with what they hold: it outlives whoever asks, but for rows that were never flushed. */
 export interface Sinks {
   /** What the functions' environment says of them. */
   readonly environment: Readonly<Record<string, string>>
@@ -56,25 +56,30 @@ export async function startSinks({
   pieceOf = () => 'taken',
   doneWith = () => {},
 }: SinkRules = {}): Promise<Sinks> {
-  const [staged, rows] = [new Map<string, string>(), new Map<string, string>()]
+  const rows = new Map<string, string>()
+  const staged = new Map<string, Map<string, string>>()
   const objects = new Map<string, readonly Line[]>()
   const forwarded: Forwarded[] = []
   const attempts: Partial<Record<Asked, number>> = {}
 
   const carryOut: Readonly<Record<Asked, (body: Buffer, request: IncomingMessage) => Answer>> = {
-    rows(body) {
+    rows(body, request) {
+      const batch = batchOf(request)
+      const own = staged.get(batch) ?? new Map<string, string>()
+      staged.set(batch, own)
       const lines = body.toString().trim().split('\n')
       const refused = lines.flatMap((line) => {
         const { id } = JSON.parse(line) as { id: string }
         if (pieceOf('rows', id) === 'refused') return [{ id, why: 'a column does not fit' }]
-        staged.set(id, line)
+        own.set(id, line)
         return []
       })
       return json({ refused })
     },
-    flush() {
-      for (const [id, line] of staged) rows.set(id, line)
-      staged.clear()
+    flush(_body, request) {
+      const batch = batchOf(request)
+      for (const [id, line] of staged.get(batch) ?? []) rows.set(id, line)
+      staged.delete(batch)
       return json({})
     },
     object(body, { url = '', headers }) {
@@ -144,8 +149,10 @@ export async function startSinks({
 function askedBy({ method, url = '' }: IncomingMessage): Asked {
   if (method === 'PUT') return 'object'
   if (url === '/') return 'events'
-  return url.endsWith('/flush') ? 'flush' : 'rows'
+  return url.includes('/flush') ? 'flush' : 'rows'
 }
+
+const batchOf = ({ url = '' }: IncomingMessage) => new URL(url, 'http://warehouse').searchParams.get('batch') ?? ''
 
 function json(body: object): Answer {
   return { status: 200, body: JSON.stringify(body) }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { BatchContext, BatchEvent, BatchResponse } from 'millrace'
 import { NonRetryableError, UnavailableError } from 'millrace'
 import * as z from 'zod/mini'
@@ -20,10 +21,12 @@ interface Row {
  */
 export async function loadRows(events: readonly BatchEvent[], { signal }: BatchContext): Promise<BatchResponse> {
   const rows = events.map(({ type, eventId, occurredAt, payload }) => ({ id: eventId, type, occurredAt, payload }))
+  // what others load meanwhile is no part of it
+  const batch = randomUUID()
   const refused = new Map<string, string>()
   for (let n = 0; n < rows.length; n += MAX_ROWS)
-    for (const { id, why } of await ingest(rows.slice(n, n + MAX_ROWS), signal)) refused.set(id, why)
-  await flush(signal)
+    for (const { id, why } of await ingest(batch, rows.slice(n, n + MAX_ROWS), signal)) refused.set(id, why)
+  await flush(batch, signal)
   return {
     batchItemFailures: events.flatMap(({ entryId, eventId }) => {
       const why = refused.get(eventId)
@@ -32,13 +35,13 @@ export async function loadRows(events: readonly BatchEvent[], { signal }: BatchC
   }
 }
 
-async function ingest(rows: readonly Row[], signal: AbortSignal) {
-  const response = await post('rows', rows.map((row) => `${JSON.stringify(row)}\n`).join(''), signal)
+async function ingest(batch: string, rows: readonly Row[], signal: AbortSignal) {
+  const response = await post(`rows?batch=${batch}`, rows.map((row) => `${JSON.stringify(row)}\n`).join(''), signal)
   return response ? Answer.parse(await response.json()).refused : []
 }
 
-async function flush(signal: AbortSignal): Promise<void> {
-  const response = await post('flush', '', signal)
+async function flush(batch: string, signal: AbortSignal): Promise<void> {
+  const response = await post(`flush?batch=${batch}`, '', signal)
   await response?.body?.cancel()
 }
 

@@ -28,7 +28,7 @@ async function withSinks(rules: SinkRules = {}) {
   onTestFinished(() => sinks.close())
   vi.resetModules()
   for (const [name, value] of Object.entries(sinks.environment)) vi.stubEnv(name, value)
-  onTestFinished(() => vi.unstubAllEnvs())
+  onTestFinished(() => void vi.unstubAllEnvs())
   const { loadRows } = await import('../../functions/fan-out/warehouse.ts')
   const { forwardEvents } = await import('../../functions/fan-out/bridge.ts')
   const { keepRecord } = await import('../../functions/fan-out/audit.ts')

@@ -171,15 +171,15 @@ test('fan-out: a group that misses its objective is named, and one that was neve
   onTestFinished(() => sinks.close())
   const system = await startSystem(FUNCTIONS, GROUPS, { environment: sinks.environment })
   vi.stubEnv('REDIS_URL', system.server.url)
-  onTestFinished(() => vi.unstubAllEnvs())
+  onTestFinished(() => void vi.unstubAllEnvs())
   const { handler: read } = await import('../../functions/fan-out/read.ts')
   const { redis } = await import('../../functions/shared/redis.ts')
   onTestFinished(() => redis.close())
-  const ask = async (queryStringParameters?: Record<string, string>) =>
+  const ask = async (queryStringParameters: Record<string, string> = {}) =>
     JSON.parse((await read({ queryStringParameters })).body)
   const shop = createPublisher({ stream: STREAM, redis: system.redis })
   const [placed] = drawOrder(1, createRandom(1)) as [Drawn]
-  await shop.publish(...placed.publication)
+  await shop.publishMany([placed.publication])
   const [[, fields] = ['', []]] = await system.raw.xrange(STREAM, '-', '+')
   await system.raw.del(STREAM)
   expect((await ask()).behind).toEqual([])
