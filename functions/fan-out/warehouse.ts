@@ -36,20 +36,20 @@ export async function loadRows(events: readonly BatchEvent[], { signal }: BatchC
 }
 
 async function ingest(batch: string, rows: readonly Row[], signal: AbortSignal) {
-  const response = await post(`rows?batch=${batch}`, rows.map((row) => `${JSON.stringify(row)}\n`).join(''), signal)
+  const response = await post('rows', batch, rows.map((row) => `${JSON.stringify(row)}\n`).join(''), signal)
   return response ? Answer.parse(await response.json()).refused : []
 }
 
 async function flush(batch: string, signal: AbortSignal): Promise<void> {
-  const response = await post(`flush?batch=${batch}`, '', signal)
+  const response = await post('flush', batch, '', signal)
   await response?.body?.cancel()
 }
 
 /** Without a warehouse nobody is asked, and nothing refused. */
-async function post(path: string, body: string, signal: AbortSignal): Promise<Response | undefined> {
+async function post(what: string, batch: string, body: string, signal: AbortSignal): Promise<Response | undefined> {
   if (!warehouseUrl) return undefined
   const headers = { 'content-type': 'application/x-ndjson' }
-  const request = fetch(new URL(path, warehouseUrl), { method: 'POST', headers, body, signal })
+  const request = fetch(new URL(`${what}?batch=${batch}`, warehouseUrl), { method: 'POST', headers, body, signal })
   const response = await request.catch((error: Error) => {
     throw new UnavailableError('The warehouse cannot be reached', { cause: error })
   })
@@ -57,5 +57,5 @@ async function post(path: string, body: string, signal: AbortSignal): Promise<Re
   await response.body?.cancel()
   // it took nothing: the events are handed back, at no delivery
   if ([429, 503].includes(response.status)) throw new UnavailableError('The warehouse takes nothing for now')
-  throw new Error(`The warehouse answered ${path} with ${response.status}`)
+  throw new Error(`The warehouse answered ${what} with ${response.status}`)
 }
