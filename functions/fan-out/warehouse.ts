@@ -4,6 +4,9 @@ import { NonRetryableError, UnavailableError } from 'millrace'
 import * as z from 'zod/mini'
 import { warehouseUrl } from '../shared/env.ts'
 
+// checked when the module loads
+const url = warehouseUrl()
+
 /** Rows of one request. */
 const MAX_ROWS = 200
 
@@ -47,9 +50,9 @@ async function flush(batch: string, signal: AbortSignal): Promise<void> {
 
 /** Without a warehouse nobody is asked, and nothing refused. */
 async function post(what: string, batch: string, body: string, signal: AbortSignal): Promise<Response | undefined> {
-  if (!warehouseUrl) return undefined
+  if (!url) return undefined
   const headers = { 'content-type': 'application/x-ndjson' }
-  const request = fetch(new URL(`${what}?batch=${batch}`, warehouseUrl), { method: 'POST', headers, body, signal })
+  const request = fetch(new URL(`${what}?batch=${batch}`, url), { method: 'POST', headers, body, signal })
   const response = await request.catch((error: Error) => {
     throw new UnavailableError('The warehouse cannot be reached', { cause: error })
   })

@@ -1,7 +1,6 @@
 /** The only place that reads the environment; checked once, when the module loads. */
 const { REDIS_URL, REDIS_URL_PARAMETER, ORDERS_STREAM = 'orders', ALERTS_TOPIC_ARN } = process.env
 const { PARTNERS_URL, CHECKOUT_TIMEOUT_MS = '900000' } = process.env
-const { WAREHOUSE_URL, EVENT_BUS_NAME, AUDIT_BUCKET } = process.env
 
 /** Lambda gives a function ten seconds to start. */
 const PARAMETER_TIMEOUT_MS = 5_000
@@ -27,8 +26,8 @@ export const partnersUrl = httpUrl('PARTNERS_URL', PARTNERS_URL)
 /** How long an order may take until it is confirmed, in milliseconds: `CHECKOUT_TIMEOUT_MS`, default 15 minutes. */
 export const checkoutTimeoutMs = Number(CHECKOUT_TIMEOUT_MS)
 
-/** Where the warehouse is: `WAREHOUSE_URL`, with a slash at its end; without it, nobody is asked. */
-export const warehouseUrl = httpUrl('WAREHOUSE_URL', WAREHOUSE_URL)
+/** Where the warehouse is: `WAREHOUSE_URL`, with a slash at its end; without it, nobody is asked. A function, as the next ones: bundles that do not call it are without it. */
+export const warehouseUrl = () => httpUrl('WAREHOUSE_URL', process.env.WAREHOUSE_URL)
 
 /**
  * The bus that orders are forwarded to: `EVENT_BUS_NAME`. Local runs, which have `REDIS_URL`, may have none.
@@ -36,7 +35,7 @@ export const warehouseUrl = httpUrl('WAREHOUSE_URL', WAREHOUSE_URL)
  * @throws {Error} It is not set.
  */
 export function eventBusName(): string | undefined {
-  return EVENT_BUS_NAME || (REDIS_URL ? undefined : refuse('EVENT_BUS_NAME must be set'))
+  return process.env.EVENT_BUS_NAME || (REDIS_URL ? undefined : refuse('EVENT_BUS_NAME must be set'))
 }
 
 /**
@@ -45,7 +44,7 @@ export function eventBusName(): string | undefined {
  * @throws {Error} It is not set.
  */
 export function auditBucket(): string | undefined {
-  return AUDIT_BUCKET || (REDIS_URL ? undefined : refuse('AUDIT_BUCKET must be set'))
+  return process.env.AUDIT_BUCKET || (REDIS_URL ? undefined : refuse('AUDIT_BUCKET must be set'))
 }
 
 /**
