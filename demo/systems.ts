@@ -23,6 +23,12 @@ const SYSTEMS: readonly {
     load: () => import('./webhooks.ts'),
   },
   {
+    name: 'fan-out',
+    about:
+      'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',
+    load: () => import('./fan-out.ts'),
+  },
+  {
     name: 'activity',
     about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
     load: () => import('./activity.ts'),

@@ -94,6 +94,11 @@ const USERS: Readonly<Record<string, string>> = {
   'webhooks-poller': access.webhooksPoller,
   'webhooks-claimer': access.webhooksClaimer,
   'webhooks-read': access.webhooksRead,
+  'fan-out-publisher': access.fanOutPublisher,
+  'fan-out-poller': access.fanOutPoller,
+  'fan-out-claimer': access.fanOutClaimer,
+  'fan-out-read': access.fanOutRead,
+  'fan-out-operator': access.fanOutOperator,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

@@ -25,3 +25,8 @@ export const webhooksRegistrar: string
 export const webhooksPoller: string
 export const webhooksClaimer: string
 export const webhooksRead: string
+export const fanOutPublisher: string
+export const fanOutPoller: string
+export const fanOutClaimer: string
+export const fanOutRead: string
+export const fanOutOperator: string

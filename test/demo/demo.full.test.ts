@@ -135,6 +135,21 @@ test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
   expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
 })
 
+test('npm run demo -- fan-out adds up in each group', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['fan-out', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  for (const name of [
+    'billing: cents paid',
+    'search: documents',
+    'warehouse: rows',
+    'bridge: events',
+    'audit: entries',
+  ])
+    expect(numbersOf(ran, new RegExp(`ok  ${name} (\\d+) += [ \\w]+ (\\d+)$`, 'm'))[0]).toBeGreaterThan(0)
+  expect(ran.stdout).toMatch(/ok {2}groups behind 0 += 0\n[\s\S]*\n\nEverything adds up\n$/)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

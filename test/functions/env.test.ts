@@ -111,6 +111,35 @@ describe('PARTNERS_URL', () => {
   )
 })
 
+describe('WAREHOUSE_URL', () => {
+  test('is what a request is resolved against', async () => {
+    const { warehouseUrl } = await loadEnv({ REDIS_URL: SECRET, WAREHOUSE_URL: 'https://a.example/v1' })
+
+    expect(new URL('rows', warehouseUrl()).href).toBe('https://a.example/v1/rows')
+  })
+
+  test('must be an HTTP URL', async () => {
+    const { warehouseUrl } = await loadEnv({ REDIS_URL: SECRET, WAREHOUSE_URL: 'warehouse' })
+
+    expect(() => warehouseUrl()).toThrow('WAREHOUSE_URL must be an http:// or https:// URL')
+  })
+})
+
+describe('EVENT_BUS_NAME and AUDIT_BUCKET', () => {
+  test('may be left out of local runs', async () => {
+    const local = await loadEnv({ REDIS_URL: SECRET, EVENT_BUS_NAME: '' })
+
+    expect([local.eventBusName(), local.auditBucket()]).toEqual([undefined, undefined])
+  })
+
+  test('may not be left out of any other', async () => {
+    const deployed = await loadEnv({ REDIS_URL_PARAMETER: '/shop/redis-url', AUDIT_BUCKET: 'records' })
+
+    expect(deployed.auditBucket()).toBe('records')
+    expect(() => deployed.eventBusName()).toThrow('EVENT_BUS_NAME must be set')
+  })
+})
+
 describe('CHECKOUT_TIMEOUT_MS', () => {
   test('is 15 minutes unless it is set', async () => {
     expect((await loadEnv({ REDIS_URL: SECRET })).checkoutTimeoutMs).toBe(900_000)

@@ -16,6 +16,7 @@ const PARTS = {
   analytics: ['poller', 'claimer', 'detect', 'read'],
   checkout: ['poller', 'claimer', 'read'],
   webhooks: ['poller', 'claimer', 'read'],
+  'fan-out': ['poller', 'claimer', 'read'],
 }
 const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
   parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),
@@ -77,8 +78,8 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
 })
 
 test('the CDK app has a dashboard of every group', () => {
-  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(11)
-  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(11)
+  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(17)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(13)
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

@@ -9,6 +9,8 @@ import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { drawOrder } from '../../demo/fan-out/draw.ts'
+import { createRandom } from '../../demo/random.ts'
 import { SECRET, startMerchants } from '../../demo/webhooks/merchants.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
@@ -36,14 +38,17 @@ const FUNCTIONS = [
   { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 560 },
   { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 530 },
   { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 575 },
+  { name: 'fanOutPoller', system: 'fan-out', part: 'poller', maxKB: 505 },
+  { name: 'fanOutClaimer', system: 'fan-out', part: 'claimer', maxKB: 550 },
 ].map(complete)
 
-/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml and infra/webhooks.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml, infra/webhooks.yml and infra/fan-out.yml. */
 const OTHERS = [
   { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
   { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
   { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
   { name: 'webhooksRead', system: 'webhooks', part: 'read', maxKB: 310 },
+  { name: 'fanOutRead', system: 'fan-out', part: 'read', maxKB: 400 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
@@ -71,6 +76,12 @@ const CONSUMERS = [
   'CheckoutShipping',
   'CheckoutStats',
   'WebhooksDelivery',
+  'ShopOrdersBilling',
+  'ShopOrdersSearch',
+  'ShopOrdersCache',
+  'ShopOrdersWarehouse',
+  'ShopOrdersBridge',
+  'ShopOrdersAudit',
 ]
 
 /** What the functions of a system, or one of them, have in their environment beside. */
@@ -93,6 +104,7 @@ const ENVIRONMENTS: Readonly<Record<string, object>> = {
   },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
   webhooks: { WEBHOOKS_TIMEOUT_MS: '15000' },
+  'fan-out': { WAREHOUSE_URL: '', EVENT_BUS_NAME: { Ref: 'OrdersBus' }, AUDIT_BUCKET: { Ref: 'OrdersRecord' } },
 }
 
 /** In seconds, of the functions whose handlers take more than 10. */
@@ -131,7 +143,9 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
-        ...count(3, 'AWS::Lambda::Url'),
+        ...count(4, 'AWS::Lambda::Url'),
+        'AWS::Events::EventBus', // of fan-out, as what its poller and claimer may do there
+        ...count(2, 'AWS::IAM::RolePolicy'),
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
         ...count(8 * CONSUMERS.length + 3, 'AWS::CloudWatch::Alarm'), // three of the janitor's
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
@@ -310,6 +324,7 @@ describe('the template', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('WebhooksReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('FanOutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -326,6 +341,24 @@ describe('the template', () => {
     expect(new Set(allowed.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action))).toEqual(
       new Set(['ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets']),
     )
+  })
+
+  test('lets the groups of fan-out forward events and write records, and nobody write one over another', () => {
+    for (const part of ['Poller', 'Claimer'])
+      expect(properties(`FanOut${part}Sinks`)).toMatchObject({
+        RoleName: { Ref: `FanOut${part}Role` },
+        PolicyDocument: {
+          Statement: [
+            { Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': ['OrdersBus', 'Arn'] } },
+            { Action: 's3:PutObject', Resource: { 'Fn::Sub': `\${OrdersRecord.Arn}/audit/*` } },
+          ],
+        },
+      })
+    expect(packaged.template.Resources.OrdersRecord).toMatchObject({ DeletionPolicy: 'Retain' })
+    expect(properties('OrdersRecordPolicy').PolicyDocument.Statement).toMatchObject([
+      { Effect: 'Deny', Action: 's3:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } },
+      { Effect: 'Deny', Action: 's3:PutObject', Condition: { Null: { 's3:if-none-match': 'true' } } },
+    ])
   })
 
   test('keeps what a schedule could not deliver, encrypted and over TLS alone', () => {
@@ -599,6 +632,28 @@ describe('the bundles at work, each under its own Redis user', () => {
       paused: {},
     })
     expect((await invokeRead({ merchantId: 'busy' })).days[0]).toMatchObject({ answers: { 200: 1, 429: 1 } })
+  })
+
+  test('the fan-out functions have each group do its part, and say how far it is', async () => {
+    const redis = connectIoredis(urlOf(server, 'fan-out-publisher'))
+    const shop = createPublisher({ stream: 'shop-orders', redis, producer: 'shop' })
+    const order = drawOrder(1, createRandom(1))
+    await shop.publishMany(order.map(({ publication }) => publication))
+    await redis.close()
+    await raw.set('{shop-orders}:page:o-1', 'page')
+    // some listen until their time is up; without a bus, a bucket and a warehouse nobody is asked
+    const report = await invoke('fanOutPoller', {}, {}, 14_000)
+    expect(await invoke('fanOutClaimer', {}, {}, 14_000)).toMatchObject({ deadLettered: 0, unsettled: 0 })
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('fanOutRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+
+    expect(report.read).toBe(6 * order.length)
+    expect(await raw.exists('{shop-orders}:page:o-1')).toBe(0)
+    expect((await invokeRead({})).groups).toMatchObject(Array.from({ length: 6 }, () => ({ lag: 0, isMet: true })))
+    const customerId = order[0]?.payload.customerId
+    expect(await invokeRead({ customerId })).toEqual({ orders: [{ orderId: 'o-1', state: expect.any(String) }] })
   })
 
   /** As if nobody had done anything with what is pending for an hour. */
