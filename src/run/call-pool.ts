@@ -1,15 +1,13 @@
 import type { Clock } from '../clock.ts'
-import type { Outcome } from '../core/outcome.ts'
-import { OUTCOME_KINDS } from '../core/outcome.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { Bulkheads } from './bulkheads.ts'
-import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import { Gatherings } from './gatherings.ts'
+import { HeldJobs } from './held-jobs.ts'
 import type { Job } from './job.ts'
-import type { PoliciesOfRun } from './policy-engine.ts'
-import type { Run } from './run.ts'
+import { NextFill } from './next-fill.ts'
+import { PolicyDecisions } from './policy-decisions.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
@@ -33,10 +31,12 @@ export class CallPool {
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: readonly Job[] = []
   #next = 0
-  /** Jobs that a policy holds back though there is room, the oldest first. */
-  #held: Job[] = []
-  /** Jobs of calls that failed, and whose outcome a policy has yet to say. */
-  #undecided: readonly Job[] = []
+  readonly #held = new HeldJobs()
+  readonly #decisions = new PolicyDecisions(
+    this.#held,
+    () => this.#queue.slice(this.#next),
+    () => this.#open--,
+  )
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -51,7 +51,7 @@ export class CallPool {
   readonly #gatherings = new Gatherings(this.#bulkheads)
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
-  #cancelDue: (() => void) | undefined
+  readonly #nextFill = new NextFill()
 
   /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
   constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
@@ -93,12 +93,12 @@ export class CallPool {
 
   /** Jobs that count for how many more may come: all but what policies hold back, of which a few dozen may wait. */
   get load(): number {
-    return this.#open - Math.min(this.#held.length, MOST_HELD)
+    return this.#open - Math.min(this.#held.all.length, MOST_HELD)
   }
 
   /** Policies hold some back. */
   get isHolding(): boolean {
-    return this.#held.length > 0
+    return this.#held.all.length > 0
   }
 
   /** Events wait for others, and for nothing else. */
@@ -116,7 +116,9 @@ export class CallPool {
       policies.resume = () => queueMicrotask(() => this.fill())
       policies.room = (route) => Math.max(0, Math.min(this.atOnce - this.#running, this.#bulkheads.roomOf(route)))
       const [{ run }] = jobs as [Job]
-      policies.decide = (id, decision) => this.#decideNow(run, id, decision)
+      policies.decide = (id, decision) => {
+        if (this.#decisions.decide(run, id, decision)) this.fill()
+      }
     }
     this.fill()
   }
@@ -193,19 +195,16 @@ export class CallPool {
   }
 
   #ended(jobs: readonly Job[]): void {
-    const over = jobs.filter(hasOutcome)
-    if (over.length < jobs.length) this.#undecided = [...this.#undecided, ...jobs.filter((job) => !hasOutcome(job))]
+    const over = this.#held.decidedOf(jobs)
     this.#open -= over.length
-    if (over.length > 0) this.#over(over)
+    if (over.length > 0) this.#decisions.over(over)
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): RunningCall | undefined {
     const now = this.#clock.monotonic()
-    if (this.#held.length > 0) {
-      const call = this.#takeHeld(now)
-      if (call) return call
-    }
+    const held = this.#takeHeld(now)
+    if (held) return held
     for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
       if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
       this.#release([job])
@@ -214,7 +213,7 @@ export class CallPool {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
       if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
-      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.push(job)
+      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.hold(job)
       else return started(job, now)
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
@@ -224,10 +223,10 @@ export class CallPool {
   }
 
   #takeHeld(now: number): RunningCall | undefined {
-    for (const job of this.#held) {
+    for (const job of this.#held.all) {
       const mayStart = job.run.time.mayStart(now, job.neededMs)
       if (mayStart && this.#isHeld(job)) continue
-      this.#held = this.#held.filter((other) => other !== job)
+      this.#held.letGo(job)
       if (mayStart) return started(job, now)
       this.#release([job])
     }
@@ -246,51 +245,7 @@ export class CallPool {
       job.hadNoTurn = true
     }
     this.#open -= jobs.length
-    this.#over(jobs)
-  }
-
-  /** Policies hear of the ends of jobs, and may decide about those that they hold back. */
-  #over(jobs: readonly Job[]): void {
-    const [{ run }] = jobs as [Job]
-    const { policies } = run
-    if (!policies?.follows) return
-    // those decided about end as well, one after the other: a thousand may hang on each other
-    const over = [...jobs]
-    for (const job of over) {
-      const isDone = job.outcome !== undefined && OUTCOME_KINDS[job.outcome.kind].counter === 'acked'
-      for (const [id, decision] of policies.ended(job, isDone)) {
-        const decided = this.#decide(run, id, (job) => policies.outcomeOf(decision, job, run.time.clock.now()))
-        if (decided) over.push(decided)
-      }
-    }
-  }
-
-  /** A policy says what becomes of a job that waits for its call, or whose call failed. */
-  #decideNow(run: Run, id: string, decision: CheckedPolicyDecision | undefined): void {
-    const outcomeOf = (job: Job) =>
-      decision ? (run.policies as PoliciesOfRun).outcomeOf(decision, job, run.time.clock.now()) : job.verdict
-    const failed = this.#undecided.find((one) => one.run === run && one.id === id)
-    if (failed) {
-      this.#undecided = this.#undecided.filter((other) => other !== failed)
-      failed.outcome = outcomeOf(failed)
-      failed.failedCall?.decided()
-      this.#open--
-    }
-    const decided = failed ?? (decision && this.#decide(run, id, (job) => outcomeOf(job) as Outcome))
-    if (!decided) return
-    this.#over([decided])
-    this.fill()
-  }
-
-  /** @returns The job that was decided about, if it still waited. */
-  #decide(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
-    const isIt = (one: Job) => one.run === run && one.id === id && !hasOutcome(one)
-    const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
-    if (!job) return undefined
-    this.#held = this.#held.filter((other) => other !== job)
-    job.outcome = outcomeOf(job)
-    this.#open--
-    return job
+    this.#decisions.over(jobs)
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -321,22 +276,14 @@ export class CallPool {
 
   /** What waits is handed over when it has waited long enough, or as late as it can still be settled. */
   #waitUntilDue(): void {
-    this.#cancelDue?.()
-    this.#cancelDue = undefined
+    this.#nextFill.cancel()
     if (this.#running >= this.atOnce) return
-    let waitMs = Infinity
     // what is held back is released once nothing can start any more
-    if (this.#running === 0)
-      for (const { run, neededMs } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs(neededMs))
-    if (this.mayLinger) waitMs = Math.min(waitMs, this.#gatherings.waitMs(this.#clock.monotonic()))
-    if (waitMs === Infinity) return
-    const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held.map(({ run }) => run), ...this.#gatherings.runs]
-    const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
-    this.#cancelDue = () => {
-      cancelTimer()
-      for (const cancel of cancelAborts) cancel()
-    }
+    const heldMs = this.#running === 0 ? this.#held.startableMs : Infinity
+    const gatheredMs = this.mayLinger ? this.#gatherings.waitMs(this.#clock.monotonic()) : Infinity
+    if (heldMs === Infinity && gatheredMs === Infinity) return
+    const runs = [...this.#held.all.map(({ run }) => run), ...this.#gatherings.runs]
+    this.#nextFill.plan(this.#clock, Math.min(heldMs, gatheredMs), runs, () => this.fill())
   }
 }
 

@@ -76,6 +76,11 @@ export class Job implements EntryInHand, PolicyJob {
     return this.prepared?.event
   }
 
+  /** It has its outcome, or a policy has yet to say whether this is it. */
+  get isJudged(): boolean {
+    return this.outcome !== undefined || this.verdict !== undefined
+  }
+
   /** The index may have it. */
   get isTaken(): boolean | undefined {
     return this.delivery.isTaken

@@ -13,7 +13,7 @@ import { deadLetterOutcome } from './checked-policy-decision.ts'
 import { EntryContext } from './context.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import type { Job } from './job.ts'
-import { toObservedCall } from './observed-call.ts'
+import { toldKind, toObservedCall } from './observed-call.ts'
 import type { PreparedEntry, PrepareResult } from './prepare.ts'
 import { isWantedByRoute, prepareEntry } from './prepare.ts'
 import type { RejectedEntry } from './rejected.ts'
@@ -139,7 +139,7 @@ export class RunningCall {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
-    for (const job of this.jobs) if (!isJudged(job)) this.#succeed(job)
+    for (const job of this.jobs) if (!job.isJudged) this.#succeed(job)
     this.#effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
     this.#ended()
   }
@@ -148,7 +148,7 @@ export class RunningCall {
   fail(error: unknown): void {
     this.#endEffects()
     const isOfAll = this.jobs.length > 1 && this.jobs[0]?.prepared?.route.batching?.bisectOnError
-    for (const job of this.jobs) if (!isJudged(job)) this.#fail(job, error, isOfAll)
+    for (const job of this.jobs) if (!job.isJudged) this.#fail(job, error, isOfAll)
     this.#ended()
   }
 
@@ -314,18 +314,9 @@ export class RunningCall {
   }
 }
 
-function isJudged(job: Job): boolean {
-  return hasOutcome(job) || job.verdict !== undefined
-}
-
 /** What a job waits for whose handler takes no work now. */
 function heldOf({ eventType }: Job): string | undefined {
   return eventType === undefined ? undefined : noWorkCondition(eventType)
-}
-
-/** What observers get to see: how an entry is acknowledged is no concern of theirs. */
-function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with' | 'duplicate'> {
-  return kind === 'ack-with' || kind === 'duplicate' ? 'ack' : kind
 }
 
 function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {

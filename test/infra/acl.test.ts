@@ -133,6 +133,7 @@ const PARTS = [
   'delays.ts',
   'done-by-groups.ts',
   'fence.ts',
+  'limits.ts',
   'look-ahead.ts',
   'marker.ts',
   'script.ts',

@@ -32,3 +32,11 @@ export function scopeOf(rules: readonly FlowRule[], kind: FlowRule['kind'], even
   const scope = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
   return before === 0 ? scope : `${scope}~${before + 1}`
 }
+
+/** The rules of the circuit breaker that a job's event type has, if any. */
+export function breakerRulesOf(rules: readonly FlowRule[], { event }: PolicyJob): BreakerRules | undefined {
+  const rule = rules.find(
+    ({ kind, eventType }) => kind === 'breaker' && (eventType === undefined || eventType === event?.type),
+  )
+  return rule?.kind === 'breaker' ? rule.rules : undefined
+}

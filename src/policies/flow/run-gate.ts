@@ -1,15 +1,15 @@
 import { formatCondition } from '../../core/condition.ts'
 import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
 import { RUN_INSIDE } from '../../define/policy.ts'
-import type { Route } from '../../define/route.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
 import type { CameBack, GateOfRun, PolicyRunInside } from '../../run/policy-engine.ts'
 import { FailureReports } from './failure-reports.ts'
 import type { FlowRule } from './flow-rules.ts'
-import { scopeOf } from './flow-rules.ts'
+import { breakerRulesOf, scopeOf } from './flow-rules.ts'
 import { GateAsker } from './gate-asker.ts'
 import type { GateAnswer } from './gate-request.ts'
 import { breakerText, KnownBreakers } from './known-breakers.ts'
+import { roomByRoute } from './room-by-route.ts'
 import { CIRCUIT_BREAKER, COUNTERS, comesBackAt, earlier, parkForBreaker } from './set-aside.ts'
 import { TurnsAhead } from './turns-ahead.ts'
 import { WaitingJob } from './waiting-job.ts'
@@ -138,7 +138,7 @@ export class RunGate implements GateOfRun {
   /** @param call One failed call is one failure, however many jobs it had. */
   failed(job: PolicyJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
     const waiting = this.#jobs.get(job)
-    const rules = waiting?.breakerType ? this.#breakerOf(job) : undefined
+    const rules = waiting?.breakerType ? breakerRulesOf(this.#rules, job) : undefined
     if (!waiting || !rules?.when(error)) return undefined
     const decision = this.#failures.failed(waiting, rules, error, call)
     if (decision === 'later') this.#askSoon()
@@ -163,32 +163,19 @@ export class RunGate implements GateOfRun {
 
   /** A turn came too late for its job: that takes the next one that the run has, so that it is not behind those that came later; the last of them asks again. */
   #lapse(waiting: WaitingJob, now: number): void {
-    const passed = [...this.#jobs.values()].filter(
-      (other) => other === waiting || (other.phase === 'passed' && other.sharesTurnsWith(waiting)),
-    )
-    const turns = passed
-      .map(({ from, until }) => ({ from, until }))
-      .filter(({ until }) => until >= now)
-      .sort((a, b) => a.from - b.from)
     this.#ahead.lapsed()
-    for (const [n, one] of passed.sort((a, b) => WaitingJob.inOrder(a, b)).entries()) {
-      const turn = turns[n]
-      if (turn) Object.assign(one, turn)
-      else one.phase = 'new'
-    }
+    WaitingJob.shareTurns(
+      [...this.#jobs.values()].filter(
+        (other) => other === waiting || (other.phase === 'passed' && other.sharesTurnsWith(waiting)),
+      ),
+      now,
+    )
   }
 
   #begin(job: PolicyJob): WaitingJob | undefined {
     const waiting = WaitingJob.of(job, this.#rules, this.#inside, this.#ahead, this.#asker.serverTime)
     if (waiting) this.#jobs.set(job, waiting)
     return waiting
-  }
-
-  #breakerOf({ event }: PolicyJob) {
-    const rule = this.#rules.find(
-      ({ kind, eventType }) => kind === 'breaker' && (eventType === undefined || eventType === event?.type),
-    )
-    return rule?.kind === 'breaker' ? rule.rules : undefined
   }
 
   #wakeAt(at: number): true {
@@ -232,14 +219,7 @@ export class RunGate implements GateOfRun {
     const now = this.#now
     const ready = [...this.#jobs.values()].filter(({ phase, from }) => phase === 'passed' && from <= now)
     let room = this.#inside.policies.room() - ready.length
-    const roomOf = new Map<Route, number>()
-    const hasRoom = ({ route }: WaitingJob) => {
-      if (route?.concurrency === undefined) return true
-      const taken = () => ready.filter((other) => other.route === route).length
-      const left = roomOf.get(route) ?? this.#inside.policies.room(route) - taken()
-      roomOf.set(route, left - 1)
-      return left > 0
-    }
+    const hasRoom = roomByRoute(this.#inside.policies, ready)
     const wanting = [...this.#wanting].sort((a, b) => WaitingJob.inOrder(a, b))
     this.#wanting.clear()
     // what needs no turn has no line to stand in, and waits for room as any other

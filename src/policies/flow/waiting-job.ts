@@ -53,6 +53,19 @@ export class WaitingJob {
     this.#isKnown = (job as Job).isTaken === true
   }
 
+  /** Gives those that have passed the turns that are not over, in the order in which they wait; the last of them ask again. */
+  static shareTurns(passed: readonly WaitingJob[], now: number): void {
+    const turns = passed
+      .map(({ from, until }) => ({ from, until }))
+      .filter(({ until }) => until >= now)
+      .sort((a, b) => a.from - b.from)
+    for (const [n, one] of passed.toSorted((a, b) => WaitingJob.inOrder(a, b)).entries()) {
+      const turn = turns[n]
+      if (turn) Object.assign(one, turn)
+      else one.phase = 'new'
+    }
+  }
+
   get route(): Route | undefined {
     return (this.job as Job).route
   }
