@@ -70,7 +70,7 @@ export const demo: SystemDemo = {
   },
 }
 
-/** Publishes some events a tick, and shows what became of them, until all are settled. @returns Whom each was for. */
+/** Publishes some events per tick, and shows what became of them, until all are settled. @returns Whom each was for. */
 async function play(
   stage: DemoStage,
   raw: Redis,

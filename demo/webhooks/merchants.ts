@@ -8,7 +8,7 @@ import { Webhook } from 'standardwebhooks'
 /** The secret of all of them: 24 bytes in base64. */
 export const SECRET = `whsec_${Buffer.from('for demonstrations alone').toString('base64')}`
 
-/** An answer: `drop` does what it was told, and never says so; `hang` neither does nor answers. */
+/** An answer: `drop` does what was asked for, and never says so; `hang` neither does nor answers. */
 export type Fate = number | 'drop' | 'hang' | { readonly status: number; readonly headers: Record<string, string> }
 
 /** A request as it came. */

@@ -19,7 +19,7 @@ export function isAllowed(address: string): boolean {
 }
 
 /**
- * The addresses to connect to, and no other: whoever looks the name up again, for the connection, may be told something else.
+ * The addresses to connect to, and no other: whoever looks the name up again, for the connection, may get another answer.
  *
  * @throws {NonRetryableError} The URL is none of `https:`, or leads to where nobody may send us.
  * @throws {Error} The name has no address now.

@@ -11,7 +11,7 @@ import { ask, endpointOf, FAILURES, KEEP_SENT_MS, KEEP_STATS_MS, PAUSED, readKno
 /** Upper ends of the classes that latencies are counted in, in milliseconds. */
 export const LATENCIES = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000, 600_000, 3_600_000, Infinity]
 
-/** Tells a merchant what happened. Its answer decides whether that is done, comes again, or is a dead letter. */
+/** Sends a merchant what happened. Its answer decides whether that is done, comes again, or is a dead letter. */
 export async function deliver(event: WebhookEvent, context: HandlerContext): Promise<void> {
   const { eventId, payload } = event
   const { merchantId } = payload

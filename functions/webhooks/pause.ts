@@ -17,14 +17,14 @@ export function leaveAlone(): Policy {
     name: 'leaveAlone',
     kind: 'breaker',
     needs: () => ({ keys: [{ key: PAUSED, commands: ['zscore'] }] }),
-    begin({ now }) {
+    begin(run) {
       const queue = new Map<string, PolicyJob>()
       return {
         questions: (jobs) => merchantsOf(jobs).map((merchantId) => ['ZSCORE', PAUSED, merchantId] as const),
         admit(jobs, replies) {
           const until = new Map(merchantsOf(jobs).map((merchantId, n) => [merchantId, Number(replies[n] ?? 0)]))
           return jobs.map((job) => {
-            const delayMs = (until.get(merchantOf(job)) ?? 0) - now()
+            const delayMs = (until.get(merchantOf(job)) ?? 0) - run.now()
             if (delayMs > 0) return { action: 'park', delayMs }
             queue.set(job.entryId, job)
             return undefined
@@ -34,7 +34,7 @@ export function leaveAlone(): Policy {
         // a call that failed may be what the merchant is left alone for: then so is what waits for its own
         ended(job) {
           queue.delete(job.entryId)
-          const delayMs = (noted.get(merchantOf(job)) ?? 0) - now()
+          const delayMs = (noted.get(merchantOf(job)) ?? 0) - run.now()
           if (delayMs <= 0) return undefined
           const others = [...queue.values()].filter((other) => merchantOf(other) === merchantOf(job))
           return new Map(others.map(({ entryId }) => [entryId, { action: 'park', delayMs }]))

@@ -7,7 +7,7 @@ import { DAY_MS } from '../shared/time.ts'
 const webhooks = createPublisher({ stream: 'webhooks', redis, producer: 'shop', retentionMs: 3 * DAY_MS })
 
 /**
- * Has a merchant told.
+ * Has an event sent to a merchant.
  *
  * @param eventId What the merchant knows a repeat by, and we as well: letters, digits, `_`, `:`, `-`. Default: a UUID.
  */

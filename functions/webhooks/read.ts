@@ -9,7 +9,7 @@ import { ask, PAUSED, statsOf } from './table.ts'
 const Query = z.strictObject({ merchantId: z.optional(merchantId) })
 const DAYS = 7
 
-/** Of what waits and of dead letters, so many are looked at. */
+/** Of what waits and of dead letters, so many are read. */
 const MOST = 1_000
 
 const [STREAM, GROUP, DEAD_LETTERS] = ['webhooks', 'delivery', '{webhooks}:delivery:dlq']

@@ -120,7 +120,7 @@ test('no merchant gets more than 20 requests in a second, others as many as ther
   expect(Math.max(...inSecond)).toBeLessThanOrEqual(25)
 })
 
-test('a merchant that is down is left alone after five failures, at no delivery, while others hear', {
+test('a merchant that is down is left alone, at no delivery, while others hear', {
   timeout: 90_000,
 }, async () => {
   fateOf = ({ merchantId }) => (merchantId === 'down' ? 503 : 200)
@@ -147,7 +147,7 @@ test('a merchant that is down is left alone after five failures, at no delivery,
   expect((await read({ merchantId: 'anna' })).days[0]).toMatchObject({ answers: { 200: 1 } })
 })
 
-test('the stream keeps three days; what is older than two and was not sent is a dead letter', {
+test('the stream keeps three days; what waited for two is a dead letter', {
   timeout: 90_000,
 }, async () => {
   const now = Date.now()
@@ -155,8 +155,16 @@ test('the stream keeps three days; what is older than two and was not sent is a 
     raw.xadd(
       'webhooks',
       `${now - days * DAY_MS + n}-0`,
-      ...['eventType', 'WebhookDue', 'eventId', `old-${days}-${n}`, 'aggregateId', 'anna', 'schemaVersion', '1'],
-      ...['payload', JSON.stringify({ merchantId: 'anna', type: 'order.paid', data: {} })],
+      'eventType',
+      'WebhookDue',
+      'schemaVersion',
+      '1',
+      'eventId',
+      `old-${days}-${n}`,
+      'aggregateId',
+      'anna',
+      'payload',
+      JSON.stringify({ merchantId: 'anna', type: 'order.paid', data: {} }),
     )
   for (const days of [4, 3.1, 2.9, 2.1]) for (let n = 0; n < 300; n++) await add(days, n)
   await modules.announce('anna', 'order.paid', { publishedAt: now })
