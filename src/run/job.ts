@@ -30,7 +30,7 @@ export class Job implements EntryInHand, PolicyJob {
   outcome: Outcome | undefined = undefined
   /** What its failure means, unless a policy says otherwise, which has yet to. */
   verdict: Outcome | undefined = undefined
-  /** The call that it failed in, which is told once a policy has said. */
+  /** The call that it failed in, which ends once a policy has said so. */
   failedCall: { decided(): void } | undefined = undefined
   /** What its handler asked for, of an outcome that acknowledges with it. */
   effects: SettlementEffects | undefined = undefined

@@ -15,7 +15,8 @@ export function memoryStore(): MemoryStore {
   const payloads = new Map<string, Uint8Array>()
   const retentions = new Map<string, number | undefined>()
   return {
-    ...{ payloads, retentions },
+    payloads,
+    retentions,
     async put(key, bytes, { retentionMs, signal }) {
       signal.throwIfAborted()
       payloads.set(key, Uint8Array.from(bytes))

@@ -31,7 +31,7 @@ const MOST_ROUNDS = 60
 const Paid = defineEvent('Paid', { payload: z.object({ key: z.string() }) })
 
 /** What all processes of a plan have in common. */
-export interface FlowSetting {
+interface FlowSetting {
   readonly failures: number
   readonly probeAfterMs: number
   readonly rate: { readonly max: number; readonly perMs: number } | undefined

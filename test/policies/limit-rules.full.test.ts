@@ -112,7 +112,7 @@ describeEverywhere('rateLimit()', (start) => {
     expect(late).toEqual([])
   })
 
-  it('starts what waited through a time without any run in the order of its arrival, beside what came after it', async () => {
+  it('starts in order what waited through a time without any run, beside what came after', async () => {
     const world = await start()
     const calls: string[] = []
     const consumer = (options: object = {}) =>
