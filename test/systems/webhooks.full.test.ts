@@ -89,17 +89,28 @@ test('webhooks: every event is done once by its merchant, or a dead letter, what
       eventId = await sprung.promise
     } else {
       const sha = String(evalsha(acknowledgeWithEffectsScript, '', [], [])[1])
-      await proxy[step === 'answered' ? 'cutBefore' : 'cutAfter'](sha)
+      if (step === 'acknowledged') await proxy.cutAfter(sha)
+      else
+        for (;;) {
+          const held = await proxy.pauseOn(sha)
+          // a 410 is acknowledged by the same script, and leaves no note
+          if ((await raw.keys('{webhooks}:sent:*')).length > 0) break
+          held.release()
+        }
     }
     await system.kill()
     killed.reject(new Error(`killed where it was ${step}`))
     const marked = await raw.keys('{webhooks}:sent:*')
-    if (step === 'answered') answered.push(...marked.map((key) => key.slice('{webhooks}:sent:'.length)))
+    if (step === 'answered') {
+      answeredUntil = Date.now()
+      answered.push(...marked.map((key) => key.slice('{webhooks}:sent:'.length)))
+    }
     await system.start()
     return eventId
   }
   /** Events that were answered, and not acknowledged when the process died. */
   const answered: string[] = []
+  let answeredUntil = Infinity
   const killedAt: Partial<Record<(typeof STEPS)[number], string | undefined>> = {}
   const share = Math.ceil(EVENTS / STEPS.length)
   for (const [n, step] of STEPS.entries()) {
@@ -123,9 +134,8 @@ test('webhooks: every event is done once by its merchant, or a dead letter, what
   // done, and not answered: sent again under its id, by which the merchant knows it
   expect(sentTo(killedAt.done as string).length).toBeGreaterThan(1)
   // answered, and not acknowledged: sent once
-  const toGood = answered.filter((id) => ofMerchant('good').includes(id))
-  expect(toGood).not.toEqual([])
-  expect(toGood.filter((id) => sentTo(id).length > 1)).toEqual([])
+  expect(answered).not.toEqual([])
+  expect(answered.filter((id) => sentTo(id).some(({ at }) => at > answeredUntil))).toEqual([])
   for (const name of ['good', 'better', 'flaky', 'slow', 'forgetful', 'busy'])
     expect([...(merchants.done.get(name) ?? [])].sort(), name).toEqual(ofMerchant(name).sort())
   // a failure is retried, after as long as it asks for
