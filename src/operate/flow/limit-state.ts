@@ -47,19 +47,21 @@ export async function askLimits(
 
 function limitOf(limit: ConsumerLimit, fields: LimitFields, at: number): LimitInspection {
   const { key: _key, ...known } = limit
-  const { free, late, line, avg } = numbersOf(fields)
-  const lineMs = Math.max(0, Math.round((line ?? 0) - at))
+  const { free, late, line = 0, back = 0, avg } = numbersOf(fields)
+  const lineMs = Math.max(0, Math.round(Math.max(line, back) - at))
   if (limit.perMs !== undefined) {
     const nextTurnInMs = Math.max(0, Math.round((free ?? 0) - at))
     const apartMs = msBetweenTurns(limit.max, limit.perMs, late)
-    return { ...known, nextTurnInMs, lineMs, waiting: Math.max(0, Math.round((lineMs - nextTurnInMs) / apartMs)) }
+    // who waits first has the next turn
+    const waiting = lineMs === 0 ? 0 : 1 + Math.max(0, Math.round((lineMs - nextTurnInMs) / apartMs))
+    return { ...known, nextTurnInMs, lineMs, waiting }
   }
   const held = Object.entries(fields).filter(([name, ends]) => name.startsWith('@') && Number(ends) > at).length
   const waiting = Math.round((lineMs * limit.max) / Math.max(1, avg ?? UNKNOWN_HOLD_MS))
   return { ...known, held, ...(avg !== undefined && { meanHoldMs: Math.round(avg) }), lineMs, waiting }
 }
 
-function numbersOf(fields: LimitFields): Partial<Record<'free' | 'late' | 'line' | 'avg', number>> {
-  const numbers = ['free', 'late', 'line', 'avg'].map((name) => [name, Number(fields[name])] as const)
+function numbersOf(fields: LimitFields): Partial<Record<'free' | 'late' | 'line' | 'back' | 'avg', number>> {
+  const numbers = ['free', 'late', 'line', 'back', 'avg'].map((name) => [name, Number(fields[name])] as const)
   return Object.fromEntries(numbers.filter(([, value]) => Number.isFinite(value)))
 }

@@ -145,7 +145,7 @@ describe('inspectStreams()', () => {
 
     expect(limits).toMatchObject([{ policy: 'rateLimit', max: 1, perMs: 10 * MINUTE, waiting: 3 }])
     expect(limits[0]?.nextTurnInMs).toSatisfy((ms: number) => ms > 9 * MINUTE && ms < 11 * MINUTE)
-    expect(limits[0]?.lineMs).toSatisfy((ms: number) => ms > 38 * MINUTE && ms < 42 * MINUTE)
+    expect(limits[0]?.lineMs).toSatisfy((ms: number) => ms > 28 * MINUTE && ms < 32 * MINUTE)
     expect(streams[0]?.groups[0]?.aside?.byTime).toMatchObject({
       entries: 3,
       handedBack: 0,
