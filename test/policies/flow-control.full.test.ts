@@ -255,7 +255,7 @@ describeEverywhere('the order of policies', (start) => {
         calls.push(payload.id)
         await ended
       },
-      { use },
+      { use, mode: 'once' },
     )
     await world.publish('p1/a')
     const holding = world.poll(slow)
