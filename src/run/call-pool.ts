@@ -166,7 +166,7 @@ export class CallPool {
         }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#gatherings.join(call, this.#clock.monotonic()) || this.#bulkheads.putsOff(call)
+        hasJoined = this.#gatherings.join(call, this.#clock) || this.#bulkheads.putsOff(call)
         // a batch may have waited for it
         if (call.endPreparing()) this.fill()
         const running = hasJoined ? undefined : call.start()

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { BatchRouteRules } from '../define/route.ts'
 import type { BoundRoute } from '../define/route-settings.ts'
@@ -48,11 +49,11 @@ export class Gatherings {
   }
 
   /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
-  join({ jobs, isBatch }: RunningCall, now: number): boolean {
+  join({ jobs, isBatch }: RunningCall, clock: Clock): boolean {
     const [job] = jobs as [Job]
     const { run, prepared } = job
     if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatheringOf(run, prepared).add(job, now)
+    this.#gatheringOf(run, prepared).add(job, clock.monotonic())
     return true
   }
 

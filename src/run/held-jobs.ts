@@ -4,7 +4,7 @@ import type { Run } from './run.ts'
 
 /** Jobs that policies hold back though there is room, the oldest first; and jobs of calls that failed, whose outcome a policy has yet to say. */
 export class HeldJobs {
-  #held: readonly Job[] = []
+  #held: Job[] = []
   #undecided: readonly Job[] = []
 
   get all(): readonly Job[] {
@@ -19,7 +19,7 @@ export class HeldJobs {
   }
 
   hold(job: Job): void {
-    this.#held = [...this.#held, job]
+    this.#held.push(job)
   }
 
   letGo(job: Job): void {
@@ -28,9 +28,9 @@ export class HeldJobs {
 
   /** @returns Those that have their outcome; the others wait for what a policy says. */
   decidedOf(jobs: readonly Job[]): readonly Job[] {
-    const decided = jobs.filter(hasOutcome)
-    if (decided.length < jobs.length) this.#undecided = [...this.#undecided, ...jobs.filter((job) => !hasOutcome(job))]
-    return decided
+    if (jobs.every(hasOutcome)) return jobs
+    this.#undecided = [...this.#undecided, ...jobs.filter((job) => !hasOutcome(job))]
+    return jobs.filter(hasOutcome)
   }
 
   /** A job whose call failed, and about which a policy decides now; it waits no longer. */
