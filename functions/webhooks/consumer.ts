@@ -30,5 +30,4 @@ export const delivery = defineConsumer({
   backoff: { firstMs: 5_000, factor: 4, maxMs: 14_400_000 },
   // ahead of the publisher's retention
   maxAgeMs: 2 * DAY_MS,
-  deadLetters: { maxLength: 100_000 },
 })

@@ -15,8 +15,8 @@ const MOST = 1_000
 const [STREAM, GROUP, DEAD_LETTERS] = ['webhooks', 'delivery', '{webhooks}:delivery:dlq']
 
 /** Answers `?merchantId=` with a merchant's answers and latencies of a week; without it, with what waits and what is dead, by merchant, and who is left alone. */
-export async function handler({ queryStringParameters = {} }: { queryStringParameters?: Record<string, string> }) {
-  const query = Query.safeParse(queryStringParameters)
+export async function handler({ queryStringParameters }: { queryStringParameters?: Record<string, string> | null }) {
+  const query = Query.safeParse(queryStringParameters ?? {})
   if (!query.success) return answer(400, { error: 'merchantId must be 1 to 64 letters, digits, _ or -' })
   return answer(200, query.data.merchantId === undefined ? await readAll() : await readMerchant(query.data.merchantId))
 }

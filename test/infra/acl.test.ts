@@ -126,7 +126,6 @@ const DECIDER_SCRIPTS = [appendExpectingScript, readAggregateScript]
 const DELAYER_SCRIPTS = [publishOnceScript, delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
 const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
-/** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 /** What scripts are made of. */
 const PARTS = [
   'aside.ts',
@@ -139,6 +138,7 @@ const PARTS = [
   'script.ts',
   'settle-entry.ts',
 ]
+/** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
 const POLICY_SCRIPTS = [
   acknowledgeWithEffectsScript,
   joinScript,
