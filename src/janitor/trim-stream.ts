@@ -66,7 +66,7 @@ async function requestOf(
   const registered = await keeping.registered(stream)
   return {
     token: randomUUID(),
-    leaseMs: Math.max(0, remainingMs()) + LEASE_MARGIN_MS,
+    leaseMs: leaseMsOf(remainingMs),
     archives: archive !== undefined,
     maxLength,
     retentionMs,
@@ -79,6 +79,11 @@ async function requestOf(
     groups: [...registered.keys()].filter((group) => !ignored.includes(group)),
     denied: [],
   }
+}
+
+/** A lease ends with the run that holds it, and a little later. */
+function leaseMsOf(remainingMs: () => number): number {
+  return Math.max(0, remainingMs()) + LEASE_MARGIN_MS
 }
 
 /** One stream's ranges, the next at each call. */
@@ -129,7 +134,8 @@ class Trimming {
   async #step(ask: (request: KeepingRequest) => Promise<KeepingStep>): Promise<KeepingStep | undefined> {
     const { report } = this.#target
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
-      const step = await ask(this.#request).catch((error: unknown) => this.#deny(error))
+      const request = { ...this.#request, leaseMs: leaseMsOf(this.#surroundings.remainingMs) }
+      const step = await ask(request).catch((error: unknown) => this.#deny(error))
       if (step === undefined) continue
       report.busy = step.is === 'busy' || step.is === 'lapsed'
       if (report.busy) return undefined

@@ -9,7 +9,7 @@ import { gateOf } from './flow/run-gate.ts'
 
 /** How many events may be handled at once. */
 export interface ConcurrencyLimitOptions {
-  /** Events that are handled at once, over all invocations: 1 to what the consumer's can handle at once, its `concurrency` × (its `maxPollers` + 2 claimers), and 10,000. */
+  /** Events that are handled at once, over all invocations: 1 to what the consumer can handle at once, `concurrency` × (`maxPollers` + 2 claimers), at most 10,000; where it holds for a batch route, 1 to 10,000. */
   readonly max: number
   /** What names the limit that an event is under: text of 1 to 1,024 bytes, or `undefined`: none. What else it answers or throws makes the entry a dead letter, `malformed`. Default: one for all of them. */
   readonly by?: LimitedBy

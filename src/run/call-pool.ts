@@ -166,6 +166,12 @@ export class CallPool {
         }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
+        // a payload may have to be loaded before its route is known
+        if (preparing && call.isTooLate) {
+          this.#leave(place)
+          this.#release(call.jobs)
+          continue
+        }
         hasJoined = this.#gatherings.join(call, this.#clock) || this.#bulkheads.putsOff(call)
         // a batch may have waited for it
         if (call.endPreparing()) this.fill()

@@ -62,7 +62,7 @@ export class RunningCall {
 
   /** Milliseconds that it may take: its route's, as soon as that is known. */
   get timeoutMs(): number {
-    return (this.jobs[0] as Job).settings.handlerTimeoutMs
+    return (this.jobs[0] as Job).neededMs
   }
 
   /** When its time is over, on the monotonic clock. */
@@ -163,9 +163,10 @@ export class RunningCall {
     this.fail(error)
   }
 
-  /** It is not to go on: what its schema says later does not count. */
+  /** It is not to go on: what its payload or schema says later does not count. */
   putBack(preparing: PromiseLike<void> | undefined): void {
     this.isExpired = true
+    this.#loading?.abort()
     preparing?.then(undefined, () => {})
   }
 

@@ -229,7 +229,7 @@ class Flow {
       const within = this.#starts.filter((at) => at > last - rate.perMs).length
       assert(within <= rate.max, `${within} turns within ${rate.perMs} ms`)
     }
-    const letters = this.#redis.entries(`${STREAM}:${GROUP}:dead`).length
+    const letters = this.#redis.entries(`{${STREAM}}:${GROUP}:dlq`).length
     assert(letters === 0, 'there are dead letters')
     // who is in the hands of a run has its delivery counted already
     const inHand = this.#pending().filter(({ consumerName }) => /^(poller|claimer)/.test(consumerName)).length

@@ -109,6 +109,25 @@ describeEverywhere('circuitBreaker()', (start) => {
     expect(await world.pending()).toEqual([])
   })
 
+  it('is gone for a type that has none any more, though another type keeps its own', async () => {
+    const world = await start()
+    const calls: string[] = []
+    const handled = ({ payload }: { readonly payload: { readonly id: string } }) => void calls.push(payload.id)
+    const fails = () => {
+      throw new Error('out')
+    }
+    const use = { use: [circuitBreaker(opening)] }
+    await world.publish('p1', 'p2', 'p3')
+    const before = billing(fails, { routes: [on(Paid, fails, use), on(Shipped, handled, use)], concurrency: 1 })
+    await world.poll(before)
+
+    await world.pass(1_000)
+    await world.claim(billing(handled, { routes: [on(Paid, handled), on(Shipped, handled, use)] }))
+
+    expect(calls.toSorted()).toEqual(['p1', 'p2', 'p3'])
+    expect(await world.pending()).toEqual([])
+  })
+
   it('hears of a probe by listening pollers, and of its success', async () => {
     const world = await start()
     let isOut = true

@@ -1,7 +1,7 @@
 import type { Consumer } from '../../define/consumer.ts'
 import { type PolicyJob, type PolicyRun, RUN_INSIDE } from '../../define/policy.ts'
 import type { FlowRule } from '../../policies/flow/flow-rules.ts'
-import { spelled } from '../../policies/spelled.ts'
+import { scopeOf } from '../../policies/flow/flow-rules.ts'
 
 /** A rate limit or a concurrency limit of a consumer. */
 export interface ConsumerLimit {
@@ -48,9 +48,8 @@ function rulesOf({ policies, keys, settings }: Consumer): readonly ScopedRule[] 
     add: (rule: FlowRule) => void found.push({ rule, scope }),
     // as the gate of a run names them
     scopeOf: (kind: FlowRule['kind'], eventType: string | undefined) => {
-      const before = found.filter(({ rule }) => rule.kind === kind && rule.eventType === eventType).length
-      const name = eventType === undefined ? '*' : spelled(encodeURIComponent(eventType.toWellFormed()))
-      scope = before === 0 ? name : `${name}~${before + 1}`
+      const rules = found.map(({ rule }) => rule)
+      scope = scopeOf(rules, kind, eventType)
       return scope
     },
     admit: () => [],

@@ -24,7 +24,7 @@ const MAX_NAME_BYTES = 1_024
 
 type LimitName = { readonly name: string } | { readonly problem: Error } | undefined
 
-/** Names the limits of one policy's jobs; \`by\` is asked once for each. */
+/** Names the limits of one policy's jobs; `by` is asked once for each. */
 export class LimitNames {
   readonly #policy: string
   readonly #scope: string

@@ -1,4 +1,4 @@
-import { formatCondition } from '../../core/condition.ts'
+import { formatCondition, parseCondition } from '../../core/condition.ts'
 import type { Decision, PolicyCommand, PolicyJob, PolicyReply, PolicyRun } from '../../define/policy.ts'
 import { RUN_INSIDE } from '../../define/policy.ts'
 import type { CheckedPolicyDecision } from '../../run/checked-policy-decision.ts'
@@ -149,7 +149,9 @@ export class RunGate implements GateOfRun {
     const type = [...this.#breakers.types].find(
       (one) => condition === formatCondition(CIRCUIT_BREAKER, breakerText(one)),
     )
-    return type !== undefined && this.#breakers.comesBack(type, this.#now)
+    // what waits for a breaker that its type has no more waits for nothing
+    if (type === undefined) return parseCondition(condition).reason === CIRCUIT_BREAKER
+    return this.#breakers.comesBack(type, this.#now)
   }
 
   conditionDueAt(): number {

@@ -88,10 +88,10 @@ for name, n in pairs(at) do
   end
 end
 for name in pairs(denied) do
-  if there[name] and not ignored[name] then
+  if (there[name] or registered[name]) and not ignored[name] then
     counted = counted + 1
     lower(name, '0-0', 'denied')
-    unregistered[#unregistered + 1] = name
+    if not registered[name] then unregistered[#unregistered + 1] = name end
   end
 end
 if counted == 0 and needsGroups == '1' then lower('', '0-0', 'no-groups') end

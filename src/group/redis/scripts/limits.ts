@@ -1,6 +1,6 @@
 import { CLOCK_STEP_MS, LINE_IS_STALE_MS, LONGEST_TURN_MS } from '../../../core/gates.ts'
 
-/** Places of concurrency limits, and turns of rate limits, each read once in a call. \`line\` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num. */
+/** Places of concurrency limits, and turns of rate limits, each read once in a call. `line` is the time at which the last of those that wait asks again. Needs the locals now, ahead, most, num. */
 export const LUA_LIMITS = `
 local limits = {}
 local function limitOf(key)

@@ -53,8 +53,8 @@ end
  * Asks for all that entries need before they start: that their circuit breaker is closed, or probed by them, places of concurrency limits, and turns of rate limits. Each entry gets
  * all or none of it. Before that, it takes note of calls that ended.
  *
- * A rate limit is GCRA: \`free\` is when the next turn is, turns are \`(perMs + late + slack) / max\` apart, and one may come \`slack\` before. Since each starts no more than \`late\`
-XX A place ends with its holder's lease. Who has
+ * A rate limit is GCRA: `free` is when the next turn is, turns are `(perMs + late + slack) / max` apart, and one may come `slack` before. Since each starts no more than `late`
+ * after its turn, no window of perMs has more than max starts; the longest `late` counts until a window after it was last asked for. A place ends with its holder's lease. Who has
  * to ask again stands in the line of each limit that refused it: until then, what was not set aside yet has to stand behind. Who comes from there, and has no turn yet, stands in a line before that (`back`), or, where its turn
  * is near, where it stood. None waits longer than an hour without asking.
  *

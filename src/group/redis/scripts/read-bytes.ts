@@ -1,7 +1,7 @@
 import type { LuaScript } from './script.ts'
 
 /**
- * Entries between two ids whose bytes a client would not carry: what is not ASCII is written in hexadecimal digits behind an \`x\`, all else behind a \`t\`.
+ * Entries between two ids whose bytes a client would not carry: what is not ASCII is written in hexadecimal digits behind an `x`, all else behind a `t`.
  *
  * KEYS stream. ARGV first id, last id, how many.
  */
