@@ -60,7 +60,7 @@ export async function runJanitor(
   return runStreams(checkJanitorStreams(action, streams), options)
 }
 
-/** One stream after the other, each with its dead letters; the trouble of one does not stop the others. */
+/** One stream after the other, then their dead letters; the trouble of one does not stop the others. */
 async function runStreams(streams: readonly JanitorStream[], options: JanitorRunOptions): Promise<JanitorReport> {
   const { clock = systemClock, context, redis, signal } = options
   const started = clock.monotonic()
@@ -69,6 +69,7 @@ async function runStreams(streams: readonly JanitorStream[], options: JanitorRun
   const keeping = keepingOf('run janitor', redis, () => remainingMs() - ANSWER_MARGIN_MS)
   const run = new JanitorRun({ keeping, limits: resolveRangeLimits(options), clock, remainingMs, signal })
   for (const stream of streams) await run.tend(stream, stream.archive ?? options.archive)
+  await run.tendDeadLetters()
   const report = sumJanitorReports(run.reports, clock.monotonic() - started)
   const error = run.failures.length > 0 ? new JanitorFailedError(run.failures, report) : undefined
   // a copy: an observer changes nothing
@@ -78,10 +79,19 @@ async function runStreams(streams: readonly JanitorStream[], options: JanitorRun
   return report
 }
 
+/** What is registered of a stream: texts by group. */
+interface Registry {
+  readonly stream: string
+  readonly archive: TrimTarget['archive']
+  readonly registered: ReadonlyMap<string, string>
+}
+
 class JanitorRun {
   readonly reports: JanitorStreamReport[] = []
   readonly failures: JanitorFailure[] = []
   readonly #surroundings: TrimSurroundings
+  readonly #registries: Registry[] = []
+  #tended = 0
 
   constructor(surroundings: TrimSurroundings) {
     this.#surroundings = surroundings
@@ -91,10 +101,10 @@ class JanitorRun {
     const { stream, maxLength, retentionMs, beforeId, keepFrom, groups = {}, ignoreGroups = [] } = given
     const { keeping } = this.#surroundings
     const ends = archive === false ? undefined : archive
-    let registered: ReadonlyMap<string, string> = new Map()
     const register = async () => {
-      registered = await registerChanged(keeping, stream, groups)
+      this.#registries.push({ stream, archive: ends, registered: await registerChanged(keeping, stream, groups) })
     }
+    this.#tended++
     await this.#trim(
       {
         stream,
@@ -109,7 +119,12 @@ class JanitorRun {
       },
       register,
     )
-    for (const letters of deadLetterStreams(stream, registered)) await this.#trim({ ...letters, archive: ends })
+  }
+
+  /** Not where a registry could not be read: its groups may share the letters of others, and keep them for longer. */
+  async tendDeadLetters(): Promise<void> {
+    if (this.#registries.length < this.#tended) return
+    for (const letters of deadLetterStreams(this.#registries)) await this.#trim(letters)
   }
 
   async #trim(target: TrimTarget, prepare?: () => Promise<void>): Promise<void> {
@@ -140,26 +155,29 @@ async function registerChanged(
   return new Map([...known, ...changed])
 }
 
-/** The dead-letter streams whose letters are not kept for ever. Of groups that share one, the longest time holds. */
-function deadLetterStreams(stream: string, registered: ReadonlyMap<string, string>): Omit<TrimTarget, 'archive'>[] {
-  const groups = [...registered].flatMap(([group, text]) => {
-    const { deadLetters } = parseRegistration(text) ?? {}
-    const letters = deadLetters?.stream ?? consumerKeys(stream, group).deadLetters
-    return [{ group, letters, retentionMs: deadLetters?.retentionMs }]
-  })
+/** The dead-letter streams whose letters are not kept for ever. Of groups that share one, of whatever streams, the longest time holds, and the archive of the first. */
+function deadLetterStreams(registries: readonly Registry[]): readonly TrimTarget[] {
+  const groups = registries.flatMap(({ stream, archive, registered }) =>
+    [...registered].map(([group, text]) => {
+      const { deadLetters } = parseRegistration(text) ?? {}
+      const letters = deadLetters?.stream ?? consumerKeys(stream, group).deadLetters
+      return { of: { stream, group }, archive, letters, retentionMs: deadLetters?.retentionMs }
+    }),
+  )
   return [...Map.groupBy(groups, ({ letters }) => letters)].flatMap(([letters, sharing]) => {
     const times = sharing.flatMap(({ retentionMs }) => retentionMs ?? [])
-    if (times.length < sharing.length) return []
-    const group = sharing[0]?.group ?? ''
+    const [first] = sharing
+    if (!first || times.length < sharing.length) return []
     return {
       stream: letters,
+      archive: first.archive,
       retentionMs: Math.max(...times),
       maxLength: undefined,
       beforeId: undefined,
       keepFrom: undefined,
       needsGroups: false,
       ignored: [],
-      report: openJanitorReport(letters, { stream, group }),
+      report: openJanitorReport(letters, first.of),
     }
   })
 }

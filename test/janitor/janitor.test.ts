@@ -319,6 +319,31 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
     expect(await archived()).toContain(letter)
   })
 
+  it('dead letters that groups of several streams share stay for the longest time', async () => {
+    const { redis, publish, read, ids } = await startWorld(kind)
+    const letters = '{orders}:billing:dlq'
+    await publish('a')
+    await read('billing', () => {
+      throw new NonRetryableError('never')
+    })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const sharing = (retentionMs: number) => ({
+      owner: 'team',
+      deadLetters: { owner: 'ops', stream: letters, retentionMs },
+    })
+
+    const report = await runJanitor(
+      [
+        { stream: 'orders', groups: { billing: sharing(1) } },
+        { stream: '{orders}:refunds', groups: { billing: sharing(3_600_000) } },
+      ],
+      { redis },
+    )
+
+    expect(report.streams.map(({ stream }) => stream)).toEqual(['orders', '{orders}:refunds', letters])
+    expect(await ids(letters)).toHaveLength(1)
+  })
+
   it('what is trimmed ahead of a group is counted, once', async () => {
     const { redis, publish, read, trimByHand } = await startWorld(kind)
     await publish('a', 'b')
