@@ -67,7 +67,7 @@ const ENTRY_POINTS = {
   'millrace/lambda': '18 KB',
   'millrace/s3': '2 KB',
   'millrace/powertools': '43.6 KB',
-  'millrace/janitor': '45.6 KB',
+  'millrace/janitor': '45.9 KB',
   'millrace/archive-s3': '4.1 KB',
   'millrace/opentelemetry': '17 KB',
 }
