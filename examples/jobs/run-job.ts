@@ -1,0 +1,134 @@
+import { randomUUID } from 'node:crypto'
+import type { Event, HandlerContext } from 'millrace'
+import { effects, NonRetryableError, UnavailableError } from 'millrace'
+import { jobKey, KEEP_MS, resultKey } from './jobs.ts'
+import { client } from './redis.ts'
+
+/** What a job's function gets. */
+export interface Job<Input> {
+  readonly jobId: string
+  readonly input: Input
+  /** From 1. */
+  readonly attempt: number
+  /** Aborted when the job is canceled, and when its time is over. */
+  readonly signal: AbortSignal
+  /** Says how much is done, 0 to 100. What is less than was said before changes nothing; what cannot be written is left out. */
+  readonly progress: (percent: number) => Promise<void>
+}
+
+/** Does a job. What it answers is the result, as JSON. A job may come again, so what it does elsewhere is done under its `jobId`. */
+export type Work<Input> = (job: Job<Input>) => unknown
+
+/** Asked twice within the two seconds that a cancellation may take. */
+const WATCH_MS = 500
+const MOST_RESULT_BYTES = 262_144
+const MOST_ERROR_CHARACTERS = 500
+
+/** Begins an attempt, unless the job has ended or is not to start. */
+const START = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'done' or state == 'canceled' then return state end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if redis.call('HGET', KEYS[1], 'cancel') then
+  redis.call('HSET', KEYS[1], 'state', 'canceled')
+  return 'canceled'
+end
+redis.call('HSET', KEYS[1], 'state', 'running', 'run', ARGV[1])
+redis.call('HSETNX', KEYS[1], 'type', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 'running'`
+
+/** Notes that an attempt failed, unless another one has begun meanwhile. */
+const FAIL = `
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'state') ~= 'running' then return '' end
+if redis.call('HGET', KEYS[1], 'cancel') then return 'canceled' end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'error', ARGV[3])
+return ARGV[2]`
+
+const PROGRESS = `
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return end
+if tonumber(ARGV[1]) <= tonumber(redis.call('HGET', KEYS[1], 'progress') or 0) then return end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1])`
+
+/** Of a dead letter, whatever became of its attempts: one whose process died has noted nothing. Answers its type. */
+const BURY = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return end
+if state ~= 'done' and state ~= 'canceled' then redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGET', KEYS[1], 'type')`
+
+/** Makes a handler of a job's function. @param resultTtlMs How long the result can be read. */
+export function runs<Input>(work: Work<Input>, { resultTtlMs = 86_400_000 }: { readonly resultTtlMs?: number } = {}) {
+  return async (event: Event<Input>, context: HandlerContext): Promise<void> => {
+    const { eventId: jobId, type, payload: input } = event
+    const [key, run] = [jobKey(jobId), randomUUID()]
+    const state = await client.eval(START, 1, key, run, type, KEEP_MS).catch((cause: unknown) => {
+      throw new UnavailableError('a job cannot be begun', { cause })
+    })
+    if (state !== 'running') return
+    const [canceled, over] = watch(key, context.signal)
+    const signal = AbortSignal.any([context.signal, canceled])
+    try {
+      const result = textOf(
+        await work({ jobId, input, attempt: context.deliveryCount, signal, progress: reportTo(key) }),
+      )
+      // in one step with the acknowledgement: an attempt that another one has overtaken ends nothing
+      effects(context)
+        .setFields(key, { state: 'done', progress: 100 })
+        .expire(key, KEEP_MS)
+        .set(resultKey(jobId), result, { ttlMs: resultTtlMs })
+    } catch (error) {
+      const isLast = context.deliveryCount >= context.maxDeliveries || error instanceof NonRetryableError
+      const noted = await client
+        .eval(FAIL, 1, key, run, isLast ? 'failed' : 'retrying', describe(error))
+        .catch(() => '')
+      if (noted !== 'canceled') throw error
+      effects(context).setFields(key, { state: 'canceled' }).expire(key, KEEP_MS)
+    } finally {
+      over()
+    }
+  }
+}
+
+/** Asks again and again whether a job is to be canceled, until its function has ended or its time is over. */
+function watch(key: string, timeOver: AbortSignal): readonly [canceled: AbortSignal, over: () => void] {
+  const canceled = new AbortController()
+  const timer = setInterval(async () => {
+    // what cannot be asked now is asked again
+    if (await client.hexists(key, 'cancel').catch(() => 0)) canceled.abort(new Error('the job was canceled'))
+  }, WATCH_MS)
+  const over = () => clearInterval(timer)
+  timeOver.addEventListener('abort', over, { once: true })
+  return [canceled.signal, over]
+}
+
+function reportTo(key: string) {
+  return async (percent: number): Promise<void> => {
+    if (!(percent >= 0 && percent <= 100)) throw new RangeError(`percent must be 0 to 100, got ${percent}`)
+    await client.eval(PROGRESS, 1, key, percent).catch(() => {})
+  }
+}
+
+/** @throws {NonRetryableError} It is no JSON, or too large. */
+function textOf(result: unknown): string {
+  let text: string
+  try {
+    text = JSON.stringify(result) ?? 'null'
+  } catch (cause) {
+    throw new NonRetryableError('the result cannot be written as JSON', { cause })
+  }
+  if (Buffer.byteLength(text) > MOST_RESULT_BYTES)
+    throw new NonRetryableError(`the result must be at most ${MOST_RESULT_BYTES} bytes`)
+  return text
+}
+
+function describe(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, MOST_ERROR_CHARACTERS)
+}
+
+/** Notes that a job is a dead letter, and keeps its state. @returns Its type, if it is known. */
+export async function bury(jobId: string, why: string): Promise<string | null> {
+  return (await client.eval(BURY, 1, jobKey(jobId), describe(why), KEEP_MS)) as string | null
+}

@@ -1,0 +1,85 @@
+import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda'
+import type { PayloadOf } from 'millrace'
+import { NonRetryableError, RetryAfterError } from 'millrace'
+import * as z from 'zod/mini'
+import type { CountPrimes, RunFunction, SendMail } from './jobs.ts'
+import { typeName } from './jobs.ts'
+import { client } from './redis.ts'
+import type { Job } from './run-job.ts'
+
+/** Numbers between two reports of progress, some milliseconds: while a function computes, nobody can cancel it. */
+const CHUNK = 5_000
+
+export async function countPrimes({ input: { below }, signal, progress }: Job<PayloadOf<typeof CountPrimes>>) {
+  let primes = 0
+  for (let from = 2; from < below; from += CHUNK) {
+    signal.throwIfAborted()
+    const to = Math.min(from + CHUNK, below)
+    for (let n = from; n < to; n++) if (isPrime(n)) primes++
+    await progress(Math.floor((100 * to) / below))
+  }
+  return { primes }
+}
+
+function isPrime(n: number): boolean {
+  for (let divisor = 2; divisor * divisor <= n; divisor++) if (n % divisor === 0) return false
+  return true
+}
+
+/** Answers that a client should repeat, beside 5xx: too slow, too early, too many. */
+const REPEATED = [408, 425, 429]
+
+export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof SendMail>>) {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': jobId }
+  const request = { method: 'POST', headers, body: JSON.stringify(input), signal, redirect: 'error' } as const
+  const { ok, status, body } = await fetch(process.env.MAIL_URL ?? '', request)
+  await body?.cancel()
+  if (ok) return { status }
+  const message = `the mail service answered ${status}`
+  throw status >= 500 || REPEATED.includes(status) ? new Error(message) : new NonRetryableError(message)
+}
+
+/** A hash: type → its function and limits, as JSON. */
+const TYPES = '{jobs}:types'
+
+/** The most that a configured type may have; more would be the poller's to give. */
+export const MOST = { timeoutMs: 45_000, maxDeliveries: 10 }
+const definition = z.object({
+  functionName: z.string().check(z.regex(/^[\w:-]{1,140}$/)),
+  /** Milliseconds for which an answer is waited for: longer than the function's own timeout, since what is given up here may run on there. */
+  timeoutMs: z._default(z.int().check(z.gte(1), z.lte(MOST.timeoutMs)), 30_000),
+  maxDeliveries: z._default(z.int().check(z.gte(1), z.lte(MOST.maxDeliveries)), 3),
+  /** Milliseconds before the second attempt, twice as long before each further one. */
+  retryAfterMs: z._default(z.int().check(z.gte(1), z.lte(3_600_000)), 1_000),
+})
+
+/** Names the function that does jobs of a type, from the next job on, in every poller. */
+export async function configureType(type: string, given: z.input<typeof definition>): Promise<void> {
+  await client.hset(TYPES, typeName.parse(type), JSON.stringify(definition.parse(given)))
+}
+
+export const isConfigured = async (type: string) => (await client.hexists(TYPES, type)) === 1
+
+// the retries are the job's
+const lambda = new LambdaClient({ maxAttempts: 1 })
+
+/** Has the function that is configured for the type do a job: it gets `{ jobId, type, input, attempt }`, and answers the result. */
+export async function runFunction(job: Job<PayloadOf<typeof RunFunction>>): Promise<unknown> {
+  const { jobId, attempt, signal } = job
+  const { type, input } = job.input
+  const text = await client.hget(TYPES, type)
+  if (text === null) throw new NonRetryableError(`no function is configured for jobs of type ${type}`)
+  const { functionName, timeoutMs, maxDeliveries, retryAfterMs } = definition.parse(JSON.parse(text))
+  try {
+    const Payload = JSON.stringify({ jobId, type, input, attempt })
+    const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    const answer = await lambda.send(new InvokeCommand({ FunctionName: functionName, Payload }), { abortSignal })
+    const result = JSON.parse(answer.Payload?.transformToString() || 'null')
+    if (answer.FunctionError === undefined) return result
+    throw new Error(`${result?.errorType ?? answer.FunctionError}: ${result?.errorMessage ?? ''}`)
+  } catch (error) {
+    const message = `${functionName}: ${(error as Error).message}`
+    if (attempt >= maxDeliveries) throw new NonRetryableError(message, { cause: error })
+    throw new RetryAfterError(retryAfterMs * 2 ** (attempt - 1), message)
+  }
+}
