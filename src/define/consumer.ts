@@ -19,6 +19,8 @@ import { checkPolicies, combinePolicies, limitMaxPollers } from './policy.ts'
 import type { Route } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
 import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
+import type { ConsumerSet, SetMembership, StreamSet } from './stream-set.ts'
+import { isStreamSet } from './stream-set.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
 export interface ConsumerOptions extends SettingOptions {
@@ -47,6 +49,12 @@ export interface ConsumerOptions extends SettingOptions {
   readonly delays?: DelayPromoter
 }
 
+/** As `ConsumerOptions`, for all streams of a set. */
+export interface ConsumerSetOptions extends Omit<ConsumerOptions, 'stream'> {
+  /** The streams, as `prioritized('jobs', ['high', 'low'])` says. */
+  readonly stream: StreamSet
+}
+
 /** What a consumer calls with its dead letters. */
 export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal: AbortSignal }) => unknown
 
@@ -65,6 +73,8 @@ export interface Consumer {
   readonly policies: readonly PolicyOnRoute[]
   readonly settings: ConsumerSettings
   readonly keys: ConsumerKeys
+  /** Left out where the stream is of no set. */
+  readonly set?: SetMembership
 }
 
 /**
@@ -97,12 +107,24 @@ export function on<Definition extends EventDefinition>(
 }
 
 /**
+ * Binds the streams of a set and a group of each to routes: makes one consumer a stream, with these settings, which run together.
+ *
+ * @throws {TypeError | RangeError} As below; also what cannot hold for several streams.
+ */
+export function defineConsumer(options: ConsumerSetOptions): ConsumerSet
+/**
  * Binds a stream and a group to routes.
  *
  * @throws {TypeError | RangeError} A bad option, an unknown one, or two that do not go together; the message names the rule and the values.
  */
-export function defineConsumer(options: ConsumerOptions): Consumer {
+export function defineConsumer(options: ConsumerOptions): Consumer
+export function defineConsumer(options: ConsumerOptions | ConsumerSetOptions): Consumer | ConsumerSet {
   assertObject('define consumer', 'options', options)
+  const set = options.stream
+  return isStreamSet(set) ? set.consumers(options as ConsumerSetOptions, defineOne) : defineOne(options as ConsumerOptions)
+}
+
+function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
   const { stream, group, routes, codec = envelopeCodec, onDeadLetter, filter, use, delays, ...rest } = options
   const action = `define consumer ${quotedValue(group)} on stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
@@ -143,6 +165,7 @@ export function defineConsumer(options: ConsumerOptions): Consumer {
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
+    ...(set && { set }),
   })
 }
 

@@ -3,6 +3,7 @@ import type { Outcome } from '../core/outcome.ts'
 import { OUTCOME_KINDS } from '../core/outcome.ts'
 import type { Gathering } from '../define/gathering.ts'
 import type { Route } from '../define/route.ts'
+import type { MemberPlaces, PlaceTaker } from '../define/set-places.ts'
 import { HandlerTimeoutError } from '../errors.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
@@ -27,7 +28,7 @@ interface Gathered {
  * leaves the pool with an outcome: its call's, or a release where no time was left to start it. A worker is a loop: it takes what is next,
  * makes the call and waits for it, until there is nothing to take. A call whose time is over leaves its place to another worker.
  */
-export class CallPool {
+export class CallPool implements PlaceTaker {
   /** Calls that run side by side. */
   atOnce: number
   /** Events wait for others for as long as their route allows; else until nothing is left to take. */
@@ -51,11 +52,17 @@ export class CallPool {
   readonly #gathered: Gathered[] = []
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
+  readonly #shared: MemberPlaces | undefined
   #cancelDue: (() => void) | undefined
 
-  /** @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take. */
-  constructor(clock: Clock, atOnce: number, mayLinger: boolean) {
+  /**
+   * @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take.
+   * @param shared Places that it shares with other pools, beside its own.
+   */
+  constructor(clock: Clock, atOnce: number, mayLinger: boolean, shared?: MemberPlaces) {
     this.#clock = clock
+    this.#shared = shared
+    if (shared) shared.taker = this
     this.atOnce = atOnce
     this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
@@ -74,6 +81,17 @@ export class CallPool {
   /** More could start at once. */
   get hasRoom(): boolean {
     return this.queued === 0 && this.#running < this.atOnce
+  }
+
+  /** Something could start now, if a shared place were free for it. */
+  get wantsPlace(): boolean {
+    if (this.#running >= this.atOnce) return false
+    if (this.queued > 0) return true
+    const now = this.#clock.monotonic()
+    return (
+      this.#gathered.some((gathered) => this.#isDue(gathered, now)) ||
+      this.#held.some((job) => !job.run.policies?.isHeld(job))
+    )
   }
 
   /** Nothing runs and nothing waits. */
@@ -115,7 +133,7 @@ export class CallPool {
   /** Sets as many workers to work as there is room for, and work. Whoever changes what may start calls it. */
   fill(): void {
     while (this.#running < this.atOnce) {
-      const call = this.#take()
+      const call = this.#nextCall()
       if (!call) break
       void this.#work(call)
     }
@@ -125,9 +143,10 @@ export class CallPool {
 
   async #work(first: RunningCall): Promise<void> {
     const place = this.#free.pop() ?? this.#places.length
-    for (let call: RunningCall | undefined = first; call; call = this.#take()) {
+    for (let call: RunningCall | undefined = first; call; call = this.#nextCall()) {
       this.#places[place] = call
       this.#running++
+      this.#shared?.started()
       let hasJoined = false
       try {
         const preparing = call.prepare()
@@ -157,7 +176,13 @@ export class CallPool {
   #leave(place: number, jobs: number): void {
     this.#places[place] = undefined
     this.#running--
+    this.#shared?.left()
     this.#open -= jobs
+  }
+
+  /** The next call, if there is a place for it. */
+  #nextCall(): RunningCall | undefined {
+    return this.#shared && !this.#shared.mayStart ? undefined : this.#take()
   }
 
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */

@@ -8,6 +8,8 @@ import type { LambdaContext } from '../define/handler.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
+import type { ConsumerSet } from '../define/stream-set.ts'
+import { listConsumers } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
@@ -44,7 +46,7 @@ export const RUN_OPTION_NAMES = [...HANDLER_OPTION_NAMES, 'remainingMs', 'signal
  */
 export function resolveRunConsumers(
   action: string,
-  given: Consumer | readonly Consumer[],
+  given: Consumer | readonly (Consumer | ConsumerSet)[],
   options: RunOptions & RunOverrides,
   known: readonly string[],
 ): readonly Consumer[] {
@@ -65,8 +67,8 @@ export function resolveRunConsumers(
   }))
 }
 
-function asConsumers(action: string, given: Consumer | readonly Consumer[]): readonly Consumer[] {
-  const consumers = (Array.isArray(given) ? given : [given]) as readonly Consumer[]
+function asConsumers(action: string, given: Consumer | readonly (Consumer | ConsumerSet)[]): readonly Consumer[] {
+  const consumers = listConsumers(given)
   if (consumers.length === 0) throw wrongUseError(action, 'there must be at least one consumer')
   const seen = new Set<string>()
   for (const consumer of consumers) {

@@ -69,7 +69,7 @@ export class DueRetries {
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
     const free = Math.max(1, this.#pace.entries - this.#pool.open)
     const room = policies ? policies.limit(free) : free
-    const taken = room > 0 ? await this.#starter.take({ room, till: undefined, conditions: [] }) : undefined
+    const taken = room > 0 ? await this.#take(room) : undefined
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
     this.last.add(taken?.handed ?? [])
@@ -78,6 +78,17 @@ export class DueRetries {
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
     this.note(taken?.isMore ? 0 : taken?.left.dueInMs)
     return has
+  }
+
+  /** In a set, only what has a place: counts rise when handlers start. */
+  async #take(most: number): ReturnType<RetryStarter['take']> {
+    const { shared } = this.#run.parts
+    const room = shared ? await shared.reserve(most) : most
+    try {
+      return await this.#starter.take({ room, till: undefined, conditions: [] })
+    } finally {
+      shared?.unreserve()
+    }
   }
 
   /** Something was settled, which may come back before anybody says so. */
