@@ -120,7 +120,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     expecting ??= createExpectingAppender(action, redis)
     return expecting(...call)
   }
-  const publishing = { ...settings, action, appendTo: createAppender(action, redis), appendExpecting }
+  const flags = flagsByStream(settings)
+  const publishing = { ...settings, flags, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
@@ -171,6 +172,7 @@ function cancelOnce(
 interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'redis'> {
   /** As messages say it. */
   readonly action: string
+  readonly flags: ReadonlyMap<string, readonly WakeFlag[]>
   readonly appendTo: ReturnType<typeof createAppender>
   readonly appendExpecting: Aggregates['append']
 }
@@ -242,26 +244,29 @@ function send(
 
 function sendTo(
   stream: string,
-  { trim, wakes, appendTo }: Publishing,
+  { trim, wakes, flags: byStream, appendTo }: Publishing,
   drafts: readonly EventDraft[],
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
   const delayed = delayedOf(drafts, wakes)
   // what is delayed wakes nobody yet
-  const flags = delayed?.delays.every(Boolean) ? [] : flagsOf(stream, wakes)
+  const flags = delayed?.delays.every(Boolean) ? [] : byStream.get(stream)
   return appendTo(stream, entries, trim, flags, delayed, onceOf(drafts))
 }
 
 async function sendExpecting(
-  { action, stream, trim, wakes, codec, appendExpecting }: Publishing,
+  { action, stream, trim, flags, codec, appendExpecting }: Publishing,
   drafts: readonly EventDraft[],
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
-  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, flagsOf(stream, wakes))
+  return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, flags.get(stream))
 }
 
-function flagsOf(stream: string, wakes: readonly Wake[]): readonly WakeFlag[] {
-  return wakes.map(({ group, windowMs }) => ({ key: consumerKeys(stream, group).wake, windowMs }))
+/** The flags of each stream. @throws {TypeError} No hash tag gives the slot of its name. */
+function flagsByStream({ stream, set, wakes }: Pick<Publishing, 'stream' | 'set' | 'wakes'>): Publishing['flags'] {
+  const flagsOf = (one: string) =>
+    wakes.map(({ group, windowMs }) => ({ key: consumerKeys(one, group).wake, windowMs }))
+  return new Map((set?.streams ?? [stream]).map((one) => [one, flagsOf(one)]))
 }
 
 /** Characters of a traceparent: a later version of it may be longer than today's 55. */
