@@ -30,8 +30,6 @@ export type {
   SettingOptions,
   Unrouted,
 } from './define/consumer-settings.ts'
-export type { PrioritizedOptions } from './define/prioritized.ts'
-export { prioritized } from './define/prioritized.ts'
 export type { DelayPromoter, Promotion, PromotionRequest } from './define/delay-promoter.ts'
 export type { Event, EventDefinition, EventOf, EventOptions, PayloadOf, Upcasts } from './define/event.ts'
 export { defineEvent } from './define/event.ts'
@@ -68,6 +66,8 @@ export type {
   StartGuard,
   Wrap,
 } from './define/policy.ts'
+export type { PrioritizedOptions } from './define/prioritized.ts'
+export { prioritized } from './define/prioritized.ts'
 export type { Route } from './define/route.ts'
 export type { RouteOptions } from './define/route-options.ts'
 export type { ConsumerSet, StreamSet } from './define/stream-set.ts'

@@ -121,7 +121,9 @@ export function defineConsumer(options: ConsumerOptions): Consumer
 export function defineConsumer(options: ConsumerOptions | ConsumerSetOptions): Consumer | ConsumerSet {
   assertObject('define consumer', 'options', options)
   const set = options.stream
-  return isStreamSet(set) ? set.consumers(options as ConsumerSetOptions, defineOne) : defineOne(options as ConsumerOptions)
+  return isStreamSet(set)
+    ? set.consumers(options as ConsumerSetOptions, defineOne)
+    : defineOne(options as ConsumerOptions)
 }
 
 function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {

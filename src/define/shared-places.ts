@@ -58,9 +58,9 @@ export class SharedPlaces implements SetPlaces {
 
   /** One after the other. */
   async alone(member: Member): Promise<void> {
-    await this.#until(() => this.#alone === undefined)
+    while (this.#alone !== undefined) await this.#changed()
     this.#alone = member
-    await this.#until(() => this.#members.every((other) => other === member || other.running + other.reserved === 0))
+    while (this.#members.some((other) => other !== member && other.running + other.reserved > 0)) await this.#changed()
   }
 
   endAlone(member: Member): void {
@@ -69,12 +69,11 @@ export class SharedPlaces implements SetPlaces {
     this.freed()
   }
 
-  async #until(isMet: () => boolean): Promise<void> {
-    while (!isMet()) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.#waiters.push(resolve)
-      await promise
-    }
+  /** Resolves once a place has become free. */
+  #changed(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiters.push(resolve)
+    return promise
   }
 
   notify(): void {

@@ -37,7 +37,10 @@ export interface SetMembership {
 }
 
 /** Makes the consumer of one stream. */
-export type DefineMember = (options: Omit<ConsumerSetOptions, 'stream'> & { stream: string }, set: SetMembership) => Consumer
+export type DefineMember = (
+  options: Omit<ConsumerSetOptions, 'stream'> & { stream: string },
+  set: SetMembership,
+) => Consumer
 
 /** What one stream's append answers, by the places of its entries. */
 interface Appended {

@@ -51,11 +51,14 @@ export type {
   Inspection,
   OldestPending,
   PauseInspection,
+  SetGroupInspection,
+  SetInspection,
   StreamInspection,
   TimedInspection,
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
+export type { NamedSet } from './inspect/set-totals.ts'
 export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'
 export { pause, resume } from './pause/pause.ts'
 export type { AccessStrings } from './plan/access.ts'

@@ -139,7 +139,10 @@ export function checkPublication(
   const once = checkOnce(action, eventId, options, deduplicateMs, set?.markersOf)
   const { expectedVersion } = options
   if (set && expectedVersion !== undefined)
-    throw wrongUseError(action, 'expectedVersion must be left out: the versions of an aggregate are those of one stream')
+    throw wrongUseError(
+      action,
+      'expectedVersion must be left out: the versions of an aggregate are those of one stream',
+    )
   if (expectedVersion !== undefined) checkExpectedVersion(action, eventId, options, deduplicateMs)
   return { event, payload, options, stream, eventId, delay, once, expectedVersion }
 }

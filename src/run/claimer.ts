@@ -61,7 +61,10 @@ export function createClaimer(
  * @throws {InvocationFailedError} The server could not be reached, or refused what was asked of it; carries the report.
  * @throws {InvocationTooShortError} Not even one handler fits into `remainingMs`.
  */
-export async function claim(consumers: Consumer | readonly (Consumer | ConsumerSet)[], options: ClaimOptions): Promise<Report> {
+export async function claim(
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
+  options: ClaimOptions,
+): Promise<Report> {
   const { lingerMs: waitMs, ...own } = options
   const targets = resolveRunConsumers('claim', consumers, own, RUN_OPTION_NAMES)
   return runConsumers(claiming(targets), targets, { ...own, lingerMs: lingersFor('claim', waitMs) })

@@ -41,7 +41,7 @@ export async function runConsumers(
   const observers = resolveObservers(kind.action, options.observe)
   const invocation = {
     action: kind.action,
-    consumers: consumers.map(({ stream, group }) => ({ stream, group })),
+    consumers: consumers.map(({ stream, group, set }) => ({ stream, group, ...(set && { set: set.name }) })),
     context: context ?? {},
   }
   observers?.tell('invocationStarted', invocation)

@@ -14,6 +14,8 @@ import {
 import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
+import type { ConsumerSet } from '../../define/stream-set.ts'
+import { listConsumers } from '../../define/stream-set.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
 import { connectionSignIn, createOperatorSender } from '../../group/redis/redis-connection.ts'
@@ -67,10 +69,10 @@ const MOST_GROUPS = 20
  * @throws {RedisReplyError} The server refuses everything: a wrong password, or it is still loading.
  */
 export async function diagnose(
-  consumers: Consumer | readonly Consumer[],
+  consumers: Consumer | readonly (Consumer | ConsumerSet)[],
   options: DoctorOptions,
 ): Promise<readonly Finding[]> {
-  const given = (Array.isArray(consumers) ? consumers : [consumers]) as readonly Consumer[]
+  const given = listConsumers(consumers)
   checkOptions(given, options)
   const { redis, streams = [], group, timeoutMs, clock = systemClock } = options
   const { functionTimeoutMs, targetTimeoutsMs = {}, pollers } = options

@@ -1,5 +1,6 @@
 import type { Consumer } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
+import type { ConsumerSet } from '../../define/stream-set.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
@@ -71,16 +72,26 @@ const KEPT_MS = 2_000
  *
  * @throws {TypeError | RangeError} A bad option.
  */
-export function plan(consumer: Consumer | ConsumerSettings, options: PlanOptions = {}): Plan {
-  const settings = 'settings' in consumer ? consumer.settings : consumer
+export function plan(consumer: Consumer | ConsumerSet | ConsumerSettings, options: PlanOptions = {}): Plan {
+  const { settings, streams } = subjectOf(consumer)
   const given = resolvePlanOptions(options)
   const capacity = capacityOf(settings, given)
   return {
     latency: latencyOf(settings, given, capacity.keepsUp),
     retries: retriesOf(settings, given),
     capacity,
-    month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond)),
+    month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond), streams),
   }
+}
+
+/** The settings are those of all streams of a set, each of which is asked by itself. */
+function subjectOf(given: Consumer | ConsumerSet | ConsumerSettings): {
+  readonly settings: ConsumerSettings
+  readonly streams: number
+} {
+  const [first, ...others] = [given].flat() as readonly (Consumer | ConsumerSettings)[]
+  const settings = first && 'settings' in first ? first.settings : (first as ConsumerSettings)
+  return { settings, streams: 1 + others.length }
 }
 
 function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['capacity'] {
@@ -132,7 +143,12 @@ function listens({ mode }: ConsumerSettings): boolean {
   return mode === 'listen'
 }
 
-function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate: number): Plan['month'] {
+function monthOf(
+  settings: ConsumerSettings,
+  options: ResolvedPlanOptions,
+  rate: number,
+  streams: number,
+): Plan['month'] {
   const { scheduleMs, wakes, roundTripMs, handlerMs } = options
   const { batchSize, concurrency, mode } = settings
   const pollers = pollersOf(settings, options)
@@ -148,16 +164,18 @@ function monthOf(settings: ConsumerSettings, options: ResolvedPlanOptions, rate:
   const busyMs = Math.max(workMs, listenMs)
   const perBatch = mode === 'once' ? COMMANDS_PER_STEP.onlyBatch : COMMANDS_PER_STEP.drainBatch
   const listening =
-    (listenMs / 1_000) * COMMANDS_PER_STEP.listenSecond + rate * MONTH_SECONDS * COMMANDS_PER_STEP.listenEvent
+    (listenMs / 1_000) * COMMANDS_PER_STEP.listenSecond * streams + rate * MONTH_SECONDS * COMMANDS_PER_STEP.listenEvent
   const poller = functionMonth(
     options,
     polls,
     busyMs,
-    polls * COMMANDS_PER_STEP.idlePoll +
+    polls * COMMANDS_PER_STEP.idlePoll * streams +
+      // of a set no read gives its slot back
+      (streams > 1 ? polls * COMMANDS_PER_STEP.giveSlot * streams : 0) +
       Math.min(polls, batches) * COMMANDS_PER_STEP.giveSlot +
       (listens(settings) ? listening : batches * perBatch),
   )
-  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim)
+  const claimer = functionMonth(options, ticks, ticks * claimMs(options), ticks * COMMANDS_PER_STEP.idleClaim * streams)
   const perEvent = COMMANDS_PER_STEP.publish + (wakes ? COMMANDS_PER_STEP.flag : 0)
   const publisherCommands = Math.round(options.eventsPerSecond * MONTH_SECONDS * perEvent)
   const month = { poller, claimer, publisherCommands, ticks: Math.round(ticks * (pollers + 1)) }
