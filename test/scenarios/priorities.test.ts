@@ -84,7 +84,7 @@ describe.each(PLACES)('a set over %s', (name, start) => {
 
   it('starts a job of low priority while high has a steady backlog, by its weight', async () => {
     const redis = await start()
-    const { calls, consumers, publish } = aGroup(redis, () => delay(2), { concurrency: 2, batchSize: 20 })
+    const { calls, consumers, publish } = aGroup(redis, () => delay(2), { concurrency: 2, batchSize: 200 })
     await publish('high', ...many('h', 140))
     await publish('low', ...many('l', 40))
 
@@ -130,13 +130,16 @@ describe.each(PLACES)('a set over %s', (name, start) => {
         if (payload.id === 'l3') begun.resolve()
         await delay(100)
       },
-      { concurrency: 1, batchSize: 50 },
+      { concurrency: 1, batchSize: 50, maxPollers: 1 },
     )
     await publish('low', ...many('l', 30))
 
     const stop = new AbortController()
     const polling = poll(consumers, { redis, signal: stop.signal })
     await begun.promise
+    // streams without work keep their slots, so that whoever comes finds all taken
+    const other = await poll(consumers, { redis })
+    expect(other.consumers.map(({ noFreeSlot }) => noFreeSlot)).toEqual([true, true, true])
     const at = performance.now()
     await publish('high', 'h')
     expect((await came.promise) - at).toBeLessThan(2_000)

@@ -1,11 +1,11 @@
-// Polls or claims the set `jobs` in a process of its own, to be killed. Says on stdout which job a handler has begun, and which it has finished.
+// Polls the set `jobs` in a process of its own, to be killed. Says on stdout which job a handler has begun, and which it has finished.
 import { writeSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { claim, defineConsumer, defineEvent, on, poll, prioritized } from 'millrace'
+import { defineConsumer, defineEvent, on, poll, prioritized } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import * as z from 'zod/mini'
 
-const [url = '', action = 'poll', handlerMs = '0'] = process.argv.slice(2)
+const [url = '', handlerMs = '0'] = process.argv.slice(2)
 const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
 const consumers = defineConsumer({
   stream: prioritized('jobs', ['high', 'low']),
@@ -22,5 +22,5 @@ const consumers = defineConsumer({
   ],
 })
 const redis = connectIoredis(url)
-await (action === 'claim' ? claim(consumers, { redis, lingerMs: 0 }) : poll(consumers, { redis }))
+await poll(consumers, { redis })
 await redis.close()
