@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { bundle } from './tools/bundle.ts'
 
 /** Of the sample's poller, which has metrics, logs and zod in it. */
-const OVER_IOREDIS_BYTES = 231_700
 const OVER_IOREDIS_BYTES = 232_500
 
 const DEFINE = "export { defineConsumer, defineEvent, on } from 'millrace';"
@@ -30,6 +29,7 @@ const FEATURES = {
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.1 KB'],
+  'prioritized()': ["export { prioritized } from 'millrace'", '6 KB'],
   's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '1.9 KB'],
   'lambdaFunction(), with onBatch()': [

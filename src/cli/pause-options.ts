@@ -29,7 +29,7 @@ const SHARED_USAGE = `  --type T        only events of that type (default: the w
   --module FILE   a file that exports the consumer, as from defineConsumer: says whether it has a route for the type, and its maxAgeMs
   --priorities P  STREAM is a set of streams, of these priorities, as high,normal,low: all of them are meant; a module knows its own
   --redis URL     the server (default: the variable REDIS_URL)
-  --json          for machines: one object, of a set one a line`
+  --json          for machines: one object per line`
 
 export const PAUSE_USAGE = `millrace pause STREAM GROUP [--type T] [--until TIME] [--why TEXT] [--by NAME] [--module FILE] [--redis URL] [--json]
 

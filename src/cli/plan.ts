@@ -1,7 +1,6 @@
 import { schedulePeriodMs } from '../core/schedule-period.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import { resolveSettings } from '../define/consumer-settings.ts'
-import type { ConsumerSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import { accessOf } from '../operate/plan/access.ts'
 import type { PlanOptions } from '../operate/plan/options.ts'

@@ -88,7 +88,7 @@ export function streamsOf(names: readonly string[], sets: readonly NamedSet[]): 
 }
 
 /** Every stream that was named is a set of these priorities. @throws {UsageError} None was named, or these cannot be priorities. */
-export function namedSets(command: string, streams: readonly string[], priorities: string): readonly NamedSet[] {
+function namedSets(command: string, streams: readonly string[], priorities: string): readonly NamedSet[] {
   if (streams.length === 0) throw new UsageError(`millrace ${command}: --priorities needs the name of a set`)
   try {
     return streams.map((name) => prioritized(name, priorities.split(',')))

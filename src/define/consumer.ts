@@ -19,7 +19,7 @@ import { checkPolicies, combinePolicies, limitMaxPollers } from './policy.ts'
 import type { Route } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
 import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
-import type { ConsumerSet, SetMembership, StreamSet } from './stream-set.ts'
+import type { SetMembership, StreamSet } from './stream-set.ts'
 import { isStreamSet } from './stream-set.ts'
 
 /** Which stream and group, which handlers, and how to go about it. */
@@ -76,6 +76,9 @@ export interface Consumer {
   /** Left out where the stream is of no set. */
   readonly set?: SetMembership
 }
+
+/** One consumer for each stream of a set, the highest priority first, which run together and are shown as one. */
+export type ConsumerSet = readonly Consumer[]
 
 /**
  * Binds an event type to the handler of one event: a plain function, or one that Middy wraps.

@@ -2,9 +2,8 @@ import { slotPrefix } from '../core/keys.ts'
 import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
-import type { ConsumerSetOptions } from './consumer.ts'
 import { SharedPlaces } from './shared-places.ts'
-import type { ConsumerSet, DefineMember, StreamSet } from './stream-set.ts'
+import type { StreamSet } from './stream-set.ts'
 
 /** How the streams of a set stand to each other. */
 export interface PrioritizedOptions<Priority extends string = string> {
@@ -45,8 +44,7 @@ export function prioritized<const Priority extends string>(
     throw wrongUseError(action, `default must be one of ${listed(own)}, got ${quotedValue(otherwise)}`, RangeError)
   const prefix = slotPrefix(name)
   const streamIn = (priority: string) => `${prefix}:${priority}`
-  const share = (atOnce: number) => new SharedPlaces(atOnce)
-  return Object.freeze({
+  const set: StreamSet = {
     name,
     priorities: own,
     streams: Object.freeze(own.map(streamIn)),
@@ -57,25 +55,26 @@ export function prioritized<const Priority extends string>(
       const got = priority === undefined ? 'none' : quotedValue(priority)
       throw wrongUseError(action, `priority must be one of ${listed(own)}, got ${got}`, RangeError)
     },
-    consumers(given: ConsumerSetOptions, define: DefineMember): ConsumerSet {
-      const { startAt = '0', maxBytes = CONSUMER_NUMBER_OPTIONS.maxBytes.default, ...rest } = given
+    consumers(options, define) {
+      const { startAt = '0', maxBytes = CONSUMER_NUMBER_OPTIONS.maxBytes.default } = options
       if (startAt !== '0' && startAt !== '$')
         throw wrongUseError(
-          `define consumer ${quotedValue(given.group)} on the streams of ${quotedValue(name)}`,
+          `define consumer ${quotedValue(options.group)} on the streams of ${quotedValue(name)}`,
           `startAt must be "0" or "$", since an entry id is of one stream, got ${quotedValue(startAt)}`,
           RangeError,
         )
-      // what is no number is refused as it is
-      const bytes = typeof maxBytes === 'number' ? maxBytes / own.length : maxBytes
-      const settings = { ...rest, startAt, maxBytes: bytes >= 1 ? Math.ceil(bytes) : maxBytes }
-      const define1 = (priority: string, n: number) =>
-        define(
-          { ...settings, stream: streamIn(priority) },
-          Object.freeze({ name, priority, weight: weights[n] as number, share }),
-        )
-      return Object.freeze(own.map(define1))
+      // what is no number of bytes is refused as it is
+      const bytes = maxBytes >= 1 ? Math.ceil(maxBytes / own.length) : maxBytes
+      // one for these members: another group on the same streams has places of its own
+      const share = (atOnce: number) => new SharedPlaces(atOnce)
+      const members = own.map((priority, n) => {
+        const membership = Object.freeze({ name, priority, weight: weights[n] as number, share })
+        return define({ ...options, maxBytes: bytes, stream: streamIn(priority) }, membership)
+      })
+      return Object.freeze(members)
     },
-  })
+  }
+  return Object.freeze(set)
 }
 
 function checkPriorities(action: string, priorities: readonly string[]): readonly string[] {

@@ -1,4 +1,3 @@
-import type { Consumer, ConsumerSetOptions } from './consumer.ts'
 import type { SetPlaces } from './set-places.ts'
 
 /**
@@ -18,12 +17,19 @@ export interface StreamSet {
   readonly markersOf: string
   /** Appends entries, stream by stream in the order in which they come first, and puts the answers together. */
   readonly appendEach: AppendEach
-  /** Makes one consumer a stream. */
-  consumers(options: ConsumerSetOptions, define: DefineMember): ConsumerSet
+  /** Makes one consumer a stream, the highest priority first. */
+  consumers<Options extends MemberOptions, Consumer>(
+    options: Options,
+    define: (options: Omit<Options, 'stream'> & { readonly stream: string }, set: SetMembership) => Consumer,
+  ): readonly Consumer[]
 }
 
-/** One consumer for each stream of a set, the highest priority first, which run together and are shown as one. */
-export type ConsumerSet = readonly Consumer[]
+/** What a set says itself, or shares out, of a consumer's options. */
+interface MemberOptions {
+  readonly group: string
+  readonly startAt?: string
+  readonly maxBytes?: number
+}
 
 /** Which of a set's streams a consumer reads. */
 export interface SetMembership {
@@ -35,12 +41,6 @@ export interface SetMembership {
   /** The places of one invocation. The same function for all members. */
   readonly share: (atOnce: number) => SetPlaces
 }
-
-/** Makes the consumer of one stream. */
-export type DefineMember = (
-  options: Omit<ConsumerSetOptions, 'stream'> & { stream: string },
-  set: SetMembership,
-) => Consumer
 
 /** What one stream's append answers, by the places of its entries. */
 interface Appended {
@@ -56,9 +56,4 @@ type AppendEach = (
 
 export function isStreamSet(stream: unknown): stream is StreamSet {
   return typeof (stream as Partial<StreamSet> | null)?.consumers === 'function'
-}
-
-/** Consumers, those of sets one after the other. What is none is left to whoever checks them. */
-export function listConsumers(given: Consumer | readonly (Consumer | ConsumerSet)[]): readonly Consumer[] {
-  return [given].flat(2) as readonly Consumer[]
 }

@@ -1,6 +1,5 @@
 import { assertNumber } from '../core/options.ts'
-import type { Consumer } from '../define/consumer.ts'
-import type { ConsumerSet } from '../define/stream-set.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import type { Report } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
 import { assertClaimerWake } from './claimer-wake.ts'

@@ -1,7 +1,6 @@
 import { systemClock } from '../clock.ts'
-import type { Consumer } from '../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../define/consumer.ts'
 import type { PollMode } from '../define/consumer-settings.ts'
-import type { ConsumerSet } from '../define/stream-set.ts'
 import type { Report } from '../report.ts'
 import type { ClaimerWake } from './claimer-wake.ts'
 import { assertClaimerWake } from './claimer-wake.ts'

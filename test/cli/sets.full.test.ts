@@ -125,13 +125,13 @@ test('millrace pause and resume take all streams of a set', async () => {
   expect(await poll(consumers, { redis })).toMatchObject({ acked: 3 })
 })
 
-test('millrace tail names the stream of each entry of a set, and ends after so many of all', async () => {
+test('millrace tail names the stream of each entry of a set', async () => {
   const { run } = await aSet()
 
   const all = await run('tail', '--stream', 'jobs', ...PRIORITIES, '--from', '0', '--to-end')
   const some = await run('tail', '--stream', 'jobs', ...PRIORITIES, '--from', '0', '--count', '3', '--json')
 
-  expect(all.lines.map((line) => line.split(' ')[0]).sort()).toEqual([
+  expect(all.lines.map((line) => line.slice(0, line.indexOf(' '))).sort((a, b) => (a < b ? -1 : 1))).toEqual([
     ...Array.from({ length: 3 }, () => '{jobs}:high'),
     ...Array.from({ length: 4 }, () => '{jobs}:low'),
   ])

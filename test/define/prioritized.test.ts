@@ -17,7 +17,7 @@ describe('prioritized()', () => {
   it.each([
     ['no name', () => prioritized('', ['a', 'b']), 'name must be a string that is not empty'],
     ['one priority', () => prioritized('jobs', ['a']), 'priorities must be an array of 2 to 8, the highest first'],
-    ['nine', () => prioritized('jobs', [...'abcdefghi']), 'priorities must be an array of 2 to 8'],
+    ['nine', () => prioritized('jobs', 'abcdefghi'.split('')), 'priorities must be an array of 2 to 8'],
     ['the same twice', () => prioritized('jobs', ['a', 'a']), 'priority "a" must appear once, got it twice'],
     ['a brace', () => prioritized('jobs', ['a', 'b}']), 'letters, digits, "_" and "-", got "b}"'],
     [
@@ -222,7 +222,7 @@ describe('the places of a set', () => {
     expect(log[20]).toBe('h')
   })
 
-  it('a lower member gets one of a few even under a steady load, and nothing is saved up', async () => {
+  it('a lower member gets its share under a steady load, and saves nothing up', async () => {
     const log: string[] = []
     const places = new SharedPlaces(1)
     const pools = [4, 2, 1].map((weight, n) => aPool(places, weight, log, 'hnl'[n] as string))

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createPublisher, defineConsumer, defineEvent, on, poll, prioritized } from 'millrace'
@@ -14,6 +13,7 @@ import { type Scenario, startScenario } from '../support/scenario.ts'
 
 const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
 const jobs = prioritized('jobs', ['high', 'low'])
+const PROGRAM = new URL('../support/set-victim.ts', import.meta.url).pathname
 const many = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}${n}`)
 
 function aSet({ redis }: Pick<Scenario, 'redis'>) {
@@ -32,8 +32,7 @@ function aSet({ redis }: Pick<Scenario, 'redis'>) {
 
 /** Runs the set in a process, and kills it once so many handlers have finished. @returns What began, and what finished. */
 async function killedAfter(url: string, done: number) {
-  const file = join(import.meta.dirname, '../support/set-victim.ts')
-  const child = spawn(process.execPath, [file, url, '5'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [PROGRAM, url, '5'], { stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const said: [string, string][] = []
   createInterface(child.stdout).on('line', (line) => {

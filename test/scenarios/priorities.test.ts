@@ -249,10 +249,16 @@ describe.each(PLACES)('a set over %s', (name, start) => {
     expectSums(report)
   })
 
-  it('each other consumer of the invocation runs beside it', async () => {
+  it('another group on it runs beside it, in places of its own', async () => {
     const redis = await start()
-    const { consumers, publish, calls } = aGroup(redis)
-    const others = aGroup(redis, undefined, { group: 'audit' })
+    const both = Promise.withResolvers<void>()
+    let running = 0
+    const meet = async () => {
+      if (++running === 2) both.resolve()
+      await both.promise
+    }
+    const { consumers, publish, calls } = aGroup(redis, meet, { concurrency: 1 })
+    const others = aGroup(redis, meet, { concurrency: 1, group: 'audit' })
     await publish('high', 'a')
 
     const report = await poll([consumers, others.consumers], { redis })

@@ -12,10 +12,9 @@ import {
   wrongUseError,
 } from '../../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
-import type { ConsumerSet } from '../../define/stream-set.ts'
-import { listConsumers } from '../../define/stream-set.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
 import { connectionSignIn, createOperatorSender } from '../../group/redis/redis-connection.ts'

@@ -1,7 +1,6 @@
 import { splitIntoChunks } from '../../core/chunks.ts'
 import { assertInteger, assertKnownOptions, assertText, wrongUseError } from '../../core/options.ts'
-import type { Consumer } from '../../define/consumer.ts'
-import type { ConsumerSet } from '../../define/stream-set.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { Connection } from '../../group/connection.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
 import type { CallSender } from '../../group/redis/sender.ts'

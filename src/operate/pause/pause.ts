@@ -7,9 +7,8 @@ import {
   wrongUseError,
 } from '../../core/options.ts'
 import { isPausable, type Pause } from '../../core/pauses.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import { resolveConsumerKeys } from '../../define/consumer-settings.ts'
-import type { ConsumerSet } from '../../define/stream-set.ts'
 import { quotedValue } from '../../errors.ts'
 import type { Connection } from '../../group/connection.ts'
 import type { PausedBacklog, PausingAddress } from '../../group/pausing.ts'

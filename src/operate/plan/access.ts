@@ -1,9 +1,8 @@
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { delayKeys } from '../../core/keys.ts'
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
+import { listConsumers } from '../../define/consumer-set.ts'
 import { listPolicyKeyNeeds, type PolicyKeyNeed } from '../../define/policy-needs.ts'
-import type { ConsumerSet } from '../../define/stream-set.ts'
-import { listConsumers } from '../../define/stream-set.ts'
 
 /** ACL rules of a consumer's functions, for `ACL SETUSER` or a cache's user: its keys, and no command that it does not need. */
 export interface AccessStrings {

@@ -1,6 +1,5 @@
-import type { Consumer } from '../../define/consumer.ts'
+import type { Consumer, ConsumerSet } from '../../define/consumer.ts'
 import type { ConsumerSettings } from '../../define/consumer-settings.ts'
-import type { ConsumerSet } from '../../define/stream-set.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
