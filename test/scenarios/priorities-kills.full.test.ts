@@ -136,6 +136,27 @@ describe('promises 1 and 4: a set whose process dies', () => {
 })
 
 describe('promise 17: a set under the rights that the tools say', () => {
+  it('publishes with the rights that the page says, also once', async () => {
+    const { raw, connect, server } = await startScenario()
+    const cluster = '+cluster|slots +asking'
+    const users = {
+      plain: `on ~{jobs}:high ~{jobs}:low -@all +xadd ${cluster}`,
+      once: `on ~{jobs}:* ~{jobs}::published:%%3A:* -@all +eval +evalsha +xadd +zcard +zscore +hget +get +setnx +getex +getdel ${cluster}`,
+    }
+    for (const [name, rules] of Object.entries(users))
+      await raw.call('ACL', 'SETUSER', name, '>secret', ...rules.split(' '))
+    const as = (name: string) =>
+      createPublisher({ stream: jobs, redis: connect(server.url.replace('redis://', `redis://${name}:secret@`)) })
+
+    await as('plain').publish(Job, { id: 'a' }, { priority: 'high' })
+    const publisher = as('once')
+    const first = await publisher.publish(Job, { id: 'b' }, { eventId: 'e', deduplicateMs: 60_000, priority: 'high' })
+    const again = await publisher.publish(Job, { id: 'b' }, { eventId: 'e', deduplicateMs: 60_000, priority: 'low' })
+
+    expect(again).toEqual({ ...first, duplicate: true })
+    expect(await raw.keys('{jobs}::*')).toEqual(['{jobs}::published:%%3A:e'])
+  })
+
   it('polls, claims and retries, and may touch nothing else', async () => {
     const scenario = await startScenario()
     const { raw, server } = scenario
