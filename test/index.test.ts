@@ -45,6 +45,7 @@ test('the package exports these names', () => {
       "on",
       "onBatch",
       "poll",
+      "prioritized",
       "promoteDelays",
       "readEvents",
     ]

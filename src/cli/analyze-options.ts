@@ -31,7 +31,8 @@ Ctrl-C ends it, and prints what it has.
 
   STREAM               the stream; with --module its consumer's by default
   --priorities P       STREAM is a set of streams, of these priorities, as
-                       high,normal,low: one after the other; a module knows its own
+                       high,normal,low, one after the other; a module knows
+                       its own
   --redis URL          the server: redis://, rediss://, redis+sentinel://,
                        https:// or a socket's path (default: REDIS_URL)
   --from WHEN          an entry id, or a time as 2026-01-31T12:00Z, which is
