@@ -22,7 +22,7 @@ export default defineConfig({
     // tests wait for servers and clocks more than they compute, so that two cores serve two files
     maxWorkers: Math.max(2, availableParallelism() - 1),
     globalSetup: 'test/support/setup.ts',
-    setupFiles: ['test/support/balance.ts', 'test/support/seed.ts'],
+    setupFiles: ['test/support/fresh.ts', 'test/support/balance.ts', 'test/support/seed.ts'],
     reporters: ['default', './test/support/summary-reporter.ts'],
     // deadlines of milliseconds are missed on a busy machine; the summary names what needed it. A counterexample counts at once.
     retry: { count: 1, condition: /^(?!Property failed)/ },

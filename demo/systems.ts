@@ -18,6 +18,17 @@ const SYSTEMS: readonly {
     load: () => import('./checkout.ts'),
   },
   {
+    name: 'webhooks',
+    about: "Merchants' endpoints that fail, hang and refuse: each event done once, a dead letter, or of who is gone",
+    load: () => import('./webhooks.ts'),
+  },
+  {
+    name: 'fan-out',
+    about:
+      'One stream of orders, six groups: billing, search, cache, warehouse, EventBridge and S3, none of them behind',
+    load: () => import('./fan-out.ts'),
+  },
+  {
     name: 'activity',
     about: 'Users, orders and hosts in three streams: counted once, though producers send twice and in any order',
     load: () => import('./activity.ts'),

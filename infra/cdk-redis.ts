@@ -77,6 +77,7 @@ const USERS: Readonly<Record<string, string>> = {
   'orders-claimer': access.claimer,
   'orders-console': access.console,
   'orders-operator': access.operator,
+  'orders-janitor': access.janitor,
   'activity-publisher': access.activityPublisher,
   'activity-poller': access.activityPoller,
   'activity-claimer': access.activityClaimer,
@@ -88,6 +89,16 @@ const USERS: Readonly<Record<string, string>> = {
   'checkout-poller': access.checkoutPoller,
   'checkout-claimer': access.checkoutClaimer,
   'checkout-read': access.checkoutRead,
+  'webhooks-publisher': access.webhooksPublisher,
+  'webhooks-registrar': access.webhooksRegistrar,
+  'webhooks-poller': access.webhooksPoller,
+  'webhooks-claimer': access.webhooksClaimer,
+  'webhooks-read': access.webhooksRead,
+  'fan-out-publisher': access.fanOutPublisher,
+  'fan-out-poller': access.fanOutPoller,
+  'fan-out-claimer': access.fanOutClaimer,
+  'fan-out-read': access.fanOutRead,
+  'fan-out-operator': access.fanOutOperator,
 }
 
 /** By name. Who logs in by IAM has the same name and id. */

@@ -2,16 +2,17 @@
 // cdk.out/, without network and credentials.
 import { join } from 'node:path'
 import { App, CfnParameter, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib'
-import { Rule, Schedule } from 'aws-cdk-lib/aws-events'
+import { EventBus, Rule, Schedule } from 'aws-cdk-lib/aws-events'
 import { LambdaFunction as RuleTarget } from 'aws-cdk-lib/aws-events-targets'
-import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import { AnyPrincipal, Effect, ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import { Alias } from 'aws-cdk-lib/aws-kms'
 import { Architecture, type CfnFunction, FunctionUrlAuthType, Runtime } from 'aws-cdk-lib/aws-lambda'
 import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs'
+import { BlockPublicAccess, Bucket, type CfnBucket } from 'aws-cdk-lib/aws-s3'
 import { Topic } from 'aws-cdk-lib/aws-sns'
 import { AwsSolutionsChecks } from 'cdk-nag'
-import { RedisStreamEventSource } from 'millrace/cdk'
+import { RedisStreamEventSource, RedisStreamJanitor } from 'millrace/cdk'
 import { addRedis, type Login } from './cdk-redis.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -28,6 +29,7 @@ const logins = new Map<string, Login>()
 
 const orders = makeFunctions('orders', 'the orders stream', { ORDERS_STREAM: 'orders' })
 addConsumer(orders, 'orders', 'billing')
+addJanitor()
 
 const activity = makeFunctions('activity', 'the activity streams')
 addConsumer(activity, 'user-actions', 'analytics')
@@ -61,6 +63,65 @@ const checkout = makeFunctions('checkout', 'the checkout stream', {
 for (const group of ['order', 'payment', 'stock', 'shipping', 'stats']) addConsumer(checkout, 'checkout', group)
 makeReader('checkout', 'read', 'Answers the states of orders').addFunctionUrl({ authType: FunctionUrlAuthType.AWS_IAM })
 
+const webhooks = makeFunctions(
+  'webhooks',
+  "merchants' stream",
+  { WEBHOOKS_TIMEOUT_MS: app.node.tryGetContext('webhooksTimeoutMs') ?? '15000' },
+  90, // nothing begins in the last 21 s: until then, the next minute's has begun
+)
+addConsumer(webhooks, 'webhooks', 'delivery')
+makeReader('webhooks', 'read', 'Answers how deliveries to merchants go').addFunctionUrl({
+  authType: FunctionUrlAuthType.AWS_IAM,
+})
+
+// where the orders' bridge and record lead
+const bus = new EventBus(stack, 'OrdersBus', { eventBusName: `orders-${stage}` })
+const record = new Bucket(stack, 'OrdersRecord', {
+  blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+  enforceSSL: true,
+  versioned: true,
+  removalPolicy: RemovalPolicy.RETAIN,
+})
+Validations.of(record).acknowledge({
+  id: 'AwsSolutions-S1',
+  reason: 'Who reads the record is for CloudTrail to keep; logs of requests would need a bucket of their own.',
+})
+const records = record.arnForObjects('audit/*')
+// written once and never changed: whoever may write may not overwrite
+record.addToResourcePolicy(
+  new PolicyStatement({
+    effect: Effect.DENY,
+    principals: [new AnyPrincipal()],
+    actions: ['s3:PutObject'],
+    resources: [records],
+    conditions: { Null: { 's3:if-none-match': 'true' } },
+  }),
+)
+const fanOut = makeFunctions('fan-out', "the shop's orders", {
+  WAREHOUSE_URL: app.node.tryGetContext('warehouseUrl') ?? '', // without it nobody is asked
+  EVENT_BUS_NAME: bus.eventBusName,
+  AUDIT_BUCKET: record.bucketName,
+})
+for (const fn of [fanOut.poller, fanOut.claimer]) {
+  fn.addToRolePolicy(new PolicyStatement({ actions: ['events:PutEvents'], resources: [bus.eventBusArn] }))
+  fn.addToRolePolicy(new PolicyStatement({ actions: ['s3:PutObject'], resources: [records] }))
+  const named = `<${stack.getLogicalId(record.node.defaultChild as CfnBucket)}.Arn>/audit/*`
+  Validations.of(fn).acknowledge({
+    id: `AwsSolutions-IAM5[Resource::${named}]`,
+    reason: 'Objects of the record, whose names are made of what is in them.',
+  })
+}
+// as in objectives.ts
+addConsumer(fanOut, 'shop-orders', 'billing', { oldestPendingMs: 300_000, maxLag: 5_000 })
+addConsumer(fanOut, 'shop-orders', 'search', { oldestPendingMs: 60_000, maxLag: 1_000 })
+addConsumer(fanOut, 'shop-orders', 'cache', { oldestPendingMs: 60_000, maxLag: 1_000 })
+addConsumer(fanOut, 'shop-orders', 'warehouse', { oldestPendingMs: 600_000, maxLag: 50_000 })
+addConsumer(fanOut, 'shop-orders', 'bridge', { oldestPendingMs: 120_000, maxLag: 5_000 })
+addConsumer(fanOut, 'shop-orders', 'audit', { oldestPendingMs: 900_000, maxLag: 50_000 })
+makeReader('fan-out', 'read', "Answers how far behind the groups of the shop's orders are").addFunctionUrl({
+  authType: FunctionUrlAuthType.AWS_IAM,
+})
+
 // for those who have no Redis yet
 if (String(app.node.tryGetContext('redis')) === 'true')
   addRedis(stack, {
@@ -74,15 +135,44 @@ if (String(app.node.tryGetContext('redis')) === 'true')
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app))
 app.synth()
 
-function addConsumer({ poller, ...shared }: ReturnType<typeof makeFunctions>, stream: string, group: string): void {
-  poller.addEventSource(new RedisStreamEventSource({ stream, group, ...shared }))
+function addConsumer(
+  { poller, ...shared }: ReturnType<typeof makeFunctions>,
+  stream: string,
+  group: string,
+  alarms: { readonly oldestPendingMs?: number; readonly maxLag?: number } = {},
+): void {
+  poller.addEventSource(new RedisStreamEventSource({ stream, group, alarms, ...shared }))
+}
+
+/** Trims the orders stream. With an archive, give its bucket here too: `archiveBucket`, and ARCHIVE_BUCKET in the environment. */
+function addJanitor(): void {
+  const parameters = redisUrlOf('orders', 'janitor')
+  const description = 'Trims the orders stream to what its groups have done'
+  const environment = { ORDERS_STREAM: 'orders', ARCHIVE_BUCKET: '', REDIS_URL_PARAMETER: parameters }
+  new RedisStreamJanitor(stack, 'OrdersJanitorOfStream', {
+    janitor: makeFunction('orders', 'janitor', description, environment),
+    stream: 'orders',
+    parameters,
+    groups: {
+      billing: {
+        owner: 'orders-team',
+        objective: { maxLag: 10_000, maxAgeMs: 900_000 },
+        deadLetters: { owner: 'orders-team', retentionMs: 1_209_600_000 },
+      },
+    },
+  })
 }
 
 /** A system's poller and claimer, and the parameters that each reads its URL from. */
-function makeFunctions(system: string, streams: string, environment: Readonly<Record<string, string>> = {}) {
+function makeFunctions(
+  system: string,
+  streams: string,
+  environment: Readonly<Record<string, string>> = {},
+  timeoutSeconds?: number,
+) {
   const parameters = { poller: redisUrlOf(system, 'poller'), claimer: redisUrlOf(system, 'claimer') }
   const make = (part: keyof typeof parameters, description: string) =>
-    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] })
+    makeFunction(system, part, description, { ...environment, REDIS_URL_PARAMETER: parameters[part] }, timeoutSeconds)
   return {
     poller: make('poller', `Polls the consumers of ${streams}`),
     claimer: make('claimer', `Claims what the consumers of ${streams} left behind`),
@@ -110,6 +200,7 @@ function makeFunction(
   part: string,
   description: string,
   environment: Readonly<Record<string, string>>,
+  timeoutSeconds = 55, // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
 ): NodejsFunction {
   const id = `${capitalized(system)}${capitalized(part)}`
   const fn = new NodejsFunction(stack, id, {
@@ -117,7 +208,7 @@ function makeFunction(
     runtime: Runtime.NODEJS_24_X,
     architecture: Architecture.ARM_64,
     memorySize: 512,
-    timeout: Duration.seconds(55), // a handler's 10 s and the reserve fit in five times, and it ends before the next minute's starts
+    timeout: Duration.seconds(timeoutSeconds),
     entry: join(root, `functions/${system}/${part}.ts`),
     projectRoot: root,
     depsLockFilePath: join(root, 'package-lock.json'),
@@ -175,6 +266,7 @@ function redisUrlOf(system: string, part: string): string {
   return `/millrace/${stage}/${system}/${part}-redis-url`
 }
 
-function capitalized(word: string): string {
-  return word.charAt(0).toUpperCase() + word.slice(1)
+/** `fan-out` is `FanOut`. */
+function capitalized(name: string): string {
+  return name.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase())
 }

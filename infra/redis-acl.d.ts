@@ -8,6 +8,7 @@ export const promoter: string
 export const claimer: string
 export const console: string
 export const operator: string
+export const janitor: string
 export const activityPublisher: string
 export const activityPoller: string
 export const activityClaimer: string
@@ -19,3 +20,13 @@ export const checkoutPublisher: string
 export const checkoutPoller: string
 export const checkoutClaimer: string
 export const checkoutRead: string
+export const webhooksPublisher: string
+export const webhooksRegistrar: string
+export const webhooksPoller: string
+export const webhooksClaimer: string
+export const webhooksRead: string
+export const fanOutPublisher: string
+export const fanOutPoller: string
+export const fanOutClaimer: string
+export const fanOutRead: string
+export const fanOutOperator: string

@@ -1,6 +1,7 @@
 import { accountFor } from './account.ts'
 import type { SoakOptions } from './options.ts'
 import { readOptions, USAGE } from './options.ts'
+import { soakOutage } from './outage.ts'
 import { soak } from './soak.ts'
 import { breachLines, tableOf } from './table.ts'
 
@@ -14,7 +15,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => in
 try {
   const options = readOptions(process.argv.slice(2))
   if (options.help) console.log(USAGE)
-  else if (!(await runSoak(options))) process.exitCode = 1
+  else if (!(await (options.outageMs ? runOutage(options.outageMs) : runSoak(options)))) process.exitCode = 1
 } catch (error) {
   // a Ctrl-C reaches the server, too: what fails from then on means nothing
   const { aborted } = interrupt.signal
@@ -22,13 +23,28 @@ try {
   process.exitCode = aborted ? EXIT_INTERRUPTED : 1
 }
 
+/** Resolves to whether the outage cost nothing that it must not. */
+async function runOutage(outageMs: number): Promise<boolean> {
+  const { breaches, ...account } = await soakOutage(outageMs)
+  for (const [name, value] of Object.entries(account)) console.log(`${name.padEnd(16)} ${value}`)
+  for (const breach of breaches) console.log(breach)
+  return breaches.length === 0
+}
+
 /** Resolves to whether every promise was kept. */
-async function runSoak({ seconds, seed, notes }: SoakOptions): Promise<boolean> {
-  const { evidence, faults } = await soak({ seconds, seed, notes, signal: interrupt.signal, print: console.log })
+async function runSoak({ seconds, seed, notes, janitor }: SoakOptions): Promise<boolean> {
+  const { evidence, faults } = await soak({
+    seconds,
+    seed,
+    notes,
+    janitor,
+    signal: interrupt.signal,
+    print: console.log,
+  })
   const account = accountFor(evidence)
   for (const line of [...tableOf(account, faults), ...breachLines(account)]) console.log(line)
   const isKept = account.breaches.length === 0
   console.log(`\n${isKept ? 'Every promise was kept' : 'Promises were broken'}`)
-  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}`)
+  console.log(`Again: npm run soak -- --seconds ${seconds} --seed ${seed}${janitor ? ' --janitor' : ''}`)
   return isKept
 }

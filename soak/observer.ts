@@ -82,7 +82,8 @@ export class Observer {
     return { backlog, pending: Number(summary[0]), deadLetters, sideKeys }
   }
 
-  async holdings(): Promise<Holdings> {
+  /** @param archived Entries that a janitor took out of the stream. */
+  async holdings(archived: readonly [string, string[]][] = []): Promise<Holdings> {
     const { stream, group, keys } = this.#consumer
     const pending = (await this.#redis.xpending(stream, group, '-', '+', MAX_PENDING)) as [
       string,
@@ -92,7 +93,7 @@ export class Observer {
     ][]
     const consumers = (await this.#redis.xinfo('CONSUMERS', stream, group)) as unknown[][]
     return {
-      entries: (await this.#all(stream)).map(([id, values]) => asEntry(id, asPairs(values))),
+      entries: [...archived, ...(await this.#all(stream))].map(([id, values]) => asEntry(id, asPairs(values))),
       letters: (await this.#all(keys.deadLetters)).map(([id, values]) => asLetter(id, asPairs(values))),
       pending: pending.map(([id, owner, , deliveryCount]) => ({ id, owner, deliveryCount })),
       backlog: await this.#backlog(),
@@ -109,7 +110,7 @@ export class Observer {
     const { keys } = this.#consumer
     const known = [keys.stream, keys.deadLetters, keys.state]
     return (await this.#redis.keys('*'))
-      .filter((key) => !known.includes(key) && !key.includes(':delayed:ended:'))
+      .filter((key) => !known.includes(key) && !/:delayed:ended:|::stream::/.test(key))
       .sort()
   }
 

@@ -12,6 +12,7 @@ import type { Evidence } from './evidence.ts'
 import { pausesOf, processesOf } from './evidence.ts'
 import { injectFaults } from './faults.ts'
 import { Fleet } from './fleet.ts'
+import { SoakJanitor } from './janitor.ts'
 import type { Fault } from './journal.ts'
 import { Journal } from './journal.ts'
 import { readNotes } from './notes.ts'
@@ -30,6 +31,8 @@ interface SoakTask {
   readonly seed: number
   /** Where the notes are kept; `undefined`: nowhere, in the end. */
   readonly notes: string | undefined
+  /** Whether a janitor trims the stream meanwhile. */
+  readonly janitor: boolean
   /** Ends it early; it rejects then. */
   readonly signal: AbortSignal
   readonly print: (line: string) => void
@@ -42,7 +45,7 @@ interface Outcome {
 
 const LOOK_MS = 250
 /** Each concern draws from a row of its own, so that what one draws does not depend on another's timing. */
-const ROWS = { events: 1, faults: 2, seats: 3 }
+const ROWS = { events: 1, faults: 2, seats: 3, janitor: 1_000 }
 
 /**
  * Publishes and injects faults for that long, then drains what is left, and puts together what all noted. When it is over, early or not,
@@ -106,6 +109,9 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
     }),
     (made) => made.stop(true),
   )
+  const janitor = task.janitor
+    ? later(SoakJanitor.start(server.url, randomOf(ROWS.janitor)), (made) => made.stop())
+    : undefined
   const published: Published[] = []
   const delayed: Delayed[] = []
   const status = { phase: 'faults' }
@@ -149,9 +155,14 @@ async function soakWith(task: SoakTask, later: <T>(made: T, cleanup: (made: T) =
   await fleet.stop(false)
   await reached(LEASES_LIMIT_MS, signal, observer, ({ sideKeys }) => sideKeys.length === 0)
 
+  const trimmed = await janitor?.finish()
+  if (trimmed)
+    task.print(
+      `A janitor archived ${trimmed.archived} entries in ${trimmed.objects} objects and left ${trimmed.kept}; ${trimmed.refused} runs failed`,
+    )
   const { faults } = journal
   const { lives } = fleet
-  const holdings = await observer.holdings()
+  const holdings = await observer.holdings(janitor?.entries)
   const serverEpochMs = Date.now() - now()
   const seen = { lives, faults, standstills, silences, published, delayed, holdings, serverEpochMs }
   if (task.notes !== undefined) await writeFile(join(dir, 'seen.json'), JSON.stringify(seen))

@@ -21,6 +21,12 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly failed: number
   /** Deliveries that were released because what their handler needs took no work: it threw `UnavailableError`; or since a policy's guard kept them from starting. */
   readonly throttled: number
+  /** How many of `parked` had no turn of their rate limit yet. */
+  readonly rateLimited: number
+  /** How many of `parked` found no place free of their concurrency limit. */
+  readonly concurrencyLimited: number
+  /** How many of `parked` are of an event type whose circuit breaker is open; failures that found it open are among them. */
+  readonly circuitOpen: number
   /** How many of `invoked` had no key that guards them against duplicates, where `idempotent` allows that. */
   readonly unguarded: number
   /** Handlers that had not settled when the invocation ended: they ignored their `signal`. Stands beside the sum. */
@@ -41,6 +47,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
   readonly paused: boolean
   /** Event types that somebody paused; left out where there are none. */
   readonly pausedTypes?: readonly string[]
+  /** Event types whose circuit breaker was open; left out where there are none. */
+  readonly openCircuits?: readonly string[]
   /** The group was gone and was made again. */
   readonly groupRecreated: boolean
   /** Delayed events that were due and that it put into the stream. Stands beside the sum. */
@@ -58,7 +66,8 @@ export interface ConsumerReport extends Readonly<SettleCounts> {
 }
 
 /** The report of an invocation: the sums over its consumers, and each consumer's own. */
-export interface Report extends Omit<ConsumerReport, 'stream' | 'group' | 'set' | 'backlog' | 'pausedTypes'> {
+export interface Report
+  extends Omit<ConsumerReport, 'stream' | 'group' | 'set' | 'backlog' | 'pausedTypes' | 'openCircuits'> {
   readonly action: 'poll' | 'claim'
   readonly consumers: readonly ConsumerReport[]
 }
@@ -95,6 +104,9 @@ export function createOpenReport(stream: string, group: string, set?: string): O
     failed: 0,
     throttled: 0,
     unguarded: 0,
+    rateLimited: 0,
+    concurrencyLimited: 0,
+    circuitOpen: 0,
     overran: 0,
     batches: 0,
     roundTrips: 0,

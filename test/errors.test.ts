@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { sumJanitorReports } from '../src/core/janitor-report.ts'
 import * as payloadErrors from '../src/core/payload-errors.ts'
 import { PayloadGoneError, PayloadStoreError } from '../src/core/payload-errors.ts'
 import type { ErrorCode } from '../src/errors.ts'
@@ -25,6 +26,8 @@ import {
   UnsupportedVersionError,
   VersionConflictError,
 } from '../src/errors.ts'
+import * as janitorErrors from '../src/janitor/janitor-failed-error.ts'
+import { JanitorFailedError } from '../src/janitor/janitor-failed-error.ts'
 import { createOpenReport, sumReports } from '../src/report.ts'
 import * as invocationErrors from '../src/run/invocation-errors.ts'
 import { InvocationFailedError, InvocationTooShortError } from '../src/run/invocation-errors.ts'
@@ -33,6 +36,7 @@ const isErrorClass = (exported: unknown) =>
   (exported as { readonly prototype?: unknown }).prototype instanceof MillraceError
 
 const report = sumReports('poll', [createOpenReport('orders', 'billing')])
+const janitorReport = sumJanitorReports([], 0)
 const refused = new RedisReplyError('WRONGTYPE no stream')
 const delayedUntil = [undefined, new Date(5), undefined, undefined]
 const issues = [
@@ -117,6 +121,13 @@ const EVERY_ERROR = {
       'Cannot run group "billing": the invocation\'s time must be at least handlerTimeoutMs (10000) + reserveMs (1000), got 2999 ms; ' +
       "raise the function's timeout or lower handlerTimeoutMs",
     facts: { group: 'billing', remainingMs: 2_999.9, handlerTimeoutMs: 10_000, reserveMs: 1_000, report },
+  },
+  ERR_JANITOR_FAILED: {
+    error: new JanitorFailedError([{ stream: 'orders', error: refused }], janitorReport),
+    name: 'JanitorFailedError',
+    message: 'Cannot finish trim: stream "orders": WRONGTYPE no stream',
+    facts: { failures: [{ stream: 'orders', error: refused }], report: janitorReport },
+    cause: refused,
   },
   ERR_NON_RETRYABLE: {
     error: new NonRetryableError('card declined', { cause: refused }),
@@ -240,7 +251,8 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const classes = Object.values({ ...errors, ...invocationErrors, ...payloadErrors }).filter(isErrorClass)
+    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors }
+    const classes = Object.values(all).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 
     expect(new Set(made)).toEqual(new Set(classes))

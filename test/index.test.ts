@@ -29,8 +29,10 @@ test('the package exports these names', () => {
       "UnreadableEventError",
       "UnsupportedVersionError",
       "VersionConflictError",
+      "circuitBreaker",
       "claim",
       "claimCheck",
+      "concurrencyLimit",
       "createClaimer",
       "createPoller",
       "createPublisher",
@@ -47,6 +49,7 @@ test('the package exports these names', () => {
       "poll",
       "prioritized",
       "promoteDelays",
+      "rateLimit",
       "readEvents",
     ]
   `)

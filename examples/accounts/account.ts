@@ -18,6 +18,7 @@ export interface Account {
  * Rebuilds an account: its snapshot, and what came after it.
  *
  * @throws {EventsTrimmedError} Its snapshot is gone, and what came before it is in the archive: never a wrong balance.
+ * @throws {Error} Its snapshot is damaged, or of events that the stream no longer knows of.
  */
 export async function load(accountId: string): Promise<Account> {
   let account = await readSnapshot(accountId)
@@ -32,12 +33,22 @@ export async function load(accountId: string): Promise<Account> {
 
 /** A hash. Its name has the version of what it holds: when that changes, raise it, and accounts are rebuilt from their events. */
 const snapshotKey = (accountId: string) => `{${STREAM}}:snapshot:1:${accountId}`
-const Snapshot = z.object({ version: z.string(), cents: z.string().check(z.regex(/^-?\d+$/)) })
+/** Which event of the account is the newest: where Millrace keeps it, so that it is asked for together with the snapshot. */
+const newestKey = (accountId: string) => `{${STREAM}}::aggregate::account:${accountId}`
+const Snapshot = z.object({
+  version: z.string().check(z.regex(/^[1-9]\d*$/)),
+  cents: z.string().check(z.regex(/^-?\d+$/)),
+})
 
 async function readSnapshot(accountId: string): Promise<Account> {
-  const hash = await client.hgetall(snapshotKey(accountId))
+  const [hash, [, newest = '0']] = await Promise.all([
+    client.hgetall(snapshotKey(accountId)),
+    client.zrevrange(newestKey(accountId), 0, 0, 'WITHSCORES'),
+  ])
   if (Object.keys(hash).length === 0) return { accountId, version: 0, isOpen: false, cents: 0n, snapshotVersion: 0 }
   const { version, cents } = Snapshot.parse(hash)
+  if (Number(version) > Number(newest))
+    throw new Error(`Account ${accountId} has a snapshot of version ${version}, and events up to ${newest}`)
   return { accountId, version: Number(version), isOpen: true, cents: BigInt(cents), snapshotVersion: Number(version) }
 }
 

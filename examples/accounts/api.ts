@@ -35,7 +35,10 @@ async function balance(accountId: string | undefined) {
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    // 9007199254740991.4 is a whole number as soon as it is a double
+    return JSON.parse(text, (_, value, { source = '' } = {}) =>
+      typeof value === 'number' && !/^-?\d+$/.test(source) ? Number.NaN : value,
+    )
   } catch {
     return undefined
   }

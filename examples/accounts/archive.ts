@@ -7,8 +7,8 @@ import { client } from './redis.ts'
 
 /** Where entries go, and for how long they stay in the stream. */
 const { ARCHIVE_BUCKET, ARCHIVE_FOLDER, ARCHIVE_AFTER_DAYS = '30' } = process.env
+if (!/^\d+(\.\d+)?$/.test(ARCHIVE_AFTER_DAYS)) throw new Error('ARCHIVE_AFTER_DAYS must be a number of days, 0 or more')
 const afterMs = Number(ARCHIVE_AFTER_DAYS) * 86_400_000
-if (!(afterMs >= 0)) throw new Error('ARCHIVE_AFTER_DAYS must be a number')
 const PAGE = 1_000
 /** What is left to the function when it begins no further page. */
 const RESERVE_MS = 60_000
@@ -39,17 +39,21 @@ export async function handler(_event?: unknown, context?: { getRemainingTimeInMi
   return { archived }
 }
 
-/** Up to where entries are old enough, and the transfers need none: they have read all, and have nothing undone. */
+/** Up to where entries are old enough, and no group needs any: the transfers', and whichever else there are, have read all, and have nothing undone. */
 async function oldestNeeded(): Promise<string> {
-  const pending = await client.xpending(STREAM, transfers.group).catch((error: Error) => {
-    if (!error.message.startsWith('NOGROUP')) throw error
-  })
-  if (!pending) return '0-0'
-  const groups = (await client.xinfo('GROUPS', STREAM)) as (string | number)[][]
-  const group = groups.find((fields) => fields[1] === transfers.group) ?? []
-  const lastRead = group[group.indexOf('last-delivered-id') + 1]
-  const times = [lastRead, pending[1] ?? lastRead].map((id) => Number.parseInt(String(id), 10))
-  return `${Math.max(0, Math.min(Date.now() - afterMs, ...times))}-0`
+  const flat = (await client.xinfo('GROUPS', STREAM).catch((error: Error) => {
+    if (!error.message.includes('no such key')) throw error
+  })) as (string | number)[][] | undefined
+  const groups = (flat ?? []).map((fields) => (name: string) => String(fields[fields.indexOf(name) + 1]))
+  if (!groups.some((field) => field('name') === transfers.group)) return '0-0'
+  const needed = await Promise.all(
+    groups.map(async (field) => {
+      const [, oldestPending] = await client.xpending(STREAM, field('name'))
+      return String(oldestPending ?? field('last-delivered-id'))
+    }),
+  )
+  const times = needed.map((id) => Number.parseInt(id, 10))
+  return `${Math.max(0, Math.floor(Math.min(Date.now() - afterMs, ...times)))}-0`
 }
 
 /** Entries as lines of `[id, [name, value, …]]`, to S3 or into a folder. */

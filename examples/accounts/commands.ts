@@ -26,6 +26,7 @@ export type Outcome =
   | 'overdraft'
   | 'too much'
   | 'to itself'
+  | 'archived'
   | typeof ANOTHER
 
 /** Nothing that is state may be trimmed; archive.ts does it. */
@@ -40,10 +41,15 @@ const MAX_ATTEMPTS = 30
 /** An event for an account, or why there is none. */
 type Decide = (account: Account) => Outcome | ((options: PublishOptions) => Publication)
 
-/** Carries a command out, once. */
-export function execute(command: Command): Promise<Outcome> {
+/**
+ * Carries a command out, once. `archived`: a request of this id was carried out so long ago that only the archive knows what it asked for.
+ *
+ * @throws {ZodError} It is no command.
+ */
+export async function execute(asked: Command): Promise<Outcome> {
+  const command = Command.parse(asked)
   const { type, accountId, requestId } = command
-  const request = { requestId: `${accountId}:${requestId}`, step: 1, command: JSON.stringify(Command.parse(command)) }
+  const request = { requestId: `${accountId}:${requestId}`, step: 1, command: JSON.stringify(command) }
   return record(accountId, request, (account) => {
     if (type === 'open')
       return account.isOpen ? 'open already' : (at) => [events.AccountOpened, { owner: command.owner }, at]
@@ -117,7 +123,7 @@ async function earlier({ requestId, step, command }: RequestStep): Promise<Outco
       return payload.command === command ? 'done' : ANOTHER
   } catch (error) {
     if (!(error instanceof EventsTrimmedError)) throw error
-    return 'done' // it is in the archive
+    return step === 1 ? 'archived' : 'done' // of second steps there is one kind
   }
   return undefined
 }

@@ -7,6 +7,8 @@ import { countDeactivated, countMoved, countRegistered, showProfile } from './pr
 
 const DAY_MS = 86_400_000
 const use = [idempotent({ ttlMs: DAY_MS })]
+/** As many at once as are read at once: handlers wait for Redis, or for nothing, and are settled together. */
+const concurrency = 100
 
 /** Two commands for one user or address at once: one of them comes again, so the back-off is short and deliveries are many. */
 export const deciding = defineConsumer({
@@ -18,6 +20,9 @@ export const deciding = defineConsumer({
     on(events.RenameUser, renameUser),
     on(events.DeactivateUser, deactivateUser),
   ],
+  // an older one may have been carried out, and its marker gone
+  maxAgeMs: DAY_MS,
+  concurrency,
   maxDeliveries: 10,
   backoff: { firstMs: 100, factor: 2, maxMs: 10_000 },
   use,
@@ -33,6 +38,7 @@ export const directory = defineConsumer({
     on(events.UserDeactivated, countDeactivated),
   ],
   unrouted: 'ignore',
+  concurrency,
   use,
 })
 
@@ -50,6 +56,7 @@ function defineProfiles(version: string): Consumer {
       on(events.UserDeactivated, showProfile),
     ],
     startAt: '0',
+    concurrency,
   })
 }
 

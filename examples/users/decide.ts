@@ -49,7 +49,7 @@ export async function deactivateUser({ eventId, payload }: EventOf<typeof Deacti
   store(context, eventId, deactivated).publish(events, UserDeactivated, deactivated)
 }
 
-/** What a command is decided on. It may be old by the time of its effects, which then are refused. */
+/** What a command is decided on. It may be old by the time of its effects, which then are refused: the command comes again, and is decided on what there is then. */
 async function find(userId: string, email = ''): Promise<{ user: User | undefined; isTaken: boolean }> {
   const [fields, taken] = await Promise.all([
     client.hgetall(userKey(userId)),
@@ -62,18 +62,15 @@ async function find(userId: string, email = ''): Promise<{ user: User | undefine
 
 function store(context: HandlerContext, commandId: string, { userId, version, email, name, active }: User): Effects {
   const list = effects(context)
-  onlyAt(list, userKey(userId), 'version', version - 1).setFields(userKey(userId), {
-    email,
-    name,
-    active: active ? 1 : 0,
-  })
+    .expectField(userKey(userId), 'version', version === 1 ? null : version - 1)
+    .setFields(userKey(userId), { version, email, name, active: active ? 1 : 0 })
   answer(context, commandId, { state: 'done', version })
   return list
 }
 
 /** Takes an address that nobody has. */
 function take(list: Effects, email: string): Effects {
-  return onlyAt(list, ADDRESSES, email, 0)
+  return list.expectField(ADDRESSES, email, null).setFields(ADDRESSES, { [email]: 1 })
 }
 
 function refuse(context: HandlerContext, commandId: string, reason: Refusal): void {
@@ -82,15 +79,4 @@ function refuse(context: HandlerContext, commandId: string, reason: Refusal): vo
 
 function answer(context: HandlerContext, commandId: string, outcome: Outcome): void {
   effects(context).set(outcomeKey(commandId), JSON.stringify(outcome), { ttlMs: OUTCOME_TTL_MS })
-}
-
-const HIGHEST = 2n ** 63n - 1n
-
-/**
- * Lets all effects of a command take place only while a number is what the command was decided on, and adds one to it. The number never shrinks, but to nothing. A higher one would overflow on
- * its way, which refuses all effects: the command comes again, and is decided on what there is then.
- */
-function onlyAt(list: Effects, key: string, field: string, value: number): Effects {
-  const up = HIGHEST - BigInt(value)
-  return list.incrementField(key, field, up).incrementField(key, field, 1n - up)
 }

@@ -20,12 +20,22 @@ export function domainOf(email: string): string {
   return email.slice(email.lastIndexOf('@') + 1)
 }
 
-const userId = z.uuid()
-const name = z.string().check(z.trim(), z.minLength(1), z.maxLength(100))
-/** RFC 5321 has 254 bytes for an address, and 64 for what is before the @. The second check also refuses a domain that is none, which is empty in ASCII. */
-const ADDRESS = /^[^\s@]{1,64}@[^\s@]+\.[^\s@]+$/u
+/** In small letters: one user, however it is written. */
+const userId = z.uuid().check(z.toLowerCase())
+const name = z.string().check(
+  z.trim(),
+  z.minLength(1),
+  z.maxLength(100),
+  // half a character is another one once Redis has it
+  z.refine((text) => text.isWellFormed()),
+)
+/** Nothing that one does not see, and in a domain nothing that `domainToASCII` reads as the end of it, or in another way. */
+const WRITTEN =
+  /^[^\s@\p{C}\p{Default_Ignorable_Code_Point}]{1,64}@[^\s@\p{C}\p{Default_Ignorable_Code_Point}/?#\\:%]+$/u
+/** RFC 5321 has 254 bytes for an address, and 64 for what is before the @. A domain is labels of 63 letters, digits and dashes, the last no number; without a dot at its end, with which it would be another text. */
+const ADDRESS = /^[^\s@]{1,64}@(?:[a-z\d_](?:[a-z\d_-]{0,61}[a-z\d_])?\.)+[a-z](?:[a-z\d-]{0,61}[a-z\d])?$/u
 const email = z.pipe(
-  z.pipe(z.string().check(z.maxLength(254), z.regex(ADDRESS)), z.transform(addressOf)),
+  z.pipe(z.string().check(z.maxLength(254), z.regex(WRITTEN)), z.transform(addressOf)),
   z.string().check(
     z.regex(ADDRESS),
     z.refine((text) => Buffer.byteLength(text) <= 254),

@@ -22,8 +22,13 @@ export const outcomeKey = (commandId: string) => `{users}:outcome:${commandId}`
 /** Sends commands: `commands.publish(RegisterUser, { userId, email, name })` resolves to the command's id, as `eventId`. */
 export const commands = createPublisher({ stream: COMMANDS, redis, producer: 'users' })
 
-/** Waits for the outcome of a command, at most so many milliseconds. */
+/**
+ * Waits for the outcome of a command, at most so many milliseconds.
+ *
+ * @throws {RangeError} `timeoutMs` is no time, or for ever.
+ */
 export async function awaitOutcome(commandId: string, timeoutMs = 5_000): Promise<Outcome> {
+  assertTime(timeoutMs)
   const deadline = performance.now() + timeoutMs
   for (let waitMs = 10; ; waitMs = Math.min(2 * waitMs, MAX_WAIT_MS)) {
     const text = await client.get(outcomeKey(commandId))
@@ -32,6 +37,11 @@ export async function awaitOutcome(commandId: string, timeoutMs = 5_000): Promis
     if (leftMs <= 0) return { state: 'unknown' }
     await sleep(Math.min(waitMs, leftMs))
   }
+}
+
+export function assertTime(timeoutMs: number): void {
+  if (!(Number.isFinite(timeoutMs) && timeoutMs >= 0))
+    throw new RangeError(`timeoutMs must be a number of milliseconds, 0 or more, got ${timeoutMs}`)
 }
 
 /** Writes a dead letter's outcome. Called at most once: what it misses is `unknown` to the sender. A redrive overwrites it. */

@@ -48,7 +48,7 @@ return redis.call('HVALS', '{users}:' .. at .. ':' .. ARGV[2])`
 
 /** The user as the projection has it that reads go to. */
 export async function readProfile(userId: string): Promise<User | undefined> {
-  const states = (await client.eval(READ, 1, POINTER, FIRST, userId)) as string[]
+  const states = (await client.eval(READ, 1, POINTER, FIRST, userId.toLowerCase())) as string[]
   return states.map((text) => JSON.parse(text) as User).toSorted((a, b) => b.version - a.version)[0]
 }
 

@@ -1,5 +1,10 @@
 import { formatCount, formatDuration, formatNumber } from '../core/words.ts'
-import type { AsideInspection, ConditionInspection, TimedInspection } from '../operate/inspect/inspection.ts'
+import type {
+  AsideInspection,
+  ConditionInspection,
+  TimedInspection,
+  TimedSample,
+} from '../operate/inspect/inspection.ts'
 import { printable } from './text/printable.ts'
 
 /** Conditions that are shown; --json has all that were inspected. */
@@ -15,7 +20,7 @@ export function asideLines({ byTime, byCondition }: AsideInspection): string[] {
   return [...lines, `for a condition  ${formatNumber(entries)}`, ...shown.map(conditionText), ...more]
 }
 
-function timedLines({ entries, due, nextDueInMs, running }: TimedInspection): string[] {
+function timedLines({ entries, due, nextDueInMs, running, handedBack, sample }: TimedInspection): string[] {
   const lines: string[] = []
   if (entries > 0) {
     const next =
@@ -24,10 +29,25 @@ function timedLines({ entries, due, nextDueInMs, running }: TimedInspection): st
         : nextDueInMs > 0
           ? `, the next in ${formatDuration(nextDueInMs)}`
           : sinceText(nextDueInMs)
-    lines.push(`for a time  ${formatNumber(entries)}, ${formatNumber(due)} due now${next}`)
+    lines.push(
+      `for a time  ${formatNumber(entries)}, ${formatNumber(due)} due now${next}`,
+      ...reasonLines(handedBack, sample, entries - handedBack),
+    )
   }
   if (running > 0) lines.push(`taken, and in hand  ${formatNumber(running)}`)
   return lines
+}
+
+/** Why they wait. */
+function reasonLines(handedBack: number, sample: TimedSample | undefined, waiting: number): string[] {
+  const { sampled = 0, atNoDelivery = 0, oldestAgeMs } = sample ?? {}
+  const of = sampled < waiting ? ` of the first ${formatNumber(sampled)}` : ''
+  const age = oldestAgeMs === undefined ? '' : `, the oldest published ${formatDuration(oldestAgeMs)} ago`
+  const lines: string[] = []
+  if (handedBack > 0) lines.push(`handed back  ${formatNumber(handedBack)}`)
+  if (atNoDelivery > 0) lines.push(`turn or place  ${formatNumber(atNoDelivery)}${of}${age}`)
+  if (sampled > atNoDelivery) lines.push(`retry  ${formatNumber(sampled - atNoDelivery)}${of}`)
+  return lines.map((line) => `  ${line}`)
 }
 
 function sinceText(nextDueInMs: number): string {

@@ -14,6 +14,7 @@ const USAGE = `millrace COMMAND [options]
   dlq     lists, shows, redrives and drops dead letters
   pause   pauses a group, or an event type of it
   resume  resumes what was paused
+  register  says who owns a stream's groups, what they promise and need
 
 millrace COMMAND --help says more.`
 
@@ -36,6 +37,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   dlq: () => import('./dlq.ts'),
   pause: () => import('./pause.ts'),
   resume: () => import('./resume.ts'),
+  register: () => import('./register.ts'),
 }
 
 /** What does not end by then after a signal, such as a module that is still being loaded, is ended. */

@@ -22,6 +22,7 @@ export interface PauseOptions extends Which {
 }
 
 export interface ResumeOptions extends Which {
+  readonly breaker: boolean
   readonly maxAgeMs: number | undefined
 }
 
@@ -44,15 +45,16 @@ ${SHARED_USAGE}
 
 Exits with 0, with 1 if it could not be done, and with 2 on wrong usage.`
 
-export const RESUME_USAGE = `millrace resume STREAM GROUP [--type T] [--max-age-ms MS] [--module FILE] [--redis URL] [--json]
+export const RESUME_USAGE = `millrace resume STREAM GROUP [--type T] [--breaker] [--max-age-ms MS] [--module FILE] [--redis URL] [--json]
 
 Resumes what was paused, and says how many entries wait for it. A type that is paused by itself stays so when its group is
 resumed.
 
+  --breaker       closes circuit breakers that are open instead, of all event types or of the one given
   --max-age-ms MS how many of them will expire, being older than that (default: the consumer's maxAgeMs, with --module)
 ${SHARED_USAGE}
 
-Exits with 0, with 1 if it was not paused or could not be resumed, and with 2 on wrong usage.`
+Exits with 0, with 1 if it was not paused, nor a breaker open, or could not be resumed, and with 2 on wrong usage.`
 
 const TEXT = { type: 'string' } as const
 
@@ -78,11 +80,16 @@ export function readPauseOptions(args: readonly string[]): PauseOptions | undefi
 /** @returns `undefined` if it asks for help. @throws {UsageError} A word too many or too few, an unknown option, or a value that is none. */
 export function readResumeOptions(args: readonly string[]): ResumeOptions | undefined {
   const command = { name: 'resume', usage: RESUME_USAGE }
-  const { values, positionals } = parseCommandLine(command, args, { ...WHICH, 'max-age-ms': TEXT })
-  const { help, 'max-age-ms': maxAge, ...rest } = values
+  const { values, positionals } = parseCommandLine(command, args, {
+    ...WHICH,
+    breaker: { type: 'boolean', default: false },
+    'max-age-ms': TEXT,
+  })
+  const { help, breaker, 'max-age-ms': maxAge, ...rest } = values
   if (help) return undefined
   checkTexts('resume', values)
-  return { ...optional(rest), ...wordsOf(command, positionals), maxAgeMs: readMs(maxAge) }
+  if (breaker && maxAge !== undefined) throw new UsageError('millrace resume: --breaker goes without --max-age-ms')
+  return { ...optional(rest), ...wordsOf(command, positionals), breaker, maxAgeMs: readMs(maxAge) }
 }
 
 type Given = Partial<Record<'type' | 'module' | 'priorities' | 'redis' | 'why' | 'by', string>> & {

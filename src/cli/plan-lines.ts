@@ -1,9 +1,16 @@
+import { formatDuration } from '../core/words.ts'
 import { type PlanOptions, resolvePlanOptions } from '../operate/plan/options.ts'
 import type { Plan } from '../operate/plan/plan.ts'
+import type { RateLimitPlan } from '../operate/plan/rate-limits.ts'
+import { printableName } from './text/printable.ts'
 
 /** A plan as a reader sees it. */
-export function planLines(name: string, { latency, retries, capacity, month }: Plan, given: PlanOptions): string[] {
-  const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb } = resolvePlanOptions(given)
+export function planLines(
+  name: string,
+  { latency, retries, capacity, rateLimits, month }: Plan,
+  given: PlanOptions,
+): string[] {
+  const { eventsPerSecond, handlerMs, scheduleMs, pollers, wakes, memoryMb, backlog } = resolvePlanOptions(given)
   const woken = `${pollers === 1 ? 'a poller' : `${pollers} pollers`} every ${time(scheduleMs)}${wakes ? ' and when publishers wake it' : ''}`
   const used = Math.round(100 * capacity.used)
   const { poller, claimer, publisherCommands } = month
@@ -14,6 +21,7 @@ export function planLines(name: string, { latency, retries, capacity, month }: P
     `Latency        mean ${time(latency.meanMs)}, worst ${time(latency.worstMs)}; after a crash at most ${time(latency.afterCrashMs)}`,
     `Retries        the first at most ${time(retries.firstMs)} late, others ${time(retries.laterMs)}; waiting takes at most ${amount(retries.waitingGbSeconds)} GB-seconds in 30 days`,
     `Capacity       ${amount(capacity.eventsPerSecond)} events/s, ${capacity.keepsUp ? `of which ${used} % are used` : 'less than come: THE STREAM GROWS'}`,
+    ...rateLimits.map((limit) => rateLimitText(limit, backlog)),
     '',
     ...table([
       ['In 30 days', 'poller', 'claimer', 'publishers', 'sum'],
@@ -29,6 +37,17 @@ export function planLines(name: string, { latency, retries, capacity, month }: P
     ]),
     ...priceLines(month.price),
   ]
+}
+
+function rateLimitText(limit: RateLimitPlan, backlog: number): string {
+  const { eventType, max, perMs, isByName, eventsPerSecond, used } = limit
+  const of = eventType === undefined ? '' : ` of ${printableName(eventType)}`
+  const share = used <= 1 ? `of which ${Math.round(100 * used)} % are used` : 'less than come: WHAT IS SET ASIDE GROWS'
+  const head = `Rate limit     ${amount(max)} per ${time(perMs)}${of}${isByName ? ', for each name' : ''}: ${amount(eventsPerSecond)} events/s, ${share}, if all are under it`
+  if (backlog === 0) return head
+  const { backlogMs, backlogGbSeconds, backlogRedisCommands } = limit
+  const span = backlogMs === Infinity ? 'never end; 30 days take' : `take ${formatDuration(backlogMs)},`
+  return `${head}; ${amount(backlog)} that wait ${span} ${amount(backlogGbSeconds)} GB-seconds and ${amount(backlogRedisCommands)} commands`
 }
 
 function priceLines({ lambda, schedules, redis }: Plan['month']['price']): string[] {

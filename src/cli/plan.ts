@@ -11,7 +11,7 @@ import { loadConsumers } from './targets.ts'
 import { UsageError } from './usage-error.ts'
 
 const USAGE = `millrace plan [MODULE]... [--events-per-second N] [--handler-ms N] [--schedule 'rate(1 minute)'] [--pollers N] [--wakes] [--wakes-claimer]
-              [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--lambda-gb-second PRICE] [--lambda-request PRICE]
+              [--memory MB] [--timeout SECONDS] [--round-trip-ms N] [--backlog N] [--rate-limit N/SECONDS] [--lambda-gb-second PRICE] [--lambda-request PRICE]
               [--schedule-tick PRICE] [--redis-command PRICE] [--json]
 millrace plan --acl MODULE...
 
@@ -28,6 +28,8 @@ for events that come evenly, warm functions and nothing that fails; it connects 
   --memory MB               of each function (default: 512)
   --timeout SECONDS         of each function (default: 55)
   --round-trip-ms N         to Redis and back (default: 2)
+  --backlog N               entries that wait: how long rate limits take for them, and what runs cost that wait for turns
+  --rate-limit N/SECONDS    a rate limit of all routes, as 100/1, beside those that MODULE has
   --lambda-gb-second PRICE  and the other rates, in any one currency; what has no rate has no price
   --acl                     prints ACL users with what the consumers' functions need, policies' needs included, and nothing else
   --json                    for machines`
@@ -39,6 +41,7 @@ const NUMBERS = {
   pollers: (value) => ({ pollers: value }),
   memory: (value) => ({ memoryMb: value }),
   timeout: (value) => ({ functionTimeoutMs: value * 1_000 }),
+  backlog: (value) => ({ backlog: value }),
   'round-trip-ms': (value) => ({ roundTripMs: value }),
   'lambda-gb-second': (value) => ({ rates: { lambdaGbSecond: value } }),
   'lambda-request': (value) => ({ rates: { lambdaRequest: value } }),
@@ -111,6 +114,7 @@ function parse(args: readonly string[]) {
     schedule: { type: 'string', default: 'rate(1 minute)' },
     wakes: flag,
     'wakes-claimer': flag,
+    'rate-limit': text,
     acl: flag,
     json: flag,
     help: { type: 'boolean', short: 'h', default: false },
@@ -122,6 +126,7 @@ type Values = Partial<Record<NumberName, string>> & {
   readonly schedule: string
   readonly wakes: boolean
   readonly 'wakes-claimer': boolean
+  readonly 'rate-limit'?: string | undefined
 }
 
 function readOptions(values: Values): PlanOptions {
@@ -130,7 +135,12 @@ function readOptions(values: Values): PlanOptions {
     throw new UsageError(
       `millrace plan: --schedule must be a rate(…), as in 'rate(1 minute)', got ${quotedValue(values.schedule)}`,
     )
-  let options: PlanOptions = { scheduleMs, wakes: values.wakes, wakesClaimer: values['wakes-claimer'] }
+  let options: PlanOptions = {
+    scheduleMs,
+    wakes: values.wakes,
+    wakesClaimer: values['wakes-claimer'],
+    ...rateLimitOf(values['rate-limit']),
+  }
   for (const [name, read] of Object.entries(NUMBERS)) {
     const text = values[name as NumberName]
     if (text === undefined) continue
@@ -138,6 +148,14 @@ function readOptions(values: Values): PlanOptions {
     options = { ...options, ...others, ...(rates && { rates: { ...options.rates, ...rates } }) }
   }
   return options
+}
+
+function rateLimitOf(text: string | undefined): PlanOptions {
+  if (text === undefined) return {}
+  const [, max, seconds] = /^(\d{1,9})\/(\d{1,9}(?:\.\d{1,3})?)$/.exec(text) ?? []
+  if (max !== undefined && Number(max) > 0 && Number(seconds) > 0)
+    return { rateLimit: { max: Number(max), perMs: Math.round(Number(seconds) * 1_000) } }
+  throw new UsageError(`millrace plan: --rate-limit must be N/SECONDS, as 100/1, got ${quotedValue(text)}`)
 }
 
 function numberOf(name: string, text: string): number {

@@ -1,9 +1,12 @@
 import { formatCount } from '../core/words.ts'
+import type { Consumer } from '../define/consumer.ts'
+import type { Connection } from '../group/connection.ts'
+import { closeBreakers, type OpenBreaker } from '../operate/pause/breakers.ts'
 import { type Resumed, resume } from '../operate/pause/pause.ts'
 import { confirmedText, noteRoute, openGroup, whatOf } from './pause.ts'
-import { RESUME_USAGE, readResumeOptions } from './pause-options.ts'
+import { RESUME_USAGE, type ResumeOptions, readResumeOptions } from './pause-options.ts'
 import { pauseText } from './pause-text.ts'
-import { printableJson } from './text/printable.ts'
+import { printableJson, printableName } from './text/printable.ts'
 
 /**
  * `millrace resume`: resumes what was paused.
@@ -14,11 +17,15 @@ import { printableJson } from './text/printable.ts'
 export async function run(args: readonly string[]): Promise<void> {
   const options = readResumeOptions(args)
   if (options === undefined) return console.log(RESUME_USAGE)
-  const { group, type, maxAgeMs, json } = options
+  const { group, type, maxAgeMs, json, breaker } = options
   const { redis, members } = await openGroup('resume', options)
   try {
     for (const { stream, consumer } of members) {
       const what = whatOf({ ...options, stream })
+      if (breaker) {
+        await close({ ...options, stream }, redis, consumer)
+        continue
+      }
       const resumed = await resume(consumer ?? { stream, group }, {
         redis,
         ...(type !== undefined && { type }),
@@ -30,10 +37,24 @@ export async function run(args: readonly string[]): Promise<void> {
       else console.error(`Not paused: ${what}`)
       if (!resumed) process.exitCode = 1
     }
-    noteRoute(members[0]?.consumer, type)
+    if (!breaker) noteRoute(members[0]?.consumer, type)
   } finally {
     await redis.close()
   }
+}
+
+async function close(options: ResumeOptions, redis: Connection, consumer: Consumer | undefined): Promise<void> {
+  const { stream, group, type, json } = options
+  const closed = await closeBreakers(consumer ?? { stream, group }, { redis, ...(type !== undefined && { type }) })
+  if (json) console.log(printableJson(closed))
+  else if (closed.length === 0) console.error(`No circuit breaker is open: ${whatOf(options)}`)
+  else for (const one of closed) console.log(closedLine(one))
+  if (closed.length === 0) process.exitCode = 1
+  noteRoute(consumer, type)
+}
+
+function closedLine({ eventType, openedAt, error }: OpenBreaker): string {
+  return `Closed the circuit breaker of ${printableName(eventType)}, open since ${new Date(openedAt).toISOString()}: ${printableName(error)}`
 }
 
 function resumedLines(

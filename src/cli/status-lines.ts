@@ -11,6 +11,8 @@ import type {
 } from '../operate/inspect/inspection.ts'
 import { asideLines } from './aside-lines.ts'
 import { delayLines } from './delay-lines.ts'
+import { flowLines, flowNotes } from './flow-lines.ts'
+import { keepingLines, keepingNotes } from './keeping-lines.ts'
 import { pauseText } from './pause-text.ts'
 import { setLines } from './set-lines.ts'
 import { printable, printableName } from './text/printable.ts'
@@ -71,11 +73,13 @@ function streamLines(
   if (state === 'missing' || state === 'other-type') return [head, ...delayed]
   const [titles = '', ...rows] = tableLines(COLUMNS, groups.map(groupCells), colour)
   const body = groups.flatMap((group, n) => [rows[n] ?? '', ...(details ? detailLines(group) : [])])
-  if (details) body.push(...trimLines(stream))
+  if (details) body.push(...trimLines(stream), ...keepingLines(stream.keeping))
   const notes = [
     ...reasonLines('', stream.unknown),
     ...groups.flatMap(({ group, unknown }) => reasonLines(`${printableName(group)}: `, unknown)),
     ...groups.flatMap((group) => pauseLines(group, at)),
+    ...groups.flatMap(flowNotes),
+    ...keepingNotes(stream),
     ...missingGroups.map((name) => `no group ${printableName(name)}: its poller makes it when it first runs`),
   ]
   if (groups.length > 0) body.unshift(titles)
@@ -141,6 +145,7 @@ function detailLines({
   sinceLastSuccessMs,
   deadLetters,
   aside,
+  flow,
   isOurs,
 }: GroupInspection): string[] {
   const lines: string[] = []
@@ -151,6 +156,7 @@ function detailLines({
   if (sinceLastSuccessMs !== undefined) lines.push(`last success  ${formatDuration(sinceLastSuccessMs)} ago`)
   if (deadLetters?.trimmed) lines.push(`dead letters trimmed  ${formatNumber(deadLetters.trimmed)}, by their maxLength`)
   if (aside) lines.push(...asideLines(aside))
+  if (flow) lines.push(...flowLines(flow))
   lines.push(...consumers.map(consumerText))
   if (isOurs === false) lines.push('not a group of Millrace')
   return lines.map((line) => `  ${line}`)
@@ -196,8 +202,11 @@ function pauseLines({ group, paused = [] }: GroupInspection, at: number): string
 const NAMES: Readonly<Record<string, string>> = {
   byCondition: 'what waits for a condition',
   byTime: 'what waits for its time',
+  breakers: 'circuit breakers',
+  limits: 'limits',
   consumers: 'consumers',
   delays: 'delayed events',
+  keeping: 'owners of groups, and janitors',
   deadLetters: 'dead letters',
   groups: 'groups',
   isOurs: 'whose group it is',

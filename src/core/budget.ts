@@ -6,7 +6,7 @@ export interface TimeBudget {
   readonly deadline: number
   /** When `maxRunMs` is over: nothing new is read or started after it. */
   readonly runUntil: number
-  /** What a handler needs before the deadline: its own time, and what settling takes. */
+  /** What the longest handler needs before the deadline: its own time, and what settling takes. */
   readonly neededMs: number
 }
 
@@ -33,9 +33,9 @@ export function createTimeBudget({
   }
 }
 
-/** Whether a handler that starts now can be settled in time. */
-export function mayStartHandler(budget: TimeBudget, now: number): boolean {
-  return now < budget.runUntil && budget.deadline - now >= budget.neededMs
+/** Whether a handler that starts now can be settled in time. @param neededMs Its own time, and what settling takes. Default: that of the longest. */
+export function mayStartHandler(budget: TimeBudget, now: number, neededMs = budget.neededMs): boolean {
+  return now < budget.runUntil && budget.deadline - now >= neededMs
 }
 
 /** How many handlers can still run one after the other if each takes all its time. */

@@ -20,6 +20,14 @@ export interface ConsumerKeys {
   readonly paused: string
   /** The lease of a slot: a string holding its owner's token. */
   slot(consumerName: string): string
+  /** The circuit breakers that are open: a hash, as `gates.ts` says. Without a field of its event type, a breaker is closed. */
+  readonly breakers: string
+  /** Failures of an event type within the window of its circuit breaker: a sorted set, entry id and delivery count → server time in ms. */
+  failures(eventType: string): string
+  /** When the next turn of a rate limit is: a hash, gone once the limit is idle. */
+  rate(name: string): string
+  /** Who holds places of a concurrency limit: a hash, gone once nobody does. */
+  places(name: string): string
   /** What is known of an event, by its id or what else names it: a string, whether an entry of it is held or was handled, and the id of that. */
   marker(event: string): string
 }
@@ -50,14 +58,17 @@ export function consumerKeys(stream: string, group: string, deadLetters?: string
     paused: `${prefix}:paused`,
     slot: (consumerName) => `${prefix}:slot:${consumerName}`,
     marker: (event) => `${prefix}:event:${event}`,
+    breakers: `${prefix}:breakers`,
+    failures: (eventType) => `${prefix}:failures:${eventType}`,
+    rate: (name) => `${prefix}:rate:${name}`,
+    places: (name) => `${prefix}:places:${name}`,
   }
 }
 
 /** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */
 export function isKeyOfConsumer(keys: ConsumerKeys, key: string): boolean {
-  return (
-    Object.values(keys as object).includes(key) || [keys.slot(''), keys.marker('')].some((own) => key.startsWith(own))
-  )
+  const prefixes = [keys.slot(''), keys.marker(''), keys.failures(''), keys.rate(''), keys.places('')]
+  return Object.values(keys as object).includes(key) || prefixes.some((own) => key.startsWith(own))
 }
 
 /** Whether a consumer's dead letters lie in another hash slot than the rest of its keys, which no cluster takes. */
@@ -113,6 +124,26 @@ export function publishedKey(stream: string, eventId: string): string {
  */
 export function aggregateKey(stream: string, aggregateType = '', aggregateId = ''): string {
   return `${publisherPrefix(stream, 'aggregate')}${encodeURIComponent(aggregateType)}:${aggregateId}`
+}
+
+/** What lies beside a stream for whoever watches over it, in its hash slot. No group and no other stream shares one of these keys. */
+export interface KeepingKeys {
+  /** Hash: group name → its registration, as JSON. */
+  readonly groups: string
+  /** Hash: what a janitor has noted: its lease, the range in hand, what was archived and trimmed, who blocks. */
+  readonly janitor: string
+  /** Hash: a name → the id from which on its owner needs the stream's entries. */
+  readonly floors: string
+}
+
+/**
+ * The keys of a stream's registry and of its janitor: `{orders}::stream::groups` and so on, named as `publishedKey` names.
+ *
+ * @throws {TypeError} No hash tag gives the slot of that name.
+ */
+export function keepingKeys(stream: string): KeepingKeys {
+  const prefix = publisherPrefix(stream, 'stream')
+  return { groups: `${prefix}groups`, janitor: `${prefix}janitor`, floors: `${prefix}floors` }
 }
 
 /** What a key begins with that publishers keep of one stream. */

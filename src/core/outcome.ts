@@ -120,15 +120,18 @@ export interface FailureRules {
  * `UnavailableError` was none at all, anything else waits by the back-off; the last delivery is never retried.
  *
  * Errors are known by their `code`, so that a handler bundled with its own copy of this package is understood.
+ *
+ * @param isOfAll It was thrown for several entries that are told apart later: `NonRetryableError` says nothing of one of them.
  */
 export function judgeFailure(
   error: unknown,
   deliveryCount: number,
   rules: FailureRules,
   random: number,
+  isOfAll = false,
 ): FailureVerdict {
   const { code, retryAfterMs, isLasting } = wishOf(error)
-  if (code === 'ERR_NON_RETRYABLE') return { kind: 'dead-letter', reason: 'non-retryable' }
+  if (code === 'ERR_NON_RETRYABLE' && !isOfAll) return { kind: 'dead-letter', reason: 'non-retryable' }
   if (code === 'ERR_UNAVAILABLE') return { kind: 'release', isLasting: Boolean(isLasting) }
   if (deliveryCount >= rules.maxDeliveries) return { kind: 'dead-letter', reason: 'max-deliveries' }
   if (code === 'ERR_RETRY_AFTER' && typeof retryAfterMs === 'number' && retryAfterMs >= 0) {

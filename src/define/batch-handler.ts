@@ -19,6 +19,7 @@ export interface BatchContext extends LambdaContext {
   readonly stream: string
   readonly group: string
   readonly consumerName: string
+  /** Of its route. */
   readonly maxDeliveries: number
   /** Aborted when `handlerTimeoutMs` is over: pass it on to whatever can be cancelled. */
   readonly signal: AbortSignal

@@ -22,6 +22,7 @@ import {
   POLL_MODES,
 } from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
+import { DEFAULT_BACKOFF, resolveBackoff } from './backoff-options.ts'
 
 /**
  * How a poller goes about it: `once` reads one batch, and on while some of it waits for others (`maxBatchingWindowMs`); `drain` reads until
@@ -151,12 +152,15 @@ export interface ConsumerSettings {
   readonly startAt: string
 }
 
+/** What of its consumer's settings a route may have otherwise, resolved. */
+export type RouteSettings = Pick<ConsumerSettings, 'handlerTimeoutMs' | 'maxDeliveries' | 'backoff'>
+
 /** What an entry's idle time must leave room for beside its handler: settling, and a late timer. */
-const IDLE_MARGIN_MS = 5_000
+export const IDLE_MARGIN_MS = 5_000
 
 const DEFAULTS: ConsumerSettings = {
   ...CONSUMER_NUMBER_DEFAULTS,
-  backoff: { firstMs: 1_000, factor: 2, maxMs: 60_000 },
+  backoff: DEFAULT_BACKOFF,
   maxDeadLetters: DEAD_LETTER_NUMBER_OPTIONS.maxLength.default,
   allowLongHandlers: false,
   unrouted: 'deadLetter',
@@ -273,16 +277,6 @@ function checkStartAt(action: string, name: string, value: unknown): void {
   } catch {
     throw wrongUseError(action, `${name} must be "0", "$" or an entry id, got ${quotedValue(value)}`, RangeError)
   }
-}
-
-function resolveBackoff(action: string, given: Partial<Backoff> = {}): Backoff {
-  assertObject(action, 'backoff', given)
-  assertKnownKeys(`${action}: backoff`, given, Object.keys(DEFAULTS.backoff))
-  const backoff = withDefaults(DEFAULTS.backoff, given)
-  assertNumber(action, 'backoff.firstMs', backoff.firstMs, 0)
-  assertNumber(action, 'backoff.factor', backoff.factor, 1)
-  assertNumber(action, 'backoff.maxMs', backoff.maxMs, 0)
-  return Object.freeze({ ...backoff, maxMs: Math.floor(Math.min(backoff.maxMs, MAX_DELAY_MS)) })
 }
 
 function checkDeadLetterStream(action: string, name: string, keys: ConsumerKeys, allowOtherSlot = false): void {

@@ -19,6 +19,8 @@ import { checkPolicies, combinePolicies, limitMaxPollers } from './policy.ts'
 import type { Route } from './route.ts'
 import type { RouteOptions } from './route-options.ts'
 import { ROUTE_OPTION_NAMES, resolveRouteRules } from './route-options.ts'
+import type { BoundRoute, RouteBounds } from './route-settings.ts'
+import { resolveRouteSettings, routeBounds } from './route-settings.ts'
 import type { SetMembership, StreamSet } from './stream-set.ts'
 import { isStreamSet } from './stream-set.ts'
 
@@ -62,12 +64,13 @@ export type OnDeadLetter = (notice: DeadLetterNotice, context: { readonly signal
 export interface Consumer {
   readonly stream: string
   readonly group: string
-  readonly routes: ReadonlyMap<string, Route>
+  readonly routes: ReadonlyMap<string, BoundRoute>
+  readonly routeBounds: RouteBounds
   readonly codec: Codec
   readonly onDeadLetter: OnDeadLetter | undefined
   readonly filter: EventFilter | undefined
   readonly delays: DelayPromoter | undefined
-  /** Something expires by the server's time. */
+  /** Something expires by the server's time, or is probed by it. */
   readonly asksTime: boolean
   /** Policies that do more than wrap, in the order in which they are asked. */
   readonly policies: readonly PolicyOnRoute[]
@@ -155,7 +158,7 @@ function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
     throw wrongUseError(action, 'delays must come from promoteDelays()')
   const settings = resolveSettings(action, rest)
   const own = checkPolicies(action, use)
-  const byType = routesByType(action, routes, settings.handlerTimeoutMs)
+  const byType = routesByType(action, routes, settings)
   const bound = boundPolicies(own, byType)
   const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
   return Object.freeze({
@@ -165,13 +168,25 @@ function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
     onDeadLetter,
     filter,
     delays,
-    asksTime: [settings, ...byType.values()].some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity),
-    ...combinePolicies(action, bound, { keys, typeField, settings }),
+    asksTime: asksTime([settings, ...byType.values()], bound),
+    ...combinePolicies(action, bound, { keys, typeField, settings, routes: byType }),
     settings: Object.freeze({ ...settings, maxPollers: limitMaxPollers(settings.maxPollers, bound) }),
     keys,
     routes: wrapRoutes(own, byType),
+    routeBounds: routeBounds(byType),
     ...(set && { set }),
   })
+}
+
+/** What expires does so by the server's time; a circuit breaker is probed by it. */
+function asksTime(
+  limits: readonly { readonly maxAgeMs?: number | undefined }[],
+  bound: readonly PolicyOnRoute[],
+): boolean {
+  return (
+    limits.some(({ maxAgeMs = Infinity }) => maxAgeMs < Infinity) ||
+    bound.some(({ policy }) => policy.kind === 'breaker')
+  )
 }
 
 function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): readonly PolicyOnRoute[] {
@@ -182,7 +197,10 @@ function boundPolicies(own: readonly UsedPolicy[], routes: ReadonlyMap<string, R
 }
 
 /** Puts the wraps of consumer and route around each handler. */
-function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Route>): ReadonlyMap<string, Route> {
+function wrapRoutes(
+  own: readonly UsedPolicy[],
+  routes: ReadonlyMap<string, BoundRoute>,
+): ReadonlyMap<string, BoundRoute> {
   return new Map(
     [...routes].map(([type, route]) => {
       const wraps = [...own, ...(route.use ?? [])].filter(({ wrap }) => wrap)
@@ -192,27 +210,21 @@ function wrapRoutes(own: readonly UsedPolicy[], routes: ReadonlyMap<string, Rout
   )
 }
 
-function routesByType(action: string, routes: readonly Route[], handlerTimeoutMs: number): ReadonlyMap<string, Route> {
+function routesByType(
+  action: string,
+  routes: readonly Route[],
+  settings: ConsumerSettings,
+): ReadonlyMap<string, BoundRoute> {
   if (!Array.isArray(routes) || routes.length === 0) {
     throw wrongUseError(action, 'routes must be an array with at least one route, as on(Event, handler)')
   }
-  const byType = new Map<string, Route>()
+  const byType = new Map<string, BoundRoute>()
   for (const route of routes as readonly Route[]) {
     if (typeof route?.handler !== 'function' || !route.event)
       throw wrongUseError(action, 'every route must come from on or onBatch')
     const { type } = route.event
-    // what a remote function may take is part of what minIdleMs has to outlast
-    const { timeoutMs } = route.handler as { readonly timeoutMs?: unknown }
-    if (typeof timeoutMs === 'number' && timeoutMs > handlerTimeoutMs) {
-      throw wrongUseError(
-        action,
-        `timeoutMs of the function for ${quotedValue(type)} must be <= handlerTimeoutMs, got timeoutMs ${timeoutMs} ` +
-          `and handlerTimeoutMs ${handlerTimeoutMs}`,
-        RangeError,
-      )
-    }
     if (byType.has(type)) throw wrongUseError(action, `event type ${quotedValue(type)} must have one route, got two`)
-    byType.set(type, route)
+    byType.set(type, Object.freeze({ ...route, settings: resolveRouteSettings(action, route, settings) }))
   }
   return byType
 }

@@ -9,7 +9,7 @@ export interface BatchLimits {
 }
 
 /** An event with its entry. */
-interface Gathered {
+export interface Gathered {
   readonly delivery: { readonly fields: readonly Field[] }
 }
 
@@ -19,6 +19,8 @@ export interface Gathering<Item extends Gathered> {
   readonly hasWindow: boolean
   /** When the first has waited long enough, on the clock of `add`; `undefined` where none waits. */
   readonly dueAt: number | undefined
+  /** Events that wait. */
+  readonly size: number
   add(item: Item, now: number): void
   /** Whether a batch is full, or its first event has waited long enough. */
   isDue(now: number): boolean
@@ -41,6 +43,10 @@ class BoundedGathering<Item extends Gathered> implements Gathering<Item> {
 
   get hasWindow(): boolean {
     return this.#limits.maxBatchingWindowMs > 0
+  }
+
+  get size(): number {
+    return this.#waiting.length
   }
 
   get dueAt(): number | undefined {

@@ -27,6 +27,7 @@ export interface HandlerContext extends LambdaContext {
   readonly entryId: string
   /** This attempt's number, from 1; the server counts. */
   readonly deliveryCount: number
+  /** Of its route. */
   readonly maxDeliveries: number
   /** `<group>:<eventId>`, without an eventId `<group>:<stream>:<entryId>`: the same on every delivery. */
   readonly idempotencyKey: string

@@ -1,3 +1,4 @@
+import type { JanitorReport } from '../core/janitor-report.ts'
 import type { DeadLetterReason, Outcome } from '../core/outcome.ts'
 import type { Report } from '../report.ts'
 import type { LambdaContext } from './handler.ts'
@@ -60,6 +61,13 @@ export interface Observed {
     /** Also a failing invocation's. */
     readonly report: Report
     /** Infrastructure failed. */
+    readonly error?: Error | undefined
+  }
+  /** A janitor's run is over. */
+  readonly janitorEnded: {
+    readonly context: Partial<LambdaContext>
+    /** Also a failing run's. */
+    readonly report: JanitorReport
     readonly error?: Error | undefined
   }
   /** A poller's read brought entries. */

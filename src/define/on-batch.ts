@@ -1,11 +1,12 @@
 import { batchFailures } from '../core/batch-answer.ts'
 import { assertAwaitableFunction } from '../core/handler-function.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
-import { assertInteger, assertKnownOptions, withDefaults } from '../core/options.ts'
+import { assertBoolean, assertInteger, assertKnownOptions, withDefaults } from '../core/options.ts'
 import { promiseIfThenable } from '../core/thenable.ts'
 import { quotedValue } from '../errors.ts'
 import type { BatchEvent, BatchHandler } from './batch-handler.ts'
 import { keepBatch } from './batch-in-hand.ts'
+import { createBisectingGathering } from './bisecting.ts'
 import type { Event, EventDefinition, EventOf } from './event.ts'
 import { assertEventDefinition } from './event.ts'
 import { createGathering } from './gathering.ts'
@@ -24,9 +25,17 @@ export interface BatchOptions<E extends Event = Event> extends RouteOptions<E> {
    * Default 0: a batch is what one read brought.
    */
   readonly maxBatchingWindowMs?: number
+  /**
+   * Whether a batch that failed as a whole, by what its handler threw or by its time, comes again in parts: at delivery d at most `maxEvents` / 2^(d−1) events,
+   * rounded up, and at the last delivery one by one, so that no event becomes a dead letter for another. Events of different delivery counts never
+   * share a call. A `NonRetryableError` is then taken for an event's own only where it was alone in its call, or is named by `batchItemFailures`. It
+   * needs `maxDeliveries` of 2 or more. Default false.
+   */
+  readonly bisectOnError?: boolean
 }
 
 const DEFAULTS = { maxEvents: 100, maxBytes: 4_194_304, maxBatchingWindowMs: 0 }
+const OWN_NAMES = [...ROUTE_OPTION_NAMES, ...Object.keys(DEFAULTS), 'bisectOnError']
 
 /**
  * Binds an event type to the handler of many events: a function of your own, or `lambdaFunction(name)` of `millrace/lambda`.
@@ -42,23 +51,25 @@ export function onBatch<Definition extends EventDefinition>(
   assertEventDefinition(action, event)
   const name = `${action} for ${quotedValue(event.type)}`
   assertAwaitableFunction(name, 'the handler', handler, 'events, context')
-  assertKnownOptions(name, options, [...ROUTE_OPTION_NAMES, ...Object.keys(DEFAULTS)])
-  const { use, when, maxAgeMs, ...rest } = options
-  const limits = Object.freeze(withDefaults(DEFAULTS, rest))
+  assertKnownOptions(name, options, OWN_NAMES)
+  const { maxEvents, maxBytes, maxBatchingWindowMs, bisectOnError = false, ...rules } = options
+  const limits = Object.freeze(withDefaults(DEFAULTS, { maxEvents, maxBytes, maxBatchingWindowMs }))
   assertInteger(name, 'maxEvents', limits.maxEvents, 1, 10_000)
   assertInteger(name, 'maxBytes', limits.maxBytes, 1)
   assertInteger(name, 'maxBatchingWindowMs', limits.maxBatchingWindowMs, 0, 300_000)
+  assertBoolean(name, 'bisectOnError', bisectOnError)
   const batching: BatchRouteRules = {
     limits,
-    gather: () => createGathering(limits),
+    bisectOnError,
+    gather: (maxDeliveries) =>
+      bisectOnError ? createBisectingGathering(limits, maxDeliveries) : createGathering(limits),
     call: (...args) => callBatch(handler as BatchHandler, ...args),
   }
-  const rules = resolveRouteRules(name, { use, when, maxAgeMs } as RouteOptions<never>)
   return Object.freeze({
     event,
     handler: handler as BatchHandler<never>,
     batching,
-    ...rules,
+    ...resolveRouteRules(name, rules as RouteOptions<never>),
   })
 }
 

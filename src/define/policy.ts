@@ -6,7 +6,7 @@ import { wrongUseError } from '../core/options.ts'
 import type { DeadLetterReason, JoinedCommand, ScriptQuestion } from '../core/outcome.ts'
 import type { PlainReply } from '../core/plain-reply.ts'
 import { quotedValue } from '../errors.ts'
-import type { ConsumerSettings } from './consumer-settings.ts'
+import type { ConsumerSettings, RouteSettings } from './consumer-settings.ts'
 import type { Event } from './event.ts'
 
 /**
@@ -56,12 +56,23 @@ export interface PolicyDefinition {
   readonly maxPollers?: number
   /** What the server checks in the very step that starts a claimed entry. Asked once, when the consumer is defined, and once per run. On a consumer only. */
   readonly guard?: (keys: ConsumerKeys) => StartGuard
-  /** Throws where the consumer's settings do not go with it. Called once, when the consumer is defined. */
-  readonly assertFits?: (settings: ConsumerSettings) => void
+  /**
+   * Throws where the consumer's settings, with those that a route of it has otherwise, do not go with it. Called when the consumer is defined, once for all routes
+   * that have the same.
+   */
+  readonly assertFits?: (settings: ConsumerSettings, place: PolicyPlace) => void
   /** Keys beside the group's own, and the commands that it sends to them: for ACLs, the doctor and memory. That of `guard` is named by itself. */
   readonly needs?: (keys: ConsumerKeys) => PolicyKeyRights
   /** Called once per run, after its slot was taken and before its first read. Answers what it does in that run; nothing, if only the above. */
   readonly begin?: (run: PolicyRun) => RunPolicy | undefined
+}
+
+/** Where a policy is used. */
+export interface PolicyPlace {
+  /** The type of the route; `undefined`: the consumer, and so all of its routes. */
+  readonly eventType: string | undefined
+  /** Event types with a batch route that it holds for. */
+  readonly batchTypes: readonly string[]
 }
 
 /** Nothing is started while the key is there; or, where it is a set of event types, nothing of these types. */
@@ -78,6 +89,9 @@ export interface StartGuard {
 export interface PolicyKeyRights {
   readonly keys: readonly { readonly key: string; readonly commands: readonly string[] }[]
 }
+
+/** Under which a run shows policies of this package what others do not need. */
+export const RUN_INSIDE: unique symbol = Symbol('millrace.run')
 
 /** What a policy knows of a run, and may ask of it. */
 export interface PolicyRun {
@@ -97,6 +111,8 @@ export interface PolicyRun {
   remainingMs(): number
   /** Has the run look again at what `holds` held back, and whether a read may be due. */
   resume(): void
+  /** What policies of this package see of it beside. */
+  readonly [RUN_INSIDE]?: object
 }
 
 /**
@@ -207,6 +223,7 @@ export interface ConsumerFactsForPolicies {
   /** The codec's. */
   readonly typeField: string | undefined
   readonly settings: ConsumerSettings
+  readonly routes: ReadonlyMap<string, { readonly settings: RouteSettings; readonly batching?: unknown }>
 }
 
 /** What a consumer's policies come to. */
@@ -239,7 +256,8 @@ export function checkPolicies(action: string, use: unknown): readonly UsedPolicy
   const seen = new Set<unknown>()
   return Array.from(use, (given: unknown, n) => {
     const policy = usedPolicy(action, given, `use[${n}]`)
-    const identity = policy[POLICY_MACHINERY] ? policy.name : given
+    // one limit a key, and another for all of them
+    const identity = policy[POLICY_MACHINERY] && policy.kind !== 'rate' ? policy.name : given
     if (seen.has(identity))
       throw wrongUseError(action, `use must have each policy once, got ${quotedValue(policy.name)} twice`)
     seen.add(identity)

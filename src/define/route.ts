@@ -19,7 +19,10 @@ export interface Route extends RouteRules {
 /** How a batch handler gets its events. It comes with `onBatch`, so that a function without batches is deployed without it. */
 export interface BatchRouteRules {
   readonly limits: { readonly maxEvents: number; readonly maxBatchingWindowMs: number }
-  gather<Item extends EventForBatch>(): Gathering<Item>
+  /** A batch that failed as a whole comes again in parts. */
+  readonly bisectOnError: boolean
+  /** @param maxDeliveries Of the route's events. */
+  gather<Item extends EventForBatch>(maxDeliveries: number): Gathering<Item>
   /** @param surroundings What the handler's context says beside its signal and its time. */
   call(
     items: readonly EventForBatch[],
@@ -31,6 +34,9 @@ export interface BatchRouteRules {
 }
 
 export type SharedBatchContext = Omit<BatchContext, 'signal' | 'getRemainingTimeInMillis'>
+
+/** What all handlers of a run get to know; how many deliveries there are differs from route to route. */
+export type RunContext = Omit<SharedBatchContext, 'maxDeliveries'>
 
 /** An event on its way to a batch handler. */
 export interface EventForBatch {

@@ -22,6 +22,10 @@ export interface MemberPlaces {
   taker: PlaceTaker | undefined
   /** Its last look found nothing, and nothing of it runs; or it has ended. */
   isQuiet: boolean
+  /** Places that nobody has. */
+  readonly free: number
+  /** Calls of event types that have a `concurrency` of their own, of all members. */
+  readonly runningByType: Map<string, number>
   /** Whether a place is free, and this member's by right. */
   readonly mayStart: boolean
   /** A call took a place. */

@@ -8,6 +8,7 @@ import type { MemberPlaces, PlaceTaker, SetPlaces } from './set-places.ts'
 export class SharedPlaces implements SetPlaces {
   readonly #atOnce: number
   readonly #members: Member[] = []
+  readonly runningByType = new Map<string, number>()
   /** How much for its weight the last one had that got a place. */
   #reached = 0
   #willHand = false
@@ -100,9 +101,11 @@ export class SharedPlaces implements SetPlaces {
     for (let hasMoved = true; hasMoved && this.free > 0; ) {
       hasMoved = false
       for (const member of this.#members) {
-        const before = this.free
+        const { free } = this
+        const wanted = member.wants
         member.hand()
-        hasMoved ||= this.free < before
+        // what it wanted may be held back by now, or have no time left: others are next
+        hasMoved ||= this.free < free || (wanted && !member.wants)
       }
     }
   }
@@ -131,6 +134,14 @@ class Member implements MemberPlaces {
 
   get isBusy(): boolean {
     return (this.taker?.open ?? 0) > 0
+  }
+
+  get free(): number {
+    return this.#places.free
+  }
+
+  get runningByType(): Map<string, number> {
+    return this.#places.runningByType
   }
 
   get mayStart(): boolean {

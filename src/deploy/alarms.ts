@@ -13,7 +13,7 @@ export interface AlarmedConsumer extends MetricSource {
 }
 
 /** One alarm, in our words. */
-interface Alarm {
+export interface Alarm {
   /** What its id says after the consumer's. */
   readonly id: string
   /** The trouble in a few words; the stack's and the consumer's names stand before it. */
@@ -213,13 +213,21 @@ function failing(part: 'Poller' | 'Claimer', fn: InvokedFunction, { alarms }: Al
 }
 
 function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: AlarmedConsumer): CloudFormationResource {
+  return createAlarmResource(alarm, { id, name: `${stream}/${group}`, topic })
+}
+
+/** @param whose Stem of the logical id, what the alarm's name says it is about, and whom it notifies. */
+export function createAlarmResource(
+  alarm: Alarm,
+  { id, name, topic }: { readonly id: string; readonly name: string; readonly topic: unknown },
+): CloudFormationResource {
   const [comparison, threshold] = alarm.when
   const [bad, of] = alarm.bad
   return {
     id: `${id}${alarm.id}Alarm`,
     type: 'AWS::CloudWatch::Alarm',
     properties: {
-      AlarmName: joinTemplateText({ Ref: 'AWS::StackName' }, ` ${stream}/${group}: ${alarm.trouble}`),
+      AlarmName: joinTemplateText({ Ref: 'AWS::StackName' }, ` ${name}: ${alarm.trouble}`),
       AlarmDescription: joinTemplateText(...alarm.means),
       Namespace: alarm.metric.namespace,
       MetricName: alarm.metric.name,
@@ -240,7 +248,10 @@ function translate(alarm: Alarm, { id, stream, group, alarms: { topic } }: Alarm
  * What every run reports is evaluated once per run. Where nobody knows how far runs lie apart, or where that is further than CloudWatch can
  * evaluate, there may never be several in a row: one is enough.
  */
-function ofRuns({ tickMs }: AlarmSettings, bad: Alarm['bad']): Pick<Alarm, 'periodSeconds' | 'bad'> {
+export function ofRuns(
+  { tickMs }: Pick<AlarmSettings, 'tickMs'>,
+  bad: Alarm['bad'],
+): Pick<Alarm, 'periodSeconds' | 'bad'> {
   if (tickMs === undefined) return { periodSeconds: HOUR, bad: [1, 1] }
   if (tickMs > 1_000 * DAY) return { periodSeconds: DAY, bad: [1, 1] }
   return { periodSeconds: wholeMinutes(tickMs), bad }
@@ -250,11 +261,11 @@ function wholeMinutes(ms: number): number {
   return 60 * Math.ceil(ms / 60_000)
 }
 
-function logOf(fn: InvokedFunction): readonly unknown[] {
+export function logOf(fn: InvokedFunction): readonly unknown[] {
   return ['the log of ', fn.name]
 }
 
-function inWords(ms: number): string {
+export function inWords(ms: number): string {
   if (ms % 3_600_000 === 0) return count(ms / 3_600_000, 'hour')
   if (ms % 60_000 === 0) return count(ms / 60_000, 'minute')
   return count(ms / 1_000, 'second')

@@ -26,6 +26,7 @@ import {
   wholeNumberOptionRow,
 } from './option-rows.ts'
 import type { IamStatement, TemplateReference } from './resources.ts'
+import { LOG_RETENTION_DAYS, parametersOptionRow, scheduleOptionRow } from './shared-option-rows.ts'
 
 /** What the deployment of a consumer, its poller and its claimer, takes. */
 export interface EventSourceOptions {
@@ -140,18 +141,6 @@ const DEFAULTS = {
 /** What CloudWatch's 255 characters leave to the names, beside the longest stack's 128 and what the longest alarm says. */
 const MAX_NAMES = 95
 
-/** What CloudWatch Logs takes. @see https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
-const RETENTIONS = [
-  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-]
-
-const schedule = textPatternOptionRow(
-  /^(rate\([1-9]\d* (minute|hour|day)s?\)|cron\(\S+( \S+){5}\))$/,
-  'rate(…) of minutes, hours or days, or cron(…) with six fields',
-)
-const parameters = listOptionRow(
-  textPatternOptionRow(/^\/?[\w.-]+(\/[\w.-]+)*$/, 'the name of an SSM parameter, as in /shop/redis-url'),
-)
 const functionText = textPatternOptionRow(
   /^([\w-]+(:[\w$-]+)?|arn:.+|.*\$\{Token\[.+)$/,
   "a function's name, name:qualifier, an ARN or a reference",
@@ -173,7 +162,7 @@ const OVERRIDES = {
 const OPTIONS = {
   stream: textOptionRow,
   group: textOptionRow,
-  schedule,
+  schedule: scheduleOptionRow,
   pollers: numberOptionRow(CONSUMER_NUMBER_OPTIONS.maxPollers),
   enabled: booleanOptionRow,
   ...OVERRIDES,
@@ -181,8 +170,8 @@ const OPTIONS = {
     poller: wholeNumberOptionRow(1, 1_000),
     claimer: wholeNumberOptionRow(1, 1_000),
   }),
-  logRetentionInDays: oneOfNumbersOptionRow(RETENTIONS),
-  parameters: nestedOptionsRow({ poller: parameters, claimer: parameters }),
+  logRetentionInDays: oneOfNumbersOptionRow(LOG_RETENTION_DAYS),
+  parameters: nestedOptionsRow({ poller: parametersOptionRow, claimer: parametersOptionRow }),
   targets: listOptionRow(target),
   statements: listOptionRow(objectOptionRow),
   failedSchedules: arnOptionRow('{ Fn::GetAtt: [<queue>, Arn] }'), // its Ref would be a URL

@@ -20,6 +20,11 @@ export function consumerMetric({ service, stream, group }: MetricSource, name: s
   return { namespace: 'Millrace', name, dimensions: { service, EventSource: stream, ConsumerGroup: group } }
 }
 
+/** A metric of a janitor's report. */
+export function streamMetric({ service, stream }: Omit<MetricSource, 'group'>, name: string): CloudWatchMetric {
+  return { namespace: 'Millrace', name, dimensions: { service, EventSource: stream } }
+}
+
 /** A metric that Lambda itself keeps of a function. */
 export function functionMetric({ name }: InvokedFunction, metric: string): CloudWatchMetric {
   return { namespace: 'AWS/Lambda', name: metric, dimensions: { FunctionName: name } }

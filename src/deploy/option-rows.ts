@@ -26,6 +26,17 @@ const REFERENCE = /^(Ref|Fn::\w+)$/
 
 type Rows = Readonly<Record<string, OptionRow>>
 
+/** Options by names of the user's own. */
+export function namedOptionsRow(row: OptionRow): OptionRow {
+  return {
+    schema: { type: 'object', additionalProperties: row.schema },
+    check(action, name, value) {
+      assertObject(action, name, value)
+      for (const [own, one] of Object.entries(value as object)) row.check(action, `${name}.${own}`, one)
+    },
+  }
+}
+
 /** Text that is not empty. */
 export const textOptionRow: OptionRow = { schema: { type: 'string', minLength: 1 }, check: assertText }
 

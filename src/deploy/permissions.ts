@@ -1,4 +1,5 @@
 import type { EventSourceSettings } from './event-source.ts'
+import type { JanitorSettings } from './janitor-event.ts'
 import type { CloudFormationResource, IamStatement, TemplateReference } from './resources.ts'
 import { arnReference, iamPolicyDocument } from './resources.ts'
 
@@ -46,6 +47,25 @@ export function pollerIamStatements(settings: EventSourceSettings, fn: FunctionR
 /** All that a claimer may do: the same, without invoking itself. */
 export function claimerIamStatements(settings: EventSourceSettings, fn: FunctionRoleInputs): IamStatement[] {
   return functionStatements(settings, settings.parameters.claimer, fn)
+}
+
+/** All that a janitor may do: write its log, read its parameters, write its archive, be in its VPC. */
+export function janitorIamStatements(
+  { parameters, statements, archiveBucket }: Pick<JanitorSettings, 'parameters' | 'statements' | 'archiveBucket'>,
+  fn: FunctionRoleInputs,
+): IamStatement[] {
+  return functionStatements(
+    { targets: [], statements: [...archiveStatements(archiveBucket), ...statements] },
+    parameters,
+    fn,
+  )
+}
+
+/** Objects are written once, and never read or deleted. */
+function archiveStatements(bucket: JanitorSettings['archiveBucket']): IamStatement[] {
+  if (bucket === undefined) return []
+  const Resource = { 'Fn::Sub': [`arn:\${AWS::Partition}:s3:::\${ArchiveBucket}/*`, { ArchiveBucket: bucket }] }
+  return [{ Sid: 'WriteArchive', Effect: 'Allow', Action: 's3:PutObject', Resource }]
 }
 
 /**
@@ -138,7 +158,7 @@ function invokeItself({ arn, versionsArn }: Pick<FunctionRoleInputs, 'arn' | 've
 }
 
 function functionStatements(
-  { targets, statements }: EventSourceSettings,
+  { targets, statements }: Pick<EventSourceSettings, 'targets' | 'statements'>,
   parameters: readonly string[],
   fn: FunctionRoleInputs,
 ): IamStatement[] {

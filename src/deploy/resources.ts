@@ -6,7 +6,7 @@ export interface CloudFormationResource {
   readonly type: string
   readonly properties: Readonly<Record<string, unknown>>
   /** Whose it is: a function's, or all consumers' of the stack; only the consumer's where nothing is said. */
-  readonly owner?: 'poller' | 'claimer' | 'stack'
+  readonly owner?: 'poller' | 'claimer' | 'janitor' | 'stack'
 }
 
 /** A function that others invoke. */

@@ -19,6 +19,13 @@ interface ScheduleParts {
   readonly failedSchedulesKey?: unknown
 }
 
+/** How often a function is woken, and where what fails goes. */
+type Tick = Pick<EventSourceSettings, 'schedule' | 'enabled' | 'failedSchedules'>
+
+interface JanitorScheduleParts extends Pick<ScheduleParts, 'references' | 'failedSchedulesKey'> {
+  readonly janitor: InvokedFunction
+}
+
 /** Where a failed tick goes. */
 interface Queue {
   readonly arn: unknown
@@ -44,14 +51,31 @@ export function createScheduleResources(
   ]
 }
 
-function ownedBy(owner: 'poller' | 'claimer', resources: readonly CloudFormationResource[]): CloudFormationResource[] {
+/** What wakes a janitor: the same, for one function. */
+export function createJanitorScheduleResources(
+  settings: Tick,
+  { janitor, references, failedSchedulesKey }: JanitorScheduleParts,
+): CloudFormationResource[] {
+  const { failedSchedules } = settings
+  const queue = { arn: failedSchedules ?? references.attribute(QUEUE, 'Arn'), keyArn: failedSchedulesKey }
+  return [
+    { id: GROUP, owner: 'stack', type: 'AWS::Scheduler::ScheduleGroup', properties: {} },
+    ...(failedSchedules === undefined ? describeQueue(references) : []),
+    ...ownedBy('janitor', describeTicks(janitor, 1, settings, queue, references)),
+  ]
+}
+
+function ownedBy(
+  owner: 'poller' | 'claimer' | 'janitor',
+  resources: readonly CloudFormationResource[],
+): CloudFormationResource[] {
   return resources.map((resource) => ({ ...resource, owner }))
 }
 
 function describeTicks(
   target: InvokedFunction,
   count: number,
-  { schedule, enabled }: EventSourceSettings,
+  { schedule, enabled }: Pick<Tick, 'schedule' | 'enabled'>,
   queue: Queue,
   references: TemplateReferences,
 ): CloudFormationResource[] {

@@ -3,6 +3,7 @@ import { wrongUseError } from '../core/options.ts'
 import type { Aggregate, AggregatePage, ExpectingEntry } from './aggregates.ts'
 import type { DelayedEntries, Delaying } from './delays.ts'
 import type { Group, GroupAddress } from './group.ts'
+import type { Keeping } from './keeping.ts'
 import type { Pausing } from './pausing.ts'
 
 /** How a stream is bounded. */
@@ -76,6 +77,8 @@ export interface Connection {
   readonly pausing?: Pausing
   /** Left out by connections to servers: see `promotionOf` and `createCanceller`. */
   readonly delaying?: Delaying
+  /** Left out by connections to servers: see `keepingOf`. */
+  readonly keeping?: Keeping
   /** @throws {TypeError} A policy of the consumer needs what is not there. Left out: all is there, or the server refuses it. */
   assertServes?(action: string, consumer: GroupAddress): void
   /** Lets go of the sockets. */

@@ -1,4 +1,5 @@
 import type { SettleCounts } from '../core/counts.ts'
+import type { Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { JoinedCommand, Outcome, ScriptQuestion } from '../core/outcome.ts'
 import type { Pauses } from '../core/pauses.ts'
@@ -120,6 +121,15 @@ export interface ClaimerOperations {
    * has none left, is handed over as it is. Sent twice it takes the same. One round trip. Where the group is gone there is none.
    */
   settleAndTake(slot: Slot, settlements: readonly Settlement[], request: TakeDueRequest): Promise<TakeDueResult>
+
+  /**
+   * Reads entries as they are, and changes nothing. One round trip.
+   *
+   * @param field Only that field of each. Default: all.
+   * @returns The fields of each, in the order of the ids; none where it is gone, or has no such field.
+   * @throws {RedisConnectionError | RedisReplyError} No reply came, or the server refused.
+   */
+  peek(ids: readonly string[], field?: string): Promise<readonly (readonly Field[])[]>
 
   /** Settles, and gives back what the last take brought, whose answer was lost: due at once, at no delivery. One round trip. */
   settleAndGiveBack(slot: Slot, settlements: readonly Settlement[]): Promise<SettleResult>
@@ -362,6 +372,15 @@ export interface ClaimResult extends SettleResult, Seeing {
   readonly answers?: readonly PlainReply[]
 }
 
+/** A condition of which only the next entries are taken. */
+interface LimitedCondition {
+  readonly condition: string
+  /** How many, at most. */
+  readonly most: number
+  /** Those behind that entry, and from the start once there is none. Default: from the start. */
+  readonly after?: string | undefined
+}
+
 /** What of what is set aside is taken. */
 export interface TakeDueRequest {
   /** How many entries at most. */
@@ -372,8 +391,8 @@ export interface TakeDueRequest {
   readonly maxDeliveries: number
   /** Up to when it is due, in milliseconds since 1970; `undefined`: now, on the server's clock. */
   readonly till: number | undefined
-  /** Conditions that hold by now. */
-  readonly conditions: readonly string[]
+  /** Conditions that hold by now; of some only the next entries that wait for them. */
+  readonly conditions: readonly (string | LimitedCondition)[]
   /** Entries that have one of those values in a field of that name wait until they are no longer among them. */
   readonly unless?: StartClaimedBounds['unless']
   /** Inspected by the server in the same step. Default: none. */

@@ -42,23 +42,31 @@ export type { InspectOptions } from './inspect/inspect.ts'
 export { inspectStreams } from './inspect/inspect.ts'
 export type {
   AsideInspection,
+  BreakerInspection,
   ConditionInspection,
   ConsumerInspection,
   DeadLettersInspection,
   DelaysInspection,
   DeliveryCounts,
+  FlowInspection,
   GroupInspection,
   Inspection,
+  JanitorInspection,
+  KeepingInspection,
+  LimitInspection,
   OldestPending,
   PauseInspection,
   SetGroupInspection,
   SetInspection,
   StreamInspection,
   TimedInspection,
+  TimedSample,
   Unknown,
   WaitingInspection,
 } from './inspect/inspection.ts'
 export type { NamedSet } from './inspect/set-totals.ts'
+export type { BreakerOptions, OpenBreaker } from './pause/breakers.ts'
+export { closeBreakers, openBreakers } from './pause/breakers.ts'
 export type { Pause, Paused, PauseOptions, PauseSource, Resumed, ResumeOptions } from './pause/pause.ts'
 export { pause, resume } from './pause/pause.ts'
 export type { AccessStrings } from './plan/access.ts'
@@ -66,3 +74,4 @@ export { accessOf } from './plan/access.ts'
 export type { PlanOptions, Rates } from './plan/options.ts'
 export type { FunctionMonth, Plan, Price } from './plan/plan.ts'
 export { plan } from './plan/plan.ts'
+export type { RateLimitPlan } from './plan/rate-limits.ts'

@@ -33,7 +33,7 @@ export async function letPoliciesDecide(
 /** Decodes all; a schema that is asynchronous has the handler's time. */
 async function prepareAll(run: Run, jobs: readonly Job[]): Promise<void> {
   const { clock } = run.time
-  const { handlerTimeoutMs } = run.parts.consumer.settings
+  const { longestTimeoutMs } = run.parts.consumer.routeBounds
   const waiting: { readonly call: RunningCall; readonly preparing: PromiseLike<void> }[] = []
   for (const job of jobs) {
     const call = new RunningCall([job], clock.monotonic(), false)
@@ -46,14 +46,14 @@ async function prepareAll(run: Run, jobs: readonly Job[]): Promise<void> {
   }
   if (waiting.length === 0) return
   const late = Promise.withResolvers<'late'>()
-  const cancel = clock.after(handlerTimeoutMs, () => late.resolve('late'))
+  const cancel = clock.after(longestTimeoutMs, () => late.resolve('late'))
   await Promise.all(
     waiting.map(async ({ call, preparing }) => {
       const end = Promise.resolve(preparing).catch((error: unknown) => {
         if (!call.isExpired) call.fail(error)
       })
       if ((await Promise.race([end, late.promise])) !== 'late') return
-      call.expire(new HandlerTimeoutError(handlerTimeoutMs))
+      call.expire(new HandlerTimeoutError(longestTimeoutMs))
       void end.then(() => call.forget())
     }),
   )

@@ -23,7 +23,7 @@ export function combineConsumerPolicies(
 ): CombinedPolicies {
   checkPlaces(action, bound)
   checkGuards(action, bound, facts)
-  for (const { policy } of bound) checkFit(action, policy, facts)
+  for (const one of bound) checkFit(action, one, facts)
   return {
     policies: asAsked(bound).filter(
       ({ policy: { begin, guard, needs, maxPollers } }) => begin ?? guard ?? needs ?? maxPollers,
@@ -32,7 +32,7 @@ export function combineConsumerPolicies(
 }
 
 /** Kinds of which an event has one policy. */
-const ONE_OF_A_KIND: readonly (typeof POLICY_KINDS)[number][] = ['order', 'idempotent']
+const ONE_OF_A_KIND: readonly (typeof POLICY_KINDS)[number][] = ['breaker', 'order', 'idempotent']
 
 /** Whether a policy of the consumer is of the kind that one of a route is. */
 function isSecond(one: PolicyOnRoute, { kind }: PolicyDefinition, eventType: string | undefined): boolean {
@@ -58,14 +58,18 @@ function checkPlaces(action: string, bound: readonly PolicyOnRoute[]): void {
   }
 }
 
-/** @throws {TypeError | RangeError} The policy says that the consumer's settings do not go with it. */
+/** @throws {TypeError | RangeError} The policy says that the settings of a route that it is used on do not go with it. */
 function checkFit(
   action: string,
-  { name, assertFits }: PolicyDefinition,
-  { settings }: ConsumerFactsForPolicies,
+  { policy: { name, assertFits }, eventType }: PolicyOnRoute,
+  { settings, routes }: ConsumerFactsForPolicies,
 ): void {
   try {
-    assertNotPromise(assertFits?.(settings))
+    const own = [...routes].filter(([type]) => type === (eventType ?? type))
+    const batchTypes = own.flatMap(([type, { batching }]) => (batching ? [type] : []))
+    // routes without settings of their own have the consumer's
+    for (const one of new Set(own.map(([, route]) => route.settings)))
+      assertNotPromise(assertFits?.({ ...settings, ...one }, { eventType, batchTypes }))
   } catch (error) {
     const Kind = error instanceof RangeError ? RangeError : TypeError
     throw wrongUseError(action, `${quotedValue(name)}: ${(error as Error).message}`, Kind)

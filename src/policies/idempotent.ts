@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { backoffDelayMs } from '../core/backoff.ts'
 import { splitIntoChunks } from '../core/chunks.ts'
 import { isSynchronousFunction } from '../core/handler-function.ts'
@@ -22,6 +21,7 @@ import { quotedValue } from '../errors.ts'
 import { holdMarkersScript } from '../group/redis/scripts/hold-markers.ts'
 import { MAX_ENTRIES_PER_SCRIPT_CALL } from '../group/redis/scripts/script.ts'
 import { definePolicy } from './define-policy.ts'
+import { spelled } from './spelled.ts'
 
 /** How long duplicates are known, and by what. */
 export interface IdempotentOptions {
@@ -35,9 +35,6 @@ export interface IdempotentOptions {
 
 /** Bytes of a name. */
 const MAX_NAME_BYTES = 1_024
-
-/** Characters of a name that a marker's key spells out. */
-const MAX_SPELLED = 128
 
 /** The longest that one of many waits for another look, in waits of one. */
 const MOST_WAITS = 30
@@ -251,12 +248,6 @@ class DuplicateGuard implements RunPolicy {
 }
 
 const NAMELESS = 'the event has no eventId, or by answered undefined'
-
-/** What ends a key: a long name has its hash there. */
-function spelled(name: string): string {
-  if (name.length <= MAX_SPELLED && name.isWellFormed()) return name
-  return `${name.slice(0, MAX_SPELLED / 2).toWellFormed()}~${hash('sha256', JSON.stringify(name))}`
-}
 
 /** @throws {Error} The server refused. */
 function readAnswers(reply: PolicyReply): readonly HoldAnswer[] {

@@ -3,40 +3,21 @@ import type { ConsumerKeys } from '../core/keys.ts'
 import { wrongUseError } from '../core/options.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { ACK_OUTCOME } from '../core/outcome.ts'
-import type {
-  PolicyCommand,
-  PolicyMarker,
-  PolicyQuestion,
-  PolicyReply,
-  PolicyRun,
-  RunPolicy,
-} from '../define/policy.ts'
+import type { PolicyCommand, PolicyMarker, PolicyRun, RunPolicy } from '../define/policy.ts'
+import { RUN_INSIDE } from '../define/policy.ts'
 import { quotedValue } from '../errors.ts'
 import type { StartGuardKey } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from '../run/checked-policy-decision.ts'
 import { checkMarker, checkPolicyDecision, policyDecisionOutcome } from '../run/checked-policy-decision.ts'
 import type { Job } from '../run/job.ts'
 import type { RunParts } from '../run/parts.ts'
-import type { CommandsAlongRequest, PoliciesOfRun } from '../run/policy-engine.ts'
+import type { CameBack, CommandsAlongRequest, GateOfRun, PoliciesOfRun, PolicyRunInside } from '../run/policy-engine.ts'
 import type { RunTime } from '../run/time.ts'
 import { letPoliciesDecide } from './admission.ts'
-import {
-  assertNotPromise,
-  callPolicyHook,
-  checkDecisions,
-  checkHookLimit,
-  checkHookTime,
-  checkRunHooks,
-} from './hook-answers.ts'
-import { checkJoinedCommands, checkPolicyCommands, checkPolicyQuestions } from './policy-commands.ts'
-
-/** A policy at work in a run. */
-interface AtWork {
-  readonly name: string
-  readonly hooks: RunPolicy
-  /** Of a route: only its jobs are shown to it. */
-  readonly eventType: string | undefined
-}
+import type { PolicyAtWork } from './decide-about.ts'
+import { appliesTo, decideAbout } from './decide-about.ts'
+import { assertNotPromise, callPolicyHook, checkHookLimit, checkHookTime, checkRunHooks } from './hook-answers.ts'
+import { checkJoinedCommands, checkPolicyCommands } from './policy-commands.ts'
 
 /** In place of what a hook that threw would have answered. */
 const FAILED = Symbol('failed')
@@ -47,6 +28,8 @@ const OF_CONSUMER = ['limit', 'riders', 'answered', 'inspect', 'dueAt'] as const
 /** The policies of a consumer at work in one run. */
 export class RunPolicies implements PoliciesOfRun {
   resume: () => void = () => {}
+  decide: PoliciesOfRun['decide'] = () => {}
+  room: PoliciesOfRun['room'] = () => 0
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
@@ -55,46 +38,54 @@ export class RunPolicies implements PoliciesOfRun {
   readonly #admits: boolean
   readonly #keys: ConsumerKeys
   readonly #fail: (error: Error) => void
-  readonly #all: readonly AtWork[]
+  readonly #all: readonly PolicyAtWork[]
+  readonly #gate: GateOfRun | undefined
 
   constructor(parts: RunParts, time: RunTime, fail: (error: Error) => void) {
-    const { consumer, slot, action } = parts
-    const { stream, group, keys } = consumer
-    const begin = (eventType: string | undefined): PolicyRun => ({
-      action,
-      stream,
-      group,
-      keys,
-      consumerName: slot.consumerName,
-      eventType,
-      settings: consumer.settings,
-      countUnguarded: () => parts.report.unguarded(),
-      now: () => time.clock.now(),
-      remainingMs: () => Math.max(0, time.waitableMs()),
-      resume: () => this.resume(),
-    })
+    const { consumer } = parts
+    const { keys } = consumer
+    const inside: PolicyRunInside = { parts, time, policies: this, fail }
     this.#keys = keys
     this.#fail = fail
     this.#all = consumer.policies.flatMap(({ policy, eventType }) => {
-      const { name } = policy
-      const hooks = this.#safely(name, undefined, () => {
-        const begun = checkRunHooks(policy.begin?.(begin(eventType)))
-        const whole = eventType !== undefined && OF_CONSUMER.find((hook) => begun?.[hook])
-        if (whole)
-          throw wrongUseError(`use it on ${quotedValue(eventType)}`, `${whole} is for a policy of the consumer`)
-        return begun
-      })
+      const { name, begin } = policy
+      const hooks = this.#safely(name, undefined, () => begun(begin?.(this.#runOf(inside, eventType)), eventType))
       return hooks ? [{ name, hooks, eventType }] : []
     })
     this.guards = consumer.policies.flatMap(({ policy }) => {
       const guard = this.#safely(policy.name, undefined, () => policy.guard?.(keys))
       return guard ? [{ key: guard.key, holds: guard.holds === 'all' ? 'all' : 'values' } as const] : []
     })
-    this.holds = this.#has('holds')
+    this.#gate = inside.gate
+    this.holds = this.#gate !== undefined || this.#has('holds')
     this.inspects = this.#has('inspect')
     this.follows = this.holds || this.#has('ended')
     // whoever is shown a job is shown its event
     this.#admits = this.follows || this.#has('admit') || this.#has('questions') || this.#has('started')
+  }
+
+  /** What a policy is shown of the run. */
+  #runOf(inside: PolicyRunInside, eventType: string | undefined): PolicyRun {
+    const { parts, time } = inside
+    const { stream, group, keys, settings } = parts.consumer
+    return {
+      action: parts.action,
+      stream,
+      group,
+      keys,
+      consumerName: parts.slot.consumerName,
+      eventType,
+      settings,
+      countUnguarded: () => parts.report.unguarded(),
+      now: () => time.clock.now(),
+      remainingMs: () => Math.max(0, time.waitableMs()),
+      resume: () => this.resume(),
+      [RUN_INSIDE]: inside,
+    }
+  }
+
+  get setsAsideForTurns(): boolean {
+    return this.#gate?.setsAsideForTurns === true
   }
 
   limit(most: number): number {
@@ -114,10 +105,12 @@ export class RunPolicies implements PoliciesOfRun {
       hooks,
       commands: this.#safely(name, [], () => checkPolicyCommands(this.#keys, assertNotPromise(hooks.riders?.()) ?? [])),
     }))
+    const gated = this.#gate?.riders() ?? []
     return {
-      riders: asked.flatMap(({ commands }) => commands),
+      riders: [...gated, ...asked.flatMap(({ commands }) => commands)],
       answered: (replies) => {
-        let at = 0
+        let at = gated.length
+        if (at > 0) this.#safely('circuitBreaker', undefined, () => this.#gate?.answered(replies.slice(0, at)))
         for (const { name, hooks, commands } of asked) {
           const own = replies.slice(at, at + commands.length)
           at += commands.length
@@ -142,45 +135,11 @@ export class RunPolicies implements PoliciesOfRun {
     const [job] = jobs
     if (!job || !this.#admits) return
     const { group } = job.run.parts
-    await letPoliciesDecide(job.run, jobs, (ready) => this.#decide(ready, (commands) => group.ask(commands)))
-  }
-
-  /**
-   * What becomes of what was read, one decision a job that is not to be called.
-   *
-   * @param ask Makes one request.
-   * @throws {RedisConnectionError} No reply came.
-   * @throws {Error} A hook threw; the message names its policy.
-   */
-  async #decide(
-    jobs: readonly Job[],
-    ask: (questions: readonly PolicyQuestion[]) => Promise<readonly PolicyReply[]>,
-  ): Promise<ReadonlyMap<Job, CheckedPolicyDecision>> {
-    const asked = this.#all.map((one) => {
-      const own = jobs.filter((job) => appliesTo(one, job))
-      const questions = () => (own.length > 0 ? (one.hooks.questions?.([...own]) ?? []) : [])
-      return {
-        ...one,
-        own,
-        commands: callPolicyHook(one.name, () => checkPolicyQuestions(this.#keys, assertNotPromise(questions()))),
-      }
+    await letPoliciesDecide(job.run, jobs, async (ready) => {
+      const decisions = await decideAbout(this.#all, this.#keys, ready, (commands) => group.ask(commands))
+      this.#hearOf(decisions, ready)
+      return decisions
     })
-    const commands = asked.flatMap((one) => one.commands)
-    const replies = commands.length > 0 ? await ask(commands) : []
-    const decisions = new Map<Job, CheckedPolicyDecision>()
-    let at = 0
-    for (const { name, hooks, own, commands: sent } of asked) {
-      const answers = replies.slice(at, at + sent.length)
-      at += sent.length
-      if (!hooks.admit || own.length === 0) continue
-      const decided = callPolicyHook(name, () => checkDecisions(hooks.admit?.([...own], answers), own.length, name))
-      for (const [n, job] of own.entries()) {
-        const decision = decided[n]
-        if (decision && !decisions.has(job)) decisions.set(job, decision)
-      }
-    }
-    this.#hearOf(decisions, jobs)
-    return decisions
   }
 
   /** Policies hear of what others decided, and may decide about what hangs on it, and so on. */
@@ -194,17 +153,21 @@ export class RunPolicies implements PoliciesOfRun {
   }
 
   isHeld(job: DecidableJob): boolean {
-    return this.#of(job).some(({ name, hooks }) =>
+    const isHeld = this.#of(job).some(({ name, hooks }) =>
       this.#safely(name, true, () => assertNotPromise(hooks.holds?.(job)) === true),
     )
+    // what waits for something else takes no turn and no place
+    return isHeld || this.#gate?.holds(job) === true
   }
 
   started(job: DecidableJob): void {
+    this.#gate?.started(job)
     for (const { name, hooks } of this.#of(job)) this.#safely(name, undefined, () => hooks.started?.(job))
   }
 
   ended(job: DecidableJob, isDone: boolean): ReadonlyMap<string, CheckedPolicyDecision> {
     const decisions = new Map<string, CheckedPolicyDecision>()
+    this.#gate?.ended(job, isDone)
     for (const { name, hooks } of this.#of(job)) {
       this.#safely(name, undefined, () => {
         for (const [id, told] of assertNotPromise(hooks.ended?.(job, isDone)) ?? []) {
@@ -238,8 +201,14 @@ export class RunPolicies implements PoliciesOfRun {
     return undefined
   }
 
-  isOver(condition: string): boolean {
+  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined {
+    return this.#gate?.failed(job, error, call)
+  }
+
+  isOver(condition: string): CameBack | boolean {
     const { reason, what } = parseCondition(condition)
+    const gated = this.comesBack(condition)
+    if (gated) return gated
     return this.#all.some(
       ({ name, hooks }) =>
         name === reason && this.#safely(name, false, () => assertNotPromise(hooks.isOver?.(what)) === true),
@@ -255,13 +224,25 @@ export class RunPolicies implements PoliciesOfRun {
     )
   }
 
+  comesBack(condition: string): CameBack | boolean {
+    return this.#gate?.comesBack(condition) ?? false
+  }
+
+  conditionDueAt(): number {
+    return this.#gate?.conditionDueAt() ?? Infinity
+  }
+
+  async finish(): Promise<void> {
+    await this.#gate?.finish()
+  }
+
   end(): readonly PolicyCommand[] {
     return this.#all.flatMap(({ name, hooks }) =>
       this.#safely(name, [], () => checkPolicyCommands(this.#keys, assertNotPromise(hooks.end?.()) ?? [])),
     )
   }
 
-  #of(job: DecidableJob): readonly AtWork[] {
+  #of(job: DecidableJob): readonly PolicyAtWork[] {
     return this.#all.filter((one) => appliesTo(one, job))
   }
 
@@ -279,6 +260,10 @@ export class RunPolicies implements PoliciesOfRun {
   }
 }
 
-function appliesTo({ eventType }: AtWork, job: DecidableJob): boolean {
-  return eventType === undefined || job.event?.type === eventType
+/** @throws {TypeError} No hooks, or one of a whole consumer on a route. */
+function begun(answer: RunPolicy | undefined, eventType: string | undefined): RunPolicy | undefined {
+  const hooks = checkRunHooks(answer)
+  const whole = eventType !== undefined && OF_CONSUMER.find((hook) => hooks?.[hook])
+  if (whole) throw wrongUseError(`use it on ${quotedValue(eventType)}`, `${whole} is for a policy of the consumer`)
+  return hooks
 }

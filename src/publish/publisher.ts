@@ -66,10 +66,10 @@ export interface Publisher {
    * When a reply is lost the command is sent again, so an event may stand in the stream twice, with the same `eventId`. With `deduplicateMs` it does not: within that
    * time an `eventId` is added once, and publishing it again answers where the first one went, with `duplicate: true`.
    *
-   * @throws {InvalidPayloadError} The schema refuses it.
-   * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
    * With `expectedVersion` it is added only if its aggregate has so many events; sent again, or published again with its `eventId` at the same version, it is the same one.
    *
+   * @throws {InvalidPayloadError} The schema refuses it.
+   * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
    * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.

@@ -1,24 +1,19 @@
 import type { Clock } from '../clock.ts'
-import type { Outcome } from '../core/outcome.ts'
-import { OUTCOME_KINDS } from '../core/outcome.ts'
-import type { Gathering } from '../define/gathering.ts'
-import type { Route } from '../define/route.ts'
 import type { MemberPlaces, PlaceTaker } from '../define/set-places.ts'
 import { HandlerTimeoutError } from '../errors.ts'
+import { Bulkheads } from './bulkheads.ts'
 import { EarliestDeadlineTimer } from './earliest-deadline-timer.ts'
 import { hasOutcome } from './entry-in-hand.ts'
+import { Gatherings } from './gatherings.ts'
+import { HeldJobs } from './held-jobs.ts'
 import type { Job } from './job.ts'
-import type { PreparedEntry } from './prepare.ts'
-import type { Run } from './run.ts'
+import { NextFill } from './next-fill.ts'
+import { PolicyDecisions } from './policy-decisions.ts'
 import { RunningCall } from './running-call.ts'
 import { Waiters } from './waiters.ts'
 
-/** Events of one batch route, of one run. */
-interface Gathered {
-  readonly run: Run
-  readonly route: Route
-  readonly events: Gathering<Job>
-}
+/** Jobs that policies hold back beside those that run. */
+const MOST_HELD = 100
 
 /**
  * Runs calls, at most `atOnce` side by side, each within its time, as long as there is time to settle them. It knows no stream: jobs bring
@@ -37,8 +32,12 @@ export class CallPool implements PlaceTaker {
   /** Jobs that no worker has taken yet: the queue from `#next` on. */
   #queue: readonly Job[] = []
   #next = 0
-  /** Jobs that a policy holds back though there is room, the oldest first. */
-  #held: Job[] = []
+  readonly #held = new HeldJobs()
+  readonly #decisions = new PolicyDecisions(
+    this.#held,
+    () => this.#queue.slice(this.#next),
+    () => this.#open--,
+  )
   /** Jobs without an outcome. */
   #open = 0
   /**
@@ -49,11 +48,12 @@ export class CallPool implements PlaceTaker {
   /** Places whose worker has ended. */
   readonly #free: number[] = []
   #running = 0
-  readonly #gathered: Gathered[] = []
+  readonly #bulkheads: Bulkheads
+  readonly #gatherings: Gatherings
   readonly #expiry: EarliestDeadlineTimer
   readonly #waiters = new Waiters()
   readonly #shared: MemberPlaces | undefined
-  #cancelDue: (() => void) | undefined
+  readonly #nextFill = new NextFill()
 
   /**
    * @param mayLinger Events wait for others for as long as their route allows; else until nothing is left to take.
@@ -63,6 +63,8 @@ export class CallPool implements PlaceTaker {
     this.#clock = clock
     this.#shared = shared
     if (shared) shared.taker = this
+    this.#bulkheads = new Bulkheads(shared?.runningByType)
+    this.#gatherings = new Gatherings(this.#bulkheads)
     this.atOnce = atOnce
     this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
@@ -78,20 +80,37 @@ export class CallPool implements PlaceTaker {
     return this.#open
   }
 
-  /** More could start at once. */
+  /** Jobs that wait for a call of their own route to end: the others go past them. */
+  get waiting(): number {
+    return this.#bulkheads.waiting + this.#gatherings.waiting
+  }
+
+  /** More could start at once, or what comes next might. */
   get hasRoom(): boolean {
-    return this.queued === 0 && this.#running < this.atOnce
+    return this.queued === 0 && this.#running < this.atOnce && !this.isCongested
+  }
+
+  /** So many of one route wait for its calls to end that nothing more is brought. */
+  get isCongested(): boolean {
+    return this.#bulkheads.isFull((route) => this.#gatherings.sizeOf(route))
   }
 
   /** Something could start now, if a shared place were free for it. */
   get wantsPlace(): boolean {
     if (this.#running >= this.atOnce) return false
     if (this.queued > 0) return true
-    const now = this.#clock.monotonic()
-    return (
-      this.#gathered.some((gathered) => this.#isDue(gathered, now)) ||
-      this.#held.some((job) => !job.run.policies?.isHeld(job))
-    )
+    if (this.#bulkheads.hasNext || this.#held.all.some((job) => !this.#isHeld(job))) return true
+    return this.#gatherings.hasDue(this.#clock.monotonic(), this.mayLinger, () => this.#isPreparing)
+  }
+
+  /** Calls that may start beside those that run. Of a set one may always ask: its place is the next that becomes free. */
+  get #room(): number {
+    const own = this.atOnce - this.#running
+    return this.#shared ? Math.min(own, Math.max(1, this.#shared.free)) : own
+  }
+
+  get #isPreparing(): boolean {
+    return this.#places.some((call) => call?.isPreparing === true)
   }
 
   /** Nothing runs and nothing waits. */
@@ -99,9 +118,19 @@ export class CallPool implements PlaceTaker {
     return this.#open === 0
   }
 
-  /** Events wait for others. */
+  /** Jobs that count for how many more may come: all but what policies hold back, of which a few dozen may wait. */
+  get load(): number {
+    return this.#open - Math.min(this.#held.all.length, MOST_HELD)
+  }
+
+  /** Policies hold some back. */
+  get isHolding(): boolean {
+    return this.#held.all.length > 0
+  }
+
+  /** Events wait for others, and for nothing else. */
   get isGathering(): boolean {
-    return this.#gathered.some(({ events }) => events.dueAt !== undefined)
+    return this.#gatherings.isGathering
   }
 
   add(jobs: readonly Job[]): void {
@@ -110,7 +139,14 @@ export class CallPool implements PlaceTaker {
     this.#open += jobs.length
     const policies = jobs[0]?.run.policies
     // not at once: whoever calls it is one that is being asked
-    if (policies) policies.resume = () => queueMicrotask(() => this.fill())
+    if (policies) {
+      policies.resume = () => queueMicrotask(() => this.fill())
+      policies.room = (route) => Math.max(0, Math.min(this.#room, this.#bulkheads.roomOf(route)))
+      const [{ run }] = jobs as [Job]
+      policies.decide = (id, decision) => {
+        if (this.#decisions.decide(run, id, decision)) this.fill()
+      }
+    }
     this.fill()
   }
 
@@ -150,10 +186,23 @@ export class CallPool implements PlaceTaker {
       let hasJoined = false
       try {
         const preparing = call.prepare()
+        if (call.isTooLate) {
+          this.#leave(place)
+          call.putBack(preparing)
+          this.#release(call.jobs)
+          continue
+        }
         if (preparing) await this.#watched(call, preparing)
         if (call.isExpired) return call.forget()
-        hasJoined = this.#join(call)
-        if (preparing) this.#endPreparing(call)
+        // a payload may have to be loaded before its route is known
+        if (preparing && call.isTooLate) {
+          this.#leave(place)
+          this.#release(call.jobs)
+          continue
+        }
+        hasJoined = this.#gatherings.join(call, this.#clock) || this.#bulkheads.putsOff(call)
+        // a batch may have waited for it
+        if (call.endPreparing()) this.fill()
         const running = hasJoined ? undefined : call.start()
         const answer = running && (await this.#watched(call, running))
         const storing = hasJoined || call.isExpired ? undefined : call.stored()
@@ -164,8 +213,8 @@ export class CallPool implements PlaceTaker {
         if (call.isExpired) return call.forget()
         call.fail(error)
       }
-      this.#leave(place, hasJoined ? 0 : call.jobs.length)
-      if (!hasJoined) this.#over(call.jobs)
+      this.#leave(place)
+      if (!hasJoined) this.#ended(call.jobs)
       this.notify()
     }
     this.#free.push(place)
@@ -173,11 +222,17 @@ export class CallPool implements PlaceTaker {
     this.fill()
   }
 
-  #leave(place: number, jobs: number): void {
+  #leave(place: number): void {
+    this.#bulkheads.leave(this.#places[place])
     this.#places[place] = undefined
     this.#running--
     this.#shared?.left()
-    this.#open -= jobs
+  }
+
+  #ended(jobs: readonly Job[]): void {
+    const over = this.#held.decidedOf(jobs)
+    this.#open -= over.length
+    if (over.length > 0) this.#decisions.over(over)
   }
 
   /** The next call, if there is a place for it. */
@@ -188,35 +243,39 @@ export class CallPool implements PlaceTaker {
   /** The call of the next job, or else of a batch that is due. What has no time left to start is released. */
   #take(): RunningCall | undefined {
     const now = this.#clock.monotonic()
-    if (this.#held.length > 0) {
-      const call = this.#takeHeld(now)
-      if (call) return call
+    const held = this.#takeHeld(now)
+    if (held) return held
+    for (let job = this.#bulkheads.take(); job; job = this.#bulkheads.take()) {
+      if (job.run.time.mayStart(now, job.neededMs)) return new RunningCall([job], now, false)
+      this.#release([job])
     }
     while (this.#next < this.#queue.length) {
       const job = this.#queue[this.#next++] as Job
       if (hasOutcome(job)) continue // decided while it waited
-      if (!job.run.time.mayStart(now)) this.#release([job])
-      else if (job.run.policies?.holds && job.run.policies.isHeld(job)) this.#held.push(job)
+      if (!job.run.time.mayStart(now, job.neededMs)) this.#release([job])
+      else if (job.run.policies?.holds && this.#isHeld(job)) this.#held.hold(job)
       else return started(job, now)
     }
-    for (const gathered of this.#gathered) {
-      const { events, run } = gathered
-      if (run.time.mayStart(now)) {
-        if (this.#isDue(gathered, now)) return new RunningCall(events.take(), now, true)
-      } else while (events.dueAt !== undefined) this.#release(events.take())
-    }
-    return undefined
+    for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
+    const batch = this.#gatherings.takeDue(now, this.mayLinger, () => this.#isPreparing)
+    return batch && new RunningCall(batch, now, true)
   }
 
   #takeHeld(now: number): RunningCall | undefined {
-    for (const job of this.#held) {
-      const mayStart = job.run.time.mayStart(now)
-      if (mayStart && job.run.policies?.isHeld(job)) continue
-      this.#held = this.#held.filter((other) => other !== job)
+    for (const job of this.#held.all) {
+      const mayStart = job.run.time.mayStart(now, job.neededMs)
+      if (mayStart && this.#isHeld(job)) continue
+      this.#held.letGo(job)
       if (mayStart) return started(job, now)
       this.#release([job])
     }
     return undefined
+  }
+
+  /** Policies are asked only once its route has room: what waits for that holds nothing of theirs. */
+  #isHeld(job: Job): boolean {
+    const { policies } = job.run
+    return policies !== undefined && (this.#bulkheads.roomOf(job.route) === 0 || policies.isHeld(job))
   }
 
   #release(jobs: readonly Job[]): void {
@@ -225,63 +284,7 @@ export class CallPool implements PlaceTaker {
       job.hadNoTurn = true
     }
     this.#open -= jobs.length
-    this.#over(jobs)
-  }
-
-  /** Policies hear of the ends of jobs, and may decide about those that they hold back. */
-  #over(jobs: readonly Job[]): void {
-    const [{ run }] = jobs as [Job]
-    const { policies } = run
-    if (!policies?.follows) return
-    // those decided about end as well, one after the other: a thousand may hang on each other
-    const over = [...jobs]
-    for (const job of over) {
-      const isDone = job.outcome !== undefined && OUTCOME_KINDS[job.outcome.kind].counter === 'acked'
-      for (const [id, decision] of policies.ended(job, isDone)) {
-        const decided = this.#decide(run, id, (job) => policies.outcomeOf(decision, job, run.time.clock.now()))
-        if (decided) over.push(decided)
-      }
-    }
-  }
-
-  /** @returns The job that was decided about, if it still waited. */
-  #decide(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
-    const isIt = (one: Job) => one.run === run && one.id === id && !hasOutcome(one)
-    const job = this.#held.find(isIt) ?? this.#queue.slice(this.#next).find(isIt)
-    if (!job) return undefined
-    this.#held = this.#held.filter((other) => other !== job)
-    job.outcome = outcomeOf(job)
-    this.#open--
-    return job
-  }
-
-  /** Puts an event of a batch route to those that share its call. @returns Whether it is one. */
-  #join({ jobs, isBatch }: RunningCall): boolean {
-    const [job] = jobs as [Job]
-    const { run, prepared } = job
-    if (isBatch || hasOutcome(job) || !prepared?.route.batching) return false
-    this.#gatheringOf(run, prepared).add(job, this.#clock.monotonic())
-    return true
-  }
-
-  #gatheringOf(run: Run, { route }: PreparedEntry): Gathering<Job> {
-    const known = this.#gathered.find((gathered) => gathered.run === run && gathered.route === route)
-    if (known) return known.events
-    const events = (route.batching as NonNullable<Route['batching']>).gather<Job>()
-    this.#gathered.push({ run, route, events })
-    return events
-  }
-
-  #isDue({ run, events }: Gathered, now: number): boolean {
-    if (events.dueAt === undefined) return false
-    if (!this.mayLinger || !events.hasWindow) return !this.#places.some((call) => call?.isPreparing)
-    return !run.mayWait() || events.isDue(now)
-  }
-
-  /** A batch may have waited for it. */
-  #endPreparing(call: RunningCall): void {
-    call.isPreparing = false
-    this.fill()
+    this.#decisions.over(jobs)
   }
 
   #watched<T>({ endsAt }: RunningCall, work: T): T {
@@ -301,11 +304,10 @@ export class CallPool implements PlaceTaker {
         continue
       }
       expired.push(call)
-      this.#leave(place, call.jobs.length)
+      this.#leave(place)
       this.#free.push(place)
-      const [{ run }] = call.jobs as [Job]
-      call.expire(new HandlerTimeoutError(run.parts.consumer.settings.handlerTimeoutMs))
-      this.#over(call.jobs)
+      call.expire(new HandlerTimeoutError(call.timeoutMs))
+      this.#ended(call.jobs)
     }
     for (const run of new Set(expired.map(({ jobs: [job] }) => (job as Job).run))) run.settler.settleMeanwhile()
     this.fill()
@@ -313,25 +315,14 @@ export class CallPool implements PlaceTaker {
 
   /** What waits is handed over when it has waited long enough, or as late as it can still be settled. */
   #waitUntilDue(): void {
-    this.#cancelDue?.()
-    this.#cancelDue = undefined
+    this.#nextFill.cancel()
     if (this.#running >= this.atOnce) return
-    let waitMs = Infinity
     // what is held back is released once nothing can start any more
-    if (this.#running === 0) for (const { run } of this.#held) waitMs = Math.min(waitMs, run.time.startableMs())
-    if (this.mayLinger)
-      for (const { run, events } of this.#gathered) {
-        if (events.dueAt === undefined) continue
-        waitMs = Math.min(waitMs, events.dueAt - this.#clock.monotonic(), run.time.waitableMs())
-      }
-    if (waitMs === Infinity) return
-    const cancelTimer = this.#clock.after(Math.max(1, Math.ceil(waitMs)), () => this.fill())
-    const runs = [...this.#held, ...this.#gathered].map(({ run }) => run)
-    const cancelAborts = [...new Set(runs)].map(({ time }) => time.onAbort(() => this.fill()))
-    this.#cancelDue = () => {
-      cancelTimer()
-      for (const cancel of cancelAborts) cancel()
-    }
+    const heldMs = this.#running === 0 ? this.#held.startableMs : Infinity
+    const gatheredMs = this.mayLinger ? this.#gatherings.waitMs(this.#clock.monotonic()) : Infinity
+    if (heldMs === Infinity && gatheredMs === Infinity) return
+    const runs = [...this.#held.all.map(({ run }) => run), ...this.#gatherings.runs]
+    this.#nextFill.plan(this.#clock, Math.min(heldMs, gatheredMs), runs, () => this.fill())
   }
 }
 

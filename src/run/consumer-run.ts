@@ -62,9 +62,14 @@ export async function runConsumer(
   remainingMs: number,
 ): Promise<ConsumerRunEnd> {
   const { consumer, clock, report } = parts
-  const { stream, group: name, settings, delays } = consumer
+  const { stream, group: name, settings, routeBounds, delays } = consumer
   const start = clock.monotonic()
-  const budget = createTimeBudget({ now: start, remainingMs, ...settings })
+  const budget = createTimeBudget({
+    ...settings,
+    now: start,
+    remainingMs,
+    handlerTimeoutMs: routeBounds.longestTimeoutMs,
+  })
   const joinCalls = findPolicyEngine(consumer)?.joinCalls
   const address = joinCalls ? { ...consumer, joinCalls } : consumer
   const remaining = () => budget.deadline - clock.monotonic() - ANSWER_MARGIN_MS
@@ -179,6 +184,7 @@ async function runSlot(kind: PollOrClaimRun, opened: OpenedRun, run: Run, doubts
   } catch (error) {
     // once more, if anything is not known and an answer could still come
     if (time.leftMs() > ANSWER_MARGIN_MS) await settler.finish().catch(() => {})
+    await run.policies?.finish().catch(() => {})
     await run.end() // after it: it may have written dead letters, which somebody wants to know
     const end = { ...settler.nextHandBack(), isInDoubt: isInDoubt(), hasAcked: false, takesFlag: isListening }
     // a lease that cannot be given back ends by itself, but only with the invocation's time

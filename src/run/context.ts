@@ -2,7 +2,7 @@ import type { Field } from '../core/entry.ts'
 import type { ConsumerKeys } from '../core/keys.ts'
 import type { Event } from '../define/event.ts'
 import type { HandlerContext } from '../define/handler.ts'
-import type { SharedBatchContext } from '../define/route.ts'
+import type { RunContext } from '../define/route.ts'
 import type { Delivery } from '../group/delivery.ts'
 import type { CallEffects } from './call-effects.ts'
 import type { RunParts } from './parts.ts'
@@ -35,7 +35,8 @@ export class EntryContext implements HandlerContext {
   #effects: CallEffects | null | undefined
 
   constructor(
-    surroundings: SharedBatchContext,
+    surroundings: RunContext,
+    maxDeliveries: number,
     extras: object | undefined,
     delivery: Delivery,
     event: Event,
@@ -55,7 +56,7 @@ export class EntryContext implements HandlerContext {
     this.consumerName = surroundings.consumerName
     this.entryId = delivery.id
     this.deliveryCount = delivery.deliveryCount
-    this.maxDeliveries = surroundings.maxDeliveries
+    this.maxDeliveries = maxDeliveries
     this.idempotencyKey = `${surroundings.group}:${event.eventId}`
     this.getRemainingTimeInMillis = remainingMs
     this.#delivery = delivery
@@ -104,7 +105,7 @@ function copy(bytes: Buffer | string): Buffer | string {
 }
 
 /** What every handler of a run learns about where it runs. */
-export function sharedBatchContext({ consumer, slot, lambda = {}, extras }: RunParts): SharedBatchContext {
+export function sharedBatchContext({ consumer, slot, lambda = {}, extras }: RunParts): RunContext {
   return {
     ...extras,
     functionName: lambda.functionName ?? '',
@@ -118,7 +119,6 @@ export function sharedBatchContext({ consumer, slot, lambda = {}, extras }: RunP
     stream: consumer.stream,
     group: consumer.group,
     consumerName: slot.consumerName,
-    maxDeliveries: consumer.settings.maxDeliveries,
   }
 }
 

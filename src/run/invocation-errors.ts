@@ -34,21 +34,25 @@ export class InvocationTooShortError extends MillraceError {
   readonly remainingMs: number
   readonly handlerTimeoutMs: number
   readonly reserveMs: number
+  /** Whose route has that `handlerTimeoutMs`; `undefined`: the consumer. */
+  readonly eventType: string | undefined
 
   constructor(
     group: string,
-    limits: { remainingMs: number; handlerTimeoutMs: number; reserveMs: number },
+    limits: { remainingMs: number; handlerTimeoutMs: number; reserveMs: number; eventType?: string | undefined },
     report: Report,
   ) {
-    const { remainingMs, handlerTimeoutMs, reserveMs } = limits
+    const { remainingMs, handlerTimeoutMs, reserveMs, eventType } = limits
+    const whose = eventType === undefined ? '' : ` of ${quotedValue(eventType)}`
     super(
-      `Cannot run group ${quotedValue(group)}: the invocation's time must be at least handlerTimeoutMs (${handlerTimeoutMs}) ` +
+      `Cannot run group ${quotedValue(group)}: the invocation's time must be at least handlerTimeoutMs${whose} (${handlerTimeoutMs}) ` +
         `+ reserveMs (${reserveMs}), got ${Math.floor(remainingMs)} ms; raise the function's timeout or lower handlerTimeoutMs`,
     )
     this.group = group
     this.remainingMs = remainingMs
     this.handlerTimeoutMs = handlerTimeoutMs
     this.reserveMs = reserveMs
+    this.eventType = eventType
     this.report = report
   }
 }

@@ -101,14 +101,15 @@ function sharePlaces(consumers: readonly Consumer[]): readonly (MemberPlaces | u
 
 /** How a consumer ends for which the invocation is too short; `undefined` for others. */
 function tooShort(
-  { stream, group, settings: { handlerTimeoutMs, reserveMs } }: Consumer,
+  { stream, group, settings: { reserveMs }, routeBounds }: Consumer,
   { numbers }: RunReport,
   remainingMs: number,
   { action }: PollOrClaimRun,
 ): ConsumerRunEnd | undefined {
+  const { longestTimeoutMs: handlerTimeoutMs, longestType: eventType } = routeBounds
   if (remainingMs >= handlerTimeoutMs + reserveMs) return undefined
   const report = sumReports(action, [numbers])
-  const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs }, report)
+  const error = new InvocationTooShortError(group, { remainingMs, handlerTimeoutMs, reserveMs, eventType }, report)
   return { failures: [{ stream, group, error }], isCutOff: false }
 }
 

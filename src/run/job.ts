@@ -2,8 +2,10 @@ import type { Field } from '../core/entry.ts'
 import { entryBytes } from '../core/entry.ts'
 import { PARKED_CONSUMER } from '../core/keys.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { RouteSettings } from '../define/consumer-settings.ts'
 import type { Event } from '../define/event.ts'
 import type { PolicyJob } from '../define/policy.ts'
+import type { BoundRoute } from '../define/route-settings.ts'
 import type { Delivery } from '../group/delivery.ts'
 import type { SettlementEffects } from '../group/group.ts'
 import type { EntryInHand } from './entry-in-hand.ts'
@@ -21,9 +23,15 @@ export class Job implements EntryInHand, PolicyJob {
   readonly bytes: number
   /** Milliseconds since 1970. */
   readonly deliveredAt: number
+  /** There once its type is known. */
+  route: BoundRoute | undefined = undefined
   /** There once its event was read. */
   prepared: PreparedEntry | undefined = undefined
   outcome: Outcome | undefined = undefined
+  /** What its failure means, unless a policy says otherwise, which has yet to. */
+  verdict: Outcome | undefined = undefined
+  /** The call that it failed in, which ends once a policy has said so. */
+  failedCall: { decided(): void } | undefined = undefined
   /** What its handler asked for, of an outcome that acknowledges with it. */
   effects: SettlementEffects | undefined = undefined
   /** What its handler failed with. */
@@ -39,6 +47,16 @@ export class Job implements EntryInHand, PolicyJob {
     this.delivery = delivery
     this.bytes = entryBytes(delivery.fields)
     this.deliveredAt = deliveredAt
+  }
+
+  /** Of its route, once that is known. */
+  get settings(): RouteSettings {
+    return (this.route ?? this.run.parts.consumer).settings
+  }
+
+  /** Milliseconds that its handler may take; as long as its route is not known, at least that. */
+  get neededMs(): number {
+    return this.route?.settings.handlerTimeoutMs ?? this.run.parts.consumer.routeBounds.shortestTimeoutMs
   }
 
   /** Shown to observers of what became of it. */
@@ -58,6 +76,11 @@ export class Job implements EntryInHand, PolicyJob {
     return this.prepared?.event
   }
 
+  /** It has its outcome, or a policy has yet to say whether this is it. */
+  get isJudged(): boolean {
+    return this.outcome !== undefined || this.verdict !== undefined
+  }
+
   /** The index may have it. */
   get isTaken(): boolean | undefined {
     return this.delivery.isTaken
@@ -75,8 +98,7 @@ export class Job implements EntryInHand, PolicyJob {
    * @param condition What it waits for. Default: only for that time.
    */
   setAside(delayMs: number, condition?: string): Outcome {
-    if (this.#isSuspect && runsAlone(this.deliveryCount, this.run.parts.consumer.settings.maxDeliveries))
-      return this.#released(undefined)
+    if (this.#isSuspect && runsAlone(this.deliveryCount, this.settings.maxDeliveries)) return this.#released(undefined)
     return { kind: 'park', delayMs, condition }
   }
 

@@ -1,4 +1,5 @@
 import { entryAgeMs } from '../core/entry.ts'
+import type { Outcome } from '../core/outcome.ts'
 import type { HandlerCall } from '../define/observe.ts'
 import type { Job } from './job.ts'
 import type { RunParts } from './parts.ts'
@@ -24,4 +25,9 @@ export function toObservedCall(jobs: readonly Job[], { consumer, slot, clock, in
       traceparent: (prepared as PreparedEntry).event.traceparent,
     })),
   }
+}
+
+/** What observers get to see: how an entry is acknowledged is no concern of theirs. */
+export function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with' | 'duplicate'> {
+  return kind === 'ack-with' || kind === 'duplicate' ? 'ack' : kind
 }

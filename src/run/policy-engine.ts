@@ -2,6 +2,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { Consumer } from '../define/consumer.ts'
 import type { PolicyCommand, PolicyMachinery, PolicyReply } from '../define/policy.ts'
 import { POLICY_MACHINERY } from '../define/policy.ts'
+import type { Route } from '../define/route.ts'
 import type { SettleWithCommands, StartGuardKey } from '../group/group.ts'
 import type { CheckedPolicyDecision, DecidableJob } from './checked-policy-decision.ts'
 import type { RunParts } from './parts.ts'
@@ -20,13 +21,55 @@ export function findPolicyEngine({ policies }: Consumer): PolicyEngine | undefin
   return policies[0]?.policy[POLICY_MACHINERY] as PolicyEngine | undefined
 }
 
+/** What a run shows policies of this package. */
+export interface PolicyRunInside {
+  readonly parts: RunParts
+  readonly time: RunTime
+  readonly policies: PoliciesOfRun
+  /** Ends the run with that error. */
+  readonly fail: (error: Error) => void
+  /** Made by the first policy that needs it. */
+  gate?: GateOfRun
+}
+
+/** How many entries come back that wait for a condition, from which id on; from the start, once there are none behind it. */
+export interface CameBack {
+  readonly most: number
+  readonly after: string | undefined
+}
+
+/** What asks the server for jobs that are about to start, for several policies at once: it comes with them. */
+export interface GateOfRun {
+  /** Entries are set aside until they have their turn, or a place. */
+  readonly setsAsideForTurns: boolean
+  riders(): readonly PolicyCommand[]
+  answered(replies: readonly PolicyReply[]): void
+  /** Whether a job has to wait that nobody else holds back. */
+  holds(job: DecidableJob): boolean
+  started(job: DecidableJob): void
+  ended(job: DecidableJob, isDone: boolean): void
+  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
+  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  comesBack(condition: string): CameBack | boolean
+  /** When some condition may be met, on the monotonic clock; Infinity: none. */
+  conditionDueAt(): number
+  /** Resolves once nothing is asked any more. */
+  finish(): Promise<void>
+}
+
 /** What the policies of a consumer do in one run, all together. */
 export interface PoliciesOfRun {
   /** Has the pool look again; set by whoever has one. */
   resume: () => void
+  /** Decides about a job that waits in the pool; `undefined`: what its failure means. Set by whoever has one. */
+  decide: (entryId: string, decision: CheckedPolicyDecision | undefined) => void
+  /** How many calls the pool has room for, or how many of a route; set by whoever has one. */
+  room: (route?: Route) => number
   readonly guards: readonly StartGuardKey[]
   readonly inspects: boolean
   readonly holds: boolean
+  /** Entries are set aside until they have their turn, or a place. */
+  readonly setsAsideForTurns: boolean
   /** A policy hears of the ends of calls. */
   readonly follows: boolean
   /** How many entries a read or a page may bring; 0 none. */
@@ -50,8 +93,16 @@ export interface PoliciesOfRun {
   outcomeOf(decision: CheckedPolicyDecision, job: DecidableJob, now: number): Outcome
   /** The outcome of a job whose handler succeeded, with what joins it. @throws {TypeError} A command that may not join. */
   success(job: DecidableJob): Outcome
-  /** Whether what waits for a condition comes back now, as far as policies go. */
-  isOver(condition: string): boolean
+  /** What becomes of a job that failed, in place of a retry; or `decide` says later. @param call Of which it was. */
+  failed(job: DecidableJob, error: unknown, call: object): CheckedPolicyDecision | 'later' | undefined
+  /** Whether what waits for a condition comes back now, as far as policies go; or how much of it. */
+  isOver(condition: string): CameBack | boolean
+  /** The same, of circuit breakers alone. */
+  comesBack(condition: string): CameBack | boolean
+  /** When a condition may be met, on the monotonic clock; Infinity: nobody knows. */
+  conditionDueAt(): number
+  /** Resolves once policies ask nothing any more. */
+  finish(): Promise<void>
   /** When something is due that the run should wait for, in milliseconds since 1970. */
   dueAt(): number
   /** What is sent once everything is settled. */

@@ -8,7 +8,7 @@ import { ignoreRejection, isThenable } from '../core/thenable.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { isSupportedVersion, toCurrentEvent } from '../define/current-event.ts'
 import type { Event } from '../define/event.ts'
-import type { Route } from '../define/route.ts'
+import type { BoundRoute } from '../define/route-settings.ts'
 import { InvalidPayloadError, NoRouteError, quotedValue, UnsupportedVersionError } from '../errors.ts'
 import { newerVersionCondition, unroutedCondition } from './awaited.ts'
 import type { ExpiryCheck } from './expiry.ts'
@@ -19,7 +19,7 @@ import { IGNORED_ENTRY } from './rejected.ts'
 export interface PreparedEntry {
   readonly kind: 'prepared'
   readonly event: Event
-  readonly route: Route
+  readonly route: BoundRoute
   readonly decoded: DecodedEvent
 }
 
@@ -29,11 +29,15 @@ export type PrepareResult = PreparedEntry | RejectedEntry | IgnoredEntry | Await
 /**
  * Decodes an entry, finds its route, lifts its payload and checks it. Waits only for a schema that is asynchronous. Whether it is for the group comes before
  * whether it has expired, and both before what its payload must be.
+ *
+ * @param keeper Keeps the route as soon as it is known, also where the payload cannot be read.
+ * @param loading There where a payload may have to be loaded.
  */
 export function prepareEntry(
   entry: Entry,
   consumer: Consumer,
   expiry?: ExpiryCheck,
+  keeper?: RouteKeeper,
   loading?: Loading,
 ): PrepareResult | Promise<PrepareResult> {
   let decoded: DecodedEvent
@@ -49,10 +53,15 @@ export function prepareEntry(
   const { filter, codec } = consumer
   if (filter && codec.load)
     return load(codec, decoded, loading, (loaded) =>
-      filter.matches(loaded) ? route(entry, consumer, expiry, loaded, undefined) : IGNORED_ENTRY,
+      filter.matches(loaded) ? route(entry, consumer, expiry, keeper, loaded, undefined) : IGNORED_ENTRY,
     )
   if (filter && !filter.matches(decoded)) return IGNORED_ENTRY
-  return route(entry, consumer, expiry, decoded, codec.load && loading)
+  return route(entry, consumer, expiry, keeper, decoded, codec.load && loading)
+}
+
+/** Who keeps the route of an entry. */
+interface RouteKeeper {
+  route: BoundRoute | undefined
 }
 
 /** Who waits for a payload that does not stand in its entry. */
@@ -82,14 +91,16 @@ function route(
   entry: Entry,
   consumer: Consumer,
   expiry: ExpiryCheck | undefined,
+  keeper: RouteKeeper | undefined,
   decoded: DecodedEvent,
   loading: Loading | undefined,
 ): PrepareResult | Promise<PrepareResult> {
   const found = consumer.routes.get(decoded.type)
   if (!found && consumer.settings.unrouted === 'ignore') return IGNORED_ENTRY
   if (!found && consumer.settings.unrouted === 'park')
-    return { kind: 'awaiting', condition: unroutedCondition(decoded.type) }
+    return { kind: 'awaiting', eventType: decoded.type, condition: unroutedCondition(decoded.type) }
   if (!found) return rejected('unrouted', new NoRouteError(decoded.type), decoded)
+  if (keeper) keeper.route = found
   return expiry?.(entry.id, found, decoded) ?? check(entry, consumer, found, decoded, loading)
 }
 
@@ -111,7 +122,7 @@ export function isWantedByRoute({ route, event }: PreparedEntry): boolean {
 function check(
   entry: Entry,
   consumer: Consumer,
-  route: Route,
+  route: BoundRoute,
   decoded: DecodedEvent,
   loading: Loading | undefined,
 ): PrepareResult | Promise<PrepareResult> {
@@ -120,7 +131,7 @@ function check(
   const version = decoded.version ?? 1
   if (!isSupportedVersion(route.event, version)) {
     if (version > current && settings.newerVersion === 'park')
-      return { kind: 'awaiting', condition: newerVersionCondition(type, version) }
+      return { kind: 'awaiting', eventType: type, condition: newerVersionCondition(type, version) }
     const reason = version > current ? 'newer-version' : 'unsupported-version'
     return rejected(reason, new UnsupportedVersionError(type, version, current), decoded)
   }
@@ -131,7 +142,7 @@ function check(
 function checkPayload(
   entry: Entry,
   { stream }: Consumer,
-  route: Route,
+  route: BoundRoute,
   decoded: DecodedEvent,
 ): PreparedEntry | RejectedEntry | Promise<PreparedEntry | RejectedEntry> {
   const finish = (event: Event | InvalidPayloadError): PreparedEntry | RejectedEntry =>

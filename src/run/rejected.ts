@@ -18,6 +18,7 @@ export interface IgnoredEntry {
 /** An entry that is not for this deployment, or not yet: it waits for a condition. */
 export interface AwaitingEntry {
   readonly kind: 'awaiting'
+  readonly eventType: string
   readonly condition: string
 }
 

@@ -115,6 +115,17 @@ export class RunReport {
     this.#report.throttled += deliveries
   }
 
+  /** An entry was set aside by a limit. */
+  limited(by: 'rateLimited' | 'concurrencyLimited' | 'circuitOpen'): void {
+    this.#report[by]++
+  }
+
+  /** Event types whose circuit breaker is open. */
+  circuitsOpen(types: readonly string[]): void {
+    const all = new Set([...(this.#report.openCircuits ?? []), ...types])
+    if (all.size > 0) this.#report.openCircuits = [...all].sort()
+  }
+
   unguarded(): void {
     this.#report.unguarded++
   }

@@ -1,4 +1,4 @@
-import type { SharedBatchContext } from '../define/route.ts'
+import type { RunContext } from '../define/route.ts'
 import { BuiltInPolicy } from './built-in-policy.ts'
 import { ClaimerCalls } from './claimer-wake.ts'
 import { sharedBatchContext } from './context.ts'
@@ -21,7 +21,7 @@ export class Run {
   readonly time: RunTime
   readonly settler: Settler
   readonly report: RunReport
-  readonly surroundings: SharedBatchContext
+  readonly surroundings: RunContext
   /** `undefined` where no policy is used that does more than wrap. */
   readonly policies: PoliciesOfRun | undefined
   readonly alwaysOn: BuiltInPolicy
@@ -47,7 +47,8 @@ export class Run {
     this.surroundings = sharedBatchContext(parts)
     this.expiry = consumer.asksTime ? createExpiryCheck(consumer, slot.takenAt, clock) : undefined
     this.alwaysOn = new BuiltInPolicy(consumer.settings)
-    this.time = new RunTime(clock, budget, consumer.settings, signal)
+    const handlerTimeoutMs = consumer.routeBounds.longestTimeoutMs
+    this.time = new RunTime(clock, budget, { ...consumer.settings, handlerTimeoutMs }, signal)
     this.pauses = new RunPauses(this.time, report)
     this.pauses.see(slot.paused)
     this.delays = parts.promote && new RunDelays(parts.promote, clock, report, (error) => this.settler.note(error))
@@ -80,6 +81,7 @@ export class Run {
   /** Sends what policies want to be sent at the end. Its failure is noted. */
   async endPolicies(): Promise<void> {
     try {
+      await this.policies?.finish()
       const commands = this.policies?.end() ?? []
       const replies = commands.length > 0 ? await this.parts.group.ask(commands) : []
       for (const reply of replies) if (reply instanceof Error) this.settler.note(reply)

@@ -6,14 +6,14 @@ import { ACK_OUTCOME, IGNORE_OUTCOME, judgeFailure } from '../core/outcome.ts'
 import { ignoreRejection, isThenable, promiseIfThenable } from '../core/thenable.ts'
 import type { EventHandler } from '../define/handler.ts'
 import type { HandlerCall } from '../define/observe.ts'
-import type { RunningBatch } from '../define/route.ts'
+import type { Route, RunningBatch } from '../define/route.ts'
 import { noWorkCondition } from './awaited.ts'
 import type { CallEffects } from './call-effects.ts'
 import { deadLetterOutcome } from './checked-policy-decision.ts'
 import { EntryContext } from './context.ts'
 import { hasOutcome } from './entry-in-hand.ts'
 import type { Job } from './job.ts'
-import { toObservedCall } from './observed-call.ts'
+import { toldKind, toObservedCall } from './observed-call.ts'
 import type { PreparedEntry, PrepareResult } from './prepare.ts'
 import { isWantedByRoute, prepareEntry } from './prepare.ts'
 import type { RejectedEntry } from './rejected.ts'
@@ -27,8 +27,10 @@ export class RunningCall {
   readonly jobs: readonly Job[]
   /** Of events that were gathered. */
   readonly isBatch: boolean
-  /** When its time is over, on the monotonic clock. */
-  readonly endsAt: number
+  /** When it was made, on the monotonic clock. */
+  readonly startedAt: number
+  /** The route whose `concurrency` it counts in, once it started. */
+  bulkhead: Route | undefined
   /** Waits for an asynchronous schema. */
   isPreparing = false
   /** Its time was over before its handler ended. */
@@ -43,6 +45,8 @@ export class RunningCall {
   #batch: RunningBatch | undefined
   #effects: CallEffects | undefined
   #observed: { readonly call: HandlerCall; readonly startedAt: number } | undefined
+  /** What observers hear. */
+  #told: { readonly call: HandlerCall; readonly durationMs: number } | undefined
 
   /**
    * @param jobs Of one run; of one route, if they were gathered.
@@ -53,7 +57,26 @@ export class RunningCall {
     this.#run = job.run
     this.jobs = jobs
     this.isBatch = isBatch
-    this.endsAt = now + job.run.parts.consumer.settings.handlerTimeoutMs
+    this.startedAt = now
+  }
+
+  /** Milliseconds that it may take: its route's, as soon as that is known. */
+  get timeoutMs(): number {
+    return (this.jobs[0] as Job).neededMs
+  }
+
+  /** When its time is over, on the monotonic clock. */
+  get endsAt(): number {
+    return this.startedAt + this.timeoutMs
+  }
+
+  /** Its route takes longer than there was time for when it was made. */
+  get isTooLate(): boolean {
+    const [job] = this.jobs as [Job]
+    const { routeBounds } = this.#run.parts.consumer
+    // where all take as long, who made it has seen to that
+    if (job.neededMs === routeBounds.shortestTimeoutMs || hasOutcome(job)) return false
+    return !this.#run.time.mayStart(this.startedAt, job.neededMs)
   }
 
   /** Aborted when its time is over, while its event is read. */
@@ -73,17 +96,25 @@ export class RunningCall {
     const refused = hasOutcome(job) ? undefined : alwaysOn.inspect(job)
     if (refused) job.outcome = this.#letter(job, { ...refused, decoded: undefined })
     if (hasOutcome(job)) return undefined
-    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, this)
+    const prepared = prepareEntry(job.delivery, parts.consumer, expiry, job, this)
     if (!isThenable(prepared)) return this.#prepared(job, prepared)
     this.isPreparing = true
     return prepared.then((ready) => this.#prepared(job, ready))
+  }
+
+  /** @returns Whether it waited for an asynchronous schema. */
+  endPreparing(): boolean {
+    const wasPreparing = this.isPreparing
+    this.isPreparing = false
+    return wasPreparing
   }
 
   /** Calls the handler, unless there is nothing to call it for. @returns What to wait for, if anything. */
   start(): PromiseLike<unknown> | undefined {
     const { parts, report, alwaysOn } = this.#run
     const [job] = this.jobs as [Job]
-    for (const one of this.jobs) this.#pause(one, one.eventType)
+    // what is decided stays so, paused or not
+    for (const one of this.jobs) if (!hasOutcome(one)) this.#pause(one, one.eventType)
     if (hasOutcome(job)) return undefined
     if (alwaysOn.unavailable.has((job.prepared as PreparedEntry).route)) return this.#throttle()
     report.invoked(this.jobs.length)
@@ -108,16 +139,17 @@ export class RunningCall {
    */
   end(answer?: unknown): void {
     this.#assertHandled(answer)
-    for (const job of this.jobs) if (!hasOutcome(job)) this.#succeed(job)
+    for (const job of this.jobs) if (!job.isJudged) this.#succeed(job)
     this.#effects?.join(this.jobs, (job, error) => this.#fail(job as Job, error))
-    if (this.#observed) this.#tellEnded(this.#observed)
+    this.#ended()
   }
 
   /** All have failed that have no outcome yet. */
   fail(error: unknown): void {
     this.#endEffects()
-    for (const job of this.jobs) if (!hasOutcome(job)) this.#fail(job, error)
-    if (this.#observed) this.#tellEnded(this.#observed)
+    const isOfAll = this.jobs.length > 1 && this.jobs[0]?.prepared?.route.batching?.bisectOnError
+    for (const job of this.jobs) if (!job.isJudged) this.#fail(job, error, isOfAll)
+    this.#ended()
   }
 
   /** Ends its time: its jobs get their outcomes now, and nothing that its handler still does counts. */
@@ -131,6 +163,18 @@ export class RunningCall {
     this.fail(error)
   }
 
+  /** It is not to go on: what its payload or schema says later does not count. */
+  putBack(preparing: PromiseLike<void> | undefined): void {
+    this.isExpired = true
+    this.#loading?.abort()
+    preparing?.then(undefined, () => {})
+  }
+
+  /** A policy has said what becomes of one of its jobs that failed. */
+  decided(): void {
+    if (this.#told && this.jobs.every(hasOutcome)) this.#tellEnded(this.#told)
+  }
+
   /** The handler of an expired call has ended after all. */
   forget(): void {
     this.#run.overrunning -= this.jobs.length
@@ -140,8 +184,10 @@ export class RunningCall {
     if (this.isExpired) return
     if (prepared.kind === 'rejected') this.#reject(job, prepared)
     else if (prepared.kind === 'ignored') job.outcome = IGNORE_OUTCOME
-    else if (prepared.kind === 'awaiting') job.outcome = job.setAside(0, prepared.condition)
-    else {
+    else if (prepared.kind === 'awaiting') {
+      this.#pause(job, prepared.eventType)
+      if (!hasOutcome(job)) job.outcome = job.setAside(0, prepared.condition)
+    } else {
       job.prepared = prepared
       if (!isWantedByRoute(prepared)) job.outcome = IGNORE_OUTCOME
       else this.#pause(job, prepared.event.type)
@@ -164,13 +210,28 @@ export class RunningCall {
     const run = this.#run
     const [job] = this.jobs as [Job]
     const { route, event } = job.prepared as PreparedEntry
+    const { maxDeliveries } = route.settings
     const { keys } = run.parts.consumer
     const remainingMs = remainingUntil(run.time.clock, this.endsAt)
     if (route.batching) {
-      this.#batch = route.batching.call(this.jobs, run.surroundings, remainingMs, keys, route.wrapped)
+      this.#batch = route.batching.call(
+        this.jobs,
+        { ...run.surroundings, maxDeliveries },
+        remainingMs,
+        keys,
+        route.wrapped,
+      )
       return this.#batch.failures.then((failures) => this.#failSome(failures))
     }
-    this.#context = new EntryContext(run.surroundings, run.parts.extras, job.delivery, event, remainingMs, keys)
+    this.#context = new EntryContext(
+      run.surroundings,
+      maxDeliveries,
+      run.parts.extras,
+      job.delivery,
+      event,
+      remainingMs,
+      keys,
+    )
     const returned = ((route.wrapped ?? route.handler) as EventHandler)(event, this.#context)
     const answer = promiseIfThenable(returned)
     if (!answer) this.#assertHandled(returned)
@@ -205,11 +266,12 @@ export class RunningCall {
     }
   }
 
-  #fail(job: Job, error: unknown): void {
+  /** @param isOfAll The error is of several events that come again in parts: which one it is of is not known. */
+  #fail(job: Job, error: unknown, isOfAll = false): void {
     const { parts, report } = this.#run
     ignoreRejection(error)
     job.effects = undefined
-    const verdict = judgeFailure(error, job.deliveryCount, parts.consumer.settings, parts.random())
+    const verdict = judgeFailure(error, job.deliveryCount, job.settings, parts.random(), isOfAll)
     if (this.#isCalled) {
       job.error = error
       if (verdict.kind === 'release') {
@@ -217,38 +279,45 @@ export class RunningCall {
         if (verdict.isLasting) this.#run.settler.note(toReadableError(error))
       } else report.failed()
     }
-    if (verdict.kind === 'retry') job.outcome = verdict
-    else if (verdict.kind === 'dead-letter')
-      job.outcome = this.#letter(job, {
-        reason: verdict.reason,
-        error,
-        decoded: job.prepared?.decoded ?? this.loadedFor,
-      })
-    else {
+    if (verdict.kind === 'retry') this.#judge(job, verdict, error)
+    else if (verdict.kind === 'dead-letter') {
+      const decoded = job.prepared?.decoded ?? this.loadedFor
+      this.#judge(job, this.#letter(job, { reason: verdict.reason, error, decoded }), error)
+    } else {
       report.throttled(1)
       job.release(heldOf(job))
     }
+  }
+
+  /** A policy may set aside what failed, or say later whether it does. */
+  #judge(job: Job, verdict: Outcome, error: unknown): void {
+    const { policies, time } = this.#run
+    const decision = policies && this.#isCalled ? policies.failed(job, error, this) : undefined
+    if (decision === 'later') Object.assign(job, { verdict, failedCall: this })
+    else job.outcome = policies && decision ? policies.outcomeOf(decision, job, time.clock.now()) : verdict
   }
 
   #letter(job: Job, { reason, error, decoded }: Omit<RejectedEntry, 'kind'>): Outcome {
     return deadLetterOutcome(job, reason, error, decoded, this.#run.time.clock.now())
   }
 
-  #tellEnded({ call, startedAt }: { readonly call: HandlerCall; readonly startedAt: number }): void {
-    const { observers, clock } = this.#run.parts
+  /** Observers hear of it once it is known what became of all its jobs. */
+  #ended(): void {
+    if (!this.#observed) return
+    const { call, startedAt } = this.#observed
+    this.#told = { call, durationMs: this.#run.parts.clock.monotonic() - startedAt }
+    this.decided()
+  }
+
+  #tellEnded(told: { readonly call: HandlerCall; readonly durationMs: number }): void {
     const outcomes = this.jobs.map(({ outcome, error }) => ({ kind: toldKind(outcome as Outcome), error }))
-    observers?.tell('handlerEnded', { call, durationMs: clock.monotonic() - startedAt, outcomes })
+    this.#run.parts.observers?.tell('handlerEnded', { ...told, outcomes })
   }
 }
 
 /** What a job waits for whose handler takes no work now. */
 function heldOf({ eventType }: Job): string | undefined {
   return eventType === undefined ? undefined : noWorkCondition(eventType)
-}
-
-/** What observers get to see: how an entry is acknowledged is no concern of theirs. */
-function toldKind({ kind }: Outcome): Exclude<Outcome['kind'], 'ack-with' | 'duplicate'> {
-  return kind === 'ack-with' || kind === 'duplicate' ? 'ack' : kind
 }
 
 function remainingUntil(clock: { monotonic(): number }, endsAt: number): () => number {

@@ -38,9 +38,17 @@ export function createScheduledHandler(
   action: Report['action'],
   run: (event: unknown, context: Partial<LambdaContext>) => Promise<Report>,
 ): ScheduledHandler<Report> {
+  return createHandler(() => ({ ...sumReports(action, []), drained: false }), run)
+}
+
+/** Makes a Lambda handler of any run, with what it answers to an event that only keeps the function warm. */
+export function createHandler<Result>(
+  warm: () => Result,
+  run: (event: unknown, context: Partial<LambdaContext>) => Promise<Result>,
+): ScheduledHandler<Result> {
   const handle = (event: unknown, context: Partial<LambdaContext>) =>
-    isWarmUpEvent(event) ? { ...sumReports(action, []), drained: false } : run(event, context)
+    isWarmUpEvent(event) ? warm() : run(event, context)
   // a run ends before its time is over, with its report; Middy would end it without
   const handler: unknown = middy(handle, { timeoutEarlyInMillis: 0 })
-  return handler as ScheduledHandler<Report>
+  return handler as ScheduledHandler<Result>
 }

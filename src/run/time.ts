@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { TimeBudget } from '../core/budget.ts'
 import { handlerRoundsLeft, mayStartHandler } from '../core/budget.ts'
 
-/** What of a consumer's settings bounds a run's time. */
+/** What of a consumer's settings bounds a run's time: how long its longest handler may take. */
 interface TimeSettings {
   readonly handlerTimeoutMs: number
   readonly reserveMs: number
@@ -54,9 +54,9 @@ export class RunTime {
     }
   }
 
-  /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. */
-  mayStart(at = this.clock.monotonic()): boolean {
-    return !this.isStopped && mayStartHandler(this.#budget, at)
+  /** Whether a handler that starts now, or at that time of the monotonic clock, can be settled in time. @param handlerTimeoutMs Its own. Default: that of the longest. */
+  mayStart(at = this.clock.monotonic(), handlerTimeoutMs = this.#settings.handlerTimeoutMs): boolean {
+    return !this.isStopped && mayStartHandler(this.#budget, at, handlerTimeoutMs + this.#settings.reserveMs)
   }
 
   /** How many handlers can still run one after the other, each taking all its time. */
@@ -70,11 +70,11 @@ export class RunTime {
     return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() - WAIT_MARGIN_MS
   }
 
-  /** Milliseconds until no handler may start any more, and one more. */
-  startableMs(): number {
+  /** Milliseconds until no handler of that time may start any more, and one more. */
+  startableMs(handlerTimeoutMs: number): number {
     if (this.isStopped) return 0
-    const { runUntil, deadline, neededMs } = this.#budget
-    return Math.min(runUntil, deadline - neededMs) - this.clock.monotonic() + 1
+    const { runUntil, deadline } = this.#budget
+    return Math.min(runUntil, deadline - handlerTimeoutMs - this.#settings.reserveMs) - this.clock.monotonic() + 1
   }
 
   /** Whether a fresh invocation of the same function would have at least twice the time. */

@@ -22,10 +22,12 @@ export function memoryStore(): MemoryStore {
       payloads.set(key, Uint8Array.from(bytes))
       retentions.set(key, retentionMs)
     },
-    async get(key, { signal }) {
-      signal.throwIfAborted()
-      return payloads.get(key)
-    },
+    get: async (key, { signal }) => taken(payloads.get(key), signal),
     delete: (key) => payloads.delete(key),
   }
+}
+
+function taken<T>(value: T, signal: AbortSignal): T {
+  signal.throwIfAborted()
+  return value
 }

@@ -164,3 +164,20 @@ test('the doctor shows what is paused, warns after a day, and of what it cannot 
   ])
   expect(await poll(consumer, { redis })).toMatchObject({ paused: false, drained: true })
 })
+
+test('closes a circuit breaker by hand, and says which were open', async () => {
+  const { run, raw } = await aShop()
+  const fields = ['opened OrderPaid', 1_700_000_000_000, 'until OrderPaid', 9e15, 'error OrderPaid', 'TimeoutError']
+  await raw.hset('{orders}:billing:breakers', ...fields, 'until OrderShipped', 9e15)
+
+  const closed = await run('resume', 'orders', 'billing', '--breaker', '--type', 'OrderPaid')
+  const left = await raw.hkeys('{orders}:billing:breakers')
+  const again = await run('resume', 'orders', 'billing', '--breaker', '--type', 'OrderPaid')
+
+  expect(closed).toEqual([
+    0,
+    'Closed the circuit breaker of OrderPaid, open since 2023-11-14T22:13:20.000Z: TimeoutError',
+  ])
+  expect(left).toEqual(['until OrderShipped'])
+  expect(again).toEqual([1, 'No circuit breaker is open: OrderPaid in group billing of orders'])
+})

@@ -69,6 +69,7 @@ test('millrace status --details shows one group closely', async () => {
     ' deliveries of the oldest 1 1 had 1',
     ' last success AGE ago',
     ' for a time 1, 0 due now, the next in AGE',
+    ' retry 1',
     ' parked 1 pending, idle AGE',
     ' poller-0 0 pending, idle AGE, not held',
     ' poller-1 0 pending, never read, held, for AGE at most',
@@ -118,11 +119,13 @@ test('millrace status shows what a read-only user may not ask as unknown, with t
   expect(lines.slice(3)).toEqual([
     expect.stringMatching(/^ ! delayed events: NOPERM /),
     expect.stringMatching(/^ ! memory: NOPERM /),
+    expect.stringMatching(/^ ! owners of groups, and janitors: NOPERM /),
     expect.stringMatching(/^ ! billing: oldest pending: NOPERM /),
     expect.stringMatching(/^ ! billing: whose group it is, dead letters: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for its time: NOPERM /),
     expect.stringMatching(/^ ! billing: what waits for a condition: NOPERM /),
     expect.stringMatching(/^ ! billing: leases: NOPERM /),
+    expect.stringMatching(/^ ! billing: circuit breakers: NOPERM /),
     expect.stringMatching(/^ ! billing: pauses: NOPERM /),
   ])
   expect(lines.join('\n')).not.toContain('secret')

@@ -185,8 +185,17 @@ describe('delayKeys()', () => {
   })
 
   test.each(['delayed', 'delayed:events', 'delayed:ended', ''])('share no key with a group named %j', (group) => {
-    const { slot, marker, ...keys } = consumerKeys('orders', group)
-    const ofGroup = [...Object.values(keys), slot('poller-0'), slot('0'), marker('0'), marker('')]
+    const { slot, marker, failures, rate, places, ...keys } = consumerKeys('orders', group)
+    const ofGroup = [
+      ...Object.values(keys),
+      slot('poller-0'),
+      slot('0'),
+      marker('0'),
+      marker(''),
+      failures(''),
+      rate(''),
+      places(''),
+    ]
     const { delayed, events, next, ended } = delayKeys('orders')
 
     expect(ofGroup.filter((key) => [delayed, events, next, ...ended].includes(key))).toEqual([])
@@ -243,9 +252,10 @@ describe('publishedKey()', () => {
     fc.assert(
       fc.property(oddStream, group, oddStream, oddId, oddId, (stream, name, other, eventId, word) => {
         fc.pre(!other.startsWith('{t}::published'))
-        const { slot, marker, ...keys } = consumerKeys(other, name)
+        const { slot, marker, failures, rate, places, ...keys } = consumerKeys(other, name)
         const { ended, ...delayed } = delayKeys(other)
-        const others = [...Object.values(keys), slot(word), marker(word), ...ended, ...Object.values(delayed)]
+        const of = [slot, marker, failures, rate, places].map((key) => key(word))
+        const others = [...Object.values(keys), ...of, ...ended, ...Object.values(delayed)]
 
         expect(others.filter((key) => key !== other)).not.toContain(publishedKey(stream, eventId))
       }),

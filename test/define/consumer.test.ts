@@ -73,6 +73,12 @@ describe.each([
     ['maxAgeMs must be >= 1, got 0', { maxAgeMs: 0 }],
     ['maxAgeMs must be >= 1, got NaN', { maxAgeMs: Number.NaN }],
     ['maxAgeMs must be a number, got null', { maxAgeMs: null }],
+    ['concurrency must be >= 1, got 0', { concurrency: 0 }],
+    ['concurrency must be <= 1000, got 1001', { concurrency: 1_001 }],
+    ['handlerTimeoutMs must be >= 1, got 0', { handlerTimeoutMs: 0 }],
+    ['maxDeliveries must be a whole number, got 1.5', { maxDeliveries: 1.5 }],
+    ['backoff must be an object, got null', { backoff: null }],
+    ['backoff.factor must be >= 1, got 0', { backoff: { factor: 0 } }],
     ['unknown option "unrouted"', { unrouted: 'ignore' }],
   ])('refuses: %s', (refusal, options) => {
     expect(() => bind(OrderPaid, handle, options)).toThrow(`Cannot ${action}: ${refusal}`)
@@ -151,6 +157,24 @@ describe('defineConsumer()', () => {
     })
   })
 
+  test('fills what a route leaves out from its consumer', () => {
+    const routes = [on(OrderPaid, handle, { maxDeliveries: 9, backoff: { firstMs: 7 } }), on(OrderShipped, handle)]
+    const consumer = defineConsumer(someOptions({ routes, handlerTimeoutMs: 3_000, backoff: { factor: 3 } }))
+
+    expect(consumer.routes.get('OrderPaid')?.settings).toEqual({
+      handlerTimeoutMs: 3_000,
+      maxDeliveries: 9,
+      backoff: { firstMs: 7, factor: 3, maxMs: 60_000 },
+    })
+    expect(consumer.routes.get('OrderShipped')?.settings).toMatchObject({ handlerTimeoutMs: 3_000, maxDeliveries: 5 })
+  })
+
+  test('lets a route take longer where handlers may outlast minIdleMs', () => {
+    const routes = [on(OrderPaid, handle, { handlerTimeoutMs: 90_000 })]
+
+    expect(defineConsumer(someOptions({ routes, allowLongHandlers: true })).routeBounds.longestTimeoutMs).toBe(90_000)
+  })
+
   test('binds stream, group, routes, codec and keys, for good', () => {
     const routes = [on(OrderPaid, handle), on(OrderShipped, handle)]
     const codec = flatCodec()
@@ -162,9 +186,16 @@ describe('defineConsumer()', () => {
       group: 'billing',
       codec,
       routes: [
-        ['OrderPaid', routes[0]],
-        ['OrderShipped', routes[1]],
+        ['OrderPaid', { ...routes[0], settings: consumer.settings }],
+        ['OrderShipped', { ...routes[1], settings: consumer.settings }],
       ],
+      routeBounds: {
+        shortestTimeoutMs: 10_000,
+        longestTimeoutMs: 10_000,
+        longestType: undefined,
+        fewestDeliveries: 5,
+        mostDeliveries: 5,
+      },
       policies: [],
       settings: undefined,
       keys: {
@@ -178,6 +209,10 @@ describe('defineConsumer()', () => {
         wake: '{orders}:billing:wake',
         slot: expect.any(Function),
         marker: expect.any(Function),
+        breakers: '{orders}:billing:breakers',
+        failures: expect.any(Function),
+        rate: expect.any(Function),
+        places: expect.any(Function),
       },
     })
     expect([consumer, consumer.settings, consumer.settings.backoff].map(Object.isFrozen)).toEqual([true, true, true])
@@ -247,6 +282,23 @@ describe('defineConsumer()', () => {
     [type(': batchSize must be a number, got string'), { batchSize: '100' }],
     [range(': concurrency must be >= 1, got 0'), { concurrency: 0 }],
     [range(': concurrency must be <= 1000, got 1001'), { concurrency: 1_001 }],
+    [
+      range(
+        ': handlerTimeoutMs of "OrderPaid" must be <= minIdleMs - 5000, got handlerTimeoutMs 55001 and minIdleMs 60000; or set ' +
+          'allowLongHandlers: true if handlers may outlast minIdleMs',
+      ),
+      { routes: [on(OrderPaid, handle, { handlerTimeoutMs: 55_001 })] },
+    ],
+    [
+      range(': concurrency of "OrderPaid" must be <= the consumer\'s, got 3 and 2'),
+      { concurrency: 2, routes: [on(OrderPaid, handle, { concurrency: 3 })] },
+    ],
+    [
+      range(
+        ': maxDeliveries must be >= 2 where batches of "OrderPaid" are bisected, got 1: there is no second delivery in parts',
+      ),
+      { maxDeliveries: 1, routes: [onBatch(OrderPaid, handle, { bisectOnError: true })] },
+    ],
     [range(': handlerTimeoutMs must be >= 1, got 0'), { handlerTimeoutMs: 0 }],
     [range(': handlerTimeoutMs must be <= 86400000, got 86400001'), { handlerTimeoutMs: 86_400_001 }],
     [range(': handlerTimeoutMs must be a whole number, got 1.5'), { handlerTimeoutMs: 1.5 }],

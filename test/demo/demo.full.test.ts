@@ -101,6 +101,55 @@ test('npm run demo -- checkout adds up', { timeout: PATIENCE_MS }, async () => {
   expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
 })
 
+test('npm run demo -- users has outcomes, one user an address, and profiles made anew', {
+  timeout: PATIENCE_MS,
+}, async () => {
+  const ran = await runDemo(['users', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+  const [commands, done, refused] = numbersOf(ran, /ok {2}commands (\d+) += done (\d+) \+ refused (\d+)$/m)
+  expect(commands).toBe(done + refused)
+  expect(Math.min(done, refused)).toBeGreaterThan(0)
+  const name = 'profiles of the new projection that are right'
+  expect(numbersOf(ran, new RegExp(`ok {2}${name} (\\d+) += users (\\d+)$`, 'm'))[0]).toBeGreaterThan(0)
+})
+
+test('npm run demo -- accounts loses not a cent', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['accounts', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+  const [balances, onItsWay, brought] = numbersOf(ran, /ok {2}balances (\d+) \+ on its way (\d+) += brought in (\d+)$/m)
+  expect(balances).toBe(brought)
+  expect(onItsWay).toBe(0)
+  expect(balances).toBeGreaterThan(0)
+})
+
+test('npm run demo -- webhooks adds up', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['webhooks', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  expect(numbersOf(ran, /^ok {2}delivered (\d+) += done by merchants (\d+)$/m)[0]).toBeGreaterThan(0)
+  expect(ran.stdout).toMatch(/^ok {2}events \d+ += delivered \d+ \+ dead letters \d+ \+ of a disabled endpoint \d+$/m)
+  expect(ran.stdout).toMatch(/\n\nEverything adds up\n$/)
+})
+
+test('npm run demo -- fan-out adds up in each group', { timeout: PATIENCE_MS }, async () => {
+  const ran = await runDemo(['fan-out', '--seconds', '3'])
+
+  expect(ran).toMatchObject({ status: 0, stderr: '', leftFiles: [] })
+  for (const name of [
+    'billing: cents paid',
+    'search: documents',
+    'warehouse: rows',
+    'bridge: events',
+    'audit: entries',
+  ])
+    expect(numbersOf(ran, new RegExp(`ok  ${name} (\\d+) += [ \\w]+ (\\d+)$`, 'm'))[0]).toBeGreaterThan(0)
+  expect(ran.stdout).toMatch(/ok {2}groups behind 0 += 0\n[\s\S]*\n\nEverything adds up\n$/)
+})
+
 describe.concurrent('npm run demo with REDIS_URL', { timeout: PATIENCE_MS }, () => {
   test('leaves nothing of its own there, and what is there alone', async ({ expect }) => {
     await using server = await aServer()

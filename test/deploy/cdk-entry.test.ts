@@ -21,5 +21,5 @@ test('a CDK app in CommonJS can require millrace/cdk', async () => {
   const program = `console.log(Object.keys(require('millrace/cdk')).sort().join())`
   const { stdout } = await run(process.execPath, ['--input-type=commonjs', '--eval', program], { cwd: root })
 
-  expect(stdout.trim()).toBe('RedisStreamConsumer,RedisStreamEventSource')
+  expect(stdout.trim()).toBe('RedisStreamConsumer,RedisStreamEventSource,RedisStreamJanitor')
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import * as millrace from 'millrace'
 import { defineConsumer, defineEvent, on } from 'millrace'
+import * as janitor from 'millrace/janitor'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import * as z from 'zod/mini'
 import { startRedisServer } from '../../tools/redis-server.ts'
@@ -66,7 +67,12 @@ describe('README', () => {
   })
 
   it('its table of errors names every class with its code', async () => {
-    const files = ['src/errors.ts', 'src/core/payload-errors.ts', 'src/run/invocation-errors.ts']
+    const files = [
+      'src/errors.ts',
+      'src/core/payload-errors.ts',
+      'src/run/invocation-errors.ts',
+      'src/janitor/janitor-failed-error.ts',
+    ]
     const source = (await Promise.all(files.map((path) => readFile(join(root, path), 'utf8')))).join('\n')
     const codes = [...source.matchAll(/^ {2}\| '(ERR_\w+)'$/gm)].map(([, code]) => code)
     const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| `(\w+)` \|/gm)].map(([, code, name]) => [code, name])
@@ -74,7 +80,7 @@ describe('README', () => {
     expect(new Set(rows.map(([code]) => code))).toEqual(new Set(codes))
     for (const [code, name] of rows)
       expect(source).toMatch(new RegExp(`class ${name} extends \\w+Error {[^}]*readonly code = '${code}'`))
-    expect(rows.filter(([, name]) => !((name as string) in millrace))).toEqual([])
+    expect(rows.filter(([, name]) => !((name as string) in { ...millrace, ...janitor }))).toEqual([])
   })
 
   it('its promises are those of docs/guarantees.md', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { createPublisher, defineEvent, EventsTrimmedError, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import * as z from 'zod/mini'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { watchCommands } from '../support/watch-commands.ts'
@@ -91,6 +91,33 @@ test.each([0, -1, 1.5, 2 ** 53, '5', null, 1e300])('an amount of %s is refused',
 
   expect(await ask({ type: 'deposit', accountId: 'a', requestId: 'r', cents })).toMatchObject({ statusCode: 400 })
   expect(await raw.xlen('accounts')).toBe(2)
+})
+
+test.each([
+  '9007199254740991.4',
+  '4503599627370497.5',
+  '1.0000000000000001',
+  '0.99999999999999999',
+  '1.0',
+  '1e2',
+  '-0',
+])('an amount of %s is refused, though a double of it may be whole', async (cents) => {
+  await open('a')
+  const body = `{"type":"deposit","accountId":"a","requestId":"r","cents":${cents}}`
+
+  expect(await api({ body })).toMatchObject({ statusCode: 400 })
+  expect(await raw.xlen('accounts')).toBe(2)
+})
+
+test('the amount of a command that changes is the one that was checked', async () => {
+  await open('a')
+  let looks = 0
+  const sly = { type: 'deposit', accountId: 'a', requestId: 'r', cents: 0 } as const
+  Object.defineProperty(sly, 'cents', { get: () => (looks++ === 0 ? 1 : 0.5), enumerable: true })
+
+  expect(await execute(sly)).toBe('done')
+  expect(await balanceOf('a')).toBe(1n)
+  await expect(execute({ ...sly, requestId: 'r-2' })).rejects.toThrow(z.core.$ZodError)
 })
 
 test.each([
@@ -191,8 +218,9 @@ test('what is archived leaves the stream; balances and requests are as before', 
     ...left,
   ]).toEqual(entries)
   expect([await balanceOf('a'), await balanceOf('b')]).toEqual(before)
-  expect(await deposit('a', 1)).toBe('done')
-  expect(await deposit('a', 7)).toBe('done')
+  // what they asked for is in the archive: the same or another
+  expect(await deposit('a', 1)).toBe('archived')
+  expect(await execute({ type: 'withdraw', accountId: 'a', requestId: 'd-7', cents: 1 })).toBe('archived')
   expect(await balanceOf('a')).toBe(before[0])
   await raw.del('{accounts}:snapshot:1:a')
   await expect(balanceOf('a')).rejects.toThrow(EventsTrimmedError)
@@ -210,13 +238,51 @@ test('a slow process puts no older snapshot in the place of a newer one', async 
   expect(await load('a')).toMatchObject({ snapshotVersion: 3, cents: 150n })
 })
 
+test.each([
+  ['of events that are no longer known', { version: '9', cents: '900' }],
+  ['without a version', { version: '', cents: '900' }],
+  ['of version 0', { version: '0', cents: '900' }],
+  ['of a version that is no number', { version: '1e0', cents: '900' }],
+  ['without cents', { version: '2' }],
+  ['of a part of a cent', { version: '2', cents: '9.5' }],
+])('a snapshot %s is an error, never a wrong balance', async (_, snapshot) => {
+  await open('a')
+  await deposit('a', 100)
+  await raw.hset('{accounts}:snapshot:1:a', snapshot)
+
+  await expect(balanceOf('a')).rejects.toThrow(Error)
+  await expect(deposit('a', 1)).rejects.toThrow(Error)
+  expect(await raw.xlen('accounts')).toBe(4)
+})
+
+test('what another group of the stream has not read, or not settled, stays in it', async () => {
+  await open('a')
+  await deposit('a', 100)
+  await raw.xgroup('CREATE', 'accounts', 'audit', '0')
+  await poll(transfers, { redis })
+
+  expect(await archive()).toEqual({ archived: 0 })
+  await raw.xreadgroup('GROUP', 'audit', 'auditor', 'STREAMS', 'accounts', '>')
+  expect(await archive()).toEqual({ archived: 0 })
+})
+
+test.each(['', ' ', '-1', 'Infinity', '0x1', 'thirty'])('ARCHIVE_AFTER_DAYS of %j is refused', async (days) => {
+  vi.resetModules()
+  vi.stubEnv('ARCHIVE_AFTER_DAYS', days)
+
+  await expect(import('../../examples/accounts/archive.ts')).rejects.toThrow('ARCHIVE_AFTER_DAYS must be')
+  vi.unstubAllEnvs()
+})
+
 test('what the transfers have not settled stays in the stream', async () => {
   expect(await archive()).toEqual({ archived: 0 })
   await open('a')
   await deposit('a', 100)
   await execute({ type: 'transfer', accountId: 'a', requestId: 't', to: 'b', cents: 5 })
-  await raw.xgroup('CREATE', 'accounts', 'transfers', '0')
 
+  // a group that is lost has what it needs read again, by a poller that makes it anew
+  expect(await archive()).toEqual({ archived: 0 })
+  await raw.xgroup('CREATE', 'accounts', 'transfers', '0')
   expect(await archive()).toEqual({ archived: 0 })
   await raw.xreadgroup('GROUP', 'transfers', 'poller-0', 'STREAMS', 'accounts', '>')
   expect(await archive()).toEqual({ archived: 0 })

@@ -172,6 +172,83 @@ describe('commands', () => {
     expect(await raw.xlen('{users}:commands:deciding:dlq')).toBe(1)
   })
 
+  test('of a type that nobody knows are dead letters, which their sender hears of', async () => {
+    await raw.xadd('{users}:commands', '*', 'eventId', 'c-1', 'eventType', 'DropUsers', 'payload', '{}')
+    await settle([users.deciding])
+
+    expect(await outcomeOf('c-1')).toBe('failed unrouted')
+  })
+
+  test('of two users that want the address of the other are refused, and both keep theirs', async () => {
+    const [ada, bob] = [randomUUID(), randomUUID()]
+    await outcomesOf(register(ada, 'ada@example.com'), register(bob, 'bob@example.com'))
+
+    expect(
+      await outcomesOf(
+        [ChangeEmail, { userId: ada, email: 'bob@example.com' }],
+        [ChangeEmail, { userId: bob, email: 'ada@example.com' }],
+      ),
+    ).toEqual(['refused email-taken', 'refused email-taken'])
+    expect(await raw.hkeys('{users}:addresses')).toEqual(['ada@example.com', 'bob@example.com'])
+  })
+
+  test('that change an address forth and back at once leave the user one address', async () => {
+    const userId = randomUUID()
+    await outcomesOf(register(userId, 'a@example.com'))
+    const emails = ['b@example.com', 'a@example.com', 'b@example.com', 'a@example.com', 'b@example.com']
+    const outcomes = await outcomesOf(...emails.map((email) => [ChangeEmail, { userId, email }] as const))
+
+    expect(outcomes.every((outcome) => outcome.startsWith('done'))).toBe(true)
+    expect(await raw.hkeys('{users}:addresses')).toEqual([(await users.readProfile(userId))?.email])
+  })
+
+  test('decided on a version that is gone change nothing, and are decided again', async () => {
+    const userId = randomUUID()
+    await outcomesOf(register(userId, 'a@example.com'))
+    for (const name of ['B', 'C']) await outcomesOf([RenameUser, { userId, name }])
+    const sent = await users.commands.publish(RenameUser, { userId, name: 'D' })
+    const { client } = users
+    // a failover takes back a version between the decision and its effects
+    const reading = vi.spyOn(client, 'hgetall').mockImplementationOnce(async (key) => {
+      const fields = await raw.hgetall(String(key))
+      await raw.hset(String(key), { version: '2', name: 'B' })
+      return fields
+    })
+    await settle()
+    reading.mockRestore()
+
+    expect(await outcomeOf(sent.eventId)).toBe('done 3')
+    expect(await raw.hget(`{users}:user:${userId}`, 'version')).toBe('3')
+  })
+
+  test('that a group reads again a day later are carried out by nobody', async () => {
+    const userId = randomUUID()
+    await outcomesOf(register(userId, 'a@example.com'))
+    const dayAgo = Date.now() - 86_400_000 - 1_000
+    const payload = JSON.stringify({ userId, name: 'yesterday' })
+    await raw.del('{users}:commands')
+    await raw.xadd('{users}:commands', `${dayAgo}-0`, 'eventId', 'old', 'eventType', 'RenameUser', 'payload', payload)
+    await raw.xgroup('CREATE', '{users}:commands', 'deciding', '0')
+    await settle()
+
+    expect(await outcomeOf('old')).toBe('unknown')
+    expect(await raw.xlen('{users}:commands:deciding:dlq')).toBe(1)
+    expect(await users.readProfile(userId)).toMatchObject({ name: 'Ada', version: 1 })
+  })
+
+  test('for a user are for one user, however the id is written', async () => {
+    const userId = randomUUID()
+    await outcomesOf(register(userId.toUpperCase(), 'a@example.com'))
+
+    expect(await outcomesOf(register(userId, 'b@example.com'))).toEqual(['refused user-exists'])
+    expect(await users.readProfile(userId.toUpperCase())).toEqual(await users.readProfile(userId))
+    expect(await users.readProfile(userId)).toMatchObject({ userId })
+  })
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])('are not waited for %s milliseconds', async (timeoutMs) => {
+    await expect(users.awaitOutcome('nobody-sent-it', timeoutMs)).rejects.toThrow(RangeError)
+  })
+
   test('whose outcome is not there in time are unknown', async () => {
     const startedAt = performance.now()
 
@@ -202,11 +279,36 @@ describe('addressOf()', () => {
     'ada@exa mple.com',
     `ada@${'a'.repeat(250)}.com`,
     'ada@\u2024.com',
+    // what one does not see
+    'a\u200bda@example.com',
+    'a\u00adda@example.com',
+    'ada\u0000@example.com',
+    '\u202eada@example.com',
+    'ada\ufe0f@example.com',
+    'ada\ud800@example.com',
+    // other texts for the same domain, or none
+    'ada@example.com.',
+    'ada@example.com/x',
+    'ada@example.com?x',
+    'ada@example.com#x',
+    'ada@example.com\\\\x',
+    'ada@%65xample.com',
+    'ada@1.2',
+    'ada@x..com',
+    'ada@.x.com',
+    'ada@-x.com',
+    `ada@${'a'.repeat(64)}.com`,
   ])('RegisterUser refuses %j', async (email) => {
     const payload = { userId: randomUUID(), email, name: 'Ada' }
 
     expect(await RegisterUser.payload['~standard'].validate(payload)).toHaveProperty('issues')
   })
+})
+
+test('RegisterUser refuses a name with half a character, which Redis would make another one', async () => {
+  const payload = { userId: randomUUID(), email: 'ada@example.com', name: 'Ada \ud83d' }
+
+  expect(await RegisterUser.payload['~standard'].validate(payload)).toHaveProperty('issues')
 })
 
 describe('projections', () => {
@@ -220,6 +322,27 @@ describe('projections', () => {
     await settle([...users.profiles])
 
     expect(await users.readProfile(userId)).toMatchObject({ name: 'D', version: 4 })
+  })
+
+  test('of profiles read the newest state, though a far older one was not swept', async () => {
+    const userId = randomUUID()
+    const payloadOf = (version: number) =>
+      JSON.stringify({ userId, version, email: 'a@example.com', name: `N${version}`, active: true })
+    for (const version of [1, 12])
+      await raw.xadd(
+        '{users}:events',
+        '*',
+        'eventId',
+        `e-${version}`,
+        'eventType',
+        'UserRenamed',
+        'payload',
+        payloadOf(version),
+      )
+    await settle([...users.profiles])
+
+    expect(await raw.hlen(`{users}:profiles-v1:${userId}`)).toBe(2)
+    expect(await users.readProfile(userId)).toMatchObject({ version: 12, name: 'N12' })
   })
 
   test('of domains count active users, also when their group is lost', async () => {
@@ -248,6 +371,44 @@ describe('projections', () => {
     await users.switchTo({ to: 'profiles-v2' })
     await raw.del(`{users}:profiles-v1:${userId}`)
     expect(await users.readProfile(userId)).toMatchObject({ version: 1 })
+  })
+})
+
+describe('switch', () => {
+  test.each(['directory', '', 'profiles-v1 ', '{users}', undefined, null])(
+    'refuses %j, which names no profiles',
+    async (to) => {
+      await outcomesOf(register(randomUUID(), 'a@example.com'))
+
+      await expect(users.switchTo({ to: to as string, timeoutMs: 0 })).rejects.toThrow(RangeError)
+      expect(await raw.get('{users}:profiles')).toBeNull()
+    },
+  )
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])('does not wait %s milliseconds', async (timeoutMs) => {
+    await expect(users.switchTo({ to: 'profiles-v2', timeoutMs })).rejects.toThrow(RangeError)
+  })
+
+  test('from a projection whose group is gone needs everything that there is', async () => {
+    await outcomesOf(register(randomUUID(), 'a@example.com'))
+    await raw.xgroup('DESTROY', '{users}:events', 'profiles-v1')
+    await raw.xgroup('SETID', '{users}:events', 'profiles-v2', '0')
+
+    await expect(users.switchTo({ to: 'profiles-v2', timeoutMs: 0 })).rejects.toThrow('it is behind')
+    await settle([...users.profiles])
+    await users.switchTo({ to: 'profiles-v2' })
+  })
+
+  test('waits for what is pending or a dead letter', async () => {
+    await outcomesOf(register(randomUUID(), 'a@example.com'))
+    await raw.xadd('{users}:events', '*', 'eventId', 'e', 'eventType', 'UserRenamed', 'payload', '{}')
+    await raw.xreadgroup('GROUP', 'profiles-v2', 'poller-9', 'STREAMS', '{users}:events', '>')
+
+    await expect(users.switchTo({ to: 'profiles-v2', timeoutMs: 0 })).rejects.toThrow('it has pending events')
+    await raw.xgroup('SETID', '{users}:events', 'profiles-v2', '0')
+    await raw.xack('{users}:events', 'profiles-v2', ...(await raw.xrange('{users}:events', '-', '+')).map(([id]) => id))
+    await settle([...users.profiles])
+    await expect(users.switchTo({ to: 'profiles-v2', timeoutMs: 0 })).rejects.toThrow('it has dead letters')
   })
 })
 

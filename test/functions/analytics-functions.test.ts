@@ -260,6 +260,8 @@ describe('read', () => {
     return { statusCode, body: JSON.parse(body) }
   }
 
+  // another file of the same process may have connected already
+  beforeAll(() => void vi.resetModules())
   afterAll(async () => (await import('../../functions/shared/redis.ts')).redis.close())
 
   const iso = (ms: number) => new Date(ms).toISOString()

@@ -11,6 +11,8 @@ const NAMES = [
   'ALERTS_TOPIC_ARN',
   'PARTNERS_URL',
   'CHECKOUT_TIMEOUT_MS',
+  'WEBHOOKS_TIMEOUT_MS',
+  'WEBHOOKS_ALLOWED',
 ]
 const SECRET = 'rediss://:hunter2@redis.example:6380'
 
@@ -62,6 +64,29 @@ describe('ALERTS_TOPIC_ARN', () => {
   })
 })
 
+describe('WEBHOOKS_TIMEOUT_MS and WEBHOOKS_ALLOWED', () => {
+  test('are 15 seconds, and no address, unless they are set', async () => {
+    expect(await loadEnv({ REDIS_URL: SECRET })).toMatchObject({
+      webhooksTimeoutMs: 15_000,
+      webhooksAllowed: new Set(),
+    })
+    vi.resetModules()
+    const env = await loadEnv({ REDIS_URL: SECRET, WEBHOOKS_TIMEOUT_MS: '300', WEBHOOKS_ALLOWED: '127.0.0.1,::1' })
+    expect(env).toMatchObject({ webhooksTimeoutMs: 300, webhooksAllowed: new Set(['127.0.0.1', '::1']) })
+  })
+
+  test.each([
+    ['WEBHOOKS_TIMEOUT_MS', '99'],
+    ['WEBHOOKS_TIMEOUT_MS', '35001'],
+    ['WEBHOOKS_TIMEOUT_MS', '1e3'],
+    ['WEBHOOKS_ALLOWED', 'localhost'],
+    ['WEBHOOKS_ALLOWED', '10.0.0.0/8'],
+    ['WEBHOOKS_ALLOWED', '127.0.0.1, ::1'],
+  ])('refuse %s=%s', async (name, value) => {
+    await expect(loadEnv({ REDIS_URL: SECRET, [name]: value })).rejects.toThrow(`${name} must be `)
+  })
+})
+
 describe('PARTNERS_URL', () => {
   test('says where the partners are; without it, nobody is asked', async () => {
     expect((await loadEnv({ REDIS_URL: SECRET })).partnersUrl).toBeUndefined()
@@ -84,6 +109,35 @@ describe('PARTNERS_URL', () => {
       await expect(loadEnv({ REDIS_URL: SECRET, PARTNERS_URL: url })).rejects.toThrow('PARTNERS_URL must be an http://')
     },
   )
+})
+
+describe('WAREHOUSE_URL', () => {
+  test('is what a request is resolved against', async () => {
+    const { warehouseUrl } = await loadEnv({ REDIS_URL: SECRET, WAREHOUSE_URL: 'https://a.example/v1' })
+
+    expect(new URL('rows', warehouseUrl()).href).toBe('https://a.example/v1/rows')
+  })
+
+  test('must be an HTTP URL', async () => {
+    const { warehouseUrl } = await loadEnv({ REDIS_URL: SECRET, WAREHOUSE_URL: 'warehouse' })
+
+    expect(() => warehouseUrl()).toThrow('WAREHOUSE_URL must be an http:// or https:// URL')
+  })
+})
+
+describe('EVENT_BUS_NAME and AUDIT_BUCKET', () => {
+  test('may be left out of local runs', async () => {
+    const local = await loadEnv({ REDIS_URL: SECRET, EVENT_BUS_NAME: '' })
+
+    expect([local.eventBusName(), local.auditBucket()]).toEqual([undefined, undefined])
+  })
+
+  test('may not be left out of any other', async () => {
+    const deployed = await loadEnv({ REDIS_URL_PARAMETER: '/shop/redis-url', AUDIT_BUCKET: 'records' })
+
+    expect(deployed.auditBucket()).toBe('records')
+    expect(() => deployed.eventBusName()).toThrow('EVENT_BUS_NAME must be set')
+  })
 })
 
 describe('CHECKOUT_TIMEOUT_MS', () => {

@@ -1227,6 +1227,21 @@ export function describeGroup(name: string, open: () => Promise<Outside>): void 
       })
     })
 
+    describe('peek()', () => {
+      test('answers the fields of entries, or one of them, and changes nothing', async () => {
+        const { group, ids } = await aShelf(2)
+        const before = await pendingRows()
+        const [first, second] = ids as [string, string]
+        const text = (entries: Awaited<ReturnType<typeof group.peek>>) =>
+          entries.map((fields) => fields.map((pair) => pair.map(String)))
+
+        expect(text(await group.peek([second, '0-1', first]))).toEqual([[['n', '1']], [], [['n', '0']]])
+        expect(text(await group.peek([first], 'n'))).toEqual([[['n', '0']]])
+        expect(text(await group.peek([first], 'm'))).toEqual([[]])
+        expect(await pendingRows()).toEqual(before)
+      })
+    })
+
     describe('settleAndTake()', () => {
       test('starts what is due, in the order of its times, with one delivery more', async () => {
         const { group, slot, entries, ids } = await aReader(3)

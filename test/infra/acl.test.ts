@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { Connection } from 'millrace'
+import type { Connection, Consumer } from 'millrace'
 import {
   createPoller,
   createPublisher,
@@ -13,11 +13,21 @@ import {
   poll,
   promoteDelays,
   RetryAfterError,
+  rateLimit,
   readEvents,
   type Wake,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { analyze, dropDeadLetters, inspectStreams, pause, redriveDeadLetters, resume } from 'millrace/operate'
+import { runJanitor, unregisterGroups } from 'millrace/janitor'
+import {
+  analyze,
+  closeBreakers,
+  dropDeadLetters,
+  inspectStreams,
+  pause,
+  redriveDeadLetters,
+  resume,
+} from 'millrace/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
 import { getCommand } from '../../src/group/redis/commands/get.ts'
@@ -47,13 +57,17 @@ import { healGroupScript } from '../../src/group/redis/scripts/heal.ts'
 import { holdMarkersScript } from '../../src/group/redis/scripts/hold-markers.ts'
 import { acknowledgeWithCommandsScript as joinScript } from '../../src/group/redis/scripts/join.ts'
 import { measureBacklogScript } from '../../src/group/redis/scripts/measure.ts'
+import { passGatesScript } from '../../src/group/redis/scripts/pass-gates.ts'
 import { pause as pauseScript, resume as resumeScript } from '../../src/group/redis/scripts/pause.ts'
+import { peekScript } from '../../src/group/redis/scripts/peek.ts'
 import { planClaimScript } from '../../src/group/redis/scripts/plan-claim.ts'
 import { promoteDelayedScript } from '../../src/group/redis/scripts/promote-delayed.ts'
 import { publishOnceScript } from '../../src/group/redis/scripts/publish-once.ts'
 import { readAggregateScript } from '../../src/group/redis/scripts/read-aggregate.ts'
+import { readBytesScript } from '../../src/group/redis/scripts/read-bytes.ts'
 import { readUnlessPendingLimit } from '../../src/group/redis/scripts/read-unless-pending-limit.ts'
 import { redriveScript } from '../../src/group/redis/scripts/redrive.ts'
+import { releaseJanitorScript } from '../../src/group/redis/scripts/release-janitor.ts'
 import { removeConsumerScript } from '../../src/group/redis/scripts/remove-consumer.ts'
 import { renewIdleScript } from '../../src/group/redis/scripts/renew.ts'
 import { repair } from '../../src/group/redis/scripts/repair.ts'
@@ -62,6 +76,7 @@ import { settleEntriesScript } from '../../src/group/redis/scripts/settle.ts'
 import { startClaimedScript } from '../../src/group/redis/scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from '../../src/group/redis/scripts/take.ts'
 import { takeSlotScript } from '../../src/group/redis/scripts/take-slot.ts'
+import { trimDoneScript } from '../../src/group/redis/scripts/trim-done.ts'
 import type { RedisCommand } from '../../src/group/redis/transport.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { claimOnce } from '../support/claim-once.ts'
@@ -77,7 +92,8 @@ const PROMOTER = 'orders-promoter'
 const CLAIMER = 'orders-claimer'
 const CONSOLE = 'orders-console'
 const OPERATOR = 'orders-operator'
-const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR]
+const JANITOR = 'orders-janitor'
+const USERS = [PUBLISHER, DEDUPLICATOR, DECIDER, DELAYER, POLLER, PROMOTER, CLAIMER, CONSOLE, OPERATOR, JANITOR]
 
 const SHARED_SCRIPTS = [
   takeSlotScript,
@@ -99,6 +115,7 @@ const CLAIMER_SCRIPTS = [
   claimPageScript,
   takeSetAsideScript,
   undoTakeScript,
+  peekScript,
   healGroupScript,
   repair,
   startClaimedScript,
@@ -108,10 +125,27 @@ const CLAIMER_SCRIPTS = [
 const DECIDER_SCRIPTS = [appendExpectingScript, readAggregateScript]
 const DELAYER_SCRIPTS = [publishOnceScript, delayEventScript, cancelDelayedScript]
 const OPERATOR_SCRIPTS = [redriveScript, pauseScript, resumeScript]
-/** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
+const JANITOR_SCRIPTS = [trimDoneScript, releaseJanitorScript, readBytesScript]
 /** What scripts are made of. */
-const PARTS = ['aside.ts', 'delays.ts', 'fence.ts', 'look-ahead.ts', 'marker.ts', 'script.ts', 'settle-entry.ts']
-const POLICY_SCRIPTS = [acknowledgeWithEffectsScript, joinScript, holdMarkersScript, takeSetAsideGuardedScript]
+const PARTS = [
+  'aside.ts',
+  'delays.ts',
+  'done-by-groups.ts',
+  'fence.ts',
+  'limits.ts',
+  'look-ahead.ts',
+  'marker.ts',
+  'script.ts',
+  'settle-entry.ts',
+]
+/** Sent where a policy is used that needs them: its keys and commands are the user's own to allow. */
+const POLICY_SCRIPTS = [
+  acknowledgeWithEffectsScript,
+  joinScript,
+  holdMarkersScript,
+  passGatesScript,
+  takeSetAsideGuardedScript,
+]
 const EVALS: RedisCommand[] = [['eval'], ['evalsha']]
 
 /** What finds the nodes of a cluster, and follows a hash slot that moves; acl-cluster.test.ts needs them. */
@@ -149,6 +183,7 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     xpending('', '', 1),
     xrange('', '', '', 1),
     ['hget'],
+    ['hgetall'],
     ['get'],
     ['pttl'],
     ['zcount'],
@@ -167,7 +202,18 @@ const SENT: Readonly<Record<string, readonly string[]>> = {
     newestEntryCommand(''),
     xlen(''),
     xdel('', []),
+    // resume --breaker
+    ['hgetall'],
+    ['hdel'],
     ...OPERATOR_SCRIPTS.flatMap(callsOf),
+  ]),
+  [JANITOR]: aclNames([
+    ...EVALS,
+    ['hgetall'],
+    ['hset'],
+    ['hdel'],
+    xrange('', '', '', 1),
+    ...JANITOR_SCRIPTS.flatMap(callsOf),
   ]),
 }
 
@@ -268,6 +314,16 @@ const REFUSED: readonly (readonly [user: string, command: string])[] = [
   [OPERATOR, 'XGROUP DESTROY orders billing'],
   [OPERATOR, 'XRANGE {orders}:search:dlq - +'],
   [OPERATOR, 'SET {orders}:billing:slot:poller-0 mine'],
+  [JANITOR, 'XDEL orders 1-1'],
+  [JANITOR, 'DEL orders'],
+  [JANITOR, 'XADD orders * a b'],
+  [JANITOR, 'XACK orders billing 1-1'],
+  [JANITOR, 'XGROUP DESTROY orders billing'],
+  [JANITOR, 'HSET {orders}:billing:state mark 9-9'],
+  [JANITOR, 'HSET orders a b'],
+  [JANITOR, 'DEL {orders}::stream::janitor'],
+  [JANITOR, 'XTRIM {orders}:billing:state MAXLEN 0'],
+  [JANITOR, 'XRANGE {orders}:search:dlq - +'],
 ]
 
 const MIN_IDLE_MS = 200
@@ -321,6 +377,7 @@ afterAll(async () => {
 const DELAYED = ['{orders}:delayed', '{orders}:delayed:*']
 const AGGREGATES = '{orders}::aggregate::*'
 const MARKERS = '{orders}::published::*'
+const NOTES = '{orders}::stream:*'
 
 describe('the ACL file', () => {
   test("names users with only the stream's and group's keys, and no command category", () => {
@@ -375,8 +432,14 @@ describe('the ACL file', () => {
         false,
       ],
       [CLAIMER, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
-      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed'], ['on', '-@all'], false],
+      [CONSOLE, ['%R~orders', '%R~{orders}:billing:*', '%R~{orders}:delayed', `%R~${NOTES}`], ['on', '-@all'], false],
       [OPERATOR, ['orders', '{orders}:billing:*'], ['on', '-@all', '~{orders}:billing:* -@all'], false],
+      [
+        JANITOR,
+        ['orders', '{orders}:billing:*', NOTES],
+        ['on', '-@all', '~orders ~{orders}:billing:dlq -@all', `~${NOTES} -@all`],
+        false,
+      ],
     ])
   })
 
@@ -396,6 +459,7 @@ describe('the ACL file', () => {
         ...POLLER_SCRIPTS,
         ...CLAIMER_SCRIPTS,
         ...OPERATOR_SCRIPTS,
+        ...JANITOR_SCRIPTS,
         ...POLICY_SCRIPTS,
       ]).size - 2,
     )
@@ -484,9 +548,16 @@ describe('under the users of the ACL file', () => {
 
     const console = connectAs(CONSOLE)
     await admin.zadd('{orders}:billing:waiting', 0, 'held Order\nA1A0:0')
-    const { streams } = await monitor.during(CONSOLE, () => inspectStreams({ redis: console, streams: ['orders'] }))
-    await admin.del('{orders}:billing:waiting')
-    expect(streams).toMatchObject([{ groups: [{ lag: 4, isOurs: true, unknown: {} }], unknown: {} }])
+    await admin.hset('{orders}:billing:breakers', 'until Order', 1)
+    await admin.hset('{orders}:billing:rate:*', 'line', 1)
+    const limited = { ...billing, policies: [{ policy: rateLimit({ max: 1, perMs: 1_000 }), eventType: undefined }] }
+    const { streams } = await monitor.during(CONSOLE, () =>
+      inspectStreams({ redis: console, consumers: [limited as Consumer] }),
+    )
+    await admin.del('{orders}:billing:waiting', '{orders}:billing:breakers', '{orders}:billing:rate:*')
+    expect(streams).toMatchObject([
+      { groups: [{ lag: 4, isOurs: true, flow: { breakers: [{}], limits: [{}] }, unknown: {} }], unknown: {} },
+    ])
     const analysis = await monitor.during(CONSOLE, () => analyze('orders', { redis: console }))
     expect(analysis).toMatchObject({ isComplete: true, unknown: {} })
     // one letter whose entry is still there, one whose entry was trimmed, one to drop
@@ -509,17 +580,20 @@ describe('under the users of the ACL file', () => {
     const replica = await startRedisServer({ args: ['--replicaof', server.host, `${server.port}`] })
     onTestFinished(() => replica.stop())
     while (!/state=online/.test(await admin.info('replication'))) await new Promise(setImmediate)
+    await admin.hset('{orders}:billing:breakers', 'until Order', 1)
     const resumed = await monitor.during(OPERATOR, async () => {
       const maxAgeMs = 3_600_000
       await pause(billing, { redis, type: Order.type })
       await resume(billing, { redis, type: Order.type, maxAgeMs })
       await pause(billing, { redis })
+      await closeBreakers(billing, { redis })
       return resume(billing, { redis, maxAgeMs })
     })
     expect(resumed).toMatchObject({ expiring: 0, isConfirmed: true })
     await delayAndPromote(monitor, wake)
     await deduplicate(monitor, wake)
     await decide(monitor, wake)
+    await trim(monitor)
     monitor.stop()
   })
 
@@ -535,6 +609,32 @@ describe('under the users of the ACL file', () => {
     )
     expect(answers.map(({ duplicate }) => duplicate)).toEqual([undefined, undefined, true])
     await monitor.during(DEDUPLICATOR, () => orders.publish(Order, { behaviour: 'fine' }, { eventId: 'e' }))
+  }
+
+  /** Everything that a janitor does: it archives, also what is no text, waits for a group that is lost, and trims dead letters. */
+  async function trim(monitor: CommandWatch): Promise<void> {
+    const redis = connectAs(JANITOR)
+    await admin.xadd('orders', '*', 'n', '�')
+    await admin.xgroup('SETID', 'orders', 'billing', '$')
+    await admin.xadd('{orders}:billing:dlq', '*', 'a', 'b')
+    const groups = { billing: { owner: 'team', deadLetters: { retentionMs: 1 } } }
+    const stream = { stream: 'orders', groups, ignoreGroups: ['search'] }
+    const archive = async () => {}
+    const first = await monitor.during(JANITOR, () => runJanitor(stream, { redis, archive }))
+    await admin.xgroup('DESTROY', 'orders', 'billing')
+    await admin.zadd('{orders}:billing:due', 1, '1-1')
+    await admin.xadd('orders', '*', 'a', 'b')
+    const reports = await monitor.during(JANITOR, async () => {
+      const denied = await runJanitor({ ...stream, ignoreGroups: [] }, { redis, archive })
+      expect(denied.streams[0]?.blockers).toMatchObject([{ name: 'search', reason: 'denied', isRegistered: false }, {}])
+      const second = await runJanitor(stream, { redis, archive })
+      await unregisterGroups('orders', ['billing'], { redis })
+      return [first, second]
+    })
+    expect(reports).toMatchObject([
+      { drained: true, streams: [{ stream: 'orders' }, { stream: '{orders}:billing:dlq', kept: 0 }] },
+      { streams: [{ trimmed: 0, blockers: [{ name: 'billing' }] }, {}] },
+    ])
   }
 
   /** Everything that a publisher with expectedVersion does, and a reader of what it published. */

@@ -11,10 +11,12 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
 
 const PARTS = {
-  orders: ['poller', 'claimer'],
+  orders: ['poller', 'claimer', 'janitor'],
   activity: ['poller', 'claimer'],
   analytics: ['poller', 'claimer', 'detect', 'read'],
   checkout: ['poller', 'claimer', 'read'],
+  webhooks: ['poller', 'claimer', 'read'],
+  'fan-out': ['poller', 'claimer', 'read'],
 }
 const FUNCTIONS = Object.entries(PARTS).flatMap(([system, parts]) =>
   parts.map((part) => ({ user: `${system}-${part}`, parameter: `/millrace/dev/${system}/${part}-redis-url` })),
@@ -60,7 +62,7 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
   const functions = resources('AWS::Lambda::Function')
 
   expect(functions.map(({ Properties: { Handler, Runtime, Timeout } }) => [Handler, Runtime, Timeout])).toEqual(
-    FUNCTIONS.map(() => ['index.handler', 'nodejs24.x', 55]),
+    FUNCTIONS.map(({ user }) => ['index.handler', 'nodejs24.x', /^webhooks-(poller|claimer)$/.test(user) ? 90 : 55]),
   )
   const assets = (await readdir(join(out, 'cdk.out'))).filter((name) => name.startsWith('asset.'))
   expect(assets.length).toBe(FUNCTIONS.length)
@@ -76,8 +78,8 @@ test('the CDK app bundles all functions, each with a handler that Lambda can cal
 })
 
 test('the CDK app has a dashboard of every group', () => {
-  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(10)
-  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(8)
+  expect(resources('AWS::CloudWatch::Dashboard')).toHaveLength(17)
+  expect(resources('AWS::Scheduler::Schedule')).toHaveLength(13)
 })
 
 test('the CDK app names the parameters that hold the URLs, and holds no URL', () => {

@@ -7,12 +7,16 @@ import { Redis } from 'ioredis'
 import type { Report } from 'millrace'
 import { createPublisher } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { countsOf, readCounts } from '../../demo/activity/account.ts'
+import { drawOrder } from '../../demo/fan-out/draw.ts'
+import { createRandom } from '../../demo/random.ts'
+import { SECRET, startMerchants } from '../../demo/webhooks/merchants.ts'
 import { createActivityPublisher } from '../../functions/activity/load.ts'
 import { type Simulated, simulateActivity } from '../../functions/activity/simulation.ts'
 import { OrderPlaced } from '../../functions/events/checkout.ts'
 import { OrderPaid } from '../../functions/events/orders.ts'
+import { WebhookDue } from '../../functions/events/webhooks.ts'
 import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
 import { validateTemplate } from '../support/validate-template.ts'
 import { createAclUsers, readAclUsers, urlOf } from './acl-users.ts'
@@ -23,26 +27,34 @@ const root = join(import.meta.dirname, '../..')
 
 /** A claimer has the doctor with it; a poller of activity has effects, and what knows duplicates; one of checkout publishes and delays as well. */
 const FUNCTIONS = [
-  { name: 'ordersPoller', system: 'orders', part: 'poller', maxKB: 425 },
-  { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 470 },
-  { name: 'activityPoller', system: 'activity', part: 'poller', maxKB: 480 },
-  { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 525 },
-  { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 480 },
-  { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 485 },
-  { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 508 },
-  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 554 },
+  { name: 'ordersPoller', system: 'orders', part: 'poller', maxKB: 440 },
+  { name: 'ordersClaimer', system: 'orders', part: 'claimer', maxKB: 495 },
+  { name: 'ordersJanitor', system: 'orders', part: 'janitor', maxKB: 385, schedule: 'rate(5 minutes)' },
+  { name: 'activityPoller', system: 'activity', part: 'poller', maxKB: 500 },
+  { name: 'activityClaimer', system: 'activity', part: 'claimer', maxKB: 556 },
+  { name: 'analyticsPoller', system: 'analytics', part: 'poller', maxKB: 500 },
+  { name: 'analyticsClaimer', system: 'analytics', part: 'claimer', maxKB: 505 },
+  { name: 'checkoutPoller', system: 'checkout', part: 'poller', maxKB: 530 },
+  { name: 'checkoutClaimer', system: 'checkout', part: 'claimer', maxKB: 586 },
+  { name: 'webhooksPoller', system: 'webhooks', part: 'poller', maxKB: 548 },
+  { name: 'webhooksClaimer', system: 'webhooks', part: 'claimer', maxKB: 604 },
+  { name: 'fanOutPoller', system: 'fan-out', part: 'poller', maxKB: 530 },
+  { name: 'fanOutClaimer', system: 'fan-out', part: 'claimer', maxKB: 586 },
 ].map(complete)
 
-/** Functions that poll nothing: their roles stand in infra/analytics.yml and infra/checkout.yml. */
+/** Functions that poll nothing: their roles stand in infra/analytics.yml, infra/checkout.yml, infra/webhooks.yml and infra/fan-out.yml. */
 const OTHERS = [
-  { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 385 },
-  { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 370 },
+  { name: 'analyticsDetect', system: 'analytics', part: 'detect', maxKB: 396 },
+  { name: 'analyticsRead', system: 'analytics', part: 'read', maxKB: 380 },
   { name: 'checkoutRead', system: 'checkout', part: 'read', maxKB: 400 },
+  { name: 'webhooksRead', system: 'webhooks', part: 'read', maxKB: 310 },
+  { name: 'fanOutRead', system: 'fan-out', part: 'read', maxKB: 400 },
 ].map(complete)
 const ALL = [...FUNCTIONS, ...OTHERS]
 
-function complete(fn: { name: string; system: string; part: string; maxKB: number }) {
+function complete(fn: { name: string; system: string; part: string; maxKB: number; schedule?: string }) {
   return {
+    schedule: 'rate(1 minute)',
     ...fn,
     id: `${fn.name.charAt(0).toUpperCase()}${fn.name.slice(1)}`,
     bundle: `functions/${fn.system}/${fn.part}.mjs`,
@@ -63,12 +75,44 @@ const CONSUMERS = [
   'CheckoutStock',
   'CheckoutShipping',
   'CheckoutStats',
+  'WebhooksDelivery',
+  'ShopOrdersBilling',
+  'ShopOrdersSearch',
+  'ShopOrdersCache',
+  'ShopOrdersWarehouse',
+  'ShopOrdersBridge',
+  'ShopOrdersAudit',
 ]
 
-/** What the functions of a system have in their environment beside. */
+/** What the functions of a system, or one of them, have in their environment beside. */
 const ENVIRONMENTS: Readonly<Record<string, object>> = {
   orders: { ORDERS_STREAM: 'orders' },
+  ordersJanitor: {
+    ARCHIVE_BUCKET: '',
+    MILLRACE_JANITOR: JSON.stringify([
+      {
+        stream: 'orders',
+        groups: {
+          billing: {
+            owner: 'orders-team',
+            objective: { maxLag: 10_000, maxAgeMs: 900_000 },
+            deadLetters: { owner: 'orders-team', retentionMs: 1_209_600_000 },
+          },
+        },
+      },
+    ]),
+  },
   checkout: { CHECKOUT_TIMEOUT_MS: '900000', PARTNERS_URL: '' },
+  webhooks: { WEBHOOKS_TIMEOUT_MS: '15000' },
+  'fan-out': { WAREHOUSE_URL: '', EVENT_BUS_NAME: { Ref: 'OrdersBus' }, AUDIT_BUCKET: { Ref: 'OrdersRecord' } },
+}
+
+/** In seconds, of the functions whose handlers take more than 10. */
+const TIMEOUTS: Readonly<Record<string, number>> = { webhooks: 90 }
+
+/** What a system brings from npm beside what all have. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  webhooks: ['@stablelib/base64', 'fast-sha256', 'ipaddr.js', 'standardwebhooks'],
 }
 
 const GROUPS_OF_ACTIVITY = { analytics: 'user-actions', fulfilment: 'user-orders', monitoring: 'system-metrics' }
@@ -99,10 +143,11 @@ describe('the template', () => {
         ...ofConsumers.flatMap((type) => count(FUNCTIONS.length, `AWS::${type}`)),
         ...['Lambda::Function', 'Logs::LogGroup', 'IAM::Role'].flatMap((type) => count(OTHERS.length, `AWS::${type}`)),
         ...[...ofDetector, 'Lambda::EventInvokeConfig', 'Lambda::Permission'].map((type) => `AWS::${type}`),
-        'AWS::Lambda::Url',
-        'AWS::Lambda::Url',
+        ...count(4, 'AWS::Lambda::Url'),
+        'AWS::Events::EventBus', // of fan-out, as what its poller and claimer may do there
+        ...count(2, 'AWS::IAM::RolePolicy'),
         ...count(2 * FUNCTIONS.length, 'AWS::IAM::Role'), // the function's own, and that of its schedule
-        ...count(8 * CONSUMERS.length, 'AWS::CloudWatch::Alarm'),
+        ...count(8 * CONSUMERS.length + 3, 'AWS::CloudWatch::Alarm'), // three of the janitor's
         ...count(CONSUMERS.length, 'AWS::CloudWatch::Dashboard'),
         'AWS::SQS::Queue',
         'AWS::SQS::QueuePolicy',
@@ -121,13 +166,13 @@ describe('the template', () => {
     expect(JSON.stringify(packaged.template)).not.toMatch(/rediss?:\/\/|secret/i)
   })
 
-  describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter }) => {
-    test('runs it on Node.js 24 and arm64, with a timeout for 10-second handlers', () => {
+  describe.each(FUNCTIONS)('for $name', ({ name, id, system, part, parameter, schedule }) => {
+    test('runs it on Node.js 24 and arm64, with a timeout for its handlers', () => {
       expect(properties(`${id}LambdaFunction`)).toMatchObject({
         Runtime: 'nodejs24.x',
         Architectures: ['arm64'],
         MemorySize: 512,
-        Timeout: 55,
+        Timeout: TIMEOUTS[system] ?? 55,
         Role: { 'Fn::GetAtt': [`${id}Role`, 'Arn'] },
         VpcConfig: { SubnetIds: { Ref: 'OrdersSubnetIds' }, SecurityGroupIds: { Ref: 'OrdersSecurityGroupIds' } },
       })
@@ -139,10 +184,11 @@ describe('the template', () => {
         POWERTOOLS_SERVICE_NAME: 'millrace-orders-dev',
         REDIS_URL_PARAMETER: parameter,
         ...ENVIRONMENTS[system],
+        ...ENVIRONMENTS[name],
       })
     })
 
-    test('wakes it every minute, without a retry', () => {
+    test('wakes it by its schedule, without a retry', () => {
       const schedules = Object.values(packaged.template.Resources).filter(
         ({ Type, Properties }) =>
           Type === 'AWS::Scheduler::Schedule' && Properties.Target.Arn['Fn::GetAtt'][0] === `${id}LambdaFunction`,
@@ -151,7 +197,7 @@ describe('the template', () => {
       expect(schedules).toMatchObject([
         {
           Properties: {
-            ScheduleExpression: 'rate(1 minute)',
+            ScheduleExpression: schedule,
             State: 'ENABLED',
             FlexibleTimeWindow: { Mode: 'OFF' },
             GroupName: { Ref: 'RedisStreamSchedules' },
@@ -277,6 +323,8 @@ describe('the template', () => {
   test('asks those who read to sign in, and wakes the detector every minute', () => {
     expect(properties('AnalyticsReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('CheckoutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('WebhooksReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
+    expect(properties('FanOutReadLambdaFunctionUrl')).toMatchObject({ AuthType: 'AWS_IAM' })
     expect(properties('AnalyticsDetectEventsRuleSchedule1')).toMatchObject({ ScheduleExpression: 'rate(1 minute)' })
     expect(properties('AnalyticsDetectLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 })
     expect(properties('AnalyticsDetectLambdaFunction').Environment.Variables.ALERTS_TOPIC_ARN).toEqual({
@@ -293,6 +341,24 @@ describe('the template', () => {
     expect(new Set(allowed.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action))).toEqual(
       new Set(['ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets']),
     )
+  })
+
+  test('lets the groups of fan-out forward events and write records, and nobody write one over another', () => {
+    for (const part of ['Poller', 'Claimer'])
+      expect(properties(`FanOut${part}Sinks`)).toMatchObject({
+        RoleName: { Ref: `FanOut${part}Role` },
+        PolicyDocument: {
+          Statement: [
+            { Action: 'events:PutEvents', Resource: { 'Fn::GetAtt': ['OrdersBus', 'Arn'] } },
+            { Action: 's3:PutObject', Resource: { 'Fn::Sub': `\${OrdersRecord.Arn}/audit/*` } },
+          ],
+        },
+      })
+    expect(packaged.template.Resources.OrdersRecord).toMatchObject({ DeletionPolicy: 'Retain' })
+    expect(properties('OrdersRecordPolicy').PolicyDocument.Statement).toMatchObject([
+      { Effect: 'Deny', Action: 's3:*', Condition: { Bool: { 'aws:SecureTransport': 'false' } } },
+      { Effect: 'Deny', Action: 's3:PutObject', Condition: { Null: { 's3:if-none-match': 'true' } } },
+    ])
   })
 
   test('keeps what a schedule could not deliver, encrypted and over TLS alone', () => {
@@ -386,7 +452,7 @@ describe('the template with infra/redis.yml', () => {
 
 /** `OrdersRedisPoller` for `OrdersPoller`. */
 function redisUserOf(id: string): string {
-  return id.replace(/(?=(Poller|Claimer|Detect|Read)$)/, 'Redis')
+  return id.replace(/(?=(Poller|Claimer|Janitor|Detect|Read)$)/, 'Redis')
 }
 
 test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name, bundle, maxKB }) => {
@@ -396,7 +462,7 @@ test.each(OTHERS)('the artefact of $name is one small ES module', async ({ name,
   expect((await stat(join(folder, bundle))).size).toBeLessThan(maxKB * 1024)
 })
 
-describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
+describe.each(FUNCTIONS)('the artefact of $name', ({ name, system, bundle, maxKB }) => {
   test('is one ES module and its source map', () => {
     expect([...artefactOf(name).files].sort()).toEqual([bundle, `${bundle}.map`])
   })
@@ -413,21 +479,24 @@ describe.each(FUNCTIONS)('the artefact of $name', ({ name, bundle, maxKB }) => {
     const { sources } = JSON.parse(map) as { sources: string[] }
     const owners = sources.map((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? 'ours')
 
-    expect([...new Set(owners)].sort()).toEqual([
-      '@aws-lambda-powertools/commons',
-      '@aws-lambda-powertools/logger',
-      '@aws-lambda-powertools/metrics',
-      '@aws/lambda-invoke-store',
-      '@ioredis/commands',
-      '@middy/core',
-      'cluster-key-slot',
-      'denque',
-      'ioredis',
-      'ours',
-      'redis-errors',
-      'standard-as-callback',
-      'zod',
-    ])
+    expect([...new Set(owners)].sort()).toEqual(
+      [
+        '@aws-lambda-powertools/commons',
+        '@aws-lambda-powertools/logger',
+        '@aws-lambda-powertools/metrics',
+        '@aws/lambda-invoke-store',
+        '@ioredis/commands',
+        '@middy/core',
+        'cluster-key-slot',
+        'denque',
+        'ioredis',
+        'ours',
+        'redis-errors',
+        'standard-as-callback',
+        ...(name === 'ordersJanitor' ? [] : ['zod']), // it reads no event
+        ...(PACKAGES[system] ?? []),
+      ].sort(),
+    )
   })
 
   test('has no path of the machine that made it in its code', async () => {
@@ -526,6 +595,65 @@ describe('the bundles at work, each under its own Redis user', () => {
       ended: { 'OrderFulfilled:orders': '1' },
       deadLetters: { order: 0 },
     })
+  })
+
+  test('the webhooks functions deliver, send again, disable, and say so', async () => {
+    const merchants = await startMerchants(({ merchantId, attempt }) => {
+      if (merchantId === 'gone') return 410
+      return attempt === 1 ? { status: 429, headers: { 'retry-after': '1' } } : 200
+    })
+    onTestFinished(() => merchants.close())
+    const registrar = new Redis(urlOf(server, 'webhooks-registrar'), {
+      enableReadyCheck: false,
+      disableClientInfo: true,
+    })
+    for (const name of ['busy', 'gone'])
+      await registrar.hset(`{webhooks}:endpoint:${name}`, { url: merchants.urlOf(name), secrets: SECRET })
+    registrar.disconnect()
+    const redis = connectIoredis(urlOf(server, 'webhooks-publisher'))
+    const shop = createPublisher({ stream: 'webhooks', redis, producer: 'shop', retentionMs: 259_200_000 })
+    for (const merchantId of ['busy', 'gone', 'gone', 'nobody'])
+      await shop.publish(WebhookDue, { merchantId, type: 'order.paid', data: {} }, { aggregateId: merchantId })
+    await redis.close()
+    const environment = { WEBHOOKS_ALLOWED: '127.0.0.1', WEBHOOKS_TIMEOUT_MS: '1000' }
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('webhooksRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+    // they listen until their time is up
+    await invoke('webhooksPoller', environment, {}, 10_000)
+
+    expect(await invoke('webhooksClaimer', environment, {}, 10_000)).toMatchObject({ unsettled: 0 })
+    expect(merchants.done).toEqual(new Map([['busy', [expect.any(String)]]]))
+    expect(await invokeRead({})).toEqual({
+      pending: { count: 0, byMerchant: {} },
+      unread: { byMerchant: {} },
+      deadLetters: { count: 1, byMerchant: { nobody: 1 } },
+      paused: {},
+    })
+    expect((await invokeRead({ merchantId: 'busy' })).days[0]).toMatchObject({ answers: { 200: 1, 429: 1 } })
+  })
+
+  test('the fan-out functions have each group do its part, and say how far it is', async () => {
+    const redis = connectIoredis(urlOf(server, 'fan-out-publisher'))
+    const shop = createPublisher({ stream: 'shop-orders', redis, producer: 'shop' })
+    const order = drawOrder(1, createRandom(1))
+    await shop.publishMany(order.map(({ publication }) => publication))
+    await redis.close()
+    await raw.set('{shop-orders}:page:o-1', 'page')
+    // some listen until their time is up; without a bus, a bucket and a warehouse nobody is asked
+    const report = await invoke('fanOutPoller', {}, {}, 14_000)
+    expect(await invoke('fanOutClaimer', {}, {}, 14_000)).toMatchObject({ deadLettered: 0, unsettled: 0 })
+    const invokeRead = async (queryStringParameters: object) => {
+      const { body } = await invoke<{ body: string }>('fanOutRead', {}, { queryStringParameters })
+      return JSON.parse(body)
+    }
+
+    expect(report.read).toBe(6 * order.length)
+    expect(await raw.exists('{shop-orders}:page:o-1')).toBe(0)
+    expect((await invokeRead({})).groups).toMatchObject(Array.from({ length: 6 }, () => ({ lag: 0, isMet: true })))
+    const customerId = order[0]?.payload.customerId
+    expect(await invokeRead({ customerId })).toEqual({ orders: [{ orderId: 'o-1', state: expect.any(String) }] })
   })
 
   /** As if nobody had done anything with what is pending for an hour. */

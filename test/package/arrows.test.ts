@@ -13,6 +13,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   observe: [],
   calls: ['cli'],
   operate: ['cli'],
+  janitor: ['cli', 'deploy'],
   deploy: [],
   local: ['cli'],
   cli: [],

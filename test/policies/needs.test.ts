@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { Redis } from 'ioredis'
 import type { Connection, ConsumerOptions, PolicyDefinition } from 'millrace'
 import {
+  circuitBreaker,
+  concurrencyLimit,
   createPoller,
   createPublisher,
   defineConsumer,
@@ -11,6 +13,7 @@ import {
   on,
   poll,
   promoteDelays,
+  rateLimit,
 } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { accessOf, diagnose } from 'millrace/operate'
@@ -234,7 +237,7 @@ describe('under the users of accessOf() with idempotent', () => {
 
   test.each([
     ['accessOf()', async () => accessOf(billing(idempotentOnce))],
-    ['infra/redis-acl.txt', readAclFile],
+    ['infra/redis-acl.txt', () => readAclFile()],
   ])('duplicates are found, wait, and are acknowledged, and no command is refused: %s', async (_where, read) => {
     const { raw, redis, as } = await startServer()
     const publisher = createPublisher({ stream: 'orders', redis })
@@ -253,6 +256,41 @@ describe('under the users of accessOf() with idempotent', () => {
     expect(failed).toMatchObject({ read: 3, retried: 2, parked: 1 })
     expect(polled).toMatchObject({ read: 1, acked: 1, duplicates: 1 })
     expect(await raw.xpending('orders', 'billing', '-', '+', 10)).toEqual([])
+    expect(await raw.call('ACL', 'LOG')).toEqual([])
+    await redis.close()
+  })
+})
+
+describe('under the users of accessOf() with circuitBreaker, rateLimit and concurrencyLimit', () => {
+  const limits = [
+    circuitBreaker({ failures: 2, perMs: 60_000, probeAfterMs: 1 }),
+    concurrencyLimit({ max: 1, by: ({ eventId }) => eventId }),
+    rateLimit({ max: 100, perMs: 1_000 }),
+  ]
+
+  test.each([
+    ['accessOf()', async () => accessOf(billing(limits))],
+    [
+      'infra/redis-acl.txt',
+      () => readAclFile(/For circuitBreaker both have also (.*); for$\n^# rateLimit and concurrencyLimit (.*)\.$/m),
+    ],
+  ])('what fails opens, waits and is probed, and no command is refused: %s', async (_where, read) => {
+    const { raw, redis, as } = await startServer()
+    const publisher = createPublisher({ stream: 'orders', redis })
+    const { poller, claimer } = await read()
+    const [polling, claiming] = [await as('p', poller), await as('c', claimer)]
+    for (const id of ['1', '2', '3']) await publisher.publish(Paid, { id }, { eventId: id })
+
+    const failed = await poll(billing(limits, true), { redis: polling, remainingMs: 20_000 })
+    for (let round = 0; round < 3; round++) {
+      await passOnDue(raw, 120_000)
+      await claimOnce(billing(limits), { redis: claiming, remainingMs: 20_000 })
+    }
+
+    expect(failed).toMatchObject({ read: 3, circuitOpen: failed.parked })
+    expect(failed.parked).toBeGreaterThan(0)
+    expect(await raw.xpending('orders', 'billing', '-', '+', 10)).toEqual([])
+    expect(await raw.exists('{orders}:billing:breakers')).toBe(0)
     expect(await raw.call('ACL', 'LOG')).toEqual([])
     await redis.close()
   })
@@ -348,10 +386,13 @@ describe('memory', () => {
   })
 })
 
-/** The users of the ACL file, and what it says that they have for idempotent. */
-async function readAclFile(): Promise<{ poller: string; claimer: string }> {
+/** The users of the ACL file, and what it says that they have for a policy: by default for idempotent. */
+async function readAclFile(
+  says = /For idempotent both\n# have also (\(.*\));/,
+): Promise<{ poller: string; claimer: string }> {
   const text = await readFile(new URL('../../infra/redis-acl.txt', import.meta.url), 'utf8')
-  const [, added = ''] = /For idempotent both\n# have also (\(.*\));/.exec(text) ?? []
+  const [, ...given] = says.exec(text) ?? []
+  const added = given.join(' ')
   const accessOfUser = (name: string) => new RegExp(`^user orders-${name} (.*)$`, 'm').exec(text)?.[1] ?? ''
   return { poller: `${accessOfUser('poller')} ${added}`, claimer: `${accessOfUser('claimer')} ${added}` }
 }

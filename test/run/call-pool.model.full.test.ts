@@ -23,6 +23,7 @@ import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 const HANDLER_MS = 1_000
 const RESERVE_MS = 500
 const ENDINGS = ['returns', 'resolves', 'throws', 'rejects', 'fatal', 'unavailable', 'hangs'] as const
+const TIMEOUTS = [undefined, 300, 2_000] as const
 const TYPES = ['Plain', 'Checked', 'Batched', 'CheckedBatched', 'Lingering'] as const
 
 /** An entry: what its schema says and when, and what its handler does and when. Of a batch, the first event's. */
@@ -48,6 +49,13 @@ const scene = fc.record({
     maxLength: 3,
   }),
   concurrency: fc.integer({ min: 1, max: 4 }),
+  /** A route's own `concurrency`, where it has one; no more than the consumer's. */
+  limits: fc.array(fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }), {
+    minLength: TYPES.length,
+    maxLength: TYPES.length,
+  }),
+  /** A route's own `handlerTimeoutMs`, where it has one. */
+  timeouts: fc.array(fc.constantFrom(...TIMEOUTS), { minLength: TYPES.length, maxLength: TYPES.length }),
   maxEvents: fc.integer({ min: 1, max: 4 }),
   windowMs: fc.constantFrom(50, 400, 3_000),
   mayLinger: fc.boolean(),
@@ -70,18 +78,28 @@ async function play(given: Scene): Promise<void> {
 
   const { jobs, pool } = stage
   expect(jobs.map(({ outcome }) => outcome?.kind)).not.toContain(undefined)
-  expect([pool.open, pool.isIdle, pool.isGathering]).toEqual([0, true, false])
+  expect([pool.open, pool.waiting, pool.isIdle, pool.isGathering]).toEqual([0, 0, true, false])
   expect(stage.faults).toEqual([])
 }
 
 /** A run with a pool, whose handlers and schemas do as planned; and who notes what must not be. */
-function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
+function setTheStage({ concurrency, limits, timeouts, maxEvents, windowMs, mayLinger, remainingMs }: Scene) {
   const clock = createVirtualClock()
   const faults: string[] = []
   const plans = new Map<string, Plan>()
   const called = new Set<string>()
   const jobs: Job[] = []
+  const deadline = clock.monotonic() + remainingMs
   let running = 0
+  const runningOf = new Map<string, number>()
+  const ownOf = (type: Plan['type']) => {
+    const limit = limits[TYPES.indexOf(type)]
+    const handlerTimeoutMs = timeouts[TYPES.indexOf(type)]
+    return {
+      ...(limit !== undefined && { concurrency: Math.min(limit, concurrency) }),
+      ...(handlerTimeoutMs !== undefined && { handlerTimeoutMs }),
+    }
+  }
 
   const later = <T>(ms: number, value: () => T) =>
     new Promise<T>((resolve, reject) => {
@@ -121,12 +139,20 @@ function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs 
       if (called.has(id)) faults.push(`${id} was called twice`)
       called.add(id)
     }
-    const { ending, handlerMs } = plans.get(ids[0] as string) as Plan
+    const { type, ending, handlerMs } = plans.get(ids[0] as string) as Plan
+    const ofType = (runningOf.get(type) ?? 0) + 1
+    runningOf.set(type, ofType)
+    const { concurrency: limit = concurrency, handlerTimeoutMs = HANDLER_MS } = ownOf(type)
+    if (leftMs > handlerTimeoutMs) faults.push(`${type} has ${leftMs} ms`)
+    if (clock.monotonic() + leftMs + RESERVE_MS > deadline) faults.push(`${type} starts with ${leftMs} ms, too late`)
+    if (ofType > limit) faults.push(`${ofType} of ${type} run side by side`)
     if (++running > concurrency) faults.push(`${running} run side by side`)
     let isOver = false
     const over = () => {
-      if (!isOver) running--
+      if (isOver) return
       isOver = true
+      running--
+      runningOf.set(type, (runningOf.get(type) ?? 0) - 1)
     }
     // its time is over at the latest then; a timer may be early by a millisecond
     clock.after(leftMs - 2, over)
@@ -156,11 +182,15 @@ function setTheStage({ concurrency, maxEvents, windowMs, mayLinger, remainingMs 
     minIdleMs: 10_000,
     maxDeliveries: 2,
     routes: [
-      on(event('Plain', false), handleOne),
-      on(event('Checked', true), handleOne),
-      onBatch(event('Batched', false), handleBatch, { maxEvents }),
-      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents }),
-      onBatch(event('Lingering', false), handleBatch, { maxEvents, maxBatchingWindowMs: windowMs }),
+      on(event('Plain', false), handleOne, ownOf('Plain')),
+      on(event('Checked', true), handleOne, ownOf('Checked')),
+      onBatch(event('Batched', false), handleBatch, { maxEvents, ...ownOf('Batched') }),
+      onBatch(event('CheckedBatched', true), handleBatch, { maxEvents, ...ownOf('CheckedBatched') }),
+      onBatch(event('Lingering', false), handleBatch, {
+        maxEvents,
+        maxBatchingWindowMs: windowMs,
+        ...ownOf('Lingering'),
+      }),
     ],
   })
   const run = aRun(consumer, clock, remainingMs)
@@ -198,7 +228,7 @@ function watched(job: Job, run: Run, faults: string[]): Job {
       if (outcome) faults.push(`${job.id} is ${outcome.kind}, and ${next?.kind} then`)
       if (
         next?.kind === 'release' &&
-        run.time.mayStart() &&
+        run.time.mayStart(undefined, job.neededMs) &&
         !run.alwaysOn.unavailable.has(job.prepared?.route as never)
       )
         faults.push(`${job.id} was released while it could start`)
@@ -223,7 +253,7 @@ function aRun(consumer: Consumer, clock: Clock, remainingMs: number): Run {
     now: clock.monotonic(),
     remainingMs,
     maxRunMs: Infinity,
-    handlerTimeoutMs: HANDLER_MS,
+    handlerTimeoutMs: consumer.routeBounds.longestTimeoutMs,
     reserveMs: RESERVE_MS,
   })
   return new Run({

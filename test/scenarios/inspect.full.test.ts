@@ -80,9 +80,17 @@ test('a group is shown as pollers and claimers left it', async () => {
             inHand: 0,
             parked: 2,
             aside: {
-              byTime: { entries: 2, due: 0, nextDueInMs: AGE, running: 0 },
+              byTime: {
+                entries: 2,
+                due: 0,
+                handedBack: 0,
+                nextDueInMs: AGE,
+                sample: { sampled: 2, atNoDelivery: 0 },
+                running: 0,
+              },
               byCondition: { entries: 0, conditions: [] },
             },
+            flow: { breakers: [], limits: [] },
             consumerCount: info.length,
             consumers: [
               { name: 'parked', pending: 2, idleMs: AGE },
@@ -297,6 +305,7 @@ test('without XINFO STREAM the server is believed, but never a 0', async () => {
   const { lag, lagAtLeast, unknown, pending } = await theGroup(inspectStreams({ redis, streams: ['orders'] }))
   expect({ lag, lagAtLeast, pending }).toEqual({ lag: undefined, lagAtLeast: undefined, pending: 0 })
   expect(Object.keys(unknown).sort()).toEqual([
+    'breakers',
     'byCondition',
     'byTime',
     'consumers',

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import type { InvocationFailedError } from 'millrace'
-import { poll } from 'millrace'
+import type { EventHandler, InvocationFailedError } from 'millrace'
+import { on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { claimOnce } from '../support/claim-once.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
-import { billing, counts, difference, names, noting, startScenario } from '../support/scenario.ts'
+import { billing, counts, difference, names, noting, OrderPaid, startScenario } from '../support/scenario.ts'
 import { startVictim } from '../support/start-victim.ts'
 
 /** A server some milliseconds away, so that handlers are fast against a request; and how much was pending at most while one ran. */
@@ -53,6 +53,17 @@ describe('reading ahead', () => {
     await publish(...names('o', 40))
 
     const report = await poll(billing(handler, { batchSize: 10, concurrency: 10, ...settings }), { redis })
+
+    expect([report.acked, most()]).toEqual([40, 10])
+  })
+
+  it('does not where a death would use up the only delivery that one route has', async () => {
+    const { redis, publish, most, look } = await startDistant()
+    const { handler } = noting(look)
+    await publish(...names('o', 40))
+    const routes = [on(OrderPaid, handler as EventHandler, { maxDeliveries: 1 })]
+
+    const report = await poll(billing(handler, { batchSize: 10, concurrency: 10, routes }), { redis })
 
     expect([report.acked, most()]).toEqual([40, 10])
   })

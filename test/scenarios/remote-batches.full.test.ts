@@ -125,6 +125,26 @@ describe('another function that handles batches', () => {
     expect(runsOf('plain-dying')).toBe(3) // both at first, and each alone at its last delivery
   })
 
+  it('that dies of one event gets its batch in parts where it is bisected', async () => {
+    const { redis, deadLetters } = await startShipping('a', 'b', 'c', 'd')
+    const routes = [onBatch(OrderShipped, lambdaFunction('plain-dying'), { maxEvents: 4, bisectOnError: true })]
+    const before = runsOf('plain-dying')
+    const consumer = defineConsumer({
+      stream: 'orders',
+      group: 'billing',
+      routes,
+      backoff: { firstMs: 0 },
+      maxDeliveries: 3,
+    })
+
+    await poll(consumer, { redis })
+    for (let round = 0; round < 2; round++) await claimOnce(consumer, { redis })
+
+    expect(await deadLetters()).toHaveLength(4)
+    await lambda.idle()
+    expect(runsOf('plain-dying') - before).toBe(1 + 2 + 4)
+  })
+
   it('may not take longer than handlers may', () => {
     expect(() => shipping('f', { handlerTimeoutMs: 5_000 }, { timeoutMs: 5_001 })).toThrow(
       'timeoutMs of the function for "OrderShipped" must be <= handlerTimeoutMs, got timeoutMs 5001 and handlerTimeoutMs 5000',

@@ -196,6 +196,9 @@ function parseCommand(command: unknown): Words {
 /** A reply as JSON says it: bytes that are not UTF-8 become U+FFFD; in base64, every string but `OK` is encoded. */
 function toJson(reply: unknown, base64: boolean): unknown {
   if (Array.isArray(reply)) return reply.map((item) => toJson(item, base64))
+  // what the client here makes of a hash: the service answers it flat
+  if (typeof reply === 'object' && reply !== null && !Buffer.isBuffer(reply))
+    return toJson(Object.entries(reply).flat(), base64)
   if (!Buffer.isBuffer(reply) && typeof reply !== 'string') return reply
   const bytes = Buffer.from(reply as Buffer)
   const text = bytes.toString('utf8')

@@ -24,6 +24,8 @@ const CHUNK = 500
 const MOST_AHEAD = 5_000
 /** Commands of a chunk that come a second time, ten chunks later. */
 const AGAIN = 5
+const READS_AT_ONCE = 10
+const READS_EVERY_MS = 10
 
 type ReadProfile = (userId: string) => Promise<User | undefined>
 
@@ -116,6 +118,7 @@ function readAllTheTime(commands: readonly Command[], readProfile: ReadProfile) 
   let isOver = false
   let reads = 0
   async function read(): Promise<void> {
+    reads++
     const { userId } = commands.at(-1 - random.integer(0, Math.min(commands.length, 4 * PEOPLE))) as Command
     const user = await readProfile(userId)
     const before = latest.get(userId) ?? 0
@@ -125,10 +128,10 @@ function readAllTheTime(commands: readonly Command[], readProfile: ReadProfile) 
     seen.set(nameOf(user), user)
   }
   async function run(): Promise<void> {
-    for (; !isOver; reads++) {
-      await read()
-      // the two cores are for the system
-      if (reads % 20 === 0) await sleep(5)
+    while (!isOver) {
+      await Promise.all(Array.from({ length: READS_AT_ONCE }, read))
+      // the cores are for the system
+      await sleep(READS_EVERY_MS)
     }
   }
   const running = run()

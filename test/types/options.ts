@@ -57,8 +57,18 @@ export const billing = defineConsumer({
 })
 
 export const routes = [
-  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, use: [] }),
-  onBatch(OrderPaid, () => {}, { when: (event) => event.type === 'OrderPaid', maxEvents: 5 }),
+  on(OrderPaid, () => {}, { when: ({ payload }) => payload.orderId !== '', maxAgeMs: 1_000, concurrency: 2, use: [] }),
+  on(OrderPaid, () => {}, { handlerTimeoutMs: 5_000, maxDeliveries: 3, backoff: { firstMs: 10 } }),
+  // @ts-expect-error there is no such option of the back-off
+  on(OrderPaid, () => {}, { backoff: { first: 10 } }),
+  onBatch(OrderPaid, () => {}, {
+    when: (event) => event.type === 'OrderPaid',
+    maxEvents: 5,
+    concurrency: 1,
+    bisectOnError: true,
+  }),
+  // @ts-expect-error one event has no parts
+  on(OrderPaid, () => {}, { bisectOnError: true }),
   on(OrderPaid, () => {}, { when: (event: Event) => event.version > 1 }),
   // @ts-expect-error the payload has no such member
   on(OrderPaid, () => {}, { when: ({ payload }) => payload.amount > 0 }),
@@ -174,6 +184,7 @@ export function describe(error: MillraceError): string {
     ERR_HANDLER_TIMEOUT: 'timeout',
     ERR_INVOCATION_FAILED: 'failed',
     ERR_INVOCATION_TOO_SHORT: 'too short',
+    ERR_JANITOR_FAILED: 'janitor failed',
     ERR_NON_RETRYABLE: 'non-retryable',
     ERR_NO_ROUTE: 'no route',
     ERR_PAYLOAD_GONE: 'payload gone',

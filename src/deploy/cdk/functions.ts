@@ -26,13 +26,14 @@ const usesOf = new WeakMap<IFunction, { readonly part: FunctionProp; readonly co
 export function toInvokedFunctions(
   fns: Readonly<Record<FunctionProp, IFunction>>,
 ): Record<FunctionProp, InvokedFunction> {
-  const poller = targetOf('poller', fns.poller)
-  const claimer = targetOf('claimer', fns.claimer)
+  const poller = toInvokedFunction('poller', fns.poller)
+  const claimer = toInvokedFunction('claimer', fns.claimer)
   const { id } = claimer
   return { poller, claimer: id === poller.id ? { ...claimer, id: `${id}Claimer`, title: id } : claimer }
 }
 
-function targetOf(part: FunctionProp, fn: IFunction): InvokedFunction {
+/** @throws {TypeError} A version or an alias. */
+export function toInvokedFunction(part: FunctionProp | 'janitor', fn: IFunction): InvokedFunction {
   // an import shows only by its ARN: arn:aws:lambda:eu-west-1:123456789012:function:orders-poller:live
   if ('version' in fn || fn.functionArn.split(':').length > 7) {
     throw new TypeError(
@@ -50,7 +51,7 @@ function targetOf(part: FunctionProp, fn: IFunction): InvokedFunction {
  */
 export function sharedServiceName(
   scope: Construct,
-  fns: Readonly<Record<FunctionProp, IFunction>>,
+  fns: Readonly<Partial<Record<FunctionProp | 'janitor', IFunction>>>,
   given?: string,
 ): string {
   const stack = Stack.of(scope)
@@ -130,6 +131,17 @@ export function addEnvironmentOverrides(part: FunctionProp, fn: IFunction, setti
   addEnvironment(fn, EVENT_SOURCE_VARIABLE, overrides)
 }
 
+/** @throws {TypeError} The janitor is imported, so that its environment cannot be set. */
+export function addJanitorEnvironment(fn: IFunction, name: string, value: string): void {
+  if (isImported(fn)) {
+    throw new TypeError(
+      `maxLength, retention, groups and ignoreGroups cannot be given where the janitor is imported, got ${fn.node.path}, whose environment is ` +
+        'set elsewhere: say it in createJanitor, or where the function is declared',
+    )
+  }
+  addEnvironment(fn, name, value)
+}
+
 function assertConcurrency(fn: IFunction, { pollers }: EventSourceSettings): void {
   const reserved = resourceOf(fn)?.reservedConcurrentExecutions
   // a token is a number, too; 0 is how a function is switched off
@@ -148,7 +160,7 @@ function assertConcurrency(fn: IFunction, { pollers }: EventSourceSettings): voi
 export function addRoleStatements(
   scope: Construct,
   fn: IFunction,
-  part: FunctionProp,
+  part: FunctionProp | 'janitor',
   statements: readonly IamStatement[],
 ): void {
   const own = statements.filter(({ Sid }) => Sid === 'InvokeItself')

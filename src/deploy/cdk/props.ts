@@ -170,10 +170,12 @@ export interface RedisStreamAlarmOptions {
 const NAMES: Readonly<Record<string, string>> = {
   maxRunMs: 'maxRun',
   lingerMs: 'linger',
+  retentionMs: 'retention',
   failedSchedules: 'onFailedSchedule',
   'alarms.topic': 'alarmTopic',
   'alarms.noPollMs': 'alarms.noPoll',
   'alarms.oldestPendingMs': 'alarms.oldestPendingAge',
+  'alarms.maxBlockedMs': 'alarms.maxBlocked',
 }
 
 const ACTION = 'add Redis stream'
@@ -194,7 +196,7 @@ export function resolveProps(props: RedisStreamEventSourceProps): EventSourceSet
 }
 
 /** ARN of the key that encrypts `onFailedSchedule`: that of the key itself, since permissions know no alias. */
-export function failedScheduleKeyArn({ onFailedSchedule }: RedisStreamEventSourceProps): string | undefined {
+export function failedScheduleKeyArn({ onFailedSchedule }: { readonly onFailedSchedule?: IQueue }): string | undefined {
   const key = onFailedSchedule?.encryptionMasterKey
   return key !== undefined && 'aliasTargetKey' in key ? (key as IAlias).aliasTargetKey.keyArn : key?.keyArn
 }
@@ -213,7 +215,7 @@ function optionsOf(props: RedisStreamEventSourceProps): EventSourceOptions {
     parameters,
     dashboard,
     cacheClusterId: props.cacheClusterId,
-    schedule: props.schedule && expressionOf(props.schedule),
+    schedule: props.schedule && scheduleTextOf(props.schedule),
     filterPatterns: props.filterPatterns,
     maxRunMs: props.maxRun?.toMilliseconds(),
     lingerMs: props.linger?.toMilliseconds(),
@@ -233,7 +235,7 @@ function alarmOptionsOf(alarms: RedisStreamAlarmOptions = {}, topic: ITopic | un
   })
 }
 
-function expressionOf(schedule: Duration | ScheduleExpression | string): string {
+export function scheduleTextOf(schedule: Duration | ScheduleExpression | string): string {
   if (typeof schedule === 'string') return schedule
   const { expressionString, timeZone } = 'toMinutes' in schedule ? ScheduleExpression.rate(schedule) : schedule
   if (timeZone !== undefined && timeZone.timezoneName !== 'Etc/UTC')
@@ -241,7 +243,8 @@ function expressionOf(schedule: Duration | ScheduleExpression | string): string 
   return expressionString
 }
 
-function inCdkWords(message: string): string {
+/** A message of the description in the CDK's words, under the props' names. */
+export function inCdkWords(message: string): string {
   return message
     .replace(`Cannot ${ACTION}: `, '')
     .replace(/^(\S+Ms) must be ([<>])/, '$1 in milliseconds must be $2')
@@ -251,6 +254,7 @@ function inCdkWords(message: string): string {
 }
 
 /** With `exactOptionalPropertyTypes`, an option that is left out is not there. */
-function withoutUndefined(options: object): object {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+export function withoutUndefined<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(given) as { [K in keyof T]?: NonNullable<T[K]> }
 }

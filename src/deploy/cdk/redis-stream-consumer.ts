@@ -105,7 +105,7 @@ export class RedisStreamConsumer extends Construct {
   ): [Construct, string] {
     const { id, owner } = resource
     if (owner === 'stack') return [Stack.of(this), id]
-    if (owner === undefined) return [this, id.slice(stem.length)]
+    if (owner === undefined || owner === 'janitor') return [this, id.slice(stem.length)]
     return [this.#scopeOf(this[owner]), id.slice(targets[owner].id.length)]
   }
 

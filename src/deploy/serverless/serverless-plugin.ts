@@ -1,35 +1,47 @@
 import { quotedValue } from '../../errors.ts'
+import { JANITOR_VARIABLE } from '../../janitor/deployed-streams.ts'
 import { EVENT_SOURCE_VARIABLE } from '../../run/event-source.ts'
 import { createConsumerResources } from '../consumer-resources.ts'
 import { encodeEnvironmentOverrides, redisStreamEventSchema } from '../event-source.ts'
 import { toLogicalId } from '../ids.ts'
+import { redisJanitorEventSchema } from '../janitor-event.ts'
+import { createJanitorResources } from '../janitor-resources.ts'
 import type { FunctionRoleInputs } from '../permissions.ts'
-import { claimerIamStatements, createFunctionRoleResource, pollerIamStatements } from '../permissions.ts'
-import type { CloudFormationResource, InvokedFunction } from '../resources.ts'
+import {
+  claimerIamStatements,
+  createFunctionRoleResource,
+  janitorIamStatements,
+  pollerIamStatements,
+} from '../permissions.ts'
+import type { CloudFormationResource, IamStatement, InvokedFunction } from '../resources.ts'
 import { arnReference, logicalIdReferences } from '../resources.ts'
 import { sharedRoleStatements } from './function-statements.ts'
 import type { ServerlessFramework, ServerlessFunction } from './serverless.ts'
 import type { FunctionWithConsumers, ServiceConsumer } from './service-consumers.ts'
 import { groupConsumersByFunction, readServiceConsumers } from './service-consumers.ts'
+import type { FunctionWithJanitors } from './service-janitors.ts'
+import { readServiceJanitors } from './service-janitors.ts'
 import { sharedRoleOf } from './shared-role.ts'
 import { addTemplateResources } from './template.ts'
 
 const STATEMENTS = { poller: pollerIamStatements, claimer: claimerIamStatements }
 
 /**
- * Plugin of osls, and of Serverless 3: the event `redisStream`, put at the poller, deploys a consumer. The functions' own properties
+ * Plugin of osls, and of Serverless 3: the event `redisStream`, put at the poller, deploys a consumer, and `redisJanitor`, put at a janitor, what trims a stream. The functions' own properties
  * (`role`, `environment`, `logRetentionInDays`, `reservedConcurrency`) win over what the event says of them.
  */
 class RedisStreamPlugin {
   readonly hooks: Readonly<Record<string, () => void>>
   readonly #serverless: ServerlessFramework
   #consumers: readonly ServiceConsumer[] = []
+  #janitors: readonly FunctionWithJanitors[] = []
   /** Ids of the roles that are ours to describe, by the function's name. */
   readonly #roles = new Map<string, string>()
 
   constructor(serverless: ServerlessFramework) {
     this.#serverless = serverless
     serverless.configSchemaHandler.defineFunctionEvent('aws', 'redisStream', redisStreamEventSchema)
+    serverless.configSchemaHandler.defineFunctionEvent('aws', 'redisJanitor', redisJanitorEventSchema)
     this.hooks = {
       // every command: `deploy function` and `invoke local` want the environment, too
       initialize: () => this.#explain(() => this.#configureFunctions()),
@@ -42,11 +54,11 @@ class RedisStreamPlugin {
   #configureFunctions(): void {
     const { functions, provider } = this.#serverless.service
     const { logRetentionInDays } = provider
-    this.#consumers = readServiceConsumers(
-      functions ?? {},
-      logRetentionInDays === undefined ? {} : { logRetentionInDays },
-    )
+    const defaults = logRetentionInDays === undefined ? {} : { logRetentionInDays }
+    this.#consumers = readServiceConsumers(functions ?? {}, defaults)
+    this.#janitors = readServiceJanitors(functions ?? {}, defaults)
     for (const fn of groupConsumersByFunction(this.#consumers)) this.#configureFunction(fn)
+    for (const janitor of this.#janitors) this.#configureJanitor(janitor)
   }
 
   #configureFunction({ name, part, consumers }: FunctionWithConsumers): void {
@@ -62,8 +74,18 @@ class RedisStreamPlugin {
     if (reservedConcurrency[part] !== undefined) fn.reservedConcurrency ??= reservedConcurrency[part]
   }
 
+  #configureJanitor({ name, overrides, streams: [{ logRetentionInDays }] }: FunctionWithJanitors): void {
+    const fn = this.#function(name)
+    fn.environment = {
+      POWERTOOLS_SERVICE_NAME: this.#serviceName(fn),
+      ...(overrides !== undefined && { [JANITOR_VARIABLE]: overrides }),
+      ...fn.environment,
+    }
+    fn.logRetentionInDays ??= logRetentionInDays
+  }
+
   #assignRoles(): void {
-    for (const { name } of groupConsumersByFunction(this.#consumers)) {
+    for (const { name } of [...groupConsumersByFunction(this.#consumers), ...this.#janitors]) {
       const fn = this.#function(name)
       if (this.#hasRole(fn)) continue
       const role = `${this.#naming.getNormalizedFunctionName(name)}Role`
@@ -86,15 +108,41 @@ class RedisStreamPlugin {
       }
       addTemplateResources(template, createConsumerResources(settings, parts), this.#commonCondition(poller, claimer))
     }
+    this.#addJanitorResources()
+  }
+
+  #addJanitorResources(): void {
+    const template = this.#serverless.service.provider.compiledCloudFormationTemplate
+    for (const { name, streams } of this.#janitors) {
+      const { condition } = this.#function(name)
+      const [first] = streams
+      addTemplateResources(
+        template,
+        this.#describeRoleOf(name, janitorIamStatements(first, this.#permissions(name))),
+        condition,
+      )
+      for (const settings of streams) {
+        const parts = {
+          id: `${toLogicalId(settings.stream)}Janitor`,
+          service: this.#commonServiceName(name, name),
+          janitor: this.#target(name),
+          references: logicalIdReferences,
+        }
+        addTemplateResources(template, createJanitorResources(settings, parts), condition)
+      }
+    }
   }
 
   #describeRole({ name, part, consumers: [settings] }: FunctionWithConsumers): CloudFormationResource[] {
+    return this.#describeRoleOf(name, STATEMENTS[part](settings, this.#permissions(name)))
+  }
+
+  #describeRoleOf(name: string, own: readonly IamStatement[]): CloudFormationResource[] {
     const id = this.#roles.get(name)
     if (id === undefined) return []
     const { provider, functions = {} } = this.#serverless.service
     const more = sharedRoleStatements(this.#function(name), (property) => this.#property(name, property), functions)
-    const statements = [...STATEMENTS[part](settings, this.#permissions(name)), ...more]
-    return [createFunctionRoleResource(id, statements, sharedRoleOf(provider))]
+    return [createFunctionRoleResource(id, [...own, ...more], sharedRoleOf(provider))]
   }
 
   #permissions(name: string): FunctionRoleInputs {

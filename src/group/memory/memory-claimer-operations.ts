@@ -1,4 +1,5 @@
 import { compareLapCursors, formatLapCursor } from '../../core/cursor.ts'
+import type { Field } from '../../core/entry.ts'
 import { entryBytes, entryIdBefore } from '../../core/entry.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { CLAIMER_SLOT_COUNT } from '../consumer-names.ts'
@@ -121,6 +122,14 @@ export class MemoryClaimerOperations implements ClaimerOperations {
       if (group?.isHeldBy(slot.consumerName, entry))
         this.#calls.setAside(group, entry.id, { deliveryCount: entry.left, delayMs: -Infinity, condition: undefined })
     return settled
+  }
+
+  async peek(ids: readonly string[], field?: string): Promise<readonly (readonly Field[])[]> {
+    this.#calls.roundTrips++
+    return ids.map((id) => {
+      const fields = this.#calls.stream.get(id)?.fields ?? []
+      return field === undefined ? fields : fields.filter(([name]) => String(name) === field).slice(-1)
+    })
   }
 
   async heal(slot: Slot): Promise<HealedPage> {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import { systemClock } from '../../clock.ts'
 import type { Field } from '../../core/entry.ts'
+import { isKeyOfConsumer } from '../../core/keys.ts'
 import { assertKnownOptions, wrongUseError } from '../../core/options.ts'
 import type { Consumer } from '../../define/consumer.ts'
 import { listPolicyKeyNeeds } from '../../define/policy-needs.ts'
@@ -10,6 +11,7 @@ import type { HeldEntry } from '../delivery.ts'
 import { memoryAggregates } from './memory-aggregates.ts'
 import { appenderTo } from './memory-appending.ts'
 import { MemoryGroup } from './memory-group.ts'
+import { memoryKeeping } from './memory-keeping.ts'
 import { MemoryPausing } from './memory-pausing.ts'
 import { MemoryServer } from './memory-server.ts'
 import { copyOf } from './memory-value-kinds.ts'
@@ -75,7 +77,10 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
   const now = () => server.clock.now()
   return {
     assertServes(action, consumer) {
+      const { keys } = consumer as Consumer
       for (const { policy, key, commands } of listPolicyKeyNeeds(consumer as Consumer)) {
+        // what lies beside the group is for scripts, which memory has in its own words
+        if (isKeyOfConsumer(keys, key)) continue
         const unknown = commands.find((command) => !isMemoryCommand(command))
         if (unknown !== undefined)
           throw wrongUseError(
@@ -89,6 +94,7 @@ export function createMemoryConnection(server: MemoryServer): MemoryConnection {
     aggregates: memoryAggregates(server),
     pausing: new MemoryPausing(server),
     delaying: server.delays,
+    keeping: memoryKeeping(server),
     close: async () => {},
     entries: (key) =>
       (server.streams.get(key)?.entries ?? []).map(({ id, fields }) => ({ id, fields: fields.map(asText) })),

@@ -53,6 +53,7 @@ export class MemoryGroupBase {
       consumerName,
       token: crypto.randomUUID(),
       leaseMs: Math.ceil(leaseMs),
+      ...(this.address.asksTime && { takenAt: this.now }),
       ...this.seenPauses,
       ...this.seenDelays,
     }

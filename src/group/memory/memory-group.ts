@@ -19,10 +19,12 @@ import type {
   SlotKind,
 } from '../group.ts'
 import { toPlainReply } from '../redis/commands/reply.ts'
+import { passGatesScript } from '../redis/scripts/pass-gates.ts'
 import { CLAIM_TOLERANCE_MS, LATE_CLAIM_MS } from '../redis/scripts/plan-claim.ts'
 import { PENDING_LIMIT_FLAG_MS } from '../redis/scripts/read-unless-pending-limit.ts'
 import { MemoryClaimerOperations } from './memory-claimer-operations.ts'
 import { MemoryEntryWaiter } from './memory-entry-waiter.ts'
+import { passGatesInMemory } from './memory-gates.ts'
 import { MemoryGroupBase } from './memory-group-base.ts'
 import { holdMarkersInMemory, isScriptQuestion } from './memory-holding.ts'
 import type { MemoryServer, StoredPendingEntry } from './memory-server.ts'
@@ -144,7 +146,9 @@ export class MemoryGroup implements Group {
     if (commands.length > 0) this.#calls.roundTrips++
     return commands.map((command) =>
       isScriptQuestion(command)
-        ? holdMarkersInMemory(this.#calls, command)
+        ? command.script === passGatesScript
+          ? passGatesInMemory(this.#calls, command)
+          : holdMarkersInMemory(this.#calls, command)
         : toPlainReply(this.#calls.server.values.run(command)),
     )
   }

@@ -97,6 +97,8 @@ export class MemoryServer {
   readonly aggregates = new Map<string, string[]>()
   /** Delayed events by stream. */
   readonly delays: MemoryDelays
+  /** The last answer that passed gates, by state and consumer name. */
+  readonly gateAnswers = new Map<string, { readonly nonce: string; readonly text: string }>()
   /** Keys of policies. */
   readonly values: MemoryValues
 
@@ -188,6 +190,11 @@ export class MemoryStream {
       this.#entries.splice(0, this.#indexOf(`${Math.max(0, Math.floor(now - trim.retentionMs))}`))
     if (trim.kind === 'length') this.#entries.splice(0, Math.max(0, length - trim.maxLength))
     return length - this.#entries.length
+  }
+
+  /** Removes the entries up to an id, it included. @returns How many. */
+  trimUpTo(id: string): number {
+    return this.#entries.splice(0, this.#indexOf(entryIdAfter(id))).length
   }
 
   /** Where the first entry is that has this id or a later one. */

@@ -51,13 +51,18 @@ export class MemoryTake {
       const { reason, what } = parseCondition(condition)
       const isOpen =
         (reason === 'held' && !this.#isClosed(what)) || (reason === 'paused' && !this.#calls.isPaused(what))
-      if (!conditions.includes(condition) && !isOpen) continue
-      for (const [id, count] of [...ids].sort(([a], [b]) => compareEntryIds(a, b))) {
-        if (this.#found.length >= room || this.#looked >= LOOKS) break
+      const named = conditions.find((one) => (typeof one === 'string' ? one : one.condition) === condition)
+      if (named === undefined && !isOpen) continue
+      const { most = Infinity, after = '' } = typeof named === 'object' ? named : {}
+      const left = this.#found.length + most
+      const inOrder = [...ids].sort(([a], [b]) => compareEntryIds(a, b))
+      const from = after === '' ? 0 : inOrder.findIndex(([id]) => compareEntryIds(id, after) > 0)
+      for (const [id, count] of [...inOrder.slice(Math.max(0, from)), ...inOrder.slice(0, Math.max(0, from))]) {
+        if (this.#found.length >= Math.min(room, left) || this.#looked >= LOOKS) break
         ids.delete(id)
         this.#look(id, count)
       }
-      this.isMore ||= ids.size > 0
+      this.isMore ||= most === Infinity && ids.size > 0
     }
   }
 

@@ -1,3 +1,4 @@
+import type { Field } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
 import { RedisReplyError } from '../../errors.ts'
 import type { ClaimedEntry } from '../delivery.ts'
@@ -13,16 +14,23 @@ import type {
   TakeDueResult,
 } from '../group.ts'
 import { parseStartReply, parseTakeReply, together } from './claim-replies.ts'
+import { replyAsFields, replyItems } from './commands/reply.ts'
 import type { RedisGroup } from './redis-group.ts'
 import type { RedisGroupCalls } from './redis-group-calls.ts'
 import { heldEntryArguments } from './redis-group-calls.ts'
+import { peekScript } from './scripts/peek.ts'
 import { startClaimedScript, startGuardedScript } from './scripts/start.ts'
 import { takeSetAsideGuardedScript, takeSetAsideScript, undoTakeScript } from './scripts/take.ts'
 import type { RedisCall } from './sender.ts'
 import { isRequestTooLarge } from './sender.ts'
 
 /** What of the claimer's side of a group starts entries: a poller that listens has it as well. */
-export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart'>
+export type RetryOperations = Pick<ClaimerOperations, 'settleAndTake' | 'settleAndGiveBack' | 'settleAndStart' | 'peek'>
+
+/** A line feed is in no condition. */
+function conditionArgument(one: TakeDueRequest['conditions'][number]): string {
+  return typeof one === 'string' ? one : `${one.condition}\n${one.most} ${one.after ?? ''}`
+}
 
 /** That side of a group. A group on Redis does not have it: who uses it brings it along. */
 export function retryOperationsOf(group: Group): RetryOperations {
@@ -59,7 +67,12 @@ export class RedisRetries implements RetryOperations {
     return {
       script: guards.length > 0 ? takeSetAsideGuardedScript : takeSetAsideScript,
       keys: [...this.asideKeys(slot), keys.state, keys.paused, ...guards.map(({ key }) => key)],
-      args: [...this.calls.fence(slot), ...bounds, ...guards.map(({ holds }) => holds), ...conditions],
+      args: [
+        ...this.calls.fence(slot),
+        ...bounds,
+        ...guards.map(({ holds }) => holds),
+        ...conditions.map(conditionArgument),
+      ],
     }
   }
 
@@ -67,6 +80,14 @@ export class RedisRetries implements RetryOperations {
     const keys = [...this.asideKeys(slot), this.calls.address.keys.state]
     const call = { script: undoTakeScript, keys, args: [...this.calls.fence(slot), this.#nonce ?? ''] }
     return (await this.calls.settleWith(slot, settlements, [call])).settled
+  }
+
+  async peek(ids: readonly string[], field = ''): Promise<readonly (readonly Field[])[]> {
+    const [reply = null] = await this.calls.sender.send([
+      { script: peekScript, keys: [this.calls.address.stream], args: [field, ...ids] },
+    ])
+    if (reply instanceof RedisReplyError) throw reply
+    return replyItems(reply).map(replyAsFields)
   }
 
   async settleAndStart(

@@ -2,6 +2,7 @@ import { Metrics } from '@aws-lambda-powertools/metrics'
 import type { Observed, Observer } from '../../define/observe.ts'
 import type { ConsumerReport, Report } from '../../report.ts'
 import { InvocationFailedError } from '../../run/invocation-errors.ts'
+import { writeJanitorMetrics } from './janitor-metrics.ts'
 import type { MetricValues } from './metric-line.ts'
 import { MetricLine } from './metric-line.ts'
 import { MetricLines } from './metric-lines.ts'
@@ -10,7 +11,7 @@ import { MetricLines } from './metric-lines.ts'
  * An observer that writes CloudWatch metrics, as lines of embedded metric format. Of every invocation, also a failing one: a line for each
  * consumer, its report, with the dimensions `service`, `EventSource` (the stream, or the name of the set whose streams it adds up) and `ConsumerGroup`; one for each of its event types that
  * was handled, with `EventType` added; one for each reason of its dead letters, with `Reason` added. Of a publisher's request: a line for
- * each event type, with `service` and `EventSource`, and with `EventType` added. What is not known is left out.
+ * each event type, with `service` and `EventSource`, and with `EventType` added. Of a janitor's run: a line for each stream, with `service` and `EventSource`. What is not known is left out.
  *
  * @param metrics Its namespace and service are used; alarms and dashboard look in namespace `Millrace` alone. What is stored in it stays
  * untouched. Its other default dimensions are written as metadata, since alarms find a metric by all its dimensions. Default: namespace
@@ -50,6 +51,7 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
       for (const [line, all] of values) line.set(sumOf(all))
       for (const line of lines.take(invocation)) line.write(metrics)
     },
+    janitorEnded: (ended) => writeJanitorMetrics(metrics, ended),
     published: (published) => writePublished(metrics, published),
   }
 }
@@ -140,6 +142,10 @@ function valuesOf(action: Report['action'], report: ConsumerReport, isFailed: bo
     DeletedEventCount: report.acked - report.ackMissed,
     DuplicateEventCount: report.duplicates || undefined,
     UnguardedEventCount: report.unguarded || undefined,
+    RateLimitedEventCount: report.rateLimited || undefined,
+    ConcurrencyLimitedEventCount: report.concurrencyLimited || undefined,
+    CircuitOpenEventCount: report.circuitOpen || undefined,
+    OpenCircuits: report.openCircuits?.length,
     // AWS's own name for what a filter leaves out
     FilteredOutEventCount: report.ignored || undefined,
     RetriedEventCount: report.retried,

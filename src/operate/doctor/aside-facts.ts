@@ -31,7 +31,7 @@ export interface Places {
 /** Runs change both numbers, and each command sees a moment of its own: a difference counts that is there so many times. */
 const LOOKS = 3
 const RIGHT = '+zcount +zcard +zrangebyscore +zrangebylex +zlexcount'
-const NONE = { entries: 0, due: 0, running: 0 }
+const NONE = { entries: 0, due: 0, handedBack: 0, running: 0 }
 
 /** Asks about what a group has set aside: one round trip, some more where numbers differ, and one or two for each condition. */
 export async function askAside(

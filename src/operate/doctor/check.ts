@@ -7,6 +7,7 @@ import type { AsideFacts } from './aside-facts.ts'
 import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFacts } from './facts.ts'
 import type { CheckResult, Finding } from './finding.ts'
 import { errorResult, unknownResult } from './finding.ts'
+import type { FlowFacts } from './flow-facts.ts'
 
 /** Everything that a check may need to know. */
 export interface DoctorFacts
@@ -15,6 +16,7 @@ export interface DoctorFacts
     GroupFacts,
     UnreadEntriesFacts,
     RightsFacts,
+    FlowFacts,
     AsideFacts {}
 
 /** What a check is made for: once per server, per stream, or per group. */

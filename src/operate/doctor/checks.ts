@@ -4,12 +4,14 @@ import { clientBytesCheck, keyPrefixCheck } from './checks/client.ts'
 import { consumerNamesCheck } from './checks/consumers.ts'
 import { deadLetterSlotCheck, deadLettersCheck } from './checks/dead-letters.ts'
 import { delayKeysCheck, overdueCheck, unreadableDelaysCheck } from './checks/delays.ts'
+import { breakerCheck, rateLimitCheck, starvedCheck } from './checks/flow.ts'
 import { groupStartCheck } from './checks/group-start.ts'
 import { iamCheck } from './checks/iam.ts'
 import { evictionCheck, memoryCheck } from './checks/memory.ts'
 import { paused } from './checks/paused.ts'
 import { claimingCheck, pendingCheck } from './checks/pending.ts'
 import { pollingCheck } from './checks/polling.ts'
+import { deadGroupCheck, janitorCheck, objectiveCheck, registryCheck } from './checks/registry.ts'
 import { retentionCheck } from './checks/retention.ts'
 import { policyRightsCheck } from './checks/rights.ts'
 import {
@@ -39,6 +41,8 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   streamExpiryCheck,
   idsAheadOfClockCheck,
   otherGroupsCheck,
+  registryCheck,
+  janitorCheck,
   delayKeysCheck,
   overdueCheck,
   unreadableDelaysCheck,
@@ -47,6 +51,8 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   groupStartCheck,
   paused,
   retentionCheck,
+  objectiveCheck,
+  deadGroupCheck,
   pollingCheck,
   claimingCheck,
   pendingCheck,
@@ -54,6 +60,9 @@ export const DOCTOR_CHECKS: readonly DoctorCheck[] = [
   index,
   aging,
   unknownTypes,
+  breakerCheck,
+  rateLimitCheck,
+  starvedCheck,
   slotsCheck,
   consumerNamesCheck,
   deadLettersCheck,

@@ -22,6 +22,8 @@ import type { CallSender } from '../../group/redis/sender.ts'
 import { failuresIfSomeAnswered } from '../../group/redis/some-answered.ts'
 import type { AnswersByName, CallsWithReceiver } from '../ask.ts'
 import { QuestionSet } from '../ask.ts'
+import { flowOf } from '../flow/consumer-limits.ts'
+import { askLimits } from '../flow/limit-state.ts'
 import { type AsideFacts, askAside } from './aside-facts.ts'
 import { askOrFail } from './ask-or-fail.ts'
 import type { CheckScope, CheckSubject, DoctorFacts } from './check.ts'
@@ -31,6 +33,7 @@ import type { GroupFacts, RightsFacts, ServerFacts, StreamFacts, UnreadEntriesFa
 import { groupQuestions, rightsQuestions, serverQuestions, streamQuestions, unreadEntriesQuestions } from './facts.ts'
 import type { Finding } from './finding.ts'
 import { errorResult, SEVERITIES } from './finding.ts'
+import type { FlowFacts } from './flow-facts.ts'
 
 /** Where the doctor looks, and what the server cannot say. */
 export interface DoctorOptions {
@@ -127,8 +130,8 @@ function examineStream(
 ): Finding[] {
   const known = { ...about, stream: name, ours }
   const told = { ...ofServer, ...inquiry.answers }
-  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside }) => {
-    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside }
+  const ofGroups = groups.flatMap(({ group, keys, consumer, inquiry, rights, ahead, aside, flow }) => {
+    const all = { ...told, ...inquiry.answers, ...rights?.answers, ...ahead?.answers, ...aside, ...flow }
     return examine('group', all, { ...known, group, keys, consumer })
   })
   return [...examine('stream', told, known), ...ofGroups]
@@ -181,7 +184,13 @@ async function look(sender: CallSender, { server, patients }: Ward, clock: Clock
   const now = valueOr(server.answers.now, clock.now())
   const groups = patients.flatMap((patient) => patient.groups)
   await Promise.all(
-    groups.map(async (one) => Object.assign(one, { aside: await askAside(sender, one.group, one.keys, now) })),
+    groups.map(async (one) => {
+      const [aside, limits] = await Promise.all([
+        askAside(sender, one.group, one.keys, now),
+        askLimits(sender, one.consumer ? flowOf(one.consumer).limits : [], now),
+      ])
+      Object.assign(one, { aside, flow: { limits } })
+    }),
   )
 }
 
@@ -202,6 +211,8 @@ interface GroupPatient {
   ahead?: QuestionSet<UnreadEntriesFacts>
   /** What it has set aside. */
   aside?: AnswersByName<AsideFacts>
+  /** How far its limits are used. */
+  flow?: AnswersByName<FlowFacts>
 }
 
 /** A stream that is inspected, with its groups. */

@@ -1,4 +1,5 @@
 import type { Entry } from '../../core/entry.ts'
+import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { PARKED_CONSUMER } from '../../core/keys.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../../core/rows.ts'
@@ -11,6 +12,7 @@ import type { GroupInfo } from '../../group/redis/commands/xinfo-groups.ts'
 import type { StreamInfo } from '../../group/redis/commands/xinfo-stream.ts'
 import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
 import type { QuestionsByName, ServerQuestion } from '../ask.ts'
+import { breakersQuestion } from '../inspect/flow.ts'
 import {
   consumersQuestion,
   groupStateMemberQuestion,
@@ -27,6 +29,7 @@ import {
 import { type DelayFacts, delayFactQuestions } from './delay-facts.ts'
 import type { EchoedBytes } from './echoed-bytes.ts'
 import { echoedBytesQuestion } from './echoed-bytes.ts'
+import { type KeepingFacts, keepingFactQuestions } from './keeping-facts.ts'
 import { type MissingRight, missingRightsQuestion } from './rights.ts'
 
 /** What the server says of itself: INFO's members by name. */
@@ -42,7 +45,7 @@ export interface ServerFacts {
 /** What stands where a stream should. */
 type Found = StreamInfo | StreamAbsence
 
-export interface StreamFacts extends DelayFacts {
+export interface StreamFacts extends DelayFacts, KeepingFacts {
   readonly stream: Found
   readonly groups: readonly GroupInfo[]
   /** Milliseconds until the key expires; `undefined`: it does not. */
@@ -72,6 +75,8 @@ export interface GroupFacts {
   readonly mark: string | undefined
   /** What somebody paused, as it lies beside the group; `''` if nothing is. */
   readonly paused: string
+  /** Circuit breakers that are open; none where whoever asks may not see them: only policies' users need to. */
+  readonly breakers: readonly OpenBreaker[]
   /** The stream that the group's keys belong to. */
   readonly keysOf: string | undefined
 }
@@ -109,6 +114,7 @@ export function streamQuestions(stream: string): QuestionsByName<StreamFacts> {
       read: (reply) => (Number(reply) >= 0 ? Number(reply) : undefined),
     },
     ...(delayFactQuestions(stream) as QuestionsByName<DelayFacts>),
+    ...(keepingFactQuestions(stream) as QuestionsByName<KeepingFacts>),
   }
 }
 
@@ -128,6 +134,7 @@ export function groupQuestions(group: string, keys: ConsumerKeys, slots: number)
     mark: knownMember(keys, 'mark'),
     keysOf: knownMember(keys, 'stream'),
     paused: pausesQuestion(keys),
+    breakers: { ...breakersQuestion(keys), answerOf: (error) => (error.is('NOPERM') ? [] : undefined) },
   }
 }
 

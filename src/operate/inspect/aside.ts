@@ -6,11 +6,11 @@ import { replyAsText, replyItems } from '../../group/redis/commands/reply.ts'
 import type { CallSender, RedisCall } from '../../group/redis/sender.ts'
 import type { RedisReply } from '../../group/redis/transport.ts'
 import { ageOfEntryIfKnown } from './ages.ts'
-import type { ConditionInspection, TimedInspection, WaitingInspection } from './inspection.ts'
+import type { ConditionInspection, TimedInspection, TimedSample, WaitingInspection } from './inspection.ts'
 
 /** Conditions that are inspected at most, by a claimer too. */
 const MAX_CONDITIONS = 100
-/** Members of the index that one request brings, in search of the next condition. */
+/** Members of an index that one request brings. */
 const PAGE = 100
 
 /** Both indexes of what is set aside, or how the server refused to show one. */
@@ -25,7 +25,8 @@ export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): read
     ['zcount', due, '-inf', `(${RUNNING}`],
     ['zcount', due, '-inf', at * COUNTS + COUNTS - 1],
     ['zcount', due, RUNNING, '+inf'],
-    ['zrangebyscore', due, '-inf', `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, 1],
+    ['zcount', due, '-inf', `(${COUNTS}`],
+    ['zrangebyscore', due, COUNTS, `(${RUNNING}`, 'WITHSCORES', 'LIMIT', 0, PAGE],
   ]
 }
 
@@ -33,10 +34,45 @@ export function timedCalls({ due }: Pick<ConsumerKeys, 'due'>, at: number): read
 export function timedOf(replies: readonly RedisReply[], at: number): TimedInspection | RedisReplyError {
   const refusal = replies.find((reply) => reply instanceof RedisReplyError)
   if (refusal) return refusal
-  const [entries, due, running] = replies.slice(0, 3).map(Number) as [number, number, number]
-  const [, score] = replyItems(replies[3]).flat() as RedisReply[]
-  const nextDueInMs = score === undefined ? undefined : Math.floor(Number(replyAsText(score)) / COUNTS) - at
-  return { entries, due, running, ...(nextDueInMs !== undefined && { nextDueInMs }) }
+  const [entries, due, running, handedBack] = replies.slice(0, 4).map(Number) as [number, number, number, number]
+  const first = membersOf(replies[4] ?? null)
+  const [next] = first
+  if (next === undefined) return { entries, due, handedBack, running }
+  return {
+    entries,
+    due,
+    handedBack,
+    running,
+    nextDueInMs: Math.floor(next.score / COUNTS) - at,
+    sample: sampleOf(first, at),
+  }
+}
+
+interface TimedMember {
+  readonly id: string
+  /** Milliseconds since 1970 × 1,024 + the delivery count. */
+  readonly score: number
+}
+
+/** Servers of RESP3 answer pairs of member and score. */
+function membersOf(reply: RedisReply): readonly TimedMember[] {
+  const flat = (replyItems(reply).flat() as RedisReply[]).map(replyAsText)
+  return Array.from({ length: flat.length / 2 }, (_, n) => ({ id: flat[2 * n] ?? '', score: Number(flat[2 * n + 1]) }))
+}
+
+function sampleOf(members: readonly TimedMember[], at: number): TimedSample {
+  const waiting = members.filter(({ score }) => score % COUNTS === 0)
+  const ages = waiting.flatMap(({ id }) => (isEntryId(id) ? (ageOfEntryIfKnown(id, at) ?? []) : []))
+  return {
+    sampled: members.length,
+    atNoDelivery: waiting.length,
+    ...(ages.length > 0 && { oldestAgeMs: Math.max(...ages) }),
+  }
+}
+
+/** Whoever writes into an index may write anything. */
+function isEntryId(text: string): boolean {
+  return /^\d{1,20}-\d{1,20}$/.test(text)
 }
 
 /**

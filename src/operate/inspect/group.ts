@@ -1,5 +1,6 @@
 import type { Entry } from '../../core/entry.ts'
 import { compareEntryIds } from '../../core/entry.ts'
+import type { OpenBreaker } from '../../core/gates.ts'
 import type { ConsumerKeys } from '../../core/keys.ts'
 import { consumerKeys, isOwnedBy, PARKED_CONSUMER } from '../../core/keys.ts'
 import { isInEffect, parsePauses, WHOLE_GROUP } from '../../core/pauses.ts'
@@ -10,6 +11,7 @@ import type { PendingEntry } from '../../group/redis/commands/xpending.ts'
 import type { CallSender } from '../../group/redis/sender.ts'
 import type { AnswerOrRefusal } from '../ask.ts'
 import { askQuestions } from '../ask.ts'
+import { askLimits } from '../flow/limit-state.ts'
 import {
   consumersQuestion,
   groupStateMemberQuestion,
@@ -23,10 +25,12 @@ import {
 import { ageOfEntryIfKnown } from './ages.ts'
 import { inspectAside } from './aside.ts'
 import { inspectConsumers } from './consumers.ts'
+import { breakerOf, breakersQuestion } from './flow.ts'
 import type {
   AsideInspection,
   DeadLettersInspection,
   DeliveryCounts,
+  FlowInspection,
   GroupInspection,
   OldestPending,
   PauseInspection,
@@ -40,7 +44,7 @@ const SAMPLE = 100
 /** A group with more consumer names than that is not asked for them: the answer has no bound. */
 const MAX_CONSUMERS = 1_000
 
-/** Inspects a group: two round trips, and one or two more for each condition that something waits for; bounded ones however much is pending. */
+/** Inspects a group: two round trips, one for the limits of its consumer, and one or two more for each condition that something waits for; bounded ones however much is pending. */
 export async function inspectGroup(
   sender: CallSender,
   request: StreamInspectionRequest,
@@ -66,9 +70,10 @@ export async function inspectGroup(
   const owner = unknowns.read('isOurs', told.owner)
   const isOurs = isOursBy(owner, stream, consumers)
   const parked = consumers && (consumers.find(({ name }) => name === PARKED_CONSUMER)?.pending ?? 0)
-  const [listed, aside] = await Promise.all([
+  const [listed, aside, limits] = await Promise.all([
     consumers && inspectConsumers(sender, keys, expected?.slots, isOurs, consumers, unknowns),
     keys && isOurs !== false ? asideOf(sender, keys, at, unknowns) : undefined,
+    askLimits(sender, expected?.limits ?? [], at),
   ])
   return {
     group: group.name,
@@ -80,6 +85,7 @@ export async function inspectGroup(
     inHand: parked === undefined ? undefined : Math.max(0, group.pending - parked),
     parked,
     aside,
+    flow: aside && flowOf(unknowns.read('breakers', told.breakers), unknowns.read('limits', limits) ?? [], aside, at),
     consumerCount: group.consumers,
     consumers: listed,
     deadLetters: deadLettersOf(keys, owner, stream, told.deadLetters, told.lettersTrimmed, at, unknowns),
@@ -103,6 +109,15 @@ async function asideOf(
   return { byTime: unknowns.keep('byTime', byTime), byCondition: unknowns.keep('byCondition', byCondition) }
 }
 
+function flowOf(
+  breakers: readonly OpenBreaker[] | undefined,
+  limits: FlowInspection['limits'],
+  { byCondition }: AsideInspection,
+  at: number,
+): FlowInspection {
+  return { breakers: breakers?.map((one) => breakerOf(one, byCondition?.conditions, at)), limits }
+}
+
 /** What the keys of a group of ours say. */
 function keysQuestions(keys: ConsumerKeys) {
   return {
@@ -111,6 +126,7 @@ function keysQuestions(keys: ConsumerKeys) {
     lettersTrimmed: lettersTrimmedQuestion(keys),
     acked: groupStateMemberQuestion(keys, 'acked'),
     paused: pausesQuestion(keys),
+    breakers: breakersQuestion(keys),
   }
 }
 

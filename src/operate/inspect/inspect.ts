@@ -5,6 +5,7 @@ import type { Connection } from '../../group/connection.ts'
 import { createOperatorSender } from '../../group/redis/redis-connection.ts'
 import type { CallSender } from '../../group/redis/sender.ts'
 import { askQuestions } from '../ask.ts'
+import { flowOf } from '../flow/consumer-limits.ts'
 import { timeQuestion } from '../questions.ts'
 import { discoverStreams } from './discover.ts'
 import type { Inspection, StreamInspection } from './inspection.ts'
@@ -38,7 +39,7 @@ const STREAMS_AT_ONCE = 10
  * delivery count. Four round trips per stream, and one or two more for each condition that something waits for, of commands whose cost does not grow with what is pending.
  *
  * What the server refuses is left out, with the reason in `unknown`; a read-only user needs `xinfo`, `xpending`, `xrange`, and for all of it
- * `hget`, `pttl`, `time`, `memory|usage`, `zcount`, `zcard`, `zrangebyscore`, `zrangebylex` and `zlexcount`, on a stream and on its groups' keys. What is not on one server at one moment (each command
+ * `hget`, `hgetall`, `pttl`, `time`, `memory|usage`, `zcount`, `zcard`, `zrangebyscore`, `zrangebylex` and `zlexcount`, on a stream and on its groups' keys. What is not on one server at one moment (each command
  * sees its own) may be off by what happened in between.
  *
  * @returns Streams in the order they were named, else in that of their names. A dead-letter stream is shown with its group, not by itself,
@@ -124,6 +125,7 @@ function checkOptions({
   assertInteger(ACTION, 'maxStreams', maxStreams, 1, 1_000)
 }
 
-function expectedOf({ group, keys, settings }: Consumer): ExpectedGroup {
-  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers }
+function expectedOf(consumer: Consumer): ExpectedGroup {
+  const { group, keys, settings } = consumer
+  return { group, deadLetters: keys.deadLetters, slots: settings.maxPollers, limits: flowOf(consumer).limits }
 }

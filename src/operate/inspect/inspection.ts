@@ -1,4 +1,5 @@
 import type { Pause } from '../../core/pauses.ts'
+import type { GroupRegistration } from '../../core/registration.ts'
 
 /**
  * What is not known, and why: the name of a member that is left out (or is a lower bound), and the server's refusal or our own
@@ -65,6 +66,8 @@ export interface StreamInspection {
   readonly memoryBytes?: number | undefined
   /** Events that are not in the stream yet; left out where there are none. */
   readonly delays?: DelaysInspection | undefined
+  /** Who owns the groups, and what janitors noted; left out where nobody registered a group and no janitor ran. */
+  readonly keeping?: KeepingInspection | undefined
   readonly groups: readonly GroupInspection[]
   /**
    * Every group has read and done what is before this id: trimming up to there takes nothing that one of them needs (`XTRIM … MINID`), though a
@@ -74,6 +77,33 @@ export interface StreamInspection {
   /** Groups that were asked for and are not there. A poller makes its group when it first runs. */
   readonly missingGroups: readonly string[]
   readonly unknown: Unknown
+}
+
+/** A stream's registry, and what its janitors noted. */
+export interface KeepingInspection {
+  /** Group name → its registration. */
+  readonly registered: Readonly<Record<string, GroupRegistration>>
+  /** Groups that there are, and that nobody registered. */
+  readonly unregistered: readonly string[]
+  /** Groups that are registered, and that there are none of. */
+  readonly lost: readonly string[]
+  /** Left out where no janitor ran. */
+  readonly janitor?: JanitorInspection | undefined
+}
+
+/** What the janitors of a stream noted. */
+export interface JanitorInspection {
+  /** Milliseconds since one last looked. */
+  readonly sinceRunMs: number
+  /** Entries that they have archived and trimmed in all. */
+  readonly archived: number
+  readonly trimmed: number
+  /** The last entry that is archived. */
+  readonly archivedToId?: string | undefined
+  /** Entries that left the stream before a group had done them, by group. */
+  readonly trimmedAhead: Readonly<Record<string, number>>
+  /** Whoever keeps entries that are due to go, and for how many milliseconds. */
+  readonly blockers: Readonly<Record<string, number>>
 }
 
 /** The delayed events of a stream. */
@@ -116,6 +146,8 @@ export interface GroupInspection {
   readonly parked?: number | undefined
   /** How they come back, as the indexes have it; left out for a group that is not ours. */
   readonly aside?: AsideInspection | undefined
+  /** Its flow control; left out for a group that is not ours. */
+  readonly flow?: FlowInspection | undefined
   /** Consumer names. */
   readonly consumerCount: number
   readonly consumers?: readonly ConsumerInspection[] | undefined
@@ -141,10 +173,68 @@ export interface TimedInspection {
   readonly entries: number
   /** How many of them are due by now. */
   readonly due: number
-  /** Milliseconds until the next of them is due, negative where it has been due for so long; left out where there is none. */
+  /** Milliseconds until the next of them is due, negative where it has been due for so long; left out where none has a time: what was handed back has none. */
   readonly nextDueInMs?: number | undefined
+  /** How many were handed back, at no delivery: they are due at once, and stand before all others. */
+  readonly handedBack: number
+  /** The first hundred of the others: what waits at no delivery, for a turn or a place, and what failed and waits for its retry. Left out where none waits. */
+  readonly sample?: TimedSample | undefined
   /** Entries that were taken and have no stored outcome yet. They are in hand: a claimer has them, or a dead one had. */
   readonly running: number
+}
+
+/** The first of what comes back at a time. */
+export interface TimedSample {
+  readonly sampled: number
+  /** Entries that no delivery counts for. */
+  readonly atNoDelivery: number
+  /** Milliseconds since the oldest of those was published; left out where there is none. */
+  readonly oldestAgeMs?: number | undefined
+}
+
+/** What holds entries of a group back, over all invocations. What the server refuses is left out; `unknown.breakers` and `unknown.limits` say why. */
+export interface FlowInspection {
+  /** Circuit breakers that are open, in the order of their event types. */
+  readonly breakers?: readonly BreakerInspection[] | undefined
+  /** Limits of the consumer, if one was given, that have no `by`; with it, each name has a key of its own. */
+  readonly limits: readonly LimitInspection[]
+}
+
+/** A circuit breaker that is open. */
+export interface BreakerInspection {
+  readonly eventType: string
+  /** Milliseconds since it opened. */
+  readonly openMs: number
+  /** Milliseconds until an entry may probe it; negative where one may, for so long. */
+  readonly nextProbeInMs: number
+  /** The entry that probes it now, and in how many milliseconds the lease of that ends. */
+  readonly probe?: { readonly entryId: string; readonly endsInMs: number } | undefined
+  /** The entry whose probe failed last. */
+  readonly lastProbeId?: string | undefined
+  /** Name of the last error. */
+  readonly error: string
+  /** Entries that wait until it is closed; left out where that is not known. */
+  readonly waiting?: number | undefined
+}
+
+/** A rate limit or a concurrency limit, as the server has it. */
+export interface LimitInspection {
+  readonly policy: 'rateLimit' | 'concurrencyLimit'
+  /** Left out: one of all routes together. */
+  readonly eventType?: string
+  readonly max: number
+  /** Only of a rate limit: its window, in milliseconds. */
+  readonly perMs?: number
+  /** Only of a rate limit: milliseconds until the next turn that nobody has. */
+  readonly nextTurnInMs?: number
+  /** Only of a concurrency limit: places that are held. */
+  readonly held?: number
+  /** Only of a concurrency limit: for how many milliseconds places were held of late; left out where none is known. */
+  readonly meanHoldMs?: number
+  /** Milliseconds until the last of those that wait in line asks again; 0 where none waits. */
+  readonly lineMs: number
+  /** About how many wait in line, by how far apart they stand. */
+  readonly waiting: number
 }
 
 /** What waits for a condition. */

@@ -1,9 +1,12 @@
+import type { ConsumerLimit } from '../flow/consumer-limits.ts'
+
 /** A group that somebody expects, and what its consumer's settings say of it. */
 export interface ExpectedGroup {
   readonly group: string
   readonly deadLetters: string
   /** Poller slots. */
   readonly slots: number
+  readonly limits: readonly ConsumerLimit[]
 }
 
 /** What is asked of a stream. */

@@ -11,6 +11,7 @@ import { ageOfEntryIfKnown } from './ages.ts'
 import { delayQuestions, delaysOf } from './delays.ts'
 import { inspectGroup } from './group.ts'
 import type { GroupInspection, StreamInspection } from './inspection.ts'
+import { keepingOf, keepingQuestions } from './keeping.ts'
 import type { StreamInspectionRequest } from './request.ts'
 import { UnknownFactsCollector } from './unknowns.ts'
 
@@ -28,6 +29,7 @@ export async function inspectStream(sender: CallSender, request: StreamInspectio
     info: streamInfoQuestion(stream),
     memoryBytes: memoryQuestion(stream),
     ...delayQuestions(stream),
+    ...keepingQuestions(stream),
   })
   const unknowns = new UnknownFactsCollector()
   const delays = delaysOf(told, at, unknowns)
@@ -47,6 +49,12 @@ export async function inspectStream(sender: CallSender, request: StreamInspectio
     ...endsOf(info, at),
     memoryBytes: unknowns.read('memoryBytes', told.memoryBytes),
     delays,
+    keeping: keepingOf(
+      told,
+      infos?.map(({ name }) => name),
+      at,
+      unknowns,
+    ),
     groups,
     doneBeforeId: groups.length === infos?.length ? doneBefore(groups) : undefined,
     missingGroups: infos === undefined ? [] : expected.filter((name) => !infos.some((group) => group.name === name)),

@@ -14,6 +14,10 @@ export const COMMANDS_PER_STEP = {
   listenEvent: 3,
   /** Take a slot and a page; note cursor and mark, inspect the names, measure, give the slot back. */
   idleClaim: 6,
+  /** A second of a run that waits for turns of a rate limit: what is near is asked for, and taken. */
+  turnSecond: 10,
+  /** More for an event that comes back for its turn: its start, its acknowledgement, its place in the index. */
+  turnEvent: 3,
   publish: 1,
   /** More for an event whose publisher wakes pollers: raise the flag, and see whose it is; whoever raised it gives it its end, by one more. */
   flag: 2,

@@ -26,6 +26,10 @@ export interface PlanOptions {
   readonly wakes?: boolean
   /** Whether pollers wake the claimer for what failed. Default false. */
   readonly wakesClaimer?: boolean
+  /** Entries that wait already: how long each rate limit takes for them. Default 0. */
+  readonly backlog?: number
+  /** A rate limit of all routes together, beside those that the consumer has. Default: none. */
+  readonly rateLimit?: { readonly max: number; readonly perMs: number }
   /** Milliseconds to the server and back. Default 2. */
   readonly roundTripMs?: number
   /** What things cost; what is left out is not priced. */
@@ -44,7 +48,7 @@ export interface Rates {
   readonly redisCommand?: number
 }
 
-export type ResolvedPlanOptions = Required<PlanOptions>
+export type ResolvedPlanOptions = Required<Omit<PlanOptions, 'rateLimit'>> & Pick<PlanOptions, 'rateLimit'>
 
 const DEFAULTS: ResolvedPlanOptions = {
   scheduleMs: 60_000,
@@ -55,18 +59,19 @@ const DEFAULTS: ResolvedPlanOptions = {
   pollers: 1,
   wakes: false,
   wakesClaimer: false,
+  backlog: 0,
   roundTripMs: 2,
   rates: {},
 }
 
 const RATES = ['lambdaGbSecond', 'lambdaRequest', 'schedule', 'redisCommand'] as const
 const POSITIVE = ['scheduleMs', 'memoryMb', 'functionTimeoutMs'] as const
-const AMOUNTS = ['eventsPerSecond', 'handlerMs', 'roundTripMs'] as const
+const AMOUNTS = ['eventsPerSecond', 'handlerMs', 'backlog', 'roundTripMs'] as const
 
 /** @throws {TypeError | RangeError} A bad option. */
 export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
   const action = 'plan'
-  assertKnownOptions(action, options, Object.keys(DEFAULTS))
+  assertKnownOptions(action, options, [...Object.keys(DEFAULTS), 'rateLimit'])
   const resolved = withDefaults<ResolvedPlanOptions>(DEFAULTS, options)
   for (const name of POSITIVE) assertNumber(action, name, resolved[name], 1, Number.MAX_SAFE_INTEGER)
   for (const name of AMOUNTS) assertNumber(action, name, resolved[name], 0, Number.MAX_SAFE_INTEGER)
@@ -78,5 +83,13 @@ export function resolvePlanOptions(options: PlanOptions): ResolvedPlanOptions {
   for (const name of RATES)
     if (resolved.rates[name] !== undefined)
       assertNumber(action, `rates.${name}`, resolved.rates[name], 0, Number.MAX_SAFE_INTEGER)
+  if (resolved.rateLimit !== undefined) checkRateLimit(action, resolved.rateLimit)
   return resolved
+}
+
+function checkRateLimit(action: string, rateLimit: NonNullable<PlanOptions['rateLimit']>): void {
+  assertObject(action, 'rateLimit', rateLimit)
+  assertKnownKeys(`${action}: rateLimit`, rateLimit, ['max', 'perMs'])
+  assertInteger(action, 'rateLimit.max', rateLimit.max, 1)
+  assertNumber(action, 'rateLimit.perMs', rateLimit.perMs, 1, Number.MAX_SAFE_INTEGER)
 }

@@ -3,6 +3,7 @@ import type { ConsumerSettings } from '../../define/consumer-settings.ts'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from './commands.ts'
 import type { PlanOptions, Rates, ResolvedPlanOptions } from './options.ts'
 import { resolvePlanOptions } from './options.ts'
+import { limitOfAll, type RateLimitPlan, rateLimitPlan, rateLimitsOf } from './rate-limits.ts'
 
 /** What a consumer does and costs. */
 export interface Plan {
@@ -29,6 +30,8 @@ export interface Plan {
     readonly used: number
     readonly keepsUp: boolean
   }
+  /** What rate limits cost: those of the consumer, then that of the options. */
+  readonly rateLimits: readonly RateLimitPlan[]
   /** In 30 days. */
   readonly month: {
     readonly poller: FunctionMonth
@@ -72,34 +75,43 @@ const KEPT_MS = 2_000
  * @throws {TypeError | RangeError} A bad option.
  */
 export function plan(consumer: Consumer | ConsumerSet | ConsumerSettings, options: PlanOptions = {}): Plan {
-  const { settings, streams } = subjectOf(consumer)
+  const { subject, settings, streams } = subjectOf(consumer)
   const given = resolvePlanOptions(options)
-  const capacity = capacityOf(settings, given)
+  const limits = rateLimitsOf(subject, given)
+  const capacity = capacityOf(settings, given, limitOfAll(limits))
   return {
     latency: latencyOf(settings, given, capacity.keepsUp),
     retries: retriesOf(settings, given),
     capacity,
+    rateLimits: limits.map((limit) => rateLimitPlan(limit, settings, given)),
     month: monthOf(settings, given, Math.min(given.eventsPerSecond, capacity.eventsPerSecond), streams),
   }
 }
 
-/** The settings are those of all streams of a set, each of which is asked by itself. */
+/** What holds for one stream of a set holds for all, each of which is asked by itself. */
 function subjectOf(given: Consumer | ConsumerSet | ConsumerSettings): {
+  readonly subject: Consumer | ConsumerSettings
   readonly settings: ConsumerSettings
   readonly streams: number
 } {
-  const [first, ...others] = [given].flat() as readonly (Consumer | ConsumerSettings)[]
-  const settings = first && 'settings' in first ? first.settings : (first as ConsumerSettings)
-  return { settings, streams: 1 + others.length }
+  const [subject, ...others] = [given].flat() as [Consumer | ConsumerSettings, ...Consumer[]]
+  const settings = 'settings' in subject ? settingsOf(subject) : subject
+  return { subject, settings, streams: 1 + others.length }
 }
 
-function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions): Plan['capacity'] {
+/** A run starts what it reads as long as the longest of its routes fits. */
+function settingsOf({ settings, routeBounds }: Consumer): ConsumerSettings {
+  return { ...settings, handlerTimeoutMs: routeBounds.longestTimeoutMs }
+}
+
+/** @param limit Events a second that rate limits of all routes let start. */
+function capacityOf(settings: ConsumerSettings, options: ResolvedPlanOptions, limit: number): Plan['capacity'] {
   const { batchSize, mode } = settings
   const { eventsPerSecond, scheduleMs } = options
   const running = runningPollers(settings, options)
   const drained = running * speedOf(settings, options)
   const once = (1_000 * pollersOf(settings, options) * batchSize) / scheduleMs
-  const most = mode === 'once' && !options.wakes ? Math.min(once, drained) : drained
+  const most = Math.min(limit, mode === 'once' && !options.wakes ? Math.min(once, drained) : drained)
   const used = most > 0 ? eventsPerSecond / most : Infinity
   return { eventsPerSecond: most, used, keepsUp: used <= 1 }
 }

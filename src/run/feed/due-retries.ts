@@ -1,9 +1,11 @@
 import { retryOperationsOf } from '../../group/redis/redis-retries.ts'
 import type { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
+import { namedConditions } from './conditions-over.ts'
 import { LastDeliveries } from './last-deliveries.ts'
 import { RetryStarter } from './retry-starter.ts'
 import { StartPace } from './start-pace.ts'
+import type { WaitingClaimedEntry } from './waiting-claimed-entry.ts'
 
 /** Nothing of what is due could be started: how soon it is asked for again. */
 const STUCK_MS = 250
@@ -26,6 +28,8 @@ export class DueRetries {
   #askedAt = Number.NEGATIVE_INFINITY
   /** Nothing is taken before: what is due could not be started. */
   #takeAt = Number.NEGATIVE_INFINITY
+  /** What entries waited for when something was taken last. */
+  #conditions: readonly string[] = []
   #taken: { readonly requestMs: number; readonly repliedAt: number } | undefined
   #cancel: () => void = () => {}
 
@@ -44,7 +48,7 @@ export class DueRetries {
 
   /** Milliseconds until the next is due and may be taken, as far as is known. */
   get dueInMs(): number {
-    return Math.max(this.#dueAt, this.#takeAt) - this.#now
+    return Math.max(Math.min(this.#dueAt, this.#conditionDueAt), this.#takeAt) - this.#now
   }
 
   /** It is time to ask. */
@@ -55,7 +59,7 @@ export class DueRetries {
   /** @param isKnown Somebody says regularly what is due. */
   mayTake(isKnown: boolean): boolean {
     const now = this.#now
-    const isDue = now >= this.#dueAt || (!isKnown && this.asksDue)
+    const isDue = now >= Math.min(this.#dueAt, this.#conditionDueAt) || (!isKnown && this.asksDue)
     return isDue && now >= this.#takeAt && this.#pool.hasRoom && !this.last.isWaiting
   }
 
@@ -67,12 +71,11 @@ export class DueRetries {
     this.#takeAt = sentAt + STUCK_MS
     if (this.#taken)
       this.#pace.note(this.#taken.requestMs, this.#pool.isIdle ? sentAt - this.#taken.repliedAt : undefined)
-    const free = Math.max(1, this.#pace.entries - this.#pool.open)
+    const free = Math.max(1, this.#pace.entries - this.#pool.load + this.#pool.waiting)
     const room = policies ? policies.limit(free) : free
     const taken = room > 0 ? await this.#take(room) : undefined
     const repliedAt = this.#now
     this.#taken = { requestMs: repliedAt - sentAt, repliedAt }
-    this.last.add(taken?.handed ?? [])
     this.#starter.forgetStarted()
     const has = taken !== undefined && taken.called + taken.handed.length > 0
     this.#takeAt = has ? repliedAt : repliedAt + STUCK_MS
@@ -85,9 +88,47 @@ export class DueRetries {
     const { shared } = this.#run.parts
     const room = shared ? await shared.reserve(most) : most
     try {
-      return await this.#starter.take({ room, till: undefined, conditions: [] })
+      const conditions = namedConditions(this.#over, this.#run)
+      const taken = await this.#starter.take({ room, till: undefined, conditions })
+      this.#conditions = taken.left.conditions
+      await this.#startHanded(taken.handed)
+      return taken
     } finally {
       shared?.unreserve()
+    }
+  }
+
+  /** What is at its last delivery waits to be alone; of a type that has more it runs beside others. What has none left becomes a dead letter. */
+  async #startHanded(handed: readonly WaitingClaimedEntry[]): Promise<void> {
+    if (handed.length === 0) return
+    const { trusted, last, grouped, alone } = await this.#starter.byKind(handed)
+    this.last.add([...last, ...grouped, ...alone])
+    if (trusted.length > 0) this.last.add(await this.#starter.start(trusted))
+  }
+
+  /** Conditions of circuit breakers that hold by now; others are for claimers. */
+  get #over(): readonly string[] {
+    const { policies } = this.#run
+    return policies ? this.#conditions.filter((condition) => policies.comesBack(condition)) : []
+  }
+
+  get #conditionDueAt(): number {
+    return this.#over.length > 0 ? Number.NEGATIVE_INFINITY : (this.#run.policies?.conditionDueAt() ?? Infinity)
+  }
+
+  /** Starts a last delivery, with nothing beside it; or several, which are not waited for. @param inTurn Makes the request that starts them. */
+  async runLast(inTurn: (start: () => Promise<void>) => Promise<void>): Promise<void> {
+    const pool = this.#pool
+    try {
+      await inTurn(() => this.last.start())
+      // alone it waits for no others
+      pool.mayLinger = !this.last.isAlone
+      pool.fill()
+      if (this.last.isAlone) await pool.until(() => pool.isIdle)
+    } finally {
+      pool.mayLinger = true
+      this.last.hasRun()
+      pool.notify()
     }
   }
 

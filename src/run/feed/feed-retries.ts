@@ -21,8 +21,8 @@ export function openClaimerSlot({
   budget,
   clock,
 }: OpenSlotRequest): Promise<OpenedClaimerSlot | undefined> {
-  const { minIdleMs, concurrency, handlerTimeoutMs } = consumer.settings
-  const rounds = handlerRoundsLeft(budget, clock.monotonic(), handlerTimeoutMs)
+  const { minIdleMs, concurrency } = consumer.settings
+  const rounds = handlerRoundsLeft(budget, clock.monotonic(), consumer.routeBounds.longestTimeoutMs)
   // policies say how many once the run has begun
   const room = consumer.policies.length > 0 ? 0 : Math.min(CLAIM_PAGE_LIMITS.finds, concurrency * Math.max(1, rounds))
   return claimerOperationsOf(group).takeSlotAndClaim(leaseMs, { minIdleMs, cursor: undefined, room })
@@ -100,7 +100,9 @@ function numberDone({ report: { numbers } }: Run): number {
 }
 
 async function arrive({ time, parts }: Run, gate: IsolationGate, { claimed }: ClaimResult): Promise<void> {
-  const { alone } = findCrashSuspects(claimed, parts.consumer.settings.maxDeliveries)
+  // whose type is not known yet
+  const { fewestDeliveries } = parts.consumer.routeBounds
+  const { alone } = findCrashSuspects(claimed, () => fewestDeliveries)
   const patience = Promise.withResolvers<void>()
   const cancel = time.clock.after(PATIENCE_MS, patience.resolve)
   await gate.arrive(alone.length > 0, patience.promise)

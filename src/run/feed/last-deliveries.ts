@@ -23,10 +23,8 @@ export class LastDeliveries {
     this.#startedAt = run.time.clock.monotonic()
   }
 
-  /** Those that have no delivery left become dead letters. */
-  add(handed: readonly WaitingClaimedEntry[]): void {
-    const { trusted, last, grouped, alone } = this.#starter.byKind(handed)
-    this.#waiting = [...this.#waiting, ...trusted, ...last, ...grouped, ...alone]
+  add(entries: readonly WaitingClaimedEntry[]): void {
+    this.#waiting = [...this.#waiting, ...entries]
   }
 
   get isWaiting(): boolean {
@@ -45,11 +43,12 @@ export class LastDeliveries {
 
   /** Starts the next, or all. @throws {RedisConnectionError} No reply came. */
   async start(): Promise<void> {
-    const { concurrency, handlerTimeoutMs } = this.#run.parts.consumer.settings
+    const { settings, routeBounds } = this.#run.parts.consumer
     this.#sinceMs = this.#run.time.clock.monotonic()
-    this.#isAlone = this.#tookMs < handlerTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
+    this.#isAlone = this.#tookMs < routeBounds.longestTimeoutMs + (this.#sinceMs - this.#startedAt) / 2
     const { shared } = this.#run.parts
     if (this.#isAlone) await shared?.alone()
+    const { concurrency } = settings
     const most = this.#isAlone ? 1 : ((await shared?.reserve(concurrency)) ?? concurrency)
     const next = this.#waiting.slice(0, most)
     this.#waiting = this.#waiting.slice(next.length)

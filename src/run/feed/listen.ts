@@ -158,8 +158,8 @@ class Listening {
   get #mayRead(): boolean {
     const { batchSize, concurrency } = this.#run.parts.consumer.settings
     const pool = this.#pool
-    // what a policy holds back takes no place
-    const hasFew = pool.isGathering || pool.open < Math.max(batchSize, concurrency)
+    // what a policy holds back, or waits for its route, takes no place
+    const hasFew = pool.isGathering || pool.open - pool.waiting < Math.max(batchSize, concurrency)
     const hasRoom = pool.isIdle || (pool.hasRoom && hasFew && this.reader.hasRoom)
     return hasRoom && !this.#retries.last.isTurn && !this.#retries.last.isAlone
   }
@@ -253,18 +253,7 @@ class Listening {
 
   /** Starts a last delivery, with nothing beside it; or several, which are not waited for. */
   async #startLast(): Promise<void> {
-    const { last } = this.#retries
-    try {
-      await this.#inTurn(() => last.start())
-      // alone it waits for no others
-      this.#pool.mayLinger = !last.isAlone
-      this.#pool.fill()
-      if (last.isAlone) await this.#pool.until(() => this.#pool.isIdle)
-    } finally {
-      this.#pool.mayLinger = true
-      last.hasRun()
-      this.#pool.notify()
-    }
+    await this.#retries.runLast((start) => this.#inTurn(start))
   }
 
   #inTurn<T>(ask: () => Promise<T>): Promise<T> {

@@ -1,8 +1,8 @@
 import type { ClaimedEntry } from '../../group/delivery.ts'
 import type { ClaimerOperations, ClaimResult, SetAsideSummary } from '../../group/group.ts'
-import { isDecidedByServer, isThere } from '../awaited.ts'
 import { CallPool } from '../call-pool.ts'
 import type { Run } from '../run.ts'
+import { isOver, namedConditions } from './conditions-over.ts'
 import type { IsolationGate } from './isolation-gate.ts'
 import type { Kinds } from './retry-starter.ts'
 import { RetryStarter } from './retry-starter.ts'
@@ -33,14 +33,14 @@ export class RetryFeeder {
 
   /** @param gate Shared by all runs of the invocation. */
   constructor(run: Run, claims: ClaimerOperations, gate: IsolationGate) {
-    const { concurrency, handlerTimeoutMs } = run.parts.consumer.settings
+    const { concurrency } = run.parts.consumer.settings
     this.#run = run
     this.#gate = gate
     this.#pool = new CallPool(run.time.clock, concurrency, false, run.parts.shared)
     this.#starter = new RetryStarter(run, claims, this.#pool)
     this.#turns = new RetryTurns(run, this.#pool, gate)
     this.#pace = new StartPace(concurrency)
-    this.#aloneMs = handlerTimeoutMs
+    this.#aloneMs = run.parts.consumer.routeBounds.longestTimeoutMs
   }
 
   /** Time was up before all was taken that comes back now. */
@@ -65,7 +65,7 @@ export class RetryFeeder {
     const page = this.#starter.wait(claimed)
     let left: ReadonlySet<string> = new Set()
     try {
-      await this.#inOrder(this.#starter.byKind(page), aside)
+      await this.#inOrder(await this.#starter.byKind(page), aside)
     } finally {
       this.#pool.fill()
       await this.#pool.until(() => this.#pool.isIdle)
@@ -82,7 +82,7 @@ export class RetryFeeder {
     const alone = isFirst ? await this.#alone(page.alone, 1, () => true) : page.alone
     if (isFirst && alone.length > 0) return
     const kinds = [page.grouped, alone].filter(({ length }) => length > 0).length
-    const handed = this.#starter.byKind(await this.#takeOn(aside, 1 + kinds))
+    const handed = await this.#starter.byKind(await this.#takeOn(aside, 1 + kinds))
     await this.#together([...handed.trusted, ...page.trusted], 1 + kinds, this.#pace)
     await this.#last([...handed.last, ...page.last], 1 + kinds)
     await this.#together(page.grouped, alone.length > 0 ? 2 : 1)
@@ -111,7 +111,7 @@ export class RetryFeeder {
         this.#dueAt = Infinity
         return
       }
-      const told = conditions.filter((condition) => !isDecidedByServer(condition))
+      const told = namedConditions(conditions, this.#run)
       const taken = await this.#starter.take({ room, till: hasMore ? this.#till : undefined, conditions: told })
       this.#till = taken.till
       handed.push(...taken.handed)
@@ -136,12 +136,7 @@ export class RetryFeeder {
 
   /** Conditions that hold by now and that this run has not emptied. */
   #over({ conditions }: SetAsideSummary): readonly string[] {
-    const { policies, alwaysOn, pauses, parts } = this.#run
-    const isOver = (condition: string) =>
-      isThere(condition, parts.consumer, alwaysOn.unavailable) ||
-      pauses.isOver(condition) ||
-      policies?.isOver(condition) === true
-    return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition))
+    return conditions.filter((condition) => !this.#emptied.has(condition) && isOver(condition, this.#run))
   }
 
   /** @returns Those that still wait. */

@@ -6,6 +6,7 @@ import type { CallPool } from '../call-pool.ts'
 import { hasOutcome } from '../entry-in-hand.ts'
 import { Job } from '../job.ts'
 import type { Run } from '../run.ts'
+import { deliveryLimitOf } from './own-deliveries.ts'
 import type { CrashSuspects } from './suspects.ts'
 import { findCrashSuspects } from './suspects.ts'
 import { WaitingClaimedEntry } from './waiting-claimed-entry.ts'
@@ -47,10 +48,17 @@ export class RetryStarter {
     return entries
   }
 
-  /** Those that have no delivery left become dead letters. */
-  byKind(entries: readonly WaitingClaimedEntry[]): Kinds {
-    const { time, parts } = this.#run
-    const { usedUp, ...kinds } = findCrashSuspects(entries, parts.consumer.settings.maxDeliveries)
+  /** Those that have no delivery left become dead letters. @throws {RedisConnectionError} No reply came: all of them go back. */
+  async byKind(entries: readonly WaitingClaimedEntry[]): Promise<Kinds> {
+    const { time } = this.#run
+    const limitOf = await deliveryLimitOf(this.#run, this.#claims, entries).catch((error: unknown) => {
+      for (const entry of entries) {
+        entry.giveBack()
+        this.#waiting.delete(entry)
+      }
+      throw error
+    })
+    const { usedUp, ...kinds } = findCrashSuspects(entries, limitOf)
     for (const entry of usedUp) {
       entry.setAside(time.clock.now())
       this.#waiting.delete(entry)
@@ -87,7 +95,8 @@ export class RetryStarter {
   async take(wanted: TakeRequest): Promise<Taken> {
     const { settler, report, pauses, parts } = this.#run
     const done = settler.takeDone()
-    const { maxDeliveries } = parts.consumer.settings
+    // the server does not know of which type an entry is: what may be at its last delivery is handed over
+    const { fewestDeliveries: maxDeliveries } = parts.consumer.routeBounds
     const request = { ...this.#bounds, ...wanted, maxDeliveries }
     const call = this.#claims.settleAndTake(parts.slot, done, request)
     const taken = await settler.by(done, call).catch((error: unknown) => {

@@ -44,11 +44,11 @@ export class StreamReader {
   #requestMs = Infinity
 
   constructor(run: Run, scaler: BacklogScaler) {
-    const { routes, settings } = run.parts.consumer
+    const { routes, routeBounds, settings } = run.parts.consumer
     this.#run = run
     this.#scaler = scaler
     const hasBatches = [...routes.values()].some(({ batching }) => batching)
-    this.#neverAhead = settings.mode !== 'drain' || settings.maxDeliveries === 1 || hasBatches
+    this.#neverAhead = settings.mode !== 'drain' || routeBounds.fewestDeliveries === 1 || hasBatches
   }
 
   /** A read ahead was sent and what it brings has yet to be taken. */
@@ -103,7 +103,7 @@ export class StreamReader {
     if (this.#neverAhead || this.#mayBeAtLimit || this.#hasFailed || alwaysOn.limit() === 0 || this.#ahead) return false
     if (handlersMs > this.#requestMs * AHEAD_REQUESTS || !settler.hasOnlyAcks) return false
     if (this.#room < 1) return false
-    return time.mayStart(time.clock.monotonic() + handlersMs + parts.consumer.settings.handlerTimeoutMs)
+    return time.mayStart(time.clock.monotonic() + handlersMs + parts.consumer.routeBounds.longestTimeoutMs)
   }
 
   /** Sends the next read, whose entries wait for those in hand. */

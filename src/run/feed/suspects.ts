@@ -1,5 +1,6 @@
 import { AGING_CONSUMER, PARKED_CONSUMER } from '../../core/keys.ts'
 import type { ClaimedEntry } from '../../group/delivery.ts'
+import type { DeliveryLimit } from './own-deliveries.ts'
 
 /** Claimed entries by how they run. */
 export interface CrashSuspects<Entry extends ClaimedEntry> {
@@ -20,18 +21,21 @@ export interface CrashSuspects<Entry extends ClaimedEntry> {
  * delivery runs in a small group, a later one or the last alone. Suspects come after the others, so that they take none with them.
  *
  * Where a process dies during last deliveries, nothing is left for those that ran beside the one that killed it.
+ *
+ * @param limitOf How many deliveries an entry gets.
  */
 export function findCrashSuspects<Entry extends ClaimedEntry>(
   entries: readonly Entry[],
-  maxDeliveries: number,
+  limitOf: DeliveryLimit,
 ): CrashSuspects<Entry> {
-  const isLast = ({ deliveryCount }: Entry) => deliveryCount + 1 >= maxDeliveries
-  const mustBeAlone = (entry: Entry) => runsAlone(entry.deliveryCount + 1, maxDeliveries)
-  const waiting = entries.filter(({ deliveryCount }) => deliveryCount < maxDeliveries)
+  const isLast = (entry: Entry) => entry.deliveryCount + 1 >= limitOf(entry)
+  const mustBeAlone = (entry: Entry) => runsAlone(entry.deliveryCount + 1, limitOf(entry))
+  const isUsedUp = (entry: Entry) => entry.deliveryCount >= limitOf(entry)
+  const waiting = entries.filter((entry) => !isUsedUp(entry))
   const above = waiting.filter(isAboveSuspicion)
   const suspects = waiting.filter((entry) => !isAboveSuspicion(entry))
   return {
-    usedUp: entries.filter(({ deliveryCount }) => deliveryCount >= maxDeliveries),
+    usedUp: entries.filter(isUsedUp),
     trusted: above.filter((entry) => !isLast(entry)),
     last: above.filter(isLast),
     grouped: suspects.filter((entry) => !mustBeAlone(entry)),

@@ -79,13 +79,15 @@ export class RetryTurns {
     let last: { readonly requestMs: number; readonly repliedAt: number } | undefined
     for (;;) {
       pool.fill()
-      const isFull = pool.queued > 0 || pool.open >= atOnce
+      // suspects die with what waits beside them; what else waits for its route takes no place
+      const taken = pace ? pool.load - pool.waiting : pool.open
+      const isFull = pool.queued > 0 || taken >= atOnce || pool.isCongested
       const hasBytes = pool.isIdle || settler.bytes < parts.consumer.settings.maxBytes
       const mayStart = !isFull && hasBytes && hasMore() && mayGoOn()
       if (last && (mayStart || pool.isIdle))
         pace?.note(last.requestMs, pool.isIdle ? time.clock.monotonic() - last.repliedAt : undefined)
       if (mayStart) {
-        const wanted = (pace?.entries ?? atOnce) - pool.open
+        const wanted = (pace?.entries ?? atOnce) - taken
         // counts rise when handlers start: none is started that has to wait for a place
         const most = shared ? await shared.reserve(wanted) : wanted
         try {

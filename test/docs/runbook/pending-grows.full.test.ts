@@ -1,5 +1,5 @@
 import type { ConsumerOptions } from 'millrace'
-import { createPublisher, poll } from 'millrace'
+import { circuitBreaker, createPublisher, poll, rateLimit } from 'millrace'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { claimOnce } from '../../support/claim-once.ts'
 import { publishAgo } from '../../support/past.ts'
@@ -98,6 +98,57 @@ describe('the runbook: pending grows', () => {
 
     await desk.sees(results[0])
     expect(await seenBy(scenario)).toMatchObject({ pending: 0 })
+  })
+
+  test('A circuit breaker stays open', async () => {
+    const scenario = await startScenario(DURABLE)
+    const { redis, raw, publish } = scenario
+    const desk = deskAt(scenario)
+    const { looks, fixes, results } = causeOf('A circuit breaker stays open')
+    const use = () => [circuitBreaker({ failures: 2, perMs: 60_000, probeAfterMs: 60_000 })]
+    await publish(...names('o', 4))
+    await poll(
+      billing(() => Promise.reject(new Error('mail is down')), { use: use(), concurrency: 1 }),
+      { redis },
+    )
+    await raw.hset('{orders}:billing:breakers', 'opened OrderPaid', Date.now() - 3_700_000)
+
+    for (const look of looks) await desk.sees(look)
+    await desk.run(fixes[0] as string)
+    await scenario.age(60_000)
+    await claimOnce(
+      billing(() => {}, { use: use() }),
+      { redis },
+    )
+
+    await desk.sees(results[0])
+    expect(await seenBy(scenario)).toMatchObject({ pending: 0 })
+  })
+
+  test('A rate limit is too low', async () => {
+    const scenario = await startScenario(DURABLE)
+    const { redis, publish } = scenario
+    const desk = deskAt(scenario)
+    const { looks, settings, results } = causeOf('A rate limit is too low')
+    const { max = 0, perMs = 0 } = settings
+    await publish(...names('o', 10))
+    await poll(
+      billing(() => {}, { use: [rateLimit({ max: 1, perMs: 60_000 })] }),
+      { redis },
+    )
+
+    for (const look of looks) await desk.sees(look)
+    await scenario.raw.del('{orders}:billing:rate:*')
+    await scenario.age(3_600_000)
+    const raised = billing(() => {}, { use: [rateLimit({ max, perMs })] })
+    await expect
+      .poll(async () => {
+        await claimOnce(raised, { redis })
+        return (await seenBy(scenario)).pending
+      })
+      .toBe(0)
+
+    await desk.sees(results[0])
   })
 
   test('Handlers are at work', async () => {

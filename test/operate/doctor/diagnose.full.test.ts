@@ -1,6 +1,6 @@
 import { Redis as Upstash } from '@upstash/redis'
 import { Redis } from 'ioredis'
-import { type Consumer, type ConsumerOptions, NonRetryableError, poll } from 'millrace'
+import { type Consumer, type ConsumerOptions, NonRetryableError, on, poll } from 'millrace'
 import { connectIoredis } from 'millrace/ioredis'
 import { diagnose, type Finding, redriveDeadLetters } from 'millrace/operate'
 import { connectMemory } from 'millrace/testing'
@@ -9,7 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { createAclUsers, urlOf } from '../../infra/acl-users.ts'
 import { publishAgo, quietSince } from '../../support/past.ts'
 import { startRestServer } from '../../support/rest-server.ts'
-import { billing, DLQ, names, type Scenario, startScenario } from '../../support/scenario.ts'
+import { billing, DLQ, names, OrderPaid, type Scenario, startScenario } from '../../support/scenario.ts'
 import { watchCommands } from '../../support/watch-commands.ts'
 
 const DURABLE = { server: { args: ['--appendonly', 'yes', '--enable-debug-command', 'yes'] } }
@@ -60,9 +60,11 @@ describe('diagnose()', () => {
     const sent = (await watch.seen()).map(([name]) => name)
 
     expect(sent.filter((name) => name === 'info')).toHaveLength(1)
-    expect(sent.length).toBeLessThan(74)
+    expect(sent.length).toBeLessThan(84)
     expect(new Set(sent)).toEqual(
-      new Set('info time evalsha eval xinfo pttl xpending exists hget get zcount zcard zrangebyscore'.split(' ')),
+      new Set(
+        'info time evalsha eval xinfo pttl xpending exists hget hgetall get zcount zcard zrangebyscore'.split(' '),
+      ),
     )
     expect(await scenario.raw.dump('orders')).toEqual(before)
     expect(await scenario.raw.keys('*')).toHaveLength(2)
@@ -106,6 +108,16 @@ describe('timeouts', () => {
     expect(of('timeouts', found)).toEqual([
       "error: The function's timeout, 10500 ms, is below handlerTimeoutMs + reserveMs, 10000 + 1000 ms: nothing runs → " +
         "set the function's timeout to 11 s or more, or handlerTimeoutMs to at most 9500",
+    ])
+  })
+
+  test('a function that ends before the longest handler of a route does is an error', async () => {
+    const routes = [on(OrderPaid, () => {}, { handlerTimeoutMs: 30_000 })]
+    const found = await findings(await healthy(), sound({ routes }), { functionTimeoutMs: 20_000 })
+
+    expect(of('timeouts', found)).toEqual([
+      'error: The function\'s timeout, 20000 ms, is below handlerTimeoutMs of "OrderPaid" + reserveMs, 30000 + 1000 ms: nothing runs → ' +
+        'set the function\'s timeout to 31 s or more, or handlerTimeoutMs of "OrderPaid" to at most 19000',
     ])
   })
 
@@ -662,7 +674,7 @@ describe('what is refused', () => {
     ['orders-claimer', 'cluster eviction memory persistence role version'],
     [
       'orders-poller',
-      'aging claiming cluster consumers eviction index memory pending persistence polling role set-aside unknown-types version',
+      'aging claiming cluster consumers dead-group eviction index memory pending persistence polling role set-aside unknown-types version',
     ],
   ])('is unknown to %s, with the missing right, and all else is known', async (user, expected) => {
     const scenario = await healthy()

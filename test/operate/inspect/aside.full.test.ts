@@ -55,7 +55,14 @@ test('inspectStreams() splits what is pending, and says when what is set aside c
 
   expect({ pending, inHand, parked }).toEqual({ pending: 6, inHand: 1, parked: 5 })
   expect(aside).toEqual({
-    byTime: { entries: 2, due: 0, nextDueInMs: expect.any(Number), running: 0 },
+    byTime: {
+      entries: 2,
+      due: 0,
+      handedBack: 0,
+      nextDueInMs: expect.any(Number),
+      sample: { sampled: 2, atNoDelivery: 0 },
+      running: 0,
+    },
     byCondition: {
       entries: 3,
       conditions: [
@@ -75,7 +82,7 @@ test('inspectStreams() says what is due, and since when, and what was taken', as
 
   const aside = await asideOf(scenario)
 
-  expect(aside?.byTime).toEqual({ entries: 2, due: 2, nextDueInMs: expect.any(Number), running: 1 })
+  expect(aside?.byTime).toMatchObject({ entries: 2, due: 2, nextDueInMs: expect.any(Number), running: 1 })
   expect(aside?.byTime?.nextDueInMs).toSatisfy((ms: number) => ms > -600_001 && ms <= -540_000)
 })
 
@@ -130,8 +137,9 @@ test('millrace status --details shows what is set aside, the fullest condition f
 
   const lines = run.lines.map((line) => line.replace(/\d+s|<1s/g, 'AGE').trim())
   const at = lines.findIndex((line) => line.startsWith('for a time'))
-  expect(lines.slice(at, at + 4)).toEqual([
+  expect(lines.slice(at, at + 5)).toEqual([
     'for a time  1, 0 due now, the next in AGE',
+    'retry  1',
     'for a condition  3',
     expect.stringMatching(/^closed so.*uth {2}2, the oldest published AGE ago$/),
     'closed north  1, the oldest published AGE ago',

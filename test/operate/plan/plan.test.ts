@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { createPublisher, poll } from 'millrace'
+import { claim, createPublisher, defineConsumer, on, poll, rateLimit } from 'millrace'
 import { plan } from 'millrace/operate'
 import { describe, expect, test } from 'vitest'
 import { COMMANDS_PER_STEP, IDLE_ROUND_TRIPS } from '../../../src/operate/plan/commands.ts'
@@ -180,6 +180,19 @@ describe('plan()', () => {
     expect(latency).toMatchObject({ meanMs: Infinity, worstMs: Infinity })
   })
 
+  test('keeps the time of the longest of its routes', () => {
+    const of = (handlerTimeoutMs: number) => ({ handlerTimeoutMs, minIdleMs: 60_000, batchSize: 10 })
+    const { stream, group } = consumer
+    const own = defineConsumer({
+      stream,
+      group,
+      ...of(1_000),
+      routes: [on(OrderPaid, () => {}, { handlerTimeoutMs: 30_000 })],
+    })
+
+    expect(plan(own)).toEqual(plan(billing(() => {}, of(30_000))))
+  })
+
   test('takes settings as well', () => {
     expect(plan(consumer.settings)).toEqual(plan(consumer))
   })
@@ -193,5 +206,77 @@ describe('plan()', () => {
     [{ rates: { redisCommand: '1' } }, /rates.redisCommand must be a number/],
   ])('refuses %j', (options, message) => {
     expect(() => plan(consumer, options as never)).toThrow(message)
+  })
+})
+
+describe('plan() of rate limits', () => {
+  const limited = billing(() => {}, { use: [rateLimit({ max: 10, perMs: 1_000 })] })
+
+  test('says how long a backlog takes, and what runs cost that wait for turns', () => {
+    const { rateLimits, capacity } = plan(limited, { backlog: 1_000, eventsPerSecond: 1, memoryMb: 1_024 })
+
+    // 9.71 a second, of which one goes to what comes meanwhile; a poller and a claimer are there for 55 s of each minute
+    expect(rateLimits).toEqual(
+      [
+        {
+          max: 10,
+          perMs: 1_000,
+          isByName: false,
+          eventsPerSecond: 1_000 / 103,
+          used: expect.closeTo(0.103, 5),
+          backlogMs: 114_827,
+          backlogGbSeconds: 211,
+          backlogRedisCommands: 5_450,
+        },
+      ].map((one) => expect.objectContaining({ ...one, eventsPerSecond: expect.closeTo(one.eventsPerSecond, 2) })),
+    )
+    expect(capacity.eventsPerSecond).toBeCloseTo(1_000 / 103, 2)
+  })
+
+  test('says so where more comes than may start', () => {
+    const { rateLimits, capacity } = plan(limited, { backlog: 1, eventsPerSecond: 20 })
+
+    expect(capacity.keepsUp).toBe(false)
+    expect(rateLimits).toMatchObject([
+      { backlogMs: Infinity, backlogGbSeconds: expect.toSatisfy((n) => n > 1_000_000) },
+    ])
+  })
+
+  test('takes one beside, and lets none of a name or a type hold back the others', () => {
+    const by = rateLimit({ max: 1, perMs: 1_000, by: ({ type }) => type })
+    const { rateLimits, capacity } = plan(
+      billing(() => {}, { use: [by] }),
+      { rateLimit: { max: 5, perMs: 1_000 } },
+    )
+
+    expect(rateLimits.map(({ max, isByName }) => [max, isByName])).toEqual([
+      [1, true],
+      [5, false],
+    ])
+    expect(capacity.eventsPerSecond).toBeCloseTo(5_000 / 1_030, 2)
+  })
+
+  test.each([
+    [{ backlog: -1 }, /backlog must be >= 0/],
+    [{ rateLimit: { max: 0, perMs: 1 } }, /rateLimit.max must be/],
+    [{ rateLimit: { max: 1, perMs: 1, by: 1 } }, /by/],
+  ])('refuses %j', (options, message) => {
+    expect(() => plan(limited, options as never)).toThrow(message)
+  })
+
+  test('counts no fewer commands than a claimer sends that waits for turns', async () => {
+    const { redis, publish, server } = await startScenario()
+    const paced = billing(() => {}, { use: [rateLimit({ max: 5, perMs: 1_000 })], mode: 'once', batchSize: 100 })
+    await publish(...names('o', 60))
+    await poll(paced, { redis, remainingMs: 12_000 })
+    const watch = await watchCommands(server.url)
+    const report = await claim(paced, { redis, remainingMs: 16_000 })
+    const sent = (await watch.sent()).length
+    const planned =
+      (report.durationMs / 1_000) * COMMANDS_PER_STEP.turnSecond + report.acked * COMMANDS_PER_STEP.turnEvent
+
+    expect(report.acked).toBeGreaterThan(9)
+    expect(sent / planned).toBeGreaterThan(0.4)
+    expect(sent / planned).toBeLessThan(1.2)
   })
 })

@@ -57,6 +57,7 @@ const TOLD = Object.keys({
   deadLetterRefused: true,
   deadLetterNoticeFailed: true,
   published: true,
+  janitorEnded: true,
 } satisfies Record<keyof Observed, true>) as (keyof Observed)[]
 
 /** How a run differs from a plain one. */

@@ -13,6 +13,8 @@ const HOST = join(import.meta.dirname, 'host.ts')
 const CHECK_EVERY_MS = 25
 /** Above every consumer's `minIdleMs`. */
 const LONG_IDLE_MS = 600_000
+/** Far above what two functions hold. */
+const MOST_SLOTS = 100
 
 /** A consumer's stream and group. */
 type Group = Pick<Consumer, 'stream' | 'group'>
@@ -129,8 +131,9 @@ async function countUndone(raw: Redis, { stream, group }: Group): Promise<number
 
 /** Ends a dead process's leases, and makes what it held look as if nothing had happened to it for long. */
 async function forgetHolder(raw: Redis, { stream, group }: Group): Promise<void> {
-  const slots = await raw.keys(`${slotPrefixOf(stream)}:${group}:slot:*`)
-  if (slots.length > 0) await raw.del(...slots)
+  // by name: KEYS holds up a server that has millions
+  const names = ['poller', 'claimer'].flatMap((kind) => Array.from({ length: MOST_SLOTS }, (_, n) => `${kind}-${n}`))
+  await raw.del(...names.map((name) => `${slotPrefixOf(stream)}:${group}:slot:${name}`))
   const rows = (await raw.xpending(stream, group, '-', '+', 100_000).catch(() => [])) as [string, string][]
   for (const [id, owner] of rows) {
     // what is set aside comes back by itself, in its time

@@ -14,7 +14,7 @@ export const claimingCheck = defineCheck({
   check: 'claiming',
   scope: 'group',
   needs: ['oldest', 'byTime'],
-  look({ oldest, byTime: { due, nextDueInMs = 0 } }, { consumer }) {
+  look({ oldest, byTime: { due, nextDueInMs = 0, handedBack, sample } }, { consumer }) {
     if (!consumer) return []
     if (nextDueInMs <= -PATIENCE_MS)
       return [
@@ -25,7 +25,12 @@ export const claimingCheck = defineCheck({
       ]
     const limitMs = consumer.settings.minIdleMs + PATIENCE_MS
     // what is set aside comes back by its index, whatever its idle clock says
-    const left = oldest.filter(({ consumerName, idleMs }) => consumerName !== PARKED_CONSUMER && idleMs >= limitMs)
+    // but where nothing waits at no delivery, what no delivery counts for was handed back, and is due at once
+    const isHandedBack = handedBack > 0 && !sample?.atNoDelivery
+    const left = oldest.filter(
+      ({ consumerName, deliveryCount, idleMs }) =>
+        idleMs >= limitMs && (consumerName !== PARKED_CONSUMER || (isHandedBack && deliveryCount === 0)),
+    )
     const [first] = left
     if (!first) return []
     return [

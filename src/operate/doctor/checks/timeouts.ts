@@ -1,5 +1,5 @@
 import type { ConsumerSettings } from '../../../define/consumer-settings.ts'
-import type { Route } from '../../../define/route.ts'
+import type { BoundRoute, RouteBounds } from '../../../define/route-settings.ts'
 import { quotedValue } from '../../../errors.ts'
 import { defineCheck } from '../check.ts'
 import type { CheckResult } from '../finding.ts'
@@ -18,40 +18,56 @@ export const timeoutsCheck = defineCheck({
   needs: [],
   look(_facts, { consumer, functionTimeoutMs, targetTimeoutsMs }) {
     if (!consumer) return []
-    const { settings, routes } = consumer
+    const { settings, routes, routeBounds } = consumer
     return [
-      ...ofFunction(settings, functionTimeoutMs),
-      ...ofRenewal(settings),
+      ...ofFunction(settings, routeBounds, functionTimeoutMs),
+      ...ofRenewal(settings, routeBounds),
       ...[...routes.values()].flatMap((route) => ofRemote(route, settings, targetTimeoutsMs[route.event.type])),
     ]
   },
 })
 
-function ofFunction({ handlerTimeoutMs, reserveMs }: ConsumerSettings, functionTimeoutMs: number | undefined) {
+function ofFunction(
+  { reserveMs }: ConsumerSettings,
+  { longestTimeoutMs: handlerTimeoutMs, longestType }: RouteBounds,
+  functionTimeoutMs: number | undefined,
+) {
+  const whose = ownedBy(longestType)
   const needed = handlerTimeoutMs + reserveMs
   if (functionTimeoutMs === undefined || functionTimeoutMs >= needed) return []
   return [
     errorResult(
-      `The function's timeout, ${functionTimeoutMs} ms, is below handlerTimeoutMs + reserveMs, ${handlerTimeoutMs} + ${reserveMs} ms: nothing runs`,
-      `set the function's timeout to ${Math.ceil(needed / 1_000)} s or more, or handlerTimeoutMs to at most ${Math.max(0, functionTimeoutMs - reserveMs)}`,
+      `The function's timeout, ${functionTimeoutMs} ms, is below handlerTimeoutMs${whose} + reserveMs, ${handlerTimeoutMs} + ${reserveMs} ms: nothing runs`,
+      `set the function's timeout to ${Math.ceil(needed / 1_000)} s or more, or handlerTimeoutMs${whose} to at most ${Math.max(0, functionTimeoutMs - reserveMs)}`,
     ),
   ]
 }
 
-function ofRenewal({ allowLongHandlers, minIdleMs, handlerTimeoutMs }: ConsumerSettings): CheckResult[] {
+function ofRenewal(
+  { allowLongHandlers, minIdleMs }: ConsumerSettings,
+  { longestTimeoutMs: handlerTimeoutMs, longestType }: RouteBounds,
+): CheckResult[] {
   if (!allowLongHandlers || minIdleMs >= handlerTimeoutMs) return []
   return [
     infoResult(
-      `Handlers may take handlerTimeoutMs, ${handlerTimeoutMs} ms, and are claimed after minIdleMs, ${minIdleMs} ms, unless renewed`,
+      `Handlers may take handlerTimeoutMs${ownedBy(longestType)}, ${handlerTimeoutMs} ms, and are claimed after minIdleMs, ${minIdleMs} ms, unless renewed`,
       `set minIdleMs to ${handlerTimeoutMs + 5_000} or more where a handler may block the event loop: it then cannot be renewed, and runs twice`,
     ),
   ]
 }
 
+/** A route that has a time of its own. */
+function ownedBy(type: string | undefined): string {
+  return type === undefined ? '' : ` of ${quotedValue(type)}`
+}
+
 /** @param ownMs The timeout of the function behind the route. */
-function ofRemote({ event, handler }: Route, settings: ConsumerSettings, ownMs: number | undefined): CheckResult[] {
+function ofRemote(
+  { event, handler, settings: { handlerTimeoutMs } }: BoundRoute,
+  { minIdleMs }: ConsumerSettings,
+  ownMs: number | undefined,
+): CheckResult[] {
   if (!isRemote(handler)) return []
-  const { handlerTimeoutMs, minIdleMs } = settings
   const { timeoutMs: waitMs = handlerTimeoutMs } = handler
   const name = `The function that handles ${quotedValue(event.type)}`
   const verdicts: CheckResult[] = []

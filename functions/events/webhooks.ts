@@ -1,0 +1,17 @@
+import type { EventOf } from 'millrace'
+import { defineEvent } from 'millrace'
+import * as z from 'zod/mini'
+
+/** What a merchant is called: part of keys, so that nothing else gets in. */
+export const merchantId = z.string().check(z.regex(/^[\w-]{1,64}$/))
+
+/** A merchant is to hear of something. The data goes to its endpoint as it is. */
+export const WebhookDue = defineEvent('WebhookDue', {
+  payload: z.object({
+    merchantId,
+    type: z.string().check(z.regex(/^[\w.-]{1,128}$/)),
+    data: z.record(z.string(), z.unknown()),
+  }),
+})
+
+export type WebhookEvent = EventOf<typeof WebhookDue>

@@ -1,0 +1,35 @@
+import { assertObject, wrongUseError } from '../core/options.ts'
+import type { JanitorStream } from './janitor-options.ts'
+import { checkJanitorStreams } from './janitor-options.ts'
+
+/** Where a deployment says what its streams are trimmed by, and who their groups are: JSON, an array with one object a stream, `{ stream, maxLength, groups, … }`. */
+export const JANITOR_VARIABLE = 'MILLRACE_JANITOR'
+
+/**
+ * The streams of a janitor with what its deployment sets: the template has the last word, and its groups join those of the code.
+ *
+ * @throws {TypeError | RangeError} The variable is not JSON of that form, or a value is out of range.
+ */
+export function deployedStreams(streams: readonly JanitorStream[], env: NodeJS.ProcessEnv): readonly JanitorStream[] {
+  const json = env[JANITOR_VARIABLE]
+  if (!json) return streams
+  const action = `read ${JANITOR_VARIABLE}`
+  const deployed = parse(action, json)
+  const merged = streams.map((given) => {
+    const { groups, ...limits } = deployed.find(({ stream }) => stream === given.stream) ?? {}
+    if (!groups) return { ...given, ...limits }
+    return { ...given, ...limits, groups: { ...given.groups, ...groups } }
+  })
+  return checkJanitorStreams(action, merged)
+}
+
+function parse(action: string, json: string): readonly JanitorStream[] {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(json)
+  } catch {}
+  if (!Array.isArray(parsed) || parsed.length === 0)
+    throw wrongUseError(action, 'it must be a JSON array of { stream, … }, one per stream')
+  for (const one of parsed) assertObject(action, 'every stream', one)
+  return checkJanitorStreams(action, parsed as JanitorStream[])
+}

@@ -1,0 +1,64 @@
+import type { Outcome } from '../core/outcome.ts'
+import { OUTCOME_KINDS } from '../core/outcome.ts'
+import type { CheckedPolicyDecision } from './checked-policy-decision.ts'
+import { hasOutcome } from './entry-in-hand.ts'
+import type { HeldJobs } from './held-jobs.ts'
+import type { Job } from './job.ts'
+import type { PoliciesOfRun } from './policy-engine.ts'
+import type { Run } from './run.ts'
+
+/** What policies decide about the jobs of a pool that wait for their calls, or whose calls failed. */
+export class PolicyDecisions {
+  readonly #held: HeldJobs
+  readonly #queued: () => readonly Job[]
+  readonly #close: () => void
+
+  /** @param queued Jobs that nobody has taken yet. @param close A job has its outcome that it waited for. */
+  constructor(held: HeldJobs, queued: () => readonly Job[], close: () => void) {
+    this.#held = held
+    this.#queued = queued
+    this.#close = close
+  }
+
+  /** Policies hear of the ends of jobs of one run, and may decide about those that they hold back. */
+  over(jobs: readonly Job[]): void {
+    const [{ run }] = jobs as [Job]
+    const { policies } = run
+    if (!policies?.follows) return
+    // those decided about end as well, one after the other: a thousand may hang on each other
+    const over = [...jobs]
+    for (const job of over) {
+      const isDone = job.outcome !== undefined && OUTCOME_KINDS[job.outcome.kind].counter === 'acked'
+      for (const [id, decision] of policies.ended(job, isDone)) {
+        const decided = this.#decideWaiting(run, id, (job) => policies.outcomeOf(decision, job, run.time.clock.now()))
+        if (decided) over.push(decided)
+      }
+    }
+  }
+
+  /** A policy says what becomes of a job that waits for its call, or whose call failed. @returns Whether there was one. */
+  decide(run: Run, id: string, decision: CheckedPolicyDecision | undefined): boolean {
+    const outcomeOf = (job: Job) =>
+      decision ? (run.policies as PoliciesOfRun).outcomeOf(decision, job, run.time.clock.now()) : job.verdict
+    const failed = this.#held.takeUndecided(run, id)
+    if (failed) {
+      failed.outcome = outcomeOf(failed)
+      failed.failedCall?.decided()
+      this.#close()
+    }
+    const decided = failed ?? (decision && this.#decideWaiting(run, id, (job) => outcomeOf(job) as Outcome))
+    if (decided) this.over([decided])
+    return decided !== undefined
+  }
+
+  /** @returns The job that was decided about, if it still waited. */
+  #decideWaiting(run: Run, id: string, outcomeOf: (job: Job) => Outcome): Job | undefined {
+    const isIt = (one: Job) => one.run === run && one.id === id && !hasOutcome(one)
+    const job = this.#held.all.find(isIt) ?? this.#queued().find(isIt)
+    if (!job) return undefined
+    this.#held.letGo(job)
+    job.outcome = outcomeOf(job)
+    this.#close()
+    return job
+  }
+}
