@@ -36,6 +36,7 @@ const FEATURES = {
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.1 KB'],
+  'prioritized()': ["export { prioritized } from 'millrace'", '4.8 KB'],
   's3Store()': ["export { s3Store } from 'millrace/s3'", '1.1 KB'],
   'onBatch()': ["export { onBatch } from 'millrace'", '2.9 KB'],
   'lambdaFunction(), with onBatch()': [

@@ -17,23 +17,27 @@ import { printableJson, printableName } from './text/printable.ts'
 export async function run(args: readonly string[]): Promise<void> {
   const options = readResumeOptions(args)
   if (options === undefined) return console.log(RESUME_USAGE)
-  const { stream, group, type, maxAgeMs, json, breaker } = options
-  const { redis, consumer } = await openGroup('resume', options)
+  const { group, type, maxAgeMs, json, breaker } = options
+  const { redis, members } = await openGroup('resume', options)
   try {
-    if (breaker) {
-      await close(options, redis, consumer)
-      return
+    for (const { stream, consumer } of members) {
+      const what = whatOf({ ...options, stream })
+      if (breaker) {
+        await close({ ...options, stream }, redis, consumer)
+        continue
+      }
+      const resumed = await resume(consumer ?? { stream, group }, {
+        redis,
+        ...(type !== undefined && { type }),
+        ...(maxAgeMs !== undefined && { maxAgeMs }),
+      })
+      const row = resumed ?? { was: null }
+      if (json) console.log(printableJson(members.length > 1 ? { stream, ...row } : row))
+      else if (resumed) for (const line of resumedLines(resumed, what)) console.log(line)
+      else console.error(`Not paused: ${what}`)
+      if (!resumed) process.exitCode = 1
     }
-    const resumed = await resume(consumer ?? { stream, group }, {
-      redis,
-      ...(type !== undefined && { type }),
-      ...(maxAgeMs !== undefined && { maxAgeMs }),
-    })
-    if (json) console.log(printableJson(resumed ?? { was: null }))
-    else if (resumed) for (const line of resumedLines(resumed, whatOf(options))) console.log(line)
-    else console.error(`Not paused: ${whatOf(options)}`)
-    if (!resumed) process.exitCode = 1
-    noteRoute(consumer, type)
+    if (!breaker) noteRoute(members[0]?.consumer, type)
   } finally {
     await redis.close()
   }

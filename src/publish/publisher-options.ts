@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import type { Codec, TwoWayCodec } from '../core/codec.ts'
-import { consumerKeys } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
@@ -14,14 +13,16 @@ import {
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
+import type { StreamSet } from '../define/stream-set.ts'
+import { isStreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection, StreamTrim } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
-  /** The stream's key. */
-  readonly stream: string
+  /** The stream's key; or a set of streams, as from `prioritized`: then each event says its `priority`. */
+  readonly stream: string | StreamSet
   /** The server; made once at module scope. */
   readonly redis: Connection
   /** How entries are written: the codec that their consumers read them by, one with `encode`. Default `envelopeCodec`. */
@@ -91,7 +92,9 @@ const KNOWN = [
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
   assertObject('create publisher', 'options', options)
-  const { stream, redis, codec, producer, deduplicateMs } = options
+  const { redis, codec, producer, deduplicateMs } = options
+  const set = isStreamSet(options.stream) ? options.stream : undefined
+  const stream = set?.name ?? (options.stream as string)
   const action = `create publisher for stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertKnownKeys(action, options, KNOWN)
@@ -113,6 +116,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   if (trim.kind === 'age') codec?.assertKeeps?.(action, trim.retentionMs)
   return {
     stream,
+    set,
     redis,
     producer,
     codec: codec as TwoWayCodec | undefined,
@@ -121,12 +125,8 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     clock,
     trim,
     observers: resolveObservers(action, options.observe),
-    wakes: resolveWakes(action, stream, options.wake ?? []),
+    wakes: checkWakes(action, options.wake ?? []),
   }
-}
-
-function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
-  return checkWakes(action, given).map((wake) => ({ ...wake, key: consumerKeys(stream, wake.group).wake }))
 }
 
 /** @throws {TypeError | RangeError} Something that is no `Wake`. */

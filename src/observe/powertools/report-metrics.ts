@@ -9,7 +9,7 @@ import { MetricLines } from './metric-lines.ts'
 
 /**
  * An observer that writes CloudWatch metrics, as lines of embedded metric format. Of every invocation, also a failing one: a line for each
- * consumer, its report, with the dimensions `service`, `EventSource` (the stream) and `ConsumerGroup`; one for each of its event types that
+ * consumer, its report, with the dimensions `service`, `EventSource` (the stream, or the name of the set whose streams it adds up) and `ConsumerGroup`; one for each of its event types that
  * was handled, with `EventType` added; one for each reason of its dead letters, with `Reason` added. Of a publisher's request: a line for
  * each event type, with `service` and `EventSource`, and with `EventType` added. Of a janitor's run: a line for each stream, with `service` and `EventSource`. What is not known is left out.
  *
@@ -42,10 +42,13 @@ export function reportMetrics(metrics: Metrics = new Metrics({ namespace: 'Millr
     deadLettered: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveredEventCount'),
     deadLetterRefused: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveryErrorCount'),
     invocationEnded({ invocation, report, error }) {
+      const values = new Map<MetricLine, Values[]>()
       for (const consumer of report.consumers) {
         const line = lines.of(invocation).of(consumer.stream, consumer.group)
-        line.set(valuesOf(report.action, consumer, hasFailed(consumer, error)))
+        const own = valuesOf(report.action, consumer, hasFailed(consumer, error))
+        values.set(line, [...(values.get(line) ?? []), own])
       }
+      for (const [line, all] of values) line.set(sumOf(all))
       for (const line of lines.take(invocation)) line.write(metrics)
     },
     janitorEnded: (ended) => writeJanitorMetrics(metrics, ended),
@@ -102,12 +105,30 @@ function hasFailed({ stream, group }: ConsumerReport, error: unknown): boolean {
   return error.failures.some((failure) => failure.stream === stream && failure.group === group)
 }
 
+type Values = Record<string, number | undefined>
+
+/** Of a set the numbers of its streams are added up, but for these. */
+const WORST = new Set(['IteratorAge', 'OldestPendingAge', 'DeadLetterUsagePercentage', 'PollingErrorCount', 'Paused'])
+const LEAST = 'TimeSinceLastSuccess'
+
+function sumOf(all: readonly Values[]): Values {
+  const [first = {}, ...others] = all
+  const sum = { ...first }
+  const isLagKnown = all.every(({ Lag }) => Lag !== undefined)
+  for (const values of others) {
+    for (const [name, value] of Object.entries(values)) {
+      const before = sum[name]
+      if (value === undefined || before === undefined) sum[name] = value ?? before
+      else if (WORST.has(name)) sum[name] = Math.max(before, value)
+      else sum[name] = name === LEAST ? Math.min(before, value) : before + value
+    }
+  }
+  // what one of them does not know is no 0
+  return isLagKnown ? sum : { ...sum, Lag: undefined }
+}
+
 /** What a consumer's report says, under AWS's name where AWS has one. */
-function valuesOf(
-  action: Report['action'],
-  report: ConsumerReport,
-  isFailed: boolean,
-): Record<string, number | undefined> {
+function valuesOf(action: Report['action'], report: ConsumerReport, isFailed: boolean): Values {
   const { backlog } = report
   // a poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls
   const hasPolled =
