@@ -8,10 +8,7 @@ export const redis = connectIoredis(url)
 
 /** For commands of our own; it connects when it is first used, and fails rather than wait. */
 export const client = new Redis(url, {
-  lazyConnect: true,
-  connectTimeout: 1_000,
-  commandTimeout: 1_000,
-  maxRetriesPerRequest: 1,
+  ...{ lazyConnect: true, connectTimeout: 1_000, commandTimeout: 1_000, maxRetriesPerRequest: 1 },
   enableReadyCheck: false, // it takes INFO, which its users lack
 })
 client.on('error', () => {}) // the command that failed says so

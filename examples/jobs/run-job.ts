@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Event, HandlerContext } from 'millrace'
 import { effects, NonRetryableError, UnavailableError } from 'millrace'
-import { jobKey, KEEP_MS, resultKey } from './jobs.ts'
+import { jobKey, KEEP_MS, resultKey, typeOf } from './jobs.ts'
 import { client } from './redis.ts'
 
 /** What a job's function gets. */
@@ -19,30 +19,24 @@ export interface Job<Input> {
 /** Does a job. What it answers is the result, as JSON. A job may come again, so what it does elsewhere is done under its `jobId`. */
 export type Work<Input> = (job: Job<Input>) => unknown
 
-/** Asked twice within the two seconds that a cancellation may take. */
+/** Asked several times within the two seconds that a cancellation may take. */
 const WATCH_MS = 500
 const MOST_RESULT_BYTES = 262_144
-const MOST_ERROR_CHARACTERS = 500
 
 /** Begins an attempt, unless the job has ended or is not to start. */
 const START = `
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'done' or state == 'canceled' then return state end
+state = redis.call('HEXISTS', KEYS[1], 'cancel') == 1 and 'canceled' or 'running'
+redis.call('HSET', KEYS[1], 'state', state, 'type', ARGV[2], 'run', ARGV[1])
+if state == 'running' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if redis.call('HGET', KEYS[1], 'cancel') then
-  redis.call('HSET', KEYS[1], 'state', 'canceled')
-  return 'canceled'
-end
-redis.call('HSET', KEYS[1], 'state', 'running', 'run', ARGV[1])
-redis.call('HSETNX', KEYS[1], 'type', ARGV[2])
-redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 'running'`
+return state`
 
 /** Notes that an attempt failed, unless another one has begun meanwhile. */
 const FAIL = `
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'state') ~= 'running' then return '' end
-if redis.call('HGET', KEYS[1], 'cancel') then return 'canceled' end
+if redis.call('HEXISTS', KEYS[1], 'cancel') == 1 then return 'canceled' end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'error', ARGV[3])
 return ARGV[2]`
 
@@ -61,74 +55,61 @@ return redis.call('HGET', KEYS[1], 'type')`
 
 /** Makes a handler of a job's function. @param resultTtlMs How long the result can be read. */
 export function runs<Input>(work: Work<Input>, { resultTtlMs = 86_400_000 }: { readonly resultTtlMs?: number } = {}) {
-  return async (event: Event<Input>, context: HandlerContext): Promise<void> => {
-    const { eventId: jobId, type, payload: input } = event
-    const [key, run] = [jobKey(jobId), randomUUID()]
+  return async (event: Event<string, Input>, context: HandlerContext): Promise<void> => {
+    const { eventId: jobId, payload: input } = event
+    const { deliveryCount: attempt, maxDeliveries } = context
+    const [key, run, type] = [jobKey(jobId), randomUUID(), typeOf(event.type, input)]
     const state = await client.eval(START, 1, key, run, type, KEEP_MS).catch((cause: unknown) => {
       throw new UnavailableError('a job cannot be begun', { cause })
     })
     if (state !== 'running') return
-    const [canceled, over] = watch(key, context.signal)
-    const signal = AbortSignal.any([context.signal, canceled])
+    const over = new AbortController()
+    const signal = AbortSignal.any([context.signal, watch(key, AbortSignal.any([context.signal, over.signal]))])
     try {
-      const result = textOf(
-        await work({ jobId, input, attempt: context.deliveryCount, signal, progress: reportTo(key) }),
-      )
+      const result = textOf(await work({ jobId, input, attempt, signal, progress: reportTo(key) }))
       // in one step with the acknowledgement: an attempt that another one has overtaken ends nothing
       effects(context)
-        .setFields(key, { state: 'done', progress: 100 })
+        .setFields(key, { type, state: 'done', progress: 100 })
         .expire(key, KEEP_MS)
         .set(resultKey(jobId), result, { ttlMs: resultTtlMs })
     } catch (error) {
-      const isLast = context.deliveryCount >= context.maxDeliveries || error instanceof NonRetryableError
-      const noted = await client
-        .eval(FAIL, 1, key, run, isLast ? 'failed' : 'retrying', describe(error))
-        .catch(() => '')
+      const failed = attempt >= maxDeliveries || error instanceof NonRetryableError ? 'failed' : 'retrying'
+      const noted = await client.eval(FAIL, 1, key, run, failed, describe(error)).catch(() => '')
       if (noted !== 'canceled') throw error
-      effects(context).setFields(key, { state: 'canceled' }).expire(key, KEEP_MS)
+      effects(context).setFields(key, { state: noted }).expire(key, KEEP_MS)
     } finally {
-      over()
+      over.abort()
     }
   }
 }
 
-/** Asks again and again whether a job is to be canceled, until its function has ended or its time is over. */
-function watch(key: string, timeOver: AbortSignal): readonly [canceled: AbortSignal, over: () => void] {
+/** Asks again and again whether a job is to be canceled, until it is over. */
+function watch(key: string, over: AbortSignal): AbortSignal {
   const canceled = new AbortController()
   const timer = setInterval(async () => {
     // what cannot be asked now is asked again
     if (await client.hexists(key, 'cancel').catch(() => 0)) canceled.abort(new Error('the job was canceled'))
   }, WATCH_MS)
-  const over = () => clearInterval(timer)
-  timeOver.addEventListener('abort', over, { once: true })
-  return [canceled.signal, over]
+  over.addEventListener('abort', () => clearInterval(timer), { once: true })
+  return canceled.signal
 }
 
-function reportTo(key: string) {
-  return async (percent: number): Promise<void> => {
-    if (!(percent >= 0 && percent <= 100)) throw new RangeError(`percent must be 0 to 100, got ${percent}`)
-    await client.eval(PROGRESS, 1, key, percent).catch(() => {})
-  }
+const reportTo = (key: string) => async (percent: number) => {
+  if (!(percent >= 0 && percent <= 100)) throw new RangeError(`percent must be 0 to 100, got ${percent}`)
+  await client.eval(PROGRESS, 1, key, percent).catch(() => {})
 }
 
 /** @throws {NonRetryableError} It is no JSON, or too large. */
 function textOf(result: unknown): string {
-  let text: string
   try {
-    text = JSON.stringify(result) ?? 'null'
-  } catch (cause) {
-    throw new NonRetryableError('the result cannot be written as JSON', { cause })
-  }
-  if (Buffer.byteLength(text) > MOST_RESULT_BYTES)
-    throw new NonRetryableError(`the result must be at most ${MOST_RESULT_BYTES} bytes`)
-  return text
+    const text = JSON.stringify(result) ?? 'null'
+    if (Buffer.byteLength(text) <= MOST_RESULT_BYTES) return text
+  } catch {}
+  throw new NonRetryableError(`the result must be JSON of at most ${MOST_RESULT_BYTES} bytes`)
 }
 
-function describe(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, MOST_ERROR_CHARACTERS)
-}
+const describe = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 500)
 
 /** Notes that a job is a dead letter, and keeps its state. @returns Its type, if it is known. */
-export async function bury(jobId: string, why: string): Promise<string | null> {
-  return (await client.eval(BURY, 1, jobKey(jobId), describe(why), KEEP_MS)) as string | null
-}
+export const bury = (jobId: string, why: string) =>
+  client.eval(BURY, 1, jobKey(jobId), describe(why), KEEP_MS) as Promise<string | null>

@@ -1,10 +1,4 @@
-/** A job's function that the poller knows nothing of: it is named by `configure`, and may belong to any service. */
-export async function handler({ input }: { readonly input: string }): Promise<{ readonly slug: string }> {
-  return {
-    slug:
-      input
-        .toLowerCase()
-        .match(/[a-z\d]+/g)
-        ?.join('-') ?? '',
-  }
+/** Does jobs of a type that the poller does not know: whoever configures the type names it. It may be of any service. */
+export async function handler({ input }: { readonly input: string }) {
+  return { slug: input.toLowerCase().replace(/[^a-z\d]+/g, '-') }
 }

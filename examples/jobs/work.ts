@@ -26,9 +26,6 @@ function isPrime(n: number): boolean {
   return true
 }
 
-/** Answers that a client should repeat, beside 5xx: too slow, too early, too many. */
-const REPEATED = [408, 425, 429]
-
 export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof SendMail>>) {
   const headers = { 'content-type': 'application/json', 'idempotency-key': jobId }
   const request = { method: 'POST', headers, body: JSON.stringify(input), signal, redirect: 'error' } as const
@@ -36,50 +33,50 @@ export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof Se
   await body?.cancel()
   if (ok) return { status }
   const message = `the mail service answered ${status}`
-  throw status >= 500 || REPEATED.includes(status) ? new Error(message) : new NonRetryableError(message)
+  // too slow, too early, too many: what a client should repeat, as 5xx
+  throw status >= 500 || [408, 425, 429].includes(status) ? new Error(message) : new NonRetryableError(message)
 }
 
 /** A hash: type → its function and limits, as JSON. */
 const TYPES = '{jobs}:types'
 
 /** The most that a configured type may have; more would be the poller's to give. */
-export const MOST = { timeoutMs: 45_000, maxDeliveries: 10 }
+export const MOST = { timeoutMs: 20_000, maxDeliveries: 10 }
+const upTo = (most: number) => z.int().check(z.gte(1), z.lte(most))
+/** An answer is waited for longer than the function's own timeout is: what is given up here may run on there. The wait before the second attempt doubles with each further one. */
 const definition = z.object({
   functionName: z.string().check(z.regex(/^[\w:-]{1,140}$/)),
-  /** Milliseconds for which an answer is waited for: longer than the function's own timeout, since what is given up here may run on there. */
-  timeoutMs: z._default(z.int().check(z.gte(1), z.lte(MOST.timeoutMs)), 30_000),
-  maxDeliveries: z._default(z.int().check(z.gte(1), z.lte(MOST.maxDeliveries)), 3),
-  /** Milliseconds before the second attempt, twice as long before each further one. */
-  retryAfterMs: z._default(z.int().check(z.gte(1), z.lte(3_600_000)), 1_000),
+  timeoutMs: z._default(upTo(MOST.timeoutMs), 10_000),
+  maxDeliveries: z._default(upTo(MOST.maxDeliveries), 3),
+  retryAfterMs: z._default(upTo(3_600_000), 1_000),
 })
 
 /** Names the function that does jobs of a type, from the next job on, in every poller. */
-export async function configureType(type: string, given: z.input<typeof definition>): Promise<void> {
-  await client.hset(TYPES, typeName.parse(type), JSON.stringify(definition.parse(given)))
-}
+export const configureType = async (type: string, given: unknown) =>
+  void (await client.hset(TYPES, typeName.parse(type), JSON.stringify(definition.parse(given))))
 
 export const isConfigured = async (type: string) => (await client.hexists(TYPES, type)) === 1
 
+type FunctionJob = Job<PayloadOf<typeof RunFunction>>
 // the retries are the job's
 const lambda = new LambdaClient({ maxAttempts: 1 })
 
 /** Has the function that is configured for the type do a job: it gets `{ jobId, type, input, attempt }`, and answers the result. */
-export async function runFunction(job: Job<PayloadOf<typeof RunFunction>>): Promise<unknown> {
-  const { jobId, attempt, signal } = job
-  const { type, input } = job.input
+export async function runFunction({ jobId, attempt, signal, input: { type, input } }: FunctionJob) {
   const text = await client.hget(TYPES, type)
   if (text === null) throw new NonRetryableError(`no function is configured for jobs of type ${type}`)
   const { functionName, timeoutMs, maxDeliveries, retryAfterMs } = definition.parse(JSON.parse(text))
   try {
-    const Payload = JSON.stringify({ jobId, type, input, attempt })
+    const request = JSON.stringify({ jobId, type, input, attempt })
+    const command = new InvokeCommand({ FunctionName: functionName, Payload: request })
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
-    const answer = await lambda.send(new InvokeCommand({ FunctionName: functionName, Payload }), { abortSignal })
-    const result = JSON.parse(answer.Payload?.transformToString() || 'null')
-    if (answer.FunctionError === undefined) return result
-    throw new Error(`${result?.errorType ?? answer.FunctionError}: ${result?.errorMessage ?? ''}`)
-  } catch (error) {
-    const message = `${functionName}: ${(error as Error).message}`
-    if (attempt >= maxDeliveries) throw new NonRetryableError(message, { cause: error })
+    const { FunctionError, Payload } = await lambda.send(command, { abortSignal })
+    const answer = JSON.parse(Payload?.transformToString() || 'null')
+    if (FunctionError === undefined) return answer as unknown
+    throw new Error(`${answer?.errorType ?? FunctionError}: ${answer?.errorMessage ?? ''}`)
+  } catch (cause) {
+    const message = `${functionName}: ${(cause as Error).message}`
+    if (attempt >= maxDeliveries) throw new NonRetryableError(message, { cause })
     throw new RetryAfterError(retryAfterMs * 2 ** (attempt - 1), message)
   }
 }

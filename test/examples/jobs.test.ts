@@ -1,0 +1,453 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { ConsumerSetOptions } from 'millrace'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { lambdaContext } from '../../demo/schedule.ts'
+import type { Job, Work } from '../../examples/jobs/run-job.ts'
+import { type PrivateRedis, startRedisServer } from '../../tools/redis-server.ts'
+import { aFunction, startLambda } from '../support/local-lambda.ts'
+
+let server: PrivateRedis
+let raw: Redis
+let jobs: Jobs
+
+/** What an AWS service, or the mail service, is asked, and how it answers: with a status. */
+interface Asked {
+  readonly url: string
+  readonly requests: { readonly at: number; readonly body: string; readonly headers: NodeJS.Dict<string | string[]> }[]
+  answer: (n: number) => number
+}
+
+async function startService(): Promise<Asked> {
+  const asked: Asked['requests'] = []
+  const service = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    asked.push({ at: performance.now(), body, headers: request.headers })
+    response.writeHead(service_.answer(asked.length), { 'content-type': 'text/xml' })
+    response.end('<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>')
+  }).listen(0, '127.0.0.1')
+  await once(service, 'listening')
+  closing.push(() => new Promise((resolve) => service.close(resolve)))
+  const service_: Asked = {
+    url: `http://127.0.0.1:${(service.address() as AddressInfo).port}`,
+    requests: asked,
+    answer: () => 200,
+  }
+  return service_
+}
+const closing: (() => Promise<unknown>)[] = []
+
+let mail: Asked
+let sns: Asked
+beforeAll(async () => {
+  server = await startRedisServer()
+  raw = new Redis(server.url)
+  mail = await startService()
+  sns = await startService()
+  jobs = await load({
+    REDIS_URL: server.url,
+    MAIL_URL: mail.url,
+    NOTICES_TOPIC_ARN: 'arn:aws:sns:us-east-1:000000000000:notices',
+    AWS_ENDPOINT_URL_SNS: sns.url,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'x',
+    AWS_SECRET_ACCESS_KEY: 'x',
+    POWERTOOLS_METRICS_DISABLED: 'true',
+    POWERTOOLS_LOG_LEVEL: 'SILENT',
+  })
+})
+afterAll(async () => {
+  vi.unstubAllEnvs()
+  jobs.client.disconnect()
+  await jobs.redis.close()
+  raw.disconnect()
+  await server.stop()
+  await Promise.all(closing.map((close) => close()))
+})
+beforeEach(async () => {
+  await raw.flushall()
+  for (const service of [mail, sns]) service.requests.length = 0
+  mail.answer = () => 200
+})
+
+type Jobs = Awaited<ReturnType<typeof load>>
+
+/** Loads the system: its modules read the environment. */
+async function load(environment: Readonly<Record<string, string>>) {
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
+  const { claim, defineConsumer, on, poll } = await import('millrace')
+  const { registeredGroups } = await import('millrace/janitor')
+  const { redis, client } = await import('../../examples/jobs/redis.ts')
+  const { work } = await import('../../examples/jobs/consumer.ts')
+  const { handler: api } = await import('../../examples/jobs/api.ts')
+  const { handler: janitor } = await import('../../examples/jobs/janitor.ts')
+  const system = await import('../../examples/jobs/jobs.ts')
+  const { runs } = await import('../../examples/jobs/run-job.ts')
+  const { configureType } = await import('../../examples/jobs/work.ts')
+  return {
+    claim,
+    defineConsumer,
+    registeredGroups,
+    on,
+    poll,
+    redis,
+    client,
+    work,
+    api,
+    janitor,
+    runs,
+    configureType,
+    ...system,
+  }
+}
+
+/** The system's consumer with another function for `CountPrimes`. */
+function working(work: Work<{ below: number }>, options: Partial<ConsumerSetOptions> = {}) {
+  const { defineConsumer, JOBS, on, CountPrimes, runs } = jobs
+  return defineConsumer({
+    stream: JOBS,
+    group: 'work',
+    routes: [on(CountPrimes, runs(work))],
+    backoff: { firstMs: 1, factor: 1, maxMs: 1 },
+    maxDeliveries: 3,
+    ...options,
+  })
+}
+
+/** Polls once. */
+const poll = (consumers = jobs.work) => jobs.poll(consumers, { redis: jobs.redis })
+
+/** Until nothing is left to do. */
+async function settle(consumers = jobs.work): Promise<void> {
+  do {
+    await poll(consumers)
+    await jobs.claim(consumers, { redis: jobs.redis })
+    await sleep(5)
+  } while ((await pendingOf(consumers)) > 0)
+}
+
+async function pendingOf(consumers: Jobs['work']): Promise<number> {
+  const all = await Promise.all(consumers.map(({ stream, group }) => raw.xpending(stream, group)))
+  return all.reduce((sum, [count]) => sum + Number(count), 0)
+}
+
+const submit = (below = 100, options = {}) => jobs.submit(jobs.CountPrimes, { below }, options)
+
+describe('a job', () => {
+  test('has a state from its submission, and a result that expires', async () => {
+    const jobId = await submit(10_000)
+    expect(await jobs.readJob(jobId)).toEqual({ type: 'CountPrimes', state: 'queued', progress: 0, attempts: 0 })
+    await settle()
+
+    const done = { type: 'CountPrimes', state: 'done', progress: 100, attempts: 1 }
+    expect(await jobs.readJob(jobId)).toEqual({ ...done, result: { primes: 1229 } })
+    expect(await raw.pttl(jobs.resultKey(jobId))).toBeGreaterThan(86_390_000)
+    expect(await raw.pttl(jobs.jobKey(jobId))).toBeGreaterThan(jobs.MAX_AGE_MS)
+    await raw.pexpire(jobs.resultKey(jobId), 1)
+    await sleep(5)
+    expect(await jobs.readJob(jobId)).toEqual(done)
+    expect(await jobs.readJob(randomUUID())).toBeUndefined()
+  })
+
+  test('is done once, however often it is submitted under its id, with any priority', async () => {
+    const jobId = randomUUID()
+    let calls = 0
+    const consumers = working(() => ++calls)
+    for (const priority of ['low', 'high', 'low']) expect(await submit(10, { jobId, priority })).toBe(jobId)
+    await settle(consumers)
+    await raw.xadd('{jobs}:high', '*', 'eventId', jobId, 'eventType', 'CountPrimes', 'payload', '{"below":10}')
+    await settle(consumers)
+
+    expect(calls).toBe(1)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', result: 1 })
+  })
+
+  test('of a higher priority starts first', async () => {
+    const order: number[] = []
+    const consumers = working(({ input }) => void order.push(input.below), { concurrency: 1 })
+    await submit(10, { priority: 'low' })
+    await submit(20)
+    await submit(30, { priority: 'high' })
+    await settle(consumers)
+
+    expect(order).toEqual([30, 20, 10])
+    await expect(submit(10, { priority: 'urgent' })).rejects.toThrow(RangeError)
+  })
+
+  test.each([
+    ['an input that is refused', () => submit(0)],
+    ['an id that is none', () => submit(10, { jobId: 'a b' })],
+  ])('is not there for %s', async (_what, give) => {
+    await expect(give()).rejects.toThrow()
+    expect(await raw.keys('*')).toEqual([])
+  })
+
+  test.each([
+    ['is too large', 'x'.repeat(262_144)],
+    ['is no JSON', 1n],
+  ])('whose result %s is a dead letter, and comes not again', async (_what, result) => {
+    const jobId = await submit()
+    await settle(working(() => result))
+
+    expect(await jobs.readJob(jobId)).toMatchObject({
+      state: 'failed',
+      attempts: 1,
+      error: 'the result must be JSON of at most 262144 bytes',
+    })
+  })
+})
+
+describe('progress', () => {
+  test('never goes back: not in a second attempt, nor by one that is late', async () => {
+    const jobId = await submit()
+    const seen: (number | undefined)[] = []
+    let first: Job<unknown> | undefined
+    const consumers = working(async (job) => {
+      first ??= job
+      for (const percent of job.attempt === 1 ? [10, 60, 30] : [5, 20, 70]) {
+        await job.progress(percent)
+        seen.push((await jobs.readJob(jobId))?.progress)
+      }
+      if (job.attempt === 1) throw new Error('the first attempt fails')
+      await first.progress(65)
+      seen.push((await jobs.readJob(jobId))?.progress)
+    })
+    await settle(consumers)
+    await first?.progress(99)
+    seen.push((await jobs.readJob(jobId))?.progress)
+
+    expect(seen).toEqual([10, 60, 60, 60, 60, 70, 70, 100])
+  })
+
+  test('of two attempts side by side is that of the one that is ahead, and the late one ends nothing', async () => {
+    const jobId = await submit()
+    const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const seen: (number | undefined)[] = []
+    const frozen = working(async ({ progress }) => {
+      await progress(80)
+      begun.resolve()
+      await go.promise
+      await progress(90)
+      return 'of the first'
+    })
+    const running = poll(frozen)
+    await begun.promise
+    // another process takes over what this one holds, as if it had been frozen for long
+    await raw.del('{jobs}:normal:work:slot:poller-0')
+    const [[id] = []] = (await raw.xpending('{jobs}:normal', 'work', '-', '+', 1)) as [string][]
+    await raw.xclaim('{jobs}:normal', 'work', 'poller-0', 0, id as string, 'IDLE', 600_000, 'JUSTID')
+    const second = working(async ({ progress }) => {
+      await progress(20)
+      seen.push((await jobs.readJob(jobId))?.progress)
+      go.resolve()
+      await running
+      seen.push((await jobs.readJob(jobId))?.progress)
+      return 'of the second'
+    })
+    await jobs.claim(second, { redis: jobs.redis })
+
+    expect(seen[0]).toBe(80)
+    expect(seen[1]).toBe(90)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', attempts: 2, result: 'of the second' })
+  })
+
+  test('is 0 to 100, and what cannot be written is left out', async () => {
+    const jobId = await submit()
+    const errors: unknown[] = []
+    const consumers = working(async ({ progress }) => {
+      for (const percent of [-1, 101, Number.NaN]) await progress(percent).catch((error) => errors.push(error))
+      await raw.del(jobs.jobKey(jobId))
+      await progress(50)
+      return await raw.exists(jobs.jobKey(jobId))
+    })
+    await settle(consumers)
+
+    expect(errors).toEqual([expect.any(RangeError), expect.any(RangeError), expect.any(RangeError)])
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', result: 0 })
+  })
+})
+
+describe('cancel', () => {
+  test('before the start: the job never starts, and is no dead letter', async () => {
+    const jobId = await submit()
+    let calls = 0
+    expect(await jobs.cancel(jobId)).toBe('canceled')
+    await settle(working(() => ++calls))
+
+    expect(calls).toBe(0)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled', attempts: 0 })
+    expect(await raw.keys('*:dlq')).toEqual([])
+    expect(await jobs.cancel(jobId)).toBe('canceled')
+  })
+
+  test('between two attempts: there is no second one', async () => {
+    const jobId = await submit()
+    const consumers = working(() => {
+      throw new Error('fails')
+    })
+    await poll(consumers)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'retrying', error: 'fails' })
+    expect(await jobs.cancel(jobId)).toBe('canceled')
+    await settle(consumers)
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled', attempts: 1 })
+  })
+
+  test('while it runs: its signal is aborted within two seconds, and it comes not again', async () => {
+    const jobId = await submit()
+    const begun = Promise.withResolvers<void>()
+    let abortedAt = 0
+    const consumers = working(async ({ signal }) => {
+      begun.resolve()
+      await sleep(60_000, undefined, { signal }).finally(() => (abortedAt = performance.now()))
+    })
+    const running = settle(consumers)
+    await begun.promise
+    const canceledAt = performance.now()
+    expect(await jobs.cancel(jobId)).toBe('canceling')
+    await running
+
+    expect(abortedAt - canceledAt).toBeLessThan(2_000)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled', attempts: 1 })
+    expect(await raw.keys('*:dlq')).toEqual([])
+  })
+
+  test('while its process is dead: it does not start again', async () => {
+    const jobId = await submit()
+    let calls = 0
+    const consumers = working(() => ++calls)
+    await raw.hset(jobs.jobKey(jobId), 'state', 'running', 'run', 'of a process that died')
+    expect(await jobs.cancel(jobId)).toBe('canceling')
+    await settle(consumers)
+
+    expect(calls).toBe(0)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled' })
+  })
+
+  test('of one that does not listen, or has ended: it is what it has become', async () => {
+    const jobId = await submit()
+    const consumers = working(async () => void (await jobs.cancel(jobId)))
+    await settle(consumers)
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done' })
+    expect(await jobs.cancel(jobId)).toBe('done')
+    expect(await jobs.cancel('nobody')).toBe('unknown')
+    expect(await raw.exists(jobs.jobKey('nobody'))).toBe(0)
+  })
+})
+
+describe('a type', () => {
+  const send = () => jobs.submit(jobs.SendMail, { to: 'ada@example.com', text: 'Hello' })
+
+  test('has its own count of attempts and time between them', async () => {
+    mail.answer = (n) => (n < 3 ? 503 : 200)
+    const jobId = await send()
+    await poll()
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'retrying', error: 'the mail service answered 503' })
+    await settle()
+    const [first = 0, second = 0, third = 0] = mail.requests.map(({ at }) => at)
+    expect(second - first).toBeGreaterThanOrEqual(499)
+    expect(third - second).toBeGreaterThanOrEqual(1_999)
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', attempts: 3, result: { status: 200 } })
+    expect(mail.requests.map(({ headers }) => headers['idempotency-key'])).toEqual([jobId, jobId, jobId])
+    expect(await raw.pttl(jobs.resultKey(jobId))).toBeLessThanOrEqual(3_600_000)
+  })
+
+  test('whose job fails for good: a dead letter at once, a notice, one for all alike, and a row of the report', async () => {
+    mail.answer = () => 400
+    const ids = [await send(), await send(), await send()]
+    await settle()
+
+    expect(await Promise.all(ids.map(jobs.readJob))).toEqual(
+      ids.map(() => expect.objectContaining({ state: 'failed', attempts: 1, error: 'the mail service answered 400' })),
+    )
+    expect(sns.requests).toHaveLength(1)
+    const notice = Object.fromEntries(new URLSearchParams(sns.requests[0]?.body))
+    expect(notice).toMatchObject({ Action: 'Publish', Subject: 'A job failed: SendMail' })
+    expect(JSON.parse(notice.Message ?? '')).toMatchObject({
+      type: 'SendMail',
+      reason: 'non-retryable',
+      error: 'NonRetryableError',
+      deadLetters: '{jobs}:normal:work:dlq',
+    })
+    expect(notice.Message).not.toContain('ada@')
+    const error = 'the mail service answered #'
+    expect(await jobs.api({ action: 'report' })).toEqual([
+      { type: 'SendMail', reason: 'non-retryable', error, count: 3 },
+    ])
+  })
+
+  test('whose dead letters nobody wanted loses them after two weeks, and has an owner', async () => {
+    mail.answer = () => 400
+    await send()
+    await settle()
+    const dlq = '{jobs}:normal:work:dlq'
+    const [[, fields] = []] = (await raw.xrange(dlq, '-', '+')) as [string, string[]][]
+    await raw.del(dlq)
+    const weeksAgo = (days: number) => `${Date.now() - days * 86_400_000}-0`
+    await raw.xadd(dlq, weeksAgo(15), ...(fields as string[]))
+    await raw.xadd(dlq, weeksAgo(13), ...(fields as string[]))
+    await jobs.janitor({ source: 'aws.scheduler' }, lambdaContext('janitor'))
+
+    expect(await raw.xlen(dlq)).toBe(1)
+    const owned = expect.objectContaining({ owner: 'team-jobs' })
+    for (const { stream } of jobs.work)
+      expect(await jobs.registeredGroups(stream, { redis: jobs.redis })).toEqual(new Map([['work', owned]]))
+  })
+
+  test.each([
+    ['the notice', true],
+    ['the report, where nobody was noticed,', false],
+  ])('whose job takes its process with it each time: %s says so', async (_what, isNoticed) => {
+    const jobId = await submit()
+    const [{ stream, group }] = jobs.work.filter((one) => one.stream === '{jobs}:normal') as [Jobs['work'][number]]
+    await raw.xgroup('CREATE', stream, group, '0')
+    const [[id] = []] = await raw.xrange(stream, '-', '+')
+    await raw.xreadgroup('GROUP', group, 'poller-0', 'STREAMS', stream, '>')
+    await raw.hset(jobs.jobKey(jobId), 'state', 'running')
+    await raw.xclaim(stream, group, 'poller-0', 0, id as string, 'IDLE', 600_000, 'RETRYCOUNT', 3, 'JUSTID')
+    await jobs.claim(isNoticed ? jobs.work : working(() => 0), { redis: jobs.redis })
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: isNoticed ? 'failed' : 'running' })
+    expect(sns.requests).toHaveLength(isNoticed ? 1 : 0)
+
+    expect(await jobs.api({ action: 'report' })).toEqual([
+      { type: 'CountPrimes', reason: 'crashed', error: '', count: 1 },
+    ])
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'failed', error: 'crashed' })
+  })
+
+  test('is added by naming a function, to a poller that runs already', async () => {
+    const code = `export const handler = async ({ jobId, type, input, attempt }) => {
+      if (input.fail >= attempt) throw new TypeError('attempt ' + attempt + ' fails')
+      return { jobId, type, text: input.text.toUpperCase(), attempt }
+    }`
+    const lambda = await startLambda({ functions: [await aFunction(code, { name: 'shout' })] })
+    vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', lambda.url)
+    onTestFinished(() => void vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', undefined))
+    const ask = (input: object) => jobs.api({ action: 'submit', type: 'Shout', input }) as Promise<string>
+    await expect(ask({ text: 'a' })).rejects.toThrow('No jobs are of type "Shout"')
+    const running = jobs.poll(jobs.work, { redis: jobs.redis, remainingMs: 65_000, signal: stop.signal })
+    const input = { functionName: 'shout', retryAfterMs: 1, maxDeliveries: 2 }
+    await jobs.api({ action: 'configure', type: 'Shout', input })
+    const [first, again, never] = [await ask({ text: 'a' }), await ask({ text: 'b', fail: 1 }), await ask({ fail: 9 })]
+    const read = async () => (await Promise.all([first, again, never].map(jobs.readJob))).map((job) => job?.state)
+    await expect.poll(read, { timeout: 20_000 }).toEqual(['done', 'done', 'failed'])
+    stop.abort()
+    await running
+
+    expect(await jobs.readJob(first)).toMatchObject({
+      type: 'Shout',
+      result: { jobId: first, type: 'Shout', text: 'A', attempt: 1 },
+    })
+    expect(await jobs.readJob(again)).toMatchObject({ attempts: 2, result: { text: 'B', attempt: 2 } })
+    expect(await jobs.readJob(never)).toMatchObject({ attempts: 2, error: 'shout: TypeError: attempt 2 fails' })
+    expect(await jobs.api({ action: 'report' })).toMatchObject([{ type: 'Shout', count: 1 }])
+  }, 40_000)
+  const stop = new AbortController()
+})
