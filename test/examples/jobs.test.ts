@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { ConsumerSetOptions } from 'millrace'
+import { accessOf } from 'millrace/operate'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { lambdaContext } from '../../demo/schedule.ts'
 import type { Job, Work } from '../../examples/jobs/run-job.ts'
@@ -54,6 +56,7 @@ beforeAll(async () => {
     MAIL_URL: mail.url,
     NOTICES_TOPIC_ARN: 'arn:aws:sns:us-east-1:000000000000:notices',
     AWS_ENDPOINT_URL_SNS: sns.url,
+    AWS_ENDPOINT_URL_LAMBDA: 'http://127.0.0.1:1',
     AWS_REGION: 'us-east-1',
     AWS_ACCESS_KEY_ID: 'x',
     AWS_SECRET_ACCESS_KEY: 'x',
@@ -429,7 +432,7 @@ describe('a type', () => {
     }`
     const lambda = await startLambda({ functions: [await aFunction(code, { name: 'shout' })] })
     vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', lambda.url)
-    onTestFinished(() => void vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', undefined))
+    onTestFinished(() => void vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', 'http://127.0.0.1:1'))
     const ask = (input: object) => jobs.api({ action: 'submit', type: 'Shout', input }) as Promise<string>
     await expect(ask({ text: 'a' })).rejects.toThrow('No jobs are of type "Shout"')
     const running = jobs.poll(jobs.work, { redis: jobs.redis, remainingMs: 65_000, signal: stop.signal })
@@ -451,3 +454,50 @@ describe('a type', () => {
   }, 40_000)
   const stop = new AbortController()
 })
+
+test('every function works under the rights that the README gives it', async () => {
+  const readme = readFileSync(new URL('../../examples/jobs/README.md', import.meta.url), 'utf8')
+  const rights = new Map(
+    [...readme.matchAll(/^(poller, claimer|api|janitor) +(~.*)$/gm)].map(([, who = '', access = '']) => [who, access]),
+  )
+  const { poller, claimer } = accessOf(jobs.work)
+  const users = {
+    poller: `${poller} ${rights.get('poller, claimer')}`,
+    claimer: `${claimer} ${rights.get('poller, claimer')}`,
+    api: rights.get('api'),
+    janitor: rights.get('janitor'),
+  }
+  const parts: Record<string, Jobs> = {}
+  for (const [user, access = ''] of Object.entries(users)) {
+    await raw.call('ACL', 'SETUSER', user, 'reset', 'on', '>p', ...(access.match(/\([^)]*\)|\S+/g) ?? []))
+    vi.resetModules()
+    parts[user] = await load({ REDIS_URL: server.url.replace('redis://', `redis://${user}:p@`) })
+  }
+  onTestFinished(async () => {
+    for (const { client, redis } of Object.values(parts)) {
+      client.disconnect()
+      await redis.close()
+    }
+  })
+  const { api, ...others } = parts as Record<'api' | 'poller' | 'claimer' | 'janitor', Jobs>
+  const ask = (action: string, request: object) => api.api({ action, ...request }) as Promise<string>
+  mail.answer = (n) => (n === 1 ? 503 : 400)
+  await ask('configure', { type: 'Slugify', input: { functionName: 'nobody', retryAfterMs: 60_000 } })
+  const input = { to: 'ada@example.com', text: 'Hello' }
+  const ids = [
+    await ask('submit', { type: 'SendMail', input }),
+    await ask('submit', { type: 'CountPrimes', input: { below: 100_000 } }),
+    await ask('submit', { type: 'Slugify', input: 'a', priority: 'low' }),
+    await ask('submit', { type: 'CountPrimes', input: { below: 10 }, priority: 'high' }),
+  ]
+  expect(await ask('cancel', { jobId: ids[3] })).toBe('canceled')
+  const listening = others.poller.poll(others.poller.work, { redis: others.poller.redis, remainingMs: 26_000 })
+  const states = async () => Promise.all(ids.map(async (jobId) => (await jobs.readJob(jobId))?.state))
+  await expect.poll(states, { timeout: 10_000 }).toEqual(['failed', 'done', 'retrying', 'canceled'])
+  await listening
+  await others.claimer.claim(others.claimer.work, { redis: others.claimer.redis })
+  expect(await ask('report', {})).toEqual([expect.objectContaining({ type: 'SendMail', count: 1 })])
+  await others.janitor.janitor({ source: 'aws.scheduler' }, lambdaContext('janitor'))
+
+  expect(await raw.acl('LOG')).toEqual([])
+}, 40_000)
