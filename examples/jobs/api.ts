@@ -5,7 +5,7 @@ import { redis } from './redis.ts'
 import { bury } from './run-job.ts'
 import { configureType, isConfigured } from './work.ts'
 
-/** Dead letters by type and error, the most frequent first; errors that differ by numbers are one. A job whose process died with its last attempt has its state from here. */
+/** Dead letters by type and error, the hundred most frequent first; errors that differ by numbers are one. A job whose process died with its last attempt has its state from here. */
 async function report() {
   const counts = new Map<string, number>()
   for (const consumer of work)
@@ -17,16 +17,11 @@ async function report() {
       const row = JSON.stringify({ type, reason, error: message.replace(/\d+/g, '#').slice(0, 200) })
       counts.set(row, (counts.get(row) ?? 0) + 1)
     }
-  const rows = [...counts].sort(([, one], [, other]) => other - one)
+  const rows = [...counts].sort(([, one], [, other]) => other - one).slice(0, 100)
   return rows.map(([row, count]) => ({ ...JSON.parse(row), count }))
 }
 
-interface ApiRequest {
-  readonly type?: string
-  readonly input?: unknown
-  readonly jobId?: string
-  readonly priority?: string
-}
+type ApiRequest = { readonly [name in 'type' | 'jobId' | 'priority']?: string } & { readonly input?: unknown }
 
 /** What may be asked for, and what answers it. */
 const ACTIONS = {

@@ -12,9 +12,7 @@ export const work = defineConsumer({
   routes: [
     on(CountPrimes, runs(countPrimes), { concurrency: 2, handlerTimeoutMs: 20_000, maxDeliveries: 3 }),
     on(SendMail, runs(sendMail, { resultTtlMs: 3_600_000 }), {
-      concurrency: 8,
-      handlerTimeoutMs: 5_000,
-      maxDeliveries: 5,
+      ...{ concurrency: 8, handlerTimeoutMs: 5_000, maxDeliveries: 5 },
       backoff: { firstMs: 500, factor: 4, maxMs: 60_000 },
     }),
     on(RunFunction, runs(runFunction), {
@@ -40,12 +38,14 @@ async function noteDeadLetter(
   const [[, fields = []] = []] = eventId ? [] : await client.xrange(stream, entryId, entryId)
   const jobId = eventId ?? fields[fields.indexOf('eventId') + 1] ?? ''
   const type = (await bury(jobId, error?.message ?? reason)) ?? eventType
+  const noticed = `{jobs}:noticed:${type}:${reason}`
   // one in five minutes for those of a type and reason: it says that there is something, the report how much
-  if (!(await client.set(`{jobs}:noticed:${type}:${reason}`, 1, 'PX', 300_000, 'NX'))) return
+  if (!(await client.set(noticed, 1, 'PX', 300_000, 'NX'))) return
   const Message = JSON.stringify({ type, reason, jobId, error: error?.name, deadLetters })
   const { NOTICES_TOPIC_ARN: TopicArn } = process.env
   if (!TopicArn) return console.log(`A job failed: ${Message}`)
   const { PublishCommand, SNSClient } = await import('@aws-sdk/client-sns')
   const command = new PublishCommand({ TopicArn, Subject: `A job failed: ${type}`.slice(0, 100), Message })
-  await new SNSClient().send(command, { abortSignal: signal })
+  // one that fails leaves it to the next
+  await new SNSClient().send(command, { abortSignal: signal }).catch(() => client.del(noticed))
 }

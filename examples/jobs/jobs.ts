@@ -35,18 +35,12 @@ export const resultKey = (jobId: string) => `{jobs}:result:${jobId}`
 
 const publisher = createPublisher({ stream: JOBS, redis, producer: 'jobs', maxLength: Number.POSITIVE_INFINITY })
 
-/** Unless it runs already, or has ended. */
 const QUEUE = `
-if redis.call('EXISTS', KEYS[1]) == 1 then return end
+if redis.call('EXISTS', KEYS[1]) == 1 then return end -- it runs already, or has ended
 redis.call('HSET', KEYS[1], 'type', ARGV[1], 'state', 'queued')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 
-/**
- * Submits a job. Whoever gets no answer submits again under the same `jobId`, within a day: it is one job.
- *
- * @param options.priority `high`, `normal` or `low`. Default `normal`. @returns The job's id.
- * @throws {InvalidPayloadError | RangeError} No such input, id or priority.
- */
+/** Submits a job, of priority `normal` unless it says `high` or `low`. Whoever gets no answer submits again under the same `jobId`, within a day: it is one job. @throws {InvalidPayloadError | RangeError} No such input, id or priority. */
 export async function submit<Type extends EventDefinition>(
   type: Type,
   input: PayloadOf<Type>,
@@ -58,29 +52,24 @@ export async function submit<Type extends EventDefinition>(
   return jobId
 }
 
-/** Before the start, and between two attempts, that is the end of it; one that runs is told. */
+/** Before the start, and between two attempts, that is the end of it; one that runs is told; one that failed does not come back by a redrive. */
 const CANCEL = `
 local state = redis.call('HGET', KEYS[1], 'state') or 'unknown'
-if state == 'running' then
-  redis.call('HSET', KEYS[1], 'cancel', 1)
-  return 'canceling'
-end
-if state ~= 'queued' and state ~= 'retrying' then return state end
-redis.call('HSET', KEYS[1], 'state', 'canceled')
+if state == 'unknown' or state == 'done' or state == 'canceled' then return state end
+redis.call('HSET', KEYS[1], 'cancel', 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 'canceled'`
+if state == 'running' then return 'canceling' end
+if state ~= 'failed' then redis.call('HSET', KEYS[1], 'state', 'canceled') end
+return state == 'failed' and state or 'canceled'`
 
 /** `canceled`: the job never starts, or never again. `canceling`: it runs, and its `signal` is aborted within two seconds; `readJob` says what became of it. Else what it has ended as, or `unknown`. */
 export const cancel = (jobId: string) => client.eval(CANCEL, 1, jobKey(jobId), KEEP_MS) as Promise<string>
 
-/**
- * What is known of a job. `state`: `queued`, `running`, `retrying`, `done`, `failed` or `canceled`; `progress`: 0 to 100, and never less than before; `error`: what the last
- * attempt that failed did so with; `result`: until it expires. `undefined`: nobody submitted it, or it ended long ago.
- */
+/** `state`: `queued`, `running`, `retrying`, `done`, `failed` or `canceled`; `progress`: 0 to 100; `error`: of the last attempt that failed; `result`: until it expires. `undefined`: nobody submitted it, or it ended long ago. */
 export async function readJob(jobId: string) {
   const [job, result] = await Promise.all([client.hgetall(jobKey(jobId)), client.get(resultKey(jobId))])
   const { type, state, progress = 0, attempts = 0, error } = job
   if (type === undefined) return undefined
-  const numbers = { progress: Number(progress), attempts: Number(attempts) }
-  return { type, state, ...numbers, error, result: result === null ? undefined : (JSON.parse(result) as unknown) }
+  const parsed: unknown = result === null ? undefined : JSON.parse(result)
+  return { type, state, progress: Number(progress), attempts: Number(attempts), error, result: parsed }
 }

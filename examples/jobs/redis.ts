@@ -6,11 +6,9 @@ const url = await redisUrl()
 /** What publishes, polls and claims. */
 export const redis = connectIoredis(url)
 
-/** For commands of our own; it connects when it is first used, and fails rather than wait. */
-export const client = new Redis(url, {
-  ...{ lazyConnect: true, connectTimeout: 1_000, commandTimeout: 1_000, maxRetriesPerRequest: 1 },
-  enableReadyCheck: false, // it takes INFO, which its users lack
-})
+const options = { lazyConnect: true, connectTimeout: 1_000, commandTimeout: 1_000, maxRetriesPerRequest: 1 }
+/** For commands of our own; it connects when it is first used, fails rather than wait, and asks for no INFO, which its users lack. */
+export const client = new Redis(url, { ...options, enableReadyCheck: false })
 client.on('error', () => {}) // the command that failed says so
 
 /** `REDIS_URL` as it is, otherwise what the SSM parameter that `REDIS_URL_PARAMETER` names holds. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { format } from 'node:util'
 import type { Event, HandlerContext } from 'millrace'
 import { effects, NonRetryableError, UnavailableError } from 'millrace'
 import { jobKey, KEEP_MS, resultKey, typeOf } from './jobs.ts'
@@ -8,7 +9,6 @@ import { client } from './redis.ts'
 export interface Job<Input> {
   readonly jobId: string
   readonly input: Input
-  /** From 1. */
   readonly attempt: number
   /** Aborted when the job is canceled, and when its time is over. */
   readonly signal: AbortSignal
@@ -19,7 +19,6 @@ export interface Job<Input> {
 /** Does a job. What it answers is the result, as JSON. A job may come again, so what it does elsewhere is done under its `jobId`. */
 export type Work<Input> = (job: Job<Input>) => unknown
 
-/** Asked several times within the two seconds that a cancellation may take. */
 const WATCH_MS = 500
 const MOST_RESULT_BYTES = 262_144
 
@@ -56,8 +55,7 @@ return redis.call('HGET', KEYS[1], 'type')`
 /** Makes a handler of a job's function. @param resultTtlMs How long the result can be read. */
 export function runs<Input>(work: Work<Input>, { resultTtlMs = 86_400_000 }: { readonly resultTtlMs?: number } = {}) {
   return async (event: Event<string, Input>, context: HandlerContext): Promise<void> => {
-    const { eventId: jobId, payload: input } = event
-    const { deliveryCount: attempt, maxDeliveries } = context
+    const [{ eventId: jobId, payload: input }, { deliveryCount: attempt, maxDeliveries }] = [event, context]
     const [key, run, type] = [jobKey(jobId), randomUUID(), typeOf(event.type, input)]
     const state = await client.eval(START, 1, key, run, type, KEEP_MS).catch((cause: unknown) => {
       throw new UnavailableError('a job cannot be begun', { cause })
@@ -83,7 +81,7 @@ export function runs<Input>(work: Work<Input>, { resultTtlMs = 86_400_000 }: { r
   }
 }
 
-/** Asks again and again whether a job is to be canceled, until it is over. */
+/** Asks again and again whether a job is to be canceled, until it is over: several times within the two seconds that this may take. */
 function watch(key: string, over: AbortSignal): AbortSignal {
   const canceled = new AbortController()
   const timer = setInterval(async () => {
@@ -108,7 +106,7 @@ function textOf(result: unknown): string {
   throw new NonRetryableError(`the result must be JSON of at most ${MOST_RESULT_BYTES} bytes`)
 }
 
-const describe = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 500)
+const describe = (error: unknown) => format('%s', error instanceof Error ? error.message : error).slice(0, 500)
 
 /** Notes that a job is a dead letter, and keeps its state. @returns Its type, if it is known. */
 export const bury = (jobId: string, why: string) =>

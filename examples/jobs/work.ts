@@ -26,6 +26,7 @@ function isPrime(n: number): boolean {
   return true
 }
 
+/** What a client should repeat is tried again: 5xx; too slow, too early, too many. */
 export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof SendMail>>) {
   const headers = { 'content-type': 'application/json', 'idempotency-key': jobId }
   const request = { method: 'POST', headers, body: JSON.stringify(input), signal, redirect: 'error' } as const
@@ -33,7 +34,6 @@ export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof Se
   await body?.cancel()
   if (ok) return { status }
   const message = `the mail service answered ${status}`
-  // too slow, too early, too many: what a client should repeat, as 5xx
   throw status >= 500 || [408, 425, 429].includes(status) ? new Error(message) : new NonRetryableError(message)
 }
 
@@ -58,8 +58,7 @@ export const configureType = async (type: string, given: unknown) =>
 export const isConfigured = async (type: string) => (await client.hexists(TYPES, type)) === 1
 
 type FunctionJob = Job<PayloadOf<typeof RunFunction>>
-// the retries are the job's
-const lambda = new LambdaClient({ maxAttempts: 1 })
+const lambda = new LambdaClient({ maxAttempts: 1 }) // the retries are the job's
 
 /** Has the function that is configured for the type do a job: it gets `{ jobId, type, input, attempt }`, and answers the result. */
 export async function runFunction({ jobId, attempt, signal, input: { type, input } }: FunctionJob) {

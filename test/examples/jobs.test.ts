@@ -83,7 +83,8 @@ type Jobs = Awaited<ReturnType<typeof load>>
 /** Loads the system: its modules read the environment. */
 async function load(environment: Readonly<Record<string, string>>) {
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
-  const { claim, defineConsumer, on, poll } = await import('millrace')
+  const { claim, defineConsumer, NonRetryableError, on, poll } = await import('millrace')
+  const { redriveDeadLetters } = await import('millrace/operate')
   const { registeredGroups } = await import('millrace/janitor')
   const { redis, client } = await import('../../examples/jobs/redis.ts')
   const { work } = await import('../../examples/jobs/consumer.ts')
@@ -95,6 +96,8 @@ async function load(environment: Readonly<Record<string, string>>) {
   return {
     claim,
     defineConsumer,
+    NonRetryableError,
+    redriveDeadLetters,
     registeredGroups,
     on,
     poll,
@@ -202,6 +205,33 @@ describe('a job', () => {
       attempts: 1,
       error: 'the result must be JSON of at most 262144 bytes',
     })
+  })
+
+  test.each([
+    ['nothing', undefined, 'undefined'],
+    ['an object without a prototype', Object.create(null), '[Object: null prototype] {}'],
+    ['a long text', 'x'.repeat(1_000), 'x'.repeat(500)],
+  ])('that throws %s has failed all the same', async (_what, thrown, error) => {
+    const jobId = await submit()
+    await poll(
+      working(() => {
+        throw thrown
+      }),
+    )
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'retrying', error })
+  })
+
+  test('that cannot be begun has used up no delivery', async () => {
+    const jobId = await submit()
+    await raw.del(jobs.jobKey(jobId))
+    await raw.set(jobs.jobKey(jobId), 'no hash')
+    const consumers = working(() => 'well')
+    expect(await poll(consumers)).toMatchObject({ released: 1, retried: 0 })
+    await raw.del(jobs.jobKey(jobId))
+    await settle(consumers)
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ type: 'CountPrimes', state: 'done', attempts: 1 })
   })
 })
 
@@ -332,6 +362,42 @@ describe('cancel', () => {
     expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled' })
   })
 
+  test('between two attempts, while a late one still runs: its signal is aborted, too', async () => {
+    const jobId = await submit()
+    const begun = Promise.withResolvers<void>()
+    let abortedAt = 0
+    const late = working(async ({ signal }) => {
+      begun.resolve()
+      await sleep(60_000, undefined, { signal }).finally(() => (abortedAt = performance.now()))
+    })
+    const running = poll(late)
+    await begun.promise
+    // the attempt that overtook it has failed
+    await raw.hset(jobs.jobKey(jobId), 'run', 'of another', 'state', 'retrying')
+    const canceledAt = performance.now()
+    expect(await jobs.cancel(jobId)).toBe('canceled')
+    await running
+
+    expect(abortedAt - canceledAt).toBeLessThan(2_000)
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled' })
+  })
+
+  test('of one that failed: it does not come back by a redrive', async () => {
+    const [kept, canceled] = [await submit(), await submit()]
+    let isWell = false
+    const consumers = working(() => {
+      if (!isWell) throw new jobs.NonRetryableError('fails')
+    })
+    await settle(consumers)
+    expect(await jobs.cancel(canceled)).toBe('failed')
+    isWell = true
+    for (const one of consumers) await jobs.redriveDeadLetters(one, { redis: jobs.redis, all: true })
+    await settle(consumers)
+
+    expect(await jobs.readJob(kept)).toMatchObject({ state: 'done', attempts: 2 })
+    expect(await jobs.readJob(canceled)).toMatchObject({ state: 'canceled', attempts: 1 })
+  })
+
   test('of one that does not listen, or has ended: it is what it has become', async () => {
     const jobId = await submit()
     const consumers = working(async () => void (await jobs.cancel(jobId)))
@@ -423,6 +489,20 @@ describe('a type', () => {
       { type: 'CountPrimes', reason: 'crashed', error: '', count: 1 },
     ])
     expect(await jobs.readJob(jobId)).toMatchObject({ state: 'failed', error: 'crashed' })
+  })
+
+  test('whose notice is refused leaves it to the next dead letter', async () => {
+    mail.answer = () => 400
+    sns.answer = () => 400
+    await send()
+    await settle()
+    sns.answer = () => 200
+    const refused = sns.requests.length
+    await send()
+    await settle()
+
+    expect(refused).toBeGreaterThan(0)
+    expect(sns.requests).toHaveLength(refused + 1)
   })
 
   test('is added by naming a function, to a poller that runs already', async () => {
