@@ -25,7 +25,7 @@ const MOST_RESULT_BYTES = 262_144
 /** Begins an attempt, unless the job has ended or is not to start. */
 const START = `
 local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'done' or state == 'canceled' then return state end
+if state == 'done' then return state end
 state = redis.call('HEXISTS', KEYS[1], 'cancel') == 1 and 'canceled' or 'running'
 redis.call('HSET', KEYS[1], 'state', state, 'type', ARGV[2], 'run', ARGV[1])
 if state == 'running' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end

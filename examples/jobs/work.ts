@@ -29,7 +29,7 @@ function isPrime(n: number): boolean {
 /** What a client should repeat is tried again: 5xx; too slow, too early, too many. */
 export async function sendMail({ jobId, input, signal }: Job<PayloadOf<typeof SendMail>>) {
   const headers = { 'content-type': 'application/json', 'idempotency-key': jobId }
-  const request = { method: 'POST', headers, body: JSON.stringify(input), signal, redirect: 'error' } as const
+  const request = { method: 'POST', headers, body: JSON.stringify(input), signal, redirect: 'manual' } as const
   const { ok, status, body } = await fetch(process.env.MAIL_URL ?? '', request)
   await body?.cancel()
   if (ok) return { status }

@@ -21,7 +21,7 @@ let jobs: Jobs
 interface Asked {
   readonly url: string
   readonly requests: { readonly at: number; readonly body: string; readonly headers: NodeJS.Dict<string | string[]> }[]
-  answer: (n: number) => number
+  answer: (n: number) => number | Promise<number>
 }
 
 async function startService(): Promise<Asked> {
@@ -30,7 +30,7 @@ async function startService(): Promise<Asked> {
     let body = ''
     for await (const chunk of request) body += chunk
     asked.push({ at: performance.now(), body, headers: request.headers })
-    response.writeHead(service_.answer(asked.length), { 'content-type': 'text/xml' })
+    response.writeHead(await service_.answer(asked.length), { 'content-type': 'text/xml', location: service_.url })
     response.end('<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>')
   }).listen(0, '127.0.0.1')
   await once(service, 'listening')
@@ -148,6 +148,7 @@ describe('a job', () => {
   test('has a state from its submission, and a result that expires', async () => {
     const jobId = await submit(10_000)
     expect(await jobs.readJob(jobId)).toEqual({ type: 'CountPrimes', state: 'queued', progress: 0, attempts: 0 })
+    expect(await raw.pttl(jobs.jobKey(jobId))).toBeGreaterThan(jobs.MAX_AGE_MS)
     await settle()
 
     const done = { type: 'CountPrimes', state: 'done', progress: 100, attempts: 1 }
@@ -166,6 +167,7 @@ describe('a job', () => {
     const consumers = working(() => ++calls)
     for (const priority of ['low', 'high', 'low']) expect(await submit(10, { jobId, priority })).toBe(jobId)
     await settle(consumers)
+    expect(await submit(10, { jobId })).toBe(jobId)
     await raw.xadd('{jobs}:high', '*', 'eventId', jobId, 'eventType', 'CountPrimes', 'payload', '{"below":10}')
     await settle(consumers)
 
@@ -226,12 +228,14 @@ describe('a job', () => {
     const jobId = await submit()
     await raw.del(jobs.jobKey(jobId))
     await raw.set(jobs.jobKey(jobId), 'no hash')
-    const consumers = working(() => 'well')
+    const consumers = working(() => raw.pttl(jobs.jobKey(jobId)))
     expect(await poll(consumers)).toMatchObject({ released: 1, retried: 0 })
     await raw.del(jobs.jobKey(jobId))
     await settle(consumers)
 
-    expect(await jobs.readJob(jobId)).toMatchObject({ type: 'CountPrimes', state: 'done', attempts: 1 })
+    const done = await jobs.readJob(jobId)
+    expect(done).toMatchObject({ type: 'CountPrimes', state: 'done', attempts: 1 })
+    expect(done?.result).toBeGreaterThan(jobs.MAX_AGE_MS)
   })
 })
 
@@ -257,43 +261,50 @@ describe('progress', () => {
     expect(seen).toEqual([10, 60, 60, 60, 60, 70, 70, 100])
   })
 
-  test('of two attempts side by side is that of the one that is ahead, and the late one ends nothing', async () => {
-    const jobId = await submit()
-    const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-    const seen: (number | undefined)[] = []
-    const frozen = working(async ({ progress }) => {
-      await progress(80)
-      begun.resolve()
-      await go.promise
-      await progress(90)
-      return 'of the first'
-    })
-    const running = poll(frozen)
-    await begun.promise
-    // another process takes over what this one holds, as if it had been frozen for long
-    await raw.del('{jobs}:normal:work:slot:poller-0')
-    const [[id] = []] = (await raw.xpending('{jobs}:normal', 'work', '-', '+', 1)) as [string][]
-    await raw.xclaim('{jobs}:normal', 'work', 'poller-0', 0, id as string, 'IDLE', 600_000, 'JUSTID')
-    const second = working(async ({ progress }) => {
-      await progress(20)
-      seen.push((await jobs.readJob(jobId))?.progress)
-      go.resolve()
-      await running
-      seen.push((await jobs.readJob(jobId))?.progress)
-      return 'of the second'
-    })
-    await jobs.claim(second, { redis: jobs.redis })
+  test.each(['answers', 'fails'])(
+    'of two attempts side by side is that of the one that is ahead; the late one, that %s, ends nothing',
+    async (how) => {
+      const jobId = await submit()
+      const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const seen: (number | undefined)[] = []
+      const frozen = working(async ({ progress }) => {
+        await progress(80)
+        begun.resolve()
+        await go.promise
+        await progress(90)
+        if (how === 'fails') throw new Error('of the first')
+        return 'of the first'
+      })
+      const running = poll(frozen)
+      await begun.promise
+      // another process takes over what this one holds, as if it had been frozen for long
+      await raw.del('{jobs}:normal:work:slot:poller-0')
+      const [[id] = []] = (await raw.xpending('{jobs}:normal', 'work', '-', '+', 1)) as [string][]
+      await raw.xclaim('{jobs}:normal', 'work', 'poller-0', 0, id as string, 'IDLE', 600_000, 'JUSTID')
+      const second = working(async ({ progress }) => {
+        await progress(20)
+        seen.push((await jobs.readJob(jobId))?.progress)
+        go.resolve()
+        await running
+        seen.push((await jobs.readJob(jobId))?.progress)
+        expect(await jobs.readJob(jobId)).toMatchObject({ state: 'running' })
+        return 'of the second'
+      })
+      await jobs.claim(second, { redis: jobs.redis })
 
-    expect(seen[0]).toBe(80)
-    expect(seen[1]).toBe(90)
-    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', attempts: 2, result: 'of the second' })
-  })
+      expect(seen[0]).toBe(80)
+      expect(seen[1]).toBe(90)
+      expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done', attempts: 2, result: 'of the second' })
+    },
+  )
 
   test('is 0 to 100, and what cannot be written is left out', async () => {
     const jobId = await submit()
     const errors: unknown[] = []
     const consumers = working(async ({ progress }) => {
       for (const percent of [-1, 101, Number.NaN]) await progress(percent).catch((error) => errors.push(error))
+      await raw.set(jobs.jobKey(jobId), 'no hash')
+      await progress(50)
       await raw.del(jobs.jobKey(jobId))
       await progress(50)
       return await raw.exists(jobs.jobKey(jobId))
@@ -339,7 +350,7 @@ describe('cancel', () => {
       begun.resolve()
       await sleep(60_000, undefined, { signal }).finally(() => (abortedAt = performance.now()))
     })
-    const running = settle(consumers)
+    const running = poll(consumers)
     await begun.promise
     const canceledAt = performance.now()
     expect(await jobs.cancel(jobId)).toBe('canceling')
@@ -348,6 +359,9 @@ describe('cancel', () => {
     expect(abortedAt - canceledAt).toBeLessThan(2_000)
     expect(await jobs.readJob(jobId)).toMatchObject({ state: 'canceled', attempts: 1 })
     expect(await raw.keys('*:dlq')).toEqual([])
+    const asked = vi.spyOn(jobs.client, 'hexists')
+    await sleep(600)
+    expect(asked).not.toHaveBeenCalled()
   })
 
   test('while its process is dead: it does not start again', async () => {
@@ -489,6 +503,43 @@ describe('a type', () => {
       { type: 'CountPrimes', reason: 'crashed', error: '', count: 1 },
     ])
     expect(await jobs.readJob(jobId)).toMatchObject({ state: 'failed', error: 'crashed' })
+    await raw.hset(jobs.jobKey(jobId), 'state', 'done')
+    await jobs.api({ action: 'report' })
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'done' })
+  })
+
+  test('has its own number of jobs at once', async () => {
+    let [now, most] = [0, 0]
+    mail.answer = async () => {
+      most = Math.max(most, ++now)
+      await sleep(100)
+      now--
+      return 200
+    }
+    await Promise.all(Array.from({ length: 12 }, send))
+    await settle()
+
+    expect(most).toBe(8)
+  })
+
+  test('that is sent on elsewhere goes nowhere', async () => {
+    mail.answer = () => 302
+    const jobId = await send()
+    await poll()
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'failed', error: 'the mail service answered 302' })
+    expect(mail.requests).toHaveLength(1)
+  })
+
+  test('whose job has waited for six days is a dead letter: its state is kept for longer', async () => {
+    const jobId = await submit()
+    const [[, fields] = []] = (await raw.xrange('{jobs}:normal', '-', '+')) as [string, string[]][]
+    await raw.del('{jobs}:normal')
+    await raw.xadd('{jobs}:normal', `${Date.now() - jobs.MAX_AGE_MS - 1_000}-0`, ...(fields as string[]))
+    await settle()
+
+    expect(await jobs.readJob(jobId)).toMatchObject({ state: 'failed', attempts: 0 })
+    expect(jobs.KEEP_MS).toBeGreaterThan(jobs.MAX_AGE_MS)
   })
 
   test('whose notice is refused leaves it to the next dead letter', async () => {
@@ -507,6 +558,7 @@ describe('a type', () => {
 
   test('is added by naming a function, to a poller that runs already', async () => {
     const code = `export const handler = async ({ jobId, type, input, attempt }) => {
+      if (input.sleepMs) await new Promise((resolve) => setTimeout(resolve, input.sleepMs))
       if (input.fail >= attempt) throw new TypeError('attempt ' + attempt + ' fails')
       return { jobId, type, text: input.text.toUpperCase(), attempt }
     }`
@@ -531,6 +583,14 @@ describe('a type', () => {
     expect(await jobs.readJob(again)).toMatchObject({ attempts: 2, result: { text: 'B', attempt: 2 } })
     expect(await jobs.readJob(never)).toMatchObject({ attempts: 2, error: 'shout: TypeError: attempt 2 fails' })
     expect(await jobs.api({ action: 'report' })).toMatchObject([{ type: 'Shout', count: 1 }])
+    await Promise.all(Array.from({ length: 8 }, () => ask({ text: 'at once', sleepMs: 200 })))
+    await settle()
+    expect(lambda.environments('shout')).toHaveLength(4)
+
+    await jobs.api({ action: 'configure', type: 'Shout', input: { ...input, timeoutMs: 100, maxDeliveries: 1 } })
+    const slow = await ask({ text: 'c', sleepMs: 1_000 })
+    await poll()
+    expect(await jobs.readJob(slow)).toMatchObject({ state: 'failed', attempts: 1 })
   }, 40_000)
   const stop = new AbortController()
 })
