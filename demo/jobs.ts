@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import type { Report, ScheduledHandler } from 'millrace'
 import type { Equation } from './equation.ts'
 import type { Asked, Customers } from './jobs/customers.ts'
 import { configure, createCustomers, delayOf, faultsOf } from './jobs/customers.ts'
@@ -31,8 +32,8 @@ export const demo: SystemDemo = {
     const failures: Error[] = []
     const onEnd = (end: unknown) => void (end instanceof Error && failures.push(end))
     const schedule = startSchedule([
-      { functionName: 'poller', everyMs: 6_000, timeoutMs: 32_000, handler: poller.handler, onEnd },
-      { functionName: 'claimer', everyMs: 2_000, timeoutMs: 32_000, handler: claimer.handler, onEnd },
+      { functionName: 'poller', everyMs: 1_000, timeoutMs: 32_000, handler: oneAtATime(poller.handler), onEnd },
+      { functionName: 'claimer', everyMs: 1_000, timeoutMs: 32_000, handler: oneAtATime(claimer.handler), onEnd },
     ])
     try {
       await configure(api.handler)
@@ -47,6 +48,17 @@ export const demo: SystemDemo = {
       await services.close()
     }
   },
+}
+
+/** As a process of Lambda has it: while an invocation runs there is no other. */
+function oneAtATime(handler: ScheduledHandler<Report>): ScheduledHandler<Report> {
+  let running: Promise<Report> | undefined
+  return (event, context) => {
+    running ??= handler(event, context).finally(() => {
+      running = undefined
+    })
+    return running
+  }
 }
 
 async function play(stage: DemoStage, customers: Customers): Promise<void> {

@@ -5,7 +5,7 @@ import * as z from 'zod/mini'
 import { client, redis } from './redis.ts'
 
 /** A stream for each priority; all keys of a job lie in their hash slot. */
-export const JOBS = prioritized('jobs', ['high', 'normal', 'low'], { default: 'normal' })
+export const JOBS = prioritized('jobs', ['high', 'normal', 'low'])
 
 const DAY_MS = 86_400_000
 /** A job that has not ended by then is a dead letter. */
@@ -16,13 +16,13 @@ export const KEEP_MS = MAX_AGE_MS + DAY_MS
 const below = z.int().check(z.gte(2), z.lte(10_000_000))
 /** How many primes there are below a number. */
 export const CountPrimes = defineEvent('CountPrimes', { payload: z.object({ below }) })
-const text = z.string().check(z.maxLength(10_000))
 /** Has the mail service send a text. */
-export const SendMail = defineEvent('SendMail', { payload: z.object({ to: z.email(), text }) })
+export const SendMail = defineEvent('SendMail', { payload: z.object({ to: z.email(), text: z.string() }) })
 /** What a configured type may be called. */
 export const typeName = z.string().check(z.regex(/^[A-Za-z][\w-]{0,63}$/))
+const input = z.optional(z.unknown())
 /** A job of a type that the poller does not know: the function that is configured for it does it. */
-export const RunFunction = defineEvent('RunFunction', { payload: z.object({ type: typeName, input: z.unknown() }) })
+export const RunFunction = defineEvent('RunFunction', { payload: z.object({ type: typeName, input }) })
 
 /** The job's type: of a configured one its name. */
 export const typeOf = (eventType: string, payload: unknown) =>
@@ -44,10 +44,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 export async function submit<Type extends EventDefinition>(
   type: Type,
   input: PayloadOf<Type>,
-  { jobId = randomUUID(), ...priority }: { readonly jobId?: string; readonly priority?: string } = {},
+  { jobId = randomUUID(), priority = 'normal' }: { readonly jobId?: string; readonly priority?: string } = {},
 ): Promise<string> {
   if (!/^[\w-]{1,64}$/.test(jobId)) throw new RangeError('jobId must be 1 to 64 letters, digits, "_" and "-"')
-  await publisher.publish(type, input, { eventId: jobId, deduplicateMs: DAY_MS, ...priority })
+  await publisher.publish(type, input, { eventId: jobId, deduplicateMs: DAY_MS, priority })
   await client.eval(QUEUE, 1, jobKey(jobId), typeOf(type.type, input), KEEP_MS)
   return jobId
 }

@@ -187,6 +187,17 @@ describe('a job', () => {
     await expect(submit(10, { priority: 'urgent' })).rejects.toThrow(RangeError)
   })
 
+  test('takes nothing but an id and a priority from who submits', async () => {
+    const input = { below: 10 }
+    const given = { action: 'submit', type: 'CountPrimes', input, jobId: 'mine', eventId: 'other', delayMs: 60_000 }
+    expect(await jobs.api(given)).toBe('mine')
+    await settle()
+
+    expect(await jobs.readJob('mine')).toMatchObject({ state: 'done' })
+    for (const action of ['__proto__', 'constructor', '', 'publish'])
+      await expect(jobs.api({ action })).rejects.toThrow('action must be one of submit, read, cancel')
+  })
+
   test.each([
     ['an input that is refused', () => submit(0)],
     ['an id that is none', () => submit(10, { jobId: 'a b' })],
