@@ -72,7 +72,6 @@ export type { EffectPublishOptions, Effects, FieldExpectation, ScoreCondition } 
 export { effects } from './effects/effects.ts'
 export type { ErrorCode, PayloadIssue } from './errors.ts'
 export {
-  BacklogFullError,
   BatchAnswerInvalidError,
   BatchItemFailedError,
   EventsTrimmedError,
@@ -105,6 +104,7 @@ export type { IdempotentOptions } from './policies/idempotent.ts'
 export { idempotent } from './policies/idempotent.ts'
 export type { RateLimitOptions } from './policies/rate-limit.ts'
 export { rateLimit } from './policies/rate-limit.ts'
+export { BacklogFullError } from './publish/backlog-full-error.ts'
 export type { PromoteDelaysOptions } from './publish/promote-delays.ts'
 export { promoteDelays } from './publish/promote-delays.ts'
 export type { DelayOptions, MaybeDelayOptions, Publication, PublishOptions } from './publish/publication.ts'

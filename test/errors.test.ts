@@ -5,7 +5,6 @@ import { PayloadGoneError, PayloadStoreError } from '../src/core/payload-errors.
 import type { ErrorCode } from '../src/errors.ts'
 import * as errors from '../src/errors.ts'
 import {
-  BacklogFullError,
   BatchAnswerInvalidError,
   BatchItemFailedError,
   EventsTrimmedError,
@@ -29,6 +28,8 @@ import {
 } from '../src/errors.ts'
 import * as janitorErrors from '../src/janitor/janitor-failed-error.ts'
 import { JanitorFailedError } from '../src/janitor/janitor-failed-error.ts'
+import * as publishErrors from '../src/publish/backlog-full-error.ts'
+import { BacklogFullError } from '../src/publish/backlog-full-error.ts'
 import { createOpenReport, sumReports } from '../src/report.ts'
 import * as invocationErrors from '../src/run/invocation-errors.ts'
 import { InvocationFailedError, InvocationTooShortError } from '../src/run/invocation-errors.ts'
@@ -259,7 +260,7 @@ describe('every error', () => {
   })
 
   test('has a code of its own, and every class of the module is among them', () => {
-    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors }
+    const all = { ...errors, ...invocationErrors, ...payloadErrors, ...janitorErrors, ...publishErrors }
     const classes = Object.values(all).filter(isErrorClass)
     const made = rows.map(([, { error }]) => error.constructor)
 

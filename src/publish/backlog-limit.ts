@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
-import { BacklogFullError } from '../errors.ts'
 import type { MeasureUndone, Undone } from '../group/undone.ts'
+import { BacklogFullError } from './backlog-full-error.ts'
 
 /** How often the server is asked, at most. */
 const MEASURED_EVERY_MS = 1_000
