@@ -108,7 +108,15 @@ function hasFailed({ stream, group }: ConsumerReport, error: unknown): boolean {
 type Values = Record<string, number | undefined>
 
 /** Of a set the numbers of its streams are added up, but for these. */
-const WORST = new Set(['IteratorAge', 'OldestPendingAge', 'DeadLetterUsagePercentage', 'PollingErrorCount', 'Paused'])
+const WORST = new Set([
+  'IteratorAge',
+  'OldestPendingAge',
+  'DeadLetterUsagePercentage',
+  'PollingErrorCount',
+  'Paused',
+  // its circuit breakers are the set's
+  'OpenCircuits',
+])
 const LEAST = 'TimeSinceLastSuccess'
 
 function sumOf(all: readonly Values[]): Values {
