@@ -72,8 +72,14 @@ export function sharedStream(name: string): string {
 
 /** A consumer's keys with those of flow control, which all streams of its set share: `{jobs}::work:breakers` and so on. */
 export function withGatesOfSet(keys: ConsumerKeys, set: string, group: string): ConsumerKeys {
-  const { breakers, failures, rate, places } = consumerKeys(sharedStream(set), group)
-  return { ...keys, breakers, failures, rate, places }
+  const shared = consumerKeys(sharedStream(set), group)
+  return {
+    ...keys,
+    breakers: shared.breakers,
+    failures: (eventType) => shared.failures(eventType),
+    rate: (name) => shared.rate(name),
+    places: (name) => shared.places(name),
+  }
 }
 
 /** Whether a key is one of the consumer's own: its stream, what lies beside the group, a lease or a marker. */

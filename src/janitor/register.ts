@@ -27,8 +27,7 @@ export async function registerGroups(
   const actions = openEach('register groups', stream, options)
   for (const [key, action] of actions) checkGroups(action, key, groups)
   const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)])
-  for (const [key, action] of actions)
-    await keepingOf(action, options.redis).register(key, Object.fromEntries(texts))
+  for (const [key, action] of actions) await keepingOf(action, options.redis).register(key, Object.fromEntries(texts))
 }
 
 /**

@@ -188,11 +188,18 @@ test('millrace register takes all streams of a set', async () => {
   const listed = await run('register', 'jobs', ...PRIORITIES, '--json')
   const removed = await run('register', ...work, '--remove')
 
-  expect(registered.lines).toEqual(['{jobs}:high:', 'registered work: owner team', '{jobs}:low:', 'registered work: owner team'])
+  expect(registered.lines).toEqual([
+    '{jobs}:high:',
+    'registered work: owner team',
+    '{jobs}:low:',
+    'registered work: owner team',
+  ])
   expect(listed.lines.map((line) => JSON.parse(line))).toEqual(
     jobs.streams.map((stream) => ({ stream, registered: { work: { owner: 'team' } } })),
   )
-  expect([removed.code, removed.lines.length, (await registeredGroups('{jobs}:low', { redis })).size]).toEqual([0, 2, 0])
+  expect([removed.code, removed.lines.length, (await registeredGroups('{jobs}:low', { redis })).size]).toEqual([
+    0, 2, 0,
+  ])
 })
 
 test('millrace resume --breaker closes the circuit breaker of a set, and status shows it', async () => {

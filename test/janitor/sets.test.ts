@@ -63,7 +63,7 @@ describe.each(['memory', 'redis'] as const)('a janitor of a set, %s', (kind) => 
     for (const stream of jobs.streams) expect([...(await registeredGroups(stream, { redis })).keys()]).toEqual(['work'])
   })
 
-  it('trims dead letters of each stream by their own time, and keeps what a stream has not done', async () => {
+  it('trims dead letters of each stream, and keeps what it has not done', async () => {
     const { redis, publish, read, ids } = await aSet(kind)
     await publish('high', 'never')
     await publish('low', 'never', 'a')
@@ -98,7 +98,7 @@ describe.each(['memory', 'redis'] as const)('a janitor of a set, %s', (kind) => 
   })
 })
 
-it('a deployment says by the name of the set what each stream is trimmed by, and by its key what one is', async () => {
+it('a deployment names the set, or one of its streams by its key', async () => {
   const { redis, publish, read, ids } = await aSet('memory')
   await publish('high', 'a', 'b', 'c')
   await publish('low', 'd', 'e', 'f')

@@ -25,7 +25,7 @@ const Job = defineEvent('Job', { payload: z.object({ id: z.string() }) })
 const Other = defineEvent('Other', { payload: z.object({ id: z.string() }) })
 const jobs = prioritized('jobs', ['high', 'normal', 'low'])
 const PRIORITIES = ['high', 'normal', 'low'] as const
-type Handler = (event: EventOf<typeof Job>) => unknown
+type Handler = (event: EventOf<typeof Job> | EventOf<typeof Other>) => unknown
 
 const PLACES: readonly (readonly [string, () => Promise<Connection>])[] = [
   ['TCP', async () => (await startScenario()).redis],
@@ -99,7 +99,7 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
     const consumers = defineConsumer({
       stream: jobs,
       group: 'work',
-      routes: [onBatch(Job, (events) => handler(events[0] as never), { maxEvents: 2, concurrency: 1 })],
+      routes: [onBatch(Job, async ([event]) => void (await handler(event as never)), { maxEvents: 2, concurrency: 1 })],
       concurrency: 6,
     })
     const { publish } = aGroup(redis, () => {})
@@ -198,7 +198,7 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
     expect(await openBreakers(consumers, { redis })).toEqual([])
   })
 
-  it('starts what a limit lets pass of a higher priority beside a flood of a lower one', async () => {
+  it('starts a higher priority under a limit beside a flood of a lower one', async () => {
     const redis = await start()
     const calls: string[] = []
     const { consumers, publish } = aGroup(

@@ -49,7 +49,11 @@ export class FailureReports {
     return 'later'
   }
 
-  #failureOf({ job, breakerType: eventType, probeId: entryId }: WaitingJob, rules: BreakerRules, error: unknown): GateOperation {
+  #failureOf(
+    { job, breakerType: eventType, probeId: entryId }: WaitingJob,
+    rules: BreakerRules,
+    error: unknown,
+  ): GateOperation {
     const { failures, perMs, probeAfterMs } = rules
     const { deliveryCount } = job
     const failuresKey = this.#breakers.failuresKey(eventType)
