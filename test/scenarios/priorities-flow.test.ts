@@ -217,6 +217,69 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
     expect(report).toMatchObject({ acked: 120, drained: true })
     expect(calls.slice(0, 80).filter((id) => id.startsWith('h')).length).toBeGreaterThanOrEqual(15)
   })
+
+  it.each([
+    [
+      'single events',
+      (work: (id: string) => Promise<void>) => on(Job, (event) => work(event.payload.id), { concurrency: 1 }),
+    ],
+    [
+      'batches',
+      (work: (id: string) => Promise<void>) =>
+        onBatch(Job, async (events) => void (await Promise.all(events.map(({ payload }) => work(payload.id)))), {
+          concurrency: 1,
+          maxEvents: 2,
+        }),
+    ],
+  ])('starts %s of a route with its own concurrency beside a flood of a lower priority', async (_what, routeOf) => {
+    const redis = await start()
+    const calls: string[] = []
+    const { publish } = aGroup(redis, () => {})
+    const work = async (id: string) => {
+      calls.push(id)
+      await delay(2)
+    }
+    const consumers = defineConsumer({
+      stream: jobs,
+      group: 'work',
+      routes: [routeOf(work), on(Other, ({ payload }) => work(payload.id))],
+      concurrency: 2,
+      batchSize: 200,
+    })
+    await publish('low', ...many('o', 150))
+    await publish('high', ...many('h', 20))
+
+    const report = await poll(consumers, { redis })
+
+    expect(report).toMatchObject({ acked: 170, drained: true })
+    expect(calls.slice(0, 100).filter((id) => id.startsWith('h')).length).toBeGreaterThanOrEqual(15)
+  })
+
+  it('goes on with all streams once a failure below the limit of a circuit breaker is counted', async () => {
+    const redis = await start()
+    const calls: string[] = []
+    const { consumers, publish } = aGroup(
+      redis,
+      async ({ payload: { id } }) => {
+        calls.push(id)
+        await delay(5)
+        throw new Error('out')
+      },
+      {
+        route: { use: [circuitBreaker({ failures: 100, perMs: 60_000, probeAfterMs: 60_000 })] },
+        concurrency: 2,
+        backoff: { firstMs: 0 },
+      },
+    )
+    for (const priority of PRIORITIES) await publish(priority, priority)
+    await poll(consumers, { redis })
+
+    const at = performance.now()
+    await claimOnce(consumers, { redis, remainingMs: 30_000 })
+
+    expect(calls).toHaveLength(6)
+    expect(performance.now() - at).toBeLessThan(5_000)
+  })
 })
 
 it('failures of entries with the same id on two streams of a set are two', async () => {
