@@ -84,6 +84,25 @@ describe.each(['memory', 'redis'] as const)('a janitor of a set, %s', (kind) => 
     expect((await ids('{jobs}:low')).length).toBe(1)
   })
 
+  it('a publisher with maxBacklog leaves alone the priority that is full, and no other', async () => {
+    const { redis, ids, read } = await aSet(kind)
+    await registerGroups(jobs, SET.groups, { redis })
+    const bounded = createPublisher({ stream: jobs, redis, maxBacklog: 1 })
+    await read()
+    await bounded.publish(Job, { id: 'a' }, { priority: 'low' })
+
+    const refused = bounded.publishMany([
+      [Job, { id: 'b' }, { priority: 'high' }],
+      [Job, { id: 'c' }, { priority: 'low' }],
+    ])
+
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_BACKLOG_FULL', stream: '{jobs}:low' })
+    expect((await ids('{jobs}:high')).length).toBe(0)
+    const other = createPublisher({ stream: jobs, redis, maxBacklog: 1 })
+    await other.publish(Job, { id: 'd' }, { priority: 'high' })
+    expect((await ids('{jobs}:high')).length).toBe(1)
+  })
+
   it('registers and takes off by the set', async () => {
     const { redis } = await aSet(kind)
     const names = async () => {
