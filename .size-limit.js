@@ -32,7 +32,7 @@ const FEATURES = {
   'circuitBreaker()': ["export { circuitBreaker } from 'millrace'", '45.3 KB'],
   'rateLimit()': ["export { rateLimit } from 'millrace'", '46.1 KB'],
   'concurrencyLimit()': ["export { concurrencyLimit } from 'millrace'", '46.1 KB'],
-  'effects()': ["export { effects } from 'millrace'", '30.9 KB'],
+  'effects()': ["export { effects } from 'millrace'", '31 KB'],
   'filterPatterns()': ["export { filterPatterns } from 'millrace'", '5.4 KB'],
   'flatCodec()': ["export { flatCodec } from 'millrace'", '5.2 KB'],
   'claimCheck()': ["export { claimCheck } from 'millrace'", '3.1 KB'],
