@@ -283,7 +283,7 @@ function limitsByStream(
 /** Resolves once there is room in each stream that they go into: of a set, none is written before. */
 async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, drafts: readonly EventDraft[]): Promise<void> {
   const streams = Map.groupBy(drafts, ({ stream }) => stream)
-  await Promise.all([...streams].map(([stream, own]) => limits.get(stream)?.admit(own.length)))
+  await Promise.all([...streams].map(async ([stream, own]) => limits.get(stream)?.admit(own.length)))
 }
 
 /** The flags of each stream. @throws {TypeError} No hash tag gives the slot of its name. */
