@@ -253,7 +253,7 @@ describe('the places of a set', () => {
     expect(log).toEqual(['l', 'h'])
   })
 
-  it('a place that a member wants no more goes on to the next in the same hand-out', async () => {
+  it('a place that a member wants no more goes to the next at once', async () => {
     const log: string[] = []
     const places = new SharedPlaces(1)
     const pools = [4, 1].map((weight, n) => aPool(places, weight, log, 'hl'[n] as string))

@@ -258,7 +258,7 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
     expect(low).toBeLessThanOrEqual(24)
   })
 
-  it('goes on with all streams once a failure below the limit of a circuit breaker is counted', async () => {
+  it('goes on with all streams once a circuit breaker has counted a failure', async () => {
     const redis = await start()
     const calls: string[] = []
     const { consumers, publish } = aGroup(
