@@ -176,7 +176,7 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
         if (isOut) throw new Error('out')
       },
       {
-        route: { use: [circuitBreaker({ failures: 1, perMs: 60_000, probeAfterMs: 200 })] },
+        route: { use: [circuitBreaker({ failures: 1, perMs: 60_000, probeAfterMs: 1_500 })] },
         concurrency: 1,
         backoff: { firstMs: 0 },
       },
@@ -185,12 +185,12 @@ describe.each(PLACES)('flow control of a set over %s', (_name, start) => {
     await poll(consumers, { redis })
     expect(calls).toHaveLength(1)
 
-    await delay(250)
+    await delay(1_600)
     await claimOnce(consumers, { redis })
     expect(calls).toHaveLength(2)
 
     isOut = false
-    for (let round = 0; round < 20 && calls.length < 8; round++) {
+    for (let round = 0; round < 40 && calls.length < 8; round++) {
       await delay(100)
       await claimOnce(consumers, { redis })
     }
