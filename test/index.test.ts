@@ -48,6 +48,7 @@ test('the package exports these names', () => {
       "on",
       "onBatch",
       "poll",
+      "prioritized",
       "promoteDelays",
       "rateLimit",
       "readEvents",

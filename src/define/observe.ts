@@ -12,7 +12,8 @@ export interface ObservedGroup {
 /** One invocation of a poller or claimer. The same object in every event about it. */
 export interface ObservedInvocation {
   readonly action: 'poll' | 'claim'
-  readonly consumers: readonly ObservedGroup[]
+  /** `set`: the name of the set that the stream is of; left out where it is of none. */
+  readonly consumers: readonly (ObservedGroup & { readonly set?: string })[]
   /** Lambda's context; empty outside Lambda. */
   readonly context: Partial<LambdaContext>
 }

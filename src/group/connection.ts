@@ -24,6 +24,8 @@ export interface WakeFlag {
 export interface OnceWithin {
   readonly eventId: string
   readonly windowMs: number
+  /** Whose markers say that it was: a stream's, or a set's. Default: the stream that it goes into. */
+  readonly markersOf?: string | undefined
 }
 
 /** What became of entries and flags, in order. */

@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { assertClock, systemClock } from '../clock.ts'
 import type { Codec, TwoWayCodec } from '../core/codec.ts'
-import { consumerKeys } from '../core/keys.ts'
 import {
   assertBoolean,
   assertInteger,
@@ -15,6 +14,8 @@ import {
 import { checkNumberOption, PUBLISHER_NUMBER_OPTIONS } from '../core/rows.ts'
 import type { Observer } from '../define/observe.ts'
 import { resolveObservers } from '../define/observers.ts'
+import type { StreamSet } from '../define/stream-set.ts'
+import { isStreamSet } from '../define/stream-set.ts'
 import { quotedValue } from '../errors.ts'
 import type { Connection, StreamTrim } from '../group/connection.ts'
 import { assertConnection } from '../group/connection.ts'
@@ -22,8 +23,8 @@ import type { BacklogSettings } from './backlog-limit.ts'
 
 /** Into which stream, and how it is bounded. */
 export interface PublisherOptions {
-  /** The stream's key. */
-  readonly stream: string
+  /** The stream's key; or a set of streams, as from `prioritized`: then each event says its `priority`. */
+  readonly stream: string | StreamSet
   /** The server; made once at module scope. */
   readonly redis: Connection
   /** How entries are written: the codec that their consumers read them by, one with `encode`. Default `envelopeCodec`. */
@@ -50,7 +51,7 @@ export interface PublisherOptions {
    */
   readonly deduplicateMs?: number
   /**
-   * Entries that the slowest registered group may have to do, those it was not given and those that are pending; while it has that many, nothing is published. The server is asked
+   * Entries that the slowest registered group may have to do, those it was not given and those that are pending; while it has that many, nothing is published. Of a set it is each stream's. The server is asked
    * once a second at most, and what this publisher adds meanwhile counts. Groups are registered by a deployment or `registerGroups` of `millrace/janitor`. Default: any number.
    */
   readonly maxBacklog?: number
@@ -105,7 +106,9 @@ const KNOWN = [
 /** Fills in the defaults, and checks ranges and relations. @throws {TypeError | RangeError} The message names the rule and the value. */
 export function resolvePublisherOptions(options: PublisherOptions) {
   assertObject('create publisher', 'options', options)
-  const { stream, redis, codec, producer, deduplicateMs } = options
+  const { redis, codec, producer, deduplicateMs } = options
+  const set = isStreamSet(options.stream) ? options.stream : undefined
+  const stream = set?.name ?? (options.stream as string)
   const action = `create publisher for stream ${quotedValue(stream)}`
   assertText(action, 'stream', stream)
   assertKnownKeys(action, options, KNOWN)
@@ -128,6 +131,7 @@ export function resolvePublisherOptions(options: PublisherOptions) {
   if (trim.kind === 'age') codec?.assertKeeps?.(action, trim.retentionMs)
   return {
     stream,
+    set,
     redis,
     producer,
     codec: codec as TwoWayCodec | undefined,
@@ -138,16 +142,16 @@ export function resolvePublisherOptions(options: PublisherOptions) {
     maxWaitMs,
     backlog: resolveBacklog(action, options, maxWaitMs, clock),
     observers: resolveObservers(action, options.observe),
-    wakes: resolveWakes(action, stream, options.wake ?? []),
+    wakes: checkWakes(action, options.wake ?? []),
   }
 }
 
 function resolveBacklog(
   action: string,
-  { stream, maxBacklog, onFull }: PublisherOptions,
+  { maxBacklog, onFull }: PublisherOptions,
   maxWaitMs: number,
   clock: Clock,
-): BacklogSettings | undefined {
+): Omit<BacklogSettings, 'stream'> | undefined {
   if (onFull !== undefined) assertOneOf(action, 'onFull', onFull, ['refuse', 'wait'])
   checkNumberOption(action, 'maxWaitMs', maxWaitMs, PUBLISHER_NUMBER_OPTIONS.maxWaitMs)
   if (maxBacklog === undefined) {
@@ -155,11 +159,7 @@ function resolveBacklog(
     throw wrongUseError(action, 'maxBacklog must be given with onFull')
   }
   checkNumberOption(action, 'maxBacklog', maxBacklog, PUBLISHER_NUMBER_OPTIONS.maxBacklog)
-  return { stream, maxBacklog, clock, waitMs: onFull === 'wait' ? maxWaitMs : 0 }
-}
-
-function resolveWakes(action: string, stream: string, given: Wake | readonly Wake[]) {
-  return checkWakes(action, given).map((wake) => ({ ...wake, key: consumerKeys(stream, wake.group).wake }))
+  return { maxBacklog, clock, waitMs: onFull === 'wait' ? maxWaitMs : 0 }
 }
 
 /** @throws {TypeError | RangeError} Something that is no `Wake`. */

@@ -237,13 +237,13 @@ describe('publish()', () => {
     [new TypeError(`${here}options must be an object, got null`), null],
     [
       new TypeError(
-        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion`,
+        `${here}unknown option "id"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion, priority`,
       ),
       { id: 'e-1' },
     ],
     [
       new TypeError(
-        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion`,
+        `${here}unknown option "producer"; known are eventId, aggregateType, aggregateId, tenantId, traceparent, occurredAt, attributes, delayMs, deliverAt, deduplicateMs, expectedVersion, priority`,
       ),
       { producer: 'shop' },
     ],

@@ -24,7 +24,7 @@ export interface ReportMetricsOptions {
 
 /**
  * An observer that writes CloudWatch metrics, as lines of embedded metric format. Of every invocation, also a failing one: a line for each
- * consumer, its report, with the dimensions `service`, `EventSource` (the stream) and `ConsumerGroup`; one for each of its event types that
+ * consumer, its report, with the dimensions `service`, `EventSource` (the stream, or the name of the set whose streams it adds up) and `ConsumerGroup`; one for each of its event types that
  * was handled, with `EventType` added; one for each reason of its dead letters, with `Reason` added; one for each name of what its handlers failed with, with `ErrorName` added (20 names in a process, the others
  * are `Other`). Of a publisher's request: a line for
  * each event type, with `service` and `EventSource`, and with `EventType` added. Of a janitor's run: a line for each stream, with `service` and `EventSource`. What is not known is left out.
@@ -66,33 +66,21 @@ export function reportMetrics(
       })
       addFailure(lines, refused, names.of(refused.error))
     },
-    acked({ entries, ...run }) {
-      for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
-        const of = acked.map(({ entryId }) => handled.take(run, entryId))
-        const now = performance.now()
-        lines.add(run, eventType, {
-          DeletedEventCount: acked.length,
-          RedeliveredDeletedEventCount: of.filter((one) => one && one.deliveryCount > 1).length || undefined,
-          AckLatency: of.flatMap((one) => (one ? now - one.at : [])),
-          PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
-          // what no handler was called for had nothing to commit
-          CommitErrorCount: -acked.filter(({ isDuplicate }) => !isDuplicate).length,
-        })
-        if (versions.has('EventVersion'))
-          for (const one of of) if (one) addVersion(lines, run, eventType, one.version, { DeletedEventCount: 1 })
-      }
-    },
+    acked: (acked) => addAcked(lines, handled, acked, versions),
     deadLettered: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveredEventCount'),
     deadLetterRefused: (letter) => addLetter(lines, letter, 'OnFailureDestinationDeliveryErrorCount'),
     invocationEnded({ invocation, report, error }) {
+      const values = new Map<MetricLine, Values[]>()
       for (const consumer of report.consumers) {
         const line = lines.of(invocation).of(consumer.stream, consumer.group)
-        const values = valuesOf(report.action, consumer, hasFailed(consumer, error))
-        line.set(values)
-        const { functionVersion } = invocation.context
-        if (versions.has('FunctionVersion') && functionVersion)
-          lines.of(invocation).of(consumer.stream, consumer.group, 'FunctionVersion', functionVersion).set(values)
+        const own = valuesOf(report.action, consumer, hasFailed(consumer, error))
+        const { functionVersion: version } = invocation.context
+        const isVersioned = versions.has('FunctionVersion') && version
+        const versioned =
+          isVersioned && lines.of(invocation).of(consumer.stream, consumer.group, 'FunctionVersion', version)
+        for (const one of versioned ? [line, versioned] : [line]) values.set(one, [...(values.get(one) ?? []), own])
       }
+      for (const [line, all] of values) line.set(sumOf(all))
       for (const line of lines.take(invocation)) line.write(metrics)
     },
     janitorEnded: (ended) => writeJanitorMetrics(metrics, ended),
@@ -127,6 +115,28 @@ function valuesOfCall({ call, durationMs, outcomes }: Observed['handlerEnded']):
     DeliveryCount: call.deliveries.map(({ deliveryCount }) => deliveryCount),
     // those of them that the server answers are taken off again
     CommitErrorCount: outcomes.filter(({ kind }) => kind === 'ack').length,
+  }
+}
+
+function addAcked(
+  lines: MetricLines,
+  handled: HandledDeliveries,
+  { entries, ...run }: Observed['acked'],
+  versions: ReadonlySet<VersionDimension>,
+): void {
+  const now = performance.now()
+  for (const [eventType, acked] of Map.groupBy(entries, (entry) => entry.eventType)) {
+    const before = acked.flatMap(({ entryId }) => handled.take(run, entryId) ?? [])
+    lines.add(run, eventType, {
+      DeletedEventCount: acked.length,
+      RedeliveredDeletedEventCount: before.filter(({ deliveryCount }) => deliveryCount > 1).length || undefined,
+      AckLatency: before.map(({ at }) => now - at),
+      PublishToAckAge: acked.flatMap(({ ageMs }) => ageMs ?? []),
+      // what no handler was called for had nothing to commit
+      CommitErrorCount: -acked.filter(({ isDuplicate }) => !isDuplicate).length,
+    })
+    if (!versions.has('EventVersion')) continue
+    for (const { version } of before) addVersion(lines, run, eventType, version, { DeletedEventCount: 1 })
   }
 }
 
@@ -188,12 +198,38 @@ function hasFailed({ stream, group }: ConsumerReport, error: unknown): boolean {
   return error.failures.some((failure) => failure.stream === stream && failure.group === group)
 }
 
+type Values = Record<string, number | undefined>
+
+/** Of a set the numbers of its streams are added up, but for these. */
+const WORST = new Set([
+  'IteratorAge',
+  'OldestPendingAge',
+  'DeadLetterUsagePercentage',
+  'PollingErrorCount',
+  'Paused',
+  // its circuit breakers are the set's
+  'OpenCircuits',
+])
+const LEAST = 'TimeSinceLastSuccess'
+
+function sumOf(all: readonly Values[]): Values {
+  const [first = {}, ...others] = all
+  const sum = { ...first }
+  const isLagKnown = all.every(({ Lag }) => Lag !== undefined)
+  for (const values of others) {
+    for (const [name, value] of Object.entries(values)) {
+      const before = sum[name]
+      if (value === undefined || before === undefined) sum[name] = value ?? before
+      else if (WORST.has(name)) sum[name] = Math.max(before, value)
+      else sum[name] = name === LEAST ? Math.min(before, value) : before + value
+    }
+  }
+  // what one of them does not know is no 0
+  return isLagKnown ? sum : { ...sum, Lag: undefined }
+}
+
 /** What a consumer's report says, under AWS's name where AWS has one. */
-function valuesOf(
-  action: Report['action'],
-  report: ConsumerReport,
-  isFailed: boolean,
-): Record<string, number | undefined> {
+function valuesOf(action: Report['action'], report: ConsumerReport, isFailed: boolean): Values {
   const { backlog } = report
   // a poll that failed before a read was answered has not polled: a 0 of its own would silence the alarm on missing polls
   const hasPolled =

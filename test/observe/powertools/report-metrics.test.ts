@@ -354,6 +354,65 @@ describe('reportMetrics()', () => {
   })
 })
 
+describe('a set of streams', () => {
+  test('has one line, with the sums of its streams and the worst of their ages', () => {
+    const [high, low] = ['{jobs}:high', '{jobs}:low'].map((stream) => ({ stream, group: 'work', set: 'jobs' }))
+    const invocation: ObservedInvocation = {
+      action: 'claim',
+      consumers: [high, low].flatMap((one) => one ?? []),
+      context: {},
+    }
+    const backlog = {
+      pending: 3,
+      parked: 1,
+      streamLength: 10,
+      deadLetters: 2,
+      oldestPendingMs: 500,
+      sinceLastSuccessMs: 7,
+      deadLettersPercent: 1,
+    }
+    end(
+      invocation,
+      aReport({ ...high, claimed: 2, acked: 2, backlog: { ...backlog, lag: 4 } }),
+      aReport({
+        ...low,
+        claimed: 1,
+        acked: 1,
+        backlog: { ...backlog, lag: 5, oldestPendingMs: 900, sinceLastSuccessMs: 3 },
+      }),
+    )
+
+    expect(lines()).toHaveLength(1)
+    expect(lines()[0]).toMatchObject({
+      dimensions: { service: 'shop', EventSource: 'jobs', ConsumerGroup: 'work' },
+      metrics: {
+        ClaimedEventCount: 3,
+        DeletedEventCount: 3,
+        PendingEntries: 6,
+        DeadLetterLength: 4,
+        Lag: 9,
+        OldestPendingAge: 900,
+        TimeSinceLastSuccess: 3,
+        DeadLetterUsagePercentage: 1,
+      },
+    })
+  })
+
+  test('leaves out the lag that one of its streams does not know', () => {
+    const [high, low] = ['{jobs}:high', '{jobs}:low'].map((stream) => ({ stream, group: 'work', set: 'jobs' }))
+    const consumers = [high, low].flatMap((one) => one ?? [])
+    const backlog = { pending: 3, parked: 1, streamLength: 10, deadLetters: 2 }
+    end(
+      { action: 'claim', consumers, context: {} },
+      aReport({ ...high, backlog }),
+      aReport({ ...low, backlog: { ...backlog, lag: 5 } }),
+    )
+
+    expect(lines()[0]?.metrics).not.toHaveProperty('Lag')
+    expect(lines()[0]?.metrics).toMatchObject({ PendingEntries: 6 })
+  })
+})
+
 function handled(
   call: ReturnType<typeof aCall>,
   durationMs: number,
