@@ -5,6 +5,7 @@ import { quotedValue } from '../errors.ts'
 import type { Connection } from '../group/connection.ts'
 import { keepingOf } from '../group/redis/keeping.ts'
 import { assertEntryId, assertKeys, checkGroups } from './janitor-options.ts'
+import { writeRegistry } from './registry.ts'
 
 /** Where a registry is. */
 export interface RegistryOptions {
@@ -24,8 +25,8 @@ export async function registerGroups(
 ): Promise<void> {
   const action = open('register groups', stream, options)
   checkGroups(action, stream, groups)
-  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)])
-  await keepingOf(action, options.redis).register(stream, Object.fromEntries(texts))
+  const texts = Object.entries(groups).map(([group, given]) => [group, encodeRegistration(given)] as const)
+  await write(action, stream, options, new Map(texts))
 }
 
 /**
@@ -41,7 +42,17 @@ export async function unregisterGroups(
   const action = open('unregister groups', stream, options)
   if (!Array.isArray(groups)) throw wrongUseError(action, `groups must be an array, got ${typeof groups}`)
   for (const group of groups) assertText(action, 'each of groups', group)
-  await keepingOf(action, options.redis).register(stream, Object.fromEntries(groups.map((group) => [group, undefined])))
+  await write(action, stream, options, new Map(groups.map((group) => [group, undefined])))
+}
+
+async function write(
+  action: string,
+  stream: string,
+  { redis }: RegistryOptions,
+  texts: ReadonlyMap<string, string | undefined>,
+): Promise<void> {
+  const keeping = keepingOf(action, redis)
+  await writeRegistry(keeping, stream, await keeping.registered(stream), texts)
 }
 
 /**
