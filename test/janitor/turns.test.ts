@@ -32,15 +32,18 @@ async function twoStreams(orders: number, returns: number) {
     passedMs += 1_000
     await stored.archive(range, context)
   }
-  return { redis, archive, stored, rangeEntries: 1, clock: { ...systemClock, monotonic: () => passedMs } }
+  const pass = (ms: number) => {
+    passedMs += ms
+  }
+  return { redis, archive, stored, pass, clock: { ...systemClock, monotonic: () => passedMs } }
 }
 
 describe('streams of one janitor', () => {
   it.each([0, 0.99])('share the time: the backlog of one leaves the others theirs, drawn %d', async (lot) => {
     vi.spyOn(Math, 'random').mockReturnValue(lot)
-    const { stored, ...options } = await twoStreams(40, 3)
+    const { stored, redis, archive, clock } = await twoStreams(40, 3)
 
-    const report = await runJanitor([ORDERS, RETURNS], { ...options, remainingMs: 15_000 })
+    const report = await runJanitor([ORDERS, RETURNS], { redis, archive, clock, rangeEntries: 1, remainingMs: 15_000 })
 
     expect(report.streams.map(({ stream, reached, drained }) => [stream, reached, drained])).toEqual([
       ['orders', true, false],
@@ -52,14 +55,21 @@ describe('streams of one janitor', () => {
   })
 
   it('each come first now and then: an archive that does not answer keeps no stream waiting for ever', async () => {
-    const { redis, archive } = await twoStreams(1, 1)
-    const never = () => new Promise(() => {})
-    vi.spyOn(Math, 'random').mockReturnValue(0.99)
-    const timers = { ...systemClock, after: (_ms: number, end: () => void) => systemClock.after(1, end) }
+    const { redis, archive, pass, clock } = await twoStreams(1, 1)
+    const never = () => {
+      pass(60_000)
+      return new Promise(() => {})
+    }
+    const hasty = { ...clock, after: (_ms: number, end: () => void) => systemClock.after(1, end) }
+    const run = async (lot: number) => {
+      vi.spyOn(Math, 'random').mockReturnValue(lot)
+      return runJanitor([{ ...ORDERS, archive: never }, RETURNS], { redis, archive, clock: hasty }).catch(
+        (error: unknown) => error,
+      )
+    }
 
-    const failure = await runJanitor([{ ...ORDERS, archive: never }, RETURNS], { redis, archive, clock: timers }).catch(
-      (error: unknown) => error,
-    )
+    expect(await run(0)).toMatchObject({ report: { streams: [{ reached: true }, { reached: false }] } })
+    const failure = await run(0.99)
 
     expect(failure).toMatchObject({ failures: [{ stream: 'orders' }], report: { streams: [{}, { trimmed: 1 }] } })
   })
