@@ -3,6 +3,7 @@ import { keepingLines } from './keeping-lines.ts'
 import { REGISTER_USAGE, readRegisterOptions } from './register-options.ts'
 import { connectInspectionTargets } from './targets.ts'
 import { printableJson, printableName } from './text/printable.ts'
+import { UsageError } from './usage-error.ts'
 
 /**
  * `millrace register`: registers a group of a stream, takes it off, or lists what is registered.
@@ -22,6 +23,9 @@ export async function run(args: readonly string[]): Promise<void> {
     if (json) return console.log(printableJson(registered))
     for (const line of keepingLines({ registered, unregistered: [], lost: [] })) console.log(line)
     if (Object.keys(registered).length === 0) console.log(`no group of ${printableName(stream)} is registered`)
+  } catch (cause) {
+    const isWrongUse = cause instanceof TypeError || cause instanceof RangeError
+    throw isWrongUse ? new UsageError(`millrace register: ${cause.message}`, { cause }) : cause
   } finally {
     await redis.close()
   }

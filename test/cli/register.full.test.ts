@@ -56,6 +56,8 @@ test.each([
   [['orders', '--letters', 'x'], '--letters needs GROUP'],
   [['orders', 'billing', '--remove', '--retention-ms', '1'], '--retention-ms needs GROUP, and goes without --remove'],
   [['orders', 'billing', '--remove', '--letters-owner', 'a'], '--letters-owner needs GROUP'],
+  [['orders', 'billing', '--owner', 'a', '--max-age-ms', '0'], 'objective.maxAgeMs must be >= 1, got 0'],
+  [['orders', 'billing', '--owner', 'a', '--letters', ''], 'deadLetters.stream must be a string that is not empty'],
   [['orders', 'billing', '--owner', 'a', '--max-lag', 'x'], '--max-lag must be a whole number, 0 or more'],
 ])('register refuses %j', async (args, message) => {
   const { run } = await aStream()

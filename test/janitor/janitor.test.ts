@@ -490,5 +490,8 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
 
     expect(await handler({ source: 'serverless-plugin-warmup' })).toMatchObject({ streams: [] })
     expect(await handler({}, { getRemainingTimeInMillis: () => 30_000 })).toMatchObject({ trimmed: 2, kept: 1 })
+    expect(() => createJanitor({ stream: 'order' }, { redis })).toThrow(
+      'Cannot read MILLRACE_JANITOR: its streams must be among those of createJanitor(), which alone are trimmed, got "orders"',
+    )
   })
 })
