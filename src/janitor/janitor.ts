@@ -109,8 +109,7 @@ class JanitorRun {
       })
     }
     // groups of a registry that could not be read may share the letters of others, and keep them for longer
-    if (registries.length === streams.length)
-      for (const target of deadLetterStreams(registries)) this.#add(target)
+    if (registries.length === streams.length) for (const target of deadLetterStreams(registries)) this.#add(target)
     await this.#takeTurns()
   }
 

@@ -271,7 +271,7 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
     expect(objects.size).toBe(1)
   })
 
-  it('what is needed again after it was archived is held, by whom it says, and not archived twice', async () => {
+  it('what is needed again after it was archived is held, and not archived twice', async () => {
     const { redis, publish, read, ids, passBlocked } = await startWorld(kind)
     const [a] = (await publish('a', 'b')) as [string]
     await read('billing')
@@ -370,7 +370,10 @@ describe.each(['memory', 'redis'] as const)('a janitor, %s', (kind) => {
       throw new NonRetryableError('never')
     })
     await new Promise((resolve) => setTimeout(resolve, 5))
-    await runJanitor({ stream: refunds, groups: { billing: { owner: 'b', deadLetters: { stream, ...other } } } }, { redis })
+    await runJanitor(
+      { stream: refunds, groups: { billing: { owner: 'b', deadLetters: { stream, ...other } } } },
+      { redis },
+    )
     const own = { stream: 'orders', groups: { billing: { owner: 'a', deadLetters: { retentionMs: 1 } } } }
 
     expect((await runJanitor(own, { redis })).streams[1]).toMatchObject({

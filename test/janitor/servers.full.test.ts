@@ -198,7 +198,7 @@ describe('a janitor', () => {
     })
   })
 
-  it('what was trimmed ahead of a group is not counted again once the group has gone on', async () => {
+  it('what was trimmed ahead is not counted again once the group has gone on', async () => {
     const { redis, raw } = await startScenario()
     const add = async (...ms: number[]) => {
       for (const n of ms) await raw.xadd('orders', `${n}-0`, 'a', 'b')
