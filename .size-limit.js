@@ -21,7 +21,7 @@ const FUNCTIONS = {
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '123.7 KB'],
   'a janitor over TCP, with s3Archive()': [
     `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/archive-s3'; ${OVER_TCP}`,
-    '109.5 KB',
+    '112.2 KB',
   ],
 }
 
@@ -57,7 +57,7 @@ const FEATURES = {
   'reportMetrics()': ["export { reportMetrics } from 'millrace/powertools'", '24.4 KB'],
   'reportLogs()': ["export { reportLogs } from 'millrace/powertools'", '25.1 KB'],
   'reportTraces()': ["export { reportTraces } from 'millrace/opentelemetry'", '15.9 KB'],
-  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '56.7 KB'],
+  'checkAtColdStart()': ["export { checkAtColdStart } from 'millrace/operate'", '57.5 KB'],
 }
 
 const ENTRY_POINTS = {
@@ -68,7 +68,7 @@ const ENTRY_POINTS = {
   'millrace/lambda': '18 KB',
   'millrace/s3': '2 KB',
   'millrace/powertools': '46.6 KB',
-  'millrace/janitor': '46.4 KB',
+  'millrace/janitor': '49 KB',
   'millrace/archive-s3': '4.1 KB',
   'millrace/opentelemetry': '17 KB',
 }
