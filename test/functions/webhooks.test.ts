@@ -2,8 +2,10 @@ import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { createServer as createTcpServer } from 'node:net'
 import type { HandlerContext } from 'millrace'
-import { createHandlerContext, effectsOf } from 'millrace/testing'
+import { createPublisher, poll } from 'millrace'
+import { connectMemory, createHandlerContext, effectsOf } from 'millrace/testing'
 import { Webhook } from 'standardwebhooks'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { WebhookEvent } from '../../functions/events/webhooks.ts'
@@ -27,13 +29,18 @@ vi.mock('node:dns/promises', () => ({
     resolve6 = resolve6
   },
 }))
-vi.mock('../../functions/shared/redis.ts', () => ({ redis: undefined }))
+vi.mock('../../functions/shared/redis.ts', async () => {
+  const { connectMemory: connect } = await import('millrace/testing')
+  return { redis: connect() }
+})
 vi.mock('../../functions/shared/ask.ts', async (importActual) => {
   const of = (key: string) => keys.get(key) ?? keys.set(key, new Map()).get(key) ?? new Map<string, string>()
   const COMMANDS: Record<string, (key: string, ...args: string[]) => unknown> = {
     HMGET: (key, ...fields) => fields.map((field) => of(key).get(field) ?? null),
     HGET: (key, field = '') => of(key).get(field) ?? null,
     GET: (key) => of(key).get('') ?? null,
+    ZSCORE: (key, member = '') => of(key).get(member) ?? null,
+    HGETALL: (key) => [...of(key)].flat(),
     HINCRBY: (key, field = '', by = '') => {
       const value = Number(of(key).get(field) ?? 0) + Number(by)
       of(key).set(field, String(value))
@@ -52,6 +59,11 @@ const { retryAfterMs, verdictOf } = await import('../../functions/webhooks/outco
 const { post } = await import('../../functions/webhooks/post.ts')
 const { deliver } = await import('../../functions/webhooks/deliver.ts')
 const { saveEndpoint } = await import('../../functions/webhooks/table.ts')
+const { handler: read } = await import('../../functions/webhooks/read.ts')
+const { announce } = await import('../../functions/webhooks/publisher.ts')
+const { noteFailure } = await import('../../functions/webhooks/pause.ts')
+const { delivery } = await import('../../functions/webhooks/consumer.ts')
+const { WebhookDue } = await import('../../functions/events/webhooks.ts')
 
 const SECRETS = ['first', 'second'].map((text) => `whsec_${Buffer.from(text).toString('base64')}`)
 const NONE = new AbortController().signal
@@ -200,6 +212,30 @@ describe('post()', () => {
     expect(await post(url, '{}', {}, AbortSignal.timeout(200))).toMatchObject({ status })
   })
 
+  test.each([
+    ['switches protocols, which nobody asked for', 'HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nx', 101],
+    ['says again and again that it goes on', 'HTTP/1.1 100 X\r\n\r\n'.repeat(100), 'timeout'],
+    ['speaks something else', 'SSH-2.0-OpenSSH\r\n', 'unreachable'],
+    ['has headers without an end', `HTTP/1.1 200 X\r\n${'a: b\r\n'.repeat(20_000)}`, 'unreachable'],
+  ] as const)('has an answer where a server %s', async (_what, bytes, status) => {
+    const server = createTcpServer(
+      (socket) => void socket.on('error', () => {}).once('data', () => socket.write(bytes)),
+    )
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => void server.close())
+    const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`)
+
+    expect(await post(url, '{}', {}, AbortSignal.timeout(200))).toEqual({ status })
+  })
+
+  test('waits for a name no longer than for a server, nor if its time was over before', async () => {
+    resolve4.mockReturnValue(new Promise(() => {}))
+    const url = new URL('https://shop.example/')
+
+    expect(await post(url, '', {}, AbortSignal.timeout(50))).toEqual({ status: 'timeout' })
+    expect(await post(url, '', {}, AbortSignal.abort())).toEqual({ status: 'timeout' })
+  })
+
   test('has one where nobody listens', async () => {
     const url = await serve(() => {})
     url.port = '1'
@@ -224,6 +260,10 @@ test.each([
   ['Sun, 06 Nov 1994 08:49:37 GMT', 37_000],
   ['Sun, 06 Nov 1994 08:48:00 GMT', 1_000],
   ['Sun, 06 Nov 2094 08:48:00 GMT', 86_400_000],
+  ['Sunday, 06-Nov-94 08:49:37 GMT', 37_000],
+  ['Sun Nov  6 08:49:37 1994', 37_000],
+  ['Wed Nov 16 08:49:37 1994', 86_400_000],
+  ['Sun Nov  6 08:49:37 94', undefined],
   ['', undefined],
   ['soon', undefined],
   ['-5', undefined],
@@ -243,11 +283,13 @@ describe('deliver()', () => {
     payload: { merchantId: 'm-1', type: 'order.paid', data: { orderId: 'o-1' } },
   } as WebhookEvent
   const day = new Date().toISOString().slice(0, 10)
+  const SENT = '{webhooks}:sent:m-1:e-1'
   const STATS = `{webhooks}:stats:m-1:${day}`
 
   /** @returns What it threw, and its effects. */
-  async function run(one: WebhookEvent = event) {
-    const context = createHandlerContext({ stream: 'webhooks', group: 'delivery', entryId: `${Date.now() - 1_200}-0` })
+  async function run(one: WebhookEvent = event, more: Partial<HandlerContext> = {}) {
+    const entryId = `${Date.now() - 1_200}-0`
+    const context = createHandlerContext({ stream: 'webhooks', group: 'delivery', entryId, ...more })
     const error = await deliver(one, context as HandlerContext).then(
       () => undefined,
       (thrown: Error) => thrown,
@@ -290,16 +332,16 @@ describe('deliver()', () => {
         `HINCRBY ${STATS} answer:202 1`,
         `PEXPIRE ${STATS} 2592000000`,
         `HINCRBY ${STATS} within:2500 1`,
-        'DEL {webhooks}:sent:e-1',
+        `DEL ${SENT}`,
       ],
     })
-    expect(sent.at(-1)).toEqual(['SET', '{webhooks}:sent:e-1', expect.stringMatching(/^202 \d+$/), 'PX', 172_800_000])
+    expect(sent.at(-1)).toEqual(['SET', SENT, expect.stringMatching(/^202 \d+$/), 'PX', 172_800_000])
   })
 
   test('sends nothing that was answered before the process died', async () => {
     let requests = 0
     endpoint(await serve(() => requests++))
-    keys.set('{webhooks}:sent:e-1', new Map([['', `200 ${Date.now()}`]]))
+    keys.set(SENT, new Map([['', `200 ${Date.now()}`]]))
 
     expect((await run()).commands).toContain(`HINCRBY ${STATS} answer:200 1`)
     expect(requests).toBe(0)
@@ -330,10 +372,96 @@ describe('deliver()', () => {
     expect(keys.get('{webhooks}:failures')?.get('m-1')).toBe(code === 'ERR_NON_RETRYABLE' ? undefined : '1')
   })
 
+  test.each([
+    [1, '0', 5_000],
+    [1, '7', 7_000],
+    [4, '7', 320_000],
+    [9, '1', 14_400_000],
+    [9, '20000', 20_000_000],
+  ])(
+    'of delivery %i waits no less than its back-off, also where it is asked for %s s',
+    async (deliveryCount, retryAfter, ms) => {
+      endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': retryAfter }).end()))
+
+      expect((await run(event, { deliveryCount })).error).toMatchObject({ retryAfterMs: ms })
+    },
+  )
+
+  test('that is told to stop is no failure of the merchant', async () => {
+    const stop = new AbortController()
+    endpoint(await serve(() => stop.abort(new Error('the run ends'))))
+
+    expect((await run(event, { signal: stop.signal })).error?.message).toBe('the run ends')
+    expect([keys.get('{webhooks}:failures')?.get('m-1'), keys.get(STATS)]).toEqual([undefined, undefined])
+  })
+
+  test('of one id tells two merchants', async () => {
+    const told: (string | undefined)[] = []
+    const url = await serve((request, response) => {
+      told.push(request.url)
+      response.end()
+    })
+    for (const name of ['m-1', 'm-2'])
+      keys.set(
+        `{webhooks}:endpoint:${name}`,
+        new Map([
+          ['url', `${url.origin}/${name}`],
+          ['secrets', SECRETS[0] as string],
+        ]),
+      )
+    const redis = connectMemory()
+    const shop = createPublisher({ stream: 'webhooks', redis })
+    for (const merchantId of ['m-1', 'm-2', 'm-1'])
+      await shop.publish(WebhookDue, { merchantId, type: 'order.paid', data: {} }, { eventId: 'order-7' })
+
+    expect(await poll(delivery, { redis, mode: 'drain' })).toMatchObject({ acked: 3, duplicates: 1 })
+    expect(told.sort()).toEqual(['/m-1', '/m-2'])
+  })
+
+  describe('leaves what waits alone', () => {
+    /** A run with more events of a merchant than are sent side by side. */
+    async function runEight() {
+      const redis = connectMemory()
+      const shop = createPublisher({ stream: 'webhooks', redis })
+      const publication = [WebhookDue, { merchantId: 'm-1', type: 'order.paid', data: {} }] as const
+      await shop.publishMany(Array.from({ length: 8 }, () => publication))
+      return poll(delivery, { redis, mode: 'drain' })
+    }
+
+    test('where a call failed, at no delivery', async () => {
+      endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': '60' }).end()))
+
+      const { retried, parked } = await runEight()
+      expect(retried + parked).toBe(8)
+      expect(parked).toBeGreaterThanOrEqual(3)
+    })
+
+    test('unless the endpoint has worked since', async () => {
+      endpoint(await serve((_request, response) => void noteFailure('m-1', 60_000).then(() => response.end())))
+
+      expect(await runEight()).toMatchObject({ read: 8, acked: 8 })
+    })
+
+    test('unless an earlier run noted that', async () => {
+      await noteFailure('m-1', 60_000)
+      endpoint(await serve((_request, response) => response.writeHead(400).end()))
+
+      expect(await runEight()).toMatchObject({ read: 8, deadLettered: 8 })
+    })
+  })
+
   test('times out, which is a failure as any', async () => {
     endpoint(await serve(() => {}))
 
     expect((await run()).error?.message).toBe('the endpoint answered timeout')
+  })
+
+  test('leaves a merchant alone ever longer, also if it asks for a second each time', async () => {
+    endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': '1' }).end()))
+    for (let time = 0; time < 7; time++) await run()
+    const pauses = sent.filter(([name]) => name === 'ZADD').map(([, , , until]) => Number(until) - Date.now())
+
+    expect(pauses.map((ms) => Math.round(ms / 1_000)).slice(-4)).toEqual([1, 10, 20, 40])
   })
 
   test('leaves a merchant alone as long as it asks, and ever longer after five failures', async () => {
@@ -376,10 +504,58 @@ describe('deliver()', () => {
   })
 })
 
-test.each([
-  ['no URL', 'shop', SECRETS],
-  ['no secret', 'https://shop.example', ['whsec_']],
-])('saveEndpoint() refuses %s', async (_what, url, secrets) => {
-  await expect(saveEndpoint('m-1', url, ...secrets)).rejects.toThrow()
-  expect(sent).toEqual([])
+describe('saveEndpoint()', () => {
+  test.each([
+    ['no URL', 'shop', SECRETS],
+    ['what is not asked over https:', 'ftp://shop.example', SECRETS],
+    ['what is no address', 'javascript:alert(1)', SECRETS],
+    ['an empty secret', 'https://shop.example', ['whsec_']],
+    ['two secrets in one', 'https://shop.example', [SECRETS.join(' ')]],
+    ['no secret', 'https://shop.example', []],
+    ['an id that no event has', 'https://shop.example', SECRETS, 'm:1'],
+  ] as const)('refuses %s', async (_what, url, secrets, merchantId = 'm-1') => {
+    await expect(saveEndpoint(merchantId, url, ...secrets)).rejects.toThrow()
+    expect(sent).toEqual([])
+  })
+
+  test('has a merchant asked again that was disabled, or left alone', async () => {
+    await saveEndpoint('m-1', 'https://shop.example', ...SECRETS)
+
+    expect(sent).toEqual([
+      ['HSET', '{webhooks}:endpoint:m-1', 'url', 'https://shop.example/', 'secrets', SECRETS.join(' ')],
+      ['HDEL', '{webhooks}:endpoint:m-1', 'disabledAt'],
+      ['HDEL', '{webhooks}:failures', 'm-1'],
+      ['ZREM', '{webhooks}:paused', 'm-1'],
+    ])
+  })
+})
+
+test.each(['a.b', 'ä', '', 'x'.repeat(129), 'a\n'])('announce() refuses the event id %j', async (eventId) => {
+  await expect(announce('m-1', 'order.paid', {}, eventId)).rejects.toThrow('An event id is 1 to 128 letters')
+})
+
+describe('read', () => {
+  test.each([null, undefined, {}])('answers %j with what waits, and what is dead', async (queryStringParameters) => {
+    const { statusCode, body } = await read(queryStringParameters === undefined ? {} : { queryStringParameters })
+
+    expect([statusCode, Object.keys(JSON.parse(body))]).toEqual([200, ['pending', 'unread', 'deadLetters', 'paused']])
+  })
+
+  test.each([{ merchantId: 'm:1' }, { merchantId: '' }, { other: '1' }])(
+    'refuses %j',
+    async (queryStringParameters) => {
+      expect(await read({ queryStringParameters })).toMatchObject({ statusCode: 400 })
+    },
+  )
+
+  test.each([
+    [60_000, expect.any(String)],
+    [-60_000, null],
+  ])('says until when a merchant is left alone, unless that is over: %i ms', async (ms, pausedUntil) => {
+    keys.set('{webhooks}:paused', new Map([['m-1', String(Date.now() + ms)]]))
+
+    expect(JSON.parse((await read({ queryStringParameters: { merchantId: 'm-1' } })).body)).toMatchObject({
+      pausedUntil,
+    })
+  })
 })
