@@ -20,7 +20,7 @@ const FUNCTIONS = {
   'a poller over REST': [`export { createPoller } from 'millrace'; ${DEFINE} ${OVER_REST}`, '166.6 KB'],
   'a publisher over TCP': [`export { createPublisher, defineEvent } from 'millrace'; ${OVER_TCP}`, '119 KB'],
   'a janitor over TCP, with s3Archive()': [
-    `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/archive-s3'; ${OVER_TCP}`,
+    `export { createJanitor } from 'millrace/janitor'; export { s3Archive } from 'millrace/s3'; ${OVER_TCP}`,
     '109 KB',
   ],
 }
@@ -65,10 +65,9 @@ const ENTRY_POINTS = {
   'millrace/upstash': '47 KB',
   'millrace/operate': '138 KB',
   'millrace/lambda': '18 KB',
-  'millrace/s3': '2 KB',
   'millrace/powertools': '43.6 KB',
   'millrace/janitor': '45.9 KB',
-  'millrace/archive-s3': '4.1 KB',
+  'millrace/s3': '4.6 KB',
   'millrace/opentelemetry': '17 KB',
 }
 

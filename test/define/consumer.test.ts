@@ -347,14 +347,12 @@ describe('defineConsumer()', () => {
       '{orders}::published::e-1',
       '{orders}::aggregate:::',
       '{orders}::stream::groups',
-    ].map(
-      (stream): [Error, Partial<ConsumerOptions>] => [
-        range(
-          `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
-        ),
-        { deadLetters: { stream } },
-      ],
-    ),
+    ].map((stream): [Error, Partial<ConsumerOptions>] => [
+      range(
+        `: deadLetters.stream must not be the stream itself or another key of the consumer, got ${JSON.stringify(stream)}`,
+      ),
+      { deadLetters: { stream } },
+    ]),
     [
       range(': deadLetters.stream must not be the stream itself or another key of the consumer, got "orders"'),
       { deadLetters: { stream: 'orders' } },

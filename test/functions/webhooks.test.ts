@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createServer as createTcpServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import type { HandlerContext } from 'millrace'
 import { createPublisher, poll } from 'millrace'
 import { connectMemory, createHandlerContext, effectsOf } from 'millrace/testing'
@@ -10,13 +11,15 @@ import { Webhook } from 'standardwebhooks'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { WebhookEvent } from '../../functions/events/webhooks.ts'
 
-const { resolve4, resolve6, keys, sent } = vi.hoisted(() => {
+const { resolve4, resolve6, resolvers, keys, sent } = vi.hoisted(() => {
   process.env.REDIS_URL = 'redis://127.0.0.1:1'
   process.env.WEBHOOKS_ALLOWED = '127.0.0.1'
   process.env.WEBHOOKS_TIMEOUT_MS = '300'
   return {
     resolve4: vi.fn<(name: string) => Promise<string[]>>(),
     resolve6: vi.fn<(name: string) => Promise<string[]>>(),
+    /** What resolvers were made with. */
+    resolvers: [] as unknown[],
     /** What Redis has: a hash or a sorted set each, a text under `''`. */
     keys: new Map<string, Map<string, string>>(),
     sent: [] as (readonly (string | number)[])[],
@@ -27,6 +30,10 @@ vi.mock('node:dns/promises', () => ({
   Resolver: class {
     resolve4 = resolve4
     resolve6 = resolve6
+
+    constructor(options: unknown) {
+      resolvers.push(options)
+    }
   },
 }))
 vi.mock('../../functions/shared/redis.ts', async () => {
@@ -152,6 +159,18 @@ describe('addresses', () => {
     expect(await post(url, '', {}, NONE)).toEqual({ status: 'forbidden' })
   })
 
+  test('are asked of name servers that give up after some seconds', () => {
+    expect(resolvers[0]).toEqual({ timeout: 2_000, tries: 2 })
+  })
+
+  test('of the list are asked over http: as well, unless others are among them', async () => {
+    resolve4.mockResolvedValue(['127.0.0.1', '93.184.215.14'])
+
+    await expect(addressesOf(new URL('http://shop.example/'))).rejects.toThrow('the endpoint is not https:')
+    await expect(addressesOf(new URL('ftp://127.0.0.1/'))).rejects.toThrow('the endpoint is not https:')
+    expect(await addressesOf(new URL('http://127.0.0.1/'))).toEqual(['127.0.0.1'])
+  })
+
   test('but for those on the list, are asked over https: only', async () => {
     resolve4.mockResolvedValue(['93.184.215.14'])
 
@@ -186,6 +205,29 @@ describe('post()', () => {
     expect(paths).toEqual(['/hook'])
   })
 
+  test('has a connection of its own, whose address was checked for it', async () => {
+    const ports = new Set<number | undefined>()
+    const url = await serve((request, response) => {
+      ports.add(request.socket.remotePort)
+      response.end()
+    })
+    await post(url, '', {}, NONE)
+    await post(url, '', {}, NONE)
+
+    expect(ports.size).toBe(2)
+  })
+
+  test('sends all of a body, by its bytes', async () => {
+    const bodies: string[] = []
+    const url = await serve(async (request, response) => {
+      bodies.push(await text(request))
+      response.end()
+    })
+    await post(url, '{"a":"äöü€"}', {}, NONE)
+
+    expect(bodies).toEqual(['{"a":"äöü€"}'])
+  })
+
   test('reads 64 KB of a response, and no more', async () => {
     let written = 0
     const url = await serve((_request, response) => {
@@ -205,6 +247,12 @@ describe('post()', () => {
   test.each([
     ['never answers', () => {}, 'timeout'],
     ['says how it went, and never ends', ((_, response) => response.writeHead(200).write('x')) as RequestListener, 200],
+    [
+      'breaks off in its body',
+      ((request, response) =>
+        void response.writeHead(200).write('x', () => setImmediate(() => request.socket.destroy()))) as RequestListener,
+      200,
+    ],
     ['ends the connection', ((request) => request.socket.destroy()) as RequestListener, 'unreachable'],
   ] as const)('has an answer where a server %s', async (_what, listener, status) => {
     const url = await serve(listener)
@@ -218,14 +266,17 @@ describe('post()', () => {
     ['speaks something else', 'SSH-2.0-OpenSSH\r\n', 'unreachable'],
     ['has headers without an end', `HTTP/1.1 200 X\r\n${'a: b\r\n'.repeat(20_000)}`, 'unreachable'],
   ] as const)('has an answer where a server %s', async (_what, bytes, status) => {
-    const server = createTcpServer(
-      (socket) => void socket.on('error', () => {}).once('data', () => socket.write(bytes)),
-    )
+    const closed = Promise.withResolvers<void>()
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {}).once('data', () => socket.write(bytes))
+      socket.on('close', () => closed.resolve())
+    })
     await once(server.listen(0, '127.0.0.1'), 'listening')
     onTestFinished(() => void server.close())
     const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`)
 
     expect(await post(url, '{}', {}, AbortSignal.timeout(200))).toEqual({ status })
+    await closed.promise
   })
 
   test('waits for a name no longer than for a server, nor if its time was over before', async () => {
@@ -505,7 +556,7 @@ describe('deliver()', () => {
 })
 
 describe('saveEndpoint()', () => {
-  test.each([
+  test.each<[string, string, readonly string[], string?]>([
     ['no URL', 'shop', SECRETS],
     ['what is not asked over https:', 'ftp://shop.example', SECRETS],
     ['what is no address', 'javascript:alert(1)', SECRETS],
@@ -513,7 +564,7 @@ describe('saveEndpoint()', () => {
     ['two secrets in one', 'https://shop.example', [SECRETS.join(' ')]],
     ['no secret', 'https://shop.example', []],
     ['an id that no event has', 'https://shop.example', SECRETS, 'm:1'],
-  ] as const)('refuses %s', async (_what, url, secrets, merchantId = 'm-1') => {
+  ])('refuses %s', async (_what, url, secrets, merchantId = 'm-1') => {
     await expect(saveEndpoint(merchantId, url, ...secrets)).rejects.toThrow()
     expect(sent).toEqual([])
   })

@@ -304,9 +304,12 @@ describe('a store of another make', () => {
     const given = (key: string) => get(kept.payloads.get(key) as Uint8Array)
     const { publisher, consumer, seen } = aShop({ store: { put: kept.put, get: given as PayloadStore['get'] } })
     await publisher(redis).publish(Filed, { id: 'ä', text: 'ö'.repeat(200) })
-    const { acked, retried, deadLettered, overran } = await poll(consumer({ handlerTimeoutMs: 50, minIdleMs: 6_000, maxDeliveries: 1, use }), {
-      redis,
-    })
+    const { acked, retried, deadLettered, overran } = await poll(
+      consumer({ handlerTimeoutMs: 50, minIdleMs: 6_000, maxDeliveries: 1, use }),
+      {
+        redis,
+      },
+    )
     const [letter] = redis.entries('{orders}:billing:dlq').map(({ fields }) => Object.fromEntries(fields))
     return { acked, retried, deadLettered, overran, called: seen.length, errorName: letter?.errorName }
   }

@@ -92,6 +92,15 @@ describe('s3Store()', () => {
     expect([await store.get('none', get), (await store.get('long', get))?.length]).toEqual([undefined, 0])
   })
 
+  it('knows an object that is gone by the name of the error: a client may be of another copy of the library', async () => {
+    class NoSuchKey extends Error {
+      override readonly name = 'NoSuchKey'
+    }
+    const client = { send: () => Promise.reject(new NoSuchKey()) }
+
+    expect(await s3Store({ bucket: 'payloads', client }).get('key', get)).toBeUndefined()
+  })
+
   it.each([
     [403, 'AccessDenied'],
     [404, 'NoSuchBucket'],
