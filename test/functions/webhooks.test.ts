@@ -6,6 +6,7 @@ import { createServer as createTcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { HandlerContext } from 'millrace'
 import { createPublisher, poll } from 'millrace'
+import type { MemoryConnection } from 'millrace/testing'
 import { connectMemory, createHandlerContext, effectsOf } from 'millrace/testing'
 import { Webhook } from 'standardwebhooks'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -67,6 +68,7 @@ const { post } = await import('../../functions/webhooks/post.ts')
 const { deliver } = await import('../../functions/webhooks/deliver.ts')
 const { saveEndpoint } = await import('../../functions/webhooks/table.ts')
 const { handler: read } = await import('../../functions/webhooks/read.ts')
+const { redis } = await import('../../functions/shared/redis.ts')
 const { announce } = await import('../../functions/webhooks/publisher.ts')
 const { noteFailure } = await import('../../functions/webhooks/pause.ts')
 const { delivery } = await import('../../functions/webhooks/consumer.ts')
@@ -439,6 +441,9 @@ describe('deliver()', () => {
   )
 
   test('that is told to stop is no failure of the merchant', async () => {
+    // the request hears of it, not only its own time limit
+    vi.spyOn(AbortSignal, 'timeout').mockReturnValue(NONE)
+    onTestFinished(() => void vi.restoreAllMocks())
     const stop = new AbortController()
     endpoint(await serve(() => stop.abort(new Error('the run ends'))))
 
@@ -470,19 +475,46 @@ describe('deliver()', () => {
   })
 
   describe('leaves what waits alone', () => {
-    /** A run with more events of a merchant than are sent side by side. */
-    async function runEight() {
-      const redis = connectMemory()
+    const ofOne = Array.from({ length: 8 }, () => 'm-1')
+
+    /** A run with an event for each; of one merchant more than are sent side by side. */
+    async function runFor(merchantIds: readonly string[], redis = connectMemory()) {
       const shop = createPublisher({ stream: 'webhooks', redis })
-      const publication = [WebhookDue, { merchantId: 'm-1', type: 'order.paid', data: {} }] as const
-      await shop.publishMany(Array.from({ length: 8 }, () => publication))
+      await shop.publishMany(
+        merchantIds.map((merchantId) => [WebhookDue, { merchantId, type: 'order.paid', data: {} }] as const),
+      )
       return poll(delivery, { redis, mode: 'drain' })
     }
+
+    test.each([
+      [60_000, { acked: 0, retried: 0, parked: 8 }],
+      [-1, { acked: 8, retried: 0, parked: 0 }],
+    ])('where Redis says so, until that is over: %i ms', async (ms, expected) => {
+      const redis = connectMemory()
+      await redis.group(delivery).ask([['ZADD', '{webhooks}:paused', Date.now() + ms, 'm-1']])
+      endpoint(await serve((_request, response) => response.end()))
+
+      expect(await runFor(ofOne, redis)).toMatchObject(expected)
+    })
+
+    test('of that merchant, and of no other', async () => {
+      endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': '60' }).end()))
+      const other = await serve((_request, response) => void setImmediate(() => response.end()))
+      keys.set(
+        '{webhooks}:endpoint:m-2',
+        new Map([
+          ['url', other.href],
+          ['secrets', SECRETS[0] as string],
+        ]),
+      )
+
+      expect(await runFor(['m-1', ...Array.from({ length: 12 }, () => 'm-2')])).toMatchObject({ acked: 12, retried: 1 })
+    })
 
     test('where a call failed, at no delivery', async () => {
       endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': '60' }).end()))
 
-      const { retried, parked } = await runEight()
+      const { retried, parked } = await runFor(ofOne)
       expect(retried + parked).toBe(8)
       expect(parked).toBeGreaterThanOrEqual(3)
     })
@@ -490,14 +522,14 @@ describe('deliver()', () => {
     test('unless the endpoint has worked since', async () => {
       endpoint(await serve((_request, response) => void noteFailure('m-1', 60_000).then(() => response.end())))
 
-      expect(await runEight()).toMatchObject({ read: 8, acked: 8 })
+      expect(await runFor(ofOne)).toMatchObject({ read: 8, acked: 8 })
     })
 
     test('unless an earlier run noted that', async () => {
       await noteFailure('m-1', 60_000)
       endpoint(await serve((_request, response) => response.writeHead(400).end()))
 
-      expect(await runEight()).toMatchObject({ read: 8, deadLettered: 8 })
+      expect(await runFor(ofOne)).toMatchObject({ read: 8, deadLettered: 8 })
     })
   })
 
@@ -578,6 +610,25 @@ describe('saveEndpoint()', () => {
       ['HDEL', '{webhooks}:failures', 'm-1'],
       ['ZREM', '{webhooks}:paused', 'm-1'],
     ])
+  })
+})
+
+test('announce() names the merchant as the aggregate, by which what waits is counted', async () => {
+  await announce('m-1', 'order.paid', { orderId: 'o-1' }, 'e-1')
+  const [entry] = (redis as MemoryConnection).entries('webhooks')
+
+  expect(Object.fromEntries(entry?.fields ?? [])).toMatchObject({ eventId: 'e-1', aggregateId: 'm-1' })
+})
+
+test('the consumer retries for some hours, and drops nothing before two days', () => {
+  expect(delivery.settings).toMatchObject({
+    mode: 'listen',
+    concurrency: 100,
+    handlerTimeoutMs: 5_300,
+    minIdleMs: 60_000,
+    maxDeliveries: 10,
+    backoff: { firstMs: 5_000, factor: 4, maxMs: 14_400_000 },
+    maxAgeMs: 172_800_000,
   })
 })
 
