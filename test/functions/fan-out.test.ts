@@ -79,6 +79,16 @@ describe('loadRows()', () => {
     expect([...sinks.rows.keys()]).toEqual(['e-0', 'e-1', 'e-3'])
   })
 
+  test('flushes its own rows, and none that another load left there', async () => {
+    const { loadRows, sinks } = await withSinks({
+      fateOf: (asked, n) => (asked === 'flush' && n === 1 ? 'fail' : 'yes'),
+    })
+    await expect(loadRows(batchOf(3), context())).rejects.toThrow()
+    await loadRows(batchOf(1), context())
+
+    expect([...sinks.rows.keys()]).toEqual(['e-0'])
+  })
+
   test('fails as a whole if the flush does, and hands back what nobody took', async () => {
     const failed = await withSinks({ fateOf: (asked) => (asked === 'flush' ? 'fail' : 'yes') })
     await expect(failed.loadRows(batchOf(2), context())).rejects.toThrow('The warehouse answered flush with 500')
@@ -136,6 +146,41 @@ describe('a warehouse', () => {
       expect(error?.cause).toBeUndefined()
     },
   )
+})
+
+describe('a sink', () => {
+  const calls = [
+    ['loadRows', 'rows'],
+    ['forwardEvents', 'events'],
+    ['keepRecord', 'object'],
+  ] as const
+
+  test.each(calls)('that does not answer is left when the time of %s is over', async (name) => {
+    const asked = Promise.withResolvers<void>()
+    const hang = () => {
+      asked.resolve()
+      return new Promise<never>(() => {})
+    }
+    const handlers = await withSinks({ fateOf: hang })
+    const stop = new AbortController()
+    const call = handlers[name](batchOf(1), { signal: stop.signal } as BatchContext)
+    await asked.promise
+    stop.abort()
+
+    await expect(call).rejects.toThrow()
+  })
+
+  test.each(calls)('that is down is asked once by %s: the engine repeats, at no delivery', async (name, what) => {
+    let times = 0
+    const busy = (asked: string) => {
+      times += Number(asked === what)
+      return 'busy' as const
+    }
+    const handlers = await withSinks({ fateOf: busy })
+
+    await expect(handlers[name](batchOf(1), context())).rejects.toMatchObject({ code: 'ERR_UNAVAILABLE' })
+    expect(times).toBe(1)
+  })
 })
 
 describe('forwardEvents()', () => {
@@ -309,6 +354,30 @@ describe('the groups', () => {
       paid: '700',
       'paid:events': '1',
     })
+  })
+
+  test('ask the bus for no more than it takes in one request', async () => {
+    const requests: number[] = []
+    const { sinks } = await withSinks({ doneWith: () => requests.push(sinks.forwarded.length) })
+    const { bridge } = await import('../../functions/fan-out/consumers.ts')
+    const redis = connectMemory()
+    const shop = createPublisher({ stream: STREAM, redis })
+    await shop.publishMany(Array.from({ length: 25 }, () => [OrderPaid, { ...WHO, cents: 1 }] as const))
+
+    expect(await poll(bridge, { redis, mode: 'drain' })).toMatchObject({ acked: 25 })
+    expect(requests.map((count, n) => count - (requests[n - 1] ?? 0)).every((size) => size <= 10)).toBe(true)
+    expect(
+      bridge.routes
+        .values()
+        .map(({ batching }) => batching?.maxBytes)
+        .toArray(),
+    ).toEqual([200_000, 200_000, 200_000])
+  })
+
+  test('retry alike', () => {
+    const settings = { handlerTimeoutMs: 10_000, minIdleMs: 60_000, maxDeliveries: 8 }
+
+    expect(groups.map((group) => group.settings)).toMatchObject(groups.map(() => settings))
   })
 
   test('each have an objective', () => {

@@ -497,6 +497,21 @@ describe('deliver()', () => {
       expect(await runFor(ofOne, redis)).toMatchObject(expected)
     })
 
+    test('where five of its merchant are under way', async () => {
+      let [atOnce, most] = [0, 0]
+      endpoint(
+        await serve(async (_request, response) => {
+          most = Math.max(most, ++atOnce)
+          while (most < 5) await new Promise(setImmediate)
+          atOnce--
+          response.end()
+        }),
+      )
+
+      const { acked, parked, retried } = await runFor(ofOne)
+      expect([acked + parked, retried, most]).toEqual([8, 0, 5])
+    })
+
     test('of that merchant, and of no other', async () => {
       endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': '60' }).end()))
       const other = await serve((_request, response) => void setImmediate(() => response.end()))
