@@ -123,7 +123,7 @@ async function fetchPayload(
   }
 }
 
-/** Bounds what a store of somebody's does: also where it throws at once, or does not heed its signal. */
+/** Bounds what a store of somebody's does: also where it throws at once, or ignores its signal. */
 async function askStore<T>(
   verb: 'keep' | 'fetch',
   type: string,

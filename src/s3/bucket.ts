@@ -30,7 +30,7 @@ export function openBucket(action: string, options: BucketOptions, known: readon
   return {
     bucket,
     prefix,
-    async load() {
+    load: async () => {
       const sdk = await import('@aws-sdk/client-s3')
       own ??= new sdk.S3Client()
       return { sdk, client: own }

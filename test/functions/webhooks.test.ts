@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createServer as createTcpServer } from 'node:net'
@@ -78,8 +78,8 @@ const SECRETS = ['first', 'second'].map((text) => `whsec_${Buffer.from(text).toS
 const NONE = new AbortController().signal
 
 /** A server of the listed address, for as long as the test runs. */
-async function serve(listener: RequestListener): Promise<URL> {
-  const server = createServer(listener)
+async function serve(listener: (request: IncomingMessage, response: ServerResponse) => unknown): Promise<URL> {
+  const server = createServer((request, response) => void listener(request, response))
   await once(server.listen(0, '127.0.0.1'), 'listening')
   onTestFinished(() => {
     server.closeAllConnections()
@@ -281,7 +281,7 @@ describe('post()', () => {
     await closed.promise
   })
 
-  test('waits for a name no longer than for a server, nor if its time was over before', async () => {
+  test('waits for a name no longer than for a server', async () => {
     resolve4.mockReturnValue(new Promise(() => {}))
     const url = new URL('https://shop.example/')
 
@@ -431,16 +431,13 @@ describe('deliver()', () => {
     [4, '7', 320_000],
     [9, '1', 14_400_000],
     [9, '20000', 20_000_000],
-  ])(
-    'of delivery %i waits no less than its back-off, also where it is asked for %s s',
-    async (deliveryCount, retryAfter, ms) => {
-      endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': retryAfter }).end()))
+  ])('of delivery %i waits no less than its back-off, if asked for %s s', async (deliveryCount, retryAfter, ms) => {
+    endpoint(await serve((_request, response) => response.writeHead(503, { 'retry-after': retryAfter }).end()))
 
-      expect((await run(event, { deliveryCount })).error).toMatchObject({ retryAfterMs: ms })
-    },
-  )
+    expect((await run(event, { deliveryCount })).error).toMatchObject({ retryAfterMs: ms })
+  })
 
-  test('that is told to stop is no failure of the merchant', async () => {
+  test('that is aborted is no failure of the merchant', async () => {
     // the request hears of it, not only its own time limit
     vi.spyOn(AbortSignal, 'timeout').mockReturnValue(NONE)
     onTestFinished(() => void vi.restoreAllMocks())
@@ -451,7 +448,7 @@ describe('deliver()', () => {
     expect([keys.get('{webhooks}:failures')?.get('m-1'), keys.get(STATS)]).toEqual([undefined, undefined])
   })
 
-  test('of one id tells two merchants', async () => {
+  test('of one id reaches two merchants', async () => {
     const told: (string | undefined)[] = []
     const url = await serve((request, response) => {
       told.push(request.url)
@@ -471,7 +468,8 @@ describe('deliver()', () => {
       await shop.publish(WebhookDue, { merchantId, type: 'order.paid', data: {} }, { eventId: 'order-7' })
 
     expect(await poll(delivery, { redis, mode: 'drain' })).toMatchObject({ acked: 3, duplicates: 1 })
-    expect(told.sort()).toEqual(['/m-1', '/m-2'])
+    expect(new Set(told)).toEqual(new Set(['/m-1', '/m-2']))
+    expect(told).toHaveLength(2)
   })
 
   describe('leaves what waits alone', () => {
@@ -495,21 +493,6 @@ describe('deliver()', () => {
       endpoint(await serve((_request, response) => response.end()))
 
       expect(await runFor(ofOne, redis)).toMatchObject(expected)
-    })
-
-    test('where five of its merchant are under way', async () => {
-      let [atOnce, most] = [0, 0]
-      endpoint(
-        await serve(async (_request, response) => {
-          most = Math.max(most, ++atOnce)
-          while (most < 5) await new Promise(setImmediate)
-          atOnce--
-          response.end()
-        }),
-      )
-
-      const { acked, parked, retried } = await runFor(ofOne)
-      expect([acked + parked, retried, most]).toEqual([8, 0, 5])
     })
 
     test('of that merchant, and of no other', async () => {

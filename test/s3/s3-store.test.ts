@@ -92,7 +92,8 @@ describe('s3Store()', () => {
     expect([await store.get('none', get), (await store.get('long', get))?.length]).toEqual([undefined, 0])
   })
 
-  it('knows an object that is gone by the name of the error: a client may be of another copy of the library', async () => {
+  it('knows an object that is gone by the name of the error', async () => {
+    // a client of the user's own may come from another copy of the library
     class NoSuchKey extends Error {
       override readonly name = 'NoSuchKey'
     }

@@ -336,7 +336,7 @@ describe('a store of another make', () => {
   })
 
   it.each([[], [idempotent({ ttlMs: 600_000 })]])(
-    'that does not heed its signal is waited for no longer than that (%o)',
+    'that ignores its signal is waited for no longer than that (%o)',
     async (...use) => {
       expect(await pollWith(never, use)).toEqual({ ...failed, errorName: 'HandlerTimeoutError' })
     },
