@@ -154,7 +154,7 @@ export function keepingKeys(stream: string): KeepingKeys {
 }
 
 /** What a key begins with that publishers keep of one stream. */
-export function publisherPrefix(stream: string, word: string): string {
+function publisherPrefix(stream: string, word: string): string {
   const tag = hashTag(stream)
   const prefix = tag === stream ? slotPrefix(stream) : `{${tag}}`
   return `${prefix}::${word}:${ownName(stream, tag)}:`

@@ -11,6 +11,13 @@ export interface BucketOptions {
   readonly client?: Pick<S3Client, 'send'>
 }
 
+/** A bucket whose options are checked. */
+export interface Bucket {
+  readonly bucket: string
+  readonly prefix: string
+  readonly load: () => Promise<{ readonly sdk: typeof import('@aws-sdk/client-s3'); readonly client: S3Client }>
+}
+
 const OPTION_NAMES = ['bucket', 'prefix', 'client']
 
 /**
@@ -19,7 +26,7 @@ const OPTION_NAMES = ['bucket', 'prefix', 'client']
  * @param known Options beside those of the bucket.
  * @throws {TypeError} A bad option.
  */
-export function openBucket(action: string, options: BucketOptions, known: readonly string[] = []) {
+export function openBucket(action: string, options: BucketOptions, known: readonly string[] = []): Bucket {
   assertKnownOptions(action, options, [...OPTION_NAMES, ...known])
   const { bucket, prefix = '', client } = options
   assertText(action, 'bucket', bucket)
