@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import { sharedStream } from '../core/keys.ts'
 import type { Consumer } from '../define/consumer.ts'
 import { type Paused, pause } from '../operate/pause/pause.ts'
 import { PAUSE_USAGE, readPauseOptions } from './pause-options.ts'
@@ -71,7 +72,10 @@ export async function openGroup(command: string, { stream, group, module, priori
     stream: one,
     consumer: consumers.find((consumer) => consumer.stream === one),
   }))
-  if (module === undefined || members.every(({ consumer }) => consumer)) return { redis, members }
+  // whose circuit breakers they are: a set's are of none of its streams
+  const set = sets.find(({ name }) => name === stream)
+  const gates = members[0]?.consumer ?? { stream: set ? sharedStream(set.name) : stream, group }
+  if (module === undefined || members.every(({ consumer }) => consumer)) return { redis, members, gates }
   await redis.close()
   throw new UsageError(`millrace ${command}: no consumer of stream ${printableName(stream)} in ${module}`)
 }

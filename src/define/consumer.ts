@@ -160,7 +160,8 @@ function defineOne(options: ConsumerOptions, set?: SetMembership): Consumer {
   const own = checkPolicies(action, use)
   const byType = routesByType(action, routes, settings)
   const bound = boundPolicies(own, byType)
-  const keys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
+  const ownKeys = resolveConsumerKeys(action, stream, group, rest.deadLetters)
+  const keys = set ? set.shareGates(ownKeys, group) : ownKeys
   return Object.freeze({
     stream,
     group,

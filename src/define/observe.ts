@@ -28,6 +28,8 @@ export interface ObservedDelivery {
   readonly entryId: string
   readonly eventId: string
   readonly deliveryCount: number
+  /** The event's version as it was published, before it was lifted. */
+  readonly version?: number | undefined
   /** Milliseconds between the entry's id and the call; `undefined` for an id of the future. */
   readonly ageMs: number | undefined
   /** W3C trace context of whoever published it. */

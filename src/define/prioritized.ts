@@ -1,4 +1,5 @@
-import { slotPrefix } from '../core/keys.ts'
+import type { ConsumerKeys } from '../core/keys.ts'
+import { sharedStream, slotPrefix, withGatesOfSet } from '../core/keys.ts'
 import { assertKnownOptions, assertNumber, assertObject, assertText, wrongUseError } from '../core/options.ts'
 import { CONSUMER_NUMBER_OPTIONS } from '../core/rows.ts'
 import { quotedValue } from '../errors.ts'
@@ -48,7 +49,7 @@ export function prioritized<const Priority extends string>(
     name,
     priorities: own,
     streams: Object.freeze(own.map(streamIn)),
-    markersOf: streamIn(''),
+    markersOf: sharedStream(name),
     appendEach,
     streamOf(action: string, priority: unknown = otherwise) {
       if (own.includes(priority as string)) return streamIn(priority as string)
@@ -67,8 +68,10 @@ export function prioritized<const Priority extends string>(
       const bytes = maxBytes >= 1 ? Math.ceil(maxBytes / own.length) : maxBytes
       // one for these members: another group on the same streams has places of its own
       const share = (atOnce: number) => new SharedPlaces(atOnce)
+      const shareGates = (keys: ConsumerKeys, group: string) => withGatesOfSet(keys, name, group)
       const members = own.map((priority, n) => {
-        const membership = Object.freeze({ name, priority, weight: weights[n] as number, share })
+        const weight = weights[n] as number
+        const membership = Object.freeze({ name, priority, priorities: own, weight, shareGates, share })
         return define({ ...options, maxBytes: bytes, stream: streamIn(priority) }, membership)
       })
       return Object.freeze(members)

@@ -26,6 +26,10 @@ export interface MemberPlaces {
   readonly free: number
   /** Calls of event types that have a `concurrency` of their own, of all members. */
   readonly runningByType: Map<string, number>
+  /** What policies of the members know together, by a name of theirs. */
+  readonly known: Map<string, Map<string, number>>
+  /** Something may start that was held back before. */
+  changed(): void
   /** Whether a place is free, and this member's by right. */
   readonly mayStart: boolean
   /** A call took a place. */

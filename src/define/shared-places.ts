@@ -9,6 +9,7 @@ export class SharedPlaces implements SetPlaces {
   readonly #atOnce: number
   readonly #members: Member[] = []
   readonly runningByType = new Map<string, number>()
+  readonly known = new Map<string, Map<string, number>>()
   /** How much for its weight the last one had that got a place. */
   #reached = 0
   #willHand = false
@@ -142,6 +143,14 @@ class Member implements MemberPlaces {
 
   get runningByType(): Map<string, number> {
     return this.#places.runningByType
+  }
+
+  get known(): Map<string, Map<string, number>> {
+    return this.#places.known
+  }
+
+  changed(): void {
+    this.#places.freed()
   }
 
   get mayStart(): boolean {

@@ -1,3 +1,4 @@
+import type { ConsumerKeys } from '../core/keys.ts'
 import type { SetPlaces } from './set-places.ts'
 
 /**
@@ -38,6 +39,10 @@ export interface SetMembership {
   readonly priority: string
   /** How much of what the members have a place for is this one's, while all of them have work. */
   readonly weight: number
+  /** Of the set, the highest first. */
+  readonly priorities: readonly string[]
+  /** A member's keys, with those of flow control, which all members share. */
+  readonly shareGates: (keys: ConsumerKeys, group: string) => ConsumerKeys
   /** The places of one invocation. The same function for all members. */
   readonly share: (atOnce: number) => SetPlaces
 }

@@ -9,6 +9,8 @@ import type { CancelAnswer, DelayedEntries } from '../group/delays.ts'
 import { createAppender } from '../group/redis/append.ts'
 import { createExpectingAppender } from '../group/redis/append-expecting.ts'
 import { createCanceller } from '../group/redis/cancelling.ts'
+import { createUndoneMeasure } from '../group/redis/undone.ts'
+import { BacklogLimit } from './backlog-limit.ts'
 import type { Encoded } from './encode-events.ts'
 import { encodeEvents } from './encode-events.ts'
 import { areExpecting, expectingEntries } from './expecting.ts'
@@ -71,6 +73,7 @@ export interface Publisher {
    * @throws {InvalidPayloadError} The schema refuses it.
    * @throws {OversizeEntryError} It is larger than `maxEntryBytes`.
    * @throws {VersionConflictError} Its aggregate has more events than `expectedVersion`, or fewer. Nothing is added.
+   * @throws {BacklogFullError} With `maxBacklog`: there is no room. Nothing is written.
    * @throws {PublishFailedError} The server refused it; with `deduplicateMs` also where its marker cannot be written: nothing is added then.
    * @throws {RedisConnectionError} No reply came: the event may or may not have been written.
    */
@@ -121,7 +124,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     return expecting(...call)
   }
   const flags = flagsByStream(settings)
-  const publishing = { ...settings, flags, action, appendTo: createAppender(action, redis), appendExpecting }
+  const limits = limitsByStream(action, settings, redis)
+  const publishing = { ...settings, flags, limits, action, appendTo: createAppender(action, redis), appendExpecting }
   const publishOne = async (...publication: Publication) => (await publishAll(publishing, [publication]))[0]
   const publisher: Publisher = {
     publish: publishOne as Publisher['publish'],
@@ -175,6 +179,8 @@ interface Publishing extends Omit<ReturnType<typeof resolvePublisherOptions>, 'r
   readonly flags: ReadonlyMap<string, readonly WakeFlag[]>
   readonly appendTo: ReturnType<typeof createAppender>
   readonly appendExpecting: Aggregates['append']
+  /** Of each stream; left out: a backlog may be as long as it likes. */
+  readonly limits: ReadonlyMap<string, BacklogLimit> | undefined
 }
 
 type Result = Published | Delayed
@@ -206,6 +212,7 @@ async function append(
   let error: Error | undefined
   try {
     entries = await encodeEvents(action, publishing, drafts, tracedBy(call))
+    if (publishing.limits) await admitAll(publishing.limits, drafts)
     const appended = await (isExpecting ? sendExpecting : send)(publishing, drafts, entries)
     answers = appended.answers
     duplicates = appended.duplicates
@@ -260,6 +267,23 @@ async function sendExpecting(
   entries: readonly Encoded[],
 ): Promise<AppendResult> {
   return appendExpecting(stream, expectingEntries(action, codec, drafts, entries), trim, flags.get(stream))
+}
+
+function limitsByStream(
+  action: string,
+  { stream, set, backlog }: Pick<Publishing, 'stream' | 'set' | 'backlog'>,
+  redis: Connection,
+): Publishing['limits'] {
+  if (!backlog) return undefined
+  const measure = createUndoneMeasure(action, redis)
+  const limitOf = (one: string) => new BacklogLimit({ ...backlog, stream: one }, measure)
+  return new Map((set?.streams ?? [stream]).map((one) => [one, limitOf(one)]))
+}
+
+/** Resolves once there is room in each stream that they go into: of a set, none is written before. */
+async function admitAll(limits: ReadonlyMap<string, BacklogLimit>, drafts: readonly EventDraft[]): Promise<void> {
+  const streams = Map.groupBy(drafts, ({ stream }) => stream)
+  await Promise.all([...streams].map(async ([stream, own]) => limits.get(stream)?.admit(own.length)))
 }
 
 /** The flags of each stream. @throws {TypeError} No hash tag gives the slot of its name. */

@@ -64,7 +64,7 @@ export class CallPool implements PlaceTaker {
     this.#shared = shared
     if (shared) shared.taker = this
     this.#bulkheads = new Bulkheads(shared?.runningByType)
-    this.#gatherings = new Gatherings(this.#bulkheads)
+    this.#gatherings = new Gatherings(this.#bulkheads, () => this.#places.some((call) => call?.isPreparing))
     this.atOnce = atOnce
     this.mayLinger = mayLinger
     this.#expiry = new EarliestDeadlineTimer(clock, () => this.#expire())
@@ -100,17 +100,12 @@ export class CallPool implements PlaceTaker {
     if (this.#running >= this.atOnce) return false
     if (this.queued > 0) return true
     if (this.#bulkheads.hasNext || this.#held.all.some((job) => !this.#isHeld(job))) return true
-    return this.#gatherings.hasDue(this.#clock.monotonic(), this.mayLinger, () => this.#isPreparing)
+    return this.#gatherings.hasDue(this.#clock.monotonic(), this.mayLinger)
   }
 
   /** Calls that may start beside those that run. Of a set one may always ask: its place is the next that becomes free. */
   get #room(): number {
-    const own = this.atOnce - this.#running
-    return this.#shared ? Math.min(own, Math.max(1, this.#shared.free)) : own
-  }
-
-  get #isPreparing(): boolean {
-    return this.#places.some((call) => call?.isPreparing === true)
+    return Math.min(this.atOnce - this.#running, Math.max(1, this.#shared?.free ?? Infinity))
   }
 
   /** Nothing runs and nothing waits. */
@@ -257,7 +252,7 @@ export class CallPool implements PlaceTaker {
       else return started(job, now)
     }
     for (const jobs of this.#gatherings.takeLate(now)) this.#release(jobs)
-    const batch = this.#gatherings.takeDue(now, this.mayLinger, () => this.#isPreparing)
+    const batch = this.#gatherings.takeDue(now, this.mayLinger)
     return batch && new RunningCall(batch, now, true)
   }
 

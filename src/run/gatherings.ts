@@ -23,8 +23,12 @@ export class Gatherings {
   readonly #gathered: Gathered[] = []
   readonly #bulkheads: Bulkheads
 
-  constructor(bulkheads: Bulkheads) {
+  readonly #isPreparing: () => boolean
+
+  /** @param isPreparing Whether an event may still join. */
+  constructor(bulkheads: Bulkheads, isPreparing: () => boolean) {
     this.#bulkheads = bulkheads
+    this.#isPreparing = isPreparing
   }
 
   /** Events wait for others, and for nothing else. */
@@ -64,14 +68,14 @@ export class Gatherings {
         while (events.dueAt !== undefined) yield events.take()
   }
 
-  /** @param mayLinger Events wait for others for as long as their route allows. @param isPreparing Whether an event may still join. */
-  takeDue(now: number, mayLinger: boolean, isPreparing: () => boolean): readonly Job[] | undefined {
-    return this.#findDue(now, mayLinger, isPreparing)?.events.take()
+  /** @param mayLinger Events wait for others for as long as their route allows. */
+  takeDue(now: number, mayLinger: boolean): readonly Job[] | undefined {
+    return this.#findDue(now, mayLinger)?.events.take()
   }
 
   /** Whether `takeDue` would take something. */
-  hasDue(now: number, mayLinger: boolean, isPreparing: () => boolean): boolean {
-    return this.#findDue(now, mayLinger, isPreparing) !== undefined
+  hasDue(now: number, mayLinger: boolean): boolean {
+    return this.#findDue(now, mayLinger) !== undefined
   }
 
   /** Milliseconds until the first has waited long enough, or can wait no longer to be settled in time; Infinity: none waits. */
@@ -82,10 +86,10 @@ export class Gatherings {
     return waitMs
   }
 
-  #findDue(now: number, mayLinger: boolean, isPreparing: () => boolean): Gathered | undefined {
+  #findDue(now: number, mayLinger: boolean): Gathered | undefined {
     return this.#open.find(({ run, route, events }) => {
       if (!run.time.mayStart(now, route.settings.handlerTimeoutMs)) return false
-      if (!mayLinger || !events.hasWindow) return !isPreparing()
+      if (!mayLinger || !events.hasWindow) return !this.#isPreparing()
       return !run.mayWait() || events.isDue(now)
     })
   }

@@ -1,6 +1,16 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createPublisher, defineConsumer, defineEvent, NonRetryableError, on, poll, prioritized } from 'millrace'
+import {
+  circuitBreaker,
+  createPublisher,
+  defineConsumer,
+  defineEvent,
+  NonRetryableError,
+  on,
+  poll,
+  prioritized,
+} from 'millrace'
+import { registeredGroups } from 'millrace/janitor'
 import type { Inspection } from 'millrace/operate'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod/mini'
@@ -168,4 +178,50 @@ test('--priorities without the name of a set, or with a bad one, is wrong usage'
     lines: ['millrace status: --priorities needs the name of a set'],
   })
   expect((await run('status', '--stream', 'jobs', '--priorities', 'high')).text).toContain('must be an array of 2 to 8')
+})
+
+test('millrace register takes all streams of a set', async () => {
+  const { redis, run } = await aSet()
+  const work = ['jobs', 'work', ...PRIORITIES]
+
+  const registered = await run('register', ...work, '--owner', 'team')
+  const listed = await run('register', 'jobs', ...PRIORITIES, '--json')
+  const removed = await run('register', ...work, '--remove')
+
+  expect(registered.lines).toEqual([
+    '{jobs}:high:',
+    'registered work: owner team',
+    '{jobs}:low:',
+    'registered work: owner team',
+  ])
+  expect(listed.lines.map((line) => JSON.parse(line))).toEqual(
+    jobs.streams.map((stream) => ({ stream, registered: { work: { owner: 'team' } } })),
+  )
+  expect([removed.code, removed.lines.length, (await registeredGroups('{jobs}:low', { redis })).size]).toEqual([
+    0, 2, 0,
+  ])
+})
+
+test('millrace resume --breaker closes the circuit breaker of a set, and status shows it', async () => {
+  const { server, redis } = await startScenario()
+  const publisher = createPublisher({ stream: jobs, redis })
+  const use = [circuitBreaker({ failures: 1, perMs: 60_000, probeAfterMs: 60_000 })]
+  const fail = () => {
+    throw new Error('out')
+  }
+  const consumers = defineConsumer({ stream: jobs, group: 'work', routes: [on(Job, fail, { use })] })
+  await publisher.publish(Job, { id: 'a' }, { priority: 'low' })
+  await poll(consumers, { redis })
+  const run = async (...args: string[]) => {
+    const started = millrace([...args, '--redis', server.url], { env: { PATH: process.env.PATH } })
+    return { code: await started.exit, text: started.text }
+  }
+
+  const shown = await run('status', '--stream', 'jobs', ...PRIORITIES)
+  const closed = await run('resume', 'jobs', 'work', '--breaker', ...PRIORITIES)
+  const again = await run('resume', 'jobs', 'work', '--breaker', ...PRIORITIES)
+
+  expect(shown.text).toContain('circuit breaker of Job open')
+  expect([closed.code, again.code]).toEqual([0, 1])
+  expect(closed.text.match(/Closed the circuit breaker/g)).toHaveLength(1)
 })

@@ -253,6 +253,30 @@ describe('the places of a set', () => {
     expect(log).toEqual(['l', 'h'])
   })
 
+  it('a place that a member wants no more goes to the next at once', async () => {
+    const log: string[] = []
+    const places = new SharedPlaces(1)
+    const pools = [4, 1].map((weight, n) => aPool(places, weight, log, 'hl'[n] as string))
+    const [high, low] = pools as [ReturnType<typeof aPool>, ReturnType<typeof aPool>]
+    high.add(2)
+    let wants = true
+    // its turn is before that of high, and once it is asked, all that it had is held back
+    low.member.taker = {
+      get wantsPlace() {
+        return wants
+      },
+      open: 1,
+      fill: () => {
+        wants = false
+      },
+      notify: () => {},
+    }
+    high.member.left()
+    await Promise.resolve()
+
+    expect(log).toEqual(['h', 'h'])
+  })
+
   it('nothing starts beside one that runs alone', async () => {
     const log: string[] = []
     const places = new SharedPlaces(3)

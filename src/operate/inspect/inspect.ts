@@ -49,13 +49,14 @@ const STREAMS_AT_ONCE = 10
  * @throws {RedisReplyError} The server refuses to work at all, or refuses SCAN when streams have to be searched for.
  */
 export async function inspectStreams(options: InspectOptions): Promise<Inspection> {
-  const { sender, streams: named, sets, expected, group, maxStreams } = resolve(options)
+  const { sender, streams: named, sets, expected, setOf, group, maxStreams } = resolve(options)
   const { at, clock } = await readClock(sender)
   const { streams, incomplete } =
     named.length > 0 ? { streams: named, incomplete: undefined } : await discoverStreams(sender, maxStreams)
   const inspected: StreamInspection[] = []
   for (const chunk of splitIntoChunks(streams, STREAMS_AT_ONCE)) {
-    const look = (stream: string) => inspectStream(sender, { stream, at, group, expected: expected(stream) })
+    const look = (stream: string) =>
+      inspectStream(sender, { stream, at, group, expected: expected(stream), set: setOf(stream) })
     inspected.push(...(await Promise.all(chunk.map(look))))
   }
   const shown = named.length > 0 ? inspected : found(inspected, group)
@@ -84,6 +85,7 @@ interface Resolved extends Required<Pick<InspectOptions, 'streams' | 'sets' | 'm
   readonly sender: CallSender
   readonly group: StreamInspectionRequest['group']
   readonly expected: (stream: string) => ExpectedGroup[]
+  readonly setOf: (stream: string) => StreamInspectionRequest['set']
 }
 
 function resolve(options: InspectOptions): Resolved {
@@ -101,6 +103,7 @@ function resolve(options: InspectOptions): Resolved {
     group,
     maxStreams,
     expected: (stream) => consumers.filter((consumer) => consumer.stream === stream).map(expectedOf),
+    setOf: (stream) => sets.find((set) => set.streams.includes(stream))?.name,
   }
 }
 
