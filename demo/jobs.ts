@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import type { Report, ScheduledHandler } from 'millrace'
+import type { LambdaContext, Report, ScheduledHandler } from 'millrace'
 import type { Equation } from './equation.ts'
 import type { Asked, Customers } from './jobs/customers.ts'
 import { configure, createCustomers, delayOf, faultsOf } from './jobs/customers.ts'
@@ -53,12 +53,13 @@ export const demo: SystemDemo = {
 /** As a process of Lambda has it: while an invocation runs there is no other. */
 function oneAtATime(handler: ScheduledHandler<Report>): ScheduledHandler<Report> {
   let running: Promise<Report> | undefined
-  return (event, context) => {
+  const invoke = (event?: unknown, context?: Partial<LambdaContext>) => {
     running ??= handler(event, context).finally(() => {
       running = undefined
     })
     return running
   }
+  return Object.assign(invoke, { use: handler.use })
 }
 
 async function play(stage: DemoStage, customers: Customers): Promise<void> {
