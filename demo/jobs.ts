@@ -1,18 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import type { LambdaContext, Report, ScheduledHandler } from 'millrace'
+import type { Report, ScheduledHandler } from 'millrace'
 import type { Equation } from './equation.ts'
 import type { Asked, Customers } from './jobs/customers.ts'
 import { configure, createCustomers, delayOf, faultsOf } from './jobs/customers.ts'
 import type { Services } from './jobs/services.ts'
 import { startServices } from './jobs/services.ts'
 import { createRandom } from './random.ts'
-import { startSchedule } from './schedule.ts'
+import { lambdaContext } from './schedule.ts'
 import type { DemoStage, SystemDemo } from './system-demo.ts'
 
 const TICK_MS = 50
 const JOBS_PER_TICK = 3
 const PATIENCE_MS = 60_000
+/** A handler's time, the reserve, and a few seconds to listen. */
+const INVOCATION_MS = 28_000
 /** For a handler to hear that its job is canceled. */
 const SOON_MS = 2_000
 const STREAMS = ['high', 'normal', 'low'].map((priority) => `{jobs}:${priority}`)
@@ -30,19 +32,17 @@ export const demo: SystemDemo = {
       import('../examples/jobs/redis.ts'),
     ])
     const failures: Error[] = []
-    const onEnd = (end: unknown) => void (end instanceof Error && failures.push(end))
-    const schedule = startSchedule([
-      { functionName: 'poller', everyMs: 1_000, timeoutMs: 32_000, handler: oneAtATime(poller.handler), onEnd },
-      { functionName: 'claimer', everyMs: 1_000, timeoutMs: 32_000, handler: oneAtATime(claimer.handler), onEnd },
-    ])
+    const over = new AbortController()
+    const functions = [poller, claimer].map(({ handler }) => wakeUntil(over.signal, handler, failures))
     try {
       await configure(api.handler)
       const customers = createCustomers(api.handler, createRandom(stage.seed))
       await play(stage, customers)
       return await equationsOf(customers, services, raw, failures.length)
     } finally {
+      over.abort()
       raw.disconnect()
-      await schedule.stop()
+      await Promise.all(functions)
       client.disconnect()
       await redis.close()
       await services.close()
@@ -50,16 +50,14 @@ export const demo: SystemDemo = {
   },
 }
 
-/** As a process of Lambda has it: while an invocation runs there is no other. */
-function oneAtATime(handler: ScheduledHandler<Report>): ScheduledHandler<Report> {
-  let running: Promise<Report> | undefined
-  const invoke = (event?: unknown, context?: Partial<LambdaContext>) => {
-    running ??= handler(event, context).finally(() => {
-      running = undefined
-    })
-    return running
+/** One invocation after the other, as a process of Lambda has it. */
+async function wakeUntil(over: AbortSignal, handler: ScheduledHandler<Report>, failures: Error[]): Promise<void> {
+  while (!over.aborted) {
+    await handler({ source: 'aws.scheduler' }, lambdaContext('jobs', INVOCATION_MS)).catch((error: Error) =>
+      failures.push(error),
+    )
+    await sleep(TICK_MS)
   }
-  return Object.assign(invoke, { use: handler.use })
 }
 
 async function play(stage: DemoStage, customers: Customers): Promise<void> {

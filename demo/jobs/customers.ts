@@ -25,7 +25,7 @@ export interface Customers {
   readonly backwards: readonly string[]
   /** Submits so many, with any priority; some it cancels at once, some in a moment. */
   submit(count: number): Promise<void>
-  /** Looks at all that have not ended, and cancels what hangs. @returns How many have not. */
+  /** Reads all that have not ended, and cancels what hangs. @returns How many have not. */
   look(): Promise<number>
 }
 

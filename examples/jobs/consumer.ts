@@ -12,7 +12,9 @@ export const work = defineConsumer({
   routes: [
     on(CountPrimes, runs(countPrimes), { concurrency: 2, handlerTimeoutMs: 20_000, maxDeliveries: 3 }),
     on(SendMail, runs(sendMail, { resultTtlMs: 3_600_000 }), {
-      ...{ concurrency: 8, handlerTimeoutMs: 5_000, maxDeliveries: 5 },
+      concurrency: 8,
+      handlerTimeoutMs: 5_000,
+      maxDeliveries: 5,
       backoff: { firstMs: 500, factor: 4, maxMs: 60_000 },
     }),
     on(RunFunction, runs(runFunction), {
@@ -35,7 +37,7 @@ async function noteDeadLetter(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<void> {
   // of what was never read, as its process died each time, the entry knows more
-  const [[, fields = []] = []] = eventId ? [] : await client.xrange(stream, entryId, entryId)
+  const [[, fields] = ['', []]] = eventId ? [] : await client.xrange(stream, entryId, entryId)
   const jobId = eventId ?? fields[fields.indexOf('eventId') + 1] ?? ''
   const type = (await bury(jobId, error?.message ?? reason)) ?? eventType
   const noticed = `{jobs}:noticed:${type}:${reason}`

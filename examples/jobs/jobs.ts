@@ -52,7 +52,7 @@ export async function submit<Type extends EventDefinition>(
   return jobId
 }
 
-/** Before the start, and between two attempts, that is the end of it; one that runs is told; one that failed does not come back by a redrive. */
+/** Before the start, and between two attempts, that is the end of it; one that runs asks for it; one that failed does not come back by a redrive. */
 const CANCEL = `
 local state = redis.call('HGET', KEYS[1], 'state') or 'unknown'
 if state == 'unknown' or state == 'done' or state == 'canceled' then return state end

@@ -19,8 +19,7 @@ export interface Job<Input> {
 /** Does a job. What it answers is the result, as JSON. A job may come again, so what it does elsewhere is done under its `jobId`. */
 export type Work<Input> = (job: Job<Input>) => unknown
 
-const WATCH_MS = 500
-const MOST_RESULT_BYTES = 262_144
+const [WATCH_MS, MOST_RESULT_BYTES] = [500, 262_144]
 
 /** Begins an attempt, unless the job has ended or is not to start. */
 const START = `
@@ -81,13 +80,12 @@ export function runs<Input>(work: Work<Input>, { resultTtlMs = 86_400_000 }: { r
   }
 }
 
-/** Asks again and again whether a job is to be canceled, until it is over: several times within the two seconds that this may take. */
+/** Asks again and again whether somebody has canceled a job, until it is over: several times within the two seconds that this may take. */
 function watch(key: string, over: AbortSignal): AbortSignal {
   const canceled = new AbortController()
-  const timer = setInterval(async () => {
-    // what cannot be asked now is asked again
-    if (await client.hexists(key, 'cancel').catch(() => 0)) canceled.abort(new Error('the job was canceled'))
-  }, WATCH_MS)
+  const hear = (cancel: number) => cancel && canceled.abort(new Error('the job was canceled'))
+  // what cannot be asked now is asked again
+  const timer = setInterval(() => void client.hexists(key, 'cancel').then(hear, () => {}), WATCH_MS)
   over.addEventListener('abort', () => clearInterval(timer), { once: true })
   return canceled.signal
 }

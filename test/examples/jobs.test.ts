@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { ConsumerSetOptions } from 'millrace'
@@ -26,13 +28,13 @@ interface Asked {
 
 async function startService(): Promise<Asked> {
   const asked: Asked['requests'] = []
-  const service = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += chunk
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await text(request)
     asked.push({ at: performance.now(), body, headers: request.headers })
     response.writeHead(await service_.answer(asked.length), { 'content-type': 'text/xml', location: service_.url })
     response.end('<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>')
-  }).listen(0, '127.0.0.1')
+  }
+  const service = createServer((request, response) => void serve(request, response)).listen(0, '127.0.0.1')
   await once(service, 'listening')
   closing.push(() => new Promise((resolve) => service.close(resolve)))
   const service_: Asked = {
@@ -273,7 +275,7 @@ describe('progress', () => {
   })
 
   test.each(['answers', 'fails'])(
-    'of two attempts side by side is that of the one that is ahead; the late one, that %s, ends nothing',
+    'of two attempts at once is the higher one; the late attempt, that %s, ends nothing',
     async (how) => {
       const jobId = await submit()
       const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -453,7 +455,7 @@ describe('a type', () => {
     expect(await raw.pttl(jobs.resultKey(jobId))).toBeLessThanOrEqual(3_600_000)
   })
 
-  test('whose job fails for good: a dead letter at once, a notice, one for all alike, and a row of the report', async () => {
+  test('whose job fails for good has a dead letter, a notice and a row', async () => {
     mail.answer = () => 400
     const ids = [await send(), await send(), await send()]
     await settle()
@@ -542,7 +544,7 @@ describe('a type', () => {
     expect(mail.requests).toHaveLength(1)
   })
 
-  test('whose job has waited for six days is a dead letter: its state is kept for longer', async () => {
+  test('whose job has waited for six days is a dead letter, with a state', async () => {
     const jobId = await submit()
     const [[, fields] = []] = (await raw.xrange('{jobs}:normal', '-', '+')) as [string, string[]][]
     await raw.del('{jobs}:normal')
