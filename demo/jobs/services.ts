@@ -6,10 +6,9 @@ import { text } from 'node:stream/consumers'
 
 /** What the mail service does with a mail: its text says so. `flaky` fails at first; `hang` never answers. */
 export const FATES = ['ok', 'flaky', 'refused', 'hang'] as const
-export type Fate = (typeof FATES)[number]
 
 /** A mail as it came. Times are of `performance.now()`. */
-export interface Mail {
+interface Mail {
   readonly jobId: string
   readonly at: number
   /** When its sender went away without an answer. */
